@@ -1,0 +1,36 @@
+# make search   install, fetch the data, search a student for the Fashion-MNIST teacher, train and export it
+# make test     install, and run every check and test
+RECIPE ?= fashion-mnist
+EXPORT ?= exported/$(RECIPE)
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: search test data install benchmarks clean
+
+search: install data
+	@$(BIN)/autokd search "$$($(BIN)/python -m autokd.recipes.runnable $(RECIPE))" --export $(EXPORT)
+
+test: install data
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+benchmarks: install data
+	$(BIN)/python tests/benchmarks/trial.py
+
+install: .venv/installed
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test,postgresql]'
+	@touch $@
+
+# Debian's package as root, else a download when the data are first read; with neither, `make search` says so.
+data:
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && [ ! -d /usr/share/datasets/fashion-mnist ]; then \
+		(apt-get install -qq -y dataset-fashion-mnist || (apt-get update -qq && apt-get install -qq -y dataset-fashion-mnist)) >/dev/null 2>&1 || true; \
+	fi
+
+clean:
+	rm -rf .venv exported autokd-runs
