@@ -1,0 +1,211 @@
+"""What every search space must hold, as a pytest class: subclass it and override the fixture `space`."""
+
+from collections.abc import Iterator
+from math import prod
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from search_spaces.architecture import Architecture, Node
+from search_spaces.budget import Budget
+from search_spaces.cost import BYTES, cost
+from search_spaces.dimensions import contains
+from search_spaces.errors import BudgetError, SpaceError
+from search_spaces.network import build
+from search_spaces.operations import layers
+from search_spaces.source import source
+from search_spaces.space import Parameters, Space
+
+__all__ = ["SpaceConformance", "relabelled", "simulated_peak_bytes"]
+
+
+class SpaceConformance:
+    """The contract of `search_spaces.space.Space`.
+
+    Attributes:
+        input_shape: Channels, height and width to draw for.
+        classes: Logits.
+        budget: One that random families of the space can meet.
+        draws: Families for the cheap properties; the tests that run torch take a twentieth.
+    """
+
+    input_shape: tuple[int, int, int] = (1, 28, 28)
+    classes: int = 10
+    budget: Budget = Budget(params=150_000)
+    draws: int = 60
+
+    @pytest.fixture
+    def space(self) -> Space:
+        """The space under test."""
+        raise NotImplementedError("Override the fixture `space`.")
+
+    def test_parents_come_before_their_children(self, space: Space) -> None:
+        """So that one pass decides which dimensions are active."""
+        seen: set[str] = set()
+        for name, dimension in space.distributions().items():
+            assert dimension.parent is None or dimension.parent in seen
+            seen.add(name)
+
+    def test_random_parameters_are_complete_and_inside_their_distributions(self, space: Space) -> None:
+        """Every draw is a legal family."""
+        for seed in range(1000):
+            parameters = space.random_parameters(np.random.default_rng(seed))
+            assert space.complete(parameters) == {**parameters, **space.fixed, **space.complete(parameters)}
+            for name, value in parameters.items():
+                assert contains(space.distributions()[name].distribution, value)
+
+    def test_an_unknown_parameter_is_refused_by_name(self, space: Space) -> None:
+        """A typing mistake must not pass as a default."""
+        parameters = space.random_parameters(np.random.default_rng(0)) | {"no_such_dimension": 1}
+        with pytest.raises(SpaceError, match="no_such_dimension"):
+            space.complete(parameters)
+
+    def test_a_missing_parameter_is_refused_by_name(self, space: Space) -> None:
+        """A family is all of its numbers."""
+        parameters = space.random_parameters(np.random.default_rng(0))
+        name = next(iter(parameters))
+        with pytest.raises(SpaceError, match=name):
+            space.complete({key: value for key, value in parameters.items() if key != name})
+
+    @pytest.mark.slow  # hundreds of draws, since the property must hold for all
+    def test_every_draw_fits_the_budget_and_uses_it(self, space: Space) -> None:
+        """By construction: at least 95 % of the tightest limit, and no limit broken."""
+        for architecture in self._architectures(space, 5 * self.draws):
+            used = self.budget.utilisation(cost(architecture))
+            assert 0.95 <= max(used.values()) <= 1
+
+    def test_an_impossible_budget_says_how_small_the_draw_can_be(self, space: Space) -> None:
+        """Not an architecture that breaks it."""
+        rng = np.random.default_rng(0)
+        with pytest.raises(BudgetError, match=r"params=[0-9]+ > 10"):
+            space.sample(space.random_parameters(rng), Budget(params=10), self.input_shape, self.classes, rng)
+
+    def test_the_same_seed_gives_the_same_architecture(self, space: Space) -> None:
+        """All randomness is in the generator."""
+        for seed in range(self.draws // 4):
+            assert self._architecture(space, seed) == self._architecture(space, seed)
+
+    def test_draws_read_and_move_no_global_random_state(self, space: Space) -> None:
+        """Not numpy's."""
+        before = np.random.get_state(legacy=False)
+        self._architecture(space, 0)
+        after = np.random.get_state(legacy=False)
+        assert str(before) == str(after)
+
+    def test_a_family_has_one_member_exactly_where_the_space_says_so(self, space: Space) -> None:
+        """Other families give mostly different architectures."""
+        for seed in range(self.draws // 4):
+            parameters = space.random_parameters(np.random.default_rng(seed))
+            digests = [self._sample(space, parameters, 100 + number).digest for number in range(4)]
+            assert (len(set(digests)) == 1) == space.single_member(parameters)
+            assert ("one member" in space.describe(parameters)) == space.single_member(parameters)
+
+    def test_json_brings_the_same_architecture_back(self, space: Space) -> None:
+        """With its digest."""
+        for architecture in self._architectures(space, self.draws // 4):
+            again = Architecture.from_json(architecture.to_json())
+            assert again == architecture
+            assert again.digest == architecture.digest
+
+    def test_the_digest_does_not_depend_on_the_order_of_the_nodes(self, space: Space) -> None:
+        """Nor on their names."""
+        for seed, architecture in enumerate(self._architectures(space, self.draws // 4)):
+            assert relabelled(architecture, np.random.default_rng(seed)).digest == architecture.digest
+
+    def test_the_fast_cost_is_the_cost(self, space: Space) -> None:
+        """The blueprint counts like nodes once; the architecture node by node."""
+        for seed in range(self.draws // 2):
+            rng = np.random.default_rng(seed)
+            parameters = space.complete(space.random_parameters(rng))
+            blueprint = space.blueprint(parameters, self.input_shape, self.classes, rng)
+            widths = tuple(int(width) for width in rng.integers(1, 40, len(blueprint.ratios)))
+            assert blueprint.cost(widths) == cost(blueprint.fill(widths))
+
+    def test_activation_bytes_are_those_of_a_simulation(self, space: Space) -> None:
+        """Which books every tensor as it comes and goes."""
+        for architecture in self._architectures(space, self.draws // 4):
+            assert cost(architecture).activation_bytes == simulated_peak_bytes(architecture)
+
+    @pytest.mark.slow  # builds and runs networks of hundreds of nodes
+    def test_parameters_and_macs_are_what_torch_counts(self, space: Space) -> None:
+        """To the last one."""
+        for architecture in self._architectures(space, max(2, self.draws // 20)):
+            network = build(architecture).eval()
+            with torch.no_grad(), FlopCounterMode(display=False) as counter:
+                network(torch.zeros(1, *self.input_shape))
+            costs = cost(architecture)
+            assert costs.params == sum(parameter.numel() for parameter in network.parameters())
+            assert costs.flops == counter.get_total_flops()
+            floats = [value for value in network.state_dict().values() if value.is_floating_point()]
+            assert costs.model_bytes == BYTES * sum(value.numel() for value in floats)
+
+    @pytest.mark.slow  # builds and runs networks of hundreds of nodes
+    def test_the_generated_source_computes_the_same_bits(self, space: Space) -> None:
+        """With the same weights, loaded by name."""
+        for architecture in self._architectures(space, max(2, self.draws // 20)):
+            network = build(architecture, seed=1).eval()
+            names: dict[str, type[torch.nn.Module]] = {}
+            exec(source(architecture, "Student"), names)
+            student = names["Student"]().eval()
+            student.load_state_dict(network.state_dict())
+            images = torch.randn(2, *self.input_shape, generator=torch.Generator().manual_seed(0))
+            with torch.no_grad():
+                assert torch.equal(student(images), network(images))
+
+    def _architectures(self, space: Space, n: int) -> Iterator[Architecture]:
+        return (self._architecture(space, seed) for seed in range(n))
+
+    def _architecture(self, space: Space, seed: int) -> Architecture:
+        return self._sample(space, space.random_parameters(np.random.default_rng(seed)), seed)
+
+    def _sample(self, space: Space, parameters: Parameters, seed: int) -> Architecture:
+        rng = np.random.default_rng([1, seed])
+        return space.sample(parameters, self.budget, self.input_shape, self.classes, rng)
+
+
+def relabelled(architecture: Architecture, rng: np.random.Generator) -> Architecture:
+    """The same graph with its nodes in a random execution order, and without names and stages."""
+    nodes = architecture.nodes
+    order = [0]
+    while len(order) < len(nodes):
+        done = set(order)
+        ready = [i for i, node in enumerate(nodes) if i not in done and done.issuperset(node.inputs)]
+        order.append(ready[int(rng.integers(len(ready)))])
+    place = {number: position for position, number in enumerate(order)}
+    moved = []
+    for node in (nodes[number] for number in order):
+        inputs = tuple(place[source] for source in rng.permutation(node.inputs).tolist())
+        moved.append(Node(node.operation, inputs, node.channels, node.stride, node.merge))
+    return Architecture(architecture.input_shape, architecture.classes, tuple(moved))
+
+
+def simulated_peak_bytes(architecture: Architecture) -> int:
+    """The peak of live activations, found by booking every tensor; slow and plain, to check `cost` against."""
+    shapes = architecture.shapes()
+    alive = {0: prod(shapes[0])}
+    peak = alive[0]
+    for number, node in enumerate(architecture.nodes[1:], 1):
+        later = {source for after in architecture.nodes[number + 1 :] for source in after.inputs}
+        shape = shapes[node.inputs[0]]
+        own = 0  # size of the tensor that this node may overwrite
+        if len(node.inputs) > 1:
+            own = prod(shape)
+            peak = max(peak, sum(alive.values()) + own)
+        elif node.inputs[0] not in later:
+            own = prod(shape)
+        alive = {source: size for source, size in alive.items() if source in later}
+        peak = max(peak, sum(alive.values()) + own)
+        for layer in layers(node.operation, shape[0], node.channels, node.stride):
+            result = prod(layer.output(shape))
+            if not layer.elementwise:
+                peak = max(peak, sum(alive.values()) + own + result)
+                own = result
+            elif not own:
+                own = result
+                peak = max(peak, sum(alive.values()) + own)
+            shape = layer.output(shape)
+        alive[number] = own or prod(shape)
+        peak = max(peak, sum(alive.values()))
+    return BYTES * peak

@@ -1,0 +1,6 @@
+"""What can be a student: search spaces, the one architecture format, its cost, and its PyTorch module.
+
+Import from the modules, such as `from search_spaces.architecture import Architecture`; the package loads nothing.
+"""
+
+__distribution__ = "autokd"

@@ -1,0 +1,174 @@
+"""Searched parameters: Optuna's distributions, which of them are active, and how a user narrows them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import inf
+
+import numpy as np
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+
+from search_spaces.errors import SpaceError, unknown
+
+__all__ = ["Dimension", "Parameters", "Range", "Value", "contains", "draw", "low_ends", "narrow"]
+
+Value = int | float | str
+Parameters = Mapping[str, Value]
+Range = Value | Sequence[Value]
+"""One value, which fixes a dimension, or (low, high) for numbers, or the choices for names."""
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """One searched parameter.
+
+    Attributes:
+        distribution: Values that the search tries.
+        parent: Dimension that this one depends on, if any: active only where the parent has one of `values`.
+        values: See `parent`.
+        legal: Smallest and largest number that make sense; a user's range may go beyond `distribution`, but not this.
+    """
+
+    distribution: BaseDistribution
+    parent: str | None = None
+    values: tuple[Value, ...] = ()
+    legal: tuple[float, float] = (-inf, inf)
+
+    def is_active(self, values: Parameters) -> bool:
+        """Whether the dimension has a value, given those of its parents."""
+        return self.parent is None or values.get(self.parent) in self.values
+
+
+def narrow(
+    dimensions: Mapping[str, Dimension], ranges: Mapping[str, Range], what: str
+) -> tuple[dict[str, Dimension], dict[str, Value]]:
+    """The dimensions that stay open, in their order, and the values of the fixed ones.
+
+    A dimension that can never be active any more is dropped; one that is always active by now loses its parent.
+
+    Args:
+        dimensions: Parents before children.
+        ranges: For some of them a range or a value.
+        what: Whose they are, for messages.
+
+    Raises:
+        SpaceError: For an unknown name, or a range that makes no sense.
+    """
+    for name in ranges:
+        if name not in dimensions:
+            raise unknown(f"dimension of {what}", name, dimensions)
+    still_open: dict[str, Dimension] = {}
+    fixed: dict[str, Value] = {}
+    for name, dimension in dimensions.items():
+        freed = _freed(dimension, still_open, fixed)
+        given = ranges.get(name)
+        if isinstance(given, int | float | str):
+            fixed[name] = _only(name, given, dimension)
+        elif freed is not None:
+            distribution = dimension.distribution if given is None else _narrowed(name, given, dimension)
+            still_open[name] = replace(freed, distribution=distribution)
+    return still_open, fixed
+
+
+def contains(distribution: BaseDistribution, value: Value) -> bool:
+    """Whether the distribution could have given this value, type included."""
+    if isinstance(distribution, CategoricalDistribution):
+        return value in distribution.choices
+    if isinstance(value, str | bool):
+        return False
+    if isinstance(distribution, IntDistribution):
+        inside = isinstance(value, int) and distribution.low <= value <= distribution.high
+        return inside and (value - distribution.low) % distribution.step == 0
+    assert isinstance(distribution, FloatDistribution)
+    return distribution.low <= value <= distribution.high
+
+
+def draw(distribution: BaseDistribution, rng: np.random.Generator) -> Value:
+    """An even draw; even in the logarithm where the distribution says so."""
+    if isinstance(distribution, IntDistribution):
+        if distribution.log:
+            return round(_log_uniform(distribution.low, distribution.high, rng))
+        return distribution.low + distribution.step * int(rng.integers(_steps(distribution) + 1))
+    if isinstance(distribution, FloatDistribution):
+        if distribution.log:
+            return _log_uniform(distribution.low, distribution.high, rng)
+        if distribution.step is not None:
+            return distribution.low + distribution.step * int(rng.integers(_steps(distribution) + 1))
+        return float(rng.uniform(distribution.low, distribution.high))
+    choices = low_ends(distribution)
+    return choices[int(rng.integers(len(choices)))]
+
+
+def low_ends(distribution: BaseDistribution) -> tuple[Value, ...]:
+    """The smallest value of a number; all choices of a category."""
+    if isinstance(distribution, IntDistribution | FloatDistribution):
+        return (distribution.low,)
+    assert isinstance(distribution, CategoricalDistribution)
+    return tuple(choice for choice in distribution.choices if isinstance(choice, int | float | str))
+
+
+def _log_uniform(low: float, high: float, rng: np.random.Generator) -> float:
+    return min(high, max(low, float(np.exp(rng.uniform(np.log(low), np.log(high))))))  # exp(log(x)) may pass x
+
+
+def _steps(distribution: IntDistribution | FloatDistribution) -> int:
+    return round((distribution.high - distribution.low) / (distribution.step or 1))
+
+
+def _freed(dimension: Dimension, still_open: Mapping[str, Dimension], fixed: Parameters) -> Dimension | None:
+    """The dimension without a parent that is fixed to one of its values; None if it can never be active."""
+    parent = dimension.parent
+    if parent is None:
+        return dimension
+    if parent in fixed:
+        return replace(dimension, parent=None, values=()) if fixed[parent] in dimension.values else None
+    if parent not in still_open:
+        return None
+    possible = any(contains(still_open[parent].distribution, value) for value in dimension.values)
+    return dimension if possible else None
+
+
+def _only(name: str, value: Value, dimension: Dimension) -> Value:
+    """The value that a dimension is fixed to, after every check."""
+    distribution = dimension.distribution
+    if isinstance(distribution, CategoricalDistribution):
+        _choices(name, (value,), distribution)
+        return value
+    low, _ = _ends(name, (value, value), dimension)
+    return int(low) if isinstance(distribution, IntDistribution) else low
+
+
+def _narrowed(name: str, given: Sequence[Value], dimension: Dimension) -> BaseDistribution:
+    old = dimension.distribution
+    if isinstance(old, CategoricalDistribution):
+        return CategoricalDistribution(_choices(name, tuple(given), old))
+    low, high = _ends(name, tuple(given), dimension)
+    if isinstance(old, IntDistribution):
+        return IntDistribution(int(low), int(high), log=old.log, step=old.step)
+    assert isinstance(old, FloatDistribution)
+    return FloatDistribution(low, high, log=old.log, step=old.step)
+
+
+def _choices(name: str, given: tuple[Value, ...], distribution: CategoricalDistribution) -> tuple[Value, ...]:
+    for choice in given:
+        if choice not in distribution.choices:
+            raise unknown(f"value of `{name}`", str(choice), map(str, distribution.choices))
+    if not given or len(set(given)) != len(given):
+        raise SpaceError(f"`{name}` takes one or more different choices, but got {given}.")
+    return given
+
+
+def _ends(name: str, given: tuple[Value, ...], dimension: Dimension) -> tuple[float, float]:
+    """Low and high of a number, after every check."""
+    numbers = [float(end) for end in given if isinstance(end, int | float) and not isinstance(end, bool)]
+    if len(numbers) != 2 or len(given) != 2:
+        raise SpaceError(f"`{name}` takes one number or (low, high), but got {given}.")
+    (low, high), (smallest, largest) = numbers, dimension.legal
+    if not smallest <= low <= high <= largest:
+        bounds = f"`{smallest:g} <= low <= high <= {largest:g}` must hold for `{name}`"
+        raise SpaceError(f"{bounds}, but got {low:g}, {high:g}.")
+    old = dimension.distribution
+    if isinstance(old, IntDistribution) and any((end - old.low) % old.step for end in (low, high)):
+        raise SpaceError(f"`{name}` counts from {old.low} in steps of {old.step}, but got {low:g}, {high:g}.")
+    return low, high

@@ -1,0 +1,188 @@
+"""An architecture as a plain PyTorch module."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from search_spaces.architecture import Architecture, Node
+from search_spaces.errors import SpaceError
+from search_spaces.layers import Layer, Shape
+from search_spaces.memory import last_uses
+from search_spaces.merging import mean, summed, weighted_sum
+from search_spaces.operations import layers
+
+__all__ = ["Network", "build", "initialise"]
+
+Gates = tuple[Tensor, ...]
+
+
+def build(
+    architecture: Architecture,
+    seed: int = 0,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
+) -> Network:
+    """The architecture with weights that depend on nothing but `seed`; global random states are neither read nor moved.
+
+    Args:
+        architecture: What to build.
+        seed: Of the initial weights, see `initialise`.
+        device: Where the weights lie; their values are the same on every device.
+        dtype: Of the weights.
+
+    Raises:
+        SpaceError: If a node has the name of an attribute of `nn.Module`.
+    """
+    network = Network(architecture, device="meta", dtype=dtype)
+    network.to_empty(device=device or torch.get_default_device())
+    initialise(network, seed)
+    return network
+
+
+def initialise(module: nn.Module, seed: int) -> None:
+    """Overwrite all weights and statistics of a built network, or of its generated source, in place.
+
+    Convolutions: normal with variance 2 / fan-out (He et al. 2015, the backward case, with the fan-out of one group).
+    Batch norm: scale 1, shift 0. Linear: normal with standard deviation 0.01, bias 0. Merge weights: 1.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for part in module.modules():
+            if isinstance(part, nn.Conv2d):
+                fan_out = part.out_channels // part.groups * part.kernel_size[0] * part.kernel_size[1]
+                _fill_normal(part.weight, (2 / fan_out) ** 0.5, generator)
+            elif isinstance(part, nn.Linear):
+                _fill_normal(part.weight, 0.01, generator)
+            elif isinstance(part, nn.BatchNorm2d):
+                part.reset_parameters()
+            if isinstance(bias := getattr(part, "bias", None), nn.Parameter):
+                bias.zero_()
+            if isinstance(gates := getattr(part, "merge_weights", None), nn.Parameter):
+                gates.fill_(1.0)
+
+
+class Network(nn.Module):
+    """Runs the nodes of an architecture in their order and drops each tensor after its last use.
+
+    Every node but the input is a child module under its own name (an `nn.Identity` where a node only merges), in
+    execution order. All merge weights are one parameter, `merge_weights`, in the order of nodes and their inputs, so
+    a forward pass takes one sigmoid. A child may be replaced by another module under the same name.
+
+    Use `build` for weights that do not depend on torch's global random state.
+
+    Args:
+        architecture: What to build; kept as `architecture`.
+        device: Where the weights are made.
+        dtype: Of the weights.
+
+    Raises:
+        SpaceError: If a node has the name of an attribute of `nn.Module`.
+    """
+
+    merge_weights: nn.Parameter
+
+    def __init__(
+        self,
+        architecture: Architecture,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        self.architecture = architecture
+        shapes = architecture.shapes()
+        for node, name in zip(architecture.nodes[1:], architecture.names[1:], strict=True):
+            if hasattr(self, name):
+                raise SpaceError(f"Node name {name!r} is an attribute of `nn.Module`. Choose another name.")
+            self.add_module(name, _module(node, shapes[node.inputs[0]], device, dtype))
+        self._steps = _steps(architecture)
+        self._n_gates = sum(len(node.inputs) for node in architecture.nodes if node.merge == "weighted_sum")
+        if self._n_gates:
+            self.merge_weights = nn.Parameter(torch.ones(self._n_gates, device=device, dtype=dtype))
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Logits, `batch x classes`, of images, `batch x channels x height x width`."""
+        gates: Gates = torch.sigmoid(self.merge_weights).unbind() if self._n_gates else ()
+        values: list[Tensor | None] = [image]
+        for step, module in zip(self._steps, self._modules.values(), strict=True):
+            entering = step.merge(gates, [cast(Tensor, values[source]) for source in step.inputs])
+            for dead in step.dying:
+                values[dead] = None
+            values.append(cast(nn.Module, module)(entering))
+            del entering  # or it would live on through the next node's merge
+        return cast(Tensor, values[-1])
+
+
+@dataclass(frozen=True)
+class _Step:
+    merge: Callable[[Gates, list[Tensor]], Tensor]
+    inputs: tuple[int, ...]
+    dying: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class _WeightedSum:
+    """Its gates are a part of those of the network."""
+
+    start: int
+    end: int
+
+    def __call__(self, gates: Gates, tensors: list[Tensor]) -> Tensor:
+        return weighted_sum(gates[self.start : self.end], *tensors)
+
+
+def _steps(architecture: Architecture) -> list[_Step]:
+    steps: list[_Step] = []
+    start = 0
+    for node, dying in zip(architecture.nodes, last_uses([node.inputs for node in architecture.nodes]), strict=True):
+        if node.merge == "weighted_sum":
+            steps.append(_Step(_WeightedSum(start, start + len(node.inputs)), node.inputs, tuple(dying)))
+            start += len(node.inputs)
+        elif node.inputs:
+            steps.append(_Step(_MERGES[node.merge], node.inputs, tuple(dying)))
+    return steps
+
+
+def _first(gates: Gates, tensors: list[Tensor]) -> Tensor:
+    return tensors[0]
+
+
+def _sum(gates: Gates, tensors: list[Tensor]) -> Tensor:
+    return summed(*tensors)
+
+
+def _mean(gates: Gates, tensors: list[Tensor]) -> Tensor:
+    return mean(*tensors)
+
+
+_MERGES = {"none": _first, "sum": _sum, "mean": _mean}
+
+
+def _module(node: Node, shape: Shape, device: torch.device | str | None, dtype: torch.dtype | None) -> nn.Module:
+    """One torch module for each layer; in an `nn.Sequential` if there are several."""
+    modules: list[nn.Module] = []
+    for layer in layers(node.operation, shape[0], node.channels, node.stride):
+        modules.append(_torch_layer(layer, shape, device, dtype))
+        shape = layer.output(shape)
+    if not modules:
+        return nn.Identity()
+    return modules[0] if len(modules) == 1 else nn.Sequential(*modules)
+
+
+def _torch_layer(layer: Layer, shape: Shape, device: torch.device | str | None, dtype: torch.dtype | None) -> nn.Module:
+    call = layer.call(shape)
+    keywords = dict(call.keywords)
+    if layer.parameters:
+        keywords |= {"device": device, "dtype": dtype}
+    module = getattr(nn, call.name)(*call.arguments, **keywords)
+    assert isinstance(module, nn.Module)
+    return module
+
+
+def _fill_normal(weight: Tensor, deviation: float, generator: torch.Generator) -> None:
+    """Draws on the CPU in float32, so that the values are the same on every device."""
+    weight.copy_(torch.randn(weight.shape, generator=generator) * deviation)

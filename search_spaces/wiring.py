@@ -1,0 +1,57 @@
+"""How a graph of parts becomes nodes of a network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from search_spaces.blueprint import Sketch
+from search_spaces.graphs import Dag
+
+__all__ = ["Place", "connect", "wire"]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where in the network a graph goes: place of its width, stage, and the name that its nodes' names begin with."""
+
+    width: int
+    stage: int
+    name: str
+
+
+def wire(
+    sketch: Sketch,
+    dag: Dag,
+    inputs: tuple[int, ...],
+    place: Place,
+    part: Callable[[int, tuple[int, ...]], int],
+) -> int:
+    """The number of the node that holds the graph's output.
+
+    Every source of the graph gets all `inputs`, merged as a weighted sum; the output is the mean of the sinks. No node
+    is spent where there is nothing to do: the merge is one only if several sources share it, the mean only if there
+    are several sinks.
+
+    Args:
+        sketch: Where nodes are added.
+        dag: The graph of parts.
+        inputs: Numbers of the nodes that come in.
+        place: For the merge and the mean.
+        part: Adds part number i with these inputs and returns the number of its output.
+    """
+    if len(inputs) > 1 and len(dag.sources) > 1:
+        inputs = (sketch.add("identity", inputs, place.width, stage=place.stage, name=f"{place.name}_input"),)
+    outputs = connect(dag, inputs, part)
+    if len(dag.sinks) == 1:
+        return outputs[dag.sinks[0]]
+    ends = tuple(outputs[sink] for sink in dag.sinks)
+    return sketch.add("identity", ends, place.width, merge="mean", stage=place.stage, name=f"{place.name}_output")
+
+
+def connect(dag: Dag, inputs: tuple[int, ...], part: Callable[[int, tuple[int, ...]], int]) -> list[int]:
+    """The output of each part, where a source reads `inputs` and any other part its predecessors' outputs."""
+    outputs: list[int] = []
+    for number, before in enumerate(dag.predecessors):
+        outputs.append(part(number, tuple(outputs[source] for source in before) or inputs))
+    return outputs

@@ -1,0 +1,10 @@
+import subprocess
+import sys
+
+
+def test_importing_the_package_or_an_architecture_imports_nothing_heavy() -> None:
+    code = (
+        "import sys, search_spaces, search_spaces.architecture, search_spaces.cost;"
+        "print([name for name in ('torch', 'networkx', 'optuna') if name in sys.modules])"
+    )
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"

@@ -1,0 +1,46 @@
+import pytest
+
+from search_spaces import registry
+from search_spaces.errors import SpaceError
+from search_spaces.nago import Nago
+from search_spaces.randwire import RandWire
+
+
+def test_known_spaces_are_found_with_their_options() -> None:
+    assert registry.known_spaces() == ("nago", "randwire")
+    found = registry.space("nago", top_nodes=5)
+    assert isinstance(found, Nago)
+    assert found.fixed == {"top_nodes": 5}
+
+
+def test_a_space_of_your_own_is_named_module_and_class() -> None:
+    assert isinstance(registry.space("search_spaces.randwire:RandWire"), RandWire)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("nagoo", "Did you mean 'nago'.*Known: nago, randwire"),
+        ("search_spaces.nago:Nope", "Cannot load"),
+        ("no_such_module:Space", "Cannot load"),
+        (":", "Cannot load"),
+        ("search_spaces.errors:SpaceError", "is a subclass of"),
+    ],
+)
+def test_a_name_that_leads_nowhere_is_refused(name: str, message: str) -> None:
+    with pytest.raises(SpaceError, match=message):
+        registry.space(name)
+
+
+def test_a_name_is_registered_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_SPACES", dict(registry._SPACES))
+    registry.register("mine", "search_spaces.nago:Nago")
+    assert isinstance(registry.space("mine"), Nago)
+    with pytest.raises(SpaceError, match="already"):
+        registry.register("mine", "search_spaces.randwire:RandWire")
+
+
+@pytest.mark.parametrize(("name", "target"), [("x", "no_colon"), ("x", "module:"), ("a:b", "module:Class")])
+def test_a_registration_must_be_a_plain_name_for_a_class(name: str, target: str) -> None:
+    with pytest.raises(SpaceError, match="plain name"):
+        registry.register(name, target)
