@@ -1,0 +1,277 @@
+"""The local executor, with real processes: each spawned worker takes about half a second to start, torch two more."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError, wait
+from pathlib import Path
+
+import psutil
+import pytest
+
+from autokd.testing import tasks
+from autokd.testing.executors import ExecutorConformance, wait_until
+from workers.base import Executor, Limits
+from workers.errors import TaskOutOfMemory, TaskTimeout, TaskUnpicklable, WorkerError, WorkerLost
+from workers.local import LocalExecutor
+
+pytestmark = pytest.mark.slow  # processes are spawned
+
+MIB = 2**20
+
+
+class TestConformance(ExecutorConformance):
+    @pytest.fixture
+    def executor(self) -> Iterator[Executor]:
+        executor = LocalExecutor(2)
+        yield executor
+        executor.shutdown(cancel=True)
+
+
+@pytest.fixture
+def local() -> Iterator[LocalExecutor]:
+    with LocalExecutor(1) as executor:
+        yield executor
+
+
+def gone(process_id: int) -> bool:
+    try:
+        return psutil.Process(process_id).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def read(mark: Path) -> int:
+    wait_until(mark.exists)
+    return int(mark.read_text())
+
+
+def test_a_worker_lives_on_from_task_to_task(local: LocalExecutor) -> None:
+    first, second = (local.submit(tasks.process_id).result() for _ in range(2))
+    assert first == second != os.getpid()
+
+
+def test_tasks_run_side_by_side(tmp_path: Path) -> None:
+    with LocalExecutor(2) as executor:
+        futures = [executor.submit(tasks.sleep, tmp_path / name) for name in ("a", "b")]
+        assert read(tmp_path / "a") != read(tmp_path / "b")
+        assert all(future.cancel() for future in futures)
+
+
+def test_a_lambda_is_rejected_at_submit(local: LocalExecutor) -> None:
+    with pytest.raises(TaskUnpicklable, match="importable"):
+        local.submit(lambda: 1)
+
+
+def test_a_result_that_cannot_travel_names_its_type(local: LocalExecutor) -> None:
+    with pytest.raises(TaskUnpicklable, match="function is not"):
+        local.submit(tasks.make_lambda).result()
+
+
+def test_an_exception_carries_the_workers_traceback(local: LocalExecutor) -> None:
+    error = local.submit(tasks.fail, "reason").exception()
+    assert error is not None
+    assert "tasks.py" in "".join(error.__notes__)
+
+
+def test_a_large_task_and_result_travel(local: LocalExecutor) -> None:
+    load = b"x" * (4 * MIB)
+    assert local.submit(bytes.upper, load).result() == load.upper()
+
+
+def test_threads_are_limited_before_torch_is_imported() -> None:
+    with LocalExecutor(1, Limits(threads=1)) as executor:
+        assert executor.submit(tasks.thread_counts).result() == ("1", 1)
+
+
+def test_starting_a_worker_leaves_the_environment_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
+    with LocalExecutor(1) as executor:
+        executor.submit(tasks.add, 1, 1).result()
+    assert os.environ["OMP_NUM_THREADS"] == "7"
+    assert "MKL_NUM_THREADS" not in os.environ
+
+
+def test_a_task_over_its_time_is_killed_and_the_next_one_runs(tmp_path: Path) -> None:
+    with LocalExecutor(1, Limits(seconds=1.0)) as executor:
+        with pytest.raises(TaskTimeout, match=r"within 1\.0 seconds"):
+            executor.submit(tasks.sleep, tmp_path / "mark").result()
+        assert gone(read(tmp_path / "mark"))
+        assert executor.submit(tasks.add, 1, 1).result() == 2
+
+
+def test_a_task_over_its_memory_is_killed_and_the_next_one_runs() -> None:
+    with LocalExecutor(1, Limits(memory_bytes=500 * MIB)) as executor:
+        with pytest.raises(TaskOutOfMemory, match=f"within {500 * MIB} bytes"):
+            executor.submit(tasks.allocate, 700 * MIB).result()
+        assert executor.submit(tasks.add, 1, 1).result() == 2
+
+
+def test_a_memory_limit_below_the_interpreter_says_so(tmp_path: Path) -> None:
+    with LocalExecutor(1, Limits(memory_bytes=1)) as executor, pytest.raises(WorkerError, match="raise the limit"):
+        executor.submit(tasks.sleep, tmp_path / "mark").result()
+
+
+def test_a_killed_worker_is_lost_and_the_next_task_runs(local: LocalExecutor) -> None:
+    with pytest.raises(WorkerLost, match="SIGKILL"):
+        local.submit(tasks.die).result()
+    assert local.submit(tasks.add, 1, 1).result() == 2
+
+
+@pytest.mark.parametrize("exit_code", [0, 1, 3])
+def test_a_worker_that_leaves_is_lost_and_the_next_task_runs(local: LocalExecutor, exit_code: int) -> None:
+    with pytest.raises(WorkerLost, match=f"exit code {exit_code}"):
+        local.submit(tasks.leave, exit_code).result()
+    assert local.submit(tasks.add, 1, 1).result() == 2
+
+
+def test_one_lost_worker_leaves_the_other_tasks_alone(tmp_path: Path) -> None:
+    with LocalExecutor(2) as executor:
+        steady = executor.submit(tasks.sleep, tmp_path / "mark", 3.0)
+        read(tmp_path / "mark")
+        assert [type(executor.submit(tasks.die).exception()) for _ in range(2)] == [WorkerLost, WorkerLost]
+        assert steady.result() is None
+
+
+def test_a_worker_killed_while_idle_costs_no_task(local: LocalExecutor) -> None:
+    idle = local.submit(tasks.process_id).result()
+    os.kill(idle, signal.SIGKILL)
+    assert local.submit(tasks.process_id).result() != idle
+
+
+def test_cancelling_a_running_task_kills_it(local: LocalExecutor, tmp_path: Path) -> None:
+    future = local.submit(tasks.sleep, tmp_path / "mark")
+    process_id = read(tmp_path / "mark")
+    assert future.cancel()
+    with pytest.raises(CancelledError):
+        future.result()
+    wait_until(lambda: gone(process_id))
+    assert not wait([future], timeout=60).not_done
+    assert local.submit(tasks.add, 1, 1).result() == 2
+
+
+def test_cancelling_a_waiting_task_drops_it(local: LocalExecutor, tmp_path: Path) -> None:
+    running = local.submit(tasks.sleep, tmp_path / "running")
+    waiting = local.submit(tasks.sleep, tmp_path / "waiting")
+    assert waiting.cancel()
+    read(tmp_path / "running")
+    running.cancel()
+    assert local.submit(tasks.add, 1, 1).result() == 2
+    assert not (tmp_path / "waiting").exists()
+
+
+def test_shutdown_with_cancel_kills_what_runs_and_drops_what_waits(tmp_path: Path) -> None:
+    executor = LocalExecutor(1)
+    futures = [executor.submit(tasks.sleep, tmp_path / name) for name in ("a", "b")]
+    process_id = read(tmp_path / "a")
+    executor.shutdown(cancel=True)
+    assert gone(process_id)
+    assert all(future.cancelled() for future in futures)
+    assert not wait(futures, timeout=60).not_done
+
+
+def test_an_error_in_the_block_kills_what_runs(tmp_path: Path) -> None:
+    def submit_and_raise() -> None:
+        with LocalExecutor(1) as executor:
+            executor.submit(tasks.sleep, tmp_path / "mark")
+            raise KeyError(read(tmp_path / "mark"))
+
+    with pytest.raises(KeyError):
+        submit_and_raise()
+    assert gone(read(tmp_path / "mark"))
+
+
+def test_a_killed_tasks_own_children_die_with_it(local: LocalExecutor, tmp_path: Path) -> None:
+    future = local.submit(tasks.linger, tmp_path / "mark")
+    child = read(tmp_path / "mark")
+    future.cancel()
+    wait_until(lambda: gone(child))
+
+
+def test_a_worker_ignores_an_interrupt(local: LocalExecutor, tmp_path: Path) -> None:
+    future = local.submit(tasks.sleep, tmp_path / "mark", 1.0)
+    os.kill(read(tmp_path / "mark"), signal.SIGINT)
+    assert future.result() is None
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from autokd.testing import tasks
+from workers.local import LocalExecutor
+
+def main():
+    executor = LocalExecutor(2)
+    futures = [executor.submit(tasks.sleep, Path(name)) for name in sys.argv[1:]]
+    {then}
+
+{guard}
+"""
+GUARD = 'if __name__ == "__main__":\n    main()'
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
+    def start(then: str, *arguments: str, guard: str = GUARD) -> subprocess.Popen[str]:
+        file = tmp_path / "script.py"
+        file.write_text(SCRIPT.format(then=then, guard=guard))
+        path = os.pathsep.join(entry for entry in (os.getcwd(), *sys.path) if entry)
+        return subprocess.Popen(
+            [sys.executable, str(file), *arguments],
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": path},
+        )
+
+    return start
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_workers_vanish_when_their_controller_dies(
+    script: Callable[..., subprocess.Popen[str]], tmp_path: Path, number: signal.Signals
+) -> None:
+    marks = [tmp_path / "a", tmp_path / "b"]
+    controller = script("[future.result() for future in futures]", *map(str, marks))
+    processes = [read(mark) for mark in marks]
+    controller.send_signal(number)
+    wait_until(lambda: all(map(gone, processes)), seconds=10)
+    controller.communicate(timeout=60)
+    assert controller.returncode != 0
+
+
+def test_a_script_that_forgets_shutdown_ends_and_leaves_no_process(
+    script: Callable[..., subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    names = [str(tmp_path / name) for name in ("a", "b", "c")]
+    then = "import time\n    while not (Path(sys.argv[1]).exists() and Path(sys.argv[2]).exists()): time.sleep(0.01)"
+    controller = script(then, *names)
+    processes = [read(Path(name)) for name in names[:2]]
+    _, errors = controller.communicate(timeout=60)
+    assert (controller.returncode, errors) == (0, "")
+    assert all(map(gone, processes))
+
+
+def test_a_script_without_a_main_guard_is_told_so(script: Callable[..., subprocess.Popen[str]], tmp_path: Path) -> None:
+    controller = script("futures[0].result()", str(tmp_path / "mark"), guard="main()")
+    _, errors = controller.communicate(timeout=120)
+    assert controller.returncode != 0
+    assert 'under `if __name__ == "__main__":`' in errors
+
+
+def test_a_controller_killed_while_workers_start_leaves_none(
+    script: Callable[..., subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    controller = script("futures[0].result()", str(tmp_path / "mark"))
+    family = psutil.Process(controller.pid)
+    wait_until(lambda: len(family.children()) >= 2)
+    children = family.children(recursive=True)
+    controller.kill()
+    controller.communicate(timeout=60)
+    deadline = time.monotonic() + 30
+    while not all(gone(child.pid) for child in children):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

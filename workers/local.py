@@ -1,0 +1,280 @@
+"""Tasks in processes of this machine: killed at their limits, replaced when they die.
+
+Pebble (https://pebble.readthedocs.io) starts, times and kills the processes. Each worker has a pebble pool of its own,
+and a pool that saw anything but a normal outcome is thrown away, because in a shared pool of pebble 5.2 one death can
+reach the other tasks: a worker killed while it holds the lock of the shared pipe stops all of them, an idle worker's
+death breaks the pool, and the task of a worker that leaves with exit code 0 never ends.
+"""
+
+import atexit
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, InvalidStateError
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from multiprocessing import get_context
+from multiprocessing.context import SpawnContext, SpawnProcess
+from queue import SimpleQueue
+from typing import Any, TypeVar, TypeVarTuple
+
+from pebble import ProcessExpired, ProcessFuture, ProcessPool
+
+from workers import worker_process
+from workers.base import DEFAULT_LIMITS, Executor, Limits
+from workers.errors import ExecutorClosed, TaskOutOfMemory, TaskTimeout, WorkerError, WorkerLost
+
+__all__ = ["LocalExecutor"]
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+# Read by OpenMP, MKL, OpenBLAS, numexpr and Accelerate when they are loaded.
+_THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)
+# How often a waiting lane looks for a worker that pebble replaced without a word (exit code 0).
+_LOOK_SECONDS = 1.0
+_spawning = threading.Lock()
+
+
+class LocalExecutor(Executor):
+    """Runs tasks in `workers` spawned processes, which live on from task to task.
+
+    A worker imports the main module anew under the name `__mp_main__`, so a script that makes an executor at its top
+    level, outside `if __name__ == "__main__":`, cannot work: its tasks end with a `WorkerLost` that says so, and the
+    worker's own traceback is on stderr. Console scripts, `python -m` and pytest need no care.
+
+    A worker ignores SIGINT, leads a process group (a task's own children die with it) and ends itself within a second
+    when its controller dies, however that happened.
+    """
+
+    def __init__(self, workers: int, limits: Limits = DEFAULT_LIMITS) -> None:
+        if workers < 1:
+            raise WorkerError(f"`workers >= 1` must hold, but got {workers=}.")
+        self._queue: SimpleQueue[_Task | None] = SimpleQueue()
+        self._lanes = [_Lane(self._queue, limits) for _ in range(workers)]
+        self._unfinished: set[Future[Any]] = set()
+        self._lock = threading.Lock()
+        self._open = True
+        for lane in self._lanes:
+            lane.start()
+        # Registered after pebble's own hook and so called before it: no lane may start a worker while Python goes down.
+        atexit.register(self.shutdown, cancel=True)
+
+    @property
+    def capacity(self) -> int:
+        """Number of worker processes."""
+        return len(self._lanes)
+
+    def submit(self, function: Callable[[*Ts], T], /, *args: *Ts) -> Future[T]:
+        """Future of `function(*args)` in the next free worker process."""
+        task = _Task(worker_process.encode(function, args), ProcessFuture())
+        with self._lock:
+            if not self._open:
+                raise ExecutorClosed("The local executor was shut down and takes no more tasks; make a new one.")
+            self._unfinished.add(task.future)
+            self._queue.put(task)
+        task.future.add_done_callback(self._forget)
+        return task.future
+
+    def shutdown(self, cancel: bool) -> None:
+        """Waits for the tasks, or kills them with `cancel=True`, then ends all worker processes."""
+        with self._lock:
+            was_open, self._open = self._open, False
+            unfinished = list(self._unfinished)
+        if cancel:
+            for future in unfinished:
+                future.cancel()
+        if was_open:
+            for _ in self._lanes:
+                self._queue.put(None)
+        for lane in self._lanes:
+            lane.join()
+        atexit.unregister(self.shutdown)
+
+    def _forget(self, future: Future[Any]) -> None:
+        with self._lock:
+            self._unfinished.discard(future)
+
+
+@dataclass(frozen=True)
+class _Task:
+    payload: bytes
+    future: Future[Any]
+
+
+class _Lane(threading.Thread):
+    """One worker process at a time, and the thread that feeds it."""
+
+    def __init__(self, queue: SimpleQueue[_Task | None], limits: Limits) -> None:
+        super().__init__(name="worker-lane", daemon=True)
+        self._queue = queue
+        self._limits = limits
+        self._worker: _Worker | None = None
+
+    def run(self) -> None:
+        """Executes tasks until None arrives."""
+        while (task := self._queue.get()) is not None:
+            if task.future.set_running_or_notify_cancel():
+                _finish(task.future, *self._execute(task))
+        self._retire()
+
+    def _execute(self, task: _Task) -> tuple[bool, Any]:
+        """Whether the task succeeded, and its result or exception."""
+        # A worker may have died while it was idle, before it saw the task: that is not the task's fault, so once more.
+        for _ in range(2):
+            try:
+                return worker_process.decode(self._attempt(task))
+            except BrokenProcessPool as error:
+                failure = self._cause(self._retire()) or WorkerLost(_NEVER_STARTED.format(error=error))
+            except ProcessExpired as error:
+                return False, self._cause(self._retire()) or _lost(error.exitcode)
+            except TimeoutError:
+                self._retire()
+                return False, self._timeout()
+            except Exception as error:  # nothing may end this thread; a cancelled future stays cancelled
+                self._retire()
+                return False, error
+        return False, failure
+
+    def _attempt(self, task: _Task) -> bytes:
+        if self._worker is None or not self._worker.pool.active:
+            self._retire()
+            self._worker = _Worker.start(self._limits)
+        worker = self._worker
+        inner = worker.schedule(task.payload, self._limits)
+        ended = threading.Event()
+        inner.add_done_callback(lambda _: ended.set())
+        task.future.add_done_callback(lambda future: future.cancelled() and inner.cancel())  # type: ignore[no-untyped-call]
+        while not ended.wait(_LOOK_SECONDS):
+            if worker.report[worker_process.STARTS] > 1 and not ended.wait(_LOOK_SECONDS):
+                raise ProcessExpired("The worker left without a word.", code=0)  # type: ignore[no-untyped-call]
+        return inner.result()
+
+    def _retire(self) -> int:
+        """Ends the worker process and its children, and returns the memory for which it left, in bytes, or 0."""
+        worker, self._worker = self._worker, None
+        return 0 if worker is None else worker.stop()
+
+    def _cause(self, rss: int) -> WorkerError | None:
+        if rss == 0:
+            return None
+        return TaskOutOfMemory(
+            f"A worker must stay within {self._limits.memory_bytes} bytes of memory, but it reached {rss} and was "
+            "killed; raise the limit or make the task smaller (batch size, cache)."
+        )
+
+    def _timeout(self) -> TaskTimeout:
+        return TaskTimeout(
+            f"A task must end within {self._limits.seconds} seconds, but it did not and was killed; "
+            "raise the limit or make the task smaller."
+        )
+
+
+@dataclass(frozen=True)
+class _Worker:
+    pool: ProcessPool
+    report: Any
+
+    @classmethod
+    def start(cls, limits: Limits) -> "_Worker":
+        context = _Context(limits.threads)
+        report = get_context("spawn").RawArray("q", 3)
+        pool = ProcessPool(
+            max_workers=1, initializer=worker_process.initialize, initargs=(limits, report), context=context
+        )
+        return cls(pool, report)
+
+    def schedule(self, payload: bytes, limits: Limits) -> ProcessFuture[bytes]:
+        try:
+            return self.pool.schedule(worker_process.run, args=(payload, limits.threads), timeout=limits.seconds)
+        except RuntimeError as error:  # the pool broke since we looked
+            raise BrokenProcessPool(str(error)) from error
+
+    def stop(self) -> int:
+        self.pool.stop()  # type: ignore[no-untyped-call]
+        self.pool.join()
+        if (pid := self.report[worker_process.PID]) and hasattr(os, "killpg"):
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(pid, signal.SIGKILL)
+        return int(self.report[worker_process.RSS])
+
+
+class _Context(SpawnContext):
+    """A spawn context whose processes are born with a thread limit: the main module may load torch before we run."""
+
+    def __init__(self, threads: int) -> None:
+        super().__init__()
+        self._threads = threads
+
+    def Process(self, *args: Any, **kwargs: Any) -> SpawnProcess:  # type: ignore[override]  # noqa: N802 (the base's name)
+        process = _Process(*args, **kwargs)
+        process.environment = dict.fromkeys(_THREAD_VARIABLES, str(self._threads))
+        return process
+
+
+class _Process(SpawnProcess):
+    environment: dict[str, str]
+
+    def start(self) -> None:
+        with _spawning, _environment(self.environment), _interrupts_blocked():
+            super().start()
+
+
+@contextmanager
+def _environment(variables: dict[str, str]) -> Iterator[None]:
+    """These variables in this process' environment, which is the only way to give them to a spawned process."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """A child inherits the mask: Ctrl-C while it imports its modules would end it before it can ignore the signal."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _finish(future: Future[Any], succeeded: bool, value: Any) -> None:
+    with suppress(InvalidStateError):  # cancelled meanwhile
+        if succeeded:
+            future.set_result(value)
+        else:
+            future.set_exception(value)
+    if future.cancelled():
+        future.set_running_or_notify_cancel()  # wakes `concurrent.futures.wait`
+
+
+def _lost(exit_code: int) -> WorkerLost:
+    how = f"exit code {exit_code}" if exit_code >= 0 else f"signal {-exit_code}"
+    with suppress(ValueError):  # real-time signals have no name
+        how = signal.Signals(-exit_code).name
+    hint = "; the kernel sends it when the machine is out of memory: use fewer workers" if how == "SIGKILL" else ""
+    return WorkerLost(f"A worker must outlive its task, but it died by {how}{hint}. The task can be submitted again.")
+
+
+_NEVER_STARTED = (
+    "A worker must start before it can run a task, but it died twice while starting ({error}); its own traceback is on "
+    'stderr. In a script, put what makes the executor under `if __name__ == "__main__":`.'
+)
