@@ -1,0 +1,49 @@
+"""What can go wrong with a database; the command line turns each into one line and exit code 2.
+
+The children are named by what happened; N818 would append Error to each.
+"""
+
+from autokd.errors import InputError
+
+__all__ = [
+    "DatabaseError",
+    "DatabaseUnavailable",
+    "LeaseHeld",
+    "LeaseLost",
+    "NotOurDatabase",
+    "SearchExists",
+    "UnknownRevision",
+    "UnknownSearch",
+]
+
+
+class DatabaseError(InputError):
+    """Base of all errors of this package."""
+
+
+class DatabaseUnavailable(DatabaseError):  # noqa: N818
+    """The database cannot be reached, locked or written."""
+
+
+class NotOurDatabase(DatabaseError):  # noqa: N818
+    """The file is no database, or another program's."""
+
+
+class UnknownRevision(DatabaseError):  # noqa: N818
+    """The database was written by a version that knows more than this one."""
+
+
+class UnknownSearch(DatabaseError):  # noqa: N818
+    """No search has this name."""
+
+
+class SearchExists(DatabaseError):  # noqa: N818
+    """A search has this name already."""
+
+
+class LeaseHeld(DatabaseError):  # noqa: N818
+    """Another controller runs this search."""
+
+
+class LeaseLost(DatabaseError):  # noqa: N818
+    """This controller no longer owns the search; nothing was written."""

@@ -1,0 +1,160 @@
+"""One controller owns a search: who it is stands in the search's row, and its token fences off all earlier owners.
+
+A lease is free when it was released, when its owner's process on this very machine no longer exists, or when an owner
+elsewhere has sent no heartbeat for a while. A process on this machine that exists but sends no heartbeat is stopped or
+busy; it keeps its lease until somebody ends it.
+"""
+
+import functools
+import hashlib
+import os
+import socket
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psutil
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from autokd.database.errors import LeaseHeld, LeaseLost
+from autokd.database.models import Search
+from autokd.database.reading import find_search
+from autokd.database.store import Store
+from autokd.database.writing import Lease, fenced, record
+
+__all__ = ["TTL_SECONDS", "Lease", "acquire", "heartbeat", "release"]
+
+# Twelve missed heartbeats at one in five seconds: a busy server or a slow network is no death.
+TTL_SECONDS = 60.0
+# Linux counts a process' start in hundredths of a second since boot, and the boot time moves as the clock is set.
+_START_TOLERANCE_SECONDS = 2.0
+
+
+def acquire(store: Store, search: str | int, ttl_seconds: float = TTL_SECONDS) -> Lease:
+    """The lease of a search, by name or id, for this process; all earlier leases of it are void from now on.
+
+    Args:
+        store: Where the search is.
+        search: Name or id.
+        ttl_seconds: How long an owner on another machine may be silent.
+
+    Raises:
+        UnknownSearch: If there is no such search.
+        LeaseHeld: If another process owns it; the message says which, where, and since when it is silent.
+    """
+    with store.transaction() as session:
+        row = find_search(session, search, lock=True)
+        now = _now(session)
+        before = _Owner.of(row)
+        if before is not None and before.is_alive(now, ttl_seconds):
+            raise LeaseHeld(_held(row.name, before, now, ttl_seconds))
+        _occupy(row, _Owner.this(now))
+        row.lease_token += 1
+        payload = {"token": row.lease_token, "host": row.lease_host, "pid": row.lease_pid}
+        record(session, row, "lease_acquired", {**payload, "before": None if before is None else before.label})
+        return Lease(row.id, row.lease_token)
+
+
+def heartbeat(store: Store, lease: Lease) -> None:
+    """Says that the owner lives; every five seconds or so.
+
+    Raises:
+        LeaseLost: If the lease changed hands.
+    """
+    with store.transaction() as session:
+        fenced(session, lease).lease_heartbeat_at = _now(session)
+
+
+def release(store: Store, lease: Lease) -> bool:
+    """Gives the search back, and returns whether it was still owned; a lost lease is no error at the end."""
+    try:
+        with store.transaction() as session:
+            search = fenced(session, lease)
+            _vacate(search)
+            search.lease_token += 1  # so that this lease is void, too
+            record(session, search, "lease_released", {"token": lease.token})
+    except LeaseLost:
+        return False
+    return True
+
+
+@dataclass(frozen=True)
+class _Owner:
+    host: str
+    machine: str
+    pid: int
+    process_started: float
+    heartbeat_at: datetime
+
+    @classmethod
+    def of(cls, row: Search) -> "_Owner | None":
+        values = (row.lease_host, row.lease_machine, row.lease_pid, row.lease_process_started, row.lease_heartbeat_at)
+        return None if any(value is None for value in values) else cls(*values)  # type: ignore[arg-type]
+
+    @classmethod
+    def this(cls, now: datetime) -> "_Owner":
+        process = psutil.Process()
+        return cls(socket.gethostname(), _machine(), process.pid, process.create_time(), now)
+
+    @property
+    def label(self) -> str:
+        return f"process {self.pid} on {self.host}"
+
+    def is_alive(self, now: datetime, ttl_seconds: float) -> bool:
+        if self.machine != _machine():
+            return self.silent_seconds(now) < ttl_seconds
+        try:
+            process = psutil.Process(self.pid)
+            started = process.create_time()
+            return process.status() != psutil.STATUS_ZOMBIE and (
+                abs(started - self.process_started) < _START_TOLERANCE_SECONDS
+            )
+        except psutil.NoSuchProcess:
+            return False
+        except psutil.AccessDenied:  # another user's process: there, and more we cannot know
+            return True
+
+    def silent_seconds(self, now: datetime) -> float:
+        return (now - self.heartbeat_at).total_seconds()
+
+
+def _occupy(row: Search, owner: _Owner) -> None:
+    row.lease_host, row.lease_machine = owner.host, owner.machine
+    row.lease_pid, row.lease_process_started = owner.pid, owner.process_started
+    row.lease_heartbeat_at = owner.heartbeat_at
+
+
+def _vacate(row: Search) -> None:
+    row.lease_host = row.lease_machine = row.lease_pid = row.lease_process_started = row.lease_heartbeat_at = None
+
+
+def _held(name: str, owner: _Owner, now: datetime, ttl_seconds: float) -> str:
+    way_out = f"wait until it was silent for {ttl_seconds:.0f} s"
+    if owner.machine == _machine():
+        way_out = "release it first: it is this very process" if owner.pid == os.getpid() else "end it first"
+    return (
+        f"One controller may run a search, but {name!r} is run by {owner.label} "
+        f"(last heartbeat {owner.silent_seconds(now):.0f} s ago); {way_out}."
+    )
+
+
+def _now(session: Session) -> datetime:
+    """The moment by the clock that all owners share: the server's, or with SQLite this machine's."""
+    if session.get_bind().dialect.name == "postgresql":
+        moment = session.scalars(select(func.clock_timestamp())).one()
+        assert isinstance(moment, datetime)
+        return moment.astimezone(UTC)
+    return datetime.now(UTC)
+
+
+@functools.cache
+def _machine() -> str:
+    """Name of the space in which a process id means one process: machine, boot and container."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        space = f"{boot} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:
+        space = f"{uuid.getnode():x}"
+    return hashlib.sha256(space.encode()).hexdigest()[:16]

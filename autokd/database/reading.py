@@ -1,0 +1,153 @@
+"""What anybody may do with a database: read it, while a controller writes."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import fields
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Self, TypeVar
+
+from sqlalchemy import Engine, select
+from sqlalchemy.exc import DBAPIError, IntegrityError, StatementError
+from sqlalchemy.orm import Session
+
+from autokd.database.engine import database_url, open_engine
+from autokd.database.errors import DatabaseError, DatabaseUnavailable, UnknownSearch
+from autokd.database.models import Base, Evaluation, Event, Search, Student, Trial
+from autokd.database.rows import EvaluationRow, EventRow, Purpose, SearchRow, StudentRow, TrialRow
+from autokd.database.schema import prepare
+
+__all__ = ["Reader", "find_search", "row_of", "translated"]
+
+R = TypeVar("R")
+
+
+class Reader:
+    """An open database, created or upgraded if need be.
+
+    May be used from several threads, and from several processes if each opens its own. Rows come as frozen values, each
+    list from one consistent query.
+
+    Args:
+        where: A SQLite file, `sqlite:///PATH` or `postgresql://...`; the folder of a file is made if it is missing.
+        create: Whether to make a database where there is none; if false that is an error.
+
+    Raises:
+        DatabaseError: If it cannot be used; then nothing was changed.
+    """
+
+    def __init__(self, where: str | Path, create: bool = True) -> None:
+        url = database_url(where)
+        self.engine = open_engine(url)
+        try:
+            with translated(self.engine):
+                if create and url.get_backend_name() == "sqlite":
+                    Path(str(url.database)).parent.mkdir(parents=True, exist_ok=True)
+                prepare(self.engine, create)
+        except OSError as error:
+            self.close()
+            raise DatabaseUnavailable(f"The database {url} must be a usable file, but: {error}") from error
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Closes all connections."""
+        self.engine.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def searches(self) -> list[SearchRow]:
+        """All searches, oldest first."""
+        with self._session() as session:
+            return _rows(SearchRow, session.scalars(select(Search).order_by(Search.id)))
+
+    def search(self, name: str | int) -> SearchRow:
+        """The search of this name or id.
+
+        Raises:
+            UnknownSearch: If there is none; the message offers similar names.
+        """
+        with self._session() as session:
+            return row_of(SearchRow, find_search(session, name))
+
+    def trials(self, search_id: int) -> list[TrialRow]:
+        """A search's trials by number."""
+        with self._session() as session:
+            query = select(Trial).where(Trial.search_id == search_id).order_by(Trial.number)
+            return _rows(TrialRow, session.scalars(query))
+
+    def students(self, search_id: int, purpose: Purpose | None = None) -> list[StudentRow]:
+        """A search's students in the order in which they were added, of one purpose or all."""
+        query = select(Student).where(Student.search_id == search_id).order_by(Student.id)
+        if purpose is not None:
+            query = query.where(Student.purpose == purpose)
+        with self._session() as session:
+            return _rows(StudentRow, session.scalars(query))
+
+    def evaluations(self, search_id: int) -> list[EvaluationRow]:
+        """A search's evaluations in the order in which they were first opened."""
+        with self._session() as session:
+            query = select(Evaluation).where(Evaluation.search_id == search_id).order_by(Evaluation.id)
+            return _rows(EvaluationRow, session.scalars(query))
+
+    def events(self, search_id: int, after: int = 0) -> list[EventRow]:
+        """A search's events with an id above `after`, in order; none with a smaller id appears later."""
+        with self._session() as session:
+            query = select(Event).where(Event.search_id == search_id, Event.id > after).order_by(Event.id)
+            return _rows(EventRow, session.scalars(query))
+
+    @contextmanager
+    def _session(self) -> Iterator[Session]:
+        with translated(self.engine), Session(self.engine) as session:
+            yield session
+
+
+def find_search(session: Session, name: str | int, lock: bool = False) -> Search:
+    """The search of this name or id, locked against other writers of it until the transaction ends if so wished.
+
+    Raises:
+        UnknownSearch: If there is none; the message offers similar names.
+    """
+    query = select(Search).where(Search.id == name if isinstance(name, int) else Search.name == name)
+    found = session.scalar(query.with_for_update() if lock else query)
+    if found is not None:
+        return found
+    names = session.scalars(select(Search.name)).all()
+    near = get_close_matches(str(name), names) or sorted(names)[:5]
+    known = f"did you mean {' or '.join(map(repr, near))}?" if near else "this database has no search yet."
+    raise UnknownSearch(f"A search must exist, but there is none called {name!r}; {known}")
+
+
+def row_of(kind: type[R], model: Base) -> R:
+    """The frozen value of a model, field by field."""
+    return kind(**{field.name: getattr(model, field.name) for field in fields(kind)})  # type: ignore[arg-type]
+
+
+def _rows(kind: type[R], models: Iterable[Base]) -> list[R]:
+    return [row_of(kind, model) for model in models]
+
+
+@contextmanager
+def translated(engine: Engine) -> Iterator[None]:
+    """Turns an error of the driver (no server, no space, locked, read-only) or of a column type into one of ours."""
+    try:
+        yield
+    except IntegrityError as error:
+        raise DatabaseError(f"A row must keep the rules of its table, but {_first_line(error)}") from error
+    except DBAPIError as error:
+        raise DatabaseUnavailable(
+            f"The database {engine.url} must be there, writable and free, but it says: {_first_line(error)}"
+        ) from error
+    except StatementError as error:
+        if isinstance(error.orig, DatabaseError):
+            raise error.orig from error  # a column type refused a value
+        raise
+
+
+def _first_line(error: DBAPIError) -> str:
+    return next(iter(str(error.orig).strip().splitlines()), type(error).__name__)

@@ -1,0 +1,136 @@
+"""What the store hands out: frozen values, detached from the database."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+__all__ = [
+    "EvaluationRow",
+    "EvaluationState",
+    "EventRow",
+    "Purpose",
+    "SearchRow",
+    "SearchStatus",
+    "StudentRow",
+    "TrialRow",
+    "TrialState",
+]
+
+SearchStatus = Literal["created", "running", "interrupted", "finished", "failed"]
+TrialState = Literal["running", "complete", "pruned", "failed"]
+EvaluationState = Literal["running", "complete", "failed"]
+Purpose = Literal["search", "final"]
+
+
+@dataclass(frozen=True)
+class SearchRow:
+    """One search.
+
+    Attributes:
+        facts: What was found out and not chosen: digests of teacher and data, the teacher's metrics, versions, command.
+        lease_token: Grows whenever the right to write changes hands.
+        lease_host: The owner's host name; None while nobody owns the search.
+        lease_process_started: The owner's start, seconds since 1970; tells it from a later process of the same id.
+    """
+
+    id: int
+    name: str
+    status: SearchStatus
+    seed: int
+    config: Mapping[str, Any]
+    config_digest: str
+    facts: Mapping[str, Any]
+    created_at: datetime
+    updated_at: datetime
+    lease_token: int
+    lease_host: str | None
+    lease_pid: int | None
+    lease_process_started: float | None
+    lease_heartbeat_at: datetime | None
+
+
+@dataclass(frozen=True)
+class TrialRow:
+    """One trial.
+
+    Attributes:
+        number: Counts from 0 within its search, in the order in which trials were opened.
+        parameters: What the optimiser proposed, by name.
+        value: What the optimiser was told; None if there is nothing to tell.
+        reason: Why it was pruned or failed.
+        finish_order: Counts from 0 within its search, in the order in which trials ended; the optimiser's state is a
+            fold over the finished trials in this order.
+    """
+
+    id: int
+    search_id: int
+    number: int
+    parameters: Mapping[str, Any]
+    state: TrialState
+    value: float | None
+    reason: str | None
+    created_at: datetime
+    finished_at: datetime | None
+    finish_order: int | None
+
+
+@dataclass(frozen=True)
+class StudentRow:
+    """One architecture drawn from a trial's family, with its cost.
+
+    Attributes:
+        replicate: Counts the draws from 0 within the trial and purpose.
+        purpose: Drawn to judge the family ("search") or to be delivered ("final").
+        digest: The architecture's digest.
+    """
+
+    id: int
+    search_id: int
+    trial_id: int
+    replicate: int
+    purpose: Purpose
+    digest: str
+    architecture: Mapping[str, Any]
+    params: int
+    macs: int
+    activation_bytes: int
+    model_bytes: int
+
+
+@dataclass(frozen=True)
+class EvaluationRow:
+    """One student's training up to one rung.
+
+    Attributes:
+        epochs: Length of the training from its start, not from the previous rung.
+        key: Digest of all that decides the result; names checkpoint and result files.
+        metrics: By name; None until complete.
+        worker: Who did it, for people to read.
+    """
+
+    id: int
+    search_id: int
+    trial_id: int
+    student_id: int
+    rung: int
+    epochs: float
+    key: str
+    state: EvaluationState
+    metrics: Mapping[str, Any] | None
+    seconds: float | None
+    reason: str | None
+    worker: str | None
+    created_at: datetime
+    finished_at: datetime | None
+
+
+@dataclass(frozen=True)
+class EventRow:
+    """Something that happened to a search; ids grow in the order in which a search's events become visible."""
+
+    id: int
+    search_id: int
+    at: datetime
+    kind: str
+    payload: Mapping[str, Any]

@@ -1,0 +1,120 @@
+"""Bringing a database to this version's tables, or refusing it untouched."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from sqlalchemy import Connection, Engine, inspect, text
+
+from autokd.database.engine import write_engine
+from autokd.database.errors import DatabaseUnavailable, NotOurDatabase, UnknownRevision
+from autokd.database.models import REVISION
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+__all__ = ["prepare"]
+
+_VERSION_TABLE = "alembic_version"
+# Any number that no other program is likely to lock in the same PostgreSQL database.
+_ADVISORY_LOCK = 0x4175746F4B44
+
+
+def prepare(engine: Engine, create: bool) -> None:
+    """Creates or upgrades the tables; processes that do so at the same time wait for each other.
+
+    Args:
+        engine: From `open_engine`.
+        create: Whether a database without tables is welcome.
+
+    Raises:
+        DatabaseUnavailable: If there is nothing and `create` is false.
+        NotOurDatabase: If the file is no database, or holds tables of another program.
+        UnknownRevision: If a newer version wrote it. In all three cases nothing was written.
+    """
+    if engine.dialect.name == "sqlite":
+        # Before the first real connection, which would switch the file to a write-ahead log.
+        revision = _sqlite_revision(Path(str(engine.url.database)))
+    else:
+        with engine.connect() as connection:
+            revision = _revision(inspect(connection).get_table_names(), connection, engine)
+    _check(revision, engine, create)
+    if revision != REVISION:
+        with _exclusive(engine) as connection:
+            _upgrade(connection)
+
+
+def _check(revision: str | None, engine: Engine, create: bool) -> None:
+    if revision is None and not create:
+        raise DatabaseUnavailable(f"There must be a database at {engine.url}, but there is none; check the path.")
+    if revision not in (None, REVISION) and revision not in _known_revisions():
+        raise UnknownRevision(
+            f"The database {engine.url} has revision {revision!r}, but this version of autokd knows them up to "
+            f"{REVISION!r}; upgrade autokd or use another database. Nothing was changed."
+        )
+
+
+def _sqlite_revision(file: Path) -> str | None:
+    if not file.exists() or (file.is_file() and file.stat().st_size == 0):
+        return None
+    # Never opened but by SQLite: closing any other handle on the file drops the locks of this process' connections,
+    # https://www.sqlite.org/howtocorrupt.html section 2.2.
+    try:
+        with closing(sqlite3.connect(f"file:{quote(str(file))}?mode=ro", uri=True, timeout=60)) as connection:
+            tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            if not tables:
+                return None
+            if _VERSION_TABLE in tables:
+                rows = connection.execute(f"SELECT version_num FROM {_VERSION_TABLE}").fetchall()
+                return str(rows[0][0]) if rows else None
+    except sqlite3.DatabaseError as error:
+        raise NotOurDatabase(f"The database must be a SQLite file, but of {file} SQLite says: {error}.") from error
+    raise NotOurDatabase(_FOREIGN.format(where=file, tables=", ".join(sorted(tables)[:3])))
+
+
+def _revision(tables: list[str], connection: Connection, engine: Engine) -> str | None:
+    if not tables:
+        return None
+    if _VERSION_TABLE not in tables:
+        raise NotOurDatabase(_FOREIGN.format(where=engine.url, tables=", ".join(sorted(tables)[:3])))
+    row = connection.execute(text(f"SELECT version_num FROM {_VERSION_TABLE}")).first()
+    return None if row is None else str(row[0])
+
+
+@contextmanager
+def _exclusive(engine: Engine) -> Iterator[Connection]:
+    """A transaction that no other process can hold at the same time."""
+    with write_engine(engine).begin() as connection:
+        if engine.dialect.name == "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
+        yield connection
+
+
+def _upgrade(connection: Connection) -> None:
+    from alembic import command  # only when there is something to upgrade: it takes a while to import
+
+    config = _config()
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+
+
+def _known_revisions() -> set[str]:
+    from alembic.script import ScriptDirectory
+
+    return {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+
+
+def _config() -> "Config":
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    return config
+
+
+_FOREIGN = (
+    "The database must be empty or autokd's own, but {where} holds other tables ({tables}, ...); choose another one."
+)

@@ -1,0 +1,271 @@
+"""What the controller of a search does with a database: every verb is one transaction of check, change and event."""
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any, Literal, TypeVar
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from autokd.database.engine import write_engine
+from autokd.database.errors import DatabaseError, SearchExists
+from autokd.database.models import Base, Evaluation, Search, Student, Trial
+from autokd.database.reading import Reader, row_of, translated
+from autokd.database.rows import EvaluationRow, EventRow, Purpose, SearchRow, SearchStatus, StudentRow, TrialRow
+from autokd.database.writing import Lease, fenced, record
+
+__all__ = ["Store"]
+
+R = TypeVar("R")
+M = TypeVar("M", Trial, Student, Evaluation)
+E = TypeVar("E", Trial, Evaluation)
+
+
+class Store(Reader):
+    """A database that can be written.
+
+    Every write verb but `create_search` wants a lease (`lease.acquire`) and raises `LeaseLost`, having written nothing,
+    if the lease changed hands. When a verb returns, its change and its event are on disk; when it raises, neither is.
+    """
+
+    @contextmanager
+    def transaction(self) -> Iterator[Session]:
+        """A session that writes: committed at the end, rolled back by any exception."""
+        with translated(self.engine), Session(write_engine(self.engine)) as session, session.begin():
+            yield session
+
+    def create_search(
+        self, name: str, seed: int, config: Mapping[str, Any], digest: str, facts: Mapping[str, Any]
+    ) -> SearchRow:
+        """A new search with status "created", owned by nobody.
+
+        Raises:
+            SearchExists: If the name is taken.
+        """
+        now = datetime.now(UTC)
+        search = Search(
+            name=name,
+            status="created",
+            seed=seed,
+            config=dict(config),
+            config_digest=digest,
+            facts=dict(facts),
+            created_at=now,
+            updated_at=now,
+        )
+        with self.transaction() as session:
+            if session.scalar(select(Search.id).where(Search.name == name)) is not None:
+                raise SearchExists(
+                    f"A search's name must be new, but {name!r} is taken; choose another or resume that one."
+                )
+            session.add(search)
+            session.flush()
+            record(session, search, "search_created", {"name": name})
+            return _written(session, SearchRow, search)
+
+    def open_trial(self, lease: Lease, number: int, parameters: Mapping[str, Any]) -> TrialRow:
+        """A new running trial.
+
+        Raises:
+            DatabaseError: If the search has a trial of this number.
+        """
+        with self._writing(lease) as (session, search):
+            query = select(Trial.id).where(Trial.search_id == search.id, Trial.number == number)
+            if session.scalar(query) is not None:
+                raise DatabaseError(f"A trial must be opened once, but search {search.name!r} has trial {number}.")
+            trial = Trial(
+                search_id=search.id,
+                number=number,
+                parameters=dict(parameters),
+                state="running",
+                created_at=datetime.now(UTC),
+            )
+            session.add(trial)
+            record(session, search, "trial_opened", {"trial": number})
+            return _written(session, TrialRow, trial)
+
+    def add_student(
+        self,
+        lease: Lease,
+        trial_id: int,
+        replicate: int,
+        purpose: Purpose,
+        digest: str,
+        architecture: Mapping[str, Any],
+        params: int,
+        macs: int,
+        activation_bytes: int,
+        model_bytes: int,
+    ) -> StudentRow:
+        """The student of this trial, purpose and replicate: a new one, or the one that is there with the same digest.
+
+        Raises:
+            DatabaseError: If the one that is there has another digest.
+        """
+        with self._writing(lease) as (session, search):
+            trial = _get(session, Trial, trial_id, search)
+            query = select(Student).filter_by(trial_id=trial_id, purpose=purpose, replicate=replicate)
+            if (known := session.scalar(query)) is not None:
+                _check_same(f"student {replicate} ({purpose}) of trial {trial.number}", "digest", known.digest, digest)
+                return _written(session, StudentRow, known)
+            student = Student(
+                search_id=search.id,
+                trial_id=trial_id,
+                replicate=replicate,
+                purpose=purpose,
+                digest=digest,
+                architecture=dict(architecture),
+                params=params,
+                macs=macs,
+                activation_bytes=activation_bytes,
+                model_bytes=model_bytes,
+            )
+            session.add(student)
+            payload = {"trial": trial.number, "replicate": replicate, "purpose": purpose, "digest": digest}
+            record(session, search, "student_added", payload)
+            return _written(session, StudentRow, student)
+
+    def open_evaluation(self, lease: Lease, student_id: int, rung: int, epochs: float, key: str) -> EvaluationRow:
+        """The evaluation of this student and rung, running, unless it is complete: that one comes back as it is.
+
+        A running one (its worker was lost) or a failed one runs again.
+
+        Raises:
+            DatabaseError: If the one that is there has another key.
+        """
+        with self._writing(lease) as (session, search):
+            student = _get(session, Student, student_id, search)
+            known = session.scalar(select(Evaluation).filter_by(student_id=student_id, rung=rung))
+            if known is not None:
+                _check_same(f"the evaluation of student {student_id} at rung {rung}", "key", known.key, key)
+                if known.state == "complete":
+                    return _written(session, EvaluationRow, known)
+            evaluation = known or Evaluation(
+                search_id=search.id,
+                trial_id=student.trial_id,
+                student_id=student_id,
+                rung=rung,
+                epochs=epochs,
+                key=key,
+                created_at=datetime.now(UTC),
+            )
+            evaluation.state, evaluation.reason, evaluation.finished_at = "running", None, None
+            session.add(evaluation)
+            session.flush()
+            payload = {"evaluation": evaluation.id, "student": student_id, "rung": rung, "again": known is not None}
+            record(session, search, "evaluation_opened", payload)
+            return _written(session, EvaluationRow, evaluation)
+
+    def finish_evaluation(
+        self, lease: Lease, evaluation_id: int, metrics: Mapping[str, Any], seconds: float, worker: str | None = None
+    ) -> EvaluationRow:
+        """The evaluation, complete. Metrics may be NaN or infinite; they come back so.
+
+        Raises:
+            DatabaseError: If it was not running.
+        """
+        with self._writing(lease) as (session, search):
+            evaluation = _running(_get(session, Evaluation, evaluation_id, search))
+            evaluation.state, evaluation.finished_at = "complete", datetime.now(UTC)
+            evaluation.metrics, evaluation.seconds, evaluation.worker = dict(metrics), seconds, worker
+            payload = {"evaluation": evaluation_id, "rung": evaluation.rung, "metrics": dict(metrics)}
+            record(session, search, "evaluation_finished", payload)
+            return _written(session, EvaluationRow, evaluation)
+
+    def fail_evaluation(self, lease: Lease, evaluation_id: int, reason: str) -> EvaluationRow:
+        """The evaluation, failed.
+
+        Raises:
+            DatabaseError: If it was not running.
+        """
+        with self._writing(lease) as (session, search):
+            evaluation = _running(_get(session, Evaluation, evaluation_id, search))
+            evaluation.state, evaluation.reason, evaluation.finished_at = "failed", reason, datetime.now(UTC)
+            payload = {"evaluation": evaluation_id, "rung": evaluation.rung, "reason": reason}
+            record(session, search, "evaluation_failed", payload)
+            return _written(session, EvaluationRow, evaluation)
+
+    def finish_trial(
+        self,
+        lease: Lease,
+        trial_id: int,
+        state: Literal["complete", "pruned", "failed"],
+        value: float | None = None,
+        reason: str | None = None,
+    ) -> TrialRow:
+        """The trial, ended, with the next finish order of its search.
+
+        Raises:
+            DatabaseError: If it was not running, the value is not finite, or a complete one has no value.
+        """
+        if (value is None and state == "complete") or (value is not None and not math.isfinite(value)):
+            raise DatabaseError(
+                f"A trial's value must be finite, and a complete trial must have one, but got {state=}, {value=}; "
+                'finish it as "failed" with a reason.'
+            )
+        with self._writing(lease) as (session, search):
+            trial = _running(_get(session, Trial, trial_id, search))
+            last = session.scalar(select(func.max(Trial.finish_order)).where(Trial.search_id == search.id))
+            trial.finish_order = 0 if last is None else last + 1
+            trial.state, trial.value, trial.reason, trial.finished_at = state, value, reason, datetime.now(UTC)
+            payload = {"trial": trial.number, "state": state, "value": value, "reason": reason}
+            record(session, search, "trial_finished", payload)
+            return _written(session, TrialRow, trial)
+
+    def set_status(
+        self, lease: Lease, status: SearchStatus, facts_update: Mapping[str, Any] | None = None
+    ) -> SearchRow:
+        """The search with another status, and these facts added to or put in the place of those of the same name."""
+        with self._writing(lease) as (session, search):
+            search.status = status
+            search.facts = {**search.facts, **(facts_update or {})}
+            record(session, search, "status_changed", {"status": status})
+            return _written(session, SearchRow, search)
+
+    def set_config(self, lease: Lease, config: Mapping[str, Any], digest: str) -> SearchRow:
+        """The search with another configuration."""
+        with self._writing(lease) as (session, search):
+            before, search.config, search.config_digest = search.config_digest, dict(config), digest
+            record(session, search, "config_changed", {"before": before, "after": digest})
+            return _written(session, SearchRow, search)
+
+    def record_event(self, lease: Lease, kind: str, payload: Mapping[str, Any]) -> EventRow:
+        """A new event of any kind."""
+        with self._writing(lease) as (session, search):
+            return _written(session, EventRow, record(session, search, kind, payload))
+
+    @contextmanager
+    def _writing(self, lease: Lease) -> Iterator[tuple[Session, Search]]:
+        with self.transaction() as session:
+            search = fenced(session, lease)
+            search.updated_at = datetime.now(UTC)
+            yield session, search
+
+
+def _written(session: Session, kind: type[R], model: Base) -> R:
+    """The row as a reader will see it, sharing nothing with what the caller passed in."""
+    session.flush()
+    session.refresh(model)
+    return row_of(kind, model)
+
+
+def _get(session: Session, model: type[M], row_id: int, search: Search) -> M:
+    found = session.get(model, row_id)
+    if found is None or found.search_id != search.id:
+        raise DatabaseError(f"Search {search.name!r} must have the {model.__name__.lower()} {row_id}, but it has not.")
+    return found
+
+
+def _running(row: E) -> E:
+    if row.state != "running":
+        raise DatabaseError(
+            f"Only a running {type(row).__name__.lower()} can end, but the one with id {row.id} is {row.state}."
+        )
+    return row
+
+
+def _check_same(what: str, field: str, before: str, now: str) -> None:
+    if before != now:
+        raise DatabaseError(f"The {field} of {what} must stay {before!r}, but got {now!r}; it cannot be replaced.")

@@ -1,0 +1,90 @@
+"""Column types that mean the same on SQLite and PostgreSQL."""
+
+import math
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, DateTime, Dialect, Integer
+from sqlalchemy.types import TypeDecorator
+
+from autokd.database.errors import DatabaseError
+
+__all__ = ["BigInt", "Json", "UtcDateTime"]
+
+# SQLite numbers rows itself only for the exact type INTEGER, which is 64 bits wide there anyway.
+BigInt = BigInteger().with_variant(Integer(), "sqlite")
+
+# JSON has no NaN and no infinity: such a float is written as {"__float__": "nan"} ("inf", "-inf") and read back as one.
+_FLOAT = "__float__"
+
+
+class Json(TypeDecorator[Any]):
+    """Values made of dict, list, str, int, float, bool and None; every float comes back bit for bit.
+
+    A tuple comes back as a list, and all NaNs as the one that Python calls nan.
+    """
+
+    impl = JSON(none_as_null=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
+        """The value without what JSON lacks.
+
+        Raises:
+            DatabaseError: If a part of the value is none of the types above.
+        """
+        return _encode(value, "value")
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> Any:
+        """The value as it was written."""
+        return _decode(value)
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """Moments: aware in Python, UTC in the database."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """The moment in UTC, naive where the database knows no zones.
+
+        Raises:
+            DatabaseError: If the moment has no zone.
+        """
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise DatabaseError(f"A moment must have a time zone, but got {value!r}; use datetime.now(UTC).")
+        utc = value.astimezone(UTC)
+        return utc.replace(tzinfo=None) if dialect.name == "sqlite" else utc
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """The aware moment in UTC."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def _encode(value: Any, where: str) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return {_FLOAT: str(float(value))}
+    if value is None or isinstance(value, str | int | float):
+        return value
+    if isinstance(value, list | tuple):
+        return [_encode(part, f"{where}[{index}]") for index, part in enumerate(value)]
+    if isinstance(value, Mapping) and all(isinstance(key, str) for key in value) and _FLOAT not in value:
+        return {key: _encode(part, f"{where}[{key!r}]") for key, part in value.items()}
+    raise DatabaseError(
+        f"What is stored must be made of dict with str keys (not {_FLOAT!r}), list, str, int, float, bool and None, "
+        f"but {where} is {type(value).__name__}: {value!r:.100}; convert it first, e.g. with float()."
+    )
+
+
+def _decode(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_decode(part) for part in value]
+    if isinstance(value, dict):
+        return float(value[_FLOAT]) if _FLOAT in value else {key: _decode(part) for key, part in value.items()}
+    return value

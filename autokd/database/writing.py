@@ -1,0 +1,46 @@
+"""What every write to a search consists of besides its change: the check of the fencing token, and the event."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from autokd.database.errors import LeaseLost
+from autokd.database.models import Event, Search
+from autokd.database.reading import find_search
+
+__all__ = ["Lease", "fenced", "record"]
+
+
+@dataclass(frozen=True)
+class Lease:
+    """The right to write one search, as long as its token is the one in the search's row."""
+
+    search_id: int
+    token: int
+
+
+def fenced(session: Session, lease: Lease) -> Search:
+    """The search of a lease, locked until the transaction ends, so that the lease cannot change hands before.
+
+    Raises:
+        LeaseLost: If it already did.
+    """
+    search = find_search(session, lease.search_id, lock=True)
+    if search.lease_token != lease.token:
+        raise LeaseLost(
+            f"Only the owner of search {search.name!r} may write it, but its lease has token {search.lease_token} and "
+            f"this controller's has {lease.token}: it was released or taken over. Nothing was written; stop this "
+            "controller."
+        )
+    return search
+
+
+def record(session: Session, search: Search, kind: str, payload: Mapping[str, Any]) -> Event:
+    """A new event of a search, with its id."""
+    event = Event(search_id=search.id, at=datetime.now(UTC), kind=kind, payload=dict(payload))
+    session.add(event)
+    session.flush()
+    return event

@@ -1,0 +1,168 @@
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Engine, create_engine, inspect
+
+from autokd.database import schema
+from autokd.database.engine import database_url, open_engine
+from autokd.database.errors import DatabaseUnavailable, NotOurDatabase, UnknownRevision
+from autokd.database.models import REVISION, Base
+from autokd.database.store import Store
+
+OLD = sorted((Path(__file__).parent / "old").glob("*.sql"))
+
+
+def describe(engine: Engine) -> dict[str, object]:
+    inspector = inspect(engine)
+    return {
+        table: [
+            [{**column, "type": str(column["type"])} for column in inspector.get_columns(table)],
+            inspector.get_pk_constraint(table),
+            sorted(inspector.get_foreign_keys(table), key=str),
+            sorted(inspector.get_unique_constraints(table), key=str),
+            sorted(inspector.get_check_constraints(table), key=str),
+            sorted(inspector.get_indexes(table), key=str),
+        ]
+        for table in inspector.get_table_names()
+        if table != "alembic_version"
+    }
+
+
+def test_the_migrations_make_the_tables_of_the_models(tmp_path: Path) -> None:
+    direct = create_engine(f"sqlite:///{tmp_path / 'direct'}")
+    Base.metadata.create_all(direct)
+    with Store(tmp_path / "migrated") as store:
+        assert describe(store.engine) == describe(direct)
+    direct.dispose()
+
+
+def test_nothing_is_left_to_migrate(store: Store) -> None:
+    with store.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, Base.metadata) == []
+
+
+def test_the_models_name_the_newest_revision() -> None:
+    assert ScriptDirectory.from_config(schema._config()).get_heads() == [REVISION]
+
+
+def test_there_is_an_old_database_for_each_revision() -> None:
+    scripts = ScriptDirectory.from_config(schema._config()).walk_revisions()
+    assert {file.stem for file in OLD} == {script.revision for script in scripts}
+
+
+@pytest.mark.parametrize("dump", OLD, ids=lambda dump: dump.stem)
+def test_an_old_database_still_opens(dump: Path, tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "db")) as connection:
+        connection.executescript(dump.read_text())
+    with Store(tmp_path / "db") as store:
+        search = store.search("old")
+        assert [trial.value for trial in store.trials(search.id)] == [0.1 + 0.2]
+        assert [student.digest for student in store.students(search.id)] == ["a0"]
+        assert [evaluation.state for evaluation in store.evaluations(search.id)] == ["complete"]
+        assert store.events(search.id)[0].kind == "search_created"
+
+
+def test_opening_again_keeps_what_is_there(where: str) -> None:
+    with Store(where) as store:
+        store.create_search("kept", 0, {}, "d", {})
+    with Store(where, create=False) as store:
+        assert [search.name for search in store.searches()] == ["kept"]
+
+
+def test_a_missing_database_is_an_error_if_none_shall_be_made(tmp_path: Path) -> None:
+    with pytest.raises(DatabaseUnavailable, match="there is none"):
+        Store(tmp_path / "folder" / "db", create=False)
+    assert not (tmp_path / "folder").exists()
+
+
+def test_an_empty_file_is_an_empty_database(tmp_path: Path) -> None:
+    (tmp_path / "db").touch()
+    with Store(tmp_path / "db") as store:
+        assert store.searches() == []
+
+
+def test_a_newer_database_is_refused_untouched(tmp_path: Path) -> None:
+    file = tmp_path / "db"
+    Store(file).close()
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+        connection.commit()
+        connection.execute("PRAGMA journal_mode = DELETE")
+    before = file.read_bytes()
+    with pytest.raises(UnknownRevision, match=r"'9999'.*upgrade autokd") as caught:
+        Store(file)
+    assert "\n" not in str(caught.value)
+    assert file.read_bytes() == before
+    assert [other.name for other in tmp_path.iterdir()] == ["db"]
+
+
+def test_a_newer_database_of_any_kind_is_refused(where: str) -> None:
+    with Store(where) as store, store.engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(UnknownRevision, match="'9999'"):
+        Store(where)
+
+
+def test_a_file_that_is_no_database_is_refused_untouched(tmp_path: Path) -> None:
+    file = tmp_path / "notes.txt"
+    file.write_text("not a database")
+    with pytest.raises(NotOurDatabase, match=r"notes\.txt SQLite says"):
+        Store(file)
+    assert file.read_text() == "not a database"
+
+
+def test_a_damaged_database_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "db").write_bytes(b"SQLite format 3\x00" + b"\xff" * 4096)
+    with pytest.raises(NotOurDatabase, match="SQLite says"):
+        Store(tmp_path / "db")
+
+
+def test_a_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(NotOurDatabase, match="SQLite says"):
+        Store(tmp_path)
+
+
+def test_another_programs_database_is_refused(where: str) -> None:
+    engine = open_engine(database_url(where))
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE bookmarks (id INTEGER)")
+    with pytest.raises(NotOurDatabase, match="bookmarks"):
+        Store(where)
+    engine.dispose()
+
+
+def test_missing_folders_of_a_new_database_are_made(tmp_path: Path) -> None:
+    Store(tmp_path / "a" / "b" / "db").close()
+    assert (tmp_path / "a" / "b" / "db").is_file()
+
+
+@pytest.mark.slow  # starts four processes
+def test_several_processes_may_create_the_same_database(where: str, environment: Callable[[], dict[str, str]]) -> None:
+    code = "import sys; from autokd.database.store import Store; Store(sys.argv[1]).close()"
+    processes = [
+        subprocess.Popen([sys.executable, "-c", code, where], stderr=subprocess.PIPE, text=True, env=environment())
+        for _ in range(4)
+    ]
+    outcomes = [(process.communicate(timeout=120)[1], process.returncode) for process in processes]
+    assert outcomes == [("", 0)] * 4
+
+
+def test_opening_an_up_to_date_database_does_not_load_alembic(
+    tmp_path: Path, environment: Callable[[], dict[str, str]]
+) -> None:
+    Store(tmp_path / "db").close()
+    code = (
+        "import sys; from autokd.database.store import Store; Store(sys.argv[1]).close(); "
+        "print([name for name in ('alembic', 'torch') if name in sys.modules])"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "db")]
+    assert subprocess.check_output(command, text=True, env=environment()).strip() == "[]"
