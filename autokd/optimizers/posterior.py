@@ -1,0 +1,65 @@
+"""What the model believes of points that were tried: means, deviations, and which is best."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from optuna.distributions import BaseDistribution
+from optuna.study import Study, StudyDirection
+
+from autokd.optimizers.encoding import Encoding
+from autokd.optimizers.history import History
+from autokd.optimizers.surrogate import Surrogate
+
+__all__ = ["Beliefs", "posterior"]
+
+
+@dataclass(frozen=True)
+class Beliefs:
+    """Beliefs about the objective of some trials at the last step, without observation noise.
+
+    Attributes:
+        mean: Posterior mean of each.
+        deviation: Posterior standard deviation of each.
+        probability_best: Posterior probability of each to be the best of them; they sum to 1.
+    """
+
+    mean: tuple[float, ...]
+    deviation: tuple[float, ...]
+    probability_best: tuple[float, ...]
+
+
+def posterior(
+    study: Study, search_space: Mapping[str, BaseDistribution], numbers: Sequence[int], n_samples: int, seed: int
+) -> Beliefs:
+    """Beliefs about the trials of these numbers, given all of the study; the same for the same rows and seed.
+
+    Args:
+        study: A study of one objective with at least one value.
+        search_space: The space of its trials.
+        numbers: Numbers of trials, at least one.
+        n_samples: Joint posterior samples from which `probability_best` is counted.
+        seed: Of the samples.
+    """
+    sign = 1.0 if study.direction == StudyDirection.MAXIMIZE else -1.0
+    encoding = Encoding.of({name: d for name, d in search_space.items() if not d.single()})
+    trials = study.get_trials(deepcopy=False)
+    history = History.of(trials, encoding, sign)
+    surrogate = Surrogate.fit(history.X, history.y, encoding.categories, history.has_steps, seed)
+    points = torch.tensor([encoding.encode(trials[number].params) for number in numbers], dtype=torch.float64)
+    mean, covariance = surrogate.joint(points)
+    samples = _samples(mean, covariance, n_samples, seed)
+    wins = torch.bincount(samples.argmax(1), minlength=len(numbers)) / n_samples
+    return Beliefs(
+        tuple((sign * mean).tolist()), tuple(covariance.diagonal().clamp_min(0).sqrt().tolist()), tuple(wins.tolist())
+    )
+
+
+def _samples(mean: torch.Tensor, covariance: torch.Tensor, n: int, seed: int) -> torch.Tensor:
+    """Joint normal samples, `n x points`; equal points, whose covariance is singular, get equal samples."""
+    values, vectors = torch.linalg.eigh(covariance)
+    root = vectors * values.clamp_min(0).sqrt()
+    generator = torch.Generator().manual_seed(seed)
+    noise = torch.randn(n, len(mean), generator=generator, dtype=mean.dtype)
+    samples: torch.Tensor = mean + noise @ root.T
+    return samples

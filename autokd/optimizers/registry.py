@@ -1,0 +1,107 @@
+"""Samplers and pruners by name."""
+
+import warnings
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from types import MappingProxyType
+from typing import Any
+
+from optuna.distributions import BaseDistribution
+from optuna.exceptions import ExperimentalWarning
+from optuna.pruners import BasePruner
+from optuna.samplers import BaseSampler
+
+from autokd.optimizers.errors import OptimizerError
+from autokd.seeds import derive
+
+__all__ = ["PRUNERS", "SAMPLERS", "pruner", "sampler"]
+
+_OWN = "trust-region"
+
+SAMPLERS: Mapping[str, str] = MappingProxyType(
+    {
+        _OWN: "autokd.optimizers.trust_region_sampler:TrustRegionSampler",
+        "random": "optuna.samplers:RandomSampler",
+        "tpe": "optuna.samplers:TPESampler",
+        "gp": "optuna.samplers:GPSampler",
+    }
+)
+"""Known samplers and where they live; imported when asked for, since some take seconds."""
+
+PRUNERS: Mapping[str, str] = MappingProxyType(
+    {
+        "halving": "autokd.optimizers.halving:HalvingPruner",
+        "median": "optuna.pruners:MedianPruner",
+        "none": "optuna.pruners:NopPruner",
+    }
+)
+"""Known pruners and where they live."""
+
+
+def sampler(
+    name: str,
+    seed: int,
+    search_space: Mapping[str, BaseDistribution] | None = None,
+    trial_number: int | None = None,
+    **options: Any,
+) -> BaseSampler:
+    """An Optuna sampler by name.
+
+    Args:
+        name: One of `SAMPLERS`, or `module:Class` of any other; the class is called with `seed=` and the options.
+        seed: Seed of the search.
+        search_space: The space, where it is known beforehand. Optuna's own samplers find it in the trials.
+        trial_number: Number of the trial to ask for, where a sampler is made anew for each. Optuna's samplers would
+            start their random numbers over each time, so they get a seed derived from both; ours counts by the trial's
+            number itself and gets the search's seed, which keeps its start-up points one Sobol sequence.
+        options: Passed on to the constructor.
+
+    Raises:
+        OptimizerError: If the name is unknown or the constructor refuses the options.
+    """
+    make = _find(name, SAMPLERS, "sampler")
+    if name == _OWN:
+        options = {"search_space": search_space, **options}
+    elif trial_number is not None:
+        seed = derive(seed, trial_number, "sampler") % 2**32  # numpy takes no more
+    built = _built(make, name, {"seed": seed, **options})
+    if not isinstance(built, BaseSampler):
+        raise OptimizerError(f"{name!r} must be an optuna BaseSampler, but is a {type(built).__name__}.")
+    return built
+
+
+def pruner(name: str, **options: Any) -> BasePruner:
+    """An Optuna pruner by name.
+
+    Args:
+        name: One of `PRUNERS`, or `module:Class` of any other.
+        options: Passed on to the constructor.
+
+    Raises:
+        OptimizerError: If the name is unknown or the constructor refuses the options.
+    """
+    built = _built(_find(name, PRUNERS, "pruner"), name, options)
+    if not isinstance(built, BasePruner):
+        raise OptimizerError(f"{name!r} must be an optuna BasePruner, but is a {type(built).__name__}.")
+    return built
+
+
+def _find(name: str, known: Mapping[str, str], kind: str) -> Callable[..., Any]:
+    path = known.get(name, name)
+    module, colon, attribute = path.partition(":")
+    if not colon:
+        raise OptimizerError(f"Unknown {kind} {name!r}. Known: {', '.join(known)}, or `module:Class` of your own.")
+    try:
+        found: Callable[..., Any] = getattr(import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise OptimizerError(f"The {kind} {name!r} cannot be imported: {error}.") from error
+    return found
+
+
+def _built(make: Callable[..., Any], name: str, options: Mapping[str, Any]) -> object:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)  # who names it wants it
+            return make(**options)
+    except (TypeError, ValueError) as error:
+        raise OptimizerError(f"{name!r} cannot be made with {dict(options)}: {error}.") from error

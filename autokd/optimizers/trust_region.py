@@ -1,0 +1,163 @@
+"""The trust region: a value, and what one finished trial does to it.
+
+TuRBO-1 of Eriksson et al. 2019, https://arxiv.org/abs/1910.01739, section 2 and appendix: the region doubles after
+`success_tolerance` successes in a row, halves after `failure_tolerance` failures in a row, and starts anew when it is
+shorter than `min_length`. Departures, each for trials that run side by side and are noisy:
+
+* Counters count finished trials, not batches: trials finish one at a time, in any order.
+* A success must beat the best value by more than `max(relative_margin * |best|, noise)`; the paper has no noise.
+* A trial counts for the region in which it was proposed. One that started before a restart belongs to the region that
+  was given up; one that started before the region's first points were in was no proposal of the region.
+* Pruned and failed trials are failures: they were judged not to be the best.
+* The region's centre is chosen by the model (posterior mean) and so is not part of this state.
+* Data is never dropped: after a restart the model still learns from all trials.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from functools import reduce
+from math import ceil
+
+from autokd.optimizers.errors import OptimizerError
+
+__all__ = ["Outcome", "Rules", "TrustRegion", "fold", "update"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one finished trial says to the region.
+
+    Attributes:
+        value: The value of a complete trial, larger is better; None for a pruned or failed one.
+        observed: Whether the trial told the model anything, which a failed one does not.
+        started: When the trial was proposed; None if unknown, then it counts for the region at hand.
+        finished: When it ended.
+    """
+
+    value: float | None
+    observed: bool = True
+    started: datetime | None = None
+    finished: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Rules:
+    """The constants of the region.
+
+    Attributes:
+        n_startup: Observed trials that a fresh region needs before it has a centre.
+        failure_tolerance: Failures in a row that halve the length.
+        success_tolerance: Successes in a row that double it; the paper's code uses 3.
+        initial_length: Length of a fresh region, as a share of the unit cube's edge.
+        min_length: Shorter regions restart.
+        max_length: Longer regions are not needed: 1.6 covers the cube from any centre but the corners.
+        relative_margin: Share of the best value by which a success must beat it.
+        noise: Standard deviation of one observation, in the objective's unit, where it is known.
+    """
+
+    n_startup: int
+    failure_tolerance: int
+    success_tolerance: int = 3
+    initial_length: float = 0.8
+    min_length: float = 0.5**7
+    max_length: float = 1.6
+    relative_margin: float = 1e-3
+    noise: float = 0.0
+
+    def __post_init__(self) -> None:
+        if min(self.n_startup, self.failure_tolerance, self.success_tolerance) < 1:
+            raise OptimizerError(f"Counts of a trust region must be at least 1, but got {self}.")
+        if not 0 < self.min_length <= self.initial_length <= self.max_length:
+            raise OptimizerError(f"`0 < min_length <= initial_length <= max_length` must hold, but got {self}.")
+        if min(self.relative_margin, self.noise) < 0:
+            raise OptimizerError(f"`relative_margin` and `noise` must not be negative, but got {self}.")
+
+    @classmethod
+    def of(cls, dimension: int, n_startup: int | None = None, noise: float = 0.0) -> "Rules":
+        """The paper's rules for a number of coordinates; `n_startup` defaults to twice that, within 5 to 20."""
+        default = min(max(2 * dimension, 5), 20)
+        tolerance = ceil(max(4, dimension))
+        return cls(default if n_startup is None else n_startup, failure_tolerance=tolerance, noise=noise)
+
+
+@dataclass(frozen=True)
+class TrustRegion:
+    """State of the region after some finished trials.
+
+    Attributes:
+        length: Edge of the region, as a share of the unit cube's edge.
+        successes: Successes since the last failure or change of length.
+        failures: Failures since the last success or change of length.
+        restarts: How often a fresh region was started.
+        n_observed: Observed trials of this region, counted up to `n_startup`.
+        best: Best value of this region's trials, None before the first.
+        born: When this region was started, None for the first.
+        opened: When its first points were in and proposals from inside it began.
+    """
+
+    length: float
+    successes: int = 0
+    failures: int = 0
+    restarts: int = 0
+    n_observed: int = 0
+    best: float | None = None
+    born: datetime | None = field(default=None)
+    opened: datetime | None = field(default=None)
+
+    def owns(self, started: datetime | None) -> bool:
+        """Whether a trial that started then was proposed for this region."""
+        return not _before(started, self.born)
+
+    def is_open(self, rules: Rules) -> bool:
+        """Whether the region has its first points, so that it has a centre."""
+        return self.n_observed >= rules.n_startup
+
+
+def fold(outcomes: Iterable[Outcome], rules: Rules) -> TrustRegion:
+    """The region after finished trials, in the order in which they finished."""
+    return reduce(lambda region, outcome: update(region, outcome, rules), outcomes, TrustRegion(rules.initial_length))
+
+
+def update(region: TrustRegion, outcome: Outcome, rules: Rules) -> TrustRegion:
+    """The region after one more finished trial."""
+    if not region.owns(outcome.started):
+        return region
+    known = replace(region, best=_better(region.best, outcome.value))
+    if not region.is_open(rules):
+        n_observed = region.n_observed + outcome.observed
+        opened = outcome.finished if n_observed >= rules.n_startup else None
+        return replace(known, n_observed=n_observed, opened=opened)
+    if _before(outcome.started, region.opened):
+        return known
+    if _is_success(region.best, outcome.value, rules):
+        counted = replace(known, successes=region.successes + 1, failures=0)
+    else:
+        counted = replace(known, successes=0, failures=region.failures + 1)
+    return _resized(counted, outcome, rules)
+
+
+def _resized(region: TrustRegion, outcome: Outcome, rules: Rules) -> TrustRegion:
+    if region.successes >= rules.success_tolerance:
+        return replace(region, length=min(2 * region.length, rules.max_length), successes=0)
+    if region.failures < rules.failure_tolerance:
+        return region
+    if region.length / 2 < rules.min_length:
+        return TrustRegion(rules.initial_length, restarts=region.restarts + 1, born=outcome.finished)
+    return replace(region, length=region.length / 2, failures=0)
+
+
+def _is_success(best: float | None, value: float | None, rules: Rules) -> bool:
+    if value is None:
+        return False
+    return best is None or value > best + max(rules.relative_margin * abs(best), rules.noise)
+
+
+def _better(best: float | None, value: float | None) -> float | None:
+    if best is None or value is None:
+        return value if best is None else best
+    return max(best, value)
+
+
+def _before(first: datetime | None, second: datetime | None) -> bool:
+    return first is not None and second is not None and first < second

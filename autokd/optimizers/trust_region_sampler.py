@@ -1,0 +1,107 @@
+"""Trust-region Bayesian optimisation as an Optuna sampler."""
+
+import secrets
+from collections.abc import Mapping
+from threading import Lock
+from typing import Any
+
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler, RandomSampler
+from optuna.study import Study, StudyDirection
+from optuna.trial import FrozenTrial
+
+from autokd.optimizers.encoding import Encoding
+from autokd.optimizers.errors import OptimizerError
+from autokd.optimizers.history import PROPOSAL, History
+from autokd.optimizers.proposal import propose
+from autokd.optimizers.trust_region import Rules
+from autokd.optimizers.union import union
+from autokd.seeds import derive
+
+__all__ = ["TrustRegionSampler"]
+
+
+class TrustRegionSampler(BaseSampler):
+    """Sampler for one expensive, noisy objective over numbers and categories, with trials that run side by side.
+
+    TuRBO (Eriksson et al. 2019, https://arxiv.org/abs/1910.01739) with the departures that `trust_region` and
+    `candidates` list. Works with any study, parallel or not, and with define-by-run objectives: the space is the union
+    of what all trials asked for. A parameter that a trial lacks counts as its middle, or as a choice of its own; the
+    sampler does not know which parameters depend on which.
+
+    It keeps nothing between calls: the same trials and seed give the same proposal, whether this instance has seen the
+    study grow or was made a moment ago. Pruned trials are learned from by what they reported, failed ones are avoided,
+    running ones are not repeated. Threads may share a sampler; processes that propose at the very same moment cannot
+    see each other's proposal and may, rarely, choose the same point. Not for studies with several objectives.
+
+    Args:
+        seed: Seed of all proposals; None draws one.
+        n_startup_trials: Space-filling trials before a region has a centre; None is twice the number of parameters,
+            within 5 to 20.
+        search_space: The space, where it is known beforehand: then even the first trial is space-filling.
+        noise: Standard deviation of one observation, in the objective's unit, where it is known: lesser improvements do
+            not widen the region.
+    """
+
+    def __init__(
+        self,
+        seed: int | None = None,
+        n_startup_trials: int | None = None,
+        search_space: Mapping[str, BaseDistribution] | None = None,
+        noise: float = 0.0,
+    ) -> None:
+        self._seed = secrets.randbits(32) if seed is None else seed
+        self._n_startup_trials = n_startup_trials
+        self._search_space = None if search_space is None else dict(search_space)
+        self._noise = noise
+        self._lock = Lock()  # a proposal must be stored before the next one is sought
+        Rules.of(1, n_startup_trials, noise)  # a wrong option is an error here and not at the first trial
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_lock"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _lock=Lock())
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """The given space or the union of all other trials' parameters."""
+        if self._search_space is not None:
+            return {name: d for name, d in self._search_space.items() if not d.single()}
+        return union(other for other in study.get_trials(deepcopy=False) if other.number != trial.number)
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """The proposal for a trial.
+
+        Raises:
+            OptimizerError: If the study has several objectives.
+        """
+        if not search_space:
+            return {}
+        sign = _sign(study)
+        encoding = Encoding.of(search_space)
+        rules = Rules.of(encoding.dimension, self._n_startup_trials, self._noise)
+        with self._lock:
+            others = [other for other in study.get_trials(deepcopy=False) if other.number != trial.number]
+            codes = propose(History.of(others, encoding, sign), encoding, rules, self._seed, trial.number)
+            params = encoding.decode(codes.tolist())
+            # A trial shows each parameter only once it has asked for it. Others must not propose the same meanwhile.
+            study._storage.set_trial_system_attr(trial._trial_id, PROPOSAL, encoding.to_internal(params))
+        return params
+
+    def sample_independent(
+        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        """A random value, for a parameter that no trial has had so far."""
+        seed = derive(self._seed, trial.number, param_name) % 2**32  # numpy takes no more
+        return RandomSampler(seed).sample_independent(study, trial, param_name, param_distribution)
+
+
+def _sign(study: Study) -> float:
+    if len(study.directions) > 1:
+        raise OptimizerError(
+            f"TrustRegionSampler optimises one objective, but the study has {len(study.directions)}. "
+            "Combine them into one value, or use Optuna's NSGAIISampler."
+        )
+    return 1.0 if study.directions[0] == StudyDirection.MAXIMIZE else -1.0

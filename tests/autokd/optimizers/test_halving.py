@@ -1,0 +1,63 @@
+import math
+
+import optuna
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autokd.optimizers import HalvingPruner, OptimizerError
+
+
+def judged(reports, own, direction="minimize", factor=3, **options):
+    """Whether a trial with values `own` by step is pruned after others with values by step."""
+    study = optuna.create_study(direction=direction)
+    for values in reports:
+        trial = study.ask()
+        for step, value in values.items():
+            trial.report(value, step)
+    trial = study.ask()
+    for step, value in own.items():
+        trial.report(value, step)
+    pruner = HalvingPruner(factor, **options)
+    return pruner.prune(study, study.trials[-1])
+
+
+@given(st.lists(st.integers(0, 9), max_size=12), st.integers(0, 9), st.integers(2, 4))
+def test_keeps_the_top_share_as_a_sorted_list_says(others, own, factor):
+    values = sorted([*others, own])
+    kept = values[: math.ceil(len(values) / factor)]
+    expected = len(values) >= factor and own not in kept
+    assert judged([{1: float(v)} for v in others], {1: float(own)}, factor=factor) == expected
+
+
+@given(st.lists(st.integers(-9, 9), max_size=9), st.integers(-9, 9))
+def test_directions_mirror_each_other(others, own):
+    smaller = judged([{1: float(v)} for v in others], {1: float(own)})
+    larger = judged([{1: -float(v)} for v in others], {1: -float(own)}, direction="maximize")
+    assert smaller == larger
+
+
+def test_values_of_other_steps_do_not_count():
+    assert not judged([{1: 0.0}, {1: 0.0}, {1: 0.0}], {1: 0.0, 3: 9.0})
+    assert judged([{1: 9.0, 3: 0.0}, {1: 9.0, 3: 0.0}], {1: 0.0, 3: 9.0})
+
+
+def test_nan_is_pruned_and_counts_as_worst():
+    assert judged([], {1: math.nan})
+    assert not judged([{1: math.nan}, {1: math.nan}], {1: 5.0})
+    assert judged([{1: math.nan}, {1: 0.0}], {1: 5.0})
+
+
+def test_nothing_reported_is_nothing_to_judge():
+    assert not judged([{1: 0.0}] * 5, {})
+
+
+def test_steps_between_the_rungs_are_not_judged():
+    others = [{1: 0.0, 2: 0.0}] * 5
+    assert judged(others, {1: 9.0}, rungs=(1, 4))
+    assert not judged(others, {1: 0.0, 2: 9.0}, rungs=(1, 4))
+
+
+def test_a_factor_that_keeps_all_is_refused():
+    with pytest.raises(OptimizerError, match="reduction_factor=1"):
+        HalvingPruner(1)
