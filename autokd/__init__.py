@@ -1,0 +1,63 @@
+"""AutoKD: which small network should I train for this teacher and this device, and how should I distil it?
+
+The names below are imported when they are used: torch takes seconds.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from autokd.api import SearchResult, begin, find, search
+    from autokd.config import BudgetConfig as Budget
+    from autokd.config import SearchConfig
+    from autokd.data.dataset import Dataset
+    from autokd.errors import AutoKDError
+    from autokd.optimizers.trust_region_sampler import TrustRegionSampler
+
+__all__ = [
+    "AutoKDError",
+    "Budget",
+    "Dataset",
+    "SearchConfig",
+    "SearchResult",
+    "TrustRegionSampler",
+    "begin",
+    "find",
+    "search",
+]
+__version__ = "0.1.0"
+__distribution__ = "autokd"
+
+_HOMES = {
+    "AutoKDError": "autokd.errors:AutoKDError",
+    "Budget": "autokd.config:BudgetConfig",
+    "Dataset": "autokd.data.dataset:Dataset",
+    "SearchConfig": "autokd.config:SearchConfig",
+    "SearchResult": "autokd.api:SearchResult",
+    "TrustRegionSampler": "autokd.optimizers.trust_region_sampler:TrustRegionSampler",
+    "begin": "autokd.api:begin",
+    "find": "autokd.api:find",
+    "search": "autokd.api:search",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, _, attribute = _HOMES[name].partition(":")
+    return getattr(import_module(module), attribute)
+
+
+def _check_not_shadowed() -> None:
+    """Refuse to work with another package of the name of one of ours; `workers` is a common one."""
+    for name in ("search_spaces", "workers"):
+        module = import_module(name)
+        if getattr(module, "__distribution__", None) != __distribution__:
+            place = module.__file__ or ", ".join(getattr(module, "__path__", ()))
+            raise ImportError(
+                f"autokd needs its own package {name!r}, but {place} shadows it: "
+                "rename that file or start Python from another folder."
+            )
+
+
+_check_not_shadowed()

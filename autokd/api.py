@@ -1,0 +1,389 @@
+"""The public way to search: begin, find and resume searches, and ask what they found."""
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from autokd.config import RESUMABLE_CHANGES, BudgetConfig, SearchConfig, differences, parse_config
+from autokd.controller import Controller
+from autokd.data.dataset import Dataset
+from autokd.data.sources import load_data
+from autokd.data.user import save_npz
+from autokd.database.lease import Lease
+from autokd.database.reading import Reader
+from autokd.database.rows import SearchRow
+from autokd.database.store import Store
+from autokd.dispatch import Dispatcher
+from autokd.errors import AutoKDError, InputError, InterruptedSearchError
+from autokd.evaluation import LessonPlan, missing_views, prepare_view
+from autokd.export.folder import Verification, write_folder
+from autokd.families import Family, rank_families
+from autokd.files import write_atomically
+from autokd.final import FinalTraining, trainings
+from autokd.heartbeat import owning
+from autokd.home import Home, default_home
+from autokd.ladder import Ladder, ladders
+from autokd.manifest import describe_export
+from autokd.preflight import check_budget, find_facts, survey
+from autokd.problem import Facts, Problem
+from autokd.progress import Progress, Training, best_ladder, measure_progress
+from autokd.reporting import Reporter, Silent
+from autokd.students import TrainedStudent, trained_students
+from autokd.teachers.teacher import Teacher, load_teacher
+from autokd.training.metrics import label_metrics, predict
+from workers.base import Executor, Limits
+from workers.errors import WorkerError
+from workers.registry import executor
+
+__all__ = ["SearchResult", "begin", "find", "find_all", "search"]
+
+
+def search(
+    *,
+    teacher: str | Callable[[Tensor], Tensor],
+    data: str | Dataset,
+    budget: BudgetConfig,
+    weights: str | None = None,
+    space: str = "nago",
+    trials: int = 60,
+    name: str = "search",
+    home: Path | None = None,
+    reporter: Reporter | None = None,
+    **sections: Any,
+) -> "SearchResult":
+    """Search the student for a teacher, and return what was found.
+
+    Workers are processes of their own, so a script calls this under `if __name__ == "__main__":`.
+
+    Args:
+        teacher: A module or any callable from a normalised float batch, `batch x channels x height x width`, to logits;
+            or "module:function" that returns one.
+        data: A data set, or where it is: "fashion-mnist", "digits", a `.npz` file, a folder, or "module:function".
+        budget: What the device allows.
+        weights: File of the teacher's weights, where `teacher` is a name.
+        space: Name of the search space.
+        trials: Number of trials.
+        name: Name of the search; a number is appended if it is taken.
+        home: Folder of all searches; `AUTOKD_HOME` or `autokd-runs` when left away.
+        reporter: Hears of the progress.
+        sections: Everything else that a `search.toml` may say: `seed=1`, `training={"rungs": [1, 3]}`.
+
+    Raises:
+        InputError: If something that was given cannot be used.
+        BudgetInfeasibleError: If no student meets the budget.
+        InterruptedSearchError: If the search was interrupted; `find(name).resume()` goes on.
+    """
+    place = default_home(home)
+    values: dict[str, Any] = {
+        "name": name,
+        "trials": trials,
+        "budget": budget.model_dump(exclude_none=True),
+        "space": {"name": space},
+        "teacher": {"weights": weights} if weights else {},
+        "data": {},
+    }
+    for key, section in sections.items():
+        values[key] = {**values[key], **section} if isinstance(values.get(key), dict) else section
+    network = None if isinstance(teacher, str) else teacher
+    if isinstance(teacher, str):
+        values["teacher"]["factory"] = teacher
+    values["data"]["source"] = data if isinstance(data, str) else str(_kept(data, place))
+    result = begin(parse_config(values), place, network, reporter)
+    result.resume()
+    return result
+
+
+def begin(
+    config: SearchConfig,
+    home: Home | None = None,
+    teacher: Callable[[Tensor], Tensor] | None = None,
+    reporter: Reporter | None = None,
+    command: Sequence[str] = (),
+) -> "SearchResult":
+    """Check everything and record a new search, which `SearchResult.resume` then runs.
+
+    Nothing is recorded if a check fails.
+
+    Args:
+        config: The search; a number is appended to its name if it is taken.
+        home: Where it is recorded.
+        teacher: The teacher, where the configuration does not name one.
+        reporter: Hears of the progress.
+        command: The command line, to be recorded.
+
+    Raises:
+        InputError: If something that was given cannot be used.
+        BudgetInfeasibleError: If no student meets the budget.
+    """
+    home = home or default_home()
+    wrapped = None if teacher is None else Teacher(teacher, _label(teacher))
+    reporter = reporter or Silent()
+    facts = find_facts(config, wrapped)
+    problem = Problem(config, facts, home.folder)
+    problem.check()
+    offers = survey(problem)
+    reporter.checked(facts, offers)
+    check_budget(offers)
+    with home.open(create=True) as store:
+        taken = {row.name for row in store.searches()}
+        config = config.model_copy(update={"name": _free_name(config.name, taken)})
+        recorded = asdict(facts) | {"command": list(command or sys.argv)}
+        store.create_search(config.name, config.seed, config.to_dict(), config.digest, recorded)
+    reporter.began(config.name)
+    return SearchResult(home, config.name, wrapped, reporter)
+
+
+def find(name: str, home: Home | None = None, reporter: Reporter | None = None) -> "SearchResult":
+    """The search of that name.
+
+    Raises:
+        InputError: If there is none.
+    """
+    result = SearchResult(home or default_home(), name, None, reporter or Silent())
+    _ = result.row
+    return result
+
+
+def find_all(home: Home | None = None) -> list["SearchResult"]:
+    """All searches, the oldest first; none where there is no database yet."""
+    home = home or default_home()
+    with home.open() as store:
+        return [SearchResult(home, row.name, None, Silent()) for row in store.searches()]
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """A recorded search: what it found so far, and how to go on. Every property is read from the database anew.
+
+    Attributes:
+        home: Where it is recorded.
+        name: Its name.
+        teacher: The teacher, where it was given as an object.
+        reporter: Hears of the progress.
+    """
+
+    home: Home
+    name: str
+    teacher: Teacher | None
+    reporter: Reporter
+
+    @property
+    def row(self) -> SearchRow:
+        """Status, configuration and facts as recorded."""
+        with self.home.open() as store:
+            return store.search(self.name)
+
+    @property
+    def config(self) -> SearchConfig:
+        """The configuration."""
+        return parse_config(dict(self.row.config), f"search {self.name}")
+
+    @property
+    def problem(self) -> Problem:
+        """What is searched."""
+        row = self.row
+        return Problem(
+            parse_config(dict(row.config), f"search {self.name}"), Facts.from_dict(row.facts), self.home.folder
+        )
+
+    @property
+    def trials(self) -> list[Ladder]:
+        """All trials with their students and evaluations, by number."""
+        with self.home.open() as store:
+            return list(ladders(store, store.search(self.name).id).values())
+
+    def trial(self, number: int) -> Ladder:
+        """One trial.
+
+        Raises:
+            InputError: If there is none of that number.
+        """
+        trials = self.trials
+        if not 0 <= number < len(trials):
+            allowed = f"0..{len(trials) - 1}" if trials else "none yet"
+            raise InputError(f"search {self.name!r} has no trial {number}: there are {allowed}.")
+        return trials[number]
+
+    @property
+    def progress(self) -> Progress:
+        """How far the search is."""
+        with self.home.open() as store:
+            return _progress(store, self.name)
+
+    @property
+    def students(self) -> Sequence[TrainedStudent]:
+        """All students that were trained, the best first."""
+        problem = self.problem
+        with self.home.open() as store:
+            return trained_students(problem, store, store.search(self.name).id)
+
+    @property
+    def best(self) -> TrainedStudent:
+        """The best student: of the full-length training if there was one, else of the search.
+
+        Raises:
+            InputError: If no student was trained yet.
+        """
+        students = self.students
+        if not students:
+            raise InputError(f"search {self.name!r} has no trained student yet.")
+        return students[0]
+
+    @property
+    def families(self) -> list[Family]:
+        """The families searched, the best first, with what the model of the search believes of them."""
+        return rank_families(self.problem, self.trials)
+
+    def resume(self, config: SearchConfig | None = None) -> None:
+        """Go on until all trials are finished; the same code as beginning.
+
+        Args:
+            config: A changed configuration; only trials, seconds and workers may differ.
+
+        Raises:
+            InputError: If anything else differs, another controller owns the search, or data or teacher are gone.
+            InterruptedSearchError: If it is interrupted; everything recorded stays.
+            AutoKDError: If no trial could be trained.
+        """
+        with self._session(config) as (problem, lease, dispatcher):
+            store = dispatcher.store
+            dispatcher.on_change = lambda: self.reporter.searched(_progress(store, self.name))
+            self._prepare(problem.plan)
+            Controller(store, lease, problem, dispatcher).run()
+            progress = _progress(store, self.name)
+            store.set_status(lease, "failed" if progress.best_trial is None else "finished")
+        if progress.best_trial is None:
+            reason, number = max(progress.reasons.items(), key=lambda item: item[1])
+            raise AutoKDError(f"no trial could be trained; {number} of {progress.failed} failed with: {reason}")
+
+    def train(self, config: SearchConfig | None = None) -> Sequence[TrainedStudent]:
+        """Train students of the best family at full length, and return them, the best first.
+
+        Raises:
+            InputError: If the search has no trained student yet, or another controller owns it.
+            InterruptedSearchError: If it is interrupted; `train` goes on from the last epoch.
+            AutoKDError: If all trainings failed.
+        """
+        best = best_ladder(self.trials)
+        if best is None:
+            raise InputError(f"search {self.name!r} has no trained student yet.")
+        with self._session(config) as (problem, lease, dispatcher):
+            store = dispatcher.store
+            dispatcher.on_change = lambda: self.reporter.trained(trainings(problem, store, lease.search_id))
+            self._prepare(problem.final_plan)
+            FinalTraining(store, lease, problem, dispatcher, best.trial).run()
+            store.set_status(lease, "finished", self._teacher_on_test(problem))
+        return [student for student in self.students if student.is_final and student.trial.id == best.trial.id]
+
+    def export(self, folder: Path, student: TrainedStudent | None = None) -> Verification:
+        """Write a student as a plain PyTorch module, reload it in a fresh interpreter, and compare.
+
+        Args:
+            folder: Folder to write; an earlier export is replaced.
+            student: Which one; the best when left away.
+
+        Raises:
+            InputError: If there is no trained student, or the folder holds something else.
+            AutoKDError: If the reloaded student computes something else.
+        """
+        return write_folder(describe_export(self.problem, self.row, student or self.best), folder)
+
+    def with_reporter(self, reporter: Reporter) -> "SearchResult":
+        """The same search with another listener."""
+        return replace(self, reporter=reporter)
+
+    @property
+    def trainings(self) -> list[Training]:
+        """How far the full-length trainings are."""
+        problem = self.problem
+        with self.home.open() as store:
+            return trainings(problem, store, store.search(self.name).id)
+
+    @contextmanager
+    def _session(self, config: SearchConfig | None) -> Iterator[tuple[Problem, Lease, Dispatcher]]:
+        """The right to write, and workers; interrupted, it leaves a resumable search."""
+        with self.home.open() as store, owning(store, self.name) as lease:
+            if config is not None:
+                self._change(store, lease, config)
+            problem = self.problem
+            store.set_status(lease, "running")
+            pool = _executor(problem.config)
+            try:
+                yield problem, lease, Dispatcher(store, lease, pool)
+            except KeyboardInterrupt:
+                store.set_status(lease, "interrupted")
+                raise InterruptedSearchError(
+                    f"search {self.name!r} was interrupted; `autokd resume {self.name}` goes on."
+                ) from None
+            except Exception:
+                store.set_status(lease, "interrupted")
+                raise
+            finally:
+                pool.shutdown(cancel=True)
+
+    def _change(self, store: Store, lease: Lease, config: SearchConfig) -> None:
+        changed = differences(self.config, config)
+        refused = [key for key in changed if key.partition(".")[0] not in RESUMABLE_CHANGES]
+        if refused:
+            lines = [f"{key}: {changed[key][0]!r} -> {changed[key][1]!r}" for key in refused]
+            raise InputError(
+                f"a resumed search may change only {', '.join(sorted(RESUMABLE_CHANGES))}, but {'; '.join(lines)}."
+            )
+        if changed:
+            store.set_config(lease, config.to_dict(), config.digest)
+
+    def _prepare(self, plan: LessonPlan) -> None:
+        """Compute the outputs of a teacher object here, since workers cannot make it."""
+        if plan.teacher.factory is None:
+            for view in missing_views(plan):
+                if self.teacher is None:
+                    raise InputError("the teacher was given as an object: begin the search again from Python with it.")
+                prepare_view(plan, view, self.teacher)
+
+    def _teacher_on_test(self, problem: Problem) -> dict[str, Any]:
+        """The teacher's test metrics, as a fact to compare the winners with; none if the teacher is gone."""
+        if problem.plan.teacher.factory is None and self.teacher is None:
+            return {}
+        device = torch.device(problem.facts.device)
+        teacher = self.teacher or load_teacher(problem.plan.teacher, device)
+        dataset = load_data(problem.config.data)
+        split = dataset.test.to(device)
+        return {"teacher_test_metrics": label_metrics(predict(teacher, split, dataset.normalisation), split.labels)}
+
+
+def _label(teacher: Callable[[Tensor], Tensor]) -> str:
+    """The name that tells one teacher object from another where there are no weights to tell them."""
+    named = teacher if hasattr(teacher, "__qualname__") else type(teacher)
+    return f"{named.__module__}:{named.__qualname__}"
+
+
+def _progress(store: Reader, name: str) -> Progress:
+    search = store.search(name)
+    return measure_progress(search, ladders(store, search.id).values())
+
+
+def _executor(config: SearchConfig) -> Executor:
+    workers = config.workers
+    try:
+        return executor(workers.engine, workers.count, Limits(workers.threads, workers.seconds, workers.memory_bytes))
+    except WorkerError as error:
+        raise InputError(f"workers: {error}") from None
+
+
+def _free_name(name: str, taken: set[str]) -> str:
+    numbered = (f"{name}-{number}" for number in range(2, len(taken) + 3))
+    return next(candidate for candidate in (name, *numbered) if candidate not in taken)
+
+
+def _kept(dataset: Dataset, home: Home) -> Path:
+    """File in which workers, and a later resume, find a data set that was given as an object."""
+    path = home.folder / "data" / f"{dataset.digest[:16]}.npz"
+    if not path.exists():
+        write_atomically(path, lambda temporary: save_npz(dataset, temporary))
+    return path

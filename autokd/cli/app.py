@@ -1,0 +1,283 @@
+"""The verbs: each parses, calls the public API and shows what comes back. Heavy imports happen inside."""
+
+import os
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
+
+import typer
+
+from autokd.errors import AutoKDError
+
+if TYPE_CHECKING:
+    from autokd.api import SearchResult
+    from autokd.config import SearchConfig
+    from autokd.home import Home
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="autokd",
+    help="Find the small network to train for a teacher and a device budget, and how to distil it.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Name = Annotated[str, typer.Argument(help="Name of the search, as `autokd list` shows it.", show_default=False)]
+Output = Annotated[Literal["text", "json"], typer.Option("-o", "--output", help="What to print.")]
+Override = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting: training.rungs='[1, 3]'.")
+]
+Exported = Annotated[
+    Path | None, typer.Option("--export", metavar="FOLDER", help="Then train the winner at full length and export it.")
+]
+HomeFolder = Annotated[
+    Path | None,
+    typer.Option("--home", envvar="AUTOKD_HOME", help="Folder of all searches.", show_default="autokd-runs"),
+]
+
+
+def main() -> NoReturn:
+    """Run the command line; an error of ours becomes one line and its exit code."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        code = app(standalone_mode=False)
+    except AutoKDError as error:
+        _complain(str(error))
+        code = error.exit_code
+    except KeyboardInterrupt:
+        _complain("interrupted.")
+        code = 130
+    except BrokenPipeError:  # the reader of our output left, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    except Exception as error:
+        code = _show_usage_error(error)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+@app.command(rich_help_panel="Search")
+def recipes(output: Output = "text") -> None:
+    """List the ready-made searches."""
+    from autokd.cli import show
+    from autokd.recipes.catalogue import recipes
+
+    show.recipes(recipes(), output)
+
+
+@app.command(rich_help_panel="Search")
+def init(
+    recipe: Annotated[str, typer.Argument(help="Name of a recipe.", show_default=False)],
+    file: Annotated[Path, typer.Argument(help="File to write.")] = Path("search.toml"),
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
+) -> None:
+    """Write a recipe as an editable file."""
+    from autokd.errors import InputError
+    from autokd.recipes.catalogue import recipe_path
+
+    text = recipe_path(recipe).read_text()
+    if file.exists() and not force:
+        raise InputError(f"{file} exists: choose another name, or overwrite it with --force.")
+    file.write_text(text)
+    typer.echo(f"wrote {file}; start it with `autokd search {file}`")
+
+
+@app.command(rich_help_panel="Search")
+def search(
+    file_or_recipe: Annotated[
+        str, typer.Argument(metavar="FILE-or-RECIPE", help="A search.toml, or a recipe's name.", show_default=False)
+    ],
+    overrides: Override = None,
+    name: Annotated[str | None, typer.Option("--name", help="Name of the search.", show_default="the file's")] = None,
+    export: Exported = None,
+    output: Output = "text",
+    home: HomeFolder = None,
+) -> None:
+    """Search; Ctrl-C leaves a resumable search."""
+    from autokd.api import begin
+    from autokd.recipes.catalogue import find_config
+
+    config = find_config(file_or_recipe, overrides or [], name)
+    with _reporter(output) as reporter:
+        result = begin(config, _home(home), reporter=reporter, command=["autokd", *sys.argv[1:]])
+        result.resume()
+    _conclude(result, export, output)
+
+
+@app.command(rich_help_panel="Search")
+def resume(
+    name: Name, overrides: Override = None, export: Exported = None, output: Output = "text", home: HomeFolder = None
+) -> None:
+    """Go on after any interruption; only trials, seconds, workers and final may be changed."""
+    from autokd.api import find
+
+    with _reporter(output) as reporter:
+        result = find(name, _home(home), reporter)
+        result.resume(_changed(result, overrides))
+    _conclude(result, export, output)
+
+
+@app.command("list", rich_help_panel="Results")
+def list_searches(output: Output = "text", home: HomeFolder = None) -> None:
+    """List all searches."""
+    from autokd.api import find_all
+    from autokd.cli import show
+
+    show.searches([result.progress for result in find_all(_home(home))], output)
+
+
+@app.command(rich_help_panel="Results")
+def status(name: Name, output: Output = "text", home: HomeFolder = None) -> None:
+    """Show how far a search is, its best so far, and why trials wait or failed."""
+    from autokd.api import find
+    from autokd.cli import show
+
+    result = find(name, _home(home))
+    show.status(result.progress, result.row, output)
+
+
+@app.command("show", rich_help_panel="Results")
+def show_trial(
+    name: Name,
+    trial: Annotated[int, typer.Argument(help="Number of the trial.", show_default=False)],
+    output: Output = "text",
+    home: HomeFolder = None,
+) -> None:
+    """Show one trial whole."""
+    from autokd.api import find
+    from autokd.cli import show
+
+    result = find(name, _home(home))
+    show.trial(result.trial(trial), result.problem, output)
+
+
+@app.command(rich_help_panel="Results")
+def best(name: Name, output: Output = "text", home: HomeFolder = None) -> None:
+    """Show the best student beside its teacher."""
+    from autokd.api import find
+    from autokd.cli import show
+
+    result = find(name, _home(home))
+    show.best(result.best, result.row, output)
+
+
+@app.command(rich_help_panel="Results")
+def families(
+    name: Name,
+    top: Annotated[int, typer.Option("--top", help="How many to show.", min=1)] = 10,
+    output: Output = "text",
+    home: HomeFolder = None,
+) -> None:
+    """Rank the families by what the search believes of them."""
+    from autokd.api import find
+    from autokd.cli import show
+
+    show.families(find(name, _home(home)).families[:top], output)
+
+
+@app.command(rich_help_panel="Winner")
+def train(name: Name, overrides: Override = None, output: Output = "text", home: HomeFolder = None) -> None:
+    """Draw students from the best family and distil them at full length; Ctrl-C keeps every finished epoch."""
+    from autokd.api import find
+
+    with _reporter(output) as reporter:
+        result = find(name, _home(home), reporter)
+        trained = result.train(_changed(result, overrides))
+    from autokd.cli import show
+
+    show.trained(trained, result.row, output)
+
+
+@app.command(rich_help_panel="Winner")
+def export(
+    name: Name,
+    folder: Annotated[Path, typer.Argument(help="Folder to write.", show_default=False)],
+    output: Output = "text",
+    home: HomeFolder = None,
+) -> None:
+    """Write the best student as a plain PyTorch module, reload it in a fresh interpreter, and compare."""
+    from autokd.api import find
+    from autokd.cli import show
+
+    result = find(name, _home(home))
+    show.exported(folder, result.export(folder), result.best.is_final, output)
+
+
+@app.command(rich_help_panel="Winner")
+def verify(
+    folder: Annotated[Path, typer.Argument(help="An exported folder.", show_default=False)],
+    data: Annotated[
+        str | None,
+        typer.Option("--data", help="Measure test accuracy again: fashion-mnist, digits, a .npz file, a folder."),
+    ] = None,
+    output: Output = "text",
+) -> None:
+    """Load an exported student in a fresh interpreter and compare it with what was exported."""
+    from autokd.cli import show
+    from autokd.config import DataConfig
+    from autokd.data.sources import load_data
+    from autokd.export.folder import verify_folder
+
+    test = load_data(DataConfig(source=data)).test if data else None
+    show.verified(folder, verify_folder(folder, test), output)
+
+
+@app.command(rich_help_panel="Help")
+def doctor(output: Output = "text", home: HomeFolder = None) -> None:
+    """Show what works here and what does not: versions, devices, engines, database, data, disk."""
+    from autokd.cli import show
+    from autokd.doctor import examine
+
+    show.findings(examine(_home(home)), output)
+
+
+def _conclude(result: "SearchResult", export: Path | None, output: Literal["text", "json"]) -> None:
+    """After a search: show the best, or train and export it."""
+    from autokd.cli import show
+
+    if export is None:
+        show.best(result.best, result.row, output)
+        return
+    with _reporter(output) as reporter:
+        result.with_reporter(reporter).train()
+    verification = result.export(export)
+    show.best(result.best, result.row, output, export, verification)
+
+
+def _reporter(output: Literal["text", "json"]) -> Any:
+    from autokd.cli.report import reporter
+
+    return reporter(to_stderr=output == "json")
+
+
+def _changed(result: "SearchResult", overrides: list[str] | None) -> "SearchConfig | None":
+    from autokd.config import override_config
+
+    return override_config(result.config, overrides) if overrides else None
+
+
+def _home(folder: Path | None) -> "Home":
+    from autokd.home import default_home
+
+    return default_home(folder)
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _show_usage_error(error: Exception) -> int:
+    """Typer's own errors as one line and exit code 2; anything else is our mistake and shows its traceback."""
+    show, code = getattr(error, "format_message", None), getattr(error, "exit_code", None)
+    if show is None or code is None:
+        raise error
+    _complain(show())
+    return int(code)
+
+
+def _complain(message: str) -> None:
+    typer.echo(f"autokd: {message}", err=True)

@@ -1,0 +1,146 @@
+"""Progress of a running search: redrawn in place on a terminal, one line for each news elsewhere."""
+
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from autokd.cli.tables import budget_table, count, duration, percent
+from autokd.problem import Facts
+from autokd.progress import Progress, Training
+from autokd.reporting import Reporter
+from search_spaces.envelope import Offer
+
+__all__ = ["reporter"]
+
+
+@contextmanager
+def reporter(to_stderr: bool) -> Iterator[Reporter]:
+    """A reporter for this terminal, or for a pipe or file.
+
+    Args:
+        to_stderr: Leave stdout to the result.
+    """
+    console = Console(stderr=to_stderr, highlight=False)
+    if not console.is_terminal:
+        yield _Lines(console)
+        return
+    with Live(console=console, auto_refresh=False, transient=True) as live:
+        yield _Screen(live)
+
+
+def _print_checks(console: Console, facts: Facts, offers: Sequence[Offer]) -> None:
+    size = "" if facts.teacher_params is None else f", {count(facts.teacher_params)} parameters"
+    shape = " x ".join(map(str, facts.input_shape))
+    console.print(f"data     {shape} images, {facts.classes} classes")
+    console.print(f"teacher  {percent(facts.teacher_metrics['accuracy'])} validation accuracy{size}")
+    console.print(f"device   {facts.device}, {facts.precision}")
+    console.print(budget_table(offers))
+
+
+@dataclass
+class _Lines:
+    """One line for each news."""
+
+    console: Console
+    _last: object = None
+
+    def checked(self, facts: Facts, offers: Sequence[Offer]) -> None:
+        _print_checks(self.console, facts, offers)
+
+    def began(self, name: str) -> None:
+        self._print(f"search {name} begins")
+
+    def searched(self, progress: Progress) -> None:
+        news = (progress.finished, progress.best_accuracy)
+        if news != self._last and progress.finished:
+            self._print(_summary(progress))
+        self._last = news
+
+    def trained(self, trainings: Sequence[Training]) -> None:
+        news = [(training.replicate, int(training.epochs_done), training.state) for training in trainings]
+        if news != self._last:
+            states = [f"student {training.replicate}: {_training_state(training)}" for training in trainings]
+            self._print(f"final training: {'; '.join(states)}")
+        self._last = news
+
+    def _print(self, line: str) -> None:
+        self.console.print(line, soft_wrap=True)
+        sys.stdout.flush()
+
+
+@dataclass
+class _Screen:
+    """A few lines redrawn in place."""
+
+    live: Live
+    _name: str = ""
+    _started: float = field(default_factory=time.monotonic)
+
+    def checked(self, facts: Facts, offers: Sequence[Offer]) -> None:
+        _print_checks(self.live.console, facts, offers)
+
+    def began(self, name: str) -> None:
+        self._name = name
+        self.live.update(Text(f"search {name}: the teacher answers for every augmented view ..."), refresh=True)
+
+    def searched(self, progress: Progress) -> None:
+        self.live.update(self._search(progress), refresh=True)
+
+    def trained(self, trainings: Sequence[Training]) -> None:
+        table = Table.grid(padding=(0, 2))
+        for training in trainings:
+            bar = ProgressBar(training.epochs, training.epochs_done, width=30)
+            table.add_row(f"student {training.replicate}", bar, _training_state(training))
+        self.live.update(Group(Text("full-length training", style="bold"), table), refresh=True)
+
+    def _search(self, progress: Progress) -> RenderableType:
+        bar = Table.grid(padding=(0, 1))
+        bar.add_row(
+            Text(f"search {progress.name}", style="bold"),
+            ProgressBar(progress.trials, progress.finished, width=30),
+            f"{progress.finished}/{progress.trials}",
+            Text(_time_left(progress), style="dim"),
+        )
+        return Group(bar, Text(_counts(progress)), Text(_best(progress), style="green"))
+
+
+def _summary(progress: Progress) -> str:
+    return (
+        f"{progress.finished}/{progress.trials} trials ({_counts(progress)}), {_best(progress)}, {_time_left(progress)}"
+    )
+
+
+def _counts(progress: Progress) -> str:
+    return (
+        f"{progress.complete} complete, {progress.pruned} pruned, {progress.failed} failed, {progress.running} running"
+    )
+
+
+def _best(progress: Progress) -> str:
+    teacher = f"teacher {percent(progress.teacher_accuracy)}"
+    if progress.best_accuracy is None or progress.best_params is None:
+        return f"no student yet, {teacher}"
+    return (
+        f"best {percent(progress.best_accuracy)} by trial {progress.best_trial} "
+        f"with {count(progress.best_params)} parameters, {teacher}"
+    )
+
+
+def _time_left(progress: Progress) -> str:
+    return "time left unknown" if progress.seconds_left is None else f"about {duration(progress.seconds_left)} left"
+
+
+def _training_state(training: Training) -> str:
+    if training.state == "failed":
+        return f"failed: {training.reason}"
+    if training.state == "complete":
+        return f"{training.epochs:g} epochs, validation accuracy {percent(training.metrics['accuracy'])}"
+    return f"epoch {training.epochs_done:g} of {training.epochs:g}"

@@ -1,0 +1,294 @@
+"""What the reading verbs print: tables for people, one JSON value for programs."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal
+
+from rich.console import Console
+
+from autokd.cli.tables import count, duration, facts_table, percent, table
+from autokd.database.rows import SearchRow
+from autokd.doctor import Finding
+from autokd.export.folder import Verification
+from autokd.families import Family
+from autokd.ladder import Ladder
+from autokd.problem import Problem
+from autokd.progress import Progress
+from autokd.students import TrainedStudent
+
+__all__ = ["best", "exported", "families", "findings", "recipes", "searches", "status", "trained", "trial", "verified"]
+
+Output = Literal["text", "json"]
+FILE_WIDTH = 160  # columns, where there is no terminal to ask
+
+
+def recipes(known: Mapping[str, str], output: Output) -> None:
+    """The ready-made searches."""
+    if output == "json":
+        _json([{"name": name, "description": line} for name, line in known.items()])
+    else:
+        _print(table(("recipe", "what it is"), known.items()))
+
+
+def searches(progresses: Sequence[Progress], output: Output) -> None:
+    """All searches, a line each."""
+    if output == "json":
+        _json([asdict(progress) for progress in progresses])
+        return
+    rows = [
+        (
+            progress.name,
+            progress.status,
+            f"{progress.finished}/{progress.trials}",
+            percent(progress.best_accuracy),
+            percent(progress.teacher_accuracy),
+            count(progress.best_params),
+        )
+        for progress in progresses
+    ]
+    _print(table(("search", "status", "trials", "best", "teacher", "parameters"), rows, numeric=range(2, 6)))
+
+
+def status(progress: Progress, row: SearchRow, output: Output) -> None:
+    """How far a search is."""
+    if output == "json":
+        _json(asdict(progress))
+        return
+    ended = f"{progress.complete} complete, {progress.pruned} pruned, {progress.failed} failed"
+    facts = [
+        ("search", f"{progress.name} ({progress.status})"),
+        ("trials", f"{progress.finished} of {progress.trials}: {ended}, {progress.running} running"),
+        ("best", _best_line(progress)),
+        ("teacher", f"{percent(progress.teacher_accuracy)}, {count(progress.teacher_params)} parameters"),
+        ("time left", duration(progress.seconds_left)),
+        ("last change", f"{row.updated_at:%Y-%m-%d %H:%M:%S} UTC"),
+    ]
+    if row.lease_pid is not None:
+        facts.append(("controller", f"process {row.lease_pid} on {row.lease_host}"))
+    facts += [("failed", f"{number} x {reason}") for reason, number in progress.reasons.items()]
+    _print(facts_table(facts))
+
+
+def trial(ladder: Ladder, problem: Problem, output: Output) -> None:
+    """One trial whole."""
+    row = ladder.trial
+    parameters = problem.space.complete(problem.space_parameters(row))
+    if output == "json":
+        _json(
+            {
+                "trial": asdict(row),
+                "family": problem.space.describe(parameters),
+                "students": [asdict(student) for student in ladder.students],
+                "evaluations": [asdict(evaluation) for evaluation in ladder.evaluations],
+            }
+        )
+        return
+    facts = [
+        ("trial", f"{row.number} ({row.state})"),
+        ("value", percent(row.value)),
+        ("family", problem.space.describe(parameters)),
+        *((name, f"{value:.4g}" if isinstance(value, float) else str(value)) for name, value in row.parameters.items()),
+    ]
+    if row.reason:
+        facts.append(("reason", row.reason))
+    _print(facts_table(facts))
+    students = [
+        (
+            str(student.replicate),
+            student.digest[:12],
+            count(student.params),
+            count(student.macs),
+            count(student.model_bytes + student.activation_bytes),
+        )
+        for student in ladder.students
+    ]
+    _print(table(("student", "architecture", "parameters", "MACs", "memory bytes"), students, numeric=range(2, 5)))
+    replicates = {student.id: student.replicate for student in ladder.students}
+    evaluations = [
+        (
+            str(replicates[evaluation.student_id]),
+            f"{evaluation.epochs:g}",
+            evaluation.state,
+            *_metric_cells(evaluation.metrics or {}),
+            duration(evaluation.seconds),
+        )
+        for evaluation in ladder.evaluations
+    ]
+    headings = ("student", "epochs", "state", "accuracy", "loss", "ECE", "took")
+    _print(table(headings, evaluations, numeric=range(3, 7)))
+
+
+def best(
+    student: TrainedStudent,
+    row: SearchRow,
+    output: Output,
+    exported_to: Path | None = None,
+    verification: Verification | None = None,
+) -> None:
+    """The best student beside its teacher."""
+    facts = row.facts
+    if output == "json":
+        teacher = {key: value for key, value in facts.items() if key.startswith("teacher")}
+        answer = _student(student) | {"search": row.name} | teacher
+        if verification:
+            answer |= {"exported_to": str(exported_to), "verification": asdict(verification)}
+        _json(answer)
+        return
+    teacher_test = facts.get("teacher_test_metrics", {}).get("accuracy")
+    rows = [
+        (
+            "teacher",
+            count(facts["teacher_params"]),
+            count(facts["teacher_macs"]),
+            percent(facts["teacher_metrics"]["accuracy"]),
+            f"{facts['teacher_metrics']['ece']:.4f}",
+            percent(teacher_test),
+        ),
+        (
+            "student",
+            count(student.row.params),
+            count(student.row.macs),
+            percent(student.metrics["accuracy"]),
+            f"{student.metrics['ece']:.4f}",
+            percent(student.metrics.get("test_accuracy")),
+        ),
+    ]
+    if facts["teacher_params"]:
+        macs = facts["teacher_macs"] / student.row.macs
+        rows.append(("times smaller", f"{facts['teacher_params'] / student.row.params:.1f}", f"{macs:.1f}", "", "", ""))
+    _print(table(("", "parameters", "MACs", "validation", "ECE", "test"), rows, numeric=range(1, 6)))
+    settings = ", ".join(
+        f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in student.trial.parameters.items()
+    )
+    length = f"{student.evaluation.epochs:g} epochs" + ("" if student.is_final else " (search only)")
+    _print(facts_table([("trial", f"{student.trial.number}: {settings}"), ("trained", length)]))
+    if verification:
+        exported(exported_to or Path(), verification, student.is_final, output)
+    elif not student.is_final:
+        _print(f"\nTrain it at full length: autokd train {row.name}, then export it: autokd export {row.name} FOLDER")
+
+
+def families(ranked: Sequence[Family], output: Output) -> None:
+    """The families, ranked."""
+    if output == "json":
+        _json([asdict(family) for family in ranked])
+        return
+    rows = [
+        (
+            str(family.trial),
+            percent(family.observed),
+            str(family.rung),
+            percent(family.mean),
+            percent(family.deviation),
+            f"{family.probability_best:.2f}",
+            count(family.params),
+            f"  {family.description}",
+        )
+        for family in ranked
+    ]
+    headings = ("trial", "observed", "rung", "mean", "sd", "P(best)", "parameters", "  family")
+    _print(table(headings, rows, numeric=range(7)))
+    _print("mean, sd, P(best): what the search's model believes of a student's accuracy at the last rung", style="dim")
+
+
+def trained(students: Sequence[TrainedStudent], row: SearchRow, output: Output) -> None:
+    """The full-length trained students, and the best one beside its teacher."""
+    if output == "json":
+        _json([_student(student) for student in students])
+        return
+    rows = [
+        (
+            str(student.row.replicate),
+            student.row.digest[:12],
+            count(student.row.params),
+            percent(student.metrics["accuracy"]),
+            percent(student.metrics["test_accuracy"]),
+            duration(student.evaluation.seconds),
+        )
+        for student in students
+    ]
+    _print(table(("student", "architecture", "parameters", "validation", "test", "took"), rows, numeric=range(2, 6)))
+    accuracies = [student.metrics["test_accuracy"] for student in students]
+    spread = max(accuracies) - min(accuracies)
+    mean = sum(accuracies) / len(accuracies)
+    _print(
+        f"test accuracy: mean {percent(mean)}, spread {percent(spread)} over {len(students)}; "
+        "the best is chosen by validation accuracy"
+    )
+    best(students[0], row, output)
+
+
+def exported(folder: Path, verification: Verification, is_final: bool, output: Output) -> None:
+    """An export that was reloaded and compared."""
+    if output == "json":
+        _json({"folder": str(folder)} | asdict(verification))
+        return
+    if not is_final:
+        _print("this student is from the search alone: `autokd train` trains it at full length", style="yellow")
+    verified(folder, verification, output, done="exported to")
+
+
+def verified(folder: Path, verification: Verification, output: Output, done: str = "verified") -> None:
+    """What a fresh interpreter found."""
+    if output == "json":
+        _json({"folder": str(folder)} | asdict(verification))
+        return
+    accuracy = ""
+    if verification.test_accuracy is not None:
+        accuracy = f", test accuracy {percent(verification.test_accuracy)}"
+    _print(
+        f"{done} {folder}: reloaded in a fresh interpreter without autokd, "
+        f"largest difference of a logit {verification.max_difference:.1e}{accuracy}"
+    )
+
+
+def findings(found: Sequence[Finding], output: Output) -> None:
+    """What works here."""
+    if output == "json":
+        _json([asdict(finding) for finding in found])
+        return
+    marks = {True: "yes", False: "NO", None: "-"}
+    _print(table(("what", "works", "detail"), [(f.subject, marks[f.works], f.detail) for f in found]))
+
+
+def _student(student: TrainedStudent) -> dict[str, Any]:
+    return {
+        "trial": student.trial.number,
+        "parameters": student.trial.parameters,
+        "replicate": student.row.replicate,
+        "digest": student.row.digest,
+        "params": student.row.params,
+        "macs": student.row.macs,
+        "activation_bytes": student.row.activation_bytes,
+        "model_bytes": student.row.model_bytes,
+        "epochs": student.evaluation.epochs,
+        "is_final": student.is_final,
+        "metrics": student.metrics,
+    }
+
+
+def _best_line(progress: Progress) -> str:
+    if progress.best_accuracy is None:
+        return "-"
+    size = f"{count(progress.best_params)} parameters, {count(progress.best_macs)} MACs"
+    return f"{percent(progress.best_accuracy)} by trial {progress.best_trial}, {size}"
+
+
+def _metric_cells(metrics: Mapping[str, Any]) -> tuple[str, str, str]:
+    if not metrics:
+        return "-", "-", "-"
+    return percent(metrics["accuracy"]), f"{metrics['loss']:.4f}", f"{metrics['ece']:.4f}"
+
+
+def _json(value: Any) -> None:
+    print(json.dumps(value, indent=2, default=str))
+
+
+def _print(value: Any, style: str | None = None) -> None:
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = FILE_WIDTH
+    console.print(value, style=style, soft_wrap=isinstance(value, str))

@@ -1,0 +1,73 @@
+"""Numbers and tables as people read them."""
+
+from collections.abc import Collection, Iterable, Sequence
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+from rich.text import Text
+
+from search_spaces.envelope import Offer
+
+__all__ = ["budget_table", "count", "duration", "facts_table", "percent", "table"]
+
+_UNITS = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
+
+
+def percent(share: float | None) -> str:
+    """`93.47 %`, or a dash."""
+    return "-" if share is None else f"{100 * share:.2f} %"
+
+
+def count(number: int | None) -> str:
+    """Three digits and a unit, `87.4 k`, or a dash."""
+    if number is None:
+        return "-"
+    for size, unit in _UNITS:
+        if number >= size:
+            return f"{number / size:.3g} {unit}"
+    return str(number)
+
+
+def duration(seconds: float | None) -> str:
+    """`45 s`, `12 min` or `3.5 h`."""
+    if seconds is None:
+        return "-"
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def table(headings: Sequence[str], rows: Iterable[Sequence[str]], numeric: Collection[int] = ()) -> Table:
+    """A plain table; the `numeric` columns are aligned to the right."""
+    drawn = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    for position, heading in enumerate(headings):
+        right = position in numeric
+        drawn.add_column(heading, justify="right" if right else "left", no_wrap=right)
+    for row in rows:
+        drawn.add_row(*map(Text, row))
+    return drawn
+
+
+def facts_table(facts: Iterable[tuple[str, str]]) -> Table:
+    """Names and values in two columns."""
+    drawn = Table.grid(padding=(0, 2))
+    drawn.add_column(style="dim", no_wrap=True)
+    for name, value in facts:
+        drawn.add_row(name, Text(value))
+    return drawn
+
+
+def budget_table(offers: Sequence[Offer]) -> Table:
+    """What the space offers under each limit."""
+    rows = [
+        (
+            offer.limit,
+            "-" if offer.allowed is None else f"{offer.allowed:,}",
+            count(offer.smallest),
+            count(offer.typical),
+            count(offer.largest),
+            "-" if offer.allowed is None else ("yes" if offer.satisfiable else "NO"),
+        )
+        for offer in offers
+    ]
+    return table(("limit", "allowed", "smallest", "typical", "largest", "satisfiable"), rows, numeric=range(1, 6))

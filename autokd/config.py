@@ -1,0 +1,362 @@
+"""The configuration of a search: what a `search.toml` may say, checked, with defaults."""
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from autokd.errors import InputError
+from autokd.names import nearest
+
+__all__ = [
+    "AugmentationConfig",
+    "BudgetConfig",
+    "DataConfig",
+    "DistillationConfig",
+    "FinalConfig",
+    "OptimizerConfig",
+    "SearchConfig",
+    "SpaceConfig",
+    "TeacherConfig",
+    "TrainingConfig",
+    "WorkersConfig",
+    "differences",
+    "override_config",
+    "parse_config",
+    "read_config",
+]
+
+Value = bool | int | float | str
+Ranges = dict[str, Value | list[Value]]  # one value fixes a dimension, two numbers bound it, several names choose
+Positive = Annotated[int, Field(gt=0)]
+NAMED_SOURCES = ("fashion-mnist", "digits")
+RESUMABLE_CHANGES = {"trials", "seconds", "workers", "final"}  # sections and keys that `resume` may change
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataConfig(_Section):
+    """Where the labelled images are.
+
+    Attributes:
+        source: "fashion-mnist", "digits", a `.npz` file, a folder of images, or "module:function".
+        folder: Folder of the files of a named source, when they are not where they are looked for.
+        validation: Training samples held out for the search, where the source does not bring its own validation split.
+        subset: Train on this many random samples only.
+        image_size: Height and width in pixels to which a folder's images are resized.
+    """
+
+    source: str
+    folder: Path | None = None
+    validation: Positive | None = None
+    subset: Positive | None = None
+    image_size: Positive | None = None
+
+
+class TeacherConfig(_Section):
+    """The trained network to learn from.
+
+    Attributes:
+        factory: "module:function"; called without arguments it returns the teacher: a module, or any callable from a
+            float batch (normalised, `batch x channels x height x width`) to logits. Left away only where the teacher is
+            given as an object.
+        weights: File of weights for the factory's module: `.safetensors`, or `.pth`/`.pt` of tensors only. A file
+        that lies
+            in an installed package is written "package:file".
+        floor: Smallest validation accuracy at which the search starts.
+    """
+
+    factory: str | None = None
+    weights: str | None = None
+    floor: Annotated[float, Field(ge=0, le=1)] | None = None
+
+
+class SpaceConfig(_Section):
+    """Which students there are.
+
+    Attributes:
+        name: "nago", "randwire", or "module:Class".
+        ranges: Narrower ranges for the space's dimensions, or values that fix them.
+    """
+
+    name: str = "nago"
+    ranges: Ranges = {}
+
+
+class BudgetConfig(_Section):
+    """What the device allows. At least one limit must be set.
+
+    Attributes:
+        params: Parameters.
+        macs: Multiply-accumulates of one sample.
+        activation_bytes: Peak live activations of one sample.
+        model_bytes: The model's own size.
+        memory_bytes: Model and activations together.
+    """
+
+    params: Positive | None = None
+    macs: Positive | None = None
+    activation_bytes: Positive | None = None
+    model_bytes: Positive | None = None
+    memory_bytes: Positive | None = None
+
+    @model_validator(mode="after")
+    def _some_limit(self) -> "BudgetConfig":
+        if not self.model_dump(exclude_none=True):
+            raise ValueError(f"at least one limit must be set: {', '.join(type(self).model_fields)}")
+        return self
+
+
+class DistillationConfig(_Section):
+    """How students learn from the teacher.
+
+    Attributes:
+        method: "kd".
+        ranges: Narrower ranges for the method's dimensions, or values that fix them.
+    """
+
+    method: str = "kd"
+    ranges: Ranges = {}
+
+
+class AugmentationConfig(_Section):
+    """What is done to training images; see `autokd.data.augmentation.Augmentation`."""
+
+    shift: Annotated[int, Field(ge=0)] = 0
+    flip: bool = False
+    cutout: Annotated[int, Field(ge=0)] = 0
+
+
+class TrainingConfig(_Section):
+    """How long and how students are trained.
+
+    Attributes:
+        rungs: Epochs at which a trial is judged, increasing; the last is a trial's whole training.
+        batch_size: Samples of a step.
+        learning_rate: Peak of the cosine schedule.
+        weight_decay: L2 penalty on weights.
+        warmup: Part of the training that warms up.
+        views: Number of distinct augmented views of each sample; the teacher runs once for each.
+        precision: "float32", "bfloat16", or "auto": bfloat16 where the processor computes in it.
+        augmentation: What is done to training images.
+    """
+
+    rungs: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)] = (1.0, 3.0)
+    batch_size: Positive = 128
+    learning_rate: Annotated[float, Field(gt=0)] = 0.1
+    weight_decay: Annotated[float, Field(ge=0)] = 5e-4
+    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    views: Positive = 4
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    augmentation: AugmentationConfig = AugmentationConfig()
+
+    @field_validator("rungs")
+    @classmethod
+    def _increasing(cls, rungs: tuple[float, ...]) -> tuple[float, ...]:
+        if list(rungs) != sorted(set(rungs)):
+            raise ValueError(f"rungs must increase, but are {list(rungs)}")
+        return rungs
+
+
+class OptimizerConfig(_Section):
+    """What proposes trials and which of them climb.
+
+    Attributes:
+        name: "trust-region", "random", "tpe", "gp", or "module:Class" of an Optuna sampler.
+        pruner: "halving", "median" or "none".
+        options: Keyword arguments of the sampler.
+    """
+
+    name: str = "trust-region"
+    pruner: str = "halving"
+    options: dict[str, Value] = {}
+
+
+class WorkersConfig(_Section):
+    """Where evaluations run.
+
+    Attributes:
+        engine: "local" processes, or "inline" in the controller's own.
+        count: Evaluations that run at once.
+        threads: Threads of each.
+        seconds: Time after which an evaluation is killed and its trial fails.
+        memory_bytes: Memory above which an evaluation is killed and its trial fails.
+        device: "auto" (a GPU where there is one), "cpu", "cuda", ...
+    """
+
+    engine: str = "local"
+    count: Positive = 2
+    threads: Positive = 1
+    seconds: Annotated[float, Field(gt=0)] | None = None
+    memory_bytes: Positive | None = None
+    device: str = "auto"
+
+
+class FinalConfig(_Section):
+    """The full-length training of the winner.
+
+    Attributes:
+        epochs: Length.
+        students: Architectures drawn from the best family; the best one is kept.
+        learning_rate: Peak of the schedule; the search's when left away.
+        views: Distinct augmented views; the search's when left away.
+    """
+
+    epochs: Annotated[float, Field(gt=0)] = 30
+    students: Positive = 2
+    learning_rate: Annotated[float, Field(gt=0)] | None = None
+    views: Positive | None = None
+
+
+class SearchConfig(_Section):
+    """Everything that decides a search.
+
+    Attributes:
+        name: Name of the search; must be new.
+        seed: Everything random derives from it.
+        trials: Number of trials.
+        seconds: Proposes no more trials once the workers have spent this long, on average.
+        students_per_trial: Architectures drawn from each trial's family; a trial is worth their mean.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    trials: Positive = 60
+    seconds: Annotated[float, Field(gt=0)] | None = None
+    students_per_trial: Positive = 1
+    data: DataConfig
+    teacher: TeacherConfig
+    budget: BudgetConfig
+    space: SpaceConfig = SpaceConfig()
+    distillation: DistillationConfig = DistillationConfig()
+    training: TrainingConfig = TrainingConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    workers: WorkersConfig = WorkersConfig()
+    final: FinalConfig = FinalConfig()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values that JSON and TOML take; `parse_config` reads them back."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+    @property
+    def digest(self) -> str:
+        """Short digest of what may not change while a search goes on."""
+        fixed = {key: value for key, value in self.to_dict().items() if key not in RESUMABLE_CHANGES | {"name"}}
+        return hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def read_config(path: Path, overrides: Iterable[str] = (), name: str | None = None) -> SearchConfig:
+    """The configuration in a TOML file; relative paths in it are relative to its folder.
+
+    Args:
+        path: The file.
+        overrides: `key=value` with dots into sections and values as TOML writes them: "training.rungs=[1, 3]".
+        name: Name of the search; left away, the file's own `name`, else the file's stem.
+
+    Raises:
+        InputError: If there is no such file, it is not TOML, or it says something that is not allowed.
+    """
+    try:
+        values = tomllib.loads(path.read_text())
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not TOML: {error}.") from None
+    values.setdefault("name", path.stem)
+    for override in overrides:
+        _set(values, override)
+    if name:
+        values["name"] = name
+    return _with_absolute_paths(parse_config(values, str(path)), path.parent.resolve())
+
+
+def parse_config(values: dict[str, Any], where: str = "configuration") -> SearchConfig:
+    """The checked configuration of plain values.
+
+    Raises:
+        InputError: One line for the first thing that is wrong: where, what, and the nearest known key.
+    """
+    try:
+        return SearchConfig.model_validate(values)
+    except ValidationError as error:
+        raise InputError(f"{where}: {_one_line(error)}.") from None
+
+
+def override_config(config: SearchConfig, overrides: Iterable[str]) -> SearchConfig:
+    """The configuration with some `key=value` changed.
+
+    Raises:
+        InputError: If a key does not exist or a value is not allowed.
+    """
+    values = config.to_dict()
+    for override in overrides:
+        _set(values, override)
+    return parse_config(values, "--set")
+
+
+def differences(old: SearchConfig, new: SearchConfig) -> dict[str, tuple[Any, Any]]:
+    """Dotted keys whose values differ, with the old and the new value."""
+    before, after = dict(_flat(old.to_dict())), dict(_flat(new.to_dict()))
+    keys = sorted(before.keys() | after.keys())
+    return {key: (before.get(key), after.get(key)) for key in keys if before.get(key) != after.get(key)}
+
+
+def _set(values: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key.strip():
+        raise InputError(f"an override must be `key=value`, but got {override!r}.")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()
+    *sections, last = key.strip().split(".")
+    for section in sections:
+        values = values.setdefault(section, {})
+        if not isinstance(values, dict):
+            raise InputError(f"override {override!r}: {section!r} is a value, not a section.")
+    values[last] = value
+
+
+def _with_absolute_paths(config: SearchConfig, folder: Path) -> SearchConfig:
+    """The same configuration, valid from every folder."""
+    data, teacher = config.data, config.teacher
+    if data.folder:
+        data = data.model_copy(update={"folder": folder / data.folder})
+    if data.source not in NAMED_SOURCES and (folder / data.source).exists():
+        data = data.model_copy(update={"source": str(folder / data.source)})
+    if teacher.weights and ":" not in teacher.weights:
+        teacher = teacher.model_copy(update={"weights": str(folder / teacher.weights)})
+    return config.model_copy(update={"data": data, "teacher": teacher})
+
+
+def _one_line(error: ValidationError) -> str:
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return f"unknown key {where!r}{nearest(str(first['loc'][-1]), _known_keys(first['loc'][:-1]))}"
+    if first["type"] == "missing":
+        return f"{where!r} is missing"
+    message = first["msg"].removeprefix("Value error, ")
+    message = message[0].lower() + message[1:]
+    return f"{where}: {message}" + ("" if first["type"] == "value_error" else f", but got {first['input']!r}")
+
+
+def _known_keys(location: tuple[int | str, ...]) -> list[str]:
+    section: Any = SearchConfig
+    for part in location:
+        section = section.model_fields[part].annotation
+    return list(section.model_fields)
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

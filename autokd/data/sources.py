@@ -1,0 +1,63 @@
+"""The data that a configuration names."""
+
+from functools import lru_cache
+from pathlib import Path
+
+from autokd.config import NAMED_SOURCES, DataConfig
+from autokd.data.dataset import Dataset
+from autokd.errors import InputError
+from autokd.names import call, is_reference, nearest
+
+__all__ = ["load_data"]
+
+
+@lru_cache(maxsize=2)  # a worker runs many evaluations of one search
+def load_data(config: DataConfig) -> Dataset:
+    """The data set that `config` describes.
+
+    Raises:
+        InputError: If it is not there or not usable.
+    """
+    dataset = _load(config)
+    return dataset.subset(config.subset) if config.subset else dataset
+
+
+def _load(config: DataConfig) -> Dataset:
+    validation = {} if config.validation is None else {"validation": config.validation}
+    path = Path(config.source)
+    if config.source == "digits":
+        from autokd.data.digits import digits
+
+        return digits(**validation)
+    if config.source == "fashion-mnist":
+        from autokd.data.fashion_mnist import fashion_mnist
+
+        return fashion_mnist(config.folder, **validation)
+    if is_reference(config.source):
+        return _from_function(config)
+    if path.suffix == ".npz":
+        from autokd.data.user import from_npz
+
+        return from_npz(path, config.validation)
+    if path.is_dir():
+        from autokd.data.user import from_folder
+
+        return from_folder(path, config.image_size, config.validation)
+    raise InputError(
+        f"data.source must be one of {', '.join(NAMED_SOURCES)}, a .npz file, a folder or `module:function`, "
+        f"but got {config.source!r}{nearest(config.source, NAMED_SOURCES)}."
+    )
+
+
+def _from_function(config: DataConfig) -> Dataset:
+    from autokd.data.user import from_arrays
+
+    made = call(config.source, "data.source")
+    if isinstance(made, Dataset):
+        return made
+    if isinstance(made, dict):
+        return from_arrays(made, config.source, config.validation)
+    raise InputError(
+        f"data.source {config.source!r} must return a dict of arrays or an autokd.Dataset, "
+        f"but returned {type(made).__name__}."
+    )

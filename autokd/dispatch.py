@@ -1,0 +1,105 @@
+"""Sends evaluations to workers and records what comes back."""
+
+from collections.abc import Callable, Collection
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from autokd.database.lease import Lease
+from autokd.database.rows import EvaluationRow
+from autokd.database.store import Store
+from autokd.errors import InputError
+from autokd.evaluation import EvaluationResult, EvaluationTask, LessonPlan, evaluate, missing_views, prepare_view
+from workers.base import Executor
+from workers.errors import WorkerLost
+
+__all__ = ["Dispatcher"]
+
+T = TypeVar("T")
+
+TICK_SECONDS = 2.0
+ATTEMPTS = 3  # at an evaluation whose worker is lost, before it counts as failed
+
+
+@dataclass
+class Dispatcher:
+    """The evaluations in flight.
+
+    Attributes:
+        store: Where results are recorded.
+        lease: The right to write there.
+        executor: Where evaluations run.
+        on_change: Called after everything that is recorded, and every few seconds while waiting.
+    """
+
+    store: Store
+    lease: Lease
+    executor: Executor
+    on_change: Callable[[], None] = lambda: None
+    _in_flight: dict[Future[EvaluationResult], tuple[EvaluationRow, EvaluationTask]] = field(default_factory=dict)
+    _lost: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether a worker is free."""
+        return len(self._in_flight) < self.executor.capacity
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is in flight."""
+        return not self._in_flight
+
+    def submit(self, row: EvaluationRow, task: EvaluationTask) -> None:
+        """Send an open evaluation to a worker, unless it is in flight already."""
+        if all(sent.id != row.id for sent, _ in self._in_flight.values()):
+            self._in_flight[self.executor.submit(evaluate, task)] = (row, task)
+
+    def wait(self) -> None:
+        """Wait until at least one evaluation in flight ends, and record each that did.
+
+        Raises:
+            InputError: If it ended because data or teacher are gone: no other evaluation would fare better.
+        """
+        done = self._first(self._in_flight)
+        for future in sorted(done, key=lambda future: self._in_flight[future][0].id):
+            row, task = self._in_flight.pop(future)
+            self._record(row, task, future)
+            self.on_change()
+
+    def prepare(self, plan: LessonPlan) -> None:
+        """Let the workers compute the teacher's outputs for all augmented views, a view each."""
+        pending = {self.executor.submit(prepare_view, plan, view) for view in missing_views(plan)}
+        while pending:
+            done = self._first(pending)
+            pending -= done
+            for future in done:
+                future.result()
+            self.store.record_event(self.lease, "teacher", {"views": plan.views_needed, "missing": len(pending)})
+            self.on_change()
+
+    def _first(self, futures: Collection[Future[T]]) -> set[Future[T]]:
+        """The futures that are done, at least one."""
+        while not (done := wait(futures, TICK_SECONDS, FIRST_COMPLETED).done):
+            self.on_change()
+        return done
+
+    def _record(self, row: EvaluationRow, task: EvaluationTask, future: Future[EvaluationResult]) -> None:
+        try:
+            result = future.result()
+        except InputError:
+            raise
+        except WorkerLost as error:
+            self._lost[row.id] = self._lost.get(row.id, 0) + 1
+            if self._lost[row.id] < ATTEMPTS:
+                self.submit(row, task)
+            else:
+                self.store.fail_evaluation(self.lease, row.id, f"{error} ({ATTEMPTS} times)")
+        except Exception as error:  # a network that cannot be trained ends its trial, not the search
+            self.store.fail_evaluation(self.lease, row.id, _reason(error))
+        else:
+            self.store.finish_evaluation(self.lease, row.id, result.metrics, result.seconds, None)
+
+
+def _reason(error: Exception) -> str:
+    lines = str(error).splitlines() or [""]
+    return f"{type(error).__name__}: {lines[0]}".removesuffix(": ")

@@ -1,0 +1,208 @@
+"""A student as a folder that needs nothing of AutoKD: generated source, weights, architecture, facts, and a probe.
+
+| file | holds |
+|---|---|
+| `model.py` | class `Student` and `preprocess`; imports only torch |
+| `weights.safetensors` | its state dict |
+| `architecture.json` | its graph in the one architecture format |
+| `probe.safetensors` | a few images with the logits that the trained student gave for them |
+| `manifest.json` | metrics, costs, digests, versions, and the command that made it |
+"""
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from autokd.data.dataset import Split
+from autokd.data.stream import normalise
+from autokd.errors import AutoKDError, InputError
+from autokd.export import check
+from autokd.files import write_json
+from search_spaces.architecture import Architecture
+from search_spaces.source import source
+
+__all__ = ["FILES", "Export", "Verification", "verify_folder", "write_folder"]
+
+FORMAT = 1
+FILES = ("model.py", "weights.safetensors", "architecture.json", "probe.safetensors")
+TOLERANCE = 1e-3  # of logits, between two machines' float32 rounding; a wrong weight is far above it
+
+_PREPROCESS = '''
+
+def preprocess(images: Tensor) -> Tensor:
+    """What the student takes, of uint8 images, batch x channels x height x width."""
+    scaled = images.float()
+    mean = scaled.new_tensor({mean}).view(1, -1, 1, 1)
+    deviation = scaled.new_tensor({deviation}).view(1, -1, 1, 1)
+    return scaled * (1 / (255 * deviation)) - mean / deviation
+'''
+
+
+@dataclass(frozen=True)
+class Export:
+    """What is exported.
+
+    Attributes:
+        architecture: The student's graph.
+        module: The student with its weights.
+        normalisation: Mean and deviation of each channel.
+        probe: Samples whose logits are recorded.
+        test: Samples whose accuracy is measured by the exported student, or None.
+        facts: Everything else that the manifest says.
+    """
+
+    architecture: Architecture
+    module: nn.Module
+    normalisation: tuple[tuple[float, ...], tuple[float, ...]]
+    probe: Split
+    test: Split | None
+    facts: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What a fresh interpreter found in an exported folder.
+
+    Attributes:
+        max_difference: Largest difference of a logit of the probe from the recorded one.
+        test_accuracy: Share of the test samples that it got right, if there were any.
+    """
+
+    max_difference: float
+    test_accuracy: float | None
+
+
+def write_folder(export: Export, folder: Path) -> Verification:
+    """Write the folder, load it in a fresh interpreter, and compare; only then put it in its place.
+
+    Raises:
+        InputError: If there is something at `folder` that is not an earlier export.
+        AutoKDError: If the reloaded student computes something else.
+    """
+    _check_replaceable(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        _write_parts(export, temporary)
+        found = _examine(temporary, export.test)
+        digests = {name: _digest(temporary / name) for name in FILES}
+        tested = {} if found.test_accuracy is None else {"test_accuracy": found.test_accuracy}
+        metrics = export.facts.get("metrics", {}) | tested
+        write_json(temporary / "manifest.json", export.facts | {"format": FORMAT, "files": digests, "metrics": metrics})
+        _make_readable(temporary)
+        if folder.exists():
+            shutil.rmtree(folder)
+        temporary.rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return found
+
+
+def verify_folder(folder: Path, test: Split | None = None) -> Verification:
+    """Check every file's digest, and that the student still computes what it did when it was exported.
+
+    Args:
+        folder: An exported folder.
+        test: Test samples, whose accuracy must be the manifest's.
+
+    Raises:
+        InputError: If the folder is incomplete or a file was changed.
+        AutoKDError: If the student computes something else.
+    """
+    manifest = _read_manifest(folder)
+    for name, digest in manifest["files"].items():
+        if not (folder / name).is_file():
+            raise InputError(f"{folder} is incomplete: {name} is missing.")
+        if _digest(folder / name) != digest:
+            raise InputError(f"{folder / name} was changed since the export: its SHA-256 is not the manifest's.")
+    found = _examine(folder, test)
+    recorded = manifest["metrics"].get("test_accuracy")
+    if found.test_accuracy is not None and recorded is not None and found.test_accuracy != recorded:
+        raise AutoKDError(
+            f"{folder}: test accuracy is {found.test_accuracy:.4%} here, but was {recorded:.4%} at the export."
+        )
+    return found
+
+
+def _write_parts(export: Export, folder: Path) -> None:
+    mean, deviation = export.normalisation
+    text = source(export.architecture) + _PREPROCESS.format(mean=list(mean), deviation=list(deviation))
+    (folder / "model.py").write_text(text)
+    (folder / "architecture.json").write_text(export.architecture.to_json() + "\n")
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in export.module.state_dict().items()}
+    save_file(weights, folder / "weights.safetensors")
+    with torch.inference_mode():
+        logits = export.module.eval()(normalise(export.probe.images, export.normalisation))
+    save_file({"images": _channels_first(export.probe), "logits": logits.contiguous()}, folder / "probe.safetensors")
+
+
+def _make_readable(folder: Path) -> None:
+    """Give the usual rights: temporary files and folders are their owner's alone."""
+    folder.chmod(0o755)
+    for file in folder.iterdir():
+        file.chmod(0o644)
+
+
+def _examine(folder: Path, test: Split | None) -> Verification:
+    """Run `check.py` on the folder in a fresh interpreter."""
+    with tempfile.TemporaryDirectory() as scratch:
+        command = [sys.executable, "-I", "-B", str(check.__file__), str(folder.resolve())]
+        if test is not None:
+            labelled = Path(scratch) / "test.safetensors"
+            save_file({"images": _channels_first(test), "labels": test.labels.contiguous()}, labelled)
+            command.append(str(labelled))
+        done = subprocess.run(command, cwd=scratch, capture_output=True, text=True, check=False)
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or ["no message"]
+        raise AutoKDError(f"{folder}: the exported model does not load: {lines[-1]}")
+    found = json.loads(done.stdout)
+    if not found["max_difference"] <= TOLERANCE:
+        raise AutoKDError(
+            f"{folder}: the reloaded student's logits differ by {found['max_difference']:.2g} from the trained one's; "
+            f"at most {TOLERANCE:g} is allowed."
+        )
+    accuracy = found["correct"] / found["samples"] if "samples" in found else None
+    return Verification(found["max_difference"], accuracy)
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    try:
+        manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_text())
+    except (OSError, ValueError):
+        raise InputError(f"{folder} is not an exported folder: it has no readable manifest.json.") from None
+    if manifest.get("format") != FORMAT:
+        raise InputError(f"{folder}: its format is {manifest.get('format')!r}, but this version reads {FORMAT}.")
+    return manifest
+
+
+def _check_replaceable(folder: Path) -> None:
+    """Refuse to replace anything but an empty folder or an earlier export with nothing else in it."""
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise InputError(f"{folder} is not a folder: choose another name.")
+    found = {entry.name for entry in folder.iterdir()}
+    if found:
+        _read_manifest(folder)
+        if foreign := found - {*FILES, "manifest.json", "__pycache__"}:
+            raise InputError(
+                f"{folder} holds more than an export ({', '.join(sorted(foreign))}): choose another folder."
+            )
+
+
+def _channels_first(split: Split) -> Tensor:
+    return split.images.permute(0, 3, 1, 2).contiguous()
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,85 @@
+"""Families ranked by what the search's model believes of them: the answer is a distribution, not a lucky draw."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from autokd.ladder import Ladder
+from autokd.optimizers.posterior import posterior
+from autokd.problem import Problem
+from autokd.projection import project
+from autokd.seeds import derive
+from search_spaces.dimensions import Value
+
+__all__ = ["Family", "rank_families"]
+
+POSTERIOR_SAMPLES = 4_000  # standard error of a probability: at most 0.8 points
+
+
+@dataclass(frozen=True)
+class Family:
+    """A family of students with its distillation setting, as one trial tried it.
+
+    Attributes:
+        trial: Number of the trial.
+        description: The family in words of the field.
+        parameters: Everything that the optimiser chose.
+        single_member: Whether all draws of the family are one graph.
+        observed: The trial's own value at the highest rung that it reached.
+        rung: That rung's index.
+        mean: Posterior mean of the validation accuracy at the last rung.
+        deviation: Posterior standard deviation of the same.
+        probability_best: Posterior probability that no other family tried is better.
+        params: Parameters of its first student.
+        macs: Multiply-accumulates of that student.
+    """
+
+    trial: int
+    description: str
+    parameters: dict[str, Value]
+    single_member: bool
+    observed: float
+    rung: int
+    mean: float
+    deviation: float
+    probability_best: float
+    params: int
+    macs: int
+
+
+def rank_families(problem: Problem, ladders: Collection[Ladder]) -> list[Family]:
+    """All families with a value, the one of highest posterior mean first.
+
+    Args:
+        problem: The search.
+        ladders: Its trials.
+    """
+    valued = {ladder.trial.number: ladder for ladder in ladders if ladder.values and ladder.trial.state != "failed"}
+    if not valued:
+        return []
+    study = project(ladders, problem.distributions)
+    seed = derive(problem.config.seed, "families") % 2**31
+    beliefs = posterior(study, problem.distributions, list(valued), POSTERIOR_SAMPLES, seed)
+    families = [
+        _family(problem, valued[number], mean, deviation, best)
+        for number, mean, deviation, best in zip(
+            valued, beliefs.mean, beliefs.deviation, beliefs.probability_best, strict=True
+        )
+    ]
+    return sorted(families, key=lambda family: (-family.mean, family.trial))
+
+
+def _family(problem: Problem, ladder: Ladder, mean: float, deviation: float, probability_best: float) -> Family:
+    parameters = problem.space.complete(problem.space_parameters(ladder.trial))
+    return Family(
+        trial=ladder.trial.number,
+        description=problem.space.describe(parameters),
+        parameters=dict(ladder.trial.parameters),
+        single_member=problem.space.single_member(parameters),
+        observed=ladder.best_value,
+        rung=max(ladder.values),
+        mean=mean,
+        deviation=deviation,
+        probability_best=probability_best,
+        params=ladder.students[0].params,
+        macs=ladder.students[0].macs,
+    )

@@ -1,0 +1,92 @@
+"""The full-length training of a search's winner: several students of the best family, the best of them kept."""
+
+from contextlib import suppress
+from dataclasses import dataclass
+
+from autokd.database.lease import Lease
+from autokd.database.reading import Reader
+from autokd.database.rows import Purpose, StudentRow, TrialRow
+from autokd.database.store import Store
+from autokd.dispatch import Dispatcher
+from autokd.errors import AutoKDError
+from autokd.problem import Problem
+from autokd.progress import Training
+from autokd.students import add_student
+from autokd.training.checkpoint import segments_done
+from search_spaces.errors import BudgetError
+
+__all__ = ["FinalTraining", "trainings"]
+
+
+@dataclass(frozen=True)
+class FinalTraining:
+    """Trains students of one trial's family at full length; goes on where it stopped.
+
+    The first student is the very architecture that was searched, the others are new draws of its family.
+
+    Attributes:
+        store: The database.
+        lease: The right to write to this search.
+        problem: What is searched.
+        dispatcher: Sends trainings to workers.
+        trial: The trial whose family and distillation setting win.
+    """
+
+    store: Store
+    lease: Lease
+    problem: Problem
+    dispatcher: Dispatcher
+    trial: TrialRow
+
+    def run(self) -> None:
+        """Train until every student has its full length.
+
+        Raises:
+            AutoKDError: If all trainings failed.
+        """
+        self.dispatcher.prepare(self.problem.final_plan)
+        students = self._students()
+        for student in students:
+            task = self.problem.task(self.trial, student, rung=0)
+            row = self.store.open_evaluation(self.lease, student.id, 0, task.epochs, task.key)
+            if row.state == "running":
+                self.dispatcher.submit(row, task)
+        while not self.dispatcher.is_idle:
+            self.dispatcher.wait()
+        self._check(students)
+
+    def _students(self) -> list[StudentRow]:
+        """The students to train: those that are there, and new draws; a draw that cannot fit is left out."""
+        rows = [row for row in self.store.students(self.lease.search_id) if row.trial_id == self.trial.id]
+        there = {row.replicate: row for row in rows if row.purpose == "final"}
+        students = []
+        for replicate in range(self.problem.config.final.students):
+            with suppress(BudgetError):
+                students.append(there.get(replicate) or self._add(replicate))
+        return students
+
+    def _add(self, replicate: int) -> StudentRow:
+        purpose: Purpose = "search" if replicate == 0 else "final"
+        architecture, cost = self.problem.draw(self.trial, replicate, purpose)
+        return add_student(self.store, self.lease, self.trial, replicate, "final", architecture, cost)
+
+    def _check(self, students: list[StudentRow]) -> None:
+        ids = {student.id for student in students}
+        rows = [row for row in self.store.evaluations(self.lease.search_id) if row.student_id in ids]
+        if all(row.state == "failed" for row in rows):
+            raise AutoKDError(f"all {len(rows)} full-length trainings failed; the first: {rows[0].reason}.")
+
+
+def trainings(problem: Problem, store: Reader, search_id: int) -> list[Training]:
+    """How far the full-length trainings of a search are; epochs are told by their checkpoints."""
+    students = {student.id: student for student in store.students(search_id, "final")}
+    trials = {trial.id: trial for trial in store.trials(search_id)}
+    found = []
+    for row in store.evaluations(search_id):
+        if row.student_id in students:
+            student = students[row.student_id]
+            checkpoint = problem.task(trials[row.trial_id], student, row.rung).checkpoint
+            done = row.epochs if row.state == "complete" else min(row.epochs, segments_done(checkpoint))
+            metrics = dict(row.metrics or {})
+            found.append(Training(student.replicate, student.params, row.state, row.epochs, done, metrics, row.reason))
+    return found

@@ -1,0 +1,70 @@
+"""What the manifest of an exported student says, gathered from its search."""
+
+from typing import Any
+
+import torch
+
+from autokd.data.sources import load_data
+from autokd.database.rows import SearchRow
+from autokd.export.folder import Export
+from autokd.problem import Problem
+from autokd.students import TrainedStudent
+
+__all__ = ["describe_export"]
+
+PROBE_SAMPLES = 32
+
+
+def describe_export(problem: Problem, search: SearchRow, student: TrainedStudent) -> Export:
+    """Everything about a student that goes into its folder.
+
+    Its test accuracy is measured only if it was trained at full length.
+    """
+    dataset = load_data(problem.config.data)
+    probe = dataset.validation.take(torch.arange(min(PROBE_SAMPLES, len(dataset.validation))))
+    return Export(
+        architecture=student.architecture,
+        module=student.module(),
+        normalisation=problem.facts.normalisation,
+        probe=probe,
+        test=dataset.test if student.is_final else None,
+        facts=_facts(problem, search, student) | {"classes": list(dataset.class_names)},
+    )
+
+
+def _facts(problem: Problem, search: SearchRow, student: TrainedStudent) -> dict[str, Any]:
+    facts = problem.facts
+    mean, deviation = facts.normalisation
+    return {
+        "search": search.name,
+        "command": search.facts.get("command"),
+        "versions": facts.versions,
+        "cost": {
+            "params": student.row.params,
+            "macs": student.row.macs,
+            "activation_bytes": student.row.activation_bytes,
+            "model_bytes": student.row.model_bytes,
+        },
+        "architecture_digest": student.row.digest,
+        "input": {"shape": list(facts.input_shape), "scale": 1 / 255, "mean": list(mean), "deviation": list(deviation)},
+        "metrics": student.metrics,
+        "training": {
+            "epochs": student.evaluation.epochs,
+            "full_length": student.is_final,
+            "precision": facts.precision,
+            "seed": search.seed,
+            "trial": student.trial.number,
+            "replicate": student.row.replicate,
+        },
+        "family": dict(problem.space.complete(problem.space_parameters(student.trial))),
+        "distillation": {"method": problem.config.distillation.method, **dict(problem.settings(student.trial))},
+        "teacher": {
+            "factory": problem.config.teacher.factory,
+            "digest": facts.teacher_digest,
+            "params": facts.teacher_params,
+            "macs": facts.teacher_macs,
+            "metrics": facts.teacher_metrics,
+            "test_metrics": search.facts.get("teacher_test_metrics"),
+        },
+        "data": {"source": problem.config.data.source, "digest": facts.data_digest},
+    }

@@ -1,0 +1,259 @@
+"""What is searched: the space, the distillation method and the facts of data and teacher, as one set of dimensions."""
+
+import json
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from optuna.distributions import BaseDistribution
+from optuna.pruners import BasePruner
+from optuna.samplers import BaseSampler
+from optuna.trial import Trial
+
+from autokd.config import SearchConfig, TrainingConfig
+from autokd.database.rows import StudentRow, TrialRow
+from autokd.distillation import method_class
+from autokd.errors import InputError
+from autokd.evaluation import EvaluationTask, LessonPlan
+from autokd.ladder import Ladder
+from autokd.optimizers import pruner, sampler
+from autokd.optimizers.errors import OptimizerError
+from autokd.projection import project
+from autokd.seeds import derive
+from search_spaces.architecture import Architecture
+from search_spaces.budget import Budget
+from search_spaces.cost import Cost, cost
+from search_spaces.dimensions import Dimension, Value, narrow
+from search_spaces.errors import SpaceError
+from search_spaces.registry import space
+from search_spaces.space import Space
+
+__all__ = ["Facts", "Problem"]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a search found out about its data, teacher and machine before it began; a resumed search finds the same.
+
+    Attributes:
+        input_shape: Channels, height and width of a sample.
+        classes: Number of classes.
+        data_digest: Digest of the samples.
+        normalisation: Mean and deviation of each channel, of values in `[0, 1]`.
+        teacher_digest: Digest of the teacher.
+        teacher_params: Its number of parameters, where it has any.
+        teacher_macs: Its multiply-accumulates for one sample, where it is a module.
+        teacher_metrics: Its metrics on the validation split.
+        device: Name of the device that trains.
+        precision: "float32" or "bfloat16".
+        versions: Of Python and of the packages that decide results.
+    """
+
+    input_shape: tuple[int, int, int]
+    classes: int
+    data_digest: str
+    normalisation: tuple[tuple[float, ...], tuple[float, ...]]
+    teacher_digest: str
+    teacher_params: int | None
+    teacher_macs: int | None
+    teacher_metrics: dict[str, float]
+    device: str
+    precision: str
+    versions: dict[str, str]
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Facts":
+        """The facts among those that were recorded."""
+        known = {field.name: values[field.name] for field in fields(cls)}
+        mean, deviation = known["normalisation"]
+        tuples = {"input_shape": tuple(known["input_shape"]), "normalisation": (tuple(mean), tuple(deviation))}
+        return cls(**(known | tuples))
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A search's configuration with its facts, and every decision that follows from them.
+
+    All randomness derives from the configuration's seed and the number of the trial that it is for.
+
+    Attributes:
+        config: What the user asked for.
+        facts: What was found out.
+        home: Folder of all searches: their database and the teachers' outputs.
+    """
+
+    config: SearchConfig
+    facts: Facts
+    home: Path
+
+    @cached_property
+    def space(self) -> Space:
+        """The search space, narrowed to the configured ranges."""
+        try:
+            return space(self.config.space.name, **self.config.space.ranges)
+        except SpaceError as error:
+            raise InputError(f"space: {error}") from None
+
+    @cached_property
+    def dimensions(self) -> dict[str, Dimension]:
+        """Everything that the optimiser chooses: the space's dimensions, then the method's."""
+        dimensions = self.space.distributions() | self._method_dimensions[0]
+        if len(dimensions) < len(self.space.distributions()) + len(self._method_dimensions[0]):
+            raise InputError("the space and the distillation method share the name of a dimension.")
+        return dimensions
+
+    @property
+    def distributions(self) -> dict[str, BaseDistribution]:
+        """The dimensions as Optuna's distributions, whether active or not."""
+        return {name: dimension.distribution for name, dimension in self.dimensions.items()}
+
+    @property
+    def budget(self) -> Budget:
+        """The device budget."""
+        return Budget(**self.config.budget.model_dump())
+
+    @property
+    def last_rung(self) -> int:
+        """Index of the last rung."""
+        return len(self.config.training.rungs) - 1
+
+    @property
+    def folder(self) -> Path:
+        """Folder of this search's files."""
+        return self.home / "searches" / self.config.name
+
+    @cached_property
+    def plan(self) -> LessonPlan:
+        """What the search's evaluations share."""
+        return self._plan(self.config.training)
+
+    @cached_property
+    def final_plan(self) -> LessonPlan:
+        """What the full-length trainings share."""
+        final = self.config.final
+        changes = {"rungs": (final.epochs,), "learning_rate": final.learning_rate, "views": final.views}
+        changes = {name: value for name, value in changes.items() if value is not None}
+        return self._plan(self.config.training.model_copy(update=changes))
+
+    def wants_trial(self, ladders: Collection[Ladder]) -> bool:
+        """Whether another trial may begin: there are fewer than asked for, and time is left."""
+        seconds = sum(row.seconds or 0.0 for ladder in ladders for row in ladder.evaluations)
+        limit = self.config.seconds
+        in_time = limit is None or seconds / self.config.workers.count < limit
+        return len(ladders) < self.config.trials and in_time
+
+    def propose(self, ladders: Iterable[Ladder], number: int) -> dict[str, Value]:
+        """Parameters of trial `number`, after those trials: the same for the same rows."""
+        study = project(ladders, self.distributions)
+        study.sampler = self._sampler(number)
+        return _suggest(study.ask(), self.dimensions)
+
+    def prunes(self, ladders: Iterable[Ladder], ladder: Ladder) -> bool:
+        """Whether a trial's value at its last rung is too low among all trials' to train it on."""
+        study = project(ladders, self.distributions)
+        trial = study.get_trials(deepcopy=False)[ladder.trial.number]
+        return bool(self._pruner.prune(study, trial))
+
+    def draw(self, trial: TrialRow, replicate: int, purpose: str = "search") -> tuple[Architecture, Cost]:
+        """A student of the trial's family.
+
+        Raises:
+            BudgetError: If it does not fit at its smallest width.
+        """
+        rng = np.random.default_rng(self._seed(trial, replicate, purpose, "graph"))
+        facts = self.facts
+        architecture = self.space.sample(
+            self.space_parameters(trial), self.budget, facts.input_shape, facts.classes, rng
+        )
+        return architecture, cost(architecture)
+
+    def space_parameters(self, trial: TrialRow) -> dict[str, Value]:
+        """The trial's parameters that belong to the space."""
+        return {name: value for name, value in trial.parameters.items() if name in self.space.distributions()}
+
+    def task(self, trial: TrialRow, student: StudentRow, rung: int) -> EvaluationTask:
+        """The evaluation of a student up to a rung; a final student has one rung, and is tested."""
+        final = student.purpose == "final"
+        return EvaluationTask(
+            plan=self.final_plan if final else self.plan,
+            architecture=json.dumps(student.architecture, sort_keys=True),
+            method=self.config.distillation.method,
+            settings=self.settings(trial),
+            rung=rung,
+            seed=self._seed(trial, student.replicate, student.purpose, "training"),
+            folder=self.folder / "evaluations",
+            test=final,
+        )
+
+    def settings(self, trial: TrialRow) -> tuple[tuple[str, Value], ...]:
+        """The hyper-parameters of the distillation method, fixed ones included."""
+        searched, fixed = self._method_dimensions
+        return tuple(sorted((fixed | {name: trial.parameters[name] for name in searched}).items()))
+
+    def check(self) -> None:
+        """Find mistakes that the first trial would find.
+
+        Raises:
+            InputError: If the space, the method, the optimiser or their settings do not exist or fit.
+        """
+        _ = self.dimensions, self._pruner, self._sampler(0)
+
+    def _sampler(self, number: int) -> BaseSampler:
+        """A sampler for trial `number` alone: what it proposes depends on the rows and on nothing that it remembers."""
+        config = self.config.optimizer
+        try:
+            return sampler(
+                config.name,
+                seed=derive(self.config.seed, "sampler") % 2**31,
+                search_space=self.distributions,
+                trial_number=number,
+                **config.options,
+            )
+        except OptimizerError as error:
+            raise InputError(f"optimizer: {error}") from None
+
+    @cached_property
+    def _pruner(self) -> BasePruner:
+        try:
+            return pruner(self.config.optimizer.pruner)
+        except OptimizerError as error:
+            raise InputError(f"optimizer.pruner: {error}") from None
+
+    @cached_property
+    def _method_dimensions(self) -> tuple[dict[str, Dimension], dict[str, Value]]:
+        """The method's searched dimensions, and its fixed values."""
+        config = self.config.distillation
+        distributions = method_class(config.method).distributions()
+        dimensions = {name: Dimension(distribution) for name, distribution in distributions.items()}
+        try:
+            return narrow(dimensions, config.ranges, f"distillation method {config.method!r}")
+        except SpaceError as error:
+            raise InputError(f"distillation.ranges: {error}") from None
+
+    def _plan(self, training: TrainingConfig) -> LessonPlan:
+        facts = self.facts
+        return LessonPlan(
+            data=self.config.data,
+            data_digest=facts.data_digest,
+            teacher=self.config.teacher,
+            teacher_digest=facts.teacher_digest,
+            training=training.model_copy(update={"precision": facts.precision}),
+            seed=derive(self.config.seed, "stream"),
+            cache=self.home / "teachers",
+            device=facts.device,
+        )
+
+    def _seed(self, trial: TrialRow, replicate: int, purpose: str, use: str) -> int:
+        return derive(self.config.seed, trial.number, replicate, purpose, use)
+
+
+def _suggest(trial: Trial, dimensions: dict[str, Dimension]) -> dict[str, Value]:
+    """A value for every active dimension."""
+    values: dict[str, Value] = {}
+    for name, dimension in dimensions.items():
+        if dimension.is_active(values):
+            values[name] = trial._suggest(name, dimension.distribution)
+    return values

@@ -1,0 +1,1 @@
+"""Ready-made searches: a TOML file each, with the teacher that it learns from."""

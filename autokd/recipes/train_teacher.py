@@ -1,0 +1,118 @@
+"""Trains a recipe's teacher from scratch: `python -m autokd.recipes.train_teacher fashion-mnist FOLDER [--seed N]`.
+
+Writes `RECIPE.safetensors` and the figures of the training, `RECIPE.json`, into FOLDER. The teacher never sees the
+validation samples of the search, so that its accuracy on them can be compared with a student's.
+"""
+
+import argparse
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from autokd.data.augmentation import Augmentation
+from autokd.data.dataset import Dataset
+from autokd.data.digits import digits
+from autokd.data.fashion_mnist import fashion_mnist
+from autokd.data.stream import Batch, TrainingStream
+from autokd.files import write_atomically, write_json
+from autokd.recipes import teachers
+from autokd.seeds import derive
+from autokd.training.loop import TrainingSettings, TrainingState, optimiser, train
+from autokd.training.metrics import label_metrics, predict
+
+
+@dataclass(frozen=True)
+class TeacherTraining:
+    """How a teacher is trained."""
+
+    factory: Callable[[], nn.Module]
+    data: Callable[[], Dataset]
+    augmentation: Augmentation
+    epochs: int
+    batch_size: int = 128
+    settings: TrainingSettings = field(default_factory=lambda: TrainingSettings(precision="bfloat16"))
+
+
+TRAININGS = {
+    "fashion-mnist": TeacherTraining(
+        teachers.fashion_mnist, fashion_mnist, Augmentation(shift=2, flip=True, cutout=8), epochs=24
+    ),
+    "digits": TeacherTraining(
+        teachers.digits, digits, Augmentation(shift=1), epochs=60, batch_size=64, settings=TrainingSettings()
+    ),
+}
+
+
+def train_teacher(training: TeacherTraining, seed: int) -> tuple[nn.Module, dict[str, object]]:
+    """A trained teacher and the figures of its training."""
+    dataset = training.data()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    stream = TrainingStream(dataset, training.augmentation, training.batch_size, training.epochs, seed, device)
+    with torch.random.fork_rng():
+        torch.manual_seed(derive(seed, "weights"))
+        network = training.factory().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    state = TrainingState(network, optimiser(network, training.settings))
+    total = training.epochs * stream.steps_per_epoch
+    started = time.monotonic()
+
+    def report(state: TrainingState) -> None:
+        accuracy = _measure(network, dataset, "validation", device)["accuracy"]
+        print(
+            f"epoch {len(state.losses)}/{training.epochs}: loss {state.losses[-1]:.4f}, "
+            f"validation accuracy {accuracy:.2%}, {time.monotonic() - started:.0f} s",
+            flush=True,
+        )
+
+    train(state, stream, _cross_entropy, training.settings, total, total, seed, report)
+    figures: dict[str, object] = {
+        "parameters": sum(parameter.numel() for parameter in network.parameters()),
+        "validation": _measure(network, dataset, "validation", device),
+        "test": _measure(network, dataset, "test", device),
+        "samples": len(dataset.train),
+        "data_digest": dataset.digest,
+        "epochs": training.epochs,
+        "batch_size": training.batch_size,
+        "settings": asdict(training.settings),
+        "augmentation": asdict(training.augmentation),
+        "seed": seed,
+        "seconds": round(time.monotonic() - started),
+        "torch": torch.__version__,
+        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, {device.type}",
+    }
+    return network, figures
+
+
+def _measure(network: nn.Module, dataset: Dataset, part: str, device: torch.device) -> dict[str, float]:
+    split = dataset.splits[part].to(device)
+    return label_metrics(predict(network, split, dataset.normalisation), split.labels)
+
+
+def _cross_entropy(logits: Tensor, batch: Batch) -> Tensor:
+    return F.cross_entropy(logits, batch.labels)
+
+
+def main() -> None:
+    """Train the teacher that the command line names."""
+    parser = argparse.ArgumentParser(description="Train a recipe's teacher from scratch.")
+    parser.add_argument("recipe", choices=sorted(TRAININGS))
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    network, figures = train_teacher(TRAININGS[arguments.recipe], arguments.seed)
+    weights = {name: tensor.contiguous().cpu() for name, tensor in network.state_dict().items()}
+    write_atomically(arguments.folder / f"{arguments.recipe}.safetensors", lambda path: save_file(weights, path))
+    write_json(arguments.folder / f"{arguments.recipe}.json", figures)
+    print(figures)
+
+
+if __name__ == "__main__":
+    main()

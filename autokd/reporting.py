@@ -1,0 +1,42 @@
+"""What a running search tells; each face listens in its own way."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from autokd.problem import Facts
+from autokd.progress import Progress, Training
+from search_spaces.envelope import Offer
+
+__all__ = ["Reporter", "Silent"]
+
+
+class Reporter(Protocol):
+    """Hears what a search does: called from the controller's thread at all news, and every few seconds without."""
+
+    def checked(self, facts: Facts, offers: Sequence[Offer]) -> None:
+        """Data and teacher are good; what the space offers under the budget, which may be nothing."""
+
+    def began(self, name: str) -> None:
+        """The search is recorded under this name."""
+
+    def searched(self, progress: Progress) -> None:
+        """The search recorded something."""
+
+    def trained(self, trainings: Sequence[Training]) -> None:
+        """How far the full-length trainings are."""
+
+
+class Silent:
+    """Says nothing."""
+
+    def checked(self, facts: Facts, offers: Sequence[Offer]) -> None:
+        """Ignore it."""
+
+    def began(self, name: str) -> None:
+        """Ignore it."""
+
+    def searched(self, progress: Progress) -> None:
+        """Ignore it."""
+
+    def trained(self, trainings: Sequence[Training]) -> None:
+        """Ignore it."""

@@ -1,0 +1,112 @@
+"""Students: recorded when they are drawn, found again with the weights that their last evaluation left."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import nn
+
+from autokd.database.lease import Lease
+from autokd.database.reading import Reader
+from autokd.database.rows import EvaluationRow, Purpose, StudentRow, TrialRow
+from autokd.database.store import Store
+from autokd.errors import InputError
+from autokd.problem import Problem
+from autokd.training.checkpoint import load_network_weights
+from search_spaces.architecture import Architecture
+from search_spaces.cost import Cost
+from search_spaces.network import build
+
+__all__ = ["TrainedStudent", "add_student", "trained_students"]
+
+
+@dataclass(frozen=True)
+class TrainedStudent:
+    """A student with the weights of its longest training.
+
+    Attributes:
+        trial: The trial of its family.
+        row: Its architecture and cost.
+        evaluation: Its longest complete training.
+        checkpoint: File of its weights.
+    """
+
+    trial: TrialRow
+    row: StudentRow
+    evaluation: EvaluationRow
+    checkpoint: Path
+
+    @property
+    def architecture(self) -> Architecture:
+        """Its graph."""
+        return Architecture.from_dict(dict(self.row.architecture))
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """What was measured at the end of its training."""
+        return dict(self.evaluation.metrics or {})
+
+    @property
+    def is_final(self) -> bool:
+        """Whether it was trained at full length."""
+        return self.row.purpose == "final"
+
+    def module(self) -> nn.Module:
+        """A plain module with its weights, in evaluation mode, on the CPU.
+
+        Raises:
+            InputError: If the file of its weights is gone or damaged.
+        """
+        if not self.checkpoint.exists():
+            raise InputError(f"the weights of this student are gone: there is no {self.checkpoint}.")
+        network = build(self.architecture)
+        network.load_state_dict(load_network_weights(self.checkpoint))
+        return network.eval()
+
+
+def trained_students(problem: Problem, store: Reader, search_id: int) -> Sequence[TrainedStudent]:
+    """All students with a complete evaluation, the best first: full-length ones, then those that climbed highest.
+
+    Within each the one of highest validation accuracy is first.
+    """
+    trial_of = {trial.id: trial for trial in store.trials(search_id)}
+    row_of = {student.id: student for student in store.students(search_id)}
+    longest: dict[int, EvaluationRow] = {}
+    for evaluation in sorted(store.evaluations(search_id), key=lambda row: row.rung):
+        if evaluation.state == "complete":
+            longest[evaluation.student_id] = evaluation
+    found = []
+    for student_id, evaluation in longest.items():
+        row = row_of[student_id]
+        trial = trial_of[row.trial_id]
+        checkpoint = problem.task(trial, row, evaluation.rung).checkpoint
+        found.append(TrainedStudent(trial, row, evaluation, checkpoint))
+    return sorted(found, key=_rank)
+
+
+def add_student(
+    store: Store,
+    lease: Lease,
+    trial: TrialRow,
+    replicate: int,
+    purpose: Purpose,
+    architecture: Architecture,
+    cost: Cost,
+) -> StudentRow:
+    """Record a student drawn from a trial's family."""
+    return store.add_student(
+        lease,
+        trial.id,
+        replicate,
+        purpose,
+        digest=architecture.digest,
+        architecture=architecture.to_dict(),
+        params=cost.params,
+        macs=cost.macs,
+        activation_bytes=cost.activation_bytes,
+        model_bytes=cost.model_bytes,
+    )
+
+
+def _rank(student: TrainedStudent) -> tuple[bool, int, float, int]:
+    return (not student.is_final, -student.evaluation.rung, -student.metrics["accuracy"], student.row.id)

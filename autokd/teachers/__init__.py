@@ -1,0 +1,1 @@
+"""The teacher, and its outputs stored for all workers."""

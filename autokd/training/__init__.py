@@ -1,0 +1,1 @@
+"""Training one network: loop, schedule, checkpoints, metrics."""
