@@ -1,7 +1,7 @@
 """The public way to search: begin, find and resume searches, and ask what they found."""
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -10,15 +10,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from autokd.config import RESUMABLE_CHANGES, BudgetConfig, SearchConfig, differences, parse_config
+from autokd.config import (
+    RESUMABLE_CHANGES,
+    BudgetConfig,
+    SearchConfig,
+    differences,
+    make_paths_absolute,
+    parse_config,
+)
 from autokd.controller import Controller
 from autokd.data.dataset import Dataset
 from autokd.data.sources import load_data
-from autokd.data.user import save_npz
-from autokd.database.lease import Lease
+from autokd.data.user import from_arrays, save_npz
+from autokd.database.lease import Lease, is_owned
 from autokd.database.reading import Reader
 from autokd.database.rows import SearchRow
-from autokd.database.store import Store
 from autokd.dispatch import Dispatcher
 from autokd.errors import AutoKDError, InputError, InterruptedSearchError
 from autokd.evaluation import LessonPlan, missing_views, prepare_view
@@ -47,13 +53,15 @@ __all__ = ["SearchResult", "begin", "find", "find_all", "search"]
 def search(
     *,
     teacher: str | Callable[[Tensor], Tensor],
-    data: str | Dataset,
+    data: str | Path | Dataset | Mapping[str, Any],
     budget: BudgetConfig,
-    weights: str | None = None,
+    weights: str | Path | None = None,
+    floor: float | None = None,
     space: str = "nago",
+    ranges: Mapping[str, Any] | None = None,
     trials: int = 60,
     name: str = "search",
-    home: Path | None = None,
+    home: str | Path | None = None,
     reporter: Reporter | None = None,
     **sections: Any,
 ) -> "SearchResult":
@@ -64,10 +72,13 @@ def search(
     Args:
         teacher: A module or any callable from a normalised float batch, `batch x channels x height x width`, to logits;
             or "module:function" that returns one.
-        data: A data set, or where it is: "fashion-mnist", "digits", a `.npz` file, a folder, or "module:function".
+        data: A data set or a dict of arrays, or where they are: "fashion-mnist", "digits", a `.npz` file, a folder, or
+            "module:function".
         budget: What the device allows.
         weights: File of the teacher's weights, where `teacher` is a name.
+        floor: Smallest validation accuracy of the teacher at which the search starts.
         space: Name of the search space.
+        ranges: Narrower ranges for the space's dimensions, or values that fix them.
         trials: Number of trials.
         name: Name of the search; a number is appended if it is taken.
         home: Folder of all searches; `AUTOKD_HOME` or `autokd-runs` when left away.
@@ -80,21 +91,18 @@ def search(
         InterruptedSearchError: If the search was interrupted; `find(name).resume()` goes on.
     """
     place = default_home(home)
+    named = isinstance(teacher, str)
     values: dict[str, Any] = {
         "name": name,
         "trials": trials,
         "budget": budget.model_dump(exclude_none=True),
-        "space": {"name": space},
-        "teacher": {"weights": weights} if weights else {},
-        "data": {},
+        "space": {"name": space, "ranges": dict(ranges or {})},
+        "teacher": {"factory": teacher if named else None, "weights": weights and str(weights), "floor": floor},
+        "data": {"source": _source(data, place)},
+        **sections,
     }
-    for key, section in sections.items():
-        values[key] = {**values[key], **section} if isinstance(values.get(key), dict) else section
-    network = None if isinstance(teacher, str) else teacher
-    if isinstance(teacher, str):
-        values["teacher"]["factory"] = teacher
-    values["data"]["source"] = data if isinstance(data, str) else str(_kept(data, place))
-    result = begin(parse_config(values), place, network, reporter)
+    make_paths_absolute(values, Path.cwd())
+    result = begin(parse_config(values), place, None if isinstance(teacher, str) else teacher, reporter)
     result.resume()
     return result
 
@@ -122,8 +130,9 @@ def begin(
         BudgetInfeasibleError: If no student meets the budget.
     """
     home = home or default_home()
-    wrapped = None if teacher is None else Teacher(teacher, _label(teacher))
+    wrapped = _wrapped(teacher)
     reporter = reporter or Silent()
+    _executor(config).shutdown(cancel=True)  # it starts no process before its first task
     facts = find_facts(config, wrapped)
     problem = Problem(config, facts, home.folder)
     problem.check()
@@ -134,25 +143,46 @@ def begin(
         taken = {row.name for row in store.searches()}
         config = config.model_copy(update={"name": _free_name(config.name, taken)})
         recorded = asdict(facts) | {"command": list(command or sys.argv)}
-        store.create_search(config.name, config.seed, config.to_dict(), config.digest, recorded)
-    reporter.began(config.name)
-    return SearchResult(home, config.name, wrapped, reporter)
+        result = SearchResult(home, config.name, wrapped, reporter)
+        with result.interruptible("resume"):
+            store.create_search(config.name, config.seed, config.to_dict(), config.digest, recorded)
+            reporter.began(config.name)
+    return result
 
 
-def find(name: str, home: Home | None = None, reporter: Reporter | None = None) -> "SearchResult":
+def find(
+    name: str,
+    home: Home | None = None,
+    reporter: Reporter | None = None,
+    teacher: Callable[[Tensor], Tensor] | None = None,
+) -> "SearchResult":
     """The search of that name.
 
+    Args:
+        name: Of the search.
+        home: Where it is recorded.
+        reporter: Hears of the progress.
+        teacher: The teacher, where the search began with an object: wanted by `resume` and `train` only as far as its
+            outputs are not stored yet.
+
     Raises:
-        InputError: If there is none.
+        InputError: If there is none, or it began with another teacher.
     """
-    result = SearchResult(home or default_home(), name, None, reporter or Silent())
-    _ = result.row
+    result = SearchResult(home or default_home(), name, _wrapped(teacher), reporter or Silent())
+    digest = result.row.facts["teacher_digest"]
+    if result.teacher and result.teacher.digest != digest:
+        raise InputError(
+            f"search {name!r} began with another teacher: the digest of this one is {result.teacher.digest[:12]}, "
+            f"but was {digest[:12]}."
+        )
     return result
 
 
 def find_all(home: Home | None = None) -> list["SearchResult"]:
     """All searches, the oldest first; none where there is no database yet."""
     home = home or default_home()
+    if not home.exists:
+        return []
     with home.open() as store:
         return [SearchResult(home, row.name, None, Silent()) for row in store.searches()]
 
@@ -244,14 +274,14 @@ class SearchResult:
         """Go on until all trials are finished; the same code as beginning.
 
         Args:
-            config: A changed configuration; only trials, seconds and workers may differ.
+            config: A changed configuration; only trials, seconds, workers and final may differ.
 
         Raises:
             InputError: If anything else differs, another controller owns the search, or data or teacher are gone.
             InterruptedSearchError: If it is interrupted; everything recorded stays.
             AutoKDError: If no trial could be trained.
         """
-        with self._session(config) as (problem, lease, dispatcher):
+        with self._session("resume", config) as (problem, lease, dispatcher):
             store = dispatcher.store
             dispatcher.on_change = lambda: self.reporter.searched(_progress(store, self.name))
             self._prepare(problem.plan)
@@ -273,7 +303,7 @@ class SearchResult:
         best = best_ladder(self.trials)
         if best is None:
             raise InputError(f"search {self.name!r} has no trained student yet.")
-        with self._session(config) as (problem, lease, dispatcher):
+        with self._session("train", config) as (problem, lease, dispatcher):
             store = dispatcher.store
             dispatcher.on_change = lambda: self.reporter.trained(trainings(problem, store, lease.search_id))
             self._prepare(problem.final_plan)
@@ -281,7 +311,7 @@ class SearchResult:
             store.set_status(lease, "finished", self._teacher_on_test(problem))
         return [student for student in self.students if student.is_final and student.trial.id == best.trial.id]
 
-    def export(self, folder: Path, student: TrainedStudent | None = None) -> Verification:
+    def export(self, folder: str | Path, student: TrainedStudent | None = None) -> Verification:
         """Write a student as a plain PyTorch module, reload it in a fresh interpreter, and compare.
 
         Args:
@@ -292,7 +322,7 @@ class SearchResult:
             InputError: If there is no trained student, or the folder holds something else.
             AutoKDError: If the reloaded student computes something else.
         """
-        return write_folder(describe_export(self.problem, self.row, student or self.best), folder)
+        return write_folder(describe_export(self.problem, self.row, student or self.best), Path(folder))
 
     def with_reporter(self, reporter: Reporter) -> "SearchResult":
         """The same search with another listener."""
@@ -305,45 +335,60 @@ class SearchResult:
         with self.home.open() as store:
             return trainings(problem, store, store.search(self.name).id)
 
+    def command(self, verb: str) -> str:
+        """The command line that does this with the search."""
+        return f"autokd {verb} {self.name}{self.home.option}"
+
     @contextmanager
-    def _session(self, config: SearchConfig | None) -> Iterator[tuple[Problem, Lease, Dispatcher]]:
-        """The right to write, and workers; interrupted, it leaves a resumable search."""
-        with self.home.open() as store, owning(store, self.name) as lease:
-            if config is not None:
-                self._change(store, lease, config)
-            problem = self.problem
-            store.set_status(lease, "running")
-            pool = _executor(problem.config)
+    def _session(self, verb: str, config: SearchConfig | None) -> Iterator[tuple[Problem, Lease, Dispatcher]]:
+        """The right to write, and workers; interrupted, it leaves a search with which `verb` goes on."""
+        with self.interruptible(verb), self.home.open() as store, owning(store, self.name) as lease:
+            config = config or self.config
+            changes = self._changes(config)
+            pool = _executor(config)
             try:
-                yield problem, lease, Dispatcher(store, lease, pool)
-            except KeyboardInterrupt:
-                store.set_status(lease, "interrupted")
-                raise InterruptedSearchError(
-                    f"search {self.name!r} was interrupted; `autokd resume {self.name}` goes on."
-                ) from None
-            except Exception:
+                if changes:
+                    store.set_config(lease, config.to_dict(), config.digest)
+                store.set_status(lease, "running")
+                yield self.problem, lease, Dispatcher(store, lease, pool)
+            except BaseException:
                 store.set_status(lease, "interrupted")
                 raise
             finally:
                 pool.shutdown(cancel=True)
 
-    def _change(self, store: Store, lease: Lease, config: SearchConfig) -> None:
+    @contextmanager
+    def interruptible(self, verb: str) -> Iterator[None]:
+        """A block whose interruption leaves a search with which `verb` goes on, and says so."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            message = f"search {self.name!r} was interrupted; `{self.command(verb)}` goes on."
+            raise InterruptedSearchError(message) from None
+
+    def _changes(self, config: SearchConfig) -> Collection[str]:
+        """The keys that differ from the recorded configuration.
+
+        Raises:
+            InputError: If one of them decides what the search found so far.
+        """
         changed = differences(self.config, config)
-        refused = [key for key in changed if key.partition(".")[0] not in RESUMABLE_CHANGES]
+        refused = {key: change for key, change in changed.items() if not _may_change(key)}
         if refused:
-            lines = [f"{key}: {changed[key][0]!r} -> {changed[key][1]!r}" for key in refused]
-            raise InputError(
-                f"a resumed search may change only {', '.join(sorted(RESUMABLE_CHANGES))}, but {'; '.join(lines)}."
-            )
-        if changed:
-            store.set_config(lease, config.to_dict(), config.digest)
+            lines = [f"{key}: {before!r} -> {after!r}" for key, (before, after) in refused.items()]
+            allowed = ", ".join(sorted(RESUMABLE_CHANGES))
+            raise InputError(f"a resumed search may change only {allowed}, but {'; '.join(lines)}.")
+        return changed
 
     def _prepare(self, plan: LessonPlan) -> None:
         """Compute the outputs of a teacher object here, since workers cannot make it."""
         if plan.teacher.factory is None:
             for view in missing_views(plan):
                 if self.teacher is None:
-                    raise InputError("the teacher was given as an object: begin the search again from Python with it.")
+                    raise InputError(
+                        "the teacher was given as an object, and not all of its outputs are stored yet: "
+                        f"go on from Python, with autokd.find({self.name!r}, teacher=...)."
+                    )
                 prepare_view(plan, view, self.teacher)
 
     def _teacher_on_test(self, problem: Problem) -> dict[str, Any]:
@@ -351,10 +396,20 @@ class SearchResult:
         if problem.plan.teacher.factory is None and self.teacher is None:
             return {}
         device = torch.device(problem.facts.device)
-        teacher = self.teacher or load_teacher(problem.plan.teacher, device)
+        teacher = (self.teacher or load_teacher(problem.plan.teacher, device)).to(device)
         dataset = load_data(problem.config.data)
         split = dataset.test.to(device)
         return {"teacher_test_metrics": label_metrics(predict(teacher, split, dataset.normalisation), split.labels)}
+
+
+def _wrapped(teacher: Callable[[Tensor], Tensor] | None) -> Teacher | None:
+    if teacher is None:
+        return None
+    if not callable(teacher):
+        raise InputError(
+            f"teacher must be a module, a callable or 'module:function', but is a {type(teacher).__name__}."
+        )
+    return Teacher(teacher, _label(teacher))
 
 
 def _label(teacher: Callable[[Tensor], Tensor]) -> str:
@@ -365,7 +420,9 @@ def _label(teacher: Callable[[Tensor], Tensor]) -> str:
 
 def _progress(store: Reader, name: str) -> Progress:
     search = store.search(name)
-    return measure_progress(search, ladders(store, search.id).values())
+    progress = measure_progress(search, ladders(store, search.id).values())
+    killed = progress.status == "running" and not is_owned(store, name)
+    return replace(progress, status="interrupted") if killed else progress
 
 
 def _executor(config: SearchConfig) -> Executor:
@@ -376,9 +433,26 @@ def _executor(config: SearchConfig) -> Executor:
         raise InputError(f"workers: {error}") from None
 
 
+def _may_change(key: str) -> bool:
+    return key.partition(".")[0] in RESUMABLE_CHANGES and key != "workers.device"  # the device decides results
+
+
 def _free_name(name: str, taken: set[str]) -> str:
     numbered = (f"{name}-{number}" for number in range(2, len(taken) + 3))
     return next(candidate for candidate in (name, *numbered) if candidate not in taken)
+
+
+def _source(data: str | Path | Dataset | Mapping[str, Any], home: Home) -> str:
+    """What a configuration says of the data; samples in memory are written to where workers find them."""
+    if isinstance(data, str | Path):
+        return str(data)
+    if isinstance(data, Mapping):
+        data = from_arrays(data, "data")
+    if not isinstance(data, Dataset):
+        raise InputError(
+            f"data must be a dict of arrays, an autokd.Dataset or the name of a source, but is a {type(data).__name__}."
+        )
+    return str(_kept(data, home))
 
 
 def _kept(dataset: Dataset, home: Home) -> Path:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from autokd.errors import InputError
 from autokd.names import nearest
@@ -25,16 +25,27 @@ __all__ = [
     "TrainingConfig",
     "WorkersConfig",
     "differences",
+    "make_paths_absolute",
     "override_config",
     "parse_config",
     "read_config",
 ]
 
-Value = bool | int | float | str
-Ranges = dict[str, Value | list[Value]]  # one value fixes a dimension, two numbers bound it, several names choose
-Positive = Annotated[int, Field(gt=0)]
 NAMED_SOURCES = ("fashion-mnist", "digits")
 RESUMABLE_CHANGES = {"trials", "seconds", "workers", "final"}  # sections and keys that `resume` may change
+
+
+def _one_or_several(value: Any) -> Any:
+    """The value itself; pydantic's own complaint would be one for each kind that it could have been."""
+    if not isinstance(value, bool | int | float | str | list):
+        raise ValueError(f"must be one value or a list of values, but got {value!r}")
+    return value
+
+
+Value = bool | int | float | str
+Range = Annotated[Value | list[Value], BeforeValidator(_one_or_several)]
+Ranges = dict[str, Range]  # one value fixes a dimension, two numbers bound it, several names choose
+Positive = Annotated[int, Field(gt=0)]
 
 
 class _Section(BaseModel):
@@ -66,9 +77,8 @@ class TeacherConfig(_Section):
         factory: "module:function"; called without arguments it returns the teacher: a module, or any callable from a
             float batch (normalised, `batch x channels x height x width`) to logits. Left away only where the teacher is
             given as an object.
-        weights: File of weights for the factory's module: `.safetensors`, or `.pth`/`.pt` of tensors only. A file
-        that lies
-            in an installed package is written "package:file".
+        weights: File of weights for the factory's module: `.safetensors`, or `.pth`/`.pt` of tensors only. A file that
+            lies in an installed package is written "package:file".
         floor: Smallest validation accuracy at which the search starts.
     """
 
@@ -256,7 +266,8 @@ def read_config(path: Path, overrides: Iterable[str] = (), name: str | None = No
 
     Args:
         path: The file.
-        overrides: `key=value` with dots into sections and values as TOML writes them: "training.rungs=[1, 3]".
+        overrides: `key=value` with dots into sections and values as TOML writes them: "training.rungs=[1, 3]". Relative
+            paths in them are relative to the current folder.
         name: Name of the search; left away, the file's own `name`, else the file's stem.
 
     Raises:
@@ -268,16 +279,22 @@ def read_config(path: Path, overrides: Iterable[str] = (), name: str | None = No
         raise InputError(f"{path}: {error.strerror}.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not TOML: {error}.") from None
+    make_paths_absolute(values, path.parent.resolve())
     values.setdefault("name", path.stem)
+    overrides = list(overrides) + ([f"name={name}"] if name else [])
     for override in overrides:
         _set(values, override)
-    if name:
-        values["name"] = name
-    return _with_absolute_paths(parse_config(values, str(path)), path.parent.resolve())
+    make_paths_absolute(values, Path.cwd())
+    return parse_config(values, str(path), overrides)
 
 
-def parse_config(values: dict[str, Any], where: str = "configuration") -> SearchConfig:
+def parse_config(values: dict[str, Any], where: str = "configuration", overrides: Iterable[str] = ()) -> SearchConfig:
     """The checked configuration of plain values.
+
+    Args:
+        values: Sections and keys.
+        where: Where the values are from, for error messages.
+        overrides: Those among them that are from the command line.
 
     Raises:
         InputError: One line for the first thing that is wrong: where, what, and the nearest known key.
@@ -285,7 +302,9 @@ def parse_config(values: dict[str, Any], where: str = "configuration") -> Search
     try:
         return SearchConfig.model_validate(values)
     except ValidationError as error:
-        raise InputError(f"{where}: {_one_line(error)}.") from None
+        key = _dotted(error)
+        overridden = any(key.startswith(override.partition("=")[0].strip()) for override in overrides)
+        raise InputError(f"{'command line' if overridden else where}: {_one_line(error)}.") from None
 
 
 def override_config(config: SearchConfig, overrides: Iterable[str]) -> SearchConfig:
@@ -300,11 +319,30 @@ def override_config(config: SearchConfig, overrides: Iterable[str]) -> SearchCon
     return parse_config(values, "--set")
 
 
+def make_paths_absolute(values: dict[str, Any], folder: Path) -> None:
+    """Change the relative paths among plain values, which are relative to `folder`, to be valid from every folder."""
+    data, teacher = values.get("data"), values.get("teacher")
+    if isinstance(data, dict):
+        source, files = data.get("source"), data.get("folder")
+        if isinstance(source, str) and source not in NAMED_SOURCES and _is_path(source, folder):
+            data["source"] = str(folder / source)
+        if isinstance(files, str):
+            data["folder"] = str(folder / files)
+    if isinstance(teacher, dict):
+        weights = teacher.get("weights")
+        if isinstance(weights, str) and ":" not in weights:
+            teacher["weights"] = str(folder / weights)
+
+
 def differences(old: SearchConfig, new: SearchConfig) -> dict[str, tuple[Any, Any]]:
     """Dotted keys whose values differ, with the old and the new value."""
     before, after = dict(_flat(old.to_dict())), dict(_flat(new.to_dict()))
     keys = sorted(before.keys() | after.keys())
     return {key: (before.get(key), after.get(key)) for key in keys if before.get(key) != after.get(key)}
+
+
+def _is_path(source: str, folder: Path) -> bool:
+    return source.endswith(".npz") or (folder / source).exists()
 
 
 def _set(values: dict[str, Any], override: str) -> None:
@@ -323,28 +361,22 @@ def _set(values: dict[str, Any], override: str) -> None:
     values[last] = value
 
 
-def _with_absolute_paths(config: SearchConfig, folder: Path) -> SearchConfig:
-    """The same configuration, valid from every folder."""
-    data, teacher = config.data, config.teacher
-    if data.folder:
-        data = data.model_copy(update={"folder": folder / data.folder})
-    if data.source not in NAMED_SOURCES and (folder / data.source).exists():
-        data = data.model_copy(update={"source": str(folder / data.source)})
-    if teacher.weights and ":" not in teacher.weights:
-        teacher = teacher.model_copy(update={"weights": str(folder / teacher.weights)})
-    return config.model_copy(update={"data": data, "teacher": teacher})
-
-
 def _one_line(error: ValidationError) -> str:
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"])
+    first, where = error.errors()[0], _dotted(error)
     if first["type"] == "extra_forbidden":
         return f"unknown key {where!r}{nearest(str(first['loc'][-1]), _known_keys(first['loc'][:-1]))}"
     if first["type"] == "missing":
         return f"{where!r} is missing"
+    if first["type"] == "model_type":
+        return f"{where}: must be a section with keys of its own, but got {first['input']!r}"
     message = first["msg"].removeprefix("Value error, ")
     message = message[0].lower() + message[1:]
     return f"{where}: {message}" + ("" if first["type"] == "value_error" else f", but got {first['input']!r}")
+
+
+def _dotted(error: ValidationError) -> str:
+    """The key of the first thing that is wrong."""
+    return ".".join(str(part) for part in error.errors()[0]["loc"])
 
 
 def _known_keys(location: tuple[int | str, ...]) -> list[str]:

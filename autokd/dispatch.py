@@ -1,5 +1,6 @@
 """Sends evaluations to workers and records what comes back."""
 
+from collections import Counter
 from collections.abc import Callable, Collection
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
@@ -8,10 +9,10 @@ from typing import TypeVar
 from autokd.database.lease import Lease
 from autokd.database.rows import EvaluationRow
 from autokd.database.store import Store
-from autokd.errors import InputError
+from autokd.errors import AutoKDError, InputError
 from autokd.evaluation import EvaluationResult, EvaluationTask, LessonPlan, evaluate, missing_views, prepare_view
 from workers.base import Executor
-from workers.errors import WorkerLost
+from workers.errors import WorkerError, WorkerLost
 
 __all__ = ["Dispatcher"]
 
@@ -67,13 +68,24 @@ class Dispatcher:
             self.on_change()
 
     def prepare(self, plan: LessonPlan) -> None:
-        """Let the workers compute the teacher's outputs for all augmented views, a view each."""
-        pending = {self.executor.submit(prepare_view, plan, view) for view in missing_views(plan)}
+        """Let the workers compute the teacher's outputs for all augmented views, a view each.
+
+        Raises:
+            InputError: If data or teacher are gone.
+            AutoKDError: If a view is too much for a worker.
+        """
+        pending = {self.executor.submit(prepare_view, plan, view): view for view in missing_views(plan)}
+        lost = Counter[int]()
         while pending:
-            done = self._first(pending)
-            pending -= done
-            for future in done:
-                future.result()
+            for future in self._first(pending):
+                view = pending.pop(future)
+                try:
+                    future.result()
+                except WorkerError as error:
+                    lost[view] += 1
+                    if not isinstance(error, WorkerLost) or lost[view] == ATTEMPTS:
+                        raise AutoKDError(f"the teacher's outputs cannot be computed: {_reason(error)}") from error
+                    pending[self.executor.submit(prepare_view, plan, view)] = view
             self.store.record_event(self.lease, "teacher", {"views": plan.views_needed, "missing": len(pending)})
             self.on_change()
 

@@ -79,7 +79,7 @@ def _database(home: Home) -> Finding:
     place = home.url or str(home.folder / "autokd.db")
     try:
         with home.open() as store:
-            return Finding("database", True, f"{place}, {len(store.searches())} searches")
+            return Finding("database", True, f"{place}, searches: {len(store.searches())}")
     except AutoKDError as error:
         nothing_yet = home.url is None and not (home.folder / "autokd.db").exists()
         return Finding("database", None if nothing_yet else False, str(error))

@@ -1,8 +1,8 @@
 """`evaluate(task)`: one architecture, distilled up to one rung. Pure and idempotent.
 
 The files of an evaluation lie in a folder named by the digest of everything that decides the training, the
-trajectory: its last checkpoint, and a result for each rung. Evaluating twice finds the first one's result; a lost
-worker costs at most the epoch that it was in.
+trajectory: its last checkpoint, and weights and a result for each rung. Evaluating twice finds the first one's result;
+a lost worker costs at most the epoch that it was in.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ from autokd.files import write_json
 from autokd.seeds import derive
 from autokd.teachers.cache import TeacherCache
 from autokd.teachers.teacher import Teacher, load_teacher
-from autokd.training.checkpoint import load_checkpoint, save_checkpoint
+from autokd.training.checkpoint import load_checkpoint, save_checkpoint, save_weights
 from autokd.training.loop import TrainingSettings, TrainingState, optimiser, train
 from autokd.training.metrics import label_metrics, predict
 from search_spaces.architecture import Architecture
@@ -40,6 +40,7 @@ __all__ = [
     "evaluate",
     "missing_views",
     "prepare_view",
+    "weights_file",
 ]
 
 
@@ -134,9 +135,20 @@ class EvaluationTask:
         return self.folder / self.trajectory / "checkpoint.safetensors"
 
     @property
+    def weights(self) -> Path:
+        """File of the student's weights at this rung, which later rungs leave alone."""
+        return weights_file(self.folder, self.key)
+
+    @property
     def result(self) -> Path:
         """File of this evaluation's result."""
         return self.folder / self.trajectory / f"result-{self.key.removeprefix(self.trajectory + '-')}.json"
+
+
+def weights_file(folder: Path, key: str) -> Path:
+    """File of the weights that the evaluation of that key left."""
+    trajectory, rung = key.split("-")[:2]
+    return folder / trajectory / f"weights-{rung}.safetensors"
 
 
 @dataclass(frozen=True)
@@ -215,6 +227,7 @@ def _distil(task: EvaluationTask) -> dict[str, float]:
         on_segment=lambda state: save_checkpoint(state, task.checkpoint),
         boundaries=tuple(_step_at(rung, stream) for rung in plan.training.rungs),
     )
+    save_weights(state.network, task.weights)
     metrics = _measure(state.network, dataset, "validation", plan.device) | {"training_loss": state.losses[-1]}
     if task.test:
         test = _measure(state.network, dataset, "test", plan.device)

@@ -1,5 +1,6 @@
 """The full-length training of a search's winner: several students of the best family, the best of them kept."""
 
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ from autokd.database.rows import Purpose, StudentRow, TrialRow
 from autokd.database.store import Store
 from autokd.dispatch import Dispatcher
 from autokd.errors import AutoKDError
+from autokd.evaluation import EvaluationTask
 from autokd.problem import Problem
 from autokd.progress import Training
 from autokd.students import add_student
@@ -48,12 +50,17 @@ class FinalTraining:
         students = self._students()
         for student in students:
             task = self.problem.task(self.trial, student, rung=0)
-            row = self.store.open_evaluation(self.lease, student.id, 0, task.epochs, task.key)
+            row = self.store.open_evaluation(self.lease, student.id, self._rung(student, task), task.epochs, task.key)
             if row.state == "running":
                 self.dispatcher.submit(row, task)
         while not self.dispatcher.is_idle:
             self.dispatcher.wait()
-        self._check(students)
+        self._check({self.problem.task(self.trial, student, rung=0).key for student in students})
+
+    def _rung(self, student: StudentRow, task: EvaluationTask) -> int:
+        """The recorded rung of this very training; one of other length or settings gets the next."""
+        rows = [row for row in self.store.evaluations(self.lease.search_id) if row.student_id == student.id]
+        return next((row.rung for row in rows if row.key == task.key), len(rows))
 
     def _students(self) -> list[StudentRow]:
         """The students to train: those that are there, and new draws; a draw that cannot fit is left out."""
@@ -70,23 +77,27 @@ class FinalTraining:
         architecture, cost = self.problem.draw(self.trial, replicate, purpose)
         return add_student(self.store, self.lease, self.trial, replicate, "final", architecture, cost)
 
-    def _check(self, students: list[StudentRow]) -> None:
-        ids = {student.id for student in students}
-        rows = [row for row in self.store.evaluations(self.lease.search_id) if row.student_id in ids]
+    def _check(self, keys: Collection[str]) -> None:
+        rows = [row for row in self.store.evaluations(self.lease.search_id) if row.key in keys]
         if all(row.state == "failed" for row in rows):
             raise AutoKDError(f"all {len(rows)} full-length trainings failed; the first: {rows[0].reason}.")
 
 
 def trainings(problem: Problem, store: Reader, search_id: int) -> list[Training]:
-    """How far the full-length trainings of a search are; epochs are told by their checkpoints."""
+    """How far the full-length trainings of a search are; epochs are told by their checkpoints.
+
+    Trainings of another length than the one that is configured now are left out.
+    """
     students = {student.id: student for student in store.students(search_id, "final")}
     trials = {trial.id: trial for trial in store.trials(search_id)}
     found = []
     for row in store.evaluations(search_id):
         if row.student_id in students:
             student = students[row.student_id]
-            checkpoint = problem.task(trials[row.trial_id], student, row.rung).checkpoint
-            done = row.epochs if row.state == "complete" else min(row.epochs, segments_done(checkpoint))
+            task = problem.task(trials[row.trial_id], student, rung=0)
+            if row.key != task.key:
+                continue
+            done = row.epochs if row.state == "complete" else min(row.epochs, segments_done(task.checkpoint))
             metrics = dict(row.metrics or {})
             found.append(Training(student.replicate, student.params, row.state, row.epochs, done, metrics, row.reason))
     return found

@@ -1,6 +1,7 @@
 """The folder of all searches, and the database in it."""
 
 import os
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,15 +32,28 @@ class Home:
         Raises:
             InputError: If there is none, or it cannot be used.
         """
-        file = self.folder / "autokd.db"
-        if self.url is None and not create and not file.exists():
+        if not create and not self.exists:
             raise InputError(
                 f"there is no search in {self.folder}: begin one with `autokd search`, or give its folder."
             )
-        return Store(self.url or file, create)
+        return Store(self.url or self._file, create)
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is a database, as far as that can be told without opening it."""
+        return self.url is not None or self._file.exists()
+
+    @property
+    def option(self) -> str:
+        """What a command line needs to find this place from the current folder."""
+        return "" if self == default_home() else f" --home {shlex.quote(str(self.folder))}"
+
+    @property
+    def _file(self) -> Path:
+        return self.folder / "autokd.db"
 
 
-def default_home(folder: Path | None = None) -> Home:
+def default_home(folder: str | Path | None = None) -> Home:
     """The folder, else `AUTOKD_HOME`, else `autokd-runs`; the database of `AUTOKD_DATABASE`, else a file in it."""
-    folder = folder or Path(os.environ.get("AUTOKD_HOME", "autokd-runs"))
-    return Home(folder.absolute(), os.environ.get("AUTOKD_DATABASE"))
+    folder = Path(folder or os.environ.get("AUTOKD_HOME") or "autokd-runs")
+    return Home(folder.absolute(), os.environ.get("AUTOKD_DATABASE") or None)

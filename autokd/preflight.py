@@ -34,7 +34,7 @@ def find_facts(config: SearchConfig, teacher: Teacher | None = None) -> Facts:
     """
     device = pick_device(config.workers.device)
     dataset = load_data(config.data)
-    teacher = teacher or load_teacher(config.teacher, device)
+    teacher = (teacher or load_teacher(config.teacher, device)).to(device)
     metrics = check_teacher(teacher, dataset, config.teacher.floor, device)
     return Facts(
         input_shape=dataset.input_shape,
@@ -68,6 +68,8 @@ def check_budget(offers: Sequence[Offer]) -> None:
         for offer in offers
         if not offer.satisfiable
     ]
+    if not broken and any(offer.allowed is not None and offer.typical is None for offer in offers):
+        broken = ["no random family of the space keeps all limits at once"]
     if broken:
         raise BudgetInfeasibleError(
             f"the budget cannot be met: {'; '.join(broken)}. Raise the limit, or narrow the space to smaller graphs."

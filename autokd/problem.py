@@ -125,6 +125,11 @@ class Problem:
         """Folder of this search's files."""
         return self.home / "searches" / self.config.name
 
+    @property
+    def evaluations(self) -> Path:
+        """Folder of all its evaluations' files."""
+        return self.folder / "evaluations"
+
     @cached_property
     def plan(self) -> LessonPlan:
         """What the search's evaluations share."""
@@ -184,7 +189,7 @@ class Problem:
             settings=self.settings(trial),
             rung=rung,
             seed=self._seed(trial, student.replicate, student.purpose, "training"),
-            folder=self.folder / "evaluations",
+            folder=self.evaluations,
             test=final,
         )
 
@@ -200,6 +205,18 @@ class Problem:
             InputError: If the space, the method, the optimiser or their settings do not exist or fit.
         """
         _ = self.dimensions, self._pruner, self._sampler(0)
+        for end in ("low", "high"):
+            self._check_method(end)
+
+    def _check_method(self, end: str) -> None:
+        """Make the method with every number at one end of its range."""
+        searched, fixed = self._method_dimensions
+        ends = {name: getattr(dimension.distribution, end, None) for name, dimension in searched.items()}
+        values = fixed | {name: value for name, value in ends.items() if value is not None}
+        try:
+            method_class(self.config.distillation.method)(**values)
+        except (InputError, TypeError) as error:
+            raise InputError(f"distillation.ranges: {error}") from None
 
     def _sampler(self, number: int) -> BaseSampler:
         """A sampler for trial `number` alone: what it proposes depends on the rows and on nothing that it remembers."""

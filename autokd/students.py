@@ -11,8 +11,9 @@ from autokd.database.reading import Reader
 from autokd.database.rows import EvaluationRow, Purpose, StudentRow, TrialRow
 from autokd.database.store import Store
 from autokd.errors import InputError
+from autokd.evaluation import weights_file
 from autokd.problem import Problem
-from autokd.training.checkpoint import load_network_weights
+from autokd.training.checkpoint import load_weights
 from search_spaces.architecture import Architecture
 from search_spaces.cost import Cost
 from search_spaces.network import build
@@ -28,13 +29,13 @@ class TrainedStudent:
         trial: The trial of its family.
         row: Its architecture and cost.
         evaluation: Its longest complete training.
-        checkpoint: File of its weights.
+        weights: File of its weights at the end of that training.
     """
 
     trial: TrialRow
     row: StudentRow
     evaluation: EvaluationRow
-    checkpoint: Path
+    weights: Path
 
     @property
     def architecture(self) -> Architecture:
@@ -57,15 +58,15 @@ class TrainedStudent:
         Raises:
             InputError: If the file of its weights is gone or damaged.
         """
-        if not self.checkpoint.exists():
-            raise InputError(f"the weights of this student are gone: there is no {self.checkpoint}.")
+        if not self.weights.exists():
+            raise InputError(f"the weights of this student are gone: there is no {self.weights}.")
         network = build(self.architecture)
-        network.load_state_dict(load_network_weights(self.checkpoint))
+        network.load_state_dict(load_weights(self.weights))
         return network.eval()
 
 
 def trained_students(problem: Problem, store: Reader, search_id: int) -> Sequence[TrainedStudent]:
-    """All students with a complete evaluation, the best first: full-length ones, then those that climbed highest.
+    """All students with a complete evaluation, the best first: full-length ones, then those that trained longest.
 
     Within each the one of highest validation accuracy is first.
     """
@@ -78,9 +79,8 @@ def trained_students(problem: Problem, store: Reader, search_id: int) -> Sequenc
     found = []
     for student_id, evaluation in longest.items():
         row = row_of[student_id]
-        trial = trial_of[row.trial_id]
-        checkpoint = problem.task(trial, row, evaluation.rung).checkpoint
-        found.append(TrainedStudent(trial, row, evaluation, checkpoint))
+        weights = weights_file(problem.evaluations, evaluation.key)
+        found.append(TrainedStudent(trial_of[row.trial_id], row, evaluation, weights))
     return sorted(found, key=_rank)
 
 
@@ -108,5 +108,5 @@ def add_student(
     )
 
 
-def _rank(student: TrainedStudent) -> tuple[bool, int, float, int]:
-    return (not student.is_final, -student.evaluation.rung, -student.metrics["accuracy"], student.row.id)
+def _rank(student: TrainedStudent) -> tuple[bool, float, float, int]:
+    return (not student.is_final, -student.evaluation.epochs, -student.metrics["accuracy"], student.row.id)

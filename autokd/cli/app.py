@@ -3,13 +3,14 @@
 import os
 import signal
 import sys
+import traceback
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
 
-from autokd.errors import AutoKDError
+from autokd.errors import AutoKDError, InputError
 
 if TYPE_CHECKING:
     from autokd.api import SearchResult
@@ -18,11 +19,14 @@ if TYPE_CHECKING:
 
 __all__ = ["app", "main"]
 
+INTERRUPTED = 130  # what typer returns after Ctrl-C: here before there was anything to resume
+
+
 app = typer.Typer(
     name="autokd",
-    help="Find the small network to train for a teacher and a device budget, and how to distil it.",
     no_args_is_help=True,
     add_completion=False,
+    pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -45,19 +49,35 @@ def main() -> NoReturn:
     """Run the command line; an error of ours becomes one line and its exit code."""
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        code = app(standalone_mode=False)
+        code = app(prog_name="autokd", standalone_mode=False) or 0
+        if code == INTERRUPTED:
+            _complain("interrupted.")
     except AutoKDError as error:
         _complain(str(error))
         code = error.exit_code
-    except KeyboardInterrupt:
-        _complain("interrupted.")
-        code = 130
     except BrokenPipeError:  # the reader of our output left, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
     except Exception as error:
         code = _show_usage_error(error)
-    sys.exit(code if isinstance(code, int) else 0)
+    sys.exit(code)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from autokd import __version__
+
+        typer.echo(f"autokd {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def program(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Find the small network to train for a teacher and a device budget, and how to distil it."""
 
 
 @app.command(rich_help_panel="Search")
@@ -76,13 +96,15 @@ def init(
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
 ) -> None:
     """Write a recipe as an editable file."""
-    from autokd.errors import InputError
     from autokd.recipes.catalogue import recipe_path
 
     text = recipe_path(recipe).read_text()
     if file.exists() and not force:
         raise InputError(f"{file} exists: choose another name, or overwrite it with --force.")
-    file.write_text(text)
+    try:
+        file.write_text(text)
+    except OSError as error:
+        raise InputError(f"{file} cannot be written: {error.strerror}.") from None
     typer.echo(f"wrote {file}; start it with `autokd search {file}`")
 
 
@@ -127,7 +149,8 @@ def list_searches(output: Output = "text", home: HomeFolder = None) -> None:
     from autokd.api import find_all
     from autokd.cli import show
 
-    show.searches([result.progress for result in find_all(_home(home))], output)
+    place = _home(home)
+    show.searches([result.progress for result in find_all(place)], place, output)
 
 
 @app.command(rich_help_panel="Results")
@@ -136,8 +159,7 @@ def status(name: Name, output: Output = "text", home: HomeFolder = None) -> None
     from autokd.api import find
     from autokd.cli import show
 
-    result = find(name, _home(home))
-    show.status(result.progress, result.row, output)
+    show.status(find(name, _home(home)), output)
 
 
 @app.command("show", rich_help_panel="Results")
@@ -161,8 +183,7 @@ def best(name: Name, output: Output = "text", home: HomeFolder = None) -> None:
     from autokd.api import find
     from autokd.cli import show
 
-    result = find(name, _home(home))
-    show.best(result.best, result.row, output)
+    show.best(find(name, _home(home)), output)
 
 
 @app.command(rich_help_panel="Results")
@@ -189,7 +210,7 @@ def train(name: Name, overrides: Override = None, output: Output = "text", home:
         trained = result.train(_changed(result, overrides))
     from autokd.cli import show
 
-    show.trained(trained, result.row, output)
+    show.trained(trained, result, output)
 
 
 @app.command(rich_help_panel="Winner")
@@ -240,12 +261,11 @@ def _conclude(result: "SearchResult", export: Path | None, output: Literal["text
     from autokd.cli import show
 
     if export is None:
-        show.best(result.best, result.row, output)
+        show.best(result, output)
         return
     with _reporter(output) as reporter:
         result.with_reporter(reporter).train()
-    verification = result.export(export)
-    show.best(result.best, result.row, output, export, verification)
+    show.best(result, output, export, result.export(export))
 
 
 def _reporter(output: Literal["text", "json"]) -> Any:
@@ -272,11 +292,17 @@ def _interrupt(signum: int, frame: FrameType | None) -> None:
 
 def _show_usage_error(error: Exception) -> int:
     """Typer's own errors as one line and exit code 2; anything else is our mistake and shows its traceback."""
-    show, code = getattr(error, "format_message", None), getattr(error, "exit_code", None)
-    if show is None or code is None:
-        raise error
-    _complain(show())
-    return int(code)
+    show, context = getattr(error, "format_message", None), getattr(error, "ctx", None)
+    if show is None:
+        traceback.print_exception(error)
+        _complain(f"failed unexpectedly: {type(error).__name__}; please report the lines above.")
+        return AutoKDError.exit_code
+    if type(error).__name__ == "NoArgsIsHelpError":
+        typer.echo(show())
+    else:
+        hint = f" See `{context.command_path} --help`." if context else ""
+        _complain(show() + ("" if show().endswith((".", "?")) else ".") + hint)
+    return InputError.exit_code
 
 
 def _complain(message: str) -> None:

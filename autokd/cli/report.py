@@ -1,6 +1,5 @@
 """Progress of a running search: redrawn in place on a terminal, one line for each news elsewhere."""
 
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,7 +11,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from autokd.cli.tables import budget_table, count, duration, percent
+from autokd.cli.tables import budget_table, count, duration, percent, training_state
 from autokd.problem import Facts
 from autokd.progress import Progress, Training
 from autokd.reporting import Reporter
@@ -28,12 +27,19 @@ def reporter(to_stderr: bool) -> Iterator[Reporter]:
     Args:
         to_stderr: Leave stdout to the result.
     """
-    console = Console(stderr=to_stderr, highlight=False)
+    console = _Console(stderr=to_stderr, highlight=False)
     if not console.is_terminal:
         yield _Lines(console)
         return
-    with Live(console=console, auto_refresh=False, transient=True) as live:
+    with Live(Text("starting ..."), console=console, auto_refresh=False, transient=True) as live:
+        live.refresh()
         yield _Screen(live)
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Stop the search, resumable: who reads its progress left, as `| head` does."""
+        raise KeyboardInterrupt
 
 
 def _print_checks(console: Console, facts: Facts, offers: Sequence[Offer]) -> None:
@@ -67,13 +73,12 @@ class _Lines:
     def trained(self, trainings: Sequence[Training]) -> None:
         news = [(training.replicate, int(training.epochs_done), training.state) for training in trainings]
         if news != self._last:
-            states = [f"student {training.replicate}: {_training_state(training)}" for training in trainings]
-            self._print(f"final training: {'; '.join(states)}")
+            states = [f"student {training.replicate}: {training_state(training)}" for training in trainings]
+            self._print(f"full length: {'; '.join(states)}")
         self._last = news
 
     def _print(self, line: str) -> None:
         self.console.print(line, soft_wrap=True)
-        sys.stdout.flush()
 
 
 @dataclass
@@ -98,7 +103,7 @@ class _Screen:
         table = Table.grid(padding=(0, 2))
         for training in trainings:
             bar = ProgressBar(training.epochs, training.epochs_done, width=30)
-            table.add_row(f"student {training.replicate}", bar, _training_state(training))
+            table.add_row(f"student {training.replicate}", bar, training_state(training))
         self.live.update(Group(Text("full-length training", style="bold"), table), refresh=True)
 
     def _search(self, progress: Progress) -> RenderableType:
@@ -113,9 +118,16 @@ class _Screen:
 
 
 def _summary(progress: Progress) -> str:
-    return (
-        f"{progress.finished}/{progress.trials} trials ({_counts(progress)}), {_best(progress)}, {_time_left(progress)}"
-    )
+    """What matters of it in about 80 columns."""
+    best = percent(progress.best_accuracy)
+    parts = [
+        f"{progress.finished}/{progress.trials} trials",
+        f"{progress.pruned} pruned" if progress.pruned else "",
+        f"{progress.failed} failed" if progress.failed else "",
+        "no student yet" if progress.best_trial is None else f"best {best} by trial {progress.best_trial}",
+        _time_left(progress) if progress.finished < progress.trials else "",
+    ]
+    return ", ".join(part for part in parts if part)
 
 
 def _counts(progress: Progress) -> str:
@@ -136,11 +148,3 @@ def _best(progress: Progress) -> str:
 
 def _time_left(progress: Progress) -> str:
     return "time left unknown" if progress.seconds_left is None else f"about {duration(progress.seconds_left)} left"
-
-
-def _training_state(training: Training) -> str:
-    if training.state == "failed":
-        return f"failed: {training.reason}"
-    if training.state == "complete":
-        return f"{training.epochs:g} epochs, validation accuracy {percent(training.metrics['accuracy'])}"
-    return f"epoch {training.epochs_done:g} of {training.epochs:g}"

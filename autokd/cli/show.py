@@ -8,11 +8,12 @@ from typing import Any, Literal
 
 from rich.console import Console
 
-from autokd.cli.tables import count, duration, facts_table, percent, table
-from autokd.database.rows import SearchRow
+from autokd.api import SearchResult
+from autokd.cli.tables import count, duration, facts_table, percent, table, training_state
 from autokd.doctor import Finding
 from autokd.export.folder import Verification
 from autokd.families import Family
+from autokd.home import Home
 from autokd.ladder import Ladder
 from autokd.problem import Problem
 from autokd.progress import Progress
@@ -32,10 +33,13 @@ def recipes(known: Mapping[str, str], output: Output) -> None:
         _print(table(("recipe", "what it is"), known.items()))
 
 
-def searches(progresses: Sequence[Progress], output: Output) -> None:
+def searches(progresses: Sequence[Progress], home: Home, output: Output) -> None:
     """All searches, a line each."""
     if output == "json":
         _json([asdict(progress) for progress in progresses])
+        return
+    if not progresses:
+        _print(f"no search in {home.folder} yet: begin one with `autokd search`")
         return
     rows = [
         (
@@ -51,10 +55,11 @@ def searches(progresses: Sequence[Progress], output: Output) -> None:
     _print(table(("search", "status", "trials", "best", "teacher", "parameters"), rows, numeric=range(2, 6)))
 
 
-def status(progress: Progress, row: SearchRow, output: Output) -> None:
-    """How far a search is."""
+def status(result: SearchResult, output: Output) -> None:
+    """How far a search is, and the full-length training of its winner."""
+    progress, trainings, row = result.progress, result.trainings, result.row
     if output == "json":
-        _json(asdict(progress))
+        _json(asdict(progress) | {"trainings": [asdict(training) for training in trainings]})
         return
     ended = f"{progress.complete} complete, {progress.pruned} pruned, {progress.failed} failed"
     facts = [
@@ -62,12 +67,17 @@ def status(progress: Progress, row: SearchRow, output: Output) -> None:
         ("trials", f"{progress.finished} of {progress.trials}: {ended}, {progress.running} running"),
         ("best", _best_line(progress)),
         ("teacher", f"{percent(progress.teacher_accuracy)}, {count(progress.teacher_params)} parameters"),
-        ("time left", duration(progress.seconds_left)),
         ("last change", f"{row.updated_at:%Y-%m-%d %H:%M:%S} UTC"),
     ]
-    if row.lease_pid is not None:
-        facts.append(("controller", f"process {row.lease_pid} on {row.lease_host}"))
+    if progress.status == "running":
+        facts += [
+            ("time left", duration(progress.seconds_left)),
+            ("controller", f"process {row.lease_pid} on {row.lease_host}"),
+        ]
+    elif progress.status != "finished":
+        facts.append(("go on with", result.command("resume")))
     facts += [("failed", f"{number} x {reason}") for reason, number in progress.reasons.items()]
+    facts += [("full length", f"student {training.replicate}: {training_state(training)}") for training in trainings]
     _print(facts_table(facts))
 
 
@@ -121,17 +131,13 @@ def trial(ladder: Ladder, problem: Problem, output: Output) -> None:
 
 
 def best(
-    student: TrainedStudent,
-    row: SearchRow,
-    output: Output,
-    exported_to: Path | None = None,
-    verification: Verification | None = None,
+    result: SearchResult, output: Output, exported_to: Path | None = None, verification: Verification | None = None
 ) -> None:
     """The best student beside its teacher."""
-    facts = row.facts
+    student, facts = result.best, result.row.facts
     if output == "json":
         teacher = {key: value for key, value in facts.items() if key.startswith("teacher")}
-        answer = _student(student) | {"search": row.name} | teacher
+        answer = _student(student) | {"search": result.name} | teacher
         if verification:
             answer |= {"exported_to": str(exported_to), "verification": asdict(verification)}
         _json(answer)
@@ -168,7 +174,9 @@ def best(
     if verification:
         exported(exported_to or Path(), verification, student.is_final, output)
     elif not student.is_final:
-        _print(f"\nTrain it at full length: autokd train {row.name}, then export it: autokd export {row.name} FOLDER")
+        _print(f"\nTrain it at full length: {result.command('train')}")
+    else:
+        _print(f"\nExport it: {result.command('export')} FOLDER")
 
 
 def families(ranked: Sequence[Family], output: Output) -> None:
@@ -181,20 +189,17 @@ def families(ranked: Sequence[Family], output: Output) -> None:
             str(family.trial),
             percent(family.observed),
             str(family.rung),
-            percent(family.mean),
-            percent(family.deviation),
+            f"{100 * family.mean:.1f} ± {100 * family.deviation:.1f} %",
             f"{family.probability_best:.2f}",
-            count(family.params),
-            f"  {family.description}",
+            family.description,
         )
         for family in ranked
     ]
-    headings = ("trial", "observed", "rung", "mean", "sd", "P(best)", "parameters", "  family")
-    _print(table(headings, rows, numeric=range(7)))
-    _print("mean, sd, P(best): what the search's model believes of a student's accuracy at the last rung", style="dim")
+    _print(table(("trial", "observed", "rung", "mean ± sd", "P(best)", "family"), rows, numeric=range(5)))
+    _print("mean ± sd, P(best): what the model believes of the accuracy at the last rung")
 
 
-def trained(students: Sequence[TrainedStudent], row: SearchRow, output: Output) -> None:
+def trained(students: Sequence[TrainedStudent], result: SearchResult, output: Output) -> None:
     """The full-length trained students, and the best one beside its teacher."""
     if output == "json":
         _json([_student(student) for student in students])
@@ -218,7 +223,7 @@ def trained(students: Sequence[TrainedStudent], row: SearchRow, output: Output) 
         f"test accuracy: mean {percent(mean)}, spread {percent(spread)} over {len(students)}; "
         "the best is chosen by validation accuracy"
     )
-    best(students[0], row, output)
+    best(result, output)
 
 
 def exported(folder: Path, verification: Verification, is_final: bool, output: Output) -> None:
@@ -227,8 +232,8 @@ def exported(folder: Path, verification: Verification, is_final: bool, output: O
         _json({"folder": str(folder)} | asdict(verification))
         return
     if not is_final:
-        _print("this student is from the search alone: `autokd train` trains it at full length", style="yellow")
-    verified(folder, verification, output, done="exported to")
+        _print("this student is from the search alone: `autokd train` trains it at full length")
+    verified(folder, verification, output, done="exported")
 
 
 def verified(folder: Path, verification: Verification, output: Output, done: str = "verified") -> None:
@@ -236,13 +241,13 @@ def verified(folder: Path, verification: Verification, output: Output, done: str
     if output == "json":
         _json({"folder": str(folder)} | asdict(verification))
         return
-    accuracy = ""
+    facts = [
+        (done, str(folder)),
+        ("reloaded", f"without autokd: logits differ by {verification.max_difference:.1e} at most"),
+    ]
     if verification.test_accuracy is not None:
-        accuracy = f", test accuracy {percent(verification.test_accuracy)}"
-    _print(
-        f"{done} {folder}: reloaded in a fresh interpreter without autokd, "
-        f"largest difference of a logit {verification.max_difference:.1e}{accuracy}"
-    )
+        facts.append(("test accuracy", percent(verification.test_accuracy)))
+    _print(facts_table(facts))
 
 
 def findings(found: Sequence[Finding], output: Output) -> None:
@@ -287,8 +292,12 @@ def _json(value: Any) -> None:
     print(json.dumps(value, indent=2, default=str))
 
 
-def _print(value: Any, style: str | None = None) -> None:
+def _print(value: Any) -> None:
     console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = FILE_WIDTH
-    console.print(value, style=style, soft_wrap=isinstance(value, str))
+    if console.is_terminal:
+        console.print(value, soft_wrap=isinstance(value, str))
+        return
+    console.width = FILE_WIDTH
+    with console.capture() as captured:
+        console.print(value, soft_wrap=isinstance(value, str))
+    print("\n".join(line.rstrip() for line in captured.get().splitlines()))

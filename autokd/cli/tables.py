@@ -6,9 +6,10 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
+from autokd.progress import Training
 from search_spaces.envelope import Offer
 
-__all__ = ["budget_table", "count", "duration", "facts_table", "percent", "table"]
+__all__ = ["budget_table", "count", "duration", "facts_table", "percent", "table", "training_state"]
 
 _UNITS = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 
@@ -71,3 +72,12 @@ def budget_table(offers: Sequence[Offer]) -> Table:
         for offer in offers
     ]
     return table(("limit", "allowed", "smallest", "typical", "largest", "satisfiable"), rows, numeric=range(1, 6))
+
+
+def training_state(training: Training) -> str:
+    """How far a full-length training is, in a few words."""
+    if training.state == "failed":
+        return f"failed: {training.reason}"
+    if training.state == "complete":
+        return f"{percent(training.metrics['accuracy'])} after {training.epochs:g} epochs"
+    return f"epoch {training.epochs_done:g} of {training.epochs:g}"

@@ -20,11 +20,11 @@ from sqlalchemy.orm import Session
 
 from autokd.database.errors import LeaseHeld, LeaseLost
 from autokd.database.models import Search
-from autokd.database.reading import find_search
+from autokd.database.reading import Reader, find_search
 from autokd.database.store import Store
 from autokd.database.writing import Lease, fenced, record
 
-__all__ = ["TTL_SECONDS", "Lease", "acquire", "heartbeat", "release"]
+__all__ = ["TTL_SECONDS", "Lease", "acquire", "heartbeat", "is_owned", "release"]
 
 # Twelve missed heartbeats at one in five seconds: a busy server or a slow network is no death.
 TTL_SECONDS = 60.0
@@ -55,6 +55,17 @@ def acquire(store: Store, search: str | int, ttl_seconds: float = TTL_SECONDS) -
         payload = {"token": row.lease_token, "host": row.lease_host, "pid": row.lease_pid}
         record(session, row, "lease_acquired", {**payload, "before": None if before is None else before.label})
         return Lease(row.id, row.lease_token)
+
+
+def is_owned(store: Reader, search: str | int, ttl_seconds: float = TTL_SECONDS) -> bool:
+    """Whether a living controller owns the search: one that was killed gave nothing back.
+
+    Raises:
+        UnknownSearch: If there is no such search.
+    """
+    with store.session() as session:
+        owner = _Owner.of(find_search(session, search))
+        return owner is not None and owner.is_alive(_now(session), ttl_seconds)
 
 
 def heartbeat(store: Store, lease: Lease) -> None:

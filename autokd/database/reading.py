@@ -63,7 +63,7 @@ class Reader:
 
     def searches(self) -> list[SearchRow]:
         """All searches, oldest first."""
-        with self._session() as session:
+        with self.session() as session:
             return _rows(SearchRow, session.scalars(select(Search).order_by(Search.id)))
 
     def search(self, name: str | int) -> SearchRow:
@@ -72,12 +72,12 @@ class Reader:
         Raises:
             UnknownSearch: If there is none; the message offers similar names.
         """
-        with self._session() as session:
+        with self.session() as session:
             return row_of(SearchRow, find_search(session, name))
 
     def trials(self, search_id: int) -> list[TrialRow]:
         """A search's trials by number."""
-        with self._session() as session:
+        with self.session() as session:
             query = select(Trial).where(Trial.search_id == search_id).order_by(Trial.number)
             return _rows(TrialRow, session.scalars(query))
 
@@ -86,23 +86,24 @@ class Reader:
         query = select(Student).where(Student.search_id == search_id).order_by(Student.id)
         if purpose is not None:
             query = query.where(Student.purpose == purpose)
-        with self._session() as session:
+        with self.session() as session:
             return _rows(StudentRow, session.scalars(query))
 
     def evaluations(self, search_id: int) -> list[EvaluationRow]:
         """A search's evaluations in the order in which they were first opened."""
-        with self._session() as session:
+        with self.session() as session:
             query = select(Evaluation).where(Evaluation.search_id == search_id).order_by(Evaluation.id)
             return _rows(EvaluationRow, session.scalars(query))
 
     def events(self, search_id: int, after: int = 0) -> list[EventRow]:
         """A search's events with an id above `after`, in order; none with a smaller id appears later."""
-        with self._session() as session:
+        with self.session() as session:
             query = select(Event).where(Event.search_id == search_id, Event.id > after).order_by(Event.id)
             return _rows(EventRow, session.scalars(query))
 
     @contextmanager
-    def _session(self) -> Iterator[Session]:
+    def session(self) -> Iterator[Session]:
+        """A session that reads."""
         with translated(self.engine), Session(self.engine) as session:
             yield session
 

@@ -177,12 +177,14 @@ def _examine(folder: Path, test: Split | None) -> Verification:
 
 def _read_manifest(folder: Path) -> dict[str, Any]:
     try:
-        manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_text())
+        manifest = json.loads((folder / "manifest.json").read_text())
     except (OSError, ValueError):
         raise InputError(f"{folder} is not an exported folder: it has no readable manifest.json.") from None
-    if manifest.get("format") != FORMAT:
-        raise InputError(f"{folder}: its format is {manifest.get('format')!r}, but this version reads {FORMAT}.")
-    return manifest
+    if not isinstance(manifest, dict) or not {"format", "files", "metrics"} <= manifest.keys():
+        raise InputError(f"{folder} is not an exported folder: its manifest.json is something else's.")
+    if manifest["format"] != FORMAT:
+        raise InputError(f"{folder}: its format is {manifest['format']!r}, but this version reads {FORMAT}.")
+    return dict(manifest)
 
 
 def _check_replaceable(folder: Path) -> None:

@@ -60,11 +60,12 @@ def sampler(
         OptimizerError: If the name is unknown or the constructor refuses the options.
     """
     make = _find(name, SAMPLERS, "sampler")
+    fixed: dict[str, Any] = {"seed": seed}
     if name == _OWN:
-        options = {"search_space": search_space, **options}
+        fixed["search_space"] = search_space
     elif trial_number is not None:
-        seed = derive(seed, trial_number, "sampler") % 2**32  # numpy takes no more
-    built = _built(make, name, {"seed": seed, **options})
+        fixed["seed"] = derive(seed, trial_number, "sampler") % 2**32  # numpy takes no more
+    built = _built(make, name, options, fixed)
     if not isinstance(built, BaseSampler):
         raise OptimizerError(f"{name!r} must be an optuna BaseSampler, but is a {type(built).__name__}.")
     return built
@@ -98,10 +99,12 @@ def _find(name: str, known: Mapping[str, str], kind: str) -> Callable[..., Any]:
     return found
 
 
-def _built(make: Callable[..., Any], name: str, options: Mapping[str, Any]) -> object:
+def _built(
+    make: Callable[..., Any], name: str, options: Mapping[str, Any], fixed: Mapping[str, Any] = MappingProxyType({})
+) -> object:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)  # who names it wants it
-            return make(**options)
+            return make(**{**fixed, **options})
     except (TypeError, ValueError) as error:
-        raise OptimizerError(f"{name!r} cannot be made with {dict(options)}: {error}.") from error
+        raise OptimizerError(f"{name!r} cannot be made with the options {dict(options)}: {error}.") from error

@@ -1,4 +1,7 @@
-"""Checkpoints: one safetensors file with the network, the optimiser's momentum and, in its header, the progress."""
+"""Checkpoints: one safetensors file with the network, the optimiser's momentum and, in its header, the progress.
+
+A checkpoint is overwritten as training goes on; the weights of a training's end have a file of their own.
+"""
 
 import json
 from pathlib import Path
@@ -6,14 +9,14 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
 
 from autokd.errors import InputError
 from autokd.files import write_atomically
 from autokd.training.loop import TrainingState
 
-__all__ = ["load_checkpoint", "load_network_weights", "save_checkpoint", "segments_done"]
+__all__ = ["load_checkpoint", "load_weights", "save_checkpoint", "save_weights", "segments_done"]
 
 _NETWORK, _MOMENTUM = "network.", "momentum."
 _BUFFER = "momentum_buffer"  # torch.optim.SGD's name
@@ -49,14 +52,22 @@ def load_checkpoint(state: TrainingState, path: Path) -> None:
     state.step, state.losses = progress["step"], list(progress["losses"])
 
 
-def load_network_weights(path: Path) -> dict[str, Tensor]:
-    """The network's state dict in a checkpoint.
+def save_weights(network: nn.Module, path: Path) -> None:
+    """Write the network's state dict alone."""
+    tensors = {name: _plain(tensor) for name, tensor in network.state_dict().items()}
+    write_atomically(path, lambda temporary: save_file(tensors, temporary))
+
+
+def load_weights(path: Path) -> dict[str, Tensor]:
+    """The state dict that `save_weights` wrote.
 
     Raises:
         InputError: If the file is missing or damaged.
     """
-    tensors, _ = _read(path)
-    return {name.removeprefix(_NETWORK): tensor for name, tensor in tensors.items() if name.startswith(_NETWORK)}
+    try:
+        return dict(load_file(path))
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"weights {path} cannot be read: {error}.") from None
 
 
 def segments_done(path: Path) -> int:

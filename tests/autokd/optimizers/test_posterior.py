@@ -1,3 +1,5 @@
+import math
+
 import optuna
 import pytest
 import torch
@@ -5,6 +7,7 @@ from optuna.distributions import FloatDistribution
 from optuna.trial import create_trial
 
 from autokd.optimizers.posterior import _samples, posterior
+from autokd.optimizers.surrogate import Surrogate
 
 SPACE = {"x": FloatDistribution(0, 1)}
 
@@ -34,3 +37,57 @@ def test_samples_have_the_given_moments_and_are_equal_at_equal_points():
     torch.testing.assert_close(samples[:, 0], samples[:, 1], rtol=0, atol=1e-6)
     torch.testing.assert_close(samples.mean(0), mean, rtol=0, atol=0.05)
     torch.testing.assert_close(samples.T.cov(), covariance, rtol=0, atol=0.05)
+
+
+class Given:
+    """Stands for a model whose joint normal belief is known."""
+
+    def __init__(self, mean, covariance):
+        self.mean = torch.tensor(mean, dtype=torch.float64)
+        self.covariance = torch.tensor(covariance, dtype=torch.float64)
+
+    def joint(self, points):
+        assert len(points) == len(self.mean)
+        return self.mean, self.covariance
+
+
+def beliefs_of(given, monkeypatch, direction="maximize", seed=0):
+    monkeypatch.setattr(Surrogate, "fit", lambda *args: given)
+    points = [(0.1 + 0.2 * k, float(k)) for k in range(len(given.mean))]
+    return posterior(study_of(points, direction), SPACE, list(range(len(points))), 40_000, seed)
+
+
+@pytest.mark.parametrize(
+    ("mean", "covariance"),
+    [
+        ([0.0, 0.0], [[1.0, 0.0], [0.0, 1.0]]),
+        ([0.5, 0.0], [[1.0, 0.0], [0.0, 1.0]]),
+        ([0.5, 0.0], [[1.0, 0.9], [0.9, 1.0]]),
+        ([-1.0, 0.3], [[4.0, -0.5], [-0.5, 0.25]]),
+    ],
+)
+def test_of_two_points_the_probability_is_that_of_their_difference(mean, covariance, monkeypatch):
+    beliefs = beliefs_of(Given(mean, covariance), monkeypatch)
+    spread = math.sqrt(covariance[0][0] + covariance[1][1] - 2 * covariance[0][1])
+    expected = (1 + math.erf((mean[0] - mean[1]) / spread / math.sqrt(2))) / 2
+    assert beliefs.probability_best[0] == pytest.approx(expected, abs=0.01)  # four standard errors
+    assert sum(beliefs.probability_best) == pytest.approx(1)
+    assert beliefs.mean == tuple(mean)
+    assert beliefs.deviation == pytest.approx((covariance[0][0] ** 0.5, covariance[1][1] ** 0.5))
+
+
+def test_of_equal_independent_points_each_is_as_likely_the_best(monkeypatch):
+    beliefs = beliefs_of(Given([0.0] * 5, torch.eye(5).tolist()), monkeypatch)
+    assert beliefs.probability_best == pytest.approx([0.2] * 5, abs=0.01)
+
+
+def test_the_same_rows_and_seed_give_the_same_beliefs(monkeypatch):
+    given = Given([0.1, 0.0], [[1.0, 0.2], [0.2, 1.0]])
+    first, again, other = (beliefs_of(given, monkeypatch, seed=seed) for seed in (0, 0, 1))
+    assert first == again
+    assert first.probability_best != other.probability_best
+
+
+def test_a_single_point_is_the_best_of_itself():
+    beliefs = posterior(study_of([(0.2, 0.5), (0.8, 0.6)], "maximize"), SPACE, [1], 100, seed=0)
+    assert beliefs.probability_best == (1.0,)

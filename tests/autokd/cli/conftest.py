@@ -1,0 +1,88 @@
+"""What tests of the command line share: a way to call it, and one small finished search to look at."""
+
+import io
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from unittest import mock
+
+import pytest
+
+from autokd.cli import main
+
+TINY = (
+    *("--set", "trials=3", "--set", "training.rungs=[1, 2]", "--set", "training.views=1"),
+    *("--set", "final.epochs=2", "--set", "workers.engine=inline", "--set", "workers.count=1"),
+)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command did."""
+
+    code: int
+    out: str
+    err: str
+
+
+Invoke = Callable[..., Outcome]
+
+
+@pytest.fixture(scope="session")
+def invoke() -> Invoke:
+    """Runs a command in this process: `invoke("list", "-o", "json")`."""
+
+    def run(*words: object, out: io.StringIO | None = None) -> Outcome:
+        out, err = out or io.StringIO(), io.StringIO()
+        before = signal.getsignal(signal.SIGTERM)
+        arguments = mock.patch.object(sys, "argv", ["autokd", *map(str, words)])
+        try:
+            with arguments, redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as left:
+                main()
+        finally:
+            signal.signal(signal.SIGTERM, before)
+        return Outcome(int(left.value.code or 0), out.getvalue(), err.getvalue())
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def tiny() -> tuple[str, ...]:
+    """Options that make the digits recipe take two seconds, in this process."""
+    return TINY
+
+
+@pytest.fixture(scope="session")
+def finished(invoke: Invoke, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with the search `digits`, finished, its winner trained and exported to `exported`; not to be changed."""
+    home = tmp_path_factory.mktemp("finished")
+    outcome = invoke("search", "digits", *TINY, "--home", home, "--export", home / "exported")
+    assert outcome.code == 0, outcome.err
+    return home
+
+
+@pytest.fixture
+def home(finished: Path, tmp_path: Path) -> Path:
+    """A copy of the finished home, to be changed."""
+    return Path(shutil.copytree(finished, tmp_path / "home"))
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """An empty current folder, 80 columns, no variables of ours, and imports as they were afterwards."""
+    for name in ("AUTOKD_HOME", "AUTOKD_DATABASE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr(sys, "path", [str(Path(entry).absolute()) if entry else os.getcwd() for entry in sys.path])
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    modules = set(sys.modules)
+    yield
+    for name in set(sys.modules) - modules:
+        if name.startswith("my_"):
+            del sys.modules[name]

@@ -1,0 +1,115 @@
+import json
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from autokd.cli import app
+
+HEAVY = ("torch", "optuna", "sqlalchemy", "numpy", "botorch")
+VERBS = (
+    *("recipes", "init", "search", "resume", "list", "status", "show", "best", "families"),
+    *("train", "export", "verify", "doctor"),
+)
+
+
+def test_help_names_every_verb_and_imports_nothing_heavy():
+    script = f"""
+import sys
+from autokd.cli import main
+sys.argv[1:] = ["--help"]
+try:
+    main()
+finally:
+    print([name for name in {HEAVY} if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+    assert all(verb in done.stdout for verb in VERBS)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_help(invoke, verb: str):
+    outcome = invoke(verb, "--help")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert outcome.out.strip().startswith(f"Usage: autokd {verb}") or "Usage" in outcome.out
+
+
+def test_no_words_at_all_show_the_help(invoke):
+    outcome = invoke()
+    assert (outcome.code, outcome.err) == (2, "")
+    assert "recipes" in outcome.out
+
+
+def test_version(invoke):
+    outcome = invoke("--version")
+    assert (outcome.code, outcome.out, outcome.err) == (0, f"autokd {version('autokd')}\n", "")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["serch"], "No such command 'serch'. Did you mean 'search'? See `autokd --help`."),
+        (["search"], "Missing argument 'FILE-or-RECIPE'. See `autokd search --help`."),
+        (["list", "--hme", "x"], "No such option: --hme (Possible options: --help, --home). See `autokd list --help`."),
+        (["list", "-o", "yaml"], "'yaml' is not one of 'text', 'json'. See `autokd list --help`."),
+        (["show", "digits", "first"], "Input should be a valid integer"),
+        (["families", "digits", "--top", "0"], "Input should be greater than or equal to 1"),
+    ],
+)
+def test_wrong_words_are_one_line_and_exit_code_2(invoke, words: list[str], message: str):
+    outcome = invoke(*words)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert outcome.err.startswith("autokd: ")
+    assert outcome.err.count("\n") == 1
+    assert message in outcome.err
+
+
+def test_recipes_are_listed(invoke):
+    names = [recipe["name"] for recipe in json.loads(invoke("recipes", "-o", "json").out)]
+    assert names == ["digits", "fashion-mnist"]
+    assert all(name in invoke("recipes").out for name in names)
+
+
+def test_init_writes_a_recipe_that_can_be_searched(invoke):
+    from autokd.config import read_config
+
+    outcome = invoke("init", "digits", "mine.toml")
+    assert (outcome.code, outcome.out) == (0, "wrote mine.toml; start it with `autokd search mine.toml`\n")
+    assert read_config(Path("mine.toml")).name == "mine"
+
+
+def test_init_overwrites_only_by_force(invoke):
+    Path("search.toml").write_text("precious")
+    outcome = invoke("init", "digits")
+    message = "autokd: search.toml exists: choose another name, or overwrite it with --force.\n"
+    assert (outcome.code, outcome.err, Path("search.toml").read_text()) == (2, message, "precious")
+    assert invoke("init", "digits", "--force").code == 0
+    assert "trials" in Path("search.toml").read_text()
+
+
+def test_init_where_nothing_can_be_written_says_so(invoke):
+    outcome = invoke("init", "digits", "no/folder/search.toml")
+    assert (outcome.code, outcome.err) == (
+        2,
+        "autokd: no/folder/search.toml cannot be written: No such file or directory.\n",
+    )
+
+
+def test_a_mistake_of_ours_shows_where_it_is_and_exits_with_5(invoke, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(app, "_home", lambda folder: 1 / 0)
+    outcome = invoke("list")
+    assert outcome.code == 5
+    assert "Traceback" in outcome.err
+    assert outcome.err.splitlines()[-1].startswith("autokd: failed unexpectedly: ZeroDivisionError")
+
+
+def test_ctrl_c_before_there_is_a_search_is_one_line(invoke, monkeypatch: pytest.MonkeyPatch):
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(app, "_home", interrupt)
+    outcome = invoke("list")
+    assert (outcome.code, outcome.err) == (130, "autokd: interrupted.\n")

@@ -1,0 +1,163 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autokd.api import find
+from autokd.database.models import Search
+from autokd.home import Home
+
+WORDS: dict[str, tuple[str, ...]] = {
+    "list": (),
+    "status": ("digits",),
+    "show": ("digits", "0"),
+    "best": ("digits",),
+    "families": ("digits",),
+}
+
+
+@pytest.fixture
+def answer(invoke, finished: Path):
+    """The JSON that a reading verb prints, and nothing else on either stream."""
+
+    def ask(verb: str, *words: str) -> Any:
+        outcome = invoke(verb, *(words or WORDS[verb]), "-o", "json", "--home", finished)
+        assert (outcome.code, outcome.err) == (0, "")
+        return json.loads(outcome.out)
+
+    return ask
+
+
+@pytest.mark.parametrize("verb", WORDS)
+def test_reading_verbs_answer_in_text_and_json(invoke, answer, finished: Path, verb: str):
+    outcome = invoke(verb, *WORDS[verb], "--home", finished)
+    assert (outcome.code, outcome.err) == (0, "")
+    assert len(outcome.out.splitlines()) > 2
+    assert all(line == line.rstrip() and len(line) <= 160 for line in outcome.out.splitlines())
+    assert answer(verb)
+
+
+def test_list_has_a_line_for_each_search(invoke, answer, finished: Path):
+    (row,) = answer("list")
+    assert (row["name"], row["status"], row["trials"], row["complete"] + row["pruned"]) == ("digits", "finished", 3, 3)
+    lines = [line for line in invoke("list", "--home", finished).out.splitlines() if "digits" in line]
+    assert len(lines) == 1
+    assert "3/3" in lines[0]
+
+
+def test_list_without_a_database_is_empty_and_makes_none(invoke):
+    assert json.loads(invoke("list", "-o", "json").out) == []
+    outcome = invoke("list")
+    folder = Path("autokd-runs").absolute()
+    assert outcome.out == f"no search in {folder} yet: begin one with `autokd search`\n"
+    assert not folder.exists()
+
+
+def test_the_home_may_come_from_the_environment(invoke, finished: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("AUTOKD_HOME", str(finished))
+    assert "digits" in invoke("list").out
+
+
+def test_status_tells_progress_and_full_length_trainings(invoke, answer, finished: Path):
+    status = answer("status")
+    assert [training["epochs_done"] for training in status["trainings"]] == [2, 2]
+    text = invoke("status", "digits", "--home", finished).out
+    assert "digits (finished)" in text
+    assert "3 of 3" in text
+    assert "student 1: " in text
+    assert "controller" not in text
+
+
+def test_status_of_a_killed_search_says_how_to_go_on(invoke, home: Path, monkeypatch: pytest.MonkeyPatch):
+    with Home(home).open() as store, store.transaction() as session:
+        session.query(Search).one().status = "running"
+    text = invoke("status", "digits", "--home", home).out
+    assert "digits (interrupted)" in text
+    assert f"autokd resume digits --home {home}\n" in text
+    monkeypatch.setenv("AUTOKD_HOME", str(home))
+    assert "autokd resume digits\n" in invoke("status", "digits").out
+
+
+def test_show_has_a_trial_with_its_students_and_evaluations(answer):
+    trial = answer("show", "digits", "0")
+    assert trial["trial"]["number"] == 0
+    assert [evaluation["rung"] for evaluation in trial["evaluations"]] == list(range(len(trial["evaluations"])))
+    assert trial["students"][0]["params"] <= 7_700
+    assert "of" in trial["family"]
+
+
+def test_best_is_the_trained_student_beside_its_teacher(invoke, answer, finished: Path):
+    best = answer("best")
+    assert best["is_final"]
+    assert best["params"] <= 7_700 < best["teacher_params"] == 77_754
+    assert best["metrics"]["test_accuracy"] < best["teacher_test_metrics"]["accuracy"]
+    text = invoke("best", "digits", "--home", finished).out
+    assert f"Export it: autokd export digits --home {finished} FOLDER" in text
+
+
+def test_families_are_ranked_and_cut(answer):
+    families = answer("families", "digits", "--top", "2")
+    assert len(families) == 2
+    assert families[0]["mean"] >= families[1]["mean"]
+    assert sum(family["probability_best"] for family in answer("families")) == pytest.approx(1, abs=0.01)
+
+
+def test_verify_measures_again_what_the_export_promised(invoke, finished: Path):
+    folder = finished / "exported"
+    outcome = invoke("verify", folder, "--data", "digits", "-o", "json")
+    found, manifest = json.loads(outcome.out), json.loads((folder / "manifest.json").read_text())
+    assert (outcome.code, outcome.err) == (0, "")
+    assert found["test_accuracy"] == manifest["metrics"]["test_accuracy"]
+    assert "reloaded       without autokd" in invoke("verify", folder, "--data", "digits").out
+
+
+def test_train_goes_on_from_what_is_done_and_export_replaces(invoke, home: Path):
+    outcome = invoke("train", "digits", "-o", "json", "--home", home)
+    students = json.loads(outcome.out)
+    assert [student["is_final"] for student in students] == [True, True]
+    done = invoke("export", "digits", home / "exported", "--home", home, "-o", "json")
+    assert (done.code, json.loads(done.out)["folder"]) == (0, str(home / "exported"))
+
+
+def test_train_at_another_length_keeps_what_was_trained_and_prefers_the_longer(invoke, home: Path):
+    before = find("digits", Home(home)).best
+    outcome = invoke("train", "digits", "--set", "final.epochs=3", "--set", "final.students=1", "--home", home)
+    assert outcome.code == 0, outcome.err
+    after = find("digits", Home(home))
+    assert (after.best.evaluation.epochs, after.best.is_final) == (3, True)
+    assert before.weights.exists()
+    assert [training.epochs for training in after.trainings] == [3]
+
+
+def test_resume_of_a_finished_search_does_nothing_and_more_trials_go_on(invoke, home: Path):
+    assert invoke("resume", "digits", "--home", home).code == 0
+    outcome = invoke("resume", "digits", "--set", "trials=4", "--home", home, "-o", "json")
+    assert json.loads(outcome.out)["search"] == "digits"
+    assert "4/4 trials" in outcome.err
+    assert len(find("digits", Home(home)).trials) == 4
+
+
+def test_a_second_search_of_a_name_gets_a_number(invoke, home: Path, tiny):
+    outcome = invoke("search", "digits", *tiny, "--set", "trials=1", "--home", home)
+    assert outcome.code == 0
+    assert "search digits-2 begins" in outcome.out
+    assert [row["name"] for row in json.loads(invoke("list", "-o", "json", "--home", home).out)] == [
+        "digits",
+        "digits-2",
+    ]
+
+
+def test_doctor_needs_no_home(invoke):
+    found = {finding["subject"]: finding for finding in json.loads(invoke("doctor", "-o", "json").out)}
+    assert found["torch"]["works"] is True
+    assert found["database"]["works"] is None
+    assert not Path("autokd-runs").exists()
+
+
+def test_doctor_says_no_to_a_broken_database(invoke, tmp_path: Path):
+    (tmp_path / "autokd.db").write_text("this is no database at all")
+    outcome = invoke("doctor", "--home", tmp_path)
+    (line,) = [line for line in outcome.out.splitlines() if line.strip().startswith("database")]
+    assert outcome.code == 0
+    assert " NO " in line

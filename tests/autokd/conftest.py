@@ -1,0 +1,170 @@
+"""What tests of autokd share: one thread, small data sets that can be learnt, and searches that train nothing."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from autokd.config import parse_config
+from autokd.data.dataset import Dataset, Split
+from autokd.database.rows import EvaluationRow, StudentRow, TrialRow
+from autokd.database.store import Store
+from autokd.evaluation import EvaluationResult, EvaluationTask
+from autokd.ladder import Ladder
+from autokd.problem import Facts, Problem
+from autokd.seeds import derive
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def make_dataset() -> Callable[..., Dataset]:
+    """Makes data sets of noisy images whose class is the brightest third of their rows."""
+
+    def make(train: int = 60, size: int = 6, channels: int = 1, classes: int = 3, seed: int = 0) -> Dataset:
+        generator = torch.Generator().manual_seed(seed)
+
+        def split(n: int) -> Split:
+            labels = torch.arange(n) % classes
+            images = torch.randint(0, 160, (n, size, size, channels), generator=generator, dtype=torch.uint8)
+            band = size // classes
+            for image, label in zip(images, labels.tolist(), strict=True):
+                image[label * band : (label + 1) * band] += 90
+            return Split(images, labels)
+
+        return Dataset("tiny", split(train), split(21), split(24), tuple(f"class {k}" for k in range(classes)))
+
+    return make
+
+
+@pytest.fixture
+def dataset(make_dataset: Callable[..., Dataset]) -> Dataset:
+    return make_dataset()
+
+
+@pytest.fixture
+def facts() -> Facts:
+    """Of digits, without loading them."""
+    return Facts(
+        input_shape=(1, 8, 8),
+        classes=10,
+        data_digest="data",
+        normalisation=((0.3,), (0.4,)),
+        teacher_digest="teacher",
+        teacher_params=77_754,
+        teacher_macs=1_000_000,
+        teacher_metrics={"accuracy": 0.99},
+        device="cpu",
+        precision="float32",
+        versions={"python": "3"},
+    )
+
+
+@pytest.fixture
+def make_problem(facts: Facts, tmp_path: Path) -> Callable[..., Problem]:
+    """Makes small searches; every section of the configuration may be given."""
+
+    def make(**sections: Any) -> Problem:
+        values: dict[str, Any] = {
+            "name": "first",
+            "trials": 4,
+            "data": {"source": "digits"},
+            "teacher": {"factory": "autokd.recipes.teachers:digits"},
+            "budget": {"params": 4_000},
+            "space": {"ranges": {"top_nodes": 3, "middle_nodes": 1, "bottom_nodes": [3, 4]}},
+            "optimizer": {"name": "random"},
+            "workers": {"engine": "inline", "count": 1},
+        }
+        return Problem(parse_config(values | sections), facts, tmp_path / "home")
+
+    return make
+
+
+@pytest.fixture
+def make_store(tmp_path: Path) -> Iterator[Callable[..., Store]]:
+    """Makes databases with the search of a problem in them."""
+    stores: list[Store] = []
+
+    def make(problem: Problem, kind: type[Store] = Store) -> Store:
+        config = problem.config
+        store = kind(tmp_path / f"{len(stores)}.db")
+        stores.append(store)
+        store.create_search(config.name, config.seed, config.to_dict(), config.digest, asdict(problem.facts))
+        return store
+
+    yield make
+    for store in stores:
+        store.close()
+
+
+@pytest.fixture
+def pretend(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Lets evaluations return an accuracy that follows from their key, and train nothing.
+
+    A function of the task may be given: it may raise, and its number is the accuracy.
+    """
+
+    def install(accuracy_of: Callable[[EvaluationTask], float | None] = lambda task: None) -> None:
+        def evaluate(task: EvaluationTask) -> EvaluationResult:
+            accuracy = accuracy_of(task)
+            random = derive(task.key) / 2**63
+            return EvaluationResult(task.key, {"accuracy": random if accuracy is None else accuracy}, 2.0)
+
+        monkeypatch.setattr("autokd.dispatch.evaluate", evaluate)
+        monkeypatch.setattr("autokd.dispatch.missing_views", lambda plan: [])
+
+    return install
+
+
+CLOCK: Any = None  # no test looks at a time
+
+
+@pytest.fixture
+def make_ladder() -> Callable[..., Ladder]:
+    """Makes a trial with its students and their accuracies at each rung: `make(3, [[0.5, 0.6], [0.4]])`."""
+
+    def make(
+        number: int,
+        accuracies: list[list[float]] = [],  # noqa: B006 (read only)
+        state: Any = "running",
+        parameters: dict[str, Any] | None = None,
+        finish_order: int | None = None,
+        value: float | None = None,
+        **options: Any,
+    ) -> Ladder:
+        reason = options.get("reason")
+        trial = TrialRow(number + 100, 1, number, parameters or {}, state, value, reason, CLOCK, CLOCK, finish_order)
+        n_students = options.get("students") or (len(accuracies[0]) if accuracies else 1)
+        students = tuple(
+            StudentRow(10 * trial.id + k, 1, trial.id, k, "search", "digest", {}, 1000 - k, 5000 + k, 1, 1)
+            for k in range(n_students)
+        )
+        evaluations = tuple(
+            EvaluationRow(
+                100 * trial.id + 10 * rung + k,
+                1,
+                trial.id,
+                students[k].id,
+                rung,
+                float(rung + 1),
+                "key",
+                "complete",
+                {"accuracy": accuracy},
+                2.0,
+                None,
+                None,
+                CLOCK,
+                CLOCK,
+            )
+            for rung, reached in enumerate(accuracies)
+            for k, accuracy in enumerate(reached)
+        )
+        return Ladder(trial, students, evaluations)
+
+    return make

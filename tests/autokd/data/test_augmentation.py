@@ -1,0 +1,121 @@
+from collections import Counter
+
+import pytest
+import torch
+from scipy.stats import chisquare
+from torch import Tensor
+
+from autokd.data.augmentation import Augmentation, augment, counter_hash, pad
+
+WORD = 2**64
+EVERYTHING = Augmentation(shift=2, flip=True, cutout=3)
+
+
+@pytest.fixture
+def images() -> Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(1, 256, (20, 6, 5, 2), generator=generator, dtype=torch.uint8)
+
+
+def splitmix64(index: int, seed: int, view: int, purpose: int) -> int:
+    """In Python's integers, without bounds."""
+    key = index + seed * 0x9E3779B97F4A7C15 + view * 0xD1342543DE82EF95 + purpose * 0x2545F4914F6CDD1D
+    z = (key + 1) * 0x9E3779B97F4A7C15 % WORD
+    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 % WORD
+    z = (z ^ z >> 27) * 0x94D049BB133111EB % WORD
+    return (z ^ z >> 31) % 2**63
+
+
+def augmented_slowly(
+    image: Tensor, index: int, augmentation: Augmentation, seed: int, view: int
+) -> list[list[list[int]]]:
+    """One view of one image, pixel by pixel."""
+    height, width, channels = image.shape
+    choices = 2 * augmentation.shift + 1
+    down = splitmix64(index, seed, view, 0) % choices - augmentation.shift
+    right = splitmix64(index, seed, view, 1) % choices - augmentation.shift
+    mirrored = augmentation.flip and splitmix64(index, seed, view, 2) % 2 == 1
+    top = splitmix64(index, seed, view, 3) % height - augmentation.cutout // 2
+    left = splitmix64(index, seed, view, 4) % width - augmentation.cutout // 2
+    result = [[[0] * channels for _ in range(width)] for _ in range(height)]
+    for row in range(height):
+        for column in range(width):
+            source_row, source_column = row + down, (width - 1 - column if mirrored else column) + right
+            cut = 0 <= row - top < augmentation.cutout and 0 <= column - left < augmentation.cutout
+            if not cut and 0 <= source_row < height and 0 <= source_column < width:
+                result[row][column] = image[source_row, source_column].tolist()
+    return result
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2**63 - 1])
+def test_counter_hash_is_splitmix64(seed: int):
+    indices = torch.arange(1000)
+    for view, purpose in ((0, 0), (3, 4), (1000, 1)):
+        expected = [splitmix64(index, seed, view, purpose) for index in range(1000)]
+        assert counter_hash(indices, seed, view, purpose).tolist() == expected
+
+
+@pytest.mark.parametrize("below", [2, 9, 28])
+def test_offsets_are_uniform(below: int):
+    values = counter_hash(torch.arange(20_000), seed=5, view=1, purpose=0) % below
+    assert chisquare(values.bincount(minlength=below).numpy()).pvalue > 0.001
+
+
+def test_row_and_column_offsets_are_independent():
+    indices = torch.arange(20_000)
+    rows, columns = (counter_hash(indices, 5, 1, purpose) % 9 for purpose in (0, 1))
+    assert chisquare((rows * 9 + columns).bincount(minlength=81).numpy()).pvalue > 0.001
+
+
+def test_offsets_of_successive_views_are_independent():
+    indices = torch.arange(20_000)
+    first, second = (counter_hash(indices, 5, view, 0) % 9 for view in (0, 1))
+    assert chisquare((first * 9 + second).bincount(minlength=81).numpy()).pvalue > 0.001
+
+
+@pytest.mark.parametrize(
+    "augmentation",
+    [Augmentation(), Augmentation(shift=2), Augmentation(flip=True), Augmentation(cutout=4), EVERYTHING],
+    ids=str,
+)
+def test_augment_equals_a_loop_over_pixels(images: Tensor, augmentation: Augmentation):
+    for view in (0, 7):
+        found = augment(pad(images, augmentation), torch.arange(20), augmentation, 11, view)
+        expected = [augmented_slowly(image, index, augmentation, 11, view) for index, image in enumerate(images)]
+        assert found.dtype == torch.uint8
+        assert found.is_contiguous()
+        assert found.tolist() == expected
+
+
+def test_a_view_of_a_sample_does_not_depend_on_its_batch(images: Tensor):
+    padded = pad(images, EVERYTHING)
+    together = augment(padded, torch.arange(20), EVERYTHING, 3, 1)
+    shuffled = torch.tensor([7, 0, 19, 7])
+    assert torch.equal(augment(padded, shuffled, EVERYTHING, 3, 1), together[shuffled])
+
+
+@pytest.mark.parametrize(("seed", "view"), [(3, 2), (4, 1)])
+def test_another_view_or_seed_shows_something_else(images: Tensor, seed: int, view: int):
+    padded, indices = pad(images, EVERYTHING), torch.arange(20)
+    first, other = augment(padded, indices, EVERYTHING, 3, 1), augment(padded, indices, EVERYTHING, seed, view)
+    assert sum(not torch.equal(a, b) for a, b in zip(first, other, strict=True)) >= 15
+
+
+def test_without_anything_to_do_the_images_come_back(images: Tensor):
+    assert pad(images, Augmentation()) is images
+    assert torch.equal(augment(images, torch.arange(20), Augmentation(), 0, 0), images)
+
+
+def test_half_of_the_views_are_mirrored():
+    image = torch.arange(4, dtype=torch.uint8).reshape(1, 1, 4, 1)
+    flip = Augmentation(flip=True)
+    counts = Counter(tuple(augment(image, torch.tensor([0]), flip, 0, view).flatten().tolist()) for view in range(400))
+    assert set(counts) == {(0, 1, 2, 3), (3, 2, 1, 0)}
+    assert chisquare(list(counts.values())).pvalue > 0.001
+
+
+def test_pad_surrounds_with_zeros(images: Tensor):
+    padded = pad(images, Augmentation(shift=3))
+    assert padded.shape == (20, 12, 11, 2)
+    assert torch.equal(padded[:, 3:-3, 3:-3], images)
+    assert int(padded.sum()) == int(images.sum())

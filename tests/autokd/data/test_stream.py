@@ -1,0 +1,88 @@
+from collections.abc import Callable, Iterator
+
+import pytest
+import torch
+
+from autokd.data.augmentation import Augmentation, augment, pad
+from autokd.data.dataset import Dataset
+from autokd.data.stream import Batch, TrainingStream, evaluation_batches, normalise
+
+CPU = torch.device("cpu")
+SHIFT = Augmentation(shift=1)
+
+
+def stream_of(dataset: Dataset, batch_size: int = 16, views: int = 2, seed: int = 0) -> TrainingStream:
+    return TrainingStream(dataset, SHIFT, batch_size, views, seed, CPU)
+
+
+def whole_epoch(stream: TrainingStream, epoch: int) -> list[Batch]:
+    return list(stream.batches(epoch * stream.steps_per_epoch, (epoch + 1) * stream.steps_per_epoch))
+
+
+def test_an_epoch_shows_whole_batches_of_different_samples(dataset: Dataset):
+    stream = stream_of(dataset)
+    assert stream.steps_per_epoch == 3  # of 60 / 16
+    indices = torch.cat([batch.indices for batch in whole_epoch(stream, 0)])
+    assert len(indices.unique()) == 48
+
+
+def test_an_epoch_of_batches_that_fit_is_a_permutation(dataset: Dataset):
+    stream = stream_of(dataset, batch_size=20)
+    for epoch in range(3):
+        indices = torch.cat([batch.indices for batch in whole_epoch(stream, epoch)])
+        assert sorted(indices.tolist()) == list(range(60))
+
+
+def test_each_epoch_and_each_seed_has_an_order_of_its_own(dataset: Dataset):
+    orders = {
+        tuple(torch.cat([b.indices for b in whole_epoch(stream_of(dataset, 20, seed=seed), epoch)]).tolist())
+        for seed in range(2)
+        for epoch in range(3)
+    }
+    assert len(orders) == 6
+
+
+@pytest.mark.parametrize("split", range(1, 6))
+def test_batches_do_not_depend_on_where_the_steps_are_split(dataset: Dataset, split: int):
+    def steps() -> Iterator[Batch]:
+        stream = stream_of(dataset, batch_size=10)
+        yield from stream.batches(6, 6 + split)
+        yield from stream_of(dataset, batch_size=10).batches(6 + split, 12)
+
+    for found, expected in zip(steps(), stream_of(dataset, batch_size=10).batches(6, 12), strict=True):
+        assert torch.equal(found.images, expected.images)
+        assert torch.equal(found.indices, expected.indices)
+
+
+def test_epochs_take_turns_with_the_views(dataset: Dataset):
+    stream = stream_of(dataset, views=3)
+    assert [whole_epoch(stream, epoch)[0].view for epoch in range(5)] == [0, 1, 2, 0, 1]
+
+
+def test_a_batch_is_the_view_of_its_samples_normalised(dataset: Dataset):
+    stream = stream_of(dataset, seed=5)
+    batch = whole_epoch(stream, 1)[2]
+    view = augment(pad(dataset.train.images, SHIFT), batch.indices, SHIFT, 5, batch.view)
+    assert torch.equal(batch.images, normalise(view, dataset.normalisation))
+    assert torch.equal(batch.labels, dataset.train.labels[batch.indices])
+
+
+def test_fewer_samples_than_a_batch_make_one_batch(dataset: Dataset):
+    stream = stream_of(dataset, batch_size=1000)
+    assert (stream.batch_size, stream.steps_per_epoch) == (60, 1)
+
+
+def test_normalise_is_the_closed_form_and_channels_last(make_dataset: Callable[..., Dataset]):
+    dataset = make_dataset(channels=3)
+    images = dataset.train.images
+    found = normalise(images, dataset.normalisation)
+    mean, deviation = (torch.tensor(values, dtype=torch.float64) for values in dataset.normalisation)
+    expected = ((images.double() / 255 - mean) / deviation).permute(0, 3, 1, 2)
+    assert found.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(found.double(), expected, rtol=0, atol=1e-5)
+
+
+def test_evaluation_shows_every_sample_in_order(dataset: Dataset):
+    batches = list(evaluation_batches(dataset.validation, dataset.normalisation, 8))
+    assert [len(batch) for batch in batches] == [8, 8, 5]
+    assert torch.equal(torch.cat(batches), normalise(dataset.validation.images, dataset.normalisation))

@@ -1,0 +1,35 @@
+from pathlib import Path
+
+import pytest
+
+from autokd.errors import InputError
+from autokd.recipes.catalogue import find_config, recipe_path, recipes
+from autokd.teachers.teacher import weights_path
+
+
+def test_every_recipe_is_described_in_a_line_and_can_be_read():
+    assert "digits" in recipes()
+    for name, description in recipes().items():
+        config = find_config(name, [])
+        assert (config.name, len(description) > 20) == (name, True)
+
+
+@pytest.mark.parametrize("name", sorted(recipes()))
+def test_every_recipe_brings_its_teachers_weights(name: str):
+    weights = find_config(name, []).teacher.weights
+    assert weights is not None
+    assert weights_path(weights).is_file()
+
+
+def test_an_unknown_recipe_lists_the_known_ones():
+    with pytest.raises(InputError, match=r"there is no recipe 'digit': choose one of digits.*; the nearest known is"):
+        recipe_path("digit")
+
+
+def test_a_file_is_read_before_a_recipe_of_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = tmp_path / "mine.toml"
+    path.write_text(recipe_path("digits").read_text())
+    config = find_config(str(path), ["trials=3"], "renamed")
+    assert (config.name, config.trials) == ("renamed", 3)
+    with pytest.raises(InputError, match=r"nowhere.toml: No such file"):
+        find_config(str(tmp_path / "nowhere.toml"), [])

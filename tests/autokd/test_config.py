@@ -1,0 +1,168 @@
+import json
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autokd.config import BudgetConfig, SearchConfig, differences, override_config, parse_config, read_config
+from autokd.errors import InputError
+
+MINIMAL: dict[str, Any] = {
+    "name": "first",
+    "data": {"source": "digits"},
+    "teacher": {"factory": "module:teacher"},
+    "budget": {"params": 1000},
+}
+
+
+def changed(**values: Any) -> dict[str, Any]:
+    return {**MINIMAL, **values}
+
+
+@pytest.fixture
+def config() -> SearchConfig:
+    return parse_config(MINIMAL)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "my-search.toml"
+    path.write_text(
+        "[data]\nsource = 'images'\nfolder = 'raw'\n[teacher]\nfactory = 'm:t'\nweights = 'w.safetensors'\n"
+        "[budget]\nparams = 1000\n"
+    )
+    return path
+
+
+def test_defaults_stand_where_nothing_is_said(config: SearchConfig):
+    assert config.training.rungs == (1.0, 3.0)
+    assert (config.space.name, config.distillation.method, config.optimizer.name) == ("nago", "kd", "trust-region")
+    assert config.budget.model_dump(exclude_none=True) == {"params": 1000}
+
+
+def test_plain_values_read_back_as_the_same_configuration(config: SearchConfig):
+    values = json.loads(json.dumps(config.to_dict()))
+    assert parse_config(values) == config
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (changed(trails=3), "unknown key 'trails'; the nearest known is 'trials'"),
+        (changed(training={"rung": [1]}), "unknown key 'training.rung'; the nearest known is 'rungs'"),
+        (
+            changed(training={"augmentation": {"cutoff": 1}}),
+            "unknown key 'training.augmentation.cutoff'; the nearest known is 'cutout'",
+        ),
+        ({k: v for k, v in MINIMAL.items() if k != "budget"}, "'budget' is missing"),
+        (changed(budget={}), "budget: at least one limit must be set: params, macs"),
+        (changed(trials=0), "trials: input should be greater than 0, but got 0"),
+        (changed(training={"rungs": [3, 1]}), "training.rungs: rungs must increase, but are [3.0, 1.0]"),
+        (changed(training={"precision": "half"}), "training.precision: input should be 'auto', 'float32' or"),
+        (changed(name="a/b"), "name: string should match pattern"),
+        (changed(data="digits"), "data: "),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(values: dict[str, Any], message: str):
+    with pytest.raises(InputError) as caught:
+        parse_config(values, "my.toml")
+    assert str(caught.value).startswith(f"my.toml: {message}")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_budget_of_nothing_is_rejected():
+    with pytest.raises(ValueError, match="at least one limit must be set"):
+        BudgetConfig(params=None)
+
+
+@pytest.mark.parametrize(
+    ("override", "path", "value"),
+    [
+        ("trials=7", ("trials",), 7),
+        ("training.rungs=[1, 9]", ("training", "rungs"), [1.0, 9.0]),
+        ("space.ranges.top_nodes=[3, 4]", ("space", "ranges", "top_nodes"), [3, 4]),
+        ("space.name=randwire", ("space", "name"), "randwire"),
+        ("training.augmentation.flip=true", ("training", "augmentation", "flip"), True),
+        ("data.source='a=b'", ("data", "source"), "a=b"),
+    ],
+)
+def test_overrides_reach_their_key(config: SearchConfig, override: str, path: tuple[str, ...], value: Any):
+    values: Any = override_config(config, [override]).to_dict()
+    for part in path:
+        values = values[part]
+    assert values == value
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("trials", "an override must be `key=value`, but got 'trials'"),
+        ("=3", "an override must be `key=value`"),
+        ("name.x=3", "'name' is a value, not a section"),
+        ("workers.cuont=3", "--set: unknown key 'workers.cuont'; the nearest known is 'count'"),
+    ],
+)
+def test_bad_overrides_say_why(config: SearchConfig, override: str, message: str):
+    with pytest.raises(InputError, match=re.escape(message)):
+        override_config(config, [override])
+
+
+def test_relative_paths_are_of_the_files_folder(file: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    (tmp_path / "images").mkdir()
+    monkeypatch.chdir(tmp_path.parent)
+    config = read_config(Path(tmp_path.name) / file.name)
+    assert config.data.source == str(tmp_path / "images")
+    assert config.data.folder == tmp_path / "raw"
+    assert config.teacher.weights == str(tmp_path / "w.safetensors")
+
+
+def test_a_named_source_is_no_path_even_where_a_folder_has_its_name(file: Path, tmp_path: Path):
+    (tmp_path / "digits").mkdir()
+    assert read_config(file, ["data.source=digits"]).data.source == "digits"
+
+
+def test_weights_inside_a_package_are_no_path(file: Path):
+    assert read_config(file, ["teacher.weights='pkg:w.pth'"]).teacher.weights == "pkg:w.pth"
+
+
+def test_a_search_is_named_by_argument_else_by_the_file(file: Path):
+    assert read_config(file).name == "my-search"
+    assert read_config(file, name="other").name == "other"
+
+
+def test_files_that_cannot_be_read_are_input_errors(tmp_path: Path):
+    with pytest.raises(InputError, match=r"nowhere.toml: No such file"):
+        read_config(tmp_path / "nowhere.toml")
+    (tmp_path / "bad.toml").write_text("trials = = 3")
+    with pytest.raises(InputError, match=r"bad.toml is not TOML"):
+        read_config(tmp_path / "bad.toml")
+
+
+@pytest.mark.parametrize("override", ["trials=9", "seconds=5", "workers.count=9", "final.epochs=9", "name=other"])
+def test_the_digest_ignores_what_a_resumed_search_may_change(config: SearchConfig, override: str):
+    assert override_config(config, [override]).digest == config.digest
+
+
+@pytest.mark.parametrize(
+    "override", ["seed=1", "students_per_trial=2", "training.batch_size=9", "budget.macs=9", "space.name=randwire"]
+)
+def test_the_digest_depends_on_everything_else(config: SearchConfig, override: str):
+    assert override_config(config, [override]).digest != config.digest
+
+
+def test_differences_are_dotted_keys_with_both_values(config: SearchConfig):
+    other = override_config(config, ["trials=9", "budget.macs=5", "training.rungs=[2]"])
+    assert differences(config, other) == {
+        "budget.macs": (None, 5),
+        "training.rungs": ([1.0, 3.0], [2.0]),
+        "trials": (60, 9),
+    }
+    assert differences(config, config) == {}
+
+
+def test_values_of_ranges_keep_their_type():
+    text = "ranges = {a = 3, b = 3.0, c = true, d = 'x', e = [1, 2]}"
+    ranges = parse_config(changed(space=tomllib.loads(text))).space.ranges
+    assert [type(value) for value in ranges.values()] == [int, float, bool, str, list]

@@ -1,0 +1,66 @@
+import pytest
+
+from autokd import families as module
+from autokd.families import rank_families
+from autokd.optimizers.posterior import Beliefs
+
+PARAMETERS = {
+    "top_neighbours": 2,
+    "top_probability": 0.5,
+    "middle_probability": 0.5,
+    "bottom_nodes": 3,
+    "bottom_neighbours": 2,
+    "bottom_probability": 0.5,
+    "temperature": 3.0,
+    "weight": 0.5,
+}
+
+
+@pytest.fixture
+def ladders(make_ladder):
+    """Trials 0 to 4: two complete, one pruned, one failed, one that has just begun."""
+    return [
+        make_ladder(0, [[0.5], [0.6]], "complete", PARAMETERS, 1, 0.6),
+        make_ladder(1, [[0.4]], "pruned", PARAMETERS | {"bottom_nodes": 4}, 0, 0.4),
+        make_ladder(2, [[0.7], [0.9]], "complete", PARAMETERS | {"weight": 0.9}, 2, 0.9),
+        make_ladder(3, [[0.8]], "failed", PARAMETERS, 3),
+        make_ladder(4, [], "running", PARAMETERS),
+    ]
+
+
+def test_families_with_a_value_are_ranked_by_their_posterior_mean(make_problem, ladders, monkeypatch):
+    asked: list[list[int]] = []
+
+    def beliefs(study, search_space, numbers, n_samples, seed):
+        asked.append(numbers)
+        return Beliefs((0.6, 0.7, 0.65), (0.1, 0.2, 0.3), (0.2, 0.5, 0.3))
+
+    monkeypatch.setattr(module, "posterior", beliefs)
+    families = rank_families(make_problem(), ladders)
+    assert asked == [[0, 1, 2]]
+    assert [(f.trial, f.mean, f.deviation, f.probability_best) for f in families] == [
+        (1, 0.7, 0.2, 0.5),
+        (2, 0.65, 0.3, 0.3),
+        (0, 0.6, 0.1, 0.2),
+    ]
+    assert [(f.observed, f.rung) for f in families] == [(0.4, 0), (0.9, 1), (0.6, 1)]
+
+
+def test_a_family_is_described_by_the_space_and_its_first_student(make_problem, ladders, monkeypatch):
+    monkeypatch.setattr(module, "posterior", lambda *args: Beliefs((0.6,) * 3, (0.1,) * 3, (1.0, 0.0, 0.0)))
+    problem = make_problem()
+    family = rank_families(problem, ladders)[0]
+    complete = problem.space.complete(problem.space_parameters(ladders[0].trial))
+    assert family.description == problem.space.describe(complete)
+    assert family.parameters == PARAMETERS
+    assert (family.params, family.macs) == (ladders[0].students[0].params, ladders[0].students[0].macs)
+
+
+def test_without_a_value_there_is_no_family(make_problem, ladders):
+    assert rank_families(make_problem(), ladders[3:]) == []
+
+
+def test_the_model_believes_in_what_it_has_seen(make_problem, ladders):
+    families = {family.trial: family for family in rank_families(make_problem(), ladders)}
+    assert families[2].mean > families[0].mean
+    assert sum(family.probability_best for family in families.values()) == pytest.approx(1)

@@ -1,0 +1,93 @@
+"""A search killed again and again records what the unkilled one does: nothing lost, nothing twice, the same bits."""
+
+import random
+import subprocess
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from autokd.database.store import Store
+
+KILLS = 20
+NAME = "killed"
+SETTINGS = ("workers.count=1", "trials=10", "training.rungs=[2, 4]", "training.views=2")
+
+
+@pytest.mark.slow  # more than twenty starts of a controller with its worker
+@pytest.mark.timeout(900)
+def test_search_killed_twenty_times_records_the_same_rows_as_an_unkilled_one(tmp_path: Path) -> None:
+    started = time.monotonic()
+    controller = _start(tmp_path / "whole", "search")
+    _wait_for_first_trial(tmp_path / "whole", controller)
+    begun = time.monotonic()
+    assert controller.wait() == 0
+    work = time.monotonic() - begun
+
+    kills = _kill_and_resume(tmp_path / "killed", begun - started, work)
+
+    assert kills == KILLS
+    assert _rows(tmp_path / "killed") == _rows(tmp_path / "whole")
+
+
+def _kill_and_resume(home: Path, start_seconds: float, work_seconds: float) -> int:
+    """Kill controller and workers at random moments and resume, then let the search end; how often it was killed."""
+    moments = random.Random(0)
+    kills = 0
+    while True:
+        controller = _start(home, "resume" if _is_recorded(home) else "search")
+        if kills == KILLS:
+            assert controller.wait() == 0
+            return kills
+        try:
+            controller.wait(start_seconds * moments.uniform(0.5, 1.2) + work_seconds * moments.uniform(0, 0.1))
+            return kills
+        except subprocess.TimeoutExpired:
+            _kill(controller)
+            kills += 1
+
+
+def _start(home: Path, verb: str) -> subprocess.Popen[bytes]:
+    settings = [word for setting in SETTINGS for word in ("--set", setting)]
+    words = ["search", "digits", "--name", NAME, *settings] if verb == "search" else ["resume", NAME]
+    command = [sys.executable, "-m", "autokd", *words, "--home", str(home)]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL)
+
+
+def _kill(controller: subprocess.Popen[bytes]) -> None:
+    process = psutil.Process(controller.pid)
+    for member in (process, *process.children(recursive=True)):
+        member.kill()
+    controller.wait()
+
+
+def _wait_for_first_trial(home: Path, controller: subprocess.Popen[bytes]) -> None:
+    while controller.poll() is None and not (_is_recorded(home) and _rows(home)["trials"]):
+        time.sleep(0.1)
+
+
+def _is_recorded(home: Path) -> bool:
+    if not (home / "autokd.db").exists():
+        return False
+    with Store(home / "autokd.db") as store:
+        return any(search.name == NAME for search in store.searches())
+
+
+def _rows(home: Path) -> dict[str, list[dict[str, Any]]]:
+    """Everything recorded of the search, but clocks."""
+    with Store(home / "autokd.db") as store:
+        search = store.search(NAME)
+        tables = {
+            "trials": store.trials(search.id),
+            "students": store.students(search.id),
+            "evaluations": store.evaluations(search.id),
+        }
+    clocks = {"created_at", "finished_at", "seconds", "worker"}
+    return {
+        name: [{key: value for key, value in asdict(row).items() if key not in clocks} for row in rows]
+        for name, rows in tables.items()
+    }

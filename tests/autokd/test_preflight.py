@@ -1,0 +1,76 @@
+import platform
+from dataclasses import replace
+from importlib.metadata import version
+
+import pytest
+import torch
+
+from autokd.config import SearchConfig, override_config
+from autokd.data.sources import load_data
+from autokd.errors import BudgetInfeasibleError, InputError
+from autokd.preflight import check_budget, find_facts, survey
+from autokd.recipes.catalogue import find_config
+from autokd.teachers.teacher import Teacher
+
+
+@pytest.fixture
+def config() -> SearchConfig:
+    return override_config(find_config("digits", []), ["workers.device=cpu"])
+
+
+def macs_by_hand() -> int:
+    """Of the digits teacher: kernel area times channels times positions, layer by layer."""
+    stem = 9 * 1 * 16 * 64
+    first = 2 * 9 * 16 * 16 * 64
+    second = 9 * 16 * 32 * 16 + 9 * 32 * 32 * 16 + 16 * 32 * 16
+    third = 9 * 32 * 64 * 4 + 9 * 64 * 64 * 4 + 32 * 64 * 4
+    return stem + first + second + third + 64 * 10
+
+
+def test_the_facts_are_those_of_data_teacher_and_machine(config: SearchConfig):
+    facts, dataset = find_facts(config), load_data(config.data)
+    assert (facts.input_shape, facts.classes) == ((1, 8, 8), 10)
+    assert (facts.data_digest, facts.normalisation) == (dataset.digest, dataset.normalisation)
+    assert (facts.teacher_params, facts.teacher_macs) == (77_754, macs_by_hand())
+    assert facts.teacher_metrics["accuracy"] > 0.97
+    assert (facts.device, facts.precision in ("float32", "bfloat16")) == ("cpu", True)
+    assert facts.versions["python"] == platform.python_version()
+    assert facts.versions["torch"] == version("torch")
+
+
+def test_a_teacher_below_the_floor_stops_the_search(config: SearchConfig):
+    with pytest.raises(InputError, match=r"below teacher.floor = 100.00%"):
+        find_facts(override_config(config, ["teacher.floor=1.0"]))
+
+
+def test_a_callable_teacher_has_neither_parameters_nor_multiplications(config: SearchConfig):
+    facts = find_facts(override_config(config, ["teacher.floor=0.0"]), Teacher(lambda x: x.flatten(1)[:, :10], "name"))
+    assert (facts.teacher_params, facts.teacher_macs) == (None, None)
+
+
+def test_a_module_teacher_is_taken_to_the_device(config: SearchConfig):
+    teacher = Teacher(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10)).double().float(), "name")
+    facts = find_facts(override_config(config, ["teacher.floor=0.0"]), teacher)
+    assert (facts.teacher_params, facts.teacher_macs) == (650, 640)
+
+
+def test_the_survey_is_the_same_for_the_same_search(make_problem):
+    offers = survey(make_problem())
+    assert offers == survey(make_problem())
+    assert {offer.limit: offer.allowed for offer in offers}["params"] == 4_000
+    check_budget(offers)
+
+
+def test_a_budget_that_nothing_keeps_is_named_with_the_smallest_student(make_problem):
+    offers = survey(make_problem(budget={"params": 50, "macs": 10**9}))
+    smallest = next(offer.smallest for offer in offers if offer.limit == "params")
+    with pytest.raises(BudgetInfeasibleError) as caught:
+        check_budget(offers)
+    assert f"params <= 50, but the smallest student has {smallest:,}." in str(caught.value)
+    assert "macs" not in str(caught.value)
+
+
+def test_limits_that_can_be_kept_one_by_one_but_not_together_are_infeasible(make_problem):
+    offers = [replace(offer, typical=None) for offer in survey(make_problem())]
+    with pytest.raises(BudgetInfeasibleError, match="no random family of the space keeps all limits at once"):
+        check_budget(offers)

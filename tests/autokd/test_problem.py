@@ -1,0 +1,166 @@
+import json
+from dataclasses import asdict, replace
+
+import pytest
+from optuna.distributions import FloatDistribution, IntDistribution
+
+from autokd.errors import InputError
+from autokd.problem import Facts, Problem
+from search_spaces.architecture import Architecture
+from search_spaces.cost import cost
+from search_spaces.errors import BudgetError
+
+PARAMETERS = {
+    "top_neighbours": 2,
+    "top_probability": 0.5,
+    "middle_probability": 0.5,
+    "bottom_nodes": 3,
+    "bottom_neighbours": 2,
+    "bottom_probability": 0.5,
+    "temperature": 3.0,
+    "weight": 0.5,
+}
+
+
+@pytest.fixture
+def problem(make_problem) -> Problem:
+    return make_problem()
+
+
+@pytest.fixture
+def ladder(problem: Problem, make_ladder):
+    """A trial with a student that was really drawn."""
+    ladder = make_ladder(3, [[0.5]], parameters=PARAMETERS)
+    architecture, _ = problem.draw(ladder.trial, 0)
+    student = replace(ladder.students[0], architecture=architecture.to_dict())
+    return replace(ladder, students=(student,))
+
+
+def test_facts_come_back_from_json(facts: Facts):
+    values = json.loads(json.dumps(asdict(facts) | {"command": ["autokd"]}))
+    assert Facts.from_dict(values) == facts
+
+
+def test_the_dimensions_are_the_spaces_then_the_methods_without_fixed_ones(problem: Problem):
+    names = list(problem.distributions)
+    assert names[-2:] == ["temperature", "weight"]
+    assert "top_nodes" not in names
+    assert problem.distributions["bottom_nodes"] == IntDistribution(3, 4)
+
+
+def test_ranges_of_the_method_narrow_or_fix_its_dimensions(make_problem, ladder):
+    problem = make_problem(distillation={"ranges": {"temperature": [2, 3], "weight": 0.7}})
+    assert problem.distributions["temperature"] == FloatDistribution(2, 3, log=True)
+    assert "weight" not in problem.distributions
+    assert problem.settings(ladder.trial) == (("temperature", 3.0), ("weight", 0.7))
+
+
+def test_a_proposal_is_inside_the_space_and_the_same_for_the_same_rows(problem: Problem, ladder):
+    first, again = (problem.propose([], 0) for _ in range(2))
+    assert first == again
+    assert set(first) == set(problem.distributions)
+    for name, value in first.items():
+        distribution = problem.distributions[name]
+        assert distribution._contains(distribution.to_internal_repr(value))
+    assert problem.propose([], 1) != first
+
+
+def test_a_proposal_depends_on_the_searchs_seed(make_problem):
+    assert make_problem(seed=1).propose([], 0) != make_problem(seed=2).propose([], 0)
+
+
+def test_a_draw_is_the_same_for_the_same_trial_and_replicate(problem: Problem, ladder):
+    family = replace(ladder.trial, parameters=PARAMETERS | {"bottom_nodes": 4, "bottom_probability": 0.9})
+    digests = [problem.draw(family, replicate)[0].digest for replicate in (0, 0, 1, 2, 3, 4)]
+    assert digests[0] == digests[1]
+    assert len(set(digests)) > 1
+
+
+def test_a_draw_keeps_the_budget_and_knows_its_cost(problem: Problem, ladder):
+    architecture, found = problem.draw(ladder.trial, 0)
+    assert found == cost(architecture)
+    assert 0.9 * 4_000 < found.params <= 4_000
+    assert (architecture.input_shape, architecture.classes) == ((1, 8, 8), 10)
+
+
+def test_a_draw_that_cannot_fit_says_so(make_problem, ladder):
+    with pytest.raises(BudgetError):
+        make_problem(budget={"params": 50}).draw(ladder.trial, 0)
+
+
+def test_a_task_is_of_the_student_and_its_rung(problem: Problem, ladder):
+    task = problem.task(ladder.trial, ladder.students[0], 1)
+    assert Architecture.from_json(task.architecture) == problem.draw(ladder.trial, 0)[0]
+    assert (task.settings, task.rung, task.epochs) == ((("temperature", 3.0), ("weight", 0.5)), 1, 3.0)
+    assert (task.test, task.plan.teacher_digest, task.plan.data_digest) == (False, "teacher", "data")
+    assert task.folder == problem.home / "searches" / "first" / "evaluations"
+
+
+def test_a_final_task_has_its_own_length_and_seed_and_is_tested(make_problem, ladder):
+    problem = make_problem(final={"epochs": 20, "learning_rate": 0.02, "views": 3}, training={"views": 8})
+    final = replace(ladder.students[0], purpose="final")
+    task, searched = problem.task(ladder.trial, final, 0), problem.task(ladder.trial, ladder.students[0], 0)
+    training = task.plan.training
+    assert (task.epochs, training.learning_rate, training.views, task.test) == (20, 0.02, 3, True)
+    assert task.seed != searched.seed
+    assert task.plan.training.batch_size == searched.plan.training.batch_size
+    assert (task.plan.seed, task.plan.cache) == (searched.plan.seed, searched.plan.cache)
+
+
+def test_final_settings_left_away_are_the_searchs(problem: Problem):
+    final, searched = problem.final_plan.training, problem.plan.training
+    assert (final.learning_rate, final.views) == (searched.learning_rate, searched.views)
+
+
+def test_the_precision_of_the_plan_is_the_one_found(problem: Problem):
+    assert problem.config.training.precision == "auto"
+    assert problem.plan.training.precision == "float32"
+
+
+def test_every_trial_and_replicate_trains_from_a_seed_of_its_own(problem: Problem, ladder):
+    trials = [replace(ladder.trial, number=number) for number in range(3)]
+    purposes = ("search", "final")
+    students = [replace(ladder.students[0], replicate=k, purpose=purpose) for k in range(3) for purpose in purposes]
+    assert len({problem.task(trial, student, 0).seed for trial in trials for student in students}) == 18
+
+
+@pytest.mark.parametrize(("seconds", "wanted"), [(None, True), (4.1, True), (4.0, False), (1.0, False)])
+def test_a_trial_is_wanted_while_workers_have_time(make_problem, make_ladder, seconds, wanted):
+    problem = make_problem(trials=9, seconds=seconds, workers={"engine": "local", "count": 2})
+    spent = [make_ladder(k, [[0.5], [0.6]], "complete") for k in range(2)]  # 8 s by two workers
+    assert problem.wants_trial(spent) is wanted
+
+
+def test_no_more_trials_are_wanted_than_asked_for(make_problem, make_ladder):
+    problem = make_problem(trials=2)
+    assert problem.wants_trial([make_ladder(0)])
+    assert not problem.wants_trial([make_ladder(0), make_ladder(1)])
+
+
+@pytest.mark.parametrize(("own", "pruned"), [(0.9, False), (0.7, False), (0.1, True)])
+def test_a_trial_is_pruned_by_its_rank_at_its_rung(problem: Problem, make_ladder, own: float, pruned: bool):
+    others = [make_ladder(k, [[k / 10]], "pruned", PARAMETERS, k, k / 10) for k in range(6)]
+    ladder = make_ladder(6, [[own]], parameters=PARAMETERS)
+    assert problem.prunes([*others, ladder], ladder) is pruned
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ({"space": {"name": "nagoo"}}, "^space: .*nagoo"),
+        ({"space": {"ranges": {"top_node": 3}}}, "^space: .*top_node"),
+        ({"distillation": {"method": "dk"}}, "distillation.method must be one of kd"),
+        ({"distillation": {"ranges": {"temprature": 3}}}, "^distillation.ranges: .*temprature"),
+        ({"distillation": {"ranges": {"weight": [0, 3]}}}, "^distillation.ranges: "),
+        ({"optimizer": {"name": "bohb"}}, "^optimizer: .*bohb"),
+        ({"optimizer": {"name": "random", "options": {"nonsense": 1}}}, "^optimizer: .*nonsense"),
+        ({"optimizer": {"pruner": "hyperband"}}, "^optimizer.pruner: .*hyperband"),
+    ],
+)
+def test_check_finds_what_the_first_trial_would(make_problem, sections, message):
+    with pytest.raises(InputError, match=message):
+        make_problem(**sections).check()
+
+
+def test_check_is_silent_about_a_good_problem(problem: Problem):
+    problem.check()

@@ -1,0 +1,90 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save_file
+from torch import nn
+
+from autokd.data.stream import TrainingStream
+from autokd.errors import InputError
+from autokd.training.checkpoint import load_checkpoint, load_weights, save_checkpoint, save_weights, segments_done
+from autokd.training.loop import TrainingSettings, TrainingState, optimiser, train
+
+Fresh = Callable[[TrainingSettings], TrainingState]
+SETTINGS = TrainingSettings()
+
+
+@pytest.fixture
+def trained(stream: TrainingStream, fresh: Fresh) -> TrainingState:
+    state = fresh(SETTINGS)
+    train(state, stream, lambda logits, batch: F.cross_entropy(logits, batch.labels), SETTINGS, 10, 10, 0)
+    return state
+
+
+@pytest.fixture
+def path(trained: TrainingState, tmp_path: Path) -> Path:
+    save_checkpoint(trained, tmp_path / "checkpoint.safetensors")
+    return tmp_path / "checkpoint.safetensors"
+
+
+def test_everything_comes_back_bit_for_bit(trained: TrainingState, path: Path, fresh: Fresh):
+    state = fresh(SETTINGS)
+    load_checkpoint(state, path)
+    assert (state.step, state.losses) == (trained.step, trained.losses)
+    for name, tensor in trained.network.state_dict().items():
+        assert torch.equal(state.network.state_dict()[name], tensor)
+    for ours, theirs in zip(state.network.parameters(), trained.network.parameters(), strict=True):
+        found, expected = (s.optimiser.state[p]["momentum_buffer"] for s, p in ((state, ours), (trained, theirs)))
+        assert torch.equal(found, expected)
+
+
+def test_the_memory_format_is_kept(path: Path, fresh: Fresh):
+    state = fresh(SETTINGS)
+    kernel = state.network[0].weight
+    strides = kernel.stride()
+    load_checkpoint(state, path)
+    assert kernel.stride() == state.optimiser.state[kernel]["momentum_buffer"].stride() == strides
+
+
+def test_a_state_before_the_first_step_can_be_saved(fresh: Fresh, tmp_path: Path):
+    before, after = fresh(SETTINGS), fresh(SETTINGS)
+    save_checkpoint(before, tmp_path / "start")
+    load_checkpoint(after, tmp_path / "start")
+    assert (after.step, after.losses, dict(after.optimiser.state)) == (0, [], {})
+
+
+def test_weights_are_the_networks_state_dict(trained: TrainingState, tmp_path: Path):
+    save_weights(trained.network, tmp_path / "weights")
+    weights, expected = load_weights(tmp_path / "weights"), trained.network.state_dict()
+    assert weights.keys() == expected.keys()
+    assert all(torch.equal(weights[name], expected[name]) for name in expected)
+
+
+def test_segments_done_counts_and_is_zero_without_a_checkpoint_of_ours(path: Path, tmp_path: Path):
+    assert segments_done(path) == 2
+    assert segments_done(tmp_path / "nowhere") == 0
+    save_file({"x": torch.zeros(1)}, tmp_path / "foreign")
+    assert segments_done(tmp_path / "foreign") == 0
+
+
+@pytest.mark.parametrize("damage", [lambda content: content[:100], lambda content: b"", lambda content: b"x" * 1000])
+def test_a_damaged_file_cannot_be_read(path: Path, fresh: Fresh, damage: Callable[[bytes], bytes]):
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(InputError, match=r"^checkpoint .*checkpoint.safetensors cannot be read: "):
+        load_checkpoint(fresh(SETTINGS), path)
+
+
+def test_a_missing_or_foreign_file_cannot_be_read(tmp_path: Path, fresh: Fresh):
+    with pytest.raises(InputError, match="nowhere cannot be read"):
+        load_weights(tmp_path / "nowhere")
+    save_file({"x": torch.zeros(1)}, tmp_path / "foreign")
+    with pytest.raises(InputError, match="foreign cannot be read"):
+        load_checkpoint(fresh(SETTINGS), tmp_path / "foreign")
+
+
+def test_a_checkpoint_of_another_network_is_refused(path: Path):
+    network = nn.Linear(2, 2)
+    with pytest.raises(InputError, match="is of another network: delete it to train again from the start"):
+        load_checkpoint(TrainingState(network, optimiser(network, SETTINGS)), path)

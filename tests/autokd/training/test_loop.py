@@ -1,0 +1,174 @@
+import copy
+import math
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from autokd.data.stream import Batch, TrainingStream
+from autokd.training.checkpoint import load_checkpoint, save_checkpoint
+from autokd.training.loop import DivergedError, TrainingSettings, TrainingState, optimiser, train
+from autokd.training.metrics import label_metrics, predict
+from autokd.training.schedule import cosine
+
+Fresh = Callable[[TrainingSettings], TrainingState]
+TOTAL = 15
+BOUNDARIES = (2, 8)
+ENDS = (2, 5, 8, 10, 15)  # boundaries, and the ends of epochs of 5 steps
+
+
+def cross_entropy(logits: Tensor, batch: Batch) -> Tensor:
+    return F.cross_entropy(logits, batch.labels)
+
+
+def run(
+    state: TrainingState, stream: TrainingStream, settings: TrainingSettings, until: int = TOTAL, **options
+) -> None:
+    train(state, stream, cross_entropy, settings, until, TOTAL, seed=9, boundaries=BOUNDARIES, **options)
+
+
+def assert_same(found: TrainingState, expected: TrainingState) -> None:
+    """Bit for bit."""
+    assert (found.step, found.losses) == (expected.step, expected.losses)
+    theirs = expected.network.state_dict()
+    assert all(torch.equal(tensor, theirs[name]) for name, tensor in found.network.state_dict().items())
+    assert found.network.state_dict().keys() == theirs.keys()
+
+
+def trained_by_hand(network: nn.Module, stream: TrainingStream, settings: TrainingSettings) -> list[Tensor]:
+    """Nesterov's momentum (Sutskever et al. 2013) in torch's form; without segments, so `network` has no dropout."""
+    parameters = list(network.parameters())
+    momenta: list[Tensor | None] = [None for _ in parameters]
+    network.train()
+    for step in range(TOTAL):
+        (batch,) = stream.batches(step, step + 1)
+        gradients = torch.autograd.grad(F.cross_entropy(network(batch.images), batch.labels), parameters)
+        rate = settings.learning_rate * cosine((step + 1) / TOTAL, settings.warmup)
+        with torch.no_grad():
+            for k, (parameter, gradient) in enumerate(zip(parameters, gradients, strict=True)):
+                decayed = gradient + (settings.weight_decay * parameter if parameter.ndim > 1 else 0)
+                before = momenta[k]
+                momenta[k] = decayed.clone() if before is None else settings.momentum * before + decayed
+                parameter -= rate * (decayed + settings.momentum * momenta[k])
+    return [parameter.detach() for parameter in parameters]
+
+
+def test_training_equals_a_loop_by_hand(stream: TrainingStream, fresh: Fresh):
+    settings = TrainingSettings(weight_decay=0.1, warmup=0.2)
+    state = fresh(settings)
+    for part in state.network:
+        if isinstance(part, nn.Dropout):
+            part.p = 0
+    by_hand = trained_by_hand(copy.deepcopy(state.network), stream, settings)
+    run(state, stream, settings)
+    for found, expected in zip(state.network.parameters(), by_hand, strict=True):
+        torch.testing.assert_close(found.detach(), expected, rtol=1e-4, atol=1e-6)
+
+
+def test_losses_are_the_means_of_the_segments(stream: TrainingStream, fresh: Fresh):
+    settings = TrainingSettings()
+    state, seen = fresh(settings), []
+
+    def loss(logits: Tensor, batch: Batch) -> Tensor:
+        value = cross_entropy(logits, batch)
+        seen.append(value.item())
+        return value
+
+    train(state, stream, loss, settings, TOTAL, TOTAL, 9, boundaries=BOUNDARIES)
+    expected = [sum(seen[start:end]) / (end - start) for start, end in pairwise((0, *ENDS))]
+    assert state.losses == pytest.approx(expected)
+
+
+def test_weight_decay_is_on_matrices_and_kernels_only(fresh: Fresh):
+    decay = {
+        id(parameter): group["weight_decay"]
+        for group in fresh(TrainingSettings(weight_decay=0.3)).optimiser.param_groups
+        for parameter in group["params"]
+        if parameter.ndim > 1 or group["weight_decay"] == 0
+    }
+    assert sorted(decay.values()) == [0.0, 0.0, 0.0, 0.3, 0.3]
+
+
+def test_a_network_of_vectors_or_of_matrices_only_can_be_trained():
+    for network in (nn.Linear(2, 2, bias=False), nn.BatchNorm1d(2)):
+        assert len(optimiser(network, TrainingSettings()).param_groups) == 1
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("stop", ENDS[:-1])
+def test_training_that_stops_at_a_segments_end_goes_on_bit_for_bit(
+    stream: TrainingStream, fresh: Fresh, tmp_path: Path, precision: str, stop: int
+):
+    settings = TrainingSettings(precision=precision)
+    whole, first, second = fresh(settings), fresh(settings), fresh(settings)
+    run(whole, stream, settings)
+    run(first, stream, settings, until=stop)
+    save_checkpoint(first, tmp_path / "checkpoint")
+    torch.manual_seed(stop)  # the process that goes on has another past
+    load_checkpoint(second, tmp_path / "checkpoint")
+    run(second, stream, settings)
+    assert_same(second, whole)
+
+
+def test_a_segment_ends_at_every_epoch_boundary_and_stop(stream: TrainingStream, fresh: Fresh):
+    settings, ends = TrainingSettings(), []
+    run(fresh(settings), stream, settings, until=12, on_segment=lambda state: ends.append(state.step))
+    assert ends == [2, 5, 8, 10, 12]
+
+
+def test_training_neither_reads_nor_moves_the_global_random_state(stream: TrainingStream, fresh: Fresh):
+    settings = TrainingSettings()
+    torch.manual_seed(1)
+    expected = torch.rand(3)
+    torch.manual_seed(1)
+    run(fresh(settings), stream, settings)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_dropout_differs_between_seeds_and_segments(stream: TrainingStream):
+    settings, masks = TrainingSettings(), set()
+
+    def remember(logits: Tensor, batch: Batch) -> Tensor:
+        masks.add(tuple((logits == 0).flatten().tolist()))
+        return logits.sum()
+
+    for seed in range(2):
+        network = nn.Sequential(nn.Flatten(), nn.Linear(36, 3), nn.Dropout(0.5))
+        train(TrainingState(network, optimiser(network, settings)), stream, remember, settings, TOTAL, TOTAL, seed)
+    assert len(masks) == 2 * TOTAL
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_loss_that_is_not_finite_is_an_error(stream: TrainingStream, fresh: Fresh, value: float):
+    settings = TrainingSettings()
+    with pytest.raises(DivergedError, match="the loss is not finite any more at step 5"):
+        train(fresh(settings), stream, lambda logits, batch: logits.sum() * value, settings, 5, TOTAL, 0)
+
+
+def test_an_absurd_learning_rate_diverges(stream: TrainingStream, fresh: Fresh):
+    settings = TrainingSettings(learning_rate=1e30, warmup=0.0)
+    with pytest.raises(DivergedError):
+        run(fresh(settings), stream, settings)
+
+
+def test_bfloat16_hands_float32_logits_to_the_loss(stream: TrainingStream, fresh: Fresh):
+    settings, types = TrainingSettings(precision="bfloat16"), set()
+
+    def loss(logits: Tensor, batch: Batch) -> Tensor:
+        types.add(logits.dtype)
+        return cross_entropy(logits, batch)
+
+    train(fresh(settings), stream, loss, settings, 5, TOTAL, 0)
+    assert types == {torch.float32}
+
+
+def test_training_learns(stream: TrainingStream, fresh: Fresh, dataset):
+    settings = TrainingSettings(learning_rate=0.05)
+    state = fresh(settings)
+    train(state, stream, cross_entropy, settings, 60, 60, 0)
+    logits = predict(state.network, dataset.validation, dataset.normalisation)
+    assert label_metrics(logits, dataset.validation.labels)["accuracy"] > 0.8
