@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -29,7 +29,6 @@ from autokd.dispatch import Dispatcher
 from autokd.errors import AutoKDError, InputError, InterruptedSearchError
 from autokd.evaluation import LessonPlan, missing_views, prepare_view
 from autokd.export.folder import Verification, write_folder
-from autokd.families import Family, rank_families
 from autokd.files import write_atomically
 from autokd.final import FinalTraining, trainings
 from autokd.heartbeat import owning
@@ -47,6 +46,9 @@ from workers.base import Executor, Limits
 from workers.errors import WorkerError
 from workers.registry import executor
 
+if TYPE_CHECKING:
+    from autokd.families import Family
+
 __all__ = ["SearchResult", "begin", "find", "find_all", "search"]
 
 
@@ -61,7 +63,7 @@ def search(
     ranges: Mapping[str, Any] | None = None,
     trials: int = 60,
     name: str = "search",
-    home: str | Path | None = None,
+    home: Home | str | Path | None = None,
     reporter: Reporter | None = None,
     **sections: Any,
 ) -> "SearchResult":
@@ -90,7 +92,7 @@ def search(
         BudgetInfeasibleError: If no student meets the budget.
         InterruptedSearchError: If the search was interrupted; `find(name).resume()` goes on.
     """
-    place = default_home(home)
+    place = _place(home)
     named = isinstance(teacher, str)
     values: dict[str, Any] = {
         "name": name,
@@ -109,7 +111,7 @@ def search(
 
 def begin(
     config: SearchConfig,
-    home: Home | None = None,
+    home: Home | str | Path | None = None,
     teacher: Callable[[Tensor], Tensor] | None = None,
     reporter: Reporter | None = None,
     command: Sequence[str] = (),
@@ -129,7 +131,7 @@ def begin(
         InputError: If something that was given cannot be used.
         BudgetInfeasibleError: If no student meets the budget.
     """
-    home = home or default_home()
+    home = _place(home)
     wrapped = _wrapped(teacher)
     reporter = reporter or Silent()
     _executor(config).shutdown(cancel=True)  # it starts no process before its first task
@@ -152,7 +154,7 @@ def begin(
 
 def find(
     name: str,
-    home: Home | None = None,
+    home: Home | str | Path | None = None,
     reporter: Reporter | None = None,
     teacher: Callable[[Tensor], Tensor] | None = None,
 ) -> "SearchResult":
@@ -168,7 +170,7 @@ def find(
     Raises:
         InputError: If there is none, or it began with another teacher.
     """
-    result = SearchResult(home or default_home(), name, _wrapped(teacher), reporter or Silent())
+    result = SearchResult(_place(home), name, _wrapped(teacher), reporter or Silent())
     digest = result.row.facts["teacher_digest"]
     if result.teacher and result.teacher.digest != digest:
         raise InputError(
@@ -178,9 +180,9 @@ def find(
     return result
 
 
-def find_all(home: Home | None = None) -> list["SearchResult"]:
+def find_all(home: Home | str | Path | None = None) -> list["SearchResult"]:
     """All searches, the oldest first; none where there is no database yet."""
-    home = home or default_home()
+    home = _place(home)
     if not home.exists:
         return []
     with home.open() as store:
@@ -266,8 +268,10 @@ class SearchResult:
         return students[0]
 
     @property
-    def families(self) -> list[Family]:
+    def families(self) -> "list[Family]":
         """The families searched, the best first, with what the model of the search believes of them."""
+        from autokd.families import rank_families  # loads BoTorch
+
         return rank_families(self.problem, self.trials)
 
     def resume(self, config: SearchConfig | None = None) -> None:
@@ -400,6 +404,10 @@ class SearchResult:
         dataset = load_data(problem.config.data)
         split = dataset.test.to(device)
         return {"teacher_test_metrics": label_metrics(predict(teacher, split, dataset.normalisation), split.labels)}
+
+
+def _place(home: Home | str | Path | None) -> Home:
+    return home if isinstance(home, Home) else default_home(home)
 
 
 def _wrapped(teacher: Callable[[Tensor], Tensor] | None) -> Teacher | None:

@@ -60,6 +60,8 @@ def main() -> NoReturn:
         code = 0
     except Exception as error:
         code = _show_usage_error(error)
+    for signum in (signal.SIGINT, signal.SIGTERM):  # impatience must not change the exit code while Python goes down
+        signal.signal(signum, signal.SIG_IGN)
     sys.exit(code)
 
 
@@ -124,6 +126,7 @@ def search(
     from autokd.recipes.catalogue import find_config
 
     config = find_config(file_or_recipe, overrides or [], name)
+    _check_replaceable(export)
     with _reporter(output) as reporter:
         result = begin(config, _home(home), reporter=reporter, command=["autokd", *sys.argv[1:]])
         result.resume()
@@ -137,6 +140,7 @@ def resume(
     """Go on after any interruption; only trials, seconds, workers and final may be changed."""
     from autokd.api import find
 
+    _check_replaceable(export)
     with _reporter(output) as reporter:
         result = find(name, _home(home), reporter)
         result.resume(_changed(result, overrides))
@@ -266,6 +270,14 @@ def _conclude(result: "SearchResult", export: Path | None, output: Literal["text
     with _reporter(output) as reporter:
         result.with_reporter(reporter).train()
     show.best(result, output, export, result.export(export))
+
+
+def _check_replaceable(export: Path | None) -> None:
+    """Refuse a folder now that could not be written after hours of searching."""
+    from autokd.export.folder import check_replaceable
+
+    if export is not None:
+        check_replaceable(export)
 
 
 def _reporter(output: Literal["text", "json"]) -> Any:

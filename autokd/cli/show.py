@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from rich.console import Console
 
@@ -12,12 +12,14 @@ from autokd.api import SearchResult
 from autokd.cli.tables import count, duration, facts_table, percent, table, training_state
 from autokd.doctor import Finding
 from autokd.export.folder import Verification
-from autokd.families import Family
 from autokd.home import Home
 from autokd.ladder import Ladder
 from autokd.problem import Problem
 from autokd.progress import Progress
 from autokd.students import TrainedStudent
+
+if TYPE_CHECKING:
+    from autokd.families import Family
 
 __all__ = ["best", "exported", "families", "findings", "recipes", "searches", "status", "trained", "trial", "verified"]
 
@@ -179,7 +181,7 @@ def best(
         _print(f"\nExport it: {result.command('export')} FOLDER")
 
 
-def families(ranked: Sequence[Family], output: Output) -> None:
+def families(ranked: "Sequence[Family]", output: Output) -> None:
     """The families, ranked."""
     if output == "json":
         _json([asdict(family) for family in ranked])

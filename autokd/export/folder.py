@@ -31,7 +31,7 @@ from autokd.files import write_json
 from search_spaces.architecture import Architecture
 from search_spaces.source import source
 
-__all__ = ["FILES", "Export", "Verification", "verify_folder", "write_folder"]
+__all__ = ["FILES", "Export", "Verification", "check_replaceable", "verify_folder", "write_folder"]
 
 FORMAT = 1
 FILES = ("model.py", "weights.safetensors", "architecture.json", "probe.safetensors")
@@ -89,7 +89,7 @@ def write_folder(export: Export, folder: Path) -> Verification:
         InputError: If there is something at `folder` that is not an earlier export.
         AutoKDError: If the reloaded student computes something else.
     """
-    _check_replaceable(folder)
+    check_replaceable(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
@@ -106,6 +106,25 @@ def write_folder(export: Export, folder: Path) -> Verification:
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return found
+
+
+def check_replaceable(folder: Path) -> None:
+    """Nothing, if an export may be written to `folder`.
+
+    Raises:
+        InputError: If there is anything but an empty folder or an earlier export with nothing else in it.
+    """
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise InputError(f"{folder} is not a folder: choose another name.")
+    found = {entry.name for entry in folder.iterdir()}
+    if found:
+        _read_manifest(folder)
+        if foreign := found - {*FILES, "manifest.json", "__pycache__"}:
+            raise InputError(
+                f"{folder} holds more than an export ({', '.join(sorted(foreign))}): choose another folder."
+            )
 
 
 def verify_folder(folder: Path, test: Split | None = None) -> Verification:
@@ -185,21 +204,6 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     if manifest["format"] != FORMAT:
         raise InputError(f"{folder}: its format is {manifest['format']!r}, but this version reads {FORMAT}.")
     return dict(manifest)
-
-
-def _check_replaceable(folder: Path) -> None:
-    """Refuse to replace anything but an empty folder or an earlier export with nothing else in it."""
-    if not folder.exists():
-        return
-    if not folder.is_dir():
-        raise InputError(f"{folder} is not a folder: choose another name.")
-    found = {entry.name for entry in folder.iterdir()}
-    if found:
-        _read_manifest(folder)
-        if foreign := found - {*FILES, "manifest.json", "__pycache__"}:
-            raise InputError(
-                f"{folder} holds more than an export ({', '.join(sorted(foreign))}): choose another folder."
-            )
 
 
 def _channels_first(split: Split) -> Tensor:

@@ -39,13 +39,14 @@ def invoke() -> Invoke:
 
     def run(*words: object, out: io.StringIO | None = None) -> Outcome:
         out, err = out or io.StringIO(), io.StringIO()
-        before = signal.getsignal(signal.SIGTERM)
+        before = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)}
         arguments = mock.patch.object(sys, "argv", ["autokd", *map(str, words)])
         try:
             with arguments, redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as left:
                 main()
         finally:
-            signal.signal(signal.SIGTERM, before)
+            for signum, handler in before.items():
+                signal.signal(signum, handler)
         return Outcome(int(left.value.code or 0), out.getvalue(), err.getvalue())
 
     return run
@@ -62,7 +63,7 @@ def finished(invoke: Invoke, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home with the search `digits`, finished, its winner trained and exported to `exported`; not to be changed."""
     home = tmp_path_factory.mktemp("finished")
     outcome = invoke("search", "digits", *TINY, "--home", home, "--export", home / "exported")
-    assert outcome.code == 0, outcome.err
+    assert (outcome.code, outcome.err) == (0, "")
     return home
 
 

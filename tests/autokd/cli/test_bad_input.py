@@ -259,6 +259,13 @@ def test_export_leaves_a_folder_alone_that_holds_anything_else(invoke, finished:
     assert (mine / "thesis.txt").read_text() == "precious"
 
 
+def test_a_folder_that_cannot_be_exported_to_is_refused_before_the_search(invoke, tiny, tmp_path: Path):
+    Path("mine.txt").write_text("precious")
+    outcome = invoke("search", "digits", *tiny, "--export", Path.cwd(), "--home", tmp_path / "new")
+    assert (outcome.code, outcome.err.count("\n"), outcome.out) == (2, 1, "")
+    assert not (tmp_path / "new").exists()
+
+
 @pytest.mark.parametrize("name", ["model.py", "weights.safetensors", "architecture.json", "probe.safetensors"])
 def test_verify_names_the_file_that_was_changed_or_is_missing(invoke, finished: Path, tmp_path: Path, name: str):
     folder = Path(shutil.copytree(finished / "exported", tmp_path / "exported"))

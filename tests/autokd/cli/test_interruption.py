@@ -100,7 +100,7 @@ def test_ctrl_c_leaves_a_search_that_resumes_and_until_then_it_has_one_controlle
     message = f"autokd: search 'digits' was interrupted; `autokd resume digits --home {home}` goes on.\n"
     assert (code, err) == (4, message)
     status = json.loads(invoke("status", "digits", "--home", home, "-o", "json").out)
-    assert (status["status"], status["finished" if "finished" in status else "complete"] >= 1) == ("interrupted", True)
+    assert status["status"] == "interrupted"
 
     trials = status["complete"] + status["pruned"] + status["running"] + 1
     resumed = invoke("resume", "digits", "--set", f"trials={trials}", *INLINE, "--home", home)
@@ -127,6 +127,7 @@ def test_sigterm_leaves_a_training_that_goes_on(start, invoke, tmp_path: Path, t
     assert done.code == 0, done.err
 
 
+@pytest.mark.slow  # a controller must start: seconds of imports
 def test_a_reader_that_leaves_stops_the_search_resumably(start, tiny):
     controller = start("search", "digits", *tiny, "--set", "trials=50")
     assert controller.process.stdout.readline().startswith("data ")

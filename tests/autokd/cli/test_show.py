@@ -103,6 +103,7 @@ def test_families_are_ranked_and_cut(answer):
     assert sum(family["probability_best"] for family in answer("families")) == pytest.approx(1, abs=0.01)
 
 
+@pytest.mark.slow  # a fresh interpreter loads torch
 def test_verify_measures_again_what_the_export_promised(invoke, finished: Path):
     folder = finished / "exported"
     outcome = invoke("verify", folder, "--data", "digits", "-o", "json")
@@ -112,6 +113,7 @@ def test_verify_measures_again_what_the_export_promised(invoke, finished: Path):
     assert "reloaded       without autokd" in invoke("verify", folder, "--data", "digits").out
 
 
+@pytest.mark.slow  # a fresh interpreter loads torch
 def test_train_goes_on_from_what_is_done_and_export_replaces(invoke, home: Path):
     outcome = invoke("train", "digits", "-o", "json", "--home", home)
     students = json.loads(outcome.out)
@@ -138,14 +140,23 @@ def test_resume_of_a_finished_search_does_nothing_and_more_trials_go_on(invoke, 
     assert len(find("digits", Home(home)).trials) == 4
 
 
-def test_a_second_search_of_a_name_gets_a_number(invoke, home: Path, tiny):
-    outcome = invoke("search", "digits", *tiny, "--set", "trials=1", "--home", home)
+def test_a_second_search_of_a_name_gets_a_number_and_its_result_alone_is_on_stdout(invoke, home: Path, tiny):
+    outcome = invoke("search", "digits", *tiny, "--set", "trials=1", "-o", "json", "--home", home)
     assert outcome.code == 0
-    assert "search digits-2 begins" in outcome.out
-    assert [row["name"] for row in json.loads(invoke("list", "-o", "json", "--home", home).out)] == [
-        "digits",
-        "digits-2",
-    ]
+    assert json.loads(outcome.out)["search"] == "digits-2"
+    assert "search digits-2 begins\n1/1 trials, best" in outcome.err
+    names = [row["name"] for row in json.loads(invoke("list", "-o", "json", "--home", home).out)]
+    assert names == ["digits", "digits-2"]
+
+
+@pytest.mark.slow  # a fresh interpreter loads torch
+def test_an_export_without_training_says_so(invoke, tiny, tmp_path: Path):
+    home = ("--home", tmp_path / "home")
+    assert "Train it at full length: autokd train digits" in invoke("search", "digits", *tiny, *home).out
+    outcome = invoke("export", "digits", tmp_path / "student", *home)
+    assert outcome.code == 0
+    assert "this student is from the search alone" in outcome.out
+    assert "test accuracy" not in outcome.out
 
 
 def test_doctor_needs_no_home(invoke):

@@ -1,0 +1,184 @@
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+import autokd
+from autokd.data.dataset import Dataset
+from autokd.errors import InputError, InterruptedSearchError
+from autokd.export.folder import verify_folder
+from autokd.home import Home
+from autokd.reporting import Silent
+from autokd.training.metrics import label_metrics, predict
+
+SETTINGS: dict[str, Any] = {
+    "budget": autokd.Budget(params=3_000),
+    "ranges": {"top_nodes": 3, "middle_nodes": 1, "bottom_nodes": 3},
+    "trials": 2,
+    "training": {"rungs": [1, 2], "views": 1, "batch_size": 20},
+    "final": {"epochs": 2},
+    "workers": {"engine": "inline", "count": 1},
+}
+
+
+class Bands(nn.Module):
+    """Knows the answer: the class is the brightest band of rows."""
+
+    def __init__(self, classes: int = 3) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(8.0))
+        self.classes = classes
+
+    def forward(self, images: Tensor) -> Tensor:
+        bands = images.mean((1, 3)).unflatten(1, (self.classes, -1)).mean(2)
+        return self.scale * bands
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home(tmp_path / "home")
+
+
+@pytest.fixture
+def search(home: Home, dataset: Dataset) -> Callable[..., autokd.SearchResult]:
+    """A tiny search of a teacher object on data in memory; every argument may be given."""
+
+    def run(**changes: Any) -> autokd.SearchResult:
+        return autokd.search(**{"teacher": Bands(), "data": dataset, "home": home.folder, **SETTINGS, **changes})
+
+    return run
+
+
+def arrays(dataset: Dataset) -> dict[str, np.ndarray[Any, Any]]:
+    parts = dataset.splits.items()
+    images = {f"{part}_images": split.images.numpy() for part, split in parts}
+    return images | {f"{part}_labels": split.labels.numpy() for part, split in parts}
+
+
+def test_a_search_of_objects_ends_with_a_module_of_the_recorded_accuracy(search, dataset: Dataset):
+    result = search()
+    assert result.progress.status == "finished"
+    found = label_metrics(
+        predict(result.best.module(), dataset.validation, dataset.normalisation), dataset.validation.labels
+    )
+    assert found["accuracy"] == result.best.metrics["accuracy"]
+    assert found["loss"] == pytest.approx(result.best.metrics["loss"], rel=0.05)  # trained in bfloat16, perhaps
+    assert len(result.families) == 2
+
+
+@pytest.mark.slow  # a fresh interpreter loads torch
+def test_the_winner_is_trained_and_exported(search, home: Home, dataset: Dataset, tmp_path: Path):
+    result = search()
+    trained = result.train()
+    assert trained[0].weights == result.best.weights
+    assert result.best.is_final
+    verification = result.export(str(tmp_path / "student"))
+    assert verification.test_accuracy == trained[0].metrics["test_accuracy"]
+    assert verify_folder(tmp_path / "student", dataset.test) == verification
+    assert result.row.facts["teacher_test_metrics"]["accuracy"] == 1.0
+
+
+def test_a_dict_of_arrays_is_data(search, dataset: Dataset):
+    result = search(data=arrays(dataset))
+    assert result.problem.facts.classes == 3
+    assert result.progress.finished == 2
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_an_archive_is_data_from_whatever_folder_the_search_goes_on(
+    search, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: type
+):
+    np.savez(tmp_path / "mine.npz", **arrays(dataset))
+    monkeypatch.chdir(tmp_path)
+    result = search(data=kind("mine.npz"))
+    assert result.config.data.source == str(tmp_path / "mine.npz")
+    monkeypatch.chdir("/")
+    result.train()
+
+
+def test_a_folder_of_images_is_data(search, dataset: Dataset, tmp_path: Path):
+    for number, (image, label) in enumerate(zip(dataset.train.images, dataset.train.labels, strict=True)):
+        file = tmp_path / "images" / "train" / f"class {label}" / f"{number}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image[:, :, 0].numpy()).save(file)
+    result = search(data=tmp_path / "images")
+    assert result.problem.facts.input_shape == (1, 6, 6)
+    assert result.progress.finished == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"teacher": 5}, "teacher must be a module, a callable or 'module:function', but is a int."),
+        ({"data": 5}, "data must be a dict of arrays, an autokd.Dataset or the name of a source, but is a int."),
+        ({"data": {"images": []}}, "data data: needs train_images and train_labels"),
+        ({"teacher": Bands(2)}, "the teacher gives (2,) outputs a sample, but the data has 3 classes."),
+        ({"floor": 1.0, "teacher": lambda images: images.mean((1, 3))[:, :3]}, "below teacher.floor = 100.00%."),
+        ({"trails": 3}, "configuration: unknown key 'trails'; the nearest known is 'trials'."),
+    ],
+)
+def test_what_cannot_be_used_is_refused_before_anything_is_recorded(search, home: Home, changes, message: str):
+    with pytest.raises(InputError) as caught:
+        search(**changes)
+    assert message in str(caught.value)
+    assert not home.exists
+
+
+class Stopping(Silent):
+    """Presses Ctrl-C when the first trial has ended."""
+
+    def searched(self, progress: Any) -> None:
+        if progress.finished:
+            raise KeyboardInterrupt
+
+
+def test_an_interrupted_search_is_found_by_name_and_goes_on(search, home: Home):
+    with pytest.raises(InterruptedSearchError, match=r"`autokd resume search --home .*` goes on"):
+        search(reporter=Stopping())
+    found = autokd.find("search", home)
+    assert found.progress.status == "interrupted"
+    found.resume()
+    assert (found.progress.status, found.progress.finished) == ("finished", 2)
+
+
+def test_a_search_goes_on_with_its_teacher_where_outputs_are_missing_and_with_no_other(search, home: Home):
+    longer = {"final": {"epochs": 2, "views": 2}}
+    search(**longer)
+    with pytest.raises(InputError, match=r"go on from Python, with autokd.find\('search', teacher=...\)"):
+        autokd.find("search", home).train()
+    other = Bands()
+    other.scale.data.fill_(9.0)
+    with pytest.raises(InputError, match="began with another teacher"):
+        autokd.find("search", home, teacher=other)
+    assert autokd.find("search", home, teacher=Bands()).train()
+
+
+def test_all_public_names_are_there():
+    assert all(getattr(autokd, name).__doc__ for name in autokd.__all__)
+    with pytest.raises(AttributeError, match="has no attribute 'serach'"):
+        _ = autokd.serach
+
+
+@pytest.mark.slow  # worker processes of its own
+def test_workers_find_a_users_module_in_the_current_folder(tmp_path: Path, dataset: Dataset):
+    np.savez(tmp_path / "arrays.npz", **arrays(dataset))
+    (tmp_path / "my_module.py").write_text(
+        "import numpy, pathlib\n"
+        "def data(): return dict(numpy.load(pathlib.Path(__file__).parent / 'arrays.npz'))\n"
+        "def teacher(): return lambda images: images.mean((1, 3)).unflatten(1, (3, 2)).mean(2)\n"
+    )
+    (tmp_path / "search.toml").write_text(
+        "trials = 2\n[data]\nsource = 'my_module:data'\n[teacher]\nfactory = 'my_module:teacher'\n[budget]\n"
+        "params = 3000\n[space.ranges]\ntop_nodes = 3\nmiddle_nodes = 1\nbottom_nodes = 3\n[training]\nrungs = [1]\n"
+    )
+    command = [sys.executable, "-m", "autokd", "search", "search.toml"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "2/2 trials" in done.stdout

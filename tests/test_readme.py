@@ -1,0 +1,130 @@
+"""What README.md says can be done can be done: its commands, files and programs are taken from it and tried."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import typer.main
+from safetensors.torch import save_file
+
+import autokd
+from autokd.cli.app import app
+from autokd.config import BudgetConfig, read_config
+from autokd.export.folder import FILES
+
+README = (Path(__file__).parents[1] / "README.md").read_text()
+COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+MODULE = '''
+import torch
+from torch import nn
+
+class Teacher(nn.Module):
+    """The class is the brightest of three bands of rows."""
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(8.0))
+    def forward(self, images):
+        return self.scale * images.mean((1, 3)).unflatten(1, (3, 2)).mean(2)
+
+def teacher():
+    return Teacher()
+
+def data():
+    labels = torch.arange(90) % 3
+    images = torch.randint(0, 160, (90, 6, 6, 1), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    for image, label in zip(images, labels.tolist()):
+        image[2 * label : 2 * label + 2] += 90
+    return {"train_images": images.numpy(), "train_labels": labels.numpy()}
+'''
+QUICK = 'trials=2, training={"rungs": [1, 2], "batch_size": 20}, final={"epochs": 2}'
+
+
+def blocks(language: str) -> list[str]:
+    """The fenced blocks of a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.DOTALL | re.MULTILINE)
+
+
+def options(verb: str) -> set[str]:
+    """The options of a command."""
+    return {option for parameter in COMMANDS[verb].params for option in parameter.opts}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with a user's own module and weights."""
+    (tmp_path / "my_module.py").write_text(MODULE)
+    save_file({"scale": torch.tensor(8.0)}, tmp_path / "teacher.safetensors")
+    return tmp_path
+
+
+def run(folder: Path, *words: str) -> str:
+    """What Python prints when it is run so in the folder."""
+    done = subprocess.run([sys.executable, *words], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_every_command_exists_and_every_command_is_told_of():
+    cells = re.findall(r"^\| (`autokd .*?) \|", README, re.MULTILINE)
+    assert set(re.findall(r"`(?:autokd )?([a-z]+)", " ".join(cells))) == set(COMMANDS)
+
+
+@pytest.mark.parametrize("line", re.findall(r"`(autokd [^`]*)`|^    (autokd .*)$", README, re.MULTILINE))
+def test_every_command_line_has_a_verb_and_options_that_exist(line: tuple[str, str]):
+    _, verb, *words = "".join(line).split()
+    assert {word for word in words if word.startswith("-")} <= options(verb)
+
+
+def test_every_option_that_the_text_names_exists():
+    known = {option for verb in COMMANDS for option in options(verb)}
+    named = set(re.findall(r"`(--?[a-z]+)\b", README))
+    assert {"--set", "--export", "--home", "-o"} <= named
+    assert named <= known
+
+
+def test_every_command_but_init_answers_in_json():
+    assert {verb for verb in COMMANDS if "-o" not in options(verb)} == {"init"}
+
+
+def test_the_limits_are_those_of_a_budget():
+    (line,) = re.findall(r"^params = 100_000 +# and (.*)$", README, re.MULTILINE)
+    assert {"params", *line.split(", ")} == set(BudgetConfig.model_fields)
+
+
+def test_the_exported_files_are_those_of_an_export():
+    table = README.split("## What comes out")[1].split("`autokd export`")[0]
+    assert set(re.findall(r"^\| `([\w.]+)` \|", table, re.MULTILINE)) == {*FILES, "manifest.json"}
+
+
+def test_the_public_names_are_public():
+    tree = ast.parse(blocks("python")[0])
+    attributes = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
+    names = {node.attr for node in attributes if isinstance(node.value, ast.Name) and node.value.id == "autokd"}
+    names |= set(re.findall(r"`autokd\.([A-Z]\w+)`", README))
+    assert {"search", "Budget", "TrustRegionSampler"} <= names <= set(autokd.__all__)
+
+
+@pytest.mark.slow  # workers in processes of their own, twice
+def test_your_own_teacher_and_data_as_a_file(folder: Path):
+    (text,) = blocks("toml")
+    (folder / "search.toml").write_text(text)
+    assert read_config(folder / "search.toml").trials == 60
+    settings = ("trials=2", "training.rungs=[1, 2]", "training.batch_size=20", "final.epochs=2")
+    words = [word for setting in settings for word in ("--set", setting)]
+    out = run(folder, "-m", "autokd", "search", "search.toml", *words, "--export", "student")
+    assert "without autokd: logits differ by" in out
+
+
+@pytest.mark.slow  # workers in processes of their own, twice
+def test_your_own_teacher_and_data_in_python_and_the_student_in_your_own_code(folder: Path):
+    program, use = blocks("python")
+    assert program.count("trials=60") == 1
+    (folder / "program.py").write_text(program.replace("trials=60", QUICK))
+    assert "accuracy" in run(folder, "program.py")
+    images = "import torch\nimages = torch.zeros(5, 1, 6, 6, dtype=torch.uint8)\n"
+    (folder / "student" / "use.py").write_text(f"{images}{use}\nprint(tuple(logits.shape))\n")
+    assert run(folder / "student", "use.py") == "(5, 3)\n"
