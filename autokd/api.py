@@ -292,6 +292,7 @@ class SearchResult:
             Controller(store, lease, problem, dispatcher).run()
             progress = _progress(store, self.name)
             store.set_status(lease, "failed" if progress.best_trial is None else "finished")
+            dispatcher.on_change()
         if progress.best_trial is None:
             reason, number = max(progress.reasons.items(), key=lambda item: item[1])
             raise AutoKDError(f"no trial could be trained; {number} of {progress.failed} failed with: {reason}")
@@ -354,7 +355,7 @@ class SearchResult:
                 if changes:
                     store.set_config(lease, config.to_dict(), config.digest)
                 store.set_status(lease, "running")
-                yield self.problem, lease, Dispatcher(store, lease, pool)
+                yield self.problem, lease, Dispatcher(store, lease, pool, on_prepared=self.reporter.prepared)
             except BaseException:
                 store.set_status(lease, "interrupted")
                 raise

@@ -31,12 +31,14 @@ class Dispatcher:
         lease: The right to write there.
         executor: Where evaluations run.
         on_change: Called after everything that is recorded, and every few seconds while waiting.
+        on_prepared: Called with the number of the teacher's views that are there, and of those needed.
     """
 
     store: Store
     lease: Lease
     executor: Executor
     on_change: Callable[[], None] = lambda: None
+    on_prepared: Callable[[int, int], None] = lambda ready, needed: None
     _in_flight: dict[Future[EvaluationResult], tuple[EvaluationRow, EvaluationTask]] = field(default_factory=dict)
     _lost: dict[int, int] = field(default_factory=dict)
 
@@ -61,7 +63,7 @@ class Dispatcher:
         Raises:
             InputError: If it ended because data or teacher are gone: no other evaluation would fare better.
         """
-        done = self._first(self._in_flight)
+        done = _first(self._in_flight, self.on_change)
         for future in sorted(done, key=lambda future: self._in_flight[future][0].id):
             row, task = self._in_flight.pop(future)
             self._record(row, task, future)
@@ -76,8 +78,12 @@ class Dispatcher:
         """
         pending = {self.executor.submit(prepare_view, plan, view): view for view in missing_views(plan)}
         lost = Counter[int]()
+
+        def report() -> None:
+            self.on_prepared(plan.views_needed - len(pending), plan.views_needed)
+
         while pending:
-            for future in self._first(pending):
+            for future in _first(pending, report):
                 view = pending.pop(future)
                 try:
                     future.result()
@@ -87,13 +93,7 @@ class Dispatcher:
                         raise AutoKDError(f"the teacher's outputs cannot be computed: {_reason(error)}") from error
                     pending[self.executor.submit(prepare_view, plan, view)] = view
             self.store.record_event(self.lease, "teacher", {"views": plan.views_needed, "missing": len(pending)})
-            self.on_change()
-
-    def _first(self, futures: Collection[Future[T]]) -> set[Future[T]]:
-        """The futures that are done, at least one."""
-        while not (done := wait(futures, TICK_SECONDS, FIRST_COMPLETED).done):
-            self.on_change()
-        return done
+            report()
 
     def _record(self, row: EvaluationRow, task: EvaluationTask, future: Future[EvaluationResult]) -> None:
         try:
@@ -110,6 +110,13 @@ class Dispatcher:
             self.store.fail_evaluation(self.lease, row.id, _reason(error))
         else:
             self.store.finish_evaluation(self.lease, row.id, result.metrics, result.seconds, None)
+
+
+def _first(futures: Collection[Future[T]], on_tick: Callable[[], None]) -> set[Future[T]]:
+    """The futures that are done, at least one."""
+    while not (done := wait(futures, TICK_SECONDS, FIRST_COMPLETED).done):
+        on_tick()
+    return done
 
 
 def _reason(error: Exception) -> str:

@@ -19,6 +19,9 @@ class Reporter(Protocol):
     def began(self, name: str) -> None:
         """The search is recorded under this name."""
 
+    def prepared(self, ready: int, needed: int) -> None:
+        """The teacher has answered for so many of the augmented views."""
+
     def searched(self, progress: Progress) -> None:
         """The search recorded something."""
 
@@ -33,6 +36,9 @@ class Silent:
         """Ignore it."""
 
     def began(self, name: str) -> None:
+        """Ignore it."""
+
+    def prepared(self, ready: int, needed: int) -> None:
         """Ignore it."""
 
     def searched(self, progress: Progress) -> None:

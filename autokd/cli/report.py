@@ -1,9 +1,8 @@
 """Progress of a running search: redrawn in place on a terminal, one line for each news elsewhere."""
 
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -64,15 +63,22 @@ class _Lines:
     def began(self, name: str) -> None:
         self._print(f"search {name} begins")
 
+    def prepared(self, ready: int, needed: int) -> None:
+        if ready and (ready, needed) != self._last:
+            self._print(f"the teacher answered for {ready} of {needed} views")
+        self._last = (ready, needed)
+
     def searched(self, progress: Progress) -> None:
         news = (progress.finished, progress.best_accuracy)
-        if news != self._last and progress.finished:
+        if progress.status == "finished":
+            self._print(f"search {progress.name} ends after {progress.finished} of {progress.trials} trials")
+        elif news != self._last and progress.finished:
             self._print(_summary(progress))
         self._last = news
 
     def trained(self, trainings: Sequence[Training]) -> None:
         news = [(training.replicate, int(training.epochs_done), training.state) for training in trainings]
-        if news != self._last:
+        if trainings and news != self._last:
             states = [f"student {training.replicate}: {training_state(training)}" for training in trainings]
             self._print(f"full length: {'; '.join(states)}")
         self._last = news
@@ -86,15 +92,17 @@ class _Screen:
     """A few lines redrawn in place."""
 
     live: Live
-    _name: str = ""
-    _started: float = field(default_factory=time.monotonic)
 
     def checked(self, facts: Facts, offers: Sequence[Offer]) -> None:
         _print_checks(self.live.console, facts, offers)
 
     def began(self, name: str) -> None:
-        self._name = name
-        self.live.update(Text(f"search {name}: the teacher answers for every augmented view ..."), refresh=True)
+        self.live.update(Text(f"search {name} begins ..."), refresh=True)
+
+    def prepared(self, ready: int, needed: int) -> None:
+        line = Table.grid(padding=(0, 1))
+        line.add_row("the teacher answers for every view", ProgressBar(needed, ready, width=30), f"{ready}/{needed}")
+        self.live.update(line, refresh=True)
 
     def searched(self, progress: Progress) -> None:
         self.live.update(self._search(progress), refresh=True)

@@ -15,7 +15,7 @@ from autokd.database.store import Store
 
 KILLS = 20
 NAME = "killed"
-SETTINGS = ("workers.count=1", "trials=10", "training.rungs=[2, 4]", "training.views=2")
+SETTINGS = ("workers.count=1", "trials=30", "training.rungs=[2, 4]", "training.views=2")
 
 
 @pytest.mark.slow  # more than twenty starts of a controller with its worker
@@ -44,7 +44,7 @@ def _kill_and_resume(home: Path, start_seconds: float, work_seconds: float) -> i
             assert controller.wait() == 0
             return kills
         try:
-            controller.wait(start_seconds * moments.uniform(0.5, 1.2) + work_seconds * moments.uniform(0, 0.1))
+            controller.wait(start_seconds * moments.uniform(0.4, 1.0) + work_seconds * moments.uniform(0, 0.05))
             return kills
         except subprocess.TimeoutExpired:
             _kill(controller)

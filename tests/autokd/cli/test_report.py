@@ -95,7 +95,7 @@ def test_on_a_terminal_a_few_lines_are_redrawn_and_vanish(monkeypatch: pytest.Mo
     monkeypatch.setattr(sys, "stdout", terminal := Terminal())
     with reporter(to_stderr=False) as live:
         live.began("first")
-        assert "search first: the teacher answers" in screen(terminal.getvalue())[0]
+        assert "search first begins" in screen(terminal.getvalue())[0]
         live.searched(progress(17, pruned=3))
         drawn = screen(terminal.getvalue())
         live.trained([training(0, 5), training(1, 6)])
