@@ -165,7 +165,7 @@ def _print(student: Architecture, settings: TrainingSettings, speeds: dict[str, 
     print(f"{platform.processor() or platform.machine()}, torch {torch.__version__}, {settings.precision}")
     print(f"student: {costs.params:,} parameters, {costs.macs:,} MACs, {len(student.nodes)} nodes; n = ", end="")
     print(len(next(iter(speeds.values()))))
-    print("| loop | images/s, median | min | max |\n|---|---|---|---|")
+    print("\n| loop | images/s, median | min | max |\n|---|---|---|---|")
     for name, values in speeds.items():
         print(f"| {name} | {statistics.median(values):,.0f} | {min(values):,.0f} | {max(values):,.0f} |")
     distillation, plain, loop = ([*values] for values in speeds.values())
