@@ -1,14 +1,13 @@
 # make search   install, fetch the data, search a student for the Fashion-MNIST teacher, train and export it
 # make test     install, and run every check and test
 RECIPE ?= fashion-mnist
-EXPORT ?= exported/$(RECIPE)
 PYTHON ?= python3
 BIN := .venv/bin
 
 .PHONY: search test data install benchmarks clean
 
 search: install data
-	@$(BIN)/autokd search "$$($(BIN)/python -m autokd.recipes.runnable $(RECIPE))" --export $(EXPORT)
+	@recipe=$$($(BIN)/python -m autokd.recipes.runnable $(RECIPE)) && $(BIN)/autokd search $$recipe --export exported/$$recipe
 
 test: install data
 	$(BIN)/ruff format --check .

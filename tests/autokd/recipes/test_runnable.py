@@ -1,0 +1,20 @@
+import pytest
+
+from autokd.config import DataConfig
+from autokd.errors import InputError
+from autokd.recipes import runnable
+
+
+def test_a_recipe_whose_data_are_there_is_run() -> None:
+    assert runnable.runnable("digits") == "digits"
+
+
+def test_a_recipe_whose_data_cannot_be_had_gives_way_to_digits_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def missing(config: DataConfig) -> None:
+        raise InputError(f"no {config.source} here.")
+
+    monkeypatch.setattr(runnable, "load_data", missing)
+    assert runnable.runnable("fashion-mnist") == "digits"
+    assert capsys.readouterr().err == "no fashion-mnist here. Running the digits recipe instead.\n"
