@@ -1,4 +1,4 @@
-"""The contract of a distillation method, and the registry of methods."""
+"""The contract of a distillation method."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -7,10 +7,7 @@ from typing import ClassVar
 from optuna.distributions import BaseDistribution
 from torch import Tensor
 
-from autokd.errors import InputError
-from autokd.names import is_reference, nearest, resolve
-
-__all__ = ["Method", "TeacherOutputs", "method_class"]
+__all__ = ["Method", "TeacherOutputs"]
 
 
 @dataclass(frozen=True)
@@ -49,25 +46,3 @@ class Method(ABC):
             teacher: The teacher's outputs for the same batch.
             labels: int64, `batch`.
         """
-
-
-def method_class(name: str) -> type[Method]:
-    """The method of that name, or the user's own as "module:Class".
-
-    Raises:
-        InputError: If there is none.
-    """
-    from autokd.distillation.kd import KD
-
-    known: dict[str, type[Method]] = {KD.name: KD}
-    if is_reference(name):
-        found = resolve(name, "distillation.method")
-        if isinstance(found, type) and issubclass(found, Method):
-            return found
-        raise InputError(f"distillation.method {name!r} must be a subclass of autokd.distillation.Method.")
-    if name not in known:
-        raise InputError(
-            f"distillation.method must be one of {', '.join(known)} or `module:Class`, "
-            f"but got {name!r}{nearest(name, known)}."
-        )
-    return known[name]
