@@ -1,4 +1,4 @@
-"""What tests of autokd share: one thread, small data sets that can be learnt, and searches that train nothing."""
+"""What tests of autokd share: small data sets that can be learnt, and searches that train nothing."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
@@ -16,11 +16,6 @@ from autokd.evaluation import EvaluationResult, EvaluationTask
 from autokd.ladder import Ladder
 from autokd.problem import Facts, Problem
 from autokd.seeds import derive
-
-
-@pytest.fixture(autouse=True, scope="session")
-def _one_thread() -> None:
-    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
