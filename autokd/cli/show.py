@@ -77,7 +77,8 @@ def status(result: SearchResult, output: Output) -> None:
             ("controller", f"process {row.lease_pid} on {row.lease_host}"),
         ]
     elif progress.status != "finished":
-        facts.append(("go on with", result.command("train" if trainings else "resume")))
+        is_training = any(training.state == "running" for training in trainings)
+        facts.append(("go on with", result.command("train" if is_training else "resume")))
     facts += [("failed", f"{number} x {reason}") for reason, number in progress.reasons.items()]
     facts += [("full length", f"student {training.replicate}: {training_state(training)}") for training in trainings]
     _print(facts_table(facts))
