@@ -9,7 +9,7 @@ from typing import Any
 
 from autokd.errors import InputError
 
-__all__ = ["call", "is_reference", "nearest", "resolve"]
+__all__ = ["call", "include_current_folder", "is_reference", "nearest", "resolve"]
 
 
 def is_reference(name: str) -> bool:
@@ -31,9 +31,7 @@ def resolve(reference: str, what: str) -> Any:
     if not is_reference(reference):
         raise InputError(f"{what} must be `module:name`, but got {reference!r}.")
     module_name, _, attribute = reference.partition(":")
-    folder = str(Path.cwd())
-    if folder not in sys.path and "" not in sys.path:
-        sys.path.insert(0, folder)
+    include_current_folder()
     try:
         module = importlib.import_module(module_name)
     except Exception as error:  # a user's module can fail in any way
@@ -42,6 +40,13 @@ def resolve(reference: str, what: str) -> Any:
         return getattr(module, attribute)
     except AttributeError:
         raise InputError(f"{what}: {module_name!r} has no {attribute!r}{nearest(attribute, dir(module))}.") from None
+
+
+def include_current_folder() -> None:
+    """Let modules of the current folder be imported, which a console script does not by itself."""
+    folder = str(Path.cwd())
+    if folder not in sys.path and "" not in sys.path:
+        sys.path.insert(0, folder)
 
 
 def call(reference: str, what: str) -> Any:

@@ -19,6 +19,7 @@ from autokd.distillation import method_class
 from autokd.errors import InputError
 from autokd.evaluation import EvaluationTask, LessonPlan
 from autokd.ladder import Ladder
+from autokd.names import include_current_folder
 from autokd.optimizers import pruner, sampler
 from autokd.optimizers.errors import OptimizerError
 from autokd.projection import project
@@ -92,6 +93,7 @@ class Problem:
     @cached_property
     def space(self) -> Space:
         """The search space, narrowed to the configured ranges."""
+        include_current_folder()  # a user's space is "module:Class"; so are samplers and pruners below
         try:
             return space(self.config.space.name, **self.config.space.ranges)
         except SpaceError as error:
@@ -221,6 +223,7 @@ class Problem:
     def _sampler(self, number: int) -> BaseSampler:
         """A sampler for trial `number` alone: what it proposes depends on the rows and on nothing that it remembers."""
         config = self.config.optimizer
+        include_current_folder()
         try:
             return sampler(
                 config.name,
@@ -234,6 +237,7 @@ class Problem:
 
     @cached_property
     def _pruner(self) -> BasePruner:
+        include_current_folder()
         try:
             return pruner(self.config.optimizer.pruner)
         except OptimizerError as error:

@@ -1,4 +1,5 @@
 import json
+import sys
 from dataclasses import asdict, replace
 
 import pytest
@@ -164,3 +165,13 @@ def test_check_finds_what_the_first_trial_would(make_problem, sections, message)
 
 def test_check_is_silent_about_a_good_problem(problem: Problem):
     problem.check()
+
+
+def test_a_users_own_space_is_found_in_the_current_folder_although_no_teacher_was_loaded(
+    make_problem, tmp_path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "own_space.py").write_text("from search_spaces.nago import Nago\n\n\nclass Own(Nago):\n    pass\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", [entry for entry in sys.path if entry not in ("", str(tmp_path))])
+    problem = make_problem(space={"name": "own_space:Own"})
+    assert type(problem.space).__name__ == "Own"
