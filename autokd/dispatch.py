@@ -40,7 +40,7 @@ class Dispatcher:
     on_change: Callable[[], None] = lambda: None
     on_prepared: Callable[[int, int], None] = lambda ready, needed: None
     _in_flight: dict[Future[EvaluationResult], tuple[EvaluationRow, EvaluationTask]] = field(default_factory=dict)
-    _lost: dict[int, int] = field(default_factory=dict)
+    _lost: Counter[int] = field(default_factory=Counter)
 
     @property
     def has_room(self) -> bool:
@@ -101,7 +101,7 @@ class Dispatcher:
         except InputError:
             raise
         except WorkerLost as error:
-            self._lost[row.id] = self._lost.get(row.id, 0) + 1
+            self._lost[row.id] += 1
             if self._lost[row.id] < ATTEMPTS:
                 self.submit(row, task)
             else:

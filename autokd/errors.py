@@ -1,6 +1,6 @@
 """Errors that a user meets: one line each, with the exit code that the command line documents."""
 
-__all__ = ["AutoKDError", "BudgetInfeasibleError", "InputError", "InterruptedSearchError"]
+__all__ = ["AutoKDError", "BudgetInfeasibleError", "InputError", "InterruptedSearchError", "first_line"]
 
 
 class AutoKDError(Exception):
@@ -25,3 +25,8 @@ class InterruptedSearchError(AutoKDError):
     """The search was stopped before its end and can be resumed."""
 
     exit_code = 4
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message without its full stop; its type if it has no message."""
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")

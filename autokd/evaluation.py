@@ -21,7 +21,7 @@ from autokd.data.dataset import Dataset
 from autokd.data.sources import load_data
 from autokd.data.stream import Batch, TrainingStream
 from autokd.distillation import Method, TeacherOutputs, method_class
-from autokd.errors import AutoKDError, InputError
+from autokd.errors import AutoKDError, InputError, first_line
 from autokd.files import write_json
 from autokd.seeds import derive
 from autokd.teachers.cache import TeacherCache
@@ -182,7 +182,7 @@ def evaluate(task: EvaluationTask) -> EvaluationResult:
         metrics = _distil(task)
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
         if _is_out_of_memory(error):
-            raise OutOfMemoryError(f"out of memory on {task.plan.device}: {_first_line(error)}") from None
+            raise OutOfMemoryError(f"out of memory on {task.plan.device}: {first_line(error)}") from None
         raise
     result = EvaluationResult(task.key, metrics, round(time.monotonic() - started, 3))
     write_json(task.result, vars(result))
@@ -331,10 +331,6 @@ def _training_settings(training: TrainingConfig) -> TrainingSettings:
 
 def _step_at(epochs: float, stream: TrainingStream) -> int:
     return max(1, round(epochs * stream.steps_per_epoch))
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _is_out_of_memory(error: Exception) -> bool:

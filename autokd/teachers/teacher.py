@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from autokd.config import TeacherConfig
 from autokd.data.dataset import Dataset
-from autokd.errors import InputError
+from autokd.errors import InputError, first_line
 from autokd.names import call
 from autokd.training.metrics import label_metrics, predict
 
@@ -82,7 +82,7 @@ def check_teacher(teacher: Teacher, dataset: Dataset, floor: float | None, devic
     except Exception as error:  # a user's network can fail in any way
         shape = tuple(dataset.input_shape)
         raise InputError(
-            f"the teacher fails on images of {shape}: {type(error).__name__}: {_first_line(error)}."
+            f"the teacher fails on images of {shape}: {type(error).__name__}: {first_line(error)}."
         ) from error
     if logits.ndim != 2 or logits.shape[1] != dataset.classes:
         raise InputError(
@@ -121,7 +121,7 @@ def _load_weights(network: nn.Module, path: Path, config: TeacherConfig) -> None
     try:
         state = _read_weights(path)
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, TypeError, ValueError) as error:
-        raise InputError(f"teacher.weights: {path} is not a readable file of tensors: {_first_line(error)}.") from None
+        raise InputError(f"teacher.weights: {path} is not a readable file of tensors: {first_line(error)}.") from None
     try:
         network.load_state_dict(state)
     except (RuntimeError, TypeError, AttributeError) as error:
@@ -146,7 +146,3 @@ def _digest(network: Callable[[Tensor], Tensor], name: str) -> str:
             digest.update(f"{key}{tensor.dtype}{tuple(tensor.shape)}".encode())
             digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
     return digest.hexdigest()
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
