@@ -1,7 +1,7 @@
 """A search's rows as an in-memory Optuna study: what samplers, pruners and plots work on."""
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime
 
 import optuna
 from optuna.distributions import BaseDistribution
@@ -17,13 +17,13 @@ _STATES = {
     "pruned": TrialState.PRUNED,
     "failed": TrialState.FAIL,
 }
-_BEGIN = datetime(2000, 1, 1)  # Optuna orders by time; what counts here is the recorded order of finishing
 
 
 def project(ladders: Iterable[Ladder], distributions: Mapping[str, BaseDistribution]) -> optuna.Study:
     """The study that Optuna would have after these trials; higher values are better.
 
-    A trial reports its value at rung `r` as Optuna's step `r + 1`.
+    A trial reports its value at rung `r` as Optuna's step `r + 1`. Its times are those recorded: by them a trust region
+    tells which trials were proposed for it.
 
     Args:
         ladders: All trials of a search with their evaluations, by number from 0 without gaps.
@@ -54,7 +54,11 @@ def _frozen(ladder: Ladder, distributions: Mapping[str, BaseDistribution]) -> Fr
         distributions={name: distributions[name] for name in trial.parameters},
         intermediate_values={rung + 1: value for rung, value in ladder.values.items()},
     )
-    frozen.datetime_start = _BEGIN + timedelta(seconds=trial.number)
-    if trial.finish_order is not None:
-        frozen.datetime_complete = _BEGIN + timedelta(days=1, seconds=trial.finish_order)
+    frozen.datetime_start = _naive(trial.created_at)
+    frozen.datetime_complete = None if trial.finished_at is None else _naive(trial.finished_at)
     return frozen
+
+
+def _naive(moment: datetime) -> datetime:
+    """The moment as Optuna writes moments, without a zone; in UTC, which no change of the clocks puts out of order."""
+    return moment.astimezone(UTC).replace(tzinfo=None)

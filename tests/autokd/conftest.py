@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +118,7 @@ def pretend(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     return install
 
 
-CLOCK: Any = None  # no test looks at a time
+CLOCK = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -134,7 +135,13 @@ def make_ladder() -> Callable[..., Ladder]:
         **options: Any,
     ) -> Ladder:
         reason = options.get("reason")
-        trial = TrialRow(number + 100, 1, number, parameters or {}, state, value, reason, CLOCK, CLOCK, finish_order)
+        opened = CLOCK + timedelta(seconds=options.get("opened", number))
+        finished = (
+            None if finish_order is None else CLOCK + timedelta(seconds=options.get("finished", 100 + finish_order))
+        )
+        trial = TrialRow(
+            number + 100, 1, number, parameters or {}, state, value, reason, opened, finished, finish_order
+        )
         n_students = options.get("students") or (len(accuracies[0]) if accuracies else 1)
         students = tuple(
             StudentRow(10 * trial.id + k, 1, trial.id, k, "search", "digest", {}, 1000 - k, 5000 + k, 1, 1)

@@ -4,6 +4,9 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.pruners import MedianPruner
 from optuna.trial import TrialState
 
+from autokd.optimizers.encoding import Encoding
+from autokd.optimizers.history import History
+from autokd.optimizers.trust_region import Rules, fold
 from autokd.projection import project
 
 SPACE = {"x": FloatDistribution(0, 1), "kind": CategoricalDistribution(["a", "b"])}
@@ -76,3 +79,23 @@ def test_optunas_log_stays_as_it_was(rows):
     project(rows, SPACE)
     assert optuna.logging.get_verbosity() == optuna.logging.DEBUG
     optuna.logging.set_verbosity(optuna.logging.INFO)
+
+
+def test_trials_that_never_improve_shrink_the_trust_region(make_ladder):
+    """Each begins when the one before has ended: only such trials move the region's counters."""
+    rules = Rules.of(dimension=2, n_startup=3)
+    rows = [
+        make_ladder(
+            number,
+            [[0.5]],
+            "complete",
+            {"x": 0.1 * number, "kind": "a"},
+            finish_order=number,
+            value=0.5,
+            opened=10 * number,
+            finished=10 * number + 9,
+        )
+        for number in range(3 + rules.failure_tolerance)
+    ]
+    history = History.of(project(rows, SPACE).trials, Encoding.of(SPACE), sign=1.0)
+    assert fold(history.outcomes, rules).length == rules.initial_length / 2
