@@ -22,9 +22,12 @@ from search_spaces.layers import Shape
 from search_spaces.memory import best_order, last_uses
 from search_spaces.operations import INPUT, Profile, profile
 
-__all__ = ["CLASSES", "IMAGE", "Blueprint", "Sketch"]
+__all__ = ["CLASSES", "IMAGE", "SMALL_INPUT", "Blueprint", "Sketch"]
 
 CLASSES, IMAGE = -2, -1
+
+SMALL_INPUT = 39
+"""Longest side in pixels up to which a stem keeps the resolution."""
 
 REFERENCE = 16
 """Base width at which the execution order is chosen; it depends on the ratios and next to not on the base."""

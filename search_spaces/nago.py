@@ -12,7 +12,7 @@ from typing import ClassVar
 import numpy as np
 from optuna.distributions import FloatDistribution, IntDistribution
 
-from search_spaces.blueprint import Blueprint, Sketch
+from search_spaces.blueprint import SMALL_INPUT, Blueprint, Sketch
 from search_spaces.errors import SpaceError
 from search_spaces.graphs import erdos_renyi, watts_strogatz
 from search_spaces.operations import known_operation
@@ -20,9 +20,6 @@ from search_spaces.space import Dimension, Parameters, Range, Space
 from search_spaces.wiring import Place, connect, wire
 
 __all__ = ["Nago"]
-
-SMALL_INPUT = 39
-"""Longest side in pixels up to which the stem keeps the resolution."""
 
 STAGES = 3
 

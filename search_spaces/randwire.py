@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from search_spaces.blueprint import Blueprint, Sketch
+from search_spaces.blueprint import SMALL_INPUT, Blueprint, Sketch
 from search_spaces.errors import SpaceError
 from search_spaces.graphs import Dag, barabasi_albert, erdos_renyi, watts_strogatz
 from search_spaces.operations import known_operation
@@ -16,9 +16,6 @@ from search_spaces.space import Dimension, Parameters, Range, Space
 from search_spaces.wiring import Place, wire
 
 __all__ = ["RandWire"]
-
-SMALL_INPUT = 39
-"""Longest side in pixels up to which the stem keeps the resolution."""
 
 
 class RandWire(Space):
