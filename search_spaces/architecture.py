@@ -15,14 +15,17 @@ from typing import Any
 
 from search_spaces.errors import SpaceError
 from search_spaces.layers import Shape
-from search_spaces.operations import INPUT, MERGES, known_operation, profile
+from search_spaces.operations import INPUT, MERGES, ORDERED, known_operation, merged_shape, profile
 
 __all__ = ["RESERVED", "SCHEMA", "Architecture", "Node"]
 
 SCHEMA = 1
 """Version of the stored form; raise it with every change of the fields and read the older ones in `from_dict`."""
 
-RESERVED = frozenset({"F", "Tensor", "gates", "mean", "merge_weights", "nn", "self", "summed", "torch", "weighted_sum"})
+RESERVED = frozenset(
+    {"F", "ChannelShuffle", "SelfAttention", "Slice", "Tensor", "Zero", "concatenated", "gates", "mean"}
+    | {"merge_weights", "nn", "product", "self", "summed", "torch", "weighted_sum"}
+)
 """Names that the generated source uses itself."""
 
 
@@ -32,7 +35,7 @@ class Node:
 
     Attributes:
         operation: A name of `operations.OPERATIONS`, or `input` for node 0.
-        inputs: Numbers of earlier nodes.
+        inputs: Numbers of earlier nodes; their order counts for the merges in `operations.ORDERED`.
         channels: Channels that come out; for the last node the classes.
         stride: By how much the operation divides the resolution, rounding up.
         merge: A name of `operations.MERGES`; `none` for one input.
@@ -57,7 +60,7 @@ class Architecture:
     nothing to add to it. Two architectures with the same `digest` are the same network with its nodes renumbered.
 
     Attributes:
-        input_shape: Channels, height and width of one sample.
+        input_shape: Of one sample: channels, height and width of an image; channels and length of a signal; features.
         classes: Number of logits.
         nodes: At least the input and one more; every node but the last is used by a later one.
         space: Name of the space that it came from; only for people.
@@ -66,14 +69,17 @@ class Architecture:
         SpaceError: If a rule above or of `Node` is broken.
     """
 
-    input_shape: tuple[int, int, int]
+    input_shape: Shape
     classes: int
     nodes: tuple[Node, ...]
     space: str = ""
 
     def __post_init__(self) -> None:
-        if len(self.input_shape) != 3 or min(self.input_shape) < 1:
-            raise SpaceError(f"`input_shape` must be (channels, height, width), all >= 1, but got {self.input_shape}.")
+        if not 1 <= len(self.input_shape) <= 3 or min(self.input_shape) < 1:
+            raise SpaceError(
+                "`input_shape` must be (channels, height, width), (channels, length) or (features,), all >= 1, "
+                f"but got {self.input_shape}."
+            )
         if self.classes < 1:
             raise SpaceError(f"`classes >= 1` must hold, but got {self.classes}.")
         if len(self.nodes) < 2:
@@ -100,18 +106,21 @@ class Architecture:
     def _shapes(self) -> tuple[Shape, ...]:
         shapes: list[Shape] = [self.input_shape]
         for number, node in enumerate(self.nodes[1:], 1):
-            entering = shapes[node.inputs[0]]
-            if any(shapes[source] != entering for source in node.inputs):
-                raise SpaceError(
-                    f"Merged inputs must have one shape, but node {number} gets {[shapes[i] for i in node.inputs]}. "
-                    "Put a pool_conv1x1_bn between."
-                )
+            try:
+                entering = merged_shape(node.merge, [shapes[source] for source in node.inputs])
+            except SpaceError as error:
+                raise SpaceError(f"Node {number}: {error}") from None
             shapes.append(profile(node.operation, entering, node.channels, node.stride).output)
         return tuple(shapes)
 
     def shapes(self) -> tuple[Shape, ...]:
         """The shape that each node puts out for one sample."""
         return self._shapes
+
+    def entering(self) -> tuple[Shape, ...]:
+        """The shape of each node's merged inputs for one sample; of node 0 the image's."""
+        rest = (merged_shape(node.merge, [self._shapes[i] for i in node.inputs]) for node in self.nodes[1:])
+        return (self.input_shape, *rest)
 
     def levels(self) -> tuple[int, ...]:
         """For each node the longest path to it from the input: columns for a drawing."""
@@ -136,9 +145,11 @@ class Architecture:
             distinct = len(set(colours))
             for number, node in enumerate(self.nodes):
                 if node.inputs:
-                    colours[number] = _hash(colours[number], *sorted(colours[source] for source in node.inputs))
+                    sources = [colours[source] for source in node.inputs]
+                    colours[number] = _hash(colours[number], *_unless_ordered(node, sources))
             for number in range(len(self.nodes) - 1, -1, -1):
-                colours[number] = _hash(colours[number], *sorted(colours[user] for user in users[number]))
+                after = [_seen_from(number, self.nodes[user], colours[user]) for user in users[number]]
+                colours[number] = _hash(colours[number], *sorted(after))
         return _hash(self.input_shape, self.classes, *sorted(colours))
 
     def to_dict(self) -> dict[str, Any]:
@@ -164,9 +175,9 @@ class Architecture:
             )
         _check_keys("architecture", data, {"schema", "space", "input_shape", "classes", "nodes"})
         try:
-            channels, height, width = map(_whole, data["input_shape"])
+            shape = tuple(map(_whole, data["input_shape"]))
             nodes = tuple(_read_node(node) for node in data["nodes"])
-            return cls((channels, height, width), _whole(data["classes"]), nodes, str(data["space"]))
+            return cls(shape, _whole(data["classes"]), nodes, str(data["space"]))
         except SpaceError:
             raise
         except (TypeError, ValueError, AttributeError) as error:
@@ -252,6 +263,15 @@ def _users(nodes: Sequence[Node]) -> list[list[int]]:
         for source in node.inputs:
             users[source].append(number)
     return users
+
+
+def _unless_ordered(node: Node, sources: list[str]) -> list[str]:
+    return sources if node.merge in ORDERED else sorted(sources)
+
+
+def _seen_from(number: int, user: Node, colour: str) -> str:
+    """A user's colour, with the place at which it reads this node where the place counts."""
+    return _hash(colour, user.inputs.index(number)) if user.merge in ORDERED else colour
 
 
 def _hash(*parts: object) -> str:

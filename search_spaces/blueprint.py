@@ -1,13 +1,14 @@
 """An architecture whose widths are still open: what a space draws before the budget decides how wide it gets.
 
 In a blueprint `Node.channels` is not a number of channels but a place in the list of widths
-`(width of ratio 0, width of ratio 1, ..., classes, input channels)`; `CLASSES` and `IMAGE` are the last two places.
+`(width of ratio 0, width of ratio 1, ..., derived widths, ..., classes, input channels)`; `CLASSES` and `IMAGE` are the
+last two places. The budget decides the widths of the ratios; derived ones follow from earlier places.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
@@ -20,9 +21,9 @@ from search_spaces.budget import widths_at
 from search_spaces.cost import BYTES, Cost, demand
 from search_spaces.layers import Shape
 from search_spaces.memory import best_order, last_uses
-from search_spaces.operations import INPUT, Profile, profile
+from search_spaces.operations import INPUT, ORDERED, Profile, merged_shape, profile
 
-__all__ = ["CLASSES", "IMAGE", "SMALL_INPUT", "Blueprint", "Sketch"]
+__all__ = ["CLASSES", "IMAGE", "Blueprint", "Derived", "Share", "Sketch", "Total", "is_small"]
 
 CLASSES, IMAGE = -2, -1
 
@@ -33,15 +34,49 @@ REFERENCE = 16
 """Base width at which the execution order is chosen; it depends on the ratios and next to not on the base."""
 
 
+def is_small(input_shape: Shape) -> bool:
+    """Whether a stem keeps the resolution of such inputs; vectors have none."""
+    return max(input_shape[1:], default=0) <= SMALL_INPUT
+
+
+@dataclass(frozen=True)
+class Share:
+    """Part `index` of the width at place `whole` cut in `parts`; the first ones are one larger if it leaves a rest."""
+
+    whole: int
+    index: int
+    parts: int
+
+    def width(self, table: Sequence[int]) -> int:
+        """At least 1, so that very narrow wholes have room for all parts."""
+        size, rest = divmod(table[self.whole], self.parts)
+        return max(1, size + (self.index < rest))
+
+
+@dataclass(frozen=True)
+class Total:
+    """The widths at these places together; a place may come several times."""
+
+    places: tuple[int, ...]
+
+    def width(self, table: Sequence[int]) -> int:
+        """Their sum."""
+        return sum(table[place] for place in self.places)
+
+
+Derived = Share | Total
+
+
 @dataclass(frozen=True)
 class Blueprint:
     """Nodes in execution order over open widths."""
 
-    input_shape: tuple[int, int, int]
+    input_shape: Shape
     classes: int
     nodes: tuple[Node, ...]
     ratios: tuple[float, ...]
     space: str
+    derived: tuple[Derived, ...] = ()
 
     def fill(self, widths: Sequence[int]) -> Architecture:
         """The architecture with these widths, one for each ratio."""
@@ -67,25 +102,34 @@ class Blueprint:
         return Cost(params, macs, BYTES * peak, BYTES * (params + buffers))
 
     def _table(self, widths: Sequence[int]) -> tuple[int, ...]:
-        return (*widths, self.classes, self.input_shape[0])
+        return width_table(widths, self.derived, self.classes, self.input_shape[0])
 
     @cached_property
     def _count(self) -> _Count:
         return _count(self)
 
 
+def width_table(widths: Sequence[int], derived: Sequence[Derived], classes: int, channels: int) -> tuple[int, ...]:
+    """All widths by place."""
+    table = [*widths, *[0] * len(derived), classes, channels]
+    for place, rule in enumerate(derived, len(widths)):
+        table[place] = rule.width(table)
+    return tuple(table)
+
+
 @dataclass(frozen=True)
 class _Step:
-    """All nodes of one operation between the same widths at the same resolution."""
+    """All nodes of one operation between the same widths at the same resolution; several widths enter concatenated."""
 
     operation: str
-    entering: int
+    entering: tuple[int, ...]
     sizes: Shape
     leaving: int
     stride: int
 
     def at(self, table: Sequence[int]) -> Profile:
-        return profile(self.operation, (table[self.entering], *self.sizes), table[self.leaving], self.stride)
+        channels = sum(table[place] for place in self.entering)
+        return profile(self.operation, (channels, *self.sizes), table[self.leaving], self.stride)
 
 
 @dataclass(frozen=True)
@@ -109,8 +153,9 @@ def _count(blueprint: Blueprint) -> _Count:
     repeats: Counter[_Step] = Counter()
     chosen: list[_Step] = []
     for node in nodes[1:]:
-        entering = node.inputs[0]
-        step = _Step(node.operation, nodes[entering].channels, sizes[entering], node.channels, node.stride)
+        merged = node.inputs if node.merge == "concat" else node.inputs[:1]
+        places = tuple(nodes[source].channels for source in merged)
+        step = _Step(node.operation, places, sizes[merged[0]], node.channels, node.stride)
         chosen.append(step)
         repeats[step] += 1
         sizes.append(step.at(reference).output[1:])
@@ -123,9 +168,10 @@ def _count(blueprint: Blueprint) -> _Count:
     dying = last_uses([node.inputs for node in nodes])
     for place, (node, step) in enumerate(zip(nodes[1:], chosen, strict=True), 1):
         if len(node.inputs) > 1:
-            live[step.entering] += prod(step.sizes)
-            rows.add((tuple(live), 0))
-            live[step.entering] -= prod(step.sizes)
+            accumulator = live.copy()
+            for entering in step.entering:
+                accumulator[entering] += prod(step.sizes)
+            rows.add((tuple(accumulator), 0))
         for dead in dying[place]:
             live[nodes[dead].channels] -= prod(sizes[dead])
         kept = len(node.inputs) == 1 and not dying[place]
@@ -139,11 +185,23 @@ def _count(blueprint: Blueprint) -> _Count:
 class Sketch:
     """A blueprint in the making: `add` returns the new node's number, `finish` puts the nodes in a good order."""
 
-    def __init__(self, input_shape: tuple[int, int, int], classes: int, ratios: Sequence[float], space: str) -> None:
+    def __init__(self, input_shape: Shape, classes: int, ratios: Sequence[float], space: str) -> None:
         self.input_shape, self.classes, self.ratios, self.space = input_shape, classes, tuple(ratios), space
         self.nodes: list[Node] = [Node(INPUT, (), IMAGE, name="image")]
-        self._reference = (*widths_at(ratios, REFERENCE), classes, input_shape[0])
+        self._derived: list[Derived] = []
+        self._reference = self._table()
         self._profiles: list[Profile] = [Profile(input_shape, 0, 0, 0, prod(input_shape), prod(input_shape))]
+
+    def derive(self, rule: Derived) -> int:
+        """The place of a width that follows from earlier ones; the same rule has the same place."""
+        if rule not in self._derived:
+            self._derived.append(rule)
+            self._reference = self._table()
+        return len(self.ratios) + self._derived.index(rule)
+
+    def shape(self, node: int) -> Shape:
+        """What a node puts out at the reference widths; its sizes, all but the first, are those of every width."""
+        return self._profiles[node].output
 
     def add(
         self,
@@ -156,9 +214,9 @@ class Sketch:
         name: str = "",
     ) -> int:
         """The number of a new node with the width at place `width`; `merge` counts only for two or more inputs."""
-        entering = self._profiles[inputs[0]].output
-        self._profiles.append(profile(operation, entering, self._reference[width], stride))
         rule = merge if len(inputs) > 1 else "none"
+        entering = merged_shape(rule, [self.shape(source) for source in inputs])
+        self._profiles.append(profile(operation, entering, self._reference[width], stride))
         self.nodes.append(Node(operation, tuple(inputs), width, stride, rule, stage, name))
         return len(self.nodes) - 1
 
@@ -171,21 +229,20 @@ class Sketch:
     def finish(self) -> Blueprint:
         """The blueprint with the nodes in an order that keeps few tensors alive."""
         demands = [
-            demand(step, self._profiles[node.inputs[0]].output if node.inputs else ())
+            demand(step, merged_shape(node.merge, [self.shape(i) for i in node.inputs]) if node.inputs else ())
             for node, step in zip(self.nodes, self._profiles, strict=True)
         ]
         order = best_order([node.inputs for node in self.nodes], demands)
         place = {number: position for position, number in enumerate(order)}
-        nodes = tuple(
-            Node(
-                node.operation,
-                tuple(sorted(place[source] for source in node.inputs)),
-                node.channels,
-                node.stride,
-                node.merge,
-                node.stage,
-                node.name,
-            )
-            for node in (self.nodes[number] for number in order)
-        )
-        return Blueprint(self.input_shape, self.classes, nodes, self.ratios, self.space)
+        nodes = tuple(_moved(self.nodes[number], place) for number in order)
+        return Blueprint(self.input_shape, self.classes, nodes, self.ratios, self.space, tuple(self._derived))
+
+    def _table(self) -> tuple[int, ...]:
+        return width_table(widths_at(self.ratios, REFERENCE), self._derived, self.classes, self.input_shape[0])
+
+
+def _moved(node: Node, place: Mapping[int, int]) -> Node:
+    """The node with its inputs' new numbers, ascending unless their order counts."""
+    inputs = [place[source] for source in node.inputs]
+    ordered = inputs if node.merge in ORDERED else sorted(inputs)
+    return Node(node.operation, tuple(ordered), node.channels, node.stride, node.merge, node.stage, node.name)

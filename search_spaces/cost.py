@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from math import prod
 
 from search_spaces.architecture import Architecture
+from search_spaces.layers import Shape
 from search_spaces.memory import Demand, moments
-from search_spaces.operations import INPUT, Profile, profile
+from search_spaces.operations import Profile, profile
 
 __all__ = ["BYTES", "Cost", "cost", "demand", "demands", "profiles"]
 
@@ -21,7 +22,7 @@ class Cost:
 
     Attributes:
         params: Trainable numbers as torch counts them, with batch norm scales, merge weights and biases.
-        macs: Multiply-accumulates of one sample in convolutions and linear layers.
+        macs: Multiply-accumulates of one sample in convolutions and matrix products.
         activation_bytes: Most float32 activations of one sample alive at one time, input included, in the order of the
             nodes, under the model of `memory.py`.
         model_bytes: Parameters and batch norm statistics as float32.
@@ -60,23 +61,19 @@ def cost(architecture: Architecture) -> Cost:
 
 def profiles(architecture: Architecture) -> list[Profile]:
     """What the operation of each node costs; the input node costs nothing but its place."""
-    shapes = architecture.shapes()
     image = prod(architecture.input_shape)
     steps = [Profile(architecture.input_shape, 0, 0, 0, image, image)]
-    rest = architecture.nodes[1:]
-    steps += [profile(node.operation, shapes[node.inputs[0]], node.channels, node.stride) for node in rest]
+    rest = zip(architecture.nodes[1:], architecture.entering()[1:], strict=True)
+    steps += [profile(node.operation, shape, node.channels, node.stride) for node, shape in rest]
     return steps
 
 
 def demands(architecture: Architecture) -> list[Demand]:
     """What each node holds in memory while it runs."""
-    shapes = architecture.shapes()
-    return [
-        demand(step, shapes[node.inputs[0]] if node.operation != INPUT else ())
-        for node, step in zip(architecture.nodes, profiles(architecture), strict=True)
-    ]
+    steps = zip(profiles(architecture), architecture.entering(), strict=True)
+    return [demand(step, shape) for step, shape in steps]
 
 
-def demand(step: Profile, entering: tuple[int, ...]) -> Demand:
-    """What a node holds in memory, given its operation's profile and the shape of its inputs."""
+def demand(step: Profile, entering: Shape) -> Demand:
+    """What a node holds in memory, given its operation's profile and the shape of its merged inputs."""
     return Demand(prod(step.output), prod(entering), step.running, step.running_kept)

@@ -28,12 +28,14 @@ class Dimension:
         parent: Dimension that this one depends on, if any: active only where the parent has one of `values`.
         values: See `parent`.
         legal: Smallest and largest number that make sense; a user's range may go beyond `distribution`, but not this.
+        default: If not None, the dimension is fixed to this value until a user opens it with a range.
     """
 
     distribution: BaseDistribution
     parent: str | None = None
     values: tuple[Value, ...] = ()
     legal: tuple[float, float] = (-inf, inf)
+    default: Value | None = None
 
     def is_active(self, values: Parameters) -> bool:
         """Whether the dimension has a value, given those of its parents."""
@@ -62,7 +64,7 @@ def narrow(
     fixed: dict[str, Value] = {}
     for name, dimension in dimensions.items():
         freed = _freed(dimension, still_open, fixed)
-        given = ranges.get(name)
+        given = ranges.get(name, dimension.default if freed is not None else None)
         if isinstance(given, int | float | str):
             fixed[name] = _only(name, given, dimension)
         elif freed is not None:

@@ -12,6 +12,7 @@ from search_spaces.blueprint import Blueprint
 from search_spaces.budget import Budget, solve_widths, widths_at
 from search_spaces.cost import Cost
 from search_spaces.errors import BudgetError
+from search_spaces.layers import Shape
 from search_spaces.space import Parameters, Space
 
 __all__ = ["LIMITS", "Offer", "envelope"]
@@ -50,7 +51,7 @@ class Offer:
 def envelope(
     space: Space,
     budget: Budget,
-    input_shape: tuple[int, int, int],
+    input_shape: Shape,
     classes: int,
     rng: np.random.Generator,
     draws: int = 50,

@@ -5,9 +5,10 @@ The generated source holds these functions word for word, so that it computes th
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
-__all__ = ["mean", "summed", "weighted_sum"]
+__all__ = ["concatenated", "mean", "product", "summed", "weighted_sum"]
 
 
 def summed(*tensors: Tensor) -> Tensor:
@@ -33,3 +34,13 @@ def weighted_sum(gates: tuple[Tensor, ...], *tensors: Tensor) -> Tensor:
     for gate, tensor in zip(gates[1:], tensors[1:], strict=True):
         total.addcmul_(gate, tensor)
     return total
+
+
+def concatenated(*tensors: Tensor) -> Tensor:
+    """The tensors' channels one after another."""
+    return torch.cat(tensors, 1)
+
+
+def product(tensor: Tensor, gate: Tensor) -> Tensor:
+    """The tensor times one number for each sample and channel."""
+    return tensor * gate

@@ -12,9 +12,10 @@ from typing import ClassVar
 import numpy as np
 from optuna.distributions import FloatDistribution, IntDistribution
 
-from search_spaces.blueprint import SMALL_INPUT, Blueprint, Sketch
+from search_spaces.blueprint import Blueprint, Sketch, is_small
 from search_spaces.errors import SpaceError
 from search_spaces.graphs import erdos_renyi, watts_strogatz
+from search_spaces.layers import Shape
 from search_spaces.operations import known_operation
 from search_spaces.space import Dimension, Parameters, Range, Space
 from search_spaces.wiring import Place, connect, wire
@@ -70,10 +71,10 @@ class Nago(Space):
         self.operation, self.head_ratio = known_operation(operation), head_ratio
 
     def blueprint(
-        self, parameters: Parameters, input_shape: tuple[int, int, int], classes: int, rng: np.random.Generator
+        self, parameters: Parameters, input_shape: Shape, classes: int, rng: np.random.Generator
     ) -> Blueprint:
         """One draw: a top graph, then for each block in order a middle graph, for each cell in order a bottom graph."""
-        small = max(input_shape[1:]) <= SMALL_INPUT
+        small = is_small(input_shape)
         stages, stem, head = (0, 1, 2), 3, 4
         sketch = Sketch(input_shape, classes, (1, 2, 4, 1 if small else 0.5, 4 * self.head_ratio), self.name)
         if small:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
+from math import prod
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
+from search_spaces import modules
 from search_spaces.architecture import Architecture, Node
 from search_spaces.errors import SpaceError
 from search_spaces.layers import Layer, Shape
 from search_spaces.memory import last_uses
-from search_spaces.merging import mean, summed, weighted_sum
-from search_spaces.operations import layers
+from search_spaces.merging import concatenated, mean, product, summed, weighted_sum
+from search_spaces.operations import Width, layers
 
 __all__ = ["Network", "build", "initialise"]
 
@@ -47,18 +50,20 @@ def build(
 def initialise(module: nn.Module, seed: int) -> None:
     """Overwrite all weights and statistics of a built network, or of its generated source, in place.
 
-    Convolutions: normal with variance 2 / fan-out (He et al. 2015, the backward case, with the fan-out of one group).
-    Batch norm: scale 1, shift 0. Linear: normal with standard deviation 0.01, bias 0. Merge weights: 1.
+    Convolutions, and linear layers without bias, which stand for convolutions on vectors: normal with variance 2 /
+    fan-out (He et al. 2015, the backward case, with the fan-out of one group). Batch norm: scale 1, shift 0. Linear
+    with bias: normal with standard deviation 0.01, bias 0. Merge weights: 1.
     """
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for part in module.modules():
-            if isinstance(part, nn.Conv2d):
-                fan_out = part.out_channels // part.groups * part.kernel_size[0] * part.kernel_size[1]
+            if isinstance(part, nn.Conv1d | nn.Conv2d):
+                fan_out = part.out_channels // part.groups * prod(part.kernel_size)
                 _fill_normal(part.weight, (2 / fan_out) ** 0.5, generator)
             elif isinstance(part, nn.Linear):
-                _fill_normal(part.weight, 0.01, generator)
-            elif isinstance(part, nn.BatchNorm2d):
+                deviation = 0.01 if part.bias is not None else (2 / part.out_features) ** 0.5
+                _fill_normal(part.weight, deviation, generator)
+            elif isinstance(part, nn.BatchNorm1d | nn.BatchNorm2d):
                 part.reset_parameters()
             if isinstance(bias := getattr(part, "bias", None), nn.Parameter):
                 bias.zero_()
@@ -94,18 +99,18 @@ class Network(nn.Module):
     ) -> None:
         super().__init__()
         self.architecture = architecture
-        shapes = architecture.shapes()
-        for node, name in zip(architecture.nodes[1:], architecture.names[1:], strict=True):
+        named = zip(architecture.nodes, architecture.names, architecture.entering(), strict=True)
+        for node, name, shape in islice(named, 1, None):
             if hasattr(self, name):
                 raise SpaceError(f"Node name {name!r} is an attribute of `nn.Module`. Choose another name.")
-            self.add_module(name, _module(node, shapes[node.inputs[0]], device, dtype))
+            self.add_module(name, _module(node, shape, device, dtype))
         self._steps = _steps(architecture)
         self._n_gates = sum(len(node.inputs) for node in architecture.nodes if node.merge == "weighted_sum")
         if self._n_gates:
             self.merge_weights = nn.Parameter(torch.ones(self._n_gates, device=device, dtype=dtype))
 
     def forward(self, image: Tensor) -> Tensor:
-        """Logits, `batch x classes`, of images, `batch x channels x height x width`."""
+        """Logits, `batch x classes`, of inputs, `batch x` the architecture's `input_shape`."""
         gates: Gates = torch.sigmoid(self.merge_weights).unbind() if self._n_gates else ()
         values: list[Tensor | None] = [image]
         for step, module in zip(self._steps, self._modules.values(), strict=True):
@@ -159,18 +164,26 @@ def _mean(gates: Gates, tensors: list[Tensor]) -> Tensor:
     return mean(*tensors)
 
 
-_MERGES = {"none": _first, "sum": _sum, "mean": _mean}
+def _concat(gates: Gates, tensors: list[Tensor]) -> Tensor:
+    return concatenated(*tensors)
+
+
+def _product(gates: Gates, tensors: list[Tensor]) -> Tensor:
+    return product(*tensors)
+
+
+_MERGES = {"none": _first, "sum": _sum, "mean": _mean, "concat": _concat, "product": _product}
 
 
 def _module(node: Node, shape: Shape, device: torch.device | str | None, dtype: torch.dtype | None) -> nn.Module:
     """One torch module for each layer; in an `nn.Sequential` if there are several."""
-    modules: list[nn.Module] = []
-    for layer in layers(node.operation, shape[0], node.channels, node.stride):
-        modules.append(_torch_layer(layer, shape, device, dtype))
+    made: list[nn.Module] = []
+    for layer in layers(node.operation, Width(shape[0], node.channels, node.stride, len(shape) - 1)):
+        made.append(_torch_layer(layer, shape, device, dtype))
         shape = layer.output(shape)
-    if not modules:
+    if not made:
         return nn.Identity()
-    return modules[0] if len(modules) == 1 else nn.Sequential(*modules)
+    return made[0] if len(made) == 1 else nn.Sequential(*made)
 
 
 def _torch_layer(layer: Layer, shape: Shape, device: torch.device | str | None, dtype: torch.dtype | None) -> nn.Module:
@@ -178,7 +191,7 @@ def _torch_layer(layer: Layer, shape: Shape, device: torch.device | str | None, 
     keywords = dict(call.keywords)
     if layer.parameters:
         keywords |= {"device": device, "dtype": dtype}
-    module = getattr(nn, call.name)(*call.arguments, **keywords)
+    module = getattr(modules if call.own else nn, call.name)(*call.arguments, **keywords)
     assert isinstance(module, nn.Module)
     return module
 

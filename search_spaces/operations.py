@@ -1,20 +1,23 @@
 """The one table of operations: an operation is a named sequence of primitive layers.
 
-A new operation is one function and one line in `OPERATIONS`. Its channel arguments to layers must be multiples of its
-inputs or outputs, so that the generated source can name them.
+A new operation is one line in `OPERATIONS`, made of the small builders above it, at most one more such function. Where
+its channel arguments to layers are multiples of its inputs or outputs the generated source can name them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from math import prod
+from math import gcd, prod
 
 from search_spaces.errors import SpaceError, unknown
 from search_spaces.layers import (
+    GELU,
     AveragePool,
+    AverageWindow,
     BatchNorm,
+    ChannelShuffle,
     Convolution,
     Dropout,
     Flatten,
@@ -23,10 +26,27 @@ from search_spaces.layers import (
     Linear,
     MaxPool,
     ReLU,
+    SelfAttention,
     Shape,
+    Sigmoid,
+    Slice,
+    Zero,
 )
 
-__all__ = ["INPUT", "MERGES", "OPERATIONS", "Profile", "known_operation", "layers", "profile"]
+__all__ = [
+    "INPUT",
+    "MERGES",
+    "OPERATIONS",
+    "ORDERED",
+    "Operation",
+    "Profile",
+    "Width",
+    "keeps_channels",
+    "known_operation",
+    "layers",
+    "merged_shape",
+    "profile",
+]
 
 INPUT = "input"
 """Operation of node 0, which only hands the network's input on."""
@@ -36,23 +56,68 @@ MERGES = {
     "sum": "sum of the inputs",
     "mean": "mean of the inputs",
     "weighted_sum": "sum of the inputs, each times the sigmoid of its own trained weight",
+    "concat": "the inputs' channels one after another, in the order of the inputs",
+    "product": "the first input times the second, which has one number for each channel",
 }
 """How a node makes one tensor of its inputs, before its operation."""
+
+ORDERED = frozenset({"concat", "product"})
+"""Merges for which the order of the inputs counts."""
 
 DROPOUT = 0.2
 """Before the last linear layer: the value of NAGO (Ru et al. 2020)."""
 
-Operation = Callable[[int, int, int], tuple[Layer, ...]]
+
+@dataclass(frozen=True)
+class Width:
+    """What an operation is made for: channels in and out, stride, and the rank of its input (see `layers.py`)."""
+
+    inputs: int
+    outputs: int
+    stride: int = 1
+    rank: int = 2
 
 
-def layers(operation: str, inputs: int, outputs: int, stride: int = 1) -> tuple[Layer, ...]:
-    """The layers of an operation from `inputs` to `outputs` channels, in the order in which they run.
+Operation = Callable[[Width], tuple[Layer, ...]]
+
+
+def layers(operation: str, width: Width) -> tuple[Layer, ...]:
+    """The layers of an operation, in the order in which they run.
 
     Raises:
-        SpaceError: If the operation is unknown or cannot change the number of channels or the stride as asked.
+        SpaceError: If the operation is unknown or cannot change the number of channels or the stride as asked, or is
+            not for inputs of this rank.
     """
-    known_operation(operation)
-    return OPERATIONS[operation](inputs, outputs, stride)
+    build = OPERATIONS[known_operation(operation)]
+    try:
+        return build(width)
+    except SpaceError as error:
+        raise SpaceError(f"`{operation}` {error}") from None
+
+
+def merged_shape(merge: str, shapes: Sequence[Shape]) -> Shape:
+    """The shape that a node's merge gives, for one sample.
+
+    Raises:
+        SpaceError: If these shapes cannot be merged so.
+    """
+    first, *others = shapes
+    if merge == "concat" and all(shape[1:] == first[1:] for shape in others):
+        return (sum(shape[0] for shape in shapes), *first[1:])
+    if merge == "product" and others == [(first[0], *(1 for _ in first[1:]))]:
+        return first
+    if merge not in ("concat", "product") and all(shape == first for shape in others):
+        return first
+    raise SpaceError(f"A {merge} cannot merge {list(shapes)}. Put a pool_conv1x1_bn before the inputs that differ.")
+
+
+def keeps_channels(operation: str) -> bool:
+    """Whether an operation can only put out as many channels as come in."""
+    try:
+        layers(operation, Width(1, 2))
+    except SpaceError:
+        return True
+    return False
 
 
 def known_operation(operation: str) -> str:
@@ -86,12 +151,12 @@ class Profile:
 def profile(operation: str, shape: Shape, channels: int, stride: int = 1) -> Profile:
     """The cost of an operation on an input of `shape` with `channels` coming out.
 
-    A layer that is not elementwise holds its input and its output; an elementwise one writes over its input, or makes
-    a copy first where the input must be kept.
+    A layer that is not elementwise holds its input and what it works on, which is at least its output; an elementwise
+    one writes over its input, or makes a copy first where the input must be kept.
     """
     parameters = buffers = macs = 0
     running, running_kept = prod(shape), 0
-    steps = layers(operation, shape[0], channels, stride)
+    steps = layers(operation, Width(shape[0], channels, stride, len(shape) - 1))
     owned = 0  # what running_kept must count of the current tensor: nothing while that is the kept input itself
     if not steps or steps[0].elementwise:
         owned = running_kept = prod(shape)
@@ -99,88 +164,195 @@ def profile(operation: str, shape: Shape, channels: int, stride: int = 1) -> Pro
         parameters += layer.parameters
         buffers += layer.buffers
         macs += layer.macs(shape)
-        result = layer.output(shape)
         if not layer.elementwise:
-            running = max(running, prod(shape) + prod(result))
-            running_kept = max(running_kept, owned + prod(result))
-            owned = prod(result)
-        shape = result
+            working = layer.working(shape)
+            running = max(running, prod(shape) + working)
+            running_kept = max(running_kept, owned + working)
+            owned = prod(layer.output(shape))
+        shape = layer.output(shape)
+    if shape[0] != channels:
+        raise SpaceError(f"`{operation}` gives {shape[0]} channels here, but the node says {channels}.")
     return Profile(shape, parameters, buffers, macs, running, running_kept)
 
 
-def _keeps_channels(operation: str, inputs: int, outputs: int) -> None:
-    if inputs != outputs:
-        raise SpaceError(f"`{operation}` keeps the channels, but got {inputs=}, {outputs=}. Put conv1x1_bn before it.")
+@dataclass(frozen=True)
+class _Stack:
+    """Layers on top of each other, the channels that come out of them, and the stride that is still to be taken."""
+
+    width: Width
+    channels: int
+    stride: int
+    made: tuple[Layer, ...] = ()
+
+    def add(self, layer: Layer, channels: int | None = None, strided: bool = False) -> _Stack:
+        """With one more layer; `strided` says that it took the stride."""
+        channels = self.channels if channels is None else channels
+        return _Stack(self.width, channels, 1 if strided else self.stride, (*self.made, layer))
 
 
-def _has_no_stride(operation: str, stride: int) -> None:
-    if stride != 1:
-        raise SpaceError(f"`{operation}` has no stride, but got {stride=}. Put a pool before it.")
+Part = Callable[[_Stack], _Stack]
 
 
-def _identity(inputs: int, outputs: int, stride: int) -> tuple[Layer, ...]:
-    _keeps_channels("identity", inputs, outputs)
-    _has_no_stride("identity", stride)
-    return ()
+def _operation(*parts: Part) -> Operation:
+    """One part after another. The first part that can takes the stride, and no part after the last may be missing."""
 
-
-def _pool(inputs: int, outputs: int, stride: int) -> tuple[Layer, ...]:
-    _keeps_channels("pool", inputs, outputs)
-    return (AveragePool(stride),)
-
-
-def _maxpool3x3(inputs: int, outputs: int, stride: int) -> tuple[Layer, ...]:
-    _keeps_channels("maxpool3x3", inputs, outputs)
-    return (MaxPool(3, stride, 1),)
-
-
-def _conv_bn(kernel: int) -> Operation:
-    def build(inputs: int, outputs: int, stride: int) -> tuple[Layer, ...]:
-        return Convolution(inputs, outputs, kernel, stride, kernel // 2), BatchNorm(outputs)
-
-    return build
-
-
-def _sepconv_bn(kernel: int) -> Operation:
-    def build(inputs: int, outputs: int, stride: int) -> tuple[Layer, ...]:
-        depthwise = Convolution(inputs, inputs, kernel, stride, kernel // 2, groups=inputs)
-        return depthwise, Convolution(inputs, outputs, 1), BatchNorm(outputs)
+    def build(width: Width) -> tuple[Layer, ...]:
+        stack = _Stack(width, width.inputs, width.stride if width.rank else 1)
+        for part in parts:
+            stack = part(stack)
+        if stack.channels != width.outputs:
+            raise SpaceError(f"keeps the channels, but got {width}. Put conv1x1_bn before it.")
+        if stack.stride != 1:
+            raise SpaceError(f"has no stride, but got {width}. Put a pool before it.")
+        return stack.made
 
     return build
 
 
-def _after(first: Callable[[int], Layer], build: Operation) -> Operation:
-    """`build` behind one more layer, which is made from the stride; the rest then keeps the resolution."""
-
-    def both(inputs: int, outputs: int, stride: int) -> tuple[Layer, ...]:
-        return first(stride), *build(inputs, outputs, 1)
-
-    return both
+def _alone(layer: Layer) -> Part:
+    """A layer that is the same for every width."""
+    return lambda stack: stack.add(layer)
 
 
-def _relu(build: Operation) -> Operation:
-    def both(inputs: int, outputs: int, stride: int) -> tuple[Layer, ...]:
-        return ReLU(), *build(inputs, outputs, stride)
-
-    return both
+_relu = _alone(ReLU())
 
 
-def _classifier(inputs: int, outputs: int, stride: int) -> tuple[Layer, ...]:
-    _has_no_stride("classifier", stride)
-    return ReLU(), GlobalPool(), Flatten(), Dropout(DROPOUT), Linear(inputs, outputs)
+def _bn(stack: _Stack) -> _Stack:
+    return stack.add(BatchNorm(stack.channels, stack.width.rank))
 
+
+def _conv(*kernel: int, times: float | None = None, dilation: int = 1, bias: bool = False) -> Part:
+    """A convolution to the outputs, or to `times` the inputs; on a vector, which has no axes, a full matrix."""
+    size = kernel[0] if len(set(kernel)) == 1 else kernel
+    padding = dilation * (size // 2) if isinstance(size, int) else tuple(each // 2 for each in size)
+
+    def part(stack: _Stack) -> _Stack:
+        width, before = stack.width, stack.channels
+        after = width.outputs if times is None else max(1, int(times * width.inputs))
+        if isinstance(size, tuple) and width.rank != len(size):
+            raise SpaceError(f"with a kernel of {size} is for images, but got {width}.")
+        if not width.rank:
+            return stack.add(Linear(before, after, bias), after)
+        made = Convolution(before, after, size, stack.stride, padding, dilation, bias=bias, rank=width.rank)
+        return stack.add(made, after, strided=True)
+
+    return part
+
+
+def _depthwise(kernel: int, dilation: int = 1) -> Part:
+    """One filter for each channel; nothing on a vector."""
+
+    def layer(stack: _Stack) -> Layer:
+        n, padding = stack.channels, dilation * (kernel // 2)
+        return Convolution(n, n, kernel, stack.stride, padding, dilation, groups=n, rank=stack.width.rank)
+
+    return _along_axes(layer)
+
+
+def _along_axes(make: Callable[[_Stack], Layer]) -> Part:
+    """A layer that keeps the channels and takes the stride; nothing on a vector."""
+    return lambda stack: stack.add(make(stack), strided=True) if stack.width.rank else stack
+
+
+_downsample = _along_axes(lambda stack: AveragePool(stack.stride, stack.width.rank))
+_average = _along_axes(lambda stack: AverageWindow(3, stack.stride, stack.width.rank))
+_maximum = _along_axes(lambda stack: MaxPool(3, stack.stride, 1, stack.width.rank))
+_halve = _along_axes(lambda stack: MaxPool(2, stack.stride, 0, stack.width.rank))
+
+
+def _global_pool(stack: _Stack) -> _Stack:
+    return stack.add(GlobalPool(stack.width.rank)) if stack.width.rank else stack
+
+
+def _flat(stack: _Stack) -> _Stack:
+    return stack.add(Flatten()) if stack.width.rank else stack
+
+
+def _linear(stack: _Stack) -> _Stack:
+    return stack.add(Linear(stack.channels, stack.width.outputs), stack.width.outputs)
+
+
+def _slice(end: bool) -> Part:
+    """The first channels, or the last."""
+
+    def part(stack: _Stack) -> _Stack:
+        before, after = stack.channels, stack.width.outputs
+        if after > before:
+            raise SpaceError(f"has at most the input's channels, but got {stack.width}.")
+        return stack.add(Slice(before - after if end else 0, after), after)
+
+    return part
+
+
+def _attention(stack: _Stack) -> _Stack:
+    """Between all positions, with up to four heads; on a vector, the only position, the values themselves."""
+    channels = stack.channels // 3
+    layer = SelfAttention(gcd(channels, 4)) if stack.width.rank else Slice(2 * channels, channels)
+    return stack.add(layer, channels)
+
+
+def _flatten(start: int) -> Part:
+    """All axes from `start` on as one; the number of channels is then the node's to say."""
+    return lambda stack: stack.add(Flatten(start), stack.width.outputs)
+
+
+def _sepconv(kernel: int, dilation: int = 1) -> tuple[Part, ...]:
+    return _depthwise(kernel, dilation), _conv(1), _bn
+
+
+_gelu = _alone(GELU())
+_mlp = (_conv(1, times=4, bias=True), _gelu, _conv(1, bias=True))
 
 OPERATIONS: dict[str, Operation] = {
-    "classifier": _classifier,
-    "conv1x1_bn": _conv_bn(1),
-    "conv3x3_bn": _conv_bn(3),
-    "identity": _identity,
-    "maxpool3x3": _maxpool3x3,
-    "pool": _pool,
-    "pool_conv1x1_bn": _after(AveragePool, _conv_bn(1)),
-    "relu_conv1x1_bn": _relu(_conv_bn(1)),
-    "relu_conv3x3_bn": _relu(_conv_bn(3)),
-    "relu_sepconv3x3_bn": _relu(_sepconv_bn(3)),
-    "sepconv3x3_bn": _sepconv_bn(3),
+    "average3x3": _operation(_average),
+    "bn": _operation(_bn),
+    "bn_attention": _operation(_bn, _conv(1, times=3, bias=True), _attention, _conv(1, bias=True)),
+    "bn_average3x3": _operation(_bn, _average),
+    "bn_mlp": _operation(_bn, *_mlp),
+    "bn_relu_classifier": _operation(_bn, _relu, _global_pool, _flat, _linear),
+    "channel_shuffle": _operation(_alone(ChannelShuffle(2))),
+    "classifier": _operation(_relu, _global_pool, _flat, _alone(Dropout(DROPOUT)), _linear),
+    "conv1x1_bn": _operation(_conv(1), _bn),
+    "conv1x1_bn_relu": _operation(_conv(1), _bn, _relu),
+    "conv3x3_bn": _operation(_conv(3), _bn),
+    "conv3x3_bn_relu": _operation(_conv(3), _bn, _relu),
+    "depthwise3x3_bn": _operation(_depthwise(3), _bn),
+    "depthwise3x3_bn_relu": _operation(_depthwise(3), _bn, _relu),
+    "depthwise5x5_bn_relu": _operation(_depthwise(5), _bn, _relu),
+    "depthwise7x7_bn_mlp": _operation(_depthwise(7), _bn, *_mlp),
+    "depthwise7x7_bn_relu": _operation(_depthwise(7), _bn, _relu),
+    "first_channels": _operation(_slice(end=False)),
+    "global_gate": _operation(
+        _global_pool, _conv(1, times=0.25, bias=True), _relu, _conv(1, bias=True), _alone(Sigmoid())
+    ),
+    "identity": _operation(),
+    "last_channels": _operation(_slice(end=True)),
+    "maxpool2x2": _operation(_halve),
+    "maxpool3x3": _operation(_maximum),
+    "pool": _operation(_downsample),
+    "pool_classifier": _operation(_global_pool, _flat, _linear),
+    "pool_conv1x1": _operation(_downsample, _conv(1)),
+    "pool_conv1x1_bn": _operation(_downsample, _conv(1), _bn),
+    "relu": _operation(_relu),
+    "relu_conv1x1_bn": _operation(_relu, _conv(1), _bn),
+    "relu_conv1x3_bn": _operation(_relu, _conv(1, 3), _bn),
+    "relu_conv3x1_bn": _operation(_relu, _conv(3, 1), _bn),
+    "relu_conv3x3_bn": _operation(_relu, _conv(3), _bn),
+    "relu_conv5x5_bn": _operation(_relu, _conv(5), _bn),
+    "relu_dilated_sepconv3x3_bn": _operation(_relu, *_sepconv(3, dilation=2)),
+    "relu_dilated_sepconv5x5_bn": _operation(_relu, *_sepconv(5, dilation=2)),
+    "relu_pool_conv1x1_bn": _operation(_relu, _downsample, _conv(1), _bn),
+    "relu_sepconv3x3_bn": _operation(_relu, *_sepconv(3)),
+    "relu_sepconv3x3_bn_twice": _operation(_relu, *_sepconv(3), _relu, *_sepconv(3)),
+    "relu_sepconv5x5_bn": _operation(_relu, *_sepconv(5)),
+    "relu_sepconv5x5_bn_twice": _operation(_relu, *_sepconv(5), _relu, *_sepconv(5)),
+    "sepconv3x3_bn": _operation(*_sepconv(3)),
+    "series": _operation(_flatten(2)),
+    "vector": _operation(_flatten(1)),
+    "zero": _operation(_alone(Zero())),
 }
-"""Names read in the order of the layers; `conv` has no bias, `sepconv` is depthwise then pointwise with one BN."""
+"""Names read in the order of the layers; `conv` has no bias, `sepconv` is depthwise then pointwise with one BN.
+
+Kernels are named by their size on images; on signals `conv3x3` has a kernel of 3, and on vectors it is a full matrix.
+There a stride, a pool and a depthwise convolution do nothing.
+"""

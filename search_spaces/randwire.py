@@ -8,9 +8,10 @@ from typing import ClassVar
 import numpy as np
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from search_spaces.blueprint import SMALL_INPUT, Blueprint, Sketch
+from search_spaces.blueprint import Blueprint, Sketch, is_small
 from search_spaces.errors import SpaceError
 from search_spaces.graphs import Dag, barabasi_albert, erdos_renyi, watts_strogatz
+from search_spaces.layers import Shape
 from search_spaces.operations import known_operation
 from search_spaces.space import Dimension, Parameters, Range, Space
 from search_spaces.wiring import Place, wire
@@ -65,10 +66,10 @@ class RandWire(Space):
         self._check_edges()
 
     def blueprint(
-        self, parameters: Parameters, input_shape: tuple[int, int, int], classes: int, rng: np.random.Generator
+        self, parameters: Parameters, input_shape: Shape, classes: int, rng: np.random.Generator
     ) -> Blueprint:
         """One draw: the graphs of the random stages in their order."""
-        stride = 1 if max(input_shape[1:]) <= SMALL_INPUT else 2
+        stride = 1 if is_small(input_shape) else 2
         widths = (1, 2, 4) if self.regime == "small" else (1, 2, 4, 8)
         stem, head = len(widths), len(widths) + 1
         sketch = Sketch(input_shape, classes, (*widths, 0.5, widths[-1] * self.head_ratio), self.name)

@@ -7,17 +7,18 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from keyword import iskeyword
 
 from torch import Tensor
 
-from search_spaces import merging
+from search_spaces import merging, modules
 from search_spaces.architecture import RESERVED, Architecture, Node
 from search_spaces.cost import cost, demands
 from search_spaces.errors import SpaceError
 from search_spaces.layers import Call, Shape
 from search_spaces.memory import last_uses, moments
-from search_spaces.operations import OPERATIONS, layers
+from search_spaces.operations import OPERATIONS, Width, layers
 
 __all__ = ["source"]
 
@@ -47,6 +48,7 @@ def source(architecture: Architecture, name: str = "Student") -> str:
     return "\n".join(
         [
             *_head(architecture, name),
+            *_own_modules(architecture),
             *helpers.text(),
             *_merges(architecture),
             "",
@@ -74,29 +76,49 @@ def _head(architecture: Architecture, name: str) -> list[str]:
         f"Architecture {architecture.digest}.",
         '"""',
         "",
-        *(["import torch"] if _has(architecture, "weighted_sum") else []),
+        *(["import torch"] if _needs_torch(architecture) else []),
         "from torch import Tensor, nn",
     ]
 
 
+def _needs_torch(architecture: Architecture) -> bool:
+    merges = _has(architecture, "weighted_sum") or _has(architecture, "concat")
+    return merges or "torch." in "".join(_own_modules(architecture))
+
+
 def _size(architecture: Architecture) -> str:
-    channels, height, width = architecture.input_shape
-    return f"{architecture.classes} logits of images of {channels} x {height} x {width}."
+    kinds = {3: "images", 2: "signals", 1: "vectors"}
+    sizes = " x ".join(map(str, architecture.input_shape))
+    return f"{architecture.classes} logits of {kinds[len(architecture.input_shape)]} of {sizes}."
 
 
 def _has(architecture: Architecture, merge: str) -> bool:
     return any(node.merge == merge for node in architecture.nodes)
 
 
+MERGE_FUNCTIONS: dict[str, Callable[..., Tensor]] = {
+    "sum": merging.summed,
+    "mean": merging.mean,
+    "weighted_sum": merging.weighted_sum,
+    "concat": merging.concatenated,
+    "product": merging.product,
+}
+
+
 def _merges(architecture: Architecture) -> list[str]:
     """The functions of `merging.py` that this architecture needs, word for word."""
-    functions: dict[str, Callable[..., Tensor]] = {
-        "sum": merging.summed,
-        "mean": merging.mean,
-        "weighted_sum": merging.weighted_sum,
-    }
-    texts = [inspect.getsource(function) for merge, function in functions.items() if _has(architecture, merge)]
-    return [line for text in texts for line in ("", "", *text.rstrip().split("\n"))]
+    return _word_for_word(function for merge, function in MERGE_FUNCTIONS.items() if _has(architecture, merge))
+
+
+def _own_modules(architecture: Architecture) -> list[str]:
+    """The classes of `modules.py` that this architecture needs, word for word."""
+    nodes = zip(architecture.nodes[1:], architecture.entering()[1:], strict=True)
+    names = {call.name for node, shape in nodes for call in _real_calls(node, shape) if call.own}
+    return _word_for_word(getattr(modules, name) for name in sorted(names))
+
+
+def _word_for_word(things: Iterable[Callable[..., object]]) -> list[str]:
+    return [line for thing in things for line in ("", "", *inspect.getsource(thing).rstrip().split("\n"))]
 
 
 @dataclass(frozen=True)
@@ -111,12 +133,8 @@ class _Helpers:
     """One function for each block that is used twice or more."""
 
     def __init__(self, architecture: Architecture) -> None:
-        shapes = architecture.shapes()
-        self._blocks = {
-            node: _block(node, shapes[node.inputs[0]])
-            for node in architecture.nodes[1:]
-            if node.operation != "identity"
-        }
+        nodes = zip(architecture.nodes[1:], architecture.entering()[1:], strict=True)
+        self._blocks = {node: _block(node, shape) for node, shape in nodes if _real_calls(node, shape)}
         uses = Counter(self._blocks.values())
         self._names: dict[_Block, str] = {}
         for block, n_uses in uses.items():
@@ -163,23 +181,27 @@ def _arguments(block: _Block, given: dict[str, int] | None = None) -> list[str]:
 def _block(node: Node, shape: Shape) -> _Block:
     """Named arguments where they say the same for all sizes, plain numbers where this size is special."""
     given = {"inputs": shape[0], "outputs": node.channels, "stride": node.stride}
-    pairs = zip(_probed_calls(node.operation), _real_calls(node, shape), strict=True)
+    reals = _real_calls(node, shape)
+    probes = _probed_calls(node.operation, len(shape) - 1) or reals
+    pairs = zip(probes, reals, strict=True)
     return _Block(
         node.operation, tuple(_call_text(probe if _fits(probe, real, given) else real) for probe, real in pairs)
     )
 
 
-def _probed_calls(operation: str) -> list[Call]:
+def _probed_calls(operation: str, rank: int) -> list[Call]:
     inputs, outputs, stride = PROBES.values()
     for probe in ((inputs, outputs, stride), (inputs, outputs, 1), (inputs, inputs, stride)):
         with suppress(SpaceError):  # an operation may keep the channels, or have no stride
-            return [layer.call() for layer in layers(operation, *probe)]
-    return [layer.call() for layer in layers(operation, inputs, inputs)]
+            return [layer.call() for layer in layers(operation, Width(*probe, rank))]
+    with suppress(SpaceError):
+        return [layer.call() for layer in layers(operation, Width(inputs, inputs, 1, rank))]
+    return []  # it only makes fewer channels of more: nothing to name
 
 
 def _real_calls(node: Node, shape: Shape) -> list[Call]:
     calls: list[Call] = []
-    for layer in layers(node.operation, shape[0], node.channels, node.stride):
+    for layer in layers(node.operation, Width(shape[0], node.channels, node.stride, len(shape) - 1)):
         calls.append(layer.call(shape))
         shape = layer.output(shape)
     return calls
@@ -208,9 +230,8 @@ def _split(value: object) -> tuple[str | None, int]:
 
 def _call_text(call: Call) -> str:
     arguments = [_value_text(value) for value in call.arguments]
-    return (
-        f"nn.{call.name}({', '.join([*arguments, *(f'{key}={_value_text(value)}' for key, value in call.keywords)])})"
-    )
+    everything = [*arguments, *(f"{key}={_value_text(value)}" for key, value in call.keywords)]
+    return f"{'' if call.own else 'nn.'}{call.name}({', '.join(everything)})"
 
 
 def _value_text(value: object) -> str:
@@ -225,11 +246,11 @@ def _sequential(calls: Sequence[str]) -> list[str]:
 
 
 def _modules(architecture: Architecture, helpers: _Helpers) -> list[str]:
-    shapes = architecture.shapes()
     lines: list[str] = []
-    for node, name in zip(architecture.nodes[1:], architecture.names[1:], strict=True):
-        if node.operation != "identity":
-            first, *rest = helpers.use(node, shapes[node.inputs[0]])
+    named = zip(architecture.nodes, architecture.names, architecture.entering(), strict=True)
+    for node, name, shape in islice(named, 1, None):
+        if _real_calls(node, shape):
+            first, *rest = helpers.use(node, shape)
             lines += [f"        self.{name} = {first}", *(f"        {line}" for line in rest)]
     if n_gates := sum(len(node.inputs) for node in architecture.nodes if node.merge == "weighted_sum"):
         lines.append(f"        self.merge_weights = nn.Parameter(torch.ones({n_gates}))")
@@ -238,30 +259,33 @@ def _modules(architecture: Architecture, helpers: _Helpers) -> list[str]:
 
 def _forward(architecture: Architecture) -> list[str]:
     names = architecture.names
-    channels, height, width = architecture.input_shape
+    sizes = " x ".join(map(str, ("batch", *architecture.input_shape)))
     lines = [
         f"    def forward(self, {names[0]}: Tensor) -> Tensor:",
-        f'        """Logits, `batch x {architecture.classes}`, of `batch x {channels} x {height} x {width}` images."""',
+        f'        """Logits, `batch x {architecture.classes}`, of `{sizes}` inputs."""',
     ]
     if _has(architecture, "weighted_sum"):
         lines.append("        gates = torch.sigmoid(self.merge_weights).unbind()")
     deleted = _deletions(architecture)
     start = 0
-    for number, node in enumerate(architecture.nodes[1:], 1):
+    for number, (node, shape) in enumerate(zip(architecture.nodes, architecture.entering(), strict=True)):
+        if not number:
+            continue
         lines += _delete(names[dead] for dead in deleted[number])
         target = "return " if number == len(names) - 1 else f"{names[number]} = "
-        lines += _statement(target, node, names, number, start)
+        module = f"self.{names[number]}" if _real_calls(node, shape) else ""
+        lines += _statement(target, module, node, [names[source] for source in node.inputs], start)
         start += len(node.inputs) * (node.merge == "weighted_sum")
     return lines
 
 
-def _statement(target: str, node: Node, names: Sequence[str], number: int, start: int) -> list[str]:
-    arguments = [names[source] for source in node.inputs]
+def _statement(target: str, module: str, node: Node, arguments: list[str], start: int) -> list[str]:
+    """Merge the arguments, then call the module, if there is one."""
     if node.merge == "weighted_sum":
-        arguments.insert(0, f"gates[{start}:{start + len(node.inputs)}]")
-    function = {"none": "", "sum": "summed", "mean": "mean", "weighted_sum": "weighted_sum"}[node.merge]
+        arguments = [f"gates[{start}:{start + len(node.inputs)}]", *arguments]
+    function = "" if node.merge == "none" else MERGE_FUNCTIONS[node.merge].__name__
     merged = f"{function}({', '.join(arguments)})" if function else arguments[0]
-    opening, closing = ("", "") if node.operation == "identity" else (f"self.{names[number]}(", ")")
+    opening, closing = (f"{module}(", ")") if module else ("", "")
     line = f"        {target}{opening}{merged}{closing}"
     if len(line) <= LINE:
         return [line]

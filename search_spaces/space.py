@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from functools import partial
+from math import inf, prod
 from typing import ClassVar
 
 import numpy as np
@@ -11,10 +13,16 @@ import numpy as np
 from search_spaces.architecture import Architecture
 from search_spaces.blueprint import Blueprint
 from search_spaces.budget import Budget, solve_widths, widths_at
-from search_spaces.dimensions import Dimension, Parameters, Range, Value, contains, draw, low_ends, narrow
+from search_spaces.cost import Cost
+from search_spaces.dimensions import Dimension, Parameters, Range, Value, contains, low_ends, narrow
 from search_spaces.errors import SpaceError, unknown
+from search_spaces.layers import Shape
+from search_spaces.nearest import drawn, nearest
 
 __all__ = ["Dimension", "Parameters", "Range", "Space", "Value", "narrow"]
+
+MANY = 64
+"""Most smallest families for which every choice of every category is tried."""
 
 
 class Space(ABC):
@@ -22,9 +30,11 @@ class Space(ABC):
 
     What a subclass must hold:
 
-    * `name` and `dimensions` (parents before children) are class attributes.
+    * `name` and `dimensions` (parents before children) are class attributes; `random` is False where parameters leave
+      nothing to chance, so that every family is one architecture.
     * `blueprint` takes all its randomness from the rng that it is given, keeps no state, and raises nothing for
-      parameters within the dimensions. Its cost grows with every width.
+      parameters within the dimensions whose `flaws` are 0. Its cost grows with every width.
+    * The first choice of a category is the cheapest, as far as there is one.
     * Same parameters, input, classes and rng state: same architecture, in any process.
 
     Args:
@@ -39,6 +49,7 @@ class Space(ABC):
 
     name: ClassVar[str]
     dimensions: ClassVar[Mapping[str, Dimension]]
+    random: ClassVar[bool] = True
 
     def __init__(self, *, width: float | None = None, max_width: int = 512, **ranges: Range) -> None:
         if max_width < 1 or (width is not None and width <= 0):
@@ -54,7 +65,7 @@ class Space(ABC):
         self,
         parameters: Parameters,
         budget: Budget,
-        input_shape: tuple[int, int, int],
+        input_shape: Shape,
         classes: int,
         rng: np.random.Generator,
     ) -> Architecture:
@@ -63,7 +74,7 @@ class Space(ABC):
         Args:
             parameters: A value for each active dimension of `distributions`; fixed ones may be left out.
             budget: Limits that the architecture keeps, always.
-            input_shape: Channels, height and width.
+            input_shape: Of one sample, without the batch.
             classes: Number of logits.
             rng: All the randomness of the draw.
 
@@ -80,17 +91,24 @@ class Space(ABC):
 
     @abstractmethod
     def blueprint(
-        self, parameters: Parameters, input_shape: tuple[int, int, int], classes: int, rng: np.random.Generator
+        self, parameters: Parameters, input_shape: Shape, classes: int, rng: np.random.Generator
     ) -> Blueprint:
         """One draw of the family whose widths are still open; `parameters` are complete and checked."""
 
     @abstractmethod
     def describe(self, parameters: Parameters) -> str:
-        """The family in a few words of the field, such as `WS(8,4,0.6)`; says so if it has a single member."""
+        """The family in a few words of the field, such as `WS(8,4,0.6)`.
 
-    @abstractmethod
+        In a random space it says so if the family has a single member.
+        """
+
     def single_member(self, parameters: Parameters) -> bool:
         """Whether all draws of the family are one graph, so that more samples of it teach nothing."""
+        return not self.random
+
+    def flaws(self, parameters: Parameters) -> int:
+        """How many rules of the space complete parameters break that no range can express; 0 for most spaces."""
+        return 0
 
     def complete(self, parameters: Parameters) -> dict[str, Value]:
         """The parameters with the fixed ones, in the order of the dimensions.
@@ -119,21 +137,62 @@ class Space(ABC):
         return result
 
     def random_parameters(self, rng: np.random.Generator) -> dict[str, Value]:
-        """An even draw of every active dimension: a random family."""
-        drawn: dict[str, Value] = {}
-        for name, dimension in self._open.items():
-            if dimension.is_active(drawn):
-                drawn[name] = draw(dimension.distribution, rng)
-        return drawn
+        """An even draw of every active dimension, without flaws: a random family."""
+        return nearest(self._open, drawn(self._open, {}, rng), lambda parameters: (self._flaws(parameters),), rng)
 
     def smallest_parameters(self) -> list[dict[str, Value]]:
-        """Families with the fewest nodes and edges: all numbers at their lower ends, for each choice of a category."""
+        """Families with the fewest nodes and edges: all numbers at their lower ends, for each choice of a category.
+
+        Where there are more than `MANY` of these, every category that nothing depends on is at its first choice.
+        """
+        n_families = prod(len(low_ends(dimension.distribution)) for dimension in self._open.values())
+        parents = {dimension.parent for dimension in self._open.values()}
         families: list[dict[str, Value]] = [{}]
         for name, dimension in self._open.items():
             ends = low_ends(dimension.distribution)
+            chosen = ends if n_families <= MANY or name in parents else ends[:1]
             families = [
                 {**family, name: end} if dimension.is_active(family) else family
                 for family in families
-                for end in (ends if dimension.is_active(family) else ends[:1])
+                for end in (chosen if dimension.is_active(family) else chosen[:1])
             ]
         return families
+
+    def fit(
+        self,
+        parameters: Parameters,
+        budget: Budget,
+        input_shape: Shape,
+        classes: int,
+        rng: np.random.Generator,
+    ) -> dict[str, Value]:
+        """The parameters themselves if they have no flaws and a draw fits the budget, else near ones that do.
+
+        One dimension at a time is changed: to a value that makes all well, chosen evenly, or else to the one that is
+        least over. Where draws are random one draw is judged, so `sample` may still fail for a family at the edge.
+
+        Raises:
+            BudgetError: If nothing near fits.
+            SpaceError: If the parameters are not of this space.
+        """
+        self.complete(parameters)
+        given = {name: value for name, value in parameters.items() if name in self._open}
+        smallest = partial(self._smallest_cost, input_shape=input_shape, classes=classes, rng=rng)
+
+        def excess(parameters: Parameters) -> tuple[float, ...]:
+            flaws = self._flaws(parameters)
+            return (flaws, inf) if flaws else (0, max(0.0, budget.tightest(smallest(parameters)) - 1))
+
+        fitted = nearest(self._open, given, excess, rng)
+        if any(excess(fitted)):
+            budget.check(smallest(fitted), f"The family nearest to {dict(given)} that is smallest")
+        return fitted
+
+    def _smallest_cost(
+        self, parameters: Parameters, input_shape: Shape, classes: int, rng: np.random.Generator
+    ) -> Cost:
+        blueprint = self.blueprint(self.complete(parameters), input_shape, classes, rng)
+        return blueprint.cost(widths_at(blueprint.ratios, self.width or 1))
+
+    def _flaws(self, parameters: Parameters) -> int:
+        return self.flaws(self.complete(parameters))

@@ -1,6 +1,8 @@
 import ast
+import itertools
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +16,7 @@ from search_spaces.cost import cost
 from search_spaces.errors import SpaceError
 from search_spaces.nago import Nago
 from search_spaces.network import build, initialise
-from search_spaces.operations import OPERATIONS
+from search_spaces.operations import OPERATIONS, Width, layers
 from search_spaces.randwire import RandWire
 from search_spaces.source import source
 from search_spaces.space import Space
@@ -31,25 +33,60 @@ def load(text: str, name: str = "Student") -> nn.Module:
     return names[name]().eval()
 
 
-def all_operations() -> Architecture:
-    """Every operation twice, with odd sizes, so that helpers and special cases turn up."""
-    nodes = [Node("input", (), 3, name="image")]
-    for operation in sorted(set(OPERATIONS) - {"classifier", "identity"}):
-        same = operation in {"pool", "maxpool3x3"}
-        for stride in (1, 2):
-            channels = nodes[-1].channels if same else nodes[-1].channels + 1
-            nodes.append(Node(operation, (len(nodes) - 1,), channels, stride))
+def chain(operation: str, shape: tuple[int, ...]) -> Architecture:
+    """An operation three times, with odd channels and a stride where it allows them, so that helpers turn up."""
+    nodes = [Node("input", (), shape[0], name="image")]
+    rank = len(shape) - 1
+    for stride in (1, 2, 1):
+        before = nodes[-1].channels
+        for channels, step in itertools.product((before + 1, before, before - 1, before // 3), (stride, 1)):
+            with suppress(SpaceError):
+                layers(operation, Width(before, channels, step, rank))
+                nodes.append(Node(operation, (len(nodes) - 1,), channels, step))
+                break
     nodes.append(Node("classifier", (len(nodes) - 1,), 4))
-    return Architecture((3, 300, 77), 4, tuple(nodes))
+    return Architecture(shape, 4, tuple(nodes))
 
 
+def merges() -> Architecture:
+    """Every merge once, and a network that needs no `torch` otherwise."""
+    nodes = (
+        Node("input", (), 2, name="image"),
+        Node("conv1x1_bn", (0,), 4, name="a"),
+        Node("conv3x3_bn", (0,), 4, name="b"),
+        Node("conv3x3_bn", (1, 2), 4, merge="sum", name="c"),
+        Node("identity", (1, 2, 3), 12, merge="concat", name="joined"),
+        Node("global_gate", (4,), 12, name="gate"),
+        Node("relu_conv1x1_bn", (4, 5), 6, merge="product", name="scaled"),
+        Node("classifier", (6,), 3, name="classifier"),
+    )
+    return Architecture((2, 6, 5), 3, nodes)
+
+
+FLATTENED = (
+    Node("input", (), 2, name="image"),
+    Node("series", (0,), 2, name="rows"),
+    Node("relu_conv3x3_bn", (1,), 5),
+    Node("vector", (2,), 150),
+    Node("relu_conv3x3_bn", (3,), 7),
+    Node("classifier", (4,), 3),
+)
+OTHERS = sorted(set(OPERATIONS) - {"classifier", "pool_classifier", "series", "vector"})
+SHAPES = [(12, 20, 14), (12, 20), (12,)]
 ARCHITECTURES = {
     "nago": draw(Nago(), 0),
     "nago with 8 pixels": draw(Nago(), 1, size=8),
     "nago with 64 pixels": draw(Nago(), 2, size=64),
     "randwire with odd pools": draw(RandWire(), 3, size=27),
-    "all operations": all_operations(),
+    "merges": merges(),
+    "flattened": Architecture((2, 6, 5), 3, FLATTENED),
     "smallest": Architecture((1, 2, 2), 2, (Node("input", (), 1), Node("classifier", (0,), 2))),
+    "other classifier": Architecture((1, 2, 2), 2, (Node("input", (), 1), Node("pool_classifier", (0,), 2))),
+} | {
+    f"{operation} of {len(shape) - 1} axes": made
+    for operation in OTHERS
+    for shape in SHAPES
+    if len((made := chain(operation, shape)).nodes) > 2
 }
 each = pytest.mark.parametrize("architecture", ARCHITECTURES.values(), ids=ARCHITECTURES)
 
