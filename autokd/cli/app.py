@@ -204,6 +204,31 @@ def families(
     show.families(find(name, _home(home)).families[:top], output)
 
 
+@app.command(rich_help_panel="Results")
+def draw(
+    what: Annotated[
+        str,
+        typer.Argument(
+            metavar="ARCHITECTURE-or-NAME",
+            help="An architecture.json, an exported folder, or a search: its best student.",
+            show_default=False,
+        ),
+    ],
+    out: Annotated[Path, typer.Argument(help="File to write: .svg, .png, .pdf or .dot.", show_default=False)],
+    trial: Annotated[int | None, typer.Option("--trial", help="Draw the student of this trial of the search.")] = None,
+    engine: Annotated[
+        Literal["graphviz", "networkx"] | None,
+        typer.Option("--engine", help="Who lays it out.", show_default="graphviz if installed"),
+    ] = None,
+    output: Output = "text",
+    home: HomeFolder = None,
+) -> None:
+    """Draw a network: its graph by level, with stages, shapes and cost."""
+    from autokd.cli.draw import draw
+
+    draw(what, out, trial, engine, output, home)
+
+
 @app.command(rich_help_panel="Winner")
 def train(name: Name, overrides: Override = None, output: Output = "text", home: HomeFolder = None) -> None:
     """Draw students from the best family and distil them at full length; Ctrl-C keeps every finished epoch."""

@@ -11,7 +11,7 @@ from autokd.cli import app
 HEAVY = ("torch", "optuna", "sqlalchemy", "numpy", "botorch")
 VERBS = (
     *("recipes", "init", "search", "resume", "list", "status", "show", "best", "families"),
-    *("train", "export", "verify", "doctor"),
+    *("draw", "train", "export", "verify", "doctor"),
 )
 
 

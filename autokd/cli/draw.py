@@ -1,0 +1,92 @@
+"""The verb `draw`: finds an architecture by file, folder or search, and writes its drawing."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import typer
+
+from autokd.errors import InputError
+from autokd.files import write_atomically
+from search_spaces.architecture import Architecture
+from search_spaces.cost import cost
+from search_spaces.drawing import FORMATS, render
+from search_spaces.errors import SpaceError
+
+if TYPE_CHECKING:
+    from autokd.api import SearchResult
+
+__all__ = ["draw"]
+
+
+def draw(
+    what: str, out: Path, trial: int | None, engine: str | None, output: Literal["text", "json"], home: Path | None
+) -> None:
+    """Write the drawing of an architecture, and say so.
+
+    Args:
+        what: A file, an exported folder, or the name of a search, which stands for its best student.
+        out: The file to write; its suffix is the format.
+        trial: Number of the trial whose student is meant; `what` is then a search.
+        engine: Who lays it out; the first one that is installed when left away.
+        output: What to print.
+        home: Folder of all searches; the usual one when left away.
+
+    Raises:
+        InputError: If there is no such architecture, or the file cannot be written.
+    """
+    form = out.suffix.removeprefix(".")
+    if form not in FORMATS:
+        raise InputError(f"the file to write must end in {', '.join(f'.{known}' for known in FORMATS)}, but got {out}.")
+    architecture = _find(what, trial, home)
+    try:
+        content = render(architecture, form, engine)
+        write_atomically(out, lambda temporary: temporary.write_bytes(content))
+    except SpaceError as error:
+        raise InputError(str(error)) from None
+    except OSError as error:
+        raise InputError(f"{out} cannot be written: {error.strerror}.") from None
+    _say(architecture, out, output)
+
+
+def _find(what: str, trial: int | None, home: Path | None) -> Architecture:
+    path = Path(what)
+    file = path / "architecture.json" if path.is_dir() else path
+    if trial is None and file.is_file():
+        return _read(file)
+    if trial is None and (path.suffix == ".json" or len(path.parts) > 1):
+        raise InputError(f"there is no file {file}.")
+    from autokd.api import find  # loads torch
+
+    try:
+        result = find(what, home)
+    except InputError as error:
+        raise InputError(f"{what} is no file, no exported folder and no search: {error}") from None
+    return result.best.architecture if trial is None else _student_of(result, trial)
+
+
+def _read(file: Path) -> Architecture:
+    try:
+        return Architecture.from_json(file.read_bytes())
+    except SpaceError as error:
+        raise InputError(f"{file}: {error}") from None
+    except OSError as error:
+        raise InputError(f"{file} cannot be read: {error.strerror}.") from None
+
+
+def _student_of(result: "SearchResult", number: int) -> Architecture:
+    """The best student of a trial; the first one drawn if none was trained yet."""
+    drawn = result.trial(number).students
+    trained = [student.row for student in result.students if student.trial.number == number]
+    for row in [*trained, *drawn]:
+        return Architecture.from_dict(dict(row.architecture))
+    raise InputError(f"trial {number} of search {result.name!r} has no student.")
+
+
+def _say(architecture: Architecture, out: Path, output: Literal["text", "json"]) -> None:
+    nodes, total = len(architecture.nodes), cost(architecture)
+    if output == "text":
+        typer.echo(f"wrote {out}: {nodes} nodes, {total.params:,} parameters, {total.macs:,} MACs")
+        return
+    facts = {"file": str(out), "digest": architecture.digest, "nodes": nodes, "params": total.params}
+    print(json.dumps(facts | {"macs": total.macs, "memory_bytes": total.memory_bytes}, indent=2))
