@@ -222,18 +222,20 @@ def _bn(stack: _Stack) -> _Stack:
 
 
 def _conv(*kernel: int, times: float | None = None, dilation: int = 1, bias: bool = False) -> Part:
-    """A convolution to the outputs, or to `times` the inputs; on a vector, which has no axes, a full matrix."""
+    """A convolution to the outputs, or to `times` the inputs.
+
+    On a signal a kernel of two numbers is the larger one; on a vector, which has no axes, it is a full matrix.
+    """
     size = kernel[0] if len(set(kernel)) == 1 else kernel
     padding = dilation * (size // 2) if isinstance(size, int) else tuple(each // 2 for each in size)
 
     def part(stack: _Stack) -> _Stack:
         width, before = stack.width, stack.channels
         after = width.outputs if times is None else max(1, int(times * width.inputs))
-        if isinstance(size, tuple) and width.rank != len(size):
-            raise SpaceError(f"with a kernel of {size} is for images, but got {width}.")
         if not width.rank:
             return stack.add(Linear(before, after, bias), after)
-        made = Convolution(before, after, size, stack.stride, padding, dilation, bias=bias, rank=width.rank)
+        long, pad = (size, padding) if width.rank == 2 else (max(kernel), dilation * (max(kernel) // 2))
+        made = Convolution(before, after, long, stack.stride, pad, dilation, bias=bias, rank=width.rank)
         return stack.add(made, after, strided=True)
 
     return part

@@ -147,3 +147,30 @@ def test_colour_refinement_takes_one_twelve_cycle_for_two_six_cycles() -> None:
 
     assert cycles(12) != cycles(6)
     assert cycles(12).digest == cycles(6).digest
+
+
+def joined(first: str, second: str, merge: str) -> Architecture:
+    """Two convolutions merged in this order, then cut apart again."""
+    nodes = [
+        Node("input", (), 3, name="image"),
+        Node("conv1x1_bn", (0,), 4, name="one"),
+        Node("conv3x3_bn", (0,), 4, name="three"),
+    ]
+    names = [node.name for node in nodes]
+    channels = 8 if merge == "concat" else 4
+    nodes.append(Node("identity", (names.index(first), names.index(second)), channels, merge=merge, name="both"))
+    nodes.append(Node("first_channels", (3,), 4, name="cut"))
+    nodes.append(Node("classifier", (4,), 2, name="classifier"))
+    return Architecture((3, 8, 8), 2, tuple(nodes))
+
+
+def test_the_digest_sees_the_order_of_a_concatenation_and_of_no_sum() -> None:
+    assert joined("one", "three", "concat").digest != joined("three", "one", "concat").digest
+    assert joined("one", "three", "sum").digest == joined("three", "one", "sum").digest
+
+
+def test_signals_and_vectors_come_back_from_json() -> None:
+    for shape in [(3, 20), (7,)]:
+        nodes = (Node("input", (), shape[0]), Node("relu_conv3x3_bn", (0,), 5), Node("classifier", (1,), 2))
+        architecture = Architecture(shape, 2, nodes)
+        assert Architecture.from_json(architecture.to_json()) == architecture

@@ -95,3 +95,12 @@ def test_draws_lie_in_their_distribution_and_reach_all_of_it() -> None:
 @pytest.mark.parametrize("value", [3, 10, 4.0, True, "4"])
 def test_a_number_of_the_wrong_kind_or_place_is_not_contained(value: Range) -> None:
     assert not contains(DIMENSIONS["size"].distribution, value)  # type: ignore[arg-type]
+
+
+def test_a_dimension_with_a_default_is_fixed_until_a_range_opens_it() -> None:
+    dimensions = {"kind": DIMENSIONS["kind"], "extra": Dimension(IntDistribution(1, 5), "kind", ("a",), default=3)}
+    assert narrow(dimensions, {}, "test")[1] == {"extra": 3}
+    still_open, fixed = narrow(dimensions, {"extra": (2, 4)}, "test")
+    assert fixed == {}
+    assert still_open["extra"].distribution == IntDistribution(2, 4)
+    assert narrow(dimensions, {"kind": "b"}, "test")[1] == {"kind": "b"}

@@ -1,27 +1,30 @@
+import re
 from collections import Counter
 from itertools import pairwise
 
 import numpy as np
 import pytest
+import torch
 
 from search_spaces.architecture import Architecture
 from search_spaces.budget import Budget
 from search_spaces.cost import cost
 from search_spaces.errors import SpaceError
-from search_spaces.nago import Nago, stage_of
+from search_spaces.nago import OPERATIONS, Nago, stage_of
+from search_spaces.network import build
 from search_spaces.space import Value
 
 BUDGET = Budget(params=200_000)
 
 
-def sample(space: Nago, seed: int, shape: tuple[int, int, int] = (1, 28, 28), **parameters: Value) -> Architecture:
+def sample(space: Nago, seed: int, shape: tuple[int, ...] = (1, 28, 28), **parameters: Value) -> Architecture:
     rng = np.random.default_rng(seed)
     return space.sample(parameters, BUDGET, shape, 10, rng)
 
 
 def operations(architecture: Architecture) -> list[int]:
     """Numbers of the cells' operation nodes."""
-    return [i for i, name in enumerate(architecture.names) if "_node" in name]
+    return [i for i, name in enumerate(architecture.names) if re.search(r"_node\d+$", name)]
 
 
 def small(**ranges: Value) -> Nago:
@@ -167,7 +170,7 @@ def test_the_operation_and_the_head_are_options() -> None:
     separable = Nago(operation="relu_sepconv3x3_bn", head_ratio=0.5)
     architecture = sample(separable, 0, **separable.random_parameters(np.random.default_rng(0)))
     assert {architecture.nodes[i].operation for i in operations(architecture)} == {"relu_sepconv3x3_bn"}
-    with pytest.raises(SpaceError, match="Unknown operation"):
+    with pytest.raises(SpaceError, match="Unknown value of `operation` 'conv'"):
         Nago(operation="conv")
     with pytest.raises(SpaceError, match="head_ratio > 0"):
         Nago(head_ratio=0)
@@ -178,3 +181,65 @@ def test_ranges_beyond_sense_are_refused() -> None:
         Nago(top_nodes=2)
     with pytest.raises(SpaceError, match="<= 1"):
         Nago(top_probability=(0.1, 1.5))
+
+
+@pytest.mark.parametrize("rule", ["sum", "concat", "attention", "mixed"])
+@pytest.mark.parametrize("operation", ["maxpool3x3", "relu_conv1x3_bn", "mixed"])
+def test_every_rule_and_operation_makes_networks_that_train(rule: str, operation: str) -> None:
+    space = small(merge=rule, operation=operation, bottom_neighbours=4, bottom_nodes=6)
+    for shape in [(1, 8, 8), (2, 50), (9,)]:
+        architecture = sample(space, 0, shape)
+        network = build(architecture)
+        loss = network(torch.randn(4, *shape, generator=torch.Generator().manual_seed(0))).square().sum()
+        loss.backward()
+        assert all(value.grad is not None and value.grad.isfinite().all() for value in network.parameters())
+
+
+def test_the_rules_of_merging_are_what_their_names_say() -> None:
+    found = {rule: sample(small(merge=rule), 0) for rule in ("weighted_sum", "sum", "concat", "attention")}
+    for rule, architecture in found.items():
+        merges = {architecture.nodes[i].merge for i in operations(architecture)} - {"none"}
+        assert merges == {"sum" if rule == "attention" else rule}
+    nodes = found["attention"].nodes
+    for i in operations(found["attention"]):
+        if nodes[i].merge == "sum":
+            assert {nodes[source].merge for source in nodes[i].inputs} == {"product"}
+    assert len({sample(small(merge="mixed", bottom_nodes=8), seed).digest for seed in range(5)}) == 5
+
+
+def test_attention_makes_one_gate_for_each_output_that_is_scaled() -> None:
+    nodes = sample(small(merge="attention", bottom_nodes=9, bottom_neighbours=4), 3).nodes
+    gated = [node.inputs for node in nodes if node.operation == "global_gate"]
+    assert len(set(gated)) == len(gated) > 10
+
+
+def test_mixed_operations_are_drawn_for_every_node() -> None:
+    architecture = sample(small(operation="mixed", bottom_nodes=10), 0)
+    counts = Counter(architecture.nodes[i].operation for i in operations(architecture))
+    assert set(counts) == set(OPERATIONS)
+    assert max(counts.values()) < sum(counts.values()) / 4
+
+
+def test_stages_begin_and_widen_where_the_family_says() -> None:
+    space = small(top_nodes=10, stage2_start=0.2, stage3_start=0.8, stage2_width=1.5, stage3_width=5.0)
+    architecture = sample(space, 0)
+    stages = {node.name.split("_")[1]: node.stage for node in architecture.nodes if "_node" in node.name}
+    assert [stages[f"block{number}"] for number in range(1, 11)] == [0, 0, 1, 1, 1, 1, 1, 1, 2, 2]
+    widths = {node.stage: node.channels for node in architecture.nodes if "_node" in node.name}
+    assert widths[1] == pytest.approx(1.5 * widths[0], abs=2)
+    assert widths[2] == pytest.approx(5 * widths[0], abs=3)
+
+
+def test_further_dimensions_are_fixed_until_a_range_opens_them() -> None:
+    assert len(Nago().distributions()) == 8
+    opened = Nago(merge=("sum", "concat"), stage2_width=(1.0, 2.0))
+    assert set(opened.distributions()) - set(Nago().distributions()) == {"merge", "stage2_width"}
+    assert ", merge sum, stage2_width 1.5" in opened.describe(
+        opened.random_parameters(np.random.default_rng(0)) | {"merge": "sum", "stage2_width": 1.5}
+    )
+
+
+def test_a_family_that_draws_operations_has_many_members_even_on_complete_graphs() -> None:
+    complete = {"top_nodes": 3, "middle_nodes": 1, "bottom_nodes": 3}
+    assert small(**complete).single_member({})
+    assert not small(**complete, operation="mixed").single_member({})

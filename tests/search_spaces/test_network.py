@@ -183,3 +183,36 @@ def test_it_exports() -> None:
     network = build(nago(0)).eval()
     x = images(2, 1, 28, 28)
     assert torch.equal(torch.export.export(network, (x,)).module()(x), network(x))
+
+
+SIGNAL = Architecture(
+    (3, 9),
+    2,
+    (
+        Node("input", (), 3, name="signal"),
+        Node("conv3x3_bn", (0,), 4, name="conv"),
+        Node("global_gate", (1,), 4, name="gate"),
+        Node("identity", (1, 2), 4, merge="product", name="scaled"),
+        Node("identity", (3, 1), 8, merge="concat", name="joined"),
+        Node("vector", (4,), 72, name="flat"),
+        Node("conv3x3_bn", (5,), 5, name="matrix"),
+        Node("classifier", (6,), 2, name="classifier"),
+    ),
+)
+
+
+def test_signals_and_vectors_products_and_concatenations_run_as_the_nodes_say() -> None:
+    network = build(SIGNAL).eval()
+    x = images(2, 3, 9)
+    found = network.conv(x)
+    gate = network.gate(found)
+    assert gate.shape == (2, 4, 1)
+    joined = torch.cat([found * gate, found], 1).flatten(1)
+    matrix = network.matrix[1](joined @ network.matrix[0].weight.T)
+    torch.testing.assert_close(network(x), network.classifier[2](torch.relu(matrix)))
+
+
+def test_matrices_that_stand_for_convolutions_start_as_wide_as_those() -> None:
+    matrix = build(SIGNAL, seed=1).matrix[0].weight.detach()
+    assert float(matrix.std()) == pytest.approx((2 / 5) ** 0.5, rel=0.15)
+    assert float(build(SIGNAL, seed=1).classifier[-1].weight.detach().abs().max()) < 0.05

@@ -1,11 +1,15 @@
+from typing import ClassVar
+
 import numpy as np
 import pytest
+from optuna.distributions import CategoricalDistribution
 
 from search_spaces.budget import Budget
 from search_spaces.cost import cost
 from search_spaces.errors import BudgetError, SpaceError
 from search_spaces.nago import Nago
 from search_spaces.randwire import RandWire
+from search_spaces.space import Dimension
 
 SHAPE = (1, 28, 28)
 
@@ -70,3 +74,38 @@ def test_every_kind_of_limit_is_kept_and_used(limit: str) -> None:
 def test_widths_that_make_no_sense_are_refused(options: dict[str, float]) -> None:
     with pytest.raises(SpaceError, match="must hold"):
         Nago(**options)  # type: ignore[arg-type]
+
+
+def test_a_family_too_large_for_the_budget_becomes_the_nearest_that_fits() -> None:
+    space = Nago()
+    large = space.random_parameters(np.random.default_rng(0)) | {
+        "top_nodes": 10,
+        "middle_nodes": 10,
+        "bottom_nodes": 10,
+    }
+    budget = Budget(params=2_000)
+    with pytest.raises(BudgetError):
+        space.sample(large, budget, SHAPE, 10, np.random.default_rng(0))
+    fitted = space.fit(large, budget, SHAPE, 10, np.random.default_rng(0))
+    architecture = space.sample(fitted, budget, SHAPE, 10, np.random.default_rng(0))
+    assert cost(architecture).params <= 2_000
+    changed = {name for name in large if fitted[name] != large[name]}
+    assert changed <= {"top_nodes", "middle_nodes", "bottom_nodes", "top_neighbours", "bottom_neighbours"}
+
+
+def test_a_budget_that_nothing_near_keeps_is_refused_with_the_smallest_found() -> None:
+    space = Nago()
+    with pytest.raises(BudgetError, match=r"The family nearest to .* params=\d+ > 100"):
+        space.fit(
+            space.random_parameters(np.random.default_rng(0)), Budget(params=100), SHAPE, 10, np.random.default_rng(0)
+        )
+
+
+def test_many_categories_do_not_multiply_the_smallest_families() -> None:
+    choices = CategoricalDistribution(("small", "large"))
+
+    class Wide(Nago):
+        name = "wide"
+        dimensions: ClassVar = {f"choice{i}": Dimension(choices) for i in range(40)}
+
+    assert Wide().smallest_parameters() == [{f"choice{i}": "small" for i in range(40)}]
