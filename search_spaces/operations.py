@@ -7,9 +7,10 @@ its channel arguments to layers are multiples of its inputs or outputs the gener
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import gcd, prod
+from typing import cast
 
 from search_spaces.errors import SpaceError, unknown
 from search_spaces.layers import (
@@ -34,6 +35,7 @@ from search_spaces.layers import (
 )
 
 __all__ = [
+    "FOLDED",
     "INPUT",
     "MERGES",
     "OPERATIONS",
@@ -41,6 +43,7 @@ __all__ = [
     "Operation",
     "Profile",
     "Width",
+    "is_folded_into",
     "keeps_channels",
     "known_operation",
     "layers",
@@ -358,3 +361,31 @@ OPERATIONS: dict[str, Operation] = {
 Kernels are named by their size on images; on signals `conv3x3` has a kernel of 3, and on vectors it is a full matrix.
 There a stride, a pool and a depthwise convolution do nothing.
 """
+
+
+FOLDED = "_folded"
+"""Ending of an operation's name whose batch norms are folded into the convolutions before them; see `folding.py`."""
+
+
+def is_folded_into(layer: Layer) -> bool:
+    """Whether a batch norm after this layer can be folded into it."""
+    return isinstance(layer, Convolution | Linear) and not layer.bias
+
+
+def _folded(build: Operation) -> Operation:
+    def without_norms(width: Width) -> tuple[Layer, ...]:
+        made: list[Layer] = []
+        for layer in build(width):
+            if isinstance(layer, BatchNorm) and made and is_folded_into(made[-1]):
+                made[-1] = replace(cast(Convolution | Linear, made[-1]), bias=True)
+            else:
+                made.append(layer)
+        return tuple(made)
+
+    return without_norms
+
+
+SAMPLE = Width(12, 12)
+OPERATIONS |= {
+    name + FOLDED: _folded(build) for name, build in OPERATIONS.items() if _folded(build)(SAMPLE) != build(SAMPLE)
+}
