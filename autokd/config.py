@@ -91,8 +91,9 @@ class SpaceConfig(_Section):
     """Which students there are.
 
     Attributes:
-        name: "nago", "randwire", or "module:Class".
-        ranges: Narrower ranges for the space's dimensions, or values that fix them.
+        name: A known space (see `autokd recipes` and the README), or "module:Class".
+        ranges: Narrower ranges for the space's dimensions, or values that fix them; also options of the space, such as
+            `width = 16` or `cells = 2`.
     """
 
     name: str = "nago"

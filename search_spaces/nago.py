@@ -19,7 +19,7 @@ from search_spaces.graphs import erdos_renyi, watts_strogatz
 from search_spaces.layers import Shape
 from search_spaces.operations import keeps_channels
 from search_spaces.space import Dimension, Parameters, Range, Space, Value
-from search_spaces.wiring import Place, connect, wire
+from search_spaces.wiring import Bridges, Place, connect, wire
 
 __all__ = ["Nago"]
 
@@ -116,7 +116,7 @@ class Nago(Space):
             first = sketch.add("sepconv3x3_bn", (entry,), stem, stride=2, name="stem1")
             last = sketch.add("relu_sepconv3x3_bn", (first,), stages[0], stride=2, name="stem2")
         top = watts_strogatz(*_ring(parameters, "top"), rng)
-        bridges = _Bridges(sketch, {last: "stem"})
+        bridges = Bridges(sketch, {last: "stem"})
         merging = _Merging(sketch, str(parameters["merge"]), rng)
 
         def block(number: int, inputs: tuple[int, ...]) -> int:
@@ -232,26 +232,3 @@ class _Merging:
                 "identity", (source, gate), node.channels, 1, "product", node.stage, f"{node.name}_scaled"
             )
         return self._attended[source]
-
-
-class _Bridges:
-    """Pooled and projected copies of outputs for later stages, one for each pair of output and stage."""
-
-    def __init__(self, sketch: Sketch, names: dict[int, str]) -> None:
-        self.sketch, self.names = sketch, names
-        self._made: dict[tuple[int, int], int] = {}
-
-    def to(self, stage: int, sources: tuple[int, ...]) -> tuple[int, ...]:
-        """The sources as nodes of this stage; a source that is of it already stays."""
-        return tuple(self._bridge(source, stage) for source in sources)
-
-    def _bridge(self, source: int, stage: int) -> int:
-        down = stage - self.sketch.nodes[source].stage
-        if not down:
-            return source
-        if (source, stage) not in self._made:
-            name = f"{self.names[source]}_to_stage{stage + 1}"
-            self._made[source, stage] = self.sketch.add(
-                "pool_conv1x1_bn", (source,), stage, stride=2**down, stage=stage, name=name
-            )
-        return self._made[source, stage]

@@ -278,12 +278,14 @@ def _linear(stack: _Stack) -> _Stack:
 
 
 def _slice(end: bool) -> Part:
-    """The first channels, or the last."""
+    """The first channels, or the last; nothing where that is all of them."""
 
     def part(stack: _Stack) -> _Stack:
         before, after = stack.channels, stack.width.outputs
         if after > before:
             raise SpaceError(f"has at most the input's channels, but got {stack.width}.")
+        if after == before:
+            return stack
         return stack.add(Slice(before - after if end else 0, after), after)
 
     return part

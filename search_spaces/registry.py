@@ -11,8 +11,15 @@ from search_spaces.space import Space
 __all__ = ["known_spaces", "register", "space"]
 
 _SPACES = {
+    "blocks": "search_spaces.blocks:Blocks",
+    "darts": "search_spaces.darts:Darts",
+    "enas-macro": "search_spaces.enas_macro:EnasMacro",
+    "enas-micro": "search_spaces.enas_micro:EnasMicro",
     "nago": "search_spaces.nago:Nago",
+    "nasbench101": "search_spaces.nasbench101:NasBench101",
+    "nasbench201": "search_spaces.nasbench201:NasBench201",
     "randwire": "search_spaces.randwire:RandWire",
+    "sequential": "search_spaces.sequential:Sequential",
 }
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from search_spaces.blueprint import Sketch
 from search_spaces.graphs import Dag
 
-__all__ = ["Place", "connect", "wire"]
+__all__ = ["Bridges", "Place", "connect", "wire"]
 
 
 @dataclass(frozen=True)
@@ -55,3 +55,33 @@ def connect(dag: Dag, inputs: tuple[int, ...], part: Callable[[int, tuple[int, .
     for number, before in enumerate(dag.predecessors):
         outputs.append(part(number, tuple(outputs[source] for source in before) or inputs))
     return outputs
+
+
+class Bridges:
+    """Pooled and projected copies of outputs for later stages, one for each pair of output and stage.
+
+    Stage s has the width at place s and half the resolution of the stage before.
+
+    Args:
+        sketch: Where nodes are added.
+        names: What the names of an output's copies begin with; may grow.
+    """
+
+    def __init__(self, sketch: Sketch, names: dict[int, str]) -> None:
+        self.sketch, self.names = sketch, names
+        self._made: dict[tuple[int, int], int] = {}
+
+    def to(self, stage: int, sources: tuple[int, ...]) -> tuple[int, ...]:
+        """The sources as nodes of this stage; a source that is of it already stays."""
+        return tuple(self._bridge(source, stage) for source in sources)
+
+    def _bridge(self, source: int, stage: int) -> int:
+        down = stage - self.sketch.nodes[source].stage
+        if not down:
+            return source
+        if (source, stage) not in self._made:
+            name = f"{self.names[source]}_to_stage{stage + 1}"
+            self._made[source, stage] = self.sketch.add(
+                "pool_conv1x1_bn", (source,), stage, stride=2**down, stage=stage, name=name
+            )
+        return self._made[source, stage]

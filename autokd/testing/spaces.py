@@ -17,7 +17,7 @@ from search_spaces.layers import Shape
 from search_spaces.network import build
 from search_spaces.operations import ORDERED, Width, layers
 from search_spaces.source import source
-from search_spaces.space import Parameters, Space
+from search_spaces.space import Parameters, Space, Value
 
 __all__ = ["SpaceConformance", "relabelled", "simulated_peak_bytes"]
 
@@ -119,7 +119,7 @@ class SpaceConformance:
     def test_a_family_has_one_member_exactly_where_the_space_says_so(self, space: Space) -> None:
         """Other families give mostly different architectures."""
         for seed in range(self.draws // 4):
-            parameters = space.random_parameters(np.random.default_rng(seed))
+            parameters = self._family(space, seed)
             digests = [self._sample(space, parameters, 100 + number).digest for number in range(4)]
             assert (len(set(digests)) == 1) == space.single_member(parameters)
             said = "one member" in space.describe(parameters)
@@ -174,10 +174,12 @@ class SpaceConformance:
         return (self._architecture(space, seed) for seed in range(n))
 
     def _architecture(self, space: Space, seed: int) -> Architecture:
+        return self._sample(space, self._family(space, seed), seed)
+
+    def _family(self, space: Space, seed: int) -> dict[str, Value]:
         rng = np.random.default_rng(seed)
         parameters = space.random_parameters(rng)
-        fitted = space.fit(parameters, self.budget, self.input_shape, self.classes, rng)
-        return self._sample(space, fitted, seed)
+        return space.fit(parameters, self.budget, self.input_shape, self.classes, rng)
 
     def _check_budget(self, space: Space, architecture: Architecture) -> None:
         used = self.budget.tightest(cost(architecture))

@@ -1,9 +1,16 @@
 import pytest
 
 from autokd.testing.spaces import SpaceConformance
+from search_spaces.blocks import Blocks
 from search_spaces.budget import Budget
+from search_spaces.darts import Darts
+from search_spaces.enas_macro import EnasMacro
+from search_spaces.enas_micro import EnasMicro
 from search_spaces.nago import Nago
+from search_spaces.nasbench101 import NasBench101
+from search_spaces.nasbench201 import NasBench201
 from search_spaces.randwire import RandWire
+from search_spaces.sequential import Sequential
 from search_spaces.space import Space
 
 
@@ -22,6 +29,52 @@ class TestNagoOnDigits(SpaceConformance):
         return Nago(operation="relu_sepconv3x3_bn", top_nodes=(3, 6), middle_nodes=(1, 3), bottom_nodes=(3, 6))
 
 
+class TestNagoAdvanced(SpaceConformance):
+    draws = 24
+
+    @pytest.fixture
+    def space(self) -> Space:
+        return Nago(
+            operation=("relu_conv3x3_bn", "mixed"),
+            merge=("weighted_sum", "sum", "concat", "attention", "mixed"),
+            stage2_start=(0.2, 0.5),
+            stage3_start=(0.5, 0.8),
+            stage2_width=(1.0, 3.0),
+            stage3_width=(1.0, 6.0),
+            top_nodes=(3, 6),
+            middle_nodes=(1, 3),
+        )
+
+
+class TestSequential(SpaceConformance):
+    input_shape = (3, 60)
+    draws = 40
+
+    @pytest.fixture
+    def space(self) -> Space:
+        return Sequential()
+
+
+class TestSequentialOnVectors(SpaceConformance):
+    input_shape = (30,)
+    budget = Budget(params=40_000)
+    draws = 40
+
+    @pytest.fixture
+    def space(self) -> Space:
+        return Sequential(top_nodes=(3, 5), middle_nodes=(1, 3), bottom_nodes=(3, 5))
+
+
+class TestSequentialOnImages(SpaceConformance):
+    input_shape = (1, 8, 8)
+    budget = Budget(memory_bytes=300_000)
+    draws = 24
+
+    @pytest.fixture
+    def space(self) -> Space:
+        return Sequential(view="vector", top_nodes=(3, 5), middle_nodes=(1, 3))
+
+
 class TestRandWire(SpaceConformance):
     input_shape = (3, 32, 32)
 
@@ -38,3 +91,114 @@ class TestRandWireRegular(SpaceConformance):
     @pytest.fixture
     def space(self) -> Space:
         return RandWire(regime="regular", nodes=20)
+
+
+class TestBlocks(SpaceConformance):
+    input_shape = (3, 32, 32)
+    draws = 40
+
+    @pytest.fixture
+    def space(self) -> Space:
+        return Blocks()
+
+
+class TestBlocksAtFixedWidthWhereNotAllNetworksFit(SpaceConformance):
+    input_shape = (1, 8, 8)
+    budget = Budget(params=80_000)
+    draws = 20
+
+    @pytest.fixture
+    def space(self) -> Space:
+        return Blocks(width=4)
+
+
+class TestDarts(SpaceConformance):
+    input_shape = (3, 32, 32)
+    draws = 20
+
+    @pytest.fixture
+    def space(self) -> Space:
+        return Darts()
+
+
+class TestDartsAtFixedWidthWhereNotAllCellsFit(SpaceConformance):
+    input_shape = (1, 8, 8)
+    budget = Budget(params=15_200)  # about three pairs of cells in ten do not fit
+    draws = 8
+
+    @pytest.fixture
+    def space(self) -> Space:
+        return Darts(cells=4, width=4)
+
+
+class TestEnasMacro(SpaceConformance):
+    draws = 20
+
+    @pytest.fixture
+    def space(self) -> Space:
+        return EnasMacro()
+
+
+class TestEnasMacroAtFixedWidthWhereNotAllNetworksFit(SpaceConformance):
+    input_shape = (1, 8, 8)
+    budget = Budget(params=12_100, activation_bytes=4_500)  # about one network in four does not fit
+    draws = 8
+
+    @pytest.fixture
+    def space(self) -> Space:
+        return EnasMacro(width=4, layers=(3, 6))
+
+
+class TestEnasMicro(SpaceConformance):
+    draws = 20
+
+    @pytest.fixture
+    def space(self) -> Space:
+        return EnasMicro()
+
+
+class TestEnasMicroAtFixedWidthWhereNotAllCellsFit(SpaceConformance):
+    input_shape = (1, 8, 8)
+    budget = Budget(params=17_800)  # about one pair of cells in five does not fit
+    draws = 8
+
+    @pytest.fixture
+    def space(self) -> Space:
+        return EnasMicro(cells=4, width=4)
+
+
+class TestNasBench101(SpaceConformance):
+    draws = 20
+
+    @pytest.fixture
+    def space(self) -> Space:
+        return NasBench101()
+
+
+class TestNasBench101AtFixedWidthWhereNotAllCellsFit(SpaceConformance):
+    input_shape = (1, 8, 8)
+    budget = Budget(params=2_000)  # about a quarter of the cells do not fit
+    draws = 20
+
+    @pytest.fixture
+    def space(self) -> Space:
+        return NasBench101(stacks=2, modules=1, width=8)
+
+
+class TestNasBench201(SpaceConformance):
+    input_shape = (3, 32, 32)
+    draws = 20
+
+    @pytest.fixture
+    def space(self) -> Space:
+        return NasBench201()
+
+
+class TestNasBench201ToTheLetterWhereNotAllCellsFit(SpaceConformance):
+    input_shape = (1, 8, 8)
+    budget = Budget(params=30_000)  # about half of the cells do not fit
+    draws = 20
+
+    @pytest.fixture
+    def space(self) -> Space:
+        return NasBench201(cells=1, width=8, pruned=False)

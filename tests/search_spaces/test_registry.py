@@ -7,10 +7,11 @@ from search_spaces.randwire import RandWire
 
 
 def test_known_spaces_are_found_with_their_options() -> None:
-    assert registry.known_spaces() == ("nago", "randwire")
+    assert {"nago", "randwire", "sequential"} <= set(registry.known_spaces())
+    assert list(registry.known_spaces()) == sorted(registry.known_spaces())
     found = registry.space("nago", top_nodes=5)
     assert isinstance(found, Nago)
-    assert found.fixed == {"top_nodes": 5}
+    assert found.fixed["top_nodes"] == 5
 
 
 def test_a_space_of_your_own_is_named_module_and_class() -> None:
@@ -20,7 +21,7 @@ def test_a_space_of_your_own_is_named_module_and_class() -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("nagoo", "Did you mean 'nago'.*Known: nago, randwire"),
+        ("nagoo", "Did you mean 'nago'.*Known: blocks, .*randwire"),
         ("search_spaces.nago:Nope", "Cannot load"),
         ("no_such_module:Space", "Cannot load"),
         (":", "Cannot load"),
@@ -44,3 +45,8 @@ def test_a_name_is_registered_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_registration_must_be_a_plain_name_for_a_class(name: str, target: str) -> None:
     with pytest.raises(SpaceError, match="plain name"):
         registry.register(name, target)
+
+
+@pytest.mark.parametrize("name", registry.known_spaces())
+def test_every_known_space_has_the_name_that_it_is_known_by(name: str) -> None:
+    assert registry.space(name).name == name

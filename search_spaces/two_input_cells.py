@@ -1,0 +1,181 @@
+"""Networks of cells that each read the two cells before them: what DARTS and ENAS share.
+
+A cell is written as its nodes; a node is the sum of two halves; a half is an operation on a state. States 0 and 1 are
+what the cell reads, the farther cell first; the nodes are the states after them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import permutations
+
+from search_spaces.blueprint import Sketch, is_small
+from search_spaces.errors import SpaceError
+from search_spaces.layers import Shape
+from search_spaces.wiring import Place
+
+__all__ = [
+    "INPUTS",
+    "KINDS",
+    "Cell",
+    "Half",
+    "add_nodes",
+    "canonical",
+    "chain",
+    "checked",
+    "describe",
+    "enter",
+    "ratios",
+]
+
+Half = tuple[int, str]
+"""A state and the operation on it."""
+
+Cell = tuple[tuple[Half, Half], ...]
+"""The two halves of each node."""
+
+INPUTS = 2
+"""States that a cell starts with."""
+
+KINDS = ("normal", "reduction")
+
+FEWEST = 4
+"""Cells of a network."""
+
+STEM = 3
+"""Place of the stem's width, after those of the three stages."""
+
+
+def canonical(cell: Cell) -> Cell:
+    """The one way to write the cell: of all orders of its nodes in which sources come first, the smallest tuple.
+
+    Two cells are isomorphic, inputs kept apart, exactly if this is the same for both. At most 120 orders of five nodes.
+    """
+    return min(moved for order in permutations(range(len(cell))) if (moved := _reordered(cell, order)))
+
+
+def _reordered(cell: Cell, order: tuple[int, ...]) -> Cell:
+    """The cell with its nodes in this order and each one's halves sorted; empty if a node would read a later one."""
+    place = {old + INPUTS: new + INPUTS for new, old in enumerate(order)} | {state: state for state in range(INPUTS)}
+    moved = []
+    for new, old in enumerate(order, INPUTS):
+        first, second = sorted((place[source], operation) for source, operation in cell[old])
+        if second[0] >= new:
+            return ()
+        moved.append((first, second))
+    return tuple(moved)
+
+
+def describe(cell: Cell) -> str:
+    """The nodes one after another, such as `sep3(0)+sep3(1) skip(0)+max3(2)`."""
+    return " ".join("+".join(f"{_short(operation)}({state})" for state, operation in node) for node in cell)
+
+
+def _short(operation: str) -> str:
+    """First word and kernel of a name such as `sep_conv_3x3`."""
+    kernel = operation[-1] if operation[-1].isdigit() else ""
+    return operation.partition("_")[0] + kernel
+
+
+def checked(cells: int) -> int:
+    """The number of cells itself if there are enough.
+
+    Of three, the only normal one would read the stem twice: cells with their inputs swapped would be one network.
+
+    Raises:
+        SpaceError: If there are fewer than four.
+    """
+    if cells < FEWEST:
+        raise SpaceError(
+            f"`cells >= {FEWEST}` must hold, two that reduce and a normal one on each side, but got {cells}."
+        )
+    return cells
+
+
+def ratios(input_shape: Shape) -> tuple[float, ...]:
+    """Widths of the stages and of the stem, as multiples of the first stage's."""
+    return (1, 2, 4, 3 if is_small(input_shape) else 0.5)
+
+
+def chain(sketch: Sketch, cells: int, cell: Callable[[Place, bool, tuple[int, int]], int]) -> int:
+    """The number of the node that holds the last cell's output.
+
+    Args:
+        sketch: Made with `ratios`.
+        cells: How many; those at one and at two thirds of them start the next stage.
+        cell: Adds the cell at a place, told whether it reduces and which two nodes it reads; returns its output.
+    """
+    before, last = _stem(sketch)
+    for place, reduces in _sites(cells):
+        before, last = last, cell(place, reduces, (before, last))
+    return last
+
+
+def _stem(sketch: Sketch) -> tuple[int, int]:
+    """What the first cell reads: for small inputs twice one convolution, else maps at a quarter and an eighth."""
+    if is_small(sketch.input_shape):
+        only = sketch.add("conv3x3_bn", (0,), STEM, name="stem")
+        return only, only
+    first = sketch.add("conv3x3_bn", (0,), STEM, stride=2, name="stem1")
+    second = sketch.add("relu_conv3x3_bn", (first,), 0, stride=2, name="stem2")
+    return second, sketch.add("relu_conv3x3_bn", (second,), 0, stride=2, name="stem3")
+
+
+def _sites(cells: int) -> Iterator[tuple[Place, bool]]:
+    """Place of each cell, and whether it reduces."""
+    reductions = (cells // 3, 2 * cells // 3)
+    for number in range(cells):
+        stage = sum(number >= first for first in reductions)
+        yield Place(stage, stage, f"stage{stage + 1}_cell{number + 1}"), number in reductions
+
+
+def enter(sketch: Sketch, inputs: tuple[int, int], place: Place, always: bool = True) -> tuple[int, int]:
+    """Both inputs of a cell in its width and at the resolution of the nearer one, by 1x1 convolutions with batch norm.
+
+    A farther input of a higher resolution is pooled first; with `always=False` an input that fits is left as it is.
+    """
+    sizes = sketch.shape(inputs[-1])[1:]
+
+    def entered(state: int, source: int) -> int:
+        larger = sketch.shape(source)[1:] != sizes
+        if not always and not larger and sketch.nodes[source].channels == place.width:
+            return source
+        operation, stride = ("relu_pool_conv1x1_bn", 2) if larger else ("relu_conv1x1_bn", 1)
+        name = f"{place.name}_input{state}"
+        return sketch.add(operation, (source,), place.width, stride=stride, stage=place.stage, name=name)
+
+    return entered(0, inputs[0]), entered(1, inputs[1])
+
+
+def add_nodes(
+    sketch: Sketch,
+    cell: Cell,
+    inputs: tuple[int, int],
+    place: Place,
+    reduces: bool,
+    operation: Callable[[str, int], str],
+) -> list[int]:
+    """The numbers of all states of a cell.
+
+    A half that is an identity is no node, unless both halves of a node hand on the same state.
+
+    Args:
+        sketch: Where nodes are added.
+        cell: What to add.
+        inputs: States 0 and 1, in the cell's width.
+        place: Of the cell.
+        reduces: Whether operations on the inputs have stride 2.
+        operation: The name in the table of operations of the cell's operation with a stride.
+    """
+    states = list(inputs)
+    for number, halves in enumerate(cell, 1):
+        name = f"{place.name}_node{number}"
+        ends: list[int] = []
+        for half, (source, wanted) in zip(("first", "second"), halves, strict=True):
+            stride = 2 if reduces and source < INPUTS else 1
+            end, found = states[source], operation(wanted, stride)
+            if found != "identity" or end in ends:
+                end = sketch.add(found, (end,), place.width, stride=stride, stage=place.stage, name=f"{name}_{half}")
+            ends.append(end)
+        states.append(sketch.add("identity", ends, place.width, merge="sum", stage=place.stage, name=name))
+    return states
