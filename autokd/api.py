@@ -72,8 +72,9 @@ def search(
     Workers are processes of their own, so a script calls this under `if __name__ == "__main__":`.
 
     Args:
-        teacher: A module or any callable from a normalised float batch, `batch x channels x height x width`, to logits;
-            or "module:function" that returns one.
+        teacher: A module or any callable from a normalised float batch (images `batch x channels x height x width`,
+            signals `batch x channels x length`, vectors `batch x features`) to logits; or "module:function" that
+            returns one.
         data: A data set or a dict of arrays, or where they are: "fashion-mnist", "digits", a `.npz` file, a folder, or
             "module:function".
         budget: What the device allows.

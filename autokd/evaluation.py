@@ -73,6 +73,11 @@ class LessonPlan:
     device: str
 
     @property
+    def augmentation(self) -> Augmentation:
+        """What is done to training samples."""
+        return Augmentation(**self.training.augmentation.model_dump())
+
+    @property
     def views_needed(self) -> int:
         """Number of views that the whole training shows."""
         whole_epochs = -int(-self.training.rungs[-1] // 1)
@@ -292,17 +297,13 @@ def _checked_data(plan: LessonPlan) -> Dataset:
 def _stream(plan: LessonPlan, dataset: Dataset) -> TrainingStream:
     training = plan.training
     return TrainingStream(
-        dataset, _augmentation(plan), training.batch_size, training.views, plan.seed, torch.device(plan.device)
+        dataset, plan.augmentation, training.batch_size, training.views, plan.seed, torch.device(plan.device)
     )
 
 
 def _cache(plan: LessonPlan) -> TeacherCache:
     digests = plan.teacher_digest, plan.data_digest
-    return TeacherCache.at(plan.cache, *digests, _augmentation(plan), plan.seed, plan.training.precision)
-
-
-def _augmentation(plan: LessonPlan) -> Augmentation:
-    return Augmentation(**plan.training.augmentation.model_dump())
+    return TeacherCache.at(plan.cache, *digests, plan.augmentation, plan.seed, plan.training.precision)
 
 
 def _teacher(plan: LessonPlan) -> Teacher:

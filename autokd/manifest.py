@@ -28,11 +28,11 @@ def describe_export(problem: Problem, search: SearchRow, student: TrainedStudent
         normalisation=problem.facts.normalisation,
         probe=probe,
         test=dataset.test if student.is_final else None,
-        facts=_facts(problem, search, student) | {"classes": list(dataset.class_names)},
+        facts=_facts(problem, search, student, dataset.scale) | {"classes": list(dataset.class_names)},
     )
 
 
-def _facts(problem: Problem, search: SearchRow, student: TrainedStudent) -> dict[str, Any]:
+def _facts(problem: Problem, search: SearchRow, student: TrainedStudent, scale: float) -> dict[str, Any]:
     facts = problem.facts
     mean, deviation = facts.normalisation
     return {
@@ -46,7 +46,7 @@ def _facts(problem: Problem, search: SearchRow, student: TrainedStudent) -> dict
             "model_bytes": student.row.model_bytes,
         },
         "architecture_digest": student.row.digest,
-        "input": {"shape": list(facts.input_shape), "scale": 1 / 255, "mean": list(mean), "deviation": list(deviation)},
+        "input": {"shape": list(facts.input_shape), "scale": scale, "mean": list(mean), "deviation": list(deviation)},
         "metrics": student.metrics,
         "training": {
             "epochs": student.evaluation.epochs,

@@ -76,7 +76,7 @@ def check_budget(offers: Sequence[Offer]) -> None:
         )
 
 
-def _macs(teacher: Teacher, input_shape: tuple[int, int, int], device: torch.device) -> int | None:
+def _macs(teacher: Teacher, input_shape: tuple[int, ...], device: torch.device) -> int | None:
     """Multiply-accumulates of one sample, as torch counts them; None if the teacher is not a module."""
     if teacher.parameter_count is None:
         return None

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +15,8 @@ from optuna.samplers import BaseSampler
 from optuna.trial import Trial
 
 from autokd.config import SearchConfig, TrainingConfig
+from autokd.data.augmentation import check_augmentation
+from autokd.data.dataset import KINDS
 from autokd.database.rows import StudentRow, TrialRow
 from autokd.distillation import method_class
 from autokd.errors import InputError
@@ -28,7 +31,7 @@ from search_spaces.architecture import Architecture
 from search_spaces.budget import Budget
 from search_spaces.cost import Cost, cost
 from search_spaces.dimensions import Dimension, Value, narrow
-from search_spaces.errors import SpaceError
+from search_spaces.errors import BudgetError, SpaceError
 from search_spaces.registry import space
 from search_spaces.space import Space
 
@@ -40,10 +43,10 @@ class Facts:
     """What a search found out about its data, teacher and machine before it began; a resumed search finds the same.
 
     Attributes:
-        input_shape: Channels, height and width of a sample.
+        input_shape: Shape of a sample: channels, height and width; channels and length; or features.
         classes: Number of classes.
         data_digest: Digest of the samples.
-        normalisation: Mean and deviation of each channel, of values in `[0, 1]`.
+        normalisation: Mean and deviation of each channel or feature, of values in `[0, 1]` or of raw float32.
         teacher_digest: Digest of the teacher.
         teacher_params: Its number of parameters, where it has any.
         teacher_macs: Its multiply-accumulates for one sample, where it is a module.
@@ -53,7 +56,7 @@ class Facts:
         versions: Of Python and of the packages that decide results.
     """
 
-    input_shape: tuple[int, int, int]
+    input_shape: tuple[int, ...]
     classes: int
     data_digest: str
     normalisation: tuple[tuple[float, ...], tuple[float, ...]]
@@ -153,10 +156,13 @@ class Problem:
         return len(ladders) < self.config.trials and in_time
 
     def propose(self, ladders: Iterable[Ladder], number: int) -> dict[str, Value]:
-        """Parameters of trial `number`, after those trials: the same for the same rows."""
+        """Parameters of trial `number`, after those trials: the same for the same rows.
+
+        They fit the budget, if anything near the optimiser's choice does.
+        """
         study = project(ladders, self.distributions)
         study.sampler = self._sampler(number)
-        return _suggest(study.ask(), self.dimensions)
+        return self._fitted(_suggest(study.ask(), self.dimensions), number)
 
     def prunes(self, ladders: Iterable[Ladder], ladder: Ladder) -> bool:
         """Whether a trial's value at its last rung is too low among all trials' to train it on."""
@@ -204,8 +210,9 @@ class Problem:
         """Find mistakes that the first trial would find.
 
         Raises:
-            InputError: If the space, the method, the optimiser or their settings do not exist or fit.
+            InputError: If the space, the method, the optimiser, the augmentation or their settings do not exist or fit.
         """
+        check_augmentation(self.plan.augmentation, self.facts.input_shape)
         _ = self.dimensions, self._pruner, self._sampler(0)
         for end in ("low", "high"):
             self._check_method(end)
@@ -219,6 +226,15 @@ class Problem:
             method_class(self.config.distillation.method)(**values)
         except (InputError, TypeError) as error:
             raise InputError(f"distillation.ranges: {error}") from None
+
+    def _fitted(self, values: Mapping[str, Value], number: int) -> dict[str, Value]:
+        """The values, with those of the space changed as little as it takes to fit the budget and the space's rules."""
+        ours = self.space.distributions()
+        chosen = {name: value for name, value in values.items() if name in ours}
+        rng = np.random.default_rng(derive(self.config.seed, number, "fit"))
+        with suppress(BudgetError):  # nothing near fits: the trial's draw will say so
+            chosen = self.space.fit(chosen, self.budget, self.facts.input_shape, self.facts.classes, rng)
+        return chosen | {name: value for name, value in values.items() if name not in ours}
 
     def _sampler(self, number: int) -> BaseSampler:
         """A sampler for trial `number` alone: what it proposes depends on the rows and on nothing that it remembers."""
@@ -256,12 +272,13 @@ class Problem:
 
     def _plan(self, training: TrainingConfig) -> LessonPlan:
         facts = self.facts
+        views = training.views if KINDS[len(facts.input_shape)] == "images" else 1  # others are not augmented
         return LessonPlan(
             data=self.config.data,
             data_digest=facts.data_digest,
             teacher=self.config.teacher,
             teacher_digest=facts.teacher_digest,
-            training=training.model_copy(update={"precision": facts.precision}),
+            training=training.model_copy(update={"precision": facts.precision, "views": views}),
             seed=derive(self.config.seed, "stream"),
             cache=self.home / "teachers",
             device=facts.device,

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from autokd.cli.tables import budget_table, count, duration, percent, training_state
+from autokd.data.dataset import describe
 from autokd.problem import Facts
 from autokd.progress import Progress, Training
 from autokd.reporting import Reporter
@@ -43,8 +44,7 @@ class _Console(Console):
 
 def _print_checks(console: Console, facts: Facts, offers: Sequence[Offer]) -> None:
     size = "" if facts.teacher_params is None else f", {count(facts.teacher_params)} parameters"
-    shape = " x ".join(map(str, facts.input_shape))
-    console.print(f"data     {shape} images, {facts.classes} classes")
+    console.print(f"data     {describe(facts.input_shape)}, {facts.classes} classes")
     console.print(f"teacher  {percent(facts.teacher_metrics['accuracy'])} validation accuracy{size}")
     console.print(f"device   {facts.device}, {facts.precision}")
     console.print(budget_table(offers))

@@ -1,1 +1,1 @@
-"""Labelled images: where they come from, how they are augmented, and the stream of batches that training sees."""
+"""Labelled samples: where they come from, how they are augmented, and the stream of batches that training sees."""

@@ -9,7 +9,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["Augmentation", "augment", "counter_hash", "pad"]
+from autokd.data.dataset import KINDS, describe
+from autokd.errors import InputError
+
+__all__ = ["Augmentation", "augment", "check_augmentation", "counter_hash", "pad"]
 
 _GOLDEN = -0x61C8864680B583EB  # 0x9E3779B97F4A7C15 as a signed 64-bit integer
 _MIX_1 = -0x40A7B892E31B1A47  # 0xBF58476D1CE4E5B9
@@ -18,7 +21,7 @@ _MIX_2 = -0x6B2FB644ECCEEE15  # 0x94D049BB133111EB
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What is done to a training image.
+    """What is done to a training image; signals and vectors are left as they are.
 
     Attributes:
         shift: The image moves by up to this many pixels in each direction; zeros come in.
@@ -30,6 +33,23 @@ class Augmentation:
     shift: int = 0
     flip: bool = False
     cutout: int = 0
+
+    @property
+    def does_nothing(self) -> bool:
+        """Whether every view of a sample is the sample itself."""
+        return self == Augmentation()
+
+
+def check_augmentation(augmentation: Augmentation, input_shape: tuple[int, ...]) -> None:
+    """Nothing, if samples of that shape can be augmented so.
+
+    Raises:
+        InputError: If something is to be done to samples that are no images.
+    """
+    if KINDS[len(input_shape)] != "images" and not augmentation.does_nothing:
+        raise InputError(
+            f"training.augmentation is for images, but the data are {describe(input_shape)}: leave the section away."
+        )
 
 
 def pad(images: Tensor, augmentation: Augmentation) -> Tensor:
@@ -50,15 +70,18 @@ def augment(padded: Tensor, indices: Tensor, augmentation: Augmentation, seed: i
     """View number `view` of the samples at `indices`.
 
     Args:
-        padded: All samples as `pad` returns them, uint8, `n x height x width x channels`.
+        padded: All samples as `pad` returns them, `n x height x width x channels`; signals and vectors where there is
+            nothing to do.
         indices: int64, `batch`, on the device of `padded`.
         augmentation: What to do.
         seed: Seed of the stream.
         view: Number of the view; each is another draw.
 
     Returns:
-        uint8, `batch x height x width x channels` (without the margin), contiguous.
+        The samples' own type, `batch x height x width x channels` (without the margin), contiguous.
     """
+    if augmentation.does_nothing:
+        return padded[indices].contiguous()  # whatever the layout of the samples
     margin = augmentation.shift
     height, width = padded.shape[1] - 2 * margin, padded.shape[2] - 2 * margin
     rows = _offsets(indices, seed, view, 0, 2 * margin + 1) + torch.arange(height, device=indices.device)

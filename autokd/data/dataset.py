@@ -1,4 +1,11 @@
-"""Labelled images in memory: the one form in which every source of data reaches a trial."""
+"""Labelled samples in memory: the one form in which every source of data reaches a trial.
+
+| kind | stored | a network gets | types |
+|---|---|---|---|
+| images | `n x height x width x channels` | `batch x channels x height x width` | uint8 |
+| signals | `n x length x channels` | `batch x channels x length` | uint8, float32 |
+| vectors | `n x features` | `batch x features` | uint8, float32 |
+"""
 
 import hashlib
 from dataclasses import dataclass, field, replace
@@ -10,16 +17,27 @@ from torch import Tensor
 from autokd.errors import InputError
 from autokd.seeds import derive
 
-__all__ = ["Dataset", "Split", "hold_out"]
+__all__ = ["KINDS", "Dataset", "Split", "describe", "hold_out"]
+
+KINDS = {3: "images", 2: "signals", 1: "vectors"}  # by the dimensions of one sample
+_AXES = {3: "height, width, channels", 2: "length, channels", 1: "features"}
+_SMALLEST_DEVIATION = torch.finfo(torch.float32).tiny  # below it a division in float32 may be one by zero
+
+
+def describe(input_shape: tuple[int, ...]) -> str:
+    """Samples of a shape, channels first, in words: `1 x 28 x 28 images`, `3 x 128 signals`, `vectors of 64`."""
+    kind = KINDS[len(input_shape)]
+    sizes = " x ".join(map(str, input_shape))
+    return f"vectors of {sizes}" if kind == "vectors" else f"{sizes} {kind}"
 
 
 @dataclass(frozen=True)
 class Split:
-    """Images with their labels.
+    """Samples with their labels.
 
     Attributes:
-        images: uint8, `n x height x width x channels`: permuted to `n x channels x height x width` it is channels_last
-            without a copy.
+        images: The samples, be they images, signals or vectors, in a form of the table above. Images permuted to
+            `n x channels x height x width` are channels_last without a copy.
         labels: int64, `n`, in `[0, classes)`.
     """
 
@@ -27,18 +45,19 @@ class Split:
     labels: Tensor
 
     def __post_init__(self) -> None:
-        if self.images.dtype != torch.uint8 or self.images.ndim != 4:
-            raise InputError(
-                f"images must be uint8 of n x height x width x channels, but got {self.images.dtype} "
-                f"of {tuple(self.images.shape)}."
-            )
+        _check_form(self.images)
         if self.labels.shape != (len(self.images),):
-            raise InputError(f"{len(self.images)} images need as many labels, but got {tuple(self.labels.shape)}.")
+            raise InputError(f"{len(self)} {self.kind} need as many labels, but got {tuple(self.labels.shape)}.")
         if self.labels.dtype != torch.int64:
             raise InputError(f"labels must be int64, but got {self.labels.dtype}.")
 
     def __len__(self) -> int:
         return len(self.images)
+
+    @property
+    def kind(self) -> str:
+        """What the samples are: "images", "signals" or "vectors"."""
+        return KINDS[self.images.ndim - 1]
 
     def take(self, indices: Tensor) -> "Split":
         """The samples at `indices`, in that order."""
@@ -71,11 +90,8 @@ class Dataset:
         for name, split in self.splits.items():
             if not len(split):
                 raise InputError(f"data {self.name}: the {name} split is empty.")
-            if split.images.shape[1:] != self.train.images.shape[1:]:
-                raise InputError(
-                    f"data {self.name}: {name} images are {tuple(split.images.shape[1:])}, "
-                    f"but training images are {tuple(self.train.images.shape[1:])} (height, width, channels)."
-                )
+            _check_alike(self.name, name, split, self.train)
+            _check_finite(self.name, name, split)
             low, high = int(split.labels.min()), int(split.labels.max())
             if low < 0 or high >= self.classes:
                 raise InputError(
@@ -93,10 +109,15 @@ class Dataset:
         return {"train": self.train, "validation": self.validation, "test": self.test}
 
     @property
-    def input_shape(self) -> tuple[int, int, int]:
-        """Channels, height and width of one sample."""
-        height, width, channels = self.train.images.shape[1:]
-        return channels, height, width
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one sample: channels, height and width; channels and length; or features."""
+        *sizes, channels = self.train.images.shape[1:]
+        return channels, *sizes
+
+    @property
+    def scale(self) -> float:
+        """What the stored values are multiplied by before `normalisation`: 1 / 255, or 1 for float32."""
+        return 1.0 if self.train.images.is_floating_point() else 1 / 255
 
     @cached_property
     def digest(self) -> str:
@@ -110,19 +131,14 @@ class Dataset:
 
     @cached_property
     def normalisation(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Mean and standard deviation of each channel of the training images, of values in `[0, 1]`.
+        """Mean and standard deviation of each channel, or feature of vectors, of the training samples.
 
-        Exact: computed from the histogram of the 256 values. A constant channel gets deviation 1.
+        They are of values in `[0, 1]` for uint8, of the raw values for float32; see `scale`. A constant channel gets
+        deviation 1.
         """
-        means, deviations = [], []
-        for channel in self.train.images.unbind(3):
-            counts = torch.bincount(channel.reshape(-1).long(), minlength=256).double()
-            values = torch.arange(256, dtype=torch.float64) / 255
-            mean = (counts * values).sum() / counts.sum()
-            deviation = ((counts * (values - mean) ** 2).sum() / counts.sum()).sqrt()
-            means.append(float(mean))
-            deviations.append(float(deviation) or 1.0)
-        return tuple(means), tuple(deviations)
+        moments = _float_moments if self.train.images.is_floating_point() else _byte_moments
+        means, deviations = zip(*(moments(channel) for channel in self.train.images.unbind(-1)), strict=True)
+        return means, tuple(value if value > _SMALLEST_DEVIATION else 1.0 for value in deviations)
 
     def subset(self, n: int) -> "Dataset":
         """The same task with `n` of its training samples, drawn at random from a fixed seed."""
@@ -139,3 +155,60 @@ def hold_out(split: Split, n: int) -> tuple[Split, Split]:
     generator = torch.Generator().manual_seed(derive("hold out", len(split), n))
     order = torch.randperm(len(split), generator=generator)
     return split.take(order[n:].sort().values), split.take(order[:n].sort().values)
+
+
+def _check_form(samples: Tensor) -> None:
+    """Raise if the samples are none of the table above."""
+    if samples.ndim == 4:
+        rule, types = "images must be uint8 of n x height x width x channels", {torch.uint8}
+    else:
+        rule = "signals and vectors must be uint8 or float32 of n x length x channels and n x features"
+        types = {torch.uint8, torch.float32}
+    if samples.ndim - 1 not in KINDS or samples.dtype not in types:
+        raise InputError(f"{rule}, but got {samples.dtype} of {tuple(samples.shape)}.")
+    if 0 in samples.shape[1:]:
+        raise InputError(f"samples must hold values, but got {tuple(samples.shape)}.")
+
+
+def _check_alike(data: str, name: str, split: Split, train: Split) -> None:
+    """Raise if samples of a split have another shape or type than the training samples."""
+    shape, wanted = tuple(split.images.shape[1:]), tuple(train.images.shape[1:])
+    if shape != wanted:
+        raise InputError(
+            f"data {data}: {name} {split.kind} are {shape}, but training {train.kind} are {wanted} "
+            f"({_AXES[len(wanted)]})."
+        )
+    if split.images.dtype != train.images.dtype:
+        raise InputError(
+            f"data {data}: {name} {split.kind} are {split.images.dtype}, but training ones are {train.images.dtype}."
+        )
+
+
+def _check_finite(data: str, name: str, split: Split) -> None:
+    """Raise if a sample holds NaN or infinity."""
+    if split.images.is_floating_point():
+        finite = int(split.images.isfinite().flatten(1).all(1).sum())
+        if finite < len(split):
+            raise InputError(
+                f"data {data}: {name} {split.kind} must be finite, but {len(split) - finite} of {len(split)} "
+                "hold NaN or infinity."
+            )
+
+
+def _byte_moments(channel: Tensor) -> tuple[float, float]:
+    """Mean and deviation of `values / 255`, from the histogram of the 256 values."""
+    counts = torch.bincount(channel.reshape(-1).long(), minlength=256).double()
+    values = torch.arange(256, dtype=torch.float64) / 255
+    mean = (counts * values).sum() / counts.sum()
+    deviation = ((counts * (values - mean) ** 2).sum() / counts.sum()).sqrt()
+    return float(mean), float(deviation)
+
+
+def _float_moments(channel: Tensor) -> tuple[float, float]:
+    """Mean and deviation of the values, in two passes.
+
+    In float64 a sum of equal float32 numbers is exact, so a constant channel has a deviation of 0.
+    """
+    values = channel.reshape(-1).double()
+    mean = values.mean()
+    return float(mean), float(((values - mean) ** 2).mean().sqrt())

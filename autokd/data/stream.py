@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from autokd.data.augmentation import Augmentation, augment, pad
+from autokd.data.augmentation import Augmentation, augment, check_augmentation, pad
 from autokd.data.dataset import Dataset, Split
 from autokd.seeds import derive
 
@@ -18,7 +18,7 @@ class Batch:
     """What one step trains on.
 
     Attributes:
-        images: float32, normalised, `batch x channels x height x width`, channels_last.
+        images: The samples, float32, normalised, `batch x` the data set's `input_shape`; images are channels_last.
         labels: int64, `batch`.
         indices: int64, `batch`: positions in the training split.
         view: Which augmented view of the samples this is.
@@ -35,11 +35,15 @@ class TrainingStream:
 
     Epoch `e` shows view `e % views` of every sample, in an order of its own. With few views a teacher's outputs are
     few too: each is computed once and used by every epoch and every student that sees it.
+
+    Raises:
+        InputError: If samples that are no images are to be augmented.
     """
 
     def __init__(
         self, dataset: Dataset, augmentation: Augmentation, batch_size: int, views: int, seed: int, device: torch.device
     ) -> None:
+        check_augmentation(augmentation, dataset.input_shape)
         self.split = dataset.train.to(device)
         self.normalisation = dataset.normalisation
         self.augmentation = augmentation
@@ -72,23 +76,28 @@ class TrainingStream:
 
 
 def normalise(images: Tensor, normalisation: tuple[tuple[float, ...], tuple[float, ...]]) -> Tensor:
-    """`(images / 255 - mean) / deviation`, channels_last.
+    """`(images / 255 - mean) / deviation`, or `(images - mean) / deviation` of float32, channels first.
 
     Args:
-        images: uint8, `batch x height x width x channels`.
-        normalisation: Mean and deviation of each channel, of values in `[0, 1]`.
+        images: Samples as a `Split` holds them.
+        normalisation: Mean and deviation of each channel or feature, as a `Dataset` tells them.
 
     Returns:
-        float32, `batch x channels x height x width`.
+        float32, `batch x channels x height x width` in channels_last, `batch x channels x length`, or
+        `batch x features`.
     """
     mean, deviation = (torch.tensor(values, device=images.device) for values in normalisation)
-    scaled = images.float().mul_(1 / (255 * deviation)).sub_(mean / deviation)
-    return scaled.permute(0, 3, 1, 2)
+    if images.is_floating_point():
+        scaled = (images - mean).div_(deviation)  # the difference first: features may be far from 0
+    else:
+        scaled = images.float().mul_(1 / (255 * deviation)).sub_(mean / deviation)
+    channels_first = scaled.movedim(-1, 1)
+    return channels_first if images.ndim == 4 else channels_first.contiguous()
 
 
 def evaluation_batches(
     split: Split, normalisation: tuple[tuple[float, ...], tuple[float, ...]], size: int
 ) -> Iterator[Tensor]:
-    """The images of a split in order, not augmented, normalised, at most `size` at a time."""
+    """The samples of a split in order, not augmented, normalised, at most `size` at a time."""
     for images in torch.split(split.images, size):
         yield normalise(images, normalisation)

@@ -1,4 +1,4 @@
-"""A user's own images: arrays, a `.npz` file, a folder of images, or a function that returns any of these."""
+"""A user's own samples: arrays, a `.npz` file, a folder of images, or a function that returns any of these."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,9 +19,13 @@ if TYPE_CHECKING:
 __all__ = ["from_arrays", "from_folder", "from_npz", "save_npz"]
 
 HELD_OUT = 0.1  # part of the training samples that becomes a split which the source does not bring
-KEYS = tuple(f"{part}_{what}" for part in ("train", "validation", "test") for what in ("images", "labels"))
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp"}
 FOLDER_NAMES = {"train": ("train",), "validation": ("validation", "val", "valid"), "test": ("test",)}
+DIMENSIONS = {"images": (3, 4), "inputs": (2, 3)}  # that an array so named may have
+FORMS = {
+    "images": "n x height x width or n x height x width x channels (signals and vectors are inputs)",
+    "inputs": "n x length x channels or n x features (images are images)",
+}
 
 
 def from_arrays(
@@ -29,11 +33,12 @@ def from_arrays(
 ) -> Dataset:
     """A data set from arrays named `train_images`, `train_labels` and, as far as there, `validation_*` and `test_*`.
 
-    A split that is not there is held out of the training samples at random: `validation` samples or a tenth, and a
-    tenth for the test.
+    Signals and vectors are named `inputs` in place of `images`: `train_inputs` and so on. A split that is not there is
+    held out of the training samples at random: `validation` samples or a tenth, and a tenth for the test.
 
     Args:
-        arrays: Images uint8, `n x height x width` or `n x height x width x channels`; labels integers, `n`.
+        arrays: Images uint8, `n x height x width` or `n x height x width x channels`; inputs uint8 or float32,
+            `n x length x channels` or `n x features`; labels integers, `n`.
         name: Where the arrays came from.
         validation: Size of the validation split where it has to be made.
         class_names: Names of the classes; else the array `class_names`, else their numbers.
@@ -41,16 +46,9 @@ def from_arrays(
     Raises:
         InputError: If an array is missing, unknown, or of the wrong type or shape.
     """
-    unknown = set(arrays) - set(KEYS) - {"class_names"}
-    if unknown or not {"train_images", "train_labels"} <= set(arrays):
-        raise InputError(
-            f"data {name}: needs train_images and train_labels, may have {', '.join(KEYS[2:])}, "
-            f"but has {', '.join(sorted(arrays)) or 'nothing'}."
-        )
-    for part in FOLDER_NAMES:
-        if (f"{part}_images" in arrays) != (f"{part}_labels" in arrays):
-            raise InputError(f"data {name}: {part}_images and {part}_labels go together, but one is missing.")
-    splits = {part: _split(arrays, part, name) for part in FOLDER_NAMES if f"{part}_images" in arrays}
+    samples = "inputs" if "train_inputs" in arrays else "images"
+    _check_keys(arrays, samples, name)
+    splits = {part: _split(arrays, part, samples, name) for part in FOLDER_NAMES if f"{part}_labels" in arrays}
     train = splits["train"]
     if "test" not in splits:
         train, splits["test"] = hold_out(train, _held_out(len(train), None))
@@ -78,7 +76,8 @@ def save_npz(dataset: Dataset, path: Path) -> None:
     """Write a data set so that `from_npz` reads the same one, splits included."""
     arrays: dict[str, Any] = {"class_names": np.array(dataset.class_names)}
     for part, split in dataset.splits.items():
-        arrays |= {f"{part}_images": split.images.numpy(), f"{part}_labels": split.labels.numpy()}
+        samples = "images" if split.kind == "images" else "inputs"
+        arrays |= {f"{part}_{samples}": split.images.numpy(), f"{part}_labels": split.labels.numpy()}
     with path.open("wb") as file:
         np.savez(file, **arrays)
 
@@ -119,17 +118,33 @@ def from_folder(path: Path, size: int | None = None, validation: int | None = No
     return from_arrays(arrays, str(path), validation, classes)
 
 
-def _split(arrays: Mapping[str, Any], part: str, name: str) -> Split:
+def _check_keys(arrays: Mapping[str, Any], samples: str, name: str) -> None:
+    """Raise if the arrays are not named as `samples`, which is "images" or "inputs", and labels."""
+    keys = [f"{part}_{what}" for part in FOLDER_NAMES for what in (samples, "labels")]
+    if not {*keys[:2]} <= set(arrays) <= {*keys, "class_names"}:
+        raise InputError(
+            f"data {name}: needs {keys[0]} and {keys[1]}, may have {', '.join(keys[2:])} "
+            "(inputs, not images, for signals and vectors), "
+            f"but has {', '.join(sorted(arrays)) or 'nothing'}."
+        )
+    for part in FOLDER_NAMES:
+        if (f"{part}_{samples}" in arrays) != (f"{part}_labels" in arrays):
+            raise InputError(f"data {name}: {part}_{samples} and {part}_labels go together, but one is missing.")
+
+
+def _split(arrays: Mapping[str, Any], part: str, samples: str, name: str) -> Split:
     try:
-        pixels, numbers = (_tensor(arrays[f"{part}_{what}"]) for what in ("images", "labels"))
+        values, numbers = (_tensor(arrays[f"{part}_{what}"]) for what in (samples, "labels"))
     except (TypeError, ValueError) as error:
         raise InputError(f"data {name}: {part} samples must be numbers: {error}") from None
-    if pixels.ndim == 3:
-        pixels = pixels.unsqueeze(3)
+    if values.ndim not in DIMENSIONS[samples]:
+        raise InputError(f"data {name}: {part}_{samples} must be {FORMS[samples]}, but are {tuple(values.shape)}.")
+    if samples == "images" and values.ndim == 3:
+        values = values.unsqueeze(3)
     if numbers.is_floating_point() or numbers.dtype == torch.bool:
         raise InputError(f"data {name}: {part}_labels must be integers, but are {numbers.dtype}.")
     try:
-        return Split(pixels.contiguous(), numbers.long())
+        return Split(values.contiguous(), numbers.long())
     except InputError as error:
         raise InputError(f"data {name}: {part}: {error}") from None
 

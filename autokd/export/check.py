@@ -3,9 +3,9 @@
     python -I check.py FOLDER [LABELLED.safetensors]
 
 It needs torch and safetensors, and fails if the folder needs anything of AutoKD. Prints one JSON object:
-`max_difference` between the student's logits of the probe images and the recorded ones, and with labelled images
-(uint8 `images`, `n x channels x height x width`, and `labels`) the number of them it gets right, `correct` of
-`samples`.
+`max_difference` between the student's logits of the probe and the recorded ones, and with labelled samples (`images`,
+`n x channels x height x width`, or `inputs`, `n x channels x length` or `n x features`, and `labels`) the number of
+them it gets right, `correct` of `samples`.
 """
 
 import importlib.util
@@ -25,11 +25,11 @@ def main(folder: Path, labelled: Path | None) -> dict[str, float]:
     """What the student in `folder` computes."""
     student, preprocess = _load(folder)
     probe = load_file(folder / "probe.safetensors")
-    logits = _logits(student, preprocess(probe["images"]))
+    logits = _logits(student, preprocess(_inputs(probe)))
     answer: dict[str, float] = {"max_difference": float((logits - probe["logits"]).abs().max())}
     if labelled is not None:
         samples = load_file(labelled)
-        parts = [_logits(student, preprocess(images)).argmax(1) for images in torch.split(samples["images"], BATCH)]
+        parts = [_logits(student, preprocess(inputs)).argmax(1) for inputs in torch.split(_inputs(samples), BATCH)]
         answer["correct"] = int((torch.cat(parts) == samples["labels"]).sum())
         answer["samples"] = len(samples["labels"])
     imported = [name for name in OURS if name in sys.modules]
@@ -49,9 +49,13 @@ def _load(folder: Path) -> tuple[torch.nn.Module, Callable[[torch.Tensor], torch
     return student.eval(), module.preprocess
 
 
+def _inputs(tensors: dict[str, torch.Tensor]) -> torch.Tensor:
+    return tensors["images"] if "images" in tensors else tensors["inputs"]
+
+
 @torch.inference_mode()
-def _logits(student: torch.nn.Module, images: torch.Tensor) -> torch.Tensor:
-    logits: torch.Tensor = student(images)
+def _logits(student: torch.nn.Module, inputs: torch.Tensor) -> torch.Tensor:
+    logits: torch.Tensor = student(inputs)
     return logits
 
 

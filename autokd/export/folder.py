@@ -5,7 +5,7 @@
 | `model.py` | class `Student` and `preprocess`; imports only torch |
 | `weights.safetensors` | its state dict |
 | `architecture.json` | its graph in the one architecture format |
-| `probe.safetensors` | a few images with the logits that the trained student gave for them |
+| `probe.safetensors` | a few samples with the logits that the trained student gave for them |
 | `manifest.json` | metrics, costs, digests, versions, and the command that made it |
 """
 
@@ -31,7 +31,15 @@ from autokd.files import write_json
 from search_spaces.architecture import Architecture
 from search_spaces.source import source
 
-__all__ = ["FILES", "Export", "Verification", "check_replaceable", "verify_folder", "write_folder"]
+__all__ = [
+    "FILES",
+    "Export",
+    "Verification",
+    "check_replaceable",
+    "preprocess_source",
+    "verify_folder",
+    "write_folder",
+]
 
 FORMAT = 1
 FILES = ("model.py", "weights.safetensors", "architecture.json", "probe.safetensors")
@@ -39,13 +47,18 @@ TOLERANCE = 1e-3  # of logits, between two machines' float32 rounding; a wrong w
 
 _PREPROCESS = '''
 
-def preprocess(images: Tensor) -> Tensor:
-    """What the student takes, of uint8 images, batch x channels x height x width."""
-    scaled = images.float()
-    mean = scaled.new_tensor({mean}).view(1, -1, 1, 1)
-    deviation = scaled.new_tensor({deviation}).view(1, -1, 1, 1)
-    return scaled * (1 / (255 * deviation)) - mean / deviation
+def preprocess({samples}: Tensor) -> Tensor:
+    """What the student takes, of {type} {kind}, {axes}."""
+    scaled = {samples}.float()
+    mean = scaled.new_tensor({mean}).view({view})
+    deviation = scaled.new_tensor({deviation}).view({view})
+    return {normalised}
 '''
+_AXES = {
+    "images": "batch x channels x height x width",
+    "signals": "batch x channels x length",
+    "vectors": "batch x features",
+}
 
 
 @dataclass(frozen=True)
@@ -55,7 +68,7 @@ class Export:
     Attributes:
         architecture: The student's graph.
         module: The student with its weights.
-        normalisation: Mean and deviation of each channel.
+        normalisation: Mean and deviation of each channel or feature.
         probe: Samples whose logits are recorded.
         test: Samples whose accuracy is measured by the exported student, or None.
         facts: Everything else that the manifest says.
@@ -153,16 +166,32 @@ def verify_folder(folder: Path, test: Split | None = None) -> Verification:
     return found
 
 
+def preprocess_source(split: Split, normalisation: tuple[tuple[float, ...], tuple[float, ...]]) -> str:
+    """Source of the function `preprocess`, which does to a batch of such samples, channels first, what training did."""
+    mean, deviation = normalisation
+    floating = split.images.is_floating_point()
+    return _PREPROCESS.format(
+        samples=_samples(split),
+        type="float32" if floating else "uint8",
+        kind=split.kind,
+        axes=_AXES[split.kind],
+        view=", ".join(("1", "-1", "1", "1")[: split.images.ndim]),
+        mean=list(mean),
+        deviation=list(deviation),
+        normalised="(scaled - mean) / deviation" if floating else "scaled * (1 / (255 * deviation)) - mean / deviation",
+    )
+
+
 def _write_parts(export: Export, folder: Path) -> None:
-    mean, deviation = export.normalisation
-    text = source(export.architecture) + _PREPROCESS.format(mean=list(mean), deviation=list(deviation))
+    text = source(export.architecture) + preprocess_source(export.probe, export.normalisation)
     (folder / "model.py").write_text(text)
     (folder / "architecture.json").write_text(export.architecture.to_json() + "\n")
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in export.module.state_dict().items()}
     save_file(weights, folder / "weights.safetensors")
     with torch.inference_mode():
         logits = export.module.eval()(normalise(export.probe.images, export.normalisation))
-    save_file({"images": _channels_first(export.probe), "logits": logits.contiguous()}, folder / "probe.safetensors")
+    probe = {_samples(export.probe): _channels_first(export.probe), "logits": logits.contiguous()}
+    save_file(probe, folder / "probe.safetensors")
 
 
 def _make_readable(folder: Path) -> None:
@@ -178,7 +207,7 @@ def _examine(folder: Path, test: Split | None) -> Verification:
         command = [sys.executable, "-I", "-B", str(check.__file__), str(folder.resolve())]
         if test is not None:
             labelled = Path(scratch) / "test.safetensors"
-            save_file({"images": _channels_first(test), "labels": test.labels.contiguous()}, labelled)
+            save_file({_samples(test): _channels_first(test), "labels": test.labels.contiguous()}, labelled)
             command.append(str(labelled))
         done = subprocess.run(command, cwd=scratch, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -207,7 +236,12 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def _channels_first(split: Split) -> Tensor:
-    return split.images.permute(0, 3, 1, 2).contiguous()
+    return split.images.movedim(-1, 1).contiguous()
+
+
+def _samples(split: Split) -> str:
+    """What the samples are called in the folder, as in a user's own data."""
+    return "images" if split.kind == "images" else "inputs"
 
 
 def _digest(path: Path) -> str:

@@ -42,12 +42,12 @@ class Teacher(nn.Module):
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
-        """Logits, float32, `batch x classes`, of normalised images, `batch x channels x height x width`."""
+        """Logits, float32, `batch x classes`, of normalised samples, `batch x` the data set's `input_shape`."""
         return self._network(images).float()
 
 
 def load_teacher(config: TeacherConfig, device: torch.device) -> Teacher:
-    """The teacher that `config` names, on `device`, channels_last.
+    """The teacher that `config` names, on `device`, its weights of four dimensions channels_last.
 
     Raises:
         InputError: If the factory or the weights cannot be found, read, or do not fit together.
@@ -82,7 +82,7 @@ def check_teacher(teacher: Teacher, dataset: Dataset, floor: float | None, devic
     except Exception as error:  # a user's network can fail in any way
         shape = tuple(dataset.input_shape)
         raise InputError(
-            f"the teacher fails on images of {shape}: {type(error).__name__}: {first_line(error)}."
+            f"the teacher fails on {split.kind} of {shape}: {type(error).__name__}: {first_line(error)}."
         ) from error
     if logits.ndim != 2 or logits.shape[1] != dataset.classes:
         raise InputError(

@@ -21,18 +21,30 @@ from autokd.seeds import derive
 
 @pytest.fixture(scope="session")
 def make_dataset() -> Callable[..., Dataset]:
-    """Makes data sets of noisy images whose class is the brightest third of their rows."""
+    """Makes data sets of noisy images whose class is the brightest third of their rows.
 
-    def make(train: int = 60, size: int = 6, channels: int = 1, classes: int = 3, seed: int = 0) -> Dataset:
+    Another `shape` makes signals (length and channels) or vectors (features), float32 ones too.
+    """
+
+    def make(
+        train: int = 60,
+        size: int = 6,
+        channels: int = 1,
+        classes: int = 3,
+        seed: int = 0,
+        shape: tuple[int, ...] = (),
+        dtype: torch.dtype = torch.uint8,
+    ) -> Dataset:
         generator = torch.Generator().manual_seed(seed)
+        shape = shape or (size, size, channels)
 
         def split(n: int) -> Split:
             labels = torch.arange(n) % classes
-            images = torch.randint(0, 160, (n, size, size, channels), generator=generator, dtype=torch.uint8)
-            band = size // classes
+            images = torch.randint(0, 160, (n, *shape), generator=generator, dtype=torch.uint8)
+            band = shape[0] // classes
             for image, label in zip(images, labels.tolist(), strict=True):
                 image[label * band : (label + 1) * band] += 90
-            return Split(images, labels)
+            return Split(images if dtype == torch.uint8 else images.to(dtype) / 50 - 7, labels)
 
         return Dataset("tiny", split(train), split(21), split(24), tuple(f"class {k}" for k in range(classes)))
 

@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -39,6 +40,18 @@ class Bands(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         bands = images.mean((1, 3)).unflatten(1, (self.classes, -1)).mean(2)
         return self.scale * bands
+
+
+class Thirds(nn.Module):
+    """Knows the answer for signals and vectors: the class is the largest third of the positions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(8.0))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        thirds = inputs.reshape(len(inputs), -1, 3, inputs.shape[-1] // 3)
+        return self.scale * thirds.mean((1, 3))
 
 
 @pytest.fixture
@@ -83,6 +96,33 @@ def test_the_winner_is_trained_and_exported(search, home: Home, dataset: Dataset
     assert verification.test_accuracy == trained[0].metrics["test_accuracy"]
     assert verify_folder(tmp_path / "student", dataset.test) == verification
     assert result.row.facts["teacher_test_metrics"]["accuracy"] == 1.0
+
+
+@pytest.mark.slow  # fresh interpreters load torch
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+@pytest.mark.parametrize(("shape", "input_shape"), [((24, 3), (3, 24)), ((24,), (24,))], ids=["signals", "vectors"])
+def test_signals_and_vectors_are_searched_trained_and_exported_as_images_are(
+    search, make_dataset, tmp_path: Path, shape, input_shape, dtype
+):
+    dataset = make_dataset(train=240, shape=shape, dtype=dtype)
+    result = search(teacher=Thirds(), data=dataset, training={"rungs": [2, 4], "batch_size": 20}, final={"epochs": 8})
+    assert result.problem.facts.input_shape == input_shape
+    assert result.problem.plan.views_needed == 1
+    trained = result.train()
+    assert trained[0].metrics["test_accuracy"] > 0.8
+    verification = result.export(tmp_path / "student")
+    assert verification.test_accuracy == trained[0].metrics["test_accuracy"]
+    assert verify_folder(tmp_path / "student", dataset.test) == verification
+    told = json.loads((tmp_path / "student" / "manifest.json").read_text())["input"]
+    assert (told["shape"], told["scale"]) == (list(input_shape), 1 if dtype == torch.float32 else 1 / 255)
+    assert (told["mean"], told["deviation"]) == tuple(map(list, dataset.normalisation))
+
+
+def test_augmentation_of_vectors_is_refused_before_anything_is_recorded(search, home: Home, make_dataset):
+    training = {"augmentation": {"cutout": 2}}
+    with pytest.raises(InputError, match=r"^training.augmentation is for images, but the data are vectors of 24"):
+        search(teacher=Thirds(), data=make_dataset(shape=(24,)), training=training)
+    assert not home.exists
 
 
 def test_a_dict_of_arrays_is_data(search, dataset: Dataset):

@@ -1,12 +1,15 @@
 import platform
 from dataclasses import replace
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from autokd.config import SearchConfig, override_config
 from autokd.data.sources import load_data
+from autokd.data.user import save_npz
 from autokd.errors import BudgetInfeasibleError, InputError
 from autokd.preflight import check_budget, find_facts, survey
 from autokd.recipes.catalogue import find_config
@@ -74,3 +77,23 @@ def test_limits_that_can_be_kept_one_by_one_but_not_together_are_infeasible(make
     offers = [replace(offer, typical=None) for offer in survey(make_problem())]
     with pytest.raises(BudgetInfeasibleError, match="no random family of the space keeps all limits at once"):
         check_budget(offers)
+
+
+def test_the_facts_of_signals_are_those_of_the_samples_and_their_teacher(
+    config: SearchConfig, make_dataset, tmp_path: Path
+):
+    dataset = make_dataset(shape=(6, 2), dtype=torch.float32)
+    save_npz(dataset, tmp_path / "signals.npz")
+    changes = [f"data.source={tmp_path / 'signals.npz'}", "teacher.floor=0.0"]
+    network = nn.Sequential(nn.Conv1d(2, 4, 3, padding=1), nn.Flatten(), nn.Linear(24, 3))
+    facts = find_facts(override_config(config, changes), Teacher(network, "name"))
+    assert (facts.input_shape, facts.classes, facts.normalisation) == ((2, 6), 3, dataset.normalisation)
+    assert facts.teacher_macs == 3 * 2 * 4 * 6 + 24 * 3
+
+
+def test_the_facts_of_vectors_are_those_of_the_samples_and_their_teacher(config: SearchConfig):
+    changes = ["data.source=autokd.data.digits:digit_vectors", "teacher.floor=0.0"]
+    network = nn.Sequential(nn.Linear(64, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Linear(32, 10))
+    facts = find_facts(override_config(config, changes), Teacher(network, "name"))
+    assert (facts.input_shape, facts.teacher_macs) == ((64,), 64 * 32 + 32 * 10)
+    assert facts.teacher_params == 65 * 32 + 2 * 32 + 33 * 10

@@ -37,7 +37,9 @@ def ladder(problem: Problem, make_ladder):
     return replace(ladder, students=(student,))
 
 
-def test_facts_come_back_from_json(facts: Facts):
+@pytest.mark.parametrize("input_shape", [(1, 8, 8), (3, 20), (64,)])
+def test_facts_come_back_from_json(facts: Facts, input_shape: tuple[int, ...]):
+    facts = replace(facts, input_shape=input_shape)
     values = json.loads(json.dumps(asdict(facts) | {"command": ["autokd"]}))
     assert Facts.from_dict(values) == facts
 
@@ -167,6 +169,23 @@ def test_check_is_silent_about_a_good_problem(problem: Problem):
     problem.check()
 
 
+@pytest.mark.parametrize(
+    ("input_shape", "words"), [((3, 20), "3 x 20 signals"), ((64,), "vectors of 64")], ids=["signals", "vectors"]
+)
+def test_augmentation_of_anything_but_images_is_refused(make_problem, input_shape, words: str):
+    problem = make_problem(training={"augmentation": {"flip": True}})
+    problem = replace(problem, facts=replace(problem.facts, input_shape=input_shape))
+    with pytest.raises(InputError, match=f"^training.augmentation is for images, but the data are {words}: "):
+        problem.check()
+
+
+@pytest.mark.parametrize(("input_shape", "views"), [((1, 8, 8), (8, 3)), ((3, 20), (1, 1)), ((64,), (1, 1))])
+def test_what_is_not_augmented_has_one_view(make_problem, input_shape, views: tuple[int, int]):
+    problem = make_problem(training={"views": 8, "rungs": [1, 9]}, final={"views": 3, "epochs": 20})
+    problem = replace(problem, facts=replace(problem.facts, input_shape=input_shape))
+    assert (problem.plan.views_needed, problem.final_plan.views_needed) == views
+
+
 def test_a_users_own_space_is_found_in_the_current_folder_although_no_teacher_was_loaded(
     make_problem, tmp_path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -175,3 +194,25 @@ def test_a_users_own_space_is_found_in_the_current_folder_although_no_teacher_wa
     monkeypatch.setattr("sys.path", [entry for entry in sys.path if entry not in ("", str(tmp_path))])
     problem = make_problem(space={"name": "own_space:Own"})
     assert type(problem.space).__name__ == "Own"
+
+
+def test_a_proposal_that_breaks_the_budget_becomes_a_near_one_that_keeps_it(make_problem, make_ladder):
+    sections = {
+        "space": {"ranges": {"top_nodes": [3, 10], "middle_nodes": [1, 10], "bottom_nodes": [3, 10]}},
+        "budget": {"params": 1_500},
+    }
+    problem = make_problem(**sections)
+    generous = make_problem(**sections | {"budget": {"params": 10**9}})
+    changed = 0
+    for number in range(8):
+        proposed = problem.propose([], number)
+        assert proposed == problem.propose([], number)
+        changed += proposed != generous.propose([], number)
+        ladder = make_ladder(number, [[0.5]], parameters=proposed)
+        assert problem.draw(ladder.trial, 0)[1].params <= 1_500
+    assert changed > 4
+
+
+def test_a_proposal_is_left_alone_where_nothing_fits(make_problem):
+    tight, generous = make_problem(budget={"params": 50}), make_problem()
+    assert tight.propose([], 0) == generous.propose([], 0)

@@ -5,7 +5,8 @@ import torch
 from scipy.stats import chisquare
 from torch import Tensor
 
-from autokd.data.augmentation import Augmentation, augment, counter_hash, pad
+from autokd.data.augmentation import Augmentation, augment, check_augmentation, counter_hash, pad
+from autokd.errors import InputError
 
 WORD = 2**64
 EVERYTHING = Augmentation(shift=2, flip=True, cutout=3)
@@ -104,6 +105,30 @@ def test_another_view_or_seed_shows_something_else(images: Tensor, seed: int, vi
 def test_without_anything_to_do_the_images_come_back(images: Tensor):
     assert pad(images, Augmentation()) is images
     assert torch.equal(augment(images, torch.arange(20), Augmentation(), 0, 0), images)
+
+
+@pytest.mark.parametrize("augmentation", [Augmentation(), EVERYTHING], ids=str)
+def test_views_are_contiguous_whatever_the_layout_of_the_samples(images: Tensor, augmentation: Augmentation):
+    strided = images.permute(0, 3, 1, 2).contiguous().permute(0, 2, 3, 1)
+    found = augment(pad(strided, augmentation), torch.arange(20), augmentation, 11, 3)
+    assert found.is_contiguous()
+    assert torch.equal(found, augment(pad(images, augmentation), torch.arange(20), augmentation, 11, 3))
+
+
+@pytest.mark.parametrize("shape", [(20, 6, 2), (20, 6)], ids=["signals", "vectors"])
+def test_signals_and_vectors_come_back_as_they_are(shape: tuple[int, ...]):
+    samples, indices = torch.randn(shape, generator=torch.Generator().manual_seed(0)), torch.tensor([3, 0, 3])
+    assert pad(samples, Augmentation()) is samples
+    assert torch.equal(augment(samples, indices, Augmentation(), 0, 1), samples[indices])
+
+
+@pytest.mark.parametrize("augmentation", [EVERYTHING, Augmentation(flip=True)], ids=str)
+def test_only_images_can_be_augmented(augmentation: Augmentation):
+    check_augmentation(augmentation, (1, 8, 8))
+    for shape, words in {(3, 20): "3 x 20 signals", (64,): "vectors of 64"}.items():
+        check_augmentation(Augmentation(), shape)
+        with pytest.raises(InputError, match=f"is for images, but the data are {words}: leave the section away"):
+            check_augmentation(augmentation, shape)
 
 
 def test_half_of_the_views_are_mirrored():

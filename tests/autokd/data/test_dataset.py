@@ -1,11 +1,13 @@
+import statistics
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from autokd.data.dataset import Dataset, Split, hold_out
+from autokd.data.dataset import Dataset, Split, describe, hold_out
 from autokd.errors import InputError
 
 
@@ -20,7 +22,9 @@ def test_two_data_sets_of_the_same_samples_have_one_digest(make_dataset: Callabl
 
 @pytest.mark.parametrize("part", ["train", "validation", "test"])
 @pytest.mark.parametrize("what", ["images", "labels"])
-def test_the_digest_changes_with_any_pixel_or_label(dataset: Dataset, part: str, what: str):
+@pytest.mark.parametrize("form", [{}, {"shape": (6, 2), "dtype": torch.float32}], ids=["images", "signals"])
+def test_the_digest_changes_with_any_pixel_or_label(make_dataset, form: dict[str, Any], part: str, what: str):
+    dataset = make_dataset(**form)
     split = dataset.splits[part]
     values = getattr(split, what).clone()
     values.view(-1)[-1] = 0 if values.view(-1)[-1] else 1
@@ -84,10 +88,66 @@ def test_input_shape_is_channels_first(make_dataset: Callable[..., Dataset]):
 
 
 @pytest.mark.parametrize(
+    ("shape", "input_shape", "words"),
+    [((6, 5, 2), (2, 6, 5), "2 x 6 x 5 images"), ((6, 2), (2, 6), "2 x 6 signals"), ((6,), (6,), "vectors of 6")],
+)
+def test_the_kind_of_the_samples_follows_from_their_shape(make_dataset, shape, input_shape, words: str):
+    dataset = make_dataset(shape=shape)
+    assert dataset.input_shape == input_shape
+    assert describe(dataset.input_shape) == words
+    assert dataset.train.kind in words
+
+
+@pytest.mark.parametrize("shape", [(6, 2), (6,)], ids=["signals", "vectors"])
+def test_normalisation_of_floats_is_the_exact_mean_and_deviation_of_the_raw_values(make_dataset, shape):
+    dataset = make_dataset(shape=shape, dtype=torch.float32)
+    far = replace(dataset, train=replace(dataset.train, images=dataset.train.images + 1e6))
+    for made in (dataset, far):
+        channels = [channel.flatten().tolist() for channel in made.train.images.unbind(-1)]
+        mean, deviation = made.normalisation
+        assert mean == pytest.approx([statistics.mean(values) for values in channels], rel=1e-14)
+        assert deviation == pytest.approx([statistics.pstdev(values) for values in channels], rel=1e-12)
+        assert made.scale == 1
+
+
+def test_normalisation_of_bytes_is_of_values_up_to_one_for_every_feature(make_dataset: Callable[..., Dataset]):
+    dataset = make_dataset(shape=(6,))
+    values = dataset.train.images.numpy() * dataset.scale
+    mean, deviation = dataset.normalisation
+    assert mean == pytest.approx(tuple(values.mean(0)), abs=1e-12)
+    assert deviation == pytest.approx(tuple(values.std(0)), abs=1e-12)
+
+
+@pytest.mark.parametrize("spread", [0.0, 1e-44], ids=["constant", "as good as constant"])
+def test_a_feature_without_deviation_is_not_divided_by_zero(make_dataset, spread: float):
+    dataset = make_dataset(shape=(6,), dtype=torch.float32)
+    values = dataset.train.images.clone()
+    values[:, 2] = torch.arange(60) % 2 * spread if spread else 0.1
+    mean, deviation = replace(dataset, train=replace(dataset.train, images=values)).normalisation
+    assert deviation[2] == 1
+    assert mean[2] == pytest.approx(float(values[:, 2].double().mean()), rel=1e-15)
+
+
+@pytest.mark.parametrize("part", ["train", "validation", "test"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_samples_that_are_not_finite_are_counted_and_refused(make_dataset, part: str, value: float):
+    dataset = make_dataset(shape=(6, 2), dtype=torch.float32)
+    split = dataset.splits[part]
+    values = split.images.clone()
+    values[3, 5, 1] = values[3, 0, 0] = values[4, 0, 0] = value
+    message = f"data tiny: {part} signals must be finite, but 2 of {len(split)} hold NaN or infinity"
+    with pytest.raises(InputError, match=message):
+        replace(dataset, **{part: replace(split, images=values)})
+
+
+@pytest.mark.parametrize(
     ("images", "labels", "message"),
     [
         (torch.zeros(2, 3, 3, 1), torch.zeros(2).long(), "images must be uint8 .* but got torch.float32"),
-        (torch.zeros(2, 3, 3).byte(), torch.zeros(2).long(), r"but got torch.uint8 of \(2, 3, 3\)"),
+        (torch.zeros(2).byte(), torch.zeros(2).long(), r"signals and vectors must be .* but got torch.uint8 of \(2,\)"),
+        (torch.zeros(2, 3).double(), torch.zeros(2).long(), r"uint8 or float32 .* but got torch.float64 of \(2, 3\)"),
+        (torch.zeros(2, 3, 0).byte(), torch.zeros(2).long(), r"samples must hold values, but got \(2, 3, 0\)"),
+        (torch.zeros(2, 3, 4), torch.zeros(3).long(), r"2 signals need as many labels, but got \(3,\)"),
         (torch.zeros(2, 3, 3, 1).byte(), torch.zeros(3).long(), r"2 images need as many labels, but got \(3,\)"),
         (torch.zeros(2, 3, 3, 1).byte(), torch.zeros(2).int(), "labels must be int64, but got torch.int32"),
     ],
@@ -102,5 +162,13 @@ def test_a_data_set_rejects_splits_that_do_not_fit(dataset: Dataset, make_datase
         replace(dataset, test=dataset.test.take(torch.arange(0)))
     with pytest.raises(InputError, match=r"validation images are \(9, 9, 1\), but training images are \(6, 6, 1\)"):
         replace(dataset, validation=make_dataset(size=9).validation)
+    with pytest.raises(InputError, match=r"test vectors are \(4,\), but training images are \(6, 6, 1\) \(height"):
+        replace(dataset, test=make_dataset(shape=(4,)).test)
     with pytest.raises(InputError, match=r"train labels must be 0\.\.1, but are 0\.\.2"):
         replace(dataset, class_names=("one", "two"))
+
+
+def test_a_data_set_rejects_splits_of_two_types(make_dataset: Callable[..., Dataset]):
+    bytes_, floats = (make_dataset(shape=(4,), dtype=dtype) for dtype in (torch.uint8, torch.float32))
+    with pytest.raises(InputError, match=r"test vectors are torch.uint8, but training ones are torch.float32"):
+        replace(floats, test=bytes_.test)

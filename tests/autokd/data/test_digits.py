@@ -1,6 +1,9 @@
+import torch
 from sklearn.datasets import load_digits
 
+from autokd.config import DataConfig
 from autokd.data.digits import digits
+from autokd.data.sources import load_data
 
 
 def test_every_digit_is_in_one_split():
@@ -20,3 +23,11 @@ def test_pixels_are_scikit_learns_sixteenths_of_white():
     images = {tuple(image.flatten().tolist()) for split in dataset.splits.values() for image in split.images}
     original = {tuple(round(value * 255 / 16) for value in image) for image in load_digits().data}
     assert images == original
+
+
+def test_the_same_digits_are_there_as_vectors_of_64_features():
+    images, vectors = digits(), load_data(DataConfig(source="autokd.data.digits:digit_vectors"))
+    assert vectors.input_shape == (64,)
+    for name, split in vectors.splits.items():
+        assert torch.equal(split.images.reshape(-1, 8, 8, 1), images.splits[name].images)
+        assert torch.equal(split.labels, images.splits[name].labels)

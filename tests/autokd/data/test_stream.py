@@ -1,4 +1,5 @@
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 import torch
@@ -6,6 +7,7 @@ import torch
 from autokd.data.augmentation import Augmentation, augment, pad
 from autokd.data.dataset import Dataset
 from autokd.data.stream import Batch, TrainingStream, evaluation_batches, normalise
+from autokd.errors import InputError
 
 CPU = torch.device("cpu")
 SHIFT = Augmentation(shift=1)
@@ -80,6 +82,46 @@ def test_normalise_is_the_closed_form_and_channels_last(make_dataset: Callable[.
     expected = ((images.double() / 255 - mean) / deviation).permute(0, 3, 1, 2)
     assert found.is_contiguous(memory_format=torch.channels_last)
     torch.testing.assert_close(found.double(), expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+@pytest.mark.parametrize("shape", [(6, 2), (6,)], ids=["signals", "vectors"])
+def test_normalise_is_the_closed_form_of_every_kind_and_leaves_the_samples_alone(make_dataset, shape, dtype):
+    dataset = make_dataset(shape=shape, dtype=dtype)
+    before = dataset.train.images.clone()
+    found = normalise(dataset.train.images, dataset.normalisation)
+    mean, deviation = (torch.tensor(values, dtype=torch.float64) for values in dataset.normalisation)
+    expected = (before.double() * dataset.scale - mean) / deviation
+    torch.testing.assert_close(found.double(), expected.movedim(-1, 1), rtol=0, atol=1e-5)
+    assert found.shape == (60, *dataset.input_shape)
+    assert found.is_contiguous()
+    assert torch.equal(dataset.train.images, before)
+
+
+def test_features_far_from_zero_keep_their_differences(make_dataset: Callable[..., Dataset]):
+    dataset = make_dataset(shape=(6,), dtype=torch.float32)
+    values = (dataset.train.images + 1e6).round()
+    far = replace(dataset, train=replace(dataset.train, images=values))
+    found = normalise(values, far.normalisation)
+    expected = (values - values[0]) / torch.tensor(far.normalisation[1])
+    torch.testing.assert_close(found - found[0], expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(6, 2), (6,)], ids=["signals", "vectors"])
+def test_batches_of_other_kinds_are_the_samples_themselves_in_every_view(make_dataset, shape):
+    dataset = make_dataset(shape=shape, dtype=torch.float32)
+    stream = TrainingStream(dataset, Augmentation(), 16, 2, 0, CPU)
+    whole = normalise(dataset.train.images, dataset.normalisation)
+    for batch in (*whole_epoch(stream, 0), *whole_epoch(stream, 1)):
+        assert torch.equal(batch.images, whole[batch.indices])
+        assert torch.equal(batch.labels, dataset.train.labels[batch.indices])
+
+
+@pytest.mark.parametrize("augmentation", [SHIFT, Augmentation(flip=True), Augmentation(cutout=2)], ids=str)
+def test_only_images_are_augmented(make_dataset: Callable[..., Dataset], augmentation: Augmentation):
+    message = r"^training.augmentation is for images, but the data are 2 x 6 signals: leave the section away\.$"
+    with pytest.raises(InputError, match=message):
+        TrainingStream(make_dataset(shape=(6, 2)), augmentation, 16, 2, 0, CPU)
 
 
 def test_evaluation_shows_every_sample_in_order(dataset: Dataset):

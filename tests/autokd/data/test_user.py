@@ -41,6 +41,48 @@ def test_an_archive_reads_back_as_the_same_data_set(tmp_path: Path, dataset: Dat
     assert again.class_names == dataset.class_names
 
 
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+@pytest.mark.parametrize("shape", [(6, 2), (6,)], ids=["signals", "vectors"])
+def test_an_archive_of_signals_or_vectors_names_them_inputs_and_reads_back(tmp_path: Path, make_dataset, shape, dtype):
+    dataset = make_dataset(shape=shape, dtype=dtype)
+    save_npz(dataset, tmp_path / "data.npz")
+    with np.load(tmp_path / "data.npz") as archive:
+        assert {"train_inputs", "validation_inputs", "test_inputs"} <= set(archive.files)
+    again = from_npz(tmp_path / "data.npz")
+    assert (again.digest, again.train.images.dtype) == (dataset.digest, dtype)
+
+
+@pytest.mark.parametrize(("shape", "input_shape"), [((9, 4), (4, 9)), ((9,), (9,))])
+def test_missing_splits_of_inputs_are_held_out_as_those_of_images(shape, input_shape):
+    inputs = np.random.default_rng(0).normal(size=(50, *shape)).astype(np.float32)
+    dataset = from_arrays({"train_inputs": inputs, "train_labels": np.arange(50) % 3}, "mine")
+    assert [len(split) for split in dataset.splits.values()] == [41, 4, 5]
+    assert dataset.input_shape == input_shape
+    found = torch.cat([split.images for split in dataset.splits.values()]).flatten(1)
+    assert sorted(found.tolist()) == sorted(inputs.reshape(50, -1).tolist())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"train_images": np.zeros((50, 4, 4), np.uint8)}, "needs train_inputs and .* but has train_images, train_inp"),
+        ({"test_images": np.zeros((3, 4), np.uint8)}, r"may have validation_inputs, .* \(inputs, not images, for sig"),
+        ({"test_inputs": np.zeros((3, 4), np.float32)}, "test_inputs and test_labels go together"),
+        ({"train_inputs": np.zeros((50, 4))}, "train: signals and vectors must be uint8 or float32 .* torch.float64"),
+        ({"train_inputs": np.zeros((50, 4), np.int16)}, "train: signals and vectors must be .* torch.int16"),
+        ({"train_inputs": np.zeros((50, 4, 4, 1), np.uint8)}, r"train_inputs must be .* but are \(50, 4, 4, 1\)"),
+        (
+            {"train_inputs": np.full((50, 4), np.nan, np.float32)},
+            r"train vectors must be finite, but 41 of 41 hold NaN",
+        ),
+    ],
+)
+def test_inputs_that_do_not_fit_are_named(change: dict[str, Any], message: str):
+    arrays = {"train_inputs": np.zeros((50, 4), np.float32), "train_labels": np.arange(50) % 3}
+    with pytest.raises(InputError, match=f"^data mine: .*{message}"):
+        from_arrays(arrays | change, "mine")
+
+
 def test_missing_splits_are_held_out_of_the_training_samples(arrays: dict[str, Any]):
     dataset = from_arrays(arrays, "mine")
     assert [len(split) for split in dataset.splits.values()] == [41, 4, 5]  # a tenth, then a tenth of what is left
@@ -72,6 +114,10 @@ def test_classes_are_numbered_unless_they_are_named(arrays: dict[str, Any]):
         ({"train_labels": np.array(["cat"] * 50)}, "train samples must be numbers"),
         ({"train_labels": np.zeros(49, np.int64)}, "train: 50 images need as many labels"),
         ({"train_images": np.zeros((50, 4, 5))}, "train: images must be uint8"),
+        (
+            {"train_images": np.zeros((50, 4), np.uint8)},
+            r"train_images must be .*vectors are inputs\), but are \(50, 4\)",
+        ),
         ({"train_labels": np.arange(50) - 1}, r"labels must be 0\.\."),
     ],
 )

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ from torch import nn
 from autokd.data.dataset import Dataset
 from autokd.data.stream import normalise
 from autokd.errors import AutoKDError, InputError
-from autokd.export.folder import FILES, Export, verify_folder, write_folder
+from autokd.export.folder import FILES, Export, preprocess_source, verify_folder, write_folder
 from autokd.training.metrics import label_metrics, predict
 from search_spaces.architecture import Architecture, Node
 from search_spaces.network import build
@@ -191,3 +192,21 @@ def test_a_folder_that_is_no_export_cannot_be_verified(tmp_path: Path):
     (tmp_path / "manifest.json").write_text('{"format": 99, "files": {}, "metrics": {}}')
     with pytest.raises(InputError, match="its format is 99, but this version reads 1"):
         verify_folder(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype"),
+    [
+        ((6, 6, 3), torch.uint8),
+        ((6, 2), torch.uint8),
+        ((6, 2), torch.float32),
+        ((6,), torch.uint8),
+        ((6,), torch.float32),
+    ],
+)
+def test_the_written_preprocess_does_what_training_did_bit_for_bit(make_dataset, shape, dtype):
+    dataset = make_dataset(shape=shape, dtype=dtype)
+    module: dict[str, Any] = {}
+    exec(f"from torch import Tensor\n{preprocess_source(dataset.train, dataset.normalisation)}", module)
+    found = module["preprocess"](dataset.train.images.movedim(-1, 1))
+    assert torch.equal(found, normalise(dataset.train.images, dataset.normalisation))

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from autokd.data.augmentation import Augmentation
 from autokd.data.dataset import Dataset
-from autokd.data.stream import TrainingStream
+from autokd.data.stream import TrainingStream, normalise
 from autokd.teachers import cache as module
 from autokd.teachers.cache import TeacherCache
 from autokd.teachers.teacher import Teacher
@@ -100,3 +100,15 @@ def test_in_bfloat16_the_teacher_computes_under_autocast(tmp_path: Path, stream:
         live = network(images)
     assert torch.equal(caches[1].read(0), live.float().half())
     assert not torch.equal(caches[0].read(0), caches[1].read(0))
+
+
+@pytest.mark.parametrize("shape", [(6, 2), (6,)], ids=["signals", "vectors"])
+def test_outputs_of_signals_and_vectors_are_those_of_the_normalised_samples(make_dataset, tmp_path: Path, shape):
+    dataset = make_dataset(shape=shape, dtype=torch.float32)
+    stream = TrainingStream(dataset, Augmentation(), 16, 1, 7, torch.device("cpu"))
+    cache = TeacherCache.at(tmp_path, "teacher", dataset.digest, Augmentation(), 7, "float32")
+    network = nn.Sequential(nn.Flatten(), nn.Linear(stream.batch(torch.arange(1), 0).images.numel(), 3))
+    cache.ensure(0, stream, teacher_of(network))
+    with torch.no_grad():
+        live = network(normalise(dataset.train.images, dataset.normalisation))
+    assert torch.equal(cache.read(0), live.half())

@@ -213,3 +213,26 @@ def test_weights_lie_in_a_file_or_in_a_package():
 def test_weights_in_no_package_are_named(name: str):
     with pytest.raises(InputError, match=f"teacher.weights '{name}': there is no package"):
         weights_path(name)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+@pytest.mark.parametrize("shape", [(6, 2), (6,)], ids=["signals", "vectors"])
+def test_a_teacher_of_signals_or_vectors_is_checked_as_one_of_images(make_dataset, shape, dtype):
+    def reads_thirds(inputs: Tensor) -> Tensor:
+        return inputs.reshape(len(inputs), -1, 3, 2).mean((1, 3))
+
+    dataset = make_dataset(shape=shape, dtype=dtype)
+    assert check_teacher(Teacher(reads_thirds, "name"), dataset, 0.9, CPU)["accuracy"] > 0.9
+    message = rf"the teacher fails on {dataset.train.kind} of \({dataset.input_shape[0]},.*\): "
+    with pytest.raises(InputError, match=message):
+        check_teacher(Teacher(nn.Conv2d(1, 2, 3), "name"), dataset, None, CPU)
+
+
+def test_only_weights_of_four_dimensions_are_channels_last(monkeypatch: pytest.MonkeyPatch):
+    mixed = nn.ModuleList([nn.Conv1d(3, 4, 5), nn.Conv2d(3, 4, 5), nn.Linear(3, 4)])
+    monkeypatch.setattr("autokd.teachers.teacher.call", lambda *_: mixed)
+    load_teacher(config(), CPU)
+    signal, image, vector = (part.weight for part in mixed)
+    assert signal.is_contiguous()
+    assert vector.is_contiguous()
+    assert image.is_contiguous(memory_format=torch.channels_last)

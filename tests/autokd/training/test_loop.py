@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from autokd.data.augmentation import Augmentation
 from autokd.data.stream import Batch, TrainingStream
 from autokd.training.checkpoint import load_checkpoint, save_checkpoint
 from autokd.training.loop import DivergedError, TrainingSettings, TrainingState, optimiser, train
@@ -171,4 +172,26 @@ def test_training_learns(stream: TrainingStream, fresh: Fresh, dataset):
     state = fresh(settings)
     train(state, stream, cross_entropy, settings, 60, 60, 0)
     logits = predict(state.network, dataset.validation, dataset.normalisation)
+    assert label_metrics(logits, dataset.validation.labels)["accuracy"] > 0.8
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+@pytest.mark.parametrize(
+    ("shape", "first"),
+    [((6, 2), lambda: nn.Conv1d(2, 8, 3, padding=1, bias=False)), ((6,), lambda: nn.Linear(6, 8, bias=False))],
+    ids=["signals", "vectors"],
+)
+def test_training_learns_from_signals_and_vectors(make_dataset, shape, first, dtype, precision: str):
+    dataset, settings = (
+        make_dataset(shape=shape, dtype=dtype),
+        TrainingSettings(learning_rate=0.05, precision=precision),
+    )
+    stream = TrainingStream(dataset, Augmentation(), 12, 1, 3, torch.device("cpu"))
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = nn.Sequential(first(), nn.BatchNorm1d(8), nn.ReLU(), nn.Flatten(), nn.LazyLinear(3))
+        network(stream.batch(torch.arange(2), 0).images)
+    train(TrainingState(network, optimiser(network, settings)), stream, cross_entropy, settings, 60, 60, 0)
+    logits = predict(network, dataset.validation, dataset.normalisation)
     assert label_metrics(logits, dataset.validation.labels)["accuracy"] > 0.8
