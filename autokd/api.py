@@ -317,18 +317,20 @@ class SearchResult:
             store.set_status(lease, "finished", self._teacher_on_test(problem))
         return [student for student in self.students if student.is_final and student.trial.id == best.trial.id]
 
-    def export(self, folder: str | Path, student: TrainedStudent | None = None) -> Verification:
+    def export(self, folder: str | Path, student: TrainedStudent | None = None, fold: bool = True) -> Verification:
         """Write a student as a plain PyTorch module, reload it in a fresh interpreter, and compare.
 
         Args:
             folder: Folder to write; an earlier export is replaced.
             student: Which one; the best when left away.
+            fold: Whether to fold batch norm into the convolutions, which makes inference faster; without it the module
+                is as it was trained, to be trained on.
 
         Raises:
             InputError: If there is no trained student, or the folder holds something else.
             AutoKDError: If the reloaded student computes something else.
         """
-        return write_folder(describe_export(self.problem, self.row, student or self.best), Path(folder))
+        return write_folder(describe_export(self.problem, self.row, student or self.best, fold), Path(folder))
 
     def with_reporter(self, reporter: Reporter) -> "SearchResult":
         """The same search with another listener."""

@@ -15,8 +15,8 @@ __all__ = ["describe_export"]
 PROBE_SAMPLES = 32
 
 
-def describe_export(problem: Problem, search: SearchRow, student: TrainedStudent) -> Export:
-    """Everything about a student that goes into its folder.
+def describe_export(problem: Problem, search: SearchRow, student: TrainedStudent, fold: bool) -> Export:
+    """Everything about a student that goes into its folder; `fold` as in `Export`.
 
     Its test accuracy is measured only if it was trained at full length.
     """
@@ -29,6 +29,7 @@ def describe_export(problem: Problem, search: SearchRow, student: TrainedStudent
         probe=probe,
         test=dataset.test if student.is_final else None,
         facts=_facts(problem, search, student, dataset.scale) | {"classes": list(dataset.class_names)},
+        fold=fold,
     )
 
 
@@ -39,12 +40,6 @@ def _facts(problem: Problem, search: SearchRow, student: TrainedStudent, scale: 
         "search": search.name,
         "command": search.facts.get("command"),
         "versions": facts.versions,
-        "cost": {
-            "params": student.row.params,
-            "macs": student.row.macs,
-            "activation_bytes": student.row.activation_bytes,
-            "model_bytes": student.row.model_bytes,
-        },
         "architecture_digest": student.row.digest,
         "input": {"shape": list(facts.input_shape), "scale": scale, "mean": list(mean), "deviation": list(deviation)},
         "metrics": student.metrics,

@@ -246,6 +246,9 @@ def train(name: Name, overrides: Override = None, output: Output = "text", home:
 def export(
     name: Name,
     folder: Annotated[Path, typer.Argument(help="Folder to write.", show_default=False)],
+    keep: Annotated[
+        bool, typer.Option("--keep-batch-norm", help="Do not fold batch norm into the convolutions: to train on.")
+    ] = False,
     output: Output = "text",
     home: HomeFolder = None,
 ) -> None:
@@ -254,7 +257,7 @@ def export(
     from autokd.cli import show
 
     result = find(name, _home(home))
-    show.exported(folder, result.export(folder), result.best.is_final, output)
+    show.exported(folder, result.export(folder, fold=not keep), result.best.is_final, output)
 
 
 @app.command(rich_help_panel="Winner")

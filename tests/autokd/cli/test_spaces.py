@@ -9,9 +9,9 @@ from search_spaces.registry import known_spaces
 
 SMALL: dict[str, dict[str, object]] = {
     "blocks": {"stage1_depth": 1, "stage2_depth": 1},
-    "darts": {"cells": 3},
+    "darts": {"cells": 4},
     "enas-macro": {"layers": [3, 5]},
-    "enas-micro": {"cells": 3},
+    "enas-micro": {"cells": 4},
     "nago": {"top_nodes": 3, "middle_nodes": 1, "merge": ["concat", "attention"]},
     "nasbench101": {"modules": 1},
     "nasbench201": {"cells": 1},
@@ -20,7 +20,7 @@ SMALL: dict[str, dict[str, object]] = {
 }
 FIXED = {
     "nasbench101": {"modules": 1, "width": 8},
-    "nasbench201": {"cells": 1, "width": 16},
+    "nasbench201": {"cells": 1, "width": 4},
 }
 
 

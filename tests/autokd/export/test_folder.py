@@ -89,6 +89,27 @@ def test_the_folder_computes_what_the_student_did(export: Export, dataset: Datas
     assert [entry.name for entry in folder.parent.iterdir()] == ["student"]
 
 
+def test_batch_norm_is_folded_and_the_manifest_counts_what_is_written(copied: Path):
+    weights = load_file(copied / "weights.safetensors")
+    manifest = json.loads((copied / "manifest.json").read_text())
+    assert not [name for name in weights if "running" in name]
+    assert manifest["batch_norm_folded"]
+    assert manifest["cost"]["params"] == sum(value.numel() for value in weights.values())
+    written = Architecture.from_json((copied / "architecture.json").read_text())
+    rebuilt = build(written).eval()
+    rebuilt.load_state_dict(weights)
+
+
+def test_without_folding_the_trained_weights_are_written_as_they_are(export: Export, tmp_path: Path):
+    found = write_folder(replace(export, fold=False), tmp_path / "student")
+    weights = load_file(tmp_path / "student" / "weights.safetensors")
+    state = export.module.state_dict()
+    assert found.max_difference < 1e-6
+    assert set(weights) == set(state)
+    assert all(torch.equal(weights[name], state[name]) for name in weights)
+    assert Architecture.from_json((tmp_path / "student" / "architecture.json").read_text()) == ARCHITECTURE
+
+
 def test_the_folder_loads_where_nothing_of_ours_can_be_imported(copied: Path):
     code = (
         "import sys; sys.modules.update(autokd=None, search_spaces=None, workers=None)\n"
