@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import typer.main
@@ -15,6 +16,10 @@ import autokd
 from autokd.cli.app import app
 from autokd.config import BudgetConfig, read_config
 from autokd.export.folder import FILES
+from search_spaces.budget import Budget
+from search_spaces.cost import cost
+from search_spaces.nasbench201 import NasBench201, parse_cell
+from search_spaces.registry import known_spaces
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
@@ -40,12 +45,19 @@ def data():
         image[2 * label : 2 * label + 2] += 90
     return {"train_images": images.numpy(), "train_labels": labels.numpy()}
 '''
+RNG = np.random.default_rng(0)
 QUICK = 'trials=2, training={"rungs": [1, 2], "batch_size": 20}, final={"epochs": 2}'
 
 
 def blocks(language: str) -> list[str]:
     """The fenced blocks of a language."""
     return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.DOTALL | re.MULTILINE)
+
+
+def program(words: str) -> str:
+    """The one Python block that has these words."""
+    (text,) = [block for block in blocks("python") if words in block]
+    return text
 
 
 def options(verb: str) -> set[str]:
@@ -101,7 +113,7 @@ def test_the_exported_files_are_those_of_an_export():
 
 
 def test_the_public_names_are_public():
-    tree = ast.parse(blocks("python")[0])
+    tree = ast.parse(program("autokd.search("))
     attributes = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
     names = {node.attr for node in attributes if isinstance(node.value, ast.Name) and node.value.id == "autokd"}
     names |= set(re.findall(r"`autokd\.([A-Z]\w+)`", README))
@@ -121,10 +133,33 @@ def test_your_own_teacher_and_data_as_a_file(folder: Path):
 
 @pytest.mark.slow  # workers in processes of their own, twice
 def test_your_own_teacher_and_data_in_python_and_the_student_in_your_own_code(folder: Path):
-    program, use = blocks("python")
-    assert program.count("trials=60") == 1
-    (folder / "program.py").write_text(program.replace("trials=60", QUICK))
+    search, use = program("autokd.search("), program("from model import")
+    assert search.count("trials=60") == 1
+    (folder / "program.py").write_text(search.replace("trials=60", QUICK))
     assert "accuracy" in run(folder, "program.py")
     images = "import torch\nimages = torch.zeros(5, 1, 6, 6, dtype=torch.uint8)\n"
     (folder / "student" / "use.py").write_text(f"{images}{use}\nprint(tuple(logits.shape))\n")
     assert run(folder / "student", "use.py") == "(5, 3)\n"
+
+
+@pytest.mark.slow  # the whole suite for a space, in an interpreter of its own
+def test_your_own_space_passes_the_suite(folder: Path):
+    (folder / "my_space.py").write_text(program("class Chain(Space)"))
+    (folder / "test_my_space.py").write_text(program("SpaceConformance"))
+    assert " passed" in run(folder, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "not ten_thousand")
+
+
+def test_every_space_is_told_of():
+    table = README.split("## Search spaces")[1].split("`[space.ranges]`")[0]
+    cells = re.findall(r"^\| (`.*?) \|", table, re.MULTILINE)
+    assert set(re.findall(r"`([\w-]+)`", " ".join(cells))) == set(known_spaces())
+
+
+def test_the_cells_of_the_text_are_what_it_says():
+    cells = re.findall(r"`(\|[^`]*\|)`", README)
+    assert len(cells) == 7
+    made = [NasBench201(width=16).sample(parse_cell(cell), Budget(), (3, 32, 32), 10, RNG) for cell in cells]
+    one, two, first, second, zero, none, last = made
+    assert one.digest != two.digest
+    assert (first, zero) == (second, none)
+    assert cost(last).params == 157_306
