@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import combinations
+from itertools import combinations, compress
 
 import numpy as np
 
@@ -59,8 +59,8 @@ def erdos_renyi(nodes: int, probability: float, rng: np.random.Generator) -> Dag
     """
     _check(nodes, probability)
     pairs = list(combinations(range(nodes), 2))
-    chosen = rng.random(len(pairs)) < probability
-    return _connected(nodes, {pair for pair, keep in zip(pairs, chosen.tolist(), strict=True) if keep}, rng)
+    chosen = (rng.random(len(pairs)) < probability).tolist()
+    return _connected(nodes, set(compress(pairs, chosen)), rng)
 
 
 def barabasi_albert(nodes: int, edges: int, rng: np.random.Generator) -> Dag:
@@ -103,12 +103,14 @@ def watts_strogatz(nodes: int, neighbours: int, probability: float, rng: np.rand
     if nodes <= neighbours + 1:
         return Dag(nodes, tuple(combinations(range(nodes), 2)))
     ring = [(node, (node + step) % nodes) for step in range(1, neighbours // 2 + 1) for node in range(nodes)]
-    knows: list[set[int]] = [set() for _ in range(nodes)]
+    everybody = set(range(nodes))
+    knows: list[set[int]] = [{node} for node in range(nodes)]
     for start, end in ring:
         knows[start].add(end)
         knows[end].add(start)
-    for (start, end), rewire in zip(ring, (rng.random(len(ring)) < probability).tolist(), strict=True):
-        strangers = [node for node in range(nodes) if node != start and node not in knows[start]] if rewire else []
+    rewired = (rng.random(len(ring)) < probability).tolist()
+    for start, end in compress(ring, rewired):
+        strangers = sorted(everybody - knows[start])
         if strangers:
             new = strangers[int(rng.integers(len(strangers)))]
             knows[start].remove(end)
@@ -137,9 +139,12 @@ def _connected(nodes: int, edges: set[Edge], rng: np.random.Generator) -> Dag:
 def _pieces(nodes: int, edges: set[Edge]) -> list[list[int]]:
     """The connected components, sorted, the one of node 0 first."""
     piece_of = [[node] for node in range(nodes)]
-    for start, end in sorted(edges):
-        if piece_of[start] is not piece_of[end]:
-            piece_of[start] += piece_of[end]
-            for node in piece_of[end]:
-                piece_of[node] = piece_of[start]
+    for start, end in edges:
+        piece, other = piece_of[start], piece_of[end]
+        if piece is not other:
+            piece += other
+            if len(piece) == nodes:
+                return [list(range(nodes))]
+            for node in other:
+                piece_of[node] = piece
     return sorted(sorted(piece) for node, piece in enumerate(piece_of) if min(piece) == node)
