@@ -103,24 +103,24 @@ class Architecture:
         return tuple(node.name or f"node{number}" for number, node in enumerate(self.nodes))
 
     @cached_property
-    def _shapes(self) -> tuple[Shape, ...]:
-        shapes: list[Shape] = [self.input_shape]
+    def _shapes(self) -> tuple[tuple[Shape, ...], tuple[Shape, ...]]:
+        """Of what enters each node, and of what it puts out."""
+        entering, leaving = [self.input_shape], [self.input_shape]
         for number, node in enumerate(self.nodes[1:], 1):
             try:
-                entering = merged_shape(node.merge, [shapes[source] for source in node.inputs])
+                entering.append(merged_shape(node.merge, [leaving[source] for source in node.inputs]))
             except SpaceError as error:
                 raise SpaceError(f"Node {number}: {error}") from None
-            shapes.append(profile(node.operation, entering, node.channels, node.stride).output)
-        return tuple(shapes)
+            leaving.append(profile(node.operation, entering[-1], node.channels, node.stride).output)
+        return tuple(entering), tuple(leaving)
 
     def shapes(self) -> tuple[Shape, ...]:
         """The shape that each node puts out for one sample."""
-        return self._shapes
+        return self._shapes[1]
 
     def entering(self) -> tuple[Shape, ...]:
         """The shape of each node's merged inputs for one sample; of node 0 the image's."""
-        rest = (merged_shape(node.merge, [self._shapes[i] for i in node.inputs]) for node in self.nodes[1:])
-        return (self.input_shape, *rest)
+        return self._shapes[0]
 
     def levels(self) -> tuple[int, ...]:
         """For each node the longest path to it from the input: columns for a drawing."""

@@ -7,20 +7,17 @@ last two places. The budget decides the widths of the ratios; derived ones follo
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
 
-import numpy as np
-from numpy.typing import NDArray
-
 from search_spaces.architecture import Architecture, Node
 from search_spaces.budget import widths_at
-from search_spaces.cost import BYTES, Cost, demand
+from search_spaces.cost import Cost, demand
+from search_spaces.counting import Count, count
 from search_spaces.layers import Shape
-from search_spaces.memory import best_order, last_uses
+from search_spaces.order import best_order
 from search_spaces.operations import INPUT, ORDERED, Profile, merged_shape, profile
 
 __all__ = ["CLASSES", "IMAGE", "Blueprint", "Derived", "Share", "Sketch", "Total", "is_small"]
@@ -89,24 +86,14 @@ class Blueprint:
 
     def cost(self, widths: Sequence[int]) -> Cost:
         """The cost of `fill(widths)`, but faster: like nodes count once, and live sets are linear in the widths."""
-        table = self._table(widths)
-        count = self._count
-        steps = [step.at(table) for step in count.steps]
-        params, buffers, macs = count.gates, 0, 0
-        for n, step in zip(count.repeats, steps, strict=True):
-            params += n * step.parameters
-            buffers += n * step.buffers
-            macs += n * step.macs
-        running = np.array([0, *[step.running for step in steps], *[step.running_kept for step in steps]])
-        peak = int((count.live @ np.array(table) + running[count.runs]).max())
-        return Cost(params, macs, BYTES * peak, BYTES * (params + buffers))
+        return self._count.cost(self._table(widths))
 
     def _table(self, widths: Sequence[int]) -> tuple[int, ...]:
         return width_table(widths, self.derived, self.classes, self.input_shape[0])
 
     @cached_property
-    def _count(self) -> _Count:
-        return _count(self)
+    def _count(self) -> Count:
+        return count(self.nodes, self.input_shape, self._table(widths_at(self.ratios, REFERENCE)))
 
 
 def width_table(widths: Sequence[int], derived: Sequence[Derived], classes: int, channels: int) -> tuple[int, ...]:
@@ -117,71 +104,6 @@ def width_table(widths: Sequence[int], derived: Sequence[Derived], classes: int,
     return tuple(table)
 
 
-@dataclass(frozen=True)
-class _Step:
-    """All nodes of one operation between the same widths at the same resolution; several widths enter concatenated."""
-
-    operation: str
-    entering: tuple[int, ...]
-    sizes: Shape
-    leaving: int
-    stride: int
-
-    def at(self, table: Sequence[int]) -> Profile:
-        channels = sum(table[place] for place in self.entering)
-        return profile(self.operation, (channels, *self.sizes), table[self.leaving], self.stride)
-
-
-@dataclass(frozen=True)
-class _Count:
-    """Everything about a blueprint's cost that the widths do not change.
-
-    The peak is `max(live @ widths + running[runs])`: the live outputs of each moment and the step that then runs.
-    """
-
-    steps: tuple[_Step, ...]
-    repeats: tuple[int, ...]
-    gates: int
-    live: NDArray[np.int64]  # moments x widths
-    runs: NDArray[np.int64]  # moments; 0 none, then the steps, then the steps that must keep their input
-
-
-def _count(blueprint: Blueprint) -> _Count:
-    nodes = blueprint.nodes
-    reference = blueprint._table(widths_at(blueprint.ratios, REFERENCE))
-    sizes: list[Shape] = [blueprint.input_shape[1:]]
-    repeats: Counter[_Step] = Counter()
-    chosen: list[_Step] = []
-    for node in nodes[1:]:
-        merged = node.inputs if node.merge == "concat" else node.inputs[:1]
-        places = tuple(nodes[source].channels for source in merged)
-        step = _Step(node.operation, places, sizes[merged[0]], node.channels, node.stride)
-        chosen.append(step)
-        repeats[step] += 1
-        sizes.append(step.at(reference).output[1:])
-    steps = tuple(repeats)
-    number = {step: place for place, step in enumerate(steps, 1)}
-
-    live = [0] * len(reference)
-    live[IMAGE] = prod(sizes[0])
-    rows = {(tuple(live), 0)}
-    dying = last_uses([node.inputs for node in nodes])
-    for place, (node, step) in enumerate(zip(nodes[1:], chosen, strict=True), 1):
-        if len(node.inputs) > 1:
-            accumulator = live.copy()
-            for entering in step.entering:
-                accumulator[entering] += prod(step.sizes)
-            rows.add((tuple(accumulator), 0))
-        for dead in dying[place]:
-            live[nodes[dead].channels] -= prod(sizes[dead])
-        kept = len(node.inputs) == 1 and not dying[place]
-        rows.add((tuple(live), number[step] + kept * len(steps)))
-        live[node.channels] += prod(sizes[place])
-    gates = sum(len(node.inputs) for node in nodes if node.merge == "weighted_sum")
-    moments = np.array([[*vector, run] for vector, run in rows], dtype=np.int64)
-    return _Count(steps, tuple(repeats.values()), gates, moments[:, :-1], moments[:, -1])
-
-
 class Sketch:
     """A blueprint in the making: `add` returns the new node's number, `finish` puts the nodes in a good order."""
 
@@ -190,6 +112,7 @@ class Sketch:
         self.nodes: list[Node] = [Node(INPUT, (), IMAGE, name="image")]
         self._derived: list[Derived] = []
         self._reference = self._table()
+        self._entering: list[Shape] = [input_shape]
         self._profiles: list[Profile] = [Profile(input_shape, 0, 0, 0, prod(input_shape), prod(input_shape))]
 
     def derive(self, rule: Derived) -> int:
@@ -217,6 +140,7 @@ class Sketch:
         rule = merge if len(inputs) > 1 else "none"
         entering = merged_shape(rule, [self.shape(source) for source in inputs])
         self._profiles.append(profile(operation, entering, self._reference[width], stride))
+        self._entering.append(entering)
         self.nodes.append(Node(operation, tuple(inputs), width, stride, rule, stage, name))
         return len(self.nodes) - 1
 
@@ -228,10 +152,7 @@ class Sketch:
 
     def finish(self) -> Blueprint:
         """The blueprint with the nodes in an order that keeps few tensors alive."""
-        demands = [
-            demand(step, merged_shape(node.merge, [self.shape(i) for i in node.inputs]) if node.inputs else ())
-            for node, step in zip(self.nodes, self._profiles, strict=True)
-        ]
+        demands = [demand(*pair) for pair in zip(self._profiles, self._entering, strict=True)]
         order = best_order([node.inputs for node in self.nodes], demands)
         place = {number: position for position, number in enumerate(order)}
         nodes = tuple(_moved(self.nodes[number], place) for number in order)

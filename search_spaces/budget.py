@@ -114,11 +114,14 @@ def solve_widths(
 
 def _widen(cost_of: Callable[[tuple[int, ...]], Cost], widths: tuple[int, ...], budget: Budget) -> tuple[int, ...]:
     used = budget.tightest(cost_of(widths))
-    while used < ENOUGH:
-        wider = [(*widths[:place], widths[place] + 1, *widths[place + 1 :]) for place in range(len(widths))]
-        best, candidate = max((_share(cost_of(each), budget), each) for each in wider)
+    places = list(range(len(widths)))
+    while used < ENOUGH and places:
+        wider = [(*widths[:place], widths[place] + 1, *widths[place + 1 :]) for place in places]
+        shares = [_share(cost_of(each), budget) for each in wider]
+        best, candidate = max(zip(shares, wider, strict=True))
         if best <= used:
             break
+        places = [place for place, share in zip(places, shares, strict=True) if share >= 0]  # costs only grow
         used, widths = best, candidate
     return widths
 

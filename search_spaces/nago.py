@@ -7,7 +7,6 @@ graph of operations. A family is eight numbers: sizes and randomness of the thre
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
@@ -174,7 +173,8 @@ class Nago(Space):
                 operation = str(parameters["operation"])
                 if operation == MIXED:
                     operation = str(rng.choice(OPERATIONS))
-                return merging.add(operation, inputs, replace(inner, name=f"{inner.name}_node{number + 1}"))
+                name = f"{inner.name}_node{number + 1}"
+                return merging.add(operation, inputs, Place(inner.width, inner.stage, name))
 
             return wire(merging.sketch, bottom, inputs, inner, node)
 

@@ -104,12 +104,13 @@ def merged_shape(merge: str, shapes: Sequence[Shape]) -> Shape:
     Raises:
         SpaceError: If these shapes cannot be merged so.
     """
-    first, *others = shapes
+    first = shapes[0]
+    if len(shapes) == 1 or (merge not in ("concat", "product") and shapes.count(first) == len(shapes)):
+        return first
+    others = shapes[1:]
     if merge == "concat" and all(shape[1:] == first[1:] for shape in others):
         return (sum(shape[0] for shape in shapes), *first[1:])
     if merge == "product" and others == [(first[0], *(1 for _ in first[1:]))]:
-        return first
-    if merge not in ("concat", "product") and all(shape == first for shape in others):
         return first
     raise SpaceError(f"A {merge} cannot merge {list(shapes)}. Put a pool_conv1x1_bn before the inputs that differ.")
 
