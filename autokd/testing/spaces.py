@@ -30,6 +30,7 @@ class SpaceConformance:
         classes: Logits.
         budget: One that random families of the space can meet.
         draws: Families for the cheap properties; the tests that run torch take a twentieth.
+        dead: Whether some weights may reach no output, as in a benchmark's network taken to the letter.
         many: Families for the exhaustive run (`pytest -m exhaustive`), which runs torch on `many_run` of them.
     """
 
@@ -37,6 +38,7 @@ class SpaceConformance:
     classes: int = 10
     budget: Budget = Budget(params=150_000)
     draws: int = 60
+    dead: bool = False
     many: int = 10_000
     many_run: int = 300
 
@@ -156,6 +158,16 @@ class SpaceConformance:
         """To the last one."""
         for architecture in self._architectures(space, max(2, self.draws // 20)):
             self._check_counts(architecture)
+
+    @pytest.mark.slow  # builds and trains networks of hundreds of nodes
+    def test_a_step_of_training_reaches_every_weight(self, space: Space) -> None:
+        """With a finite gradient."""
+        for architecture in self._architectures(space, max(2, self.draws // 20)):
+            network = build(architecture)
+            samples = torch.randn(4, *self.input_shape, generator=torch.Generator().manual_seed(0))
+            loss = torch.nn.functional.cross_entropy(network(samples), torch.arange(4) % self.classes)
+            gradients = torch.autograd.grad(loss, list(network.parameters()), allow_unused=self.dead)
+            assert all(gradient.isfinite().all() for gradient in gradients if gradient is not None)
 
     @pytest.mark.slow  # builds and runs networks of hundreds of nodes
     def test_the_generated_source_computes_the_same_bits(self, space: Space) -> None:
