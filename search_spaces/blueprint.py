@@ -17,8 +17,8 @@ from search_spaces.budget import widths_at
 from search_spaces.cost import Cost, demand
 from search_spaces.counting import Count, count
 from search_spaces.layers import Shape
-from search_spaces.order import best_order
 from search_spaces.operations import INPUT, ORDERED, Profile, merged_shape, profile
+from search_spaces.order import best_order
 
 __all__ = ["CLASSES", "IMAGE", "Blueprint", "Derived", "Share", "Sketch", "Total", "is_small"]
 
