@@ -10,6 +10,7 @@ from autokd.problem import Facts, Problem
 from search_spaces.architecture import Architecture
 from search_spaces.cost import cost
 from search_spaces.errors import BudgetError
+from search_spaces.nasbench201 import parse_cell
 
 PARAMETERS = {
     "top_neighbours": 2,
@@ -216,3 +217,19 @@ def test_a_proposal_that_breaks_the_budget_becomes_a_near_one_that_keeps_it(make
 def test_a_proposal_is_left_alone_where_nothing_fits(make_problem):
     tight, generous = make_problem(budget={"params": 50}), make_problem()
     assert tight.propose([], 0) == generous.propose([], 0)
+
+
+def test_isomorphic_cells_are_one_evaluation(make_problem, make_ladder):
+    problem = make_problem(space={"name": "nasbench201", "ranges": {"cells": 1}}, budget={"params": 20_000})
+    texts = (
+        "|skip_connect~0|+|skip_connect~0|nor_conv_3x3~1|+|nor_conv_1x1~0|skip_connect~1|skip_connect~2|",
+        "|skip_connect~0|+|skip_connect~0|nor_conv_1x1~1|+|nor_conv_3x3~0|skip_connect~1|skip_connect~2|",
+        "|skip_connect~0|+|skip_connect~0|nor_conv_1x1~1|+|nor_conv_1x1~0|skip_connect~1|skip_connect~2|",
+    )
+    keys = []
+    for text in texts:
+        ladder = make_ladder(0, [[0.5]], parameters=parse_cell(text) | {"temperature": 3.0, "weight": 0.5})
+        architecture, _ = problem.draw(ladder.trial, 0)
+        student = replace(ladder.students[0], architecture=architecture.to_dict())
+        keys.append(problem.task(ladder.trial, student, 0).key)
+    assert keys[0] == keys[1] != keys[2]
