@@ -9,19 +9,21 @@ from math import prod
 from typing import cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from search_spaces import modules
 from search_spaces.architecture import Architecture, Node
 from search_spaces.errors import SpaceError
 from search_spaces.layers import Layer, Shape
-from search_spaces.memory import last_uses
-from search_spaces.merging import concatenated, mean, product, summed, weighted_sum
+from search_spaces.merging import concatenated, gathered, mean, product, spread, summed, weighted_sum
 from search_spaces.operations import Width, layers
 
 __all__ = ["Network", "build", "initialise"]
 
 Gates = tuple[Tensor, ...]
+Readers = tuple[int | None, ...]
+"""For each reader of a tensor the number of its gate, None if it has none; the last one reads first."""
 
 
 def build(
@@ -76,7 +78,8 @@ class Network(nn.Module):
 
     Every node but the input is a child module under its own name (an `nn.Identity` where a node only merges), in
     execution order. All merge weights are one parameter, `merge_weights`, in the order of nodes and their inputs, so
-    a forward pass takes one sigmoid. A child may be replaced by another module under the same name.
+    a forward pass takes one sigmoid. A child may be replaced by another module under the same name. The ReLU of a
+    merging node writes over the node's input: a hook that keeps it, or a call of the child alone, needs a copy.
 
     Use `build` for weights that do not depend on torch's global random state.
 
@@ -105,6 +108,7 @@ class Network(nn.Module):
                 raise SpaceError(f"Node name {name!r} is an attribute of `nn.Module`. Choose another name.")
             self.add_module(name, _module(node, shape, device, dtype))
         self._steps = _steps(architecture)
+        self._readers = _readers(self._steps)
         self._n_gates = sum(len(node.inputs) for node in architecture.nodes if node.merge == "weighted_sum")
         if self._n_gates:
             self.merge_weights = nn.Parameter(torch.ones(self._n_gates, device=device, dtype=dtype))
@@ -112,67 +116,85 @@ class Network(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """Logits, `batch x classes`, of inputs, `batch x` the architecture's `input_shape`."""
         gates: Gates = torch.sigmoid(self.merge_weights).unbind() if self._n_gates else ()
-        values: list[Tensor | None] = [image]
-        for step, module in zip(self._steps, self._modules.values(), strict=True):
-            entering = step.merge(gates, [cast(Tensor, values[source]) for source in step.inputs])
-            for dead in step.dying:
-                values[dead] = None
-            values.append(cast(nn.Module, module)(entering))
-            del entering  # or it would live on through the next node's merge
-        return cast(Tensor, values[-1])
+        learning = torch.is_grad_enabled() and not _watched()
+        weighted, trained = (gathered, gates) if learning else (weighted_sum, ())
+        unread = [_copies(image, self._readers[0], trained)]
+        for step, module, readers in zip(self._steps, self._modules.values(), self._readers[1:], strict=True):
+            tensors = [unread[source].pop() for source in step.inputs]
+            entering = weighted(gates[step.gates], *tensors) if step.gates else _MERGES[step.merge](*tensors)
+            del tensors  # or they would live on while the module runs,
+            unread.append(_copies(cast(nn.Module, module)(entering), readers, trained))
+            del entering  # and this through the next node's merge
+        return unread[-1].pop()
 
 
 @dataclass(frozen=True)
 class _Step:
-    merge: Callable[[Gates, list[Tensor]], Tensor]
+    """Where a node's input comes from; a weighted sum takes `gates` of those of the network."""
+
+    merge: str
     inputs: tuple[int, ...]
-    dying: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class _WeightedSum:
-    """Its gates are a part of those of the network."""
-
-    start: int
-    end: int
-
-    def __call__(self, gates: Gates, tensors: list[Tensor]) -> Tensor:
-        return weighted_sum(gates[self.start : self.end], *tensors)
+    gates: slice | None = None
 
 
 def _steps(architecture: Architecture) -> list[_Step]:
     steps: list[_Step] = []
     start = 0
-    for node, dying in zip(architecture.nodes, last_uses([node.inputs for node in architecture.nodes]), strict=True):
+    for node in architecture.nodes[1:]:
         if node.merge == "weighted_sum":
-            steps.append(_Step(_WeightedSum(start, start + len(node.inputs)), node.inputs, tuple(dying)))
+            steps.append(_Step(node.merge, node.inputs, slice(start, start + len(node.inputs))))
             start += len(node.inputs)
-        elif node.inputs:
-            steps.append(_Step(_MERGES[node.merge], node.inputs, tuple(dying)))
+        else:
+            steps.append(_Step(node.merge, node.inputs))
     return steps
 
 
-def _first(gates: Gates, tensors: list[Tensor]) -> Tensor:
-    return tensors[0]
+def _readers(steps: list[_Step]) -> list[Readers]:
+    """Of each node's output; that of the last node is read by the caller."""
+    readers: list[list[int | None]] = [[] for _ in range(len(steps) + 1)]
+    readers[-1].append(None)
+    for step in reversed(steps):
+        numbers = range(step.gates.start, step.gates.stop) if step.gates else [None] * len(step.inputs)
+        for source, number in zip(step.inputs, numbers, strict=True):
+            readers[source].append(number)
+    return [tuple(of_one) for of_one in readers]
 
 
-def _sum(gates: Gates, tensors: list[Tensor]) -> Tensor:
-    return summed(*tensors)
+def _copies(tensor: Tensor, readers: Readers, gates: Gates) -> list[Tensor]:
+    """The tensor once for each reader, so that it dies when the last one has taken it."""
+    if gates and any(number is not None for number in readers):
+        return spread(tensor, [None if number is None else gates[number] for number in readers])
+    return [tensor] * len(readers)
 
 
-def _mean(gates: Gates, tensors: list[Tensor]) -> Tensor:
-    return mean(*tensors)
+def _watched() -> bool:
+    """Whether a compiler, an exporter or `torch.func` looks at the operations; they take the plain ones only."""
+    tracing = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+    return torch.compiler.is_compiling() or tracing or torch._C._are_functorch_transforms_active()
 
 
-def _concat(gates: Gates, tensors: list[Tensor]) -> Tensor:
-    return concatenated(*tensors)
+def _only(tensor: Tensor) -> Tensor:
+    return tensor
 
 
-def _product(gates: Gates, tensors: list[Tensor]) -> Tensor:
-    return product(*tensors)
+_MERGES: dict[str, Callable[..., Tensor]] = {
+    "none": _only,
+    "sum": summed,
+    "mean": mean,
+    "concat": concatenated,
+    "product": product,
+}
 
 
-_MERGES = {"none": _first, "sum": _sum, "mean": _mean, "concat": _concat, "product": _product}
+class _OverwritingReLU(nn.ReLU):
+    """max(x, 0) in the memory of x, as first layer of a node whose merge has made x: nobody else reads it.
+
+    Autograd forbids to write over a view, which a backward hook on the node hands in, and over a leaf.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        kept = _watched() or input._is_view() or (input.is_leaf and input.requires_grad)
+        return F.relu(input, inplace=not kept)
 
 
 def _module(node: Node, shape: Shape, device: torch.device | str | None, dtype: torch.dtype | None) -> nn.Module:
@@ -183,6 +205,8 @@ def _module(node: Node, shape: Shape, device: torch.device | str | None, dtype: 
         shape = layer.output(shape)
     if not made:
         return nn.Identity()
+    if node.merge != "none" and isinstance(made[0], nn.ReLU):
+        made[0] = _OverwritingReLU()
     return made[0] if len(made) == 1 else nn.Sequential(*made)
 
 

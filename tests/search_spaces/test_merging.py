@@ -246,6 +246,15 @@ def test_a_relu_takes_the_memory_of_its_merge_and_no_other() -> None:
     assert own == [True, True, True, True, False]  # the classifier reads the output of one node
 
 
+def test_a_merging_node_alone_leaves_a_leaf_that_wants_a_gradient() -> None:
+    network, _ = built()
+    (leaf,) = (t.requires_grad_() for t in tensors(1, 4, 5, 9, 9))
+    kept = leaf.detach().clone()
+    network.get_submodule("d")(leaf).sum().backward()
+    assert torch.equal(leaf, kept)
+    assert leaf.grad is not None
+
+
 def test_what_entered_a_node_is_gone_when_the_next_one_merges(monkeypatch: pytest.MonkeyPatch) -> None:
     network, image = built()
     entered: list[weakref.ref[Tensor]] = []
@@ -301,3 +310,14 @@ def test_functional_gradients_of_a_network_are_those_of_autograd() -> None:
 
     (wanted,) = torch.autograd.grad(network(image).square().sum(), weights)
     torch.testing.assert_close(torch.func.grad(loss)(weights.detach()), wanted, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.slow  # the compiler reads the network for several seconds
+def test_a_compiler_takes_the_whole_network_and_computes_the_same() -> None:
+    network, image = built()
+    compiled = torch.compile(network, backend="eager", fullgraph=True)
+    output = compiled(image)
+    torch.testing.assert_close(output, network(image))
+    found = torch.autograd.grad(output.square().sum(), network.merge_weights)
+    wanted = torch.autograd.grad(network(image).square().sum(), network.merge_weights)
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-6)
