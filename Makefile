@@ -17,6 +17,8 @@ test: install data
 
 benchmarks: install data
 	$(BIN)/python tests/benchmarks/trial.py
+	OMP_NUM_THREADS=1 $(BIN)/python tests/benchmarks/spaces.py
+	OMP_NUM_THREADS=1 $(BIN)/python tests/benchmarks/overhead.py
 
 install: .venv/installed
 
