@@ -271,7 +271,7 @@ class SearchResult:
     @property
     def families(self) -> "list[Family]":
         """The families searched, the best first, with what the model of the search believes of them."""
-        from autokd.families import rank_families  # loads BoTorch
+        from autokd.families import rank_families  # loads the model
 
         return rank_families(self.problem, self.trials)
 

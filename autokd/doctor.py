@@ -14,7 +14,7 @@ from autokd.home import Home
 
 __all__ = ["Finding", "examine"]
 
-PACKAGES = ("autokd", "torch", "botorch", "optuna", "numpy", "sqlalchemy", "safetensors")
+PACKAGES = ("autokd", "torch", "optuna", "numpy", "sqlalchemy", "safetensors")
 EXTRAS = {"dask": "distributed", "ray": "ray", "postgresql": "psycopg", "service": "fastapi", "export": "onnx"}
 LITTLE_SPACE_BYTES = 2**30
 

@@ -19,7 +19,7 @@ from search_spaces.envelope import Offer, envelope
 
 __all__ = ["check_budget", "find_facts", "survey"]
 
-DECISIVE_PACKAGES = ("autokd", "torch", "numpy", "optuna", "botorch")
+DECISIVE_PACKAGES = ("autokd", "torch", "numpy", "optuna", "scipy")
 
 
 def find_facts(config: SearchConfig, teacher: Teacher | None = None) -> Facts:

@@ -1,6 +1,6 @@
 """What to try next: our trust-region sampler, Optuna's by name, and successive halving.
 
-The names below are imported when they are used, since BoTorch takes seconds to import.
+The names below are imported when they are used, since torch and SciPy take seconds to import.
 """
 
 from typing import TYPE_CHECKING, Any

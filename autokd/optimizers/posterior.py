@@ -45,7 +45,7 @@ def posterior(
     encoding = Encoding.of({name: d for name, d in search_space.items() if not d.single()})
     trials = study.get_trials(deepcopy=False)
     history = History.of(trials, encoding, sign)
-    surrogate = Surrogate.fit(history.X, history.y, encoding.categories, history.has_steps, seed)
+    surrogate = Surrogate.fit(history.X, history.y, encoding.categories, history.has_steps)
     points = torch.tensor([encoding.encode(trials[number].params) for number in numbers], dtype=torch.float64)
     mean, covariance = surrogate.joint(points)
     samples = _samples(mean, covariance, n_samples, seed)

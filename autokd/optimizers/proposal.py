@@ -40,8 +40,7 @@ def propose(history: History, encoding: Encoding, rules: Rules, seed: int, numbe
         fresh = unseen(encoding.sobol(number, _N_SOBOL, derive(seed, "sobol")), seen)
         return fresh[0] if len(fresh) else spare_points(encoding, seen, generator)[0]
     near = _nearest(history, _anchor(history, region), encoding)
-    fit_seed = derive(seed, number, "fit")
-    surrogate = Surrogate.fit(history.X[near], history.y[near], encoding.categories, history.has_steps, fit_seed)
+    surrogate = Surrogate.fit(history.X[near], history.y[near], encoding.categories, history.has_steps)
     members = history.finished[_members(history, region)]
     means = surrogate.mean(members)
     center = members[means.argmax()]

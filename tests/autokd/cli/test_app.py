@@ -8,7 +8,7 @@ import pytest
 
 from autokd.cli import app
 
-HEAVY = ("torch", "optuna", "sqlalchemy", "numpy", "botorch")
+HEAVY = ("torch", "optuna", "sqlalchemy", "numpy", "scipy")
 VERBS = (
     *("recipes", "init", "search", "resume", "list", "status", "show", "best", "families"),
     *("draw", "train", "export", "verify", "doctor"),
