@@ -154,7 +154,7 @@ class TrainingConfig(_Section):
         weight_decay: L2 penalty on weights.
         warmup: Part of the training that warms up.
         views: Number of distinct augmented views of each sample; the teacher runs once for each.
-        precision: "float32", "bfloat16", or "auto": bfloat16 where the processor computes in it.
+        precision: "float32", "bfloat16", or "auto": bfloat16 where training is faster in it.
         augmentation: What is done to training images.
     """
 
