@@ -72,7 +72,7 @@ def digest(folder: Path) -> str:
         ("trials", "an override must be `key=value`, but got 'trials'."),
         ("trials.x=5", "'trials' is a value, not a section."),
         ("name='a b'", "name: string should match pattern"),
-        ("space.name=nagoo", "space: Unknown search space 'nagoo'. Did you mean 'nago'? Known: nago, randwire."),
+        ("space.name=nagoo", "space: Unknown search space 'nagoo'. Did you mean 'nago'? Known: blocks, "),
         ("space.ranges.top_nods=[3, 4]", "Did you mean 'top_nodes'?"),
         ("space.ranges.top_nodes=[1, 200]", "`3 <= low <= high <= 1000` must hold for `top_nodes`"),
         ("distillation.method=dk", "distillation.method must be one of kd or `module:Class`, but got 'dk'"),
