@@ -1,0 +1,86 @@
+"""Results on disk: one JSON line a run, so that a cut-off benchmark goes on and nothing is run twice."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from runner import Trace
+
+__all__ = ["Result", "Run", "append", "read"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """What decides a run's result, but for the machine.
+
+    Attributes:
+        task: Name of the task.
+        peer: Name of the peer.
+        version: Of the peer's code: another version is another run.
+        seed: Seed of the peer and of the training seeds that are drawn.
+        workers: Trainings at a time.
+        evaluations: Trainings in all.
+    """
+
+    task: str
+    peer: str
+    version: str
+    seed: int
+    workers: int
+    evaluations: int
+
+
+@dataclass(frozen=True)
+class Result:
+    """A run and what came out.
+
+    Attributes:
+        run: What was run.
+        optimum: What the task's best point is worth.
+        trace: All evaluations.
+    """
+
+    run: Run
+    optimum: float
+    trace: Trace
+
+
+def append(file: Path, result: Result) -> None:
+    """Adds a line. Several processes may do so: a line is one write."""
+    line = json.dumps({**asdict(result.run), "optimum": result.optimum, **asdict(result.trace)})
+    start = "\n" if _is_torn(file) else ""
+    with file.open("a") as lines:
+        lines.write(f"{start}{line}\n")
+
+
+def read(file: Path) -> dict[Run, Result]:
+    """All results of a file by run, the first of each; empty if there is no file. A torn line does not count."""
+    if not file.exists():
+        return {}
+    found: dict[Run, Result] = {}
+    for line in file.read_text().splitlines():
+        try:
+            fields = json.loads(line)
+        except json.JSONDecodeError:  # its writer was killed
+            continue
+        result = _result(fields)
+        found.setdefault(result.run, result)
+    return found
+
+
+def _is_torn(file: Path) -> bool:
+    """Whether the last line has no end."""
+    if not file.exists() or not file.stat().st_size:
+        return False
+    with file.open("rb") as lines:
+        lines.seek(-1, os.SEEK_END)
+        return lines.read() != b"\n"
+
+
+def _result(fields: Mapping[str, Any]) -> Result:
+    run = Run(**{name: fields[name] for name in Run.__dataclass_fields__})
+    trace = Trace(**{name: fields[name] for name in Trace.__dataclass_fields__})
+    return Result(run, fields["optimum"], trace)

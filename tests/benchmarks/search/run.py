@@ -1,0 +1,133 @@
+"""Simple regret of our optimiser and its peers on recorded trainings.
+
+    python tests/benchmarks/search/run.py --tables FOLDER [--tasks ...] [--peers ...] [--seeds 20] [--workers 1 8]
+        [--evaluations 200] [--jobs 1] [--results FILE] [--plot FILE]
+
+Runs what the results file lacks, then prints the report of everything it holds of these tasks, peers and workers. A run
+that was cut off starts again; the others stay. A changed optimiser is another version of it, and is run anew.
+
+Without options: the tasks without limits, sequentially, by all peers that are installed and train everything fully.
+The peers with halving are for nb201-cifar100-early; compare them at equal simulated time, with random beside them.
+
+The tables are those that `catalogue` lists; their folder may also stand in the environment variable AUTOKD_TABLES.
+"""
+
+import argparse
+import os
+import platform
+import sys
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from functools import lru_cache
+from importlib.metadata import version
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+from catalogue import PLAIN, load_task
+from peers import PEERS, PeerUnavailable, make_peer, peer_version
+from report import collect, markdown, plot
+from results import Result, Run, append, read
+from runner import search
+from tasks import Task
+
+from autokd.seeds import derive
+from workers.base import Limits
+from workers.registry import executor
+
+VARIABLE = "AUTOKD_TABLES"
+
+
+def main() -> None:
+    """Run what is missing, then report."""
+    arguments = _arguments()
+    try:
+        wanted = list(_wanted(arguments))
+    except ValueError as error:
+        sys.exit(str(error))
+    done = read(arguments.results)
+    missing = [run for run in wanted if run not in done]
+    print(f"{len(wanted)} runs, {len(wanted) - len(missing)} of them in {arguments.results}", file=sys.stderr)
+    _perform_all(missing, arguments)
+    done = read(arguments.results)
+    curves = collect(done[run] for run in wanted if run in done)
+    print(f"{platform.processor() or platform.machine()}, Python {platform.python_version()}, {_versions()}\n")
+    print(markdown(curves))
+    if arguments.plot is not None:
+        plot(curves, arguments.plot)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tables", type=Path, default=os.environ.get(VARIABLE), help="folder of the recorded tables")
+    parser.add_argument("--tasks", nargs="+", default=list(PLAIN))
+    parser.add_argument("--peers", nargs="+", default=[name for name in PEERS if "+" not in name])
+    parser.add_argument("--seeds", type=int, default=20, help="runs of each, with the seeds 0, 1, ...")
+    parser.add_argument("--workers", type=int, nargs="+", default=[1], help="trainings at a time, in simulated seconds")
+    parser.add_argument("--evaluations", type=int, default=200)
+    parser.add_argument("--jobs", type=int, default=1, help="processes, of one thread each")
+    parser.add_argument("--results", type=Path, default=Path("search-results.jsonl"))
+    parser.add_argument("--plot", type=Path, help="a PNG file for the curves")
+    arguments = parser.parse_args()
+    if arguments.tables is None:
+        parser.error(f"the tables' folder is needed: pass --tables FOLDER or set {VARIABLE}.")
+    return arguments
+
+
+def _wanted(arguments: argparse.Namespace) -> Iterator[Run]:
+    """All runs asked for, seed by seed, so that an unfinished benchmark has as many of each."""
+    versions = {name: peer_version(name) for name in arguments.peers}
+    able = [pair for pair in product(arguments.tasks, arguments.peers) if _is_able(*pair, arguments.tables)]
+    for seed, workers, (task, peer) in product(range(arguments.seeds), arguments.workers, able):
+        yield Run(task, peer, versions[peer], seed, workers, arguments.evaluations)
+
+
+def _is_able(task: str, peer: str, tables: Path) -> bool:
+    try:
+        make_peer(peer, _load(task, tables), 0, 1)
+    except PeerUnavailable as reason:
+        print(f"skipped: {reason}", file=sys.stderr)
+        return False
+    return True
+
+
+def _perform_all(runs: list[Run], arguments: argparse.Namespace) -> None:
+    kind = "inline" if arguments.jobs == 1 else "local"
+    running: set[Future[Result]] = set()
+    with executor(kind, arguments.jobs, Limits(threads=1)) as jobs:
+        for number, run in enumerate(runs):
+            running.add(jobs.submit(_perform, run, arguments.tables))
+            if len(running) >= jobs.capacity or number == len(runs) - 1:
+                running = _record(running, arguments.results, everything=number == len(runs) - 1)
+
+
+def _record(running: set[Future[Result]], file: Path, everything: bool) -> set[Future[Result]]:
+    """Waits for one run, or for all, and writes what has ended; the others."""
+    while True:
+        ended, running = wait(running, return_when=FIRST_COMPLETED)
+        for result in (future.result() for future in ended):
+            append(file, result)
+            run, seconds = result.run, sum(result.trace.ask_seconds)
+            print(f"{run.task}, {run.peer}, seed {run.seed}, {run.workers} workers: {seconds:.1f} s", file=sys.stderr)
+        if not (everything and running):
+            return running
+
+
+def _perform(run: Run, tables: Path) -> Result:
+    task = _load(run.task, tables)
+    peer = make_peer(run.peer, task, derive(run.seed, run.task, run.peer) % 2**32, run.workers)
+    rng = np.random.default_rng(derive(run.seed, run.task, "training seeds"))
+    return Result(run, task.optimum, search(task, peer, run.evaluations, run.workers, rng))
+
+
+@lru_cache
+def _load(name: str, tables: Path) -> Task:
+    return load_task(name, tables)
+
+
+def _versions() -> str:
+    return ", ".join(f"{name} {version(name)}" for name in ("numpy", "optuna", "torch"))
+
+
+if __name__ == "__main__":
+    main()
