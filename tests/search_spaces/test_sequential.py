@@ -63,7 +63,7 @@ def test_vectors_pass_full_matrices_and_batch_norm_alone() -> None:
 @pytest.mark.parametrize("shape", [(3, 30), (20,), (1, 8, 8)])
 def test_its_networks_learn_to_tell_two_samples_apart(shape: tuple[int, ...]) -> None:
     torch.manual_seed(0)
-    network = build(sample(Sequential(), 2, shape))
+    network = build(sample(Sequential(top_nodes=3, middle_nodes=1, bottom_nodes=(3, 4)), 2, shape))
     samples, labels = torch.randn(8, *shape), torch.arange(8) % 2
     optimizer = torch.optim.AdamW(network.parameters(), 0.01)
     losses = []
