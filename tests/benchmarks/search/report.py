@@ -106,7 +106,7 @@ def geometric_mean_ratio(curves: Sequence[Curves], peer: str, cut: Cut, evaluati
 
     Args:
         curves: All peers' on all tasks, for one number of workers.
-        peer: The label of the peer in question; other versions of it do not count as others.
+        peer: The label of the peer in question; other versions of it, with or without halving, do not count as others.
         cut: What is compared,
         evaluations: and when.
     """
@@ -225,7 +225,8 @@ def _n_seeds(curves: Sequence[Curves]) -> str:
 
 
 def _name(label: str) -> str:
-    return label.split(" ")[0]
+    """Whose column it is: that of "ours" also for another version, and for "ours+halving"."""
+    return label.split(" ")[0].split("+")[0]
 
 
 def _header(cells: Sequence[str]) -> list[str]:

@@ -55,6 +55,13 @@ def test_another_version_of_a_peer_is_another_column_but_no_rival() -> None:
     assert ratios == pytest.approx([0.5, 0.25])
 
 
+def test_a_peer_with_halving_is_no_rival_of_itself_without() -> None:
+    regrets = {"ours": 4.0, "ours+halving": 1.0, "tpe+halving": 2.0}
+    curves = collect(result("a", peer, 0, regret) for peer, regret in regrets.items())
+    ratios = [geometric_mean_ratio(curves, peer, Curves.after, N) for peer in ("ours", "ours+halving")]
+    assert ratios == pytest.approx([2.0, 0.5])
+
+
 def test_without_a_rival_there_is_no_ratio() -> None:
     assert np.isnan(geometric_mean_ratio(collect([result("a", "ours", 0, 2.0)]), "ours", Curves.after, N))
 
