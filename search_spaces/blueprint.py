@@ -89,14 +89,14 @@ class Blueprint:
         return self._count.cost(self._table(widths))
 
     def _table(self, widths: Sequence[int]) -> tuple[int, ...]:
-        return width_table(widths, self.derived, self.classes, self.input_shape[0])
+        return _width_table(widths, self.derived, self.classes, self.input_shape[0])
 
     @cached_property
     def _count(self) -> Count:
         return count(self.nodes, self.input_shape, self._table(widths_at(self.ratios, REFERENCE)))
 
 
-def width_table(widths: Sequence[int], derived: Sequence[Derived], classes: int, channels: int) -> tuple[int, ...]:
+def _width_table(widths: Sequence[int], derived: Sequence[Derived], classes: int, channels: int) -> tuple[int, ...]:
     """All widths by place."""
     table = [*widths, *[0] * len(derived), classes, channels]
     for place, rule in enumerate(derived, len(widths)):
@@ -159,7 +159,7 @@ class Sketch:
         return Blueprint(self.input_shape, self.classes, nodes, self.ratios, self.space, tuple(self._derived))
 
     def _table(self) -> tuple[int, ...]:
-        return width_table(widths_at(self.ratios, REFERENCE), self._derived, self.classes, self.input_shape[0])
+        return _width_table(widths_at(self.ratios, REFERENCE), self._derived, self.classes, self.input_shape[0])
 
 
 def _moved(node: Node, place: Mapping[int, int]) -> Node:

@@ -8,26 +8,12 @@ from itertools import combinations
 from operator import index
 from typing import ClassVar
 
-import numpy as np
 from optuna.distributions import CategoricalDistribution
 
-from search_spaces.blueprint import CLASSES, Blueprint, Sketch, Total
+from search_spaces.blueprint import Sketch, Total
 from search_spaces.errors import SpaceError
-from search_spaces.layers import Shape
-from search_spaces.space import Dimension, Parameters, Range, Space, Value
-from search_spaces.two_input_cells import (
-    INPUTS,
-    KINDS,
-    Cell,
-    Half,
-    add_nodes,
-    canonical,
-    chain,
-    checked,
-    describe,
-    enter,
-    ratios,
-)
+from search_spaces.space import Dimension, Parameters, Range, Value
+from search_spaces.two_input_cells import INPUTS, Cell, Half, TwoInputCells, add_nodes, enter
 from search_spaces.wiring import Place
 
 __all__ = ["Darts", "format_genotype", "parse_genotype"]
@@ -66,7 +52,7 @@ def _dimensions(kind: str) -> dict[str, Dimension]:
     return result
 
 
-class Darts(Space):
+class Darts(TwoInputCells):
     """The space of DARTS's discrete cells: four nodes, each the sum of two operations on two different states.
 
     States 0 and 1 are the two cells before, the farther one first; node i is state i + 1. `first` and `second` are the
@@ -93,35 +79,22 @@ class Darts(Space):
     """
 
     name = "darts"
-    random = False
+    classifier = "pool_classifier"
     dimensions: ClassVar[Mapping[str, Dimension]] = {**_dimensions("normal"), **_dimensions("reduction")}
 
     def __init__(self, *, cells: int = 8, width: float | None = None, max_width: int = 512, **ranges: Range) -> None:
-        super().__init__(width=width, max_width=max_width, **ranges)
-        self.cells = checked(cells)
+        super().__init__(cells=cells, width=width, max_width=max_width, **ranges)
 
-    def blueprint(
-        self, parameters: Parameters, input_shape: Shape, classes: int, rng: np.random.Generator
-    ) -> Blueprint:
-        """The network of the two cells; nothing is drawn."""
-        sketch = Sketch(input_shape, classes, ratios(input_shape), self.name)
-        normal, reduction = (canonical(_cell(parameters, kind)) for kind in KINDS)
+    def cell(self, parameters: Parameters, kind: str) -> Cell:
+        """Its nodes as the parameters say them."""
+        return _cell(parameters, kind)
 
-        def cell(place: Place, reduces: bool, inputs: tuple[int, int]) -> int:
-            entered = enter(sketch, inputs, place)
-            states = add_nodes(sketch, reduction if reduces else normal, entered, place, reduces, _operation)
-            width = sketch.derive(Total((place.width,) * NODES))
-            name = f"{place.name}_output"
-            return sketch.add("identity", states[INPUTS:], width, merge="concat", stage=place.stage, name=name)
-
-        last = chain(sketch, self.cells, cell)
-        sketch.add("pool_classifier", (last,), CLASSES, stage=sketch.nodes[last].stage, name="classifier")
-        return sketch.finish()
-
-    def describe(self, parameters: Parameters) -> str:
-        """Both cells node by node, such as `sep3(0)+sep3(1) ... / max3(0)+max3(1) ...`."""
-        full = self.complete(parameters)
-        return " / ".join(describe(canonical(_cell(full, kind))) for kind in KINDS)
+    def add_cell(self, sketch: Sketch, cell: Cell, inputs: tuple[int, int], place: Place, reduces: bool) -> int:
+        """The number of the concatenation of its nodes."""
+        states = add_nodes(sketch, cell, enter(sketch, inputs, place), place, reduces, _operation)
+        width = sketch.derive(Total((place.width,) * NODES))
+        name = f"{place.name}_output"
+        return sketch.add("identity", states[INPUTS:], width, merge="concat", stage=place.stage, name=name)
 
 
 def parse_genotype(text: str) -> dict[str, Value]:

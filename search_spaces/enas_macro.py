@@ -11,7 +11,7 @@ from optuna.distributions import CategoricalDistribution, IntDistribution
 from search_spaces.blueprint import CLASSES, Blueprint, Sketch, is_small
 from search_spaces.layers import Shape
 from search_spaces.space import Dimension, Parameters, Space
-from search_spaces.wiring import Bridges
+from search_spaces.wiring import Bridges, stem
 
 __all__ = ["EnasMacro"]
 
@@ -73,9 +73,8 @@ class EnasMacro(Space):
         self, parameters: Parameters, input_shape: Shape, classes: int, rng: np.random.Generator
     ) -> Blueprint:
         """The network; nothing is drawn."""
-        small = is_small(input_shape)
-        sketch = Sketch(input_shape, classes, (1, 2, 4) if small else (1, 2, 4, 0.5), self.name)
-        outputs = [_stem(sketch, small)]
+        sketch = Sketch(input_shape, classes, (1, 2, 4) if is_small(input_shape) else (1, 2, 4, 0.5), self.name)
+        outputs = [stem(sketch, half=STAGES)]
         bridges = Bridges(sketch, {outputs[0]: "layer0"})
         n_layers = int(parameters["layers"])
         for layer in range(1, n_layers + 1):
@@ -93,13 +92,6 @@ class EnasMacro(Space):
             skips = ",".join(map(str, _skips(full, layer)))
             layers.append(f"{full[f'layer{layer}_operation']}{f'({skips})' if skips else ''}")
         return " ".join(layers)
-
-
-def _stem(sketch: Sketch, small: bool) -> int:
-    if small:
-        return sketch.add("conv3x3_bn", (0,), 0, name="stem")
-    first = sketch.add("conv3x3_bn", (0,), STAGES, stride=2, name="stem1")
-    return sketch.add("relu_conv3x3_bn", (first,), 0, stride=2, name="stem2")
 
 
 def _layer(bridges: Bridges, outputs: Sequence[int], parameters: Parameters, stage: int) -> int:

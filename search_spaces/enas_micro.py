@@ -5,25 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
-import numpy as np
 from optuna.distributions import CategoricalDistribution
 
-from search_spaces.blueprint import CLASSES, Blueprint, Sketch
-from search_spaces.layers import Shape
-from search_spaces.space import Dimension, Parameters, Range, Space
-from search_spaces.two_input_cells import (
-    INPUTS,
-    KINDS,
-    Cell,
-    Half,
-    add_nodes,
-    canonical,
-    chain,
-    checked,
-    describe,
-    enter,
-    ratios,
-)
+from search_spaces.blueprint import Sketch
+from search_spaces.space import Dimension, Parameters, Range
+from search_spaces.two_input_cells import INPUTS, Cell, Half, TwoInputCells, add_nodes, enter
 from search_spaces.wiring import Place
 
 __all__ = ["EnasMicro"]
@@ -54,7 +40,7 @@ def _dimensions(kind: str) -> dict[str, Dimension]:
     return result
 
 
-class EnasMicro(Space):
+class EnasMicro(TwoInputCells):
     """A normal and a reduction cell, repeated: five blocks, each the sum of two operations on earlier states.
 
     States 0 and 1 are the two cells before, the farther one first; block i is state i + 1. Both halves of a block may
@@ -81,56 +67,38 @@ class EnasMicro(Space):
     """
 
     name = "enas-micro"
-    random = False
+    classifier = "classifier"
     dimensions: ClassVar[Mapping[str, Dimension]] = {**_dimensions("normal"), **_dimensions("reduction")}
 
     def __init__(self, *, cells: int = 6, width: float | None = None, max_width: int = 512, **ranges: Range) -> None:
-        super().__init__(width=width, max_width=max_width, **ranges)
-        self.cells = checked(cells)
+        super().__init__(cells=cells, width=width, max_width=max_width, **ranges)
 
-    def blueprint(
-        self, parameters: Parameters, input_shape: Shape, classes: int, rng: np.random.Generator
-    ) -> Blueprint:
-        """The network of the two cells; nothing is drawn."""
-        sketch = Sketch(input_shape, classes, ratios(input_shape), self.name)
-        normal, reduction = (canonical(_cell(parameters, kind)) for kind in KINDS)
+    def cell(self, parameters: Parameters, kind: str) -> Cell:
+        """Its blocks as the parameters say them."""
 
-        def cell(place: Place, reduces: bool, inputs: tuple[int, int]) -> int:
-            found = reduction if reduces else normal
-            states = add_nodes(sketch, found, enter(sketch, inputs, place, always=False), place, reduces, _operation)
-            read = {state for block in found for state, _ in block}
-            ends = [
-                _halved(sketch, number, place, state) if reduces and state < INPUTS else number
-                for state, number in enumerate(states)
-                if state not in read
-            ]
-            name = f"{place.name}_output"
-            return sketch.add("relu_conv1x1_bn", ends, place.width, merge="concat", stage=place.stage, name=name)
+        def half(name: str) -> Half:
+            return int(parameters[f"{name}_input"]), str(parameters[name])
 
-        last = chain(sketch, self.cells, cell)
-        sketch.add("classifier", (last,), CLASSES, stage=sketch.nodes[last].stage, name="classifier")
-        return sketch.finish()
+        names = (f"{kind}_block{block}" for block in range(1, BLOCKS + 1))
+        return tuple((half(f"{name}_first"), half(f"{name}_second")) for name in names)
 
-    def describe(self, parameters: Parameters) -> str:
-        """Both cells block by block, such as `sep3(0)+identity(1) ... / max3(0)+max3(1) ...`."""
-        full = self.complete(parameters)
-        return " / ".join(describe(canonical(_cell(full, kind))) for kind in KINDS)
+    def add_cell(self, sketch: Sketch, cell: Cell, inputs: tuple[int, int], place: Place, reduces: bool) -> int:
+        """The number of the projection of what none of its blocks reads."""
+        states = add_nodes(sketch, cell, enter(sketch, inputs, place, always=False), place, reduces, _operation)
+        read = {state for block in cell for state, _ in block}
+        ends = [
+            _halved(sketch, number, place, state) if reduces and state < INPUTS else number
+            for state, number in enumerate(states)
+            if state not in read
+        ]
+        name = f"{place.name}_output"
+        return sketch.add("relu_conv1x1_bn", ends, place.width, merge="concat", stage=place.stage, name=name)
 
 
 def _halved(sketch: Sketch, number: int, place: Place, state: int) -> int:
     """An input of a reduction cell at the resolution of its blocks."""
     name = f"{place.name}_rest{state}"
     return sketch.add("pool_conv1x1_bn", (number,), place.width, stride=2, stage=place.stage, name=name)
-
-
-def _cell(parameters: Parameters, kind: str) -> Cell:
-    """The cell as complete parameters say it."""
-
-    def half(name: str) -> Half:
-        return int(parameters[f"{name}_input"]), str(parameters[name])
-
-    names = (f"{kind}_block{block}" for block in range(1, BLOCKS + 1))
-    return tuple((half(f"{name}_first"), half(f"{name}_second")) for name in names)
 
 
 def _operation(name: str, stride: int) -> str:

@@ -23,8 +23,6 @@ from search_spaces.wiring import Bridges, Place, connect, wire
 __all__ = ["Nago"]
 
 STAGES = 3
-ADVANCED = ("operation", "merge", "stage2_start", "stage3_start", "stage2_width", "stage3_width")
-
 
 OPERATIONS = (
     "relu_conv3x3_bn",
@@ -145,8 +143,8 @@ class Nago(Space):
         probability = f"{full['middle_probability']:.2g}" if int(full["middle_nodes"]) > 2 else "any"
         middle = f"ER({full['middle_nodes']},{probability})"
         text = f"{_ring_text(full, 'top')} of {middle} of {_ring_text(full, 'bottom')}"
-        others = [f"{name} {_short(full[name])}" for name in ADVANCED if name in self.distributions()]
-        text = ", ".join([text, *others])
+        opened = [name for name in self.distributions() if self.dimensions[name].default is not None]
+        text = ", ".join([text, *(f"{name} {_short(full[name])}" for name in opened)])
         return f"{text}: one member" if self.single_member(parameters) else text
 
     def single_member(self, parameters: Parameters) -> bool:

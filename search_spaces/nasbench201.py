@@ -15,7 +15,7 @@ from search_spaces.dimensions import low_ends
 from search_spaces.errors import SpaceError, unknown
 from search_spaces.layers import Shape
 from search_spaces.space import Dimension, Parameters, Range, Space, Value
-from search_spaces.wiring import Place
+from search_spaces.wiring import Place, stem
 
 __all__ = ["NasBench201", "cell_string", "parse_cell"]
 
@@ -97,9 +97,8 @@ class NasBench201(Space):
         """The one network of the cell; the rng is not used."""
         choices = _choices(parameters)
         cell = _live(choices) if self.pruned else None
-        small = is_small(input_shape)
-        sketch = Sketch(input_shape, classes, (1, 2, 4) if small else (1, 2, 4, 0.5), self.name)
-        last = _small_stem(sketch) if small else _large_stem(sketch)
+        sketch = Sketch(input_shape, classes, (1, 2, 4) if is_small(input_shape) else (1, 2, 4, 0.5), self.name)
+        last = stem(sketch, half=STAGES)
         for stage in range(STAGES):
             if stage:
                 last = _reduction(sketch, last, stage)
@@ -191,15 +190,6 @@ def _live(choices: Sequence[int]) -> Cell:
                 poolings[sources[-1]] = len(operations)
         terms[end] = tuple(sorted(terms[end] + added, reverse=True))
     return canonical(pruned(Cell(tuple(operations), (*sources, terms[-1]))))
-
-
-def _small_stem(sketch: Sketch) -> int:
-    return sketch.add("conv3x3_bn", (0,), 0, name="stem")
-
-
-def _large_stem(sketch: Sketch) -> int:
-    first = sketch.add("conv3x3_bn", (0,), STAGES, stride=2, name="stem1")
-    return sketch.add("relu_conv3x3_bn", (first,), 0, stride=2, name="stem2")
 
 
 def _reduction(sketch: Sketch, entering: int, stage: int) -> int:

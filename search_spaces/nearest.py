@@ -17,23 +17,27 @@ Excess = Callable[[Parameters], tuple[float, ...]]
 
 def nearest(
     dimensions: Mapping[str, Dimension], start: Parameters, excess: Excess, rng: np.random.Generator
-) -> dict[str, Value]:
+) -> tuple[dict[str, Value], tuple[float, ...]]:
     """`start` if nothing is wrong with it; else one dimension after another is changed until nothing is.
 
     Each time it is the change that makes all well, drawn evenly if there are several, or else the one with the least
     excess. It ends where no change makes the excess less, so it always ends. Floats are left as they are.
+
+    Returns:
+        The parameters found, and the excess that is left.
     """
     found, least = dict(start), excess(start)
     while any(least):
         changes = [(excess(change), change) for change in _changes(dimensions, found, rng)]
-        well = [change for over, change in changes if not any(over)]
+        well = [(over, change) for over, change in changes if not any(over)]
         if well:
-            return well[int(rng.integers(len(well)))]
+            least, found = well[int(rng.integers(len(well)))]
+            break
         over, change = min(changes, key=lambda pair: pair[0], default=(least, found))
         if over >= least:
             break
-        found, least = change, over
-    return found
+        least, found = over, change
+    return found, least
 
 
 def drawn(dimensions: Mapping[str, Dimension], given: Parameters, rng: np.random.Generator) -> dict[str, Value]:

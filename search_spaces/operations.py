@@ -67,6 +67,9 @@ MERGES = {
 ORDERED = frozenset({"concat", "product"})
 """Merges for which the order of the inputs counts."""
 
+FOLDED = "_folded"
+"""Ending of an operation's name whose batch norms are folded into the convolutions before them; see `folding.py`."""
+
 DROPOUT = 0.2
 """Before the last linear layer: the value of NAGO (Ru et al. 2020)."""
 
@@ -198,7 +201,7 @@ Part = Callable[[_Stack], _Stack]
 
 
 def _operation(*parts: Part) -> Operation:
-    """One part after another. The first part that can takes the stride, and no part after the last may be missing."""
+    """One part after another; the first that can take the stride takes it, and so does the change of channels."""
 
     def build(width: Width) -> tuple[Layer, ...]:
         stack = _Stack(width, width.inputs, width.stride if width.rank else 1)
@@ -366,10 +369,6 @@ There a stride, a pool and a depthwise convolution do nothing.
 """
 
 
-FOLDED = "_folded"
-"""Ending of an operation's name whose batch norms are folded into the convolutions before them; see `folding.py`."""
-
-
 def is_folded_into(layer: Layer) -> bool:
     """Whether a batch norm after this layer can be folded into it."""
     return isinstance(layer, Convolution | Linear) and not layer.bias
@@ -388,7 +387,7 @@ def _folded(build: Operation) -> Operation:
     return without_norms
 
 
-SAMPLE = Width(12, 12)
+_SAMPLE = Width(12, 12)
 OPERATIONS |= {
-    name + FOLDED: _folded(build) for name, build in OPERATIONS.items() if _folded(build)(SAMPLE) != build(SAMPLE)
+    name + FOLDED: _folded(build) for name, build in OPERATIONS.items() if _folded(build)(_SAMPLE) != build(_SAMPLE)
 }

@@ -138,7 +138,8 @@ class Space(ABC):
 
     def random_parameters(self, rng: np.random.Generator) -> dict[str, Value]:
         """An even draw of every active dimension, without flaws: a random family."""
-        return nearest(self._open, drawn(self._open, {}, rng), lambda parameters: (self._flaws(parameters),), rng)
+        start = drawn(self._open, {}, rng)
+        return nearest(self._open, start, lambda parameters: (self._flaws(parameters),), rng)[0]
 
     def smallest_parameters(self) -> list[dict[str, Value]]:
         """Families with the fewest nodes and edges: all numbers at their lower ends, for each choice of a category.
@@ -173,7 +174,7 @@ class Space(ABC):
 
         Raises:
             BudgetError: If nothing near fits.
-            SpaceError: If the parameters are not of this space.
+            SpaceError: If the parameters are not of this space, or nothing near them is without flaws.
         """
         self.complete(parameters)
         given = {name: value for name, value in parameters.items() if name in self._open}
@@ -183,8 +184,10 @@ class Space(ABC):
             flaws = self._flaws(parameters)
             return (flaws, inf) if flaws else (0, max(0.0, budget.tightest(smallest(parameters)) - 1))
 
-        fitted = nearest(self._open, given, excess, rng)
-        if any(excess(fitted)):
+        fitted, left = nearest(self._open, given, excess, rng)
+        if left[0]:
+            raise SpaceError(f"No family near {dict(given)} keeps the rules of space {self.name!r}. Widen its ranges.")
+        if any(left):
             budget.check(smallest(fitted), f"The family nearest to {dict(given)} that is smallest")
         return fitted
 

@@ -6,12 +6,17 @@ what the cell reads, the farther cell first; the nodes are the states after them
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from itertools import permutations
+from typing import ClassVar
 
-from search_spaces.blueprint import Sketch, is_small
+import numpy as np
+
+from search_spaces.blueprint import CLASSES, Blueprint, Sketch, is_small
 from search_spaces.errors import SpaceError
 from search_spaces.layers import Shape
+from search_spaces.space import Parameters, Range, Space
 from search_spaces.wiring import Place
 
 __all__ = [
@@ -19,13 +24,11 @@ __all__ = [
     "KINDS",
     "Cell",
     "Half",
+    "TwoInputCells",
     "add_nodes",
     "canonical",
-    "chain",
-    "checked",
     "describe",
     "enter",
-    "ratios",
 ]
 
 Half = tuple[int, str]
@@ -44,6 +47,60 @@ FEWEST = 4
 
 STEM = 3
 """Place of the stem's width, after those of the three stages."""
+
+
+class TwoInputCells(Space):
+    """A normal cell, repeated, and a reduction cell at one and at two thirds of them.
+
+    Subclasses say what a cell is and how it is added. Reductions begin the next stage, of twice the width.
+
+    Args:
+        cells: How many; at least 4, since of three the only normal one would read the stem twice: cells with their
+            inputs swapped would be one network.
+        width: See `Space`; of the nodes of the first stage.
+        max_width: See `Space`.
+        ranges: See `Space`.
+    """
+
+    random = False
+    classifier: ClassVar[str]
+    """Operation of the last node."""
+
+    def __init__(self, *, cells: int, width: float | None, max_width: int, **ranges: Range) -> None:
+        super().__init__(width=width, max_width=max_width, **ranges)
+        if cells < FEWEST:
+            raise SpaceError(
+                f"`cells >= {FEWEST}` must hold, two that reduce and a normal one on each side, but got {cells}."
+            )
+        self.cells = cells
+
+    @abstractmethod
+    def cell(self, parameters: Parameters, kind: str) -> Cell:
+        """The cell of one of `KINDS`, as complete parameters say it."""
+
+    @abstractmethod
+    def add_cell(self, sketch: Sketch, cell: Cell, inputs: tuple[int, int], place: Place, reduces: bool) -> int:
+        """The number of the node that holds the output of a cell that reads these two nodes."""
+
+    def blueprint(
+        self, parameters: Parameters, input_shape: Shape, classes: int, rng: np.random.Generator
+    ) -> Blueprint:
+        """The network of the two cells; nothing is drawn."""
+        sketch = Sketch(input_shape, classes, (1, 2, 4, 3 if is_small(input_shape) else 0.5), self.name)
+        normal, reduction = self._canonical(parameters)
+        before, last = _stem(sketch)
+        for place, reduces in _sites(self.cells):
+            cell = reduction if reduces else normal
+            before, last = last, self.add_cell(sketch, cell, (before, last), place, reduces)
+        sketch.add(self.classifier, (last,), CLASSES, stage=sketch.nodes[last].stage, name="classifier")
+        return sketch.finish()
+
+    def describe(self, parameters: Parameters) -> str:
+        """Both cells node by node, such as `sep3(0)+sep3(1) ... / max3(0)+max3(1) ...`."""
+        return " / ".join(map(describe, self._canonical(self.complete(parameters))))
+
+    def _canonical(self, parameters: Parameters) -> list[Cell]:
+        return [canonical(self.cell(parameters, kind)) for kind in KINDS]
 
 
 def canonical(cell: Cell) -> Cell:
@@ -75,40 +132,6 @@ def _short(operation: str) -> str:
     """First word and kernel of a name such as `sep_conv_3x3`."""
     kernel = operation[-1] if operation[-1].isdigit() else ""
     return operation.partition("_")[0] + kernel
-
-
-def checked(cells: int) -> int:
-    """The number of cells itself if there are enough.
-
-    Of three, the only normal one would read the stem twice: cells with their inputs swapped would be one network.
-
-    Raises:
-        SpaceError: If there are fewer than four.
-    """
-    if cells < FEWEST:
-        raise SpaceError(
-            f"`cells >= {FEWEST}` must hold, two that reduce and a normal one on each side, but got {cells}."
-        )
-    return cells
-
-
-def ratios(input_shape: Shape) -> tuple[float, ...]:
-    """Widths of the stages and of the stem, as multiples of the first stage's."""
-    return (1, 2, 4, 3 if is_small(input_shape) else 0.5)
-
-
-def chain(sketch: Sketch, cells: int, cell: Callable[[Place, bool, tuple[int, int]], int]) -> int:
-    """The number of the node that holds the last cell's output.
-
-    Args:
-        sketch: Made with `ratios`.
-        cells: How many; those at one and at two thirds of them start the next stage.
-        cell: Adds the cell at a place, told whether it reduces and which two nodes it reads; returns its output.
-    """
-    before, last = _stem(sketch)
-    for place, reduces in _sites(cells):
-        before, last = last, cell(place, reduces, (before, last))
-    return last
 
 
 def _stem(sketch: Sketch) -> tuple[int, int]:

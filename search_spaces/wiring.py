@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from search_spaces.blueprint import Sketch
+from search_spaces.blueprint import Sketch, is_small
 from search_spaces.graphs import Dag
 
-__all__ = ["Bridges", "Place", "connect", "wire"]
+__all__ = ["Bridges", "Place", "connect", "stem", "wire"]
 
 
 @dataclass(frozen=True)
@@ -18,6 +18,17 @@ class Place:
     width: int
     stage: int
     name: str
+
+
+def stem(sketch: Sketch, half: int) -> int:
+    """The number of the last node of a stem to the width at place 0.
+
+    One 3x3 convolution for small inputs; else two of stride 2, the first to the width at place `half`.
+    """
+    if is_small(sketch.input_shape):
+        return sketch.add("conv3x3_bn", (0,), 0, name="stem")
+    first = sketch.add("conv3x3_bn", (0,), half, stride=2, name="stem1")
+    return sketch.add("relu_conv3x3_bn", (first,), 0, stride=2, name="stem2")
 
 
 def wire(

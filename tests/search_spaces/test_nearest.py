@@ -17,7 +17,7 @@ BITS = {f"bit{i}": Dimension(IntDistribution(0, 1)) for i in range(6)}
 
 def test_what_is_well_stays_as_it_is() -> None:
     start = {"kind": "a", "size": 3}
-    assert nearest(KIND, start, lambda parameters: (0, 0), np.random.default_rng(0)) == start
+    assert nearest(KIND, start, lambda parameters: (0, 0), np.random.default_rng(0)) == (start, (0, 0))
 
 
 def test_one_change_is_made_where_one_is_enough_and_every_such_change_can_be_drawn() -> None:
@@ -25,7 +25,7 @@ def test_one_change_is_made_where_one_is_enough_and_every_such_change_can_be_dra
         return (max(0, sum(map(int, parameters.values())) - 4),)
 
     start = dict.fromkeys(BITS, 1) | {"bit0": 0}
-    found = [nearest(BITS, start, excess, np.random.default_rng(seed)) for seed in range(100)]
+    found = [nearest(BITS, start, excess, np.random.default_rng(seed))[0] for seed in range(100)]
     changed = [{name for name in BITS if one[name] != start[name]} for one in found]
     assert {len(names) for names in changed} == {1}
     assert set.union(*changed) == {"bit1", "bit2", "bit3", "bit4", "bit5"}
@@ -35,27 +35,28 @@ def test_it_goes_on_until_all_is_well() -> None:
     def excess(parameters: Parameters) -> tuple[float, ...]:
         return (max(0, sum(map(int, parameters.values())) - 1),)
 
-    found = nearest(BITS, dict.fromkeys(BITS, 1), excess, np.random.default_rng(0))
+    found, left = nearest(BITS, dict.fromkeys(BITS, 1), excess, np.random.default_rng(0))
     assert sum(map(int, found.values())) == 1
+    assert left == (0,)
 
 
 def test_the_first_excess_counts_most() -> None:
     def excess(parameters: Parameters) -> tuple[float, ...]:
         return (1 - int(parameters["bit0"]), 6 - sum(map(int, parameters.values())))
 
-    found = nearest(BITS, dict.fromkeys(BITS, 0) | {"bit1": 1}, excess, np.random.default_rng(0))
-    assert found == dict.fromkeys(BITS, 1)
+    found, left = nearest(BITS, dict.fromkeys(BITS, 0) | {"bit1": 1}, excess, np.random.default_rng(0))
+    assert (found, left) == (dict.fromkeys(BITS, 1), (0, 0))
 
 
 def test_it_ends_where_no_change_helps() -> None:
     start = dict.fromkeys(BITS, 0)
-    assert nearest(BITS, start, lambda parameters: (1,), np.random.default_rng(0)) == start
+    assert nearest(BITS, start, lambda parameters: (1,), np.random.default_rng(0)) == (start, (1,))
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_a_changed_parent_takes_its_children_with_it(seed: int) -> None:
-    found = nearest(KIND, {"kind": "a", "size": 3}, lambda p: (p["kind"] == "a",), np.random.default_rng(seed))
-    assert set(found) == {"kind", "rate"}
+    found, left = nearest(KIND, {"kind": "a", "size": 3}, lambda p: (p["kind"] == "a",), np.random.default_rng(seed))
+    assert (set(found), left) == ({"kind", "rate"}, (False,))
     assert 0 <= float(found["rate"]) <= 1
 
 
@@ -76,6 +77,6 @@ def test_the_result_is_as_near_as_a_search_of_everything_finds() -> None:
             for other in product((0, 1), repeat=6)
             if not any(excess(dict(zip(BITS, other, strict=True))))
         ]
-        found = nearest(BITS, given, excess, np.random.default_rng(0))
-        assert not any(excess(found))
+        found, left = nearest(BITS, given, excess, np.random.default_rng(0))
+        assert left == excess(found) == (0, 0)
         assert sum(found[name] != given[name] for name in BITS) == min(distances)

@@ -1,5 +1,6 @@
 from collections.abc import Iterator
 from itertools import combinations, permutations, product
+from typing import ClassVar
 
 import networkx as nx
 import numpy as np
@@ -12,10 +13,11 @@ from search_spaces.budget import Budget
 from search_spaces.darts import Darts
 from search_spaces.enas_micro import EnasMicro
 from search_spaces.errors import SpaceError
-from search_spaces.space import Space
-from search_spaces.two_input_cells import Cell, add_nodes, canonical, chain, checked, enter, ratios
+from search_spaces.space import Dimension, Parameters, Space
+from search_spaces.two_input_cells import Cell, TwoInputCells, add_nodes, canonical, enter
 from search_spaces.wiring import Place
 
+RATIOS = (1, 2, 4, 3)
 SHORT = {
     "average3x3": "avg3",
     "maxpool3x3": "max3",
@@ -73,29 +75,45 @@ def test_cells_have_one_canonical_form_exactly_if_networkx_finds_them_isomorphic
     assert 2 < len({canonical(cell) for cell in cells}) < len(cells)
 
 
+class Recorder(TwoInputCells):
+    """Adds nothing worth having, and keeps what it was asked for."""
+
+    name = "recorder"
+    classifier = "pool_classifier"
+    dimensions: ClassVar[dict[str, Dimension]] = {}
+
+    def __init__(self, cells: int) -> None:
+        super().__init__(cells=cells, width=None, max_width=8)
+        self.seen: list[tuple[int, bool, Cell]] = []
+
+    def cell(self, parameters: Parameters, kind: str) -> Cell:
+        return (((0, kind), (1, kind)),)
+
+    def add_cell(self, sketch: Sketch, cell: Cell, inputs: tuple[int, int], place: Place, reduces: bool) -> int:
+        self.seen.append((place.stage, reduces, cell))
+        return enter(sketch, inputs, place)[1]
+
+
 @pytest.mark.parametrize("cells", range(4, 25))
 def test_the_cells_at_one_and_two_thirds_reduce(cells: int) -> None:
-    sketch = Sketch((3, 32, 32), 10, ratios((3, 32, 32)), "test")
-    seen: list[tuple[int, bool]] = []
-
-    def cell(place: Place, reduces: bool, inputs: tuple[int, int]) -> int:
-        seen.append((place.stage, reduces))
-        return sketch.add("identity", inputs[-1:], sketch.nodes[inputs[-1]].channels, name=place.name)
-
-    chain(sketch, cells, cell)
-    assert [number for number, (_, reduces) in enumerate(seen) if reduces] == [cells // 3, 2 * cells // 3]
-    assert [stage for stage, _ in seen] == sorted(stage for stage, _ in seen)
-    assert [stage for stage, reduces in seen if reduces] == [1, 2]
+    recorder = Recorder(cells)
+    recorder.blueprint({}, (3, 32, 32), 10, np.random.default_rng(0))
+    seen = recorder.seen
+    assert len(seen) == cells
+    assert [number for number, (_, reduces, _) in enumerate(seen) if reduces] == [cells // 3, 2 * cells // 3]
+    assert [stage for stage, _, _ in seen] == sorted(stage for stage, _, _ in seen)
+    assert [stage for stage, reduces, _ in seen if reduces] == [1, 2]
+    assert all((cell[0][0][1] == "reduction") == reduces for _, reduces, cell in seen)
 
 
 def test_fewer_cells_than_four_are_refused() -> None:
-    assert checked(4) == 4
+    assert Recorder(4).cells == 4
     with pytest.raises(SpaceError, match="cells >= 4"):
-        checked(3)
+        Recorder(3)
 
 
 def test_a_cell_reads_each_cell_before_it_once_and_in_its_own_width_and_resolution() -> None:
-    sketch = Sketch((3, 32, 32), 10, ratios((3, 32, 32)), "test")
+    sketch = Sketch((3, 32, 32), 10, RATIOS, "test")
     wide = sketch.add("conv3x3_bn", (0,), 1)
     small = sketch.add("pool_conv1x1_bn", (wide,), 1, stride=2)
     assert enter(sketch, (small, small), Place(1, 1, "as_is"), always=False) == (small, small)
@@ -108,7 +126,7 @@ def test_a_cell_reads_each_cell_before_it_once_and_in_its_own_width_and_resoluti
 
 
 def test_a_state_that_is_handed_on_twice_counts_twice() -> None:
-    sketch = Sketch((3, 8, 8), 10, ratios((3, 8, 8)), "test")
+    sketch = Sketch((3, 8, 8), 10, RATIOS, "test")
     inputs = (sketch.add("conv3x3_bn", (0,), 0), sketch.add("conv3x3_bn", (0,), 0))
     cell: Cell = (((1, "identity"), (1, "identity")), ((0, "identity"), (1, "identity")))
     states = add_nodes(sketch, cell, inputs, Place(0, 0, "cell"), False, lambda name, stride: name)
