@@ -16,7 +16,6 @@ from optuna.trial import Trial
 
 from autokd.config import SearchConfig, TrainingConfig
 from autokd.data.augmentation import check_augmentation
-from autokd.data.dataset import KINDS
 from autokd.database.rows import StudentRow, TrialRow
 from autokd.distillation import method_class
 from autokd.errors import InputError
@@ -32,6 +31,7 @@ from search_spaces.budget import Budget
 from search_spaces.cost import Cost, cost
 from search_spaces.dimensions import Dimension, Value, narrow
 from search_spaces.errors import BudgetError, SpaceError
+from search_spaces.layers import KINDS
 from search_spaces.registry import space
 from search_spaces.space import Space
 

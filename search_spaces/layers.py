@@ -16,6 +16,7 @@ from typing import ClassVar
 
 __all__ = [
     "GELU",
+    "KINDS",
     "AveragePool",
     "AverageWindow",
     "BatchNorm",
@@ -37,6 +38,9 @@ __all__ = [
 ]
 
 Shape = tuple[int, ...]
+
+KINDS = {3: "images", 2: "signals", 1: "vectors"}
+"""What samples are called, by the number of dimensions of their shape."""
 
 
 @dataclass(frozen=True)

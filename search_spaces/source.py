@@ -16,7 +16,7 @@ from search_spaces import merging, modules
 from search_spaces.architecture import RESERVED, Architecture, Node
 from search_spaces.cost import cost, demands
 from search_spaces.errors import SpaceError
-from search_spaces.layers import Call, Shape
+from search_spaces.layers import KINDS, Call, Shape
 from search_spaces.memory import last_uses, moments
 from search_spaces.operations import OPERATIONS, Width, layers
 
@@ -87,9 +87,8 @@ def _needs_torch(architecture: Architecture) -> bool:
 
 
 def _size(architecture: Architecture) -> str:
-    kinds = {3: "images", 2: "signals", 1: "vectors"}
     sizes = " x ".join(map(str, architecture.input_shape))
-    return f"{architecture.classes} logits of {kinds[len(architecture.input_shape)]} of {sizes}."
+    return f"{architecture.classes} logits of {KINDS[len(architecture.input_shape)]} of {sizes}."
 
 
 def _has(architecture: Architecture, merge: str) -> bool:

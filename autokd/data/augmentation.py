@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from autokd.data.dataset import KINDS, describe
+from autokd.data.dataset import describe
 from autokd.errors import InputError
+from search_spaces.layers import KINDS
 
 __all__ = ["Augmentation", "augment", "check_augmentation", "counter_hash", "pad"]
 

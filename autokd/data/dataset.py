@@ -16,10 +16,10 @@ from torch import Tensor
 
 from autokd.errors import InputError
 from autokd.seeds import derive
+from search_spaces.layers import KINDS
 
-__all__ = ["KINDS", "Dataset", "Split", "describe", "hold_out"]
+__all__ = ["Dataset", "Split", "describe", "hold_out"]
 
-KINDS = {3: "images", 2: "signals", 1: "vectors"}  # by the dimensions of one sample
 _AXES = {3: "height, width, channels", 2: "length, channels", 1: "features"}
 _SMALLEST_DEVIATION = torch.finfo(torch.float32).tiny  # below it a division in float32 may be one by zero
 
