@@ -3,8 +3,8 @@
 from collections import deque
 
 import numpy as np
-from peers import Peer, Proposal
-from tasks import Measurement, Params, Task, choices
+from peers import Peer, Proposal, all_choices
+from tasks import Measurement, Params, Task
 
 __all__ = ["RandomSearch", "RegularisedEvolution"]
 
@@ -41,6 +41,7 @@ class RegularisedEvolution(Peer):
 
     def __init__(self, task: Task, seed: int, workers: int) -> None:
         self._task = task
+        self._choices = all_choices(task, "evolution")
         self._rng = np.random.default_rng(seed)
         self._proposed: list[Params] = []
         self._population: deque[tuple[Measurement, Params]] = deque(maxlen=POPULATION)
@@ -60,10 +61,10 @@ class RegularisedEvolution(Peer):
         n_candidates = min(TOURNAMENT, len(self._population))
         candidates = self._rng.choice(len(self._population), n_candidates, replace=False)
         _, parent = max((self._population[index] for index in candidates), key=lambda member: _fitness(member[0]))
-        name = self._rng.choice(list(self._task.space))
-        others = [choice for choice in choices(self._task.space[name]) if choice != parent[name]]
+        name = self._rng.choice(list(self._choices))
+        others = [choice for choice in self._choices[name] if choice != parent[name]]
         return {**parent, name: others[self._rng.integers(len(others))]}
 
 
 def _fitness(measurement: Measurement) -> tuple[float, float]:
-    return -max(measurement.violation, 0.0), measurement.value
+    return -measurement.violation, measurement.value

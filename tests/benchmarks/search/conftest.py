@@ -1,6 +1,7 @@
 """The benchmark is a script whose modules import each other by their plain names, as Python lets a script do."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from ladder import Ladder
+from limits import Limit
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from tasks import Task
 
@@ -28,6 +31,17 @@ def small() -> Task:
 
 @pytest.fixture
 def limited(small: Task) -> Task:
-    """The same with limits that every third point keeps."""
-    violations = np.where(np.arange(24) % 3 == 0, 0.0, 0.5)
-    return Task("limited", small.space, small.values, small.seconds, violations)
+    """The same with limits that every third point keeps; of the others, one half breaks the one, one half the other."""
+    third = np.arange(24) % 3
+    limits = {
+        "params": Limit(np.where(third == 1, 0.5, -0.5), computable=True),
+        "latency": Limit(np.where(third == 2, 0.25, -0.25), computable=False),
+    }
+    return replace(small, name="limited", limits=limits)
+
+
+@pytest.fixture
+def laddered(small: Task) -> Task:
+    """The same with curves: row `n` has value `n` after 2 of 10 steps, `2 n` after 5, and its own in the end."""
+    short = np.arange(24.0)[:, np.newaxis] * [[1.0, 2.0]]
+    return replace(small, name="laddered", ladder=Ladder((2, 5, 10), short, continues=True))

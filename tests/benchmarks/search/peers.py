@@ -10,16 +10,39 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
+from grids import choices
 from tasks import Measurement, Task
 
-__all__ = ["PEERS", "Kind", "Make", "Peer", "PeerUnavailable", "Proposal", "imported", "make_peer", "peer_version"]
+__all__ = [
+    "FULL",
+    "LADDER",
+    "PEERS",
+    "Kind",
+    "Make",
+    "Peer",
+    "PeerUnavailable",
+    "Proposal",
+    "all_choices",
+    "imported",
+    "make_peer",
+    "peer_version",
+]
 
 
 class Proposal(NamedTuple):
-    """A point to evaluate, and the number under which its value is told."""
+    """A point to evaluate.
+
+    Attributes:
+        number: The number under which its value is told.
+        params: The point.
+        rung: Up to which rung of the ladder it is trained, where the peer lays that down when it is asked.
+        after: Number of the proposal whose training it goes on with, if any: the same point at a lower rung.
+    """
 
     number: int
     params: dict[str, Any]
+    rung: int | None = None
+    after: int | None = None
 
 
 class PeerUnavailable(ValueError):  # noqa: N818
@@ -33,7 +56,8 @@ class Peer(ABC):
     and the same values give the same proposals.
 
     Attributes:
-        stops_early: Whether it wants each point's short training first, and says by `keeps` which are trained fully.
+        stops_early: Whether its points start at the lowest rung of the task's ladder, and it says by `keeps` which
+            climb on.
     """
 
     stops_early = False
@@ -44,10 +68,10 @@ class Peer(ABC):
 
     @abstractmethod
     def tell(self, number: int, measurement: Measurement) -> None:
-        """Takes what a proposal gave, once for each; all a peer may use of it is the value and the violation."""
+        """Takes what a proposal gave, once for each; all a peer may use of it is the value and the excesses."""
 
-    def keeps(self, number: int, early_value: float) -> bool:
-        """Whether a point is trained fully after its short training. Of one that is not, nothing more is told."""
+    def keeps(self, number: int, rung: int, value: float) -> bool:
+        """Whether a point climbs on from a rung below the top. Of one that does not, nothing more is told."""
         return True
 
 
@@ -72,14 +96,23 @@ PEERS: Mapping[str, Kind] = {
     "ours": Kind("samplers:ours", "autokd.optimizers"),
     "tpe": Kind("samplers:tpe", "optuna"),
     "gp": Kind("samplers:gp", "optuna"),
-    "random+halving": Kind("samplers:random_halving", "autokd.optimizers"),
-    "ours+halving": Kind("samplers:ours_halving", "autokd.optimizers"),
-    "tpe+halving": Kind("samplers:tpe_halving", "autokd.optimizers"),
     "cma-es": Kind("samplers:cma_es", "cmaes"),
     "smac": Kind("smac_peer:SmacPeer", "smac"),
     "botorch": Kind("samplers:botorch", "optuna-integration"),
+    "random+halving": Kind("ladder_samplers:random_halving", "autokd.optimizers"),
+    "ours+halving": Kind("ladder_samplers:ours_halving", "autokd.optimizers"),
+    "tpe+halving": Kind("ladder_samplers:tpe_halving", "autokd.optimizers"),
+    "hyperband": Kind("ladder_samplers:hyperband", "optuna"),
+    "bohb": Kind("ladder_samplers:bohb", "optuna"),
+    "dehb": Kind("dehb_peer:DehbPeer", "dehb"),
 }
 """The peers; imported when asked for, since some take seconds and some need not be installed."""
+
+FULL = ("random", "evolution", "ours", "tpe", "gp", "cma-es", "smac", "botorch")
+"""Those that train everything fully."""
+
+LADDER = ("random", "random+halving", "hyperband", "bohb", "dehb", "tpe+halving", "gp", "ours", "ours+halving")
+"""Those that are compared on a task with a ladder."""
 
 
 def make_peer(name: str, task: Task, seed: int, workers: int) -> Peer:
@@ -87,7 +120,8 @@ def make_peer(name: str, task: Task, seed: int, workers: int) -> Peer:
 
     Args:
         name: One of `PEERS`.
-        task: What it will search; only the space is for the peer to see.
+        task: What it will search; only the space, the names of the limits, those limits that can be computed and the
+            ladder's steps are for the peer to see.
         seed: Seed of all its proposals.
         workers: How many proposals will be out at a time.
 
@@ -127,6 +161,18 @@ def imported(module: str, peer: str, package: str) -> ModuleType:
         return import_module(module)
     except ImportError as error:
         raise PeerUnavailable(f"The peer {peer!r} needs the package {package}.") from error
+
+
+def all_choices(task: Task, peer: str) -> dict[str, tuple[Any, ...]]:
+    """All values of each parameter, for a peer that must list them.
+
+    Raises:
+        PeerUnavailable: If there is a continuum of them.
+    """
+    try:
+        return {name: choices(distribution) for name, distribution in task.space.items()}
+    except ValueError as error:
+        raise PeerUnavailable(f"The peer {peer!r} needs a grid, which {task.name!r} is not.") from error
 
 
 def _kind(name: str) -> Kind:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from runner import Trace
+from runner import Shorter, Trace
 
 __all__ = ["Result", "Run", "append", "read"]
 
@@ -22,7 +22,7 @@ class Run:
         version: Of the peer's code: another version is another run.
         seed: Seed of the peer and of the training seeds that are drawn.
         workers: Trainings at a time.
-        evaluations: Trainings in all.
+        evaluations: Full trainings in all, or how many the time is enough for; see `runner.search`.
     """
 
     task: str
@@ -48,6 +48,9 @@ class Result:
     trace: Trace
 
 
+_FIELDS = {*Run.__dataclass_fields__, "optimum", *Trace.__dataclass_fields__}
+
+
 def append(file: Path, result: Result) -> None:
     """Adds a line. Several processes may do so: a line is one write."""
     line = json.dumps({**asdict(result.run), "optimum": result.optimum, **asdict(result.trace)})
@@ -57,7 +60,10 @@ def append(file: Path, result: Result) -> None:
 
 
 def read(file: Path) -> dict[Run, Result]:
-    """All results of a file by run, the first of each; empty if there is no file. A torn line does not count."""
+    """All results of a file by run, the first of each; empty if there is no file.
+
+    A torn line does not count, nor does one of a time when less was written down.
+    """
     if not file.exists():
         return {}
     found: dict[Run, Result] = {}
@@ -66,8 +72,9 @@ def read(file: Path) -> dict[Run, Result]:
             fields = json.loads(line)
         except json.JSONDecodeError:  # its writer was killed
             continue
-        result = _result(fields)
-        found.setdefault(result.run, result)
+        if fields.keys() >= _FIELDS:
+            result = _result(fields)
+            found.setdefault(result.run, result)
     return found
 
 
@@ -83,4 +90,5 @@ def _is_torn(file: Path) -> bool:
 def _result(fields: Mapping[str, Any]) -> Result:
     run = Run(**{name: fields[name] for name in Run.__dataclass_fields__})
     trace = Trace(**{name: fields[name] for name in Trace.__dataclass_fields__})
+    trace.shorter[:] = [Shorter(*row) for row in trace.shorter]
     return Result(run, fields["optimum"], trace)

@@ -6,8 +6,10 @@
 Runs what the results file lacks, then prints the report of everything it holds of these tasks, peers and workers. A run
 that was cut off starts again; the others stay. A changed optimiser is another version of it, and is run anew.
 
-Without options: the tasks without limits, sequentially, by all peers that are installed and train everything fully.
-The peers with halving are for nb201-cifar100-early; compare them at equal simulated time, with random beside them.
+Without options: the tasks of the group "plain", sequentially, by all peers that are installed and train everything
+fully. `--tasks limited` and `--tasks fidelity` are the other groups, see `catalogue`. With shorter trainings, a search
+goes on for the time of so many full `--evaluations`, of which 100 are enough for the report, and the peers are those
+that stop some trainings early, and a few others.
 
 The tables are those that `catalogue` lists; their folder may also stand in the environment variable AUTOKD_TABLES.
 """
@@ -18,15 +20,17 @@ import platform
 import sys
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib.metadata import version
 from itertools import product
 from pathlib import Path
 
 import numpy as np
-from catalogue import PLAIN, load_task
-from peers import PEERS, PeerUnavailable, make_peer, peer_version
-from report import collect, markdown, plot
+from catalogue import GROUPS, load_task
+from comparison import collect
+from peers import FULL, LADDER, PeerUnavailable, make_peer, peer_version
+from plots import plot
+from report import markdown
 from results import Result, Run, append, read
 from runner import search
 from tasks import Task
@@ -50,18 +54,19 @@ def main() -> None:
     print(f"{len(wanted)} runs, {len(wanted) - len(missing)} of them in {arguments.results}", file=sys.stderr)
     _perform_all(missing, arguments)
     done = read(arguments.results)
-    curves = collect(done[run] for run in wanted if run in done)
+    groups = collect(done[run] for run in wanted if run in done)
+    load = partial(_load, tables=arguments.tables)
     print(f"{platform.processor() or platform.machine()}, Python {platform.python_version()}, {_versions()}\n")
-    print(markdown(curves))
+    print(markdown(groups, load))
     if arguments.plot is not None:
-        plot(curves, arguments.plot)
+        plot(groups, load, arguments.plot)
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tables", type=Path, default=os.environ.get(VARIABLE), help="folder of the recorded tables")
-    parser.add_argument("--tasks", nargs="+", default=list(PLAIN))
-    parser.add_argument("--peers", nargs="+", default=[name for name in PEERS if "+" not in name])
+    parser.add_argument("--tasks", nargs="+", default=["plain"], help="names of tasks or groups")
+    parser.add_argument("--peers", nargs="+", help="instead of all that suit a task")
     parser.add_argument("--seeds", type=int, default=20, help="runs of each, with the seeds 0, 1, ...")
     parser.add_argument("--workers", type=int, nargs="+", default=[1], help="trainings at a time, in simulated seconds")
     parser.add_argument("--evaluations", type=int, default=200)
@@ -76,10 +81,16 @@ def _arguments() -> argparse.Namespace:
 
 def _wanted(arguments: argparse.Namespace) -> Iterator[Run]:
     """All runs asked for, seed by seed, so that an unfinished benchmark has as many of each."""
-    versions = {name: peer_version(name) for name in arguments.peers}
-    able = [pair for pair in product(arguments.tasks, arguments.peers) if _is_able(*pair, arguments.tables)]
+    names = dict.fromkeys(name for given in arguments.tasks for name in GROUPS.get(given, (given,)))
+    pairs = [(task, peer) for task in names for peer in arguments.peers or _suited(task, arguments.tables)]
+    versions = {peer: peer_version(peer) for _, peer in pairs}
+    able = [pair for pair in pairs if _is_able(*pair, arguments.tables)]
     for seed, workers, (task, peer) in product(range(arguments.seeds), arguments.workers, able):
         yield Run(task, peer, versions[peer], seed, workers, arguments.evaluations)
+
+
+def _suited(task: str, tables: Path) -> tuple[str, ...]:
+    return LADDER if _load(task, tables).ladder.top else FULL
 
 
 def _is_able(task: str, peer: str, tables: Path) -> bool:

@@ -1,8 +1,9 @@
-"""The peers that are Optuna samplers: Optuna's own, those of its integrations, and ours."""
+"""The peers that are Optuna samplers and train everything fully: its own, those of its integrations, and ours."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import optuna
 from optuna.distributions import CategoricalDistribution
@@ -13,20 +14,9 @@ from optuna.trial import Trial, TrialState
 from peers import Peer, PeerUnavailable, Proposal, imported
 from tasks import Measurement, Task
 
-from autokd.optimizers.halving import HalvingPruner
 from autokd.optimizers.registry import sampler as own_sampler
 
-__all__ = [
-    "SamplerPeer",
-    "botorch",
-    "cma_es",
-    "gp",
-    "ours",
-    "ours_halving",
-    "random_halving",
-    "tpe",
-    "tpe_halving",
-]
+__all__ = ["SamplerPeer", "botorch", "cma_es", "experimental", "gp", "ours", "tpe", "tpe_sampler"]
 
 
 class SamplerPeer(Peer):
@@ -35,69 +25,64 @@ class SamplerPeer(Peer):
     Args:
         task: What is searched.
         sampler: A sampler at its start.
-        knows_limits: Whether it learns from Optuna's constraints. To another one, a point that breaks a limit is a
-            failed trial.
-        pruner: Judges short trainings, where the task has them.
+        constraints: Names of the limits of which it learns as Optuna's constraints. A point that breaks another one is
+            a failed trial.
+        pruner: Judges trials at the rungs of a ladder.
+        name: The study's, on which some pruners depend.
     """
 
-    def __init__(self, task: Task, sampler: BaseSampler, knows_limits: bool, pruner: BasePruner | None = None) -> None:
+    def __init__(
+        self,
+        task: Task,
+        sampler: BaseSampler,
+        constraints: Collection[str] = (),
+        pruner: BasePruner | None = None,
+        name: str | None = None,
+    ) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._space = dict(task.space)
-        self._study = optuna.create_study(direction="maximize", sampler=sampler, pruner=pruner or NopPruner())
-        self._knows_limits = knows_limits
-        self._has_limits = task.violations is not None
+        self._study = optuna.create_study(
+            study_name=name, direction="maximize", sampler=sampler, pruner=pruner or NopPruner()
+        )
+        self._constraints = frozenset(constraints)
         self._running: dict[int, Trial] = {}
-        self._early = task.early
-        self.stops_early = pruner is not None and task.early is not None
 
     def ask(self) -> Proposal:
         """A new trial's parameters."""
-        with _experimental():
+        with experimental():
             trial = self._study.ask(self._space)
         self._running[trial.number] = trial
         return Proposal(trial.number, trial.params)
 
-    def keeps(self, number: int, early_value: float) -> bool:
-        """The pruner's judgement; prunes the trial."""
-        trial = self._running[number]
-        self._report(trial, early_value, full=False)
-        if not trial.should_prune():
-            return True
-        self._study.tell(self._running.pop(number), state=TrialState.PRUNED)
-        return False
-
     def tell(self, number: int, measurement: Measurement) -> None:
         """Ends the trial."""
         trial = self._running.pop(number)
-        if measurement.violation > 0 and not self._knows_limits:
+        if any(excess > 0 for name, excess in measurement.excesses.items() if name not in self._constraints):
             self._study.tell(trial, state=TrialState.FAIL)
             return
-        if self._has_limits:
-            trial.set_constraint("limits", measurement.violation)
-        if self.stops_early:
-            self._report(trial, measurement.value, full=True)
+        for name in self._constraints:
+            trial.set_constraint(name, measurement.excesses[name])
         self._study.tell(trial, measurement.value)
-
-    def _report(self, trial: Trial, value: float, full: bool) -> None:
-        assert self._early is not None  # else nobody wants early values
-        trial.report(value, self._early.full_epochs if full else self._early.epochs)
 
 
 def ours(task: Task, seed: int, workers: int) -> Peer:
-    """What a search of AutoKD uses, with nothing set by hand."""
-    return SamplerPeer(task, own_sampler("trust-region", seed, task.space), knows_limits=False)
+    """What a search of AutoKD uses, with nothing set by hand; it knows beforehand what can be computed."""
+    computable = any(limit.computable for limit in task.limits.values())
+    options: dict[str, Any] = {"feasible": task.keeps_computable} if computable else {}
+    sampler = own_sampler("trust-region", seed, task.space, **options)
+    return SamplerPeer(task, sampler, [name for name, limit in task.limits.items() if not limit.computable])
 
 
 def tpe(task: Task, seed: int, workers: int) -> Peer:
     """Tree-structured Parzen estimator over all parameters jointly; running trials count as bad ones."""
-    return SamplerPeer(task, _tpe_sampler(seed, workers), knows_limits=True)
+    return SamplerPeer(task, tpe_sampler(seed, workers), task.limits)
 
 
 def gp(task: Task, seed: int, workers: int) -> Peer:
     """Optuna's Gaussian process, told that the objective is noisy."""
-    with _experimental():
+    with experimental():
         sampler = GPSampler(seed=seed, deterministic_objective=False)
-    return SamplerPeer(task, sampler, knows_limits=True)
+    return SamplerPeer(task, sampler, task.limits)
 
 
 def cma_es(task: Task, seed: int, workers: int) -> Peer:
@@ -105,48 +90,28 @@ def cma_es(task: Task, seed: int, workers: int) -> Peer:
     imported("cmaes", "cma-es", "cmaes")
     if all(isinstance(distribution, CategoricalDistribution) for distribution in task.space.values()):
         raise PeerUnavailable(f"The peer 'cma-es' needs numbers, but {task.name!r} has categories only.")
-    with _experimental():
+    with experimental():
         others = RandomSampler(seed)
         sampler = CmaEsSampler(seed=seed, independent_sampler=others, warn_independent_sampling=False)
-    return SamplerPeer(task, sampler, knows_limits=False)
+    return SamplerPeer(task, sampler)
 
 
 def botorch(task: Task, seed: int, workers: int) -> Peer:
     """BoTorch's default Gaussian process, with categories one-hot."""
     integration = imported("optuna_integration", "botorch", "optuna-integration")
-    with _experimental():
+    with experimental():
         sampler = integration.BoTorchSampler(seed=seed)
-    return SamplerPeer(task, sampler, knows_limits=False)
+    return SamplerPeer(task, sampler)
 
 
-def random_halving(task: Task, seed: int, workers: int) -> Peer:
-    """Random points, of which our pruner keeps a third."""
-    return _halving(task, RandomSampler(seed))
-
-
-def ours_halving(task: Task, seed: int, workers: int) -> Peer:
-    """Our sampler and our pruner, as in a search with two rungs."""
-    return _halving(task, own_sampler("trust-region", seed, task.space))
-
-
-def tpe_halving(task: Task, seed: int, workers: int) -> Peer:
-    """Optuna's sampler and our pruner: all but BOHB."""
-    return _halving(task, _tpe_sampler(seed, workers))
-
-
-def _halving(task: Task, sampler: BaseSampler) -> Peer:
-    if task.early is None:
-        raise PeerUnavailable(f"Peers with halving need short trainings, which {task.name!r} has not.")
-    return SamplerPeer(task, sampler, knows_limits=False, pruner=HalvingPruner(rungs=[task.early.epochs]))
-
-
-def _tpe_sampler(seed: int, workers: int) -> TPESampler:
-    with _experimental():
+def tpe_sampler(seed: int, workers: int) -> TPESampler:
+    """Over all parameters jointly; running trials count as bad ones where there are several."""
+    with experimental():
         return TPESampler(seed=seed, multivariate=True, group=True, constant_liar=workers > 1)
 
 
 @contextmanager
-def _experimental() -> Iterator[None]:
+def experimental() -> Iterator[None]:
     """Silences Optuna's warning that a sampler is experimental: who names it wants it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)

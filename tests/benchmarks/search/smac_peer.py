@@ -5,8 +5,8 @@ import weakref
 from typing import Any
 
 from optuna.distributions import CategoricalDistribution
-from peers import Peer, Proposal, imported
-from tasks import Measurement, Task, choices
+from peers import Peer, Proposal, all_choices, imported
+from tasks import Measurement, Task
 
 __all__ = ["SmacPeer"]
 
@@ -20,7 +20,7 @@ class SmacPeer(Peer):
     def __init__(self, task: Task, seed: int, workers: int) -> None:
         smac = imported("smac", "smac", "smac")
         self._history = imported("smac.runhistory", "smac", "smac")
-        self._task = task
+        self._choices = all_choices(task, "smac")
         self._infos: list[Any] = []
         folder = tempfile.TemporaryDirectory()
         weakref.finalize(self, folder.cleanup)
@@ -34,8 +34,7 @@ class SmacPeer(Peer):
         """Its next configuration."""
         info = self._smac.ask()
         self._infos.append(info)
-        items = self._task.space.items()
-        params = {name: choices(distribution)[int(info.config[name])] for name, distribution in items}
+        params = {name: values[int(info.config[name])] for name, values in self._choices.items()}
         return Proposal(len(self._infos) - 1, params)
 
     def tell(self, number: int, measurement: Measurement) -> None:
@@ -49,12 +48,11 @@ def _space(task: Task, seed: int) -> Any:
     """The indices of the choices: integers, or categories where the choices have no order."""
     config_space = imported("ConfigSpace", "smac", "smac")
     space = config_space.ConfigurationSpace(seed=seed)
-    for name, distribution in task.space.items():
-        n_choices = len(choices(distribution))
-        unordered = isinstance(distribution, CategoricalDistribution)
+    for name, values in all_choices(task, "smac").items():
+        unordered = isinstance(task.space[name], CategoricalDistribution)
         space.add(
-            config_space.Categorical(name, list(range(n_choices)))
+            config_space.Categorical(name, list(range(len(values))))
             if unordered
-            else config_space.Integer(name, (0, n_choices - 1))
+            else config_space.Integer(name, (0, len(values) - 1))
         )
     return space

@@ -1,23 +1,29 @@
-"""A task: a finite search space, and what somebody measured at every one of its points.
+"""A task: a search space, and what somebody measured at its points.
 
 Values are turned so that larger is better. A row of the arrays is a point of the space, in the order in which
 `itertools.product` would list the parameters' choices.
 """
 
-import math
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Set
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from math import prod
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
+from grids import choices, code, shape
+from ladder import Ladder
+from limits import Limit
 from numpy.typing import NDArray
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import BaseDistribution
 
-__all__ = ["Array", "Early", "Measurement", "Params", "Task", "choices", "code"]
+__all__ = ["Array", "Measurement", "Params", "Task"]
 
 Array = NDArray[np.float64]
 Params = Mapping[str, Any]
+
+_NO_LIMITS: Mapping[str, float] = MappingProxyType({})
 
 
 class Measurement(NamedTuple):
@@ -26,63 +32,55 @@ class Measurement(NamedTuple):
     Attributes:
         value: The objective, of one training seed.
         seconds: How long it trained.
-        violation: By how much the point breaks the worst of its limits, as a share of the limit; 0 if it keeps them.
+        excesses: By how much the point exceeds each limit, as a share of it; negative if it keeps it.
     """
 
     value: float
     seconds: float
-    violation: float = 0.0
+    excesses: Mapping[str, float] = _NO_LIMITS
 
-
-class Early(NamedTuple):
-    """Short trainings of all points, from which a search may stop the long ones.
-
-    They have learning-rate schedules of their own, so a long training starts anew.
-
-    Attributes:
-        values: Objective, `size`.
-        epochs: Length of the short trainings.
-        full_epochs: Length of the long ones.
-    """
-
-    values: Array
-    epochs: int
-    full_epochs: int
+    @property
+    def violation(self) -> float:
+        """Excess over the limit that is broken worst, 0 if all are kept."""
+        return max(0.0, *self.excesses.values()) if self.excesses else 0.0
 
 
 @dataclass(frozen=True)
 class Task:
-    """A recorded objective.
+    """A recorded objective on a grid.
 
     Attributes:
         name: What reports call it.
         space: Distributions with finitely many values each.
         values: Objective by point and training seed, `size x seeds`; NaN where that seed was not run.
         seconds: Training time of the same, `size x seeds`.
-        violations: By how much each point breaks its limits, `size`; see `Measurement`. None if there are no limits.
-        early: Short trainings, if there are any.
+        limits: Upper limits by name, if there are any.
+        ladder: Shorter trainings, if there are any.
     """
 
     name: str
     space: Mapping[str, BaseDistribution]
     values: Array
     seconds: Array
-    violations: Array | None = None
-    early: Early | None = None
+    limits: Mapping[str, Limit] = field(default_factory=dict)
+    ladder: Ladder = field(default_factory=Ladder)
 
     def __post_init__(self) -> None:
-        if self.values.shape != self.seconds.shape or len(self.values) != math.prod(self.shape):
+        if self.values.shape != self.seconds.shape or len(self.values) != self._n_points:
             raise ValueError(
-                f"Values and seconds of {self.name!r} must be {math.prod(self.shape)} x seeds, "
+                f"Values and seconds of {self.name!r} must be {self._n_points} x seeds, "
                 f"but are {self.values.shape} and {self.seconds.shape}."
             )
         if np.isnan(self.values).all(axis=1).any():
             raise ValueError(f"Each point of {self.name!r} must have a value of at least one seed.")
 
     @cached_property
-    def shape(self) -> tuple[int, ...]:
-        """Number of choices a parameter."""
-        return tuple(len(choices(distribution)) for distribution in self.space.values())
+    def _shape(self) -> tuple[int, ...]:
+        return shape(self.space)
+
+    @property
+    def _n_points(self) -> int:
+        return prod(self._shape)
 
     @property
     def size(self) -> int:
@@ -91,13 +89,27 @@ class Task:
 
     @cached_property
     def means(self) -> Array:
-        """Mean over the seeds by point, `size`: what a point is worth."""
+        """Mean over the seeds by point, `size`."""
         return np.asarray(np.nanmean(self.values, axis=1), dtype=np.float64)
 
     @cached_property
     def feasible(self) -> NDArray[np.bool_]:
-        """Which points keep the limits, `size`."""
-        return np.ones(self.size, dtype=bool) if self.violations is None else self.violations <= 0
+        """Which points keep all limits, `size`."""
+        return self._keeping(self.limits.values())
+
+    @cached_property
+    def computably_feasible(self) -> NDArray[np.bool_]:
+        """Which points keep the limits that can be computed beforehand, `size`."""
+        return self._keeping(limit for limit in self.limits.values() if limit.computable)
+
+    def _keeping(self, limits: Iterable[Limit]) -> NDArray[np.bool_]:
+        kept = [np.ones(self.size, dtype=bool), *(limit.kept for limit in limits)]
+        return np.asarray(np.all(kept, axis=0), dtype=bool)
+
+    @cached_property
+    def worths(self) -> Array:
+        """What each point is worth: its mean, or the consolation if it breaks a limit, `size`."""
+        return np.where(self.feasible, self.means, self.consolation)
 
     @cached_property
     def optimum(self) -> float:
@@ -109,40 +121,47 @@ class Task:
         """What a feasible point drawn at random is worth on average: all that a search has until it finds one."""
         return float(self.means[self.feasible].mean())
 
-    def row(self, params: Params) -> int:
-        """Number of a point."""
+    @cached_property
+    def mean_seconds(self) -> float:
+        """Mean time of a full training, over all points."""
+        return float(np.nanmean(self.seconds, axis=1).mean())
+
+    def row(self, params: Params, trained: Set[int] = frozenset()) -> int:
+        """Number of the point that a proposal is.
+
+        Args:
+            params: What is proposed.
+            trained: Rows that the run has trained already; on a grid a point is the same point all the same.
+        """
         codes = [code(distribution, params[name]) for name, distribution in self.space.items()]
-        return int(np.ravel_multi_index(codes, self.shape))
+        return int(np.ravel_multi_index(codes, self._shape))
 
     def params(self, row: int) -> dict[str, Any]:
         """Inverse of `row`."""
-        codes = np.unravel_index(row, self.shape)
+        codes = np.unravel_index(row, self._shape)
         pairs = zip(self.space.items(), codes, strict=True)
         return {name: choices(distribution)[int(index)] for (name, distribution), index in pairs}
 
-    def evaluate(self, params: Params, rng: np.random.Generator) -> Measurement:
-        """One training at a point: value and seconds of one of its seeds, each as likely as the others."""
-        row = self.row(params)
+    def keeps_computable(self, params: Params) -> bool:
+        """Whether a point keeps the limits that can be computed beforehand."""
+        return bool(self.computably_feasible[self.row(params)])
+
+    def evaluate(self, row: int, rng: np.random.Generator) -> Measurement:
+        """One full training at a point: value and seconds of one of its seeds, each as likely as the others."""
         seed = rng.choice(np.flatnonzero(~np.isnan(self.values[row])))
-        violation = 0.0 if self.violations is None else float(self.violations[row])
-        return Measurement(float(self.values[row, seed]), float(self.seconds[row, seed]), violation)
+        excesses = {name: float(limit.excesses[row]) for name, limit in self.limits.items()}
+        return Measurement(float(self.values[row, seed]), float(self.seconds[row, seed]), excesses)
 
-    def evaluate_early(self, params: Params) -> Measurement:
-        """The short training of a point, whose time is its share of the long one's epochs.
+    def train(self, row: int, rung: int, below: int | None, rng: np.random.Generator) -> Measurement:
+        """One training at a point up to a rung of the ladder; `below` is the rung that it has reached before, if any.
 
-        Raises:
-            ValueError: If the task has none.
+        Below the top the time is a share of the seeds' mean, and there is only one value.
         """
-        if self.early is None:
-            raise ValueError(f"The task {self.name!r} has no short trainings.")
-        row = self.row(params)
-        seconds = float(np.nanmean(self.seconds[row])) * self.early.epochs / self.early.full_epochs
-        return Measurement(float(self.early.values[row]), seconds)
-
-    def worth(self, params: Params) -> float:
-        """What a point is worth: its mean, or the consolation if it breaks a limit."""
-        row = self.row(params)
-        return float(self.means[row]) if self.feasible[row] else self.consolation
+        share = self.ladder.share(rung, below)
+        if rung == self.ladder.top:
+            full = self.evaluate(row, rng)
+            return full._replace(seconds=full.seconds * share)
+        return Measurement(float(self.ladder.values[row, rung]), float(np.nanmean(self.seconds[row])) * share)
 
     def averaged(self) -> "Task":
         """The same task without noise: each training gives the mean of all seeds."""
@@ -161,29 +180,3 @@ class Task:
             if not still_open:
                 break
         return expected
-
-
-def choices(distribution: BaseDistribution) -> tuple[Any, ...]:
-    """All values of a distribution, in their order.
-
-    Raises:
-        ValueError: If there is a continuum of them.
-    """
-    if isinstance(distribution, CategoricalDistribution):
-        return distribution.choices
-    if isinstance(distribution, IntDistribution):
-        return tuple(range(distribution.low, distribution.high + 1, distribution.step))
-    if isinstance(distribution, FloatDistribution) and distribution.step is not None:
-        n_steps = round((distribution.high - distribution.low) / distribution.step)
-        return tuple(distribution.low + distribution.step * index for index in range(n_steps + 1))
-    raise ValueError(f"A task's parameters must have finitely many values, but one is {distribution}.")
-
-
-def code(distribution: BaseDistribution, value: Any) -> int:
-    """Index of the value among the choices; a float may be off by rounding."""
-    if isinstance(distribution, CategoricalDistribution):
-        return int(distribution.to_internal_repr(value))
-    if isinstance(distribution, IntDistribution | FloatDistribution) and distribution.step is not None:
-        position: float = (value - distribution.low) / distribution.step
-        return round(position)
-    raise ValueError(f"A task's parameters must have finitely many values, but one is {distribution}.")

@@ -1,19 +1,14 @@
 import gzip
 import json
-import os
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from catalogue import PLAIN, TablesMissing, load_task
+from catalogue import GROUPS, TASKS, TablesMissing, load_task
 from numpy.typing import NDArray
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-from scipy.stats import spearmanr
-
-TABLES = os.environ.get("AUTOKD_TABLES")
-needs_tables = pytest.mark.skipif(TABLES is None, reason="needs the recorded tables, in the folder AUTOKD_TABLES")
 
 GRID: dict[str, list[Any]] = {
     "activation_fn_1": ["relu", "tanh"],
@@ -50,31 +45,31 @@ def test_a_cell_is_found_by_its_operations(tmp_path: Path) -> None:
     operations = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
     params = dict(zip(task.space, (operations[digit] for digit in (4, 0, 3, 1, 2, 3)), strict=True))
     number = int("403123", 5)
-    assert task.worth(params) == number + 0.25
-    assert {task.evaluate(params, np.random.default_rng(seed)) for seed in range(9)} == {
-        (number, number + 1.0, 0.0),
-        (number + 0.5, number + 1.0, 0.0),
+    assert task.worths[task.row(params)] == number + 0.25
+    assert {task.evaluate(task.row(params), np.random.default_rng(seed))[:2] for seed in range(9)} == {
+        (number, number + 1.0),
+        (number + 0.5, number + 1.0),
     }
 
 
-def test_limits_are_broken_by_the_share_of_the_worst(tmp_path: Path) -> None:
+def test_limits_are_exceeded_by_shares_of_themselves(tmp_path: Path) -> None:
     write_cells(tmp_path)
     task = load_task("nb201-cifar100-limited", tmp_path)  # at most 0.4 M parameters and 12 ms
-    assert task.violations is not None
-    rows = {"kept": 6_249, "latency": 2_000, "both, parameters more": 15_000 + 624, "parameters": 7_001}
-    found = {name: float(task.violations[row]) for name, row in rows.items()}
-    shares = {name: row / 15_625 / 0.4 - 1 for name, row in rows.items()}
-    both = max(1.0, shares["both, parameters more"])
-    assert found == pytest.approx(
-        {"kept": 0.0, "latency": 1.0, "both, parameters more": both, "parameters": shares["parameters"]}
-    )
+    params, latency = task.limits["cifar100_params_m"], task.limits["lat_raspi4"]
+    assert (params.computable, latency.computable) == (True, False)
+    for row in (2_000, 6_249, 7_001, 15_624):
+        assert params.excesses[row] == pytest.approx(row / 15_625 / 0.4 - 1)
+        assert latency.excesses[row] == pytest.approx(-0.5 if row % 2 else 1.0)
+        assert task.feasible[row] == (row == 6_249)
 
 
-def test_a_short_training_is_that_of_the_same_cell(tmp_path: Path) -> None:
+def test_a_short_training_is_that_of_the_same_cell_and_costs_extra(tmp_path: Path) -> None:
     write_cells(tmp_path)
-    task = load_task("nb201-cifar100-early", tmp_path)
+    task, rng = load_task("nb201-cifar100-early", tmp_path), np.random.default_rng(0)
     for row in (0, 1, 7_812, 15_624):
-        assert task.evaluate_early(task.params(row)) == pytest.approx((row / 2, (row + 1) * 12 / 200, 0.0))
+        short, full = (task.train(row, rung, below, rng) for rung, below in ((0, None), (1, 0)))
+        assert short[:2] == pytest.approx((row / 2, (row + 1) * 12 / 200))
+        assert full.seconds == row + 1
 
 
 def test_a_macro_network_is_found_by_its_blocks(tmp_path: Path) -> None:
@@ -85,7 +80,8 @@ def test_a_macro_network_is_found_by_its_blocks(tmp_path: Path) -> None:
     with gzip.open(tmp_path / "nas_bench_macro_cifar10.csv.gz", "wt") as file:
         file.write("\n".join(lines))
     task = load_task("macro", tmp_path)
-    assert task.worth(dict(zip(task.space, (2, 0, 1, 2, 2, 1, 0, 1), strict=True))) == int("20122101", 3) + 1
+    network = dict(zip(task.space, (2, 0, 1, 2, 2, 1, 0, 1), strict=True))
+    assert task.worths[task.row(network)] == int("20122101", 3) + 1
 
 
 def test_hpolib_parameters_are_what_they_are(tmp_path: Path) -> None:
@@ -103,7 +99,7 @@ def test_hpolib_parameters_are_what_they_are(tmp_path: Path) -> None:
         "n_units_1": IntDistribution(4, 5),
     }
     params = {"activation_fn_1": "tanh", "batch_size": 4, "dropout_1": 0.3, "init_lr": 2, "n_units_1": 4}
-    assert task.worth(params) == pytest.approx(2.0)  # minus the logarithm of a loss of 0.01
+    assert task.worths[task.row(params)] == pytest.approx(2.0)  # minus the logarithm of a loss of 0.01
 
 
 def test_a_missing_table_is_named(tmp_path: Path) -> None:
@@ -116,47 +112,39 @@ def test_an_unknown_task_lists_the_known_ones(tmp_path: Path) -> None:
         load_task("imagenet", tmp_path)
 
 
-@needs_tables
-@pytest.mark.parametrize(
-    ("name", "optimum", "digits"),
-    [
-        ("nb201-cifar100", 73.49, 2),
-        ("nb201-cifar10", 91.61, 2),
-        ("macro", 93.13, 2),
-        ("hpolib-slice", 3.718, 3),
-        ("hpolib-protein", 0.655, 3),
-        ("nb201-cifar100-limited", 68.05, 2),
-        ("nb201-cifar100-tight", 67.07, 2),
-        ("macro-limited", 89.87, 2),
-    ],
-)
-def test_the_tables_have_the_optima_that_are_known(name: str, optimum: float, digits: int) -> None:
-    assert round(load_task(name, Path(str(TABLES))).optimum, digits) == optimum
+NAMES = ("learning_rate", "beta1", "beta2", "epsilon", "l1", "l2", "linear_decay", "exponential_decay")
 
 
-@needs_tables
-@pytest.mark.parametrize(
-    ("name", "share"), [("nb201-cifar100-limited", 0.167), ("nb201-cifar100-tight", 0.070), ("macro-limited", 0.013)]
-)
-def test_the_limits_are_kept_by_the_share_that_is_known(name: str, share: float) -> None:
-    assert round(float(load_task(name, Path(str(TABLES))).feasible.mean()), 3) == share
+def write_curves(folder: Path, curves: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Curves of one network, and a random setting for each, which is returned."""
+    settings = 10.0 ** np.random.default_rng(0).uniform(-4.0, -1.0, size=(len(curves), 8))
+    columns = {"hp_names": np.array(NAMES), "hp": settings}
+    columns["FixedTextRNNClassification_imdb_patch32_GRU128_bs128/valid"] = curves.astype(np.float32)
+    write(folder / "taskset_lc.npz", columns)
+    return settings
 
 
-@needs_tables
-def test_short_trainings_mislead_at_the_top_as_is_known() -> None:
-    task = load_task("nb201-cifar100-early", Path(str(TABLES)))
-    assert task.early is not None
-    best = task.means >= np.quantile(task.means, 0.9)
-    found = [_spearman(task.early.values[rows], task.means[rows]) for rows in (task.means > 0, best)]
-    assert [round(correlation, 2) for correlation in found] == [0.82, 0.39]
+def test_a_curve_is_climbed_by_thirds_of_its_length(tmp_path: Path) -> None:
+    settings = write_curves(tmp_path, 10.0 ** -(np.arange(4.0)[:, np.newaxis] + np.arange(51) / 100))
+    task, rng = load_task("taskset-patch32-gru128", tmp_path), np.random.default_rng(0)
+    params = dict(zip(task.space, settings[2], strict=True))
+    params["one_minus_beta1"], params["one_minus_beta2"] = 1 - settings[2, 1], 1 - settings[2, 2]
+    climb = [task.train(task.row(params), rung, rung - 1 if rung else None, rng) for rung in range(4)]
+    assert [m.value for m in climb] == pytest.approx([2.02, 2.06, 2.17, 2.50], abs=1e-6)
+    assert [m.seconds for m in climb] == pytest.approx([2.0, 4.0, 11.0, 33.0])
 
 
-def _spearman(first: NDArray[np.floating], second: NDArray[np.floating]) -> float:
-    return float(spearmanr(first, second).statistic)
+def test_a_curve_that_diverges_counts_as_ten_times_the_loss_before_training(tmp_path: Path) -> None:
+    curves = np.full((5, 51), 0.5)
+    curves[:, 0] = [1.0, 2.0, 3.0, 2.0, 2.0]
+    curves[1, 10:], curves[2, 10:], curves[3, 10:] = np.nan, 1e30, 19.0
+    write_curves(tmp_path, curves)
+    task = load_task("taskset-patch32-gru128", tmp_path)
+    assert task.means == pytest.approx(-np.log10([0.5, 20.0, 20.0, 19.0, 0.5]), abs=1e-6)
+    assert task.ladder.values[:, 1] == pytest.approx(-np.log10([0.5] * 5), abs=1e-6)
 
 
-@needs_tables
-@pytest.mark.parametrize("name", PLAIN)
-def test_the_plain_tasks_have_neither_limits_nor_short_trainings(name: str) -> None:
-    task = load_task(name, Path(str(TABLES)))
-    assert (task.violations, task.early) == (None, None)
+def test_a_group_is_of_known_tasks() -> None:
+    names = [name for group in GROUPS.values() for name in group]
+    assert set(names) <= set(TASKS)
+    assert sum(name.startswith("taskset-") for name in TASKS) == 12

@@ -1,22 +1,30 @@
 from collections import Counter
-from dataclasses import replace
+from collections.abc import Callable, Mapping
 from math import comb
 from pathlib import Path
 
 import numpy as np
 import peers
 import pytest
+import samplers
 from baselines import POPULATION, TOURNAMENT, RandomSearch, RegularisedEvolution
-from optuna.distributions import IntDistribution
-from peers import Peer, PeerUnavailable, make_peer, peer_version
-from tasks import Early, Measurement, Task, code
+from dehb_peer import decoded
+from grids import code
+from nearest import NearestTask
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.samplers import RandomSampler
+from optuna.trial import FrozenTrial
+from peers import PEERS, Peer, PeerUnavailable, Proposal, make_peer, peer_version
+from runner import search
+from samplers import SamplerPeer
+from tasks import Measurement, Task
 
 INSTALLED = ["random", "evolution", "ours", "tpe", "gp"]
 N_ASKED = 14  # beyond everybody's random start
 
 
 def measured(value: float, violation: float = 0.0) -> Measurement:
-    return Measurement(value, 1.0, violation)
+    return Measurement(value, 1.0, {"latency": violation})
 
 
 def searched(peer: Peer, task: Task) -> list[int]:
@@ -27,7 +35,7 @@ def searched(peer: Peer, task: Task) -> list[int]:
     while len(rows) < N_ASKED:
         proposal = running.pop(1)
         rows.append(task.row(proposal.params))
-        peer.tell(proposal.number, task.evaluate(proposal.params, rng))
+        peer.tell(proposal.number, task.evaluate(rows[-1], rng))
         running.append(peer.ask())
     return rows
 
@@ -121,33 +129,138 @@ def test_evolution_prefers_any_feasible_point_and_then_the_least_violation(wide:
     assert max(wins[rank] for rank in range(5)) == 0
 
 
-def test_a_sampler_that_knows_no_limits_is_told_of_a_failure(limited: Task) -> None:
-    blind, knowing = make_peer("ours", limited, 0, 1), make_peer("tpe", limited, 0, 1)
-    for peer in (blind, knowing):
-        peer.tell(peer.ask().number, measured(1.0, violation=0.5))
-    (failed,), (complete,) = blind._study.trials, knowing._study.trials  # type: ignore[attr-defined]
-    assert (failed.state.name, failed.value) == ("FAIL", None)
-    assert (complete.state.name, complete.value) == ("COMPLETE", 1.0)
+class Feasible(RandomSampler):
+    """Stands in for a sampler that asks which points it may propose."""
+
+    def __init__(self, seed: int, search_space: Mapping[str, BaseDistribution], feasible: Callable[..., bool]) -> None:
+        super().__init__(seed)
+        self.feasible = feasible
+
+
+def told(peer: Peer, excesses: dict[str, float]) -> FrozenTrial:
+    """The study's trial after a proposal has given 1 under some limits."""
+    peer.tell(peer.ask().number, Measurement(1.0, 1.0, excesses))
+    trial: FrozenTrial = peer._study.trials[-1]  # type: ignore[attr-defined]
+    return trial
+
+
+@pytest.mark.parametrize("name", ["tpe", "gp"])
+def test_a_sampler_that_knows_no_limit_beforehand_learns_of_all(name: str, limited: Task) -> None:
+    trial = told(make_peer(name, limited, 0, 1), {"params": 0.5, "latency": -0.25})
+    assert (trial.state.name, trial.value) == ("COMPLETE", 1.0)
+    assert trial.constraints == {"params": 0.5, "latency": -0.25}
+
+
+def test_to_a_sampler_without_constraints_a_broken_limit_is_a_failure(limited: Task) -> None:
+    peer = SamplerPeer(limited, RandomSampler(0))
+    assert told(peer, {"params": 0.5, "latency": -0.25}).state.name == "FAIL"
+    assert told(peer, {"params": -0.5, "latency": -0.25}).state.name == "COMPLETE"
+
+
+def test_ours_knows_beforehand_what_can_be_computed_and_learns_the_rest(
+    limited: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(samplers, "own_sampler", lambda name, seed, space, **options: Feasible(seed, space, **options))
+    peer = make_peer("ours", limited, 0, 1)
+    feasible = peer._study.sampler.feasible  # type: ignore[attr-defined]
+    assert [feasible(limited.params(row)) for row in range(3)] == [True, False, True]
+    assert told(peer, {"params": -0.5, "latency": 0.25}).constraints == {"latency": 0.25}
+    assert told(peer, {"params": 0.5, "latency": 0.25}).state.name == "FAIL"
+
+
+def test_ours_proposes_only_what_keeps_the_limits_that_can_be_computed(limited: Task) -> None:
+    rows = searched(make_peer("ours", limited, 3, 3), limited)
+    assert limited.computably_feasible[rows].all()
 
 
 @pytest.mark.parametrize("name", ["random+halving", "ours+halving", "tpe+halving"])
-def test_halving_keeps_the_best_third_of_the_short_trainings(name: str, small: Task) -> None:
-    peer = make_peer(name, replace(small, early=Early(np.zeros(24), 12, 200)), seed=0, workers=3)
+def test_halving_keeps_the_best_third_at_each_rung(name: str, laddered: Task) -> None:
+    peer = make_peer(name, laddered, seed=0, workers=3)
     proposals = [peer.ask() for _ in range(6)]
     # Judged against those before it: kept while fewer than three, then when among the best third, rounded up.
-    early = [3.0, 5.0, 4.0, 4.5, 6.0, 1.0]
-    kept = [peer.keeps(p.number, value) for p, value in zip(proposals, early, strict=True)]
+    first = [3.0, 5.0, 4.0, 4.5, 6.0, 1.0]
+    kept = [peer.keeps(p.number, 0, value) for p, value in zip(proposals, first, strict=True)]
     assert kept == [True, True, False, True, True, False]
-    for proposal in (p for p, keep in zip(proposals, kept, strict=True) if keep):
+    survivors = [p for p, keep in zip(proposals, kept, strict=True) if keep]
+    second = [peer.keeps(p.number, 1, value) for p, value in zip(survivors, [3.0, 2.0, 1.0, 4.0], strict=True)]
+    assert second == [True, True, False, True]
+    for proposal in (survivors[index] for index in (0, 1, 3)):
         peer.tell(proposal.number, measured(10.0))
     trials = peer._study.trials  # type: ignore[attr-defined]
-    assert [trial.value for trial in trials] == [10.0, 10.0, 4.0, 10.0, 10.0, 1.0]
-    assert trials[0].intermediate_values == {12: 3.0, 200: 10.0}
+    assert [trial.value for trial in trials] == [10.0, 10.0, 4.0, 1.0, 10.0, 1.0]
+    assert trials[0].intermediate_values == {2: 3.0, 5: 3.0, 10: 10.0}
 
 
-def test_halving_needs_short_trainings(small: Task) -> None:
-    with pytest.raises(PeerUnavailable, match="short trainings, which 'small' has not"):
-        make_peer("ours+halving", small, 0, 1)
+@pytest.mark.parametrize("name", ["hyperband", "bohb"])
+def test_hyperband_has_a_bracket_for_each_rung_that_stops_nobody_below_it(name: str, laddered: Task) -> None:
+    peer = make_peer(name, laddered, seed=0, workers=1)
+    stops: dict[int, list[int]] = {0: [], 1: [], 2: []}
+    for number in range(120):  # each worse than those before, so that whoever is judged is stopped
+        assert peer.ask().number == number
+        bracket = peer._study.pruner._get_bracket_id(peer._study, peer._study.trials[number])  # type: ignore
+        stopped = next((rung for rung in (0, 1) if not peer.keeps(number, rung, -number)), 2)
+        if stopped == 2:
+            peer.tell(number, measured(-number))
+        if number:
+            stops[bracket].append(stopped)
+    assert len(peer._study.pruner._pruners) == 3  # type: ignore[attr-defined]
+    assert [set(stops[bracket][5:]) for bracket in range(3)] == [{0}, {1}, {2}]
+    # Algorithm 1 of Hyperband with R = 9 starts 9, 5 and 3 in the brackets.
+    shares = [len(stops[bracket]) / 119 for bracket in range(3)]
+    assert shares == pytest.approx([9 / 17, 5 / 17, 3 / 17], abs=0.12)
+
+
+@pytest.mark.parametrize("name", ["random+halving", "bohb", "dehb"])
+def test_who_stops_early_needs_shorter_trainings(name: str, small: Task) -> None:
+    with pytest.raises(PeerUnavailable, match="shorter trainings, which 'small' has not"):
+        make_peer(name, small, 0, 1)
+
+
+@pytest.mark.parametrize("name", ["random+halving", "tpe+halving", "hyperband", "bohb", "dehb"])
+def test_who_stops_early_repeats_itself(name: str, laddered: Task) -> None:
+    pytest.importorskip("dehb") if name == "dehb" else None
+    peers = [make_peer(name, laddered, 3, 2) for _ in range(2)]
+    first, again = (search(laddered, peer, 12, 2, np.random.default_rng(0)) for peer in peers)
+    assert (first.rows, first.values, first.shorter) == (again.rows, again.values, again.shorter)
+    assert len(first.rows) < 12 < len(first.shorter)
+
+
+def test_dehb_begins_with_successive_halving_and_lets_survivors_go_on(laddered: Task) -> None:
+    pytest.importorskip("dehb", reason="the peer is not installed")
+    peer = make_peer("dehb", laddered, 0, 1)
+    jobs: list[Proposal] = []
+    for _ in range(13):  # 9, 3 and 1 on the way up
+        jobs.append(peer.ask())
+        peer.tell(jobs[-1].number, measured(-laddered.row(jobs[-1].params)))
+    assert [job.rung for job in jobs] == [0] * 9 + [1] * 3 + [2]
+    assert [job.after for job in jobs[:9]] == [None] * 9
+    rows = [laddered.row(job.params) for job in jobs]
+    assert [rows[job.after] for job in jobs[9:] if job.after is not None] == rows[9:]
+    assert jobs[12].after in (9, 10, 11)
+    assert sorted(rows[9:12]) == sorted(rows[:9])[:3]
+    assert rows[12] == min(rows)
+
+
+@pytest.mark.parametrize(
+    ("distribution", "expected"),
+    [
+        (CategoricalDistribution(("a", "b", None)), ["a", "a", "b", None, None]),
+        (IntDistribution(8, 32, step=8), [8, 8, 24, 32, 32]),
+        (FloatDistribution(1e-4, 1e0, log=True), [1e-4, 10**-3.2, 1e-2, 10**-0.4, 1.0]),
+        (FloatDistribution(-1.0, 1.0), [-1.0, -0.6, 0.0, 0.8, 1.0]),
+    ],
+)
+def test_dehb_sees_every_parameter_as_an_interval(distribution: BaseDistribution, expected: list[object]) -> None:
+    found = [decoded(distribution, position) for position in (0.0, 0.2, 0.5, 0.9, 1.0)]
+    assert found == [value if isinstance(value, str | None) else pytest.approx(value) for value in expected]
+
+
+@pytest.mark.parametrize("name", ["evolution"])
+def test_a_peer_that_lists_the_choices_needs_a_grid(name: str) -> None:
+    space = {"rate": FloatDistribution(1e-4, 1.0, log=True)}
+    task = NearestTask("rates", space, np.zeros((3, 1)), np.ones((3, 1)), settings=np.array([[1e-3], [1e-2], [1e-1]]))
+    with pytest.raises(PeerUnavailable, match="needs a grid, which 'rates' is not"):
+        make_peer(name, task, 0, 1)
 
 
 def test_cma_es_says_that_it_needs_numbers_or_a_package(small: Task) -> None:
@@ -175,3 +288,7 @@ def test_an_installed_peers_version_is_its_distributions() -> None:
 def test_an_unknown_peer_lists_the_known_ones(small: Task) -> None:
     with pytest.raises(ValueError, match="evolution, ours, tpe"):
         make_peer("oracle", small, 0, 1)
+
+
+def test_every_peer_is_compared_somewhere() -> None:
+    assert {*peers.FULL, *peers.LADDER} == set(PEERS)

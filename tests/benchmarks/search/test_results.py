@@ -1,13 +1,16 @@
+import json
 import math
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from results import Result, Run, append, read
-from runner import Trace
+from runner import Shorter, Trace
 
 RUN = Run("small", "random", "v1", seed=0, workers=1, evaluations=2)
-RESULT = Result(RUN, 1 / 3, Trace([-math.inf, 0.1], [0.2, 0.1], [1.0, 2.5], [0.0, 1e-9]))
+SHORTER = [Shorter(row=7, rung=0, value=-0.1, worth=0.2, finished=0.5)]
+TRACE = Trace([7, 3], [-math.inf, 0.1], [0.2, 0.1], [1.0, 2.5], [0.0, 1e-9], SHORTER)
+RESULT = Result(RUN, 1 / 3, TRACE)
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
@@ -35,3 +38,12 @@ def test_the_first_of_two_results_of_one_run_counts(tmp_path: Path) -> None:
     for optimum in (1.0, 2.0):
         append(tmp_path / "results.jsonl", replace(RESULT, optimum=optimum))
     assert [result.optimum for result in read(tmp_path / "results.jsonl").values()] == [1.0]
+
+
+def test_a_line_that_lacks_what_is_written_down_today_does_not_count(tmp_path: Path) -> None:
+    append(tmp_path / "results.jsonl", RESULT)
+    fields = json.loads((tmp_path / "results.jsonl").read_text())
+    del fields["rows"]
+    (tmp_path / "results.jsonl").write_text(json.dumps(fields) + "\n")
+    append(tmp_path / "results.jsonl", replace(RESULT, run=replace(RUN, seed=1)))
+    assert [run.seed for run in read(tmp_path / "results.jsonl")] == [1]

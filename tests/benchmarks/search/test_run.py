@@ -62,6 +62,21 @@ def test_a_run_depends_on_its_seed_alone(call: Call, tmp_path: Path) -> None:
     assert first.trace.values != second.trace.values
 
 
+def test_a_group_names_its_tasks_and_each_has_the_peers_that_suit_it(
+    call: Call, laddered: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(catalogue.TASKS, "laddered", lambda folder: laddered)
+    monkeypatch.setitem(catalogue.GROUPS, "both", ("small", "laddered"))
+    monkeypatch.setattr(run, "FULL", ("random", "evolution"))
+    monkeypatch.setattr(run, "LADDER", ("random", "random+halving"))
+    _, progress = call("--tasks", "both", "small", "--seeds", "1")
+    performed = [tuple(line.split(", ")[:2]) for line in progress.splitlines() if ", seed " in line]
+    assert performed == [
+        *(("small", "random"), ("small", "evolution")),
+        *(("laddered", "random"), ("laddered", "random+halving")),
+    ]
+
+
 def test_peers_that_cannot_run_are_skipped_with_a_line(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cmaes", None)
     out, progress = call("--peers", "random", "cma-es", "--seeds", "1")

@@ -1,0 +1,57 @@
+"""Finite spaces: the values that a distribution offers, their numbers, and the order of a space's points."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+
+__all__ = ["choices", "code", "order", "shape"]
+
+
+def choices(distribution: BaseDistribution) -> tuple[Any, ...]:
+    """All values of a distribution, in their order.
+
+    Raises:
+        ValueError: If there is a continuum of them.
+    """
+    if isinstance(distribution, CategoricalDistribution):
+        return distribution.choices
+    if isinstance(distribution, IntDistribution):
+        return tuple(range(distribution.low, distribution.high + 1, distribution.step))
+    if isinstance(distribution, FloatDistribution) and distribution.step is not None:
+        n_steps = round((distribution.high - distribution.low) / distribution.step)
+        return tuple(distribution.low + distribution.step * index for index in range(n_steps + 1))
+    raise ValueError(f"A grid's parameters must have finitely many values, but one is {distribution}.")
+
+
+def code(distribution: BaseDistribution, value: Any) -> int:
+    """Index of the value among the choices; a float may be off by rounding."""
+    if isinstance(distribution, CategoricalDistribution):
+        return int(distribution.to_internal_repr(value))
+    if isinstance(distribution, IntDistribution | FloatDistribution) and distribution.step is not None:
+        position: float = (value - distribution.low) / distribution.step
+        return round(position)
+    raise ValueError(f"A grid's parameters must have finitely many values, but one is {distribution}.")
+
+
+def shape(space: Mapping[str, BaseDistribution]) -> tuple[int, ...]:
+    """Number of choices a parameter."""
+    return tuple(len(choices(distribution)) for distribution in space.values())
+
+
+def order(space: Mapping[str, BaseDistribution], codes: NDArray[np.integer]) -> NDArray[np.intp]:
+    """Which table row belongs to each point, for points in the order in which `itertools.product` would list them.
+
+    Args:
+        space: The space.
+        codes: Indices of each table row's choices, `rows x parameters`; each point must be there once.
+
+    Raises:
+        ValueError: If there are too few or too many rows.
+    """
+    if len(codes) != math.prod(shape(space)):
+        raise ValueError(f"The table must have {math.prod(shape(space))} rows, but has {len(codes)}.")
+    return np.argsort(np.ravel_multi_index(tuple(codes.astype(np.int64).T), shape(space)))

@@ -1,0 +1,77 @@
+import sys
+
+import front_peers
+import numpy as np
+import pytest
+from front_peers import FRONT_PEERS, FrontPeer, front_peer_version, make_front_peer
+from front_task import Tradeoff
+from optuna.samplers import BaseSampler, RandomSampler
+from peers import PeerUnavailable
+from tasks import Measurement, Task
+
+N_ASKED = 14  # beyond the random starts, but NSGA-II's
+
+
+@pytest.fixture
+def tradeoff(small: Task) -> Tradeoff:
+    return Tradeoff(small, np.linspace(90.0, 1.0, small.size), worst_accuracy=-10.0, worst_latency=100.0)
+
+
+def searched(name: str, tradeoff: Tradeoff, seed: int) -> list[int]:
+    """Rows that a peer asks for, three proposals out at a time, told in another order than asked."""
+    peer = make_front_peer(name, tradeoff, seed)
+    running = [peer.ask() for _ in range(3)]
+    rows: list[int] = []
+    while len(rows) < N_ASKED:
+        proposal = running.pop(1)
+        rows.append(tradeoff.task.row(proposal.params))
+        peer.tell(proposal.number, Measurement(float(tradeoff.task.means[rows[-1]]), seconds=1.0))
+        running.append(peer.ask())
+    return rows
+
+
+@pytest.mark.parametrize("name", ["random", "nsga2", "ours", "tpe", "gp"])
+def test_a_peer_repeats_itself_and_another_seed_does_not(name: str, tradeoff: Tradeoff) -> None:
+    first, again, other = (searched(name, tradeoff, seed) for seed in (3, 3, 4))
+    assert first == again
+    assert first != other
+
+
+def test_a_peer_is_told_the_accuracy_and_the_points_own_latency(tradeoff: Tradeoff) -> None:
+    sampler = RandomSampler(0)
+    peer = FrontPeer(tradeoff, sampler)
+    first, second = peer.ask(), peer.ask()
+    peer.tell(second.number, Measurement(0.25, seconds=1.0))
+    peer.tell(first.number, Measurement(0.75, seconds=1.0))
+    told = [(trial.values, trial.params) for trial in peer.study.trials]
+    latencies = [tradeoff.latencies[tradeoff.task.row(proposal.params)] for proposal in (first, second)]
+    assert told == [([0.75, latencies[0]], first.params), ([0.25, latencies[1]], second.params)]
+
+
+def test_who_can_be_told_the_reference_point_is(tradeoff: Tradeoff, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: dict[str, object] = {}
+
+    def made(name: str, seed: int, space: object, **options: object) -> BaseSampler:
+        told[name] = options.get("reference_point")
+        return RandomSampler(seed)
+
+    monkeypatch.setattr(front_peers, "sampler", made)
+    for name in FRONT_PEERS:
+        make_front_peer(name, tradeoff, seed=0)
+    assert {name for name, point in told.items() if point is not None} == {"trust-region"}
+    assert told["trust-region"] == (-10.0, 100.0)  # accuracy and latency, as the study's objectives
+
+
+def test_a_peer_that_is_not_installed_says_so(tradeoff: Tradeoff, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "optuna_integration", None)
+    with pytest.raises(PeerUnavailable, match=r"'botorch'.*optuna_integration"):
+        make_front_peer("botorch", tradeoff, seed=0)
+
+
+def test_an_unknown_peer_is_told_the_known_ones(tradeoff: Tradeoff) -> None:
+    with pytest.raises(ValueError, match=r"Unknown peer 'tep'.*random, nsga2, ours"):
+        make_front_peer("tep", tradeoff, seed=0)
+
+
+def test_every_peer_has_a_version() -> None:
+    assert all(front_peer_version(name) for name in FRONT_PEERS)
