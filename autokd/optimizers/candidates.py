@@ -4,6 +4,7 @@
     L                length of the region
     l      d         the model's length scales; over the numbers their geometric mean is divided out
     c_j +- L l_j / 2 the region of a number, within [0, 1]; a level is in it if a part of its cell is
+    L >= 2           all of the space
 
 Departures from Eriksson et al. 2019 for what is not continuous: a coordinate of levels always reaches the levels next
 to the centre's, however short the region, since it would freeze otherwise; and of K categories at most
@@ -19,6 +20,7 @@ from torch import Generator, Tensor
 
 from autokd.optimizers.coordinates import Levels
 from autokd.optimizers.encoding import Encoding
+from autokd.optimizers.trust_region import WHOLE
 
 __all__ = ["Box", "draw", "vary"]
 
@@ -56,7 +58,7 @@ class Box:
         """
         categorical = torch.tensor([n > 0 for n in encoding.categories])
         logs = lengthscales.log()
-        half = length / 2 * (logs - logs[~categorical].mean()).exp()
+        half = length / 2 * (logs - logs[~categorical].mean()).exp() if length < WHOLE else torch.ones_like(center)
         lower, upper = (center - half).clamp(0, 1), (center + half).clamp(0, 1)
         for j, coordinate in enumerate(encoding.coordinates):
             if isinstance(coordinate, Levels):

@@ -53,6 +53,17 @@ class Encoding:
         """Number of points in the space, infinity if a coordinate is continuous."""
         return math.prod(math.inf if c.n_levels is None else c.n_levels for c in self.coordinates)
 
+    @property
+    def resolution(self) -> float:
+        """Length of the shortest step between two points, as a share of the unit cube's edge; 0 if there is none.
+
+        Of k categories it is 1 / k, since in a region of this length one of them may change.
+        """
+        n_categories = sum(n > 0 for n in self.categories)
+        widths = [1 / n_categories] if n_categories else []
+        numbers = [c for c in self.coordinates if not isinstance(c, Category)]
+        return min(widths + [0.0 if c.n_levels is None else 1 / c.n_levels for c in numbers])
+
     def encode(self, params: Mapping[str, Any]) -> list[float]:
         """Codes of one trial's parameters; other names are ignored, absent ones are missing."""
         pairs = zip(self.names, self.coordinates, strict=True)

@@ -4,18 +4,22 @@
     y   n            values, standardised
     l   q            length scales
     delta_k          (x_k - x'_k)^2 for a number, [x_k != x'_k] for a category
-    K                exp(-1/2 sum_k delta_k / l_k^2): the squared exponential kernel, n x n
-    v                variance of the noise
+    K                exp(-r / 2), the squared exponential kernel of r = sum_k delta_k / l_k^2, or Matern's of smoothness
+                     5/2, (1 + u + u^2 / 3) exp(-u) with u = sqrt(5 r), n x n
+    s                variance of the process
+    v                variance of the noise, as a share of s
     A                K + v I
 
-Priors: log l_k ~ N(sqrt 2 + log(q) / 2, 3), which widens with the number of coordinates so that none counts much until
-the data say so, and a process of variance 1 (Hvarfner et al. 2024, https://arxiv.org/abs/2402.02229); log v ~ N(-4, 1).
-Both are BoTorch's. The log posterior of l and v (not of their logarithms) is, up to a constant,
+The variance of the process has an inverse gamma prior of shape and scale 1 and is integrated out, since a process of
+variance 1 on standardised values cannot be long-ranged and strong at a time, as a nearly additive function of
+categories is. Up to a constant, the log posterior of log l and log v, which have normal priors (see `Form`), is
 
-    -1/2 y' A^-1 y - 1/2 log |A| + log p(l) + log p(v)
+    -(n / 2 + 1) log(y' A^-1 y / 2 + 1) - 1/2 log |A| + log p(log l) + log p(log v)
 
-where log p of a log-normal l is that of a normal log l whose mean is its variance lower. Its gradient has the closed
-form 1/2 tr((a a' - A^-1) dA) with a = A^-1 y (Rasmussen and Williams 2006, equation 5.9). All is float64 on the CPU.
+(Rasmussen and Williams 2006, equation 5.8, integrated over s). Its gradient has the closed form
+1/2 tr((a a' / s - A^-1) dA) with a = A^-1 y and s = (y' A^-1 y / 2 + 1) / (n / 2 + 1) (there, equation 5.9).
+Predictions are normal with this s, where a full integration would make them Student's t of n + 2 degrees of freedom.
+All is float64 on the CPU.
 """
 
 import math
@@ -31,12 +35,57 @@ __all__ = ["GaussianProcess"]
 
 Array = NDArray[np.float64]
 
-_SPREAD = math.sqrt(3)  # deviation of log l
-_NOISE_MODE, _NOISE_SPREAD = -4.0 - 1.0, 1.0  # of log v
 _SHORTEST, _LONGEST = math.log(0.025), math.log(1e4)
 _LEAST_NOISE, _MOST_NOISE = math.log(1e-6), math.log(1e3)
+_SHAPE, _SCALE = 1.0, 1.0  # of the variance's prior
 _MAX_ITERATIONS = 75  # of L-BFGS; the fit has converged long before, or it is lost
 _TOLERANCE = 1e-7  # relative, of the log posterior
+
+
+@dataclass(frozen=True)
+class Form:
+    """What is assumed of a process before there are data: normal priors of the logarithms of l and v.
+
+    Attributes:
+        is_matern: Whether the kernel is Matern's.
+        number: Mean of log l of a number.
+        category: Mean of log l of a category.
+        spread: Standard deviation of either.
+        noise: Mean of log v.
+        noise_spread: Its standard deviation.
+    """
+
+    is_matern: bool = False
+    number: float = -1.0
+    category: float = -0.2
+    spread: float = 1.5
+    noise: float = -3.0
+    noise_spread: float = 1.5
+
+    def kernel(self, distance: Array) -> Array:
+        """K of squared scaled distances r, any shape."""
+        if not self.is_matern:
+            kernel: Array = np.exp(distance / -2)
+            return kernel
+        u = np.sqrt(5 * distance)
+        matern: Array = (1 + u + u * u / 3) * np.exp(-u)
+        return matern
+
+    def slope(self, distance: Array) -> Array:
+        """-2 dK / dr at squared scaled distances r, any shape."""
+        if not self.is_matern:
+            return self.kernel(distance)
+        u = np.sqrt(5 * distance)
+        slope: Array = (1 + u) * np.exp(-u) * (5 / 3)
+        return slope
+
+    def means(self, categorical: NDArray[np.bool_]) -> Array:
+        """Of log l and log v, `q + 1`."""
+        return np.append(np.where(categorical, self.category, self.number), self.noise)
+
+    def spreads(self, q: int) -> Array:
+        """Of the same, `q + 1`."""
+        return np.append(np.full(q, self.spread), self.noise_spread)
 
 
 @dataclass(frozen=True)
@@ -44,17 +93,21 @@ class GaussianProcess:
     """A fitted process.
 
     Attributes:
+        form: Its kernel, and what was assumed.
         categorical: Which coordinates are categories, `q`, bool.
         lengthscales: l, `q`.
-        noise: v.
+        variance: Of the process, without noise.
+        noise: Variance of the noise, v times the former.
         X: Points that decide the mean, `n x q`.
         weights: A^-1 y, `n`.
         seen: Points that decide the variance, X first, `m x q`.
         root: Lower Cholesky factor of A of these, `m x m`.
     """
 
+    form: Form
     categorical: NDArray[np.bool_]
     lengthscales: Array
+    variance: float
     noise: float
     X: Array
     weights: Array
@@ -62,90 +115,85 @@ class GaussianProcess:
     root: Array
 
     @classmethod
-    def fit(cls, X: Array, y: Array, categorical: Sequence[bool]) -> "GaussianProcess":
+    def fit(cls, X: Array, y: Array, categorical: Sequence[bool], form: Form) -> "GaussianProcess":
         """The process with the length scales and noise of largest posterior density.
 
-        The search starts from the priors' modes and depends on nothing but its arguments.
+        The search starts from the priors' means and depends on nothing but its arguments.
         """
         chosen = np.array(categorical, dtype=bool)
-        deltas = _deltas(X, chosen)
-        start = np.array([*[_prior_mode(X.shape[1])] * X.shape[1], _NOISE_MODE])
         bounds = [(_SHORTEST, _LONGEST)] * X.shape[1] + [(_LEAST_NOISE, _MOST_NOISE)]
         found = minimize(
             _negative_log_posterior,
-            start,
-            args=(deltas, y),
+            form.means(chosen),
+            args=(_deltas(X, chosen), y, chosen, form),
             jac=True,
             method="L-BFGS-B",
             bounds=bounds,
             options={"maxiter": _MAX_ITERATIONS, "ftol": _TOLERANCE},
         )
-        return cls.of(X, y, chosen, np.exp(found.x[:-1]), math.exp(found.x[-1]))
+        return cls.of(X, y, chosen, np.exp(found.x[:-1]), math.exp(found.x[-1]), form)
 
     @classmethod
     def of(
-        cls, X: Array, y: Array, categorical: NDArray[np.bool_], lengthscales: Array, noise: float
+        cls, X: Array, y: Array, categorical: NDArray[np.bool_], lengthscales: Array, share: float, form: Form
     ) -> "GaussianProcess":
-        """The process with these length scales and noise."""
-        root = _root(_kernel(X, X, categorical, lengthscales), noise)
+        """The process with these length scales, and noise of this share v of the variance."""
+        root = _root(form.kernel(_distance(X, X, categorical, lengthscales)), share)
         weights = cho_solve((root, True), y)
-        return cls(categorical, lengthscales, noise, X, weights, X, root)
+        variance = float(_SCALE + y @ weights / 2) / (_SHAPE + len(y) / 2)
+        return cls(form, categorical, lengthscales, variance, share * variance, X, weights, X, root)
 
     def mean(self, points: Array) -> Array:
         """Posterior mean at `p x q` points, `p`."""
-        mean: Array = _kernel(points, self.X, self.categorical, self.lengthscales) @ self.weights
+        mean: Array = self._kernel(points, self.X) @ self.weights
         return mean
 
     def deviation(self, points: Array) -> Array:
         """Posterior standard deviation of the process, without noise, at `p x q` points, `p`."""
         half = self._half(points)
-        deviation: Array = np.sqrt(np.maximum(1 - (half * half).sum(axis=0), 1e-12))
-        return deviation
+        share: Array = np.maximum(1 - (half * half).sum(axis=0), 1e-12)
+        return np.sqrt(self.variance * share)
 
     def covariance(self, points: Array) -> Array:
         """Posterior covariance of the process, without noise, at `p x q` points, `p x p`."""
         half = self._half(points)
-        prior = _kernel(points, points, self.categorical, self.lengthscales)
-        covariance: Array = prior - half.T @ half
+        covariance: Array = self.variance * (self._kernel(points, points) - half.T @ half)
         return covariance
 
     def having_seen(self, points: Array) -> "GaussianProcess":
         """The process that has seen its own posterior mean at these points: the same mean, a smaller variance."""
         seen = np.concatenate([self.seen, points])
-        root = _root(_kernel(seen, seen, self.categorical, self.lengthscales), self.noise)
+        root = _root(self._kernel(seen, seen), self.noise / self.variance)
         return replace(self, seen=seen, root=root)
 
     def _half(self, points: Array) -> Array:
-        cross = _kernel(self.seen, points, self.categorical, self.lengthscales)
+        cross = self._kernel(self.seen, points)
         half: Array = solve_triangular(self.root, cross, lower=True, overwrite_b=True, check_finite=False)
         return half
 
-
-def _prior_mode(q: int) -> float:
-    """Of log l."""
-    return math.sqrt(2) + math.log(q) / 2 - _SPREAD**2
+    def _kernel(self, A: Array, B: Array) -> Array:
+        return self.form.kernel(_distance(A, B, self.categorical, self.lengthscales))
 
 
-def _negative_log_posterior(parameters: Array, deltas: Array, y: Array) -> tuple[float, Array]:
+def _negative_log_posterior(
+    parameters: Array, deltas: Array, y: Array, categorical: NDArray[np.bool_], form: Form
+) -> tuple[float, Array]:
     """Of log l and log v, with its gradient; `deltas` are `n x n x q`."""
-    q = deltas.shape[2]
-    scales, noise = parameters[:-1], math.exp(parameters[-1])
-    halves = np.exp(-2 * scales) / 2
-    K = np.exp(-(deltas @ halves))
-    root = _root(K, noise)
+    n, q = len(y), deltas.shape[2]
+    precisions, share = np.exp(-2 * parameters[:-1]), math.exp(parameters[-1])
+    distance = deltas @ precisions
+    root = _root(form.kernel(distance), share)
     inverse = _inverse(root)
     weights = inverse @ y
-    value = y @ weights / 2 + np.log(np.diag(root)).sum()
-    inner = np.outer(weights, weights) - inverse
+    shape, scale = _SHAPE + n / 2, _SCALE + y @ weights / 2
+    inner = shape / scale * np.outer(weights, weights) - inverse
     gradient = np.empty(q + 1)
-    gradient[:-1] = -((inner * K).reshape(-1) @ deltas.reshape(-1, q)) * halves
-    gradient[-1] = -np.trace(inner) * noise / 2
-    off = (scales - _prior_mode(q)) / _SPREAD
-    noise_off = (parameters[-1] - _NOISE_MODE) / _NOISE_SPREAD
-    value += (off @ off + noise_off**2) / 2
-    gradient[:-1] += off / _SPREAD
-    gradient[-1] += noise_off / _NOISE_SPREAD
-    return float(value), gradient
+    gradient[:-1] = -((inner * form.slope(distance)).reshape(-1) @ deltas.reshape(-1, q)) * precisions / 2
+    gradient[-1] = -np.trace(inner) * share / 2
+    spreads = form.spreads(q)
+    off = (parameters - form.means(categorical)) / spreads
+    value = shape * math.log(scale) + np.log(np.diag(root)).sum() + off @ off / 2
+    return float(value), gradient + off / spreads
 
 
 def _deltas(X: Array, categorical: NDArray[np.bool_]) -> Array:
@@ -154,16 +202,15 @@ def _deltas(X: Array, categorical: NDArray[np.bool_]) -> Array:
     return deltas
 
 
-def _kernel(A: Array, B: Array, categorical: NDArray[np.bool_], lengthscales: Array) -> Array:
-    """K between all rows of A and B."""
+def _distance(A: Array, B: Array, categorical: NDArray[np.bool_], lengthscales: Array) -> Array:
+    """r between all rows of A and B."""
     numbers = ~categorical
     scaled_A, scaled_B = A[:, numbers] / lengthscales[numbers], B[:, numbers] / lengthscales[numbers]
     squares = (scaled_A**2).sum(axis=1)[:, None] + (scaled_B**2).sum(axis=1) - 2 * (scaled_A @ scaled_B.T)
-    distance = np.maximum(squares, 0)
+    distance: Array = np.maximum(squares, 0)
     for k in np.flatnonzero(categorical):
         distance += (A[:, k, None] != B[:, k]) / lengthscales[k] ** 2
-    kernel: Array = np.exp(distance / -2)
-    return kernel
+    return distance
 
 
 def _root(K: Array, noise: float) -> Array:

@@ -5,7 +5,7 @@ Values are turned so that larger is better. The rows of a study are all there is
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import torch
@@ -13,12 +13,16 @@ from optuna.trial import FrozenTrial, TrialState
 from torch import Tensor
 
 from autokd.optimizers.encoding import Encoding
+from autokd.optimizers.hypervolume import hypervolume, reference_point
 from autokd.optimizers.trust_region import Outcome
 
 __all__ = ["PROPOSAL", "History"]
 
 PROPOSAL = "autokd:proposal"
 """System attribute under which a running trial keeps what was proposed to it, until it has asked for it."""
+
+Values = tuple[float, ...]
+"""One an objective, or none at all."""
 
 _N_STEPS = 4  # reported steps of one trial that the model sees; a user may report a thousand
 _STEP_RATIO = 3  # and how far apart they are
@@ -31,38 +35,56 @@ class History:
     Attributes:
         X: Points of the observations, `n x d`, or `n x (d + 1)` with the step in [0, 1] last where trials report at
             more than one step.
-        y: Observed values, `n`.
+        Y: Observed values, `n x objectives`.
         has_steps: Whether X has the step's coordinate.
         finished: Points of all finished trials in the order in which they finished, `m x d`.
+        final: Values of these, `m x objectives`; NaN for those that are not complete.
+        excesses: By how much these exceed each limit that the objective measures (Optuna's constraints), `m x limits`;
+            NaN where a trial does not say. At most 0 keeps a limit.
         outcomes: What each of these says to the trust region, `m`.
         pending: Points of the running trials, `p x d`.
     """
 
     X: Tensor
-    y: Tensor
+    Y: Tensor
     has_steps: bool
     finished: Tensor
+    final: Tensor
+    excesses: Tensor
     outcomes: tuple[Outcome, ...]
     pending: Tensor
 
+    @property
+    def feasible(self) -> Tensor:
+        """Which finished trials are complete and known to break no limit, `m`, bool."""
+        return ~self.final.isnan().any(dim=1) & ~(self.excesses > 0).any(dim=1)
+
     @classmethod
-    def of(cls, trials: Sequence[FrozenTrial], encoding: Encoding, sign: float) -> "History":
+    def of(
+        cls,
+        trials: Sequence[FrozenTrial],
+        encoding: Encoding,
+        signs: Sequence[float],
+        reference: Sequence[float] | None = None,
+    ) -> "History":
         """History of a study's trials.
 
-        Reported values of running trials are observations like those of finished ones. A complete trial's own value
-        stands at its last reported step, or at the last step of all if it reported none. A failed trial is observed
-        with the worst final value there is, so that the search keeps away from it; it is left out while there is none.
-        A trial that ends in a value that is not finite, or is pruned without one, counts as failed. A trial without any
-        parameter of the space says nothing.
+        Reported values of running trials are observations like those of finished ones. A complete trial's own values
+        stand at its last reported step, or at the last step of all if it reported none. A failed trial is observed
+        with the worst final values there are, so that the search keeps away from it; it is left out while there is
+        none. A trial that ends in a value that is not finite, or is pruned without one, counts as failed. A trial
+        without any parameter of the space says nothing. Of several objectives, what a trial says to the region is the
+        hypervolume of all that finished up to it.
 
         Args:
             trials: Trials in any state, without the one for which a proposal is sought.
             encoding: The search space.
-            sign: 1 to maximise, -1 to minimise.
+            signs: 1 to maximise, -1 to minimise, one an objective.
+            reference: Reference point of the hypervolume, turned so that larger is better; None infers it.
         """
         steps = sorted({step for t in trials for step in t.intermediate_values})
         has_steps = len(steps) > 1
-        records = [_record(t, encoding, sign, steps[-1] if steps else 0, has_steps) for t in trials]
+        records = [_record(t, encoding, signs, steps[-1] if steps else 0, has_steps) for t in trials]
         known = [record for record in records if record is not None]
         finished = sorted((r for r in known if r.trial.state.is_finished()), key=_finished)
         running = [r for r in known if r.trial.state == TrialState.RUNNING]
@@ -71,14 +93,19 @@ class History:
         X = _matrix([codes for codes, _, _ in seen], encoding.dimension)
         if has_steps:
             X = torch.cat([X, _scaled([step for _, step, _ in seen], steps)], dim=1)
-        return cls(
+        n_objectives = len(signs)
+        lost = (math.nan,) * n_objectives
+        history = cls(
             X=X,
-            y=torch.tensor([value for _, _, value in seen], dtype=torch.float64),
+            Y=_matrix([values for _, _, values in seen], n_objectives),
             has_steps=has_steps,
             finished=_matrix([r.codes for r in finished], encoding.dimension),
-            outcomes=tuple(_outcome(r) for r in finished),
+            final=_matrix([r.final if r.complete else lost for r in finished], n_objectives),
+            excesses=_excesses([r.trial for r in finished]),
+            outcomes=(),
             pending=_matrix([r.codes for r in running], encoding.dimension),
         )
+        return replace(history, outcomes=_outcomes(finished, history, reference))
 
 
 @dataclass(frozen=True)
@@ -87,35 +114,36 @@ class _Record:
 
     trial: FrozenTrial
     codes: list[float]
-    values: dict[int, float]
+    values: dict[int, Values]
     last_step: int
 
     @property
     def failed(self) -> bool:
-        """Whether it has finished without a finite value."""
-        if not self.trial.state.is_finished():
-            return False
-        return self.trial.state == TrialState.FAIL or not math.isfinite(self.final)
+        """Whether it has finished without finite values."""
+        return self.trial.state.is_finished() and (self.trial.state == TrialState.FAIL or not _is_finite(self.final))
 
     @property
-    def final(self) -> float:
-        """Value at its last step, NaN where it has none."""
-        return self.values[max(self.values)] if self.values else math.nan
+    def final(self) -> Values:
+        """Values at its last step, none where it has none."""
+        return self.values[max(self.values)] if self.values else ()
 
     @property
     def complete(self) -> bool:
         return self.trial.state == TrialState.COMPLETE and not self.failed
 
 
-def _record(trial: FrozenTrial, encoding: Encoding, sign: float, last_step: int, has_steps: bool) -> _Record | None:
+def _record(
+    trial: FrozenTrial, encoding: Encoding, signs: Sequence[float], last_step: int, has_steps: bool
+) -> _Record | None:
     params = {**_proposal(trial, encoding), **trial.params}
     if params.keys().isdisjoint(encoding.names):
         return None
-    values = dict(sorted(trial.intermediate_values.items()))
-    if trial.state == TrialState.COMPLETE and trial.value is not None:
-        values[max(values, default=last_step)] = trial.value
+    values: dict[int, Values] = {step: (value,) for step, value in sorted(trial.intermediate_values.items())}
+    if trial.state == TrialState.COMPLETE and trial.values is not None:
+        values[max(values, default=last_step)] = tuple(trial.values)
     thinned = _thinned(values) if has_steps else values
-    return _Record(trial, encoding.encode(params), {step: sign * value for step, value in thinned.items()}, last_step)
+    turned = {step: tuple(s * v for s, v in zip(signs, of_step, strict=True)) for step, of_step in thinned.items()}
+    return _Record(trial, encoding.encode(params), turned, last_step)
 
 
 def _proposal(trial: FrozenTrial, encoding: Encoding) -> dict[str, object]:
@@ -125,27 +153,58 @@ def _proposal(trial: FrozenTrial, encoding: Encoding) -> dict[str, object]:
     return encoding.from_internal(trial.system_attrs.get(PROPOSAL, {}))
 
 
-def _worst(records: Sequence[_Record]) -> float | None:
-    """The worst final value, or the worst reported one while no trial is complete."""
+def _worst(records: Sequence[_Record]) -> Values | None:
+    """The worst final values, or the worst reported ones while no trial is complete."""
     final = [r.final for r in records if r.complete]
-    reported = [value for r in records for value in r.values.values() if math.isfinite(value)]
-    return min(final or reported, default=None)
+    reported = [values for r in records for values in r.values.values() if _is_finite(values)]
+    return tuple(min(column) for column in zip(*(final or reported), strict=True)) or None
 
 
-def _observations(record: _Record, worst: float | None) -> list[tuple[float, float]]:
-    """Pairs of step and value for the model."""
-    values = {record.last_step: math.nan} if record.failed else record.values
-    filled = {step: value if math.isfinite(value) else worst for step, value in values.items()}
-    return [(float(step), value) for step, value in filled.items() if value is not None]
+def _observations(record: _Record, worst: Values | None) -> list[tuple[float, Values]]:
+    """Pairs of step and values for the model."""
+    values = {record.last_step: ()} if record.failed else record.values
+    filled = {step: of_step if _is_finite(of_step) else worst for step, of_step in values.items()}
+    return [(float(step), of_step) for step, of_step in filled.items() if of_step is not None]
 
 
-def _outcome(record: _Record) -> Outcome:
-    trial = record.trial
-    value = record.final if record.complete else None
-    return Outcome(value, not record.failed, trial.datetime_start, trial.datetime_complete)
+def _is_finite(values: Values) -> bool:
+    return bool(values) and all(map(math.isfinite, values))
 
 
-def _thinned(values: dict[int, float]) -> dict[int, float]:
+def _excesses(trials: Sequence[FrozenTrial]) -> Tensor:
+    of_trials = [trial.constraints for trial in trials]
+    names = sorted({name for constraints in of_trials for name in constraints})
+    rows = _matrix([[constraints.get(name, math.nan) for name in names] for constraints in of_trials], len(names))
+    return torch.stack([_bounded(column) for column in rows.T], dim=1) if names else rows
+
+
+def _bounded(excesses: Tensor) -> Tensor:
+    """Infinite excesses as the largest finite ones of their sign, NaN as it is, same shape."""
+    size = excesses[excesses.isfinite()].abs().max().item() if excesses.isfinite().any() else 1.0
+    return excesses.clamp(-size, size)
+
+
+def _outcomes(finished: Sequence[_Record], history: History, reference: Sequence[float] | None) -> tuple[Outcome, ...]:
+    return tuple(
+        Outcome(worth, not record.failed, record.trial.datetime_start, record.trial.datetime_complete)
+        for record, worth in zip(finished, _worths(history, reference), strict=True)
+    )
+
+
+def _worths(history: History, reference: Sequence[float] | None) -> list[float | None]:
+    """What each finished trial is worth to the region, None for one that is not feasible."""
+    if history.final.shape[1] == 1:
+        pairs = zip(history.final[:, 0].tolist(), history.feasible.tolist(), strict=True)
+        return [value if feasible else None for value, feasible in pairs]
+    values, feasible = history.final.numpy(), history.feasible.numpy()
+    point = reference_point(values[feasible], reference)
+    return [
+        hypervolume(values[: place + 1][feasible[: place + 1]], point) if kept else None
+        for place, kept in enumerate(feasible)
+    ]
+
+
+def _thinned(values: dict[int, Values]) -> dict[int, Values]:
     """The last value and those nearest to a third, a ninth, ... of its step, in the order of the steps."""
     if len(values) <= _N_STEPS:
         return values

@@ -9,7 +9,7 @@ from optuna.study import Study, StudyDirection
 
 from autokd.optimizers.encoding import Encoding
 from autokd.optimizers.history import History
-from autokd.optimizers.surrogate import Surrogate
+from autokd.optimizers.surrogate import TAILS, Surrogate
 
 __all__ = ["Beliefs", "posterior"]
 
@@ -19,8 +19,8 @@ class Beliefs:
     """Beliefs about the objective of some trials at the last step, without observation noise.
 
     Attributes:
-        mean: Posterior mean of each.
-        deviation: Posterior standard deviation of each.
+        mean: Posterior mean of each: the value at the mean score.
+        deviation: Posterior standard deviation of each: half of what one deviation of the score is to either side.
         probability_best: Posterior probability of each to be the best of them; they sum to 1.
     """
 
@@ -44,15 +44,15 @@ def posterior(
     sign = 1.0 if study.direction == StudyDirection.MAXIMIZE else -1.0
     encoding = Encoding.of({name: d for name, d in search_space.items() if not d.single()})
     trials = study.get_trials(deepcopy=False)
-    history = History.of(trials, encoding, sign)
-    surrogate = Surrogate.fit(history.X, history.y, encoding.categories, history.has_steps)
+    history = History.of(trials, encoding, [sign])
+    surrogate = Surrogate.fit(history.X, history.Y[:, 0], encoding.categories, history.has_steps, TAILS)
     points = torch.tensor([encoding.encode(trials[number].params) for number in numbers], dtype=torch.float64)
     mean, covariance = surrogate.joint(points)
     samples = _samples(mean, covariance, n_samples, seed)
     wins = torch.bincount(samples.argmax(1), minlength=len(numbers)) / n_samples
-    return Beliefs(
-        tuple((sign * mean).tolist()), tuple(covariance.diagonal().clamp_min(0).sqrt().tolist()), tuple(wins.tolist())
-    )
+    deviation = covariance.diagonal().clamp_min(0).sqrt()
+    spread = (surrogate.value(mean + deviation) - surrogate.value(mean - deviation)) / 2
+    return Beliefs(tuple((sign * surrogate.value(mean)).tolist()), tuple(spread.tolist()), tuple(wins.tolist()))
 
 
 def _samples(mean: torch.Tensor, covariance: torch.Tensor, n: int, seed: int) -> torch.Tensor:

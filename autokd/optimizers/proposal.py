@@ -1,70 +1,93 @@
 """The next point as a pure function of a study's history."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
-from autokd.optimizers.acquisition import best_candidate, spare_points
+from autokd.optimizers.acquisition import Allowed, best_candidate, spare_points
 from autokd.optimizers.candidates import Box
 from autokd.optimizers.encoding import Encoding, keys, unseen
+from autokd.optimizers.goals import Goal, goal
 from autokd.optimizers.history import History
-from autokd.optimizers.surrogate import Surrogate
 from autokd.optimizers.trust_region import Rules, TrustRegion, fold
 from autokd.seeds import derive
 
-__all__ = ["propose"]
+__all__ = ["Wishes", "propose"]
 
 _MAX_OBSERVATIONS = 400
 """Observations in the model. A fit takes the cube of this; beyond it those nearest to the region's best point are kept,
 since the model need only be right inside the region."""
 
 _N_SOBOL = 64  # points of the sequence to look through for an unseen one
+_N_TOPS = 5  # tried points that are varied
 
 
-def propose(history: History, encoding: Encoding, rules: Rules, seed: int, number: int) -> Tensor:
+@dataclass(frozen=True)
+class Wishes:
+    """What a user told the sampler, and all else that no trial says.
+
+    Attributes:
+        seed: The same for all trials of a study.
+        rules: Constants of the trust region.
+        repeats: Whether a tried point may be tried again.
+        allowed: Limits that can be computed.
+        reference: Reference point of several objectives, turned so that larger is better; None infers it.
+    """
+
+    seed: int
+    rules: Rules
+    repeats: bool
+    allowed: Allowed
+    reference: Sequence[float] | None = None
+
+
+def propose(history: History, encoding: Encoding, wishes: Wishes, number: int) -> Tensor:
     """Codes of the point that trial `number` should try, `d`.
 
-    A region without its first points takes the Sobol point of the trial's own number, so that trials that start side by
-    side differ and the sequence needs no memory; a region with them takes the best candidate inside it.
+    At first it is the Sobol point of the trial's own number, so that trials that start side by side differ and the
+    sequence needs no memory; then the best candidate of the trust region.
 
     Args:
         history: All other trials.
         encoding: The space.
-        rules: Constants of the trust region.
-        seed: The same for all trials of a study.
+        wishes: What is known beforehand.
         number: Number of the trial.
     """
-    generator = torch.Generator().manual_seed(derive(seed, number, "candidates"))
-    seen = {*keys(history.finished), *keys(history.pending)}
-    region = fold(history.outcomes, rules)
-    if not region.is_open(rules):
-        fresh = unseen(encoding.sobol(number, _N_SOBOL, derive(seed, "sobol")), seen)
-        return fresh[0] if len(fresh) else spare_points(encoding, seen, generator)[0]
-    near = _nearest(history, _anchor(history, region), encoding)
-    surrogate = Surrogate.fit(history.X[near], history.y[near], encoding.categories, history.has_steps)
-    members = history.finished[_members(history, region)]
-    means = surrogate.mean(members)
-    center = members[means.argmax()]
-    box = Box.of(encoding, center, region.length, surrogate.lengthscales)
-    believer = surrogate.believe(history.pending)
-    return best_candidate(encoding, believer, box, float(means.max()), seen, generator)
+    generator = torch.Generator().manual_seed(derive(wishes.seed, number, "candidates"))
+    pending = set(keys(history.pending))
+    seen = {*keys(history.finished), *pending}
+    region = fold(history.outcomes, wishes.rules)
+    if not region.is_open(wishes.rules):
+        fresh = unseen(encoding.sobol(number, _N_SOBOL, derive(wishes.seed, "sobol")), seen)
+        fresh = fresh[wishes.allowed(fresh)]
+        return fresh[0] if len(fresh) else spare_points(encoding, seen, wishes.allowed, generator)[0]
+    near = _nearest(history, encoding)
+    aim = goal(history, near, encoding.categories, number, wishes.repeats, wishes.reference)
+    observed = history.finished[[i for i, outcome in enumerate(history.outcomes) if outcome.observed]]
+    merit = aim.merit(observed)
+    tops = observed[merit.argsort(descending=True, stable=True)[:_N_TOPS]]
+    box = Box.of(encoding, _center(history, region, aim, tops[0]), region.length, aim.lengthscales)
+    return best_candidate(encoding, aim, box, tops, seen, pending, wishes.allowed, generator)
 
 
-def _members(history: History, region: TrustRegion) -> list[int]:
-    """Which finished trials are this region's own and told the model something."""
-    return [i for i, outcome in enumerate(history.outcomes) if outcome.observed and region.owns(outcome.started)]
+def _center(history: History, region: TrustRegion, aim: Goal, top: Tensor) -> Tensor:
+    """Codes of the best of the region's own trials, or of the best of all while it has none, `d`."""
+    own = [i for i, outcome in enumerate(history.outcomes) if outcome.observed and region.owns(outcome.started)]
+    if not own:
+        return top
+    members = history.finished[own]
+    return members[aim.merit(members).argmax()]
 
 
-def _anchor(history: History, region: TrustRegion) -> Tensor:
-    """Codes of the region's best trial as observed, or of its last one while none is complete, `d`."""
-    members = _members(history, region)
-    worth = [(history.outcomes[i].value, i) for i in members if history.outcomes[i].value is not None]
-    return history.finished[max(worth)[1] if worth else members[-1]]
-
-
-def _nearest(history: History, anchor: Tensor, encoding: Encoding) -> Tensor:
-    """Indices of the observations to learn from, in their order."""
-    if len(history.y) <= _MAX_OBSERVATIONS:
-        return torch.arange(len(history.y))
+def _nearest(history: History, encoding: Encoding) -> Tensor:
+    """Indices of the observations to learn from, in their order: those nearest to the best feasible one."""
+    n_observed = len(history.Y)
+    if n_observed <= _MAX_OBSERVATIONS:
+        return torch.arange(n_observed)
+    worth = [(outcome.value, i) for i, outcome in enumerate(history.outcomes) if outcome.value is not None]
+    anchor = history.finished[max(worth)[1] if worth else -1]
     difference = history.X[:, : encoding.dimension] - anchor
     categorical = torch.tensor([n > 0 for n in encoding.categories])
     distance = torch.where(categorical, (difference != 0).double(), difference.square()).sum(dim=1)

@@ -2,8 +2,13 @@
 
 TuRBO-1 of Eriksson et al. 2019, https://arxiv.org/abs/1910.01739, section 2 and appendix: the region doubles after
 `success_tolerance` successes in a row, halves after `failure_tolerance` failures in a row, and starts anew when it is
-shorter than `min_length`. Departures, each for trials that run side by side and are noisy:
+shorter than `min_length`. Departures, most for trials that run side by side and are noisy:
 
+* A region begins as the whole space and closes in on its centre: with a model that is right, looking everywhere is the
+  better search, and in some tens of trials nobody can tell.
+* A restart asks for no new space-filling points, since a region that is the whole space needs no centre: its first
+  proposals, chosen by what all data say of the whole space, decide where it closes in (a guided restart, as in Wan et
+  al. 2021, https://arxiv.org/abs/2102.07188), and not the region that was given up, whose trials are not its own.
 * Counters count finished trials, not batches: trials finish one at a time, in any order.
 * A success must beat the best value by more than `max(relative_margin * |best|, noise)`; the paper has no noise.
 * A trial counts for the region in which it was proposed. One that started before a restart belongs to the region that
@@ -17,11 +22,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import reduce
-from math import ceil
 
 from autokd.optimizers.errors import OptimizerError
 
-__all__ = ["Outcome", "Rules", "TrustRegion", "fold", "update"]
+__all__ = ["WHOLE", "Outcome", "Rules", "TrustRegion", "fold", "update"]
+
+WHOLE = 2.0
+"""Length at which a region covers the space, wherever its centre lies."""
 
 
 @dataclass(frozen=True)
@@ -46,12 +53,12 @@ class Rules:
     """The constants of the region.
 
     Attributes:
-        n_startup: Observed trials that a fresh region needs before it has a centre.
+        n_startup: Observed trials before the model is asked.
         failure_tolerance: Failures in a row that halve the length.
         success_tolerance: Successes in a row that double it; the paper's code uses 3.
         initial_length: Length of a fresh region, as a share of the unit cube's edge.
         min_length: Shorter regions restart.
-        max_length: Longer regions are not needed: 1.6 covers the cube from any centre but the corners.
+        max_length: Longer regions are not needed.
         relative_margin: Share of the best value by which a success must beat it.
         noise: Standard deviation of one observation, in the objective's unit, where it is known.
     """
@@ -59,9 +66,9 @@ class Rules:
     n_startup: int
     failure_tolerance: int
     success_tolerance: int = 3
-    initial_length: float = 0.8
+    initial_length: float = WHOLE
     min_length: float = 0.5**7
-    max_length: float = 1.6
+    max_length: float = WHOLE
     relative_margin: float = 1e-3
     noise: float = 0.0
 
@@ -74,11 +81,22 @@ class Rules:
             raise OptimizerError(f"`relative_margin` and `noise` must not be negative, but got {self}.")
 
     @classmethod
-    def of(cls, dimension: int, n_startup: int | None = None, noise: float = 0.0) -> "Rules":
-        """The paper's rules for a number of coordinates; `n_startup` defaults to twice that, within 5 to 20."""
-        default = min(max(2 * dimension, 5), 20)
-        tolerance = ceil(max(4, dimension))
-        return cls(default if n_startup is None else n_startup, failure_tolerance=tolerance, noise=noise)
+    def of(cls, dimension: int, n_startup: int | None = None, noise: float = 0.0, resolution: float = 0.0) -> "Rules":
+        """Rules for a number of coordinates and the shortest step between points, see `Encoding.resolution`.
+
+        `n_startup` defaults to that number and two, within 5 to 12. Regions shorter than a step would all be the same.
+
+        The paper's tolerance is `max(4, d)`; a region that begins as the whole space has more to look at before it may
+        give a half of it up.
+        """
+        default = min(max(dimension + 2, 5), 12)
+        tolerance = 4 * max(4, dimension)
+        return cls(
+            default if n_startup is None else n_startup,
+            failure_tolerance=tolerance,
+            min_length=min(max(resolution, cls.min_length), cls.initial_length),
+            noise=noise,
+        )
 
 
 @dataclass(frozen=True)
@@ -90,10 +108,10 @@ class TrustRegion:
         successes: Successes since the last failure or change of length.
         failures: Failures since the last success or change of length.
         restarts: How often a fresh region was started.
-        n_observed: Observed trials of this region, counted up to `n_startup`.
+        n_observed: Observed trials, counted up to `n_startup`.
         best: Best value of this region's trials, None before the first.
         born: When this region was started, None for the first.
-        opened: When its first points were in and proposals from inside it began.
+        opened: When the model was first asked.
     """
 
     length: float
@@ -110,7 +128,7 @@ class TrustRegion:
         return not _before(started, self.born)
 
     def is_open(self, rules: Rules) -> bool:
-        """Whether the region has its first points, so that it has a centre."""
+        """Whether there are points enough for the model to be asked."""
         return self.n_observed >= rules.n_startup
 
 
@@ -143,7 +161,8 @@ def _resized(region: TrustRegion, outcome: Outcome, rules: Rules) -> TrustRegion
     if region.failures < rules.failure_tolerance:
         return region
     if region.length / 2 < rules.min_length:
-        return TrustRegion(rules.initial_length, restarts=region.restarts + 1, born=outcome.finished)
+        fresh = TrustRegion(rules.initial_length, restarts=region.restarts + 1, born=outcome.finished)
+        return replace(fresh, n_observed=region.n_observed, opened=outcome.finished)
     return replace(region, length=region.length / 2, failures=0)
 
 

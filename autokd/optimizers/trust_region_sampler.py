@@ -1,19 +1,21 @@
 """Trust-region Bayesian optimisation as an Optuna sampler."""
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from threading import Lock
 from typing import Any
 
+import torch
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial
 
+from autokd.optimizers.acquisition import Allowed
 from autokd.optimizers.encoding import Encoding
 from autokd.optimizers.errors import OptimizerError
 from autokd.optimizers.history import PROPOSAL, History
-from autokd.optimizers.proposal import propose
+from autokd.optimizers.proposal import Wishes, propose
 from autokd.optimizers.trust_region import Rules
 from autokd.optimizers.union import union
 from autokd.seeds import derive
@@ -22,7 +24,7 @@ __all__ = ["TrustRegionSampler"]
 
 
 class TrustRegionSampler(BaseSampler):
-    """Sampler for one expensive, noisy objective over numbers and categories, with trials that run side by side.
+    """Sampler for expensive, noisy objectives over numbers and categories, with trials that run side by side.
 
     TuRBO (Eriksson et al. 2019, https://arxiv.org/abs/1910.01739) with the departures that `trust_region` and
     `candidates` list. Works with any study, parallel or not, and with define-by-run objectives: the space is the union
@@ -32,15 +34,22 @@ class TrustRegionSampler(BaseSampler):
     It keeps nothing between calls: the same trials and seed give the same proposal, whether this instance has seen the
     study grow or was made a moment ago. Pruned trials are learned from by what they reported, failed ones are avoided,
     running ones are not repeated. Threads may share a sampler; processes that propose at the very same moment cannot
-    see each other's proposal and may, rarely, choose the same point. Not for studies with several objectives.
+    see each other's proposal and may, rarely, choose the same point.
+
+    Of several objectives it improves the front's hypervolume. Optuna's constraints (`trial.set_constraint`) are learned
+    by a model each; what can be computed before a trial should be given as `feasible`, which no proposal breaks.
 
     Args:
         seed: Seed of all proposals; None draws one.
-        n_startup_trials: Space-filling trials before a region has a centre; None is twice the number of parameters,
-            within 5 to 20.
+        n_startup_trials: Space-filling trials before the model is asked; None is two more than there are parameters,
+            within 5 to 12.
         search_space: The space, where it is known beforehand: then even the first trial is space-filling.
         noise: Standard deviation of one observation, in the objective's unit, where it is known: lesser improvements do
             not widen the region.
+        deterministic: Whether a point gives the same value each time, so that none is worth a second trial.
+        feasible: Which parameters may be proposed, as far as it can be computed; cheap, since thousands are tried.
+        reference_point: Where the hypervolume of several objectives begins, in their own units and directions; None
+            infers it from the front.
     """
 
     def __init__(
@@ -49,11 +58,17 @@ class TrustRegionSampler(BaseSampler):
         n_startup_trials: int | None = None,
         search_space: Mapping[str, BaseDistribution] | None = None,
         noise: float = 0.0,
+        deterministic: bool = False,
+        feasible: Callable[[Mapping[str, Any]], bool] | None = None,
+        reference_point: Sequence[float] | None = None,
     ) -> None:
         self._seed = secrets.randbits(32) if seed is None else seed
         self._n_startup_trials = n_startup_trials
         self._search_space = None if search_space is None else dict(search_space)
         self._noise = noise
+        self._deterministic = deterministic
+        self._feasible = feasible
+        self._reference_point = reference_point
         self._lock = Lock()  # a proposal must be stored before the next one is sought
         Rules.of(1, n_startup_trials, noise)  # a wrong option is an error here and not at the first trial
 
@@ -75,17 +90,17 @@ class TrustRegionSampler(BaseSampler):
         """The proposal for a trial.
 
         Raises:
-            OptimizerError: If the study has several objectives.
+            OptimizerError: If the reference point does not fit the objectives, or no point is found to be feasible.
         """
         if not search_space:
             return {}
-        sign = _sign(study)
+        signs = [1.0 if direction == StudyDirection.MAXIMIZE else -1.0 for direction in study.directions]
         encoding = Encoding.of(search_space)
-        rules = Rules.of(encoding.dimension, self._n_startup_trials, self._noise)
+        wishes = self._wishes(encoding, signs)
         with self._lock:
             others = [other for other in study.get_trials(deepcopy=False) if other.number != trial.number]
-            codes = propose(History.of(others, encoding, sign), encoding, rules, self._seed, trial.number)
-            params = encoding.decode(codes.tolist())
+            history = History.of(others, encoding, signs, wishes.reference)
+            params = encoding.decode(propose(history, encoding, wishes, trial.number).tolist())
             # A trial shows each parameter only once it has asked for it. Others must not propose the same meanwhile.
             study._storage.set_trial_system_attr(trial._trial_id, PROPOSAL, encoding.to_internal(params))
         return params
@@ -97,11 +112,22 @@ class TrustRegionSampler(BaseSampler):
         seed = derive(self._seed, trial.number, param_name) % 2**32  # numpy takes no more
         return RandomSampler(seed).sample_independent(study, trial, param_name, param_distribution)
 
-
-def _sign(study: Study) -> float:
-    if len(study.directions) > 1:
-        raise OptimizerError(
-            f"TrustRegionSampler optimises one objective, but the study has {len(study.directions)}. "
-            "Combine them into one value, or use Optuna's NSGAIISampler."
+    def _wishes(self, encoding: Encoding, signs: Sequence[float]) -> Wishes:
+        reference = self._reference_point
+        if reference is not None and len(reference) != len(signs):
+            raise OptimizerError(
+                f"`reference_point` must have a number for each of the {len(signs)} objectives, but is {reference}."
+            )
+        return Wishes(
+            seed=self._seed,
+            rules=Rules.of(encoding.dimension, self._n_startup_trials, self._noise, encoding.resolution),
+            repeats=not self._deterministic,
+            allowed=self._allowed(encoding),
+            reference=None if reference is None else [s * r for s, r in zip(signs, reference, strict=True)],
         )
-    return 1.0 if study.directions[0] == StudyDirection.MAXIMIZE else -1.0
+
+    def _allowed(self, encoding: Encoding) -> Allowed:
+        feasible = self._feasible
+        if feasible is None:
+            return lambda points: torch.ones(len(points), dtype=torch.bool)
+        return lambda points: torch.tensor([bool(feasible(encoding.decode(row))) for row in points.tolist()]).bool()

@@ -11,7 +11,7 @@ rebuilt from the database's rows. So a sampler may keep nothing between calls th
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import optuna
 from optuna.samplers import BaseSampler
@@ -105,9 +105,17 @@ class SamplerConformance:
         return study
 
 
-def rebuilt(trials: Sequence[FrozenTrial], sampler: BaseSampler | None = None) -> Study:
-    """A fresh minimising study with the public facts of some trials, as a database would hold them."""
-    study = optuna.create_study(sampler=sampler)
+def rebuilt(
+    trials: Sequence[FrozenTrial],
+    sampler: BaseSampler | None = None,
+    direction: Literal["minimize", "maximize"] = "minimize",
+) -> Study:
+    """A fresh study with the facts of some trials, as a database would hold them.
+
+    These are the public ones and, of a running trial, the attributes in which its sampler may have noted what it
+    proposed: a trial need not have asked for all of that yet.
+    """
+    study = optuna.create_study(sampler=sampler, direction=direction)
     for trial in trials:
         facts: dict[str, Any] = {
             "state": trial.state,
@@ -116,6 +124,10 @@ def rebuilt(trials: Sequence[FrozenTrial], sampler: BaseSampler | None = None) -
             "distributions": trial.distributions,
             "intermediate_values": trial.intermediate_values,
         }
+        if trial.state.is_finished():
+            facts["constraints"] = trial.constraints
+        else:
+            facts["system_attrs"] = trial.system_attrs  # Optuna keeps constraints among them
         copy = optuna.trial.create_trial(**facts)
         copy.datetime_start, copy.datetime_complete = trial.datetime_start, trial.datetime_complete
         study.add_trial(copy)

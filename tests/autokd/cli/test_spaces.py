@@ -32,8 +32,9 @@ def settings(space: str, ranges: dict[str, object], params: int) -> list[str]:
         "space.name": space,
         "space.ranges": ranges,
         "training.rungs": [1],
+        "training.precision": "float32",  # measured, it may differ from one run to the next
         "training.views": 1,
-        "final.epochs": 1,
+        "final.epochs": 4,
         "final.students": 1,
         "workers.engine": "inline",
         "workers.count": 1,
@@ -51,7 +52,7 @@ def test_every_known_space_is_tried_here() -> None:
     assert set(SMALL) == set(known_spaces())
 
 
-@pytest.mark.slow  # trains three small students for an epoch
+@pytest.mark.slow  # trains three small students for an epoch or four
 @pytest.mark.parametrize("space", SMALL)
 def test_a_search_of_the_space_ends_with_an_exported_student(invoke, tmp_path: Path, space: str):
     home, folder = tmp_path / "home", tmp_path / "student"
@@ -62,10 +63,10 @@ def test_a_search_of_the_space_ends_with_an_exported_student(invoke, tmp_path: P
     assert [trial["trial"]["state"] for trial in trials] == ["complete", "complete"]
     manifest = json.loads((folder / "manifest.json").read_text())
     assert 0.9 * 7_700 < manifest["cost"]["params"] <= 7_700
-    assert manifest["metrics"]["accuracy"] > 0.12
+    assert manifest["metrics"]["accuracy"] > 0.2
 
 
-@pytest.mark.slow  # trains three small students for an epoch
+@pytest.mark.slow  # trains three small students for an epoch or four
 @pytest.mark.parametrize("space", FIXED)
 def test_at_a_fixed_width_every_trial_is_made_to_fit(invoke, tmp_path: Path, space: str):
     words = ("search", "digits", *settings(space, FIXED[space], 7_700), "--set", "trials=4", "--home", tmp_path)

@@ -49,7 +49,7 @@ def test_wide_spaces_have_about_twenty_coordinates_perturbed():
     assert changed.sum(dim=1).double().mean() == pytest.approx(20, abs=0.5)
 
 
-@given(st.integers(0, 50), st.floats(0.5**7, 1.6))
+@given(st.integers(0, 50), st.floats(0.5**7, 2))
 def test_points_lie_inside_the_region(seed, length):
     encoding = space(n_floats=2, n_ints=2, n_categories=3)
     box = box_of(encoding, length, seed)
@@ -91,3 +91,11 @@ def test_missing_categories_of_the_centre_stay_missing_until_redrawn():
     box = Box.of(encoding, center, 0.1, torch.ones(3, dtype=torch.float64))
     points = draw(box, encoding, 64, generator())
     assert ((points == 1).sum(dim=1) == 2).all()
+
+
+def test_the_longest_region_is_the_whole_space_whatever_the_lengthscales():
+    encoding = space(n_floats=2, n_ints=1)
+    center = encoding.snap(torch.tensor([[0.0, 1.0, 0.1]], dtype=torch.float64))[0]
+    box = Box.of(encoding, center, 2.0, torch.tensor([0.01, 1.0, 100.0], dtype=torch.float64))
+    assert box.lower.tolist() == [0, 0, 0]
+    assert box.upper.tolist() == [1, 1, 1]

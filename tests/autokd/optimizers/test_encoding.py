@@ -105,6 +105,13 @@ def test_size_and_grid_count_the_points_of_a_finite_space():
     assert math.isinf(ENCODING.size)
 
 
+def test_the_resolution_is_the_shortest_step():
+    numbers = {"n": IntDistribution(1, 4), "m": IntDistribution(1, 10)}
+    assert Encoding.of(numbers).resolution == 0.1
+    assert Encoding.of({f"k{i}": CategoricalDistribution("ab") for i in range(5)}).resolution == 0.2
+    assert ENCODING.resolution == 0  # a continuum has none
+
+
 def test_unseen_drops_known_and_repeated_rows():
     rows = torch.tensor([[0.1], [0.2], [0.1 + 1e-12], [0.3]], dtype=torch.float64)
     assert unseen(rows, keys(rows[1:2])).flatten().tolist() == [0.1, 0.3]

@@ -2,14 +2,20 @@ import math
 
 import numpy as np
 import pytest
-from scipy.optimize import approx_fprime
+from scipy.integrate import quad
+from scipy.optimize import approx_fprime, minimize
+from scipy.stats import invgamma, multivariate_normal, norm
 from sklearn.gaussian_process import GaussianProcessRegressor
-from sklearn.gaussian_process.kernels import RBF
+from sklearn.gaussian_process.kernels import RBF, Matern
 
 from autokd.optimizers import gaussian_process as module
-from autokd.optimizers.gaussian_process import GaussianProcess
+from autokd.optimizers.gaussian_process import Form, GaussianProcess
 
 CATEGORICAL = np.array([False, False, True])
+RUGGED = Form()
+SMOOTH = Form(is_matern=True, number=0.0, category=0.3, spread=1.2, noise=-3.5)
+
+forms = pytest.mark.parametrize("form", [RUGGED, SMOOTH])
 
 
 def data(n: int = 25, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -20,98 +26,108 @@ def data(n: int = 25, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     return X, (y - y.mean()) / y.std()
 
 
-def kernel_by_hand(A: np.ndarray, B: np.ndarray, scales: np.ndarray) -> np.ndarray:
+def kernel_by_hand(A: np.ndarray, B: np.ndarray, scales: np.ndarray, form: Form) -> np.ndarray:
     K = np.zeros((len(A), len(B)))
     for i, a in enumerate(A):
         for j, b in enumerate(B):
             deltas = [float(p != q) if c else (p - q) ** 2 for p, q, c in zip(a, b, CATEGORICAL, strict=True)]
-            K[i, j] = math.exp(-0.5 * sum(d / s**2 for d, s in zip(deltas, scales, strict=True)))
+            r = sum(d / s**2 for d, s in zip(deltas, scales, strict=True))
+            u = math.sqrt(5 * r)
+            K[i, j] = (1 + u + u**2 / 3) * math.exp(-u) if form.is_matern else math.exp(-r / 2)
     return K
 
 
-def test_the_posterior_is_the_textbook_formula() -> None:
+@forms
+def test_the_posterior_is_the_textbook_formula(form: Form) -> None:
     X, y = data()
     points, _ = data(seed=1)
-    process = GaussianProcess.fit(X, y, CATEGORICAL)
-    scales = process.lengthscales
-    inverse = np.linalg.inv(kernel_by_hand(X, X, scales) + process.noise * np.eye(len(X)))
-    cross = kernel_by_hand(points, X, scales)
-    covariance = kernel_by_hand(points, points, scales) - cross @ inverse @ cross.T
+    process = GaussianProcess.fit(X, y, CATEGORICAL, form)
+    scales, variance = process.lengthscales, process.variance
+    inverse = np.linalg.inv(variance * kernel_by_hand(X, X, scales, form) + process.noise * np.eye(len(X)))
+    cross = variance * kernel_by_hand(points, X, scales, form)
+    covariance = variance * kernel_by_hand(points, points, scales, form) - cross @ inverse @ cross.T
     np.testing.assert_allclose(process.mean(points), cross @ inverse @ y, rtol=1e-7, atol=1e-9)
-    np.testing.assert_allclose(process.covariance(points), covariance, rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(process.covariance(points), covariance, rtol=1e-6, atol=1e-8)
     np.testing.assert_allclose(process.deviation(points), np.sqrt(np.diag(covariance)), rtol=1e-6)
 
 
-def test_on_numbers_it_predicts_what_scikit_learn_does() -> None:
+@forms
+def test_on_numbers_it_predicts_what_scikit_learn_does(form: Form) -> None:
     rng = np.random.default_rng(0)
     X, points = rng.random((30, 2)), rng.random((10, 2))
     y = np.sin(5 * X[:, 0]) + X[:, 1]
-    process = GaussianProcess.fit(X, y, [False, False])
-    theirs = GaussianProcessRegressor(RBF(process.lengthscales), alpha=process.noise, optimizer=None).fit(X, y)
+    process = GaussianProcess.fit(X, y, [False, False], form)
+    kernel = Matern(process.lengthscales, nu=2.5) if form.is_matern else RBF(process.lengthscales)
+    theirs = GaussianProcessRegressor(process.variance * kernel, alpha=process.noise, optimizer=None).fit(X, y)
     mean, deviation = theirs.predict(points, return_std=True)
     np.testing.assert_allclose(process.mean(points), mean, rtol=1e-6, atol=1e-8)
     np.testing.assert_allclose(process.deviation(points), deviation, rtol=1e-5)
 
 
+@forms
 @pytest.mark.parametrize("seed", range(5))
-def test_the_gradient_is_that_of_the_log_posterior(seed: int) -> None:
+def test_the_gradient_is_that_of_the_log_posterior(seed: int, form: Form) -> None:
     X, y = data(15, seed)
-    deltas = module._deltas(X, CATEGORICAL)
+    others = (module._deltas(X, CATEGORICAL), y, CATEGORICAL, form)
     at = np.random.default_rng(seed).normal(size=4) - [0, 0, 0, 2]
-    _, gradient = module._negative_log_posterior(at, deltas, y)
-    numeric = approx_fprime(at, lambda p: module._negative_log_posterior(p, deltas, y)[0], 1e-7)
+    _, gradient = module._negative_log_posterior(at, *others)
+    numeric = approx_fprime(at, lambda p: module._negative_log_posterior(p, *others)[0], 1e-7)
     np.testing.assert_allclose(gradient, numeric, rtol=1e-4, atol=1e-5)
 
 
-def test_the_log_posterior_is_the_likelihood_times_the_priors() -> None:
-    from scipy.stats import lognorm, multivariate_normal
-
+@forms
+def test_the_log_posterior_is_the_likelihood_over_all_variances_times_the_priors(form: Form) -> None:
     X, y = data(8)
-    deltas = module._deltas(X, CATEGORICAL)
 
     def log_density(at: np.ndarray) -> float:
-        A = kernel_by_hand(X, X, np.exp(at[:-1])) + math.exp(at[-1]) * np.eye(len(X))
-        likelihood = multivariate_normal(cov=A).logpdf(y)
-        scales = lognorm(math.sqrt(3), scale=math.exp(math.sqrt(2)) * math.sqrt(3)).logpdf(np.exp(at[:-1])).sum()
-        return float(likelihood + scales + lognorm(1, scale=math.exp(-4)).logpdf(math.exp(at[-1])))
+        A = kernel_by_hand(X, X, np.exp(at[:-1]), form) + math.exp(at[-1]) * np.eye(len(X))
+
+        def joint(variance: float) -> float:
+            return float(multivariate_normal(cov=variance * A).pdf(y) * invgamma(1, scale=1).pdf(variance))
+
+        means = [form.number, form.number, form.category, form.noise]
+        spreads = [form.spread] * 3 + [form.noise_spread]
+        return math.log(quad(joint, 0, np.inf, epsabs=0, epsrel=1e-9)[0]) + float(norm(means, spreads).logpdf(at).sum())
 
     first, second = np.array([0.1, -0.4, 0.3, -2.0]), np.array([1.0, 0.2, -0.5, -4.0])
-    ours = [module._negative_log_posterior(at, deltas, y)[0] for at in (first, second)]
-    assert ours[1] - ours[0] == pytest.approx(log_density(first) - log_density(second), rel=1e-9)
+    others = (module._deltas(X, CATEGORICAL), y, CATEGORICAL, form)
+    ours = [module._negative_log_posterior(at, *others)[0] for at in (first, second)]
+    assert ours[1] - ours[0] == pytest.approx(log_density(first) - log_density(second), rel=1e-6)
 
 
-def test_the_fit_is_an_optimum_that_no_start_beats_by_much() -> None:
-    from scipy.optimize import minimize
-
+@forms
+def test_the_fit_is_an_optimum_that_no_start_beats_by_much(form: Form) -> None:
     X, y = data(40)
-    deltas = module._deltas(X, CATEGORICAL)
-    process = GaussianProcess.fit(X, y, CATEGORICAL)
-    found = np.array([*np.log(process.lengthscales), math.log(process.noise)])
-    value, gradient = module._negative_log_posterior(found, deltas, y)
+    others = (module._deltas(X, CATEGORICAL), y, CATEGORICAL, form)
+    process = GaussianProcess.fit(X, y, CATEGORICAL, form)
+    found = np.array([*np.log(process.lengthscales), math.log(process.noise / process.variance)])
+    value, gradient = module._negative_log_posterior(found, *others)
     assert np.abs(gradient).max() < 0.05
     for seed in range(5):
         start = found + np.random.default_rng(seed).normal(size=4)
-        other = minimize(module._negative_log_posterior, start, args=(deltas, y), jac=True, method="L-BFGS-B")
+        other = minimize(module._negative_log_posterior, start, args=others, jac=True, method="L-BFGS-B")
         assert value < other.fun + 0.01
 
 
 def test_having_seen_points_is_having_data_of_the_mean_there() -> None:
     X, y = data()
     points, _ = data(8, seed=1)
-    process = GaussianProcess.fit(X, y, CATEGORICAL)
+    process = GaussianProcess.fit(X, y, CATEGORICAL, RUGGED)
     seen = process.having_seen(points[:3])
     all_X = np.concatenate([X, points[:3]])
     all_y = np.concatenate([y, process.mean(points[:3])])
-    full = GaussianProcess.of(all_X, all_y, CATEGORICAL, process.lengthscales, process.noise)
+    share = process.noise / process.variance
+    full = GaussianProcess.of(all_X, all_y, CATEGORICAL, process.lengthscales, share, RUGGED)
     np.testing.assert_allclose(seen.mean(points), full.mean(points), atol=1e-7)
-    np.testing.assert_allclose(seen.deviation(points), full.deviation(points))
+    ratio = math.sqrt(process.variance / full.variance)  # which the data decide, not the believed points
+    np.testing.assert_allclose(seen.deviation(points), ratio * full.deviation(points))
     assert (seen.deviation(points) < process.deviation(points)).all()
 
 
 @pytest.mark.parametrize("rows", [[0], [0, 0, 0, 0], [0, 1], [0] * 200])
 def test_few_or_repeated_points_are_no_trouble(rows: list[int]) -> None:
     X, y = data()
-    process = GaussianProcess.fit(X[rows], y[rows] - y[rows].mean(), CATEGORICAL)
+    process = GaussianProcess.fit(X[rows], y[rows] - y[rows].mean(), CATEGORICAL, RUGGED)
     assert np.isfinite(process.mean(X)).all()
     assert (process.deviation(X) > 0).all()
 
@@ -121,5 +137,5 @@ def test_it_finds_which_coordinates_count() -> None:
     X = rng.random((80, 6))
     X[:, 3:] = np.floor(4 * X[:, 3:]) / 4
     y = np.sin(6 * X[:, 1]) + (X[:, 4] == 0.25) + 0.05 * rng.normal(size=80)
-    scales = GaussianProcess.fit(X, (y - y.mean()) / y.std(), [False] * 3 + [True] * 3).lengthscales
+    scales = GaussianProcess.fit(X, (y - y.mean()) / y.std(), [False] * 3 + [True] * 3, RUGGED).lengthscales
     assert set(np.argsort(scales)[:2]) == {1, 4}

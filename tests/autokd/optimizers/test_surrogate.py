@@ -1,11 +1,7 @@
-import math
-from statistics import NormalDist
-
-import numpy as np
 import pytest
 import torch
 
-from autokd.optimizers.surrogate import Surrogate, log_expected_improvement
+from autokd.optimizers.surrogate import PLAIN, RANKS, TAILS, Surrogate
 
 CATEGORIES = (0, 0, 3)
 
@@ -20,53 +16,47 @@ def data(n=12, categories=CATEGORIES, seed=0):
     return X, y + 0.01 * torch.randn(n, dtype=torch.float64, generator=generator)
 
 
-def test_beliefs_are_the_processes_in_the_objectives_unit():
+def fit(X, y, categories=CATEGORIES, has_steps=False, view=RANKS):
+    return Surrogate.fit(X, y, categories, has_steps, view)
+
+
+@pytest.mark.parametrize("view", [RANKS, TAILS, PLAIN])
+def test_the_objectives_unit_does_not_matter(view):
     X, y = data()
     points, _ = data(seed=1)
-    surrogate = Surrogate.fit(X, 100 + 7 * y, CATEGORIES, has_steps=False)
-    plain = Surrogate.fit(X, y, CATEGORIES, has_steps=False)
-    mean, covariance = surrogate.joint(points)
-    torch.testing.assert_close(mean, 100 + 7 * plain.mean(points))
-    torch.testing.assert_close(covariance, 49 * plain.joint(points)[1])
-    assert surrogate.noise == pytest.approx(7 * plain.noise)
+    first, second = fit(X, y, view=view), fit(X, 100 + 7 * y, view=view)
+    torch.testing.assert_close(first.mean(points), second.mean(points))
+    torch.testing.assert_close(100 + 7 * first.value(first.mean(points)), second.value(second.mean(points)))
 
 
-def test_log_expected_improvement_is_the_textbook_formula():
-    normal = NormalDist()
-    for mean, deviation, best in [(1.0, 0.5, 0.2), (0.0, 1.0, 3.0), (-2.0, 0.1, -1.9), (5.0, 2.0, 5.0)]:
-        z = (mean - best) / deviation
-        expected = math.log(deviation * (z * normal.cdf(z) + normal.pdf(z)))
-        (score,) = log_expected_improvement(np.array([mean]), np.array([deviation]), best)
-        assert score == pytest.approx(expected, rel=1e-9)
-
-
-def test_log_expected_improvement_is_right_where_the_formula_cancels():
-    """For z far below 0 it is log phi(z) - 2 log |z| and less by 3 / z^2, the tail's asymptotic series."""
-    for z in (-20.0, -100.0, -1e4, -1e5, -1.1e5, -1e8):
-        (score,) = log_expected_improvement(np.array([z]), np.array([1.0]), 0.0)
-        series = -z * z / 2 - math.log(2 * math.pi) / 2 - 2 * math.log(-z) + math.log1p(-3 / z**2 + 15 / z**4)
-        assert score == pytest.approx(series, rel=1e-6)
-
-
-def test_log_expected_improvement_has_no_jump_where_the_forms_meet():
-    for z in (-1.0, -1e5):
-        below, above = log_expected_improvement(np.array([z * (1 + 1e-9), z * (1 - 1e-9)]), np.ones(2), 0.0)
-        assert above == pytest.approx(below, rel=1e-6)
-        assert above > below
-
-
-def test_scores_of_many_points_are_those_of_each():
+def test_beliefs_are_the_diagonal_of_the_joint_belief():
     X, y = data()
-    surrogate = Surrogate.fit(X, y, CATEGORIES, has_steps=False)
     points, _ = data(n=5000, seed=1)
-    scores = surrogate.log_expected_improvement(points, float(y.max()))
+    surrogate = fit(X, y)
+    mean, deviation = surrogate.beliefs(points)
     some = [0, 4095, 4096, 4999]
-    torch.testing.assert_close(scores[some], surrogate.log_expected_improvement(points[some], float(y.max())))
+    joint_mean, covariance = surrogate.joint(points[some])
+    torch.testing.assert_close(mean[some], joint_mean)
+    torch.testing.assert_close(deviation[some].square(), covariance.diagonal())
+
+
+def test_the_worth_of_repeating_is_what_the_best_mean_gains_on_average():
+    """By Monte Carlo over the mean that one more observation of a point would leave it with."""
+    X, y = data(6)
+    surrogate = fit(X, y + 0.2 * torch.randn(6, dtype=torch.float64, generator=torch.Generator().manual_seed(1)))
+    mean, deviation = surrogate.beliefs(X)
+    worths = surrogate.log_worth_of_repeating(X).exp()
+    draws = torch.randn(400_000, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    for point in range(6):
+        change = deviation[point] ** 2 / (deviation[point] ** 2 + surrogate.noise**2).sqrt()
+        others = torch.cat([mean[:point], mean[point + 1 :]]).max()
+        gain = (mean[point] + change * draws).clamp_min(others).mean() - mean.max()
+        assert float(worths[point]) == pytest.approx(float(gain), abs=4e-3 * float(change))
 
 
 def test_pending_points_leave_the_mean_and_shrink_the_spread():
     X, y = data()
-    surrogate = Surrogate.fit(X, y, CATEGORIES, has_steps=False)
+    surrogate = fit(X, y)
     points, _ = data(n=8, seed=1)
     believer = surrogate.believe(points[:3])
     assert torch.equal(believer.mean(points), surrogate.mean(points))
@@ -78,21 +68,23 @@ def test_predictions_are_for_the_last_step():
     X = torch.linspace(0, 1, 20, dtype=torch.float64).unsqueeze(1)
     step = (torch.arange(20, dtype=torch.float64) % 2).unsqueeze(1)
     y = torch.where(step == 1, X + 5, -X).squeeze(1)
-    surrogate = Surrogate.fit(torch.cat([X, step], dim=1), y, (0,), has_steps=True)
+    surrogate = fit(torch.cat([X, step], dim=1), y, (0,), has_steps=True, view=PLAIN)
     points = torch.tensor([[0.2], [0.8]], dtype=torch.float64)
-    torch.testing.assert_close(surrogate.mean(points), torch.tensor([5.2, 5.8], dtype=torch.float64), rtol=0, atol=0.2)
+    torch.testing.assert_close(
+        surrogate.value(surrogate.mean(points)), torch.tensor([5.2, 5.8], dtype=torch.float64), rtol=0, atol=0.2
+    )
     assert len(surrogate.lengthscales) == 1
 
 
 @pytest.mark.parametrize("rows", [[0], [0, 0, 0, 0], [0, 1]])
 def test_few_or_equal_observations_are_no_trouble(rows):
     X, y = data()
-    surrogate = Surrogate.fit(X[rows], y[rows], CATEGORIES, has_steps=False)
+    surrogate = fit(X[rows], y[rows])
     assert torch.isfinite(surrogate.log_expected_improvement(X, float(y.max()))).all()
 
 
-def test_noise_is_in_the_objectives_unit():
+def test_noise_is_found():
     generator = torch.Generator().manual_seed(0)
     X = torch.rand(80, 1, dtype=torch.float64, generator=generator)
     y = 100 * X[:, 0] + 5 * torch.randn(80, dtype=torch.float64, generator=generator)
-    assert Surrogate.fit(X, y, (0,), has_steps=False).noise == pytest.approx(5, rel=0.3)
+    assert fit(X, y, (0,), view=PLAIN).noise * float(y.std(correction=0)) == pytest.approx(5, rel=0.3)

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autokd.optimizers.errors import OptimizerError
-from autokd.optimizers.trust_region import Outcome, Rules, TrustRegion, fold, update
+from autokd.optimizers.trust_region import WHOLE, Outcome, Rules, TrustRegion, fold, update
 
-RULES = Rules(n_startup=2, failure_tolerance=4)
+RULES = Rules(n_startup=2, failure_tolerance=4, initial_length=0.8)
 START = datetime(2026, 1, 1)
 
 
@@ -49,7 +49,7 @@ def test_three_successes_in_a_row_double_the_length():
     values = [1.0, 0.0, 2.0, 3.0]
     assert fold(outcomes(values), RULES).length == 0.8
     assert fold(outcomes([*values, 4.0]), RULES).length == 1.6
-    assert fold(outcomes([*values, 4.0, 5.0, 6.0, 7.0]), RULES).length == 1.6  # the longest
+    assert fold(outcomes([*values, 4.0, 5.0, 6.0, 7.0]), RULES).length == 2.0  # the longest
 
 
 def test_failure_tolerance_failures_halve_the_length():
@@ -80,7 +80,8 @@ def test_restart_after_the_stated_number_of_failures():
     before = fold(outcomes([1.0, 0.0] + [0.5] * 27), RULES)
     assert (before.restarts, before.length) == (0, 0.8 / 2**6)
     after = fold(outcomes([1.0, 0.0] + [0.5] * 28), RULES)
-    assert after == TrustRegion(0.8, restarts=1, born=START + timedelta(minutes=30))
+    end = START + timedelta(minutes=30)
+    assert after == TrustRegion(0.8, restarts=1, n_observed=2, born=end, opened=end)
 
 
 def test_a_trial_of_the_region_before_a_restart_is_ignored():
@@ -97,8 +98,14 @@ def test_a_startup_trial_that_ends_late_moves_the_best_but_no_counter():
 
 
 def test_default_rules_grow_with_the_dimension():
-    assert [Rules.of(d).n_startup for d in (1, 4, 30)] == [5, 8, 20]
-    assert [Rules.of(d).failure_tolerance for d in (1, 4, 30)] == [4, 4, 30]
+    assert [Rules.of(d).n_startup for d in (1, 4, 30)] == [5, 6, 12]
+    assert [Rules.of(d).failure_tolerance for d in (1, 4, 30)] == [16, 16, 120]
+
+
+def test_a_region_begins_as_the_whole_space_and_ends_where_a_step_does():
+    assert Rules.of(3).initial_length == WHOLE
+    assert Rules.of(3).min_length == 0.5**7
+    assert Rules.of(3, resolution=0.2).min_length == 0.2
 
 
 @pytest.mark.parametrize("change", [{"n_startup": 0}, {"min_length": 1.0}, {"max_length": 0.5}, {"noise": -1.0}])

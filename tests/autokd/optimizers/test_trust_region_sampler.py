@@ -1,7 +1,9 @@
 import math
 import pickle
+from collections import Counter
 from dataclasses import replace
 
+import numpy as np
 import optuna
 import pytest
 import torch
@@ -11,9 +13,9 @@ from optuna.trial import TrialState
 from autokd.optimizers import HalvingPruner, OptimizerError, TrustRegionSampler
 from autokd.optimizers.encoding import Encoding
 from autokd.optimizers.history import History
+from autokd.optimizers.hypervolume import hypervolume
 from autokd.optimizers.proposal import propose
 from autokd.optimizers.trust_region import Rules
-from autokd.seeds import derive
 from autokd.testing.optimizers import rebuilt
 
 SPACE: dict[str, BaseDistribution] = {
@@ -108,10 +110,10 @@ def test_pending_trials_change_the_proposal_and_are_not_repeated():
     proposals = [ask(study) for _ in range(4)]
     assert len({tuple(codes(params)) for params in proposals}) == 4
     encoding = Encoding.of(SPACE)
-    beside = History.of(study.trials[:11], encoding, -1)
+    beside = History.of(study.trials[:11], encoding, [-1])
     alone = replace(beside, pending=beside.pending[:0])
-    rules = Rules.of(3, 4)
-    with_pending, without = (propose(history, encoding, rules, 0, 11) for history in (beside, alone))
+    wishes = study.sampler._wishes(encoding, [-1])
+    with_pending, without = (propose(history, encoding, wishes, 11) for history in (beside, alone))
     assert with_pending.tolist() == codes(proposals[3])
     assert with_pending.tolist() != without.tolist()
 
@@ -126,13 +128,28 @@ def test_a_proposal_counts_as_pending_before_the_trial_has_asked_for_all_of_it()
     assert second == ask(again)
 
 
-def test_a_finite_space_is_used_up_before_a_point_is_repeated():
+def test_a_finite_space_is_used_up_before_a_point_of_a_deterministic_objective_is_repeated():
     def objective(trial):
         return trial.suggest_int("n", 0, 4) + 10 * trial.suggest_categorical("k", ("a", "b")).count("b")
 
-    study = study_of(12, objective, search_space=None, n_startup_trials=2)
+    study = study_of(12, objective, search_space=None, n_startup_trials=2, deterministic=True)
     # The first trial's parameters are independent; all ten points come up before one comes again.
     assert len({tuple(sorted(t.params.items())) for t in study.trials[:10]}) == 10
+
+
+def test_a_noisy_objective_is_observed_again_where_it_is_best():
+    rng = np.random.default_rng(0)
+
+    def objective(trial):
+        return abs(trial.suggest_int("n", 0, 99) - 40) / 100 + 0.1 * rng.normal()
+
+    space = {"n": IntDistribution(0, 99)}
+    study = optuna.create_study(sampler=TrustRegionSampler(0, 5, space))
+    study.optimize(objective, n_trials=40)
+    times = Counter(trial.params["n"] for trial in study.trials)
+    repeated = [n for n, count in times.items() if count > 1]
+    assert repeated
+    assert all(25 < n < 55 for n in repeated)
 
 
 def test_failed_trials_are_avoided():
@@ -146,21 +163,25 @@ def test_failed_trials_are_avoided():
     study.optimize(objective, n_trials=14, catch=ArithmeticError)
     states = [trial.state for trial in study.trials]
     assert TrialState.FAIL in states[:6]
-    assert TrialState.FAIL not in states[6:]
+    assert states[6:].count(TrialState.FAIL) <= 1  # random search: 3
     assert study.best_value < 1e-3
 
 
-def test_a_restart_starts_a_fresh_space_filling_set_and_keeps_the_data():
+def test_a_short_region_looks_near_its_centre_and_after_a_restart_everywhere_again():
     space = {"x": FloatDistribution(0, 1)}
-    study = optuna.create_study(sampler=TrustRegionSampler(0, 2, space))
-    for number in range(2 + 7 * 4):  # seven halvings at four failures each
-        study.add_trial(optuna.trial.create_trial(value=1.0, params={"x": number / 100}, distributions=space))
-    encoding = Encoding.of(space)
-    sobol = encoding.sobol(30, 2, derive(0, "sobol"))[:, 0].tolist()
-    for expected in sobol:
-        trial = study.ask()
-        assert trial.suggest_float("x", 0, 1) == pytest.approx(expected)
-        study.tell(trial, 2.0)
+    n_failures = 9 * Rules.of(1).failure_tolerance  # from 2 to below 1/128
+
+    def proposed_after(n_trials):
+        """The left third is rugged, with a well at 0.19 that is found first."""
+        study = optuna.create_study(sampler=TrustRegionSampler(0, 2, space, deterministic=True))
+        for number in range(n_trials):
+            x = 0.192 if number == 1 else 0.3 * number / n_failures
+            value = math.sin(90 * x) - 2 * math.exp(-(((x - 0.192) / 0.02) ** 2))
+            study.add_trial(optuna.trial.create_trial(value=value, params={"x": x}, distributions=space))
+        return study.ask().suggest_float("x", 0, 1)
+
+    assert abs(proposed_after(2 + n_failures - 1) - 0.192) < 1 / 64
+    assert proposed_after(2 + n_failures) > 0.35
 
 
 def test_parameters_outside_the_space_are_sampled_by_seed_trial_and_name():
@@ -190,10 +211,68 @@ def test_bounds_that_change_between_trials_are_met():
     assert all(0 <= trial.params["x"] <= 1 + trial.number % 3 for trial in study.trials)
 
 
-def test_several_objectives_are_refused():
-    study = optuna.create_study(sampler=sampler(), directions=["minimize", "minimize"])
-    with pytest.raises(OptimizerError, match="one objective"):
-        ask(study)
+def test_what_can_be_computed_is_never_broken():
+    def allowed(params):
+        return params["x"] < -0.5 and params["n"] > 8 and params["k"] != "a"
+
+    study = study_of(15, feasible=allowed)
+    assert all(allowed(trial.params) for trial in study.trials)
+    assert study.best_value < 0.68  # 0.64 + 0.003 at x = -0.5, n = 9, k = b
+
+
+def test_a_limit_that_allows_nothing_is_an_error():
+    with pytest.raises(OptimizerError, match="refused all"):
+        study_of(1, feasible=lambda params: False)
+
+
+def test_measured_limits_are_learned():
+    def objective(trial):
+        value = sphere(trial)
+        trial.set_constraint("x", trial.params["x"] + 0.1)
+        return value
+
+    study = study_of(25, objective)
+    kept = [trial.params["x"] <= -0.1 for trial in study.trials]
+    assert sum(kept[10:]) >= 10
+    best = min(trial.value for trial, keeps in zip(study.trials, kept, strict=True) if keeps)
+    assert best < 0.2  # 0.16 on the limit
+
+
+def two_objectives(trial):
+    """The front is x in [0, 0.5] with y = 0."""
+    x, y = trial.suggest_float("x", -1, 1), trial.suggest_float("y", 0, 1)
+    return x**2 + y, (x - 0.5) ** 2 + y
+
+
+def test_of_several_objectives_the_front_is_found():
+    space = {"x": FloatDistribution(-1, 1), "y": FloatDistribution(0, 1)}
+
+    def dominated(sampler):
+        study = optuna.create_study(directions=["minimize", "minimize"], sampler=sampler)
+        study.optimize(two_objectives, n_trials=30)
+        return hypervolume(-np.array([trial.values for trial in study.trials]), np.array([-0.3, -0.3]))
+
+    ours = dominated(TrustRegionSampler(0, 5, space, reference_point=(0.3, 0.3)))
+    front = np.array([[x**2, (x - 0.5) ** 2] for x in np.linspace(0, 0.5, 1001)])
+    whole = hypervolume(-front, np.array([-0.3, -0.3]))
+    assert ours > 0.9 * whole
+    assert ours > dominated(optuna.samplers.RandomSampler(0))
+
+
+def test_several_objectives_work_without_a_reference_point_and_beside_running_trials():
+    study = optuna.create_study(directions=["minimize", "maximize"], sampler=TrustRegionSampler(0, 3))
+    running = []
+    for _ in range(10):
+        trial = study.ask()
+        running.append((trial, two_objectives(trial)))
+        if len(running) == 3:
+            study.tell(*running.pop(0))
+    assert len({tuple(trial.params.values()) for trial in study.trials}) == 10
+
+
+def test_a_reference_point_must_fit_the_objectives():
+    with pytest.raises(OptimizerError, match="each of the 1 objectives"):
+        ask(optuna.create_study(sampler=sampler(reference_point=(1, 2))))
 
 
 def test_wrong_options_are_refused_at_once():

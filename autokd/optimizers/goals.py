@@ -1,0 +1,189 @@
+"""What a search wants of its next point: to improve on the best, or on the front of several objectives, within limits.
+
+Limits that are measured with the objective are learned by a model each; of an improvement that may break them counts
+what is expected of it times the probability that it breaks none (Schonlau et al. 1998; Gardner et al. 2014,
+https://proceedings.mlr.press/v32/gardner14.html), and while nothing feasible is known that probability alone.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from scipy.special import log_ndtr
+from torch import Tensor
+
+from autokd.optimizers.encoding import unseen
+from autokd.optimizers.gaussian_process import Array
+from autokd.optimizers.history import History
+from autokd.optimizers.hypervolume import boxes, front, hypervolume, reference_point
+from autokd.optimizers.hypervolume import log_expected_improvement as log_expected_hypervolume_improvement
+from autokd.optimizers.surrogate import PLAIN, VIEWS, Surrogate
+
+__all__ = ["Goal", "goal"]
+
+_N_REPEATED = 30  # of the tried points, the best are considered for another observation
+
+
+class Goal(Protocol):
+    """What points are worth, given the finished trials and beliefs about the others."""
+
+    @property
+    def lengthscales(self) -> Tensor:
+        """The model's, `d`."""
+
+    def merit(self, points: Tensor) -> Tensor:
+        """How good tried points are, to choose a region's centre among them, `n`."""
+
+    def log_worth(self, points: Tensor) -> Tensor:
+        """Of trying new points, `n`."""
+
+    def repeated(self) -> tuple[Tensor, Tensor]:
+        """Tried points that may be worth another observation, `n x d`, and the logarithms of that worth, `n`."""
+
+
+def goal(
+    history: History,
+    near: Tensor,
+    categories: Sequence[int],
+    number: int,
+    repeats: bool,
+    reference: Sequence[float] | None,
+) -> Goal:
+    """The goal of trial `number`.
+
+    Args:
+        history: All other trials, one observed at least.
+        near: Indices of the observations to learn from.
+        categories: As in `Encoding.categories`.
+        number: The views of a single objective are taken in turn by it.
+        repeats: Whether another observation of a tried point can be worth something.
+        reference: Reference point of several objectives, turned so that larger is better; None infers it.
+    """
+    n_objectives = history.Y.shape[1]
+    views = [VIEWS[number % len(VIEWS)]] if n_objectives == 1 else [PLAIN] * n_objectives
+    X, Y = history.X[near], history.Y[near]
+    models = [Surrogate.fit(X, Y[:, j], categories, history.has_steps, view) for j, view in enumerate(views)]
+    limits = _limits(history, categories)
+    if n_objectives == 1:
+        return _Improvement.of(models[0], limits, history, repeats)
+    return _FrontImprovement.of(models, limits, history, reference)
+
+
+@dataclass(frozen=True)
+class _Limits:
+    """Models of what is measured and limited, one a limit."""
+
+    models: tuple[Surrogate, ...]
+
+    def log_probability(self, points: Tensor) -> Tensor:
+        """Logarithm of the probability that each point keeps all limits, `n`."""
+        total = torch.zeros(len(points), dtype=torch.float64)
+        for model in self.models:
+            mean, deviation = model.beliefs(points)
+            kept = model.scores.score(np.zeros(1))[0]
+            spread = (deviation.square() + model.process.noise).sqrt()
+            total += torch.from_numpy(log_ndtr(((kept - mean) / spread).numpy()))
+        return total
+
+
+def _limits(history: History, categories: Sequence[int]) -> _Limits:
+    models = []
+    for j in range(history.excesses.shape[1]):
+        told = ~history.excesses[:, j].isnan()
+        models.append(Surrogate.fit(history.finished[told], history.excesses[told, j], categories, False, PLAIN))
+    return _Limits(tuple(models))
+
+
+@dataclass(frozen=True)
+class _Improvement:
+    """Of one objective, over the best posterior mean of the feasible finished trials."""
+
+    model: Surrogate
+    believer: Surrogate
+    limits: _Limits
+    tried: Tensor
+    best: float | None
+    repeats: bool
+
+    @classmethod
+    def of(cls, model: Surrogate, limits: _Limits, history: History, repeats: bool) -> "_Improvement":
+        # Pruned trials count, too: the model knows what they would have been worth at the last step.
+        possible = ~(history.excesses > 0).any(dim=1)
+        tried = history.finished[possible]
+        means = model.mean(tried)
+        order = means.argsort(descending=True, stable=True)
+        best = float(means.max()) if len(means) else None
+        return cls(model, model.believe(history.pending), limits, tried[order], best, repeats)
+
+    @property
+    def lengthscales(self) -> Tensor:
+        return self.model.lengthscales
+
+    def merit(self, points: Tensor) -> Tensor:
+        if self.best is None:
+            return self.limits.log_probability(points)
+        return self.model.mean(points)
+
+    def log_worth(self, points: Tensor) -> Tensor:
+        worth = self.limits.log_probability(points)
+        return worth if self.best is None else worth + self.believer.log_expected_improvement(points, self.best)
+
+    def repeated(self) -> tuple[Tensor, Tensor]:
+        points = unseen(self.tried, ())[:_N_REPEATED]
+        if not self.repeats or len(points) < 2:
+            return points[:0], torch.empty(0, dtype=torch.float64)
+        return points, self.believer.log_worth_of_repeating(points)
+
+
+@dataclass(frozen=True)
+class _FrontImprovement:
+    """Of several objectives: expected hypervolume over the front of the feasible finished trials' posterior means."""
+
+    models: tuple[Surrogate, ...]
+    believers: tuple[Surrogate, ...]
+    limits: _Limits
+    front: Array
+    reference: Array
+
+    @classmethod
+    def of(
+        cls, models: Sequence[Surrogate], limits: _Limits, history: History, reference: Sequence[float] | None
+    ) -> "_FrontImprovement":
+        feasible = history.feasible
+        means = _means(models, history.finished[feasible])
+        known = history.final[feasible] if feasible.any() else history.Y
+        point = reference_point(known.numpy(), reference)
+        scaled = np.array([float(model.scores.score(point[j : j + 1])[0]) for j, model in enumerate(models)])
+        believers = tuple(model.believe(history.pending) for model in models)
+        return cls(tuple(models), believers, limits, means[front(means)], scaled)
+
+    @property
+    def lengthscales(self) -> Tensor:
+        return torch.stack([model.lengthscales.log() for model in self.models]).mean(dim=0).exp()
+
+    def merit(self, points: Tensor) -> Tensor:
+        """Hypervolume that no other of the points gives, as in MORBO (Daulton et al. 2022)."""
+        means = _means(self.models, points)
+        merit = np.zeros(len(means))
+        best = np.flatnonzero(front(means))
+        everything = hypervolume(means[best], self.reference)
+        for place in best:
+            merit[place] = everything - hypervolume(means[best[best != place]], self.reference)
+        return torch.from_numpy(merit)
+
+    def log_worth(self, points: Tensor) -> Tensor:
+        beliefs = [believer.beliefs(points) for believer in self.believers]
+        mean = torch.stack([mean for mean, _ in beliefs], dim=1).numpy()
+        deviation = torch.stack([deviation for _, deviation in beliefs], dim=1).numpy()
+        worth = log_expected_hypervolume_improvement(mean, deviation, *boxes(self.front, self.reference))
+        return torch.from_numpy(worth) + self.limits.log_probability(points)
+
+    def repeated(self) -> tuple[Tensor, Tensor]:
+        n_coordinates = len(self.lengthscales)
+        return torch.empty(0, n_coordinates, dtype=torch.float64), torch.empty(0, dtype=torch.float64)
+
+
+def _means(models: Sequence[Surrogate], points: Tensor) -> Array:
+    return torch.stack([model.mean(points) for model in models], dim=1).numpy()

@@ -1,0 +1,167 @@
+"""Same rows in, same proposal out: a proposal depends on nothing but a study's trials and the sampler's seed."""
+
+import math
+import pickle
+from dataclasses import dataclass
+
+import optuna
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import TrialState
+
+from autokd.optimizers import TrustRegionSampler
+from autokd.testing.optimizers import rebuilt
+
+SPACE = {
+    "rate": FloatDistribution(1e-4, 1.0, log=True),
+    "share": FloatDistribution(0.0, 1.0),
+    "width": IntDistribution(1, 12),
+    "merge": CategoricalDistribution(("sum", "gate", None)),
+    "gate": FloatDistribution(-1.0, 1.0),
+}
+VALUES = (-2.0, 0.0, 0.25, 0.25 + 1e-12, 1.0, 40.0)  # few, so that there are ties
+RESTARTS_SOON = 36  # trials without an improvement, so that the region restarts after one more
+N_SCRIPTS = 25
+ENDINGS = {"complete": TrialState.COMPLETE, "prune": TrialState.PRUNED, "fail": TrialState.FAIL}
+
+
+@dataclass(frozen=True)
+class Script:
+    """What happens to a study, whatever its sampler proposes.
+
+    First come `n_past` trials that nothing later improves upon. The events are triples: what happens, to which of the
+    running trials, and a value. Where no trial is running one starts instead.
+    """
+
+    direction: str
+    n_past: int
+    space: dict[str, optuna.distributions.BaseDistribution] | None
+    events: list[tuple[str, int, float]]
+
+    def sampler(self, seed=0):
+        return TrustRegionSampler(seed, n_startup_trials=2, search_space=self.space)
+
+    def studies(self, sampler):
+        """The study before the first event and after each, always the same object."""
+        study, running = self._past(), []
+        study.sampler = sampler
+        yield study
+        for kind, place, value in self.events:
+            if kind in ("start", "begin") or not running:
+                running.append(study.ask())
+                (begin if kind == "begin" else ask_for_all)(running[-1])
+            else:
+                trial = running[place % len(running)]
+                happen(study, trial, kind, value)
+                if kind in ENDINGS:
+                    running.remove(trial)
+            yield study
+
+    def _past(self):
+        study = optuna.create_study(sampler=optuna.samplers.RandomSampler(0), direction=self.direction)
+        for _ in range(self.n_past):
+            trial = study.ask()
+            ask_for_all(trial)
+            study.tell(trial, max(VALUES) if self.direction == "maximize" else min(VALUES))
+        return study
+
+
+@st.composite
+def scripts(draw):
+    kinds = ["start", "start", "begin", "report", "report", *ENDINGS, "complete"]
+    kinds += ["constrain"] * draw(st.sampled_from([0, 2]))
+    events = st.tuples(st.sampled_from(kinds), st.integers(0, 3), st.sampled_from((*VALUES, math.inf)))
+    return Script(
+        draw(st.sampled_from(["minimize", "maximize"])),
+        draw(st.sampled_from([0, 0, RESTARTS_SOON])),
+        draw(st.sampled_from([None, SPACE])),
+        draw(st.lists(events, min_size=10, max_size=18)),
+    )
+
+
+def begin(trial):
+    """Ask for the first parameter only."""
+    trial.suggest_float("rate", 1e-4, 1.0, log=True)
+
+
+def ask_for_all(trial):
+    """Ask for all parameters that have not been asked for; one depends on another."""
+    begin(trial)
+    trial.suggest_float("share", 0.0, 1.0)
+    trial.suggest_int("width", 1, 12)
+    if trial.suggest_categorical("merge", ("sum", "gate", None)) == "gate":
+        trial.suggest_float("gate", -1.0, 1.0)
+
+
+def happen(study, trial, kind, value):
+    """One event in a running trial's life."""
+    ask_for_all(trial)
+    row = study.trials[trial.number]
+    if kind == "report":
+        trial.report(value, step=1 + trial.number % 2 + len(row.intermediate_values))
+    elif kind == "constrain":
+        if not row.constraints:
+            trial.set_constraint("size", value)
+    else:
+        study.tell(trial, value if kind == "complete" else None, state=ENDINGS[kind])
+
+
+def proposal(study):
+    """What the next trial would get, with what it would not ask for."""
+    trial = study.ask()
+    ask_for_all(trial)
+    return {**trial.relative_params, **trial.params}
+
+
+def snapshot(study, sampler):
+    """A copy of a study that can be asked without changing it; the sampler is no copy."""
+    copy = pickle.loads(pickle.dumps(study))
+    copy.sampler = sampler
+    return copy
+
+
+def shuffled(trials, random):
+    """The same trials in another order; running ones, which have no end to be put in order by, keep theirs."""
+    running = (trial for trial in trials if not trial.state.is_finished())
+    mixed = random.sample(trials, len(trials))
+    return [trial if trial.state.is_finished() else next(running) for trial in mixed]
+
+
+def unpickled(sampler):
+    return pickle.loads(pickle.dumps(sampler))
+
+
+@settings(max_examples=N_SCRIPTS)
+@given(scripts())
+def test_a_sampler_made_a_moment_ago_proposes_what_one_that_saw_it_all_does(script):
+    lived, moved = script.sampler(), script.sampler()
+    n_trials, expected = script.n_past, {}
+    for study in script.studies(lived):
+        for started in study.trials[n_trials:]:
+            assert started.params.items() <= expected.items()
+        n_trials = len(study.trials)
+        expected = proposal(snapshot(study, lived))
+        assert proposal(rebuilt(study.trials, script.sampler(), script.direction)) == expected
+        moved = unpickled(moved)
+        assert proposal(snapshot(study, moved)) == expected
+
+
+@settings(max_examples=N_SCRIPTS // 2)
+@given(scripts(), st.randoms(use_true_random=False))
+def test_rows_may_come_in_any_order_as_long_as_they_say_when_they_finished(script, random):
+    for study in script.studies(script.sampler()):
+        ordered, mixed = (
+            proposal(rebuilt(trials, script.sampler(), script.direction))
+            for trials in (study.trials, shuffled(study.trials, random))
+        )
+        assert mixed == ordered
+
+
+@settings(max_examples=N_SCRIPTS)
+@given(scripts(), st.integers(1, 2**64))
+def test_another_seed_proposes_something_else_somewhere(script, seed):
+    def proposed_to(study, seed):
+        return proposal(rebuilt(study.trials, script.sampler(seed), script.direction))
+
+    assert any(proposed_to(study, 0) != proposed_to(study, seed) for study in script.studies(script.sampler()))
