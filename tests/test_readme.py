@@ -116,7 +116,7 @@ def test_the_public_names_are_public():
     tree = ast.parse(program("autokd.search("))
     attributes = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
     names = {node.attr for node in attributes if isinstance(node.value, ast.Name) and node.value.id == "autokd"}
-    names |= set(re.findall(r"`autokd\.([A-Z]\w+)`", README))
+    names |= set(re.findall(r"\bautokd\.([A-Z]\w+)", README))
     assert {"search", "Budget", "TrustRegionSampler"} <= names <= set(autokd.__all__)
 
 
@@ -140,6 +140,13 @@ def test_your_own_teacher_and_data_in_python_and_the_student_in_your_own_code(fo
     images = "import torch\nimages = torch.zeros(5, 1, 6, 6, dtype=torch.uint8)\n"
     (folder / "student" / "use.py").write_text(f"{images}{use}\nprint(tuple(logits.shape))\n")
     assert run(folder / "student", "use.py") == "(5, 3)\n"
+
+
+def test_the_optimiser_alone_keeps_its_limits_and_gets_near(folder: Path):
+    (folder / "optimise.py").write_text(program("TrustRegionSampler(") + "\nprint(study.best_trial.params)\n")
+    best = ast.literal_eval(run(folder, "optimise.py"))
+    assert best["activation"] == "silu"
+    assert 96 < best["width"] <= 192
 
 
 @pytest.mark.slow  # the whole suite for a space, in an interpreter of its own

@@ -5,6 +5,7 @@ what is expected of it times the probability that it breaks none (Schonlau et al
 https://proceedings.mlr.press/v32/gardner14.html), and while nothing feasible is known that probability alone.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -23,6 +24,7 @@ from autokd.optimizers.surrogate import PLAIN, VIEWS, Surrogate
 
 __all__ = ["Goal", "goal"]
 
+_LIKELY = math.log(0.5)
 _N_REPEATED = 30  # of the tried points, the best are considered for another observation
 
 
@@ -122,9 +124,9 @@ class _Improvement:
         return self.model.lengthscales
 
     def merit(self, points: Tensor) -> Tensor:
-        if self.best is None:
-            return self.limits.log_probability(points)
-        return self.model.mean(points)
+        """The posterior mean; less than any for points that probably break a limit, the worse the more probably."""
+        mean, kept = self.model.mean(points), self.limits.log_probability(points)
+        return torch.where(kept >= _LIKELY, mean, mean.min() + kept)
 
     def log_worth(self, points: Tensor) -> Tensor:
         worth = self.limits.log_probability(points)
