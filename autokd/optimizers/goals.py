@@ -20,7 +20,7 @@ from autokd.optimizers.gaussian_process import Array
 from autokd.optimizers.history import History
 from autokd.optimizers.hypervolume import boxes, front, hypervolume, reference_point
 from autokd.optimizers.hypervolume import log_expected_improvement as log_expected_hypervolume_improvement
-from autokd.optimizers.surrogate import PLAIN, VIEWS, Surrogate
+from autokd.optimizers.surrogate import PLAIN, TAILS, VIEWS, Surrogate
 
 __all__ = ["Goal", "goal"]
 
@@ -64,7 +64,7 @@ def goal(
         reference: Reference point of several objectives, turned so that larger is better; None infers it.
     """
     n_objectives = history.Y.shape[1]
-    views = [VIEWS[number % len(VIEWS)]] if n_objectives == 1 else [PLAIN] * n_objectives
+    views = [VIEWS[number % len(VIEWS)]] if n_objectives == 1 else [TAILS] * n_objectives
     X, Y = history.X[near], history.Y[near]
     models = [Surrogate.fit(X, Y[:, j], categories, history.has_steps, view) for j, view in enumerate(views)]
     limits = _limits(history, categories)

@@ -43,8 +43,10 @@ TAILS = View(compressed, _SMOOTH)
 PLAIN = View(standardised, _SMOOTH)
 
 VIEWS = (RANKS, TAILS)
-"""The views that proposals take in turn: where one misleads, the next does not in the same way. On recorded trainings
-the two together were ahead of either (`tests/benchmarks/search`)."""
+"""The views that proposals of one objective take in turn: where one misleads, the next does not in the same way. On
+recorded trainings the two together were ahead of either (`tests/benchmarks/search`). Several objectives are all seen by
+their tails, since ranks would give a front that is crowded somewhere too much of the hypervolume there; measured limits
+are seen as they are."""
 
 
 @dataclass(frozen=True)
