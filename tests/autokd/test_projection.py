@@ -89,7 +89,7 @@ def test_trials_that_never_improve_shrink_the_trust_region(make_ladder):
             number,
             [[0.5]],
             "complete",
-            {"x": 0.1 * number, "kind": "a"},
+            {"x": 0.01 * number, "kind": "a"},
             finish_order=number,
             value=0.5,
             opened=10 * number,
@@ -97,5 +97,5 @@ def test_trials_that_never_improve_shrink_the_trust_region(make_ladder):
         )
         for number in range(3 + rules.failure_tolerance)
     ]
-    history = History.of(project(rows, SPACE).trials, Encoding.of(SPACE), sign=1.0)
+    history = History.of(project(rows, SPACE).trials, Encoding.of(SPACE), [1.0])
     assert fold(history.outcomes, rules).length == rules.initial_length / 2
