@@ -6,7 +6,7 @@ import torch
 from torch import Generator, Tensor
 
 from autokd.optimizers.candidates import Box, draw, vary
-from autokd.optimizers.encoding import Encoding, Key, keys, unseen
+from autokd.optimizers.encoding import Encoding, Key, unseen
 from autokd.optimizers.errors import OptimizerError
 from autokd.optimizers.goals import Goal
 
@@ -30,7 +30,6 @@ def best_candidate(
     box: Box,
     tops: Tensor,
     seen: set[Key],
-    pending: set[Key],
     allowed: Allowed,
     generator: Generator,
 ) -> Tensor:
@@ -46,7 +45,6 @@ def best_candidate(
         box: The trust region.
         tops: The best tried points, `k x d` with k > 0.
         seen: Keys of finished and pending points.
-        pending: Keys of the latter.
         allowed: Limits that can be computed.
         generator: Source of randomness.
     """
@@ -67,9 +65,7 @@ def best_candidate(
             points = torch.cat([points, moves])
             worths = torch.cat([worths, goal.log_worth(moves)])
     tried, worths_again = goal.repeated()
-    idle = [row for row, key in enumerate(keys(tried)) if key not in pending]
-    points, worths = torch.cat([points, tried[idle]]), torch.cat([worths, worths_again[idle]])
-    return points[worths.argmax()]
+    return torch.cat([points, tried])[torch.cat([worths, worths_again]).argmax()]
 
 
 def spare_points(encoding: Encoding, seen: set[Key], allowed: Allowed, generator: Generator) -> Tensor:

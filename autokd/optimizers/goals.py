@@ -15,7 +15,7 @@ import torch
 from scipy.special import log_ndtr
 from torch import Tensor
 
-from autokd.optimizers.encoding import unseen
+from autokd.optimizers.encoding import Key, keys, unseen
 from autokd.optimizers.gaussian_process import Array
 from autokd.optimizers.history import History
 from autokd.optimizers.hypervolume import boxes, front, hypervolume, reference_point
@@ -23,6 +23,10 @@ from autokd.optimizers.hypervolume import log_expected_improvement as log_expect
 from autokd.optimizers.surrogate import PLAIN, TAILS, VIEWS, Surrogate
 
 __all__ = ["Goal", "goal"]
+
+_MAX_OBSERVATIONS = 400
+"""Observations in a model. A fit takes the cube of this; beyond it those nearest to the best feasible trial are kept,
+since a model need only be right where the search goes on."""
 
 _LIKELY = math.log(0.5)
 _N_REPEATED = 30  # of the tried points, the best are considered for another observation
@@ -46,18 +50,12 @@ class Goal(Protocol):
 
 
 def goal(
-    history: History,
-    near: Tensor,
-    categories: Sequence[int],
-    number: int,
-    repeats: bool,
-    reference: Sequence[float] | None,
+    history: History, categories: Sequence[int], number: int, repeats: bool, reference: Sequence[float] | None
 ) -> Goal:
     """The goal of trial `number`.
 
     Args:
         history: All other trials, one observed at least.
-        near: Indices of the observations to learn from.
         categories: As in `Encoding.categories`.
         number: The views of a single objective are taken in turn by it.
         repeats: Whether another observation of a tried point can be worth something.
@@ -65,6 +63,7 @@ def goal(
     """
     n_objectives = history.Y.shape[1]
     views = [VIEWS[number % len(VIEWS)]] if n_objectives == 1 else [TAILS] * n_objectives
+    near = _nearest(history, history.X[:, : len(categories)], categories)
     X, Y = history.X[near], history.Y[near]
     models = [Surrogate.fit(X, Y[:, j], categories, history.has_steps, view) for j, view in enumerate(views)]
     limits = _limits(history, categories)
@@ -94,8 +93,21 @@ def _limits(history: History, categories: Sequence[int]) -> _Limits:
     models = []
     for j in range(history.excesses.shape[1]):
         told = ~history.excesses[:, j].isnan()
-        models.append(Surrogate.fit(history.finished[told], history.excesses[told, j], categories, False, PLAIN))
+        X, excesses = history.finished[told], history.excesses[told, j]
+        near = _nearest(history, X, categories)
+        models.append(Surrogate.fit(X[near], excesses[near], categories, False, PLAIN))
     return _Limits(tuple(models))
+
+
+def _nearest(history: History, points: Tensor, categories: Sequence[int]) -> Tensor:
+    """Indices of the points, `n x d`, to learn from, in their order."""
+    if len(points) <= _MAX_OBSERVATIONS:
+        return torch.arange(len(points))
+    worth = [(outcome.value, i) for i, outcome in enumerate(history.outcomes) if outcome.value is not None]
+    difference = points - history.finished[max(worth)[1] if worth else -1]
+    categorical = torch.tensor([n > 0 for n in categories])
+    distance = torch.where(categorical, (difference != 0).double(), difference.square()).sum(dim=1)
+    return distance.argsort(stable=True)[:_MAX_OBSERVATIONS].sort().values
 
 
 @dataclass(frozen=True)
@@ -106,6 +118,7 @@ class _Improvement:
     believer: Surrogate
     limits: _Limits
     tried: Tensor
+    pending: frozenset[Key]
     best: float | None
     repeats: bool
 
@@ -117,7 +130,8 @@ class _Improvement:
         means = model.mean(tried)
         order = means.argsort(descending=True, stable=True)
         best = float(means.max()) if len(means) else None
-        return cls(model, model.believe(history.pending), limits, tried[order], best, repeats)
+        pending = frozenset(keys(history.pending))
+        return cls(model, model.believe(history.pending), limits, tried[order], pending, best, repeats)
 
     @property
     def lengthscales(self) -> Tensor:
@@ -136,7 +150,8 @@ class _Improvement:
         points = unseen(self.tried, ())[:_N_REPEATED]
         if not self.repeats or len(points) < 2:
             return points[:0], torch.empty(0, dtype=torch.float64)
-        return points, self.believer.log_worth_of_repeating(points)
+        idle = [row for row, key in enumerate(keys(points)) if key not in self.pending]
+        return points[idle], self.believer.log_worth_of_repeating(points)[idle]
 
 
 @dataclass(frozen=True)

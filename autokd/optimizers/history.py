@@ -8,12 +8,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+import numpy as np
 import torch
 from optuna.trial import FrozenTrial, TrialState
 from torch import Tensor
 
 from autokd.optimizers.encoding import Encoding
-from autokd.optimizers.hypervolume import hypervolume, reference_point
+from autokd.optimizers.hypervolume import front, hypervolume, reference_point
 from autokd.optimizers.trust_region import Outcome
 
 __all__ = ["PROPOSAL", "History"]
@@ -198,10 +199,14 @@ def _worths(history: History, reference: Sequence[float] | None) -> list[float |
         return [value if feasible else None for value, feasible in pairs]
     values, feasible = history.final.numpy(), history.feasible.numpy()
     point = reference_point(values[feasible], reference)
-    return [
-        hypervolume(values[: place + 1][feasible[: place + 1]], point) if kept else None
-        for place, kept in enumerate(feasible)
-    ]
+    best = values[:0]  # the front so far: a hypervolume of all so far would take the square of the trials
+    worths: list[float | None] = []
+    for row, kept in zip(values, feasible, strict=True):
+        if kept:
+            best = np.vstack([best, row])
+            best = best[front(best)]
+        worths.append(hypervolume(best, point) if kept else None)
+    return worths
 
 
 def _thinned(values: dict[int, Values]) -> dict[int, Values]:

@@ -49,7 +49,10 @@ def front(values: Array) -> NDArray[np.bool_]:
 
 
 def reference_point(values: Array, given: Sequence[float] | None = None) -> Array:
-    """The given point, or one a tenth of the front's extent below the worst of each of its objectives, `m`."""
+    """The given point, or one a tenth of the front's extent below the worst of each of its objectives, `m`.
+
+    Where the front has no extent, a tenth of the value, or of 1 if that is more; the origin if there are no values.
+    """
     if given is not None:
         return np.array(given, dtype=np.float64)
     if not len(values):

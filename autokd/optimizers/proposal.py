@@ -16,10 +16,6 @@ from autokd.seeds import derive
 
 __all__ = ["Wishes", "propose"]
 
-_MAX_OBSERVATIONS = 400
-"""Observations in the model. A fit takes the cube of this; beyond it those nearest to the region's best point are kept,
-since the model need only be right inside the region."""
-
 _N_SOBOL = 64  # points of the sequence to look through for an unseen one
 _N_TOPS = 5  # tried points that are varied
 
@@ -56,39 +52,26 @@ def propose(history: History, encoding: Encoding, wishes: Wishes, number: int) -
         number: Number of the trial.
     """
     generator = torch.Generator().manual_seed(derive(wishes.seed, number, "candidates"))
-    pending = set(keys(history.pending))
-    seen = {*keys(history.finished), *pending}
+    seen = {*keys(history.finished), *keys(history.pending)}
     region = fold(history.outcomes, wishes.rules)
     if not region.is_open(wishes.rules):
         fresh = unseen(encoding.sobol(number, _N_SOBOL, derive(wishes.seed, "sobol")), seen)
         fresh = fresh[wishes.allowed(fresh)]
         return fresh[0] if len(fresh) else spare_points(encoding, seen, wishes.allowed, generator)[0]
-    near = _nearest(history, encoding)
-    aim = goal(history, near, encoding.categories, number, wishes.repeats, wishes.reference)
+    aim = goal(history, encoding.categories, number, wishes.repeats, wishes.reference)
     observed = history.finished[[i for i, outcome in enumerate(history.outcomes) if outcome.observed]]
     merit = aim.merit(observed)
     tops = observed[merit.argsort(descending=True, stable=True)[:_N_TOPS]]
     box = Box.of(encoding, _center(history, region, aim, tops[0]), region.length, aim.lengthscales)
-    return best_candidate(encoding, aim, box, tops, seen, pending, wishes.allowed, generator)
+    return best_candidate(encoding, aim, box, tops, seen, wishes.allowed, generator)
 
 
 def _center(history: History, region: TrustRegion, aim: Goal, top: Tensor) -> Tensor:
     """Codes of the best of the region's own trials, or of the best of all while it has none, `d`."""
+    if not region.restarts:
+        return top
     own = [i for i, outcome in enumerate(history.outcomes) if outcome.observed and region.owns(outcome.started)]
     if not own:
         return top
     members = history.finished[own]
     return members[aim.merit(members).argmax()]
-
-
-def _nearest(history: History, encoding: Encoding) -> Tensor:
-    """Indices of the observations to learn from, in their order: those nearest to the best feasible one."""
-    n_observed = len(history.Y)
-    if n_observed <= _MAX_OBSERVATIONS:
-        return torch.arange(n_observed)
-    worth = [(outcome.value, i) for i, outcome in enumerate(history.outcomes) if outcome.value is not None]
-    anchor = history.finished[max(worth)[1] if worth else -1]
-    difference = history.X[:, : encoding.dimension] - anchor
-    categorical = torch.tensor([n > 0 for n in encoding.categories])
-    distance = torch.where(categorical, (difference != 0).double(), difference.square()).sum(dim=1)
-    return distance.argsort(stable=True)[:_MAX_OBSERVATIONS].sort().values

@@ -94,7 +94,7 @@ class Rules:
         return cls(
             default if n_startup is None else n_startup,
             failure_tolerance=tolerance,
-            min_length=min(max(resolution, cls.min_length), cls.initial_length),
+            min_length=max(resolution, cls.min_length),
             noise=noise,
         )
 
