@@ -31,9 +31,9 @@ from numpy.typing import NDArray
 from scipy.linalg import cho_solve, lapack, solve_triangular
 from scipy.optimize import minimize
 
-__all__ = ["GaussianProcess"]
+from autokd.optimizers.arrays import Array
 
-Array = NDArray[np.float64]
+__all__ = ["GaussianProcess"]
 
 _SHORTEST, _LONGEST = math.log(0.025), math.log(1e4)
 _LEAST_NOISE, _MOST_NOISE = math.log(1e-6), math.log(1e3)

@@ -15,8 +15,8 @@ import torch
 from scipy.special import log_ndtr
 from torch import Tensor
 
+from autokd.optimizers.arrays import Array
 from autokd.optimizers.encoding import Key, keys, unseen
-from autokd.optimizers.gaussian_process import Array
 from autokd.optimizers.history import History
 from autokd.optimizers.hypervolume import boxes, front, hypervolume, reference_point
 from autokd.optimizers.hypervolume import log_expected_improvement as log_expected_hypervolume_improvement

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autokd.optimizers import improvement
-from autokd.optimizers.improvement import Array
+from autokd.optimizers.arrays import Array
 
 __all__ = ["boxes", "front", "hypervolume", "log_expected_improvement", "reference_point"]
 

@@ -3,12 +3,11 @@
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import erfcx, ndtr
 
-__all__ = ["log_expected_improvement"]
+from autokd.optimizers.arrays import Array
 
-Array = NDArray[np.float64]
+__all__ = ["log_expected_improvement"]
 
 
 def log_expected_improvement(mean: Array, deviation: Array, best: float) -> Array:

@@ -7,13 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import ndtri
 from scipy.stats import rankdata
 
-__all__ = ["Scores", "compressed", "ranked", "standardised"]
+from autokd.optimizers.arrays import Array
 
-Array = NDArray[np.float64]
+__all__ = ["Scores", "compressed", "ranked", "standardised"]
 
 
 def standardised(values: Array) -> Array:

@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from autokd.optimizers.gaussian_process import Array, Form, GaussianProcess
+from autokd.optimizers.arrays import Array
+from autokd.optimizers.gaussian_process import Form, GaussianProcess
 from autokd.optimizers.improvement import log_expected_improvement
 from autokd.optimizers.scores import Scores, compressed, ranked, standardised
 

@@ -83,6 +83,8 @@ def accuracy_and_latency(folder: Path) -> Tradeoff:
 def hypervolume(gains: Array) -> float:
     """Area that points dominate above the reference, in closed form; 0 of no points.
 
+    Not the sampler's own function: what judges it shares no code with it.
+
     With the points in falling order of the first gain, the strip between one point's first gain and the next one's is
     dominated up to the largest second gain so far.
 
