@@ -20,7 +20,7 @@ from autokd.data.augmentation import Augmentation
 from autokd.data.dataset import Dataset
 from autokd.data.sources import load_data
 from autokd.data.stream import Batch, TrainingStream
-from autokd.distillation import Method, TeacherOutputs, method_class
+from autokd.distillation import Lesson, Method, Outputs, make_method
 from autokd.errors import AutoKDError, InputError, first_line
 from autokd.files import write_json
 from autokd.seeds import derive
@@ -219,7 +219,7 @@ def _distil(task: EvaluationTask) -> dict[str, float]:
     settings = _training_settings(plan.training)
     total = _step_at(plan.training.rungs[-1], stream)
     until = _step_at(task.epochs, stream)
-    method = method_class(task.method)(**dict(task.settings))
+    method = make_method(task.method, dict(task.settings))
     state = _resume(task, until, settings, torch.device(plan.device))
     train(
         state,
@@ -272,7 +272,7 @@ class _Lesson:
             self._outputs = self._of_view(batch.view)
             self._view = batch.view
         outputs = self._outputs[batch.indices.cpu()].to(logits.device).float()
-        return self._method.loss(logits, TeacherOutputs(outputs), batch.labels)
+        return self._method.loss(Outputs(logits), Outputs(outputs), Lesson(batch.labels, batch.indices))
 
     def _of_view(self, view: int) -> Tensor:
         self._cache.ensure(view, self._stream, lambda: _teacher(self._plan))

@@ -1,48 +1,183 @@
-"""The contract of a distillation method."""
+"""The contract of a distillation method, and what flows into it."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import ClassVar
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
 
+import torch.nn.functional as F
 from optuna.distributions import BaseDistribution
-from torch import Tensor
+from torch import Tensor, nn
 
-__all__ = ["Method", "TeacherOutputs"]
+__all__ = ["Lesson", "LogitMethod", "Method", "Need", "Outputs", "Wrapper"]
+
+Need = Literal["embedding", "features"]
+"""What a method may ask of both networks beside their logits."""
 
 
 @dataclass(frozen=True)
-class TeacherOutputs:
-    """What the teacher says of a batch. Nothing in it carries a gradient.
+class Outputs:
+    """What a network says of a batch. The teacher's carry no gradient.
 
     Attributes:
         logits: float32, `batch x classes`.
+        embedding: float32, `batch x width`: what enters the last linear layer; None where it was not asked for.
+        features: float32 maps, `batch x channels x` the resolution, from the first layer to the last; none where they
+            were not asked for. The two networks may have different numbers, channels and resolutions of them.
     """
 
     logits: Tensor
+    embedding: Tensor | None = None
+    features: tuple[Tensor, ...] = ()
+
+    def with_logits(self, logits: Tensor) -> "Outputs":
+        """The same with other logits."""
+        return replace(self, logits=logits)
+
+    def first(self, n: int) -> "Outputs":
+        """Those of the first `n` samples."""
+        embedding = None if self.embedding is None else self.embedding[:n]
+        return Outputs(self.logits[:n], embedding, tuple(maps[:n] for maps in self.features))
 
 
-class Method(ABC):
-    """A way to learn from a teacher: a pure loss with its hyper-parameters.
+@dataclass(frozen=True)
+class Lesson:
+    """What is known of a batch beside what the networks say of it.
+
+    Attributes:
+        labels: int64, `batch`.
+        indices: int64, `batch`: which training samples these are, in `[0, n)`.
+        epoch: Epochs of training done, as a real number: 0 at the first step.
+        progress: Part of the whole training that is done, in `[0, 1)`.
+    """
+
+    labels: Tensor
+    indices: Tensor
+    epoch: float = 0.0
+    progress: float = 0.0
+
+
+class Method(nn.Module, ABC):
+    """A way to learn from a teacher: a loss with its hyper-parameters, and with parameters and memories of its own.
 
     Every implementation must hold:
-        * `loss` is a function of its arguments and the constructor's settings only; the mean over the batch.
-        * It is finite for finite inputs, works on every device, and sends no gradient into the teacher.
-        * The constructor takes exactly the names of `distributions()`, and rejects values that make no sense.
+        * The constructor takes exactly the names of `distributions()`, each with the paper's value as default, and
+          rejects what makes no sense with an `InputError`.
+        * What it learns are parameters, what it remembers are buffers, all made by `prepare`, whose random draws come
+          from torch's global generator. They are trained with the student's, and saved and resumed with them.
+        * `loss` is the mean over the batch, finite for finite inputs on every device, and sends no gradient into the
+          teacher's outputs. It depends on its arguments, the parameters and buffers, and torch's global generator only.
+
+    Attributes:
+        needs: What both networks must give beside logits.
+        n_views: Of how many views of the batch the networks' outputs are, one after another; see `views`.
     """
 
     name: ClassVar[str]
+    needs: frozenset[Need] = frozenset()
+    n_views: int = 1
 
     @staticmethod
     @abstractmethod
     def distributions() -> dict[str, BaseDistribution]:
         """The hyper-parameters a search may choose, with their widest sensible ranges."""
 
-    @abstractmethod
-    def loss(self, student_logits: Tensor, teacher: TeacherOutputs, labels: Tensor) -> Tensor:
-        """What training minimises, a scalar.
+    def prepare(self, student: Outputs, teacher: Outputs, labels: Tensor) -> None:
+        """Make the method's own parameters and buffers, on the outputs' device, before the first step.
 
         Args:
-            student_logits: float32, `batch x classes`.
-            teacher: The teacher's outputs for the same batch.
-            labels: int64, `batch`.
+            student: The student's outputs for some batch, to see their shapes.
+            teacher: The teacher's for the same batch.
+            labels: int64, `n`: of all training samples.
+
+        Raises:
+            InputError: If the method cannot work with such shapes.
         """
+
+    def views(self, images: Tensor) -> Tensor:
+        """What both networks see: the samples, `batch x` their shape, then further views of them, `n_views` in all."""
+        return images
+
+    def layers(
+        self, student: nn.Module, teacher: nn.Module, samples: Iterator[Tensor]
+    ) -> tuple[Sequence[str], Sequence[str]] | None:
+        """Names of the modules in student and teacher whose outputs are the features.
+
+        None, the default, means the last one of each resolution.
+
+        Args:
+            student: The student, before training.
+            teacher: The teacher.
+            samples: Batches of training samples, as the networks take them; as many as the method cares to look at.
+        """
+        return None
+
+    def label_weight(self, lesson: Lesson) -> float:
+        """Weight of the cross-entropy with the labels."""
+        return 1.0
+
+    @abstractmethod
+    def teacher_loss(self, student: Outputs, teacher: Outputs, lesson: Lesson) -> Tensor:
+        """What is learnt from the teacher, its weight included; a scalar."""
+
+    def loss(self, student: Outputs, teacher: Outputs, lesson: Lesson) -> Tensor:
+        """What training minimises, a scalar: `label_weight CE + teacher_loss`."""
+        loss = self.teacher_loss(student, teacher, lesson)
+        labelled = student.logits[: len(lesson.labels)]
+        return loss + self.label_weight(lesson) * F.cross_entropy(labelled, lesson.labels)
+
+
+class LogitMethod(Method):
+    """A method that compares logits at a temperature.
+
+    Attributes:
+        temperature: `t > 0`.
+    """
+
+    temperature: float
+
+    @abstractmethod
+    def logit_loss(self, student: Tensor, teacher: Tensor, lesson: Lesson, temperature: float | Tensor) -> Tensor:
+        """What is learnt from the teacher, its weight included; a scalar.
+
+        Args:
+            student: Logits, `batch x classes`.
+            teacher: Logits, `batch x classes`; no gradient flows into them.
+            lesson: The batch.
+            temperature: `t > 0`, a number or a scalar or `batch x 1` tensor, into which gradient flows.
+        """
+
+    def teacher_loss(self, student: Outputs, teacher: Outputs, lesson: Lesson) -> Tensor:
+        """`logit_loss` at the method's own temperature."""
+        return self.logit_loss(student.logits, teacher.logits, lesson, self.temperature)
+
+
+class Wrapper(Method):
+    """A method that changes how another one, `inner`, is used; `ctkd+kd` is one around KD.
+
+    The constructor takes `inner` first, then the names of `distributions()`.
+    """
+
+    def __init__(self, inner: Method) -> None:
+        super().__init__()
+        self.inner = inner
+        self.needs = inner.needs
+        self.n_views = inner.n_views
+
+    def views(self, images: Tensor) -> Tensor:
+        """The inner method's."""
+        return self.inner.views(images)
+
+    def layers(
+        self, student: nn.Module, teacher: nn.Module, samples: Iterator[Tensor]
+    ) -> tuple[Sequence[str], Sequence[str]] | None:
+        """The inner method's."""
+        return self.inner.layers(student, teacher, samples)
+
+    def prepare(self, student: Outputs, teacher: Outputs, labels: Tensor) -> None:
+        """Prepare the inner method."""
+        self.inner.prepare(student, teacher, labels)
+
+    def label_weight(self, lesson: Lesson) -> float:
+        """The inner method's."""
+        return self.inner.label_weight(lesson)

@@ -1,18 +1,16 @@
 """Knowledge distillation by softened outputs (Hinton et al. 2015, https://arxiv.org/abs/1503.02531)."""
 
-import math
-
-import torch.nn.functional as F
 from optuna.distributions import BaseDistribution, FloatDistribution
 from torch import Tensor
+from torch.nn import functional as F
 
-from autokd.distillation.base import Method, TeacherOutputs
-from autokd.errors import InputError
+from autokd.distillation.base import Lesson, LogitMethod
+from autokd.distillation.checks import positive, share
 
 __all__ = ["KD", "kd_loss"]
 
 
-def kd_loss(student_logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
+def kd_loss(student_logits: Tensor, teacher_logits: Tensor, temperature: float | Tensor) -> Tensor:
     """`t^2 KL(p_T^t || p_S^t)`, in nats, the mean over the batch; `p^t = softmax(logits / t)`.
 
     Hinton et al. 2015, section 2; the factor `t^2` keeps its gradient on the scale of the labels' as `t` grows.
@@ -21,14 +19,15 @@ def kd_loss(student_logits: Tensor, teacher_logits: Tensor, temperature: float) 
     Args:
         student_logits: `batch x classes`.
         teacher_logits: `batch x classes`; no gradient flows into it.
-        temperature: `t > 0`.
+        temperature: `t > 0`, one for all samples or, as `batch x 1`, one for each.
     """
     log_student = F.log_softmax(student_logits / temperature, dim=1)
     log_teacher = F.log_softmax(teacher_logits.detach() / temperature, dim=1)
-    return temperature**2 * F.kl_div(log_student, log_teacher, reduction="batchmean", log_target=True)
+    divergence = F.kl_div(log_student, log_teacher, reduction="none", log_target=True)
+    return (temperature**2 * divergence).sum(1).mean()
 
 
-class KD(Method):
+class KD(LogitMethod):
     """`(1 - weight) CE + weight t^2 KL`: the pair that AutoKD (Eyono et al. 2021) searches.
 
     The paper gives no ranges; these are ours: temperature 1 to 10 (log), weight 0 to 1.
@@ -41,20 +40,19 @@ class KD(Method):
     name = "kd"
 
     def __init__(self, temperature: float = 4.0, weight: float = 0.9) -> None:
-        if not 0 < temperature < math.inf:
-            raise InputError(f"`0 < temperature < inf` must hold, but got {temperature=}.")
-        if not 0 <= weight <= 1:
-            raise InputError(f"`0 <= weight <= 1` must hold, but got {weight=}.")
-        self.temperature = temperature
-        self.weight = weight
+        super().__init__()
+        self.temperature = positive(temperature=temperature)
+        self.weight = share(weight=weight)
 
     @staticmethod
     def distributions() -> dict[str, BaseDistribution]:
         """Temperature and weight."""
         return {"temperature": FloatDistribution(1.0, 10.0, log=True), "weight": FloatDistribution(0.0, 1.0)}
 
-    def loss(self, student_logits: Tensor, teacher: TeacherOutputs, labels: Tensor) -> Tensor:
-        """The weighted sum of both terms."""
-        hard = F.cross_entropy(student_logits, labels)
-        soft = kd_loss(student_logits, teacher.logits, self.temperature)
-        return (1 - self.weight) * hard + self.weight * soft
+    def label_weight(self, lesson: Lesson) -> float:
+        """What the teacher's term leaves."""
+        return 1 - self.weight
+
+    def logit_loss(self, student: Tensor, teacher: Tensor, lesson: Lesson, temperature: float | Tensor) -> Tensor:
+        """`weight t^2 KL`."""
+        return self.weight * kd_loss(student, teacher, temperature)

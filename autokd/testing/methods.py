@@ -4,109 +4,181 @@ class TestMyMethod(MethodConformance):
     method = MyMethod
 """
 
+import copy
 import inspect
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import product
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 import torch
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from torch import Tensor
+from torch.optim import SGD
 
-from autokd.distillation import Method, TeacherOutputs
+from autokd.distillation import KD, Lesson, Method, Outputs, Wrapper
 from autokd.errors import InputError
 
 __all__ = ["MethodConformance"]
 
 CLASSES = 5
+SAMPLES = 40
+LABELS = torch.arange(SAMPLES) % CLASSES
+KINDS = {"images": 2, "signals": 1, "vectors": 0}  # and their number of spatial axes
+MOMENTS = ((0.0, 0.0), (7.5, 0.5), (14.75, 0.99))  # epoch and progress
 
 
 class MethodConformance:
     """The contract of `autokd.distillation.Method`.
 
     Attributes:
-        method: The method under test.
+        method: The method under test; a wrapper is tried around KD.
+        kinds: Kinds of samples that it works for.
     """
 
     method: ClassVar[type[Method]]
+    kinds: ClassVar[tuple[str, ...]] = ("images", "signals", "vectors")
+
+    def make(self, **settings: Any) -> Method:
+        """The method with these hyper-parameters."""
+        return self.method(KD(), **settings) if issubclass(self.method, Wrapper) else self.method(**settings)
+
+    def prepared(self, outputs: "tuple[Outputs, Outputs, Lesson]", **settings: Any) -> Method:
+        """The method, ready to train; always with the same parameters."""
+        method = self.make(**settings)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            method.prepare(*outputs[:2], LABELS)
+        return method
+
+    def batch(self, n: int, kind: str = "images") -> "tuple[Outputs, Outputs, Lesson]":
+        """Outputs of a student and a teacher for `n` samples."""
+        return _batch(n, self.make().n_views, KINDS[kind])
 
     def test_it_has_a_name(self) -> None:
         """A configuration can name it."""
         assert self.method.name
         assert self.method.name == self.method.name.lower()
+        assert "+" not in self.method.name
 
     def test_the_constructor_takes_the_names_of_the_distributions(self) -> None:
         """No more and no fewer, each with a default."""
-        parameters = inspect.signature(self.method).parameters
+        parameters = dict(inspect.signature(self.method).parameters)
+        if issubclass(self.method, Wrapper):
+            assert next(iter(parameters)) == "inner"
+            del parameters["inner"]
         assert set(parameters) == set(self.method.distributions())
         assert all(parameter.default is not inspect.Parameter.empty for parameter in parameters.values())
 
     def test_every_corner_of_the_distributions_gives_a_finite_loss_and_gradient(self) -> None:
         """What the search may choose works."""
-        student, teacher, labels = _batch(6)
-        for method in self._corners():
-            loss, gradient = _loss_and_gradient(method, student, teacher, labels)
-            assert loss.shape == ()
-            assert loss.isfinite()
-            assert gradient.isfinite().all()
+        for settings in self._corners():
+            self._check_finite(self.batch(6), settings)
+
+    def test_every_kind_of_samples_works(self) -> None:
+        """Images, signals and vectors, as far as the method is for them."""
+        for kind in self.kinds:
+            self._check_finite(self.batch(6, kind), {})
+
+    def test_every_moment_of_training_works(self) -> None:
+        """Schedules are finite from the first step to the last."""
+        for epoch, progress in MOMENTS:
+            student, teacher, lesson = self.batch(6)
+            self._check_finite((student, teacher, replace(lesson, epoch=epoch, progress=progress)), {})
 
     @pytest.mark.parametrize("scale", [0.0, 1e-4, 1e4])
-    def test_extreme_logits_give_a_finite_loss_and_gradient(self, scale: float) -> None:
-        """Equal logits and certain ones."""
-        student, teacher, labels = _batch(6)
-        for method in self._corners():
-            loss, gradient = _loss_and_gradient(method, scale * student.sign(), -scale * teacher.sign(), labels)
-            assert loss.isfinite()
-            assert gradient.isfinite().all()
+    def test_extreme_outputs_give_a_finite_loss_and_gradient(self, scale: float) -> None:
+        """Equal ones and certain ones."""
+        student, teacher, lesson = self.batch(6)
+        outputs = _scaled(student, scale), _scaled(teacher, -scale), lesson
+        for settings in self._corners():
+            self._check_finite(outputs, settings)
+
+    def test_outputs_of_bfloat16_give_a_finite_loss_and_gradient(self) -> None:
+        """Networks under autocast give features in it; logits come in float32."""
+        student, teacher, lesson = self.batch(6)
+        self._check_finite((_halved(student), _halved(teacher), lesson), {})
 
     def test_a_batch_of_one_works(self) -> None:
         """The last batch of a small data set."""
-        loss, gradient = _loss_and_gradient(self.method(), *_batch(1))
-        assert loss.isfinite()
-        assert gradient.isfinite().all()
+        self._check_finite(self.batch(1), {})
 
     def test_the_teacher_gets_no_gradient(self) -> None:
         """It is no student."""
-        student, teacher, labels = _batch(6)
-        student.requires_grad_()
-        teacher.requires_grad_()
-        self.method().loss(student, TeacherOutputs(teacher), labels).backward()  # type: ignore[no-untyped-call]
-        assert teacher.grad is None
+        student, teacher, lesson = self.batch(6)
+        method = self.prepared((student, teacher, lesson))
+        leaves = _leaves(teacher)
+        for leaf in (*leaves, *_leaves(student)):
+            leaf.requires_grad_()
+        method.loss(student, teacher, lesson).backward()  # type: ignore[no-untyped-call]
+        assert all(leaf.grad is None for leaf in leaves)
 
-    def test_the_loss_is_a_function_of_its_arguments(self) -> None:
-        """It keeps nothing, draws nothing, and leaves its arguments alone."""
-        student, teacher, labels = _batch(6)
-        method, before = self.method(), [part.clone() for part in (student, teacher, labels)]
-        state = torch.random.get_rng_state()
-        first = method.loss(student, TeacherOutputs(teacher), labels)
-        method.loss(teacher, TeacherOutputs(student), labels)
-        assert torch.equal(method.loss(student, TeacherOutputs(teacher), labels), first)
-        assert torch.equal(torch.random.get_rng_state(), state)
-        assert all(torch.equal(*pair) for pair in zip(before, (student, teacher, labels), strict=True))
+    def test_it_is_deterministic(self) -> None:
+        """The same outputs, state and global random state: the same loss; the outputs are left alone."""
+        outputs = self.batch(6)
+        method, before = self.prepared(outputs), copy.deepcopy(outputs)
+        first = self._train(copy.deepcopy(method), outputs, 3)
+        assert self._train(method, outputs, 3) == first
+        for found, kept in zip(outputs[:2], before[:2], strict=True):
+            assert all(torch.equal(*pair) for pair in zip(_leaves(found), _leaves(kept), strict=True))
 
-    def test_the_loss_is_a_mean_over_the_batch(self) -> None:
-        """A batch shown twice, or in another order, costs the same."""
-        student, teacher, labels = _batch(6)
-        method = self.method()
-        once = method.loss(student, TeacherOutputs(teacher), labels)
-        order = torch.tensor([5, 3, 0, 1, 4, 2])
-        for indices in (torch.arange(6).repeat(2), order):
-            again = method.loss(student[indices], TeacherOutputs(teacher[indices]), labels[indices])
-            torch.testing.assert_close(again, once)
+    def test_preparing_draws_from_the_global_generator_alone(self) -> None:
+        """Under one seed it makes the same parameters."""
+        outputs = self.batch(6)
+        states = [self.prepared(outputs).state_dict() for _ in range(2)]
+        assert states[0].keys() == states[1].keys()
+        assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+    def test_training_goes_on_from_a_saved_state_bit_for_bit(self) -> None:
+        """What the method learns and remembers is in its state dict."""
+        outputs = self.batch(6)
+        method, resumed = self.prepared(outputs), self.prepared(outputs)
+        self._train(method, outputs, 2)
+        resumed.load_state_dict(method.state_dict())
+        assert self._train(resumed, outputs, 2) == self._train(method, outputs, 2)
 
     def test_the_constructor_rejects_what_is_no_number(self) -> None:
         """NaN comes of a user's arithmetic, and would only show as a diverging loss."""
         for name, distribution in self.method.distributions().items():
             if not isinstance(distribution, CategoricalDistribution):
                 with pytest.raises(InputError, match=name):
-                    self.method(**{name: math.nan})
+                    self.make(**{name: math.nan})
 
-    def _corners(self) -> Iterator[Method]:
+    def _train(self, method: Method, outputs: tuple[Outputs, Outputs, Lesson], steps: int) -> list[float]:
+        """Losses of some steps in which the method's own parameters learn."""
+        parameters = list(method.parameters())
+        optimiser = SGD(parameters, 0.01) if parameters else None
+        losses = []
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(1)
+            for _ in range(steps):
+                student = _requiring_gradient(outputs[0])
+                loss = method.loss(student, *outputs[1:])
+                method.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]
+                if optimiser:
+                    optimiser.step()
+                losses.append(loss.item())
+        return losses
+
+    def _check_finite(self, outputs: tuple[Outputs, Outputs, Lesson], settings: dict[str, Any]) -> None:
+        method = self.prepared(outputs, **settings)
+        student = _requiring_gradient(outputs[0])
+        loss = method.loss(student, *outputs[1:])
+        assert loss.shape == ()
+        assert loss.isfinite()
+        loss.backward()  # type: ignore[no-untyped-call]
+        learning = [*_leaves(student), *method.parameters()]
+        gradients = [tensor.grad for tensor in learning if tensor.grad is not None]
+        assert gradients
+        assert all(gradient.isfinite().all() for gradient in gradients)
+
+    def _corners(self) -> Iterator[dict[str, Any]]:
         distributions = self.method.distributions()
         for values in product(*map(_ends, distributions.values())):
-            yield self.method(**dict(zip(distributions, values, strict=True)))
+            yield dict(zip(distributions, values, strict=True))
 
 
 def _ends(distribution: BaseDistribution) -> tuple[object, ...]:
@@ -116,15 +188,39 @@ def _ends(distribution: BaseDistribution) -> tuple[object, ...]:
     return distribution.low, distribution.high
 
 
-def _batch(n: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Logits of student and teacher, and labels."""
+def _batch(n: int, n_views: int, axes: int) -> tuple[Outputs, Outputs, Lesson]:
+    """Outputs of two networks of different widths; the teacher's maps are larger, and it has one more."""
     generator = torch.Generator().manual_seed(n)
-    student, teacher = (3 * torch.randn(n, CLASSES, generator=generator) for _ in range(2))
-    return student, teacher, torch.randint(0, CLASSES, (n,), generator=generator)
+    rows = n * n_views
+
+    def drawn(*shape: int) -> Tensor:
+        return 3 * torch.randn(rows, *shape, generator=generator)
+
+    sizes, teacher_sizes = ((6, 3), (12, 6, 3)) if axes else ((1,), (1,))
+    student = Outputs(drawn(CLASSES), drawn(8), tuple(drawn(4 + size, *[size] * axes) for size in sizes))
+    teacher = Outputs(drawn(CLASSES), drawn(10), tuple(drawn(5 + size, *[size] * axes) for size in teacher_sizes))
+    indices = torch.randperm(SAMPLES, generator=generator)[:n]
+    return student, teacher, Lesson(LABELS[indices], indices, epoch=2.5, progress=0.25)
 
 
-def _loss_and_gradient(method: Method, student: Tensor, teacher: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    student = student.clone().requires_grad_()
-    loss = method.loss(student, TeacherOutputs(teacher), labels)
-    (gradient,) = torch.autograd.grad(loss, student)
-    return loss.detach(), gradient
+def _leaves(outputs: Outputs) -> list[Tensor]:
+    embedding = [] if outputs.embedding is None else [outputs.embedding]
+    return [outputs.logits, *embedding, *outputs.features]
+
+
+def _mapped(outputs: Outputs, change: Any, logits: bool = True) -> Outputs:
+    embedding = None if outputs.embedding is None else change(outputs.embedding)
+    changed = change(outputs.logits) if logits else outputs.logits
+    return Outputs(changed, embedding, tuple(map(change, outputs.features)))
+
+
+def _scaled(outputs: Outputs, scale: float) -> Outputs:
+    return _mapped(outputs, lambda tensor: scale * tensor.sign())
+
+
+def _halved(outputs: Outputs) -> Outputs:
+    return _mapped(outputs, lambda tensor: tensor.bfloat16(), logits=False)
+
+
+def _requiring_gradient(outputs: Outputs) -> Outputs:
+    return _mapped(outputs, lambda tensor: tensor.detach().clone().requires_grad_())

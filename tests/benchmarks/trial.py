@@ -32,7 +32,7 @@ from autokd.data.augmentation import Augmentation
 from autokd.data.sources import load_data
 from autokd.data.stream import Batch, TrainingStream
 from autokd.device import pick_precision
-from autokd.distillation import KD, TeacherOutputs
+from autokd.distillation import KD, Lesson, Outputs
 from autokd.recipes.catalogue import find_config
 from autokd.teachers.cache import TeacherCache
 from autokd.teachers.teacher import Teacher, load_teacher
@@ -109,7 +109,8 @@ def _distil(outputs: Tensor) -> Callable[[Tensor, Batch], Tensor]:
     method = KD(temperature=4.0, weight=0.9)
 
     def loss(logits: Tensor, batch: Batch) -> Tensor:
-        return method.loss(logits, TeacherOutputs(outputs[batch.indices].float()), batch.labels)
+        taught = Outputs(outputs[batch.indices].float())
+        return method.loss(Outputs(logits), taught, Lesson(batch.labels, batch.indices))
 
     return loss
 

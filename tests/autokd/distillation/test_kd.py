@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from autokd.distillation import KD, TeacherOutputs, kd_loss
+from autokd.distillation import KD, Lesson, Outputs, kd_loss
 from autokd.errors import InputError
 
 TEMPERATURES = [0.5, 1.0, 4.0, 10.0]
@@ -101,13 +101,13 @@ def test_bfloat16_logits_give_a_finite_loss(student: Tensor, teacher: Tensor, sc
 
 @pytest.mark.parametrize("weight", [0.0, 0.3, 1.0])
 def test_the_weight_is_the_share_of_the_teacher(student: Tensor, teacher: Tensor, labels: Tensor, weight: float):
-    found = KD(2.0, weight).loss(student, TeacherOutputs(teacher), labels)
+    found = KD(2.0, weight).loss(Outputs(student), Outputs(teacher), Lesson(labels, labels))
     hard = -student.log_softmax(1)[torch.arange(7), labels].mean()
     torch.testing.assert_close(found, (1 - weight) * hard + weight * kd_loss(student, teacher, 2.0))
 
 
 def test_without_a_teachers_share_it_is_plain_training(student: Tensor, teacher: Tensor, labels: Tensor):
-    plain = KD(weight=0.0).loss(student, TeacherOutputs(teacher), labels)
+    plain = KD(weight=0.0).loss(Outputs(student), Outputs(teacher), Lesson(labels, labels))
     torch.testing.assert_close(plain, F.cross_entropy(student, labels))
 
 
