@@ -42,6 +42,11 @@ def _one_or_several(value: Any) -> Any:
     return value
 
 
+def _flattened(ranges: Any) -> Any:
+    """Tables within tables as one: `dkd = {beta = [1, 8]}` says the same as `"dkd.beta" = [1, 8]`."""
+    return dict(_flat(ranges)) if isinstance(ranges, dict) else ranges
+
+
 Value = bool | int | float | str
 Range = Annotated[Value | list[Value], BeforeValidator(_one_or_several)]
 Ranges = dict[str, Range]  # one value fixes a dimension, two numbers bound it, several names choose
@@ -128,12 +133,29 @@ class DistillationConfig(_Section):
     """How students learn from the teacher.
 
     Attributes:
-        method: "kd".
-        ranges: Narrower ranges for the method's dimensions, or values that fix them.
+        method: A known method (see the README), "module:Class", or several composed as in "ctkd+kd"; "kd" when left
+            away.
+        methods: In place of `method`, several among which the search chooses.
+        ranges: Narrower ranges for the method's dimensions, or values that fix them: "temperature", of a composed
+            method "kd.temperature"; where the search chooses the method, its name comes first: "dkd.beta".
     """
 
-    method: str = "kd"
-    ranges: Ranges = {}
+    method: str | None = None
+    methods: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    ranges: Annotated[Ranges, BeforeValidator(_flattened)] = {}
+
+    @model_validator(mode="after")
+    def _one_choice(self) -> "DistillationConfig":
+        if self.method is not None and self.methods is not None:
+            raise ValueError("method and methods exclude each other")
+        if len(set(self.names)) < len(self.names):
+            raise ValueError(f"methods must be different, but are {list(self.names)}")
+        return self
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The method or methods."""
+        return self.methods or (self.method or "kd",)
 
 
 class AugmentationConfig(_Section):

@@ -34,7 +34,7 @@ def describe_export(problem: Problem, search: SearchRow, student: TrainedStudent
 
 
 def _facts(problem: Problem, search: SearchRow, student: TrainedStudent, scale: float) -> dict[str, Any]:
-    facts = problem.facts
+    facts, parameters = problem.facts, student.trial.parameters
     mean, deviation = facts.normalisation
     return {
         "search": search.name,
@@ -52,7 +52,7 @@ def _facts(problem: Problem, search: SearchRow, student: TrainedStudent, scale: 
             "replicate": student.row.replicate,
         },
         "family": dict(problem.space.complete(problem.space_parameters(student.trial))),
-        "distillation": {"method": problem.config.distillation.method, **dict(problem.settings(student.trial))},
+        "distillation": {"method": problem.methods.name(parameters), **dict(problem.methods.settings(parameters))},
         "teacher": {
             "factory": problem.config.teacher.factory,
             "digest": facts.teacher_digest,

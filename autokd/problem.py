@@ -17,10 +17,10 @@ from optuna.trial import Trial
 from autokd.config import SearchConfig, TrainingConfig
 from autokd.data.augmentation import check_augmentation
 from autokd.database.rows import StudentRow, TrialRow
-from autokd.distillation import method_class
 from autokd.errors import InputError
 from autokd.evaluation import EvaluationTask, LessonPlan
 from autokd.ladder import Ladder
+from autokd.methods import MethodChoice
 from autokd.names import include_current_folder
 from autokd.optimizers import pruner, sampler
 from autokd.optimizers.errors import OptimizerError
@@ -29,7 +29,7 @@ from autokd.seeds import derive
 from search_spaces.architecture import Architecture
 from search_spaces.budget import Budget
 from search_spaces.cost import Cost, cost
-from search_spaces.dimensions import Dimension, Value, narrow
+from search_spaces.dimensions import Dimension, Value
 from search_spaces.errors import BudgetError, SpaceError
 from search_spaces.layers import KINDS
 from search_spaces.registry import space
@@ -103,12 +103,18 @@ class Problem:
             raise InputError(f"space: {error}") from None
 
     @cached_property
+    def methods(self) -> MethodChoice:
+        """The distillation methods."""
+        include_current_folder()
+        return MethodChoice(self.config.distillation)
+
+    @cached_property
     def dimensions(self) -> dict[str, Dimension]:
-        """Everything that the optimiser chooses: the space's dimensions, then the method's."""
-        dimensions = self.space.distributions() | self._method_dimensions[0]
-        if len(dimensions) < len(self.space.distributions()) + len(self._method_dimensions[0]):
-            raise InputError("the space and the distillation method share the name of a dimension.")
-        return dimensions
+        """Everything that the optimiser chooses: the space's dimensions, then the methods'."""
+        ours, theirs = self.space.distributions(), self.methods.dimensions
+        if shared := ours.keys() & theirs.keys():
+            raise InputError(f"the space and the distillation method share the dimension {min(shared)!r}.")
+        return ours | theirs
 
     @property
     def distributions(self) -> dict[str, BaseDistribution]:
@@ -193,18 +199,13 @@ class Problem:
         return EvaluationTask(
             plan=self.final_plan if final else self.plan,
             architecture=json.dumps(student.architecture, sort_keys=True),
-            method=self.config.distillation.method,
-            settings=self.settings(trial),
+            method=self.methods.name(trial.parameters),
+            settings=self.methods.settings(trial.parameters),
             rung=rung,
             seed=self._seed(trial, student.replicate, student.purpose, "training"),
             folder=self.evaluations,
             test=final,
         )
-
-    def settings(self, trial: TrialRow) -> tuple[tuple[str, Value], ...]:
-        """The hyper-parameters of the distillation method, fixed ones included."""
-        searched, fixed = self._method_dimensions
-        return tuple(sorted((fixed | {name: trial.parameters[name] for name in searched}).items()))
 
     def check(self) -> None:
         """Find mistakes that the first trial would find.
@@ -214,18 +215,7 @@ class Problem:
         """
         check_augmentation(self.plan.augmentation, self.facts.input_shape)
         _ = self.dimensions, self._pruner, self._sampler(0)
-        for end in ("low", "high"):
-            self._check_method(end)
-
-    def _check_method(self, end: str) -> None:
-        """Make the method with every number at one end of its range."""
-        searched, fixed = self._method_dimensions
-        ends = {name: getattr(dimension.distribution, end, None) for name, dimension in searched.items()}
-        values = fixed | {name: value for name, value in ends.items() if value is not None}
-        try:
-            method_class(self.config.distillation.method)(**values)
-        except (InputError, TypeError) as error:
-            raise InputError(f"distillation.ranges: {error}") from None
+        self.methods.check()
 
     def _fitted(self, values: Mapping[str, Value], number: int) -> dict[str, Value]:
         """The values, with those of the space changed as little as it takes to fit the budget and the space's rules."""
@@ -258,17 +248,6 @@ class Problem:
             return pruner(self.config.optimizer.pruner)
         except OptimizerError as error:
             raise InputError(f"optimizer.pruner: {error}") from None
-
-    @cached_property
-    def _method_dimensions(self) -> tuple[dict[str, Dimension], dict[str, Value]]:
-        """The method's searched dimensions, and its fixed values."""
-        config = self.config.distillation
-        distributions = method_class(config.method).distributions()
-        dimensions = {name: Dimension(distribution) for name, distribution in distributions.items()}
-        try:
-            return narrow(dimensions, config.ranges, f"distillation method {config.method!r}")
-        except SpaceError as error:
-            raise InputError(f"distillation.ranges: {error}") from None
 
     def _plan(self, training: TrainingConfig) -> LessonPlan:
         facts = self.facts

@@ -38,7 +38,7 @@ def file(tmp_path: Path) -> Path:
 
 def test_defaults_stand_where_nothing_is_said(config: SearchConfig):
     assert config.training.rungs == (1.0, 3.0)
-    assert (config.space.name, config.distillation.method, config.optimizer.name) == ("nago", "kd", "trust-region")
+    assert (config.space.name, config.distillation.names, config.optimizer.name) == ("nago", ("kd",), "trust-region")
     assert config.budget.model_dump(exclude_none=True) == {"params": 1000}
 
 

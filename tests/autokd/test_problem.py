@@ -56,7 +56,7 @@ def test_ranges_of_the_method_narrow_or_fix_its_dimensions(make_problem, ladder)
     problem = make_problem(distillation={"ranges": {"temperature": [2, 3], "weight": 0.7}})
     assert problem.distributions["temperature"] == FloatDistribution(2, 3, log=True)
     assert "weight" not in problem.distributions
-    assert problem.settings(ladder.trial) == (("temperature", 3.0), ("weight", 0.7))
+    assert problem.methods.settings(ladder.trial.parameters) == (("temperature", 3.0), ("weight", 0.7))
 
 
 def test_a_proposal_is_inside_the_space_and_the_same_for_the_same_rows(problem: Problem, ladder):
@@ -153,7 +153,7 @@ def test_a_trial_is_pruned_by_its_rank_at_its_rung(problem: Problem, make_ladder
     [
         ({"space": {"name": "nagoo"}}, "^space: .*nagoo"),
         ({"space": {"ranges": {"top_node": 3}}}, "^space: .*top_node"),
-        ({"distillation": {"method": "dk"}}, "distillation.method must be one of kd"),
+        ({"distillation": {"method": "dk"}}, "a distillation method must be one of kd"),
         ({"distillation": {"ranges": {"temprature": 3}}}, "^distillation.ranges: .*temprature"),
         ({"distillation": {"ranges": {"weight": [0, 3]}}}, "^distillation.ranges: "),
         ({"optimizer": {"name": "bohb"}}, "^optimizer: .*bohb"),

@@ -75,7 +75,10 @@ def digest(folder: Path) -> str:
         ("space.name=nagoo", "space: Unknown search space 'nagoo'. Did you mean 'nago'? Known: blocks, "),
         ("space.ranges.top_nods=[3, 4]", "Did you mean 'top_nodes'?"),
         ("space.ranges.top_nodes=[1, 200]", "`3 <= low <= high <= 1000` must hold for `top_nodes`"),
-        ("distillation.method=dk", "distillation.method must be one of kd or `module:Class`, but got 'dk'"),
+        (
+            "distillation.method=dk",
+            "a distillation method must be one of kd or `module:Class`, or several joined by '+', but got 'dk'",
+        ),
         ("optimizer.name=tpee", "optimizer: Unknown sampler 'tpee'. Known: trust-region, random, tpe, gp"),
         ("optimizer.pruner=halve", "optimizer.pruner: Unknown pruner 'halve'. Known: halving, median, none"),
         ("optimizer.options.foo=3", "'trust-region' cannot be made with the options {'foo': 3}: "),
