@@ -9,7 +9,9 @@ import torch.nn.functional as F
 from optuna.distributions import BaseDistribution
 from torch import Tensor, nn
 
-__all__ = ["Lesson", "LogitMethod", "Method", "Need", "Outputs", "Wrapper"]
+from autokd.errors import InputError
+
+__all__ = ["Lesson", "LogitMethod", "LogitWrapper", "Method", "Need", "Outputs", "Wrapper"]
 
 Need = Literal["embedding", "features"]
 """What a method may ask of both networks beside their logits."""
@@ -108,7 +110,8 @@ class Method(nn.Module, ABC):
         Args:
             student: The student, before training.
             teacher: The teacher.
-            samples: Batches of training samples, as the networks take them; as many as the method cares to look at.
+            samples: Batches of training samples in random order, as the networks take them; as many as the method cares
+                to look at.
         """
         return None
 
@@ -156,7 +159,17 @@ class Wrapper(Method):
     """A method that changes how another one, `inner`, is used; `ctkd+kd` is one around KD.
 
     The constructor takes `inner` first, then the names of `distributions()`.
+
+    Attributes:
+        inner: What it wraps.
+        inner_is_optional: Whether it is a method of its own where no `inner` is given.
+        alone_only: Its own hyper-parameters that have no effect around another method.
+        overridden: The inner method's hyper-parameters that have no effect inside this one.
     """
+
+    inner_is_optional: ClassVar[bool] = False
+    alone_only: ClassVar[frozenset[str]] = frozenset()
+    overridden: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, inner: Method) -> None:
         super().__init__()
@@ -181,3 +194,21 @@ class Wrapper(Method):
     def label_weight(self, lesson: Lesson) -> float:
         """The inner method's."""
         return self.inner.label_weight(lesson)
+
+
+class LogitWrapper(Wrapper, LogitMethod):
+    """A wrapper around a method that compares logits; it does so itself, so that another can wrap it.
+
+    Raises:
+        InputError: If `inner` does not compare logits.
+    """
+
+    inner: LogitMethod
+
+    def __init__(self, inner: Method) -> None:
+        if not isinstance(inner, LogitMethod):
+            raise InputError(
+                f"distillation method {self.name!r} wraps one that compares logits, but {inner.name!r} does not."
+            )
+        super().__init__(inner)
+        self.temperature = inner.temperature

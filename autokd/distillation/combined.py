@@ -14,22 +14,26 @@ __all__ = ["Combined"]
 class Combined(Method):
     """The sum of the methods' teacher losses; the labels weigh what the first method gives them.
 
+    All members see the same outputs, so at most one may look at further views of the samples, and at most one may
+    choose the layers whose features all see. The others see the outputs of the samples as they are.
+
     Args:
-        members: At least one; at most one may look at further views or choose layers, since all see the same outputs.
+        members: At least one.
 
     Raises:
-        InputError: If more do.
+        InputError: If there is none, or several look at further views.
     """
 
     name = "combined"
 
     def __init__(self, members: Sequence[Method]) -> None:
         super().__init__()
+        if not members:
+            raise InputError("a sum of distillation methods needs at least one.")
+        _only_one([member for member in members if member.n_views > 1], "look at further views of the samples")
         self._members = nn.ModuleList(members)
-        self.needs = frozenset[str]().union(*(member.needs for member in members))  # type: ignore[assignment]
+        self.needs = frozenset(need for member in members for need in member.needs)
         self.n_views = max(member.n_views for member in members)
-        if sum(member.n_views > 1 for member in members) > 1:
-            raise InputError("only one method at a time can look at further views of the samples.")
 
     @staticmethod
     def distributions() -> dict[str, BaseDistribution]:
@@ -48,9 +52,15 @@ class Combined(Method):
     def layers(
         self, student: nn.Module, teacher: nn.Module, samples: Iterator[Tensor]
     ) -> tuple[Sequence[str], Sequence[str]] | None:
-        """Those that the first member with a choice chooses."""
-        choices = (member.layers(student, teacher, samples) for member in self.members)
-        return next((choice for choice in choices if choice is not None), None)
+        """Those that the member with a choice chooses.
+
+        Raises:
+            InputError: If several have one.
+        """
+        choices = [(member, member.layers(student, teacher, samples)) for member in self.members]
+        chosen = [(member, choice) for member, choice in choices if choice is not None]
+        _only_one([member for member, _ in chosen], "choose the layers")
+        return chosen[0][1] if chosen else None
 
     def prepare(self, student: Outputs, teacher: Outputs, labels: Tensor) -> None:
         """Prepare all members."""
@@ -72,3 +82,9 @@ class Combined(Method):
             return student, teacher
         n = len(student.logits) // self.n_views
         return student.first(n), teacher.first(n)
+
+
+def _only_one(members: Sequence[Method], what: str) -> None:
+    if len(members) > 1:
+        names = " and ".join(repr(member.name) for member in members)
+        raise InputError(f"only one distillation method of a sum can {what}, but {names} do.")

@@ -1,24 +1,64 @@
 """Distillation methods by name, alone and composed.
 
 `kd+at` is the sum of both losses; a wrapper stands before the method that it wraps: `ctkd+kd`,
-`early-stopping+standardise+dkd+at`.
+`early-stopping+standardise+dkd+at`, where only `dkd` is standardised and stopped. A wrapper that can do without another
+method, like `continuation`, still wraps what follows it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
 from optuna.distributions import BaseDistribution
 
+from autokd.distillation.attention import AT
 from autokd.distillation.base import Method, Wrapper
+from autokd.distillation.bdkd import BDKD
 from autokd.distillation.combined import Combined
+from autokd.distillation.continuation import Continuation
+from autokd.distillation.crd import CRD
+from autokd.distillation.ctkd import CTKD
+from autokd.distillation.dist import DIST
+from autokd.distillation.dkd import DKD
+from autokd.distillation.early_stopping import EarlyStopping
+from autokd.distillation.fitnet import FitNet
+from autokd.distillation.hints import ClusteredHints
 from autokd.distillation.kd import KD
+from autokd.distillation.mlld import MLLD
+from autokd.distillation.modality import Modality
+from autokd.distillation.multi_step import MultiStep
+from autokd.distillation.nkd import NKD
+from autokd.distillation.review import ReviewKD
+from autokd.distillation.rkd import RKD
+from autokd.distillation.similarity import SP
+from autokd.distillation.standardise import Standardised
 from autokd.errors import InputError
 from autokd.names import is_reference, nearest, resolve
 
 __all__ = ["METHODS", "make_method", "method_class", "method_distributions"]
 
-_ALL: tuple[type[Method], ...] = (KD,)
+_ALL: tuple[type[Method], ...] = (
+    KD,
+    DKD,
+    DIST,
+    NKD,
+    MLLD,
+    BDKD,
+    FitNet,
+    ClusteredHints,
+    AT,
+    RKD,
+    SP,
+    ReviewKD,
+    MultiStep,
+    CRD,
+    Modality,
+    Standardised,
+    CTKD,
+    Continuation,
+    EarlyStopping,
+)
 
 METHODS: Mapping[str, type[Method]] = MappingProxyType({method.name: method for method in _ALL})
 """Known methods by the name that a configuration gives."""
@@ -30,31 +70,29 @@ def make_method(name: str, settings: Mapping[str, Any]) -> Method:
     """The method of that name with these hyper-parameters, by the names of `method_distributions`.
 
     Raises:
-        InputError: If there is none, its parts do not fit, or a value makes no sense.
+        InputError: If there is none, its parts do not fit, it lacks such a hyper-parameter, or a value makes no sense.
     """
     parts = _parts(name)
-    given = {part: _of_part(settings, part) if len(parts) > 1 else dict(settings) for part in parts}
+    _check_known(name, settings)
     members: list[Method] = []
-    for part, kind in reversed(parts.items()):
-        if issubclass(kind, Wrapper):
-            if not members:
-                raise InputError(f"distillation method {part!r} wraps another: write `{part}+kd`.")
-            members[0] = kind(members[0], **given[part])
+    for part in reversed(parts):
+        given = part.own(settings)
+        if part.wraps:
+            members[0] = part.kind(members[0], **given)
         else:
-            members.insert(0, kind(**given[part]))
+            members.insert(0, part.kind(**given))
     return members[0] if len(members) == 1 else Combined(members)
 
 
 def method_distributions(name: str) -> dict[str, BaseDistribution]:
-    """The hyper-parameters of the method of that name; of a composed one as `part.hyper-parameter`."""
-    parts = _parts(name)
-    if len(parts) == 1:
-        return parts[name].distributions()
-    return {
-        f"{part}.{own}": distribution
-        for part, kind in parts.items()
-        for own, distribution in kind.distributions().items()
-    }
+    """The hyper-parameters of the method of that name; of a composed one as `part.hyper-parameter`.
+
+    Those that have no effect in the composition, as KD's temperature has none in `ctkd+kd`, are left out.
+
+    Raises:
+        InputError: If there is none, or its parts do not fit.
+    """
+    return dict(_distributions(_parts(name)))
 
 
 def method_class(name: str) -> type[Method]:
@@ -76,13 +114,54 @@ def method_class(name: str) -> type[Method]:
     return METHODS[name]
 
 
-def _parts(name: str) -> dict[str, type[Method]]:
+@dataclass(frozen=True)
+class _Part:
+    """One method of a composed name.
+
+    Attributes:
+        kind: Its class.
+        prefix: What the names of its hyper-parameters begin with.
+        wraps: Whether it wraps the part after it.
+    """
+
+    kind: type[Method]
+    prefix: str
+    wraps: bool
+
+    def own(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Those of the settings that are of its hyper-parameters."""
+        names = self.kind.distributions()
+        return {name: settings[self.prefix + name] for name in names if self.prefix + name in settings}
+
+
+def _parts(name: str) -> list[_Part]:
     names = name.split(_JOIN)
     if len(set(names)) < len(names):
         raise InputError(f"distillation method {name!r} names a part twice.")
-    return {part: method_class(part) for part in names}
+    kinds = [method_class(part) for part in names]
+    if issubclass(kinds[-1], Wrapper) and not kinds[-1].inner_is_optional:
+        raise InputError(f"distillation method {names[-1]!r} wraps another: write `{names[-1]}{_JOIN}kd`.")
+    wraps = [issubclass(kind, Wrapper) for kind in kinds[:-1]] + [False]
+    prefixes = [f"{part}." if len(names) > 1 else "" for part in names]
+    return [_Part(*facts) for facts in zip(kinds, prefixes, wraps, strict=True)]
 
 
-def _of_part(settings: Mapping[str, Any], part: str) -> dict[str, Any]:
-    prefix = f"{part}."
-    return {name.removeprefix(prefix): value for name, value in settings.items() if name.startswith(prefix)}
+def _distributions(parts: list[_Part]) -> Iterator[tuple[str, BaseDistribution]]:
+    overridden = frozenset[str]()  # by the wrappers around this part
+    for part in parts:
+        wrapper = part.kind if part.wraps and issubclass(part.kind, Wrapper) else None
+        without_effect = overridden | (wrapper.alone_only if wrapper else frozenset())
+        for own, distribution in part.kind.distributions().items():
+            if own not in without_effect:
+                yield part.prefix + own, distribution
+        overridden = overridden | wrapper.overridden if wrapper else frozenset()
+
+
+def _check_known(name: str, settings: Mapping[str, Any]) -> None:
+    known = method_distributions(name)
+    for setting in settings:
+        if setting not in known:
+            raise InputError(
+                f"distillation method {name!r} has no hyper-parameter {setting!r}{nearest(setting, known)}; "
+                f"it has {', '.join(known) or 'none'}."
+            )

@@ -1,7 +1,59 @@
 import pytest
+import torch
+from optuna.distributions import FloatDistribution
+from torch import Tensor
 
-from autokd.distillation import KD, method_class
+from autokd.distillation import KD, METHODS, Combined, Lesson, Method, Outputs, make_method, method_class
+from autokd.distillation import method_distributions as distributions
+from autokd.distillation.base import LogitMethod, Wrapper
+from autokd.distillation.continuation import Continuation
+from autokd.distillation.ctkd import CTKD
+from autokd.distillation.early_stopping import EarlyStopping
+from autokd.distillation.standardise import Standardised
 from autokd.errors import InputError
+
+WEIGHT = {"weight": FloatDistribution(0.0, 1.0)}
+
+
+class Features(Method):
+    name = "features"
+
+    def __init__(self, weight: float = 0.5) -> None:
+        super().__init__()
+        self.weight = weight
+
+    @staticmethod
+    def distributions():
+        return WEIGHT
+
+    def teacher_loss(self, student: Outputs, teacher: Outputs, lesson: Lesson) -> Tensor:
+        return self.weight * student.logits.sum()
+
+
+class Doubled(Wrapper):
+    name = "doubled"
+
+    def __init__(self, inner: Method, weight: float = 2.0) -> None:
+        super().__init__(inner)
+        self.weight = weight
+
+    @staticmethod
+    def distributions():
+        return WEIGHT
+
+    def teacher_loss(self, student: Outputs, teacher: Outputs, lesson: Lesson) -> Tensor:
+        return self.weight * self.inner.teacher_loss(student, teacher, lesson)
+
+
+@pytest.fixture(autouse=True)
+def _fakes(monkeypatch: pytest.MonkeyPatch):
+    known = {**METHODS, "features": Features, "doubled": Doubled}
+    monkeypatch.setattr("autokd.distillation.registry.METHODS", known)
+
+
+def loss_of(method: Method) -> Tensor:
+    student, teacher = (torch.randn(6, 3, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1))
+    return method.loss(Outputs(student), Outputs(teacher), Lesson(torch.arange(6) % 3, torch.arange(6)))
 
 
 def test_a_method_is_found_by_its_name():
@@ -23,3 +75,117 @@ def test_an_unknown_name_lists_the_known_ones():
 def test_a_reference_to_something_else_is_refused(name: str):
     with pytest.raises(InputError, match=r"must be a subclass of autokd.distillation.Method"):
         method_class(name)
+
+
+@pytest.mark.parametrize("name", list(METHODS))
+def test_every_name_is_its_methods(name: str):
+    assert METHODS[name].name == name
+
+
+def test_a_method_alone_takes_its_own_names():
+    method = make_method("kd", {"temperature": 3.0})
+    assert isinstance(method, KD)
+    assert (method.temperature, method.weight) == (3.0, 0.9)
+    assert distributions("kd") == KD.distributions()
+
+
+def test_a_sum_takes_each_parts_names():
+    method = make_method("kd+features", {"kd.weight": 0.25, "features.weight": 0.75})
+    assert isinstance(method, Combined)
+    assert [member.weight for member in method.members] == [0.25, 0.75]
+    assert loss_of(method) == loss_of(Combined([KD(weight=0.25), Features(0.75)]))
+
+
+def test_a_sums_distributions_are_named_by_the_parts():
+    assert list(distributions("kd+features")) == ["kd.temperature", "kd.weight", "features.weight"]
+    assert distributions("features+kd")["kd.weight"] == KD.distributions()["weight"]
+
+
+def test_a_reference_can_be_a_part():
+    name = "autokd.distillation.kd:KD"
+    method = make_method(f"features+{name}", {f"{name}.weight": 0.25})
+    assert [member.weight for member in method.members] == [0.5, 0.25]
+
+
+def test_a_wrapper_wraps_what_follows_it():
+    method = make_method("doubled+kd", {"doubled.weight": 3.0, "kd.weight": 0.25})
+    assert isinstance(method, Doubled)
+    assert (method.weight, method.inner.weight) == (3.0, 0.25)
+
+
+def test_a_wrapper_wraps_one_part_of_a_sum():
+    method = make_method("doubled+kd+features", {})
+    assert [type(member) for member in method.members] == [Doubled, Features]
+    method = make_method("features+doubled+kd", {})
+    assert [type(member) for member in method.members] == [Features, Doubled]
+
+
+def test_wrappers_wrap_each_other_in_order():
+    method = make_method("early-stopping+ctkd+standardise+kd", {"standardise.scale": 3.0, "ctkd.form": "instance"})
+    kinds = [type(method), type(method.inner), type(method.inner.inner), type(method.inner.inner.inner)]
+    assert kinds == [EarlyStopping, CTKD, Standardised, KD]
+    assert (method.inner.form, method.inner.inner.scale) == ("instance", 3.0)
+
+
+def test_continuation_stands_alone_or_wraps():
+    assert type(make_method("continuation", {"margin": 2.0})) is Continuation
+    assert type(make_method("early-stopping+continuation", {"continuation.margin": 2.0}).inner) is Continuation
+    around = make_method("continuation+kd", {"continuation.until": 0.5})
+    assert type(around) is Continuation
+    assert type(around.inner) is KD
+
+
+def test_continuation_is_a_term_of_a_sum_where_it_is_last():
+    method = make_method("features+continuation", {"continuation.margin": 2.0})
+    assert [type(member) for member in method.members] == [Features, Continuation]
+
+
+def test_hyper_parameters_without_effect_are_left_out():
+    assert list(distributions("ctkd+kd")) == ["ctkd.form", "ctkd.warmup", "kd.weight"]
+    assert "kd.temperature" not in distributions("ctkd+standardise+kd")
+    assert "kd.temperature" in distributions("standardise+kd")
+    assert "continuation.margin" not in distributions("continuation+kd")
+    assert "continuation.margin" in distributions("features+continuation")
+
+
+def test_what_one_wrapper_overrides_stays_in_other_parts_of_a_sum():
+    name = "autokd.distillation.kd:KD"
+    assert f"{name}.temperature" in distributions(f"ctkd+kd+{name}")
+
+
+@pytest.mark.parametrize("compose", [lambda name: make_method(name, {}), distributions])
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("ctkd", r"'ctkd' wraps another: write `ctkd\+kd`"),
+        ("kd+doubled", r"'doubled' wraps another: write `doubled\+kd`"),
+        ("kd+features+kd", r"'kd\+features\+kd' names a part twice"),
+        ("kd+nothing", r"must be one of .*, but got 'nothing'"),
+        ("kd+", "must be one of .*, but got ''"),
+        ("", "must be one of .*, but got ''"),
+    ],
+)
+def test_parts_that_do_not_fit_are_refused(compose, name: str, message: str):
+    with pytest.raises(InputError, match=message):
+        compose(name)
+
+
+@pytest.mark.parametrize("wrapper", ["ctkd", "standardise", "continuation"])
+def test_a_wrapper_of_logits_refuses_what_compares_none(wrapper: str):
+    assert issubclass(METHODS[wrapper], LogitMethod)
+    with pytest.raises(InputError, match=f"'{wrapper}' wraps one that compares logits, but 'features' does not"):
+        make_method(f"{wrapper}+features", {})
+
+
+@pytest.mark.parametrize(
+    ("name", "setting"),
+    [("kd", "wieght"), ("kd", "kd.weight"), ("kd+features", "weight"), ("ctkd+kd", "kd.temperature")],
+)
+def test_an_unknown_hyper_parameter_is_refused(name: str, setting: str):
+    with pytest.raises(InputError, match=f"has no hyper-parameter '{setting}'.*; it has .*weight"):
+        make_method(name, {setting: 1.0})
+
+
+def test_a_value_that_makes_no_sense_is_refused():
+    with pytest.raises(InputError, match="weight=2"):
+        make_method("features+kd", {"kd.weight": 2.0})

@@ -1,0 +1,98 @@
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from autokd.distillation import CTKD, KD, Distiller, FitNet, kd_loss, make_method
+from autokd.errors import InputError
+
+LABELS = torch.tensor([0, 1, 2, 0, 1, 2])
+
+
+def network(width: int, seed: int) -> nn.Sequential:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return nn.Sequential(
+            nn.Conv2d(1, width, 3, padding=1),
+            nn.BatchNorm2d(width),
+            nn.ReLU(),
+            nn.Conv2d(width, 2 * width, 3, stride=2),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(2 * width, 3),
+        )
+
+
+@pytest.fixture
+def student() -> nn.Sequential:
+    return network(4, 0)
+
+
+@pytest.fixture
+def teacher() -> nn.Sequential:
+    return network(6, 1)
+
+
+@pytest.fixture
+def images() -> Tensor:
+    return torch.randn(6, 1, 8, 8, generator=torch.Generator().manual_seed(2))
+
+
+def test_the_loss_is_the_methods(student: nn.Module, teacher: nn.Module, images: Tensor):
+    loss = Distiller(KD(3.0, 0.4), student, teacher, images)(images, LABELS)
+    logits = student(images)
+    expected = 0.6 * F.cross_entropy(logits, LABELS) + 0.4 * kd_loss(logits, teacher.eval()(images), 3.0)
+    torch.testing.assert_close(loss, expected)
+
+
+def test_a_callable_teaches_by_its_logits(student: nn.Module, images: Tensor):
+    def brightness(images: Tensor) -> Tensor:
+        return images.mean((1, 2, 3))[:, None] * torch.tensor([1.0, 2.0, 3.0])
+
+    loss = Distiller(KD(1.0, 1.0), student, brightness, images)(images, LABELS)
+    torch.testing.assert_close(loss, kd_loss(student(images), brightness(images), 1.0))
+    with pytest.raises(InputError, match="needs the teacher's features: it must be a module"):
+        Distiller(FitNet(), student, brightness, images)
+
+
+@pytest.mark.parametrize("name", ["fitnet", "kd+rkd", "reviewkd", "ctkd+kd", "crd"])
+def test_student_and_method_learn_and_the_teacher_does_not(
+    name, student: nn.Module, teacher: nn.Module, images: Tensor
+):
+    before = {key: tensor.clone() for key, tensor in teacher.state_dict().items()}
+    distiller = Distiller(make_method(name, {}), student, teacher, images, LABELS)
+    optimiser = torch.optim.SGD([*student.parameters(), *distiller.parameters()], lr=0.001)
+    losses = []
+    for _ in range(8):
+        optimiser.zero_grad()
+        loss = distiller(images, LABELS, torch.arange(6))
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.item())
+    assert min(losses[1:]) < losses[0]
+    assert all(torch.equal(tensor, before[key]) for key, tensor in teacher.state_dict().items())
+    assert not any(parameter.grad is not None for parameter in teacher.parameters())
+
+
+def test_its_parameters_and_state_are_the_methods_alone(student: nn.Module, teacher: nn.Module, images: Tensor):
+    distiller = Distiller(CTKD(KD()), student, teacher, images)
+    names = [name for name, _ in distiller.named_parameters()]
+    assert names == list(distiller.state_dict()) == ["method.theta.value"]
+
+
+def test_preparing_leaves_the_student_alone_and_the_teacher_evaluates(
+    student: nn.Module, teacher: nn.Module, images: Tensor
+):
+    before = {key: tensor.clone() for key, tensor in student.state_dict().items()}
+    distiller = Distiller(FitNet(), student.train(), teacher.train(), images)
+    assert all(torch.equal(tensor, before[key]) for key, tensor in student.state_dict().items())
+    assert (student.training, teacher.training) == (True, False)
+    distiller.close()
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in student.modules())
+
+
+def test_layers_may_be_named(student: nn.Module, teacher: nn.Module, images: Tensor):
+    named = Distiller(FitNet(), student, teacher, images, student_layers=["3"], teacher_layers=["3"])
+    assert named(images, LABELS).isfinite()
+    with pytest.raises(InputError, match="no module 'conv9'"):
+        Distiller(FitNet(), student, teacher, images, student_layers=["conv9"])
