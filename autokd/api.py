@@ -27,21 +27,23 @@ from autokd.database.reading import Reader
 from autokd.database.rows import SearchRow
 from autokd.dispatch import Dispatcher
 from autokd.errors import AutoKDError, InputError, InterruptedSearchError
-from autokd.evaluation import LessonPlan, missing_views, prepare_view
 from autokd.export.folder import Verification, write_folder
 from autokd.files import write_atomically
 from autokd.final import FinalTraining, trainings
 from autokd.heartbeat import owning
 from autokd.home import Home, default_home
 from autokd.ladder import Ladder, ladders
+from autokd.lessons import LessonPlan, missing_answers, prepare_answers
 from autokd.manifest import describe_export
-from autokd.preflight import check_budget, find_facts, survey
+from autokd.preflight import check_budget, check_methods, find_facts, survey
 from autokd.problem import Facts, Problem
-from autokd.progress import Progress, Training, best_ladder, measure_progress
+from autokd.progress import Progress, Training, measure_progress
+from autokd.projection import project
 from autokd.reporting import Reporter, Silent
 from autokd.students import TrainedStudent, trained_students
+from autokd.teachers.given import source_of, wrapped_teacher
 from autokd.teachers.teacher import Teacher, load_teacher
-from autokd.training.metrics import label_metrics, predict
+from autokd.training.metrics import label_metrics
 from workers.base import Executor, Limits
 from workers.errors import WorkerError
 from workers.registry import executor
@@ -54,11 +56,12 @@ __all__ = ["SearchResult", "begin", "find", "find_all", "search"]
 
 def search(
     *,
-    teacher: str | Callable[[Tensor], Tensor],
+    teacher: str | Path | Callable[[Tensor], Any] | Mapping[str, Any],
     data: str | Path | Dataset | Mapping[str, Any],
     budget: BudgetConfig,
     weights: str | Path | None = None,
     floor: float | None = None,
+    teacher_settings: Mapping[str, Any] | None = None,
     space: str = "nago",
     ranges: Mapping[str, Any] | None = None,
     trials: int = 60,
@@ -73,13 +76,16 @@ def search(
 
     Args:
         teacher: A module or any callable from a normalised float batch (images `batch x channels x height x width`,
-            signals `batch x channels x length`, vectors `batch x features`) to logits; or "module:function" that
-            returns one.
+            signals `batch x channels x length`, vectors `batch x features`) to logits; "module:function" that returns
+            one; an `.onnx` file; or a teacher's outputs: a dict of the arrays `train`, `validation` and `test`, or an
+            `.npz` file or folder of them.
         data: A data set or a dict of arrays, or where they are: "fashion-mnist", "digits", a `.npz` file, a folder, or
             "module:function".
         budget: What the device allows.
         weights: File of the teacher's weights, where `teacher` is a name.
         floor: Smallest validation accuracy of the teacher at which the search starts.
+        teacher_settings: Everything else that the section `[teacher]` may say:
+            `{"resize": 224, "mean": [0.5], "deviation": [0.5]}`.
         space: Name of the search space.
         ranges: Narrower ranges for the space's dimensions, or values that fix them.
         trials: Number of trials.
@@ -94,18 +100,18 @@ def search(
         InterruptedSearchError: If the search was interrupted; `find(name).resume()` goes on.
     """
     place = _place(home)
-    named = isinstance(teacher, str)
+    source = source_of(teacher, place.folder)
     values: dict[str, Any] = {
         "name": name,
         "trials": trials,
         "budget": budget.model_dump(exclude_none=True),
         "space": {"name": space, "ranges": dict(ranges or {})},
-        "teacher": {"factory": teacher if named else None, "weights": weights and str(weights), "floor": floor},
+        "teacher": source | {"weights": weights and str(weights), "floor": floor} | dict(teacher_settings or {}),
         "data": {"source": _source(data, place)},
         **sections,
     }
     make_paths_absolute(values, Path.cwd())
-    result = begin(parse_config(values), place, None if isinstance(teacher, str) else teacher, reporter)
+    result = begin(parse_config(values), place, None if source else teacher, reporter)  # type: ignore[arg-type]
     result.resume()
     return result
 
@@ -113,7 +119,7 @@ def search(
 def begin(
     config: SearchConfig,
     home: Home | str | Path | None = None,
-    teacher: Callable[[Tensor], Tensor] | None = None,
+    teacher: Callable[[Tensor], Any] | None = None,
     reporter: Reporter | None = None,
     command: Sequence[str] = (),
 ) -> "SearchResult":
@@ -133,12 +139,13 @@ def begin(
         BudgetInfeasibleError: If no student meets the budget.
     """
     home = _place(home)
-    wrapped = _wrapped(teacher)
+    wrapped = wrapped_teacher(teacher, config)
     reporter = reporter or Silent()
     _executor(config).shutdown(cancel=True)  # it starts no process before its first task
     facts = find_facts(config, wrapped)
     problem = Problem(config, facts, home.folder)
     problem.check()
+    check_methods(problem, wrapped)
     offers = survey(problem)
     reporter.checked(facts, offers)
     check_budget(offers)
@@ -157,7 +164,7 @@ def find(
     name: str,
     home: Home | str | Path | None = None,
     reporter: Reporter | None = None,
-    teacher: Callable[[Tensor], Tensor] | None = None,
+    teacher: Callable[[Tensor], Any] | None = None,
 ) -> "SearchResult":
     """The search of that name.
 
@@ -171,7 +178,8 @@ def find(
     Raises:
         InputError: If there is none, or it began with another teacher.
     """
-    result = SearchResult(_place(home), name, _wrapped(teacher), reporter or Silent())
+    result = SearchResult(_place(home), name, None, reporter or Silent())
+    result = replace(result, teacher=wrapped_teacher(teacher, result.config))
     digest = result.row.facts["teacher_digest"]
     if result.teacher and result.teacher.digest != digest:
         raise InputError(
@@ -275,6 +283,18 @@ class SearchResult:
 
         return rank_families(self.problem, self.trials)
 
+    @property
+    def importances(self) -> dict[str, float]:
+        """How much each searched dimension decides the accuracy, as shares of 1, the most important first.
+
+        Raises:
+            InputError: If there are too few finished trials to tell.
+        """
+        from autokd.importance import importances  # loads the model
+
+        problem = self.problem
+        return importances(project(self.trials, problem.distributions), problem.dimensions)
+
     def resume(self, config: SearchConfig | None = None) -> None:
         """Go on until all trials are finished; the same code as beginning.
 
@@ -301,21 +321,25 @@ class SearchResult:
     def train(self, config: SearchConfig | None = None) -> Sequence[TrainedStudent]:
         """Train students of the best family at full length, and return them, the best first.
 
+        It is the first of `families` among those that climbed to the last rung, or as high as any did.
+
         Raises:
             InputError: If the search has no trained student yet, or another controller owns it.
             InterruptedSearchError: If it is interrupted; `train` goes on from the last epoch.
             AutoKDError: If all trainings failed.
         """
-        best = best_ladder(self.trials)
+        from autokd.families import winner  # loads the model
+
+        best = winner(self.families)
         if best is None:
             raise InputError(f"search {self.name!r} has no trained student yet.")
         with self._session("train", config) as (problem, lease, dispatcher):
             store = dispatcher.store
             dispatcher.on_change = lambda: self.reporter.trained(trainings(problem, store, lease.search_id))
             self._prepare(problem.final_plan)
-            FinalTraining(store, lease, problem, dispatcher, best.trial).run()
+            FinalTraining(store, lease, problem, dispatcher, self.trial(best.trial).trial).run()
             store.set_status(lease, "finished", self._teacher_on_test(problem))
-        return [student for student in self.students if student.is_final and student.trial.id == best.trial.id]
+        return [student for student in self.students if student.is_final and student.trial.number == best.trial]
 
     def export(self, folder: str | Path, student: TrainedStudent | None = None, fold: bool = True) -> Verification:
         """Write a student as a plain PyTorch module, reload it in a fresh interpreter, and compare.
@@ -390,44 +414,30 @@ class SearchResult:
 
     def _prepare(self, plan: LessonPlan) -> None:
         """Compute the outputs of a teacher object here, since workers cannot make it."""
-        if plan.teacher.factory is None:
-            for view in missing_views(plan):
+        if plan.teacher.source is None:
+            for answers in missing_answers(plan):
                 if self.teacher is None:
                     raise InputError(
                         "the teacher was given as an object, and not all of its outputs are stored yet: "
                         f"go on from Python, with autokd.find({self.name!r}, teacher=...)."
                     )
-                prepare_view(plan, view, self.teacher)
+                prepare_answers(plan, answers, self.teacher)
 
     def _teacher_on_test(self, problem: Problem) -> dict[str, Any]:
         """The teacher's test metrics, as a fact to compare the winners with; none if the teacher is gone."""
-        if problem.plan.teacher.factory is None and self.teacher is None:
+        if problem.plan.teacher.source is None and self.teacher is None:
             return {}
         device = torch.device(problem.facts.device)
-        teacher = (self.teacher or load_teacher(problem.plan.teacher, device)).to(device)
         dataset = load_data(problem.config.data)
-        split = dataset.test.to(device)
-        return {"teacher_test_metrics": label_metrics(predict(teacher, split, dataset.normalisation), split.labels)}
+        teacher = (self.teacher or load_teacher(problem.plan.teacher, device, dataset)).to(device)
+        if not teacher.knows("test"):
+            return {}
+        logits = teacher.on_split(dataset, "test", device)
+        return {"teacher_test_metrics": label_metrics(logits, dataset.test.labels.to(device))}
 
 
 def _place(home: Home | str | Path | None) -> Home:
     return home if isinstance(home, Home) else default_home(home)
-
-
-def _wrapped(teacher: Callable[[Tensor], Tensor] | None) -> Teacher | None:
-    if teacher is None:
-        return None
-    if not callable(teacher):
-        raise InputError(
-            f"teacher must be a module, a callable or 'module:function', but is a {type(teacher).__name__}."
-        )
-    return Teacher(teacher, _label(teacher))
-
-
-def _label(teacher: Callable[[Tensor], Tensor]) -> str:
-    """The name that tells one teacher object from another where there are no weights to tell them."""
-    named = teacher if hasattr(teacher, "__qualname__") else type(teacher)
-    return f"{named.__module__}:{named.__qualname__}"
 
 
 def _progress(store: Reader, name: str) -> Progress:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from autokd.errors import InputError
 from autokd.names import nearest
+from autokd.teachers.settings import TeacherConfig
 
 __all__ = [
     "AugmentationConfig",
@@ -73,23 +74,6 @@ class DataConfig(_Section):
     validation: Positive | None = None
     subset: Positive | None = None
     image_size: Positive | None = None
-
-
-class TeacherConfig(_Section):
-    """The trained network to learn from.
-
-    Attributes:
-        factory: "module:function"; called without arguments it returns the teacher: a module, or any callable from a
-            float batch (normalised, `batch x channels x height x width`) to logits. Left away only where the teacher is
-            given as an object.
-        weights: File of weights for the factory's module: `.safetensors`, or `.pth`/`.pt` of tensors only. A file that
-            lies in an installed package is written "package:file".
-        floor: Smallest validation accuracy at which the search starts.
-    """
-
-    factory: str | None = None
-    weights: str | None = None
-    floor: Annotated[float, Field(ge=0, le=1)] | None = None
 
 
 class SpaceConfig(_Section):
@@ -352,9 +336,11 @@ def make_paths_absolute(values: dict[str, Any], folder: Path) -> None:
         if isinstance(files, str):
             data["folder"] = str(folder / files)
     if isinstance(teacher, dict):
-        weights = teacher.get("weights")
-        if isinstance(weights, str) and ":" not in weights:
-            teacher["weights"] = str(folder / weights)
+        for key in ("weights", "alternatives", "checkpoints", "onnx", "outputs"):
+            if isinstance(file := teacher.get(key), str):
+                teacher[key] = _absolute(file, folder)
+            elif isinstance(file, list):
+                teacher[key] = [_absolute(each, folder) if isinstance(each, str) else each for each in file]
 
 
 def differences(old: SearchConfig, new: SearchConfig) -> dict[str, tuple[Any, Any]]:
@@ -362,6 +348,11 @@ def differences(old: SearchConfig, new: SearchConfig) -> dict[str, tuple[Any, An
     before, after = dict(_flat(old.to_dict())), dict(_flat(new.to_dict()))
     keys = sorted(before.keys() | after.keys())
     return {key: (before.get(key), after.get(key)) for key in keys if before.get(key) != after.get(key)}
+
+
+def _absolute(file: str, folder: Path) -> str:
+    """The path of a file; one in a package, "package:file", as it is."""
+    return file if ":" in file else str(folder / file)
 
 
 def _is_path(source: str, folder: Path) -> bool:

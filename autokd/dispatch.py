@@ -10,7 +10,8 @@ from autokd.database.lease import Lease
 from autokd.database.rows import EvaluationRow
 from autokd.database.store import Store
 from autokd.errors import AutoKDError, InputError
-from autokd.evaluation import EvaluationResult, EvaluationTask, LessonPlan, evaluate, missing_views, prepare_view
+from autokd.evaluation import EvaluationResult, EvaluationTask, evaluate
+from autokd.lessons import Answers, LessonPlan, missing_answers, prepare_answers
 from workers.base import Executor
 from workers.errors import WorkerError, WorkerLost
 
@@ -31,7 +32,7 @@ class Dispatcher:
         lease: The right to write there.
         executor: Where evaluations run.
         on_change: Called after everything that is recorded, and every few seconds while waiting.
-        on_prepared: Called with the number of the teacher's views that are there, and of those needed.
+        on_prepared: Called with the number of views and splits whose answers are stored, and of those needed.
     """
 
     store: Store
@@ -70,29 +71,30 @@ class Dispatcher:
             self.on_change()
 
     def prepare(self, plan: LessonPlan) -> None:
-        """Let the workers compute the teacher's outputs for all augmented views, a view each.
+        """Let the workers compute what the teachers say of all augmented views and of the validation split.
 
         Raises:
             InputError: If data or teacher are gone.
             AutoKDError: If a view is too much for a worker.
         """
-        pending = {self.executor.submit(prepare_view, plan, view): view for view in missing_views(plan)}
-        lost = Counter[int]()
+        needed = len(plan.answers_needed)
+        pending = {self.executor.submit(prepare_answers, plan, answers): answers for answers in missing_answers(plan)}
+        lost = Counter[Answers]()
 
         def report() -> None:
-            self.on_prepared(plan.views_needed - len(pending), plan.views_needed)
+            self.on_prepared(needed - len(pending), needed)
 
         while pending:
             for future in _first(pending, report):
-                view = pending.pop(future)
+                answers = pending.pop(future)
                 try:
                     future.result()
                 except WorkerError as error:
-                    lost[view] += 1
-                    if not isinstance(error, WorkerLost) or lost[view] == ATTEMPTS:
+                    lost[answers] += 1
+                    if not isinstance(error, WorkerLost) or lost[answers] == ATTEMPTS:
                         raise AutoKDError(f"the teacher's outputs cannot be computed: {_reason(error)}") from error
-                    pending[self.executor.submit(prepare_view, plan, view)] = view
-            self.store.record_event(self.lease, "teacher", {"views": plan.views_needed, "missing": len(pending)})
+                    pending[self.executor.submit(prepare_answers, plan, answers)] = answers
+            self.store.record_event(self.lease, "teacher", {"views": needed, "missing": len(pending)})
             report()
 
     def _record(self, row: EvaluationRow, task: EvaluationTask, future: Future[EvaluationResult]) -> None:

@@ -8,80 +8,33 @@ a lost worker costs at most the epoch that it was in.
 import hashlib
 import json
 import time
+from contextlib import closing
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from autokd.config import DataConfig, TeacherConfig, TrainingConfig
-from autokd.data.augmentation import Augmentation
+from autokd.config import TrainingConfig
 from autokd.data.dataset import Dataset
-from autokd.data.sources import load_data
-from autokd.data.stream import Batch, TrainingStream
-from autokd.distillation import Lesson, Method, Outputs, make_method
-from autokd.errors import AutoKDError, InputError, first_line
+from autokd.distillation import make_method
+from autokd.errors import AutoKDError, first_line
 from autokd.files import write_json
+from autokd.lessons import Answers, LessonPlan, prepare_answers
 from autokd.seeds import derive
-from autokd.teachers.cache import TeacherCache
-from autokd.teachers.teacher import Teacher, load_teacher
-from autokd.training.checkpoint import load_checkpoint, save_checkpoint, save_weights
-from autokd.training.loop import TrainingSettings, TrainingState, optimiser, train
-from autokd.training.metrics import label_metrics, predict
+from autokd.teaching import Teaching
+from autokd.training.checkpoint import load_checkpoint, save_checkpoint, save_weights, steps_done
+from autokd.training.loop import Batches, TrainingSettings, TrainingState, optimiser, train
+from autokd.training.metrics import label_metrics, predict, teacher_metrics, validation_metrics
 from search_spaces.architecture import Architecture
 from search_spaces.network import build
 
-__all__ = [
-    "EvaluationResult",
-    "EvaluationTask",
-    "LessonPlan",
-    "OutOfMemoryError",
-    "evaluate",
-    "missing_views",
-    "prepare_view",
-    "weights_file",
-]
+__all__ = ["EvaluationResult", "EvaluationTask", "OutOfMemoryError", "evaluate", "weights_file"]
 
 
 class OutOfMemoryError(AutoKDError):
     """The network does not fit into the memory of the device that trains it."""
-
-
-@dataclass(frozen=True)
-class LessonPlan:
-    """What all evaluations of a search share: data, teacher and the stream of augmented views.
-
-    Attributes:
-        data: Where the samples are.
-        data_digest: Digest of the samples.
-        teacher: What the teacher is made from.
-        teacher_digest: Digest of the teacher.
-        training: How students are trained; its precision is not "auto" here.
-        seed: Seed of the stream.
-        cache: Folder of teachers' outputs.
-        device: Name of the device.
-    """
-
-    data: DataConfig
-    data_digest: str
-    teacher: TeacherConfig
-    teacher_digest: str
-    training: TrainingConfig
-    seed: int
-    cache: Path
-    device: str
-
-    @property
-    def augmentation(self) -> Augmentation:
-        """What is done to training samples."""
-        return Augmentation(**self.training.augmentation.model_dump())
-
-    @property
-    def views_needed(self) -> int:
-        """Number of views that the whole training shows."""
-        whole_epochs = -int(-self.training.rungs[-1] // 1)
-        return min(self.training.views, whole_epochs)
 
 
 @dataclass(frozen=True)
@@ -97,6 +50,7 @@ class EvaluationTask:
         seed: Seed of the student's first weights and of dropout.
         folder: Folder of all evaluations' files.
         test: Whether the test split is measured too: for trained winners only.
+        course: Number of the teachers' course, among those of `plan.teacher`.
     """
 
     plan: LessonPlan
@@ -107,6 +61,7 @@ class EvaluationTask:
     seed: int
     folder: Path
     test: bool = False
+    course: int = 0
 
     @property
     def trajectory(self) -> str:
@@ -121,8 +76,14 @@ class EvaluationTask:
             "stream": plan.seed,
             "data": plan.data_digest,
             "teacher": plan.teacher_digest,
-        }
+        } | self._further
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
+
+    @property
+    def _further(self) -> dict[str, Any]:
+        """Parts that ordinary trainings lack, whose digests are older than these."""
+        teachers = self.plan.courses[self.course]
+        return {"teachers": [self.plan.digest(number) for number in teachers]} if teachers != (0,) else {}
 
     @property
     def key(self) -> str:
@@ -162,8 +123,9 @@ class EvaluationResult:
 
     Attributes:
         key: The task's.
-        metrics: `accuracy`, `loss` and `ece` on the validation split, `training_loss` of the last epoch, and the same
-            with `test_` before it if asked for.
+        metrics: On the validation split `accuracy`, `loss`, `ece`, `ece_scaled` and `scaling_temperature`, and with
+            the teacher `agreement` and `teacher_kl`; the same with `test_` before them, at the same temperature, if
+            asked for; and `training_loss` of the last epoch.
         seconds: Time that the training and measuring took, without what was found done.
     """
 
@@ -194,131 +156,63 @@ def evaluate(task: EvaluationTask) -> EvaluationResult:
     return result
 
 
-def prepare_view(plan: LessonPlan, view: int, teacher: Teacher | None = None) -> None:
-    """Compute the teacher's outputs for one augmented view, unless they are there.
-
-    Args:
-        plan: The search's plan.
-        view: Number of the view.
-        teacher: The teacher where the plan does not say how to make it.
-    """
-    stream = _stream(plan, _checked_data(plan))
-    _cache(plan).ensure(view, stream, lambda: teacher or _teacher(plan))
-
-
-def missing_views(plan: LessonPlan) -> list[int]:
-    """The views of the whole training for which the teacher's outputs are not there yet."""
-    cache = _cache(plan)
-    return [view for view in range(plan.views_needed) if not cache.path(view).exists()]
-
-
 def _distil(task: EvaluationTask) -> dict[str, float]:
     plan = task.plan
-    dataset = _checked_data(plan)
-    stream = _stream(plan, dataset)
-    settings = _training_settings(plan.training)
-    total = _step_at(plan.training.rungs[-1], stream)
-    until = _step_at(task.epochs, stream)
+    dataset = plan.load_data()
     method = make_method(task.method, dict(task.settings))
-    state = _resume(task, until, settings, torch.device(plan.device))
-    train(
-        state,
-        stream,
-        _Lesson(method, plan, stream),
-        settings,
-        until=until,
-        total=total,
-        seed=task.seed,
-        on_segment=lambda state: save_checkpoint(state, task.checkpoint),
-        boundaries=tuple(_step_at(rung, stream) for rung in plan.training.rungs),
-    )
-    save_weights(state.network, task.weights)
-    metrics = _measure(state.network, dataset, "validation", plan.device) | {"training_loss": state.losses[-1]}
+    network = build(Architecture.from_json(task.architecture), seed=derive(task.seed, "weights"))
+    network.to(torch.device(plan.device), memory_format=torch.channels_last)  # type: ignore[call-overload]
+    with closing(Teaching(plan, dataset, method, network, task.course, task.seed)) as teaching:
+        ends = tuple(_step_at(rung, teaching) for rung in plan.training.rungs)
+        until, total = ends[task.rung], ends[-1]
+        settings = _training_settings(plan.training)
+        state = TrainingState(network, optimiser(settings, network, method), method)
+        _resume(state, task.checkpoint, until)
+        train(
+            state,
+            teaching,
+            teaching.loss(state, total),
+            settings,
+            until=until,
+            total=total,
+            seed=task.seed,
+            on_segment=lambda state: save_checkpoint(state, task.checkpoint),
+            boundaries=ends,
+        )
+    save_weights(network, task.weights)
+    return _measure(task, network, dataset) | {"training_loss": state.losses[-1]}
+
+
+def _resume(state: TrainingState, checkpoint: Path, until: int) -> None:
+    """Put a fresh state where the last checkpoint on the way to step `until` was, if there is one."""
+    if checkpoint.exists() and steps_done(checkpoint) <= until:
+        load_checkpoint(state, checkpoint)
+
+
+def _measure(task: EvaluationTask, network: nn.Module, dataset: Dataset) -> dict[str, float]:
+    logits, labels = _answers(task, network, dataset, "validation")
+    metrics = validation_metrics(logits, labels) | _fidelity(task, logits, dataset, "validation")
     if task.test:
-        test = _measure(state.network, dataset, "test", plan.device)
+        logits, labels = _answers(task, network, dataset, "test")
+        test = label_metrics(logits, labels, metrics["scaling_temperature"]) | _fidelity(task, logits, dataset, "test")
         metrics |= {f"test_{name}": value for name, value in test.items()}
     return metrics
 
 
-def _resume(task: EvaluationTask, until: int, settings: TrainingSettings, device: torch.device) -> TrainingState:
-    """The training state of the last checkpoint on the way to step `until`, or the very first one."""
-    state = _fresh_state(task, settings, device)
-    if task.checkpoint.exists():
-        load_checkpoint(state, task.checkpoint)
-        if state.step > until:
-            state = _fresh_state(task, settings, device)
-    return state
+def _answers(task: EvaluationTask, network: nn.Module, dataset: Dataset, part: str) -> tuple[Tensor, Tensor]:
+    """The student's logits for a split, and its labels."""
+    split = dataset.splits[part].to(torch.device(task.plan.device))
+    return predict(network, split, dataset.normalisation), split.labels
 
 
-def _fresh_state(task: EvaluationTask, settings: TrainingSettings, device: torch.device) -> TrainingState:
-    network = build(Architecture.from_json(task.architecture), seed=derive(task.seed, "weights"))
-    network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return TrainingState(network, optimiser(network, settings))
-
-
-class _Lesson:
-    """The loss of a batch: the method's, fed from the cache of the teacher's outputs."""
-
-    def __init__(self, method: Method, plan: LessonPlan, stream: TrainingStream) -> None:
-        self._method = method
-        self._plan = plan
-        self._stream = stream
-        self._cache = _cache(plan)
-        self._view = -1
-        self._outputs = torch.empty(0)
-
-    def __call__(self, logits: Tensor, batch: Batch) -> Tensor:
-        if batch.view != self._view:
-            self._outputs = self._of_view(batch.view)
-            self._view = batch.view
-        outputs = self._outputs[batch.indices.cpu()].to(logits.device).float()
-        return self._method.loss(Outputs(logits), Outputs(outputs), Lesson(batch.labels, batch.indices))
-
-    def _of_view(self, view: int) -> Tensor:
-        self._cache.ensure(view, self._stream, lambda: _teacher(self._plan))
-        return self._cache.read(view)
-
-
-def _measure(network: nn.Module, dataset: Dataset, part: str, device: str) -> dict[str, float]:
-    split = dataset.splits[part].to(torch.device(device))
-    return label_metrics(predict(network, split, dataset.normalisation), split.labels)
-
-
-def _checked_data(plan: LessonPlan) -> Dataset:
-    dataset = load_data(plan.data)
-    if dataset.digest != plan.data_digest:
-        raise InputError(
-            f"data {dataset.name} changed since the search began: its digest is {dataset.digest[:12]}, "
-            f"but was {plan.data_digest[:12]}."
-        )
-    return dataset
-
-
-def _stream(plan: LessonPlan, dataset: Dataset) -> TrainingStream:
-    training = plan.training
-    return TrainingStream(
-        dataset, plan.augmentation, training.batch_size, training.views, plan.seed, torch.device(plan.device)
-    )
-
-
-def _cache(plan: LessonPlan) -> TeacherCache:
-    digests = plan.teacher_digest, plan.data_digest
-    return TeacherCache.at(plan.cache, *digests, plan.augmentation, plan.seed, plan.training.precision)
-
-
-def _teacher(plan: LessonPlan) -> Teacher:
-    teacher = _cached_teacher(plan.teacher, plan.device)
-    if teacher.digest != plan.teacher_digest:
-        raise InputError(
-            f"teacher {plan.teacher.factory} changed since the search began: its digest is {teacher.digest[:12]}, "
-            f"but was {plan.teacher_digest[:12]}."
-        )
-    return teacher
-
-
-@lru_cache(maxsize=1)  # a worker prepares several views
-def _cached_teacher(config: TeacherConfig, device: str) -> Teacher:
-    return load_teacher(config, torch.device(device))
+def _fidelity(task: EvaluationTask, logits: Tensor, dataset: Dataset, part: str) -> dict[str, float]:
+    """How near the student is to its teacher, unless that knows nothing of the split."""
+    answers = Answers(task.plan.last_teacher(task.course), part=part)
+    prepare_answers(task.plan, answers, dataset=dataset)
+    stored = task.plan.stored(answers.teacher)
+    if not stored.holds(answers.name):
+        return {}
+    return teacher_metrics(logits, stored.read(answers.name).logits.to(logits.device))
 
 
 def _training_settings(training: TrainingConfig) -> TrainingSettings:
@@ -330,8 +224,8 @@ def _training_settings(training: TrainingConfig) -> TrainingSettings:
     )
 
 
-def _step_at(epochs: float, stream: TrainingStream) -> int:
-    return max(1, round(epochs * stream.steps_per_epoch))
+def _step_at(epochs: float, batches: Batches) -> int:
+    return max(1, round(epochs * batches.steps_per_epoch))
 
 
 def _is_out_of_memory(error: Exception) -> bool:

@@ -1,6 +1,6 @@
 """Families ranked by what the search's model believes of them: the answer is a distribution, not a lucky draw."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from autokd.ladder import Ladder
@@ -10,7 +10,7 @@ from autokd.projection import project
 from autokd.seeds import derive
 from search_spaces.dimensions import Value
 
-__all__ = ["Family", "rank_families"]
+__all__ = ["Family", "rank_families", "winner"]
 
 POSTERIOR_SAMPLES = 4_000  # standard error of a probability: at most 0.8 points
 
@@ -66,6 +66,16 @@ def rank_families(problem: Problem, ladders: Collection[Ladder]) -> list[Family]
         )
     ]
     return sorted(families, key=lambda family: (-family.mean, family.trial))
+
+
+def winner(families: Sequence[Family]) -> Family | None:
+    """The first of those that climbed highest, if there is one: the others' means are guesses from shorter trainings.
+
+    Args:
+        families: The best first.
+    """
+    highest = max((family.rung for family in families), default=None)
+    return next((family for family in families if family.rung == highest), None)
 
 
 def _family(problem: Problem, ladder: Ladder, mean: float, deviation: float, probability_best: float) -> Family:

@@ -1,4 +1,4 @@
-"""The distillation methods that a search chooses from, as dimensions, and the one that a trial chose."""
+"""The distillation methods and teachers that a search chooses from, as dimensions, and those that a trial chose."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -7,15 +7,15 @@ from functools import cached_property
 from optuna.distributions import CategoricalDistribution
 
 from autokd.config import DistillationConfig
-from autokd.distillation import Method, make_method, method_distributions
+from autokd.distillation import Method, Need, make_method, method_distributions
 from autokd.errors import InputError
 from search_spaces.dimensions import Dimension, Value, low_ends, narrow
 from search_spaces.errors import SpaceError
 
-__all__ = ["METHOD", "MethodChoice"]
+__all__ = ["METHOD", "TEACHER", "MethodChoice"]
 
-METHOD = "method"
-"""The dimension that says which method, where there are several."""
+METHOD, TEACHER = "method", "teacher"
+"""The dimensions that say which, where there are several."""
 
 Settings = tuple[tuple[str, Value], ...]
 
@@ -26,9 +26,11 @@ class MethodChoice:
 
     Attributes:
         config: What the user asked for.
+        courses: Names of the teachers, or courses of teachers, to choose from.
     """
 
     config: DistillationConfig
+    courses: tuple[str, ...] = ("",)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -53,6 +55,15 @@ class MethodChoice:
         prefix = self._prefix(self.name(parameters))
         own = method_distributions(self.name(parameters))
         return tuple(sorted((name, values[prefix + name]) for name in own))
+
+    def course(self, parameters: Mapping[str, Value]) -> int:
+        """Number of the course that teaches a trial with these parameters."""
+        return self.courses.index(str(self._values(parameters)[TEACHER])) if len(self.courses) > 1 else 0
+
+    @cached_property
+    def needs(self) -> frozenset[Need]:
+        """What any of the methods needs of networks beside logits."""
+        return frozenset[Need]().union(*(method.needs for _, method in self.examples()))
 
     def check(self) -> None:
         """Find mistakes that the first trial would find.
@@ -98,6 +109,8 @@ class MethodChoice:
             for name, distribution in method_distributions(method).items():
                 parent = Dimension(distribution, METHOD, (method,)) if self._several else Dimension(distribution)
                 yield self._prefix(method) + name, parent
+        if len(self.courses) > 1:
+            yield TEACHER, Dimension(CategoricalDistribution(self.courses))
 
     def _prefix(self, method: str) -> str:
         return f"{method}." if self._several else ""

@@ -2,24 +2,33 @@
 
 import platform
 from collections.abc import Sequence
+from contextlib import closing
 from importlib.metadata import version
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from autokd.config import SearchConfig
 from autokd.data.sources import load_data
+from autokd.data.stream import Batch
 from autokd.device import pick_device, pick_precision
-from autokd.errors import BudgetInfeasibleError
+from autokd.distillation import Distiller, Method
+from autokd.errors import BudgetInfeasibleError, InputError, first_line
 from autokd.problem import Facts, Problem
 from autokd.seeds import derive
-from autokd.teachers.teacher import Teacher, check_teacher, load_teacher
+from autokd.teachers.checking import check_teacher
+from autokd.teachers.teacher import Teacher, load_teacher
+from autokd.teaching import is_live
 from search_spaces.envelope import Offer, envelope
+from search_spaces.errors import BudgetError
+from search_spaces.network import build
 
-__all__ = ["check_budget", "find_facts", "survey"]
+__all__ = ["check_budget", "check_methods", "find_facts", "survey"]
 
 DECISIVE_PACKAGES = ("autokd", "torch", "numpy", "optuna", "scipy")
+PROBED = 8  # samples
 
 
 def find_facts(config: SearchConfig, teacher: Teacher | None = None) -> Facts:
@@ -34,8 +43,9 @@ def find_facts(config: SearchConfig, teacher: Teacher | None = None) -> Facts:
     """
     device = pick_device(config.workers.device)
     dataset = load_data(config.data)
-    teacher = (teacher or load_teacher(config.teacher, device)).to(device)
+    teacher = (teacher or load_teacher(config.teacher, device, dataset)).to(device)
     metrics = check_teacher(teacher, dataset, config.teacher.floor, device)
+    further = [load_teacher(config.teacher.numbered(k), device, dataset) for k in range(1, len(config.teacher.files))]
     return Facts(
         input_shape=dataset.input_shape,
         classes=dataset.classes,
@@ -48,7 +58,31 @@ def find_facts(config: SearchConfig, teacher: Teacher | None = None) -> Facts:
         device=str(device),
         precision=pick_precision(config.training.precision, device),
         versions={"python": platform.python_version()} | {name: version(name) for name in DECISIVE_PACKAGES},
+        further_teachers=tuple(other.digest for other in further),
     )
+
+
+def check_methods(problem: Problem, teacher: Teacher | None = None) -> None:
+    """Try each distillation method at the ends of its ranges on a few samples, with a student as a search may draw it.
+
+    Args:
+        problem: The search.
+        teacher: The teacher, where it is given as an object.
+
+    Raises:
+        InputError: If the teacher does not give what a method needs, a method cannot work with the shapes of student
+            and teacher, or its loss is not finite.
+    """
+    plan, device = problem.plan, torch.device(problem.facts.device)
+    dataset = plan.load_data()
+    is_object = teacher is not None
+    teacher = teacher or plan.load_teacher(0, dataset)
+    student = _some_student(problem, device)
+    batch = plan.stream(dataset).batch(torch.arange(min(PROBED, len(dataset.train)), device=device), 0)
+    for name, method in problem.methods.examples():
+        _check_needs(name, method, teacher, is_object)
+        if teacher.network is not None and student is not None:
+            _check_runs(name, method, student, teacher, batch, dataset.train.labels)
 
 
 def survey(problem: Problem) -> Sequence[Offer]:
@@ -76,9 +110,46 @@ def check_budget(offers: Sequence[Offer]) -> None:
         )
 
 
+def _some_student(problem: Problem, device: torch.device) -> nn.Module | None:
+    """A student of the family that the search would try first; None if that does not fit the budget."""
+    facts, space = problem.facts, problem.space
+    parameters = {name: value for name, value in problem.propose([], 0).items() if name in space.distributions()}
+    rng = np.random.default_rng(derive(problem.config.seed, "probe"))
+    try:
+        architecture = space.sample(parameters, problem.budget, facts.input_shape, facts.classes, rng)
+    except BudgetError:
+        return None
+    return build(architecture, device=device)
+
+
+def _check_needs(name: str, method: Method, teacher: Teacher, is_object: bool) -> None:
+    wanted = [*sorted(method.needs), *(["answers for further views"] if method.n_views > 1 else [])]
+    if wanted and teacher.network is None:
+        raise InputError(
+            f"distillation method {name!r} needs the teacher's {' and '.join(wanted)}, but the teacher is no torch "
+            "module: choose methods that learn from logits."
+        )
+    if is_live(method) and is_object:
+        raise InputError(
+            f"distillation method {name!r} runs the teacher in the workers, but it is given as an object: "
+            "name it as `module:function`."
+        )
+
+
+def _check_runs(name: str, method: Method, student: nn.Module, teacher: Teacher, batch: Batch, labels: Tensor) -> None:
+    """Raise if the loss of a batch cannot be computed."""
+    try:
+        with torch.random.fork_rng(), closing(Distiller(method, student, teacher, batch.images, labels)) as distiller:
+            loss = distiller(batch.images, batch.labels, batch.indices)
+    except (InputError, RuntimeError, ValueError) as error:
+        raise InputError(f"distillation method {name!r} cannot be used here: {first_line(error)}") from None
+    if not loss.isfinite():
+        raise InputError(f"distillation method {name!r}: its loss is {float(loss)} before training: narrow its ranges.")
+
+
 def _macs(teacher: Teacher, input_shape: tuple[int, ...], device: torch.device) -> int | None:
     """Multiply-accumulates of one sample, as torch counts them; None if the teacher is not a module."""
-    if teacher.parameter_count is None:
+    if teacher.network is None:
         return None
     with FlopCounterMode(display=False) as counter:
         teacher(torch.zeros(1, *input_shape, device=device))

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,9 @@ from autokd.config import SearchConfig, TrainingConfig
 from autokd.data.augmentation import check_augmentation
 from autokd.database.rows import StudentRow, TrialRow
 from autokd.errors import InputError
-from autokd.evaluation import EvaluationTask, LessonPlan
+from autokd.evaluation import EvaluationTask
 from autokd.ladder import Ladder
+from autokd.lessons import LessonPlan
 from autokd.methods import MethodChoice
 from autokd.names import include_current_folder
 from autokd.optimizers import pruner, sampler
@@ -54,6 +55,7 @@ class Facts:
         device: Name of the device that trains.
         precision: "float32" or "bfloat16".
         versions: Of Python and of the packages that decide results.
+        further_teachers: Digests of the teachers beside the first, by their number.
     """
 
     input_shape: tuple[int, ...]
@@ -67,13 +69,18 @@ class Facts:
     device: str
     precision: str
     versions: dict[str, str]
+    further_teachers: tuple[str, ...] = ()
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Facts":
         """The facts among those that were recorded."""
-        known = {field.name: values[field.name] for field in fields(cls)}
+        known = {field.name: values[field.name] for field in fields(cls) if field.name in values}
         mean, deviation = known["normalisation"]
-        tuples = {"input_shape": tuple(known["input_shape"]), "normalisation": (tuple(mean), tuple(deviation))}
+        tuples = {
+            "input_shape": tuple(known["input_shape"]),
+            "normalisation": (tuple(mean), tuple(deviation)),
+            "further_teachers": tuple(known.get("further_teachers", ())),
+        }
         return cls(**(known | tuples))
 
 
@@ -104,9 +111,9 @@ class Problem:
 
     @cached_property
     def methods(self) -> MethodChoice:
-        """The distillation methods."""
+        """The distillation methods and teachers."""
         include_current_folder()
-        return MethodChoice(self.config.distillation)
+        return MethodChoice(self.config.distillation, tuple(self.config.teacher.courses))
 
     @cached_property
     def dimensions(self) -> dict[str, Dimension]:
@@ -152,7 +159,7 @@ class Problem:
         final = self.config.final
         changes = {"rungs": (final.epochs,), "learning_rate": final.learning_rate, "views": final.views}
         changes = {name: value for name, value in changes.items() if value is not None}
-        return self._plan(self.config.training.model_copy(update=changes))
+        return replace(self._plan(self.config.training.model_copy(update=changes)), is_tested=True)
 
     def wants_trial(self, ladders: Collection[Ladder]) -> bool:
         """Whether another trial may begin: there are fewer than asked for, and time is left."""
@@ -205,6 +212,7 @@ class Problem:
             seed=self._seed(trial, student.replicate, student.purpose, "training"),
             folder=self.evaluations,
             test=final,
+            course=self.methods.course(trial.parameters),
         )
 
     def check(self) -> None:
@@ -261,6 +269,8 @@ class Problem:
             seed=derive(self.config.seed, "stream"),
             cache=self.home / "teachers",
             device=facts.device,
+            further_digests=facts.further_teachers,
+            needs=self.methods.needs,
         )
 
     def _seed(self, trial: TrialRow, replicate: int, purpose: str, use: str) -> int:

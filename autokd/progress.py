@@ -23,7 +23,7 @@ class Progress:
         pruned: Trials stopped at an earlier rung.
         failed: Trials that could not be trained.
         running: Trials under way.
-        best_trial: Number of the best trial so far; None before there is one.
+        best_trial: Number of the trial that was observed best so far; None before there is one.
         best_accuracy: Its validation accuracy.
         best_params: Parameters of its smallest student.
         best_macs: Multiply-accumulates of that student.
@@ -109,7 +109,7 @@ def ranked(ladders: Collection[Ladder]) -> list[Ladder]:
 
 
 def best_ladder(ladders: Collection[Ladder]) -> Ladder | None:
-    """The best trial, if any has a value."""
+    """The trial that was observed best, if any has a value; the search's model may believe more in another one."""
     return next(iter(ranked(ladders)), None)
 
 

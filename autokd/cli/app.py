@@ -229,9 +229,25 @@ def draw(
     draw(what, out, trial, engine, output, home)
 
 
+@app.command(rich_help_panel="Results")
+def plot(
+    name: Name,
+    out: Annotated[Path, typer.Argument(metavar="FILE", help="File to write: .svg, .png or .pdf.", show_default=False)],
+    output: Output = "text",
+    home: HomeFolder = None,
+) -> None:
+    """Plot a search: its history, the importance of its dimensions, and where its good trials are."""
+    from autokd.cli.plot import plot
+
+    plot(name, out, output, home)
+
+
 @app.command(rich_help_panel="Winner")
 def train(name: Name, overrides: Override = None, output: Output = "text", home: HomeFolder = None) -> None:
-    """Draw students from the best family and distil them at full length; Ctrl-C keeps every finished epoch."""
+    """Draw students from the best of `families` that climbed highest, and distil them at full length.
+
+    Ctrl-C keeps every finished epoch.
+    """
     from autokd.api import find
 
     with _reporter(output) as reporter:

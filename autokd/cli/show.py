@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from rich.console import Console
 
 from autokd.api import SearchResult
-from autokd.cli.tables import count, duration, facts_table, percent, table, training_state
+from autokd.cli.tables import count, decimal, duration, facts_table, percent, table, training_state
 from autokd.doctor import Finding
 from autokd.export.folder import Verification
 from autokd.home import Home
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["best", "exported", "families", "findings", "recipes", "searches", "status", "trained", "trial", "verified"]
 
 Output = Literal["text", "json"]
+CALIBRATION = ("ECE", "ECE scaled")
 FILE_WIDTH = 160  # columns, where there is no terminal to ask
 
 
@@ -125,12 +126,14 @@ def trial(ladder: Ladder, problem: Problem, output: Output) -> None:
             f"{evaluation.epochs:g}",
             evaluation.state,
             *_metric_cells(evaluation.metrics or {}),
+            *_teacher_cells(evaluation.metrics or {}),
             duration(evaluation.seconds),
         )
         for evaluation in ladder.evaluations
     ]
-    headings = ("student", "epochs", "state", "accuracy", "loss", "ECE", "took")
-    _print(table(headings, evaluations, numeric=range(3, 7)))
+    headings = ("student", "epochs", "state", "accuracy", "loss", *CALIBRATION, "agreement", "KL", "took")
+    _print(table(headings, evaluations, numeric=range(3, 10)))
+    _print("of the validation samples; ECE scaled: after temperature scaling; KL: KL(teacher || student) in nats")
 
 
 def best(
@@ -151,29 +154,33 @@ def best(
             "teacher",
             count(facts["teacher_params"]),
             count(facts["teacher_macs"]),
-            percent(facts["teacher_metrics"]["accuracy"]),
-            f"{facts['teacher_metrics']['ece']:.4f}",
+            *_metric_cells(facts["teacher_metrics"]),
             percent(teacher_test),
         ),
         (
             "student",
             count(student.row.params),
             count(student.row.macs),
-            percent(student.metrics["accuracy"]),
-            f"{student.metrics['ece']:.4f}",
+            *_metric_cells(student.metrics),
             percent(student.metrics.get("test_accuracy")),
         ),
     ]
     if facts["teacher_params"]:
         macs = facts["teacher_macs"] / student.row.macs
-        rows.append(("times smaller", f"{facts['teacher_params'] / student.row.params:.1f}", f"{macs:.1f}", "", "", ""))
-    _print(table(("", "parameters", "MACs", "validation", "ECE", "test"), rows, numeric=range(1, 6)))
+        params = facts["teacher_params"] / student.row.params
+        rows.append(("times smaller", f"{params:.1f}", f"{macs:.1f}", "", "", "", "", ""))
+    headings = ("", "parameters", "MACs", "validation", "loss", *CALIBRATION, "test")
+    _print(table(headings, rows, numeric=range(1, 8)))
     settings = ", ".join(
         f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
         for name, value in student.trial.parameters.items()
     )
     length = f"{student.evaluation.epochs:g} epochs" + ("" if student.is_final else " (search only)")
-    _print(facts_table([("trial", f"{student.trial.number}: {settings}"), ("trained", length)]))
+    lines = [("trial", f"{student.trial.number}: {settings}"), ("trained", length)]
+    if "agreement" in student.metrics:
+        agreement, divergence = _teacher_cells(student.metrics)
+        lines.append(("agrees", f"with the teacher on {agreement} of the validation samples, KL {divergence} nats"))
+    _print(facts_table(lines))
     if verification:
         exported(exported_to or Path(), verification, student.is_final, output)
     elif not student.is_final:
@@ -285,10 +292,15 @@ def _best_line(progress: Progress) -> str:
     return f"{percent(progress.best_accuracy)} by trial {progress.best_trial}, {size}"
 
 
-def _metric_cells(metrics: Mapping[str, Any]) -> tuple[str, str, str]:
-    if not metrics:
-        return "-", "-", "-"
-    return percent(metrics["accuracy"]), f"{metrics['loss']:.4f}", f"{metrics['ece']:.4f}"
+def _metric_cells(metrics: Mapping[str, Any]) -> tuple[str, str, str, str]:
+    """Accuracy, loss and calibration; a dash for what was not measured."""
+    loss, ece, scaled = (decimal(metrics.get(name)) for name in ("loss", "ece", "ece_scaled"))
+    return percent(metrics.get("accuracy")), loss, ece, scaled
+
+
+def _teacher_cells(metrics: Mapping[str, Any]) -> tuple[str, str]:
+    """How near the answers are to the teacher's."""
+    return percent(metrics.get("agreement")), decimal(metrics.get("teacher_kl"))
 
 
 def _json(value: Any) -> None:

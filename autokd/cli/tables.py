@@ -9,7 +9,7 @@ from rich.text import Text
 from autokd.progress import Training
 from search_spaces.envelope import Offer
 
-__all__ = ["budget_table", "count", "duration", "facts_table", "percent", "table", "training_state"]
+__all__ = ["budget_table", "count", "decimal", "duration", "facts_table", "percent", "table", "training_state"]
 
 _UNITS = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 
@@ -17,6 +17,11 @@ _UNITS = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 def percent(share: float | None) -> str:
     """`93.47 %`, or a dash."""
     return "-" if share is None else f"{100 * share:.2f} %"
+
+
+def decimal(number: float | None) -> str:
+    """`0.0123`, or a dash."""
+    return "-" if number is None else f"{number:.4f}"
 
 
 def count(number: int | None) -> str:

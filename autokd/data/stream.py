@@ -70,6 +70,11 @@ class TrainingStream:
         images = augment(self._padded, indices, self.augmentation, self.seed, view)
         return Batch(normalise(images, self.normalisation), self.split.labels[indices], indices, view)
 
+    def whole_view(self, view: int, size: int) -> Iterator[Batch]:
+        """All samples in view number `view`, in order, at most `size` at a time."""
+        for indices in torch.split(torch.arange(len(self.split), device=self.split.images.device), size):
+            yield self.batch(indices, view)
+
     def _order(self, epoch: int) -> Tensor:
         generator = torch.Generator().manual_seed(derive(self.seed, "order", epoch))
         return torch.randperm(len(self.split), generator=generator).to(self.split.images.device)

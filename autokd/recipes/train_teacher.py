@@ -2,18 +2,21 @@
 
 Writes `RECIPE.safetensors` and the figures of the training, `RECIPE.json`, into FOLDER. The teacher never sees the
 validation samples of the search, so that its accuracy on them can be compared with a student's.
+
+With `--epochs N` the whole schedule is compressed into N epochs: such a teacher may teach better than a stronger one
+(Cho and Hariharan 2019, https://arxiv.org/abs/1910.01348); name its weights in `teacher.alternatives`. With
+`--checkpoints` the weights of every epoch are kept, as `RECIPE-epoch-NN.safetensors`, for `teacher.checkpoints`.
 """
 
 import argparse
 import platform
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from autokd.data.augmentation import Augmentation
@@ -21,9 +24,10 @@ from autokd.data.dataset import Dataset
 from autokd.data.digits import digits
 from autokd.data.fashion_mnist import fashion_mnist
 from autokd.data.stream import Batch, TrainingStream
-from autokd.files import write_atomically, write_json
+from autokd.files import write_json
 from autokd.recipes import teachers
 from autokd.seeds import derive
+from autokd.training.checkpoint import save_weights
 from autokd.training.loop import TrainingSettings, TrainingState, optimiser, train
 from autokd.training.metrics import label_metrics, predict
 
@@ -50,15 +54,17 @@ TRAININGS = {
 }
 
 
-def train_teacher(training: TeacherTraining, seed: int) -> tuple[nn.Module, dict[str, object]]:
-    """A trained teacher and the figures of its training."""
+def train_teacher(
+    training: TeacherTraining, seed: int, on_epoch: Callable[[nn.Module, int], None] = lambda network, epoch: None
+) -> tuple[nn.Module, dict[str, object]]:
+    """A trained teacher and the figures of its training; `on_epoch` gets it after each epoch, counted from 1."""
     dataset = training.data()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     stream = TrainingStream(dataset, training.augmentation, training.batch_size, training.epochs, seed, device)
     with torch.random.fork_rng():
         torch.manual_seed(derive(seed, "weights"))
         network = training.factory().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    state = TrainingState(network, optimiser(network, training.settings))
+    state = TrainingState(network, optimiser(training.settings, network))
     total = training.epochs * stream.steps_per_epoch
     started = time.monotonic()
 
@@ -69,6 +75,7 @@ def train_teacher(training: TeacherTraining, seed: int) -> tuple[nn.Module, dict
             f"validation accuracy {accuracy:.2%}, {time.monotonic() - started:.0f} s",
             flush=True,
         )
+        on_epoch(network, len(state.losses))
 
     train(state, stream, _cross_entropy, training.settings, total, total, seed, report)
     figures: dict[str, object] = {
@@ -105,12 +112,21 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--epochs", type=int, help="length of the schedule, instead of the recipe's own")
+    parser.add_argument("--checkpoints", action="store_true", help="keep the weights of every epoch")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    network, figures = train_teacher(TRAININGS[arguments.recipe], arguments.seed)
-    weights = {name: tensor.contiguous().cpu() for name, tensor in network.state_dict().items()}
-    write_atomically(arguments.folder / f"{arguments.recipe}.safetensors", lambda path: save_file(weights, path))
-    write_json(arguments.folder / f"{arguments.recipe}.json", figures)
+    training = TRAININGS[arguments.recipe]
+    training = replace(training, epochs=arguments.epochs or training.epochs)
+    base = arguments.folder / arguments.recipe
+
+    def keep(network: nn.Module, epoch: int) -> None:
+        if arguments.checkpoints:
+            save_weights(network, base.with_name(f"{base.name}-epoch-{epoch:02d}.safetensors"))
+
+    network, figures = train_teacher(training, arguments.seed, keep)
+    save_weights(network, base.with_name(f"{base.name}.safetensors"))
+    write_json(base.with_name(f"{base.name}.json"), figures)
     print(figures)
 
 

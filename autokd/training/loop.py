@@ -1,23 +1,36 @@
 """The training loop: one student, one stream of batches, one loss."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.optim import SGD
 
-from autokd.data.stream import Batch, TrainingStream
+from autokd.data.stream import Batch
 from autokd.errors import AutoKDError
 from autokd.seeds import derive
 from autokd.training.schedule import cosine
 
-__all__ = ["DivergedError", "Loss", "TrainingSettings", "TrainingState", "optimiser", "train"]
+__all__ = ["Batches", "DivergedError", "Loss", "TrainingSettings", "TrainingState", "optimiser", "train"]
 
 Loss = Callable[[Tensor, Batch], Tensor]  # (logits, what they were computed from) -> scalar
 
 _CHECK_EVERY = 50  # steps between looks at the loss: each look makes a GPU wait
+
+
+class Batches(Protocol):
+    """What a training sees, such as a `TrainingStream`."""
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches of an epoch."""
+
+    def batches(self, first_step: int, last_step: int) -> Iterator[Batch]:
+        """The batches of steps `first_step <= step < last_step`, all of one epoch."""
 
 
 class DivergedError(AutoKDError):
@@ -50,19 +63,21 @@ class TrainingState:
     Attributes:
         network: The network, on its device.
         optimiser: Its optimiser.
+        method: What the loss itself learns and remembers, trained by the same optimiser.
         step: Number of steps done.
         losses: Mean training loss of each segment done.
     """
 
     network: nn.Module
     optimiser: SGD
+    method: nn.Module = field(default_factory=nn.Module)
     step: int = 0
     losses: list[float] = field(default_factory=list)
 
 
-def optimiser(network: nn.Module, settings: TrainingSettings) -> SGD:
-    """SGD with Nesterov momentum over the network's parameters."""
-    parameters = list(network.parameters())
+def optimiser(settings: TrainingSettings, *modules: nn.Module) -> SGD:
+    """SGD with Nesterov momentum over the modules' parameters."""
+    parameters = list(chain.from_iterable(module.parameters() for module in modules))
     groups = [
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": settings.weight_decay},
         {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
@@ -78,7 +93,7 @@ def optimiser(network: nn.Module, settings: TrainingSettings) -> SGD:
 
 def train(
     state: TrainingState,
-    stream: TrainingStream,
+    stream: Batches,
     loss: Loss,
     settings: TrainingSettings,
     until: int,
@@ -117,10 +132,11 @@ def train(
 
 
 def _segment(
-    state: TrainingState, stream: TrainingStream, loss: Loss, settings: TrainingSettings, last_step: int, total: int
+    state: TrainingState, stream: Batches, loss: Loss, settings: TrainingSettings, last_step: int, total: int
 ) -> None:
     """Steps up to `last_step`, all of one epoch."""
     network, optimiser = state.network.train(), state.optimiser
+    state.method.train()
     device = next(network.parameters()).device
     first_step, loss_sum = state.step, torch.zeros((), device=device)
     for batch in stream.batches(first_step, last_step):

@@ -125,7 +125,7 @@ def pretend(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
             return EvaluationResult(task.key, {"accuracy": random if accuracy is None else accuracy}, 2.0)
 
         monkeypatch.setattr("autokd.dispatch.evaluate", evaluate)
-        monkeypatch.setattr("autokd.dispatch.missing_views", lambda plan: [])
+        monkeypatch.setattr("autokd.dispatch.missing_answers", lambda plan: [])
 
     return install
 

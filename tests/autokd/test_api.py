@@ -1,7 +1,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ from autokd.data.dataset import Dataset
 from autokd.errors import InputError, InterruptedSearchError
 from autokd.export.folder import verify_folder
 from autokd.home import Home
+from autokd.lessons import Answers
+from autokd.optimizers.posterior import Beliefs
 from autokd.reporting import Silent
 from autokd.training.metrics import label_metrics, predict
 
@@ -98,6 +100,19 @@ def test_the_winner_is_trained_and_exported(search, home: Home, dataset: Dataset
     assert result.row.facts["teacher_test_metrics"]["accuracy"] == 1.0
 
 
+def test_the_family_that_is_trained_is_the_one_that_the_model_believes_in(search, monkeypatch: pytest.MonkeyPatch):
+    result = search(training={"rungs": [1], "views": 1, "batch_size": 20})
+    lucky = result.progress.best_trial
+
+    def beliefs(study: Any, space: Any, numbers: Sequence[int], *_: Any) -> Beliefs:
+        means = tuple(0.0 if number == lucky else 1.0 for number in numbers)
+        return Beliefs(means, (0.1,) * len(means), means)
+
+    monkeypatch.setattr("autokd.families.posterior", beliefs)
+    trained = result.train()
+    assert {student.trial.number for student in trained} == {result.families[0].trial} == {1 - lucky}
+
+
 @pytest.mark.slow  # fresh interpreters load torch
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
 @pytest.mark.parametrize(("shape", "input_shape"), [((24, 3), (3, 24)), ((24,), (24,))], ids=["signals", "vectors"])
@@ -107,7 +122,7 @@ def test_signals_and_vectors_are_searched_trained_and_exported_as_images_are(
     dataset = make_dataset(train=240, shape=shape, dtype=dtype)
     result = search(teacher=Thirds(), data=dataset, training={"rungs": [2, 4], "batch_size": 20}, final={"epochs": 8})
     assert result.problem.facts.input_shape == input_shape
-    assert result.problem.plan.views_needed == 1
+    assert result.problem.plan.answers_needed == [Answers(0, 0), Answers(0, part="validation")]
     trained = result.train()
     assert trained[0].metrics["test_accuracy"] > 0.8
     verification = result.export(tmp_path / "student")
@@ -156,7 +171,7 @@ def test_a_folder_of_images_is_data(search, dataset: Dataset, tmp_path: Path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"teacher": 5}, "teacher must be a module, a callable or 'module:function', but is a int."),
+        ({"teacher": 5}, "teacher must be a module, a callable, 'module:function', a file or a dict of out"),
         ({"data": 5}, "data must be a dict of arrays, an autokd.Dataset or the name of a source, but is a int."),
         ({"data": {"images": []}}, "data data: needs train_images and train_labels"),
         ({"teacher": Bands(2)}, "the teacher gives (2,) outputs a sample, but the data has 3 classes."),
@@ -222,3 +237,28 @@ def test_workers_find_a_users_module_in_the_current_folder(tmp_path: Path, datas
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert "2/2 trials" in done.stdout
+
+
+def test_a_teacher_may_be_its_outputs_and_no_network(search, dataset: Dataset, home: Home, tmp_path: Path):
+    outputs = {part: 5 * torch.eye(3)[split.labels] for part, split in dataset.splits.items()}
+    result = search(teacher=outputs)
+    assert result.config.teacher.outputs is not None
+    assert (result.problem.facts.teacher_metrics["accuracy"], result.problem.facts.teacher_params) == (1.0, None)
+    np.savez(tmp_path / "o.npz", **{part: rows.numpy() for part, rows in outputs.items()})
+    again = search(teacher=str(tmp_path / "o.npz"), name="again")
+    assert again.problem.facts.teacher_digest == result.problem.facts.teacher_digest
+    assert again.train()
+    assert again.row.facts["teacher_test_metrics"]["accuracy"] == 1.0
+
+
+def test_a_teacher_object_may_have_inputs_and_outputs_of_its_own(search, home: Home):
+    def teacher(pixels: torch.Tensor) -> dict[str, torch.Tensor]:
+        assert 0 <= pixels.min() < pixels.max() <= 1 + 1e-5
+        return {"bands": pixels[:, 0].unflatten(1, (3, 4)).mean((2, 3)).flip(1)}
+
+    settings = {"output": "bands", "mean": [0], "deviation": [1], "resize": 12, "classes": [2, 1, 0]}
+    result = search(teacher=teacher, teacher_settings=settings)
+    assert result.problem.facts.teacher_metrics["accuracy"] == 1.0
+    assert autokd.find("search", home, teacher=teacher).teacher is not None
+    with pytest.raises(InputError, match="the teacher returns a dict of 'bands'"):
+        search(teacher=teacher, teacher_settings={"mean": [0], "deviation": [1], "resize": 12})

@@ -166,3 +166,44 @@ def test_values_of_ranges_keep_their_type():
     text = "ranges = {a = 3, b = 3.0, c = true, d = 'x', e = [1, 2]}"
     ranges = parse_config(changed(space=tomllib.loads(text))).space.ranges
     assert [type(value) for value in ranges.values()] == [int, float, bool, str, list]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"onnx": "t.onnx"}, "teacher: only one of factory, onnx and outputs may be set, but got factory and onnx"),
+        ({"factory": None, "weights": "w.pth"}, "teacher: weights are for the module of a factory, but there is no"),
+        ({"preprocess": "m:f", "mean": [0], "deviation": [1]}, "teacher: preprocess does what mean and deviation do"),
+        ({"mean": [0.5, 0.5]}, "teacher: mean and deviation go together, but got 2 and 0 values"),
+        ({"mean": [0.5], "deviation": [0]}, "teacher.deviation.0: input should be greater than 0, but got 0"),
+        ({"factory": None, "outputs": "o.npz", "resize": 8}, "teacher: resize is for a network, but outputs are no"),
+        ({"classes": [3, 1, 3]}, "teacher.classes: each output is one class at most, but [3] come more than once"),
+        ({"classes": [3, -1]}, "teacher.classes.1: input should be greater than or equal to 0, but got -1"),
+        ({"output": 1.5}, "teacher.output: must be an index or a name, but got 1.5"),
+        ({"output": True}, "teacher.output: must be an index or a name, but got True"),
+        ({"resize": "large"}, "teacher.resize: must be a number of pixels, or height and width, but got 'large'"),
+        ({"resize": [1, 2, 3]}, "teacher.resize: must be a number of pixels, or height and width, but got [1, 2, 3]"),
+        ({"resize": 0}, "teacher.resize.0: input should be greater than 0, but got 0"),
+    ],
+)
+def test_settings_of_a_teacher_that_exclude_each_other_are_refused(settings: dict[str, Any], message: str):
+    with pytest.raises(InputError) as caught:
+        parse_config(changed(teacher={"factory": "m:f"} | settings), "my.toml")
+    assert str(caught.value).startswith(f"my.toml: {message}")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_teacher_has_one_source_or_none(config: SearchConfig):
+    sources = [{"factory": "m:f"}, {"onnx": "t.onnx"}, {"outputs": "o.npz"}, {}]
+    configs = [parse_config(changed(teacher=source)).teacher for source in sources]
+    assert [teacher.source for teacher in configs] == ["m:f", "t.onnx", "o.npz", None]
+    assert all(isinstance(hash(teacher), int) for teacher in configs)
+
+
+@pytest.mark.parametrize("key", ["onnx", "outputs"])
+def test_files_of_a_teacher_are_of_the_files_folder(tmp_path: Path, key: str):
+    (tmp_path / "s.toml").write_text(f"[data]\nsource = 'digits'\n[teacher]\n{key} = 'o'\n[budget]\nparams = 1000\n")
+    config = read_config(tmp_path / "s.toml")
+    assert config.teacher.source == str(tmp_path / "o")
+    packaged = read_config(tmp_path / "s.toml", [f"teacher.{key}='package:o'"])
+    assert packaged.teacher.source == "package:o"

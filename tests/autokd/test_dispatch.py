@@ -11,9 +11,12 @@ from autokd.database.store import Store
 from autokd.dispatch import ATTEMPTS, Dispatcher
 from autokd.errors import AutoKDError, InputError
 from autokd.evaluation import EvaluationResult, EvaluationTask
+from autokd.lessons import Answers
 from autokd.problem import Problem
 from workers.base import Executor
 from workers.errors import TaskTimeout, WorkerLost
+
+MISSING = [Answers(0, 1), Answers(0, part="validation")]
 
 
 class ManualExecutor(Executor):
@@ -158,7 +161,7 @@ def test_waiting_is_not_silent(world: World, monkeypatch: pytest.MonkeyPatch):
 
 
 def test_missing_views_are_prepared_by_the_workers_and_recorded(world: World, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("autokd.dispatch.missing_views", lambda plan: [1, 3])
+    monkeypatch.setattr("autokd.dispatch.missing_answers", lambda plan: MISSING)
     submit = world.executor.submit
 
     def at_once(function: Any, /, *args: Any) -> Future[Any]:
@@ -168,14 +171,14 @@ def test_missing_views_are_prepared_by_the_workers_and_recorded(world: World, mo
 
     monkeypatch.setattr(world.executor, "submit", at_once)
     world.dispatcher.prepare(world.problem.plan)
-    assert [args for _, args in world.executor.submitted] == [(world.problem.plan, 1), (world.problem.plan, 3)]
+    assert [args for _, args in world.executor.submitted] == [(world.problem.plan, answers) for answers in MISSING]
     assert [event.payload["missing"] for event in world.store.events(1) if event.kind == "teacher"] == [0]
 
 
 def test_a_view_that_cannot_be_prepared_stops_the_search(world: World, monkeypatch: pytest.MonkeyPatch):
     future: Future[None] = Future()
     future.set_exception(InputError("the teacher changed"))
-    monkeypatch.setattr("autokd.dispatch.missing_views", lambda plan: [0])
+    monkeypatch.setattr("autokd.dispatch.missing_answers", lambda plan: MISSING[:1])
     monkeypatch.setattr(world.executor, "submit", lambda *args: future)
     with pytest.raises(InputError, match="the teacher changed"):
         world.dispatcher.prepare(world.problem.plan)
@@ -183,7 +186,7 @@ def test_a_view_that_cannot_be_prepared_stops_the_search(world: World, monkeypat
 
 @pytest.mark.parametrize(("losses", "survives"), [(ATTEMPTS - 1, True), (ATTEMPTS, False)])
 def test_a_view_whose_worker_is_lost_is_tried_again(world: World, monkeypatch, losses: int, survives: bool):
-    monkeypatch.setattr("autokd.dispatch.missing_views", lambda plan: [0])
+    monkeypatch.setattr("autokd.dispatch.missing_answers", lambda plan: MISSING[:1])
     submit = world.executor.submit
 
     def lose(function: Any, /, *args: Any) -> Future[Any]:
@@ -206,7 +209,7 @@ def test_a_view_whose_worker_is_lost_is_tried_again(world: World, monkeypatch, l
 def test_a_view_that_takes_too_long_is_not_tried_again(world: World, monkeypatch: pytest.MonkeyPatch):
     future: Future[None] = Future()
     future.set_exception(TaskTimeout("after 5 s"))
-    monkeypatch.setattr("autokd.dispatch.missing_views", lambda plan: [0])
+    monkeypatch.setattr("autokd.dispatch.missing_answers", lambda plan: MISSING[:1])
     monkeypatch.setattr(world.executor, "submit", lambda *args: future)
     with pytest.raises(AutoKDError, match="the teacher's outputs cannot be computed: TaskTimeout: after 5 s"):
         world.dispatcher.prepare(world.problem.plan)

@@ -11,11 +11,12 @@ from autokd import evaluation
 from autokd.config import AugmentationConfig, DataConfig, TeacherConfig, TrainingConfig
 from autokd.data.sources import load_data
 from autokd.errors import InputError
-from autokd.evaluation import EvaluationTask, LessonPlan, OutOfMemoryError, evaluate, missing_views, prepare_view
+from autokd.evaluation import EvaluationTask, OutOfMemoryError, evaluate
+from autokd.lessons import LessonPlan, prepare_answers
 from autokd.teachers.teacher import Teacher, load_teacher
 from autokd.training.checkpoint import load_weights
 from autokd.training.loop import DivergedError
-from autokd.training.metrics import label_metrics, predict
+from autokd.training.metrics import predict, teacher_metrics, validation_metrics
 from search_spaces.architecture import Architecture, Node
 from search_spaces.network import build
 
@@ -74,7 +75,10 @@ def test_the_metrics_are_those_of_the_trained_network(task: EvaluationTask):
     metrics = evaluate(task).metrics
     network, dataset = build(ARCHITECTURE), load_data(DATA)
     network.load_state_dict(load_weights(task.weights))
-    expected = label_metrics(predict(network, dataset.validation, dataset.normalisation), dataset.validation.labels)
+    logits = predict(network, dataset.validation, dataset.normalisation)
+    taught = load_teacher(TEACHER, CPU)
+    teacher = predict(taught, dataset.validation, dataset.normalisation).half().float()  # as they are stored
+    expected = validation_metrics(logits, dataset.validation.labels) | teacher_metrics(logits, teacher)
     assert metrics.pop("training_loss") > 0
     assert metrics == pytest.approx(expected, abs=1e-6)
 
@@ -147,7 +151,8 @@ def test_the_result_on_disk_is_the_result(task: EvaluationTask):
 
 def test_a_final_training_is_tested(task: EvaluationTask):
     metrics = evaluate(replace(task, test=True)).metrics
-    assert set(metrics) == {"accuracy", "loss", "ece", "training_loss", "test_accuracy", "test_loss", "test_ece"}
+    measured = {"accuracy", "loss", "ece", "ece_scaled", "agreement", "teacher_kl"}
+    assert set(metrics) == measured | {f"test_{name}" for name in measured} | {"scaling_temperature", "training_loss"}
     untested = evaluate(task).metrics
     assert {name: metrics[name] for name in untested} == untested
 
@@ -182,7 +187,9 @@ def test_the_trajectory_depends_on_what_decides_the_training(
         lambda task: replace(task, architecture=json.dumps(ARCHITECTURE.to_dict(), indent=2, sort_keys=True)),
         lambda task: replace(task, plan=replace(task.plan, cache=Path("elsewhere"))),
         lambda task: replace(task, plan=replace(task.plan, data=DataConfig(source="moved.npz"))),
-        lambda task: replace(task, plan=replace(task.plan, teacher=TeacherConfig(weights="moved.pth"))),
+        lambda task: replace(
+            task, plan=replace(task.plan, teacher=TeacherConfig(factory="other:teacher", weights="moved.pth"))
+        ),
     ],
 )
 def test_the_trajectory_depends_on_nothing_else(
@@ -245,27 +252,15 @@ def test_other_errors_are_not_taken_for_too_little_memory(task: EvaluationTask, 
         evaluate(task)
 
 
-def test_the_teacher_is_only_asked_for_views_that_are_not_there(plan: LessonPlan, task: EvaluationTask):
-    evaluation._cached_teacher.cache_clear()
-    assert missing_views(plan) == [0, 1]
-    prepare_view(plan, 0)
-    assert missing_views(plan) == [1]
-    prepare_view(plan, 1, Teacher(lambda images: torch.zeros(len(images), 10), "object"))
-    assert missing_views(plan) == []
-    evaluate(replace(task, plan=replace(plan, teacher=TeacherConfig())))  # which could not be made
-
-
-@pytest.mark.parametrize(("last", "views", "needed"), [(3.0, 4, 3), (3.5, 9, 4), (0.5, 4, 1), (30.0, 4, 4)])
-def test_views_are_as_many_as_the_training_shows(plan: LessonPlan, last: float, views: int, needed: int):
-    training = plan.training.model_copy(update={"rungs": (last,), "views": views})
-    assert replace(plan, training=training).views_needed == needed
-
-
 def test_the_lesson_is_the_methods_loss_of_the_cached_outputs(task: EvaluationTask):
     """With all weight on labels the teacher does not matter."""
     alone = replace(task, settings=(("temperature", 4.0), ("weight", 0.0)))
     first = evaluate(alone).metrics
     other = replace(alone, plan=replace(alone.plan, teacher_digest="other", cache=alone.plan.cache / "other"))
-    for view in range(2):
-        prepare_view(other.plan, view, Teacher(lambda images: torch.ones(len(images), 10), "object"))
-    assert evaluate(other).metrics == first
+    for answers in other.plan.answers_needed:
+        prepare_answers(other.plan, answers, Teacher(lambda images: torch.ones(len(images), 10), "object"))
+    found = evaluate(other).metrics
+    compared = {"agreement", "teacher_kl"}
+    assert {k: v for k, v in found.items() if k not in compared} == {
+        k: v for k, v in first.items() if k not in compared
+    }

@@ -1,7 +1,7 @@
 import pytest
 
 from autokd import families as module
-from autokd.families import rank_families
+from autokd.families import rank_families, winner
 from autokd.optimizers.posterior import Beliefs
 
 PARAMETERS = {
@@ -64,3 +64,12 @@ def test_the_model_believes_in_what_it_has_seen(make_problem, ladders):
     families = {family.trial: family for family in rank_families(make_problem(), ladders)}
     assert families[2].mean > families[0].mean
     assert sum(family.probability_best for family in families.values()) == pytest.approx(1)
+
+
+def test_the_winner_is_the_first_of_those_that_climbed_highest(make_problem, ladders, monkeypatch):
+    monkeypatch.setattr(module, "posterior", lambda *args: Beliefs((0.66, 0.7, 0.65), (0.1,) * 3, (0.0, 1.0, 0.0)))
+    families = rank_families(make_problem(), ladders)
+    assert [family.trial for family in families] == [1, 0, 2]
+    assert winner(families) == families[1]  # trial 1 was pruned; 2 has the best value, but the model believes in 0
+    assert winner(families[:1]) == families[0]
+    assert winner([]) is None

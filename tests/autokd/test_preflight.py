@@ -10,10 +10,12 @@ from torch import nn
 from autokd.config import SearchConfig, override_config
 from autokd.data.sources import load_data
 from autokd.data.user import save_npz
+from autokd.distillation import METHODS, Wrapper
 from autokd.errors import BudgetInfeasibleError, InputError
-from autokd.preflight import check_budget, find_facts, survey
+from autokd.preflight import check_budget, check_methods, find_facts, survey
+from autokd.problem import Problem
 from autokd.recipes.catalogue import find_config
-from autokd.teachers.teacher import Teacher
+from autokd.teachers.teacher import Teacher, load_teacher
 
 
 @pytest.fixture
@@ -97,3 +99,40 @@ def test_the_facts_of_vectors_are_those_of_the_samples_and_their_teacher(config:
     facts = find_facts(override_config(config, changes), Teacher(network, "name"))
     assert (facts.input_shape, facts.teacher_macs) == ((64,), 64 * 32 + 32 * 10)
     assert facts.teacher_params == 65 * 32 + 2 * 32 + 33 * 10
+
+
+def problem_of(config: SearchConfig, *overrides: str, teacher: Teacher | None = None) -> Problem:
+    config = override_config(config, ["space.ranges={top_nodes=3, middle_nodes=1, bottom_nodes=3}", *overrides])
+    return Problem(config, find_facts(config, teacher), Path("home"))
+
+
+def test_every_method_can_be_used_with_the_recipes_teacher(config: SearchConfig):
+    names = [name for name, kind in METHODS.items() if not issubclass(kind, Wrapper)]
+    check_methods(problem_of(config, f"distillation={{methods={[*names, 'ctkd+kd', 'early-stopping+kd+at']}}}"))
+
+
+@pytest.mark.parametrize("method", ["crd", "fitnet", "modality"])
+def test_what_a_callable_does_not_give_cannot_be_learnt_from(config: SearchConfig, method: str):
+    teacher = Teacher(lambda images: images.flatten(1)[:, :10], "name")
+    problem = problem_of(config, "teacher={floor=0.0}", f"distillation={{method='{method}'}}", teacher=teacher)
+    with pytest.raises(
+        InputError, match=f"method '{method}' needs the teacher's .*, but the teacher is no torch module"
+    ):
+        check_methods(problem, teacher)
+
+
+def test_an_object_cannot_run_in_the_workers(config: SearchConfig):
+    teacher = Teacher(load_teacher(config.teacher, torch.device("cpu")).network, "name")
+    problem = problem_of(config, "teacher={}", "distillation={method='fitnet'}", teacher=teacher)
+    with pytest.raises(InputError, match="method 'fitnet' runs the teacher in the workers, but it is given as an obj"):
+        check_methods(problem, teacher)
+    check_methods(problem_of(config, "teacher={}", "distillation={method='crd'}", teacher=teacher), teacher)
+
+
+def test_a_method_that_cannot_work_with_the_shapes_is_told_before_the_search(config, make_dataset, tmp_path: Path):
+    save_npz(make_dataset(shape=(6,)), tmp_path / "vectors.npz")
+    teacher = Teacher(nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3)), "name")
+    config = override_config(config, [f"data.source='{tmp_path / 'vectors.npz'}'", "training.augmentation={}"])
+    problem = problem_of(config, "teacher={floor=0.0}", "distillation={method='at'}", teacher=teacher)
+    with pytest.raises(InputError, match="method 'at'"):
+        check_methods(problem, teacher)

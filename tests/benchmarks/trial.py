@@ -99,7 +99,7 @@ def _ours(
 ) -> float:
     torch.set_num_threads(1)
     network = build(student).to(memory_format=torch.channels_last)
-    state = TrainingState(network, optimiser(network, settings))
+    state = TrainingState(network, optimiser(settings, network))
     started = time.perf_counter()
     train(state, stream, loss, settings, steps, steps, SEED)
     return steps * stream.batch_size / (time.perf_counter() - started)

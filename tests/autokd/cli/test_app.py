@@ -11,7 +11,7 @@ from autokd.cli import app
 HEAVY = ("torch", "optuna", "sqlalchemy", "numpy", "scipy")
 VERBS = (
     *("recipes", "init", "search", "resume", "list", "status", "show", "best", "families"),
-    *("draw", "train", "export", "verify", "doctor"),
+    *("draw", "plot", "train", "export", "verify", "doctor"),
 )
 
 

@@ -77,7 +77,7 @@ def digest(folder: Path) -> str:
         ("space.ranges.top_nodes=[1, 200]", "`3 <= low <= high <= 1000` must hold for `top_nodes`"),
         (
             "distillation.method=dk",
-            "a distillation method must be one of kd or `module:Class`, or several joined by '+', but got 'dk'",
+            "or `module:Class`, or several joined by '+', but got 'dk'; the nearest known is 'dkd'",
         ),
         ("optimizer.name=tpee", "optimizer: Unknown sampler 'tpee'. Known: trust-region, random, tpe, gp"),
         ("optimizer.pruner=halve", "optimizer.pruner: Unknown pruner 'halve'. Known: halving, median, none"),
@@ -102,7 +102,10 @@ def test_a_setting_that_is_not_allowed_is_named(refused, change: str, message: s
     [
         ("failing", "teacher.factory: my_bad:failing() fails: OSError: no disk."),
         ("no_model", "must return a module or a callable, not int."),
-        ("eleven_classes", "the teacher gives (11,) outputs a sample, but the data has 10 classes."),
+        (
+            "eleven_classes",
+            "the teacher gives (11,) outputs a sample, but the data has 10 classes: teacher.classes says",
+        ),
         ("wants_colour", "the teacher fails on images of (1, 8, 8): RuntimeError: "),
         ("guessing", "hardly better than always naming the most frequent class"),
         ("unnormalised", "check its weights and what inputs it wants, or set teacher.floor."),

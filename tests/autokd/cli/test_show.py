@@ -1,4 +1,5 @@
 import json
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,53 @@ def test_show_has_a_trial_with_its_students_and_evaluations(answer):
     assert [evaluation["rung"] for evaluation in trial["evaluations"]] == list(range(len(trial["evaluations"])))
     assert trial["students"][0]["params"] <= 7_700
     assert "of" in trial["family"]
+
+
+MEASURED = {
+    "accuracy": 0.9,
+    "loss": 0.3456,
+    "ece": 0.0321,
+    "ece_scaled": 0.0123,
+    "scaling_temperature": 1.5,
+    "agreement": 0.9234,
+    "teacher_kl": 0.0789,
+}
+
+
+def give_metrics(home: Path, names: set[str]) -> None:
+    """Record these metrics of every evaluation, as this version or an older one does."""
+    metrics = json.dumps({name: value for name, value in MEASURED.items() if name in names})
+    with sqlite3.connect(home / "autokd.db") as connection:
+        connection.execute("UPDATE evaluations SET metrics = ?", [metrics])
+    connection.close()
+
+
+def row_of(text: str, first: str) -> list[str]:
+    """The words of the last line that begins so."""
+    return next(line.split() for line in reversed(text.splitlines()) if line.strip().startswith(first))
+
+
+def test_show_and_best_have_every_metric_that_was_recorded(invoke, home: Path):
+    give_metrics(home, set(MEASURED))
+    outcome = invoke("show", "digits", "0", "--home", home)
+    assert row_of(outcome.out, "0  ")[3:11] == ["90.00", "%", "0.3456", "0.0321", "0.0123", "92.34", "%", "0.0789"]
+    table = outcome.out[outcome.out.index(" student   epochs") :]
+    assert all(len(line) <= 100 for line in table.splitlines()[:4])
+    text = invoke("best", "digits", "--home", home).out
+    assert row_of(text, "student")[5:10] == ["90.00", "%", "0.3456", "0.0321", "0.0123"]
+    assert all(len(line) <= 100 for line in text.splitlines()[:6])
+    assert "agrees   with the teacher on 92.34 % of the validation samples, KL 0.0789 nats" in text
+    answers = json.loads(invoke("show", "digits", "0", "-o", "json", "--home", home).out)["evaluations"]
+    assert answers[0]["metrics"] == MEASURED
+
+
+def test_show_and_best_have_a_dash_for_what_an_older_version_did_not_record(invoke, home: Path):
+    give_metrics(home, {"accuracy", "loss", "ece"})
+    outcome = invoke("show", "digits", "0", "--home", home)
+    assert row_of(outcome.out, "0  ")[3:10] == ["90.00", "%", "0.3456", "0.0321", "-", "-", "-"]
+    text = invoke("best", "digits", "--home", home).out
+    assert row_of(text, "student")[5:10] == ["90.00", "%", "0.3456", "0.0321", "-"]
+    assert "agrees" not in text
 
 
 def test_best_is_the_trained_student_beside_its_teacher(invoke, answer, finished: Path):

@@ -4,7 +4,7 @@ import pytest
 
 from autokd.errors import InputError
 from autokd.recipes.catalogue import find_config, recipe_path, recipes
-from autokd.teachers.teacher import weights_path
+from autokd.teachers.sources import find_path
 
 
 def test_every_recipe_is_described_in_a_line_and_can_be_read():
@@ -18,7 +18,7 @@ def test_every_recipe_is_described_in_a_line_and_can_be_read():
 def test_every_recipe_brings_its_teachers_weights(name: str):
     weights = find_config(name, []).teacher.weights
     assert weights is not None
-    assert weights_path(weights).is_file()
+    assert find_path(weights, "teacher.weights").is_file()
 
 
 def test_an_unknown_recipe_lists_the_known_ones():

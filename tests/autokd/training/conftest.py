@@ -32,6 +32,6 @@ def fresh() -> Callable[..., TrainingState]:
                 nn.Linear(64, 3),
             )
         network.to(memory_format=torch.channels_last)
-        return TrainingState(network, optimiser(network, settings))
+        return TrainingState(network, optimiser(settings, network))
 
     return make

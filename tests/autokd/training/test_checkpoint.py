@@ -87,4 +87,4 @@ def test_a_missing_or_foreign_file_cannot_be_read(tmp_path: Path, fresh: Fresh):
 def test_a_checkpoint_of_another_network_is_refused(path: Path):
     network = nn.Linear(2, 2)
     with pytest.raises(InputError, match="is of another network: delete it to train again from the start"):
-        load_checkpoint(TrainingState(network, optimiser(network, SETTINGS)), path)
+        load_checkpoint(TrainingState(network, optimiser(SETTINGS, network)), path)

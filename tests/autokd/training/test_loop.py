@@ -96,7 +96,7 @@ def test_weight_decay_is_on_matrices_and_kernels_only(fresh: Fresh):
 
 def test_a_network_of_vectors_or_of_matrices_only_can_be_trained():
     for network in (nn.Linear(2, 2, bias=False), nn.BatchNorm1d(2)):
-        assert len(optimiser(network, TrainingSettings()).param_groups) == 1
+        assert len(optimiser(TrainingSettings(), network).param_groups) == 1
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
@@ -139,7 +139,7 @@ def test_dropout_differs_between_seeds_and_segments(stream: TrainingStream):
 
     for seed in range(2):
         network = nn.Sequential(nn.Flatten(), nn.Linear(36, 3), nn.Dropout(0.5))
-        train(TrainingState(network, optimiser(network, settings)), stream, remember, settings, TOTAL, TOTAL, seed)
+        train(TrainingState(network, optimiser(settings, network)), stream, remember, settings, TOTAL, TOTAL, seed)
     assert len(masks) == 2 * TOTAL
 
 
@@ -192,6 +192,6 @@ def test_training_learns_from_signals_and_vectors(make_dataset, shape, first, dt
         torch.manual_seed(0)
         network = nn.Sequential(first(), nn.BatchNorm1d(8), nn.ReLU(), nn.Flatten(), nn.LazyLinear(3))
         network(stream.batch(torch.arange(2), 0).images)
-    train(TrainingState(network, optimiser(network, settings)), stream, cross_entropy, settings, 60, 60, 0)
+    train(TrainingState(network, optimiser(settings, network)), stream, cross_entropy, settings, 60, 60, 0)
     logits = predict(network, dataset.validation, dataset.normalisation)
     assert label_metrics(logits, dataset.validation.labels)["accuracy"] > 0.8

@@ -1,0 +1,56 @@
+"""The verb `plot`: draws what a search found, and writes the picture."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import typer
+
+from autokd.api import find
+from autokd.errors import InputError
+from autokd.files import write_atomically
+from autokd.plotting import FORMATS, Evidence, evidence, render
+
+__all__ = ["plot"]
+
+N_NAMED = 3  # dimensions
+
+
+def plot(name: str, out: Path, output: Literal["text", "json"], home: Path | None) -> None:
+    """Write the picture of a search, and say so.
+
+    Args:
+        name: Of the search.
+        out: The file to write; its suffix is the format.
+        output: What to print.
+        home: Folder of all searches; the usual one when left away.
+
+    Raises:
+        InputError: If there is no such search, none of its trials has a value yet, or the file cannot be written.
+    """
+    form = out.suffix.removeprefix(".")
+    if form not in FORMATS:
+        raise InputError(f"the file to write must end in {', '.join(f'.{known}' for known in FORMATS)}, but got {out}.")
+    shown = evidence(find(name, home))
+    content = render(shown, form)
+    try:
+        write_atomically(out, lambda temporary: temporary.write_bytes(content))
+    except OSError as error:
+        raise InputError(f"{out} cannot be written: {error.strerror}.") from None
+    _say(shown, out, output)
+
+
+def _say(shown: Evidence, out: Path, output: Literal["text", "json"]) -> None:
+    trials = len(shown.ladders)
+    if output == "text":
+        typer.echo(f"wrote {out}: {trials} trial{'s' * (trials > 1)}; {shown.note or _named(shown.importances)}")
+        return
+    facts = {"file": str(out), "search": shown.name, "trials": trials}
+    print(json.dumps(facts | {"importances": dict(shown.importances) or None, "note": shown.note}, indent=2))
+
+
+def _named(importances: Mapping[str, float]) -> str:
+    """The dimensions that decide most."""
+    named = [f"{name} {100 * share:.0f} %" for name, share in list(importances.items())[:N_NAMED]]
+    return f"most important: {', '.join(named)}"

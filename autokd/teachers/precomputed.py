@@ -1,0 +1,179 @@
+"""A teacher of which only the answers are left: its outputs for the samples of the data set."""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+from zipfile import BadZipFile
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from autokd.data.dataset import Dataset
+from autokd.data.stream import Batch
+from autokd.errors import InputError, first_line
+from autokd.files import write_atomically
+from autokd.teachers.base import Teacher
+from autokd.teachers.checking import lowest_accuracy
+from autokd.teachers.reading import Reading
+
+__all__ = ["PrecomputedTeacher", "checked_outputs", "keep_outputs", "precomputed_teacher", "read_outputs"]
+
+PARTS = ("train", "validation", "test")
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+class PrecomputedTeacher(Teacher):
+    """A teacher that answers from a table: the same for every augmented view of a sample, and nothing beyond the data.
+
+    Args:
+        outputs: Of each split, as `checked_outputs` returns them.
+        reading: From these outputs to logits.
+        settings: What else tells it from others.
+    """
+
+    def __init__(self, outputs: Mapping[str, Tensor], reading: Reading, settings: str) -> None:
+        super().__init__(_refuse, f"outputs {_digest(outputs)}{settings}", reading=reading)
+        self._outputs = dict(outputs)
+
+    def knows(self, part: str) -> bool:
+        """Whether there are outputs for that split."""
+        return part in self._outputs
+
+    def on_batch(self, batch: Batch) -> Tensor:
+        """Logits for a training batch, by the indices of its samples.
+
+        Raises:
+            InputError: If the batch shows further views, of a method that needs them.
+        """
+        if len(batch.images) != len(batch.indices):
+            raise InputError(
+                "the method looks at views of its own, of which teacher.outputs holds none: choose another."
+            )
+        return self.reading(self._outputs["train"][batch.indices.cpu()]).to(batch.images.device)
+
+    def on_split(self, dataset: Dataset, part: str, device: torch.device) -> Tensor:
+        """Logits for all samples of a split."""
+        return self.reading(self._outputs[part]).to(device)
+
+
+def precomputed_teacher(
+    arrays: Mapping[str, Any], reading: Reading, settings: str, dataset: Dataset
+) -> PrecomputedTeacher:
+    """The teacher of which `arrays` are the outputs, if they are of the samples of the data set.
+
+    Args:
+        arrays: As `checked_outputs` takes them.
+        reading: From these outputs to logits.
+        settings: What else tells the teacher from others.
+        dataset: The data, as it is after `data.subset` and after splits were held out.
+
+    Raises:
+        InputError: If `checked_outputs` finds something, or the training rows seem to be of other samples.
+    """
+    teacher = PrecomputedTeacher(checked_outputs(arrays, dataset), reading, settings)
+    _check_order(teacher, dataset)
+    return teacher
+
+
+def read_outputs(path: Path) -> dict[str, Array]:
+    """The arrays of an `.npz` archive, or the `.npy` files of a folder, by name.
+
+    Raises:
+        InputError: If the path is neither, or not readable.
+    """
+    try:
+        if path.is_dir():
+            return {file.stem: np.load(file, mmap_mode="c", allow_pickle=False) for file in path.glob("*.npy")}
+        if path.suffix == ".npz":
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+                return {name: archive[name] for name in archive.files}
+    except (OSError, EOFError, TypeError, ValueError, BadZipFile) as error:
+        raise InputError(f"teacher.outputs: {path} is not readable: {error}.") from None
+    raise InputError(f"teacher.outputs must be an .npz archive or a folder of .npy files, but got {path.name!r}.")
+
+
+def keep_outputs(arrays: Mapping[str, Any], folder: Path) -> Path:
+    """The archive in `folder` that holds these arrays, written if it is not there, for workers to read.
+
+    Raises:
+        InputError: If an array is not of numbers.
+    """
+    try:
+        tensors = {str(name): torch.as_tensor(values).detach().cpu() for name, values in arrays.items()}
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"teacher.outputs must be arrays of numbers: {first_line(error)}.") from None
+    path = folder / f"{_digest(tensors)[:16]}.npz"
+    if not path.exists():
+        write_atomically(path, lambda temporary: _save(tensors, temporary))
+    return path
+
+
+def checked_outputs(arrays: Mapping[str, Any], dataset: Dataset) -> dict[str, Tensor]:
+    """The outputs of each split as tensors, if they are of the samples of the data set.
+
+    Args:
+        arrays: `train`, `validation` and possibly `test`, real, `samples x outputs`.
+        dataset: The data, as it is after `data.subset` and after splits were held out.
+
+    Raises:
+        InputError: If an array is missing, unknown, of another type, shape or length, or not finite.
+    """
+    if not {"train", "validation"} <= arrays.keys() <= set(PARTS):
+        raise InputError(
+            f"teacher.outputs needs train and validation, may have test, but has {', '.join(arrays) or 'nothing'}."
+        )
+    return {part: _checked(part, torch.as_tensor(arrays[part]), dataset) for part in PARTS if part in arrays}
+
+
+def _checked(part: str, outputs: Tensor, dataset: Dataset) -> Tensor:
+    if outputs.ndim != 2 or not outputs.is_floating_point():
+        raise InputError(
+            f"teacher.outputs: {part} must be floats of samples x outputs, but is {outputs.dtype} of "
+            f"{tuple(outputs.shape)}."
+        )
+    wanted = len(dataset.splits[part])
+    if len(outputs) != wanted:
+        raise InputError(
+            f"teacher.outputs: {part} is of {len(outputs):,} samples, but the {part} split has {wanted:,}. The rows "
+            "must be those of the split itself, so leave data.subset away and let the data bring splits of its own: "
+            "those that are held out of the training samples are random."
+        )
+    if not outputs.isfinite().all():
+        raise InputError(f"teacher.outputs: {part} holds NaN or infinity.")
+    return outputs
+
+
+def _check_order(teacher: PrecomputedTeacher, dataset: Dataset) -> None:
+    """Raise if the teacher is good on validation samples, but guesses on training ones."""
+    accuracy, lowest = {}, {}
+    for part in ("train", "validation"):
+        labels = dataset.splits[part].labels
+        answers = teacher.on_split(dataset, part, labels.device).argmax(1)
+        accuracy[part] = float((answers == labels).double().mean())
+        lowest[part] = lowest_accuracy(labels)
+    if accuracy["train"] < lowest["train"] and accuracy["validation"] >= lowest["validation"]:
+        raise InputError(
+            f"teacher.outputs: the accuracy of train is {accuracy['train']:.2%}, but that of validation "
+            f"{accuracy['validation']:.2%}: are the rows of train in the order of the training samples?"
+        )
+
+
+def _save(outputs: Mapping[str, Tensor], path: Path) -> None:
+    arrays: dict[str, Any] = {name: values.numpy() for name, values in outputs.items()}
+    with path.open("wb") as file:
+        np.savez(file, **arrays)
+
+
+def _digest(outputs: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for part, values in outputs.items():
+        digest.update(f"{part}{values.dtype}{tuple(values.shape)}".encode())
+        digest.update(values.contiguous().view(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _refuse(samples: Tensor) -> NoReturn:
+    raise InputError("teacher.outputs are of the data's own samples: what else is asked of a teacher needs a network.")

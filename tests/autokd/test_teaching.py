@@ -1,0 +1,198 @@
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from autokd import evaluation
+from autokd.config import AugmentationConfig, DataConfig, TeacherConfig, TrainingConfig
+from autokd.data.sources import load_data
+from autokd.distillation import KD, Lesson, Method, Outputs, kd_loss, make_method
+from autokd.evaluation import EvaluationTask, evaluate
+from autokd.lessons import LessonPlan
+from autokd.teachers.teacher import load_teacher
+from autokd.teaching import Teaching, is_live
+from autokd.training.checkpoint import load_weights
+from autokd.training.loop import TrainingSettings, TrainingState, optimiser
+from search_spaces.architecture import Architecture, Node
+from search_spaces.network import build
+
+CPU = torch.device("cpu")
+DATA = DataConfig(source="digits", subset=128)
+TEACHER = TeacherConfig(factory="autokd.recipes.teachers:digits", weights="autokd.recipes:digits.safetensors")
+TRAINING = TrainingConfig(
+    rungs=(1.5, 2.5),
+    batch_size=32,
+    views=2,
+    learning_rate=0.01,
+    precision="float32",
+    augmentation=AugmentationConfig(shift=1),
+)
+NODES = (
+    Node("input", (), 1),
+    Node("conv3x3_bn", (0,), 4),
+    Node("relu_conv3x3_bn", (1,), 4, stride=2),
+    Node("classifier", (2,), 10),
+)
+ARCHITECTURE = Architecture((1, 8, 8), 10, NODES)
+STATEFUL = [
+    "crd",
+    "clustered-hints",
+    "modality",
+    "ctkd+kd",
+    "fitnet",
+    "reviewkd",
+    "kd+rkd",
+    "early-stopping+standardise+dkd",
+]
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> LessonPlan:
+    digests = load_data(DATA).digest, load_teacher(TEACHER, CPU).digest
+    return LessonPlan(
+        DATA, digests[0], TEACHER, digests[1], TRAINING, 5, tmp_path / "teachers", "cpu", needs=frozenset({"embedding"})
+    )
+
+
+@pytest.fixture
+def make_task(plan: LessonPlan, tmp_path: Path) -> Callable[..., EvaluationTask]:
+    """Makes evaluations of a method with its default settings, up to the last rung."""
+
+    def make(method: str, folder: str = "evaluations", rung: int = 1) -> EvaluationTask:
+        return EvaluationTask(plan, ARCHITECTURE.to_json(), method, (), rung, 7, tmp_path / folder)
+
+    return make
+
+
+def taught(plan: LessonPlan, method: Method) -> tuple[nn.Module, Teaching]:
+    network = build(ARCHITECTURE)
+    return network, Teaching(plan, plan.load_data(), method, network, 0, 0)
+
+
+def test_the_loss_is_the_methods_of_what_both_networks_say(plan: LessonPlan):
+    network, teaching = taught(plan, KD(3.0, 0.4))
+    state = TrainingState(network, optimiser(TrainingSettings(), network))
+    with closing(teaching):
+        batch = next(teaching.batches(0, 1))
+        loss = teaching.loss(state, 10)(network(batch.images), batch)
+    logits = network(batch.images)
+    teacher = load_teacher(TEACHER, CPU)(batch.images).half().float()
+    expected = 0.6 * F.cross_entropy(logits, batch.labels) + 0.4 * kd_loss(logits, teacher, 3.0)
+    torch.testing.assert_close(loss, expected)
+
+
+@pytest.mark.parametrize(("method", "live"), [("kd", False), ("rkd", False), ("crd", False), ("fitnet", True)])
+def test_the_teacher_runs_in_training_only_for_what_is_not_stored(plan: LessonPlan, method: str, live: bool):
+    network, teaching = taught(plan, make_method(method, {}))
+    asked: list[int] = []
+    with closing(teaching):
+        batches = list(teaching.batches(0, 3))
+        loss = teaching.loss(TrainingState(network, optimiser(TrainingSettings(), network)), 10)
+        teacher = plan.load_teacher(0, plan.load_data())
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(teacher, "on_batch", lambda batch, ask=teacher.on_batch: asked.append(1) or ask(batch))
+            for batch in batches:
+                loss(network(batch.images), batch)
+    assert len(asked) == (3 if live else 0)
+    assert is_live(make_method(method, {})) is live
+
+
+def test_a_stored_embedding_is_the_live_one(plan: LessonPlan):
+    class Recording(KD):
+        needs = frozenset({"embedding"})
+
+        def loss(self, student: Outputs, teacher: Outputs, lesson: Lesson) -> torch.Tensor:
+            seen.append(teacher)
+            return super().loss(student, teacher, lesson)
+
+    seen: list[Outputs] = []
+    network, teaching = taught(plan, Recording())
+    with closing(teaching):
+        batch = next(teaching.batches(0, 1))
+        teaching.loss(TrainingState(network, optimiser(TrainingSettings(), network)), 10)(network(batch.images), batch)
+    teacher = load_teacher(TEACHER, CPU).network
+    features = teacher.blocks(F.relu(teacher.stem(batch.images)))
+    torch.testing.assert_close(seen[0].embedding, features.mean((2, 3)), rtol=1e-3, atol=1e-3)
+
+
+def test_a_lesson_tells_how_far_the_training_is(plan: LessonPlan):
+    class Recording(KD):
+        def label_weight(self, lesson: Lesson) -> float:
+            seen.append((lesson.epoch, lesson.progress))
+            return 1.0
+
+    seen: list[tuple[float, float]] = []
+    network, teaching = taught(plan, Recording())
+    state = TrainingState(network, optimiser(TrainingSettings(), network), step=6)
+    with closing(teaching):
+        batch = next(teaching.batches(6, 7))
+        teaching.loss(state, 10)(network(batch.images), batch)
+    assert seen == [(1.5, 0.6)]
+
+
+def test_preparing_leaves_the_student_alone(plan: LessonPlan):
+    network, teaching = taught(plan, make_method("fitnet", {}))
+    teaching.close()
+    fresh = build(ARCHITECTURE).state_dict()
+    assert all(torch.equal(tensor, fresh[name]) for name, tensor in network.state_dict().items())
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in network.modules())
+
+
+@pytest.mark.parametrize("method", STATEFUL)
+def test_rung_after_rung_is_the_last_rung_alone(make_task: Callable[..., EvaluationTask], method: str):
+    evaluate(make_task(method, rung=0))
+    climbed, alone = make_task(method), make_task(method, "elsewhere")
+    assert evaluate(climbed).metrics == evaluate(alone).metrics
+    ours, theirs = load_weights(climbed.weights), load_weights(alone.weights)
+    assert all(torch.equal(tensor, theirs[name]) for name, tensor in ours.items())
+
+
+@pytest.mark.parametrize("method", ["crd", "ctkd+kd"])
+def test_killed_after_any_checkpoint_a_method_goes_on_to_the_same_result(make_task, method: str, monkeypatch):
+    class Stopped(BaseException):
+        pass
+
+    save = evaluation.save_checkpoint
+
+    def save_and_stop(state: TrainingState, path: Path) -> None:
+        save(state, path)
+        raise Stopped
+
+    expected = evaluate(make_task(method, "unbroken")).metrics
+    task = make_task(method)
+    with monkeypatch.context() as patch:
+        patch.setattr(evaluation, "save_checkpoint", save_and_stop)
+        for _ in range(2):
+            with pytest.raises(Stopped):
+                evaluate(task)
+    assert evaluate(task).metrics == expected
+
+
+def test_checkpoints_teach_one_after_another(plan: LessonPlan, tmp_path: Path):
+    weights = load_teacher(TEACHER, CPU).network.state_dict()
+    files = []
+    for number, factor in enumerate((0.0, 1.0)):
+        scaled = {name: factor * tensor if "classifier" in name else tensor for name, tensor in weights.items()}
+        files.append(str(tmp_path / f"epoch-{number}.pth"))
+        torch.save(scaled, files[-1])
+    teacher = TEACHER.model_copy(update={"checkpoints": tuple(files)})
+    digests = tuple(load_teacher(teacher.numbered(number), CPU).digest for number in (1, 2))
+    plan = replace(plan, teacher=teacher, further_digests=digests)
+    network = build(ARCHITECTURE)
+    teaching = Teaching(plan, plan.load_data(), KD(1.0, 1.0), network, 1, 0)
+    state = TrainingState(network, optimiser(TrainingSettings(), network))
+    means = []
+    with closing(teaching), torch.no_grad():
+        for step in (0, 8):  # epochs 0 and 2 of 3: the first teacher knows nothing
+            state.step = step
+            batch = next(teaching.batches(step, step + 1))
+            uniform = torch.zeros(32, 10)
+            teaching.loss(state, 12)(network(batch.images), batch)
+            means.append(float(kd_loss(uniform, teaching._taught(batch, step // 4).logits, 1.0)))
+    assert means[0] == pytest.approx(0, abs=1e-6)
+    assert means[1] > 1

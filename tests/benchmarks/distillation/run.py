@@ -1,0 +1,289 @@
+"""Every distillation method against training without a teacher: one student, one teacher, the same samples.
+
+    python tests/benchmarks/distillation/run.py [--methods ...] [--seeds 5] [--subset 5000] [--epochs 6] [--jobs 1]
+        [--results FILE] [--teacher-folder FOLDER]
+
+The student is drawn from NAGO for a thirtieth of the shipped Fashion-MNIST teacher's parameters. Methods have their own
+default settings, those of their papers. Runs of one seed share first weights, views and their order. What the results
+file lacks is run, then all of it is reported: test accuracy and calibration error, mean and standard deviation over the
+seeds, and the difference to training without a teacher, seed by seed, with its standard error.
+
+With `--teacher-folder`, in which `python -m autokd.recipes.train_teacher fashion-mnist FOLDER --epochs 4 --checkpoints`
+has written, KD is also tried with that compressed teacher and with its checkpoints, and `pruned.safetensors` where
+`prune_teacher.py` has put it.
+
+Speed is measured apart, all methods in turn: images a second of a training step over that of plain training.
+"""
+
+import argparse
+import json
+import math
+import platform
+import statistics
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from autokd.config import AugmentationConfig as Augmentation
+from autokd.config import DataConfig, TeacherConfig, TrainingConfig
+from autokd.data.sources import load_data
+from autokd.device import pick_precision
+from autokd.distillation import METHODS, make_method
+from autokd.evaluation import EvaluationTask, evaluate
+from autokd.lessons import LessonPlan, missing_answers, prepare_answers
+from autokd.seeds import derive
+from autokd.teachers.teacher import load_teacher
+from autokd.teaching import Teaching
+from autokd.training.loop import TrainingSettings, TrainingState, optimiser, train
+from search_spaces.architecture import Architecture
+from search_spaces.budget import Budget
+from search_spaces.network import build
+from search_spaces.registry import space
+from workers.base import Limits
+from workers.registry import executor
+
+PLAIN = "plain training"
+SHIPPED = "shipped"
+CPU = torch.device("cpu")
+BUDGET = Budget(params=29_000, macs=3_500_000)
+FAMILY = {
+    "top_nodes": 3,
+    "top_neighbours": 2,
+    "top_probability": 0.5,
+    "middle_nodes": 1,
+    "middle_probability": 0.5,
+    "bottom_nodes": 3,
+    "bottom_neighbours": 2,
+    "bottom_probability": 0.5,
+}
+TEACHER = TeacherConfig(
+    factory="autokd.recipes.teachers:fashion_mnist", weights="autokd.recipes:fashion-mnist.safetensors"
+)
+COMPOSED = ("standardise+kd", "ctkd+kd", "continuation+kd", "early-stopping+kd", "kd+crd", "kd+at")
+SETTINGS: Mapping[str, Mapping[str, float]] = {PLAIN: {"weight": 0.0}}
+NAMES = {PLAIN: "kd"}
+STEPS, REPEATS = 12, 5  # of the measurement of speed
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the table: a method and its teachers.
+
+    Attributes:
+        method: Name of the method, or `PLAIN`.
+        teacher: `SHIPPED`, or the name of a course in the further teachers' folder.
+    """
+
+    method: str
+    teacher: str = SHIPPED
+
+    @property
+    def label(self) -> str:
+        """What the table calls it."""
+        return self.method if self.teacher == SHIPPED else f"{self.method}, {self.teacher} teacher"
+
+
+def main() -> None:
+    """Run what is missing, then report."""
+    arguments = _arguments()
+    torch.set_num_threads(1)
+    rows = list(_rows(arguments))
+    plan = _plan(arguments)
+    student = _student(plan)
+    for answers in missing_answers(plan):
+        prepare_answers(plan, answers)
+    done = _read(arguments.results)
+    missing = [(row, seed) for seed in range(arguments.seeds) for row in rows if (row.label, seed) not in done]
+    with executor("local" if arguments.jobs > 1 else "inline", arguments.jobs, Limits(threads=1)) as jobs:
+        tasks = [
+            (row, seed, jobs.submit(evaluate, _task(row, seed, plan, student, arguments))) for row, seed in missing
+        ]
+        for row, seed, future in tasks:
+            _record(row, seed, future, arguments.results)
+    done = _read(arguments.results)
+    _print(rows, done, _speeds(rows, plan, student), plan, student)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--methods", nargs="+", help="instead of all")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--subset", type=int, default=5000, help="training samples")
+    parser.add_argument("--epochs", type=float, default=6)
+    parser.add_argument("--jobs", type=int, default=1, help="processes, of one thread each")
+    parser.add_argument("--results", type=Path, default=Path("distillation-results.jsonl"))
+    parser.add_argument("--folder", type=Path, default=Path("distillation-runs"), help="of teachers' outputs and runs")
+    parser.add_argument("--teacher-folder", type=Path)
+    return parser.parse_args()
+
+
+def _rows(arguments: argparse.Namespace) -> Iterator[Row]:
+    yield Row(PLAIN)
+    yield from map(Row, arguments.methods or (*_alone(), *COMPOSED))
+    if arguments.teacher_folder:
+        yield from (Row("kd", course) for course in list(_teacher(arguments).courses)[1:])
+
+
+def _alone() -> Iterator[str]:
+    """The methods that are no mere wrappers."""
+    for name in METHODS:
+        try:
+            make_method(name, {})
+        except Exception:
+            continue
+        yield name
+
+
+def _teacher(arguments: argparse.Namespace) -> TeacherConfig:
+    folder: Path | None = arguments.teacher_folder
+    if folder is None:
+        return TEACHER
+    single = [file for file in ("fashion-mnist.safetensors", "pruned.safetensors") if (folder / file).exists()]
+    copies = [_renamed(folder / file) for file in single]
+    checkpoints = sorted(map(str, folder.glob("fashion-mnist-epoch-*.safetensors")))
+    return TEACHER.model_copy(update={"alternatives": tuple(copies), "checkpoints": tuple(checkpoints)})
+
+
+def _renamed(file: Path) -> str:
+    """The compressed teacher under a name that tells it from the shipped one."""
+    if file.name != "fashion-mnist.safetensors":
+        return str(file)
+    link = file.with_name("compressed.safetensors")
+    link.unlink(missing_ok=True)
+    link.symlink_to(file.name)
+    return str(link)
+
+
+def _plan(arguments: argparse.Namespace) -> LessonPlan:
+    data = DataConfig(source="fashion-mnist", subset=arguments.subset)
+    dataset = load_data(data)
+    teacher = _teacher(arguments)
+    digests = [load_teacher(teacher.numbered(number), CPU, dataset).digest for number in range(len(teacher.files))]
+    training = TrainingConfig(
+        rungs=(arguments.epochs,),
+        precision=pick_precision("auto", CPU),
+        augmentation=Augmentation(shift=2, flip=True),
+    )
+    cache = arguments.folder.resolve() / "teachers"
+    return LessonPlan(
+        data,
+        dataset.digest,
+        teacher,
+        digests[0],
+        training,
+        0,
+        cache,
+        "cpu",
+        tuple(digests[1:]),
+        frozenset({"embedding"}),
+    )
+
+
+def _student(plan: LessonPlan) -> Architecture:
+    dataset = plan.load_data()
+    rng = np.random.default_rng(0)
+    return space("nago").sample(FAMILY, BUDGET, dataset.input_shape, dataset.classes, rng)
+
+
+def _task(
+    row: Row, seed: int, plan: LessonPlan, student: Architecture, arguments: argparse.Namespace
+) -> EvaluationTask:
+    settings = tuple(SETTINGS.get(row.method, {}).items())
+    course = 0 if row.teacher == SHIPPED else list(plan.teacher.courses).index(row.teacher)
+    folder = arguments.folder.resolve() / "evaluations"
+    return EvaluationTask(
+        plan, student.to_json(), NAMES.get(row.method, row.method), settings, 0, seed, folder, test=True, course=course
+    )
+
+
+def _record(row: Row, seed: int, future: "Future[object]", file: Path) -> None:
+    try:
+        metrics = future.result().metrics  # type: ignore[attr-defined]
+    except Exception as error:  # a method may diverge at its own settings: that is a result
+        metrics = {"failure": f"{type(error).__name__}: {error}"}
+    with file.open("a") as lines:
+        lines.write(json.dumps({"row": row.label, "seed": seed, "metrics": metrics}) + "\n")
+    print(f"{row.label}, seed {seed}: {metrics.get('test_accuracy', metrics)}", flush=True)
+
+
+def _read(file: Path) -> dict[tuple[str, int], dict[str, float]]:
+    if not file.exists():
+        return {}
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    return {(line["row"], line["seed"]): line["metrics"] for line in lines}
+
+
+def _speeds(rows: list[Row], plan: LessonPlan, student: Architecture) -> dict[str, list[float]]:
+    """Images a second of some training steps, of each method in turn."""
+    speeds: dict[str, list[float]] = defaultdict(list)
+    for repeat in range(REPEATS + 1):
+        for row in rows:
+            if row.teacher == SHIPPED:
+                speed = _speed(row, plan, student)
+                if repeat:  # the first round warms up
+                    speeds[row.label].append(speed)
+    return speeds
+
+
+def _speed(row: Row, plan: LessonPlan, student: Architecture) -> float:
+    method = make_method(NAMES.get(row.method, row.method), dict(SETTINGS.get(row.method, {})))
+    network = build(student).to(memory_format=torch.channels_last)
+    settings = TrainingSettings(precision=plan.precision, learning_rate=1e-3)
+    with closing(Teaching(plan, plan.load_data(), method, network, 0, 0)) as teaching:
+        state = TrainingState(network, optimiser(settings, network, method), method)
+        loss = teaching.loss(state, STEPS)
+        started = time.perf_counter()
+        train(state, teaching, loss, settings, STEPS, STEPS, derive(0, "speed"))
+        return STEPS * plan.training.batch_size / (time.perf_counter() - started)
+
+
+def _print(
+    rows: list[Row],
+    done: Mapping[tuple[str, int], Mapping[str, float]],
+    speeds: Mapping[str, list[float]],
+    plan: LessonPlan,
+    student: Architecture,
+) -> None:
+    samples, epochs = len(plan.load_data().train), plan.training.rungs[-1]
+    print(f"\n{platform.processor() or platform.machine()}, torch {torch.__version__}, one thread, {plan.precision}; ")
+    print(f"{samples:,} samples, {epochs:g} epochs; student {student.digest[:12]}\n")
+    print("| method | n | test accuracy, % | over plain, points | ECE, % | agreement, % | images/s over plain |")
+    print("|---|---|---|---|---|---|---|")
+    for row in rows:
+        print(_line(row, done, speeds))
+
+
+def _line(row: Row, done: Mapping[tuple[str, int], Mapping[str, float]], speeds: Mapping[str, list[float]]) -> str:
+    runs = {seed: metrics for (label, seed), metrics in done.items() if label == row.label}
+    good = {seed: metrics for seed, metrics in runs.items() if "test_accuracy" in metrics}
+    if len(good) < 2:
+        return f"| {row.label} | {len(good)} of {len(runs)} | failed | | | | |"
+    accuracy = [100 * metrics["test_accuracy"] for metrics in good.values()]
+    gains = [
+        100 * (metrics["test_accuracy"] - done[PLAIN, seed]["test_accuracy"])
+        for seed, metrics in good.items()
+        if (PLAIN, seed) in done
+    ]
+    error = statistics.stdev(gains) / math.sqrt(len(gains))
+    ece, agreement = (
+        100 * statistics.mean(metrics[name] for metrics in good.values()) for name in ("test_ece", "test_agreement")
+    )
+    gain = "" if row.label == PLAIN else f"{statistics.mean(gains):+.2f} ± {error:.2f}"
+    ratios = [own / plain for own, plain in zip(speeds.get(row.label, []), speeds[PLAIN], strict=False)]
+    speed = f"{statistics.median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f})" if ratios else ""
+    number = len(good) if len(good) == len(runs) else f"{len(good)} of {len(runs)}"
+    return (
+        f"| {row.label} | {number} | {statistics.mean(accuracy):.2f} ± {statistics.stdev(accuracy):.2f} | {gain} "
+        f"| {ece:.2f} | {agreement:.2f} | {speed} |"
+    )
+
+
+if __name__ == "__main__":
+    main()
