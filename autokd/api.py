@@ -142,6 +142,7 @@ def begin(
     wrapped = wrapped_teacher(teacher, config)
     reporter = reporter or Silent()
     _executor(config).shutdown(cancel=True)  # it starts no process before its first task
+    reporter.checking()
     facts = find_facts(config, wrapped)
     problem = Problem(config, facts, home.folder)
     problem.check()
@@ -433,7 +434,8 @@ class SearchResult:
         if not teacher.knows("test"):
             return {}
         logits = teacher.on_split(dataset, "test", device)
-        return {"teacher_test_metrics": label_metrics(logits, dataset.test.labels.to(device))}
+        temperature = problem.facts.teacher_metrics.get("scaling_temperature")
+        return {"teacher_test_metrics": label_metrics(logits, dataset.test.labels.to(device), temperature)}
 
 
 def _place(home: Home | str | Path | None) -> Home:

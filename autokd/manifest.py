@@ -52,9 +52,9 @@ def _facts(problem: Problem, search: SearchRow, student: TrainedStudent, scale: 
             "replicate": student.row.replicate,
         },
         "family": dict(problem.space.complete(problem.space_parameters(student.trial))),
-        "distillation": {"method": problem.methods.name(parameters), **dict(problem.methods.settings(parameters))},
+        "distillation": problem.methods.chosen(parameters),
         "teacher": {
-            "factory": problem.config.teacher.factory,
+            "source": problem.config.teacher.source,
             "digest": facts.teacher_digest,
             "params": facts.teacher_params,
             "macs": facts.teacher_macs,

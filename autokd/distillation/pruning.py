@@ -7,7 +7,8 @@ as many weights as the pruned teacher's, and learns from that teacher.
 import math
 from collections.abc import Callable, Iterator
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from torch.nn.utils import prune
 
 from autokd.errors import InputError
@@ -63,9 +64,13 @@ def prune_globally(network: nn.Module, share: float) -> None:
     layers = [layer for _, layer in _prunable(network)]
     if not layers:
         raise InputError(f"{type(network).__name__} has no convolution or linear layer whose weights could be pruned.")
-    # By itself torch would look at `weight`, which is from before the last step of the optimiser.
-    current = {(layer, _WEIGHT): getattr(layer, "weight_orig", layer.weight) for layer in layers}
-    prune.global_unstructured(list(current), prune.L1Unstructured, importance_scores=current, amount=share)
+    magnitudes = torch.cat([_magnitudes(layer) for layer in layers])
+    n_pruned = round(share * int(magnitudes.isfinite().sum()))
+    kept = torch.ones_like(magnitudes, dtype=torch.bool)
+    kept[magnitudes.topk(n_pruned, largest=False).indices] = False
+    masks = kept.split([layer.weight.numel() for layer in layers])  # type: ignore[no-untyped-call]
+    for layer, mask in zip(layers, masks, strict=True):
+        prune.custom_from_mask(layer, _WEIGHT, mask.reshape(layer.weight.shape))  # type: ignore[no-untyped-call]
 
 
 def remove_masks(network: nn.Module) -> None:
@@ -97,6 +102,13 @@ def remaining_widths(network: nn.Module) -> dict[str, int]:
         widths[name] = outputs if layer is layers[-1][1] else max(1, round(remaining / fan_in))
         before.append((outputs, widths[name]))
     return widths
+
+
+def _magnitudes(layer: Prunable) -> Tensor:
+    """Of all weights as the last step of an optimiser left them, flat; infinite for those that are pruned already."""
+    current: Tensor = getattr(layer, "weight_orig", layer.weight)  # `weight` is from before that step
+    left = getattr(layer, "weight_mask", torch.ones_like(current)).bool()
+    return current.detach().abs().where(left, math.inf).reshape(-1)
 
 
 def _prunable(network: nn.Module) -> Iterator[tuple[str, Prunable]]:

@@ -3,7 +3,8 @@
     python -I check.py FOLDER [LABELLED.safetensors]
 
 It needs torch and safetensors, and fails if the folder needs anything of AutoKD. Prints one JSON object:
-`max_difference` between the student's logits of the probe and the recorded ones, and with labelled samples (`images`,
+`max_difference` between the student's logits of the probe and the recorded ones, of which the `largest` is the one
+farthest from 0, and with labelled samples (`images`,
 `n x channels x height x width`, or `inputs`, `n x channels x length` or `n x features`, and `labels`) the number of
 them it gets right, `correct` of `samples`.
 """
@@ -26,7 +27,10 @@ def main(folder: Path, labelled: Path | None) -> dict[str, float]:
     student, preprocess = _load(folder)
     probe = load_file(folder / "probe.safetensors")
     logits = _logits(student, preprocess(_inputs(probe)))
-    answer: dict[str, float] = {"max_difference": float((logits - probe["logits"]).abs().max())}
+    answer: dict[str, float] = {
+        "max_difference": float((logits - probe["logits"]).abs().max()),
+        "largest": float(probe["logits"].abs().max()),
+    }
     if labelled is not None:
         samples = load_file(labelled)
         parts = [_logits(student, preprocess(inputs)).argmax(1) for inputs in torch.split(_inputs(samples), BATCH)]

@@ -7,7 +7,7 @@ from autokd.data.dataset import Dataset
 from autokd.errors import InputError, first_line
 from autokd.teachers.base import Teacher
 from autokd.teachers.reading import look_like_probabilities
-from autokd.training.metrics import label_metrics
+from autokd.training.metrics import validation_metrics
 
 __all__ = ["check_teacher", "lowest_accuracy"]
 
@@ -30,7 +30,7 @@ def check_teacher(teacher: Teacher, dataset: Dataset, floor: float | None, devic
             f"the teacher gives {tuple(logits.shape[1:])} outputs a sample, but the data has {dataset.classes} classes"
             + (": teacher.classes says which outputs they are." if logits.shape[-1] > dataset.classes else ".")
         )
-    metrics = label_metrics(logits, labels)
+    metrics = validation_metrics(logits, labels)
     if floor is not None and metrics["accuracy"] < floor:
         raise InputError(
             f"the teacher's validation accuracy is {metrics['accuracy']:.2%}, below teacher.floor = {floor:.2%}."

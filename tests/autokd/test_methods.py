@@ -88,3 +88,11 @@ def test_a_configuration_names_one_method_or_several_different_ones(config, mess
 def test_a_choice_among_methods_comes_back_from_plain_values():
     config = DistillationConfig(methods=("kd", OTHER), ranges={"kd.weight": 0.5})
     assert DistillationConfig(**config.model_dump(mode="json", exclude_none=True)) == config
+
+
+def test_what_a_trial_chose_is_told_by_the_methods_own_names():
+    both = MethodChoice(DistillationConfig(methods=("kd", OTHER), ranges={"kd.weight": 0.3}), ("long", "short"))
+    assert list(both.dimensions)[-1] == "teacher"
+    chosen = both.chosen({"method": "kd", "kd.temperature": 2.0, "teacher": "short"})
+    assert chosen == {"method": "kd", "temperature": 2.0, "weight": 0.3, "teacher": "short"}
+    assert (both.course({"teacher": "short"}), choice().course({})) == (1, 0)

@@ -1,4 +1,5 @@
 import json
+import re
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -121,7 +122,8 @@ def test_show_and_best_have_every_metric_that_was_recorded(invoke, home: Path):
     text = invoke("best", "digits", "--home", home).out
     assert row_of(text, "student")[5:10] == ["90.00", "%", "0.3456", "0.0321", "0.0123"]
     assert all(len(line) <= 100 for line in text.splitlines()[:6])
-    assert "agrees   with the teacher on 92.34 % of the validation samples, KL 0.0789 nats" in text
+    assert "agrees     with the teacher on 92.34 % of the validation samples, KL 0.0789 nats" in text
+    assert re.search(r"^ *distilled  by kd: temperature [\d.]+, weight [\d.]+$", text, re.MULTILINE)
     answers = json.loads(invoke("show", "digits", "0", "-o", "json", "--home", home).out)["evaluations"]
     assert answers[0]["metrics"] == MEASURED
 

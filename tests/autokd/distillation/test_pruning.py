@@ -50,6 +50,16 @@ def test_the_smallest_weights_of_all_layers_are_pruned():
     assert network[0].weight.count_nonzero() == 0
 
 
+def test_weights_of_any_memory_format_are_pruned():
+    plain, channels_last = nn.Conv2d(3, 4, 3), nn.Conv2d(3, 4, 3)
+    channels_last.load_state_dict(plain.state_dict())
+    channels_last.to(memory_format=torch.channels_last)
+    for network in (plain, channels_last):
+        prune_iteratively(network, lambda network: None, 2)
+    assert torch.equal(plain.weight, channels_last.weight)
+    assert plain.weight.count_nonzero() == 108 - 22 - 17
+
+
 def test_a_second_round_prunes_its_share_of_the_rest():
     network = two_layers()
     prune_globally(network, 0.2)
