@@ -14,6 +14,7 @@ from autokd.doctor import Finding
 from autokd.export.folder import Verification
 from autokd.home import Home
 from autokd.ladder import Ladder
+from autokd.methods import METHOD, TEACHER
 from autokd.problem import Problem
 from autokd.progress import Progress
 from autokd.students import TrainedStudent
@@ -207,6 +208,7 @@ def families(ranked: "Sequence[Family]", output: Output) -> None:
     if output == "json":
         _json([asdict(family) for family in ranked])
         return
+    chosen = [name for name in (METHOD, TEACHER) if any(name in family.parameters for family in ranked)]
     rows = [
         (
             str(family.trial),
@@ -214,11 +216,13 @@ def families(ranked: "Sequence[Family]", output: Output) -> None:
             str(family.rung),
             f"{100 * family.mean:.1f} ± {100 * family.deviation:.1f} %",
             f"{family.probability_best:.2f}",
+            *(str(family.parameters[name]) for name in chosen),
             family.description,
         )
         for family in ranked
     ]
-    _print(table(("trial", "observed", "rung", "mean ± sd", "P(best)", "family"), rows, numeric=range(5)))
+    headings = ("trial", "observed", "rung", "mean ± sd", "P(best)", *chosen, "family")
+    _print(table(headings, rows, numeric=range(5)))
     _print("mean ± sd, P(best): what the model believes of the accuracy at the last rung")
 
 

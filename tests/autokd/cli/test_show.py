@@ -1,13 +1,16 @@
 import json
 import re
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from autokd.api import find
+from autokd.cli import show
 from autokd.database.models import Search
+from autokd.families import Family
 from autokd.home import Home
 
 WORDS: dict[str, tuple[str, ...]] = {
@@ -222,3 +225,12 @@ def test_doctor_says_no_to_a_broken_database(invoke, tmp_path: Path):
     (line,) = [line for line in outcome.out.splitlines() if line.strip().startswith("database")]
     assert outcome.code == 0
     assert " NO " in line
+
+
+def test_families_name_the_method_where_the_search_chose_it(capsys: pytest.CaptureFixture[str]):
+    family = Family(0, "WS(4,2)", {"method": "dkd", "depth": 3}, False, 0.9, 1, 0.91, 0.01, 0.5, 1000, 2000)
+    show.families([family, replace(family, trial=1, parameters={"method": "kd"})], "text")
+    text = capsys.readouterr().out
+    assert row_of(text, "0 ")[-2:] == ["dkd", "WS(4,2)"]
+    show.families([replace(family, parameters={"depth": 3})], "text")
+    assert "method" not in capsys.readouterr().out.splitlines()[1]
