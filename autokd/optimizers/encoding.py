@@ -102,7 +102,7 @@ class Encoding:
 
 def keys(points: Tensor) -> list[Key]:
     """One hashable key a row; two rows have the same key if they are the same point up to rounding."""
-    return [tuple(round(code, _KEY_DIGITS) for code in row) for row in points.tolist()]
+    return [tuple(row) for row in points.numpy().round(_KEY_DIGITS).tolist()]
 
 
 def unseen(points: Tensor, seen: Iterable[Key]) -> Tensor:

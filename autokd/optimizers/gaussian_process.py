@@ -226,6 +226,7 @@ def _root(K: Array, noise: float) -> Array:
 
 def _inverse(root: Array) -> Array:
     """Of the matrix whose lower Cholesky factor this is."""
-    lower, _ = lapack.dpotri(root, lower=True)
-    inverse: Array = np.tril(lower) + np.tril(lower, -1).T
+    lower, _ = lapack.dpotri(root, lower=True)  # above its diagonal it keeps the root's zeros
+    inverse: Array = lower + lower.T
+    inverse[np.diag_indices(len(lower))] /= 2
     return inverse

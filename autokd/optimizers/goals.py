@@ -28,6 +28,10 @@ _MAX_OBSERVATIONS = 400
 """Observations in a model. A fit takes the cube of this; beyond it those nearest to the best feasible trial are kept,
 since a model need only be right where the search goes on."""
 
+_MAX_WITH_STEPS = 150
+"""The same where trials report at several steps. There most trials are cheap, and a proposal must be, too. On recorded
+learning curves 400 were no better."""
+
 _LIKELY = math.log(0.5)
 _N_REPEATED = 30  # of the tried points, the best are considered for another observation
 
@@ -63,7 +67,8 @@ def goal(
     """
     n_objectives = history.Y.shape[1]
     views = [VIEWS[number % len(VIEWS)]] if n_objectives == 1 else [TAILS] * n_objectives
-    near = _nearest(history, history.X[:, : len(categories)], categories)
+    most = _MAX_WITH_STEPS if history.has_steps else _MAX_OBSERVATIONS
+    near = _nearest(history, history.X[:, : len(categories)], categories, most)
     X, Y = history.X[near], history.Y[near]
     models = [Surrogate.fit(X, Y[:, j], categories, history.has_steps, view) for j, view in enumerate(views)]
     limits = _limits(history, categories)
@@ -94,20 +99,20 @@ def _limits(history: History, categories: Sequence[int]) -> _Limits:
     for j in range(history.excesses.shape[1]):
         told = ~history.excesses[:, j].isnan()
         X, excesses = history.finished[told], history.excesses[told, j]
-        near = _nearest(history, X, categories)
+        near = _nearest(history, X, categories, _MAX_OBSERVATIONS)
         models.append(Surrogate.fit(X[near], excesses[near], categories, False, PLAIN))
     return _Limits(tuple(models))
 
 
-def _nearest(history: History, points: Tensor, categories: Sequence[int]) -> Tensor:
+def _nearest(history: History, points: Tensor, categories: Sequence[int], most: int) -> Tensor:
     """Indices of the points, `n x d`, to learn from, in their order."""
-    if len(points) <= _MAX_OBSERVATIONS:
+    if len(points) <= most:
         return torch.arange(len(points))
     worth = [(outcome.value, i) for i, outcome in enumerate(history.outcomes) if outcome.value is not None]
     difference = points - history.finished[max(worth)[1] if worth else -1]
     categorical = torch.tensor([n > 0 for n in categories])
     distance = torch.where(categorical, (difference != 0).double(), difference.square()).sum(dim=1)
-    return distance.argsort(stable=True)[:_MAX_OBSERVATIONS].sort().values
+    return distance.argsort(stable=True)[:most].sort().values
 
 
 @dataclass(frozen=True)
@@ -118,7 +123,7 @@ class _Improvement:
     believer: Surrogate
     limits: _Limits
     tried: Tensor
-    pending: frozenset[Key]
+    barred: frozenset[Key]
     best: float | None
     repeats: bool
 
@@ -130,8 +135,10 @@ class _Improvement:
         means = model.mean(tried)
         order = means.argsort(descending=True, stable=True)
         best = float(means.max()) if len(means) else None
-        pending = frozenset(keys(history.pending))
-        return cls(model, model.believe(history.pending), limits, tried[order], pending, best, repeats)
+        # What was stopped early would be stopped again, and the model would learn nothing from it.
+        stopped = history.finished[history.final.isnan().any(dim=1)]
+        barred = frozenset(keys(torch.cat([history.pending, stopped])))
+        return cls(model, model.believe(history.pending), limits, tried[order], barred, best, repeats)
 
     @property
     def lengthscales(self) -> Tensor:
@@ -150,7 +157,7 @@ class _Improvement:
         points = unseen(self.tried, ())[:_N_REPEATED]
         if not self.repeats or len(points) < 2:
             return points[:0], torch.empty(0, dtype=torch.float64)
-        idle = [row for row, key in enumerate(keys(points)) if key not in self.pending]
+        idle = [row for row, key in enumerate(keys(points)) if key not in self.barred]
         return points[idle], self.believer.log_worth_of_repeating(points)[idle]
 
 
