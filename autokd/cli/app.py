@@ -5,11 +5,11 @@ import signal
 import sys
 import traceback
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
 
+from autokd.cli.interruption import listen
 from autokd.errors import AutoKDError, InputError
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ HomeFolder = Annotated[
 
 def main() -> NoReturn:
     """Run the command line; an error of ours becomes one line and its exit code."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    listen()
     try:
         code = app(prog_name="autokd", standalone_mode=False) or 0
         if code == INTERRUPTED:
@@ -340,10 +340,6 @@ def _home(folder: Path | None) -> "Home":
     from autokd.home import default_home
 
     return default_home(folder)
-
-
-def _interrupt(signum: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 def _show_usage_error(error: Exception) -> int:

@@ -10,6 +10,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from autokd.cli.interruption import raise_if_interrupted
 from autokd.cli.tables import budget_table, count, duration, percent, training_state
 from autokd.data.dataset import describe
 from autokd.problem import Facts
@@ -69,11 +70,13 @@ class _Lines:
         self._print(f"search {name} begins")
 
     def prepared(self, ready: int, needed: int) -> None:
+        raise_if_interrupted()
         if ready and (ready, needed) != self._last:
             self._print(f"the teacher answered for {ready} of {needed} views and splits")
         self._last = (ready, needed)
 
     def searched(self, progress: Progress) -> None:
+        raise_if_interrupted()
         news = (progress.finished, progress.best_accuracy)
         if progress.status == "finished":
             self._print(f"search {progress.name} ends after {progress.finished} of {progress.trials} trials")
@@ -82,6 +85,7 @@ class _Lines:
         self._last = news
 
     def trained(self, trainings: Sequence[Training]) -> None:
+        raise_if_interrupted()
         news = [(training.replicate, int(training.epochs_done), training.state) for training in trainings]
         if trainings and news != self._last:
             states = [f"student {training.replicate}: {training_state(training)}" for training in trainings]
@@ -108,15 +112,18 @@ class _Screen:
         self.live.update(Text(f"search {name} begins ..."), refresh=True)
 
     def prepared(self, ready: int, needed: int) -> None:
+        raise_if_interrupted()
         line = Table.grid(padding=(0, 1))
         bar = ProgressBar(needed, ready, width=30)
         line.add_row("the teacher answers for every view and split", bar, f"{ready}/{needed}")
         self.live.update(line, refresh=True)
 
     def searched(self, progress: Progress) -> None:
+        raise_if_interrupted()
         self.live.update(self._search(progress), refresh=True)
 
     def trained(self, trainings: Sequence[Training]) -> None:
+        raise_if_interrupted()
         table = Table.grid(padding=(0, 2))
         for training in trainings:
             bar = ProgressBar(training.epochs, training.epochs_done, width=30)

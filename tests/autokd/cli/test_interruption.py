@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,6 +16,8 @@ import psutil
 import pytest
 
 from autokd.api import SearchResult, find
+from autokd.cli.interruption import listen, raise_if_interrupted
+from autokd.cli.report import reporter
 from autokd.errors import InputError
 from autokd.home import Home
 
@@ -130,6 +133,7 @@ def test_sigterm_leaves_a_training_that_goes_on(start, invoke, tmp_path: Path, t
 @pytest.mark.slow  # a controller must start: seconds of imports
 def test_a_reader_that_leaves_stops_the_search_resumably(start, tiny):
     controller = start("search", "digits", *tiny, "--set", "trials=50")
+    assert controller.process.stdout.readline().startswith("asking the teacher ")
     assert controller.process.stdout.readline().startswith("data ")
     controller.wait_until(lambda result: True)
     controller.process.stdout.close()
@@ -137,3 +141,27 @@ def test_a_reader_that_leaves_stops_the_search_resumably(start, tiny):
     _, err = controller.process.communicate(timeout=60)
     assert (controller.process.returncode, err.count("\n")) == (4, 1)
     assert "`autokd resume digits" in err
+
+
+def test_an_interruption_that_python_drops_is_told_with_the_next_news(monkeypatch: pytest.MonkeyPatch):
+    class Collected:
+        pass
+
+    monkeypatch.setattr("sys.unraisablehook", lambda unraisable: dropped.append(unraisable.exc_type))
+    dropped: list[object] = []
+    before = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        listen()
+        raise_if_interrupted()
+        collected = Collected()
+        reference = weakref.ref(collected, lambda reference: signal.raise_signal(signal.SIGTERM))
+        del collected
+        assert (reference(), dropped) == (None, [KeyboardInterrupt])
+        with reporter(to_stderr=True) as news, pytest.raises(KeyboardInterrupt):
+            news.prepared(1, 2)
+        listen()
+        raise_if_interrupted()
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)

@@ -22,7 +22,7 @@ def constant(images: Tensor) -> Tensor:
 def test_a_good_teacher_gives_its_metrics(dataset: Dataset):
     metrics = check_teacher(Teacher(bands, "bands"), dataset, 0.9, CPU)
     assert metrics["accuracy"] == 1
-    assert set(metrics) == {"accuracy", "loss", "ece"}
+    assert set(metrics) == {"accuracy", "loss", "ece", "ece_scaled", "scaling_temperature"}
 
 
 @pytest.mark.parametrize(

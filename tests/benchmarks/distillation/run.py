@@ -1,7 +1,7 @@
 """Every distillation method against training without a teacher: one student, one teacher, the same samples.
 
     python tests/benchmarks/distillation/run.py [--methods ...] [--seeds 5] [--subset 4000] [--epochs 8]
-        [--results FILE] [--teacher-folder FOLDER]
+        [--results FILE] [--teacher-folder FOLDER] [--vary METHOD:NAME=VALUE,... ...]
 
 The student is drawn from NAGO for a thirtieth of the shipped Fashion-MNIST teacher's parameters. Methods have their own
 default settings, those of their papers. Runs of one seed share first weights, views and their order. What the results
@@ -11,6 +11,8 @@ seeds, and the difference to training without a teacher, seed by seed, with its 
 With `--teacher-folder`, in which `python -m autokd.recipes.train_teacher fashion-mnist FOLDER --epochs 4 --checkpoints`
 has written, KD is also tried with that compressed teacher and with its checkpoints, and `pruned.safetensors` where
 `prune_teacher.py` has put it.
+
+`--vary` adds rows of methods with other settings, and `--methods` without names leaves all others away.
 
 Speed is measured apart, all methods in turn: images a second of a training step over that of plain training.
 """
@@ -65,8 +67,7 @@ TEACHER = TeacherConfig(
     factory="autokd.recipes.teachers:fashion_mnist", weights="autokd.recipes:fashion-mnist.safetensors"
 )
 COMPOSED = ("standardise+kd", "ctkd+kd", "continuation+kd", "early-stopping+kd", "kd+crd")
-SETTINGS: Mapping[str, Mapping[str, float]] = {PLAIN: {"weight": 0.0}}
-NAMES = {PLAIN: "kd"}
+WITHOUT_TEACHER = (("weight", 0.0),)
 STEPS, REPEATS = 12, 5  # of the measurement of speed
 
 
@@ -77,15 +78,30 @@ class Row:
     Attributes:
         method: Name of the method, or `PLAIN`.
         teacher: `SHIPPED`, or the name of a course in the further teachers' folder.
+        settings: Hyper-parameters other than the method's own defaults.
     """
 
     method: str
     teacher: str = SHIPPED
+    settings: tuple[tuple[str, float], ...] = ()
 
     @property
     def label(self) -> str:
         """What the table calls it."""
-        return self.method if self.teacher == SHIPPED else f"{self.method}, {self.teacher} teacher"
+        settings = "".join(f", {name} {value:g}" for name, value in self.settings)
+        return f"{self.method}{settings}" if self.teacher == SHIPPED else f"{self.method}, {self.teacher} teacher"
+
+    @property
+    def name(self) -> str:
+        """The method's own name."""
+        return "kd" if self.method == PLAIN else self.method
+
+    @classmethod
+    def varied(cls, text: str) -> "Row":
+        """Of `METHOD:NAME=VALUE,NAME=VALUE`."""
+        method, _, settings = text.partition(":")
+        pairs = (setting.partition("=") for setting in settings.split(","))
+        return cls(method, settings=tuple((name, float(value)) for name, _, value in pairs))
 
 
 def main() -> None:
@@ -107,19 +123,21 @@ def main() -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--methods", nargs="+", help="instead of all")
+    parser.add_argument("--methods", nargs="*", help="instead of all")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--subset", type=int, default=4000, help="training samples")
     parser.add_argument("--epochs", type=float, default=8)
     parser.add_argument("--results", type=Path, default=Path("distillation-results.jsonl"))
     parser.add_argument("--folder", type=Path, default=Path("distillation-runs"), help="of teachers' outputs and runs")
     parser.add_argument("--teacher-folder", type=Path)
+    parser.add_argument("--vary", nargs="+", default=[], metavar="METHOD:NAME=VALUE,...", help="further rows")
     return parser.parse_args()
 
 
 def _rows(arguments: argparse.Namespace) -> Iterator[Row]:
     yield Row(PLAIN)
-    yield from map(Row, arguments.methods or (*_alone(), *COMPOSED))
+    yield from map(Row.varied, arguments.vary)
+    yield from map(Row, (*_alone(), *COMPOSED) if arguments.methods is None else arguments.methods)
     if arguments.teacher_folder:
         yield from (Row("kd", course) for course in list(_teacher(arguments).courses)[1:])
 
@@ -188,12 +206,10 @@ def _student(plan: LessonPlan) -> Architecture:
 def _task(
     row: Row, seed: int, plan: LessonPlan, student: Architecture, arguments: argparse.Namespace
 ) -> EvaluationTask:
-    settings = tuple(SETTINGS.get(row.method, {}).items())
+    settings = WITHOUT_TEACHER if row.method == PLAIN else row.settings
     course = 0 if row.teacher == SHIPPED else list(plan.teacher.courses).index(row.teacher)
     folder = arguments.folder.resolve() / "evaluations"
-    return EvaluationTask(
-        plan, student.to_json(), NAMES.get(row.method, row.method), settings, 0, seed, folder, test=True, course=course
-    )
+    return EvaluationTask(plan, student.to_json(), row.name, settings, 0, seed, folder, test=True, course=course)
 
 
 def _record(row: Row, seed: int, task: EvaluationTask, file: Path) -> None:
@@ -227,7 +243,7 @@ def _speeds(rows: list[Row], plan: LessonPlan, student: Architecture) -> dict[st
 
 
 def _speed(row: Row, plan: LessonPlan, student: Architecture) -> float:
-    method = make_method(NAMES.get(row.method, row.method), dict(SETTINGS.get(row.method, {})))
+    method = make_method(row.name, dict(WITHOUT_TEACHER if row.method == PLAIN else row.settings))
     network = build(student).to(memory_format=torch.channels_last)
     settings = TrainingSettings(precision=plan.precision, learning_rate=1e-3)
     with closing(Teaching(plan, plan.load_data(), method, network, 0, 0)) as teaching:
