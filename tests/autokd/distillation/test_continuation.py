@@ -31,11 +31,6 @@ def student() -> Tensor:
     return torch.randn(7, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 
 
-@pytest.fixture
-def teacher() -> Tensor:
-    return 3 * torch.randn(7, 5, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-
-
 def lesson_at(progress: float) -> Lesson:
     return Lesson(torch.arange(7) % 5, torch.arange(7), progress=progress)
 

@@ -24,16 +24,6 @@ class TestAroundAnother(MethodConformance):
         return CTKD(Standardised(KD()), **settings)
 
 
-@pytest.fixture
-def student() -> Tensor:
-    return 3 * torch.randn(7, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-
-
-@pytest.fixture
-def teacher() -> Tensor:
-    return 3 * torch.randn(7, 5, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-
-
 def lesson_at(epoch: float = 0.0) -> Lesson:
     return Lesson(torch.arange(7) % 5, torch.arange(7), epoch=epoch)
 

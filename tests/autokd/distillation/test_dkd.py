@@ -12,21 +12,6 @@ from autokd.errors import InputError
 TEMPERATURES = [0.5, 1.0, 4.0, 10.0]
 
 
-@pytest.fixture
-def student() -> Tensor:
-    return 3 * torch.randn(7, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-
-
-@pytest.fixture
-def teacher() -> Tensor:
-    return 3 * torch.randn(7, 5, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-
-
-@pytest.fixture
-def labels() -> Tensor:
-    return torch.arange(7) % 5
-
-
 def softmax_slowly(row: list[float], temperature: float) -> list[float]:
     powers = [math.exp(value / temperature) for value in row]
     return [power / sum(powers) for power in powers]

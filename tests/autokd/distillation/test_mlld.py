@@ -10,21 +10,6 @@ from autokd.distillation.mlld import MLLD, batch_correlation_loss, class_correla
 from autokd.errors import InputError
 
 
-@pytest.fixture
-def student() -> Tensor:
-    return 3 * torch.randn(7, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-
-
-@pytest.fixture
-def teacher() -> Tensor:
-    return 3 * torch.randn(7, 5, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-
-
-@pytest.fixture
-def labels() -> Tensor:
-    return torch.arange(7) % 5
-
-
 def between_rows_slowly(student: list[list[float]], teacher: list[list[float]]) -> float:
     """The squared differences of all products of two rows, over the number of rows."""
     total = 0.0

@@ -20,16 +20,6 @@ class TestAroundAnother(MethodConformance):
 
 
 @pytest.fixture
-def student() -> Tensor:
-    return 3 * torch.randn(7, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-
-
-@pytest.fixture
-def teacher() -> Tensor:
-    return 3 * torch.randn(7, 5, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-
-
-@pytest.fixture
 def lesson() -> Lesson:
     return Lesson(torch.arange(7) % 5, torch.arange(7))
 
