@@ -49,7 +49,6 @@ class EvaluationTask:
         rung: Index of the rung to train up to.
         seed: Seed of the student's first weights and of dropout.
         folder: Folder of all evaluations' files.
-        test: Whether the test split is measured too: for trained winners only.
         course: Number of the teachers' course, among those of `plan.teacher`.
     """
 
@@ -60,7 +59,6 @@ class EvaluationTask:
     rung: int
     seed: int
     folder: Path
-    test: bool = False
     course: int = 0
 
     @property
@@ -88,7 +86,7 @@ class EvaluationTask:
     @property
     def key(self) -> str:
         """Digest of the evaluation: its trajectory, and how far."""
-        return f"{self.trajectory}-{self.rung}{'-test' if self.test else ''}"
+        return f"{self.trajectory}-{self.rung}{'-test' if self.plan.is_tested else ''}"
 
     @property
     def epochs(self) -> float:
@@ -192,7 +190,7 @@ def _resume(state: TrainingState, checkpoint: Path, until: int) -> None:
 def _measure(task: EvaluationTask, network: nn.Module, dataset: Dataset) -> dict[str, float]:
     logits, labels = _answers(task, network, dataset, "validation")
     metrics = validation_metrics(logits, labels) | _fidelity(task, logits, dataset, "validation")
-    if task.test:
+    if task.plan.is_tested:
         logits, labels = _answers(task, network, dataset, "test")
         test = label_metrics(logits, labels, metrics["scaling_temperature"]) | _fidelity(task, logits, dataset, "test")
         metrics |= {f"test_{name}": value for name, value in test.items()}

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -56,7 +57,7 @@ class LessonPlan:
         device: Name of the device.
         further_digests: Digests of the teachers after the first, by their number.
         needs: What the search's methods need of teachers beside logits.
-        is_tested: Whether students are measured on the test split, too.
+        is_tested: Whether students are measured on the test split, too: trained winners only.
     """
 
     data: DataConfig
@@ -91,7 +92,7 @@ class LessonPlan:
         """Epochs of the whole training, the last one possibly begun only."""
         return -int(-self.training.rungs[-1] // 1)
 
-    @property
+    @cached_property
     def courses(self) -> tuple[tuple[int, ...], ...]:
         """The numbers of the teachers of each course, one after another."""
         return tuple(self.teacher.courses.values())

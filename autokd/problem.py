@@ -211,7 +211,6 @@ class Problem:
             rung=rung,
             seed=self._seed(trial, student.replicate, student.purpose, "training"),
             folder=self.evaluations,
-            test=final,
             course=self.methods.course(trial.parameters),
         )
 

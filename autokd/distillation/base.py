@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch.nn.functional as F
@@ -31,10 +31,6 @@ class Outputs:
     logits: Tensor
     embedding: Tensor | None = None
     features: tuple[Tensor, ...] = ()
-
-    def with_logits(self, logits: Tensor) -> "Outputs":
-        """The same with other logits."""
-        return replace(self, logits=logits)
 
     def first(self, n: int) -> "Outputs":
         """Those of the first `n` samples."""

@@ -96,7 +96,7 @@ def test_a_task_is_of_the_student_and_its_rung(problem: Problem, ladder):
     task = problem.task(ladder.trial, ladder.students[0], 1)
     assert Architecture.from_json(task.architecture) == problem.draw(ladder.trial, 0)[0]
     assert (task.settings, task.rung, task.epochs) == ((("temperature", 3.0), ("weight", 0.5)), 1, 3.0)
-    assert (task.test, task.plan.teacher_digest, task.plan.data_digest) == (False, "teacher", "data")
+    assert (task.plan.is_tested, task.plan.teacher_digest, task.plan.data_digest) == (False, "teacher", "data")
     assert task.folder == problem.home / "searches" / "first" / "evaluations"
 
 
@@ -105,7 +105,7 @@ def test_a_final_task_has_its_own_length_and_seed_and_is_tested(make_problem, la
     final = replace(ladder.students[0], purpose="final")
     task, searched = problem.task(ladder.trial, final, 0), problem.task(ladder.trial, ladder.students[0], 0)
     training = task.plan.training
-    assert (task.epochs, training.learning_rate, training.views, task.test) == (20, 0.02, 3, True)
+    assert (task.epochs, training.learning_rate, training.views, task.plan.is_tested) == (20, 0.02, 3, True)
     assert task.seed != searched.seed
     assert task.plan.training.batch_size == searched.plan.training.batch_size
     assert (task.plan.seed, task.plan.cache) == (searched.plan.seed, searched.plan.cache)
