@@ -9,6 +9,9 @@ that node j makes, `w_ij` the gate between them and `g_j` the gradient of `m_j`:
     gradient of x_i = sum over j of w_ij g_j        `spread`, where all g_j are at hand
     gradient of w_ij = <x_i, g_j>        there, too
 
+On one thread of a CPU each half is one pass of a kernel (`kernels/`), which also saves what lies between. Elsewhere
+they are torch's operations, whose backward pass is differentiable.
+
 So `gathered` hands `g_j` itself back to each of its tensors, which is not their gradient yet, and `spread` takes one
 pass for each gate where autograd would multiply, store and then add. Only the two together are right.
 """
@@ -21,6 +24,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 from torch.autograd import Function
+
+from search_spaces.kernels.passes import one_pass_sum, suits
 
 __all__ = ["concatenated", "gathered", "mean", "product", "spread", "summed", "weighted_sum"]
 
@@ -71,7 +76,7 @@ def spread(tensor: Tensor, gates: Sequence[Tensor | None]) -> list[Tensor]:
 
 
 def gathered(gates: Sequence[Tensor], *tensors: Tensor) -> Tensor:
-    """`weighted_sum` of tensors that `spread` has given out with the same gates; bit for bit the same."""
+    """`weighted_sum` of tensors that `spread` has given out with the same gates; kernels round it once only."""
     return cast(Tensor, _Gathered.apply(tuple(gates), *tensors))  # type: ignore[no-untyped-call]
 
 
@@ -80,6 +85,8 @@ class _Gathered(Function):
 
     @staticmethod
     def forward(ctx: Any, gates: tuple[Tensor, ...], *tensors: Tensor) -> Tensor:
+        if suits(*tensors) and _are_plain(gates):
+            return one_pass_sum(tensors, gates)[0]
         return weighted_sum(gates, *tensors)
 
     @staticmethod
@@ -100,6 +107,8 @@ class _Spread(Function):
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         tensor, *gates = ctx.saved_tensors
         wants_total, *wants_dot = ctx.needs_input_grad
+        if wants_total and _fits_one_pass(tensor, gates, gradients):
+            return _in_one_pass(tensor, gates, gradients)
         dot = None if tensor is None else _Dot(tensor)
         total: Tensor | None = None
         dots: list[Tensor | None] = [None] * len(gates)
@@ -113,6 +122,34 @@ class _Spread(Function):
                 if dot and wants_dot[number]:  # now, while the gradient is in the cache
                     dots[number] = dot(gradient)
         return _plus(total, plain) if wants_total else None, *dots
+
+
+def _fits_one_pass(tensor: Tensor | None, gates: Sequence[Tensor | None], gradients: Sequence[Tensor | None]) -> bool:
+    """Whether a gradient to be multiplied has arrived and the kernels can take all; they have no second derivative."""
+    there = [gradient for gradient in (*gradients, tensor) if gradient is not None]
+    gated = [gate is not None and gradient is not None for gate, gradient in zip(gates, gradients, strict=True)]
+    return any(gated) and not torch.is_grad_enabled() and _are_plain(gates) and suits(*there)
+
+
+def _in_one_pass(
+    tensor: Tensor | None, gates: Sequence[Tensor | None], gradients: Sequence[Tensor | None]
+) -> tuple[Tensor | None, ...]:
+    """The tensor's gradient, then the gates'; autograd drops those of frozen gates."""
+    arrived = [number for number, gradient in enumerate(gradients) if gradient is not None]
+    there = [cast(Tensor, gradients[number]) for number in arrived]
+    total, dots = one_pass_sum(there, [gates[number] for number in arrived], tensor)
+    of_gates: list[Tensor | None] = [None] * len(gates)
+    for number, dot in zip(arrived, dots.float().unbind(), strict=True):
+        if gates[number] is not None and tensor is not None:
+            of_gates[number] = dot
+    return total, *of_gates
+
+
+def _are_plain(gates: Sequence[Tensor | None]) -> bool:
+    """Whether the kernels can read them."""
+    return all(
+        gate is None or (gate.ndim == 0 and gate.dtype == torch.float32 and gate.device.type == "cpu") for gate in gates
+    )
 
 
 def _plus(total: Tensor | None, gradients: list[Tensor]) -> Tensor | None:

@@ -15,6 +15,9 @@ from torch import Tensor, nn
 from search_spaces import modules
 from search_spaces.architecture import Architecture, Node
 from search_spaces.errors import SpaceError
+from search_spaces.kernels.batch_norm import BatchNorm2d
+from search_spaces.kernels.passes import watched
+from search_spaces.kernels.pooling import AvgPool2d
 from search_spaces.layers import Layer, Shape
 from search_spaces.merging import concatenated, gathered, mean, product, spread, summed, weighted_sum
 from search_spaces.operations import Width, layers
@@ -116,7 +119,7 @@ class Network(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """Logits, `batch x classes`, of inputs, `batch x` the architecture's `input_shape`."""
         gates: Gates = torch.sigmoid(self.merge_weights).unbind() if self._n_gates else ()
-        learning = torch.is_grad_enabled() and not _watched()
+        learning = torch.is_grad_enabled() and not watched()
         weighted, trained = (gathered, gates) if learning else (weighted_sum, ())
         unread = [_copies(image, self._readers[0], trained)]
         for step, module, readers in zip(self._steps, self._modules.values(), self._readers[1:], strict=True):
@@ -167,12 +170,6 @@ def _copies(tensor: Tensor, readers: Readers, gates: Gates) -> list[Tensor]:
     return [tensor] * len(readers)
 
 
-def _watched() -> bool:
-    """Whether a compiler, an exporter or `torch.func` looks at the operations; they take the plain ones only."""
-    tracing = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
-    return torch.compiler.is_compiling() or tracing or torch._C._are_functorch_transforms_active()
-
-
 def _only(tensor: Tensor) -> Tensor:
     return tensor
 
@@ -186,6 +183,10 @@ _MERGES: dict[str, Callable[..., Tensor]] = {
 }
 
 
+_FASTER: dict[str, type[nn.Module]] = {"AvgPool2d": AvgPool2d, "BatchNorm2d": BatchNorm2d}
+"""What stands in for a class of `torch.nn`."""
+
+
 class _OverwritingReLU(nn.ReLU):
     """max(x, 0) in the memory of x, as first layer of a node whose merge has made x: nobody else reads it.
 
@@ -193,7 +194,7 @@ class _OverwritingReLU(nn.ReLU):
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        kept = _watched() or input._is_view() or (input.is_leaf and input.requires_grad)
+        kept = watched() or input._is_view() or (input.is_leaf and input.requires_grad)
         return F.relu(input, inplace=not kept)
 
 
@@ -215,7 +216,8 @@ def _torch_layer(layer: Layer, shape: Shape, device: torch.device | str | None, 
     keywords = dict(call.keywords)
     if layer.parameters:
         keywords |= {"device": device, "dtype": dtype}
-    module = getattr(modules if call.own else nn, call.name)(*call.arguments, **keywords)
+    made = _FASTER.get(call.name) or getattr(modules if call.own else nn, call.name)
+    module = made(*call.arguments, **keywords)
     assert isinstance(module, nn.Module)
     return module
 

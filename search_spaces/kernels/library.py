@@ -1,0 +1,103 @@
+"""The C file of this package as a shared library, compiled once on each machine.
+
+It lies in the user's cache folder under a digest of its source and of everything that the compiler and the processor
+decide. Whoever needs it first compiles it, to a name of its own that becomes the file's in one step; two processes
+that start at once compile it twice, and the second one's file replaces an equal one.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import subprocess
+import tempfile
+from ctypes import c_double, c_int, c_long, c_void_p
+from dataclasses import dataclass
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+
+__all__ = ["SWITCH", "Kernels", "load"]
+
+SWITCH = "AUTOKD_KERNELS"
+"""The environment variable that keeps to torch's own operations if it is `off`."""
+
+SOURCE = Path(__file__).with_name("kernels.c")
+COMPILERS = ("cc", "gcc", "clang")
+FLAGS = ("-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")  # all keep NaN
+LONGEST_SECONDS = 60
+
+SIGNATURES = {
+    "norm_forward": (c_int, *[c_long] * 3, *[c_void_p] * 3, *[c_double] * 2, *[c_void_p] * 6),
+    "norm_backward": (c_int, *[c_long] * 3, *[c_void_p] * 9),
+    "pool_forward": (c_int, *[c_long] * 4, *[c_void_p] * 3),
+    "pool_backward": (c_int, *[c_long] * 4, *[c_void_p] * 2),
+    "weighted_sums": (c_int, *[c_long] * 2, *[c_void_p] * 5),
+}
+
+
+@dataclass(frozen=True)
+class Kernels:
+    """What `load` found.
+
+    Attributes:
+        library: The compiled functions with their signatures; None where torch's own operations have to do.
+        detail: Where it is, or why there is none.
+    """
+
+    library: ctypes.CDLL | None
+    detail: str
+
+
+@cache
+def load() -> Kernels:
+    """The kernels, compiled if no process has done so before; a failure is a finding, not an error."""
+    if os.environ.get(SWITCH, "").lower() == "off":
+        return Kernels(None, f"torch's own operations: turned off by {SWITCH}")
+    compiler = next(filter(None, map(shutil.which, COMPILERS)), None)
+    if compiler is None:
+        return Kernels(None, f"torch's own operations: no C compiler ({', '.join(COMPILERS)})")
+    try:
+        file = _file(compiler)
+        if not file.exists():
+            _compile(compiler, file)
+        return Kernels(_signed(ctypes.CDLL(str(file))), f"our own on one thread, compiled by {compiler}: {file}")
+    except subprocess.SubprocessError as error:
+        return Kernels(None, f"torch's own operations: {compiler} failed, {_reason(error)}")
+    except (OSError, RuntimeError, AttributeError) as error:
+        return Kernels(None, f"torch's own operations: {error}")
+
+
+def _file(compiler: str) -> Path:
+    """Named by the source and by all macros of the compiler, which tell its version and the instructions it uses."""
+    macros = _run(compiler, *FLAGS, "-dM", "-E", "-x", "c", os.devnull)
+    digest = sha256(b"\0".join([SOURCE.read_bytes(), " ".join(FLAGS).encode(), macros]))
+    caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(caches) / "autokd" / f"kernels-{digest.hexdigest()[:16]}.so"
+
+
+def _compile(compiler: str, file: Path) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with tempfile.TemporaryDirectory(dir=file.parent, prefix="compiling-") as folder:
+        made = Path(folder) / file.name
+        _run(compiler, *FLAGS, str(SOURCE), "-o", str(made), "-lm")
+        with made.open("rb+") as written:
+            os.fsync(written.fileno())
+        made.replace(file)
+
+
+def _run(*command: str) -> bytes:
+    return subprocess.run(command, check=True, capture_output=True, timeout=LONGEST_SECONDS).stdout
+
+
+def _signed(library: ctypes.CDLL) -> ctypes.CDLL:
+    for name, arguments in SIGNATURES.items():
+        function = getattr(library, name)
+        function.argtypes, function.restype = arguments, None
+    return library
+
+
+def _reason(error: subprocess.SubprocessError) -> str:
+    lines = getattr(error, "stderr", None) or b""
+    return next(iter(lines.decode(errors="replace").splitlines()), str(error))
