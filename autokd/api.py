@@ -17,6 +17,7 @@ from autokd.config import (
     differences,
     make_paths_absolute,
     parse_config,
+    recorded_config,
 )
 from autokd.controller import Controller
 from autokd.data.dataset import Dataset
@@ -35,7 +36,7 @@ from autokd.home import Home, default_home
 from autokd.ladder import Ladder, ladders
 from autokd.lessons import LessonPlan, missing_answers, prepare_answers
 from autokd.manifest import describe_export
-from autokd.preflight import check_budget, check_methods, find_facts, survey
+from autokd.preflight import check_budget, check_methods, check_storage, find_facts, survey
 from autokd.problem import Facts, Problem
 from autokd.progress import Progress, Training, measure_progress
 from autokd.projection import project
@@ -151,6 +152,7 @@ def begin(
     reporter.checked(facts, offers)
     check_budget(offers)
     with home.open(create=True) as store:
+        check_storage(problem, wrapped)
         taken = {row.name for row in store.searches()}
         config = config.model_copy(update={"name": _free_name(config.name, taken)})
         recorded = asdict(facts) | {"command": list(command or sys.argv)}
@@ -224,14 +226,14 @@ class SearchResult:
     @property
     def config(self) -> SearchConfig:
         """The configuration."""
-        return parse_config(dict(self.row.config), f"search {self.name}")
+        return recorded_config(dict(self.row.config), f"search {self.name}")
 
     @property
     def problem(self) -> Problem:
         """What is searched."""
         row = self.row
         return Problem(
-            parse_config(dict(row.config), f"search {self.name}"), Facts.from_dict(row.facts), self.home.folder
+            recorded_config(dict(row.config), f"search {self.name}"), Facts.from_dict(row.facts), self.home.folder
         )
 
     @property
@@ -383,7 +385,11 @@ class SearchResult:
                 if changes:
                     store.set_config(lease, config.to_dict(), config.digest)
                 store.set_status(lease, "running")
-                yield self.problem, lease, Dispatcher(store, lease, pool, on_prepared=self.reporter.prepared)
+                yield (
+                    self.problem,
+                    lease,
+                    Dispatcher(store, lease, pool, on_prepared=self.reporter.prepared, on_told=self.reporter.told),
+                )
             except BaseException:
                 store.set_status(lease, "interrupted")
                 raise

@@ -7,10 +7,22 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from autokd.errors import InputError
+from autokd.keys import with_keys_as_before, without_keys_as_before
 from autokd.names import nearest
+from autokd.signals import SIGNALS
 from autokd.teachers.settings import TeacherConfig
 
 __all__ = [
@@ -30,6 +42,7 @@ __all__ = [
     "override_config",
     "parse_config",
     "read_config",
+    "recorded_config",
 ]
 
 NAMED_SOURCES = ("fashion-mnist", "digits")
@@ -52,6 +65,8 @@ Value = bool | int | float | str
 Range = Annotated[Value | list[Value], BeforeValidator(_one_or_several)]
 Ranges = dict[str, Range]  # one value fixes a dimension, two numbers bound it, several names choose
 Positive = Annotated[int, Field(gt=0)]
+Schedule = Literal["cosine", "stable"]
+Decay = Annotated[float, Field(ge=0, lt=1)]
 
 
 class _Section(BaseModel):
@@ -66,7 +81,10 @@ class DataConfig(_Section):
         folder: Folder of the files of a named source, when they are not where they are looked for.
         validation: Training samples held out for the search, where the source does not bring its own validation split.
         subset: Train on this many random samples only.
-        image_size: Height and width in pixels to which a folder's images are resized.
+        image_size: Height and width in pixels to which images of a folder or a map-style data set are resized.
+        memory_bytes: Images of a folder or a map-style data set that are larger than this when decoded are not held in
+            memory: they are decoded once into files, which all workers map; 4 GB when left away.
+        cache: Folder of these files; one in the user's cache when left away.
     """
 
     source: str
@@ -74,6 +92,8 @@ class DataConfig(_Section):
     validation: Positive | None = None
     subset: Positive | None = None
     image_size: Positive | None = None
+    memory_bytes: Positive | None = None
+    cache: Path | None = None
 
 
 class SpaceConfig(_Section):
@@ -148,6 +168,13 @@ class AugmentationConfig(_Section):
     shift: Annotated[int, Field(ge=0)] = 0
     flip: bool = False
     cutout: Annotated[int, Field(ge=0)] = 0
+    mixup: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    cutmix: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+
+    @model_serializer(mode="wrap")
+    def _without_mixing_that_is_off(self, values: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Digests of searches and trainings from before there was mixing stay what they are."""
+        return {key: value for key, value in values(self).items() if value or key not in ("mixup", "cutmix")}
 
 
 class TrainingConfig(_Section):
@@ -156,21 +183,39 @@ class TrainingConfig(_Section):
     Attributes:
         rungs: Epochs at which a trial is judged, increasing; the last is a trial's whole training.
         batch_size: Samples of a step.
-        learning_rate: Peak of the cosine schedule.
-        weight_decay: L2 penalty on weights.
-        warmup: Part of the training that warms up.
+        schedule: "cosine": one half cosine over the whole training, in the middle of which lower rungs are measured; or
+            "stable": a constant rate, and for each rung a cooldown of its own, at whose end it is measured and after
+            which the next rung goes on from before the cooldown.
+        cooldown: Part of the steps to a rung that cools down, under "stable".
+        warmup: Part of the training that warms up; under "stable" the part of the first rung.
+        optimizer: "sgd" with Nesterov momentum, or "adamw", which needs a far lower learning rate, such as 0.002.
+        learning_rate: Peak of the schedule.
+        weight_decay: L2 penalty on weights under "sgd"; decoupled under "adamw", which needs a higher one.
+        width_scaling: Whether learning rates follow the layers' widths by a rule, relative to 64 inputs.
+        gradient_clip: Largest norm of a step's gradients; longer ones are shortened to it.
+        ema: Decay of a moving average of the weights, which then are those that are measured and kept.
         views: Number of distinct augmented views of each sample; the teacher runs once for each.
         precision: "float32", "bfloat16", or "auto": bfloat16 where training is faster in it.
+        warm_start: Share of an earlier student's weights with which a student of the search begins, where one has
+            tensors of the same names and shapes; the rest are fresh weights. Later trials then begin ahead of earlier
+            ones. 0 or false begins afresh; full-length trainings always do.
         augmentation: What is done to training images.
     """
 
     rungs: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)] = (1.0, 3.0)
     batch_size: Positive = 128
+    schedule: Schedule = "stable"
+    cooldown: Annotated[float, Field(gt=0, lt=1)] = 0.3
+    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    optimizer: Literal["sgd", "adamw"] = "sgd"
     learning_rate: Annotated[float, Field(gt=0)] = 0.1
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4
-    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    width_scaling: bool = False
+    gradient_clip: Annotated[float, Field(gt=0)] | None = None
+    ema: Decay | None = None
     views: Positive = 4
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    warm_start: Annotated[float, Field(ge=0, le=1)] = 0.0
     augmentation: AugmentationConfig = AugmentationConfig()
 
     @field_validator("rungs")
@@ -180,6 +225,14 @@ class TrainingConfig(_Section):
             raise ValueError(f"rungs must increase, but are {list(rungs)}")
         return rungs
 
+    @property
+    def decisive(self) -> dict[str, Any]:
+        """Plain values of what decides a training, for its digest, which outlives the addition of keys.
+
+        The share of inherited weights is not among them: it decides trainings that inherit only.
+        """
+        return without_keys_as_before(self.model_dump(mode="json", exclude={"warm_start"}), "training")
+
 
 class OptimizerConfig(_Section):
     """What proposes trials and which of them climb.
@@ -187,12 +240,25 @@ class OptimizerConfig(_Section):
     Attributes:
         name: "trust-region", "random", "tpe", "gp", or "module:Class" of an Optuna sampler.
         pruner: "halving", "median" or "none".
+        signal: By what the pruner compares trials below the last rung: the mean over a trial's students of their
+            validation "accuracy" or "loss", of their "agreement" with the teacher or their divergence from it,
+            "teacher_kl", or of their "training_cross_entropy" with the labels or their "training_loss", which is
+            comparable only where method and settings are fixed.
+            What the search maximises is the accuracy, whatever the signal.
         options: Keyword arguments of the sampler.
     """
 
     name: str = "trust-region"
     pruner: str = "halving"
+    signal: str = "training_cross_entropy"
     options: dict[str, Value] = {}
+
+    @field_validator("signal")
+    @classmethod
+    def _is_known(cls, signal: str) -> str:
+        if signal not in SIGNALS:
+            raise ValueError(f"must be one of {', '.join(SIGNALS)}, but got {signal!r}")
+        return signal
 
 
 class WorkersConfig(_Section):
@@ -221,13 +287,19 @@ class FinalConfig(_Section):
     Attributes:
         epochs: Length.
         students: Architectures drawn from the best family; the best one is kept.
+        keep: Which weights: of the "best" epoch in the second half, told by the validation split, or of the "last".
+        schedule: The search's when left away.
         learning_rate: Peak of the schedule; the search's when left away.
+        ema: Decay of the weights' moving average; the search's when left away, none at 0.
         views: Distinct augmented views; the search's when left away.
     """
 
     epochs: Annotated[float, Field(gt=0)] = 30
     students: Positive = 2
+    keep: Literal["best", "last"] = "best"
+    schedule: Schedule | None = None
     learning_rate: Annotated[float, Field(gt=0)] | None = None
+    ema: Decay | None = None
     views: Positive | None = None
 
 
@@ -314,6 +386,15 @@ def parse_config(values: dict[str, Any], where: str = "configuration", overrides
         raise InputError(f"{'command line' if overridden else where}: {_one_line(error)}.") from None
 
 
+def recorded_config(values: dict[str, Any], where: str) -> SearchConfig:
+    """The configuration that `SearchConfig.to_dict` recorded, maybe before some of today's keys existed.
+
+    Raises:
+        InputError: One line for the first thing that is wrong, as `parse_config`.
+    """
+    return parse_config(with_keys_as_before(values), where)
+
+
 def override_config(config: SearchConfig, overrides: Iterable[str]) -> SearchConfig:
     """The configuration with some `key=value` changed.
 
@@ -330,11 +411,12 @@ def make_paths_absolute(values: dict[str, Any], folder: Path) -> None:
     """Change the relative paths among plain values, which are relative to `folder`, to be valid from every folder."""
     data, teacher = values.get("data"), values.get("teacher")
     if isinstance(data, dict):
-        source, files = data.get("source"), data.get("folder")
+        source = data.get("source")
         if isinstance(source, str) and source not in NAMED_SOURCES and _is_path(source, folder):
             data["source"] = str(folder / source)
-        if isinstance(files, str):
-            data["folder"] = str(folder / files)
+        for key in ("folder", "cache"):
+            if isinstance(files := data.get(key), str):
+                data[key] = str(folder / files)
     if isinstance(teacher, dict):
         for key in ("weights", "alternatives", "checkpoints", "onnx", "outputs"):
             if isinstance(file := teacher.get(key), str):

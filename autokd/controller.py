@@ -14,6 +14,7 @@ from autokd.database.store import Store
 from autokd.dispatch import Dispatcher
 from autokd.ladder import Ladder, ladders
 from autokd.problem import Problem
+from autokd.signals import ACCURACY
 from autokd.students import add_student
 from search_spaces.errors import BudgetError
 
@@ -43,10 +44,11 @@ class Controller:
         """Search until all trials are finished.
 
         Raises:
-            InputError: If data or teacher are gone.
+            InputError: If data or teacher are gone, or the teacher does not give the signal that trials are judged by.
             LeaseLost: If another controller took the search over.
         """
         self.dispatcher.prepare(self.problem.plan)
+        self.problem.check_signal()
         while True:
             rows = ladders(self.store, self.lease.search_id)
             running = [ladder for ladder in rows.values() if ladder.trial.state == "running"]
@@ -59,6 +61,11 @@ class Controller:
             else:
                 self.dispatcher.wait()
 
+    @property
+    def _by_signal(self) -> str:
+        signal = self.problem.signal
+        return "" if signal == ACCURACY else f" by {signal.metric}"
+
     def _open_trial(self, rows: Mapping[int, Ladder]) -> None:
         number = len(rows)
         self.store.open_trial(self.lease, number, self.problem.propose(rows.values(), number))
@@ -67,7 +74,7 @@ class Controller:
     def _advance(self, ladder: Ladder, rows: Mapping[int, Ladder]) -> bool:
         """Take a running trial one step on, if it has one to take; whether it had."""
         if len(ladder.students) < self.problem.config.students_per_trial:
-            return self._draw_student(ladder)
+            return self._draw_student(ladder, rows)
         if ladder.running:
             self._submit_running(ladder)
             return False
@@ -77,16 +84,17 @@ class Controller:
         if rung == self.problem.last_rung:
             return self._finish(ladder, "complete", None)
         if rung >= 0 and not ladder.started(rung + 1) and self.problem.prunes(rows.values(), ladder):
-            return self._finish(ladder, "pruned", f"not among the best at rung {rung}")
+            return self._finish(ladder, "pruned", f"not among the best{self._by_signal} at rung {rung}")
         return self._open_evaluations(ladder, rung + 1)
 
-    def _draw_student(self, ladder: Ladder) -> bool:
+    def _draw_student(self, ladder: Ladder, rows: Mapping[int, Ladder]) -> bool:
         replicate = len(ladder.students)
         try:
             architecture, cost = self.problem.draw(ladder.trial, replicate)
         except BudgetError as error:
             return self._finish(ladder, "failed", f"BudgetError: {error}")
-        add_student(self.store, self.lease, ladder.trial, replicate, "search", architecture, cost)
+        warm_from = self.problem.warm_from(rows.values(), ladder.trial, architecture)
+        add_student(self.store, self.lease, ladder.trial, replicate, "search", architecture, cost, warm_from)
         return True
 
     def _open_evaluations(self, ladder: Ladder, rung: int) -> bool:

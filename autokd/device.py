@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from autokd.errors import InputError
+from search_spaces.kernels.batch_norm import BatchNorm2d
 
 __all__ = ["pick_device", "pick_precision"]
 
@@ -34,7 +35,7 @@ def pick_precision(name: str, device: torch.device) -> str:
     """The precision of that name; "auto" is bfloat16 where the device trains faster in it, else float32.
 
     A GPU with bfloat16 does. Of CPUs only some of those with instructions for it do, so a small convolutional network
-    is timed in both, once in a process.
+    of the students' own layers is timed in both, once in a process.
     """
     if name != "auto":
         return name
@@ -53,9 +54,9 @@ def _cpu_gains() -> bool:
     torch.set_num_threads(1)
     try:
         with torch.random.fork_rng(devices=[]):
-            block = [nn.ReLU(), nn.Conv2d(16, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16)]
+            block = [nn.ReLU(), nn.Conv2d(12, 12, 3, padding=1, bias=False), BatchNorm2d(12)]
             network = nn.Sequential(*block, *block).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-            images = torch.rand(64, 16, 28, 28).to(memory_format=torch.channels_last)
+            images = torch.rand(64, 12, 28, 28).to(memory_format=torch.channels_last)
         pairs = [(_step_seconds(network, images, False), _step_seconds(network, images, True)) for _ in range(ROUNDS)]
     finally:
         torch.set_num_threads(threads)

@@ -9,6 +9,7 @@ from typing import TypeVar
 from autokd.database.lease import Lease
 from autokd.database.rows import EvaluationRow
 from autokd.database.store import Store
+from autokd.disk import check_room, fall_back
 from autokd.errors import AutoKDError, InputError
 from autokd.evaluation import EvaluationResult, EvaluationTask, evaluate
 from autokd.lessons import Answers, LessonPlan, missing_answers, prepare_answers
@@ -33,6 +34,7 @@ class Dispatcher:
         executor: Where evaluations run.
         on_change: Called after everything that is recorded, and every few seconds while waiting.
         on_prepared: Called with the number of views and splits whose answers are stored, and of those needed.
+        on_told: Called with a line that the user should read.
     """
 
     store: Store
@@ -40,6 +42,7 @@ class Dispatcher:
     executor: Executor
     on_change: Callable[[], None] = lambda: None
     on_prepared: Callable[[int, int], None] = lambda ready, needed: None
+    on_told: Callable[[str], None] = lambda line: None
     _in_flight: dict[Future[EvaluationResult], tuple[EvaluationRow, EvaluationTask]] = field(default_factory=dict)
     _lost: Counter[int] = field(default_factory=Counter)
 
@@ -71,18 +74,25 @@ class Dispatcher:
             self.on_change()
 
     def prepare(self, plan: LessonPlan) -> None:
-        """Let the workers compute what the teachers say of all augmented views and of the validation split.
+        """Let the workers compute what the teachers say of all augmented views, in chunks, and of the other splits.
 
         Raises:
-            InputError: If data or teacher are gone.
+            InputError: If data or teacher are gone, or the disk has no room.
             AutoKDError: If a view is too much for a worker.
         """
+        missing = missing_answers(plan)
+        check_room(plan, missing)
+        if missing or plan.needs:
+            self._tell_fall_back(plan)
         needed = len(plan.answers_needed)
-        pending = {self.executor.submit(prepare_answers, plan, answers): answers for answers in missing_answers(plan)}
+        pending = {self.executor.submit(prepare_answers, plan, answers): answers for answers in missing}
         lost = Counter[Answers]()
 
+        def unready() -> int:
+            return len({answers._replace(chunk=None) for answers in pending.values()})
+
         def report() -> None:
-            self.on_prepared(needed - len(pending), needed)
+            self.on_prepared(needed - unready(), needed)
 
         while pending:
             for future in _first(pending, report):
@@ -94,8 +104,14 @@ class Dispatcher:
                     if not isinstance(error, WorkerLost) or lost[answers] == ATTEMPTS:
                         raise AutoKDError(f"the teacher's outputs cannot be computed: {_reason(error)}") from error
                     pending[self.executor.submit(prepare_answers, plan, answers)] = answers
-            self.store.record_event(self.lease, "teacher", {"views": needed, "missing": len(pending)})
+            self.store.record_event(self.lease, "teacher", {"views": needed, "missing": unready()})
             report()
+
+    def _tell_fall_back(self, plan: LessonPlan) -> None:
+        line = fall_back(plan)
+        if line is not None:
+            self.store.record_event(self.lease, "fall-back", {"line": line})
+            self.on_told(line)
 
     def _record(self, row: EvaluationRow, task: EvaluationTask, future: Future[EvaluationResult]) -> None:
         try:

@@ -58,10 +58,12 @@ def _devices() -> Iterator[Finding]:
     import torch
 
     from autokd.device import pick_precision
+    from search_spaces.kernels.library import load
 
     cpu = torch.device("cpu")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     yield Finding("cpu", True, f"{cores} cores, trains in {pick_precision('auto', cpu)}")
+    yield Finding("kernels", True if load().library else None, load().detail)
     if torch.cuda.is_available():
         names = ", ".join(torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count()))
         yield Finding("cuda", True, f"{names}, trains in {pick_precision('auto', torch.device('cuda'))}")

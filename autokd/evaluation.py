@@ -1,14 +1,16 @@
 """`evaluate(task)`: one architecture, distilled up to one rung. Pure and idempotent.
 
 The files of an evaluation lie in a folder named by the digest of everything that decides the training, the
-trajectory: its last checkpoint, and weights and a result for each rung. Evaluating twice finds the first one's result;
-a lost worker costs at most the epoch that it was in.
+trajectory: its last checkpoint, and weights and a result for each rung; while they are needed also the checkpoint of
+the cooldown to a rung, and the best weights so far. Evaluating twice finds the first one's result; a lost worker costs
+at most the epoch that it was in.
 """
 
 import hashlib
 import json
 import time
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,9 +26,12 @@ from autokd.files import write_json
 from autokd.lessons import Answers, LessonPlan, prepare_answers
 from autokd.seeds import derive
 from autokd.teaching import Teaching
-from autokd.training.checkpoint import load_checkpoint, save_checkpoint, save_weights, steps_done
-from autokd.training.loop import Batches, TrainingSettings, TrainingState, optimiser, train
+from autokd.training.best import Score
+from autokd.training.checkpoint import load_checkpoint, load_weights, save_checkpoint, save_weights, steps_done
+from autokd.training.loop import Batches, TrainingSettings, TrainingState, fresh_state, train
 from autokd.training.metrics import label_metrics, predict, teacher_metrics, validation_metrics
+from autokd.training.timetable import Leg, Timetable, timetable
+from autokd.warm import ancestor_weights, inherit
 from search_spaces.architecture import Architecture
 from search_spaces.network import build
 
@@ -50,6 +55,9 @@ class EvaluationTask:
         seed: Seed of the student's first weights and of dropout.
         folder: Folder of all evaluations' files.
         course: Number of the teachers' course, among those of `plan.teacher`.
+        keeps_best: Whether the weights of the best epoch from the middle of the training on are kept, told by the
+            validation split, in place of the last; for plans of one rung.
+        warm_from: Key of the evaluation in `folder` whose weights are inherited; None to begin afresh.
     """
 
     plan: LessonPlan
@@ -60,6 +68,8 @@ class EvaluationTask:
     seed: int
     folder: Path
     course: int = 0
+    keeps_best: bool = False
+    warm_from: str | None = None
 
     @property
     def trajectory(self) -> str:
@@ -69,7 +79,7 @@ class EvaluationTask:
             "architecture": json.loads(self.architecture),  # not its digest: first weights follow the nodes' order
             "method": self.method,
             "settings": sorted(self.settings),
-            "training": plan.training.model_dump(mode="json"),
+            "training": plan.training.decisive,
             "seed": self.seed,
             "stream": plan.seed,
             "data": plan.data_digest,
@@ -81,7 +91,14 @@ class EvaluationTask:
     def _further(self) -> dict[str, Any]:
         """Parts that ordinary trainings lack, whose digests are older than these."""
         teachers = self.plan.courses[self.course]
-        return {"teachers": [self.plan.digest(number) for number in teachers]} if teachers != (0,) else {}
+        further: dict[str, Any] = {}
+        if teachers != (0,):
+            further["teachers"] = [self.plan.digest(number) for number in teachers]
+        if self.warm_from:
+            further["inherited"] = [self.warm_from, self.plan.training.warm_start]
+        if self.keeps_best:
+            further["keep"] = "best"
+        return further
 
     @property
     def key(self) -> str:
@@ -95,8 +112,18 @@ class EvaluationTask:
 
     @property
     def checkpoint(self) -> Path:
-        """File of the trajectory's last checkpoint."""
+        """File of the trajectory's last checkpoint, from which later rungs go on."""
         return self.folder / self.trajectory / "checkpoint.safetensors"
+
+    @property
+    def branch_checkpoint(self) -> Path:
+        """File of the last checkpoint of the cooldown to this rung, while it lasts."""
+        return self.folder / self.trajectory / f"checkpoint-{self.rung}.safetensors"
+
+    @property
+    def best(self) -> Path:
+        """File of the best weights so far, while the training lasts."""
+        return self.folder / self.trajectory / "best.safetensors"
 
     @property
     def weights(self) -> Path:
@@ -123,7 +150,8 @@ class EvaluationResult:
         key: The task's.
         metrics: On the validation split `accuracy`, `loss`, `ece`, `ece_scaled` and `scaling_temperature`, and with
             the teacher `agreement` and `teacher_kl`; the same with `test_` before them, at the same temperature, if
-            asked for; and `training_loss` of the last epoch.
+            asked for; `training_loss` and `training_cross_entropy` with the labels, both means over the last epoch, or
+            over the cooldown if that is shorter; and `best_epoch`, where the best epoch's weights are kept.
         seconds: Time that the training and measuring took, without what was found done.
     """
 
@@ -138,9 +166,11 @@ def evaluate(task: EvaluationTask) -> EvaluationResult:
     Raises:
         DivergedError: If the loss is not finite any more.
         OutOfMemoryError: If the device's memory does not suffice.
+        AncestorGoneError: If the weights to inherit are gone.
         InputError: If the data or the teacher are not there or not those the task means.
     """
     if task.result.exists():
+        _tidy(task)
         return EvaluationResult(**json.loads(task.result.read_text()))
     started = time.monotonic()
     try:
@@ -151,6 +181,7 @@ def evaluate(task: EvaluationTask) -> EvaluationResult:
         raise
     result = EvaluationResult(task.key, metrics, round(time.monotonic() - started, 3))
     write_json(task.result, vars(result))
+    _tidy(task)
     return result
 
 
@@ -161,30 +192,101 @@ def _distil(task: EvaluationTask) -> dict[str, float]:
     network = build(Architecture.from_json(task.architecture), seed=derive(task.seed, "weights"))
     network.to(torch.device(plan.device), memory_format=torch.channels_last)  # type: ignore[call-overload]
     with closing(Teaching(plan, dataset, method, network, task.course, task.seed)) as teaching:
-        ends = tuple(_step_at(rung, teaching) for rung in plan.training.rungs)
-        until, total = ends[task.rung], ends[-1]
-        settings = _training_settings(plan.training)
-        state = TrainingState(network, optimiser(settings, network, method), method)
-        _resume(state, task.checkpoint, until)
+        state = _train(task, network, method, teaching, dataset)
+    with _kept_weights(task, state):
+        save_weights(network, task.weights)
+        told = {"training_loss": state.losses[-1], "training_cross_entropy": state.entropies[-1]}
+        metrics = _measure(task, network, dataset) | told
+    return metrics if state.best is None else metrics | {"best_epoch": state.best.epoch}
+
+
+def _train(
+    task: EvaluationTask, network: nn.Module, method: nn.Module, teaching: Teaching, dataset: Dataset
+) -> TrainingState:
+    """Train to the end of the task's rung, from the last checkpoint on the way there."""
+    settings, table = _training_settings(task.plan.training), _timetable(task.plan.training, teaching)
+    state, legs = _begin(task, network, method, table.routes[task.rung], settings)
+    for leg in legs:
+        file = _checkpoint_file(task, leg)
+
+        def save(state: TrainingState, file: Path = file) -> None:
+            if task.keeps_best and _is_compared(state, teaching, table.total):
+                _keep_best(task, state, dataset)
+            save_checkpoint(state, file)
+
         train(
             state,
             teaching,
-            teaching.loss(state, total),
+            teaching.loss(state, table.total),
             settings,
-            until=until,
-            total=total,
+            until=leg.end,
+            schedule=leg.schedule,
             seed=task.seed,
-            on_segment=lambda state: save_checkpoint(state, task.checkpoint),
-            boundaries=ends,
+            on_segment=save,
+            boundaries=table.stops if leg.branch is None else (),
         )
-    save_weights(network, task.weights)
-    return _measure(task, network, dataset) | {"training_loss": state.losses[-1]}
+    return state
 
 
-def _resume(state: TrainingState, checkpoint: Path, until: int) -> None:
-    """Put a fresh state where the last checkpoint on the way to step `until` was, if there is one."""
-    if checkpoint.exists() and steps_done(checkpoint) <= until:
-        load_checkpoint(state, checkpoint)
+def _begin(
+    task: EvaluationTask, network: nn.Module, method: nn.Module, route: Sequence[Leg], settings: TrainingSettings
+) -> tuple[TrainingState, Sequence[Leg]]:
+    """The state of the last checkpoint on the route, or the first state, and the legs that are left from there."""
+    for position in reversed(range(len(route))):
+        leg, file = route[position], _checkpoint_file(task, route[position])
+        if leg.start < steps_done(file) <= leg.end:
+            state = fresh_state(settings, network, method)
+            load_checkpoint(state, file)
+            return state, route[position:]
+    _warm_start(network, task)
+    return fresh_state(settings, network, method), route
+
+
+def _warm_start(network: nn.Module, task: EvaluationTask) -> None:
+    """Let a fresh network inherit the weights that the task says, if it does."""
+    if task.warm_from:
+        tensors = ancestor_weights(weights_file(task.folder, task.warm_from))
+        inherit(network, tensors, task.plan.training.warm_start)
+
+
+def _checkpoint_file(task: EvaluationTask, leg: Leg) -> Path:
+    return task.checkpoint if leg.branch is None else task.branch_checkpoint
+
+
+def _is_compared(state: TrainingState, batches: Batches, total: int) -> bool:
+    """Whether the network may be the best: at epochs' ends from the middle of the training on, and at its end."""
+    is_epoch_end = state.step % batches.steps_per_epoch == 0
+    return state.step == total or (is_epoch_end and 2 * state.step >= total)
+
+
+def _keep_best(task: EvaluationTask, state: TrainingState, dataset: Dataset) -> None:
+    """Write the network's weights if it is the best so far."""
+    with _averaged(state):
+        found = label_metrics(*_answers(task, state.network, dataset, "validation"))
+        score = Score(found["accuracy"], found["loss"], state.epochs)
+        if score.beats(state.best):
+            save_weights(state.network, task.best)
+            state.best = score
+
+
+def _averaged(state: TrainingState) -> AbstractContextManager[None]:
+    """A block in which the network has its average weights, if there are any."""
+    return nullcontext() if state.average is None else state.average.in_place()
+
+
+@contextmanager
+def _kept_weights(task: EvaluationTask, state: TrainingState) -> Iterator[None]:
+    """A block in which the network has the weights that are kept."""
+    with _averaged(state):
+        if state.best is not None:
+            state.network.load_state_dict(load_weights(task.best))
+        yield
+
+
+def _tidy(task: EvaluationTask) -> None:
+    """Remove what a finished evaluation needs no more."""
+    task.branch_checkpoint.unlink(missing_ok=True)
+    task.best.unlink(missing_ok=True)
 
 
 def _measure(task: EvaluationTask, network: nn.Module, dataset: Dataset) -> dict[str, float]:
@@ -217,9 +319,17 @@ def _training_settings(training: TrainingConfig) -> TrainingSettings:
     return TrainingSettings(
         learning_rate=training.learning_rate,
         weight_decay=training.weight_decay,
-        warmup=training.warmup,
         precision=training.precision,
+        optimizer=training.optimizer,
+        gradient_clip=training.gradient_clip,
+        ema=training.ema,
+        width_scaling=training.width_scaling,
     )
+
+
+def _timetable(training: TrainingConfig, batches: Batches) -> Timetable:
+    ends = [_step_at(rung, batches) for rung in training.rungs]
+    return timetable(training.schedule, ends, training.warmup, training.cooldown)
 
 
 def _step_at(epochs: float, batches: Batches) -> int:

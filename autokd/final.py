@@ -14,7 +14,7 @@ from autokd.evaluation import EvaluationTask
 from autokd.problem import Problem
 from autokd.progress import Training
 from autokd.students import add_student
-from autokd.training.checkpoint import segments_done
+from autokd.training.checkpoint import epochs_done
 from search_spaces.errors import BudgetError
 
 __all__ = ["FinalTraining", "trainings"]
@@ -97,7 +97,12 @@ def trainings(problem: Problem, store: Reader, search_id: int) -> list[Training]
             task = problem.task(trials[row.trial_id], student, rung=0)
             if row.key != task.key:
                 continue
-            done = row.epochs if row.state == "complete" else min(row.epochs, segments_done(task.checkpoint))
+            done = row.epochs if row.state == "complete" else min(row.epochs, _epochs_done(task))
             metrics = dict(row.metrics or {})
             found.append(Training(student.replicate, student.params, row.state, row.epochs, done, metrics, row.reason))
     return found
+
+
+def _epochs_done(task: EvaluationTask) -> float:
+    """Whole epochs that the last checkpoint on the way to the task's rung has behind it."""
+    return max(epochs_done(task.checkpoint), epochs_done(task.branch_checkpoint)) // 1

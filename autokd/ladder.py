@@ -38,20 +38,24 @@ class Ladder:
     @property
     def values(self) -> dict[int, float]:
         """Mean validation accuracy of all students at each rung that all of them reached."""
-        reached: dict[int, list[float]] = {}
-        for row in self.evaluations:
-            if row.state == "complete" and row.metrics is not None:
-                reached.setdefault(row.rung, []).append(row.metrics["accuracy"])
-        return {
-            rung: statistics.fmean(values)
-            for rung, values in sorted(reached.items())
-            if len(values) == len(self.students)
-        }
+        return self.means("accuracy")
 
     @property
     def best_value(self) -> float:
         """The value at the highest rung reached; -inf before the first."""
         return self.values[max(self.values)] if self.values else -math.inf
+
+    def means(self, metric: str) -> dict[int, float]:
+        """Mean of a metric over all students at each rung at which all of them have it."""
+        reached: dict[int, list[float]] = {}
+        for row in self.evaluations:
+            if row.state == "complete" and metric in (row.metrics or {}):
+                reached.setdefault(row.rung, []).append((row.metrics or {})[metric])
+        return {
+            rung: statistics.fmean(values)
+            for rung, values in sorted(reached.items())
+            if len(values) == len(self.students)
+        }
 
     def started(self, rung: int) -> bool:
         """Whether any student has an evaluation at `rung`."""

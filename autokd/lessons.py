@@ -1,6 +1,5 @@
 """What all evaluations of a search share: data, teachers, the stream of views, and the teachers' stored outputs."""
 
-from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,10 +16,13 @@ from autokd.data.stream import TrainingStream
 from autokd.distillation import Need, Outputs
 from autokd.errors import InputError
 from autokd.teachers.cache import TeacherCache
+from autokd.teachers.shapes import OutputShapes, Part, fitting_parts
 from autokd.teachers.teacher import Teacher, load_teacher
 from autokd.teachers.watched import WatchedTeacher
 
-__all__ = ["Answers", "LessonPlan", "missing_answers", "prepare_answers"]
+__all__ = ["Answers", "LessonPlan", "missing_answers", "output_shapes", "prepare_answers"]
+
+PROBED = 2  # samples: enough to see the shapes of a teacher's outputs
 
 
 class Answers(NamedTuple):
@@ -30,15 +32,17 @@ class Answers(NamedTuple):
         teacher: Number of the teacher among the plan's.
         view: Number of the augmented view; None for a split.
         part: Name of the split.
+        chunk: Number of a chunk of the view's samples; None for all.
     """
 
     teacher: int
     view: int | None = None
     part: str = "train"
+    chunk: int | None = None
 
     @property
     def name(self) -> str:
-        """Of their file."""
+        """Of their files."""
         return self.part if self.view is None else f"view-{self.view:04d}"
 
 
@@ -83,11 +87,6 @@ class LessonPlan:
         return self.training.precision
 
     @property
-    def cached_needs(self) -> frozenset[Need]:
-        """What is stored beside logits: not features, which are too large, so that their teachers run in training."""
-        return self.needs & {"embedding"}
-
-    @property
     def whole_epochs(self) -> int:
         """Epochs of the whole training, the last one possibly begun only."""
         return -int(-self.training.rungs[-1] // 1)
@@ -121,6 +120,19 @@ class LessonPlan:
         compared = {Answers(self.last_teacher(course), part=part) for course in courses for part in splits}
         return [*sorted(taught), *sorted(compared)]
 
+    @property
+    def n_views(self) -> int:
+        """Number of views that teachers answer for, those of each teacher counted."""
+        return sum(answers.view is not None for answers in self.answers_needed)
+
+    def stored_parts(self, shapes: OutputShapes) -> frozenset[Part]:
+        """What is stored of the teachers' outputs for views; what is not comes from teachers that run in training.
+
+        That follows from the plan and the shapes alone, so all workers and a resumed search decide alike. It does not
+        belong to an evaluation's key: results differ by the rounding to float16 only.
+        """
+        return fitting_parts(shapes, self.needs, self.n_views, self.teacher.disk_bytes)
+
     def load_data(self) -> Dataset:
         """The samples.
 
@@ -146,8 +158,13 @@ class LessonPlan:
         """One of the teachers, for these samples.
 
         Raises:
-            InputError: If it is gone, or another one than when the search began.
+            InputError: If it is gone, another one than when the search began, or cannot be made by name.
         """
+        if self.teacher.source is None:
+            raise InputError(
+                "the teacher was given as an object, and not all of its outputs are stored whole: go on from Python, "
+                "with autokd.find(name, teacher=...).resume()."
+            )
         teacher = _cached_teacher(self.teacher.numbered(number), self.device, dataset)
         expected = self.digest(number)
         if teacher.digest != expected:
@@ -160,19 +177,43 @@ class LessonPlan:
     def stored(self, number: int = 0) -> TeacherCache:
         """The stored outputs of one of the teachers."""
         digests = self.digest(number), self.data_digest
-        return TeacherCache.at(self.cache, *digests, self.augmentation, self.seed, self.precision)
+        return TeacherCache.at(self.cache, *digests, self.augmentation, self.seed, self.precision, self.teacher.layers)
 
     def digest(self, number: int) -> str:
         """Digest of one of the teachers."""
         return (self.teacher_digest, *self.further_digests)[number]
 
 
+def output_shapes(plan: LessonPlan, teacher: Teacher | None = None, dataset: Dataset | None = None) -> OutputShapes:
+    """Shapes of the teachers' outputs, as the store tells them; else the teacher is asked about two samples.
+
+    All teachers of a plan are one module with other weights, so that the shapes of one are those of all.
+
+    Args:
+        plan: The search's plan.
+        teacher: The teacher where the plan does not say how to make it.
+        dataset: The plan's samples, where they are loaded.
+
+    Raises:
+        InputError: If the teacher cannot be loaded, or does not give what the plan needs.
+    """
+    path = _shapes_file(plan)
+    if not path.exists():
+        dataset = dataset or plan.load_data()
+        teacher = teacher or plan.load_teacher(0, dataset)
+        samples = plan.stream(dataset).batch(_indices(plan, range(min(PROBED, len(dataset.train)))), 0)
+        with closing(WatchedTeacher(teacher, plan.needs, plan.precision, plan.teacher.layers)) as watched:
+            OutputShapes.of(watched(samples), len(dataset.train)).save(path)
+    return OutputShapes.load(path)
+
+
 def prepare_answers(
     plan: LessonPlan, answers: Answers, teacher: Teacher | None = None, dataset: Dataset | None = None
 ) -> None:
-    """Compute one teacher's outputs for one view or split, unless they are there or it cannot know them.
+    """Compute one teacher's outputs for one view, a chunk of it or a split, as far as they are not there whole.
 
-    Two processes doing it at once is wasteful, but harmless.
+    Two processes doing it at once is wasteful, but harmless. Nothing is computed of what the teacher does not know, or
+    of views that are not stored.
 
     Args:
         plan: The search's plan.
@@ -180,32 +221,77 @@ def prepare_answers(
         teacher: The teacher where the plan does not say how to make it.
         dataset: The plan's samples, where they are loaded.
     """
-    if not _is_stored(plan, answers):
-        dataset = dataset or plan.load_data()
-        teacher = teacher or plan.load_teacher(answers.teacher, dataset)
-        given = _of_view if answers.view is not None else _of_split
-        if teacher.knows(answers.part):
-            plan.stored(answers.teacher).write(answers.name, given(plan, answers, dataset, teacher))
+    if answers.view is None:
+        _prepare_split(plan, answers, teacher, dataset)
+    else:
+        shapes = output_shapes(plan, teacher, dataset)
+        for piece in _chunks(answers, shapes):
+            _prepare_chunk(plan, piece, shapes, teacher, dataset)
 
 
 def missing_answers(plan: LessonPlan) -> list[Answers]:
-    """What trainings and their measurement will ask of the teachers and is not stored yet."""
-    return [answers for answers in plan.answers_needed if not _is_stored(plan, answers)]
+    """What trainings and their measurement will ask of the teachers and is not stored whole yet; of views chunks.
+
+    Views come whole where only the teacher, given as an object, can tell of how many chunks they are.
+    """
+    if plan.teacher.source is None and not _shapes_file(plan).exists():
+        return plan.answers_needed
+    shapes = output_shapes(plan)
+    return [
+        piece
+        for answers in plan.answers_needed
+        for piece in _chunks(answers, shapes)
+        if not _is_stored(plan, piece, shapes)
+    ]
 
 
-def _is_stored(plan: LessonPlan, answers: Answers) -> bool:
-    needs = plan.cached_needs if answers.view is not None else frozenset[Need]()
-    return plan.stored(answers.teacher).holds(answers.name, needs)
+def _prepare_split(plan: LessonPlan, answers: Answers, teacher: Teacher | None, dataset: Dataset | None) -> None:
+    store = plan.stored(answers.teacher)
+    if not store.holds(answers.name):
+        dataset = dataset or plan.load_data()
+        teacher = teacher or plan.load_teacher(answers.teacher, dataset)
+        if teacher.knows(answers.part):
+            outputs = Outputs(teacher.on_split(dataset, answers.part, torch.device(plan.device)))
+            store.write(answers.name, [outputs], len(outputs.logits))
 
 
-def _of_view(plan: LessonPlan, answers: Answers, dataset: Dataset, teacher: Teacher) -> Iterator[Outputs]:
-    view, size = answers.view or 0, teacher.largest_batch(dataset.input_shape)
-    with closing(WatchedTeacher(teacher, plan.cached_needs, plan.precision)) as watched:
-        yield from map(watched, plan.stream(dataset).whole_view(view, size))
+def _prepare_chunk(
+    plan: LessonPlan, answers: Answers, shapes: OutputShapes, teacher: Teacher | None, dataset: Dataset | None
+) -> None:
+    if _is_stored(plan, answers, shapes) or answers.chunk is None:
+        return
+    dataset = dataset or plan.load_data()
+    teacher = teacher or plan.load_teacher(answers.teacher, dataset)
+    parts = plan.stored_parts(shapes)
+    samples = shapes.chunks[answers.chunk]
+    needs = frozenset(need for need in plan.needs if need in parts)
+    with closing(WatchedTeacher(teacher, needs, plan.precision, plan.teacher.layers)) as watched:
+        stream, size = plan.stream(dataset), teacher.largest_batch(dataset.input_shape)
+        batches = torch.split(_indices(plan, samples), size)
+        outputs = (watched(stream.batch(indices, answers.view or 0)) for indices in batches)
+        plan.stored(answers.teacher).write(answers.name, outputs, len(samples), parts, answers.chunk)
 
 
-def _of_split(plan: LessonPlan, answers: Answers, dataset: Dataset, teacher: Teacher) -> Iterator[Outputs]:
-    yield Outputs(teacher.on_split(dataset, answers.part, torch.device(plan.device)))
+def _is_stored(plan: LessonPlan, answers: Answers, shapes: OutputShapes) -> bool:
+    store = plan.stored(answers.teacher)
+    if answers.chunk is None:
+        return store.holds(answers.name)
+    return store.holds(answers.name, plan.stored_parts(shapes), answers.chunk)
+
+
+def _chunks(answers: Answers, shapes: OutputShapes) -> list[Answers]:
+    """The chunks of a view; a chunk itself, and a split, which is one whatever its size."""
+    if answers.view is None or answers.chunk is not None:
+        return [answers]
+    return [answers._replace(chunk=chunk) for chunk in range(len(shapes.chunks))]
+
+
+def _indices(plan: LessonPlan, samples: range) -> torch.Tensor:
+    return torch.arange(samples.start, samples.stop, device=torch.device(plan.device))
+
+
+def _shapes_file(plan: LessonPlan) -> Path:
+    return plan.stored().folder / f"{'-'.join(['shapes', *sorted(plan.needs)])}.json"
 
 
 _loaded: dict[tuple[TeacherConfig, str, str], Teacher] = {}
@@ -216,5 +302,6 @@ def _cached_teacher(config: TeacherConfig, device: str, dataset: Dataset) -> Tea
     key = config, device, dataset.digest
     if key not in _loaded:
         _loaded.clear()
-        _loaded[key] = load_teacher(config, torch.device(device), dataset)
+        with torch.random.fork_rng():  # building a network draws weights, and a training may be going on
+            _loaded[key] = load_teacher(config, torch.device(device), dataset)
     return _loaded[key]

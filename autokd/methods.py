@@ -62,8 +62,13 @@ class MethodChoice:
 
     @cached_property
     def needs(self) -> frozenset[Need]:
-        """What any of the methods needs of networks beside logits."""
-        return frozenset[Need]().union(*(method.needs for _, method in self.examples()))
+        """What any of the methods learns beside logits from the teachers' stored outputs.
+
+        Methods of further views, or of layers that they choose, are not among them: nothing stored is of use to those.
+        """
+        methods = (method for _, method in self.examples())
+        reading = (method for method in methods if method.n_views == 1 and not method.chooses_layers)
+        return frozenset[Need]().union(*(method.needs for method in reading))
 
     def chosen(self, parameters: Mapping[str, Value]) -> dict[str, Value]:
         """How a trial with these parameters distils: `method`, its settings, and `teacher` where there are several."""

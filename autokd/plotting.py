@@ -1,4 +1,4 @@
-"""A search as one picture: its history, the importance of its dimensions, and where its good trials are.
+"""A search as one picture: its history, what short trainings predicted, which dimensions matter, and where it is good.
 
 Accuracies stand on a logarithmic axis of the error, since a step from 98 to 99 % is as large as one from 80 to 90 %.
 """
@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
-from itertools import accumulate
+from itertools import accumulate, cycle
 from math import isclose
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
@@ -17,9 +17,11 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 
 from autokd.errors import InputError
 from autokd.families import Family
+from autokd.foresight import pairs
 from autokd.ladder import Ladder
 from autokd.methods import METHOD
 from autokd.optimizers.arrays import Array
+from autokd.signals import ACCURACY, Signal
 from search_spaces.dimensions import Dimension
 
 if TYPE_CHECKING:
@@ -63,6 +65,8 @@ class Evidence:
         distillation: Names of those dimensions that belong to the distillation.
         importances: Of the dimensions, the most important first; none where nothing can be said.
         note: Why there are none.
+        rungs: Epochs at which trials were judged.
+        signal: By what they were, below the last rung.
     """
 
     name: str
@@ -73,6 +77,8 @@ class Evidence:
     distillation: frozenset[str]
     importances: Mapping[str, float]
     note: str | None
+    rungs: Sequence[float]
+    signal: Signal
 
 
 def evidence(result: "SearchResult") -> Evidence:
@@ -94,6 +100,8 @@ def evidence(result: "SearchResult") -> Evidence:
         distillation=frozenset(problem.methods.dimensions),
         importances=importances,
         note=note,
+        rungs=problem.config.training.rungs,
+        signal=problem.signal,
     )
 
 
@@ -109,19 +117,31 @@ def render(shown: Evidence, form: str) -> bytes:
 
 
 def draw(shown: Evidence) -> "Figure":
-    """The picture as a figure of its own: history above, importances and good trials below."""
+    """The picture as a figure of its own: history and foresight above, importances and good trials below.
+
+    Without a trial that was judged below the last rung and reached it there is no foresight, and less width.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=INCHES, layout="constrained", facecolor="white")
+    foresight = _foresight(shown)
+    width, height = INCHES
+    figure = Figure(figsize=(1.4 * width if foresight else width, height), layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
-    panels = figure.subplot_mosaic([["history"] * 2, ["importances", "where"]], height_ratios=[1, 1.1])
+    panels = figure.subplot_mosaic(
+        [["history", "history", "foresight"], ["importances", "where", "where"]]
+        if foresight
+        else [["history", "history"], ["importances", "where"]],
+        height_ratios=[1, 1.1],
+    )
     for panel in panels.values():
         panel.spines[["top", "right"]].set_visible(False)
         panel.grid(color=PALE, linewidth=0.7)
         panel.set_axisbelow(True)
     figure.suptitle(_headline(shown), x=0.01, ha="left", size=13, weight="bold", color=INK, parse_math=False)
     _draw_history(panels["history"], shown)
+    if foresight:
+        _draw_foresight(panels["foresight"], foresight, shown.signal)
     _draw_importances(panels["importances"], shown)
     _draw_where(panels["where"], shown)
     return figure
@@ -174,6 +194,36 @@ def _draw_best(axes: "Axes", ladders: Sequence[Ladder]) -> None:
     if best:
         x, y = [*complete, ladders[-1].trial.number], _places([*best, best[-1]])
         axes.step(x, y, where="post", color=BLUE, linewidth=1.2, label="best so far")
+
+
+# --- foresight
+
+
+def _foresight(shown: Evidence) -> dict[float, list[tuple[float, float]]]:
+    """Signal and last accuracy of the trials that reached the last rung, by the epochs of each rung below."""
+    last = len(shown.rungs) - 1
+    found = {epochs: pairs(shown.ladders, rung, last, shown.signal) for rung, epochs in enumerate(shown.rungs[:last])}
+    return {epochs: both for epochs, both in found.items() if both}
+
+
+def _draw_foresight(axes: "Axes", foresight: Mapping[float, Sequence[tuple[float, float]]], signal: Signal) -> None:
+    """A point for each trial that climbed: its signal on the way against its accuracy at the end; right is better."""
+    is_accuracy = signal == ACCURACY
+    for (epochs, both), colour in zip(foresight.items(), cycle((BLUE, ORANGE, VERMILION, GREY)), strict=False):
+        signals, accuracies = zip(*both, strict=True)
+        x = _places([100 * value for value in signals]) if is_accuracy else signals
+        y = _places([100 * value for value in accuracies])
+        axes.scatter(x, y, s=26, facecolors="none", edgecolors=colour, label=f"after {epochs:g} epochs")
+    every = [pair for both in foresight.values() for pair in both]
+    _label_accuracies(axes.yaxis, [100 * accuracy for _, accuracy in every])
+    if is_accuracy:
+        _label_accuracies(axes.xaxis, [100 * value for value, _ in every])
+    elif signal.sign < 0:
+        axes.invert_xaxis()
+    name = "accuracy, %" if is_accuracy else signal.metric
+    axes.set(xlabel=f"{name} (of trials that climbed)", ylabel="accuracy at the last rung, %")
+    _head(axes, "Foresight")
+    axes.legend(frameon=False, fontsize=9)
 
 
 # --- importances

@@ -1,7 +1,7 @@
 """What is checked and found out before a search begins: data, teacher, device, and whether the budget can be met."""
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import closing
 from importlib.metadata import version
 
@@ -14,18 +14,21 @@ from autokd.config import SearchConfig
 from autokd.data.sources import load_data
 from autokd.data.stream import Batch
 from autokd.device import pick_device, pick_precision
+from autokd.disk import check_room
 from autokd.distillation import Distiller, Method
 from autokd.errors import BudgetInfeasibleError, InputError, first_line
+from autokd.lessons import missing_answers, output_shapes
 from autokd.problem import Facts, Problem
 from autokd.seeds import derive
 from autokd.teachers.checking import check_teacher
+from autokd.teachers.shapes import Part
 from autokd.teachers.teacher import Teacher, load_teacher
 from autokd.teaching import is_live
 from search_spaces.envelope import Offer, envelope
 from search_spaces.errors import BudgetError
 from search_spaces.network import build
 
-__all__ = ["check_budget", "check_methods", "find_facts", "survey"]
+__all__ = ["check_budget", "check_methods", "check_storage", "find_facts", "survey"]
 
 DECISIVE_PACKAGES = ("autokd", "torch", "numpy", "optuna", "scipy")
 PROBED = 8  # samples
@@ -39,8 +42,10 @@ def find_facts(config: SearchConfig, teacher: Teacher | None = None) -> Facts:
         teacher: The teacher, where it is given as an object.
 
     Raises:
-        InputError: If data or teacher are missing, do not fit together, or the teacher is too weak.
+        InputError: If data or teacher are missing, do not fit together, the teacher is too weak, or samples are to be
+            mixed of which it has no answers.
     """
+    _check_mixing(config)
     device = pick_device(config.workers.device)
     dataset = load_data(config.data)
     teacher = (teacher or load_teacher(config.teacher, device, dataset)).to(device)
@@ -75,14 +80,31 @@ def check_methods(problem: Problem, teacher: Teacher | None = None) -> None:
     """
     plan, device = problem.plan, torch.device(problem.facts.device)
     dataset = plan.load_data()
-    is_object = teacher is not None
     teacher = teacher or plan.load_teacher(0, dataset)
     student = _some_student(problem, device)
     batch = plan.stream(dataset).batch(torch.arange(min(PROBED, len(dataset.train)), device=device), 0)
     for name, method in problem.methods.examples():
-        _check_needs(name, method, teacher, is_object)
+        _check_needs(name, method, teacher)
         if teacher.network is not None and student is not None:
             _check_runs(name, method, student, teacher, batch, dataset.train.labels)
+
+
+def check_storage(problem: Problem, teacher: Teacher | None = None) -> None:
+    """See that the teachers' outputs have room, and find their shapes: the first that is written to the home.
+
+    Args:
+        problem: The search.
+        teacher: The teacher, where it is given as an object, which workers cannot ask.
+
+    Raises:
+        InputError: If the disk has no room, or a method needs what is not stored of a teacher that is an object.
+    """
+    plan = problem.plan
+    shapes = output_shapes(plan, teacher)  # from here on they are known, where the teacher is an object, too
+    check_room(plan, missing_answers(plan))
+    if teacher is not None:
+        for name, method in problem.methods.examples():
+            _check_stored(name, method, plan.stored_parts(shapes))
 
 
 def survey(problem: Problem) -> Sequence[Offer]:
@@ -110,6 +132,16 @@ def check_budget(offers: Sequence[Offer]) -> None:
         )
 
 
+def _check_mixing(config: SearchConfig) -> None:
+    augmentation = config.training.augmentation
+    if config.teacher.outputs is not None and (augmentation.mixup or augmentation.cutmix):
+        raise InputError(
+            "teacher.outputs are of samples as they are, but training.augmentation mixes them "
+            f"(mixup = {augmentation.mixup:g}, cutmix = {augmentation.cutmix:g}): set both to 0, or give a teacher "
+            "that can be asked."
+        )
+
+
 def _some_student(problem: Problem, device: torch.device) -> nn.Module | None:
     """A student of the family that the search would try first; None if that does not fit the budget."""
     facts, space = problem.facts, problem.space
@@ -122,14 +154,18 @@ def _some_student(problem: Problem, device: torch.device) -> nn.Module | None:
     return build(architecture, device=device)
 
 
-def _check_needs(name: str, method: Method, teacher: Teacher, is_object: bool) -> None:
+def _check_needs(name: str, method: Method, teacher: Teacher) -> None:
     wanted = [*sorted(method.needs), *(["answers for further views"] if method.n_views > 1 else [])]
     if wanted and teacher.network is None:
         raise InputError(
             f"distillation method {name!r} needs the teacher's {' and '.join(wanted)}, but the teacher is no torch "
             "module: choose methods that learn from logits."
         )
-    if is_live(method) and is_object:
+
+
+def _check_stored(name: str, method: Method, stored: Collection[Part]) -> None:
+    """Raise if the method wants more of a teacher that only this process has than is stored of it."""
+    if is_live(method, stored):
         raise InputError(
             f"distillation method {name!r} runs the teacher in the workers, but it is given as an object: "
             "name it as `module:function`."

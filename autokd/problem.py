@@ -14,6 +14,7 @@ from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 from optuna.trial import Trial
 
+from autokd.ancestry import ancestor
 from autokd.config import SearchConfig, TrainingConfig
 from autokd.data.augmentation import check_augmentation
 from autokd.database.rows import StudentRow, TrialRow
@@ -27,6 +28,7 @@ from autokd.optimizers import pruner, sampler
 from autokd.optimizers.errors import OptimizerError
 from autokd.projection import project
 from autokd.seeds import derive
+from autokd.signals import SIGNALS, Signal
 from search_spaces.architecture import Architecture
 from search_spaces.budget import Budget
 from search_spaces.cost import Cost, cost
@@ -129,6 +131,11 @@ class Problem:
         return {name: dimension.distribution for name, dimension in self.dimensions.items()}
 
     @property
+    def signal(self) -> Signal:
+        """By what trials are compared below the last rung."""
+        return SIGNALS[self.config.optimizer.signal]
+
+    @property
     def budget(self) -> Budget:
         """The device budget."""
         return Budget(**self.config.budget.model_dump())
@@ -157,8 +164,8 @@ class Problem:
     def final_plan(self) -> LessonPlan:
         """What the full-length trainings share."""
         final = self.config.final
-        changes = {"rungs": (final.epochs,), "learning_rate": final.learning_rate, "views": final.views}
-        changes = {name: value for name, value in changes.items() if value is not None}
+        changes = final.model_dump(include={"schedule", "learning_rate", "ema", "views"}, exclude_none=True)
+        changes["rungs"] = (final.epochs,)
         return replace(self._plan(self.config.training.model_copy(update=changes)), is_tested=True)
 
     def wants_trial(self, ladders: Collection[Ladder]) -> bool:
@@ -178,8 +185,8 @@ class Problem:
         return self._fitted(_suggest(study.ask(), self.dimensions), number)
 
     def prunes(self, ladders: Iterable[Ladder], ladder: Ladder) -> bool:
-        """Whether a trial's value at its last rung is too low among all trials' to train it on."""
-        study = project(ladders, self.distributions)
+        """Whether a trial's signal at its last rung is too bad among all trials' to train it on."""
+        study = project(ladders, self.distributions, self.signal)
         trial = study.get_trials(deepcopy=False)[ladder.trial.number]
         return bool(self._pruner.prune(study, trial))
 
@@ -195,6 +202,13 @@ class Problem:
             self.space_parameters(trial), self.budget, facts.input_shape, facts.classes, rng
         )
         return architecture, cost(architecture)
+
+    def warm_from(self, ladders: Iterable[Ladder], trial: TrialRow, architecture: Architecture) -> str | None:
+        """Key of the evaluation whose weights a new student of the trial inherits, as told by those trials' rows."""
+        if not self.config.training.warm_start:
+            return None
+        family = self.space_parameters(trial)
+        return ancestor(ladders, architecture, lambda other: self.space_parameters(other) == family)
 
     def space_parameters(self, trial: TrialRow) -> dict[str, Value]:
         """The trial's parameters that belong to the space."""
@@ -212,6 +226,8 @@ class Problem:
             seed=self._seed(trial, student.replicate, student.purpose, "training"),
             folder=self.evaluations,
             course=self.methods.course(trial.parameters),
+            warm_from=student.warm_from,
+            keeps_best=final and self.config.final.keep == "best",
         )
 
     def check(self) -> None:
@@ -223,6 +239,21 @@ class Problem:
         check_augmentation(self.plan.augmentation, self.facts.input_shape)
         _ = self.dimensions, self._pruner, self._sampler(0)
         self.methods.check()
+
+    def check_signal(self) -> None:
+        """Find a signal that no trial will have, once the teachers' answers are stored.
+
+        Raises:
+            InputError: If it compares with a teacher that says nothing of the validation split.
+        """
+        teachers = {self.plan.last_teacher(course) for course in range(len(self.plan.courses))}
+        silent = [number for number in sorted(teachers) if not self.plan.stored(number).holds("validation")]
+        if self.signal.needs_teacher and silent:
+            others = ", ".join(name for name, signal in SIGNALS.items() if not signal.needs_teacher)
+            raise InputError(
+                f"optimizer.signal = {self.signal.metric!r} compares with the teacher's answers for the validation "
+                f"split, of which teacher {silent[0]} gives none: choose one of {others}."
+            )
 
     def _fitted(self, values: Mapping[str, Value], number: int) -> dict[str, Value]:
         """The values, with those of the space changed as little as it takes to fit the budget and the space's rules."""

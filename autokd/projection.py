@@ -8,6 +8,7 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from autokd.ladder import Ladder
+from autokd.signals import ACCURACY, Signal
 
 __all__ = ["project"]
 
@@ -19,19 +20,25 @@ _STATES = {
 }
 
 
-def project(ladders: Iterable[Ladder], distributions: Mapping[str, BaseDistribution]) -> optuna.Study:
+def project(
+    ladders: Iterable[Ladder], distributions: Mapping[str, BaseDistribution], signal: Signal = ACCURACY
+) -> optuna.Study:
     """The study that Optuna would have after these trials; higher values are better.
 
-    A trial reports its value at rung `r` as Optuna's step `r + 1`. Its times are those recorded: by them a trust region
-    tells which trials were proposed for it.
+    A trial reports its signal at rung `r` as Optuna's step `r + 1`; its final value is its accuracy. Its times are
+    those recorded: by them a trust region tells which trials were proposed for it.
+
+    Samplers need accuracies at all steps, since they model a trial's steps and its final value as one quantity; pruners
+    only compare trials at one step, so that any signal serves them.
 
     Args:
         ladders: All trials of a search with their evaluations, by number from 0 without gaps.
         distributions: Every dimension of the search by name.
+        signal: What trials report.
     """
     study = _empty_study()
     for ladder in ladders:
-        study.add_trial(_frozen(ladder, distributions))
+        study.add_trial(_frozen(ladder, distributions, signal))
     return study
 
 
@@ -45,14 +52,14 @@ def _empty_study() -> optuna.Study:
         optuna.logging.set_verbosity(verbosity)
 
 
-def _frozen(ladder: Ladder, distributions: Mapping[str, BaseDistribution]) -> FrozenTrial:
-    trial = ladder.trial
+def _frozen(ladder: Ladder, distributions: Mapping[str, BaseDistribution], signal: Signal) -> FrozenTrial:
+    trial, reported = ladder.trial, signal.oriented(ladder.means(signal.metric))
     frozen = create_trial(
         state=_STATES[trial.state],
         value=trial.value if trial.state in ("complete", "pruned") else None,
         params=dict(trial.parameters),
         distributions={name: distributions[name] for name in trial.parameters},
-        intermediate_values={rung + 1: value for rung, value in ladder.values.items()},
+        intermediate_values={rung + 1: value for rung, value in reported.items()},
     )
     frozen.datetime_start = _naive(trial.created_at)
     frozen.datetime_complete = None if trial.finished_at is None else _naive(trial.finished_at)

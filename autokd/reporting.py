@@ -25,6 +25,9 @@ class Reporter(Protocol):
     def prepared(self, ready: int, needed: int) -> None:
         """The teacher has answered for so many of the augmented views and other splits."""
 
+    def told(self, line: str) -> None:
+        """Something that the user should know, such as that teachers run in training because the disk is too small."""
+
     def searched(self, progress: Progress) -> None:
         """The search recorded something."""
 
@@ -45,6 +48,9 @@ class Silent:
         """Ignore it."""
 
     def prepared(self, ready: int, needed: int) -> None:
+        """Ignore it."""
+
+    def told(self, line: str) -> None:
         """Ignore it."""
 
     def searched(self, progress: Progress) -> None:

@@ -92,8 +92,9 @@ def add_student(
     purpose: Purpose,
     architecture: Architecture,
     cost: Cost,
+    warm_from: str | None = None,
 ) -> StudentRow:
-    """Record a student drawn from a trial's family."""
+    """Record a student drawn from a trial's family, and whose weights it inherits."""
     return store.add_student(
         lease,
         trial.id,
@@ -105,6 +106,7 @@ def add_student(
         macs=cost.macs,
         activation_bytes=cost.activation_bytes,
         model_bytes=cost.model_bytes,
+        warm_from=warm_from,
     )
 
 

@@ -1,6 +1,7 @@
 """The lessons of one training: each batch's loss, from what student and teacher say of it."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 
 import torch
@@ -10,22 +11,24 @@ from autokd.data.dataset import Dataset
 from autokd.data.stream import Batch
 from autokd.distillation import Lesson, Method, Outputs
 from autokd.distillation.taps import Taps
-from autokd.lessons import Answers, LessonPlan, prepare_answers
+from autokd.lessons import Answers, LessonPlan, output_shapes, prepare_answers
 from autokd.seeds import derive
-from autokd.teachers.cache import StoredOutputs
+from autokd.teachers.shapes import Part
+from autokd.teachers.view_reader import ViewReader
 from autokd.teachers.watched import WatchedTeacher
 from autokd.training.loop import TrainingState
 
 __all__ = ["Teaching", "is_live"]
 
 SHAPE_SAMPLES = 2  # enough to see the shapes of both networks' outputs
+AHEAD = 2  # batches for which the teacher's stored outputs are read while one is trained on
 
 
 class Teaching:
     """The batches of a training and their loss.
 
-    Teachers that the method needs features of, or further views, run in training, once for each batch; all other
-    outputs are read from where they are stored.
+    The teacher's outputs are read from where they are stored. Teachers of which the method needs what is not stored,
+    further views, or the features of layers that it chooses itself, run in training, once for each batch.
 
     Args:
         plan: The search's plan.
@@ -44,13 +47,16 @@ class Teaching:
         self._stream = plan.stream(dataset)
         self._method = method
         self._course = course
-        self._is_live = is_live(method)
+        self._shapes = output_shapes(plan, dataset=dataset)
         self._answers = Answers(-1)
-        self._stored = StoredOutputs(torch.empty(0))
+        self._reader: ViewReader | None = None
         self._watched: WatchedTeacher | None = None
         self._watching = -1
-        self._layers = self._choose_layers(network)
-        self._taps = Taps(network, method.needs, self._layers[0])
+        chosen = self._chosen_layers(network)
+        self._is_live = is_live(method, plan.stored_parts(self._shapes))
+        own, theirs = chosen or (None, plan.teacher.layers)
+        self._layers = theirs
+        self._taps = Taps(network, method.needs, own)
         self._prepare(network, seed)
 
     @property
@@ -60,7 +66,10 @@ class Teaching:
 
     def batches(self, first_step: int, last_step: int) -> Iterator[Batch]:
         """The stream's, with the further views that the method looks at."""
-        for batch in self._stream.batches(first_step, last_step):
+        batches = self._stream.batches(first_step, last_step)
+        if not self._is_live:
+            batches = self._announced(batches, first_step // self.steps_per_epoch)
+        for batch in batches:
             yield replace(batch, images=self._method.views(batch.images))
 
     def loss(self, state: TrainingState, total: int) -> Callable[[Tensor, Batch], Tensor]:
@@ -68,7 +77,7 @@ class Teaching:
 
         def of_batch(logits: Tensor, batch: Batch) -> Tensor:
             epoch = state.step / self.steps_per_epoch
-            lesson = Lesson(batch.labels, batch.indices, epoch, state.step / total)
+            lesson = Lesson(batch.labels, batch.indices, epoch, state.step / total, batch.mixture)
             return self._method.loss(self._taps.outputs(logits), self._taught(batch, int(epoch)), lesson)
 
         return of_batch
@@ -78,6 +87,8 @@ class Teaching:
         self._taps.remove()
         if self._watched is not None:
             self._watched.close()
+        if self._reader is not None:
+            self._reader.close()
 
     def _prepare(self, network: nn.Module, seed: int) -> None:
         """Make the method's parameters for the shapes of a few samples' outputs."""
@@ -91,14 +102,14 @@ class Teaching:
             self._method.prepare(student, self._taught(batch, 0), self._stream.split.labels)
         self._method.to(batch.images.device)
 
-    def _choose_layers(self, network: nn.Module) -> tuple[Sequence[str] | None, Sequence[str] | None]:
-        """The layers in student and teacher whose outputs are the features; None means the default ones."""
-        if "features" not in self._method.needs:
-            return None, None
+    def _chosen_layers(self, network: nn.Module) -> tuple[Sequence[str], Sequence[str]] | None:
+        """The layers in student and teacher whose outputs are the features, where the method chooses them itself."""
+        if not self._method.chooses_layers:
+            return None
         teacher = self._plan.load_teacher(self._plan.last_teacher(self._course), self._dataset)
         samples = (batch.images for batch in self._stream.batches(0, self._stream.steps_per_epoch))
-        own, theirs = self._method.layers(network, teacher, samples) or (None, None)
-        return own, self._plan.teacher.layers if theirs is None else teacher.inner_names(theirs)
+        chosen = self._method.layers(network, teacher, samples)
+        return None if chosen is None else (chosen[0], teacher.inner_names(chosen[1]))
 
     def _live(self, number: int) -> WatchedTeacher:
         """One of the teachers, ready to be run."""
@@ -106,22 +117,46 @@ class Teaching:
             if self._watched is not None:
                 self._watched.close()
             teacher = self._plan.load_teacher(number, self._dataset)
-            self._watched = WatchedTeacher(teacher, self._method.needs, self._plan.precision, self._layers[1])
+            self._watched = WatchedTeacher(teacher, self._method.needs, self._plan.precision, self._layers)
             self._watching = number
         return self._watched
 
-    def _taught(self, batch: Batch, epoch: int) -> Outputs:
-        number = self._plan.teacher_at(self._course, epoch)
-        if self._is_live:
-            return self._live(number)(batch)
-        answers = Answers(number, batch.view)
-        if answers != self._answers:
+    def _announced(self, batches: Iterator[Batch], epoch: int) -> Iterator[Batch]:
+        """The batches of an epoch, a few after their outputs began to be read."""
+        waiting = deque[Batch]()
+        for batch in batches:
+            self._read(batch.view, epoch).expect(batch.indices)
+            waiting.append(batch)
+            if len(waiting) > AHEAD:
+                yield waiting.popleft()
+        yield from waiting
+
+    def _read(self, view: int, epoch: int) -> ViewReader:
+        """The stored outputs of the teacher of that epoch for a view."""
+        answers = Answers(self._plan.teacher_at(self._course, epoch), view)
+        if self._reader is None or answers != self._answers:
+            if self._reader is not None:
+                self._reader.close()
             prepare_answers(self._plan, answers, dataset=self._dataset)
-            self._stored = self._plan.stored(number).read(answers.name, self._method.needs)
+            parts = frozenset[Part]({"logits", *self._method.needs})
+            stored = self._plan.stored(answers.teacher).read(answers.name, parts, len(self._shapes.chunks))
+            self._reader = ViewReader(stored, self._shapes.features, torch.device(self._plan.device))
             self._answers = answers
-        return self._stored.of(batch.indices)
+        return self._reader
+
+    def _taught(self, batch: Batch, epoch: int) -> Outputs:
+        if self._is_live:
+            return self._live(self._plan.teacher_at(self._course, epoch))(batch)
+        return self._read(batch.view, epoch).of(batch.indices)
 
 
-def is_live(method: Method) -> bool:
-    """Whether the teacher must run in training: its feature maps and further views are not stored."""
-    return "features" in method.needs or method.n_views > 1
+def is_live(method: Method, stored: Collection[Part]) -> bool:
+    """Whether the teacher must run in training.
+
+    Its answers for further views are not stored, nor outputs of layers that a method chooses, nor maybe what is needed.
+
+    Args:
+        method: The method.
+        stored: What is stored of the teacher's outputs.
+    """
+    return method.n_views > 1 or method.chooses_layers or not {"logits", *method.needs} <= set(stored)

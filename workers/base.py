@@ -22,7 +22,8 @@ class Limits:
     Attributes:
         threads: Threads of OpenMP, BLAS and torch.
         seconds: Wall-clock time from the task's start in its worker; None is unlimited.
-        memory_bytes: Resident memory of the worker process, interpreter and libraries included; None is unlimited.
+        memory_bytes: Resident memory of the worker process without pages that it may share, such as those of mapped
+            files; None is unlimited.
     """
 
     threads: int = 1

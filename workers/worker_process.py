@@ -19,10 +19,10 @@ import psutil
 from workers.base import Limits
 from workers.errors import TaskUnpicklable
 
-__all__ = ["OUT_OF_MEMORY", "PID", "RSS", "STARTS", "decode", "encode", "initialize", "run"]
+__all__ = ["MEMORY", "OUT_OF_MEMORY", "PID", "STARTS", "decode", "encode", "initialize", "own_memory", "run"]
 
 # Slots of the report, a small shared array that tells the controller which process serves it and why it left.
-PID, STARTS, RSS = 0, 1, 2
+PID, STARTS, MEMORY = 0, 1, 2
 # Exit code of a worker that left by its memory limit: no signal (negative), no shell convention (126 to 165).
 OUT_OF_MEMORY = 86
 # Short against a training step that allocates, long against the cost of reading /proc.
@@ -88,6 +88,16 @@ def decode(outcome: bytes) -> tuple[bool, Any]:
     return succeeded, value
 
 
+def own_memory(process: psutil.Process) -> int:
+    """Resident memory that a process does not share, in bytes.
+
+    Pages of files that it mapped are left out: they are the same for all workers, and the system takes them back when
+    it needs them. Only Linux tells of them; elsewhere it is all resident memory.
+    """
+    memory = process.memory_info()
+    return int(memory.rss - getattr(memory, "shared", 0))
+
+
 def _encode_error(error: BaseException, trace: str) -> bytes:
     try:
         outcome = pickle.dumps((False, error, trace))
@@ -104,9 +114,9 @@ def _watch(controller: int, memory_bytes: int | None, report: MutableSequence[in
     while True:
         if os.getppid() != controller:
             _vanish()
-        rss = process.memory_info().rss
-        if memory_bytes is not None and rss > memory_bytes:
-            report[RSS] = rss
+        memory = own_memory(process)
+        if memory_bytes is not None and memory > memory_bytes:
+            report[MEMORY] = memory
             os._exit(OUT_OF_MEMORY)
         time.sleep(_WATCH_SECONDS)
 

@@ -75,6 +75,9 @@ class _Lines:
             self._print(f"the teacher answered for {ready} of {needed} views and splits")
         self._last = (ready, needed)
 
+    def told(self, line: str) -> None:
+        self._print(line)
+
     def searched(self, progress: Progress) -> None:
         raise_if_interrupted()
         news = (progress.finished, progress.best_accuracy)
@@ -117,6 +120,9 @@ class _Screen:
         bar = ProgressBar(needed, ready, width=30)
         line.add_row("the teacher answers for every view and split", bar, f"{ready}/{needed}")
         self.live.update(line, refresh=True)
+
+    def told(self, line: str) -> None:
+        self.live.console.print(line, soft_wrap=True)
 
     def searched(self, progress: Progress) -> None:
         raise_if_interrupted()

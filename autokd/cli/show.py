@@ -12,11 +12,13 @@ from autokd.api import SearchResult
 from autokd.cli.tables import count, decimal, duration, facts_table, percent, table, training_state
 from autokd.doctor import Finding
 from autokd.export.folder import Verification
+from autokd.foresight import Foresight, foresights
 from autokd.home import Home
 from autokd.ladder import Ladder
 from autokd.methods import METHOD, TEACHER
 from autokd.problem import Problem
 from autokd.progress import Progress
+from autokd.signals import ACCURACY, SIGNALS
 from autokd.students import TrainedStudent
 
 if TYPE_CHECKING:
@@ -62,8 +64,10 @@ def searches(progresses: Sequence[Progress], home: Home, output: Output) -> None
 def status(result: SearchResult, output: Output) -> None:
     """How far a search is, and the full-length training of its winner."""
     progress, trainings, row = result.progress, result.trainings, result.row
+    trials, rungs, signal = result.trials, result.config.training.rungs, result.problem.signal
     if output == "json":
-        _json(asdict(progress) | {"trainings": [asdict(training) for training in trainings]})
+        predictions = [asdict(one) for each in SIGNALS.values() for one in foresights(trials, rungs, each) if one.n]
+        _json(asdict(progress) | {"trainings": [asdict(training) for training in trainings], "foresight": predictions})
         return
     ended = f"{progress.complete} complete, {progress.pruned} pruned, {progress.failed} failed"
     facts = [
@@ -81,6 +85,7 @@ def status(result: SearchResult, output: Output) -> None:
     elif progress.status != "finished":
         is_training = any(training.state == "running" for training in trainings)
         facts.append(("go on with", result.command("train" if is_training else "resume")))
+    facts += [("foresight", _foresight_line(one, progress.pruned)) for one in foresights(trials, rungs, signal)]
     facts += [("failed", f"{number} x {reason}") for reason, number in progress.reasons.items()]
     facts += [("full length", f"student {training.replicate}: {training_state(training)}") for training in trainings]
     _print(facts_table(facts))
@@ -90,6 +95,7 @@ def trial(ladder: Ladder, problem: Problem, output: Output) -> None:
     """One trial whole."""
     row = ladder.trial
     parameters = problem.space.complete(problem.space_parameters(row))
+    signal = problem.signal
     if output == "json":
         _json(
             {
@@ -97,12 +103,14 @@ def trial(ladder: Ladder, problem: Problem, output: Output) -> None:
                 "family": problem.space.describe(parameters),
                 "students": [asdict(student) for student in ladder.students],
                 "evaluations": [asdict(evaluation) for evaluation in ladder.evaluations],
+                "signal": {"metric": signal.metric, "values": ladder.means(signal.metric)},
             }
         )
         return
     facts = [
         ("trial", f"{row.number} ({row.state})"),
         ("value", percent(row.value)),
+        *([] if signal == ACCURACY else [("signal", _signal_line(ladder, problem))]),
         ("family", problem.space.describe(parameters)),
         *((name, f"{value:.4g}" if isinstance(value, float) else str(value)) for name, value in row.parameters.items()),
     ]
@@ -307,6 +315,23 @@ def _best_line(progress: Progress) -> str:
         return "-"
     size = f"{count(progress.best_params)} parameters, {count(progress.best_macs)} MACs"
     return f"{percent(progress.best_accuracy)} by trial {progress.best_trial}, {size}"
+
+
+def _signal_line(ladder: Ladder, problem: Problem) -> str:
+    """What the trial was compared by at each rung."""
+    signal, rungs = problem.signal, problem.config.training.rungs
+    values = [f"{value:.4f} after {rungs[rung]:g} epochs" for rung, value in ladder.means(signal.metric).items()]
+    return f"{signal.metric} {', '.join(values) or '-'}"
+
+
+def _foresight_line(foresight: Foresight, pruned: int) -> str:
+    """How well a rung predicts the last one; a selected sample says that it is one."""
+    what, n = f"{foresight.signal} after {foresight.epochs:g} epochs", f"{foresight.n} trials"
+    if foresight.rho is None:
+        return f"{what}: too little to tell, {n} reached the last rung"
+    spread = "" if foresight.low is None else f" (90 %: {foresight.low:.2f} to {foresight.high:.2f})"
+    selected = "; pruned ones are missing, which lowers it" if pruned else ""
+    return f"{what}: rank correlation {foresight.rho:.2f}{spread} with the last rung, {n}{selected}"
 
 
 def _metric_cells(metrics: Mapping[str, Any]) -> tuple[str, str, str, str]:

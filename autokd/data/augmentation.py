@@ -4,7 +4,7 @@ Students compared under common random numbers differ by merit, not by luck, and 
 computed once and read by everybody. So nothing here holds a generator: every random number is a hash of its counters.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor
@@ -13,7 +13,15 @@ from autokd.data.dataset import describe
 from autokd.errors import InputError
 from search_spaces.layers import KINDS
 
-__all__ = ["Augmentation", "augment", "check_augmentation", "counter_hash", "pad"]
+__all__ = [
+    "Augmentation",
+    "augment",
+    "check_augmentation",
+    "counter_hash",
+    "inside_box",
+    "outside_box",
+    "uniform_integers",
+]
 
 _GOLDEN = -0x61C8864680B583EB  # 0x9E3779B97F4A7C15 as a signed 64-bit integer
 _MIX_1 = -0x40A7B892E31B1A47  # 0xBF58476D1CE4E5B9
@@ -29,16 +37,33 @@ class Augmentation:
         flip: Whether half of the views are mirrored left to right.
         cutout: Side in pixels of a square set to zero (DeVries and Taylor 2017, https://arxiv.org/abs/1708.04552);
             its centre is uniform over the image, so the square may stick out. 0 leaves it away.
+        mixup: `alpha` of the Beta distribution of Mixup's weights, see `autokd.data.mixing`. 0 leaves it away.
+        cutmix: The same of CutMix; where both are on, each gets half of the samples.
     """
 
     shift: int = 0
     flip: bool = False
     cutout: int = 0
+    mixup: float = 0.0
+    cutmix: float = 0.0
 
     @property
     def does_nothing(self) -> bool:
         """Whether every view of a sample is the sample itself."""
         return self == Augmentation()
+
+    @property
+    def mixes(self) -> bool:
+        """Whether a view of a sample shows something of another one."""
+        return self.mixup > 0 or self.cutmix > 0
+
+    @property
+    def identity(self) -> dict[str, float]:
+        """What tells it from others, as plain values for a digest.
+
+        Mixing is left out where it is off: what was stored before there was any stays valid.
+        """
+        return {name: value for name, value in asdict(self).items() if value or name not in ("mixup", "cutmix")}
 
 
 def check_augmentation(augmentation: Augmentation, input_shape: tuple[int, ...]) -> None:
@@ -53,48 +78,27 @@ def check_augmentation(augmentation: Augmentation, input_shape: tuple[int, ...])
         )
 
 
-def pad(images: Tensor, augmentation: Augmentation) -> Tensor:
-    """The images with a margin of zeros: `n x (height + 2 shift) x (width + 2 shift) x channels`.
-
-    Done once for a whole data set, so that a shift is only a choice of rows and columns.
-    """
-    margin = augmentation.shift
-    if not margin:
-        return images
-    n, height, width, channels = images.shape
-    padded = images.new_zeros(n, height + 2 * margin, width + 2 * margin, channels)
-    padded[:, margin : margin + height, margin : margin + width] = images
-    return padded
-
-
-def augment(padded: Tensor, indices: Tensor, augmentation: Augmentation, seed: int, view: int) -> Tensor:
-    """View number `view` of the samples at `indices`.
+def augment(samples: Tensor, indices: Tensor, augmentation: Augmentation, seed: int, view: int) -> Tensor:
+    """View number `view` of samples, each moved, mirrored and cut out on its own; mixing is `autokd.data.mixing`'s.
 
     Args:
-        padded: All samples as `pad` returns them, `n x height x width x channels`; signals and vectors where there is
-            nothing to do.
-        indices: int64, `batch`, on the device of `padded`.
+        samples: `batch x height x width x channels`; signals and vectors where there is nothing to do.
+        indices: int64, `batch`: positions of the samples in their split.
         augmentation: What to do.
         seed: Seed of the stream.
         view: Number of the view; each is another draw.
 
     Returns:
-        The samples' own type, `batch x height x width x channels` (without the margin), contiguous.
+        The samples' own type and shape, contiguous.
     """
-    if augmentation.does_nothing:
-        return padded[indices].contiguous()  # whatever the layout of the samples
-    margin = augmentation.shift
-    height, width = padded.shape[1] - 2 * margin, padded.shape[2] - 2 * margin
-    rows = _offsets(indices, seed, view, 0, 2 * margin + 1) + torch.arange(height, device=indices.device)
-    columns = torch.arange(width, device=indices.device).expand(len(indices), width)
+    views = samples.contiguous()
+    if augmentation.shift:
+        views = _shifted(views, indices, augmentation.shift, seed, view)
     if augmentation.flip:
-        mirrored = _offsets(indices, seed, view, 2, 2).bool()
-        columns = torch.where(mirrored, columns.flip(1), columns)
-    columns = columns + _offsets(indices, seed, view, 1, 2 * margin + 1)
-    images = padded[indices[:, None, None], rows[:, :, None], columns[:, None, :]]
+        views = _mirrored(views, uniform_integers(indices, seed, view, 2, 2))
     if augmentation.cutout:
-        images = images * _outside_square(indices, seed, view, augmentation.cutout, height, width)
-    return images
+        views = _cut_out(views, indices, augmentation.cutout, seed, view)
+    return views
 
 
 def counter_hash(indices: Tensor, seed: int, view: int, purpose: int) -> Tensor:
@@ -109,19 +113,55 @@ def counter_hash(indices: Tensor, seed: int, view: int, purpose: int) -> Tensor:
     return (state ^ _shift_right(state, 31)) & 0x7FFFFFFFFFFFFFFF
 
 
-def _offsets(indices: Tensor, seed: int, view: int, purpose: int, below: int) -> Tensor:
-    """Integers in `[0, below)`, `batch x 1`."""
-    return (counter_hash(indices, seed, view, purpose) % below).unsqueeze(1)
+def uniform_integers(indices: Tensor, seed: int, view: int, purpose: int, below: int) -> Tensor:
+    """int64 in `[0, below)`, one for each index; each purpose is another draw."""
+    return counter_hash(indices, seed, view, purpose) % below
 
 
-def _outside_square(indices: Tensor, seed: int, view: int, side: int, height: int, width: int) -> Tensor:
-    """1 outside the cut-out square and 0 inside, uint8, `batch x height x width x 1`."""
-    top = _offsets(indices, seed, view, 3, height) - side // 2
-    left = _offsets(indices, seed, view, 4, width) - side // 2
-    rows, columns = torch.arange(height, device=indices.device), torch.arange(width, device=indices.device)
-    inside_rows = (rows >= top) & (rows < top + side)
-    inside_columns = (columns >= left) & (columns < left + side)
-    return (~(inside_rows[:, :, None] & inside_columns[:, None, :])).to(torch.uint8).unsqueeze(3)
+def inside_box(starts: Tensor, sizes: Tensor | int, length: int) -> Tensor:
+    """Which of the positions `[0, length)` are in `[start, start + size)`: bool, `batch x length`."""
+    positions = torch.arange(length, device=starts.device)
+    return (positions >= starts[:, None]) & (positions < (starts + sizes)[:, None])
+
+
+def outside_box(rows: Tensor, columns: Tensor) -> Tensor:
+    """0 where both the row and the column are inside, else 1: uint8, `batch x height x width`."""
+    return (~rows).byte()[:, :, None] | (~columns).byte()[:, None, :]  # of bytes, which is faster than of bool
+
+
+def _shifted(images: Tensor, indices: Tensor, margin: int, seed: int, view: int) -> Tensor:
+    """A window of each image with a margin of zeros.
+
+    All rows of all windows are gathered at once, out of a view of the memory in which a row begins at every pixel:
+    a row is one copy of consecutive bytes.
+    """
+    batch, height, width, channels = images.shape
+    padded = images.new_zeros(batch, height + 2 * margin, width + 2 * margin, channels)
+    padded[:, margin : margin + height, margin : margin + width] = images
+    top, left = (uniform_integers(indices, seed, view, purpose, 2 * margin + 1) for purpose in (0, 1))
+    first_rows = torch.arange(batch, device=images.device) * padded.shape[1] + top
+    rows = first_rows[:, None] + torch.arange(height, device=images.device)
+    pixels = rows * padded.shape[2] + left[:, None]
+    row_at_pixel = padded.as_strided((padded[..., 0].numel() - width + 1, width * channels), (channels, 1))
+    return row_at_pixel.index_select(0, pixels.flatten()).view(images.shape)
+
+
+def _mirrored(images: Tensor, is_mirrored: Tensor) -> Tensor:
+    """Each image, left to right where its number is 1: chosen among all images and all mirrored ones."""
+    batch = len(images)
+    both = torch.cat([images.flatten(1), images.flip(2).flatten(1)])
+    chosen = torch.arange(batch, device=images.device) + batch * is_mirrored
+    return both.index_select(0, chosen).view(images.shape)
+
+
+def _cut_out(images: Tensor, indices: Tensor, side: int, seed: int, view: int) -> Tensor:
+    """Zero inside a square of each image."""
+    batch, height, width, channels = images.shape
+    top = uniform_integers(indices, seed, view, 3, height) - side // 2
+    left = uniform_integers(indices, seed, view, 4, width) - side // 2
+    columns = inside_box(left, side, width).repeat_interleave(channels, 1)
+    outside = outside_box(inside_box(top, side, height), columns)
+    return (images.view(batch, height, width * channels) * outside).view(images.shape)
 
 
 def _shift_right(state: Tensor, bits: int) -> Tensor:

@@ -8,8 +8,10 @@
 """
 
 import hashlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor
@@ -18,7 +20,19 @@ from autokd.errors import InputError
 from autokd.seeds import derive
 from search_spaces.layers import KINDS
 
-__all__ = ["Dataset", "Split", "describe", "hold_out"]
+__all__ = [
+    "Dataset",
+    "Split",
+    "byte_counts",
+    "byte_normalisation",
+    "complete_splits",
+    "describe",
+    "hold_out",
+    "numbered_classes",
+]
+
+HELD_OUT = 0.1  # part of the training samples that becomes a split which the source does not bring
+PIECE_BYTES = 2**24  # that are looked at together
 
 _AXES = {3: "height, width, channels", 2: "length, channels", 1: "features"}
 _SMALLEST_DEVIATION = torch.finfo(torch.float32).tiny  # below it a division in float32 may be one by zero
@@ -39,10 +53,13 @@ class Split:
         images: The samples, be they images, signals or vectors, in a form of the table above. Images permuted to
             `n x channels x height x width` are channels_last without a copy.
         labels: int64, `n`, in `[0, classes)`.
+        is_mapped: Whether the images are a file on disk, mapped into memory: they stay there, and only what is taken of
+            them is read and moved to a device.
     """
 
     images: Tensor
     labels: Tensor
+    is_mapped: bool = False
 
     def __post_init__(self) -> None:
         _check_form(self.images)
@@ -60,12 +77,13 @@ class Split:
         return KINDS[self.images.ndim - 1]
 
     def take(self, indices: Tensor) -> "Split":
-        """The samples at `indices`, in that order."""
+        """The samples at `indices`, in that order, in memory."""
         return Split(self.images[indices], self.labels[indices])
 
     def to(self, device: torch.device) -> "Split":
-        """The same samples on `device`."""
-        return Split(self.images.to(device), self.labels.to(device))
+        """The same samples on `device`; of mapped ones the labels only."""
+        images = self.images if self.is_mapped else self.images.to(device)
+        return Split(images, self.labels.to(device), self.is_mapped)
 
 
 @dataclass(frozen=True)
@@ -125,7 +143,8 @@ class Dataset:
         digest = hashlib.sha256()
         for name, split in self.splits.items():
             digest.update(f"{name}{tuple(split.images.shape)}".encode())
-            digest.update(split.images.contiguous().numpy().data)
+            for images in _pieces(split.images):
+                digest.update(images.contiguous().numpy().data)
             digest.update(split.labels.contiguous().numpy().data)
         return digest.hexdigest()
 
@@ -136,9 +155,11 @@ class Dataset:
         They are of values in `[0, 1]` for uint8, of the raw values for float32; see `scale`. A constant channel gets
         deviation 1.
         """
-        moments = _float_moments if self.train.images.is_floating_point() else _byte_moments
-        means, deviations = zip(*(moments(channel) for channel in self.train.images.unbind(-1)), strict=True)
-        return means, tuple(value if value > _SMALLEST_DEVIATION else 1.0 for value in deviations)
+        images = self.train.images
+        if images.is_floating_point():
+            means, deviations = zip(*map(_float_moments, images.unbind(-1)), strict=True)
+            return means, tuple(value if value > _SMALLEST_DEVIATION else 1.0 for value in deviations)
+        return byte_normalisation(byte_counts(images))
 
     def subset(self, n: int) -> "Dataset":
         """The same task with `n` of its training samples, drawn at random from a fixed seed."""
@@ -148,13 +169,69 @@ class Dataset:
         return replace(self, train=kept)
 
 
-def hold_out(split: Split, n: int) -> tuple[Split, Split]:
+class _Samples(Protocol):
+    """What samples can be held out of."""
+
+    def __len__(self) -> int: ...
+
+    def take(self, indices: Tensor) -> Self: ...
+
+
+Samples = TypeVar("Samples", bound=_Samples)
+
+
+def hold_out(split: Samples, n: int) -> tuple[Samples, Samples]:
     """`split` without `n` random samples, and those `n` samples; always the same ones for the same sizes."""
     if not 0 <= n < len(split):
         raise InputError(f"cannot hold out {n} of {len(split)} samples: it must be 0..{len(split) - 1}.")
     generator = torch.Generator().manual_seed(derive("hold out", len(split), n))
     order = torch.randperm(len(split), generator=generator)
     return split.take(order[n:].sort().values), split.take(order[:n].sort().values)
+
+
+def complete_splits(splits: Mapping[str, Samples], validation: int | None = None) -> dict[str, Samples]:
+    """All three splits: one that is not there is held out of the training samples at random.
+
+    Args:
+        splits: `train` and, as far as there are, `validation` and `test`.
+        validation: Size of the validation split where it has to be made, else a tenth; the test split gets a tenth.
+    """
+    complete = dict(splits)
+    for part, size in (("test", None), ("validation", validation)):
+        if part not in complete:
+            n = max(1, int(len(complete["train"]) * HELD_OUT)) if size is None else size
+            complete["train"], complete[part] = hold_out(complete["train"], n)
+    return complete
+
+
+def numbered_classes(splits: Iterable[Split]) -> tuple[str, ...]:
+    """Names of classes that are nothing but their numbers, up to the highest label."""
+    return tuple(str(label) for label in range(max(int(split.labels.max()) for split in splits) + 1))
+
+
+def byte_counts(images: Tensor) -> Tensor:
+    """How often each of the 256 values is in each channel of uint8 samples: int64, `channels x 256`."""
+    counts = torch.zeros(images.shape[-1], 256, dtype=torch.int64)
+    for piece in _pieces(images):
+        counts += torch.stack([torch.bincount(x.reshape(-1).long(), minlength=256) for x in piece.unbind(-1)])
+    return counts
+
+
+def byte_normalisation(counts: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """`Dataset.normalisation` of samples with these `byte_counts`."""
+    values = torch.arange(256, dtype=torch.float64) / 255
+    means, deviations = [], []
+    for count in counts.double():
+        mean = (count * values).sum() / count.sum()
+        deviation = float(((count * (values - mean) ** 2).sum() / count.sum()).sqrt())
+        means.append(float(mean))
+        deviations.append(deviation if deviation > _SMALLEST_DEVIATION else 1.0)
+    return tuple(means), tuple(deviations)
+
+
+def _pieces(images: Tensor) -> tuple[Tensor, ...]:
+    """The samples, some megabytes at a time."""
+    return torch.split(images, max(1, PIECE_BYTES // (images[0].numel() * images.element_size())))
 
 
 def _check_form(samples: Tensor) -> None:
@@ -193,15 +270,6 @@ def _check_finite(data: str, name: str, split: Split) -> None:
                 f"data {data}: {name} {split.kind} must be finite, but {len(split) - finite} of {len(split)} "
                 "hold NaN or infinity."
             )
-
-
-def _byte_moments(channel: Tensor) -> tuple[float, float]:
-    """Mean and deviation of `values / 255`, from the histogram of the 256 values."""
-    counts = torch.bincount(channel.reshape(-1).long(), minlength=256).double()
-    values = torch.arange(256, dtype=torch.float64) / 255
-    mean = (counts * values).sum() / counts.sum()
-    deviation = ((counts * (values - mean) ** 2).sum() / counts.sum()).sqrt()
-    return float(mean), float(deviation)
 
 
 def _float_moments(channel: Tensor) -> tuple[float, float]:

@@ -2,7 +2,6 @@
 
 import gzip
 import hashlib
-import os
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from autokd.data.cache import cache_folder
 from autokd.data.dataset import Dataset, Split, hold_out
 from autokd.errors import InputError
 from autokd.files import write_atomically
@@ -75,7 +75,7 @@ def local_folder() -> Path | None:
 
 
 def _cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "autokd" / "fashion-mnist"
+    return cache_folder("fashion-mnist")
 
 
 def _download() -> Path:

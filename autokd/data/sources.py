@@ -5,6 +5,8 @@ from pathlib import Path
 
 from autokd.config import NAMED_SOURCES, DataConfig
 from autokd.data.dataset import Dataset
+from autokd.data.decoded import decode
+from autokd.data.undecoded import Undecoded, from_folder, from_map_style
 from autokd.errors import InputError
 from autokd.names import call, is_reference, nearest
 
@@ -18,11 +20,13 @@ def load_data(config: DataConfig) -> Dataset:
     Raises:
         InputError: If it is not there or not usable.
     """
-    dataset = _load(config)
-    return dataset.subset(config.subset) if config.subset else dataset
+    loaded = _load(config)
+    if isinstance(loaded, Undecoded):
+        return decode(loaded, config.validation, config.subset, config.memory_bytes, config.cache)
+    return loaded.subset(config.subset) if config.subset else loaded
 
 
-def _load(config: DataConfig) -> Dataset:
+def _load(config: DataConfig) -> Dataset | Undecoded:
     validation = {} if config.validation is None else {"validation": config.validation}
     path = Path(config.source)
     if config.source == "digits":
@@ -40,24 +44,24 @@ def _load(config: DataConfig) -> Dataset:
 
         return from_npz(path, config.validation)
     if path.is_dir():
-        from autokd.data.user import from_folder
-
-        return from_folder(path, config.image_size, config.validation)
+        return from_folder(path, config.image_size)
     raise InputError(
         f"data.source must be one of {', '.join(NAMED_SOURCES)}, a .npz file, a folder or `module:function`, "
         f"but got {config.source!r}{nearest(config.source, NAMED_SOURCES)}."
     )
 
 
-def _from_function(config: DataConfig) -> Dataset:
+def _from_function(config: DataConfig) -> Dataset | Undecoded:
     from autokd.data.user import from_arrays
 
     made = call(config.source, "data.source")
     if isinstance(made, Dataset):
         return made
+    if isinstance(made, dict) and "train" in made:
+        return from_map_style(made, config.source, config.image_size)
     if isinstance(made, dict):
         return from_arrays(made, config.source, config.validation)
     raise InputError(
-        f"data.source {config.source!r} must return a dict of arrays or an autokd.Dataset, "
-        f"but returned {type(made).__name__}."
+        f"data.source {config.source!r} must return a dict of arrays, a dict of map-style data sets or an "
+        f"autokd.Dataset, but returned {type(made).__name__}."
     )

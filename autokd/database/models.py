@@ -11,7 +11,7 @@ from autokd.database.types import BigInt, Json, UtcDateTime
 __all__ = ["REVISION", "Base", "Evaluation", "Event", "Search", "Student", "Trial"]
 
 # The newest migration, kept here so that opening an up-to-date database need not load alembic.
-REVISION = "0001"
+REVISION = "0002"
 
 
 class Base(DeclarativeBase):
@@ -103,6 +103,7 @@ class Student(Base):
     macs: Mapped[int]
     activation_bytes: Mapped[int]
     model_bytes: Mapped[int]
+    warm_from: Mapped[str | None]
 
 
 class Evaluation(Base):

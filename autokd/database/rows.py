@@ -83,6 +83,7 @@ class StudentRow:
         replicate: Counts the draws from 0 within the trial and purpose.
         purpose: Drawn to judge the family ("search") or to be delivered ("final").
         digest: The architecture's digest.
+        warm_from: Key of the evaluation whose weights it inherits; None if it begins afresh.
     """
 
     id: int
@@ -96,6 +97,7 @@ class StudentRow:
     macs: int
     activation_bytes: int
     model_bytes: int
+    warm_from: str | None = None
 
 
 @dataclass(frozen=True)

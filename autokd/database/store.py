@@ -98,6 +98,7 @@ class Store(Reader):
         macs: int,
         activation_bytes: int,
         model_bytes: int,
+        warm_from: str | None = None,
     ) -> StudentRow:
         """The student of this trial, purpose and replicate: a new one, or the one that is there with the same digest.
 
@@ -121,6 +122,7 @@ class Store(Reader):
                 macs=macs,
                 activation_bytes=activation_bytes,
                 model_bytes=model_bytes,
+                warm_from=warm_from,
             )
             session.add(student)
             payload = {"trial": trial.number, "replicate": replicate, "purpose": purpose, "digest": digest}

@@ -5,13 +5,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+import torch
 import torch.nn.functional as F
 from optuna.distributions import BaseDistribution
 from torch import Tensor, nn
 
 from autokd.errors import InputError
 
-__all__ = ["Lesson", "LogitMethod", "LogitWrapper", "Method", "Need", "Outputs", "Wrapper"]
+__all__ = ["Lesson", "LogitMethod", "LogitWrapper", "Method", "Mixture", "Need", "Outputs", "Wrapper"]
 
 Need = Literal["embedding", "features"]
 """What a method may ask of both networks beside their logits."""
@@ -39,20 +40,49 @@ class Outputs:
 
 
 @dataclass(frozen=True)
+class Mixture:
+    """What the samples of a batch are mixed with; see `autokd.data.mixing`.
+
+    Attributes:
+        labels: int64, `batch`: of the other samples.
+        weight: float32, `batch`, in `[1/2, 1]`: of the samples themselves and their labels; the rest is the others'.
+    """
+
+    labels: Tensor
+    weight: Tensor
+
+
+@dataclass(frozen=True)
 class Lesson:
     """What is known of a batch beside what the networks say of it.
+
+    A method that singles out one class of a sample takes its label, which has most of the weight where samples are
+    mixed [ours].
 
     Attributes:
         labels: int64, `batch`.
         indices: int64, `batch`: which training samples these are, in `[0, n)`.
         epoch: Epochs of training done, as a real number: 0 at the first step.
         progress: Part of the whole training that is done, in `[0, 1)`.
+        mixture: What the samples are mixed with, where they are.
     """
 
     labels: Tensor
     indices: Tensor
     epoch: float = 0.0
     progress: float = 0.0
+    mixture: Mixture | None = None
+
+    def cross_entropy(self, logits: Tensor) -> Tensor:
+        """With the labels, in nats, the mean over the batch; with both labels by their weights where there are two.
+
+        Args:
+            logits: `batch x classes`.
+        """
+        if self.mixture is None:
+            return F.cross_entropy(logits, self.labels)
+        own, other = (F.cross_entropy(logits, y, reduction="none") for y in (self.labels, self.mixture.labels))
+        return torch.lerp(other, own, self.mixture.weight).mean()
 
 
 class Method(nn.Module, ABC):
@@ -69,11 +99,13 @@ class Method(nn.Module, ABC):
     Attributes:
         needs: What both networks must give beside logits.
         n_views: Of how many views of the batch the networks' outputs are, one after another; see `views`.
+        chooses_layers: Whether it says itself which layers' outputs the features are; see `layers`.
     """
 
     name: ClassVar[str]
     needs: frozenset[Need] = frozenset()
     n_views: int = 1
+    chooses_layers: bool = False
 
     @staticmethod
     @abstractmethod
@@ -101,7 +133,7 @@ class Method(nn.Module, ABC):
     ) -> tuple[Sequence[str], Sequence[str]] | None:
         """Names of the modules in student and teacher whose outputs are the features.
 
-        None, the default, means the last one of each resolution.
+        Asked only where `chooses_layers`. None, the default, means the last one of each resolution.
 
         Args:
             student: The student, before training.
@@ -122,8 +154,7 @@ class Method(nn.Module, ABC):
     def loss(self, student: Outputs, teacher: Outputs, lesson: Lesson) -> Tensor:
         """What training minimises, a scalar: `label_weight CE + teacher_loss`."""
         loss = self.teacher_loss(student, teacher, lesson)
-        labelled = student.logits[: len(lesson.labels)]
-        return loss + self.label_weight(lesson) * F.cross_entropy(labelled, lesson.labels)
+        return loss + self.label_weight(lesson) * lesson.cross_entropy(student.logits[: len(lesson.labels)])
 
 
 class LogitMethod(Method):
@@ -172,6 +203,7 @@ class Wrapper(Method):
         self.inner = inner
         self.needs = inner.needs
         self.n_views = inner.n_views
+        self.chooses_layers = inner.chooses_layers
 
     def views(self, images: Tensor) -> Tensor:
         """The inner method's."""

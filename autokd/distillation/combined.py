@@ -21,7 +21,7 @@ class Combined(Method):
         members: At least one.
 
     Raises:
-        InputError: If there is none, or several look at further views.
+        InputError: If there is none, or several look at further views or choose the layers.
     """
 
     name = "combined"
@@ -31,9 +31,11 @@ class Combined(Method):
         if not members:
             raise InputError("a sum of distillation methods needs at least one.")
         _only_one([member for member in members if member.n_views > 1], "look at further views of the samples")
+        _only_one([member for member in members if member.chooses_layers], "choose the layers")
         self._members = nn.ModuleList(members)
         self.needs = frozenset(need for member in members for need in member.needs)
         self.n_views = max(member.n_views for member in members)
+        self.chooses_layers = any(member.chooses_layers for member in members)
 
     @staticmethod
     def distributions() -> dict[str, BaseDistribution]:
@@ -52,15 +54,8 @@ class Combined(Method):
     def layers(
         self, student: nn.Module, teacher: nn.Module, samples: Iterator[Tensor]
     ) -> tuple[Sequence[str], Sequence[str]] | None:
-        """Those that the member with a choice chooses.
-
-        Raises:
-            InputError: If several have one.
-        """
-        choices = [(member, member.layers(student, teacher, samples)) for member in self.members]
-        chosen = [(member, choice) for member, choice in choices if choice is not None]
-        _only_one([member for member, _ in chosen], "choose the layers")
-        return chosen[0][1] if chosen else None
+        """Those of the member that chooses them."""
+        return max(self.members, key=lambda member: member.chooses_layers).layers(student, teacher, samples)
 
     def prepare(self, student: Outputs, teacher: Outputs, labels: Tensor) -> None:
         """Prepare all members."""

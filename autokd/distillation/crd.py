@@ -86,7 +86,8 @@ class CRD(Method):
     Both networks' embeddings go through a trained linear layer of width 128. Negatives are drawn anew for each sample
     of a batch, uniformly and with replacement, which is the noise that the derivation asks for; the authors' code
     draws without where it can. No more are drawn than every class has samples outside of it: K of small data is the
-    number of samples that are not of the largest class, if that is below `negatives`.
+    number of samples that are not of the largest class, if that is below `negatives`. The class of a mixed sample is
+    the one with most weight [ours].
 
     A step takes `512 x batch x n` multiplications, with the backward pass, and `256 n` numbers are remembered; many
     negatives cost about as much again.

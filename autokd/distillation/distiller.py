@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from autokd.distillation.base import Lesson, Method
+from autokd.distillation.base import Lesson, Method, Mixture
 from autokd.distillation.taps import Taps
 from autokd.errors import InputError
 
@@ -51,7 +51,7 @@ class Distiller(nn.Module):
                 f"the method needs the teacher's {' and '.join(sorted(method.needs))}: it must be a module."
             )
         chosen = None
-        if "features" in method.needs and isinstance(teacher, nn.Module):
+        if method.chooses_layers and isinstance(teacher, nn.Module):
             chosen = method.layers(student, teacher, iter([example]))
         student_layers, teacher_layers = chosen or (student_layers, teacher_layers)
         watched = teacher if isinstance(teacher, nn.Module) else nn.Identity()
@@ -66,6 +66,7 @@ class Distiller(nn.Module):
         indices: Tensor | None = None,
         epoch: float = 0.0,
         progress: float = 0.0,
+        mixture: Mixture | None = None,
     ) -> Tensor:
         """What training minimises, a scalar.
 
@@ -75,6 +76,7 @@ class Distiller(nn.Module):
             indices: int64, `batch`: which training samples these are; needed by methods that remember samples.
             epoch: Epochs of training done, for methods with a schedule.
             progress: Part of the whole training that is done, in `[0, 1)`, likewise.
+            mixture: What the samples are mixed with, where they are.
         """
         (student, teacher), (student_taps, teacher_taps) = self._networks, self._taps
         seen = self.method.views(images)
@@ -82,7 +84,7 @@ class Distiller(nn.Module):
             taught = teacher_taps.outputs(teacher(seen))
         learnt = student_taps.outputs(student(seen))
         places = torch.arange(len(labels), device=labels.device) if indices is None else indices
-        return self.method.loss(learnt, taught, Lesson(labels, places, epoch, progress))
+        return self.method.loss(learnt, taught, Lesson(labels, places, epoch, progress, mixture))
 
     def close(self) -> None:
         """Watch the networks no more."""

@@ -78,7 +78,7 @@ class DKD(LogitMethod):
 
     The defaults are the public code's for CIFAR-100; for ImageNet it has temperature 1, beta 0.5 and a warm-up of one
     epoch, which is none. The ranges are ours: temperature 1 to 10, alpha 0.1 to 10 and beta 0.1 to 20 (all log),
-    warm-up 0 to 40 epochs.
+    warm-up 0 to 40 epochs. The target class of a mixed sample is the one with most weight [ours].
 
     Args:
         temperature: `t`, positive and finite.

@@ -77,6 +77,7 @@ class ClusteredHints(FitNet):
     """
 
     name = "clustered-hints"
+    chooses_layers = True
 
     def __init__(self, weight: float = 100.0) -> None:
         super().__init__(weight, stages="all")

@@ -51,7 +51,8 @@ class NKD(LogitMethod):
     """`CE + NKD`.
 
     The defaults are the public code's, which has temperature 3 and gamma 3.5 for one pair of networks on CIFAR-100.
-    The ranges are ours: temperature 0.5 to 10, gamma 0.1 to 10 (both log).
+    The ranges are ours: temperature 0.5 to 10, gamma 0.1 to 10 (both log). The label of a mixed sample is the one with
+    most weight [ours].
 
     Args:
         temperature: `t` of the classes other than the label's, positive and finite.

@@ -16,7 +16,6 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from autokd.data.augmentation import Augmentation
@@ -24,12 +23,14 @@ from autokd.data.dataset import Dataset
 from autokd.data.digits import digits
 from autokd.data.fashion_mnist import fashion_mnist
 from autokd.data.stream import Batch, TrainingStream
+from autokd.distillation import Lesson
 from autokd.files import write_json
 from autokd.recipes import teachers
 from autokd.seeds import derive
 from autokd.training.checkpoint import save_weights
 from autokd.training.loop import TrainingSettings, TrainingState, optimiser, train
 from autokd.training.metrics import label_metrics, predict
+from autokd.training.schedule import Cosine
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def train_teacher(
         )
         on_epoch(network, len(state.losses))
 
-    train(state, stream, _cross_entropy, training.settings, total, total, seed, report)
+    train(state, stream, _cross_entropy, training.settings, total, Cosine(total), seed, report)
     figures: dict[str, object] = {
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
         "validation": _measure(network, dataset, "validation", device),
@@ -102,7 +103,7 @@ def _measure(network: nn.Module, dataset: Dataset, part: str, device: torch.devi
 
 
 def _cross_entropy(logits: Tensor, batch: Batch) -> Tensor:
-    return F.cross_entropy(logits, batch.labels)
+    return Lesson(batch.labels, batch.indices, mixture=batch.mixture).cross_entropy(logits)
 
 
 def main() -> None:

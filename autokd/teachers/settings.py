@@ -46,7 +46,8 @@ class TeacherConfig(BaseModel):
         onnx: File of a network with one input, `.onnx`, run by onnxruntime on the CPU.
         outputs: What the teacher said of the samples of each split, in the data set's order, and no network: an `.npz`
             archive of arrays `train`, `validation` and, if there is a test, `test`, each `samples x outputs`, or a
-            folder of `train.npy` and so on. It says the same of every augmented view of a sample.
+            folder of `train.npy` and so on. It says the same of every augmented view of a sample, and nothing of mixed
+            ones.
         output: Which output is the logits, where the network returns several: the index in a tuple or list, the key in
             a dict, the name of an attribute or of an ONNX file's output.
         resize: Height and width in pixels that images get for the teacher, one number for both; bilinear, antialiased.
@@ -58,6 +59,9 @@ class TeacherConfig(BaseModel):
         probabilities: Whether the outputs are probabilities, whose logarithms are taken. When left away, outputs that
             look like probabilities are refused.
         floor: Smallest validation accuracy at which the search starts.
+        disk_bytes: Most that all stored outputs of the teachers for training samples may take, in the search and again
+            in the full-length trainings. What is more is not stored, feature maps first, then embeddings, then logits:
+            the teacher runs in every training that needs them, and results differ by the rounding to float16 only.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -77,6 +81,7 @@ class TeacherConfig(BaseModel):
     classes: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=2)] | None = None
     probabilities: bool | None = None
     floor: Annotated[float, Field(ge=0, le=1)] | None = None
+    disk_bytes: Annotated[int, Field(ge=0)] = 4_000_000_000
 
     @property
     def source(self) -> str | None:

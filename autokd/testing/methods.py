@@ -72,6 +72,11 @@ class MethodConformance:
         assert set(parameters) == set(self.method.distributions())
         assert all(parameter.default is not inspect.Parameter.empty for parameter in parameters.values())
 
+    def test_it_says_whether_it_chooses_layers(self) -> None:
+        """Who does not say so is not asked; a wrapper says what the method inside says."""
+        if not issubclass(self.method, Wrapper):
+            assert self.method.chooses_layers == (self.method.layers is not Method.layers)
+
     def test_every_corner_of_the_distributions_gives_a_finite_loss_and_gradient(self) -> None:
         """What the search may choose works."""
         for settings in self._corners():

@@ -1,10 +1,12 @@
-"""Checkpoints: one safetensors file with the network, what the loss itself learns and remembers, the optimiser's
-momentum of both and, in its header, the progress.
+"""Checkpoints: one safetensors file with the network, its average, what the loss itself learns and remembers, the
+optimiser's state of both and, in its header, the progress.
 
 A checkpoint is overwritten as training goes on; the weights of a training's end have a file of their own.
 """
 
 import json
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,25 +17,27 @@ from torch import Tensor, nn
 
 from autokd.errors import InputError
 from autokd.files import write_atomically
+from autokd.training.best import Score
 from autokd.training.loop import TrainingState
 
-__all__ = ["load_checkpoint", "load_weights", "save_checkpoint", "save_weights", "segments_done", "steps_done"]
+__all__ = ["epochs_done", "load_checkpoint", "load_weights", "save_checkpoint", "save_weights", "steps_done"]
 
-_WEIGHTS = {"network": "network.", "method": "method."}
-_MOMENTA = {"network": "momentum.", "method": "method_momentum."}
-_BUFFER = "momentum_buffer"  # torch.optim.SGD's name
+_FORMAT = 2  # a file of another format counts as none: its training begins again
+_AVERAGE, _OPTIMISER = "average.", "optimiser."  # names of tensors begin so, or with the name of a module
+_COUNTER = "step"  # torch's name for the one state of an optimiser that is a number, not of the parameter's shape
 
 
 def save_checkpoint(state: TrainingState, path: Path) -> None:
     """Write everything that training needs to go on bit for bit."""
-    tensors: dict[str, Tensor] = {}
-    for part, module in _modules(state).items():
-        tensors |= {_WEIGHTS[part] + name: _plain(tensor) for name, tensor in module.state_dict().items()}
-        for name, parameter in module.named_parameters():
-            buffer = state.optimiser.state[parameter].get(_BUFFER)
-            if buffer is not None:
-                tensors[_MOMENTA[part] + name] = _plain(buffer)
-    progress = {"step": state.step, "losses": state.losses}
+    tensors = {name: _plain(tensor) for name, tensor in _tensors(state)}
+    progress = {
+        "format": _FORMAT,
+        "step": state.step,
+        "epochs": state.epochs,
+        "losses": state.losses,
+        "entropies": state.entropies,
+        "best": None if state.best is None else asdict(state.best),
+    }
     write_atomically(path, lambda temporary: save_file(tensors, temporary, {"progress": json.dumps(progress)}))
 
 
@@ -41,22 +45,24 @@ def load_checkpoint(state: TrainingState, path: Path) -> None:
     """Put a fresh `state` where the saved one was; the learning rate follows from the step.
 
     Raises:
-        InputError: If the file is damaged or is of another network.
+        InputError: If the file is damaged, of another network, or of another version's format.
     """
-    tensors, progress = _read(path)
+    progress, tensors = _progress(path), _read(path, "checkpoint")
+    if progress is None:
+        raise InputError(f"checkpoint {path} is of another version: delete it to train again from the start.")
     for part, module in _modules(state).items():
         try:
-            module.load_state_dict(_starting_with(_WEIGHTS[part], tensors))
+            module.load_state_dict(_starting_with(f"{part}.", tensors))
         except RuntimeError:
             raise InputError(
                 f"checkpoint {path} is of another {part}: delete it to train again from the start."
             ) from None
-        momenta = _starting_with(_MOMENTA[part], tensors)
-        for name, parameter in module.named_parameters():
-            if name in momenta:
-                buffer = torch.empty_like(parameter)  # keeps the memory format
-                state.optimiser.state[parameter][_BUFFER] = buffer.copy_(momenta[name])
-    state.step, state.losses = progress["step"], list(progress["losses"])
+    if state.average is not None:
+        state.average.load(_starting_with(_AVERAGE, tensors))
+    _load_optimiser(state, _starting_with(_OPTIMISER, tensors))
+    state.step, state.epochs = progress["step"], progress["epochs"]
+    state.losses, state.entropies = progress["losses"], progress["entropies"]
+    state.best = None if progress["best"] is None else Score(**progress["best"])
 
 
 def save_weights(network: nn.Module, path: Path) -> None:
@@ -71,31 +77,58 @@ def load_weights(path: Path) -> dict[str, Tensor]:
     Raises:
         InputError: If the file is missing or damaged.
     """
-    try:
-        return dict(load_file(path))
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"weights {path} cannot be read: {error}.") from None
+    return _read(path, "weights")
 
 
-def segments_done(path: Path) -> int:
-    """Segments of training, each an epoch at most, that the last checkpoint at `path` has behind it; 0 without one."""
+def epochs_done(path: Path) -> float:
+    """Epochs of training that the checkpoint at `path` has behind it; 0 without a readable one of this format."""
     try:
-        return len(_progress(path)["losses"])
+        progress = _progress(path)
     except InputError:
-        return 0
+        return 0.0
+    return float(progress["epochs"]) if progress else 0.0
 
 
 def steps_done(path: Path) -> int:
-    """Steps of training that the last checkpoint at `path` has behind it.
+    """Steps of training that the checkpoint at `path` has behind it; 0 without one of this format.
 
     Raises:
-        InputError: If the file is missing or damaged.
+        InputError: If the file is damaged.
     """
-    return int(_progress(path)["step"])
+    progress = _progress(path) if path.exists() else None
+    return int(progress["step"]) if progress else 0
 
 
 def _modules(state: TrainingState) -> dict[str, nn.Module]:
     return {"network": state.network, "method": state.method}
+
+
+def _named_parameters(state: TrainingState) -> Iterator[tuple[str, nn.Parameter]]:
+    for part, module in _modules(state).items():
+        for name, parameter in module.named_parameters():
+            yield f"{part}.{name}", parameter
+
+
+def _tensors(state: TrainingState) -> Iterator[tuple[str, Tensor]]:
+    for part, module in _modules(state).items():
+        for name, tensor in module.state_dict().items():
+            yield f"{part}.{name}", tensor
+    if state.average is not None:
+        for name, tensor in state.average.tensors.items():
+            yield _AVERAGE + name, tensor
+    for name, parameter in _named_parameters(state):
+        for key, value in state.optimiser.state[parameter].items():
+            if value is not None:
+                yield f"{_OPTIMISER}{key}.{name}", value
+
+
+def _load_optimiser(state: TrainingState, tensors: dict[str, Tensor]) -> None:
+    parameters = dict(_named_parameters(state))
+    for name, tensor in tensors.items():
+        key, _, of = name.partition(".")
+        parameter = parameters[of]
+        kept = parameter.new_empty(()) if key == _COUNTER else torch.empty_like(parameter)  # keeps the memory format
+        state.optimiser.state[parameter][key] = kept.copy_(tensor)
 
 
 def _starting_with(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -103,21 +136,21 @@ def _starting_with(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    progress = _progress(path)
+def _read(path: Path, kind: str) -> dict[str, Tensor]:
     try:
-        return dict(load_file(path)), progress
+        return dict(load_file(path))
     except (OSError, SafetensorError) as error:
-        raise InputError(f"checkpoint {path} cannot be read: {error}.") from None
+        raise InputError(f"{kind} {path} cannot be read: {error}.") from None
 
 
-def _progress(path: Path) -> dict[str, Any]:
+def _progress(path: Path) -> dict[str, Any] | None:
+    """The progress that a checkpoint's header tells; None if it is of another format."""
     try:
         with safe_open(path, framework="pt") as file:
-            progress = json.loads(file.metadata()["progress"])
-            return {"step": progress["step"], "losses": progress["losses"]}
+            progress = dict(json.loads(file.metadata()["progress"]))
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"checkpoint {path} cannot be read: {error}.") from None
+    return progress if progress.get("format") == _FORMAT else None
 
 
 def _plain(tensor: Tensor) -> Tensor:

@@ -3,23 +3,26 @@
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from itertools import chain
-from typing import Protocol
+from typing import Literal, Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.optim import SGD
+from torch.optim import SGD, AdamW, Optimizer
 
 from autokd.data.stream import Batch
 from autokd.errors import AutoKDError
 from autokd.seeds import derive
-from autokd.training.schedule import cosine
+from autokd.training.average import Average
+from autokd.training.best import Score
+from autokd.training.schedule import Schedule
+from autokd.training.width_scaling import rate_factors
 
-__all__ = ["Batches", "DivergedError", "Loss", "TrainingSettings", "TrainingState", "optimiser", "train"]
+__all__ = ["Batches", "DivergedError", "Loss", "TrainingSettings", "TrainingState", "fresh_state", "optimiser", "train"]
 
 Loss = Callable[[Tensor, Batch], Tensor]  # (logits, what they were computed from) -> scalar
 
-_CHECK_EVERY = 50  # steps between looks at the loss: each look makes a GPU wait
+_CHECK_EVERY = 500  # steps between looks at the loss within a segment: each look makes a GPU wait
 
 
 class Batches(Protocol):
@@ -39,21 +42,28 @@ class DivergedError(AutoKDError):
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """How a network is trained, apart from its loss.
+    """How a network is trained, apart from its loss and its schedule.
 
     Attributes:
         learning_rate: Peak of the schedule.
-        weight_decay: L2 penalty on weights of more than one dimension; scales, shifts and biases are left free.
-        momentum: Nesterov momentum.
-        warmup: Part of the training that warms up.
+        weight_decay: On weights of more than one dimension; scales, shifts and biases are left free. An L2 penalty
+            under "sgd", decoupled under "adamw".
+        momentum: Nesterov momentum under "sgd", decay of the mean gradient under "adamw".
         precision: "float32", or "bfloat16" for autocast.
+        optimizer: "sgd" or "adamw".
+        gradient_clip: Largest norm of all gradients together; a longer one is shortened to it.
+        ema: Decay of the moving average of the network's weights, see `Average`.
+        width_scaling: Whether learning rates follow the layers' widths, see `rate_factors`.
     """
 
     learning_rate: float = 0.1
     weight_decay: float = 5e-4
     momentum: float = 0.9
-    warmup: float = 0.05
     precision: str = "float32"
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    gradient_clip: float | None = None
+    ema: float | None = None
+    width_scaling: bool = False
 
 
 @dataclass
@@ -64,31 +74,63 @@ class TrainingState:
         network: The network, on its device.
         optimiser: Its optimiser.
         method: What the loss itself learns and remembers, trained by the same optimiser.
+        average: Moving average of the network's weights, if there is one.
         step: Number of steps done.
+        epochs: The same in epochs.
         losses: Mean training loss of each segment done.
+        entropies: Mean cross-entropy of the network's answers with the labels in each segment done, in nats: unlike
+            the loss it compares trainings by different methods.
+        best: What the best network so far was worth, where the best one is kept.
     """
 
     network: nn.Module
-    optimiser: SGD
+    optimiser: Optimizer
     method: nn.Module = field(default_factory=nn.Module)
+    average: Average | None = None
     step: int = 0
+    epochs: float = 0.0
     losses: list[float] = field(default_factory=list)
+    entropies: list[float] = field(default_factory=list)
+    best: Score | None = None
 
 
-def optimiser(settings: TrainingSettings, *modules: nn.Module) -> SGD:
-    """SGD with Nesterov momentum over the modules' parameters."""
-    parameters = list(chain.from_iterable(module.parameters() for module in modules))
-    groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": settings.weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+def fresh_state(settings: TrainingSettings, network: nn.Module, method: nn.Module | None = None) -> TrainingState:
+    """The state before the first step, with what the settings ask for.
+
+    Args:
+        settings: How the network will be trained.
+        network: The network, on its device.
+        method: What the loss itself learns and remembers; it is not averaged.
+    """
+    method = method or nn.Module()
+    average = None if settings.ema is None else Average(network, settings.ema)
+    return TrainingState(network, optimiser(settings, network, method), method, average)
+
+
+def optimiser(settings: TrainingSettings, network: nn.Module, *others: nn.Module) -> Optimizer:
+    """The optimiser of the modules' parameters; a group's "factor" is its part of the schedule's learning rate.
+
+    Args:
+        settings: How they are trained.
+        network: The network, whose layers' widths may matter.
+        others: Further modules.
+    """
+    factors = rate_factors(network, settings.optimizer) if settings.width_scaling else {}
+    groups: dict[tuple[bool, float], list[nn.Parameter]] = {}
+    for parameter in _parameters(network, *others):
+        groups.setdefault((parameter.ndim <= 1, factors.get(parameter, 1.0)), []).append(parameter)
+    described = [
+        {
+            "params": parameters,
+            "weight_decay": 0.0 if is_free else settings.weight_decay / factor,  # rate x decay is the same everywhere
+            "factor": factor,
+        }
+        for (is_free, factor), parameters in sorted(groups.items(), key=lambda group: group[0])
     ]
-    return SGD(
-        [group for group in groups if group["params"]],
-        lr=settings.learning_rate,
-        momentum=settings.momentum,
-        nesterov=settings.momentum > 0,
-        foreach=True,
-    )
+    rate, momentum = settings.learning_rate, settings.momentum
+    if settings.optimizer == "adamw":
+        return AdamW(described, lr=rate, betas=(momentum, 0.999), fused=True)
+    return SGD(described, lr=rate, momentum=momentum, nesterov=momentum > 0, fused=True)
 
 
 def train(
@@ -97,12 +139,12 @@ def train(
     loss: Loss,
     settings: TrainingSettings,
     until: int,
-    total: int,
+    schedule: Schedule,
     seed: int,
     on_segment: Callable[[TrainingState], None] = lambda state: None,
     boundaries: tuple[int, ...] = (),
 ) -> None:
-    """Train from `state.step` to step `until` of a schedule of `total` steps.
+    """Train from `state.step` to step `until` of a schedule.
 
     Training runs in segments that end at every epoch's end, at every boundary and at `until`. Each draws its randomness
     (dropout) from a seed of its own, so training that goes on from a segment's end is bit-identical to training that
@@ -114,7 +156,7 @@ def train(
         loss: What is minimised.
         settings: How.
         until: Step to stop at.
-        total: Length of the schedule in steps.
+        schedule: By which factor the peak learning rate is multiplied in each step.
         seed: Seed of the training's own randomness.
         on_segment: Called at each segment's end, for example to save a checkpoint.
         boundaries: Further steps at which a segment ends.
@@ -127,40 +169,56 @@ def train(
         ends = (epoch_end, until, *boundaries)
         with torch.random.fork_rng(devices=_cuda_devices(state.network)):
             torch.manual_seed(derive(seed, "segment", state.step))
-            _segment(state, stream, loss, settings, min(end for end in ends if end > state.step), total)
+            _segment(state, stream, loss, settings, min(end for end in ends if end > state.step), schedule)
+        state.epochs = state.step / stream.steps_per_epoch
         on_segment(state)
 
 
 def _segment(
-    state: TrainingState, stream: Batches, loss: Loss, settings: TrainingSettings, last_step: int, total: int
+    state: TrainingState, stream: Batches, loss: Loss, settings: TrainingSettings, last_step: int, schedule: Schedule
 ) -> None:
     """Steps up to `last_step`, all of one epoch."""
-    network, optimiser = state.network.train(), state.optimiser
+    network = state.network.train()
     state.method.train()
     device = next(network.parameters()).device
-    first_step, loss_sum = state.step, torch.zeros((), device=device)
+    parameters = list(_parameters(network, state.method))
+    first_step, (loss_sum, entropy_sum) = state.step, torch.zeros(2, device=device)
     for batch in stream.batches(first_step, last_step):
-        _set_learning_rate(optimiser, settings, (state.step + 1) / total)
         with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
             logits = network(batch.images)
         value = loss(logits.float(), batch)
-        optimiser.zero_grad()
+        state.optimiser.zero_grad()
         value.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
+        if settings.gradient_clip is not None:
+            nn.utils.clip_grad_norm_(parameters, settings.gradient_clip, foreach=True)
+        _step(state, settings.learning_rate * schedule(state.step + 1))
         loss_sum += value.detach()
-        state.step += 1
-        if state.step % _CHECK_EVERY == 0 or state.step == last_step:
+        entropy_sum += F.cross_entropy(logits.detach()[: len(batch.labels)].float(), batch.labels)  # of the first view
+        if state.step % _CHECK_EVERY == 0:
             _check_finite(float(loss_sum), state.step)
-    state.losses.append(float(loss_sum) / (last_step - first_step))
+    n_steps = last_step - first_step
+    _check_finite(float(loss_sum), state.step)
+    state.losses.append(float(loss_sum) / n_steps)
+    state.entropies.append(float(entropy_sum) / n_steps)
 
 
-def _set_learning_rate(optimiser: SGD, settings: TrainingSettings, progress: float) -> None:
-    for group in optimiser.param_groups:
-        group["lr"] = settings.learning_rate * cosine(progress, settings.warmup)
+def _step(state: TrainingState, learning_rate: float) -> None:
+    """Change the parameters by their gradients, and the average by the parameters."""
+    for group in state.optimiser.param_groups:
+        group["lr"] = learning_rate * group["factor"]
+    state.optimiser.step()
+    state.step += 1
+    if state.average is not None:
+        state.average.update(state.step)
 
 
-def _check_finite(loss_sum: float, step: int) -> None:
-    if not math.isfinite(loss_sum):
+def _parameters(*modules: nn.Module) -> Iterator[nn.Parameter]:
+    for module in modules:
+        yield from module.parameters()
+
+
+def _check_finite(loss: float, step: int) -> None:
+    if not math.isfinite(loss):
         raise DivergedError(f"training diverged: the loss is not finite any more at step {step}.")
 
 

@@ -1,8 +1,68 @@
-"""Learning-rate schedules: pure functions of the progress of training."""
+"""Learning-rate schedules: by which factor the peak learning rate is multiplied in a step; steps count from 1."""
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 
-__all__ = ["cosine"]
+__all__ = ["Cooldown", "Cosine", "Schedule", "Trunk", "cosine"]
+
+Schedule = Callable[[int], float]  # number of a step -> factor
+
+
+@dataclass(frozen=True)
+class Cosine:
+    """Linear warm-up, then half a cosine down to 0 at the last step, see `cosine`.
+
+    Attributes:
+        total: Steps of the whole training.
+        warmup: Part of the training that warms up, in `[0, 1)`.
+    """
+
+    total: int
+    warmup: float = 0.05
+
+    def __call__(self, step: int) -> float:
+        """Factor of a step, `0 < step <= total`."""
+        return cosine(step / self.total, self.warmup)
+
+
+@dataclass(frozen=True)
+class Trunk:
+    """Linear warm-up, then the peak, however long the training: the trunk that cooldowns branch off.
+
+    The warm-up and the stable stage of the schedule WSD of Hu et al. 2024, "MiniCPM", https://arxiv.org/abs/2404.06395.
+
+    Attributes:
+        warmup: Steps that warm up.
+    """
+
+    warmup: int
+
+    def __call__(self, step: int) -> float:
+        """Factor of a step, `0 < step`."""
+        return min(1.0, step / self.warmup) if self.warmup else 1.0
+
+
+@dataclass(frozen=True)
+class Cooldown:
+    """A branch off a trunk, down to 0 at its last step: `1 - sqrt((step - start) / (end - start))` times the trunk's.
+
+    Hägele et al. 2024, https://arxiv.org/abs/2405.18392, the form "(1-sqrt)" of section 3. A trunk that still warms up
+    goes on to.
+
+    Attributes:
+        trunk: What it branches off.
+        start: Steps done where it leaves the trunk.
+        end: Its last step.
+    """
+
+    trunk: Trunk
+    start: int
+    end: int
+
+    def __call__(self, step: int) -> float:
+        """Factor of a step, `start < step <= end`."""
+        return self.trunk(step) * (1 - math.sqrt((step - self.start) / (self.end - self.start)))
 
 
 def cosine(progress: float, warmup: float = 0.05) -> float:

@@ -111,6 +111,11 @@ def make_store(tmp_path: Path) -> Iterator[Callable[..., Store]]:
         store.close()
 
 
+def measured(accuracy: float) -> dict[str, float]:
+    """The metrics by which trials are compared, all of one opinion."""
+    return {"accuracy": accuracy, "training_cross_entropy": 1 - accuracy}
+
+
 @pytest.fixture
 def pretend(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Lets evaluations return an accuracy that follows from their key, and train nothing.
@@ -122,7 +127,7 @@ def pretend(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         def evaluate(task: EvaluationTask) -> EvaluationResult:
             accuracy = accuracy_of(task)
             random = derive(task.key) / 2**63
-            return EvaluationResult(task.key, {"accuracy": random if accuracy is None else accuracy}, 2.0)
+            return EvaluationResult(task.key, measured(random if accuracy is None else accuracy), 2.0)
 
         monkeypatch.setattr("autokd.dispatch.evaluate", evaluate)
         monkeypatch.setattr("autokd.dispatch.missing_answers", lambda plan: [])
@@ -169,7 +174,7 @@ def make_ladder() -> Callable[..., Ladder]:
                 float(rung + 1),
                 "key",
                 "complete",
-                {"accuracy": accuracy},
+                measured(accuracy),
                 2.0,
                 None,
                 None,

@@ -6,7 +6,16 @@ from typing import Any
 
 import pytest
 
-from autokd.config import BudgetConfig, SearchConfig, differences, override_config, parse_config, read_config
+from autokd.config import (
+    BudgetConfig,
+    SearchConfig,
+    TrainingConfig,
+    differences,
+    override_config,
+    parse_config,
+    read_config,
+    recorded_config,
+)
 from autokd.errors import InputError
 
 MINIMAL: dict[str, Any] = {
@@ -207,3 +216,43 @@ def test_files_of_a_teacher_are_of_the_files_folder(tmp_path: Path, key: str):
     assert config.teacher.source == str(tmp_path / "o")
     packaged = read_config(tmp_path / "s.toml", [f"teacher.{key}='package:o'"])
     assert packaged.teacher.source == "package:o"
+
+
+def test_a_search_recorded_before_there_were_schedules_goes_on_without_them():
+    config = recorded_config(changed(training={"learning_rate": 0.2}), "search old")
+    training, final = config.training, config.final
+    assert (training.learning_rate, training.schedule, training.optimizer, training.ema) == (0.2, "cosine", "sgd", None)
+    assert (final.keep, final.schedule) == ("last", None)
+
+
+def test_a_recorded_search_goes_on_as_it_was_recorded():
+    changes = {"schedule": "cosine", "cooldown": 0.2, "ema": 0.9}
+    config = parse_config(changed(training=changes, final={"keep": "best"}))
+    assert recorded_config(config.to_dict(), "search new") == config
+    assert differences(config, recorded_config(parse_config(MINIMAL).to_dict(), "search first")).keys() == {
+        "training.schedule",
+        "training.cooldown",
+        "training.ema",
+    }
+
+
+def test_keys_that_say_what_was_done_before_they_existed_decide_nothing_new():
+    old = {"rungs", "batch_size", "learning_rate", "weight_decay", "warmup", "views", "precision", "augmentation"}
+    assert TrainingConfig(schedule="cosine").decisive.keys() == old
+    assert TrainingConfig(schedule="stable", ema=0.9).decisive.keys() == old | {"schedule", "ema"}
+
+
+@pytest.mark.parametrize(
+    ("training", "message"),
+    [
+        ({"schedule": "linear"}, "training.schedule: input should be 'cosine' or 'stable', but got 'linear'"),
+        ({"cooldown": 1}, "training.cooldown: input should be less than 1, but got 1"),
+        ({"ema": 1}, "training.ema: input should be less than 1, but got 1"),
+        ({"gradient_clip": 0}, "training.gradient_clip: input should be greater than 0, but got 0"),
+        ({"optimizer": "adam"}, "training.optimizer: input should be 'sgd' or 'adamw', but got 'adam'"),
+    ],
+)
+def test_ways_to_train_that_make_no_sense_are_refused(training: dict[str, Any], message: str):
+    with pytest.raises(InputError) as caught:
+        parse_config(changed(training=training), "my.toml")
+    assert str(caught.value) == f"my.toml: {message}."

@@ -13,7 +13,7 @@ from autokd.database.lease import acquire, release
 from autokd.database.store import Store
 from autokd.dispatch import Dispatcher
 from autokd.errors import InputError
-from autokd.evaluation import EvaluationTask
+from autokd.evaluation import EvaluationResult, EvaluationTask
 from autokd.ladder import ladders
 from autokd.problem import Problem
 from autokd.training.loop import DivergedError
@@ -122,8 +122,42 @@ def test_trials_that_are_not_among_the_best_are_pruned(
     trials = store.trials(1)
     # of n values the best ceil(n / 3) stay, from the third value on
     assert [trial.state for trial in trials] == ["complete"] * 2 + ["pruned"] * 5
-    assert {trial.reason for trial in trials[2:]} == {"not among the best at rung 0"}
+    assert {trial.reason for trial in trials[2:]} == {"not among the best by training_cross_entropy at rung 0"}
     assert [trial.value for trial in trials] == pytest.approx([1 - number / 100 for number in range(7)])
+
+
+def test_trials_are_pruned_by_the_signal_and_worth_their_accuracy(
+    make_problem: MakeProblem, make_store: MakeStore, monkeypatch: pytest.MonkeyPatch
+):
+    """Losses grow from trial to trial while accuracies do, too: by accuracy nobody would be pruned."""
+
+    def evaluate(task: EvaluationTask) -> EvaluationResult:
+        number = number_of(task, problem)
+        return EvaluationResult(task.key, {"accuracy": 0.5 + number / 100, "loss": 1.0 + number}, 2.0)
+
+    monkeypatch.setattr("autokd.dispatch.evaluate", evaluate)
+    monkeypatch.setattr("autokd.dispatch.missing_answers", lambda plan: [])
+    for signal, pruned, by in (("accuracy", 0, ""), ("loss", 5, " by loss")):
+        problem = make_problem(trials=7, training=TWO_RUNGS, optimizer={"name": "random", "signal": signal})
+        store = make_store(problem)
+        run(problem, store)
+        trials = store.trials(1)
+        assert [trial.state for trial in trials] == ["complete"] * (7 - pruned) + ["pruned"] * pruned
+        assert {trial.reason for trial in trials[7 - pruned :]} == (
+            {f"not among the best{by} at rung 0"} if by else set()
+        )
+        assert [trial.value for trial in trials] == pytest.approx([0.5 + number / 100 for number in range(7)])
+
+
+def test_a_signal_that_the_teacher_cannot_give_stops_the_search_before_its_first_trial(
+    make_problem: MakeProblem, make_store: MakeStore, pretend: Pretend
+):
+    problem = make_problem(optimizer={"name": "random", "signal": "teacher_kl"})
+    store = make_store(problem)
+    pretend()  # no answers are stored, as of a teacher that knows nothing of the split
+    with pytest.raises(InputError, match=r"signal = 'teacher_kl' compares .*choose one of accuracy, loss, training_"):
+        run(problem, store)
+    assert store.trials(1) == []
 
 
 def test_a_trial_that_cannot_be_trained_fails_with_its_reason(

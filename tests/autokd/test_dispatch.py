@@ -11,12 +11,20 @@ from autokd.database.store import Store
 from autokd.dispatch import ATTEMPTS, Dispatcher
 from autokd.errors import AutoKDError, InputError
 from autokd.evaluation import EvaluationResult, EvaluationTask
-from autokd.lessons import Answers
+from autokd.lessons import Answers, LessonPlan
 from autokd.problem import Problem
 from workers.base import Executor
 from workers.errors import TaskTimeout, WorkerLost
 
-MISSING = [Answers(0, 1), Answers(0, part="validation")]
+MISSING = [Answers(0, 1, chunk=0), Answers(0, 1, chunk=1), Answers(0, part="validation")]
+
+
+@pytest.fixture
+def unprepared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A view of two chunks and a split are missing, which the disk has room for."""
+    monkeypatch.setattr("autokd.dispatch.missing_answers", lambda plan: MISSING)
+    monkeypatch.setattr("autokd.dispatch.check_room", lambda plan, missing: None)
+    monkeypatch.setattr("autokd.dispatch.fall_back", lambda plan: "it runs instead")
 
 
 class ManualExecutor(Executor):
@@ -160,8 +168,8 @@ def test_waiting_is_not_silent(world: World, monkeypatch: pytest.MonkeyPatch):
     assert len(world.changes) == 4
 
 
-def test_missing_views_are_prepared_by_the_workers_and_recorded(world: World, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("autokd.dispatch.missing_answers", lambda plan: MISSING)
+@pytest.mark.usefixtures("unprepared")
+def test_missing_chunks_are_prepared_by_the_workers_at_once_and_recorded(world: World, monkeypatch):
     submit = world.executor.submit
 
     def at_once(function: Any, /, *args: Any) -> Future[Any]:
@@ -169,23 +177,47 @@ def test_missing_views_are_prepared_by_the_workers_and_recorded(world: World, mo
         future.set_result(None)
         return future
 
+    told: list[str] = []
+    world.dispatcher.on_told = told.append
     monkeypatch.setattr(world.executor, "submit", at_once)
     world.dispatcher.prepare(world.problem.plan)
     assert [args for _, args in world.executor.submitted] == [(world.problem.plan, answers) for answers in MISSING]
-    assert [event.payload["missing"] for event in world.store.events(1) if event.kind == "teacher"] == [0]
+    events = {event.kind: event.payload for event in world.store.events(1)}
+    assert events["teacher"]["missing"] == 0
+    assert events["fall-back"] == {"line": "it runs instead"}
+    assert told == ["it runs instead"]
 
 
+@pytest.mark.usefixtures("unprepared")
+def test_a_view_is_prepared_when_all_its_chunks_are(world: World, monkeypatch: pytest.MonkeyPatch):
+    told: list[tuple[int, int]] = []
+
+    def tick(ready: int, needed: int) -> None:
+        told.append((needed - ready, needed))
+        waiting = [future for future, _ in world.executor.submitted if not future.done()]
+        if waiting:
+            waiting[0].set_result(None)
+
+    monkeypatch.setattr("autokd.dispatch.TICK_SECONDS", 0.001)
+    world.dispatcher.on_prepared = tick
+    world.dispatcher.prepare(world.problem.plan)
+    unready = [number for number, _ in told]
+    assert sorted(set(unready), reverse=True) == [2, 1, 0]
+    assert unready.count(2) >= 2  # one chunk of the view is not the view
+
+
+@pytest.mark.usefixtures("unprepared")
 def test_a_view_that_cannot_be_prepared_stops_the_search(world: World, monkeypatch: pytest.MonkeyPatch):
     future: Future[None] = Future()
     future.set_exception(InputError("the teacher changed"))
-    monkeypatch.setattr("autokd.dispatch.missing_answers", lambda plan: MISSING[:1])
     monkeypatch.setattr(world.executor, "submit", lambda *args: future)
     with pytest.raises(InputError, match="the teacher changed"):
         world.dispatcher.prepare(world.problem.plan)
 
 
+@pytest.mark.usefixtures("unprepared")
 @pytest.mark.parametrize(("losses", "survives"), [(ATTEMPTS - 1, True), (ATTEMPTS, False)])
-def test_a_view_whose_worker_is_lost_is_tried_again(world: World, monkeypatch, losses: int, survives: bool):
+def test_a_chunk_whose_worker_is_lost_is_tried_again(world: World, monkeypatch, losses: int, survives: bool):
     monkeypatch.setattr("autokd.dispatch.missing_answers", lambda plan: MISSING[:1])
     submit = world.executor.submit
 
@@ -206,10 +238,21 @@ def test_a_view_whose_worker_is_lost_is_tried_again(world: World, monkeypatch, l
     assert len(world.executor.submitted) == ATTEMPTS
 
 
-def test_a_view_that_takes_too_long_is_not_tried_again(world: World, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.usefixtures("unprepared")
+def test_a_chunk_that_takes_too_long_is_not_tried_again(world: World, monkeypatch: pytest.MonkeyPatch):
     future: Future[None] = Future()
     future.set_exception(TaskTimeout("after 5 s"))
-    monkeypatch.setattr("autokd.dispatch.missing_answers", lambda plan: MISSING[:1])
     monkeypatch.setattr(world.executor, "submit", lambda *args: future)
     with pytest.raises(AutoKDError, match="the teacher's outputs cannot be computed: TaskTimeout: after 5 s"):
         world.dispatcher.prepare(world.problem.plan)
+
+
+@pytest.mark.usefixtures("unprepared")
+def test_a_full_disk_stops_the_search_before_anything_is_computed(world: World, monkeypatch: pytest.MonkeyPatch):
+    def full(plan: LessonPlan, missing: list[Answers]) -> None:
+        raise InputError("no room")
+
+    monkeypatch.setattr("autokd.dispatch.check_room", full)
+    with pytest.raises(InputError, match="no room"):
+        world.dispatcher.prepare(world.problem.plan)
+    assert world.executor.submitted == []

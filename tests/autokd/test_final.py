@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -128,3 +129,35 @@ def test_trained_students_are_final_ones_first_then_by_rung_and_accuracy(problem
     finals = [student.metrics["accuracy"] for student in students[:3]]
     assert finals == sorted(finals, reverse=True)
     assert students[0].weights == problem.task(students[0].trial, students[0].row, 0).weights
+
+
+def test_full_length_trainings_keep_the_best_epoch_unless_told_otherwise(make_problem, store: Store):
+    trial, student = store.trials(1)[0], replace(store.students(1)[0], purpose="final")
+    searched = replace(student, purpose="search")
+    for keep, expected in (("best", True), ("last", False)):
+        problem = make_problem(final={"keep": keep})
+        tasks = [problem.task(trial, row, rung=0) for row in (student, searched)]
+        assert [task.keeps_best for task in tasks] == [expected, False]
+
+
+def test_full_length_trainings_may_have_a_schedule_and_an_average_of_their_own(make_problem):
+    problem = make_problem(training={"schedule": "cosine", "ema": 0.9}, final={"schedule": "stable", "ema": 0})
+    training = problem.final_plan.training
+    assert (training.schedule, training.ema) == ("stable", 0)
+    problem = make_problem(training={"schedule": "stable", "ema": 0.9})
+    training = problem.final_plan.training
+    assert (training.schedule, training.ema) == ("stable", 0.9)
+
+
+@pytest.mark.parametrize(("trunk", "branch", "done"), [(0, 0, 0), (3, 0, 3), (4.9, 0, 4), (4.9, 6, 6)])
+def test_whole_epochs_are_told_and_those_of_a_cooldown_count(
+    problem: Problem, store: Store, train, pretend, monkeypatch, trunk, branch, done
+):
+    def stop(task: EvaluationTask) -> None:
+        raise KeyboardInterrupt
+
+    pretend(stop)
+    with pytest.raises(KeyboardInterrupt):
+        train()
+    monkeypatch.setattr("autokd.final.epochs_done", lambda path: branch if path.stem.endswith("-0") else trunk)
+    assert [training.epochs_done for training in trainings(problem, store, 1)] == [done]

@@ -13,46 +13,51 @@ import pytest
 
 from autokd.database.store import Store
 
-KILLS = 20
+KILLS = 10  # with each recipe
 NAME = "killed"
 SETTINGS = ("workers.count=1", "trials=30", "training.rungs=[2, 4]", "training.views=2")
+RECIPES = {
+    "cosine": ('training.schedule="cosine"',),
+    "stable": ('training.schedule="stable"', "training.cooldown=0.6", "training.ema=0.9"),
+}
 
 
-@pytest.mark.slow  # more than twenty starts of a controller with its worker
+@pytest.mark.slow  # twelve starts of a controller with its worker
 @pytest.mark.timeout(900)
-def test_search_killed_twenty_times_records_the_same_rows_as_an_unkilled_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_search_killed_again_and_again_records_the_same_rows_as_an_unkilled_one(tmp_path: Path, recipe: str) -> None:
     started = time.monotonic()
-    controller = _start(tmp_path / "whole", "search")
+    controller = _start(tmp_path / "whole", "search", recipe)
     _wait_for_first_trial(tmp_path / "whole", controller)
     begun = time.monotonic()
     assert controller.wait() == 0
     work = time.monotonic() - begun
 
-    kills = _kill_and_resume(tmp_path / "killed", begun - started, work)
+    kills = _kill_and_resume(tmp_path / "killed", begun - started, work, recipe)
 
     assert kills == KILLS
     assert _rows(tmp_path / "killed") == _rows(tmp_path / "whole")
 
 
-def _kill_and_resume(home: Path, start_seconds: float, work_seconds: float) -> int:
+def _kill_and_resume(home: Path, start_seconds: float, work_seconds: float, recipe: str) -> int:
     """Kill controller and workers at random moments and resume, then let the search end; how often it was killed."""
     moments = random.Random(0)
     kills = 0
     while True:
-        controller = _start(home, "resume" if _is_recorded(home) else "search")
+        controller = _start(home, "resume" if _is_recorded(home) else "search", recipe)
         if kills == KILLS:
             assert controller.wait() == 0
             return kills
         try:
-            controller.wait(start_seconds * moments.uniform(0.4, 1.0) + work_seconds * moments.uniform(0, 0.05))
+            controller.wait(start_seconds * moments.uniform(0.4, 1.0) + work_seconds * moments.uniform(0, 1 / KILLS))
             return kills
         except subprocess.TimeoutExpired:
             _kill(controller)
             kills += 1
 
 
-def _start(home: Path, verb: str) -> subprocess.Popen[bytes]:
-    settings = [word for setting in SETTINGS for word in ("--set", setting)]
+def _start(home: Path, verb: str, recipe: str) -> subprocess.Popen[bytes]:
+    settings = [word for setting in (*SETTINGS, *RECIPES[recipe]) for word in ("--set", setting)]
     words = ["search", "digits", "--name", NAME, *settings] if verb == "search" else ["resume", NAME]
     command = [sys.executable, "-m", "autokd", *words, "--home", str(home)]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL)

@@ -22,6 +22,14 @@ def test_the_best_value_is_that_of_the_highest_rung(make_ladder):
     assert make_ladder(0).best_value == -math.inf
 
 
+def test_means_are_of_any_metric_that_all_students_have(make_ladder):
+    ladder = make_ladder(0, [[0.5, 0.7], [0.8, 0.9]])
+    first, second, *last = ladder.evaluations
+    rows = (replace(first, metrics={"loss": 0.2}), replace(second, metrics={"loss": 0.6}), *last)
+    assert replace(ladder, evaluations=rows).means("loss") == {0: pytest.approx(0.4)}
+    assert replace(ladder, evaluations=rows).values == {1: pytest.approx(0.85)}
+
+
 def test_failures_and_running_evaluations_are_seen(make_ladder):
     ladder = make_ladder(0, [[0.5, 0.6]])
     first, second = ladder.evaluations

@@ -1,19 +1,28 @@
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from autokd import lessons
 from autokd.config import AugmentationConfig, DataConfig, TeacherConfig, TrainingConfig
 from autokd.data.sources import load_data
-from autokd.lessons import Answers, LessonPlan, missing_answers, prepare_answers
+from autokd.errors import InputError
+from autokd.lessons import Answers, LessonPlan, missing_answers, output_shapes, prepare_answers
+from autokd.teachers import shapes
+from autokd.teachers.shapes import OutputShapes
 from autokd.teachers.teacher import Teacher, load_teacher
+from autokd.teachers.view_reader import ViewReader
+from autokd.teachers.watched import WatchedTeacher
 from autokd.training.metrics import predict
 
 DATA = DataConfig(source="digits", subset=128)
 TEACHER = TeacherConfig(factory="autokd.recipes.teachers:digits", weights="autokd.recipes:digits.safetensors")
 TRAINING = TrainingConfig(rungs=(1.0, 3.0), batch_size=32, views=2, precision="float32")
 VALIDATION = Answers(0, part="validation")
+ALL = frozenset({"embedding", "features"})
+SHAPES = OutputShapes(128, 10)
 OF_OBJECT = Teacher(lambda images: torch.zeros(len(images), 10), "object")
 
 
@@ -33,10 +42,21 @@ def with_courses(plan: LessonPlan, epochs: float, alternatives: int = 0, checkpo
     return replace(plan, teacher=TEACHER.model_copy(update=further), training=training)
 
 
+def chunks(view: int, *numbers: int) -> list[Answers]:
+    return [Answers(0, view, chunk=number) for number in numbers]
+
+
+@pytest.fixture(autouse=True)
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three of the 102 training samples."""
+    monkeypatch.setattr(shapes, "CHUNK_SAMPLES", 50)
+
+
 def test_the_teacher_is_only_asked_for_what_is_not_there(plan: LessonPlan):
-    assert missing_answers(plan) == [Answers(0, 0), Answers(0, 1), VALIDATION]
+    assert missing_answers(plan) == [*chunks(0, 0, 1, 2), *chunks(1, 0, 1, 2), VALIDATION]
     prepare_answers(plan, Answers(0, 0))
-    assert missing_answers(plan) == [Answers(0, 1), VALIDATION]
+    prepare_answers(plan, *chunks(1, 1))
+    assert missing_answers(plan) == [*chunks(1, 0, 2), VALIDATION]
     prepare_answers(plan, Answers(0, 1), OF_OBJECT)
     prepare_answers(plan, VALIDATION, OF_OBJECT)
     assert missing_answers(plan) == []
@@ -50,12 +70,106 @@ def test_answers_for_a_split_are_the_teachers_outputs_in_its_order(plan: LessonP
     assert torch.equal(plan.stored().read("validation").logits, expected.half())
 
 
+def test_the_first_to_ask_remembers_the_shapes_for_all(plan: LessonPlan):
+    plan = replace(plan, needs=ALL)
+    found = output_shapes(plan)
+    assert found == OutputShapes(128, 10, 64, ((16, 8, 8), (32, 4, 4), (64, 2, 2)))
+    assert output_shapes(replace(plan, teacher=TeacherConfig())) == found  # which could not be made
+
+
+def test_embedding_and_features_are_what_a_watched_teacher_gives(plan: LessonPlan):
+    plan = replace(plan, needs=ALL)
+    prepare_answers(plan, Answers(0, 0))
+    dataset = load_data(DATA)
+    watched = WatchedTeacher(load_teacher(TEACHER, torch.device("cpu")), ALL, "float32")
+    expected = watched(next(plan.stream(dataset).whole_view(0, 200)))
+    stored = plan.stored().read("view-0000", frozenset({"logits", *ALL}), 3)
+    with closing(ViewReader(stored, output_shapes(plan).features, torch.device("cpu"))) as reader:
+        found = reader.of(torch.arange(128))
+    torch.testing.assert_close(vars(found), vars(expected), rtol=1e-3, atol=1e-3)
+
+
+def test_a_named_layer_has_files_of_its_own(plan: LessonPlan):
+    named = replace(plan, teacher=TEACHER.model_copy(update={"layers": ("stem",)}), needs=ALL)
+    assert output_shapes(named).features == ((16, 8, 8),)
+    assert named.stored() != plan.stored()
+
+
+@pytest.mark.parametrize(
+    ("limit", "stored"),
+    [(2 * 128 * 2 * (74 + 1792), {"logits", *ALL}), (2 * 128 * 2 * 74, {"logits", "embedding"}), (0, set())],
+)
+def test_as_much_is_stored_as_the_limit_allows_for_all_views(plan: LessonPlan, limit: int, stored: set[str]):
+    plan = replace(plan, needs=ALL, teacher=TEACHER.model_copy(update={"disk_bytes": limit}))
+    assert plan.stored_parts(output_shapes(plan)) == stored
+    prepare_answers(plan, Answers(0, 0))
+    files = {file.name.split("-")[2] for file in plan.stored().folder.glob("view-*")}
+    assert files == stored
+
+
+def test_the_limit_decides_for_all_teachers_together(plan: LessonPlan):
+    two = with_courses(plan, 3.0, alternatives=1)
+    limit = 4 * 128 * 2 * 10
+    allowed, refused = (
+        replace(two, teacher=two.teacher.model_copy(update={"disk_bytes": n})) for n in (limit, limit - 1)
+    )
+    assert allowed.stored_parts(SHAPES) == {"logits"}
+    assert refused.stored_parts(SHAPES) == set()
+
+
+def test_a_crash_costs_the_chunk_that_was_being_computed(plan: LessonPlan, monkeypatch: pytest.MonkeyPatch):
+    asked: list[int] = []
+
+    def crash(images: torch.Tensor) -> torch.Tensor:
+        asked.append(len(images))
+        if len(asked) == 2:
+            raise KeyboardInterrupt
+        return torch.zeros(len(images), 10)
+
+    output_shapes(plan)
+    with pytest.raises(KeyboardInterrupt):
+        prepare_answers(plan, Answers(0, 0), Teacher(crash, "object"))
+    assert [answers for answers in missing_answers(plan) if answers.view == 0] == chunks(0, 1, 2)
+    prepare_answers(plan, Answers(0, 0), Teacher(crash, "object"))
+    assert asked == [50, 50, 50, 28]
+
+
+def test_a_damaged_chunk_is_missing_and_computed_again(plan: LessonPlan):
+    prepare_answers(plan, Answers(0, 0))
+    file = sorted(plan.stored().folder.glob("view-*"))[1]
+    whole = file.read_bytes()
+    file.write_bytes(whole[:200] + b"?" + whole[201:])
+    assert [answers for answers in missing_answers(plan) if answers.view == 0] == chunks(0, 1)
+    prepare_answers(plan, Answers(0, 0))
+    assert file.read_bytes() == whole
+
+
+def test_loading_a_teacher_moves_no_random_state(plan: LessonPlan):
+    lessons._loaded.clear()
+    before = torch.get_rng_state()
+    plan.load_teacher(0, load_data(DATA))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_what_only_an_object_could_compute_again_is_asked_of_the_user(plan: LessonPlan):
+    output_shapes(plan)
+    with pytest.raises(InputError, match="the teacher was given as an object, and not all of its outputs are stored"):
+        prepare_answers(replace(plan, teacher=TeacherConfig()), Answers(0, 0))
+
+
+def test_views_of_an_unknown_object_are_missing_whole(plan: LessonPlan):
+    plan = replace(plan, teacher=TeacherConfig())
+    assert missing_answers(plan) == plan.answers_needed
+    prepare_answers(plan, Answers(0, 0), OF_OBJECT)
+    assert missing_answers(plan) == [*chunks(1, 0, 1, 2), VALIDATION]
+
+
 def test_answers_for_a_view_are_of_its_augmented_samples(plan: LessonPlan):
     shifted = replace(plan, training=TRAINING.model_copy(update={"augmentation": AugmentationConfig(shift=2)}))
     prepare_answers(shifted, Answers(0, 1))
     dataset, teacher = load_data(DATA), load_teacher(TEACHER, torch.device("cpu"))
     images = torch.cat([batch.images for batch in shifted.stream(dataset).whole_view(1, 50)])
-    torch.testing.assert_close(shifted.stored().read("view-0001").logits, teacher(images).half())
+    torch.testing.assert_close(shifted.stored().read("view-0001", n_chunks=3).logits, teacher(images).half())
 
 
 @pytest.mark.parametrize(("last", "views", "needed"), [(3.0, 4, 3), (3.5, 9, 4), (0.5, 4, 1), (30.0, 4, 4)])

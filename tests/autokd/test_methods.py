@@ -90,6 +90,22 @@ def test_a_choice_among_methods_comes_back_from_plain_values():
     assert DistillationConfig(**config.model_dump(mode="json", exclude_none=True)) == config
 
 
+@pytest.mark.parametrize(
+    ("methods", "needs"),
+    [
+        (["kd"], set()),
+        (["kd", "crd"], {"embedding"}),
+        (["kd", "fitnet"], {"features"}),
+        (["kd", "clustered-hints"], set()),
+        (["kd", "modality"], set()),
+        (["kd", "fitnet+clustered-hints", "ctkd+kd+modality"], set()),
+        (["crd", "fitnet", "clustered-hints"], {"embedding", "features"}),
+    ],
+)
+def test_what_is_needed_of_stored_outputs_is_what_methods_read_there(methods: list[str], needs: set[str]):
+    assert choice(methods=methods).needs == needs
+
+
 def test_what_a_trial_chose_is_told_by_the_methods_own_names():
     both = MethodChoice(DistillationConfig(methods=("kd", OTHER), ranges={"kd.weight": 0.3}), ("long", "short"))
     assert list(both.dimensions)[-1] == "teacher"

@@ -9,7 +9,9 @@ from matplotlib.figure import Figure
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from autokd.families import Family
+from autokd.ladder import Ladder
 from autokd.plotting import FORMATS, Evidence, draw, render
+from autokd.signals import ACCURACY, SIGNALS
 from search_spaces.dimensions import Dimension
 
 DIMENSIONS = {
@@ -46,12 +48,19 @@ def shown(make_ladder: Callable[..., Any]) -> Evidence:
         distillation=frozenset({"temperature"}),
         importances={"er_probability": 0.5, "temperature": 0.3, "nodes": 0.2, "generator": 0.0},
         note=None,
+        rungs=(1.0, 3.0),
+        signal=ACCURACY,
     )
 
 
 def panels(figure: Figure) -> dict[str, Axes]:
     """The panels by their heads; a colour bar has none."""
     return {axes.get_title(loc="left"): axes for axes in figure.axes if axes.get_title(loc="left")}
+
+
+def with_losses(ladder: Ladder, loss: float) -> Ladder:
+    rows = (replace(row, metrics={**row.metrics, "loss": loss}) for row in ladder.evaluations)
+    return replace(ladder, evaluations=tuple(rows))
 
 
 def points(axes: Axes, label: str) -> list[tuple[float, float]]:
@@ -79,6 +88,29 @@ def test_the_history_tells_complete_pruned_and_failed_trials_apart(shown: Eviden
     assert points(history, "pruned, at its last rung") == [(1, place(20))]
     assert [x for x, _ in points(history, "failed")] == [3]
     assert "running" not in texts(history.get_legend().get_texts())  # it has no value yet
+
+
+def test_the_foresight_has_a_point_for_each_trial_that_climbed(shown: Evidence):
+    foresight = panels(draw(shown))["Foresight"]
+    assert points(foresight, "after 1 epochs") == [
+        (place(50), place(90)),
+        (place(50), place(95)),
+        (place(50), place(80)),
+    ]
+
+
+def test_of_a_signal_that_should_be_small_small_is_to_the_right(shown: Evidence):
+    losses = {0: 0.7, 2: 0.4, 4: 0.9}
+    ladders = [with_losses(ladder, losses.get(ladder.trial.number, 1.0)) for ladder in shown.ladders]
+    foresight = panels(draw(replace(shown, ladders=ladders, signal=SIGNALS["loss"])))["Foresight"]
+    assert points(foresight, "after 1 epochs") == [(0.7, place(90)), (0.4, place(95)), (0.9, place(80))]
+    left, right = foresight.get_xlim()
+    assert left > right
+
+
+def test_one_rung_or_no_trial_that_climbed_leave_the_foresight_out(shown: Evidence):
+    assert "Foresight" not in panels(draw(replace(shown, rungs=(1.0,))))
+    assert "Foresight" not in panels(draw(replace(shown, ladders=shown.ladders[1:2])))
 
 
 def test_the_best_so_far_never_falls_and_goes_on_to_the_last_trial(shown: Evidence):

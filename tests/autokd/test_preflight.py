@@ -2,6 +2,7 @@ import platform
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from autokd.data.sources import load_data
 from autokd.data.user import save_npz
 from autokd.distillation import METHODS, Wrapper
 from autokd.errors import BudgetInfeasibleError, InputError
-from autokd.preflight import check_budget, check_methods, find_facts, survey
+from autokd.preflight import check_budget, check_methods, check_storage, find_facts, survey
 from autokd.problem import Problem
 from autokd.recipes.catalogue import find_config
 from autokd.teachers.teacher import Teacher, load_teacher
@@ -21,6 +22,11 @@ from autokd.teachers.teacher import Teacher, load_teacher
 @pytest.fixture
 def config() -> SearchConfig:
     return override_config(find_config("digits", []), ["workers.device=cpu"])
+
+
+@pytest.fixture(autouse=True)
+def folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
 
 
 def macs_by_hand() -> int:
@@ -57,6 +63,13 @@ def test_a_module_teacher_is_taken_to_the_device(config: SearchConfig):
     teacher = Teacher(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10)).double().float(), "name")
     facts = find_facts(override_config(config, ["teacher.floor=0.0"]), teacher)
     assert (facts.teacher_params, facts.teacher_macs) == (650, 640)
+
+
+@pytest.mark.parametrize("mixing", ["mixup", "cutmix"])
+def test_outputs_alone_do_not_teach_mixed_samples(config: SearchConfig, mixing: str):
+    changes = ["teacher={outputs='outputs.npz'}", f"training.augmentation={{{mixing}=0.5}}"]
+    with pytest.raises(InputError, match=rf"but training\.augmentation mixes them \(.*{mixing} = 0\.5.*set both to 0"):
+        find_facts(override_config(config, changes))
 
 
 def test_the_survey_is_the_same_for_the_same_search(make_problem):
@@ -123,10 +136,22 @@ def test_what_a_callable_does_not_give_cannot_be_learnt_from(config: SearchConfi
 
 def test_an_object_cannot_run_in_the_workers(config: SearchConfig):
     teacher = Teacher(load_teacher(config.teacher, torch.device("cpu")).network, "name")
-    problem = problem_of(config, "teacher={}", "distillation={method='fitnet'}", teacher=teacher)
-    with pytest.raises(InputError, match="method 'fitnet' runs the teacher in the workers, but it is given as an obj"):
-        check_methods(problem, teacher)
-    check_methods(problem_of(config, "teacher={}", "distillation={method='crd'}", teacher=teacher), teacher)
+    problem = problem_of(config, "teacher={}", "distillation={method='clustered-hints'}", teacher=teacher)
+    with pytest.raises(
+        InputError, match="'clustered-hints' runs the teacher in the workers, but it is given as an object"
+    ):
+        check_storage(problem, teacher)
+    for stored in ("crd", "fitnet"):
+        check_storage(problem_of(config, "teacher={}", f"distillation={{method='{stored}'}}", teacher=teacher), teacher)
+    limited = problem_of(config, "teacher={disk_bytes=0}", "distillation={method='kd'}", teacher=teacher)
+    with pytest.raises(InputError, match="method 'kd' runs the teacher in the workers"):
+        check_storage(limited, teacher)
+
+
+def test_a_disk_without_room_for_the_teachers_outputs_stops_the_search(config, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=1000))
+    with pytest.raises(InputError, match=r"but the disk has 0\.001 MB left: make room, or set teacher\.disk_bytes"):
+        check_storage(problem_of(config))
 
 
 def test_a_method_that_cannot_work_with_the_shapes_is_told_before_the_search(config, make_dataset, tmp_path: Path):

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution
@@ -8,6 +10,7 @@ from autokd.optimizers.encoding import Encoding
 from autokd.optimizers.history import History
 from autokd.optimizers.trust_region import Rules, fold
 from autokd.projection import project
+from autokd.signals import SIGNALS
 
 SPACE = {"x": FloatDistribution(0, 1), "kind": CategoricalDistribution(["a", "b"])}
 
@@ -48,6 +51,16 @@ def test_the_study_is_what_optuna_would_hold(real: optuna.Study, rows):
         assert (found.number, found.state, found.value) == (expected.number, expected.state, expected.value)
         assert (found.params, found.distributions) == (expected.params, expected.distributions)
         assert found.intermediate_values == expected.intermediate_values
+
+
+def test_trials_report_the_signal_and_end_in_their_accuracy(rows):
+    losses = [
+        replace(row, evaluations=tuple(replace(e, metrics={**e.metrics, "loss": 3 - e.rung}) for e in row.evaluations))
+        for row in rows
+    ]
+    study = project(losses, SPACE, SIGNALS["loss"])
+    assert study.trials[0].intermediate_values == {1: -3, 2: -2}
+    assert [trial.value for trial in study.trials] == [trial.value for trial in project(rows, SPACE).trials]
 
 
 def test_trials_finish_in_their_recorded_order(real: optuna.Study, rows):

@@ -32,7 +32,7 @@ def test_a_students_module_has_its_weights(student: TrainedStudent):
 
 def test_a_student_knows_its_graph_and_metrics(student: TrainedStudent):
     assert student.architecture == ARCHITECTURE
-    assert student.metrics == {"accuracy": 0.5}
+    assert student.metrics == {"accuracy": 0.5, "training_cross_entropy": 0.5}
     assert not student.is_final
 
 

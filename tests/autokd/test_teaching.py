@@ -11,9 +11,11 @@ from torch import nn
 from autokd import evaluation
 from autokd.config import AugmentationConfig, DataConfig, TeacherConfig, TrainingConfig
 from autokd.data.sources import load_data
-from autokd.distillation import KD, Lesson, Method, Outputs, kd_loss, make_method
+from autokd.distillation import KD, METHODS, Lesson, Method, Outputs, Wrapper, kd_loss, make_method
+from autokd.distillation.base import Mixture
 from autokd.evaluation import EvaluationTask, evaluate
 from autokd.lessons import LessonPlan
+from autokd.teachers import view_reader
 from autokd.teachers.teacher import load_teacher
 from autokd.teaching import Teaching, is_live
 from autokd.training.checkpoint import load_weights
@@ -39,6 +41,12 @@ NODES = (
     Node("classifier", (2,), 10),
 )
 ARCHITECTURE = Architecture((1, 8, 8), 10, NODES)
+ALL = frozenset({"embedding", "features"})
+STORED = [
+    name
+    for name, kind in METHODS.items()
+    if not issubclass(kind, Wrapper) and kind().n_views == 1 and not kind.chooses_layers
+]
 STATEFUL = [
     "crd",
     "clustered-hints",
@@ -54,9 +62,7 @@ STATEFUL = [
 @pytest.fixture
 def plan(tmp_path: Path) -> LessonPlan:
     digests = load_data(DATA).digest, load_teacher(TEACHER, CPU).digest
-    return LessonPlan(
-        DATA, digests[0], TEACHER, digests[1], TRAINING, 5, tmp_path / "teachers", "cpu", needs=frozenset({"embedding"})
-    )
+    return LessonPlan(DATA, digests[0], TEACHER, digests[1], TRAINING, 5, tmp_path / "teachers", "cpu", needs=ALL)
 
 
 @pytest.fixture
@@ -74,6 +80,23 @@ def taught(plan: LessonPlan, method: Method) -> tuple[nn.Module, Teaching]:
     return network, Teaching(plan, plan.load_data(), method, network, 0, 0)
 
 
+def with_limit(plan: LessonPlan, limit: int) -> LessonPlan:
+    return replace(plan, teacher=TEACHER.model_copy(update={"disk_bytes": limit}))
+
+
+def n_asked(plan: LessonPlan, network: nn.Module, teaching: Teaching) -> int:
+    """How often three batches ask the teacher, once all that can be stored is."""
+    batches = list(teaching.batches(0, 3))
+    loss = teaching.loss(TrainingState(network, optimiser(TrainingSettings(), network)), 10)
+    teacher = plan.load_teacher(0, plan.load_data())
+    asked: list[int] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(teacher, "on_batch", lambda batch, ask=teacher.on_batch: asked.append(1) or ask(batch))
+        for batch in batches:
+            loss(network(batch.images), batch)
+    return len(asked)
+
+
 def test_the_loss_is_the_methods_of_what_both_networks_say(plan: LessonPlan):
     network, teaching = taught(plan, KD(3.0, 0.4))
     state = TrainingState(network, optimiser(TrainingSettings(), network))
@@ -86,20 +109,92 @@ def test_the_loss_is_the_methods_of_what_both_networks_say(plan: LessonPlan):
     torch.testing.assert_close(loss, expected)
 
 
-@pytest.mark.parametrize(("method", "live"), [("kd", False), ("rkd", False), ("crd", False), ("fitnet", True)])
+@pytest.mark.parametrize(
+    ("method", "live"), [("kd", False), ("rkd", False), ("crd", False), ("fitnet", False), ("clustered-hints", True)]
+)
 def test_the_teacher_runs_in_training_only_for_what_is_not_stored(plan: LessonPlan, method: str, live: bool):
     network, teaching = taught(plan, make_method(method, {}))
-    asked: list[int] = []
     with closing(teaching):
-        batches = list(teaching.batches(0, 3))
-        loss = teaching.loss(TrainingState(network, optimiser(TrainingSettings(), network)), 10)
-        teacher = plan.load_teacher(0, plan.load_data())
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(teacher, "on_batch", lambda batch, ask=teacher.on_batch: asked.append(1) or ask(batch))
-            for batch in batches:
-                loss(network(batch.images), batch)
-    assert len(asked) == (3 if live else 0)
-    assert is_live(make_method(method, {})) is live
+        assert n_asked(plan, network, teaching) == (3 if live else 0)
+
+
+@pytest.mark.parametrize(
+    ("method", "values", "live"),
+    [
+        ("kd", 10, False),
+        ("kd", 9, True),
+        ("crd", 74, False),
+        ("crd", 73, True),
+        ("fitnet", 10 + 64 + 1792, False),
+        ("fitnet", 10 + 64 + 1791, True),
+        ("kd", 10 + 64 + 1791, False),
+    ],
+)
+def test_what_the_disk_may_not_hold_comes_from_a_running_teacher(plan, method: str, values: int, live: bool):
+    plan = with_limit(plan, 2 * 128 * 2 * values)
+    network, teaching = taught(plan, make_method(method, {}))
+    with closing(teaching):
+        assert n_asked(plan, network, teaching) == (3 if live else 0)
+
+
+def test_methods_of_several_views_have_a_running_teacher():
+    assert is_live(make_method("modality", {}), {"logits", "embedding", "features"})
+
+
+def test_only_who_chooses_layers_looks_at_the_teacher_for_them(plan: LessonPlan, monkeypatch: pytest.MonkeyPatch):
+    loaded: list[int] = []
+    load = LessonPlan.load_teacher
+    monkeypatch.setattr(LessonPlan, "load_teacher", lambda self, *of: loaded.append(of[0]) or load(self, *of))
+    for method in ("clustered-hints", "fitnet"):
+        loaded.clear()
+        taught(plan, make_method(method, {}))[1].close()
+        before, _ = len(loaded), loaded.clear()
+        taught(plan, make_method(method, {}))[1].close()
+        assert before > 0
+        assert bool(loaded) == (method == "clustered-hints")
+
+
+@pytest.mark.parametrize("resident_bytes", [2**20, 0], ids=["resident", "read ahead"])
+@pytest.mark.parametrize("method", STORED)
+def test_stored_outputs_teach_as_a_running_teacher_does(plan, method: str, resident_bytes: int, monkeypatch):
+    """Up to the rounding to float16, whose relative error is at most 2^-11."""
+    monkeypatch.setattr(view_reader, "RESIDENT_BYTES", resident_bytes)
+    losses = []
+    for limited in (plan, with_limit(plan, 0)):
+        network, teaching = taught(limited, make_method(method, {}))
+        with closing(teaching), torch.random.fork_rng():
+            loss = teaching.loss(TrainingState(network, optimiser(TrainingSettings(), network)), 10)
+            losses.append([])
+            for batch in teaching.batches(0, 3):
+                torch.manual_seed(0)
+                losses[-1].append(loss(network(batch.images), batch).item())
+    assert losses[0] == pytest.approx(losses[1], rel=2e-3)
+    assert losses[0] != losses[1]  # two ways they are
+
+
+@pytest.mark.parametrize("method", ["kd", "fitnet"])
+def test_a_training_with_stored_outputs_is_that_with_a_running_teacher(make_task, method: str):
+    """Rounding to float16 is all that tells them apart, so they are one trajectory."""
+    task = make_task(method)
+    live = replace(make_task(method, "live"), plan=with_limit(task.plan, 0))
+    assert task.key == live.key
+    ours, theirs = evaluate(task).metrics, evaluate(live).metrics
+    assert ours["training_loss"] == pytest.approx(theirs["training_loss"], rel=5e-3)
+    pairs = [load_weights(evaluated.weights) for evaluated in (task, live)]
+    for name, tensor in pairs[0].items():
+        torch.testing.assert_close(tensor, pairs[1][name], rtol=0.02, atol=5e-3)
+
+
+def test_a_mixed_sample_is_taught_both_its_labels(plan: LessonPlan):
+    network, teaching = taught(plan, KD(1.0, 0.0))
+    with closing(teaching):
+        batch = next(teaching.batches(0, 1))
+        mixture = Mixture(batch.labels.flip(0), torch.full((len(batch.labels),), 0.75))
+        logits = network(batch.images)
+        state = TrainingState(network, optimiser(TrainingSettings(), network))
+        loss = teaching.loss(state, 10)(logits, replace(batch, mixture=mixture))
+    both = [F.cross_entropy(logits, labels) for labels in (batch.labels, mixture.labels)]
+    torch.testing.assert_close(loss, 0.75 * both[0] + 0.25 * both[1])
 
 
 def test_a_stored_embedding_is_the_live_one(plan: LessonPlan):

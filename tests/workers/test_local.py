@@ -87,6 +87,17 @@ def test_threads_are_limited_before_torch_is_imported() -> None:
         assert executor.submit(tasks.thread_counts).result() == ("1", 1)
 
 
+@pytest.mark.parametrize(("own", "found"), [(None, "400000000"), ("7", "7")], ids=["ours", "the user's"])
+def test_a_worker_keeps_freed_memory_unless_the_user_says_otherwise(monkeypatch: pytest.MonkeyPatch, own, found: str):
+    name = "MALLOC_TRIM_THRESHOLD_"
+    monkeypatch.delenv("MALLOC_MMAP_THRESHOLD_", raising=False)
+    monkeypatch.delenv(name, raising=False) if own is None else monkeypatch.setenv(name, own)
+    with LocalExecutor(1) as executor:
+        assert executor.submit(os.getenv, name).result() == found
+        assert executor.submit(os.getenv, "MALLOC_MMAP_THRESHOLD_").result() == "33554432"
+    assert os.environ.get(name) == own
+
+
 def test_starting_a_worker_leaves_the_environment_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     monkeypatch.delenv("MKL_NUM_THREADS", raising=False)

@@ -89,7 +89,7 @@ def digest(folder: Path) -> str:
         ("teacher.factory=my_nowhere:teacher", "teacher.factory: cannot import 'my_nowhere': ModuleNotFoundError"),
         ("teacher.factory=autokd.recipes.teachers:digit", "has no 'digit'; the nearest known is 'digits'."),
         ("data.source=digit", "but got 'digit'; the nearest known is 'digits'."),
-        ("data.source=my_bad:no_data", "must return a dict of arrays or an autokd.Dataset, but returned int."),
+        ("data.source=my_bad:no_data", "or an autokd.Dataset, but returned int."),
         ("data.subset=100000", "data digits: a subset must be 1..1137 samples, but got 100000."),
     ],
 )

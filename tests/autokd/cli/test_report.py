@@ -74,6 +74,12 @@ def test_elsewhere_each_news_is_one_line_once(capsys: pytest.CaptureFixture[str]
     ]
 
 
+def test_what_the_user_should_know_is_a_line(capsys: pytest.CaptureFixture[str]):
+    with reporter(to_stderr=False) as hears:
+        hears.told("teacher: feature maps need 11.2 GB")
+    assert capsys.readouterr().out == "teacher: feature maps need 11.2 GB\n"
+
+
 def test_elsewhere_full_length_trainings_are_one_line_an_epoch(capsys: pytest.CaptureFixture[str]):
     with reporter(to_stderr=True) as lines:
         for done in (0, 0.5, 1):

@@ -11,7 +11,9 @@ from autokd.api import find
 from autokd.cli import show
 from autokd.database.models import Search
 from autokd.families import Family
+from autokd.foresight import Foresight
 from autokd.home import Home
+from autokd.signals import SIGNALS
 
 WORDS: dict[str, tuple[str, ...]] = {
     "list": (),
@@ -82,6 +84,37 @@ def test_status_of_a_killed_search_says_how_to_go_on(invoke, home: Path, monkeyp
     assert f"autokd resume digits --home {home}\n" in text
     monkeypatch.setenv("AUTOKD_HOME", str(home))
     assert "autokd resume digits\n" in invoke("status", "digits").out
+
+
+def test_status_tells_what_each_lower_rung_foretold(invoke, answer, finished: Path):
+    status = answer("status")
+    assert [one["signal"] for one in status["foresight"]] == list(SIGNALS)
+    assert {(one["rung"], one["n"], one["rho"]) for one in status["foresight"]} == {(0, status["complete"], None)}
+    (line,) = [line for line in invoke("status", "digits", "--home", finished).out.splitlines() if "foresight" in line]
+    told = f"after 1 epochs: too little to tell, {status['complete']} trials reached the last rung"
+    assert line.split(maxsplit=1)[1] == f"training_cross_entropy {told}"
+
+
+def test_a_foresight_has_its_interval_and_says_where_it_is_of_a_selected_sample():
+    foresight = Foresight(0, 1.0, "loss", 12, 0.6234, 0.2, 0.85)
+    line = "loss after 1 epochs: rank correlation 0.62 (90 %: 0.20 to 0.85) with the last rung, 12 trials"
+    assert show._foresight_line(foresight, pruned=0) == line
+    assert show._foresight_line(foresight, pruned=3) == f"{line}; pruned ones are missing, which lowers it"
+    perfect = replace(foresight, rho=1.0, low=None, high=None)
+    assert "rank correlation 1.00 with" in show._foresight_line(perfect, pruned=0)
+
+
+def test_show_has_the_signal_only_where_it_is_not_the_accuracy(invoke, answer, home: Path):
+    trial = json.loads(invoke("show", "digits", "0", "-o", "json", "--home", home).out)
+    metric = "training_cross_entropy"
+    values = [row["metrics"][metric] for row in trial["evaluations"]]
+    assert trial["signal"] == {"metric": metric, "values": {str(rung): value for rung, value in enumerate(values)}}
+    text = invoke("show", "digits", "0", "--home", home).out
+    assert re.search(rf"signal +{metric} {values[0]:.4f} after 1 epochs", text)
+    with Home(home).open() as store, store.transaction() as session:
+        search = session.query(Search).one()
+        search.config = {**search.config, "optimizer": {**search.config["optimizer"], "signal": "accuracy"}}
+    assert "signal" not in invoke("show", "digits", "0", "--home", home).out
 
 
 def test_show_has_a_trial_with_its_students_and_evaluations(answer):

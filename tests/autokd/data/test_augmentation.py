@@ -5,7 +5,8 @@ import torch
 from scipy.stats import chisquare
 from torch import Tensor
 
-from autokd.data.augmentation import Augmentation, augment, check_augmentation, counter_hash, pad
+from autokd.config import TrainingConfig
+from autokd.data.augmentation import Augmentation, augment, check_augmentation, counter_hash
 from autokd.errors import InputError
 
 WORD = 2**64
@@ -81,7 +82,7 @@ def test_offsets_of_successive_views_are_independent():
 )
 def test_augment_equals_a_loop_over_pixels(images: Tensor, augmentation: Augmentation):
     for view in (0, 7):
-        found = augment(pad(images, augmentation), torch.arange(20), augmentation, 11, view)
+        found = augment(images, torch.arange(20), augmentation, 11, view)
         expected = [augmented_slowly(image, index, augmentation, 11, view) for index, image in enumerate(images)]
         assert found.dtype == torch.uint8
         assert found.is_contiguous()
@@ -89,37 +90,33 @@ def test_augment_equals_a_loop_over_pixels(images: Tensor, augmentation: Augment
 
 
 def test_a_view_of_a_sample_does_not_depend_on_its_batch(images: Tensor):
-    padded = pad(images, EVERYTHING)
-    together = augment(padded, torch.arange(20), EVERYTHING, 3, 1)
+    together = augment(images, torch.arange(20), EVERYTHING, 3, 1)
     shuffled = torch.tensor([7, 0, 19, 7])
-    assert torch.equal(augment(padded, shuffled, EVERYTHING, 3, 1), together[shuffled])
+    assert torch.equal(augment(images[shuffled], shuffled, EVERYTHING, 3, 1), together[shuffled])
 
 
 @pytest.mark.parametrize(("seed", "view"), [(3, 2), (4, 1)])
 def test_another_view_or_seed_shows_something_else(images: Tensor, seed: int, view: int):
-    padded, indices = pad(images, EVERYTHING), torch.arange(20)
-    first, other = augment(padded, indices, EVERYTHING, 3, 1), augment(padded, indices, EVERYTHING, seed, view)
+    first, other = (augment(images, torch.arange(20), EVERYTHING, *draw) for draw in ((3, 1), (seed, view)))
     assert sum(not torch.equal(a, b) for a, b in zip(first, other, strict=True)) >= 15
 
 
 def test_without_anything_to_do_the_images_come_back(images: Tensor):
-    assert pad(images, Augmentation()) is images
     assert torch.equal(augment(images, torch.arange(20), Augmentation(), 0, 0), images)
 
 
 @pytest.mark.parametrize("augmentation", [Augmentation(), EVERYTHING], ids=str)
 def test_views_are_contiguous_whatever_the_layout_of_the_samples(images: Tensor, augmentation: Augmentation):
     strided = images.permute(0, 3, 1, 2).contiguous().permute(0, 2, 3, 1)
-    found = augment(pad(strided, augmentation), torch.arange(20), augmentation, 11, 3)
+    found = augment(strided, torch.arange(20), augmentation, 11, 3)
     assert found.is_contiguous()
-    assert torch.equal(found, augment(pad(images, augmentation), torch.arange(20), augmentation, 11, 3))
+    assert torch.equal(found, augment(images, torch.arange(20), augmentation, 11, 3))
 
 
 @pytest.mark.parametrize("shape", [(20, 6, 2), (20, 6)], ids=["signals", "vectors"])
 def test_signals_and_vectors_come_back_as_they_are(shape: tuple[int, ...]):
     samples, indices = torch.randn(shape, generator=torch.Generator().manual_seed(0)), torch.tensor([3, 0, 3])
-    assert pad(samples, Augmentation()) is samples
-    assert torch.equal(augment(samples, indices, Augmentation(), 0, 1), samples[indices])
+    assert torch.equal(augment(samples[indices], indices, Augmentation(), 0, 1), samples[indices])
 
 
 @pytest.mark.parametrize("augmentation", [EVERYTHING, Augmentation(flip=True)], ids=str)
@@ -139,8 +136,7 @@ def test_half_of_the_views_are_mirrored():
     assert chisquare(list(counts.values())).pvalue > 0.001
 
 
-def test_pad_surrounds_with_zeros(images: Tensor):
-    padded = pad(images, Augmentation(shift=3))
-    assert padded.shape == (20, 12, 11, 2)
-    assert torch.equal(padded[:, 3:-3, 3:-3], images)
-    assert int(padded.sum()) == int(images.sum())
+def test_mixing_that_is_off_leaves_no_trace_in_digests():
+    assert EVERYTHING.identity == {"shift": 2, "flip": True, "cutout": 3}
+    assert TrainingConfig().decisive["augmentation"] == {"shift": 0, "flip": False, "cutout": 0}
+    assert Augmentation(mixup=0.2).identity == {"shift": 0, "flip": False, "cutout": 0, "mixup": 0.2}

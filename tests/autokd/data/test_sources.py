@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from autokd.config import DataConfig
 from autokd.data.dataset import Dataset
@@ -24,6 +25,16 @@ def dataset():
 
 def nothing():
     return None
+
+class Squares(torch.utils.data.Dataset):
+    def __len__(self):
+        return 40
+
+    def __getitem__(self, index):
+        return torch.full((4, 4), index, dtype=torch.uint8), index % 2
+
+def map_style():
+    return {"train": Squares()}
 
 def failing():
     raise OSError("no disk")
@@ -64,10 +75,17 @@ def test_a_function_may_return_arrays_or_a_data_set(module: str):
     assert load(f"{module}:dataset").name == "mine"
 
 
+def test_a_function_may_return_map_style_data_sets(module: str):
+    dataset = load(f"{module}:map_style", validation=10, subset=12, image_size=3)
+    assert [len(split) for split in dataset.splits.values()] == [12, 10, 4]
+    assert (dataset.input_shape, dataset.class_names) == ((1, 3, 3), ("0", "1"))
+    assert torch.equal(dataset.train.images[:, 0, 0, 0] % 2, dataset.train.labels)
+
+
 def test_a_function_that_fails_or_returns_something_else_is_named(module: str):
     with pytest.raises(InputError, match=rf"^data.source: {module}:failing\(\) fails: OSError: no disk\.$"):
         load(f"{module}:failing")
-    with pytest.raises(InputError, match=r"must return a dict of arrays or an autokd.Dataset, but returned NoneType"):
+    with pytest.raises(InputError, match=r"or an autokd\.Dataset, but returned NoneType"):
         load(f"{module}:nothing")
 
 

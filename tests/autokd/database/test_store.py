@@ -40,6 +40,17 @@ def everything(store: Store, search_id: int) -> tuple[Any, ...]:
     )
 
 
+def test_a_student_keeps_whose_weights_it_inherits(store: Store, lease: Lease) -> None:
+    trial = store.open_trial(lease, 0, {})
+    heirs = [
+        store.add_student(lease, trial.id, k, "search", "a0", {}, **COST, warm_from=key)
+        for k, key in enumerate((None, "k-1"))
+    ]
+    assert [heir.warm_from for heir in heirs] == [None, "k-1"]
+    again = store.add_student(lease, trial.id, 1, "search", "a0", {}, **COST)
+    assert again == heirs[1]
+
+
 def test_a_search_is_found_by_name_and_by_id(store: Store, search: SearchRow) -> None:
     assert store.search("first") == store.search(search.id) == search
     assert store.searches() == [search]

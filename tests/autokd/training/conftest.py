@@ -7,7 +7,7 @@ from torch import nn
 from autokd.data.augmentation import Augmentation
 from autokd.data.dataset import Dataset
 from autokd.data.stream import TrainingStream
-from autokd.training.loop import TrainingSettings, TrainingState, optimiser
+from autokd.training.loop import TrainingSettings, TrainingState, fresh_state
 
 
 @pytest.fixture
@@ -32,6 +32,6 @@ def fresh() -> Callable[..., TrainingState]:
                 nn.Linear(64, 3),
             )
         network.to(memory_format=torch.channels_last)
-        return TrainingState(network, optimiser(settings, network))
+        return fresh_state(settings, network)
 
     return make

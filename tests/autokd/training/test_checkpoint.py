@@ -1,3 +1,4 @@
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,8 +10,17 @@ from torch import nn
 
 from autokd.data.stream import TrainingStream
 from autokd.errors import InputError
-from autokd.training.checkpoint import load_checkpoint, load_weights, save_checkpoint, save_weights, segments_done
-from autokd.training.loop import TrainingSettings, TrainingState, optimiser, train
+from autokd.training.best import Score
+from autokd.training.checkpoint import (
+    epochs_done,
+    load_checkpoint,
+    load_weights,
+    save_checkpoint,
+    save_weights,
+    steps_done,
+)
+from autokd.training.loop import TrainingSettings, TrainingState, fresh_state, train
+from autokd.training.schedule import Cosine
 
 Fresh = Callable[[TrainingSettings], TrainingState]
 SETTINGS = TrainingSettings()
@@ -19,7 +29,7 @@ SETTINGS = TrainingSettings()
 @pytest.fixture
 def trained(stream: TrainingStream, fresh: Fresh) -> TrainingState:
     state = fresh(SETTINGS)
-    train(state, stream, lambda logits, batch: F.cross_entropy(logits, batch.labels), SETTINGS, 10, 10, 0)
+    train(state, stream, lambda logits, batch: F.cross_entropy(logits, batch.labels), SETTINGS, 10, Cosine(10), 0)
     return state
 
 
@@ -40,12 +50,28 @@ def test_everything_comes_back_bit_for_bit(trained: TrainingState, path: Path, f
         assert torch.equal(found, expected)
 
 
-def test_the_memory_format_is_kept(path: Path, fresh: Fresh):
-    state = fresh(SETTINGS)
+@pytest.mark.parametrize(("optimizer", "key"), [("sgd", "momentum_buffer"), ("adamw", "exp_avg_sq")])
+def test_the_memory_format_is_kept(stream: TrainingStream, fresh: Fresh, tmp_path: Path, optimizer, key: str):
+    settings = TrainingSettings(optimizer=optimizer)
+    trained, state = fresh(settings), fresh(settings)
+    train(trained, stream, lambda logits, batch: logits.square().sum(), settings, 1, Cosine(10), 0)
+    save_checkpoint(trained, tmp_path / "checkpoint")
     kernel = state.network[0].weight
     strides = kernel.stride()
-    load_checkpoint(state, path)
-    assert kernel.stride() == state.optimiser.state[kernel]["momentum_buffer"].stride() == strides
+    load_checkpoint(state, tmp_path / "checkpoint")
+    assert kernel.stride() == state.optimiser.state[kernel][key].stride() == strides
+
+
+def test_average_and_best_score_come_back(fresh: Fresh, tmp_path: Path):
+    settings = TrainingSettings(ema=0.5)
+    before, after = fresh(settings), fresh(settings)
+    before.average.update(3)
+    before.average.tensors["5.bias"] += 1 / 3
+    before.best = Score(0.1, 1 / 3, 2.0)
+    save_checkpoint(before, tmp_path / "checkpoint")
+    load_checkpoint(after, tmp_path / "checkpoint")
+    assert after.best == before.best
+    assert all(torch.equal(tensor, before.average.tensors[name]) for name, tensor in after.average.tensors.items())
 
 
 def test_a_state_before_the_first_step_can_be_saved(fresh: Fresh, tmp_path: Path):
@@ -62,11 +88,19 @@ def test_weights_are_the_networks_state_dict(trained: TrainingState, tmp_path: P
     assert all(torch.equal(weights[name], expected[name]) for name in expected)
 
 
-def test_segments_done_counts_and_is_zero_without_a_checkpoint_of_ours(path: Path, tmp_path: Path):
-    assert segments_done(path) == 2
-    assert segments_done(tmp_path / "nowhere") == 0
+def test_epochs_and_steps_done_are_told_and_zero_without_a_checkpoint_of_ours(path: Path, tmp_path: Path):
+    assert (epochs_done(path), steps_done(path)) == (2.0, 10)
+    assert (epochs_done(tmp_path / "nowhere"), steps_done(tmp_path / "nowhere")) == (0, 0)
     save_file({"x": torch.zeros(1)}, tmp_path / "foreign")
-    assert segments_done(tmp_path / "foreign") == 0
+    assert epochs_done(tmp_path / "foreign") == 0
+
+
+def test_a_checkpoint_of_the_first_format_counts_as_none_and_cannot_be_loaded(fresh: Fresh, tmp_path: Path):
+    old = {"progress": json.dumps({"step": 5, "losses": [1.0]})}
+    save_file({f"network.{name}": x for name, x in fresh(SETTINGS).network.state_dict().items()}, tmp_path / "old", old)
+    assert (epochs_done(tmp_path / "old"), steps_done(tmp_path / "old")) == (0, 0)
+    with pytest.raises(InputError, match="old is of another version: delete it to train again from the start"):
+        load_checkpoint(fresh(SETTINGS), tmp_path / "old")
 
 
 @pytest.mark.parametrize("damage", [lambda content: content[:100], lambda content: b"", lambda content: b"x" * 1000])
@@ -87,4 +121,4 @@ def test_a_missing_or_foreign_file_cannot_be_read(tmp_path: Path, fresh: Fresh):
 def test_a_checkpoint_of_another_network_is_refused(path: Path):
     network = nn.Linear(2, 2)
     with pytest.raises(InputError, match="is of another network: delete it to train again from the start"):
-        load_checkpoint(TrainingState(network, optimiser(SETTINGS, network)), path)
+        load_checkpoint(fresh_state(SETTINGS, network), path)

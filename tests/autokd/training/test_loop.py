@@ -14,10 +14,11 @@ from autokd.data.stream import Batch, TrainingStream
 from autokd.training.checkpoint import load_checkpoint, save_checkpoint
 from autokd.training.loop import DivergedError, TrainingSettings, TrainingState, optimiser, train
 from autokd.training.metrics import label_metrics, predict
-from autokd.training.schedule import cosine
+from autokd.training.schedule import Cosine, Schedule, cosine
 
 Fresh = Callable[[TrainingSettings], TrainingState]
 TOTAL = 15
+SCHEDULE = Cosine(TOTAL)
 BOUNDARIES = (2, 8)
 ENDS = (2, 5, 8, 10, 15)  # boundaries, and the ends of epochs of 5 steps
 
@@ -27,17 +28,24 @@ def cross_entropy(logits: Tensor, batch: Batch) -> Tensor:
 
 
 def run(
-    state: TrainingState, stream: TrainingStream, settings: TrainingSettings, until: int = TOTAL, **options
+    state: TrainingState,
+    stream: TrainingStream,
+    settings: TrainingSettings,
+    until: int = TOTAL,
+    schedule: Schedule = SCHEDULE,
+    **options,
 ) -> None:
-    train(state, stream, cross_entropy, settings, until, TOTAL, seed=9, boundaries=BOUNDARIES, **options)
+    train(state, stream, cross_entropy, settings, until, schedule, seed=9, boundaries=BOUNDARIES, **options)
 
 
 def assert_same(found: TrainingState, expected: TrainingState) -> None:
     """Bit for bit."""
-    assert (found.step, found.losses) == (expected.step, expected.losses)
+    assert (found.step, found.losses, found.entropies) == (expected.step, expected.losses, expected.entropies)
     theirs = expected.network.state_dict()
     assert all(torch.equal(tensor, theirs[name]) for name, tensor in found.network.state_dict().items())
     assert found.network.state_dict().keys() == theirs.keys()
+    averages = [{} if state.average is None else state.average.tensors for state in (found, expected)]
+    assert all(torch.equal(tensor, averages[1][name]) for name, tensor in averages[0].items())
 
 
 def trained_by_hand(network: nn.Module, stream: TrainingStream, settings: TrainingSettings) -> list[Tensor]:
@@ -48,7 +56,7 @@ def trained_by_hand(network: nn.Module, stream: TrainingStream, settings: Traini
     for step in range(TOTAL):
         (batch,) = stream.batches(step, step + 1)
         gradients = torch.autograd.grad(F.cross_entropy(network(batch.images), batch.labels), parameters)
-        rate = settings.learning_rate * cosine((step + 1) / TOTAL, settings.warmup)
+        rate = settings.learning_rate * cosine((step + 1) / TOTAL, 0.2)
         with torch.no_grad():
             for k, (parameter, gradient) in enumerate(zip(parameters, gradients, strict=True)):
                 decayed = gradient + (settings.weight_decay * parameter if parameter.ndim > 1 else 0)
@@ -59,29 +67,30 @@ def trained_by_hand(network: nn.Module, stream: TrainingStream, settings: Traini
 
 
 def test_training_equals_a_loop_by_hand(stream: TrainingStream, fresh: Fresh):
-    settings = TrainingSettings(weight_decay=0.1, warmup=0.2)
+    settings = TrainingSettings(weight_decay=0.1)
     state = fresh(settings)
     for part in state.network:
         if isinstance(part, nn.Dropout):
             part.p = 0
     by_hand = trained_by_hand(copy.deepcopy(state.network), stream, settings)
-    run(state, stream, settings)
+    run(state, stream, settings, schedule=Cosine(TOTAL, 0.2))
     for found, expected in zip(state.network.parameters(), by_hand, strict=True):
         torch.testing.assert_close(found.detach(), expected, rtol=1e-4, atol=1e-6)
 
 
-def test_losses_are_the_means_of_the_segments(stream: TrainingStream, fresh: Fresh):
+def test_losses_and_entropies_are_the_means_of_the_segments(stream: TrainingStream, fresh: Fresh):
     settings = TrainingSettings()
     state, seen = fresh(settings), []
 
     def loss(logits: Tensor, batch: Batch) -> Tensor:
         value = cross_entropy(logits, batch)
         seen.append(value.item())
-        return value
+        return 3 * value
 
-    train(state, stream, loss, settings, TOTAL, TOTAL, 9, boundaries=BOUNDARIES)
-    expected = [sum(seen[start:end]) / (end - start) for start, end in pairwise((0, *ENDS))]
-    assert state.losses == pytest.approx(expected)
+    train(state, stream, loss, settings, TOTAL, SCHEDULE, 9, boundaries=BOUNDARIES)
+    entropies = [sum(seen[start:end]) / (end - start) for start, end in pairwise((0, *ENDS))]
+    assert state.entropies == pytest.approx(entropies)
+    assert state.losses == pytest.approx([3 * entropy for entropy in entropies])
 
 
 def test_weight_decay_is_on_matrices_and_kernels_only(fresh: Fresh):
@@ -99,12 +108,20 @@ def test_a_network_of_vectors_or_of_matrices_only_can_be_trained():
         assert len(optimiser(TrainingSettings(), network).param_groups) == 1
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        TrainingSettings(),
+        TrainingSettings(precision="bfloat16"),
+        TrainingSettings(learning_rate=0.01, optimizer="adamw"),
+        TrainingSettings(ema=0.9, gradient_clip=0.1, width_scaling=True),
+    ],
+    ids=["sgd", "bfloat16", "adamw", "averaged, clipped and scaled"],
+)
 @pytest.mark.parametrize("stop", ENDS[:-1])
 def test_training_that_stops_at_a_segments_end_goes_on_bit_for_bit(
-    stream: TrainingStream, fresh: Fresh, tmp_path: Path, precision: str, stop: int
+    stream: TrainingStream, fresh: Fresh, tmp_path: Path, settings: TrainingSettings, stop: int
 ):
-    settings = TrainingSettings(precision=precision)
     whole, first, second = fresh(settings), fresh(settings), fresh(settings)
     run(whole, stream, settings)
     run(first, stream, settings, until=stop)
@@ -113,6 +130,42 @@ def test_training_that_stops_at_a_segments_end_goes_on_bit_for_bit(
     load_checkpoint(second, tmp_path / "checkpoint")
     run(second, stream, settings)
     assert_same(second, whole)
+
+
+def test_the_first_adamw_step_moves_each_weight_by_the_rate_and_decays_it_apart(stream: TrainingStream, fresh: Fresh):
+    settings = TrainingSettings(learning_rate=0.01, weight_decay=0.1, optimizer="adamw")
+    state = fresh(settings)
+    weight = state.network[-1].weight
+    before = weight.detach().clone()
+    train(state, stream, lambda logits, batch: logits.sum(), settings, 1, lambda step: 0.5, 0)
+    moved = weight.detach() - before * (1 - 0.005 * 0.1)
+    used = weight.grad.abs() > 1e-4  # the others' gradients are dropped out
+    torch.testing.assert_close(moved[used], -0.005 * weight.grad.sign()[used], rtol=1e-3, atol=1e-6)
+
+
+def test_a_long_gradient_is_shortened_to_the_largest_norm(stream: TrainingStream, fresh: Fresh):
+    settings = TrainingSettings(gradient_clip=1e-3, weight_decay=0.0, momentum=0.0)  # SGD adds both to gradients
+    state = fresh(settings)
+    train(state, stream, lambda logits, batch: 1e3 * cross_entropy(logits, batch), settings, 1, SCHEDULE, 0)
+    norms = [parameter.grad.norm() for parameter in state.network.parameters()]
+    assert math.hypot(*norms) == pytest.approx(1e-3, rel=1e-3)
+
+
+def test_the_average_follows_every_step(stream: TrainingStream, fresh: Fresh):
+    settings = TrainingSettings(ema=0.5)
+    state, weights = fresh(settings), []
+    expected = state.network[-1].weight.detach().clone()
+    run(state, stream, settings, schedule=lambda step: weights.append(state.network[-1].weight.clone()) or 1.0)
+    for step, weight in enumerate([*weights[1:], state.network[-1].weight], 1):
+        decay = min(0.5, (1 + step) / (10 + step))
+        expected = decay * expected + (1 - decay) * weight.detach()
+    torch.testing.assert_close(state.average.tensors["5.weight"], expected)
+
+
+def test_epochs_are_told_at_each_segments_end(stream: TrainingStream, fresh: Fresh):
+    settings, epochs = TrainingSettings(), []
+    run(fresh(settings), stream, settings, on_segment=lambda state: epochs.append(state.epochs))
+    assert epochs == [0.4, 1.0, 1.6, 2.0, 3.0]
 
 
 def test_a_segment_ends_at_every_epoch_boundary_and_stop(stream: TrainingStream, fresh: Fresh):
@@ -139,7 +192,7 @@ def test_dropout_differs_between_seeds_and_segments(stream: TrainingStream):
 
     for seed in range(2):
         network = nn.Sequential(nn.Flatten(), nn.Linear(36, 3), nn.Dropout(0.5))
-        train(TrainingState(network, optimiser(settings, network)), stream, remember, settings, TOTAL, TOTAL, seed)
+        train(TrainingState(network, optimiser(settings, network)), stream, remember, settings, TOTAL, SCHEDULE, seed)
     assert len(masks) == 2 * TOTAL
 
 
@@ -147,11 +200,11 @@ def test_dropout_differs_between_seeds_and_segments(stream: TrainingStream):
 def test_a_loss_that_is_not_finite_is_an_error(stream: TrainingStream, fresh: Fresh, value: float):
     settings = TrainingSettings()
     with pytest.raises(DivergedError, match="the loss is not finite any more at step 5"):
-        train(fresh(settings), stream, lambda logits, batch: logits.sum() * value, settings, 5, TOTAL, 0)
+        train(fresh(settings), stream, lambda logits, batch: logits.sum() * value, settings, 5, SCHEDULE, 0)
 
 
 def test_an_absurd_learning_rate_diverges(stream: TrainingStream, fresh: Fresh):
-    settings = TrainingSettings(learning_rate=1e30, warmup=0.0)
+    settings = TrainingSettings(learning_rate=1e30)
     with pytest.raises(DivergedError):
         run(fresh(settings), stream, settings)
 
@@ -163,14 +216,14 @@ def test_bfloat16_hands_float32_logits_to_the_loss(stream: TrainingStream, fresh
         types.add(logits.dtype)
         return cross_entropy(logits, batch)
 
-    train(fresh(settings), stream, loss, settings, 5, TOTAL, 0)
+    train(fresh(settings), stream, loss, settings, 5, SCHEDULE, 0)
     assert types == {torch.float32}
 
 
 def test_training_learns(stream: TrainingStream, fresh: Fresh, dataset):
     settings = TrainingSettings(learning_rate=0.05)
     state = fresh(settings)
-    train(state, stream, cross_entropy, settings, 60, 60, 0)
+    train(state, stream, cross_entropy, settings, 60, Cosine(60), 0)
     logits = predict(state.network, dataset.validation, dataset.normalisation)
     assert label_metrics(logits, dataset.validation.labels)["accuracy"] > 0.8
 
@@ -192,6 +245,6 @@ def test_training_learns_from_signals_and_vectors(make_dataset, shape, first, dt
         torch.manual_seed(0)
         network = nn.Sequential(first(), nn.BatchNorm1d(8), nn.ReLU(), nn.Flatten(), nn.LazyLinear(3))
         network(stream.batch(torch.arange(2), 0).images)
-    train(TrainingState(network, optimiser(settings, network)), stream, cross_entropy, settings, 60, 60, 0)
+    train(TrainingState(network, optimiser(settings, network)), stream, cross_entropy, settings, 60, Cosine(60), 0)
     logits = predict(network, dataset.validation, dataset.normalisation)
     assert label_metrics(logits, dataset.validation.labels)["accuracy"] > 0.8

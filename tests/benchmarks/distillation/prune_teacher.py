@@ -23,6 +23,7 @@ from autokd.teachers.teacher import load_teacher
 from autokd.training.checkpoint import save_weights
 from autokd.training.loop import TrainingState, optimiser, train
 from autokd.training.metrics import label_metrics, predict
+from autokd.training.schedule import Cosine
 
 CPU = torch.device("cpu")
 RECIPE = "fashion-mnist"
@@ -46,7 +47,7 @@ def main() -> None:
 
     def retrain(network: nn.Module) -> None:
         state = TrainingState(network, optimiser(training.settings, network))
-        train(state, stream, _cross_entropy, training.settings, total, total, 0)
+        train(state, stream, _cross_entropy, training.settings, total, Cosine(total), 0)
 
     prune_iteratively(network, retrain, arguments.rounds, arguments.share)
     save_weights(network, arguments.folder / "pruned.safetensors")

@@ -44,6 +44,7 @@ from autokd.seeds import derive
 from autokd.teachers.teacher import load_teacher
 from autokd.teaching import Teaching
 from autokd.training.loop import TrainingSettings, TrainingState, optimiser, train
+from autokd.training.schedule import Cosine
 from search_spaces.architecture import Architecture
 from search_spaces.budget import Budget
 from search_spaces.network import build
@@ -250,7 +251,7 @@ def _speed(row: Row, plan: LessonPlan, student: Architecture) -> float:
         state = TrainingState(network, optimiser(settings, network, method), method)
         loss = teaching.loss(state, STEPS)
         started = time.perf_counter()
-        train(state, teaching, loss, settings, STEPS, STEPS, derive(0, "speed"))
+        train(state, teaching, loss, settings, STEPS, Cosine(STEPS), derive(0, "speed"))
         return STEPS * plan.training.batch_size / (time.perf_counter() - started)
 
 

@@ -1,0 +1,153 @@
+"""Labelled images that are decoded one by one, and the form that all of them get."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from torch import Tensor
+
+from autokd.errors import InputError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+__all__ = ["Form", "Part", "Pictures", "Pixels", "form_of"]
+
+IMAGE_KEYS = ("image", "img")
+Pixels = np.ndarray[Any, np.dtype[np.uint8]]
+
+
+class Pictures(Protocol):
+    """A map-style data set: PyTorch's `torch.utils.data.Dataset`, Hugging Face's `datasets.Dataset`, or alike.
+
+    A sample is an image and its label, as a pair or as a mapping with "image" (or "img") and "label". The image is
+    Pillow's, or uint8 of `height x width` or `height x width x channels`. Asked twice, a data set must say the same.
+    Each process that decodes has a copy of its own, so it must be possible to pickle it.
+    """
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Form:
+    """Height and width in pixels, and channels, of all images of a data set once they are decoded."""
+
+    height: int
+    width: int
+    channels: int
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """As an array's."""
+        return self.height, self.width, self.channels
+
+    @property
+    def n_bytes(self) -> int:
+        """Size of an image."""
+        return self.height * self.width * self.channels
+
+    def fitted(self, image: "Image | Pixels") -> Pixels:
+        """The image in this form: grey or colour, and resized (bilinear) if it has another size.
+
+        Raises:
+            ValueError: If it has channels that cannot be changed into these.
+        """
+        from PIL import Image
+
+        if isinstance(image, np.ndarray):
+            if image.shape == self.shape:
+                return image
+            image = Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image)
+        if self.channels not in (1, 3):
+            raise ValueError(f"an image of {self.channels} channels cannot be made from one of another form")
+        converted = image.convert("L" if self.channels == 1 else "RGB")
+        if converted.size != (self.width, self.height):
+            converted = converted.resize((self.width, self.height), Image.Resampling.BILINEAR)
+        return np.asarray(converted).reshape(self.shape)
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some of the samples of a map-style data set.
+
+    Attributes:
+        pictures: The data set.
+        indices: int64, `n`: which of its samples, in this order.
+        what: What it is, for error messages: "data my_module:images, train".
+    """
+
+    pictures: Pictures
+    indices: Tensor
+    what: str
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def take(self, indices: Tensor) -> "Part":
+        """The samples at `indices` among these."""
+        return Part(self.pictures, self.indices[indices], self.what)
+
+    def sample(self, position: int) -> "tuple[Image | Pixels, int]":
+        """Image and label of one of the samples, before the image is brought into a form.
+
+        Raises:
+            InputError: If it cannot be read, or has no image or label of the form that `Pictures` says.
+        """
+        index = int(self.indices[position])
+        try:
+            sample = self.pictures[index]
+        except InputError:
+            raise
+        except Exception as error:  # a user's data set can fail in any way
+            raise InputError(f"{self.what}: sample {index} fails: {type(error).__name__}: {error}.") from error
+        try:
+            image, label = _image_and_label(sample)
+            return _picture(image), int(label)
+        except (TypeError, ValueError) as error:
+            raise InputError(
+                f"{self.what}: sample {index} must be a uint8 or Pillow image and its label: {error}."
+            ) from None
+
+    def pixels(self, position: int, form: Form) -> tuple[Pixels, int]:
+        """Image and label of one of the samples, the image in that form."""
+        image, label = self.sample(position)
+        try:
+            return form.fitted(image), label
+        except (TypeError, ValueError) as error:
+            raise InputError(f"{self.what}: sample {int(self.indices[position])}: {error}.") from None
+
+
+def form_of(image: "Image | Pixels", size: int | None) -> Form:
+    """The form of a data set whose first image this is: grey or colour as it is, of its size unless one is given."""
+    if isinstance(image, np.ndarray):
+        height, width, channels = image.shape
+    else:
+        (width, height), channels = image.size, 1 if image.mode in ("1", "L") else 3
+    return Form(size or height, size or width, channels)
+
+
+def _image_and_label(sample: Any) -> tuple[Any, Any]:
+    if not isinstance(sample, Mapping):
+        image, label = sample
+        return image, label
+    key = next((key for key in IMAGE_KEYS if key in sample), None)
+    if key is None or "label" not in sample:
+        raise ValueError(f"it has {', '.join(map(str, sample)) or 'nothing'}, but needs image (or img) and label")
+    return sample[key], sample["label"]
+
+
+def _picture(image: Any) -> "Image | Pixels":
+    """A Pillow image as it is, or uint8, `height x width x channels`."""
+    from PIL import Image
+
+    if isinstance(image, Image.Image):
+        if image.mode.startswith(("I", "F")):
+            raise ValueError(f"more than 8 bits a channel (mode {image.mode}); convert it to 8 bits")
+        return image
+    array = image.numpy() if isinstance(image, Tensor) else np.asarray(image)
+    if array.dtype != np.uint8 or array.ndim not in (2, 3):
+        raise ValueError(f"the image is {type(image).__name__} of {array.dtype}, {array.shape}")
+    return array if array.ndim == 3 else array[:, :, None]

@@ -1,0 +1,26 @@
+import pytest
+
+from autokd import keys
+from autokd.keys import with_keys_as_before, without_keys_as_before
+
+
+@pytest.fixture(autouse=True)
+def before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A history of four keys, two of them in a section within a section."""
+    monkeypatch.setattr(keys, "BEFORE", {"a": {"x": 1, "inner": {"y": 2, "z": None}}, "b": {"w": False}})
+
+
+def test_missing_keys_say_what_was_done_before_and_others_stay():
+    assert with_keys_as_before({"a": {"x": 5, "inner": {"y": 6}}, "c": 7}) == {
+        "a": {"x": 5, "inner": {"y": 6, "z": None}},
+        "b": {"w": False},
+        "c": 7,
+    }
+
+
+def test_keys_that_say_what_was_done_before_are_left_out_in_sections_too():
+    assert without_keys_as_before({"x": 1, "k": 3, "inner": {"y": 4, "z": None}}, "a") == {"k": 3, "inner": {"y": 4}}
+
+
+def test_a_section_without_history_is_whole():
+    assert without_keys_as_before({"x": 1}, "c") == {"x": 1}
