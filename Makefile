@@ -16,9 +16,10 @@ test: install data
 	$(BIN)/python -m pytest
 
 benchmarks: install data
-	$(BIN)/python tests/benchmarks/trial.py
+	OMP_NUM_THREADS=1 $(BIN)/python tests/benchmarks/trial/run.py
 	OMP_NUM_THREADS=1 $(BIN)/python tests/benchmarks/spaces.py
 	OMP_NUM_THREADS=1 $(BIN)/python tests/benchmarks/overhead.py
+	OMP_NUM_THREADS=1 $(BIN)/python tests/benchmarks/kernels.py
 
 install: .venv/installed
 
