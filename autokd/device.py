@@ -8,6 +8,7 @@ from torch import nn
 
 from autokd.errors import InputError
 from search_spaces.kernels.batch_norm import BatchNorm2d
+from search_spaces.kernels.convolution import Conv2d
 
 __all__ = ["pick_device", "pick_precision"]
 
@@ -54,7 +55,7 @@ def _cpu_gains() -> bool:
     torch.set_num_threads(1)
     try:
         with torch.random.fork_rng(devices=[]):
-            block = [nn.ReLU(), nn.Conv2d(12, 12, 3, padding=1, bias=False), BatchNorm2d(12)]
+            block = [nn.ReLU(), Conv2d(12, 12, 3, padding=1, bias=False), BatchNorm2d(12)]
             network = nn.Sequential(*block, *block).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
             images = torch.rand(64, 12, 28, 28).to(memory_format=torch.channels_last)
         pairs = [(_step_seconds(network, images, False), _step_seconds(network, images, True)) for _ in range(ROUNDS)]

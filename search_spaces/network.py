@@ -16,6 +16,7 @@ from search_spaces import modules
 from search_spaces.architecture import Architecture, Node
 from search_spaces.errors import SpaceError
 from search_spaces.kernels.batch_norm import BatchNorm2d
+from search_spaces.kernels.convolution import Conv2d
 from search_spaces.kernels.passes import watched
 from search_spaces.kernels.pooling import AvgPool2d
 from search_spaces.layers import Layer, Shape
@@ -183,7 +184,7 @@ _MERGES: dict[str, Callable[..., Tensor]] = {
 }
 
 
-_FASTER: dict[str, type[nn.Module]] = {"AvgPool2d": AvgPool2d, "BatchNorm2d": BatchNorm2d}
+_FASTER: dict[str, type[nn.Module]] = {"AvgPool2d": AvgPool2d, "BatchNorm2d": BatchNorm2d, "Conv2d": Conv2d}
 """What stands in for a class of `torch.nn`."""
 
 

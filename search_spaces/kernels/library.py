@@ -1,6 +1,6 @@
-"""The C file of this package as a shared library, compiled once on each machine.
+"""The C files of this package as a shared library, compiled once on each machine.
 
-It lies in the user's cache folder under a digest of its source and of everything that the compiler and the processor
+It lies in the user's cache folder under a digest of its sources and of everything that the compiler and the processor
 decide. Whoever needs it first compiles it, to a name of its own that becomes the file's in one step; two processes
 that start at once compile it twice, and the second one's file replaces an equal one.
 """
@@ -23,7 +23,7 @@ __all__ = ["SWITCH", "Kernels", "load"]
 SWITCH = "AUTOKD_KERNELS"
 """The environment variable that keeps to torch's own operations if it is `off`."""
 
-SOURCE = Path(__file__).with_name("kernels.c")
+SOURCES = tuple(Path(__file__).with_name(name) for name in ("kernels.c", "convolution.c"))
 COMPILERS = ("cc", "gcc", "clang")
 FLAGS = ("-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")  # all keep NaN
 LONGEST_SECONDS = 60
@@ -33,6 +33,9 @@ SIGNATURES = {
     "norm_backward": (c_int, *[c_long] * 3, *[c_void_p] * 9),
     "pool_forward": (c_int, *[c_long] * 4, *[c_void_p] * 3),
     "pool_backward": (c_int, *[c_long] * 4, *[c_void_p] * 2),
+    "convolution_limits": (c_void_p,),
+    "convolution_forward": (*[c_long] * 5, c_int, *[c_void_p] * 4),
+    "convolution_weights": (*[c_long] * 5, *[c_void_p] * 4),
     "weighted_sums": (c_int, *[c_long] * 2, *[c_void_p] * 5),
 }
 
@@ -70,9 +73,9 @@ def load() -> Kernels:
 
 
 def _file(compiler: str) -> Path:
-    """Named by the source and by all macros of the compiler, which tell its version and the instructions it uses."""
+    """Named by the sources and by all macros of the compiler, which tell its version and the instructions it uses."""
     macros = _run(compiler, *FLAGS, "-dM", "-E", "-x", "c", os.devnull)
-    digest = sha256(b"\0".join([SOURCE.read_bytes(), " ".join(FLAGS).encode(), macros]))
+    digest = sha256(b"\0".join([*(source.read_bytes() for source in SOURCES), " ".join(FLAGS).encode(), macros]))
     caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(caches) / "autokd" / f"kernels-{digest.hexdigest()[:16]}.so"
 
@@ -81,7 +84,7 @@ def _compile(compiler: str, file: Path) -> None:
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with tempfile.TemporaryDirectory(dir=file.parent, prefix="compiling-") as folder:
         made = Path(folder) / file.name
-        _run(compiler, *FLAGS, str(SOURCE), "-o", str(made), "-lm")
+        _run(compiler, *FLAGS, *map(str, SOURCES), "-o", str(made), "-lm")
         with made.open("rb+") as written:
             os.fsync(written.fileno())
         made.replace(file)

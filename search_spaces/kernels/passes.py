@@ -10,7 +10,18 @@ from torch import Tensor, nn
 
 from search_spaces.kernels.library import load
 
-__all__ = ["norm_backward", "norm_forward", "one_pass_sum", "pool_backward", "pool_forward", "suits", "watched"]
+__all__ = [
+    "convolution_backward",
+    "convolution_forward",
+    "convolution_limits",
+    "norm_backward",
+    "norm_forward",
+    "one_pass_sum",
+    "pool_backward",
+    "pool_forward",
+    "suits",
+    "watched",
+]
 
 HALVES = {torch.float32: 0, torch.bfloat16: 1}
 FEW_CHANNELS = 128  # fewer are taken in tiles of this many pixels, which fill whole registers:
@@ -116,6 +127,45 @@ def pool_backward(gradient: Tensor, side: int) -> Tensor:
     layout = (HALVES[gradient.dtype], batch * height, width, channels, side)
     _library().pool_backward(*layout, *_pointers(gradient, found))
     return found
+
+
+def convolution_limits() -> tuple[int, int]:
+    """The most channels in or out, and the greatest height or width; zeros where the processor cannot do it."""
+    limits = (ctypes.c_long * 2)()
+    _library().convolution_limits(limits)
+    return limits[0], limits[1]
+
+
+def convolution_forward(x: Tensor, weight: Tensor) -> Tensor:
+    """x convolved with 3 x 3 kernels, with stride 1 and padding 1.
+
+    Args:
+        x: Images in bfloat16 that `suits`, within `convolution_limits`.
+        weight: float32, `outputs x inputs x 3 x 3`, in the order of these axes or with the inputs last; it is rounded
+            to bfloat16 first.
+    """
+    return _convolved(x, weight, weight.shape[0], turned=False)
+
+
+def convolution_backward(gradient: Tensor, x: Tensor, weight: Tensor, of_x: bool) -> tuple[Tensor | None, Tensor]:
+    """Gradients of x, if wanted, and weight where `gradient`, bfloat16, is that of `convolution_forward`'s result."""
+    (images, inputs, height, width), outputs = x.shape, weight.shape[0]
+    found = torch.empty_like(weight)
+    sizes = (images, height, width, inputs, outputs)
+    _library().convolution_weights(*sizes, *_pointers(x, gradient), _tap_strides(found), found.data_ptr())
+    return _convolved(gradient, weight, inputs, turned=True) if of_x else None, found
+
+
+def _convolved(x: Tensor, weight: Tensor, outputs: int, turned: bool) -> Tensor:
+    images, inputs, height, width = x.shape
+    y = torch.empty((images, outputs, height, width), dtype=x.dtype, memory_format=torch.channels_last)
+    pointers = (*_pointers(x, weight), _tap_strides(weight), y.data_ptr())
+    _library().convolution_forward(images, height, width, inputs, outputs, turned, *pointers)
+    return y
+
+
+def _tap_strides(weight: Tensor) -> ctypes.Array[ctypes.c_long]:
+    return (ctypes.c_long * 3)(weight.stride(0), weight.stride(1), weight.stride(3))
 
 
 def _like(x: Tensor, height: int, width: int) -> Tensor:

@@ -23,6 +23,7 @@ from search_spaces.architecture import Architecture
 from search_spaces.budget import Budget
 from search_spaces.kernels import passes
 from search_spaces.kernels.batch_norm import BatchNorm2d
+from search_spaces.kernels.convolution import Conv2d
 from search_spaces.kernels.library import Kernels, load
 from search_spaces.kernels.pooling import AvgPool2d
 from search_spaces.merging import gathered, spread
@@ -32,7 +33,7 @@ from search_spaces.registry import space
 SHAPE = (1, 28, 28)
 CLASSES = 10
 MACS = 10_500_000
-SIZES = ((9, 28), (12, 28), (16, 28), (18, 14), (37, 14), (64, 7))  # channels, height
+SIZES = ((6, 28), (9, 28), (12, 28), (16, 28), (12, 14), (18, 14), (37, 14), (64, 7))  # channels, height
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 SUMMANDS = 3
 SIDE = 2  # of a pooled window
@@ -58,6 +59,8 @@ def main() -> None:
             runs = {"batch norm": _norm(shape, dtype), f"weighted sum of {SUMMANDS}": _sum(shape, dtype)}
             if height % SIDE == 0:
                 runs["average pool"] = _pool(shape, dtype)
+            if dtype == torch.bfloat16 and channels <= passes.convolution_limits()[0]:
+                runs["convolution"] = _convolution(shape)
             for name, run in runs.items():
                 label = f"{name} | {channels} x {height} x {height} | {precision}"
                 _print(label, run, arguments.repeats, lambda seconds: 1000 * seconds)
@@ -83,6 +86,18 @@ def _pool(shape: tuple[int, ...], dtype: torch.dtype) -> Run:
     pool, x = AvgPool2d(SIDE), _images(shape, dtype).requires_grad_()
     gradient = _images((*shape[:2], shape[2] // SIDE, shape[3] // SIDE), dtype)
     return lambda: torch.autograd.grad(pool(x), x, gradient)
+
+
+def _convolution(shape: tuple[int, ...]) -> Run:
+    layer = Conv2d(shape[1], shape[1], 3, padding=1, bias=False).to(memory_format=torch.channels_last)
+    x, gradient = _images(shape, torch.bfloat16).requires_grad_(), _images(shape, torch.bfloat16)
+
+    def run() -> object:
+        with torch.autocast("cpu", torch.bfloat16):
+            y = layer(x)
+        return torch.autograd.grad(y, (x, layer.weight), gradient)
+
+    return run
 
 
 def _sum(shape: tuple[int, ...], dtype: torch.dtype) -> Run:
