@@ -21,7 +21,7 @@ __all__ = [
 
 EVALUATION_BATCH = 500
 EVALUATION_BATCH_ON_CPU = 125
-"""So that the processor's cache still holds a layer's output when the next one reads it; 500 took half as long again."""
+"""So that the cache still holds a layer's output when the next one reads it; 500 took half as long again."""
 COLDEST, HOTTEST = 0.01, 1000.0  # scaling temperatures
 
 
