@@ -1,0 +1,58 @@
+import importlib.util
+import json
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+SIGNALS = ("accuracy", "loss", "agreement", "teacher_kl", "loss_last", "loss_sum", "entropy_last", "entropy_sum")
+
+
+@pytest.fixture
+def rungs() -> ModuleType:
+    """Not by its plain name: another benchmark's modules have theirs on the path."""
+    spec = importlib.util.spec_from_file_location("trial_rungs", Path(__file__).with_name("rungs.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def pool(tmp_path: Path) -> Path:
+    """12 students whose accuracy after a third is their final one, and whose loss is noise."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for number, accuracy in enumerate(rng.permutation(12) / 20):
+        low = {signal: float(rng.random()) for signal in SIGNALS} | {"accuracy": accuracy, "step": 10}
+        last = dict.fromkeys(SIGNALS, 0.0) | {"accuracy": accuracy + 0.1, "step": 30}
+        ways = {way: [low, last] for way in ("cosine", "trunk", "average", "branch", "scaled")}
+        rows.append({"number": number, "params": 1000 + number, "nodes": 20, "ways": ways})
+    file = tmp_path / "pool.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return file
+
+
+def test_a_signal_that_orders_as_the_end_does_has_correlation_1(
+    rungs: ModuleType, pool: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["rungs.py", str(pool)])
+    monkeypatch.setattr(rungs, "BOOTSTRAPS", 50)
+    rungs.main()
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "n = 12 students of 1,000 to 1,011 parameters and 20 to 20 nodes"
+    assert "### Step 10 of 30" in lines
+    accuracies = [line for line in lines if line.split(" | ")[1:2] == ["accuracy"]]
+    assert len(accuracies) == 4
+    # The best third of 0, 0.05, ..., 0.55 has 20 points more than the average on average.
+    assert all(line.endswith("| 1.00 (1.00 to 1.00) | 1.00 (1.00 to 1.00) | +20.00 |") for line in accuracies)
+    (noise,) = [line for line in lines if line.startswith("| branch | loss |")]
+    assert "1.00" not in noise.split("(")[0]
+
+
+def test_ties_and_signs(rungs: ModuleType) -> None:
+    values = np.array([3.0, 1.0, 1.0, 2.0, 0.0, 5.0])
+    assert rungs._spearman(values, -values) == pytest.approx(-1)
+    assert rungs._kept(values, np.array([0.1, 0.0, 0.0, 0.0, 0.0, 0.5])) == pytest.approx(20)
