@@ -29,8 +29,8 @@ their gradient goes as float32, with the strides of output channel, input channe
 /* Where the words of some vectors come from: word j of vector d from word index[d][j] of the source where mask says. */
 typedef struct {
     int made, sources;
-    __m512i index[MOST];
-    __mmask32 mask[MOST][MOST];
+    __m512i index[PAIRS];
+    __mmask32 mask[PAIRS][PAIRS];
 } Shuffle;
 
 /* Fills row d of a shuffle by the numbers of source words, negative for zero. */
@@ -127,8 +127,6 @@ ALWAYS void channel_planes(const Shuffle *shuffle, long height, long width, long
         }
 }
 
-ALWAYS long least(long a, long b) { return a < b ? a : b; }
-
 ALWAYS uint16_t rounded(float value)
 {
     uint32_t bits;
@@ -136,6 +134,7 @@ ALWAYS uint16_t rounded(float value)
     return value != value ? 0x7fc0 : (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }
 
+/* Sums over input channels and taps for each output channel of one or two vectors of pixels. */
 ALWAYS void add(int out, int vectors, long pairs, const uint32_t *planes, const uint32_t *weights,
                 __m512 sums[2][MOST])
 {
