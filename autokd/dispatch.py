@@ -9,10 +9,10 @@ from typing import TypeVar
 from autokd.database.lease import Lease
 from autokd.database.rows import EvaluationRow
 from autokd.database.store import Store
-from autokd.disk import check_room, fall_back
 from autokd.errors import AutoKDError, InputError
 from autokd.evaluation import EvaluationResult, EvaluationTask, evaluate
 from autokd.lessons import Answers, LessonPlan, missing_answers, prepare_answers
+from autokd.storage import check_room, fall_back
 from workers.base import Executor
 from workers.errors import WorkerError, WorkerLost
 

@@ -14,12 +14,12 @@ from autokd.config import SearchConfig
 from autokd.data.sources import load_data
 from autokd.data.stream import Batch
 from autokd.device import pick_device, pick_precision
-from autokd.disk import check_room
 from autokd.distillation import Distiller, Method
 from autokd.errors import BudgetInfeasibleError, InputError, first_line
 from autokd.lessons import missing_answers, output_shapes
 from autokd.problem import Facts, Problem
 from autokd.seeds import derive
+from autokd.storage import check_room
 from autokd.teachers.checking import check_teacher
 from autokd.teachers.shapes import Part
 from autokd.teachers.teacher import Teacher, load_teacher

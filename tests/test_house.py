@@ -16,7 +16,7 @@ ROOT = Path(autokd.__file__).parent.parent
 HOUSES = ("autokd", "search_spaces", "workers")
 FILES = sorted(file for house in HOUSES for file in (ROOT / house).rglob("*.py"))
 GROUND = ("database", "distillation", "export", "optimizers")  # none of these knows another
-SMALL = ("config", "device", "errors", "files", "keys", "names", "seeds", "signals")  # and may use these only
+SMALL = ("config", "device", "disk", "errors", "files", "keys", "names", "seeds", "signals")  # and may use these only
 LOWER = (*GROUND, *SMALL, "data", "teachers", "training", "testing")
 MOST_LINES = 500
 

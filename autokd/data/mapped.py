@@ -16,7 +16,6 @@ once write the same bytes to the same places: wasteful, but harmless.
 import hashlib
 import json
 import os
-import shutil
 import signal
 import sys
 import warnings
@@ -38,6 +37,7 @@ from torch import Tensor
 from autokd.data.dataset import Dataset, Split, byte_counts, byte_normalisation, numbered_classes
 from autokd.data.pictures import Form, Part
 from autokd.data.undecoded import Undecoded
+from autokd.disk import check_space
 from autokd.errors import InputError
 from autokd.files import write_atomically, write_json
 
@@ -144,7 +144,8 @@ def _decode(images: Undecoded, jobs: list[_Job]) -> dict[str, Any]:
     """Fill the folder, and return what its manifest says."""
     folder = jobs[0].folder
     folder.mkdir(parents=True, exist_ok=True)
-    _check_space(folder, sum(job.missing_bytes for job in jobs))
+    advice = "give another folder as `data.cache`, or a smaller `data.image_size` or `data.subset`"
+    check_space(folder, sum(job.missing_bytes for job in jobs), "decoded images", advice)
     for job in jobs:
         with job.pixels.open("ab") as file:
             file.truncate(len(job.part) * job.form.n_bytes)
@@ -275,15 +276,6 @@ def _split(job: _Job) -> Split:
 
 def _n_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _check_space(folder: Path, n_bytes: int) -> None:
-    free = shutil.disk_usage(folder).free
-    if n_bytes > free:
-        raise InputError(
-            f"decoded images need {n_bytes / 1e9:.1f} GB in {folder}, but {free / 1e9:.1f} GB are free: give another "
-            "folder as `data.cache`, or a smaller `data.image_size` or `data.subset`."
-        )
 
 
 @contextmanager

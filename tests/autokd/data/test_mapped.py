@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -147,9 +148,9 @@ def test_damaged_files_and_full_disks_are_named(tmp_path: Path, monkeypatch: pyt
     (manifest.parent / "train.pixels").write_bytes(b"short")
     with pytest.raises(InputError, match=r"are damaged: .*; remove that folder"):
         on_disk(Noise(), tmp_path)
-    monkeypatch.setattr(mapped.shutil, "disk_usage", lambda folder: mapped.shutil._ntuple_diskusage(10, 10, 0))
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=0))
     with pytest.raises(
-        InputError, match=r"decoded images need .* but 0\.0 GB are free: give another folder as `data\.ca"
+        InputError, match=r"decoded images need .* but the disk has 0 MB left: give another folder as `data\.cache`"
     ):
         on_disk(Noise(seed=1), tmp_path)
 
