@@ -7,8 +7,7 @@ one channel for the sums over pixels (gradient of the weights), so that an instr
 numbers in each float32 lane. Planes have a border of zeros. Sums are float32; results are rounded once. Weights come and
 their gradient goes as float32, with the strides of output channel, input channel and tap. */
 
-#include <stdint.h>
-#include <string.h>
+#include "kernels.h"
 
 #if defined(__AVX512BF16__) && defined(__AVX512BW__) && defined(__AVX512VL__)
 
@@ -23,8 +22,6 @@ their gradient goes as float32, with the strides of output channel, input channe
 #define ACROSS (SIDE + 4)
 #define DOWN (SIDE + 2)
 #define TAPS 9
-
-#define ALWAYS static inline __attribute__((always_inline))
 
 /* Where the words of some vectors come from: word j of vector d from word index[d][j] of the source where mask says. */
 typedef struct {
@@ -125,13 +122,6 @@ ALWAYS void channel_planes(const Shuffle *shuffle, long height, long width, long
                     _mm256_mask_storeu_epi16(to - ACROSS + LANES, there, _mm512_cvtepi32_epi16(low));
             }
         }
-}
-
-ALWAYS uint16_t rounded(float value)
-{
-    uint32_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    return value != value ? 0x7fc0 : (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }
 
 /* Sums over input channels and taps for each output channel of one or two vectors of pixels. */

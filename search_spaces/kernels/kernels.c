@@ -8,9 +8,9 @@ BLOCK tiles. The second pass of a batch norm goes backwards, since the cache sti
 read, and the next layer will find the beginning there. Nothing is allocated: `scratch` is memory of the caller. NaN and
 infinity go through as in torch. */
 
+#include "kernels.h"
+
 #include <math.h>
-#include <stdint.h>
-#include <string.h>
 
 #define UNROLLED 4 /* tiles that one load and store of the sums serves */
 #define BLOCK (128 * UNROLLED)
@@ -18,7 +18,6 @@ infinity go through as in torch. */
 #define STRETCH 2048 /* elements of a weighted sum that stay in the first cache */
 #define LANES 64 /* partial sums of a dot product */
 
-#define ALWAYS static inline __attribute__((always_inline))
 #define CHOOSE(function, ...)           \
     do {                                \
         if (half)                       \
@@ -37,17 +36,12 @@ ALWAYS float get(int half, const void *array, long index)
     return value;
 }
 
-/* bfloat16 by rounding to nearest, ties to even. */
 ALWAYS void put(int half, void *array, long index, float value)
 {
-    if (!half) {
+    if (half)
+        ((uint16_t *)array)[index] = rounded(value);
+    else
         ((float *)array)[index] = value;
-        return;
-    }
-    uint32_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    uint32_t rounded = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
-    ((uint16_t *)array)[index] = value != value ? 0x7fc0 : (uint16_t)rounded;
 }
 
 ALWAYS const void *at(int half, const void *array, long index)

@@ -23,7 +23,7 @@ __all__ = ["SWITCH", "Kernels", "load"]
 SWITCH = "AUTOKD_KERNELS"
 """The environment variable that keeps to torch's own operations if it is `off`."""
 
-SOURCES = tuple(Path(__file__).with_name(name) for name in ("kernels.c", "convolution.c"))
+HEADER, *SOURCES = (Path(__file__).with_name(name) for name in ("kernels.h", "kernels.c", "convolution.c"))
 COMPILERS = ("cc", "gcc", "clang")
 FLAGS = ("-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")  # all keep NaN
 LONGEST_SECONDS = 60
@@ -75,7 +75,7 @@ def load() -> Kernels:
 def _file(compiler: str) -> Path:
     """Named by the sources and by all macros of the compiler, which tell its version and the instructions it uses."""
     macros = _run(compiler, *FLAGS, "-dM", "-E", "-x", "c", os.devnull)
-    digest = sha256(b"\0".join([*(source.read_bytes() for source in SOURCES), " ".join(FLAGS).encode(), macros]))
+    digest = sha256(b"\0".join([*(file.read_bytes() for file in (HEADER, *SOURCES)), " ".join(FLAGS).encode(), macros]))
     caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(caches) / "autokd" / f"kernels-{digest.hexdigest()[:16]}.so"
 

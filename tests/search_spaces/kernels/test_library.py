@@ -75,7 +75,7 @@ def test_a_failed_compilation_is_a_finding_and_leaves_nothing(
 ) -> None:
     broken = tmp_path / "broken.c"
     broken.write_text("this is no C")
-    monkeypatch.setattr(library, "SOURCES", (broken,))
+    monkeypatch.setattr(library, "SOURCES", [broken])
     found = fresh()
     assert found.library is None
     assert "broken.c" in found.detail
