@@ -17,9 +17,8 @@ weights and batches; at every rung the validation metrics and the training losse
 import argparse
 import copy
 import json
-import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +38,7 @@ from autokd.distillation import KD, Lesson, Outputs
 from autokd.recipes.catalogue import find_config
 from autokd.teachers.teacher import load_teacher
 from autokd.training.metrics import label_metrics, predict, teacher_metrics
+from autokd.training.schedule import Cooldown, Cosine, Schedule, Trunk
 from search_spaces.architecture import Architecture
 from search_spaces.budget import Budget
 from search_spaces.cost import cost
@@ -161,34 +161,27 @@ class _Trial:
     def cosine(self, scaled: bool = False) -> list[dict[str, float]]:
         """Measured at each rung of one cosine."""
         run = _Run(self, scaled)
-        warmup = WARMUP * STEPS
         found = []
         for rung in RUNGS:
-            run.train(rung, lambda step: _cosine(step, warmup))
+            run.train(rung, Cosine(STEPS, WARMUP))
             found.append(run.measure())
         return found
 
     def stable(self) -> dict[str, list[dict[str, float]]]:
         """The trunk measured as it is, by its average, and at the ends of its branches."""
         run = _Run(self)
-        warmup = WARMUP * RUNGS[0]
+        trunk = Trunk(round(WARMUP * RUNGS[0]))
         found: dict[str, list[dict[str, float]]] = {"trunk": [], "average": [], "branch": []}
         for rung in RUNGS:
             leaves = rung - round(COOLDOWN * rung)
-            run.train(leaves, lambda step: min(1.0, step / warmup))
+            run.train(leaves, trunk)
             branch = copy.deepcopy(run)
-            branch.train(rung, lambda step, leaves=leaves, rung=rung: 1 - math.sqrt((step - leaves) / (rung - leaves)))
+            branch.train(rung, Cooldown(trunk, leaves, rung))
             found["branch"].append(branch.measure())
-            run.train(rung, lambda step: min(1.0, step / warmup))
+            run.train(rung, trunk)
             found["trunk"].append(run.measure())
             found["average"].append(run.measure(run.average))
         return found
-
-
-def _cosine(step: int, warmup: float) -> float:
-    if step < warmup:
-        return step / warmup
-    return (1 + math.cos(math.pi * (step - warmup) / (STEPS - warmup))) / 2
 
 
 class _Run:
@@ -210,7 +203,7 @@ class _Run:
         twin.network, twin.average, twin.sgd = copy.deepcopy((self.network, self.average, self.sgd), memo)
         return twin
 
-    def train(self, until: int, factor: Callable[[int], float]) -> None:
+    def train(self, until: int, factor: Schedule) -> None:
         """Go on to a step; `factor(step)` is that of the learning rate, steps counted from 1."""
         if self.step >= until:
             return
