@@ -23,7 +23,9 @@ __all__ = ["SWITCH", "Kernels", "load"]
 SWITCH = "AUTOKD_KERNELS"
 """The environment variable that keeps to torch's own operations if it is `off`."""
 
-HEADER, *SOURCES = (Path(__file__).with_name(name) for name in ("kernels.h", "kernels.c", "convolution.c"))
+FOLDER = Path(__file__).parent
+HEADER = FOLDER / "kernels.h"
+SOURCES = tuple(FOLDER / name for name in ("batch_norm.c", "sums.c", "pooling.c", "convolution.c"))
 COMPILERS = ("cc", "gcc", "clang")
 FLAGS = ("-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")  # all keep NaN
 LONGEST_SECONDS = 60

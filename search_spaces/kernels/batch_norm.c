@@ -1,12 +1,9 @@
-/* Passes over images whose channels lie side by side (channels_last), for training: batch norm, weighted sums and
-average pooling.
+/* Batch norm for training, of `rows x channels`.
 
-A tensor is an array of `rows x channels`, float32, or bfloat16 where `half` is 1. Batch norm takes it in tiles of
-`tile` rows, so that loops run over tile * channels elements, however few channels there are; numbers of a channel are
-written out once for each row of a tile (`spread_over`). All arithmetic is in float32, and sums go on in float64 after
-BLOCK tiles. The second pass of a batch norm goes backwards, since the cache still holds the end of what the first one
-read, and the next layer will find the beginning there. Nothing is allocated: `scratch` is memory of the caller. NaN and
-infinity go through as in torch. */
+A tensor is taken in tiles of `tile` rows, so that loops run over tile * channels elements, however few channels there
+are; numbers of a channel are written out once for each row of a tile (`spread_over`). Sums go on in float64 after BLOCK
+tiles. The second pass goes backwards, since the cache still holds the end of what the first one read, and the next layer
+will find the beginning there. */
 
 #include "kernels.h"
 
@@ -15,41 +12,6 @@ infinity go through as in torch. */
 #define UNROLLED 4 /* tiles that one load and store of the sums serves */
 #define BLOCK (128 * UNROLLED)
 #define SAMPLES 16 /* rows from which the first guess of a mean is made */
-#define STRETCH 2048 /* elements of a weighted sum that stay in the first cache */
-#define LANES 64 /* partial sums of a dot product */
-
-#define CHOOSE(function, ...)           \
-    do {                                \
-        if (half)                       \
-            function(1, __VA_ARGS__);   \
-        else                            \
-            function(0, __VA_ARGS__);   \
-    } while (0)
-
-ALWAYS float get(int half, const void *array, long index)
-{
-    if (!half)
-        return ((const float *)array)[index];
-    uint32_t bits = (uint32_t)((const uint16_t *)array)[index] << 16;
-    float value;
-    memcpy(&value, &bits, sizeof value);
-    return value;
-}
-
-ALWAYS void put(int half, void *array, long index, float value)
-{
-    if (half)
-        ((uint16_t *)array)[index] = rounded(value);
-    else
-        ((float *)array)[index] = value;
-}
-
-ALWAYS const void *at(int half, const void *array, long index)
-{
-    return (const char *)array + index * (half ? 2 : 4);
-}
-
-ALWAYS long least(long a, long b) { return a < b ? a : b; }
 
 static void spread_over(long tile, long channels, float *numbers)
 {
@@ -219,108 +181,4 @@ void norm_backward(int half, long rows, long channels, long tile, const void *g,
                    const float *mean, const float *inverse, void *dx, float *dweight, float *dbias, double *scratch)
 {
     CHOOSE(backward, rows, channels, tile, g, x, weight, mean, inverse, dx, dweight, dbias, scratch);
-}
-
-ALWAYS void add_scaled(int half, int first, long length, float factor, const void *restrict x, float *restrict sums)
-{
-    for (long i = 0; i < length; i++)
-        sums[i] = first ? factor * get(half, x, i) : sums[i] + factor * get(half, x, i);
-}
-
-ALWAYS double dot(int half, long length, const void *restrict x, const void *restrict y)
-{
-    float lanes[LANES] = {0};
-    long whole = length - length % LANES;
-    for (long i = 0; i < whole; i += LANES)
-        for (int lane = 0; lane < LANES; lane++)
-            lanes[lane] += get(half, x, i + lane) * get(half, y, i + lane);
-    for (long i = whole; i < length; i++)
-        lanes[i - whole] += get(half, x, i) * get(half, y, i);
-    double total = 0;
-    for (int lane = 0; lane < LANES; lane++)
-        total += lanes[lane];
-    return total;
-}
-
-/* y = sum of gates * xs over n arrays, an absent gate being 1; where there is a z, dots[k] += <z, xs[k]>. */
-ALWAYS void combine(int half, long size, long n, const void *const *xs, const float *const *gates, const void *z,
-                    void *y, double *dots)
-{
-    float sums[STRETCH];
-    for (long start = 0; start < size; start += STRETCH) {
-        long length = least(STRETCH, size - start);
-        for (long k = 0; k < n; k++) {
-            const void *x = at(half, xs[k], start);
-            float factor = gates[k] ? *gates[k] : 1;
-            if (k == 0)
-                add_scaled(half, 1, length, factor, x, sums);
-            else
-                add_scaled(half, 0, length, factor, x, sums);
-            if (z && gates[k])
-                dots[k] += dot(half, length, x, at(half, z, start));
-        }
-        void *ys = (void *)at(half, y, start);
-        for (long i = 0; i < length; i++)
-            put(half, ys, i, sums[i]);
-    }
-}
-
-void weighted_sums(int half, long size, long n, const void *const *xs, const float *const *gates, const void *z,
-                   void *y, double *dots)
-{
-    CHOOSE(combine, size, n, xs, gates, z, y, dots);
-}
-
-/* y = means of x, `lines * side` rows of `across * side` pixels, over windows of side x side; `sums` holds one row. */
-ALWAYS void average(int half, long lines, long across, long channels, long side, const void *x, void *y, float *sums)
-{
-    long length = across * side * channels;
-    float share = 1.0f / (float)(side * side);
-    for (long line = 0; line < lines; line++) {
-        for (long row = 0; row < side; row++) {
-            const void *xs = at(half, x, (line * side + row) * length);
-            if (row == 0)
-                add_scaled(half, 1, length, share, xs, sums);
-            else
-                add_scaled(half, 0, length, share, xs, sums);
-        }
-        for (long window = 0; window < across; window++) {
-            const float *first = sums + window * side * channels;
-            for (long c = 0; c < channels; c++) {
-                float sum = first[c];
-                for (long column = 1; column < side; column++)
-                    sum += first[column * channels + c];
-                put(half, y, (line * across + window) * channels + c, sum);
-            }
-        }
-    }
-}
-
-void pool_forward(int half, long lines, long across, long channels, long side, const void *x, void *y, float *sums)
-{
-    CHOOSE(average, lines, across, channels, side, x, y, sums);
-}
-
-/* dx = gradient of that x from the gradient g of y: one row of windows is written once, then copied. */
-ALWAYS void share_out(int half, long lines, long across, long channels, long side, const void *g, void *dx)
-{
-    long length = across * side * channels, bytes = half ? 2 : 4;
-    float share = 1.0f / (float)(side * side);
-    for (long line = 0; line < lines; line++) {
-        char *first = (char *)at(half, dx, line * side * length);
-        for (long window = 0; window < across; window++) {
-            char *pixel = first + window * side * channels * bytes;
-            for (long c = 0; c < channels; c++)
-                put(half, pixel, c, share * get(half, g, (line * across + window) * channels + c));
-            for (long column = 1; column < side; column++)
-                memcpy(pixel + column * channels * bytes, pixel, channels * bytes);
-        }
-        for (long row = 1; row < side; row++)
-            memcpy(first + row * length * bytes, first, length * bytes);
-    }
-}
-
-void pool_backward(int half, long lines, long across, long channels, long side, const void *g, void *dx)
-{
-    CHOOSE(share_out, lines, across, channels, side, g, dx);
 }
