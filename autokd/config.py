@@ -12,10 +12,8 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    SerializerFunctionWrapHandler,
     ValidationError,
     field_validator,
-    model_serializer,
     model_validator,
 )
 
@@ -170,11 +168,6 @@ class AugmentationConfig(_Section):
     cutout: Annotated[int, Field(ge=0)] = 0
     mixup: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     cutmix: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
-
-    @model_serializer(mode="wrap")
-    def _without_mixing_that_is_off(self, values: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Digests of searches and trainings from before there was mixing stay what they are."""
-        return {key: value for key, value in values(self).items() if value or key not in ("mixup", "cutmix")}
 
 
 class TrainingConfig(_Section):

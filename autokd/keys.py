@@ -13,6 +13,7 @@ BEFORE: dict[str, Any] = {
         "ema": None,
         "width_scaling": False,
         "warm_start": 0.0,
+        "augmentation": {"mixup": 0.0, "cutmix": 0.0},
     },
     "optimizer": {"signal": "accuracy"},
     "final": {"keep": "last"},

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from autokd.data.dataset import describe
 from autokd.errors import InputError
+from autokd.keys import without_keys_as_before
 from search_spaces.layers import KINDS
 
 __all__ = [
@@ -59,11 +60,9 @@ class Augmentation:
 
     @property
     def identity(self) -> dict[str, float]:
-        """What tells it from others, as plain values for a digest.
-
-        Mixing is left out where it is off: what was stored before there was any stays valid.
-        """
-        return {name: value for name, value in asdict(self).items() if value or name not in ("mixup", "cutmix")}
+        """What tells it from others, as plain values for a digest, which outlives the addition of kinds."""
+        identity: dict[str, float] = without_keys_as_before({"augmentation": asdict(self)}, "training")["augmentation"]
+        return identity
 
 
 def check_augmentation(augmentation: Augmentation, input_shape: tuple[int, ...]) -> None:
