@@ -1,5 +1,6 @@
 """Keys that configurations of earlier versions lack, and what was done before they existed."""
 
+from functools import reduce
 from typing import Any
 
 __all__ = ["with_keys_as_before", "without_keys_as_before"]
@@ -26,12 +27,12 @@ def with_keys_as_before(values: dict[str, Any]) -> dict[str, Any]:
     return _filled(values, BEFORE)
 
 
-def without_keys_as_before(values: dict[str, Any], section: str) -> dict[str, Any]:
-    """The plain values of a section, without those keys that say what was done before they existed.
+def without_keys_as_before(values: dict[str, Any], *path: str) -> dict[str, Any]:
+    """The plain values of the section at a path, without those keys that say what was done before they existed.
 
     What is computed of them, such as a digest, is what it was before.
     """
-    return _reduced(values, BEFORE.get(section, {}))
+    return _reduced(values, reduce(lambda section, name: section.get(name, {}), path, BEFORE))
 
 
 def _filled(values: dict[str, Any], missing: dict[str, Any]) -> dict[str, Any]:

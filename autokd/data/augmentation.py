@@ -61,8 +61,7 @@ class Augmentation:
     @property
     def identity(self) -> dict[str, float]:
         """What tells it from others, as plain values for a digest, which outlives the addition of kinds."""
-        identity: dict[str, float] = without_keys_as_before({"augmentation": asdict(self)}, "training")["augmentation"]
-        return identity
+        return without_keys_as_before(asdict(self), "training", "augmentation")
 
 
 def check_augmentation(augmentation: Augmentation, input_shape: tuple[int, ...]) -> None:

@@ -22,5 +22,10 @@ def test_keys_that_say_what_was_done_before_are_left_out_in_sections_too():
     assert without_keys_as_before({"x": 1, "k": 3, "inner": {"y": 4, "z": None}}, "a") == {"k": 3, "inner": {"y": 4}}
 
 
-def test_a_section_without_history_is_whole():
-    assert without_keys_as_before({"x": 1}, "c") == {"x": 1}
+def test_a_section_may_lie_within_another():
+    assert without_keys_as_before({"y": 2, "z": 5}, "a", "inner") == {"z": 5}
+
+
+@pytest.mark.parametrize("path", [("c",), ("c", "inner"), ("a", "other")])
+def test_a_section_without_history_is_whole(path: tuple[str, ...]):
+    assert without_keys_as_before({"x": 1}, *path) == {"x": 1}
