@@ -9,6 +9,7 @@ and infinity go through as in torch. */
 
 #define ALWAYS static inline __attribute__((always_inline))
 
+/* Calls a function for the type of its arrays, which the compiler then knows. */
 #define CHOOSE(function, ...)           \
     do {                                \
         if (half)                       \
