@@ -38,6 +38,6 @@ def plot(groups: Sequence[Group], load: Load, file: Path) -> None:
             panel.fill_between(x, low, mean + error, color=colours[group.peer], alpha=0.2)
         panel.set(title=f"{task}, {n_workers} worker{'s' * (n_workers > 1)}", yscale="log")
     figure.supxlabel("full trainings")
-    figure.supylabel("simple regret")
+    figure.supylabel("simple regret, by the best observation")
     axes[0, 0].legend()
     figure.savefig(file, dpi=120)
