@@ -17,6 +17,7 @@ from torch import Tensor
 
 from autokd.optimizers.arrays import Array
 from autokd.optimizers.encoding import Key, keys, unseen
+from autokd.optimizers.features import Describe, no_features
 from autokd.optimizers.history import History
 from autokd.optimizers.hypervolume import boxes, front, hypervolume, reference_point
 from autokd.optimizers.hypervolume import log_expected_improvement as log_expected_hypervolume_improvement
@@ -54,7 +55,12 @@ class Goal(Protocol):
 
 
 def goal(
-    history: History, categories: Sequence[int], number: int, repeats: bool, reference: Sequence[float] | None
+    history: History,
+    categories: Sequence[int],
+    number: int,
+    repeats: bool,
+    reference: Sequence[float] | None,
+    describe: Describe = no_features,
 ) -> Goal:
     """The goal of trial `number`.
 
@@ -64,14 +70,15 @@ def goal(
         number: The views of a single objective are taken in turn by it.
         repeats: Whether another observation of a tried point can be worth something.
         reference: Reference point of several objectives, turned so that larger is better; None infers it.
+        describe: Features of points.
     """
     n_objectives = history.Y.shape[1]
     views = [VIEWS[number % len(VIEWS)]] if n_objectives == 1 else [TAILS] * n_objectives
     most = _MAX_WITH_STEPS if history.has_steps else _MAX_OBSERVATIONS
     near = _nearest(history, history.X[:, : len(categories)], categories, most)
     X, Y = history.X[near], history.Y[near]
-    models = [Surrogate.fit(X, Y[:, j], categories, history.has_steps, view) for j, view in enumerate(views)]
-    limits = _limits(history, categories)
+    models = [Surrogate.fit(X, Y[:, j], categories, history.has_steps, view, describe) for j, view in enumerate(views)]
+    limits = _limits(history, categories, describe)
     if n_objectives == 1:
         return _Improvement.of(models[0], limits, history, repeats)
     return _FrontImprovement.of(models, limits, history, reference)
@@ -94,13 +101,13 @@ class _Limits:
         return total
 
 
-def _limits(history: History, categories: Sequence[int]) -> _Limits:
+def _limits(history: History, categories: Sequence[int], describe: Describe) -> _Limits:
     models = []
     for j in range(history.excesses.shape[1]):
         told = ~history.excesses[:, j].isnan()
         X, excesses = history.finished[told], history.excesses[told, j]
         near = _nearest(history, X, categories, _MAX_OBSERVATIONS)
-        models.append(Surrogate.fit(X[near], excesses[near], categories, False, PLAIN))
+        models.append(Surrogate.fit(X[near], excesses[near], categories, False, PLAIN, describe))
     return _Limits(tuple(models))
 
 

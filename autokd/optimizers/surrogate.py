@@ -1,6 +1,7 @@
 """What the model believes of a space's points: a Gaussian process of an objective's scores, at the last step.
 
 Where trials report at several steps, the step is one more coordinate of the model, and predictions are for the last.
+Where points have features, these are further coordinates, before the parameters' codes.
 
 No one way of seeing an objective is best for all. Where many students fail, the order of the values says more than
 their differences, and where an objective is smooth, the differences do; so there are several, see `VIEWS`.
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor
 
 from autokd.optimizers.arrays import Array
+from autokd.optimizers.features import Describe, Features, no_features
 from autokd.optimizers.gaussian_process import Form, GaussianProcess
 from autokd.optimizers.improvement import log_expected_improvement
 from autokd.optimizers.scores import Scores, compressed, ranked, standardised
@@ -55,17 +57,27 @@ class Surrogate:
     """A fitted model, which predicts scores at the last step.
 
     Attributes:
-        process: Over d coordinates, or d + 1 with the step last.
+        process: Over f features, d parameters, and perhaps the step.
         has_steps: Whether the last of these is the step.
         scores: Of the observed values.
+        features: Of points.
     """
 
     process: GaussianProcess
     has_steps: bool
     scores: Scores
+    features: Features
 
     @classmethod
-    def fit(cls, X: Tensor, y: Tensor, categories: Sequence[int], has_steps: bool, view: View) -> "Surrogate":
+    def fit(
+        cls,
+        X: Tensor,
+        y: Tensor,
+        categories: Sequence[int],
+        has_steps: bool,
+        view: View,
+        describe: Describe = no_features,
+    ) -> "Surrogate":
         """Model of the observations, at least one; depends on nothing but its arguments.
 
         Args:
@@ -74,15 +86,20 @@ class Surrogate:
             categories: Choices a coordinate as in `Encoding.categories`, without the step.
             has_steps: Whether the last column of X is the step, in [0, 1].
             view: How the values are seen.
+            describe: Features of points.
         """
         scores = Scores.of(y.numpy(), view.scale)
-        categorical = [n > 0 for n in categories] + [False] * has_steps
-        return cls(GaussianProcess.fit(X.numpy(), scores.of_values, categorical, view.form), has_steps, scores)
+        points = X[:, : len(categories)]
+        features = Features.of(describe, points)
+        categorical = [False] * features.number + [n > 0 for n in categories] + [False] * has_steps
+        known = np.concatenate([features(points), X.numpy()], axis=1)
+        process = GaussianProcess.fit(known, scores.of_values, categorical, view.form, features.number)
+        return cls(process, has_steps, scores, features)
 
     @property
     def lengthscales(self) -> Tensor:
         """Length scales of the d parameters, `d`."""
-        scales = torch.from_numpy(self.process.lengthscales)
+        scales = torch.from_numpy(self.process.lengthscales)[self.features.number :]
         return scales[:-1] if self.has_steps else scales
 
     @property
@@ -92,11 +109,11 @@ class Surrogate:
 
     def mean(self, points: Tensor) -> Tensor:
         """Posterior mean at codes `n x d`, `n`."""
-        return torch.from_numpy(self.process.mean(self._at_last_step(points)))
+        return torch.from_numpy(self.process.mean(self._coordinates(points)))
 
     def beliefs(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """Posterior mean and standard deviation, without noise, at codes `n x d`, `n` each."""
-        codes = self._at_last_step(points)
+        codes = self._coordinates(points)
         parts = [
             (self.process.mean(part), self.process.deviation(part))
             for part in np.array_split(codes, max(1, -(-len(codes) // _CHUNK)))
@@ -106,7 +123,7 @@ class Surrogate:
 
     def joint(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """Posterior mean, `n`, and covariance, `n x n`, without noise at codes `n x d`."""
-        return self.mean(points), torch.from_numpy(self.process.covariance(self._at_last_step(points)))
+        return self.mean(points), torch.from_numpy(self.process.covariance(self._coordinates(points)))
 
     def value(self, scores: Tensor) -> Tensor:
         """The objective's values at some scores, same shape."""
@@ -121,7 +138,7 @@ class Surrogate:
         """
         if len(pending) == 0:
             return self
-        return replace(self, process=self.process.having_seen(self._at_last_step(pending)))
+        return replace(self, process=self.process.having_seen(self._coordinates(pending)))
 
     def log_expected_improvement(self, points: Tensor, best: float) -> Tensor:
         """Logarithm of the expected improvement over the score `best` at codes `n x d`, `n`."""
@@ -142,6 +159,7 @@ class Surrogate:
         gap = -(mean - others).abs()
         return torch.from_numpy(log_expected_improvement(gap.numpy(), change.numpy(), 0.0))
 
-    def _at_last_step(self, points: Tensor) -> Array:
-        codes: Array = points.numpy()
-        return np.concatenate([codes, np.ones((len(codes), 1))], axis=1) if self.has_steps else codes
+    def _coordinates(self, points: Tensor) -> Array:
+        """Of the model, at the last step."""
+        last_step = np.ones((len(points), int(self.has_steps)))
+        return np.concatenate([self.features(points), points.numpy(), last_step], axis=1)

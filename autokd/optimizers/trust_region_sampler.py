@@ -14,6 +14,7 @@ from optuna.trial import FrozenTrial
 from autokd.optimizers.acquisition import Allowed
 from autokd.optimizers.encoding import Encoding
 from autokd.optimizers.errors import OptimizerError
+from autokd.optimizers.features import described, no_features
 from autokd.optimizers.history import PROPOSAL, History
 from autokd.optimizers.proposal import Wishes, propose
 from autokd.optimizers.trust_region import Rules
@@ -50,6 +51,9 @@ class TrustRegionSampler(BaseSampler):
         feasible: Which parameters may be proposed, as far as it can be computed; cheap, since thousands are tried.
         reference_point: Where the hypervolume of several objectives begins, in their own units and directions; None
             infers it from the front.
+        features: Numbers that describe what the parameters make, always as many, such as the depth of the network that
+            is built of them and how many of its operations are reached; cheap, too. The model takes points of equal
+            features for nearly equal, whatever their parameters.
     """
 
     def __init__(
@@ -61,6 +65,7 @@ class TrustRegionSampler(BaseSampler):
         deterministic: bool = False,
         feasible: Callable[[Mapping[str, Any]], bool] | None = None,
         reference_point: Sequence[float] | None = None,
+        features: Callable[[Mapping[str, Any]], Sequence[float]] | None = None,
     ) -> None:
         self._seed = secrets.randbits(32) if seed is None else seed
         self._n_startup_trials = n_startup_trials
@@ -69,6 +74,7 @@ class TrustRegionSampler(BaseSampler):
         self._deterministic = deterministic
         self._feasible = feasible
         self._reference_point = reference_point
+        self._features = features
         self._lock = Lock()  # a proposal must be stored before the next one is sought
         Rules.of(1, n_startup_trials, noise)  # a wrong option is an error here and not at the first trial
 
@@ -90,7 +96,8 @@ class TrustRegionSampler(BaseSampler):
         """The proposal for a trial.
 
         Raises:
-            OptimizerError: If the reference point does not fit the objectives, or no point is found to be feasible.
+            OptimizerError: If the reference point does not fit the objectives, no point is found to be feasible, or
+                features are not as many finite numbers for one point as for another.
         """
         if not search_space:
             return {}
@@ -124,6 +131,7 @@ class TrustRegionSampler(BaseSampler):
             repeats=not self._deterministic,
             allowed=self._allowed(encoding),
             reference=None if reference is None else [s * r for s, r in zip(signs, reference, strict=True)],
+            describe=no_features if self._features is None else described(self._features, encoding),
         )
 
     def _allowed(self, encoding: Encoding) -> Allowed:

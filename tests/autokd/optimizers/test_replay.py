@@ -2,7 +2,9 @@
 
 import math
 import pickle
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import optuna
 from hypothesis import given, settings
@@ -37,10 +39,11 @@ class Script:
     direction: str
     n_past: int
     space: dict[str, optuna.distributions.BaseDistribution] | None
+    features: Callable[[Mapping[str, Any]], Sequence[float]] | None
     events: list[tuple[str, int, float]]
 
     def sampler(self, seed=0):
-        return TrustRegionSampler(seed, n_startup_trials=2, search_space=self.space)
+        return TrustRegionSampler(seed, n_startup_trials=2, search_space=self.space, features=self.features)
 
     def studies(self, sampler):
         """The study before the first event and after each, always the same object."""
@@ -76,8 +79,14 @@ def scripts(draw):
         draw(st.sampled_from(["minimize", "maximize"])),
         draw(st.sampled_from([0, 0, RESTARTS_SOON])),
         draw(st.sampled_from([None, SPACE])),
+        draw(st.sampled_from([None, None, area])),
         draw(st.lists(events, min_size=10, max_size=18)),
     )
+
+
+def area(params):
+    """A feature, also of trials that have not asked for everything yet."""
+    return [params.get("width", 1) * params.get("share", 0.5)]
 
 
 def begin(trial):

@@ -88,3 +88,25 @@ def test_noise_is_found():
     X = torch.rand(80, 1, dtype=torch.float64, generator=generator)
     y = 100 * X[:, 0] + 5 * torch.randn(80, dtype=torch.float64, generator=generator)
     assert fit(X, y, (0,), view=PLAIN).noise * float(y.std(correction=0)) == pytest.approx(5, rel=0.3)
+
+
+def test_points_of_equal_features_are_believed_nearly_equal():
+    """The value is a function of the sum of five categories' numbers, of which the codes tell nothing."""
+    generator = torch.Generator().manual_seed(0)
+    X = torch.randint(0, 4, (140, 5), generator=generator).double()
+    points, X = X[:100], X[100:]
+    truth, y = (torch.sin(codes.sum(dim=1)) for codes in (points, X))
+    plain = Surrogate.fit(X, y, (4,) * 5, False, PLAIN)
+    informed = Surrogate.fit(X, y, (4,) * 5, False, PLAIN, lambda codes: codes.sum(dim=1, keepdim=True).numpy())
+    errors = [(model.value(model.mean(points)) - truth).square().mean() / truth.var() for model in (plain, informed)]
+    assert errors[0] > 0.5
+    assert errors[1] < 0.1
+
+
+def test_features_and_steps_go_together():
+    X, y = data()
+    stepped = torch.cat([X, (torch.arange(len(X), dtype=torch.float64) % 2).unsqueeze(1)], dim=1)
+    surrogate = Surrogate.fit(stepped, y, CATEGORIES, True, RANKS, lambda codes: codes[:, :2].numpy())
+    assert surrogate.process.X.shape == (len(X), 2 + 3 + 1)
+    assert len(surrogate.lengthscales) == 3
+    assert torch.isfinite(surrogate.believe(X[:2]).beliefs(X)[1]).all()

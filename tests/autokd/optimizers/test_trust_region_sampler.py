@@ -2,6 +2,7 @@ import math
 import pickle
 from collections import Counter
 from dataclasses import replace
+from itertools import groupby
 
 import numpy as np
 import optuna
@@ -236,6 +237,29 @@ def test_measured_limits_are_learned():
     assert sum(kept[10:]) >= 10
     best = min(trial.value for trial, keeps in zip(study.trials, kept, strict=True) if keeps)
     assert best < 0.2  # 0.16 on the limit
+
+
+def test_features_help_where_parameters_hide_what_they_make():
+    """The longest run of equal categories counts, which is all that the features tell."""
+    space = {name: CategoricalDistribution("abcd") for name in "uvwxyz"}
+
+    def longest_run(params):
+        return max(len(list(run)) for _, run in groupby(params[name] for name in space))
+
+    def n_until_best(seed, **options):
+        study = optuna.create_study(sampler=TrustRegionSampler(seed, search_space=space, deterministic=True, **options))
+        for _ in range(26):
+            trial = study.ask(space)
+            study.tell(trial, -longest_run(trial.params))
+        return next((trial.number for trial in study.trials if trial.value == -6), 26)
+
+    informed = [n_until_best(seed, features=lambda params: [longest_run(params)]) for seed in range(3)]
+    assert sum(informed) < 0.75 * sum(n_until_best(seed) for seed in range(3))  # 38 and 59
+
+
+def test_features_must_be_numbers():
+    with pytest.raises(OptimizerError, match=r"`features` must be 1 finite numbers, but are \[inf\]"):
+        study_of(6, features=lambda params: [math.inf])
 
 
 def two_objectives(trial):

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
+from cells import cell_features
 from grids import order
 from ladder import Ladder
 from limits import Limit
@@ -42,7 +43,7 @@ def nas_bench_201(folder: Path, name: str, data: str, limits: Mapping[str, float
         seconds = table[f"{data}_train_seconds"].astype(np.float64)[rows]
         costs = {column: table[column][rows] for column in limits}
     of_seeds = np.repeat(seconds[:, np.newaxis], values.shape[1], axis=1)
-    return Task(f"nb201-{name}", space, values, of_seeds, _limits(costs, limits))
+    return Task(f"nb201-{name}", space, values, of_seeds, _limits(costs, limits), features=cell_features)
 
 
 def nas_bench_201_early(folder: Path) -> Task:

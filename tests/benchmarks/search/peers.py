@@ -94,6 +94,7 @@ PEERS: Mapping[str, Kind] = {
     "random": Kind("baselines:RandomSearch", "baselines"),
     "evolution": Kind("baselines:RegularisedEvolution", "baselines"),
     "ours": Kind("samplers:ours", "autokd.optimizers"),
+    "ours+graphs": Kind("samplers:ours_graphs", "autokd.optimizers"),
     "tpe": Kind("samplers:tpe", "optuna"),
     "gp": Kind("samplers:gp", "optuna"),
     "cma-es": Kind("samplers:cma_es", "cmaes"),
@@ -108,7 +109,7 @@ PEERS: Mapping[str, Kind] = {
 }
 """The peers; imported when asked for, since some take seconds and some need not be installed."""
 
-FULL = ("random", "evolution", "ours", "tpe", "gp", "cma-es", "smac", "botorch")
+FULL = ("random", "evolution", "ours", "ours+graphs", "tpe", "gp", "cma-es", "smac", "botorch")
 """Those that train everything fully."""
 
 LADDER = ("random", "random+halving", "hyperband", "bohb", "dehb", "tpe+halving", "gp", "ours", "ours+halving")

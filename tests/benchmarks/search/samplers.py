@@ -16,7 +16,7 @@ from tasks import Measurement, Task
 
 from autokd.optimizers.registry import sampler as own_sampler
 
-__all__ = ["SamplerPeer", "botorch", "cma_es", "experimental", "gp", "ours", "tpe", "tpe_sampler"]
+__all__ = ["SamplerPeer", "botorch", "cma_es", "experimental", "gp", "ours", "ours_graphs", "tpe", "tpe_sampler"]
 
 
 class SamplerPeer(Peer):
@@ -67,8 +67,21 @@ class SamplerPeer(Peer):
 
 def ours(task: Task, seed: int, workers: int) -> Peer:
     """What a search of AutoKD uses, with nothing set by hand; it knows beforehand what can be computed."""
-    computable = any(limit.computable for limit in task.limits.values())
-    options: dict[str, Any] = {"feasible": task.keeps_computable} if computable else {}
+    return _ours(task, seed)
+
+
+def ours_graphs(task: Task, seed: int, workers: int) -> Peer:
+    """The same, told what the graphs are like that the parameters make."""
+    if task.features is None:
+        raise PeerUnavailable(
+            f"A peer that is told of graphs needs some, but nothing is known of those of {task.name!r}."
+        )
+    return _ours(task, seed, features=task.features)
+
+
+def _ours(task: Task, seed: int, **options: Any) -> Peer:
+    if any(limit.computable for limit in task.limits.values()):
+        options["feasible"] = task.keeps_computable
     sampler = own_sampler("trust-region", seed, task.space, **options)
     return SamplerPeer(task, sampler, [name for name, limit in task.limits.items() if not limit.computable])
 

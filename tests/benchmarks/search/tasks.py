@@ -4,7 +4,7 @@ Values are turned so that larger is better. A row of the arrays is a point of th
 `itertools.product` would list the parameters' choices.
 """
 
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import prod
@@ -56,6 +56,7 @@ class Task:
         seconds: Training time of the same, `size x seeds`.
         limits: Upper limits by name, if there are any.
         ladder: Shorter trainings, if there are any.
+        features: What can be said of any point without training it, where something is known of its graph.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Task:
     seconds: Array
     limits: Mapping[str, Limit] = field(default_factory=dict)
     ladder: Ladder = field(default_factory=Ladder)
+    features: Callable[[Params], Sequence[float]] | None = None
 
     def __post_init__(self) -> None:
         if self.values.shape != self.seconds.shape or len(self.values) != self._n_points:

@@ -1,5 +1,6 @@
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from math import comb
 from pathlib import Path
 
@@ -173,6 +174,15 @@ def test_ours_proposes_only_what_keeps_the_limits_that_can_be_computed(limited: 
     assert limited.computably_feasible[rows].all()
 
 
+def test_ours_can_be_told_of_graphs_where_something_is_known_of_them(limited: Task) -> None:
+    with pytest.raises(PeerUnavailable, match=r"nothing is known.*'limited'"):
+        make_peer("ours+graphs", limited, 3, 3)
+    known = replace(limited, features=lambda params: [params["width"]])
+    rows = searched(make_peer("ours+graphs", known, 3, 3), known)
+    assert limited.computably_feasible[rows].all()
+    assert rows != searched(make_peer("ours", limited, 3, 3), limited)
+
+
 @pytest.mark.parametrize("name", ["random+halving", "ours+halving", "tpe+halving"])
 def test_halving_keeps_the_best_third_at_each_rung(name: str, laddered: Task) -> None:
     peer = make_peer(name, laddered, seed=0, workers=3)
@@ -286,7 +296,7 @@ def test_an_installed_peers_version_is_its_distributions() -> None:
 
 
 def test_an_unknown_peer_lists_the_known_ones(small: Task) -> None:
-    with pytest.raises(ValueError, match="evolution, ours, tpe"):
+    with pytest.raises(ValueError, match="evolution, ours, ours\\+graphs, tpe"):
         make_peer("oracle", small, 0, 1)
 
 
