@@ -1,7 +1,7 @@
 """What is known of a point beside its parameters: numbers that describe what these make, such as a graph's depth."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,23 +12,40 @@ from autokd.optimizers.arrays import Array
 from autokd.optimizers.encoding import Encoding
 from autokd.optimizers.errors import OptimizerError
 
-__all__ = ["Describe", "Features", "described", "no_features"]
-
-Describe = Callable[[Tensor], Array]
-"""Features of codes, `n x d`, as `n x f` numbers; f is the same for all points."""
+__all__ = ["NOTHING", "Description", "Features", "description_of"]
 
 
-def no_features(points: Tensor) -> Array:
-    """None of any point, `n x 0`."""
-    return np.empty((len(points), 0))
+@dataclass(frozen=True)
+class Description:
+    """Features of points, and what they are features of.
+
+    Attributes:
+        features: Of codes, `n x d` with n > 0, as `n x f` numbers; f is the same for all points.
+        coordinates: Numbers of the coordinates of the codes that they describe.
+    """
+
+    features: Callable[[Tensor], Array]
+    coordinates: frozenset[int]
 
 
-def described(features: Callable[[Mapping[str, Any]], Sequence[float]], encoding: Encoding) -> Describe:
+NOTHING = Description(lambda points: np.empty((len(points), 0)), frozenset())
+"""The description without features."""
+
+
+def description_of(
+    features: Callable[[Mapping[str, Any]], Sequence[float]] | None, names: Collection[str] | None, encoding: Encoding
+) -> Description:
     """A user's features of parameters as those of codes; asked for once a point, since several models look at it.
 
-    What it returns raises:
-        OptimizerError: If a point's features are not finite, or not as many as the first point's.
+    The features raise an `OptimizerError` if a point's are not finite, or not as many as the first point's.
+
+    Args:
+        features: Of all parameters of a point; None is no description.
+        names: The parameters that they describe; None is all.
+        encoding: The space.
     """
+    if features is None:
+        return NOTHING
     known: dict[tuple[float, ...], list[float]] = {}
 
     def ask(row: tuple[float, ...]) -> list[float]:
@@ -39,14 +56,15 @@ def described(features: Callable[[Mapping[str, Any]], Sequence[float]], encoding
             raise OptimizerError(f"`features` must be {n_expected} finite numbers, but are {found} for {params}.")
         return found
 
-    def describe(points: Tensor) -> Array:
+    def of_codes(points: Tensor) -> Array:
         rows = [tuple(row) for row in points.tolist()]
         for row in rows:
             if row not in known:
                 known[row] = ask(row)
         return np.array([known[row] for row in rows])
 
-    return describe
+    coordinates = (k for k, name in enumerate(encoding.names) if names is None or name in names)
+    return Description(of_codes, frozenset(coordinates))
 
 
 @dataclass(frozen=True)
@@ -54,21 +72,21 @@ class Features:
     """Features on the scale of some points, whose smallest values are 0 and largest 1.
 
     Attributes:
-        describe: Of any points.
+        description: Of any points.
         lowest: Smallest values, `f`.
         ranges: How much larger the largest are, 1 where all are equal, `f`.
     """
 
-    describe: Describe
+    description: Description
     lowest: Array
     ranges: Array
 
     @classmethod
-    def of(cls, describe: Describe, points: Tensor) -> "Features":
+    def of(cls, description: Description, points: Tensor) -> "Features":
         """Features on the scale of these points, at least one."""
-        values = describe(points)
+        values = description.features(points)
         lowest, ranges = values.min(axis=0), np.ptp(values, axis=0)
-        return cls(describe, lowest, np.where(ranges > 0, ranges, 1.0))
+        return cls(description, lowest, np.where(ranges > 0, ranges, 1.0))
 
     @property
     def number(self) -> int:
@@ -79,5 +97,5 @@ class Features:
         """Of codes `n x d`, `n x f`."""
         if len(points) == 0:
             return np.empty((0, self.number))
-        scaled: Array = (self.describe(points) - self.lowest) / self.ranges
+        scaled: Array = (self.description.features(points) - self.lowest) / self.ranges
         return scaled

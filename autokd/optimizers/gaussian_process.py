@@ -6,8 +6,8 @@
     delta_k          (x_k - x'_k)^2 for a number, [x_k != x'_k] for a category
     K                exp(-r / 2), the squared exponential kernel of r = sum_k delta_k / l_k^2, or Matern's of smoothness
                      5/2, (1 + u + u^2 / 3) exp(-u) with u = sqrt(5 r), n x n
-                     Where the first coordinates are features, 0.9 of this kernel over these alone, and 0.1 of it over
-                     all: what is said of a point's nature decides, but for a tenth of the variance that is its own.
+                     Where some coordinates describe others, it is 0.9 of this kernel without the described ones and
+                     0.1 of it over all: the description decides, but for a tenth of the variance.
     s                variance of the process
     v                variance of the noise, as a share of s
     A                K + v I
@@ -42,7 +42,7 @@ _LEAST_NOISE, _MOST_NOISE = math.log(1e-6), math.log(1e3)
 _SHAPE, _SCALE = 1.0, 1.0  # of the variance's prior
 _MAX_ITERATIONS = 75  # of L-BFGS; the fit has converged long before, or it is lost
 _TOLERANCE = 1e-7  # relative, of the log posterior
-_SHARE_OF_FEATURES = 0.9  # of the variance; points of equal features have it in common
+_SHARE_OF_DESCRIPTION = 0.9  # of the variance; points of equal descriptions have it in common
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class GaussianProcess:
         weights: A^-1 y, `n`.
         seen: Points that decide the variance, X first, `m x q`.
         root: Lower Cholesky factor of A of these, `m x m`.
-        n_features: How many of the first coordinates are features.
+        described: Which coordinates others describe, `q`, bool.
     """
 
     form: Form
@@ -117,26 +117,29 @@ class GaussianProcess:
     weights: Array
     seen: Array
     root: Array
-    n_features: int = 0
+    described: NDArray[np.bool_]
 
     @classmethod
-    def fit(cls, X: Array, y: Array, categorical: Sequence[bool], form: Form, n_features: int = 0) -> "GaussianProcess":
+    def fit(
+        cls, X: Array, y: Array, categorical: Sequence[bool], form: Form, described: Sequence[bool] | None = None
+    ) -> "GaussianProcess":
         """The process with the length scales and noise of largest posterior density.
 
         The search starts from the priors' means and depends on nothing but its arguments.
         """
         chosen = np.array(categorical, dtype=bool)
+        hidden = np.zeros(X.shape[1], dtype=bool) if described is None else np.array(described, dtype=bool)
         bounds = [(_SHORTEST, _LONGEST)] * X.shape[1] + [(_LEAST_NOISE, _MOST_NOISE)]
         found = minimize(
             _negative_log_posterior,
             form.means(chosen),
-            args=(_deltas(X, chosen), y, chosen, form, n_features),
+            args=(_deltas(X, chosen), y, chosen, form, hidden),
             jac=True,
             method="L-BFGS-B",
             bounds=bounds,
             options={"maxiter": _MAX_ITERATIONS, "ftol": _TOLERANCE},
         )
-        return cls.of(X, y, chosen, np.exp(found.x[:-1]), math.exp(found.x[-1]), form, n_features)
+        return cls.of(X, y, chosen, np.exp(found.x[:-1]), math.exp(found.x[-1]), form, hidden)
 
     @classmethod
     def of(
@@ -147,13 +150,13 @@ class GaussianProcess:
         lengthscales: Array,
         share: float,
         form: Form,
-        n_features: int = 0,
+        described: NDArray[np.bool_],
     ) -> "GaussianProcess":
         """The process with these length scales, and noise of this share v of the variance."""
-        root = _root(_kernel(X, X, categorical, lengthscales, form, n_features), share)
+        root = _root(_kernel(X, X, categorical, lengthscales, form, described), share)
         weights = cho_solve((root, True), y)
         variance = float(_SCALE + y @ weights / 2) / (_SHAPE + len(y) / 2)
-        return cls(form, categorical, lengthscales, variance, share * variance, X, weights, X, root, n_features)
+        return cls(form, categorical, lengthscales, variance, share * variance, X, weights, X, root, described)
 
     def mean(self, points: Array) -> Array:
         """Posterior mean at `p x q` points, `p`."""
@@ -184,34 +187,34 @@ class GaussianProcess:
         return half
 
     def _kernel(self, A: Array, B: Array) -> Array:
-        return _kernel(A, B, self.categorical, self.lengthscales, self.form, self.n_features)
+        return _kernel(A, B, self.categorical, self.lengthscales, self.form, self.described)
 
 
-def _terms(n_features: int) -> tuple[tuple[float, slice], ...]:
+def _terms(described: NDArray[np.bool_]) -> list[tuple[float, slice | NDArray[np.bool_]]]:
     """What K is the sum of: shares of it, each with the coordinates of which it is the kernel."""
     everything = slice(None)
-    if not n_features:
-        return ((1.0, everything),)
-    return (_SHARE_OF_FEATURES, slice(n_features)), (1 - _SHARE_OF_FEATURES, everything)
+    if not described.any():
+        return [(1.0, everything)]
+    return [(_SHARE_OF_DESCRIPTION, ~described), (1 - _SHARE_OF_DESCRIPTION, everything)]
 
 
 def _kernel(
-    A: Array, B: Array, categorical: NDArray[np.bool_], lengthscales: Array, form: Form, n_features: int
+    A: Array, B: Array, categorical: NDArray[np.bool_], lengthscales: Array, form: Form, described: NDArray[np.bool_]
 ) -> Array:
     """K between all rows of A and B."""
     K = np.zeros((len(A), len(B)))
-    for share, of in _terms(n_features):
+    for share, of in _terms(described):
         K += share * form.kernel(_distance(A[:, of], B[:, of], categorical[of], lengthscales[of]))
     return K
 
 
 def _negative_log_posterior(
-    parameters: Array, deltas: Array, y: Array, categorical: NDArray[np.bool_], form: Form, n_features: int
+    parameters: Array, deltas: Array, y: Array, categorical: NDArray[np.bool_], form: Form, described: NDArray[np.bool_]
 ) -> tuple[float, Array]:
     """Of log l and log v, with its gradient; `deltas` are `n x n x q`."""
     n, q = len(y), deltas.shape[2]
     precisions, share = np.exp(-2 * parameters[:-1]), math.exp(parameters[-1])
-    terms = [(part, of, deltas[:, :, of] @ precisions[of]) for part, of in _terms(n_features)]
+    terms = [(part, of, deltas[:, :, of] @ precisions[of]) for part, of in _terms(described)]
     K = np.zeros((n, n))
     for part, _, distance in terms:
         K += part * form.kernel(distance)

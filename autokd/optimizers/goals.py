@@ -17,7 +17,7 @@ from torch import Tensor
 
 from autokd.optimizers.arrays import Array
 from autokd.optimizers.encoding import Key, keys, unseen
-from autokd.optimizers.features import Describe, no_features
+from autokd.optimizers.features import NOTHING, Description
 from autokd.optimizers.history import History
 from autokd.optimizers.hypervolume import boxes, front, hypervolume, reference_point
 from autokd.optimizers.hypervolume import log_expected_improvement as log_expected_hypervolume_improvement
@@ -60,7 +60,7 @@ def goal(
     number: int,
     repeats: bool,
     reference: Sequence[float] | None,
-    describe: Describe = no_features,
+    description: Description = NOTHING,
 ) -> Goal:
     """The goal of trial `number`.
 
@@ -70,15 +70,17 @@ def goal(
         number: The views of a single objective are taken in turn by it.
         repeats: Whether another observation of a tried point can be worth something.
         reference: Reference point of several objectives, turned so that larger is better; None infers it.
-        describe: Features of points.
+        description: What is known of points beside their codes.
     """
     n_objectives = history.Y.shape[1]
     views = [VIEWS[number % len(VIEWS)]] if n_objectives == 1 else [TAILS] * n_objectives
     most = _MAX_WITH_STEPS if history.has_steps else _MAX_OBSERVATIONS
     near = _nearest(history, history.X[:, : len(categories)], categories, most)
     X, Y = history.X[near], history.Y[near]
-    models = [Surrogate.fit(X, Y[:, j], categories, history.has_steps, view, describe) for j, view in enumerate(views)]
-    limits = _limits(history, categories, describe)
+    models = [
+        Surrogate.fit(X, Y[:, j], categories, history.has_steps, view, description) for j, view in enumerate(views)
+    ]
+    limits = _limits(history, categories, description)
     if n_objectives == 1:
         return _Improvement.of(models[0], limits, history, repeats)
     return _FrontImprovement.of(models, limits, history, reference)
@@ -101,13 +103,13 @@ class _Limits:
         return total
 
 
-def _limits(history: History, categories: Sequence[int], describe: Describe) -> _Limits:
+def _limits(history: History, categories: Sequence[int], description: Description) -> _Limits:
     models = []
     for j in range(history.excesses.shape[1]):
         told = ~history.excesses[:, j].isnan()
         X, excesses = history.finished[told], history.excesses[told, j]
         near = _nearest(history, X, categories, _MAX_OBSERVATIONS)
-        models.append(Surrogate.fit(X[near], excesses[near], categories, False, PLAIN, describe))
+        models.append(Surrogate.fit(X[near], excesses[near], categories, False, PLAIN, description))
     return _Limits(tuple(models))
 
 

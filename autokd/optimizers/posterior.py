@@ -1,13 +1,15 @@
 """What the model believes of points that were tried: means, deviations, and which is best."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from optuna.distributions import BaseDistribution
 from optuna.study import Study, StudyDirection
 
 from autokd.optimizers.encoding import Encoding
+from autokd.optimizers.features import description_of
 from autokd.optimizers.history import History
 from autokd.optimizers.surrogate import TAILS, Surrogate
 
@@ -30,7 +32,13 @@ class Beliefs:
 
 
 def posterior(
-    study: Study, search_space: Mapping[str, BaseDistribution], numbers: Sequence[int], n_samples: int, seed: int
+    study: Study,
+    search_space: Mapping[str, BaseDistribution],
+    numbers: Sequence[int],
+    n_samples: int,
+    seed: int,
+    features: Callable[[Mapping[str, Any]], Sequence[float]] | None = None,
+    described: Collection[str] | None = None,
 ) -> Beliefs:
     """Beliefs about the trials of these numbers, given all of the study; the same for the same rows and seed.
 
@@ -40,12 +48,15 @@ def posterior(
         numbers: Numbers of trials, at least one.
         n_samples: Joint posterior samples from which `probability_best` is counted.
         seed: Of the samples.
+        features: As in `TrustRegionSampler`.
+        described: As there.
     """
     sign = 1.0 if study.direction == StudyDirection.MAXIMIZE else -1.0
     encoding = Encoding.of({name: d for name, d in search_space.items() if not d.single()})
     trials = study.get_trials(deepcopy=False)
     history = History.of(trials, encoding, [sign])
-    surrogate = Surrogate.fit(history.X, history.Y[:, 0], encoding.categories, history.has_steps, TAILS)
+    description = description_of(features, described, encoding)
+    surrogate = Surrogate.fit(history.X, history.Y[:, 0], encoding.categories, history.has_steps, TAILS, description)
     points = torch.tensor([encoding.encode(trials[number].params) for number in numbers], dtype=torch.float64)
     mean, covariance = surrogate.joint(points)
     samples = _samples(mean, covariance, n_samples, seed)

@@ -9,7 +9,7 @@ from torch import Tensor
 from autokd.optimizers.acquisition import Allowed, best_candidate, spare_points
 from autokd.optimizers.candidates import Box
 from autokd.optimizers.encoding import Encoding, keys, unseen
-from autokd.optimizers.features import Describe, no_features
+from autokd.optimizers.features import NOTHING, Description
 from autokd.optimizers.goals import Goal, goal
 from autokd.optimizers.history import History
 from autokd.optimizers.trust_region import Rules, TrustRegion, fold
@@ -31,7 +31,7 @@ class Wishes:
         repeats: Whether a tried point may be tried again.
         allowed: Limits that can be computed.
         reference: Reference point of several objectives, turned so that larger is better; None infers it.
-        describe: Features of points.
+        description: What is known of points beside their codes.
     """
 
     seed: int
@@ -39,7 +39,7 @@ class Wishes:
     repeats: bool
     allowed: Allowed
     reference: Sequence[float] | None = None
-    describe: Describe = no_features
+    description: Description = NOTHING
 
 
 def propose(history: History, encoding: Encoding, wishes: Wishes, number: int) -> Tensor:
@@ -61,7 +61,7 @@ def propose(history: History, encoding: Encoding, wishes: Wishes, number: int) -
         fresh = unseen(encoding.sobol(number, _N_SOBOL, derive(wishes.seed, "sobol")), seen)
         fresh = fresh[wishes.allowed(fresh)]
         return fresh[0] if len(fresh) else spare_points(encoding, seen, wishes.allowed, generator)[0]
-    aim = goal(history, encoding.categories, number, wishes.repeats, wishes.reference, wishes.describe)
+    aim = goal(history, encoding.categories, number, wishes.repeats, wishes.reference, wishes.description)
     observed = history.finished[[i for i, outcome in enumerate(history.outcomes) if outcome.observed]]
     merit = aim.merit(observed)
     tops = observed[merit.argsort(descending=True, stable=True)[:_N_TOPS]]

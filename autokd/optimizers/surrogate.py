@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from autokd.optimizers.arrays import Array
-from autokd.optimizers.features import Describe, Features, no_features
+from autokd.optimizers.features import NOTHING, Description, Features
 from autokd.optimizers.gaussian_process import Form, GaussianProcess
 from autokd.optimizers.improvement import log_expected_improvement
 from autokd.optimizers.scores import Scores, compressed, ranked, standardised
@@ -76,7 +76,7 @@ class Surrogate:
         categories: Sequence[int],
         has_steps: bool,
         view: View,
-        describe: Describe = no_features,
+        description: Description = NOTHING,
     ) -> "Surrogate":
         """Model of the observations, at least one; depends on nothing but its arguments.
 
@@ -86,14 +86,16 @@ class Surrogate:
             categories: Choices a coordinate as in `Encoding.categories`, without the step.
             has_steps: Whether the last column of X is the step, in [0, 1].
             view: How the values are seen.
-            describe: Features of points.
+            description: What is known of points beside their codes.
         """
         scores = Scores.of(y.numpy(), view.scale)
         points = X[:, : len(categories)]
-        features = Features.of(describe, points)
-        categorical = [False] * features.number + [n > 0 for n in categories] + [False] * has_steps
+        features = Features.of(description, points)
+        before, after = [False] * features.number, [False] * has_steps
+        categorical = [*before, *(n > 0 for n in categories), *after]
+        is_described = [*before, *(k in description.coordinates for k in range(len(categories))), *after]
         known = np.concatenate([features(points), X.numpy()], axis=1)
-        process = GaussianProcess.fit(known, scores.of_values, categorical, view.form, features.number)
+        process = GaussianProcess.fit(known, scores.of_values, categorical, view.form, is_described)
         return cls(process, has_steps, scores, features)
 
     @property

@@ -1,7 +1,7 @@
 """Trust-region Bayesian optimisation as an Optuna sampler."""
 
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from threading import Lock
 from typing import Any
 
@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial
 from autokd.optimizers.acquisition import Allowed
 from autokd.optimizers.encoding import Encoding
 from autokd.optimizers.errors import OptimizerError
-from autokd.optimizers.features import described, no_features
+from autokd.optimizers.features import description_of
 from autokd.optimizers.history import PROPOSAL, History
 from autokd.optimizers.proposal import Wishes, propose
 from autokd.optimizers.trust_region import Rules
@@ -51,9 +51,10 @@ class TrustRegionSampler(BaseSampler):
         feasible: Which parameters may be proposed, as far as it can be computed; cheap, since thousands are tried.
         reference_point: Where the hypervolume of several objectives begins, in their own units and directions; None
             infers it from the front.
-        features: Numbers that describe what the parameters make, always as many, such as the depth of the network that
-            is built of them and how many of its operations are reached; cheap, too. The model takes points of equal
-            features for nearly equal, whatever their parameters.
+        features: Numbers that describe what parameters make, always as many, such as the depth of the network that is
+            built of them and how many of its operations are reached; cheap, too. The model takes points of equal
+            features for nearly equal, whatever the parameters that these describe.
+        described: Names of those parameters; None is all. The others count beside the features.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class TrustRegionSampler(BaseSampler):
         feasible: Callable[[Mapping[str, Any]], bool] | None = None,
         reference_point: Sequence[float] | None = None,
         features: Callable[[Mapping[str, Any]], Sequence[float]] | None = None,
+        described: Collection[str] | None = None,
     ) -> None:
         self._seed = secrets.randbits(32) if seed is None else seed
         self._n_startup_trials = n_startup_trials
@@ -75,6 +77,7 @@ class TrustRegionSampler(BaseSampler):
         self._feasible = feasible
         self._reference_point = reference_point
         self._features = features
+        self._described = described
         self._lock = Lock()  # a proposal must be stored before the next one is sought
         Rules.of(1, n_startup_trials, noise)  # a wrong option is an error here and not at the first trial
 
@@ -131,7 +134,7 @@ class TrustRegionSampler(BaseSampler):
             repeats=not self._deterministic,
             allowed=self._allowed(encoding),
             reference=None if reference is None else [s * r for s, r in zip(signs, reference, strict=True)],
-            describe=no_features if self._features is None else described(self._features, encoding),
+            description=description_of(self._features, self._described, encoding),
         )
 
     def _allowed(self, encoding: Encoding) -> Allowed:

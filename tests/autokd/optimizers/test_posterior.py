@@ -94,3 +94,18 @@ def test_the_same_rows_and_seed_give_the_same_beliefs(monkeypatch):
 def test_a_single_point_is_the_best_of_itself():
     beliefs = posterior(study_of([(0.2, 0.5), (0.8, 0.6)], "maximize"), SPACE, [1], 100, seed=0)
     assert beliefs.probability_best == (1.0,)
+
+
+def test_features_decide_what_is_believed_where_little_was_seen():
+    """The value is that of the nearer end, which is what the feature says."""
+    values = [(x, float(min(x, 1 - x))) for x in (0.0, 0.1, 0.2, 0.3, 0.4, 0.95)]
+    informed = posterior(
+        study_of(values, "maximize"),
+        SPACE,
+        range(6),
+        10,
+        seed=0,
+        features=lambda params: [min(params["x"], 1 - params["x"])],
+    )
+    blind = posterior(study_of(values, "maximize"), SPACE, range(6), 10, seed=0)
+    assert informed.deviation[5] < 0.7 * blind.deviation[5]

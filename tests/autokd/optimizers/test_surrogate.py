@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from autokd.optimizers.features import Description
 from autokd.optimizers.surrogate import PLAIN, RANKS, TAILS, Surrogate
 
 CATEGORIES = (0, 0, 3)
@@ -96,8 +97,9 @@ def test_points_of_equal_features_are_believed_nearly_equal():
     X = torch.randint(0, 4, (140, 5), generator=generator).double()
     points, X = X[:100], X[100:]
     truth, y = (torch.sin(codes.sum(dim=1)) for codes in (points, X))
+    sums = Description(lambda codes: codes.sum(dim=1, keepdim=True).numpy(), frozenset(range(5)))
     plain = Surrogate.fit(X, y, (4,) * 5, False, PLAIN)
-    informed = Surrogate.fit(X, y, (4,) * 5, False, PLAIN, lambda codes: codes.sum(dim=1, keepdim=True).numpy())
+    informed = Surrogate.fit(X, y, (4,) * 5, False, PLAIN, sums)
     errors = [(model.value(model.mean(points)) - truth).square().mean() / truth.var() for model in (plain, informed)]
     assert errors[0] > 0.5
     assert errors[1] < 0.1
@@ -106,7 +108,9 @@ def test_points_of_equal_features_are_believed_nearly_equal():
 def test_features_and_steps_go_together():
     X, y = data()
     stepped = torch.cat([X, (torch.arange(len(X), dtype=torch.float64) % 2).unsqueeze(1)], dim=1)
-    surrogate = Surrogate.fit(stepped, y, CATEGORIES, True, RANKS, lambda codes: codes[:, :2].numpy())
+    description = Description(lambda codes: codes[:, :2].numpy(), frozenset({0, 2}))
+    surrogate = Surrogate.fit(stepped, y, CATEGORIES, True, RANKS, description)
+    assert surrogate.process.described.tolist() == [False, False, True, False, True, False]
     assert surrogate.process.X.shape == (len(X), 2 + 3 + 1)
     assert len(surrogate.lengthscales) == 3
     assert torch.isfinite(surrogate.believe(X[:2]).beliefs(X)[1]).all()

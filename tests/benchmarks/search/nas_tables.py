@@ -19,7 +19,7 @@ from ladder import Ladder
 from limits import Limit
 from numpy.typing import NDArray
 from optuna.distributions import CategoricalDistribution
-from tasks import Task
+from tasks import Params, Task
 
 __all__ = ["macro", "nas_bench_201", "nas_bench_201_early"]
 
@@ -62,8 +62,16 @@ def macro(folder: Path, name: str, limits: Mapping[str, float] = _NO_LIMITS) -> 
     rows = order(space, np.array([[int(choice) for choice in row["arch"]] for row in table]))
     values = np.array([[float(row[f"acc{seed}"]) for seed in (1, 2, 3)] for row in table])[rows]
     seconds = np.array([[float(row["flops"]) / _MACRO_FLOPS_PER_SECOND] * 3 for row in table])[rows]
-    costs = {column: np.array([float(row[column]) for row in table])[rows] for column in limits}
-    return Task(name, space, values, seconds, _limits(costs, limits))
+    costs = {column: np.array([float(row[column]) for row in table])[rows] for column in ("params", "flops")}
+    logarithms = np.log(np.stack(list(costs.values()), axis=1))
+
+    def features(params: Params) -> list[float]:
+        """How often each block is used, and the logarithms of parameters and FLOPs, which follow from the blocks."""
+        blocks = [params[layer] for layer in space]
+        row = np.ravel_multi_index(blocks, (3,) * _MACRO_LAYERS)
+        return [*(float(blocks.count(block)) for block in range(3)), *logarithms[row].tolist()]
+
+    return Task(name, space, values, seconds, _limits(costs, limits), features=features)
 
 
 def _limits(costs: Mapping[str, NDArray[np.floating]], limits: Mapping[str, float]) -> dict[str, Limit]:

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import choosing
 import numpy as np
@@ -50,7 +51,8 @@ def test_the_model_sees_the_first_points_that_keep_the_limits_and_is_asked_once(
 ) -> None:
     seen = []
 
-    def posterior(study, space, numbers, n_samples, seed):  # type: ignore[no-untyped-def]
+    def posterior(study, space, numbers, n_samples, seed, features):  # type: ignore[no-untyped-def]
+        assert features is None
         seen.append([(trial.params["layer"], trial.value, trial.state) for trial in study.trials])
         return Beliefs((0.1, 0.3, 0.2), (1.0,) * 3, (1 / 3,) * 3)
 
@@ -59,6 +61,21 @@ def test_the_model_sees_the_first_points_that_keep_the_limits_and_is_asked_once(
     choose = ByModel(lambda name: line)
     assert [choose(observed, 4), choose(observed, 4)] == [2, 2]
     assert seen == [[(5, 1.0, TrialState.COMPLETE), (7, 2.0, TrialState.COMPLETE), (8, 3.0, TrialState.COMPLETE)]]
+
+
+def test_for_the_peer_that_is_told_of_graphs_the_model_is_told_too(line: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def posterior(*args, features, **options):  # type: ignore[no-untyped-def]
+        seen.append(features)
+        return Beliefs((0.1, 0.3), (1.0,) * 2, (0.5,) * 2)
+
+    monkeypatch.setattr(choosing, "posterior", posterior)
+    known = replace(line, features=lambda params: [params["layer"]])
+    for peer in ("ours", "ours+graphs"):
+        run = Run("line", peer, "v1", 0, 1, 2)
+        ByModel(lambda name: known)(Result(run, 10.0, Trace(rows=[5, 6], values=[1.0, 2.0])), 2)
+    assert seen == [None, known.features]
 
 
 def test_the_model_has_nothing_to_say_of_fewer_than_two_points(line: Task) -> None:
