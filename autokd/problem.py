@@ -32,7 +32,7 @@ from autokd.signals import SIGNALS, Signal
 from search_spaces.architecture import Architecture
 from search_spaces.budget import Budget
 from search_spaces.cost import Cost, cost
-from search_spaces.dimensions import Dimension, Value
+from search_spaces.dimensions import Dimension, Value, low_ends
 from search_spaces.errors import BudgetError, SpaceError
 from search_spaces.layers import KINDS
 from search_spaces.registry import space
@@ -129,6 +129,12 @@ class Problem:
     def distributions(self) -> dict[str, BaseDistribution]:
         """The dimensions as Optuna's distributions, whether active or not."""
         return {name: dimension.distribution for name, dimension in self.dimensions.items()}
+
+    @cached_property
+    def description(self) -> dict[str, Any]:
+        """What the optimiser is told of graphs: their `features`, None if there are none, and what these describe."""
+        features = self._graph_features if self._graph_features({}) else None
+        return {"features": features, "described": tuple(self.space.distributions())}
 
     @property
     def signal(self) -> Signal:
@@ -264,17 +270,25 @@ class Problem:
             chosen = self.space.fit(chosen, self.budget, self.facts.input_shape, self.facts.classes, rng)
         return chosen | {name: value for name, value in values.items() if name not in ours}
 
+    def _graph_features(self, values: Mapping[str, Value]) -> tuple[float, ...]:
+        """Of the graph that the space's parameters among these make; one that is not there is at its low end."""
+        ours: dict[str, Value] = {}
+        for name, dimension in self.space.distributions().items():
+            if dimension.is_active(self.space.fixed | ours):
+                ours[name] = values.get(name, low_ends(dimension.distribution)[0])
+        return self.space.features(self.space.complete(ours))
+
     def _sampler(self, number: int) -> BaseSampler:
         """A sampler for trial `number` alone: what it proposes depends on the rows and on nothing that it remembers."""
-        config = self.config.optimizer
+        options: dict[str, Any] = {**self.description, **self.config.optimizer.options}
         include_current_folder()
         try:
             return sampler(
-                config.name,
+                self.config.optimizer.name,
                 seed=derive(self.config.seed, "sampler") % 2**31,
                 search_space=self.distributions,
                 trial_number=number,
-                **config.options,
+                **options,
             )
         except OptimizerError as error:
             raise InputError(f"optimizer: {error}") from None

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations, pairwise
 
-__all__ = ["Cell", "canonical", "paths", "pruned"]
+__all__ = ["Cell", "canonical", "cell_features", "paths", "pruned"]
 
 Edge = tuple[int, int]
 Sources = tuple[tuple[int, ...], ...]
@@ -58,6 +58,26 @@ def canonical(cell: Cell) -> Cell:
     order and drops those that it has seen (Ying et al. 2019, https://arxiv.org/abs/1902.09635).
     """
     return min((_renumbered(cell, order) for order in _orders(cell.sources[:-1], ())), key=_rank)
+
+
+def cell_features(cell: Cell, weighted: Sequence[bool]) -> tuple[float, ...]:
+    """What a pruned cell is like, the same for isomorphic ones, four numbers and one for each operation.
+
+    How often each operation occurs, how many reads there are, operations with weights on the path from input to output
+    that has most of them and on the one that has fewest (-1 without any path), and how many paths there are.
+
+    Args:
+        cell: Without dead vertices.
+        weighted: For each operation of the space's table whether it has weights.
+    """
+    most, fewest, ways = [0.0], [0.0], [1.0]
+    for vertex, sources in enumerate(cell.sources):
+        own = float(vertex < len(cell.operations) and weighted[cell.operations[vertex]])
+        most.append(own + max((most[source] for source in sources), default=-1))
+        fewest.append(own + min((fewest[source] for source in sources), default=-1))
+        ways.append(sum(ways[source] for source in sources))
+    counts = (float(cell.operations.count(operation)) for operation in range(len(weighted)))
+    return (*counts, float(cell.edges), most[-1], fewest[-1], ways[-1])
 
 
 def paths(vertices: int) -> tuple[tuple[Edge, ...], ...]:

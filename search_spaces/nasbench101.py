@@ -10,7 +10,7 @@ import numpy as np
 from optuna.distributions import CategoricalDistribution, IntDistribution
 
 from search_spaces.blueprint import CLASSES, Blueprint, Share, Sketch, Total, is_small
-from search_spaces.cells import Cell, canonical, paths, pruned
+from search_spaces.cells import Cell, canonical, cell_features, paths, pruned
 from search_spaces.dimensions import contains, low_ends
 from search_spaces.errors import SpaceError, unknown
 from search_spaces.layers import Shape
@@ -33,6 +33,7 @@ OPERATIONS = {
 """In the order of the benchmark, on which the widths of some cells depend (see `cells.canonical`)."""
 
 NAMES, LAYERS = tuple(OPERATIONS), tuple(OPERATIONS.values())
+WEIGHTED = tuple(name.startswith("conv") for name in LAYERS)
 
 
 def _name(edge: tuple[int, int]) -> str:
@@ -122,6 +123,10 @@ class NasBench101(Space):
         names = [*(NAMES[operation].split("-")[0] for operation in cell.operations), "output"]
         reads = [",".join(map(str, sorted(sources))) for sources in cell.sources]
         return " ".join(f"{name}({sources})" for name, sources in zip(names, reads, strict=True))
+
+    def features(self, parameters: Parameters) -> tuple[float, ...]:
+        """Those of the live cell; see `cells.cell_features`."""
+        return cell_features(_live(parameters), WEIGHTED)
 
     def flaws(self, parameters: Parameters) -> int:
         """How many edges of the live cell are too many, or, which is worse, how many are missing for a path."""

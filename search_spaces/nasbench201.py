@@ -10,7 +10,7 @@ import numpy as np
 from optuna.distributions import CategoricalDistribution
 
 from search_spaces.blueprint import CLASSES, Blueprint, Sketch, is_small
-from search_spaces.cells import Cell, canonical, paths, pruned
+from search_spaces.cells import Cell, canonical, cell_features, paths, pruned
 from search_spaces.dimensions import low_ends
 from search_spaces.errors import SpaceError, unknown
 from search_spaces.layers import Shape
@@ -32,6 +32,7 @@ CHOICES = {
 """Operation of each choice, the cheapest first."""
 
 NAMES, OPERATIONS = tuple(CHOICES), tuple(CHOICES.values())
+WEIGHTED = tuple("conv" in operation for operation in OPERATIONS)
 NONE, SKIP, POOL = range(3)
 
 EDGES = tuple((start, end) for end in range(1, NODES) for start in range(end))
@@ -96,7 +97,7 @@ class NasBench201(Space):
     ) -> Blueprint:
         """The one network of the cell; the rng is not used."""
         choices = _choices(parameters)
-        cell = _live(choices) if self.pruned else None
+        cell = canonical(_live(choices)) if self.pruned else None
         sketch = Sketch(input_shape, classes, (1, 2, 4) if is_small(input_shape) else (1, 2, 4, 0.5), self.name)
         last = stem(sketch, half=STAGES)
         for stage in range(STAGES):
@@ -111,6 +112,10 @@ class NasBench201(Space):
     def describe(self, parameters: Parameters) -> str:
         """The benchmark's string form."""
         return cell_string(self.complete(parameters))
+
+    def features(self, parameters: Parameters) -> tuple[float, ...]:
+        """Those of the cell of what is computed; see `cells.cell_features`."""
+        return cell_features(_live(_choices(parameters)), WEIGHTED)
 
     def flaws(self, parameters: Parameters) -> int:
         """How few edges that are `none` would have to be something else for a path from input to output."""
@@ -171,7 +176,7 @@ def _gaps(parameters: Parameters, path: Sequence[str]) -> int:
 
 
 def _live(choices: Sequence[int]) -> Cell:
-    """The canonical cell of what is computed: its vertices are the operations, its reads are sums of their outputs."""
+    """The cell of what is computed: its vertices are the operations, its reads are sums of their outputs."""
     operations: list[int] = []
     sources: list[tuple[int, ...]] = []
     terms: list[tuple[int, ...]] = [(0,), *[()] * (NODES - 1)]  # for each node the vertices of which it is the sum
@@ -189,7 +194,7 @@ def _live(choices: Sequence[int]) -> Cell:
             if choice == POOL:
                 poolings[sources[-1]] = len(operations)
         terms[end] = tuple(sorted(terms[end] + added, reverse=True))
-    return canonical(pruned(Cell(tuple(operations), (*sources, terms[-1]))))
+    return pruned(Cell(tuple(operations), (*sources, terms[-1])))
 
 
 def _reduction(sketch: Sketch, entering: int, stage: int) -> int:

@@ -106,6 +106,13 @@ class Space(ABC):
         """Whether all draws of the family are one graph, so that more samples of it teach nothing."""
         return not self.random
 
+    def features(self, parameters: Parameters) -> tuple[float, ...]:
+        """What the graph of complete parameters is like, the same for equal graphs, in always as many numbers.
+
+        None where the parameters say it best, as those of a random generator do.
+        """
+        return ()
+
     def flaws(self, parameters: Parameters) -> int:
         """How many rules of the space complete parameters break that no range can express; 0 for most spaces."""
         return 0

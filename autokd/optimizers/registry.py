@@ -1,7 +1,7 @@
 """Samplers and pruners by name."""
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib import import_module
 from types import MappingProxyType
 from typing import Any
@@ -43,6 +43,8 @@ def sampler(
     seed: int,
     search_space: Mapping[str, BaseDistribution] | None = None,
     trial_number: int | None = None,
+    features: Callable[[Mapping[str, Any]], Sequence[float]] | None = None,
+    described: Collection[str] | None = None,
     **options: Any,
 ) -> BaseSampler:
     """An Optuna sampler by name.
@@ -54,6 +56,8 @@ def sampler(
         trial_number: Number of the trial to ask for, where a sampler is made anew for each. Optuna's samplers would
             start their random numbers over each time, so they get a seed derived from both; ours counts by the trial's
             number itself and gets the search's seed, which keeps its start-up points one Sobol sequence.
+        features: What is known of points, as in `TrustRegionSampler`. Others do not ask.
+        described: The parameters that these describe, as there.
         options: Passed on to the constructor.
 
     Raises:
@@ -62,7 +66,7 @@ def sampler(
     make = _find(name, SAMPLERS, "sampler")
     fixed: dict[str, Any] = {"seed": seed}
     if name == _OWN:
-        fixed["search_space"] = search_space
+        fixed |= {"search_space": search_space, "features": features, "described": described}
     elif trial_number is not None:
         fixed["seed"] = derive(seed, trial_number, "sampler") % 2**32  # numpy takes no more
     built = _built(make, name, options, fixed)

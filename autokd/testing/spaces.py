@@ -75,6 +75,18 @@ class SpaceConformance:
         with pytest.raises(SpaceError, match=name):
             space.complete({key: value for key, value in parameters.items() if key != name})
 
+    def test_features_are_equal_for_equal_graphs_and_as_many_for_all(self, space: Space) -> None:
+        """A model would take one graph for two otherwise."""
+        found: dict[str, tuple[float, ...]] = {}
+        for seed in range(self.draws):
+            family = self._family(space, seed)
+            features = space.features(space.complete(family))
+            if not features:
+                assert not found
+                return
+            assert found.setdefault(self._sample(space, family, seed).digest, features) == features
+            assert len(features) == len(next(iter(found.values())))
+
     @pytest.mark.slow  # hundreds of draws, since the property must hold for all
     def test_every_draw_fits_the_budget_and_uses_it(self, space: Space) -> None:
         """By construction: no limit broken, and where the width is free at least 95 % of the tightest limit."""

@@ -31,12 +31,14 @@ def ladders(make_ladder):
 def test_families_with_a_value_are_ranked_by_their_posterior_mean(make_problem, ladders, monkeypatch):
     asked: list[list[int]] = []
 
-    def beliefs(study, search_space, numbers, n_samples, seed):
+    def beliefs(study, search_space, numbers, n_samples, seed, **description):
         asked.append(numbers)
+        assert description == problem.description
         return Beliefs((0.6, 0.7, 0.65), (0.1, 0.2, 0.3), (0.2, 0.5, 0.3))
 
     monkeypatch.setattr(module, "posterior", beliefs)
-    families = rank_families(make_problem(), ladders)
+    problem = make_problem()
+    families = rank_families(problem, ladders)
     assert asked == [[0, 1, 2]]
     assert [(f.trial, f.mean, f.deviation, f.probability_best) for f in families] == [
         (1, 0.7, 0.2, 0.5),
@@ -47,7 +49,7 @@ def test_families_with_a_value_are_ranked_by_their_posterior_mean(make_problem, 
 
 
 def test_a_family_is_described_by_the_space_and_its_first_student(make_problem, ladders, monkeypatch):
-    monkeypatch.setattr(module, "posterior", lambda *args: Beliefs((0.6,) * 3, (0.1,) * 3, (1.0, 0.0, 0.0)))
+    monkeypatch.setattr(module, "posterior", lambda *args, **_: Beliefs((0.6,) * 3, (0.1,) * 3, (1.0, 0.0, 0.0)))
     problem = make_problem()
     family = rank_families(problem, ladders)[0]
     complete = problem.space.complete(problem.space_parameters(ladders[0].trial))
@@ -67,7 +69,7 @@ def test_the_model_believes_in_what_it_has_seen(make_problem, ladders):
 
 
 def test_the_winner_is_the_first_of_those_that_climbed_highest(make_problem, ladders, monkeypatch):
-    monkeypatch.setattr(module, "posterior", lambda *args: Beliefs((0.66, 0.7, 0.65), (0.1,) * 3, (0.0, 1.0, 0.0)))
+    monkeypatch.setattr(module, "posterior", lambda *args, **_: Beliefs((0.66, 0.7, 0.65), (0.1,) * 3, (0.0, 1.0, 0.0)))
     families = rank_families(make_problem(), ladders)
     assert [family.trial for family in families] == [1, 0, 2]
     assert winner(families) == families[1]  # trial 1 was pruned; 2 has the best value, but the model believes in 0

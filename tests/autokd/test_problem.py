@@ -234,3 +234,15 @@ def test_isomorphic_cells_are_one_evaluation(make_problem, make_ladder):
         student = replace(ladder.students[0], architecture=architecture.to_dict())
         keys.append(problem.task(ladder.trial, student, 0).key)
     assert keys[0] == keys[1] != keys[2]
+
+
+def test_the_optimiser_is_told_what_cells_compute_and_nothing_of_random_graphs(problem: Problem, make_problem):
+    assert problem.description["features"] is None
+    ranges = {"edge_0_1": "skip_connect", "edge_0_2": ["none"]}
+    cells = make_problem(space={"name": "nasbench201", "ranges": ranges})
+    features, described = cells.description["features"], cells.description["described"]
+    assert set(described) == cells.space.distributions().keys() < cells.dimensions.keys()
+    values = {"edge_0_3": "none", "edge_1_2": "none", "edge_1_3": "nor_conv_3x3", "edge_2_3": "none", "weight": 0.5}
+    # One 3x3 convolution, which the output reads, and which reads the input; one path.
+    assert features(values) == (0, 0, 0, 0, 1, 2, 1, 1, 1)
+    assert cells.propose([], 0) == make_problem(space={"name": "nasbench201", "ranges": ranges}).propose([], 0)

@@ -1,9 +1,10 @@
 from itertools import combinations, pairwise, permutations
 
+import networkx as nx
 import numpy as np
 import pytest
 
-from search_spaces.cells import Cell, canonical, paths, pruned
+from search_spaces.cells import Cell, canonical, cell_features, paths, pruned
 
 
 def random_cell(rng: np.random.Generator) -> Cell:
@@ -100,3 +101,20 @@ def test_paths_are_all_ascending_ways_from_first_to_last(vertices: int) -> None:
         assert (path[0][0], path[-1][1]) == (0, vertices - 1)
         assert all(start < end for start, end in path)
         assert all(before[1] == after[0] for before, after in pairwise(path))
+
+
+def test_features_are_those_of_the_graph_and_equal_for_isomorphic_cells() -> None:
+    rng, weighted = np.random.default_rng(0), (True, False, True)
+    for _ in range(200):
+        cell = pruned(random_cell(rng))
+        graph = nx.MultiDiGraph()
+        graph.add_nodes_from(range(len(cell.sources) + 1))
+        graph.add_edges_from((source, end) for end, sources in enumerate(cell.sources, 1) for source in sources)
+        depths = [
+            sum(weighted[cell.operations[end - 1]] for _, end, _ in path[:-1])
+            for path in nx.all_simple_edge_paths(graph, 0, len(cell.sources))
+        ]
+        counts = [cell.operations.count(operation) for operation in range(3)]
+        ends = [max(depths, default=-1), min(depths, default=-1)]
+        assert cell_features(cell, weighted) == (*counts, graph.number_of_edges(), *ends, len(depths))
+        assert cell_features(shuffled(cell, rng), weighted) == cell_features(cell, weighted)

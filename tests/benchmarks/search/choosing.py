@@ -13,7 +13,7 @@ from tasks import Task
 
 from autokd.optimizers.posterior import posterior
 
-__all__ = ["ByModel", "Choose", "Load", "by_hindsight", "by_observation", "first_worth", "worth_at"]
+__all__ = ["TOLD_OF_GRAPHS", "ByModel", "Choose", "Load", "by_hindsight", "by_observation", "first_worth", "worth_at"]
 
 Choose = Callable[[Result, int], int]
 """Of the first so many full trainings of a run, the index of the one whose point is returned."""
@@ -21,7 +21,8 @@ Choose = Callable[[Result, int], int]
 Load = Callable[[str], Task]
 """Gives a task by name."""
 
-_TOLD_OF_GRAPHS = "ours+graphs"
+TOLD_OF_GRAPHS = "ours+graphs"
+"""The peer whose model knows a task's features."""
 
 
 def by_observation(result: Result, n: int) -> int:
@@ -67,7 +68,7 @@ class ByModel:
         for index in kept:
             params, value = task.params(trace.rows[index]), trace.values[index]
             study.add_trial(create_trial(params=params, distributions=space, value=value))
-        features = task.features if result.run.peer == _TOLD_OF_GRAPHS else None
+        features = task.features if result.run.peer == TOLD_OF_GRAPHS else None
         beliefs = posterior(study, space, range(len(kept)), n_samples=1, seed=0, features=features)
         return kept[int(np.argmax(beliefs.mean))]
 

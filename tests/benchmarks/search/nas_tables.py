@@ -7,13 +7,12 @@
 
 import csv
 import gzip
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
-from cells import cell_features
 from grids import order
 from ladder import Ladder
 from limits import Limit
@@ -21,9 +20,12 @@ from numpy.typing import NDArray
 from optuna.distributions import CategoricalDistribution
 from tasks import Params, Task
 
+from search_spaces.nasbench201 import NasBench201
+
 __all__ = ["macro", "nas_bench_201", "nas_bench_201_early"]
 
 _OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
+_CELLS = NasBench201()
 _EDGES = ("1<0", "2<0", "2<1", "3<0", "3<1", "3<2")
 _MACRO_LAYERS = 8
 _MACRO_FLOPS_PER_SECOND = 2e4
@@ -43,7 +45,11 @@ def nas_bench_201(folder: Path, name: str, data: str, limits: Mapping[str, float
         seconds = table[f"{data}_train_seconds"].astype(np.float64)[rows]
         costs = {column: table[column][rows] for column in limits}
     of_seeds = np.repeat(seconds[:, np.newaxis], values.shape[1], axis=1)
-    return Task(f"nb201-{name}", space, values, of_seeds, _limits(costs, limits), features=cell_features)
+    return Task(f"nb201-{name}", space, values, of_seeds, _limits(costs, limits), features=_cell_features)
+
+
+def _cell_features(params: Params) -> Sequence[float]:
+    return _CELLS.features({f"edge_{edge[2]}_{edge[0]}": operation for edge, operation in params.items()})
 
 
 def nas_bench_201_early(folder: Path) -> Task:

@@ -10,7 +10,7 @@ from functools import partial
 from itertools import product
 
 import numpy as np
-from choosing import ByModel, Choose, Load, by_hindsight, by_observation
+from choosing import TOLD_OF_GRAPHS, ByModel, Choose, Load, by_hindsight, by_observation
 from comparison import Cut, Group, geometric_mean_ratio, name_of, observed, standard_error, standing
 from results import Result
 from tasks import Array
@@ -76,7 +76,7 @@ def _full(groups: Sequence[Group], by_model: Choose) -> list[str]:
 
 
 def _by_own_rule(by_model: Choose, result: Result, n: int) -> int:
-    return (by_model if result.run.peer == OURS else by_observation)(result, n)
+    return (by_model if result.run.peer in (OURS, TOLD_OF_GRAPHS) else by_observation)(result, n)
 
 
 def _after(choose: Choose) -> Cut:
