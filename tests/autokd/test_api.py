@@ -104,7 +104,7 @@ def test_the_family_that_is_trained_is_the_one_that_the_model_believes_in(search
     result = search(training={"rungs": [1], "views": 1, "batch_size": 20})
     lucky = result.progress.best_trial
 
-    def beliefs(study: Any, space: Any, numbers: Sequence[int], *_: Any) -> Beliefs:
+    def beliefs(study: Any, space: Any, numbers: Sequence[int], *_: Any, **__: Any) -> Beliefs:
         means = tuple(0.0 if number == lucky else 1.0 for number in numbers)
         return Beliefs(means, (0.1,) * len(means), means)
 
