@@ -34,6 +34,7 @@ OPERATIONS = {
 
 NAMES, LAYERS = tuple(OPERATIONS), tuple(OPERATIONS.values())
 WEIGHTED = tuple(name.startswith("conv") for name in LAYERS)
+"""For each operation whether it has weights."""
 
 
 def _name(edge: tuple[int, int]) -> str:

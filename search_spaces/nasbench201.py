@@ -33,6 +33,7 @@ CHOICES = {
 
 NAMES, OPERATIONS = tuple(CHOICES), tuple(CHOICES.values())
 WEIGHTED = tuple("conv" in operation for operation in OPERATIONS)
+"""For each operation whether it has weights."""
 NONE, SKIP, POOL = range(3)
 
 EDGES = tuple((start, end) for end in range(1, NODES) for start in range(end))

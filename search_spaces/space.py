@@ -107,9 +107,9 @@ class Space(ABC):
         return not self.random
 
     def features(self, parameters: Parameters) -> tuple[float, ...]:
-        """What the graph of complete parameters is like, the same for equal graphs, in always as many numbers.
+        """What the optimiser is told of the graph of complete parameters, in always as many finite numbers.
 
-        None where the parameters say it best, as those of a random generator do.
+        Equal graphs have equal ones. Empty where the parameters say it best, as those of a random generator do.
         """
         return ()
 

@@ -52,8 +52,9 @@ class TrustRegionSampler(BaseSampler):
         reference_point: Where the hypervolume of several objectives begins, in their own units and directions; None
             infers it from the front.
         features: Numbers that describe what parameters make, always as many, such as the depth of the network that is
-            built of them and how many of its operations are reached; cheap, too. The model takes points of equal
-            features for nearly equal, whatever the parameters that these describe.
+            built of them and how many of its operations are reached; cheap, too. Of a trial that lacks parameters they
+            get the others. The model takes points of equal features for nearly equal, whatever the parameters that
+            these describe.
         described: Names of those parameters; None is all. The others count beside the features.
     """
 

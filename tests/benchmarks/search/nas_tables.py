@@ -9,6 +9,7 @@ import csv
 import gzip
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
@@ -25,7 +26,6 @@ from search_spaces.nasbench201 import NasBench201
 __all__ = ["macro", "nas_bench_201", "nas_bench_201_early"]
 
 _OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
-_CELLS = NasBench201()
 _EDGES = ("1<0", "2<0", "2<1", "3<0", "3<1", "3<2")
 _MACRO_LAYERS = 8
 _MACRO_FLOPS_PER_SECOND = 2e4
@@ -45,11 +45,8 @@ def nas_bench_201(folder: Path, name: str, data: str, limits: Mapping[str, float
         seconds = table[f"{data}_train_seconds"].astype(np.float64)[rows]
         costs = {column: table[column][rows] for column in limits}
     of_seeds = np.repeat(seconds[:, np.newaxis], values.shape[1], axis=1)
-    return Task(f"nb201-{name}", space, values, of_seeds, _limits(costs, limits), features=_cell_features)
-
-
-def _cell_features(params: Params) -> Sequence[float]:
-    return _CELLS.features({f"edge_{edge[2]}_{edge[0]}": operation for edge, operation in params.items()})
+    features = partial(_cell_features, NasBench201())
+    return Task(f"nb201-{name}", space, values, of_seeds, _limits(costs, limits), features=features)
 
 
 def nas_bench_201_early(folder: Path) -> Task:
@@ -78,6 +75,11 @@ def macro(folder: Path, name: str, limits: Mapping[str, float] = _NO_LIMITS) -> 
         return [*(float(blocks.count(block)) for block in range(3)), *logarithms[row].tolist()]
 
     return Task(name, space, values, seconds, _limits(costs, limits), features=features)
+
+
+def _cell_features(cells: NasBench201, params: Params) -> Sequence[float]:
+    """Of operations by edge, which is written `to<from` here."""
+    return cells.features({f"edge_{edge[2]}_{edge[0]}": operation for edge, operation in params.items()})
 
 
 def _limits(costs: Mapping[str, NDArray[np.floating]], limits: Mapping[str, float]) -> dict[str, Limit]:
