@@ -35,14 +35,16 @@ from scipy.optimize import minimize
 
 from autokd.optimizers.arrays import Array
 
-__all__ = ["GaussianProcess"]
+__all__ = ["Form", "GaussianProcess", "Prior"]
+
+Mask = NDArray[np.bool_]
 
 _SHORTEST, _LONGEST = math.log(0.025), math.log(1e4)
 _LEAST_NOISE, _MOST_NOISE = math.log(1e-6), math.log(1e3)
 _SHAPE, _SCALE = 1.0, 1.0  # of the variance's prior
 _MAX_ITERATIONS = 75  # of L-BFGS; the fit has converged long before, or it is lost
 _TOLERANCE = 1e-7  # relative, of the log posterior
-_SHARE_OF_DESCRIPTION = 0.9  # of the variance; points of equal descriptions have it in common
+_DECIDING = 0.9  # share of the variance that points have in common which differ in described coordinates alone
 
 
 @dataclass(frozen=True)
@@ -82,13 +84,61 @@ class Form:
         slope: Array = (1 + u) * np.exp(-u) * (5 / 3)
         return slope
 
-    def means(self, categorical: NDArray[np.bool_]) -> Array:
-        """Of log l and log v, `q + 1`."""
-        return np.append(np.where(categorical, self.category, self.number), self.noise)
 
-    def spreads(self, q: int) -> Array:
-        """Of the same, `q + 1`."""
-        return np.append(np.full(q, self.spread), self.noise_spread)
+@dataclass(frozen=True)
+class Prior:
+    """A form over certain coordinates.
+
+    Attributes:
+        form: The kernel, and what is assumed of its length scales and of the noise.
+        categorical: Which coordinates are categories, `q`, bool.
+        described: Which coordinates others describe, `q`, bool.
+    """
+
+    form: Form
+    categorical: Mask
+    described: Mask
+
+    @property
+    def groups(self) -> list[Mask]:
+        """Coordinates whose distances count together: those that are not described, and the others if there are any."""
+        return [~self.described, self.described] if self.described.any() else [~self.described]
+
+    @property
+    def means(self) -> Array:
+        """Of log l and log v, `q + 1`."""
+        form = self.form
+        return np.append(np.where(self.categorical, form.category, form.number), form.noise)
+
+    @property
+    def spreads(self) -> Array:
+        """Standard deviations of the same, `q + 1`."""
+        return np.append(np.full(len(self.categorical), self.form.spread), self.form.noise_spread)
+
+    def kernel(self, distances: Sequence[Array]) -> Array:
+        """K of each group's r, any shape."""
+        if len(distances) == 1:
+            return self.form.kernel(distances[0])
+        deciding, described = distances
+        return _DECIDING * self.form.kernel(deciding) + (1 - _DECIDING) * self.form.kernel(deciding + described)
+
+    def slopes(self, distances: Sequence[Array]) -> list[Array]:
+        """-2 dK / dr for each group's r, in their shape."""
+        if len(distances) == 1:
+            return [self.form.slope(distances[0])]
+        deciding, described = distances
+        of_both = (1 - _DECIDING) * self.form.slope(deciding + described)
+        return [_DECIDING * self.form.slope(deciding) + of_both, of_both]
+
+    def between(self, A: Array, B: Array, lengthscales: Array) -> Array:
+        """K between all rows of A, `a x q`, and of B, `b x q`; `a x b`."""
+        return self.kernel(
+            [_distance(A[:, of], B[:, of], self.categorical[of], lengthscales[of]) for of in self.groups]
+        )
+
+    def deltas(self, X: Array) -> list[Array]:
+        """delta between all rows of X for each group's coordinates, `n x n x` their number."""
+        return [_deltas(X[:, of], self.categorical[of]) for of in self.groups]
 
 
 @dataclass(frozen=True)
@@ -96,8 +146,7 @@ class GaussianProcess:
     """A fitted process.
 
     Attributes:
-        form: Its kernel, and what was assumed.
-        categorical: Which coordinates are categories, `q`, bool.
+        prior: Its kernel, and what was assumed.
         lengthscales: l, `q`.
         variance: Of the process, without noise.
         noise: Variance of the noise, v times the former.
@@ -105,11 +154,9 @@ class GaussianProcess:
         weights: A^-1 y, `n`.
         seen: Points that decide the variance, X first, `m x q`.
         root: Lower Cholesky factor of A of these, `m x m`.
-        described: Which coordinates others describe, `q`, bool.
     """
 
-    form: Form
-    categorical: NDArray[np.bool_]
+    prior: Prior
     lengthscales: Array
     variance: float
     noise: float
@@ -117,46 +164,32 @@ class GaussianProcess:
     weights: Array
     seen: Array
     root: Array
-    described: NDArray[np.bool_]
 
     @classmethod
-    def fit(
-        cls, X: Array, y: Array, categorical: Sequence[bool], form: Form, described: Sequence[bool] | None = None
-    ) -> "GaussianProcess":
+    def fit(cls, X: Array, y: Array, prior: Prior) -> "GaussianProcess":
         """The process with the length scales and noise of largest posterior density.
 
         The search starts from the priors' means and depends on nothing but its arguments.
         """
-        chosen = np.array(categorical, dtype=bool)
-        hidden = np.zeros(X.shape[1], dtype=bool) if described is None else np.array(described, dtype=bool)
         bounds = [(_SHORTEST, _LONGEST)] * X.shape[1] + [(_LEAST_NOISE, _MOST_NOISE)]
         found = minimize(
             _negative_log_posterior,
-            form.means(chosen),
-            args=(_deltas(X, chosen), y, chosen, form, hidden),
+            prior.means,
+            args=(prior.deltas(X), y, prior),
             jac=True,
             method="L-BFGS-B",
             bounds=bounds,
             options={"maxiter": _MAX_ITERATIONS, "ftol": _TOLERANCE},
         )
-        return cls.of(X, y, chosen, np.exp(found.x[:-1]), math.exp(found.x[-1]), form, hidden)
+        return cls.of(X, y, prior, np.exp(found.x[:-1]), math.exp(found.x[-1]))
 
     @classmethod
-    def of(
-        cls,
-        X: Array,
-        y: Array,
-        categorical: NDArray[np.bool_],
-        lengthscales: Array,
-        share: float,
-        form: Form,
-        described: NDArray[np.bool_],
-    ) -> "GaussianProcess":
+    def of(cls, X: Array, y: Array, prior: Prior, lengthscales: Array, share: float) -> "GaussianProcess":
         """The process with these length scales, and noise of this share v of the variance."""
-        root = _root(_kernel(X, X, categorical, lengthscales, form, described), share)
+        root = _root(prior.between(X, X, lengthscales), share)
         weights = cho_solve((root, True), y)
         variance = float(_SCALE + y @ weights / 2) / (_SHAPE + len(y) / 2)
-        return cls(form, categorical, lengthscales, variance, share * variance, X, weights, X, root, described)
+        return cls(prior, lengthscales, variance, share * variance, X, weights, X, root)
 
     def mean(self, points: Array) -> Array:
         """Posterior mean at `p x q` points, `p`."""
@@ -187,60 +220,36 @@ class GaussianProcess:
         return half
 
     def _kernel(self, A: Array, B: Array) -> Array:
-        return _kernel(A, B, self.categorical, self.lengthscales, self.form, self.described)
+        return self.prior.between(A, B, self.lengthscales)
 
 
-def _terms(described: NDArray[np.bool_]) -> list[tuple[float, slice | NDArray[np.bool_]]]:
-    """What K is the sum of: shares of it, each with the coordinates of which it is the kernel."""
-    everything = slice(None)
-    if not described.any():
-        return [(1.0, everything)]
-    return [(_SHARE_OF_DESCRIPTION, ~described), (1 - _SHARE_OF_DESCRIPTION, everything)]
-
-
-def _kernel(
-    A: Array, B: Array, categorical: NDArray[np.bool_], lengthscales: Array, form: Form, described: NDArray[np.bool_]
-) -> Array:
-    """K between all rows of A and B."""
-    K = np.zeros((len(A), len(B)))
-    for share, of in _terms(described):
-        K += share * form.kernel(_distance(A[:, of], B[:, of], categorical[of], lengthscales[of]))
-    return K
-
-
-def _negative_log_posterior(
-    parameters: Array, deltas: Array, y: Array, categorical: NDArray[np.bool_], form: Form, described: NDArray[np.bool_]
-) -> tuple[float, Array]:
-    """Of log l and log v, with its gradient; `deltas` are `n x n x q`."""
-    n, q = len(y), deltas.shape[2]
+def _negative_log_posterior(parameters: Array, deltas: Sequence[Array], y: Array, prior: Prior) -> tuple[float, Array]:
+    """Of log l and log v, with its gradient; for each of the prior's groups there are `deltas`."""
+    n, groups = len(y), prior.groups
     precisions, share = np.exp(-2 * parameters[:-1]), math.exp(parameters[-1])
-    terms = [(part, of, deltas[:, :, of] @ precisions[of]) for part, of in _terms(described)]
-    K = np.zeros((n, n))
-    for part, _, distance in terms:
-        K += part * form.kernel(distance)
-    root = _root(K, share)
+    distances = [delta @ precisions[of] for of, delta in zip(groups, deltas, strict=True)]
+    root = _root(prior.kernel(distances), share)
     inverse = _inverse(root)
     weights = inverse @ y
     shape, scale = _SHAPE + n / 2, _SCALE + y @ weights / 2
     inner = shape / scale * np.outer(weights, weights) - inverse
-    gradient = np.zeros(q + 1)
-    for part, of, distance in terms:
-        slopes = (inner * form.slope(distance)).reshape(-1) @ deltas[:, :, of].reshape(n * n, -1)
-        gradient[:-1][of] -= part * slopes * precisions[of] / 2
+    gradient = np.empty(len(parameters))
+    for of, delta, slope in zip(groups, deltas, prior.slopes(distances), strict=True):
+        sums = (inner * slope).reshape(-1) @ delta.reshape(n * n, -1)
+        gradient[:-1][of] = -sums * precisions[of] / 2
     gradient[-1] = -np.trace(inner) * share / 2
-    spreads = form.spreads(q)
-    off = (parameters - form.means(categorical)) / spreads
+    off = (parameters - prior.means) / prior.spreads
     value = shape * math.log(scale) + np.log(np.diag(root)).sum() + off @ off / 2
-    return float(value), gradient + off / spreads
+    return float(value), gradient + off / prior.spreads
 
 
-def _deltas(X: Array, categorical: NDArray[np.bool_]) -> Array:
+def _deltas(X: Array, categorical: Mask) -> Array:
     difference = X[:, None, :] - X[None, :, :]
     deltas: Array = np.where(categorical, difference != 0, difference * difference)
     return deltas
 
 
-def _distance(A: Array, B: Array, categorical: NDArray[np.bool_], lengthscales: Array) -> Array:
+def _distance(A: Array, B: Array, categorical: Mask, lengthscales: Array) -> Array:
     """r between all rows of A and B."""
     numbers = ~categorical
     scaled_A, scaled_B = A[:, numbers] / lengthscales[numbers], B[:, numbers] / lengthscales[numbers]

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from autokd.optimizers.arrays import Array
 from autokd.optimizers.features import NOTHING, Description, Features
-from autokd.optimizers.gaussian_process import Form, GaussianProcess
+from autokd.optimizers.gaussian_process import Form, GaussianProcess, Prior
 from autokd.optimizers.improvement import log_expected_improvement
 from autokd.optimizers.scores import Scores, compressed, ranked, standardised
 
@@ -95,7 +95,8 @@ class Surrogate:
         categorical = [*before, *(n > 0 for n in categories), *after]
         is_described = [*before, *(k in description.coordinates for k in range(len(categories))), *after]
         known = np.concatenate([features(points), X.numpy()], axis=1)
-        process = GaussianProcess.fit(known, scores.of_values, categorical, view.form, is_described)
+        prior = Prior(view.form, np.array(categorical), np.array(is_described))
+        process = GaussianProcess.fit(known, scores.of_values, prior)
         return cls(process, has_steps, scores, features)
 
     @property

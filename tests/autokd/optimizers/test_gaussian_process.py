@@ -9,7 +9,7 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, Matern
 
 from autokd.optimizers import gaussian_process as module
-from autokd.optimizers.gaussian_process import Form, GaussianProcess
+from autokd.optimizers.gaussian_process import Form, GaussianProcess, Prior
 
 CATEGORICAL = np.array([False, False, True])
 RUGGED = Form()
@@ -27,8 +27,8 @@ def data(n: int = 25, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     return X, (y - y.mean()) / y.std()
 
 
-def mask(described: tuple[int, ...]) -> np.ndarray:
-    return np.isin(np.arange(3), described)
+def prior(form: Form, described: tuple[int, ...] = (), categorical: np.ndarray = CATEGORICAL) -> Prior:
+    return Prior(form, categorical, np.isin(np.arange(len(categorical)), described))
 
 
 def kernel_by_hand(
@@ -54,7 +54,7 @@ def kernel_by_hand(
 def test_the_posterior_is_the_textbook_formula(form: Form, described: tuple[int, ...]) -> None:
     X, y = data()
     points, _ = data(seed=1)
-    process = GaussianProcess.fit(X, y, CATEGORICAL, form, mask(described))
+    process = GaussianProcess.fit(X, y, prior(form, described))
     scales, variance = process.lengthscales, process.variance
     shape = (scales, form, described)
     inverse = np.linalg.inv(variance * kernel_by_hand(X, X, *shape) + process.noise * np.eye(len(X)))
@@ -70,7 +70,7 @@ def test_on_numbers_it_predicts_what_scikit_learn_does(form: Form) -> None:
     rng = np.random.default_rng(0)
     X, points = rng.random((30, 2)), rng.random((10, 2))
     y = np.sin(5 * X[:, 0]) + X[:, 1]
-    process = GaussianProcess.fit(X, y, [False, False], form)
+    process = GaussianProcess.fit(X, y, prior(form, categorical=np.array([False, False])))
     kernel = Matern(process.lengthscales, nu=2.5) if form.is_matern else RBF(process.lengthscales)
     theirs = GaussianProcessRegressor(process.variance * kernel, alpha=process.noise, optimizer=None).fit(X, y)
     mean, deviation = theirs.predict(points, return_std=True)
@@ -83,7 +83,8 @@ def test_on_numbers_it_predicts_what_scikit_learn_does(form: Form) -> None:
 @pytest.mark.parametrize("seed", range(5))
 def test_the_gradient_is_that_of_the_log_posterior(seed: int, form: Form, described: tuple[int, ...]) -> None:
     X, y = data(15, seed)
-    others = (module._deltas(X, CATEGORICAL), y, CATEGORICAL, form, mask(described))
+    assumed = prior(form, described)
+    others = (assumed.deltas(X), y, assumed)
     at = np.random.default_rng(seed).normal(size=4) - [0, 0, 0, 2]
     _, gradient = module._negative_log_posterior(at, *others)
     numeric = approx_fprime(at, lambda p: module._negative_log_posterior(p, *others)[0], 1e-7)
@@ -105,7 +106,7 @@ def test_the_log_posterior_is_the_likelihood_over_all_variances_times_the_priors
         return math.log(quad(joint, 0, np.inf, epsabs=0, epsrel=1e-9)[0]) + float(norm(means, spreads).logpdf(at).sum())
 
     first, second = np.array([0.1, -0.4, 0.3, -2.0]), np.array([1.0, 0.2, -0.5, -4.0])
-    others = (module._deltas(X, CATEGORICAL), y, CATEGORICAL, form, mask(()))
+    others = (prior(form).deltas(X), y, prior(form))
     ours = [module._negative_log_posterior(at, *others)[0] for at in (first, second)]
     assert ours[1] - ours[0] == pytest.approx(log_density(first) - log_density(second), rel=1e-6)
 
@@ -113,8 +114,8 @@ def test_the_log_posterior_is_the_likelihood_over_all_variances_times_the_priors
 @forms
 def test_the_fit_is_an_optimum_that_no_start_beats_by_much(form: Form) -> None:
     X, y = data(40)
-    others = (module._deltas(X, CATEGORICAL), y, CATEGORICAL, form, mask(()))
-    process = GaussianProcess.fit(X, y, CATEGORICAL, form)
+    others = (prior(form).deltas(X), y, prior(form))
+    process = GaussianProcess.fit(X, y, prior(form))
     found = np.array([*np.log(process.lengthscales), math.log(process.noise / process.variance)])
     value, gradient = module._negative_log_posterior(found, *others)
     assert np.abs(gradient).max() < 0.05
@@ -127,12 +128,12 @@ def test_the_fit_is_an_optimum_that_no_start_beats_by_much(form: Form) -> None:
 def test_having_seen_points_is_having_data_of_the_mean_there() -> None:
     X, y = data()
     points, _ = data(8, seed=1)
-    process = GaussianProcess.fit(X, y, CATEGORICAL, RUGGED)
+    process = GaussianProcess.fit(X, y, prior(RUGGED))
     seen = process.having_seen(points[:3])
     all_X = np.concatenate([X, points[:3]])
     all_y = np.concatenate([y, process.mean(points[:3])])
     share = process.noise / process.variance
-    full = GaussianProcess.of(all_X, all_y, CATEGORICAL, process.lengthscales, share, RUGGED, mask(()))
+    full = GaussianProcess.of(all_X, all_y, prior(RUGGED), process.lengthscales, share)
     np.testing.assert_allclose(seen.mean(points), full.mean(points), atol=1e-7)
     ratio = math.sqrt(process.variance / full.variance)  # which the data decide, not the believed points
     np.testing.assert_allclose(seen.deviation(points), ratio * full.deviation(points))
@@ -142,7 +143,7 @@ def test_having_seen_points_is_having_data_of_the_mean_there() -> None:
 @pytest.mark.parametrize("rows", [[0], [0, 0, 0, 0], [0, 1], [0] * 200])
 def test_few_or_repeated_points_are_no_trouble(rows: list[int]) -> None:
     X, y = data()
-    process = GaussianProcess.fit(X[rows], y[rows] - y[rows].mean(), CATEGORICAL, RUGGED)
+    process = GaussianProcess.fit(X[rows], y[rows] - y[rows].mean(), prior(RUGGED))
     assert np.isfinite(process.mean(X)).all()
     assert (process.deviation(X) > 0).all()
 
@@ -152,5 +153,6 @@ def test_it_finds_which_coordinates_count() -> None:
     X = rng.random((80, 6))
     X[:, 3:] = np.floor(4 * X[:, 3:]) / 4
     y = np.sin(6 * X[:, 1]) + (X[:, 4] == 0.25) + 0.05 * rng.normal(size=80)
-    scales = GaussianProcess.fit(X, (y - y.mean()) / y.std(), [False] * 3 + [True] * 3, RUGGED).lengthscales
+    assumed = prior(RUGGED, categorical=np.array([False] * 3 + [True] * 3))
+    scales = GaussianProcess.fit(X, (y - y.mean()) / y.std(), assumed).lengthscales
     assert set(np.argsort(scales)[:2]) == {1, 4}

@@ -110,7 +110,7 @@ def test_features_and_steps_go_together():
     stepped = torch.cat([X, (torch.arange(len(X), dtype=torch.float64) % 2).unsqueeze(1)], dim=1)
     description = Description(lambda codes: codes[:, :2].numpy(), frozenset({0, 2}))
     surrogate = Surrogate.fit(stepped, y, CATEGORIES, True, RANKS, description)
-    assert surrogate.process.described.tolist() == [False, False, True, False, True, False]
+    assert surrogate.process.prior.described.tolist() == [False, False, True, False, True, False]
     assert surrogate.process.X.shape == (len(X), 2 + 3 + 1)
     assert len(surrogate.lengthscales) == 3
     assert torch.isfinite(surrogate.believe(X[:2]).beliefs(X)[1]).all()
