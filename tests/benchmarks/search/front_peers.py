@@ -28,21 +28,23 @@ class Entrant:
         sampler: Its name, as in a search of AutoKD.
         code: The peer for one objective whose version is also this one's.
         options: What differs from the sampler's defaults.
-        takes_reference: Whether it can be told what an objective must beat to be worth anything.
+        told: What else it is told: the `reference_point`, which is what an objective must beat to be worth anything, and
+            the `features` of graphs.
         most_seeds: Runs of it at most; None is as many as of the others.
     """
 
     sampler: str
     code: str
     options: Mapping[str, Any] = field(default_factory=dict)
-    takes_reference: bool = False
+    told: tuple[str, ...] = ()
     most_seeds: int | None = None
 
 
 FRONT_PEERS: Mapping[str, Entrant] = {
     "random": Entrant("random", code="tpe"),
     "nsga2": Entrant("optuna.samplers:NSGAIISampler", code="tpe"),
-    "ours": Entrant("trust-region", code="ours", takes_reference=True),
+    "ours": Entrant("trust-region", code="ours", told=("reference_point",)),
+    "ours+graphs": Entrant("trust-region", code="ours", told=("reference_point", "features")),
     "tpe": Entrant("tpe", code="tpe", options={"multivariate": True, "constant_liar": True}),
     "gp": Entrant("gp", code="gp", options={"deterministic_objective": False}),
     "botorch": Entrant("optuna_integration:BoTorchSampler", code="botorch", most_seeds=5),
@@ -89,7 +91,8 @@ def make_front_peer(name: str, tradeoff: Tradeoff, seed: int) -> FrontPeer:
         ValueError: If the name is unknown.
         PeerUnavailable: If it is not installed.
     """
-    told = {"reference_point": tradeoff.reference_point} if _entrant(name).takes_reference else {}
+    known = {"reference_point": tradeoff.reference_point, "features": tradeoff.task.features}
+    told = {what: known[what] for what in _entrant(name).told}
     return FrontPeer(tradeoff, make_sampler(name, tradeoff.task.space, seed, **told))
 
 

@@ -12,7 +12,7 @@ from tasks import Measurement, Task
 from autokd.optimizers.halving import HalvingPruner
 from autokd.optimizers.registry import sampler as own_sampler
 
-__all__ = ["bohb", "hyperband", "ours_halving", "random_halving", "tpe_halving"]
+__all__ = ["bohb", "hyperband", "ours_graphs_halving", "ours_halving", "random_halving", "tpe_halving"]
 
 REDUCTION_FACTOR = 3
 
@@ -61,6 +61,11 @@ def random_halving(task: Task, seed: int, workers: int) -> Peer:
 def ours_halving(task: Task, seed: int, workers: int) -> Peer:
     """Our sampler and our pruner, as in a search of AutoKD with rungs."""
     return _halving(task, own_sampler("trust-region", seed, task.space))
+
+
+def ours_graphs_halving(task: Task, seed: int, workers: int) -> Peer:
+    """The same, told what the graphs are like that the parameters make, where something is known of them."""
+    return _halving(task, own_sampler("trust-region", seed, task.space, features=task.features))
 
 
 def tpe_halving(task: Task, seed: int, workers: int) -> Peer:

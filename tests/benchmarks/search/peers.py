@@ -102,6 +102,7 @@ PEERS: Mapping[str, Kind] = {
     "botorch": Kind("samplers:botorch", "optuna-integration"),
     "random+halving": Kind("ladder_samplers:random_halving", "autokd.optimizers"),
     "ours+halving": Kind("ladder_samplers:ours_halving", "autokd.optimizers"),
+    "ours+graphs+halving": Kind("ladder_samplers:ours_graphs_halving", "autokd.optimizers"),
     "tpe+halving": Kind("ladder_samplers:tpe_halving", "autokd.optimizers"),
     "hyperband": Kind("ladder_samplers:hyperband", "optuna"),
     "bohb": Kind("ladder_samplers:bohb", "optuna"),
@@ -112,7 +113,18 @@ PEERS: Mapping[str, Kind] = {
 FULL = ("random", "evolution", "ours", "ours+graphs", "tpe", "gp", "cma-es", "smac", "botorch")
 """Those that train everything fully."""
 
-LADDER = ("random", "random+halving", "hyperband", "bohb", "dehb", "tpe+halving", "gp", "ours", "ours+halving")
+LADDER = (
+    "random",
+    "random+halving",
+    "hyperband",
+    "bohb",
+    "dehb",
+    "tpe+halving",
+    "gp",
+    "ours",
+    "ours+halving",
+    "ours+graphs+halving",
+)
 """Those that are compared on a task with a ladder."""
 
 

@@ -1,4 +1,5 @@
 import sys
+from dataclasses import replace
 
 import front_peers
 import numpy as np
@@ -7,7 +8,7 @@ from front_peers import FRONT_PEERS, FrontPeer, front_peer_version, make_front_p
 from front_task import Tradeoff
 from optuna.samplers import BaseSampler, RandomSampler
 from peers import PeerUnavailable
-from tasks import Measurement, Task
+from tasks import Measurement, Params, Task
 
 N_ASKED = 14  # beyond the random starts, but NSGA-II's
 
@@ -30,7 +31,7 @@ def searched(name: str, tradeoff: Tradeoff, seed: int) -> list[int]:
     return rows
 
 
-@pytest.mark.parametrize("name", ["random", "nsga2", "ours", "tpe", "gp"])
+@pytest.mark.parametrize("name", ["random", "nsga2", "ours", "ours+graphs", "tpe", "gp"])
 def test_a_peer_repeats_itself_and_another_seed_does_not(name: str, tradeoff: Tradeoff) -> None:
     first, again, other = (searched(name, tradeoff, seed) for seed in (3, 3, 4))
     assert first == again
@@ -48,18 +49,28 @@ def test_a_peer_is_told_the_accuracy_and_the_points_own_latency(tradeoff: Tradeo
     assert told == [([0.75, latencies[0]], first.params), ([0.25, latencies[1]], second.params)]
 
 
-def test_who_can_be_told_the_reference_point_is(tradeoff: Tradeoff, monkeypatch: pytest.MonkeyPatch) -> None:
-    told: dict[str, object] = {}
+def test_ours_is_told_the_reference_point_and_with_graphs_their_features(
+    tradeoff: Tradeoff, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[dict[str, object]] = []
 
     def made(name: str, seed: int, space: object, **options: object) -> BaseSampler:
-        told[name] = options.get("reference_point")
+        told.append({what: options[what] for what in ("reference_point", "features") if what in options})
         return RandomSampler(seed)
 
+    def features(params: Params) -> list[float]:
+        return [float(params["width"])]
+
     monkeypatch.setattr(front_peers, "sampler", made)
+    described = replace(tradeoff, task=replace(tradeoff.task, features=features))
     for name in FRONT_PEERS:
-        make_front_peer(name, tradeoff, seed=0)
-    assert {name for name, point in told.items() if point is not None} == {"trust-region"}
-    assert told["trust-region"] == (-10.0, 100.0)  # accuracy and latency, as the study's objectives
+        make_front_peer(name, described, seed=0)
+    by_peer = {name: options for name, options in zip(FRONT_PEERS, told, strict=True) if options}
+    point = (-10.0, 100.0)  # accuracy and latency, as the study's objectives
+    assert by_peer == {
+        "ours": {"reference_point": point},
+        "ours+graphs": {"reference_point": point, "features": features},
+    }
 
 
 def test_a_peer_that_is_not_installed_says_so(tradeoff: Tradeoff, monkeypatch: pytest.MonkeyPatch) -> None:

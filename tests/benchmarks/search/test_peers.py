@@ -183,7 +183,7 @@ def test_ours_can_be_told_of_graphs_where_something_is_known_of_them(limited: Ta
     assert rows != without
 
 
-@pytest.mark.parametrize("name", ["random+halving", "ours+halving", "tpe+halving"])
+@pytest.mark.parametrize("name", ["random+halving", "ours+halving", "ours+graphs+halving", "tpe+halving"])
 def test_halving_keeps_the_best_third_at_each_rung(name: str, laddered: Task) -> None:
     peer = make_peer(name, laddered, seed=0, workers=3)
     proposals = [peer.ask() for _ in range(6)]
