@@ -28,8 +28,8 @@ class Entrant:
         sampler: Its name, as in a search of AutoKD.
         code: The peer for one objective whose version is also this one's.
         options: What differs from the sampler's defaults.
-        told: What else it is told: the `reference_point`, which is what an objective must beat to be worth anything, and
-            the `features` of graphs.
+        told: What it is told of the task: the `reference_point`, which is what an objective must beat to be worth
+            anything, and the `features` of graphs.
         most_seeds: Runs of it at most; None is as many as of the others.
     """
 
