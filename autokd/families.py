@@ -58,7 +58,7 @@ def rank_families(problem: Problem, ladders: Collection[Ladder]) -> list[Family]
         return []
     study = project(ladders, problem.distributions)
     seed = derive(problem.config.seed, "families") % 2**31
-    beliefs = posterior(study, problem.distributions, list(valued), POSTERIOR_SAMPLES, seed, **problem.description)
+    beliefs = posterior(study, problem.distributions, list(valued), POSTERIOR_SAMPLES, seed, **problem.told_of_graphs)
     families = [
         _family(problem, valued[number], mean, deviation, best)
         for number, mean, deviation, best in zip(

@@ -131,8 +131,8 @@ class Problem:
         return {name: dimension.distribution for name, dimension in self.dimensions.items()}
 
     @cached_property
-    def description(self) -> dict[str, Any]:
-        """What the optimiser is told of graphs: their `features`, None if there are none, and what these describe."""
+    def told_of_graphs(self) -> dict[str, Any]:
+        """Arguments for the optimiser: the `features` of graphs, None if there are none, and what is `described`."""
         features = self._graph_features if self._graph_features({}) else None
         return {"features": features, "described": tuple(self.space.distributions())}
 
@@ -280,16 +280,18 @@ class Problem:
 
     def _sampler(self, number: int) -> BaseSampler:
         """A sampler for trial `number` alone: what it proposes depends on the rows and on nothing that it remembers."""
-        options: dict[str, Any] = {**self.description, **self.config.optimizer.options}
+        told: dict[str, Any] = {
+            "seed": derive(self.config.seed, "sampler") % 2**31,
+            "search_space": self.distributions,
+            "trial_number": number,
+            **self.told_of_graphs,
+        }
+        options: Mapping[str, Any] = self.config.optimizer.options
+        if taken := sorted(told.keys() & options.keys()):
+            raise InputError(f"optimizer: the option {taken[0]!r} is the search's own.")
         include_current_folder()
         try:
-            return sampler(
-                self.config.optimizer.name,
-                seed=derive(self.config.seed, "sampler") % 2**31,
-                search_space=self.distributions,
-                trial_number=number,
-                **options,
-            )
+            return sampler(self.config.optimizer.name, **told, **options)
         except OptimizerError as error:
             raise InputError(f"optimizer: {error}") from None
 

@@ -33,7 +33,7 @@ def test_families_with_a_value_are_ranked_by_their_posterior_mean(make_problem, 
 
     def beliefs(study, search_space, numbers, n_samples, seed, **description):
         asked.append(numbers)
-        assert description == problem.description
+        assert description == problem.told_of_graphs
         return Beliefs((0.6, 0.7, 0.65), (0.1, 0.2, 0.3), (0.2, 0.5, 0.3))
 
     monkeypatch.setattr(module, "posterior", beliefs)

@@ -158,6 +158,10 @@ def test_a_trial_is_pruned_by_its_rank_at_its_rung(problem: Problem, make_ladder
         ({"distillation": {"ranges": {"weight": [0, 3]}}}, "^distillation.ranges: "),
         ({"optimizer": {"name": "bohb"}}, "^optimizer: .*bohb"),
         ({"optimizer": {"name": "random", "options": {"nonsense": 1}}}, "^optimizer: .*nonsense"),
+        (
+            {"optimizer": {"options": {"search_space": 1, "features": 1}}},
+            "^optimizer: the option 'features' is the search",
+        ),
         ({"optimizer": {"pruner": "hyperband"}}, "^optimizer.pruner: .*hyperband"),
     ],
 )
@@ -237,10 +241,10 @@ def test_isomorphic_cells_are_one_evaluation(make_problem, make_ladder):
 
 
 def test_the_optimiser_is_told_what_cells_compute_and_nothing_of_random_graphs(problem: Problem, make_problem):
-    assert problem.description["features"] is None
+    assert problem.told_of_graphs["features"] is None
     ranges = {"edge_0_1": "skip_connect", "edge_0_2": ["none"]}
     cells = make_problem(space={"name": "nasbench201", "ranges": ranges})
-    features, described = cells.description["features"], cells.description["described"]
+    features, described = cells.told_of_graphs["features"], cells.told_of_graphs["described"]
     assert set(described) == cells.space.distributions().keys() < cells.dimensions.keys()
     values = {"edge_0_3": "none", "edge_1_2": "none", "edge_1_3": "nor_conv_3x3", "edge_2_3": "none", "weight": 0.5}
     # One 3x3 convolution, which the output reads, and which reads the input; one path.
