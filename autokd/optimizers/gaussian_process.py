@@ -238,9 +238,10 @@ def _negative_log_posterior(parameters: Array, deltas: Sequence[Array], y: Array
         sums = (inner * slope).reshape(-1) @ delta.reshape(n * n, -1)
         gradient[:-1][of] = -sums * precisions[of] / 2
     gradient[-1] = -np.trace(inner) * share / 2
-    off = (parameters - prior.means) / prior.spreads
+    spreads = prior.spreads
+    off = (parameters - prior.means) / spreads
     value = shape * math.log(scale) + np.log(np.diag(root)).sum() + off @ off / 2
-    return float(value), gradient + off / prior.spreads
+    return float(value), gradient + off / spreads
 
 
 def _deltas(X: Array, categorical: Mask) -> Array:
