@@ -7,12 +7,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from autokd.api import SearchResult, begin, find, search
-    from autokd.config import BudgetConfig as Budget
-    from autokd.config import SearchConfig
+    from autokd.config.schema import BudgetConfig as Budget
+    from autokd.config.schema import SearchConfig
     from autokd.data.dataset import Dataset
     from autokd.errors import AutoKDError
     from autokd.optimizers.trust_region_sampler import TrustRegionSampler
+    from autokd.searches.api import begin, find, search
+    from autokd.searches.result import SearchResult
 
 __all__ = [
     "AutoKDError",
@@ -28,23 +29,23 @@ __all__ = [
 __version__ = "0.1.0"
 __distribution__ = "autokd"
 
-_HOMES = {
+_ATTRIBUTES = {
     "AutoKDError": "autokd.errors:AutoKDError",
-    "Budget": "autokd.config:BudgetConfig",
+    "Budget": "autokd.config.schema:BudgetConfig",
     "Dataset": "autokd.data.dataset:Dataset",
-    "SearchConfig": "autokd.config:SearchConfig",
-    "SearchResult": "autokd.api:SearchResult",
+    "SearchConfig": "autokd.config.schema:SearchConfig",
+    "SearchResult": "autokd.searches.result:SearchResult",
     "TrustRegionSampler": "autokd.optimizers.trust_region_sampler:TrustRegionSampler",
-    "begin": "autokd.api:begin",
-    "find": "autokd.api:find",
-    "search": "autokd.api:search",
+    "begin": "autokd.searches.api:begin",
+    "find": "autokd.searches.api:find",
+    "search": "autokd.searches.api:search",
 }
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _ATTRIBUTES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module, _, attribute = _HOMES[name].partition(":")
+    module, _, attribute = _ATTRIBUTES[name].partition(":")
     return getattr(import_module(module), attribute)
 
 

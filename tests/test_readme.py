@@ -16,14 +16,15 @@ from safetensors.torch import save_file
 
 import autokd
 from autokd.cli.app import app
-from autokd.config import BudgetConfig, DistillationConfig, read_config
+from autokd.config.schema import BudgetConfig, DistillationConfig
+from autokd.config.toml import read_config
 from autokd.distillation import METHODS
 from autokd.export.folder import FILES
-from autokd.methods import MethodChoice
-from search_spaces.budget import Budget
-from search_spaces.cost import cost
-from search_spaces.nasbench201 import NasBench201, parse_cell
-from search_spaces.registry import known_spaces
+from autokd.searches.method_choice import MethodChoice
+from search_spaces.architecture.cost import cost
+from search_spaces.design.budget import Budget
+from search_spaces.design.registry import known_spaces
+from search_spaces.spaces.nasbench201 import NasBench201, parse_cell
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]

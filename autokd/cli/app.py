@@ -13,9 +13,9 @@ from autokd.cli.interruption import listen
 from autokd.errors import AutoKDError, InputError
 
 if TYPE_CHECKING:
-    from autokd.api import SearchResult
-    from autokd.config import SearchConfig
-    from autokd.home import Home
+    from autokd.config.schema import SearchConfig
+    from autokd.searches.result import SearchResult
+    from autokd.searches.workspace import Workspace
 
 __all__ = ["app", "main"]
 
@@ -122,8 +122,8 @@ def search(
     home: HomeFolder = None,
 ) -> None:
     """Search; Ctrl-C leaves a resumable search."""
-    from autokd.api import begin
     from autokd.recipes.catalogue import find_config
+    from autokd.searches.api import begin
 
     config = find_config(file_or_recipe, overrides or [], name)
     _check_replaceable(export)
@@ -138,7 +138,7 @@ def resume(
     name: Name, overrides: Override = None, export: Exported = None, output: Output = "text", home: HomeFolder = None
 ) -> None:
     """Go on after any interruption; only trials, seconds, workers and final may be changed."""
-    from autokd.api import find
+    from autokd.searches.api import find
 
     _check_replaceable(export)
     with _reporter(output) as reporter:
@@ -150,8 +150,8 @@ def resume(
 @app.command("list", rich_help_panel="Results")
 def list_searches(output: Output = "text", home: HomeFolder = None) -> None:
     """List all searches."""
-    from autokd.api import find_all
     from autokd.cli import show
+    from autokd.searches.api import find_all
 
     place = _home(home)
     show.searches([result.progress for result in find_all(place)], place, output)
@@ -160,8 +160,8 @@ def list_searches(output: Output = "text", home: HomeFolder = None) -> None:
 @app.command(rich_help_panel="Results")
 def status(name: Name, output: Output = "text", home: HomeFolder = None) -> None:
     """Show how far a search is, its best so far, and why trials wait or failed."""
-    from autokd.api import find
     from autokd.cli import show
+    from autokd.searches.api import find
 
     show.status(find(name, _home(home)), output)
 
@@ -174,8 +174,8 @@ def show_trial(
     home: HomeFolder = None,
 ) -> None:
     """Show one trial whole."""
-    from autokd.api import find
     from autokd.cli import show
+    from autokd.searches.api import find
 
     result = find(name, _home(home))
     show.trial(result.trial(trial), result.problem, output)
@@ -184,8 +184,8 @@ def show_trial(
 @app.command(rich_help_panel="Results")
 def best(name: Name, output: Output = "text", home: HomeFolder = None) -> None:
     """Show the best student beside its teacher."""
-    from autokd.api import find
     from autokd.cli import show
+    from autokd.searches.api import find
 
     show.best(find(name, _home(home)), output)
 
@@ -198,8 +198,8 @@ def families(
     home: HomeFolder = None,
 ) -> None:
     """Rank the families by what the search believes of them."""
-    from autokd.api import find
     from autokd.cli import show
+    from autokd.searches.api import find
 
     show.families(find(name, _home(home)).families[:top], output)
 
@@ -248,7 +248,7 @@ def train(name: Name, overrides: Override = None, output: Output = "text", home:
 
     Ctrl-C keeps every finished epoch.
     """
-    from autokd.api import find
+    from autokd.searches.api import find
 
     with _reporter(output) as reporter:
         result = find(name, _home(home), reporter)
@@ -269,8 +269,8 @@ def export(
     home: HomeFolder = None,
 ) -> None:
     """Write the best student as a plain PyTorch module, reload it in a fresh interpreter, and compare."""
-    from autokd.api import find
     from autokd.cli import show
+    from autokd.searches.api import find
 
     result = find(name, _home(home))
     show.exported(folder, result.export(folder, fold=not keep), result.best.is_final, output)
@@ -287,8 +287,8 @@ def verify(
 ) -> None:
     """Load an exported student in a fresh interpreter and compare it with what was exported."""
     from autokd.cli import show
-    from autokd.config import DataConfig
-    from autokd.data.sources import load_data
+    from autokd.config.schema import DataConfig
+    from autokd.data.registry import load_data
     from autokd.export.folder import verify_folder
 
     test = load_data(DataConfig(source=data)).test if data else None
@@ -299,7 +299,7 @@ def verify(
 def doctor(output: Output = "text", home: HomeFolder = None) -> None:
     """Show what works here and what does not: versions, devices, engines, database, data, disk."""
     from autokd.cli import show
-    from autokd.doctor import examine
+    from autokd.searches.doctor import examine
 
     show.findings(examine(_home(home)), output)
 
@@ -331,15 +331,15 @@ def _reporter(output: Literal["text", "json"]) -> Any:
 
 
 def _changed(result: "SearchResult", overrides: list[str] | None) -> "SearchConfig | None":
-    from autokd.config import override_config
+    from autokd.config.toml import override_config
 
     return override_config(result.config, overrides) if overrides else None
 
 
-def _home(folder: Path | None) -> "Home":
-    from autokd.home import default_home
+def _home(folder: Path | None) -> "Workspace":
+    from autokd.searches.workspace import default_workspace
 
-    return default_home(folder)
+    return default_workspace(folder)
 
 
 def _show_usage_error(error: Exception) -> int:

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Literal
 
 import typer
 
+from autokd.core.files import write_atomically
 from autokd.errors import InputError
-from autokd.files import write_atomically
-from search_spaces.architecture import Architecture
-from search_spaces.cost import cost
-from search_spaces.drawing import FORMATS, render
+from search_spaces.architecture.cost import cost
+from search_spaces.architecture.format import Architecture
+from search_spaces.drawing.picture import FORMATS, render
 from search_spaces.errors import SpaceError
 
 if TYPE_CHECKING:
-    from autokd.api import SearchResult
+    from autokd.searches.result import SearchResult
 
 __all__ = ["draw"]
 
@@ -56,7 +56,7 @@ def _find(what: str, trial: int | None, home: Path | None) -> Architecture:
         return _read(file)
     if trial is None and (path.suffix == ".json" or len(path.parts) > 1):
         raise InputError(f"there is no file {file}.")
-    from autokd.api import find  # loads torch
+    from autokd.searches.api import find  # loads torch
 
     try:
         result = find(what, home)

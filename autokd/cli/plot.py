@@ -7,10 +7,10 @@ from typing import Literal
 
 import typer
 
-from autokd.api import find
+from autokd.analysis.plots import FORMATS, Evidence, evidence, render
+from autokd.core.files import write_atomically
 from autokd.errors import InputError
-from autokd.files import write_atomically
-from autokd.plotting import FORMATS, Evidence, evidence, render
+from autokd.searches.api import find
 
 __all__ = ["plot"]
 
@@ -42,7 +42,7 @@ def plot(name: str, out: Path, output: Literal["text", "json"], home: Path | Non
 
 
 def _say(shown: Evidence, out: Path, output: Literal["text", "json"]) -> None:
-    trials = len(shown.ladders)
+    trials = len(shown.trial_records)
     if output == "text":
         typer.echo(f"wrote {out}: {trials} trial{'s' * (trials > 1)}; {shown.note or _named(shown.importances)}")
         return

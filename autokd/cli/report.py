@@ -13,10 +13,10 @@ from rich.text import Text
 from autokd.cli.interruption import raise_if_interrupted
 from autokd.cli.tables import budget_table, count, duration, percent, training_state
 from autokd.data.dataset import describe
-from autokd.problem import Facts
-from autokd.progress import Progress, Training
-from autokd.reporting import Reporter
-from search_spaces.envelope import Offer
+from autokd.searches.facts import Facts
+from autokd.searches.progress import Progress, Training
+from autokd.searches.reporter import Reporter
+from search_spaces.design.envelope import Offer
 
 __all__ = ["reporter"]
 
@@ -75,7 +75,7 @@ class _Lines:
             self._print(f"the teacher answered for {ready} of {needed} views and splits")
         self._last = (ready, needed)
 
-    def told(self, line: str) -> None:
+    def notify(self, line: str) -> None:
         self._print(line)
 
     def searched(self, progress: Progress) -> None:
@@ -121,7 +121,7 @@ class _Screen:
         line.add_row("the teacher answers for every view and split", bar, f"{ready}/{needed}")
         self.live.update(line, refresh=True)
 
-    def told(self, line: str) -> None:
+    def notify(self, line: str) -> None:
         self.live.console.print(line, soft_wrap=True)
 
     def searched(self, progress: Progress) -> None:

@@ -8,21 +8,21 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from rich.console import Console
 
-from autokd.api import SearchResult
+from autokd.analysis.rung_correlations import RungCorrelation, rung_correlations
 from autokd.cli.tables import count, decimal, duration, facts_table, percent, table, training_state
-from autokd.doctor import Finding
+from autokd.config.fidelity_metrics import ACCURACY, FIDELITY_METRICS
 from autokd.export.folder import Verification
-from autokd.foresight import Foresight, foresights
-from autokd.home import Home
-from autokd.ladder import Ladder
-from autokd.methods import METHOD, TEACHER
-from autokd.problem import Problem
-from autokd.progress import Progress
-from autokd.signals import ACCURACY, SIGNALS
-from autokd.students import TrainedStudent
+from autokd.searches.doctor import Finding
+from autokd.searches.method_choice import METHOD, TEACHER
+from autokd.searches.problem import Problem
+from autokd.searches.progress import Progress
+from autokd.searches.result import SearchResult
+from autokd.searches.students import TrainedStudent
+from autokd.searches.trial_record import TrialRecord
+from autokd.searches.workspace import Workspace
 
 if TYPE_CHECKING:
-    from autokd.families import Family
+    from autokd.searches.families import Family
 
 __all__ = ["best", "exported", "families", "findings", "recipes", "searches", "status", "trained", "trial", "verified"]
 
@@ -39,7 +39,7 @@ def recipes(known: Mapping[str, str], output: Output) -> None:
         _print(table(("recipe", "what it is"), known.items()))
 
 
-def searches(progresses: Sequence[Progress], home: Home, output: Output) -> None:
+def searches(progresses: Sequence[Progress], home: Workspace, output: Output) -> None:
     """All searches, a line each."""
     if output == "json":
         _json([asdict(progress) for progress in progresses])
@@ -64,9 +64,11 @@ def searches(progresses: Sequence[Progress], home: Home, output: Output) -> None
 def status(result: SearchResult, output: Output) -> None:
     """How far a search is, and the full-length training of its winner."""
     progress, trainings, row = result.progress, result.trainings, result.row
-    trials, rungs, signal = result.trials, result.config.training.rungs, result.problem.signal
+    trials, rungs, signal = result.trials, result.config.training.rungs, result.problem.fidelity_metric
     if output == "json":
-        predictions = [asdict(one) for each in SIGNALS.values() for one in foresights(trials, rungs, each) if one.n]
+        predictions = [
+            asdict(one) for each in FIDELITY_METRICS.values() for one in rung_correlations(trials, rungs, each) if one.n
+        ]
         _json(asdict(progress) | {"trainings": [asdict(training) for training in trainings], "foresight": predictions})
         return
     ended = f"{progress.complete} complete, {progress.pruned} pruned, {progress.failed} failed"
@@ -85,32 +87,34 @@ def status(result: SearchResult, output: Output) -> None:
     elif progress.status != "finished":
         is_training = any(training.state == "running" for training in trainings)
         facts.append(("go on with", result.command("train" if is_training else "resume")))
-    facts += [("foresight", _foresight_line(one, progress.pruned)) for one in foresights(trials, rungs, signal)]
+    facts += [
+        ("foresight", _rung_correlation_line(one, progress.pruned)) for one in rung_correlations(trials, rungs, signal)
+    ]
     facts += [("failed", f"{number} x {reason}") for reason, number in progress.reasons.items()]
     facts += [("full length", f"student {training.replicate}: {training_state(training)}") for training in trainings]
     _print(facts_table(facts))
 
 
-def trial(ladder: Ladder, problem: Problem, output: Output) -> None:
+def trial(record: TrialRecord, problem: Problem, output: Output) -> None:
     """One trial whole."""
-    row = ladder.trial
+    row = record.trial
     parameters = problem.space.complete(problem.space_parameters(row))
-    signal = problem.signal
+    signal = problem.fidelity_metric
     if output == "json":
         _json(
             {
                 "trial": asdict(row),
                 "family": problem.space.describe(parameters),
-                "students": [asdict(student) for student in ladder.students],
-                "evaluations": [asdict(evaluation) for evaluation in ladder.evaluations],
-                "signal": {"metric": signal.metric, "values": ladder.means(signal.metric)},
+                "students": [asdict(student) for student in record.students],
+                "evaluations": [asdict(evaluation) for evaluation in record.evaluations],
+                "signal": {"metric": signal.metric, "values": record.means(signal.metric)},
             }
         )
         return
     facts = [
         ("trial", f"{row.number} ({row.state})"),
         ("value", percent(row.value)),
-        *([] if signal == ACCURACY else [("signal", _signal_line(ladder, problem))]),
+        *([] if signal == ACCURACY else [("signal", _fidelity_metric_line(record, problem))]),
         ("family", problem.space.describe(parameters)),
         *((name, f"{value:.4g}" if isinstance(value, float) else str(value)) for name, value in row.parameters.items()),
     ]
@@ -125,10 +129,10 @@ def trial(ladder: Ladder, problem: Problem, output: Output) -> None:
             count(student.macs),
             count(student.model_bytes + student.activation_bytes),
         )
-        for student in ladder.students
+        for student in record.students
     ]
     _print(table(("student", "architecture", "parameters", "MACs", "memory bytes"), students, numeric=range(2, 5)))
-    replicates = {student.id: student.replicate for student in ladder.students}
+    replicates = {student.id: student.replicate for student in record.students}
     evaluations = [
         (
             str(replicates[evaluation.student_id]),
@@ -138,7 +142,7 @@ def trial(ladder: Ladder, problem: Problem, output: Output) -> None:
             *_teacher_cells(evaluation.metrics or {}),
             duration(evaluation.seconds),
         )
-        for evaluation in ladder.evaluations
+        for evaluation in record.evaluations
     ]
     headings = ("student", "epochs", "state", "accuracy", "loss", *CALIBRATION, "agreement", "KL", "took")
     _print(table(headings, evaluations, numeric=range(3, 10)))
@@ -317,21 +321,23 @@ def _best_line(progress: Progress) -> str:
     return f"{percent(progress.best_accuracy)} by trial {progress.best_trial}, {size}"
 
 
-def _signal_line(ladder: Ladder, problem: Problem) -> str:
+def _fidelity_metric_line(record: TrialRecord, problem: Problem) -> str:
     """What the trial was compared by at each rung."""
-    signal, rungs = problem.signal, problem.config.training.rungs
-    values = [f"{value:.4f} after {rungs[rung]:g} epochs" for rung, value in ladder.means(signal.metric).items()]
+    signal, rungs = problem.fidelity_metric, problem.config.training.rungs
+    values = [f"{value:.4f} after {rungs[rung]:g} epochs" for rung, value in record.means(signal.metric).items()]
     return f"{signal.metric} {', '.join(values) or '-'}"
 
 
-def _foresight_line(foresight: Foresight, pruned: int) -> str:
+def _rung_correlation_line(rung_correlation: RungCorrelation, pruned: int) -> str:
     """How well a rung predicts the last one; a selected sample says that it is one."""
-    what, n = f"{foresight.signal} after {foresight.epochs:g} epochs", f"{foresight.n} trials"
-    if foresight.rho is None:
+    what, n = f"{rung_correlation.signal} after {rung_correlation.epochs:g} epochs", f"{rung_correlation.n} trials"
+    if rung_correlation.rho is None:
         return f"{what}: too little to tell, {n} reached the last rung"
-    spread = "" if foresight.low is None else f" (90 %: {foresight.low:.2f} to {foresight.high:.2f})"
+    spread = (
+        "" if rung_correlation.low is None else f" (90 %: {rung_correlation.low:.2f} to {rung_correlation.high:.2f})"
+    )
     selected = "; pruned ones are missing, which lowers it" if pruned else ""
-    return f"{what}: rank correlation {foresight.rho:.2f}{spread} with the last rung, {n}{selected}"
+    return f"{what}: rank correlation {rung_correlation.rho:.2f}{spread} with the last rung, {n}{selected}"
 
 
 def _metric_cells(metrics: Mapping[str, Any]) -> tuple[str, str, str, str]:

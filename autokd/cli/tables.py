@@ -6,8 +6,8 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from autokd.progress import Training
-from search_spaces.envelope import Offer
+from autokd.searches.progress import Training
+from search_spaces.design.envelope import Offer
 
 __all__ = ["budget_table", "count", "decimal", "duration", "facts_table", "percent", "table", "training_state"]
 

@@ -9,10 +9,10 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor
 
+from autokd.config.compatibility import without_later_keys
 from autokd.data.dataset import describe
 from autokd.errors import InputError
-from autokd.keys import without_keys_as_before
-from search_spaces.layers import KINDS
+from search_spaces.architecture.layers import KINDS
 
 __all__ = [
     "Augmentation",
@@ -38,7 +38,7 @@ class Augmentation:
         flip: Whether half of the views are mirrored left to right.
         cutout: Side in pixels of a square set to zero (DeVries and Taylor 2017, https://arxiv.org/abs/1708.04552);
             its centre is uniform over the image, so the square may stick out. 0 leaves it away.
-        mixup: `alpha` of the Beta distribution of Mixup's weights, see `autokd.data.mixing`. 0 leaves it away.
+        mixup: `alpha` of the Beta distribution of Mixup's weights, see `autokd.data.mixup`. 0 leaves it away.
         cutmix: The same of CutMix; where both are on, each gets half of the samples.
     """
 
@@ -61,7 +61,7 @@ class Augmentation:
     @property
     def identity(self) -> dict[str, float]:
         """What tells it from others, as plain values for a digest, which outlives the addition of kinds."""
-        return without_keys_as_before(asdict(self), "training", "augmentation")
+        return without_later_keys(asdict(self), "training", "augmentation")
 
 
 def check_augmentation(augmentation: Augmentation, input_shape: tuple[int, ...]) -> None:
@@ -77,7 +77,7 @@ def check_augmentation(augmentation: Augmentation, input_shape: tuple[int, ...])
 
 
 def augment(samples: Tensor, indices: Tensor, augmentation: Augmentation, seed: int, view: int) -> Tensor:
-    """View number `view` of samples, each moved, mirrored and cut out on its own; mixing is `autokd.data.mixing`'s.
+    """View number `view` of samples, each moved, mirrored and cut out on its own; mixing is `autokd.data.mixup`'s.
 
     Args:
         samples: `batch x height x width x channels`; signals and vectors where there is nothing to do.

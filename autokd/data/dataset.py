@@ -16,9 +16,9 @@ from typing import Protocol, Self, TypeVar
 import torch
 from torch import Tensor
 
+from autokd.core.seeds import derive
 from autokd.errors import InputError
-from autokd.seeds import derive
-from search_spaces.layers import KINDS
+from search_spaces.architecture.layers import KINDS
 
 __all__ = [
     "Dataset",

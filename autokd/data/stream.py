@@ -8,12 +8,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from autokd.data.ahead import ahead
+from autokd.core.seeds import derive
 from autokd.data.augmentation import Augmentation, augment, check_augmentation
 from autokd.data.dataset import Dataset, Split
-from autokd.data.mixing import mix, partners_of
-from autokd.distillation.base import Mixture
-from autokd.seeds import derive
+from autokd.data.mixup import Mixture, mix, partners_of
+from autokd.data.prefetch import prefetch
 
 __all__ = ["Batch", "TrainingStream", "evaluation_batches", "normalise"]
 
@@ -107,7 +106,7 @@ class TrainingStream:
     def _shown(self, parts: Iterable[Tensor], view: int) -> Iterator[Batch]:
         """A batch for each of the `parts`, which are indices."""
         read = partial(self._read, view=view)
-        yield from map(self._made, ahead(read, parts, BATCHES_AHEAD) if self.split.is_mapped else map(read, parts))
+        yield from map(self._made, prefetch(read, parts, BATCHES_AHEAD) if self.split.is_mapped else map(read, parts))
 
     def _read(self, indices: Tensor, view: int) -> _Read:
         rows = indices = indices.to(self._stored.device)
@@ -162,7 +161,7 @@ def evaluation_batches(split: Split, normalisation: Normalisation, size: int) ->
     """The samples of a split in order, not augmented, normalised, on its labels' device, at most `size` at a time."""
     parts: Iterator[Tensor] = iter(torch.split(split.images, size))
     if split.is_mapped:
-        parts = ahead(torch.clone, parts, BATCHES_AHEAD)
+        parts = prefetch(torch.clone, parts, BATCHES_AHEAD)
     for images in parts:
         yield normalise(images.to(split.labels.device, non_blocking=True), normalisation)
 

@@ -1,29 +1,29 @@
 """Distillation methods: one file each. They know tensors and modules, nothing of searches."""
 
-from autokd.distillation.attention import AT, attention_loss
-from autokd.distillation.base import Lesson, LogitMethod, Method, Need, Outputs, Wrapper
-from autokd.distillation.bdkd import BDKD, bdkd_loss, bdkd_teacher_loss
-from autokd.distillation.combined import Combined
-from autokd.distillation.continuation import Continuation
-from autokd.distillation.crd import CRD
-from autokd.distillation.ctkd import CTKD
-from autokd.distillation.dist import DIST, dist_loss
+from autokd.distillation.base import BatchContext, LogitMethod, Method, Need, Outputs, Wrapper
 from autokd.distillation.distiller import Distiller
-from autokd.distillation.dkd import DKD, dkd_loss
-from autokd.distillation.early_stopping import EarlyStopping
-from autokd.distillation.fitnet import FitNet, hint_loss
-from autokd.distillation.hints import ClusteredHints
-from autokd.distillation.kd import KD, kd_loss
-from autokd.distillation.mlld import MLLD, mlld_loss
-from autokd.distillation.modality import Modality, modality_loss
-from autokd.distillation.multi_step import MultiStep, embedding_loss
-from autokd.distillation.nkd import NKD, nkd_loss
+from autokd.distillation.feature_extractor import FeatureExtractor
+from autokd.distillation.methods.attention import AT, attention_loss
+from autokd.distillation.methods.bdkd import BDKD, bdkd_loss, bdkd_teacher_loss
+from autokd.distillation.methods.crd import CRD
+from autokd.distillation.methods.dist import DIST, dist_loss
+from autokd.distillation.methods.dkd import DKD, dkd_loss
+from autokd.distillation.methods.fitnet import FitNet, hint_loss
+from autokd.distillation.methods.hints import ClusteredHints
+from autokd.distillation.methods.kd import KD, kd_loss
+from autokd.distillation.methods.mlld import MLLD, mlld_loss
+from autokd.distillation.methods.modality import Modality, modality_loss
+from autokd.distillation.methods.multi_step import MultiStep, embedding_loss
+from autokd.distillation.methods.nkd import NKD, nkd_loss
+from autokd.distillation.methods.review import ReviewKD
+from autokd.distillation.methods.rkd import RKD, angle_loss, distance_loss
+from autokd.distillation.methods.similarity import SP, similarity_loss
 from autokd.distillation.registry import METHODS, make_method, method_class, method_distributions
-from autokd.distillation.review import ReviewKD
-from autokd.distillation.rkd import RKD, angle_loss, distance_loss
-from autokd.distillation.similarity import SP, similarity_loss
-from autokd.distillation.standardise import Standardised
-from autokd.distillation.taps import Taps
+from autokd.distillation.wrappers.combined import Combined
+from autokd.distillation.wrappers.continuation import Continuation
+from autokd.distillation.wrappers.ctkd import CTKD
+from autokd.distillation.wrappers.early_stopping import EarlyStopping
+from autokd.distillation.wrappers.standardise import Standardised
 
 __all__ = [
     "AT",
@@ -38,13 +38,14 @@ __all__ = [
     "NKD",
     "RKD",
     "SP",
+    "BatchContext",
     "ClusteredHints",
     "Combined",
     "Continuation",
     "Distiller",
     "EarlyStopping",
+    "FeatureExtractor",
     "FitNet",
-    "Lesson",
     "LogitMethod",
     "Method",
     "Modality",
@@ -53,7 +54,6 @@ __all__ = [
     "Outputs",
     "ReviewKD",
     "Standardised",
-    "Taps",
     "Wrapper",
     "angle_loss",
     "attention_loss",

@@ -10,9 +10,10 @@ import torch.nn.functional as F
 from optuna.distributions import BaseDistribution
 from torch import Tensor, nn
 
+from autokd.data.mixup import Mixture
 from autokd.errors import InputError
 
-__all__ = ["Lesson", "LogitMethod", "LogitWrapper", "Method", "Mixture", "Need", "Outputs", "Wrapper"]
+__all__ = ["BatchContext", "LogitMethod", "LogitWrapper", "Method", "Mixture", "Need", "Outputs", "Wrapper"]
 
 Need = Literal["embedding", "features"]
 """What a method may ask of both networks beside their logits."""
@@ -40,20 +41,7 @@ class Outputs:
 
 
 @dataclass(frozen=True)
-class Mixture:
-    """What the samples of a batch are mixed with; see `autokd.data.mixing`.
-
-    Attributes:
-        labels: int64, `batch`: of the other samples.
-        weight: float32, `batch`, in `[1/2, 1]`: of the samples themselves and their labels; the rest is the others'.
-    """
-
-    labels: Tensor
-    weight: Tensor
-
-
-@dataclass(frozen=True)
-class Lesson:
+class BatchContext:
     """What is known of a batch beside what the networks say of it.
 
     A method that singles out one class of a sample takes its label, which has most of the weight where samples are
@@ -143,18 +131,18 @@ class Method(nn.Module, ABC):
         """
         return None
 
-    def label_weight(self, lesson: Lesson) -> float:
+    def label_weight(self, context: BatchContext) -> float:
         """Weight of the cross-entropy with the labels."""
         return 1.0
 
     @abstractmethod
-    def teacher_loss(self, student: Outputs, teacher: Outputs, lesson: Lesson) -> Tensor:
+    def teacher_loss(self, student: Outputs, teacher: Outputs, context: BatchContext) -> Tensor:
         """What is learnt from the teacher, its weight included; a scalar."""
 
-    def loss(self, student: Outputs, teacher: Outputs, lesson: Lesson) -> Tensor:
+    def loss(self, student: Outputs, teacher: Outputs, context: BatchContext) -> Tensor:
         """What training minimises, a scalar: `label_weight CE + teacher_loss`."""
-        loss = self.teacher_loss(student, teacher, lesson)
-        return loss + self.label_weight(lesson) * lesson.cross_entropy(student.logits[: len(lesson.labels)])
+        loss = self.teacher_loss(student, teacher, context)
+        return loss + self.label_weight(context) * context.cross_entropy(student.logits[: len(context.labels)])
 
 
 class LogitMethod(Method):
@@ -167,7 +155,9 @@ class LogitMethod(Method):
     temperature: float
 
     @abstractmethod
-    def logit_loss(self, student: Tensor, teacher: Tensor, lesson: Lesson, temperature: float | Tensor) -> Tensor:
+    def logit_loss(
+        self, student: Tensor, teacher: Tensor, context: BatchContext, temperature: float | Tensor
+    ) -> Tensor:
         """What is learnt from the teacher, its weight included; a scalar.
 
         Args:
@@ -177,9 +167,9 @@ class LogitMethod(Method):
             temperature: `t > 0`, a number or a scalar or `batch x 1` tensor, into which gradient flows.
         """
 
-    def teacher_loss(self, student: Outputs, teacher: Outputs, lesson: Lesson) -> Tensor:
+    def teacher_loss(self, student: Outputs, teacher: Outputs, context: BatchContext) -> Tensor:
         """`logit_loss` at the method's own temperature."""
-        return self.logit_loss(student.logits, teacher.logits, lesson, self.temperature)
+        return self.logit_loss(student.logits, teacher.logits, context, self.temperature)
 
 
 class Wrapper(Method):
@@ -219,9 +209,9 @@ class Wrapper(Method):
         """Prepare the inner method."""
         self.inner.prepare(student, teacher, labels)
 
-    def label_weight(self, lesson: Lesson) -> float:
+    def label_weight(self, context: BatchContext) -> float:
         """The inner method's."""
-        return self.inner.label_weight(lesson)
+        return self.inner.label_weight(context)
 
 
 class LogitWrapper(Wrapper, LogitMethod):

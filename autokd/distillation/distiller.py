@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from autokd.distillation.base import Lesson, Method, Mixture
-from autokd.distillation.taps import Taps
+from autokd.distillation.base import BatchContext, Method, Mixture
+from autokd.distillation.feature_extractor import FeatureExtractor
 from autokd.errors import InputError
 
 __all__ = ["Distiller"]
@@ -54,9 +54,12 @@ class Distiller(nn.Module):
         if method.chooses_layers and isinstance(teacher, nn.Module):
             chosen = method.layers(student, teacher, iter([example]))
         student_layers, teacher_layers = chosen or (student_layers, teacher_layers)
-        watched = teacher if isinstance(teacher, nn.Module) else nn.Identity()
+        live_teacher = teacher if isinstance(teacher, nn.Module) else nn.Identity()
         self._networks = student, teacher  # in a tuple, for they are no submodules
-        self._taps = Taps(student, method.needs, student_layers), Taps(watched, method.needs, teacher_layers)
+        self._feature_extractor = (
+            FeatureExtractor(student, method.needs, student_layers),
+            FeatureExtractor(live_teacher, method.needs, teacher_layers),
+        )
         self._prepare(example, labels)
 
     def forward(
@@ -78,22 +81,22 @@ class Distiller(nn.Module):
             progress: Part of the whole training that is done, in `[0, 1)`, likewise.
             mixture: What the samples are mixed with, where they are.
         """
-        (student, teacher), (student_taps, teacher_taps) = self._networks, self._taps
+        (student, teacher), (student_taps, teacher_taps) = self._networks, self._feature_extractor
         seen = self.method.views(images)
         with torch.no_grad():
             taught = teacher_taps.outputs(teacher(seen))
         learnt = student_taps.outputs(student(seen))
         places = torch.arange(len(labels), device=labels.device) if indices is None else indices
-        return self.method.loss(learnt, taught, Lesson(labels, places, epoch, progress, mixture))
+        return self.method.loss(learnt, taught, BatchContext(labels, places, epoch, progress, mixture))
 
     def close(self) -> None:
         """Watch the networks no more."""
-        for taps in self._taps:
-            taps.remove()
+        for extractor in self._feature_extractor:
+            extractor.remove()
 
     @torch.no_grad()
     def _prepare(self, example: Tensor, labels: Tensor | None) -> None:
-        (student, teacher), (student_taps, teacher_taps) = self._networks, self._taps
+        (student, teacher), (student_taps, teacher_taps) = self._networks, self._feature_extractor
         modes = {module: module.training for module in student.modules()}
         student.eval()  # so that batch norm learns nothing from the example
         seen = self.method.views(example)

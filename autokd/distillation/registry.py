@@ -12,29 +12,30 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution
 
-from autokd.distillation.attention import AT
+from autokd.core.references import is_reference, resolve
+from autokd.core.spelling import nearest_name
 from autokd.distillation.base import Method, Wrapper
-from autokd.distillation.bdkd import BDKD
-from autokd.distillation.combined import Combined
-from autokd.distillation.continuation import Continuation
-from autokd.distillation.crd import CRD
-from autokd.distillation.ctkd import CTKD
-from autokd.distillation.dist import DIST
-from autokd.distillation.dkd import DKD
-from autokd.distillation.early_stopping import EarlyStopping
-from autokd.distillation.fitnet import FitNet
-from autokd.distillation.hints import ClusteredHints
-from autokd.distillation.kd import KD
-from autokd.distillation.mlld import MLLD
-from autokd.distillation.modality import Modality
-from autokd.distillation.multi_step import MultiStep
-from autokd.distillation.nkd import NKD
-from autokd.distillation.review import ReviewKD
-from autokd.distillation.rkd import RKD
-from autokd.distillation.similarity import SP
-from autokd.distillation.standardise import Standardised
+from autokd.distillation.methods.attention import AT
+from autokd.distillation.methods.bdkd import BDKD
+from autokd.distillation.methods.crd import CRD
+from autokd.distillation.methods.dist import DIST
+from autokd.distillation.methods.dkd import DKD
+from autokd.distillation.methods.fitnet import FitNet
+from autokd.distillation.methods.hints import ClusteredHints
+from autokd.distillation.methods.kd import KD
+from autokd.distillation.methods.mlld import MLLD
+from autokd.distillation.methods.modality import Modality
+from autokd.distillation.methods.multi_step import MultiStep
+from autokd.distillation.methods.nkd import NKD
+from autokd.distillation.methods.review import ReviewKD
+from autokd.distillation.methods.rkd import RKD
+from autokd.distillation.methods.similarity import SP
+from autokd.distillation.wrappers.combined import Combined
+from autokd.distillation.wrappers.continuation import Continuation
+from autokd.distillation.wrappers.ctkd import CTKD
+from autokd.distillation.wrappers.early_stopping import EarlyStopping
+from autokd.distillation.wrappers.standardise import Standardised
 from autokd.errors import InputError
-from autokd.names import is_reference, nearest, resolve
 
 __all__ = ["METHODS", "make_method", "method_class", "method_distributions"]
 
@@ -109,7 +110,7 @@ def method_class(name: str) -> type[Method]:
     if name not in METHODS:
         raise InputError(
             f"a distillation method must be one of {', '.join(METHODS)} or `module:Class`, or several joined by "
-            f"{_JOIN!r}, but got {name!r}{nearest(name, METHODS)}."
+            f"{_JOIN!r}, but got {name!r}{nearest_name(name, METHODS)}."
         )
     return METHODS[name]
 
@@ -162,6 +163,6 @@ def _check_known(name: str, settings: Mapping[str, Any]) -> None:
     for setting in settings:
         if setting not in known:
             raise InputError(
-                f"distillation method {name!r} has no hyper-parameter {setting!r}{nearest(setting, known)}; "
+                f"distillation method {name!r} has no hyper-parameter {setting!r}{nearest_name(setting, known)}; "
                 f"it has {', '.join(known) or 'none'}."
             )

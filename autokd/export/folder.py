@@ -23,15 +23,15 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from autokd.core.files import write_json
 from autokd.data.dataset import Split
 from autokd.data.stream import normalise
 from autokd.errors import AutoKDError, InputError
 from autokd.export import check
-from autokd.files import write_json
-from search_spaces.architecture import Architecture
-from search_spaces.cost import cost
-from search_spaces.folding import fold, fold_weights
-from search_spaces.source import source
+from search_spaces.architecture.cost import cost
+from search_spaces.architecture.folding import fold, fold_weights
+from search_spaces.architecture.format import Architecture
+from search_spaces.networks.source import source
 
 __all__ = [
     "FILES",

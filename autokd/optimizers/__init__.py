@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PRUNERS", "SAMPLERS", "HalvingPruner", "OptimizerError", "TrustRegionSampler", "pruner", "sampler"]
 
-_HOMES = {
+_ATTRIBUTES = {
     "HalvingPruner": "halving",
     "OptimizerError": "errors",
     "PRUNERS": "registry",
@@ -25,8 +25,8 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _ATTRIBUTES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return getattr(import_module(f"{__name__}.{_ATTRIBUTES[name]}"), name)

@@ -13,8 +13,8 @@ import torch
 from optuna.trial import FrozenTrial, TrialState
 from torch import Tensor
 
-from autokd.optimizers.encoding import Encoding
 from autokd.optimizers.hypervolume import front, hypervolume, reference_point
+from autokd.optimizers.space.encoding import Encoding
 from autokd.optimizers.trust_region import Outcome
 
 __all__ = ["PROPOSAL", "History"]
@@ -218,8 +218,8 @@ def _thinned(values: dict[int, Values]) -> dict[int, Values]:
     return {step: values[step] for step in sorted(kept)}
 
 
-def _nearest(steps: Iterable[int], goal: float) -> int:
-    return min(steps, key=lambda step: abs(step - goal))
+def _nearest(steps: Iterable[int], acquisition_function: float) -> int:
+    return min(steps, key=lambda step: abs(step - acquisition_function))
 
 
 def _scaled(steps: Sequence[float], all_steps: Sequence[int]) -> Tensor:

@@ -22,7 +22,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from autokd.optimizers import improvement
+from autokd.optimizers import expected_improvement as improvement
 from autokd.optimizers.arrays import Array
 
 __all__ = ["boxes", "front", "hypervolume", "log_expected_improvement", "reference_point"]

@@ -6,23 +6,23 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from autokd.optimizers.acquisition import Allowed, best_candidate, spare_points
-from autokd.optimizers.candidates import Box
-from autokd.optimizers.encoding import Encoding, keys, unseen
-from autokd.optimizers.features import NOTHING, Description
-from autokd.optimizers.goals import Goal, goal
+from autokd.core.seeds import derive
+from autokd.optimizers.acquisition.candidates import Box
+from autokd.optimizers.acquisition.functions import AcquisitionFunction, acquisition_function
+from autokd.optimizers.acquisition.optimisation import Allowed, best_candidate, spare_points
 from autokd.optimizers.history import History
+from autokd.optimizers.space.encoding import Encoding, keys, unseen
+from autokd.optimizers.space.features import NOTHING, Description
 from autokd.optimizers.trust_region import Rules, TrustRegion, fold
-from autokd.seeds import derive
 
-__all__ = ["Wishes", "propose"]
+__all__ = ["SamplerConfig", "propose"]
 
 _N_SOBOL = 64  # points of the sequence to look through for an unseen one
 _N_TOPS = 5  # tried points that are varied
 
 
 @dataclass(frozen=True)
-class Wishes:
+class SamplerConfig:
     """What a user told the sampler, and all else that no trial says.
 
     Attributes:
@@ -42,7 +42,7 @@ class Wishes:
     description: Description = NOTHING
 
 
-def propose(history: History, encoding: Encoding, wishes: Wishes, number: int) -> Tensor:
+def propose(history: History, encoding: Encoding, config: SamplerConfig, number: int) -> Tensor:
     """Codes of the point that trial `number` should try, `d`.
 
     At first it is the Sobol point of the trial's own number, so that trials that start side by side differ and the
@@ -54,22 +54,24 @@ def propose(history: History, encoding: Encoding, wishes: Wishes, number: int) -
         wishes: What is known beforehand.
         number: Number of the trial.
     """
-    generator = torch.Generator().manual_seed(derive(wishes.seed, number, "candidates"))
+    generator = torch.Generator().manual_seed(derive(config.seed, number, "candidates"))
     seen = {*keys(history.finished), *keys(history.pending)}
-    region = fold(history.outcomes, wishes.rules)
-    if not region.is_open(wishes.rules):
-        fresh = unseen(encoding.sobol(number, _N_SOBOL, derive(wishes.seed, "sobol")), seen)
-        fresh = fresh[wishes.allowed(fresh)]
-        return fresh[0] if len(fresh) else spare_points(encoding, seen, wishes.allowed, generator)[0]
-    aim = goal(history, encoding.categories, number, wishes.repeats, wishes.reference, wishes.description)
+    region = fold(history.outcomes, config.rules)
+    if not region.is_open(config.rules):
+        fresh = unseen(encoding.sobol(number, _N_SOBOL, derive(config.seed, "sobol")), seen)
+        fresh = fresh[config.allowed(fresh)]
+        return fresh[0] if len(fresh) else spare_points(encoding, seen, config.allowed, generator)[0]
+    aim = acquisition_function(
+        history, encoding.categories, number, config.repeats, config.reference, config.description
+    )
     observed = history.finished[[i for i, outcome in enumerate(history.outcomes) if outcome.observed]]
     merit = aim.merit(observed)
     tops = observed[merit.argsort(descending=True, stable=True)[:_N_TOPS]]
     box = Box.of(encoding, _center(history, region, aim, tops[0]), region.length, aim.lengthscales)
-    return best_candidate(encoding, aim, box, tops, seen, wishes.allowed, generator)
+    return best_candidate(encoding, aim, box, tops, seen, config.allowed, generator)
 
 
-def _center(history: History, region: TrustRegion, aim: Goal, top: Tensor) -> Tensor:
+def _center(history: History, region: TrustRegion, aim: AcquisitionFunction, top: Tensor) -> Tensor:
     """Codes of the best of the region's own trials, or of the best of all while it has none, `d`."""
     if not region.restarts:
         return top

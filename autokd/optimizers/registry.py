@@ -11,8 +11,8 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 
+from autokd.core.seeds import derive
 from autokd.optimizers.errors import OptimizerError
-from autokd.seeds import derive
 
 __all__ = ["PRUNERS", "SAMPLERS", "pruner", "sampler"]
 

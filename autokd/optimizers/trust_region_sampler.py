@@ -11,15 +11,15 @@ from optuna.samplers import BaseSampler, RandomSampler
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial
 
-from autokd.optimizers.acquisition import Allowed
-from autokd.optimizers.encoding import Encoding
+from autokd.core.seeds import derive
+from autokd.optimizers.acquisition.optimisation import Allowed
 from autokd.optimizers.errors import OptimizerError
-from autokd.optimizers.features import description_of
 from autokd.optimizers.history import PROPOSAL, History
-from autokd.optimizers.proposal import Wishes, propose
+from autokd.optimizers.proposal import SamplerConfig, propose
+from autokd.optimizers.space.encoding import Encoding
+from autokd.optimizers.space.features import description_of
+from autokd.optimizers.space.union import union
 from autokd.optimizers.trust_region import Rules
-from autokd.optimizers.union import union
-from autokd.seeds import derive
 
 __all__ = ["TrustRegionSampler"]
 
@@ -107,11 +107,11 @@ class TrustRegionSampler(BaseSampler):
             return {}
         signs = [1.0 if direction == StudyDirection.MAXIMIZE else -1.0 for direction in study.directions]
         encoding = Encoding.of(search_space)
-        wishes = self._wishes(encoding, signs)
+        config = self._wishes(encoding, signs)
         with self._lock:
             others = [other for other in study.get_trials(deepcopy=False) if other.number != trial.number]
-            history = History.of(others, encoding, signs, wishes.reference)
-            params = encoding.decode(propose(history, encoding, wishes, trial.number).tolist())
+            history = History.of(others, encoding, signs, config.reference)
+            params = encoding.decode(propose(history, encoding, config, trial.number).tolist())
             # A trial shows each parameter only once it has asked for it. Others must not propose the same meanwhile.
             study._storage.set_trial_system_attr(trial._trial_id, PROPOSAL, encoding.to_internal(params))
         return params
@@ -123,13 +123,13 @@ class TrustRegionSampler(BaseSampler):
         seed = derive(self._seed, trial.number, param_name) % 2**32  # numpy takes no more
         return RandomSampler(seed).sample_independent(study, trial, param_name, param_distribution)
 
-    def _wishes(self, encoding: Encoding, signs: Sequence[float]) -> Wishes:
+    def _wishes(self, encoding: Encoding, signs: Sequence[float]) -> SamplerConfig:
         reference = self._reference_point
         if reference is not None and len(reference) != len(signs):
             raise OptimizerError(
                 f"`reference_point` must have a number for each of the {len(signs)} objectives, but is {reference}."
             )
-        return Wishes(
+        return SamplerConfig(
             seed=self._seed,
             rules=Rules.of(encoding.dimension, self._n_startup_trials, self._noise, encoding.resolution),
             repeats=not self._deterministic,

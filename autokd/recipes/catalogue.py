@@ -3,9 +3,10 @@
 from importlib import resources
 from pathlib import Path
 
-from autokd.config import SearchConfig, read_config
+from autokd.config.schema import SearchConfig
+from autokd.config.toml import read_config
+from autokd.core.spelling import nearest_name
 from autokd.errors import InputError
-from autokd.names import nearest
 
 __all__ = ["find_config", "recipe_path", "recipes"]
 
@@ -24,7 +25,7 @@ def recipe_path(name: str) -> Path:
     """
     known = recipes()
     if name not in known:
-        raise InputError(f"there is no recipe {name!r}: choose one of {', '.join(known)}{nearest(name, known)}.")
+        raise InputError(f"there is no recipe {name!r}: choose one of {', '.join(known)}{nearest_name(name, known)}.")
     return _folder() / f"{name}.toml"
 
 

@@ -6,7 +6,7 @@ data come with scikit-learn.
 
 import sys
 
-from autokd.data.sources import load_data
+from autokd.data.registry import load_data
 from autokd.errors import InputError
 from autokd.recipes.catalogue import find_config
 

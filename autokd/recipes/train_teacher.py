@@ -18,19 +18,19 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from autokd.core.files import write_json
+from autokd.core.seeds import derive
 from autokd.data.augmentation import Augmentation
 from autokd.data.dataset import Dataset
-from autokd.data.digits import digits
-from autokd.data.fashion_mnist import fashion_mnist
+from autokd.data.sources.digits import digits
+from autokd.data.sources.fashion_mnist import fashion_mnist
 from autokd.data.stream import Batch, TrainingStream
-from autokd.distillation import Lesson
-from autokd.files import write_json
+from autokd.distillation import BatchContext
 from autokd.recipes import teachers
-from autokd.seeds import derive
 from autokd.training.checkpoint import save_weights
 from autokd.training.loop import TrainingSettings, TrainingState, optimiser, train
 from autokd.training.metrics import label_metrics, predict
-from autokd.training.schedule import Cosine
+from autokd.training.schedules import Cosine
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def _measure(network: nn.Module, dataset: Dataset, part: str, device: torch.devi
 
 
 def _cross_entropy(logits: Tensor, batch: Batch) -> Tensor:
-    return Lesson(batch.labels, batch.indices, mixture=batch.mixture).cross_entropy(logits)
+    return BatchContext(batch.labels, batch.indices, mixture=batch.mixture).cross_entropy(logits)
 
 
 def main() -> None:

@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from autokd.core.files import write_atomically
 from autokd.data.dataset import Dataset
 from autokd.data.stream import Batch
 from autokd.errors import InputError, first_line
-from autokd.files import write_atomically
-from autokd.teachers.base import Teacher
-from autokd.teachers.checking import lowest_accuracy
-from autokd.teachers.reading import Reading
+from autokd.teachers.logits import Reading
+from autokd.teachers.teacher import Teacher
+from autokd.teachers.validation import lowest_accuracy
 
 __all__ = ["PrecomputedTeacher", "checked_outputs", "keep_outputs", "precomputed_teacher", "read_outputs"]
 
@@ -151,8 +151,8 @@ def _check_order(teacher: PrecomputedTeacher, dataset: Dataset) -> None:
     accuracy, lowest = {}, {}
     for part in ("train", "validation"):
         labels = dataset.splits[part].labels
-        answers = teacher.on_split(dataset, part, labels.device).argmax(1)
-        accuracy[part] = float((answers == labels).double().mean())
+        key = teacher.on_split(dataset, part, labels.device).argmax(1)
+        accuracy[part] = float((key == labels).double().mean())
         lowest[part] = lowest_accuracy(labels)
     if accuracy["train"] < lowest["train"] and accuracy["validation"] >= lowest["validation"]:
         raise InputError(

@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from autokd.config.teacher import TeacherConfig
+from autokd.core.references import resolve
 from autokd.data.dataset import Dataset, describe
 from autokd.errors import InputError
-from autokd.names import resolve
-from autokd.teachers.settings import TeacherConfig
 
 __all__ = ["Preparation", "denormalise", "preparation_of"]
 

@@ -1,105 +1,99 @@
-"""Teachers from what a configuration, or Python code, says they are."""
+"""What every teacher is: a trained network behind its own inputs and outputs."""
 
 import hashlib
-import json
-import sys
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from autokd.data.dataset import Dataset
-from autokd.errors import InputError
-from autokd.names import call
-from autokd.teachers.base import Teacher
-from autokd.teachers.onnx_file import OnnxNetwork, file_digest, parameter_count
-from autokd.teachers.precomputed import precomputed_teacher, read_outputs
-from autokd.teachers.preparation import preparation_of
-from autokd.teachers.reading import reading_of
-from autokd.teachers.settings import TeacherConfig
-from autokd.teachers.sources import find_path, load_weights
+from autokd.data.stream import Batch
+from autokd.teachers.logits import Reading
+from autokd.teachers.preparation import Preparation
+from autokd.training.metrics import EVALUATION_BATCH, predict
 
-__all__ = ["Teacher", "load_teacher", "teacher_of"]
+__all__ = ["Teacher"]
 
-SETTINGS = {"output", "preprocess", "resize", "mean", "deviation", "classes"}  # that change what a teacher says
+MOST_VALUES = 8_000_000  # of a batch that a teacher gets at once: 53 images of 3 x 224 x 224
+
+_INNER = "_network."
 
 
-def load_teacher(config: TeacherConfig, device: torch.device, dataset: Dataset | None = None) -> Teacher:
-    """The teacher that `config` names, on `device`, a module's weights of four dimensions channels_last.
-
-    Args:
-        config: The teacher's.
-        device: Where it computes.
-        dataset: The data it is asked about; may be left away where a network gets what the student gets.
-
-    Raises:
-        InputError: If what it is made from cannot be found, read, or does not fit together.
-        ValueError: If the data set is missing.
-    """
-    if config.outputs:
-        return _from_outputs(config, dataset)
-    if config.onnx:
-        return _from_onnx(config, dataset)
-    if config.factory:
-        return _from_factory(config, config.factory, device, dataset)
-    raise InputError("teacher.factory is missing: a teacher is made from factory, onnx or outputs.")
-
-
-def teacher_of(network: Callable[[Any], Any], name: str, config: TeacherConfig, dataset: Dataset | None) -> Teacher:
-    """A network as a teacher, with the inputs and outputs that `config` describes.
+class Teacher(nn.Module):
+    """A frozen network in evaluation mode that gives logits of the task's classes.
 
     Args:
         network: A module or any callable.
         name: What tells it from others beside the weights of a module.
-        config: The teacher's.
-        dataset: The data it is asked about.
+        preparation: From the student's samples to the network's.
+        reading: From what the network returns to logits.
+        parameter_count: Where the network is no module.
+
+    Attributes:
+        reading: As given.
+        digest: SHA-256 of the weights and the name: teachers with one digest teach alike.
+        parameter_count: Number of parameters, or None where it is not known.
     """
-    return Teacher(network, name + _settings(config), preparation_of(config, dataset), reading_of(config))
+
+    def __init__(
+        self,
+        network: Callable[[Any], Any],
+        name: str,
+        preparation: Preparation = Preparation(),  # noqa: B008 (frozen)
+        reading: Reading = Reading(),  # noqa: B008
+        parameter_count: int | None = None,
+    ) -> None:
+        super().__init__()
+        self._network = network
+        self._preparation = preparation
+        self.reading = reading
+        self.parameter_count = parameter_count
+        if isinstance(network, nn.Module):
+            network.eval().requires_grad_(False)
+            self.parameter_count = sum(parameter.numel() for parameter in network.parameters())
+        self.digest = _digest(network, name)
+
+    @property
+    def network(self) -> nn.Module | None:
+        """The network where it is a module, into which one can look; it runs when the teacher is called."""
+        return self._network if isinstance(self._network, nn.Module) else None
+
+    def inner_names(self, names: Iterable[str]) -> list[str]:
+        """Names in `network` of modules within this teacher."""
+        return [name.removeprefix(_INNER) for name in names if name.startswith(_INNER)]
+
+    @torch.no_grad()
+    def forward(self, samples: Tensor) -> Tensor:
+        """Logits, float32, `batch x classes`, of normalised samples, `batch x` the data set's `input_shape`.
+
+        Raises:
+            InputError: If its settings do not fit what it takes or returns.
+        """
+        return self.reading(self._network(self._preparation(samples))).to(samples.device)
+
+    def knows(self, part: str) -> bool:
+        """Whether `on_split` has an answer for that split."""
+        return True
+
+    def on_batch(self, batch: Batch) -> Tensor:
+        """Logits, float32, `batch x classes`, for a training batch."""
+        return self(batch.images)  # type: ignore[no-any-return]
+
+    def on_split(self, dataset: Dataset, part: str, device: torch.device) -> Tensor:
+        """Logits, float32, `n x classes`, for all samples of a split, as they are."""
+        split = dataset.splits[part].to(device)
+        return predict(self, split, dataset.normalisation, self.largest_batch(dataset.input_shape))
+
+    def largest_batch(self, input_shape: tuple[int, ...]) -> int:
+        """Number of samples to ask about at once: fewer, the larger they are for the teacher, to spare memory."""
+        return max(1, min(EVALUATION_BATCH, MOST_VALUES // self._preparation.values(input_shape)))
 
 
-def _from_factory(config: TeacherConfig, factory: str, device: torch.device, dataset: Dataset | None) -> Teacher:
-    network = call(factory, "teacher.factory")
-    if not callable(network):
-        raise InputError(
-            f"teacher.factory {factory!r} must return a module or a callable, not {type(network).__name__}."
-        )
-    if config.weights:
-        if not isinstance(network, nn.Module):
-            raise InputError(f"teacher.weights needs a factory that returns a module, not {type(network).__name__}.")
-        load_weights(network, find_path(config.weights, "teacher.weights"), factory)
+def _digest(network: Callable[[Any], Any], name: str) -> str:
+    digest = hashlib.sha256(name.encode())
     if isinstance(network, nn.Module):
-        network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return teacher_of(network, factory, config, dataset)
-
-
-def _from_onnx(config: TeacherConfig, dataset: Dataset | None) -> Teacher:
-    path = find_path(str(config.onnx), "teacher.onnx")
-    network = OnnxNetwork(path)
-    name = f"onnx {file_digest(path)}{_settings(config)}"
-    return Teacher(network, name, preparation_of(config, dataset), reading_of(config), parameter_count(path))
-
-
-def _from_outputs(config: TeacherConfig, dataset: Dataset | None) -> Teacher:
-    if dataset is None:
-        raise ValueError("precomputed outputs need the data set, whose samples they are of")
-    arrays = read_outputs(find_path(str(config.outputs), "teacher.outputs"))
-    return precomputed_teacher(arrays, reading_of(config), _settings(config), dataset)
-
-
-def _settings(config: TeacherConfig) -> str:
-    """What a configuration adds to a teacher's name: nothing where it gets what the student gets and gives logits."""
-    settings: dict[str, Any] = config.model_dump(mode="json", include=SETTINGS, exclude_none=True)
-    if config.probabilities:
-        settings["probabilities"] = True
-    if config.preprocess:
-        settings["preprocess_source"] = _source_digest(config.preprocess)
-    return f" {json.dumps(settings, sort_keys=True)}" if settings else ""
-
-
-def _source_digest(reference: str) -> str:
-    """SHA-256 of the file of a function's module, for the name does not tell what the function does."""
-    module = sys.modules.get(reference.partition(":")[0])
-    file = getattr(module, "__file__", None)
-    return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else ""
+        for key, tensor in sorted(network.state_dict().items()):
+            digest.update(f"{key}{tensor.dtype}{tuple(tensor.shape)}".encode())
+            digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()

@@ -18,7 +18,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from torch import Tensor
 from torch.optim import SGD
 
-from autokd.distillation import KD, Lesson, Method, Outputs, Wrapper
+from autokd.distillation import KD, BatchContext, Method, Outputs, Wrapper
 from autokd.errors import InputError
 
 __all__ = ["MethodConformance"]
@@ -45,7 +45,7 @@ class MethodConformance:
         """The method with these hyper-parameters."""
         return self.method(KD(), **settings) if issubclass(self.method, Wrapper) else self.method(**settings)
 
-    def prepared(self, outputs: "tuple[Outputs, Outputs, Lesson]", **settings: Any) -> Method:
+    def prepared(self, outputs: "tuple[Outputs, Outputs, BatchContext]", **settings: Any) -> Method:
         """The method, ready to train; always with the same parameters."""
         method = self.make(**settings)
         with torch.random.fork_rng(devices=[]):
@@ -53,7 +53,7 @@ class MethodConformance:
             method.prepare(*outputs[:2], LABELS)
         return method
 
-    def batch(self, n: int, kind: str = "images") -> "tuple[Outputs, Outputs, Lesson]":
+    def batch(self, n: int, kind: str = "images") -> "tuple[Outputs, Outputs, BatchContext]":
         """Outputs of a student and a teacher for `n` samples."""
         return _batch(n, self.make().n_views, KINDS[kind])
 
@@ -90,21 +90,21 @@ class MethodConformance:
     def test_every_moment_of_training_works(self) -> None:
         """Schedules are finite from the first step to the last."""
         for epoch, progress in MOMENTS:
-            student, teacher, lesson = self.batch(6)
-            self._check_finite((student, teacher, replace(lesson, epoch=epoch, progress=progress)), {})
+            student, teacher, context = self.batch(6)
+            self._check_finite((student, teacher, replace(context, epoch=epoch, progress=progress)), {})
 
     @pytest.mark.parametrize("scale", [0.0, 1e-4, 1e4])
     def test_extreme_outputs_give_a_finite_loss_and_gradient(self, scale: float) -> None:
         """Equal ones and certain ones."""
-        student, teacher, lesson = self.batch(6)
-        outputs = _scaled(student, scale), _scaled(teacher, -scale), lesson
+        student, teacher, context = self.batch(6)
+        outputs = _scaled(student, scale), _scaled(teacher, -scale), context
         for settings in self._corners():
             self._check_finite(outputs, settings)
 
     def test_outputs_of_bfloat16_give_a_finite_loss_and_gradient(self) -> None:
         """Networks under autocast give features in it; logits come in float32."""
-        student, teacher, lesson = self.batch(6)
-        self._check_finite((_halved(student), _halved(teacher), lesson), {})
+        student, teacher, context = self.batch(6)
+        self._check_finite((_halved(student), _halved(teacher), context), {})
 
     def test_a_batch_of_one_works(self) -> None:
         """The last batch of a small data set."""
@@ -112,12 +112,12 @@ class MethodConformance:
 
     def test_the_teacher_gets_no_gradient(self) -> None:
         """It is no student."""
-        student, teacher, lesson = self.batch(6)
-        method = self.prepared((student, teacher, lesson))
+        student, teacher, context = self.batch(6)
+        method = self.prepared((student, teacher, context))
         leaves = _leaves(teacher)
         for leaf in (*leaves, *_leaves(student)):
             leaf.requires_grad_()
-        method.loss(student, teacher, lesson).backward()  # type: ignore[no-untyped-call]
+        method.loss(student, teacher, context).backward()  # type: ignore[no-untyped-call]
         assert all(leaf.grad is None for leaf in leaves)
 
     def test_it_is_deterministic(self) -> None:
@@ -151,7 +151,7 @@ class MethodConformance:
                 with pytest.raises(InputError, match=name):
                     self.make(**{name: math.nan})
 
-    def _train(self, method: Method, outputs: tuple[Outputs, Outputs, Lesson], steps: int) -> list[float]:
+    def _train(self, method: Method, outputs: tuple[Outputs, Outputs, BatchContext], steps: int) -> list[float]:
         """Losses of some steps in which the method's own parameters learn."""
         parameters = list(method.parameters())
         optimiser = SGD(parameters, 0.01) if parameters else None
@@ -168,7 +168,7 @@ class MethodConformance:
                 losses.append(loss.item())
         return losses
 
-    def _check_finite(self, outputs: tuple[Outputs, Outputs, Lesson], settings: dict[str, Any]) -> None:
+    def _check_finite(self, outputs: tuple[Outputs, Outputs, BatchContext], settings: dict[str, Any]) -> None:
         method = self.prepared(outputs, **settings)
         student = _requiring_gradient(outputs[0])
         loss = method.loss(student, *outputs[1:])
@@ -193,7 +193,7 @@ def _ends(distribution: BaseDistribution) -> tuple[object, ...]:
     return distribution.low, distribution.high
 
 
-def _batch(n: int, n_views: int, axes: int) -> tuple[Outputs, Outputs, Lesson]:
+def _batch(n: int, n_views: int, axes: int) -> tuple[Outputs, Outputs, BatchContext]:
     """Outputs of two networks of different widths; the teacher's maps are larger, and it has one more."""
     generator = torch.Generator().manual_seed(n)
     rows = n * n_views
@@ -205,7 +205,7 @@ def _batch(n: int, n_views: int, axes: int) -> tuple[Outputs, Outputs, Lesson]:
     student = Outputs(drawn(CLASSES), drawn(8), tuple(drawn(4 + size, *[size] * axes) for size in sizes))
     teacher = Outputs(drawn(CLASSES), drawn(10), tuple(drawn(5 + size, *[size] * axes) for size in teacher_sizes))
     indices = torch.randperm(SAMPLES, generator=generator)[:n]
-    return student, teacher, Lesson(LABELS[indices], indices, epoch=2.5, progress=0.25)
+    return student, teacher, BatchContext(LABELS[indices], indices, epoch=2.5, progress=0.25)
 
 
 def _leaves(outputs: Outputs) -> list[Tensor]:

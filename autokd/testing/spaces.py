@@ -8,22 +8,22 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from search_spaces.architecture import Architecture, Node
-from search_spaces.budget import Budget
-from search_spaces.cost import BYTES, cost
-from search_spaces.dimensions import contains
+from search_spaces.architecture.cost import BYTES, cost
+from search_spaces.architecture.format import Architecture, Node
+from search_spaces.architecture.layers import Shape
+from search_spaces.architecture.operations import ORDERED, Width, layers
+from search_spaces.design.budget import Budget
+from search_spaces.design.dimensions import contains
+from search_spaces.design.space import Parameters, Space, Value
 from search_spaces.errors import BudgetError, SpaceError
-from search_spaces.layers import Shape
-from search_spaces.network import build
-from search_spaces.operations import ORDERED, Width, layers
-from search_spaces.source import source
-from search_spaces.space import Parameters, Space, Value
+from search_spaces.networks.network import build
+from search_spaces.networks.source import source
 
 __all__ = ["SpaceConformance", "relabelled", "simulated_peak_bytes"]
 
 
 class SpaceConformance:
-    """The contract of `search_spaces.space.Space`.
+    """The contract of `search_spaces.design.space.Space`.
 
     Attributes:
         input_shape: Of the samples to draw for.

@@ -15,9 +15,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from autokd.core.files import write_atomically
 from autokd.errors import InputError
-from autokd.files import write_atomically
-from autokd.training.best import Score
+from autokd.training.best_checkpoint import Score
 from autokd.training.loop import TrainingState
 
 __all__ = ["epochs_done", "load_checkpoint", "load_weights", "save_checkpoint", "save_weights", "steps_done"]

@@ -10,12 +10,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
 
+from autokd.core.seeds import derive
 from autokd.data.stream import Batch
 from autokd.errors import AutoKDError
-from autokd.seeds import derive
-from autokd.training.average import Average
-from autokd.training.best import Score
-from autokd.training.schedule import Schedule
+from autokd.training.averaged_weights import Average
+from autokd.training.best_checkpoint import Score
+from autokd.training.schedules import Schedule
 from autokd.training.width_scaling import rate_factors
 
 __all__ = ["Batches", "DivergedError", "Loss", "TrainingSettings", "TrainingState", "fresh_state", "optimiser", "train"]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from autokd.training.schedule import Cooldown, Cosine, Schedule, Trunk
+from autokd.training.schedules import Cooldown, Cosine, Schedule, Trunk
 
 __all__ = ["Leg", "Timetable", "timetable"]
 

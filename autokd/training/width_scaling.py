@@ -25,9 +25,9 @@ def rate_factors(network: nn.Module, optimizer: Literal["sgd", "adamw"]) -> dict
     anything else                                 1            1
     ============================================  ===========  ===========
 
-    [ours] Initial weights are those of `search_spaces.network.initialise`, not the table's. Scales, shifts, merge
-    weights and the first layer's kernels keep 1 under SGD too, where the paper has "fan-out": batch norm follows the
-    kernels, so that their length does not matter. Inputs are channels, whatever the kernel's size, since widths are
+    [ours] Initial weights are those of `search_spaces.networks.network.initialise`, not the table's. Scales, shifts,
+    merge weights and the first layer's kernels keep 1 under SGD too, where the paper has "fan-out": batch norm follows
+    the kernels, so that their length does not matter. Inputs are channels, whatever the kernel's size, since widths are
     what differs between students. A kernel of at most 4 inputs reads the sample, or each channel alone, and keeps 1.
     Factors are within 1/8 and 8.
 

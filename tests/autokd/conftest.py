@@ -9,14 +9,15 @@ from typing import Any
 import pytest
 import torch
 
-from autokd.config import parse_config
+from autokd.config.parsing import parse_config
+from autokd.core.seeds import derive
 from autokd.data.dataset import Dataset, Split
 from autokd.database.rows import EvaluationRow, StudentRow, TrialRow
 from autokd.database.store import Store
-from autokd.evaluation import EvaluationResult, EvaluationTask
-from autokd.ladder import Ladder
-from autokd.problem import Facts, Problem
-from autokd.seeds import derive
+from autokd.evaluation.task import EvaluationResult, EvaluationTask
+from autokd.searches.facts import Facts
+from autokd.searches.problem import Problem
+from autokd.searches.trial_record import TrialRecord
 
 
 @pytest.fixture(scope="session")
@@ -129,8 +130,8 @@ def pretend(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
             random = derive(task.key) / 2**63
             return EvaluationResult(task.key, measured(random if accuracy is None else accuracy), 2.0)
 
-        monkeypatch.setattr("autokd.dispatch.evaluate", evaluate)
-        monkeypatch.setattr("autokd.dispatch.missing_answers", lambda plan: [])
+        monkeypatch.setattr("autokd.searches.dispatcher.evaluate", evaluate)
+        monkeypatch.setattr("autokd.searches.dispatcher.missing_outputs", lambda context: [])
 
     return install
 
@@ -139,7 +140,7 @@ CLOCK = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture
-def make_ladder() -> Callable[..., Ladder]:
+def make_ladder() -> Callable[..., TrialRecord]:
     """Makes a trial with its students and their accuracies at each rung: `make(3, [[0.5, 0.6], [0.4]])`."""
 
     def make(
@@ -150,7 +151,7 @@ def make_ladder() -> Callable[..., Ladder]:
         finish_order: int | None = None,
         value: float | None = None,
         **options: Any,
-    ) -> Ladder:
+    ) -> TrialRecord:
         reason = options.get("reason")
         opened = CLOCK + timedelta(seconds=options.get("opened", number))
         finished = (
@@ -184,6 +185,6 @@ def make_ladder() -> Callable[..., Ladder]:
             for rung, reached in enumerate(accuracies)
             for k, accuracy in enumerate(reached)
         )
-        return Ladder(trial, students, evaluations)
+        return TrialRecord(trial, students, evaluations)
 
     return make

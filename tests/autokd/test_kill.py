@@ -16,7 +16,13 @@ from autokd.database.store import Store
 KILLS = 10  # with each recipe
 TRIALS = 30
 NAME = "killed"
-SETTINGS = ("workers.count=1", f"trials={TRIALS}", "training.rungs=[2, 4]", "training.views=2")
+SETTINGS = (
+    "workers.count=1",
+    f"trials={TRIALS}",
+    "training.rungs=[2, 4]",
+    "training.views=2",
+    "training.precision=float32",  # "auto" measures, and may find otherwise in the second search
+)
 RECIPES = {
     "cosine": ('training.schedule="cosine"',),
     "stable": ('training.schedule="stable"', "training.cooldown=0.6", "training.ema=0.9"),

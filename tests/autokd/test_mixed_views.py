@@ -7,15 +7,15 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from autokd.config import AugmentationConfig, DataConfig, TeacherConfig, TrainingConfig
-from autokd.data.sources import load_data
+from autokd.config.schema import AugmentationConfig, DataConfig, TeacherConfig, TrainingConfig
+from autokd.data.registry import load_data
 from autokd.distillation import KD, kd_loss
-from autokd.lessons import LessonPlan
-from autokd.teachers.teacher import load_teacher
-from autokd.teaching import Teaching
+from autokd.evaluation.context import TrainingContext
+from autokd.evaluation.distillation_stream import DistillationStream
+from autokd.teachers.registry import load_teacher
 from autokd.training.loop import TrainingSettings, TrainingState, optimiser
-from search_spaces.architecture import Architecture, Node
-from search_spaces.network import build
+from search_spaces.architecture.format import Architecture, Node
+from search_spaces.networks.network import build
 
 CPU = torch.device("cpu")
 DATA = DataConfig(source="digits", subset=128)
@@ -29,9 +29,9 @@ ARCHITECTURE = Architecture(
 def test_kd_learns_both_labels_and_the_stored_outputs_of_the_mixed_images(tmp_path: Path, mixing: dict[str, float]):
     training = TrainingConfig(batch_size=32, views=2, augmentation=AugmentationConfig(shift=1, **mixing))
     digests = load_data(DATA).digest, load_teacher(TEACHER, CPU).digest
-    plan = LessonPlan(DATA, digests[0], TEACHER, digests[1], training, 5, tmp_path, "cpu")
+    context = TrainingContext(DATA, digests[0], TEACHER, digests[1], training, 5, tmp_path, "cpu")
     network = build(ARCHITECTURE)
-    with closing(Teaching(plan, plan.load_data(), KD(3.0, 0.4), network, 0, 0)) as teaching:
+    with closing(DistillationStream(context, context.load_data(), KD(3.0, 0.4), network, 0, 0)) as teaching:
         batch = next(teaching.batches(5, 6))
         logits = network(batch.images)
         state = TrainingState(network, optimiser(TrainingSettings(), network), step=5)

@@ -9,22 +9,24 @@ from typing import Any
 import pytest
 import torch
 
-from autokd import evaluation
-from autokd.config import DataConfig, SearchConfig, TeacherConfig, TrainingConfig, parse_config
-from autokd.controller import Controller
-from autokd.data.sources import load_data
+from autokd.config.parsing import parse_config
+from autokd.config.schema import DataConfig, SearchConfig, TeacherConfig, TrainingConfig
+from autokd.data.registry import load_data
 from autokd.database.lease import acquire, release
 from autokd.database.store import Store
-from autokd.dispatch import Dispatcher
-from autokd.evaluation import EvaluationTask, evaluate
-from autokd.final import FinalTraining
-from autokd.lessons import LessonPlan
-from autokd.preflight import find_facts
-from autokd.problem import Problem
-from autokd.teachers.teacher import load_teacher
+from autokd.evaluation import evaluate as evaluation
+from autokd.evaluation.context import TrainingContext
+from autokd.evaluation.evaluate import evaluate
+from autokd.evaluation.task import EvaluationTask
+from autokd.evaluation.warm_start import WarmStartGoneError
+from autokd.searches.controller import Controller
+from autokd.searches.dispatcher import Dispatcher
+from autokd.searches.preflight import find_facts
+from autokd.searches.problem import Problem
+from autokd.searches.retraining import Retraining
+from autokd.teachers.registry import load_teacher
 from autokd.training.checkpoint import load_weights
-from autokd.warm import AncestorGoneError
-from search_spaces.architecture import Architecture, Node
+from search_spaces.architecture.format import Architecture, Node
 from workers.inline import InlineExecutor
 
 MakeProblem = Callable[..., Problem]
@@ -52,9 +54,9 @@ SEARCH = {
 def task(tmp_path: Path) -> EvaluationTask:
     """A small student that begins afresh."""
     digests = load_data(DATA).digest, load_teacher(TEACHER, torch.device("cpu")).digest
-    plan = LessonPlan(DATA, digests[0], TEACHER, digests[1], TRAINING, 5, tmp_path / "teachers", "cpu")
+    context = TrainingContext(DATA, digests[0], TEACHER, digests[1], TRAINING, 5, tmp_path / "teachers", "cpu")
     text = Architecture((1, 8, 8), 10, NODES).to_json()
-    return EvaluationTask(plan, text, "kd", (("temperature", 4.0), ("weight", 0.9)), 0, 7, tmp_path / "evaluations")
+    return EvaluationTask(context, text, "kd", (("temperature", 4.0), ("weight", 0.9)), 0, 7, tmp_path / "evaluations")
 
 
 @pytest.fixture
@@ -64,8 +66,8 @@ def heir(task: EvaluationTask) -> EvaluationTask:
 
 
 def with_share(task: EvaluationTask, share: float) -> EvaluationTask:
-    training = task.plan.training.model_copy(update={"warm_start": share})
-    return replace(task, plan=replace(task.plan, training=training))
+    training = task.context.training.model_copy(update={"warm_start": share})
+    return replace(task, context=replace(task.context, training=training))
 
 
 def test_an_evaluation_inherits_once_from_its_ancestors_weights(
@@ -97,7 +99,7 @@ def test_the_key_tells_ancestor_and_share_where_there_is_an_ancestor(task: Evalu
 
 
 def test_an_ancestor_that_is_gone_fails_the_start_but_not_what_goes_on(task: EvaluationTask, heir: EvaluationTask):
-    with pytest.raises(AncestorGoneError, match=r"weights-0\.safetensors cannot be read"):
+    with pytest.raises(WarmStartGoneError, match=r"weights-0\.safetensors cannot be read"):
         evaluate(heir)
     evaluate(task)
     evaluate(heir)
@@ -172,7 +174,7 @@ def test_full_length_trainings_begin_afresh(make_problem: MakeProblem, make_stor
     run(problem, store)
     lease = acquire(store, 1)
     dispatcher = Dispatcher(store, lease, InlineExecutor())
-    FinalTraining(store, lease, problem, dispatcher, store.trials(1)[-1]).run()
+    Retraining(store, lease, problem, dispatcher, store.trials(1)[-1]).run()
     assert [student.warm_from for student in store.students(1, "final")] == [None, None]
 
 
@@ -221,4 +223,4 @@ def test_a_search_whose_files_are_gone_fails_its_heirs_and_says_why(make_store: 
     run(replace(problem, config=config.model_copy(update={"trials": 2})), store)
     first, heir = store.trials(1)
     assert (first.state, heir.state) == ("complete", "failed")
-    assert (heir.reason or "").startswith("AncestorGoneError: weights ")
+    assert (heir.reason or "").startswith("WarmStartGoneError: weights ")

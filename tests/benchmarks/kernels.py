@@ -19,16 +19,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from search_spaces.architecture import Architecture
-from search_spaces.budget import Budget
-from search_spaces.kernels import passes
-from search_spaces.kernels.batch_norm import BatchNorm2d
-from search_spaces.kernels.convolution import Conv2d
-from search_spaces.kernels.library import Kernels, load
-from search_spaces.kernels.pooling import AvgPool2d
-from search_spaces.merging import gathered, spread
-from search_spaces.network import build
-from search_spaces.registry import space
+from search_spaces.architecture.format import Architecture
+from search_spaces.design.budget import Budget
+from search_spaces.design.registry import space
+from search_spaces.networks.kernels import passes
+from search_spaces.networks.kernels.batch_norm import BatchNorm2d
+from search_spaces.networks.kernels.convolution import Conv2d
+from search_spaces.networks.kernels.library import Kernels, load
+from search_spaces.networks.kernels.pooling import AvgPool2d
+from search_spaces.networks.merging import gathered, spread
+from search_spaces.networks.network import build
 
 SHAPE = (1, 28, 28)
 CLASSES = 10

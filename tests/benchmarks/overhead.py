@@ -29,11 +29,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from search_spaces.architecture import Architecture
-from search_spaces.budget import Budget
-from search_spaces.cost import cost
-from search_spaces.network import Network, build
-from search_spaces.registry import space
+from search_spaces.architecture.cost import cost
+from search_spaces.architecture.format import Architecture
+from search_spaces.design.budget import Budget
+from search_spaces.design.registry import space
+from search_spaces.networks.network import Network, build
 
 SHAPE = (3, 32, 32)
 CLASSES = 10

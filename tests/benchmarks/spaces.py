@@ -19,12 +19,12 @@ from unittest.mock import patch
 
 import numpy as np
 
-from search_spaces.architecture import Architecture
-from search_spaces.budget import Budget
-from search_spaces.cost import cost
+from search_spaces.architecture.cost import cost
+from search_spaces.architecture.format import Architecture
+from search_spaces.design.budget import Budget
+from search_spaces.design.registry import known_spaces, space
+from search_spaces.design.space import Space
 from search_spaces.errors import BudgetError
-from search_spaces.registry import known_spaces, space
-from search_spaces.space import Space
 
 BLOCKS = 10
 """Into which the draws are split, for the spread of the speed."""
@@ -83,7 +83,7 @@ def _measure(name: str, draws: int) -> Figures:
         drawn = list(_draws(made, setting, block.tolist()))
         per_second.append(len(drawn) / (time.process_time() - started))
         ordered += drawn
-    with patch("search_spaces.blueprint.best_order", lambda inputs, demands: list(range(len(inputs)))):
+    with patch("search_spaces.design.blueprint.best_schedule", lambda inputs, demands: list(range(len(inputs)))):
         own = list(_draws(made, setting, range(draws)))
     pairs = [(ours, theirs) for ours, theirs in zip(ordered, own, strict=True) if ours and theirs]
     return Figures(

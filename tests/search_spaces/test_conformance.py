@@ -1,17 +1,17 @@
 import pytest
 
 from autokd.testing.spaces import SpaceConformance
-from search_spaces.blocks import Blocks
-from search_spaces.budget import Budget
-from search_spaces.darts import Darts
-from search_spaces.enas_macro import EnasMacro
-from search_spaces.enas_micro import EnasMicro
-from search_spaces.nago import Nago
-from search_spaces.nasbench101 import NasBench101
-from search_spaces.nasbench201 import NasBench201
-from search_spaces.randwire import RandWire
-from search_spaces.sequential import Sequential
-from search_spaces.space import Space
+from search_spaces.design.budget import Budget
+from search_spaces.design.space import Space
+from search_spaces.spaces.blocks import Blocks
+from search_spaces.spaces.darts import Darts
+from search_spaces.spaces.enas_macro import EnasMacro
+from search_spaces.spaces.enas_micro import EnasMicro
+from search_spaces.spaces.nago import Nago
+from search_spaces.spaces.nasbench101 import NasBench101
+from search_spaces.spaces.nasbench201 import NasBench201
+from search_spaces.spaces.randwire import RandWire
+from search_spaces.spaces.sequential import Sequential
 
 
 class TestNago(SpaceConformance):

@@ -74,7 +74,7 @@ def test_recipes_are_listed(invoke):
 
 
 def test_init_writes_a_recipe_that_can_be_searched(invoke):
-    from autokd.config import read_config
+    from autokd.config.toml import read_config
 
     outcome = invoke("init", "digits", "mine.toml")
     assert (outcome.code, outcome.out) == (0, "wrote mine.toml; start it with `autokd search mine.toml`\n")

@@ -25,8 +25,8 @@ def eleven_classes():
 def failing(): raise OSError("no disk")
 def wants_colour(): return torch.nn.Conv2d(3, 10, 8)
 def trained():
-    from autokd.config import TeacherConfig
-    from autokd.teachers.teacher import load_teacher
+    from autokd.config.schema import TeacherConfig
+    from autokd.teachers.registry import load_teacher
     config = TeacherConfig(factory="autokd.recipes.teachers:digits", weights="autokd.recipes:digits.safetensors")
     return load_teacher(config, torch.device("cpu"))
 def unnormalised():

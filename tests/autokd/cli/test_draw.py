@@ -7,11 +7,11 @@ from xml.etree import ElementTree
 
 import pytest
 
-from autokd.api import find
-from autokd.home import Home
-from search_spaces.architecture import Architecture
-from search_spaces.cost import cost
-from search_spaces.drawing import dot, render
+from autokd.searches.api import find
+from autokd.searches.workspace import Workspace
+from search_spaces.architecture.cost import cost
+from search_spaces.architecture.format import Architecture
+from search_spaces.drawing.picture import dot, render
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -38,7 +38,7 @@ def read(folder: Path) -> Architecture:
 @pytest.mark.parametrize("what", ["exported", "exported/architecture.json", "digits"])
 def test_a_file_an_exported_folder_and_a_search_are_drawn(invoke, finished: Path, what: str):
     is_search = what == "digits"
-    architecture = find(what, Home(finished)).best.architecture if is_search else read(finished / "exported")
+    architecture = find(what, Workspace(finished)).best.architecture if is_search else read(finished / "exported")
     word = what if is_search else finished / what
     outcome = invoke("draw", word, "new/folder/out.dot", "--home", finished)
     size = (
@@ -50,7 +50,7 @@ def test_a_file_an_exported_folder_and_a_search_are_drawn(invoke, finished: Path
 
 
 def test_the_student_of_a_trial_is_the_best_one_trained_of_it(invoke, finished: Path):
-    result = find("digits", Home(finished))
+    result = find("digits", Workspace(finished))
     drawn = []
     for trial in result.trials:
         number = trial.trial.number
@@ -67,7 +67,7 @@ def test_a_student_that_was_drawn_but_not_trained_can_be_looked_at(invoke, home:
     with sqlite3.connect(home / "autokd.db") as connection:
         connection.execute("UPDATE evaluations SET state = 'failed', metrics = NULL, reason = 'none'")
     connection.close()
-    result = find("digits", Home(home))
+    result = find("digits", Workspace(home))
     (student, *_) = result.trial(1).students
     assert not result.students
     assert invoke("draw", "digits", "out.dot", "--trial", 1, "--home", home).code == 0
@@ -148,7 +148,7 @@ def test_a_place_that_cannot_be_written_to_is_named(refused, finished: Path):
 def test_graphviz_that_is_missing_is_named_and_networkx_takes_its_place(
     invoke, refused, finished: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("search_spaces.drawing.which", lambda program: None)
+    monkeypatch.setattr("search_spaces.drawing.picture.which", lambda program: None)
     assert "needs the program `dot`" in refused(finished / "exported", "out.svg", "--engine", "graphviz")
     assert invoke("draw", finished / "exported", "out.svg").code == 0
     assert "matplotlib" in Path("out.svg").read_text()
@@ -159,7 +159,7 @@ def test_a_folder_of_the_name_of_a_search_is_no_obstacle(invoke, finished: Path)
     assert invoke("draw", "digits", "out.dot", "--home", finished).code == 0
     shutil.copy(finished / "exported" / "architecture.json", "digits")
     assert invoke("draw", "digits", "other.dot", "--home", finished / "nowhere").code == 0
-    assert Path("out.dot").read_text() == dot(find("digits", Home(finished)).best.architecture)
+    assert Path("out.dot").read_text() == dot(find("digits", Workspace(finished)).best.architecture)
     assert Path("other.dot").read_text() == dot(read(finished / "exported"))
 
 

@@ -15,11 +15,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from autokd.api import SearchResult, find
 from autokd.cli.interruption import listen, raise_if_interrupted
 from autokd.cli.report import reporter
 from autokd.errors import InputError
-from autokd.home import Home
+from autokd.searches.api import find
+from autokd.searches.result import SearchResult
+from autokd.searches.workspace import Workspace
 
 INLINE = ("--set", "workers.engine=inline", "--set", "workers.count=1")
 LONG = (
@@ -42,7 +43,7 @@ class Controller:
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         environment = os.environ | {"OMP_NUM_THREADS": "1"}
         self.process = subprocess.Popen(command, text=True, start_new_session=True, env=environment, **pipes)
-        self.home = Home(home)
+        self.home = Workspace(home)
 
     def wait_until(self, reached: Callable[[SearchResult], bool]) -> SearchResult:
         """The search, once it got there."""
@@ -108,7 +109,7 @@ def test_ctrl_c_leaves_a_search_that_resumes_and_until_then_it_has_one_controlle
     trials = status["complete"] + status["pruned"] + status["running"] + 1
     resumed = invoke("resume", "digits", "--set", f"trials={trials}", *INLINE, "--home", home)
     assert resumed.code == 0, resumed.err
-    states = {ladder.trial.state for ladder in find("digits", Home(home)).trials}
+    states = {record.trial.state for record in find("digits", Workspace(home)).trials}
     assert states <= {"complete", "pruned"}
     assert f"{trials}/{trials} trials" in resumed.out
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from autokd.api import find
-from autokd.home import Home
+from autokd.searches.api import find
+from autokd.searches.workspace import Workspace
 
 MODULE = """
-from autokd.distillation.kd import KD
+from autokd.distillation.methods.kd import KD
 
 class Mine(KD):
     name = "mine"
@@ -53,7 +53,7 @@ def test_the_picture_is_of_the_format_that_the_file_is_named_for(invoke, finishe
 
 @pytest.mark.slow  # a picture takes a second
 def test_the_most_important_dimensions_are_named(invoke, longer: Path):
-    importances = find("digits", Home(longer)).importances
+    importances = find("digits", Workspace(longer)).importances
     named = ", ".join(f"{name} {100 * share:.0f} %" for name, share in list(importances.items())[:3])
     Path("out.svg").write_text("an earlier one")
     outcome = invoke("plot", "digits", "out.svg", "--home", longer)
@@ -64,11 +64,11 @@ def test_the_most_important_dimensions_are_named(invoke, longer: Path):
 
 @pytest.mark.slow  # pictures take a second
 def test_the_answer_in_json_has_the_importances_or_why_there_are_none(invoke, finished: Path, longer: Path):
-    answers = [
+    key = [
         json.loads(invoke("plot", "digits", "out.svg", "-o", "json", "--home", home).out) for home in (longer, finished)
     ]
-    result = find("digits", Home(longer))
-    assert answers[0] == {
+    result = find("digits", Workspace(longer))
+    assert key[0] == {
         "file": "out.svg",
         "search": "digits",
         "trials": 5,
@@ -77,8 +77,8 @@ def test_the_answer_in_json_has_the_importances_or_why_there_are_none(invoke, fi
     }
     assert set(result.importances) == set(result.problem.dimensions)
     assert sum(result.importances.values()) == pytest.approx(1)
-    assert (answers[1]["importances"], answers[1]["trials"]) == (None, 3)
-    assert answers[1]["note"] == "importances need 4 finished trials, but there are 3."
+    assert (key[1]["importances"], key[1]["trials"]) == (None, 3)
+    assert key[1]["note"] == "importances need 4 finished trials, but there are 3."
 
 
 @pytest.mark.slow  # a search, and a picture
@@ -94,7 +94,7 @@ def test_a_search_of_several_methods_shows_them_and_what_is_conditional_on_them(
     outcome = invoke("plot", "mine", "out.svg", "-o", "json", "--home", tmp_path / "home")
     assert (outcome.code, outcome.err) == (0, "")
     assert {"method", "kd.temperature", "my_method:Mine.weight"} <= set(json.loads(outcome.out)["importances"])
-    tried = {trial.trial.parameters["method"] for trial in find("mine", Home(tmp_path / "home")).trials}
+    tried = {trial.trial.parameters["method"] for trial in find("mine", Workspace(tmp_path / "home")).trials}
     assert tried == {"kd", "my_method:Mine"}
     picture = Path("out.svg").read_text()
     assert "Trials by method (how many)" in picture

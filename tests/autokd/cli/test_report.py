@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from autokd.cli.report import reporter
-from autokd.progress import Progress, Training
+from autokd.searches.progress import Progress, Training
 
 CONTROL = re.compile(r"\x1b\[(\??\d*)([A-Za-z])")
 
@@ -76,7 +76,7 @@ def test_elsewhere_each_news_is_one_line_once(capsys: pytest.CaptureFixture[str]
 
 def test_what_the_user_should_know_is_a_line(capsys: pytest.CaptureFixture[str]):
     with reporter(to_stderr=False) as hears:
-        hears.told("teacher: feature maps need 11.2 GB")
+        hears.notify("teacher: feature maps need 11.2 GB")
     assert capsys.readouterr().out == "teacher: feature maps need 11.2 GB\n"
 
 

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from autokd.api import find
+from autokd.analysis.rung_correlations import RungCorrelation
 from autokd.cli import show
+from autokd.config.fidelity_metrics import FIDELITY_METRICS
 from autokd.database.models import Search
-from autokd.families import Family
-from autokd.foresight import Foresight
-from autokd.home import Home
-from autokd.signals import SIGNALS
+from autokd.searches.api import find
+from autokd.searches.families import Family
+from autokd.searches.workspace import Workspace
 
 WORDS: dict[str, tuple[str, ...]] = {
     "list": (),
@@ -77,7 +77,7 @@ def test_status_tells_progress_and_full_length_trainings(invoke, answer, finishe
 
 
 def test_status_of_a_killed_search_says_how_to_go_on(invoke, home: Path, monkeypatch: pytest.MonkeyPatch):
-    with Home(home).open() as store, store.transaction() as session:
+    with Workspace(home).open() as store, store.transaction() as session:
         session.query(Search).one().status = "running"
     text = invoke("status", "digits", "--home", home).out
     assert "digits (interrupted)" in text
@@ -88,7 +88,7 @@ def test_status_of_a_killed_search_says_how_to_go_on(invoke, home: Path, monkeyp
 
 def test_status_tells_what_each_lower_rung_foretold(invoke, answer, finished: Path):
     status = answer("status")
-    assert [one["signal"] for one in status["foresight"]] == list(SIGNALS)
+    assert [one["signal"] for one in status["foresight"]] == list(FIDELITY_METRICS)
     assert {(one["rung"], one["n"], one["rho"]) for one in status["foresight"]} == {(0, status["complete"], None)}
     (line,) = [line for line in invoke("status", "digits", "--home", finished).out.splitlines() if "foresight" in line]
     told = f"after 1 epochs: too little to tell, {status['complete']} trials reached the last rung"
@@ -96,12 +96,14 @@ def test_status_tells_what_each_lower_rung_foretold(invoke, answer, finished: Pa
 
 
 def test_a_foresight_has_its_interval_and_says_where_it_is_of_a_selected_sample():
-    foresight = Foresight(0, 1.0, "loss", 12, 0.6234, 0.2, 0.85)
+    rung_correlation = RungCorrelation(0, 1.0, "loss", 12, 0.6234, 0.2, 0.85)
     line = "loss after 1 epochs: rank correlation 0.62 (90 %: 0.20 to 0.85) with the last rung, 12 trials"
-    assert show._foresight_line(foresight, pruned=0) == line
-    assert show._foresight_line(foresight, pruned=3) == f"{line}; pruned ones are missing, which lowers it"
-    perfect = replace(foresight, rho=1.0, low=None, high=None)
-    assert "rank correlation 1.00 with" in show._foresight_line(perfect, pruned=0)
+    assert show._rung_correlation_line(rung_correlation, pruned=0) == line
+    assert (
+        show._rung_correlation_line(rung_correlation, pruned=3) == f"{line}; pruned ones are missing, which lowers it"
+    )
+    perfect = replace(rung_correlation, rho=1.0, low=None, high=None)
+    assert "rank correlation 1.00 with" in show._rung_correlation_line(perfect, pruned=0)
 
 
 def test_show_has_the_signal_only_where_it_is_not_the_accuracy(invoke, answer, home: Path):
@@ -111,7 +113,7 @@ def test_show_has_the_signal_only_where_it_is_not_the_accuracy(invoke, answer, h
     assert trial["signal"] == {"metric": metric, "values": {str(rung): value for rung, value in enumerate(values)}}
     text = invoke("show", "digits", "0", "--home", home).out
     assert re.search(rf"signal +{metric} {values[0]:.4f} after 1 epochs", text)
-    with Home(home).open() as store, store.transaction() as session:
+    with Workspace(home).open() as store, store.transaction() as session:
         search = session.query(Search).one()
         search.config = {**search.config, "optimizer": {**search.config["optimizer"], "signal": "accuracy"}}
     assert "signal" not in invoke("show", "digits", "0", "--home", home).out
@@ -160,8 +162,8 @@ def test_show_and_best_have_every_metric_that_was_recorded(invoke, home: Path):
     assert all(len(line) <= 100 for line in text.splitlines()[:6])
     assert "agrees     with the teacher on 92.34 % of the validation samples, KL 0.0789 nats" in text
     assert re.search(r"^ *distilled  by kd: temperature [\d.]+, weight [\d.]+$", text, re.MULTILINE)
-    answers = json.loads(invoke("show", "digits", "0", "-o", "json", "--home", home).out)["evaluations"]
-    assert answers[0]["metrics"] == MEASURED
+    key = json.loads(invoke("show", "digits", "0", "-o", "json", "--home", home).out)["evaluations"]
+    assert key[0]["metrics"] == MEASURED
 
 
 def test_show_and_best_have_a_dash_for_what_an_older_version_did_not_record(invoke, home: Path):
@@ -209,10 +211,10 @@ def test_train_goes_on_from_what_is_done_and_export_replaces(invoke, home: Path)
 
 
 def test_train_at_another_length_keeps_what_was_trained_and_prefers_the_longer(invoke, home: Path):
-    before = find("digits", Home(home)).best
+    before = find("digits", Workspace(home)).best
     outcome = invoke("train", "digits", "--set", "final.epochs=3", "--set", "final.students=1", "--home", home)
     assert outcome.code == 0, outcome.err
-    after = find("digits", Home(home))
+    after = find("digits", Workspace(home))
     assert (after.best.evaluation.epochs, after.best.is_final) == (3, True)
     assert before.weights.exists()
     assert [training.epochs for training in after.trainings] == [3]
@@ -223,7 +225,7 @@ def test_resume_of_a_finished_search_does_nothing_and_more_trials_go_on(invoke, 
     outcome = invoke("resume", "digits", "--set", "trials=4", "--home", home, "-o", "json")
     assert json.loads(outcome.out)["search"] == "digits"
     assert "4/4 trials" in outcome.err
-    assert len(find("digits", Home(home)).trials) == 4
+    assert len(find("digits", Workspace(home)).trials) == 4
 
 
 def test_a_second_search_of_a_name_gets_a_number_and_its_result_alone_is_on_stdout(invoke, home: Path, tiny):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from search_spaces.registry import known_spaces
+from search_spaces.design.registry import known_spaces
 
 SMALL: dict[str, dict[str, object]] = {
     "blocks": {"stage1_depth": 1, "stage2_depth": 1},

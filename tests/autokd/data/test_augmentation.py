@@ -5,7 +5,7 @@ import torch
 from scipy.stats import chisquare
 from torch import Tensor
 
-from autokd.config import TrainingConfig
+from autokd.config.schema import TrainingConfig
 from autokd.data.augmentation import Augmentation, augment, check_augmentation, counter_hash
 from autokd.errors import InputError
 

@@ -2,12 +2,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from autokd.distillation import KD, METHODS, Lesson, Outputs, kd_loss
+from autokd.distillation import KD, METHODS, BatchContext, Outputs, kd_loss
 from autokd.distillation.base import Mixture
 from autokd.distillation.distiller import Distiller
 
 LABELS, OTHERS, WEIGHT = torch.tensor([0, 1, 2, 1]), torch.tensor([1, 1, 0, 2]), torch.tensor([0.5, 0.9, 1.0, 0.7])
-MIXED = Lesson(LABELS, torch.arange(4), mixture=Mixture(OTHERS, WEIGHT))
+MIXED = BatchContext(LABELS, torch.arange(4), mixture=Mixture(OTHERS, WEIGHT))
 
 
 @pytest.fixture
@@ -22,7 +22,9 @@ def test_cross_entropy_of_mixed_samples_is_that_of_soft_targets(logits):
 
 
 def test_cross_entropy_of_samples_that_are_not_mixed_is_that_of_their_labels(logits):
-    assert torch.equal(Lesson(LABELS, torch.arange(4)).cross_entropy(logits[0]), F.cross_entropy(logits[0], LABELS))
+    assert torch.equal(
+        BatchContext(LABELS, torch.arange(4)).cross_entropy(logits[0]), F.cross_entropy(logits[0], LABELS)
+    )
 
 
 def test_kd_of_mixed_samples_is_mixed_cross_entropy_and_the_teachers_view_of_them(logits):
@@ -34,8 +36,8 @@ def test_kd_of_mixed_samples_is_mixed_cross_entropy_and_the_teachers_view_of_the
 def test_methods_of_one_target_class_take_the_one_with_most_weight(logits, name: str):
     student, teacher = map(Outputs, logits)
     method = METHODS[name]()
-    plain = Lesson(LABELS, torch.arange(4), epoch=9.0)
-    mixed = Lesson(LABELS, torch.arange(4), epoch=9.0, mixture=MIXED.mixture)
+    plain = BatchContext(LABELS, torch.arange(4), epoch=9.0)
+    mixed = BatchContext(LABELS, torch.arange(4), epoch=9.0, mixture=MIXED.mixture)
     assert torch.equal(method.teacher_loss(student, teacher, mixed), method.teacher_loss(student, teacher, plain))
     assert not torch.equal(method.loss(student, teacher, mixed), method.loss(student, teacher, plain))
 

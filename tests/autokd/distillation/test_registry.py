@@ -3,13 +3,13 @@ import torch
 from optuna.distributions import FloatDistribution
 from torch import Tensor
 
-from autokd.distillation import KD, METHODS, Combined, Lesson, Method, Outputs, make_method, method_class
+from autokd.distillation import KD, METHODS, BatchContext, Combined, Method, Outputs, make_method, method_class
 from autokd.distillation import method_distributions as distributions
 from autokd.distillation.base import LogitMethod, Wrapper
-from autokd.distillation.continuation import Continuation
-from autokd.distillation.ctkd import CTKD
-from autokd.distillation.early_stopping import EarlyStopping
-from autokd.distillation.standardise import Standardised
+from autokd.distillation.wrappers.continuation import Continuation
+from autokd.distillation.wrappers.ctkd import CTKD
+from autokd.distillation.wrappers.early_stopping import EarlyStopping
+from autokd.distillation.wrappers.standardise import Standardised
 from autokd.errors import InputError
 
 WEIGHT = {"weight": FloatDistribution(0.0, 1.0)}
@@ -26,7 +26,7 @@ class Features(Method):
     def distributions():
         return WEIGHT
 
-    def teacher_loss(self, student: Outputs, teacher: Outputs, lesson: Lesson) -> Tensor:
+    def teacher_loss(self, student: Outputs, teacher: Outputs, context: BatchContext) -> Tensor:
         return self.weight * student.logits.sum()
 
 
@@ -41,8 +41,8 @@ class Doubled(Wrapper):
     def distributions():
         return WEIGHT
 
-    def teacher_loss(self, student: Outputs, teacher: Outputs, lesson: Lesson) -> Tensor:
-        return self.weight * self.inner.teacher_loss(student, teacher, lesson)
+    def teacher_loss(self, student: Outputs, teacher: Outputs, context: BatchContext) -> Tensor:
+        return self.weight * self.inner.teacher_loss(student, teacher, context)
 
 
 @pytest.fixture(autouse=True)
@@ -53,7 +53,7 @@ def _fakes(monkeypatch: pytest.MonkeyPatch):
 
 def loss_of(method: Method) -> Tensor:
     student, teacher = (torch.randn(6, 3, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1))
-    return method.loss(Outputs(student), Outputs(teacher), Lesson(torch.arange(6) % 3, torch.arange(6)))
+    return method.loss(Outputs(student), Outputs(teacher), BatchContext(torch.arange(6) % 3, torch.arange(6)))
 
 
 def test_a_method_is_found_by_its_name():
@@ -61,7 +61,7 @@ def test_a_method_is_found_by_its_name():
 
 
 def test_a_users_method_is_found_by_reference():
-    assert method_class("autokd.distillation.kd:KD") is KD
+    assert method_class("autokd.distillation.methods.kd:KD") is KD
 
 
 def test_an_unknown_name_lists_the_known_ones():
@@ -71,7 +71,7 @@ def test_an_unknown_name_lists_the_known_ones():
         method_class("kdd")
 
 
-@pytest.mark.parametrize("name", ["autokd.distillation.kd:kd_loss", "pathlib:Path"])
+@pytest.mark.parametrize("name", ["autokd.distillation.methods.kd:kd_loss", "pathlib:Path"])
 def test_a_reference_to_something_else_is_refused(name: str):
     with pytest.raises(InputError, match=r"must be a subclass of autokd.distillation.Method"):
         method_class(name)
@@ -102,7 +102,7 @@ def test_a_sums_distributions_are_named_by_the_parts():
 
 
 def test_a_reference_can_be_a_part():
-    name = "autokd.distillation.kd:KD"
+    name = "autokd.distillation.methods.kd:KD"
     method = make_method(f"features+{name}", {f"{name}.weight": 0.25})
     assert [member.weight for member in method.members] == [0.5, 0.25]
 
@@ -149,7 +149,7 @@ def test_hyper_parameters_without_effect_are_left_out():
 
 
 def test_what_one_wrapper_overrides_stays_in_other_parts_of_a_sum():
-    name = "autokd.distillation.kd:KD"
+    name = "autokd.distillation.methods.kd:KD"
     assert f"{name}.temperature" in distributions(f"ctkd+kd+{name}")
 
 

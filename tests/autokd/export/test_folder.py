@@ -18,8 +18,8 @@ from autokd.data.stream import normalise
 from autokd.errors import AutoKDError, InputError
 from autokd.export.folder import FILES, Export, preprocess_source, verify_folder, write_folder
 from autokd.training.metrics import label_metrics, predict
-from search_spaces.architecture import Architecture, Node
-from search_spaces.network import build
+from search_spaces.architecture.format import Architecture, Node
+from search_spaces.networks.network import build
 
 # A fresh interpreter that imports torch takes two seconds.
 pytestmark = pytest.mark.slow

@@ -6,8 +6,8 @@ import torch
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from autokd.optimizers.encoding import Encoding
 from autokd.optimizers.history import PROPOSAL, History
+from autokd.optimizers.space.encoding import Encoding
 
 SPACE = {"x": FloatDistribution(0, 1), "k": CategoricalDistribution(("a", "b"))}
 ENCODING = Encoding.of(SPACE)  # coordinates in the order k, x

@@ -4,7 +4,7 @@ from itertools import combinations, product
 import numpy as np
 import pytest
 
-from autokd.optimizers import improvement
+from autokd.optimizers import expected_improvement as improvement
 from autokd.optimizers.hypervolume import boxes, front, hypervolume, log_expected_improvement, reference_point
 
 OBJECTIVES = (2, 3, 4)

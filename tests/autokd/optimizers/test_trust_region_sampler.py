@@ -12,10 +12,10 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import TrialState
 
 from autokd.optimizers import HalvingPruner, OptimizerError, TrustRegionSampler
-from autokd.optimizers.encoding import Encoding
 from autokd.optimizers.history import History
 from autokd.optimizers.hypervolume import hypervolume
 from autokd.optimizers.proposal import propose
+from autokd.optimizers.space.encoding import Encoding
 from autokd.optimizers.trust_region import Rules
 from autokd.testing.optimizers import rebuilt
 
@@ -113,8 +113,8 @@ def test_pending_trials_change_the_proposal_and_are_not_repeated():
     encoding = Encoding.of(SPACE)
     beside = History.of(study.trials[:11], encoding, [-1])
     alone = replace(beside, pending=beside.pending[:0])
-    wishes = study.sampler._wishes(encoding, [-1])
-    with_pending, without = (propose(history, encoding, wishes, 11) for history in (beside, alone))
+    config = study.sampler._wishes(encoding, [-1])
+    with_pending, without = (propose(history, encoding, config, 11) for history in (beside, alone))
     assert with_pending.tolist() == codes(proposals[3])
     assert with_pending.tolist() != without.tolist()
 

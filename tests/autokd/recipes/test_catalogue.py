@@ -4,7 +4,7 @@ import pytest
 
 from autokd.errors import InputError
 from autokd.recipes.catalogue import find_config, recipe_path, recipes
-from autokd.teachers.sources import find_path
+from autokd.teachers.weights import find_path
 
 
 def test_every_recipe_is_described_in_a_line_and_can_be_read():

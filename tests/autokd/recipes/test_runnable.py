@@ -1,6 +1,6 @@
 import pytest
 
-from autokd.config import DataConfig
+from autokd.config.schema import DataConfig
 from autokd.errors import InputError
 from autokd.recipes import runnable
 

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from autokd.data.augmentation import Augmentation
-from autokd.data.digits import digits
+from autokd.data.sources.digits import digits
 from autokd.data.stream import TrainingStream
 from autokd.recipes.train_teacher import TeacherTraining, train_teacher
 from autokd.training.loop import TrainingSettings

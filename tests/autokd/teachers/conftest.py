@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from autokd.config import TeacherConfig
+from autokd.config.schema import TeacherConfig
 
 MODULE = """
 from torch import nn

@@ -12,8 +12,8 @@ from autokd.data.augmentation import Augmentation
 from autokd.data.dataset import Dataset
 from autokd.data.stream import TrainingStream
 from autokd.errors import InputError
+from autokd.teachers.logits import Reading
 from autokd.teachers.precomputed import PrecomputedTeacher, keep_outputs, precomputed_teacher, read_outputs
-from autokd.teachers.reading import Reading
 
 CPU = torch.device("cpu")
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from autokd.config import TeacherConfig
+from autokd.config.schema import TeacherConfig
 from autokd.data.augmentation import Augmentation, augment
 from autokd.data.dataset import Dataset
 from autokd.data.stream import TrainingStream, normalise

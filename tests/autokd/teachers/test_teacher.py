@@ -1,110 +1,79 @@
-from pathlib import Path
-from typing import Any
+import hashlib
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from autokd.config import TeacherConfig
+from autokd.data.augmentation import Augmentation
 from autokd.data.dataset import Dataset
-from autokd.data.stream import normalise
-from autokd.errors import InputError
-from autokd.teachers.teacher import Teacher, load_teacher, teacher_of
+from autokd.data.stream import TrainingStream, normalise
+from autokd.teachers.logits import Reading
+from autokd.teachers.preparation import Preparation
+from autokd.teachers.teacher import Teacher
 
 CPU = torch.device("cpu")
 
-SETTINGS: list[dict[str, Any]] = [
-    {"output": 0},
-    {"output": "logits"},
-    {"resize": 8},
-    {"resize": [8, 9]},
-    {"preprocess": "my_teachers_for_tests:doubled"},
-    {"mean": [0.5], "deviation": [0.5]},
-    {"mean": [0.4], "deviation": [0.5]},
-    {"classes": [0, 1, 2]},
-    {"classes": [0, 2, 1]},
-    {"probabilities": True},
-]
+
+def test_a_teacher_is_frozen_in_evaluation_mode_and_gives_float32(make_network):
+    teacher = Teacher(make_network().double(), "name")
+    logits = teacher(torch.randn(2, 1, 6, 6, dtype=torch.float64))
+    assert teacher.network is not None
+    assert not any(part.training for part in teacher.network.modules())
+    assert (logits.requires_grad, logits.dtype) == (False, torch.float32)
 
 
-def test_a_factory_and_weights_make_the_network(tmp_path: Path, config, make_network):
-    torch.save(make_network().state_dict(), tmp_path / "w.pth")
-    teacher, images = load_teacher(config(weights=str(tmp_path / "w.pth")), CPU), torch.randn(4, 1, 6, 6)
-    torch.testing.assert_close(teacher(images), make_network().eval()(images))
-    assert teacher.digest == Teacher(make_network(), "my_teachers_for_tests:network").digest
+def test_a_teacher_prepares_its_inputs_and_reads_its_outputs():
+    preparation = Preparation(data=((2.0,), (3.0,)), function=lambda batch: batch.numpy())
+    teacher = Teacher(lambda array: {"scores": array[:, :, 0, 0]}, "name", preparation, Reading("scores", (1, 0)))
+    assert teacher(torch.ones(2, 3, 4, 4)).tolist() == [[5, 5], [5, 5]]
+
+
+def test_only_a_module_can_be_looked_into_and_counted(make_network):
+    network = make_network()
+    teacher, function = Teacher(network, "name"), Teacher(lambda images: images, "name")
+    assert teacher.network is network
+    assert teacher.parameter_count == sum(parameter.numel() for parameter in network.parameters())
+    assert (function.network, function.parameter_count) == (None, None)
+    assert Teacher(lambda images: images, "name", parameter_count=7).parameter_count == 7
+
+
+def test_the_digest_is_of_the_weights_and_the_name(make_network):
+    digests = {Teacher(make_network(), "a").digest, Teacher(make_network(), "a").digest}
+    assert len(digests) == 1
+    for name in make_network().state_dict():
+        other = make_network()
+        with torch.no_grad():
+            other.state_dict()[name].view(-1)[-1] += 1
+        digests.add(Teacher(other, "a").digest)
+    digests |= {Teacher(make_network(), "b").digest, Teacher(make_network().double(), "a").digest}
+    assert len(digests) == 1 + len(make_network().state_dict()) + 2
+
+
+def test_the_digest_stays_what_it_was_in_older_searches():
+    network = nn.Linear(1, 1)
+    for parameter in network.parameters():
+        nn.init.zeros_(parameter)
+    content = b"a" + b"biastorch.float32(1,)" + bytes(4) + b"weighttorch.float32(1, 1)" + bytes(4)
+    assert Teacher(network, "a").digest == hashlib.sha256(content).hexdigest()
+
+
+def test_the_digest_does_not_depend_on_the_memory_format(make_network):
+    last = make_network().to(memory_format=torch.channels_last)
+    assert Teacher(last, "a").digest == Teacher(make_network(), "a").digest
+
+
+def test_a_batch_and_a_split_are_answered_sample_by_sample(dataset: Dataset, make_network):
+    teacher = Teacher(make_network(), "name")
+    batch = TrainingStream(dataset, Augmentation(shift=1), 16, 3, 7, CPU).batch(torch.arange(5), 1)
+    assert torch.equal(teacher.on_batch(batch), teacher(batch.images))
+    singly = [teacher(normalise(image[None], dataset.normalisation)) for image in dataset.test.images]
+    torch.testing.assert_close(teacher.on_split(dataset, "test", CPU), torch.cat(singly))
+    assert teacher.knows("test")
 
 
 @pytest.mark.parametrize(
-    ("factory", "weights", "message"),
-    [
-        ("netwrok", None, "has no 'netwrok'; the nearest known is 'network'"),
-        ("number", None, "must return a module or a callable, not int"),
-        ("failing", None, r"teacher.factory: \w+:failing\(\) fails: RuntimeError: no memory"),
-        ("function", "w.safetensors", "teacher.weights needs a factory that returns a module, not function"),
-        ("network", "gone.safetensors", "teacher.weights: there is no file gone.safetensors"),
-    ],
+    ("resize", "shape", "size"),
+    [(None, (1, 28, 28), 500), (None, (64,), 500), ((224, 224), (3, 64, 64), 53), ((4000, 4000), (3, 64, 64), 1)],
 )
-def test_a_factory_that_does_not_fit_is_named(config, factory: str, weights: str | None, message: str):
-    with pytest.raises(InputError, match=message):
-        load_teacher(config(factory, weights=weights), CPU)
-
-
-def test_a_teacher_made_from_nothing_cannot_be_loaded():
-    with pytest.raises(InputError, match=r"teacher.factory is missing: .* made from factory, onnx or outputs"):
-        load_teacher(TeacherConfig(), CPU)
-
-
-def test_a_callable_that_is_no_module_teaches_too(config):
-    teacher = load_teacher(config("function"), CPU)
-    assert teacher.parameter_count is None
-    assert teacher(torch.ones(2, 1, 6, 6)).tolist() == [[1, 1, 1], [1, 1, 1]]
-
-
-def test_only_weights_of_four_dimensions_are_channels_last(config, monkeypatch: pytest.MonkeyPatch):
-    mixed = nn.ModuleList([nn.Conv1d(3, 4, 5), nn.Conv2d(3, 4, 5), nn.Linear(3, 4)])
-    monkeypatch.setattr("autokd.teachers.teacher.call", lambda *_: mixed)
-    load_teacher(config(), CPU)
-    signal, image, vector = (part.weight for part in mixed)
-    assert signal.is_contiguous()
-    assert vector.is_contiguous()
-    assert image.is_contiguous(memory_format=torch.channels_last)
-
-
-def test_a_network_is_asked_and_read_as_the_settings_say(config, dataset: Dataset):
-    settings = {"preprocess": "my_teachers_for_tests:doubled", "classes": [2, 0]}
-    teacher = load_teacher(config("function", **settings), CPU, dataset)
-    images = dataset.validation.images
-    expected = 2 * images.double().mean((1, 2)) / 255
-    found = teacher(normalise(images, dataset.normalisation))
-    torch.testing.assert_close(found.double(), expected.expand(-1, 2), rtol=1e-5, atol=1e-6)
-
-
-def test_every_setting_that_changes_what_is_said_changes_the_digest(config, dataset: Dataset, make_network):
-    def digest(**settings: Any) -> str:
-        return teacher_of(make_network(), "name", config(**settings), dataset).digest
-
-    plain = digest()
-    assert plain == Teacher(make_network(), "name").digest
-    assert len({plain, *(digest(**settings) for settings in SETTINGS)}) == 1 + len(SETTINGS)
-    assert digest(floor=0.3, probabilities=False) == plain
-
-
-def test_another_preprocess_of_the_same_name_is_another_teacher(config, dataset: Dataset, module: Path):
-    settings = config("function", preprocess="my_teachers_for_tests:doubled")
-    before = load_teacher(settings, CPU, dataset).digest
-    assert load_teacher(settings, CPU, dataset).digest == before
-    module.write_text(module.read_text().replace("images * 2", "images * 3"))
-    assert load_teacher(settings, CPU, dataset).digest != before
-
-
-def test_outputs_need_no_network(tmp_path: Path, dataset: Dataset):
-    arrays: dict[str, Any] = {part: 5 * np.eye(3)[split.labels] for part, split in dataset.splits.items()}
-    np.savez(tmp_path / "o.npz", **arrays)
-    config = TeacherConfig(outputs=str(tmp_path / "o.npz"))
-    teacher = load_teacher(config, CPU, dataset)
-    assert np.array_equal(teacher.on_split(dataset, "test", CPU), arrays["test"])
-    chosen = load_teacher(config.model_copy(update={"classes": (0, 1, 2)}), CPU, dataset)
-    assert chosen.digest != teacher.digest
-    with pytest.raises(ValueError, match="need the data set"):
-        load_teacher(config, CPU)
+def test_fewer_samples_are_asked_about_at_once_where_they_are_large(resize, shape, size: int):
+    assert Teacher(lambda images: images, "name", Preparation(resize=resize)).largest_batch(shape) == size

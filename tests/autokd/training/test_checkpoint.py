@@ -10,7 +10,7 @@ from torch import nn
 
 from autokd.data.stream import TrainingStream
 from autokd.errors import InputError
-from autokd.training.best import Score
+from autokd.training.best_checkpoint import Score
 from autokd.training.checkpoint import (
     epochs_done,
     load_checkpoint,
@@ -20,7 +20,7 @@ from autokd.training.checkpoint import (
     steps_done,
 )
 from autokd.training.loop import TrainingSettings, TrainingState, fresh_state, train
-from autokd.training.schedule import Cosine
+from autokd.training.schedules import Cosine
 
 Fresh = Callable[[TrainingSettings], TrainingState]
 SETTINGS = TrainingSettings()

@@ -14,7 +14,7 @@ from autokd.data.stream import Batch, TrainingStream
 from autokd.training.checkpoint import load_checkpoint, save_checkpoint
 from autokd.training.loop import DivergedError, TrainingSettings, TrainingState, optimiser, train
 from autokd.training.metrics import label_metrics, predict
-from autokd.training.schedule import Cosine, Schedule, cosine
+from autokd.training.schedules import Cosine, Schedule, cosine
 
 Fresh = Callable[[TrainingSettings], TrainingState]
 TOTAL = 15

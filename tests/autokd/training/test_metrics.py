@@ -102,7 +102,7 @@ def loss_at(logits: Tensor, labels: Tensor, temperature: float) -> float:
     return total / len(labels)
 
 
-def answers(n: int, sureness: float, seed: int) -> tuple[Tensor, Tensor]:
+def key(n: int, sureness: float, seed: int) -> tuple[Tensor, Tensor]:
     """Logits, and labels drawn from their probabilities; then the logits are made as many times surer."""
     generator = torch.Generator().manual_seed(seed)
     logits = torch.randn(n, 4, generator=generator, dtype=torch.float64) * 2
@@ -112,7 +112,7 @@ def answers(n: int, sureness: float, seed: int) -> tuple[Tensor, Tensor]:
 
 @pytest.mark.parametrize("sureness", [0.05, 1.0, 3.0, 200.0])
 def test_no_temperature_has_a_smaller_loss_than_the_fitted_one(sureness: float):
-    logits, labels = answers(400, sureness, seed=2)
+    logits, labels = key(400, sureness, seed=2)
     found = scaling_temperature(logits, labels)
     grid = np.geomspace(COLDEST, HOTTEST, 4001)
     losses = [float(F.cross_entropy(logits / t, labels)) for t in grid]
@@ -170,12 +170,12 @@ def test_the_temperature_of_one_sample_and_of_huge_logits_is_finite(dtype: torch
 
 
 def test_scaling_makes_answers_that_are_too_sure_calibrated():
-    logits, labels = answers(4000, sureness=4.0, seed=4)
+    logits, labels = key(4000, sureness=4.0, seed=4)
     metrics = validation_metrics(logits, labels)
     assert metrics["scaling_temperature"] == pytest.approx(4, rel=0.1)
     assert metrics["ece"] > 0.2
     assert metrics["ece_scaled"] < 0.03
-    fresh = label_metrics(*answers(4000, sureness=4.0, seed=5), temperature=metrics["scaling_temperature"])
+    fresh = label_metrics(*key(4000, sureness=4.0, seed=5), temperature=metrics["scaling_temperature"])
     assert fresh["ece_scaled"] < 0.03
 
 

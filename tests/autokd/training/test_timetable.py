@@ -1,4 +1,4 @@
-from autokd.training.schedule import Cooldown, Cosine, Trunk
+from autokd.training.schedules import Cooldown, Cosine, Trunk
 from autokd.training.timetable import Leg, timetable
 
 

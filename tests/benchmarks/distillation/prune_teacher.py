@@ -13,17 +13,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from autokd.config import TeacherConfig
-from autokd.data.sources import load_data
+from autokd.config.schema import TeacherConfig
+from autokd.data.registry import load_data
 from autokd.data.stream import Batch, TrainingStream
 from autokd.distillation.pruning import prune_iteratively, remaining_widths
 from autokd.recipes.catalogue import find_config
 from autokd.recipes.train_teacher import TRAININGS
-from autokd.teachers.teacher import load_teacher
+from autokd.teachers.registry import load_teacher
 from autokd.training.checkpoint import save_weights
 from autokd.training.loop import TrainingState, optimiser, train
 from autokd.training.metrics import label_metrics, predict
-from autokd.training.schedule import Cosine
+from autokd.training.schedules import Cosine
 
 CPU = torch.device("cpu")
 RECIPE = "fashion-mnist"

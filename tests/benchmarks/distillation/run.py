@@ -32,23 +32,25 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from autokd.config import AugmentationConfig as Augmentation
-from autokd.config import DataConfig, TeacherConfig, TrainingConfig
-from autokd.data.sources import load_data
-from autokd.device import pick_precision
+from autokd.config.schema import AugmentationConfig as Augmentation
+from autokd.config.schema import DataConfig, TeacherConfig, TrainingConfig
+from autokd.core.device import pick_precision
+from autokd.core.seeds import derive
+from autokd.data.registry import load_data
 from autokd.distillation import METHODS, make_method
 from autokd.errors import AutoKDError, InputError
-from autokd.evaluation import EvaluationTask, evaluate
-from autokd.lessons import LessonPlan, missing_answers, prepare_answers
-from autokd.seeds import derive
-from autokd.teachers.teacher import load_teacher
-from autokd.teaching import Teaching
+from autokd.evaluation.context import TrainingContext
+from autokd.evaluation.distillation_stream import DistillationStream
+from autokd.evaluation.evaluate import evaluate
+from autokd.evaluation.precompute import missing_outputs, precompute_outputs
+from autokd.evaluation.task import EvaluationTask
+from autokd.teachers.registry import load_teacher
 from autokd.training.loop import TrainingSettings, TrainingState, optimiser, train
-from autokd.training.schedule import Cosine
-from search_spaces.architecture import Architecture
-from search_spaces.budget import Budget
-from search_spaces.network import build
-from search_spaces.registry import space
+from autokd.training.schedules import Cosine
+from search_spaces.architecture.format import Architecture
+from search_spaces.design.budget import Budget
+from search_spaces.design.registry import space
+from search_spaces.networks.network import build
 
 PLAIN = "plain training"
 SHIPPED = "shipped"
@@ -110,16 +112,16 @@ def main() -> None:
     arguments = _arguments()
     torch.set_num_threads(1)
     rows = list(_rows(arguments))
-    plan = _plan(arguments)
-    student = _student(plan)
-    for answers in missing_answers(plan):
-        prepare_answers(plan, answers)
+    context = _context(arguments)
+    student = _student(context)
+    for key in missing_outputs(context):
+        precompute_outputs(context, key)
     done = _read(arguments.results)
     missing = [(row, seed) for seed in range(arguments.seeds) for row in rows if (row.label, seed) not in done]
     for row, seed in missing:
-        _record(row, seed, _task(row, seed, plan, student, arguments), arguments.results)
+        _record(row, seed, _task(row, seed, context, student, arguments), arguments.results)
     done = _read(arguments.results)
-    _print(rows, done, _speeds(rows, plan, student), plan, student)
+    _print(rows, done, _speeds(rows, context, student), context, student)
 
 
 def _arguments() -> argparse.Namespace:
@@ -140,7 +142,7 @@ def _rows(arguments: argparse.Namespace) -> Iterator[Row]:
     yield from map(Row.varied, arguments.vary)
     yield from map(Row, (*_alone(), *COMPOSED) if arguments.methods is None else arguments.methods)
     if arguments.teacher_folder:
-        yield from (Row("kd", course) for course in list(_teacher(arguments).courses)[1:])
+        yield from (Row("kd", teacher_schedule) for teacher_schedule in list(_teacher(arguments).teacher_schedules)[1:])
 
 
 def _alone() -> Iterator[str]:
@@ -171,7 +173,7 @@ def _renamed(file: Path) -> str:
     return str(link)
 
 
-def _plan(arguments: argparse.Namespace) -> LessonPlan:
+def _context(arguments: argparse.Namespace) -> TrainingContext:
     data = DataConfig(source="fashion-mnist", subset=arguments.subset)
     dataset = load_data(data)
     teacher = _teacher(arguments)
@@ -184,7 +186,7 @@ def _plan(arguments: argparse.Namespace) -> LessonPlan:
         augmentation=Augmentation(shift=2, flip=True),
     )
     cache = arguments.folder.resolve() / "teachers"
-    return LessonPlan(
+    return TrainingContext(
         data,
         dataset.digest,
         teacher,
@@ -198,19 +200,21 @@ def _plan(arguments: argparse.Namespace) -> LessonPlan:
     )
 
 
-def _student(plan: LessonPlan) -> Architecture:
-    dataset = plan.load_data()
+def _student(context: TrainingContext) -> Architecture:
+    dataset = context.load_data()
     rng = np.random.default_rng(0)
     return space("nago").sample(FAMILY, BUDGET, dataset.input_shape, dataset.classes, rng)
 
 
 def _task(
-    row: Row, seed: int, plan: LessonPlan, student: Architecture, arguments: argparse.Namespace
+    row: Row, seed: int, context: TrainingContext, student: Architecture, arguments: argparse.Namespace
 ) -> EvaluationTask:
     settings = WITHOUT_TEACHER if row.method == PLAIN else row.settings
-    course = 0 if row.teacher == SHIPPED else list(plan.teacher.courses).index(row.teacher)
+    teacher_schedule = 0 if row.teacher == SHIPPED else list(context.teacher.teacher_schedules).index(row.teacher)
     folder = arguments.folder.resolve() / "evaluations"
-    return EvaluationTask(plan, student.to_json(), row.name, settings, 0, seed, folder, test=True, course=course)
+    return EvaluationTask(
+        context, student.to_json(), row.name, settings, 0, seed, folder, test=True, teacher_schedule=teacher_schedule
+    )
 
 
 def _record(row: Row, seed: int, task: EvaluationTask, file: Path) -> None:
@@ -231,39 +235,41 @@ def _read(file: Path) -> dict[tuple[str, int], dict[str, float]]:
     return {(line["row"], line["seed"]): line["metrics"] for line in lines}
 
 
-def _speeds(rows: list[Row], plan: LessonPlan, student: Architecture) -> dict[str, list[float]]:
+def _speeds(rows: list[Row], context: TrainingContext, student: Architecture) -> dict[str, list[float]]:
     """Images a second of some training steps, of each method in turn."""
     speeds: dict[str, list[float]] = defaultdict(list)
     for repeat in range(REPEATS + 1):
         for row in rows:
             if row.teacher == SHIPPED:
-                speed = _speed(row, plan, student)
+                speed = _speed(row, context, student)
                 if repeat:  # the first round warms up
                     speeds[row.label].append(speed)
     return speeds
 
 
-def _speed(row: Row, plan: LessonPlan, student: Architecture) -> float:
+def _speed(row: Row, context: TrainingContext, student: Architecture) -> float:
     method = make_method(row.name, dict(WITHOUT_TEACHER if row.method == PLAIN else row.settings))
     network = build(student).to(memory_format=torch.channels_last)
-    settings = TrainingSettings(precision=plan.precision, learning_rate=1e-3)
-    with closing(Teaching(plan, plan.load_data(), method, network, 0, 0)) as teaching:
+    settings = TrainingSettings(precision=context.precision, learning_rate=1e-3)
+    with closing(DistillationStream(context, context.load_data(), method, network, 0, 0)) as teaching:
         state = TrainingState(network, optimiser(settings, network, method), method)
         loss = teaching.loss(state, STEPS)
         started = time.perf_counter()
         train(state, teaching, loss, settings, STEPS, Cosine(STEPS), derive(0, "speed"))
-        return STEPS * plan.training.batch_size / (time.perf_counter() - started)
+        return STEPS * context.training.batch_size / (time.perf_counter() - started)
 
 
 def _print(
     rows: list[Row],
     done: Mapping[tuple[str, int], Mapping[str, float]],
     speeds: Mapping[str, list[float]],
-    plan: LessonPlan,
+    context: TrainingContext,
     student: Architecture,
 ) -> None:
-    samples, epochs = len(plan.load_data().train), plan.training.rungs[-1]
-    print(f"\n{platform.processor() or platform.machine()}, torch {torch.__version__}, one thread, {plan.precision}; ")
+    samples, epochs = len(context.load_data().train), context.training.rungs[-1]
+    print(
+        f"\n{platform.processor() or platform.machine()}, torch {torch.__version__}, one thread, {context.precision}; "
+    )
     print(f"{samples:,} samples, {epochs:g} epochs; student {student.digest[:12]}\n")
     print("| method | n | test accuracy, % | over plain, points | ECE, % | agreement, % | images/s over plain |")
     print("|---|---|---|---|---|---|---|")

@@ -18,9 +18,9 @@ from peers import imported
 from tasks import Params
 
 from autokd.distillation.registry import method_class
-from search_spaces.dimensions import draw
-from search_spaces.nago import MERGES, OPERATIONS
-from search_spaces.registry import space
+from search_spaces.design.dimensions import draw
+from search_spaces.design.registry import space
+from search_spaces.spaces.nago import MERGES, OPERATIONS
 
 __all__ = [
     "NOISE",

@@ -11,7 +11,7 @@ from results import Result, Run
 from runner import Trace
 from tasks import Task
 
-from autokd.optimizers.posterior import posterior
+from autokd.optimizers.models.posterior import posterior
 
 __all__ = ["TOLD_OF_GRAPHS", "ByModel", "Choose", "Load", "by_hindsight", "by_observation", "first_worth", "worth_at"]
 
@@ -69,8 +69,8 @@ class ByModel:
             params, value = task.params(trace.rows[index]), trace.values[index]
             study.add_trial(create_trial(params=params, distributions=space, value=value))
         features = task.features if result.run.peer == TOLD_OF_GRAPHS else None
-        beliefs = posterior(study, space, range(len(kept)), n_samples=1, seed=0, features=features)
-        return kept[int(np.argmax(beliefs.mean))]
+        estimates = posterior(study, space, range(len(kept)), n_samples=1, seed=0, features=features)
+        return kept[int(np.argmax(estimates.mean))]
 
 
 def worth_at(trace: Trace, seconds: float) -> float:

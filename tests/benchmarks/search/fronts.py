@@ -29,7 +29,7 @@ from peers import PeerUnavailable
 from results import Result, Run, append, read
 from runner import search
 
-from autokd.seeds import derive
+from autokd.core.seeds import derive
 
 VARIABLE = "AUTOKD_TABLES"
 _NAME = "nb201-cifar100-raspi4"

@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Ladder"]
+__all__ = ["TrialRecord"]
 
 
 @dataclass(frozen=True)
-class Ladder:
+class TrialRecord:
     """Rungs of training, numbered from 0; the top one is the full training, and a ladder may have no other.
 
     Attributes:

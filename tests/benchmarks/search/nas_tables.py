@@ -15,13 +15,13 @@ from types import MappingProxyType
 
 import numpy as np
 from grids import order
-from ladder import Ladder
+from ladder import TrialRecord
 from limits import Limit
 from numpy.typing import NDArray
 from optuna.distributions import CategoricalDistribution
 from tasks import Params, Task
 
-from search_spaces.nasbench201 import NasBench201
+from search_spaces.spaces.nasbench201 import NasBench201
 
 __all__ = ["macro", "nas_bench_201", "nas_bench_201_early"]
 
@@ -54,7 +54,7 @@ def nas_bench_201_early(folder: Path) -> Task:
     task = nas_bench_201(folder, "cifar100-early", "cifar100")
     with np.load(folder / "nasbench201_cifar.npz") as table:
         short = table["ep12_cifar100_val"].astype(np.float64)[order(task.space, table["arch"])]
-    return replace(task, ladder=Ladder((12, 200), short[:, np.newaxis], continues=False))
+    return replace(task, ladder=TrialRecord((12, 200), short[:, np.newaxis], continues=False))
 
 
 def macro(folder: Path, name: str, limits: Mapping[str, float] = _NO_LIMITS) -> Task:

@@ -35,7 +35,7 @@ from results import Result, Run, append, read
 from runner import search
 from tasks import Task
 
-from autokd.seeds import derive
+from autokd.core.seeds import derive
 from workers.base import Limits
 from workers.registry import executor
 

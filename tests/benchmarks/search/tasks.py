@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from grids import choices, code, shape
-from ladder import Ladder
+from ladder import TrialRecord
 from limits import Limit
 from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution
@@ -64,7 +64,7 @@ class Task:
     values: Array
     seconds: Array
     limits: Mapping[str, Limit] = field(default_factory=dict)
-    ladder: Ladder = field(default_factory=Ladder)
+    ladder: TrialRecord = field(default_factory=TrialRecord)
     features: Callable[[Params], Sequence[float]] | None = None
 
     def __post_init__(self) -> None:

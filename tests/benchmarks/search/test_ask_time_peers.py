@@ -6,7 +6,7 @@ from ask_time_peers import NOISE, SamplerOptimiser, SmacOptimiser, history, make
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import RandomSampler
 
-from search_spaces.dimensions import contains
+from search_spaces.design.dimensions import contains
 
 
 def test_the_space_has_ten_dimensions_of_all_kinds() -> None:

@@ -12,14 +12,14 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from autokd.config import SearchConfig
+from autokd.config.schema import SearchConfig
 from autokd.data.dataset import Dataset
-from autokd.data.sources import load_data
+from autokd.data.registry import load_data
 from autokd.recipes.teachers import fashion_mnist
-from autokd.teachers.sources import find_path, load_weights
-from search_spaces.architecture import Architecture
-from search_spaces.network import initialise
-from search_spaces.source import source
+from autokd.teachers.weights import find_path, load_weights
+from search_spaces.architecture.format import Architecture
+from search_spaces.networks.network import initialise
+from search_spaces.networks.source import source
 
 __all__ = ["plain_trial"]
 

@@ -28,22 +28,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from autokd.config import SearchConfig
+from autokd.config.schema import SearchConfig
+from autokd.core.device import pick_precision
 from autokd.data.augmentation import Augmentation
 from autokd.data.dataset import Dataset
-from autokd.data.sources import load_data
+from autokd.data.registry import load_data
 from autokd.data.stream import TrainingStream
-from autokd.device import pick_precision
-from autokd.distillation import KD, Lesson, Outputs
+from autokd.distillation import KD, BatchContext, Outputs
 from autokd.recipes.catalogue import find_config
-from autokd.teachers.teacher import load_teacher
+from autokd.teachers.registry import load_teacher
 from autokd.training.metrics import label_metrics, predict, teacher_metrics
-from autokd.training.schedule import Cooldown, Cosine, Schedule, Trunk
-from search_spaces.architecture import Architecture
-from search_spaces.budget import Budget
-from search_spaces.cost import cost
-from search_spaces.network import build
-from search_spaces.registry import space
+from autokd.training.schedules import Cooldown, Cosine, Schedule, Trunk
+from search_spaces.architecture.cost import cost
+from search_spaces.architecture.format import Architecture
+from search_spaces.design.budget import Budget
+from search_spaces.design.registry import space
+from search_spaces.networks.network import build
 
 CPU = torch.device("cpu")
 SEED = 0
@@ -217,8 +217,8 @@ class _Run:
                     group["lr"] = trial.peak * factor(self.step) * group["scale"]
                 with torch.autocast("cpu", torch.bfloat16, enabled=trial.precision == "bfloat16"):
                     logits = self.network(batch.images).float()
-                lesson = Lesson(batch.labels, batch.indices)
-                loss = trial.method.loss(Outputs(logits), Outputs(view[batch.indices].float()), lesson)
+                context = BatchContext(batch.labels, batch.indices)
+                loss = trial.method.loss(Outputs(logits), Outputs(view[batch.indices].float()), context)
                 self.sgd.zero_grad()
                 loss.backward()
                 self.sgd.step()

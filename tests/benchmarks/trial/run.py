@@ -34,22 +34,24 @@ import torch.nn.functional as F
 from plain import plain_trial
 from torch import Tensor
 
-from autokd.config import SearchConfig
+from autokd.config.schema import SearchConfig
 from autokd.data.stream import Batch
 from autokd.distillation import make_method
-from autokd.evaluation import EvaluationTask, evaluate
-from autokd.lessons import LessonPlan, missing_answers, prepare_answers
-from autokd.preflight import find_facts
-from autokd.problem import Problem
+from autokd.evaluation.context import TrainingContext
+from autokd.evaluation.distillation_stream import DistillationStream
+from autokd.evaluation.evaluate import evaluate
+from autokd.evaluation.precompute import missing_outputs, precompute_outputs
+from autokd.evaluation.task import EvaluationTask
 from autokd.recipes.catalogue import find_config
-from autokd.teaching import Teaching
+from autokd.searches.preflight import find_facts
+from autokd.searches.problem import Problem
 from autokd.training.loop import TrainingSettings, fresh_state, train
 from autokd.training.metrics import predict
-from search_spaces.architecture import Architecture
-from search_spaces.budget import Budget
-from search_spaces.cost import cost
-from search_spaces.network import Network, build
-from search_spaces.registry import space
+from search_spaces.architecture.cost import cost
+from search_spaces.architecture.format import Architecture
+from search_spaces.design.budget import Budget
+from search_spaces.design.registry import space
+from search_spaces.networks.network import Network, build
 from workers.base import Limits
 from workers.local import LocalExecutor
 
@@ -92,7 +94,7 @@ class Trial:
     """The student and everything that a trial of it needs; the teacher's outputs are stored."""
 
     config: SearchConfig
-    plan: LessonPlan
+    context: TrainingContext
     architecture: Architecture
     steps: int
     folder: Path
@@ -103,21 +105,21 @@ class Trial:
         training = config.training.model_copy(update={"views": 1})
         config = config.model_copy(update={"training": training})
         facts = find_facts(config)
-        plan = Problem(config, facts, folder).plan
-        for answers in missing_answers(plan):
-            prepare_answers(plan, answers)
+        context = Problem(config, facts, folder).context
+        for key in missing_outputs(context):
+            precompute_outputs(context, key)
         rng = np.random.default_rng(SEED)
         budget = Budget(**config.budget.model_dump())
         architecture = space("nago").sample(FAMILY, budget, facts.input_shape, facts.classes, rng)
-        return cls(config, plan, architecture, steps, folder)
+        return cls(config, context, architecture, steps, folder)
 
     def task(self, seed: int, steps: int | None = None) -> EvaluationTask:
         """An evaluation that nobody has done: each seed has files of its own."""
-        dataset = self.plan.load_data()
-        per_epoch = self.plan.stream(dataset).steps_per_epoch
-        training = self.plan.training.model_copy(update={"rungs": ((steps or self.steps) / per_epoch,)})
+        dataset = self.context.load_data()
+        per_epoch = self.context.stream(dataset).steps_per_epoch
+        training = self.context.training.model_copy(update={"rungs": ((steps or self.steps) / per_epoch,)})
         return EvaluationTask(
-            plan=replace(self.plan, training=training),
+            context=replace(self.context, training=training),
             architecture=self.json,
             method="kd",
             settings=METHOD,
@@ -172,13 +174,13 @@ def _loops(trial: Trial) -> dict[str, Callable[[], float]]:
 
 def _speed(trial: Trial, distils: bool) -> float:
     """Images a second of our loop."""
-    network, dataset = trial.network(), trial.plan.load_data()
-    training = trial.plan.training
+    network, dataset = trial.network(), trial.context.load_data()
+    training = trial.context.training
     settings = TrainingSettings(
         learning_rate=training.learning_rate, weight_decay=training.weight_decay, precision=training.precision
     )
     method = make_method("kd", dict(METHOD))
-    with closing(Teaching(trial.plan, dataset, method, network, 0, SEED)) as teaching:
+    with closing(DistillationStream(trial.context, dataset, method, network, 0, SEED)) as teaching:
         state = fresh_state(settings, network, method)
         loss = teaching.loss(state, trial.steps) if distils else _cross_entropy
         started = time.perf_counter()
@@ -193,10 +195,10 @@ def _cross_entropy(logits: Tensor, batch: Batch) -> Tensor:
 def _floor(trial: Trial) -> float:
     """Images a second of forward and backward alone."""
     network = trial.network().train()
-    batch = next(iter(trial.plan.stream(trial.plan.load_data()).batches(0, 1)))
+    batch = next(iter(trial.context.stream(trial.context.load_data()).batches(0, 1)))
     started = time.perf_counter()
     for _ in range(trial.steps):
-        with torch.autocast("cpu", torch.bfloat16, enabled=trial.plan.precision == "bfloat16"):
+        with torch.autocast("cpu", torch.bfloat16, enabled=trial.context.precision == "bfloat16"):
             logits = network(batch.images)
         logits.float().sum().backward()
         network.zero_grad()
@@ -260,10 +262,10 @@ def _overhead(trial: Trial, seed: int) -> float:
     task = trial.task(seed, steps=1)
     whole = _seconds(partial(evaluate, task))
     network = trial.network().train()
-    batch = next(iter(trial.plan.stream(trial.plan.load_data()).batches(0, 1)))
+    batch = next(iter(trial.context.stream(trial.context.load_data()).batches(0, 1)))
 
     def step() -> None:
-        with torch.autocast("cpu", torch.bfloat16, enabled=trial.plan.precision == "bfloat16"):
+        with torch.autocast("cpu", torch.bfloat16, enabled=trial.context.precision == "bfloat16"):
             logits = network(batch.images)
         logits.float().sum().backward()
 
@@ -271,7 +273,7 @@ def _overhead(trial: Trial, seed: int) -> float:
 
 
 def _validation_seconds(trial: Trial) -> float:
-    network, dataset = trial.network(), trial.plan.load_data()
+    network, dataset = trial.network(), trial.context.load_data()
     return _seconds(lambda: predict(network, dataset.validation, dataset.normalisation))
 
 
@@ -283,7 +285,9 @@ def _seconds(function: Callable[[], object]) -> float:
 
 def _print(trial: Trial, speeds: Measured, rates: Measured, seconds: Measured) -> None:
     costs = cost(trial.architecture)
-    print(f"{platform.processor() or platform.machine()}, torch {torch.__version__}, {trial.plan.precision}; ", end="")
+    print(
+        f"{platform.processor() or platform.machine()}, torch {torch.__version__}, {trial.context.precision}; ", end=""
+    )
     print(
         f"student of {costs.params:,} parameters, {costs.macs:,} MACs, {len(trial.architecture.nodes)} nodes; ", end=""
     )

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 WAYS = ("cosine", "trunk", "average", "branch")
-SIGNALS = {  # metric -> its sign where larger is better
+FIDELITY_METRICS = {  # metric -> its sign where larger is better
     "accuracy": 1,
     "loss": -1,
     "agreement": 1,
@@ -83,7 +83,7 @@ def _print_rung(rows: list[Row], rung: int, final: Array) -> None:
     print("| way | signal | with the final accuracy | with its own last rung | kept, points |\n|---|---|---|---|---|")
     for way in WAYS:
         own = _values(rows, way, -1, "accuracy")
-        for signal, sign in SIGNALS.items():
+        for signal, sign in FIDELITY_METRICS.items():
             if way != "average" or signal not in TRAINING:
                 values = sign * _values(rows, way, rung, signal)
                 cells = (_correlation(values, final), _correlation(values, own), f"{_kept(values, final):+.2f}")

@@ -6,7 +6,16 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-SIGNALS = ("accuracy", "loss", "agreement", "teacher_kl", "loss_last", "loss_sum", "entropy_last", "entropy_sum")
+FIDELITY_METRICS = (
+    "accuracy",
+    "loss",
+    "agreement",
+    "teacher_kl",
+    "loss_last",
+    "loss_sum",
+    "entropy_last",
+    "entropy_sum",
+)
 
 
 @pytest.fixture
@@ -26,8 +35,8 @@ def pool(tmp_path: Path) -> Path:
     rng = np.random.default_rng(0)
     rows = []
     for number, accuracy in enumerate(rng.permutation(12) / 20):
-        low = {signal: float(rng.random()) for signal in SIGNALS} | {"accuracy": accuracy, "step": 10}
-        last = dict.fromkeys(SIGNALS, 0.0) | {"accuracy": accuracy + 0.1, "step": 30}
+        low = {signal: float(rng.random()) for signal in FIDELITY_METRICS} | {"accuracy": accuracy, "step": 10}
+        last = dict.fromkeys(FIDELITY_METRICS, 0.0) | {"accuracy": accuracy + 0.1, "step": 30}
         ways = {way: [low, last] for way in ("cosine", "trunk", "average", "branch", "scaled")}
         rows.append({"number": number, "params": 1000 + number, "nodes": 20, "ways": ways})
     file = tmp_path / "pool.jsonl"

@@ -1,0 +1,431 @@
+"""A search as one picture: its history, what short trainings predicted, which dimensions matter, and where it is good.
+
+Accuracies stand on a logarithmic axis of the error, since a step from 98 to 99 % is as large as one from 80 to 90 %.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from itertools import accumulate, cycle
+from math import isclose
+from textwrap import fill
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+
+from autokd.analysis.rung_correlations import pairs
+from autokd.config.fidelity_metrics import ACCURACY, FidelityMetric
+from autokd.errors import InputError
+from autokd.optimizers.arrays import Array
+from autokd.searches.families import Family
+from autokd.searches.method_choice import METHOD
+from autokd.searches.trial_record import TrialRecord
+from search_spaces.design.dimensions import Dimension
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
+    from matplotlib.figure import Figure
+
+    from autokd.searches.result import SearchResult
+
+__all__ = ["FORMATS", "Evidence", "draw", "evidence", "render"]
+
+FORMATS = ("pdf", "png", "svg")
+
+BELIEF = "posterior mean of the validation accuracy, %"
+
+# Okabe and Ito's colours (https://jfly.uni-koeln.de/color/) and a map, all of which colour-blind people tell apart.
+BLUE, ORANGE, VERMILION = "#0072B2", "#E69F00", "#D55E00"
+GREY, PALE, INK = "#8A8A8A", "#E4E4E4", "#222222"
+COLOUR_MAP = "cividis"
+
+FONT = "DejaVu Sans"  # it comes with matplotlib
+INCHES, DPI = (11.0, 8.0), 120
+MOST_BARS = 12
+LONGEST_NAME = 25  # letters
+JITTER = 0.16  # of points that share a level
+LEAST_ERROR = 0.01  # percent: the end of the axis of accuracies
+ERRORS = (90, 70, *(step * 10.0**power for power in (1, 0, -1, -2) for step in (5, 3, 2, 1)))  # at ticks
+FEWEST_TICKS = 4
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a picture shows.
+
+    Attributes:
+        name: Of the search.
+        teacher_accuracy: On the validation split.
+        ladders: Its trials.
+        families: What the model believes of those with a value, the best first.
+        dimensions: What was searched.
+        distillation: Names of those dimensions that belong to the distillation.
+        importances: Of the dimensions, the most important first; none where nothing can be said.
+        note: Why there are none.
+        rungs: Epochs at which trials were judged.
+        signal: By what they were, below the last rung.
+    """
+
+    name: str
+    teacher_accuracy: float
+    trial_records: Sequence[TrialRecord]
+    families: Sequence[Family]
+    dimensions: Mapping[str, Dimension]
+    distillation: frozenset[str]
+    importances: Mapping[str, float]
+    note: str | None
+    rungs: Sequence[float]
+    signal: FidelityMetric
+
+
+def evidence(result: "SearchResult") -> Evidence:
+    """What there is to show of a search.
+
+    Raises:
+        InputError: If no trial of it has a value yet.
+    """
+    problem, families = result.problem, result.families
+    if not families:
+        raise InputError(f"search {result.name!r} has no trial with a value yet: there is nothing to plot.")
+    importances, note = _importances(result)
+    return Evidence(
+        name=result.name,
+        teacher_accuracy=problem.facts.teacher_metrics["accuracy"],
+        trial_records=result.trials,
+        families=families,
+        dimensions=problem.dimensions,
+        distillation=frozenset(problem.methods.dimensions),
+        importances=importances,
+        note=note,
+        rungs=problem.config.training.rungs,
+        signal=problem.fidelity_metric,
+    )
+
+
+def render(shown: Evidence, form: str) -> bytes:
+    """The picture as a file of one of `FORMATS`; the same evidence gives the same bytes."""
+    from matplotlib import rc_context
+
+    buffer = BytesIO()
+    dates = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
+    with rc_context({"font.sans-serif": [FONT, "sans-serif"], "svg.fonttype": "none", "svg.hashsalt": "autokd"}):
+        draw(shown).savefig(buffer, format=form, dpi=DPI, metadata=dates.get(form))
+    return buffer.getvalue()
+
+
+def draw(shown: Evidence) -> "Figure":
+    """The picture as a figure of its own: history and foresight above, importances and good trials below.
+
+    Without a trial that was judged below the last rung and reached it there is no foresight, and less width.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    rung_correlation = _rung_correlation(shown)
+    width, height = INCHES
+    figure = Figure(
+        figsize=(1.4 * width if rung_correlation else width, height), layout="constrained", facecolor="white"
+    )
+    FigureCanvasAgg(figure)
+    panels = figure.subplot_mosaic(
+        [["history", "history", "foresight"], ["importances", "where", "where"]]
+        if rung_correlation
+        else [["history", "history"], ["importances", "where"]],
+        height_ratios=[1, 1.1],
+    )
+    for panel in panels.values():
+        panel.spines[["top", "right"]].set_visible(False)
+        panel.grid(color=PALE, linewidth=0.7)
+        panel.set_axisbelow(True)
+    figure.suptitle(_headline(shown), x=0.01, ha="left", size=13, weight="bold", color=INK, parse_math=False)
+    _draw_history(panels["history"], shown)
+    if rung_correlation:
+        _draw_rung_correlation(panels["foresight"], rung_correlation, shown.signal)
+    _draw_importances(panels["importances"], shown)
+    _draw_where(panels["where"], shown)
+    return figure
+
+
+# --- history
+
+
+def _draw_history(axes: "Axes", shown: Evidence) -> None:
+    """Every trial's value, the best so far, and the teacher's."""
+    from matplotlib.ticker import MaxNLocator
+
+    _draw_trials(axes, shown.trial_records)
+    _draw_best(axes, shown.trial_records)
+    teacher = 100 * shown.teacher_accuracy
+    line = float(_places([teacher])[0])
+    axes.axhline(line, color=ORANGE, linewidth=1.4, linestyle=(0, (5, 2)), label=f"teacher, {teacher:.2f} %")
+    _label_accuracies(
+        axes.yaxis, [teacher, *(100 * record.best_value for record in shown.trial_records if record.values)]
+    )
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    last = len(shown.trial_records) - 1
+    axes.set_xlim(-0.6 - last / 100, last + 0.6 + last / 100)
+    axes.set(xlabel="trial", ylabel="validation accuracy, %")
+    _head(axes, "History")
+    _explain(axes)
+
+
+def _draw_trials(axes: "Axes", trial_records: Sequence[TrialRecord]) -> None:
+    """A point for each trial's value at the highest rung that it reached; a cross below for one that failed."""
+    styles = {"complete": ("o", BLUE, BLUE), "pruned": ("o", "none", GREY), "running": ("D", "none", BLUE)}
+    for state, (marker, face, edge) in styles.items():
+        points = {
+            record.trial.number: 100 * record.best_value
+            for record in trial_records
+            if record.trial.state == state and record.values
+        }
+        label = "pruned, at its last rung" if state == "pruned" else state
+        if points:
+            x, y = list(points), _places(list(points.values()))
+            axes.scatter(x, y, s=26, marker=marker, facecolors=face, edgecolors=edge, label=label, zorder=3)
+    failed = [record.trial.number for record in trial_records if record.trial.state == "failed"]
+    if failed:
+        height, of_axes = [0.03] * len(failed), axes.get_xaxis_transform()
+        axes.scatter(failed, height, transform=of_axes, s=26, marker="x", color=VERMILION, label="failed")
+
+
+def _draw_best(axes: "Axes", trial_records: Sequence[TrialRecord]) -> None:
+    """The best value of a complete trial up to each trial."""
+    complete = {
+        record.trial.number: 100 * record.best_value for record in trial_records if record.trial.state == "complete"
+    }
+    best = list(accumulate(complete.values(), max))
+    if best:
+        x, y = [*complete, trial_records[-1].trial.number], _places([*best, best[-1]])
+        axes.step(x, y, where="post", color=BLUE, linewidth=1.2, label="best so far")
+
+
+# --- foresight
+
+
+def _rung_correlation(shown: Evidence) -> dict[float, list[tuple[float, float]]]:
+    """FidelityMetric and last accuracy of the trials that reached the last rung, by the epochs of each rung below."""
+    last = len(shown.rungs) - 1
+    found = {
+        epochs: pairs(shown.trial_records, rung, last, shown.signal) for rung, epochs in enumerate(shown.rungs[:last])
+    }
+    return {epochs: both for epochs, both in found.items() if both}
+
+
+def _draw_rung_correlation(
+    axes: "Axes", rung_correlation: Mapping[float, Sequence[tuple[float, float]]], signal: FidelityMetric
+) -> None:
+    """A point for each trial that climbed: its signal on the way against its accuracy at the end; right is better."""
+    is_accuracy = signal == ACCURACY
+    for (epochs, both), colour in zip(rung_correlation.items(), cycle((BLUE, ORANGE, VERMILION, GREY)), strict=False):
+        signals, accuracies = zip(*both, strict=True)
+        x = _places([100 * value for value in signals]) if is_accuracy else signals
+        y = _places([100 * value for value in accuracies])
+        axes.scatter(x, y, s=26, facecolors="none", edgecolors=colour, label=f"after {epochs:g} epochs")
+    every = [pair for both in rung_correlation.values() for pair in both]
+    _label_accuracies(axes.yaxis, [100 * accuracy for _, accuracy in every])
+    if is_accuracy:
+        _label_accuracies(axes.xaxis, [100 * value for value, _ in every])
+    elif signal.sign < 0:
+        axes.invert_xaxis()
+    name = "accuracy, %" if is_accuracy else signal.metric
+    axes.set(xlabel=f"{name} (of trials that climbed)", ylabel="accuracy at the last rung, %")
+    _head(axes, "RungCorrelation")
+    axes.legend(frameon=False, fontsize=9)
+
+
+# --- importances
+
+
+def _draw_importances(axes: "Axes", shown: Evidence) -> None:
+    """A bar for each dimension, or why there are none."""
+    _head(axes, "Importance")
+    if not shown.importances:
+        axes.set_axis_off()
+        axes.text(0.0, 0.9, fill(shown.note or "", 60), transform=axes.transAxes, color=INK, va="top", parse_math=False)
+        return
+    bars = _most_important(shown.importances)
+    ours = {name: ORANGE if name in shown.distillation else BLUE for name in shown.dimensions}
+    colours = [ours.get(name, GREY) for name in bars]
+    shares = [100 * share for share in bars.values()]
+    drawn = axes.barh(range(len(bars)), shares, color=colours, height=0.7)
+    axes.bar_label(drawn, [f"{share:.0f} %" if share >= 0.5 else "< 1 %" for share in shares], padding=3, color=INK)
+    axes.set_yticks(range(len(bars)), [_short(name) for name in bars], parse_math=False)
+    axes.invert_yaxis()
+    axes.set_xlim(0, max(shares) * 1.15)
+    axes.set_xlabel("share of the variance that the model sees (Shapley effects), %")
+    axes.grid(axis="y", visible=False)
+    axes.tick_params(axis="y", length=0)
+    for label, colour in (("distillation", ORANGE), ("space", BLUE)):
+        if colour in colours:
+            axes.bar(0, 0, color=colour, label=label)
+    _explain(axes)
+
+
+def _most_important(importances: Mapping[str, float]) -> dict[str, float]:
+    """As many as fit, the others as one."""
+    items = list(importances.items())
+    if len(items) <= MOST_BARS:
+        return dict(items)
+    others = items[MOST_BARS - 1 :]
+    return dict(items[: MOST_BARS - 1]) | {f"{len(others)} others": sum(share for _, share in others)}
+
+
+# --- where the good trials are
+
+
+def _draw_where(axes: "Axes", shown: Evidence) -> None:
+    """Trials by method where several were tried; else over the two most important dimensions, or by size.
+
+    A conditional dimension is no axis, since some trials have no place on it.
+    """
+    tried = {family.parameters.get(METHOD) for family in shown.families}
+    deciding = [name for name in shown.importances if shown.dimensions[name].parent is None]
+    if METHOD in shown.distillation and len(tried) > 1:
+        _draw_methods(axes, shown.families)
+    elif len(deciding) > 1:
+        _draw_plane(axes, shown, deciding[0], deciding[1])
+    else:
+        _draw_sizes(axes, shown.families)
+
+
+def _draw_methods(axes: "Axes", families: Sequence[Family]) -> None:
+    """A row of points for each method, the one of the best median above."""
+    by_method: dict[str, list[float]] = {}
+    for family in families:
+        by_method.setdefault(str(family.parameters[METHOD]), []).append(100 * family.mean)
+    rows = sorted(by_method.items(), key=lambda item: (-np.median(item[1]), item[0]))
+    rng = np.random.default_rng(0)
+    for row, (_, means) in enumerate(rows):
+        places = _places(means)
+        axes.scatter(places, row + _jitter(len(means), rng), s=24, color=BLUE, alpha=0.65, linewidths=0)
+        median = axes.plot([np.median(places)] * 2, [row - 0.32, row + 0.32], color=VERMILION, linewidth=2.2)
+        median[0].set_label("median" if row == 0 else "")
+    labels = [f"{_short(name)} ({len(means)})" for name, means in rows]
+    axes.set_yticks(range(len(rows)), labels, parse_math=False)
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.grid(axis="y", visible=False)
+    axes.tick_params(axis="y", length=0)
+    _label_accuracies(axes.xaxis, [100 * family.mean for family in families])
+    axes.set_xlabel(BELIEF)
+    _head(axes, "Trials by method (how many)")
+    _explain(axes)
+
+
+def _draw_plane(axes: "Axes", shown: Evidence, across: str, up: str) -> None:
+    """Trials over two dimensions, coloured by what the model believes of them."""
+    families = shown.families[::-1]  # the best are drawn last
+    means, rng = [100 * family.mean for family in families], np.random.default_rng(0)
+    x, y = (
+        _placed(axis, shown.dimensions[name].distribution, [family.parameters[name] for family in families], rng)
+        for axis, name in ((axes.xaxis, across), (axes.yaxis, up))
+    )
+    drawn = axes.scatter(x, y, c=_places(means), cmap=COLOUR_MAP, s=46, edgecolors=INK, linewidths=0.5)
+    bar = axes.figure.colorbar(drawn, ax=axes, pad=0.02, label=BELIEF)
+    _label_accuracies(bar.ax.yaxis, means)
+    bar.ax.set_ylim(drawn.get_clim())  # no further than there are colours
+    axes.set_xlabel(across, parse_math=False)
+    axes.set_ylabel(up, parse_math=False)
+    _head(axes, "Trials over two dimensions")
+
+
+def _draw_sizes(axes: "Axes", families: Sequence[Family]) -> None:
+    """What the model believes of the trials, by the size of their students."""
+    means = [100 * family.mean for family in families]
+    axes.scatter([family.params / 1000 for family in families], _places(means), s=26, color=BLUE)
+    _label_accuracies(axes.yaxis, means)
+    axes.set(xlabel="parameters, thousands", ylabel=BELIEF)
+    _head(axes, "Trials by size")
+
+
+def _placed(axis: "Axis", distribution: BaseDistribution, values: Sequence[Any], rng: np.random.Generator) -> Array:
+    """Places of a dimension's values on an axis, which is labelled for them; those of names and integers are spread."""
+    from matplotlib.ticker import LogLocator, MaxNLocator
+
+    if isinstance(distribution, CategoricalDistribution):
+        names = [str(choice) for choice in distribution.choices]
+        axis.set_ticks(range(len(names)), [_short(name) for name in names], parse_math=False)
+        return np.array([names.index(str(value)) for value in values]) + _jitter(len(values), rng)
+    assert isinstance(distribution, IntDistribution | FloatDistribution)
+    places = np.array(values, dtype=float)
+    if distribution.log:
+        low, high = distribution.low, distribution.high
+        ticks = [tick for tick in LogLocator(subs=(1, 2, 5)).tick_values(low, high) if low <= tick <= high]
+        axis.set_ticks(np.log10(ticks), [f"{tick:g}" for tick in ticks])
+        places = np.log10(places)
+    elif isinstance(distribution, IntDistribution):
+        axis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        places = places + _jitter(len(values), rng)
+    return places
+
+
+# --- heads, accuracies and names
+
+
+def _head(axes: "Axes", title: str) -> None:
+    axes.set_title(title, loc="left", weight="bold", size=10, color=INK)
+
+
+def _explain(axes: "Axes") -> None:
+    """A legend beside the head."""
+    axes.legend(
+        loc="lower right",
+        bbox_to_anchor=(1, 1),
+        ncols=6,
+        frameon=False,
+        fontsize=9,
+        handlelength=1.5,
+        columnspacing=1.3,
+        borderaxespad=0.1,
+    )
+
+
+def _places(accuracies: Sequence[float]) -> Array:
+    """Places of accuracies in percent on their axis."""
+    places: Array = -np.log10(np.maximum(100 - np.array(accuracies, dtype=float), LEAST_ERROR))
+    return places
+
+
+def _label_accuracies(axis: "Axis", accuracies: Sequence[float]) -> None:
+    """Label an axis on which these accuracies in percent stand at their places."""
+    low, high = _places([min(accuracies), max(accuracies)])
+    room = max(0.06 * (high - low), 0.02)
+    ticks = _ticks(100 - 10 ** (room - low), min(100 - 10 ** (-room - high), 100 - LEAST_ERROR))
+    last = 100 - LEAST_ERROR
+    axis.set_ticks(_places(ticks), ["100" if isclose(tick, last) else f"{tick:g}" for tick in ticks])
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """Round accuracies in percent from low to high."""
+    from matplotlib.ticker import MaxNLocator
+
+    ticks = [100 - error for error in ERRORS if low <= 100 - error <= high]
+    if len(ticks) < FEWEST_TICKS and high - low > LEAST_ERROR:
+        ticks = [tick for tick in MaxNLocator(5).tick_values(low, high) if low <= tick <= high]
+    return ticks
+
+
+def _jitter(n: int, rng: np.random.Generator) -> Array:
+    return rng.uniform(-JITTER, JITTER, n)
+
+
+def _short(name: str) -> str:
+    """A name without its middle where it is too long: composed methods differ at their ends."""
+    half = LONGEST_NAME // 2
+    return name if len(name) <= LONGEST_NAME else f"{name[:half]}\N{HORIZONTAL ELLIPSIS}{name[-half:]}"
+
+
+def _headline(shown: Evidence) -> str:
+    states = Counter(record.trial.state for record in shown.trial_records)
+    ended = [f"{states[state]} {state}" for state in ("complete", "pruned", "failed", "running") if states[state]]
+    n = len(shown.trial_records)
+    return f"{shown.name}: {n} trial{'s' * (n > 1)}, {', '.join(ended)}"
+
+
+def _importances(result: "SearchResult") -> tuple[dict[str, float], str | None]:
+    try:
+        return result.importances, None
+    except InputError as error:
+        return {}, str(error)

@@ -1,0 +1,41 @@
+"""What a short training says of a trial: the signals by which trials can be compared below the last rung."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+__all__ = ["ACCURACY", "FIDELITY_METRICS", "FidelityMetric"]
+
+
+@dataclass(frozen=True)
+class FidelityMetric:
+    """A metric that is measured at every rung.
+
+    Attributes:
+        metric: Its name among the metrics of an evaluation.
+        sign: 1 if larger is better, -1 if smaller is.
+        needs_teacher: Whether it compares with what the teacher says of the validation split.
+    """
+
+    metric: str
+    sign: int
+    needs_teacher: bool = False
+
+    def oriented(self, values: Mapping[int, float]) -> dict[int, float]:
+        """Values of the metric by rung, so that larger is better."""
+        return {rung: self.sign * value for rung, value in values.items()}
+
+
+ACCURACY = FidelityMetric("accuracy", 1)
+
+FIDELITY_METRICS = {
+    signal.metric: signal
+    for signal in (
+        ACCURACY,
+        FidelityMetric("loss", -1),
+        FidelityMetric("teacher_kl", -1, needs_teacher=True),
+        FidelityMetric("agreement", 1, needs_teacher=True),
+        FidelityMetric("training_cross_entropy", -1),
+        # Its scale is that of the method and its settings: it compares trials fairly where these are fixed.
+        FidelityMetric("training_loss", -1),
+    )
+}

@@ -1,0 +1,36 @@
+"""What is wrong with a configuration, in one line."""
+
+from typing import Any
+
+from pydantic import ValidationError
+
+from autokd.config.schema import SearchConfig
+from autokd.core.spelling import nearest_name
+
+__all__ = ["one_line", "wrong_key"]
+
+
+def one_line(error: ValidationError) -> str:
+    """The first thing that is wrong: where, what, and what is allowed."""
+    first, where = error.errors()[0], wrong_key(error)
+    if first["type"] == "extra_forbidden":
+        return f"unknown key {where!r}{nearest_name(str(first['loc'][-1]), _known_keys(first['loc'][:-1]))}"
+    if first["type"] == "missing":
+        return f"{where!r} is missing"
+    if first["type"] == "model_type":
+        return f"{where}: must be a section with keys of its own, but got {first['input']!r}"
+    message = first["msg"].removeprefix("Value error, ")
+    message = message[0].lower() + message[1:]
+    return f"{where}: {message}" + ("" if first["type"] == "value_error" else f", but got {first['input']!r}")
+
+
+def wrong_key(error: ValidationError) -> str:
+    """The key of the first thing that is wrong."""
+    return ".".join(str(part) for part in error.errors()[0]["loc"])
+
+
+def _known_keys(location: tuple[int | str, ...]) -> list[str]:
+    section: Any = SearchConfig
+    for part in location:
+        section = section.model_fields[part].annotation
+    return list(section.model_fields)

@@ -1,0 +1,323 @@
+"""The schema of `search.toml`: every section and key, with bounds and defaults."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
+
+from autokd.config.compatibility import without_later_keys
+from autokd.config.fidelity_metrics import FIDELITY_METRICS
+from autokd.config.flat import flat
+from autokd.config.teacher import TeacherConfig
+
+__all__ = [
+    "AugmentationConfig",
+    "BudgetConfig",
+    "DataConfig",
+    "DistillationConfig",
+    "FinalConfig",
+    "OptimizerConfig",
+    "SearchConfig",
+    "SpaceConfig",
+    "TeacherConfig",
+    "TrainingConfig",
+    "WorkersConfig",
+]
+
+NAMED_SOURCES = ("fashion-mnist", "digits")
+RESUMABLE_CHANGES = {"trials", "seconds", "workers", "final"}  # sections and keys that `resume` may change
+
+
+def _one_or_several(value: Any) -> Any:
+    """The value itself; pydantic's own complaint would be one for each kind that it could have been."""
+    if not isinstance(value, bool | int | float | str | list):
+        raise ValueError(f"must be one value or a list of values, but got {value!r}")
+    return value
+
+
+def _flattened(ranges: Any) -> Any:
+    """Tables within tables as one: `dkd = {beta = [1, 8]}` says the same as `"dkd.beta" = [1, 8]`."""
+    return dict(flat(ranges)) if isinstance(ranges, dict) else ranges
+
+
+Value = bool | int | float | str
+Range = Annotated[Value | list[Value], BeforeValidator(_one_or_several)]
+Ranges = dict[str, Range]  # one value fixes a dimension, two numbers bound it, several names choose
+Positive = Annotated[int, Field(gt=0)]
+Schedule = Literal["cosine", "stable"]
+Decay = Annotated[float, Field(ge=0, lt=1)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataConfig(_Section):
+    """Where the labelled images are.
+
+    Attributes:
+        source: "fashion-mnist", "digits", a `.npz` file, a folder of images, or "module:function".
+        folder: Folder of the files of a named source, when they are not where they are looked for.
+        validation: Training samples held out for the search, where the source does not bring its own validation split.
+        subset: Train on this many random samples only.
+        image_size: Height and width in pixels to which images of a folder or a map-style data set are resized.
+        memory_bytes: Images of a folder or a map-style data set that are larger than this when decoded are not held in
+            memory: they are decoded once into files, which all workers map; 4 GB when left away.
+        cache: Folder of these files; one in the user's cache when left away.
+    """
+
+    source: str
+    folder: Path | None = None
+    validation: Positive | None = None
+    subset: Positive | None = None
+    image_size: Positive | None = None
+    memory_bytes: Positive | None = None
+    cache: Path | None = None
+
+
+class SpaceConfig(_Section):
+    """Which students there are.
+
+    Attributes:
+        name: A known space (see `autokd recipes` and the README), or "module:Class".
+        ranges: Narrower ranges for the space's dimensions, or values that fix them; also options of the space, such as
+            `width = 16` or `cells = 2`.
+    """
+
+    name: str = "nago"
+    ranges: Ranges = {}
+
+
+class BudgetConfig(_Section):
+    """What the device allows. At least one limit must be set.
+
+    Attributes:
+        params: Parameters.
+        macs: Multiply-accumulates of one sample.
+        activation_bytes: Peak live activations of one sample.
+        model_bytes: The model's own size.
+        memory_bytes: Model and activations together.
+    """
+
+    params: Positive | None = None
+    macs: Positive | None = None
+    activation_bytes: Positive | None = None
+    model_bytes: Positive | None = None
+    memory_bytes: Positive | None = None
+
+    @model_validator(mode="after")
+    def _some_limit(self) -> "BudgetConfig":
+        if not self.model_dump(exclude_none=True):
+            raise ValueError(f"at least one limit must be set: {', '.join(type(self).model_fields)}")
+        return self
+
+
+class DistillationConfig(_Section):
+    """How students learn from the teacher.
+
+    Attributes:
+        method: A known method (see the README), "module:Class", or several composed as in "ctkd+kd"; "kd" when left
+            away.
+        methods: In place of `method`, several among which the search chooses.
+        ranges: Narrower ranges for the method's dimensions, or values that fix them: "temperature", of a composed
+            method "kd.temperature"; where the search chooses the method, its name comes first: "dkd.beta".
+    """
+
+    method: str | None = None
+    methods: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    ranges: Annotated[Ranges, BeforeValidator(_flattened)] = {}
+
+    @model_validator(mode="after")
+    def _one_choice(self) -> "DistillationConfig":
+        if self.method is not None and self.methods is not None:
+            raise ValueError("method and methods exclude each other")
+        if len(set(self.names)) < len(self.names):
+            raise ValueError(f"methods must be different, but are {list(self.names)}")
+        return self
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The method or methods."""
+        return self.methods or (self.method or "kd",)
+
+
+class AugmentationConfig(_Section):
+    """What is done to training images; see `autokd.data.augmentation.Augmentation`."""
+
+    shift: Annotated[int, Field(ge=0)] = 0
+    flip: bool = False
+    cutout: Annotated[int, Field(ge=0)] = 0
+    mixup: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    cutmix: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+
+
+class TrainingConfig(_Section):
+    """How long and how students are trained.
+
+    Attributes:
+        rungs: Epochs at which a trial is judged, increasing; the last is a trial's whole training.
+        batch_size: Samples of a step.
+        schedule: "cosine": one half cosine over the whole training, in the middle of which lower rungs are measured; or
+            "stable": a constant rate, and for each rung a cooldown of its own, at whose end it is measured and after
+            which the next rung goes on from before the cooldown.
+        cooldown: Part of the steps to a rung that cools down, under "stable".
+        warmup: Part of the training that warms up; under "stable" the part of the first rung.
+        optimizer: "sgd" with Nesterov momentum, or "adamw", which needs a far lower learning rate, such as 0.002.
+        learning_rate: Peak of the schedule.
+        weight_decay: L2 penalty on weights under "sgd"; decoupled under "adamw", which needs a higher one.
+        width_scaling: Whether learning rates follow the layers' widths by a rule, relative to 64 inputs.
+        gradient_clip: Largest norm of a step's gradients; longer ones are shortened to it.
+        ema: Decay of a moving average of the weights, which then are those that are measured and kept.
+        views: Number of distinct augmented views of each sample; the teacher runs once for each.
+        precision: "float32", "bfloat16", or "auto": bfloat16 where training is faster in it.
+        warm_start: Share of an earlier student's weights with which a student of the search begins, where one has
+            tensors of the same names and shapes; the rest are fresh weights. Later trials then begin ahead of earlier
+            ones. 0 or false begins afresh; full-length trainings always do.
+        augmentation: What is done to training images.
+    """
+
+    rungs: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)] = (1.0, 3.0)
+    batch_size: Positive = 128
+    schedule: Schedule = "stable"
+    cooldown: Annotated[float, Field(gt=0, lt=1)] = 0.3
+    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    learning_rate: Annotated[float, Field(gt=0)] = 0.1
+    weight_decay: Annotated[float, Field(ge=0)] = 5e-4
+    width_scaling: bool = False
+    gradient_clip: Annotated[float, Field(gt=0)] | None = None
+    ema: Decay | None = None
+    views: Positive = 4
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    warm_start: Annotated[float, Field(ge=0, le=1)] = 0.0
+    augmentation: AugmentationConfig = AugmentationConfig()
+
+    @field_validator("rungs")
+    @classmethod
+    def _increasing(cls, rungs: tuple[float, ...]) -> tuple[float, ...]:
+        if list(rungs) != sorted(set(rungs)):
+            raise ValueError(f"rungs must increase, but are {list(rungs)}")
+        return rungs
+
+    @property
+    def decisive(self) -> dict[str, Any]:
+        """Plain values of what decides a training, for its digest, which outlives the addition of keys.
+
+        The share of inherited weights is not among them: it decides trainings that inherit only.
+        """
+        return without_later_keys(self.model_dump(mode="json", exclude={"warm_start"}), "training")
+
+
+class OptimizerConfig(_Section):
+    """What proposes trials and which of them climb.
+
+    Attributes:
+        name: "trust-region", "random", "tpe", "gp", or "module:Class" of an Optuna sampler.
+        pruner: "halving", "median" or "none".
+        signal: By what the pruner compares trials below the last rung: the mean over a trial's students of their
+            validation "accuracy" or "loss", of their "agreement" with the teacher or their divergence from it,
+            "teacher_kl", or of their "training_cross_entropy" with the labels or their "training_loss", which is
+            comparable only where method and settings are fixed.
+            What the search maximises is the accuracy, whatever the signal.
+        options: Keyword arguments of the sampler.
+    """
+
+    name: str = "trust-region"
+    pruner: str = "halving"
+    signal: str = "training_cross_entropy"
+    options: dict[str, Value] = {}
+
+    @field_validator("signal")
+    @classmethod
+    def _is_known(cls, signal: str) -> str:
+        if signal not in FIDELITY_METRICS:
+            raise ValueError(f"must be one of {', '.join(FIDELITY_METRICS)}, but got {signal!r}")
+        return signal
+
+
+class WorkersConfig(_Section):
+    """Where evaluations run.
+
+    Attributes:
+        engine: "local" processes, or "inline" in the controller's own.
+        count: Evaluations that run at once.
+        threads: Threads of each.
+        seconds: Time after which an evaluation is killed and its trial fails.
+        memory_bytes: Memory above which an evaluation is killed and its trial fails.
+        device: "auto" (a GPU where there is one), "cpu", "cuda", ...
+    """
+
+    engine: str = "local"
+    count: Positive = 2
+    threads: Positive = 1
+    seconds: Annotated[float, Field(gt=0)] | None = None
+    memory_bytes: Positive | None = None
+    device: str = "auto"
+
+
+class FinalConfig(_Section):
+    """The full-length training of the winner.
+
+    Attributes:
+        epochs: Length.
+        students: Architectures drawn from the best family; the best one is kept.
+        keep: Which weights: of the "best" epoch in the second half, told by the validation split, or of the "last".
+        schedule: The search's when left away.
+        learning_rate: Peak of the schedule; the search's when left away.
+        ema: Decay of the weights' moving average; the search's when left away, none at 0.
+        views: Distinct augmented views; the search's when left away.
+    """
+
+    epochs: Annotated[float, Field(gt=0)] = 30
+    students: Positive = 2
+    keep: Literal["best", "last"] = "best"
+    schedule: Schedule | None = None
+    learning_rate: Annotated[float, Field(gt=0)] | None = None
+    ema: Decay | None = None
+    views: Positive | None = None
+
+
+class SearchConfig(_Section):
+    """Everything that decides a search.
+
+    Attributes:
+        name: Name of the search; must be new.
+        seed: Everything random derives from it.
+        trials: Number of trials.
+        seconds: Proposes no more trials once the workers have spent this long, on average.
+        students_per_trial: Architectures drawn from each trial's family; a trial is worth their mean.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    trials: Positive = 60
+    seconds: Annotated[float, Field(gt=0)] | None = None
+    students_per_trial: Positive = 1
+    data: DataConfig
+    teacher: TeacherConfig
+    budget: BudgetConfig
+    space: SpaceConfig = SpaceConfig()
+    distillation: DistillationConfig = DistillationConfig()
+    training: TrainingConfig = TrainingConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    workers: WorkersConfig = WorkersConfig()
+    final: FinalConfig = FinalConfig()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values that JSON and TOML take; `parse_config` reads them back."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+    @property
+    def digest(self) -> str:
+        """Short digest of what may not change while a search goes on."""
+        fixed = {key: value for key, value in self.to_dict().items() if key not in RESUMABLE_CHANGES | {"name"}}
+        return hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest()[:16]

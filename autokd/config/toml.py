@@ -1,0 +1,94 @@
+"""A `search.toml` and `--set key=value` as a checked configuration."""
+
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from autokd.config.parsing import parse_config
+from autokd.config.schema import NAMED_SOURCES, SearchConfig
+from autokd.errors import InputError
+
+__all__ = ["make_paths_absolute", "override_config", "read_config"]
+
+
+def read_config(path: Path, overrides: Iterable[str] = (), name: str | None = None) -> SearchConfig:
+    """The configuration in a TOML file; relative paths in it are relative to its folder.
+
+    Args:
+        path: The file.
+        overrides: `key=value` with dots into sections and values as TOML writes them: "training.rungs=[1, 3]". Relative
+            paths in them are relative to the current folder.
+        name: Name of the search; left away, the file's own `name`, else the file's stem.
+
+    Raises:
+        InputError: If there is no such file, it is not TOML, or it says something that is not allowed.
+    """
+    try:
+        values = tomllib.loads(path.read_text())
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not TOML: {error}.") from None
+    make_paths_absolute(values, path.parent.resolve())
+    values.setdefault("name", path.stem)
+    overrides = list(overrides) + ([f"name={name}"] if name else [])
+    for override in overrides:
+        _set(values, override)
+    make_paths_absolute(values, Path.cwd())
+    return parse_config(values, str(path), overrides)
+
+
+def override_config(config: SearchConfig, overrides: Iterable[str]) -> SearchConfig:
+    """The configuration with some `key=value` changed.
+
+    Raises:
+        InputError: If a key does not exist or a value is not allowed.
+    """
+    values = config.to_dict()
+    for override in overrides:
+        _set(values, override)
+    return parse_config(values, "--set")
+
+
+def make_paths_absolute(values: dict[str, Any], folder: Path) -> None:
+    """Change the relative paths among plain values, which are relative to `folder`, to be valid from every folder."""
+    data, teacher = values.get("data"), values.get("teacher")
+    if isinstance(data, dict):
+        source = data.get("source")
+        if isinstance(source, str) and source not in NAMED_SOURCES and _is_path(source, folder):
+            data["source"] = str(folder / source)
+        for key in ("folder", "cache"):
+            if isinstance(files := data.get(key), str):
+                data[key] = str(folder / files)
+    if isinstance(teacher, dict):
+        for key in ("weights", "alternatives", "checkpoints", "onnx", "outputs"):
+            if isinstance(file := teacher.get(key), str):
+                teacher[key] = _absolute(file, folder)
+            elif isinstance(file, list):
+                teacher[key] = [_absolute(each, folder) if isinstance(each, str) else each for each in file]
+
+
+def _absolute(file: str, folder: Path) -> str:
+    """The path of a file; one in a package, "package:file", as it is."""
+    return file if ":" in file else str(folder / file)
+
+
+def _is_path(source: str, folder: Path) -> bool:
+    return source.endswith(".npz") or (folder / source).exists()
+
+
+def _set(values: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key.strip():
+        raise InputError(f"an override must be `key=value`, but got {override!r}.")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()
+    *sections, last = key.strip().split(".")
+    for section in sections:
+        values = values.setdefault(section, {})
+        if not isinstance(values, dict):
+            raise InputError(f"override {override!r}: {section!r} is a value, not a section.")
+    values[last] = value

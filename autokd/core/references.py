@@ -1,0 +1,63 @@
+"""References: `module:attribute` to the object that it names."""
+
+import importlib
+import sys
+from pathlib import Path
+from typing import Any
+
+from autokd.core.spelling import nearest_name
+from autokd.errors import InputError
+
+__all__ = ["call", "include_current_folder", "is_reference", "resolve"]
+
+
+def is_reference(name: str) -> bool:
+    """Whether `name` looks like `module:attribute`."""
+    module, colon, attribute = name.partition(":")
+    return bool(colon) and attribute.isidentifier() and all(part.isidentifier() for part in module.split("."))
+
+
+def resolve(reference: str, what: str) -> Any:
+    """The object that `module:attribute` names; modules are looked up in the current folder first, as `python -m` does.
+
+    Args:
+        reference: For example "my_models:teacher".
+        what: What it is for, for the error message: "teacher.factory".
+
+    Raises:
+        InputError: If there is no such module or attribute, or importing the module fails.
+    """
+    if not is_reference(reference):
+        raise InputError(f"{what} must be `module:name`, but got {reference!r}.")
+    module_name, _, attribute = reference.partition(":")
+    include_current_folder()
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:  # a user's module can fail in any way
+        raise InputError(f"{what}: cannot import {module_name!r}: {type(error).__name__}: {error}.") from error
+    try:
+        return getattr(module, attribute)
+    except AttributeError:
+        raise InputError(
+            f"{what}: {module_name!r} has no {attribute!r}{nearest_name(attribute, dir(module))}."
+        ) from None
+
+
+def include_current_folder() -> None:
+    """Let modules of the current folder be imported, which a console script does not by itself."""
+    folder = str(Path.cwd())
+    if folder not in sys.path and "" not in sys.path:
+        sys.path.insert(0, folder)
+
+
+def call(reference: str, what: str) -> Any:
+    """What the function that `module:function` names returns without arguments.
+
+    Raises:
+        InputError: If there is no such function, or it fails.
+    """
+    function = resolve(reference, what)
+    try:
+        return function()
+    except Exception as error:  # a user's function can fail in any way
+        raise InputError(f"{what}: {reference}() fails: {type(error).__name__}: {error}.") from error

@@ -1,0 +1,1 @@
+"""Images decoded once, into memory or into files that all processes map."""

@@ -1,0 +1,61 @@
+"""Images decoded once: into memory, or into files of pixels that all processes map into their memory."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from autokd.core.cache_folder import cache_folder
+from autokd.data.dataset import Dataset, Split, complete_splits, hold_out, numbered_classes
+from autokd.data.decoding.mapped import map_decoded
+from autokd.data.decoding.pictures import Form, Part
+from autokd.data.decoding.undecoded import Undecoded
+from autokd.errors import InputError
+
+__all__ = ["decode"]
+
+MEMORY_BYTES = 4 * 10**9  # of pixels that each process may hold
+
+
+def decode(
+    images: Undecoded,
+    validation: int | None = None,
+    subset: int | None = None,
+    memory_bytes: int | None = None,
+    cache: Path | None = None,
+) -> Dataset:
+    """The data set of these images: in memory where they fit, else mapped from files in the cache.
+
+    Only the samples that are used are decoded. Both ways give the same samples in the same splits, with one digest.
+
+    Args:
+        images: The images; a split that is not there is held out of the training images.
+        validation: Size of the validation split where it has to be made; a tenth when left away.
+        subset: Number of training samples to keep, drawn at random from a fixed seed.
+        memory_bytes: Most bytes of pixels that are held in memory; 4 GB when left away.
+        cache: Folder of decoded files; one in the user's cache when left away.
+
+    Raises:
+        InputError: If an image cannot be read, or the files cannot be written.
+    """
+    parts = complete_splits(images.parts, validation)
+    if subset is not None:
+        parts["train"] = _some(parts["train"], subset, images.name)
+    n_bytes = images.form.n_bytes * sum(map(len, parts.values()))
+    if n_bytes > (MEMORY_BYTES if memory_bytes is None else memory_bytes):
+        return map_decoded(images, parts, cache or cache_folder("decoded"))
+    splits = {name: _in_memory(part, images.form) for name, part in parts.items()}
+    return Dataset(images.name, **splits, class_names=images.class_names or numbered_classes(splits.values()))
+
+
+def _some(train: Part, n: int, name: str) -> Part:
+    if not 0 < n <= len(train):
+        raise InputError(f"data {name}: a subset must be 1..{len(train)} samples, but got {n}.")
+    return hold_out(train, len(train) - n)[0]
+
+
+def _in_memory(part: Part, form: Form) -> Split:
+    pixels, labels = np.empty((len(part), *form.shape), np.uint8), np.empty(len(part), np.int64)
+    for position in range(len(part)):
+        pixels[position], labels[position] = part.pixels(position, form)
+    return Split(torch.from_numpy(pixels), torch.from_numpy(labels))

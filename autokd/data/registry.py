@@ -1,0 +1,68 @@
+"""The data that a configuration names."""
+
+from functools import lru_cache
+from pathlib import Path
+
+from autokd.config.schema import NAMED_SOURCES, DataConfig
+from autokd.core.references import call, is_reference
+from autokd.core.spelling import nearest_name
+from autokd.data.dataset import Dataset
+from autokd.data.decoding.decode import decode
+from autokd.data.decoding.undecoded import Undecoded, from_folder, from_map_style
+from autokd.errors import InputError
+
+__all__ = ["load_data"]
+
+
+@lru_cache(maxsize=2)  # a worker runs many evaluations of one search
+def load_data(config: DataConfig) -> Dataset:
+    """The data set that `config` describes.
+
+    Raises:
+        InputError: If it is not there or not usable.
+    """
+    loaded = _load(config)
+    if isinstance(loaded, Undecoded):
+        return decode(loaded, config.validation, config.subset, config.memory_bytes, config.cache)
+    return loaded.subset(config.subset) if config.subset else loaded
+
+
+def _load(config: DataConfig) -> Dataset | Undecoded:
+    validation = {} if config.validation is None else {"validation": config.validation}
+    path = Path(config.source)
+    if config.source == "digits":
+        from autokd.data.sources.digits import digits
+
+        return digits(**validation)
+    if config.source == "fashion-mnist":
+        from autokd.data.sources.fashion_mnist import fashion_mnist
+
+        return fashion_mnist(config.folder, **validation)
+    if is_reference(config.source):
+        return _from_function(config)
+    if path.suffix == ".npz":
+        from autokd.data.sources.arrays import from_npz
+
+        return from_npz(path, config.validation)
+    if path.is_dir():
+        return from_folder(path, config.image_size)
+    raise InputError(
+        f"data.source must be one of {', '.join(NAMED_SOURCES)}, a .npz file, a folder or `module:function`, "
+        f"but got {config.source!r}{nearest_name(config.source, NAMED_SOURCES)}."
+    )
+
+
+def _from_function(config: DataConfig) -> Dataset | Undecoded:
+    from autokd.data.sources.arrays import from_arrays
+
+    made = call(config.source, "data.source")
+    if isinstance(made, Dataset):
+        return made
+    if isinstance(made, dict) and "train" in made:
+        return from_map_style(made, config.source, config.image_size)
+    if isinstance(made, dict):
+        return from_arrays(made, config.source, config.validation)
+    raise InputError(
+        f"data.source {config.source!r} must return a dict of arrays, a dict of map-style data sets or an "
+        f"autokd.Dataset, but returned {type(made).__name__}."
+    )

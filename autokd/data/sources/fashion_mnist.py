@@ -1,0 +1,94 @@
+"""Fashion-MNIST (Xiao et al. 2017, https://arxiv.org/abs/1708.07747): 70,000 grey images of 28 x 28, MIT licence."""
+
+import gzip
+import hashlib
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from autokd.core.cache_folder import cache_folder
+from autokd.core.files import write_atomically
+from autokd.data.dataset import Dataset, Split, hold_out
+from autokd.errors import InputError
+
+__all__ = ["fashion_mnist", "local_folder"]
+
+DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")  # package dataset-fashion-mnist
+DOWNLOAD_FROM = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
+DOWNLOAD_SECONDS = 20  # until a server must have answered
+CLASS_NAMES = ("T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
+# SHA-256 of the uncompressed content: the gzip headers of the mirrors differ.
+FILES = {
+    "train-images-idx3-ubyte.gz": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+    "train-labels-idx1-ubyte.gz": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+    "t10k-images-idx3-ubyte.gz": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+    "t10k-labels-idx1-ubyte.gz": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+}
+
+
+def fashion_mnist(folder: Path | None = None, validation: int = 5_000) -> Dataset:
+    """Fashion-MNIST from `folder`, else Debian's package, else the user's cache, else downloaded into that cache.
+
+    Args:
+        folder: Folder with the four `*-ubyte.gz` files.
+        validation: Number of training samples held out for the search.
+
+    Raises:
+        InputError: If a file is missing, damaged, or cannot be fetched.
+    """
+    folder = folder or local_folder() or _download()
+    train = Split(_images(folder, "train"), _labels(folder, "train"))
+    test = Split(_images(folder, "t10k"), _labels(folder, "t10k"))
+    kept, held_out = hold_out(train, validation)
+    return Dataset("fashion-mnist", kept, held_out, test, CLASS_NAMES)
+
+
+def _images(folder: Path, part: str) -> Tensor:
+    return _content(folder, f"{part}-images-idx3-ubyte.gz")[16:].reshape(-1, 28, 28, 1)
+
+
+def _labels(folder: Path, part: str) -> Tensor:
+    return _content(folder, f"{part}-labels-idx1-ubyte.gz")[8:].long()
+
+
+def _content(folder: Path, name: str) -> Tensor:
+    """The bytes of one file, header included, checked."""
+    try:
+        content = gzip.decompress((folder / name).read_bytes())
+    except FileNotFoundError:
+        raise InputError(f"{folder / name} is missing: the folder must hold {', '.join(FILES)}.") from None
+    except (OSError, EOFError) as error:
+        raise InputError(f"{folder / name} cannot be read: {error}.") from None
+    if hashlib.sha256(content).hexdigest() != FILES[name]:
+        raise InputError(f"{folder / name} is damaged: its SHA-256 is not that of Fashion-MNIST's file.")
+    return torch.frombuffer(bytearray(content), dtype=torch.uint8)
+
+
+def local_folder() -> Path | None:
+    """The folder on this machine that has all files, if there is one."""
+    return next(
+        (folder for folder in (DEBIAN_FOLDER, _cache()) if all((folder / name).exists() for name in FILES)), None
+    )
+
+
+def _cache() -> Path:
+    return cache_folder("fashion-mnist")
+
+
+def _download() -> Path:
+    folder = _cache()
+    for name in FILES:
+        try:
+            with urllib.request.urlopen(DOWNLOAD_FROM + name, timeout=DOWNLOAD_SECONDS) as answer:
+                content = answer.read()
+        except (urllib.error.URLError, TimeoutError) as error:
+            raise InputError(
+                f"Fashion-MNIST is not here and cannot be downloaded ({getattr(error, 'reason', error)}): install "
+                "Debian's dataset-fashion-mnist, or give the folder of its four files as `data.folder`."
+            ) from None
+        write_atomically(folder / name, lambda path, content=content: path.write_bytes(content))  # type: ignore[misc]
+        _content(folder, name)
+    return folder

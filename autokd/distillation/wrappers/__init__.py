@@ -1,0 +1,1 @@
+"""Methods that change or combine other methods, one file each."""

@@ -1,0 +1,1 @@
+"""All that a worker loads: the task, its evaluation, and the teacher outputs that it reads."""

@@ -1,0 +1,170 @@
+"""The lessons of one training: each batch's loss, from what student and teacher say of it."""
+
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from autokd.core.seeds import derive
+from autokd.data.dataset import Dataset
+from autokd.data.stream import Batch
+from autokd.distillation import BatchContext, Method, Outputs
+from autokd.distillation.feature_extractor import FeatureExtractor
+from autokd.evaluation.context import TrainingContext
+from autokd.evaluation.precompute import output_shapes, precompute_outputs
+from autokd.teachers.features import TeacherWithFeatures
+from autokd.teachers.outputs.key import OutputsKey
+from autokd.teachers.outputs.reader import ViewReader
+from autokd.teachers.outputs.shapes import OutputKind
+from autokd.training.loop import TrainingState
+
+__all__ = ["DistillationStream", "is_live"]
+
+SHAPE_SAMPLES = 2  # enough to see the shapes of both networks' outputs
+AHEAD = 2  # batches for which the teacher's stored outputs are read while one is trained on
+
+
+class DistillationStream:
+    """The batches of a training and their loss.
+
+    The teacher's outputs are read from where they are stored. Teachers of which the method needs what is not stored,
+    further views, or the features of layers that it chooses itself, run in training, once for each batch.
+
+    Args:
+        plan: The search's plan.
+        dataset: Its samples.
+        method: The distillation method; it is prepared here.
+        network: The student; it is watched until `close`.
+        course: Number of the course that teaches it.
+        seed: Seed of the method's own first parameters.
+    """
+
+    def __init__(
+        self,
+        context: TrainingContext,
+        dataset: Dataset,
+        method: Method,
+        network: nn.Module,
+        teacher_schedule: int,
+        seed: int,
+    ) -> None:
+        self._context = context
+        self._dataset = dataset
+        self._stream = context.stream(dataset)
+        self._method = method
+        self._teacher_schedule = teacher_schedule
+        self._shapes = output_shapes(context, dataset=dataset)
+        self._key = OutputsKey(-1)
+        self._reader: ViewReader | None = None
+        self._live_teacher: TeacherWithFeatures | None = None
+        self._live_number = -1
+        chosen = self._chosen_layers(network)
+        self._is_live = is_live(method, context.disk_budget(self._shapes).stored)
+        own, theirs = chosen or (None, context.teacher.layers)
+        self._layers = theirs
+        self._feature_extractor = FeatureExtractor(network, method.needs, own)
+        self._prepare(network, seed)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Whole batches of an epoch."""
+        return self._stream.steps_per_epoch
+
+    def batches(self, first_step: int, last_step: int) -> Iterator[Batch]:
+        """The stream's, with the further views that the method looks at."""
+        batches = self._stream.batches(first_step, last_step)
+        if not self._is_live:
+            batches = self._announced(batches, first_step // self.steps_per_epoch)
+        for batch in batches:
+            yield replace(batch, images=self._method.views(batch.images))
+
+    def loss(self, state: TrainingState, total: int) -> Callable[[Tensor, Batch], Tensor]:
+        """The loss of a batch in a training of `total` steps, whose progress `state` tells."""
+
+        def of_batch(logits: Tensor, batch: Batch) -> Tensor:
+            epoch = state.step / self.steps_per_epoch
+            context = BatchContext(batch.labels, batch.indices, epoch, state.step / total, batch.mixture)
+            return self._method.loss(self._feature_extractor.outputs(logits), self._taught(batch, int(epoch)), context)
+
+        return of_batch
+
+    def close(self) -> None:
+        """Watch the networks no more."""
+        self._feature_extractor.remove()
+        if self._live_teacher is not None:
+            self._live_teacher.close()
+        if self._reader is not None:
+            self._reader.close()
+
+    def _prepare(self, network: nn.Module, seed: int) -> None:
+        """Make the method's parameters for the shapes of a few samples' outputs."""
+        indices = torch.arange(min(SHAPE_SAMPLES, len(self._stream.split)), device=self._stream.split.labels.device)
+        batch = self._stream.batch(indices, 0)
+        batch = replace(batch, images=self._method.views(batch.images))
+        network.eval()
+        with torch.no_grad(), torch.random.fork_rng():
+            torch.manual_seed(derive(seed, "method"))
+            student = self._feature_extractor.outputs(network(batch.images))
+            self._method.prepare(student, self._taught(batch, 0), self._stream.split.labels)
+        self._method.to(batch.images.device)
+
+    def _chosen_layers(self, network: nn.Module) -> tuple[Sequence[str], Sequence[str]] | None:
+        """The layers in student and teacher whose outputs are the features, where the method chooses them itself."""
+        if not self._method.chooses_layers:
+            return None
+        teacher = self._context.load_teacher(self._context.last_teacher(self._teacher_schedule), self._dataset)
+        samples = (batch.images for batch in self._stream.batches(0, self._stream.steps_per_epoch))
+        chosen = self._method.layers(network, teacher, samples)
+        return None if chosen is None else (chosen[0], teacher.inner_names(chosen[1]))
+
+    def _live(self, number: int) -> TeacherWithFeatures:
+        """One of the teachers, ready to be run."""
+        if self._live_teacher is None or number != self._live_number:
+            if self._live_teacher is not None:
+                self._live_teacher.close()
+            teacher = self._context.load_teacher(number, self._dataset)
+            self._live_teacher = TeacherWithFeatures(teacher, self._method.needs, self._context.precision, self._layers)
+            self._live_number = number
+        return self._live_teacher
+
+    def _announced(self, batches: Iterator[Batch], epoch: int) -> Iterator[Batch]:
+        """The batches of an epoch, a few after their outputs began to be read."""
+        waiting = deque[Batch]()
+        for batch in batches:
+            self._read(batch.view, epoch).expect(batch.indices)
+            waiting.append(batch)
+            if len(waiting) > AHEAD:
+                yield waiting.popleft()
+        yield from waiting
+
+    def _read(self, view: int, epoch: int) -> ViewReader:
+        """The stored outputs of the teacher of that epoch for a view."""
+        key = OutputsKey(self._context.teacher_at(self._teacher_schedule, epoch), view)
+        if self._reader is None or key != self._key:
+            if self._reader is not None:
+                self._reader.close()
+            precompute_outputs(self._context, key, dataset=self._dataset)
+            parts = frozenset[OutputKind]({"logits", *self._method.needs})
+            stored = self._context.stored(key.teacher).read(key.name, parts, len(self._shapes.chunks))
+            self._reader = ViewReader(stored, self._shapes.features, torch.device(self._context.device))
+            self._key = key
+        return self._reader
+
+    def _taught(self, batch: Batch, epoch: int) -> Outputs:
+        if self._is_live:
+            return self._live(self._context.teacher_at(self._teacher_schedule, epoch))(batch)
+        return self._read(batch.view, epoch).of(batch.indices)
+
+
+def is_live(method: Method, stored: Collection[OutputKind]) -> bool:
+    """Whether the teacher must run in training.
+
+    Its answers for further views are not stored, nor outputs of layers that a method chooses, nor maybe what is needed.
+
+    Args:
+        method: The method.
+        stored: What is stored of the teacher's outputs.
+    """
+    return method.n_views > 1 or method.chooses_layers or not {"logits", *method.needs} <= set(stored)

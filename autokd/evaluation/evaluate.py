@@ -1,0 +1,221 @@
+"""`evaluate(task)`: one architecture, distilled up to one rung. Pure and idempotent.
+
+The files of an evaluation lie in a folder named by the digest of everything that decides the training, the
+trajectory: its last checkpoint, and weights and a result for each rung; while they are needed also the checkpoint of
+the cooldown to a rung, and the best weights so far. Evaluating twice finds the first one's result; a lost worker costs
+at most the epoch that it was in.
+"""
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from autokd.config.schema import TrainingConfig
+from autokd.core.files import write_json
+from autokd.core.seeds import derive
+from autokd.data.dataset import Dataset
+from autokd.distillation import make_method
+from autokd.errors import AutoKDError, first_line
+from autokd.evaluation.distillation_stream import DistillationStream
+from autokd.evaluation.precompute import precompute_outputs
+from autokd.evaluation.task import EvaluationResult, EvaluationTask, weights_file
+from autokd.evaluation.warm_start import inherit, warm_start_weights
+from autokd.teachers.outputs.key import OutputsKey
+from autokd.training.best_checkpoint import Score
+from autokd.training.checkpoint import load_checkpoint, load_weights, save_checkpoint, save_weights, steps_done
+from autokd.training.loop import Batches, TrainingSettings, TrainingState, fresh_state, train
+from autokd.training.metrics import label_metrics, predict, teacher_metrics, validation_metrics
+from autokd.training.timetable import Leg, Timetable, timetable
+from search_spaces.architecture.format import Architecture
+from search_spaces.networks.network import build
+
+__all__ = ["OutOfMemoryError", "evaluate"]
+
+
+class OutOfMemoryError(AutoKDError):
+    """The network does not fit into the memory of the device that trains it."""
+
+
+def evaluate(task: EvaluationTask) -> EvaluationResult:
+    """Distil the task's architecture up to its rung, or find that it was done.
+
+    Raises:
+        DivergedError: If the loss is not finite any more.
+        OutOfMemoryError: If the device's memory does not suffice.
+        WarmStartGoneError: If the weights to inherit are gone.
+        InputError: If the data or the teacher are not there or not those the task means.
+    """
+    if task.result.exists():
+        _tidy(task)
+        return EvaluationResult(**json.loads(task.result.read_text()))
+    started = time.monotonic()
+    try:
+        metrics = _distil(task)
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        if _is_out_of_memory(error):
+            raise OutOfMemoryError(f"out of memory on {task.context.device}: {first_line(error)}") from None
+        raise
+    result = EvaluationResult(task.key, metrics, round(time.monotonic() - started, 3))
+    write_json(task.result, vars(result))
+    _tidy(task)
+    return result
+
+
+def _distil(task: EvaluationTask) -> dict[str, float]:
+    context = task.context
+    dataset = context.load_data()
+    method = make_method(task.method, dict(task.settings))
+    network = build(Architecture.from_json(task.architecture), seed=derive(task.seed, "weights"))
+    network.to(torch.device(context.device), memory_format=torch.channels_last)  # type: ignore[call-overload]
+    with closing(DistillationStream(context, dataset, method, network, task.teacher_schedule, task.seed)) as teaching:
+        state = _train(task, network, method, teaching, dataset)
+    with _kept_weights(task, state):
+        save_weights(network, task.weights)
+        told = {"training_loss": state.losses[-1], "training_cross_entropy": state.entropies[-1]}
+        metrics = _measure(task, network, dataset) | told
+    return metrics if state.best is None else metrics | {"best_epoch": state.best.epoch}
+
+
+def _train(
+    task: EvaluationTask, network: nn.Module, method: nn.Module, teaching: DistillationStream, dataset: Dataset
+) -> TrainingState:
+    """Train to the end of the task's rung, from the last checkpoint on the way there."""
+    settings, table = _training_settings(task.context.training), _timetable(task.context.training, teaching)
+    state, legs = _begin(task, network, method, table.routes[task.rung], settings)
+    for leg in legs:
+        file = _checkpoint_file(task, leg)
+
+        def save(state: TrainingState, file: Path = file) -> None:
+            if task.keeps_best and _is_compared(state, teaching, table.total):
+                _keep_best(task, state, dataset)
+            save_checkpoint(state, file)
+
+        train(
+            state,
+            teaching,
+            teaching.loss(state, table.total),
+            settings,
+            until=leg.end,
+            schedule=leg.schedule,
+            seed=task.seed,
+            on_segment=save,
+            boundaries=table.stops if leg.branch is None else (),
+        )
+    return state
+
+
+def _begin(
+    task: EvaluationTask, network: nn.Module, method: nn.Module, route: Sequence[Leg], settings: TrainingSettings
+) -> tuple[TrainingState, Sequence[Leg]]:
+    """The state of the last checkpoint on the route, or the first state, and the legs that are left from there."""
+    for position in reversed(range(len(route))):
+        leg, file = route[position], _checkpoint_file(task, route[position])
+        if leg.start < steps_done(file) <= leg.end:
+            state = fresh_state(settings, network, method)
+            load_checkpoint(state, file)
+            return state, route[position:]
+    _warm_start(network, task)
+    return fresh_state(settings, network, method), route
+
+
+def _warm_start(network: nn.Module, task: EvaluationTask) -> None:
+    """Let a fresh network inherit the weights that the task says, if it does."""
+    if task.warm_from:
+        tensors = warm_start_weights(weights_file(task.folder, task.warm_from))
+        inherit(network, tensors, task.context.training.warm_start)
+
+
+def _checkpoint_file(task: EvaluationTask, leg: Leg) -> Path:
+    return task.checkpoint if leg.branch is None else task.branch_checkpoint
+
+
+def _is_compared(state: TrainingState, batches: Batches, total: int) -> bool:
+    """Whether the network may be the best: at epochs' ends from the middle of the training on, and at its end."""
+    is_epoch_end = state.step % batches.steps_per_epoch == 0
+    return state.step == total or (is_epoch_end and 2 * state.step >= total)
+
+
+def _keep_best(task: EvaluationTask, state: TrainingState, dataset: Dataset) -> None:
+    """Write the network's weights if it is the best so far."""
+    with _averaged(state):
+        found = label_metrics(*_answers(task, state.network, dataset, "validation"))
+        score = Score(found["accuracy"], found["loss"], state.epochs)
+        if score.beats(state.best):
+            save_weights(state.network, task.best)
+            state.best = score
+
+
+def _averaged(state: TrainingState) -> AbstractContextManager[None]:
+    """A block in which the network has its average weights, if there are any."""
+    return nullcontext() if state.average is None else state.average.in_place()
+
+
+@contextmanager
+def _kept_weights(task: EvaluationTask, state: TrainingState) -> Iterator[None]:
+    """A block in which the network has the weights that are kept."""
+    with _averaged(state):
+        if state.best is not None:
+            state.network.load_state_dict(load_weights(task.best))
+        yield
+
+
+def _tidy(task: EvaluationTask) -> None:
+    """Remove what a finished evaluation needs no more."""
+    task.branch_checkpoint.unlink(missing_ok=True)
+    task.best.unlink(missing_ok=True)
+
+
+def _measure(task: EvaluationTask, network: nn.Module, dataset: Dataset) -> dict[str, float]:
+    logits, labels = _answers(task, network, dataset, "validation")
+    metrics = validation_metrics(logits, labels) | _fidelity(task, logits, dataset, "validation")
+    if task.context.is_tested:
+        logits, labels = _answers(task, network, dataset, "test")
+        test = label_metrics(logits, labels, metrics["scaling_temperature"]) | _fidelity(task, logits, dataset, "test")
+        metrics |= {f"test_{name}": value for name, value in test.items()}
+    return metrics
+
+
+def _answers(task: EvaluationTask, network: nn.Module, dataset: Dataset, part: str) -> tuple[Tensor, Tensor]:
+    """The student's logits for a split, and its labels."""
+    split = dataset.splits[part].to(torch.device(task.context.device))
+    return predict(network, split, dataset.normalisation), split.labels
+
+
+def _fidelity(task: EvaluationTask, logits: Tensor, dataset: Dataset, part: str) -> dict[str, float]:
+    """How near the student is to its teacher, unless that knows nothing of the split."""
+    answers = OutputsKey(task.context.last_teacher(task.teacher_schedule), part=part)
+    precompute_outputs(task.context, answers, dataset=dataset)
+    stored = task.context.stored(answers.teacher)
+    if not stored.holds(answers.name):
+        return {}
+    return teacher_metrics(logits, stored.read(answers.name).logits.to(logits.device))
+
+
+def _training_settings(training: TrainingConfig) -> TrainingSettings:
+    return TrainingSettings(
+        learning_rate=training.learning_rate,
+        weight_decay=training.weight_decay,
+        precision=training.precision,
+        optimizer=training.optimizer,
+        gradient_clip=training.gradient_clip,
+        ema=training.ema,
+        width_scaling=training.width_scaling,
+    )
+
+
+def _timetable(training: TrainingConfig, batches: Batches) -> Timetable:
+    ends = [_step_at(rung, batches) for rung in training.rungs]
+    return timetable(training.schedule, ends, training.warmup, training.cooldown)
+
+
+def _step_at(epochs: float, batches: Batches) -> int:
+    return max(1, round(epochs * batches.steps_per_epoch))
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)

@@ -1,0 +1,140 @@
+"""The teachers' outputs that a search stores, computed before they are read: by workers, or in training."""
+
+from collections.abc import Iterable
+from contextlib import closing
+from pathlib import Path
+
+import torch
+
+from autokd.data.dataset import Dataset
+from autokd.distillation import Outputs
+from autokd.evaluation.context import TrainingContext
+from autokd.teachers.features import TeacherWithFeatures
+from autokd.teachers.outputs.key import OutputsKey
+from autokd.teachers.outputs.shapes import OutputShapes
+from autokd.teachers.teacher import Teacher
+
+__all__ = ["check_room", "missing_outputs", "output_shapes", "precompute_outputs"]
+
+PROBED = 2  # samples: enough to see the shapes of a teacher's outputs
+
+
+def output_shapes(
+    context: TrainingContext, teacher: Teacher | None = None, dataset: Dataset | None = None
+) -> OutputShapes:
+    """Shapes of the teachers' outputs, as the store tells them; else the teacher is asked about two samples.
+
+    All teachers of a plan are one module with other weights, so that the shapes of one are those of all.
+
+    Args:
+        plan: The search's plan.
+        teacher: The teacher where the plan does not say how to make it.
+        dataset: The plan's samples, where they are loaded.
+
+    Raises:
+        InputError: If the teacher cannot be loaded, or does not give what the plan needs.
+    """
+    path = _shapes_file(context)
+    if not path.exists():
+        dataset = dataset or context.load_data()
+        teacher = teacher or context.load_teacher(0, dataset)
+        samples = context.stream(dataset).batch(_indices(context, range(min(PROBED, len(dataset.train)))), 0)
+        with closing(
+            TeacherWithFeatures(teacher, context.needs, context.precision, context.teacher.layers)
+        ) as live_teacher:
+            OutputShapes.of(live_teacher(samples), len(dataset.train)).save(path)
+    return OutputShapes.load(path)
+
+
+def precompute_outputs(
+    context: TrainingContext, key: OutputsKey, teacher: Teacher | None = None, dataset: Dataset | None = None
+) -> None:
+    """Compute one teacher's outputs for one view, a chunk of it or a split, as far as they are not there whole.
+
+    Two processes doing it at once is wasteful, but harmless. Nothing is computed of what the teacher does not know, or
+    of views that are not stored.
+
+    Args:
+        plan: The search's plan.
+        answers: Which outputs.
+        teacher: The teacher where the plan does not say how to make it.
+        dataset: The plan's samples, where they are loaded.
+    """
+    if key.view is None:
+        _prepare_split(context, key, teacher, dataset)
+    else:
+        shapes = output_shapes(context, teacher, dataset)
+        for piece in _chunks(key, shapes):
+            _prepare_chunk(context, piece, shapes, teacher, dataset)
+
+
+def missing_outputs(context: TrainingContext) -> list[OutputsKey]:
+    """What trainings and their measurement will ask of the teachers and is not stored whole yet; of views chunks.
+
+    Views come whole where only the teacher, given as an object, can tell of how many chunks they are.
+    """
+    if context.teacher.source is None and not _shapes_file(context).exists():
+        return context.outputs_needed
+    shapes = output_shapes(context)
+    return [
+        piece
+        for key in context.outputs_needed
+        for piece in _chunks(key, shapes)
+        if not _is_stored(context, piece, shapes)
+    ]
+
+
+def check_room(context: TrainingContext, missing: Iterable[OutputsKey]) -> None:
+    """Raise `InputError` if the disk has no room for the chunks of views that are missing."""
+    chunks = [key.chunk for key in missing if key.chunk is not None]
+    if chunks:
+        context.disk_budget(output_shapes(context)).check_room(chunks, context.cache)
+
+
+def _prepare_split(context: TrainingContext, key: OutputsKey, teacher: Teacher | None, dataset: Dataset | None) -> None:
+    store = context.stored(key.teacher)
+    if not store.holds(key.name):
+        dataset = dataset or context.load_data()
+        teacher = teacher or context.load_teacher(key.teacher, dataset)
+        if teacher.knows(key.part):
+            outputs = Outputs(teacher.on_split(dataset, key.part, torch.device(context.device)))
+            store.write(key.name, [outputs], len(outputs.logits))
+
+
+def _prepare_chunk(
+    context: TrainingContext, key: OutputsKey, shapes: OutputShapes, teacher: Teacher | None, dataset: Dataset | None
+) -> None:
+    if _is_stored(context, key, shapes) or key.chunk is None:
+        return
+    dataset = dataset or context.load_data()
+    teacher = teacher or context.load_teacher(key.teacher, dataset)
+    parts = context.disk_budget(shapes).stored
+    samples = shapes.chunks[key.chunk]
+    needs = frozenset(need for need in context.needs if need in parts)
+    with closing(TeacherWithFeatures(teacher, needs, context.precision, context.teacher.layers)) as live_teacher:
+        stream, size = context.stream(dataset), teacher.largest_batch(dataset.input_shape)
+        batches = torch.split(_indices(context, samples), size)
+        outputs = (live_teacher(stream.batch(indices, key.view or 0)) for indices in batches)
+        context.stored(key.teacher).write(key.name, outputs, len(samples), parts, key.chunk)
+
+
+def _is_stored(context: TrainingContext, key: OutputsKey, shapes: OutputShapes) -> bool:
+    store = context.stored(key.teacher)
+    if key.chunk is None:
+        return store.holds(key.name)
+    return store.holds(key.name, context.disk_budget(shapes).stored, key.chunk)
+
+
+def _chunks(key: OutputsKey, shapes: OutputShapes) -> list[OutputsKey]:
+    """The chunks of a view; a chunk itself, and a split, which is one whatever its size."""
+    if key.view is None or key.chunk is not None:
+        return [key]
+    return [key._replace(chunk=chunk) for chunk in range(len(shapes.chunks))]
+
+
+def _indices(context: TrainingContext, samples: range) -> torch.Tensor:
+    return torch.arange(samples.start, samples.stop, device=torch.device(context.device))
+
+
+def _shapes_file(context: TrainingContext) -> Path:
+    return context.stored().folder / f"{'-'.join(['shapes', *sorted(context.needs)])}.json"

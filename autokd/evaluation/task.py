@@ -1,0 +1,129 @@
+"""One evaluation: everything that decides its result, its key, and the files that are named by it."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from autokd.evaluation.context import TrainingContext
+
+__all__ = ["EvaluationResult", "EvaluationTask", "weights_file"]
+
+
+@dataclass(frozen=True)
+class EvaluationTask:
+    """One evaluation; everything that decides its result.
+
+    Attributes:
+        plan: What the search's evaluations share.
+        architecture: The student, as JSON.
+        method: Name of the distillation method.
+        settings: Its hyper-parameters.
+        rung: Index of the rung to train up to.
+        seed: Seed of the student's first weights and of dropout.
+        folder: Folder of all evaluations' files.
+        course: Number of the teachers' course, among those of `plan.teacher`.
+        keeps_best: Whether the weights of the best epoch from the middle of the training on are kept, told by the
+            validation split, in place of the last; for plans of one rung.
+        warm_from: Key of the evaluation in `folder` whose weights are inherited; None to begin afresh.
+    """
+
+    context: TrainingContext
+    architecture: str
+    method: str
+    settings: tuple[tuple[str, bool | int | float | str], ...]
+    rung: int
+    seed: int
+    folder: Path
+    teacher_schedule: int = 0
+    keeps_best: bool = False
+    warm_from: str | None = None
+
+    @property
+    def trajectory(self) -> str:
+        """Digest of what decides the training, whatever the rung: evaluations of one trajectory continue each other."""
+        context = self.context
+        parts = {
+            "architecture": json.loads(self.architecture),  # not its digest: first weights follow the nodes' order
+            "method": self.method,
+            "settings": sorted(self.settings),
+            "training": context.training.decisive,
+            "seed": self.seed,
+            "stream": context.seed,
+            "data": context.data_digest,
+            "teacher": context.teacher_digest,
+        } | self._further
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
+
+    @property
+    def _further(self) -> dict[str, Any]:
+        """Parts that ordinary trainings lack, whose digests are older than these."""
+        teachers = self.context.teacher_schedules[self.teacher_schedule]
+        further: dict[str, Any] = {}
+        if teachers != (0,):
+            further["teachers"] = [self.context.digest(number) for number in teachers]
+        if self.warm_from:
+            further["inherited"] = [self.warm_from, self.context.training.warm_start]
+        if self.keeps_best:
+            further["keep"] = "best"
+        return further
+
+    @property
+    def key(self) -> str:
+        """Digest of the evaluation: its trajectory, and how far."""
+        return f"{self.trajectory}-{self.rung}{'-test' if self.context.is_tested else ''}"
+
+    @property
+    def epochs(self) -> float:
+        """Length of the training, from its start."""
+        return self.context.training.rungs[self.rung]
+
+    @property
+    def checkpoint(self) -> Path:
+        """File of the trajectory's last checkpoint, from which later rungs go on."""
+        return self.folder / self.trajectory / "checkpoint.safetensors"
+
+    @property
+    def branch_checkpoint(self) -> Path:
+        """File of the last checkpoint of the cooldown to this rung, while it lasts."""
+        return self.folder / self.trajectory / f"checkpoint-{self.rung}.safetensors"
+
+    @property
+    def best(self) -> Path:
+        """File of the best weights so far, while the training lasts."""
+        return self.folder / self.trajectory / "best.safetensors"
+
+    @property
+    def weights(self) -> Path:
+        """File of the student's weights at this rung, which later rungs leave alone."""
+        return weights_file(self.folder, self.key)
+
+    @property
+    def result(self) -> Path:
+        """File of this evaluation's result."""
+        return self.folder / self.trajectory / f"result-{self.key.removeprefix(self.trajectory + '-')}.json"
+
+
+def weights_file(folder: Path, key: str) -> Path:
+    """File of the weights that the evaluation of that key left."""
+    trajectory, rung = key.split("-")[:2]
+    return folder / trajectory / f"weights-{rung}.safetensors"
+
+
+@dataclass(frozen=True)
+class EvaluationResult:
+    """What an evaluation found.
+
+    Attributes:
+        key: The task's.
+        metrics: On the validation split `accuracy`, `loss`, `ece`, `ece_scaled` and `scaling_temperature`, and with
+            the teacher `agreement` and `teacher_kl`; the same with `test_` before them, at the same temperature, if
+            asked for; `training_loss` and `training_cross_entropy` with the labels, both means over the last epoch, or
+            over the cooldown if that is shorter; and `best_epoch`, where the best epoch's weights are kept.
+        seconds: Time that the training and measuring took, without what was found done.
+    """
+
+    key: str
+    metrics: dict[str, float]
+    seconds: float

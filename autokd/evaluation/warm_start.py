@@ -1,0 +1,56 @@
+"""Warm starts: a fresh network that takes over weights of a trained one."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from autokd.errors import AutoKDError, InputError, first_line
+from autokd.training.checkpoint import load_weights
+
+__all__ = ["WarmStartGoneError", "inherit", "warm_start_weights"]
+
+
+class WarmStartGoneError(AutoKDError):
+    """The weights that a student was to inherit cannot be had any more."""
+
+
+def warm_start_weights(path: Path) -> dict[str, Tensor]:
+    """The state dict of the student whose weights are inherited.
+
+    Raises:
+        WarmStartGoneError: If its file is gone or damaged.
+    """
+    try:
+        return load_weights(path)
+    except InputError as error:
+        raise WarmStartGoneError(
+            f"{first_line(error)}: training.warm_start > 0 inherits weights from files of earlier evaluations, which "
+            "must stay until the search ends."
+        ) from None
+
+
+def inherit(network: nn.Module, tensors: Mapping[str, Tensor], share: float) -> int:
+    """How many tensors of a network were mixed with those of the same name and shape, in place.
+
+    A mixed tensor is `share * inherited + (1 - share) * fresh`, at a share of 1 the inherited one bit for bit. Batch
+    norm's statistics are mixed, its counts of batches, which are integers, are not. All other tensors stay as they are.
+
+    Ash and Adams 2020, "On Warm-Starting Neural Network Training", https://arxiv.org/abs/1910.08475, section 4: to
+    shrink inherited weights towards 0 and to perturb them by fresh ones keeps what they know of the order of classes,
+    but not the harm to generalisation. Unlike there, one number says both how far to shrink and how much to perturb.
+
+    Args:
+        network: Freshly initialised.
+        tensors: A state dict, of any network, on any device.
+        share: Weight of what is inherited, in [0, 1].
+    """
+    inherited = 0
+    with torch.no_grad():
+        for name, fresh in network.state_dict().items():
+            old = tensors.get(name)
+            if old is not None and old.shape == fresh.shape and fresh.is_floating_point():
+                fresh.lerp_(old.to(fresh), share)
+                inherited += 1
+    return inherited

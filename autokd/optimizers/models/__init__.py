@@ -1,0 +1,1 @@
+"""The Gaussian process, the surrogate built on it, and its posterior."""

@@ -1,0 +1,1 @@
+"""Optuna's search spaces as coordinates in the unit cube."""

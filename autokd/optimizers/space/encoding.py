@@ -1,0 +1,120 @@
+"""Optuna's search spaces as codes in the unit cube, one coordinate a parameter, and points as rows of codes."""
+
+import itertools
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from optuna.distributions import BaseDistribution
+from torch import Tensor
+from torch.quasirandom import SobolEngine
+
+from autokd.optimizers.space.coordinates import MISSING, Category, Coordinate, coordinate
+
+__all__ = ["Encoding", "Key", "keys", "unseen"]
+
+Key = tuple[float, ...]
+"""A point that can be looked up; see `keys`."""
+
+_KEY_DIGITS = 9  # codes that agree so far are one point: no level of a sensible space is narrower
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """A search space as `dimension` coordinates, in the order of the parameters' names.
+
+    The order of names, and not that of the mapping, makes proposals independent of the order in which an objective
+    asks for its parameters.
+    """
+
+    names: tuple[str, ...]
+    coordinates: tuple[Coordinate, ...]
+
+    @classmethod
+    def of(cls, search_space: Mapping[str, BaseDistribution]) -> "Encoding":
+        """Encoding of a search space whose distributions each hold more than one value."""
+        names = tuple(sorted(search_space))
+        return cls(names, tuple(coordinate(name, search_space[name]) for name in names))
+
+    @property
+    def dimension(self) -> int:
+        """Number of coordinates."""
+        return len(self.names)
+
+    @property
+    def categories(self) -> tuple[int, ...]:
+        """Number of choices a coordinate, 0 for a numeric one."""
+        return tuple(c.n_levels if isinstance(c, Category) else 0 for c in self.coordinates)
+
+    @property
+    def size(self) -> float:
+        """Number of points in the space, infinity if a coordinate is continuous."""
+        return math.prod(math.inf if c.n_levels is None else c.n_levels for c in self.coordinates)
+
+    @property
+    def resolution(self) -> float:
+        """Length of the shortest step between two points, as a share of the unit cube's edge; 0 if there is none.
+
+        Of k categories it is 1 / k, since in a region of this length one of them may change.
+        """
+        n_categories = sum(n > 0 for n in self.categories)
+        widths = [1 / n_categories] if n_categories else []
+        numbers = [c for c in self.coordinates if not isinstance(c, Category)]
+        return min(widths + [0.0 if c.n_levels is None else 1 / c.n_levels for c in numbers])
+
+    def encode(self, params: Mapping[str, Any]) -> list[float]:
+        """Codes of one trial's parameters; other names are ignored, absent ones are missing."""
+        pairs = zip(self.names, self.coordinates, strict=True)
+        return [c.encode(params[name]) if name in params else c.missing() for name, c in pairs]
+
+    def decode(self, codes: Sequence[float]) -> dict[str, Any]:
+        """Parameters at one row of codes, without those that are missing."""
+        triples = zip(self.names, self.coordinates, codes, strict=True)
+        return {name: c.decode(code) for name, c, code in triples if not _is_missing(c, code)}
+
+    def to_internal(self, params: Mapping[str, Any]) -> dict[str, float]:
+        """Parameters as the numbers that Optuna stores, so that any choice fits into JSON."""
+        pairs = zip(self.names, self.coordinates, strict=True)
+        return {name: c.distribution.to_internal_repr(params[name]) for name, c in pairs if name in params}
+
+    def from_internal(self, numbers: Mapping[str, float]) -> dict[str, Any]:
+        """Inverse of `to_internal`."""
+        pairs = zip(self.names, self.coordinates, strict=True)
+        return {name: c.distribution.to_external_repr(numbers[name]) for name, c in pairs if name in numbers}
+
+    def snap(self, points: Tensor) -> Tensor:
+        """Codes of the values nearest to any points of the unit cube, `n x dimension`."""
+        return torch.stack([c.snap(points[:, j]) for j, c in enumerate(self.coordinates)], dim=1)
+
+    def sobol(self, first: int, n: int, seed: int) -> Tensor:
+        """Codes of the points `first .. first + n - 1` of one scrambled Sobol sequence, `n x dimension`."""
+        engine = SobolEngine(self.dimension, scramble=True, seed=seed)  # type: ignore[no-untyped-call]
+        engine.fast_forward(first)  # type: ignore[no-untyped-call]
+        return self.snap(engine.draw(n, dtype=torch.float64))
+
+    def grid(self) -> Tensor:
+        """All points of a finite space, `size x dimension`."""
+        rows = list(itertools.product(*(c.levels() for c in self.coordinates)))
+        return torch.tensor(rows, dtype=torch.float64)
+
+
+def keys(points: Tensor) -> list[Key]:
+    """One hashable key a row; two rows have the same key if they are the same point up to rounding."""
+    return [tuple(row) for row in points.numpy().round(_KEY_DIGITS).tolist()]
+
+
+def unseen(points: Tensor, seen: Iterable[Key]) -> Tensor:
+    """The rows, each once and in order, whose keys are not among those seen."""
+    known = set(seen)
+    kept = []
+    for row, key in enumerate(keys(points)):
+        if key not in known:
+            known.add(key)
+            kept.append(row)
+    return points[kept]
+
+
+def _is_missing(coordinate: Coordinate, code: float) -> bool:
+    return isinstance(coordinate, Category) and code == MISSING

@@ -1,0 +1,1 @@
+"""One search from its configuration to its result: proposals, trials, controller, retraining."""

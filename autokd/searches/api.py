@@ -1,0 +1,183 @@
+"""The public way to search: begin, find and list searches."""
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from autokd.config.parsing import parse_config
+from autokd.config.schema import BudgetConfig, SearchConfig
+from autokd.config.toml import make_paths_absolute
+from autokd.data.dataset import Dataset
+from autokd.errors import InputError
+from autokd.searches.given_data import data_source
+from autokd.searches.preflight import check_budget, check_methods, check_settings, check_storage, find_facts, survey
+from autokd.searches.problem import Problem
+from autokd.searches.reporter import Reporter, Silent
+from autokd.searches.result import SearchResult
+from autokd.searches.session import make_executor
+from autokd.searches.workspace import Workspace, default_workspace
+from autokd.teachers.from_python import teacher_from_python, teacher_source
+
+if TYPE_CHECKING:
+    pass
+
+__all__ = ["begin", "find", "find_all", "search"]
+
+
+def search(
+    *,
+    teacher: str | Path | Callable[[Tensor], Any] | Mapping[str, Any],
+    data: str | Path | Dataset | Mapping[str, Any],
+    budget: BudgetConfig,
+    weights: str | Path | None = None,
+    floor: float | None = None,
+    teacher_settings: Mapping[str, Any] | None = None,
+    space: str = "nago",
+    ranges: Mapping[str, Any] | None = None,
+    trials: int = 60,
+    name: str = "search",
+    home: Workspace | str | Path | None = None,
+    reporter: Reporter | None = None,
+    **sections: Any,
+) -> "SearchResult":
+    """Search the student for a teacher, and return what was found.
+
+    Workers are processes of their own, so a script calls this under `if __name__ == "__main__":`.
+
+    Args:
+        teacher: A module or any callable from a normalised float batch (images `batch x channels x height x width`,
+            signals `batch x channels x length`, vectors `batch x features`) to logits; "module:function" that returns
+            one; an `.onnx` file; or a teacher's outputs: a dict of the arrays `train`, `validation` and `test`, or an
+            `.npz` file or folder of them.
+        data: A data set or a dict of arrays, or where they are: "fashion-mnist", "digits", a `.npz` file, a folder, or
+            "module:function".
+        budget: What the device allows.
+        weights: File of the teacher's weights, where `teacher` is a name.
+        floor: Smallest validation accuracy of the teacher at which the search starts.
+        teacher_settings: Everything else that the section `[teacher]` may say:
+            `{"resize": 224, "mean": [0.5], "deviation": [0.5]}`.
+        space: Name of the search space.
+        ranges: Narrower ranges for the space's dimensions, or values that fix them.
+        trials: Number of trials.
+        name: Name of the search; a number is appended if it is taken.
+        home: Folder of all searches; `AUTOKD_HOME` or `autokd-runs` when left away.
+        reporter: Hears of the progress.
+        sections: Everything else that a `search.toml` may say: `seed=1`, `training={"rungs": [1, 3]}`.
+
+    Raises:
+        InputError: If something that was given cannot be used.
+        BudgetInfeasibleError: If no student meets the budget.
+        InterruptedSearchError: If the search was interrupted; `find(name).resume()` goes on.
+    """
+    place = _place(home)
+    source = teacher_source(teacher, place.folder)
+    values: dict[str, Any] = {
+        "name": name,
+        "trials": trials,
+        "budget": budget.model_dump(exclude_none=True),
+        "space": {"name": space, "ranges": dict(ranges or {})},
+        "teacher": source | {"weights": weights and str(weights), "floor": floor} | dict(teacher_settings or {}),
+        "data": {"source": data_source(data, place)},
+        **sections,
+    }
+    make_paths_absolute(values, Path.cwd())
+    result = begin(parse_config(values), place, None if source else teacher, reporter)  # type: ignore[arg-type]
+    result.resume()
+    return result
+
+
+def begin(
+    config: SearchConfig,
+    home: Workspace | str | Path | None = None,
+    teacher: Callable[[Tensor], Any] | None = None,
+    reporter: Reporter | None = None,
+    command: Sequence[str] = (),
+) -> "SearchResult":
+    """Check everything and record a new search, which `SearchResult.resume` then runs.
+
+    Nothing is recorded if a check fails.
+
+    Args:
+        config: The search; a number is appended to its name if it is taken.
+        home: Where it is recorded.
+        teacher: The teacher, where the configuration does not name one.
+        reporter: Hears of the progress.
+        command: The command line, to be recorded.
+
+    Raises:
+        InputError: If something that was given cannot be used.
+        BudgetInfeasibleError: If no student meets the budget.
+    """
+    home = _place(home)
+    wrapped = teacher_from_python(teacher, config)
+    reporter = reporter or Silent()
+    make_executor(config).shutdown(cancel=True)  # it starts no process before its first task
+    reporter.checking()
+    facts = find_facts(config, wrapped)
+    problem = Problem(config, facts, home.folder)
+    check_settings(problem)
+    check_methods(problem, wrapped)
+    offers = survey(problem)
+    reporter.checked(facts, offers)
+    check_budget(offers)
+    with home.open(create=True) as store:
+        check_storage(problem, wrapped)
+        taken = {row.name for row in store.searches()}
+        config = config.model_copy(update={"name": _free_name(config.name, taken)})
+        recorded = asdict(facts) | {"command": list(command or sys.argv)}
+        result = SearchResult(home, config.name, wrapped, reporter)
+        with result.interruptible("resume"):
+            store.create_search(config.name, config.seed, config.to_dict(), config.digest, recorded)
+            reporter.began(config.name)
+    return result
+
+
+def find(
+    name: str,
+    home: Workspace | str | Path | None = None,
+    reporter: Reporter | None = None,
+    teacher: Callable[[Tensor], Any] | None = None,
+) -> "SearchResult":
+    """The search of that name.
+
+    Args:
+        name: Of the search.
+        home: Where it is recorded.
+        reporter: Hears of the progress.
+        teacher: The teacher, where the search began with an object: wanted by `resume` and `train` only as far as its
+            outputs are not stored yet.
+
+    Raises:
+        InputError: If there is none, or it began with another teacher.
+    """
+    result = SearchResult(_place(home), name, None, reporter or Silent())
+    result = replace(result, teacher=teacher_from_python(teacher, result.config))
+    digest = result.row.facts["teacher_digest"]
+    if result.teacher and result.teacher.digest != digest:
+        raise InputError(
+            f"search {name!r} began with another teacher: the digest of this one is {result.teacher.digest[:12]}, "
+            f"but was {digest[:12]}."
+        )
+    return result
+
+
+def find_all(home: Workspace | str | Path | None = None) -> list["SearchResult"]:
+    """All searches, the oldest first; none where there is no database yet."""
+    home = _place(home)
+    if not home.exists:
+        return []
+    with home.open() as store:
+        return [SearchResult(home, row.name, None, Silent()) for row in store.searches()]
+
+
+def _place(home: Workspace | str | Path | None) -> Workspace:
+    return home if isinstance(home, Workspace) else default_workspace(home)
+
+
+def _free_name(name: str, taken: set[str]) -> str:
+    numbered = (f"{name}-{number}" for number in range(2, len(taken) + 3))
+    return next(candidate for candidate in (name, *numbered) if candidate not in taken)

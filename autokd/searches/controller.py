@@ -1,0 +1,116 @@
+"""The controller: ask -> submit -> record -> tell, nothing else.
+
+The database is the truth. What happens next is decided from the rows alone, so going on after an interruption is the
+same code as starting: open evaluations are submitted, a judged trial climbs or ends, and a free worker gets a new
+trial.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from autokd.config.fidelity_metrics import ACCURACY
+from autokd.database.lease import Lease
+from autokd.database.store import Store
+from autokd.searches.dispatcher import Dispatcher
+from autokd.searches.problem import Problem
+from autokd.searches.proposals import propose, prunes
+from autokd.searches.students import add_student
+from autokd.searches.trial_record import TrialRecord, trial_records
+from search_spaces.errors import BudgetError
+
+__all__ = ["Controller"]
+
+
+@dataclass(frozen=True)
+class Controller:
+    """Runs a search until it has its trials.
+
+    `run` may be left by an exception at any point, KeyboardInterrupt included: every write is one transaction, and
+    the next controller goes on from the rows.
+
+    Attributes:
+        store: The database.
+        lease: The right to write to this search.
+        problem: What is searched.
+        dispatcher: Sends evaluations to workers.
+    """
+
+    store: Store
+    lease: Lease
+    problem: Problem
+    dispatcher: Dispatcher
+
+    def run(self) -> None:
+        """Search until all trials are finished.
+
+        Raises:
+            InputError: If data or teacher are gone, or the teacher does not give the signal that trials are judged by.
+            LeaseLost: If another controller took the search over.
+        """
+        self.dispatcher.prepare(self.problem.context)
+        self.problem.check_fidelity_metric()
+        while True:
+            rows = trial_records(self.store, self.lease.search_id)
+            running = [record for record in rows.values() if record.trial.state == "running"]
+            if any(self._advance(record, rows) for record in running):
+                continue  # something was written: look again
+            if self.dispatcher.has_room and self.problem.wants_trial(rows.values()):
+                self._open_trial(rows)
+            elif self.dispatcher.is_idle:
+                return
+            else:
+                self.dispatcher.wait()
+
+    @property
+    def _by_signal(self) -> str:
+        signal = self.problem.fidelity_metric
+        return "" if signal == ACCURACY else f" by {signal.metric}"
+
+    def _open_trial(self, rows: Mapping[int, TrialRecord]) -> None:
+        number = len(rows)
+        self.store.open_trial(self.lease, number, propose(self.problem, rows.values(), number))
+        self.dispatcher.on_change()
+
+    def _advance(self, record: TrialRecord, rows: Mapping[int, TrialRecord]) -> bool:
+        """Take a running trial one step on, if it has one to take; whether it had."""
+        if len(record.students) < self.problem.config.students_per_trial:
+            return self._draw_student(record, rows)
+        if record.running:
+            self._submit_running(record)
+            return False
+        if record.failure:
+            return self._finish(record, "failed", record.failure)
+        rung = max(record.values, default=-1)
+        if rung == self.problem.last_rung:
+            return self._finish(record, "complete", None)
+        if rung >= 0 and not record.started(rung + 1) and prunes(self.problem, rows.values(), record):
+            return self._finish(record, "pruned", f"not among the best{self._by_signal} at rung {rung}")
+        return self._open_evaluations(record, rung + 1)
+
+    def _draw_student(self, record: TrialRecord, rows: Mapping[int, TrialRecord]) -> bool:
+        replicate = len(record.students)
+        try:
+            architecture, cost = self.problem.draw(record.trial, replicate)
+        except BudgetError as error:
+            return self._finish(record, "failed", f"BudgetError: {error}")
+        warm_from = self.problem.warm_from(rows.values(), record.trial, architecture)
+        add_student(self.store, self.lease, record.trial, replicate, "search", architecture, cost, warm_from)
+        return True
+
+    def _open_evaluations(self, record: TrialRecord, rung: int) -> bool:
+        for student in record.to_open(rung):
+            task = self.problem.task(record.trial, student, rung)
+            self.store.open_evaluation(self.lease, student.id, rung, task.epochs, task.key)
+        return True
+
+    def _submit_running(self, record: TrialRecord) -> None:
+        students = {student.id: student for student in record.students}
+        for row in record.running:
+            self.dispatcher.submit(row, self.problem.task(record.trial, students[row.student_id], row.rung))
+
+    def _finish(self, record: TrialRecord, state: Literal["complete", "pruned", "failed"], reason: str | None) -> bool:
+        value = record.values[max(record.values)] if record.values and state != "failed" else None
+        self.store.finish_trial(self.lease, record.trial.id, state, value, reason)
+        self.dispatcher.on_change()
+        return True

@@ -1,0 +1,52 @@
+"""What a search found out about its data, teacher and machine before it began."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+__all__ = ["Facts"]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a search found out about its data, teacher and machine before it began; a resumed search finds the same.
+
+    Attributes:
+        input_shape: Shape of a sample: channels, height and width; channels and length; or features.
+        classes: Number of classes.
+        data_digest: Digest of the samples.
+        normalisation: Mean and deviation of each channel or feature, of values in `[0, 1]` or of raw float32.
+        teacher_digest: Digest of the teacher.
+        teacher_params: Its number of parameters, where it has any.
+        teacher_macs: Its multiply-accumulates for one sample, where it is a module.
+        teacher_metrics: Its metrics on the validation split.
+        device: Name of the device that trains.
+        precision: "float32" or "bfloat16".
+        versions: Of Python and of the packages that decide results.
+        further_teachers: Digests of the teachers beside the first, by their number.
+    """
+
+    input_shape: tuple[int, ...]
+    classes: int
+    data_digest: str
+    normalisation: tuple[tuple[float, ...], tuple[float, ...]]
+    teacher_digest: str
+    teacher_params: int | None
+    teacher_macs: int | None
+    teacher_metrics: dict[str, float]
+    device: str
+    precision: str
+    versions: dict[str, str]
+    further_teachers: tuple[str, ...] = ()
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Facts":
+        """The facts among those that were recorded."""
+        known = {field.name: values[field.name] for field in fields(cls) if field.name in values}
+        mean, deviation = known["normalisation"]
+        tuples = {
+            "input_shape": tuple(known["input_shape"]),
+            "normalisation": (tuple(mean), tuple(deviation)),
+            "further_teachers": tuple(known.get("further_teachers", ())),
+        }
+        return cls(**(known | tuples))

@@ -1,0 +1,65 @@
+"""What the manifest of an exported student says, gathered from its search."""
+
+from typing import Any
+
+import torch
+
+from autokd.data.registry import load_data
+from autokd.database.rows import SearchRow
+from autokd.export.folder import Export
+from autokd.searches.problem import Problem
+from autokd.searches.students import TrainedStudent
+
+__all__ = ["describe_export"]
+
+PROBE_SAMPLES = 32
+
+
+def describe_export(problem: Problem, search: SearchRow, student: TrainedStudent, fold: bool) -> Export:
+    """Everything about a student that goes into its folder; `fold` as in `Export`.
+
+    Its test accuracy is measured only if it was trained at full length.
+    """
+    dataset = load_data(problem.config.data)
+    probe = dataset.validation.take(torch.arange(min(PROBE_SAMPLES, len(dataset.validation))))
+    return Export(
+        architecture=student.architecture,
+        module=student.module(),
+        normalisation=problem.facts.normalisation,
+        probe=probe,
+        test=dataset.test if student.is_final else None,
+        facts=_facts(problem, search, student, dataset.scale) | {"classes": list(dataset.class_names)},
+        fold=fold,
+    )
+
+
+def _facts(problem: Problem, search: SearchRow, student: TrainedStudent, scale: float) -> dict[str, Any]:
+    facts, parameters = problem.facts, student.trial.parameters
+    mean, deviation = facts.normalisation
+    return {
+        "search": search.name,
+        "command": search.facts.get("command"),
+        "versions": facts.versions,
+        "architecture_digest": student.row.digest,
+        "input": {"shape": list(facts.input_shape), "scale": scale, "mean": list(mean), "deviation": list(deviation)},
+        "metrics": student.metrics,
+        "training": {
+            "epochs": student.evaluation.epochs,
+            "full_length": student.is_final,
+            "precision": facts.precision,
+            "seed": search.seed,
+            "trial": student.trial.number,
+            "replicate": student.row.replicate,
+        },
+        "family": dict(problem.space.complete(problem.space_parameters(student.trial))),
+        "distillation": problem.methods.chosen(parameters),
+        "teacher": {
+            "source": problem.config.teacher.source,
+            "digest": facts.teacher_digest,
+            "params": facts.teacher_params,
+            "macs": facts.teacher_macs,
+            "metrics": facts.teacher_metrics,
+            "test_metrics": search.facts.get("teacher_test_metrics"),
+        },
+        "data": {"source": problem.config.data.source, "digest": facts.data_digest},
+    }

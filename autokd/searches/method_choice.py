@@ -1,0 +1,146 @@
+"""The distillation methods and teachers that a search chooses from, as dimensions, and those that a trial chose."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from optuna.distributions import CategoricalDistribution
+
+from autokd.config.schema import DistillationConfig
+from autokd.distillation import Method, Need, make_method, method_distributions
+from autokd.errors import InputError
+from search_spaces.design.dimensions import Dimension, Value, low_ends, narrow
+from search_spaces.errors import SpaceError
+
+__all__ = ["METHOD", "TEACHER", "MethodChoice"]
+
+METHOD, TEACHER = "method", "teacher"
+"""The dimensions that say which, where there are several."""
+
+Settings = tuple[tuple[str, Value], ...]
+
+
+@dataclass(frozen=True)
+class MethodChoice:
+    """One method with its hyper-parameters, or several, each with its own: then `method` says which.
+
+    Attributes:
+        config: What the user asked for.
+        courses: Names of the teachers, or courses of teachers, to choose from.
+    """
+
+    config: DistillationConfig
+    teacher_schedules: tuple[str, ...] = ("",)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The methods that a trial can have."""
+        searched, fixed = self._narrowed
+        if METHOD in searched:
+            return tuple(map(str, low_ends(searched[METHOD].distribution)))
+        return (str(fixed.get(METHOD, self.config.names[0])),)
+
+    @property
+    def dimensions(self) -> dict[str, Dimension]:
+        """What the search chooses."""
+        return self._narrowed[0]
+
+    def name(self, parameters: Mapping[str, Value]) -> str:
+        """The method of a trial with these parameters."""
+        return str(self._values(parameters)[METHOD]) if self._several else self.config.names[0]
+
+    def settings(self, parameters: Mapping[str, Value]) -> Settings:
+        """The hyper-parameters of that method by its own names, fixed ones included."""
+        values = self._values(parameters)
+        prefix = self._prefix(self.name(parameters))
+        own = method_distributions(self.name(parameters))
+        return tuple(sorted((name, values[prefix + name]) for name in own))
+
+    def teacher_schedule(self, parameters: Mapping[str, Value]) -> int:
+        """Number of the course that teaches a trial with these parameters."""
+        return (
+            self.teacher_schedules.index(str(self._values(parameters)[TEACHER]))
+            if len(self.teacher_schedules) > 1
+            else 0
+        )
+
+    @cached_property
+    def needs(self) -> frozenset[Need]:
+        """What any of the methods learns beside logits from the teachers' stored outputs.
+
+        Methods of further views, or of layers that they choose, are not among them: nothing stored is of use to those.
+        """
+        methods = (method for _, method in self.examples())
+        reading = (method for method in methods if method.n_views == 1 and not method.chooses_layers)
+        return frozenset[Need]().union(*(method.needs for method in reading))
+
+    def chosen(self, parameters: Mapping[str, Value]) -> dict[str, Value]:
+        """How a trial with these parameters distils: `method`, its settings, and `teacher` where there are several."""
+        teacher = (
+            {TEACHER: self.teacher_schedules[self.teacher_schedule(parameters)]}
+            if len(self.teacher_schedules) > 1
+            else {}
+        )
+        return {METHOD: self.name(parameters), **dict(self.settings(parameters)), **teacher}
+
+    def check(self) -> None:
+        """Find mistakes that the first trial would find.
+
+        Raises:
+            InputError: If a method does not exist, or refuses an end of the ranges.
+        """
+        for _ in self.examples():
+            pass
+
+    def examples(self) -> Iterator[tuple[str, Method]]:
+        """Each method with every number at the low and then the high end of its range, with its name.
+
+        Raises:
+            InputError: If a method does not exist or refuses such a value.
+        """
+        searched, fixed = self._narrowed
+        for name in self.names:
+            for end in (_low, _high):
+                parameters = fixed | {key: end(dimension) for key, dimension in searched.items()} | {METHOD: name}
+                try:
+                    yield name, make_method(name, dict(self.settings(parameters)))
+                except (InputError, TypeError) as error:
+                    raise InputError(f"distillation.ranges: {error}") from None
+
+    @property
+    def _several(self) -> bool:
+        return self.config.methods is not None
+
+    @cached_property
+    def _narrowed(self) -> tuple[dict[str, Dimension], dict[str, Value]]:
+        """The searched dimensions, and the fixed values."""
+        what = "the distillation methods" if self._several else f"distillation method {self.config.names[0]!r}"
+        try:
+            return narrow(dict(self._all()), self.config.ranges, what)
+        except SpaceError as error:
+            raise InputError(f"distillation.ranges: {error}") from None
+
+    def _all(self) -> Iterator[tuple[str, Dimension]]:
+        if self._several:
+            yield METHOD, Dimension(CategoricalDistribution(self.config.names))
+        for method in self.config.names:
+            for name, distribution in method_distributions(method).items():
+                parent = Dimension(distribution, METHOD, (method,)) if self._several else Dimension(distribution)
+                yield self._prefix(method) + name, parent
+        if len(self.teacher_schedules) > 1:
+            yield TEACHER, Dimension(CategoricalDistribution(self.teacher_schedules))
+
+    def _prefix(self, method: str) -> str:
+        return f"{method}." if self._several else ""
+
+    def _values(self, parameters: Mapping[str, Value]) -> dict[str, Value]:
+        return {**parameters, **self._narrowed[1]}
+
+
+def _low(dimension: Dimension) -> Value:
+    return low_ends(dimension.distribution)[0]
+
+
+def _high(dimension: Dimension) -> Value:
+    high = getattr(dimension.distribution, "high", None)
+    return low_ends(dimension.distribution)[-1] if high is None else high

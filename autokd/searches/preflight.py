@@ -1,0 +1,206 @@
+"""What is checked and found out before a search begins: data, teacher, device, and whether the budget can be met."""
+
+import platform
+from collections.abc import Collection, Sequence
+from contextlib import closing
+from importlib.metadata import version
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from autokd.config.schema import SearchConfig
+from autokd.core.device import pick_device, pick_precision
+from autokd.core.seeds import derive
+from autokd.data.augmentation import check_augmentation
+from autokd.data.registry import load_data
+from autokd.data.stream import Batch
+from autokd.distillation import Distiller, Method
+from autokd.errors import BudgetInfeasibleError, InputError, first_line
+from autokd.evaluation.distillation_stream import is_live
+from autokd.evaluation.precompute import check_room, missing_outputs, output_shapes
+from autokd.searches.facts import Facts
+from autokd.searches.problem import Problem
+from autokd.searches.proposals import check_optimizer, propose
+from autokd.teachers.outputs.shapes import OutputKind
+from autokd.teachers.registry import Teacher, load_teacher
+from autokd.teachers.validation import check_teacher
+from search_spaces.design.envelope import Offer, envelope
+from search_spaces.errors import BudgetError
+from search_spaces.networks.network import build
+
+__all__ = ["check_budget", "check_methods", "check_settings", "check_storage", "find_facts", "survey"]
+
+DECISIVE_PACKAGES = ("autokd", "torch", "numpy", "optuna", "scipy")
+PROBED = 8  # samples
+
+
+def find_facts(config: SearchConfig, teacher: Teacher | None = None) -> Facts:
+    """Load data and teacher, and check that the teacher is worth learning from.
+
+    Args:
+        config: The search.
+        teacher: The teacher, where it is given as an object.
+
+    Raises:
+        InputError: If data or teacher are missing, do not fit together, the teacher is too weak, or samples are to be
+            mixed of which it has no answers.
+    """
+    _check_mixing(config)
+    device = pick_device(config.workers.device)
+    dataset = load_data(config.data)
+    teacher = (teacher or load_teacher(config.teacher, device, dataset)).to(device)
+    metrics = check_teacher(teacher, dataset, config.teacher.floor, device)
+    further = [load_teacher(config.teacher.numbered(k), device, dataset) for k in range(1, len(config.teacher.files))]
+    return Facts(
+        input_shape=dataset.input_shape,
+        classes=dataset.classes,
+        data_digest=dataset.digest,
+        normalisation=dataset.normalisation,
+        teacher_digest=teacher.digest,
+        teacher_params=teacher.parameter_count,
+        teacher_macs=_macs(teacher, dataset.input_shape, device),
+        teacher_metrics=metrics,
+        device=str(device),
+        precision=pick_precision(config.training.precision, device),
+        versions={"python": platform.python_version()} | {name: version(name) for name in DECISIVE_PACKAGES},
+        further_teachers=tuple(other.digest for other in further),
+    )
+
+
+def check_settings(problem: Problem) -> None:
+    """Find mistakes that the first trial would find.
+
+    Raises:
+        InputError: If the space, the method, the optimiser, the augmentation or their settings do not exist or fit.
+    """
+    check_augmentation(problem.context.augmentation, problem.facts.input_shape)
+    _ = problem.dimensions
+    check_optimizer(problem)
+    problem.methods.check()
+
+
+def check_methods(problem: Problem, teacher: Teacher | None = None) -> None:
+    """Try each distillation method at the ends of its ranges on a few samples, with a student as a search may draw it.
+
+    Args:
+        problem: The search.
+        teacher: The teacher, where it is given as an object.
+
+    Raises:
+        InputError: If the teacher does not give what a method needs, a method cannot work with the shapes of student
+            and teacher, or its loss is not finite.
+    """
+    context, device = problem.context, torch.device(problem.facts.device)
+    dataset = context.load_data()
+    teacher = teacher or context.load_teacher(0, dataset)
+    student = _some_student(problem, device)
+    batch = context.stream(dataset).batch(torch.arange(min(PROBED, len(dataset.train)), device=device), 0)
+    for name, method in problem.methods.examples():
+        _check_needs(name, method, teacher)
+        if teacher.network is not None and student is not None:
+            _check_runs(name, method, student, teacher, batch, dataset.train.labels)
+
+
+def check_storage(problem: Problem, teacher: Teacher | None = None) -> None:
+    """See that the teachers' outputs have room, and find their shapes: the first that is written to the home.
+
+    Args:
+        problem: The search.
+        teacher: The teacher, where it is given as an object, which workers cannot ask.
+
+    Raises:
+        InputError: If the disk has no room, or a method needs what is not stored of a teacher that is an object.
+    """
+    context = problem.context
+    shapes = output_shapes(context, teacher)  # from here on they are known, where the teacher is an object, too
+    check_room(context, missing_outputs(context))
+    if teacher is not None:
+        for name, method in problem.methods.examples():
+            _check_stored(name, method, context.disk_budget(shapes).stored)
+
+
+def survey(problem: Problem) -> Sequence[Offer]:
+    """What the space offers under each limit of the budget."""
+    rng = np.random.default_rng(derive(problem.config.seed, "envelope"))
+    return envelope(problem.space, problem.budget, problem.facts.input_shape, problem.facts.classes, rng)
+
+
+def check_budget(offers: Sequence[Offer]) -> None:
+    """Nothing, if some student meets the budget.
+
+    Raises:
+        BudgetInfeasibleError: Otherwise, with the limits that cannot be met.
+    """
+    broken = [
+        f"{offer.limit} <= {offer.allowed:,}, but the smallest student has {offer.smallest:,}"
+        for offer in offers
+        if not offer.satisfiable
+    ]
+    if not broken and any(offer.allowed is not None and offer.typical is None for offer in offers):
+        broken = ["no random family of the space keeps all limits at once"]
+    if broken:
+        raise BudgetInfeasibleError(
+            f"the budget cannot be met: {'; '.join(broken)}. Raise the limit, or narrow the space to smaller graphs."
+        )
+
+
+def _check_mixing(config: SearchConfig) -> None:
+    augmentation = config.training.augmentation
+    if config.teacher.outputs is not None and (augmentation.mixup or augmentation.cutmix):
+        raise InputError(
+            "teacher.outputs are of samples as they are, but training.augmentation mixes them "
+            f"(mixup = {augmentation.mixup:g}, cutmix = {augmentation.cutmix:g}): set both to 0, or give a teacher "
+            "that can be asked."
+        )
+
+
+def _some_student(problem: Problem, device: torch.device) -> nn.Module | None:
+    """A student of the family that the search would try first; None if that does not fit the budget."""
+    facts, space = problem.facts, problem.space
+    parameters = {name: value for name, value in propose(problem, [], 0).items() if name in space.distributions()}
+    rng = np.random.default_rng(derive(problem.config.seed, "probe"))
+    try:
+        architecture = space.sample(parameters, problem.budget, facts.input_shape, facts.classes, rng)
+    except BudgetError:
+        return None
+    return build(architecture, device=device)
+
+
+def _check_needs(name: str, method: Method, teacher: Teacher) -> None:
+    wanted = [*sorted(method.needs), *(["answers for further views"] if method.n_views > 1 else [])]
+    if wanted and teacher.network is None:
+        raise InputError(
+            f"distillation method {name!r} needs the teacher's {' and '.join(wanted)}, but the teacher is no torch "
+            "module: choose methods that learn from logits."
+        )
+
+
+def _check_stored(name: str, method: Method, stored: Collection[OutputKind]) -> None:
+    """Raise if the method wants more of a teacher that only this process has than is stored of it."""
+    if is_live(method, stored):
+        raise InputError(
+            f"distillation method {name!r} runs the teacher in the workers, but it is given as an object: "
+            "name it as `module:function`."
+        )
+
+
+def _check_runs(name: str, method: Method, student: nn.Module, teacher: Teacher, batch: Batch, labels: Tensor) -> None:
+    """Raise if the loss of a batch cannot be computed."""
+    try:
+        with torch.random.fork_rng(), closing(Distiller(method, student, teacher, batch.images, labels)) as distiller:
+            loss = distiller(batch.images, batch.labels, batch.indices)
+    except (InputError, RuntimeError, ValueError) as error:
+        raise InputError(f"distillation method {name!r} cannot be used here: {first_line(error)}") from None
+    if not loss.isfinite():
+        raise InputError(f"distillation method {name!r}: its loss is {float(loss)} before training: narrow its ranges.")
+
+
+def _macs(teacher: Teacher, input_shape: tuple[int, ...], device: torch.device) -> int | None:
+    """Multiply-accumulates of one sample, as torch counts them; None if the teacher is not a module."""
+    if teacher.network is None:
+        return None
+    with FlopCounterMode(display=False) as counter:
+        teacher(torch.zeros(1, *input_shape, device=device))
+    return int(counter.get_total_flops()) // 2

@@ -1,0 +1,202 @@
+"""What is searched: the space, the distillation method and the facts of data and teacher, as one set of dimensions."""
+
+import json
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from optuna.distributions import BaseDistribution
+
+from autokd.config.fidelity_metrics import FIDELITY_METRICS, FidelityMetric
+from autokd.config.schema import SearchConfig, TrainingConfig
+from autokd.core.references import include_current_folder
+from autokd.core.seeds import derive
+from autokd.database.rows import StudentRow, TrialRow
+from autokd.errors import InputError
+from autokd.evaluation.context import TrainingContext
+from autokd.evaluation.task import EvaluationTask
+from autokd.searches.facts import Facts
+from autokd.searches.method_choice import MethodChoice
+from autokd.searches.trial_record import TrialRecord
+from autokd.searches.warm_start_source import warm_start_source
+from search_spaces.architecture.cost import Cost, cost
+from search_spaces.architecture.format import Architecture
+from search_spaces.architecture.layers import KINDS
+from search_spaces.design.budget import Budget
+from search_spaces.design.dimensions import Dimension, Value
+from search_spaces.design.registry import space
+from search_spaces.design.space import Space
+from search_spaces.errors import SpaceError
+
+__all__ = ["Problem"]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A search's configuration with its facts, and every decision that follows from them.
+
+    All randomness derives from the configuration's seed and the number of the trial that it is for.
+
+    Attributes:
+        config: What the user asked for.
+        facts: What was found out.
+        home: Folder of all searches: their database and the teachers' outputs.
+    """
+
+    config: SearchConfig
+    facts: Facts
+    home: Path
+
+    @cached_property
+    def space(self) -> Space:
+        """The search space, narrowed to the configured ranges."""
+        include_current_folder()  # a user's space is "module:Class"; so are samplers and pruners below
+        try:
+            return space(self.config.space.name, **self.config.space.ranges)
+        except SpaceError as error:
+            raise InputError(f"space: {error}") from None
+
+    @cached_property
+    def methods(self) -> MethodChoice:
+        """The distillation methods and teachers."""
+        include_current_folder()
+        return MethodChoice(self.config.distillation, tuple(self.config.teacher.teacher_schedules))
+
+    @cached_property
+    def dimensions(self) -> dict[str, Dimension]:
+        """Everything that the optimiser chooses: the space's dimensions, then the methods'."""
+        ours, theirs = self.space.distributions(), self.methods.dimensions
+        if shared := ours.keys() & theirs.keys():
+            raise InputError(f"the space and the distillation method share the dimension {min(shared)!r}.")
+        return ours | theirs
+
+    @property
+    def distributions(self) -> dict[str, BaseDistribution]:
+        """The dimensions as Optuna's distributions, whether active or not."""
+        return {name: dimension.distribution for name, dimension in self.dimensions.items()}
+
+    @property
+    def fidelity_metric(self) -> FidelityMetric:
+        """By what trials are compared below the last rung."""
+        return FIDELITY_METRICS[self.config.optimizer.signal]
+
+    @property
+    def budget(self) -> Budget:
+        """The device budget."""
+        return Budget(**self.config.budget.model_dump())
+
+    @property
+    def last_rung(self) -> int:
+        """Index of the last rung."""
+        return len(self.config.training.rungs) - 1
+
+    @property
+    def folder(self) -> Path:
+        """Folder of this search's files."""
+        return self.home / "searches" / self.config.name
+
+    @property
+    def evaluations(self) -> Path:
+        """Folder of all its evaluations' files."""
+        return self.folder / "evaluations"
+
+    @cached_property
+    def context(self) -> TrainingContext:
+        """What the search's evaluations share."""
+        return self._context(self.config.training)
+
+    @cached_property
+    def retraining_context(self) -> TrainingContext:
+        """What the full-length trainings share."""
+        final = self.config.final
+        changes = final.model_dump(include={"schedule", "learning_rate", "ema", "views"}, exclude_none=True)
+        changes["rungs"] = (final.epochs,)
+        return replace(self._context(self.config.training.model_copy(update=changes)), is_tested=True)
+
+    def wants_trial(self, trial_records: Collection[TrialRecord]) -> bool:
+        """Whether another trial may begin: there are fewer than asked for, and time is left."""
+        seconds = sum(row.seconds or 0.0 for record in trial_records for row in record.evaluations)
+        limit = self.config.seconds
+        in_time = limit is None or seconds / self.config.workers.count < limit
+        return len(trial_records) < self.config.trials and in_time
+
+    def draw(self, trial: TrialRow, replicate: int, purpose: str = "search") -> tuple[Architecture, Cost]:
+        """A student of the trial's family.
+
+        Raises:
+            BudgetError: If it does not fit at its smallest width.
+        """
+        rng = np.random.default_rng(self._seed(trial, replicate, purpose, "graph"))
+        facts = self.facts
+        architecture = self.space.sample(
+            self.space_parameters(trial), self.budget, facts.input_shape, facts.classes, rng
+        )
+        return architecture, cost(architecture)
+
+    def warm_from(
+        self, trial_records: Iterable[TrialRecord], trial: TrialRow, architecture: Architecture
+    ) -> str | None:
+        """Key of the evaluation whose weights a new student of the trial inherits, as told by those trials' rows."""
+        if not self.config.training.warm_start:
+            return None
+        family = self.space_parameters(trial)
+        return warm_start_source(trial_records, architecture, lambda other: self.space_parameters(other) == family)
+
+    def space_parameters(self, trial: TrialRow) -> dict[str, Value]:
+        """The trial's parameters that belong to the space."""
+        return {name: value for name, value in trial.parameters.items() if name in self.space.distributions()}
+
+    def task(self, trial: TrialRow, student: StudentRow, rung: int) -> EvaluationTask:
+        """The evaluation of a student up to a rung; a final student has one rung, and is tested."""
+        final = student.purpose == "final"
+        return EvaluationTask(
+            context=self.retraining_context if final else self.context,
+            architecture=json.dumps(student.architecture, sort_keys=True),
+            method=self.methods.name(trial.parameters),
+            settings=self.methods.settings(trial.parameters),
+            rung=rung,
+            seed=self._seed(trial, student.replicate, student.purpose, "training"),
+            folder=self.evaluations,
+            teacher_schedule=self.methods.teacher_schedule(trial.parameters),
+            warm_from=student.warm_from,
+            keeps_best=final and self.config.final.keep == "best",
+        )
+
+    def check_fidelity_metric(self) -> None:
+        """Find a signal that no trial will have, once the teachers' answers are stored.
+
+        Raises:
+            InputError: If it compares with a teacher that says nothing of the validation split.
+        """
+        teachers = {
+            self.context.last_teacher(teacher_schedule)
+            for teacher_schedule in range(len(self.context.teacher_schedules))
+        }
+        silent = [number for number in sorted(teachers) if not self.context.stored(number).holds("validation")]
+        if self.fidelity_metric.needs_teacher and silent:
+            others = ", ".join(name for name, signal in FIDELITY_METRICS.items() if not signal.needs_teacher)
+            raise InputError(
+                f"optimizer.signal = {self.fidelity_metric.metric!r} compares with the teacher's outputs for the "
+                f"validation split, but teacher {silent[0]} has none: choose one of {others}."
+            )
+
+    def _context(self, training: TrainingConfig) -> TrainingContext:
+        facts = self.facts
+        views = training.views if KINDS[len(facts.input_shape)] == "images" else 1  # others are not augmented
+        return TrainingContext(
+            data=self.config.data,
+            data_digest=facts.data_digest,
+            teacher=self.config.teacher,
+            teacher_digest=facts.teacher_digest,
+            training=training.model_copy(update={"precision": facts.precision, "views": views}),
+            seed=derive(self.config.seed, "stream"),
+            cache=self.home / "teachers",
+            device=facts.device,
+            further_digests=facts.further_teachers,
+            needs=self.methods.needs,
+        )
+
+    def _seed(self, trial: TrialRow, replicate: int, purpose: str, use: str) -> int:
+        return derive(self.config.seed, trial.number, replicate, purpose, use)

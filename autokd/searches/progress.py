@@ -1,0 +1,134 @@
+"""How far a search is: one value computed from the rows, for every face that shows it."""
+
+import statistics
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from autokd.database.rows import SearchRow, StudentRow
+from autokd.searches.trial_record import TrialRecord
+
+__all__ = ["Progress", "Training", "best_trial_record", "measure_progress", "ranked"]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A search at a moment.
+
+    Attributes:
+        name: Of the search.
+        status: Of the search.
+        trials: Trials asked for.
+        complete: Trials that climbed to the last rung.
+        pruned: Trials stopped at an earlier rung.
+        failed: Trials that could not be trained.
+        running: Trials under way.
+        best_trial: Number of the trial that was observed best so far; None before there is one.
+        best_accuracy: Its validation accuracy.
+        best_params: Parameters of its smallest student.
+        best_macs: Multiply-accumulates of that student.
+        teacher_accuracy: The teacher's validation accuracy.
+        teacher_params: The teacher's parameters, where it has any.
+        seconds_left: Estimated time until the last trial ends; None before one ended.
+        reasons: Why trials failed, with their number.
+    """
+
+    name: str
+    status: str
+    trials: int
+    complete: int
+    pruned: int
+    failed: int
+    running: int
+    best_trial: int | None
+    best_accuracy: float | None
+    best_params: int | None
+    best_macs: int | None
+    teacher_accuracy: float
+    teacher_params: int | None
+    seconds_left: float | None
+    reasons: dict[str, int]
+
+    @property
+    def finished(self) -> int:
+        """Trials that ended in any way."""
+        return self.complete + self.pruned + self.failed
+
+
+@dataclass(frozen=True)
+class Training:
+    """A full-length training at a moment.
+
+    Attributes:
+        replicate: Number of its student.
+        params: The student's parameters.
+        state: "running", "complete" or "failed".
+        epochs: Epochs asked for.
+        epochs_done: Epochs whose checkpoint is on disk.
+        metrics: What was measured at its end.
+        reason: Why it failed.
+    """
+
+    replicate: int
+    params: int
+    state: str
+    epochs: float
+    epochs_done: float
+    metrics: dict[str, float]
+    reason: str | None
+
+
+def measure_progress(search: SearchRow, trial_records: Collection[TrialRecord]) -> Progress:
+    """The progress that the rows tell."""
+    states = Counter(record.trial.state for record in trial_records)
+    best = best_trial_record(trial_records)
+    student = _smallest(best.students) if best else None
+    return Progress(
+        name=search.name,
+        status=search.status,
+        trials=search.config["trials"],
+        complete=states["complete"],
+        pruned=states["pruned"],
+        failed=states["failed"],
+        running=states["running"],
+        best_trial=best.trial.number if best else None,
+        best_accuracy=best.best_value if best else None,
+        best_params=student.params if student else None,
+        best_macs=student.macs if student else None,
+        teacher_accuracy=search.facts["teacher_metrics"]["accuracy"],
+        teacher_params=search.facts["teacher_params"],
+        seconds_left=_seconds_left(search, trial_records),
+        reasons=dict(
+            Counter(record.trial.reason or "unknown" for record in trial_records if record.trial.state == "failed")
+        ),
+    )
+
+
+def ranked(trial_records: Collection[TrialRecord]) -> list[TrialRecord]:
+    """Trials with a value, the best first: those that climbed highest, by their value there, then by number."""
+    valued = [record for record in trial_records if record.values and record.trial.state != "failed"]
+    return sorted(valued, key=lambda record: (-max(record.values), -record.best_value, record.trial.number))
+
+
+def best_trial_record(trial_records: Collection[TrialRecord]) -> TrialRecord | None:
+    """The trial that was observed best, if any has a value; the search's model may believe more in another one."""
+    return next(iter(ranked(trial_records)), None)
+
+
+def _smallest(students: Collection[StudentRow]) -> StudentRow:
+    return min(students, key=lambda student: student.params)
+
+
+def _seconds_left(search: SearchRow, trial_records: Collection[TrialRecord]) -> float | None:
+    """Remaining trials times the mean time of an ended one, over the workers."""
+    ended = [record for record in trial_records if record.trial.state in ("complete", "pruned")]
+    if not ended:
+        return None
+    workers = int(search.config["workers"]["count"])
+    mean = statistics.fmean(sum(row.seconds or 0.0 for row in record.evaluations) for record in ended)
+    finished = sum(record.trial.state != "running" for record in trial_records)
+    left = mean * (int(search.config["trials"]) - finished) / workers
+    if limit := search.config.get("seconds"):
+        spent = sum(row.seconds or 0.0 for record in trial_records for row in record.evaluations) / workers
+        left = min(left, max(0.0, float(limit) - spent))
+    return left

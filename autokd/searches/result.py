@@ -1,0 +1,263 @@
+"""A recorded search: what it found, and how to go on."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from autokd.config.parsing import recorded_config
+from autokd.config.schema import SearchConfig
+from autokd.data.registry import load_data
+from autokd.database.lease import Lease, is_owned
+from autokd.database.reading import Reader
+from autokd.database.rows import SearchRow
+from autokd.errors import AutoKDError, InputError, InterruptedSearchError
+from autokd.evaluation.context import TrainingContext
+from autokd.evaluation.precompute import missing_outputs, precompute_outputs
+from autokd.export.folder import Verification, write_folder
+from autokd.searches.controller import Controller
+from autokd.searches.dispatcher import Dispatcher
+from autokd.searches.facts import Facts
+from autokd.searches.manifest import describe_export
+from autokd.searches.problem import Problem
+from autokd.searches.progress import Progress, Training, measure_progress
+from autokd.searches.reporter import Reporter
+from autokd.searches.retraining import Retraining, trainings
+from autokd.searches.session import session
+from autokd.searches.students import TrainedStudent, trained_students
+from autokd.searches.study import to_study
+from autokd.searches.trial_record import TrialRecord, trial_records
+from autokd.searches.workspace import Workspace
+from autokd.teachers.registry import Teacher, load_teacher
+from autokd.training.metrics import label_metrics
+
+if TYPE_CHECKING:
+    from autokd.searches.families import Family
+
+__all__ = ["SearchResult"]
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """A recorded search: what it found so far, and how to go on. Every property is read from the database anew.
+
+    Attributes:
+        home: Where it is recorded.
+        name: Its name.
+        teacher: The teacher, where it was given as an object.
+        reporter: Hears of the progress.
+    """
+
+    home: Workspace
+    name: str
+    teacher: Teacher | None
+    reporter: Reporter
+
+    @property
+    def row(self) -> SearchRow:
+        """Status, configuration and facts as recorded."""
+        with self.home.open() as store:
+            return store.search(self.name)
+
+    @property
+    def config(self) -> SearchConfig:
+        """The configuration."""
+        return recorded_config(dict(self.row.config), f"search {self.name}")
+
+    @property
+    def problem(self) -> Problem:
+        """What is searched."""
+        row = self.row
+        return Problem(
+            recorded_config(dict(row.config), f"search {self.name}"), Facts.from_dict(row.facts), self.home.folder
+        )
+
+    @property
+    def trials(self) -> list[TrialRecord]:
+        """All trials with their students and evaluations, by number."""
+        with self.home.open() as store:
+            return list(trial_records(store, store.search(self.name).id).values())
+
+    def trial(self, number: int) -> TrialRecord:
+        """One trial.
+
+        Raises:
+            InputError: If there is none of that number.
+        """
+        trials = self.trials
+        if not 0 <= number < len(trials):
+            allowed = f"0..{len(trials) - 1}" if trials else "none yet"
+            raise InputError(f"search {self.name!r} has no trial {number}: there are {allowed}.")
+        return trials[number]
+
+    @property
+    def progress(self) -> Progress:
+        """How far the search is."""
+        with self.home.open() as store:
+            return _progress(store, self.name)
+
+    @property
+    def students(self) -> Sequence[TrainedStudent]:
+        """All students that were trained, the best first."""
+        problem = self.problem
+        with self.home.open() as store:
+            return trained_students(problem, store, store.search(self.name).id)
+
+    @property
+    def best(self) -> TrainedStudent:
+        """The best student: of the full-length training if there was one, else of the search.
+
+        Raises:
+            InputError: If no student was trained yet.
+        """
+        students = self.students
+        if not students:
+            raise InputError(f"search {self.name!r} has no trained student yet.")
+        return students[0]
+
+    @property
+    def families(self) -> "list[Family]":
+        """The families searched, the best first, with what the model of the search believes of them."""
+        from autokd.searches.families import rank_families  # loads the model
+
+        return rank_families(self.problem, self.trials)
+
+    @property
+    def importances(self) -> dict[str, float]:
+        """How much each searched dimension decides the accuracy, as shares of 1, the most important first.
+
+        Raises:
+            InputError: If there are too few finished trials to tell.
+        """
+        from autokd.optimizers.importance import importances  # loads the model
+
+        problem = self.problem
+        return importances(to_study(self.trials, problem.distributions), problem.dimensions)
+
+    def resume(self, config: SearchConfig | None = None) -> None:
+        """Go on until all trials are finished; the same code as beginning.
+
+        Args:
+            config: A changed configuration; only trials, seconds, workers and final may differ.
+
+        Raises:
+            InputError: If anything else differs, another controller owns the search, or data or teacher are gone.
+            InterruptedSearchError: If it is interrupted; everything recorded stays.
+            AutoKDError: If no trial could be trained.
+        """
+        with self._session("resume", config) as (lease, dispatcher):
+            problem, store = self.problem, dispatcher.store
+            dispatcher.on_change = lambda: self.reporter.searched(_progress(store, self.name))
+            self._prepare(problem.context)
+            Controller(store, lease, problem, dispatcher).run()
+            progress = _progress(store, self.name)
+            store.set_status(lease, "failed" if progress.best_trial is None else "finished")
+            dispatcher.on_change()
+        if progress.best_trial is None:
+            reason, number = max(progress.reasons.items(), key=lambda item: item[1])
+            raise AutoKDError(f"no trial could be trained; {number} of {progress.failed} failed with: {reason}")
+
+    def train(self, config: SearchConfig | None = None) -> Sequence[TrainedStudent]:
+        """Train students of the best family at full length, and return them, the best first.
+
+        It is the first of `families` among those that climbed to the last rung, or as high as any did.
+
+        Raises:
+            InputError: If the search has no trained student yet, or another controller owns it.
+            InterruptedSearchError: If it is interrupted; `train` goes on from the last epoch.
+            AutoKDError: If all trainings failed.
+        """
+        from autokd.searches.families import winner  # loads the model
+
+        best = winner(self.families)
+        if best is None:
+            raise InputError(f"search {self.name!r} has no trained student yet.")
+        with self._session("train", config) as (lease, dispatcher):
+            problem, store = self.problem, dispatcher.store
+            dispatcher.on_change = lambda: self.reporter.trained(trainings(problem, store, lease.search_id))
+            self._prepare(problem.retraining_context)
+            Retraining(store, lease, problem, dispatcher, self.trial(best.trial).trial).run()
+            store.set_status(lease, "finished", self._teacher_on_test(problem))
+        return [student for student in self.students if student.is_final and student.trial.number == best.trial]
+
+    def export(self, folder: str | Path, student: TrainedStudent | None = None, fold: bool = True) -> Verification:
+        """Write a student as a plain PyTorch module, reload it in a fresh interpreter, and compare.
+
+        Args:
+            folder: Folder to write; an earlier export is replaced.
+            student: Which one; the best when left away.
+            fold: Whether to fold batch norm into the convolutions, which makes inference faster; without it the module
+                is as it was trained, to be trained on.
+
+        Raises:
+            InputError: If there is no trained student, or the folder holds something else.
+            AutoKDError: If the reloaded student computes something else.
+        """
+        return write_folder(describe_export(self.problem, self.row, student or self.best, fold), Path(folder))
+
+    def with_reporter(self, reporter: Reporter) -> "SearchResult":
+        """The same search with another listener."""
+        return replace(self, reporter=reporter)
+
+    @property
+    def trainings(self) -> list[Training]:
+        """How far the full-length trainings are."""
+        problem = self.problem
+        with self.home.open() as store:
+            return trainings(problem, store, store.search(self.name).id)
+
+    def command(self, verb: str) -> str:
+        """The command line that does this with the search."""
+        return f"autokd {verb} {self.name}{self.home.option}"
+
+    @contextmanager
+    def interruptible(self, verb: str) -> Iterator[None]:
+        """A block whose interruption leaves a search with which `verb` goes on, and says so."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            message = f"search {self.name!r} was interrupted; `{self.command(verb)}` goes on."
+            raise InterruptedSearchError(message) from None
+
+    @contextmanager
+    def _session(self, verb: str, config: SearchConfig | None) -> Iterator[tuple[Lease, Dispatcher]]:
+        recorded = self.config
+        with (
+            self.interruptible(verb),
+            session(self.home, self.name, recorded, config or recorded, self.reporter) as running,
+        ):
+            yield running
+
+    def _prepare(self, context: TrainingContext) -> None:
+        """Compute the outputs of a teacher object here, since workers cannot make it."""
+        if context.teacher.source is None:
+            for key in missing_outputs(context):
+                if self.teacher is None:
+                    raise InputError(
+                        "the teacher was given as an object, and not all of its outputs are stored yet: "
+                        f"go on from Python, with autokd.find({self.name!r}, teacher=...)."
+                    )
+                precompute_outputs(context, key, self.teacher)
+
+    def _teacher_on_test(self, problem: Problem) -> dict[str, Any]:
+        """The teacher's test metrics, as a fact to compare the winners with; none if the teacher is gone."""
+        if problem.context.teacher.source is None and self.teacher is None:
+            return {}
+        device = torch.device(problem.facts.device)
+        dataset = load_data(problem.config.data)
+        teacher = (self.teacher or load_teacher(problem.context.teacher, device, dataset)).to(device)
+        if not teacher.knows("test"):
+            return {}
+        logits = teacher.on_split(dataset, "test", device)
+        temperature = problem.facts.teacher_metrics.get("scaling_temperature")
+        return {"teacher_test_metrics": label_metrics(logits, dataset.test.labels.to(device), temperature)}
+
+
+def _progress(store: Reader, name: str) -> Progress:
+    search = store.search(name)
+    progress = measure_progress(search, trial_records(store, search.id).values())
+    killed = progress.status == "running" and not is_owned(store, name)
+    return replace(progress, status="interrupted") if killed else progress

@@ -1,0 +1,108 @@
+"""The full-length training of a search's winner: several students of the best family, the best of them kept."""
+
+from collections.abc import Collection
+from contextlib import suppress
+from dataclasses import dataclass
+
+from autokd.database.lease import Lease
+from autokd.database.reading import Reader
+from autokd.database.rows import Purpose, StudentRow, TrialRow
+from autokd.database.store import Store
+from autokd.errors import AutoKDError
+from autokd.evaluation.task import EvaluationTask
+from autokd.searches.dispatcher import Dispatcher
+from autokd.searches.problem import Problem
+from autokd.searches.progress import Training
+from autokd.searches.students import add_student
+from autokd.training.checkpoint import epochs_done
+from search_spaces.errors import BudgetError
+
+__all__ = ["Retraining", "trainings"]
+
+
+@dataclass(frozen=True)
+class Retraining:
+    """Trains students of one trial's family at full length; goes on where it stopped.
+
+    The first student is the very architecture that was searched, the others are new draws of its family.
+
+    Attributes:
+        store: The database.
+        lease: The right to write to this search.
+        problem: What is searched.
+        dispatcher: Sends trainings to workers.
+        trial: The trial whose family and distillation setting win.
+    """
+
+    store: Store
+    lease: Lease
+    problem: Problem
+    dispatcher: Dispatcher
+    trial: TrialRow
+
+    def run(self) -> None:
+        """Train until every student has its full length.
+
+        Raises:
+            AutoKDError: If all trainings failed.
+        """
+        self.dispatcher.prepare(self.problem.retraining_context)
+        students = self._students()
+        for student in students:
+            task = self.problem.task(self.trial, student, rung=0)
+            row = self.store.open_evaluation(self.lease, student.id, self._rung(student, task), task.epochs, task.key)
+            if row.state == "running":
+                self.dispatcher.submit(row, task)
+        while not self.dispatcher.is_idle:
+            self.dispatcher.wait()
+        self._check({self.problem.task(self.trial, student, rung=0).key for student in students})
+
+    def _rung(self, student: StudentRow, task: EvaluationTask) -> int:
+        """The recorded rung of this very training; one of other length or settings gets the next."""
+        rows = [row for row in self.store.evaluations(self.lease.search_id) if row.student_id == student.id]
+        return next((row.rung for row in rows if row.key == task.key), len(rows))
+
+    def _students(self) -> list[StudentRow]:
+        """The students to train: those that are there, and new draws; a draw that cannot fit is left out."""
+        rows = [row for row in self.store.students(self.lease.search_id) if row.trial_id == self.trial.id]
+        there = {row.replicate: row for row in rows if row.purpose == "final"}
+        students = []
+        for replicate in range(self.problem.config.final.students):
+            with suppress(BudgetError):
+                students.append(there.get(replicate) or self._add(replicate))
+        return students
+
+    def _add(self, replicate: int) -> StudentRow:
+        purpose: Purpose = "search" if replicate == 0 else "final"
+        architecture, cost = self.problem.draw(self.trial, replicate, purpose)
+        return add_student(self.store, self.lease, self.trial, replicate, "final", architecture, cost)
+
+    def _check(self, keys: Collection[str]) -> None:
+        rows = [row for row in self.store.evaluations(self.lease.search_id) if row.key in keys]
+        if all(row.state == "failed" for row in rows):
+            raise AutoKDError(f"all {len(rows)} full-length trainings failed; the first: {rows[0].reason}.")
+
+
+def trainings(problem: Problem, store: Reader, search_id: int) -> list[Training]:
+    """How far the full-length trainings of a search are; epochs are told by their checkpoints.
+
+    Trainings of another length than the one that is configured now are left out.
+    """
+    students = {student.id: student for student in store.students(search_id, "final")}
+    trials = {trial.id: trial for trial in store.trials(search_id)}
+    found = []
+    for row in store.evaluations(search_id):
+        if row.student_id in students:
+            student = students[row.student_id]
+            task = problem.task(trials[row.trial_id], student, rung=0)
+            if row.key != task.key:
+                continue
+            done = row.epochs if row.state == "complete" else min(row.epochs, _epochs_done(task))
+            metrics = dict(row.metrics or {})
+            found.append(Training(student.replicate, student.params, row.state, row.epochs, done, metrics, row.reason))
+    return found
+
+
+def _epochs_done(task: EvaluationTask) -> float:
+    """Whole epochs that the last checkpoint on the way to the task's rung has behind it."""
+    return max(epochs_done(task.checkpoint), epochs_done(task.branch_checkpoint)) // 1

@@ -1,0 +1,81 @@
+"""The right to write to a search, with workers: what every run of a search happens in."""
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+
+from autokd.config.parsing import differences
+from autokd.config.schema import RESUMABLE_CHANGES, SearchConfig
+from autokd.database.lease import Lease
+from autokd.database.lease_keeper import owning
+from autokd.errors import InputError
+from autokd.searches.dispatcher import Dispatcher
+from autokd.searches.reporter import Reporter
+from autokd.searches.workspace import Workspace
+from workers.base import Executor, Limits
+from workers.errors import WorkerError
+from workers.registry import executor
+
+__all__ = ["changes", "make_executor", "session"]
+
+
+@contextmanager
+def session(
+    workspace: Workspace, name: str, recorded: SearchConfig, config: SearchConfig, reporter: Reporter
+) -> Iterator[tuple[Lease, Dispatcher]]:
+    """A block with the lease of a search and its workers; an exception leaves the search "interrupted".
+
+    Args:
+        workspace: Where the search is recorded.
+        name: The search.
+        recorded: Its recorded configuration.
+        config: The configuration from now on.
+        reporter: Hears of the progress.
+
+    Raises:
+        InputError: If the configurations differ in what may not change, or another controller owns the search.
+    """
+    with workspace.open() as store, owning(store, name) as lease:
+        changed = changes(recorded, config)
+        pool = make_executor(config)
+        try:
+            if changed:
+                store.set_config(lease, config.to_dict(), config.digest)
+            store.set_status(lease, "running")
+            yield lease, Dispatcher(store, lease, pool, on_prepared=reporter.prepared, on_notify=reporter.notify)
+        except BaseException:
+            store.set_status(lease, "interrupted")
+            raise
+        finally:
+            pool.shutdown(cancel=True)
+
+
+def changes(recorded: SearchConfig, config: SearchConfig) -> Collection[str]:
+    """The keys that differ from the recorded configuration.
+
+    Raises:
+        InputError: If one of them decides what the search found so far.
+    """
+    changed = differences(recorded, config)
+    refused = {key: change for key, change in changed.items() if not _may_change(key)}
+    if refused:
+        lines = [f"{key}: {before!r} -> {after!r}" for key, (before, after) in refused.items()]
+        allowed = ", ".join(sorted(RESUMABLE_CHANGES))
+        raise InputError(f"a resumed search may change only {allowed}, but {'; '.join(lines)}.")
+    return changed
+
+
+def make_executor(config: SearchConfig) -> Executor:
+    """The workers that a configuration asks for; no process starts before the first task.
+
+    Raises:
+        InputError: If there is no such engine.
+    """
+    workers = config.workers
+    try:
+        return executor(workers.engine, workers.count, Limits(workers.threads, workers.seconds, workers.memory_bytes))
+    except WorkerError as error:
+        raise InputError(f"workers: {error}") from None
+
+
+def _may_change(key: str) -> bool:
+    return key.partition(".")[0] in RESUMABLE_CHANGES and key != "workers.device"  # the device decides results

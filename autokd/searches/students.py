@@ -1,0 +1,114 @@
+"""Students: recorded when they are drawn, found again with the weights that their last evaluation left."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import nn
+
+from autokd.database.lease import Lease
+from autokd.database.reading import Reader
+from autokd.database.rows import EvaluationRow, Purpose, StudentRow, TrialRow
+from autokd.database.store import Store
+from autokd.errors import InputError
+from autokd.evaluation.task import weights_file
+from autokd.searches.problem import Problem
+from autokd.training.checkpoint import load_weights
+from search_spaces.architecture.cost import Cost
+from search_spaces.architecture.format import Architecture
+from search_spaces.networks.network import build
+
+__all__ = ["TrainedStudent", "add_student", "trained_students"]
+
+
+@dataclass(frozen=True)
+class TrainedStudent:
+    """A student with the weights of its longest training.
+
+    Attributes:
+        trial: The trial of its family.
+        row: Its architecture and cost.
+        evaluation: Its longest complete training.
+        weights: File of its weights at the end of that training.
+    """
+
+    trial: TrialRow
+    row: StudentRow
+    evaluation: EvaluationRow
+    weights: Path
+
+    @property
+    def architecture(self) -> Architecture:
+        """Its graph."""
+        return Architecture.from_dict(dict(self.row.architecture))
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """What was measured at the end of its training."""
+        return dict(self.evaluation.metrics or {})
+
+    @property
+    def is_final(self) -> bool:
+        """Whether it was trained at full length."""
+        return self.row.purpose == "final"
+
+    def module(self) -> nn.Module:
+        """A plain module with its weights, in evaluation mode, on the CPU.
+
+        Raises:
+            InputError: If the file of its weights is gone or damaged.
+        """
+        if not self.weights.exists():
+            raise InputError(f"the weights of this student are gone: there is no {self.weights}.")
+        network = build(self.architecture)
+        network.load_state_dict(load_weights(self.weights))
+        return network.eval()
+
+
+def trained_students(problem: Problem, store: Reader, search_id: int) -> Sequence[TrainedStudent]:
+    """All students with a complete evaluation, the best first: full-length ones, then those that trained longest.
+
+    Within each the one of highest validation accuracy is first.
+    """
+    trial_of = {trial.id: trial for trial in store.trials(search_id)}
+    row_of = {student.id: student for student in store.students(search_id)}
+    longest: dict[int, EvaluationRow] = {}
+    for evaluation in sorted(store.evaluations(search_id), key=lambda row: row.rung):
+        if evaluation.state == "complete":
+            longest[evaluation.student_id] = evaluation
+    found = []
+    for student_id, evaluation in longest.items():
+        row = row_of[student_id]
+        weights = weights_file(problem.evaluations, evaluation.key)
+        found.append(TrainedStudent(trial_of[row.trial_id], row, evaluation, weights))
+    return sorted(found, key=_rank)
+
+
+def add_student(
+    store: Store,
+    lease: Lease,
+    trial: TrialRow,
+    replicate: int,
+    purpose: Purpose,
+    architecture: Architecture,
+    cost: Cost,
+    warm_from: str | None = None,
+) -> StudentRow:
+    """Record a student drawn from a trial's family, and whose weights it inherits."""
+    return store.add_student(
+        lease,
+        trial.id,
+        replicate,
+        purpose,
+        digest=architecture.digest,
+        architecture=architecture.to_dict(),
+        params=cost.params,
+        macs=cost.macs,
+        activation_bytes=cost.activation_bytes,
+        model_bytes=cost.model_bytes,
+        warm_from=warm_from,
+    )
+
+
+def _rank(student: TrainedStudent) -> tuple[bool, float, float, int]:
+    return (not student.is_final, -student.evaluation.epochs, -student.metrics["accuracy"], student.row.id)

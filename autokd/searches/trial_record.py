@@ -1,0 +1,98 @@
+"""Where a trial stands on its rungs, told from its rows alone."""
+
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from autokd.database.reading import Reader
+from autokd.database.rows import EvaluationRow, StudentRow, TrialRow
+
+__all__ = ["TrialRecord", "trial_records"]
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """The students of a trial and their evaluations.
+
+    Attributes:
+        trial: The trial.
+        students: Its students drawn for the search, by replicate.
+        evaluations: Their evaluations.
+    """
+
+    trial: TrialRow
+    students: tuple[StudentRow, ...]
+    evaluations: tuple[EvaluationRow, ...]
+
+    @property
+    def failure(self) -> str | None:
+        """Reason of the first failed evaluation."""
+        return next((row.reason or "unknown" for row in self.evaluations if row.state == "failed"), None)
+
+    @property
+    def running(self) -> list[EvaluationRow]:
+        """Evaluations that are open."""
+        return [row for row in self.evaluations if row.state == "running"]
+
+    @property
+    def values(self) -> dict[int, float]:
+        """Mean validation accuracy of all students at each rung that all of them reached."""
+        return self.means("accuracy")
+
+    @property
+    def best_value(self) -> float:
+        """The value at the highest rung reached; -inf before the first."""
+        return self.values[max(self.values)] if self.values else -math.inf
+
+    def means(self, metric: str) -> dict[int, float]:
+        """Mean of a metric over all students at each rung at which all of them have it."""
+        reached: dict[int, list[float]] = {}
+        for row in self.evaluations:
+            if row.state == "complete" and metric in (row.metrics or {}):
+                reached.setdefault(row.rung, []).append((row.metrics or {})[metric])
+        return {
+            rung: statistics.fmean(values)
+            for rung, values in sorted(reached.items())
+            if len(values) == len(self.students)
+        }
+
+    def started(self, rung: int) -> bool:
+        """Whether any student has an evaluation at `rung`."""
+        return any(row.rung == rung for row in self.evaluations)
+
+    def to_open(self, rung: int) -> list[StudentRow]:
+        """Students without an evaluation at `rung`."""
+        there = {row.student_id for row in self.evaluations if row.rung == rung}
+        return [student for student in self.students if student.id not in there]
+
+
+def trial_records(store: Reader, search_id: int) -> Mapping[int, TrialRecord]:
+    """The ladder of each trial of a search by its number; final trainings are left out."""
+    trials = store.trials(search_id)
+    return _climbed(trials, store.students(search_id, "search"), store.evaluations(search_id))
+
+
+def _climbed(
+    trials: Iterable[TrialRow], students: Iterable[StudentRow], evaluations: Iterable[EvaluationRow]
+) -> Mapping[int, TrialRecord]:
+    students_of: dict[int, list[StudentRow]] = {}
+    for student in students:
+        students_of.setdefault(student.trial_id, []).append(student)
+    searched = {student.id for of_trial in students_of.values() for student in of_trial}
+    evaluations_of: dict[int, list[EvaluationRow]] = {}
+    for row in evaluations:
+        if row.student_id in searched:
+            evaluations_of.setdefault(row.trial_id, []).append(row)
+    return {
+        trial.number: TrialRecord(
+            trial,
+            tuple(sorted(students_of.get(trial.id, ()), key=lambda student: student.replicate)),
+            _sorted(evaluations_of.get(trial.id, ())),
+        )
+        for trial in sorted(trials, key=lambda trial: trial.number)
+    }
+
+
+def _sorted(rows: Sequence[EvaluationRow] | tuple[()]) -> tuple[EvaluationRow, ...]:
+    return tuple(sorted(rows, key=lambda row: (row.rung, row.student_id)))

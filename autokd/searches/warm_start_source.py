@@ -1,0 +1,69 @@
+"""Which earlier student a new one inherits weights from, told from the rows of its search alone."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import lru_cache
+from typing import Any
+
+from autokd.database.rows import EvaluationRow, StudentRow, TrialRow
+from autokd.searches.trial_record import TrialRecord
+from search_spaces.architecture.format import Architecture
+from search_spaces.architecture.operations import Width, layers
+
+__all__ = ["warm_start_source"]
+
+Nodes = set[tuple[str, str, int, int, int]]
+"""Name, operation, channels in and out, and stride, which decide names and shapes of a node's tensors."""
+
+
+def warm_start_source(
+    trial_records: Iterable[TrialRecord], architecture: Architecture, is_same_family: Callable[[TrialRow], bool]
+) -> str | None:
+    """Key of the evaluation whose weights a new student inherits; None while nothing is there to inherit.
+
+    A student of the same family comes first, else the one that shares most nodes with all of their tensors; among
+    equals the one that trained longest, then the one that was drawn first. Students of trials that run or failed are
+    left out, so that nothing depends on what is under way.
+
+    Args:
+        ladders: The search's trials.
+        architecture: The new student.
+        is_same_family: Whether a trial's family is the new student's.
+    """
+    own = _nodes(architecture.to_dict())
+    found = []
+    for record in trial_records:
+        if record.trial.state in ("complete", "pruned"):
+            family = is_same_family(record.trial)
+            for student, evaluation in _trained(record):
+                shared = len(own & _nodes(student.architecture))
+                found.append((shared > 0, family, shared, evaluation.epochs, -student.id, evaluation.key))
+    is_some, *_, key = max(found, default=(False, ""))
+    return str(key) if is_some else None
+
+
+def _trained(record: TrialRecord) -> Iterator[tuple[StudentRow, EvaluationRow]]:
+    """The students of a trial that finished a training, each with its longest."""
+    complete = [row for row in record.evaluations if row.state == "complete"]
+    longest = {row.student_id: row for row in sorted(complete, key=lambda row: row.rung)}
+    return ((student, longest[student.id]) for student in record.students if student.id in longest)
+
+
+def _nodes(architecture: Mapping[str, Any]) -> Nodes:
+    """The nodes with weights of a recorded architecture.
+
+    Read as they are, since an `Architecture` checks itself, which for all students of a long search takes seconds.
+    """
+    nodes, rank = architecture["nodes"], len(architecture["input_shape"]) - 1
+    found: Nodes = set()
+    for number, node in enumerate(nodes[1:], 1):
+        merged = sum if node["merge"] == "concat" else max
+        entering = merged(nodes[source]["channels"] for source in node["inputs"])
+        made = node["operation"], entering, node["channels"], node["stride"]
+        if _has_weights(*made, rank):
+            found.add((node["name"] or f"node{number}", *made))
+    return found
+
+
+@lru_cache(maxsize=4096)
+def _has_weights(operation: str, entering: int, leaving: int, stride: int, rank: int) -> bool:
+    return any(layer.parameters for layer in layers(operation, Width(entering, leaving, stride, rank)))

@@ -1,0 +1,59 @@
+"""The folder of all searches, and the database in it."""
+
+import os
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+from autokd.database.store import Store
+from autokd.errors import InputError
+
+__all__ = ["Workspace", "default_workspace"]
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Where searches live.
+
+    Attributes:
+        folder: Holds the teachers' outputs and each search's files.
+        url: The database: `postgresql+psycopg://...`, or None for the file `autokd.db` in the folder.
+    """
+
+    folder: Path
+    url: str | None = None
+
+    def open(self, create: bool = False) -> Store:
+        """The database, brought to the newest schema.
+
+        Args:
+            create: Whether a missing SQLite file is made.
+
+        Raises:
+            InputError: If there is none, or it cannot be used.
+        """
+        if not create and not self.exists:
+            raise InputError(
+                f"there is no search in {self.folder}: begin one with `autokd search`, or give its folder."
+            )
+        return Store(self.url or self._file, create)
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is a database, as far as that can be told without opening it."""
+        return self.url is not None or self._file.exists()
+
+    @property
+    def option(self) -> str:
+        """What a command line needs to find this place from the current folder."""
+        return "" if self == default_workspace() else f" --home {shlex.quote(str(self.folder))}"
+
+    @property
+    def _file(self) -> Path:
+        return self.folder / "autokd.db"
+
+
+def default_workspace(folder: str | Path | None = None) -> Workspace:
+    """The folder, else `AUTOKD_HOME`, else `autokd-runs`; the database of `AUTOKD_DATABASE`, else a file in it."""
+    folder = Path(folder or os.environ.get("AUTOKD_HOME") or "autokd-runs")
+    return Workspace(folder.absolute(), os.environ.get("AUTOKD_DATABASE") or None)

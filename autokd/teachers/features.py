@@ -1,0 +1,51 @@
+"""A teacher with all that a method needs of it beside logits."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from autokd.data.stream import Batch
+from autokd.distillation import Need, Outputs
+from autokd.distillation.feature_extractor import FeatureExtractor
+from autokd.errors import InputError
+from autokd.teachers.teacher import Teacher
+
+__all__ = ["TeacherWithFeatures"]
+
+
+class TeacherWithFeatures:
+    """Gives a teacher's outputs for training batches, without gradient.
+
+    Args:
+        teacher: The teacher; it is watched until `close`.
+        needs: What is wanted beside logits.
+        precision: In which it computes, "float32" or "bfloat16".
+        layers: Names of the modules whose outputs are the features; the last of each resolution when left away.
+
+    Raises:
+        InputError: If something is wanted of a teacher that is no module.
+    """
+
+    def __init__(
+        self, teacher: Teacher, needs: frozenset[Need], precision: str, layers: Sequence[str] | None = None
+    ) -> None:
+        if needs and teacher.network is None:
+            raise InputError(
+                f"the method needs the teacher's {' and '.join(sorted(needs))}, but the teacher is no torch module: "
+                "choose methods that learn from logits."
+            )
+        self._teacher = teacher
+        self._precision = precision
+        self._feature_extractor = FeatureExtractor(teacher.network or nn.Identity(), needs, layers)
+
+    @torch.no_grad()
+    def __call__(self, batch: Batch) -> Outputs:
+        """The outputs for a training batch."""
+        with torch.autocast(batch.images.device.type, torch.bfloat16, enabled=self._precision == "bfloat16"):
+            logits = self._teacher.on_batch(batch)
+        return self._feature_extractor.outputs(logits)
+
+    def close(self) -> None:
+        """Watch the teacher no more."""
+        self._feature_extractor.remove()

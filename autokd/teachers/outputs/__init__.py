@@ -1,0 +1,1 @@
+"""The teacher's outputs on disk: computed once, read by every worker."""

@@ -1,0 +1,208 @@
+"""The teacher's outputs, computed once and read by every worker as memory maps."""
+
+import hashlib
+import json
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from autokd.core.files import write_atomically
+from autokd.data.augmentation import Augmentation
+from autokd.distillation import Outputs
+from autokd.teachers.outputs.shapes import OUTPUT_KINDS, OutputKind
+
+__all__ = ["LOGITS", "Rows", "StoredOutputs", "TeacherCache"]
+
+LOGITS: frozenset[OutputKind] = frozenset({"logits"})
+
+Rows = np.memmap[Any, np.dtype[np.float16]]
+
+_DIGEST_BYTES = 32
+_BLOCK_BYTES = 2**20
+
+
+@dataclass(frozen=True)
+class TeacherCache:
+    """Of each view or split, in chunks of samples, one float16 file of each part of the outputs.
+
+    A file is an array of NumPy's format, `samples x values`, with the BLAKE2b digest of all that behind it. It is
+    complete or absent; one that is damaged counts as absent.
+
+    Attributes:
+        folder: Where the files lie; one folder for each teacher, its layers, data set, stream and precision.
+    """
+
+    folder: Path
+
+    @classmethod
+    def at(
+        cls,
+        root: Path,
+        teacher_digest: str,
+        data_digest: str,
+        augmentation: Augmentation,
+        seed: int,
+        precision: str,
+        layers: Sequence[str] | None = None,
+    ) -> "TeacherCache":
+        """The cache under `root` for what that teacher says of the stream of that data, augmentation and seed.
+
+        Args:
+            root: Folder of all teachers' outputs.
+            teacher_digest: The teacher's.
+            data_digest: The data set's.
+            augmentation: The stream's.
+            seed: The stream's.
+            precision: In which the teacher computes.
+            layers: Whose outputs are the features; None means the default ones.
+        """
+        parts = [
+            teacher_digest,
+            data_digest,
+            augmentation.identity,
+            seed,
+            precision,
+            *([list(layers)] if layers else []),
+        ]
+        return cls(root / hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16])
+
+    def holds(self, name: str, parts: Collection[OutputKind] = LOGITS, chunk: int = 0) -> bool:
+        """Whether these parts of a chunk of the outputs of that name are there and intact.
+
+        A file is read for that when a process first asks.
+        """
+        return all(_is_whole(self._path(name, part, chunk)) for part in parts)
+
+    def write(
+        self,
+        name: str,
+        outputs: Iterable[Outputs],
+        n_samples: int,
+        parts: Collection[OutputKind] = LOGITS,
+        chunk: int = 0,
+    ) -> None:
+        """Store a chunk, with no more than one of its batches in memory.
+
+        Args:
+            name: Of the view or split.
+            outputs: Of its samples, in their order.
+            n_samples: Number of them.
+            parts: Which parts to store.
+            chunk: Number of the chunk.
+        """
+        paths = {part: self._path(name, part, chunk) for part in OUTPUT_KINDS if part in parts}
+        _write_together(
+            list(paths.values()), lambda files: _fill(dict(zip(paths, files, strict=True)), outputs, n_samples)
+        )
+
+    def read(self, name: str, parts: Collection[OutputKind] = LOGITS, n_chunks: int = 1) -> "StoredOutputs":
+        """The outputs of that name, which are there; read from disk as they are used."""
+        return StoredOutputs(
+            {
+                part: tuple(np.load(self._path(name, part, chunk), mmap_mode="r") for chunk in range(n_chunks))
+                for part in parts
+            }
+        )
+
+    def _path(self, name: str, part: OutputKind, chunk: int) -> Path:
+        return self.folder / f"{name}-{part}-{chunk:05d}.npy"
+
+
+@dataclass(frozen=True)
+class StoredOutputs:
+    """The stored outputs of all samples of a view or split.
+
+    Attributes:
+        chunks: Of each part its chunks in order, float16, `samples x values`. Feature maps lie side by side, from the
+            first to the last, each with its channels as the last axis.
+    """
+
+    chunks: Mapping[OutputKind, tuple[Rows, ...]]
+
+    @property
+    def logits(self) -> Tensor:
+        """float16, `samples x classes`, of all samples, in memory."""
+        return torch.from_numpy(np.concatenate(self.chunks["logits"]))
+
+
+def _rows(outputs: Outputs, part: OutputKind) -> Tensor:
+    """A part of the outputs as it is stored; what float16 does not reach is its largest number."""
+    if part == "features":
+        return torch.cat([_half(maps.movedim(1, -1).flatten(1)) for maps in outputs.features], 1)
+    values = outputs.logits if part == "logits" else outputs.embedding
+    if values is None:
+        raise ValueError(f"the outputs to store have no {part}")
+    return _half(values)
+
+
+def _half(values: Tensor) -> Tensor:
+    largest = torch.finfo(torch.float16).max
+    return values.clamp(-largest, largest).half().cpu()
+
+
+class _RowsFile:
+    """Writes rows of float16 to an empty file as one array, and the digest of all behind it."""
+
+    def __init__(self, file: BinaryIO, n_rows: int) -> None:
+        self._file = file
+        self._n_rows = n_rows
+        self._digest = hashlib.blake2b(digest_size=_DIGEST_BYTES)
+
+    def append(self, rows: Tensor) -> None:
+        if not self._file.tell():
+            header = {"descr": "<f2", "fortran_order": False, "shape": (self._n_rows, rows.shape[1])}
+            np.lib.format.write_array_header_1_0(self, header)
+        self.write(rows.contiguous().numpy().data)
+
+    def write(self, content: bytes | memoryview) -> None:
+        self._file.write(content)
+        self._digest.update(content)
+
+    def finish(self) -> None:
+        self._file.write(self._digest.digest())
+
+
+def _write_together(
+    paths: Sequence[Path], write: Callable[[tuple[Path, ...]], None], temporary: tuple[Path, ...] = ()
+) -> None:
+    """Let `write` fill temporary files for all paths, then put each in its place in one step."""
+    if paths:
+        write_atomically(paths[0], lambda path: _write_together(paths[1:], write, (*temporary, path)))
+    else:
+        write(temporary)
+
+
+def _fill(paths: Mapping[OutputKind, Path], outputs: Iterable[Outputs], n_samples: int) -> None:
+    with ExitStack() as stack:
+        files = {part: _RowsFile(stack.enter_context(path.open("wb")), n_samples) for part, path in paths.items()}
+        for batch in outputs:
+            for part, file in files.items():
+                file.append(_rows(batch, part))
+        for file in files.values():
+            file.finish()
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return False
+    return status.st_size > _DIGEST_BYTES and _is_intact(path, status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+@cache
+def _is_intact(path: Path, *version: int) -> bool:
+    """Whether that version of a file has the digest that it ends with."""
+    digest, left = hashlib.blake2b(digest_size=_DIGEST_BYTES), path.stat().st_size - _DIGEST_BYTES
+    with path.open("rb") as file:
+        while block := file.read(min(left, _BLOCK_BYTES)):
+            digest.update(block)
+            left -= len(block)
+        return digest.digest() == file.read()

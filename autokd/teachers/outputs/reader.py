@@ -1,0 +1,124 @@
+"""What is stored of a view, batch after batch, on the device that trains."""
+
+import os
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from math import prod
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from autokd.distillation import Outputs
+from autokd.errors import InputError
+from autokd.teachers.outputs.cache import Rows, StoredOutputs
+from autokd.teachers.outputs.shapes import OutputKind
+
+__all__ = ["ViewReader"]
+
+RESIDENT_BYTES = 256 * 2**20
+"""Largest part of a view that is taken into the device's memory as a whole: 130,000 samples of 1,000 logits."""
+
+Read = dict[OutputKind, Tensor]
+
+
+class ViewReader:
+    """Gives the stored outputs of training samples.
+
+    A part of the view that is small is read once, and then stays on the device. A larger one is read in the background
+    for the samples that `expect` announces.
+
+    Args:
+        stored: The view's outputs.
+        features: Shape of each feature map: channels, then the resolution.
+        device: Where they are wanted.
+    """
+
+    def __init__(self, stored: StoredOutputs, features: tuple[tuple[int, ...], ...], device: torch.device) -> None:
+        self._features = features
+        self._device = device
+        small = {
+            part for part, chunks in stored.chunks.items() if sum(rows.nbytes for rows in chunks) <= RESIDENT_BYTES
+        }
+        self._resident = {part: _whole(stored.chunks[part], device) for part in small}
+        self._large = {part: _RowFiles(chunks) for part, chunks in stored.chunks.items() if part not in small}
+        self._expected: deque[tuple[Tensor, Future[Read]]] = deque()
+        self._thread = ThreadPoolExecutor(1, "teacher-outputs") if self._large else None
+
+    def expect(self, indices: Tensor) -> None:
+        """Begin to read the outputs of samples that `of` will be asked for, with the same tensor, in the same order."""
+        if self._thread is not None:
+            self._expected.append((indices, self._thread.submit(self._gather, indices)))
+
+    def of(self, indices: Tensor) -> Outputs:
+        """The outputs of samples, float32, on the device.
+
+        Args:
+            indices: int64, `batch`: positions in the training split, on the device.
+        """
+        read = {part: rows.to(self._device, non_blocking=True) for part, rows in self._awaited(indices).items()}
+        rows = {part: held.index_select(0, indices) for part, held in self._resident.items()} | read
+        embedding = rows["embedding"].float() if "embedding" in rows else None
+        features = _maps(rows["features"], self._features) if "features" in rows else ()
+        return Outputs(rows["logits"].float(), embedding, features)
+
+    def close(self) -> None:
+        """Read no more."""
+        self._expected.clear()
+        if self._thread is not None:
+            self._thread.shutdown(cancel_futures=True)
+        for files in self._large.values():
+            files.close()
+
+    def _awaited(self, indices: Tensor) -> Read:
+        while self._expected:
+            expected, read = self._expected.popleft()
+            if expected is indices:
+                return read.result()
+        return self._gather(indices)
+
+    def _gather(self, indices: Tensor) -> Read:
+        if not self._large:
+            return {}
+        places, pinned = indices.tolist(), self._device.type == "cuda"
+        return {part: files.read(places, pinned) for part, files in self._large.items()}
+
+
+class _RowFiles:
+    """The rows of a stored array in chunks, read from its files.
+
+    They are not mapped: of a mapped file every page that was touched counts as memory of the worker, up to its limit.
+    """
+
+    def __init__(self, chunks: tuple[Rows, ...]) -> None:
+        self._paths = [str(rows.filename) for rows in chunks]
+        self._files = [os.open(path, os.O_RDONLY) for path in self._paths]
+        self._offsets = [rows.offset for rows in chunks]
+        self._size, self._width = chunks[0].shape  # the last chunk may be shorter
+
+    def read(self, places: list[int], pinned: bool) -> Tensor:
+        """float16, `places x values`; in pinned memory where a GPU will fetch them."""
+        rows = torch.empty(len(places), self._width, dtype=torch.float16, pin_memory=pinned)
+        for row, place in zip(rows.numpy(), places, strict=True):
+            chunk, number = divmod(place, self._size)
+            n_read = os.preadv(self._files[chunk], [row.data], self._offsets[chunk] + number * row.nbytes)
+            if n_read < row.nbytes:
+                raise InputError(f"{self._paths[chunk]} was cut off while it was in use: resume to compute it anew.")
+        return rows
+
+    def close(self) -> None:
+        for file in self._files:
+            os.close(file)
+
+
+def _whole(chunks: tuple[Rows, ...], device: torch.device) -> Tensor:
+    return torch.from_numpy(np.concatenate(chunks)).to(device)
+
+
+def _maps(rows: Tensor, shapes: tuple[tuple[int, ...], ...]) -> tuple[Tensor, ...]:
+    """float32 feature maps, `batch x channels x` the resolution, channels_last as those of a running teacher."""
+    columns = torch.split(rows, [prod(shape) for shape in shapes], 1)
+    return tuple(
+        column.float().reshape(-1, *resolution, channels).movedim(-1, 1)
+        for column, (channels, *resolution) in zip(columns, shapes, strict=True)
+    )

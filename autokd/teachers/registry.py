@@ -1,0 +1,105 @@
+"""Teachers from what a configuration, or Python code, says they are."""
+
+import hashlib
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from autokd.config.teacher import TeacherConfig
+from autokd.core.references import call
+from autokd.data.dataset import Dataset
+from autokd.errors import InputError
+from autokd.teachers.logits import reading_of
+from autokd.teachers.onnx import OnnxNetwork, file_digest, parameter_count
+from autokd.teachers.precomputed import precomputed_teacher, read_outputs
+from autokd.teachers.preparation import preparation_of
+from autokd.teachers.teacher import Teacher
+from autokd.teachers.weights import find_path, load_weights
+
+__all__ = ["Teacher", "load_teacher", "teacher_of"]
+
+SETTINGS = {"output", "preprocess", "resize", "mean", "deviation", "classes"}  # that change what a teacher says
+
+
+def load_teacher(config: TeacherConfig, device: torch.device, dataset: Dataset | None = None) -> Teacher:
+    """The teacher that `config` names, on `device`, a module's weights of four dimensions channels_last.
+
+    Args:
+        config: The teacher's.
+        device: Where it computes.
+        dataset: The data it is asked about; may be left away where a network gets what the student gets.
+
+    Raises:
+        InputError: If what it is made from cannot be found, read, or does not fit together.
+        ValueError: If the data set is missing.
+    """
+    if config.outputs:
+        return _from_outputs(config, dataset)
+    if config.onnx:
+        return _from_onnx(config, dataset)
+    if config.factory:
+        return _from_factory(config, config.factory, device, dataset)
+    raise InputError("teacher.factory is missing: a teacher is made from factory, onnx or outputs.")
+
+
+def teacher_of(network: Callable[[Any], Any], name: str, config: TeacherConfig, dataset: Dataset | None) -> Teacher:
+    """A network as a teacher, with the inputs and outputs that `config` describes.
+
+    Args:
+        network: A module or any callable.
+        name: What tells it from others beside the weights of a module.
+        config: The teacher's.
+        dataset: The data it is asked about.
+    """
+    return Teacher(network, name + _settings(config), preparation_of(config, dataset), reading_of(config))
+
+
+def _from_factory(config: TeacherConfig, factory: str, device: torch.device, dataset: Dataset | None) -> Teacher:
+    network = call(factory, "teacher.factory")
+    if not callable(network):
+        raise InputError(
+            f"teacher.factory {factory!r} must return a module or a callable, not {type(network).__name__}."
+        )
+    if config.weights:
+        if not isinstance(network, nn.Module):
+            raise InputError(f"teacher.weights needs a factory that returns a module, not {type(network).__name__}.")
+        load_weights(network, find_path(config.weights, "teacher.weights"), factory)
+    if isinstance(network, nn.Module):
+        network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return teacher_of(network, factory, config, dataset)
+
+
+def _from_onnx(config: TeacherConfig, dataset: Dataset | None) -> Teacher:
+    path = find_path(str(config.onnx), "teacher.onnx")
+    network = OnnxNetwork(path)
+    name = f"onnx {file_digest(path)}{_settings(config)}"
+    return Teacher(network, name, preparation_of(config, dataset), reading_of(config), parameter_count(path))
+
+
+def _from_outputs(config: TeacherConfig, dataset: Dataset | None) -> Teacher:
+    if dataset is None:
+        raise ValueError("precomputed outputs need the data set, whose samples they are of")
+    arrays = read_outputs(find_path(str(config.outputs), "teacher.outputs"))
+    return precomputed_teacher(arrays, reading_of(config), _settings(config), dataset)
+
+
+def _settings(config: TeacherConfig) -> str:
+    """What a configuration adds to a teacher's name: nothing where it gets what the student gets and gives logits."""
+    settings: dict[str, Any] = config.model_dump(mode="json", include=SETTINGS, exclude_none=True)
+    if config.probabilities:
+        settings["probabilities"] = True
+    if config.preprocess:
+        settings["preprocess_source"] = _source_digest(config.preprocess)
+    return f" {json.dumps(settings, sort_keys=True)}" if settings else ""
+
+
+def _source_digest(reference: str) -> str:
+    """SHA-256 of the file of a function's module, for the name does not tell what the function does."""
+    module = sys.modules.get(reference.partition(":")[0])
+    file = getattr(module, "__file__", None)
+    return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else ""

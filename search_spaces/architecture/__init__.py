@@ -1,0 +1,1 @@
+"""The one format of a network: layers, operations, cost, execution order."""

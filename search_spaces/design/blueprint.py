@@ -1,0 +1,169 @@
+"""An architecture whose widths are still open: what a space draws before the budget decides how wide it gets.
+
+In a blueprint `Node.channels` is not a number of channels but a place in the list of widths
+`(width of ratio 0, width of ratio 1, ..., derived widths, ..., classes, input channels)`; `CLASSES` and `IMAGE` are the
+last two places. The budget decides the widths of the ratios; derived ones follow from earlier places.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+
+from search_spaces.architecture.cost import Cost, demand
+from search_spaces.architecture.format import Architecture, Node
+from search_spaces.architecture.layers import Shape
+from search_spaces.architecture.operations import INPUT, ORDERED, Profile, merged_shape, profile
+from search_spaces.architecture.schedule import best_schedule
+from search_spaces.design.budget import widths_at
+from search_spaces.design.counting import Count, count
+
+__all__ = ["CLASSES", "IMAGE", "Blueprint", "Derived", "Share", "Sketch", "Total", "is_small"]
+
+CLASSES, IMAGE = -2, -1
+
+SMALL_INPUT = 39
+"""Longest side in pixels up to which a stem keeps the resolution."""
+
+REFERENCE = 16
+"""Base width at which the execution order is chosen; it depends on the ratios and next to not on the base."""
+
+
+def is_small(input_shape: Shape) -> bool:
+    """Whether a stem keeps the resolution of such inputs; vectors have none."""
+    return max(input_shape[1:], default=0) <= SMALL_INPUT
+
+
+@dataclass(frozen=True)
+class Share:
+    """Part `index` of the width at place `whole` cut in `parts`; the first ones are one larger if it leaves a rest."""
+
+    whole: int
+    index: int
+    parts: int
+
+    def width(self, table: Sequence[int]) -> int:
+        """At least 1, so that very narrow wholes have room for all parts."""
+        size, rest = divmod(table[self.whole], self.parts)
+        return max(1, size + (self.index < rest))
+
+
+@dataclass(frozen=True)
+class Total:
+    """The widths at these places together; a place may come several times."""
+
+    places: tuple[int, ...]
+
+    def width(self, table: Sequence[int]) -> int:
+        """Their sum."""
+        return sum(table[place] for place in self.places)
+
+
+Derived = Share | Total
+
+
+@dataclass(frozen=True)
+class Blueprint:
+    """Nodes in execution order over open widths."""
+
+    input_shape: Shape
+    classes: int
+    nodes: tuple[Node, ...]
+    ratios: tuple[float, ...]
+    space: str
+    derived: tuple[Derived, ...] = ()
+
+    def fill(self, widths: Sequence[int]) -> Architecture:
+        """The architecture with these widths, one for each ratio."""
+        table = self._table(widths)
+        nodes = tuple(
+            Node(node.operation, node.inputs, table[node.channels], node.stride, node.merge, node.stage, node.name)
+            for node in self.nodes
+        )
+        return Architecture(self.input_shape, self.classes, nodes, self.space)
+
+    def cost(self, widths: Sequence[int]) -> Cost:
+        """The cost of `fill(widths)`, but faster: like nodes count once, and live sets are linear in the widths."""
+        return self._count.cost(self._table(widths))
+
+    def _table(self, widths: Sequence[int]) -> tuple[int, ...]:
+        return _width_table(widths, self.derived, self.classes, self.input_shape[0])
+
+    @cached_property
+    def _count(self) -> Count:
+        return count(self.nodes, self.input_shape, self._table(widths_at(self.ratios, REFERENCE)))
+
+
+def _width_table(widths: Sequence[int], derived: Sequence[Derived], classes: int, channels: int) -> tuple[int, ...]:
+    """All widths by place."""
+    table = [*widths, *[0] * len(derived), classes, channels]
+    for place, rule in enumerate(derived, len(widths)):
+        table[place] = rule.width(table)
+    return tuple(table)
+
+
+class Sketch:
+    """A blueprint in the making: `add` returns the new node's number, `finish` puts the nodes in a good order."""
+
+    def __init__(self, input_shape: Shape, classes: int, ratios: Sequence[float], space: str) -> None:
+        self.input_shape, self.classes, self.ratios, self.space = input_shape, classes, tuple(ratios), space
+        self.nodes: list[Node] = [Node(INPUT, (), IMAGE, name="image")]
+        self._derived: list[Derived] = []
+        self._reference = self._table()
+        self._entering: list[Shape] = [input_shape]
+        self._profiles: list[Profile] = [Profile(input_shape, 0, 0, 0, prod(input_shape), prod(input_shape))]
+
+    def derive(self, rule: Derived) -> int:
+        """The place of a width that follows from earlier ones; the same rule has the same place."""
+        if rule not in self._derived:
+            self._derived.append(rule)
+            self._reference = self._table()
+        return len(self.ratios) + self._derived.index(rule)
+
+    def shape(self, node: int) -> Shape:
+        """What a node puts out at the reference widths; its sizes, all but the first, are those of every width."""
+        return self._profiles[node].output
+
+    def add(
+        self,
+        operation: str,
+        inputs: Sequence[int],
+        width: int,
+        stride: int = 1,
+        merge: str = "weighted_sum",
+        stage: int = 0,
+        name: str = "",
+    ) -> int:
+        """The number of a new node with the width at place `width`; `merge` counts only for two or more inputs."""
+        rule = merge if len(inputs) > 1 else "none"
+        entering = merged_shape(rule, [self.shape(source) for source in inputs])
+        self._profiles.append(profile(operation, entering, self._reference[width], stride))
+        self._entering.append(entering)
+        self.nodes.append(Node(operation, tuple(inputs), width, stride, rule, stage, name))
+        return len(self.nodes) - 1
+
+    def classify(self, features: int, head: int, stage: int) -> Blueprint:
+        """The blueprint after a 1x1 convolution to the width at place `head` and the linear classifier."""
+        last = self.add("relu_conv1x1_bn", (features,), head, stage=stage, name="head")
+        self.add("classifier", (last,), CLASSES, stage=stage, name="classifier")
+        return self.finish()
+
+    def finish(self) -> Blueprint:
+        """The blueprint with the nodes in an order that keeps few tensors alive."""
+        demands = [demand(*pair) for pair in zip(self._profiles, self._entering, strict=True)]
+        order = best_schedule([node.inputs for node in self.nodes], demands)
+        place = {number: position for position, number in enumerate(order)}
+        nodes = tuple(_moved(self.nodes[number], place) for number in order)
+        return Blueprint(self.input_shape, self.classes, nodes, self.ratios, self.space, tuple(self._derived))
+
+    def _table(self) -> tuple[int, ...]:
+        return _width_table(widths_at(self.ratios, REFERENCE), self._derived, self.classes, self.input_shape[0])
+
+
+def _moved(node: Node, place: Mapping[int, int]) -> Node:
+    """The node with its inputs' new numbers, ascending unless their order counts."""
+    inputs = [place[source] for source in node.inputs]
+    ordered = inputs if node.merge in ORDERED else sorted(inputs)
+    return Node(node.operation, tuple(ordered), node.channels, node.stride, node.merge, node.stage, node.name)

@@ -1,0 +1,99 @@
+"""What a space offers under a budget, before anything is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+
+import numpy as np
+
+from search_spaces.architecture.cost import Cost
+from search_spaces.architecture.layers import Shape
+from search_spaces.design.blueprint import Blueprint
+from search_spaces.design.budget import Budget, solve_widths, widths_at
+from search_spaces.design.space import Parameters, Space
+from search_spaces.errors import BudgetError
+
+__all__ = ["LIMITS", "Offer", "envelope"]
+
+LIMITS = ("params", "macs", "activation_bytes", "model_bytes", "memory_bytes")
+"""Everything that a budget can limit."""
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What a space offers of one quantity of a cost, and the limit on it.
+
+    Attributes:
+        limit: Name of the quantity.
+        allowed: The budget's limit on it; None if it has none.
+        smallest: Least at the least width, over the smallest families and the random ones.
+        typical: Median of random families made as wide as the budget allows (without limits: at the least width); None
+            if none fits.
+        largest: Most at the largest width, over random families.
+        share: Of random families, those of which a draw keeps this limit at the least width.
+    """
+
+    limit: str
+    allowed: int | None
+    smallest: int
+    typical: int | None
+    largest: int
+    share: float
+
+    @property
+    def satisfiable(self) -> bool:
+        """Whether the smallest network keeps this limit."""
+        return self.allowed is None or self.smallest <= self.allowed
+
+
+def envelope(
+    space: Space,
+    budget: Budget,
+    input_shape: Shape,
+    classes: int,
+    rng: np.random.Generator,
+    draws: int = 50,
+) -> tuple[Offer, ...]:
+    """One offer for each of `LIMITS`, from the smallest families and `draws` random ones, one architecture of each."""
+
+    def draw(parameters: Parameters) -> Blueprint:
+        return space.blueprint(space.complete(parameters), input_shape, classes, rng)
+
+    narrow, wide = space.width or 1, space.width or space.max_width
+    smallest = [draw(parameters) for parameters in space.smallest_parameters()]
+    random = [draw(space.random_parameters(rng)) for _ in range(draws)]
+    least = [_cost_at(blueprint, narrow) for blueprint in [*smallest, *random]]
+    typical = [cost for blueprint in random if (cost := _solved(blueprint, space, budget))]
+    most = [_cost_at(blueprint, wide) for blueprint in random]
+    return tuple(_offer(limit, budget, least, typical, most) for limit in LIMITS)
+
+
+def _cost_at(blueprint: Blueprint, base: float) -> Cost:
+    return blueprint.cost(widths_at(blueprint.ratios, base))
+
+
+def _solved(blueprint: Blueprint, space: Space, budget: Budget) -> Cost | None:
+    """The cost as wide as the budget allows, or at the space's fixed width; None if it does not fit."""
+    if space.width is not None or not budget.limits:
+        cost = _cost_at(blueprint, space.width or 1)
+        return cost if budget.fits(cost) else None
+    try:
+        return blueprint.cost(solve_widths(blueprint.cost, blueprint.ratios, budget, space.max_width))
+    except BudgetError:
+        return None
+
+
+def _offer(limit: str, budget: Budget, least: Sequence[Cost], typical: Sequence[Cost], most: Sequence[Cost]) -> Offer:
+    allowed = budget.limits.get(limit)
+    keeps = [allowed is None or int(getattr(cost, limit)) <= allowed for cost in least[-len(most) :]]
+    fitting = [int(getattr(cost, limit)) for cost in typical]
+    return Offer(
+        limit=limit,
+        allowed=allowed,
+        smallest=min(int(getattr(cost, limit)) for cost in least),
+        typical=round(median(fitting)) if fitting else None,
+        largest=max(int(getattr(cost, limit)) for cost in most),
+        share=sum(keeps) / len(keeps),
+    )

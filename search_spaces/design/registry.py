@@ -1,0 +1,66 @@
+"""Search spaces by name."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from search_spaces.design.space import Space
+from search_spaces.errors import SpaceError, unknown
+
+__all__ = ["known_spaces", "register", "space"]
+
+_SPACES = {
+    "blocks": "search_spaces.spaces.blocks:Blocks",
+    "darts": "search_spaces.spaces.darts:Darts",
+    "enas-macro": "search_spaces.spaces.enas_macro:EnasMacro",
+    "enas-micro": "search_spaces.spaces.enas_micro:EnasMicro",
+    "nago": "search_spaces.spaces.nago:Nago",
+    "nasbench101": "search_spaces.spaces.nasbench101:NasBench101",
+    "nasbench201": "search_spaces.spaces.nasbench201:NasBench201",
+    "randwire": "search_spaces.spaces.randwire:RandWire",
+    "sequential": "search_spaces.spaces.sequential:Sequential",
+}
+
+
+def space(name: str, **options: Any) -> Space:
+    """The space of that name with these options, such as `space("nago", top_nodes=(3, 6))`.
+
+    Args:
+        name: A known name, or `module:Class` of your own space.
+        options: What the space's constructor takes.
+
+    Raises:
+        SpaceError: If the name is unknown, or does not lead to a `Space`.
+    """
+    target = name if ":" in name else _SPACES.get(name)
+    if target is None:
+        raise unknown("search space", name, _SPACES)
+    module, _, attribute = target.partition(":")
+    try:
+        found = getattr(import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise SpaceError(f"Cannot load the search space {target!r}: {error}.") from error
+    if not (isinstance(found, type) and issubclass(found, Space)):
+        raise SpaceError(
+            f"A search space is a subclass of `search_spaces.design.space.Space`, but {target!r} is {found!r}."
+        )
+    return found(**options)
+
+
+def register(name: str, target: str) -> None:
+    """Make the class at `module:Class` known under a name; it is imported when first used.
+
+    Raises:
+        SpaceError: If the name is taken, or the target is not written `module:Class`.
+    """
+    if name in _SPACES:
+        raise SpaceError(f"The search space {name!r} is already {_SPACES[name]!r}. Choose another name.")
+    if not all(target.partition(":")) or ":" in name:
+        raise SpaceError(f"Register a plain name for a `module:Class`, but got {name!r} for {target!r}.")
+    _SPACES[name] = target
+
+
+def known_spaces() -> tuple[str, ...]:
+    """The known names, sorted."""
+    return tuple(sorted(_SPACES))

@@ -1,0 +1,1 @@
+"""Architectures as PyTorch modules and as generated source."""

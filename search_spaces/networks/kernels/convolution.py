@@ -1,0 +1,69 @@
+"""3 x 3 convolutions between few channels in bfloat16.
+
+Torch's own take up to three times as long for channels_last images of few channels, whose channels they put into the
+lanes of vectors, where the kernels put pixels.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import Function
+
+from search_spaces.networks.kernels.bindings import convolution_backward, convolution_forward, convolution_limits, suits
+
+__all__ = ["Conv2d"]
+
+
+class Conv2d(nn.Conv2d):
+    """`nn.Conv2d`, up to rounding, with the kernels of this package where they can be used.
+
+    That is under bfloat16 autocast on processors with instructions for it, for 3 x 3 kernels with stride 1 and padding
+    1, without groups and biases, between at most 12 channels on images of at most 32 x 32 that `suits`; everywhere else
+    it is torch's own. So is the second derivative. Autocast's rounding of the weights to bfloat16 is kept, but their
+    gradient is not rounded.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Of `batch x channels x height x width`, bfloat16 under autocast."""
+        if not (self._is_usual() and _is_autocast() and suits(input) and self._is_small(input)):
+            return super().forward(input)
+        return cast(Tensor, _Convolved.apply(input.to(torch.bfloat16), self.weight))  # type: ignore[no-untyped-call]
+
+    def _is_usual(self) -> bool:
+        shape = self.kernel_size, self.stride, self.padding, self.dilation
+        plain = self.groups == 1 and self.bias is None and self.padding_mode == "zeros"
+        return plain and shape == ((3, 3), (1, 1), (1, 1), (1, 1))
+
+    def _is_small(self, x: Tensor) -> bool:
+        weight = self.weight
+        in_order = weight.is_contiguous() or weight.is_contiguous(memory_format=torch.channels_last)
+        channels, side = convolution_limits()
+        fits = max(weight.shape[:2]) <= channels and max(x.shape[2:]) <= side and x.shape[1] == weight.shape[1]
+        return fits and x.numel() > 0 and in_order and weight.dtype == torch.float32 and weight.device == x.device
+
+
+def _is_autocast() -> bool:
+    return torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16
+
+
+class _Convolved(Function):
+    """Keeps its input and the weights."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return convolution_forward(x, weight)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor]:
+        x, weight = ctx.saved_tensors
+        gradient = gradient.contiguous(memory_format=torch.channels_last)
+        if gradient.dtype == x.dtype and suits(gradient) and not torch.is_grad_enabled():
+            return convolution_backward(gradient, x, weight, ctx.needs_input_grad[0])
+        torchs, ones = torch.ops.aten.convolution_backward, [1, 1]
+        settings = (None, ones, ones, ones, False, [0, 0], 1, [True, True, False])
+        of_x, of_weight, _ = torchs(gradient, x, weight.to(x.dtype), *settings)
+        return of_x, of_weight.to(weight.dtype)

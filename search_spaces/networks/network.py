@@ -1,0 +1,228 @@
+"""An architecture as a plain PyTorch module."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import islice
+from math import prod
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from search_spaces.architecture.format import Architecture, Node
+from search_spaces.architecture.layers import Layer, Shape
+from search_spaces.architecture.operations import Width, layers
+from search_spaces.errors import SpaceError
+from search_spaces.networks import modules
+from search_spaces.networks.kernels.batch_norm import BatchNorm2d
+from search_spaces.networks.kernels.bindings import watched
+from search_spaces.networks.kernels.convolution import Conv2d
+from search_spaces.networks.kernels.pooling import AvgPool2d
+from search_spaces.networks.merging import concatenated, gathered, mean, product, spread, summed, weighted_sum
+
+__all__ = ["Network", "build", "initialise"]
+
+Gates = tuple[Tensor, ...]
+Readers = tuple[int | None, ...]
+"""For each reader of a tensor the number of its gate, None if it has none; the last one reads first."""
+
+
+def build(
+    architecture: Architecture,
+    seed: int = 0,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
+) -> Network:
+    """The architecture with weights that depend on nothing but `seed`; global random states are neither read nor moved.
+
+    Args:
+        architecture: What to build.
+        seed: Of the initial weights, see `initialise`.
+        device: Where the weights lie; their values are the same on every device.
+        dtype: Of the weights.
+
+    Raises:
+        SpaceError: If a node has the name of an attribute of `nn.Module`.
+    """
+    network = Network(architecture, device="meta", dtype=dtype)
+    network.to_empty(device=device or torch.get_default_device())
+    initialise(network, seed)
+    return network
+
+
+def initialise(module: nn.Module, seed: int) -> None:
+    """Overwrite all weights and statistics of a built network, or of its generated source, in place.
+
+    Convolutions, and linear layers without bias, which stand for convolutions on vectors: normal with variance 2 /
+    fan-out (He et al. 2015, the backward case, with the fan-out of one group). Batch norm: scale 1, shift 0. Linear
+    with bias: normal with standard deviation 0.01, bias 0. Merge weights: 1.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for part in module.modules():
+            if isinstance(part, nn.Conv1d | nn.Conv2d):
+                fan_out = part.out_channels // part.groups * prod(part.kernel_size)
+                _fill_normal(part.weight, (2 / fan_out) ** 0.5, generator)
+            elif isinstance(part, nn.Linear):
+                deviation = 0.01 if part.bias is not None else (2 / part.out_features) ** 0.5
+                _fill_normal(part.weight, deviation, generator)
+            elif isinstance(part, nn.BatchNorm1d | nn.BatchNorm2d):
+                part.reset_parameters()
+            if isinstance(bias := getattr(part, "bias", None), nn.Parameter):
+                bias.zero_()
+            if isinstance(gates := getattr(part, "merge_weights", None), nn.Parameter):
+                gates.fill_(1.0)
+
+
+class Network(nn.Module):
+    """Runs the nodes of an architecture in their order and drops each tensor after its last use.
+
+    Every node but the input is a child module under its own name (an `nn.Identity` where a node only merges), in
+    execution order. All merge weights are one parameter, `merge_weights`, in the order of nodes and their inputs, so
+    a forward pass takes one sigmoid. A child may be replaced by another module under the same name. The ReLU of a
+    merging node writes over the node's input: a hook that keeps it, or a call of the child alone, needs a copy.
+
+    Use `build` for weights that do not depend on torch's global random state.
+
+    Args:
+        architecture: What to build; kept as `architecture`.
+        device: Where the weights are made.
+        dtype: Of the weights.
+
+    Raises:
+        SpaceError: If a node has the name of an attribute of `nn.Module`.
+    """
+
+    merge_weights: nn.Parameter
+
+    def __init__(
+        self,
+        architecture: Architecture,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        self.architecture = architecture
+        named = zip(architecture.nodes, architecture.names, architecture.entering(), strict=True)
+        for node, name, shape in islice(named, 1, None):
+            if hasattr(self, name):
+                raise SpaceError(f"Node name {name!r} is an attribute of `nn.Module`. Choose another name.")
+            self.add_module(name, _module(node, shape, device, dtype))
+        self._steps = _steps(architecture)
+        self._readers = _readers(self._steps)
+        self._n_gates = sum(len(node.inputs) for node in architecture.nodes if node.merge == "weighted_sum")
+        if self._n_gates:
+            self.merge_weights = nn.Parameter(torch.ones(self._n_gates, device=device, dtype=dtype))
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Logits, `batch x classes`, of inputs, `batch x` the architecture's `input_shape`."""
+        gates: Gates = torch.sigmoid(self.merge_weights).unbind() if self._n_gates else ()
+        learning = torch.is_grad_enabled() and not watched()
+        weighted, trained = (gathered, gates) if learning else (weighted_sum, ())
+        unread = [_copies(image, self._readers[0], trained)]
+        for step, module, readers in zip(self._steps, self._modules.values(), self._readers[1:], strict=True):
+            tensors = [unread[source].pop() for source in step.inputs]
+            entering = weighted(gates[step.gates], *tensors) if step.gates else _MERGES[step.merge](*tensors)
+            del tensors  # or they would live on while the module runs,
+            unread.append(_copies(cast(nn.Module, module)(entering), readers, trained))
+            del entering  # and this through the next node's merge
+        return unread[-1].pop()
+
+
+@dataclass(frozen=True)
+class _Step:
+    """Where a node's input comes from; a weighted sum takes `gates` of those of the network."""
+
+    merge: str
+    inputs: tuple[int, ...]
+    gates: slice | None = None
+
+
+def _steps(architecture: Architecture) -> list[_Step]:
+    steps: list[_Step] = []
+    start = 0
+    for node in architecture.nodes[1:]:
+        if node.merge == "weighted_sum":
+            steps.append(_Step(node.merge, node.inputs, slice(start, start + len(node.inputs))))
+            start += len(node.inputs)
+        else:
+            steps.append(_Step(node.merge, node.inputs))
+    return steps
+
+
+def _readers(steps: list[_Step]) -> list[Readers]:
+    """Of each node's output; that of the last node is read by the caller."""
+    readers: list[list[int | None]] = [[] for _ in range(len(steps) + 1)]
+    readers[-1].append(None)
+    for step in reversed(steps):
+        numbers = range(step.gates.start, step.gates.stop) if step.gates else [None] * len(step.inputs)
+        for source, number in zip(step.inputs, numbers, strict=True):
+            readers[source].append(number)
+    return [tuple(of_one) for of_one in readers]
+
+
+def _copies(tensor: Tensor, readers: Readers, gates: Gates) -> list[Tensor]:
+    """The tensor once for each reader, so that it dies when the last one has taken it."""
+    if gates and any(number is not None for number in readers):
+        return spread(tensor, [None if number is None else gates[number] for number in readers])
+    return [tensor] * len(readers)
+
+
+def _only(tensor: Tensor) -> Tensor:
+    return tensor
+
+
+_MERGES: dict[str, Callable[..., Tensor]] = {
+    "none": _only,
+    "sum": summed,
+    "mean": mean,
+    "concat": concatenated,
+    "product": product,
+}
+
+
+_FASTER: dict[str, type[nn.Module]] = {"AvgPool2d": AvgPool2d, "BatchNorm2d": BatchNorm2d, "Conv2d": Conv2d}
+"""What stands in for a class of `torch.nn`."""
+
+
+class _OverwritingReLU(nn.ReLU):
+    """max(x, 0) in the memory of x, as first layer of a node whose merge has made x: nobody else reads it.
+
+    Autograd forbids to write over a view, which a backward hook on the node hands in, and over a leaf.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        kept = watched() or input._is_view() or (input.is_leaf and input.requires_grad)
+        return F.relu(input, inplace=not kept)
+
+
+def _module(node: Node, shape: Shape, device: torch.device | str | None, dtype: torch.dtype | None) -> nn.Module:
+    """One torch module for each layer; in an `nn.Sequential` if there are several."""
+    made: list[nn.Module] = []
+    for layer in layers(node.operation, Width(shape[0], node.channels, node.stride, len(shape) - 1)):
+        made.append(_torch_layer(layer, shape, device, dtype))
+        shape = layer.output(shape)
+    if not made:
+        return nn.Identity()
+    if node.merge != "none" and isinstance(made[0], nn.ReLU):
+        made[0] = _OverwritingReLU()
+    return made[0] if len(made) == 1 else nn.Sequential(*made)
+
+
+def _torch_layer(layer: Layer, shape: Shape, device: torch.device | str | None, dtype: torch.dtype | None) -> nn.Module:
+    call = layer.call(shape)
+    keywords = dict(call.keywords)
+    if layer.parameters:
+        keywords |= {"device": device, "dtype": dtype}
+    made = _FASTER.get(call.name) or getattr(modules if call.own else nn, call.name)
+    module = made(*call.arguments, **keywords)
+    assert isinstance(module, nn.Module)
+    return module
+
+
+def _fill_normal(weight: Tensor, deviation: float, generator: torch.Generator) -> None:
+    """Draws on the CPU in float32, so that the values are the same on every device."""
+    weight.copy_(torch.randn(weight.shape, generator=generator) * deviation)

@@ -1,0 +1,295 @@
+"""Blocks of known networks: four stages, each with its own kind of block, depth and width.
+
+After the block space of TRADE (Kim et al. 2022, https://arxiv.org/abs/2206.13130), whose list of blocks is not public;
+list, ranges and layout are ours. Where the blocks are from:
+
+* `basic`, `bottleneck`: He et al. 2016, https://arxiv.org/abs/1512.03385.
+* `mbconv`: Sandler et al. 2018, https://arxiv.org/abs/1801.04381; kernels and squeeze-excitation as in Tan and Le 2019,
+  https://arxiv.org/abs/1905.11946.
+* `shuffle`: ShuffleNetV2, Ma et al. 2018, https://arxiv.org/abs/1807.11164.
+* `convnext`: Liu et al. 2022, https://arxiv.org/abs/2201.03545.
+* `pooling`, `attention`: MetaFormer, Yu et al. 2022, https://arxiv.org/abs/2111.11418.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+from search_spaces.architecture.layers import Shape
+from search_spaces.design.blueprint import CLASSES, Blueprint, Sketch, Total, is_small
+from search_spaces.design.space import Dimension, Parameters, Range, Space
+from search_spaces.errors import SpaceError
+
+__all__ = ["Blocks"]
+
+STAGES = 4
+
+EARLY = ("shuffle", "mbconv", "bottleneck", "convnext", "basic")
+LATE = ("shuffle", "mbconv", "bottleneck", "pooling", "convnext", "attention", "basic")
+"""Blocks of the first two and of the last two stages, from few to many parameters at one width."""
+
+PARTS = {"shuffle": 2, "bottleneck": 4, "attention": 4}
+"""What a stage's width is a multiple of: of the halves of a unit, the inner width, the width of a head."""
+
+SMALL_MAP = 4
+"""Longest side up to which the last stage keeps the resolution: a quarter of 16 positions says too little."""
+
+
+def _stage_dimensions(stage: int) -> dict[str, Dimension]:
+    block = f"stage{stage}_block"
+    mbconv = (block, ("mbconv",))
+    return {
+        block: Dimension(CategoricalDistribution(EARLY if stage <= STAGES // 2 else LATE)),
+        f"stage{stage}_depth": Dimension(IntDistribution(1, 4), legal=(1, 100)),
+        f"stage{stage}_ratio": Dimension(FloatDistribution(0.25, 1.5), legal=(0.01, 100)),
+        f"stage{stage}_expansion": Dimension(CategoricalDistribution((1, 3, 6)), *mbconv),
+        f"stage{stage}_kernel": Dimension(IntDistribution(3, 7, step=2), *mbconv, legal=(3, 7)),
+        f"stage{stage}_squeeze": Dimension(IntDistribution(0, 1), *mbconv, legal=(0, 1)),
+    }
+
+
+class Blocks(Space):
+    """Kind, depth and relative width of the blocks of four stages.
+
+    A stage's ratio multiplies its usual width of 1, 2, 4 or 8 times the base; where the budget decides the base, only
+    the proportions of the four ratios count. Widths are multiples of 2 for `shuffle` and of 4 for `bottleneck` (inner
+    width a quarter) and `attention` (four heads always, so that a wider stage never costs less memory).
+
+    Inputs of up to 39 px keep their resolution in the stem, a 3x3 convolution; larger ones enter by a convolution and
+    a maximum of stride 2 each, as in ShuffleNetV2. The second and third stage halve the resolution; the fourth does if
+    the map is still larger than 4 px. The stem is as wide as the first stage, so that the first block of that is like
+    all others. A block that changes width or resolution has a projection as its shortcut (`basic`, `bottleneck`), none
+    (`mbconv`), or both branches on the whole input (`shuffle`); before the other three stands an average pooling with
+    a 1x1 convolution.
+
+    As published are `basic`, `bottleneck` (stride in the 3x3 convolution, as usual by now), `shuffle`, and `mbconv`
+    without squeeze-excitation but for ReLU in place of ReLU6. Departures:
+
+    * Squeeze-excitation narrows to a quarter of the expanded width, not of the block's input, and has ReLU and sigmoid.
+    * Batch norm, which export folds away, stands for layer norm, and nothing scales the residual branches.
+    * `pooling` adds the mean of the neighbours, not its difference from their middle.
+    * Nothing tells `attention` the positions but the zeros at the borders of earlier convolutions.
+
+    Args:
+        head_ratio: Width of the 1x1 convolution before the classifier as a multiple of the last stage's. It spends
+            about a tenth of the parameters, and brings the batch norm and ReLU that the sums of `mbconv`, `convnext`,
+            `pooling` and `attention` lack. 0 leaves it out, as in a ResNet, whose last block ends in a ReLU itself;
+            the classifier then has no dropout either.
+        width: See `Space`; usual width of the first stage.
+        max_width: See `Space`.
+        ranges: See `Space`; also deeper stages, such as `stage3_depth=6`.
+    """
+
+    name = "blocks"
+    random = False
+    dimensions: ClassVar[Mapping[str, Dimension]] = {
+        name: dimension for stage in range(1, STAGES + 1) for name, dimension in _stage_dimensions(stage).items()
+    }
+
+    def __init__(
+        self, *, head_ratio: float = 1.0, width: float | None = None, max_width: int = 512, **ranges: Range
+    ) -> None:
+        super().__init__(width=width, max_width=max_width, **ranges)
+        if head_ratio < 0:
+            raise SpaceError(f"`head_ratio >= 0` must hold, but got {head_ratio=}.")
+        self.head_ratio = head_ratio
+
+    def blueprint(
+        self, parameters: Parameters, input_shape: Shape, classes: int, rng: np.random.Generator
+    ) -> Blueprint:
+        """The one draw; on vectors, where kernels make no difference, that of kernel 3."""
+        stages = _stages(parameters, has_axes=len(input_shape) > 1)
+        ratios = [2**number * stage.ratio / stage.parts for number, stage in enumerate(stages)]
+        head = [2 ** (STAGES - 1) * stages[-1].ratio * self.head_ratio] if self.head_ratio else []
+        sketch = Sketch(input_shape, classes, (*ratios, *head), self.name)
+        widths = [stage.width(sketch, part) for part, stage in enumerate(stages)]
+        last = _stem(sketch, widths[0])
+        for part, (stage, width) in enumerate(zip(stages, widths, strict=True)):
+            last = _run(sketch, stage, part, width, last)
+        return self._classify(sketch, last)
+
+    def describe(self, parameters: Parameters) -> str:
+        """Depth, block and ratio of each stage, as `2 basic at 1, 3 mbconv(6,5,se) at 0.5, ...`."""
+        return ", ".join(stage.text for stage in _stages(self.complete(parameters)))
+
+    def _classify(self, sketch: Sketch, last: int) -> Blueprint:
+        """After the head, whose width is at the place behind those of the stages."""
+        if self.head_ratio:
+            last = sketch.add("conv1x1_bn", (last,), STAGES, stage=STAGES - 1, name="head")
+        classifier = "classifier" if self.head_ratio else "pool_classifier"
+        sketch.add(classifier, (last,), CLASSES, stage=STAGES - 1, name="classifier")
+        return sketch.finish()
+
+
+@dataclass(frozen=True)
+class _Stage:
+    """The parameters of one stage; the last three are those of `mbconv`."""
+
+    block: str
+    depth: int
+    ratio: float
+    expansion: int = 1
+    kernel: int = 3
+    squeeze: int = 0
+
+    @property
+    def parts(self) -> int:
+        """See `PARTS`."""
+        return PARTS.get(self.block, 1)
+
+    def width(self, sketch: Sketch, part: int) -> int:
+        """The place of the stage's width, of which a part is at place `part`."""
+        return sketch.derive(Total((part,) * self.parts)) if self.parts > 1 else part
+
+    @property
+    def text(self) -> str:
+        """In a few words."""
+        details = f"({self.expansion},{self.kernel}{',se' * self.squeeze})" if self.block == "mbconv" else ""
+        return f"{self.depth} {self.block}{details} at {self.ratio:.2g}"
+
+
+def _stages(parameters: Parameters, has_axes: bool = True) -> list[_Stage]:
+    return [_stage(parameters, f"stage{number}", has_axes) for number in range(1, STAGES + 1)]
+
+
+def _stage(parameters: Parameters, name: str, has_axes: bool) -> _Stage:
+    block, depth = str(parameters[f"{name}_block"]), int(parameters[f"{name}_depth"])
+    ratio = float(parameters[f"{name}_ratio"])
+    if block != "mbconv":
+        return _Stage(block, depth, ratio)
+    expansion, squeeze = int(parameters[f"{name}_expansion"]), int(parameters[f"{name}_squeeze"])
+    return _Stage(block, depth, ratio, expansion, int(parameters[f"{name}_kernel"]) if has_axes else 3, squeeze)
+
+
+def _stem(sketch: Sketch, width: int) -> int:
+    if is_small(sketch.input_shape):
+        return sketch.add("conv3x3_bn_relu", (0,), width, name="stem")
+    first = sketch.add("conv3x3_bn_relu", (0,), width, stride=2, name="stem")
+    return sketch.add("maxpool3x3", (first,), width, stride=2, name="stem_pool")
+
+
+def _run(sketch: Sketch, stage: _Stage, part: int, width: int, last: int) -> int:
+    """The last node of the stage's blocks after node `last`; the stage's number is the place of its part's width."""
+    stride = _stride(part, sketch.shape(last))
+    for number in range(stage.depth):
+        site = _Site(sketch, stage, part, width, 1 if number else stride, f"stage{part + 1}_block{number + 1}")
+        last = _BLOCKS[stage.block](site, last)
+    return last
+
+
+def _stride(stage: int, entering: Shape) -> int:
+    """Of a stage's first block, into which a map of this shape goes."""
+    if stage == STAGES - 1:
+        return 2 if max(entering[1:], default=1) > SMALL_MAP else 1
+    return 2 if stage else 1
+
+
+@dataclass(frozen=True)
+class _Site:
+    """Where a block goes: `part` and `width` are places of widths (see `PARTS`), names begin with `name`."""
+
+    sketch: Sketch
+    stage: _Stage
+    part: int
+    width: int
+    stride: int
+    name: str
+
+    def add(self, role: str, operation: str, *inputs: int, width: int, stride: int = 1, merge: str = "sum") -> int:
+        """A new node of the block."""
+        return self.sketch.add(operation, inputs, width, stride, merge, self.part, f"{self.name}_{role}")
+
+    def changes(self, entering: int) -> bool:
+        """Whether the block changes width or resolution."""
+        return self.stride > 1 or self.place(entering) != self.width
+
+    def place(self, node: int) -> int:
+        """The place of a node's width."""
+        return self.sketch.nodes[node].channels
+
+
+def _basic(site: _Site, x: int) -> int:
+    first = site.add("conv1", "conv3x3_bn_relu", x, width=site.width, stride=site.stride)
+    second = site.add("conv2", "conv3x3_bn", first, width=site.width)
+    return site.add("sum", "relu", _shortcut(site, x), second, width=site.width)
+
+
+def _bottleneck(site: _Site, x: int) -> int:
+    first = site.add("conv1", "conv1x1_bn_relu", x, width=site.part)
+    second = site.add("conv2", "conv3x3_bn_relu", first, width=site.part, stride=site.stride)
+    third = site.add("conv3", "conv1x1_bn", second, width=site.width)
+    return site.add("sum", "relu", _shortcut(site, x), third, width=site.width)
+
+
+def _shortcut(site: _Site, x: int) -> int:
+    return site.add("shortcut", "conv1x1_bn", x, width=site.width, stride=site.stride) if site.changes(x) else x
+
+
+def _mbconv(site: _Site, x: int) -> int:
+    stage, inner = site.stage, site.place(x)
+    filtered = x
+    if stage.expansion > 1:
+        inner = site.sketch.derive(Total((inner,) * stage.expansion))
+        filtered = site.add("expand", "conv1x1_bn_relu", x, width=inner)
+    depthwise = f"depthwise{stage.kernel}x{stage.kernel}_bn_relu"
+    filtered = site.add("depthwise", depthwise, filtered, width=inner, stride=site.stride)
+    gate = (site.add("gate", "global_gate", filtered, width=inner),) if stage.squeeze else ()
+    projected = site.add("project", "conv1x1_bn", filtered, *gate, width=site.width, merge="product")
+    return projected if site.changes(x) else site.add("sum", "identity", x, projected, width=site.width)
+
+
+def _shuffle(site: _Site, x: int) -> int:
+    half, left, right = site.part, x, x
+    if site.changes(x):
+        left = site.add("left_depthwise", "depthwise3x3_bn", x, width=site.place(x), stride=site.stride)
+        left = site.add("left_conv", "conv1x1_bn_relu", left, width=half)
+    else:
+        left = site.add("left", "first_channels", x, width=half)
+        right = site.add("right", "last_channels", x, width=half)
+    right = site.add("right_conv1", "conv1x1_bn_relu", right, width=half)
+    right = site.add("right_depthwise", "depthwise3x3_bn", right, width=half, stride=site.stride)
+    right = site.add("right_conv2", "conv1x1_bn_relu", right, width=half)
+    return site.add("shuffle", "channel_shuffle", left, right, width=site.width, merge="concat")
+
+
+def _convnext(site: _Site, x: int) -> int:
+    return _residual(site, "mix", "depthwise7x7_bn_mlp", _entered(site, x))
+
+
+def _pooling(site: _Site, x: int) -> int:
+    return _metaformer(site, "bn_average3x3", x)
+
+
+def _attention(site: _Site, x: int) -> int:
+    return _metaformer(site, "bn_attention", x)
+
+
+def _metaformer(site: _Site, mixer: str, x: int) -> int:
+    """Mixes the positions, then the channels of each."""
+    return _residual(site, "mlp", "bn_mlp", _residual(site, "mix", mixer, _entered(site, x)))
+
+
+def _entered(site: _Site, x: int) -> int:
+    """The input at the block's width and resolution."""
+    return site.add("entry", "pool_conv1x1_bn", x, width=site.width, stride=site.stride) if site.changes(x) else x
+
+
+def _residual(site: _Site, role: str, operation: str, x: int) -> int:
+    change = site.add(role, operation, x, width=site.width)
+    return site.add(f"{role}_sum", "identity", x, change, width=site.width)
+
+
+_BLOCKS: dict[str, Callable[[_Site, int], int]] = {
+    "attention": _attention,
+    "basic": _basic,
+    "bottleneck": _bottleneck,
+    "convnext": _convnext,
+    "mbconv": _mbconv,
+    "pooling": _pooling,
+    "shuffle": _shuffle,
+}

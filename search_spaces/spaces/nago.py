@@ -1,0 +1,232 @@
+"""NAGO: a graph of graphs of graphs (Ru, Esperanca and Carlucci 2020, https://arxiv.org/abs/2004.01395), the default.
+
+A Watts-Strogatz graph of blocks; each block is its own Erdos-Renyi graph of cells; each cell its own Watts-Strogatz
+graph of operations. A family is eight numbers: sizes and randomness of the three generators.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import numpy as np
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+from search_spaces.architecture.layers import Shape
+from search_spaces.architecture.operations import keeps_channels
+from search_spaces.design.blueprint import Blueprint, Sketch, is_small
+from search_spaces.design.graphs import erdos_renyi, watts_strogatz
+from search_spaces.design.space import Dimension, Parameters, Range, Space, Value
+from search_spaces.design.wiring import Bridges, Place, connect, wire
+from search_spaces.errors import SpaceError
+
+__all__ = ["Nago"]
+
+STAGES = 3
+
+OPERATIONS = (
+    "relu_conv3x3_bn",
+    "relu_conv1x1_bn",
+    "relu_conv1x3_bn",
+    "relu_conv3x1_bn",
+    "relu_conv5x5_bn",
+    "relu_sepconv3x3_bn",
+    "relu_sepconv5x5_bn",
+    "maxpool3x3",
+    "average3x3",
+)
+MERGES = ("weighted_sum", "sum", "concat", "attention")
+MIXED = "mixed"
+
+
+class Nago(Space):
+    """The eight-dimensional NAGO space, and six dimensions more that are fixed until a range opens them.
+
+    A third of the blocks (in their order, fractions to the earlier stage) makes each of three stages of widths 1:2:4,
+    each at half the resolution of the one before. What a block reads of an earlier stage is pooled to its resolution
+    and projected to its width by a 1x1 convolution with batch norm, once for all readers of a stage. Inputs of up to
+    39 px enter through two 3x3 convolutions; larger ones through two separable convolutions of stride 2.
+
+    The further dimensions follow the paper's larger space, which it found to lower the accuracy: the `operation` of the
+    cells' nodes, or `mixed`, where every node draws its own evenly; how a node merges its inputs (`merge`, or `mixed`):
+    weighted sum, sum, concatenation, or `attention`, the sum of inputs that are scaled channel by channel by gates
+    computed from their own means (squeeze-and-excitation, one gate for each output, whoever reads it); at which share
+    of the blocks the stages 2 and 3 begin; and their widths as multiples of the first one's. Blocks and cells merge
+    what they read by weighted sums whatever the option.
+
+    Two things differ from the paper. Neighbours are even (the generator halves them, so 2 and 3 are one family). The
+    head's width is a ratio of the last stage's, not 1280, which alone would break a small budget.
+
+    Args:
+        head_ratio: Width of the head as a multiple of the last stage's.
+        width: See `Space`; of the first stage.
+        max_width: See `Space`.
+        ranges: See `Space`; also beyond the paper's, such as `top_nodes=20, middle_nodes=1`, a chain. For separable
+            convolutions give `operation="relu_sepconv3x3_bn"`.
+    """
+
+    name = "nago"
+    dimensions: ClassVar[Mapping[str, Dimension]] = {
+        "top_nodes": Dimension(IntDistribution(3, 10), legal=(STAGES, 1000)),
+        "top_neighbours": Dimension(IntDistribution(2, 4, step=2), legal=(2, 1000)),
+        "top_probability": Dimension(FloatDistribution(0.1, 0.9), legal=(0, 1)),
+        "middle_nodes": Dimension(IntDistribution(1, 10), legal=(1, 1000)),
+        "middle_probability": Dimension(FloatDistribution(0.1, 0.9), legal=(0, 1)),
+        "bottom_nodes": Dimension(IntDistribution(3, 10), legal=(1, 1000)),
+        "bottom_neighbours": Dimension(IntDistribution(2, 4, step=2), legal=(2, 1000)),
+        "bottom_probability": Dimension(FloatDistribution(0.1, 0.9), legal=(0, 1)),
+        "operation": Dimension(CategoricalDistribution((*OPERATIONS, MIXED)), default=OPERATIONS[0]),
+        "merge": Dimension(CategoricalDistribution((*MERGES, MIXED)), default=MERGES[0]),
+        "stage2_start": Dimension(FloatDistribution(0.2, 0.5), legal=(0, 1), default=1 / 3),
+        "stage3_start": Dimension(FloatDistribution(0.5, 0.8), legal=(0, 1), default=2 / 3),
+        "stage2_width": Dimension(FloatDistribution(1.0, 3.0), legal=(0.1, 100), default=2.0),
+        "stage3_width": Dimension(FloatDistribution(1.0, 6.0), legal=(0.1, 100), default=4.0),
+    }
+
+    def __init__(
+        self,
+        *,
+        head_ratio: float = 2.0,
+        width: float | None = None,
+        max_width: int = 512,
+        **ranges: Range,
+    ) -> None:
+        super().__init__(width=width, max_width=max_width, **ranges)
+        if head_ratio <= 0:
+            raise SpaceError(f"`head_ratio > 0` must hold, but got {head_ratio=}.")
+        self.head_ratio = head_ratio
+
+    def blueprint(
+        self, parameters: Parameters, input_shape: Shape, classes: int, rng: np.random.Generator
+    ) -> Blueprint:
+        """One draw: a top graph, then for each block in order a middle graph, for each cell in order a bottom graph."""
+        small = is_small(self.seen(input_shape))
+        stages, stem, head = (0, 1, 2), 3, 4
+        second, third = float(parameters["stage2_width"]), float(parameters["stage3_width"])
+        ratios = (1, second, third, 1 if small else 0.5, third * self.head_ratio)
+        sketch = Sketch(input_shape, classes, ratios, self.name)
+        entry = self.enter(sketch)
+        if small:
+            first = sketch.add("conv3x3_bn", (entry,), stem, name="stem1")
+            last = sketch.add("relu_conv3x3_bn", (first,), stages[0], name="stem2")
+        else:
+            first = sketch.add("sepconv3x3_bn", (entry,), stem, stride=2, name="stem1")
+            last = sketch.add("relu_sepconv3x3_bn", (first,), stages[0], stride=2, name="stem2")
+        top = watts_strogatz(*_ring(parameters, "top"), rng)
+        bridges = Bridges(sketch, {last: "stem"})
+        merging = _Merging(sketch, str(parameters["merge"]), rng)
+
+        def block(number: int, inputs: tuple[int, ...]) -> int:
+            stage = stage_of(number, top.nodes, float(parameters["stage2_start"]), float(parameters["stage3_start"]))
+            place = Place(stages[stage], stage, f"stage{stage + 1}_block{number + 1}")
+            output = self._block(merging, bridges.to(stage, inputs), place, parameters, rng)
+            bridges.names[output] = f"block{number + 1}"
+            return output
+
+        ends = connect(top, (last,), block)
+        sinks = bridges.to(STAGES - 1, tuple(ends[sink] for sink in top.sinks))
+        if len(sinks) > 1:
+            sinks = (sketch.add("identity", sinks, stages[-1], merge="mean", stage=STAGES - 1, name="features"),)
+        return sketch.classify(sinks[0], head, STAGES - 1)
+
+    def seen(self, input_shape: Shape) -> Shape:
+        """The shape in which the stem gets a sample."""
+        return input_shape
+
+    def enter(self, sketch: Sketch) -> int:
+        """The number of the node that the stem reads."""
+        return 0
+
+    def describe(self, parameters: Parameters) -> str:
+        """Generators from top to bottom, as `WS(8,4,0.6) of ER(3,0.7) of WS(5,4,any)`; says if it has one member."""
+        full = self.complete(parameters)
+        probability = f"{full['middle_probability']:.2g}" if int(full["middle_nodes"]) > 2 else "any"
+        middle = f"ER({full['middle_nodes']},{probability})"
+        text = f"{_ring_text(full, 'top')} of {middle} of {_ring_text(full, 'bottom')}"
+        opened = [name for name in self.distributions() if self.dimensions[name].default is not None]
+        text = ", ".join([text, *(f"{name} {_short(full[name])}" for name in opened)])
+        return f"{text}: one member" if self.single_member(parameters) else text
+
+    def single_member(self, parameters: Parameters) -> bool:
+        """Whether no generator leaves anything to chance: complete or unrewired rings and a trivial middle."""
+        full = self.complete(parameters)
+        middle = int(full["middle_nodes"]) <= 2 or full["middle_probability"] == 1
+        drawn = MIXED in (full["operation"], full["merge"])
+        return (
+            not drawn
+            and middle
+            and all(_complete(full, level) or full[f"{level}_probability"] == 0 for level in ("top", "bottom"))
+        )
+
+    def _block(
+        self, merging: _Merging, inputs: tuple[int, ...], place: Place, parameters: Parameters, rng: np.random.Generator
+    ) -> int:
+        middle = erdos_renyi(int(parameters["middle_nodes"]), float(parameters["middle_probability"]), rng)
+
+        def cell(number: int, inputs: tuple[int, ...]) -> int:
+            inner = Place(place.width, place.stage, f"{place.name}_cell{number + 1}")
+            bottom = watts_strogatz(*_ring(parameters, "bottom"), rng)
+
+            def node(number: int, inputs: tuple[int, ...]) -> int:
+                operation = str(parameters["operation"])
+                if operation == MIXED:
+                    operation = str(rng.choice(OPERATIONS))
+                name = f"{inner.name}_node{number + 1}"
+                return merging.add(operation, inputs, Place(inner.width, inner.stage, name))
+
+            return wire(merging.sketch, bottom, inputs, inner, node)
+
+        return wire(merging.sketch, middle, inputs, place, cell)
+
+
+def _ring(parameters: Parameters, level: str) -> tuple[int, int, float]:
+    """Nodes, neighbours and probability of a Watts-Strogatz level."""
+    neighbours, probability = parameters[f"{level}_neighbours"], parameters[f"{level}_probability"]
+    return int(parameters[f"{level}_nodes"]), int(neighbours), float(probability)
+
+
+def _complete(parameters: Parameters, level: str) -> bool:
+    nodes, neighbours, _ = _ring(parameters, level)
+    return nodes <= neighbours + 1
+
+
+def _ring_text(parameters: Parameters, level: str) -> str:
+    nodes, neighbours, probability = _ring(parameters, level)
+    return f"WS({nodes},{neighbours},{'any' if _complete(parameters, level) else f'{probability:.2g}'})"
+
+
+def stage_of(block: int, blocks: int, second: float = 1 / 3, third: float = 2 / 3) -> int:
+    """The stage, 0 to 2, of a block; `second` and `third` are the shares of the blocks at which those stages begin."""
+    return (block / blocks >= second) + (block / blocks >= third)
+
+
+def _short(value: Value) -> str:
+    return f"{value:.2g}" if isinstance(value, float) else str(value)
+
+
+class _Merging:
+    """Adds operations whose inputs are merged by the family's rule."""
+
+    def __init__(self, sketch: Sketch, rule: str, rng: np.random.Generator) -> None:
+        self.sketch, self.rule, self.rng = sketch, rule, rng
+        self._attended: dict[int, int] = {}
+
+    def add(self, operation: str, inputs: tuple[int, ...], place: Place) -> int:
+        """The number of the operation's node."""
+        rule = "none" if len(inputs) == 1 else str(self.rng.choice(MERGES)) if self.rule == MIXED else self.rule
+        if rule == "attention":
+            rule, inputs = "sum", tuple(self._scaled(source) for source in inputs)
+        if rule == "concat" and keeps_channels(operation):
+            name = f"{place.name}_merge"
+            inputs = (self.sketch.add("relu_conv1x1_bn", inputs, place.width, 1, rule, place.stage, name),)
+        return self.sketch.add(operation, inputs, place.width, 1, rule, place.stage, place.name)
+
+    def _scaled(self, source: int) -> int:
+        """The source times its gate; made once."""
+        if source not in self._attended:
+            node = self.sketch.nodes[source]
+            gate = self.sketch.add("global_gate", (source,), node.channels, stage=node.stage, name=f"{node.name}_gate")
+            self._attended[source] = self.sketch.add(
+                "identity", (source, gate), node.channels, 1, "product", node.stage, f"{node.name}_scaled"
+            )
+        return self._attended[source]

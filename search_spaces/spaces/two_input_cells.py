@@ -1,0 +1,204 @@
+"""Networks of cells that each read the two cells before them: what DARTS and ENAS share.
+
+A cell is written as its nodes; a node is the sum of two halves; a half is an operation on a state. States 0 and 1 are
+what the cell reads, the farther cell first; the nodes are the states after them.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterator
+from itertools import permutations
+from typing import ClassVar
+
+import numpy as np
+
+from search_spaces.architecture.layers import Shape
+from search_spaces.design.blueprint import CLASSES, Blueprint, Sketch, is_small
+from search_spaces.design.space import Parameters, Range, Space
+from search_spaces.design.wiring import Place
+from search_spaces.errors import SpaceError
+
+__all__ = [
+    "INPUTS",
+    "KINDS",
+    "Cell",
+    "Half",
+    "TwoInputCells",
+    "add_nodes",
+    "canonical",
+    "describe",
+    "enter",
+]
+
+Half = tuple[int, str]
+"""A state and the operation on it."""
+
+Cell = tuple[tuple[Half, Half], ...]
+"""The two halves of each node."""
+
+INPUTS = 2
+"""States that a cell starts with."""
+
+KINDS = ("normal", "reduction")
+
+FEWEST = 4
+"""Cells of a network."""
+
+STEM = 3
+"""Place of the stem's width, after those of the three stages."""
+
+
+class TwoInputCells(Space):
+    """A normal cell, repeated, and a reduction cell at one and at two thirds of them.
+
+    Subclasses say what a cell is and how it is added. Reductions begin the next stage, of twice the width.
+
+    Args:
+        cells: How many; at least 4, since of three the only normal one would read the stem twice: cells with their
+            inputs swapped would be one network.
+        width: See `Space`; of the nodes of the first stage.
+        max_width: See `Space`.
+        ranges: See `Space`.
+    """
+
+    random = False
+    classifier: ClassVar[str]
+    """Operation of the last node."""
+
+    def __init__(self, *, cells: int, width: float | None, max_width: int, **ranges: Range) -> None:
+        super().__init__(width=width, max_width=max_width, **ranges)
+        if cells < FEWEST:
+            raise SpaceError(
+                f"`cells >= {FEWEST}` must hold, two that reduce and a normal one on each side, but got {cells}."
+            )
+        self.cells = cells
+
+    @abstractmethod
+    def cell(self, parameters: Parameters, kind: str) -> Cell:
+        """The cell of one of `KINDS`, as complete parameters say it."""
+
+    @abstractmethod
+    def add_cell(self, sketch: Sketch, cell: Cell, inputs: tuple[int, int], place: Place, reduces: bool) -> int:
+        """The number of the node that holds the output of a cell that reads these two nodes."""
+
+    def blueprint(
+        self, parameters: Parameters, input_shape: Shape, classes: int, rng: np.random.Generator
+    ) -> Blueprint:
+        """The network of the two cells; nothing is drawn."""
+        sketch = Sketch(input_shape, classes, (1, 2, 4, 3 if is_small(input_shape) else 0.5), self.name)
+        normal, reduction = self._canonical(parameters)
+        before, last = _stem(sketch)
+        for place, reduces in _sites(self.cells):
+            cell = reduction if reduces else normal
+            before, last = last, self.add_cell(sketch, cell, (before, last), place, reduces)
+        sketch.add(self.classifier, (last,), CLASSES, stage=sketch.nodes[last].stage, name="classifier")
+        return sketch.finish()
+
+    def describe(self, parameters: Parameters) -> str:
+        """Both cells node by node, such as `sep3(0)+sep3(1) ... / max3(0)+max3(1) ...`."""
+        return " / ".join(map(describe, self._canonical(self.complete(parameters))))
+
+    def _canonical(self, parameters: Parameters) -> list[Cell]:
+        return [canonical(self.cell(parameters, kind)) for kind in KINDS]
+
+
+def canonical(cell: Cell) -> Cell:
+    """The one way to write the cell: of all orders of its nodes in which sources come first, the smallest tuple.
+
+    Two cells are isomorphic, inputs kept apart, exactly if this is the same for both. At most 120 orders of five nodes.
+    """
+    return min(moved for order in permutations(range(len(cell))) if (moved := _reordered(cell, order)))
+
+
+def _reordered(cell: Cell, order: tuple[int, ...]) -> Cell:
+    """The cell with its nodes in this order and each one's halves sorted; empty if a node would read a later one."""
+    place = {old + INPUTS: new + INPUTS for new, old in enumerate(order)} | {state: state for state in range(INPUTS)}
+    moved = []
+    for new, old in enumerate(order, INPUTS):
+        first, second = sorted((place[source], operation) for source, operation in cell[old])
+        if second[0] >= new:
+            return ()
+        moved.append((first, second))
+    return tuple(moved)
+
+
+def describe(cell: Cell) -> str:
+    """The nodes one after another, such as `sep3(0)+sep3(1) skip(0)+max3(2)`."""
+    return " ".join("+".join(f"{_short(operation)}({state})" for state, operation in node) for node in cell)
+
+
+def _short(operation: str) -> str:
+    """First word and kernel of a name such as `sep_conv_3x3`."""
+    kernel = operation[-1] if operation[-1].isdigit() else ""
+    return operation.partition("_")[0] + kernel
+
+
+def _stem(sketch: Sketch) -> tuple[int, int]:
+    """What the first cell reads: for small inputs twice one convolution, else maps at a quarter and an eighth."""
+    if is_small(sketch.input_shape):
+        only = sketch.add("conv3x3_bn", (0,), STEM, name="stem")
+        return only, only
+    first = sketch.add("conv3x3_bn", (0,), STEM, stride=2, name="stem1")
+    second = sketch.add("relu_conv3x3_bn", (first,), 0, stride=2, name="stem2")
+    return second, sketch.add("relu_conv3x3_bn", (second,), 0, stride=2, name="stem3")
+
+
+def _sites(cells: int) -> Iterator[tuple[Place, bool]]:
+    """Place of each cell, and whether it reduces."""
+    reductions = (cells // 3, 2 * cells // 3)
+    for number in range(cells):
+        stage = sum(number >= first for first in reductions)
+        yield Place(stage, stage, f"stage{stage + 1}_cell{number + 1}"), number in reductions
+
+
+def enter(sketch: Sketch, inputs: tuple[int, int], place: Place, always: bool = True) -> tuple[int, int]:
+    """Both inputs of a cell in its width and at the resolution of the nearer one, by 1x1 convolutions with batch norm.
+
+    A farther input of a higher resolution is pooled first; with `always=False` an input that fits is left as it is.
+    """
+    sizes = sketch.shape(inputs[-1])[1:]
+
+    def entered(state: int, source: int) -> int:
+        larger = sketch.shape(source)[1:] != sizes
+        if not always and not larger and sketch.nodes[source].channels == place.width:
+            return source
+        operation, stride = ("relu_pool_conv1x1_bn", 2) if larger else ("relu_conv1x1_bn", 1)
+        name = f"{place.name}_input{state}"
+        return sketch.add(operation, (source,), place.width, stride=stride, stage=place.stage, name=name)
+
+    return entered(0, inputs[0]), entered(1, inputs[1])
+
+
+def add_nodes(
+    sketch: Sketch,
+    cell: Cell,
+    inputs: tuple[int, int],
+    place: Place,
+    reduces: bool,
+    operation: Callable[[str, int], str],
+) -> list[int]:
+    """The numbers of all states of a cell.
+
+    A half that is an identity is no node, unless both halves of a node hand on the same state.
+
+    Args:
+        sketch: Where nodes are added.
+        cell: What to add.
+        inputs: States 0 and 1, in the cell's width.
+        place: Of the cell.
+        reduces: Whether operations on the inputs have stride 2.
+        operation: The name in the table of operations of the cell's operation with a stride.
+    """
+    states = list(inputs)
+    for number, halves in enumerate(cell, 1):
+        name = f"{place.name}_node{number}"
+        ends: list[int] = []
+        for half, (source, wanted) in zip(("first", "second"), halves, strict=True):
+            stride = 2 if reduces and source < INPUTS else 1
+            end, found = states[source], operation(wanted, stride)
+            if found != "identity" or end in ends:
+                end = sketch.add(found, (end,), place.width, stride=stride, stage=place.stage, name=f"{name}_{half}")
+            ends.append(end)
+        states.append(sketch.add("identity", ends, place.width, merge="sum", stage=place.stage, name=name))
+    return states

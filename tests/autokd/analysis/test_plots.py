@@ -1,0 +1,251 @@
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+from autokd.analysis.plots import FORMATS, Evidence, draw, render
+from autokd.config.fidelity_metrics import ACCURACY, FIDELITY_METRICS
+from autokd.searches.families import Family
+from autokd.searches.trial_record import TrialRecord
+from search_spaces.design.dimensions import Dimension
+
+DIMENSIONS = {
+    "nodes": Dimension(IntDistribution(3, 5)),
+    "generator": Dimension(CategoricalDistribution(("er", "ws"))),
+    "er_probability": Dimension(FloatDistribution(0, 1), "generator", ("er",)),
+    "temperature": Dimension(FloatDistribution(1, 10, log=True)),
+}
+METHODS = DIMENSIONS | {"method": Dimension(CategoricalDistribution(("kd", "dkd", "dist")))}
+
+
+def family(trial: int, mean: float, **parameters: Any) -> Family:
+    chosen = {"nodes": 3 + trial % 3, "generator": "er", "er_probability": 0.5, "temperature": 2.0, **parameters}
+    return Family(trial, "a family", chosen, False, 0.9, 1, mean, 0.01, 0.1, 1000 * (trial + 1), 5000)
+
+
+@pytest.fixture
+def shown(make_ladder: Callable[..., Any]) -> Evidence:
+    """Of six trials: three complete, one pruned, one failed, one running that has no value yet."""
+    trial_records = [
+        make_ladder(0, [[0.5], [0.9]], "complete"),
+        make_ladder(1, [[0.2]], "pruned"),
+        make_ladder(2, [[0.5], [0.95]], "complete"),
+        make_ladder(3, [], "failed"),
+        make_ladder(4, [[0.5], [0.8]], "complete"),
+        make_ladder(5, [], "running"),
+    ]
+    return Evidence(
+        name="mine",
+        teacher_accuracy=0.99,
+        trial_records=trial_records,
+        families=[family(2, 0.94), family(0, 0.9), family(4, 0.82), family(1, 0.4)],
+        dimensions=DIMENSIONS,
+        distillation=frozenset({"temperature"}),
+        importances={"er_probability": 0.5, "temperature": 0.3, "nodes": 0.2, "generator": 0.0},
+        note=None,
+        rungs=(1.0, 3.0),
+        signal=ACCURACY,
+    )
+
+
+def panels(figure: Figure) -> dict[str, Axes]:
+    """The panels by their heads; a colour bar has none."""
+    return {axes.get_title(loc="left"): axes for axes in figure.axes if axes.get_title(loc="left")}
+
+
+def with_losses(record: TrialRecord, loss: float) -> TrialRecord:
+    rows = (replace(row, metrics={**row.metrics, "loss": loss}) for row in record.evaluations)
+    return replace(record, evaluations=tuple(rows))
+
+
+def points(axes: Axes, label: str) -> list[tuple[float, float]]:
+    (collection,) = [c for c in axes.collections if c.get_label() == label]
+    return [(float(x), float(y)) for x, y in np.asarray(collection.get_offsets())]
+
+
+def texts(labels: Any) -> list[str]:
+    return [label.get_text() for label in labels]
+
+
+def place(accuracy: float) -> Any:
+    """Where an accuracy in percent stands: an axis that is logarithmic in the error."""
+    return pytest.approx(-np.log10(100 - accuracy))
+
+
+def test_the_head_names_the_search_and_counts_its_trials(shown: Evidence):
+    (head,) = draw(shown).texts
+    assert head.get_text() == "mine: 6 trials, 3 complete, 1 pruned, 1 failed, 1 running"
+
+
+def test_the_history_tells_complete_pruned_and_failed_trials_apart(shown: Evidence):
+    history = panels(draw(shown))["History"]
+    assert points(history, "complete") == [(0, place(90)), (2, place(95)), (4, place(80))]
+    assert points(history, "pruned, at its last rung") == [(1, place(20))]
+    assert [x for x, _ in points(history, "failed")] == [3]
+    assert "running" not in texts(history.get_legend().get_texts())  # it has no value yet
+
+
+def test_the_foresight_has_a_point_for_each_trial_that_climbed(shown: Evidence):
+    rung_correlation = panels(draw(shown))["RungCorrelation"]
+    assert points(rung_correlation, "after 1 epochs") == [
+        (place(50), place(90)),
+        (place(50), place(95)),
+        (place(50), place(80)),
+    ]
+
+
+def test_of_a_signal_that_should_be_small_small_is_to_the_right(shown: Evidence):
+    losses = {0: 0.7, 2: 0.4, 4: 0.9}
+    trial_records = [with_losses(record, losses.get(record.trial.number, 1.0)) for record in shown.trial_records]
+    rung_correlation = panels(draw(replace(shown, trial_records=trial_records, signal=FIDELITY_METRICS["loss"])))[
+        "RungCorrelation"
+    ]
+    assert points(rung_correlation, "after 1 epochs") == [(0.7, place(90)), (0.4, place(95)), (0.9, place(80))]
+    left, right = rung_correlation.get_xlim()
+    assert left > right
+
+
+def test_one_rung_or_no_trial_that_climbed_leave_the_foresight_out(shown: Evidence):
+    assert "RungCorrelation" not in panels(draw(replace(shown, rungs=(1.0,))))
+    assert "RungCorrelation" not in panels(draw(replace(shown, trial_records=shown.trial_records[1:2])))
+
+
+def test_the_best_so_far_never_falls_and_goes_on_to_the_last_trial(shown: Evidence):
+    (line,) = [line for line in panels(draw(shown))["History"].lines if line.get_label() == "best so far"]
+    steps = list(zip(*line.get_data(), strict=True))
+    assert steps == [(0, place(90)), (2, place(95)), (4, place(95)), (5, place(95))]
+
+
+def test_the_teachers_line_is_at_its_accuracy_and_named(shown: Evidence):
+    (line,) = [line for line in panels(draw(shown))["History"].lines if str(line.get_label()).startswith("teacher")]
+    assert line.get_label() == "teacher, 99.00 %"
+    assert list(line.get_ydata()) == [place(99)] * 2
+
+
+def test_ticks_are_round_accuracies_at_their_places(shown: Evidence):
+    axis = panels(draw(shown))["History"].yaxis
+    labels = texts(axis.get_ticklabels())
+    assert {"50", "80", "90", "95", "98", "99"} <= set(labels)
+    assert list(axis.get_ticklocs()) == [place(float(label)) for label in labels]
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "among"), [((0.9412, 0.9437), "94.2"), ((0.9412, 0.9412), "94.1"), ((1.0, 1.0), "100")]
+)
+def test_values_that_are_near_one_another_have_ticks(shown: Evidence, accuracies: tuple[float, ...], among: str):
+    close = [family(number, mean) for number, mean in enumerate(accuracies)]
+    axes = panels(draw(replace(shown, families=close, importances={}, note="none")))["Trials by size"]
+    labels = texts(axes.get_yticklabels())
+    assert any(label.startswith(among) for label in labels)
+    assert len(labels) < 12
+
+
+def test_importances_are_bars_of_shares_with_a_colour_for_the_distillation(shown: Evidence):
+    axes = panels(draw(shown))["Importance"]
+    assert texts(axes.get_yticklabels()) == list(shown.importances)
+    bars = axes.containers[0].patches
+    assert [bar.get_width() for bar in bars] == pytest.approx([50, 30, 20, 0])
+    assert texts(axes.texts) == ["50 %", "30 %", "20 %", "< 1 %"]
+    colours = [bar.get_facecolor() for bar in bars]
+    assert colours[0] == colours[2] == colours[3] != colours[1]
+    assert texts(axes.get_legend().get_texts()) == ["distillation", "space"]
+
+
+def test_the_least_important_of_many_are_one_bar(shown: Evidence):
+    many = {f"dimension{k}": 1 / 20 for k in range(20)}
+    dimensions = {name: Dimension(FloatDistribution(0, 1)) for name in many}
+    families = [replace(f, parameters=dict.fromkeys(many, 0.5)) for f in shown.families]
+    axes = panels(draw(replace(shown, importances=many, dimensions=dimensions, families=families)))["Importance"]
+    assert len(axes.get_yticklabels()) == 12
+    assert axes.get_yticklabels()[-1].get_text() == "9 others"
+    assert axes.containers[0].patches[-1].get_width() == pytest.approx(45)
+
+
+def test_where_there_are_no_importances_the_panel_says_why(shown: Evidence):
+    note = "importances need 4 finished trials, but there are 3."
+    drawn = panels(draw(replace(shown, importances={}, note=note)))
+    assert texts(drawn["Importance"].texts) == [note]
+    sizes = np.asarray(drawn["Trials by size"].collections[0].get_offsets())
+    assert sizes[:, 0].tolist() == [3, 1, 5, 2]  # thousands
+    assert sizes[0, 1] == place(94)
+
+
+def test_trials_stand_over_the_two_most_important_dimensions_that_all_of_them_have(shown: Evidence):
+    axes = panels(draw(shown))["Trials over two dimensions"]
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("temperature", "nodes")
+    assert texts(axes.get_xticklabels()) == ["1", "2", "5", "10"]
+    places = np.asarray(axes.collections[0].get_offsets())
+    assert places[:, 0] == pytest.approx([np.log10(2)] * 4)
+    assert places[:, 1].round().tolist() == [4, 4, 3, 5]  # the best last, each beside its level
+    assert list(axes.collections[0].get_array()) == [place(mean) for mean in (40, 82, 90, 94)]
+
+
+def test_names_stand_evenly_on_an_axis_and_a_dollar_begins_no_formula(shown: Evidence):
+    dimensions = {"$a$": Dimension(CategoricalDistribution(("$x^$", "y"))), "nodes": DIMENSIONS["nodes"]}
+    families = [family(k, 0.9 - k / 10, **{"$a$": choice}) for k, choice in enumerate(["y", "$x^$", "y"])]
+    changed = replace(shown, dimensions=dimensions, families=families, importances={"$a$": 0.9, "nodes": 0.1})
+    axes = panels(draw(changed))["Trials over two dimensions"]
+    assert texts(axes.get_xticklabels()) == ["$x^$", "y"]
+    assert np.asarray(axes.collections[0].get_offsets())[:, 0].round().tolist() == [1, 0, 1]
+    axes.figure.canvas.draw()
+
+
+def test_where_several_methods_were_tried_each_has_a_row_and_the_best_median_is_above(shown: Evidence):
+    means = {"kd": [0.9, 0.8, 0.7], "dkd": [0.95], "dist": [0.6, 0.85]}
+    families = [family(0, mean, method=method) for method, of_method in means.items() for mean in of_method]
+    importances = shown.importances | {"method": 0.0}
+    changed = replace(
+        shown, dimensions=METHODS, distillation=frozenset({"method"}), families=families, importances=importances
+    )
+    axes = panels(draw(changed))["Trials by method (how many)"]
+    assert texts(axes.get_yticklabels()) == ["dkd (1)", "kd (3)", "dist (2)"]
+    low, high = axes.get_ylim()
+    assert low > high  # the first row is above
+    medians = [float(line.get_xdata()[0]) for line in axes.lines]
+    assert medians[:2] == [place(95), place(80)]
+    for row, collection in enumerate(axes.collections):
+        assert np.asarray(collection.get_offsets())[:, 1].round().tolist() == [row] * len(collection.get_offsets())
+
+
+def test_a_search_of_methods_of_which_one_was_tried_has_no_rows(shown: Evidence):
+    families = [replace(f, parameters={**f.parameters, "method": "kd"}) for f in shown.families]
+    changed = replace(shown, dimensions=METHODS, distillation=frozenset({"method"}), families=families)
+    assert "Trials by method (how many)" not in panels(draw(changed))
+
+
+def test_names_that_are_too_long_lose_their_middle(shown: Evidence):
+    name = "early-stopping+standardise+dkd+at.dkd.beta"
+    dimensions = {name: Dimension(FloatDistribution(0, 1))}
+    families = [replace(f, parameters={name: 0.5}) for f in shown.families]
+    axes = panels(draw(replace(shown, importances={name: 1.0}, dimensions=dimensions, families=families)))["Importance"]
+    (label,) = texts(axes.get_yticklabels())
+    assert label == "early-stoppi…+at.dkd.beta"
+
+
+@pytest.mark.slow  # a whole picture is laid out and written, twice
+@pytest.mark.parametrize("form", FORMATS)
+def test_the_same_evidence_is_the_same_bytes(shown: Evidence, form: str):
+    content = render(shown, form)
+    assert content == render(shown, form)
+    assert content[:8].lstrip(b"\x89").startswith({"png": b"PNG", "pdf": b"%PDF", "svg": b"<?xml"}[form])
+
+
+def test_nothing_leaves_the_picture_and_no_label_covers_another(shown: Evidence):
+    figure = draw(shown)
+    figure.canvas.draw()
+    whole = figure.bbox
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            low, high = sorted(axis.get_view_interval())
+            ticks = zip(axis.get_ticklocs(), axis.get_ticklabels(), strict=True)
+            boxes = [label.get_window_extent() for tick, label in ticks if label.get_text() and low <= tick <= high]
+            assert all(whole.x0 <= box.x0 and box.x1 <= whole.x1 for box in boxes)
+            assert not any(a.overlaps(b) for k, a in enumerate(boxes) for b in boxes[:k])
+        legend, head = axes.get_legend(), axes._left_title
+        if legend:
+            assert not legend.get_window_extent().overlaps(head.get_window_extent())

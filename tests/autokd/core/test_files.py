@@ -1,0 +1,46 @@
+import json
+import stat
+from pathlib import Path
+
+import pytest
+
+from autokd.core.files import write_atomically, write_json
+
+
+def test_write_creates_missing_folders_and_leaves_only_the_file(tmp_path: Path):
+    path = tmp_path / "a" / "b" / "file.txt"
+    write_atomically(path, lambda temporary: temporary.write_text("whole"))
+    assert path.read_text() == "whole"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path):
+    path = tmp_path / "file.txt"
+    path.write_text("old")
+
+    def fail(temporary: Path) -> None:
+        temporary.write_text("ha")
+        raise RuntimeError("disk full")
+
+    with pytest.raises(RuntimeError, match="disk full"):
+        write_atomically(path, fail)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_file_appears_only_when_it_is_written(tmp_path: Path):
+    path = tmp_path / "file.txt"
+    there: list[bool] = []
+    write_atomically(path, lambda temporary: (temporary.write_text("x"), there.append(path.exists())))
+    assert there == [False]
+
+
+def test_others_may_read_the_file(tmp_path: Path):
+    write_atomically(tmp_path / "file", lambda temporary: temporary.write_text("x"))
+    assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o644
+
+
+def test_json_comes_back_as_it_was(tmp_path: Path):
+    value = {"b": [1, 2.5, None], "a": {"nested": "ä"}}
+    write_json(tmp_path / "value.json", value)
+    assert json.loads((tmp_path / "value.json").read_text()) == value

@@ -1,0 +1,122 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from autokd.data.dataset import Dataset
+from autokd.data.sources.arrays import from_arrays, from_npz, save_npz
+from autokd.errors import InputError
+
+
+@pytest.fixture
+def arrays() -> dict[str, Any]:
+    rng = np.random.default_rng(0)
+    return {"train_images": rng.integers(0, 256, (50, 4, 5), dtype=np.uint8), "train_labels": np.arange(50) % 3}
+
+
+def test_an_archive_reads_back_as_the_same_data_set(tmp_path: Path, dataset: Dataset):
+    save_npz(dataset, tmp_path / "data.npz")
+    again = from_npz(tmp_path / "data.npz")
+    assert again.digest == dataset.digest
+    assert again.class_names == dataset.class_names
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+@pytest.mark.parametrize("shape", [(6, 2), (6,)], ids=["signals", "vectors"])
+def test_an_archive_of_signals_or_vectors_names_them_inputs_and_reads_back(tmp_path: Path, make_dataset, shape, dtype):
+    dataset = make_dataset(shape=shape, dtype=dtype)
+    save_npz(dataset, tmp_path / "data.npz")
+    with np.load(tmp_path / "data.npz") as archive:
+        assert {"train_inputs", "validation_inputs", "test_inputs"} <= set(archive.files)
+    again = from_npz(tmp_path / "data.npz")
+    assert (again.digest, again.train.images.dtype) == (dataset.digest, dtype)
+
+
+@pytest.mark.parametrize(("shape", "input_shape"), [((9, 4), (4, 9)), ((9,), (9,))])
+def test_missing_splits_of_inputs_are_held_out_as_those_of_images(shape, input_shape):
+    inputs = np.random.default_rng(0).normal(size=(50, *shape)).astype(np.float32)
+    dataset = from_arrays({"train_inputs": inputs, "train_labels": np.arange(50) % 3}, "mine")
+    assert [len(split) for split in dataset.splits.values()] == [41, 4, 5]
+    assert dataset.input_shape == input_shape
+    found = torch.cat([split.images for split in dataset.splits.values()]).flatten(1)
+    assert sorted(found.tolist()) == sorted(inputs.reshape(50, -1).tolist())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"train_images": np.zeros((50, 4, 4), np.uint8)}, "needs train_inputs and .* but has train_images, train_inp"),
+        ({"test_images": np.zeros((3, 4), np.uint8)}, r"may have validation_inputs, .* \(inputs, not images, for sig"),
+        ({"test_inputs": np.zeros((3, 4), np.float32)}, "test_inputs and test_labels go together"),
+        ({"train_inputs": np.zeros((50, 4))}, "train: signals and vectors must be uint8 or float32 .* torch.float64"),
+        ({"train_inputs": np.zeros((50, 4), np.int16)}, "train: signals and vectors must be .* torch.int16"),
+        ({"train_inputs": np.zeros((50, 4, 4, 1), np.uint8)}, r"train_inputs must be .* but are \(50, 4, 4, 1\)"),
+        (
+            {"train_inputs": np.full((50, 4), np.nan, np.float32)},
+            r"train vectors must be finite, but 41 of 41 hold NaN",
+        ),
+    ],
+)
+def test_inputs_that_do_not_fit_are_named(change: dict[str, Any], message: str):
+    arrays = {"train_inputs": np.zeros((50, 4), np.float32), "train_labels": np.arange(50) % 3}
+    with pytest.raises(InputError, match=f"^data mine: .*{message}"):
+        from_arrays(arrays | change, "mine")
+
+
+def test_missing_splits_are_held_out_of_the_training_samples(arrays: dict[str, Any]):
+    dataset = from_arrays(arrays, "mine")
+    assert [len(split) for split in dataset.splits.values()] == [41, 4, 5]  # a tenth, then a tenth of what is left
+    images = torch.cat([split.images for split in dataset.splits.values()]).flatten(1)
+    expected = torch.from_numpy(arrays["train_images"]).flatten(1)
+    assert sorted(images.tolist()) == sorted(expected.tolist())
+    assert len(from_arrays(arrays, "mine", validation=7).validation) == 7
+
+
+def test_splits_that_are_there_are_kept(arrays: dict[str, Any]):
+    arrays |= {"validation_images": arrays["train_images"][:9], "validation_labels": arrays["train_labels"][:9]}
+    dataset = from_arrays(arrays, "mine")
+    assert torch.equal(dataset.validation.images[..., 0], torch.from_numpy(arrays["train_images"][:9]))
+
+
+def test_classes_are_numbered_unless_they_are_named(arrays: dict[str, Any]):
+    assert from_arrays(arrays, "mine").class_names == ("0", "1", "2")
+    assert from_arrays(arrays | {"class_names": ["x", "y", "z"]}, "mine").class_names == ("x", "y", "z")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"train_labels": None}, "needs train_images and train_labels, .* but has train_images"),
+        ({"training_images": np.zeros(3)}, "may have validation_images, .* but has train_images, .*training_images"),
+        ({"test_images": np.zeros((3, 4, 5), np.uint8)}, "test_images and test_labels go together"),
+        ({"test_labels": np.zeros(3, np.int64)}, "test_images and test_labels go together"),
+        ({"train_labels": np.zeros(50)}, "train_labels must be integers, but are torch.float64"),
+        ({"train_labels": np.array(["cat"] * 50)}, "train samples must be numbers"),
+        ({"train_labels": np.zeros(49, np.int64)}, "train: 50 images need as many labels"),
+        ({"train_images": np.zeros((50, 4, 5))}, "train: images must be uint8"),
+        (
+            {"train_images": np.zeros((50, 4), np.uint8)},
+            r"train_images must be .*vectors are inputs\), but are \(50, 4\)",
+        ),
+        ({"train_labels": np.arange(50) - 1}, r"labels must be 0\.\."),
+    ],
+)
+def test_arrays_that_do_not_fit_are_named(arrays: dict[str, Any], change: dict[str, Any], message: str):
+    changed = {key: value for key, value in (arrays | change).items() if value is not None}
+    with pytest.raises(InputError, match=f"^data mine: .*{message}"):
+        from_arrays(changed, "mine")
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 damaged", b"text"])
+def test_a_damaged_archive_is_an_input_error(tmp_path: Path, content: bytes):
+    (tmp_path / "data.npz").write_bytes(content)
+    with pytest.raises(InputError, match=r"data.npz is not a readable .npz archive"):
+        from_npz(tmp_path / "data.npz")
+
+
+def test_an_archive_of_pickles_is_refused(tmp_path: Path):
+    np.savez(tmp_path / "data.npz", train_images=np.array([{"a": 1}], dtype=object), train_labels=np.zeros(1))
+    with pytest.raises(InputError, match="Object arrays cannot be loaded"):
+        from_npz(tmp_path / "data.npz")

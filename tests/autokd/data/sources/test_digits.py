@@ -1,0 +1,33 @@
+import torch
+from sklearn.datasets import load_digits
+
+from autokd.config.schema import DataConfig
+from autokd.data.registry import load_data
+from autokd.data.sources.digits import digits
+
+
+def test_every_digit_is_in_one_split():
+    dataset = digits(validation=300)
+    assert {name: len(split) for name, split in dataset.splits.items()} == {
+        "train": 1137,
+        "validation": 300,
+        "test": 360,
+    }
+    total = sum(split.labels.bincount(minlength=10) for split in dataset.splits.values())
+    assert total.tolist() == [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]  # scikit-learn's own description
+    assert dataset.input_shape == (1, 8, 8)
+
+
+def test_pixels_are_scikit_learns_sixteenths_of_white():
+    dataset = digits()
+    images = {tuple(image.flatten().tolist()) for split in dataset.splits.values() for image in split.images}
+    original = {tuple(round(value * 255 / 16) for value in image) for image in load_digits().data}
+    assert images == original
+
+
+def test_the_same_digits_are_there_as_vectors_of_64_features():
+    images, vectors = digits(), load_data(DataConfig(source="autokd.data.sources.digits:digit_vectors"))
+    assert vectors.input_shape == (64,)
+    for name, split in vectors.splits.items():
+        assert torch.equal(split.images.reshape(-1, 8, 8, 1), images.splits[name].images)
+        assert torch.equal(split.labels, images.splits[name].labels)

@@ -1,0 +1,422 @@
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from autokd.config.schema import AugmentationConfig, DataConfig, TeacherConfig, TrainingConfig
+from autokd.data.registry import load_data
+from autokd.errors import InputError
+from autokd.evaluation import evaluate as evaluation
+from autokd.evaluation.context import TrainingContext
+from autokd.evaluation.evaluate import OutOfMemoryError, evaluate
+from autokd.evaluation.precompute import precompute_outputs
+from autokd.evaluation.task import EvaluationTask
+from autokd.teachers.registry import Teacher, load_teacher
+from autokd.training.checkpoint import load_weights
+from autokd.training.loop import DivergedError
+from autokd.training.metrics import label_metrics, predict, teacher_metrics, validation_metrics
+from search_spaces.architecture.format import Architecture, Node
+from search_spaces.networks.network import build
+
+CPU = torch.device("cpu")
+DATA = DataConfig(source="digits", subset=128)
+TEACHER = TeacherConfig(factory="autokd.recipes.teachers:digits", weights="autokd.recipes:digits.safetensors")
+TRAINING = TrainingConfig(
+    rungs=(1.0, 1.5, 3.0), batch_size=32, views=2, precision="float32", augmentation=AugmentationConfig(shift=1)
+)
+NODES = (
+    Node("input", (), 1),
+    Node("conv3x3_bn", (0,), 4, stride=2),
+    Node("relu_conv3x3_bn", (1,), 4),
+    Node("classifier", (1, 2), 10, merge="weighted_sum"),
+)
+ARCHITECTURE = Architecture((1, 8, 8), 10, NODES)
+SHORTER = replace(ARCHITECTURE, nodes=(*NODES[:2], Node("classifier", (1,), 10)))
+SETTINGS = (("temperature", 4.0), ("weight", 0.9))
+RECIPES: dict[str, dict[str, Any]] = {
+    "cosine": {"schedule": "cosine"},
+    "stable": {"schedule": "stable", "cooldown": 0.6, "ema": 0.9},
+    "adamw": {"schedule": "stable", "cooldown": 0.6, "optimizer": "adamw", "learning_rate": 0.01},
+}
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> TrainingContext:
+    digests = load_data(DATA).digest, load_teacher(TEACHER, CPU).digest
+    return TrainingContext(DATA, digests[0], TEACHER, digests[1], TRAINING, 5, tmp_path / "teachers", "cpu")
+
+
+@pytest.fixture
+def task(context: TrainingContext, tmp_path: Path) -> EvaluationTask:
+    """The middle rung, which ends within an epoch."""
+    return EvaluationTask(context, ARCHITECTURE.to_json(), "kd", SETTINGS, 1, 7, tmp_path / "evaluations")
+
+
+@pytest.fixture(params=RECIPES)
+def recipe(request: pytest.FixtureRequest, task: EvaluationTask) -> EvaluationTask:
+    """The middle rung under several ways to train."""
+    return with_training(task, **RECIPES[request.param])
+
+
+def with_training(task: EvaluationTask, **changes: Any) -> EvaluationTask:
+    return replace(task, context=replace(task.context, training=task.context.training.model_copy(update=changes)))
+
+
+def measured_on_test(task: EvaluationTask) -> EvaluationTask:
+    """The same, measured on the test split, too."""
+    return replace(task, context=replace(task.context, is_tested=True))
+
+
+def weights_of(task: EvaluationTask) -> dict[str, list[Any]]:
+    return {name: tensor.tolist() for name, tensor in load_weights(task.weights).items()}
+
+
+class Stopped(BaseException):
+    """Stands for a killed process: nothing catches it."""
+
+
+def stopping_after(n: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kill the process as soon as it has written its n-th checkpoint."""
+    saved: list[int] = []
+    save = evaluation.save_checkpoint
+
+    def save_and_stop(state: Any, path: Path) -> None:
+        save(state, path)
+        saved.append(state.step)
+        if len(saved) == n:
+            raise Stopped
+
+    monkeypatch.setattr(evaluation, "save_checkpoint", save_and_stop)
+
+
+def test_the_metrics_are_those_of_the_trained_network(recipe: EvaluationTask):
+    metrics = evaluate(recipe).metrics
+    network, dataset = build(ARCHITECTURE), load_data(DATA)
+    network.load_state_dict(load_weights(recipe.weights))
+    logits = predict(network, dataset.validation, dataset.normalisation)
+    taught = load_teacher(TEACHER, CPU)
+    teacher = predict(taught, dataset.validation, dataset.normalisation).half().float()  # as they are stored
+    expected = validation_metrics(logits, dataset.validation.labels) | teacher_metrics(logits, teacher)
+    assert metrics.pop("training_loss") > 0
+    assert metrics.pop("training_cross_entropy") > 0
+    assert metrics == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_second_time_finds_the_result_of_the_first(task: EvaluationTask, monkeypatch: pytest.MonkeyPatch):
+    first = evaluate(task)
+    monkeypatch.setattr(evaluation, "_distil", None)
+    assert evaluate(task) == first
+
+
+def test_rung_after_rung_is_the_last_rung_alone(recipe: EvaluationTask, tmp_path: Path):
+    climbed = [evaluate(replace(recipe, rung=rung)) for rung in range(3)][-1]
+    alone = replace(recipe, rung=2, folder=tmp_path / "elsewhere")
+    assert evaluate(alone).metrics == climbed.metrics
+    assert weights_of(alone) == weights_of(replace(recipe, rung=2))
+
+
+def test_a_lower_rung_after_a_higher_one_is_what_it_is_alone(recipe: EvaluationTask, tmp_path: Path):
+    evaluate(replace(recipe, rung=2))
+    alone = evaluate(replace(recipe, rung=0, folder=tmp_path / "elsewhere"))
+    assert evaluate(replace(recipe, rung=0)).metrics == alone.metrics
+
+
+@pytest.mark.parametrize(
+    ("name", "n"),
+    [
+        *(("cosine", n) for n in range(1, 5)),  # segments end at steps 4, 6, 8 and 12
+        *(("stable", n) for n in range(1, 6)),  # at 2, 4 and 5 of the trunk, and 8 and 12 of the cooldown
+        *(("adamw", n) for n in range(1, 6)),
+    ],
+)
+def test_killed_after_any_checkpoint_it_goes_on_to_the_same_result(
+    task: EvaluationTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, n: int
+):
+    task = replace(with_training(task, **RECIPES[name]), rung=2)
+    assert_killed_is_unbroken(task, tmp_path, monkeypatch, n)
+
+
+def assert_killed_is_unbroken(task: EvaluationTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n: int) -> None:
+    """Killed after its n-th checkpoint, an evaluation ends as one that was not, in another folder."""
+    unbroken = replace(task, folder=tmp_path / "unbroken")
+    expected = evaluate(unbroken).metrics
+    with monkeypatch.context() as patch:
+        stopping_after(n, patch)
+        with pytest.raises(Stopped):
+            evaluate(task)
+    assert not task.result.exists()
+    assert evaluate(task).metrics == expected
+    assert weights_of(task) == weights_of(unbroken)
+
+
+def test_weights_of_a_rung_are_kept_whatever_is_trained_afterwards(
+    task: EvaluationTask, monkeypatch: pytest.MonkeyPatch
+):
+    last = replace(task, rung=2)
+    evaluate(task)
+    middle = weights_of(task)
+    with monkeypatch.context() as patch:
+        stopping_after(1, patch)
+        with pytest.raises(Stopped):
+            evaluate(last)
+    assert weights_of(task) == middle
+    evaluate(last)
+    end = weights_of(last)
+    evaluate(replace(task, rung=0))
+    assert (weights_of(task), weights_of(last)) == (middle, end)
+
+
+def test_what_was_trained_is_not_trained_again(task: EvaluationTask, monkeypatch: pytest.MonkeyPatch):
+    task = with_training(task, schedule="cosine")
+    evaluate(replace(task, rung=0))
+    steps: list[int] = []
+    monkeypatch.setattr(evaluation, "save_checkpoint", lambda state, path: steps.append(state.step))
+    evaluate(replace(task, rung=2))
+    assert steps == [6, 8, 12]
+
+
+def test_a_promoted_trial_goes_on_from_the_trunk(task: EvaluationTask, monkeypatch: pytest.MonkeyPatch):
+    task = with_training(task, schedule="stable", cooldown=0.3)  # leaves the trunk at steps 3, 4 and 8
+    steps: list[int] = []
+    save = evaluation.save_checkpoint
+    monkeypatch.setattr(
+        evaluation, "save_checkpoint", lambda state, path: (save(state, path), steps.append(state.step))
+    )
+    for rung in range(3):
+        evaluate(replace(task, rung=rung))
+    assert steps == [3, 4, 4, 6, 8, 12]
+
+
+def test_a_cooldowns_checkpoint_goes_when_its_rung_is_done(task: EvaluationTask):
+    task = with_training(task, schedule="stable")
+    evaluate(task)
+    files = {file.name for file in task.checkpoint.parent.iterdir()}
+    assert files == {"checkpoint.safetensors", "weights-1.safetensors", "result-1.json"}
+
+
+def test_a_checkpoint_of_another_version_is_trained_over(task: EvaluationTask, tmp_path: Path):
+    expected = evaluate(replace(task, folder=tmp_path / "elsewhere")).metrics
+    task.checkpoint.parent.mkdir(parents=True)
+    save_file({"network.x": torch.zeros(1)}, task.checkpoint, {"progress": json.dumps({"step": 4, "losses": [1.0]})})
+    assert evaluate(task).metrics == expected
+
+
+def test_the_average_is_what_is_kept(task: EvaluationTask):
+    plain, averaged = task, with_training(task, ema=0.9)
+    assert evaluate(plain).metrics["training_loss"] == evaluate(averaged).metrics["training_loss"]
+    assert weights_of(plain) != weights_of(averaged)
+
+
+@pytest.fixture
+def final(task: EvaluationTask) -> EvaluationTask:
+    """Six epochs that end badly, of which the best is kept."""
+    task = with_training(task, rungs=(6.0,), ema=0.5)
+    return replace(measured_on_test(task), rung=0, keeps_best=True)
+
+
+def test_the_best_epoch_of_the_second_half_is_kept(final: EvaluationTask, monkeypatch: pytest.MonkeyPatch):
+    split, scores = load_data(DATA).validation, {}
+
+    def watch(task: EvaluationTask, state: Any, dataset: Any) -> None:
+        with state.average.in_place():
+            found = label_metrics(predict(state.network, split, dataset.normalisation), split.labels)
+        scores[state.epochs] = found["accuracy"], -found["loss"]
+        keep(task, state, dataset)
+
+    keep = evaluation._keep_best
+    monkeypatch.setattr(evaluation, "_keep_best", watch)
+    metrics = evaluate(final).metrics
+    best = max(scores, key=lambda epoch: (scores[epoch], -epoch))
+    assert list(scores) == [3.0, 4.0, 5.0, 6.0]
+    assert metrics["best_epoch"] == best != 6.0
+    assert (metrics["accuracy"], -metrics["loss"]) == scores[best]
+
+
+def test_what_a_final_training_reports_is_of_the_kept_weights(final: EvaluationTask):
+    metrics, network, dataset = evaluate(final).metrics, build(ARCHITECTURE), load_data(DATA)
+    network.load_state_dict(load_weights(final.weights))
+    for part, prefix in (("validation", ""), ("test", "test_")):
+        split = dataset.splits[part]
+        found = label_metrics(predict(network, split, dataset.normalisation), split.labels)
+        assert metrics[f"{prefix}accuracy"] == pytest.approx(found["accuracy"])
+        assert metrics[f"{prefix}loss"] == pytest.approx(found["loss"])
+
+
+@pytest.mark.parametrize("n", range(1, 7))
+@pytest.mark.parametrize("schedule", ["cosine", "stable"])
+def test_killed_after_any_checkpoint_a_final_training_keeps_the_same_weights(
+    final: EvaluationTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, schedule: str, n: int
+):
+    assert_killed_is_unbroken(with_training(final, schedule=schedule), tmp_path, monkeypatch, n)
+
+
+def test_killed_between_the_best_weights_and_their_checkpoint_it_keeps_the_same_weights(
+    final: EvaluationTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    unbroken, save = replace(final, folder=tmp_path / "unbroken"), evaluation.save_checkpoint
+    expected = evaluate(unbroken).metrics
+
+    def stop(state: Any, path: Path) -> None:
+        if state.epochs == expected["best_epoch"]:
+            raise Stopped
+        save(state, path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(evaluation, "save_checkpoint", stop)
+        with pytest.raises(Stopped):
+            evaluate(final)
+    assert evaluate(final).metrics == expected
+    assert weights_of(final) == weights_of(unbroken)
+
+
+def test_the_best_weights_so_far_go_when_the_training_is_done(final: EvaluationTask):
+    evaluate(final)
+    final.best.touch()  # as if killed between the result and the tidying
+    evaluate(final)
+    assert not final.best.exists()
+
+
+def test_the_result_on_disk_is_the_result(task: EvaluationTask):
+    result = evaluate(task)
+    assert json.loads(task.result.read_text()) == vars(result)
+    assert result.key == task.key
+
+
+def test_a_final_training_is_tested(task: EvaluationTask):
+    metrics = evaluate(measured_on_test(task)).metrics
+    measured = {"accuracy", "loss", "ece", "ece_scaled", "agreement", "teacher_kl"}
+    assert set(metrics) == measured | {f"test_{name}" for name in measured} | {
+        "scaling_temperature",
+        "training_loss",
+        "training_cross_entropy",
+    }
+    untested = evaluate(task).metrics
+    assert {name: metrics[name] for name in untested} == untested
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda task: replace(task, seed=8),
+        lambda task: replace(task, settings=(("temperature", 5.0), ("weight", 0.9))),
+        lambda task: replace(task, method="other"),
+        lambda task: replace(task, architecture=SHORTER.to_json()),
+        lambda task: replace(task, context=replace(task.context, data_digest="other")),
+        lambda task: replace(task, context=replace(task.context, teacher_digest="other")),
+        lambda task: replace(task, context=replace(task.context, seed=6)),
+        lambda task: replace(task, keeps_best=True),
+        lambda task: with_training(task, batch_size=33),
+        lambda task: with_training(task, rungs=(1.0, 1.5)),
+        lambda task: with_training(task, schedule="cosine"),
+        lambda task: with_training(task, cooldown=0.2),
+        lambda task: with_training(task, ema=0.9),
+        lambda task: with_training(task, gradient_clip=1.0),
+        lambda task: with_training(task, optimizer="adamw"),
+        lambda task: with_training(task, width_scaling=True),
+    ],
+)
+def test_the_trajectory_depends_on_what_decides_the_training(
+    task: EvaluationTask, change: Callable[[EvaluationTask], EvaluationTask]
+):
+    assert change(task).trajectory != task.trajectory
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda task: replace(task, folder=Path("elsewhere")),
+        lambda task: replace(task, rung=0),
+        lambda task: measured_on_test(task),
+        lambda task: replace(task, settings=SETTINGS[::-1]),
+        lambda task: replace(task, architecture=json.dumps(ARCHITECTURE.to_dict(), indent=2, sort_keys=True)),
+        lambda task: replace(task, context=replace(task.context, cache=Path("elsewhere"))),
+        lambda task: replace(task, context=replace(task.context, data=DataConfig(source="moved.npz"))),
+        lambda task: replace(
+            task, context=replace(task.context, teacher=TeacherConfig(factory="other:teacher", weights="moved.pth"))
+        ),
+    ],
+)
+def test_the_trajectory_depends_on_nothing_else(
+    task: EvaluationTask, change: Callable[[EvaluationTask], EvaluationTask]
+):
+    assert change(task).trajectory == task.trajectory
+
+
+def test_the_trajectory_of_a_training_from_before_there_were_schedules_is_what_it_was():
+    training = TRAINING.model_copy(update={"schedule": "cosine"})
+    context = TrainingContext(DATA, "data", TEACHER, "teacher", training, 5, Path("cache"), "cpu")
+    task = EvaluationTask(context, '{"a": 1}', "kd", SETTINGS, 1, 7, Path("evaluations"))
+    assert task.trajectory == "c9c7da555800ed25865ec303"  # of the last version without them
+
+
+def test_the_key_tells_rungs_and_tests_apart(task: EvaluationTask):
+    rungs = [replace(task, rung=rung) for rung in range(3)]
+    variants = [*rungs, *map(measured_on_test, rungs)]
+    assert len({variant.key for variant in variants}) == 6
+    assert len({variant.result for variant in variants}) == 6
+    assert {variant.checkpoint for variant in variants} == {task.checkpoint}
+
+
+def test_data_that_changed_are_refused(task: EvaluationTask):
+    with pytest.raises(
+        InputError, match=r"data digits changed since the search began: its digest is .*, but was other"
+    ):
+        evaluate(replace(task, context=replace(task.context, data_digest="other")))
+
+
+def test_a_teacher_that_changed_is_refused(task: EvaluationTask):
+    with pytest.raises(InputError, match=r"teacher autokd.recipes.teachers:digits changed since the search began"):
+        evaluate(replace(task, context=replace(task.context, teacher_digest="other")))
+
+
+def test_a_loss_that_explodes_is_an_error(task: EvaluationTask):
+    with pytest.raises(DivergedError, match="the loss is not finite"):
+        evaluate(with_training(task, learning_rate=1e30))
+
+
+def allocate_too_much(*_: object, **__: object) -> None:
+    torch.empty(2**50, dtype=torch.uint8)
+
+
+def raise_memory_error(*_: object, **__: object) -> None:
+    raise MemoryError
+
+
+def raise_cuda_error(*_: object, **__: object) -> None:
+    raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate")
+
+
+@pytest.mark.parametrize("fail", [allocate_too_much, raise_memory_error, raise_cuda_error])
+def test_too_little_memory_is_an_error_of_one_line(task: EvaluationTask, monkeypatch: pytest.MonkeyPatch, fail):
+    monkeypatch.setattr(evaluation, "train", fail)
+    with pytest.raises(OutOfMemoryError, match=r"^out of memory on cpu: ") as caught:
+        evaluate(task)
+    assert "\n" not in str(caught.value)
+
+
+def test_other_errors_are_not_taken_for_too_little_memory(task: EvaluationTask, monkeypatch: pytest.MonkeyPatch):
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("shapes do not fit")
+
+    monkeypatch.setattr(evaluation, "train", fail)
+    with pytest.raises(RuntimeError, match="shapes do not fit"):
+        evaluate(task)
+
+
+def test_the_lesson_is_the_methods_loss_of_the_cached_outputs(task: EvaluationTask):
+    """With all weight on labels the teacher does not matter."""
+    alone = replace(task, settings=(("temperature", 4.0), ("weight", 0.0)))
+    first = evaluate(alone).metrics
+    other = replace(alone, context=replace(alone.context, teacher_digest="other", cache=alone.context.cache / "other"))
+    for key in other.context.outputs_needed:
+        precompute_outputs(other.context, key, Teacher(lambda images: torch.ones(len(images), 10), "object"))
+    found = evaluate(other).metrics
+    compared = {"agreement", "teacher_kl"}
+    assert {k: v for k, v in found.items() if k not in compared} == {
+        k: v for k, v in first.items() if k not in compared
+    }

@@ -1,0 +1,26 @@
+from optuna.distributions import IntDistribution
+from optuna.trial import TrialState, create_trial
+
+from autokd.optimizers.acquisition.functions import acquisition_function
+from autokd.optimizers.history import History
+from autokd.optimizers.space.encoding import Encoding
+
+SPACE = {"n": IntDistribution(0, 9)}
+
+
+def trial(n, values):
+    """A trial that reports at steps 1 and 2, and is pruned if it has a value of the first only."""
+    steps = dict(enumerate(values, start=1))
+    final = {"value": values[-1]} if len(values) == 2 else {"state": TrialState.PRUNED}
+    return create_trial(params={"n": n}, distributions=SPACE, intermediate_values=steps, **final)
+
+
+def test_only_what_was_not_stopped_early_is_observed_again():
+    encoding = Encoding.of(SPACE)
+    trials = [trial(0, (0.1, 0.2)), trial(3, (0.5, 0.7)), trial(4, (0.4,)), trial(9, (0.2, 0.4)), trial(3, (0.45,))]
+    history = History.of(trials, encoding, [1.0])
+    again, worths = acquisition_function(
+        history, encoding.categories, number=0, repeats=True, reference=None
+    ).repeated()
+    assert sorted(encoding.decode(codes)["n"] for codes in again.tolist()) == [0, 9]
+    assert len(worths) == 2

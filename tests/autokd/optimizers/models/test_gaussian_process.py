@@ -1,0 +1,158 @@
+import math
+
+import numpy as np
+import pytest
+from scipy.integrate import quad
+from scipy.optimize import approx_fprime, minimize
+from scipy.stats import invgamma, multivariate_normal, norm
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import RBF, Matern
+
+from autokd.optimizers.models import gaussian_process as module
+from autokd.optimizers.models.gaussian_process import Form, GaussianProcess, Prior
+
+CATEGORICAL = np.array([False, False, True])
+RUGGED = Form()
+SMOOTH = Form(is_matern=True, number=0.0, category=0.3, spread=1.2, noise=-3.5)
+
+forms = pytest.mark.parametrize("form", [RUGGED, SMOOTH])
+descriptions = pytest.mark.parametrize("described", [(), (1,), (0, 2)])
+
+
+def data(n: int = 25, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    X = rng.random((n, 3))
+    X[:, 2] = np.floor(3 * X[:, 2]) / 3
+    y = -((X[:, 0] - 0.3) ** 2) - 0.5 * X[:, 1] + 0.3 * (X[:, 2] == 1 / 3) + 0.02 * rng.normal(size=n)
+    return X, (y - y.mean()) / y.std()
+
+
+def prior(form: Form, described: tuple[int, ...] = (), categorical: np.ndarray = CATEGORICAL) -> Prior:
+    return Prior(form, categorical, np.isin(np.arange(len(categorical)), described))
+
+
+def kernel_by_hand(
+    A: np.ndarray, B: np.ndarray, scales: np.ndarray, form: Form, described: tuple[int, ...] = ()
+) -> np.ndarray:
+    def of(r: float) -> float:
+        u = math.sqrt(5 * r)
+        return (1 + u + u**2 / 3) * math.exp(-u) if form.is_matern else math.exp(-r / 2)
+
+    K = np.zeros((len(A), len(B)))
+    for i, a in enumerate(A):
+        for j, b in enumerate(B):
+            deltas = [float(p != q) if c else (p - q) ** 2 for p, q, c in zip(a, b, CATEGORICAL, strict=True)]
+            scaled = [d / s**2 for d, s in zip(deltas, scales, strict=True)]
+            K[i, j] = of(sum(scaled))
+            if described:
+                K[i, j] = 0.1 * K[i, j] + 0.9 * of(sum(d for k, d in enumerate(scaled) if k not in described))
+    return K
+
+
+@forms
+@descriptions
+def test_the_posterior_is_the_textbook_formula(form: Form, described: tuple[int, ...]) -> None:
+    X, y = data()
+    points, _ = data(seed=1)
+    process = GaussianProcess.fit(X, y, prior(form, described))
+    scales, variance = process.lengthscales, process.variance
+    shape = (scales, form, described)
+    inverse = np.linalg.inv(variance * kernel_by_hand(X, X, *shape) + process.noise * np.eye(len(X)))
+    cross = variance * kernel_by_hand(points, X, *shape)
+    covariance = variance * kernel_by_hand(points, points, *shape) - cross @ inverse @ cross.T
+    np.testing.assert_allclose(process.mean(points), cross @ inverse @ y, rtol=1e-7, atol=1e-9)
+    np.testing.assert_allclose(process.covariance(points), covariance, rtol=1e-6, atol=1e-8)
+    np.testing.assert_allclose(process.deviation(points), np.sqrt(np.diag(covariance)), rtol=1e-6)
+
+
+@forms
+def test_on_numbers_it_predicts_what_scikit_learn_does(form: Form) -> None:
+    rng = np.random.default_rng(0)
+    X, points = rng.random((30, 2)), rng.random((10, 2))
+    y = np.sin(5 * X[:, 0]) + X[:, 1]
+    process = GaussianProcess.fit(X, y, prior(form, categorical=np.array([False, False])))
+    kernel = Matern(process.lengthscales, nu=2.5) if form.is_matern else RBF(process.lengthscales)
+    theirs = GaussianProcessRegressor(process.variance * kernel, alpha=process.noise, optimizer=None).fit(X, y)
+    mean, deviation = theirs.predict(points, return_std=True)
+    np.testing.assert_allclose(process.mean(points), mean, rtol=1e-6, atol=1e-8)
+    np.testing.assert_allclose(process.deviation(points), deviation, rtol=1e-5)
+
+
+@forms
+@descriptions
+@pytest.mark.parametrize("seed", range(5))
+def test_the_gradient_is_that_of_the_log_posterior(seed: int, form: Form, described: tuple[int, ...]) -> None:
+    X, y = data(15, seed)
+    assumed = prior(form, described)
+    others = (assumed.deltas(X), y, assumed)
+    at = np.random.default_rng(seed).normal(size=4) - [0, 0, 0, 2]
+    _, gradient = module._negative_log_posterior(at, *others)
+    numeric = approx_fprime(at, lambda p: module._negative_log_posterior(p, *others)[0], 1e-7)
+    np.testing.assert_allclose(gradient, numeric, rtol=1e-4, atol=1e-5)
+
+
+@forms
+def test_the_log_posterior_is_the_likelihood_over_all_variances_times_the_priors(form: Form) -> None:
+    X, y = data(8)
+
+    def log_density(at: np.ndarray) -> float:
+        A = kernel_by_hand(X, X, np.exp(at[:-1]), form) + math.exp(at[-1]) * np.eye(len(X))
+
+        def joint(variance: float) -> float:
+            return float(multivariate_normal(cov=variance * A).pdf(y) * invgamma(1, scale=1).pdf(variance))
+
+        means = [form.number, form.number, form.category, form.noise]
+        spreads = [form.spread] * 3 + [form.noise_spread]
+        return math.log(quad(joint, 0, np.inf, epsabs=0, epsrel=1e-9)[0]) + float(norm(means, spreads).logpdf(at).sum())
+
+    first, second = np.array([0.1, -0.4, 0.3, -2.0]), np.array([1.0, 0.2, -0.5, -4.0])
+    others = (prior(form).deltas(X), y, prior(form))
+    ours = [module._negative_log_posterior(at, *others)[0] for at in (first, second)]
+    assert ours[1] - ours[0] == pytest.approx(log_density(first) - log_density(second), rel=1e-6)
+
+
+@forms
+def test_the_fit_is_an_optimum_that_no_start_beats_by_much(form: Form) -> None:
+    X, y = data(40)
+    others = (prior(form).deltas(X), y, prior(form))
+    process = GaussianProcess.fit(X, y, prior(form))
+    found = np.array([*np.log(process.lengthscales), math.log(process.noise / process.variance)])
+    value, gradient = module._negative_log_posterior(found, *others)
+    assert np.abs(gradient).max() < 0.05
+    for seed in range(5):
+        start = found + np.random.default_rng(seed).normal(size=4)
+        other = minimize(module._negative_log_posterior, start, args=others, jac=True, method="L-BFGS-B")
+        assert value < other.fun + 0.01
+
+
+def test_having_seen_points_is_having_data_of_the_mean_there() -> None:
+    X, y = data()
+    points, _ = data(8, seed=1)
+    process = GaussianProcess.fit(X, y, prior(RUGGED))
+    seen = process.having_seen(points[:3])
+    all_X = np.concatenate([X, points[:3]])
+    all_y = np.concatenate([y, process.mean(points[:3])])
+    share = process.noise / process.variance
+    full = GaussianProcess.of(all_X, all_y, prior(RUGGED), process.lengthscales, share)
+    np.testing.assert_allclose(seen.mean(points), full.mean(points), atol=1e-7)
+    ratio = math.sqrt(process.variance / full.variance)  # which the data decide, not the believed points
+    np.testing.assert_allclose(seen.deviation(points), ratio * full.deviation(points))
+    assert (seen.deviation(points) < process.deviation(points)).all()
+
+
+@pytest.mark.parametrize("rows", [[0], [0, 0, 0, 0], [0, 1], [0] * 200])
+def test_few_or_repeated_points_are_no_trouble(rows: list[int]) -> None:
+    X, y = data()
+    process = GaussianProcess.fit(X[rows], y[rows] - y[rows].mean(), prior(RUGGED))
+    assert np.isfinite(process.mean(X)).all()
+    assert (process.deviation(X) > 0).all()
+
+
+def test_it_finds_which_coordinates_count() -> None:
+    rng = np.random.default_rng(0)
+    X = rng.random((80, 6))
+    X[:, 3:] = np.floor(4 * X[:, 3:]) / 4
+    y = np.sin(6 * X[:, 1]) + (X[:, 4] == 0.25) + 0.05 * rng.normal(size=80)
+    assumed = prior(RUGGED, categorical=np.array([False] * 3 + [True] * 3))
+    scales = GaussianProcess.fit(X, (y - y.mean()) / y.std(), assumed).lengthscales
+    assert set(np.argsort(scales)[:2]) == {1, 4}

@@ -1,0 +1,111 @@
+import math
+
+import optuna
+import pytest
+import torch
+from optuna.distributions import FloatDistribution
+from optuna.trial import create_trial
+
+from autokd.optimizers.models.posterior import _samples, posterior
+from autokd.optimizers.models.surrogate import Surrogate
+
+SPACE = {"x": FloatDistribution(0, 1)}
+
+
+def study_of(values, direction):
+    study = optuna.create_study(direction=direction)
+    for x, value in values:
+        study.add_trial(create_trial(value=value, params={"x": x}, distributions=SPACE))
+    return study
+
+
+def test_beliefs_follow_the_values_in_their_own_unit_and_direction():
+    values = [(0.1, 3.0), (0.5, 1.0), (0.9, 2.0)]
+    smaller = posterior(study_of(values, "minimize"), SPACE, [0, 1, 2], 500, seed=0)
+    larger = posterior(study_of([(x, -v) for x, v in values], "maximize"), SPACE, [0, 1, 2], 500, seed=0)
+    assert smaller.mean == pytest.approx(tuple(-m for m in larger.mean))
+    assert smaller.deviation == larger.deviation
+    assert smaller.probability_best == larger.probability_best
+    assert sum(smaller.probability_best) == pytest.approx(1)
+    assert max(range(3), key=smaller.probability_best.__getitem__) == 1
+
+
+def test_samples_have_the_given_moments_and_are_equal_at_equal_points():
+    mean = torch.tensor([1.0, 1.0, -2.0], dtype=torch.float64)
+    covariance = torch.tensor([[1.0, 1.0, 0.5], [1.0, 1.0, 0.5], [0.5, 0.5, 2.0]], dtype=torch.float64)
+    samples = _samples(mean, covariance, 20_000, seed=0)
+    torch.testing.assert_close(samples[:, 0], samples[:, 1], rtol=0, atol=1e-6)
+    torch.testing.assert_close(samples.mean(0), mean, rtol=0, atol=0.05)
+    torch.testing.assert_close(samples.T.cov(), covariance, rtol=0, atol=0.05)
+
+
+class Given:
+    """Stands for a model whose joint normal belief is known."""
+
+    def __init__(self, mean, covariance):
+        self.mean = torch.tensor(mean, dtype=torch.float64)
+        self.covariance = torch.tensor(covariance, dtype=torch.float64)
+
+    def value(self, scores):
+        return scores
+
+    def joint(self, points):
+        assert len(points) == len(self.mean)
+        return self.mean, self.covariance
+
+
+def beliefs_of(given, monkeypatch, direction="maximize", seed=0):
+    monkeypatch.setattr(Surrogate, "fit", lambda *args: given)
+    points = [(0.1 + 0.2 * k, float(k)) for k in range(len(given.mean))]
+    return posterior(study_of(points, direction), SPACE, list(range(len(points))), 40_000, seed)
+
+
+@pytest.mark.parametrize(
+    ("mean", "covariance"),
+    [
+        ([0.0, 0.0], [[1.0, 0.0], [0.0, 1.0]]),
+        ([0.5, 0.0], [[1.0, 0.0], [0.0, 1.0]]),
+        ([0.5, 0.0], [[1.0, 0.9], [0.9, 1.0]]),
+        ([-1.0, 0.3], [[4.0, -0.5], [-0.5, 0.25]]),
+    ],
+)
+def test_of_two_points_the_probability_is_that_of_their_difference(mean, covariance, monkeypatch):
+    estimates = beliefs_of(Given(mean, covariance), monkeypatch)
+    spread = math.sqrt(covariance[0][0] + covariance[1][1] - 2 * covariance[0][1])
+    expected = (1 + math.erf((mean[0] - mean[1]) / spread / math.sqrt(2))) / 2
+    assert estimates.probability_best[0] == pytest.approx(expected, abs=0.01)  # four standard errors
+    assert sum(estimates.probability_best) == pytest.approx(1)
+    assert estimates.mean == tuple(mean)
+    assert estimates.deviation == pytest.approx((covariance[0][0] ** 0.5, covariance[1][1] ** 0.5))
+
+
+def test_of_equal_independent_points_each_is_as_likely_the_best(monkeypatch):
+    estimates = beliefs_of(Given([0.0] * 5, torch.eye(5).tolist()), monkeypatch)
+    assert estimates.probability_best == pytest.approx([0.2] * 5, abs=0.01)
+
+
+def test_the_same_rows_and_seed_give_the_same_beliefs(monkeypatch):
+    given = Given([0.1, 0.0], [[1.0, 0.2], [0.2, 1.0]])
+    first, again, other = (beliefs_of(given, monkeypatch, seed=seed) for seed in (0, 0, 1))
+    assert first == again
+    assert first.probability_best != other.probability_best
+
+
+def test_a_single_point_is_the_best_of_itself():
+    estimates = posterior(study_of([(0.2, 0.5), (0.8, 0.6)], "maximize"), SPACE, [1], 100, seed=0)
+    assert estimates.probability_best == (1.0,)
+
+
+def test_features_decide_what_is_believed_where_little_was_seen():
+    """The value is that of the nearer end, which is what the feature says."""
+    values = [(x, float(min(x, 1 - x))) for x in (0.0, 0.1, 0.2, 0.3, 0.4, 0.95)]
+    informed = posterior(
+        study_of(values, "maximize"),
+        SPACE,
+        range(6),
+        10,
+        seed=0,
+        features=lambda params: [min(params["x"], 1 - params["x"])],
+    )
+    blind = posterior(study_of(values, "maximize"), SPACE, range(6), 10, seed=0)
+    assert informed.deviation[5] < 0.7 * blind.deviation[5]

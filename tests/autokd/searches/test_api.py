@@ -1,0 +1,264 @@
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+import autokd
+from autokd.data.dataset import Dataset
+from autokd.errors import InputError, InterruptedSearchError
+from autokd.export.folder import verify_folder
+from autokd.optimizers.models.posterior import Posterior
+from autokd.searches.reporter import Silent
+from autokd.searches.workspace import Workspace
+from autokd.teachers.outputs.key import OutputsKey
+from autokd.training.metrics import label_metrics, predict
+
+SETTINGS: dict[str, Any] = {
+    "budget": autokd.Budget(params=3_000),
+    "ranges": {"top_nodes": 3, "middle_nodes": 1, "bottom_nodes": 3},
+    "trials": 2,
+    "training": {"rungs": [1, 2], "views": 1, "batch_size": 20},
+    "final": {"epochs": 2},
+    "workers": {"engine": "inline", "count": 1},
+}
+
+
+class Bands(nn.Module):
+    """Knows the answer: the class is the brightest band of rows."""
+
+    def __init__(self, classes: int = 3) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(8.0))
+        self.classes = classes
+
+    def forward(self, images: Tensor) -> Tensor:
+        bands = images.mean((1, 3)).unflatten(1, (self.classes, -1)).mean(2)
+        return self.scale * bands
+
+
+class Thirds(nn.Module):
+    """Knows the answer for signals and vectors: the class is the largest third of the positions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(8.0))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        thirds = inputs.reshape(len(inputs), -1, 3, inputs.shape[-1] // 3)
+        return self.scale * thirds.mean((1, 3))
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Workspace:
+    return Workspace(tmp_path / "home")
+
+
+@pytest.fixture
+def search(home: Workspace, dataset: Dataset) -> Callable[..., autokd.SearchResult]:
+    """A tiny search of a teacher object on data in memory; every argument may be given."""
+
+    def run(**changes: Any) -> autokd.SearchResult:
+        return autokd.search(**{"teacher": Bands(), "data": dataset, "home": home.folder, **SETTINGS, **changes})
+
+    return run
+
+
+def arrays(dataset: Dataset) -> dict[str, np.ndarray[Any, Any]]:
+    parts = dataset.splits.items()
+    images = {f"{part}_images": split.images.numpy() for part, split in parts}
+    return images | {f"{part}_labels": split.labels.numpy() for part, split in parts}
+
+
+def test_a_search_of_objects_ends_with_a_module_of_the_recorded_accuracy(search, dataset: Dataset):
+    result = search()
+    assert result.progress.status == "finished"
+    found = label_metrics(
+        predict(result.best.module(), dataset.validation, dataset.normalisation), dataset.validation.labels
+    )
+    assert found["accuracy"] == result.best.metrics["accuracy"]
+    assert found["loss"] == pytest.approx(result.best.metrics["loss"], rel=0.05)  # trained in bfloat16, perhaps
+    assert len(result.families) == 2
+
+
+@pytest.mark.slow  # a fresh interpreter loads torch
+def test_the_winner_is_trained_and_exported(search, home: Workspace, dataset: Dataset, tmp_path: Path):
+    result = search()
+    trained = result.train()
+    assert trained[0].weights == result.best.weights
+    assert result.best.is_final
+    verification = result.export(str(tmp_path / "student"))
+    assert verification.test_accuracy == trained[0].metrics["test_accuracy"]
+    assert verify_folder(tmp_path / "student", dataset.test) == verification
+    assert result.row.facts["teacher_test_metrics"]["accuracy"] == 1.0
+
+
+def test_the_family_that_is_trained_is_the_one_that_the_model_believes_in(search, monkeypatch: pytest.MonkeyPatch):
+    result = search(training={"rungs": [1], "views": 1, "batch_size": 20})
+    lucky = result.progress.best_trial
+
+    def estimates(study: Any, space: Any, numbers: Sequence[int], *_: Any, **__: Any) -> Posterior:
+        means = tuple(0.0 if number == lucky else 1.0 for number in numbers)
+        return Posterior(means, (0.1,) * len(means), means)
+
+    monkeypatch.setattr("autokd.searches.families.posterior", estimates)
+    trained = result.train()
+    assert {student.trial.number for student in trained} == {result.families[0].trial} == {1 - lucky}
+
+
+@pytest.mark.slow  # fresh interpreters load torch
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+@pytest.mark.parametrize(("shape", "input_shape"), [((24, 3), (3, 24)), ((24,), (24,))], ids=["signals", "vectors"])
+def test_signals_and_vectors_are_searched_trained_and_exported_as_images_are(
+    search, make_dataset, tmp_path: Path, shape, input_shape, dtype
+):
+    dataset = make_dataset(train=240, shape=shape, dtype=dtype)
+    result = search(teacher=Thirds(), data=dataset, training={"rungs": [2, 4], "batch_size": 20}, final={"epochs": 8})
+    assert result.problem.facts.input_shape == input_shape
+    assert result.problem.context.outputs_needed == [OutputsKey(0, 0), OutputsKey(0, part="validation")]
+    trained = result.train()
+    assert trained[0].metrics["test_accuracy"] > 0.8
+    verification = result.export(tmp_path / "student")
+    assert verification.test_accuracy == trained[0].metrics["test_accuracy"]
+    assert verify_folder(tmp_path / "student", dataset.test) == verification
+    told = json.loads((tmp_path / "student" / "manifest.json").read_text())["input"]
+    assert (told["shape"], told["scale"]) == (list(input_shape), 1 if dtype == torch.float32 else 1 / 255)
+    assert (told["mean"], told["deviation"]) == tuple(map(list, dataset.normalisation))
+
+
+def test_augmentation_of_vectors_is_refused_before_anything_is_recorded(search, home: Workspace, make_dataset):
+    training = {"augmentation": {"cutout": 2}}
+    with pytest.raises(InputError, match=r"^training.augmentation is for images, but the data are vectors of 24"):
+        search(teacher=Thirds(), data=make_dataset(shape=(24,)), training=training)
+    assert not home.exists
+
+
+def test_a_dict_of_arrays_is_data(search, dataset: Dataset):
+    result = search(data=arrays(dataset))
+    assert result.problem.facts.classes == 3
+    assert result.progress.finished == 2
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_an_archive_is_data_from_whatever_folder_the_search_goes_on(
+    search, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: type
+):
+    np.savez(tmp_path / "mine.npz", **arrays(dataset))
+    monkeypatch.chdir(tmp_path)
+    result = search(data=kind("mine.npz"))
+    assert result.config.data.source == str(tmp_path / "mine.npz")
+    monkeypatch.chdir("/")
+    result.train()
+
+
+def test_a_folder_of_images_is_data(search, dataset: Dataset, tmp_path: Path):
+    for number, (image, label) in enumerate(zip(dataset.train.images, dataset.train.labels, strict=True)):
+        file = tmp_path / "images" / "train" / f"class {label}" / f"{number}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image[:, :, 0].numpy()).save(file)
+    result = search(data=tmp_path / "images")
+    assert result.problem.facts.input_shape == (1, 6, 6)
+    assert result.progress.finished == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"teacher": 5}, "teacher must be a module, a callable, 'module:function', a file or a dict of out"),
+        ({"data": 5}, "data must be a dict of arrays, an autokd.Dataset or the name of a source, but is a int."),
+        ({"data": {"images": []}}, "data data: needs train_images and train_labels"),
+        ({"teacher": Bands(2)}, "the teacher gives (2,) outputs a sample, but the data has 3 classes."),
+        ({"floor": 1.0, "teacher": lambda images: images.mean((1, 3))[:, :3]}, "below teacher.floor = 100.00%."),
+        ({"trails": 3}, "configuration: unknown key 'trails'; the nearest known is 'trials'."),
+    ],
+)
+def test_what_cannot_be_used_is_refused_before_anything_is_recorded(search, home: Workspace, changes, message: str):
+    with pytest.raises(InputError) as caught:
+        search(**changes)
+    assert message in str(caught.value)
+    assert not home.exists
+
+
+class Stopping(Silent):
+    """Presses Ctrl-C when the first trial has ended."""
+
+    def searched(self, progress: Any) -> None:
+        if progress.finished:
+            raise KeyboardInterrupt
+
+
+def test_an_interrupted_search_is_found_by_name_and_goes_on(search, home: Workspace):
+    with pytest.raises(InterruptedSearchError, match=r"`autokd resume search --home .*` goes on"):
+        search(reporter=Stopping())
+    found = autokd.find("search", home)
+    assert found.progress.status == "interrupted"
+    found.resume()
+    assert (found.progress.status, found.progress.finished) == ("finished", 2)
+
+
+def test_a_search_goes_on_with_its_teacher_where_outputs_are_missing_and_with_no_other(search, home: Workspace):
+    longer = {"final": {"epochs": 2, "views": 2}}
+    search(**longer)
+    with pytest.raises(InputError, match=r"go on from Python, with autokd.find\('search', teacher=...\)"):
+        autokd.find("search", home).train()
+    other = Bands()
+    other.scale.data.fill_(9.0)
+    with pytest.raises(InputError, match="began with another teacher"):
+        autokd.find("search", home, teacher=other)
+    assert autokd.find("search", home, teacher=Bands()).train()
+
+
+def test_all_public_names_are_there():
+    assert all(getattr(autokd, name).__doc__ for name in autokd.__all__)
+    with pytest.raises(AttributeError, match="has no attribute 'serach'"):
+        _ = autokd.serach
+
+
+@pytest.mark.slow  # worker processes of its own
+def test_workers_find_a_users_module_in_the_current_folder(tmp_path: Path, dataset: Dataset):
+    np.savez(tmp_path / "arrays.npz", **arrays(dataset))
+    (tmp_path / "my_module.py").write_text(
+        "import numpy, pathlib\n"
+        "def data(): return dict(numpy.load(pathlib.Path(__file__).parent / 'arrays.npz'))\n"
+        "def teacher(): return lambda images: images.mean((1, 3)).unflatten(1, (3, 2)).mean(2)\n"
+    )
+    (tmp_path / "search.toml").write_text(
+        "trials = 2\n[data]\nsource = 'my_module:data'\n[teacher]\nfactory = 'my_module:teacher'\n[budget]\n"
+        "params = 3000\n[space.ranges]\ntop_nodes = 3\nmiddle_nodes = 1\nbottom_nodes = 3\n[training]\nrungs = [1]\n"
+    )
+    command = [sys.executable, "-m", "autokd", "search", "search.toml"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "2/2 trials" in done.stdout
+
+
+def test_a_teacher_may_be_its_outputs_and_no_network(search, dataset: Dataset, home: Workspace, tmp_path: Path):
+    outputs = {part: 5 * torch.eye(3)[split.labels] for part, split in dataset.splits.items()}
+    result = search(teacher=outputs)
+    assert result.config.teacher.outputs is not None
+    assert (result.problem.facts.teacher_metrics["accuracy"], result.problem.facts.teacher_params) == (1.0, None)
+    np.savez(tmp_path / "o.npz", **{part: rows.numpy() for part, rows in outputs.items()})
+    again = search(teacher=str(tmp_path / "o.npz"), name="again")
+    assert again.problem.facts.teacher_digest == result.problem.facts.teacher_digest
+    assert again.train()
+    assert again.row.facts["teacher_test_metrics"]["accuracy"] == 1.0
+
+
+def test_a_teacher_object_may_have_inputs_and_outputs_of_its_own(search, home: Workspace):
+    def teacher(pixels: torch.Tensor) -> dict[str, torch.Tensor]:
+        assert 0 <= pixels.min() < pixels.max() <= 1 + 1e-5
+        return {"bands": pixels[:, 0].unflatten(1, (3, 4)).mean((2, 3)).flip(1)}
+
+    settings = {"output": "bands", "mean": [0], "deviation": [1], "resize": 12, "classes": [2, 1, 0]}
+    result = search(teacher=teacher, teacher_settings=settings)
+    assert result.problem.facts.teacher_metrics["accuracy"] == 1.0
+    assert autokd.find("search", home, teacher=teacher).teacher is not None
+    with pytest.raises(InputError, match="the teacher returns a dict of 'bands'"):
+        search(teacher=teacher, teacher_settings={"mean": [0], "deviation": [1], "resize": 12})

@@ -1,0 +1,262 @@
+from collections.abc import Callable
+from concurrent.futures import Future
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from autokd.database.errors import LeaseLost
+from autokd.database.lease import acquire, release
+from autokd.database.rows import EvaluationRow
+from autokd.database.store import Store
+from autokd.errors import AutoKDError, InputError
+from autokd.evaluation.context import TrainingContext
+from autokd.evaluation.task import EvaluationResult, EvaluationTask
+from autokd.searches.dispatcher import ATTEMPTS, Dispatcher
+from autokd.searches.problem import Problem
+from autokd.searches.proposals import propose
+from autokd.teachers.outputs.key import OutputsKey
+from workers.base import Executor
+from workers.errors import TaskTimeout, WorkerLost
+
+MISSING = [OutputsKey(0, 1, chunk=0), OutputsKey(0, 1, chunk=1), OutputsKey(0, part="validation")]
+
+
+@pytest.fixture
+def unprepared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A view of two chunks and a split are missing, which the disk has room for."""
+    monkeypatch.setattr("autokd.searches.dispatcher.missing_outputs", lambda context: MISSING)
+    monkeypatch.setattr("autokd.searches.dispatcher.check_room", lambda context, missing: None)
+    monkeypatch.setattr("autokd.searches.dispatcher.output_shapes", lambda context: None)
+    monkeypatch.setattr(TrainingContext, "disk_budget", lambda *_: SimpleNamespace(fall_back="it runs instead"))
+
+
+class ManualExecutor(Executor):
+    """Two tasks at once, which end when the test says so."""
+
+    def __init__(self) -> None:
+        self.submitted: list[tuple[Future[Any], tuple[Any, ...]]] = []
+
+    @property
+    def capacity(self) -> int:
+        return 2
+
+    def submit(self, function: Callable[..., Any], /, *args: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        self.submitted.append((future, args))
+        return future
+
+    def shutdown(self, cancel: bool) -> None:
+        pass
+
+
+class World:
+    """A search with open evaluations and a dispatcher that sends them nowhere."""
+
+    def __init__(self, problem: Problem, store: Store) -> None:
+        self.problem, self.store = problem, store
+        self.lease = acquire(store, 1)
+        self.executor = ManualExecutor()
+        self.changes: list[int] = []
+        self.dispatcher = Dispatcher(store, self.lease, self.executor, lambda: self.changes.append(1))
+
+    def open(self, number: int) -> tuple[EvaluationRow, EvaluationTask]:
+        trial = self.store.open_trial(self.lease, number, propose(self.problem, [], number))
+        architecture, cost = self.problem.draw(trial, 0)
+        facts = {name: getattr(cost, name) for name in ("params", "macs", "activation_bytes", "model_bytes")}
+        values = {"digest": architecture.digest, "architecture": architecture.to_dict(), **facts}
+        student = self.store.add_student(self.lease, trial.id, 0, "search", **values)
+        task = self.problem.task(trial, student, 0)
+        return self.store.open_evaluation(self.lease, student.id, 0, task.epochs, task.key), task
+
+    def send(self, number: int = 0) -> Future[Any]:
+        self.dispatcher.submit(*self.open(number))
+        return self.executor.submitted[-1][0]
+
+    @property
+    def evaluations(self) -> list[EvaluationRow]:
+        return self.store.evaluations(1)
+
+
+@pytest.fixture
+def world(make_problem, make_store) -> World:
+    problem = make_problem()
+    return World(problem, make_store(problem))
+
+
+def test_an_evaluation_is_in_flight_until_it_is_recorded(world: World):
+    future = world.send()
+    assert (world.dispatcher.is_idle, world.dispatcher.has_room) == (False, True)
+    future.set_result(EvaluationResult("key", {"accuracy": 0.5}, 3.0))
+    world.dispatcher.wait()
+    (row,) = world.evaluations
+    assert (row.state, row.metrics, row.seconds) == ("complete", {"accuracy": 0.5}, 3.0)
+    assert world.dispatcher.is_idle
+    assert len(world.changes) == 1
+
+
+def test_there_is_room_for_as_many_as_the_executor_runs(world: World):
+    world.send(0)
+    world.send(1)
+    assert not world.dispatcher.has_room
+
+
+def test_an_evaluation_is_sent_once(world: World):
+    row, task = world.open(0)
+    world.dispatcher.submit(row, task)
+    world.dispatcher.submit(row, task)
+    assert len(world.executor.submitted) == 1
+
+
+def test_evaluations_that_end_together_are_recorded_in_their_order(world: World):
+    futures = [world.send(number) for number in range(2)]
+    for future in reversed(futures):
+        future.set_result(EvaluationResult("key", {"accuracy": 0.5}, 1.0))
+    world.dispatcher.wait()
+    finished = [e.payload["evaluation"] for e in world.store.events(1) if e.kind == "evaluation_finished"]
+    assert finished == [row.id for row in world.evaluations]
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (TaskTimeout("after 5 s"), "TaskTimeout: after 5 s"),
+        (ValueError("first\nsecond"), "ValueError: first"),
+        (ZeroDivisionError(), "ZeroDivisionError"),
+    ],
+)
+def test_an_error_fails_the_evaluation_with_one_line(world: World, error: Exception, reason: str):
+    world.send().set_exception(error)
+    world.dispatcher.wait()
+    (row,) = world.evaluations
+    assert (row.state, row.reason) == ("failed", reason)
+
+
+def test_a_lost_worker_is_tried_again_until_it_is_enough(world: World):
+    world.send()
+    for attempt in range(1, ATTEMPTS + 1):
+        assert len(world.executor.submitted) == attempt
+        world.executor.submitted[-1][0].set_exception(WorkerLost("it died"))
+        world.dispatcher.wait()
+    (row,) = world.evaluations
+    assert (row.state, row.reason) == ("failed", f"it died ({ATTEMPTS} times)")
+    assert len(world.executor.submitted) == ATTEMPTS
+
+
+def test_an_input_error_stops_everything_and_records_nothing(world: World):
+    world.send().set_exception(InputError("data changed"))
+    with pytest.raises(InputError, match="data changed"):
+        world.dispatcher.wait()
+    assert world.evaluations[0].state == "running"
+
+
+def test_a_lost_lease_is_no_failure_of_the_evaluation(world: World):
+    world.send().set_result(EvaluationResult("key", {"accuracy": 0.5}, 1.0))
+    release(world.store, world.lease)
+    with pytest.raises(LeaseLost):
+        world.dispatcher.wait()
+    assert world.evaluations[0].state == "running"
+
+
+def test_waiting_is_not_silent(world: World, monkeypatch: pytest.MonkeyPatch):
+    future = world.send()
+
+    def tick() -> None:
+        world.changes.append(1)
+        if len(world.changes) == 3:
+            future.set_result(EvaluationResult("key", {"accuracy": 0.5}, 1.0))
+
+    monkeypatch.setattr("autokd.searches.dispatcher.TICK_SECONDS", 0.001)
+    world.dispatcher.on_change = tick
+    world.dispatcher.wait()
+    assert len(world.changes) == 4
+
+
+@pytest.mark.usefixtures("unprepared")
+def test_missing_chunks_are_prepared_by_the_workers_at_once_and_recorded(world: World, monkeypatch):
+    submit = world.executor.submit
+
+    def at_once(function: Any, /, *args: Any) -> Future[Any]:
+        future = submit(function, *args)
+        future.set_result(None)
+        return future
+
+    told: list[str] = []
+    world.dispatcher.on_notify = told.append
+    monkeypatch.setattr(world.executor, "submit", at_once)
+    world.dispatcher.prepare(world.problem.context)
+    assert [args for _, args in world.executor.submitted] == [(world.problem.context, key) for key in MISSING]
+    events = {event.kind: event.payload for event in world.store.events(1)}
+    assert events["teacher"]["missing"] == 0
+    assert events["fall-back"] == {"line": "it runs instead"}
+    assert told == ["it runs instead"]
+
+
+@pytest.mark.usefixtures("unprepared")
+def test_a_view_is_prepared_when_all_its_chunks_are(world: World, monkeypatch: pytest.MonkeyPatch):
+    told: list[tuple[int, int]] = []
+
+    def tick(ready: int, needed: int) -> None:
+        told.append((needed - ready, needed))
+        waiting = [future for future, _ in world.executor.submitted if not future.done()]
+        if waiting:
+            waiting[0].set_result(None)
+
+    monkeypatch.setattr("autokd.searches.dispatcher.TICK_SECONDS", 0.001)
+    world.dispatcher.on_prepared = tick
+    world.dispatcher.prepare(world.problem.context)
+    unready = [number for number, _ in told]
+    assert sorted(set(unready), reverse=True) == [2, 1, 0]
+    assert unready.count(2) >= 2  # one chunk of the view is not the view
+
+
+@pytest.mark.usefixtures("unprepared")
+def test_a_view_that_cannot_be_prepared_stops_the_search(world: World, monkeypatch: pytest.MonkeyPatch):
+    future: Future[None] = Future()
+    future.set_exception(InputError("the teacher changed"))
+    monkeypatch.setattr(world.executor, "submit", lambda *args: future)
+    with pytest.raises(InputError, match="the teacher changed"):
+        world.dispatcher.prepare(world.problem.context)
+
+
+@pytest.mark.usefixtures("unprepared")
+@pytest.mark.parametrize(("losses", "survives"), [(ATTEMPTS - 1, True), (ATTEMPTS, False)])
+def test_a_chunk_whose_worker_is_lost_is_tried_again(world: World, monkeypatch, losses: int, survives: bool):
+    monkeypatch.setattr("autokd.searches.dispatcher.missing_outputs", lambda context: MISSING[:1])
+    submit = world.executor.submit
+
+    def lose(function: Any, /, *args: Any) -> Future[Any]:
+        future = submit(function, *args)
+        if len(world.executor.submitted) > losses:
+            future.set_result(None)
+        else:
+            future.set_exception(WorkerLost("it died"))
+        return future
+
+    monkeypatch.setattr(world.executor, "submit", lose)
+    if survives:
+        world.dispatcher.prepare(world.problem.context)
+    else:
+        with pytest.raises(AutoKDError, match="the teacher's outputs cannot be computed: WorkerLost: it died"):
+            world.dispatcher.prepare(world.problem.context)
+    assert len(world.executor.submitted) == ATTEMPTS
+
+
+@pytest.mark.usefixtures("unprepared")
+def test_a_chunk_that_takes_too_long_is_not_tried_again(world: World, monkeypatch: pytest.MonkeyPatch):
+    future: Future[None] = Future()
+    future.set_exception(TaskTimeout("after 5 s"))
+    monkeypatch.setattr(world.executor, "submit", lambda *args: future)
+    with pytest.raises(AutoKDError, match="the teacher's outputs cannot be computed: TaskTimeout: after 5 s"):
+        world.dispatcher.prepare(world.problem.context)
+
+
+@pytest.mark.usefixtures("unprepared")
+def test_a_full_disk_stops_the_search_before_anything_is_computed(world: World, monkeypatch: pytest.MonkeyPatch):
+    def full(context: TrainingContext, missing: list[OutputsKey]) -> None:
+        raise InputError("no room")
+
+    monkeypatch.setattr("autokd.searches.dispatcher.check_room", full)
+    with pytest.raises(InputError, match="no room"):
+        world.dispatcher.prepare(world.problem.context)
+    assert world.executor.submitted == []

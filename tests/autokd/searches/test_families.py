@@ -1,0 +1,80 @@
+import pytest
+
+from autokd.optimizers.models.posterior import Posterior
+from autokd.searches import families as module
+from autokd.searches.families import rank_families, winner
+from autokd.searches.proposals import feature_options
+
+PARAMETERS = {
+    "top_neighbours": 2,
+    "top_probability": 0.5,
+    "middle_probability": 0.5,
+    "bottom_nodes": 3,
+    "bottom_neighbours": 2,
+    "bottom_probability": 0.5,
+    "temperature": 3.0,
+    "weight": 0.5,
+}
+
+
+@pytest.fixture
+def trial_records(make_ladder):
+    """Trials 0 to 4: two complete, one pruned, one failed, one that has just begun."""
+    return [
+        make_ladder(0, [[0.5], [0.6]], "complete", PARAMETERS, 1, 0.6),
+        make_ladder(1, [[0.4]], "pruned", PARAMETERS | {"bottom_nodes": 4}, 0, 0.4),
+        make_ladder(2, [[0.7], [0.9]], "complete", PARAMETERS | {"weight": 0.9}, 2, 0.9),
+        make_ladder(3, [[0.8]], "failed", PARAMETERS, 3),
+        make_ladder(4, [], "running", PARAMETERS),
+    ]
+
+
+def test_families_with_a_value_are_ranked_by_their_posterior_mean(make_problem, trial_records, monkeypatch):
+    asked: list[list[int]] = []
+
+    def estimates(study, search_space, numbers, n_samples, seed, **description):
+        asked.append(numbers)
+        assert description == feature_options(problem)
+        return Posterior((0.6, 0.7, 0.65), (0.1, 0.2, 0.3), (0.2, 0.5, 0.3))
+
+    monkeypatch.setattr(module, "posterior", estimates)
+    problem = make_problem()
+    families = rank_families(problem, trial_records)
+    assert asked == [[0, 1, 2]]
+    assert [(f.trial, f.mean, f.deviation, f.probability_best) for f in families] == [
+        (1, 0.7, 0.2, 0.5),
+        (2, 0.65, 0.3, 0.3),
+        (0, 0.6, 0.1, 0.2),
+    ]
+    assert [(f.observed, f.rung) for f in families] == [(0.4, 0), (0.9, 1), (0.6, 1)]
+
+
+def test_a_family_is_described_by_the_space_and_its_first_student(make_problem, trial_records, monkeypatch):
+    monkeypatch.setattr(module, "posterior", lambda *args, **_: Posterior((0.6,) * 3, (0.1,) * 3, (1.0, 0.0, 0.0)))
+    problem = make_problem()
+    family = rank_families(problem, trial_records)[0]
+    complete = problem.space.complete(problem.space_parameters(trial_records[0].trial))
+    assert family.description == problem.space.describe(complete)
+    assert family.parameters == PARAMETERS
+    assert (family.params, family.macs) == (trial_records[0].students[0].params, trial_records[0].students[0].macs)
+
+
+def test_without_a_value_there_is_no_family(make_problem, trial_records):
+    assert rank_families(make_problem(), trial_records[3:]) == []
+
+
+def test_the_model_believes_in_what_it_has_seen(make_problem, trial_records):
+    families = {family.trial: family for family in rank_families(make_problem(), trial_records)}
+    assert families[2].mean > families[0].mean
+    assert sum(family.probability_best for family in families.values()) == pytest.approx(1)
+
+
+def test_the_winner_is_the_first_of_those_that_climbed_highest(make_problem, trial_records, monkeypatch):
+    monkeypatch.setattr(
+        module, "posterior", lambda *args, **_: Posterior((0.66, 0.7, 0.65), (0.1,) * 3, (0.0, 1.0, 0.0))
+    )
+    families = rank_families(make_problem(), trial_records)
+    assert [family.trial for family in families] == [1, 0, 2]
+    assert winner(families) == families[1]  # trial 1 was pruned; 2 has the best value, but the model believes in 0
+    assert winner(families[:1]) == families[0]
+    assert winner([]) is None

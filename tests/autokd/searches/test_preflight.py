@@ -1,0 +1,164 @@
+import platform
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+
+from autokd.config.schema import SearchConfig
+from autokd.config.toml import override_config
+from autokd.data.registry import load_data
+from autokd.data.sources.arrays import save_npz
+from autokd.distillation import METHODS, Wrapper
+from autokd.errors import BudgetInfeasibleError, InputError
+from autokd.recipes.catalogue import find_config
+from autokd.searches.preflight import check_budget, check_methods, check_storage, find_facts, survey
+from autokd.searches.problem import Problem
+from autokd.teachers.registry import Teacher, load_teacher
+
+
+@pytest.fixture
+def config() -> SearchConfig:
+    return override_config(find_config("digits", []), ["workers.device=cpu"])
+
+
+@pytest.fixture(autouse=True)
+def folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def macs_by_hand() -> int:
+    """Of the digits teacher: kernel area times channels times positions, layer by layer."""
+    stem = 9 * 1 * 16 * 64
+    first = 2 * 9 * 16 * 16 * 64
+    second = 9 * 16 * 32 * 16 + 9 * 32 * 32 * 16 + 16 * 32 * 16
+    third = 9 * 32 * 64 * 4 + 9 * 64 * 64 * 4 + 32 * 64 * 4
+    return stem + first + second + third + 64 * 10
+
+
+def test_the_facts_are_those_of_data_teacher_and_machine(config: SearchConfig):
+    facts, dataset = find_facts(config), load_data(config.data)
+    assert (facts.input_shape, facts.classes) == ((1, 8, 8), 10)
+    assert (facts.data_digest, facts.normalisation) == (dataset.digest, dataset.normalisation)
+    assert (facts.teacher_params, facts.teacher_macs) == (77_754, macs_by_hand())
+    assert facts.teacher_metrics["accuracy"] > 0.97
+    assert (facts.device, facts.precision in ("float32", "bfloat16")) == ("cpu", True)
+    assert facts.versions["python"] == platform.python_version()
+    assert facts.versions["torch"] == version("torch")
+
+
+def test_a_teacher_below_the_floor_stops_the_search(config: SearchConfig):
+    with pytest.raises(InputError, match=r"below teacher.floor = 100.00%"):
+        find_facts(override_config(config, ["teacher.floor=1.0"]))
+
+
+def test_a_callable_teacher_has_neither_parameters_nor_multiplications(config: SearchConfig):
+    facts = find_facts(override_config(config, ["teacher.floor=0.0"]), Teacher(lambda x: x.flatten(1)[:, :10], "name"))
+    assert (facts.teacher_params, facts.teacher_macs) == (None, None)
+
+
+def test_a_module_teacher_is_taken_to_the_device(config: SearchConfig):
+    teacher = Teacher(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10)).double().float(), "name")
+    facts = find_facts(override_config(config, ["teacher.floor=0.0"]), teacher)
+    assert (facts.teacher_params, facts.teacher_macs) == (650, 640)
+
+
+@pytest.mark.parametrize("mixing", ["mixup", "cutmix"])
+def test_outputs_alone_do_not_teach_mixed_samples(config: SearchConfig, mixing: str):
+    changes = ["teacher={outputs='outputs.npz'}", f"training.augmentation={{{mixing}=0.5}}"]
+    with pytest.raises(InputError, match=rf"but training\.augmentation mixes them \(.*{mixing} = 0\.5.*set both to 0"):
+        find_facts(override_config(config, changes))
+
+
+def test_the_survey_is_the_same_for_the_same_search(make_problem):
+    offers = survey(make_problem())
+    assert offers == survey(make_problem())
+    assert {offer.limit: offer.allowed for offer in offers}["params"] == 4_000
+    check_budget(offers)
+
+
+def test_a_budget_that_nothing_keeps_is_named_with_the_smallest_student(make_problem):
+    offers = survey(make_problem(budget={"params": 50, "macs": 10**9}))
+    smallest = next(offer.smallest for offer in offers if offer.limit == "params")
+    with pytest.raises(BudgetInfeasibleError) as caught:
+        check_budget(offers)
+    assert f"params <= 50, but the smallest student has {smallest:,}." in str(caught.value)
+    assert "macs" not in str(caught.value)
+
+
+def test_limits_that_can_be_kept_one_by_one_but_not_together_are_infeasible(make_problem):
+    offers = [replace(offer, typical=None) for offer in survey(make_problem())]
+    with pytest.raises(BudgetInfeasibleError, match="no random family of the space keeps all limits at once"):
+        check_budget(offers)
+
+
+def test_the_facts_of_signals_are_those_of_the_samples_and_their_teacher(
+    config: SearchConfig, make_dataset, tmp_path: Path
+):
+    dataset = make_dataset(shape=(6, 2), dtype=torch.float32)
+    save_npz(dataset, tmp_path / "signals.npz")
+    changes = [f"data.source={tmp_path / 'signals.npz'}", "teacher.floor=0.0"]
+    network = nn.Sequential(nn.Conv1d(2, 4, 3, padding=1), nn.Flatten(), nn.Linear(24, 3))
+    facts = find_facts(override_config(config, changes), Teacher(network, "name"))
+    assert (facts.input_shape, facts.classes, facts.normalisation) == ((2, 6), 3, dataset.normalisation)
+    assert facts.teacher_macs == 3 * 2 * 4 * 6 + 24 * 3
+
+
+def test_the_facts_of_vectors_are_those_of_the_samples_and_their_teacher(config: SearchConfig):
+    changes = ["data.source=autokd.data.sources.digits:digit_vectors", "teacher.floor=0.0"]
+    network = nn.Sequential(nn.Linear(64, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Linear(32, 10))
+    facts = find_facts(override_config(config, changes), Teacher(network, "name"))
+    assert (facts.input_shape, facts.teacher_macs) == ((64,), 64 * 32 + 32 * 10)
+    assert facts.teacher_params == 65 * 32 + 2 * 32 + 33 * 10
+
+
+def problem_of(config: SearchConfig, *overrides: str, teacher: Teacher | None = None) -> Problem:
+    config = override_config(config, ["space.ranges={top_nodes=3, middle_nodes=1, bottom_nodes=3}", *overrides])
+    return Problem(config, find_facts(config, teacher), Path("home"))
+
+
+def test_every_method_can_be_used_with_the_recipes_teacher(config: SearchConfig):
+    names = [name for name, kind in METHODS.items() if not issubclass(kind, Wrapper)]
+    check_methods(problem_of(config, f"distillation={{methods={[*names, 'ctkd+kd', 'early-stopping+kd+at']}}}"))
+
+
+@pytest.mark.parametrize("method", ["crd", "fitnet", "modality"])
+def test_what_a_callable_does_not_give_cannot_be_learnt_from(config: SearchConfig, method: str):
+    teacher = Teacher(lambda images: images.flatten(1)[:, :10], "name")
+    problem = problem_of(config, "teacher={floor=0.0}", f"distillation={{method='{method}'}}", teacher=teacher)
+    with pytest.raises(
+        InputError, match=f"method '{method}' needs the teacher's .*, but the teacher is no torch module"
+    ):
+        check_methods(problem, teacher)
+
+
+def test_an_object_cannot_run_in_the_workers(config: SearchConfig):
+    teacher = Teacher(load_teacher(config.teacher, torch.device("cpu")).network, "name")
+    problem = problem_of(config, "teacher={}", "distillation={method='clustered-hints'}", teacher=teacher)
+    with pytest.raises(
+        InputError, match="'clustered-hints' runs the teacher in the workers, but it is given as an object"
+    ):
+        check_storage(problem, teacher)
+    for stored in ("crd", "fitnet"):
+        check_storage(problem_of(config, "teacher={}", f"distillation={{method='{stored}'}}", teacher=teacher), teacher)
+    limited = problem_of(config, "teacher={disk_bytes=0}", "distillation={method='kd'}", teacher=teacher)
+    with pytest.raises(InputError, match="method 'kd' runs the teacher in the workers"):
+        check_storage(limited, teacher)
+
+
+def test_a_disk_without_room_for_the_teachers_outputs_stops_the_search(config, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=1000))
+    with pytest.raises(InputError, match=r"but the disk has 0\.001 MB left: make room, or set teacher\.disk_bytes"):
+        check_storage(problem_of(config))
+
+
+def test_a_method_that_cannot_work_with_the_shapes_is_told_before_the_search(config, make_dataset, tmp_path: Path):
+    save_npz(make_dataset(shape=(6,)), tmp_path / "vectors.npz")
+    teacher = Teacher(nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3)), "name")
+    config = override_config(config, [f"data.source='{tmp_path / 'vectors.npz'}'", "training.augmentation={}"])
+    problem = problem_of(config, "teacher={floor=0.0}", "distillation={method='at'}", teacher=teacher)
+    with pytest.raises(InputError, match="method 'at'"):
+        check_methods(problem, teacher)

@@ -1,0 +1,257 @@
+import json
+import sys
+from dataclasses import asdict, replace
+
+import pytest
+from optuna.distributions import FloatDistribution, IntDistribution
+
+from autokd.errors import InputError
+from autokd.searches.facts import Facts
+from autokd.searches.preflight import check_settings
+from autokd.searches.problem import Problem
+from autokd.searches.proposals import feature_options, propose, prunes
+from search_spaces.architecture.cost import cost
+from search_spaces.architecture.format import Architecture
+from search_spaces.errors import BudgetError
+from search_spaces.spaces.nasbench201 import parse_cell
+
+PARAMETERS = {
+    "top_neighbours": 2,
+    "top_probability": 0.5,
+    "middle_probability": 0.5,
+    "bottom_nodes": 3,
+    "bottom_neighbours": 2,
+    "bottom_probability": 0.5,
+    "temperature": 3.0,
+    "weight": 0.5,
+}
+
+
+@pytest.fixture
+def problem(make_problem) -> Problem:
+    return make_problem()
+
+
+@pytest.fixture
+def record(problem: Problem, make_ladder):
+    """A trial with a student that was really drawn."""
+    record = make_ladder(3, [[0.5]], parameters=PARAMETERS)
+    architecture, _ = problem.draw(record.trial, 0)
+    student = replace(record.students[0], architecture=architecture.to_dict())
+    return replace(record, students=(student,))
+
+
+@pytest.mark.parametrize("input_shape", [(1, 8, 8), (3, 20), (64,)])
+def test_facts_come_back_from_json(facts: Facts, input_shape: tuple[int, ...]):
+    facts = replace(facts, input_shape=input_shape)
+    values = json.loads(json.dumps(asdict(facts) | {"command": ["autokd"]}))
+    assert Facts.from_dict(values) == facts
+
+
+def test_the_dimensions_are_the_spaces_then_the_methods_without_fixed_ones(problem: Problem):
+    names = list(problem.distributions)
+    assert names[-2:] == ["temperature", "weight"]
+    assert "top_nodes" not in names
+    assert problem.distributions["bottom_nodes"] == IntDistribution(3, 4)
+
+
+def test_ranges_of_the_method_narrow_or_fix_its_dimensions(make_problem, record):
+    problem = make_problem(distillation={"ranges": {"temperature": [2, 3], "weight": 0.7}})
+    assert problem.distributions["temperature"] == FloatDistribution(2, 3, log=True)
+    assert "weight" not in problem.distributions
+    assert problem.methods.settings(record.trial.parameters) == (("temperature", 3.0), ("weight", 0.7))
+
+
+def test_a_proposal_is_inside_the_space_and_the_same_for_the_same_rows(problem: Problem, record):
+    first, again = (propose(problem, [], 0) for _ in range(2))
+    assert first == again
+    assert set(first) == set(problem.distributions)
+    for name, value in first.items():
+        distribution = problem.distributions[name]
+        assert distribution._contains(distribution.to_internal_repr(value))
+    assert propose(problem, [], 1) != first
+
+
+def test_a_proposal_depends_on_the_searchs_seed(make_problem):
+    assert propose(make_problem(seed=1), [], 0) != propose(make_problem(seed=2), [], 0)
+
+
+def test_a_draw_is_the_same_for_the_same_trial_and_replicate(problem: Problem, record):
+    family = replace(record.trial, parameters=PARAMETERS | {"bottom_nodes": 4, "bottom_probability": 0.9})
+    digests = [problem.draw(family, replicate)[0].digest for replicate in (0, 0, 1, 2, 3, 4)]
+    assert digests[0] == digests[1]
+    assert len(set(digests)) > 1
+
+
+def test_a_draw_keeps_the_budget_and_knows_its_cost(problem: Problem, record):
+    architecture, found = problem.draw(record.trial, 0)
+    assert found == cost(architecture)
+    assert 0.9 * 4_000 < found.params <= 4_000
+    assert (architecture.input_shape, architecture.classes) == ((1, 8, 8), 10)
+
+
+def test_a_draw_that_cannot_fit_says_so(make_problem, record):
+    with pytest.raises(BudgetError):
+        make_problem(budget={"params": 50}).draw(record.trial, 0)
+
+
+def test_a_task_is_of_the_student_and_its_rung(problem: Problem, record):
+    task = problem.task(record.trial, record.students[0], 1)
+    assert Architecture.from_json(task.architecture) == problem.draw(record.trial, 0)[0]
+    assert (task.settings, task.rung, task.epochs) == ((("temperature", 3.0), ("weight", 0.5)), 1, 3.0)
+    assert (task.context.is_tested, task.context.teacher_digest, task.context.data_digest) == (False, "teacher", "data")
+    assert task.folder == problem.home / "searches" / "first" / "evaluations"
+
+
+def test_a_final_task_has_its_own_length_and_seed_and_is_tested(make_problem, record):
+    problem = make_problem(final={"epochs": 20, "learning_rate": 0.02, "views": 3}, training={"views": 8})
+    final = replace(record.students[0], purpose="final")
+    task, searched = problem.task(record.trial, final, 0), problem.task(record.trial, record.students[0], 0)
+    training = task.context.training
+    assert (task.epochs, training.learning_rate, training.views, task.context.is_tested) == (20, 0.02, 3, True)
+    assert task.seed != searched.seed
+    assert task.context.training.batch_size == searched.context.training.batch_size
+    assert (task.context.seed, task.context.cache) == (searched.context.seed, searched.context.cache)
+
+
+def test_final_settings_left_away_are_the_searchs(problem: Problem):
+    final, searched = problem.retraining_context.training, problem.context.training
+    assert (final.learning_rate, final.views) == (searched.learning_rate, searched.views)
+
+
+def test_the_precision_of_the_plan_is_the_one_found(problem: Problem):
+    assert problem.config.training.precision == "auto"
+    assert problem.context.training.precision == "float32"
+
+
+def test_every_trial_and_replicate_trains_from_a_seed_of_its_own(problem: Problem, record):
+    trials = [replace(record.trial, number=number) for number in range(3)]
+    purposes = ("search", "final")
+    students = [replace(record.students[0], replicate=k, purpose=purpose) for k in range(3) for purpose in purposes]
+    assert len({problem.task(trial, student, 0).seed for trial in trials for student in students}) == 18
+
+
+@pytest.mark.parametrize(("seconds", "wanted"), [(None, True), (4.1, True), (4.0, False), (1.0, False)])
+def test_a_trial_is_wanted_while_workers_have_time(make_problem, make_ladder, seconds, wanted):
+    problem = make_problem(trials=9, seconds=seconds, workers={"engine": "local", "count": 2})
+    spent = [make_ladder(k, [[0.5], [0.6]], "complete") for k in range(2)]  # 8 s by two workers
+    assert problem.wants_trial(spent) is wanted
+
+
+def test_no_more_trials_are_wanted_than_asked_for(make_problem, make_ladder):
+    problem = make_problem(trials=2)
+    assert problem.wants_trial([make_ladder(0)])
+    assert not problem.wants_trial([make_ladder(0), make_ladder(1)])
+
+
+@pytest.mark.parametrize(("own", "pruned"), [(0.9, False), (0.7, False), (0.1, True)])
+def test_a_trial_is_pruned_by_its_rank_at_its_rung(problem: Problem, make_ladder, own: float, pruned: bool):
+    others = [make_ladder(k, [[k / 10]], "pruned", PARAMETERS, k, k / 10) for k in range(6)]
+    record = make_ladder(6, [[own]], parameters=PARAMETERS)
+    assert prunes(problem, [*others, record], record) is pruned
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ({"space": {"name": "nagoo"}}, "^space: .*nagoo"),
+        ({"space": {"ranges": {"top_node": 3}}}, "^space: .*top_node"),
+        ({"distillation": {"method": "dk"}}, "a distillation method must be one of kd"),
+        ({"distillation": {"ranges": {"temprature": 3}}}, "^distillation.ranges: .*temprature"),
+        ({"distillation": {"ranges": {"weight": [0, 3]}}}, "^distillation.ranges: "),
+        ({"optimizer": {"name": "bohb"}}, "^optimizer: .*bohb"),
+        ({"optimizer": {"name": "random", "options": {"nonsense": 1}}}, "^optimizer: .*nonsense"),
+        (
+            {"optimizer": {"options": {"search_space": 1, "features": 1}}},
+            "^optimizer: the option 'features' is the search",
+        ),
+        ({"optimizer": {"pruner": "hyperband"}}, "^optimizer.pruner: .*hyperband"),
+    ],
+)
+def test_check_finds_what_the_first_trial_would(make_problem, sections, message):
+    with pytest.raises(InputError, match=message):
+        check_settings(make_problem(**sections))
+
+
+def test_check_is_silent_about_a_good_problem(problem: Problem):
+    check_settings(problem)
+
+
+@pytest.mark.parametrize(
+    ("input_shape", "words"), [((3, 20), "3 x 20 signals"), ((64,), "vectors of 64")], ids=["signals", "vectors"]
+)
+def test_augmentation_of_anything_but_images_is_refused(make_problem, input_shape, words: str):
+    problem = make_problem(training={"augmentation": {"flip": True}})
+    problem = replace(problem, facts=replace(problem.facts, input_shape=input_shape))
+    with pytest.raises(InputError, match=f"^training.augmentation is for images, but the data are {words}: "):
+        check_settings(problem)
+
+
+@pytest.mark.parametrize(("input_shape", "views"), [((1, 8, 8), (8, 3)), ((3, 20), (1, 1)), ((64,), (1, 1))])
+def test_what_is_not_augmented_has_one_view(make_problem, input_shape, views: tuple[int, int]):
+    problem = make_problem(training={"views": 8, "rungs": [1, 9]}, final={"views": 3, "epochs": 20})
+    problem = replace(problem, facts=replace(problem.facts, input_shape=input_shape))
+    plans = problem.context, problem.retraining_context
+    assert tuple(sum(a.part == "train" for a in context.outputs_needed) for context in plans) == views
+
+
+def test_a_users_own_space_is_found_in_the_current_folder_although_no_teacher_was_loaded(
+    make_problem, tmp_path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "own_space.py").write_text(
+        "from search_spaces.spaces.nago import Nago\n\n\nclass Own(Nago):\n    pass\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", [entry for entry in sys.path if entry not in ("", str(tmp_path))])
+    problem = make_problem(space={"name": "own_space:Own"})
+    assert type(problem.space).__name__ == "Own"
+
+
+def test_a_proposal_that_breaks_the_budget_becomes_a_near_one_that_keeps_it(make_problem, make_ladder):
+    sections = {
+        "space": {"ranges": {"top_nodes": [3, 10], "middle_nodes": [1, 10], "bottom_nodes": [3, 10]}},
+        "budget": {"params": 1_500},
+    }
+    problem = make_problem(**sections)
+    generous = make_problem(**sections | {"budget": {"params": 10**9}})
+    changed = 0
+    for number in range(8):
+        proposed = propose(problem, [], number)
+        assert proposed == propose(problem, [], number)
+        changed += proposed != propose(generous, [], number)
+        record = make_ladder(number, [[0.5]], parameters=proposed)
+        assert problem.draw(record.trial, 0)[1].params <= 1_500
+    assert changed > 4
+
+
+def test_a_proposal_is_left_alone_where_nothing_fits(make_problem):
+    tight, generous = make_problem(budget={"params": 50}), make_problem()
+    assert propose(tight, [], 0) == propose(generous, [], 0)
+
+
+def test_isomorphic_cells_are_one_evaluation(make_problem, make_ladder):
+    problem = make_problem(space={"name": "nasbench201", "ranges": {"cells": 1}}, budget={"params": 20_000})
+    texts = (
+        "|skip_connect~0|+|skip_connect~0|nor_conv_3x3~1|+|nor_conv_1x1~0|skip_connect~1|skip_connect~2|",
+        "|skip_connect~0|+|skip_connect~0|nor_conv_1x1~1|+|nor_conv_3x3~0|skip_connect~1|skip_connect~2|",
+        "|skip_connect~0|+|skip_connect~0|nor_conv_1x1~1|+|nor_conv_1x1~0|skip_connect~1|skip_connect~2|",
+    )
+    keys = []
+    for text in texts:
+        record = make_ladder(0, [[0.5]], parameters=parse_cell(text) | {"temperature": 3.0, "weight": 0.5})
+        architecture, _ = problem.draw(record.trial, 0)
+        student = replace(record.students[0], architecture=architecture.to_dict())
+        keys.append(problem.task(record.trial, student, 0).key)
+    assert keys[0] == keys[1] != keys[2]
+
+
+def test_the_optimiser_is_told_what_cells_compute_and_nothing_of_random_graphs(problem: Problem, make_problem):
+    assert feature_options(problem)["features"] is None
+    ranges = {"edge_0_1": "skip_connect", "edge_0_2": ["none"]}
+    cells = make_problem(space={"name": "nasbench201", "ranges": ranges})
+    features, described = feature_options(cells)["features"], feature_options(cells)["described"]
+    assert set(described) == cells.space.distributions().keys() < cells.dimensions.keys()
+    values = {"edge_0_3": "none", "edge_1_2": "none", "edge_1_3": "nor_conv_3x3", "edge_2_3": "none", "weight": 0.5}
+    # One 3x3 convolution, which the output reads, and which reads the input; one path.
+    assert features(values) == (0, 0, 0, 0, 1, 2, 1, 1, 1)
+    assert propose(cells, [], 0) == propose(make_problem(space={"name": "nasbench201", "ranges": ranges}), [], 0)

@@ -1,0 +1,165 @@
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from autokd.database.lease import Lease, acquire
+from autokd.database.store import Store
+from autokd.errors import AutoKDError
+from autokd.evaluation.task import EvaluationTask
+from autokd.searches.controller import Controller
+from autokd.searches.dispatcher import Dispatcher
+from autokd.searches.problem import Problem
+from autokd.searches.retraining import Retraining, trainings
+from autokd.searches.students import trained_students
+from autokd.training.loop import DivergedError
+from search_spaces.errors import BudgetError
+from workers.inline import InlineExecutor
+
+
+@pytest.fixture
+def problem(make_problem) -> Problem:
+    return make_problem(trials=2, final={"epochs": 7, "students": 3}, training={"rungs": [1]})
+
+
+@pytest.fixture
+def store(problem: Problem, make_store, pretend) -> Store:
+    """A finished search of two trials."""
+    store = make_store(problem)
+    pretend()
+    Controller(store, lease := acquire(store, 1), problem, Dispatcher(store, lease, InlineExecutor())).run()
+    return store
+
+
+@pytest.fixture
+def train(problem: Problem, store: Store) -> Callable[[], None]:
+    """Trains the winner, which is trial 1 here."""
+    lease = Lease(1, store.search(1).lease_token)
+    dispatcher = Dispatcher(store, lease, InlineExecutor())
+    return Retraining(store, lease, problem, dispatcher, store.trials(1)[1]).run
+
+
+def test_the_searched_student_and_new_draws_are_trained_and_tested(problem: Problem, store: Store, train):
+    train()
+    finals, searched = store.students(1, "final"), store.students(1, "search")
+    assert [student.replicate for student in finals] == [0, 1, 2]
+    assert finals[0].digest == searched[1].digest
+    assert {student.trial_id for student in finals} == {store.trials(1)[1].id}
+    rows = [row for row in store.evaluations(1) if row.student_id in {student.id for student in finals}]
+    assert [(row.state, row.epochs) for row in rows] == [("complete", 7.0)] * 3
+    assert all(row.key.endswith("-0-test") for row in rows)
+
+
+def test_training_again_does_nothing(store: Store, train):
+    train()
+    before = store.evaluations(1)
+    train()
+    assert store.evaluations(1) == before
+
+
+def test_training_goes_on_where_it_stopped(problem: Problem, store: Store, train, pretend):
+    seen: list[str] = []
+
+    def stop(task: EvaluationTask) -> None:
+        seen.append(task.key)
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+
+    pretend(stop)
+    with pytest.raises(KeyboardInterrupt):
+        train()
+    pretend(lambda task: seen.append(task.key))
+    train()
+    assert len(seen) == 4
+    assert seen[1] == seen[2]
+    assert len(store.students(1, "final")) == 3
+
+
+def test_one_failed_training_is_no_failure_and_is_tried_again_next_time(store: Store, train, pretend):
+    calls: list[int] = []
+
+    def fail_first(task: EvaluationTask) -> None:
+        calls.append(1)
+        if len(calls) == 1:
+            raise DivergedError("no")
+
+    pretend(fail_first)
+    train()
+    assert [row.state for row in store.evaluations(1)[2:]] == ["failed", "complete", "complete"]
+    train()
+    assert [row.state for row in store.evaluations(1)[2:]] == ["complete"] * 3
+
+
+def test_when_all_trainings_fail_the_first_reason_is_said(train, pretend):
+    def fail(task: EvaluationTask) -> None:
+        raise DivergedError("it exploded")
+
+    pretend(fail)
+    with pytest.raises(AutoKDError, match="all 3 full-length trainings failed; the first: DivergedError: it exploded"):
+        train()
+
+
+def test_a_draw_that_does_not_fit_is_left_out(store: Store, train, monkeypatch: pytest.MonkeyPatch):
+    draw = Problem.draw
+
+    def sometimes(self, trial, replicate, purpose="search"):
+        if purpose == "final" and replicate == 1:
+            raise BudgetError("too large")
+        return draw(self, trial, replicate, purpose)
+
+    monkeypatch.setattr(Problem, "draw", sometimes)
+    train()
+    assert [student.replicate for student in store.students(1, "final")] == [0, 2]
+
+
+def test_trainings_tell_how_far_they_are(problem: Problem, store: Store, train):
+    assert trainings(problem, store, 1) == []
+    train()
+    found = trainings(problem, store, 1)
+    assert [(t.replicate, t.state, t.epochs, t.epochs_done) for t in found] == [(k, "complete", 7, 7) for k in range(3)]
+
+
+def test_trained_students_are_final_ones_first_then_by_rung_and_accuracy(problem: Problem, store: Store, train):
+    searched = trained_students(problem, store, 1)
+    accuracies = [student.metrics["accuracy"] for student in searched]
+    assert accuracies == sorted(accuracies, reverse=True)
+    train()
+    students = trained_students(problem, store, 1)
+    assert [student.is_final for student in students] == [True] * 3 + [False] * 2
+    finals = [student.metrics["accuracy"] for student in students[:3]]
+    assert finals == sorted(finals, reverse=True)
+    assert students[0].weights == problem.task(students[0].trial, students[0].row, 0).weights
+
+
+def test_full_length_trainings_keep_the_best_epoch_unless_told_otherwise(make_problem, store: Store):
+    trial, student = store.trials(1)[0], replace(store.students(1)[0], purpose="final")
+    searched = replace(student, purpose="search")
+    for keep, expected in (("best", True), ("last", False)):
+        problem = make_problem(final={"keep": keep})
+        tasks = [problem.task(trial, row, rung=0) for row in (student, searched)]
+        assert [task.keeps_best for task in tasks] == [expected, False]
+
+
+def test_full_length_trainings_may_have_a_schedule_and_an_average_of_their_own(make_problem):
+    problem = make_problem(training={"schedule": "cosine", "ema": 0.9}, final={"schedule": "stable", "ema": 0})
+    training = problem.retraining_context.training
+    assert (training.schedule, training.ema) == ("stable", 0)
+    problem = make_problem(training={"schedule": "stable", "ema": 0.9})
+    training = problem.retraining_context.training
+    assert (training.schedule, training.ema) == ("stable", 0.9)
+
+
+@pytest.mark.parametrize(("trunk", "branch", "done"), [(0, 0, 0), (3, 0, 3), (4.9, 0, 4), (4.9, 6, 6)])
+def test_whole_epochs_are_told_and_those_of_a_cooldown_count(
+    problem: Problem, store: Store, train, pretend, monkeypatch, trunk, branch, done
+):
+    def stop(task: EvaluationTask) -> None:
+        raise KeyboardInterrupt
+
+    pretend(stop)
+    with pytest.raises(KeyboardInterrupt):
+        train()
+    monkeypatch.setattr(
+        "autokd.searches.retraining.epochs_done", lambda path: branch if path.stem.endswith("-0") else trunk
+    )
+    assert [training.epochs_done for training in trainings(problem, store, 1)] == [done]

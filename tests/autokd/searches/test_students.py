@@ -1,0 +1,44 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from autokd.errors import InputError
+from autokd.searches.students import TrainedStudent
+from autokd.training.checkpoint import save_weights
+from search_spaces.architecture.format import Architecture, Node
+from search_spaces.networks.network import build
+
+ARCHITECTURE = Architecture(
+    (1, 8, 8), 10, (Node("input", (), 1), Node("conv3x3_bn", (0,), 4), Node("classifier", (1,), 10))
+)
+
+
+@pytest.fixture
+def student(make_ladder, tmp_path: Path) -> TrainedStudent:
+    record = make_ladder(0, [[0.5]])
+    row = record.students[0]
+    object.__setattr__(row, "architecture", ARCHITECTURE.to_dict())
+    return TrainedStudent(record.trial, row, record.evaluations[0], tmp_path / "weights.safetensors")
+
+
+def test_a_students_module_has_its_weights(student: TrainedStudent):
+    trained = build(ARCHITECTURE, seed=5).eval()
+    save_weights(trained, student.weights)
+    module, images = student.module(), torch.randn(3, 1, 8, 8)
+    assert not module.training
+    assert torch.equal(module(images), trained(images))
+
+
+def test_a_student_knows_its_graph_and_metrics(student: TrainedStudent):
+    assert student.architecture == ARCHITECTURE
+    assert student.metrics == {"accuracy": 0.5, "training_cross_entropy": 0.5}
+    assert not student.is_final
+
+
+def test_weights_that_are_gone_or_damaged_are_named(student: TrainedStudent):
+    with pytest.raises(InputError, match=r"the weights of this student are gone: there is no .*weights.safetensors"):
+        student.module()
+    student.weights.write_bytes(b"damaged")
+    with pytest.raises(InputError, match="cannot be read"):
+        student.module()

@@ -1,0 +1,79 @@
+import os
+from collections.abc import Iterator
+from contextlib import nullcontext
+from pathlib import Path
+
+import pytest
+import torch
+
+from autokd.distillation import Outputs
+from autokd.errors import InputError
+from autokd.teachers.outputs import reader as view_reader
+from autokd.teachers.outputs.cache import TeacherCache
+from autokd.teachers.outputs.reader import ViewReader
+
+CPU = torch.device("cpu")
+N, CHUNK = 10, 4
+SHAPES = ((2, 4, 4), (6, 2, 2))
+ALL = frozenset({"logits", "embedding", "features"})
+
+
+@pytest.fixture
+def outputs() -> Outputs:
+    """Of 10 samples; float16 holds all values."""
+    generator = torch.Generator().manual_seed(0)
+    widths = ((3,), (5,), *SHAPES)
+    logits, embedding, *maps = (torch.randn(N, *width, generator=generator).half().float() for width in widths)
+    return Outputs(logits, embedding, tuple(maps))
+
+
+@pytest.fixture(params=[2**20, 0], ids=["resident", "read ahead"])
+def reader(request, outputs: Outputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ViewReader]:
+    monkeypatch.setattr(view_reader, "RESIDENT_BYTES", request.param)
+    cache = TeacherCache(tmp_path)
+    for chunk, first in enumerate(range(0, N, CHUNK)):
+        some = slice(first, first + CHUNK)
+        piece = Outputs(outputs.logits[some], outputs.embedding[some], tuple(maps[some] for maps in outputs.features))
+        cache.write("view", [piece], len(piece.logits), ALL, chunk)
+    reader = ViewReader(cache.read("view", ALL, 3), SHAPES, CPU)
+    yield reader
+    reader.close()
+
+
+def same(found: Outputs, outputs: Outputs, indices: torch.Tensor) -> bool:
+    ours, theirs = ((own.logits, own.embedding, *own.features) for own in (found, outputs))
+    return all(a.dtype == torch.float32 and torch.equal(a, b[indices]) for a, b in zip(ours, theirs, strict=True))
+
+
+def test_outputs_are_those_of_the_samples_asked_for(reader: ViewReader, outputs: Outputs):
+    indices = torch.tensor([9, 0, 5, 4, 0])
+    assert same(reader.of(indices), outputs, indices)
+
+
+def test_announced_samples_are_given_in_turn(reader: ViewReader, outputs: Outputs):
+    batches = [torch.randperm(N, generator=torch.Generator().manual_seed(k))[:3] for k in range(4)]
+    for indices in batches:
+        reader.expect(indices)
+    assert all(same(reader.of(indices), outputs, indices) for indices in batches)
+
+
+def test_announced_samples_that_are_never_asked_for_do_no_harm(reader: ViewReader, outputs: Outputs):
+    left, right = torch.tensor([1, 2]), torch.tensor([3, 4])
+    for indices in (left, right):
+        reader.expect(indices)
+    assert same(reader.of(right), outputs, right)
+    assert same(reader.of(left), outputs, left)
+
+
+def test_a_file_that_is_cut_off_in_use_matters_only_where_it_is_still_read(reader: ViewReader, tmp_path: Path):
+    for file in tmp_path.iterdir():
+        os.truncate(file, 128)
+    told = pytest.raises(InputError, match=r"view-[a-z]+-00002.npy was cut off while it was in use")
+    with told if reader._large else nullcontext():
+        reader.of(torch.tensor([9]))
+
+
+def test_a_feature_map_of_images_is_channels_last(reader: ViewReader):
+    assert all(
+        maps.is_contiguous(memory_format=torch.channels_last) for maps in reader.of(torch.tensor([3, 1])).features
+    )

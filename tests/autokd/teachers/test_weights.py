@@ -1,0 +1,89 @@
+import io
+import pickle
+import sys
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from autokd.errors import InputError
+from autokd.teachers.weights import find_path, load_weights
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth", ".pt"])
+def test_weights_of_every_kind_give_the_same_network(tmp_path: Path, make_network, suffix: str):
+    original, other, path = make_network(), make_network().double().float(), tmp_path / f"weights{suffix}"
+    state = original.state_dict()
+    save_file(state, path) if suffix == ".safetensors" else torch.save(state, path)
+    torch.nn.init.zeros_(other[0].weight)
+    load_weights(other, path, "m:f")
+    assert all(torch.equal(state[name], tensor) for name, tensor in other.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("w.safetensors", b"damaged", "w.safetensors is not a readable file of tensors"),
+        ("w.pth", b"damaged", "w.pth is not a readable file of tensors"),
+        ("w.pth", b"", "w.pth is not a readable file of tensors"),
+        ("w.onnx", b"x", "must end in .safetensors, .pth or .pt, but got 'w.onnx'"),
+    ],
+)
+def test_weights_that_cannot_be_read_are_named(tmp_path: Path, make_network, name: str, content: bytes, message: str):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=message) as caught:
+        load_weights(make_network(), tmp_path / name, "m:f")
+    assert "\n" not in str(caught.value)
+
+
+class Dangerous:
+    """Runs code when it is unpickled."""
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return (sys.exit, ("code of a weights file was run",))
+
+
+@pytest.mark.parametrize("save", [torch.save, partial(pickle.dump, protocol=2)], ids=["torch", "pickle"])
+def test_a_file_of_pickled_objects_is_refused_and_not_run(tmp_path: Path, make_network, save):
+    buffer = io.BytesIO()
+    save({"weight": Dangerous()}, buffer)
+    (tmp_path / "w.pth").write_bytes(buffer.getvalue())
+    with pytest.raises(InputError, match=r"w.pth is not a readable file of tensors"):
+        load_weights(make_network(), tmp_path / "w.pth", "m:f")
+
+
+@pytest.mark.parametrize("kind", ["missing", "nested", "other shape", "numbered", "tensor", "list"])
+def test_weights_of_another_architecture_are_refused(tmp_path: Path, make_network, kind: str):
+    state = make_network().state_dict()
+    value: object = {
+        "missing": {"0.weight": torch.zeros(2, 1, 3, 3)},
+        "nested": {"state_dict": state, "epoch": 3},
+        "other shape": {**state, "3.bias": torch.zeros(4)},
+        "numbered": {0: torch.zeros(1)},
+        "tensor": torch.zeros(3),
+        "list": [torch.zeros(3)],
+    }[kind]
+    torch.save(value, tmp_path / "w.pth")
+    with pytest.raises(InputError, match=r"^teacher.weights: .*w.pth (does not fit|is not a readable)") as caught:
+        load_weights(make_network(), tmp_path / "w.pth", "m:f")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_lies_in_a_folder_or_in_a_package(tmp_path: Path):
+    (tmp_path / "b.pth").touch()
+    assert find_path(str(tmp_path / "b.pth"), "teacher.weights") == tmp_path / "b.pth"
+    assert find_path("autokd.recipes:digits.safetensors", "teacher.weights").is_file()
+
+
+@pytest.mark.parametrize("name", ["no_such_package:w.pth", ":w.pth", "autokd.core.references:w.pth"])
+def test_a_file_in_no_package_is_named(name: str):
+    with pytest.raises(InputError, match=f"teacher.onnx '{name}': there is no package"):
+        find_path(name, "teacher.onnx")
+
+
+@pytest.mark.parametrize("name", ["gone.npz", "autokd.recipes:gone.npz"])
+def test_a_file_that_is_not_there_is_named(name: str):
+    with pytest.raises(InputError, match=r"teacher.outputs: there is no file .*gone.npz\.$"):
+        find_path(name, "teacher.outputs")

@@ -1,0 +1,106 @@
+import numpy as np
+import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+from search_spaces.design.dimensions import Dimension, Range, contains, draw, narrow
+from search_spaces.errors import SpaceError
+
+DIMENSIONS = {
+    "kind": Dimension(CategoricalDistribution(("a", "b", "c"))),
+    "size": Dimension(IntDistribution(2, 8, step=2), legal=(2, 100)),
+    "rate": Dimension(FloatDistribution(0.01, 10, log=True), "kind", ("a",), legal=(1e-6, 100)),
+    "depth": Dimension(IntDistribution(1, 4), "kind", ("b", "c")),
+}
+
+
+def narrowed(**ranges: Range) -> dict[str, Dimension]:
+    return narrow(DIMENSIONS, ranges, "test")[0]
+
+
+def test_nothing_given_changes_nothing() -> None:
+    assert narrow(DIMENSIONS, {}, "test") == (DIMENSIONS, {})
+
+
+def test_a_range_keeps_step_and_logarithm_and_may_be_a_list() -> None:
+    assert narrowed(size=[4, 6])["size"].distribution == IntDistribution(4, 6, step=2)
+    assert narrowed(rate=(0.1, 50))["rate"].distribution == FloatDistribution(0.1, 50, log=True)
+
+
+def test_one_value_fixes_a_dimension() -> None:
+    dimensions, fixed = narrow(DIMENSIONS, {"size": 20}, "test")
+    assert "size" not in dimensions
+    assert fixed == {"size": 20}
+
+
+def test_children_of_a_fixed_parent_become_unconditional_or_disappear() -> None:
+    dimensions = narrowed(kind="a")
+    assert list(dimensions) == ["size", "rate"]
+    assert dimensions["rate"].parent is None
+
+
+def test_children_that_no_remaining_choice_activates_disappear() -> None:
+    assert list(narrowed(kind=("b", "c"))) == ["kind", "size", "depth"]
+
+
+@pytest.mark.parametrize(
+    ("ranges", "message"),
+    [
+        ({"sise": 4}, "Unknown dimension of test 'sise'. Did you mean 'size'"),
+        ({"size": (3, 5)}, "counts from 2 in steps of 2"),
+        ({"size": (6, 4)}, "low <= high"),
+        ({"size": 1000}, "<= 100"),
+        ({"size": (2, 4, 6)}, "one number or"),
+        ({"size": "4"}, "one number or"),
+        ({"size": True}, "one number or"),
+        ({"depth": 1.5}, "in steps of 1"),
+        ({"kind": "d"}, "Unknown value of `kind` 'd'"),
+        ({"kind": ()}, "one or more"),
+        ({"kind": ("a", "a")}, "different"),
+    ],
+)
+def test_a_range_that_makes_no_sense_is_refused(ranges: dict[str, Range], message: str) -> None:
+    with pytest.raises(SpaceError, match=message):
+        narrow(DIMENSIONS, ranges, "test")
+
+
+def test_a_dimension_is_active_where_its_parent_says_so() -> None:
+    assert DIMENSIONS["rate"].is_active({"kind": "a"})
+    assert not DIMENSIONS["rate"].is_active({"kind": "b"})
+    assert not DIMENSIONS["rate"].is_active({})
+
+
+@pytest.mark.parametrize(
+    "distribution", [IntDistribution(1, 9, log=True), FloatDistribution(0, 1, step=0.25), FloatDistribution(1, 1)]
+)
+def test_draws_follow_logarithms_and_steps(distribution: IntDistribution | FloatDistribution) -> None:
+    rng = np.random.default_rng(0)
+    drawn = [float(draw(distribution, rng)) for _ in range(500)]
+    assert min(drawn) == distribution.low
+    assert max(drawn) == distribution.high
+    if distribution.log:
+        assert np.median(drawn) == 3
+    if isinstance(distribution, FloatDistribution) and distribution.step:
+        assert set(drawn) == {0, 0.25, 0.5, 0.75, 1}
+
+
+def test_draws_lie_in_their_distribution_and_reach_all_of_it() -> None:
+    rng = np.random.default_rng(0)
+    for dimension in DIMENSIONS.values():
+        assert all(contains(dimension.distribution, draw(dimension.distribution, rng)) for _ in range(200))
+    assert {draw(DIMENSIONS["size"].distribution, rng) for _ in range(200)} == {2, 4, 6, 8}
+    rates = [float(draw(DIMENSIONS["rate"].distribution, rng)) for _ in range(2000)]
+    assert np.median(np.log10(rates)) == pytest.approx(-0.5, abs=0.1)
+
+
+@pytest.mark.parametrize("value", [3, 10, 4.0, True, "4"])
+def test_a_number_of_the_wrong_kind_or_place_is_not_contained(value: Range) -> None:
+    assert not contains(DIMENSIONS["size"].distribution, value)  # type: ignore[arg-type]
+
+
+def test_a_dimension_with_a_default_is_fixed_until_a_range_opens_it() -> None:
+    dimensions = {"kind": DIMENSIONS["kind"], "extra": Dimension(IntDistribution(1, 5), "kind", ("a",), default=3)}
+    assert narrow(dimensions, {}, "test")[1] == {"extra": 3}
+    still_open, fixed = narrow(dimensions, {"extra": (2, 4)}, "test")
+    assert fixed == {}
+    assert still_open["extra"].distribution == IntDistribution(2, 4)
+    assert narrow(dimensions, {"kind": "b"}, "test")[1] == {"kind": "b"}

@@ -1,0 +1,53 @@
+import numpy as np
+import pytest
+
+from search_spaces.architecture.cost import cost
+from search_spaces.design.budget import Budget, widths_at
+from search_spaces.design.envelope import LIMITS, Offer, envelope
+from search_spaces.design.space import Space
+from search_spaces.spaces.nago import Nago
+from search_spaces.spaces.randwire import RandWire
+
+SHAPE = (1, 28, 28)
+
+
+def offers(space: Space, budget: Budget) -> dict[str, Offer]:
+    return {offer.limit: offer for offer in envelope(space, budget, SHAPE, 10, np.random.default_rng(0), draws=20)}
+
+
+def test_there_is_an_offer_for_every_quantity() -> None:
+    assert tuple(offers(Nago(), Budget(params=100_000))) == LIMITS
+
+
+def test_typical_students_use_the_tightest_limit() -> None:
+    offer = offers(Nago(), Budget(params=100_000))["params"]
+    assert offer.smallest < 98_000 <= (offer.typical or 0) <= 100_000 < offer.largest
+    assert offer.share == 1
+
+
+@pytest.mark.parametrize("space", [Nago(), RandWire()])
+def test_no_sample_is_smaller_than_the_smallest(space: Space) -> None:
+    found = offers(space, Budget(params=100_000))
+    for seed in range(20):
+        rng = np.random.default_rng(100 + seed)
+        parameters = space.random_parameters(rng)
+        blueprint = space.blueprint(space.complete(parameters), SHAPE, 10, rng)
+        least = cost(blueprint.fill(widths_at(blueprint.ratios, 1)))
+        # A smallest family is random, too: another draw of it may have a few edges, so merge weights, less.
+        assert least.params >= 0.95 * found["params"].smallest
+        assert least.macs >= 0.95 * found["macs"].smallest
+
+
+def test_a_limit_below_the_smallest_is_not_satisfiable() -> None:
+    found = offers(Nago(), Budget(params=200, macs=10**9))
+    assert not found["params"].satisfiable
+    assert found["macs"].satisfiable
+    assert found["params"].typical is None
+    assert found["params"].share == 0
+
+
+def test_a_fixed_width_offers_just_that() -> None:
+    space = Nago(width=4, top_nodes=3, middle_nodes=1, bottom_nodes=3, top_neighbours=2, bottom_neighbours=2)
+    offer = offers(space, Budget())["params"]
+    assert offer.smallest == offer.typical == offer.largest
+    assert offer.allowed is None

@@ -1,0 +1,52 @@
+import pytest
+
+from search_spaces.design import registry
+from search_spaces.errors import SpaceError
+from search_spaces.spaces.nago import Nago
+from search_spaces.spaces.randwire import RandWire
+
+
+def test_known_spaces_are_found_with_their_options() -> None:
+    assert {"nago", "randwire", "sequential"} <= set(registry.known_spaces())
+    assert list(registry.known_spaces()) == sorted(registry.known_spaces())
+    found = registry.space("nago", top_nodes=5)
+    assert isinstance(found, Nago)
+    assert found.fixed["top_nodes"] == 5
+
+
+def test_a_space_of_your_own_is_named_module_and_class() -> None:
+    assert isinstance(registry.space("search_spaces.spaces.randwire:RandWire"), RandWire)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("nagoo", "Did you mean 'nago'.*Known: blocks, .*randwire"),
+        ("search_spaces.spaces.nago:Nope", "Cannot load"),
+        ("no_such_module:Space", "Cannot load"),
+        (":", "Cannot load"),
+        ("search_spaces.errors:SpaceError", "is a subclass of"),
+    ],
+)
+def test_a_name_that_leads_nowhere_is_refused(name: str, message: str) -> None:
+    with pytest.raises(SpaceError, match=message):
+        registry.space(name)
+
+
+def test_a_name_is_registered_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_SPACES", dict(registry._SPACES))
+    registry.register("mine", "search_spaces.spaces.nago:Nago")
+    assert isinstance(registry.space("mine"), Nago)
+    with pytest.raises(SpaceError, match="already"):
+        registry.register("mine", "search_spaces.spaces.randwire:RandWire")
+
+
+@pytest.mark.parametrize(("name", "target"), [("x", "no_colon"), ("x", "module:"), ("a:b", "module:Class")])
+def test_a_registration_must_be_a_plain_name_for_a_class(name: str, target: str) -> None:
+    with pytest.raises(SpaceError, match="plain name"):
+        registry.register(name, target)
+
+
+@pytest.mark.parametrize("name", registry.known_spaces())
+def test_every_known_space_has_the_name_that_it_is_known_by(name: str) -> None:
+    assert registry.space(name).name == name
