@@ -44,10 +44,10 @@ class RungCorrelation:
 def rung_correlations(
     trial_records: Collection[TrialRecord], rungs: Sequence[float], signal: FidelityMetric
 ) -> list[RungCorrelation]:
-    """The foresight of each rung but the last.
+    """The correlation of each rung but the last with the last.
 
     Args:
-        ladders: A search's trials.
+        trial_records: A search's trials.
         rungs: Epochs of its rungs.
         signal: What is compared with the last rung's accuracy.
     """

@@ -46,4 +46,4 @@ class LeaseHeld(DatabaseError):  # noqa: N818
 
 
 class LeaseLost(DatabaseError):  # noqa: N818
-    """This controller no longer owns the search; nothing was written."""
+    """The controller no longer owns the search; nothing was written."""

@@ -163,7 +163,7 @@ class LogitMethod(Method):
         Args:
             student: Logits, `batch x classes`.
             teacher: Logits, `batch x classes`; no gradient flows into them.
-            lesson: The batch.
+            context: The batch.
             temperature: `t > 0`, a number or a scalar or `batch x 1` tensor, into which gradient flows.
         """
 

@@ -27,9 +27,9 @@ def output_shapes(
     All teachers of a plan are one module with other weights, so that the shapes of one are those of all.
 
     Args:
-        plan: The search's plan.
-        teacher: The teacher where the plan does not say how to make it.
-        dataset: The plan's samples, where they are loaded.
+        context: How the search trains.
+        teacher: The teacher, if the context does not say how to load it.
+        dataset: The samples, if they are already loaded.
 
     Raises:
         InputError: If the teacher cannot be loaded, or does not give what the plan needs.
@@ -55,10 +55,10 @@ def precompute_outputs(
     of views that are not stored.
 
     Args:
-        plan: The search's plan.
-        answers: Which outputs.
-        teacher: The teacher where the plan does not say how to make it.
-        dataset: The plan's samples, where they are loaded.
+        context: How the search trains.
+        key: Which outputs.
+        teacher: The teacher, if the context does not say how to load it.
+        dataset: The samples, if they are already loaded.
     """
     if key.view is None:
         _prepare_split(context, key, teacher, dataset)

@@ -1,12 +1,13 @@
-"""Loads an exported folder and says what its student computes. Run as a script of its own, in a fresh interpreter:
+"""Loads an exported folder and prints what its student computes.
+
+Run it as a script of its own, in a fresh interpreter:
 
     python -I check.py FOLDER [LABELLED.safetensors]
 
 It needs torch and safetensors, and fails if the folder needs anything of AutoKD. Prints one JSON object:
 `max_difference` between the student's logits of the probe and the recorded ones, of which the `largest` is the one
-farthest from 0, and with labelled samples (`images`,
-`n x channels x height x width`, or `inputs`, `n x channels x length` or `n x features`, and `labels`) the number of
-them it gets right, `correct` of `samples`.
+farthest from 0, and with labelled samples (`images`, `n x channels x height x width`, or `inputs`,
+`n x channels x length` or `n x features`, and `labels`) the number of them it gets right, `correct` of `samples`.
 """
 
 import importlib.util

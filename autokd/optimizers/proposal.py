@@ -51,7 +51,7 @@ def propose(history: History, encoding: Encoding, config: SamplerConfig, number:
     Args:
         history: All other trials.
         encoding: The space.
-        wishes: What is known beforehand.
+        config: Settings of the sampler.
         number: Number of the trial.
     """
     generator = torch.Generator().manual_seed(derive(config.seed, number, "candidates"))

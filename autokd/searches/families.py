@@ -52,7 +52,7 @@ def rank_families(problem: Problem, trial_records: Collection[TrialRecord]) -> l
 
     Args:
         problem: The search.
-        ladders: Its trials.
+        trial_records: Its trials.
     """
     valued = {
         record.trial.number: record for record in trial_records if record.values and record.trial.state != "failed"

@@ -34,7 +34,7 @@ def to_study(
     only compare trials at one step, so that any signal serves them.
 
     Args:
-        ladders: All trials of a search with their evaluations, by number from 0 without gaps.
+        trial_records: All trials of a search with their evaluations, by number from 0 without gaps.
         distributions: Every dimension of the search by name.
         signal: What trials report.
     """

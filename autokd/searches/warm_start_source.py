@@ -25,7 +25,7 @@ def warm_start_source(
     left out, so that nothing depends on what is under way.
 
     Args:
-        ladders: The search's trials.
+        trial_records: The search's trials.
         architecture: The new student.
         is_same_family: Whether a trial's family is the new student's.
     """

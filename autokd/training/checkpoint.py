@@ -1,7 +1,8 @@
-"""Checkpoints: one safetensors file with the network, its average, what the loss itself learns and remembers, the
-optimiser's state of both and, in its header, the progress.
+"""Checkpoints: one safetensors file each.
 
-A checkpoint is overwritten as training goes on; the weights of a training's end have a file of their own.
+It holds the network, its average, the loss's own parameters and buffers, the optimiser's state of both and, in its
+header, the progress. A checkpoint is overwritten as training goes on; the weights of a training's end have a file of
+their own.
 """
 
 import json

@@ -117,6 +117,7 @@ def calibration_error(probabilities: Tensor, labels: Tensor, n_bins: int = 15) -
     Args:
         probabilities: `n x classes`.
         labels: int64, `n`.
+        n_bins: Number of bins.
     """
     confidence, predicted = probabilities.double().max(1)
     correct = (predicted == labels).double()

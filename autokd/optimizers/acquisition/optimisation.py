@@ -41,7 +41,7 @@ def best_candidate(
 
     Args:
         encoding: The space.
-        goal: What points are worth.
+        acquisition_function: What points are worth.
         box: The trust region.
         tops: The best tried points, `k x d` with k > 0.
         seen: Keys of finished and pending points.

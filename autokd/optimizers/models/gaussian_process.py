@@ -137,7 +137,7 @@ class Prior:
         )
 
     def deltas(self, X: Array) -> list[Array]:
-        """delta between all rows of X for each group's coordinates, `n x n x` their number."""
+        """Matrices `delta` between all rows of X for each group's coordinates, `n x n x` their number."""
         return [_deltas(X[:, of], self.categorical[of]) for of in self.groups]
 
 
@@ -251,7 +251,7 @@ def _deltas(X: Array, categorical: Mask) -> Array:
 
 
 def _distance(A: Array, B: Array, categorical: Mask, lengthscales: Array) -> Array:
-    """r between all rows of A and B."""
+    """Distance `r` between all rows of A and B."""
     numbers = ~categorical
     scaled_A, scaled_B = A[:, numbers] / lengthscales[numbers], B[:, numbers] / lengthscales[numbers]
     squares = (scaled_A**2).sum(axis=1)[:, None] + (scaled_B**2).sum(axis=1) - 2 * (scaled_A @ scaled_B.T)

@@ -57,7 +57,7 @@ def _is_like(tensor: Tensor, first: Tensor) -> bool:
 def norm_forward(
     x: Tensor, weight: Tensor, bias: Tensor, running: tuple[Tensor, Tensor], momentum: float, epsilon: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """x normalised by its own moments, and of each channel the mean and the inverse standard deviation.
+    """Output normalised by the batch's own moments, with the mean and the inverse standard deviation of each channel.
 
     Args:
         x: Images that `suits`, with two pixels or more.
@@ -137,7 +137,7 @@ def convolution_limits() -> tuple[int, int]:
 
 
 def convolution_forward(x: Tensor, weight: Tensor) -> Tensor:
-    """x convolved with 3 x 3 kernels, with stride 1 and padding 1.
+    """Convolution of the images `x` with 3 x 3 kernels, with stride 1 and padding 1.
 
     Args:
         x: Images in bfloat16 that `suits`, within `convolution_limits`.

@@ -152,7 +152,7 @@ class Mixer(nn.Module):
         return x if self.block == "convnext" else x + self.mlp(x)
 
     def attended(self, x: Tensor) -> Tensor:
-        """torch's own attention with the same weights."""
+        """PyTorch's own attention with the same weights."""
         norm, stacked, _, last = self.mix
         width = x.shape[1]
         attention = nn.MultiheadAttention(width, 4, batch_first=True, dtype=x.dtype)
