@@ -1,176 +1,161 @@
-"""The rules of the house: who may import whom, and what importing costs."""
+"""The rules of the house hold for our packages, and each rule finds a violation that is planted."""
 
-import ast
-import os
-import subprocess
-import sys
-from collections.abc import Iterator
-from importlib import import_module
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
+import rules
+from order import ORDER
+from tree import PACKAGES, Tree
 
 import autokd
 
-ROOT = Path(autokd.__file__).parent.parent
-HOUSES = ("autokd", "search_spaces", "workers")
-FILES = sorted(file for house in HOUSES for file in (ROOT / house).rglob("*.py"))
-ROOMS = (
-    "errors",
-    "core",
-    "config",
-    "data",
-    "distillation",
-    "training",
-    "teachers",
-    "optimizers",
-    "database",
-    "evaluation",
-    "export",
-    "searches",
-    "analysis",
-    "recipes",
-    "testing",
-    "cli",
-    "__init__",
-    "__main__",
-)
-MOST_LINES = 500
+HOUSE = Tree(Path(autokd.__file__).parent.parent)
+
+RULES: dict[str, Callable[[Tree], list[str]]] = {
+    "every child of a package has its place in the order": partial(rules.unplaced, order=ORDER),
+    "an import runs only to a child listed before": partial(rules.upward_imports, order=ORDER),
+    "no two packages import each other": rules.mutual_imports,
+    "imports go round in no circle": rules.circles,
+    "search spaces and workers import nothing of ours": rules.foreign_imports,
+    "no import is relative": rules.relative_imports,
+    "old addresses are for users": rules.imports_of_old_addresses,
+    "an evaluation loads no database, optimiser, search or face": rules.loaded_by_workers,
+    "only searches join database and optimisers": rules.joins,
+    "workers load no torch when they are imported": rules.torch_in_workers,
+    "few files lie loose": rules.loose_files,
+    "no file outgrows its subject": rules.long_files,
+}
+
+LISTED = {"autokd": "one two", "autokd.one": "first second"}
+PROJECT = '[project]\noptional-dependencies = {test = ["pytest"], web = ["fast-api>=1"], sql = ["psycopg[binary]"]}'
+MODELS = "class Trial:\n    number: Mapped[int]\n    seen: Mapped[int] = mapped_column()\n    plain: int"
+
+PLANTED: dict[str, tuple[Callable[[Tree], list[str]], dict[str, str], list[str]]] = {
+    "a child without a place": (
+        partial(rules.unplaced, order=LISTED),
+        {"autokd/one/first.py": "", "autokd/one/second.py": "", "autokd/two.py": "", "autokd/three.py": ""},
+        ["autokd.three has no place in the order"],
+    ),
+    "a place without its child": (
+        partial(rules.unplaced, order=LISTED),
+        {"autokd/one/first.py": "", "autokd/two.py": ""},
+        ["autokd.one.second is gone"],
+    ),
+    "a place in a package that is gone": (
+        partial(rules.unplaced, order=LISTED),
+        {"autokd/one.py": "", "autokd/two.py": ""},
+        ["autokd.one is gone"],
+    ),
+    "an import of a later package": (
+        partial(rules.upward_imports, order=LISTED),
+        {"autokd/one/first.py": "def f():\n    from autokd.two import g", "autokd/two.py": "import autokd.one.first"},
+        ["autokd.one.first imports autokd.two"],
+    ),
+    "an import of a later module": (
+        partial(rules.upward_imports, order=LISTED),
+        {"autokd/one/first.py": "from autokd.one import second", "autokd/one/second.py": ""},
+        ["autokd.one.first imports autokd.one.second"],
+    ),
+    "an import of the package around": (
+        partial(rules.upward_imports, order=LISTED),
+        {"autokd/one/__init__.py": "import autokd.one.first", "autokd/one/first.py": ""},
+        ["autokd.one imports autokd.one.first"],
+    ),
+    "packages that import each other": (
+        rules.mutual_imports,
+        {"autokd/one/a.py": "import autokd.two.a", "autokd/two/a.py": "", "autokd/two/b.py": "import autokd.one"},
+        ["autokd.one and autokd.two"],
+    ),
+    "a circle": (
+        rules.circles,
+        {"autokd/a.py": "import autokd.b", "autokd/b.py": "if True:\n    import autokd.a"},
+        ["autokd.a -> autokd.b -> autokd.a"],
+    ),
+    "a package that stands alone and leans on another": (
+        rules.foreign_imports,
+        {"workers/a.py": "def f():\n    import search_spaces.b", "search_spaces/b.py": "import numpy"},
+        ["workers.a imports search_spaces.b"],
+    ),
+    "a relative import": (rules.relative_imports, {"workers/a.py": "\nfrom . import b"}, ["workers.a, line 2"]),
+    "an old address": (
+        rules.imports_of_old_addresses,
+        {"search_spaces/space.py": "", "autokd/a.py": "from search_spaces.space import Space"},
+        ["autokd.a imports search_spaces.space"],
+    ),
+    "a database two imports behind an evaluation": (
+        rules.loaded_by_workers,
+        {
+            "autokd/evaluation/a.py": "def f():\n    import autokd.core.b",
+            "autokd/core/b.py": "import autokd.database.c",
+            "autokd/database/c.py": "",
+        },
+        ["autokd.core.b imports autokd.database", "autokd.core.b imports autokd.database.c"],
+    ),
+    "an optimiser that an evaluation names in a string": (
+        rules.loaded_by_workers,
+        {"autokd/evaluation/a.py": "x = 'autokd.optimizers:f'", "autokd/optimizers/__init__.py": ""},
+        ["autokd.evaluation.a imports autokd.optimizers"],
+    ),
+    "a search behind a package's own imports": (
+        rules.loaded_by_workers,
+        {
+            "autokd/evaluation/a.py": "import autokd.core.b",
+            "autokd/core/__init__.py": "import autokd.searches",
+            "autokd/core/b.py": "",
+            "autokd/searches/__init__.py": "",
+        },
+        ["autokd.core imports autokd.searches"],
+    ),
+    "a face that joins database and optimisers": (
+        rules.joins,
+        {
+            "autokd/cli/a.py": "import autokd.database",
+            "autokd/cli/b.py": "from autokd.optimizers import f",
+            "autokd/searches/a.py": "import autokd.database, autokd.optimizers",
+            "autokd/database/__init__.py": "import autokd.optimizers",
+            "autokd/optimizers/__init__.py": "",
+        },
+        ["autokd.cli"],
+    ),
+    "torch at a worker's import": (
+        rules.torch_in_workers,
+        {"workers/a.py": "import torch.nn", "workers/b.py": "def f():\n    import torch"},
+        ["workers.a"],
+    ),
+    "a fifth loose file": (
+        rules.loose_files,
+        {f"autokd/{name}.py": "" for name in "abcd"},
+        ["__init__.py", "a.py", "b.py", "c.py", "d.py"],
+    ),
+    "a long file": (rules.long_files, {"autokd/a.py": "\n" * 501, "autokd/b.py": "\n" * 500}, ["autokd.a"]),
+}
 
 
-def module_name(file: Path) -> str:
-    parts = file.relative_to(ROOT).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+@pytest.mark.parametrize("rule", RULES)
+def test_our_packages_keep(rule: str) -> None:
+    assert RULES[rule](HOUSE) == []
 
 
-def imports(file: Path, top_only: bool = False) -> Iterator[str]:
-    """Full names of the modules that a file imports, wherever it does so, or only when it is itself imported."""
-    tree = ast.parse(file.read_text())
-    nodes = _executed_at_import(tree) if top_only else ast.walk(tree)
-    for node in nodes:
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{file} has a relative import"
-            yield str(node.module)
+@pytest.mark.parametrize("violation", PLANTED)
+def test_found_is(violation: str, tmp_path: Path) -> None:
+    rule, files, found = PLANTED[violation]
+    _plant(tmp_path, files)
+    assert rule(Tree(tmp_path)) == found
 
 
-def _executed_at_import(node: ast.AST) -> Iterator[ast.AST]:
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
-            continue
-        if isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING":
-            continue
-        yield child
-        yield from _executed_at_import(child)
+def test_every_rule_is_seen_to_find_something() -> None:
+    assert {_name(rule) for rule in RULES.values()} == {_name(rule) for rule, _, _ in PLANTED.values()}
 
 
-def room(name: str) -> str:
-    """The package or module of autokd that a module belongs to: "optimizers" of "autokd.optimizers.space.union"."""
-    return name.split(".")[1] if "." in name else ""
+def _plant(root: Path, files: dict[str, str]) -> None:
+    """Write files, and the empty `__init__.py` of every folder that has none among them."""
+    empty = {f"{folder}/__init__.py": "" for folder in (*PACKAGES, *(file.rpartition("/")[0] for file in files))}
+    for name, text in (empty | files).items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
 
 
-def files_of(house: str) -> list[Path]:
-    return [file for file in FILES if file.is_relative_to(ROOT / house)]
-
-
-@pytest.mark.parametrize("house", ["search_spaces", "workers"])
-def test_the_two_other_houses_import_nothing_of_ours(house: str):
-    foreign = {
-        (str(file.relative_to(ROOT)), name)
-        for file in files_of(house)
-        for name in imports(file)
-        if name.split(".")[0] in HOUSES and name.split(".")[0] != house
-    }
-    assert foreign == set()
-
-
-def test_workers_load_no_torch_when_they_are_imported():
-    loading = [file.name for file in files_of("workers") for name in imports(file, True) if name.startswith("torch")]
-    assert loading == []
-
-
-def test_an_arrow_runs_only_to_a_room_listed_before():
-    upward = {
-        (str(file.relative_to(ROOT)), name)
-        for file in files_of("autokd")
-        for name in imports(file)
-        if name.startswith("autokd.") and ROOMS.index(room(name)) > ROOMS.index(room(module_name(file)) or "__init__")
-    }
-    assert upward == set()
-
-
-def test_only_the_faces_know_the_faces():
-    for file in files_of("autokd"):
-        if room(module_name(file)) not in ("cli", "service", "__main__"):
-            assert not {"cli", "service"} & {room(name) for name in imports(file) if name.startswith("autokd.")}, file
-
-
-def test_imports_go_round_in_no_circle():
-    """Depth first over what each module of ours loads when it is imported."""
-    names = {module_name(file) for file in FILES}
-    edges = {module_name(file): {name for name in imports(file, True) if name in names} for file in FILES}
-    done: set[str] = set()
-
-    def visit(name: str, path: tuple[str, ...]) -> None:
-        assert name not in path, " -> ".join((*path, name))
-        if name not in done:
-            for following in edges[name]:
-                visit(following, (*path, name))
-            done.add(name)
-
-    for name in names:
-        visit(name, ())
-
-
-def test_no_file_outgrows_its_subject():
-    assert {file.name: n for file in FILES if (n := len(file.read_text().splitlines())) > MOST_LINES} == {}
-
-
-@pytest.mark.parametrize("name", [module_name(file) for file in FILES if "migrations" not in file.parts])
-def test_every_public_name_is_there(name: str):
-    module = import_module(name)
-    for public in getattr(module, "__all__", ()):
-        assert getattr(module, public) is not None
-
-
-def test_the_public_functions_are_no_modules_however_often_they_are_asked_for():
-    from autokd import begin, find, search
-
-    for _ in range(2):
-        assert (autokd.begin, autokd.find, autokd.search) == (begin, find, search)
-        assert callable(autokd.search)
-        import_module("autokd.searches.api")
-
-
-def test_an_unknown_public_name_is_an_attribute_error():
-    with pytest.raises(AttributeError, match="module 'autokd' has no attribute 'serach'"):
-        _ = autokd.serach
-
-
-def run(code: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """A fresh interpreter in `folder`, whose modules come first."""
-    path = os.pathsep.join([str(folder), str(ROOT)])
-    environment = {**os.environ, "PYTHONPATH": path}
-    return subprocess.run(
-        [sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True, check=False
-    )
-
-
-def test_importing_autokd_loads_nothing_heavy(tmp_path: Path):
-    code = (
-        "import sys, autokd; print([name for name in ('torch', 'optuna', 'numpy', 'pydantic') if name in sys.modules])"
-    )
-    assert run(code, tmp_path).stdout.strip() == "[]"
-
-
-@pytest.mark.parametrize("form", ["workers.py", "workers/__init__.py", "search_spaces/nothing.txt"])
-def test_a_package_that_shadows_ours_is_named(tmp_path: Path, form: str):
-    file = tmp_path / form
-    file.parent.mkdir(exist_ok=True)
-    file.write_text("")
-    done = run("import autokd", tmp_path)
-    if form.endswith(".txt"):  # a folder without __init__ gives way to a real package
-        assert done.returncode == 0
-    else:
-        assert f"ImportError: autokd needs its own package 'workers', but {file} shadows it" in done.stderr
+def _name(rule: Callable[[Tree], list[str]]) -> str:
+    return (rule.func if isinstance(rule, partial) else rule).__name__

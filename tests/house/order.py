@@ -1,0 +1,56 @@
+"""The one total order of each package's children: an import runs only to a child listed before its own.
+
+A new module gets its place here. `__init__` is listed where it imports its package's children; elsewhere it imports
+none of them and comes first.
+"""
+
+ORDER = {
+    "autokd": (
+        "errors core config data distillation training teachers optimizers database evaluation export searches "
+        "analysis recipes testing __init__ cli __main__"
+    ),
+    "autokd.core": "seeds spelling files cache_folder disk device references",
+    "autokd.config": "compatibility fidelity_metrics flat teacher schema messages parsing toml",
+    "autokd.data": "dataset prefetch augmentation mixup stream decoding sources registry",
+    "autokd.data.decoding": "pictures undecoded mapped decode",
+    "autokd.data.sources": "arrays digits fashion_mnist",
+    "autokd.distillation": "base checks maps feature_extractor methods wrappers pruning distiller registry __init__",
+    "autokd.distillation.methods": (
+        "kd dkd nkd mlld bdkd dist similarity rkd attention fitnet hints review multi_step modality crd"
+    ),
+    "autokd.distillation.wrappers": "combined standardise early_stopping continuation ctkd",
+    "autokd.training": "metrics schedules timetable averaged_weights best_checkpoint width_scaling loop checkpoint",
+    "autokd.teachers": (
+        "preparation logits weights fingerprint onnx teacher features outputs validation precomputed registry "
+        "from_python process_cache"
+    ),
+    "autokd.teachers.outputs": "key shapes cache reader disk_budget",
+    "autokd.optimizers": (
+        "errors arrays space expected_improvement hypervolume trust_region halving history models acquisition "
+        "proposal trust_region_sampler importance registry __init__"
+    ),
+    "autokd.optimizers.space": "coordinates union encoding features",
+    "autokd.optimizers.models": "outcome_transforms gaussian_process surrogate posterior",
+    "autokd.optimizers.acquisition": "functions candidates optimisation",
+    "autokd.database": "errors rows types models engine schema reading writing store lease lease_keeper",
+    "autokd.evaluation": "context warm_start precompute task distillation_stream evaluate",
+    "autokd.export": "check folder",
+    "autokd.searches": (
+        "facts workspace given_data trial_record progress study method_choice warm_start_source problem reporter "
+        "proposals students dispatcher session controller families manifest preflight retraining result api doctor"
+    ),
+    "autokd.analysis": "rung_correlations plots",
+    "autokd.recipes": "catalogue teachers runnable train_teacher",
+    "autokd.testing": "tasks executors methods optimizers spaces",
+    "autokd.cli": "interruption tables report draw plot show app __init__",
+    "search_spaces": "errors architecture networks design drawing spaces blueprint space",
+    "search_spaces.architecture": "layers operations memory schedule format cost folding",
+    "search_spaces.networks": "kernels modules merging network source",
+    "search_spaces.networks.kernels": "library bindings batch_norm convolution pooling",
+    "search_spaces.design": "dimensions graphs budget counting blueprint wiring repair space envelope registry",
+    "search_spaces.drawing": "layout picture",
+    "search_spaces.spaces": (
+        "blocks cells two_input_cells nago randwire sequential enas_macro enas_micro darts nasbench101 nasbench201"
+    ),
+    "workers": "errors base inline worker_process local simulated registry",
+}
