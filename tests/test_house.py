@@ -24,6 +24,7 @@ RULES: dict[str, Callable[[Tree], list[str]]] = {
     "an evaluation loads no database, optimiser, search or face": rules.loaded_by_workers,
     "only searches join database and optimisers": rules.joins,
     "workers load no torch when they are imported": rules.torch_in_workers,
+    "a public class has one definition": rules.defined_twice,
     "few files lie loose": rules.loose_files,
     "no file outgrows its subject": rules.long_files,
 }
@@ -123,6 +124,19 @@ PLANTED: dict[str, tuple[Callable[[Tree], list[str]], dict[str, str], list[str]]
         rules.torch_in_workers,
         {"workers/a.py": "import torch.nn", "workers/b.py": "def f():\n    import torch"},
         ["workers.a"],
+    ),
+    "two classes of one name": (
+        rules.defined_twice,
+        {
+            "autokd/a.py": "class Part: ...\nclass _Own: ...",
+            "workers/b.py": "class _Own: ...\nif True:\n    class Part: ...",
+        },
+        ["Part: autokd.a, workers.b"],
+    ),
+    "a class and a type of one name": (
+        rules.defined_twice,
+        {"autokd/a.py": "class Cell: ...", "workers/b.py": "__all__ = ['Cell', 'CELLS']\nCell = tuple[int]\nCELLS = 2"},
+        ["Cell: autokd.a, workers.b"],
     ),
     "a fifth loose file": (
         rules.loose_files,

@@ -71,29 +71,29 @@ def make_method(name: str, settings: Mapping[str, Any]) -> Method:
     """The method of that name with these hyper-parameters, by the names of `method_distributions`.
 
     Raises:
-        InputError: If there is none, its parts do not fit, it lacks such a hyper-parameter, or a value makes no sense.
+        InputError: If there is none, its components do not fit, or it has no such hyper-parameter or value.
     """
-    parts = _parts(name)
+    components = _components(name)
     _check_known(name, settings)
     members: list[Method] = []
-    for part in reversed(parts):
-        given = part.own(settings)
-        if part.wraps:
-            members[0] = part.kind(members[0], **given)
+    for component in reversed(components):
+        given = component.own(settings)
+        if component.wraps:
+            members[0] = component.kind(members[0], **given)
         else:
-            members.insert(0, part.kind(**given))
+            members.insert(0, component.kind(**given))
     return members[0] if len(members) == 1 else Combined(members)
 
 
 def method_distributions(name: str) -> dict[str, BaseDistribution]:
-    """The hyper-parameters of the method of that name; of a composed one as `part.hyper-parameter`.
+    """The hyper-parameters of the method of that name; of a composed one as `component.hyper-parameter`.
 
     Those that have no effect in the composition, as KD's temperature has none in `ctkd+kd`, are left out.
 
     Raises:
-        InputError: If there is none, or its parts do not fit.
+        InputError: If there is none, or its components do not fit.
     """
-    return dict(_distributions(_parts(name)))
+    return dict(_distributions(_components(name)))
 
 
 def method_class(name: str) -> type[Method]:
@@ -116,13 +116,13 @@ def method_class(name: str) -> type[Method]:
 
 
 @dataclass(frozen=True)
-class _Part:
+class _Component:
     """One method of a composed name.
 
     Attributes:
         kind: Its class.
         prefix: What the names of its hyper-parameters begin with.
-        wraps: Whether it wraps the part after it.
+        wraps: Whether it wraps the component after it.
     """
 
     kind: type[Method]
@@ -135,26 +135,26 @@ class _Part:
         return {name: settings[self.prefix + name] for name in names if self.prefix + name in settings}
 
 
-def _parts(name: str) -> list[_Part]:
+def _components(name: str) -> list[_Component]:
     names = name.split(_JOIN)
     if len(set(names)) < len(names):
-        raise InputError(f"distillation method {name!r} names a part twice.")
-    kinds = [method_class(part) for part in names]
+        raise InputError(f"distillation method {name!r} names a component twice.")
+    kinds = [method_class(component) for component in names]
     if issubclass(kinds[-1], Wrapper) and not kinds[-1].inner_is_optional:
         raise InputError(f"distillation method {names[-1]!r} wraps another: write `{names[-1]}{_JOIN}kd`.")
     wraps = [issubclass(kind, Wrapper) for kind in kinds[:-1]] + [False]
-    prefixes = [f"{part}." if len(names) > 1 else "" for part in names]
-    return [_Part(*facts) for facts in zip(kinds, prefixes, wraps, strict=True)]
+    prefixes = [f"{component}." if len(names) > 1 else "" for component in names]
+    return [_Component(*facts) for facts in zip(kinds, prefixes, wraps, strict=True)]
 
 
-def _distributions(parts: list[_Part]) -> Iterator[tuple[str, BaseDistribution]]:
-    overridden = frozenset[str]()  # by the wrappers around this part
-    for part in parts:
-        wrapper = part.kind if part.wraps and issubclass(part.kind, Wrapper) else None
+def _distributions(components: list[_Component]) -> Iterator[tuple[str, BaseDistribution]]:
+    overridden = frozenset[str]()  # by the wrappers around this component
+    for component in components:
+        wrapper = component.kind if component.wraps and issubclass(component.kind, Wrapper) else None
         without_effect = overridden | (wrapper.alone_only if wrapper else frozenset())
-        for own, distribution in part.kind.distributions().items():
+        for own, distribution in component.kind.distributions().items():
             if own not in without_effect:
-                yield part.prefix + own, distribution
+                yield component.prefix + own, distribution
         overridden = overridden | wrapper.overridden if wrapper else frozenset()
 
 

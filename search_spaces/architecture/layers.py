@@ -17,11 +17,12 @@ from typing import ClassVar
 __all__ = [
     "GELU",
     "KINDS",
+    "Attention",
     "AveragePool",
     "AverageWindow",
     "BatchNorm",
     "Call",
-    "ChannelShuffle",
+    "ChannelSlice",
     "Convolution",
     "Dropout",
     "Flatten",
@@ -30,11 +31,10 @@ __all__ = [
     "Linear",
     "MaxPool",
     "ReLU",
-    "SelfAttention",
     "Shape",
+    "Shuffle",
     "Sigmoid",
-    "Slice",
-    "Zero",
+    "Zeros",
 ]
 
 Shape = tuple[int, ...]
@@ -212,7 +212,7 @@ class Dropout(Layer):
 
 
 @dataclass(frozen=True)
-class Zero(Layer):
+class Zeros(Layer):
     """0 whatever comes in; a signal that nothing is connected."""
 
     def call(self, shape: Shape | None = None) -> Call:
@@ -294,7 +294,7 @@ class GlobalPool(Layer):
 
 
 @dataclass(frozen=True)
-class Slice(Layer):
+class ChannelSlice(Layer):
     """Channels `start` to `start + length`."""
 
     start: int
@@ -310,7 +310,7 @@ class Slice(Layer):
 
 
 @dataclass(frozen=True)
-class ChannelShuffle(Layer):
+class Shuffle(Layer):
     """Channels dealt out again, one of each of `groups` parts in turn."""
 
     groups: int
@@ -321,7 +321,7 @@ class ChannelShuffle(Layer):
 
 
 @dataclass(frozen=True)
-class SelfAttention(Layer):
+class Attention(Layer):
     """Scaled dot-product attention between all positions; its input stacks queries, keys and values by channel."""
 
     heads: int
@@ -335,7 +335,7 @@ class SelfAttention(Layer):
         return 2 * prod(self.output(shape)) * prod(shape[1:])
 
     def working(self, shape: Shape) -> int:
-        """OutcomeTransform and their softmax, then the softmax and the output."""
+        """Scores and their softmax, then the softmax and the output."""
         scores = self.heads * prod(shape[1:]) ** 2
         return scores + max(scores, prod(self.output(shape)))
 

@@ -14,10 +14,11 @@ from typing import cast
 
 from search_spaces.architecture.layers import (
     GELU,
+    Attention,
     AveragePool,
     AverageWindow,
     BatchNorm,
-    ChannelShuffle,
+    ChannelSlice,
     Convolution,
     Dropout,
     Flatten,
@@ -26,11 +27,10 @@ from search_spaces.architecture.layers import (
     Linear,
     MaxPool,
     ReLU,
-    SelfAttention,
     Shape,
+    Shuffle,
     Sigmoid,
-    Slice,
-    Zero,
+    Zeros,
 )
 from search_spaces.errors import SpaceError, unknown
 
@@ -197,10 +197,10 @@ class _Stack:
         return _Stack(self.width, channels, 1 if strided else self.stride, (*self.made, layer))
 
 
-Part = Callable[[_Stack], _Stack]
+_Extend = Callable[[_Stack], _Stack]
 
 
-def _operation(*parts: Part) -> Operation:
+def _operation(*parts: _Extend) -> Operation:
     """One part after another; the first that can take the stride takes it, and so does the change of channels."""
 
     def build(width: Width) -> tuple[Layer, ...]:
@@ -216,7 +216,7 @@ def _operation(*parts: Part) -> Operation:
     return build
 
 
-def _alone(layer: Layer) -> Part:
+def _alone(layer: Layer) -> _Extend:
     """A layer that is the same for every width."""
     return lambda stack: stack.add(layer)
 
@@ -228,7 +228,7 @@ def _bn(stack: _Stack) -> _Stack:
     return stack.add(BatchNorm(stack.channels, stack.width.rank))
 
 
-def _conv(*kernel: int, times: float | None = None, dilation: int = 1, bias: bool = False) -> Part:
+def _conv(*kernel: int, times: float | None = None, dilation: int = 1, bias: bool = False) -> _Extend:
     """A convolution to the outputs, or to `times` the inputs.
 
     On a signal a kernel of two numbers is the larger one; on a vector, which has no axes, it is a full matrix.
@@ -248,7 +248,7 @@ def _conv(*kernel: int, times: float | None = None, dilation: int = 1, bias: boo
     return part
 
 
-def _depthwise(kernel: int, dilation: int = 1) -> Part:
+def _depthwise(kernel: int, dilation: int = 1) -> _Extend:
     """One filter for each channel; nothing on a vector."""
 
     def layer(stack: _Stack) -> Layer:
@@ -258,7 +258,7 @@ def _depthwise(kernel: int, dilation: int = 1) -> Part:
     return _along_axes(layer)
 
 
-def _along_axes(make: Callable[[_Stack], Layer]) -> Part:
+def _along_axes(make: Callable[[_Stack], Layer]) -> _Extend:
     """A layer that keeps the channels and takes the stride; nothing on a vector."""
     return lambda stack: stack.add(make(stack), strided=True) if stack.width.rank else stack
 
@@ -281,7 +281,7 @@ def _linear(stack: _Stack) -> _Stack:
     return stack.add(Linear(stack.channels, stack.width.outputs), stack.width.outputs)
 
 
-def _slice(end: bool) -> Part:
+def _slice(end: bool) -> _Extend:
     """The first channels, or the last; nothing where that is all of them."""
 
     def part(stack: _Stack) -> _Stack:
@@ -290,7 +290,7 @@ def _slice(end: bool) -> Part:
             raise SpaceError(f"has at most the input's channels, but got {stack.width}.")
         if after == before:
             return stack
-        return stack.add(Slice(before - after if end else 0, after), after)
+        return stack.add(ChannelSlice(before - after if end else 0, after), after)
 
     return part
 
@@ -298,16 +298,16 @@ def _slice(end: bool) -> Part:
 def _attention(stack: _Stack) -> _Stack:
     """Between all positions, with up to four heads; on a vector, the only position, the values themselves."""
     channels = stack.channels // 3
-    layer = SelfAttention(gcd(channels, 4)) if stack.width.rank else Slice(2 * channels, channels)
+    layer = Attention(gcd(channels, 4)) if stack.width.rank else ChannelSlice(2 * channels, channels)
     return stack.add(layer, channels)
 
 
-def _flatten(start: int) -> Part:
+def _flatten(start: int) -> _Extend:
     """All axes from `start` on as one; the number of channels is then the node's to say."""
     return lambda stack: stack.add(Flatten(start), stack.width.outputs)
 
 
-def _sepconv(kernel: int, dilation: int = 1) -> tuple[Part, ...]:
+def _sepconv(kernel: int, dilation: int = 1) -> tuple[_Extend, ...]:
     return _depthwise(kernel, dilation), _conv(1), _bn
 
 
@@ -321,7 +321,7 @@ OPERATIONS: dict[str, Operation] = {
     "bn_average3x3": _operation(_bn, _average),
     "bn_mlp": _operation(_bn, *_mlp),
     "bn_relu_classifier": _operation(_bn, _relu, _global_pool, _flat, _linear),
-    "channel_shuffle": _operation(_alone(ChannelShuffle(2))),
+    "channel_shuffle": _operation(_alone(Shuffle(2))),
     "classifier": _operation(_relu, _global_pool, _flat, _alone(Dropout(DROPOUT)), _linear),
     "conv1x1_bn": _operation(_conv(1), _bn),
     "conv1x1_bn_relu": _operation(_conv(1), _bn, _relu),
@@ -360,7 +360,7 @@ OPERATIONS: dict[str, Operation] = {
     "sepconv3x3_bn": _operation(*_sepconv(3)),
     "series": _operation(_flatten(2)),
     "vector": _operation(_flatten(1)),
-    "zero": _operation(_alone(Zero())),
+    "zero": _operation(_alone(Zeros())),
 }
 """Names read in the order of the layers; `conv` has no bias, `sepconv` is depthwise then pointwise with one BN.
 

@@ -14,7 +14,7 @@ from search_spaces.design.blueprint import Sketch, Total
 from search_spaces.design.space import Dimension, Parameters, Range, Value
 from search_spaces.design.wiring import Place
 from search_spaces.errors import SpaceError
-from search_spaces.spaces.two_input_cells import INPUTS, Cell, Half, TwoInputCells, add_nodes, enter
+from search_spaces.spaces.two_input_cells import INPUTS, Half, TwoInputCell, TwoInputCells, add_nodes, enter
 
 __all__ = ["Darts", "format_genotype", "parse_genotype"]
 
@@ -85,11 +85,11 @@ class Darts(TwoInputCells):
     def __init__(self, *, cells: int = 8, width: float | None = None, max_width: int = 512, **ranges: Range) -> None:
         super().__init__(cells=cells, width=width, max_width=max_width, **ranges)
 
-    def cell(self, parameters: Parameters, kind: str) -> Cell:
+    def cell(self, parameters: Parameters, kind: str) -> TwoInputCell:
         """Its nodes as the parameters say them."""
         return _cell(parameters, kind)
 
-    def add_cell(self, sketch: Sketch, cell: Cell, inputs: tuple[int, int], place: Place, reduces: bool) -> int:
+    def add_cell(self, sketch: Sketch, cell: TwoInputCell, inputs: tuple[int, int], place: Place, reduces: bool) -> int:
         """The number of the concatenation of its nodes."""
         states = add_nodes(sketch, cell, enter(sketch, inputs, place), place, reduces, _operation)
         width = sketch.derive(Total((place.width,) * NODES))
@@ -159,7 +159,7 @@ def _parameters(kind: str, halves: list[Half]) -> dict[str, Value]:
     return parameters
 
 
-def _cell(parameters: Parameters, kind: str) -> Cell:
+def _cell(parameters: Parameters, kind: str) -> TwoInputCell:
     """The cell as complete parameters say it."""
 
     def half(node: int, place: int, which: str) -> Half:

@@ -10,7 +10,7 @@ from optuna.distributions import CategoricalDistribution
 from search_spaces.design.blueprint import Sketch
 from search_spaces.design.space import Dimension, Parameters, Range
 from search_spaces.design.wiring import Place
-from search_spaces.spaces.two_input_cells import INPUTS, Cell, Half, TwoInputCells, add_nodes, enter
+from search_spaces.spaces.two_input_cells import INPUTS, Half, TwoInputCell, TwoInputCells, add_nodes, enter
 
 __all__ = ["EnasMicro"]
 
@@ -73,7 +73,7 @@ class EnasMicro(TwoInputCells):
     def __init__(self, *, cells: int = 6, width: float | None = None, max_width: int = 512, **ranges: Range) -> None:
         super().__init__(cells=cells, width=width, max_width=max_width, **ranges)
 
-    def cell(self, parameters: Parameters, kind: str) -> Cell:
+    def cell(self, parameters: Parameters, kind: str) -> TwoInputCell:
         """Its blocks as the parameters say them."""
 
         def half(name: str) -> Half:
@@ -82,7 +82,7 @@ class EnasMicro(TwoInputCells):
         names = (f"{kind}_block{block}" for block in range(1, BLOCKS + 1))
         return tuple((half(f"{name}_first"), half(f"{name}_second")) for name in names)
 
-    def add_cell(self, sketch: Sketch, cell: Cell, inputs: tuple[int, int], place: Place, reduces: bool) -> int:
+    def add_cell(self, sketch: Sketch, cell: TwoInputCell, inputs: tuple[int, int], place: Place, reduces: bool) -> int:
         """The number of the projection of what none of its blocks reads."""
         states = add_nodes(sketch, cell, enter(sketch, inputs, place, always=False), place, reduces, _operation)
         read = {state for block in cell for state, _ in block}

@@ -22,8 +22,8 @@ from search_spaces.errors import SpaceError
 __all__ = [
     "INPUTS",
     "KINDS",
-    "Cell",
     "Half",
+    "TwoInputCell",
     "TwoInputCells",
     "add_nodes",
     "canonical",
@@ -34,7 +34,7 @@ __all__ = [
 Half = tuple[int, str]
 """A state and the operation on it."""
 
-Cell = tuple[tuple[Half, Half], ...]
+TwoInputCell = tuple[tuple[Half, Half], ...]
 """The two halves of each node."""
 
 INPUTS = 2
@@ -75,11 +75,11 @@ class TwoInputCells(Space):
         self.cells = cells
 
     @abstractmethod
-    def cell(self, parameters: Parameters, kind: str) -> Cell:
+    def cell(self, parameters: Parameters, kind: str) -> TwoInputCell:
         """The cell of one of `KINDS`, as complete parameters say it."""
 
     @abstractmethod
-    def add_cell(self, sketch: Sketch, cell: Cell, inputs: tuple[int, int], place: Place, reduces: bool) -> int:
+    def add_cell(self, sketch: Sketch, cell: TwoInputCell, inputs: tuple[int, int], place: Place, reduces: bool) -> int:
         """The number of the node that holds the output of a cell that reads these two nodes."""
 
     def blueprint(
@@ -99,11 +99,11 @@ class TwoInputCells(Space):
         """Both cells node by node, such as `sep3(0)+sep3(1) ... / max3(0)+max3(1) ...`."""
         return " / ".join(map(describe, self._canonical(self.complete(parameters))))
 
-    def _canonical(self, parameters: Parameters) -> list[Cell]:
+    def _canonical(self, parameters: Parameters) -> list[TwoInputCell]:
         return [canonical(self.cell(parameters, kind)) for kind in KINDS]
 
 
-def canonical(cell: Cell) -> Cell:
+def canonical(cell: TwoInputCell) -> TwoInputCell:
     """The one way to write the cell: of all orders of its nodes in which sources come first, the smallest tuple.
 
     Two cells are isomorphic, inputs kept apart, exactly if this is the same for both. At most 120 orders of five nodes.
@@ -111,7 +111,7 @@ def canonical(cell: Cell) -> Cell:
     return min(moved for order in permutations(range(len(cell))) if (moved := _reordered(cell, order)))
 
 
-def _reordered(cell: Cell, order: tuple[int, ...]) -> Cell:
+def _reordered(cell: TwoInputCell, order: tuple[int, ...]) -> TwoInputCell:
     """The cell with its nodes in this order and each one's halves sorted; empty if a node would read a later one."""
     place = {old + INPUTS: new + INPUTS for new, old in enumerate(order)} | {state: state for state in range(INPUTS)}
     moved = []
@@ -123,7 +123,7 @@ def _reordered(cell: Cell, order: tuple[int, ...]) -> Cell:
     return tuple(moved)
 
 
-def describe(cell: Cell) -> str:
+def describe(cell: TwoInputCell) -> str:
     """The nodes one after another, such as `sep3(0)+sep3(1) skip(0)+max3(2)`."""
     return " ".join("+".join(f"{_short(operation)}({state})" for state, operation in node) for node in cell)
 
@@ -172,7 +172,7 @@ def enter(sketch: Sketch, inputs: tuple[int, int], place: Place, always: bool = 
 
 def add_nodes(
     sketch: Sketch,
-    cell: Cell,
+    cell: TwoInputCell,
     inputs: tuple[int, int],
     place: Place,
     reduces: bool,

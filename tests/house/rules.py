@@ -209,11 +209,11 @@ def _columns(models: Module) -> Iterator[tuple[str, str]]:
 
 
 def _types(module: Module) -> Iterator[str]:
-    """Public classes, and public names in capitals and small letters that are assigned: aliases of types."""
+    """Public classes, and capitalised names in `__all__` that are assigned, such as aliases of types."""
+    assigned = [node for node in module.nodes if isinstance(node, ast.Assign)]
+    values = {ast.unparse(node.targets[0]): node.value for node in assigned}
+    public = ast.literal_eval(values["__all__"]) if "__all__" in values else ()
+    yield from (name for name in values.keys() & set(public) if re.match(r"[A-Z]\w*[a-z]", name))
     for node in module.nodes:
         if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
             yield node.name
-        elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-            name = node.targets[0].id
-            if re.match(r"[A-Z]\w*[a-z]", name) and any(text == name for text in _strings(module)):
-                yield name

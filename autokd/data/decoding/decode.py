@@ -8,7 +8,7 @@ import torch
 from autokd.core.cache_folder import cache_folder
 from autokd.data.dataset import Dataset, Split, complete_splits, hold_out, numbered_classes
 from autokd.data.decoding.mapped import map_decoded
-from autokd.data.decoding.pictures import Form, Part
+from autokd.data.decoding.pictures import ImageShape, Subset
 from autokd.data.decoding.undecoded import Undecoded
 from autokd.errors import InputError
 
@@ -41,21 +41,21 @@ def decode(
     parts = complete_splits(images.parts, validation)
     if subset is not None:
         parts["train"] = _some(parts["train"], subset, images.name)
-    n_bytes = images.form.n_bytes * sum(map(len, parts.values()))
+    n_bytes = images.shape.n_bytes * sum(map(len, parts.values()))
     if n_bytes > (MEMORY_BYTES if memory_bytes is None else memory_bytes):
         return map_decoded(images, parts, cache or cache_folder("decoded"))
-    splits = {name: _in_memory(part, images.form) for name, part in parts.items()}
+    splits = {name: _in_memory(part, images.shape) for name, part in parts.items()}
     return Dataset(images.name, **splits, class_names=images.class_names or numbered_classes(splits.values()))
 
 
-def _some(train: Part, n: int, name: str) -> Part:
+def _some(train: Subset, n: int, name: str) -> Subset:
     if not 0 < n <= len(train):
         raise InputError(f"data {name}: a subset must be 1..{len(train)} samples, but got {n}.")
     return hold_out(train, len(train) - n)[0]
 
 
-def _in_memory(part: Part, form: Form) -> Split:
-    pixels, labels = np.empty((len(part), *form.shape), np.uint8), np.empty(len(part), np.int64)
+def _in_memory(part: Subset, shape: ImageShape) -> Split:
+    pixels, labels = np.empty((len(part), *shape.sizes), np.uint8), np.empty(len(part), np.int64)
     for position in range(len(part)):
-        pixels[position], labels[position] = part.pixels(position, form)
+        pixels[position], labels[position] = part.pixels(position, shape)
     return Split(torch.from_numpy(pixels), torch.from_numpy(labels))

@@ -37,7 +37,7 @@ from torch import Tensor
 from autokd.core.disk import check_space
 from autokd.core.files import write_atomically, write_json
 from autokd.data.dataset import Dataset, Split, byte_counts, byte_normalisation, numbered_classes
-from autokd.data.decoding.pictures import Form, Part
+from autokd.data.decoding.pictures import ImageShape, Subset
 from autokd.data.decoding.undecoded import Undecoded
 from autokd.errors import InputError
 
@@ -54,8 +54,8 @@ class _Job:
 
     folder: Path
     name: str
-    part: Part
-    form: Form
+    part: Subset
+    shape: ImageShape
     samples_per_chunk: int
 
     @property
@@ -82,10 +82,10 @@ class _Job:
     @property
     def missing_bytes(self) -> int:
         """About what they need on disk."""
-        return min(len(self.missing) * self.samples_per_chunk, len(self.part)) * self.form.n_bytes
+        return min(len(self.missing) * self.samples_per_chunk, len(self.part)) * self.shape.n_bytes
 
 
-def map_decoded(images: Undecoded, parts: dict[str, Part], cache: Path) -> Dataset:
+def map_decoded(images: Undecoded, parts: dict[str, Subset], cache: Path) -> Dataset:
     """The data set of these images, mapped from files under `cache`, which are made if they are not there.
 
     Another state of the same folder, or of the same data sets as far as `PROBES` samples tell, gets files of its own.
@@ -99,8 +99,8 @@ def map_decoded(images: Undecoded, parts: dict[str, Part], cache: Path) -> Datas
         InputError: If an image cannot be read, or the disk is too small.
     """
     folder = cache / _identity(images, parts)
-    samples_per_chunk = max(1, CHUNK_BYTES // images.form.n_bytes)
-    jobs = [_Job(folder, name, part, images.form, samples_per_chunk) for name, part in parts.items()]
+    samples_per_chunk = max(1, CHUNK_BYTES // images.shape.n_bytes)
+    jobs = [_Job(folder, name, part, images.shape, samples_per_chunk) for name, part in parts.items()]
     manifest = folder / "manifest.json"
     if not manifest.exists():
         with _disk_errors(folder):
@@ -113,24 +113,24 @@ def map_decoded(images: Undecoded, parts: dict[str, Part], cache: Path) -> Datas
     return dataset
 
 
-def _identity(images: Undecoded, parts: dict[str, Part]) -> str:
+def _identity(images: Undecoded, parts: dict[str, Subset]) -> str:
     """Name of the folder: a digest of what is decoded, from what can be known without decoding all of it."""
-    digest = hashlib.sha256(json.dumps([VERSION, asdict(images.form), images.class_names]).encode())
+    digest = hashlib.sha256(json.dumps([VERSION, asdict(images.shape), images.class_names]).encode())
     for name, part in parts.items():
         fingerprint = getattr(part.pictures, "_fingerprint", "")
         digest.update(f"{name}{len(part.pictures)}{fingerprint}".encode())
         digest.update(part.indices.numpy().data)
-        digest.update(_probed(part, images.form))
+        digest.update(_probed(part, images.shape))
     return digest.hexdigest()[:24]
 
 
-def _probed(part: Part, form: Form) -> bytes:
+def _probed(part: Subset, shape: ImageShape) -> bytes:
     """Digest of some samples, evenly spread."""
     digest = hashlib.sha256()
     positions = range(0, len(part), max(1, len(part) // PROBES))
     for position in positions[:PROBES]:
-        pixels, label = part.pixels(position, form)
-        if position == 0 and not np.array_equal(pixels, part.pixels(position, form)[0]):
+        pixels, label = part.pixels(position, shape)
+        if position == 0 and not np.array_equal(pixels, part.pixels(position, shape)[0]):
             raise InputError(
                 f"{part.what}: sample {int(part.indices[0])} is another image each time: leave random changes to "
                 "training.augmentation."
@@ -148,13 +148,13 @@ def _decode(images: Undecoded, jobs: list[_Job]) -> dict[str, Any]:
     check_space(folder, sum(job.missing_bytes for job in jobs), "decoded images", advice)
     for job in jobs:
         with job.pixels.open("ab") as file:
-            file.truncate(len(job.part) * job.form.n_bytes)
+            file.truncate(len(job.part) * job.shape.n_bytes)
     _decode_missing(images.name, jobs)
     counts = {job.name: _collect_labels(job) for job in jobs}
     dataset = _dataset(images, jobs)
     return {
         "name": images.name,
-        "form": asdict(images.form),
+        "form": asdict(images.shape),
         "samples": {job.name: len(job.part) for job in jobs},
         "class_names": dataset.class_names,
         "digest": dataset.digest,
@@ -225,11 +225,11 @@ def _decode_chunk(job: _Job, chunk: int) -> None:
     """Write the pixels of one chunk into their place, and only then the file that says that they are there."""
     start = chunk * job.samples_per_chunk
     positions = range(start, min(start + job.samples_per_chunk, len(job.part)))
-    pixels, labels = np.empty((len(positions), *job.form.shape), np.uint8), np.empty(len(positions), np.int64)
+    pixels, labels = np.empty((len(positions), *job.shape.sizes), np.uint8), np.empty(len(positions), np.int64)
     for row, position in enumerate(positions):
-        pixels[row], labels[row] = job.part.pixels(position, job.form)
+        pixels[row], labels[row] = job.part.pixels(position, job.shape)
     with job.pixels.open("r+b") as file:
-        file.seek(start * job.form.n_bytes)
+        file.seek(start * job.shape.n_bytes)
         file.write(pixels.data)
         file.flush()
         os.fsync(file.fileno())
@@ -264,7 +264,7 @@ def _dataset(images: Undecoded, jobs: Iterable[_Job]) -> Dataset:
 def _split(job: _Job) -> Split:
     try:
         # Read only: Linux refuses a private writable mapping of more than the machine's memory.
-        pixels = np.memmap(job.pixels, np.uint8, "r", shape=(len(job.part), *job.form.shape))
+        pixels = np.memmap(job.pixels, np.uint8, "r", shape=(len(job.part), *job.shape.sizes))
         labels = torch.from_numpy(np.load(job.labels))
     except (OSError, ValueError) as error:
         raise InputError(f"decoded images in {job.folder} are damaged: {error}; remove that folder.") from None

@@ -1,4 +1,4 @@
-"""Labelled images that are decoded one by one, and the form that all of them get."""
+"""Labelled images that are decoded one by one, and the shape that all of them get."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from autokd.errors import InputError
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["Form", "Part", "Pictures", "Pixels", "form_of"]
+__all__ = ["ImageShape", "Pictures", "Pixels", "Subset", "image_shape_of"]
 
 IMAGE_KEYS = ("image", "img")
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
@@ -32,7 +32,7 @@ class Pictures(Protocol):
 
 
 @dataclass(frozen=True)
-class Form:
+class ImageShape:
     """Height and width in pixels, and channels, of all images of a data set once they are decoded."""
 
     height: int
@@ -40,7 +40,7 @@ class Form:
     channels: int
 
     @property
-    def shape(self) -> tuple[int, int, int]:
+    def sizes(self) -> tuple[int, int, int]:
         """As an array's."""
         return self.height, self.width, self.channels
 
@@ -50,7 +50,7 @@ class Form:
         return self.height * self.width * self.channels
 
     def fitted(self, image: "Image | Pixels") -> Pixels:
-        """The image in this form: grey or colour, and resized (bilinear) if it has another size.
+        """The image in this shape: grey or colour, and resized (bilinear) if it has another size.
 
         Raises:
             ValueError: If it has channels that cannot be changed into these.
@@ -58,19 +58,19 @@ class Form:
         from PIL import Image
 
         if isinstance(image, np.ndarray):
-            if image.shape == self.shape:
+            if image.shape == self.sizes:
                 return image
             image = Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image)
         if self.channels not in (1, 3):
-            raise ValueError(f"an image of {self.channels} channels cannot be made from one of another form")
+            raise ValueError(f"an image of {self.channels} channels cannot be made from one of another shape")
         converted = image.convert("L" if self.channels == 1 else "RGB")
         if converted.size != (self.width, self.height):
             converted = converted.resize((self.width, self.height), Image.Resampling.BILINEAR)
-        return np.asarray(converted).reshape(self.shape)
+        return np.asarray(converted).reshape(self.sizes)
 
 
 @dataclass(frozen=True)
-class Part:
+class Subset:
     """Some of the samples of a map-style data set.
 
     Attributes:
@@ -86,12 +86,12 @@ class Part:
     def __len__(self) -> int:
         return len(self.indices)
 
-    def take(self, indices: Tensor) -> "Part":
+    def take(self, indices: Tensor) -> "Subset":
         """The samples at `indices` among these."""
-        return Part(self.pictures, self.indices[indices], self.what)
+        return Subset(self.pictures, self.indices[indices], self.what)
 
     def sample(self, position: int) -> "tuple[Image | Pixels, int]":
-        """Image and label of one of the samples, before the image is brought into a form.
+        """Image and label of one of the samples, before the image is brought into a shape.
 
         Raises:
             InputError: If it cannot be read, or has no image or label of the form that `Pictures` says.
@@ -111,22 +111,22 @@ class Part:
                 f"{self.what}: sample {index} must be a uint8 or Pillow image and its label: {error}."
             ) from None
 
-    def pixels(self, position: int, form: Form) -> tuple[Pixels, int]:
-        """Image and label of one of the samples, the image in that form."""
+    def pixels(self, position: int, shape: ImageShape) -> tuple[Pixels, int]:
+        """Image and label of one of the samples, the image in that shape."""
         image, label = self.sample(position)
         try:
-            return form.fitted(image), label
+            return shape.fitted(image), label
         except (TypeError, ValueError) as error:
             raise InputError(f"{self.what}: sample {int(self.indices[position])}: {error}.") from None
 
 
-def form_of(image: "Image | Pixels", size: int | None) -> Form:
-    """The form of a data set whose first image this is: grey or colour as it is, of its size unless one is given."""
+def image_shape_of(image: "Image | Pixels", size: int | None) -> ImageShape:
+    """The shape of a data set whose first image this is: grey or colour as it is, of its size unless one is given."""
     if isinstance(image, np.ndarray):
         height, width, channels = image.shape
     else:
         (width, height), channels = image.size, 1 if image.mode in ("1", "L") else 3
-    return Form(size or height, size or width, channels)
+    return ImageShape(size or height, size or width, channels)
 
 
 def _image_and_label(sample: Any) -> tuple[Any, Any]:

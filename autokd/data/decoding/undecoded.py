@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from autokd.data.decoding.pictures import Form, Part, Pictures, form_of
+from autokd.data.decoding.pictures import ImageShape, Pictures, Subset, image_shape_of
 from autokd.errors import InputError
 
 if TYPE_CHECKING:
@@ -28,13 +28,13 @@ class Undecoded:
     Attributes:
         name: Where it came from, for people.
         parts: `train` and, as far as there are, `validation` and `test`.
-        form: What all images become.
+        shape: What all images become.
         class_names: None where the classes are numbers.
     """
 
     name: str
-    parts: dict[str, Part]
-    form: Form
+    parts: dict[str, Subset]
+    shape: ImageShape
     class_names: tuple[str, ...] | None
 
 
@@ -108,9 +108,9 @@ def from_map_style(splits: Mapping[str, Pictures], name: str, size: int | None =
 def _undecoded(
     name: str, pictures: Mapping[str, Pictures], size: int | None, class_names: tuple[str, ...] | None
 ) -> Undecoded:
-    parts = {part: Part(each, torch.arange(len(each)), f"data {name}, {part}") for part, each in pictures.items()}
+    parts = {part: Subset(each, torch.arange(len(each)), f"data {name}, {part}") for part, each in pictures.items()}
     first, _ = parts["train"].sample(0)
-    return Undecoded(name, parts, form_of(first, size), class_names)
+    return Undecoded(name, parts, image_shape_of(first, size), class_names)
 
 
 def _pictures(path: Path, folder: Path, classes: tuple[str, ...]) -> FolderPictures:

@@ -18,7 +18,7 @@ from torch import Tensor
 from autokd.distillation.base import BatchContext, LogitMethod, LogitWrapper, Method
 from autokd.distillation.checks import non_negative, one_of, positive, share
 
-__all__ = ["Continuation", "Schedule", "margin_loss"]
+__all__ = ["Continuation", "ContinuationSchedule", "margin_loss"]
 
 _TRANSITIONS = ("linear", "step")
 
@@ -39,7 +39,7 @@ def margin_loss(student_logits: Tensor, teacher_logits: Tensor, margin: float) -
 
 
 @dataclass(frozen=True)
-class Schedule:
+class ContinuationSchedule:
     """When the teacher is shown in full, and when the labels take over.
 
     Attributes:
@@ -104,7 +104,7 @@ class Continuation(LogitWrapper):
         transition: str = "linear",
     ) -> None:
         until = positive(until=share(until=until))
-        schedule = Schedule(
+        schedule = ContinuationSchedule(
             positive(max_temperature=max_temperature), until, one_of(_TRANSITIONS, transition=transition)
         )
         margin = non_negative(margin=margin)
@@ -139,7 +139,7 @@ class _Margin(LogitMethod):
     name = "margin"
     temperature = 1.0
 
-    def __init__(self, schedule: Schedule, margin: float) -> None:
+    def __init__(self, schedule: ContinuationSchedule, margin: float) -> None:
         super().__init__()
         self._schedule = schedule
         self._margin = margin

@@ -19,7 +19,7 @@ from autokd.optimizers.arrays import Array
 from autokd.optimizers.history import History
 from autokd.optimizers.hypervolume import boxes, front, hypervolume, reference_point
 from autokd.optimizers.hypervolume import log_expected_improvement as log_expected_hypervolume_improvement
-from autokd.optimizers.models.surrogate import PLAIN, TAILS, VIEWS, Surrogate
+from autokd.optimizers.models.surrogate import PLAIN, SURROGATE_CONFIGS, TAILS, Surrogate
 from autokd.optimizers.space.encoding import Key, keys, unseen
 from autokd.optimizers.space.features import NOTHING, Description
 
@@ -67,18 +67,19 @@ def acquisition_function(
     Args:
         history: All other trials, one observed at least.
         categories: As in `Encoding.categories`.
-        number: The views of a single objective are taken in turn by it.
+        number: By it, the models' configurations for a single objective are taken in turn.
         repeats: Whether another observation of a tried point can be worth something.
         reference: Reference point of several objectives, turned so that larger is better; None infers it.
         description: What is known of points beside their codes.
     """
     n_objectives = history.Y.shape[1]
-    views = [VIEWS[number % len(VIEWS)]] if n_objectives == 1 else [TAILS] * n_objectives
+    configs = [SURROGATE_CONFIGS[number % len(SURROGATE_CONFIGS)]] if n_objectives == 1 else [TAILS] * n_objectives
     most = _MAX_WITH_STEPS if history.has_steps else _MAX_OBSERVATIONS
     near = _nearest(history, history.X[:, : len(categories)], categories, most)
     X, Y = history.X[near], history.Y[near]
     models = [
-        Surrogate.fit(X, Y[:, j], categories, history.has_steps, view, description) for j, view in enumerate(views)
+        Surrogate.fit(X, Y[:, j], categories, history.has_steps, config, description)
+        for j, config in enumerate(configs)
     ]
     limits = _limits(history, categories, description)
     if n_objectives == 1:

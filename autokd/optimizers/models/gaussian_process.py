@@ -14,7 +14,7 @@
 
 The variance of the process has an inverse gamma prior of shape and scale 1 and is integrated out, since a process of
 variance 1 on standardised values cannot be long-ranged and strong at a time, as a nearly additive function of
-categories is. Up to a constant, the log posterior of log l and log v, which have normal priors (see `Form`), is
+categories is. Up to a constant, the log posterior of log l and log v, which have normal priors (see `KernelPrior`), is
 
     -(n / 2 + 1) log(y' A^-1 y / 2 + 1) - 1/2 log |A| + log p(log l) + log p(log v)
 
@@ -35,7 +35,7 @@ from scipy.optimize import minimize
 
 from autokd.optimizers.arrays import Array
 
-__all__ = ["Form", "GaussianProcess", "Prior"]
+__all__ = ["GaussianProcess", "KernelPrior", "Prior"]
 
 Mask = NDArray[np.bool_]
 
@@ -48,7 +48,7 @@ _DECIDING = 0.9  # share of the variance that points have in common which differ
 
 
 @dataclass(frozen=True)
-class Form:
+class KernelPrior:
     """What is assumed of a process before there are data: normal priors of the logarithms of l and v.
 
     Attributes:
@@ -87,15 +87,15 @@ class Form:
 
 @dataclass(frozen=True)
 class Prior:
-    """A form over certain coordinates.
+    """A kernel prior over certain coordinates.
 
     Attributes:
-        form: The kernel, and what is assumed of its length scales and of the noise.
+        kernel_prior: The kernel, and what is assumed of its length scales and of the noise.
         categorical: Which coordinates are categories, `q`, bool.
         described: Which coordinates others describe, `q`, bool.
     """
 
-    form: Form
+    kernel_prior: KernelPrior
     categorical: Mask
     described: Mask
 
@@ -107,28 +107,30 @@ class Prior:
     @property
     def means(self) -> Array:
         """Of log l and log v, `q + 1`."""
-        form = self.form
-        return np.append(np.where(self.categorical, form.category, form.number), form.noise)
+        kernel_prior = self.kernel_prior
+        return np.append(np.where(self.categorical, kernel_prior.category, kernel_prior.number), kernel_prior.noise)
 
     @property
     def spreads(self) -> Array:
         """Standard deviations of the same, `q + 1`."""
-        return np.append(np.full(len(self.categorical), self.form.spread), self.form.noise_spread)
+        return np.append(np.full(len(self.categorical), self.kernel_prior.spread), self.kernel_prior.noise_spread)
 
     def kernel(self, distances: Sequence[Array]) -> Array:
         """K of each group's r, any shape."""
         if len(distances) == 1:
-            return self.form.kernel(distances[0])
+            return self.kernel_prior.kernel(distances[0])
         deciding, described = distances
-        return _DECIDING * self.form.kernel(deciding) + (1 - _DECIDING) * self.form.kernel(deciding + described)
+        return _DECIDING * self.kernel_prior.kernel(deciding) + (1 - _DECIDING) * self.kernel_prior.kernel(
+            deciding + described
+        )
 
     def slopes(self, distances: Sequence[Array]) -> list[Array]:
         """-2 dK / dr for each group's r, in their shape."""
         if len(distances) == 1:
-            return [self.form.slope(distances[0])]
+            return [self.kernel_prior.slope(distances[0])]
         deciding, described = distances
-        of_both = (1 - _DECIDING) * self.form.slope(deciding + described)
-        return [_DECIDING * self.form.slope(deciding) + of_both, of_both]
+        of_both = (1 - _DECIDING) * self.kernel_prior.slope(deciding + described)
+        return [_DECIDING * self.kernel_prior.slope(deciding) + of_both, of_both]
 
     def between(self, A: Array, B: Array, lengthscales: Array) -> Array:
         """K between all rows of A, `a x q`, and of B, `b x q`; `a x b`."""

@@ -4,7 +4,7 @@ Where trials report at several steps, the step is one more coordinate of the mod
 Where points have features, these are further coordinates, before the parameters' codes.
 
 No one way of seeing an objective is best for all. Where many students fail, the order of the values says more than
-their differences, and where an objective is smooth, the differences do; so there are several, see `VIEWS`.
+their differences, and where an objective is smooth, the differences do; so there are several, see `SURROGATE_CONFIGS`.
 """
 
 import math
@@ -18,38 +18,38 @@ from torch import Tensor
 
 from autokd.optimizers.arrays import Array
 from autokd.optimizers.expected_improvement import log_expected_improvement
-from autokd.optimizers.models.gaussian_process import Form, GaussianProcess, Prior
+from autokd.optimizers.models.gaussian_process import GaussianProcess, KernelPrior, Prior
 from autokd.optimizers.models.outcome_transforms import OutcomeTransform, compressed, ranked, standardised
 from autokd.optimizers.space.features import NOTHING, Description, Features
 
-__all__ = ["PLAIN", "RANKS", "TAILS", "VIEWS", "Surrogate", "View"]
+__all__ = ["PLAIN", "RANKS", "SURROGATE_CONFIGS", "TAILS", "Surrogate", "SurrogateConfig"]
 
 _CHUNK = 4096  # points scored at once, so that memory stays small
 
 
-class View(NamedTuple):
-    """A way of seeing an objective.
+class SurrogateConfig(NamedTuple):
+    """How an objective is modelled.
 
     Attributes:
         scale: OutcomeTransform of its values.
-        form: What is assumed of these.
+        kernel_prior: What is assumed of these.
     """
 
     scale: Callable[[Array], Array]
-    form: Form
+    kernel_prior: KernelPrior
 
 
-_SMOOTH = Form(is_matern=True, number=0.0, category=0.0, spread=1.2, noise=-3.5)
+_SMOOTH = KernelPrior(is_matern=True, number=0.0, category=0.0, spread=1.2, noise=-3.5)
 
-RANKS = View(ranked, Form())
-TAILS = View(compressed, _SMOOTH)
-PLAIN = View(standardised, _SMOOTH)
+RANKS = SurrogateConfig(ranked, KernelPrior())
+TAILS = SurrogateConfig(compressed, _SMOOTH)
+PLAIN = SurrogateConfig(standardised, _SMOOTH)
 
-VIEWS = (RANKS, TAILS)
-"""The views that proposals of one objective take in turn: where one misleads, the next does not in the same way. On
-recorded trainings the two together were ahead of either (`tests/benchmarks/search`). Several objectives are all seen by
+SURROGATE_CONFIGS = (RANKS, TAILS)
+"""What the proposals of one objective take in turn: where one misleads, the next does not in the same way. On recorded
+trainings the two together were better than either (`tests/benchmarks/search`). Several objectives are all modelled by
 their tails, since ranks would give a front that is crowded somewhere too much of the hypervolume there; measured limits
-are seen as they are."""
+are modelled as they are."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Surrogate:
         y: Tensor,
         categories: Sequence[int],
         has_steps: bool,
-        view: View,
+        config: SurrogateConfig,
         description: Description = NOTHING,
     ) -> "Surrogate":
         """Model of the observations, at least one; depends on nothing but its arguments.
@@ -85,17 +85,17 @@ class Surrogate:
             y: Observed values, `n`, float64.
             categories: Choices a coordinate as in `Encoding.categories`, without the step.
             has_steps: Whether the last column of X is the step, in [0, 1].
-            view: How the values are seen.
+            config: How the values are modelled.
             description: What is known of points beside their codes.
         """
-        scores = OutcomeTransform.of(y.numpy(), view.scale)
+        scores = OutcomeTransform.of(y.numpy(), config.scale)
         points = X[:, : len(categories)]
         features = Features.of(description, points)
         before, after = [False] * features.number, [False] * has_steps
         categorical = [*before, *(n > 0 for n in categories), *after]
         is_described = [*before, *(k in description.coordinates for k in range(len(categories))), *after]
         known = np.concatenate([features(points), X.numpy()], axis=1)
-        prior = Prior(view.form, np.array(categorical), np.array(is_described))
+        prior = Prior(config.kernel_prior, np.array(categorical), np.array(is_described))
         process = GaussianProcess.fit(known, scores.of_values, prior)
         return cls(process, has_steps, scores, features)
 

@@ -159,7 +159,7 @@ def test_what_one_wrapper_overrides_stays_in_other_parts_of_a_sum():
     [
         ("ctkd", r"'ctkd' wraps another: write `ctkd\+kd`"),
         ("kd+doubled", r"'doubled' wraps another: write `doubled\+kd`"),
-        ("kd+features+kd", r"'kd\+features\+kd' names a part twice"),
+        ("kd+features+kd", r"'kd\+features\+kd' names a component twice"),
         ("kd+nothing", r"must be one of .*, but got 'nothing'"),
         ("kd+", "must be one of .*, but got ''"),
         ("", "must be one of .*, but got ''"),

@@ -15,7 +15,7 @@ from search_spaces.design.wiring import Place
 from search_spaces.errors import SpaceError
 from search_spaces.spaces.darts import Darts
 from search_spaces.spaces.enas_micro import EnasMicro
-from search_spaces.spaces.two_input_cells import Cell, TwoInputCells, add_nodes, canonical, enter
+from search_spaces.spaces.two_input_cells import TwoInputCell, TwoInputCells, add_nodes, canonical, enter
 
 RATIOS = (1, 2, 4, 3)
 SHORT = {
@@ -28,14 +28,14 @@ SHORT = {
 }
 
 
-def random_cell(rng: np.random.Generator, nodes: int = 5) -> Cell:
+def random_cell(rng: np.random.Generator, nodes: int = 5) -> TwoInputCell:
     def half(node: int) -> tuple[int, str]:
         return int(rng.integers(node + 2)), "ab"[int(rng.integers(2))]
 
     return tuple((half(node), half(node)) for node in range(nodes))
 
 
-def renumbered(cell: Cell) -> Iterator[Cell]:
+def renumbered(cell: TwoInputCell) -> Iterator[TwoInputCell]:
     """The cell in every order of its nodes in which sources come first, with the halves of each node swapped."""
     for order in permutations(range(len(cell))):
         place = {0: 0, 1: 1, **{old + 2: new + 2 for new, old in enumerate(order)}}
@@ -44,7 +44,7 @@ def renumbered(cell: Cell) -> Iterator[Cell]:
             yield tuple((first, second) for first, second in moved)
 
 
-def graph(cell: Cell) -> nx.DiGraph:
+def graph(cell: TwoInputCell) -> nx.DiGraph:
     result = nx.DiGraph()
     result.add_nodes_from([(0, {"kind": "farther"}), (1, {"kind": "nearer"})])
     for number, halves in enumerate(cell, 2):
@@ -65,7 +65,7 @@ def test_every_way_to_number_a_cell_has_one_canonical_form() -> None:
 
 def test_cells_have_one_canonical_form_exactly_if_networkx_finds_them_isomorphic() -> None:
     wirings = [((0, 1), *pairs) for pairs in product(combinations(range(3), 2), combinations(range(4), 2))]
-    cells: list[Cell] = [
+    cells: list[TwoInputCell] = [
         tuple(((one, "a"), (other, name)) for one, other in wiring) for wiring in wirings for name in "ab"
     ]
     same = categorical_node_match("kind", None)
@@ -84,12 +84,12 @@ class Recorder(TwoInputCells):
 
     def __init__(self, cells: int) -> None:
         super().__init__(cells=cells, width=None, max_width=8)
-        self.seen: list[tuple[int, bool, Cell]] = []
+        self.seen: list[tuple[int, bool, TwoInputCell]] = []
 
-    def cell(self, parameters: Parameters, kind: str) -> Cell:
+    def cell(self, parameters: Parameters, kind: str) -> TwoInputCell:
         return (((0, kind), (1, kind)),)
 
-    def add_cell(self, sketch: Sketch, cell: Cell, inputs: tuple[int, int], place: Place, reduces: bool) -> int:
+    def add_cell(self, sketch: Sketch, cell: TwoInputCell, inputs: tuple[int, int], place: Place, reduces: bool) -> int:
         self.seen.append((place.stage, reduces, cell))
         return enter(sketch, inputs, place)[1]
 
@@ -128,7 +128,7 @@ def test_a_cell_reads_each_cell_before_it_once_and_in_its_own_width_and_resoluti
 def test_a_state_that_is_handed_on_twice_counts_twice() -> None:
     sketch = Sketch((3, 8, 8), 10, RATIOS, "test")
     inputs = (sketch.add("conv3x3_bn", (0,), 0), sketch.add("conv3x3_bn", (0,), 0))
-    cell: Cell = (((1, "identity"), (1, "identity")), ((0, "identity"), (1, "identity")))
+    cell: TwoInputCell = (((1, "identity"), (1, "identity")), ((0, "identity"), (1, "identity")))
     states = add_nodes(sketch, cell, inputs, Place(0, 0, "cell"), False, lambda name, stride: name)
     double, both = (sketch.nodes[state] for state in states[2:])
     assert double.inputs == (inputs[1], states[2] - 1)

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from autokd.distillation import KD, BatchContext, Outputs, kd_loss
-from autokd.distillation.wrappers.continuation import Continuation, Schedule, margin_loss
+from autokd.distillation.wrappers.continuation import Continuation, ContinuationSchedule, margin_loss
 from autokd.distillation.wrappers.standardise import Standardised, standardised
 from autokd.errors import InputError
 from autokd.testing.methods import MethodConformance
@@ -64,13 +64,13 @@ def test_within_the_margin_there_is_nothing_to_learn(teacher: Tensor):
     ("progress", "phi"), [(0.0, 1 / 20), (0.049, 1 / 20), (0.05, 2 / 20), (0.5, 11 / 20), (0.95, 1.0), (0.999, 1.0)]
 )
 def test_the_teacher_is_shown_more_and_more(progress: float, phi: float):
-    assert Schedule(20, 0.75, "linear").phi(progress) == pytest.approx(phi, abs=1e-15)
+    assert ContinuationSchedule(20, 0.75, "linear").phi(progress) == pytest.approx(phi, abs=1e-15)
 
 
 @pytest.mark.parametrize("max_temperature", [10, 20])
 def test_the_temperature_falls_as_in_the_papers_algorithm(max_temperature: int):
     n, temperature = 200, max_temperature
-    schedule = Schedule(max_temperature, 0.75, "linear")
+    schedule = ContinuationSchedule(max_temperature, 0.75, "linear")
     for epoch in range(1, n):
         if epoch % (n // max_temperature) == 0:
             temperature -= 1
@@ -87,13 +87,13 @@ def test_the_labels_take_over(transition: str, weights: list[float]):
 
 
 def test_before_a_step_the_teacher_is_shown_in_full():
-    schedule = Schedule(20, 0.5, "step")
+    schedule = ContinuationSchedule(20, 0.5, "step")
     found = [schedule.phi(progress) for progress in (0.0, 0.24, 0.25, 0.475, 0.499, 0.9)]
     assert found == pytest.approx([1 / 20, 10 / 20, 11 / 20, 1.0, 1.0, 1.0])
 
 
 def test_without_a_temperature_above_1_the_teacher_is_always_shown_in_full():
-    assert [Schedule(1, 0.75, "linear").phi(progress) for progress in (0.0, 0.5, 0.9)] == [1.0, 1.0, 1.0]
+    assert [ContinuationSchedule(1, 0.75, "linear").phi(progress) for progress in (0.0, 0.5, 0.9)] == [1.0, 1.0, 1.0]
 
 
 @pytest.mark.parametrize(("progress", "phi", "psi"), [(0.0, 0.05, 0.0), (0.3, 0.35, 0.4), (0.5, 0.55, 2 / 3)])

@@ -9,13 +9,13 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, Matern
 
 from autokd.optimizers.models import gaussian_process as module
-from autokd.optimizers.models.gaussian_process import Form, GaussianProcess, Prior
+from autokd.optimizers.models.gaussian_process import GaussianProcess, KernelPrior, Prior
 
 CATEGORICAL = np.array([False, False, True])
-RUGGED = Form()
-SMOOTH = Form(is_matern=True, number=0.0, category=0.3, spread=1.2, noise=-3.5)
+RUGGED = KernelPrior()
+SMOOTH = KernelPrior(is_matern=True, number=0.0, category=0.3, spread=1.2, noise=-3.5)
 
-forms = pytest.mark.parametrize("form", [RUGGED, SMOOTH])
+kernel_priors = pytest.mark.parametrize("kernel_prior", [RUGGED, SMOOTH])
 descriptions = pytest.mark.parametrize("described", [(), (1,), (0, 2)])
 
 
@@ -27,16 +27,16 @@ def data(n: int = 25, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     return X, (y - y.mean()) / y.std()
 
 
-def prior(form: Form, described: tuple[int, ...] = (), categorical: np.ndarray = CATEGORICAL) -> Prior:
-    return Prior(form, categorical, np.isin(np.arange(len(categorical)), described))
+def prior(kernel_prior: KernelPrior, described: tuple[int, ...] = (), categorical: np.ndarray = CATEGORICAL) -> Prior:
+    return Prior(kernel_prior, categorical, np.isin(np.arange(len(categorical)), described))
 
 
 def kernel_by_hand(
-    A: np.ndarray, B: np.ndarray, scales: np.ndarray, form: Form, described: tuple[int, ...] = ()
+    A: np.ndarray, B: np.ndarray, scales: np.ndarray, kernel_prior: KernelPrior, described: tuple[int, ...] = ()
 ) -> np.ndarray:
     def of(r: float) -> float:
         u = math.sqrt(5 * r)
-        return (1 + u + u**2 / 3) * math.exp(-u) if form.is_matern else math.exp(-r / 2)
+        return (1 + u + u**2 / 3) * math.exp(-u) if kernel_prior.is_matern else math.exp(-r / 2)
 
     K = np.zeros((len(A), len(B)))
     for i, a in enumerate(A):
@@ -49,14 +49,14 @@ def kernel_by_hand(
     return K
 
 
-@forms
+@kernel_priors
 @descriptions
-def test_the_posterior_is_the_textbook_formula(form: Form, described: tuple[int, ...]) -> None:
+def test_the_posterior_is_the_textbook_formula(kernel_prior: KernelPrior, described: tuple[int, ...]) -> None:
     X, y = data()
     points, _ = data(seed=1)
-    process = GaussianProcess.fit(X, y, prior(form, described))
+    process = GaussianProcess.fit(X, y, prior(kernel_prior, described))
     scales, variance = process.lengthscales, process.variance
-    shape = (scales, form, described)
+    shape = (scales, kernel_prior, described)
     inverse = np.linalg.inv(variance * kernel_by_hand(X, X, *shape) + process.noise * np.eye(len(X)))
     cross = variance * kernel_by_hand(points, X, *shape)
     covariance = variance * kernel_by_hand(points, points, *shape) - cross @ inverse @ cross.T
@@ -65,25 +65,27 @@ def test_the_posterior_is_the_textbook_formula(form: Form, described: tuple[int,
     np.testing.assert_allclose(process.deviation(points), np.sqrt(np.diag(covariance)), rtol=1e-6)
 
 
-@forms
-def test_on_numbers_it_predicts_what_scikit_learn_does(form: Form) -> None:
+@kernel_priors
+def test_on_numbers_it_predicts_what_scikit_learn_does(kernel_prior: KernelPrior) -> None:
     rng = np.random.default_rng(0)
     X, points = rng.random((30, 2)), rng.random((10, 2))
     y = np.sin(5 * X[:, 0]) + X[:, 1]
-    process = GaussianProcess.fit(X, y, prior(form, categorical=np.array([False, False])))
-    kernel = Matern(process.lengthscales, nu=2.5) if form.is_matern else RBF(process.lengthscales)
+    process = GaussianProcess.fit(X, y, prior(kernel_prior, categorical=np.array([False, False])))
+    kernel = Matern(process.lengthscales, nu=2.5) if kernel_prior.is_matern else RBF(process.lengthscales)
     theirs = GaussianProcessRegressor(process.variance * kernel, alpha=process.noise, optimizer=None).fit(X, y)
     mean, deviation = theirs.predict(points, return_std=True)
     np.testing.assert_allclose(process.mean(points), mean, rtol=1e-6, atol=1e-8)
     np.testing.assert_allclose(process.deviation(points), deviation, rtol=1e-5)
 
 
-@forms
+@kernel_priors
 @descriptions
 @pytest.mark.parametrize("seed", range(5))
-def test_the_gradient_is_that_of_the_log_posterior(seed: int, form: Form, described: tuple[int, ...]) -> None:
+def test_the_gradient_is_that_of_the_log_posterior(
+    seed: int, kernel_prior: KernelPrior, described: tuple[int, ...]
+) -> None:
     X, y = data(15, seed)
-    assumed = prior(form, described)
+    assumed = prior(kernel_prior, described)
     others = (assumed.deltas(X), y, assumed)
     at = np.random.default_rng(seed).normal(size=4) - [0, 0, 0, 2]
     _, gradient = module._negative_log_posterior(at, *others)
@@ -91,31 +93,31 @@ def test_the_gradient_is_that_of_the_log_posterior(seed: int, form: Form, descri
     np.testing.assert_allclose(gradient, numeric, rtol=1e-4, atol=1e-5)
 
 
-@forms
-def test_the_log_posterior_is_the_likelihood_over_all_variances_times_the_priors(form: Form) -> None:
+@kernel_priors
+def test_the_log_posterior_is_the_likelihood_over_all_variances_times_the_priors(kernel_prior: KernelPrior) -> None:
     X, y = data(8)
 
     def log_density(at: np.ndarray) -> float:
-        A = kernel_by_hand(X, X, np.exp(at[:-1]), form) + math.exp(at[-1]) * np.eye(len(X))
+        A = kernel_by_hand(X, X, np.exp(at[:-1]), kernel_prior) + math.exp(at[-1]) * np.eye(len(X))
 
         def joint(variance: float) -> float:
             return float(multivariate_normal(cov=variance * A).pdf(y) * invgamma(1, scale=1).pdf(variance))
 
-        means = [form.number, form.number, form.category, form.noise]
-        spreads = [form.spread] * 3 + [form.noise_spread]
+        means = [kernel_prior.number, kernel_prior.number, kernel_prior.category, kernel_prior.noise]
+        spreads = [kernel_prior.spread] * 3 + [kernel_prior.noise_spread]
         return math.log(quad(joint, 0, np.inf, epsabs=0, epsrel=1e-9)[0]) + float(norm(means, spreads).logpdf(at).sum())
 
     first, second = np.array([0.1, -0.4, 0.3, -2.0]), np.array([1.0, 0.2, -0.5, -4.0])
-    others = (prior(form).deltas(X), y, prior(form))
+    others = (prior(kernel_prior).deltas(X), y, prior(kernel_prior))
     ours = [module._negative_log_posterior(at, *others)[0] for at in (first, second)]
     assert ours[1] - ours[0] == pytest.approx(log_density(first) - log_density(second), rel=1e-6)
 
 
-@forms
-def test_the_fit_is_an_optimum_that_no_start_beats_by_much(form: Form) -> None:
+@kernel_priors
+def test_the_fit_is_an_optimum_that_no_start_beats_by_much(kernel_prior: KernelPrior) -> None:
     X, y = data(40)
-    others = (prior(form).deltas(X), y, prior(form))
-    process = GaussianProcess.fit(X, y, prior(form))
+    others = (prior(kernel_prior).deltas(X), y, prior(kernel_prior))
+    process = GaussianProcess.fit(X, y, prior(kernel_prior))
     found = np.array([*np.log(process.lengthscales), math.log(process.noise / process.variance)])
     value, gradient = module._negative_log_posterior(found, *others)
     assert np.abs(gradient).max() < 0.05

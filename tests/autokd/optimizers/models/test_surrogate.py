@@ -17,15 +17,15 @@ def data(n=12, categories=CATEGORIES, seed=0):
     return X, y + 0.01 * torch.randn(n, dtype=torch.float64, generator=generator)
 
 
-def fit(X, y, categories=CATEGORIES, has_steps=False, view=RANKS):
-    return Surrogate.fit(X, y, categories, has_steps, view)
+def fit(X, y, categories=CATEGORIES, has_steps=False, config=RANKS):
+    return Surrogate.fit(X, y, categories, has_steps, config)
 
 
-@pytest.mark.parametrize("view", [RANKS, TAILS, PLAIN])
-def test_the_objectives_unit_does_not_matter(view):
+@pytest.mark.parametrize("config", [RANKS, TAILS, PLAIN])
+def test_the_objectives_unit_does_not_matter(config):
     X, y = data()
     points, _ = data(seed=1)
-    first, second = fit(X, y, view=view), fit(X, 100 + 7 * y, view=view)
+    first, second = fit(X, y, config=config), fit(X, 100 + 7 * y, config=config)
     torch.testing.assert_close(first.mean(points), second.mean(points))
     torch.testing.assert_close(100 + 7 * first.value(first.mean(points)), second.value(second.mean(points)))
 
@@ -69,7 +69,7 @@ def test_predictions_are_for_the_last_step():
     X = torch.linspace(0, 1, 20, dtype=torch.float64).unsqueeze(1)
     step = (torch.arange(20, dtype=torch.float64) % 2).unsqueeze(1)
     y = torch.where(step == 1, X + 5, -X).squeeze(1)
-    surrogate = fit(torch.cat([X, step], dim=1), y, (0,), has_steps=True, view=PLAIN)
+    surrogate = fit(torch.cat([X, step], dim=1), y, (0,), has_steps=True, config=PLAIN)
     points = torch.tensor([[0.2], [0.8]], dtype=torch.float64)
     torch.testing.assert_close(
         surrogate.value(surrogate.mean(points)), torch.tensor([5.2, 5.8], dtype=torch.float64), rtol=0, atol=0.2
@@ -88,7 +88,7 @@ def test_noise_is_found():
     generator = torch.Generator().manual_seed(0)
     X = torch.rand(80, 1, dtype=torch.float64, generator=generator)
     y = 100 * X[:, 0] + 5 * torch.randn(80, dtype=torch.float64, generator=generator)
-    assert fit(X, y, (0,), view=PLAIN).noise * float(y.std(correction=0)) == pytest.approx(5, rel=0.3)
+    assert fit(X, y, (0,), config=PLAIN).noise * float(y.std(correction=0)) == pytest.approx(5, rel=0.3)
 
 
 def test_points_of_equal_features_are_believed_nearly_equal():
