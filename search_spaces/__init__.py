@@ -1,7 +1,13 @@
-"""What can be a student: search spaces, the one architecture format, its cost, and its PyTorch module.
+"""Search spaces of small networks: what a student can be, what it costs, and its PyTorch module.
 
-Import from the modules, such as `from search_spaces.architecture.format import Architecture`: the package itself loads
-nothing.
+* `architecture`: the format in which every network is described, its operations, cost and execution order.
+* `networks`: the PyTorch module of an architecture, its generated source, and kernels for training on a CPU.
+* `design`: what a search space is made of, and how widths are solved from a budget.
+* `spaces`: the search spaces, one file each.
+* `drawing`: pictures of architectures.
+
+Start with `architecture/format.py` and `design/space.py`. Import from the modules, as in
+`from search_spaces.architecture.format import Architecture`: the package itself imports nothing.
 """
 
 __distribution__ = "autokd"

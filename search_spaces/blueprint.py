@@ -1,4 +1,4 @@
-"""The address of `Sketch` before version 0.2; spaces of users import it from here."""
+"""Import path of `Sketch` before version 0.2, kept because users' own spaces import from it."""
 
 from search_spaces.design.blueprint import Blueprint, Sketch
 

@@ -1,4 +1,4 @@
-"""What can go wrong in a search space: one small tree of errors."""
+"""Errors of search spaces, and the message for an unknown name."""
 
 from __future__ import annotations
 
@@ -9,15 +9,21 @@ __all__ = ["BudgetError", "SpaceError", "unknown"]
 
 
 class SpaceError(ValueError):
-    """A parameter, name, graph or file breaks a rule; the message names the rule, the values and the way out."""
+    """A parameter, name, graph or file breaks a rule; the message gives the rule, the values and a way out."""
 
 
 class BudgetError(SpaceError):
-    """No width of this draw fits the budget; the message says which limit and how small the draw can be."""
+    """An architecture does not fit the budget even at its smallest width; the message gives the limit and the cost."""
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> SpaceError:
-    """The error for a name that does not exist: it gives the nearest known name and lists all."""
+    """Error for an unknown name, which suggests the nearest known name and lists all of them.
+
+    Args:
+        kind: What the name stands for, such as `search space`.
+        name: The unknown name.
+        known: All known names.
+    """
     names = sorted(known)
     near = get_close_matches(name, names, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""

@@ -13,18 +13,18 @@ from search_spaces.architecture.operations import Profile, profile
 __all__ = ["BYTES", "Cost", "cost", "demand", "demands", "profiles"]
 
 BYTES = 4
-"""Of one float32 number."""
+"""Size of one float32 number."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a network costs in inference, exactly.
+    """The exact cost of a network in inference.
 
     Attributes:
-        params: Trainable numbers as torch counts them, with batch norm scales, merge weights and biases.
+        params: Trainable parameters as PyTorch counts them, including batch norm scales, merge weights and biases.
         macs: Multiply-accumulates of one sample in convolutions and matrix products.
-        activation_bytes: Most float32 activations of one sample alive at one time, input included, in the order of the
-            nodes, under the model of `memory.py`.
+        activation_bytes: Peak size of the float32 activations of one sample that are alive at the same time, the input
+            included, if the nodes run in their order; `memory.py` describes the model.
         model_bytes: Parameters and batch norm statistics as float32.
     """
 
@@ -35,17 +35,17 @@ class Cost:
 
     @property
     def memory_bytes(self) -> int:
-        """Model and activations of one sample together."""
+        """Size of the model and of the activations of one sample together."""
         return self.model_bytes + self.activation_bytes
 
     @property
     def flops(self) -> int:
-        """Two for each multiply-accumulate."""
+        """Floating-point operations, two for each multiply-accumulate."""
         return 2 * self.macs
 
 
 def cost(architecture: Architecture) -> Cost:
-    """The cost of an architecture; see `Cost` for what is counted."""
+    """Cost of an architecture; `Cost` describes what is counted."""
     steps = profiles(architecture)
     gates = sum(len(node.inputs) for node in architecture.nodes if node.merge == "weighted_sum")
     params = sum(step.parameters for step in steps) + gates
@@ -60,7 +60,7 @@ def cost(architecture: Architecture) -> Cost:
 
 
 def profiles(architecture: Architecture) -> list[Profile]:
-    """What the operation of each node costs; the input node costs nothing but its place."""
+    """Profile of each node's operation; the input node only takes memory."""
     image = prod(architecture.input_shape)
     steps = [Profile(architecture.input_shape, 0, 0, 0, image, image)]
     rest = zip(architecture.nodes[1:], architecture.entering()[1:], strict=True)
@@ -69,11 +69,11 @@ def profiles(architecture: Architecture) -> list[Profile]:
 
 
 def demands(architecture: Architecture) -> list[Demand]:
-    """What each node holds in memory while it runs."""
+    """Memory that each node needs while it runs."""
     steps = zip(profiles(architecture), architecture.entering(), strict=True)
     return [demand(step, shape) for step, shape in steps]
 
 
 def demand(step: Profile, entering: Shape) -> Demand:
-    """What a node holds in memory, given its operation's profile and the shape of its merged inputs."""
+    """Memory that a node needs, from its operation's profile and the shape of its merged inputs."""
     return Demand(prod(step.output), prod(entering), step.running, step.running_kept)

@@ -1,4 +1,4 @@
-"""Batch norm folded into the convolution before it: the same function in inference with fewer passes and numbers."""
+"""Folding of batch norm into the convolution before it: the same function in inference with less work and weights."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from search_spaces.architecture.operations import FOLDED, OPERATIONS, Width, is_
 __all__ = ["fold", "fold_weights"]
 
 EPSILON = 1e-5
-"""Torch's, in every batch norm of ours."""
+"""The default of `nn.BatchNorm2d`, which all our networks use."""
 
 
 def fold(architecture: Architecture) -> Architecture:
-    """The architecture whose convolutions have biases and no batch norm after them."""
+    """The same architecture with a bias in place of each batch norm that directly follows a convolution."""
     nodes = tuple(
         replace(node, operation=node.operation + FOLDED) if node.operation + FOLDED in OPERATIONS else node
         for node in architecture.nodes
@@ -28,9 +28,9 @@ def fold(architecture: Architecture) -> Architecture:
 
 
 def fold_weights(architecture: Architecture, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The state dict of `fold(architecture)` that computes in inference what `state` computes in `architecture`.
+    """State dict for `fold(architecture)`, which then computes in inference what `architecture` computes with `state`.
 
-    Scales and shifts are computed in float64 and rounded once, so the two differ by roundings only.
+    Scales and shifts are computed in float64 and rounded once, so the two results differ by rounding only.
     """
     result = {name: tensor for name, tensor in state.items() if name == "merge_weights"}
     named = zip(architecture.nodes, architecture.names, architecture.entering(), strict=True)
@@ -44,7 +44,7 @@ def fold_weights(architecture: Architecture, state: Mapping[str, Tensor]) -> dic
 
 
 def _prefix(name: str, place: int, n_layers: int) -> str:
-    """Of a layer's keys: a node of one layer is that layer, others are an `nn.Sequential`."""
+    """Prefix of a layer's keys; a node of several layers is an `nn.Sequential`."""
     return f"{name}." if n_layers == 1 else f"{name}.{place}."
 
 
@@ -63,7 +63,7 @@ def _fold_parts(made: tuple[Layer, ...], parts: list[dict[str, Tensor]]) -> list
 
 
 def _scaled(weight: Tensor, norm: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Weight and bias of a convolution with its batch norm in it."""
+    """Weight and bias of a convolution after its batch norm is folded into it."""
     scale = norm["weight"].double() * torch.rsqrt(norm["running_var"].double() + EPSILON)
     bias = norm["bias"].double() - norm["running_mean"].double() * scale
     scaled = weight.double() * scale.view(-1, *[1] * (weight.ndim - 1))

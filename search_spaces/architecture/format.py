@@ -1,6 +1,7 @@
-"""The one format of a network: a frozen graph of operations with widths, without weights.
+"""`Architecture`, the format of every network: an immutable graph of operations with widths, without weights.
 
-Every space emits it; builder, cost, source, drawing and digest read it and nothing else.
+Every search space produces it. The network builder, the cost model, the source generator, the drawing and the digest
+read nothing else.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ from search_spaces.errors import SpaceError
 __all__ = ["RESERVED", "SCHEMA", "Architecture", "Node"]
 
 SCHEMA = 1
-"""Version of the stored form; raise it with every change of the fields and read the older ones in `from_dict`."""
+"""Version of the stored form; a change of the fields raises it, and `from_dict` then reads the older versions, too."""
 
 RESERVED = frozenset(
     {"F", "ChannelShuffle", "SelfAttention", "Slice", "Tensor", "Zero", "concatenated", "gates", "mean"}
     | {"merge_weights", "nn", "product", "self", "summed", "torch", "weighted_sum"}
 )
-"""Names that the generated source uses itself."""
+"""Names that nodes cannot have because the generated source uses them."""
 
 
 @dataclass(frozen=True)
@@ -34,13 +35,13 @@ class Node:
     """One step: merge the inputs, then run the operation.
 
     Attributes:
-        operation: A name of `operations.OPERATIONS`, or `input` for node 0.
-        inputs: Numbers of earlier nodes; their order counts for the merges in `operations.ORDERED`.
-        channels: Channels that come out; for the last node the classes.
-        stride: By how much the operation divides the resolution, rounding up.
-        merge: A name of `operations.MERGES`; `none` for one input.
-        stage: Which part of the network it belongs to; only for people.
-        name: An identifier for people, modules and weights; `node<number>` if empty.
+        operation: Name in `operations.OPERATIONS`, or `input` for node 0.
+        inputs: Indices of earlier nodes; their order matters for the merges in `operations.ORDERED`.
+        channels: Output channels; the number of classes for the last node.
+        stride: Factor by which the operation divides the resolution, rounding up.
+        merge: Name in `operations.MERGES`; `none` for a single input.
+        stage: Part of the network that the node belongs to, from 0; it has no effect on the computation.
+        name: Identifier of the node's module and weights; `node<index>` if empty.
     """
 
     operation: str
@@ -54,19 +55,20 @@ class Node:
 
 @dataclass(frozen=True)
 class Architecture:
-    """A network as a value: nodes in execution order, the first is the input, the last one gives the logits.
+    """A network as a value: nodes in execution order, of which the first is the input and the last gives the logits.
 
-    Everything that costs something is a node (pooling to a lower resolution, projections between widths), so there is
-    nothing to add to it. Two architectures with the same `digest` are the same network with its nodes renumbered.
+    Everything that has a cost is a node, including pooling to a lower resolution and projections between widths. Two
+    architectures with the same `digest` are the same network with its nodes renumbered.
 
     Attributes:
-        input_shape: Of one sample: channels, height and width of an image; channels and length of a signal; features.
+        input_shape: Shape of one sample: (channels, height, width) of an image, (channels, length) of a signal, or
+            (features,) of a vector.
         classes: Number of logits.
-        nodes: At least the input and one more; every node but the last is used by a later one.
-        space: Name of the space that it came from; only for people.
+        nodes: The input and at least one more node; every node but the last is an input of a later one.
+        space: Name of the search space that produced the architecture; it has no effect on the computation.
 
     Raises:
-        SpaceError: If a rule above or of `Node` is broken.
+        SpaceError: If a rule of `Node` or of the attributes above is broken.
     """
 
     input_shape: Shape
@@ -83,28 +85,28 @@ class Architecture:
         if self.classes < 1:
             raise SpaceError(f"`classes >= 1` must hold, but got {self.classes}.")
         if len(self.nodes) < 2:
-            raise SpaceError(f"An architecture has an input node and at least one more, but got {len(self.nodes)}.")
+            raise SpaceError(f"An architecture needs an input and at least one more node, but got {len(self.nodes)}.")
         if self.nodes[0] != Node(INPUT, (), self.input_shape[0], name=self.nodes[0].name):
             raise SpaceError(
-                f"Node 0 must be a plain input of {self.input_shape[0]} channels, but got {self.nodes[0]}."
+                f"Node 0 must be an `input` node of {self.input_shape[0]} channels, but got {self.nodes[0]}."
             )
         for number, node in enumerate(self.nodes[1:], 1):
             _check_node(number, node)
         _check_names(self.names)
         used = {source for node in self.nodes for source in node.inputs}
         if unused := set(range(len(self.nodes) - 1)) - used:
-            raise SpaceError(f"Every node but the last must be used, but nobody reads {sorted(unused)}.")
+            raise SpaceError(f"Every node but the last must be used, but no node reads {sorted(unused)}.")
         if self.shapes()[-1] != (self.classes,):
-            raise SpaceError(f"The last node must give ({self.classes},) logits, but it gives {self.shapes()[-1]}.")
+            raise SpaceError(f"The last node must give ({self.classes},) logits, but gives {self.shapes()[-1]}.")
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """The name of each node."""
+        """Name of each node."""
         return tuple(node.name or f"node{number}" for number, node in enumerate(self.nodes))
 
     @cached_property
     def _shapes(self) -> tuple[tuple[Shape, ...], tuple[Shape, ...]]:
-        """Of what enters each node, and of what it puts out."""
+        """Shapes of the merged inputs of all nodes, and of their outputs."""
         entering, leaving = [self.input_shape], [self.input_shape]
         for number, node in enumerate(self.nodes[1:], 1):
             try:
@@ -115,15 +117,15 @@ class Architecture:
         return tuple(entering), tuple(leaving)
 
     def shapes(self) -> tuple[Shape, ...]:
-        """The shape that each node puts out for one sample."""
+        """Shape of each node's output for one sample."""
         return self._shapes[1]
 
     def entering(self) -> tuple[Shape, ...]:
-        """The shape of each node's merged inputs for one sample; of node 0 the image's."""
+        """Shape of each node's merged inputs for one sample; for node 0 that of the network's input."""
         return self._shapes[0]
 
     def levels(self) -> tuple[int, ...]:
-        """For each node the longest path to it from the input: columns for a drawing."""
+        """Length of the longest path from the input to each node, which a drawing uses as the node's level."""
         levels: list[int] = []
         for node in self.nodes:
             levels.append(1 + max((levels[source] for source in node.inputs), default=-1))
@@ -133,10 +135,11 @@ class Architecture:
     def digest(self) -> str:
         """32 hex digits that do not depend on the order and names of the nodes, on stages, or on the space.
 
-        Colour refinement (Weisfeiler and Leman 1968) over the directed graph: a node's colour takes in those of its
-        inputs, then those of its users, until no more nodes are told apart. Isomorphic graphs therefore always agree.
-        Different ones could agree only if refinement cannot tell them apart: same counts of every colour, as with two
-        6-cycles in place of a 12-cycle between otherwise equal nodes. A random graph is next to never so regular.
+        Colour refinement (Weisfeiler and Leman 1968) on the directed graph: each node's colour is hashed together with
+        those of its inputs, then with those of its users, until no further nodes get different colours. Isomorphic
+        graphs therefore always have the same digest. Different graphs share one only if refinement cannot distinguish
+        them, as with two 6-cycles in place of a 12-cycle between otherwise equal nodes; random graphs are hardly ever
+        so regular.
         """
         users = _users(self.nodes)
         colours = [_hash(node.operation, node.channels, node.stride, node.merge) for node in self.nodes]
@@ -153,7 +156,7 @@ class Architecture:
         return _hash(self.input_shape, self.classes, *sorted(colours))
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain lists, numbers and strings, with the schema version."""
+        """The architecture as plain lists, numbers and strings, with the schema version."""
         return {
             "schema": SCHEMA,
             "space": self.space,
@@ -164,14 +167,14 @@ class Architecture:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Architecture:
-        """The architecture that `to_dict` described.
+        """Architecture from the result of `to_dict`.
 
         Raises:
-            SpaceError: If the schema is not known here, or a field is missing, unknown or of the wrong kind.
+            SpaceError: If the schema version is not supported, or a field is missing, unknown or of the wrong type.
         """
         if data.get("schema") != SCHEMA:
             raise SpaceError(
-                f"This version reads architecture schema {SCHEMA}, but got {data.get('schema')!r}. Update autokd."
+                f"The architecture's schema must be {SCHEMA}, but got {data.get('schema')!r}. Update autokd."
             )
         _check_keys("architecture", data, {"schema", "space", "input_shape", "classes", "nodes"})
         try:
@@ -184,15 +187,15 @@ class Architecture:
             raise SpaceError(f"Not an architecture: {error}.") from error
 
     def to_json(self) -> str:
-        """`to_dict` as one line of JSON."""
+        """The result of `to_dict` as one line of JSON."""
         return json.dumps(self.to_dict(), separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Architecture:
-        """The architecture that `to_json` described.
+        """Architecture from the result of `to_json`.
 
         Raises:
-            SpaceError: If it is not JSON, or as in `from_dict`.
+            SpaceError: If the text is not JSON, or for the reasons of `from_dict`.
         """
         try:
             data = json.loads(text)
@@ -208,12 +211,12 @@ def _check_node(number: int, node: Node) -> None:
     if node.merge not in MERGES:
         raise SpaceError(f"Unknown merge {node.merge!r} of node {number}. Known: {', '.join(MERGES)}.")
     if not node.inputs or min(node.inputs) < 0 or max(node.inputs) >= number:
-        raise SpaceError(f"Inputs must be earlier nodes, at least one, but node {number} has {node.inputs}.")
+        raise SpaceError(f"A node's inputs must be one or more earlier nodes, but node {number} has {node.inputs}.")
     if len(set(node.inputs)) != len(node.inputs):
-        raise SpaceError(f"Inputs must differ, but node {number} has {node.inputs}.")
+        raise SpaceError(f"A node's inputs must differ, but node {number} has {node.inputs}.")
     if (node.merge == "none") != (len(node.inputs) == 1):
         raise SpaceError(
-            f"`merge` is none exactly for one input, but node {number} has {node.merge!r} for {node.inputs}."
+            f"`merge` must be 'none' for a single input only, but node {number} has {node.merge!r} for {node.inputs}."
         )
     if node.channels < 1 or node.stride < 1 or node.stage < 0:
         raise SpaceError(f"`channels, stride >= 1` and `stage >= 0` must hold, but node {number} is {node}.")
@@ -222,19 +225,20 @@ def _check_node(number: int, node: Node) -> None:
 def _check_names(names: Sequence[str]) -> None:
     if len(set(names)) != len(names):
         raise SpaceError(
-            f"Names must differ, but got {sorted({name for name in names if names.count(name) > 1})} twice."
+            f"Nodes' names must differ, but got {sorted({name for name in names if names.count(name) > 1})} twice."
         )
     for name in names:
         if not name.isidentifier() or iskeyword(name) or name.startswith("_") or name in RESERVED:
             raise SpaceError(
-                f"A node's name must be a free Python identifier without leading underscore, but got {name!r}."
+                "A node's name must be a Python identifier that is not reserved and has no leading underscore, "
+                f"but got {name!r}."
             )
 
 
 def _check_keys(kind: str, data: Mapping[str, Any], expected: set[str]) -> None:
     if set(data) != expected:
         missing, extra = sorted(expected - set(data)), sorted(set(data) - expected)
-        raise SpaceError(f"The fields of this {kind} do not fit: missing {missing}, unknown {extra}.")
+        raise SpaceError(f"The fields of a stored {kind} do not match: missing {missing}, unknown {extra}.")
 
 
 def _read_node(data: Mapping[str, Any]) -> Node:
@@ -253,7 +257,7 @@ def _read_node(data: Mapping[str, Any]) -> Node:
 
 def _whole(value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
-        raise SpaceError(f"Not an architecture: a whole number is needed, but got {value!r}.")
+        raise SpaceError(f"Not an architecture: expected a whole number, but got {value!r}.")
     return value
 
 
@@ -270,7 +274,7 @@ def _unless_ordered(node: Node, sources: list[str]) -> list[str]:
 
 
 def _seen_from(number: int, user: Node, colour: str) -> str:
-    """A user's colour, with the place at which it reads this node where the place counts."""
+    """Colour of a user, with the position at which it reads the node if the position matters."""
     return _hash(colour, user.inputs.index(number)) if user.merge in ORDERED else colour
 
 

@@ -1,11 +1,11 @@
-"""Primitive layers: what each does to a shape, what it costs, and which `torch.nn` class it is.
+"""Primitive layers: the output shape and the cost of each, and its `torch.nn` class.
 
-Cost model, network builder and source generator know these few layers and nothing else, so an operation (a sequence of
+The cost model, the network builder and the source generator handle these layers only, so a new operation (a sequence of
 layers, see `operations.py`) needs no code in any of them. Nothing here imports torch.
 
-A shape leaves the batch out: `(channels, height, width)` of an image, `(channels, length)` of a signal, or
-`(features,)` of a vector. Its rank is the number of its sizes after the first: 2, 1, 0. Kernels are the same along
-every axis unless they are given for each.
+A shape excludes the batch: `(channels, height, width)` of an image, `(channels, length)` of a signal, or `(features,)`
+of a vector. Its rank is its number of spatial axes: 2, 1 or 0. A kernel given as one number has that size along every
+axis.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ __all__ = [
 Shape = tuple[int, ...]
 
 KINDS = {3: "images", 2: "signals", 1: "vectors"}
-"""What samples are called, by the number of dimensions of their shape."""
+"""Names of samples by the length of their shape."""
 
 
 @dataclass(frozen=True)
 class Call:
-    """The constructor call `nn.<name>(*arguments, **keywords)` of a layer; only arguments unlike torch's defaults.
+    """The constructor call `nn.<name>(*arguments, **keywords)` of a layer, without torch's default arguments.
 
-    `own` says that the class is not of `torch.nn` but of our `modules.py`.
+    If `own` is true, the class is defined in `networks/modules.py` instead of `torch.nn`.
     """
 
     name: str
@@ -58,10 +58,10 @@ class Call:
 
 @dataclass(frozen=True)
 class Layer:
-    """One primitive layer without parameters that keeps its shape; subclasses say otherwise.
+    """Base class of primitive layers; by default without parameters, and with an output of the input's shape.
 
-    An elementwise layer can write its result over its input. `parameters` counts trainable numbers, `buffers` the
-    other float numbers that a saved model holds.
+    Attributes:
+        elementwise: Whether the layer can write its result over its input.
     """
 
     elementwise: ClassVar[bool] = False
@@ -73,31 +73,31 @@ class Layer:
 
     @property
     def buffers(self) -> int:
-        """Number of float values that are saved but not trained."""
+        """Number of floating-point values that are saved but not trained."""
         return 0
 
     def output(self, shape: Shape) -> Shape:
-        """The shape that comes out for an input of `shape`."""
+        """Shape of the output for an input of `shape`."""
         return shape
 
     def macs(self, shape: Shape) -> int:
-        """Multiply-accumulates for one sample of `shape`, counted in convolutions and matrix products only."""
+        """Multiply-accumulates for one sample of `shape`; only convolutions and matrix products have any."""
         return 0
 
     def working(self, shape: Shape) -> int:
-        """Most numbers that the layer holds besides its input while it runs; its output, unless it says otherwise."""
+        """Largest number of elements in memory besides the input while the layer runs; by default, the output's."""
         return prod(self.output(shape))
 
     def call(self, shape: Shape | None = None) -> Call:
-        """The torch constructor for an input of `shape`; without a shape, for sizes that the stride divides."""
+        """Constructor call for an input of `shape`; if omitted, for sizes that are multiples of the stride."""
         raise NotImplementedError
 
 
 @dataclass(frozen=True)
 class Convolution(Layer):
-    """A convolution along `rank` axes, 1 or 2; `groups = inputs = outputs` makes it depthwise.
+    """Convolution along `rank` axes, 1 or 2; it is depthwise if `groups = inputs = outputs`.
 
-    Kernel and padding are one number for all axes, or one for each.
+    `kernel` and `padding` are one number for all axes, or one for each axis.
     """
 
     inputs: int
@@ -112,11 +112,11 @@ class Convolution(Layer):
 
     @property
     def parameters(self) -> int:
-        """Weights, and biases if any."""
+        """Number of weights and biases."""
         return self.outputs * self._fan_in + self.outputs * self.bias
 
     def output(self, shape: Shape) -> Shape:
-        """`outputs` channels on the strided grid."""
+        """Shape with `outputs` channels, and sizes that follow from kernel, stride, padding and dilation."""
         axes = zip(shape[1:], self._each(self.kernel), self._each(self.padding), strict=True)
         return (
             self.outputs,
@@ -124,7 +124,7 @@ class Convolution(Layer):
         )
 
     def macs(self, shape: Shape) -> int:
-        """One for each weight and output position."""
+        """One for each weight at each output position."""
         return prod(self.output(shape)) * self._fan_in
 
     def call(self, shape: Shape | None = None) -> Call:
@@ -152,12 +152,12 @@ class BatchNorm(Layer):
 
     @property
     def parameters(self) -> int:
-        """Scale and shift."""
+        """Number of scales and shifts."""
         return 2 * self.channels
 
     @property
     def buffers(self) -> int:
-        """Running mean and variance."""
+        """Number of running means and variances."""
         return 2 * self.channels
 
     def call(self, shape: Shape | None = None) -> Call:
@@ -167,7 +167,7 @@ class BatchNorm(Layer):
 
 @dataclass(frozen=True)
 class ReLU(Layer):
-    """max(x, 0)."""
+    """Elementwise `max(x, 0)`."""
 
     elementwise: ClassVar[bool] = True
 
@@ -178,7 +178,7 @@ class ReLU(Layer):
 
 @dataclass(frozen=True)
 class GELU(Layer):
-    """x times the normal distribution function of x."""
+    """Elementwise `x` times the standard normal distribution function of `x`."""
 
     elementwise: ClassVar[bool] = True
 
@@ -189,7 +189,7 @@ class GELU(Layer):
 
 @dataclass(frozen=True)
 class Sigmoid(Layer):
-    """1 / (1 + exp(-x))."""
+    """Elementwise `1 / (1 + exp(-x))`."""
 
     elementwise: ClassVar[bool] = True
 
@@ -200,7 +200,7 @@ class Sigmoid(Layer):
 
 @dataclass(frozen=True)
 class Dropout(Layer):
-    """Zeroes values with `probability` in training."""
+    """Dropout, which zeroes values with `probability` in training."""
 
     elementwise: ClassVar[bool] = True
 
@@ -213,7 +213,7 @@ class Dropout(Layer):
 
 @dataclass(frozen=True)
 class Zeros(Layer):
-    """0 whatever comes in; a signal that nothing is connected."""
+    """Zeros of the input's shape: the missing edge of a cell."""
 
     def call(self, shape: Shape | None = None) -> Call:
         """`modules.Zero`."""
@@ -224,18 +224,18 @@ class Zeros(Layer):
 class AveragePool(Layer):
     """Average pooling to `ceil(size / stride)`, equal to torch's adaptive average pooling to that size.
 
-    Where the stride divides the size it is a plain pooling of windows of the stride, which exports everywhere.
+    If the stride divides all sizes, the call is plain average pooling, which every export format supports.
     """
 
     stride: int
     rank: int = 2
 
     def output(self, shape: Shape) -> Shape:
-        """Sizes divided by the stride and rounded up."""
+        """Shape with sizes divided by the stride and rounded up."""
         return (shape[0], *(-(-size // self.stride) for size in shape[1:]))
 
     def call(self, shape: Shape | None = None) -> Call:
-        """`nn.AvgPool2d`, or `nn.AdaptiveAvgPool2d` for sizes that the stride does not divide; 1d for signals."""
+        """`nn.AvgPool2d`, or `nn.AdaptiveAvgPool2d` if the stride does not divide the sizes; 1d for signals."""
         if shape is None or all(size % self.stride == 0 for size in shape[1:]):
             return Call(f"AvgPool{self.rank}d", (self.stride,))
         sizes = self.output(shape)[1:]
@@ -244,14 +244,14 @@ class AveragePool(Layer):
 
 @dataclass(frozen=True)
 class AverageWindow(Layer):
-    """Mean over windows of `kernel` (odd) round each position of the strided grid; what is outside does not count."""
+    """Average pooling over windows of an odd size `kernel`, centred on a strided grid; padding is not counted."""
 
     kernel: int
     stride: int = 1
     rank: int = 2
 
     def output(self, shape: Shape) -> Shape:
-        """Same channels on the strided grid."""
+        """Shape with the same channels, and sizes that follow from the stride."""
         return (shape[0], *((size - 1) // self.stride + 1 for size in shape[1:]))
 
     def call(self, shape: Shape | None = None) -> Call:
@@ -262,7 +262,7 @@ class AverageWindow(Layer):
 
 @dataclass(frozen=True)
 class MaxPool(Layer):
-    """Maximum over windows of `kernel`."""
+    """Max pooling over windows of size `kernel`."""
 
     kernel: int
     stride: int = 1
@@ -270,7 +270,7 @@ class MaxPool(Layer):
     rank: int = 2
 
     def output(self, shape: Shape) -> Shape:
-        """Same channels on the strided grid."""
+        """Shape with the same channels, and sizes that follow from the stride."""
         return (shape[0], *((size + 2 * self.padding - self.kernel) // self.stride + 1 for size in shape[1:]))
 
     def call(self, shape: Shape | None = None) -> Call:
@@ -280,12 +280,12 @@ class MaxPool(Layer):
 
 @dataclass(frozen=True)
 class GlobalPool(Layer):
-    """Mean over all positions, kept as a map of size 1."""
+    """Mean over all positions, with every size kept as 1."""
 
     rank: int = 2
 
     def output(self, shape: Shape) -> Shape:
-        """Same channels, every size 1."""
+        """Shape with the same channels, and every size 1."""
         return (shape[0], *(1 for _ in shape[1:]))
 
     def call(self, shape: Shape | None = None) -> Call:
@@ -295,13 +295,13 @@ class GlobalPool(Layer):
 
 @dataclass(frozen=True)
 class ChannelSlice(Layer):
-    """Channels `start` to `start + length`."""
+    """Channels from `start` up to, but excluding, `start + length`."""
 
     start: int
     length: int
 
     def output(self, shape: Shape) -> Shape:
-        """Fewer channels."""
+        """Shape with `length` channels."""
         return (self.length, *shape[1:])
 
     def call(self, shape: Shape | None = None) -> Call:
@@ -311,31 +311,31 @@ class ChannelSlice(Layer):
 
 @dataclass(frozen=True)
 class Shuffle(Layer):
-    """Channels dealt out again, one of each of `groups` parts in turn."""
+    """Channel shuffle: the first channel of each of `groups` groups, then the second of each, and so on."""
 
     groups: int
 
     def call(self, shape: Shape | None = None) -> Call:
-        """`modules.ChannelShuffle`; that of `nn` takes no vectors."""
+        """`modules.ChannelShuffle`; `nn.ChannelShuffle` does not accept vectors."""
         return Call("ChannelShuffle", (self.groups,), own=True)
 
 
 @dataclass(frozen=True)
 class Attention(Layer):
-    """Scaled dot-product attention between all positions; its input stacks queries, keys and values by channel."""
+    """Scaled dot-product attention between all positions; the input's channels are queries, keys and values."""
 
     heads: int
 
     def output(self, shape: Shape) -> Shape:
-        """A third of the channels."""
+        """Shape with a third of the channels."""
         return (shape[0] // 3, *shape[1:])
 
     def macs(self, shape: Shape) -> int:
-        """Queries times keys, and the weights times values."""
+        """Those of queries times keys, and of attention weights times values."""
         return 2 * prod(self.output(shape)) * prod(shape[1:])
 
     def working(self, shape: Shape) -> int:
-        """Scores and their softmax, then the softmax and the output."""
+        """Elements of the scores and their softmax, or of the softmax and the output if those are more."""
         scores = self.heads * prod(shape[1:]) ** 2
         return scores + max(scores, prod(self.output(shape)))
 
@@ -346,14 +346,14 @@ class Attention(Layer):
 
 @dataclass(frozen=True)
 class Flatten(Layer):
-    """The axes from `start` on as one: the same memory under another shape."""
+    """All axes from `start` on as one; it only changes the shape, so it needs no memory."""
 
     elementwise: ClassVar[bool] = True
 
     start: int = 1
 
     def output(self, shape: Shape) -> Shape:
-        """One long vector for `start=1`, one long signal for `start=2`."""
+        """Shape of a vector for `start=1`, of a signal for `start=2`."""
         return (*shape[: self.start - 1], prod(shape[self.start - 1 :]))
 
     def call(self, shape: Shape | None = None) -> Call:
@@ -363,7 +363,7 @@ class Flatten(Layer):
 
 @dataclass(frozen=True)
 class Linear(Layer):
-    """A full matrix on a vector."""
+    """Linear layer on vectors."""
 
     inputs: int
     outputs: int
@@ -371,15 +371,15 @@ class Linear(Layer):
 
     @property
     def parameters(self) -> int:
-        """Matrix and bias."""
+        """Number of weights and biases."""
         return (self.inputs + self.bias) * self.outputs
 
     def output(self, shape: Shape) -> Shape:
-        """A vector of `outputs`."""
+        """Shape of a vector of `outputs` features."""
         return (self.outputs,)
 
     def macs(self, shape: Shape) -> int:
-        """One for each weight; the bias is free."""
+        """One for each weight; the bias is not counted."""
         return self.inputs * self.outputs
 
     def call(self, shape: Shape | None = None) -> Call:

@@ -1,12 +1,12 @@
-"""Which tensors are alive while a graph runs.
+"""Memory that the tensors of a graph need while it runs.
 
-The model, for one sample in inference, in numbers (not bytes):
+The model, for one sample in inference, in elements (not bytes):
 
-* A node's output lives from its production to its last use; the input image counts, too.
-* Merging two or more inputs makes one accumulator while all the inputs live; after it, inputs that nobody else needs
-  are free.
-* A layer holds its input and its output; elementwise layers write over their input, or over a copy where a later node
-  still needs the input (see `operations.Profile`).
+* A node's output is alive from its computation to its last use; the network's input counts, too.
+* Merging two or more inputs allocates one accumulator while all the inputs are alive; after the merge, inputs that no
+  later node uses are freed.
+* A layer needs its input and its output; elementwise layers write over their input, or over a copy if a later node
+  still uses the input (see `operations.Profile`).
 """
 
 from __future__ import annotations
@@ -19,9 +19,15 @@ __all__ = ["Demand", "Inputs", "last_uses", "moment", "moments"]
 
 @dataclass(frozen=True)
 class Demand:
-    """What one node holds, in numbers: see `operations.Profile` for `running` and `running_kept`.
+    """Memory that one node needs, in elements.
 
     With one input, `running_kept <= running <= running_kept + size of the input` must hold.
+
+    Attributes:
+        output: Size of the node's output.
+        merged: Size of its merged inputs.
+        running: See `operations.Profile`.
+        running_kept: See `operations.Profile`.
     """
 
     output: int
@@ -31,11 +37,11 @@ class Demand:
 
 
 Inputs = Sequence[tuple[int, ...]]
-"""For each node the nodes that it reads."""
+"""Indices of the inputs of each node, in execution order."""
 
 
 def last_uses(inputs: Inputs) -> list[list[int]]:
-    """For each node, in order, the earlier nodes whose output nobody needs after it."""
+    """For each node, in order, the earlier nodes whose outputs no later node uses."""
     dying: list[list[int]] = [[] for _ in inputs]
     seen: set[int] = set()
     for number in range(len(inputs) - 1, -1, -1):
@@ -47,7 +53,7 @@ def last_uses(inputs: Inputs) -> list[list[int]]:
 
 
 def moments(inputs: Inputs, demands: Sequence[Demand]) -> list[int]:
-    """For each node, in order, the most numbers that are alive while it runs; the maximum is the graph's peak."""
+    """Peak number of elements alive while each node runs, in order; the maximum is the graph's peak."""
     live = 0
     peaks: list[int] = []
     for sources, demand, last in zip(inputs, demands, last_uses(inputs), strict=True):
@@ -60,7 +66,14 @@ def moments(inputs: Inputs, demands: Sequence[Demand]) -> list[int]:
 
 
 def moment(live: int, freed: int, n_inputs: int, demand: Demand) -> int:
-    """The most numbers alive while a node runs: `live` before it, of which its last readings free `freed`."""
+    """Peak number of elements alive while one node runs.
+
+    Args:
+        live: Elements alive before it runs.
+        freed: Elements of these that no later node uses.
+        n_inputs: Number of its inputs.
+        demand: Memory that it needs itself.
+    """
     if n_inputs > 1:
         return max(live + demand.merged, live - freed + demand.running)
     return live - freed + demand.running if freed else live + demand.running_kept

@@ -1,7 +1,7 @@
-"""The one table of operations: an operation is a named sequence of primitive layers.
+"""The table of operations; an operation is a named sequence of primitive layers.
 
-A new operation is one line in `OPERATIONS`, made of the small builders above it, at most one more such function. Where
-its channel arguments to layers are multiples of its inputs or outputs the generated source can name them.
+A new operation is one line in `OPERATIONS`, composed of the builders above it, and at most one new builder. If the
+channels of its layers are multiples of its input or output channels, the generated source can refer to them by name.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ __all__ = [
 ]
 
 INPUT = "input"
-"""Operation of node 0, which only hands the network's input on."""
+"""Operation of node 0, whose output is the network's input."""
 
 MERGES = {
     "none": "one input",
@@ -62,21 +62,21 @@ MERGES = {
     "concat": "the inputs' channels one after another, in the order of the inputs",
     "product": "the first input times the second, which has one number for each channel",
 }
-"""How a node makes one tensor of its inputs, before its operation."""
+"""Ways in which a node merges its inputs into one tensor before it runs its operation."""
 
 ORDERED = frozenset({"concat", "product"})
-"""Merges for which the order of the inputs counts."""
+"""Merges for which the order of the inputs matters."""
 
 FOLDED = "_folded"
-"""Ending of an operation's name whose batch norms are folded into the convolutions before them; see `folding.py`."""
+"""Suffix of the name of an operation whose batch norms are folded into its convolutions; see `folding.py`."""
 
 DROPOUT = 0.2
-"""Before the last linear layer: the value of NAGO (Ru et al. 2020)."""
+"""Probability of the dropout before the last linear layer, as in NAGO (Ru et al. 2020)."""
 
 
 @dataclass(frozen=True)
 class Width:
-    """What an operation is made for: channels in and out, stride, and the rank of its input (see `layers.py`)."""
+    """Sizes that an operation is built for: channels in and out, stride, and rank of its input (see `layers.py`)."""
 
     inputs: int
     outputs: int
@@ -91,8 +91,8 @@ def layers(operation: str, width: Width) -> tuple[Layer, ...]:
     """The layers of an operation, in the order in which they run.
 
     Raises:
-        SpaceError: If the operation is unknown or cannot change the number of channels or the stride as asked, or is
-            not for inputs of this rank.
+        SpaceError: If the operation is unknown, cannot change the number of channels or the resolution as `width`
+            requires, or does not accept inputs of this rank.
     """
     build = OPERATIONS[known_operation(operation)]
     try:
@@ -102,10 +102,10 @@ def layers(operation: str, width: Width) -> tuple[Layer, ...]:
 
 
 def merged_shape(merge: str, shapes: Sequence[Shape]) -> Shape:
-    """The shape that a node's merge gives, for one sample.
+    """Shape of one sample after a merge of inputs of these shapes.
 
     Raises:
-        SpaceError: If these shapes cannot be merged so.
+        SpaceError: If the merge does not accept these shapes.
     """
     first = shapes[0]
     if len(shapes) == 1 or (merge not in ("concat", "product") and shapes.count(first) == len(shapes)):
@@ -115,11 +115,13 @@ def merged_shape(merge: str, shapes: Sequence[Shape]) -> Shape:
         return (sum(shape[0] for shape in shapes), *first[1:])
     if merge == "product" and others == [(first[0], *(1 for _ in first[1:]))]:
         return first
-    raise SpaceError(f"A {merge} cannot merge {list(shapes)}. Put a pool_conv1x1_bn before the inputs that differ.")
+    raise SpaceError(
+        f"Merge {merge!r} does not accept the shapes {list(shapes)}. Put a pool_conv1x1_bn before inputs that differ."
+    )
 
 
 def keeps_channels(operation: str) -> bool:
-    """Whether an operation can only put out as many channels as come in."""
+    """Whether an operation always has as many output channels as input channels."""
     try:
         layers(operation, Width(1, 2))
     except SpaceError:
@@ -128,10 +130,10 @@ def keeps_channels(operation: str) -> bool:
 
 
 def known_operation(operation: str) -> str:
-    """The name itself if the table has it.
+    """The given name, after a check that it is in `OPERATIONS`.
 
     Raises:
-        SpaceError: Otherwise, with the nearest known name.
+        SpaceError: If it is not; the message suggests the nearest known name.
     """
     if operation not in OPERATIONS:
         raise unknown("operation", operation, OPERATIONS)
@@ -140,10 +142,16 @@ def known_operation(operation: str) -> str:
 
 @dataclass(frozen=True)
 class Profile:
-    """What an operation costs on one input shape, for one sample; the last two in numbers, not bytes.
+    """Cost of an operation for one sample of a given shape.
 
-    `running` is the most that its input, inner tensors and output hold together while it runs, if it may overwrite and
-    free its input. `running_kept` is the same without the input, if that must stay as it is for later nodes.
+    Attributes:
+        output: Shape of the output.
+        parameters: Number of trainable parameters.
+        buffers: Number of floating-point values that are saved but not trained.
+        macs: Multiply-accumulates.
+        running: Peak number of elements of input, intermediate tensors and output together while the operation runs,
+            if it may overwrite and free its input.
+        running_kept: Peak number of elements without the input, if later nodes need the input unchanged.
     """
 
     output: Shape
@@ -156,15 +164,24 @@ class Profile:
 
 @lru_cache(maxsize=1 << 16)
 def profile(operation: str, shape: Shape, channels: int, stride: int = 1) -> Profile:
-    """The cost of an operation on an input of `shape` with `channels` coming out.
+    """Cost of an operation for one sample.
 
-    A layer that is not elementwise holds its input and what it works on, which is at least its output; an elementwise
-    one writes over its input, or makes a copy first where the input must be kept.
+    A layer that is not elementwise needs its input and its `working` memory, which includes its output. An elementwise
+    layer writes over its input, or over a copy if the input must be kept.
+
+    Args:
+        operation: Name in `OPERATIONS`.
+        shape: Shape of the input, without the batch.
+        channels: Output channels.
+        stride: Factor by which the resolution is divided.
+
+    Raises:
+        SpaceError: For the reasons of `layers`, or if the operation gives another number of channels.
     """
     parameters = buffers = macs = 0
     running, running_kept = prod(shape), 0
     steps = layers(operation, Width(shape[0], channels, stride, len(shape) - 1))
-    owned = 0  # what running_kept must count of the current tensor: nothing while that is the kept input itself
+    owned = 0  # elements of the current tensor that running_kept counts: none while it is the kept input itself
     if not steps or steps[0].elementwise:
         owned = running_kept = prod(shape)
     for layer in steps:
@@ -178,13 +195,13 @@ def profile(operation: str, shape: Shape, channels: int, stride: int = 1) -> Pro
             owned = prod(layer.output(shape))
         shape = layer.output(shape)
     if shape[0] != channels:
-        raise SpaceError(f"`{operation}` gives {shape[0]} channels here, but the node says {channels}.")
+        raise SpaceError(f"`{operation}` gives {shape[0]} channels here, but the node has {channels}.")
     return Profile(shape, parameters, buffers, macs, running, running_kept)
 
 
 @dataclass(frozen=True)
 class _Stack:
-    """Layers on top of each other, the channels that come out of them, and the stride that is still to be taken."""
+    """The layers built so far, their output channels, and the stride that a later layer must still apply."""
 
     width: Width
     channels: int
@@ -192,7 +209,7 @@ class _Stack:
     made: tuple[Layer, ...] = ()
 
     def add(self, layer: Layer, channels: int | None = None, strided: bool = False) -> _Stack:
-        """With one more layer; `strided` says that it took the stride."""
+        """The stack with one more layer; `strided` means that this layer applies the stride."""
         channels = self.channels if channels is None else channels
         return _Stack(self.width, channels, 1 if strided else self.stride, (*self.made, layer))
 
@@ -201,23 +218,23 @@ _Extend = Callable[[_Stack], _Stack]
 
 
 def _operation(*parts: _Extend) -> Operation:
-    """One part after another; the first that can take the stride takes it, and so does the change of channels."""
+    """Operation of these parts in order; the first part that can applies the stride, or the change of channels."""
 
     def build(width: Width) -> tuple[Layer, ...]:
         stack = _Stack(width, width.inputs, width.stride if width.rank else 1)
         for part in parts:
             stack = part(stack)
         if stack.channels != width.outputs:
-            raise SpaceError(f"keeps the channels, but got {width}. Put conv1x1_bn before it.")
+            raise SpaceError(f"keeps the number of channels, but got {width}. Put conv1x1_bn before it.")
         if stack.stride != 1:
-            raise SpaceError(f"has no stride, but got {width}. Put a pool before it.")
+            raise SpaceError(f"does not support a stride, but got {width}. Put a pool before it.")
         return stack.made
 
     return build
 
 
 def _alone(layer: Layer) -> _Extend:
-    """A layer that is the same for every width."""
+    """Extension by one layer that is the same for every width."""
     return lambda stack: stack.add(layer)
 
 
@@ -229,9 +246,9 @@ def _bn(stack: _Stack) -> _Stack:
 
 
 def _conv(*kernel: int, times: float | None = None, dilation: int = 1, bias: bool = False) -> _Extend:
-    """A convolution to the outputs, or to `times` the inputs.
+    """Convolution to the output channels, or to `times` the input channels.
 
-    On a signal a kernel of two numbers is the larger one; on a vector, which has no axes, it is a full matrix.
+    On a signal, the larger of two kernel sizes is used; on a vector, which has no spatial axes, it is a linear layer.
     """
     size = kernel[0] if len(set(kernel)) == 1 else kernel
     padding = dilation * (size // 2) if isinstance(size, int) else tuple(each // 2 for each in size)
@@ -249,7 +266,7 @@ def _conv(*kernel: int, times: float | None = None, dilation: int = 1, bias: boo
 
 
 def _depthwise(kernel: int, dilation: int = 1) -> _Extend:
-    """One filter for each channel; nothing on a vector."""
+    """Depthwise convolution; no layer on a vector."""
 
     def layer(stack: _Stack) -> Layer:
         n, padding = stack.channels, dilation * (kernel // 2)
@@ -259,7 +276,7 @@ def _depthwise(kernel: int, dilation: int = 1) -> _Extend:
 
 
 def _along_axes(make: Callable[[_Stack], Layer]) -> _Extend:
-    """A layer that keeps the channels and takes the stride; nothing on a vector."""
+    """Extension by one layer that keeps the channels and applies the stride; none on a vector."""
     return lambda stack: stack.add(make(stack), strided=True) if stack.width.rank else stack
 
 
@@ -282,12 +299,12 @@ def _linear(stack: _Stack) -> _Stack:
 
 
 def _slice(end: bool) -> _Extend:
-    """The first channels, or the last; nothing where that is all of them."""
+    """Slice of the first channels, or of the last; no layer if it would take all of them."""
 
     def part(stack: _Stack) -> _Stack:
         before, after = stack.channels, stack.width.outputs
         if after > before:
-            raise SpaceError(f"has at most the input's channels, but got {stack.width}.")
+            raise SpaceError(f"gives at most as many channels as its input has, but got {stack.width}.")
         if after == before:
             return stack
         return stack.add(ChannelSlice(before - after if end else 0, after), after)
@@ -296,14 +313,14 @@ def _slice(end: bool) -> _Extend:
 
 
 def _attention(stack: _Stack) -> _Stack:
-    """Between all positions, with up to four heads; on a vector, the only position, the values themselves."""
+    """Attention between all positions, with up to four heads; on a vector, a single position, it gives the values."""
     channels = stack.channels // 3
     layer = Attention(gcd(channels, 4)) if stack.width.rank else ChannelSlice(2 * channels, channels)
     return stack.add(layer, channels)
 
 
 def _flatten(start: int) -> _Extend:
-    """All axes from `start` on as one; the number of channels is then the node's to say."""
+    """Flattening of all axes from `start` on; the node states the resulting number of channels."""
     return lambda stack: stack.add(Flatten(start), stack.width.outputs)
 
 
@@ -362,10 +379,11 @@ OPERATIONS: dict[str, Operation] = {
     "vector": _operation(_flatten(1)),
     "zero": _operation(_alone(Zeros())),
 }
-"""Names read in the order of the layers; `conv` has no bias, `sepconv` is depthwise then pointwise with one BN.
+"""All operations by name; a name lists the layers in order.
 
-Kernels are named by their size on images; on signals `conv3x3` has a kernel of 3, and on vectors it is a full matrix.
-There a stride, a pool and a depthwise convolution do nothing.
+`conv` has no bias; `sepconv` is a depthwise convolution, a pointwise convolution and one batch norm. Kernels are named
+by their size on images: on signals `conv3x3` has a kernel of 3, and on vectors it is a linear layer. On vectors a
+stride, a pool and a depthwise convolution have no effect.
 """
 
 

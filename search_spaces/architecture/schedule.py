@@ -1,4 +1,4 @@
-"""In which order to run a graph so that few tensors are alive; what that means is in `memory.py`."""
+"""Execution orders of a graph with a low peak of live elements, in the model of `memory.py`."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from search_spaces.architecture.memory import Demand, Inputs, last_uses, moment,
 __all__ = ["best_schedule"]
 
 VISITS = 500
-"""Sets of finished nodes that one search may visit beyond twice the nodes' number: some two milliseconds."""
+"""Sets of finished nodes that one search may visit, plus two for each node; this takes about two milliseconds."""
 
 SMALL = 12
-"""Up to so many nodes between two bottlenecks only those regions run in one go for which that is free at any sizes."""
+"""Up to this many nodes between two bottlenecks, a region is contracted only if that is optimal for all sizes."""
 
 NESTED = 50
-"""Most levels of regions within regions; real networks have three, and Python's stack is finite."""
+"""Largest depth of nested regions, which keeps recursion within Python's limit; real networks have three levels."""
 
 
 def best_schedule(inputs: Inputs, demands: Sequence[Demand]) -> list[int]:
-    """An execution order with the lowest peak, or a low one where the search for it is cut short by `VISITS`.
+    """Execution order with the lowest peak, or with a low one if the search for it ends at `VISITS`.
 
-    The peak is never above that of the nodes' own order. The graph is cut at its bottlenecks (a node through which
-    everything passes), which all orders share. The piece with the highest peak is ordered anew, then the next one,
-    until the rest stays below what the graph needs anyway; such pieces keep their own order. Inside a piece, regions
-    that hang on by one entry and one exit (cells, blocks) run in one go, like a node, and are ordered on their own, so
-    that most pieces shrink to a few nodes.
+    The peak is never above that of the given order. The graph is cut at its bottlenecks, the nodes through which all
+    paths lead, which every order shares. The piece with the highest peak is reordered first, then the next, until the
+    remaining pieces stay below what the graph needs in any order; these keep the given order. Within a piece, regions
+    with one entry and one exit, such as cells and blocks, run without interruption like a single node and are ordered
+    on their own, so that most pieces shrink to a few nodes.
 
     Returns:
-        The nodes' numbers in the order in which they should run; 0 first, the last one last.
+        Indices of the nodes in the order in which they should run; 0 is first and the last node is last.
     """
     dying = last_uses(inputs)
     peaks = moments(inputs, demands)
@@ -51,7 +51,7 @@ def best_schedule(inputs: Inputs, demands: Sequence[Demand]) -> list[int]:
 
 
 def _least(sources: tuple[int, ...], demands: Sequence[Demand], number: int) -> int:
-    """What is alive while a node runs, if nothing else is."""
+    """Elements alive while a node runs if no other tensors are: a lower bound in every order."""
     demand = demands[number]
     if len(sources) < 2:
         return demand.running
@@ -59,7 +59,7 @@ def _least(sources: tuple[int, ...], demands: Sequence[Demand], number: int) -> 
 
 
 def _pieces(dying: list[list[int]]) -> list[tuple[int, int]]:
-    """Pairs of neighbouring bottlenecks: after such a node its output is the only one alive."""
+    """Pairs of consecutive bottlenecks, nodes after which only their own output is alive."""
     cuts: list[int] = []
     n_alive = 0
     for number, last in enumerate(dying):
@@ -72,13 +72,14 @@ def _pieces(dying: list[list[int]]) -> list[tuple[int, int]]:
 
 
 class _Graph:
-    """A piece of a graph, from bottleneck `start` to `end`, whose regions become single nodes.
+    """A piece of a graph, from bottleneck `start` to `end`, whose regions are contracted to single nodes.
 
     A region is everything between an entry and an exit: its nodes read each other and the entry, and only the exit is
-    read from outside. Some best order of the whole runs a region in one go if no tensor inside is smaller than the
-    entry's and the exit's: move it to where the rest holds least; before that the entry stays alive, after it the exit,
-    and neither is more than what the region held at that time. Where the entry is read from outside, too, it may have
-    to stay longer for that, which is free only if all sizes are multiples of it; so small pieces do without.
+    read from outside. If no tensor inside is smaller than those of the entry and the exit, some best order of the whole
+    piece runs the region without interruption. Proof: move the region to where the other nodes need least. Before it
+    the entry stays alive and after it the exit, and neither is more than what the region held at that time. If the
+    entry is also read from outside, it may have to stay alive longer, which costs nothing only if all sizes are
+    multiples of its size. Small pieces, which can be searched without it, do not contract such regions.
     """
 
     def __init__(self, inputs: Inputs, demands: Sequence[Demand], start: int, end: int) -> None:
@@ -92,14 +93,14 @@ class _Graph:
                 self.uses[source] += 1
 
     def contracted(self) -> _Region:
-        """The piece as a region whose inner regions are nodes."""
+        """The piece as a region whose inner regions are contracted to nodes."""
         for number in range(self.start + 1, self.end + 1):
             if len(self.inputs[number]) > 1 and (members := self._enclosed(number)):
                 self._contract(members)
         return self._region([self.start, *self.inputs])
 
     def _enclosed(self, last: int) -> list[int]:
-        """Entry and nodes, ascending, of the smallest region that ends with this node; empty if there is none."""
+        """Entry and nodes, ascending, of the smallest region whose exit is this node; empty if there is none."""
         uses = dict.fromkeys(self.inputs[last], 1)
         members = [last]
         while len(uses) > 1:
@@ -113,7 +114,7 @@ class _Graph:
         return [entry, *reversed(members)]
 
     def _contract(self, members: list[int]) -> None:
-        """Makes the region one node, if it may run in one go."""
+        """Contract the region to one node if it may run without interruption."""
         entry, *nodes, last = members
         inside = sum(entry in self.inputs[number] for number in members[1:])
         if not self._runs_in_one_go(members, shared=self.uses[entry] > inside):
@@ -142,10 +143,10 @@ class _Graph:
 
 
 class _Region:
-    """An entry, which is node 0 here, and what may run after it; inner regions are nodes with one input.
+    """An entry, which is node 0 here, and the nodes after it; inner regions are nodes with one input.
 
-    Everything is asked for two cases: the entry is free after its last use inside, or it must be kept for others, and
-    then does not count here. `orders` are the nodes' own until `improve`.
+    Orders and peaks exist for two cases, `kept`: either the entry is freed after its last use inside, or it is kept
+    for nodes outside and is then not counted here. `orders` are the given ones until `improve` replaces them.
     """
 
     def __init__(
@@ -165,25 +166,25 @@ class _Region:
         self._searches: dict[bool, _Search] = {}
 
     def peak(self, kept: bool) -> int:
-        """Most numbers alive in the present order."""
+        """Peak number of elements alive in the current order."""
         if kept not in self._peaks:
             self._peaks[kept] = self._measure(kept)
         return self._peaks[kept]
 
     def moment(self, number: int, live: int, freed: int) -> int:
-        """Most numbers alive while a node runs at which `freed` of `live` numbers are needed for the last time."""
+        """Peak number of elements alive while a node runs that is the last to use `freed` of `live` elements."""
         if number in self.inner:
             return live - freed + self.inner[number].peak(kept=not freed)
         return moment(live, freed, len(self.inputs[number]), self.demands[number])
 
     def waiting(self, kept: bool) -> list[int]:
-        """By how many nodes each output is still needed at the beginning."""
+        """Number of nodes that are still to use each output, before the first node runs."""
         waiting = self._uses.copy()
         waiting[0] += kept
         return waiting
 
     def improve(self, kept: bool, bound: int) -> bool:
-        """Takes over an order with a peak below `bound`; False if the search finds none."""
+        """Adopt an order with a peak below `bound`; False if the search finds none."""
         if kept not in self._searches:
             self._searches[kept] = _Search(self, kept)
         search = self._searches[kept]
@@ -194,7 +195,7 @@ class _Region:
         return True
 
     def flat(self, kept: bool) -> list[int]:
-        """The present order with the nodes of inner regions, by their numbers in the whole graph."""
+        """The current order, including the nodes of inner regions, as indices in the whole graph."""
         waiting = self.waiting(kept)
         order: list[int] = []
         for number in self.orders[kept]:
@@ -223,12 +224,12 @@ class _Region:
 
 
 class _Search:
-    """Depth-first search for an order of a region whose every moment is below a bound.
+    """Depth-first search for an order of a region whose peak is below a bound.
 
-    A node that leaves no more alive than before runs at once: whatever may follow could follow then, too. Else the one
-    that makes another node nearly ready is tried first, then the one that adds least. A set of finished nodes that led
-    nowhere is not entered again, whatever the order inside it. Inner regions are improved when their present order is
-    too high for the bound, not before.
+    A node after which no more elements are alive than before runs at once, since any order that is possible without it
+    remains possible. Otherwise the node that brings another node closest to being ready is tried first, then the one
+    that adds the fewest elements. A set of finished nodes from which no order was found is not visited again. Inner
+    regions are improved only when their current order exceeds the bound.
     """
 
     def __init__(self, region: _Region, kept: bool) -> None:
@@ -239,7 +240,7 @@ class _Search:
         self.order: list[int] = []
 
     def succeeds(self, bound: int) -> bool:
-        """Whether `order` now is one below `bound`; False also when `VISITS` are used up."""
+        """Whether `order` is now one with a peak below `bound`; also False once `VISITS` are used up."""
         if bound <= self.hopeless:
             return False
         self._restart(bound)
@@ -272,7 +273,7 @@ class _Search:
         self._trail: list[tuple[int, list[int]]] = []
 
     def _choices(self) -> list[int]:
-        """The nodes that may run next, the best last."""
+        """Nodes that may run next, the most promising one last."""
         self.visits -= 1
         if self.visits < 0 or self.done in self.failed:
             return []
@@ -289,13 +290,13 @@ class _Search:
         return [number for _, number in choices]
 
     def _rank(self, choice: tuple[int, int]) -> tuple[int, int, int]:
-        """Least for the node one of whose users lacks the fewest inputs, the node itself included."""
+        """Sort key, lowest for the node with a user that lacks the fewest inputs, the node itself included."""
         missing = self.missing
         change, number = choice
         return min([missing[user] for user in self.region.users[number]], default=0), change, number
 
     def _try(self, number: int) -> tuple[int, int]:
-        """The node's moment, and how much more is alive after it."""
+        """Peak number of elements while the node runs, and how many more are alive after it."""
         region = self.region
         freed = 0
         for source in region.inputs[number]:

@@ -1,8 +1,8 @@
-"""An architecture whose widths are still open: what a space draws before the budget decides how wide it gets.
+"""Blueprints: architectures whose widths are still open, which a space draws before the budget decides the widths.
 
-In a blueprint `Node.channels` is not a number of channels but a place in the list of widths
+In a blueprint, `Node.channels` is not a number of channels but a place (an index) in the list of widths
 `(width of ratio 0, width of ratio 1, ..., derived widths, ..., classes, input channels)`; `CLASSES` and `IMAGE` are the
-last two places. The budget decides the widths of the ratios; derived ones follow from earlier places.
+last two places. The budget decides the widths of the ratios; each derived width follows from those at earlier places.
 """
 
 from __future__ import annotations
@@ -25,39 +25,39 @@ __all__ = ["CLASSES", "IMAGE", "Blueprint", "Derived", "Share", "Sketch", "Total
 CLASSES, IMAGE = -2, -1
 
 SMALL_INPUT = 39
-"""Longest side in pixels up to which a stem keeps the resolution."""
+"""Longest side, in pixels, up to which a stem keeps the resolution."""
 
 REFERENCE = 16
-"""Base width at which the execution order is chosen; it depends on the ratios and next to not on the base."""
+"""Base width at which the execution order is chosen; the best order depends on the ratios and hardly on the base."""
 
 
 def is_small(input_shape: Shape) -> bool:
-    """Whether a stem keeps the resolution of such inputs; vectors have none."""
+    """Whether a stem keeps the resolution of inputs of this shape; always true for vectors."""
     return max(input_shape[1:], default=0) <= SMALL_INPUT
 
 
 @dataclass(frozen=True)
 class Share:
-    """Part `index` of the width at place `whole` cut in `parts`; the first ones are one larger if it leaves a rest."""
+    """Part `index` of the width at place `whole`, split into `parts`; the first parts are larger by one if needed."""
 
     whole: int
     index: int
     parts: int
 
     def width(self, table: Sequence[int]) -> int:
-        """At least 1, so that very narrow wholes have room for all parts."""
+        """Width of the part, at least 1 even if the whole is narrower than its number of parts."""
         size, rest = divmod(table[self.whole], self.parts)
         return max(1, size + (self.index < rest))
 
 
 @dataclass(frozen=True)
 class Total:
-    """The widths at these places together; a place may come several times."""
+    """Sum of the widths at these places; a place may occur several times."""
 
     places: tuple[int, ...]
 
     def width(self, table: Sequence[int]) -> int:
-        """Their sum."""
+        """Sum of the widths."""
         return sum(table[place] for place in self.places)
 
 
@@ -66,7 +66,16 @@ Derived = Share | Total
 
 @dataclass(frozen=True)
 class Blueprint:
-    """Nodes in execution order over open widths."""
+    """An architecture with open widths.
+
+    Attributes:
+        input_shape: Shape of one sample, without the batch.
+        classes: Number of logits.
+        nodes: Nodes in execution order; their `channels` are places in the list of widths.
+        ratios: Width of each group of nodes as a multiple of the base width.
+        space: Name of the search space.
+        derived: Rules for the derived widths, by place.
+    """
 
     input_shape: Shape
     classes: int
@@ -76,7 +85,7 @@ class Blueprint:
     derived: tuple[Derived, ...] = ()
 
     def fill(self, widths: Sequence[int]) -> Architecture:
-        """The architecture with these widths, one for each ratio."""
+        """Architecture with these widths, one for each ratio."""
         table = self._table(widths)
         nodes = tuple(
             Node(node.operation, node.inputs, table[node.channels], node.stride, node.merge, node.stage, node.name)
@@ -85,7 +94,7 @@ class Blueprint:
         return Architecture(self.input_shape, self.classes, nodes, self.space)
 
     def cost(self, widths: Sequence[int]) -> Cost:
-        """The cost of `fill(widths)`, but faster: like nodes count once, and live sets are linear in the widths."""
+        """Cost of `fill(widths)`, computed faster than from the architecture; see `counting.py`."""
         return self._count.cost(self._table(widths))
 
     def _table(self, widths: Sequence[int]) -> tuple[int, ...]:
@@ -97,7 +106,7 @@ class Blueprint:
 
 
 def _width_table(widths: Sequence[int], derived: Sequence[Derived], classes: int, channels: int) -> tuple[int, ...]:
-    """All widths by place."""
+    """All widths, by place."""
     table = [*widths, *[0] * len(derived), classes, channels]
     for place, rule in enumerate(derived, len(widths)):
         table[place] = rule.width(table)
@@ -105,7 +114,14 @@ def _width_table(widths: Sequence[int], derived: Sequence[Derived], classes: int
 
 
 class Sketch:
-    """A blueprint in the making: `add` returns the new node's number, `finish` puts the nodes in a good order."""
+    """Builder of a blueprint: `add` returns the index of a new node, `finish` chooses the execution order.
+
+    Args:
+        input_shape: Shape of one sample, without the batch.
+        classes: Number of logits.
+        ratios: Width of each group of nodes as a multiple of the base width; place i holds the width of ratio i.
+        space: Name of the search space.
+    """
 
     def __init__(self, input_shape: Shape, classes: int, ratios: Sequence[float], space: str) -> None:
         self.input_shape, self.classes, self.ratios, self.space = input_shape, classes, tuple(ratios), space
@@ -116,14 +132,14 @@ class Sketch:
         self._profiles: list[Profile] = [Profile(input_shape, 0, 0, 0, prod(input_shape), prod(input_shape))]
 
     def derive(self, rule: Derived) -> int:
-        """The place of a width that follows from earlier ones; the same rule has the same place."""
+        """Place of a width that follows from earlier ones; equal rules share a place."""
         if rule not in self._derived:
             self._derived.append(rule)
             self._reference = self._table()
         return len(self.ratios) + self._derived.index(rule)
 
     def shape(self, node: int) -> Shape:
-        """What a node puts out at the reference widths; its sizes, all but the first, are those of every width."""
+        """Shape of a node's output at the reference widths; only its channels depend on the widths."""
         return self._profiles[node].output
 
     def add(
@@ -136,7 +152,20 @@ class Sketch:
         stage: int = 0,
         name: str = "",
     ) -> int:
-        """The number of a new node with the width at place `width`; `merge` counts only for two or more inputs."""
+        """Index of a new node.
+
+        Args:
+            operation: Name in `operations.OPERATIONS`.
+            inputs: Indices of earlier nodes.
+            width: Place of its width.
+            stride: Factor by which the operation divides the resolution.
+            merge: Name in `operations.MERGES`; ignored for a single input.
+            stage: Part of the network that the node belongs to.
+            name: Identifier of the node's module and weights; `node<index>` if empty.
+
+        Raises:
+            SpaceError: If the operation or the merge does not accept the inputs' shapes.
+        """
         rule = merge if len(inputs) > 1 else "none"
         entering = merged_shape(rule, [self.shape(source) for source in inputs])
         self._profiles.append(profile(operation, entering, self._reference[width], stride))
@@ -145,13 +174,19 @@ class Sketch:
         return len(self.nodes) - 1
 
     def classify(self, features: int, head: int, stage: int) -> Blueprint:
-        """The blueprint after a 1x1 convolution to the width at place `head` and the linear classifier."""
+        """Blueprint that ends with a 1x1 convolution and a linear classifier.
+
+        Args:
+            features: Index of the node that the convolution reads.
+            head: Place of the convolution's width.
+            stage: Stage of both new nodes.
+        """
         last = self.add("relu_conv1x1_bn", (features,), head, stage=stage, name="head")
         self.add("classifier", (last,), CLASSES, stage=stage, name="classifier")
         return self.finish()
 
     def finish(self) -> Blueprint:
-        """The blueprint with the nodes in an order that keeps few tensors alive."""
+        """Blueprint of the nodes, in an execution order with a low peak of live tensors."""
         demands = [demand(*pair) for pair in zip(self._profiles, self._entering, strict=True)]
         order = best_schedule([node.inputs for node in self.nodes], demands)
         place = {number: position for position, number in enumerate(order)}
@@ -163,7 +198,7 @@ class Sketch:
 
 
 def _moved(node: Node, place: Mapping[int, int]) -> Node:
-    """The node with its inputs' new numbers, ascending unless their order counts."""
+    """The node with the new indices of its inputs, ascending unless their order matters."""
     inputs = [place[source] for source in node.inputs]
     ordered = inputs if node.merge in ORDERED else sorted(inputs)
     return Node(node.operation, tuple(ordered), node.channels, node.stride, node.merge, node.stage, node.name)

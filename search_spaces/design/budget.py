@@ -1,4 +1,4 @@
-"""Hard limits of a device, and the widths that use them best."""
+"""Hard limits of a device, and the widths that make best use of them."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from search_spaces.errors import BudgetError, SpaceError
 __all__ = ["Budget", "solve_widths", "widths_at"]
 
 ENOUGH = 0.98
-"""Share of the tightest limit from which on single widths are not widened further."""
+"""Share of the tightest limit above which single widths are not widened further."""
 
 
 @dataclass(frozen=True)
 class Budget:
-    """Upper limits on the fields of `Cost`; None is no limit.
+    """Upper limits on the quantities of a `Cost`; None means no limit.
 
     Raises:
         SpaceError: If a limit is not a positive whole number.
@@ -32,31 +32,35 @@ class Budget:
     def __post_init__(self) -> None:
         for name, limit in self.limits.items():
             if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
-                raise SpaceError(f"A limit is a whole number >= 1 or None, but got {name}={limit!r}.")
+                raise SpaceError(f"A limit must be a whole number >= 1 or None, but got {name}={limit!r}.")
 
     @cached_property
     def limits(self) -> dict[str, int]:
-        """The limits that are set."""
+        """The limits that are not None, by name."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         return {name: limit for name, limit in values.items() if limit is not None}
 
     def utilisation(self, cost: Cost) -> dict[str, float]:
-        """For each limit the share of it that is used; above 1 it is broken."""
+        """Share of each limit that a cost uses; a share above 1 exceeds the limit."""
         return {name: getattr(cost, name) / limit for name, limit in self.limits.items()}
 
     def tightest(self, cost: Cost) -> float:
-        """The largest share over all limits; 0 without limits."""
+        """Largest share over all limits; 0 without limits."""
         return max(self.utilisation(cost).values(), default=0.0)
 
     def fits(self, cost: Cost) -> bool:
-        """Whether no limit is broken."""
+        """Whether a cost exceeds no limit."""
         return all(getattr(cost, name) <= limit for name, limit in self.limits.items())
 
     def check(self, cost: Cost, what: str) -> None:
-        """Nothing, if `cost` fits.
+        """Raise `BudgetError` if a cost exceeds a limit.
+
+        Args:
+            cost: The cost to check.
+            what: What has this cost: the subject of the message.
 
         Raises:
-            BudgetError: Otherwise, with every broken limit; `what` is the subject of the sentence.
+            BudgetError: If a limit is exceeded; the message lists all of these.
         """
         if not self.fits(cost):
             over = [
@@ -65,30 +69,30 @@ class Budget:
                 if getattr(cost, name) > limit
             ]
             raise BudgetError(
-                f"{what} breaks the budget: {', '.join(over)}. Raise the limit or narrow the space to smaller graphs."
+                f"{what} exceeds the budget: {', '.join(over)}. Raise the limit or narrow the space to smaller graphs."
             )
 
 
 def widths_at(ratios: Sequence[float], base: float) -> tuple[int, ...]:
-    """`ratio * base` for each ratio, rounded half up and at least 1."""
+    """Widths `ratio * base`, one for each ratio, rounded half up and at least 1."""
     return tuple(max(1, int(ratio * base + 0.5)) for ratio in ratios)
 
 
 def solve_widths(
     cost_of: Callable[[tuple[int, ...]], Cost], ratios: Sequence[float], budget: Budget, max_base: int
 ) -> tuple[int, ...]:
-    """The widest widths in about these ratios that fit the budget.
+    """Largest widths in approximately these ratios that fit the budget.
 
-    The base width is a real number >= 1. It is bisected on a grid so fine that two neighbours differ in one rounding,
-    which needs a cost that grows with every width. Widths are whole numbers, and in small networks one channel is many
-    per cent: while less than 98 % of the tightest limit is used, single widths grow by one, each time the one that uses
-    most, until none fits.
+    The base width, a real number >= 1, is found by bisection on a grid so fine that neighbouring values differ in the
+    rounding of one width; this requires a cost that grows with every width. Since widths are whole numbers, one channel
+    of a small network can be several per cent of its cost. While less than 98 % of the tightest limit is used, single
+    widths therefore grow by one, each time the width that uses the most, until none fits.
 
     Args:
-        cost_of: The exact cost for given widths.
-        ratios: Width of each group of nodes as a multiple of the base.
-        budget: At least one limit.
-        max_base: Largest base width; also what a very large budget ends at.
+        cost_of: Exact cost of given widths.
+        ratios: Width of each group of nodes as a multiple of the base width.
+        budget: Limits, at least one.
+        max_base: Largest base width, whatever the budget.
 
     Raises:
         BudgetError: If base width 1 does not fit.
@@ -96,7 +100,7 @@ def solve_widths(
     """
     if not budget.limits:
         raise SpaceError(
-            "A budget without limits does not decide a width. Set a limit, or fix the width with `width=`."
+            "A budget needs at least one limit to decide the widths. Set a limit, or fix the width with `width=`."
         )
     smallest = widths_at(ratios, 1)
     budget.check(cost_of(smallest), f"The smallest network of this draw (widths {smallest})")
@@ -127,5 +131,5 @@ def _widen(cost_of: Callable[[tuple[int, ...]], Cost], widths: tuple[int, ...], 
 
 
 def _share(cost: Cost, budget: Budget) -> float:
-    """Of the tightest limit; -1 if that is broken, so that it is never the best."""
+    """Used share of the tightest limit; -1 if it is exceeded, so that it is never the best."""
     return budget.tightest(cost) if budget.fits(cost) else -1.0

@@ -1,6 +1,6 @@
-"""The cost of a graph whose widths are still open, prepared so that the cost at given widths is quick to tell.
+"""Cost of a graph with open widths, prepared so that the cost at given widths is quick to compute.
 
-Like nodes count once, and the sizes of what is alive at a moment are linear in the widths.
+Equal nodes are counted once, and the numbers of elements that are alive are linear in the widths.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["Count", "count"]
 
 @dataclass(frozen=True)
 class _Step:
-    """All nodes of one operation between the same widths at the same resolution; several widths enter concatenated."""
+    """All nodes of one operation with the same widths and resolution; several entering widths are concatenated."""
 
     operation: str
     entering: tuple[int, ...]
@@ -38,19 +38,27 @@ class _Step:
 
 @dataclass(frozen=True)
 class Count:
-    """Everything about a graph's cost that the widths do not change.
+    """The part of a graph's cost that does not depend on the widths.
 
-    The peak is `max(live @ widths + running[runs])`: the live outputs of each moment and the step that then runs.
+    The peak is `max(live @ widths + running[runs])`: the live outputs at each moment of the execution, and the
+    operation that runs then.
+
+    Attributes:
+        steps: The distinct operations with their places of widths.
+        repeats: Number of nodes of each step.
+        gates: Number of merge weights.
+        live: Live elements for each channel of a width, `moments x widths`.
+        runs: What runs, `moments`: 0 for nothing, then the steps, then the steps that must keep their input.
     """
 
     steps: tuple[_Step, ...]
     repeats: tuple[int, ...]
     gates: int
-    live: NDArray[np.int64]  # moments x widths
-    runs: NDArray[np.int64]  # moments; 0 none, then the steps, then the steps that must keep their input
+    live: NDArray[np.int64]
+    runs: NDArray[np.int64]
 
     def cost(self, table: Sequence[int]) -> Cost:
-        """The cost with these widths, by place."""
+        """Cost with these widths, by place."""
         steps = [step.at(table) for step in self.steps]
         params, buffers, macs = self.gates, 0, 0
         for n, step in zip(self.repeats, steps, strict=True):
@@ -63,12 +71,12 @@ class Count:
 
 
 def count(nodes: Sequence[Node], input_shape: Shape, table: Sequence[int]) -> Count:
-    """The count of nodes in execution order, whose channels are places in the table of widths.
+    """Count of nodes in execution order whose channels are places in the table of widths.
 
     Args:
-        nodes: The first is the input, whose width is the last place.
-        input_shape: Of one sample.
-        table: Any widths at which the graph fits together; they do not matter.
+        nodes: The nodes; the first is the input, whose width is at the last place.
+        input_shape: Shape of one sample, without the batch.
+        table: Any widths that are valid for the graph; the result does not depend on them.
     """
     kinds = _Kinds(input_shape[1:])
     for node in nodes[1:]:
@@ -80,7 +88,7 @@ def count(nodes: Sequence[Node], input_shape: Shape, table: Sequence[int]) -> Co
 
 @dataclass
 class _Kinds:
-    """The different steps of a graph, which of them each node is, and the sizes that come out of each node."""
+    """The distinct steps of a graph, the step of each node, and the spatial sizes of each node's output."""
 
     image: Shape
     steps: list[_Step] = field(default_factory=list)
@@ -109,7 +117,7 @@ class _Kinds:
 
 
 def _moments(nodes: Sequence[Node], kinds: _Kinds, n_places: int) -> NDArray[np.int64]:
-    """A row for each different moment: how much of each width is alive, and what runs (see `Count`)."""
+    """A row for each distinct moment: live elements for each channel of a width, and what runs (see `Count`)."""
     areas = [prod(size) for size in kinds.sizes]
     live = [0] * n_places
     live[-1] = areas[0]

@@ -1,4 +1,4 @@
-"""Searched parameters: Optuna's distributions, which of them are active, and how a user narrows them."""
+"""Dimensions of a search space: their distributions, when they are active, and how users narrow them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Dimension", "Parameters", "Range", "Value", "contains", "draw", "low
 Value = int | float | str
 Parameters = Mapping[str, Value]
 Range = Value | Sequence[Value]
-"""One value, which fixes a dimension, or (low, high) for numbers, or the choices for names."""
+"""One value, which fixes a dimension; or (low, high) of a number; or the choices of a category."""
 
 
 @dataclass(frozen=True)
@@ -24,11 +24,11 @@ class Dimension:
     """One searched parameter.
 
     Attributes:
-        distribution: Values that the search tries.
-        parent: Dimension that this one depends on, if any: active only where the parent has one of `values`.
+        distribution: Values that are searched by default.
+        parent: Name of another dimension; this one is active only if the parent has one of `values`.
         values: See `parent`.
-        legal: Smallest and largest number that make sense; a user's range may go beyond `distribution`, but not this.
-        default: If not None, the dimension is fixed to this value until a user opens it with a range.
+        legal: Smallest and largest valid number; a user's range may exceed `distribution`, but not these bounds.
+        default: If not None, the dimension is fixed to this value unless a user gives a range.
     """
 
     distribution: BaseDistribution
@@ -38,24 +38,24 @@ class Dimension:
     default: Value | None = None
 
     def is_active(self, values: Parameters) -> bool:
-        """Whether the dimension has a value, given those of its parents."""
+        """Whether the dimension has a value, given the values of its parents."""
         return self.parent is None or values.get(self.parent) in self.values
 
 
 def narrow(
     dimensions: Mapping[str, Dimension], ranges: Mapping[str, Range], what: str
 ) -> tuple[dict[str, Dimension], dict[str, Value]]:
-    """The dimensions that stay open, in their order, and the values of the fixed ones.
+    """The dimensions that remain open, in their order, and the values of the fixed ones.
 
-    A dimension that can never be active any more is dropped; one that is always active by now loses its parent.
+    A dimension that can no longer be active is dropped, and one that is now always active loses its parent.
 
     Args:
-        dimensions: Parents before children.
-        ranges: For some of them a range or a value.
-        what: Whose they are, for messages.
+        dimensions: Dimensions by name, parents before children.
+        ranges: Ranges or values for some of them.
+        what: Owner of the dimensions, for error messages.
 
     Raises:
-        SpaceError: For an unknown name, or a range that makes no sense.
+        SpaceError: If a name is unknown or a range is invalid.
     """
     for name in ranges:
         if name not in dimensions:
@@ -74,7 +74,7 @@ def narrow(
 
 
 def contains(distribution: BaseDistribution, value: Value) -> bool:
-    """Whether the distribution could have given this value, type included."""
+    """Whether a value, including its type, is one of the distribution."""
     if isinstance(distribution, CategoricalDistribution):
         return value in distribution.choices
     if isinstance(value, str | bool):
@@ -87,7 +87,7 @@ def contains(distribution: BaseDistribution, value: Value) -> bool:
 
 
 def draw(distribution: BaseDistribution, rng: np.random.Generator) -> Value:
-    """An even draw; even in the logarithm where the distribution says so."""
+    """A uniform draw; uniform in the logarithm if the distribution is logarithmic."""
     if isinstance(distribution, IntDistribution):
         if distribution.log:
             return round(_log_uniform(distribution.low, distribution.high, rng))
@@ -103,7 +103,7 @@ def draw(distribution: BaseDistribution, rng: np.random.Generator) -> Value:
 
 
 def low_ends(distribution: BaseDistribution) -> tuple[Value, ...]:
-    """The smallest value of a number; all choices of a category."""
+    """Smallest value of a number, or all choices of a category."""
     if isinstance(distribution, IntDistribution | FloatDistribution):
         return (distribution.low,)
     assert isinstance(distribution, CategoricalDistribution)
@@ -119,7 +119,7 @@ def _steps(distribution: IntDistribution | FloatDistribution) -> int:
 
 
 def _freed(dimension: Dimension, still_open: Mapping[str, Dimension], fixed: Parameters) -> Dimension | None:
-    """The dimension without a parent that is fixed to one of its values; None if it can never be active."""
+    """The dimension, without its parent if that is fixed to one of `values`; None if it can never be active."""
     parent = dimension.parent
     if parent is None:
         return dimension
@@ -132,7 +132,7 @@ def _freed(dimension: Dimension, still_open: Mapping[str, Dimension], fixed: Par
 
 
 def _only(name: str, value: Value, dimension: Dimension) -> Value:
-    """The value that a dimension is fixed to, after every check."""
+    """The value to which a dimension is fixed, after it is checked."""
     distribution = dimension.distribution
     if isinstance(distribution, CategoricalDistribution):
         _choices(name, (value,), distribution)
@@ -157,20 +157,20 @@ def _choices(name: str, given: tuple[Value, ...], distribution: CategoricalDistr
         if choice not in distribution.choices:
             raise unknown(f"value of `{name}`", str(choice), map(str, distribution.choices))
     if not given or len(set(given)) != len(given):
-        raise SpaceError(f"`{name}` takes one or more different choices, but got {given}.")
+        raise SpaceError(f"`{name}` must be one or more different choices, but got {given}.")
     return given
 
 
 def _ends(name: str, given: tuple[Value, ...], dimension: Dimension) -> tuple[float, float]:
-    """Low and high of a number, after every check."""
+    """Low and high of a number, after they are checked."""
     numbers = [float(end) for end in given if isinstance(end, int | float) and not isinstance(end, bool)]
     if len(numbers) != 2 or len(given) != 2:
-        raise SpaceError(f"`{name}` takes one number or (low, high), but got {given}.")
+        raise SpaceError(f"`{name}` must be one number or (low, high), but got {given}.")
     (low, high), (smallest, largest) = numbers, dimension.legal
     if not smallest <= low <= high <= largest:
         bounds = f"`{smallest:g} <= low <= high <= {largest:g}` must hold for `{name}`"
         raise SpaceError(f"{bounds}, but got {low:g}, {high:g}.")
     old = dimension.distribution
     if isinstance(old, IntDistribution) and any((end - old.low) % old.step for end in (low, high)):
-        raise SpaceError(f"`{name}` counts from {old.low} in steps of {old.step}, but got {low:g}, {high:g}.")
+        raise SpaceError(f"`{name}` must be {old.low} plus a multiple of {old.step}, but got {low:g}, {high:g}.")
     return low, high

@@ -1,4 +1,4 @@
-"""What a space offers under a budget, before anything is trained."""
+"""What a space offers under a budget, computed before anything is trained."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from search_spaces.errors import BudgetError
 __all__ = ["LIMITS", "Offer", "envelope"]
 
 LIMITS = ("params", "macs", "activation_bytes", "model_bytes", "memory_bytes")
-"""Everything that a budget can limit."""
+"""All quantities that a budget can limit."""
 
 
 @dataclass(frozen=True)
 class Offer:
-    """What a space offers of one quantity of a cost, and the limit on it.
+    """Range of one quantity of a cost over a space, and the budget's limit on it.
 
     Attributes:
         limit: Name of the quantity.
-        allowed: The budget's limit on it; None if it has none.
-        smallest: Least at the least width, over the smallest families and the random ones.
-        typical: Median of random families made as wide as the budget allows (without limits: at the least width); None
-            if none fits.
-        largest: Most at the largest width, over random families.
-        share: Of random families, those of which a draw keeps this limit at the least width.
+        allowed: The budget's limit on it; None if there is none.
+        smallest: Minimum at the smallest width, over the smallest families and random ones.
+        typical: Median over random families made as wide as the budget allows, or at the smallest width if the budget
+            has no limits; None if none fits.
+        largest: Maximum at the largest width, over random families.
+        share: Share of random families of which a draw keeps this limit at the smallest width, from 0 to 1.
     """
 
     limit: str
@@ -56,7 +56,16 @@ def envelope(
     rng: np.random.Generator,
     draws: int = 50,
 ) -> tuple[Offer, ...]:
-    """One offer for each of `LIMITS`, from the smallest families and `draws` random ones, one architecture of each."""
+    """One offer for each of `LIMITS`, estimated from the smallest families and from random ones.
+
+    Args:
+        space: The space.
+        budget: The limits.
+        input_shape: Shape of one sample, without the batch.
+        classes: Number of logits.
+        rng: Source of randomness.
+        draws: Number of random families, of each of which one architecture is drawn.
+    """
 
     def draw(parameters: Parameters) -> Blueprint:
         return space.blueprint(space.complete(parameters), input_shape, classes, rng)
@@ -75,7 +84,7 @@ def _cost_at(blueprint: Blueprint, base: float) -> Cost:
 
 
 def _solved(blueprint: Blueprint, space: Space, budget: Budget) -> Cost | None:
-    """The cost as wide as the budget allows, or at the space's fixed width; None if it does not fit."""
+    """Cost at the largest width that the budget allows, or at the space's fixed width; None if it does not fit."""
     if space.width is not None or not budget.limits:
         cost = _cost_at(blueprint, space.width or 1)
         return cost if budget.fits(cost) else None

@@ -1,9 +1,9 @@
 """Random directed acyclic graphs: Erdos-Renyi, Barabasi-Albert, Watts-Strogatz.
 
-Each is drawn as an undirected graph; every edge then points from the smaller to the larger number, so no cycle can
-arise. A draw that falls apart is repaired, never drawn again: the pieces, in the order of their smallest nodes, are
-tied to what is already together by one edge each, between two nodes that the generator picks evenly. So every draw
-ends, takes its randomness from the generator alone, and has exactly `pieces - 1` edges more than the plain definition.
+Each is drawn as an undirected graph, whose edges are then directed from the smaller to the larger node, so that there
+are no cycles. A draw that is not connected is repaired instead of drawn again [ours]: its components, in the order of
+their smallest nodes, are each joined to those before by one edge between two uniformly drawn nodes. Therefore every
+draw ends, and has exactly `components - 1` edges more than the plain definition.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ Edge = tuple[int, int]
 
 @dataclass(frozen=True)
 class Dag:
-    """`nodes` numbered from 0 and sorted edges from smaller to larger numbers."""
+    """A directed acyclic graph of `nodes` nodes, numbered from 0, with sorted edges from smaller to larger numbers."""
 
     nodes: int
     edges: tuple[Edge, ...]
 
     @cached_property
     def predecessors(self) -> tuple[tuple[int, ...], ...]:
-        """For each node the nodes with an edge to it, ascending."""
+        """For each node, the nodes with an edge to it, ascending."""
         before: list[list[int]] = [[] for _ in range(self.nodes)]
         for start, end in self.edges:
             before[end].append(start)
@@ -49,10 +49,15 @@ class Dag:
 
 
 def erdos_renyi(nodes: int, probability: float, rng: np.random.Generator) -> Dag:
-    """Each pair of nodes is an edge with `probability`.
+    """A random graph in which each pair of nodes is an edge with the same probability.
 
-    Erdos and Renyi 1959. All orders of the nodes are equally likely by symmetry, so none is drawn. Below
-    `ln(nodes) / nodes` most draws fall apart and are repaired.
+    Erdos and Renyi 1959. All orders of the nodes are equally likely by symmetry, so none is drawn. Below a probability
+    of `ln(nodes) / nodes` most draws are not connected and are repaired.
+
+    Args:
+        nodes: Number of nodes.
+        probability: Probability of each edge.
+        rng: Source of randomness.
 
     Raises:
         SpaceError: If `nodes < 1` or `probability` is outside [0, 1].
@@ -64,10 +69,15 @@ def erdos_renyi(nodes: int, probability: float, rng: np.random.Generator) -> Dag
 
 
 def barabasi_albert(nodes: int, edges: int, rng: np.random.Generator) -> Dag:
-    """Growth with preference: each new node adds `edges` edges to different nodes, likelier to those of high degree.
+    """A graph grown by preferential attachment: new nodes join earlier ones with a probability that grows with degree.
 
-    Barabasi and Albert 1999. It starts from `edges` isolated nodes, all of which the first new node joins; numbers
-    follow the order of insertion.
+    Barabasi and Albert 1999. The graph starts from `edges` isolated nodes, all of which the first new node joins; nodes
+    are numbered in the order of insertion.
+
+    Args:
+        nodes: Number of nodes.
+        edges: Number of edges that each new node adds, to different nodes.
+        rng: Source of randomness.
 
     Raises:
         SpaceError: If `1 <= edges < nodes` does not hold.
@@ -75,7 +85,7 @@ def barabasi_albert(nodes: int, edges: int, rng: np.random.Generator) -> Dag:
     if not 1 <= edges < nodes:
         raise SpaceError(f"`1 <= edges < nodes` must hold, but got {edges=}, {nodes=}.")
     chosen: set[Edge] = set()
-    ends: list[int] = []  # every node as often as its degree: an even draw from it prefers high degrees
+    ends: list[int] = []  # every node as often as its degree, so a uniform draw prefers high degrees
     targets = set(range(edges))
     for new in range(edges, nodes):
         chosen.update((target, new) for target in targets)
@@ -87,12 +97,18 @@ def barabasi_albert(nodes: int, edges: int, rng: np.random.Generator) -> Dag:
 
 
 def watts_strogatz(nodes: int, neighbours: int, probability: float, rng: np.random.Generator) -> Dag:
-    """A ring in which each node knows the `neighbours / 2` next ones each way, with edges rewired with `probability`.
+    """A ring in which each node is joined to its nearest neighbours, with edges rewired at random.
 
-    Watts and Strogatz 1998. Round by round (next neighbour, second next, ...) and clockwise, an edge keeps its first
-    node and takes an even draw among the nodes that this one does not know yet; if it knows all, the edge stays.
-    Numbers are clockwise. With `nodes <= neighbours + 1` everybody is a neighbour of everybody: the complete graph,
-    whatever the probability.
+    Watts and Strogatz 1998. Edges are visited clockwise, first those to the next neighbours, then those to the second
+    next, and so on. A rewired edge keeps its first node and gets a second one that is drawn uniformly from the nodes
+    that the first is not yet joined to; if there are none, the edge stays. Nodes are numbered clockwise. With
+    `nodes <= neighbours + 1` the graph is complete, whatever the probability.
+
+    Args:
+        nodes: Number of nodes.
+        neighbours: Number of neighbours of each node before rewiring, half of them each way round the ring.
+        probability: Probability with which each edge is rewired.
+        rng: Source of randomness.
 
     Raises:
         SpaceError: If `nodes < 1`, `neighbours` is odd or < 2, or `probability` is outside [0, 1].
@@ -103,21 +119,21 @@ def watts_strogatz(nodes: int, neighbours: int, probability: float, rng: np.rand
     if nodes <= neighbours + 1:
         return Dag(nodes, tuple(combinations(range(nodes), 2)))
     ring = [(node, (node + step) % nodes) for step in range(1, neighbours // 2 + 1) for node in range(nodes)]
-    everybody = set(range(nodes))
-    knows: list[set[int]] = [{node} for node in range(nodes)]
+    every_node = set(range(nodes))
+    joined: list[set[int]] = [{node} for node in range(nodes)]
     for start, end in ring:
-        knows[start].add(end)
-        knows[end].add(start)
+        joined[start].add(end)
+        joined[end].add(start)
     rewired = (rng.random(len(ring)) < probability).tolist()
     for start, end in compress(ring, rewired):
-        strangers = sorted(everybody - knows[start])
-        if strangers:
-            new = strangers[int(rng.integers(len(strangers)))]
-            knows[start].remove(end)
-            knows[end].remove(start)
-            knows[start].add(new)
-            knows[new].add(start)
-    return _connected(nodes, {(start, end) for start in range(nodes) for end in knows[start] if start < end}, rng)
+        candidates = sorted(every_node - joined[start])
+        if candidates:
+            new = candidates[int(rng.integers(len(candidates)))]
+            joined[start].remove(end)
+            joined[end].remove(start)
+            joined[start].add(new)
+            joined[new].add(start)
+    return _connected(nodes, {(start, end) for start in range(nodes) for end in joined[start] if start < end}, rng)
 
 
 def _check(nodes: int, probability: float) -> None:
@@ -128,23 +144,23 @@ def _check(nodes: int, probability: float) -> None:
 
 
 def _connected(nodes: int, edges: set[Edge], rng: np.random.Generator) -> Dag:
-    together, *others = _pieces(nodes, edges)
-    for piece in others:
-        ends = (together[int(rng.integers(len(together)))], piece[int(rng.integers(len(piece)))])
+    connected, *others = _components(nodes, edges)
+    for component in others:
+        ends = (connected[int(rng.integers(len(connected)))], component[int(rng.integers(len(component)))])
         edges.add((min(ends), max(ends)))
-        together += piece
+        connected += component
     return Dag(nodes, tuple(sorted(edges)))
 
 
-def _pieces(nodes: int, edges: set[Edge]) -> list[list[int]]:
-    """The connected components, sorted, the one of node 0 first."""
-    piece_of = [[node] for node in range(nodes)]
+def _components(nodes: int, edges: set[Edge]) -> list[list[int]]:
+    """The connected components, sorted, with that of node 0 first."""
+    component_of = [[node] for node in range(nodes)]
     for start, end in edges:
-        piece, other = piece_of[start], piece_of[end]
-        if piece is not other:
-            piece += other
-            if len(piece) == nodes:
+        component, other = component_of[start], component_of[end]
+        if component is not other:
+            component += other
+            if len(component) == nodes:
                 return [list(range(nodes))]
             for node in other:
-                piece_of[node] = piece
-    return sorted(sorted(piece) for node, piece in enumerate(piece_of) if min(piece) == node)
+                component_of[node] = component
+    return sorted(sorted(component) for node, component in enumerate(component_of) if min(component) == node)

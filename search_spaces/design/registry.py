@@ -1,4 +1,4 @@
-"""Search spaces by name."""
+"""Registry of search spaces by name."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _SPACES = {
 
 
 def space(name: str, **options: Any) -> Space:
-    """The space of that name with these options, such as `space("nago", top_nodes=(3, 6))`.
+    """The search space of a name, with options, as in `space("nago", top_nodes=(3, 6))`.
 
     Args:
         name: A known name, or `module:Class` of your own space.
-        options: What the space's constructor takes.
+        **options: Arguments of the space's constructor.
 
     Raises:
-        SpaceError: If the name is unknown, or does not lead to a `Space`.
+        SpaceError: If the name is unknown, or does not refer to a subclass of `Space`.
     """
     target = name if ":" in name else _SPACES.get(name)
     if target is None:
@@ -43,21 +43,25 @@ def space(name: str, **options: Any) -> Space:
         raise SpaceError(f"Cannot load the search space {target!r}: {error}.") from error
     if not (isinstance(found, type) and issubclass(found, Space)):
         raise SpaceError(
-            f"A search space is a subclass of `search_spaces.design.space.Space`, but {target!r} is {found!r}."
+            f"A search space must be a subclass of `search_spaces.design.space.Space`, but {target!r} is {found!r}."
         )
     return found(**options)
 
 
 def register(name: str, target: str) -> None:
-    """Make the class at `module:Class` known under a name; it is imported when first used.
+    """Register the class `module:Class` under a name; it is imported when it is first used.
 
     Raises:
         SpaceError: If the name is taken, or the target is not written `module:Class`.
     """
     if name in _SPACES:
-        raise SpaceError(f"The search space {name!r} is already {_SPACES[name]!r}. Choose another name.")
+        raise SpaceError(
+            f"A search space's name must be new, but {name!r} is already {_SPACES[name]!r}. Choose another name."
+        )
     if not all(target.partition(":")) or ":" in name:
-        raise SpaceError(f"Register a plain name for a `module:Class`, but got {name!r} for {target!r}.")
+        raise SpaceError(
+            f"A name without colon must be registered for a `module:Class`, but got {name!r} for {target!r}."
+        )
     _SPACES[name] = target
 
 

@@ -1,4 +1,4 @@
-"""The parameters nearest to given ones that are as good as asked for: how a proposal is made to fit."""
+"""Repair of parameters that break a rule or do not fit a budget, by few changes."""
 
 from __future__ import annotations
 
@@ -12,26 +12,32 @@ from search_spaces.design.dimensions import Dimension, Parameters, Value, draw, 
 __all__ = ["drawn", "repair"]
 
 Excess = Callable[[Parameters], tuple[float, ...]]
-"""What is wrong with parameters, the worst first; all zeros if nothing is."""
+"""By how much parameters break each requirement, the most important first; all zeros if they meet all."""
 
 
 def repair(
     dimensions: Mapping[str, Dimension], start: Parameters, excess: Excess, rng: np.random.Generator
 ) -> tuple[dict[str, Value], tuple[float, ...]]:
-    """`start` if nothing is wrong with it; else one dimension after another is changed until nothing is.
+    """Parameters near `start` without excess, found by changing one dimension at a time.
 
-    Each time it is the change that makes all well, drawn evenly if there are several, or else the one with the least
-    excess. It ends where no change makes the excess less, so it always ends. Floats are left as they are.
+    Each step takes a change after which no excess is left, drawn uniformly if there are several, or else the change
+    with the least excess. The search ends when no change reduces the excess. Floats are never changed.
+
+    Args:
+        dimensions: Dimensions by name, parents before children.
+        start: A value for each active dimension.
+        excess: By how much parameters break each requirement.
+        rng: Source of randomness.
 
     Returns:
-        The parameters found, and the excess that is left.
+        The parameters found, and the excess that remains.
     """
     found, least = dict(start), excess(start)
     while any(least):
         changes = [(excess(change), change) for change in _changes(dimensions, found, rng)]
-        well = [(over, change) for over, change in changes if not any(over)]
-        if well:
-            least, found = well[int(rng.integers(len(well)))]
+        solutions = [(over, change) for over, change in changes if not any(over)]
+        if solutions:
+            least, found = solutions[int(rng.integers(len(solutions)))]
             break
         over, change = min(changes, key=lambda pair: pair[0], default=(least, found))
         if over >= least:
@@ -41,7 +47,13 @@ def repair(
 
 
 def drawn(dimensions: Mapping[str, Dimension], given: Parameters, rng: np.random.Generator) -> dict[str, Value]:
-    """The given values of active dimensions, and an even draw of every active one that is missing."""
+    """The given values of active dimensions, with a uniform draw for every active one that is missing.
+
+    Args:
+        dimensions: Dimensions by name, parents before children.
+        given: Values of some of them; those of inactive dimensions are dropped.
+        rng: Source of randomness.
+    """
     values: dict[str, Value] = {}
     for name, dimension in dimensions.items():
         if dimension.is_active(values):
@@ -52,7 +64,7 @@ def drawn(dimensions: Mapping[str, Dimension], given: Parameters, rng: np.random
 def _changes(
     dimensions: Mapping[str, Dimension], parameters: Parameters, rng: np.random.Generator
 ) -> Iterator[dict[str, Value]]:
-    """The parameters with one category or whole number changed; what that makes active is drawn."""
+    """All parameters with one category or whole number changed; dimensions that become active are drawn."""
     for name, value in parameters.items():
         for other in _values(dimensions[name]):
             if other != value:

@@ -1,4 +1,4 @@
-"""What a search space must offer: named dimensions, and architectures within a budget."""
+"""`Space`, the base class of search spaces: named dimensions, and architectures within a budget."""
 
 from __future__ import annotations
 
@@ -22,29 +22,29 @@ from search_spaces.errors import SpaceError, unknown
 __all__ = ["Dimension", "Parameters", "Range", "Space", "Value", "narrow"]
 
 MANY = 64
-"""Most smallest families for which every choice of every category is tried."""
+"""Up to this many smallest families, every choice of every category is included."""
 
 
 class Space(ABC):
     """A set of families: each setting of the parameters is a distribution over architectures.
 
-    What a subclass must hold:
+    Every subclass must satisfy the following.
 
-    * `name` and `dimensions` (parents before children) are class attributes; `random` is False where parameters leave
-      nothing to chance, so that every family is one architecture.
-    * `blueprint` takes all its randomness from the rng that it is given, keeps no state, and raises nothing for
-      parameters within the dimensions whose `flaws` are 0. Its cost grows with every width.
-    * The first choice of a category is the cheapest, as far as there is one.
-    * Same parameters, input, classes and rng state: same architecture, in any process.
+    * `name` and `dimensions` (parents before children) are class attributes. `random` is False if the parameters
+      determine the architecture up to its width, so that every family has one member.
+    * `blueprint` takes all its randomness from the given generator, keeps no state, and does not raise for parameters
+      within the dimensions whose `flaws` are 0. Its cost grows with every width.
+    * The first choice of a category is the cheapest, if one of them is.
+    * Equal parameters, inputs, classes and generator states give equal architectures in every process.
 
     Args:
-        width: Fixes the base width; budgets are then only checked. None solves it from the budget.
+        width: Fixed base width, with which budgets are only checked. By default it is solved from the budget.
         max_width: Largest base width.
-        ranges: For any dimension a narrower (or other legal) range, or one value to fix it: it then leaves
-            `distributions` and need not be among the parameters.
+        **ranges: A narrower or other legal range for any dimension, or one value to fix it; a fixed dimension is no
+            longer in `distributions` and need not be among the parameters.
 
     Raises:
-        SpaceError: For an unknown dimension or a range that makes no sense.
+        SpaceError: If a dimension is unknown or a range is invalid.
     """
 
     name: ClassVar[str]
@@ -58,7 +58,7 @@ class Space(ABC):
         self._open, self.fixed = narrow(self.dimensions, ranges, f"space {self.name!r}")
 
     def distributions(self) -> dict[str, Dimension]:
-        """The dimensions that are searched, parents before children, without the fixed ones."""
+        """Dimensions that are searched, parents before children; fixed ones are excluded."""
         return dict(self._open)
 
     def sample(
@@ -72,14 +72,14 @@ class Space(ABC):
         """One architecture of the family, as wide as the budget allows.
 
         Args:
-            parameters: A value for each active dimension of `distributions`; fixed ones may be left out.
-            budget: Limits that the architecture keeps, always.
-            input_shape: Of one sample, without the batch.
+            parameters: A value for each active dimension of `distributions`; fixed ones may be omitted.
+            budget: Limits that the architecture is guaranteed to keep.
+            input_shape: Shape of one sample, without the batch.
             classes: Number of logits.
-            rng: All the randomness of the draw.
+            rng: Source of randomness.
 
         Raises:
-            SpaceError: If the parameters are not of this space, or nothing decides the width.
+            SpaceError: If the parameters are not of this space, or neither the space nor the budget sets a width.
             BudgetError: If the draw does not fit at its smallest width.
         """
         blueprint = self.blueprint(self.complete(parameters), input_shape, classes, rng)
@@ -93,35 +93,43 @@ class Space(ABC):
     def blueprint(
         self, parameters: Parameters, input_shape: Shape, classes: int, rng: np.random.Generator
     ) -> Blueprint:
-        """One draw of the family whose widths are still open; `parameters` are complete and checked."""
+        """One draw of the family, with open widths.
+
+        Args:
+            parameters: Complete and checked parameters, from `complete`.
+            input_shape: Shape of one sample, without the batch.
+            classes: Number of logits.
+            rng: Source of randomness.
+        """
 
     @abstractmethod
     def describe(self, parameters: Parameters) -> str:
-        """The family in a few words of the field, such as `WS(8,4,0.6)`.
+        """Short description of the family in the field's notation, such as `WS(8,4,0.6)`.
 
-        In a random space it says so if the family has a single member.
+        In a random space, the description states if the family has a single member.
         """
 
     def single_member(self, parameters: Parameters) -> bool:
-        """Whether all draws of the family are one graph, so that more samples of it teach nothing."""
+        """Whether all draws of the family are the same graph, so that a second sample adds no information."""
         return not self.random
 
     def features(self, parameters: Parameters) -> tuple[float, ...]:
-        """What the optimiser is told of the graph of complete parameters, in always as many finite numbers.
+        """Description of the graph for the optimiser's surrogate model: a fixed number of finite values.
 
-        Equal graphs have equal ones. Empty where the parameters say it best, as those of a random generator do.
+        Equal graphs have equal features. There are none by default, which suits parameters that describe the graph
+        well themselves, such as those of a random generator. `parameters` are complete.
         """
         return ()
 
     def flaws(self, parameters: Parameters) -> int:
-        """How many rules of the space complete parameters break that no range can express; 0 for most spaces."""
+        """Number of rules that complete parameters break and that ranges cannot express; 0 in most spaces."""
         return 0
 
     def complete(self, parameters: Parameters) -> dict[str, Value]:
-        """The parameters with the fixed ones, in the order of the dimensions.
+        """The parameters and the fixed values together, in the order of the dimensions.
 
         Raises:
-            SpaceError: If one is missing, unknown, out of its range, or given while its parent says it is inactive.
+            SpaceError: If a value is missing, unknown, out of its range, or given for an inactive dimension.
         """
         for name in parameters:
             if name not in self._open and name not in self.fixed:
@@ -136,22 +144,22 @@ class Space(ABC):
                 if name not in parameters:
                     raise SpaceError(f"`{name}` is missing. Space {self.name!r} needs {', '.join(self._open)}.")
                 if not contains(distribution := self._open[name].distribution, parameters[name]):
-                    raise SpaceError(f"`{name}` must be of {distribution}, but got {parameters[name]!r}.")
+                    raise SpaceError(f"`{name}` must be in {distribution}, but got {parameters[name]!r}.")
                 result[name] = parameters[name]
             elif name in parameters:
                 parent = self._open[name].parent
-                raise SpaceError(f"`{name}` is not active for {parent}={result.get(str(parent))!r}. Leave it out.")
+                raise SpaceError(f"`{name}` is not active for {parent}={result.get(str(parent))!r}. Omit it.")
         return result
 
     def random_parameters(self, rng: np.random.Generator) -> dict[str, Value]:
-        """An even draw of every active dimension, without flaws: a random family."""
+        """A random family: a uniform draw of every active dimension, repaired until it has no flaws."""
         start = drawn(self._open, {}, rng)
         return repair(self._open, start, lambda parameters: (self._flaws(parameters),), rng)[0]
 
     def smallest_parameters(self) -> list[dict[str, Value]]:
         """Families with the fewest nodes and edges: all numbers at their lower ends, for each choice of a category.
 
-        Where there are more than `MANY` of these, every category that nothing depends on is at its first choice.
+        If these were more than `MANY`, categories on which no other dimension depends are at their first choice.
         """
         n_families = prod(len(low_ends(dimension.distribution)) for dimension in self._open.values())
         parents = {dimension.parent for dimension in self._open.values()}
@@ -176,12 +184,19 @@ class Space(ABC):
     ) -> dict[str, Value]:
         """The parameters themselves if they have no flaws and a draw fits the budget, else near ones that do.
 
-        One dimension at a time is changed: to a value that makes all well, chosen evenly, or else to the one that is
-        least over. Where draws are random one draw is judged, so `sample` may still fail for a family at the edge.
+        One dimension at a time is changed, as described in `repair.py`. In a random space a single draw is checked, so
+        `sample` may still fail for a family that barely fits.
+
+        Args:
+            parameters: A value for each active dimension of `distributions`; fixed ones may be omitted.
+            budget: Limits that a draw at its smallest width must keep.
+            input_shape: Shape of one sample, without the batch.
+            classes: Number of logits.
+            rng: Source of randomness.
 
         Raises:
-            BudgetError: If nothing near fits.
-            SpaceError: If the parameters are not of this space, or nothing near them is without flaws.
+            BudgetError: If no near parameters fit.
+            SpaceError: If the parameters are not of this space, or no near ones are without flaws.
         """
         self.complete(parameters)
         given = {name: value for name, value in parameters.items() if name in self._open}
@@ -195,7 +210,7 @@ class Space(ABC):
         if left[0]:
             raise SpaceError(f"No family near {dict(given)} keeps the rules of space {self.name!r}. Widen its ranges.")
         if any(left):
-            budget.check(smallest(fitted), f"The family nearest to {dict(given)} that is smallest")
+            budget.check(smallest(fitted), f"The smallest family near {dict(given)}")
         return fitted
 
     def _smallest_cost(

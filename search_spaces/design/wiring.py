@@ -1,4 +1,4 @@
-"""How a graph of parts becomes nodes of a network."""
+"""Nodes of a network from a graph whose vertices are parts of it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Bridges", "Place", "connect", "stem", "wire"]
 
 @dataclass(frozen=True)
 class Place:
-    """Where in the network a graph goes: place of its width, stage, and the name that its nodes' names begin with."""
+    """Position of a graph in the network: place of its width, stage, and prefix of its nodes' names."""
 
     width: int
     stage: int
@@ -21,9 +21,9 @@ class Place:
 
 
 def stem(sketch: Sketch, half: int) -> int:
-    """The number of the last node of a stem to the width at place 0.
+    """Index of the last node of a new stem, which has the width at place 0.
 
-    One 3x3 convolution for small inputs; else two of stride 2, the first to the width at place `half`.
+    The stem is one 3x3 convolution for small inputs, else two of stride 2, the first to the width at place `half`.
     """
     if is_small(sketch.input_shape):
         return sketch.add("conv3x3_bn", (0,), 0, name="stem")
@@ -38,18 +38,17 @@ def wire(
     place: Place,
     part: Callable[[int, tuple[int, ...]], int],
 ) -> int:
-    """The number of the node that holds the graph's output.
+    """Index of the node that holds the output of a graph, after its nodes are added to the sketch.
 
-    Every source of the graph gets all `inputs`, merged as a weighted sum; the output is the mean of the sinks. No node
-    is spent where there is nothing to do: the merge is one only if several sources share it, the mean only if there
-    are several sinks.
+    Every source of the graph reads all `inputs`, merged as a weighted sum; the output is the mean of the sinks. The
+    merge has a node of its own only if several sources share it, and the mean only if there are several sinks.
 
     Args:
-        sketch: Where nodes are added.
-        dag: The graph of parts.
-        inputs: Numbers of the nodes that come in.
-        place: For the merge and the mean.
-        part: Adds part number i with these inputs and returns the number of its output.
+        sketch: Blueprint to which nodes are added.
+        dag: Graph of the parts.
+        inputs: Indices of the nodes that the graph reads.
+        place: Position of the merge and the mean.
+        part: Function that adds part i with the given inputs and returns the index of its output.
     """
     if len(inputs) > 1 and len(dag.sources) > 1:
         inputs = (sketch.add("identity", inputs, place.width, stage=place.stage, name=f"{place.name}_input"),)
@@ -61,7 +60,13 @@ def wire(
 
 
 def connect(dag: Dag, inputs: tuple[int, ...], part: Callable[[int, tuple[int, ...]], int]) -> list[int]:
-    """The output of each part, where a source reads `inputs` and any other part its predecessors' outputs."""
+    """Index of the output of each part; sources read `inputs`, other parts the outputs of their predecessors.
+
+    Args:
+        dag: Graph of the parts.
+        inputs: Indices of the nodes that the graph reads.
+        part: Function that adds part i with the given inputs and returns the index of its output.
+    """
     outputs: list[int] = []
     for number, before in enumerate(dag.predecessors):
         outputs.append(part(number, tuple(outputs[source] for source in before) or inputs))
@@ -74,8 +79,8 @@ class Bridges:
     Stage s has the width at place s and half the resolution of the stage before.
 
     Args:
-        sketch: Where nodes are added.
-        names: What the names of an output's copies begin with; may grow.
+        sketch: Blueprint to which nodes are added.
+        names: Prefix of the names of the copies, for each output; entries may be added later.
     """
 
     def __init__(self, sketch: Sketch, names: dict[int, str]) -> None:
@@ -83,7 +88,7 @@ class Bridges:
         self._made: dict[tuple[int, int], int] = {}
 
     def to(self, stage: int, sources: tuple[int, ...]) -> tuple[int, ...]:
-        """The sources as nodes of this stage; a source that is of it already stays."""
+        """The sources as nodes of this stage; sources that already are of this stage are returned unchanged."""
         return tuple(self._bridge(source, stage) for source in sources)
 
     def _bridge(self, source: int, stage: int) -> int:

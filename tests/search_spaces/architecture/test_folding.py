@@ -41,7 +41,7 @@ each = pytest.mark.parametrize("architecture", ARCHITECTURES.values(), ids=ARCHI
 
 
 def trained(architecture: Architecture) -> Network:
-    """With statistics, scales and shifts that are not those of the start."""
+    """Network whose batch norms have random statistics, scales and shifts."""
     network = build(architecture, seed=1, dtype=torch.float64)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
@@ -64,7 +64,7 @@ def test_the_folded_network_computes_the_same(architecture: Architecture) -> Non
 
 
 @each
-def test_no_batch_norm_stays_behind_a_convolution(architecture: Architecture) -> None:
+def test_no_batch_norm_remains_after_a_convolution(architecture: Architecture) -> None:
     folded = build(fold(architecture))
     for module in folded.modules():
         if isinstance(module, nn.Sequential):
@@ -76,7 +76,7 @@ def test_no_batch_norm_stays_behind_a_convolution(architecture: Architecture) ->
 
 
 @each
-def test_it_costs_less(architecture: Architecture) -> None:
+def test_the_folded_network_has_fewer_parameters_and_the_same_macs(architecture: Architecture) -> None:
     before, after = cost(architecture), cost(fold(architecture))
     norms = sum(part.num_features for part in build(architecture).modules() if isinstance(part, nn.BatchNorm2d))
     assert after.params < before.params or not norms
@@ -86,7 +86,7 @@ def test_it_costs_less(architecture: Architecture) -> None:
 
 
 @each
-def test_the_generated_source_takes_the_folded_weights(architecture: Architecture) -> None:
+def test_the_generated_source_loads_the_folded_weights(architecture: Architecture) -> None:
     network = trained(architecture).float()
     names: dict[str, type[nn.Module]] = {}
     exec(source(fold(architecture)), names)

@@ -26,40 +26,40 @@ def test_levels_are_longest_paths() -> None:
     assert ARCHITECTURE.levels() == (0, 1, 2, 3, 4, 5)
 
 
-def test_nameless_nodes_get_their_number() -> None:
+def test_nodes_without_a_name_are_named_by_their_index() -> None:
     assert ARCHITECTURE.names == ("image", "stem", "node2", "node3", "node4", "node5")
 
 
 @pytest.mark.parametrize(
     ("number", "change", "message"),
     [
-        (0, {"operation": "conv3x3_bn"}, "Node 0 must be a plain input"),
+        (0, {"operation": "conv3x3_bn"}, "Node 0 must be an `input` node"),
         (2, {"operation": "conv9x9"}, "Unknown operation 'conv9x9'"),
         (2, {"inputs": (2,)}, "earlier nodes"),
         (2, {"inputs": ()}, "earlier nodes"),
         (2, {"inputs": (-1,)}, "earlier nodes"),
         (3, {"inputs": (2, 2)}, "must differ"),
         (3, {"merge": "times"}, "Unknown merge 'times'"),
-        (3, {"merge": "none"}, "exactly for one input"),
-        (2, {"merge": "sum"}, "exactly for one input"),
+        (3, {"merge": "none"}, "for a single input only"),
+        (2, {"merge": "sum"}, "for a single input only"),
         (2, {"channels": 0}, "channels, stride >= 1"),
-        (2, {"channels": 5}, "A weighted_sum cannot merge"),
-        (2, {"stride": 2}, "A weighted_sum cannot merge"),
-        (4, {"inputs": (3,), "merge": "none", "name": "stem"}, "Names must differ"),
-        (4, {"name": "for"}, "free Python identifier"),
-        (4, {"name": "self"}, "free Python identifier"),
+        (2, {"channels": 5}, "'weighted_sum' does not accept the shapes"),
+        (2, {"stride": 2}, "'weighted_sum' does not accept the shapes"),
+        (4, {"inputs": (3,), "merge": "none", "name": "stem"}, "names must differ"),
+        (4, {"name": "for"}, "identifier that is not reserved"),
+        (4, {"name": "self"}, "identifier that is not reserved"),
         (5, {"channels": 4}, r"\(3,\) logits"),
-        (5, {"inputs": (2,)}, r"nobody reads \[4\]"),
+        (5, {"inputs": (2,)}, r"no node reads \[4\]"),
     ],
 )
-def test_a_broken_rule_is_named(number: int, change: dict[str, Any], message: str) -> None:
+def test_a_broken_rule_is_an_error_that_names_it(number: int, change: dict[str, Any], message: str) -> None:
     nodes = [*NODES]
     nodes[number] = replace(nodes[number], **change)
     with pytest.raises(SpaceError, match=message):
         Architecture((1, 9, 8), 3, tuple(nodes))
 
 
-def test_json_and_dict_bring_it_back() -> None:
+def test_json_and_dict_round_trip() -> None:
     assert Architecture.from_json(ARCHITECTURE.to_json()) == ARCHITECTURE
     assert Architecture.from_dict(ARCHITECTURE.to_dict()) == ARCHITECTURE
 
@@ -67,22 +67,22 @@ def test_json_and_dict_bring_it_back() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"schema": 2}, "reads architecture schema 1, but got 2"),
+        ({"schema": 2}, "schema must be 1, but got 2"),
         ({"colour": "red"}, r"unknown \['colour'\]"),
         ({"input_shape": [1, 2, 3, 4]}, "`input_shape` must be"),
         ({"nodes": [7]}, "Not an architecture"),
-        ({"classes": "3"}, "a whole number is needed, but got '3'"),
-        ({"input_shape": [1, 9.5, 8]}, r"a whole number is needed, but got 9\.5"),
+        ({"classes": "3"}, "expected a whole number, but got '3'"),
+        ({"input_shape": [1, 9.5, 8]}, r"expected a whole number, but got 9\.5"),
         ({"nodes": [{"operation": "input"}]}, "missing .*channels"),
     ],
 )
-def test_a_foreign_dict_is_refused(change: dict[str, Any], message: str) -> None:
+def test_a_dict_of_another_form_is_rejected(change: dict[str, Any], message: str) -> None:
     with pytest.raises(SpaceError, match=message):
         Architecture.from_dict({**ARCHITECTURE.to_dict(), **change})
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null"])
-def test_text_that_is_no_architecture_is_refused(text: str) -> None:
+def test_text_that_is_not_an_architecture_is_rejected(text: str) -> None:
     with pytest.raises(SpaceError, match=r"JSON|schema"):
         Architecture.from_json(text)
 
@@ -113,7 +113,7 @@ def test_the_digest_ignores_names_stages_and_the_space() -> None:
     "change",
     [{"operation": "relu_sepconv3x3_bn"}, {"merge": "sum"}, {"inputs": (0, 1)}],
 )
-def test_the_digest_sees_every_difference_of_the_graph(change: dict[str, Any]) -> None:
+def test_the_digest_depends_on_operation_merge_and_inputs(change: dict[str, Any]) -> None:
     two = (
         NODES[0],
         Node("conv3x3_bn", (0,), 1),
@@ -131,7 +131,7 @@ def test_the_digest_is_the_same_in_every_process() -> None:
     assert Architecture((1, 2, 2), 2, pair).digest == "fd6b4408be45a8682aef8f3361bdbbd7"
 
 
-def test_colour_refinement_takes_one_twelve_cycle_for_two_six_cycles() -> None:
+def test_the_digest_does_not_distinguish_a_12_cycle_from_two_6_cycles() -> None:
     """The known limit that the docstring of `digest` states."""
 
     def cycles(length: int) -> Architecture:
@@ -150,7 +150,7 @@ def test_colour_refinement_takes_one_twelve_cycle_for_two_six_cycles() -> None:
 
 
 def joined(first: str, second: str, merge: str) -> Architecture:
-    """Two convolutions merged in this order, then cut apart again."""
+    """Network that merges two convolutions in this order, then takes the first channels."""
     nodes = [
         Node("input", (), 3, name="image"),
         Node("conv1x1_bn", (0,), 4, name="one"),
@@ -164,12 +164,12 @@ def joined(first: str, second: str, merge: str) -> Architecture:
     return Architecture((3, 8, 8), 2, tuple(nodes))
 
 
-def test_the_digest_sees_the_order_of_a_concatenation_and_of_no_sum() -> None:
+def test_the_digest_depends_on_the_order_of_a_concatenation_but_not_of_a_sum() -> None:
     assert joined("one", "three", "concat").digest != joined("three", "one", "concat").digest
     assert joined("one", "three", "sum").digest == joined("three", "one", "sum").digest
 
 
-def test_signals_and_vectors_come_back_from_json() -> None:
+def test_json_of_signals_and_vectors_round_trips() -> None:
     for shape in [(3, 20), (7,)]:
         nodes = (Node("input", (), shape[0]), Node("relu_conv3x3_bn", (0,), 5), Node("classifier", (1,), 2))
         architecture = Architecture(shape, 2, nodes)

@@ -22,7 +22,7 @@ def as_module(layer: Layer, shape: tuple[int, ...] | None = None) -> nn.Module:
 
 
 def possible(operation: str, rank: int) -> list[Width]:
-    """Every way in which the operation can be used, among these."""
+    """Those of some widths for which the operation can be built."""
     found = []
     for outputs, stride in [(12, 1), (12, 2), (18, 1), (18, 2), (4, 1), (4, 2)]:
         with suppress(SpaceError):
@@ -33,7 +33,7 @@ def possible(operation: str, rank: int) -> list[Width]:
 
 @pytest.mark.parametrize("operation", sorted(set(OPERATIONS) - FLATTENING))
 @pytest.mark.parametrize("shape", [(12, 8, 8), (12, 7, 9), (12, 2, 2), (12, 16), (12, 7), (12,)])
-def test_a_profile_is_what_torch_makes_of_the_operation(operation: str, shape: tuple[int, ...]) -> None:
+def test_a_profile_equals_what_torch_measures(operation: str, shape: tuple[int, ...]) -> None:
     widths = possible(operation, len(shape) - 1)
     assert widths or (len(shape) < 3 and ("1x3" in operation or "3x1" in operation or "attention" in operation))
     for width in widths:
@@ -46,8 +46,8 @@ def test_flattening_gives_a_signal_or_a_vector() -> None:
     check_profile("vector", (3, 4), Width(3, 12, rank=1))
 
 
-def test_a_width_that_does_not_come_out_is_refused() -> None:
-    with pytest.raises(SpaceError, match=r"`vector` gives 60 channels here, but the node says 59"):
+def test_a_width_that_the_operation_does_not_give_is_rejected() -> None:
+    with pytest.raises(SpaceError, match=r"`vector` gives 60 channels here, but the node has 59"):
         profile("vector", (3, 4, 5), 59)
 
 
@@ -81,7 +81,7 @@ def test_repeated_halving_and_one_pooling_by_four_agree_in_size() -> None:
         assert Convolution(1, 1, 3, 2, 1, rank=1).output((1, size)) == AveragePool(2, 1).output((1, size))
 
 
-def test_a_dilated_grouped_convolution_is_counted_as_torch_does() -> None:
+def test_a_dilated_grouped_convolution_costs_what_torch_counts() -> None:
     layer = Convolution(8, 16, 3, stride=2, padding=2, dilation=2, groups=4, bias=True)
     x = torch.zeros(1, 8, 11, 11)
     with FlopCounterMode(display=False) as counter:
@@ -110,26 +110,26 @@ def test_an_unknown_operation_lists_the_known_ones() -> None:
         layers("conv3x3bn", Width(1, 1))
 
 
-def test_an_operation_that_cannot_change_width_or_resolution_says_so() -> None:
-    with pytest.raises(SpaceError, match="keeps the channels"):
+def test_an_operation_that_cannot_change_width_or_resolution_raises() -> None:
+    with pytest.raises(SpaceError, match="keeps the number of channels"):
         layers("pool", Width(3, 4))
-    with pytest.raises(SpaceError, match="has no stride"):
+    with pytest.raises(SpaceError, match="does not support a stride"):
         layers("identity", Width(3, 3, 2))
-    with pytest.raises(SpaceError, match="has no stride"):
+    with pytest.raises(SpaceError, match="does not support a stride"):
         layers("classifier", Width(3, 10, 2))
 
 
-def test_a_concat_adds_up_channels_and_a_product_wants_one_number_for_each() -> None:
+def test_a_concat_adds_up_channels_and_a_product_takes_one_number_per_channel() -> None:
     assert merged_shape("concat", [(3, 8, 8), (5, 8, 8)]) == (8, 8, 8)
     assert merged_shape("product", [(3, 8, 8), (3, 1, 1)]) == (3, 8, 8)
     assert merged_shape("sum", [(3, 8), (3, 8)]) == (3, 8)
     for merge, other in [("concat", (5, 4, 4)), ("product", (3, 8, 8)), ("product", (4, 1, 1)), ("mean", (4, 8, 8))]:
-        with pytest.raises(SpaceError, match=f"A {merge} cannot merge"):
+        with pytest.raises(SpaceError, match=f"Merge '{merge}' does not accept"):
             merged_shape(merge, [(3, 8, 8), other])
 
 
 @pytest.mark.parametrize("sizes", [(5, 4), (20,)])
-def test_self_attention_is_torchs(sizes: tuple[int, ...]) -> None:
+def test_self_attention_equals_that_of_torch(sizes: tuple[int, ...]) -> None:
     x = torch.randn(2, 24, *sizes, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     query, key, value = (part.flatten(2).unflatten(1, (2, 4)).transpose(-2, -1) for part in x.chunk(3, 1))
     theirs = nn.functional.scaled_dot_product_attention(query, key, value).transpose(-2, -1).reshape(2, 8, *sizes)

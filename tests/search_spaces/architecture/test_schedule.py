@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search_spaces.architecture import schedule as ordering
+from search_spaces.architecture import schedule
 from search_spaces.architecture.memory import Demand, moments
 from search_spaces.architecture.operations import OPERATIONS, profile
 from search_spaces.architecture.schedule import best_schedule
@@ -19,7 +19,7 @@ CONVOLUTION = Demand(output=1, merged=1, running=2, running_kept=2)
 
 
 def random_graph(nodes: int, rng: np.random.Generator) -> tuple[Inputs, list[Demand]]:
-    """Every node is used by a later one; sizes are arbitrary."""
+    """Random graph in which every node but the last is used by a later one, with random sizes."""
     inputs: list[set[int]] = [set()]
     for node in range(1, nodes):
         n_inputs = int(rng.integers(1, min(node, 3) + 1))
@@ -69,7 +69,7 @@ def is_order(order: list[int], inputs: Inputs) -> bool:
 
 
 def all_orders(inputs: Inputs, begun: tuple[int, ...] = ()) -> Iterator[list[int]]:
-    """Every execution order, one after the other."""
+    """Every execution order."""
     if len(begun) == len(inputs):
         yield list(begun)
     for number, sources in enumerate(inputs):
@@ -78,7 +78,7 @@ def all_orders(inputs: Inputs, begun: tuple[int, ...] = ()) -> Iterator[list[int
 
 
 def least_peak(inputs: Inputs, demands: list[Demand]) -> int:
-    """The lowest peak of all orders, from every set of finished nodes: for graphs too large to list their orders."""
+    """Lowest peak of all orders, by dynamic programming over sets of finished nodes: for larger graphs."""
     users = [{user for user, sources in enumerate(inputs) if number in sources} for number in range(len(inputs))]
     level = {frozenset[int](): 0}
     for _ in inputs:
@@ -102,7 +102,7 @@ def least_peak(inputs: Inputs, demands: list[Demand]) -> int:
 
 
 @given(st.integers(2, 8), st.integers(0, 2**32))
-def test_a_small_graph_gets_an_order_that_no_other_beats(nodes: int, seed: int) -> None:
+def test_a_small_graph_gets_an_order_with_the_lowest_peak(nodes: int, seed: int) -> None:
     inputs, demands = random_graph(nodes, np.random.default_rng(seed))
     order = best_schedule(inputs, demands)
     assert is_order(order, inputs)
@@ -110,10 +110,10 @@ def test_a_small_graph_gets_an_order_that_no_other_beats(nodes: int, seed: int) 
     assert peak_of(order, inputs, demands) == least == least_peak(inputs, demands)
 
 
-@pytest.mark.parametrize("small", [0, ordering.SMALL])
-def test_graphs_of_graphs_get_an_order_that_no_other_beats(small: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whether regions whose entry is read from outside run in one go, or not; and the own order is often worse."""
-    monkeypatch.setattr(ordering, "SMALL", small)
+@pytest.mark.parametrize("small", [0, schedule.SMALL])
+def test_graphs_of_graphs_get_an_order_with_the_lowest_peak(small: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With and without contracted regions whose entry is read from outside; the given order is often worse."""
+    monkeypatch.setattr(schedule, "SMALL", small)
     better = 0
     for seed in range(60):
         inputs, demands = nested_graph(np.random.default_rng(seed))
@@ -127,12 +127,12 @@ def test_graphs_of_graphs_get_an_order_that_no_other_beats(small: int, monkeypat
 @pytest.mark.parametrize("seed", [1349, 2126])
 def test_a_cell_that_failed_under_a_low_bound_is_tried_again_under_a_higher_one(seed: int) -> None:
     inputs, demands = nested_graph(np.random.default_rng(seed), cells=4, nodes=8, probability=0.35)
-    assert len(inputs) > ordering.SMALL
+    assert len(inputs) > schedule.SMALL
     assert peak_of(best_schedule(inputs, demands), inputs, demands) == least_peak(inputs, demands)
 
 
-def test_cells_with_a_small_waist_run_in_turns() -> None:
-    """Both large entries before either large exit: 34 instead of 42 numbers for one cell after the other."""
+def test_cells_with_a_small_waist_are_interleaved() -> None:
+    """Both large entries before either large exit: 34 elements instead of 42 for one cell after the other."""
     entry, waist, exit_, end = Demand(30, 1, 31, 30), Demand(1, 30, 31, 1), Demand(10, 1, 10, 10), Demand(1, 0, 11, 11)
     inputs: Inputs = [(), (0,), (1,), (1,), (2, 3), (0,), (5,), (5,), (6, 7), (4, 8)]
     demands = [Demand(1, 0, 1, 1), entry, waist, waist, exit_, entry, waist, waist, exit_, end]
@@ -141,7 +141,7 @@ def test_cells_with_a_small_waist_run_in_turns() -> None:
 
 
 def test_an_outside_reader_of_an_entry_may_run_inside_the_cell() -> None:
-    """It frees the entry and leaves less, too late for the cell's first peak and in time for its second one."""
+    """It frees the entry and adds less: too late for the cell's first peak, but before its second one."""
     source, plain = Demand(2, 0, 2, 2), Demand(2, 2, 4, 2)
     first, second, reader = Demand(2, 6, 2, 2), Demand(2, 5, 2, 2), Demand(1, 2, 3, 1)
     inputs: Inputs = [(), (0,), (0, 1), (1, 2), (2, 3), (0,), (4, 5)]
@@ -151,8 +151,8 @@ def test_an_outside_reader_of_an_entry_may_run_inside_the_cell() -> None:
     assert peak_of(order, inputs, demands) == least_peak(inputs, demands) == 10
 
 
-def test_all_operations_hold_what_the_search_builds_on() -> None:
-    """`running_kept <= running <= running_kept + input`, or a node could not always run at once."""
+def test_all_operations_satisfy_what_the_search_relies_on() -> None:
+    """`running_kept <= running <= running_kept + input`; the search relies on it."""
     seen: set[str] = set()
     for operation, size, channels, stride in product(OPERATIONS, (1, 7), (4, 8, 16), (1, 2)):
         with suppress(SpaceError):  # the operation cannot change channels or stride, or takes vectors only
@@ -162,8 +162,8 @@ def test_all_operations_hold_what_the_search_builds_on() -> None:
     assert seen == set(OPERATIONS)
 
 
-def test_a_search_cut_short_leaves_an_order_no_worse_than_the_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ordering, "VISITS", 0)
+def test_a_search_that_is_cut_short_gives_an_order_no_worse_than_the_given_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(schedule, "VISITS", 0)
     peaks: set[bool] = set()
     for seed in range(40):
         inputs, demands = random_graph(16, np.random.default_rng(seed))
@@ -175,7 +175,7 @@ def test_a_search_cut_short_leaves_an_order_no_worse_than_the_own(monkeypatch: p
 
 
 def test_deeply_nested_skip_connections_do_not_exhaust_the_stack() -> None:
-    """Each level reads the one before and hands it round all that is inside."""
+    """Each level has a skip connection around all inner levels."""
     levels = 400
     down = [(number,) for number in range(levels)]
     up = [(levels + number, levels - number - 1) for number in range(levels)]
@@ -186,7 +186,7 @@ def test_deeply_nested_skip_connections_do_not_exhaust_the_stack() -> None:
 
 
 @pytest.mark.parametrize("nodes", [20, 60, 200])
-def test_a_large_graph_gets_an_order_no_worse_than_its_own(nodes: int) -> None:
+def test_a_large_graph_gets_an_order_no_worse_than_the_given_one(nodes: int) -> None:
     for seed in range(10):
         inputs, demands = random_graph(nodes, np.random.default_rng(seed))
         order = best_schedule(inputs, demands)

@@ -22,22 +22,22 @@ def test_the_cost_of_a_blueprint_is_that_of_its_architecture() -> None:
         assert blueprint.cost(widths) == cost(blueprint.fill(widths))
 
 
-def test_filling_puts_widths_classes_and_image_channels_in_place() -> None:
+def test_filling_replaces_places_by_widths_classes_and_input_channels() -> None:
     drawing = sketch()
     architecture = drawing.classify(len(drawing.nodes) - 1, 2, stage=0).fill((3, 5, 8))
     assert [node.channels for node in architecture.nodes] == [3, 3, 5, 5, 5, 5, 5, 8, 7]
     assert architecture.space == "test"
 
 
-def test_a_merge_rule_counts_only_for_several_inputs() -> None:
+def test_a_merge_is_ignored_for_a_single_input() -> None:
     drawing = sketch()
     assert [node.merge for node in drawing.nodes[-3:]] == ["none", "weighted_sum", "mean"]
 
 
-def test_an_unused_node_is_found_when_filled() -> None:
+def test_filling_a_blueprint_with_an_unused_node_raises() -> None:
     drawing = sketch()
     drawing.add("conv1x1_bn", (1,), 0)
-    with pytest.raises(SpaceError, match="nobody reads"):
+    with pytest.raises(SpaceError, match="no node reads"):
         drawing.classify(len(drawing.nodes) - 2, 2, stage=0).fill((1, 1, 1))
 
 
@@ -69,7 +69,7 @@ def test_derived_widths_follow_the_solved_ones() -> None:
     assert (15, 9, 9) in shapes
 
 
-def test_the_order_of_ordered_merges_survives_a_better_execution_order() -> None:
+def test_scheduling_keeps_the_order_of_a_concatenation() -> None:
     drawing = Sketch((1, 8, 8), 2, (1, 8), "test")
     wide = drawing.add("conv3x3_bn", (0,), 1, name="wide")
     narrow = drawing.add("conv3x3_bn", (0,), 0, name="narrow")

@@ -8,7 +8,7 @@ from search_spaces.errors import BudgetError, SpaceError
 
 
 def chain_cost(widths: tuple[int, ...]) -> Cost:
-    """Of 3x3 convolutions from width to width."""
+    """Cost of 3x3 convolutions from width to width."""
     params = sum(9 * a * b for a, b in zip((3, *widths), widths, strict=False))
     return Cost(params, 10 * params, 8 * max(widths), 4 * params)
 
@@ -50,7 +50,7 @@ def test_the_tightest_of_several_limits_decides() -> None:
     assert max(solve_widths(chain_cost, (1, 2), budget, max_base=1000)) == 40
 
 
-def test_a_budget_that_nothing_fits_names_limit_and_smallest() -> None:
+def test_a_budget_that_nothing_fits_raises_with_limit_and_cost() -> None:
     with pytest.raises(BudgetError, match=r"params=45 > 44"):
         solve_widths(chain_cost, (1, 2), Budget(params=44), max_base=100)
 
@@ -59,6 +59,6 @@ def test_the_largest_width_bounds_a_huge_budget() -> None:
     assert solve_widths(chain_cost, (1, 2), Budget(params=10**12), max_base=100) == (100, 200)
 
 
-def test_a_budget_without_limits_decides_nothing() -> None:
+def test_a_budget_without_limits_cannot_solve_widths() -> None:
     with pytest.raises(SpaceError, match="fix the width"):
         solve_widths(chain_cost, (1,), Budget(), max_base=100)

@@ -17,7 +17,7 @@ def narrowed(**ranges: Range) -> dict[str, Dimension]:
     return narrow(DIMENSIONS, ranges, "test")[0]
 
 
-def test_nothing_given_changes_nothing() -> None:
+def test_without_ranges_nothing_changes() -> None:
     assert narrow(DIMENSIONS, {}, "test") == (DIMENSIONS, {})
 
 
@@ -46,24 +46,24 @@ def test_children_that_no_remaining_choice_activates_disappear() -> None:
     ("ranges", "message"),
     [
         ({"sise": 4}, "Unknown dimension of test 'sise'. Did you mean 'size'"),
-        ({"size": (3, 5)}, "counts from 2 in steps of 2"),
+        ({"size": (3, 5)}, "must be 2 plus a multiple of 2"),
         ({"size": (6, 4)}, "low <= high"),
         ({"size": 1000}, "<= 100"),
         ({"size": (2, 4, 6)}, "one number or"),
         ({"size": "4"}, "one number or"),
         ({"size": True}, "one number or"),
-        ({"depth": 1.5}, "in steps of 1"),
+        ({"depth": 1.5}, "plus a multiple of 1"),
         ({"kind": "d"}, "Unknown value of `kind` 'd'"),
         ({"kind": ()}, "one or more"),
         ({"kind": ("a", "a")}, "different"),
     ],
 )
-def test_a_range_that_makes_no_sense_is_refused(ranges: dict[str, Range], message: str) -> None:
+def test_an_invalid_range_is_rejected(ranges: dict[str, Range], message: str) -> None:
     with pytest.raises(SpaceError, match=message):
         narrow(DIMENSIONS, ranges, "test")
 
 
-def test_a_dimension_is_active_where_its_parent_says_so() -> None:
+def test_a_dimension_is_active_if_its_parent_has_one_of_its_values() -> None:
     assert DIMENSIONS["rate"].is_active({"kind": "a"})
     assert not DIMENSIONS["rate"].is_active({"kind": "b"})
     assert not DIMENSIONS["rate"].is_active({})
@@ -93,7 +93,7 @@ def test_draws_lie_in_their_distribution_and_reach_all_of_it() -> None:
 
 
 @pytest.mark.parametrize("value", [3, 10, 4.0, True, "4"])
-def test_a_number_of_the_wrong_kind_or_place_is_not_contained(value: Range) -> None:
+def test_a_number_of_the_wrong_type_or_size_is_not_contained(value: Range) -> None:
     assert not contains(DIMENSIONS["size"].distribution, value)  # type: ignore[arg-type]
 
 

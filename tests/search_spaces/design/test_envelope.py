@@ -15,7 +15,7 @@ def offers(space: Space, budget: Budget) -> dict[str, Offer]:
     return {offer.limit: offer for offer in envelope(space, budget, SHAPE, 10, np.random.default_rng(0), draws=20)}
 
 
-def test_there_is_an_offer_for_every_quantity() -> None:
+def test_every_quantity_has_an_offer() -> None:
     assert tuple(offers(Nago(), Budget(params=100_000))) == LIMITS
 
 
@@ -33,7 +33,7 @@ def test_no_sample_is_smaller_than_the_smallest(space: Space) -> None:
         parameters = space.random_parameters(rng)
         blueprint = space.blueprint(space.complete(parameters), SHAPE, 10, rng)
         least = cost(blueprint.fill(widths_at(blueprint.ratios, 1)))
-        # A smallest family is random, too: another draw of it may have a few edges, so merge weights, less.
+        # A smallest family is random, too: another draw of it may have a few edges, and so merge weights, fewer.
         assert least.params >= 0.95 * found["params"].smallest
         assert least.macs >= 0.95 * found["macs"].smallest
 
@@ -46,7 +46,7 @@ def test_a_limit_below_the_smallest_is_not_satisfiable() -> None:
     assert found["params"].share == 0
 
 
-def test_a_fixed_width_offers_just_that() -> None:
+def test_at_a_fixed_width_all_offers_are_equal() -> None:
     space = Nago(width=4, top_nodes=3, middle_nodes=1, bottom_nodes=3, top_neighbours=2, bottom_neighbours=2)
     offer = offers(space, Budget())["params"]
     assert offer.smallest == offer.typical == offer.largest

@@ -14,7 +14,7 @@ SEEDS = st.integers(0, 2**32)
 
 
 def check(dag: Dag) -> None:
-    """Connected, edges sorted and ascending, no duplicates: hence acyclic."""
+    """Assert that the graph is connected, and that its edges are sorted, ascending (hence acyclic) and distinct."""
     graph = nx.Graph(dag.edges)
     graph.add_nodes_from(range(dag.nodes))
     assert nx.is_connected(graph)
@@ -79,30 +79,30 @@ def test_barabasi_albert_prefers_high_degrees_like_networkx() -> None:
         return max(Counter(node for edge in edges for node in edge).values())
 
     ours = np.mean([tail(list(barabasi_albert(30, 2, rng).edges)) for _ in range(400)])
-    # networkx >= 2.6 starts from a star; an initial empty graph is the definition of SPACES.md.
+    # This star is what the isolated nodes and the first new node form, so both grow from the same graph.
     theirs = np.mean(
         [tail(list(nx.barabasi_albert_graph(30, 2, seed=s, initial_graph=nx.star_graph(2)).edges)) for s in range(400)]
     )
     assert ours == pytest.approx(theirs, rel=0.05)
 
 
-def test_sparse_draws_that_fall_apart_are_repaired_with_one_edge_for_each_piece() -> None:
-    """Trap (e): with P = 0.1 and ten nodes, most plain draws are not connected."""
+def test_disconnected_draws_are_repaired_with_one_edge_for_each_further_component() -> None:
+    """With a probability of 0.1 and ten nodes, most plain draws are not connected."""
     broken = 0
     for seed in range(500):
         plain = np.random.default_rng(seed).random(45) < 0.1
         graph = nx.Graph([pair for pair, keep in zip(combinations(range(10), 2), plain, strict=True) if keep])
         graph.add_nodes_from(range(10))
-        pieces = nx.number_connected_components(graph)
-        broken += pieces > 1
+        components = nx.number_connected_components(graph)
+        broken += components > 1
         dag = erdos_renyi(10, 0.1, np.random.default_rng(seed))
         check(dag)
-        assert len(dag.edges) == graph.number_of_edges() + pieces - 1
+        assert len(dag.edges) == graph.number_of_edges() + components - 1
     assert broken > 250
 
 
 def test_draws_from_one_generator_differ() -> None:
-    """RandWire's trap: a generator seeded anew for each draw always returns one graph."""
+    """A generator seeded again for each draw would always return the same graph."""
     rng = np.random.default_rng(0)
     assert len({watts_strogatz(32, 4, 0.75, rng) for _ in range(100)}) == 100
 
@@ -114,13 +114,13 @@ def test_sources_sinks_and_predecessors() -> None:
 
 
 @pytest.mark.parametrize("neighbours", [0, 1, 3, 5])
-def test_odd_neighbours_are_refused(neighbours: int) -> None:
-    """Trap (c): halving would make 2 and 3 the same family."""
+def test_odd_neighbours_are_rejected(neighbours: int) -> None:
+    """Halving would make 2 and 3 the same family."""
     with pytest.raises(SpaceError, match="even and >= 2"):
         watts_strogatz(8, neighbours, 0.5, np.random.default_rng(0))
 
 
-def test_impossible_arguments_are_refused() -> None:
+def test_impossible_arguments_are_rejected() -> None:
     rng = np.random.default_rng(0)
     with pytest.raises(SpaceError, match="nodes >= 1"):
         erdos_renyi(0, 0.5, rng)

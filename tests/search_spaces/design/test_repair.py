@@ -15,12 +15,12 @@ KIND = {
 BITS = {f"bit{i}": Dimension(IntDistribution(0, 1)) for i in range(6)}
 
 
-def test_what_is_well_stays_as_it_is() -> None:
+def test_parameters_without_excess_are_unchanged() -> None:
     start = {"kind": "a", "size": 3}
     assert repair(KIND, start, lambda parameters: (0, 0), np.random.default_rng(0)) == (start, (0, 0))
 
 
-def test_one_change_is_made_where_one_is_enough_and_every_such_change_can_be_drawn() -> None:
+def test_one_change_is_made_if_one_is_enough_and_every_such_change_can_be_drawn() -> None:
     def excess(parameters: Parameters) -> tuple[float, ...]:
         return (max(0, sum(map(int, parameters.values())) - 4),)
 
@@ -31,7 +31,7 @@ def test_one_change_is_made_where_one_is_enough_and_every_such_change_can_be_dra
     assert set.union(*changed) == {"bit1", "bit2", "bit3", "bit4", "bit5"}
 
 
-def test_it_goes_on_until_all_is_well() -> None:
+def test_it_continues_until_no_excess_is_left() -> None:
     def excess(parameters: Parameters) -> tuple[float, ...]:
         return (max(0, sum(map(int, parameters.values())) - 1),)
 
@@ -40,7 +40,7 @@ def test_it_goes_on_until_all_is_well() -> None:
     assert left == (0,)
 
 
-def test_the_first_excess_counts_most() -> None:
+def test_the_first_excess_has_priority() -> None:
     def excess(parameters: Parameters) -> tuple[float, ...]:
         return (1 - int(parameters["bit0"]), 6 - sum(map(int, parameters.values())))
 
@@ -48,13 +48,13 @@ def test_the_first_excess_counts_most() -> None:
     assert (found, left) == (dict.fromkeys(BITS, 1), (0, 0))
 
 
-def test_it_ends_where_no_change_helps() -> None:
+def test_it_ends_when_no_change_helps() -> None:
     start = dict.fromkeys(BITS, 0)
     assert repair(BITS, start, lambda parameters: (1,), np.random.default_rng(0)) == (start, (1,))
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_a_changed_parent_takes_its_children_with_it(seed: int) -> None:
+def test_changing_a_parent_replaces_its_children(seed: int) -> None:
     found, left = repair(KIND, {"kind": "a", "size": 3}, lambda p: (p["kind"] == "a",), np.random.default_rng(seed))
     assert (set(found), left) == ({"kind", "rate"}, (False,))
     assert 0 <= float(found["rate"]) <= 1
@@ -65,7 +65,7 @@ def test_missing_values_are_drawn_and_inactive_ones_dropped() -> None:
     assert set(drawn(KIND, given, np.random.default_rng(0))) == {"kind", "rate"}
 
 
-def test_the_result_is_as_near_as_a_search_of_everything_finds() -> None:
+def test_the_result_is_as_near_as_exhaustive_search_finds() -> None:
     def excess(parameters: Parameters) -> tuple[float, ...]:
         bits = [int(value) for value in parameters.values()]
         return (abs(bits[0] + bits[1] + bits[2] - 2), max(0, sum(bits[3:]) - 1))

@@ -14,7 +14,7 @@ from search_spaces.spaces.randwire import RandWire
 SHAPE = (1, 28, 28)
 
 
-def test_fixed_dimensions_may_be_left_out_or_given_as_they_are() -> None:
+def test_fixed_dimensions_may_be_omitted_or_given_with_their_value() -> None:
     space = RandWire(generator="er", er_probability=0.3)
     assert space.distributions() == {}
     assert space.complete({}) == space.complete({"generator": "er"}) == {"generator": "er", "er_probability": 0.3}
@@ -22,12 +22,12 @@ def test_fixed_dimensions_may_be_left_out_or_given_as_they_are() -> None:
         space.complete({"er_probability": 0.4})
 
 
-def test_an_inactive_parameter_is_refused() -> None:
+def test_an_inactive_parameter_is_rejected() -> None:
     with pytest.raises(SpaceError, match="not active for generator='er'"):
         RandWire().complete({"generator": "er", "er_probability": 0.3, "ba_edges": 2})
 
 
-def test_a_parameter_out_of_its_range_is_refused() -> None:
+def test_a_parameter_out_of_its_range_is_rejected() -> None:
     with pytest.raises(SpaceError, match=r"er_probability.*0\.95"):
         RandWire().complete({"generator": "er", "er_probability": 0.95})
 
@@ -50,7 +50,7 @@ def test_a_fixed_width_is_kept_and_the_budget_only_checked() -> None:
         space.sample({}, Budget(params=100), SHAPE, 10, np.random.default_rng(0))
 
 
-def test_without_a_limit_and_without_a_width_nothing_decides() -> None:
+def test_without_a_limit_and_a_width_sampling_raises() -> None:
     space = Nago()
     rng = np.random.default_rng(0)
     with pytest.raises(SpaceError, match="Set a limit, or fix the width"):
@@ -65,13 +65,13 @@ def test_every_kind_of_limit_is_kept_and_used(limit: str) -> None:
     for seed in range(20):
         rng = np.random.default_rng(seed)
         architecture = space.sample(space.random_parameters(rng), budget, SHAPE, 10, rng)
-        # Peak activations jump with each channel of the first stage, the only ones that count.
+        # Peak activations depend on the first stage only, and one channel there changes them by much.
         least = 0.5 if limit == "activation_bytes" else 0.95
         assert least <= budget.tightest(cost(architecture)) <= 1
 
 
 @pytest.mark.parametrize("options", [{"width": 0}, {"width": -1}, {"max_width": 0}])
-def test_widths_that_make_no_sense_are_refused(options: dict[str, float]) -> None:
+def test_invalid_widths_are_rejected(options: dict[str, float]) -> None:
     with pytest.raises(SpaceError, match="must hold"):
         Nago(**options)  # type: ignore[arg-type]
 
@@ -93,9 +93,9 @@ def test_a_family_too_large_for_the_budget_becomes_the_nearest_that_fits() -> No
     assert changed <= {"top_nodes", "middle_nodes", "bottom_nodes", "top_neighbours", "bottom_neighbours"}
 
 
-def test_a_budget_that_nothing_near_keeps_is_refused_with_the_smallest_found() -> None:
+def test_a_budget_that_no_near_family_fits_raises_with_the_smallest_cost() -> None:
     space = Nago()
-    with pytest.raises(BudgetError, match=r"The family nearest to .* params=\d+ > 100"):
+    with pytest.raises(BudgetError, match=r"The smallest family near .* params=\d+ > 100"):
         space.fit(
             space.random_parameters(np.random.default_rng(0)), Budget(params=100), SHAPE, 10, np.random.default_rng(0)
         )
