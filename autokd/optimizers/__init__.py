@@ -1,6 +1,12 @@
-"""What to try next: our trust-region sampler, Optuna's by name, and successive halving.
+"""Samplers and pruners: which trial to run next, and which trials to stop early.
 
-The names below are imported when they are used, since torch and SciPy take seconds to import.
+`TrustRegionSampler` is the default sampler; `registry` makes it, or any of Optuna's, by name. Reading order:
+`trust_region_sampler` (Optuna's interface), `proposal` (how the next point is chosen), `history` (the trials as
+tensors), `trust_region`, then the packages `space` (parameters as coordinates), `models` (the surrogate) and
+`acquisition` (acquisition functions and their optimisation). `halving` is the pruner, `importance` the importance of
+each parameter.
+
+The names below are imported on first use, because torch and SciPy take seconds to import.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,4 @@
-"""The one type of array that the models compute with."""
+"""The array type of the models: NumPy float64."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -1,7 +1,7 @@
-"""What the optimisers raise."""
+"""The error that samplers and pruners raise."""
 
 __all__ = ["OptimizerError"]
 
 
 class OptimizerError(ValueError):
-    """An optimiser was named, configured or used in a way that it cannot serve."""
+    """An unknown sampler or pruner, an invalid option, or a study that the sampler does not support."""

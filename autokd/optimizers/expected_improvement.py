@@ -1,4 +1,4 @@
-"""How much a normal belief is expected to improve on a value."""
+"""Expected improvement of a normally distributed value."""
 
 import math
 
@@ -11,10 +11,16 @@ __all__ = ["log_expected_improvement"]
 
 
 def log_expected_improvement(mean: Array, deviation: Array, best: float) -> Array:
-    """Logarithm of the expected improvement of normal beliefs over `best`, exact far below it, too.
+    """Logarithm of the expected improvement over `best`, in the shape of `mean`; accurate far below `best`, too.
 
     Ament et al. 2023, https://arxiv.org/abs/2310.20708, equation 9: with z = (mean - best) / deviation it is
-    log(deviation) + log(phi(z) + z Phi(z)), whose second term cancels for z well below 0 unless phi is taken out of it.
+    log(deviation) + log(phi(z) + z Phi(z)). For z well below 0 the second term suffers from cancellation unless phi is
+    factored out.
+
+    Args:
+        mean: Means of the normal distributions.
+        deviation: Their standard deviations, positive.
+        best: The value to improve on.
     """
     z = (mean - best) / deviation
     low = np.minimum(z, -1.0)

@@ -13,19 +13,20 @@ __all__ = ["HalvingPruner"]
 
 
 class HalvingPruner(BasePruner):
-    """Keeps a trial that is among the best `1 / reduction_factor` of all values reported at its step.
+    """Pruner that keeps a trial if it is among the best `1 / reduction_factor` of all values reported at its step.
 
     Asynchronous successive halving (Li et al. 2020, https://arxiv.org/abs/1810.05934) in its stopping form: a trial is
-    judged once, when it reports, against what has been reported so far, and never waits for others. Departures: the
-    share is rounded up, so one trial is kept always; at a step with fewer than `reduction_factor` values nobody is
-    pruned; the rungs are the steps at which trials report, and not laid down here; a NaN is pruned and counts as worst.
+    compared once, when it reports, with the values reported so far, and never waits for others. [ours] The number of
+    kept trials is rounded up, so at least one is kept. At a step with fewer than `reduction_factor` values no trial is
+    pruned. The rungs are the steps at which trials report, and need not be listed. A trial that reports NaN is pruned,
+    and NaN counts as the worst value.
 
-    It keeps no state: the answer depends on the study's trials only. A trial at its last rung is done and should not be
-    judged: do not ask there, or leave that step out of `rungs`.
+    The pruner keeps no state: the result depends on the study's trials only. A trial at its last rung has finished and
+    should not be pruned: do not call `prune` there, or omit that step from `rungs`.
 
     Args:
-        reduction_factor: Share that is kept, as its inverse, at least 2.
-        rungs: Steps at which to judge, for objectives that report more often; None judges at each report.
+        reduction_factor: Inverse of the share of trials to keep, at least 2.
+        rungs: Steps at which trials may be pruned, for objectives that report more often; None for all steps.
     """
 
     def __init__(self, reduction_factor: int = 3, rungs: Collection[int] | None = None) -> None:
@@ -49,5 +50,5 @@ class HalvingPruner(BasePruner):
         if len(values) < self._reduction_factor:
             return False
         sign = 1.0 if study.direction == StudyDirection.MAXIMIZE else -1.0
-        n_better = sum(sign * value > sign * own for value in values)  # a NaN is better than nothing
+        n_better = sum(sign * value > sign * own for value in values)  # comparisons with NaN are False
         return n_better >= math.ceil(len(values) / self._reduction_factor)

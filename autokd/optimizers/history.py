@@ -1,6 +1,7 @@
-"""What the trials of a study say: observations for the model, outcomes for the region, points that are pending.
+"""The trials of a study as tensors: observations for the model, outcomes for the trust region, and pending points.
 
-Values are turned so that larger is better. The rows of a study are all there is to know; nothing is kept between calls.
+The values of minimised objectives are negated, so that larger is better everywhere. A history is a function of the
+study's trials; nothing is kept between calls.
 """
 
 import math
@@ -20,29 +21,29 @@ from autokd.optimizers.trust_region import Outcome
 __all__ = ["PROPOSAL", "History"]
 
 PROPOSAL = "autokd:proposal"
-"""System attribute under which a running trial keeps what was proposed to it, until it has asked for it."""
+"""System attribute of a running trial that holds the proposed parameters, as it may not have asked for all of them."""
 
 Values = tuple[float, ...]
-"""One an objective, or none at all."""
+"""One value for each objective, or none at all."""
 
-_N_STEPS = 4  # reported steps of one trial that the model sees; a user may report a thousand
-_STEP_RATIO = 3  # and how far apart they are
+_N_STEPS = 4  # most reported steps of one trial that the model uses; an objective may report thousands
+_STEP_RATIO = 3  # ratio between successive ones
 
 
 @dataclass(frozen=True)
 class History:
-    """The trials of a study but the one being proposed, as tensors.
+    """All trials of a study except the one to be proposed, as tensors.
 
     Attributes:
-        X: Points of the observations, `n x d`, or `n x (d + 1)` with the step in [0, 1] last where trials report at
-            more than one step.
+        X: Points of the observations, `n x d`; `n x (d + 1)` with the step in [0, 1] as the last column if trials
+            report at more than one step.
         Y: Observed values, `n x objectives`.
-        has_steps: Whether X has the step's coordinate.
-        finished: Points of all finished trials in the order in which they finished, `m x d`.
-        final: Values of these, `m x objectives`; NaN for those that are not complete.
-        excesses: By how much these exceed each limit that the objective measures (Optuna's constraints), `m x limits`;
-            NaN where a trial does not say. At most 0 keeps a limit.
-        outcomes: What each of these says to the trust region, `m`.
+        has_steps: Whether X has the column of the step.
+        finished: Points of all finished trials, `m x d`, in the order in which they finished.
+        final: Final values of the finished trials, `m x objectives`; NaN for those that are not complete.
+        excesses: Values of Optuna's constraints of the finished trials, `m x constraints`; NaN where a trial reports
+            none. A constraint is satisfied if its value is at most 0.
+        outcomes: Outcomes of the finished trials for the trust region, `m`.
         pending: Points of the running trials, `p x d`.
     """
 
@@ -57,7 +58,7 @@ class History:
 
     @property
     def feasible(self) -> Tensor:
-        """Which finished trials are complete and known to break no limit, `m`, bool."""
+        """Mask of the finished trials that are complete and violate no constraint, `m`, bool."""
         return ~self.final.isnan().any(dim=1) & ~(self.excesses > 0).any(dim=1)
 
     @classmethod
@@ -70,18 +71,18 @@ class History:
     ) -> "History":
         """History of a study's trials.
 
-        Reported values of running trials are observations like those of finished ones. A complete trial's own values
-        stand at its last reported step, or at the last step of all if it reported none. A failed trial is observed
-        with the worst final values there are, so that the search keeps away from it; it is left out while there is
-        none. A trial that ends in a value that is not finite, or is pruned without one, counts as failed. A trial
-        without any parameter of the space says nothing. Of several objectives, what a trial says to the region is the
-        hypervolume of all that finished up to it.
+        Values that running trials have reported are observations like those of finished trials. The final values of a
+        complete trial belong to its last reported step, or to the study's last step if it reported none. A failed trial
+        is observed with the worst final values of all trials, so that the search avoids it; it is omitted as long as
+        there are none. A trial that ends in a value that is not finite, or is pruned without a value, counts as failed.
+        A trial with no parameter of the space is ignored. With several objectives, the outcome of a trial for the trust
+        region is the hypervolume of all trials that finished no later.
 
         Args:
-            trials: Trials in any state, without the one for which a proposal is sought.
-            encoding: The search space.
-            signs: 1 to maximise, -1 to minimise, one an objective.
-            reference: Reference point of the hypervolume, turned so that larger is better; None infers it.
+            trials: Trials in any state, without the one to be proposed.
+            encoding: Encoding of the search space.
+            signs: For each objective, 1 to maximise and -1 to minimise.
+            reference: Reference point of the hypervolume, with signs such that larger is better; inferred if None.
         """
         steps = sorted({step for t in trials for step in t.intermediate_values})
         has_steps = len(steps) > 1
@@ -111,7 +112,7 @@ class History:
 
 @dataclass(frozen=True)
 class _Record:
-    """One trial: its codes, and its values by step, larger is better, not all finite."""
+    """One trial: its codes, and its values by step, with signs such that larger is better; some may not be finite."""
 
     trial: FrozenTrial
     codes: list[float]
@@ -120,12 +121,12 @@ class _Record:
 
     @property
     def failed(self) -> bool:
-        """Whether it has finished without finite values."""
+        """Whether the trial finished without finite values."""
         return self.trial.state.is_finished() and (self.trial.state == TrialState.FAIL or not _is_finite(self.final))
 
     @property
     def final(self) -> Values:
-        """Values at its last step, none where it has none."""
+        """Values at the trial's last step; empty if it has none."""
         return self.values[max(self.values)] if self.values else ()
 
     @property
@@ -148,14 +149,14 @@ def _record(
 
 
 def _proposal(trial: FrozenTrial, encoding: Encoding) -> dict[str, object]:
-    """What was proposed to a running trial, which need not have asked for all of it yet."""
+    """Parameters proposed to a running trial, which may not have asked for all of them yet."""
     if trial.state != TrialState.RUNNING:
         return {}
     return encoding.from_internal(trial.system_attrs.get(PROPOSAL, {}))
 
 
 def _worst(records: Sequence[_Record]) -> Values | None:
-    """The worst final values, or the worst reported ones while no trial is complete."""
+    """Worst final values, or worst reported values as long as no trial is complete; None if there are neither."""
     final = [r.final for r in records if r.complete]
     reported = [values for r in records for values in r.values.values() if _is_finite(values)]
     return tuple(min(column) for column in zip(*(final or reported), strict=True)) or None
@@ -180,37 +181,37 @@ def _excesses(trials: Sequence[FrozenTrial]) -> Tensor:
 
 
 def _bounded(excesses: Tensor) -> Tensor:
-    """Infinite excesses as the largest finite ones of their sign, NaN as it is, same shape."""
+    """The excesses, with infinite ones replaced by the largest finite magnitude; NaN is kept, same shape."""
     size = excesses[excesses.isfinite()].abs().max().item() if excesses.isfinite().any() else 1.0
     return excesses.clamp(-size, size)
 
 
 def _outcomes(finished: Sequence[_Record], history: History, reference: Sequence[float] | None) -> tuple[Outcome, ...]:
     return tuple(
-        Outcome(worth, not record.failed, record.trial.datetime_start, record.trial.datetime_complete)
-        for record, worth in zip(finished, _worths(history, reference), strict=True)
+        Outcome(value, not record.failed, record.trial.datetime_start, record.trial.datetime_complete)
+        for record, value in zip(finished, _region_values(history, reference), strict=True)
     )
 
 
-def _worths(history: History, reference: Sequence[float] | None) -> list[float | None]:
-    """What each finished trial is worth to the region, None for one that is not feasible."""
+def _region_values(history: History, reference: Sequence[float] | None) -> list[float | None]:
+    """Value of each finished trial for the trust region, None for one that is not feasible."""
     if history.final.shape[1] == 1:
         pairs = zip(history.final[:, 0].tolist(), history.feasible.tolist(), strict=True)
         return [value if feasible else None for value, feasible in pairs]
     values, feasible = history.final.numpy(), history.feasible.numpy()
     point = reference_point(values[feasible], reference)
-    best = values[:0]  # the front so far: a hypervolume of all so far would take the square of the trials
-    worths: list[float | None] = []
-    for row, kept in zip(values, feasible, strict=True):
-        if kept:
+    best = values[:0]  # the front so far; the hypervolume of all trials so far would take quadratic time
+    volumes: list[float | None] = []
+    for row, is_feasible in zip(values, feasible, strict=True):
+        if is_feasible:
             best = np.vstack([best, row])
             best = best[front(best)]
-        worths.append(hypervolume(best, point) if kept else None)
-    return worths
+        volumes.append(hypervolume(best, point) if is_feasible else None)
+    return volumes
 
 
 def _thinned(values: dict[int, Values]) -> dict[int, Values]:
-    """The last value and those nearest to a third, a ninth, ... of its step, in the order of the steps."""
+    """The last value and those nearest to a third, a ninth, ... of its step, ordered by step."""
     if len(values) <= _N_STEPS:
         return values
     last = max(values)
@@ -218,12 +219,12 @@ def _thinned(values: dict[int, Values]) -> dict[int, Values]:
     return {step: values[step] for step in sorted(kept)}
 
 
-def _nearest(steps: Iterable[int], acquisition_function: float) -> int:
-    return min(steps, key=lambda step: abs(step - acquisition_function))
+def _nearest(steps: Iterable[int], target: float) -> int:
+    return min(steps, key=lambda step: abs(step - target))
 
 
 def _scaled(steps: Sequence[float], all_steps: Sequence[int]) -> Tensor:
-    """Steps on a logarithmic scale, `n x 1`: 0 the first of all and 1 the last."""
+    """Steps on a logarithmic scale, `n x 1`, from 0 for the study's first step to 1 for its last."""
     shift = 1 - min(all_steps[0], 1)  # steps may start at 0
     low, high = math.log(all_steps[0] + shift), math.log(all_steps[-1] + shift)
     return ((torch.tensor(steps, dtype=torch.float64) + shift).log().unsqueeze(1) - low) / (high - low)

@@ -1,19 +1,19 @@
-"""Fronts of several objectives, all maximised: what dominates, how much, and how much more a belief promises.
+"""Pareto fronts of several maximised objectives: dominance, hypervolume, and expected hypervolume improvement.
 
     m           objectives, at least 2
     values      n x m       observed points, finite
-    reference   m           what a point must exceed in every objective to count, finite
-    lower, u.   b x m       corners l and u of disjoint boxes; together the region above the reference that no row
-                            dominates
-    y           m           an outcome, believed to be normal and independent by objective
+    reference   m           reference point; a point counts only if it exceeds it in every objective, finite
+    lower, u.   b x m       corners l and u of disjoint boxes, which cover the region that exceeds the reference and
+                            that no row dominates
+    y           m           an outcome: normally distributed, independent between objectives
     EI(a)       E[(y - a)+] of one objective; EI(inf) = 0
 
-An outcome y adds the volume of what is at most y of the boxes, sum_boxes prod_i (min(y_i, u_i) - l_i)+, and
-(min(y, u) - l)+ = (y - l)+ - (y - u)+, so the expected hypervolume improvement is
+An outcome y adds the volume of the parts of the boxes below y, sum_boxes prod_i (min(y_i, u_i) - l_i)+. Since
+(min(y, u) - l)+ = (y - l)+ - (y - u)+, the expected hypervolume improvement is
 
     EHVI = sum_boxes prod_i (EI(l_i) - EI(u_i))
 
-(Yang et al. 2019, https://arxiv.org/abs/1904.12672). Unlike there, it is computed in logarithms.
+(Yang et al. 2019, https://arxiv.org/abs/1904.12672). [ours] It is computed in logarithms.
 """
 
 import math
@@ -27,17 +27,17 @@ from autokd.optimizers.arrays import Array
 
 __all__ = ["boxes", "front", "hypervolume", "log_expected_improvement", "reference_point"]
 
-_MARGIN = 0.1  # of an inferred reference point
+_MARGIN = 0.1  # distance of an inferred reference point from the front, as a share of the front's extent
 
 _Corner = tuple[float, ...]
 _Box = tuple[_Corner, _Corner]  # lower, upper
 
 
 def front(values: Array) -> NDArray[np.bool_]:
-    """Which rows no other row dominates, `n`; of equal rows only the first.
+    """Mask of the rows that no other row dominates, `n`; of equal rows only the first is kept.
 
-    In falling lexicographic order (of the last objective first, but any would do) a row can only be dominated by one
-    before it, so the first row left is always on the front, and what exceeds it nowhere goes.
+    In descending lexicographic order a row can only be dominated by an earlier one. So the first of the remaining rows
+    is always on the front, and the rows that exceed it in no objective are removed.
     """
     kept = np.zeros(len(values), dtype=bool)
     left = np.lexsort(-values.T)
@@ -49,9 +49,11 @@ def front(values: Array) -> NDArray[np.bool_]:
 
 
 def reference_point(values: Array, given: Sequence[float] | None = None) -> Array:
-    """The given point, or one a tenth of the front's extent below the worst of each of its objectives, `m`.
+    """The given reference point, or an inferred one, `m`.
 
-    Where the front has no extent, a tenth of the value, or of 1 if that is more; the origin if there are no values.
+    The inferred point lies below the front's smallest value of each objective, by a tenth of the front's extent. Where
+    the extent is 0, the distance is a tenth of the value's magnitude, or 0.1 if that is larger. Without values the
+    point is the origin.
     """
     if given is not None:
         return np.array(given, dtype=np.float64)
@@ -65,35 +67,35 @@ def reference_point(values: Array, given: Sequence[float] | None = None) -> Arra
 
 
 def hypervolume(values: Array, reference: Array) -> float:
-    """Volume of what exceeds the reference and some row dominates (Zitzler and Thiele 1998); 0 of no rows."""
+    """Volume of the region between the reference point and the rows' front (Zitzler and Thiele 1998); 0 if empty."""
     return _volume(_front_above(values, reference) - reference)
 
 
 def boxes(values: Array, reference: Array) -> tuple[Array, Array]:
-    """Lower and upper corners, `b x m` each, of boxes that cover just what exceeds the reference and no row dominates.
+    """Lower and upper corners, `b x m` each, of boxes that partition the region above the reference no row dominates.
 
-    The boxes are disjoint but for their faces, and an upper corner may be infinite. The last objective is cut at the
-    rows' values; between two cuts the same rows dominate, so the cross-section is the same problem with one objective
-    less. A box that stays in the cross-section over many slices is one box. For two and three objectives and a front
-    of n rows this gives n + 1 and at most 2n + 1 boxes, as the algorithms of Yang et al. 2019 do. Unlike them, it makes
-    each cross-section anew rather than from the one above, which is slower but short, and it cuts four and more
-    objectives in the same way, where they keep local upper bounds.
+    The boxes share faces only, and an upper corner may be infinite. The last objective is cut at the rows' values;
+    between two cuts the same rows dominate, so the cross-section is the same problem with one objective less. A box
+    that is part of the cross-section over several slices becomes one box. For a front of n rows this gives n + 1 boxes
+    for two objectives and at most 2n + 1 for three, like the algorithms of Yang et al. 2019. [ours] Each cross-section
+    is computed from scratch rather than from the one above, which is slower but short; four and more objectives are cut
+    in the same way, where the paper maintains local upper bounds.
     """
     corners = np.array(_boxes(_front_above(values, reference), reference))
     return corners[:, 0], corners[:, 1]
 
 
 def log_expected_improvement(mean: Array, deviation: Array, lower: Array, upper: Array) -> Array:
-    """Logarithm of the expected hypervolume improvement of independent normal beliefs, `p`.
+    """Logarithm of the expected hypervolume improvement of independent normal objectives, `p`.
 
-    Each factor is log EI(l) + log(1 - EI(u) / EI(l)), and their sums are added up without leaving the logarithm. So
-    nothing underflows: of points far below the front, too, one with a larger mean scores higher.
+    Each factor is log EI(l) + log(1 - EI(u) / EI(l)), and the sum over boxes is a log-sum-exp. So nothing underflows,
+    and far below the front, too, a point with a larger mean has a larger value.
 
     Args:
-        mean: Of each point's objectives, `p x m`.
-        deviation: Positive, `p x m`.
-        lower: Corners as of `boxes`, `b x m`.
-        upper: The same boxes' other corners, `b x m`.
+        mean: Means of the objectives at each point, `p x m`.
+        deviation: Their standard deviations, positive, `p x m`.
+        lower: Lower corners of `boxes`, `b x m`.
+        upper: Upper corners of the same boxes, `b x m`.
     """
     logs = np.zeros((len(mean), len(lower)))
     for i in range(mean.shape[1]):
@@ -103,13 +105,13 @@ def log_expected_improvement(mean: Array, deviation: Array, lower: Array, upper:
 
 
 def _front_above(values: Array, reference: Array) -> Array:
-    """The front of the rows that exceed the reference in every objective; the others dominate nothing that counts."""
+    """Front of the rows that exceed the reference in every objective; the others have no hypervolume."""
     above = values[(values > reference).all(axis=1)]
     return above[front(above)]
 
 
 def _volume(gains: Array) -> float:
-    """Hypervolume above 0 of positive rows, by slicing objectives (While et al. 2006) down to the last two."""
+    """Hypervolume of positive rows above the origin, by slicing objectives down to two (While et al. 2006)."""
     if gains.shape[1] == 2:
         falling = gains[np.argsort(-gains[:, 1])]
         heights = -np.diff(falling[:, 1], append=0.0)
@@ -120,11 +122,11 @@ def _volume(gains: Array) -> float:
 
 
 def _boxes(points: Array, reference: Array) -> list[_Box]:
-    """As of `boxes`, of points that exceed the reference, from above in the last objective."""
+    """The boxes of `boxes` for points that exceed the reference, from the top of the last objective down."""
     if len(reference) == 1:
         return [((float(points.max(initial=reference[0])),), (math.inf,))]
     cuts = [float(reference[-1]), *np.unique(points[:, -1]).tolist(), math.inf]
-    tops: dict[_Box, float] = {}  # of the boxes of the cross-section
+    tops: dict[_Box, float] = {}  # upper end in the last objective of each box of the cross-section
     done = []
     for top in reversed(cuts[1:]):
         section = dict.fromkeys(_boxes(points[points[:, -1] >= top, :-1], reference[:-1]))
@@ -139,7 +141,7 @@ def _extended(section: _Box, bottom: float, top: float) -> _Box:
 
 
 def _log_expected_extent(mean: Array, deviation: Array, lower: Array, upper: Array) -> Array:
-    """log(EI(l) - EI(u)) of one objective, `p x b`; minus infinity where l and u are too close to tell apart."""
+    """log(EI(l) - EI(u)) of one objective, `p x b`; minus infinity where the difference rounds to 0."""
     levels, places = np.unique(np.concatenate([lower, upper]), return_inverse=True)  # boxes share most of their levels
     logs = np.stack([_log_improvement(mean, deviation, float(level)) for level in levels], axis=1)
     at_lower, at_upper = logs[:, places[: len(lower)]], logs[:, places[len(lower) :]]

@@ -1,17 +1,17 @@
-"""How much each searched dimension decides the value, by what the model of the search believes.
+"""Importance of each searched dimension, according to the surrogate.
 
-    u       d            a point: a value for every dimension, active or not, independent and even over the space
-    f(u)                 the model's mean score at the last step of the trial that has u's active values; the values of
-                         inactive dimensions change nothing
+    u       d            a point: a value of every dimension, active or not, independent and uniform over the space
+    f(u)                 posterior mean score at the last step of a trial with u's active values; the values of
+                         inactive dimensions have no effect
     V                    variance of f over all u
 
-The importance of a dimension is its Shapley effect over V (Owen 2014, https://doi.org/10.1137/130936233): the mean over
-all orders of the dimensions of the variance that it explains beyond those before it. Effects sum to V, and what several
-dimensions do only together is shared evenly among them. A conditional dimension hence counts as far as it is active,
-and shares with its parent what it does there.
+The importance of a dimension is its Shapley effect divided by V (Owen 2014, https://doi.org/10.1137/130936233): the
+additional variance that the dimension explains, given those before it, averaged over all orders of the dimensions. The
+effects sum to V, and interactions are shared evenly among their dimensions. So a conditional dimension counts in
+proportion to how often it is active, and shares its effect with its parent.
 
-Optuna's evaluators were no choice: they leave out every parameter that some trial does not have, and compare values of
-trials that were trained for different lengths.
+Optuna's evaluators are not suitable: they omit every parameter that some trial lacks, and they compare values of trials
+that were trained for different numbers of epochs.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -34,24 +34,24 @@ from search_spaces.design.dimensions import Dimension, Value, low_ends
 __all__ = ["importances", "shapley_effects"]
 
 FEWEST_TRIALS = 4
-N_PAIRS = 4096  # of points: the standard error of a share is about one percent
-MOST_OBSERVATIONS = 400  # of the model, whose fit takes the cube of this
+N_PAIRS = 4096  # pairs of points: the standard error of an importance is about one percent
+MOST_OBSERVATIONS = 400  # in the model, whose fit takes time cubic in this
 SEED = 0
-LEAST_VARIANCE = 1e-9  # of scores, whose own variance is 1: below it the model believes in no differences
+LEAST_VARIANCE = 1e-9  # of the posterior mean, where scores have variance 1; below it the model sees no differences
 
 
 def importances(study: Study, dimensions: Mapping[str, Dimension]) -> dict[str, float]:
-    """Importance of each dimension, the most important first; they sum to 1, and are the same for the same trials.
+    """Importance of each dimension, in descending order; they sum to 1, and are deterministic.
 
-    Values are seen by the scores of the search's model, in which a few trials that failed do not outweigh the rest.
+    The model uses `TAILS`, so that a few failed trials do not dominate.
 
     Args:
-        study: A study of one objective.
-        dimensions: Its space, parents before children.
+        study: Study of one objective.
+        dimensions: Dimensions of its search space, parents before children.
 
     Raises:
-        InputError: If there is nothing to tell them by: fewer than four finished trials, values that are all alike, or
-            no dimension with more than one value.
+        InputError: If importances are undefined: fewer than four finished trials, no differences between their values,
+            or no dimension with more than one value.
     """
     finished = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
     if len(finished) < FEWEST_TRIALS:
@@ -61,7 +61,7 @@ def importances(study: Study, dimensions: Mapping[str, Dimension]) -> dict[str, 
         raise InputError("importances need a dimension with more than one value, but all are fixed.")
     effects = _effects(_model(study, encoding), encoding, dimensions)
     if effects.sum() < LEAST_VARIANCE:
-        raise InputError(f"importances need trials of different values, but {len(finished)} are alike to the model.")
+        raise InputError(f"importances need trials of different values, but the model sees {len(finished)} equal ones.")
     shares = dict(zip(encoding.names, (effects / effects.sum()).tolist(), strict=True))
     return dict(sorted(shares.items(), key=lambda item: (-item[1], item[0])))
 
@@ -69,17 +69,17 @@ def importances(study: Study, dimensions: Mapping[str, Dimension]) -> dict[str, 
 def shapley_effects(
     function: Callable[[Array], Array], first: Array, second: Array, orders: NDArray[np.int64]
 ) -> Array:
-    """Estimate of the Shapley effect of each of d independent inputs, `d`; without bias, so perhaps below 0.
+    """Unbiased estimate of the Shapley effect of each of d independent inputs, `d`; it may be negative.
 
     Goda 2021, "A simple algorithm for global sensitivity analysis with Shapley effects",
-    https://arxiv.org/abs/2009.00874: each first point becomes the second, a coordinate at a time, in its order. The sum
-    of the effects is exactly half the mean squared difference of the pairs' values.
+    https://arxiv.org/abs/2009.00874: each first point is changed into its second point one coordinate at a time, in the
+    given order. The effects sum to exactly half the mean squared difference of the values of the pairs.
 
     Args:
-        function: Values of points `n x d`, `n`.
+        function: Function from points `n x d` to their values, `n`.
         first: Points, `n x d`.
-        second: Points that are independent of the first, `n x d`.
-        orders: A permutation of the coordinates for each pair, `n x d`.
+        second: Points independent of the first, `n x d`.
+        orders: Permutation of the coordinates for each pair, `n x d`.
     """
     ranks = orders.argsort(axis=1)
     values = np.stack([function(np.where(ranks < k, second, first)) for k in range(first.shape[1] + 1)])
@@ -103,17 +103,17 @@ def _effects(model: Surrogate, encoding: Encoding, dimensions: Mapping[str, Dime
     rows = np.tile(np.arange(encoding.dimension), (N_PAIRS, 1))
     orders = np.random.default_rng(SEED).permuted(rows, axis=1)
 
-    def belief(points: Array) -> Array:
+    def posterior_mean(points: Array) -> Array:
         mean: Array = model.mean(_active(torch.from_numpy(points), encoding, dimensions)).numpy()
         return mean
 
     pair = encoding.snap(first).numpy(), encoding.snap(second).numpy()
-    effects: Array = np.maximum(shapley_effects(belief, *pair, orders), 0)
+    effects: Array = np.maximum(shapley_effects(posterior_mean, *pair, orders), 0)
     return effects
 
 
 def _active(points: Tensor, encoding: Encoding, dimensions: Mapping[str, Dimension]) -> Tensor:
-    """The points with the codes of inactive dimensions missing, as they are of trials, `n x d`."""
+    """The points with the codes of inactive dimensions replaced by those of missing values, as in trials, `n x d`."""
     masked = points.clone()
     active: dict[str, Tensor] = {}
     for name, dimension in dimensions.items():
@@ -130,7 +130,10 @@ def _active(points: Tensor, encoding: Encoding, dimensions: Mapping[str, Dimensi
 def _has_one_of(
     values: Sequence[Value], points: Tensor, name: str, encoding: Encoding, dimensions: Mapping[str, Dimension]
 ) -> Tensor:
-    """At which points a dimension has one of these values, `n`, bool; one that is not encoded has a single value."""
+    """Mask of the points at which a dimension has one of these values, `n`, bool.
+
+    A dimension that is not encoded has a single value.
+    """
     if name not in encoding.names:
         return torch.full([len(points)], low_ends(dimensions[name].distribution)[0] in values)
     column = encoding.names.index(name)

@@ -1,4 +1,4 @@
-"""The next point as a pure function of a study's history."""
+"""The next proposal as a pure function of a study's history."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,26 +12,26 @@ from autokd.optimizers.acquisition.functions import AcquisitionFunction, acquisi
 from autokd.optimizers.acquisition.optimisation import Allowed, best_candidate, spare_points
 from autokd.optimizers.history import History
 from autokd.optimizers.space.encoding import Encoding, keys, unseen
-from autokd.optimizers.space.features import NOTHING, Description
+from autokd.optimizers.space.features import NO_FEATURES, Description
 from autokd.optimizers.trust_region import Rules, TrustRegion, fold
 
 __all__ = ["SamplerConfig", "propose"]
 
-_N_SOBOL = 64  # points of the sequence to look through for an unseen one
-_N_TOPS = 5  # tried points that are varied
+_N_SOBOL = 64  # points of the sequence among which an unseen one is sought
+_N_TOPS = 5  # best tried points, which are mutated
 
 
 @dataclass(frozen=True)
 class SamplerConfig:
-    """What a user told the sampler, and all else that no trial says.
+    """The sampler's options: everything a proposal depends on besides the trials.
 
     Attributes:
-        seed: The same for all trials of a study.
+        seed: Seed, the same for all trials of a study.
         rules: Constants of the trust region.
-        repeats: Whether a tried point may be tried again.
-        allowed: Limits that can be computed.
-        reference: Reference point of several objectives, turned so that larger is better; None infers it.
-        description: What is known of points beside their codes.
+        repeats: Whether tried points may be proposed again.
+        allowed: Constraints that can be computed before a trial.
+        reference: Reference point of several objectives, with signs such that larger is better; inferred if None.
+        description: Features of points.
     """
 
     seed: int
@@ -39,19 +39,19 @@ class SamplerConfig:
     repeats: bool
     allowed: Allowed
     reference: Sequence[float] | None = None
-    description: Description = NOTHING
+    description: Description = NO_FEATURES
 
 
 def propose(history: History, encoding: Encoding, config: SamplerConfig, number: int) -> Tensor:
     """Codes of the point that trial `number` should try, `d`.
 
-    At first it is the Sobol point of the trial's own number, so that trials that start side by side differ and the
-    sequence needs no memory; then the best candidate of the trust region.
+    During start-up it is the point of a Sobol sequence whose index is the trial's number, so parallel trials differ
+    without shared state. Later it is the best candidate of the trust region.
 
     Args:
         history: All other trials.
-        encoding: The space.
-        config: Settings of the sampler.
+        encoding: Encoding of the search space.
+        config: The sampler's options.
         number: Number of the trial.
     """
     generator = torch.Generator().manual_seed(derive(config.seed, number, "candidates"))
@@ -61,22 +61,22 @@ def propose(history: History, encoding: Encoding, config: SamplerConfig, number:
         fresh = unseen(encoding.sobol(number, _N_SOBOL, derive(config.seed, "sobol")), seen)
         fresh = fresh[config.allowed(fresh)]
         return fresh[0] if len(fresh) else spare_points(encoding, seen, config.allowed, generator)[0]
-    aim = acquisition_function(
+    acquisition = acquisition_function(
         history, encoding.categories, number, config.repeats, config.reference, config.description
     )
     observed = history.finished[[i for i, outcome in enumerate(history.outcomes) if outcome.observed]]
-    merit = aim.merit(observed)
+    merit = acquisition.merit(observed)
     tops = observed[merit.argsort(descending=True, stable=True)[:_N_TOPS]]
-    box = Box.of(encoding, _center(history, region, aim, tops[0]), region.length, aim.lengthscales)
-    return best_candidate(encoding, aim, box, tops, seen, config.allowed, generator)
+    box = Box.of(encoding, _center(history, region, acquisition, tops[0]), region.length, acquisition.lengthscales)
+    return best_candidate(encoding, acquisition, box, tops, seen, config.allowed, generator)
 
 
-def _center(history: History, region: TrustRegion, aim: AcquisitionFunction, top: Tensor) -> Tensor:
-    """Codes of the best of the region's own trials, or of the best of all while it has none, `d`."""
+def _center(history: History, region: TrustRegion, acquisition: AcquisitionFunction, top: Tensor) -> Tensor:
+    """Codes of the best of the region's own trials, `d`; of the best of all trials as long as it has none."""
     if not region.restarts:
         return top
     own = [i for i, outcome in enumerate(history.outcomes) if outcome.observed and region.owns(outcome.started)]
     if not own:
         return top
     members = history.finished[own]
-    return members[aim.merit(members).argmax()]
+    return members[acquisition.merit(members).argmax()]

@@ -1,4 +1,4 @@
-"""Samplers and pruners by name."""
+"""Samplers and pruners by name: our own and Optuna's."""
 
 import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -26,7 +26,7 @@ SAMPLERS: Mapping[str, str] = MappingProxyType(
         "gp": "optuna.samplers:GPSampler",
     }
 )
-"""Known samplers and where they live; imported when asked for, since some take seconds."""
+"""Known samplers and their import paths; imported on first use, because some take seconds to import."""
 
 PRUNERS: Mapping[str, str] = MappingProxyType(
     {
@@ -35,7 +35,7 @@ PRUNERS: Mapping[str, str] = MappingProxyType(
         "none": "optuna.pruners:NopPruner",
     }
 )
-"""Known pruners and where they live."""
+"""Known pruners and their import paths."""
 
 
 def sampler(
@@ -50,18 +50,19 @@ def sampler(
     """An Optuna sampler by name.
 
     Args:
-        name: One of `SAMPLERS`, or `module:Class` of any other; the class is called with `seed=` and the options.
+        name: One of `SAMPLERS`, or `module:Class` of any other sampler; the class is called with `seed=` and the
+            options.
         seed: Seed of the search.
-        search_space: The space, where it is known beforehand. Optuna's own samplers find it in the trials.
-        trial_number: Number of the trial to ask for, where a sampler is made anew for each. Optuna's samplers would
-            start their random numbers over each time, so they get a seed derived from both; ours counts by the trial's
-            number itself and gets the search's seed, which keeps its start-up points one Sobol sequence.
-        features: What is known of points, as in `TrustRegionSampler`. Others do not ask.
-        described: The parameters that these describe, as there.
-        options: Passed on to the constructor.
+        search_space: Search space, if known in advance. Only ours uses it; Optuna's samplers infer it from the trials.
+        trial_number: Number of the trial to be sampled, if a new sampler is made for each trial. Optuna's samplers
+            would repeat their random numbers, so their seed is derived from `seed` and this number. Ours depends on the
+            trial's number anyway and gets `seed` itself, so that its start-up points form one Sobol sequence.
+        features: Features of points as in `TrustRegionSampler`; other samplers do not use them.
+        described: Names of the parameters that the features describe, as in `TrustRegionSampler`.
+        **options: Passed to the constructor.
 
     Raises:
-        OptimizerError: If the name is unknown or the constructor refuses the options.
+        OptimizerError: If the name is unknown or the constructor rejects the options.
     """
     make = _find(name, SAMPLERS, "sampler")
     fixed: dict[str, Any] = {"seed": seed}
@@ -79,11 +80,11 @@ def pruner(name: str, **options: Any) -> BasePruner:
     """An Optuna pruner by name.
 
     Args:
-        name: One of `PRUNERS`, or `module:Class` of any other.
-        options: Passed on to the constructor.
+        name: One of `PRUNERS`, or `module:Class` of any other pruner.
+        **options: Passed to the constructor.
 
     Raises:
-        OptimizerError: If the name is unknown or the constructor refuses the options.
+        OptimizerError: If the name is unknown or the constructor rejects the options.
     """
     built = _built(_find(name, PRUNERS, "pruner"), name, options)
     if not isinstance(built, BasePruner):
@@ -108,7 +109,7 @@ def _built(
 ) -> object:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ExperimentalWarning)  # who names it wants it
+            warnings.simplefilter("ignore", ExperimentalWarning)  # the user chose it by name
             return make(**{**fixed, **options})
     except (TypeError, ValueError) as error:
         raise OptimizerError(f"{name!r} cannot be made with the options {dict(options)}: {error}.") from error

@@ -1,21 +1,21 @@
-"""The trust region: a value, and what one finished trial does to it.
+"""State of the trust region, and its update by one finished trial.
 
-TuRBO-1 of Eriksson et al. 2019, https://arxiv.org/abs/1910.01739, section 2 and appendix: the region doubles after
-`success_tolerance` successes in a row, halves after `failure_tolerance` failures in a row, and starts anew when it is
-shorter than `min_length`. Departures, most for trials that run side by side and are noisy:
+TuRBO-1 of Eriksson et al. 2019, https://arxiv.org/abs/1910.01739, section 2 and appendix: the length doubles after
+`success_tolerance` successes in a row, halves after `failure_tolerance` failures in a row, and the region restarts when
+it would become shorter than `min_length`. [ours] Departures, most of them for noisy trials that run in parallel:
 
-* A region begins as the whole space and closes in on its centre: with a model that is right, looking everywhere is the
-  better search, and in some tens of trials nobody can tell.
-* A restart asks for no new space-filling points, since a region that is the whole space needs no centre: its first
-  proposals, chosen by what all data say of the whole space, decide where it closes in (a guided restart, as in Wan et
-  al. 2021, https://arxiv.org/abs/2102.07188), and not the region that was given up, whose trials are not its own.
-* Counters count finished trials, not batches: trials finish one at a time, in any order.
-* A success must beat the best value by more than `max(relative_margin * |best|, noise)`; the paper has no noise.
-* A trial counts for the region in which it was proposed. One that started before a restart belongs to the region that
-  was given up; one that started before the region's first points were in was no proposal of the region.
-* Pruned and failed trials are failures: they were judged not to be the best.
-* The region's centre is chosen by the model (posterior mean) and so is not part of this state.
-* Data is never dropped: after a restart the model still learns from all trials.
+* A region begins as the whole space and contracts towards its centre. With an accurate model a global search is better,
+  and a few dozen trials do not show whether the model is accurate.
+* A restart requests no new space-filling points, since a region that covers the whole space needs no centre. Its first
+  proposals are chosen by the model of all data and decide where it contracts (a guided restart, as in Wan et al. 2021,
+  https://arxiv.org/abs/2102.07188). The trials of the abandoned region do not count for the new one.
+* Counters count finished trials, not batches, since trials finish one at a time, in any order.
+* A success must exceed the best value by more than `max(relative_margin * |best|, noise)`; the paper has no noise.
+* A trial counts for the region in which it was proposed. One that started before a restart belongs to the abandoned
+  region. One that started before the start-up trials were finished was not proposed by the region.
+* Pruned and failed trials count as failures.
+* The centre is chosen by the model (posterior mean), so it is not part of this state.
+* No data are dropped: after a restart the model still learns from all trials.
 """
 
 from collections.abc import Iterable
@@ -28,17 +28,17 @@ from autokd.optimizers.errors import OptimizerError
 __all__ = ["WHOLE", "Outcome", "Rules", "TrustRegion", "fold", "update"]
 
 WHOLE = 2.0
-"""Length at which a region covers the space, wherever its centre lies."""
+"""Length at which a region covers the whole space, wherever its centre is."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one finished trial says to the region.
+    """Outcome of one finished trial for the trust region.
 
     Attributes:
-        value: The value of a complete trial, larger is better; None for a pruned or failed one.
-        observed: Whether the trial told the model anything, which a failed one does not.
-        started: When the trial was proposed; None if unknown, then it counts for the region at hand.
+        value: Value of a complete trial, larger is better; None for a pruned or failed one.
+        observed: Whether the trial gave the model an observation, which a failed one does not.
+        started: When the trial was proposed. If None, it counts for the current region.
         finished: When it ended.
     """
 
@@ -50,17 +50,17 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Rules:
-    """The constants of the region.
+    """Constants of the trust region.
 
     Attributes:
-        n_startup: Observed trials before the model is asked.
+        n_startup: Number of observed trials before the model makes proposals.
         failure_tolerance: Failures in a row that halve the length.
-        success_tolerance: Successes in a row that double it; the paper's code uses 3.
-        initial_length: Length of a fresh region, as a share of the unit cube's edge.
-        min_length: Shorter regions restart.
-        max_length: Longer regions are not needed.
-        relative_margin: Share of the best value by which a success must beat it.
-        noise: Standard deviation of one observation, in the objective's unit, where it is known.
+        success_tolerance: Successes in a row that double the length; the paper's code uses 3.
+        initial_length: Length of a new region, as a share of the unit cube's edge.
+        min_length: A region that would become shorter than this restarts.
+        max_length: Largest length.
+        relative_margin: Share of the best value by which a success must exceed it.
+        noise: Standard deviation of one observation, in the objective's unit; 0 if unknown.
     """
 
     n_startup: int
@@ -82,12 +82,17 @@ class Rules:
 
     @classmethod
     def of(cls, dimension: int, n_startup: int | None = None, noise: float = 0.0, resolution: float = 0.0) -> "Rules":
-        """Rules for a number of coordinates and the shortest step between points, see `Encoding.resolution`.
+        """Rules for a search space.
 
-        `n_startup` defaults to that number and two, within 5 to 12. Regions shorter than a step would all be the same.
+        The failure tolerance is `4 max(4, d)`, where the paper's is `max(4, d)`: a region that begins as the whole
+        space needs more trials before half of it may be dropped.
 
-        The paper's tolerance is `max(4, d)`; a region that begins as the whole space has more to look at before it may
-        give a half of it up.
+        Args:
+            dimension: Number of coordinates, d.
+            n_startup: As in the attribute; `d + 2` within 5 to 12 by default.
+            noise: As in the attribute.
+            resolution: Shortest step between two points, see `Encoding.resolution`. The region gets no shorter than
+                this, since shorter regions would all hold the same points.
         """
         default = min(max(dimension + 2, 5), 12)
         tolerance = 4 * max(4, dimension)
@@ -101,17 +106,17 @@ class Rules:
 
 @dataclass(frozen=True)
 class TrustRegion:
-    """State of the region after some finished trials.
+    """State of the trust region after some finished trials.
 
     Attributes:
         length: Edge of the region, as a share of the unit cube's edge.
-        successes: Successes since the last failure or change of length.
-        failures: Failures since the last success or change of length.
-        restarts: How often a fresh region was started.
-        n_observed: Observed trials, counted up to `n_startup`.
-        best: Best value of this region's trials, None before the first.
-        born: When this region was started, None for the first.
-        opened: When the model was first asked.
+        successes: Number of successes since the last failure or change of length.
+        failures: Number of failures since the last success or change of length.
+        restarts: Number of restarts.
+        n_observed: Number of observed trials, counted up to `n_startup`.
+        best: Best value of the region's own trials, None before the first.
+        born: When the region was started, None for the first region.
+        opened: When the start-up trials were finished or the region restarted; its own proposals start no earlier.
     """
 
     length: float
@@ -124,21 +129,27 @@ class TrustRegion:
     opened: datetime | None = field(default=None)
 
     def owns(self, started: datetime | None) -> bool:
-        """Whether a trial that started then was proposed for this region."""
+        """Whether a trial that started at that time was proposed for this region."""
         return not _before(started, self.born)
 
     def is_open(self, rules: Rules) -> bool:
-        """Whether there are points enough for the model to be asked."""
+        """Whether enough trials are observed for the model to make proposals."""
         return self.n_observed >= rules.n_startup
 
 
 def fold(outcomes: Iterable[Outcome], rules: Rules) -> TrustRegion:
-    """The region after finished trials, in the order in which they finished."""
+    """State of the region after finished trials, given in the order in which they finished."""
     return reduce(lambda region, outcome: update(region, outcome, rules), outcomes, TrustRegion(rules.initial_length))
 
 
 def update(region: TrustRegion, outcome: Outcome, rules: Rules) -> TrustRegion:
-    """The region after one more finished trial."""
+    """State of the region after one more finished trial.
+
+    Args:
+        region: State before.
+        outcome: Outcome of the trial.
+        rules: Constants of the region.
+    """
     if not region.owns(outcome.started):
         return region
     known = replace(region, best=_better(region.best, outcome.value))

@@ -25,37 +25,40 @@ __all__ = ["TrustRegionSampler"]
 
 
 class TrustRegionSampler(BaseSampler):
-    """Sampler for expensive, noisy objectives over numbers and categories, with trials that run side by side.
+    """Sampler for expensive, noisy objectives over numbers and categories, with trials that run in parallel.
 
-    TuRBO (Eriksson et al. 2019, https://arxiv.org/abs/1910.01739) with the departures that `trust_region` and
-    `candidates` list. Works with any study, parallel or not, and with define-by-run objectives: the space is the union
-    of what all trials asked for. A parameter that a trial lacks counts as its middle, or as a choice of its own; the
-    sampler does not know which parameters depend on which.
+    TuRBO (Eriksson et al. 2019, https://arxiv.org/abs/1910.01739) with the departures listed in `trust_region` and
+    `acquisition.candidates`. It works with any study, parallel or not, and with define-by-run objectives: by default
+    the search space is the union of the parameters of all trials. A parameter that a trial lacks counts as the middle
+    of its range, or as a further choice; the sampler does not know which parameters depend on which.
 
-    It keeps nothing between calls: the same trials and seed give the same proposal, whether this instance has seen the
-    study grow or was made a moment ago. Pruned trials are learned from by what they reported, failed ones are avoided,
-    running ones are not repeated. Threads may share a sampler; processes that propose at the very same moment cannot
-    see each other's proposal and may, rarely, choose the same point.
+    The sampler keeps no state between calls: the same trials and seed give the same proposal, whether or not this
+    instance made the earlier ones. The model learns from the values that pruned trials reported; failed trials are
+    avoided, and running ones are not repeated. Threads may share a sampler. Processes that propose at the same moment
+    do not see each other's proposals and may, rarely, choose the same point.
 
-    Of several objectives it improves the front's hypervolume. Optuna's constraints (`trial.set_constraint`) are learned
-    by a model each; what can be computed before a trial should be given as `feasible`, which no proposal breaks.
+    With several objectives, it improves the hypervolume of the Pareto front. Constraints that an objective measures
+    (Optuna's `trial.set_constraint`) have one model each. Constraints that can be computed before a trial should be
+    given as `feasible`; no proposal violates them.
 
     Args:
-        seed: Seed of all proposals; None draws one.
-        n_startup_trials: Space-filling trials before the model is asked; None is two more than there are parameters,
-            within 5 to 12.
-        search_space: The space, where it is known beforehand: then even the first trial is space-filling.
-        noise: Standard deviation of one observation, in the objective's unit, where it is known: lesser improvements do
-            not widen the region.
-        deterministic: Whether a point gives the same value each time, so that none is worth a second trial.
-        feasible: Which parameters may be proposed, as far as it can be computed; cheap, since thousands are tried.
-        reference_point: Where the hypervolume of several objectives begins, in their own units and directions; None
-            infers it from the front.
-        features: Numbers that describe what parameters make, always as many, such as the depth of the network that is
-            built of them and how many of its operations are reached; cheap, too. Of a trial that lacks parameters they
-            get the others. The model takes points of equal features for nearly equal, whatever the parameters that
-            these describe.
-        described: Names of those parameters; None is all. The others count beside the features.
+        seed: Seed of all proposals; drawn at random if None.
+        n_startup_trials: Number of space-filling trials before the model makes proposals. By default two more than the
+            number of parameters, within 5 to 12.
+        search_space: Search space, if known in advance; then even the first trial is space-filling.
+        noise: Standard deviation of one observation, in the objective's unit, if known. Smaller improvements do not
+            count as successes of the trust region.
+        deterministic: Whether a point always has the same value, so that no point is tried twice.
+        feasible: Function that tells whether parameters may be proposed. It must be cheap, since it is called for
+            thousands of points.
+        reference_point: Reference point of the hypervolume of several objectives, in their own units and directions;
+            inferred from the front if None.
+        features: Function from parameters to a fixed number of features that describe what the parameters produce, such
+            as the depth of a network and the number of its operations. It must be cheap, too. If a trial lacks
+            parameters, it gets the others. The model treats points of equal features as nearly equal, whatever the
+            described parameters are.
+        described: Names of the parameters that the features describe; None for all. The other parameters count in
+            addition to the features.
     """
 
     def __init__(
@@ -79,8 +82,8 @@ class TrustRegionSampler(BaseSampler):
         self._reference_point = reference_point
         self._features = features
         self._described = described
-        self._lock = Lock()  # a proposal must be stored before the next one is sought
-        Rules.of(1, n_startup_trials, noise)  # a wrong option is an error here and not at the first trial
+        self._lock = Lock()  # a proposal must be stored before the next one is computed
+        Rules.of(1, n_startup_trials, noise)  # reject invalid options here and not at the first trial
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "_lock"}
@@ -89,7 +92,7 @@ class TrustRegionSampler(BaseSampler):
         self.__dict__.update(state, _lock=Lock())
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """The given space or the union of all other trials' parameters."""
+        """The given search space, or the union of the parameters of all other trials."""
         if self._search_space is not None:
             return {name: d for name, d in self._search_space.items() if not d.single()}
         return union(other for other in study.get_trials(deepcopy=False) if other.number != trial.number)
@@ -97,37 +100,49 @@ class TrustRegionSampler(BaseSampler):
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """The proposal for a trial.
+        """Parameters proposed for a trial.
+
+        Args:
+            study: The study.
+            trial: The running trial.
+            search_space: Distributions from `infer_relative_search_space`.
 
         Raises:
-            OptimizerError: If the reference point does not fit the objectives, no point is found to be feasible, or
-                features are not as many finite numbers for one point as for another.
+            OptimizerError: If the reference point does not have one number for each objective, no feasible point is
+                found, or the features are not finite or differ in number between points.
         """
         if not search_space:
             return {}
         signs = [1.0 if direction == StudyDirection.MAXIMIZE else -1.0 for direction in study.directions]
         encoding = Encoding.of(search_space)
-        config = self._wishes(encoding, signs)
+        config = self._config(encoding, signs)
         with self._lock:
             others = [other for other in study.get_trials(deepcopy=False) if other.number != trial.number]
             history = History.of(others, encoding, signs, config.reference)
             params = encoding.decode(propose(history, encoding, config, trial.number).tolist())
-            # A trial shows each parameter only once it has asked for it. Others must not propose the same meanwhile.
+            # A trial has a parameter only once it has asked for it. Until then, others need the proposal to avoid it.
             study._storage.set_trial_system_attr(trial._trial_id, PROPOSAL, encoding.to_internal(params))
         return params
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
-        """A random value, for a parameter that no trial has had so far."""
+        """Random value of a parameter that is not in the inferred search space.
+
+        Args:
+            study: The study.
+            trial: The running trial.
+            param_name: Name of the parameter.
+            param_distribution: Its distribution.
+        """
         seed = derive(self._seed, trial.number, param_name) % 2**32  # numpy takes no more
         return RandomSampler(seed).sample_independent(study, trial, param_name, param_distribution)
 
-    def _wishes(self, encoding: Encoding, signs: Sequence[float]) -> SamplerConfig:
+    def _config(self, encoding: Encoding, signs: Sequence[float]) -> SamplerConfig:
         reference = self._reference_point
         if reference is not None and len(reference) != len(signs):
             raise OptimizerError(
-                f"`reference_point` must have a number for each of the {len(signs)} objectives, but is {reference}."
+                f"`reference_point` must have one number for each of the {len(signs)} objectives, but got {reference}."
             )
         return SamplerConfig(
             seed=self._seed,

@@ -1,1 +1,1 @@
-"""Acquisition functions and their optimisation."""
+"""Acquisition functions (`functions`) and their optimisation (`optimisation`) over the trust region (`candidates`)."""

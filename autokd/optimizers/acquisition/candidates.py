@@ -1,15 +1,15 @@
-"""The trust region's shape in a space of numbers and categories, and random points inside it.
+"""Shape of the trust region in a space of numbers and categories, and random points inside it.
 
     c      d         centre
     L                length of the region
-    l      d         the model's length scales; over the numbers their geometric mean is divided out
-    c_j +- L l_j / 2 the region of a number, within [0, 1]; a level is in it if a part of its cell is
-    L >= 2           all of the space
+    l      d         length scales of the model, divided by their geometric mean over the numeric coordinates
+    c_j +- L l_j / 2 bounds of numeric coordinate j, within [0, 1]; a level is inside if part of its cell is
+    L >= 2           the whole space
 
-Departures from Eriksson et al. 2019 for what is not continuous: a coordinate of levels always reaches the levels next
-to the centre's, however short the region, since it would freeze otherwise; and of K categories at most
-`max(1, ceil(K L))` may differ from the centre's at once, a Hamming ball as in Wan et al. 2021,
-https://arxiv.org/abs/2102.07188, but with one length for both kinds.
+Eriksson et al. 2019 describe continuous coordinates only. [ours] A coordinate of levels always includes the levels next
+to the centre's, however short the region; otherwise it would never change again. Of K categories at most
+`max(1, ceil(K L))` may differ from the centre's at once: a Hamming ball as in Wan et al. 2021,
+https://arxiv.org/abs/2102.07188, but with one length for numbers and categories.
 """
 
 import math
@@ -30,14 +30,14 @@ _N_VARIED = 2  # expected number of coordinates in which a variation differs
 
 @dataclass(frozen=True)
 class Box:
-    """The trust region as bounds.
+    """Bounds of the trust region.
 
     Attributes:
-        center: Codes of the centre, `d`; may be missing ones.
+        center: Codes of the centre, `d`; may include the codes of missing values.
         lower: Lower bounds, `d`; 0 for a category.
         upper: Upper bounds, `d`; 1 for a category.
-        categorical: Which coordinates are categories, `d`, bool.
-        n_changes: How many of these may differ from the centre.
+        categorical: Mask of the categorical coordinates, `d`, bool.
+        n_changes: Number of categories that may differ from the centre's.
     """
 
     center: Tensor
@@ -48,13 +48,13 @@ class Box:
 
     @classmethod
     def of(cls, encoding: Encoding, center: Tensor, length: float, lengthscales: Tensor) -> "Box":
-        """The region of a length around a centre.
+        """Region of the given length around a centre.
 
         Args:
-            encoding: The space.
-            center: Codes, `d`.
-            length: Edge as a share of the unit cube's.
-            lengthscales: The model's, `d`.
+            encoding: Encoding of the search space.
+            center: Codes of the centre, `d`.
+            length: Edge of the region, as a share of the unit cube's edge.
+            lengthscales: Length scales of the model, `d`.
         """
         categorical = torch.tensor([n > 0 for n in encoding.categories])
         logs = lengthscales.log()
@@ -70,18 +70,24 @@ class Box:
         return cls(center, lower, upper, categorical, n_changes)
 
     def holds(self, points: Tensor) -> Tensor:
-        """Which rows of `n x d` do not exceed the number of changed categories, `n`, bool."""
+        """Mask of the rows of `n x d` that change at most `n_changes` categories, `n`, bool."""
         return ((points != self.center) & self.categorical).sum(dim=1) <= self.n_changes
 
 
 def draw(box: Box, encoding: Encoding, n: int, generator: Generator) -> Tensor:
-    """Codes of n points of the region that differ from the centre in some coordinates, `n x d`.
+    """Codes of n random points of the region, `n x d`; each differs from the centre in some coordinates only.
 
-    Each coordinate is redrawn with probability `min(1, 20 / d)`, and any one of them where that redraws none. A redrawn
-    level or category may be the centre's again.
+    Each coordinate is redrawn with probability `min(1, 20 / d)`; if that selects no coordinate of a point, one chosen
+    at random is redrawn. A redrawn level or category may equal the centre's.
+
+    Args:
+        box: The region.
+        encoding: Encoding of the search space.
+        n: Number of points.
+        generator: Source of randomness.
     """
     mask = _mask(n, encoding.dimension, _N_PERTURBED, generator)
-    # Of the categories to redraw, the first few in a random order are.
+    # If more than `n_changes` categories are selected, a random subset of them is redrawn.
     order = _rand(n, encoding.dimension, generator).masked_fill(~(mask & box.categorical), 2.0)
     place = order.argsort(dim=1).argsort(dim=1)
     mask &= ~box.categorical | (place < box.n_changes)
@@ -90,17 +96,17 @@ def draw(box: Box, encoding: Encoding, n: int, generator: Generator) -> Tensor:
 
 
 def vary(box: Box, encoding: Encoding, starts: Tensor, n: int, step: float, generator: Generator) -> Tensor:
-    """Codes of points of the region near some others, at most `n x d`: the local search's moves.
+    """Codes of points of the region near the given ones, at most `n x d`: the moves of the local search.
 
-    About two coordinates of a start change: a number by a normal step or, one time in two, to anywhere in the region; a
-    category to any other.
+    About two coordinates of a start change. A number moves by a normal step or, with probability one half, to a uniform
+    point of the region; a category is redrawn.
 
     Args:
         box: The region.
-        encoding: The space.
-        starts: Codes, `s x d`; moves are spread evenly over them.
+        encoding: Encoding of the search space.
+        starts: Codes of the starting points, `s x d`; moves are spread evenly over them.
         n: Number of moves; those that leave the region are dropped.
-        step: Standard deviation of a step as a share of the region's edge.
+        step: Standard deviation of a step, as a share of the region's edge.
         generator: Source of randomness.
     """
     shape = (n, encoding.dimension)
@@ -115,9 +121,9 @@ def vary(box: Box, encoding: Encoding, starts: Tensor, n: int, step: float, gene
 
 
 def _mask(n: int, dimension: int, n_expected: int, generator: Generator) -> Tensor:
-    """Coordinates to change, `n x dimension`, at least one a row."""
+    """Mask of the coordinates to change, `n x dimension`, at least one in each row."""
     mask = _rand(n, dimension, generator) < n_expected / dimension
-    # `high` is exclusive: it is d, not d - 1, or the last coordinate alone could never be chosen.
+    # `high` is exclusive, so it must be d: with d - 1 the last coordinate could never be chosen alone.
     chosen = torch.randint(dimension, (n,), generator=generator)
     empty = ~mask.any(dim=1)
     mask[empty, chosen[empty]] = True

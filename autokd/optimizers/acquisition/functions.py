@@ -1,8 +1,9 @@
-"""What a search wants of its next point: to improve on the best, or on the front of several objectives, within limits.
+"""Acquisition functions: expected improvement, and expected hypervolume improvement of several objectives.
 
-Limits that are measured with the objective are learned by a model each; of an improvement that may break them counts
-what is expected of it times the probability that it breaks none (Schonlau et al. 1998; Gardner et al. 2014,
-https://proceedings.mlr.press/v32/gardner14.html), and while nothing feasible is known that probability alone.
+Constraints that are measured with the objective have one model each. The expected improvement is multiplied by the
+probability that all constraints hold (Schonlau et al. 1998; Gardner et al. 2014,
+https://proceedings.mlr.press/v32/gardner14.html). As long as no feasible trial is known, that probability alone is the
+acquisition function. All values are logarithms.
 """
 
 import math
@@ -21,37 +22,37 @@ from autokd.optimizers.hypervolume import boxes, front, hypervolume, reference_p
 from autokd.optimizers.hypervolume import log_expected_improvement as log_expected_hypervolume_improvement
 from autokd.optimizers.models.surrogate import PLAIN, SURROGATE_CONFIGS, TAILS, Surrogate
 from autokd.optimizers.space.encoding import Key, keys, unseen
-from autokd.optimizers.space.features import NOTHING, Description
+from autokd.optimizers.space.features import NO_FEATURES, Description
 
 __all__ = ["AcquisitionFunction", "acquisition_function"]
 
 _MAX_OBSERVATIONS = 400
-"""Observations in a model. A fit takes the cube of this; beyond it those nearest to the best feasible trial are kept,
-since a model need only be right where the search goes on."""
+"""Most observations in a model, since a fit takes time cubic in their number. If there are more, those nearest to the
+best feasible trial are kept: the model must be accurate only where the search continues."""
 
 _MAX_WITH_STEPS = 150
-"""The same where trials report at several steps. There most trials are cheap, and a proposal must be, too. On recorded
+"""The same if trials report at several steps. Then most trials are cheap, so proposals must be, too. On recorded
 learning curves 400 were no better."""
 
 _LIKELY = math.log(0.5)
-_N_REPEATED = 30  # of the tried points, the best are considered for another observation
+_N_REPEATED = 30  # best tried points that are considered for another observation
 
 
 class AcquisitionFunction(Protocol):
-    """What points are worth, given the finished trials and beliefs about the others."""
+    """Value of observing a point, given the finished trials and the model's expectation of the pending ones."""
 
     @property
     def lengthscales(self) -> Tensor:
-        """The model's, `d`."""
+        """Length scales of the model, `d`."""
 
     def merit(self, points: Tensor) -> Tensor:
-        """How good tried points are, to choose a region's centre among them, `n`."""
+        """Quality of tried points, `n`, from which the centre of a trust region is chosen; larger is better."""
 
-    def log_worth(self, points: Tensor) -> Tensor:
-        """Of trying new points, `n`."""
+    def log_value(self, points: Tensor) -> Tensor:
+        """Logarithm of the acquisition value of new points, `n`."""
 
     def repeated(self) -> tuple[Tensor, Tensor]:
-        """Tried points that may be worth another observation, `n x d`, and the logarithms of that worth, `n`."""
+        """Tried points that may deserve another observation, `n x d`, and their log acquisition values, `n`."""
 
 
 def acquisition_function(
@@ -60,17 +61,17 @@ def acquisition_function(
     number: int,
     repeats: bool,
     reference: Sequence[float] | None,
-    description: Description = NOTHING,
+    description: Description = NO_FEATURES,
 ) -> AcquisitionFunction:
-    """The goal of trial `number`.
+    """Acquisition function for trial `number`.
 
     Args:
-        history: All other trials, one observed at least.
-        categories: As in `Encoding.categories`.
-        number: By it, the models' configurations for a single objective are taken in turn.
-        repeats: Whether another observation of a tried point can be worth something.
-        reference: Reference point of several objectives, turned so that larger is better; None infers it.
-        description: What is known of points beside their codes.
+        history: All other trials, of which at least one is observed.
+        categories: Number of choices of each coordinate, as in `Encoding.categories`.
+        number: Number of the trial. It selects the model of a single objective: `SURROGATE_CONFIGS` alternate.
+        repeats: Whether tried points may be proposed again.
+        reference: Reference point of several objectives, with signs such that larger is better; inferred if None.
+        description: Features of points.
     """
     n_objectives = history.Y.shape[1]
     configs = [SURROGATE_CONFIGS[number % len(SURROGATE_CONFIGS)]] if n_objectives == 1 else [TAILS] * n_objectives
@@ -89,37 +90,37 @@ def acquisition_function(
 
 @dataclass(frozen=True)
 class _Limits:
-    """Models of what is measured and limited, one a limit."""
+    """Models of the measured constraints, one for each."""
 
     models: tuple[Surrogate, ...]
 
     def log_probability(self, points: Tensor) -> Tensor:
-        """Logarithm of the probability that each point keeps all limits, `n`."""
+        """Logarithm of the probability that a point satisfies all constraints, `n`."""
         total = torch.zeros(len(points), dtype=torch.float64)
         for model in self.models:
             mean, deviation = model.estimates(points)
-            kept = model.scores.score(np.zeros(1))[0]
+            threshold = model.transform.score(np.zeros(1))[0]
             spread = (deviation.square() + model.process.noise).sqrt()
-            total += torch.from_numpy(log_ndtr(((kept - mean) / spread).numpy()))
+            total += torch.from_numpy(log_ndtr(((threshold - mean) / spread).numpy()))
         return total
 
 
 def _limits(history: History, categories: Sequence[int], description: Description) -> _Limits:
     models = []
     for j in range(history.excesses.shape[1]):
-        told = ~history.excesses[:, j].isnan()
-        X, excesses = history.finished[told], history.excesses[told, j]
+        reported = ~history.excesses[:, j].isnan()
+        X, excesses = history.finished[reported], history.excesses[reported, j]
         near = _nearest(history, X, categories, _MAX_OBSERVATIONS)
         models.append(Surrogate.fit(X[near], excesses[near], categories, False, PLAIN, description))
     return _Limits(tuple(models))
 
 
 def _nearest(history: History, points: Tensor, categories: Sequence[int], most: int) -> Tensor:
-    """Indices of the points, `n x d`, to learn from, in their order."""
+    """Indices of at most `most` of the points, `n x d`: those nearest to the best trial, in their order."""
     if len(points) <= most:
         return torch.arange(len(points))
-    worth = [(outcome.value, i) for i, outcome in enumerate(history.outcomes) if outcome.value is not None]
-    difference = points - history.finished[max(worth)[1] if worth else -1]
+    values = [(outcome.value, i) for i, outcome in enumerate(history.outcomes) if outcome.value is not None]
+    difference = points - history.finished[max(values)[1] if values else -1]
     categorical = torch.tensor([n > 0 for n in categories])
     distance = torch.where(categorical, (difference != 0).double(), difference.square()).sum(dim=1)
     return distance.argsort(stable=True)[:most].sort().values
@@ -127,10 +128,10 @@ def _nearest(history: History, points: Tensor, categories: Sequence[int], most: 
 
 @dataclass(frozen=True)
 class _Improvement:
-    """Of one objective, over the best posterior mean of the feasible finished trials."""
+    """Expected improvement of one objective over the best posterior mean of the feasible finished trials."""
 
     model: Surrogate
-    believer: Surrogate
+    conditioned: Surrogate
     limits: _Limits
     tried: Tensor
     barred: frozenset[Key]
@@ -139,44 +140,44 @@ class _Improvement:
 
     @classmethod
     def of(cls, model: Surrogate, limits: _Limits, history: History, repeats: bool) -> "_Improvement":
-        # Pruned trials count, too: the model knows what they would have been worth at the last step.
+        # Pruned trials count, too: the model predicts their values at the last step.
         possible = ~(history.excesses > 0).any(dim=1)
         tried = history.finished[possible]
         means = model.mean(tried)
         order = means.argsort(descending=True, stable=True)
         best = float(means.max()) if len(means) else None
-        # What was stopped early would be stopped again, and the model would learn nothing from it.
+        # A trial that was stopped early would be stopped again, and the model would learn nothing from it.
         stopped = history.finished[history.final.isnan().any(dim=1)]
         barred = frozenset(keys(torch.cat([history.pending, stopped])))
-        return cls(model, model.believe(history.pending), limits, tried[order], barred, best, repeats)
+        return cls(model, model.condition_on_pending(history.pending), limits, tried[order], barred, best, repeats)
 
     @property
     def lengthscales(self) -> Tensor:
         return self.model.lengthscales
 
     def merit(self, points: Tensor) -> Tensor:
-        """The posterior mean; less than any for points that probably break a limit, the worse the more probably."""
-        mean, kept = self.model.mean(points), self.limits.log_probability(points)
-        return torch.where(kept >= _LIKELY, mean, mean.min() + kept)
+        """Posterior mean; below every mean for points that are probably infeasible, the lower the less probable."""
+        mean, feasibility = self.model.mean(points), self.limits.log_probability(points)
+        return torch.where(feasibility >= _LIKELY, mean, mean.min() + feasibility)
 
-    def log_worth(self, points: Tensor) -> Tensor:
-        worth = self.limits.log_probability(points)
-        return worth if self.best is None else worth + self.believer.log_expected_improvement(points, self.best)
+    def log_value(self, points: Tensor) -> Tensor:
+        value = self.limits.log_probability(points)
+        return value if self.best is None else value + self.conditioned.log_expected_improvement(points, self.best)
 
     def repeated(self) -> tuple[Tensor, Tensor]:
         points = unseen(self.tried, ())[:_N_REPEATED]
         if not self.repeats or len(points) < 2:
             return points[:0], torch.empty(0, dtype=torch.float64)
         idle = [row for row, key in enumerate(keys(points)) if key not in self.barred]
-        return points[idle], self.believer.log_worth_of_repeating(points)[idle]
+        return points[idle], self.conditioned.log_knowledge_gradient(points)[idle]
 
 
 @dataclass(frozen=True)
 class _FrontImprovement:
-    """Of several objectives: expected hypervolume over the front of the feasible finished trials' posterior means."""
+    """Expected hypervolume improvement over the front of the posterior means of the feasible finished trials."""
 
     models: tuple[Surrogate, ...]
-    believers: tuple[Surrogate, ...]
+    conditioned: tuple[Surrogate, ...]
     limits: _Limits
     front: Array
     reference: Array
@@ -189,30 +190,30 @@ class _FrontImprovement:
         means = _means(models, history.finished[feasible])
         known = history.final[feasible] if feasible.any() else history.Y
         point = reference_point(known.numpy(), reference)
-        scaled = np.array([float(model.scores.score(point[j : j + 1])[0]) for j, model in enumerate(models)])
-        believers = tuple(model.believe(history.pending) for model in models)
-        return cls(tuple(models), believers, limits, means[front(means)], scaled)
+        scaled = np.array([float(model.transform.score(point[j : j + 1])[0]) for j, model in enumerate(models)])
+        conditioned = tuple(model.condition_on_pending(history.pending) for model in models)
+        return cls(tuple(models), conditioned, limits, means[front(means)], scaled)
 
     @property
     def lengthscales(self) -> Tensor:
         return torch.stack([model.lengthscales.log() for model in self.models]).mean(dim=0).exp()
 
     def merit(self, points: Tensor) -> Tensor:
-        """Hypervolume that no other of the points gives, as in MORBO (Daulton et al. 2022)."""
+        """Exclusive hypervolume of each point: what the others do not dominate, as in MORBO (Daulton et al. 2022)."""
         means = _means(self.models, points)
         merit = np.zeros(len(means))
         best = np.flatnonzero(front(means))
-        everything = hypervolume(means[best], self.reference)
+        total = hypervolume(means[best], self.reference)
         for place in best:
-            merit[place] = everything - hypervolume(means[best[best != place]], self.reference)
+            merit[place] = total - hypervolume(means[best[best != place]], self.reference)
         return torch.from_numpy(merit)
 
-    def log_worth(self, points: Tensor) -> Tensor:
-        estimates = [believer.estimates(points) for believer in self.believers]
+    def log_value(self, points: Tensor) -> Tensor:
+        estimates = [model.estimates(points) for model in self.conditioned]
         mean = torch.stack([mean for mean, _ in estimates], dim=1).numpy()
         deviation = torch.stack([deviation for _, deviation in estimates], dim=1).numpy()
-        worth = log_expected_hypervolume_improvement(mean, deviation, *boxes(self.front, self.reference))
-        return torch.from_numpy(worth) + self.limits.log_probability(points)
+        value = log_expected_hypervolume_improvement(mean, deviation, *boxes(self.front, self.reference))
+        return torch.from_numpy(value) + self.limits.log_probability(points)
 
     def repeated(self) -> tuple[Tensor, Tensor]:
         n_coordinates = len(self.lengthscales)

@@ -1,4 +1,4 @@
-"""Which point to try next: the one that is worth most to the goal, new in the trust region or tried before."""
+"""Optimisation of the acquisition function: the best new point of the trust region, or a tried point again."""
 
 from collections.abc import Callable
 
@@ -13,15 +13,15 @@ from autokd.optimizers.space.encoding import Encoding, Key, unseen
 __all__ = ["Allowed", "best_candidate", "spare_points"]
 
 Allowed = Callable[[Tensor], Tensor]
-"""Which rows of codes, `n x d`, keep the limits that can be computed beforehand, `n`, bool."""
+"""Mask of the rows of codes, `n x d`, that satisfy the constraints known before a trial, `n`, bool."""
 
 _N_CANDIDATES = 1024
 _N_NEIGHBOURS = 512  # variations of the best tried points
 _STEPS = (0.2, 0.05, 0.01)  # of the local search's rounds
 _N_STARTS = 8
 _N_MOVES = 256
-_LARGEST_GRID = 8192  # finite spaces up to here are searched whole before a point is repeated
-_N_ROUNDS = 32  # draws from a space of which hardly a point is allowed
+_LARGEST_GRID = 8192  # finite spaces of up to this size are enumerated before a point is repeated
+_N_ROUNDS = 32  # most rounds of random draws where few points are allowed
 
 
 def best_candidate(
@@ -33,19 +33,19 @@ def best_candidate(
     allowed: Allowed,
     generator: Generator,
 ) -> Tensor:
-    """Codes of the point that is worth most, `d`.
+    """Codes of the point of largest acquisition value, `d`.
 
-    Random points of the region and variations of the best tried points come first, as evolution would mutate its best;
-    then a local search from those worth most: few coordinates at a time, with shorter and shorter steps. Where the
-    region holds no unseen point the whole space is offered, and where that holds none either, the seen points again.
+    The first candidates are random points of the region and mutations of the best tried points. A local search follows
+    from the best candidates, which changes few coordinates at a time, with ever shorter steps. If the region holds no
+    unseen point, candidates come from the whole space; if that holds none either, seen points are candidates again.
 
     Args:
-        encoding: The space.
-        acquisition_function: What points are worth.
+        encoding: Encoding of the search space.
+        acquisition_function: The function to maximise.
         box: The trust region.
-        tops: The best tried points, `k x d` with k > 0.
+        tops: Codes of the best tried points, `k x d` with k > 0.
         seen: Keys of finished and pending points.
-        allowed: Limits that can be computed.
+        allowed: Constraints that can be computed before a trial.
         generator: Source of randomness.
     """
 
@@ -57,22 +57,28 @@ def best_candidate(
     points = fresh(torch.cat([draw(box, encoding, _N_CANDIDATES, generator), mutants]))
     if len(points) == 0:
         points = spare_points(encoding, seen, allowed, generator)
-    worths = acquisition_function.log_worth(points)
+    values = acquisition_function.log_value(points)
     for step in _STEPS:
-        starts = points[worths.topk(min(_N_STARTS, len(points))).indices]
+        starts = points[values.topk(min(_N_STARTS, len(points))).indices]
         moves = fresh(vary(box, encoding, starts, _N_MOVES, step, generator))
         if len(moves):
             points = torch.cat([points, moves])
-            worths = torch.cat([worths, acquisition_function.log_worth(moves)])
-    tried, worths_again = acquisition_function.repeated()
-    return torch.cat([points, tried])[torch.cat([worths, worths_again]).argmax()]
+            values = torch.cat([values, acquisition_function.log_value(moves)])
+    tried, values_again = acquisition_function.repeated()
+    return torch.cat([points, tried])[torch.cat([values, values_again]).argmax()]
 
 
 def spare_points(encoding: Encoding, seen: set[Key], allowed: Allowed, generator: Generator) -> Tensor:
-    """Codes of allowed unseen points from anywhere, `n x d` with n > 0; of seen ones once a space is used up.
+    """Codes of allowed points from the whole space, `n x d` with n > 0; seen ones only if there is no unseen one.
+
+    Args:
+        encoding: Encoding of the search space.
+        seen: Keys of finished and pending points.
+        allowed: Constraints that can be computed before a trial.
+        generator: Source of randomness.
 
     Raises:
-        OptimizerError: If no point is found to be allowed.
+        OptimizerError: If no allowed point is found.
     """
     if encoding.size <= _LARGEST_GRID:
         points = encoding.grid()
@@ -92,6 +98,6 @@ def spare_points(encoding: Encoding, seen: set[Key], allowed: Allowed, generator
 
 def _preferably_unseen(points: Tensor, seen: set[Key], n_drawn: int) -> Tensor:
     if len(points) == 0:
-        raise OptimizerError(f"`feasible` must allow some points, but refused all of the {n_drawn} that were tried.")
+        raise OptimizerError(f"`feasible` must allow some points, but it rejected all {n_drawn} that were tried.")
     fresh = unseen(points, seen)
     return fresh if len(fresh) else points

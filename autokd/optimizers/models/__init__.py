@@ -1,1 +1,1 @@
-"""The Gaussian process, the surrogate built on it, and its posterior."""
+"""The surrogate model: a Gaussian process, transforms of the objective's values, and the posterior at tried points."""

@@ -1,27 +1,28 @@
-"""A Gaussian process over numbers and categories, fitted in closed form but for its length scales and noise.
+"""A Gaussian process over numbers and categories; only its length scales and noise need numerical optimisation.
 
-    X   n x q        points: codes of numbers, or of categories, of which only equality counts
+    X   n x q        points: codes of numbers, or of categories, which only count as equal or different
     y   n            values, standardised
     l   q            length scales
     delta_k          (x_k - x'_k)^2 for a number, [x_k != x'_k] for a category
     K                exp(-r / 2), the squared exponential kernel of r = sum_k delta_k / l_k^2, or Matern's of smoothness
                      5/2, (1 + u + u^2 / 3) exp(-u) with u = sqrt(5 r), n x n
-                     Where some coordinates describe others, it is 0.9 of this kernel without the described ones and
-                     0.1 of it over all: the description decides, but for a tenth of the variance.
+                     If some coordinates describe others, K is 0.9 times this kernel over the coordinates that are not
+                     described, plus 0.1 times the kernel over all coordinates.
     s                variance of the process
     v                variance of the noise, as a share of s
     A                K + v I
 
-The variance of the process has an inverse gamma prior of shape and scale 1 and is integrated out, since a process of
-variance 1 on standardised values cannot be long-ranged and strong at a time, as a nearly additive function of
-categories is. Up to a constant, the log posterior of log l and log v, which have normal priors (see `KernelPrior`), is
+The variance of the process has an inverse gamma prior of shape and scale 1 and is integrated out. A process of fixed
+variance 1 on standardised values could not have both long length scales and a large variance, which a nearly additive
+function of categories needs. Up to a constant, the log posterior of log l and log v, which have normal priors (see
+`KernelPrior`), is
 
     -(n / 2 + 1) log(y' A^-1 y / 2 + 1) - 1/2 log |A| + log p(log l) + log p(log v)
 
 (Rasmussen and Williams 2006, equation 5.8, integrated over s). Its gradient has the closed form
 1/2 tr((a a' / s - A^-1) dA) with a = A^-1 y and s = (y' A^-1 y / 2 + 1) / (n / 2 + 1) (there, equation 5.9).
-Predictions are normal with this s, where a full integration would make them Student's t of n + 2 degrees of freedom.
-All is float64 on the CPU.
+Predictions are normal with this s; integrating over s would give Student's t with n + 2 degrees of freedom. All
+computation is float64 on the CPU.
 """
 
 import math
@@ -41,23 +42,23 @@ Mask = NDArray[np.bool_]
 
 _SHORTEST, _LONGEST = math.log(0.025), math.log(1e4)
 _LEAST_NOISE, _MOST_NOISE = math.log(1e-6), math.log(1e3)
-_SHAPE, _SCALE = 1.0, 1.0  # of the variance's prior
-_MAX_ITERATIONS = 75  # of L-BFGS; the fit has converged long before, or it is lost
+_SHAPE, _SCALE = 1.0, 1.0  # prior of the variance
+_MAX_ITERATIONS = 75  # of L-BFGS; a fit that converges does so in far fewer
 _TOLERANCE = 1e-7  # relative, of the log posterior
-_DECIDING = 0.9  # share of the variance that points have in common which differ in described coordinates alone
+_DECIDING = 0.9  # share of the variance that does not depend on the described coordinates
 
 
 @dataclass(frozen=True)
 class KernelPrior:
-    """What is assumed of a process before there are data: normal priors of the logarithms of l and v.
+    """Kernel of a process and normal priors of the logarithms of l and v.
 
     Attributes:
-        is_matern: Whether the kernel is Matern's.
-        number: Mean of log l of a number.
-        category: Mean of log l of a category.
-        spread: Standard deviation of either.
-        noise: Mean of log v.
-        noise_spread: Its standard deviation.
+        is_matern: Whether the kernel is Matern's; otherwise it is squared exponential.
+        number: Prior mean of log l of a number.
+        category: Prior mean of log l of a category.
+        spread: Prior standard deviation of log l.
+        noise: Prior mean of log v.
+        noise_spread: Prior standard deviation of log v.
     """
 
     is_matern: bool = False
@@ -68,7 +69,7 @@ class KernelPrior:
     noise_spread: float = 1.5
 
     def kernel(self, distance: Array) -> Array:
-        """K of squared scaled distances r, any shape."""
+        """K at squared scaled distances r, any shape."""
         if not self.is_matern:
             kernel: Array = np.exp(distance / -2)
             return kernel
@@ -87,12 +88,12 @@ class KernelPrior:
 
 @dataclass(frozen=True)
 class Prior:
-    """A kernel prior over certain coordinates.
+    """A kernel prior applied to given coordinates.
 
     Attributes:
-        kernel_prior: The kernel, and what is assumed of its length scales and of the noise.
-        categorical: Which coordinates are categories, `q`, bool.
-        described: Which coordinates others describe, `q`, bool.
+        kernel_prior: Kernel, and priors of its length scales and of the noise.
+        categorical: Mask of the categorical coordinates, `q`, bool.
+        described: Mask of the coordinates that others describe, `q`, bool.
     """
 
     kernel_prior: KernelPrior
@@ -101,22 +102,22 @@ class Prior:
 
     @property
     def groups(self) -> list[Mask]:
-        """Coordinates whose distances count together: those that are not described, and the others if there are any."""
+        """Masks of the coordinates that are not described and, if there are any, of those that are."""
         return [~self.described, self.described] if self.described.any() else [~self.described]
 
     @property
     def means(self) -> Array:
-        """Of log l and log v, `q + 1`."""
+        """Prior means of log l and log v, `q + 1`."""
         kernel_prior = self.kernel_prior
         return np.append(np.where(self.categorical, kernel_prior.category, kernel_prior.number), kernel_prior.noise)
 
     @property
     def spreads(self) -> Array:
-        """Standard deviations of the same, `q + 1`."""
+        """Prior standard deviations of log l and log v, `q + 1`."""
         return np.append(np.full(len(self.categorical), self.kernel_prior.spread), self.kernel_prior.noise_spread)
 
     def kernel(self, distances: Sequence[Array]) -> Array:
-        """K of each group's r, any shape."""
+        """K at the distances r of each group, any shape."""
         if len(distances) == 1:
             return self.kernel_prior.kernel(distances[0])
         deciding, described = distances
@@ -125,7 +126,7 @@ class Prior:
         )
 
     def slopes(self, distances: Sequence[Array]) -> list[Array]:
-        """-2 dK / dr for each group's r, in their shape."""
+        """-2 dK / dr with respect to the distances r of each group, in their shape."""
         if len(distances) == 1:
             return [self.kernel_prior.slope(distances[0])]
         deciding, described = distances
@@ -133,13 +134,13 @@ class Prior:
         return [_DECIDING * self.kernel_prior.slope(deciding) + of_both, of_both]
 
     def between(self, A: Array, B: Array, lengthscales: Array) -> Array:
-        """K between all rows of A, `a x q`, and of B, `b x q`; `a x b`."""
+        """K between all rows of A, `a x q`, and of B, `b x q`: a matrix `a x b`."""
         return self.kernel(
             [_distance(A[:, of], B[:, of], self.categorical[of], lengthscales[of]) for of in self.groups]
         )
 
     def deltas(self, X: Array) -> list[Array]:
-        """Matrices `delta` between all rows of X for each group's coordinates, `n x n x` their number."""
+        """Differences delta between all rows of X for each group, `n x n x` the number of its coordinates."""
         return [_deltas(X[:, of], self.categorical[of]) for of in self.groups]
 
 
@@ -148,14 +149,14 @@ class GaussianProcess:
     """A fitted process.
 
     Attributes:
-        prior: Its kernel, and what was assumed.
+        prior: Kernel and priors.
         lengthscales: l, `q`.
-        variance: Of the process, without noise.
-        noise: Variance of the noise, v times the former.
-        X: Points that decide the mean, `n x q`.
+        variance: Variance of the process, s, without noise.
+        noise: Variance of the noise, v s.
+        X: Points of the data, which determine the mean, `n x q`.
         weights: A^-1 y, `n`.
-        seen: Points that decide the variance, X first, `m x q`.
-        root: Lower Cholesky factor of A of these, `m x m`.
+        seen: Points that determine the variance, X first, `m x q`.
+        root: Lower Cholesky factor of A at the seen points, `m x m`.
     """
 
     prior: Prior
@@ -169,9 +170,14 @@ class GaussianProcess:
 
     @classmethod
     def fit(cls, X: Array, y: Array, prior: Prior) -> "GaussianProcess":
-        """The process with the length scales and noise of largest posterior density.
+        """Process with the length scales and noise of largest posterior density.
 
-        The search starts from the priors' means and depends on nothing but its arguments.
+        The optimisation starts from the prior means and is deterministic.
+
+        Args:
+            X: Points, `n x q`.
+            y: Standardised values, `n`.
+            prior: Kernel and priors.
         """
         bounds = [(_SHORTEST, _LONGEST)] * X.shape[1] + [(_LEAST_NOISE, _MOST_NOISE)]
         found = minimize(
@@ -187,7 +193,15 @@ class GaussianProcess:
 
     @classmethod
     def of(cls, X: Array, y: Array, prior: Prior, lengthscales: Array, share: float) -> "GaussianProcess":
-        """The process with these length scales, and noise of this share v of the variance."""
+        """Process with given length scales and noise.
+
+        Args:
+            X: Points, `n x q`.
+            y: Standardised values, `n`.
+            prior: Kernel and priors.
+            lengthscales: l, `q`.
+            share: v, the noise as a share of the variance.
+        """
         root = _root(prior.between(X, X, lengthscales), share)
         weights = cho_solve((root, True), y)
         variance = float(_SCALE + y @ weights / 2) / (_SHAPE + len(y) / 2)
@@ -210,8 +224,8 @@ class GaussianProcess:
         covariance: Array = self.variance * (self._kernel(points, points) - half.T @ half)
         return covariance
 
-    def having_seen(self, points: Array) -> "GaussianProcess":
-        """The process that has seen its own posterior mean at these points: the same mean, a smaller variance."""
+    def condition_on_mean(self, points: Array) -> "GaussianProcess":
+        """Process conditioned on its own posterior mean at these points: the same mean, a smaller variance."""
         seen = np.concatenate([self.seen, points])
         root = _root(self._kernel(seen, seen), self.noise / self.variance)
         return replace(self, seen=seen, root=root)
@@ -226,7 +240,7 @@ class GaussianProcess:
 
 
 def _negative_log_posterior(parameters: Array, deltas: Sequence[Array], y: Array, prior: Prior) -> tuple[float, Array]:
-    """Of log l and log v, with its gradient; for each of the prior's groups there are `deltas`."""
+    """Negative log posterior of log l and log v, with its gradient; `deltas` has an entry for each of the groups."""
     n, groups = len(y), prior.groups
     precisions, share = np.exp(-2 * parameters[:-1]), math.exp(parameters[-1])
     distances = [delta @ precisions[of] for of, delta in zip(groups, deltas, strict=True)]
@@ -253,7 +267,7 @@ def _deltas(X: Array, categorical: Mask) -> Array:
 
 
 def _distance(A: Array, B: Array, categorical: Mask, lengthscales: Array) -> Array:
-    """Distance `r` between all rows of A and B."""
+    """Distances r between all rows of A, `a x q`, and of B, `b x q`: a matrix `a x b`."""
     numbers = ~categorical
     scaled_A, scaled_B = A[:, numbers] / lengthscales[numbers], B[:, numbers] / lengthscales[numbers]
     squares = (scaled_A**2).sum(axis=1)[:, None] + (scaled_B**2).sum(axis=1) - 2 * (scaled_A @ scaled_B.T)
@@ -264,19 +278,19 @@ def _distance(A: Array, B: Array, categorical: Mask, lengthscales: Array) -> Arr
 
 
 def _root(K: Array, noise: float) -> Array:
-    """Lower Cholesky factor of K + v I; a little is added to the diagonal where rounding asks for it."""
+    """Lower Cholesky factor of K + v I; jitter is added to the diagonal if rounding makes it necessary."""
     A = K.copy()
     for extra in (0.0, 1e-8, 1e-6, 1e-4):
         A[np.diag_indices(len(A))] = 1 + noise + extra
         root, info = lapack.dpotrf(A, lower=True, clean=True)
         if not info:
             return np.ascontiguousarray(root)
-    raise np.linalg.LinAlgError(f"A kernel matrix of {len(K)} points is not positive definite.")
+    raise np.linalg.LinAlgError(f"A kernel matrix must be positive definite, but that of {len(K)} points is not.")
 
 
 def _inverse(root: Array) -> Array:
-    """Of the matrix whose lower Cholesky factor this is."""
-    lower, _ = lapack.dpotri(root, lower=True)  # above its diagonal it keeps the root's zeros
+    """Inverse of the matrix with this lower Cholesky factor."""
+    lower, _ = lapack.dpotri(root, lower=True)  # above the diagonal the zeros of the root remain
     inverse: Array = lower + lower.T
     inverse[np.diag_indices(len(lower))] /= 2
     return inverse

@@ -1,6 +1,7 @@
-"""Values of an objective as scores that a Gaussian process can learn: without long tails, of mean 0 and deviation 1.
+"""Outcome transforms: an objective's values as scores that a Gaussian process can fit.
 
-Larger values have larger scores, so that what is best by one is best by the other.
+Scores have mean 0, standard deviation 1 and no long tails. All transforms are increasing, so the best value has the
+best score.
 """
 
 from collections.abc import Callable
@@ -16,24 +17,24 @@ __all__ = ["OutcomeTransform", "compressed", "ranked", "standardised"]
 
 
 def standardised(values: Array) -> Array:
-    """The values less their mean, over their standard deviation, `n`; zeros if they are equal."""
+    """The values minus their mean, divided by their standard deviation, `n`; zeros if all are equal."""
     scores: Array = (values - values.mean()) / (values.std() or 1.0)
     return scores
 
 
 def ranked(values: Array) -> Array:
-    """Normal scores, `n`: the normal quantiles of the ranks, equal for equal values.
+    """Normal scores of the values, `n`: standardised normal quantiles of the ranks, equal for equal values.
 
-    Whatever the distribution of the values, that of their scores is normal; only their order counts.
+    The scores are normally distributed whatever the distribution of the values, since only the order of these counts.
     """
     return standardised(ndtri((rankdata(values) - 0.5) / len(values)))
 
 
 def compressed(values: Array) -> Array:
-    """The values as they are above their median, and on a logarithmic scale below it, standardised, `n`.
+    """The values, unchanged above their median and on a logarithmic scale below it, then standardised, `n`.
 
-    How bad the bad ones are says little about the good ones; a network that did not learn is as good as one that
-    diverged.
+    Differences between bad values carry little information about good ones: a network that did not learn is as bad as
+    one that diverged.
     """
     middle = np.median(values)
     above = values[values > middle]
@@ -44,31 +45,34 @@ def compressed(values: Array) -> Array:
 
 @dataclass(frozen=True)
 class OutcomeTransform:
-    """The scores of some values, and the values of other scores.
+    """An outcome transform fitted to some values, and its inverse.
 
     Attributes:
-        of_values: OutcomeTransform, `n`.
-        values: The different values, increasing, `k`.
-        scores: Theirs, `k`.
+        transformed: Scores of the values, `n`.
+        values: Distinct values, increasing, `k`.
+        scores: Scores of the distinct values, `k`.
     """
 
-    of_values: Array
+    transformed: Array
     values: Array
     scores: Array
 
     @classmethod
     def of(cls, values: Array, scale: Callable[[Array], Array]) -> "OutcomeTransform":
-        """OutcomeTransform of at least one value."""
+        """Transform fitted to at least one value; `scale` computes the scores of all values at once."""
         scores = scale(values)
         different, first = np.unique(values, return_index=True)
         return cls(scores, different, scores[first])
 
     def value(self, scores: Array) -> Array:
-        """Values at any scores, same shape: linear between those known, and beyond them by the slope over all."""
+        """Values at any scores, same shape.
+
+        They are interpolated linearly between the fitted scores, and extrapolated with the mean slope over all of them.
+        """
         return _interpolated(scores, self.scores, self.values)
 
     def score(self, values: Array) -> Array:
-        """Inverse of `value`."""
+        """Scores at any values, same shape: the inverse of `value`."""
         return _interpolated(values, self.values, self.scores)
 
 

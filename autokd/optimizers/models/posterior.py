@@ -1,4 +1,4 @@
-"""What the model believes of points that were tried: means, deviations, and which is best."""
+"""Posterior of the objective at tried points: means, standard deviations, and probabilities to be the best."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,12 +18,13 @@ __all__ = ["Posterior", "posterior"]
 
 @dataclass(frozen=True)
 class Posterior:
-    """Posterior about the objective of some trials at the last step, without observation noise.
+    """Posterior of the objective of some trials at the last step, without observation noise.
 
     Attributes:
-        mean: Posterior mean of each: the value at the mean score.
-        deviation: Posterior standard deviation of each: half of what one deviation of the score is to either side.
-        probability_best: Posterior probability of each to be the best of them; they sum to 1.
+        mean: Posterior mean of each trial: the value at the mean score.
+        deviation: Posterior standard deviation of each trial: half the difference of the values one standard deviation
+            of the score above and below the mean score.
+        probability_best: Posterior probability of each trial to be the best of them; the sum is 1.
     """
 
     mean: tuple[float, ...]
@@ -40,16 +41,16 @@ def posterior(
     features: Callable[[Mapping[str, Any]], Sequence[float]] | None = None,
     described: Collection[str] | None = None,
 ) -> Posterior:
-    """Posterior about the trials of these numbers, given all of the study; the same for the same rows and seed.
+    """Posterior of the trials with these numbers, given all trials of the study; deterministic for a seed.
 
     Args:
-        study: A study of one objective with at least one value.
-        search_space: The space of its trials.
-        numbers: Numbers of trials, at least one.
-        n_samples: Joint posterior samples from which `probability_best` is counted.
-        seed: Of the samples.
+        study: Study of one objective with at least one value.
+        search_space: Search space of the trials.
+        numbers: Numbers of the trials, at least one.
+        n_samples: Number of joint posterior samples from which `probability_best` is estimated.
+        seed: Seed of the samples.
         features: As in `TrustRegionSampler`.
-        described: As there.
+        described: As in `TrustRegionSampler`.
     """
     sign = 1.0 if study.direction == StudyDirection.MAXIMIZE else -1.0
     encoding = Encoding.of({name: d for name, d in search_space.items() if not d.single()})
@@ -67,7 +68,7 @@ def posterior(
 
 
 def _samples(mean: torch.Tensor, covariance: torch.Tensor, n: int, seed: int) -> torch.Tensor:
-    """Joint normal samples, `n x points`; equal points, whose covariance is singular, get equal samples."""
+    """Joint normal samples, `n x points`. The covariance may be singular: equal points get equal samples."""
     values, vectors = torch.linalg.eigh(covariance)
     root = vectors * values.clamp_min(0).sqrt()
     generator = torch.Generator().manual_seed(seed)

@@ -1,10 +1,11 @@
-"""What the model believes of a space's points: a Gaussian process of an objective's scores, at the last step.
+"""The surrogate of an objective: a Gaussian process of its scores (see `outcome_transforms`).
 
-Where trials report at several steps, the step is one more coordinate of the model, and predictions are for the last.
-Where points have features, these are further coordinates, before the parameters' codes.
+If trials report at several steps, the step is the model's last coordinate, and predictions are for the last step. If
+points have features, these are further coordinates, before the codes of the parameters.
 
-No one way of seeing an objective is best for all. Where many students fail, the order of the values says more than
-their differences, and where an objective is smooth, the differences do; so there are several, see `SURROGATE_CONFIGS`.
+No single outcome transform and prior suit all objectives. If many students fail, the order of the values is more
+informative than their differences; if an objective is smooth, the differences are. So there are several, see
+`SURROGATE_CONFIGS`.
 """
 
 import math
@@ -20,7 +21,7 @@ from autokd.optimizers.arrays import Array
 from autokd.optimizers.expected_improvement import log_expected_improvement
 from autokd.optimizers.models.gaussian_process import GaussianProcess, KernelPrior, Prior
 from autokd.optimizers.models.outcome_transforms import OutcomeTransform, compressed, ranked, standardised
-from autokd.optimizers.space.features import NOTHING, Description, Features
+from autokd.optimizers.space.features import NO_FEATURES, Description, Features
 
 __all__ = ["PLAIN", "RANKS", "SURROGATE_CONFIGS", "TAILS", "Surrogate", "SurrogateConfig"]
 
@@ -28,11 +29,11 @@ _CHUNK = 4096  # points scored at once, so that memory stays small
 
 
 class SurrogateConfig(NamedTuple):
-    """How an objective is modelled.
+    """An outcome transform with a kernel and priors that suit it.
 
     Attributes:
-        scale: OutcomeTransform of its values.
-        kernel_prior: What is assumed of these.
+        scale: Function that computes scores from values.
+        kernel_prior: Kernel and priors of a process of these scores.
     """
 
     scale: Callable[[Array], Array]
@@ -46,10 +47,10 @@ TAILS = SurrogateConfig(compressed, _SMOOTH)
 PLAIN = SurrogateConfig(standardised, _SMOOTH)
 
 SURROGATE_CONFIGS = (RANKS, TAILS)
-"""What the proposals of one objective take in turn: where one misleads, the next does not in the same way. On recorded
-trainings the two together were better than either (`tests/benchmarks/search`). Several objectives are all modelled by
-their tails, since ranks would give a front that is crowded somewhere too much of the hypervolume there; measured limits
-are modelled as they are."""
+"""Configurations between which the proposals of one objective alternate, since two rarely mislead in the same way. On
+recorded trainings the two together were better than either alone (`tests/benchmarks/search`). With several objectives
+each uses `TAILS`, since ranks would exaggerate the hypervolume where the front is crowded. Measured constraints use
+`PLAIN`."""
 
 
 @dataclass(frozen=True)
@@ -57,15 +58,15 @@ class Surrogate:
     """A fitted model, which predicts scores at the last step.
 
     Attributes:
-        process: Over f features, d parameters, and perhaps the step.
-        has_steps: Whether the last of these is the step.
-        scores: Of the observed values.
-        features: Of points.
+        process: Gaussian process over f features, d parameters, and the step if there are several.
+        has_steps: Whether the last coordinate is the step.
+        transform: Outcome transform fitted to the observed values.
+        features: Features of points.
     """
 
     process: GaussianProcess
     has_steps: bool
-    scores: OutcomeTransform
+    transform: OutcomeTransform
     features: Features
 
     @classmethod
@@ -76,19 +77,19 @@ class Surrogate:
         categories: Sequence[int],
         has_steps: bool,
         config: SurrogateConfig,
-        description: Description = NOTHING,
+        description: Description = NO_FEATURES,
     ) -> "Surrogate":
-        """Model of the observations, at least one; depends on nothing but its arguments.
+        """Model fitted to at least one observation; deterministic.
 
         Args:
             X: Observed points, `n x q`, float64.
             y: Observed values, `n`, float64.
-            categories: Choices a coordinate as in `Encoding.categories`, without the step.
+            categories: Number of choices of each coordinate as in `Encoding.categories`, without the step.
             has_steps: Whether the last column of X is the step, in [0, 1].
-            config: How the values are modelled.
-            description: What is known of points beside their codes.
+            config: Outcome transform and priors.
+            description: Features of points.
         """
-        scores = OutcomeTransform.of(y.numpy(), config.scale)
+        transform = OutcomeTransform.of(y.numpy(), config.scale)
         points = X[:, : len(categories)]
         features = Features.of(description, points)
         before, after = [False] * features.number, [False] * has_steps
@@ -96,8 +97,8 @@ class Surrogate:
         is_described = [*before, *(k in description.coordinates for k in range(len(categories))), *after]
         known = np.concatenate([features(points), X.numpy()], axis=1)
         prior = Prior(config.kernel_prior, np.array(categorical), np.array(is_described))
-        process = GaussianProcess.fit(known, scores.of_values, prior)
-        return cls(process, has_steps, scores, features)
+        process = GaussianProcess.fit(known, transform.transformed, prior)
+        return cls(process, has_steps, transform, features)
 
     @property
     def lengthscales(self) -> Tensor:
@@ -107,15 +108,15 @@ class Surrogate:
 
     @property
     def noise(self) -> float:
-        """Standard deviation of one observation's score."""
+        """Standard deviation of the noise of one observation, as a score."""
         return math.sqrt(self.process.noise)
 
     def mean(self, points: Tensor) -> Tensor:
-        """Posterior mean at codes `n x d`, `n`."""
+        """Posterior mean score at codes `n x d`, `n`."""
         return torch.from_numpy(self.process.mean(self._coordinates(points)))
 
     def estimates(self, points: Tensor) -> tuple[Tensor, Tensor]:
-        """Posterior mean and standard deviation, without noise, at codes `n x d`, `n` each."""
+        """Posterior mean and standard deviation of the score, without noise, at codes `n x d`, `n` each."""
         codes = self._coordinates(points)
         parts = [
             (self.process.mean(part), self.process.deviation(part))
@@ -125,35 +126,37 @@ class Surrogate:
         return torch.from_numpy(np.concatenate(means)), torch.from_numpy(np.concatenate(deviations))
 
     def joint(self, points: Tensor) -> tuple[Tensor, Tensor]:
-        """Posterior mean, `n`, and covariance, `n x n`, without noise at codes `n x d`."""
+        """Posterior mean, `n`, and covariance, `n x n`, of the scores, without noise, at codes `n x d`."""
         return self.mean(points), torch.from_numpy(self.process.covariance(self._coordinates(points)))
 
     def value(self, scores: Tensor) -> Tensor:
-        """The objective's values at some scores, same shape."""
-        return torch.from_numpy(self.scores.value(scores.numpy()))
+        """Values of the objective at the given scores, same shape."""
+        return torch.from_numpy(self.transform.value(scores.numpy()))
 
-    def believe(self, pending: Tensor) -> "Surrogate":
-        """Model that has seen its own posterior mean at pending points `p x d` (Ginsbourger et al. 2010's believer).
+    def condition_on_pending(self, pending: Tensor) -> "Surrogate":
+        """Model conditioned on its own posterior mean at pending points `p x d`.
 
-        The mean stays as it is and only the variance near the pending points shrinks, so a pending point is no reason
-        to expect an improvement. Sampled fantasies integrate over the outcome instead, but need Monte Carlo where this
-        has the closed form of expected improvement.
+        This is the kriging believer of Ginsbourger et al. 2010. The mean does not change, and the variance near the
+        pending points shrinks, so no improvement is expected there.
+        Sampled fantasies would integrate over the outcomes, but they need Monte Carlo sampling, whereas here expected
+        improvement keeps its closed form.
         """
         if len(pending) == 0:
             return self
-        return replace(self, process=self.process.having_seen(self._coordinates(pending)))
+        return replace(self, process=self.process.condition_on_mean(self._coordinates(pending)))
 
     def log_expected_improvement(self, points: Tensor, best: float) -> Tensor:
         """Logarithm of the expected improvement over the score `best` at codes `n x d`, `n`."""
         mean, deviation = self.estimates(points)
         return torch.from_numpy(log_expected_improvement(mean.numpy(), deviation.numpy(), best))
 
-    def log_worth_of_repeating(self, points: Tensor) -> Tensor:
-        """Logarithm of what one more observation of each of these points is expected to add to the best mean, `n`.
+    def log_knowledge_gradient(self, points: Tensor) -> Tensor:
+        """Logarithm of the knowledge gradient of one more observation of each of at least two points, `n`.
 
-        The knowledge gradient of Frazier et al. 2008, https://doi.org/10.1137/070693424, section 5, for points that are
-        taken for independent: with the deviation c by which a noisy observation would move a point's mean m, and the
-        best mean b of the others, it is E max(m + c Z, b) - max(m, b). There must be two points at least.
+        It is the expected increase of the largest posterior mean (Frazier et al. 2008,
+        https://doi.org/10.1137/070693424, section 5), where the points are assumed to be independent. With the standard
+        deviation c of the change of a point's mean m by a noisy observation, and the largest mean b of the other
+        points, it is E max(m + c Z, b) - max(m, b).
         """
         mean, deviation = self.estimates(points)
         top = mean.topk(2)
@@ -163,6 +166,6 @@ class Surrogate:
         return torch.from_numpy(log_expected_improvement(gap.numpy(), change.numpy(), 0.0))
 
     def _coordinates(self, points: Tensor) -> Array:
-        """Of the model, at the last step."""
+        """Coordinates of the model for codes `n x d`, at the last step."""
         last_step = np.ones((len(points), int(self.has_steps)))
         return np.concatenate([self.features(points), points.numpy(), last_step], axis=1)

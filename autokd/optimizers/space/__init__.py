@@ -1,1 +1,1 @@
-"""Optuna's search spaces as coordinates in the unit cube."""
+"""Optuna's search spaces as coordinates in the unit cube: `coordinates` encodes one parameter, `encoding` all."""

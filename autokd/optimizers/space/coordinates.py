@@ -1,13 +1,14 @@
 """One parameter as a coordinate of codes in [0, 1].
 
-A *code* is the place of one value on its coordinate:
+The *code* of a value depends on the parameter's distribution:
 
-* a float without step lies where its (log-)uniform quantile lies;
-* an integer or a stepped float lies at the middle of its cell, so that equal lengths of the coordinate hold equal
-  (log-)mass and a uniform draw snapped to its cell is a uniform draw of the level;
-* category `i` of `n` is `i / n`: only equality of these codes means anything (see the kernel in `surrogate`);
-* a value can be missing, because its parameter is conditional and the trial did not ask for it or because it lies
-  outside the distribution: it is the middle of a numeric coordinate, and the code 1, a level of its own, of a
+* The code of a float without step is its (log-)uniform quantile.
+* The code of an integer or a stepped float is the middle of its cell. Equal lengths of the coordinate hold equal
+  (log-)mass, so a uniform draw that is snapped to its cell is a uniform draw of the level.
+* The code of category `i` of `n` is `i / n`. Only equality of these codes is meaningful (see the kernel in
+  `models.gaussian_process`).
+* A value is missing if its parameter is conditional and the trial did not ask for it, or if it lies outside the
+  distribution. The code of a missing value is the middle of a numeric coordinate, and 1, a level of its own, on a
   categorical one.
 """
 
@@ -25,14 +26,14 @@ from autokd.optimizers.errors import OptimizerError
 __all__ = ["MISSING", "Category", "Continuous", "Coordinate", "Levels", "coordinate"]
 
 MISSING = 1.0
-"""Code of a categorical value that a trial does not have."""
+"""Code of a missing categorical value."""
 
 
 def coordinate(name: str, distribution: BaseDistribution) -> "Coordinate":
     """Coordinate of a parameter.
 
     Raises:
-        OptimizerError: If the distribution is of no kind that Optuna had when this was written.
+        OptimizerError: If the distribution is not one of Optuna's float, integer and categorical distributions.
     """
     if isinstance(distribution, CategoricalDistribution):
         return Category(distribution)
@@ -52,22 +53,22 @@ class Coordinate(Protocol):
 
     @property
     def n_levels(self) -> int | None:
-        """Number of distinct values, None where they are a continuum."""
+        """Number of distinct values, None if continuous."""
 
     def encode(self, value: Any) -> float:
-        """Code of a value, or of a missing one if the value does not belong to the distribution."""
+        """Code of a value; the code of a missing value if it does not belong to the distribution."""
 
     def missing(self) -> float:
-        """Code of a value that the trial does not have."""
+        """Code of a missing value."""
 
     def decode(self, code: float) -> Any:
-        """Value at a code that does not say missing."""
+        """Value at a code, which must not be that of a missing category."""
 
     def snap(self, codes: Tensor) -> Tensor:
-        """The codes of the values nearest to any numbers in [0, 1], same shape."""
+        """Codes of the values nearest to arbitrary numbers in [0, 1], same shape."""
 
     def levels(self) -> Iterator[float]:
-        """All codes in order. Only for coordinates with `n_levels`."""
+        """All codes in order; `OptimizerError` if the coordinate is continuous."""
 
 
 @dataclass(frozen=True)
@@ -78,35 +79,35 @@ class Continuous:
 
     @property
     def n_levels(self) -> int | None:
-        """None: a continuum."""
+        """None: the coordinate is continuous."""
         return None
 
     def encode(self, value: Any) -> float:
-        """The value's (log-)uniform quantile."""
+        """(Log-)uniform quantile of the value."""
         if not _contains(self.distribution, value):
             return self.missing()
         low, high = self._ends()
         return ((math.log(value) if self.distribution.log else value) - low) / (high - low)
 
     def missing(self) -> float:
-        """The middle."""
+        """Middle of the coordinate."""
         return 0.5
 
     def decode(self, code: float) -> float:
-        """The value of which the code is the quantile."""
+        """Value with this (log-)uniform quantile."""
         low, high = self._ends()
         value = low + code * (high - low)
         value = math.exp(value) if self.distribution.log else value
-        # exp(log(high)) may exceed high by a rounding error, which Optuna would refuse.
+        # exp(log(high)) may exceed high by a rounding error, which Optuna would reject.
         return min(max(value, self.distribution.low), self.distribution.high)
 
     def snap(self, codes: Tensor) -> Tensor:
-        """The codes as they are."""
+        """The codes unchanged."""
         return codes
 
     def levels(self) -> Iterator[float]:
-        """Refused."""
-        raise OptimizerError(f"A continuous coordinate has no levels, but they were asked of {self.distribution}.")
+        """Raise `OptimizerError`: a continuous coordinate has no levels."""
+        raise OptimizerError(f"Only coordinates of finitely many values have levels, but got {self.distribution}.")
 
     def _ends(self) -> tuple[float, float]:
         low, high = self.distribution.low, self.distribution.high
@@ -121,27 +122,27 @@ class Levels:
 
     @property
     def n_levels(self) -> int:
-        """Number of steps and one."""
+        """Number of levels: one more than the number of steps."""
         return round((self.distribution.high - self.distribution.low) / self._step) + 1
 
     def encode(self, value: Any) -> float:
-        """The middle of the cell of the level nearest to the value."""
+        """Middle of the cell of the level nearest to the value."""
         if not _contains(self.distribution, value):
             return self.missing()
         return self._code(round((value - self.distribution.low) / self._step))
 
     def missing(self) -> float:
-        """The level nearest to the middle."""
+        """Code of the level nearest to the middle of the coordinate."""
         return float(self.snap(torch.tensor(0.5, dtype=torch.float64)))
 
     def decode(self, code: float) -> int | float:
-        """The value of the level in whose cell the code lies."""
+        """Value of the level whose cell contains the code."""
         level = self.level(code)
         value = self.distribution.low + level * self._step
         return int(value) if isinstance(self.distribution, IntDistribution) else min(value, self.distribution.high)
 
     def snap(self, codes: Tensor) -> Tensor:
-        """The middles of the cells."""
+        """Middles of the cells that contain the codes."""
         low, high = self._ends()
         values = low + codes * (high - low)
         values = values.exp() if self.distribution.log else values
@@ -151,18 +152,18 @@ class Levels:
         return (values - low) / (high - low)
 
     def levels(self) -> Iterator[float]:
-        """The middle of each cell."""
+        """Middle of each cell."""
         return (self._code(level) for level in range(self.n_levels))
 
     def level(self, code: float) -> int:
-        """Number of the level nearest to a code, from 0."""
+        """Index of the level nearest to a code."""
         low, high = self._ends()
         value = low + code * (high - low)
         value = math.exp(value) if self.distribution.log else value
         return min(max(round((value - self.distribution.low) / self._step), 0), self.n_levels - 1)
 
     def neighbours(self, code: float) -> tuple[float, float]:
-        """Codes of the levels below and above the one at a code; at an end, its own code."""
+        """Codes of the levels below and above the level at a code; at either end, the level's own code."""
         level = self.level(code)
         return self._code(max(level - 1, 0)), self._code(min(level + 1, self.n_levels - 1))
 
@@ -173,7 +174,7 @@ class Levels:
         return step
 
     def _ends(self) -> tuple[float, float]:
-        # Half a step beyond the outer levels: each level owns a whole cell.
+        # Half a step beyond the outer levels, so that these have whole cells, too.
         low = self.distribution.low - self._step / 2
         high = self.distribution.high + self._step / 2
         return (math.log(low), math.log(high)) if self.distribution.log else (low, high)
@@ -196,7 +197,7 @@ class Category:
         return len(self.distribution.choices)
 
     def encode(self, value: Any) -> float:
-        """The number of the choice over that of all choices."""
+        """Index of the choice divided by the number of choices."""
         try:
             index = self.distribution.to_internal_repr(value)
         except ValueError:  # a choice of another distribution
@@ -204,19 +205,19 @@ class Category:
         return float(index) / self.n_levels
 
     def missing(self) -> float:
-        """A level of its own."""
+        """Code that no choice has."""
         return MISSING
 
     def decode(self, code: float) -> Any:
-        """The choice of which this is the code."""
+        """Choice with this code."""
         return self.distribution.choices[round(code * self.n_levels)]
 
     def snap(self, codes: Tensor) -> Tensor:
-        """The starts of equal shares of [0, 1], one a choice; never missing."""
+        """Codes of the choices, each of which owns an equal share of [0, 1]; never missing."""
         return (codes * self.n_levels).floor().clamp(0, self.n_levels - 1) / self.n_levels
 
     def levels(self) -> Iterator[float]:
-        """The code of each choice."""
+        """Code of each choice."""
         return (index / self.n_levels for index in range(self.n_levels))
 
 

@@ -1,4 +1,4 @@
-"""Optuna's search spaces as codes in the unit cube, one coordinate a parameter, and points as rows of codes."""
+"""Optuna's search spaces as unit cubes with one coordinate for each parameter, and points as rows of codes."""
 
 import itertools
 import math
@@ -16,17 +16,16 @@ from autokd.optimizers.space.coordinates import MISSING, Category, Coordinate, c
 __all__ = ["Encoding", "Key", "keys", "unseen"]
 
 Key = tuple[float, ...]
-"""A point that can be looked up; see `keys`."""
+"""Hashable form of a point, see `keys`."""
 
-_KEY_DIGITS = 9  # codes that agree so far are one point: no level of a sensible space is narrower
+_KEY_DIGITS = 9  # points whose codes agree to these digits are the same; no sensible space has narrower levels
 
 
 @dataclass(frozen=True)
 class Encoding:
-    """A search space as `dimension` coordinates, in the order of the parameters' names.
+    """A search space as `dimension` coordinates, sorted by the parameters' names.
 
-    The order of names, and not that of the mapping, makes proposals independent of the order in which an objective
-    asks for its parameters.
+    Sorting makes proposals independent of the order in which an objective asks for its parameters.
     """
 
     names: tuple[str, ...]
@@ -45,19 +44,19 @@ class Encoding:
 
     @property
     def categories(self) -> tuple[int, ...]:
-        """Number of choices a coordinate, 0 for a numeric one."""
+        """Number of choices of each coordinate, 0 for a numeric one."""
         return tuple(c.n_levels if isinstance(c, Category) else 0 for c in self.coordinates)
 
     @property
     def size(self) -> float:
-        """Number of points in the space, infinity if a coordinate is continuous."""
+        """Number of points in the space, infinity if any coordinate is continuous."""
         return math.prod(math.inf if c.n_levels is None else c.n_levels for c in self.coordinates)
 
     @property
     def resolution(self) -> float:
-        """Length of the shortest step between two points, as a share of the unit cube's edge; 0 if there is none.
+        """Length of the shortest step between two points, as a share of the unit cube's edge; 0 if continuous.
 
-        Of k categories it is 1 / k, since in a region of this length one of them may change.
+        The step of k categories is 1 / k, since in a region of this length one of them may change.
         """
         n_categories = sum(n > 0 for n in self.categories)
         widths = [1 / n_categories] if n_categories else []
@@ -65,31 +64,37 @@ class Encoding:
         return min(widths + [0.0 if c.n_levels is None else 1 / c.n_levels for c in numbers])
 
     def encode(self, params: Mapping[str, Any]) -> list[float]:
-        """Codes of one trial's parameters; other names are ignored, absent ones are missing."""
+        """Codes of one trial's parameters; unknown names are ignored, absent ones get the code of a missing value."""
         pairs = zip(self.names, self.coordinates, strict=True)
         return [c.encode(params[name]) if name in params else c.missing() for name, c in pairs]
 
     def decode(self, codes: Sequence[float]) -> dict[str, Any]:
-        """Parameters at one row of codes, without those that are missing."""
+        """Parameters at one row of codes, without missing categories."""
         triples = zip(self.names, self.coordinates, codes, strict=True)
         return {name: c.decode(code) for name, c, code in triples if not _is_missing(c, code)}
 
     def to_internal(self, params: Mapping[str, Any]) -> dict[str, float]:
-        """Parameters as the numbers that Optuna stores, so that any choice fits into JSON."""
+        """Parameters in Optuna's internal representation: numbers, so that any choice can be stored as JSON."""
         pairs = zip(self.names, self.coordinates, strict=True)
         return {name: c.distribution.to_internal_repr(params[name]) for name, c in pairs if name in params}
 
     def from_internal(self, numbers: Mapping[str, float]) -> dict[str, Any]:
-        """Inverse of `to_internal`."""
+        """Parameters from Optuna's internal representation, the inverse of `to_internal`."""
         pairs = zip(self.names, self.coordinates, strict=True)
         return {name: c.distribution.to_external_repr(numbers[name]) for name, c in pairs if name in numbers}
 
     def snap(self, points: Tensor) -> Tensor:
-        """Codes of the values nearest to any points of the unit cube, `n x dimension`."""
+        """Codes of the values nearest to arbitrary points of the unit cube, `n x dimension`."""
         return torch.stack([c.snap(points[:, j]) for j, c in enumerate(self.coordinates)], dim=1)
 
     def sobol(self, first: int, n: int, seed: int) -> Tensor:
-        """Codes of the points `first .. first + n - 1` of one scrambled Sobol sequence, `n x dimension`."""
+        """Codes of consecutive points of a scrambled Sobol sequence, `n x dimension`.
+
+        Args:
+            first: Index of the first point.
+            n: Number of points.
+            seed: Seed of the scrambling.
+        """
         engine = SobolEngine(self.dimension, scramble=True, seed=seed)  # type: ignore[no-untyped-call]
         engine.fast_forward(first)  # type: ignore[no-untyped-call]
         return self.snap(engine.draw(n, dtype=torch.float64))
@@ -101,12 +106,12 @@ class Encoding:
 
 
 def keys(points: Tensor) -> list[Key]:
-    """One hashable key a row; two rows have the same key if they are the same point up to rounding."""
+    """Hashable key of each row; rows that are equal up to rounding have the same key."""
     return [tuple(row) for row in points.numpy().round(_KEY_DIGITS).tolist()]
 
 
 def unseen(points: Tensor, seen: Iterable[Key]) -> Tensor:
-    """The rows, each once and in order, whose keys are not among those seen."""
+    """Rows whose keys are not among the seen ones, without repetitions and in order."""
     known = set(seen)
     kept = []
     for row, key in enumerate(keys(points)):

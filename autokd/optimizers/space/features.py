@@ -1,4 +1,4 @@
-"""What is known of a point beside its parameters: numbers that describe what these make, such as a graph's depth."""
+"""Features of points: numbers that describe what the parameters produce, such as the depth of a graph."""
 
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -12,40 +12,41 @@ from autokd.optimizers.arrays import Array
 from autokd.optimizers.errors import OptimizerError
 from autokd.optimizers.space.encoding import Encoding
 
-__all__ = ["NOTHING", "Description", "Features", "description_of"]
+__all__ = ["NO_FEATURES", "Description", "Features", "description_of"]
 
 
 @dataclass(frozen=True)
 class Description:
-    """Features of points, and what they are features of.
+    """A function that computes features, and the coordinates that it describes.
 
     Attributes:
-        features: Of codes, `n x d` with n > 0, as `n x f` numbers; f is the same for all points.
-        coordinates: Numbers of the coordinates of the codes that they describe.
+        features: Function from codes, `n x d` with n > 0, to features, `n x f`; f is the same for all points.
+        coordinates: Indices of the coordinates that the features describe.
     """
 
     features: Callable[[Tensor], Array]
     coordinates: frozenset[int]
 
 
-NOTHING = Description(lambda points: np.empty((len(points), 0)), frozenset())
+NO_FEATURES = Description(lambda points: np.empty((len(points), 0)), frozenset())
 """The description without features."""
 
 
 def description_of(
     features: Callable[[Mapping[str, Any]], Sequence[float]] | None, names: Collection[str] | None, encoding: Encoding
 ) -> Description:
-    """A user's features of parameters as those of codes; asked for once a point, since several models look at it.
+    """Description by a user's function of parameters, called once for each point and cached.
 
-    The features raise an `OptimizerError` if a point's are not finite, or not as many as the first point's.
+    The resulting function raises `OptimizerError` if a point's features are not finite, or are not as many as those of
+    the first point.
 
     Args:
-        features: Of all parameters of a point; None is no description.
-        names: The parameters that they describe; None is all.
-        encoding: The space.
+        features: Function from the parameters of a point to its features; None for no features.
+        names: Names of the parameters that the features describe; None for all.
+        encoding: Encoding of the search space.
     """
     if features is None:
-        return NOTHING
+        return NO_FEATURES
     known: dict[tuple[float, ...], list[float]] = {}
 
     def ask(row: tuple[float, ...]) -> list[float]:
@@ -53,7 +54,7 @@ def description_of(
         found = [float(value) for value in features(params)]
         n_expected = len(next(iter(known.values()), found))
         if len(found) != n_expected or not all(map(math.isfinite, found)):
-            raise OptimizerError(f"`features` must be {n_expected} finite numbers, but are {found} for {params}.")
+            raise OptimizerError(f"`features` must be {n_expected} finite numbers, but got {found} for {params}.")
         return found
 
     def of_codes(points: Tensor) -> Array:
@@ -69,12 +70,12 @@ def description_of(
 
 @dataclass(frozen=True)
 class Features:
-    """Features on the scale of some points, whose smallest values are 0 and largest 1.
+    """Features scaled to [0, 1] over given points.
 
     Attributes:
-        description: Of any points.
-        lowest: Smallest values, `f`.
-        ranges: How much larger the largest are, 1 where all are equal, `f`.
+        description: Function that computes the unscaled features.
+        lowest: Smallest value of each feature, `f`.
+        ranges: Largest minus smallest value of each feature, 1 if they are equal, `f`.
     """
 
     description: Description
@@ -83,18 +84,18 @@ class Features:
 
     @classmethod
     def of(cls, description: Description, points: Tensor) -> "Features":
-        """Features on the scale of these points, at least one."""
+        """Features scaled over these points, at least one."""
         values = description.features(points)
         lowest, ranges = values.min(axis=0), np.ptp(values, axis=0)
         return cls(description, lowest, np.where(ranges > 0, ranges, 1.0))
 
     @property
     def number(self) -> int:
-        """How many there are, f."""
+        """Number of features, f."""
         return len(self.lowest)
 
     def __call__(self, points: Tensor) -> Array:
-        """Of codes `n x d`, `n x f`."""
+        """Scaled features of codes `n x d`, `n x f`."""
         if len(points) == 0:
             return np.empty((0, self.number))
         scaled: Array = (self.description.features(points) - self.lowest) / self.ranges

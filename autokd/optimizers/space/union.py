@@ -1,4 +1,4 @@
-"""The search space that the trials of a study have asked for."""
+"""Search space inferred from the trials of a study."""
 
 from collections.abc import Iterable
 
@@ -9,11 +9,11 @@ __all__ = ["union"]
 
 
 def union(trials: Iterable[FrozenTrial]) -> dict[str, BaseDistribution]:
-    """All parameters that any trial has, without those that can take a single value only.
+    """Distributions of all parameters that any trial has, without those of a single value.
 
-    Unlike Optuna's intersection it keeps conditional parameters, which some trials lack. Where trials gave a parameter
-    different bounds, these become the widest; where they disagree in more than that, the parameter is left out and so
-    is sampled independently.
+    Unlike Optuna's intersection search space it includes conditional parameters, which some trials lack. If trials gave
+    a parameter different bounds, the widest are used. If its distributions differ in more than the bounds, the
+    parameter is omitted, and therefore sampled independently.
     """
     seen: dict[str, dict[BaseDistribution, None]] = {}
     for trial in trials:

@@ -26,5 +26,5 @@ class TestGp(SamplerConformance):
         return sampler("gp", seed, trial_number=trial_number, n_startup_trials=3)
 
 
-def test_each_registered_sampler_is_covered():
+def test_each_registered_sampler_is_covered() -> None:
     assert set(SAMPLERS) == {"trust-region", "random", "tpe", "gp"}

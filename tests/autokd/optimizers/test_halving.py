@@ -9,7 +9,7 @@ from autokd.optimizers import HalvingPruner, OptimizerError
 
 
 def judged(reports, own, direction="minimize", factor=3, **options):
-    """Whether a trial with values `own` by step is pruned after others with values by step."""
+    """Whether a trial that reports `own` (values by step) is pruned after others that reported `reports`."""
     study = optuna.create_study(direction=direction)
     for values in reports:
         trial = study.ask()
@@ -23,7 +23,7 @@ def judged(reports, own, direction="minimize", factor=3, **options):
 
 
 @given(st.lists(st.integers(0, 9), max_size=12), st.integers(0, 9), st.integers(2, 4))
-def test_keeps_the_top_share_as_a_sorted_list_says(others, own, factor):
+def test_keeps_the_top_share_of_a_sorted_list(others, own, factor) -> None:
     values = sorted([*others, own])
     kept = values[: math.ceil(len(values) / factor)]
     expected = len(values) >= factor and own not in kept
@@ -31,33 +31,33 @@ def test_keeps_the_top_share_as_a_sorted_list_says(others, own, factor):
 
 
 @given(st.lists(st.integers(-9, 9), max_size=9), st.integers(-9, 9))
-def test_directions_mirror_each_other(others, own):
+def test_directions_mirror_each_other(others, own) -> None:
     smaller = judged([{1: float(v)} for v in others], {1: float(own)})
     larger = judged([{1: -float(v)} for v in others], {1: -float(own)}, direction="maximize")
     assert smaller == larger
 
 
-def test_values_of_other_steps_do_not_count():
+def test_values_of_other_steps_do_not_count() -> None:
     assert not judged([{1: 0.0}, {1: 0.0}, {1: 0.0}], {1: 0.0, 3: 9.0})
     assert judged([{1: 9.0, 3: 0.0}, {1: 9.0, 3: 0.0}], {1: 0.0, 3: 9.0})
 
 
-def test_nan_is_pruned_and_counts_as_worst():
+def test_nan_is_pruned_and_counts_as_worst() -> None:
     assert judged([], {1: math.nan})
     assert not judged([{1: math.nan}, {1: math.nan}], {1: 5.0})
     assert judged([{1: math.nan}, {1: 0.0}], {1: 5.0})
 
 
-def test_nothing_reported_is_nothing_to_judge():
+def test_a_trial_without_reports_is_not_pruned() -> None:
     assert not judged([{1: 0.0}] * 5, {})
 
 
-def test_steps_between_the_rungs_are_not_judged():
+def test_steps_between_the_rungs_are_not_judged() -> None:
     others = [{1: 0.0, 2: 0.0}] * 5
     assert judged(others, {1: 9.0}, rungs=(1, 4))
     assert not judged(others, {1: 0.0, 2: 9.0}, rungs=(1, 4))
 
 
-def test_a_factor_that_keeps_all_is_refused():
+def test_a_factor_that_keeps_all_is_rejected() -> None:
     with pytest.raises(OptimizerError, match="reduction_factor=1"):
         HalvingPruner(1)

@@ -17,7 +17,7 @@ def whole(m: int, seed: int, n: int = 12) -> np.ndarray:
 
 
 def cells(m: int, side: int) -> np.ndarray:
-    """Centres of the unit cells of a cube from 0."""
+    """Centres of the unit cells of the cube `[0, side]^m`."""
     return np.array(list(product(range(side), repeat=m))) + 0.5
 
 
@@ -26,7 +26,7 @@ def dominated(points: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 
 def added_volume(points: np.ndarray, values: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """What each point adds to the volume that rows dominate, by inclusion and exclusion over all sets of rows."""
+    """Volume that each point adds to the rows' hypervolume, by inclusion and exclusion over all sets of rows."""
     added = np.zeros(len(points))
     for size in range(len(values) + 1):
         for chosen in combinations(values, size):
@@ -53,7 +53,7 @@ def test_a_row_is_on_the_front_if_no_other_is_at_least_as_good_everywhere(m: int
     assert front(values).tolist() == [not beaten(j) for j in range(len(values))]
 
 
-def test_of_equal_rows_only_the_first_is_on_the_front() -> None:
+def test_only_the_first_of_equal_rows_is_on_the_front() -> None:
     assert front(np.array([[0.0, 1.0], [2.0, 1.0], [2.0, 1.0], [1.0, 3.0]])).tolist() == [False, True, False, True]
 
 
@@ -65,14 +65,14 @@ def test_hypervolume_is_the_number_of_dominated_cells(m: int, seed: int) -> None
 
 
 @pytest.mark.parametrize("m", OBJECTIVES)
-def test_hypervolume_is_the_sum_of_what_each_row_adds(m: int) -> None:
+def test_hypervolume_is_the_sum_of_the_volumes_that_rows_add(m: int) -> None:
     values, reference = np.random.default_rng(m).normal(size=(8, m)), np.full(m, -1.0)
     parts = [added_volume(values[i : i + 1], values[:i], reference)[0] for i in range(len(values))]
     assert hypervolume(values, reference) == pytest.approx(sum(parts), rel=1e-9)
 
 
 @pytest.mark.parametrize("values", [np.empty((0, 3)), np.array([[9.0, 9.0, 0.0]])])
-def test_where_no_row_exceeds_the_reference_everything_above_it_is_one_box(values: np.ndarray) -> None:
+def test_if_no_row_exceeds_the_reference_there_is_one_box(values: np.ndarray) -> None:
     lower, upper = boxes(values, np.zeros(3))
     assert hypervolume(values, np.zeros(3)) == 0
     assert lower.tolist() == [[0.0] * 3]
@@ -89,7 +89,7 @@ def test_each_cell_is_in_one_box_or_dominated(m: int, seed: int) -> None:
 
 
 @pytest.mark.parametrize("m", OBJECTIVES)
-def test_boxes_are_disjoint_and_fill_what_the_hypervolume_leaves(m: int) -> None:
+def test_boxes_are_disjoint_and_fill_the_rest_of_the_hypervolume(m: int) -> None:
     values, reference = np.random.default_rng(m).normal(size=(20, m)), np.full(m, -1.0)
     lower, upper = boxes(values, reference)
     overlaps = (np.maximum(lower[:, None], lower) < np.minimum(upper[:, None], upper)).all(axis=2)
@@ -102,13 +102,13 @@ def test_boxes_are_disjoint_and_fill_what_the_hypervolume_leaves(m: int) -> None
 
 @pytest.mark.parametrize(("m", "expected"), [(2, 31), (3, 61)])
 def test_boxes_are_as_few_as_the_paper_says(m: int, expected: int) -> None:
-    """Of n rows n + 1 for two objectives and 2n + 1 for three."""
+    """A front of n rows has n + 1 boxes with two objectives and 2n + 1 with three."""
     assert len(boxes(a_front(m, n=30), np.zeros(m))[0]) == expected
 
 
 @pytest.mark.parametrize("m", [2, 3])
 @pytest.mark.parametrize("level", [0.2, 0.6, 1.0])
-def test_expected_improvement_is_the_mean_of_what_samples_add(m: int, level: float) -> None:
+def test_expected_improvement_is_the_mean_volume_that_samples_add(m: int, level: float) -> None:
     values, reference, n = a_front(m), np.zeros(m), 200_000
     mean, deviation = np.full(m, level), np.linspace(0.2, 0.5, m)
     added = added_volume(np.random.default_rng(0).normal(mean, deviation, (n, m)), values, reference)
@@ -117,7 +117,7 @@ def test_expected_improvement_is_the_mean_of_what_samples_add(m: int, level: flo
 
 
 @pytest.mark.parametrize("m", OBJECTIVES)
-def test_of_certain_outcomes_it_is_the_difference_of_hypervolumes(m: int) -> None:
+def test_expected_improvement_of_certain_outcomes_is_a_difference_of_hypervolumes(m: int) -> None:
     values, reference = a_front(m, n=10), np.zeros(m)
     points = np.random.default_rng(1).uniform(-0.2, 1.5, (200, m))
     before = hypervolume(values, reference)
@@ -127,15 +127,15 @@ def test_of_certain_outcomes_it_is_the_difference_of_hypervolumes(m: int) -> Non
     np.testing.assert_allclose(np.exp(scores), gains, rtol=1e-6, atol=1e-8)
 
 
-def test_without_rows_it_is_the_product_of_the_expected_improvements() -> None:
+def test_without_rows_expected_improvement_is_the_product_over_objectives() -> None:
     mean, deviation, reference = np.array([[0.3, -2.0]]), np.array([[0.5, 1.0]]), np.array([0.1, 0.7])
     scores = log_expected_improvement(mean, deviation, *boxes(np.empty((0, 2)), reference))
     parts = [improvement.log_expected_improvement(mean[:, i], deviation[:, i], reference[i]) for i in range(2)]
     np.testing.assert_allclose(scores, sum(parts))
 
 
-def test_it_is_right_where_the_improvement_underflows() -> None:
-    """Of one row at 0 and the reference at -1: EI(-1) EI'(0) + EI(0) EI'(-1) - EI(0) EI'(0)."""
+def test_log_expected_improvement_is_accurate_where_the_improvement_underflows() -> None:
+    """With one row at 0 and the reference at -1 it is EI(-1) EI'(0) + EI(0) EI'(-1) - EI(0) EI'(0)."""
     mean, one = np.array([[-30.0, -40.0]]), np.ones((1, 2))
     (score,) = log_expected_improvement(mean, one, *boxes(np.zeros((1, 2)), np.full(2, -1.0)))
     first, second = (
@@ -158,7 +158,7 @@ def test_far_below_the_front_a_larger_mean_still_scores_higher(m: int) -> None:
         assert (np.diff(scores) > 0).all()
 
 
-def test_rows_that_differ_by_rounding_only_are_no_trouble() -> None:
+def test_rows_that_differ_by_rounding_only_count_as_one() -> None:
     values = np.array([[1.0, 2.0], [1.0 + 1e-15, 2.0 - 1e-15]])
     mean = np.stack([np.linspace(-5, 5, 200), np.linspace(-9, 9, 200)], axis=1)
     both, one = (

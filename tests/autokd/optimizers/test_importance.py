@@ -34,7 +34,7 @@ def values(dimensions: dict[str, Dimension], rng: np.random.Generator) -> Parame
 def study_of(
     function: Callable[[Parameters], float], n: int, dimensions: dict[str, Dimension] = SPACE, **changes: Any
 ) -> optuna.Study:
-    """Trials at even points of the space."""
+    """Study with trials at uniform random points of the space."""
     study, rng = optuna.create_study(direction=changes.get("direction", "maximize")), np.random.default_rng(0)
     for _ in range(n):
         parameters = values(dimensions, rng)
@@ -54,17 +54,17 @@ def random_pairs(d: int, n: int = 20_000) -> tuple[Any, Any, Any]:
     return rng.random((n, d)), rng.random((n, d)), orders
 
 
-def test_effects_of_a_sum_are_the_variances_of_its_terms():
+def test_effects_of_a_sum_are_the_variances_of_its_terms() -> None:
     effects = shapley_effects(lambda u: u @ np.array([3.0, 2.0, 0.0]), *random_pairs(3))
     assert effects == pytest.approx([9 / 12, 4 / 12, 0], abs=0.015)
 
 
-def test_what_two_inputs_do_only_together_is_shared_evenly():
+def test_an_interaction_is_shared_evenly() -> None:
     effects = shapley_effects(lambda u: 12 * (u[:, 0] - 0.5) * (u[:, 1] - 0.5) + u[:, 2], *random_pairs(3))
     assert effects == pytest.approx([0.5, 0.5, 1 / 12], abs=0.02)
 
 
-def test_effects_are_the_mean_over_all_orders_of_the_variance_explained_beyond_those_before():
+def test_effects_are_the_mean_over_all_orders_of_the_variance_explained_beyond_those_before() -> None:
     table = np.random.default_rng(3).normal(size=(2, 2, 2))
     points = list(product((0, 1), repeat=3))
 
@@ -86,7 +86,7 @@ def test_effects_are_the_mean_over_all_orders_of_the_variance_explained_beyond_t
     assert effects == pytest.approx(expected, abs=0.04 * expected.sum())
 
 
-def test_effects_sum_to_half_the_mean_squared_difference_of_the_pairs():
+def test_effects_sum_to_half_the_mean_squared_difference_of_the_pairs() -> None:
     first, second, orders = random_pairs(4, n=50)
 
     def function(u: Any) -> Any:
@@ -96,9 +96,9 @@ def test_effects_sum_to_half_the_mean_squared_difference_of_the_pairs():
     assert shapley_effects(function, first, second, orders).sum() == pytest.approx(expected, rel=1e-12)
 
 
-def test_importances_of_a_conditional_function_are_those_of_its_closed_form():
-    # With the bonus [kd] (h + s (t - 1/2)) and t even: the method explains h^2 / 4, the temperature s^2 / 48, both
-    # together s^2 / 48, which they share.
+def test_importances_of_a_conditional_function_are_those_of_its_closed_form() -> None:
+    # With the bonus [kd] (h + s (t - 1/2)) and uniform t, the method explains h^2 / 4, the temperature s^2 / 48, and
+    # their interaction s^2 / 48, which they share.
     height, slope, tilt = 1.0, 3.0, 1.0
     method, temperature, x = height**2 / 4 + slope**2 / 96, slope**2 / 48 + slope**2 / 96, tilt**2 / 12
     total = method + temperature + x
@@ -109,14 +109,14 @@ def test_importances_of_a_conditional_function_are_those_of_its_closed_form():
     assert found["idle"] < 0.03
 
 
-def test_of_very_many_observations_some_are_enough(monkeypatch: pytest.MonkeyPatch):
+def test_a_subset_of_many_observations_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     study = study_of(conditional, 150)
     whole = importances(study, SPACE)
     monkeypatch.setattr("autokd.optimizers.importance.MOST_OBSERVATIONS", 75)
     assert importances(study, SPACE) == pytest.approx(whole, abs=0.06)
 
 
-def test_importances_sum_to_one_and_begin_with_the_largest():
+def test_importances_sum_to_one_and_begin_with_the_largest() -> None:
     found = importances(study_of(conditional, 20), SPACE)
     assert set(found) == set(SPACE)
     assert sum(found.values()) == pytest.approx(1)
@@ -124,14 +124,14 @@ def test_importances_sum_to_one_and_begin_with_the_largest():
     assert list(found.values()) == sorted(found.values(), reverse=True)
 
 
-def test_the_same_trials_have_the_same_importances_whichever_way_is_better():
+def test_importances_are_deterministic_and_independent_of_the_direction() -> None:
     study = study_of(conditional, 20)
     assert importances(study, SPACE) == importances(study, SPACE)
-    turned = study_of(lambda parameters: -conditional(parameters), 20, direction="minimize")
-    assert importances(turned, SPACE) == pytest.approx(importances(study, SPACE))
+    negated = study_of(lambda parameters: -conditional(parameters), 20, direction="minimize")
+    assert importances(negated, SPACE) == pytest.approx(importances(study, SPACE))
 
 
-def test_a_child_of_which_the_parent_has_one_value_is_always_or_never_active():
+def test_a_child_of_a_parent_with_one_value_is_always_or_never_active() -> None:
     space = SPACE | {"method": Dimension(CategoricalDistribution(("kd",)))}
     found = importances(study_of(conditional, 60, space), space)
     assert set(found) == {"x", "kd.temperature", "idle"}
@@ -141,20 +141,20 @@ def test_a_child_of_which_the_parent_has_one_value_is_always_or_never_active():
     assert found["kd.temperature"] == 0
 
 
-def test_a_grandchild_is_inactive_where_its_parent_is():
+def test_a_grandchild_is_inactive_where_its_parent_is() -> None:
     space = {
         "method": Dimension(CategoricalDistribution(("kd", "dkd"))),
         "kd.form": Dimension(CategoricalDistribution(("soft", "hard")), "method", ("kd",)),
         "kd.slope": Dimension(FloatDistribution(0, 1), "kd.form", ("hard",)),
     }
-    # [kd] [hard] (s - 1/2): the slope, its pairs with either parent, and all three explain a quarter each.
+    # [kd] [hard] (s - 1/2): the slope, its interactions with either parent, and that of all three explain 1/4 each.
     found = importances(study_of(lambda parameters: parameters.get("kd.slope", 0.5), 150, space), space)
     assert found["kd.slope"] == pytest.approx((1 + 1 / 2 + 1 / 2 + 1 / 3) / 4, abs=0.06)
     assert found["kd.form"] == pytest.approx((1 / 2 + 1 / 3) / 4, abs=0.06)
     assert found["method"] == pytest.approx((1 / 2 + 1 / 3) / 4, abs=0.06)
 
 
-def test_trials_that_were_pruned_early_are_no_evidence_of_their_own_low_values():
+def test_low_values_of_trials_that_were_pruned_early_do_not_count() -> None:
     study, rng = optuna.create_study(direction="maximize"), np.random.default_rng(0)
     for number in range(60):
         parameters = values(SPACE, rng)
@@ -173,17 +173,17 @@ def test_trials_that_were_pruned_early_are_no_evidence_of_their_own_low_values()
 
 
 @pytest.mark.parametrize("n", [0, 3])
-def test_a_few_trials_are_no_evidence(n: int):
+def test_too_few_trials_are_an_error(n: int) -> None:
     with pytest.raises(InputError, match=f"^importances need 4 finished trials, but there are {n}.$"):
         importances(study_of(conditional, n), SPACE)
 
 
-def test_where_all_values_are_equal_nothing_is_important():
-    with pytest.raises(InputError, match=r"need trials of different values, but 5 are alike"):
+def test_equal_values_are_an_error() -> None:
+    with pytest.raises(InputError, match=r"need trials of different values, but the model sees 5 equal ones"):
         importances(study_of(lambda parameters: 0.5, 5), SPACE)
 
 
-def test_where_all_dimensions_are_fixed_there_is_nothing_to_tell_of():
+def test_a_space_of_fixed_dimensions_is_an_error() -> None:
     space = {"x": Dimension(FloatDistribution(1, 1))}
     with pytest.raises(InputError, match="all are fixed"):
         importances(study_of(lambda parameters: 0.5, 5, space), space)

@@ -8,21 +8,21 @@ from autokd.optimizers import PRUNERS, SAMPLERS, HalvingPruner, OptimizerError, 
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
-def test_each_name_makes_a_sampler(name):
+def test_each_name_makes_a_sampler(name) -> None:
     assert isinstance(sampler(name, seed=0), optuna.samplers.BaseSampler)
 
 
 @pytest.mark.parametrize("name", PRUNERS)
-def test_each_name_makes_a_pruner(name):
+def test_each_name_makes_a_pruner(name) -> None:
     assert isinstance(pruner(name), optuna.pruners.BasePruner)
 
 
-def test_a_path_makes_a_sampler_or_pruner_of_ones_own():
+def test_an_import_path_makes_a_sampler_or_pruner_of_ones_own() -> None:
     assert isinstance(sampler("optuna.samplers:QMCSampler", 0, scramble=False), optuna.samplers.QMCSampler)
     assert isinstance(pruner("optuna.pruners:ThresholdPruner", upper=1.0), optuna.pruners.ThresholdPruner)
 
 
-def test_options_reach_the_constructor():
+def test_options_reach_the_constructor() -> None:
     space = {"x": optuna.distributions.FloatDistribution(0, 1)}
     made = sampler("trust-region", 3, space, n_startup_trials=7)
     assert isinstance(made, TrustRegionSampler)
@@ -31,19 +31,19 @@ def test_options_reach_the_constructor():
 
 
 @pytest.mark.parametrize("name", ["tpee", "no.such.module:Sampler", "optuna.samplers:NoSampler", ":x"])
-def test_unknown_names_are_refused(name):
+def test_unknown_names_are_rejected(name) -> None:
     with pytest.raises(OptimizerError, match=name):
         sampler(name, 0)
 
 
-def test_the_error_lists_the_known_names():
+def test_the_error_lists_the_known_names() -> None:
     with pytest.raises(OptimizerError, match="trust-region, random, tpe, gp"):
         sampler("bayes", 0)
     with pytest.raises(OptimizerError, match="halving, median, none"):
         pruner("asha")
 
 
-def test_wrong_options_and_wrong_kinds_are_refused():
+def test_wrong_options_and_wrong_types_are_rejected() -> None:
     with pytest.raises(OptimizerError, match="n_startup"):
         sampler("trust-region", 0, n_startup=3)
     with pytest.raises(OptimizerError, match="at least 1"):
@@ -54,7 +54,7 @@ def test_wrong_options_and_wrong_kinds_are_refused():
         sampler("builtins:dict", 0)
 
 
-def test_a_sampler_made_anew_draws_anew_for_each_trial():
+def test_a_new_sampler_for_each_trial_draws_different_values() -> None:
     def first_value(number):
         study = optuna.create_study(sampler=sampler("random", 0, trial_number=number))
         return study.ask().suggest_float("x", 0, 1)
@@ -62,6 +62,6 @@ def test_a_sampler_made_anew_draws_anew_for_each_trial():
     assert first_value(0) == first_value(0) != first_value(1)
 
 
-def test_importing_the_package_imports_neither_torch_nor_optuna():
+def test_importing_the_package_imports_neither_torch_nor_optuna() -> None:
     code = "import sys, autokd.optimizers; sys.exit(bool({'torch', 'optuna', 'scipy'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

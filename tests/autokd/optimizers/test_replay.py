@@ -1,4 +1,4 @@
-"""Same rows in, same proposal out: a proposal depends on nothing but a study's trials and the sampler's seed."""
+"""A proposal is a function of a study's trials and the sampler's seed."""
 
 import math
 import pickle
@@ -22,18 +22,18 @@ SPACE = {
     "merge": CategoricalDistribution(("sum", "gate", None)),
     "gate": FloatDistribution(-1.0, 1.0),
 }
-VALUES = (-2.0, 0.0, 0.25, 0.25 + 1e-12, 1.0, 40.0)  # few, so that there are ties
-RESTARTS_SOON = 36  # trials without an improvement, so that the region restarts after one more
+VALUES = (-2.0, 0.0, 0.25, 0.25 + 1e-12, 1.0, 40.0)  # few, so that ties occur
+RESTARTS_SOON = 36  # trials without an improvement after which the region is about to restart
 N_SCRIPTS = 25
 ENDINGS = {"complete": TrialState.COMPLETE, "prune": TrialState.PRUNED, "fail": TrialState.FAIL}
 
 
 @dataclass(frozen=True)
 class Script:
-    """What happens to a study, whatever its sampler proposes.
+    """Events of a study, independent of what its sampler proposes.
 
-    First come `n_past` trials that nothing later improves upon. The events are triples: what happens, to which of the
-    running trials, and a value. Where no trial is running one starts instead.
+    The study begins with `n_past` trials on which no later trial improves. Events are triples: the kind, the index of a
+    running trial, and a value. If no trial is running, one starts instead.
     """
 
     direction: str
@@ -46,7 +46,7 @@ class Script:
         return TrustRegionSampler(seed, n_startup_trials=2, search_space=self.space, features=self.features)
 
     def studies(self, sampler):
-        """The study before the first event and after each, always the same object."""
+        """The study before the first event and after each event, always the same object."""
         study, running = self._past(), []
         study.sampler = sampler
         yield study
@@ -85,7 +85,7 @@ def scripts(draw):
 
 
 def area(params):
-    """A feature, also of trials that have not asked for everything yet."""
+    """A feature, which trials have even before they have asked for all parameters."""
     return [params.get("width", 1) * params.get("share", 0.5)]
 
 
@@ -95,7 +95,7 @@ def begin(trial):
 
 
 def ask_for_all(trial):
-    """Ask for all parameters that have not been asked for; one depends on another."""
+    """Ask for all parameters, of which one is conditional."""
     begin(trial)
     trial.suggest_float("share", 0.0, 1.0)
     trial.suggest_int("width", 1, 12)
@@ -104,7 +104,7 @@ def ask_for_all(trial):
 
 
 def happen(study, trial, kind, value):
-    """One event in a running trial's life."""
+    """Apply one event to a running trial."""
     ask_for_all(trial)
     row = study.trials[trial.number]
     if kind == "report":
@@ -117,21 +117,21 @@ def happen(study, trial, kind, value):
 
 
 def proposal(study):
-    """What the next trial would get, with what it would not ask for."""
+    """Parameters proposed to the next trial, including those for which it does not ask."""
     trial = study.ask()
     ask_for_all(trial)
     return {**trial.relative_params, **trial.params}
 
 
 def snapshot(study, sampler):
-    """A copy of a study that can be asked without changing it; the sampler is no copy."""
+    """A copy of a study with the sampler itself, so that asking does not change the study."""
     copy = pickle.loads(pickle.dumps(study))
     copy.sampler = sampler
     return copy
 
 
 def shuffled(trials, random):
-    """The same trials in another order; running ones, which have no end to be put in order by, keep theirs."""
+    """The same trials in another order; the order of the running ones, which have no end, is kept."""
     running = (trial for trial in trials if not trial.state.is_finished())
     mixed = random.sample(trials, len(trials))
     return [trial if trial.state.is_finished() else next(running) for trial in mixed]
@@ -143,22 +143,22 @@ def unpickled(sampler):
 
 @settings(max_examples=N_SCRIPTS)
 @given(scripts())
-def test_a_sampler_made_a_moment_ago_proposes_what_one_that_saw_it_all_does(script):
-    lived, moved = script.sampler(), script.sampler()
+def test_a_new_sampler_proposes_the_same_as_one_that_made_all_proposals(script) -> None:
+    original, pickled = script.sampler(), script.sampler()
     n_trials, expected = script.n_past, {}
-    for study in script.studies(lived):
+    for study in script.studies(original):
         for started in study.trials[n_trials:]:
             assert started.params.items() <= expected.items()
         n_trials = len(study.trials)
-        expected = proposal(snapshot(study, lived))
+        expected = proposal(snapshot(study, original))
         assert proposal(rebuilt(study.trials, script.sampler(), script.direction)) == expected
-        moved = unpickled(moved)
-        assert proposal(snapshot(study, moved)) == expected
+        pickled = unpickled(pickled)
+        assert proposal(snapshot(study, pickled)) == expected
 
 
 @settings(max_examples=N_SCRIPTS // 2)
 @given(scripts(), st.randoms(use_true_random=False))
-def test_rows_may_come_in_any_order_as_long_as_they_say_when_they_finished(script, random):
+def test_the_order_of_the_trials_does_not_matter_if_they_have_end_times(script, random) -> None:
     for study in script.studies(script.sampler()):
         ordered, mixed = (
             proposal(rebuilt(trials, script.sampler(), script.direction))
@@ -169,7 +169,7 @@ def test_rows_may_come_in_any_order_as_long_as_they_say_when_they_finished(scrip
 
 @settings(max_examples=N_SCRIPTS)
 @given(scripts(), st.integers(1, 2**64))
-def test_another_seed_proposes_something_else_somewhere(script, seed):
+def test_another_seed_gives_another_proposal_at_some_point(script, seed) -> None:
     def proposed_to(study, seed):
         return proposal(rebuilt(study.trials, script.sampler(seed), script.direction))
 

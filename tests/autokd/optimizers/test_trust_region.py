@@ -13,7 +13,7 @@ START = datetime(2026, 1, 1)
 
 
 def outcomes(values, first=0):
-    """Trials one after the other, each a minute long."""
+    """Sequential trials, each a minute long."""
     times = [START + timedelta(minutes=first + i) for i in range(len(values) + 1)]
     return [Outcome(value, value is not None, times[i], times[i + 1]) for i, value in enumerate(values)]
 
@@ -23,7 +23,7 @@ def opened(best=1.0):
 
 
 @given(st.lists(st.one_of(st.none(), st.floats(-10, 10)), max_size=60))
-def test_fold_is_update_step_by_step(values):
+def test_fold_is_update_step_by_step(values) -> None:
     region = TrustRegion(RULES.initial_length)
     for k, outcome in enumerate(outcomes(values)):
         assert region == fold(outcomes(values)[:k], RULES)
@@ -31,28 +31,28 @@ def test_fold_is_update_step_by_step(values):
 
 
 @given(st.lists(st.one_of(st.none(), st.floats(-10, 10)), max_size=200))
-def test_length_stays_between_the_bounds(values):
+def test_length_stays_between_the_bounds(values) -> None:
     region = fold(outcomes(values), RULES)
     assert RULES.min_length <= region.length <= RULES.max_length
     assert region.successes < RULES.success_tolerance
     assert region.failures < RULES.failure_tolerance
 
 
-def test_startup_counts_observed_trials_only():
+def test_startup_counts_observed_trials_only() -> None:
     region = fold(outcomes([None, 3.0, None, 1.0]), RULES)
     assert region.is_open(RULES)
     assert (region.n_observed, region.best, region.failures) == (2, 3.0, 0)
     assert region.opened == START + timedelta(minutes=4)
 
 
-def test_three_successes_in_a_row_double_the_length():
+def test_three_successes_in_a_row_double_the_length() -> None:
     values = [1.0, 0.0, 2.0, 3.0]
     assert fold(outcomes(values), RULES).length == 0.8
     assert fold(outcomes([*values, 4.0]), RULES).length == 1.6
     assert fold(outcomes([*values, 4.0, 5.0, 6.0, 7.0]), RULES).length == 2.0  # the longest
 
 
-def test_failure_tolerance_failures_halve_the_length():
+def test_failure_tolerance_failures_halve_the_length() -> None:
     values = [1.0, 0.0, 0.5, None, 0.5]
     assert fold(outcomes(values), RULES).length == 0.8
     assert fold(outcomes([*values, 0.5]), RULES) == replace(
@@ -60,14 +60,14 @@ def test_failure_tolerance_failures_halve_the_length():
     )
 
 
-def test_a_success_clears_the_failures_and_back():
+def test_a_success_resets_the_failures_and_a_failure_the_successes() -> None:
     region = fold(outcomes([1.0, 0.0, 0.5, 0.5, 2.0]), RULES)
     assert (region.successes, region.failures) == (1, 0)
     region = fold(outcomes([1.0, 0.0, 2.0, 0.5]), RULES)
     assert (region.successes, region.failures) == (0, 1)
 
 
-def test_an_improvement_within_the_margin_is_a_failure_but_the_new_best():
+def test_an_improvement_within_the_margin_is_a_failure_but_becomes_the_best() -> None:
     region = fold(outcomes([100.0, 0.0, 100.05]), RULES)
     assert (region.failures, region.best) == (1, 100.05)
     noisy = replace(RULES, noise=2.0)
@@ -75,7 +75,7 @@ def test_an_improvement_within_the_margin_is_a_failure_but_the_new_best():
     assert fold(outcomes([100.0, 0.0, 102.1]), noisy).successes == 1
 
 
-def test_restart_after_the_stated_number_of_failures():
+def test_restart_after_the_stated_number_of_failures() -> None:
     # 0.8 halves 6 times to 0.0125, and 0.00625 is below 1/128: the 7th halving restarts, at 4 failures each.
     before = fold(outcomes([1.0, 0.0] + [0.5] * 27), RULES)
     assert (before.restarts, before.length) == (0, 0.8 / 2**6)
@@ -84,7 +84,7 @@ def test_restart_after_the_stated_number_of_failures():
     assert after == TrustRegion(0.8, restarts=1, n_observed=2, born=end, opened=end)
 
 
-def test_a_trial_of_the_region_before_a_restart_is_ignored():
+def test_a_trial_of_the_region_before_a_restart_is_ignored() -> None:
     region = fold(outcomes([1.0, 0.0] + [0.5] * 28), RULES)
     late = Outcome(9.0, True, START + timedelta(minutes=29, seconds=59), START + timedelta(minutes=40))
     assert update(region, late, RULES) == region
@@ -92,23 +92,23 @@ def test_a_trial_of_the_region_before_a_restart_is_ignored():
     assert update(region, timely, RULES).best == 9.0
 
 
-def test_a_startup_trial_that_ends_late_moves_the_best_but_no_counter():
+def test_a_startup_trial_that_ends_late_updates_the_best_but_no_counter() -> None:
     late = Outcome(9.0, True, START + timedelta(minutes=1), START + timedelta(minutes=9))
     assert update(opened(), late, RULES) == replace(opened(), best=9.0)
 
 
-def test_default_rules_grow_with_the_dimension():
+def test_default_rules_grow_with_the_dimension() -> None:
     assert [Rules.of(d).n_startup for d in (1, 4, 30)] == [5, 6, 12]
     assert [Rules.of(d).failure_tolerance for d in (1, 4, 30)] == [16, 16, 120]
 
 
-def test_a_region_begins_as_the_whole_space_and_ends_where_a_step_does():
+def test_a_region_begins_as_the_whole_space_and_gets_no_shorter_than_a_step() -> None:
     assert Rules.of(3).initial_length == WHOLE
     assert Rules.of(3).min_length == 0.5**7
     assert Rules.of(3, resolution=0.2).min_length == 0.2
 
 
 @pytest.mark.parametrize("change", [{"n_startup": 0}, {"min_length": 1.0}, {"max_length": 0.5}, {"noise": -1.0}])
-def test_rules_reject_what_cannot_be(change):
+def test_rules_reject_invalid_constants(change) -> None:
     with pytest.raises(OptimizerError):
         replace(RULES, **change)

@@ -27,7 +27,7 @@ SPACE: dict[str, BaseDistribution] = {
 
 
 def sphere(trial):
-    """Smallest, 0, at x = 0.3, n = 8, k = b."""
+    """Minimum 0 at x = 0.3, n = 8, k = b."""
     x = trial.suggest_float("x", -1, 1)
     n = trial.suggest_int("n", 1, 32, log=True)
     return (x - 0.3) ** 2 + (math.log(n / 8) / 4) ** 2 + 0.5 * (trial.suggest_categorical("k", ("a", "b", "c")) != "b")
@@ -44,7 +44,7 @@ def study_of(n_trials, objective=sphere, direction="minimize", **options):
 
 
 def ask(study, objective=sphere):
-    """The next proposal, without telling its value."""
+    """The next proposal; its trial keeps running."""
     trial = study.ask()
     objective(trial)
     return trial.params
@@ -63,21 +63,21 @@ def with_steps(trial):
     return value
 
 
-def test_works_as_it_comes_on_any_study():
+def test_works_with_its_defaults_on_any_study() -> None:
     study = optuna.create_study(sampler=TrustRegionSampler())
     study.optimize(sphere, n_trials=3)
     assert len(study.trials) == 3
 
 
 @pytest.mark.parametrize("objective", [sphere, with_steps])
-def test_a_study_rebuilt_at_any_split_goes_on_with_the_same_proposal(objective):
+def test_a_study_rebuilt_after_any_trial_continues_with_the_same_proposal(objective) -> None:
     study = optuna.create_study(sampler=sampler(search_space=None), pruner=HalvingPruner())
     study.optimize(objective, n_trials=8)
     for number, trial in enumerate(study.trials):
         assert ask(rebuilt(study.trials[:number], sampler=sampler(search_space=None))) == trial.params
 
 
-def test_a_study_rebuilt_with_running_trials_goes_on_with_the_same_proposal():
+def test_a_study_rebuilt_with_running_trials_continues_with_the_same_proposal() -> None:
     study = study_of(5)
     running = [ask(study) for _ in range(2)]
     again = rebuilt(study.trials[:5], sampler=sampler())
@@ -85,7 +85,7 @@ def test_a_study_rebuilt_with_running_trials_goes_on_with_the_same_proposal():
     assert ask(rebuilt(study.trials, sampler=sampler())) == ask(study)
 
 
-def test_order_of_finishing_and_not_of_starting_decides():
+def test_proposals_depend_on_the_order_of_finishing_and_not_of_starting() -> None:
     study = optuna.create_study(sampler=sampler())
     first, second = (study.ask() for _ in range(2))
     values = [sphere(first), sphere(second)]
@@ -95,31 +95,31 @@ def test_order_of_finishing_and_not_of_starting_decides():
     assert ask(rebuilt(study.trials, sampler=sampler())) == ask(study)
 
 
-def test_startup_points_are_one_sobol_sequence():
+def test_startup_points_are_one_sobol_sequence() -> None:
     study = study_of(4, seed=5)
     points = torch.tensor([codes(trial.params) for trial in study.trials])
-    assert len({math.floor(4 * x) for x in points[:, 2].tolist()}) == 4  # x, the last name: one point a quarter
+    assert len({math.floor(4 * x) for x in points[:, 2].tolist()}) == 4  # x, the last name: one point in each quarter
 
 
-def test_maximising_the_negative_is_minimising():
+def test_maximising_the_negative_is_minimising() -> None:
     smaller, larger = study_of(8), study_of(8, lambda trial: -sphere(trial), direction="maximize")
     assert [t.params for t in smaller.trials] == [t.params for t in larger.trials]
 
 
-def test_pending_trials_change_the_proposal_and_are_not_repeated():
+def test_pending_trials_change_the_proposal_and_are_not_repeated() -> None:
     study = study_of(8)
     proposals = [ask(study) for _ in range(4)]
     assert len({tuple(codes(params)) for params in proposals}) == 4
     encoding = Encoding.of(SPACE)
-    beside = History.of(study.trials[:11], encoding, [-1])
-    alone = replace(beside, pending=beside.pending[:0])
-    config = study.sampler._wishes(encoding, [-1])
-    with_pending, without = (propose(history, encoding, config, 11) for history in (beside, alone))
+    parallel = History.of(study.trials[:11], encoding, [-1])
+    sequential = replace(parallel, pending=parallel.pending[:0])
+    config = study.sampler._config(encoding, [-1])
+    with_pending, without = (propose(history, encoding, config, 11) for history in (parallel, sequential))
     assert with_pending.tolist() == codes(proposals[3])
     assert with_pending.tolist() != without.tolist()
 
 
-def test_a_proposal_counts_as_pending_before_the_trial_has_asked_for_all_of_it():
+def test_a_proposal_is_pending_before_the_trial_has_asked_for_all_of_it() -> None:
     study = study_of(6)
     first = study.ask()
     first.suggest_float("x", -1, 1)
@@ -129,16 +129,16 @@ def test_a_proposal_counts_as_pending_before_the_trial_has_asked_for_all_of_it()
     assert second == ask(again)
 
 
-def test_a_finite_space_is_used_up_before_a_point_of_a_deterministic_objective_is_repeated():
+def test_a_deterministic_objective_repeats_no_point_before_a_finite_space_is_used_up() -> None:
     def objective(trial):
         return trial.suggest_int("n", 0, 4) + 10 * trial.suggest_categorical("k", ("a", "b")).count("b")
 
     study = study_of(12, objective, search_space=None, n_startup_trials=2, deterministic=True)
-    # The first trial's parameters are independent; all ten points come up before one comes again.
+    # The first trial's parameters are sampled independently; all ten points are tried before one is repeated.
     assert len({tuple(sorted(t.params.items())) for t in study.trials[:10]}) == 10
 
 
-def test_a_noisy_objective_is_observed_again_where_it_is_best():
+def test_a_noisy_objective_is_observed_again_where_it_is_best() -> None:
     rng = np.random.default_rng(0)
 
     def objective(trial):
@@ -153,7 +153,7 @@ def test_a_noisy_objective_is_observed_again_where_it_is_best():
     assert all(25 < n < 55 for n in repeated)
 
 
-def test_failed_trials_are_avoided():
+def test_failed_trials_are_avoided() -> None:
     def objective(trial):
         x = trial.suggest_float("x", 0, 1)
         if x > 0.6:
@@ -164,16 +164,16 @@ def test_failed_trials_are_avoided():
     study.optimize(objective, n_trials=14, catch=ArithmeticError)
     states = [trial.state for trial in study.trials]
     assert TrialState.FAIL in states[:6]
-    assert states[6:].count(TrialState.FAIL) <= 1  # random search: 3
+    assert states[6:].count(TrialState.FAIL) <= 1  # random search has 3
     assert study.best_value < 1e-3
 
 
-def test_a_short_region_looks_near_its_centre_and_after_a_restart_everywhere_again():
+def test_a_short_region_proposes_near_its_centre_and_a_restarted_one_everywhere() -> None:
     space = {"x": FloatDistribution(0, 1)}
     n_failures = 9 * Rules.of(1).failure_tolerance  # from 2 to below 1/128
 
     def proposed_after(n_trials):
-        """The left third is rugged, with a well at 0.19 that is found first."""
+        """Proposal after trials in the left third, which is rugged and has its minimum near 0.19."""
         study = optuna.create_study(sampler=TrustRegionSampler(0, 2, space, deterministic=True))
         for number in range(n_trials):
             x = 0.192 if number == 1 else 0.3 * number / n_failures
@@ -185,7 +185,7 @@ def test_a_short_region_looks_near_its_centre_and_after_a_restart_everywhere_aga
     assert proposed_after(2 + n_failures) > 0.35
 
 
-def test_parameters_outside_the_space_are_sampled_by_seed_trial_and_name():
+def test_parameters_outside_the_space_are_sampled_by_seed_trial_and_name() -> None:
     def objective(trial):
         return trial.suggest_float("y", 0, 1) + trial.suggest_float("z", 0, 1)
 
@@ -195,7 +195,7 @@ def test_parameters_outside_the_space_are_sampled_by_seed_trial_and_name():
     assert len(set(values)) == 4
 
 
-def test_single_valued_parameters_are_no_coordinates():
+def test_parameters_of_a_single_value_are_not_coordinates() -> None:
     space = {"x": FloatDistribution(0, 1), "one": IntDistribution(3, 3)}
     study = optuna.create_study(sampler=TrustRegionSampler(0, search_space=space))
     trial = study.ask(space)
@@ -203,7 +203,7 @@ def test_single_valued_parameters_are_no_coordinates():
     assert set(trial.relative_params) == {"x"}
 
 
-def test_bounds_that_change_between_trials_are_met():
+def test_bounds_that_change_between_trials_are_respected() -> None:
     def objective(trial):
         return trial.suggest_float("x", 0, 1 + trial.number % 3)
 
@@ -212,7 +212,7 @@ def test_bounds_that_change_between_trials_are_met():
     assert all(0 <= trial.params["x"] <= 1 + trial.number % 3 for trial in study.trials)
 
 
-def test_what_can_be_computed_is_never_broken():
+def test_no_proposal_violates_a_constraint_that_can_be_computed() -> None:
     def allowed(params):
         return params["x"] < -0.5 and params["n"] > 8 and params["k"] != "a"
 
@@ -221,12 +221,12 @@ def test_what_can_be_computed_is_never_broken():
     assert study.best_value < 0.68  # 0.64 + 0.003 at x = -0.5, n = 9, k = b
 
 
-def test_a_limit_that_allows_nothing_is_an_error():
-    with pytest.raises(OptimizerError, match="refused all"):
+def test_a_constraint_that_allows_no_point_is_an_error() -> None:
+    with pytest.raises(OptimizerError, match="rejected all"):
         study_of(1, feasible=lambda params: False)
 
 
-def test_measured_limits_are_learned():
+def test_measured_constraints_are_learned() -> None:
     def objective(trial):
         value = sphere(trial)
         trial.set_constraint("x", trial.params["x"] + 0.1)
@@ -236,11 +236,11 @@ def test_measured_limits_are_learned():
     kept = [trial.params["x"] <= -0.1 for trial in study.trials]
     assert sum(kept[10:]) >= 10
     best = min(trial.value for trial, keeps in zip(study.trials, kept, strict=True) if keeps)
-    assert best < 0.2  # 0.16 on the limit
+    assert best < 0.2  # 0.16 where the constraint is active
 
 
-def test_features_help_where_parameters_hide_what_they_make():
-    """The longest run of equal categories counts, which is all that the features tell."""
+def test_features_help_if_the_objective_is_a_function_of_them() -> None:
+    """The objective is the longest run of equal categories, which is the feature."""
     space = {name: CategoricalDistribution("abcd") for name in "uvwxyz"}
 
     def longest_run(params):
@@ -257,8 +257,8 @@ def test_features_help_where_parameters_hide_what_they_make():
     assert sum(informed) < 0.75 * sum(n_until_best(seed) for seed in range(3))  # 38 and 59
 
 
-def test_features_must_be_numbers():
-    with pytest.raises(OptimizerError, match=r"`features` must be 1 finite numbers, but are \[inf\]"):
+def test_features_must_be_numbers() -> None:
+    with pytest.raises(OptimizerError, match=r"`features` must be 1 finite numbers, but got \[inf\]"):
         study_of(6, features=lambda params: [math.inf])
 
 
@@ -268,7 +268,7 @@ def two_objectives(trial):
     return x**2 + y, (x - 0.5) ** 2 + y
 
 
-def test_of_several_objectives_the_front_is_found():
+def test_the_front_of_several_objectives_is_found() -> None:
     space = {"x": FloatDistribution(-1, 1), "y": FloatDistribution(0, 1)}
 
     def dominated(sampler):
@@ -283,7 +283,7 @@ def test_of_several_objectives_the_front_is_found():
     assert ours > dominated(optuna.samplers.RandomSampler(0))
 
 
-def test_several_objectives_work_without_a_reference_point_and_beside_running_trials():
+def test_several_objectives_work_without_a_reference_point_and_with_running_trials() -> None:
     study = optuna.create_study(directions=["minimize", "maximize"], sampler=TrustRegionSampler(0, 3))
     running = []
     for _ in range(10):
@@ -294,32 +294,32 @@ def test_several_objectives_work_without_a_reference_point_and_beside_running_tr
     assert len({tuple(trial.params.values()) for trial in study.trials}) == 10
 
 
-def test_a_reference_point_must_fit_the_objectives():
+def test_a_reference_point_must_fit_the_objectives() -> None:
     with pytest.raises(OptimizerError, match="each of the 1 objectives"):
         ask(optuna.create_study(sampler=sampler(reference_point=(1, 2))))
 
 
-def test_wrong_options_are_refused_at_once():
+def test_the_constructor_rejects_invalid_options() -> None:
     with pytest.raises(OptimizerError, match="at least 1"):
         TrustRegionSampler(n_startup_trials=0)
     with pytest.raises(OptimizerError, match="noise"):
         TrustRegionSampler(noise=-1)
 
 
-def test_proposals_survive_a_database(tmp_path):
-    """Any choice, None among them, goes through the JSON of a stored study."""
+def test_proposals_are_the_same_with_a_stored_study(tmp_path) -> None:
+    """Any choice, including None, survives the JSON of a stored study."""
     storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(tmp_path / "log")))
     study = optuna.create_study(storage=storage, sampler=sampler())
     study.optimize(sphere, n_trials=6)
     assert [t.params for t in study.trials] == [t.params for t in study_of(6).trials]
 
 
-def test_a_sampler_can_be_copied():
+def test_a_sampler_can_be_copied() -> None:
     study, copy = study_of(5), pickle.loads(pickle.dumps(sampler()))
     assert ask(rebuilt(study.trials, sampler=copy)) == ask(study)
 
 
-def test_threads_may_share_a_study():
+def test_threads_may_share_a_study() -> None:
     study = optuna.create_study(sampler=sampler())
     study.optimize(sphere, n_trials=8, n_jobs=2)
     assert len({tuple(codes(t.params)) for t in study.trials}) == 8

@@ -66,7 +66,7 @@ def test_the_posterior_is_the_textbook_formula(kernel_prior: KernelPrior, descri
 
 
 @kernel_priors
-def test_on_numbers_it_predicts_what_scikit_learn_does(kernel_prior: KernelPrior) -> None:
+def test_on_numbers_it_predicts_the_same_as_scikit_learn(kernel_prior: KernelPrior) -> None:
     rng = np.random.default_rng(0)
     X, points = rng.random((30, 2)), rng.random((10, 2))
     y = np.sin(5 * X[:, 0]) + X[:, 1]
@@ -114,7 +114,7 @@ def test_the_log_posterior_is_the_likelihood_over_all_variances_times_the_priors
 
 
 @kernel_priors
-def test_the_fit_is_an_optimum_that_no_start_beats_by_much(kernel_prior: KernelPrior) -> None:
+def test_no_other_start_finds_a_much_better_optimum(kernel_prior: KernelPrior) -> None:
     X, y = data(40)
     others = (prior(kernel_prior).deltas(X), y, prior(kernel_prior))
     process = GaussianProcess.fit(X, y, prior(kernel_prior))
@@ -127,30 +127,30 @@ def test_the_fit_is_an_optimum_that_no_start_beats_by_much(kernel_prior: KernelP
         assert value < other.fun + 0.01
 
 
-def test_having_seen_points_is_having_data_of_the_mean_there() -> None:
+def test_conditioning_on_the_mean_is_the_same_as_having_data_with_its_values() -> None:
     X, y = data()
     points, _ = data(8, seed=1)
     process = GaussianProcess.fit(X, y, prior(RUGGED))
-    seen = process.having_seen(points[:3])
+    seen = process.condition_on_mean(points[:3])
     all_X = np.concatenate([X, points[:3]])
     all_y = np.concatenate([y, process.mean(points[:3])])
     share = process.noise / process.variance
     full = GaussianProcess.of(all_X, all_y, prior(RUGGED), process.lengthscales, share)
     np.testing.assert_allclose(seen.mean(points), full.mean(points), atol=1e-7)
-    ratio = math.sqrt(process.variance / full.variance)  # which the data decide, not the believed points
+    ratio = math.sqrt(process.variance / full.variance)  # conditioning does not change the variance of the process
     np.testing.assert_allclose(seen.deviation(points), ratio * full.deviation(points))
     assert (seen.deviation(points) < process.deviation(points)).all()
 
 
 @pytest.mark.parametrize("rows", [[0], [0, 0, 0, 0], [0, 1], [0] * 200])
-def test_few_or_repeated_points_are_no_trouble(rows: list[int]) -> None:
+def test_few_or_repeated_points_can_be_fitted(rows: list[int]) -> None:
     X, y = data()
     process = GaussianProcess.fit(X[rows], y[rows] - y[rows].mean(), prior(RUGGED))
     assert np.isfinite(process.mean(X)).all()
     assert (process.deviation(X) > 0).all()
 
 
-def test_it_finds_which_coordinates_count() -> None:
+def test_relevant_coordinates_get_the_shortest_length_scales() -> None:
     rng = np.random.default_rng(0)
     X = rng.random((80, 6))
     X[:, 3:] = np.floor(4 * X[:, 3:]) / 4

@@ -11,7 +11,7 @@ values = st.lists(st.integers(-50, 50), min_size=1, max_size=30).map(lambda rows
 
 
 @given(values, st.sampled_from(SCALES))
-def test_scores_keep_the_order_and_the_ties(y, scale):
+def test_scores_keep_the_order_and_the_ties(y, scale) -> None:
     scores = scale(y)
     assert np.isfinite(scores).all()
     for i in range(len(y)):
@@ -19,18 +19,18 @@ def test_scores_keep_the_order_and_the_ties(y, scale):
 
 
 @given(values, st.sampled_from(SCALES))
-def test_scores_have_mean_0_and_deviation_1_unless_all_are_equal(y, scale):
+def test_scores_have_mean_0_and_deviation_1_unless_all_are_equal(y, scale) -> None:
     scores = scale(y)
     assert scores.mean() == pytest.approx(0, abs=1e-9)
     assert scores.std() == pytest.approx(1.0 if len(set(y.tolist())) > 1 else 0.0, abs=1e-9)
 
 
-def test_ranks_are_normal_quantiles_whatever_the_values():
+def test_ranks_are_normal_quantiles_whatever_the_values() -> None:
     expected = norm.ppf([0.1, 0.3, 0.5, 0.7, 0.9])
     np.testing.assert_allclose(ranked(np.array([-1e9, 0.0, 1e-9, 3.0, 1e300])), expected / expected.std(), atol=1e-9)
 
 
-def test_the_lower_tail_is_compressed_and_the_upper_half_is_not():
+def test_the_lower_tail_is_compressed_and_the_upper_half_is_not() -> None:
     scores = compressed(np.array([-1e6, -10.0, 0.0, 1.0, 2.0]))  # median 0, mean above it 1.5
     gaps = np.diff(scores)
     assert gaps[3] == pytest.approx(gaps[2])
@@ -39,16 +39,16 @@ def test_the_lower_tail_is_compressed_and_the_upper_half_is_not():
 
 
 @given(values, st.sampled_from(SCALES), st.floats(-3, 3))
-def test_values_and_scores_are_inverse_to_each_other(y, scale, score):
-    scores = OutcomeTransform.of(y, scale)
-    np.testing.assert_allclose(scores.value(scores.of_values), y, atol=1e-9)
-    np.testing.assert_allclose(scores.score(y), scores.of_values, atol=1e-9)
+def test_values_and_scores_are_inverse_to_each_other(y, scale, score) -> None:
+    transform = OutcomeTransform.of(y, scale)
+    np.testing.assert_allclose(transform.value(transform.transformed), y, atol=1e-9)
+    np.testing.assert_allclose(transform.score(y), transform.transformed, atol=1e-9)
     at = np.array([score])
-    np.testing.assert_allclose(scores.score(scores.value(at)), at, atol=1e-6)
+    np.testing.assert_allclose(transform.score(transform.value(at)), at, atol=1e-6)
 
 
-def test_beyond_what_is_known_values_go_on_by_the_slope_over_all():
-    scores = OutcomeTransform.of(np.array([0.0, 1.0, 4.0]), standardised)
-    low, high = scores.scores[0], scores.scores[-1]
-    assert scores.value(np.array([high + 0.5]))[0] == pytest.approx(4 + 0.5 * 4 / (high - low))
-    assert scores.value(np.array([low - 0.5]))[0] == pytest.approx(-0.5 * 4 / (high - low))
+def test_values_are_extrapolated_with_the_mean_slope() -> None:
+    transform = OutcomeTransform.of(np.array([0.0, 1.0, 4.0]), standardised)
+    low, high = transform.scores[0], transform.scores[-1]
+    assert transform.value(np.array([high + 0.5]))[0] == pytest.approx(4 + 0.5 * 4 / (high - low))
+    assert transform.value(np.array([low - 0.5]))[0] == pytest.approx(-0.5 * 4 / (high - low))

@@ -22,7 +22,7 @@ def fit(X, y, categories=CATEGORIES, has_steps=False, config=RANKS):
 
 
 @pytest.mark.parametrize("config", [RANKS, TAILS, PLAIN])
-def test_the_objectives_unit_does_not_matter(config):
+def test_the_objectives_unit_does_not_matter(config) -> None:
     X, y = data()
     points, _ = data(seed=1)
     first, second = fit(X, y, config=config), fit(X, 100 + 7 * y, config=config)
@@ -30,7 +30,7 @@ def test_the_objectives_unit_does_not_matter(config):
     torch.testing.assert_close(100 + 7 * first.value(first.mean(points)), second.value(second.mean(points)))
 
 
-def test_beliefs_are_the_diagonal_of_the_joint_belief():
+def test_estimates_are_the_diagonal_of_the_joint_posterior() -> None:
     X, y = data()
     points, _ = data(n=5000, seed=1)
     surrogate = fit(X, y)
@@ -41,31 +41,31 @@ def test_beliefs_are_the_diagonal_of_the_joint_belief():
     torch.testing.assert_close(deviation[some].square(), covariance.diagonal())
 
 
-def test_the_worth_of_repeating_is_what_the_best_mean_gains_on_average():
-    """By Monte Carlo over the mean that one more observation of a point would leave it with."""
+def test_the_knowledge_gradient_is_the_mean_increase_of_the_best_mean() -> None:
+    """Compared with Monte Carlo over the mean of a point after one more observation."""
     X, y = data(6)
     surrogate = fit(X, y + 0.2 * torch.randn(6, dtype=torch.float64, generator=torch.Generator().manual_seed(1)))
     mean, deviation = surrogate.estimates(X)
-    worths = surrogate.log_worth_of_repeating(X).exp()
+    gradients = surrogate.log_knowledge_gradient(X).exp()
     draws = torch.randn(400_000, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
     for point in range(6):
         change = deviation[point] ** 2 / (deviation[point] ** 2 + surrogate.noise**2).sqrt()
         others = torch.cat([mean[:point], mean[point + 1 :]]).max()
         gain = (mean[point] + change * draws).clamp_min(others).mean() - mean.max()
-        assert float(worths[point]) == pytest.approx(float(gain), abs=4e-3 * float(change))
+        assert float(gradients[point]) == pytest.approx(float(gain), abs=4e-3 * float(change))
 
 
-def test_pending_points_leave_the_mean_and_shrink_the_spread():
+def test_pending_points_keep_the_mean_and_reduce_the_deviation() -> None:
     X, y = data()
     surrogate = fit(X, y)
     points, _ = data(n=8, seed=1)
-    believer = surrogate.believe(points[:3])
-    assert torch.equal(believer.mean(points), surrogate.mean(points))
-    assert (believer.joint(points)[1].diagonal() < surrogate.joint(points)[1].diagonal()).all()
-    assert surrogate.believe(points[:0]) is surrogate
+    conditioned = surrogate.condition_on_pending(points[:3])
+    assert torch.equal(conditioned.mean(points), surrogate.mean(points))
+    assert (conditioned.joint(points)[1].diagonal() < surrogate.joint(points)[1].diagonal()).all()
+    assert surrogate.condition_on_pending(points[:0]) is surrogate
 
 
-def test_predictions_are_for_the_last_step():
+def test_predictions_are_for_the_last_step() -> None:
     X = torch.linspace(0, 1, 20, dtype=torch.float64).unsqueeze(1)
     step = (torch.arange(20, dtype=torch.float64) % 2).unsqueeze(1)
     y = torch.where(step == 1, X + 5, -X).squeeze(1)
@@ -78,21 +78,21 @@ def test_predictions_are_for_the_last_step():
 
 
 @pytest.mark.parametrize("rows", [[0], [0, 0, 0, 0], [0, 1]])
-def test_few_or_equal_observations_are_no_trouble(rows):
+def test_few_or_equal_observations_can_be_fitted(rows) -> None:
     X, y = data()
     surrogate = fit(X[rows], y[rows])
     assert torch.isfinite(surrogate.log_expected_improvement(X, float(y.max()))).all()
 
 
-def test_noise_is_found():
+def test_noise_is_estimated() -> None:
     generator = torch.Generator().manual_seed(0)
     X = torch.rand(80, 1, dtype=torch.float64, generator=generator)
     y = 100 * X[:, 0] + 5 * torch.randn(80, dtype=torch.float64, generator=generator)
     assert fit(X, y, (0,), config=PLAIN).noise * float(y.std(correction=0)) == pytest.approx(5, rel=0.3)
 
 
-def test_points_of_equal_features_are_believed_nearly_equal():
-    """The value is a function of the sum of five categories' numbers, of which the codes tell nothing."""
+def test_points_of_equal_features_are_predicted_nearly_equal() -> None:
+    """The value is a function of the sum of five categories' numbers, which is the feature."""
     generator = torch.Generator().manual_seed(0)
     X = torch.randint(0, 4, (140, 5), generator=generator).double()
     points, X = X[:100], X[100:]
@@ -105,7 +105,7 @@ def test_points_of_equal_features_are_believed_nearly_equal():
     assert errors[1] < 0.1
 
 
-def test_features_and_steps_go_together():
+def test_features_and_steps_can_be_combined() -> None:
     X, y = data()
     stepped = torch.cat([X, (torch.arange(len(X), dtype=torch.float64) % 2).unsqueeze(1)], dim=1)
     description = Description(lambda codes: codes[:, :2].numpy(), frozenset({0, 2}))
@@ -113,4 +113,4 @@ def test_features_and_steps_go_together():
     assert surrogate.process.prior.described.tolist() == [False, False, True, False, True, False]
     assert surrogate.process.X.shape == (len(X), 2 + 3 + 1)
     assert len(surrogate.lengthscales) == 3
-    assert torch.isfinite(surrogate.believe(X[:2]).estimates(X)[1]).all()
+    assert torch.isfinite(surrogate.condition_on_pending(X[:2]).estimates(X)[1]).all()
