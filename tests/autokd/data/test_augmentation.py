@@ -50,7 +50,7 @@ def augmented_slowly(
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2**63 - 1])
-def test_counter_hash_is_splitmix64(seed: int):
+def test_counter_hash_is_splitmix64(seed: int) -> None:
     indices = torch.arange(1000)
     for view, purpose in ((0, 0), (3, 4), (1000, 1)):
         expected = [splitmix64(index, seed, view, purpose) for index in range(1000)]
@@ -58,18 +58,18 @@ def test_counter_hash_is_splitmix64(seed: int):
 
 
 @pytest.mark.parametrize("below", [2, 9, 28])
-def test_offsets_are_uniform(below: int):
+def test_offsets_are_uniform(below: int) -> None:
     values = counter_hash(torch.arange(20_000), seed=5, view=1, purpose=0) % below
     assert chisquare(values.bincount(minlength=below).numpy()).pvalue > 0.001
 
 
-def test_row_and_column_offsets_are_independent():
+def test_row_and_column_offsets_are_independent() -> None:
     indices = torch.arange(20_000)
     rows, columns = (counter_hash(indices, 5, 1, purpose) % 9 for purpose in (0, 1))
     assert chisquare((rows * 9 + columns).bincount(minlength=81).numpy()).pvalue > 0.001
 
 
-def test_offsets_of_successive_views_are_independent():
+def test_offsets_of_successive_views_are_independent() -> None:
     indices = torch.arange(20_000)
     first, second = (counter_hash(indices, 5, view, 0) % 9 for view in (0, 1))
     assert chisquare((first * 9 + second).bincount(minlength=81).numpy()).pvalue > 0.001
@@ -80,7 +80,7 @@ def test_offsets_of_successive_views_are_independent():
     [Augmentation(), Augmentation(shift=2), Augmentation(flip=True), Augmentation(cutout=4), EVERYTHING],
     ids=str,
 )
-def test_augment_equals_a_loop_over_pixels(images: Tensor, augmentation: Augmentation):
+def test_augment_equals_a_loop_over_pixels(images: Tensor, augmentation: Augmentation) -> None:
     for view in (0, 7):
         found = augment(images, torch.arange(20), augmentation, 11, view)
         expected = [augmented_slowly(image, index, augmentation, 11, view) for index, image in enumerate(images)]
@@ -89,24 +89,24 @@ def test_augment_equals_a_loop_over_pixels(images: Tensor, augmentation: Augment
         assert found.tolist() == expected
 
 
-def test_a_view_of_a_sample_does_not_depend_on_its_batch(images: Tensor):
+def test_a_view_of_a_sample_does_not_depend_on_its_batch(images: Tensor) -> None:
     together = augment(images, torch.arange(20), EVERYTHING, 3, 1)
     shuffled = torch.tensor([7, 0, 19, 7])
     assert torch.equal(augment(images[shuffled], shuffled, EVERYTHING, 3, 1), together[shuffled])
 
 
 @pytest.mark.parametrize(("seed", "view"), [(3, 2), (4, 1)])
-def test_another_view_or_seed_shows_something_else(images: Tensor, seed: int, view: int):
+def test_another_view_or_seed_shows_something_else(images: Tensor, seed: int, view: int) -> None:
     first, other = (augment(images, torch.arange(20), EVERYTHING, *draw) for draw in ((3, 1), (seed, view)))
     assert sum(not torch.equal(a, b) for a, b in zip(first, other, strict=True)) >= 15
 
 
-def test_without_anything_to_do_the_images_come_back(images: Tensor):
+def test_without_anything_to_do_the_images_come_back(images: Tensor) -> None:
     assert torch.equal(augment(images, torch.arange(20), Augmentation(), 0, 0), images)
 
 
 @pytest.mark.parametrize("augmentation", [Augmentation(), EVERYTHING], ids=str)
-def test_views_are_contiguous_whatever_the_layout_of_the_samples(images: Tensor, augmentation: Augmentation):
+def test_views_are_contiguous_whatever_the_layout_of_the_samples(images: Tensor, augmentation: Augmentation) -> None:
     strided = images.permute(0, 3, 1, 2).contiguous().permute(0, 2, 3, 1)
     found = augment(strided, torch.arange(20), augmentation, 11, 3)
     assert found.is_contiguous()
@@ -114,13 +114,13 @@ def test_views_are_contiguous_whatever_the_layout_of_the_samples(images: Tensor,
 
 
 @pytest.mark.parametrize("shape", [(20, 6, 2), (20, 6)], ids=["signals", "vectors"])
-def test_signals_and_vectors_come_back_as_they_are(shape: tuple[int, ...]):
+def test_signals_and_vectors_come_back_as_they_are(shape: tuple[int, ...]) -> None:
     samples, indices = torch.randn(shape, generator=torch.Generator().manual_seed(0)), torch.tensor([3, 0, 3])
     assert torch.equal(augment(samples[indices], indices, Augmentation(), 0, 1), samples[indices])
 
 
 @pytest.mark.parametrize("augmentation", [EVERYTHING, Augmentation(flip=True)], ids=str)
-def test_only_images_can_be_augmented(augmentation: Augmentation):
+def test_only_images_can_be_augmented(augmentation: Augmentation) -> None:
     check_augmentation(augmentation, (1, 8, 8))
     for shape, words in {(3, 20): "3 x 20 signals", (64,): "vectors of 64"}.items():
         check_augmentation(Augmentation(), shape)
@@ -128,7 +128,7 @@ def test_only_images_can_be_augmented(augmentation: Augmentation):
             check_augmentation(augmentation, shape)
 
 
-def test_half_of_the_views_are_mirrored():
+def test_half_of_the_views_are_mirrored() -> None:
     image = torch.arange(4, dtype=torch.uint8).reshape(1, 1, 4, 1)
     flip = Augmentation(flip=True)
     counts = Counter(tuple(augment(image, torch.tensor([0]), flip, 0, view).flatten().tolist()) for view in range(400))
@@ -136,7 +136,7 @@ def test_half_of_the_views_are_mirrored():
     assert chisquare(list(counts.values())).pvalue > 0.001
 
 
-def test_mixing_that_is_off_leaves_no_trace_in_digests():
+def test_mixing_that_is_off_leaves_no_trace_in_digests() -> None:
     assert EVERYTHING.identity == {"shift": 2, "flip": True, "cutout": 3}
     assert TrainingConfig().decisive["augmentation"] == {"shift": 0, "flip": False, "cutout": 0}
     assert Augmentation(mixup=0.2).identity == {"shift": 0, "flip": False, "cutout": 0, "mixup": 0.2}

@@ -16,14 +16,14 @@ def numbered(n: int) -> Split:
     return Split(torch.arange(n, dtype=torch.uint8).reshape(n, 1, 1, 1), torch.arange(n))
 
 
-def test_two_data_sets_of_the_same_samples_have_one_digest(make_dataset: Callable[..., Dataset]):
+def test_two_data_sets_of_the_same_samples_have_one_digest(make_dataset: Callable[..., Dataset]) -> None:
     assert make_dataset().digest == make_dataset().digest
 
 
 @pytest.mark.parametrize("part", ["train", "validation", "test"])
 @pytest.mark.parametrize("what", ["images", "labels"])
 @pytest.mark.parametrize("form", [{}, {"shape": (6, 2), "dtype": torch.float32}], ids=["images", "signals"])
-def test_the_digest_changes_with_any_pixel_or_label(make_dataset, form: dict[str, Any], part: str, what: str):
+def test_the_digest_changes_with_any_pixel_or_label(make_dataset, form: dict[str, Any], part: str, what: str) -> None:
     dataset = make_dataset(**form)
     split = dataset.splits[part]
     values = getattr(split, what).clone()
@@ -31,17 +31,17 @@ def test_the_digest_changes_with_any_pixel_or_label(make_dataset, form: dict[str
     assert replace(dataset, **{part: replace(split, **{what: values})}).digest != dataset.digest
 
 
-def test_the_digest_changes_with_the_split_of_the_same_samples(dataset: Dataset):
+def test_the_digest_changes_with_the_split_of_the_same_samples(dataset: Dataset) -> None:
     assert replace(dataset, validation=dataset.test, test=dataset.validation).digest != dataset.digest
 
 
-def test_the_digest_is_of_the_values_and_not_of_their_layout(dataset: Dataset):
+def test_the_digest_is_of_the_values_and_not_of_their_layout(dataset: Dataset) -> None:
     strided = Split(torch.cat([dataset.train.images] * 2, 3)[..., :1], torch.stack([dataset.train.labels] * 2, 1)[:, 0])
     assert not strided.labels.is_contiguous()
     assert replace(dataset, train=strided).digest == dataset.digest
 
 
-def test_normalisation_is_the_mean_and_deviation_of_the_training_pixels(make_dataset: Callable[..., Dataset]):
+def test_normalisation_is_the_mean_and_deviation_of_the_training_pixels(make_dataset: Callable[..., Dataset]) -> None:
     dataset = make_dataset(channels=3)
     pixels = dataset.train.images.numpy().astype(np.float64) / 255
     mean, deviation = dataset.normalisation
@@ -49,32 +49,32 @@ def test_normalisation_is_the_mean_and_deviation_of_the_training_pixels(make_dat
     assert deviation == pytest.approx(tuple(pixels.std((0, 1, 2))), abs=1e-12)
 
 
-def test_a_constant_channel_is_not_divided_by_zero(dataset: Dataset):
+def test_a_constant_channel_is_not_divided_by_zero(dataset: Dataset) -> None:
     grey = Split(torch.full_like(dataset.train.images, 51), dataset.train.labels)
     assert replace(dataset, train=grey).normalisation == ((pytest.approx(0.2),), (1.0,))
 
 
 @pytest.mark.parametrize("n", [0, 1, 30, 99])
-def test_hold_out_parts_the_samples(n: int):
+def test_hold_out_parts_the_samples(n: int) -> None:
     kept, held_out = hold_out(numbered(100), n)
     assert len(held_out) == n
     assert sorted(kept.labels.tolist() + held_out.labels.tolist()) == list(range(100))
     assert torch.equal(kept.images.flatten().long(), kept.labels)
 
 
-def test_hold_out_always_takes_the_same_samples_and_not_the_first_ones():
+def test_hold_out_always_takes_the_same_samples_and_not_the_first_ones() -> None:
     first, again = hold_out(numbered(100), 30)[1], hold_out(numbered(100), 30)[1]
     assert torch.equal(first.labels, again.labels)
     assert first.labels.tolist() != list(range(30))
 
 
 @pytest.mark.parametrize("n", [-1, 100])
-def test_hold_out_leaves_at_least_one_sample(n: int):
+def test_hold_out_leaves_at_least_one_sample(n: int) -> None:
     with pytest.raises(InputError, match=rf"cannot hold out {n} of 100 samples: it must be 0\.\.99"):
         hold_out(numbered(100), n)
 
 
-def test_a_subset_keeps_some_training_samples_and_the_other_splits(dataset: Dataset):
+def test_a_subset_keeps_some_training_samples_and_the_other_splits(dataset: Dataset) -> None:
     subset = dataset.subset(10)
     assert (len(subset.train), subset.validation, subset.test) == (10, dataset.validation, dataset.test)
     assert dataset.subset(60).digest == dataset.digest
@@ -82,7 +82,7 @@ def test_a_subset_keeps_some_training_samples_and_the_other_splits(dataset: Data
         dataset.subset(61)
 
 
-def test_input_shape_is_channels_first(make_dataset: Callable[..., Dataset]):
+def test_input_shape_is_channels_first(make_dataset: Callable[..., Dataset]) -> None:
     dataset = make_dataset(channels=2, size=6)
     assert (dataset.input_shape, dataset.classes) == ((2, 6, 6), 3)
 
@@ -91,7 +91,7 @@ def test_input_shape_is_channels_first(make_dataset: Callable[..., Dataset]):
     ("shape", "input_shape", "words"),
     [((6, 5, 2), (2, 6, 5), "2 x 6 x 5 images"), ((6, 2), (2, 6), "2 x 6 signals"), ((6,), (6,), "vectors of 6")],
 )
-def test_the_kind_of_the_samples_follows_from_their_shape(make_dataset, shape, input_shape, words: str):
+def test_the_kind_of_the_samples_follows_from_their_shape(make_dataset, shape, input_shape, words: str) -> None:
     dataset = make_dataset(shape=shape)
     assert dataset.input_shape == input_shape
     assert describe(dataset.input_shape) == words
@@ -99,7 +99,7 @@ def test_the_kind_of_the_samples_follows_from_their_shape(make_dataset, shape, i
 
 
 @pytest.mark.parametrize("shape", [(6, 2), (6,)], ids=["signals", "vectors"])
-def test_normalisation_of_floats_is_the_exact_mean_and_deviation_of_the_raw_values(make_dataset, shape):
+def test_normalisation_of_floats_is_the_exact_mean_and_deviation_of_the_raw_values(make_dataset, shape) -> None:
     dataset = make_dataset(shape=shape, dtype=torch.float32)
     far = replace(dataset, train=replace(dataset.train, images=dataset.train.images + 1e6))
     for made in (dataset, far):
@@ -110,7 +110,7 @@ def test_normalisation_of_floats_is_the_exact_mean_and_deviation_of_the_raw_valu
         assert made.scale == 1
 
 
-def test_normalisation_of_bytes_is_of_values_up_to_one_for_every_feature(make_dataset: Callable[..., Dataset]):
+def test_normalisation_of_bytes_is_of_values_up_to_one_for_every_feature(make_dataset: Callable[..., Dataset]) -> None:
     dataset = make_dataset(shape=(6,))
     values = dataset.train.images.numpy() * dataset.scale
     mean, deviation = dataset.normalisation
@@ -119,7 +119,7 @@ def test_normalisation_of_bytes_is_of_values_up_to_one_for_every_feature(make_da
 
 
 @pytest.mark.parametrize("spread", [0.0, 1e-44], ids=["constant", "as good as constant"])
-def test_a_feature_without_deviation_is_not_divided_by_zero(make_dataset, spread: float):
+def test_a_feature_without_deviation_is_not_divided_by_zero(make_dataset, spread: float) -> None:
     dataset = make_dataset(shape=(6,), dtype=torch.float32)
     values = dataset.train.images.clone()
     values[:, 2] = torch.arange(60) % 2 * spread if spread else 0.1
@@ -130,7 +130,7 @@ def test_a_feature_without_deviation_is_not_divided_by_zero(make_dataset, spread
 
 @pytest.mark.parametrize("part", ["train", "validation", "test"])
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
-def test_samples_that_are_not_finite_are_counted_and_refused(make_dataset, part: str, value: float):
+def test_samples_that_are_not_finite_are_counted_and_refused(make_dataset, part: str, value: float) -> None:
     dataset = make_dataset(shape=(6, 2), dtype=torch.float32)
     split = dataset.splits[part]
     values = split.images.clone()
@@ -152,12 +152,12 @@ def test_samples_that_are_not_finite_are_counted_and_refused(make_dataset, part:
         (torch.zeros(2, 3, 3, 1).byte(), torch.zeros(2).int(), "labels must be int64, but got torch.int32"),
     ],
 )
-def test_a_split_rejects_other_tensors(images, labels, message):
+def test_a_split_rejects_other_tensors(images, labels, message) -> None:
     with pytest.raises(InputError, match=message):
         Split(images, labels)
 
 
-def test_a_data_set_rejects_splits_that_do_not_fit(dataset: Dataset, make_dataset: Callable[..., Dataset]):
+def test_a_data_set_rejects_splits_that_do_not_fit(dataset: Dataset, make_dataset: Callable[..., Dataset]) -> None:
     with pytest.raises(InputError, match="data tiny: the test split is empty"):
         replace(dataset, test=dataset.test.take(torch.arange(0)))
     with pytest.raises(InputError, match=r"validation images are \(9, 9, 1\), but training images are \(6, 6, 1\)"):
@@ -168,7 +168,7 @@ def test_a_data_set_rejects_splits_that_do_not_fit(dataset: Dataset, make_datase
         replace(dataset, class_names=("one", "two"))
 
 
-def test_a_data_set_rejects_splits_of_two_types(make_dataset: Callable[..., Dataset]):
+def test_a_data_set_rejects_splits_of_two_types(make_dataset: Callable[..., Dataset]) -> None:
     bytes_, floats = (make_dataset(shape=(4,), dtype=dtype) for dtype in (torch.uint8, torch.float32))
     with pytest.raises(InputError, match=r"test vectors are torch.uint8, but training ones are torch.float32"):
         replace(floats, test=bytes_.test)

@@ -26,14 +26,14 @@ def mixed(augmentation: Augmentation, n: int, height: int = 1, width: int = 1) -
 
 
 @pytest.mark.parametrize("alpha", [0.3, 1.0, 3.0])
-def test_weights_of_mixup_follow_the_folded_beta_distribution(alpha: float):
+def test_weights_of_mixup_follow_the_folded_beta_distribution(alpha: float) -> None:
     _, weight = mixed(Augmentation(mixup=alpha), 20_000)
     assert (weight >= 0.5).all()
     folded = kstest(weight.numpy(), lambda w: beta.cdf(w, alpha, alpha) - beta.cdf(1 - w, alpha, alpha))
     assert folded.pvalue > 0.001
 
 
-def test_partners_are_uniform_and_independent_of_the_sample():
+def test_partners_are_uniform_and_independent_of_the_sample() -> None:
     partners = partners_of(torch.arange(20_000), 10, 5, 1)
     assert chisquare(partners.bincount(minlength=10).numpy()).pvalue > 0.001
     pairs = partners * 10 + torch.arange(20_000) % 10
@@ -55,7 +55,7 @@ def draw(index: int, purpose: int, below: int) -> int:
     return int(counter_hash(torch.tensor([index]), 5, 1, purpose)) % below
 
 
-def test_boxes_of_cutmix_equal_a_loop_over_pixels_and_their_area_is_the_labels():
+def test_boxes_of_cutmix_equal_a_loop_over_pixels_and_their_area_is_the_labels() -> None:
     share, weight = mixed(CUTMIX, 200, 9, 12)
     expected = torch.tensor([boxed(index, 9, 12) for index in range(200)]).float()
     assert torch.equal(share[:, 0], expected)
@@ -63,7 +63,7 @@ def test_boxes_of_cutmix_equal_a_loop_over_pixels_and_their_area_is_the_labels()
     assert (weight >= 0.5).all()
 
 
-def test_where_both_are_on_each_gets_half_of_the_samples():
+def test_where_both_are_on_each_gets_half_of_the_samples() -> None:
     is_cut = torch.tensor([draw(index, 9, 2) for index in range(1000)]).bool()
     assert binomtest(int(is_cut.sum()), 1000).pvalue > 0.001
     for found, by_cutmix, by_mixup in zip(*(mixed(how, 1000, 8, 8) for how in (BOTH, CUTMIX, MIXUP)), strict=True):
@@ -72,7 +72,7 @@ def test_where_both_are_on_each_gets_half_of_the_samples():
 
 
 @pytest.mark.parametrize("augmentation", [MIXUP, CUTMIX, BOTH], ids=["mixup", "cutmix", "both"])
-def test_images_and_labels_are_mixed_alike(make_dataset: Callable[..., Dataset], augmentation: Augmentation):
+def test_images_and_labels_are_mixed_alike(make_dataset: Callable[..., Dataset], augmentation: Augmentation) -> None:
     """The own part of images of one constant grey for each sample, pixel by pixel, is the labels' weight."""
     dataset = make_dataset(channels=3)
     greys = torch.arange(60, dtype=torch.uint8)[:, None, None, None].expand_as(dataset.train.images).contiguous()
@@ -91,7 +91,7 @@ def counter(index: int) -> int:
 
 
 @pytest.mark.parametrize("augmentation", [MIXUP, CUTMIX, BOTH], ids=["mixup", "cutmix", "both"])
-def test_a_mixed_view_of_a_sample_does_not_depend_on_its_batch(dataset: Dataset, augmentation: Augmentation):
+def test_a_mixed_view_of_a_sample_does_not_depend_on_its_batch(dataset: Dataset, augmentation: Augmentation) -> None:
     stream = TrainingStream(dataset, replace(augmentation, **MOVED), 16, 2, 7, CPU)
     together, indices = stream.batch(torch.arange(60), 1), torch.tensor([7, 0, 59, 7])
     found = stream.batch(indices, 1)
@@ -102,7 +102,7 @@ def test_a_mixed_view_of_a_sample_does_not_depend_on_its_batch(dataset: Dataset,
     assert not torch.equal(stream.batch(torch.arange(60), 0).images, together.images)
 
 
-def test_samples_and_partners_are_augmented_before_they_are_mixed(dataset: Dataset):
+def test_samples_and_partners_are_augmented_before_they_are_mixed(dataset: Dataset) -> None:
     plain, cut = (TrainingStream(dataset, Augmentation(**MOVED, cutmix=a), 16, 2, 7, CPU) for a in (0.0, 1.0))
     indices = torch.arange(60)
     own, found = plain.batch(indices, 1), cut.batch(indices, 1)
@@ -110,6 +110,6 @@ def test_samples_and_partners_are_augmented_before_they_are_mixed(dataset: Datas
     assert torch.equal(torch.where(found.images == own.images, own.images, other.images), found.images)
 
 
-def test_samples_that_are_no_images_are_not_mixed(make_dataset: Callable[..., Dataset]):
+def test_samples_that_are_no_images_are_not_mixed(make_dataset: Callable[..., Dataset]) -> None:
     with pytest.raises(InputError, match=r"training\.augmentation is for images"):
         TrainingStream(make_dataset(shape=(6, 2)), MIXUP, 16, 2, 0, CPU)

@@ -6,12 +6,12 @@ import pytest
 from autokd.data.prefetch import prefetch
 
 
-def test_results_come_in_the_order_of_their_arguments():
+def test_results_come_in_the_order_of_their_arguments() -> None:
     assert list(prefetch(lambda x: x * x, range(20), 3)) == [x * x for x in range(20)]
     assert list(prefetch(abs, [], 3)) == []
 
 
-def test_as_many_as_asked_for_are_made_ahead_and_no_more():
+def test_as_many_as_asked_for_are_made_ahead_and_no_more() -> None:
     taken: list[int] = []
     results = prefetch(lambda x: x, (taken.append(x) or x for x in count()), 3)  # type: ignore[func-returns-value]
     assert next(results) == 0
@@ -19,7 +19,7 @@ def test_as_many_as_asked_for_are_made_ahead_and_no_more():
     results.close()  # type: ignore[attr-defined]
 
 
-def test_the_thread_ends_with_the_iterator():
+def test_the_thread_ends_with_the_iterator() -> None:
     results = prefetch(lambda x: threading.current_thread(), count(), 3)
     thread = next(results)
     assert thread is not threading.current_thread()
@@ -27,7 +27,7 @@ def test_the_thread_ends_with_the_iterator():
     assert not thread.is_alive()
 
 
-def test_an_error_is_raised_where_its_result_would_have_come():
+def test_an_error_is_raised_where_its_result_would_have_come() -> None:
     results = prefetch(lambda x: 1 // x, [2, 1, 0, 5], 4)
     assert [next(results), next(results)] == [0, 1]
     with pytest.raises(ZeroDivisionError):

@@ -60,49 +60,49 @@ def load(source: str, **options: int) -> Dataset:
     return load_data(DataConfig(source=source, **options))
 
 
-def test_digits_take_the_size_of_validation_and_subset():
+def test_digits_take_the_size_of_validation_and_subset() -> None:
     dataset = load("digits", validation=100, subset=50)
     assert (len(dataset.train), len(dataset.validation)) == (50, 100)
 
 
-def test_a_data_set_is_loaded_once():
+def test_a_data_set_is_loaded_once() -> None:
     assert load("digits") is load("digits")
 
 
-def test_a_function_may_return_arrays_or_a_data_set(module: str):
+def test_a_function_may_return_arrays_or_a_data_set(module: str) -> None:
     dataset = load(f"{module}:arrays", validation=10)
     assert (len(dataset.validation), dataset.input_shape, dataset.classes) == (10, (1, 4, 4), 2)
     assert load(f"{module}:dataset").name == "mine"
 
 
-def test_a_function_may_return_map_style_data_sets(module: str):
+def test_a_function_may_return_map_style_data_sets(module: str) -> None:
     dataset = load(f"{module}:map_style", validation=10, subset=12, image_size=3)
     assert [len(split) for split in dataset.splits.values()] == [12, 10, 4]
     assert (dataset.input_shape, dataset.class_names) == ((1, 3, 3), ("0", "1"))
     assert torch.equal(dataset.train.images[:, 0, 0, 0] % 2, dataset.train.labels)
 
 
-def test_a_function_that_fails_or_returns_something_else_is_named(module: str):
+def test_a_function_that_fails_or_returns_something_else_is_named(module: str) -> None:
     with pytest.raises(InputError, match=rf"^data.source: {module}:failing\(\) fails: OSError: no disk\.$"):
         load(f"{module}:failing")
     with pytest.raises(InputError, match=r"or an autokd\.Dataset, but returned NoneType"):
         load(f"{module}:nothing")
 
 
-def test_an_archive_and_a_folder_are_recognised(tmp_path: Path, dataset: Dataset):
+def test_an_archive_and_a_folder_are_recognised(tmp_path: Path, dataset: Dataset) -> None:
     save_npz(dataset, tmp_path / "data.npz")
     assert load(str(tmp_path / "data.npz")).digest == dataset.digest
     with pytest.raises(InputError, match="needs a folder `train`"):
         load(str(tmp_path))
 
 
-def test_an_unknown_source_names_what_is_allowed_and_the_nearest():
+def test_an_unknown_source_names_what_is_allowed_and_the_nearest() -> None:
     message = "must be one of fashion-mnist, digits, a .npz file, a folder or `module:function`, but got 'digit'"
     with pytest.raises(InputError, match=f"{message}; the nearest known is 'digits'"):
         load("digit")
 
 
-def test_a_missing_archive_is_named(tmp_path: Path):
+def test_a_missing_archive_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"nowhere.npz is not a readable .npz archive"):
         load(str(tmp_path / "nowhere.npz"))
     np.save(tmp_path / "one.npy", np.zeros(3))

@@ -16,24 +16,24 @@ def logits() -> tuple[torch.Tensor, torch.Tensor]:
     return student, teacher
 
 
-def test_cross_entropy_of_mixed_samples_is_that_of_soft_targets(logits):
+def test_cross_entropy_of_mixed_samples_is_that_of_soft_targets(logits) -> None:
     targets = WEIGHT[:, None] * F.one_hot(LABELS, 3) + (1 - WEIGHT[:, None]) * F.one_hot(OTHERS, 3)
     torch.testing.assert_close(MIXED.cross_entropy(logits[0]), F.cross_entropy(logits[0], targets))
 
 
-def test_cross_entropy_of_samples_that_are_not_mixed_is_that_of_their_labels(logits):
+def test_cross_entropy_of_samples_that_are_not_mixed_is_that_of_their_labels(logits) -> None:
     assert torch.equal(
         BatchContext(LABELS, torch.arange(4)).cross_entropy(logits[0]), F.cross_entropy(logits[0], LABELS)
     )
 
 
-def test_kd_of_mixed_samples_is_mixed_cross_entropy_and_the_teachers_view_of_them(logits):
+def test_kd_of_mixed_samples_is_mixed_cross_entropy_and_the_teachers_view_of_them(logits) -> None:
     loss = KD(3.0, 0.4).loss(*map(Outputs, logits), MIXED)
     torch.testing.assert_close(loss, 0.6 * MIXED.cross_entropy(logits[0]) + 0.4 * kd_loss(*logits, 3.0))
 
 
 @pytest.mark.parametrize("name", ["dkd", "nkd"])
-def test_methods_of_one_target_class_take_the_one_with_most_weight(logits, name: str):
+def test_methods_of_one_target_class_take_the_one_with_most_weight(logits, name: str) -> None:
     student, teacher = map(Outputs, logits)
     method = METHODS[name]()
     plain = BatchContext(LABELS, torch.arange(4), epoch=9.0)
@@ -42,7 +42,7 @@ def test_methods_of_one_target_class_take_the_one_with_most_weight(logits, name:
     assert not torch.equal(method.loss(student, teacher, mixed), method.loss(student, teacher, plain))
 
 
-def test_a_distiller_takes_mixed_samples():
+def test_a_distiller_takes_mixed_samples() -> None:
     with torch.random.fork_rng():
         student, teacher = torch.nn.Linear(5, 3), torch.nn.Linear(5, 3)
     images = torch.randn(4, 5, generator=torch.Generator().manual_seed(0))

@@ -6,7 +6,7 @@ from autokd.distillation.checks import non_negative, one_of, positive, share
 from autokd.errors import InputError
 
 
-def test_what_is_allowed_comes_back():
+def test_what_is_allowed_comes_back() -> None:
     assert (positive(temperature=2.5), non_negative(weight=0.0), share(until=1.0)) == (2.5, 0.0, 1.0)
     assert one_of(["linear", "step"], transition="step") == "step"
 
@@ -21,11 +21,11 @@ def test_what_is_allowed_comes_back():
         (share, 1.1, "0 <= weight <= 1"),
     ],
 )
-def test_anything_else_is_refused_with_its_rule(check, value: float, rule: str):
+def test_anything_else_is_refused_with_its_rule(check, value: float, rule: str) -> None:
     with pytest.raises(InputError, match=f"^`{rule}` must hold, but got weight={value!r}.$"):
         check(weight=value)
 
 
-def test_an_unknown_name_lists_the_known_ones():
+def test_an_unknown_name_lists_the_known_ones() -> None:
     with pytest.raises(InputError, match=r"^`stages` must be one of last, all, but got stages='first'\.$"):
         one_of(["last", "all"], stages="first")

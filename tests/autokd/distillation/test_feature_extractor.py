@@ -108,12 +108,12 @@ WATCHED = pytest.mark.parametrize(("make", "samples", "layers"), NETWORKS, ids=[
 
 
 @WATCHED
-def test_default_layers_are_the_last_of_each_resolution(make, samples, layers):
+def test_default_layers_are_the_last_of_each_resolution(make, samples, layers) -> None:
     assert default_layers(make(), samples) == layers
 
 
 @WATCHED
-def test_looking_for_layers_leaves_the_network_as_it_was(make, samples, layers):
+def test_looking_for_layers_leaves_the_network_as_it_was(make, samples, layers) -> None:
     network = make().train()
     next(network.children()).eval()
     modes, state = [m.training for m in network.modules()], copy.deepcopy(network.state_dict())
@@ -128,7 +128,7 @@ def test_looking_for_layers_leaves_the_network_as_it_was(make, samples, layers):
 
 
 @WATCHED
-def test_watching_changes_neither_logits_nor_gradients(make, samples, layers):
+def test_watching_changes_neither_logits_nor_gradients(make, samples, layers) -> None:
     network = make().train()
     other = copy.deepcopy(network)
     FeatureExtractor(network, EVERYTHING)
@@ -142,7 +142,7 @@ def test_watching_changes_neither_logits_nor_gradients(make, samples, layers):
 
 
 @WATCHED
-def test_features_are_what_the_layers_returned(make, samples, layers):
+def test_features_are_what_the_layers_returned(make, samples, layers) -> None:
     network = make().train()
     returned = {}
     for name in layers:
@@ -157,14 +157,14 @@ def test_features_are_what_the_layers_returned(make, samples, layers):
 
 
 @WATCHED
-def test_gradients_flow_through_features_and_embedding(make, samples, layers):
+def test_gradients_flow_through_features_and_embedding(make, samples, layers) -> None:
     network = make().train()
     outputs = FeatureExtractor(network, EVERYTHING).outputs(network(samples))
     (outputs.features[0].square().mean() + outputs.embedding.square().mean()).backward()
     assert next(network.parameters()).grad.abs().sum() > 0
 
 
-def test_gradients_of_a_searched_networks_features_are_those_of_its_nodes_called_by_hand():
+def test_gradients_of_a_searched_networks_features_are_those_of_its_nodes_called_by_hand() -> None:
     network = searched().train()
     by_hand = copy.deepcopy(network)
     seen, last_seen = FeatureExtractor(network, {"features"}).outputs(network(IMAGES)).features
@@ -180,7 +180,7 @@ def test_gradients_of_a_searched_networks_features_are_those_of_its_nodes_called
 
 
 @WATCHED
-def test_the_network_is_copied_and_pickled_as_if_it_were_not_watched(make, samples, layers):
+def test_the_network_is_copied_and_pickled_as_if_it_were_not_watched(make, samples, layers) -> None:
     network = make().train()
     names = list(network.state_dict())
     extractor = FeatureExtractor(network, EVERYTHING)
@@ -200,7 +200,7 @@ def test_the_network_is_copied_and_pickled_as_if_it_were_not_watched(make, sampl
 
 
 @WATCHED
-def test_layer_outputs_hold_the_default_layers_in_their_order(make, samples, layers):
+def test_layer_outputs_hold_the_default_layers_in_their_order(make, samples, layers) -> None:
     network = make()
     found = layer_outputs(network, samples)
     assert [name for name in found if name in layers] == list(layers)
@@ -208,7 +208,7 @@ def test_layer_outputs_hold_the_default_layers_in_their_order(make, samples, lay
     assert all(torch.equal(found[name], maps) for name, maps in zip(layers, expected, strict=True))
 
 
-def test_the_embedding_is_what_enters_the_last_linear_layer():
+def test_the_embedding_is_what_enters_the_last_linear_layer() -> None:
     network = plain().eval()
     outputs = FeatureExtractor(network, {"embedding"}).outputs(network(IMAGES))
     assert torch.equal(outputs.embedding, network[:-1](IMAGES))
@@ -216,21 +216,21 @@ def test_the_embedding_is_what_enters_the_last_linear_layer():
     torch.testing.assert_close(network[-1](outputs.embedding), outputs.logits)
 
 
-def test_without_a_linear_layer_the_embedding_is_the_last_feature_map_averaged():
+def test_without_a_linear_layer_the_embedding_is_the_last_feature_map_averaged() -> None:
     network = all_convolutional().eval()
     outputs = FeatureExtractor(network, {"embedding"}).outputs(network(IMAGES))
     torch.testing.assert_close(outputs.embedding, network[:3](IMAGES).mean((2, 3)))
     assert outputs.features == ()
 
 
-def test_an_output_that_is_written_over_is_seen_as_it_was_returned():
+def test_an_output_that_is_written_over_is_seen_as_it_was_returned() -> None:
     network = plain().eval()
     (features,) = FeatureExtractor(network, {"features"}, ["1"]).outputs(network(IMAGES)).features
     assert torch.equal(features, network[:2](IMAGES))
     assert features.min() < 0
 
 
-def test_the_last_call_of_a_module_counts():
+def test_the_last_call_of_a_module_counts() -> None:
     class Twice(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -245,40 +245,40 @@ def test_the_last_call_of_a_module_counts():
     assert features.shape == (5, 2, 4, 4)
 
 
-def test_what_a_block_does_before_it_changes_the_resolution_is_passed_over():
+def test_what_a_block_does_before_it_changes_the_resolution_is_passed_over() -> None:
     network = nn.Sequential(nn.Conv2d(2, 4, 1), Block(4, 6, 2), Block(6, 6, 2), nn.Flatten(), nn.Linear(24, 3))
     assert default_layers(network, IMAGES) == ("0", "1", "2")
 
 
-def test_a_container_of_many_resolutions_is_looked_into():
+def test_a_container_of_many_resolutions_is_looked_into() -> None:
     network = nn.Sequential(
         nn.Sequential(*[Block(2, 2, stride) for stride in (1, 2, 1, 2)]), nn.Flatten(), nn.Linear(8, 3)
     )
     assert default_layers(network, IMAGES) == ("0.0", "0.2", "0")
 
 
-def test_a_network_of_one_resolution_within_another_module_has_its_last_layer():
+def test_a_network_of_one_resolution_within_another_module_has_its_last_layer() -> None:
     inner = nn.Sequential(nn.Conv2d(2, 4, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(256, 3))
     assert default_layers(nn.Sequential(inner), IMAGES) == ("0.1",)
 
 
-def test_maps_of_one_position_are_layers_where_there_are_no_others():
+def test_maps_of_one_position_are_layers_where_there_are_no_others() -> None:
     network = nn.Sequential(nn.Conv2d(2, 4, 8), nn.ReLU(), nn.Flatten(), nn.Linear(4, 3))
     assert default_layers(network, IMAGES) == ("1",)
 
 
-def test_named_layers_come_in_the_order_of_their_names():
+def test_named_layers_come_in_the_order_of_their_names() -> None:
     network = plain().eval()
     first, second = FeatureExtractor(network, {"features"}, ["5", "0"]).outputs(network(IMAGES)).features
     assert (first.shape[1], second.shape[1]) == (6, 4)
 
 
-def test_layers_that_do_not_exist_are_rejected_with_the_nearest():
+def test_layers_that_do_not_exist_are_rejected_with_the_nearest() -> None:
     with pytest.raises(InputError, match=r"Residual has no module 'stage3'; the nearest known is 'stage\d'."):
         FeatureExtractor(Residual(), {"features"}, ["stage3"])
 
 
-def test_a_layer_that_does_not_run_is_told():
+def test_a_layer_that_does_not_run_is_told() -> None:
     network = plain()
     network.unused = nn.ReLU()
     extractor = FeatureExtractor(network[:4], {"features"}, ["0"])
@@ -286,14 +286,14 @@ def test_a_layer_that_does_not_run_is_told():
         extractor.outputs(torch.zeros(1, 3))
 
 
-def test_linear_layers_that_do_not_run_give_no_embedding():
+def test_linear_layers_that_do_not_run_give_no_embedding() -> None:
     network = nn.Sequential(nn.Flatten(), nn.Linear(128, 3))
     extractor = FeatureExtractor(network, {"embedding"})
     with pytest.raises(InputError, match="none of its linear layers ran"):
         extractor.outputs(network[0](IMAGES))
 
 
-def test_a_network_without_maps_has_no_features():
+def test_a_network_without_maps_has_no_features() -> None:
     network = nn.Sequential(nn.Flatten(), nn.Linear(128, 3))
     assert default_layers(network, IMAGES) == ()
     FeatureExtractor(network, {"features"})
@@ -301,7 +301,7 @@ def test_a_network_without_maps_has_no_features():
         network(IMAGES)
 
 
-def test_outputs_are_forgotten_once_told():
+def test_outputs_are_forgotten_once_told() -> None:
     network = plain()
     extractor = FeatureExtractor(network, EVERYTHING)
     logits = network(IMAGES)
@@ -310,7 +310,7 @@ def test_outputs_are_forgotten_once_told():
         extractor.outputs(logits)
 
 
-def test_what_is_removed_watches_no_more():
+def test_what_is_removed_watches_no_more() -> None:
     network = plain()
     extractor = FeatureExtractor(network, EVERYTHING)
     network(IMAGES)
@@ -318,7 +318,7 @@ def test_what_is_removed_watches_no_more():
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in network.modules())
 
 
-def test_a_network_of_which_logits_suffice_is_not_watched():
+def test_a_network_of_which_logits_suffice_is_not_watched() -> None:
     network = plain()
     extractor = FeatureExtractor(network, set())
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in network.modules())
@@ -328,7 +328,7 @@ def test_a_network_of_which_logits_suffice_is_not_watched():
 
 
 @pytest.mark.parametrize("make", [plain, Residual, searched])
-def test_outputs_under_autocast_are_float32_and_all_weights_learn(make):
+def test_outputs_under_autocast_are_float32_and_all_weights_learn(make) -> None:
     network = make().train()
     extractor = FeatureExtractor(network, EVERYTHING)
     with torch.autocast("cpu", torch.bfloat16):
@@ -340,7 +340,7 @@ def test_outputs_under_autocast_are_float32_and_all_weights_learn(make):
 
 
 @pytest.mark.parametrize("guard", [torch.no_grad, torch.inference_mode])
-def test_a_teacher_is_watched_without_gradient(guard):
+def test_a_teacher_is_watched_without_gradient(guard) -> None:
     network = Residual().eval()
     with guard():
         outputs = FeatureExtractor(network, EVERYTHING).outputs(network(IMAGES))
@@ -348,13 +348,13 @@ def test_a_teacher_is_watched_without_gradient(guard):
     assert [maps.shape[1:] for maps in outputs.features] == [(4, 8, 8), (6, 4, 4)]
 
 
-def test_a_batch_of_one_is_watched():
+def test_a_batch_of_one_is_watched() -> None:
     network = Residual().eval()
     outputs = FeatureExtractor(network, EVERYTHING).outputs(network(IMAGES[:1]))
     assert [maps.shape for maps in outputs.features] == [(1, 4, 8, 8), (1, 6, 4, 4)]
 
 
-def test_layer_outputs_name_each_tensor_once_by_its_outermost_module():
+def test_layer_outputs_name_each_tensor_once_by_its_outermost_module() -> None:
     found = layer_outputs(Residual(), IMAGES)
     assert "stage1.1" not in found
     assert "stage1.1.bn2" not in found
@@ -362,23 +362,23 @@ def test_layer_outputs_name_each_tensor_once_by_its_outermost_module():
     assert list(found).index("stage1.0") < list(found).index("stage1.1.conv1")
 
 
-def test_layer_outputs_of_vectors_are_the_hidden_layers():
+def test_layer_outputs_of_vectors_are_the_hidden_layers() -> None:
     assert list(layer_outputs(vectors(), VECTORS)) == ["0", "1", "2", "3", "4"]
 
 
-def test_layer_outputs_are_kept_as_wanted():
+def test_layer_outputs_are_kept_as_wanted() -> None:
     found, averages = layer_outputs(plain(), IMAGES), layer_outputs(plain(), IMAGES, averaged)
     assert list(averages) == list(found)
     assert [tuple(values.shape) for values in averages.values()] == [maps.shape[:2] for maps in found.values()]
 
 
-def test_neither_what_hands_the_samples_on_nor_what_is_pooled_to_one_position_is_a_layer():
+def test_neither_what_hands_the_samples_on_nor_what_is_pooled_to_one_position_is_a_layer() -> None:
     network = nn.Sequential(nn.Identity(), nn.Conv2d(2, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
     assert list(layer_outputs(network, IMAGES)) == ["1"]
     assert default_layers(network, IMAGES) == ("1",)
 
 
-def test_averages_are_over_all_positions():
+def test_averages_are_over_all_positions() -> None:
     torch.testing.assert_close(averaged(IMAGES), IMAGES.flatten(2).mean(2))
     torch.testing.assert_close(averaged(FIDELITY_METRICS), FIDELITY_METRICS.mean(2))
     assert torch.equal(averaged(VECTORS), VECTORS)

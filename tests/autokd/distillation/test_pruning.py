@@ -43,14 +43,14 @@ def trained(network: nn.Module, steps: int = 3) -> None:
         optimiser.step()
 
 
-def test_the_smallest_weights_of_all_layers_are_pruned():
+def test_the_smallest_weights_of_all_layers_are_pruned() -> None:
     network = two_layers()
     prune_globally(network, 0.5)
     assert sizes(network) == list(range(11, 21))
     assert network[0].weight.count_nonzero() == 0
 
 
-def test_weights_of_any_memory_format_are_pruned():
+def test_weights_of_any_memory_format_are_pruned() -> None:
     plain, channels_last = nn.Conv2d(3, 4, 3), nn.Conv2d(3, 4, 3)
     channels_last.load_state_dict(plain.state_dict())
     channels_last.to(memory_format=torch.channels_last)
@@ -60,7 +60,7 @@ def test_weights_of_any_memory_format_are_pruned():
     assert plain.weight.count_nonzero() == 108 - 22 - 17
 
 
-def test_a_second_round_prunes_its_share_of_the_rest():
+def test_a_second_round_prunes_its_share_of_the_rest() -> None:
     network = two_layers()
     prune_globally(network, 0.2)
     assert sizes(network) == list(range(5, 21))  # 20 - 4
@@ -70,7 +70,7 @@ def test_a_second_round_prunes_its_share_of_the_rest():
     assert sizes(network) == list(range(12, 21))  # 12 - 3
 
 
-def test_a_second_round_looks_at_the_weights_after_the_last_step():
+def test_a_second_round_looks_at_the_weights_after_the_last_step() -> None:
     network = two_layers()
     prune_globally(network, 0.2)
     with torch.no_grad():
@@ -79,7 +79,7 @@ def test_a_second_round_looks_at_the_weights_after_the_last_step():
     assert sizes(network) == list(range(5, 20))
 
 
-def test_biases_and_batch_norms_stay():
+def test_biases_and_batch_norms_stay() -> None:
     network = two_layers()
     kept = {name: value.clone() for name, value in network.state_dict().items()}
     prune_globally(network, 0.9)
@@ -88,7 +88,7 @@ def test_biases_and_batch_norms_stay():
         assert name in ("0.weight", "3.weight") or torch.equal(value, kept[name])
 
 
-def test_training_keeps_zeros_and_moves_the_others():
+def test_training_keeps_zeros_and_moves_the_others() -> None:
     network = two_layers()
     prune_globally(network, 0.5)
     zeros, before = [network[i].weight == 0 for i in (0, 3)], network[3].weight.detach().clone()
@@ -99,7 +99,7 @@ def test_training_keeps_zeros_and_moves_the_others():
     assert not torch.equal(network[3].weight, before)
 
 
-def test_removed_masks_leave_a_plain_network_that_computes_the_same():
+def test_removed_masks_leave_a_plain_network_that_computes_the_same() -> None:
     network = two_layers().eval()
     names = set(network.state_dict())
     prune_globally(network, 0.3)
@@ -114,7 +114,7 @@ def test_removed_masks_leave_a_plain_network_that_computes_the_same():
     assert torch.equal(network(x), expected)
 
 
-def test_rounds_prune_then_retrain():
+def test_rounds_prune_then_retrain() -> None:
     network = two_layers()
     found = []
 
@@ -128,7 +128,7 @@ def test_rounds_prune_then_retrain():
     assert not any("mask" in name for name in network.state_dict())
 
 
-def test_weights_that_remain_go_on_from_where_they_are():
+def test_weights_that_remain_go_on_from_where_they_are() -> None:
     network = two_layers()
     prune_iteratively(network, lambda pruned: None, rounds=2, share=0.25)
     assert sizes(network) == list(range(10, 21))  # 20 - 5 - round(3.75)
@@ -139,7 +139,7 @@ def chain() -> nn.Sequential:
     return nn.Sequential(*layers, nn.Linear(16 * 4, 20), nn.Linear(20, 5))
 
 
-def test_widths_of_a_chain_are_those_computed_by_hand():
+def test_widths_of_a_chain_are_those_computed_by_hand() -> None:
     network = chain()
     for index, remaining in ((0, 100), (2, 150), (3, 9), (5, 50), (6, 17)):
         keep(network[index], remaining)
@@ -147,14 +147,14 @@ def test_widths_of_a_chain_are_those_computed_by_hand():
     assert remaining_widths(network) == {"0": 4, "2": 4, "3": 2, "5": 6, "6": 5}
 
 
-def test_widths_of_an_unpruned_chain_are_its_own():
+def test_widths_of_an_unpruned_chain_are_its_own() -> None:
     network = chain()
     for index in (0, 2, 3, 5, 6):
         keep(network[index], network[index].weight.numel())
     assert remaining_widths(network) == {"0": 8, "2": 16, "3": 16, "5": 20, "6": 5}
 
 
-def test_widths_are_the_same_with_masks_and_without():
+def test_widths_are_the_same_with_masks_and_without() -> None:
     network = chain()
     prune_globally(network, 0.6)
     widths = remaining_widths(network)
@@ -163,14 +163,14 @@ def test_widths_are_the_same_with_masks_and_without():
     assert sum(widths.values()) < 8 + 16 + 16 + 20 + 5
 
 
-def test_a_layer_without_weights_keeps_one_channel():
+def test_a_layer_without_weights_keeps_one_channel() -> None:
     network = nn.Sequential(nn.Conv1d(2, 6, 3), nn.Conv1d(6, 6, 3), nn.Conv1d(6, 4, 1))
     keep(network[0], 0)
     keep(network[1], 10)
     assert remaining_widths(network) == {"0": 1, "1": 3, "2": 4}  # 10 / (3 * 1) = 3.3
 
 
-def test_a_shortcut_takes_what_its_block_takes():
+def test_a_shortcut_takes_what_its_block_takes() -> None:
     layers = {"stem": nn.Conv2d(3, 4, 1), "conv1": nn.Conv2d(4, 8, 3), "conv2": nn.Conv2d(8, 8, 3)}
     network = nn.ModuleDict(layers | {"shortcut": nn.Conv2d(4, 8, 1), "head": nn.Linear(8, 3)})
     for name, remaining in (("stem", 6), ("conv1", 54), ("conv2", 81), ("shortcut", 10)):
@@ -179,7 +179,7 @@ def test_a_shortcut_takes_what_its_block_takes():
     assert remaining_widths(network) == {"stem": 2, "conv1": 3, "conv2": 3, "shortcut": 5, "head": 3}
 
 
-def test_groups_become_fewer_not_narrower():
+def test_groups_become_fewer_not_narrower() -> None:
     network = nn.Sequential(nn.Conv2d(3, 8, 1), nn.Conv2d(8, 8, 3, groups=8), nn.Conv2d(8, 4, 1))
     keep(network[0], 12)
     keep(network[1], 36)
@@ -187,16 +187,16 @@ def test_groups_become_fewer_not_narrower():
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0, -0.1, 1.5, math.nan])
-def test_a_share_must_leave_something_to_do_and_something_to_keep(share: float):
+def test_a_share_must_leave_something_to_do_and_something_to_keep(share: float) -> None:
     with pytest.raises(InputError, match="`0 < share < 1` must hold, but got share="):
         prune_globally(two_layers(), share)
 
 
-def test_there_must_be_something_to_prune():
+def test_there_must_be_something_to_prune() -> None:
     with pytest.raises(InputError, match="Sequential has no convolution or linear layer"):
         prune_globally(nn.Sequential(nn.ReLU()), 0.2)
 
 
-def test_there_must_be_a_round():
+def test_there_must_be_a_round() -> None:
     with pytest.raises(InputError, match="`rounds >= 1` must hold, but got rounds=0"):
         prune_iteratively(two_layers(), trained, rounds=0)

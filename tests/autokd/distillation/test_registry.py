@@ -56,15 +56,15 @@ def loss_of(method: Method) -> Tensor:
     return method.loss(Outputs(student), Outputs(teacher), BatchContext(torch.arange(6) % 3, torch.arange(6)))
 
 
-def test_a_method_is_found_by_its_name():
+def test_a_method_is_found_by_its_name() -> None:
     assert method_class("kd") is KD
 
 
-def test_a_users_method_is_found_by_reference():
+def test_a_users_method_is_found_by_reference() -> None:
     assert method_class("autokd.distillation.methods.kd:KD") is KD
 
 
-def test_an_unknown_name_lists_the_known_ones():
+def test_an_unknown_name_lists_the_known_ones() -> None:
     with pytest.raises(
         InputError, match=r"must be one of .*kd.* or `module:Class`.*, but got 'kdd'; the nearest known is 'kd'"
     ):
@@ -72,62 +72,62 @@ def test_an_unknown_name_lists_the_known_ones():
 
 
 @pytest.mark.parametrize("name", ["autokd.distillation.methods.kd:kd_loss", "pathlib:Path"])
-def test_a_reference_to_something_else_is_refused(name: str):
+def test_a_reference_to_something_else_is_refused(name: str) -> None:
     with pytest.raises(InputError, match=r"must be a subclass of autokd.distillation.Method"):
         method_class(name)
 
 
 @pytest.mark.parametrize("name", list(METHODS))
-def test_every_name_is_its_methods(name: str):
+def test_every_name_is_its_methods(name: str) -> None:
     assert METHODS[name].name == name
 
 
-def test_a_method_alone_takes_its_own_names():
+def test_a_method_alone_takes_its_own_names() -> None:
     method = make_method("kd", {"temperature": 3.0})
     assert isinstance(method, KD)
     assert (method.temperature, method.weight) == (3.0, 0.9)
     assert distributions("kd") == KD.distributions()
 
 
-def test_a_sum_takes_each_parts_names():
+def test_a_sum_takes_each_parts_names() -> None:
     method = make_method("kd+features", {"kd.weight": 0.25, "features.weight": 0.75})
     assert isinstance(method, Combined)
     assert [member.weight for member in method.members] == [0.25, 0.75]
     assert loss_of(method) == loss_of(Combined([KD(weight=0.25), Features(0.75)]))
 
 
-def test_a_sums_distributions_are_named_by_the_parts():
+def test_a_sums_distributions_are_named_by_the_parts() -> None:
     assert list(distributions("kd+features")) == ["kd.temperature", "kd.weight", "features.weight"]
     assert distributions("features+kd")["kd.weight"] == KD.distributions()["weight"]
 
 
-def test_a_reference_can_be_a_part():
+def test_a_reference_can_be_a_part() -> None:
     name = "autokd.distillation.methods.kd:KD"
     method = make_method(f"features+{name}", {f"{name}.weight": 0.25})
     assert [member.weight for member in method.members] == [0.5, 0.25]
 
 
-def test_a_wrapper_wraps_what_follows_it():
+def test_a_wrapper_wraps_what_follows_it() -> None:
     method = make_method("doubled+kd", {"doubled.weight": 3.0, "kd.weight": 0.25})
     assert isinstance(method, Doubled)
     assert (method.weight, method.inner.weight) == (3.0, 0.25)
 
 
-def test_a_wrapper_wraps_one_part_of_a_sum():
+def test_a_wrapper_wraps_one_part_of_a_sum() -> None:
     method = make_method("doubled+kd+features", {})
     assert [type(member) for member in method.members] == [Doubled, Features]
     method = make_method("features+doubled+kd", {})
     assert [type(member) for member in method.members] == [Features, Doubled]
 
 
-def test_wrappers_wrap_each_other_in_order():
+def test_wrappers_wrap_each_other_in_order() -> None:
     method = make_method("early-stopping+ctkd+standardise+kd", {"standardise.scale": 3.0, "ctkd.form": "instance"})
     kinds = [type(method), type(method.inner), type(method.inner.inner), type(method.inner.inner.inner)]
     assert kinds == [EarlyStopping, CTKD, Standardised, KD]
     assert (method.inner.form, method.inner.inner.scale) == ("instance", 3.0)
 
 
-def test_continuation_stands_alone_or_wraps():
+def test_continuation_stands_alone_or_wraps() -> None:
     assert type(make_method("continuation", {"margin": 2.0})) is Continuation
     assert type(make_method("early-stopping+continuation", {"continuation.margin": 2.0}).inner) is Continuation
     around = make_method("continuation+kd", {"continuation.until": 0.5})
@@ -135,12 +135,12 @@ def test_continuation_stands_alone_or_wraps():
     assert type(around.inner) is KD
 
 
-def test_continuation_is_a_term_of_a_sum_where_it_is_last():
+def test_continuation_is_a_term_of_a_sum_where_it_is_last() -> None:
     method = make_method("features+continuation", {"continuation.margin": 2.0})
     assert [type(member) for member in method.members] == [Features, Continuation]
 
 
-def test_hyper_parameters_without_effect_are_left_out():
+def test_hyper_parameters_without_effect_are_left_out() -> None:
     assert list(distributions("ctkd+kd")) == ["ctkd.form", "ctkd.warmup", "kd.weight"]
     assert "kd.temperature" not in distributions("ctkd+standardise+kd")
     assert "kd.temperature" in distributions("standardise+kd")
@@ -148,7 +148,7 @@ def test_hyper_parameters_without_effect_are_left_out():
     assert "continuation.margin" in distributions("features+continuation")
 
 
-def test_what_one_wrapper_overrides_stays_in_other_parts_of_a_sum():
+def test_what_one_wrapper_overrides_stays_in_other_parts_of_a_sum() -> None:
     name = "autokd.distillation.methods.kd:KD"
     assert f"{name}.temperature" in distributions(f"ctkd+kd+{name}")
 
@@ -165,13 +165,13 @@ def test_what_one_wrapper_overrides_stays_in_other_parts_of_a_sum():
         ("", "must be one of .*, but got ''"),
     ],
 )
-def test_parts_that_do_not_fit_are_refused(compose, name: str, message: str):
+def test_parts_that_do_not_fit_are_refused(compose, name: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         compose(name)
 
 
 @pytest.mark.parametrize("wrapper", ["ctkd", "standardise", "continuation"])
-def test_a_wrapper_of_logits_refuses_what_compares_none(wrapper: str):
+def test_a_wrapper_of_logits_refuses_what_compares_none(wrapper: str) -> None:
     assert issubclass(METHODS[wrapper], LogitMethod)
     with pytest.raises(InputError, match=f"'{wrapper}' wraps one that compares logits, but 'features' does not"):
         make_method(f"{wrapper}+features", {})
@@ -181,11 +181,11 @@ def test_a_wrapper_of_logits_refuses_what_compares_none(wrapper: str):
     ("name", "setting"),
     [("kd", "wieght"), ("kd", "kd.weight"), ("kd+features", "weight"), ("ctkd+kd", "kd.temperature")],
 )
-def test_an_unknown_hyper_parameter_is_refused(name: str, setting: str):
+def test_an_unknown_hyper_parameter_is_refused(name: str, setting: str) -> None:
     with pytest.raises(InputError, match=f"has no hyper-parameter '{setting}'.*; it has .*weight"):
         make_method(name, {setting: 1.0})
 
 
-def test_a_value_that_makes_no_sense_is_refused():
+def test_a_value_that_makes_no_sense_is_refused() -> None:
     with pytest.raises(InputError, match="weight=2"):
         make_method("features+kd", {"kd.weight": 2.0})

@@ -7,7 +7,7 @@ from autokd.training.averaged_weights import Average
 DECAY = 0.5
 
 
-def test_the_average_is_that_of_a_loop_with_numbers():
+def test_the_average_is_that_of_a_loop_with_numbers() -> None:
     network = nn.Linear(1, 1, bias=False)
     network.weight.data.fill_(4.0)
     average, expected = Average(network, DECAY), 4.0
@@ -20,7 +20,7 @@ def test_the_average_is_that_of_a_loop_with_numbers():
     assert average.tensors["weight"].item() == pytest.approx(expected, rel=1e-6)
 
 
-def test_running_statistics_are_averaged_and_counters_left_alone():
+def test_running_statistics_are_averaged_and_counters_left_alone() -> None:
     network = nn.BatchNorm1d(2)
     average = Average(network, DECAY)
     network(torch.tensor([[10.0, 20.0], [30.0, 40.0]]))
@@ -30,7 +30,7 @@ def test_running_statistics_are_averaged_and_counters_left_alone():
     assert "num_batches_tracked" not in average.tensors
 
 
-def test_a_network_has_the_average_in_a_block_and_its_own_weights_after_it():
+def test_a_network_has_the_average_in_a_block_and_its_own_weights_after_it() -> None:
     network = nn.Linear(2, 2)
     average = Average(network, DECAY)
     own = [parameter.detach().clone().add_(1) for parameter in network.parameters()]
@@ -42,7 +42,7 @@ def test_a_network_has_the_average_in_a_block_and_its_own_weights_after_it():
     assert all(torch.equal(parameter, value) for parameter, value in zip(network.parameters(), own, strict=True))
 
 
-def test_without_decay_the_average_is_the_weights():
+def test_without_decay_the_average_is_the_weights() -> None:
     network = nn.Linear(2, 2)
     average = Average(network, 0.0)
     network.weight.data.uniform_()

@@ -12,9 +12,9 @@ from autokd.training.best_checkpoint import Score
         (Score(0.89, 0.1, 2.0), False),
     ],
 )
-def test_higher_accuracy_is_better_then_lower_loss(new: Score, beats: bool):
+def test_higher_accuracy_is_better_then_lower_loss(new: Score, beats: bool) -> None:
     assert new.beats(Score(0.9, 0.5, 1.0)) == beats
 
 
-def test_anything_is_better_than_nothing():
+def test_anything_is_better_than_nothing() -> None:
     assert Score(0.0, 99.0, 1.0).beats(None)

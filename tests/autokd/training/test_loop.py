@@ -66,7 +66,7 @@ def trained_by_hand(network: nn.Module, stream: TrainingStream, settings: Traini
     return [parameter.detach() for parameter in parameters]
 
 
-def test_training_equals_a_loop_by_hand(stream: TrainingStream, fresh: Fresh):
+def test_training_equals_a_loop_by_hand(stream: TrainingStream, fresh: Fresh) -> None:
     settings = TrainingSettings(weight_decay=0.1)
     state = fresh(settings)
     for part in state.network:
@@ -78,7 +78,7 @@ def test_training_equals_a_loop_by_hand(stream: TrainingStream, fresh: Fresh):
         torch.testing.assert_close(found.detach(), expected, rtol=1e-4, atol=1e-6)
 
 
-def test_losses_and_entropies_are_the_means_of_the_segments(stream: TrainingStream, fresh: Fresh):
+def test_losses_and_entropies_are_the_means_of_the_segments(stream: TrainingStream, fresh: Fresh) -> None:
     settings = TrainingSettings()
     state, seen = fresh(settings), []
 
@@ -93,7 +93,7 @@ def test_losses_and_entropies_are_the_means_of_the_segments(stream: TrainingStre
     assert state.losses == pytest.approx([3 * entropy for entropy in entropies])
 
 
-def test_weight_decay_is_on_matrices_and_kernels_only(fresh: Fresh):
+def test_weight_decay_is_on_matrices_and_kernels_only(fresh: Fresh) -> None:
     decay = {
         id(parameter): group["weight_decay"]
         for group in fresh(TrainingSettings(weight_decay=0.3)).optimiser.param_groups
@@ -103,7 +103,7 @@ def test_weight_decay_is_on_matrices_and_kernels_only(fresh: Fresh):
     assert sorted(decay.values()) == [0.0, 0.0, 0.0, 0.3, 0.3]
 
 
-def test_a_network_of_vectors_or_of_matrices_only_can_be_trained():
+def test_a_network_of_vectors_or_of_matrices_only_can_be_trained() -> None:
     for network in (nn.Linear(2, 2, bias=False), nn.BatchNorm1d(2)):
         assert len(optimiser(TrainingSettings(), network).param_groups) == 1
 
@@ -121,7 +121,7 @@ def test_a_network_of_vectors_or_of_matrices_only_can_be_trained():
 @pytest.mark.parametrize("stop", ENDS[:-1])
 def test_training_that_stops_at_a_segments_end_goes_on_bit_for_bit(
     stream: TrainingStream, fresh: Fresh, tmp_path: Path, settings: TrainingSettings, stop: int
-):
+) -> None:
     whole, first, second = fresh(settings), fresh(settings), fresh(settings)
     run(whole, stream, settings)
     run(first, stream, settings, until=stop)
@@ -132,7 +132,9 @@ def test_training_that_stops_at_a_segments_end_goes_on_bit_for_bit(
     assert_same(second, whole)
 
 
-def test_the_first_adamw_step_moves_each_weight_by_the_rate_and_decays_it_apart(stream: TrainingStream, fresh: Fresh):
+def test_the_first_adamw_step_moves_each_weight_by_the_rate_and_decays_it_apart(
+    stream: TrainingStream, fresh: Fresh
+) -> None:
     settings = TrainingSettings(learning_rate=0.01, weight_decay=0.1, optimizer="adamw")
     state = fresh(settings)
     weight = state.network[-1].weight
@@ -143,7 +145,7 @@ def test_the_first_adamw_step_moves_each_weight_by_the_rate_and_decays_it_apart(
     torch.testing.assert_close(moved[used], -0.005 * weight.grad.sign()[used], rtol=1e-3, atol=1e-6)
 
 
-def test_a_long_gradient_is_shortened_to_the_largest_norm(stream: TrainingStream, fresh: Fresh):
+def test_a_long_gradient_is_shortened_to_the_largest_norm(stream: TrainingStream, fresh: Fresh) -> None:
     settings = TrainingSettings(gradient_clip=1e-3, weight_decay=0.0, momentum=0.0)  # SGD adds both to gradients
     state = fresh(settings)
     train(state, stream, lambda logits, batch: 1e3 * cross_entropy(logits, batch), settings, 1, SCHEDULE, 0)
@@ -151,7 +153,7 @@ def test_a_long_gradient_is_shortened_to_the_largest_norm(stream: TrainingStream
     assert math.hypot(*norms) == pytest.approx(1e-3, rel=1e-3)
 
 
-def test_the_average_follows_every_step(stream: TrainingStream, fresh: Fresh):
+def test_the_average_follows_every_step(stream: TrainingStream, fresh: Fresh) -> None:
     settings = TrainingSettings(ema=0.5)
     state, weights = fresh(settings), []
     expected = state.network[-1].weight.detach().clone()
@@ -162,19 +164,19 @@ def test_the_average_follows_every_step(stream: TrainingStream, fresh: Fresh):
     torch.testing.assert_close(state.average.tensors["5.weight"], expected)
 
 
-def test_epochs_are_told_at_each_segments_end(stream: TrainingStream, fresh: Fresh):
+def test_epochs_are_told_at_each_segments_end(stream: TrainingStream, fresh: Fresh) -> None:
     settings, epochs = TrainingSettings(), []
     run(fresh(settings), stream, settings, on_segment=lambda state: epochs.append(state.epochs))
     assert epochs == [0.4, 1.0, 1.6, 2.0, 3.0]
 
 
-def test_a_segment_ends_at_every_epoch_boundary_and_stop(stream: TrainingStream, fresh: Fresh):
+def test_a_segment_ends_at_every_epoch_boundary_and_stop(stream: TrainingStream, fresh: Fresh) -> None:
     settings, ends = TrainingSettings(), []
     run(fresh(settings), stream, settings, until=12, on_segment=lambda state: ends.append(state.step))
     assert ends == [2, 5, 8, 10, 12]
 
 
-def test_training_neither_reads_nor_moves_the_global_random_state(stream: TrainingStream, fresh: Fresh):
+def test_training_neither_reads_nor_moves_the_global_random_state(stream: TrainingStream, fresh: Fresh) -> None:
     settings = TrainingSettings()
     torch.manual_seed(1)
     expected = torch.rand(3)
@@ -183,7 +185,7 @@ def test_training_neither_reads_nor_moves_the_global_random_state(stream: Traini
     assert torch.equal(torch.rand(3), expected)
 
 
-def test_dropout_differs_between_seeds_and_segments(stream: TrainingStream):
+def test_dropout_differs_between_seeds_and_segments(stream: TrainingStream) -> None:
     settings, masks = TrainingSettings(), set()
 
     def remember(logits: Tensor, batch: Batch) -> Tensor:
@@ -197,19 +199,19 @@ def test_dropout_differs_between_seeds_and_segments(stream: TrainingStream):
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_a_loss_that_is_not_finite_is_an_error(stream: TrainingStream, fresh: Fresh, value: float):
+def test_a_loss_that_is_not_finite_is_an_error(stream: TrainingStream, fresh: Fresh, value: float) -> None:
     settings = TrainingSettings()
     with pytest.raises(DivergedError, match="the loss is not finite any more at step 5"):
         train(fresh(settings), stream, lambda logits, batch: logits.sum() * value, settings, 5, SCHEDULE, 0)
 
 
-def test_an_absurd_learning_rate_diverges(stream: TrainingStream, fresh: Fresh):
+def test_an_absurd_learning_rate_diverges(stream: TrainingStream, fresh: Fresh) -> None:
     settings = TrainingSettings(learning_rate=1e30)
     with pytest.raises(DivergedError):
         run(fresh(settings), stream, settings)
 
 
-def test_bfloat16_hands_float32_logits_to_the_loss(stream: TrainingStream, fresh: Fresh):
+def test_bfloat16_hands_float32_logits_to_the_loss(stream: TrainingStream, fresh: Fresh) -> None:
     settings, types = TrainingSettings(precision="bfloat16"), set()
 
     def loss(logits: Tensor, batch: Batch) -> Tensor:
@@ -220,7 +222,7 @@ def test_bfloat16_hands_float32_logits_to_the_loss(stream: TrainingStream, fresh
     assert types == {torch.float32}
 
 
-def test_training_learns(stream: TrainingStream, fresh: Fresh, dataset):
+def test_training_learns(stream: TrainingStream, fresh: Fresh, dataset) -> None:
     settings = TrainingSettings(learning_rate=0.05)
     state = fresh(settings)
     train(state, stream, cross_entropy, settings, 60, Cosine(60), 0)
@@ -235,7 +237,7 @@ def test_training_learns(stream: TrainingStream, fresh: Fresh, dataset):
     [((6, 2), lambda: nn.Conv1d(2, 8, 3, padding=1, bias=False)), ((6,), lambda: nn.Linear(6, 8, bias=False))],
     ids=["signals", "vectors"],
 )
-def test_training_learns_from_signals_and_vectors(make_dataset, shape, first, dtype, precision: str):
+def test_training_learns_from_signals_and_vectors(make_dataset, shape, first, dtype, precision: str) -> None:
     dataset, settings = (
         make_dataset(shape=shape, dtype=dtype),
         TrainingSettings(learning_rate=0.05, precision=precision),

@@ -2,13 +2,13 @@ from autokd.training.schedules import Cooldown, Cosine, Trunk
 from autokd.training.timetable import Leg, timetable
 
 
-def test_under_cosine_all_rungs_share_one_schedule_of_the_whole_training():
+def test_under_cosine_all_rungs_share_one_schedule_of_the_whole_training() -> None:
     table = timetable("cosine", [10, 30], 0.1, 0.3)
     assert table.routes == ((Leg(0, 10, Cosine(30, 0.1)),), (Leg(0, 30, Cosine(30, 0.1)),))
     assert (table.total, table.stops) == (30, (10, 30))
 
 
-def test_under_stable_each_rung_cools_down_on_a_branch_of_its_own():
+def test_under_stable_each_rung_cools_down_on_a_branch_of_its_own() -> None:
     table = timetable("stable", [10, 30], 0.2, 0.3)
     trunk = Trunk(2)
     assert table.routes == (
@@ -18,11 +18,11 @@ def test_under_stable_each_rung_cools_down_on_a_branch_of_its_own():
     assert (table.total, table.stops) == (30, (7, 21))
 
 
-def test_the_way_to_a_rung_under_stable_does_not_depend_on_later_rungs():
+def test_the_way_to_a_rung_under_stable_does_not_depend_on_later_rungs() -> None:
     short, long = timetable("stable", [10, 30], 0.2, 0.3), timetable("stable", [10, 30, 90], 0.2, 0.3)
     assert short.routes == long.routes[:2]
 
 
-def test_a_training_of_one_step_can_be_stable():
+def test_a_training_of_one_step_can_be_stable() -> None:
     (trunk, branch) = timetable("stable", [1], 0.2, 0.3).routes[0]
     assert (trunk.end, branch.start, branch.end) == (1, 1, 1)

@@ -17,13 +17,13 @@ def network(width: int) -> nn.Sequential:
 
 @pytest.mark.parametrize(("width", "factor"), [(16, 4.0), (64, 1.0), (256, 0.25), (2, 8.0), (4096, 0.125)])
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
-def test_the_classifiers_rate_falls_with_its_inputs_within_bounds(width: int, factor: float, optimizer):
+def test_the_classifiers_rate_falls_with_its_inputs_within_bounds(width: int, factor: float, optimizer) -> None:
     student = network(width)
     assert rate_factors(student, optimizer)[student[4].weight] == factor
 
 
 @pytest.mark.parametrize(("optimizer", "hidden"), [("sgd", 1.0), ("adamw", 2.0)])
-def test_hidden_kernels_follow_the_width_under_adamw_only(optimizer, hidden: float):
+def test_hidden_kernels_follow_the_width_under_adamw_only(optimizer, hidden: float) -> None:
     student = network(32)
     factors = rate_factors(student, optimizer)
     assert factors[student[2].weight] == hidden
@@ -31,14 +31,14 @@ def test_hidden_kernels_follow_the_width_under_adamw_only(optimizer, hidden: flo
     assert [factors[parameter] for parameter in others] == [1.0] * 5
 
 
-def test_rate_times_decay_is_the_same_in_all_groups_that_decay():
+def test_rate_times_decay_is_the_same_in_all_groups_that_decay() -> None:
     groups = optimiser(TrainingSettings(width_scaling=True, weight_decay=0.01), network(16)).param_groups
     assert sorted(group["factor"] for group in groups) == [1.0, 1.0, 4.0]
     products = [group["factor"] * group["weight_decay"] for group in groups if group["weight_decay"]]
     assert products == pytest.approx([0.01, 0.01])
 
 
-def test_modules_beside_the_network_keep_the_plain_rate():
+def test_modules_beside_the_network_keep_the_plain_rate() -> None:
     other = nn.Linear(256, 4)
     groups = optimiser(TrainingSettings(width_scaling=True), network(64), other).param_groups
     assert {group["factor"] for group in groups} == {1.0}

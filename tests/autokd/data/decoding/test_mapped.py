@@ -50,7 +50,7 @@ def in_memory(pictures: Any, **options: Any) -> Dataset:
     return decode(from_map_style({"train": pictures}, "noise"), **options)
 
 
-def test_mapped_data_are_those_in_memory(tmp_path: Path):
+def test_mapped_data_are_those_in_memory(tmp_path: Path) -> None:
     options = {"validation": 11, "subset": 30}
     found, expected = on_disk(Noise(), tmp_path, **options), in_memory(Noise(), **options)
     assert (found.digest, found.normalisation) == (expected.digest, expected.normalisation)
@@ -61,7 +61,7 @@ def test_mapped_data_are_those_in_memory(tmp_path: Path):
         assert torch.equal(mine.labels, theirs.labels)
 
 
-def test_what_the_manifest_says_is_what_the_pixels_say(tmp_path: Path):
+def test_what_the_manifest_says_is_what_the_pixels_say(tmp_path: Path) -> None:
     dataset = on_disk(Noise(), tmp_path)
     again = Dataset(dataset.name, dataset.train, dataset.validation, dataset.test, dataset.class_names)
     assert dataset.digest == again.digest
@@ -69,7 +69,7 @@ def test_what_the_manifest_says_is_what_the_pixels_say(tmp_path: Path):
 
 
 @pytest.mark.parametrize("augmentation", [Augmentation(), Augmentation(shift=2), EVERYTHING], ids=str)
-def test_batches_of_mapped_data_are_those_of_data_in_memory(tmp_path: Path, augmentation: Augmentation):
+def test_batches_of_mapped_data_are_those_of_data_in_memory(tmp_path: Path, augmentation: Augmentation) -> None:
     found, expected = (
         TrainingStream(dataset, augmentation, 8, 2, 3, CPU)
         for dataset in (on_disk(Noise(), tmp_path), in_memory(Noise()))
@@ -83,13 +83,13 @@ def test_batches_of_mapped_data_are_those_of_data_in_memory(tmp_path: Path, augm
     assert torch.equal(*whole)
 
 
-def test_evaluation_of_mapped_data_is_that_of_data_in_memory(tmp_path: Path):
+def test_evaluation_of_mapped_data_is_that_of_data_in_memory(tmp_path: Path) -> None:
     found, expected = on_disk(Noise(), tmp_path), in_memory(Noise())
     batches = [torch.cat(list(evaluation_batches(d.validation, d.normalisation, 2))) for d in (found, expected)]
     assert torch.equal(*batches)
 
 
-def test_nothing_is_decoded_twice(tmp_path: Path):
+def test_nothing_is_decoded_twice(tmp_path: Path) -> None:
     first, second = Noise(), Noise()
     on_disk(first, tmp_path)
     on_disk(second, tmp_path)
@@ -97,7 +97,9 @@ def test_nothing_is_decoded_twice(tmp_path: Path):
     assert len(second.asked) < 20  # the probes
 
 
-def test_decoding_that_was_interrupted_goes_on_with_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_decoding_that_was_interrupted_goes_on_with_what_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     whole, done = mapped._decode_chunk, []
 
     def interrupted(job: Any, chunk: int) -> None:
@@ -115,12 +117,12 @@ def test_decoding_that_was_interrupted_goes_on_with_what_is_missing(tmp_path: Pa
     assert done[:7] == list(range(7))  # of 49 training images, 7 in a chunk
 
 
-def test_other_images_under_the_same_name_get_files_of_their_own(tmp_path: Path):
+def test_other_images_under_the_same_name_get_files_of_their_own(tmp_path: Path) -> None:
     digests = {on_disk(Noise(seed=seed), tmp_path).digest for seed in (0, 1, 0)}
     assert len(digests) == len(list(tmp_path.iterdir())) == 2
 
 
-def test_a_file_that_changes_is_noticed(tmp_path: Path):
+def test_a_file_that_changes_is_noticed(tmp_path: Path) -> None:
     file = tmp_path / "images" / "train" / "a" / "0007.png"
     file.parent.mkdir(parents=True)
     for number in range(40):
@@ -132,7 +134,7 @@ def test_a_file_that_changes_is_noticed(tmp_path: Path):
     assert sum(int((split.images == 200).sum()) for split in after.splits.values()) == 9
 
 
-def test_random_images_are_refused(tmp_path: Path):
+def test_random_images_are_refused(tmp_path: Path) -> None:
     class Restless(Noise):
         def __getitem__(self, index: int) -> tuple[Any, int]:
             return np.random.default_rng(len(self.asked)).permuted(super().__getitem__(index)[0]), 0
@@ -141,7 +143,7 @@ def test_random_images_are_refused(tmp_path: Path):
         on_disk(Restless(), tmp_path)
 
 
-def test_damaged_files_and_full_disks_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_damaged_files_and_full_disks_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     on_disk(Noise(), tmp_path)
     (manifest,) = tmp_path.glob("*/manifest.json")
     assert json.loads(manifest.read_text())["samples"] == {"train": 49, "validation": 5, "test": 6}
@@ -156,7 +158,7 @@ def test_damaged_files_and_full_disks_are_named(tmp_path: Path, monkeypatch: pyt
 
 
 @pytest.mark.slow  # starts processes, each of which imports torch
-def test_processes_decode_what_one_process_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_processes_decode_what_one_process_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(30):
         file = tmp_path / "images" / "train" / "ab"[number % 2] / f"{number}.png"
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -167,7 +169,7 @@ def test_processes_decode_what_one_process_does(tmp_path: Path, monkeypatch: pyt
     assert found.digest == decode(images).digest
 
 
-def test_a_data_set_that_cannot_be_sent_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_data_set_that_cannot_be_sent_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Local(Noise):
         pass
 

@@ -35,7 +35,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_folder_of_grey_images_has_one_channel_and_sorted_classes(folder: Path):
+def test_a_folder_of_grey_images_has_one_channel_and_sorted_classes(folder: Path) -> None:
     dataset = decoded(folder)
     assert (dataset.class_names, dataset.input_shape) == (("a", "b"), (1, 3, 4))
     assert dataset.train.images[:, 0, 0, 0].tolist() == [100, 101, 102, 10, 11, 12]
@@ -43,7 +43,7 @@ def test_a_folder_of_grey_images_has_one_channel_and_sorted_classes(folder: Path
     assert (dataset.validation.labels.tolist(), dataset.test.labels.tolist()) == ([0], [0, 1])
 
 
-def test_colour_in_the_first_image_makes_all_colour(folder: Path):
+def test_colour_in_the_first_image_makes_all_colour(folder: Path) -> None:
     paint(folder / "train" / "a" / "0.png", (1, 2, 3), mode="RGB")
     dataset = decoded(folder)
     assert dataset.input_shape == (3, 3, 4)
@@ -51,7 +51,7 @@ def test_colour_in_the_first_image_makes_all_colour(folder: Path):
     assert dataset.test.images[1, 0, 0].tolist() == [30, 30, 30]
 
 
-def test_all_images_get_the_size_that_is_asked_for_or_the_first_ones(folder: Path):
+def test_all_images_get_the_size_that_is_asked_for_or_the_first_ones(folder: Path) -> None:
     paint(folder / "train" / "b" / "9.png", 50, size=(9, 9))
     assert decoded(folder).input_shape == (1, 3, 4)
     dataset = decoded(folder, size=6)
@@ -59,31 +59,31 @@ def test_all_images_get_the_size_that_is_asked_for_or_the_first_ones(folder: Pat
     assert dataset.train.images[-1].unique().tolist() == [50]  # a plain image stays so
 
 
-def test_hidden_folders_are_no_classes(folder: Path):
+def test_hidden_folders_are_no_classes(folder: Path) -> None:
     paint(folder / "train" / ".thumbnails" / "0.png", 1)
     assert decoded(folder).classes == 2
 
 
-def test_classes_that_training_lacks_are_named(folder: Path):
+def test_classes_that_training_lacks_are_named(folder: Path) -> None:
     paint(folder / "test" / "c" / "0.png", 1)
     with pytest.raises(InputError, match="test/ has classes that train/ lacks: c"):
         decoded(folder)
 
 
 @pytest.mark.parametrize("name", ["train/a/deeper/0.png", "train/b/2.png"])
-def test_an_image_that_cannot_be_read_is_named(folder: Path, name: str):
+def test_an_image_that_cannot_be_read_is_named(folder: Path, name: str) -> None:
     (folder / name).write_bytes((folder / name).read_bytes()[:20])
     with pytest.raises(InputError, match=f"{name} is not a readable image"):
         decoded(folder)
 
 
-def test_images_of_16_bits_are_refused_rather_than_clipped(folder: Path):
+def test_images_of_16_bits_are_refused_rather_than_clipped(folder: Path) -> None:
     Image.fromarray(np.full((3, 4), 40_000, np.uint16)).save(folder / "train" / "b" / "2.png")
     with pytest.raises(InputError, match=r"2.png has more than 8 bits a channel"):
         decoded(folder)
 
 
-def test_folders_without_images_are_named(folder: Path, tmp_path: Path):
+def test_folders_without_images_are_named(folder: Path, tmp_path: Path) -> None:
     for file in (folder / "val" / "a").iterdir():
         file.unlink()
     with pytest.raises(InputError, match=r"no image \(.*\) of any of the 2 classes under val/"):
@@ -124,7 +124,7 @@ class Pairs:
 
 
 @pytest.mark.parametrize("key", ["image", "img"])
-def test_records_with_images_and_labels_are_a_data_set(key: str):
+def test_records_with_images_and_labels_are_a_data_set(key: str) -> None:
     dataset = decode(from_map_style({"train": Records(20, key), "val": Records(4, key)}, "pets"))
     assert (dataset.class_names, dataset.input_shape) == (("cat", "dog"), (3, 4, 5))
     assert [len(split) for split in dataset.splits.values()] == [18, 4, 2]
@@ -134,7 +134,7 @@ def test_records_with_images_and_labels_are_a_data_set(key: str):
 
 @pytest.mark.parametrize("make", [np.asarray, torch.from_numpy, Image.fromarray], ids=["array", "tensor", "Pillow"])
 @pytest.mark.parametrize("shape", [(3, 4), (3, 4, 3)])
-def test_pairs_of_image_and_label_are_a_data_set_whatever_the_image_is(make: Any, shape: tuple[int, ...]):
+def test_pairs_of_image_and_label_are_a_data_set_whatever_the_image_is(make: Any, shape: tuple[int, ...]) -> None:
     images = np.random.default_rng(0).integers(0, 256, (6, *shape), dtype=np.uint8)
     pairs = Pairs([(make(image), np.int64(k % 3)) for k, image in enumerate(images)])
     dataset = decode(from_map_style({"train": pairs, "validation": pairs, "test": pairs}, "mine"))
@@ -142,7 +142,7 @@ def test_pairs_of_image_and_label_are_a_data_set_whatever_the_image_is(make: Any
     assert dataset.train.labels.tolist() == [0, 1, 2, 0, 1, 2]
 
 
-def test_splits_and_subsets_of_undecoded_images_are_those_of_arrays():
+def test_splits_and_subsets_of_undecoded_images_are_those_of_arrays() -> None:
     images = np.arange(50, dtype=np.uint8).reshape(50, 1, 1)
     pairs = Pairs([(image, k % 3) for k, image in enumerate(images)])
     expected = from_arrays({"train_images": images, "train_labels": np.arange(50) % 3}, "mine", 7).subset(20)
@@ -163,17 +163,17 @@ GREY = np.zeros((2, 2), np.uint8)
         ([(Image.new("I;16", (2, 2)), 0)], "more than 8 bits a channel"),
     ],
 )
-def test_samples_that_are_no_labelled_images_are_named(samples: list[Any], message: str):
+def test_samples_that_are_no_labelled_images_are_named(samples: list[Any], message: str) -> None:
     with pytest.raises(InputError, match=f"^data mine, train: .*{message}"):
         decode(from_map_style({part: Pairs(samples) for part in ("train", "validation", "test")}, "mine"))
 
 
-def test_a_data_set_that_fails_is_named_with_its_sample():
+def test_a_data_set_that_fails_is_named_with_its_sample() -> None:
     with pytest.raises(InputError, match="data mine, train: sample 0 fails: KeyError: 0"):
         from_map_style({"train": Pairs({"one": 1})}, "mine")  # type: ignore[arg-type]
 
 
-def test_unknown_and_empty_splits_are_named():
+def test_unknown_and_empty_splits_are_named() -> None:
     with pytest.raises(InputError, match="splits must be train, validation, test, but there is unsupervised"):
         from_map_style({"train": Records(4), "unsupervised": Records(4)}, "mine")
     with pytest.raises(InputError, match="data mine: the test split is empty"):

@@ -16,7 +16,7 @@ def arrays() -> dict[str, Any]:
     return {"train_images": rng.integers(0, 256, (50, 4, 5), dtype=np.uint8), "train_labels": np.arange(50) % 3}
 
 
-def test_an_archive_reads_back_as_the_same_data_set(tmp_path: Path, dataset: Dataset):
+def test_an_archive_reads_back_as_the_same_data_set(tmp_path: Path, dataset: Dataset) -> None:
     save_npz(dataset, tmp_path / "data.npz")
     again = from_npz(tmp_path / "data.npz")
     assert again.digest == dataset.digest
@@ -25,7 +25,9 @@ def test_an_archive_reads_back_as_the_same_data_set(tmp_path: Path, dataset: Dat
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
 @pytest.mark.parametrize("shape", [(6, 2), (6,)], ids=["signals", "vectors"])
-def test_an_archive_of_signals_or_vectors_names_them_inputs_and_reads_back(tmp_path: Path, make_dataset, shape, dtype):
+def test_an_archive_of_signals_or_vectors_names_them_inputs_and_reads_back(
+    tmp_path: Path, make_dataset, shape, dtype
+) -> None:
     dataset = make_dataset(shape=shape, dtype=dtype)
     save_npz(dataset, tmp_path / "data.npz")
     with np.load(tmp_path / "data.npz") as archive:
@@ -35,7 +37,7 @@ def test_an_archive_of_signals_or_vectors_names_them_inputs_and_reads_back(tmp_p
 
 
 @pytest.mark.parametrize(("shape", "input_shape"), [((9, 4), (4, 9)), ((9,), (9,))])
-def test_missing_splits_of_inputs_are_held_out_as_those_of_images(shape, input_shape):
+def test_missing_splits_of_inputs_are_held_out_as_those_of_images(shape, input_shape) -> None:
     inputs = np.random.default_rng(0).normal(size=(50, *shape)).astype(np.float32)
     dataset = from_arrays({"train_inputs": inputs, "train_labels": np.arange(50) % 3}, "mine")
     assert [len(split) for split in dataset.splits.values()] == [41, 4, 5]
@@ -59,13 +61,13 @@ def test_missing_splits_of_inputs_are_held_out_as_those_of_images(shape, input_s
         ),
     ],
 )
-def test_inputs_that_do_not_fit_are_named(change: dict[str, Any], message: str):
+def test_inputs_that_do_not_fit_are_named(change: dict[str, Any], message: str) -> None:
     arrays = {"train_inputs": np.zeros((50, 4), np.float32), "train_labels": np.arange(50) % 3}
     with pytest.raises(InputError, match=f"^data mine: .*{message}"):
         from_arrays(arrays | change, "mine")
 
 
-def test_missing_splits_are_held_out_of_the_training_samples(arrays: dict[str, Any]):
+def test_missing_splits_are_held_out_of_the_training_samples(arrays: dict[str, Any]) -> None:
     dataset = from_arrays(arrays, "mine")
     assert [len(split) for split in dataset.splits.values()] == [41, 4, 5]  # a tenth, then a tenth of what is left
     images = torch.cat([split.images for split in dataset.splits.values()]).flatten(1)
@@ -74,13 +76,13 @@ def test_missing_splits_are_held_out_of_the_training_samples(arrays: dict[str, A
     assert len(from_arrays(arrays, "mine", validation=7).validation) == 7
 
 
-def test_splits_that_are_there_are_kept(arrays: dict[str, Any]):
+def test_splits_that_are_there_are_kept(arrays: dict[str, Any]) -> None:
     arrays |= {"validation_images": arrays["train_images"][:9], "validation_labels": arrays["train_labels"][:9]}
     dataset = from_arrays(arrays, "mine")
     assert torch.equal(dataset.validation.images[..., 0], torch.from_numpy(arrays["train_images"][:9]))
 
 
-def test_classes_are_numbered_unless_they_are_named(arrays: dict[str, Any]):
+def test_classes_are_numbered_unless_they_are_named(arrays: dict[str, Any]) -> None:
     assert from_arrays(arrays, "mine").class_names == ("0", "1", "2")
     assert from_arrays(arrays | {"class_names": ["x", "y", "z"]}, "mine").class_names == ("x", "y", "z")
 
@@ -103,20 +105,20 @@ def test_classes_are_numbered_unless_they_are_named(arrays: dict[str, Any]):
         ({"train_labels": np.arange(50) - 1}, r"labels must be 0\.\."),
     ],
 )
-def test_arrays_that_do_not_fit_are_named(arrays: dict[str, Any], change: dict[str, Any], message: str):
+def test_arrays_that_do_not_fit_are_named(arrays: dict[str, Any], change: dict[str, Any], message: str) -> None:
     changed = {key: value for key, value in (arrays | change).items() if value is not None}
     with pytest.raises(InputError, match=f"^data mine: .*{message}"):
         from_arrays(changed, "mine")
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 damaged", b"text"])
-def test_a_damaged_archive_is_an_input_error(tmp_path: Path, content: bytes):
+def test_a_damaged_archive_is_an_input_error(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "data.npz").write_bytes(content)
     with pytest.raises(InputError, match=r"data.npz is not a readable .npz archive"):
         from_npz(tmp_path / "data.npz")
 
 
-def test_an_archive_of_pickles_is_refused(tmp_path: Path):
+def test_an_archive_of_pickles_is_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "data.npz", train_images=np.array([{"a": 1}], dtype=object), train_labels=np.zeros(1))
     with pytest.raises(InputError, match="Object arrays cannot be loaded"):
         from_npz(tmp_path / "data.npz")

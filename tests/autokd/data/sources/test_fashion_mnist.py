@@ -13,25 +13,25 @@ from autokd.errors import InputError
 NAME = next(iter(FILES))
 
 
-def test_a_missing_file_is_named(tmp_path: Path):
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=f"{NAME} is missing: the folder must hold {NAME}, "):
         fashion_mnist(tmp_path)
 
 
-def test_other_content_is_damaged(tmp_path: Path):
+def test_other_content_is_damaged(tmp_path: Path) -> None:
     (tmp_path / NAME).write_bytes(gzip.compress(bytes(16 + 28 * 28)))
     with pytest.raises(InputError, match=f"{NAME} is damaged: its SHA-256 is not that of Fashion-MNIST's file"):
         fashion_mnist(tmp_path)
 
 
 @pytest.mark.parametrize("content", [b"no gzip", gzip.compress(bytes(100))[:-4], b""])
-def test_a_file_that_is_no_gzip_cannot_be_read(tmp_path: Path, content: bytes):
+def test_a_file_that_is_no_gzip_cannot_be_read(tmp_path: Path, content: bytes) -> None:
     (tmp_path / NAME).write_bytes(content)
     with pytest.raises(InputError, match=f"{NAME} (cannot be read|is damaged)"):
         fashion_mnist(tmp_path)
 
 
-def test_without_network_the_way_out_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_without_network_the_way_out_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise urllib.error.URLError("no network")
 
@@ -46,7 +46,7 @@ def test_without_network_the_way_out_is_named(tmp_path: Path, monkeypatch: pytes
 
 
 @pytest.mark.skipif(not module.DEBIAN_FOLDER.exists(), reason="Debian's dataset-fashion-mnist is not installed")
-def test_the_real_data_has_a_tenth_of_each_class():
+def test_the_real_data_has_a_tenth_of_each_class() -> None:
     dataset = fashion_mnist(module.DEBIAN_FOLDER)
     assert {name: len(split) for name, split in dataset.splits.items()} == {
         "train": 55_000,
@@ -60,7 +60,7 @@ def test_the_real_data_has_a_tenth_of_each_class():
 
 
 @pytest.mark.skipif(not module.DEBIAN_FOLDER.exists(), reason="Debian's dataset-fashion-mnist is not installed")
-def test_labels_of_another_part_are_damaged(tmp_path: Path):
+def test_labels_of_another_part_are_damaged(tmp_path: Path) -> None:
     labels = "train-labels-idx1-ubyte.gz"
     shutil.copy(module.DEBIAN_FOLDER / "t10k-labels-idx1-ubyte.gz", tmp_path / labels)
     with pytest.raises(InputError, match=f"{labels} is damaged"):

@@ -39,33 +39,33 @@ def bdkd_slowly(student: Tensor, teacher: Tensor, temperature: float, delta: flo
 
 @pytest.mark.parametrize("temperature", TEMPERATURES)
 @pytest.mark.parametrize("delta", [1.0, 1.7, 5.0])
-def test_bdkd_equals_a_loop_over_samples(student: Tensor, teacher: Tensor, temperature: float, delta: float):
+def test_bdkd_equals_a_loop_over_samples(student: Tensor, teacher: Tensor, temperature: float, delta: float) -> None:
     found = float(bdkd_loss(student, teacher, temperature, delta))
     assert found == pytest.approx(bdkd_slowly(student, teacher, temperature, delta), abs=1e-9)
 
 
-def test_the_samples_of_the_fixtures_have_gaps_of_both_signs(student: Tensor, teacher: Tensor):
+def test_the_samples_of_the_fixtures_have_gaps_of_both_signs(student: Tensor, teacher: Tensor) -> None:
     entropies = [[entropy_slowly(row) for row in logits.softmax(1).tolist()] for logits in (student, teacher)]
     assert {t > s for s, t in zip(*entropies, strict=True)} == {True, False}
 
 
-def test_an_over_confident_student_has_the_forward_divergence_stressed():
+def test_an_over_confident_student_has_the_forward_divergence_stressed() -> None:
     expected = 3 * kd_loss(SURE, UNSURE, 1.0) + kd_loss(UNSURE, SURE, 1.0)
     torch.testing.assert_close(bdkd_loss(SURE, UNSURE, 1.0, delta=3.0), expected)
 
 
-def test_an_unsure_student_has_the_reverse_divergence_stressed():
+def test_an_unsure_student_has_the_reverse_divergence_stressed() -> None:
     expected = kd_loss(UNSURE, SURE, 1.0) + 3 * kd_loss(SURE, UNSURE, 1.0)
     torch.testing.assert_close(bdkd_loss(UNSURE, SURE, 1.0, delta=3.0), expected)
 
 
-def test_with_a_delta_of_1_it_is_the_symmetric_sum(student: Tensor, teacher: Tensor):
+def test_with_a_delta_of_1_it_is_the_symmetric_sum(student: Tensor, teacher: Tensor) -> None:
     found = bdkd_loss(student, teacher, 4.0, delta=1.0)
     torch.testing.assert_close(found, kd_loss(student, teacher, 4.0) + kd_loss(teacher, student, 4.0))
     torch.testing.assert_close(found, bdkd_loss(teacher, student, 4.0, delta=1.0))
 
 
-def test_equal_entropies_stress_the_reverse_divergence():
+def test_equal_entropies_stress_the_reverse_divergence() -> None:
     student, teacher = torch.tensor([[2.0, 0.0]]), torch.tensor([[0.0, 2.0]])
     assert float(kd_loss(student, teacher, 1.0)) == pytest.approx(float(kd_loss(teacher, student, 1.0)))
     student.requires_grad_()
@@ -75,7 +75,7 @@ def test_equal_entropies_stress_the_reverse_divergence():
     torch.testing.assert_close(gradient, p - q + 3 * of_reverse)
 
 
-def test_a_student_that_says_the_same_has_nothing_to_learn(student: Tensor):
+def test_a_student_that_says_the_same_has_nothing_to_learn(student: Tensor) -> None:
     student.requires_grad_()
     loss = bdkd_loss(student, student.detach(), 4.0)
     (gradient,) = torch.autograd.grad(loss, student)
@@ -83,36 +83,36 @@ def test_a_student_that_says_the_same_has_nothing_to_learn(student: Tensor):
     assert float(gradient.abs().max()) < 1e-15
 
 
-def test_the_loss_is_never_negative(student: Tensor, teacher: Tensor):
+def test_the_loss_is_never_negative(student: Tensor, teacher: Tensor) -> None:
     rows = [float(bdkd_loss(student[k : k + 1], teacher[k : k + 1], 2.0)) for k in range(7)]
     assert min(rows) > 0
     assert float(bdkd_loss(student, teacher, 2.0)) == pytest.approx(sum(rows) / 7)
 
 
-def test_a_constant_added_to_a_row_changes_nothing(student: Tensor, teacher: Tensor):
+def test_a_constant_added_to_a_row_changes_nothing(student: Tensor, teacher: Tensor) -> None:
     constants = torch.arange(7.0, dtype=torch.float64).unsqueeze(1)
     moved = bdkd_loss(student + constants, teacher - 2 * constants, 3.0)
     torch.testing.assert_close(moved, bdkd_loss(student, teacher, 3.0), rtol=0, atol=1e-12)
 
 
-def test_a_temperature_of_its_own_is_a_samples_own(student: Tensor, teacher: Tensor):
+def test_a_temperature_of_its_own_is_a_samples_own(student: Tensor, teacher: Tensor) -> None:
     temperatures = torch.linspace(1, 7, 7, dtype=torch.float64).unsqueeze(1)
     rows = [bdkd_loss(student[k : k + 1], teacher[k : k + 1], k + 1) for k in range(7)]
     torch.testing.assert_close(bdkd_loss(student, teacher, temperatures), torch.stack(rows).mean())
 
 
-def test_the_gradient_passes_gradcheck_for_students_and_temperatures(student: Tensor, teacher: Tensor):
+def test_the_gradient_passes_gradcheck_for_students_and_temperatures(student: Tensor, teacher: Tensor) -> None:
     temperatures = torch.linspace(1, 7, 7, dtype=torch.float64).unsqueeze(1)
     inputs = student.requires_grad_(), temperatures.requires_grad_()
     assert torch.autograd.gradcheck(lambda s, t: bdkd_loss(s, teacher, t), inputs)
 
 
-def test_no_gradient_flows_into_the_teacher(student: Tensor, teacher: Tensor):
+def test_no_gradient_flows_into_the_teacher(student: Tensor, teacher: Tensor) -> None:
     bdkd_loss(student.requires_grad_(), teacher.requires_grad_(), 4.0).backward()
     assert teacher.grad is None
 
 
-def test_certain_and_wrong_logits_cost_their_distance():
+def test_certain_and_wrong_logits_cost_their_distance() -> None:
     student, teacher = torch.tensor([[1e4, -1e4]]).requires_grad_(), torch.tensor([[-1e4, 1e4]])
     loss = bdkd_loss(student, teacher, 1.0, delta=2.0)
     (gradient,) = torch.autograd.grad(loss, student)
@@ -120,7 +120,7 @@ def test_certain_and_wrong_logits_cost_their_distance():
     assert gradient.isfinite().all()
 
 
-def test_an_online_teacher_learns_from_labels_and_student(student: Tensor, teacher: Tensor, labels: Tensor):
+def test_an_online_teacher_learns_from_labels_and_student(student: Tensor, teacher: Tensor, labels: Tensor) -> None:
     expected = F.cross_entropy(teacher, labels).item()
     for s, t in zip(student.tolist(), teacher.tolist(), strict=True):
         expected += 0.5 * 9 * divergence_slowly(softmax_slowly(s, 3.0), softmax_slowly(t, 3.0)) / 7
@@ -128,25 +128,27 @@ def test_an_online_teacher_learns_from_labels_and_student(student: Tensor, teach
     assert found.item() == pytest.approx(expected, abs=1e-9)
 
 
-def test_no_gradient_of_an_online_teacher_flows_into_the_student(student: Tensor, teacher: Tensor, labels: Tensor):
+def test_no_gradient_of_an_online_teacher_flows_into_the_student(
+    student: Tensor, teacher: Tensor, labels: Tensor
+) -> None:
     bdkd_teacher_loss(teacher.requires_grad_(), student.requires_grad_(), labels, 4.0).backward()
     assert student.grad is None
     assert teacher.grad is not None
 
 
-def test_the_labels_weigh_1(student: Tensor, teacher: Tensor, labels: Tensor):
+def test_the_labels_weigh_1(student: Tensor, teacher: Tensor, labels: Tensor) -> None:
     found = BDKD(2.0, 3.0, 0.5).loss(Outputs(student), Outputs(teacher), BatchContext(labels, labels))
     torch.testing.assert_close(found, F.cross_entropy(student, labels) + 0.5 * bdkd_loss(student, teacher, 2.0, 3.0))
 
 
 @pytest.mark.parametrize("name", ["temperature", "weight"])
-def test_negative_and_infinite_settings_are_rejected(name: str):
+def test_negative_and_infinite_settings_are_rejected(name: str) -> None:
     for value in (-1.0, math.inf):
         with pytest.raises(InputError, match=f"{name} < inf` must hold, but got {name}="):
             BDKD(**{name: value})
 
 
 @pytest.mark.parametrize("delta", [0.9, -2.0, math.inf])
-def test_a_delta_must_be_at_least_1(delta: float):
+def test_a_delta_must_be_at_least_1(delta: float) -> None:
     with pytest.raises(InputError, match="`1 <= delta < inf` must hold, but got delta="):
         BDKD(delta=delta)

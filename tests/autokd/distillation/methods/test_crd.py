@@ -68,21 +68,21 @@ def loss_slowly(method: CRD, seed: int) -> float:
     return 0.8 * (h_student + half_of_the_loss_slowly(teacher, method.student_memory.tolist(), chosen))
 
 
-def test_the_loss_equals_a_loop_over_samples_and_negatives():
+def test_the_loss_equals_a_loop_over_samples_and_negatives() -> None:
     method = prepared()
     expected = loss_slowly(method, seed=1)
     torch.manual_seed(1)
     assert method.teacher_loss(STUDENT, TEACHER, LESSON).item() == pytest.approx(expected, abs=1e-9)
 
 
-def test_the_gradient_passes_gradcheck():
+def test_the_gradient_passes_gradcheck() -> None:
     chosen = torch.randint(N, (BATCH, K + 1), generator=torch.Generator().manual_seed(0))
     memory = torch.nn.functional.normalize(drawn(N, 3), dim=1)
     anchors = drawn(BATCH, 3, seed=1).requires_grad_()
     assert torch.autograd.gradcheck(lambda v: contrastive_loss(similarities(v, memory, chosen, 0.5), N), anchors)
 
 
-def test_similarities_are_inner_products_over_the_temperature():
+def test_similarities_are_inner_products_over_the_temperature() -> None:
     memory, anchors = drawn(N, 3), drawn(2, 3, seed=1)
     chosen = torch.tensor([[4, 4, 29], [0, 7, 1]])
     expected = [[float(memory[j] @ v) / 0.2 for j in row] for v, row in zip(anchors, chosen.tolist(), strict=True)]
@@ -90,18 +90,18 @@ def test_similarities_are_inner_products_over_the_temperature():
 
 
 @pytest.mark.parametrize("k", [1, 6, 1000])
-def test_who_cannot_tell_samples_apart_pays_the_entropy_of_the_guess(k: int):
+def test_who_cannot_tell_samples_apart_pays_the_entropy_of_the_guess(k: int) -> None:
     guess = torch.full((3, k + 1), -math.log(N), dtype=torch.float64)
     expected = math.log(1 + k) + k * math.log(1 + 1 / k)
     assert float(contrastive_loss(guess, N)) == pytest.approx(expected, abs=1e-9)
 
 
-def test_who_tells_samples_apart_pays_nothing():
+def test_who_tells_samples_apart_pays_nothing() -> None:
     log_o = torch.tensor([[30.0, -30.0, -30.0]], dtype=torch.float64)
     assert float(contrastive_loss(log_o, N)) < 1e-9
 
 
-def test_the_sample_itself_is_drawn_near_and_the_negatives_are_pushed_away():
+def test_the_sample_itself_is_drawn_near_and_the_negatives_are_pushed_away() -> None:
     log_o = drawn(BATCH, K + 1).requires_grad_()
     (gradient,) = torch.autograd.grad(contrastive_loss(log_o, N), log_o)
     assert gradient[:, 0].max() < 0
@@ -109,7 +109,7 @@ def test_the_sample_itself_is_drawn_near_and_the_negatives_are_pushed_away():
 
 
 @pytest.mark.parametrize("scale", [0.0, 1e4])
-def test_extreme_similarities_give_a_finite_loss_and_gradient(scale: float):
+def test_extreme_similarities_give_a_finite_loss_and_gradient(scale: float) -> None:
     scores = (scale * drawn(BATCH, K + 1).sign()).float().requires_grad_()
     loss = contrastive_loss(scores - log_partition(scores, N), N)
     (gradient,) = torch.autograd.grad(loss, scores)
@@ -117,12 +117,12 @@ def test_extreme_similarities_give_a_finite_loss_and_gradient(scale: float):
     assert gradient.isfinite().all()
 
 
-def test_the_partition_makes_the_mean_one_over_the_number_of_samples():
+def test_the_partition_makes_the_mean_one_over_the_number_of_samples() -> None:
     scores = 5 * drawn(BATCH, K + 1)
     assert float((scores - log_partition(scores, N)).exp().mean()) == pytest.approx(1 / N)
 
 
-def test_the_partition_is_fixed_by_the_first_batch():
+def test_the_partition_is_fixed_by_the_first_batch() -> None:
     method = prepared()
     assert method.log_z.isinf().all()
     method.teacher_loss(STUDENT, TEACHER, LESSON)
@@ -132,7 +132,7 @@ def test_the_partition_is_fixed_by_the_first_batch():
     assert torch.equal(method.log_z, fixed)
 
 
-def test_a_restored_method_keeps_its_partition_and_its_memories():
+def test_a_restored_method_keeps_its_partition_and_its_memories() -> None:
     method, restored = prepared(), prepared()
     method.teacher_loss(STUDENT, TEACHER, LESSON)
     restored.load_state_dict(method.state_dict())
@@ -144,7 +144,7 @@ def test_a_restored_method_keeps_its_partition_and_its_memories():
     assert torch.equal(restored.student_memory, method.student_memory)
 
 
-def test_memories_move_half_way_to_what_was_said():
+def test_memories_move_half_way_to_what_was_said() -> None:
     method = prepared()
     before = method.student_memory.clone(), method.teacher_memory.clone()
     method.teacher_loss(STUDENT, TEACHER, LESSON)
@@ -160,14 +160,14 @@ def test_memories_move_half_way_to_what_was_said():
         assert not new.requires_grad
 
 
-def test_remembering_leaves_the_memory_that_the_backward_pass_needs():
+def test_remembering_leaves_the_memory_that_the_backward_pass_needs() -> None:
     memory = drawn(N, 3)
     kept = memory.clone()
     remembered(memory, torch.tensor([2]), drawn(1, 3, seed=1))
     assert torch.equal(memory, kept)
 
 
-def test_fresh_memories_have_rows_of_length_one_on_average():
+def test_fresh_memories_have_rows_of_length_one_on_average() -> None:
     method = CRD()
     method.prepare(STUDENT, TEACHER, torch.arange(2000) % 4)
     assert float(method.student_memory.square().sum(1).mean()) == pytest.approx(1, abs=0.01)
@@ -175,21 +175,21 @@ def test_fresh_memories_have_rows_of_length_one_on_average():
     assert not torch.equal(method.student_memory, method.teacher_memory)
 
 
-def test_both_heads_learn():
+def test_both_heads_learn() -> None:
     method = prepared()
     method.teacher_loss(STUDENT, TEACHER, LESSON).backward()
     assert all(parameter.grad.abs().sum() > 0 for parameter in method.parameters())
     assert len(list(method.parameters())) == 4
 
 
-def test_negatives_are_of_other_classes():
+def test_negatives_are_of_other_classes() -> None:
     method = prepared(negatives=16384)
     for _ in range(20):
         negatives = method.draw_negatives(LABELS)
         assert (LABELS[negatives] != LABELS.unsqueeze(1)).all()
 
 
-def test_negatives_are_all_samples_of_other_classes_alike():
+def test_negatives_are_all_samples_of_other_classes_alike() -> None:
     method = prepared()
     torch.manual_seed(0)
     counts = torch.cat([method.draw_negatives(torch.tensor([1])) for _ in range(1000)]).flatten().bincount(minlength=N)
@@ -200,11 +200,11 @@ def test_negatives_are_all_samples_of_other_classes_alike():
 
 
 @pytest.mark.parametrize(("negatives", "found"), [(6, 6), (19, 19), (20, 19), (16384, 19)])
-def test_there_are_no_more_negatives_than_samples_outside_of_the_largest_class(negatives: int, found: int):
+def test_there_are_no_more_negatives_than_samples_outside_of_the_largest_class(negatives: int, found: int) -> None:
     assert prepared(negatives=negatives).draw_negatives(LESSON.labels).shape == (BATCH, found)
 
 
-def test_training_lowers_the_loss():
+def test_training_lowers_the_loss() -> None:
     torch.manual_seed(0)
     method, student = prepared(negatives=16), nn.Linear(4, 5).double()
     seen = drawn(N, 4, seed=3)
@@ -223,23 +223,23 @@ def test_training_lowers_the_loss():
     assert sum(losses[-20:]) < 0.8 * sum(losses[:20])
 
 
-def test_samples_of_one_class_are_rejected():
+def test_samples_of_one_class_are_rejected() -> None:
     with pytest.raises(InputError, match="contrasts samples of several classes, but all are of one"):
         CRD().prepare(STUDENT, TEACHER, torch.zeros(5, dtype=torch.int64))
 
 
-def test_a_network_without_embedding_is_rejected():
+def test_a_network_without_embedding_is_rejected() -> None:
     with pytest.raises(InputError, match="the teacher gives none"):
         CRD().prepare(STUDENT, Outputs(TEACHER.logits), LABELS)
 
 
 @pytest.mark.parametrize("negatives", [0, -3, 1.5, math.nan, math.inf])
-def test_the_number_of_negatives_must_be_whole_and_positive(negatives: float):
+def test_the_number_of_negatives_must_be_whole_and_positive(negatives: float) -> None:
     with pytest.raises(InputError, match="`negatives` must be a whole number of at least 1, but got negatives="):
         CRD(negatives=negatives)
 
 
 @pytest.mark.parametrize(("name", "value"), [("weight", -1.0), ("temperature", 0.0), ("temperature", math.inf)])
-def test_settings_that_make_no_sense_are_rejected(name: str, value: float):
+def test_settings_that_make_no_sense_are_rejected(name: str, value: float) -> None:
     with pytest.raises(InputError, match=f"{name}="):
         CRD(**{name: value})

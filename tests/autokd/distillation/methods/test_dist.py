@@ -38,19 +38,21 @@ def dist_slowly(student: Tensor, teacher: Tensor, temperature: float, beta: floa
 @pytest.mark.parametrize(("beta", "gamma"), [(1.0, 0.0), (0.0, 1.0), (2.0, 3.0)])
 def test_dist_equals_a_loop_over_rows_and_columns(
     student: Tensor, teacher: Tensor, temperature: float, beta: float, gamma: float
-):
+) -> None:
     found = float(dist_loss(student, teacher, temperature, beta, gamma))
     assert found == pytest.approx(dist_slowly(student, teacher, temperature, beta, gamma), abs=1e-9)
 
 
-def test_the_correlation_is_pearsons(student: Tensor, teacher: Tensor):
+def test_the_correlation_is_pearsons(student: Tensor, teacher: Tensor) -> None:
     expected = [torch.corrcoef(torch.stack(pair))[0, 1] for pair in zip(student, teacher, strict=True)]
     found = correlation(student, teacher, dim=1, epsilon=0.0).squeeze(1)
     torch.testing.assert_close(found, torch.stack(expected), rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("dim", [0, 1])
-def test_a_positive_affine_map_of_a_rows_probabilities_changes_nothing(student: Tensor, teacher: Tensor, dim: int):
+def test_a_positive_affine_map_of_a_rows_probabilities_changes_nothing(
+    student: Tensor, teacher: Tensor, dim: int
+) -> None:
     x, y = student.softmax(1), teacher.softmax(1)
     generator = torch.Generator().manual_seed(2)
     scale, shift = torch.rand(2, *x.mean(dim, keepdim=True).shape, generator=generator, dtype=torch.float64)
@@ -59,7 +61,7 @@ def test_a_positive_affine_map_of_a_rows_probabilities_changes_nothing(student: 
     torch.testing.assert_close(correlation(-x, y, dim, epsilon=0.0), -found, rtol=0, atol=1e-12)
 
 
-def test_a_constant_correlates_with_nothing_and_has_a_bounded_gradient(teacher: Tensor):
+def test_a_constant_correlates_with_nothing_and_has_a_bounded_gradient(teacher: Tensor) -> None:
     constant = torch.full_like(teacher, 0.2).requires_grad_()
     found = correlation(constant, teacher.softmax(1), dim=1)
     (gradient,) = torch.autograd.grad(found.sum(), constant)
@@ -67,7 +69,7 @@ def test_a_constant_correlates_with_nothing_and_has_a_bounded_gradient(teacher: 
     assert float(gradient.abs().max()) < 1e5  # at most 1 over the root of the smallest variance
 
 
-def test_a_student_that_says_the_same_has_nothing_to_learn(student: Tensor):
+def test_a_student_that_says_the_same_has_nothing_to_learn(student: Tensor) -> None:
     student.requires_grad_()
     loss = dist_loss(student, student.detach(), 4.0)
     (gradient,) = torch.autograd.grad(loss, student)
@@ -75,29 +77,29 @@ def test_a_student_that_says_the_same_has_nothing_to_learn(student: Tensor):
     assert float(gradient.abs().max()) < 1e-4
 
 
-def test_a_student_that_says_the_opposite_is_as_far_as_can_be():
+def test_a_student_that_says_the_opposite_is_as_far_as_can_be() -> None:
     logits = torch.tensor([[1e4, -1e4], [-1e4, 1e4]], dtype=torch.float64)
     assert float(dist_loss(logits, -logits, 1.0, 1.0, 0.0)) == pytest.approx(2)
     assert float(dist_loss(logits, -logits, 1.0, 0.0, 1.0)) == pytest.approx(2)
 
 
-def test_the_correlation_of_classes_is_a_mean_over_the_batch(student: Tensor, teacher: Tensor):
+def test_the_correlation_of_classes_is_a_mean_over_the_batch(student: Tensor, teacher: Tensor) -> None:
     rows = [dist_loss(student[k : k + 1], teacher[k : k + 1], 4.0, gamma=0.0) for k in range(7)]
     torch.testing.assert_close(dist_loss(student, teacher, 4.0, gamma=0.0), torch.stack(rows).mean())
 
 
 @pytest.mark.parametrize("n", [2, 5])
-def test_a_batch_repeated_as_a_whole_has_the_same_loss(student: Tensor, teacher: Tensor, n: int):
+def test_a_batch_repeated_as_a_whole_has_the_same_loss(student: Tensor, teacher: Tensor, n: int) -> None:
     repeated = dist_loss(student.repeat(n, 1), teacher.repeat(n, 1), 4.0)
     torch.testing.assert_close(repeated, dist_loss(student, teacher, 4.0), rtol=0, atol=1e-12)
 
 
-def test_the_order_of_samples_and_of_classes_does_not_matter(student: Tensor, teacher: Tensor):
+def test_the_order_of_samples_and_of_classes_does_not_matter(student: Tensor, teacher: Tensor) -> None:
     mixed = dist_loss(student.flip(0, 1), teacher.flip(0, 1), 4.0)
     torch.testing.assert_close(mixed, dist_loss(student, teacher, 4.0), rtol=0, atol=1e-12)
 
 
-def test_a_batch_of_one_says_nothing_of_how_samples_relate(student: Tensor, teacher: Tensor):
+def test_a_batch_of_one_says_nothing_of_how_samples_relate(student: Tensor, teacher: Tensor) -> None:
     one = student[:1].requires_grad_()
     loss = dist_loss(one, teacher[:1], 1.0, beta=0.0, gamma=1.0)
     (gradient,) = torch.autograd.grad(loss, one)
@@ -105,37 +107,39 @@ def test_a_batch_of_one_says_nothing_of_how_samples_relate(student: Tensor, teac
     assert float(gradient.abs().max()) == 0
 
 
-def test_a_temperature_of_its_own_is_a_samples_own(student: Tensor, teacher: Tensor):
+def test_a_temperature_of_its_own_is_a_samples_own(student: Tensor, teacher: Tensor) -> None:
     temperatures = torch.linspace(1, 7, 7, dtype=torch.float64).unsqueeze(1)
     rows = [dist_loss(student[k : k + 1], teacher[k : k + 1], k + 1, gamma=0.0) for k in range(7)]
     found = dist_loss(student, teacher, temperatures, gamma=0.0)
     torch.testing.assert_close(found, torch.stack(rows).mean())
 
 
-def test_the_correlation_of_samples_is_scaled_by_their_mean_square_temperature(student: Tensor, teacher: Tensor):
+def test_the_correlation_of_samples_is_scaled_by_their_mean_square_temperature(
+    student: Tensor, teacher: Tensor
+) -> None:
     temperatures = torch.linspace(1, 7, 7, dtype=torch.float64).unsqueeze(1)
     found = dist_loss(student, teacher, temperatures, beta=0.0)
     expected = 20 * dist_loss(student / temperatures, teacher / temperatures, 1.0, beta=0.0)
     torch.testing.assert_close(found, expected)
 
 
-def test_the_same_temperature_for_all_samples_is_one_temperature(student: Tensor, teacher: Tensor):
+def test_the_same_temperature_for_all_samples_is_one_temperature(student: Tensor, teacher: Tensor) -> None:
     same = dist_loss(student, teacher, torch.full((7, 1), 3.0, dtype=torch.float64))
     torch.testing.assert_close(same, dist_loss(student, teacher, 3.0), rtol=0, atol=1e-12)
 
 
-def test_the_gradient_passes_gradcheck_for_students_and_temperatures(student: Tensor, teacher: Tensor):
+def test_the_gradient_passes_gradcheck_for_students_and_temperatures(student: Tensor, teacher: Tensor) -> None:
     temperatures = torch.linspace(1, 7, 7, dtype=torch.float64).unsqueeze(1)
     inputs = student.requires_grad_(), temperatures.requires_grad_()
     assert torch.autograd.gradcheck(lambda s, t: dist_loss(s, teacher, t), inputs)
 
 
-def test_no_gradient_flows_into_the_teacher(student: Tensor, teacher: Tensor):
+def test_no_gradient_flows_into_the_teacher(student: Tensor, teacher: Tensor) -> None:
     dist_loss(student.requires_grad_(), teacher.requires_grad_(), 4.0).backward()
     assert teacher.grad is None
 
 
-def test_a_thousand_softened_classes_keep_their_correlation():
+def test_a_thousand_softened_classes_keep_their_correlation() -> None:
     generator = torch.Generator().manual_seed(3)
     student, teacher = 2 * torch.randn(2, 64, 1000, generator=generator, dtype=torch.float64)
     probabilities = (student / 10).softmax(1), (teacher / 10).softmax(1)
@@ -143,13 +147,13 @@ def test_a_thousand_softened_classes_keep_their_correlation():
     torch.testing.assert_close(correlation(*probabilities, dim=0), exact, rtol=0.01, atol=0)
 
 
-def test_the_labels_weigh_1(student: Tensor, teacher: Tensor, labels: Tensor):
+def test_the_labels_weigh_1(student: Tensor, teacher: Tensor, labels: Tensor) -> None:
     found = DIST(2.0, 0.5, 3.0).loss(Outputs(student), Outputs(teacher), BatchContext(labels, labels))
     torch.testing.assert_close(found, F.cross_entropy(student, labels) + dist_loss(student, teacher, 2.0, 0.5, 3.0))
 
 
 @pytest.mark.parametrize("name", ["temperature", "beta", "gamma"])
-def test_negative_and_infinite_settings_are_rejected(name: str):
+def test_negative_and_infinite_settings_are_rejected(name: str) -> None:
     for value in (-1.0, math.inf):
         with pytest.raises(InputError, match=f"{name} < inf` must hold, but got {name}="):
             DIST(**{name: value})

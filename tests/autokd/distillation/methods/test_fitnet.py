@@ -28,7 +28,7 @@ STUDENT = outputs(0, (4, 8, 8), (6, 4, 4))
 TEACHER = outputs(1, (3, 16, 16), (5, 8, 8), (7, 4, 4))
 
 
-def test_the_loss_is_the_mean_squared_difference_of_the_regressed_features():
+def test_the_loss_is_the_mean_squared_difference_of_the_regressed_features() -> None:
     student, teacher, weight = drawn(2, 3, 4), drawn(2, 5, 4, seed=1), drawn(5, 3, seed=2)
     total = 0.0
     for b in range(2):
@@ -40,7 +40,7 @@ def test_the_loss_is_the_mean_squared_difference_of_the_regressed_features():
     assert float(found) == pytest.approx(total / (2 * 5 * 4), abs=1e-9)
 
 
-def test_the_larger_map_is_pooled_to_the_smaller():
+def test_the_larger_map_is_pooled_to_the_smaller() -> None:
     small, large = drawn(2, 3, 4, 4), drawn(2, 3, 8, 8, seed=1)
     mean = large.unflatten(3, (4, 2)).mean(4).unflatten(2, (4, 2)).mean(3)
     expected = ((small - mean) ** 2).mean()
@@ -48,7 +48,7 @@ def test_the_larger_map_is_pooled_to_the_smaller():
     torch.testing.assert_close(hint_loss(large, small, nn.Identity()), expected)
 
 
-def test_features_that_foretell_the_hint_cost_nothing():
+def test_features_that_foretell_the_hint_cost_nothing() -> None:
     student = drawn(2, 3, 4, 4).requires_grad_()
     loss = hint_loss(student, 2 * student, lambda maps: 2 * maps)
     assert loss.item() == 0
@@ -56,7 +56,7 @@ def test_features_that_foretell_the_hint_cost_nothing():
 
 
 @pytest.mark.parametrize("shape", [(6,), (6, 5), (6, 4, 4)])
-def test_the_gradient_passes_gradcheck(shape: tuple[int, ...]):
+def test_the_gradient_passes_gradcheck(shape: tuple[int, ...]) -> None:
     student, teacher = outputs(0, shape), outputs(1, (3, *shape[1:]))
     method = prepared(FitNet(2.0), student, teacher)
 
@@ -69,20 +69,20 @@ def test_the_gradient_passes_gradcheck(shape: tuple[int, ...]):
 @pytest.mark.parametrize(("stages", "hints"), [("middle", [(6, 7)]), ("last", [(6, 7)]), ("all", [(4, 5), (6, 7)])])
 def test_each_chosen_pair_has_a_regressor_from_the_students_channels_to_the_teachers(
     stages: str, hints: list[tuple[int, int]]
-):
+) -> None:
     method = prepared(FitNet(stages=stages), STUDENT, TEACHER)
     shapes = [tuple(regressor.convolution.weight.shape) for regressor in method.regressors]
     assert shapes == [(k, c, 1, 1) for c, k in hints]
 
 
-def test_all_pairs_cost_the_sum_of_each():
+def test_all_pairs_cost_the_sum_of_each() -> None:
     method = prepared(FitNet(3.0, "all"), STUDENT, TEACHER)
     chosen = zip(STUDENT.features, TEACHER.features[1:], method.regressors, strict=True)
     expected = 3 * sum(hint_loss(own, hint, regressor) for own, hint, regressor in chosen)
     torch.testing.assert_close(method.teacher_loss(STUDENT, TEACHER, LESSON), expected)
 
 
-def test_regressors_are_float32_and_learn():
+def test_regressors_are_float32_and_learn() -> None:
     student, teacher = (
         Outputs(o.logits.float(), features=tuple(f.bfloat16() for f in o.features)) for o in (STUDENT, TEACHER)
     )
@@ -94,7 +94,7 @@ def test_regressors_are_float32_and_learn():
     assert all(float(regressor.convolution.weight.grad.abs().max()) > 0 for regressor in method.regressors)
 
 
-def test_a_hint_that_is_linear_in_the_features_can_be_met():
+def test_a_hint_that_is_linear_in_the_features_can_be_met() -> None:
     weight = drawn(3, 4, seed=2)
     student = outputs(0, (4, 8, 8))
     hint = torch.einsum("kc,bchw->bkhw", weight, student.features[0])
@@ -108,18 +108,18 @@ def test_a_hint_that_is_linear_in_the_features_can_be_met():
 
 
 @pytest.mark.parametrize("stages", ["middle", "last", "all"])
-def test_vectors_of_a_batch_of_one_are_regressed(stages: str):
+def test_vectors_of_a_batch_of_one_are_regressed(stages: str) -> None:
     student, teacher = outputs(0, (4,)).first(1), outputs(1, (5,)).first(1)
     method = prepared(FitNet(stages=stages), student, teacher)
     assert method.teacher_loss(student, teacher, LESSON).isfinite()
 
 
 @pytest.mark.parametrize("weight", [-1.0, math.inf, math.nan])
-def test_a_weight_must_not_be_negative(weight: float):
+def test_a_weight_must_not_be_negative(weight: float) -> None:
     with pytest.raises(InputError, match="`0 <= weight < inf` must hold"):
         FitNet(weight)
 
 
-def test_unknown_stages_are_refused():
+def test_unknown_stages_are_refused() -> None:
     with pytest.raises(InputError, match="`stages` must be one of"):
         FitNet(stages="first")

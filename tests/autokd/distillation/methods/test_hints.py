@@ -24,7 +24,7 @@ def hsic_slowly(x: Tensor, y: Tensor) -> float:
     return (trace + ends - 2 / (n - 2) * middle) / (n * (n - 3))
 
 
-def test_similarities_equal_the_estimate_written_in_loops():
+def test_similarities_equal_the_estimate_written_in_loops() -> None:
     chunks = [(drawn(n, 3, seed=n), drawn(n, 4, seed=n + 1), drawn(n, 2, seed=n + 2)) for n in (6, 5)]
     expected = torch.eye(3, dtype=torch.float64)
     sums = [[sum(hsic_slowly(c[i], c[j]) for c in chunks) for j in range(3)] for i in range(3)]
@@ -34,7 +34,7 @@ def test_similarities_equal_the_estimate_written_in_loops():
     torch.testing.assert_close(linear_cka(chunks), expected, rtol=0, atol=1e-9)
 
 
-def test_many_samples_have_the_plain_similarity():
+def test_many_samples_have_the_plain_similarity() -> None:
     x = drawn(400, 3)
     y = x @ drawn(3, 5, seed=1) + drawn(400, 5, seed=2)
     centred = [outputs - outputs.mean(0) for outputs in (x, y)]
@@ -45,7 +45,7 @@ def test_many_samples_have_the_plain_similarity():
     assert float(linear_cka(split)[0, 1]) == pytest.approx(plain, abs=0.05)
 
 
-def test_similarities_ignore_shift_rotation_and_scale():
+def test_similarities_ignore_shift_rotation_and_scale() -> None:
     x, y = drawn(12, 4), drawn(12, 3, seed=1)
     rotation = torch.linalg.qr(drawn(4, 4, seed=2)).Q
     found = linear_cka([(x, y, 5 * x @ rotation + 100)])
@@ -53,18 +53,18 @@ def test_similarities_ignore_shift_rotation_and_scale():
     assert float(found[0, 2]) == pytest.approx(1)
 
 
-def test_unrelated_layers_wider_than_the_chunk_are_not_alike():
+def test_unrelated_layers_wider_than_the_chunk_are_not_alike() -> None:
     chunks = [(drawn(32, 200, seed=2 * s), drawn(32, 200, seed=2 * s + 1)) for s in range(20)]
     assert abs(float(linear_cka(chunks)[0, 1])) < 0.02
 
 
-def test_a_dead_layer_is_like_itself_alone():
+def test_a_dead_layer_is_like_itself_alone() -> None:
     found = linear_cka([(drawn(8, 3), torch.full((8, 2), 3.0), drawn(8, 3, seed=1))])
     assert found[1].tolist() == [0, 1, 0]
     assert found[:, 1].tolist() == [0, 1, 0]
 
 
-def test_chunks_of_less_than_four_samples_are_passed_over():
+def test_chunks_of_less_than_four_samples_are_passed_over() -> None:
     whole = drawn(9, 3), drawn(9, 2, seed=1)
     rest = drawn(3, 3, seed=2), drawn(3, 2, seed=3)
     torch.testing.assert_close(linear_cka([whole, rest]), linear_cka([whole]))
@@ -77,38 +77,38 @@ def on_a_line(*places: float) -> Tensor:
     return (points[:, None] - points[None]).abs()
 
 
-def test_layers_go_to_the_nearest_centre_and_the_middle_one_stands_for_them():
+def test_layers_go_to_the_nearest_centre_and_the_middle_one_stands_for_them() -> None:
     groups = on_a_line(0.0, 0.1, 0.2, 5.0, 5.1, 5.2, 5.3, 5.4, 9.0)
     assert cluster_layers(groups) == (1, 5, 8)
 
 
-def test_centres_move_until_they_stay():
+def test_centres_move_until_they_stay() -> None:
     # From 0, 4 and 8 the clusters are (0 1 2 3), (4 5), (6 7 8), whose middles are 1, 4 and 7; these stay.
     assert cluster_layers(on_a_line(0, 1, 2, 3, 10, 11, 20, 21, 22)) == (1, 4, 7)
     # From 0, 3 and 6: (0 1), (2 3), (4 5 6), then from 0, 2 and 5 the same.
     assert cluster_layers(on_a_line(0, 1, 6, 6.5, 12, 12.5, 13)) == (0, 2, 5)
 
 
-def test_the_new_centre_is_the_member_nearest_the_mean_index_not_the_mean_place():
+def test_the_new_centre_is_the_member_nearest_the_mean_index_not_the_mean_place() -> None:
     # The cluster (0 1 2 3) has its mean place near layer 0; its mean index 1.5 is as near to 1 as to 2.
     assert cluster_layers(on_a_line(0.0, 0.1, 0.2, 3.9, 10.0, 20.0, 20.0), k=3)[0] == 1
 
 
-def test_layers_need_not_be_neighbours_to_be_alike():
+def test_layers_need_not_be_neighbours_to_be_alike() -> None:
     assert cluster_layers(on_a_line(0.0, 9.0, 0.1, 9.1, 0.2, 9.2), k=2) == (2, 3)
 
 
 @pytest.mark.parametrize(("n", "k", "centres"), [(1, 3, (0,)), (2, 3, (0, 1)), (3, 3, (0, 1, 2)), (5, 1, (2,))])
-def test_there_are_no_more_centres_than_layers(n: int, k: int, centres: tuple[int, ...]):
+def test_there_are_no_more_centres_than_layers(n: int, k: int, centres: tuple[int, ...]) -> None:
     assert cluster_layers(on_a_line(*range(n)), k) == centres
 
 
-def test_layers_that_do_not_differ_have_one_centre():
+def test_layers_that_do_not_differ_have_one_centre() -> None:
     assert cluster_layers(torch.zeros(7, 7)) == (3,)
 
 
 @pytest.mark.parametrize("seed", range(30))
-def test_clustering_any_distances_ends(seed: int):
+def test_clustering_any_distances_ends(seed: int) -> None:
     distances = drawn(9, 9, seed=seed).abs()
     distances = (distances + distances.T).fill_diagonal_(0)
     centres = cluster_layers(distances)
@@ -130,7 +130,7 @@ def samples(n_batches: int = 3) -> list[Tensor]:
     return [drawn(40, 1, 16, 16, seed=s).float() for s in range(n_batches)]
 
 
-def test_chosen_layers_are_as_many_in_both_networks_and_in_order():
+def test_chosen_layers_are_as_many_in_both_networks_and_in_order() -> None:
     student, teacher = convolutional([4, 6]), convolutional([4, 5, 6, 8])
     own, hints = ClusteredHints().layers(student, teacher, iter(samples()))
     assert len(own) == len(hints)
@@ -140,19 +140,19 @@ def test_chosen_layers_are_as_many_in_both_networks_and_in_order():
         assert list(names) == sorted(names, key=order.index)
 
 
-def test_a_network_is_hinted_at_the_same_layers_as_itself():
+def test_a_network_is_hinted_at_the_same_layers_as_itself() -> None:
     network = convolutional([4, 5, 6])
     own, hints = ClusteredHints().layers(network, network, iter(samples()))
     assert own == hints
 
 
-def test_a_student_with_one_layer_takes_all_hints_there():
+def test_a_student_with_one_layer_takes_all_hints_there() -> None:
     student = nn.Sequential(nn.Conv2d(1, 2, 3, 2), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 3))
     own, hints = ClusteredHints().layers(student, convolutional([4, 5, 6]), iter(samples()))
     assert own == ["0"] * len(hints)
 
 
-def test_no_more_samples_are_looked_at_than_needed():
+def test_no_more_samples_are_looked_at_than_needed() -> None:
     looked_at = []
 
     def endless():
@@ -165,7 +165,7 @@ def test_no_more_samples_are_looked_at_than_needed():
     assert len(looked_at) == 4
 
 
-def test_choosing_leaves_the_networks_as_they_were():
+def test_choosing_leaves_the_networks_as_they_were() -> None:
     student, teacher = convolutional([4, 6]), convolutional([4, 5, 6, 8])
     states = [{name: value.clone() for name, value in n.state_dict().items()} for n in (student, teacher)]
     ClusteredHints().layers(student, teacher, iter(samples()))
@@ -174,7 +174,7 @@ def test_choosing_leaves_the_networks_as_they_were():
         assert all(torch.equal(value, state[name]) for name, value in network.state_dict().items())
 
 
-def test_networks_learn_from_the_chosen_layers():
+def test_networks_learn_from_the_chosen_layers() -> None:
     student, teacher = convolutional([4, 6]), convolutional([4, 5, 6, 8]).eval()
     method = ClusteredHints(weight=1.0)
     chosen = method.layers(student, teacher, iter(samples()))
@@ -192,7 +192,7 @@ def test_networks_learn_from_the_chosen_layers():
     assert all(parameter.grad is None for parameter in teacher.parameters())
 
 
-def test_the_loss_is_that_of_fitnet_at_all_given_layers():
+def test_the_loss_is_that_of_fitnet_at_all_given_layers() -> None:
     def said(seed: int) -> Outputs:
         return Outputs(
             drawn(5, 3, seed=seed).float(), None, tuple(drawn(5, 4, 6, 6, seed=seed + s).float() for s in (1, 2, 3))
@@ -207,12 +207,12 @@ def test_the_loss_is_that_of_fitnet_at_all_given_layers():
     assert losses[0] == losses[1]
 
 
-def test_a_network_without_hidden_layers_is_rejected():
+def test_a_network_without_hidden_layers_is_rejected() -> None:
     student, teacher = nn.Sequential(nn.Linear(6, 3)), nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3))
     with pytest.raises(InputError, match="compares hidden layers, but a network has none"):
         ClusteredHints().layers(student, teacher, iter([drawn(8, 6).float()]))
 
 
-def test_a_weight_must_not_be_negative():
+def test_a_weight_must_not_be_negative() -> None:
     with pytest.raises(InputError, match="weight=-1"):
         ClusteredHints(weight=-1.0)

@@ -40,32 +40,32 @@ def loss_slowly(student: Tensor, teacher: Tensor) -> float:
     return total / M**2 / BATCH
 
 
-def test_the_loss_equals_a_loop_over_pairs_of_modalities(student: Tensor, teacher: Tensor):
+def test_the_loss_equals_a_loop_over_pairs_of_modalities(student: Tensor, teacher: Tensor) -> None:
     assert float(modality_loss(student, teacher)) == pytest.approx(loss_slowly(student, teacher), abs=1e-9)
 
 
-def test_the_gradient_passes_gradcheck(student: Tensor, teacher: Tensor):
+def test_the_gradient_passes_gradcheck(student: Tensor, teacher: Tensor) -> None:
     assert torch.autograd.gradcheck(lambda s: modality_loss(s, teacher), student.requires_grad_())
 
 
-def test_relations_are_symmetric_with_ones_on_the_diagonal(student: Tensor):
+def test_relations_are_symmetric_with_ones_on_the_diagonal(student: Tensor) -> None:
     found = relations(student)
     assert found.shape == (BATCH, M, M)
     torch.testing.assert_close(found, found.mT)
     torch.testing.assert_close(found.diagonal(dim1=1, dim2=2), torch.ones(BATCH, M, dtype=torch.float64))
 
 
-def test_the_lengths_of_the_vectors_do_not_matter(student: Tensor, teacher: Tensor):
+def test_the_lengths_of_the_vectors_do_not_matter(student: Tensor, teacher: Tensor) -> None:
     longer = student * drawn(M, BATCH, 1, seed=2).abs()
     torch.testing.assert_close(modality_loss(longer, 3 * teacher), modality_loss(student, teacher))
 
 
-def test_a_rotation_of_the_space_does_not_matter(student: Tensor, teacher: Tensor):
+def test_a_rotation_of_the_space_does_not_matter(student: Tensor, teacher: Tensor) -> None:
     rotation = torch.linalg.qr(drawn(5, 5, seed=2)).Q
     torch.testing.assert_close(modality_loss(student @ rotation, teacher), modality_loss(student, teacher))
 
 
-def test_a_student_with_the_same_relations_has_nothing_to_learn(teacher: Tensor):
+def test_a_student_with_the_same_relations_has_nothing_to_learn(teacher: Tensor) -> None:
     wider = torch.cat([teacher, torch.zeros(M, BATCH, 2)], 2).requires_grad_()
     loss = modality_loss(wider, teacher)
     (gradient,) = torch.autograd.grad(loss, wider)
@@ -73,14 +73,14 @@ def test_a_student_with_the_same_relations_has_nothing_to_learn(teacher: Tensor)
     assert gradient.abs().max() < 1e-15
 
 
-def test_opposite_relations_cost_the_most():
+def test_opposite_relations_cost_the_most() -> None:
     prefetch = torch.ones(2, 1, 1)
     apart = torch.tensor([[[1.0]], [[-1.0]]])
     assert float(modality_loss(prefetch, apart)) == 2 * 2**2 / 2**2
 
 
 @pytest.mark.parametrize("scale", [0.0, 1e-4, 1e4])
-def test_extreme_vectors_give_a_finite_loss_and_gradient(student: Tensor, teacher: Tensor, scale: float):
+def test_extreme_vectors_give_a_finite_loss_and_gradient(student: Tensor, teacher: Tensor, scale: float) -> None:
     extreme = (scale * student.sign()).bfloat16().requires_grad_()
     loss = modality_loss(extreme, (scale * teacher).bfloat16())
     (gradient,) = torch.autograd.grad(loss, extreme)
@@ -88,7 +88,7 @@ def test_extreme_vectors_give_a_finite_loss_and_gradient(student: Tensor, teache
     assert gradient.isfinite().all()
 
 
-def test_further_views_of_images_are_mirrored_and_moved_round_the_edge():
+def test_further_views_of_images_are_mirrored_and_moved_round_the_edge() -> None:
     images = drawn(2, 3, 8, 16)
     same, mirrored, moved = Modality().views(images).chunk(3)
     assert torch.equal(same, images)
@@ -98,12 +98,12 @@ def test_further_views_of_images_are_mirrored_and_moved_round_the_edge():
     assert torch.equal(moved[..., 0, 0], images[..., -1, -2])
 
 
-def test_views_of_images_keep_their_memory_format():
+def test_views_of_images_keep_their_memory_format() -> None:
     images = drawn(2, 3, 8, 8).to(memory_format=torch.channels_last)
     assert Modality().views(images).is_contiguous(memory_format=torch.channels_last)
 
 
-def test_further_views_of_signals_are_reversed_and_moved_round_the_edge():
+def test_further_views_of_signals_are_reversed_and_moved_round_the_edge() -> None:
     signals = drawn(2, 3, 16)
     same, reversed_, moved = Modality().views(signals).chunk(3)
     assert torch.equal(same, signals)
@@ -112,7 +112,7 @@ def test_further_views_of_signals_are_reversed_and_moved_round_the_edge():
     assert torch.equal(moved[..., :2], signals[..., -2:])
 
 
-def test_further_views_of_vectors_lack_every_fourth_feature():
+def test_further_views_of_vectors_lack_every_fourth_feature() -> None:
     vectors = torch.arange(1.0, 7.0).repeat(2, 1)
     same, first, second = Modality().views(vectors).chunk(3)
     assert torch.equal(same, vectors)
@@ -121,14 +121,14 @@ def test_further_views_of_vectors_lack_every_fourth_feature():
 
 
 @pytest.mark.parametrize("shape", [(2, 1, 8, 8), (2, 1, 1, 1), (2, 3, 5), (2, 1, 1), (2, 9), (2, 1)])
-def test_views_are_always_the_same_and_three(shape: tuple[int, ...]):
+def test_views_are_always_the_same_and_three(shape: tuple[int, ...]) -> None:
     samples = drawn(*shape)
     views = Modality().views(samples)
     assert views.shape == (3 * shape[0], *shape[1:])
     assert torch.equal(views, Modality().views(samples))
 
 
-def test_the_method_compares_the_relations_of_each_samples_views(student: Tensor, teacher: Tensor):
+def test_the_method_compares_the_relations_of_each_samples_views(student: Tensor, teacher: Tensor) -> None:
     seen = [Outputs(drawn(M * BATCH, 3), vectors.flatten(0, 1)) for vectors in (student, teacher)]
     method = Modality(weight=2.0)
     method.prepare(*seen, torch.arange(BATCH))
@@ -143,12 +143,12 @@ def test_the_method_compares_the_relations_of_each_samples_views(student: Tensor
 
 
 @pytest.mark.parametrize("weight", [-1.0, math.inf, math.nan])
-def test_a_weight_must_not_be_negative(weight: float):
+def test_a_weight_must_not_be_negative(weight: float) -> None:
     with pytest.raises(InputError, match="`0 <= weight < inf` must hold, but got weight="):
         Modality(weight=weight)
 
 
-def test_a_network_without_embedding_is_rejected():
+def test_a_network_without_embedding_is_rejected() -> None:
     logits = drawn(M * BATCH, 3)
     with pytest.raises(InputError, match="the student gives none"):
         Modality().prepare(Outputs(logits), Outputs(logits, logits), torch.arange(BATCH))

@@ -16,7 +16,7 @@ def drawn(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def test_the_loss_equals_a_loop_over_the_values_of_scaled_embeddings():
+def test_the_loss_equals_a_loop_over_the_values_of_scaled_embeddings() -> None:
     student, teacher = drawn(4, 6), drawn(4, 6, seed=1)
     total = 0.0
     for s, t in zip(student.tolist(), teacher.tolist(), strict=True):
@@ -24,31 +24,31 @@ def test_the_loss_equals_a_loop_over_the_values_of_scaled_embeddings():
     assert float(embedding_loss(student, teacher)) == pytest.approx(total / (4 * 6), abs=1e-9)
 
 
-def test_it_is_the_cosine_distance_twice_over_the_width():
+def test_it_is_the_cosine_distance_twice_over_the_width() -> None:
     student, teacher = drawn(4, 6), drawn(4, 6, seed=1)
     cosines = torch.nn.functional.cosine_similarity(student, teacher)
     torch.testing.assert_close(embedding_loss(student, teacher), (2 - 2 * cosines).mean() / 6)
 
 
-def test_the_gradient_passes_gradcheck():
+def test_the_gradient_passes_gradcheck() -> None:
     teacher = drawn(4, 6, seed=1)
     assert torch.autograd.gradcheck(lambda s: embedding_loss(s, teacher), drawn(4, 6).requires_grad_())
 
 
-def test_lengths_do_not_count():
+def test_lengths_do_not_count() -> None:
     student = drawn(4, 6)
     assert float(embedding_loss(3 * student, 0.1 * student)) < 1e-30
     assert float(embedding_loss(student, -student)) == pytest.approx(4 / 6)
 
 
-def test_an_embedding_of_zeros_gets_no_gradient():
+def test_an_embedding_of_zeros_gets_no_gradient() -> None:
     student = torch.zeros(4, 6, requires_grad=True)
     loss = embedding_loss(student, drawn(4, 6).float())
     assert loss.item() == pytest.approx(1 / 6)
     assert float(torch.autograd.grad(loss, student)[0].abs().max()) == 0
 
 
-def test_embeddings_of_one_width_are_compared_as_they_are():
+def test_embeddings_of_one_width_are_compared_as_they_are() -> None:
     student, teacher = Outputs(LOGITS, drawn(4, 6)), Outputs(LOGITS, drawn(4, 6, seed=1))
     method = MultiStep(3.0)
     method.prepare(student, teacher, LESSON.labels)
@@ -57,7 +57,7 @@ def test_embeddings_of_one_width_are_compared_as_they_are():
     torch.testing.assert_close(method.teacher_loss(student, teacher, LESSON), expected)
 
 
-def test_another_width_is_reached_by_a_linear_map_that_learns():
+def test_another_width_is_reached_by_a_linear_map_that_learns() -> None:
     student, teacher = Outputs(LOGITS, drawn(4, 5).bfloat16()), Outputs(LOGITS, drawn(4, 6, seed=1).bfloat16())
     method = MultiStep(3.0)
     method.prepare(student, teacher, LESSON.labels)
@@ -70,12 +70,12 @@ def test_another_width_is_reached_by_a_linear_map_that_learns():
     assert float(method.projection.weight.grad.abs().max()) > 0
 
 
-def test_a_student_without_an_embedding_is_refused():
+def test_a_student_without_an_embedding_is_refused() -> None:
     with pytest.raises(InputError, match="the student gives none"):
         MultiStep().prepare(Outputs(LOGITS), Outputs(LOGITS, drawn(4, 6)), LESSON.labels)
 
 
 @pytest.mark.parametrize("weight", [-1.0, math.inf, math.nan])
-def test_a_weight_must_not_be_negative(weight: float):
+def test_a_weight_must_not_be_negative(weight: float) -> None:
     with pytest.raises(InputError, match="`0 <= weight < inf` must hold"):
         MultiStep(weight)

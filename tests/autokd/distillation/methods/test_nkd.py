@@ -31,20 +31,22 @@ def nkd_slowly(student: Tensor, teacher: Tensor, labels: Tensor, temperature: fl
 @pytest.mark.parametrize("gamma", [0.0, 1.5])
 def test_nkd_equals_a_loop_over_classes(
     student: Tensor, teacher: Tensor, labels: Tensor, temperature: float, gamma: float
-):
+) -> None:
     found = float(nkd_loss(student, teacher, labels, temperature, gamma))
     assert found == pytest.approx(nkd_slowly(student, teacher, labels, temperature, gamma), abs=1e-9)
 
 
 def test_without_the_others_it_is_plain_training_weighed_by_the_teachers_confidence(
     student: Tensor, teacher: Tensor, labels: Tensor
-):
+) -> None:
     confidence = teacher.softmax(1)[torch.arange(7), labels]
     expected = (confidence * F.cross_entropy(student, labels, reduction="none")).mean()
     torch.testing.assert_close(nkd_loss(student, teacher, labels, 4.0, gamma=0.0), expected)
 
 
-def test_the_others_cost_what_they_do_in_dkd_and_the_teachers_entropy(student: Tensor, teacher: Tensor, labels: Tensor):
+def test_the_others_cost_what_they_do_in_dkd_and_the_teachers_entropy(
+    student: Tensor, teacher: Tensor, labels: Tensor
+) -> None:
     found = nkd_loss(student, teacher, labels, 4.0, gamma=1.0) - nkd_loss(student, teacher, labels, 4.0, gamma=0.0)
     _, divergences = dkd_terms(student, teacher, labels, 4.0)
     _, entropies = dkd_terms(torch.zeros_like(teacher), teacher, labels, 4.0)  # from the uniform: t^2 (log 4 - H)
@@ -52,43 +54,45 @@ def test_the_others_cost_what_they_do_in_dkd_and_the_teachers_entropy(student: T
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
 
 
-def test_the_others_of_a_student_that_says_the_same_are_left_alone(student: Tensor, labels: Tensor):
+def test_the_others_of_a_student_that_says_the_same_are_left_alone(student: Tensor, labels: Tensor) -> None:
     student.requires_grad_()
     loss = nkd_loss(student, student.detach(), labels, 4.0, 1.0) - nkd_loss(student, student.detach(), labels, 4.0, 0.0)
     (gradient,) = torch.autograd.grad(loss, student)
     assert float(gradient.abs().max()) < 1e-15
 
 
-def test_the_target_has_no_temperature(student: Tensor, teacher: Tensor, labels: Tensor):
+def test_the_target_has_no_temperature(student: Tensor, teacher: Tensor, labels: Tensor) -> None:
     losses = [nkd_loss(student, teacher, labels, temperature, gamma=0.0) for temperature in (1.0, 7.0)]
     torch.testing.assert_close(*losses, rtol=0, atol=0)
 
 
-def test_a_temperature_of_its_own_is_a_samples_own(student: Tensor, teacher: Tensor, labels: Tensor):
+def test_a_temperature_of_its_own_is_a_samples_own(student: Tensor, teacher: Tensor, labels: Tensor) -> None:
     temperatures = torch.linspace(1, 7, 7, dtype=torch.float64).unsqueeze(1)
     rows = [slice(k, k + 1) for k in range(7)]
     expected = [nkd_loss(student[k], teacher[k], labels[k], k.stop) for k in rows]
     torch.testing.assert_close(nkd_loss(student, teacher, labels, temperatures), torch.stack(expected).mean())
 
 
-def test_the_gradient_passes_gradcheck_for_students_and_temperatures(student: Tensor, teacher: Tensor, labels: Tensor):
+def test_the_gradient_passes_gradcheck_for_students_and_temperatures(
+    student: Tensor, teacher: Tensor, labels: Tensor
+) -> None:
     temperatures = torch.linspace(1, 7, 7, dtype=torch.float64).unsqueeze(1)
     inputs = student.requires_grad_(), temperatures.requires_grad_()
     assert torch.autograd.gradcheck(lambda s, t: nkd_loss(s, teacher, labels, t), inputs)
 
 
-def test_no_gradient_flows_into_the_teacher(student: Tensor, teacher: Tensor, labels: Tensor):
+def test_no_gradient_flows_into_the_teacher(student: Tensor, teacher: Tensor, labels: Tensor) -> None:
     nkd_loss(student.requires_grad_(), teacher.requires_grad_(), labels, 4.0).backward()
     assert teacher.grad is None
 
 
-def test_a_constant_added_to_a_row_changes_nothing(student: Tensor, teacher: Tensor, labels: Tensor):
+def test_a_constant_added_to_a_row_changes_nothing(student: Tensor, teacher: Tensor, labels: Tensor) -> None:
     constants = torch.arange(7.0, dtype=torch.float64).unsqueeze(1)
     moved = nkd_loss(student + constants, teacher - 2 * constants, labels, 3.0)
     torch.testing.assert_close(moved, nkd_loss(student, teacher, labels, 3.0), rtol=0, atol=1e-12)
 
 
-def test_certain_and_wrong_logits_cost_their_distance():
+def test_certain_and_wrong_logits_cost_their_distance() -> None:
     student, teacher = torch.tensor([[-1e4, 1e4, -1e4]]), torch.tensor([[1e4, -1e4, 1e4 - 1]])
     loss = nkd_loss(student.requires_grad_(), teacher, torch.tensor([0]), 1.0, gamma=1.0)
     (gradient,) = torch.autograd.grad(loss, student)
@@ -96,18 +100,18 @@ def test_certain_and_wrong_logits_cost_their_distance():
     assert gradient.isfinite().all()
 
 
-def test_of_two_classes_only_the_target_is_left(student: Tensor, teacher: Tensor):
+def test_of_two_classes_only_the_target_is_left(student: Tensor, teacher: Tensor) -> None:
     pair, labels = (student[:, :2], teacher[:, :2]), torch.arange(7) % 2
     torch.testing.assert_close(nkd_loss(*pair, labels, 4.0, 9.0), nkd_loss(*pair, labels, 4.0, 0.0), rtol=0, atol=0)
 
 
-def test_the_labels_weigh_1(student: Tensor, teacher: Tensor, labels: Tensor):
+def test_the_labels_weigh_1(student: Tensor, teacher: Tensor, labels: Tensor) -> None:
     found = NKD(2.0, 0.5).loss(Outputs(student), Outputs(teacher), BatchContext(labels, labels))
     torch.testing.assert_close(found, F.cross_entropy(student, labels) + nkd_loss(student, teacher, labels, 2.0, 0.5))
 
 
 @pytest.mark.parametrize("name", ["temperature", "gamma"])
-def test_negative_and_infinite_settings_are_rejected(name: str):
+def test_negative_and_infinite_settings_are_rejected(name: str) -> None:
     for value in (-1.0, math.inf):
         with pytest.raises(InputError, match=f"{name} < inf` must hold, but got {name}="):
             NKD(**{name: value})

@@ -53,24 +53,24 @@ def mean_square(student: Tensor, teacher: Tensor, size: int) -> Tensor:
         (1, {1: 1}),
     ],
 )
-def test_the_context_loss_is_a_weighted_mean_over_resolutions(side: int, weights: dict[int, float]):
+def test_the_context_loss_is_a_weighted_mean_over_resolutions(side: int, weights: dict[int, float]) -> None:
     student, teacher = drawn(2, 3, side, side), drawn(2, 3, side, side, seed=1)
     expected = sum(weight * mean_square(student, teacher, size) for size, weight in weights.items())
     torch.testing.assert_close(context_loss(student, teacher), expected / sum(weights.values()), rtol=0, atol=1e-12)
 
 
-def test_of_vectors_the_context_loss_is_the_mean_squared_difference():
+def test_of_vectors_the_context_loss_is_the_mean_squared_difference() -> None:
     student, teacher = drawn(2, 3), drawn(2, 3, seed=1)
     torch.testing.assert_close(context_loss(student, teacher), (student - teacher).square().mean())
 
 
-def test_a_signal_has_the_context_loss_of_an_image_that_repeats_it():
+def test_a_signal_has_the_context_loss_of_an_image_that_repeats_it() -> None:
     student, teacher = drawn(2, 3, 6), drawn(2, 3, 6, seed=1)
     images = (signal.unsqueeze(2).expand(-1, -1, 6, -1) for signal in (student, teacher))
     torch.testing.assert_close(context_loss(student, teacher), context_loss(*images))
 
 
-def test_a_long_and_narrow_image_is_not_widened():
+def test_a_long_and_narrow_image_is_not_widened() -> None:
     student, teacher = drawn(2, 3, 1, 6), drawn(2, 3, 1, 6, seed=1)
     torch.testing.assert_close(
         context_loss(student, teacher), context_loss(student.squeeze(2), teacher.squeeze(2)), rtol=0, atol=1e-12
@@ -78,12 +78,12 @@ def test_a_long_and_narrow_image_is_not_widened():
 
 
 @pytest.mark.parametrize("shape", [(2, 3), (2, 3, 5), (2, 3, 5, 5)])
-def test_the_gradient_of_the_context_loss_passes_gradcheck(shape: tuple[int, ...]):
+def test_the_gradient_of_the_context_loss_passes_gradcheck(shape: tuple[int, ...]) -> None:
     teacher = drawn(*shape, seed=1)
     assert torch.autograd.gradcheck(lambda s: context_loss(s, teacher), drawn(*shape).requires_grad_())
 
 
-def test_equal_maps_cost_nothing():
+def test_equal_maps_cost_nothing() -> None:
     student = drawn(2, 3, 8, 8).requires_grad_()
     loss = context_loss(student, student)
     assert loss.item() == 0
@@ -91,7 +91,7 @@ def test_equal_maps_cost_nothing():
 
 
 @pytest.mark.parametrize("size", [(), (4,), (4, 3)])
-def test_fusion_weighs_both_maps_at_each_position(size: tuple[int, ...]):
+def test_fusion_weighs_both_maps_at_each_position(size: tuple[int, ...]) -> None:
     fusion = AttentionFusion(3, len(size)).double()
     own, deeper = drawn(2, 3, *size), drawn(2, 3, *size, seed=1)
     kernel, bias = fusion.attention.weight.flatten(1), fusion.attention.bias
@@ -105,7 +105,7 @@ def test_fusion_weighs_both_maps_at_each_position(size: tuple[int, ...]):
             torch.testing.assert_close(found[b, :, p], expected, rtol=0, atol=1e-12)
 
 
-def test_the_path_goes_from_the_deepest_level_to_the_shallowest():
+def test_the_path_goes_from_the_deepest_level_to_the_shallowest() -> None:
     student = [drawn(4, 4, 8, 8), drawn(4, 5, 4, 4), drawn(4, 6, 1, 1)]
     teacher = [drawn(4, 3, 12, 12), drawn(4, 7, 4, 4), drawn(4, 9, 1, 1)]
     path = ReviewPath(student, teacher).double().eval()
@@ -117,7 +117,7 @@ def test_the_path_goes_from_the_deepest_level_to_the_shallowest():
         torch.testing.assert_close(found, wanted, rtol=0, atol=1e-12)
 
 
-def test_a_level_learns_through_all_shallower_ones_but_no_deeper_one():
+def test_a_level_learns_through_all_shallower_ones_but_no_deeper_one() -> None:
     student = [drawn(4, 4, 8, 8).requires_grad_(), drawn(4, 5, 4, 4).requires_grad_()]
     path = ReviewPath(student, student).double()
     shallow, deep = path(student, [maps.shape[2:] for maps in student])
@@ -126,13 +126,13 @@ def test_a_level_learns_through_all_shallower_ones_but_no_deeper_one():
     assert torch.autograd.grad(deep.square().sum(), student, allow_unused=True)[0] is None
 
 
-def test_the_path_is_as_wide_as_the_students_embedding_and_at_most_512():
+def test_the_path_is_as_wide_as_the_students_embedding_and_at_most_512() -> None:
     for width, expected in ((6, 6), (700, 512)):
         method = prepared(outputs(0, width, (4, 4, 4)), outputs(1, 9, (7, 4, 4)))
         assert method.path.entrances[0].convolution.out_channels == expected
 
 
-def test_the_embedding_is_the_deepest_level():
+def test_the_embedding_is_the_deepest_level() -> None:
     method = prepared(STUDENT, TEACHER)
     inputs = [enter.convolution.in_channels for enter in method.path.entrances]
     results = [leave.convolution.out_channels for leave in method.path.exits]
@@ -140,7 +140,7 @@ def test_the_embedding_is_the_deepest_level():
     assert results == [3, 7, 9]
 
 
-def test_the_loss_is_the_weighted_sum_over_levels():
+def test_the_loss_is_the_weighted_sum_over_levels() -> None:
     method = prepared(STUDENT, TEACHER, weight=3.0, warmup=0).eval()
     student = [*STUDENT.features, STUDENT.embedding[..., None, None]]
     teacher = [*TEACHER.features[1:], TEACHER.embedding[..., None, None]]
@@ -150,7 +150,7 @@ def test_the_loss_is_the_weighted_sum_over_levels():
 
 
 @pytest.mark.parametrize("shape", [(), (5,), (5, 3)])
-def test_the_gradient_passes_gradcheck(shape: tuple[int, ...]):
+def test_the_gradient_passes_gradcheck(shape: tuple[int, ...]) -> None:
     student, teacher = outputs(0, 3, (2, *shape)), outputs(1, 4, (2, *shape))
     method = prepared(student, teacher)
 
@@ -160,7 +160,7 @@ def test_the_gradient_passes_gradcheck(shape: tuple[int, ...]):
     assert torch.autograd.gradcheck(loss, (student.features[0].requires_grad_(), student.embedding.requires_grad_()))
 
 
-def test_all_parts_of_the_path_learn():
+def test_all_parts_of_the_path_learn() -> None:
     student, teacher = (
         Outputs(o.logits.float(), o.embedding.bfloat16(), tuple(maps.bfloat16() for maps in o.features))
         for o in (STUDENT, TEACHER)
@@ -174,24 +174,24 @@ def test_all_parts_of_the_path_learn():
 
 
 @pytest.mark.parametrize(("epoch", "part"), [(0.0, 1 / 20), (9.5, 1 / 2), (18.9, 19 / 20), (19.0, 1), (50.0, 1)])
-def test_the_weight_grows_with_the_running_epoch(epoch: float, part: float):
+def test_the_weight_grows_with_the_running_epoch(epoch: float, part: float) -> None:
     method = prepared(STUDENT, TEACHER).eval()
     full = method.teacher_loss(STUDENT, TEACHER, LESSON)
     torch.testing.assert_close(method.teacher_loss(STUDENT, TEACHER, replace(LESSON, epoch=epoch)), part * full)
 
 
-def test_a_batch_of_one_is_reviewed():
+def test_a_batch_of_one_is_reviewed() -> None:
     student, teacher = STUDENT.first(1), TEACHER.first(1)
     assert prepared(student, teacher).teacher_loss(student, teacher, LESSON).isfinite()
 
 
 @pytest.mark.parametrize("name", ["weight", "warmup"])
 @pytest.mark.parametrize("value", [-1.0, math.inf, math.nan])
-def test_weight_and_warmup_must_not_be_negative(name: str, value: float):
+def test_weight_and_warmup_must_not_be_negative(name: str, value: float) -> None:
     with pytest.raises(InputError, match=f"`0 <= {name} < inf` must hold"):
         ReviewKD(**{name: value})
 
 
-def test_a_teacher_without_an_embedding_is_refused():
+def test_a_teacher_without_an_embedding_is_refused() -> None:
     with pytest.raises(InputError, match="the teacher gives none"):
         ReviewKD().prepare(STUDENT, replace(TEACHER, embedding=None), LESSON.labels)

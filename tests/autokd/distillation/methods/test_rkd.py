@@ -48,49 +48,49 @@ def rotation(width: int) -> Tensor:
     return torch.linalg.qr(matrix).Q
 
 
-def test_the_loss_on_distances_equals_a_loop_over_pairs(student: Tensor, teacher: Tensor):
+def test_the_loss_on_distances_equals_a_loop_over_pairs(student: Tensor, teacher: Tensor) -> None:
     own, other = (relative_distances_slowly(points.tolist()) for points in (student, teacher))
     expected = sum(map(huber_slowly, own, other)) / 5**2
     assert float(distance_loss(student, teacher)) == pytest.approx(expected, abs=1e-9)
 
 
-def test_the_loss_on_angles_equals_a_loop_over_triples(student: Tensor, teacher: Tensor):
+def test_the_loss_on_angles_equals_a_loop_over_triples(student: Tensor, teacher: Tensor) -> None:
     own, other = (angles_slowly(points.tolist()) for points in (student, teacher))
     expected = sum(map(huber_slowly, own, other)) / 5**3
     assert float(angle_loss(student, teacher)) == pytest.approx(expected, abs=1e-9)
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_the_gradient_passes_gradcheck(loss, student: Tensor, teacher: Tensor):
+def test_the_gradient_passes_gradcheck(loss, student: Tensor, teacher: Tensor) -> None:
     assert torch.autograd.gradcheck(lambda s: loss(s, teacher), student.requires_grad_())
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_moving_turning_and_scaling_the_points_changes_nothing(loss, student: Tensor, teacher: Tensor):
+def test_moving_turning_and_scaling_the_points_changes_nothing(loss, student: Tensor, teacher: Tensor) -> None:
     moved = loss(0.1 * student @ rotation(3) + 5, 30 * teacher @ rotation(6) - 2)
     torch.testing.assert_close(moved, loss(student, teacher))
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_equal_relations_in_another_width_cost_nothing(loss, teacher: Tensor):
+def test_equal_relations_in_another_width_cost_nothing(loss, teacher: Tensor) -> None:
     student = torch.cat([3 * teacher, torch.zeros(5, 2, dtype=torch.float64)], dim=1).requires_grad_()
     value = loss(student, teacher)
     assert value.item() < 1e-15
     assert float(torch.autograd.grad(value, student)[0].abs().max()) < 1e-12
 
 
-def test_the_mean_relative_distance_of_two_samples_is_one(student: Tensor):
+def test_the_mean_relative_distance_of_two_samples_is_one(student: Tensor) -> None:
     assert float(relative_distances(student).sum()) == pytest.approx(5 * 4)
 
 
-def test_a_right_angle_and_a_straight_one_have_their_cosines():
+def test_a_right_angle_and_a_straight_one_have_their_cosines() -> None:
     corner = torch.tensor([[0.0, 0.0], [2.0, 0.0], [0.0, 5.0], [-1.0, 0.0]])
     assert angles(corner)[0, 1].tolist() == pytest.approx([0, 1, 0, -1])
 
 
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("n", [1, 2])
-def test_a_batch_too_small_for_relations_costs_nothing_but_keeps_its_graph(loss, n: int, student: Tensor):
+def test_a_batch_too_small_for_relations_costs_nothing_but_keeps_its_graph(loss, n: int, student: Tensor) -> None:
     few = student[:n].clone().requires_grad_()
     value = loss(few, 2 * student[:n])
     assert value.item() == 0
@@ -98,7 +98,7 @@ def test_a_batch_too_small_for_relations_costs_nothing_but_keeps_its_graph(loss,
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_equal_samples_send_each_other_no_gradient(loss, teacher: Tensor):
+def test_equal_samples_send_each_other_no_gradient(loss, teacher: Tensor) -> None:
     student = torch.ones(5, 3, dtype=torch.float64, requires_grad=True)
     value = loss(student, teacher)
     assert value.isfinite()
@@ -109,7 +109,7 @@ def test_equal_samples_send_each_other_no_gradient(loss, teacher: Tensor):
 @pytest.mark.parametrize("apart", [0.0, 1e-7])
 def test_a_pair_of_twins_among_the_students_samples_does_not_explode_the_gradient(
     loss, apart: float, student: Tensor, teacher: Tensor
-):
+) -> None:
     twins = student.float()
     twins[1] = twins[0] + apart
     twins.requires_grad_()
@@ -118,18 +118,18 @@ def test_a_pair_of_twins_among_the_students_samples_does_not_explode_the_gradien
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_twins_of_the_teacher_are_finite(loss, student: Tensor, teacher: Tensor):
+def test_twins_of_the_teacher_are_finite(loss, student: Tensor, teacher: Tensor) -> None:
     teacher[1] = teacher[0]
     assert loss(student, teacher).isfinite()
 
 
-def test_the_method_weighs_both_losses(student: Tensor, teacher: Tensor):
+def test_the_method_weighs_both_losses(student: Tensor, teacher: Tensor) -> None:
     logits = torch.zeros(5, 3)
     found = RKD(2.0, 3.0).teacher_loss(Outputs(logits, student), Outputs(logits, teacher), LESSON)
     torch.testing.assert_close(found, 2 * distance_loss(student, teacher) + 3 * angle_loss(student, teacher))
 
 
-def test_a_teacher_without_an_embedding_is_refused(student: Tensor):
+def test_a_teacher_without_an_embedding_is_refused(student: Tensor) -> None:
     logits = torch.zeros(5, 3)
     with pytest.raises(InputError, match="the teacher gives none"):
         RKD().prepare(Outputs(logits, student), Outputs(logits), LESSON.labels)
@@ -137,6 +137,6 @@ def test_a_teacher_without_an_embedding_is_refused(student: Tensor):
 
 @pytest.mark.parametrize("name", ["distance_weight", "angle_weight"])
 @pytest.mark.parametrize("weight", [-1.0, math.inf, math.nan])
-def test_a_weight_must_not_be_negative(name: str, weight: float):
+def test_a_weight_must_not_be_negative(name: str, weight: float) -> None:
     with pytest.raises(InputError, match=f"`0 <= {name} < inf` must hold"):
         RKD(**{name: weight})

@@ -54,35 +54,35 @@ def teacher() -> Outputs:
     return Outputs(torch.randn(6, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64))
 
 
-def test_the_teachers_terms_are_added(student: Outputs, teacher: Outputs):
+def test_the_teachers_terms_are_added(student: Outputs, teacher: Outputs) -> None:
     found = Combined([Fake(2.0), KD(), Fake(3.0)]).teacher_loss(student, teacher, LESSON)
     torch.testing.assert_close(found, 5 * student.logits.sum() + KD().teacher_loss(student, teacher, LESSON))
 
 
-def test_the_labels_weigh_what_the_first_method_gives_them(student: Outputs, teacher: Outputs):
+def test_the_labels_weigh_what_the_first_method_gives_them(student: Outputs, teacher: Outputs) -> None:
     found = Combined([KD(weight=0.75), Fake(2.0)]).loss(student, teacher, LESSON)
     terms = KD(weight=0.75).teacher_loss(student, teacher, LESSON) + 2 * student.logits.sum()
     torch.testing.assert_close(found, 0.25 * F.cross_entropy(student.logits, LESSON.labels) + terms)
 
 
-def test_a_sum_of_one_is_that_method(student: Outputs, teacher: Outputs):
+def test_a_sum_of_one_is_that_method(student: Outputs, teacher: Outputs) -> None:
     assert Combined([KD()]).loss(student, teacher, LESSON) == KD().loss(student, teacher, LESSON)
 
 
-def test_it_needs_what_any_member_needs():
+def test_it_needs_what_any_member_needs() -> None:
     members = [Fake(needs=frozenset({"embedding"})), KD(), Fake(needs=frozenset({"features"}))]
     assert Combined(members).needs == {"embedding", "features"}
     assert Combined([KD()]).needs == frozenset()
 
 
-def test_all_members_are_prepared_and_trained(student: Outputs, teacher: Outputs):
+def test_all_members_are_prepared_and_trained(student: Outputs, teacher: Outputs) -> None:
     method = Combined([Fake(), KD(), Fake()])
     method.prepare(student, teacher, torch.zeros(9))
     assert [parameter.shape for parameter in method.parameters()] == [(6, 9), (6, 9)]
     assert len(method.state_dict()) == 2
 
 
-def test_only_who_asked_for_further_views_sees_them(teacher: Outputs):
+def test_only_who_asked_for_further_views_sees_them(teacher: Outputs) -> None:
     views = Outputs(torch.randn(18, 3))
     one, three = Fake(), Fake(n_views=3)
     method = Combined([one, three])
@@ -93,28 +93,28 @@ def test_only_who_asked_for_further_views_sees_them(teacher: Outputs):
     assert (len(one.own), len(three.own)) == (6, 18)
 
 
-def test_the_views_are_of_who_asked_for_them():
+def test_the_views_are_of_who_asked_for_them() -> None:
     method = Combined([Fake(), Fake(n_views=3)])
     assert method.n_views == 3
     assert len(method.views(torch.zeros(6, 1))) == 18
 
 
-def test_the_layers_are_of_who_chooses():
+def test_the_layers_are_of_who_chooses() -> None:
     module = nn.Identity()
     assert Combined([Fake(), Fake(layers="stem")]).layers(module, module, iter([])) == (["stem"], ["stem"])
     assert Combined([Fake(), KD()]).layers(module, module, iter([])) is None
 
 
-def test_two_members_with_further_views_are_refused():
+def test_two_members_with_further_views_are_refused() -> None:
     with pytest.raises(InputError, match="can look at further views of the samples, but 'a' and 'b' do"):
         Combined([Fake(n_views=2, name="a"), KD(), Fake(n_views=3, name="b")])
 
 
-def test_two_members_that_choose_layers_are_refused():
+def test_two_members_that_choose_layers_are_refused() -> None:
     with pytest.raises(InputError, match="can choose the layers, but 'a' and 'b' do"):
         Combined([Fake(layers="stem", name="a"), KD(), Fake(layers="head", name="b")])
 
 
-def test_a_sum_of_none_is_refused():
+def test_a_sum_of_none_is_refused() -> None:
     with pytest.raises(InputError, match="needs at least one"):
         Combined([])

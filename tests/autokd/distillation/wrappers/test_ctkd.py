@@ -55,17 +55,17 @@ def softmax_slowly(row: list[float], temperature: float) -> list[float]:
 
 
 @pytest.mark.parametrize(("epoch", "strength"), STRENGTHS.items())
-def test_the_curriculum_at_named_epochs(epoch: int, strength: float):
+def test_the_curriculum_at_named_epochs(epoch: int, strength: float) -> None:
     assert curriculum(epoch, 10) == pytest.approx(strength, abs=1e-15)
 
 
-def test_the_curriculum_grows_to_the_end_of_the_warmup():
+def test_the_curriculum_grows_to_the_end_of_the_warmup() -> None:
     strengths = [curriculum(epoch, 5) for epoch in range(1, 8)]
     assert strengths[:5] == sorted(set(strengths))
     assert strengths[4:] == [1.0, 1.0, 1.0]
 
 
-def test_reversal_leaves_the_value_alone(student: Tensor):
+def test_reversal_leaves_the_value_alone(student: Tensor) -> None:
     student.requires_grad_()
     reversed_ = reverse_gradient(student, 0.25)
     (gradient,) = torch.autograd.grad((reversed_**2).sum(), student)
@@ -74,7 +74,7 @@ def test_reversal_leaves_the_value_alone(student: Tensor):
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_the_first_temperature(student: Tensor, teacher: Tensor, form: str):
+def test_the_first_temperature(student: Tensor, teacher: Tensor, form: str) -> None:
     method = CTKD(KD(), form)
     method.prepare(Outputs(student), Outputs(teacher), lesson_at().labels)
     temperature = method.learnt_temperature(student, teacher, lesson_at())
@@ -84,7 +84,7 @@ def test_the_first_temperature(student: Tensor, teacher: Tensor, form: str):
 
 
 @pytest.mark.parametrize("scale", [1.0, 1e4])
-def test_temperatures_lie_between_1_and_21(student: Tensor, teacher: Tensor, scale: float):
+def test_temperatures_lie_between_1_and_21(student: Tensor, teacher: Tensor, scale: float) -> None:
     method = prepared(student, teacher, "instance")
     temperature = method.learnt_temperature(scale * student, scale * teacher, lesson_at()).detach()
     assert len(temperature.unique()) > 1
@@ -94,7 +94,9 @@ def test_temperatures_lie_between_1_and_21(student: Tensor, teacher: Tensor, sca
 
 @pytest.mark.parametrize(("epoch", "strength"), STRENGTHS.items())
 @pytest.mark.parametrize("within", [0.0, 0.99])
-def test_thetas_gradient_is_reversed(student: Tensor, teacher: Tensor, epoch: int, strength: float, within: float):
+def test_thetas_gradient_is_reversed(
+    student: Tensor, teacher: Tensor, epoch: int, strength: float, within: float
+) -> None:
     method = prepared(student, teacher)
     loss = method.teacher_loss(Outputs(student), Outputs(teacher), lesson_at(epoch - 1 + within))
     (gradient,) = torch.autograd.grad(loss, list(method.parameters()))
@@ -104,7 +106,7 @@ def test_thetas_gradient_is_reversed(student: Tensor, teacher: Tensor, epoch: in
     assert float(gradient) == pytest.approx(-strength * slope * 20 * sigmoid * (1 - sigmoid), abs=1e-9)
 
 
-def test_the_instances_network_gets_the_reversed_gradient(student: Tensor, teacher: Tensor):
+def test_the_instances_network_gets_the_reversed_gradient(student: Tensor, teacher: Tensor) -> None:
     method = prepared(student, teacher, "instance")
     parameters = list(method.parameters())
     loss = method.teacher_loss(Outputs(student), Outputs(teacher), lesson_at(4.0))
@@ -120,7 +122,7 @@ def test_the_instances_network_gets_the_reversed_gradient(student: Tensor, teach
 @pytest.mark.parametrize("epoch", [0.0, 9.0])
 def test_the_students_gradient_is_that_of_a_fixed_temperature(
     student: Tensor, teacher: Tensor, form: str, epoch: float
-):
+) -> None:
     method = prepared(student, teacher, form)
     temperature = method.learnt_temperature(student, teacher, lesson_at()).detach()
     student.requires_grad_()
@@ -131,7 +133,7 @@ def test_the_students_gradient_is_that_of_a_fixed_temperature(
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_step_of_the_optimiser_makes_the_lesson_harder(student: Tensor, teacher: Tensor, form: str):
+def test_a_step_of_the_optimiser_makes_the_lesson_harder(student: Tensor, teacher: Tensor, form: str) -> None:
     method = prepared(student, teacher, form)
     before = method.teacher_loss(Outputs(student), Outputs(teacher), lesson_at(10.0))
     before.backward()
@@ -139,31 +141,31 @@ def test_a_step_of_the_optimiser_makes_the_lesson_harder(student: Tensor, teache
     assert method.teacher_loss(Outputs(student), Outputs(teacher), lesson_at(10.0)) > before
 
 
-def test_the_inner_temperature_plays_no_part(student: Tensor, teacher: Tensor):
+def test_the_inner_temperature_plays_no_part(student: Tensor, teacher: Tensor) -> None:
     first, second = (prepared(student, teacher, inner=KD(temperature)) for temperature in (1.5, 9.0))
     outputs = Outputs(student), Outputs(teacher), lesson_at()
     assert first.loss(*outputs) == second.loss(*outputs)
 
 
-def test_around_standardisation_it_warms_standardised_logits(student: Tensor, teacher: Tensor):
+def test_around_standardisation_it_warms_standardised_logits(student: Tensor, teacher: Tensor) -> None:
     method = prepared(student, teacher, inner=Standardised(KD(), 10.0))
     found = method.teacher_loss(Outputs(student), Outputs(teacher), lesson_at())
     expected = 9 * kd_loss(standardised(student), standardised(teacher), START)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-9)
 
 
-def test_theta_has_the_type_of_the_logits(student: Tensor, teacher: Tensor):
+def test_theta_has_the_type_of_the_logits(student: Tensor, teacher: Tensor) -> None:
     low = prepared(student.float(), teacher.float(), "instance")
     assert {parameter.dtype for parameter in low.parameters()} == {torch.float32}
     assert {parameter.dtype for parameter in prepared(student, teacher).parameters()} == {torch.float64}
 
 
-def test_a_form_must_be_known():
+def test_a_form_must_be_known() -> None:
     with pytest.raises(InputError, match="`form` must be one of global, instance, but got form='class'"):
         CTKD(KD(), "class")
 
 
 @pytest.mark.parametrize("warmup", [0, -1, math.inf])
-def test_a_warmup_must_be_positive_and_finite(warmup: float):
+def test_a_warmup_must_be_positive_and_finite(warmup: float) -> None:
     with pytest.raises(InputError, match="`0 < warmup < inf` must hold, but got warmup="):
         CTKD(KD(), warmup=warmup)

@@ -62,19 +62,19 @@ def lesson_at(progress: float) -> BatchContext:
 
 
 @pytest.mark.parametrize("progress", [0.0, 0.25, 0.599])
-def test_at_first_it_is_the_inner_method(student: Outputs, teacher: Outputs, progress: float):
+def test_at_first_it_is_the_inner_method(student: Outputs, teacher: Outputs, progress: float) -> None:
     found = EarlyStopping(KD(), 0.6).loss(student, teacher, lesson_at(progress))
     assert found == KD().loss(student, teacher, lesson_at(progress))
 
 
 @pytest.mark.parametrize("progress", [0.6, 0.75, 0.999])
-def test_then_it_is_plain_training(student: Outputs, teacher: Outputs, progress: float):
+def test_then_it_is_plain_training(student: Outputs, teacher: Outputs, progress: float) -> None:
     context = lesson_at(progress)
     found = EarlyStopping(KD(), 0.6).loss(student, teacher, context)
     assert found == F.cross_entropy(student.logits, context.labels)
 
 
-def test_after_the_stop_the_inner_method_is_not_asked(student: Outputs, teacher: Outputs):
+def test_after_the_stop_the_inner_method_is_not_asked(student: Outputs, teacher: Outputs) -> None:
     method = EarlyStopping(Embeddings(), 0.5)
     method.prepare(student, teacher, lesson_at(0.0).labels)
     for progress in (0.25, 0.5, 0.75):
@@ -82,7 +82,7 @@ def test_after_the_stop_the_inner_method_is_not_asked(student: Outputs, teacher:
     assert method.inner.calls == 1
 
 
-def test_after_the_stop_the_inner_methods_parameters_rest(student: Outputs, teacher: Outputs):
+def test_after_the_stop_the_inner_methods_parameters_rest(student: Outputs, teacher: Outputs) -> None:
     student.logits.requires_grad_()
     method = EarlyStopping(Embeddings(), 0.5)
     method.prepare(student, teacher, lesson_at(0.0).labels)
@@ -91,7 +91,7 @@ def test_after_the_stop_the_inner_methods_parameters_rest(student: Outputs, teac
     assert all(parameter.grad is None for parameter in method.parameters())
 
 
-def test_the_zero_after_the_stop_has_a_gradient(student: Outputs, teacher: Outputs):
+def test_the_zero_after_the_stop_has_a_gradient(student: Outputs, teacher: Outputs) -> None:
     student.logits.requires_grad_()
     loss = EarlyStopping(KD(), 0.5).teacher_loss(student, teacher, lesson_at(0.5))
     loss.backward()
@@ -100,7 +100,7 @@ def test_the_zero_after_the_stop_has_a_gradient(student: Outputs, teacher: Outpu
     assert torch.equal(student.logits.grad, torch.zeros(7, 5))
 
 
-def test_the_labels_weigh_1_after_the_stop():
+def test_the_labels_weigh_1_after_the_stop() -> None:
     method = EarlyStopping(Embeddings(), 0.5)
     assert [method.label_weight(lesson_at(progress)) for progress in (0.49, 0.5)] == [0.25, 1.0]
 
@@ -108,18 +108,18 @@ def test_the_labels_weigh_1_after_the_stop():
 @pytest.mark.parametrize(("until", "stopped"), [(0.0, True), (1.0, False)])
 def test_at_the_ends_the_teacher_takes_part_never_or_always(
     student: Outputs, teacher: Outputs, until: float, stopped: bool
-):
+) -> None:
     losses = [EarlyStopping(KD(), until).teacher_loss(student, teacher, lesson_at(p)) for p in (0.0, 0.999)]
     assert [float(loss) == 0 for loss in losses] == [stopped, stopped]
 
 
-def test_it_asks_for_what_the_inner_method_needs():
+def test_it_asks_for_what_the_inner_method_needs() -> None:
     method = EarlyStopping(Embeddings())
     assert method.needs == {"embedding"}
     assert method.n_views == 2
 
 
 @pytest.mark.parametrize("until", [-0.1, 1.1, math.nan])
-def test_the_part_must_be_a_share(until: float):
+def test_the_part_must_be_a_share(until: float) -> None:
     with pytest.raises(InputError, match="`0 <= until <= 1` must hold, but got until="):
         EarlyStopping(KD(), until)
