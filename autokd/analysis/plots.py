@@ -17,6 +17,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 
 from autokd.analysis.rung_correlations import pairs
 from autokd.config.fidelity_metrics import ACCURACY, FidelityMetric
+from autokd.core.extras import needs
 from autokd.errors import InputError
 from autokd.optimizers.arrays import Array
 from autokd.searches.families import Family
@@ -107,7 +108,8 @@ def evidence(result: "SearchResult") -> Evidence:
 
 def render(shown: Evidence, form: str) -> bytes:
     """The picture as a file of one of `FORMATS`; the same evidence gives the same bytes."""
-    from matplotlib import rc_context
+    with needs("plot", "a plot"):
+        from matplotlib import rc_context
 
     buffer = BytesIO()
     dates = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}

@@ -1,6 +1,5 @@
 """What works on this machine and what does not."""
 
-import importlib.util
 import os
 import platform
 import shutil
@@ -9,13 +8,13 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from autokd.core.extras import EXTRAS
 from autokd.errors import AutoKDError
 from autokd.searches.workspace import Workspace
 
 __all__ = ["Finding", "examine"]
 
 PACKAGES = ("autokd", "torch", "optuna", "numpy", "sqlalchemy", "safetensors")
-EXTRAS = {"dask": "distributed", "ray": "ray", "postgresql": "psycopg", "service": "fastapi", "export": "onnx"}
 LITTLE_SPACE_BYTES = 2**30
 
 
@@ -40,7 +39,7 @@ def examine(home: Workspace) -> Sequence[Finding]:
         Finding("python", None, f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
         *(Finding(name, *_installed(name)) for name in PACKAGES),
         *_devices(),
-        *(_extra(extra, module) for extra, module in EXTRAS.items()),
+        *(_extra(extra, package) for extra, package in EXTRAS.items()),
         _database(home),
         _disk(home.folder),
         *_data(),
@@ -71,9 +70,10 @@ def _devices() -> Iterator[Finding]:
         yield Finding("cuda", None, "no GPU that torch can use; searches run on the CPU")
 
 
-def _extra(extra: str, module: str) -> Finding:
-    if importlib.util.find_spec(module) is not None:
-        return Finding(f"extra {extra}", True, f"{module} is installed")
+def _extra(extra: str, package: str) -> Finding:
+    installed, detail = _installed(package)
+    if installed:
+        return Finding(f"extra {extra}", True, f"{package} {detail}")
     return Finding(f"extra {extra}", None, f"not installed: pip install 'autokd[{extra}]'")
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from autokd.core.extras import needs
 from autokd.errors import InputError, first_line
 
 __all__ = ["OnnxNetwork", "file_digest", "parameter_count"]
@@ -129,8 +130,6 @@ def _external_files(path: Path) -> list[str]:
 
 
 def _runtime() -> ModuleType:
-    try:
+    with needs("onnx", "teacher.onnx"):
         import onnxruntime
-    except ImportError:
-        raise InputError("teacher.onnx needs onnxruntime: pip install 'autokd[export]'.") from None
     return onnxruntime  # type: ignore[no-any-return]

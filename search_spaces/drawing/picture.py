@@ -99,7 +99,8 @@ def render(architecture: Architecture, form: str, engine: str | None = None) -> 
         engine: One of `ENGINES`; the first one that is installed when left away.
 
     Raises:
-        SpaceError: If format or engine is unknown, or Graphviz is wanted but missing or fails.
+        SpaceError: If format or engine is unknown, Graphviz is wanted but missing or fails, or neither Graphviz
+            nor matplotlib is installed.
     """
     if form not in FORMATS:
         raise SpaceError(f"A drawing's format is one of {', '.join(FORMATS)}, but got {form!r}.")
@@ -243,8 +244,12 @@ Box = tuple[float, float]
 
 
 def _run_matplotlib(architecture: Architecture, form: str) -> bytes:
-    from matplotlib import rc_context
-
+    try:
+        from matplotlib import rc_context
+    except ImportError as error:
+        raise SpaceError(
+            "Engine networkx needs matplotlib: pip install 'autokd[plot]', or install Graphviz."
+        ) from error
     marks, buffer = _marks(architecture), BytesIO()
     dates = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}  # so that the same drawing is the same bytes
     fonts = [FONT, "Verdana", "sans-serif"]

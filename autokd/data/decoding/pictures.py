@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from torch import Tensor
 
+from autokd.core.extras import needs
 from autokd.errors import InputError
 
 if TYPE_CHECKING:
@@ -55,7 +56,8 @@ class ImageShape:
         Raises:
             ValueError: If it has channels that cannot be changed into these.
         """
-        from PIL import Image
+        with needs("images", "reading images"):
+            from PIL import Image
 
         if isinstance(image, np.ndarray):
             if image.shape == self.sizes:
@@ -141,7 +143,8 @@ def _image_and_label(sample: Any) -> tuple[Any, Any]:
 
 def _picture(image: Any) -> "Image | Pixels":
     """A Pillow image as it is, or uint8, `height x width x channels`."""
-    from PIL import Image
+    with needs("images", "reading images"):
+        from PIL import Image
 
     if isinstance(image, Image.Image):
         if image.mode.startswith(("I", "F")):

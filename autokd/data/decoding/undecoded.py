@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from autokd.core.extras import needs
 from autokd.data.decoding.pictures import ImageShape, Pictures, Subset, image_shape_of
 from autokd.errors import InputError
 
@@ -146,7 +147,8 @@ def _images(folder: Path) -> list[Path]:
 
 
 def _read(file: Path) -> "Image":
-    from PIL import Image
+    with needs("images", "reading images"):
+        from PIL import Image
 
     try:
         with Image.open(file) as image:

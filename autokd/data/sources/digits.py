@@ -5,6 +5,7 @@
 
 import torch
 
+from autokd.core.extras import needs
 from autokd.data.dataset import Dataset, Split, hold_out
 
 __all__ = ["digit_vectors", "digits"]
@@ -17,8 +18,12 @@ def digits(validation: int = 300) -> Dataset:
 
     Args:
         validation: Number of the remaining samples held out for the search.
+
+    Raises:
+        InputError: If scikit-learn is not installed.
     """
-    from sklearn.datasets import load_digits
+    with needs("digits", 'data.source "digits"'):
+        from sklearn.datasets import load_digits
 
     images, labels = load_digits(return_X_y=True)
     grey = torch.from_numpy(images).mul(255 / 16).round().to(torch.uint8).reshape(-1, 8, 8, 1)

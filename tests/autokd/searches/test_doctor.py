@@ -1,7 +1,9 @@
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
+from autokd.searches import doctor
 from autokd.searches.doctor import Finding, examine
 from autokd.searches.workspace import default_workspace
 from search_spaces.networks.kernels import library
@@ -19,3 +21,12 @@ def test_it_says_whose_kernels_train(tmp_path: Path, monkeypatch: pytest.MonkeyP
     found = kernels_line(tmp_path)
     assert found.detail == library.load().detail
     assert found.works is (True if library.load().library else None)
+
+
+def test_it_names_each_extra_with_its_version_or_how_to_install_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "EXTRAS", {"here": "torch", "there": "no-such-package"})
+    found = {finding.subject: finding for finding in examine(default_workspace(tmp_path))}
+    assert found["extra here"] == Finding("extra here", True, f"torch {version('torch')}")
+    assert found["extra there"].detail == "not installed: pip install 'autokd[there]'"

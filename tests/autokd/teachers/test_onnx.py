@@ -21,7 +21,7 @@ CPU = torch.device("cpu")
 
 def test_without_onnxruntime_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(InputError, match=r"teacher.onnx needs onnxruntime: pip install 'autokd\[export\]'"):
+    with pytest.raises(InputError, match=r"teacher.onnx needs onnxruntime: pip install 'autokd\[onnx\]'"):
         OnnxNetwork(tmp_path / "t.onnx")
 
 

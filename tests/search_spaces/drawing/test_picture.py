@@ -293,6 +293,13 @@ def test_without_graphviz_networkx_draws_and_graphviz_is_asked_for_in_vain(monke
         render(architecture, "svg", "graphviz")
 
 
+def test_without_graphviz_and_matplotlib_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(SpaceError, match=r"needs matplotlib: pip install 'autokd\[plot\]', or install Graphviz"):
+        render(ARCHITECTURES["smallest"], "svg")
+
+
 def test_graphviz_is_used_where_it_is_and_its_complaint_is_passed_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,9 +1,13 @@
+import sys
+
+import pytest
 import torch
 from sklearn.datasets import load_digits
 
 from autokd.config.schema import DataConfig
 from autokd.data.registry import load_data
 from autokd.data.sources.digits import digits
+from autokd.errors import InputError
 
 
 def test_every_digit_is_in_one_split() -> None:
@@ -31,3 +35,9 @@ def test_the_same_digits_are_there_as_vectors_of_64_features() -> None:
     for name, split in vectors.splits.items():
         assert torch.equal(split.images.reshape(-1, 8, 8, 1), images.splits[name].images)
         assert torch.equal(split.labels, images.splits[name].labels)
+
+
+def test_without_scikit_learn_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+    with pytest.raises(InputError, match=r"\"digits\" needs scikit-learn: pip install 'autokd\[digits\]'"):
+        digits()

@@ -24,7 +24,9 @@ def test_other_content_is_damaged(tmp_path: Path) -> None:
         fashion_mnist(tmp_path)
 
 
-@pytest.mark.parametrize("content", [b"no gzip", gzip.compress(bytes(100))[:-4], b""])
+@pytest.mark.parametrize(
+    "content", [b"no gzip", gzip.compress(bytes(100))[:-4], b""], ids=["no gzip", "cut off", "empty"]
+)
 def test_a_file_that_is_no_gzip_cannot_be_read(tmp_path: Path, content: bytes) -> None:
     (tmp_path / NAME).write_bytes(content)
     with pytest.raises(InputError, match=f"{NAME} (cannot be read|is damaged)"):
