@@ -8,13 +8,29 @@ from typing import Any
 from autokd.core.spelling import nearest_name
 from autokd.errors import InputError
 
-__all__ = ["call", "include_current_folder", "is_reference", "resolve"]
+__all__ = ["call", "include_current_folder", "is_interactive", "is_reference", "reference_to", "resolve"]
 
 
 def is_reference(name: str) -> bool:
     """Whether `name` looks like `module:attribute`."""
     module, colon, attribute = name.partition(":")
     return bool(colon) and attribute.isidentifier() and all(part.isidentifier() for part in module.split("."))
+
+
+def reference_to(kind: type) -> str:
+    """The reference of a class.
+
+    Raises:
+        InputError: If the class is defined inside a function or another class.
+    """
+    if "." in kind.__qualname__:
+        raise InputError(f"{kind.__qualname__} must be defined at the top level of its module.")
+    return f"{kind.__module__}:{kind.__name__}"
+
+
+def is_interactive() -> bool:
+    """Whether the main module is a notebook or an interactive session, from which no other process can import."""
+    return not hasattr(sys.modules["__main__"], "__file__")
 
 
 def resolve(reference: str, what: str) -> Any:

@@ -11,6 +11,7 @@ from torch import Tensor
 from autokd.config.parsing import parse_config
 from autokd.config.schema import BudgetConfig, SearchConfig
 from autokd.config.toml import make_paths_absolute
+from autokd.core.references import reference_to
 from autokd.data.dataset import Dataset
 from autokd.errors import InputError
 from autokd.searches.given_data import data_source
@@ -21,6 +22,7 @@ from autokd.searches.result import SearchResult
 from autokd.searches.session import make_executor
 from autokd.searches.workspace import Workspace, default_workspace
 from autokd.teachers.from_python import teacher_from_python, teacher_source
+from search_spaces.design.space import Space
 
 if TYPE_CHECKING:
     pass
@@ -36,7 +38,7 @@ def search(
     weights: str | Path | None = None,
     floor: float | None = None,
     teacher_settings: Mapping[str, Any] | None = None,
-    space: str = "nago",
+    space: str | type[Space] = "nago",
     ranges: Mapping[str, Any] | None = None,
     trials: int = 60,
     name: str = "search",
@@ -60,7 +62,7 @@ def search(
         floor: Smallest validation accuracy of the teacher at which the search starts.
         teacher_settings: Everything else that the section `[teacher]` may say:
             `{"resize": 224, "mean": [0.5], "deviation": [0.5]}`.
-        space: Name of the search space.
+        space: Name of the search space, or a class of your own.
         ranges: Narrower ranges for the space's dimensions, or values that fix them.
         trials: Number of trials.
         name: Name of the search; a number is appended if it is taken.
@@ -79,7 +81,7 @@ def search(
         "name": name,
         "trials": trials,
         "budget": budget.model_dump(exclude_none=True),
-        "space": {"name": space, "ranges": dict(ranges or {})},
+        "space": {"name": space if isinstance(space, str) else reference_to(space), "ranges": dict(ranges or {})},
         "teacher": source | {"weights": weights and str(weights), "floor": floor} | dict(teacher_settings or {}),
         "data": {"source": data_source(data, place)},
         **sections,

@@ -219,8 +219,15 @@ class SearchResult:
         try:
             yield
         except KeyboardInterrupt:
-            message = f"search {self.name!r} was interrupted; `{self.command(verb)}` goes on."
+            message = f"search {self.name!r} was interrupted; `{self._way_on(verb)}` goes on."
             raise InterruptedSearchError(message) from None
+
+    def _way_on(self, verb: str) -> str:
+        """The command line, or the Python where only Python has the teacher."""
+        if self.teacher is None:
+            return self.command(verb)
+        home = f", home={str(self.home.folder)!r}" if self.home.option else ""
+        return f"autokd.find({self.name!r}{home}, teacher=...).{verb}()"
 
     @contextmanager
     def _session(self, verb: str, config: SearchConfig | None) -> Iterator[tuple[Lease, Dispatcher]]:

@@ -1,10 +1,11 @@
 """The right to write to a search, with workers: what every run of a search happens in."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 
 from autokd.config.parsing import differences
 from autokd.config.schema import RESUMABLE_CHANGES, SearchConfig
+from autokd.core.references import is_interactive
 from autokd.database.lease import Lease
 from autokd.database.lease_keeper import owning
 from autokd.errors import InputError
@@ -68,13 +69,34 @@ def make_executor(config: SearchConfig) -> Executor:
     """The workers that a configuration asks for; no process starts before the first task.
 
     Raises:
-        InputError: If there is no such engine.
+        InputError: If there is no such engine, or its processes cannot import what the configuration names.
     """
     workers = config.workers
+    if workers.engine != "inline" and is_interactive():
+        _check_importable(config)
     try:
         return executor(workers.engine, workers.count, Limits(workers.threads, workers.seconds, workers.memory_bytes))
     except WorkerError as error:
         raise InputError(f"workers: {error}") from None
+
+
+def _check_importable(config: SearchConfig) -> None:
+    for key, name in _imported_by_workers(config):
+        module, _, attribute = name.partition(":")
+        if module == "__main__":
+            raise InputError(
+                f"{key}: worker processes cannot import {name!r} from a notebook or an interactive session: move it to "
+                f"a file such as my_module.py and name it 'my_module:{attribute}', or search without worker processes: "
+                "workers = {'engine': 'inline', 'count': 1}."
+            )
+
+
+def _imported_by_workers(config: SearchConfig) -> Iterable[tuple[str, str]]:
+    yield "data.source", config.data.source
+    yield "teacher.factory", config.teacher.factory or ""
+    yield "teacher.preprocess", config.teacher.preprocess or ""
+    key = "distillation.methods" if config.distillation.methods else "distillation.method"
+    yield from ((key, part) for name in config.distillation.names for part in name.split("+"))
 
 
 def _may_change(key: str) -> bool:

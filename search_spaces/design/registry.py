@@ -40,7 +40,8 @@ def space(name: str, **options: Any) -> Space:
     try:
         found = getattr(import_module(module), attribute)
     except (ImportError, AttributeError, ValueError) as error:
-        raise SpaceError(f"Cannot load the search space {target!r}: {error}.") from error
+        hint = "; define the class first, or move it to a module of its own" if module == "__main__" else ""
+        raise SpaceError(f"Cannot load the search space {target!r}: {error}{hint}.") from error
     if not (isinstance(found, type) and issubclass(found, Space)):
         raise SpaceError(
             f"A search space must be a subclass of `search_spaces.design.space.Space`, but {target!r} is {found!r}."

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from autokd.core.references import call, is_reference, resolve
+from autokd.core.references import call, is_reference, reference_to, resolve
 from autokd.core.spelling import nearest_name
 from autokd.errors import InputError
 
@@ -64,3 +64,15 @@ def test_call_says_how_the_function_failed(module: str):
 def test_nearest_is_silent_about_names_that_are_not_near():
     assert nearest_name("digit", ["digits", "fashion-mnist"]) == "; the nearest known is 'digits'"
     assert nearest_name("zebra", ["digits", "fashion-mnist"]) == ""
+
+
+def test_a_class_is_named_by_its_module() -> None:
+    assert resolve(reference_to(Path), "space") is Path
+
+
+def test_a_class_inside_a_function_has_no_reference() -> None:
+    class Local:
+        pass
+
+    with pytest.raises(InputError, match=r"^.*Local must be defined at the top level of its module\.$"):
+        reference_to(Local)

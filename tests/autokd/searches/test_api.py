@@ -20,6 +20,7 @@ from autokd.searches.reporter import Silent
 from autokd.searches.workspace import Workspace
 from autokd.teachers.outputs.key import OutputsKey
 from autokd.training.metrics import label_metrics, predict
+from search_spaces.spaces.nago import Nago
 
 SETTINGS: dict[str, Any] = {
     "budget": autokd.Budget(params=3_000),
@@ -195,12 +196,27 @@ class Stopping(Silent):
 
 
 def test_an_interrupted_search_is_found_by_name_and_goes_on(search, home: Workspace):
-    with pytest.raises(InterruptedSearchError, match=r"`autokd resume search --home .*` goes on"):
+    with pytest.raises(InterruptedSearchError):
         search(reporter=Stopping())
     found = autokd.find("search", home)
     assert found.progress.status == "interrupted"
+    with pytest.raises(InterruptedSearchError, match=r"`autokd resume search --home .*` goes on"):
+        found.with_reporter(Stopping()).resume()
     found.resume()
     assert (found.progress.status, found.progress.finished) == ("finished", 2)
+
+
+def test_an_interrupted_search_of_a_teacher_object_says_how_to_continue_in_python(search, home: Workspace) -> None:
+    with pytest.raises(InterruptedSearchError) as caught:
+        search(reporter=Stopping())
+    call = f"autokd.find('search', home={str(home.folder)!r}, teacher=...).resume()"
+    assert str(caught.value) == f"search 'search' was interrupted; `{call}` goes on."
+
+
+def test_a_space_may_be_given_as_its_class(search) -> None:
+    result = search(space=Nago)
+    assert result.config.space.name == "search_spaces.spaces.nago:Nago"
+    assert result.progress.finished == 2
 
 
 def test_a_search_goes_on_with_its_teacher_where_outputs_are_missing_and_with_no_other(search, home: Workspace):

@@ -26,6 +26,7 @@ def test_a_space_of_your_own_is_named_module_and_class() -> None:
         ("no_such_module:Space", "Cannot load"),
         (":", "Cannot load"),
         ("search_spaces.errors:SpaceError", "must be a subclass of"),
+        ("__main__:Mine", "'__main__:Mine'.*; define the class first, or move it to a module of its own."),
     ],
 )
 def test_a_name_that_refers_to_no_space_is_rejected(name: str, message: str) -> None:

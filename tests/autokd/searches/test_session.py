@@ -1,0 +1,54 @@
+import sys
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from autokd.config.parsing import parse_config
+from autokd.errors import InputError
+from autokd.searches.session import make_executor
+
+GIVEN: dict[str, Any] = {
+    "name": "search",
+    "data": {"source": "digits"},
+    "teacher": {"factory": "autokd.recipes.teachers:digits"},
+    "budget": {"params": 3_000},
+}
+
+
+@pytest.fixture
+def notebook(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A main module without a file, as in a notebook."""
+    monkeypatch.setitem(sys.modules, "__main__", ModuleType("__main__"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "key"),
+    [
+        ({"teacher": {"factory": "__main__:mine"}}, "teacher.factory"),
+        ({"teacher": GIVEN["teacher"] | {"preprocess": "__main__:mine"}}, "teacher.preprocess"),
+        ({"data": {"source": "__main__:mine"}}, "data.source"),
+        ({"distillation": {"method": "ctkd+__main__:mine"}}, "distillation.method"),
+        ({"distillation": {"methods": ["kd", "__main__:mine"]}}, "distillation.methods"),
+    ],
+)
+def test_what_workers_cannot_import_from_a_notebook_is_refused(notebook: None, changes: Any, key: str) -> None:
+    with pytest.raises(InputError) as caught:
+        make_executor(parse_config(GIVEN | changes))
+    assert str(caught.value) == (
+        f"{key}: worker processes cannot import '__main__:mine' from a notebook or an interactive session: move it to "
+        "a file such as my_module.py and name it 'my_module:mine', or search without worker processes: "
+        "workers = {'engine': 'inline', 'count': 1}."
+    )
+
+
+def test_without_worker_processes_a_notebook_may_define_everything(notebook: None) -> None:
+    config = parse_config(
+        GIVEN | {"teacher": {"factory": "__main__:mine"}, "workers": {"engine": "inline", "count": 1}}
+    )
+    assert make_executor(config).capacity == 1
+
+
+def test_workers_import_what_a_script_defines() -> None:
+    with make_executor(parse_config(GIVEN | {"teacher": {"factory": "__main__:mine"}})) as executor:
+        assert executor.capacity == 2
