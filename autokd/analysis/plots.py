@@ -51,6 +51,7 @@ JITTER = 0.16  # of points that share a level
 LEAST_ERROR = 0.01  # percent: the end of the axis of accuracies
 ERRORS = (90, 70, *(step * 10.0**power for power in (1, 0, -1, -2) for step in (5, 3, 2, 1)))  # at ticks
 FEWEST_TICKS = 4
+ROUGH_BELOW = 30  # trials, by which importances are told
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,12 @@ class Evidence:
     note: str | None
     rungs: Sequence[float]
     signal: FidelityMetric
+
+    @property
+    def caveat(self) -> str:
+        """How many trials the importances are told by, and whether these are few."""
+        n = sum(record.trial.state in ("complete", "pruned") for record in self.trial_records)
+        return f"from {n} trials" + (": rough" if n < ROUGH_BELOW else "")
 
 
 def evidence(result: "SearchResult") -> Evidence:
@@ -225,7 +232,9 @@ def _draw_rung_correlation(
         signals, accuracies = zip(*both, strict=True)
         x = _places([100 * value for value in signals]) if is_accuracy else signals
         y = _places([100 * value for value in accuracies])
-        axes.scatter(x, y, s=26, facecolors="none", edgecolors=colour, label=f"after {epochs:g} epochs")
+        axes.scatter(
+            x, y, s=26, facecolors="none", edgecolors=colour, label=f"after {epochs:g} epoch{'s' * (epochs != 1)}"
+        )
     every = [pair for both in rung_correlation.values() for pair in both]
     _label_accuracies(axes.yaxis, [100 * accuracy for _, accuracy in every])
     if is_accuracy:
@@ -257,7 +266,7 @@ def _draw_importances(axes: "Axes", shown: Evidence) -> None:
     axes.set_yticks(range(len(bars)), [_short(name) for name in bars], parse_math=False)
     axes.invert_yaxis()
     axes.set_xlim(0, max(shares) * 1.15)
-    axes.set_xlabel("share of the variance that the model sees (Shapley effects), %")
+    axes.set_xlabel(f"share of the variance that the model sees (Shapley effects), %\n{shown.caveat}")
     axes.grid(axis="y", visible=False)
     axes.tick_params(axis="y", length=0)
     for label, colour in (("distillation", ORANGE), ("space", BLUE)):

@@ -31,8 +31,19 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+
+def _leave_stdout_to_json(context: typer.Context, output: str) -> str:
+    if output == "json" and not context.resilient_parsing:
+        from autokd.cli.output import reserve_stdout
+
+        context.with_resource(reserve_stdout())
+    return output
+
+
 Name = Annotated[str, typer.Argument(help="Name of the search, as `autokd list` shows it.", show_default=False)]
-Output = Annotated[Literal["text", "json"], typer.Option("-o", "--output", help="What to print.")]
+Output = Annotated[
+    Literal["text", "json"], typer.Option("-o", "--output", help="What to print.", callback=_leave_stdout_to_json)
+]
 Override = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting: training.rungs='[1, 3]'.")
 ]

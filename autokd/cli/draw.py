@@ -1,11 +1,11 @@
 """The verb `draw`: finds an architecture by file, folder or search, and writes its drawing."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import typer
 
+from autokd.cli.output import show_json
 from autokd.core.files import write_atomically
 from autokd.errors import InputError
 from search_spaces.architecture.cost import cost
@@ -89,4 +89,4 @@ def _say(architecture: Architecture, out: Path, output: Literal["text", "json"])
         typer.echo(f"wrote {out}: {nodes} nodes, {total.params:,} parameters, {total.macs:,} MACs")
         return
     facts = {"file": str(out), "digest": architecture.digest, "nodes": nodes, "params": total.params}
-    print(json.dumps(facts | {"macs": total.macs, "memory_bytes": total.memory_bytes}, indent=2))
+    show_json(facts | {"macs": total.macs, "memory_bytes": total.memory_bytes})

@@ -1,13 +1,13 @@
 """The verb `plot`: draws what a search found, and writes the picture."""
 
-import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
 import typer
 
 from autokd.analysis.plots import FORMATS, Evidence, evidence, render
+from autokd.cli.output import show_json
+from autokd.cli.tables import counted
 from autokd.core.files import write_atomically
 from autokd.errors import InputError
 from autokd.searches.api import find
@@ -44,13 +44,13 @@ def plot(name: str, out: Path, output: Literal["text", "json"], home: Path | Non
 def _say(shown: Evidence, out: Path, output: Literal["text", "json"]) -> None:
     trials = len(shown.trial_records)
     if output == "text":
-        typer.echo(f"wrote {out}: {trials} trial{'s' * (trials > 1)}; {shown.note or _named(shown.importances)}")
+        typer.echo(f"wrote {out}: {counted(trials, 'trial')}; {shown.note or _named(shown)}")
         return
     facts = {"file": str(out), "search": shown.name, "trials": trials}
-    print(json.dumps(facts | {"importances": dict(shown.importances) or None, "note": shown.note}, indent=2))
+    show_json(facts | {"importances": dict(shown.importances) or None, "note": shown.note})
 
 
-def _named(importances: Mapping[str, float]) -> str:
-    """The dimensions that decide most."""
-    named = [f"{name} {100 * share:.0f} %" for name, share in list(importances.items())[:N_NAMED]]
-    return f"most important: {', '.join(named)}"
+def _named(shown: Evidence) -> str:
+    """The dimensions that decide most, and how much there is to tell it by."""
+    named = [f"{name} {100 * share:.0f} %" for name, share in list(shown.importances.items())[:N_NAMED]]
+    return f"most important, {shown.caveat}: {', '.join(named)}"

@@ -11,7 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from autokd.cli.interruption import raise_if_interrupted
-from autokd.cli.tables import budget_table, count, duration, percent, training_state
+from autokd.cli.output import PlainConsole
+from autokd.cli.tables import budget_table, count, counted, duration, percent, training_state
 from autokd.data.dataset import describe
 from autokd.searches.facts import Facts
 from autokd.searches.progress import Progress, Training
@@ -30,7 +31,7 @@ def reporter(to_stderr: bool) -> Iterator[Reporter]:
     Args:
         to_stderr: Leave stdout to the result.
     """
-    console = _Console(stderr=to_stderr, highlight=False)
+    console = _Console(stderr=to_stderr)
     if not console.is_terminal:
         yield _Lines(console)
         return
@@ -39,7 +40,7 @@ def reporter(to_stderr: bool) -> Iterator[Reporter]:
         yield _Screen(live)
 
 
-class _Console(Console):
+class _Console(PlainConsole):
     def on_broken_pipe(self) -> None:
         """Stop the search, resumable: who reads its progress left, as `| head` does."""
         raise KeyboardInterrupt
@@ -82,7 +83,7 @@ class _Lines:
         raise_if_interrupted()
         news = (progress.finished, progress.best_accuracy)
         if progress.status == "finished":
-            self._print(f"search {progress.name} ends after {progress.finished} of {progress.trials} trials")
+            self._print(f"search {progress.name} ends after {progress.finished} of {counted(progress.trials, 'trial')}")
         elif news != self._last and progress.finished:
             self._print(_summary(progress))
         self._last = news
@@ -151,7 +152,7 @@ def _summary(progress: Progress) -> str:
     """What matters of it in about 80 columns."""
     best = percent(progress.best_accuracy)
     parts = [
-        f"{progress.finished}/{progress.trials} trials",
+        f"{progress.finished}/{counted(progress.trials, 'trial')}",
         f"{progress.pruned} pruned" if progress.pruned else "",
         f"{progress.failed} failed" if progress.failed else "",
         "no student yet" if progress.best_trial is None else f"best {best} by trial {progress.best_trial}",

@@ -1,15 +1,23 @@
 """What the reading verbs print: tables for people, one JSON value for programs."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from rich.console import Console
-
 from autokd.analysis.rung_correlations import RungCorrelation, rung_correlations
-from autokd.cli.tables import count, decimal, duration, facts_table, percent, table, training_state
+from autokd.cli.output import show_json, show_text
+from autokd.cli.tables import (
+    count,
+    counted,
+    decimal,
+    duration,
+    facts_table,
+    percent,
+    ratio,
+    table,
+    training_state,
+)
 from autokd.config.fidelity_metrics import ACCURACY, FIDELITY_METRICS
 from autokd.export.folder import Verification
 from autokd.searches.doctor import Finding
@@ -28,24 +36,23 @@ __all__ = ["best", "exported", "families", "findings", "recipes", "searches", "s
 
 Output = Literal["text", "json"]
 CALIBRATION = ("ECE", "ECE scaled")
-FILE_WIDTH = 160  # columns, where there is no terminal to ask
 
 
 def recipes(known: Mapping[str, str], output: Output) -> None:
     """The ready-made searches."""
     if output == "json":
-        _json([{"name": name, "description": line} for name, line in known.items()])
+        show_json([{"name": name, "description": line} for name, line in known.items()])
     else:
-        _print(table(("recipe", "what it is"), known.items()))
+        show_text(table(("recipe", "what it is"), known.items()))
 
 
 def searches(progresses: Sequence[Progress], home: Workspace, output: Output) -> None:
     """All searches, a line each."""
     if output == "json":
-        _json([asdict(progress) for progress in progresses])
+        show_json([asdict(progress) for progress in progresses])
         return
     if not progresses:
-        _print(f"no search in {home.folder} yet: begin one with `autokd search`")
+        show_text(f"no search in {home.folder} yet: begin one with `autokd search`")
         return
     rows = [
         (
@@ -58,7 +65,7 @@ def searches(progresses: Sequence[Progress], home: Workspace, output: Output) ->
         )
         for progress in progresses
     ]
-    _print(table(("search", "status", "trials", "best", "teacher", "parameters"), rows, numeric=range(2, 6)))
+    show_text(table(("search", "status", "trials", "best", "teacher", "parameters"), rows, numeric=range(2, 6)))
 
 
 def status(result: SearchResult, output: Output) -> None:
@@ -69,7 +76,9 @@ def status(result: SearchResult, output: Output) -> None:
         predictions = [
             asdict(one) for each in FIDELITY_METRICS.values() for one in rung_correlations(trials, rungs, each) if one.n
         ]
-        _json(asdict(progress) | {"trainings": [asdict(training) for training in trainings], "foresight": predictions})
+        show_json(
+            asdict(progress) | {"trainings": [asdict(training) for training in trainings], "foresight": predictions}
+        )
         return
     ended = f"{progress.complete} complete, {progress.pruned} pruned, {progress.failed} failed"
     facts = [
@@ -92,7 +101,7 @@ def status(result: SearchResult, output: Output) -> None:
     ]
     facts += [("failed", f"{number} x {reason}") for reason, number in progress.reasons.items()]
     facts += [("full length", f"student {training.replicate}: {training_state(training)}") for training in trainings]
-    _print(facts_table(facts))
+    show_text(facts_table(facts))
 
 
 def trial(record: TrialRecord, problem: Problem, output: Output) -> None:
@@ -101,7 +110,7 @@ def trial(record: TrialRecord, problem: Problem, output: Output) -> None:
     parameters = problem.space.complete(problem.space_parameters(row))
     signal = problem.fidelity_metric
     if output == "json":
-        _json(
+        show_json(
             {
                 "trial": asdict(row),
                 "family": problem.space.describe(parameters),
@@ -120,7 +129,7 @@ def trial(record: TrialRecord, problem: Problem, output: Output) -> None:
     ]
     if row.reason:
         facts.append(("reason", row.reason))
-    _print(facts_table(facts))
+    show_text(facts_table(facts))
     students = [
         (
             str(student.replicate),
@@ -131,7 +140,7 @@ def trial(record: TrialRecord, problem: Problem, output: Output) -> None:
         )
         for student in record.students
     ]
-    _print(table(("student", "architecture", "parameters", "MACs", "memory bytes"), students, numeric=range(2, 5)))
+    show_text(table(("student", "architecture", "parameters", "MACs", "memory bytes"), students, numeric=range(2, 5)))
     replicates = {student.id: student.replicate for student in record.students}
     evaluations = [
         (
@@ -145,8 +154,8 @@ def trial(record: TrialRecord, problem: Problem, output: Output) -> None:
         for evaluation in record.evaluations
     ]
     headings = ("student", "epochs", "state", "accuracy", "loss", *CALIBRATION, "agreement", "KL", "took")
-    _print(table(headings, evaluations, numeric=range(3, 10)))
-    _print("of the validation samples; ECE scaled: after temperature scaling; KL: KL(teacher || student) in nats")
+    show_text(table(headings, evaluations, numeric=range(3, 10)))
+    show_text("of the validation samples; ECE scaled: after temperature scaling; KL: KL(teacher || student) in nats")
 
 
 def best(
@@ -159,7 +168,7 @@ def best(
         answer = _student(student) | {"search": result.name, "distillation": _distillation(result, student)} | teacher
         if verification:
             answer |= {"exported_to": str(exported_to), "verification": asdict(verification)}
-        _json(answer)
+        show_json(answer)
         return
     teacher_test = facts.get("teacher_test_metrics", {}).get("accuracy")
     rows = [
@@ -178,15 +187,13 @@ def best(
             percent(student.metrics.get("test_accuracy")),
         ),
     ]
-    if facts["teacher_params"]:
-        macs = facts["teacher_macs"] / student.row.macs
-        params = facts["teacher_params"] / student.row.params
-        rows.append(("times smaller", f"{params:.1f}", f"{macs:.1f}", "", "", "", "", ""))
+    params = ratio(facts["teacher_params"], student.row.params)
+    rows.append(("times smaller", params, ratio(facts["teacher_macs"], student.row.macs), "", "", "", "", ""))
     headings = ("", "parameters", "MACs", "validation", "loss", *CALIBRATION, "test")
-    _print(table(headings, rows, numeric=range(1, 8)))
+    show_text(table(headings, rows, numeric=range(1, 8)))
     space, settings = result.problem.space, _distillation(result, student)
     method = settings.pop("method")
-    length = f"{student.evaluation.epochs:g} epochs" + ("" if student.is_final else " (search only)")
+    length = counted(student.evaluation.epochs, "epoch") + ("" if student.is_final else " (search only)")
     lines = [
         ("trial", str(student.trial.number)),
         ("family", space.describe(space.complete(result.problem.space_parameters(student.trial)))),
@@ -196,13 +203,13 @@ def best(
     if "agreement" in student.metrics:
         agreement, divergence = _teacher_cells(student.metrics)
         lines.append(("agrees", f"with the teacher on {agreement} of the validation samples, KL {divergence} nats"))
-    _print(facts_table(lines))
+    show_text(facts_table(lines))
     if verification:
         exported(exported_to or Path(), verification, student.is_final, output)
     elif not student.is_final:
-        _print(f"\nTrain it at full length: {result.command('train')}")
+        show_text(f"\nTrain it at full length: {result.command('train')}")
     else:
-        _print(f"\nExport it: {result.command('export')} FOLDER")
+        show_text(f"\nExport it: {result.command('export')} FOLDER")
 
 
 def _distillation(result: SearchResult, student: TrainedStudent) -> dict[str, Any]:
@@ -218,7 +225,7 @@ def _settings(values: Mapping[str, Any]) -> str:
 def families(ranked: "Sequence[Family]", output: Output) -> None:
     """The families, ranked."""
     if output == "json":
-        _json([asdict(family) for family in ranked])
+        show_json([asdict(family) for family in ranked])
         return
     chosen = [name for name in (METHOD, TEACHER) if any(name in family.parameters for family in ranked)]
     rows = [
@@ -234,14 +241,14 @@ def families(ranked: "Sequence[Family]", output: Output) -> None:
         for family in ranked
     ]
     headings = ("trial", "observed", "rung", "mean ± sd", "P(best)", *chosen, "family")
-    _print(table(headings, rows, numeric=range(5)))
-    _print("mean ± sd, P(best): what the model believes of the accuracy at the last rung")
+    show_text(table(headings, rows, numeric=range(5)))
+    show_text("mean ± sd, P(best): what the model believes of the accuracy at the last rung")
 
 
 def trained(students: Sequence[TrainedStudent], result: SearchResult, output: Output) -> None:
     """The full-length trained students, and the best one beside its teacher."""
     if output == "json":
-        _json([_student(student) for student in students])
+        show_json([_student(student) for student in students])
         return
     rows = [
         (
@@ -254,31 +261,31 @@ def trained(students: Sequence[TrainedStudent], result: SearchResult, output: Ou
         )
         for student in students
     ]
-    _print(table(("student", "architecture", "parameters", "validation", "test", "took"), rows, numeric=range(2, 6)))
+    show_text(table(("student", "architecture", "parameters", "validation", "test", "took"), rows, numeric=range(2, 6)))
     accuracies = [student.metrics["test_accuracy"] for student in students]
-    spread = max(accuracies) - min(accuracies)
-    mean = sum(accuracies) / len(accuracies)
-    _print(
-        f"test accuracy: mean {percent(mean)}, spread {percent(spread)} over {len(students)}; "
-        "the best is chosen by validation accuracy"
-    )
+    if len(accuracies) > 1:
+        mean, spread = sum(accuracies) / len(accuracies), max(accuracies) - min(accuracies)
+        show_text(
+            f"test accuracy: mean {percent(mean)}, spread {percent(spread)} over {len(accuracies)} students; "
+            "the best is chosen by validation accuracy"
+        )
     best(result, output)
 
 
 def exported(folder: Path, verification: Verification, is_final: bool, output: Output) -> None:
     """An export that was reloaded and compared."""
     if output == "json":
-        _json({"folder": str(folder)} | asdict(verification))
+        show_json({"folder": str(folder)} | asdict(verification))
         return
     if not is_final:
-        _print("this student is from the search alone: `autokd train` trains it at full length")
+        show_text("this student is from the search alone: `autokd train` trains it at full length")
     verified(folder, verification, output, done="exported")
 
 
 def verified(folder: Path, verification: Verification, output: Output, done: str = "verified") -> None:
     """What a fresh interpreter found."""
     if output == "json":
-        _json({"folder": str(folder)} | asdict(verification))
+        show_json({"folder": str(folder)} | asdict(verification))
         return
     facts = [
         (done, str(folder)),
@@ -286,16 +293,16 @@ def verified(folder: Path, verification: Verification, output: Output, done: str
     ]
     if verification.test_accuracy is not None:
         facts.append(("test accuracy", percent(verification.test_accuracy)))
-    _print(facts_table(facts))
+    show_text(facts_table(facts))
 
 
 def findings(found: Sequence[Finding], output: Output) -> None:
     """What works here."""
     if output == "json":
-        _json([asdict(finding) for finding in found])
+        show_json([asdict(finding) for finding in found])
         return
     marks = {True: "yes", False: "NO", None: "-"}
-    _print(table(("what", "works", "detail"), [(f.subject, marks[f.works], f.detail) for f in found]))
+    show_text(table(("what", "works", "detail"), [(f.subject, marks[f.works], f.detail) for f in found]))
 
 
 def _student(student: TrainedStudent) -> dict[str, Any]:
@@ -324,13 +331,18 @@ def _best_line(progress: Progress) -> str:
 def _fidelity_metric_line(record: TrialRecord, problem: Problem) -> str:
     """What the trial was compared by at each rung."""
     signal, rungs = problem.fidelity_metric, problem.config.training.rungs
-    values = [f"{value:.4f} after {rungs[rung]:g} epochs" for rung, value in record.means(signal.metric).items()]
+    values = [
+        f"{value:.4f} after {counted(rungs[rung], 'epoch')}" for rung, value in record.means(signal.metric).items()
+    ]
     return f"{signal.metric} {', '.join(values) or '-'}"
 
 
 def _rung_correlation_line(rung_correlation: RungCorrelation, pruned: int) -> str:
     """How well a rung predicts the last one; a selected sample says that it is one."""
-    what, n = f"{rung_correlation.signal} after {rung_correlation.epochs:g} epochs", f"{rung_correlation.n} trials"
+    what, n = (
+        f"{rung_correlation.signal} after {counted(rung_correlation.epochs, 'epoch')}",
+        counted(rung_correlation.n, "trial"),
+    )
     if rung_correlation.rho is None:
         return f"{what}: too little to tell, {n} reached the last rung"
     spread = (
@@ -349,18 +361,3 @@ def _metric_cells(metrics: Mapping[str, Any]) -> tuple[str, str, str, str]:
 def _teacher_cells(metrics: Mapping[str, Any]) -> tuple[str, str]:
     """How near the answers are to the teacher's."""
     return percent(metrics.get("agreement")), decimal(metrics.get("teacher_kl"))
-
-
-def _json(value: Any) -> None:
-    print(json.dumps(value, indent=2, default=str))
-
-
-def _print(value: Any) -> None:
-    console = Console(highlight=False)
-    if console.is_terminal:
-        console.print(value, soft_wrap=isinstance(value, str))
-        return
-    console.width = FILE_WIDTH
-    with console.capture() as captured:
-        console.print(value, soft_wrap=isinstance(value, str))
-    print("\n".join(line.rstrip() for line in captured.get().splitlines()))

@@ -9,7 +9,18 @@ from rich.text import Text
 from autokd.searches.progress import Training
 from search_spaces.design.envelope import Offer
 
-__all__ = ["budget_table", "count", "decimal", "duration", "facts_table", "percent", "table", "training_state"]
+__all__ = [
+    "budget_table",
+    "count",
+    "counted",
+    "decimal",
+    "duration",
+    "facts_table",
+    "percent",
+    "ratio",
+    "table",
+    "training_state",
+]
 
 _UNITS = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 
@@ -32,6 +43,16 @@ def count(number: int | None) -> str:
         if number >= size:
             return f"{number / size:.3g} {unit}"
     return str(number)
+
+
+def counted(number: float, noun: str) -> str:
+    """`1 trial`, `2 trials`, `0.5 epochs`."""
+    return f"{number:g} {noun}" + ("" if number == 1 else "s")
+
+
+def ratio(larger: float | None, smaller: float | None) -> str:
+    """How many times larger, `12.3`, or a dash where one of them is unknown."""
+    return "-" if larger is None or not smaller else f"{larger / smaller:.1f}"
 
 
 def duration(seconds: float | None) -> str:
@@ -84,5 +105,5 @@ def training_state(training: Training) -> str:
     if training.state == "failed":
         return f"failed: {training.reason}"
     if training.state == "complete":
-        return f"{percent(training.metrics['accuracy'])} after {training.epochs:g} epochs"
+        return f"{percent(training.metrics['accuracy'])} after {counted(training.epochs, 'epoch')}"
     return f"epoch {training.epochs_done:g} of {training.epochs:g}"

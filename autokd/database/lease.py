@@ -146,8 +146,8 @@ def _held(name: str, owner: _Owner, now: datetime, ttl_seconds: float) -> str:
     if owner.machine == _machine():
         way_out = "release it first: it is this very process" if owner.pid == os.getpid() else "end it first"
     return (
-        f"One controller may run a search, but {name!r} is run by {owner.label} "
-        f"(last heartbeat {owner.silent_seconds(now):.0f} s ago); {way_out}."
+        f"Search {name!r} is run by {owner.label} (last heartbeat {owner.silent_seconds(now):.0f} s ago), and only one "
+        f"controller may run it: {way_out}."
     )
 
 

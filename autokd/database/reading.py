@@ -121,7 +121,7 @@ def find_search(session: Session, name: str | int, lock: bool = False) -> Search
     names = session.scalars(select(Search.name)).all()
     near = get_close_matches(str(name), names) or sorted(names)[:5]
     known = f"did you mean {' or '.join(map(repr, near))}?" if near else "this database has no search yet."
-    raise UnknownSearch(f"A search must exist, but there is none called {name!r}; {known}")
+    raise UnknownSearch(f"There is no search {name!r}: {known}")
 
 
 def row_of(kind: type[R], model: Base) -> R:

@@ -57,9 +57,7 @@ class Store(Reader):
         )
         with self.transaction() as session:
             if session.scalar(select(Search.id).where(Search.name == name)) is not None:
-                raise SearchExists(
-                    f"A search's name must be new, but {name!r} is taken; choose another or resume that one."
-                )
+                raise SearchExists(f"There is a search {name!r} already: choose another name, or resume that one.")
             session.add(search)
             session.flush()
             record(session, search, "search_created", {"name": name})

@@ -92,7 +92,7 @@ def test_the_history_tells_complete_pruned_and_failed_trials_apart(shown: Eviden
 
 def test_the_foresight_has_a_point_for_each_trial_that_climbed(shown: Evidence):
     rung_correlation = panels(draw(shown))["RungCorrelation"]
-    assert points(rung_correlation, "after 1 epochs") == [
+    assert points(rung_correlation, "after 1 epoch") == [
         (place(50), place(90)),
         (place(50), place(95)),
         (place(50), place(80)),
@@ -105,7 +105,7 @@ def test_of_a_signal_that_should_be_small_small_is_to_the_right(shown: Evidence)
     rung_correlation = panels(draw(replace(shown, trial_records=trial_records, signal=FIDELITY_METRICS["loss"])))[
         "RungCorrelation"
     ]
-    assert points(rung_correlation, "after 1 epochs") == [(0.7, place(90)), (0.4, place(95)), (0.9, place(80))]
+    assert points(rung_correlation, "after 1 epoch") == [(0.7, place(90)), (0.4, place(95)), (0.9, place(80))]
     left, right = rung_correlation.get_xlim()
     assert left > right
 
@@ -164,6 +164,13 @@ def test_the_least_important_of_many_are_one_bar(shown: Evidence):
     assert len(axes.get_yticklabels()) == 12
     assert axes.get_yticklabels()[-1].get_text() == "9 others"
     assert axes.containers[0].patches[-1].get_width() == pytest.approx(45)
+
+
+@pytest.mark.parametrize(("copies", "caveat"), [(1, "from 4 trials: rough"), (10, "from 40 trials")])
+def test_importances_say_by_how_many_trials_they_are_told(shown: Evidence, copies: int, caveat: str) -> None:
+    many = replace(shown, trial_records=list(shown.trial_records) * copies)
+    assert many.caveat == caveat
+    assert panels(draw(shown))["Importance"].get_xlabel().endswith("%\nfrom 4 trials: rough")
 
 
 def test_where_there_are_no_importances_the_panel_says_why(shown: Evidence):

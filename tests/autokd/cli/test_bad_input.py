@@ -186,7 +186,7 @@ def test_a_file_or_name_that_is_not_there_is_named(invoke, words: list[str], mes
 def test_an_unknown_search_is_refused_by_every_verb(invoke, finished: Path, verb: str):
     words = {"show": ["0"], "export": ["folder"]}.get(verb, [])
     outcome = invoke(verb, "digts", *words, "--home", finished)
-    message = "autokd: A search must exist, but there is none called 'digts'; did you mean 'digits'?\n"
+    message = "autokd: There is no search 'digts': did you mean 'digits'?\n"
     assert (outcome.code, outcome.out, outcome.err) == (2, "", message)
 
 

@@ -98,7 +98,9 @@ def test_ctrl_c_leaves_a_search_that_resumes_and_until_then_it_has_one_controlle
     second = invoke("resume", "digits", "--home", home)
     owner = rf"process {controller.process.pid} on {re.escape(socket.gethostname())} \(last heartbeat \d+ s ago\)"
     assert (second.code, second.out) == (2, "")
-    assert re.search(rf"^autokd: .*'digits' is run by {owner}; end it first\.\n$", second.err)
+    assert re.search(
+        rf"^autokd: .*'digits' is run by {owner}, and only one controller may run it: end it first\.\n$", second.err
+    )
 
     code, err = controller.stop(control_c)
     message = f"autokd: search 'digits' was interrupted; `autokd resume digits --home {home}` goes on.\n"

@@ -57,9 +57,9 @@ def test_the_most_important_dimensions_are_named(invoke, longer: Path):
     named = ", ".join(f"{name} {100 * share:.0f} %" for name, share in list(importances.items())[:3])
     Path("out.svg").write_text("an earlier one")
     outcome = invoke("plot", "digits", "out.svg", "--home", longer)
-    said = f"wrote out.svg: 5 trials; most important: {named}\n"
+    said = f"wrote out.svg: 5 trials; most important, from 5 trials: rough: {named}\n"
     assert (outcome.code, outcome.err, outcome.out) == (0, "", said)
-    assert "Importance" in Path("out.svg").read_text()
+    assert "from 5 trials: rough" in Path("out.svg").read_text()
 
 
 @pytest.mark.slow  # pictures take a second

@@ -9,6 +9,7 @@ import pytest
 
 from autokd.analysis.rung_correlations import RungCorrelation
 from autokd.cli import show
+from autokd.cli.tables import counted
 from autokd.config.fidelity_metrics import FIDELITY_METRICS
 from autokd.database.models import Search
 from autokd.searches.api import find
@@ -91,13 +92,13 @@ def test_status_tells_what_each_lower_rung_foretold(invoke, answer, finished: Pa
     assert [one["signal"] for one in status["foresight"]] == list(FIDELITY_METRICS)
     assert {(one["rung"], one["n"], one["rho"]) for one in status["foresight"]} == {(0, status["complete"], None)}
     (line,) = [line for line in invoke("status", "digits", "--home", finished).out.splitlines() if "foresight" in line]
-    told = f"after 1 epochs: too little to tell, {status['complete']} trials reached the last rung"
+    told = f"after 1 epoch: too little to tell, {counted(status['complete'], 'trial')} reached the last rung"
     assert line.split(maxsplit=1)[1] == f"training_cross_entropy {told}"
 
 
 def test_a_foresight_has_its_interval_and_says_where_it_is_of_a_selected_sample():
     rung_correlation = RungCorrelation(0, 1.0, "loss", 12, 0.6234, 0.2, 0.85)
-    line = "loss after 1 epochs: rank correlation 0.62 (90 %: 0.20 to 0.85) with the last rung, 12 trials"
+    line = "loss after 1 epoch: rank correlation 0.62 (90 %: 0.20 to 0.85) with the last rung, 12 trials"
     assert show._rung_correlation_line(rung_correlation, pruned=0) == line
     assert (
         show._rung_correlation_line(rung_correlation, pruned=3) == f"{line}; pruned ones are missing, which lowers it"
@@ -112,7 +113,7 @@ def test_show_has_the_signal_only_where_it_is_not_the_accuracy(invoke, answer, h
     values = [row["metrics"][metric] for row in trial["evaluations"]]
     assert trial["signal"] == {"metric": metric, "values": {str(rung): value for rung, value in enumerate(values)}}
     text = invoke("show", "digits", "0", "--home", home).out
-    assert re.search(rf"signal +{metric} {values[0]:.4f} after 1 epochs", text)
+    assert re.search(rf"signal +{metric} {values[0]:.4f} after 1 epoch", text)
     with Workspace(home).open() as store, store.transaction() as session:
         search = session.query(Search).one()
         search.config = {**search.config, "optimizer": {**search.config["optimizer"], "signal": "accuracy"}}
@@ -232,7 +233,7 @@ def test_a_second_search_of_a_name_gets_a_number_and_its_result_alone_is_on_stdo
     outcome = invoke("search", "digits", *tiny, "--set", "trials=1", "-o", "json", "--home", home)
     assert outcome.code == 0
     assert json.loads(outcome.out)["search"] == "digits-2"
-    assert "search digits-2 begins\n1/1 trials, best" in outcome.err
+    assert "search digits-2 begins\n1/1 trial, best" in outcome.err
     names = [row["name"] for row in json.loads(invoke("list", "-o", "json", "--home", home).out)]
     assert names == ["digits", "digits-2"]
 

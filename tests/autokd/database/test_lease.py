@@ -76,7 +76,7 @@ def test_an_unknown_search_cannot_be_acquired(store: Store) -> None:
 
 def test_a_live_lease_is_refused_with_its_owner(store: Store, lease: Lease) -> None:
     with pytest.raises(
-        LeaseHeld, match=rf"run by process {os.getpid()} on .* \(last heartbeat \d+ s ago\); release it"
+        LeaseHeld, match=rf"run by process {os.getpid()} on .* \(last heartbeat \d+ s ago\), .*: release it"
     ):
         acquire(store, "first")
     heartbeat(store, lease)

@@ -58,13 +58,13 @@ def test_a_search_is_found_by_name_and_by_id(store: Store, search: SearchRow) ->
 
 
 def test_a_taken_name_is_refused(store: Store, search: SearchRow) -> None:
-    with pytest.raises(SearchExists, match="'first' is taken"):
+    with pytest.raises(SearchExists, match="There is a search 'first' already"):
         store.create_search("first", 1, {}, "d", {})
     assert store.searches() == [search]
 
 
 def test_an_unknown_search_offers_near_names(store: Store, search: SearchRow) -> None:
-    with pytest.raises(UnknownSearch, match="'firts'; did you mean 'first'"):
+    with pytest.raises(UnknownSearch, match="'firts': did you mean 'first'"):
         store.search("firts")
 
 

@@ -1,0 +1,61 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autokd.cli.output import reserve_stdout, show_json, show_text
+from autokd.cli.report import reporter
+
+BRACKETS = "/data/[red]runs[/red]/[/x]:smile:"
+
+
+def test_brackets_in_a_users_words_are_printed_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    show_text(BRACKETS)
+    with reporter(to_stderr=False) as lines:
+        lines.notify(BRACKETS)
+    assert capsys.readouterr().out == f"{BRACKETS}\n{BRACKETS}\n"
+
+
+def test_a_home_with_brackets_in_its_name_can_be_used_and_is_proposed_as_it_is(
+    invoke: Any, tiny: tuple[str, ...], tmp_path: Path
+) -> None:
+    home = tmp_path / "[bold]runs[/x]"
+    outcome = invoke("search", "digits", *tiny, "--set", "trials=1", "--home", home)
+    assert (outcome.code, outcome.err) == (0, "")
+    assert outcome.out.splitlines()[-1] == f"Train it at full length: autokd train digits --home '{home}'"
+    assert invoke("list", "--home", tmp_path / "[/]").out.startswith(f"no search in {tmp_path}/[/] yet")
+
+
+def test_what_is_printed_elsewhere_leaves_stdout_to_the_json(capfd: pytest.CaptureFixture[str]) -> None:
+    with reserve_stdout():
+        print("of a user's code")
+        os.write(1, b"of a worker\n")
+        show_json({"a": 1})
+    print("after")
+    captured = capfd.readouterr()
+    assert captured.out == '{\n  "a": 1\n}\nafter\n'
+    assert captured.err == "of a user's code\nof a worker\n"
+
+
+TALKATIVE = """
+from autokd.recipes.teachers import digits
+print("imported")
+def teacher():
+    print("made")
+    return digits()
+"""
+
+
+@pytest.mark.slow  # workers in processes of their own
+def test_a_teacher_that_prints_leaves_the_json_whole(tiny: tuple[str, ...], tmp_path: Path) -> None:
+    Path("my_talk.py").write_text(TALKATIVE)
+    command = [sys.executable, "-m", "autokd", "search", "digits", *tiny, "-o", "json", "--home", str(tmp_path / "new")]
+    command += ["--set", "teacher.factory=my_talk:teacher", "--set", "workers.engine=local", "--set", "trials=1"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("{")
+    assert done.stdout.endswith("}\n")
+    assert "made" not in done.stdout
+    assert "made" in done.stderr
