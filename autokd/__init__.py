@@ -7,13 +7,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from autokd.config.schema import BudgetConfig as Budget
     from autokd.config.schema import SearchConfig
     from autokd.data.dataset import Dataset
     from autokd.errors import AutoKDError
     from autokd.optimizers.trust_region_sampler import TrustRegionSampler
     from autokd.searches.api import begin, find, search
     from autokd.searches.result import SearchResult
+    from search_spaces.design.budget import Budget
 
 __all__ = [
     "AutoKDError",
@@ -31,7 +31,7 @@ __distribution__ = "autokd"
 
 _ATTRIBUTES = {
     "AutoKDError": "autokd.errors:AutoKDError",
-    "Budget": "autokd.config.schema:BudgetConfig",
+    "Budget": "search_spaces.design.budget:Budget",
     "Dataset": "autokd.data.dataset:Dataset",
     "SearchConfig": "autokd.config.schema:SearchConfig",
     "SearchResult": "autokd.searches.result:SearchResult",

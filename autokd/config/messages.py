@@ -1,11 +1,13 @@
 """What is wrong with a configuration, in one line."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from pydantic import ValidationError
 
 from autokd.config.schema import SearchConfig
 from autokd.core.spelling import nearest_name
+from search_spaces.design.budget import LIMITS, Budget
 
 __all__ = ["one_line", "wrong_key"]
 
@@ -14,7 +16,9 @@ def one_line(error: ValidationError) -> str:
     """The first thing that is wrong: where, what, and what is allowed."""
     first, where = error.errors()[0], wrong_key(error)
     if first["type"] == "extra_forbidden":
-        return f"unknown key {where!r}{nearest_name(str(first['loc'][-1]), _known_keys(first['loc'][:-1]))}"
+        *section, key = first["loc"]
+        known = _known_keys(section)
+        return f"unknown key {where!r}{nearest_name(str(key), known) or '; known are ' + ', '.join(known)}"
     if first["type"] == "missing":
         return f"{where!r} is missing"
     if first["type"] == "model_type":
@@ -29,8 +33,8 @@ def wrong_key(error: ValidationError) -> str:
     return ".".join(str(part) for part in error.errors()[0]["loc"])
 
 
-def _known_keys(location: tuple[int | str, ...]) -> list[str]:
+def _known_keys(location: Iterable[int | str]) -> list[str]:
     section: Any = SearchConfig
     for part in location:
         section = section.model_fields[part].annotation
-    return list(section.model_fields)
+    return list(LIMITS if section is Budget else section.model_fields)

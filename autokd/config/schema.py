@@ -14,6 +14,7 @@ from pydantic import (
     model_validator,
 )
 
+from autokd.config.budget import BudgetSection
 from autokd.config.compatibility import without_later_keys
 from autokd.config.fidelity_metrics import FIDELITY_METRICS
 from autokd.config.flat import flat
@@ -21,7 +22,6 @@ from autokd.config.teacher import TeacherConfig
 
 __all__ = [
     "AugmentationConfig",
-    "BudgetConfig",
     "DataConfig",
     "DistillationConfig",
     "FinalConfig",
@@ -95,30 +95,6 @@ class SpaceConfig(_Section):
 
     name: str = "nago"
     ranges: Ranges = {}
-
-
-class BudgetConfig(_Section):
-    """What the device allows. At least one limit must be set.
-
-    Attributes:
-        params: Parameters.
-        macs: Multiply-accumulates of one sample.
-        activation_bytes: Peak live activations of one sample.
-        model_bytes: The model's own size.
-        memory_bytes: Model and activations together.
-    """
-
-    params: Positive | None = None
-    macs: Positive | None = None
-    activation_bytes: Positive | None = None
-    model_bytes: Positive | None = None
-    memory_bytes: Positive | None = None
-
-    @model_validator(mode="after")
-    def _some_limit(self) -> "BudgetConfig":
-        if not self.model_dump(exclude_none=True):
-            raise ValueError(f"at least one limit must be set: {', '.join(type(self).model_fields)}")
-        return self
 
 
 class DistillationConfig(_Section):
@@ -304,7 +280,7 @@ class SearchConfig(_Section):
     students_per_trial: Positive = 1
     data: DataConfig
     teacher: TeacherConfig
-    budget: BudgetConfig
+    budget: BudgetSection
     space: SpaceConfig = SpaceConfig()
     distillation: DistillationConfig = DistillationConfig()
     training: TrainingConfig = TrainingConfig()

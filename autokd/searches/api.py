@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from autokd.config.parsing import parse_config
-from autokd.config.schema import BudgetConfig, SearchConfig
+from autokd.config.schema import SearchConfig
 from autokd.config.toml import make_paths_absolute
 from autokd.core.references import reference_to
 from autokd.data.dataset import Dataset
@@ -22,6 +22,7 @@ from autokd.searches.result import SearchResult
 from autokd.searches.session import make_executor
 from autokd.searches.workspace import Workspace, default_workspace
 from autokd.teachers.from_python import teacher_from_python, teacher_source
+from search_spaces.design.budget import Budget
 from search_spaces.design.space import Space
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def search(
     *,
     teacher: str | Path | Callable[[Tensor], Any] | Mapping[str, Any],
     data: str | Path | Dataset | Mapping[str, Any],
-    budget: BudgetConfig,
+    budget: Budget | Mapping[str, int],
     weights: str | Path | None = None,
     floor: float | None = None,
     teacher_settings: Mapping[str, Any] | None = None,
@@ -57,7 +58,7 @@ def search(
             `.npz` file or folder of them.
         data: A data set or a dict of arrays, or where they are: "fashion-mnist", "digits", a `.npz` file, a folder, or
             "module:function".
-        budget: What the device allows.
+        budget: What the device allows: `autokd.Budget(params=100_000)`, or a dict of its limits.
         weights: File of the teacher's weights, where `teacher` is a name.
         floor: Smallest validation accuracy of the teacher at which the search starts.
         teacher_settings: Everything else that the section `[teacher]` may say:
@@ -80,7 +81,7 @@ def search(
     values: dict[str, Any] = {
         "name": name,
         "trials": trials,
-        "budget": budget.model_dump(exclude_none=True),
+        "budget": budget,
         "space": {"name": space if isinstance(space, str) else reference_to(space), "ranges": dict(ranges or {})},
         "teacher": source | {"weights": weights and str(weights), "floor": floor} | dict(teacher_settings or {}),
         "data": {"source": data_source(data, place)},

@@ -124,7 +124,7 @@ def check_storage(problem: Problem, teacher: Teacher | None = None) -> None:
 def survey(problem: Problem) -> Sequence[Offer]:
     """What the space offers under each limit of the budget."""
     rng = np.random.default_rng(derive(problem.config.seed, "envelope"))
-    return envelope(problem.space, problem.budget, problem.facts.input_shape, problem.facts.classes, rng)
+    return envelope(problem.space, problem.config.budget, problem.facts.input_shape, problem.facts.classes, rng)
 
 
 def check_budget(offers: Sequence[Offer]) -> None:
@@ -162,7 +162,7 @@ def _some_student(problem: Problem, device: torch.device) -> nn.Module | None:
     parameters = {name: value for name, value in propose(problem, [], 0).items() if name in space.distributions()}
     rng = np.random.default_rng(derive(problem.config.seed, "probe"))
     try:
-        architecture = space.sample(parameters, problem.budget, facts.input_shape, facts.classes, rng)
+        architecture = space.sample(parameters, problem.config.budget, facts.input_shape, facts.classes, rng)
     except BudgetError:
         return None
     return build(architecture, device=device)

@@ -24,7 +24,6 @@ from autokd.searches.warm_start_source import warm_start_source
 from search_spaces.architecture.cost import Cost, cost
 from search_spaces.architecture.format import Architecture
 from search_spaces.architecture.layers import KINDS
-from search_spaces.design.budget import Budget
 from search_spaces.design.dimensions import Dimension, Value
 from search_spaces.design.registry import space
 from search_spaces.design.space import Space
@@ -83,11 +82,6 @@ class Problem:
         return FIDELITY_METRICS[self.config.optimizer.signal]
 
     @property
-    def budget(self) -> Budget:
-        """The device budget."""
-        return Budget(**self.config.budget.model_dump())
-
-    @property
     def last_rung(self) -> int:
         """Index of the last rung."""
         return len(self.config.training.rungs) - 1
@@ -131,7 +125,7 @@ class Problem:
         rng = np.random.default_rng(self._seed(trial, replicate, purpose, "graph"))
         facts = self.facts
         architecture = self.space.sample(
-            self.space_parameters(trial), self.budget, facts.input_shape, facts.classes, rng
+            self.space_parameters(trial), self.config.budget, facts.input_shape, facts.classes, rng
         )
         return architecture, cost(architecture)
 

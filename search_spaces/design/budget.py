@@ -9,7 +9,9 @@ from functools import cached_property
 from search_spaces.architecture.cost import Cost
 from search_spaces.errors import BudgetError, SpaceError
 
-__all__ = ["Budget", "solve_widths", "widths_at"]
+__all__ = ["LARGEST_LIMIT", "LIMITS", "Budget", "solve_widths", "widths_at"]
+
+LARGEST_LIMIT = 10**15
 
 ENOUGH = 0.98
 """Share of the tightest limit above which single widths are not widened further."""
@@ -19,26 +21,32 @@ ENOUGH = 0.98
 class Budget:
     """Upper limits on the quantities of a `Cost`; None means no limit.
 
+    Attributes:
+        params: Parameters.
+        macs: Multiply-accumulates of one sample.
+        activation_bytes: Peak live activations of one sample.
+        model_bytes: The model's own size.
+        memory_bytes: Model and activations together.
+
     Raises:
-        SpaceError: If a limit is not a positive whole number.
+        SpaceError: If a limit is not a whole number from 1 to `LARGEST_LIMIT`.
     """
 
     params: int | None = None
     macs: int | None = None
     activation_bytes: int | None = None
-    memory_bytes: int | None = None
     model_bytes: int | None = None
+    memory_bytes: int | None = None
 
     def __post_init__(self) -> None:
         for name, limit in self.limits.items():
-            if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
-                raise SpaceError(f"A limit must be a whole number >= 1 or None, but got {name}={limit!r}.")
+            if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= LARGEST_LIMIT:
+                raise SpaceError(f"A limit must be a whole number from 1 to 10**15, but got {name}={limit!r}.")
 
     @cached_property
     def limits(self) -> dict[str, int]:
         """The limits that are not None, by name."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {name: limit for name, limit in values.items() if limit is not None}
+        return {name: limit for name in LIMITS if (limit := getattr(self, name)) is not None}
 
     def utilisation(self, cost: Cost) -> dict[str, float]:
         """Share of each limit that a cost uses; a share above 1 exceeds the limit."""
@@ -71,6 +79,10 @@ class Budget:
             raise BudgetError(
                 f"{what} exceeds the budget: {', '.join(over)}. Raise the limit or narrow the space to smaller graphs."
             )
+
+
+LIMITS = tuple(field.name for field in fields(Budget))
+"""All quantities that a budget can limit."""
 
 
 def widths_at(ratios: Sequence[float], base: float) -> tuple[int, ...]:

@@ -11,14 +11,11 @@ import numpy as np
 from search_spaces.architecture.cost import Cost
 from search_spaces.architecture.layers import Shape
 from search_spaces.design.blueprint import Blueprint
-from search_spaces.design.budget import Budget, solve_widths, widths_at
+from search_spaces.design.budget import LIMITS, Budget, solve_widths, widths_at
 from search_spaces.design.space import Parameters, Space
 from search_spaces.errors import BudgetError
 
-__all__ = ["LIMITS", "Offer", "envelope"]
-
-LIMITS = ("params", "macs", "activation_bytes", "model_bytes", "memory_bytes")
-"""All quantities that a budget can limit."""
+__all__ = ["Offer", "envelope"]
 
 
 @dataclass(frozen=True)

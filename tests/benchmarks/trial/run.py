@@ -49,7 +49,6 @@ from autokd.training.loop import TrainingSettings, fresh_state, train
 from autokd.training.metrics import predict
 from search_spaces.architecture.cost import cost
 from search_spaces.architecture.format import Architecture
-from search_spaces.design.budget import Budget
 from search_spaces.design.registry import space
 from search_spaces.networks.network import Network, build
 from workers.base import Limits
@@ -109,8 +108,7 @@ class Trial:
         for key in missing_outputs(context):
             precompute_outputs(context, key)
         rng = np.random.default_rng(SEED)
-        budget = Budget(**config.budget.model_dump())
-        architecture = space("nago").sample(FAMILY, budget, facts.input_shape, facts.classes, rng)
+        architecture = space("nago").sample(FAMILY, config.budget, facts.input_shape, facts.classes, rng)
         return cls(config, context, architecture, steps, folder)
 
     def task(self, seed: int, steps: int | None = None) -> EvaluationTask:

@@ -1,0 +1,51 @@
+"""The section `[budget]`, whose keys are the limits of a `Budget`."""
+
+from typing import Annotated, Any
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetPydanticSchema,
+    create_model,
+)
+from pydantic_core import CoreSchema, core_schema
+
+from search_spaces.design.budget import LARGEST_LIMIT, LIMITS, Budget
+
+__all__ = ["BudgetSection"]
+
+
+def _no_bool(limit: Any) -> Any:
+    """The limit itself; pydantic would take True for 1."""
+    if isinstance(limit, bool):
+        raise ValueError(f"must be a whole number, but got {limit!r}")
+    return limit
+
+
+Limit = Annotated[int, Field(ge=1, le=LARGEST_LIMIT), BeforeValidator(_no_bool)]
+_fields: dict[str, Any] = dict.fromkeys(LIMITS, (Limit | None, None))
+_Keys = create_model("Budget", __config__=ConfigDict(extra="forbid"), __doc__=Budget.__doc__, **_fields)
+
+
+def _budget(keys: BaseModel) -> Budget:
+    budget = Budget(**keys.model_dump())
+    if not budget.limits:
+        raise ValueError(f"at least one limit must be set: {', '.join(LIMITS)}")
+    return budget
+
+
+def _schema(_: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+    """Checked key by key, so that an error names its key; written as the limits that are set."""
+    limits = core_schema.plain_serializer_function_ser_schema(lambda budget: budget.limits)
+    return core_schema.no_info_after_validator_function(_budget, handler.generate_schema(_Keys), serialization=limits)
+
+
+BudgetSection = Annotated[
+    Budget,
+    GetPydanticSchema(_schema),
+    BeforeValidator(lambda value: value.limits if isinstance(value, Budget) else value),
+]
+"""A budget with at least one limit, from its keys or as it is."""
