@@ -7,7 +7,7 @@ BIN := .venv/bin
 .PHONY: search test data install benchmarks clean
 
 search: install data
-	@recipe=$$($(BIN)/python -m autokd.recipes.runnable $(RECIPE)) && $(BIN)/autokd search $$recipe --export exported/$$recipe
+	@recipe=$$($(BIN)/python -m autokd.recipes.runnable $(RECIPE)) && $(BIN)/autokd search $$recipe --export exported/$$recipe --force
 
 test: install data
 	$(BIN)/ruff format --check .

@@ -19,7 +19,7 @@ from autokd.cli.app import app
 from autokd.config.schema import DistillationConfig
 from autokd.config.toml import read_config
 from autokd.distillation import METHODS
-from autokd.export.folder import FILES
+from autokd.export.manifest import FILES
 from autokd.searches.method_choice import MethodChoice
 from search_spaces.architecture.cost import cost
 from search_spaces.design.budget import LIMITS, Budget

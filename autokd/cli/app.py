@@ -50,6 +50,9 @@ Override = Annotated[
 Exported = Annotated[
     Path | None, typer.Option("--export", metavar="FOLDER", help="Then train the winner at full length and export it.")
 ]
+Force = Annotated[
+    bool, typer.Option("--force", help="Replace an export of another search, or one whose files were changed.")
+]
 HomeFolder = Annotated[
     Path | None,
     typer.Option("--home", envvar="AUTOKD_HOME", help="Folder of all searches.", show_default="autokd-runs"),
@@ -129,6 +132,7 @@ def search(
     overrides: Override = None,
     name: Annotated[str | None, typer.Option("--name", help="Name of the search.", show_default="the file's")] = None,
     export: Exported = None,
+    force: Force = False,
     output: Output = "text",
     home: HomeFolder = None,
 ) -> None:
@@ -137,25 +141,30 @@ def search(
     from autokd.searches.api import begin
 
     config = find_config(file_or_recipe, overrides or [], name)
-    _check_replaceable(export)
+    _check_replaceable(export, None, force)
     with _reporter(output) as reporter:
         result = begin(config, _home(home), reporter=reporter, command=["autokd", *sys.argv[1:]])
         result.resume()
-    _conclude(result, export, output)
+    _conclude(result, export, force, output)
 
 
 @app.command(rich_help_panel="Search")
 def resume(
-    name: Name, overrides: Override = None, export: Exported = None, output: Output = "text", home: HomeFolder = None
+    name: Name,
+    overrides: Override = None,
+    export: Exported = None,
+    force: Force = False,
+    output: Output = "text",
+    home: HomeFolder = None,
 ) -> None:
     """Go on after any interruption; only trials, seconds, workers and final may be changed."""
     from autokd.searches.api import find
 
-    _check_replaceable(export)
+    _check_replaceable(export, find(name, _home(home)) if export else None, force)
     with _reporter(output) as reporter:
         result = find(name, _home(home), reporter)
         result.resume(_changed(result, overrides))
-    _conclude(result, export, output)
+    _conclude(result, export, force, output)
 
 
 @app.command("list", rich_help_panel="Results")
@@ -276,15 +285,19 @@ def export(
     keep: Annotated[
         bool, typer.Option("--keep-batch-norm", help="Do not fold batch norm into the convolutions: to train on.")
     ] = False,
+    force: Force = False,
     output: Output = "text",
     home: HomeFolder = None,
 ) -> None:
-    """Write the best student as a plain PyTorch module, reload it in a fresh interpreter, and compare."""
+    """Write the best student as a plain PyTorch module, reload it in a fresh interpreter, and compare.
+
+    An earlier export of the same search is replaced as a whole; nothing that an export did not write ever is.
+    """
     from autokd.cli import show
     from autokd.searches.api import find
 
     result = find(name, _home(home))
-    show.exported(folder, result.export(folder, fold=not keep), result.best.is_final, output)
+    show.exported(folder, result.export(folder, fold=not keep, force=force), result.best.is_final, output)
 
 
 @app.command(rich_help_panel="Winner")
@@ -296,11 +309,15 @@ def verify(
     ] = None,
     output: Output = "text",
 ) -> None:
-    """Load an exported student in a fresh interpreter and compare it with what was exported."""
+    """Load an exported student in a fresh interpreter and compare it with what was exported.
+
+    This RUNS the folder's `model.py`, with your rights: do not verify a folder whose code you would not run. It finds
+    changed files and wrong results; it cannot tell who wrote the folder.
+    """
     from autokd.cli import show
     from autokd.config.schema import DataConfig
     from autokd.data.registry import load_data
-    from autokd.export.folder import verify_folder
+    from autokd.export.verification import verify_folder
 
     test = load_data(DataConfig(source=data)).test if data else None
     show.verified(folder, verify_folder(folder, test), output)
@@ -315,7 +332,7 @@ def doctor(output: Output = "text", home: HomeFolder = None) -> None:
     show.findings(examine(_home(home)), output)
 
 
-def _conclude(result: "SearchResult", export: Path | None, output: Literal["text", "json"]) -> None:
+def _conclude(result: "SearchResult", export: Path | None, force: bool, output: Literal["text", "json"]) -> None:
     """After a search: show the best, or train and export it."""
     from autokd.cli import show
 
@@ -324,15 +341,16 @@ def _conclude(result: "SearchResult", export: Path | None, output: Literal["text
         return
     with _reporter(output) as reporter:
         result.with_reporter(reporter).train()
-    show.best(result, output, export, result.export(export))
+    show.best(result, output, export, result.export(export, force=force))
 
 
-def _check_replaceable(export: Path | None) -> None:
+def _check_replaceable(export: Path | None, search: "SearchResult | None", force: bool) -> None:
     """Refuse a folder now that could not be written after hours of searching."""
-    from autokd.export.folder import check_replaceable
+    from autokd.export.replacement import check_replaceable
+    from autokd.searches.manifest import origin
 
     if export is not None:
-        check_replaceable(export)
+        check_replaceable(export, None if search is None else origin(search.row), force)
 
 
 def _reporter(output: Literal["text", "json"]) -> Any:

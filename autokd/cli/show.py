@@ -19,7 +19,7 @@ from autokd.cli.tables import (
     training_state,
 )
 from autokd.config.fidelity_metrics import ACCURACY, FIDELITY_METRICS
-from autokd.export.folder import Verification
+from autokd.export.verification import Verification
 from autokd.searches.doctor import Finding
 from autokd.searches.method_choice import METHOD, TEACHER
 from autokd.searches.problem import Problem
@@ -292,7 +292,8 @@ def verified(folder: Path, verification: Verification, output: Output, done: str
         ("reloaded", f"without autokd: logits differ by {verification.max_difference:.1e} at most"),
     ]
     if verification.test_accuracy is not None:
-        facts.append(("test accuracy", percent(verification.test_accuracy)))
+        accuracy = percent(verification.test_accuracy)
+        facts.append(("test accuracy", accuracy if verification.is_tested else f"{accuracy} (as recorded)"))
     show_text(facts_table(facts))
 
 

@@ -1,20 +1,22 @@
-"""Loads an exported folder and prints what its student computes.
+"""Loads an exported folder and writes down what its student computes.
 
-Run it as a script of its own, in a fresh interpreter:
+It is run as a script, in a fresh interpreter:
 
-    python -I check.py FOLDER [LABELLED.safetensors]
+    echo NONCE | python -I check.py FOLDER ANSWER [LABELLED.safetensors]
 
-It needs torch and safetensors, and fails if the folder needs anything of AutoKD. Prints one JSON object:
-`max_difference` between the student's logits of the probe and the recorded ones, of which the `largest` is the one
-farthest from 0, and with labelled samples (`images`, `n x channels x height x width`, or `inputs`,
-`n x channels x length` or `n x features`, and `labels`) the number of them it gets right, `correct` of `samples`.
+It needs torch and safetensors, runs the folder's `model.py`, and fails if that imports anything of AutoKD. The file
+ANSWER gets one JSON object with the `nonce`, which is read before any code of the folder runs, and either an `error`,
+or `max_difference` between the student's logits of the probe and the recorded ones, of which the `largest` is the one
+farthest from 0; with labelled samples (`images`, `n x channels x height x width`, or `inputs`,
+`n x channels x length` or `n x features`, and `labels`) also the number of them it gets right, `correct` of `samples`.
 """
 
-import importlib.util
 import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -23,32 +25,45 @@ BATCH = 500
 OURS = ("autokd", "search_spaces", "workers")
 
 
-def main(folder: Path, labelled: Path | None) -> dict[str, float]:
+def main(folder: Path, answer: Path, labelled: Path | None) -> None:
+    """Examine the student in `folder`, and write what was found."""
+    nonce = sys.stdin.readline().strip()
+    try:
+        found: dict[str, Any] = examine(folder, labelled)
+    except BaseException as error:  # whatever foreign code raises, leaving the interpreter included
+        lines = str(error).splitlines() or [""]
+        found = {"error": f"{type(error).__name__}: {lines[0]}"[:500]}
+    answer.write_text(json.dumps({"nonce": nonce} | found))
+
+
+def examine(folder: Path, labelled: Path | None) -> dict[str, float]:
     """What the student in `folder` computes."""
     student, preprocess = _load(folder)
     probe = load_file(folder / "probe.safetensors")
-    logits = _logits(student, preprocess(_inputs(probe)))
-    answer: dict[str, float] = {
-        "max_difference": float((logits - probe["logits"]).abs().max()),
-        "largest": float(probe["logits"].abs().max()),
+    logits, recorded = _logits(student, preprocess(_inputs(probe))), probe["logits"]
+    if logits.shape != recorded.shape or not recorded.isfinite().all():
+        raise ValueError(f"logits are {tuple(logits.shape)}, but finite ones of {tuple(recorded.shape)} are recorded")
+    found: dict[str, float] = {
+        "max_difference": float((logits - recorded).abs().max()),
+        "largest": float(recorded.abs().max()),
     }
     if labelled is not None:
         samples = load_file(labelled)
         parts = [_logits(student, preprocess(inputs)).argmax(1) for inputs in torch.split(_inputs(samples), BATCH)]
-        answer["correct"] = int((torch.cat(parts) == samples["labels"]).sum())
-        answer["samples"] = len(samples["labels"])
+        found["correct"] = int((torch.cat(parts) == samples["labels"]).sum())
+        found["samples"] = len(samples["labels"])
     imported = [name for name in OURS if name in sys.modules]
     if imported:
-        raise SystemExit(f"the exported model imports {', '.join(imported)}")
-    return answer
+        raise ImportError(f"the exported model imports {', '.join(imported)}")
+    return found
 
 
 def _load(folder: Path) -> tuple[torch.nn.Module, Callable[[torch.Tensor], torch.Tensor]]:
-    spec = importlib.util.spec_from_file_location("exported_model", folder / "model.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    """The student with its weights; compiled from its source, so that no cached bytecode stands in for it."""
+    file = folder / "model.py"
+    module = ModuleType("exported_model")
+    module.__file__ = str(file)
+    exec(compile(file.read_bytes(), str(file), "exec"), module.__dict__)
     student = module.Student()
     student.load_state_dict(load_file(folder / "weights.safetensors"))
     return student.eval(), module.preprocess
@@ -65,4 +80,4 @@ def _logits(student: torch.nn.Module, inputs: torch.Tensor) -> torch.Tensor:
 
 
 if __name__ == "__main__":
-    print(json.dumps(main(Path(sys.argv[1]), Path(sys.argv[2]) if len(sys.argv) > 2 else None)))
+    main(Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]) if len(sys.argv) > 3 else None)

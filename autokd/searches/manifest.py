@@ -7,10 +7,11 @@ import torch
 from autokd.data.registry import load_data
 from autokd.database.rows import SearchRow
 from autokd.export.folder import Export
+from autokd.export.replacement import Origin
 from autokd.searches.problem import Problem
 from autokd.searches.students import TrainedStudent
 
-__all__ = ["describe_export"]
+__all__ = ["describe_export", "origin"]
 
 PROBE_SAMPLES = 32
 
@@ -33,14 +34,19 @@ def describe_export(problem: Problem, search: SearchRow, student: TrainedStudent
     )
 
 
+def origin(search: SearchRow) -> Origin:
+    """What tells the exports of a search from those of others, of the same name too."""
+    return search.name, search.created_at.isoformat()
+
+
 def _facts(problem: Problem, search: SearchRow, student: TrainedStudent, scale: float) -> dict[str, Any]:
     facts, parameters = problem.facts, student.trial.parameters
     mean, deviation = facts.normalisation
     return {
         "search": search.name,
+        "search_began": origin(search)[1],
         "command": search.facts.get("command"),
         "versions": facts.versions,
-        "architecture_digest": student.row.digest,
         "input": {"shape": list(facts.input_shape), "scale": scale, "mean": list(mean), "deviation": list(deviation)},
         "metrics": student.metrics,
         "training": {

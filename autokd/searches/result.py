@@ -17,11 +17,13 @@ from autokd.database.rows import SearchRow
 from autokd.errors import AutoKDError, InputError, InterruptedSearchError
 from autokd.evaluation.context import TrainingContext
 from autokd.evaluation.precompute import missing_outputs, precompute_outputs
-from autokd.export.folder import Verification, write_folder
+from autokd.export.folder import write_folder
+from autokd.export.replacement import check_replaceable
+from autokd.export.verification import Verification
 from autokd.searches.controller import Controller
 from autokd.searches.dispatcher import Dispatcher
 from autokd.searches.facts import Facts
-from autokd.searches.manifest import describe_export
+from autokd.searches.manifest import describe_export, origin
 from autokd.searches.problem import Problem
 from autokd.searches.progress import Progress, Training, measure_progress
 from autokd.searches.reporter import Reporter
@@ -183,20 +185,25 @@ class SearchResult:
             store.set_status(lease, "finished", self._teacher_on_test(problem))
         return [student for student in self.students if student.is_final and student.trial.number == best.trial]
 
-    def export(self, folder: str | Path, student: TrainedStudent | None = None, fold: bool = True) -> Verification:
+    def export(
+        self, folder: str | Path, student: TrainedStudent | None = None, fold: bool = True, force: bool = False
+    ) -> Verification:
         """Write a student as a plain PyTorch module, reload it in a fresh interpreter, and compare.
 
         Args:
-            folder: Folder to write; an earlier export is replaced.
-            student: Which one; the best when left away.
+            folder: Folder to write; an earlier export of this search is replaced.
+            student: Which one; by default the best.
             fold: Whether to fold batch norm into the convolutions, which makes inference faster; without it the module
                 is as it was trained, to be trained on.
+            force: Whether the export of another search, or one whose files were changed, may be replaced.
 
         Raises:
-            InputError: If there is no trained student, or the folder holds something else.
+            InputError: If there is no trained student, or the folder holds something else or cannot be written.
             AutoKDError: If the reloaded student computes something else.
         """
-        return write_folder(describe_export(self.problem, self.row, student or self.best, fold), Path(folder))
+        row = self.row
+        check_replaceable(Path(folder), origin(row), force)  # before data are loaded
+        return write_folder(describe_export(self.problem, row, student or self.best, fold), Path(folder), force)
 
     def with_reporter(self, reporter: Reporter) -> "SearchResult":
         """The same search with another listener."""

@@ -30,7 +30,7 @@ LINE = 120
 PROBES = {"inputs": 1_000_003, "outputs": 2_000_003, "stride": 3_000_017}
 
 
-def source(architecture: Architecture, name: str = "Student") -> str:
+def source(architecture: Architecture, name: str = "Student", note: str = "") -> str:
     """Python text of one module class: its state dict fits `network.build`'s, and it computes the same bits.
 
     A tensor is deleted where keeping it would raise the peak memory above that of the architecture.
@@ -38,6 +38,7 @@ def source(architecture: Architecture, name: str = "Student") -> str:
     Args:
         architecture: What to write.
         name: Of the class.
+        note: A line more for the head of the text.
 
     Raises:
         SpaceError: If `name` is not an identifier, or the source uses it itself.
@@ -47,7 +48,7 @@ def source(architecture: Architecture, name: str = "Student") -> str:
     helpers = _Helpers(architecture)
     return "\n".join(
         [
-            *_head(architecture, name),
+            *_head(architecture, name, note),
             *_own_modules(architecture),
             *helpers.text(),
             *_merges(architecture),
@@ -66,7 +67,7 @@ def source(architecture: Architecture, name: str = "Student") -> str:
     )
 
 
-def _head(architecture: Architecture, name: str) -> list[str]:
+def _head(architecture: Architecture, name: str, note: str) -> list[str]:
     origin = f" of the search space {architecture.space}" if architecture.space else ""
     costs = cost(architecture)
     return [
@@ -74,6 +75,7 @@ def _head(architecture: Architecture, name: str) -> list[str]:
         "",
         f"{costs.params:,} parameters, {costs.macs:,} multiply-accumulates for one sample.",
         f"Architecture {architecture.digest}.",
+        *([note] if note else []),
         '"""',
         "",
         *(["import torch"] if _needs_torch(architecture) else []),

@@ -261,7 +261,7 @@ def test_export_leaves_a_folder_alone_that_holds_anything_else(invoke, finished:
     assert (outcome.code, outcome.err.count("\n")) == (2, 1)
     shutil.copytree(finished / "exported", mine, dirs_exist_ok=True)
     outcome = invoke("export", "digits", mine, "--home", finished)
-    assert "holds more than an export (thesis.txt): choose another folder." in outcome.err
+    assert "holds more than an export (thesis.txt): choose another folder, or move that elsewhere." in outcome.err
     assert (mine / "thesis.txt").read_text() == "precious"
 
 
@@ -270,6 +270,15 @@ def test_a_folder_that_cannot_be_exported_to_is_refused_before_the_search(invoke
     outcome = invoke("search", "digits", *tiny, "--export", Path.cwd(), "--home", tmp_path / "new")
     assert (outcome.code, outcome.err.count("\n"), outcome.out) == (2, 1, "")
     assert not (tmp_path / "new").exists()
+
+
+def test_the_export_of_an_earlier_search_is_not_replaced_by_a_new_one(invoke, tiny, finished: Path) -> None:
+    outcome = invoke("search", "digits", *tiny, "--export", finished / "exported", "--home", Path("new").absolute())
+    assert (outcome.code, outcome.err.count("\n"), outcome.out) == (2, 1, "")
+    assert (
+        "holds the export of another search, 'digits': choose another folder, or replace it with --force" in outcome.err
+    )
+    assert not Path("new").exists()
 
 
 @pytest.mark.parametrize("name", ["model.py", "weights.safetensors", "architecture.json", "probe.safetensors"])

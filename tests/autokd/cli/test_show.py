@@ -203,6 +203,13 @@ def test_verify_measures_again_what_the_export_promised(invoke, finished: Path):
 
 
 @pytest.mark.slow  # a fresh interpreter loads torch
+def test_verify_tells_the_recorded_test_accuracy(invoke, finished: Path) -> None:
+    recorded = json.loads((finished / "exported" / "manifest.json").read_text())["metrics"]["test_accuracy"]
+    found = json.loads(invoke("verify", finished / "exported", "-o", "json").out)
+    assert (found["test_accuracy"], found["is_tested"]) == (recorded, False)
+
+
+@pytest.mark.slow  # a fresh interpreter loads torch
 def test_train_goes_on_from_what_is_done_and_export_replaces(invoke, home: Path):
     outcome = invoke("train", "digits", "-o", "json", "--home", home)
     students = json.loads(outcome.out)

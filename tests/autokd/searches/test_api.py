@@ -14,7 +14,7 @@ from torch import Tensor, nn
 import autokd
 from autokd.data.dataset import Dataset
 from autokd.errors import InputError, InterruptedSearchError
-from autokd.export.folder import verify_folder
+from autokd.export.verification import verify_folder
 from autokd.optimizers.models.posterior import Posterior
 from autokd.searches.reporter import Silent
 from autokd.searches.workspace import Workspace

@@ -1,0 +1,152 @@
+"""Where an export may be written: never over anything that an export did not write."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from autokd.errors import InputError
+from autokd.export.manifest import MANIFEST, Manifest, read_manifest
+from autokd.export.verification import check_files, check_names
+
+__all__ = ["Origin", "check_replaceable", "put_in_place"]
+
+Origin = tuple[str | None, str | None]
+"""Name of the search that an export is from, and when that search began, where it is known."""
+
+_PREFIX = ".autokd-export-"
+_WAYS_OUT = "choose another folder, or replace it with --force (in Python, force=True)"
+
+
+def check_replaceable(folder: Path, origin: Origin | None = None, force: bool = False) -> Path:
+    """The folder with its links resolved, if an export may be written to it.
+
+    Nothing is written. It may be absent, empty, or an earlier export of the same search, unchanged and with nothing
+    else in it.
+
+    Args:
+        folder: Where the export is to be written.
+        origin: The search that the student is from; by default one that has no export yet.
+        force: Whether the export of another search, or one whose files were changed, may be replaced.
+
+    Raises:
+        InputError: If it may not be written there.
+    """
+    try:
+        return _check(folder, origin, force)
+    except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: links in a circle; ValueError: a null byte
+        raise InputError(f"{folder} cannot be written: {_reason(error)}.") from None
+
+
+@contextmanager
+def put_in_place(folder: Path, origin: Origin | None, force: bool) -> Iterator[Path]:
+    """A block that fills a temporary folder beside `folder`, which then takes the place of `folder` as a whole.
+
+    If the block raises, nothing has changed. A process killed at any instant leaves the earlier export whole, in its
+    place or, for the moment between two renames, in a folder `.autokd-export-...` beside it.
+
+    Args:
+        folder: Where the export is to be written.
+        origin: As in `check_replaceable`.
+        force: As in `check_replaceable`.
+
+    Raises:
+        InputError: If it may not be written there, or cannot.
+    """
+    place = check_replaceable(folder, origin, force)
+    made = [parent for parent in place.parents if not parent.exists()]  # the innermost first
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=place.parent))
+        try:
+            yield temporary
+            check_replaceable(folder, origin, force)  # it may have taken a while
+            _exchange(temporary, place)
+            made = []
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    except OSError as error:
+        raise InputError(f"{folder} cannot be written: {_reason(error)}.") from None
+    finally:
+        for parent in made:
+            with suppress(OSError):
+                parent.rmdir()
+
+
+def _check(folder: Path, origin: Origin | None, force: bool) -> Path:
+    if folder.is_symlink():
+        raise InputError(f"{folder} is a link: give the folder that it points to, or choose another name.")
+    place = folder.resolve()
+    if Path.cwd().is_relative_to(place):
+        raise InputError(f"{folder} is the current folder or one around it: choose another one, such as ./student.")
+    if place.exists():
+        _check_content(folder, place, origin, force)
+    else:
+        _check_can_be_made(place)
+    return place
+
+
+def _check_content(folder: Path, place: Path, origin: Origin | None, force: bool) -> None:
+    if not place.is_dir():
+        raise InputError(f"{folder} is not a folder: choose another name.")
+    if not any(place.iterdir()):
+        return
+    manifest = read_manifest(folder)
+    check_names(folder, manifest)
+    if force:
+        return
+    if not _is_of(manifest, origin):
+        raise InputError(f"{folder} holds the export of another search, {manifest.search!r}: {_WAYS_OUT}.")
+    try:
+        check_files(folder, manifest)
+    except InputError as error:
+        raise InputError(f"{error} It is not replaced: {_WAYS_OUT}.") from None
+
+
+def _check_can_be_made(place: Path) -> None:
+    """Raise an `OSError` or `InputError` now, if it is clear that the folder cannot be made."""
+    existing = next(parent for parent in place.parents if parent.exists())
+    for part in place.relative_to(existing).parts:
+        with suppress(FileNotFoundError):
+            (existing / part).lstat()  # fails if the name is too long for this disk, or `existing` is a file
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise InputError(f"{place} cannot be made: there is no right to write to {existing}.")
+
+
+def _is_of(manifest: Manifest, origin: Origin | None) -> bool:
+    """Whether an export is from that search; one that does not say when its search began is told by the name."""
+    if origin is None or manifest.search != origin[0]:
+        return False
+    return manifest.search_began is None or manifest.search_began == origin[1]
+
+
+def _exchange(new: Path, place: Path) -> None:
+    if not place.exists():
+        new.rename(place)
+        return
+    old = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=place.parent))
+    place.rename(old)
+    try:
+        new.rename(place)
+    except OSError:
+        old.rename(place)
+        raise
+    _remove_export(old)
+
+
+def _remove_export(folder: Path) -> None:
+    """Delete an earlier export file by file, so that whatever appeared in it meanwhile stays."""
+    if (folder / MANIFEST).exists():
+        for name in (*read_manifest(folder).files, MANIFEST):
+            (folder / name).unlink(missing_ok=True)
+        for cached in folder.glob("__pycache__/*.pyc"):
+            cached.unlink()
+    with suppress(OSError):
+        for path in (folder / "__pycache__", folder):
+            path.rmdir() if path.exists() else None
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,25 @@
+from typing import Any
+
+import pytest
+import torch
+
+from autokd.data.stream import normalise
+from autokd.export.preprocess import preprocess_source
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype"),
+    [
+        ((6, 6, 3), torch.uint8),
+        ((6, 2), torch.uint8),
+        ((6, 2), torch.float32),
+        ((6,), torch.uint8),
+        ((6,), torch.float32),
+    ],
+)
+def test_the_written_preprocess_does_what_training_did_bit_for_bit(make_dataset, shape, dtype):
+    dataset = make_dataset(shape=shape, dtype=dtype)
+    module: dict[str, Any] = {}
+    exec(f"from torch import Tensor\n{preprocess_source(dataset.train, dataset.normalisation)}", module)
+    found = module["preprocess"](dataset.train.images.movedim(-1, 1))
+    assert torch.equal(found, normalise(dataset.train.images, dataset.normalisation))
