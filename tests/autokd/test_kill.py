@@ -108,7 +108,7 @@ def _rows(home: Path) -> dict[str, list[dict[str, Any]]]:
     """Everything recorded of the search, but clocks."""
     with Store(home / "autokd.db") as store:
         search = store.search(NAME)
-        tables = {
+        tables: dict[str, list[Any]] = {
             "trials": store.trials(search.id),
             "students": store.students(search.id),
             "evaluations": store.evaluations(search.id),

@@ -2,6 +2,7 @@
 
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -26,7 +27,7 @@ ARCHITECTURE = Architecture(
 
 
 @pytest.mark.parametrize("mixing", [{"mixup": 0.4}, {"cutmix": 1.0}, {"mixup": 0.4, "cutmix": 1.0}], ids=str)
-def test_kd_learns_both_labels_and_the_stored_outputs_of_the_mixed_images(tmp_path: Path, mixing: dict[str, float]):
+def test_kd_learns_both_labels_and_the_stored_outputs_of_the_mixed_images(tmp_path: Path, mixing: dict[str, Any]):
     training = TrainingConfig(batch_size=32, views=2, augmentation=AugmentationConfig(shift=1, **mixing))
     digests = load_data(DATA).digest, load_teacher(TEACHER, CPU).digest
     context = TrainingContext(DATA, digests[0], TEACHER, digests[1], training, 5, tmp_path, "cpu")

@@ -18,7 +18,7 @@ from autokd.evaluation import evaluate as evaluation
 from autokd.evaluation.context import TrainingContext
 from autokd.evaluation.evaluate import evaluate
 from autokd.evaluation.task import EvaluationTask
-from autokd.evaluation.warm_start import WarmStartGoneError
+from autokd.evaluation.warm_start import WarmStartGoneError, inherit
 from autokd.searches.controller import Controller
 from autokd.searches.dispatcher import Dispatcher
 from autokd.searches.preflight import find_facts
@@ -75,7 +75,6 @@ def test_an_evaluation_inherits_once_from_its_ancestors_weights(
 ):
     evaluate(task)
     seen: list[tuple[dict[str, torch.Tensor], float]] = []
-    inherit = evaluation.inherit
     monkeypatch.setattr(evaluation, "inherit", lambda *given: seen.append(given[1:]) or inherit(*given))
     evaluate(heir)
     evaluate(replace(heir, rung=1))
@@ -189,7 +188,7 @@ def test_a_stopped_search_goes_on_to_the_same_ancestors(
     assert isinstance(whole, StoppingStore)
     assert sum(student.warm_from is not None for student in whole.students(1)) > 2
     for write in range(2, whole.writes, 3):
-        store = make_store(problem, StoppingStore)
+        store: Any = make_store(problem, StoppingStore)
         store.stop_at = write
         with pytest.raises(Stopped):
             run(problem, store)
@@ -202,7 +201,8 @@ def test_a_stopped_search_trains_heirs_bit_for_bit_the_same(make_store: MakeStor
     config: SearchConfig = parse_config(SEARCH)
     facts = find_facts(config)
     problems = [Problem(config, facts, tmp_path / name) for name in ("whole", "stopped")]
-    whole, store = (make_store(problem, StoppingStore) for problem in problems)
+    stores: list[Any] = [make_store(problem, StoppingStore) for problem in problems]
+    whole, store = stores
     run(problems[0], whole)
     store.stop_at = 17  # in the third trial
     with pytest.raises(Stopped):

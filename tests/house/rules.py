@@ -140,7 +140,8 @@ def unread_columns(tree: Tree) -> list[str]:
     """Columns of the database's tables whose name nobody reads as an attribute."""
     models = tree.modules["autokd.database.models"]
     outside = [module for module in tree.inside("autokd") if module is not models]
-    read = {node.attr for module in outside for node in module.nodes if _is_read(node)}
+    nodes = (node for module in outside for node in module.nodes)
+    read = {node.attr for node in nodes if isinstance(node, ast.Attribute) and _is_read(node)}
     return [f"{table}.{column}" for table, column in _columns(models) if column not in read]
 
 

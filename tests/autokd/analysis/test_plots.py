@@ -59,7 +59,7 @@ def panels(figure: Figure) -> dict[str, Axes]:
 
 
 def with_losses(record: TrialRecord, loss: float) -> TrialRecord:
-    rows = (replace(row, metrics={**row.metrics, "loss": loss}) for row in record.evaluations)
+    rows = (replace(row, metrics={**(row.metrics or {}), "loss": loss}) for row in record.evaluations)
     return replace(record, evaluations=tuple(rows))
 
 
@@ -117,14 +117,14 @@ def test_one_rung_or_no_trial_that_climbed_leave_the_foresight_out(shown: Eviden
 
 def test_the_best_so_far_never_falls_and_goes_on_to_the_last_trial(shown: Evidence):
     (line,) = [line for line in panels(draw(shown))["History"].lines if line.get_label() == "best so far"]
-    steps = list(zip(*line.get_data(), strict=True))
+    steps = list(zip(*line.get_data(), strict=True))  # type: ignore[arg-type]
     assert steps == [(0, place(90)), (2, place(95)), (4, place(95)), (5, place(95))]
 
 
 def test_the_teachers_line_is_at_its_accuracy_and_named(shown: Evidence):
     (line,) = [line for line in panels(draw(shown))["History"].lines if str(line.get_label()).startswith("teacher")]
     assert line.get_label() == "teacher, 99.00 %"
-    assert list(line.get_ydata()) == [place(99)] * 2
+    assert list(line.get_ydata()) == [place(99)] * 2  # type: ignore[arg-type]
 
 
 def test_ticks_are_round_accuracies_at_their_places(shown: Evidence):
@@ -148,7 +148,7 @@ def test_values_that_are_near_one_another_have_ticks(shown: Evidence, accuracies
 def test_importances_are_bars_of_shares_with_a_colour_for_the_distillation(shown: Evidence):
     axes = panels(draw(shown))["Importance"]
     assert texts(axes.get_yticklabels()) == list(shown.importances)
-    bars = axes.containers[0].patches
+    bars = axes.containers[0].patches  # type: ignore[attr-defined]
     assert [bar.get_width() for bar in bars] == pytest.approx([50, 30, 20, 0])
     assert texts(axes.texts) == ["50 %", "30 %", "20 %", "< 1 %"]
     colours = [bar.get_facecolor() for bar in bars]
@@ -163,7 +163,7 @@ def test_the_least_important_of_many_are_one_bar(shown: Evidence):
     axes = panels(draw(replace(shown, importances=many, dimensions=dimensions, families=families)))["Importance"]
     assert len(axes.get_yticklabels()) == 12
     assert axes.get_yticklabels()[-1].get_text() == "9 others"
-    assert axes.containers[0].patches[-1].get_width() == pytest.approx(45)
+    assert axes.containers[0].patches[-1].get_width() == pytest.approx(45)  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(("copies", "caveat"), [(1, "from 4 trials: rough"), (10, "from 40 trials")])
@@ -189,7 +189,7 @@ def test_trials_stand_over_the_two_most_important_dimensions_that_all_of_them_ha
     places = np.asarray(axes.collections[0].get_offsets())
     assert places[:, 0] == pytest.approx([np.log10(2)] * 4)
     assert places[:, 1].round().tolist() == [4, 4, 3, 5]  # the best last, each beside its level
-    assert list(axes.collections[0].get_array()) == [place(mean) for mean in (40, 82, 90, 94)]
+    assert list(axes.collections[0].get_array()) == [place(mean) for mean in (40, 82, 90, 94)]  # type: ignore[arg-type]
 
 
 def test_names_stand_evenly_on_an_axis_and_a_dollar_begins_no_formula(shown: Evidence):
@@ -213,10 +213,11 @@ def test_where_several_methods_were_tried_each_has_a_row_and_the_best_median_is_
     assert texts(axes.get_yticklabels()) == ["dkd (1)", "kd (3)", "dist (2)"]
     low, high = axes.get_ylim()
     assert low > high  # the first row is above
-    medians = [float(line.get_xdata()[0]) for line in axes.lines]
+    medians = [float(line.get_xdata()[0]) for line in axes.lines]  # type: ignore[arg-type]
     assert medians[:2] == [place(95), place(80)]
     for row, collection in enumerate(axes.collections):
-        assert np.asarray(collection.get_offsets())[:, 1].round().tolist() == [row] * len(collection.get_offsets())
+        offsets = np.asarray(collection.get_offsets())
+        assert offsets[:, 1].round().tolist() == [row] * len(offsets)
 
 
 def test_a_search_of_methods_of_which_one_was_tried_has_no_rows(shown: Evidence):
@@ -253,6 +254,6 @@ def test_nothing_leaves_the_picture_and_no_label_covers_another(shown: Evidence)
             boxes = [label.get_window_extent() for tick, label in ticks if label.get_text() and low <= tick <= high]
             assert all(whole.x0 <= box.x0 and box.x1 <= whole.x1 for box in boxes)
             assert not any(a.overlaps(b) for k, a in enumerate(boxes) for b in boxes[:k])
-        legend, head = axes.get_legend(), axes._left_title
+        legend, head = axes.get_legend(), axes._left_title  # type: ignore[attr-defined]
         if legend:
             assert not legend.get_window_extent().overlaps(head.get_window_extent())

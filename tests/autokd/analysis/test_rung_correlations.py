@@ -11,7 +11,7 @@ from autokd.searches.trial_record import TrialRecord
 
 def with_metric(record: TrialRecord, name: str, value: float) -> TrialRecord:
     """The trial, of whose evaluations each measured this, too."""
-    rows = (replace(row, metrics={**row.metrics, name: value}) for row in record.evaluations)
+    rows = (replace(row, metrics={**(row.metrics or {}), name: value}) for row in record.evaluations)
     return replace(record, evaluations=tuple(rows))
 
 

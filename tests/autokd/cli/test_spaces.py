@@ -1,6 +1,7 @@
 """Every search space, from the command line to an exported student."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ FIXED = {
 }
 
 
-def settings(space: str, ranges: dict[str, object], params: int) -> list[str]:
+def settings(space: str, ranges: Mapping[str, object], params: int) -> list[str]:
     """Two trials of one epoch, in this process."""
     values = {
         "trials": 2,

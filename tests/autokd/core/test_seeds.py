@@ -14,7 +14,8 @@ def test_derive_fits_a_signed_64_bit_integer():
 
 
 def test_derive_depends_on_every_part_and_on_their_order():
-    assert len({derive(*parts) for parts in permutations((1, 2, "a", "b"))}) == 24
+    parts: tuple[int | str, ...] = (1, 2, "a", "b")
+    assert len({derive(*order) for order in permutations(parts)}) == 24
     assert len({derive(1), derive("1"), derive(1, ""), derive()}) == 4
 
 

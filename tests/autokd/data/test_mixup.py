@@ -1,6 +1,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from autokd.errors import InputError
 
 CPU = torch.device("cpu")
 MIXUP, CUTMIX, BOTH = Augmentation(mixup=0.4), Augmentation(cutmix=1.0), Augmentation(mixup=0.4, cutmix=1.0)
-MOVED = {"shift": 1, "flip": True}
+MOVED: dict[str, Any] = {"shift": 1, "flip": True}
 
 
 def mixed(augmentation: Augmentation, n: int, height: int = 1, width: int = 1) -> tuple[Tensor, Tensor]:

@@ -13,7 +13,7 @@ def test_results_come_in_the_order_of_their_arguments() -> None:
 
 def test_as_many_as_asked_for_are_made_ahead_and_no_more() -> None:
     taken: list[int] = []
-    results = prefetch(lambda x: x, (taken.append(x) or x for x in count()), 3)  # type: ignore[func-returns-value]
+    results = prefetch(lambda x: x, (taken.append(x) or x for x in count()), 3)
     assert next(results) == 0
     assert taken == [0, 1, 2, 3]
     results.close()  # type: ignore[attr-defined]

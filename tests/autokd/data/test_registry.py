@@ -1,6 +1,7 @@
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -56,7 +57,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     sys.modules.pop("my_data_for_tests", None)
 
 
-def load(source: str, **options: int) -> Dataset:
+def load(source: str, **options: Any) -> Dataset:
     return load_data(DataConfig(source=source, **options))
 
 

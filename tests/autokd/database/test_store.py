@@ -17,7 +17,7 @@ from autokd.database.lease import Lease, acquire
 from autokd.database.rows import SearchRow, StudentRow
 from autokd.database.store import Store
 
-COST = {"params": 10**10, "macs": 2**40, "activation_bytes": 3, "model_bytes": 4}
+COST: dict[str, Any] = {"params": 10**10, "macs": 2**40, "activation_bytes": 3, "model_bytes": 4}
 
 
 def add_student(store: Store, lease: Lease, number: int = 0) -> StudentRow:

@@ -28,8 +28,8 @@ def test_cross_entropy_of_samples_that_are_not_mixed_is_that_of_their_labels(log
 
 
 def test_kd_of_mixed_samples_is_mixed_cross_entropy_and_the_teachers_view_of_them(logits) -> None:
-    loss = KD(3.0, 0.4).loss(*map(Outputs, logits), MIXED)
-    torch.testing.assert_close(loss, 0.6 * MIXED.cross_entropy(logits[0]) + 0.4 * kd_loss(*logits, 3.0))
+    loss = KD(3.0, 0.4).loss(Outputs(logits[0]), Outputs(logits[1]), MIXED)
+    torch.testing.assert_close(loss, 0.6 * MIXED.cross_entropy(logits[0]) + 0.4 * kd_loss(logits[0], logits[1], 3.0))
 
 
 @pytest.mark.parametrize("name", ["dkd", "nkd"])

@@ -7,12 +7,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from autokd.distillation.base import Need
 from autokd.distillation.feature_extractor import FeatureExtractor, averaged, default_layers, layer_outputs
 from autokd.errors import InputError
 from search_spaces.architecture.format import Architecture, Node
 from search_spaces.networks.network import build
 
-EVERYTHING = frozenset({"embedding", "features"})
+EVERYTHING: frozenset[Need] = frozenset({"embedding", "features"})
 
 ARCHITECTURE = Architecture(
     (2, 8, 8),
@@ -211,7 +212,7 @@ def test_layer_outputs_hold_the_default_layers_in_their_order(make, samples, lay
 def test_the_embedding_is_what_enters_the_last_linear_layer() -> None:
     network = plain().eval()
     outputs = FeatureExtractor(network, {"embedding"}).outputs(network(IMAGES))
-    assert torch.equal(outputs.embedding, network[:-1](IMAGES))
+    assert torch.equal(outputs.embedding, network[:-1](IMAGES))  # type: ignore[arg-type]
     assert outputs.features == ()
     torch.testing.assert_close(network[-1](outputs.embedding), outputs.logits)
 

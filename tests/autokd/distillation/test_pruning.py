@@ -1,5 +1,6 @@
 import copy
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -31,7 +32,8 @@ def sizes(network: nn.Sequential) -> list[float]:
 
 def keep(layer: nn.Module, n: int) -> None:
     """Leave `n` ones in a layer and zeros else."""
-    layer.weight.data = (torch.arange(layer.weight.numel()) < n).float().reshape(layer.weight.shape)
+    weight: Any = layer.weight
+    weight.data = (torch.arange(weight.numel()) < n).float().reshape(weight.shape)
 
 
 def trained(network: nn.Module, steps: int = 3) -> None:
@@ -95,8 +97,8 @@ def test_training_keeps_zeros_and_moves_the_others() -> None:
     trained(network)
     network(torch.zeros(2, 2))
     for layer, pruned in zip((network[0], network[3]), zeros, strict=True):
-        assert torch.equal(layer.weight == 0, pruned)
-    assert not torch.equal(network[3].weight, before)
+        assert torch.equal(layer.weight == 0, pruned)  # type: ignore[arg-type]
+    assert not torch.equal(network[3].weight, before)  # type: ignore[arg-type]
 
 
 def test_removed_masks_leave_a_plain_network_that_computes_the_same() -> None:
@@ -119,7 +121,7 @@ def test_rounds_prune_then_retrain() -> None:
     found = []
 
     def retrain(pruned: nn.Module) -> None:
-        found.append(len(sizes(pruned)))
+        found.append(len(sizes(pruned)))  # type: ignore[arg-type]
         trained(pruned)
 
     prune_iteratively(network, retrain, rounds=3)

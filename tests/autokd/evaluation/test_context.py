@@ -7,6 +7,7 @@ import torch
 
 from autokd.config.schema import AugmentationConfig, DataConfig, TeacherConfig, TrainingConfig
 from autokd.data.registry import load_data
+from autokd.distillation.base import Need
 from autokd.errors import InputError
 from autokd.evaluation.context import TrainingContext
 from autokd.evaluation.precompute import missing_outputs, output_shapes, precompute_outputs
@@ -23,7 +24,7 @@ DATA = DataConfig(source="digits", subset=128)
 TEACHER = TeacherConfig(factory="autokd.recipes.teachers:digits", weights="autokd.recipes:digits.safetensors")
 TRAINING = TrainingConfig(rungs=(1.0, 3.0), batch_size=32, views=2, precision="float32")
 VALIDATION = OutputsKey(0, part="validation")
-ALL = frozenset({"embedding", "features"})
+ALL: frozenset[Need] = frozenset({"embedding", "features"})
 SHAPES = OutputShapes(128, 10)
 OF_OBJECT = Teacher(lambda images: torch.zeros(len(images), 10), "object")
 
@@ -59,7 +60,7 @@ def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_teacher_is_only_asked_for_what_is_not_there(context: TrainingContext):
     assert missing_outputs(context) == [*chunks(0, 0, 1, 2), *chunks(1, 0, 1, 2), VALIDATION]
     precompute_outputs(context, OutputsKey(0, 0))
-    precompute_outputs(context, *chunks(1, 1))
+    precompute_outputs(context, chunks(1, 1)[0])
     assert missing_outputs(context) == [*chunks(1, 0, 2), VALIDATION]
     precompute_outputs(context, OutputsKey(0, 1), OF_OBJECT)
     precompute_outputs(context, VALIDATION, OF_OBJECT)

@@ -2,6 +2,7 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from torch import nn
 from autokd.config.schema import AugmentationConfig, DataConfig, TeacherConfig, TrainingConfig
 from autokd.data.registry import load_data
 from autokd.distillation import KD, METHODS, BatchContext, Method, Outputs, Wrapper, kd_loss, make_method
-from autokd.distillation.base import Mixture
+from autokd.distillation.base import Mixture, Need
 from autokd.evaluation import evaluate as evaluation
 from autokd.evaluation.context import TrainingContext
 from autokd.evaluation.distillation_stream import DistillationStream, is_live
@@ -19,7 +20,7 @@ from autokd.evaluation.evaluate import evaluate
 from autokd.evaluation.task import EvaluationTask
 from autokd.teachers.outputs import reader as view_reader
 from autokd.teachers.registry import load_teacher
-from autokd.training.checkpoint import load_weights
+from autokd.training.checkpoint import load_weights, save_checkpoint
 from autokd.training.loop import TrainingSettings, TrainingState, optimiser
 from search_spaces.architecture.format import Architecture, Node
 from search_spaces.networks.network import build
@@ -42,7 +43,7 @@ NODES = (
     Node("classifier", (2,), 10),
 )
 ARCHITECTURE = Architecture((1, 8, 8), 10, NODES)
-ALL = frozenset({"embedding", "features"})
+ALL: frozenset[Need] = frozenset({"embedding", "features"})
 STORED = [
     name
     for name, kind in METHODS.items()
@@ -162,7 +163,7 @@ def test_only_who_chooses_layers_looks_at_the_teacher_for_them(
 def test_stored_outputs_teach_as_a_running_teacher_does(context, method: str, resident_bytes: int, monkeypatch):
     """Up to the rounding to float16, whose relative error is at most 2^-11."""
     monkeypatch.setattr(view_reader, "RESIDENT_BYTES", resident_bytes)
-    losses = []
+    losses: list[Any] = []
     for limited in (context, with_limit(context, 0)):
         network, teaching = taught(limited, make_method(method, {}))
         with closing(teaching), torch.random.fork_rng():
@@ -255,7 +256,7 @@ def test_killed_after_any_checkpoint_a_method_goes_on_to_the_same_result(make_ta
     class Stopped(BaseException):
         pass
 
-    save = evaluation.save_checkpoint
+    save = save_checkpoint
 
     def save_and_stop(state: TrainingState, path: Path) -> None:
         save(state, path)

@@ -17,7 +17,7 @@ from autokd.evaluation.evaluate import OutOfMemoryError, evaluate
 from autokd.evaluation.precompute import precompute_outputs
 from autokd.evaluation.task import EvaluationTask
 from autokd.teachers.registry import Teacher, load_teacher
-from autokd.training.checkpoint import load_weights
+from autokd.training.checkpoint import load_weights, save_checkpoint
 from autokd.training.loop import DivergedError
 from autokd.training.metrics import label_metrics, predict, teacher_metrics, validation_metrics
 from search_spaces.architecture.format import Architecture, Node
@@ -83,7 +83,7 @@ class Stopped(BaseException):
 def stopping_after(n: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Kill the process as soon as it has written its n-th checkpoint."""
     saved: list[int] = []
-    save = evaluation.save_checkpoint
+    save = save_checkpoint
 
     def save_and_stop(state: Any, path: Path) -> None:
         save(state, path)
@@ -183,7 +183,7 @@ def test_what_was_trained_is_not_trained_again(task: EvaluationTask, monkeypatch
 def test_a_promoted_trial_goes_on_from_the_trunk(task: EvaluationTask, monkeypatch: pytest.MonkeyPatch):
     task = with_training(task, schedule="stable", cooldown=0.3)  # leaves the trunk at steps 3, 4 and 8
     steps: list[int] = []
-    save = evaluation.save_checkpoint
+    save = save_checkpoint
     monkeypatch.setattr(
         evaluation, "save_checkpoint", lambda state, path: (save(state, path), steps.append(state.step))
     )
@@ -258,7 +258,7 @@ def test_killed_after_any_checkpoint_a_final_training_keeps_the_same_weights(
 def test_killed_between_the_best_weights_and_their_checkpoint_it_keeps_the_same_weights(
     final: EvaluationTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    unbroken, save = replace(final, folder=tmp_path / "unbroken"), evaluation.save_checkpoint
+    unbroken, save = replace(final, folder=tmp_path / "unbroken"), save_checkpoint
     expected = evaluate(unbroken).metrics
 
     def stop(state: Any, path: Path) -> None:

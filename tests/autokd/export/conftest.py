@@ -38,7 +38,7 @@ def network(dataset: Dataset) -> nn.Module:
     with torch.no_grad():
         network(normalise(dataset.train.images, dataset.normalisation))
         for parameter in network.parameters():
-            parameter += 0.3 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0))
+            parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0)), alpha=0.3)
     return network.eval()
 
 

@@ -22,7 +22,7 @@ def cells(m: int, side: int) -> np.ndarray:
 
 
 def dominated(points: np.ndarray, values: np.ndarray) -> np.ndarray:
-    return (values[None] >= points[:, None]).all(axis=2).any(axis=1)
+    return (values[None] >= points[:, None]).all(axis=2).any(axis=1)  # type: ignore[return-value]
 
 
 def added_volume(points: np.ndarray, values: np.ndarray, reference: np.ndarray) -> np.ndarray:

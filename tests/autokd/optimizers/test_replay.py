@@ -4,7 +4,7 @@ import math
 import pickle
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import optuna
 from hypothesis import given, settings
@@ -36,7 +36,7 @@ class Script:
     running trial, and a value. If no trial is running, one starts instead.
     """
 
-    direction: str
+    direction: Literal["minimize", "maximize"]
     n_past: int
     space: dict[str, optuna.distributions.BaseDistribution] | None
     features: Callable[[Mapping[str, Any]], Sequence[float]] | None
@@ -47,7 +47,8 @@ class Script:
 
     def studies(self, sampler):
         """The study before the first event and after each event, always the same object."""
-        study, running = self._past(), []
+        study = self._past()
+        running: list[Any] = []
         study.sampler = sampler
         yield study
         for kind, place, value in self.events:
@@ -145,7 +146,8 @@ def unpickled(sampler):
 @given(scripts())
 def test_a_new_sampler_proposes_the_same_as_one_that_made_all_proposals(script) -> None:
     original, pickled = script.sampler(), script.sampler()
-    n_trials, expected = script.n_past, {}
+    n_trials = script.n_past
+    expected: dict[Any, Any] = {}
     for study in script.studies(original):
         for started in study.trials[n_trials:]:
             assert started.params.items() <= expected.items()

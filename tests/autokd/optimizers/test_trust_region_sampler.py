@@ -9,6 +9,7 @@ import optuna
 import pytest
 import torch
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from autokd.optimizers import HalvingPruner, OptimizerError, TrustRegionSampler
@@ -169,7 +170,7 @@ def test_failed_trials_are_avoided() -> None:
 
 
 def test_a_short_region_proposes_near_its_centre_and_a_restarted_one_everywhere() -> None:
-    space = {"x": FloatDistribution(0, 1)}
+    space: dict[str, BaseDistribution] = {"x": FloatDistribution(0, 1)}
     n_failures = 9 * Rules.of(1).failure_tolerance  # from 2 to below 1/128
 
     def proposed_after(n_trials):
@@ -241,7 +242,7 @@ def test_measured_constraints_are_learned() -> None:
 
 def test_features_help_if_the_objective_is_a_function_of_them() -> None:
     """The objective is the longest run of equal categories, which is the feature."""
-    space = {name: CategoricalDistribution("abcd") for name in "uvwxyz"}
+    space: dict[str, BaseDistribution] = {name: CategoricalDistribution("abcd") for name in "uvwxyz"}
 
     def longest_run(params):
         return max(len(list(run)) for _, run in groupby(params[name] for name in space))
@@ -308,7 +309,7 @@ def test_the_constructor_rejects_invalid_options() -> None:
 
 def test_proposals_are_the_same_with_a_stored_study(tmp_path) -> None:
     """Any choice, including None, survives the JSON of a stored study."""
-    storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(tmp_path / "log")))
+    storage = optuna.storages.JournalStorage(JournalFileBackend(str(tmp_path / "log")))
     study = optuna.create_study(storage=storage, sampler=sampler())
     study.optimize(sphere, n_trials=6)
     assert [t.params for t in study.trials] == [t.params for t in study_of(6).trials]

@@ -72,7 +72,7 @@ def search(home: Workspace, dataset: Dataset) -> Callable[..., autokd.SearchResu
     return run
 
 
-def arrays(dataset: Dataset) -> dict[str, np.ndarray[Any, Any]]:
+def arrays(dataset: Dataset) -> dict[str, Any]:
     parts = dataset.splits.items()
     images = {f"{part}_images": split.images.numpy() for part, split in parts}
     return images | {f"{part}_labels": split.labels.numpy() for part, split in parts}
@@ -260,7 +260,7 @@ def test_a_teacher_may_be_its_outputs_and_no_network(search, dataset: Dataset, h
     result = search(teacher=outputs)
     assert result.config.teacher.outputs is not None
     assert (result.problem.facts.teacher_metrics["accuracy"], result.problem.facts.teacher_params) == (1.0, None)
-    np.savez(tmp_path / "o.npz", **{part: rows.numpy() for part, rows in outputs.items()})
+    np.savez(tmp_path / "o.npz", **{part: rows.numpy() for part, rows in outputs.items()})  # type: ignore[arg-type]
     again = search(teacher=str(tmp_path / "o.npz"), name="again")
     assert again.problem.facts.teacher_digest == result.problem.facts.teacher_digest
     assert again.train()

@@ -280,7 +280,7 @@ def test_a_search_stopped_at_any_write_goes_on_to_the_same_rows(
     run(problem, whole)
     assert isinstance(whole, StoppingStore)
     for write in range(1, whole.writes + 1, 2 * students):
-        store = make_store(problem, StoppingStore)
+        store: Any = make_store(problem, StoppingStore)
         store.stop_at, store.before = write, before
         with pytest.raises(Stopped):
             run(problem, store)
@@ -360,7 +360,7 @@ class ThreadedExecutor(Executor):
     def capacity(self) -> int:
         return 3
 
-    def submit(self, function: Any, /, *args: Any) -> Future[Any]:
+    def submit(self, function: Any, /, *args: Any) -> Future[Any]:  # type: ignore[override]
         self.in_flight = {future for future in self.in_flight if not future.done()}
         future = self._pool.submit(function, *args)
         self.in_flight.add(future)
@@ -380,7 +380,7 @@ def test_several_workers_finish_all_trials_and_are_never_overloaded(
     with ThreadedExecutor() as executor:
         run(problem, store, executor)
     assert all(trial.state in ("complete", "pruned") for trial in store.trials(1))
-    assert sorted(trial.finish_order for trial in store.trials(1)) == list(range(9))
+    assert sorted(trial.finish_order for trial in store.trials(1)) == list(range(9))  # type: ignore[type-var]
     assert executor.most <= 3
 
 

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 
@@ -31,7 +33,7 @@ def test_several_methods_are_a_dimension_with_conditional_ones_below_it():
 def test_a_trial_has_the_settings_of_the_method_that_it_chose():
     both = choice(methods=["kd", OTHER], ranges={"kd.weight": 0.3})
     assert both.settings({"method": "kd", "kd.temperature": 2.0}) == (("temperature", 2.0), ("weight", 0.3))
-    other = {"method": OTHER, f"{OTHER}.temperature": 3.0, f"{OTHER}.weight": 0.9}
+    other: dict[str, Any] = {"method": OTHER, f"{OTHER}.temperature": 3.0, f"{OTHER}.weight": 0.9}
     assert (both.name(other), both.settings(other)) == (OTHER, (("temperature", 3.0), ("weight", 0.9)))
 
 

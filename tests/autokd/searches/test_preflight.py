@@ -136,7 +136,7 @@ def test_what_a_callable_does_not_give_cannot_be_learnt_from(config: SearchConfi
 
 
 def test_an_object_cannot_run_in_the_workers(config: SearchConfig):
-    teacher = Teacher(load_teacher(config.teacher, torch.device("cpu")).network, "name")
+    teacher = Teacher(load_teacher(config.teacher, torch.device("cpu")).network, "name")  # type: ignore[arg-type]
     problem = problem_of(config, "teacher={}", "distillation={method='clustered-hints'}", teacher=teacher)
     with pytest.raises(
         InputError, match="'clustered-hints' runs the teacher in the workers, but it is given as an object"

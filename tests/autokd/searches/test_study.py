@@ -66,7 +66,7 @@ def test_trials_report_the_signal_and_end_in_their_accuracy(rows):
 def test_trials_finish_in_their_recorded_order(real: optuna.Study, rows):
     def order(study: optuna.Study) -> list[int]:
         finished = [trial for trial in study.trials if trial.state.is_finished()]
-        return [trial.number for trial in sorted(finished, key=lambda trial: trial.datetime_complete)]
+        return [trial.number for trial in sorted(finished, key=lambda trial: str(trial.datetime_complete))]
 
     assert order(to_study(rows, SPACE)) == order(real) == [1, 0, 3, 2]
 

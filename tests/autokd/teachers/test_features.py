@@ -1,4 +1,3 @@
-from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
@@ -6,12 +5,13 @@ import torch
 from torch import Tensor, nn
 
 from autokd.data.stream import Batch
+from autokd.distillation.base import Need
 from autokd.errors import InputError
 from autokd.teachers.features import TeacherWithFeatures
 from autokd.teachers.registry import Teacher
 
-NOTHING: frozenset = frozenset()
-ALL = frozenset({"embedding", "features"})
+NOTHING: frozenset[Need] = frozenset()
+ALL: frozenset[Need] = frozenset({"embedding", "features"})
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def network() -> nn.Sequential:
 
 
 @pytest.fixture
-def images() -> Iterator[Tensor]:
+def images() -> Tensor:
     return torch.randn(5, 1, 8, 8, generator=torch.Generator().manual_seed(1))
 
 
@@ -41,7 +41,7 @@ def test_logits_alone_are_the_teachers(network: nn.Sequential, images: Tensor):
 def test_embedding_and_features_are_those_inside_of_the_network(network: nn.Sequential, images: Tensor):
     with closing(TeacherWithFeatures(Teacher(network, "name"), ALL, "float32")) as live_teacher:
         outputs = live_teacher(batch_of(images))
-    assert torch.equal(outputs.embedding, network[:5](images))
+    assert torch.equal(outputs.embedding, network[:5](images))  # type: ignore[arg-type]
     assert [tuple(maps.shape) for maps in outputs.features] == [(5, 4, 6, 6), (5, 6, 4, 4)]
     assert torch.equal(outputs.features[1], network[:3](images))
 

@@ -27,8 +27,8 @@ class WithProperty:
         ([LOGITS, FEATURES], 0),
         ({"logits": LOGITS, "features": FEATURES}, "logits"),
         (SimpleNamespace(logits=LOGITS, loss=None), "logits"),
-        (namedtuple("Pair", "logits features")(LOGITS, FEATURES), "logits"),
-        (namedtuple("Pair", "logits features")(LOGITS, FEATURES), 0),
+        (namedtuple("Pair", "logits features")(LOGITS, FEATURES), "logits"),  # type: ignore[call-arg]
+        (namedtuple("Pair", "logits features")(LOGITS, FEATURES), 0),  # type: ignore[call-arg]
         (WithProperty(), "scores"),
     ],
 )

@@ -32,7 +32,7 @@ def test_only_a_module_can_be_looked_into_and_counted(make_network):
     network = make_network()
     teacher, function = Teacher(network, "name"), Teacher(lambda images: images, "name")
     assert teacher.network is network
-    assert teacher.parameter_count == sum(parameter.numel() for parameter in network.parameters())
+    assert teacher.parameter_count == sum(parameter.numel() for parameter in network.parameters())  # type: ignore[misc]
     assert (function.network, function.parameter_count) == (None, None)
     assert Teacher(lambda images: images, "name", parameter_count=7).parameter_count == 7
 

@@ -62,14 +62,14 @@ def trained_by_hand(network: nn.Module, stream: TrainingStream, settings: Traini
                 decayed = gradient + (settings.weight_decay * parameter if parameter.ndim > 1 else 0)
                 before = momenta[k]
                 momenta[k] = decayed.clone() if before is None else settings.momentum * before + decayed
-                parameter -= rate * (decayed + settings.momentum * momenta[k])
+                parameter -= rate * (decayed + settings.momentum * momenta[k])  # type: ignore[misc]
     return [parameter.detach() for parameter in parameters]
 
 
 def test_training_equals_a_loop_by_hand(stream: TrainingStream, fresh: Fresh) -> None:
     settings = TrainingSettings(weight_decay=0.1)
     state = fresh(settings)
-    for part in state.network:
+    for part in state.network:  # type: ignore[attr-defined]
         if isinstance(part, nn.Dropout):
             part.p = 0
     by_hand = trained_by_hand(copy.deepcopy(state.network), stream, settings)

@@ -16,7 +16,7 @@ BITS = {f"bit{i}": Dimension(IntDistribution(0, 1)) for i in range(6)}
 
 
 def test_parameters_without_excess_are_unchanged() -> None:
-    start = {"kind": "a", "size": 3}
+    start: dict[str, Value] = {"kind": "a", "size": 3}
     assert repair(KIND, start, lambda parameters: (0, 0), np.random.default_rng(0)) == (start, (0, 0))
 
 

@@ -20,8 +20,14 @@ def sample(space: Space) -> Architecture:
 ARCHITECTURES = {
     "nago": sample(
         Nago(
-            **{"top_nodes": 8, "top_neighbours": 2, "top_probability": 0.9, "middle_nodes": 2},
-            **{"middle_probability": 0.5, "bottom_nodes": 5, "bottom_neighbours": 4, "bottom_probability": 0.5},
+            top_nodes=8,
+            top_neighbours=2,
+            top_probability=0.9,
+            middle_nodes=2,
+            middle_probability=0.5,
+            bottom_nodes=5,
+            bottom_neighbours=4,
+            bottom_probability=0.5,
         )
     ),
     "randwire": sample(RandWire(generator="ws", ws_neighbours=4, ws_probability=0.75)),

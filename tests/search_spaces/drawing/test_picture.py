@@ -22,8 +22,14 @@ from search_spaces.spaces.nago import Nago
 from search_spaces.spaces.randwire import RandWire
 
 NAGO = Nago(
-    **{"top_nodes": 8, "top_neighbours": 2, "top_probability": 0.9, "middle_nodes": 2, "middle_probability": 0.5},
-    **{"bottom_nodes": 5, "bottom_neighbours": 4, "bottom_probability": 0.5},
+    top_nodes=8,
+    top_neighbours=2,
+    top_probability=0.9,
+    middle_nodes=2,
+    middle_probability=0.5,
+    bottom_nodes=5,
+    bottom_neighbours=4,
+    bottom_probability=0.5,
 )
 RANDWIRE = RandWire(generator="ws", ws_neighbours=4, ws_probability=0.75)
 DENSE = RandWire(generator="er", er_probability=0.3)

@@ -78,7 +78,7 @@ def test_gathered_is_as_good_as_weighted_sum(dtype: torch.dtype, memory_format: 
     gates = torch.tensor([0.3, 0.9, -0.1, 0.5]).unbind()
     copies = [spread(x, [gate])[0] for x, gate in zip(inputs, gates, strict=True)]
     merged = gathered(gates, *copies)
-    exact = weighted_sum([gate.double() for gate in gates], *[x.double() for x in inputs])
+    exact = weighted_sum(tuple(gate.double() for gate in gates), *[x.double() for x in inputs])
     error, plain = (float((y - exact).norm()) for y in (merged, weighted_sum(gates, *inputs)))
     assert error <= 1.01 * plain
     assert merged.dtype == dtype
@@ -146,7 +146,7 @@ def test_a_reader_that_does_not_reach_the_loss_gives_no_gradient() -> None:
     a, b = (torch.tensor(value, requires_grad=True) for value in (0.5, 0.25))
     copies = spread(x, [a, b, None])
     gathered((b,), copies[1]).sum().backward()
-    assert torch.equal(x.grad, torch.full(SHAPE, 0.25))
+    assert torch.equal(x.grad, torch.full(SHAPE, 0.25))  # type: ignore[arg-type]
     assert a.grad is None
     torch.testing.assert_close(b.grad, x.detach().sum())
 
@@ -160,7 +160,7 @@ def test_frozen_tensors_and_frozen_gates_get_no_gradient() -> None:
     assert x.grad is None
     assert frozen.grad is None
     torch.testing.assert_close(trained.grad, x.sum())
-    assert torch.equal(y.grad, torch.full(SHAPE, 0.25))
+    assert torch.equal(y.grad, torch.full(SHAPE, 0.25))  # type: ignore[arg-type]
 
 
 def test_tensors_of_two_dtypes_get_gradients_of_their_own() -> None:
@@ -168,8 +168,8 @@ def test_tensors_of_two_dtypes_get_gradients_of_their_own() -> None:
     gates = torch.tensor([0.5, 0.25], requires_grad=True)
     a, b = gates.unbind()
     gathered((a, b), spread(x, [a])[0], spread(y, [b])[0]).sum().backward()
-    assert torch.equal(x.grad, torch.full(SHAPE, 0.5))
-    assert torch.equal(y.grad, torch.full(SHAPE, 0.25, dtype=torch.bfloat16))
+    assert torch.equal(x.grad, torch.full(SHAPE, 0.5))  # type: ignore[arg-type]
+    assert torch.equal(y.grad, torch.full(SHAPE, 0.25, dtype=torch.bfloat16))  # type: ignore[arg-type]
     torch.testing.assert_close(gates.grad, torch.stack([x.detach().sum(), y.detach().float().sum()]), rtol=0.01, atol=0)
 
 

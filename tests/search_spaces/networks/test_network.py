@@ -125,7 +125,7 @@ def test_a_replaced_module_is_used() -> None:
     network = build(DIAMOND, 1).eval()
     x = images(1, 2, 6, 6)
     before = network(x)
-    network.left = nn.Sequential(network.left, nn.Identity())
+    network.left = nn.Sequential(network.left, nn.Identity())  # type: ignore[arg-type]
     assert torch.equal(network(x), before)
     network.left = nn.Conv2d(2, 4, 1)
     assert not torch.equal(network(x), before)

@@ -160,9 +160,9 @@ class Mixer(nn.Module):
         assert mine == own + 2 * width
         with torch.no_grad():
             attention.in_proj_weight.copy_(stacked.weight[:, :, 0, 0])
-            attention.in_proj_bias.copy_(stacked.bias)
+            attention.in_proj_bias.copy_(stacked.bias)  # type: ignore[arg-type]
             attention.out_proj.weight.copy_(last.weight[:, :, 0, 0])
-            attention.out_proj.bias.copy_(last.bias)
+            attention.out_proj.bias.copy_(last.bias)  # type: ignore[arg-type]
         tokens = norm(x).flatten(2).transpose(1, 2)
         return attention(tokens, tokens, tokens)[0].transpose(1, 2).unflatten(2, x.shape[2:])
 

@@ -1,4 +1,5 @@
 from itertools import combinations, pairwise, permutations
+from typing import Any
 
 import networkx as nx
 import numpy as np
@@ -107,11 +108,11 @@ def test_features_are_those_of_the_graph_and_equal_for_isomorphic_cells() -> Non
     rng, weighted = np.random.default_rng(0), (True, False, True)
     for _ in range(200):
         cell = pruned(random_cell(rng))
-        graph = nx.MultiDiGraph()
+        graph: nx.MultiDiGraph[Any] = nx.MultiDiGraph()
         graph.add_nodes_from(range(len(cell.sources) + 1))
         graph.add_edges_from((source, end) for end, sources in enumerate(cell.sources, 1) for source in sources)
         depths = [
-            sum(weighted[cell.operations[end - 1]] for _, end, _ in path[:-1])
+            sum(weighted[cell.operations[end - 1]] for _, end, _ in path[:-1])  # type: ignore[misc]
             for path in nx.all_simple_edge_paths(graph, 0, len(cell.sources))
         ]
         counts = [cell.operations.count(operation) for operation in range(3)]

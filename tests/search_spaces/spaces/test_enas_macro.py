@@ -1,4 +1,5 @@
 from math import prod
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,7 +37,7 @@ def sample(parameters: Parameters, width: float = 4, shape: Shape = (3, 8, 8)) -
     return EnasMacro(width=width).sample(parameters, Budget(), shape, 10, np.random.default_rng(0))
 
 
-def drawn(seed: int, **ranges: Value) -> dict[str, Value]:
+def drawn(seed: int, **ranges: Any) -> dict[str, Value]:
     space = EnasMacro(**ranges)
     return space.random_parameters(np.random.default_rng(seed)) | space.fixed
 

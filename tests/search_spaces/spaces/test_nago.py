@@ -1,6 +1,7 @@
 import re
 from collections import Counter
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -168,7 +169,8 @@ def test_no_bridge_is_made_twice_and_every_one_goes_down() -> None:
 
 def test_the_operation_and_the_head_are_options() -> None:
     separable = Nago(operation="relu_sepconv3x3_bn", head_ratio=0.5)
-    architecture = sample(separable, 0, **separable.random_parameters(np.random.default_rng(0)))
+    parameters: dict[str, Any] = separable.random_parameters(np.random.default_rng(0))
+    architecture = sample(separable, 0, **parameters)
     assert {architecture.nodes[i].operation for i in operations(architecture)} == {"relu_sepconv3x3_bn"}
     with pytest.raises(SpaceError, match="Unknown value of `operation` 'conv'"):
         Nago(operation="conv")

@@ -6,10 +6,11 @@ import pytest
 from search_spaces.architecture.cost import cost
 from search_spaces.architecture.format import Architecture
 from search_spaces.design.budget import Budget
+from search_spaces.design.space import Parameters
 from search_spaces.errors import SpaceError
 from search_spaces.spaces.randwire import RandWire
 
-WS = {"generator": "ws", "ws_neighbours": 4, "ws_probability": 0.75}
+WS: Parameters = {"generator": "ws", "ws_neighbours": 4, "ws_probability": 0.75}
 
 
 def sample(space: RandWire, seed: int, shape: tuple[int, int, int], classes: int = 10) -> Architecture:

@@ -1,6 +1,6 @@
 from collections.abc import Iterator
 from itertools import combinations, permutations, product
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import networkx as nx
 import numpy as np
@@ -44,8 +44,8 @@ def renumbered(cell: TwoInputCell) -> Iterator[TwoInputCell]:
             yield tuple((first, second) for first, second in moved)
 
 
-def graph(cell: TwoInputCell) -> nx.DiGraph:
-    result = nx.DiGraph()
+def graph(cell: TwoInputCell) -> "nx.DiGraph[Any]":
+    result: nx.DiGraph[Any] = nx.DiGraph()
     result.add_nodes_from([(0, {"kind": "farther"}), (1, {"kind": "nearer"})])
     for number, halves in enumerate(cell, 2):
         result.add_node(number, kind="node")

@@ -100,7 +100,8 @@ def test_nothing_is_decoded_twice(tmp_path: Path) -> None:
 def test_decoding_that_was_interrupted_goes_on_with_what_is_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole, done = mapped._decode_chunk, []
+    whole = mapped._decode_chunk
+    done: list[Any] = []
 
     def interrupted(job: Any, chunk: int) -> None:
         if len(done) == 4:

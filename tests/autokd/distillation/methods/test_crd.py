@@ -1,4 +1,5 @@
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -25,7 +26,7 @@ STUDENT, OTHER_STUDENT, TEACHER = outputs(5, 0), outputs(5, 4), outputs(7, 2)
 LESSON = BatchContext(LABELS[INDICES], INDICES)
 
 
-def prepared(**settings: float) -> CRD:
+def prepared(**settings: Any) -> CRD:
     method = CRD(**{"negatives": K} | settings)
     torch.manual_seed(0)
     method.prepare(STUDENT, TEACHER, LABELS)
@@ -234,12 +235,12 @@ def test_a_network_without_embedding_is_rejected() -> None:
 
 
 @pytest.mark.parametrize("negatives", [0, -3, 1.5, math.nan, math.inf])
-def test_the_number_of_negatives_must_be_whole_and_positive(negatives: float) -> None:
+def test_the_number_of_negatives_must_be_whole_and_positive(negatives: Any) -> None:
     with pytest.raises(InputError, match="`negatives` must be a whole number of at least 1, but got negatives="):
         CRD(negatives=negatives)
 
 
 @pytest.mark.parametrize(("name", "value"), [("weight", -1.0), ("temperature", 0.0), ("temperature", math.inf)])
-def test_settings_that_make_no_sense_are_rejected(name: str, value: float) -> None:
+def test_settings_that_make_no_sense_are_rejected(name: str, value: Any) -> None:
     with pytest.raises(InputError, match=f"{name}="):
         CRD(**{name: value})

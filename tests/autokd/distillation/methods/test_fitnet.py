@@ -71,7 +71,7 @@ def test_each_chosen_pair_has_a_regressor_from_the_students_channels_to_the_teac
     stages: str, hints: list[tuple[int, int]]
 ) -> None:
     method = prepared(FitNet(stages=stages), STUDENT, TEACHER)
-    shapes = [tuple(regressor.convolution.weight.shape) for regressor in method.regressors]
+    shapes = [tuple(regressor.convolution.weight.shape) for regressor in method.regressors]  # type: ignore[arg-type]
     assert shapes == [(k, c, 1, 1) for c, k in hints]
 
 

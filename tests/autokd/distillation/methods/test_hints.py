@@ -185,9 +185,9 @@ def test_networks_learn_from_the_chosen_layers() -> None:
     ]
     labels = torch.arange(40) % 3
     said = [tap.outputs(network(seen)) for tap, network in zip(extractor, (student, teacher), strict=True)]
-    method.prepare(*said, labels)
+    method.prepare(said[0], said[1], labels)
     assert len(method.regressors) == len(chosen[0])
-    method.loss(*said, BatchContext(labels, torch.arange(40))).backward()
+    method.loss(said[0], said[1], BatchContext(labels, torch.arange(40))).backward()
     assert all(parameter.grad is not None for parameter in student.parameters())
     assert all(parameter.grad is None for parameter in teacher.parameters())
 

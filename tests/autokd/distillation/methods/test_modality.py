@@ -131,15 +131,15 @@ def test_views_are_always_the_same_and_three(shape: tuple[int, ...]) -> None:
 def test_the_method_compares_the_relations_of_each_samples_views(student: Tensor, teacher: Tensor) -> None:
     seen = [Outputs(drawn(M * BATCH, 3), vectors.flatten(0, 1)) for vectors in (student, teacher)]
     method = Modality(weight=2.0)
-    method.prepare(*seen, torch.arange(BATCH))
+    method.prepare(seen[0], seen[1], torch.arange(BATCH))
     method.double()
     context = BatchContext(torch.arange(BATCH) % 3, torch.arange(BATCH))
     projected = student @ method.projection.weight.T
     assert projected.shape == teacher.shape
     expected = 2 * loss_slowly(projected, teacher)
-    assert method.teacher_loss(*seen, context).item() == pytest.approx(expected, abs=1e-9)
+    assert method.teacher_loss(seen[0], seen[1], context).item() == pytest.approx(expected, abs=1e-9)
     hard = nn.functional.cross_entropy(seen[0].logits[:BATCH], context.labels)
-    torch.testing.assert_close(method.loss(*seen, context).detach(), hard + expected)
+    torch.testing.assert_close(method.loss(seen[0], seen[1], context).detach(), hard + expected)
 
 
 @pytest.mark.parametrize("weight", [-1.0, math.inf, math.nan])

@@ -19,7 +19,7 @@ class Fake(Method):
         self, weight: float = 1.0, needs: frozenset[Need] = frozenset(), n_views: int = 1, layers: str = "", name="fake"
     ) -> None:
         super().__init__()
-        self.name, self.needs, self.n_views = name, needs, n_views
+        self.name, self.needs, self.n_views = name, needs, n_views  # type: ignore[misc]
         self.weight, self.choice, self.chooses_layers = weight, layers, bool(layers)
         self.seen: list[int] = []
 

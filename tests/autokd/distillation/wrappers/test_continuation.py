@@ -1,4 +1,5 @@
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -161,6 +162,6 @@ def test_a_transition_must_be_known() -> None:
         ("margin", math.inf),
     ],
 )
-def test_a_setting_must_make_sense(name: str, value: float) -> None:
+def test_a_setting_must_make_sense(name: str, value: Any) -> None:
     with pytest.raises(InputError, match=f"must hold, but got {name}={value}"):
         Continuation(**{name: value})

@@ -1,4 +1,5 @@
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -35,7 +36,7 @@ def prepared(student: Tensor, teacher: Tensor, form: str = "global", inner: KD |
         torch.manual_seed(0)
         method.prepare(Outputs(student), Outputs(teacher), lesson_at().labels)
         if form == "instance":
-            torch.nn.init.normal_(method.theta.last.weight)
+            torch.nn.init.normal_(method.theta.last.weight)  # type: ignore[arg-type]
     return method
 
 
@@ -166,6 +167,6 @@ def test_a_form_must_be_known() -> None:
 
 
 @pytest.mark.parametrize("warmup", [0, -1, math.inf])
-def test_a_warmup_must_be_positive_and_finite(warmup: float) -> None:
+def test_a_warmup_must_be_positive_and_finite(warmup: Any) -> None:
     with pytest.raises(InputError, match="`0 < warmup < inf` must hold, but got warmup="):
         CTKD(KD(), warmup=warmup)

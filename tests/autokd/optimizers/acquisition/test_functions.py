@@ -1,11 +1,11 @@
-from optuna.distributions import IntDistribution
+from optuna.distributions import BaseDistribution, IntDistribution
 from optuna.trial import TrialState, create_trial
 
 from autokd.optimizers.acquisition.functions import acquisition_function
 from autokd.optimizers.history import History
 from autokd.optimizers.space.encoding import Encoding
 
-SPACE = {"n": IntDistribution(0, 9)}
+SPACE: dict[str, BaseDistribution] = {"n": IntDistribution(0, 9)}
 
 
 def trial(n, values):

@@ -3,13 +3,13 @@ import math
 import optuna
 import pytest
 import torch
-from optuna.distributions import FloatDistribution
+from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.trial import create_trial
 
 from autokd.optimizers.models.posterior import _samples, posterior
 from autokd.optimizers.models.surrogate import Surrogate
 
-SPACE = {"x": FloatDistribution(0, 1)}
+SPACE: dict[str, BaseDistribution] = {"x": FloatDistribution(0, 1)}
 
 
 def study_of(values, direction):

@@ -1,16 +1,17 @@
 import math
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from autokd.optimizers.errors import OptimizerError
 from autokd.optimizers.space.coordinates import MISSING, Category, Continuous, Levels, coordinate
 from autokd.optimizers.space.encoding import Encoding, keys, unseen
 
-SPACE: dict[str, BaseDistribution] = {
+SPACE: dict[str, Any] = {
     "rate": FloatDistribution(1e-5, 1e-1, log=True),
     "share": FloatDistribution(-1.0, 1.0),
     "drop": FloatDistribution(0.1, 0.7, step=0.15),

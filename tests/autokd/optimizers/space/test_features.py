@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -47,7 +49,8 @@ def test_features_of_another_number_or_that_are_not_finite_are_an_error(features
 def test_features_are_scaled_over_the_observed_points() -> None:
     description = description_of(lambda params: [params["a"], params["b"]], None, ENCODING)
     features = Features.of(description, points((2, 5), (6, 5)))
-    np.testing.assert_allclose(features(points((2, 5), (4, 6), (8, 3))), [[0, 0], [0.5, 1], [1.5, -2]])
+    found: Any = features(points((2, 5), (4, 6), (8, 3)))
+    np.testing.assert_allclose(found, np.array([[0, 0], [0.5, 1], [1.5, -2]]))
     assert features(points((2, 5))[:0]).shape == (0, 2)
 
 

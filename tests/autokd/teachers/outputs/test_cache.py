@@ -3,6 +3,7 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,9 +12,10 @@ import torch
 from autokd.data.augmentation import Augmentation
 from autokd.distillation import Outputs
 from autokd.teachers.outputs.cache import TeacherCache
+from autokd.teachers.outputs.shapes import OutputKind
 
 SHIFT = Augmentation(shift=1)
-ALL = frozenset({"logits", "embedding", "features"})
+ALL: frozenset[OutputKind] = frozenset({"logits", "embedding", "features"})
 
 
 @pytest.fixture
@@ -36,7 +38,7 @@ def test_what_is_read_is_float16_of_what_was_written(cache: TeacherCache, batche
     cache.write("view-0000", batches, 7, ALL)
     stored = cache.read("view-0000", ALL)
     assert torch.equal(stored.logits, torch.cat([batch.logits for batch in batches]).half())
-    embedding = torch.cat([batch.embedding for batch in batches]).half()
+    embedding = torch.cat([batch.embedding for batch in batches]).half()  # type: ignore[misc]
     assert np.array_equal(stored.chunks["embedding"][0], embedding.numpy())
     rows = [torch.cat([maps.permute(0, 2, 3, 1).flatten(1) for maps in batch.features], 1) for batch in batches]
     assert np.array_equal(stored.chunks["features"][0], torch.cat(rows).half().numpy())
@@ -122,7 +124,7 @@ def test_a_file_of_an_older_layout_is_passed_over(cache: TeacherCache):
 
 
 def test_each_teacher_with_its_layers_data_stream_and_precision_has_a_folder(tmp_path: Path):
-    usual = ["teacher", "data", SHIFT, 7, "float32", None]
+    usual: list[Any] = ["teacher", "data", SHIFT, 7, "float32", None]
     others: list[object] = ["other", "other", replace(SHIFT, flip=True), 8, "bfloat16", ("stem",)]
     changed = [[*usual[:place], other, *usual[place + 1 :]] for place, other in enumerate(others)]
     folders = {TeacherCache.at(tmp_path, *parts).folder for parts in (usual, usual, *changed)}

@@ -3,6 +3,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from autokd.distillation.base import Need
 from autokd.errors import InputError
 from autokd.teachers.outputs import shapes
 from autokd.teachers.outputs.disk_budget import DiskBudget
@@ -12,7 +13,7 @@ GB = 10**9
 SMALL = OutputShapes(100, 10, 64, ((16, 8, 8), (32, 4, 4)))
 LOGITS, EMBEDDING, FEATURES = 100 * 2 * 10, 100 * 2 * 64, 100 * 2 * (16 * 64 + 32 * 16)
 SHAPES = OutputShapes(100_000, 10, 190, ((16, 50),))  # 2, 38 and 160 MB a view
-NEEDS = frozenset({"embedding", "features"})
+NEEDS: frozenset[Need] = frozenset({"embedding", "features"})
 
 
 def budget(limit: int) -> DiskBudget:

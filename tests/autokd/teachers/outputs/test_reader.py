@@ -2,6 +2,7 @@ import os
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,11 +12,12 @@ from autokd.errors import InputError
 from autokd.teachers.outputs import reader as view_reader
 from autokd.teachers.outputs.cache import TeacherCache
 from autokd.teachers.outputs.reader import ViewReader
+from autokd.teachers.outputs.shapes import OutputKind
 
 CPU = torch.device("cpu")
 N, CHUNK = 10, 4
 SHAPES = ((2, 4, 4), (6, 2, 2))
-ALL = frozenset({"logits", "embedding", "features"})
+ALL: frozenset[OutputKind] = frozenset({"logits", "embedding", "features"})
 
 
 @pytest.fixture
@@ -41,8 +43,8 @@ def reader(request, outputs: Outputs, tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def same(found: Outputs, outputs: Outputs, indices: torch.Tensor) -> bool:
-    ours, theirs = ((own.logits, own.embedding, *own.features) for own in (found, outputs))
-    return all(a.dtype == torch.float32 and torch.equal(a, b[indices]) for a, b in zip(ours, theirs, strict=True))
+    pairs: Any = zip(*((own.logits, own.embedding, *own.features) for own in (found, outputs)), strict=True)
+    return all(a.dtype == torch.float32 and torch.equal(a, b[indices]) for a, b in pairs)
 
 
 def test_outputs_are_those_of_the_samples_asked_for(reader: ViewReader, outputs: Outputs):

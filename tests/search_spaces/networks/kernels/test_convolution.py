@@ -1,5 +1,6 @@
 import copy
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -36,7 +37,7 @@ def images(shape: tuple[int, ...], seed: int = 0, dtype: torch.dtype = torch.bfl
     return values.to(dtype).to(memory_format=torch.channels_last)
 
 
-def layer(inputs: int, outputs: int, **changes: object) -> Conv2d:
+def layer(inputs: int, outputs: int, **changes: Any) -> Conv2d:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(2)
         return Conv2d(inputs, outputs, **({"kernel_size": 3, "padding": 1, "bias": False} | changes))
@@ -44,7 +45,8 @@ def layer(inputs: int, outputs: int, **changes: object) -> Conv2d:
 
 def torchs(of: Conv2d) -> nn.Conv2d:
     """Torch's with the same weights."""
-    found = nn.Conv2d(of.in_channels, of.out_channels, of.kernel_size, of.stride, of.padding, bias=of.bias is not None)
+    sizes: dict[str, Any] = {"kernel_size": of.kernel_size, "stride": of.stride, "padding": of.padding}
+    found = nn.Conv2d(of.in_channels, of.out_channels, bias=of.bias is not None, **sizes)
     found.load_state_dict(of.state_dict())
     return found
 

@@ -2,6 +2,7 @@ import multiprocessing
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -38,7 +39,7 @@ def test_other_flags_make_another_file(cache: Path, monkeypatch: pytest.MonkeyPa
     assert library._file(compiler) != before
 
 
-def _load(barrier: object, found: object, cache: str) -> None:
+def _load(barrier: Any, found: Any, cache: str) -> None:
     os.environ["XDG_CACHE_HOME"] = cache
     barrier.wait()
     found.put(fresh().library is not None)

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -85,7 +87,7 @@ def test_evaluation_without_gradients_is_torchs_to_the_bit() -> None:
     ],
     ids=["overlapping", "padded", "oblong", "not filling", "rounded up", "divisor"],
 )
-def test_other_windows_are_torchs(settings: dict[str, int]) -> None:
+def test_other_windows_are_torchs(settings: dict[str, Any]) -> None:
     x = images((2, 6, 8, 8)).requires_grad_()
     y = AvgPool2d(**settings)(x)
     assert not is_ours(y)
