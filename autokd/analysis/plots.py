@@ -126,9 +126,9 @@ def render(shown: Evidence, form: str) -> bytes:
 
 
 def draw(shown: Evidence) -> "Figure":
-    """The picture as a figure of its own: history and foresight above, importances and good trials below.
+    """The picture as a figure of its own: history and rung correlation above, importances and good trials below.
 
-    Without a trial that was judged below the last rung and reached it there is no foresight, and less width.
+    Without a trial that was judged below the last rung and reached it there is no rung correlation, and less width.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -140,7 +140,7 @@ def draw(shown: Evidence) -> "Figure":
     )
     FigureCanvasAgg(figure)
     panels = figure.subplot_mosaic(
-        [["history", "history", "foresight"], ["importances", "where", "where"]]
+        [["history", "history", "correlation"], ["importances", "where", "where"]]
         if rung_correlation
         else [["history", "history"], ["importances", "where"]],
         height_ratios=[1, 1.1],
@@ -152,7 +152,7 @@ def draw(shown: Evidence) -> "Figure":
     figure.suptitle(_headline(shown), x=0.01, ha="left", size=13, weight="bold", color=INK, parse_math=False)
     _draw_history(panels["history"], shown)
     if rung_correlation:
-        _draw_rung_correlation(panels["foresight"], rung_correlation, shown.signal)
+        _draw_rung_correlation(panels["correlation"], rung_correlation, shown.signal)
     _draw_importances(panels["importances"], shown)
     _draw_where(panels["where"], shown)
     return figure
@@ -211,7 +211,7 @@ def _draw_best(axes: "Axes", trial_records: Sequence[TrialRecord]) -> None:
         axes.step(x, y, where="post", color=BLUE, linewidth=1.2, label="best so far")
 
 
-# --- foresight
+# --- rung correlation
 
 
 def _rung_correlation(shown: Evidence) -> dict[float, list[tuple[float, float]]]:

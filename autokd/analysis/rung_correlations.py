@@ -20,12 +20,12 @@ SPEARMAN_VARIANCE = 1.06
 
 @dataclass(frozen=True)
 class RungCorrelation:
-    """Spearman's rank correlation of a rung's signal with the accuracy at the last rung.
+    """Spearman's rank correlation of a rung's fidelity metric with the accuracy at the last rung.
 
     Attributes:
         rung: Index of the lower rung.
         epochs: Its length.
-        signal: Name of the signal; larger is better after its orientation, so that 1 is perfect foresight.
+        metric: Name of the fidelity metric, oriented so that larger is better: 1 is a perfect prediction.
         n: Trials with both.
         rho: The correlation; None of fewer than four trials, or where either has one value only.
         low: Lower end of its interval of 90 %; None where there is no correlation or it is 1 or -1.
@@ -34,7 +34,7 @@ class RungCorrelation:
 
     rung: int
     epochs: float
-    signal: str
+    metric: str
     n: int
     rho: float | None
     low: float | None
@@ -42,30 +42,30 @@ class RungCorrelation:
 
 
 def rung_correlations(
-    trial_records: Collection[TrialRecord], rungs: Sequence[float], signal: FidelityMetric
+    trial_records: Collection[TrialRecord], rungs: Sequence[float], metric: FidelityMetric
 ) -> list[RungCorrelation]:
     """The correlation of each rung but the last with the last.
 
     Args:
         trial_records: A search's trials.
         rungs: Epochs of its rungs.
-        signal: What is compared with the last rung's accuracy.
+        metric: What is compared with the last rung's accuracy.
     """
     found = []
     for rung, epochs in enumerate(rungs[:-1]):
-        both = pairs(trial_records, rung, len(rungs) - 1, signal)
-        rho = _rank_correlation(both, signal.sign)
+        both = pairs(trial_records, rung, len(rungs) - 1, metric)
+        rho = _rank_correlation(both, metric.sign)
         low, high = _interval(rho, len(both))
-        found.append(RungCorrelation(rung, epochs, signal.metric, len(both), rho, low, high))
+        found.append(RungCorrelation(rung, epochs, metric.metric, len(both), rho, low, high))
     return found
 
 
 def pairs(
-    trial_records: Collection[TrialRecord], rung: int, last: int, signal: FidelityMetric
+    trial_records: Collection[TrialRecord], rung: int, last: int, metric: FidelityMetric
 ) -> list[tuple[float, float]]:
-    """A signal's metric at a rung and the accuracy at the last one, of each trial that has both and did not fail."""
+    """The metric at a rung and the accuracy at the last one, for each trial that has both and did not fail."""
     measured = [
-        (record.means(signal.metric), record.values) for record in trial_records if record.trial.state != "failed"
+        (record.means(metric.metric), record.values) for record in trial_records if record.trial.state != "failed"
     ]
     return [(lower[rung], values[last]) for lower, values in measured if rung in lower and last in values]
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from autokd.analysis.rung_correlations import RungCorrelation, rung_correlations
+from autokd.cli.events import event_line
 from autokd.cli.output import show_json, show_text
 from autokd.cli.tables import (
     count,
@@ -13,6 +14,7 @@ from autokd.cli.tables import (
     decimal,
     duration,
     facts_table,
+    moment,
     percent,
     ratio,
     table,
@@ -36,6 +38,7 @@ __all__ = ["best", "exported", "families", "findings", "recipes", "searches", "s
 
 Output = Literal["text", "json"]
 CALIBRATION = ("ECE", "ECE scaled")
+EVENTS = 5  # the last ones, in `status`
 
 
 def recipes(known: Mapping[str, str], output: Output) -> None:
@@ -74,11 +77,14 @@ def status(result: SearchResult, output: Output) -> None:
     trials, rungs, signal = result.trials, result.config.training.rungs, result.problem.fidelity_metric
     if output == "json":
         predictions = [
-            asdict(one) for each in FIDELITY_METRICS.values() for one in rung_correlations(trials, rungs, each) if one.n
+            one for each in FIDELITY_METRICS.values() for one in rung_correlations(trials, rungs, each) if one.n
         ]
-        show_json(
-            asdict(progress) | {"trainings": [asdict(training) for training in trainings], "foresight": predictions}
-        )
+        lists = {
+            "trainings": [asdict(training) for training in trainings],
+            "rung_correlations": [asdict(prediction) for prediction in predictions],
+            "events": [asdict(event) for event in result.last_events(EVENTS)],
+        }
+        show_json(asdict(progress) | lists)
         return
     ended = f"{progress.complete} complete, {progress.pruned} pruned, {progress.failed} failed"
     facts = [
@@ -86,7 +92,7 @@ def status(result: SearchResult, output: Output) -> None:
         ("trials", f"{progress.finished} of {progress.trials}: {ended}, {progress.running} running"),
         ("best", _best_line(progress)),
         ("teacher", f"{percent(progress.teacher_accuracy)}, {count(progress.teacher_params)} parameters"),
-        ("last change", f"{row.updated_at:%Y-%m-%d %H:%M:%S} UTC"),
+        ("last change", moment(row.updated_at)),
     ]
     if progress.status == "running":
         facts += [
@@ -97,10 +103,12 @@ def status(result: SearchResult, output: Output) -> None:
         is_training = any(training.state == "running" for training in trainings)
         facts.append(("go on with", result.command("train" if is_training else "resume")))
     facts += [
-        ("foresight", _rung_correlation_line(one, progress.pruned)) for one in rung_correlations(trials, rungs, signal)
+        ("prediction", _rung_correlation_line(one, progress.pruned)) for one in rung_correlations(trials, rungs, signal)
     ]
     facts += [("failed", f"{number} x {reason}") for reason, number in progress.reasons.items()]
     facts += [("full length", f"student {training.replicate}: {training_state(training)}") for training in trainings]
+    events = result.last_events(EVENTS)
+    facts += [("" if position else "last events", event_line(event)) for position, event in enumerate(events)]
     show_text(facts_table(facts))
 
 
@@ -123,10 +131,14 @@ def trial(record: TrialRecord, problem: Problem, output: Output) -> None:
     facts = [
         ("trial", f"{row.number} ({row.state})"),
         ("value", percent(row.value)),
+        ("opened", f"{moment(row.created_at)}, when {counted(row.opened_after, 'trial')} had ended"),
+        ("ended", "not yet" if row.finished_at is None else f"{moment(row.finished_at)}, as number {row.finish_order}"),
         *([] if signal == ACCURACY else [("signal", _fidelity_metric_line(record, problem))]),
         ("family", problem.space.describe(parameters)),
         *((name, f"{value:.4g}" if isinstance(value, float) else str(value)) for name, value in row.parameters.items()),
     ]
+    if workers := sorted({evaluation.worker for evaluation in record.evaluations if evaluation.worker}):
+        facts.append(("workers", ", ".join(workers)))
     if row.reason:
         facts.append(("reason", row.reason))
     show_text(facts_table(facts))
@@ -340,10 +352,8 @@ def _fidelity_metric_line(record: TrialRecord, problem: Problem) -> str:
 
 def _rung_correlation_line(rung_correlation: RungCorrelation, pruned: int) -> str:
     """How well a rung predicts the last one; a selected sample says that it is one."""
-    what, n = (
-        f"{rung_correlation.signal} after {counted(rung_correlation.epochs, 'epoch')}",
-        counted(rung_correlation.n, "trial"),
-    )
+    what = f"{rung_correlation.metric} after {counted(rung_correlation.epochs, 'epoch')}"
+    n = counted(rung_correlation.n, "trial")
     if rung_correlation.rho is None:
         return f"{what}: too little to tell, {n} reached the last rung"
     spread = (

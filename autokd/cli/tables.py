@@ -1,6 +1,7 @@
 """Numbers and tables as people read them."""
 
 from collections.abc import Collection, Iterable, Sequence
+from datetime import UTC, datetime
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
@@ -16,6 +17,7 @@ __all__ = [
     "decimal",
     "duration",
     "facts_table",
+    "moment",
     "percent",
     "ratio",
     "table",
@@ -62,6 +64,11 @@ def duration(seconds: float | None) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def moment(at: datetime) -> str:
+    """`2026-11-28 14:03:07 UTC`."""
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]], numeric: Collection[int] = ()) -> Table:

@@ -101,6 +101,12 @@ class Reader:
             query = select(Event).where(Event.search_id == search_id, Event.id > after).order_by(Event.id)
             return _rows(EventRow, session.scalars(query))
 
+    def last_events(self, search_id: int, n: int) -> list[EventRow]:
+        """The last `n` events of a search, the newest last."""
+        with self.session() as session:
+            query = select(Event).where(Event.search_id == search_id).order_by(Event.id.desc()).limit(n)
+            return _rows(EventRow, session.scalars(query))[::-1]
+
     @contextmanager
     def session(self) -> Iterator[Session]:
         """A session that reads."""

@@ -61,6 +61,8 @@ class TrialRow:
         reason: Why it was pruned or failed.
         finish_order: Counts from 0 within its search, in the order in which trials ended; the optimiser's state is a
             fold over the finished trials in this order.
+        opened_after: Number of trials that had ended when this one was opened: with `finish_order` it says which
+            trials the optimiser knew when it proposed this one.
     """
 
     id: int
@@ -73,6 +75,7 @@ class TrialRow:
     created_at: datetime
     finished_at: datetime | None
     finish_order: int | None
+    opened_after: int = 0
 
 
 @dataclass(frozen=True)

@@ -79,6 +79,7 @@ class Store(Reader):
                 parameters=dict(parameters),
                 state="running",
                 created_at=datetime.now(UTC),
+                opened_after=_n_finished(session, search),
             )
             session.add(trial)
             record(session, search, "trial_opened", {"trial": number})
@@ -207,8 +208,7 @@ class Store(Reader):
             )
         with self._writing(lease) as (session, search):
             trial = _running(_get(session, Trial, trial_id, search))
-            last = session.scalar(select(func.max(Trial.finish_order)).where(Trial.search_id == search.id))
-            trial.finish_order = 0 if last is None else last + 1
+            trial.finish_order = _n_finished(session, search)
             trial.state, trial.value, trial.reason, trial.finished_at = state, value, reason, datetime.now(UTC)
             payload = {"trial": trial.number, "state": state, "value": value, "reason": reason}
             record(session, search, "trial_finished", payload)
@@ -256,6 +256,11 @@ def _get(session: Session, model: type[M], row_id: int, search: Search) -> M:
     if found is None or found.search_id != search.id:
         raise DatabaseError(f"Search {search.name!r} must have the {model.__name__.lower()} {row_id}, but it has not.")
     return found
+
+
+def _n_finished(session: Session, search: Search) -> int:
+    last = session.scalar(select(func.max(Trial.finish_order)).where(Trial.search_id == search.id))
+    return 0 if last is None else last + 1
 
 
 def _running(row: E) -> E:

@@ -7,6 +7,8 @@ at most the epoch that it was in.
 """
 
 import json
+import os
+import socket
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
@@ -60,7 +62,8 @@ def evaluate(task: EvaluationTask) -> EvaluationResult:
         if _is_out_of_memory(error):
             raise OutOfMemoryError(f"out of memory on {task.context.device}: {first_line(error)}") from None
         raise
-    result = EvaluationResult(task.key, metrics, round(time.monotonic() - started, 3))
+    worker = f"{socket.gethostname()}:{os.getpid()}"
+    result = EvaluationResult(task.key, metrics, round(time.monotonic() - started, 3), worker)
     write_json(task.result, vars(result))
     _tidy(task)
     return result

@@ -122,8 +122,10 @@ class EvaluationResult:
             asked for; `training_loss` and `training_cross_entropy` with the labels, both means over the last epoch, or
             over the cooldown if that is shorter; and `best_epoch`, where the best epoch's weights are kept.
         seconds: Time that the training and measuring took, without what was found done.
+        worker: Host and process that did it; None in results of version 0.1.
     """
 
     key: str
     metrics: dict[str, float]
     seconds: float
+    worker: str | None = None

@@ -129,7 +129,7 @@ class Dispatcher:
         except Exception as error:  # a network that cannot be trained ends its trial, not the search
             self.store.fail_evaluation(self.lease, row.id, _reason(error))
         else:
-            self.store.finish_evaluation(self.lease, row.id, result.metrics, result.seconds, None)
+            self.store.finish_evaluation(self.lease, row.id, result.metrics, result.seconds, result.worker)
 
 
 def _first(futures: Collection[Future[T]], on_tick: Callable[[], None]) -> set[Future[T]]:

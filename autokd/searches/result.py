@@ -13,7 +13,7 @@ from autokd.config.schema import SearchConfig
 from autokd.data.registry import load_data
 from autokd.database.lease import Lease, is_owned
 from autokd.database.reading import Reader
-from autokd.database.rows import SearchRow
+from autokd.database.rows import EventRow, SearchRow
 from autokd.errors import AutoKDError, InputError, InterruptedSearchError
 from autokd.evaluation.context import TrainingContext
 from autokd.evaluation.precompute import missing_outputs, precompute_outputs
@@ -100,6 +100,11 @@ class SearchResult:
         """How far the search is."""
         with self.home.open() as store:
             return _progress(store, self.name)
+
+    def last_events(self, n: int) -> list[EventRow]:
+        """The last `n` events of the search, the newest last."""
+        with self.home.open() as store:
+            return store.last_events(store.search(self.name).id, n)
 
     @property
     def students(self) -> Sequence[TrainedStudent]:

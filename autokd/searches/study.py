@@ -1,7 +1,7 @@
 """A search's rows as an in-memory Optuna study: what samplers, pruners and plots work on."""
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 
 import optuna
 from optuna.distributions import BaseDistribution
@@ -23,24 +23,25 @@ _STATES = {
 def to_study(
     trial_records: Iterable[TrialRecord],
     distributions: Mapping[str, BaseDistribution],
-    signal: FidelityMetric = ACCURACY,
+    metric: FidelityMetric = ACCURACY,
 ) -> optuna.Study:
     """The study that Optuna would have after these trials; higher values are better.
 
-    A trial reports its signal at rung `r` as Optuna's step `r + 1`; its final value is its accuracy. Its times are
-    those recorded: by them a trust region tells which trials were proposed for it.
+    A trial reports the fidelity metric at rung `r` as Optuna's step `r + 1`; its final value is its accuracy. Its times
+    are no clock's but count finished trials, a second each: by them a sampler orders finished trials and tells which
+    of them were known when a trial was proposed, and a clock that steps back changes neither.
 
     Samplers need accuracies at all steps, since they model a trial's steps and its final value as one quantity; pruners
-    only compare trials at one step, so that any signal serves them.
+    only compare trials at one step, so that any metric serves them.
 
     Args:
         trial_records: All trials of a search with their evaluations, by number from 0 without gaps.
         distributions: Every dimension of the search by name.
-        signal: What trials report.
+        metric: What trials report.
     """
     study = _empty_study()
     for record in trial_records:
-        study.add_trial(_frozen(record, distributions, signal))
+        study.add_trial(_frozen(record, distributions, metric))
     return study
 
 
@@ -54,8 +55,8 @@ def _empty_study() -> optuna.Study:
         optuna.logging.set_verbosity(verbosity)
 
 
-def _frozen(record: TrialRecord, distributions: Mapping[str, BaseDistribution], signal: FidelityMetric) -> FrozenTrial:
-    trial, reported = record.trial, signal.oriented(record.means(signal.metric))
+def _frozen(record: TrialRecord, distributions: Mapping[str, BaseDistribution], metric: FidelityMetric) -> FrozenTrial:
+    trial, reported = record.trial, metric.oriented(record.means(metric.metric))
     frozen = create_trial(
         state=_STATES[trial.state],
         value=trial.value if trial.state in ("complete", "pruned") else None,
@@ -63,11 +64,11 @@ def _frozen(record: TrialRecord, distributions: Mapping[str, BaseDistribution], 
         distributions={name: distributions[name] for name in trial.parameters},
         intermediate_values={rung + 1: value for rung, value in reported.items()},
     )
-    frozen.datetime_start = _naive(trial.created_at)
-    frozen.datetime_complete = None if trial.finished_at is None else _naive(trial.finished_at)
+    frozen.datetime_start = _moment(trial.opened_after)
+    frozen.datetime_complete = None if trial.finish_order is None else _moment(trial.finish_order + 1)
     return frozen
 
 
-def _naive(moment: datetime) -> datetime:
-    """The moment as Optuna writes moments, without a zone; in UTC, which no change of the clocks puts out of order."""
-    return moment.astimezone(UTC).replace(tzinfo=None)
+def _moment(n_finished: int) -> datetime:
+    """The logical time at which so many trials had finished."""
+    return datetime(2000, 1, 1) + timedelta(seconds=n_finished)

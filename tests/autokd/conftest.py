@@ -158,7 +158,17 @@ def make_ladder() -> Callable[..., TrialRecord]:
             None if finish_order is None else CLOCK + timedelta(seconds=options.get("finished", 100 + finish_order))
         )
         trial = TrialRow(
-            number + 100, 1, number, parameters or {}, state, value, reason, opened, finished, finish_order
+            number + 100,
+            1,
+            number,
+            parameters or {},
+            state,
+            value,
+            reason,
+            opened,
+            finished,
+            finish_order,
+            options.get("opened_after", 0),
         )
         n_students = options.get("students") or (len(accuracies[0]) if accuracies else 1)
         students = tuple(

@@ -90,7 +90,7 @@ def test_the_history_tells_complete_pruned_and_failed_trials_apart(shown: Eviden
     assert "running" not in texts(history.get_legend().get_texts())  # it has no value yet
 
 
-def test_the_foresight_has_a_point_for_each_trial_that_climbed(shown: Evidence):
+def test_the_rung_correlation_has_a_point_for_each_trial_that_climbed(shown: Evidence):
     rung_correlation = panels(draw(shown))["RungCorrelation"]
     assert points(rung_correlation, "after 1 epoch") == [
         (place(50), place(90)),
@@ -110,7 +110,7 @@ def test_of_a_signal_that_should_be_small_small_is_to_the_right(shown: Evidence)
     assert left > right
 
 
-def test_one_rung_or_no_trial_that_climbed_leave_the_foresight_out(shown: Evidence):
+def test_one_rung_or_no_trial_that_climbed_leave_the_rung_correlation_out(shown: Evidence):
     assert "RungCorrelation" not in panels(draw(replace(shown, rungs=(1.0,))))
     assert "RungCorrelation" not in panels(draw(replace(shown, trial_records=shown.trial_records[1:2])))
 

@@ -137,4 +137,4 @@ def test_plotting_leaves_the_state_of_pyplot_alone(finished: Path):
         "print('matplotlib.pyplot' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code, str(finished)], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-2:] == ["0", "False"]
+    assert done.stdout.splitlines()[-2:] == ["0", "False"], done.stderr

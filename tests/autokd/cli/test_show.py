@@ -1,5 +1,7 @@
 import json
+import os
 import re
+import socket
 import sqlite3
 from dataclasses import replace
 from pathlib import Path
@@ -77,6 +79,19 @@ def test_status_tells_progress_and_full_length_trainings(invoke, answer, finishe
     assert "controller" not in text
 
 
+def test_status_ends_with_the_last_events(invoke, answer, finished: Path) -> None:
+    events = answer("status")["events"]
+    assert [event["kind"] for event in events][-2:] == ["status_changed", "lease_released"]
+    lines = invoke("status", "digits", "--home", finished).out.rstrip().splitlines()
+    assert lines[-5].startswith("last events")
+    assert lines[-1].endswith("the search was released")
+
+
+def test_show_names_the_process_that_trained(answer) -> None:
+    workers = {evaluation["worker"] for evaluation in answer("show", "digits", "0")["evaluations"]}
+    assert workers == {f"{socket.gethostname()}:{os.getpid()}"}  # the search ran in this process
+
+
 def test_status_of_a_killed_search_says_how_to_go_on(invoke, home: Path, monkeypatch: pytest.MonkeyPatch):
     with Workspace(home).open() as store, store.transaction() as session:
         session.query(Search).one().status = "running"
@@ -87,16 +102,20 @@ def test_status_of_a_killed_search_says_how_to_go_on(invoke, home: Path, monkeyp
     assert "autokd resume digits\n" in invoke("status", "digits").out
 
 
-def test_status_tells_what_each_lower_rung_foretold(invoke, answer, finished: Path):
+def test_status_tells_what_each_lower_rung_predicts(invoke, answer, finished: Path):
     status = answer("status")
-    assert [one["signal"] for one in status["foresight"]] == list(FIDELITY_METRICS)
-    assert {(one["rung"], one["n"], one["rho"]) for one in status["foresight"]} == {(0, status["complete"], None)}
-    (line,) = [line for line in invoke("status", "digits", "--home", finished).out.splitlines() if "foresight" in line]
+    assert [one["metric"] for one in status["rung_correlations"]] == list(FIDELITY_METRICS)
+    assert {(one["rung"], one["n"], one["rho"]) for one in status["rung_correlations"]} == {
+        (0, status["complete"], None)
+    }
+    (line,) = [
+        line for line in invoke("status", "digits", "--home", finished).out.splitlines() if "rung_correlations" in line
+    ]
     told = f"after 1 epoch: too little to tell, {counted(status['complete'], 'trial')} reached the last rung"
     assert line.split(maxsplit=1)[1] == f"training_cross_entropy {told}"
 
 
-def test_a_foresight_has_its_interval_and_says_where_it_is_of_a_selected_sample():
+def test_a_rung_correlation_has_its_interval_and_says_where_it_is_of_a_selected_sample():
     rung_correlation = RungCorrelation(0, 1.0, "loss", 12, 0.6234, 0.2, 0.85)
     line = "loss after 1 epoch: rank correlation 0.62 (90 %: 0.20 to 0.85) with the last rung, 12 trials"
     assert show._rung_correlation_line(rung_correlation, pruned=0) == line

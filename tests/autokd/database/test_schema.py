@@ -126,6 +126,22 @@ def test_a_damaged_database_is_refused(tmp_path: Path) -> None:
         Store(tmp_path / "db")
 
 
+def test_old_trials_are_told_how_many_had_ended_before_them(tmp_path: Path) -> None:
+    day = "2026-11-25 {}:00.000000".format
+    rows = [
+        (2, 1, 1, "{}", "complete", 1.0, None, day("09:00"), day("09:10"), 2),
+        (3, 1, 2, "{}", "complete", 1.0, None, day("09:01"), day("09:05"), 1),
+        (4, 1, 3, "{}", "complete", 1.0, None, day("09:06"), day("09:20"), 3),
+        (5, 1, 4, "{}", "running", None, None, day("09:11"), None, None),
+    ]
+    with closing(sqlite3.connect(tmp_path / "db")) as connection:
+        connection.executescript(next(dump for dump in OLD if dump.stem == "0002").read_text())
+        connection.executemany(f"INSERT INTO trials VALUES ({','.join('?' * 10)})", rows)
+        connection.commit()
+    with Store(tmp_path / "db") as store:
+        assert [trial.opened_after for trial in store.trials(1)] == [0, 1, 1, 2, 3]
+
+
 def test_a_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(NotOurDatabase, match="SQLite says"):
         Store(tmp_path)

@@ -195,6 +195,22 @@ def test_the_finish_order_is_the_order_of_ends(store: Store, lease: Lease) -> No
     assert [trial.finish_order for trial in store.trials(lease.search_id)] == [1, 2, 0]
 
 
+def test_a_trial_knows_how_many_had_ended_when_it_was_opened(store: Store, lease: Lease) -> None:
+    first, second = (store.open_trial(lease, number, {}) for number in range(2))
+    store.finish_trial(lease, second.id, "pruned", 1.0)
+    assert store.open_trial(lease, 2, {}).opened_after == 1
+    store.finish_trial(lease, first.id, "failed")
+    assert [
+        *(trial.opened_after for trial in store.trials(lease.search_id)),
+        store.open_trial(lease, 3, {}).opened_after,
+    ] == [
+        0,
+        0,
+        1,
+        2,
+    ]
+
+
 @pytest.mark.parametrize(("state", "value"), [("complete", None), ("complete", math.nan), ("pruned", math.inf)])
 def test_a_value_that_no_optimiser_can_use_is_refused(store: Store, lease: Lease, state: Any, value: Any) -> None:
     trial = store.open_trial(lease, 0, {})

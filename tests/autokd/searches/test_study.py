@@ -1,4 +1,5 @@
 from dataclasses import replace
+from datetime import timedelta
 
 import optuna
 import pytest
@@ -81,6 +82,35 @@ def test_a_pruner_decides_as_on_the_real_study(real: optuna.Study, rows):
     assert len({pruner.prune(study, study.trials[4]) for study in studies}) == 1
 
 
+def test_a_clock_that_steps_back_changes_no_order(rows) -> None:
+    clock = rows[0].trial.created_at
+    back = {number: clock - timedelta(hours=number) for number in range(len(rows))}
+    stepped = [
+        replace(
+            row,
+            trial=replace(
+                row.trial,
+                created_at=back[row.trial.number],
+                finished_at=row.trial.finished_at and back[row.trial.number],
+            ),
+        )
+        for row in rows
+    ]
+    for before, after in zip(to_study(rows, SPACE).trials, to_study(stepped, SPACE).trials, strict=True):
+        assert (after.datetime_start, after.datetime_complete) == (before.datetime_start, before.datetime_complete)
+
+
+def test_a_trial_starts_after_those_that_had_ended_when_it_was_proposed(make_ladder) -> None:
+    first, second = (
+        make_ladder(
+            number, [[0.5]], "complete", {"x": 0.5, "kind": "a"}, finish_order=number, value=0.5, opened_after=n
+        )
+        for number, n in ((0, 0), (1, 1))
+    )
+    one, other = to_study([first, second], SPACE).trials
+    assert one.datetime_start < one.datetime_complete <= other.datetime_start < other.datetime_complete
+
+
 def test_the_same_rows_give_the_same_study_at_any_time(rows):
     first, second = to_study(rows, SPACE), to_study(rows, SPACE)
     assert [t.datetime_start for t in first.trials] == [t.datetime_start for t in second.trials]
@@ -105,8 +135,7 @@ def test_trials_that_never_improve_shrink_the_trust_region(make_ladder):
             {"x": 0.01 * number, "kind": "a"},
             finish_order=number,
             value=0.5,
-            opened=10 * number,
-            finished=10 * number + 9,
+            opened_after=number,
         )
         for number in range(3 + rules.failure_tolerance)
     ]

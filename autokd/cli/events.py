@@ -1,0 +1,49 @@
+"""What happened to a search, in one line an event."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from autokd.cli.tables import percent
+from autokd.database.rows import EventRow
+
+__all__ = ["event_line"]
+
+Payload = Mapping[str, Any]
+
+
+def event_line(event: EventRow) -> str:
+    """`2026-11-28 14:03:07  trial 7 complete: 93.10 %`; times are UTC."""
+    words = _WORDS[event.kind](event.payload) if event.kind in _WORDS else event.kind.replace("_", " ")
+    return f"{event.at:%Y-%m-%d %H:%M:%S}  {words}"
+
+
+def _trial_finished(payload: Payload) -> str:
+    result = percent(payload["value"]) if payload["value"] is not None else payload["reason"] or "no value"
+    return f"trial {payload['trial']} {payload['state']}: {result}"
+
+
+def _evaluation_opened(payload: Payload) -> str:
+    again = " again" if payload["again"] else ""
+    return f"evaluation {payload['evaluation']} of student {payload['student']} opened{again} at rung {payload['rung']}"
+
+
+def _evaluation_finished(payload: Payload) -> str:
+    accuracy = percent(payload["metrics"].get("accuracy"))
+    return f"evaluation {payload['evaluation']} finished rung {payload['rung']}: {accuracy}"
+
+
+_WORDS: dict[str, Callable[[Payload], str]] = {
+    "search_created": lambda payload: "search created",
+    "lease_acquired": lambda payload: f"process {payload['pid']} on {payload['host']} took the search",
+    "lease_released": lambda payload: "the search was released",
+    "status_changed": lambda payload: f"status {payload['status']}",
+    "config_changed": lambda payload: "configuration changed",
+    "trial_opened": lambda payload: f"trial {payload['trial']} opened",
+    "trial_finished": _trial_finished,
+    "student_added": lambda payload: f"student {payload['replicate']} of trial {payload['trial']} drawn",
+    "evaluation_opened": _evaluation_opened,
+    "evaluation_finished": _evaluation_finished,
+    "evaluation_failed": lambda payload: f"evaluation {payload['evaluation']} failed: {payload['reason']}",
+    "teacher": lambda payload: f"teacher outputs: {payload['missing']} of {payload['views']} views and splits missing",
+    "fall-back": lambda payload: str(payload["line"]),
+}
