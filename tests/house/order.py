@@ -42,7 +42,7 @@ ORDER = {
     "autokd.analysis": "rung_correlations plots",
     "autokd.recipes": "catalogue teachers runnable train_teacher",
     "autokd.testing": "tasks executors methods optimizers spaces",
-    "autokd.cli": "interruption output tables report draw plot show app __init__",
+    "autokd.cli": "interruption output tables events report draw plot show app __init__",
     "search_spaces": "errors architecture networks design drawing spaces blueprint space",
     "search_spaces.architecture": "layers operations memory schedule format cost folding",
     "search_spaces.networks": "kernels modules merging network source",

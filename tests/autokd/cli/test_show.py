@@ -108,9 +108,7 @@ def test_status_tells_what_each_lower_rung_predicts(invoke, answer, finished: Pa
     assert {(one["rung"], one["n"], one["rho"]) for one in status["rung_correlations"]} == {
         (0, status["complete"], None)
     }
-    (line,) = [
-        line for line in invoke("status", "digits", "--home", finished).out.splitlines() if "rung_correlations" in line
-    ]
+    (line,) = [line for line in invoke("status", "digits", "--home", finished).out.splitlines() if "prediction" in line]
     told = f"after 1 epoch: too little to tell, {counted(status['complete'], 'trial')} reached the last rung"
     assert line.split(maxsplit=1)[1] == f"training_cross_entropy {told}"
 
