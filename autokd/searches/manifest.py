@@ -25,7 +25,7 @@ def describe_export(problem: Problem, search: SearchRow, student: TrainedStudent
     probe = dataset.validation.take(torch.arange(min(PROBE_SAMPLES, len(dataset.validation))))
     return Export(
         architecture=student.architecture,
-        module=student.module(),
+        module=student.network(),
         normalisation=problem.facts.normalisation,
         probe=probe,
         test=dataset.test if student.is_final else None,

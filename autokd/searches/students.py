@@ -1,17 +1,19 @@
 """Students: recorded when they are drawn, found again with the weights that their last evaluation left."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from torch import nn
 
+from autokd.data.registry import load_data
 from autokd.database.lease import Lease
 from autokd.database.reading import Reader
 from autokd.database.rows import EvaluationRow, Purpose, StudentRow, TrialRow
 from autokd.database.store import Store
 from autokd.errors import InputError
 from autokd.evaluation.task import weights_file
+from autokd.export.module import StudentModule
 from autokd.searches.problem import Problem
 from autokd.training.checkpoint import load_weights
 from search_spaces.architecture.cost import Cost
@@ -26,12 +28,14 @@ class TrainedStudent:
     """A student with the weights of its longest training.
 
     Attributes:
+        problem: What its search searches.
         trial: The trial of its family.
         row: Its architecture and cost.
         evaluation: Its longest complete training.
         weights: File of its weights at the end of that training.
     """
 
+    problem: Problem = field(repr=False, compare=False)
     trial: TrialRow
     row: StudentRow
     evaluation: EvaluationRow
@@ -52,8 +56,21 @@ class TrainedStudent:
         """Whether it was trained at full length."""
         return self.row.purpose == "final"
 
-    def module(self) -> nn.Module:
-        """A plain module with its weights, in evaluation mode, on the CPU.
+    def module(self) -> StudentModule:
+        """A module that takes samples as the data set holds them and gives logits, in evaluation mode, on the CPU.
+
+        Images are uint8, `batch x channels x height x width`; signals and vectors are uint8 or float32 as in the data
+        set, channels first. It normalises them itself, as the exported `model.py` with its `preprocess` does.
+
+        Raises:
+            InputError: If the file of its weights is gone or damaged, or the data whose type it needs to know are.
+        """
+        shape = self.problem.facts.input_shape
+        is_float = len(shape) < 3 and load_data(self.problem.config.data).scale == 1.0  # images are always uint8
+        return StudentModule(self.network(), self.problem.facts.normalisation, len(shape), is_float)
+
+    def network(self) -> nn.Module:
+        """The bare network for samples that are normalised as in training, in evaluation mode, on the CPU.
 
         Raises:
             InputError: If the file of its weights is gone or damaged.
@@ -80,7 +97,7 @@ def trained_students(problem: Problem, store: Reader, search_id: int) -> Sequenc
     for student_id, evaluation in longest.items():
         row = row_of[student_id]
         weights = weights_file(problem.evaluations, evaluation.key)
-        found.append(TrainedStudent(trial_of[row.trial_id], row, evaluation, weights))
+        found.append(TrainedStudent(problem, trial_of[row.trial_id], row, evaluation, weights))
     return sorted(found, key=_rank)
 
 

@@ -34,7 +34,7 @@ ORDER = {
     "autokd.optimizers.acquisition": "functions candidates optimisation",
     "autokd.database": "errors rows types models engine schema reading writing store lease lease_keeper",
     "autokd.evaluation": "context warm_start precompute task distillation_stream evaluate",
-    "autokd.export": "check manifest preprocess verification replacement folder",
+    "autokd.export": "module check manifest preprocess verification replacement folder",
     "autokd.searches": (
         "facts workspace given_data trial_record progress study method_choice warm_start_source problem reporter "
         "proposals students dispatcher session controller families manifest preflight retraining result api doctor"

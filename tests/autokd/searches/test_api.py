@@ -19,7 +19,7 @@ from autokd.optimizers.models.posterior import Posterior
 from autokd.searches.reporter import Silent
 from autokd.searches.workspace import Workspace
 from autokd.teachers.outputs.key import OutputsKey
-from autokd.training.metrics import label_metrics, predict
+from autokd.training.metrics import label_metrics
 from search_spaces.spaces.nago import Nago
 
 SETTINGS: dict[str, Any] = {
@@ -81,9 +81,9 @@ def arrays(dataset: Dataset) -> dict[str, Any]:
 def test_a_search_of_objects_ends_with_a_module_of_the_recorded_accuracy(search, dataset: Dataset):
     result = search()
     assert result.progress.status == "finished"
-    found = label_metrics(
-        predict(result.best.module(), dataset.validation, dataset.normalisation), dataset.validation.labels
-    )
+    module, (images, labels) = result.best.module(), (dataset.validation.images, dataset.validation.labels)
+    with torch.inference_mode():
+        found = label_metrics(module(images.permute(0, 3, 1, 2)), labels)
     assert found["accuracy"] == result.best.metrics["accuracy"]
     assert found["loss"] == pytest.approx(result.best.metrics["loss"], rel=0.05)  # trained in bfloat16, perhaps
     assert len(result.families) == 2
@@ -126,6 +126,9 @@ def test_signals_and_vectors_are_searched_trained_and_exported_as_images_are(
     assert result.problem.context.outputs_needed == [OutputsKey(0, 0), OutputsKey(0, part="validation")]
     trained = result.train()
     assert trained[0].metrics["test_accuracy"] > 0.8
+    with torch.inference_mode():
+        logits = trained[0].module()(dataset.test.images.movedim(-1, 1))
+    assert label_metrics(logits, dataset.test.labels)["accuracy"] == trained[0].metrics["test_accuracy"]
     verification = result.export(tmp_path / "student")
     assert verification.test_accuracy == trained[0].metrics["test_accuracy"]
     assert verify_folder(tmp_path / "student", dataset.test) == verification

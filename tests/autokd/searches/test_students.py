@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from autokd.data.stream import normalise
 from autokd.errors import InputError
 from autokd.searches.students import TrainedStudent
 from autokd.training.checkpoint import save_weights
@@ -15,19 +16,27 @@ ARCHITECTURE = Architecture(
 
 
 @pytest.fixture
-def student(make_ladder, tmp_path: Path) -> TrainedStudent:
+def student(make_ladder, make_problem, tmp_path: Path) -> TrainedStudent:
     record = make_ladder(0, [[0.5]])
     row = record.students[0]
     object.__setattr__(row, "architecture", ARCHITECTURE.to_dict())
-    return TrainedStudent(record.trial, row, record.evaluations[0], tmp_path / "weights.safetensors")
+    return TrainedStudent(make_problem(), record.trial, row, record.evaluations[0], tmp_path / "weights.safetensors")
 
 
-def test_a_students_module_has_its_weights(student: TrainedStudent):
+def test_a_students_network_has_its_weights(student: TrainedStudent) -> None:
     trained = build(ARCHITECTURE, seed=5).eval()
     save_weights(trained, student.weights)
-    module, images = student.module(), torch.randn(3, 1, 8, 8)
+    network, images = student.network(), torch.randn(3, 1, 8, 8)
+    assert not network.training
+    assert torch.equal(network(images), trained(images))
+
+
+def test_a_students_module_takes_images_as_the_data_set_holds_them(student: TrainedStudent) -> None:
+    save_weights(build(ARCHITECTURE, seed=5), student.weights)
+    module, images = student.module(), torch.randint(256, (3, 8, 8, 1), dtype=torch.uint8)
     assert not module.training
-    assert torch.equal(module(images), trained(images))
+    expected = student.network()(normalise(images, student.problem.facts.normalisation))
+    torch.testing.assert_close(module(images.movedim(-1, 1)), expected)
 
 
 def test_a_student_knows_its_graph_and_metrics(student: TrainedStudent):
