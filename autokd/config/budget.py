@@ -13,19 +13,13 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, core_schema
 
+from autokd.config.numbers import Whole
 from search_spaces.design.budget import LARGEST_LIMIT, LIMITS, Budget
 
 __all__ = ["BudgetSection"]
 
 
-def _no_bool(limit: Any) -> Any:
-    """The limit itself; pydantic would take True for 1."""
-    if isinstance(limit, bool):
-        raise ValueError(f"must be a whole number, but got {limit!r}")
-    return limit
-
-
-Limit = Annotated[int, Field(ge=1, le=LARGEST_LIMIT), BeforeValidator(_no_bool)]
+Limit = Annotated[Whole, Field(ge=1, le=LARGEST_LIMIT)]
 _fields: dict[str, Any] = dict.fromkeys(LIMITS, (Limit | None, None))
 _Keys = create_model("Budget", __config__=ConfigDict(extra="forbid"), __doc__=Budget.__doc__, **_fields)
 

@@ -3,7 +3,11 @@
 from functools import reduce
 from typing import Any
 
-__all__ = ["fill_recorded", "without_later_keys"]
+from pydantic import ValidationInfo
+
+__all__ = ["RECORDED", "fill_recorded", "is_recorded", "without_later_keys"]
+
+RECORDED = {"recorded": True}  # the context in which a recorded configuration is read
 
 BEFORE: dict[str, Any] = {
     "training": {
@@ -25,6 +29,11 @@ BEFORE: dict[str, Any] = {
 def fill_recorded(values: dict[str, Any]) -> dict[str, Any]:
     """A configuration's plain values, with the keys that it was recorded without."""
     return _filled(values, BEFORE)
+
+
+def is_recorded(info: ValidationInfo) -> bool:
+    """Whether what is validated was recorded, maybe by a version that had fewer bounds."""
+    return info.context == RECORDED
 
 
 def without_later_keys(values: dict[str, Any], *path: str) -> dict[str, Any]:

@@ -11,6 +11,8 @@ from search_spaces.design.budget import LIMITS, Budget
 
 __all__ = ["one_line", "wrong_key"]
 
+LONGEST = 120  # characters of a value in a message
+
 
 def one_line(error: ValidationError) -> str:
     """The first thing that is wrong: where, what, and what is allowed."""
@@ -22,10 +24,10 @@ def one_line(error: ValidationError) -> str:
     if first["type"] == "missing":
         return f"{where!r} is missing"
     if first["type"] == "model_type":
-        return f"{where}: must be a section with keys of its own, but got {first['input']!r}"
+        return f"{where}: must be a section with keys of its own, but got {_short(first['input'])}"
     message = first["msg"].removeprefix("Value error, ")
     message = message[0].lower() + message[1:]
-    return f"{where}: {message}" + ("" if first["type"] == "value_error" else f", but got {first['input']!r}")
+    return f"{where}: {message}" + ("" if first["type"] == "value_error" else f", but got {_short(first['input'])}")
 
 
 def wrong_key(error: ValidationError) -> str:
@@ -38,3 +40,9 @@ def _known_keys(location: Iterable[int | str]) -> list[str]:
     for part in location:
         section = section.model_fields[part].annotation
     return list(LIMITS if section is Budget else section.model_fields)
+
+
+def _short(value: object) -> str:
+    """The value as Python writes it, without its middle where it is long."""
+    text = repr(value)
+    return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]}...{text[-LONGEST // 2 :]}"

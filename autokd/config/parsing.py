@@ -1,32 +1,42 @@
 """Plain values as a checked configuration."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pydantic import ValidationError
 
-from autokd.config.compatibility import fill_recorded
-from autokd.config.flat import flat
+from autokd.config.compatibility import RECORDED, fill_recorded
+from autokd.config.flat import depth, flat
 from autokd.config.messages import one_line, wrong_key
 from autokd.config.schema import SearchConfig
 from autokd.errors import InputError
 
 __all__ = ["differences", "parse_config", "recorded_config"]
 
+DEEPEST = 20  # of sections within sections
 
-def parse_config(values: dict[str, Any], where: str = "configuration", overrides: Iterable[str] = ()) -> SearchConfig:
+
+def parse_config(
+    values: dict[str, Any],
+    where: str = "configuration",
+    overrides: Iterable[str] = (),
+    context: Mapping[str, Any] | None = None,
+) -> SearchConfig:
     """The checked configuration of plain values.
 
     Args:
         values: Sections and keys.
         where: Where the values are from, for error messages.
         overrides: Those among them that are from the command line.
+        context: `RECORDED` for a configuration that was recorded.
 
     Raises:
         InputError: One line for the first thing that is wrong: where, what, and the nearest known key.
     """
+    if depth(values) > DEEPEST:
+        raise InputError(f"{where}: sections and lists are nested more than {DEEPEST} deep.")
     try:
-        return SearchConfig.model_validate(values)
+        return SearchConfig.model_validate(values, context=context)
     except ValidationError as error:
         key = wrong_key(error)
         overridden = any(key.startswith(override.partition("=")[0].strip()) for override in overrides)
@@ -39,7 +49,7 @@ def recorded_config(values: dict[str, Any], where: str) -> SearchConfig:
     Raises:
         InputError: One line for the first thing that is wrong, as `parse_config`.
     """
-    return parse_config(fill_recorded(values), where)
+    return parse_config(fill_recorded(values), where, context=RECORDED)
 
 
 def differences(old: SearchConfig, new: SearchConfig) -> dict[str, tuple[Any, Any]]:

@@ -6,18 +6,37 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
 
 from autokd.config.budget import BudgetSection
-from autokd.config.compatibility import without_later_keys
+from autokd.config.compatibility import is_recorded, without_later_keys
 from autokd.config.fidelity_metrics import FIDELITY_METRICS
 from autokd.config.flat import flat
+from autokd.config.numbers import (
+    Bytes,
+    Epochs,
+    Fraction,
+    NonNegative,
+    Number,
+    Positive,
+    PositiveFraction,
+    Samples,
+    Seconds,
+    Seed,
+    Shift,
+    Side,
+    Threads,
+    Views,
+    check_number,
+)
 from autokd.config.teacher import TeacherConfig
 
 __all__ = [
@@ -34,13 +53,25 @@ __all__ = [
 ]
 
 NAMED_SOURCES = ("fashion-mnist", "digits")
+LONGEST_NAME = 100  # characters of a search's name
 RESUMABLE_CHANGES = {"trials", "seconds", "workers", "final"}  # sections and keys that `resume` may change
 
 
-def _one_or_several(value: Any) -> Any:
+def _one(value: Any) -> Any:
     """The value itself; pydantic's own complaint would be one for each kind that it could have been."""
-    if not isinstance(value, bool | int | float | str | list):
+    if not isinstance(value, bool | int | float | str):
+        raise ValueError(f"must be one value, but got {value!r}")
+    check_number(value)
+    return value
+
+
+def _one_or_several(value: Any) -> Any:
+    """The value or the list itself, as `_one`."""
+    values = value if isinstance(value, list) else [value]
+    if not all(isinstance(each, bool | int | float | str) for each in values):
         raise ValueError(f"must be one value or a list of values, but got {value!r}")
+    for each in values:
+        check_number(each)
     return value
 
 
@@ -49,12 +80,24 @@ def _flattened(ranges: Any) -> Any:
     return dict(flat(ranges)) if isinstance(ranges, dict) else ranges
 
 
+def _some_text(text: str, info: ValidationInfo) -> str:
+    """The text, if there is any; earlier versions took none for the default."""
+    if not text and not is_recorded(info):
+        raise ValueError("must be a name, but is empty: omit the key for the default")
+    return text
+
+
+def _short(name: str, info: ValidationInfo) -> str:
+    """The name, which is that of a folder, too; earlier versions took longer ones."""
+    if len(name) > LONGEST_NAME and not is_recorded(info):
+        raise ValueError(f"must have at most {LONGEST_NAME} characters, but has {len(name)}")
+    return name
+
+
 Value = bool | int | float | str
 Range = Annotated[Value | list[Value], BeforeValidator(_one_or_several)]
 Ranges = dict[str, Range]  # one value fixes a dimension, two numbers bound it, several names choose
-Positive = Annotated[int, Field(gt=0)]
 Schedule = Literal["cosine", "stable"]
-Decay = Annotated[float, Field(ge=0, lt=1)]
 
 
 class _Section(BaseModel):
@@ -77,10 +120,10 @@ class DataConfig(_Section):
 
     source: str
     folder: Path | None = None
-    validation: Positive | None = None
-    subset: Positive | None = None
-    image_size: Positive | None = None
-    memory_bytes: Positive | None = None
+    validation: Samples | None = None
+    subset: Samples | None = None
+    image_size: Side | None = None
+    memory_bytes: Bytes | None = None
     cache: Path | None = None
 
 
@@ -108,7 +151,7 @@ class DistillationConfig(_Section):
             method "kd.temperature"; where the search chooses the method, its name comes first: "dkd.beta".
     """
 
-    method: str | None = None
+    method: Annotated[str, AfterValidator(_some_text)] | None = None
     methods: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
     ranges: Annotated[Ranges, BeforeValidator(_flattened)] = {}
 
@@ -127,13 +170,16 @@ class DistillationConfig(_Section):
 
 
 class AugmentationConfig(_Section):
-    """What is done to training images; see `autokd.data.augmentation.Augmentation`."""
+    """What is done to training images; see `autokd.data.augmentation.Augmentation`.
 
-    shift: Annotated[int, Field(ge=0)] = 0
+    Signals and vectors allow none of it: the section is omitted for them.
+    """
+
+    shift: Shift = 0
     flip: bool = False
-    cutout: Annotated[int, Field(ge=0)] = 0
-    mixup: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
-    cutmix: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    cutout: Shift = 0
+    mixup: NonNegative = 0.0
+    cutmix: NonNegative = 0.0
 
 
 class TrainingConfig(_Section):
@@ -161,20 +207,20 @@ class TrainingConfig(_Section):
         augmentation: What is done to training images.
     """
 
-    rungs: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)] = (1.0, 3.0)
-    batch_size: Positive = 128
+    rungs: Annotated[tuple[Epochs, ...], Field(min_length=1)] = (1.0, 3.0)
+    batch_size: Number = 128
     schedule: Schedule = "stable"
-    cooldown: Annotated[float, Field(gt=0, lt=1)] = 0.3
-    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    cooldown: PositiveFraction = 0.3
+    warmup: Fraction = 0.1
     optimizer: Literal["sgd", "adamw"] = "sgd"
-    learning_rate: Annotated[float, Field(gt=0)] = 0.1
-    weight_decay: Annotated[float, Field(ge=0)] = 5e-4
+    learning_rate: Positive = 0.1
+    weight_decay: NonNegative = 5e-4
     width_scaling: bool = False
-    gradient_clip: Annotated[float, Field(gt=0)] | None = None
-    ema: Decay | None = None
-    views: Positive = 4
+    gradient_clip: Positive | None = None
+    ema: Fraction | None = None
+    views: Views = 4
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    warm_start: Annotated[float, Field(ge=0, le=1)] = 0.0
+    warm_start: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.0
     augmentation: AugmentationConfig = AugmentationConfig()
 
     @field_validator("rungs")
@@ -210,7 +256,7 @@ class OptimizerConfig(_Section):
     name: str = "trust-region"
     pruner: str = "halving"
     signal: str = "training_cross_entropy"
-    options: dict[str, Value] = {}
+    options: dict[str, Annotated[Value, BeforeValidator(_one)]] = {}
 
     @field_validator("signal")
     @classmethod
@@ -233,10 +279,10 @@ class WorkersConfig(_Section):
     """
 
     engine: str = "local"
-    count: Positive = 2
-    threads: Positive = 1
-    seconds: Annotated[float, Field(gt=0)] | None = None
-    memory_bytes: Positive | None = None
+    count: Threads = 2
+    threads: Threads = 1
+    seconds: Seconds | None = None
+    memory_bytes: Bytes | None = None
     device: str = "auto"
 
 
@@ -253,13 +299,13 @@ class FinalConfig(_Section):
         views: Distinct augmented views; the search's when left away.
     """
 
-    epochs: Annotated[float, Field(gt=0)] = 30
-    students: Positive = 2
+    epochs: Epochs = 30
+    students: Number = 2
     keep: Literal["best", "last"] = "best"
     schedule: Schedule | None = None
-    learning_rate: Annotated[float, Field(gt=0)] | None = None
-    ema: Decay | None = None
-    views: Positive | None = None
+    learning_rate: Positive | None = None
+    ema: Fraction | None = None
+    views: Views | None = None
 
 
 class SearchConfig(_Section):
@@ -273,11 +319,11 @@ class SearchConfig(_Section):
         students_per_trial: Architectures drawn from each trial's family; a trial is worth their mean.
     """
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
-    trials: Positive = 60
-    seconds: Annotated[float, Field(gt=0)] | None = None
-    students_per_trial: Positive = 1
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$"), AfterValidator(_short)]
+    seed: Seed = 0
+    trials: Number = 60
+    seconds: Seconds | None = None
+    students_per_trial: Number = 1
     data: DataConfig
     teacher: TeacherConfig
     budget: BudgetSection

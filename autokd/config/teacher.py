@@ -5,16 +5,17 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+from autokd.config.numbers import Finite, Index, Positive, Probability, Room, Side, check_number
+
 __all__ = ["TeacherConfig"]
 
 CHECKPOINTS = "checkpoints"  # the choice of a teacher's own past
-
-Positive = Annotated[int, Field(gt=0)]
 
 
 def _index_or_name(value: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, int | str):
         raise ValueError(f"must be an index or a name, but got {value!r}")
+    check_number(value)
     return value
 
 
@@ -74,14 +75,14 @@ class TeacherConfig(BaseModel):
     onnx: str | None = None
     outputs: str | None = None
     output: Annotated[int | str, BeforeValidator(_index_or_name)] | None = None
-    resize: Annotated[tuple[Positive, Positive], BeforeValidator(_height_and_width)] | None = None
+    resize: Annotated[tuple[Side, Side], BeforeValidator(_height_and_width)] | None = None
     preprocess: str | None = None
-    mean: Annotated[tuple[float, ...], Field(min_length=1)] | None = None
-    deviation: tuple[Annotated[float, Field(gt=0)], ...] | None = None
-    classes: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=2)] | None = None
+    mean: Annotated[tuple[Finite, ...], Field(min_length=1)] | None = None
+    deviation: tuple[Positive, ...] | None = None
+    classes: Annotated[tuple[Index, ...], Field(min_length=2)] | None = None
     probabilities: bool | None = None
-    floor: Annotated[float, Field(ge=0, le=1)] | None = None
-    disk_bytes: Annotated[int, Field(ge=0)] = 4_000_000_000
+    floor: Probability | None = None
+    disk_bytes: Room = 4_000_000_000
 
     @property
     def source(self) -> str | None:

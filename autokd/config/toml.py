@@ -1,10 +1,12 @@
 """A `search.toml` and `--set key=value` as a checked configuration."""
 
+import os
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from autokd.config.compatibility import RECORDED
 from autokd.config.parsing import parse_config
 from autokd.config.schema import NAMED_SOURCES, SearchConfig
 from autokd.errors import InputError
@@ -19,28 +21,31 @@ def read_config(path: Path, overrides: Iterable[str] = (), name: str | None = No
         path: The file.
         overrides: `key=value` with dots into sections and values as TOML writes them: "training.rungs=[1, 3]". Relative
             paths in them are relative to the current folder.
-        name: Name of the search; left away, the file's own `name`, else the file's stem.
+        name: Name of the search; when omitted, the file's own `name`, else the file's stem.
 
     Raises:
         InputError: If there is no such file, it is not TOML, or it says something that is not allowed.
     """
     try:
-        values = tomllib.loads(path.read_text())
+        values = _loads(path.read_text())
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise InputError(f"{path} is not TOML: {error}.") from None
     make_paths_absolute(values, path.parent.resolve())
     values.setdefault("name", path.stem)
-    overrides = list(overrides) + ([f"name={name}"] if name else [])
+    overrides = list(overrides)
     for override in overrides:
         _set(values, override)
+    if name is not None:  # as it is, whatever TOML would make of it
+        values["name"] = name
+        overrides.append(f"name={name}")
     make_paths_absolute(values, Path.cwd())
     return parse_config(values, str(path), overrides)
 
 
 def override_config(config: SearchConfig, overrides: Iterable[str]) -> SearchConfig:
-    """The configuration with some `key=value` changed.
+    """A recorded configuration with some `key=value` changed.
 
     Raises:
         InputError: If a key does not exist or a value is not allowed.
@@ -48,7 +53,7 @@ def override_config(config: SearchConfig, overrides: Iterable[str]) -> SearchCon
     values = config.to_dict()
     for override in overrides:
         _set(values, override)
-    return parse_config(values, "--set")
+    return parse_config(values, "--set", context=RECORDED)
 
 
 def make_paths_absolute(values: dict[str, Any], folder: Path) -> None:
@@ -69,13 +74,25 @@ def make_paths_absolute(values: dict[str, Any], folder: Path) -> None:
                 teacher[key] = [_absolute(each, folder) if isinstance(each, str) else each for each in file]
 
 
+def _loads(text: str) -> dict[str, Any]:
+    """The tables of a TOML text.
+
+    Raises:
+        ValueError: If it is not TOML, or nested deeper or with longer numbers than Python takes.
+    """
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
+
+
 def _absolute(file: str, folder: Path) -> str:
     """The path of a file; one in a package, "package:file", as it is."""
     return file if ":" in file else str(folder / file)
 
 
 def _is_path(source: str, folder: Path) -> bool:
-    return source.endswith(".npz") or (folder / source).exists()
+    return source.endswith(".npz") or os.path.exists(folder / source)
 
 
 def _set(values: dict[str, Any], override: str) -> None:
@@ -83,9 +100,11 @@ def _set(values: dict[str, Any], override: str) -> None:
     if not equals or not key.strip():
         raise InputError(f"an override must be `key=value`, but got {override!r}.")
     try:
-        value = tomllib.loads(f"value = {text}")["value"]
+        value = _loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         value = text.strip()
+    except ValueError as error:
+        raise InputError(f"override {key.strip()!r}: {error}.") from None
     *sections, last = key.strip().split(".")
     for section in sections:
         values = values.setdefault(section, {})

@@ -1,5 +1,6 @@
 """The ready-made searches that come with AutoKD."""
 
+import os
 from importlib import resources
 from pathlib import Path
 
@@ -36,7 +37,7 @@ def find_config(file_or_recipe: str, overrides: list[str], name: str | None = No
         InputError: If it is neither, or says something that is not allowed.
     """
     path = Path(file_or_recipe)
-    if path.suffix == ".toml" or path.exists():
+    if path.suffix == ".toml" or os.path.exists(path):  # which takes names that are too long
         return read_config(path, overrides, name)
     return read_config(recipe_path(file_or_recipe), overrides, name)
 
