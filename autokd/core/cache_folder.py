@@ -1,4 +1,4 @@
-"""The user's cache: files that can be made again."""
+"""The user's cache folder, for files that can be made again."""
 
 import os
 from pathlib import Path
@@ -7,5 +7,5 @@ __all__ = ["cache_folder"]
 
 
 def cache_folder(name: str) -> Path:
-    """The folder of that name in the user's cache, which need not exist yet."""
+    """The folder with this name in the user's cache; it need not exist yet."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "autokd" / name

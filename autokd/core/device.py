@@ -12,15 +12,15 @@ from search_spaces.networks.kernels.convolution import Conv2d
 
 __all__ = ["pick_device", "pick_precision"]
 
-ROUNDS = 6  # of timing, of which the fastest count; a fifth of a second in all
-CLEARLY = 0.95
+ROUNDS = 6  # of timing, of which the fastest counts; a fifth of a second in all
+CLEARLY_FASTER = 0.95  # of the time in float32
 
 
 def pick_device(name: str) -> torch.device:
-    """The device of that name; "auto" is the first GPU, else the CPU.
+    """The device with this name; "auto" is the first GPU, or the CPU without one.
 
     Raises:
-        InputError: If torch does not know it or it is not there.
+        InputError: If torch does not know it, or it is not present.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -33,10 +33,10 @@ def pick_device(name: str) -> torch.device:
 
 
 def pick_precision(name: str, device: torch.device) -> str:
-    """The precision of that name; "auto" is bfloat16 where the device trains faster in it, else float32.
+    """The precision with this name; "auto" is bfloat16 if the device trains faster in it, else float32.
 
-    A GPU with bfloat16 does. Of CPUs only some of those with instructions for it do, so a small convolutional network
-    of the students' own layers is timed in both, once in a process.
+    GPUs with bfloat16 do. Of the CPUs with instructions for it only some do, so a small convolutional network of the
+    students' own layers is timed in both precisions, once in each process.
     """
     if name != "auto":
         return name
@@ -50,7 +50,7 @@ def _cpu_has_bfloat16() -> bool:
 
 @cache
 def _cpu_gains() -> bool:
-    """Whether training steps take clearly less time in bfloat16, on one thread as in a worker."""
+    """Whether training steps are clearly faster in bfloat16, on one thread as in a worker."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -62,7 +62,7 @@ def _cpu_gains() -> bool:
     finally:
         torch.set_num_threads(threads)
     full, half = (min(seconds) for seconds in zip(*pairs, strict=True))
-    return bool(half < CLEARLY * full)
+    return bool(half < CLEARLY_FASTER * full)
 
 
 def _step_seconds(network: nn.Module, images: torch.Tensor, half: bool) -> float:

@@ -1,4 +1,4 @@
-"""Room on a disk."""
+"""Free space on a disk."""
 
 import shutil
 from pathlib import Path
@@ -9,16 +9,16 @@ __all__ = ["check_space", "size_text"]
 
 
 def check_space(folder: Path, n_bytes: int, what: str, advice: str) -> None:
-    """Nothing, if the disk of a folder, which need not exist yet, has room for so many bytes.
+    """Raise `InputError` if the disk of a folder has no room for so many bytes.
 
     Args:
-        folder: Where they will be.
-        n_bytes: How many.
-        what: Their name in the error's line, a plural.
-        advice: The line's end.
+        folder: The folder; it need not exist yet.
+        n_bytes: Bytes needed.
+        what: Subject of the error message, in the plural.
+        advice: End of the error message.
 
     Raises:
-        InputError: Otherwise.
+        InputError: If there is no room.
     """
     free = shutil.disk_usage(next(place for place in (folder, *folder.parents) if place.exists())).free
     if n_bytes > free:

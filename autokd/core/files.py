@@ -1,4 +1,4 @@
-"""Files that are complete or absent: written under a temporary name, flushed to disk, then renamed."""
+"""Atomic files, complete or absent: written under a temporary name, flushed to disk, then renamed."""
 
 import json
 import os
@@ -18,7 +18,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
 
     Args:
         path: The final name; missing folders are created.
-        write: Writes its content to the path it is given.
+        write: Writes the content to the path that it is given.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")

@@ -1,4 +1,4 @@
-"""What all evaluations of a search share: data, teachers, the stream of views, and the teachers' stored outputs."""
+"""What all evaluations of a search share: data, teachers, the stream of views, and the stored teacher outputs."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,17 +28,17 @@ class TrainingContext:
     """What all evaluations of a search share.
 
     Attributes:
-        data: Where the samples are.
+        data: Configuration of the data set.
         data_digest: Digest of the samples.
-        teacher: What the teachers are made from.
+        teacher: Configuration of the teachers.
         teacher_digest: Digest of the first teacher.
-        training: How students are trained; its precision is not "auto" here.
-        seed: Seed of the stream.
-        cache: Folder of teachers' outputs.
-        device: Name of the device.
-        further_digests: Digests of the teachers after the first, by their number.
-        needs: What the search's methods need of teachers beside logits.
-        is_tested: Whether students are measured on the test split, too: trained winners only.
+        training: How students are trained, with its precision resolved (never "auto").
+        seed: Seed of the training stream.
+        cache: Folder of the stored teacher outputs.
+        device: Name of the device that trains.
+        further_digests: Digests of the second teacher and those after it, in order.
+        needs: What the search's methods need from teachers besides logits.
+        is_tested: Whether students are also measured on the test split: only retrained winners are.
     """
 
     data: DataConfig
@@ -55,28 +55,33 @@ class TrainingContext:
 
     @property
     def augmentation(self) -> Augmentation:
-        """What is done to training samples."""
+        """The augmentation of training samples."""
         return Augmentation(**self.training.augmentation.model_dump())
 
     @property
     def precision(self) -> str:
-        """In which networks compute, "float32" or "bfloat16"."""
+        """The precision in which networks compute, "float32" or "bfloat16"."""
         return self.training.precision
 
     @property
     def whole_epochs(self) -> int:
-        """Epochs of the whole training, the last one possibly begun only."""
+        """Number of epochs that the whole training touches; the last one may be cut short."""
         return -int(-self.training.rungs[-1] // 1)
 
     @cached_property
     def teacher_schedules(self) -> tuple[tuple[int, ...], ...]:
-        """The numbers of the teachers of each course, one after another."""
+        """The teacher schedules: for each, the numbers of its teachers in the order in which they teach."""
         return tuple(self.teacher.teacher_schedules.values())
 
     def teacher_at(self, teacher_schedule: int, epoch: int) -> int:
-        """Number of the teacher that teaches epoch `epoch`, from 0, of a course.
+        """Number of the teacher that teaches an epoch.
 
-        Of a course of several teachers, its own checkpoints, it is the one whose training was as far, relatively.
+        A schedule of several teachers holds checkpoints of one training. Each epoch is taught by the checkpoint whose
+        share of its own training is nearest to the student's.
+
+        Args:
+            teacher_schedule: Number of the schedule.
+            epoch: Epoch of the student's training, counted from 0.
         """
         teachers = self.teacher_schedules[teacher_schedule]
         done = (epoch + 1) / self.whole_epochs
@@ -84,12 +89,12 @@ class TrainingContext:
         return teachers[gaps.index(min(gaps))]
 
     def last_teacher(self, teacher_schedule: int) -> int:
-        """Number of the course's teacher with the longest training: the one that students are compared with."""
+        """Number of the schedule's longest trained teacher, with which students are compared."""
         return self.teacher_schedules[teacher_schedule][-1]
 
     @property
     def outputs_needed(self) -> list[OutputsKey]:
-        """What trainings and their measurement ask of the teachers."""
+        """Keys of all teacher outputs that training and measuring read."""
         epochs, views = range(self.whole_epochs), self.training.views
         teacher_schedules = range(len(self.teacher_schedules))
         taught = {
@@ -107,13 +112,13 @@ class TrainingContext:
 
     @property
     def n_views(self) -> int:
-        """Number of views that teachers answer for, those of each teacher counted."""
+        """Number of views whose teacher outputs are read, counted for each teacher."""
         return sum(key.view is not None for key in self.outputs_needed)
 
     def disk_budget(self, shapes: OutputShapes) -> DiskBudget:
-        """How much of the teachers' outputs is stored; the rest comes from teachers that run in training.
+        """How much of the teacher outputs is stored; the rest is computed by the teachers during training.
 
-        It does not belong to an evaluation's key: results differ by the rounding to float16 only.
+        It is not part of an evaluation's key: results differ only by the rounding to float16.
         """
         return DiskBudget(shapes, self.needs, self.n_views, self.teacher.disk_bytes)
 
@@ -121,7 +126,7 @@ class TrainingContext:
         """The samples.
 
         Raises:
-            InputError: If they are gone, or others than when the search began.
+            InputError: If they are gone, or changed since the search began.
         """
         dataset = load_data(self.data)
         if dataset.digest != self.data_digest:
@@ -139,10 +144,10 @@ class TrainingContext:
         )
 
     def load_teacher(self, number: int, dataset: Dataset) -> Teacher:
-        """One of the teachers, for these samples.
+        """The teacher with this number, for these samples.
 
         Raises:
-            InputError: If it is gone, another one than when the search began, or cannot be made by name.
+            InputError: If it is gone, changed since the search began, or was given as an object.
         """
         if self.teacher.source is None:
             raise InputError(
@@ -159,10 +164,10 @@ class TrainingContext:
         return teacher
 
     def stored(self, number: int = 0) -> TeacherCache:
-        """The stored outputs of one of the teachers."""
+        """The stored outputs of the teacher with this number."""
         digests = self.digest(number), self.data_digest
         return TeacherCache.at(self.cache, *digests, self.augmentation, self.seed, self.precision, self.teacher.layers)
 
     def digest(self, number: int) -> str:
-        """Digest of one of the teachers."""
+        """Digest of the teacher with this number."""
         return (self.teacher_digest, *self.further_digests)[number]

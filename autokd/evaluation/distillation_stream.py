@@ -1,4 +1,4 @@
-"""The lessons of one training: each batch's loss, from what student and teacher say of it."""
+"""Batches of one training with the teacher's outputs, and their distillation loss."""
 
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -27,18 +27,18 @@ AHEAD = 2  # batches for which the teacher's stored outputs are read while one i
 
 
 class DistillationStream:
-    """The batches of a training and their loss.
+    """Batches of a training with the teacher's outputs, and their loss.
 
-    The teacher's outputs are read from where they are stored. Teachers of which the method needs what is not stored,
-    further views, or the features of layers that it chooses itself, run in training, once for each batch.
+    The teacher's outputs are read from the store. If the method needs outputs that are not stored, further views, or
+    the features of layers that it chooses itself, the teacher runs once for each batch instead.
 
     Args:
-        plan: The search's plan.
-        dataset: Its samples.
+        context: What the search's evaluations share.
+        dataset: The samples.
         method: The distillation method; it is prepared here.
-        network: The student; it is watched until `close`.
-        course: Number of the course that teaches it.
-        seed: Seed of the method's own first parameters.
+        network: The student; hooks read its features until `close`.
+        teacher_schedule: Number of the teacher schedule.
+        seed: Seed of the method's own initial parameters.
     """
 
     def __init__(
@@ -73,25 +73,32 @@ class DistillationStream:
         return self._stream.steps_per_epoch
 
     def batches(self, first_step: int, last_step: int) -> Iterator[Batch]:
-        """The stream's, with the further views that the method looks at."""
+        """Batches of the stream, with the further views that the method asks for."""
         batches = self._stream.batches(first_step, last_step)
         if not self._is_live:
-            batches = self._announced(batches, first_step // self.steps_per_epoch)
+            batches = self._read_ahead(batches, first_step // self.steps_per_epoch)
         for batch in batches:
             yield replace(batch, images=self._method.views(batch.images))
 
     def loss(self, state: TrainingState, total: int) -> Callable[[Tensor, Batch], Tensor]:
-        """The loss of a batch in a training of `total` steps, whose progress `state` tells."""
+        """The loss as a function of logits and batch.
 
-        def of_batch(logits: Tensor, batch: Batch) -> Tensor:
+        Args:
+            state: State of the training, which tells the progress.
+            total: Steps of the whole training.
+        """
+
+        def batch_loss(logits: Tensor, batch: Batch) -> Tensor:
             epoch = state.step / self.steps_per_epoch
             context = BatchContext(batch.labels, batch.indices, epoch, state.step / total, batch.mixture)
-            return self._method.loss(self._feature_extractor.outputs(logits), self._taught(batch, int(epoch)), context)
+            return self._method.loss(
+                self._feature_extractor.outputs(logits), self._teacher_outputs(batch, int(epoch)), context
+            )
 
-        return of_batch
+        return batch_loss
 
     def close(self) -> None:
-        """Watch the networks no more."""
+        """Remove all hooks and close the files that are read."""
         self._feature_extractor.remove()
         if self._live_teacher is not None:
             self._live_teacher.close()
@@ -99,7 +106,7 @@ class DistillationStream:
             self._reader.close()
 
     def _prepare(self, network: nn.Module, seed: int) -> None:
-        """Make the method's parameters for the shapes of a few samples' outputs."""
+        """Create the method's parameters for the shapes of both networks' outputs, found with a few samples."""
         indices = torch.arange(min(SHAPE_SAMPLES, len(self._stream.split)), device=self._stream.split.labels.device)
         batch = self._stream.batch(indices, 0)
         batch = replace(batch, images=self._method.views(batch.images))
@@ -107,11 +114,11 @@ class DistillationStream:
         with torch.no_grad(), torch.random.fork_rng():
             torch.manual_seed(derive(seed, "method"))
             student = self._feature_extractor.outputs(network(batch.images))
-            self._method.prepare(student, self._taught(batch, 0), self._stream.split.labels)
+            self._method.prepare(student, self._teacher_outputs(batch, 0), self._stream.split.labels)
         self._method.to(batch.images.device)
 
     def _chosen_layers(self, network: nn.Module) -> tuple[Sequence[str], Sequence[str]] | None:
-        """The layers in student and teacher whose outputs are the features, where the method chooses them itself."""
+        """The layers of student and teacher that the method chooses for its features; None if it chooses none."""
         if not self._method.chooses_layers:
             return None
         teacher = self._context.load_teacher(self._context.last_teacher(self._teacher_schedule), self._dataset)
@@ -120,7 +127,7 @@ class DistillationStream:
         return None if chosen is None else (chosen[0], teacher.inner_names(chosen[1]))
 
     def _live(self, number: int) -> TeacherWithFeatures:
-        """One of the teachers, ready to be run."""
+        """The teacher with this number, ready to run."""
         if self._live_teacher is None or number != self._live_number:
             if self._live_teacher is not None:
                 self._live_teacher.close()
@@ -129,18 +136,18 @@ class DistillationStream:
             self._live_number = number
         return self._live_teacher
 
-    def _announced(self, batches: Iterator[Batch], epoch: int) -> Iterator[Batch]:
-        """The batches of an epoch, a few after their outputs began to be read."""
+    def _read_ahead(self, batches: Iterator[Batch], epoch: int) -> Iterator[Batch]:
+        """Batches of an epoch, delayed by a few so that the teacher's outputs are read ahead."""
         waiting = deque[Batch]()
         for batch in batches:
-            self._read(batch.view, epoch).expect(batch.indices)
+            self._reader_of(batch.view, epoch).expect(batch.indices)
             waiting.append(batch)
             if len(waiting) > AHEAD:
                 yield waiting.popleft()
         yield from waiting
 
-    def _read(self, view: int, epoch: int) -> ViewReader:
-        """The stored outputs of the teacher of that epoch for a view."""
+    def _reader_of(self, view: int, epoch: int) -> ViewReader:
+        """Reader of the stored outputs of the epoch's teacher for a view."""
         key = OutputsKey(self._context.teacher_at(self._teacher_schedule, epoch), view)
         if self._reader is None or key != self._key:
             if self._reader is not None:
@@ -152,19 +159,20 @@ class DistillationStream:
             self._key = key
         return self._reader
 
-    def _taught(self, batch: Batch, epoch: int) -> Outputs:
+    def _teacher_outputs(self, batch: Batch, epoch: int) -> Outputs:
         if self._is_live:
             return self._live(self._context.teacher_at(self._teacher_schedule, epoch))(batch)
-        return self._read(batch.view, epoch).of(batch.indices)
+        return self._reader_of(batch.view, epoch).of(batch.indices)
 
 
 def is_live(method: Method, stored: Collection[OutputKind]) -> bool:
-    """Whether the teacher must run in training.
+    """Whether the teacher must run during training.
 
-    Its answers for further views are not stored, nor outputs of layers that a method chooses, nor maybe what is needed.
+    Outputs for further views and for layers that a method chooses itself are never stored; other outputs that the
+    method needs may not fit on the disk.
 
     Args:
         method: The method.
-        stored: What is stored of the teacher's outputs.
+        stored: Which of the teacher's outputs are stored.
     """
     return method.n_views > 1 or method.chooses_layers or not {"logits", *method.needs} <= set(stored)

@@ -1,9 +1,9 @@
 """`evaluate(task)`: one architecture, distilled up to one rung. Pure and idempotent.
 
-The files of an evaluation lie in a folder named by the digest of everything that decides the training, the
-trajectory: its last checkpoint, and weights and a result for each rung; while they are needed also the checkpoint of
-the cooldown to a rung, and the best weights so far. Evaluating twice finds the first one's result; a lost worker costs
-at most the epoch that it was in.
+The files of an evaluation lie in a folder named by its trajectory, the digest of everything that decides the training:
+the last checkpoint, and for each rung weights and a result; while a training lasts also the checkpoint of a rung's
+cooldown and the best weights so far. A second evaluation of a task finds the first one's result. A lost worker costs at
+most the epoch that it was training.
 """
 
 import json
@@ -44,13 +44,13 @@ class OutOfMemoryError(AutoKDError):
 
 
 def evaluate(task: EvaluationTask) -> EvaluationResult:
-    """Distil the task's architecture up to its rung, or find that it was done.
+    """Distil the task's architecture up to its rung, or return the result of an earlier evaluation.
 
     Raises:
-        DivergedError: If the loss is not finite any more.
-        OutOfMemoryError: If the device's memory does not suffice.
+        DivergedError: If the loss is no longer finite.
+        OutOfMemoryError: If the device runs out of memory.
         WarmStartGoneError: If the weights to inherit are gone.
-        InputError: If the data or the teacher are not there or not those the task means.
+        InputError: If data or teacher are missing, or changed since the search began.
     """
     if task.result.exists():
         _tidy(task)
@@ -79,22 +79,22 @@ def _distil(task: EvaluationTask) -> dict[str, float]:
         state = _train(task, network, method, teaching, dataset)
     with _kept_weights(task, state):
         save_weights(network, task.weights)
-        told = {"training_loss": state.losses[-1], "training_cross_entropy": state.entropies[-1]}
-        metrics = _measure(task, network, dataset) | told
+        training = {"training_loss": state.losses[-1], "training_cross_entropy": state.entropies[-1]}
+        metrics = _measure(task, network, dataset) | training
     return metrics if state.best is None else metrics | {"best_epoch": state.best.epoch}
 
 
 def _train(
     task: EvaluationTask, network: nn.Module, method: nn.Module, teaching: DistillationStream, dataset: Dataset
 ) -> TrainingState:
-    """Train to the end of the task's rung, from the last checkpoint on the way there."""
+    """Train from the last checkpoint to the task's rung."""
     settings, table = _training_settings(task.context.training), _timetable(task.context.training, teaching)
     state, legs = _begin(task, network, method, table.routes[task.rung], settings)
     for leg in legs:
         file = _checkpoint_file(task, leg)
 
         def save(state: TrainingState, file: Path = file) -> None:
-            if task.keeps_best and _is_compared(state, teaching, table.total):
+            if task.keeps_best and _is_candidate(state, teaching, table.total):
                 _keep_best(task, state, dataset)
             save_checkpoint(state, file)
 
@@ -115,7 +115,7 @@ def _train(
 def _begin(
     task: EvaluationTask, network: nn.Module, method: nn.Module, route: Sequence[Leg], settings: TrainingSettings
 ) -> tuple[TrainingState, Sequence[Leg]]:
-    """The state of the last checkpoint on the route, or the first state, and the legs that are left from there."""
+    """The state of the last checkpoint on the route, or a fresh state, with the remaining legs."""
     for position in reversed(range(len(route))):
         leg, file = route[position], _checkpoint_file(task, route[position])
         if leg.start < steps_done(file) <= leg.end:
@@ -127,7 +127,7 @@ def _begin(
 
 
 def _warm_start(network: nn.Module, task: EvaluationTask) -> None:
-    """Let a fresh network inherit the weights that the task says, if it does."""
+    """Mix the weights that the task names, if any, into a fresh network."""
     if task.warm_from:
         tensors = warm_start_weights(weights_file(task.folder, task.warm_from))
         inherit(network, tensors, task.context.training.warm_start)
@@ -137,16 +137,16 @@ def _checkpoint_file(task: EvaluationTask, leg: Leg) -> Path:
     return task.checkpoint if leg.branch is None else task.branch_checkpoint
 
 
-def _is_compared(state: TrainingState, batches: Batches, total: int) -> bool:
-    """Whether the network may be the best: at epochs' ends from the middle of the training on, and at its end."""
+def _is_candidate(state: TrainingState, batches: Batches, total: int) -> bool:
+    """Whether to compare the network with the best so far: after each epoch of the second half, and at the end."""
     is_epoch_end = state.step % batches.steps_per_epoch == 0
     return state.step == total or (is_epoch_end and 2 * state.step >= total)
 
 
 def _keep_best(task: EvaluationTask, state: TrainingState, dataset: Dataset) -> None:
-    """Write the network's weights if it is the best so far."""
+    """Save the network's weights if it is the best so far."""
     with _averaged(state):
-        found = label_metrics(*_answers(task, state.network, dataset, "validation"))
+        found = label_metrics(*_predictions(task, state.network, dataset, "validation"))
         score = Score(found["accuracy"], found["loss"], state.epochs)
         if score.beats(state.best):
             save_weights(state.network, task.best)
@@ -154,13 +154,13 @@ def _keep_best(task: EvaluationTask, state: TrainingState, dataset: Dataset) -> 
 
 
 def _averaged(state: TrainingState) -> AbstractContextManager[None]:
-    """A block in which the network has its average weights, if there are any."""
+    """A block in which the network has its averaged weights, if they are kept."""
     return nullcontext() if state.average is None else state.average.in_place()
 
 
 @contextmanager
 def _kept_weights(task: EvaluationTask, state: TrainingState) -> Iterator[None]:
-    """A block in which the network has the weights that are kept."""
+    """A block in which the network has the weights to save: the best, the averaged or the last ones."""
     with _averaged(state):
         if state.best is not None:
             state.network.load_state_dict(load_weights(task.best))
@@ -168,29 +168,29 @@ def _kept_weights(task: EvaluationTask, state: TrainingState) -> Iterator[None]:
 
 
 def _tidy(task: EvaluationTask) -> None:
-    """Remove what a finished evaluation needs no more."""
+    """Remove files that a finished evaluation no longer needs."""
     task.branch_checkpoint.unlink(missing_ok=True)
     task.best.unlink(missing_ok=True)
 
 
 def _measure(task: EvaluationTask, network: nn.Module, dataset: Dataset) -> dict[str, float]:
-    logits, labels = _answers(task, network, dataset, "validation")
+    logits, labels = _predictions(task, network, dataset, "validation")
     metrics = validation_metrics(logits, labels) | _fidelity(task, logits, dataset, "validation")
     if task.context.is_tested:
-        logits, labels = _answers(task, network, dataset, "test")
+        logits, labels = _predictions(task, network, dataset, "test")
         test = label_metrics(logits, labels, metrics["scaling_temperature"]) | _fidelity(task, logits, dataset, "test")
         metrics |= {f"test_{name}": value for name, value in test.items()}
     return metrics
 
 
-def _answers(task: EvaluationTask, network: nn.Module, dataset: Dataset, part: str) -> tuple[Tensor, Tensor]:
+def _predictions(task: EvaluationTask, network: nn.Module, dataset: Dataset, part: str) -> tuple[Tensor, Tensor]:
     """The student's logits for a split, and its labels."""
     split = dataset.splits[part].to(torch.device(task.context.device))
     return predict(network, split, dataset.normalisation), split.labels
 
 
 def _fidelity(task: EvaluationTask, logits: Tensor, dataset: Dataset, part: str) -> dict[str, float]:
-    """How near the student is to its teacher, unless that knows nothing of the split."""
+    """Agreement with the teacher on a split; empty if the teacher has no outputs for it."""
     answers = OutputsKey(task.context.last_teacher(task.teacher_schedule), part=part)
     precompute_outputs(task.context, answers, dataset=dataset)
     stored = task.context.stored(answers.teacher)

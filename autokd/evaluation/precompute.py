@@ -1,4 +1,4 @@
-"""The teachers' outputs that a search stores, computed before they are read: by workers, or in training."""
+"""Teacher outputs computed before they are read, by workers or during training."""
 
 from collections.abc import Iterable
 from contextlib import closing
@@ -22,9 +22,9 @@ PROBED = 2  # samples: enough to see the shapes of a teacher's outputs
 def output_shapes(
     context: TrainingContext, teacher: Teacher | None = None, dataset: Dataset | None = None
 ) -> OutputShapes:
-    """Shapes of the teachers' outputs, as the store tells them; else the teacher is asked about two samples.
+    """Shapes of the teachers' outputs: read from the store, or found by running the teacher on two samples.
 
-    All teachers of a plan are one module with other weights, so that the shapes of one are those of all.
+    All teachers of a search are one module with different weights, so they share their shapes.
 
     Args:
         context: How the search trains.
@@ -32,7 +32,7 @@ def output_shapes(
         dataset: The samples, if they are already loaded.
 
     Raises:
-        InputError: If the teacher cannot be loaded, or does not give what the plan needs.
+        InputError: If the teacher cannot be loaded, or does not provide what the methods need.
     """
     path = _shapes_file(context)
     if not path.exists():
@@ -49,10 +49,10 @@ def output_shapes(
 def precompute_outputs(
     context: TrainingContext, key: OutputsKey, teacher: Teacher | None = None, dataset: Dataset | None = None
 ) -> None:
-    """Compute one teacher's outputs for one view, a chunk of it or a split, as far as they are not there whole.
+    """Compute and store one teacher's outputs for a view, a chunk of a view or a split, unless they are stored already.
 
-    Two processes doing it at once is wasteful, but harmless. Nothing is computed of what the teacher does not know, or
-    of views that are not stored.
+    Two processes may do so at once: that is wasteful but harmless. Nothing is computed for splits that the teacher does
+    not know, or for views that are not stored.
 
     Args:
         context: How the search trains.
@@ -61,17 +61,17 @@ def precompute_outputs(
         dataset: The samples, if they are already loaded.
     """
     if key.view is None:
-        _prepare_split(context, key, teacher, dataset)
+        _store_split(context, key, teacher, dataset)
     else:
         shapes = output_shapes(context, teacher, dataset)
         for piece in _chunks(key, shapes):
-            _prepare_chunk(context, piece, shapes, teacher, dataset)
+            _store_chunk(context, piece, shapes, teacher, dataset)
 
 
 def missing_outputs(context: TrainingContext) -> list[OutputsKey]:
-    """What trainings and their measurement will ask of the teachers and is not stored whole yet; of views chunks.
+    """Keys of the teacher outputs that will be read and are not stored yet, views in chunks.
 
-    Views come whole where only the teacher, given as an object, can tell of how many chunks they are.
+    Views are not divided into chunks while the shapes are unknown and only a teacher object could tell them.
     """
     if context.teacher.source is None and not _shapes_file(context).exists():
         return context.outputs_needed
@@ -91,7 +91,7 @@ def check_room(context: TrainingContext, missing: Iterable[OutputsKey]) -> None:
         context.disk_budget(output_shapes(context)).check_room(chunks, context.cache)
 
 
-def _prepare_split(context: TrainingContext, key: OutputsKey, teacher: Teacher | None, dataset: Dataset | None) -> None:
+def _store_split(context: TrainingContext, key: OutputsKey, teacher: Teacher | None, dataset: Dataset | None) -> None:
     store = context.stored(key.teacher)
     if not store.holds(key.name):
         dataset = dataset or context.load_data()
@@ -101,7 +101,7 @@ def _prepare_split(context: TrainingContext, key: OutputsKey, teacher: Teacher |
             store.write(key.name, [outputs], len(outputs.logits))
 
 
-def _prepare_chunk(
+def _store_chunk(
     context: TrainingContext, key: OutputsKey, shapes: OutputShapes, teacher: Teacher | None, dataset: Dataset | None
 ) -> None:
     if _is_stored(context, key, shapes) or key.chunk is None:
@@ -126,7 +126,7 @@ def _is_stored(context: TrainingContext, key: OutputsKey, shapes: OutputShapes) 
 
 
 def _chunks(key: OutputsKey, shapes: OutputShapes) -> list[OutputsKey]:
-    """The chunks of a view; a chunk itself, and a split, which is one whatever its size."""
+    """The chunks of a view. A chunk or a split is a list of itself."""
     if key.view is None or key.chunk is not None:
         return [key]
     return [key._replace(chunk=chunk) for chunk in range(len(shapes.chunks))]

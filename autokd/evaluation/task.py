@@ -16,17 +16,17 @@ class EvaluationTask:
     """One evaluation; everything that decides its result.
 
     Attributes:
-        plan: What the search's evaluations share.
+        context: What the search's evaluations share.
         architecture: The student, as JSON.
         method: Name of the distillation method.
         settings: Its hyper-parameters.
         rung: Index of the rung to train up to.
         seed: Seed of the student's first weights and of dropout.
-        folder: Folder of all evaluations' files.
-        course: Number of the teachers' course, among those of `plan.teacher`.
-        keeps_best: Whether the weights of the best epoch from the middle of the training on are kept, told by the
-            validation split, in place of the last; for plans of one rung.
-        warm_from: Key of the evaluation in `folder` whose weights are inherited; None to begin afresh.
+        folder: Folder of the files of all evaluations.
+        teacher_schedule: Number of the teacher schedule, among those of `context.teacher`.
+        keeps_best: Whether the weights of the best epoch in the second half are kept, by validation accuracy, instead
+            of the last ones; only for contexts of one rung.
+        warm_from: Key of the evaluation in `folder` whose weights are inherited; None starts from fresh weights.
     """
 
     context: TrainingContext
@@ -42,7 +42,7 @@ class EvaluationTask:
 
     @property
     def trajectory(self) -> str:
-        """Digest of what decides the training, whatever the rung: evaluations of one trajectory continue each other."""
+        """Digest of all that decides the training but the rung: evaluations of one trajectory continue each other."""
         context = self.context
         parts = {
             "architecture": json.loads(self.architecture),  # not its digest: first weights follow the nodes' order
@@ -58,7 +58,7 @@ class EvaluationTask:
 
     @property
     def _further(self) -> dict[str, Any]:
-        """Parts that ordinary trainings lack, whose digests are older than these."""
+        """Parts that only some trainings have, so that the digests of the others stay as they were before these existed."""
         teachers = self.context.teacher_schedules[self.teacher_schedule]
         further: dict[str, Any] = {}
         if teachers != (0,):
@@ -71,32 +71,32 @@ class EvaluationTask:
 
     @property
     def key(self) -> str:
-        """Digest of the evaluation: its trajectory, and how far."""
+        """Digest of the evaluation: its trajectory and its rung."""
         return f"{self.trajectory}-{self.rung}{'-test' if self.context.is_tested else ''}"
 
     @property
     def epochs(self) -> float:
-        """Length of the training, from its start."""
+        """Length of the training from its start."""
         return self.context.training.rungs[self.rung]
 
     @property
     def checkpoint(self) -> Path:
-        """File of the trajectory's last checkpoint, from which later rungs go on."""
+        """File of the trajectory's last checkpoint, from which later rungs continue."""
         return self.folder / self.trajectory / "checkpoint.safetensors"
 
     @property
     def branch_checkpoint(self) -> Path:
-        """File of the last checkpoint of the cooldown to this rung, while it lasts."""
+        """File of the last checkpoint of this rung's cooldown; it exists only during the cooldown."""
         return self.folder / self.trajectory / f"checkpoint-{self.rung}.safetensors"
 
     @property
     def best(self) -> Path:
-        """File of the best weights so far, while the training lasts."""
+        """File of the best weights so far; it exists only during the training."""
         return self.folder / self.trajectory / "best.safetensors"
 
     @property
     def weights(self) -> Path:
-        """File of the student's weights at this rung, which later rungs leave alone."""
+        """File of the student's weights at this rung; later rungs do not change it."""
         return weights_file(self.folder, self.key)
 
     @property
@@ -106,7 +106,7 @@ class EvaluationTask:
 
 
 def weights_file(folder: Path, key: str) -> Path:
-    """File of the weights that the evaluation of that key left."""
+    """File of the weights that the evaluation with this key saved."""
     trajectory, rung = key.split("-")[:2]
     return folder / trajectory / f"weights-{rung}.safetensors"
 
@@ -117,11 +117,11 @@ class EvaluationResult:
 
     Attributes:
         key: The task's.
-        metrics: On the validation split `accuracy`, `loss`, `ece`, `ece_scaled` and `scaling_temperature`, and with
-            the teacher `agreement` and `teacher_kl`; the same with `test_` before them, at the same temperature, if
-            asked for; `training_loss` and `training_cross_entropy` with the labels, both means over the last epoch, or
-            over the cooldown if that is shorter; and `best_epoch`, where the best epoch's weights are kept.
-        seconds: Time that the training and measuring took, without what was found done.
+        metrics: `accuracy`, `loss`, `ece`, `ece_scaled` and `scaling_temperature` on the validation split, and
+            `agreement` and `teacher_kl` with the teacher; if the test split is measured, the same with the prefix
+            `test_`, at the same temperature; `training_loss` and `training_cross_entropy` (with the labels), means over
+            the last epoch or over the cooldown if that is shorter; `best_epoch` if the best weights are kept.
+        seconds: Time of training and measuring, without what was already done.
         worker: Host and process that did it; None in results of version 0.1.
     """
 

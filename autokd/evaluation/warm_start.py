@@ -1,4 +1,4 @@
-"""Warm starts: a fresh network that takes over weights of a trained one."""
+"""Warm starts: a new network begins with weights of a trained one."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +13,7 @@ __all__ = ["WarmStartGoneError", "inherit", "warm_start_weights"]
 
 
 class WarmStartGoneError(AutoKDError):
-    """The weights that a student was to inherit cannot be had any more."""
+    """The weights that a student should inherit are gone."""
 
 
 def warm_start_weights(path: Path) -> dict[str, Tensor]:
@@ -32,19 +32,19 @@ def warm_start_weights(path: Path) -> dict[str, Tensor]:
 
 
 def inherit(network: nn.Module, tensors: Mapping[str, Tensor], share: float) -> int:
-    """How many tensors of a network were mixed with those of the same name and shape, in place.
+    """Mix a network's tensors in place with inherited ones of the same name and shape, and return how many were mixed.
 
-    A mixed tensor is `share * inherited + (1 - share) * fresh`, at a share of 1 the inherited one bit for bit. Batch
-    norm's statistics are mixed, its counts of batches, which are integers, are not. All other tensors stay as they are.
+    A mixed tensor is `share * inherited + (1 - share) * fresh`; with a share of 1 it is the inherited one bit for bit.
+    Batch norm's running statistics are mixed, its integer counts of batches are not. All other tensors stay unchanged.
 
-    Ash and Adams 2020, "On Warm-Starting Neural Network Training", https://arxiv.org/abs/1910.08475, section 4: to
-    shrink inherited weights towards 0 and to perturb them by fresh ones keeps what they know of the order of classes,
-    but not the harm to generalisation. Unlike there, one number says both how far to shrink and how much to perturb.
+    Ash and Adams 2020, "On Warm-Starting Neural Network Training", https://arxiv.org/abs/1910.08475, section 4:
+    shrinking inherited weights towards 0 and perturbing them with fresh ones keeps what they learnt without the harm to
+    generalisation. Unlike in the paper, one number sets both how far to shrink and how much to perturb.
 
     Args:
-        network: Freshly initialised.
-        tensors: A state dict, of any network, on any device.
-        share: Weight of what is inherited, in [0, 1].
+        network: A freshly initialised network.
+        tensors: State dict of any network, on any device.
+        share: Weight of the inherited tensors, in [0, 1].
     """
     inherited = 0
     with torch.no_grad():

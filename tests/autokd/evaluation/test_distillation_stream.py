@@ -292,6 +292,6 @@ def test_checkpoints_teach_one_after_another(context: TrainingContext, tmp_path:
             batch = next(teaching.batches(step, step + 1))
             uniform = torch.zeros(32, 10)
             teaching.loss(state, 12)(network(batch.images), batch)
-            means.append(float(kd_loss(uniform, teaching._taught(batch, step // 4).logits, 1.0)))
+            means.append(float(kd_loss(uniform, teaching._teacher_outputs(batch, step // 4).logits, 1.0)))
     assert means[0] == pytest.approx(0, abs=1e-6)
     assert means[1] > 1
