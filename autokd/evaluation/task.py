@@ -58,7 +58,7 @@ class EvaluationTask:
 
     @property
     def _further(self) -> dict[str, Any]:
-        """Parts that only some trainings have, so that the digests of the others stay as they were before these existed."""
+        """Parts that only some trainings have: the digests of the others stay as they were."""
         teachers = self.context.teacher_schedules[self.teacher_schedule]
         further: dict[str, Any] = {}
         if teachers != (0,):
