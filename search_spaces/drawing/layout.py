@@ -1,9 +1,9 @@
-"""Where the nodes and lines of a drawing go: levels, an order with few crossings, straight lines.
+"""Layout of a drawing: nodes on levels, in an order with few crossings, joined by straight lines.
 
-In the manner of Sugiyama, Tagawa and Toda 1981 (https://doi.org/10.1109/TSMC.1981.4308636): a line has a place of its
-own on each level that it passes, the places of a level are put in an order with few crossings, and then moved to make
-the lines straight. Unlike there, the lines to all readers of a node share their way as far as they can, so a level
-shows what is alive there.
+After Sugiyama, Tagawa and Toda 1981 (https://doi.org/10.1109/TSMC.1981.4308636): a line has a point on each level that
+it passes, the points of a level are put in an order with few crossings, and then moved sideways to make the lines
+straight. Unlike there, the lines to all readers of a node share one line as far as possible [ours], so that a level
+shows which tensors are alive there.
 """
 
 from __future__ import annotations
@@ -25,27 +25,27 @@ __all__ = ["PITCH", "Layout", "Point", "Step", "apart", "crossings_of", "lay_out
 # Lengths are inches.
 GAP = 0.15  # between neighbours on a level
 PITCH = 0.72  # from level to level
-SLOPE = 0.04  # more room between two levels for each inch that a line goes across there
-SWEEPS = 12  # down and up in turn; graphs of 100 nodes hardly improve after 6
-STRAIGHT = 8.0  # how much a long line wants to be straight, against one for a line's wish to be short
+SLOPE = 0.04  # additional distance of two levels for each inch that a line moves sideways between them
+SWEEPS = 12  # alternately down and up; graphs of 100 nodes hardly improve after 6
+STRAIGHT = 8.0  # weight of straight long lines, relative to that of short distances between neighbours
 
 Point = tuple[int, int]
-"""Where the output of a node is on a level: the node's number, and its own level or a later one."""
+"""The output of a node on a level: the node's index, and its own level or a later one."""
 
 Step = tuple[Point, Point]
-"""From a point to one on the next level."""
+"""A line segment from a point to one on the next level."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The centre of each point in inches, y downwards from the first level, and the steps between them."""
+    """Centre (x, y) of each point in inches, with y down from the first level, and the steps between points."""
 
     places: dict[Point, tuple[float, float]]
     steps: list[Step]
 
 
 def lay_out(architecture: Architecture, widths: Sequence[float]) -> Layout:
-    """The layout of boxes of these widths."""
+    """Layout of an architecture whose nodes are boxes of these widths, in inches."""
     import networkx as nx
 
     levels, steps = architecture.levels(), _steps(architecture)
@@ -62,7 +62,7 @@ def lay_out(architecture: Architecture, widths: Sequence[float]) -> Layout:
 
 
 def _steps(architecture: Architecture) -> list[Step]:
-    """All steps; the lines to several readers of a node part on the level before the reader."""
+    """All steps; the line of a node branches to a reader on the level before it."""
     levels = architecture.levels()
     last = list(levels)
     steps: list[Step] = []
@@ -77,7 +77,7 @@ def _steps(architecture: Architecture) -> list[Step]:
 
 
 def rows_of(graph: DiGraph[Point]) -> list[list[Point]]:
-    """The points of each level in the order of their nodes."""
+    """Points of each level, in the order of their nodes."""
     rows: list[list[Point]] = [[] for _ in range(1 + max(level for _, level in graph))]
     for point in sorted(graph):
         rows[point[1]].append(point)
@@ -85,7 +85,7 @@ def rows_of(graph: DiGraph[Point]) -> list[list[Point]]:
 
 
 def _untangled(graph: DiGraph[Point], rows: list[list[Point]]) -> list[list[Point]]:
-    """The rows in an order with fewer crossings: sorted by the mean place of their neighbours, down and up in turn."""
+    """Rows in an order with fewer crossings: repeatedly sorted by the mean place of the points' neighbours."""
     rows, best, fewest = list(rows), list(rows), crossings_of(graph, rows)
     for sweep in range(SWEEPS):
         towards, near = ((-1, graph.pred), (1, graph.succ))[sweep % 2]
@@ -99,7 +99,7 @@ def _untangled(graph: DiGraph[Point], rows: list[list[Point]]) -> list[list[Poin
 
 
 def crossings_of(graph: DiGraph[Point], rows: Sequence[Sequence[Point]]) -> int:
-    """How many pairs of steps cross."""
+    """Number of pairs of steps that cross."""
     crossings = 0
     for above, below in pairwise(rows):
         place = {point: index for index, point in enumerate(below)}
@@ -115,7 +115,7 @@ def crossings_of(graph: DiGraph[Point], rows: Sequence[Sequence[Point]]) -> int:
 def _straightened(
     graph: DiGraph[Point], rows: Sequence[Sequence[Point]], across: Mapping[Point, float], space: Mapping[Point, float]
 ) -> dict[Point, float]:
-    """Places across, each near the mean of its neighbours, in the order of the rows and with a gap between."""
+    """Horizontal places, each near the mean of its neighbours, in the order of the rows and with gaps between."""
     places = dict(across)
     for sweep in range(SWEEPS):
         near = (graph.succ, graph.pred)[sweep % 2]
@@ -131,9 +131,14 @@ def _straightened(
 
 
 def apart(wanted: Sequence[float], weights: Sequence[float], gaps: Sequence[float]) -> list[float]:
-    """The values with at least these gaps between neighbours that are nearest to the wanted ones in weighted squares.
+    """Values with minimum gaps between neighbours that are nearest to the wanted ones in weighted least squares.
 
-    Without the gaps it is isotonic regression: neighbours that are out of order are pooled.
+    After the gaps are subtracted, this is isotonic regression by the pool-adjacent-violators algorithm.
+
+    Args:
+        wanted: The wanted values, in order.
+        weights: Weight of each value.
+        gaps: Minimum difference of each value to the one before, one fewer than values.
     """
     offsets = list(accumulate(gaps, initial=0.0))
     pools: list[tuple[float, float, int]] = []  # mean, weight, members

@@ -1,6 +1,6 @@
-"""A drawing of an architecture: levels from top to bottom, a colour for each stage, shapes, widths and cost.
+"""Drawings of an architecture: levels from top to bottom, a colour for each stage, shapes, widths and cost.
 
-Graphviz lays it out where its program `dot` is installed, else `layering.py` does and matplotlib draws.
+Graphviz draws if its program `dot` is installed; otherwise `layout.py` computes the layout and matplotlib draws it.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 __all__ = ["ENGINES", "FORMATS", "dot", "draw", "render"]
 
 FORMATS = ("dot", "pdf", "png", "svg")
-"""What a drawing can be written as; `dot` is the text that Graphviz reads."""
+"""File formats of a drawing; `dot` is the text that Graphviz reads."""
 
 ENGINES = ("graphviz", "networkx")
-"""Who can lay a drawing out, the one that is preferred first."""
+"""Programs that can lay out a drawing, the preferred one first."""
 
-# Fills for dark text that people of any colour vision can tell apart: the light scheme of Paul Tol's technical note
-# SRON/EPS/TN/09-002, whose grey is kept for the input.
+# Background colours for dark text that are distinct for all kinds of colour vision: the light scheme of Paul Tol's
+# technical note SRON/EPS/TN/09-002, whose grey is reserved for the input.
 PALETTE = ("#77AADD", "#EEDD88", "#44BB99", "#EE8866", "#BBCC33", "#FFAABB", "#99DDFF", "#AAAA00")
 GREY = "#DDDDDD"
 INK = "#222222"
@@ -46,22 +46,22 @@ SPELLINGS = {"bn": "BN", "gelu": "GELU", "prelu": "PReLU", "relu": "ReLU", "sepc
 PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 SWATCH = "\N{BLACK SQUARE}"
 
-# Lengths are inches, sizes of letters points.
+# Lengths are in inches, font sizes in points.
 FONT = "DejaVu Sans"  # it comes with matplotlib
 TEXT, SMALL, TITLE = 9.0, 8.0, 13.0
-POINTS = 72.0  # an inch
-LINE = 0.17  # from one line of text in a box to the next
-HEAD_LINE = 0.24  # the same above the drawing
+POINTS = 72.0  # points per inch
+LINE = 0.17  # line height of the text in a box
+HEAD_LINE = 0.24  # line height of the text above the drawing
 PADDING = 0.08
 MARGIN = 0.3
-PORTS = 0.13  # between arrows into one box, at most
+PORTS = 0.13  # largest distance between arrows into one box
 
 DPI = 110
-MOST_PIXELS = 30_000  # of a side: above 2**15 neither Cairo nor most viewers go along
+MOST_PIXELS = 30_000  # of one side; Cairo and most viewers do not support more than 2**15
 
 
 def dot(architecture: Architecture) -> str:
-    """The drawing as text for Graphviz: each node and each edge of the architecture, and a rank for each level."""
+    """The drawing as text for Graphviz, with each node and edge of the architecture and a rank for each level."""
     marks, levels = _marks(architecture), architecture.levels()
     lines = [
         f"digraph {_quoted(architecture.space)} {{",
@@ -82,28 +82,33 @@ def dot(architecture: Architecture) -> str:
 
 
 def draw(architecture: Architecture, path: Path, engine: str | None = None) -> None:
-    """Write a drawing to a file whose suffix is one of `FORMATS`.
+    """Write a drawing to a file.
+
+    Args:
+        architecture: What to draw.
+        path: The file; its suffix is one of `FORMATS`.
+        engine: One of `ENGINES`; by default the first one that is installed.
 
     Raises:
-        SpaceError: As in `render`.
+        SpaceError: For the reasons of `render`.
     """
     path.write_bytes(render(architecture, path.suffix.removeprefix("."), engine))
 
 
 def render(architecture: Architecture, form: str, engine: str | None = None) -> bytes:
-    """The content of a file with the drawing; the same bytes every time.
+    """Content of a file with a drawing; equal arguments give equal bytes.
 
     Args:
-        architecture: What is drawn.
+        architecture: What to draw.
         form: One of `FORMATS`.
-        engine: One of `ENGINES`; the first one that is installed when left away.
+        engine: One of `ENGINES`; by default the first one that is installed.
 
     Raises:
-        SpaceError: If format or engine is unknown, Graphviz is wanted but missing or fails, or neither Graphviz
-            nor matplotlib is installed.
+        SpaceError: If the format or the engine is unknown, Graphviz is requested but not installed or fails, or neither
+            Graphviz nor matplotlib is installed.
     """
     if form not in FORMATS:
-        raise SpaceError(f"A drawing's format is one of {', '.join(FORMATS)}, but got {form!r}.")
+        raise SpaceError(f"A drawing's format must be one of {', '.join(FORMATS)}, but got {form!r}.")
     if engine not in (None, *ENGINES):
         raise unknown("engine", str(engine), ENGINES)
     if form == "dot":
@@ -115,7 +120,7 @@ def render(architecture: Architecture, form: str, engine: str | None = None) -> 
 
 @dataclass(frozen=True)
 class _Mark:
-    """How a node is shown; a small one only hands on what it merged."""
+    """Appearance of a node; a small one only merges its inputs."""
 
     name: str
     label: str
@@ -125,18 +130,18 @@ class _Mark:
 
     @property
     def size(self) -> float:
-        """Of its letters."""
+        """Font size of the label, in points."""
         return SMALL if self.small else TEXT
 
     @property
     def line(self) -> str:
-        """Colour of the border and of the lines that leave: the fill at three fifths of its brightness."""
+        """Colour of the border and of the outgoing lines: the fill at three fifths of its brightness."""
         return "#" + "".join(f"{int(self.fill[place : place + 2], 16) * 3 // 5:02X}" for place in (1, 3, 5))
 
 
 @dataclass(frozen=True)
 class _Line:
-    """A line above the drawing, behind a patch of colour if there is one."""
+    """A line of text above the drawing, after a square of the colour `fill` if that is not empty."""
 
     text: str
     fill: str = ""
@@ -156,7 +161,7 @@ def _marks(architecture: Architecture) -> list[_Mark]:
 
 
 def _words(node: Node) -> str:
-    """Merge, operation and stride in short, such as `Σ ReLU conv 3x3 BN /2`."""
+    """Short form of merge, operation and stride, such as `Σ ReLU conv 3x3 BN /2`."""
     words = [] if node.merge == "none" else [SYMBOLS.get(node.merge, node.merge.replace("_", " "))]
     if node.operation != IDENTITY or not words:
         for part in node.operation.split("_"):
@@ -166,13 +171,13 @@ def _words(node: Node) -> str:
 
 
 def _costs(architecture: Architecture) -> list[tuple[int, int]]:
-    """Parameters, with the weights of the merge, and multiply-accumulates of each node."""
+    """Parameters, including merge weights, and multiply-accumulates of each node."""
     steps = zip(architecture.nodes, profiles(architecture), strict=True)
     return [(step.parameters + len(node.inputs) * (node.merge == "weighted_sum"), step.macs) for node, step in steps]
 
 
 def _head(architecture: Architecture) -> list[_Line]:
-    """The title, the stages with their shares of the cost, and the symbols that occur."""
+    """Lines above the drawing: the title, the stages with their shares of the cost, and the symbols used."""
     nodes, costs, total = architecture.nodes, _costs(architecture), cost(architecture)
     sizes = f"{_short(total.params, ' parameters')}, {_short(total.macs, ' MACs')}"
     memory = f"{_short(total.memory_bytes, 'B')} peak memory"
@@ -192,7 +197,7 @@ def _fill(stage: int) -> str:
 
 
 def _short(number: int, unit: str) -> str:
-    """Three digits, a prefix and the unit, such as `87.4 kB`."""
+    """Number with three digits, a prefix and the unit, such as `87.4 kB`."""
     size, prefix = next((large for large in PREFIXES if number >= 0.9995 * large[0]), (1, ""))
     return f"{number / size:.3g} {(prefix + unit).strip()}"
 
@@ -207,14 +212,14 @@ def _dot_attributes(mark: _Mark) -> str:
 
 
 def _quoted(text: str) -> str:
-    """A string of the dot language."""
+    """Quoted string of the dot language."""
     for character, escaped in (("\\", "\\\\"), ('"', '\\"'), ("\n", "\\n")):
         text = text.replace(character, escaped)
     return f'"{text}"'
 
 
 def _dot_head(architecture: Architecture) -> str:
-    """The lines in the tags that Graphviz takes for HTML."""
+    """The lines above the drawing in the HTML-like markup of Graphviz."""
     title, *rest = _head(architecture)
     texts = [f'<font point-size="{TITLE}"><b>{escape(title.text)}</b></font>']
     texts += [
@@ -229,15 +234,17 @@ def _dot_head(architecture: Architecture) -> str:
 def _run_graphviz(text: str, form: str) -> bytes:
     program = which("dot")
     if program is None:
-        raise SpaceError("Engine graphviz needs the program `dot`. Install Graphviz, or choose engine networkx.")
+        raise SpaceError(
+            "The engine graphviz needs the program `dot`, but found none. Install Graphviz, or choose engine networkx."
+        )
     resolution = [f"-Gdpi={DPI}"] if form == "png" else []
     done = run([program, f"-T{form}", *resolution], input=text.encode(), capture_output=True, check=False)
     if done.returncode:
-        raise SpaceError(f"Graphviz failed: {(done.stderr.decode().splitlines() or ['it gave no reason'])[0]}")
+        raise SpaceError(f"Graphviz failed: {(done.stderr.decode().splitlines() or ['it printed no reason'])[0]}")
     return done.stdout
 
 
-# --- matplotlib: ink on paper
+# --- matplotlib
 
 Box = tuple[float, float]
 """Width and height."""
@@ -261,7 +268,7 @@ def _run_matplotlib(architecture: Architecture, form: str) -> bytes:
 
 
 def _figure(architecture: Architecture, marks: Sequence[_Mark]) -> Figure:
-    """The whole sheet, as large as it must be; the unit of its axes is an inch, downwards from the first level."""
+    """The figure, as large as the drawing requires; its axes are in inches, with y down from the first level."""
     from matplotlib.figure import Figure
 
     boxes = [_box(mark) for mark in marks]
@@ -293,7 +300,7 @@ def _text_width(text: str, size: float) -> float:
     from matplotlib.font_manager import FontProperties
     from matplotlib.textpath import TextPath
 
-    plain = text.replace("$", r"\$")  # no formula
+    plain = text.replace("$", r"\$")  # otherwise matplotlib reads a formula
     font = FontProperties(family=FONT, weight="bold" if size == TITLE else "normal")
     return float(TextPath((0, 0), plain, size, font).get_extents().width) / POINTS
 
@@ -321,7 +328,7 @@ def _draw_box(axes: Axes, mark: _Mark, box: Box, place: tuple[float, float]) -> 
 
 
 def _draw_lines(axes: Axes, layout: Layout, marks: Sequence[_Mark], boxes: Sequence[Box]) -> None:
-    """The steps as curves that bend only between the levels, where no box is, with an arrow where they enter one."""
+    """Draw the steps as curves that bend only between levels, where there are no boxes, with arrows at the boxes."""
     from matplotlib.collections import PathCollection, PolyCollection
     from matplotlib.path import Path as Curve
 
@@ -343,7 +350,7 @@ def _draw_lines(axes: Axes, layout: Layout, marks: Sequence[_Mark], boxes: Seque
 
 
 def _ports(layout: Layout, boxes: Sequence[Box]) -> dict[Step, float]:
-    """How far from the middle of its box each step enters, from left to right as they come."""
+    """Horizontal distance from the middle of its box at which each step enters, from left to right."""
     entering: dict[Point, list[Step]] = {}
     for step in sorted(layout.steps, key=lambda step: layout.places[step[0]]):
         if step[0][0] != step[1][0]:
@@ -356,7 +363,7 @@ def _ports(layout: Layout, boxes: Sequence[Box]) -> dict[Step, float]:
 
 
 def _with_tooltips(svg: bytes, marks: Sequence[_Mark]) -> bytes:
-    """The picture with a title for each box and its text, which browsers show under the pointer."""
+    """The picture with a title element for each box and its text, which browsers show as a tooltip."""
     titles = {mark.name: escape(mark.tooltip) for mark in marks}
     group = re.compile(r'<g id="(?:box|text)-(\w+)">')
     return group.sub(lambda match: f"{match[0]}<title>{titles[match[1]]}</title>", svg.decode()).encode()

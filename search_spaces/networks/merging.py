@@ -1,19 +1,20 @@
-"""How a node makes one tensor of several, in torch.
+"""Merges: functions that combine the input tensors of a node into one.
 
-The generated source holds the plain functions word for word, so that it computes the same bits as the built network.
+The generated source contains the plain functions word for word, so that it computes the same bits as the built network.
 
-Weighted sums have a faster backward pass for training, in two halves. With `x_i` the tensor of node i, `m_j` the sum
-that node j makes, `w_ij` the gate between them and `g_j` the gradient of `m_j`:
+For training, weighted sums have a faster backward pass, which is split between two functions. Let `x_i` be the tensor
+of node i, `m_j` the weighted sum at node j, `w_ij` the gate between them, and `g_j` the gradient of `m_j`:
 
-    m_j = sum over i of w_ij x_i        `gathered`, where all x_i are at hand
-    gradient of x_i = sum over j of w_ij g_j        `spread`, where all g_j are at hand
-    gradient of w_ij = <x_i, g_j>        there, too
+    m_j = sum over i of w_ij x_i                    forward pass of `gathered`, where all x_i are known
+    gradient of x_i = sum over j of w_ij g_j        backward pass of `spread`, where all g_j are known
+    gradient of w_ij = <x_i, g_j>                   backward pass of `spread`
 
-On one thread of a CPU each half is one pass of a kernel (`kernels/`), which also saves what lies between. Elsewhere
-they are torch's operations, whose backward pass is differentiable.
+The backward pass of `gathered` therefore returns `g_j` itself for each of its tensors, which is not yet their gradient;
+`spread` then needs one pass for each gate, where autograd would multiply, store and add. The result is correct only if
+the two are used together.
 
-So `gathered` hands `g_j` itself back to each of its tensors, which is not their gradient yet, and `spread` takes one
-pass for each gate where autograd would multiply, store and then add. Only the two together are right.
+On one CPU thread, each of the two is one pass of a kernel (`kernels/`), which needs no intermediate tensors. Otherwise
+they use torch's operations, whose backward pass is differentiable.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ __all__ = ["concatenated", "gathered", "mean", "product", "spread", "summed", "w
 
 
 def summed(*tensors: Tensor) -> Tensor:
-    """Sum of two or more tensors of one shape, in one accumulator."""
+    """Sum of two or more tensors of the same shape, computed in one accumulator."""
     total = tensors[0] + tensors[1]
     for tensor in tensors[2:]:
         total += tensor
@@ -39,7 +40,7 @@ def summed(*tensors: Tensor) -> Tensor:
 
 
 def mean(*tensors: Tensor) -> Tensor:
-    """Mean of two or more tensors of one shape, in one accumulator."""
+    """Mean of two or more tensors of the same shape, computed in one accumulator."""
     total = tensors[0] + tensors[1]
     for tensor in tensors[2:]:
         total += tensor
@@ -48,7 +49,7 @@ def mean(*tensors: Tensor) -> Tensor:
 
 
 def weighted_sum(gates: tuple[Tensor, ...], *tensors: Tensor) -> Tensor:
-    """Sum of the tensors, each times its gate (a scalar tensor), in one accumulator."""
+    """Sum of the tensors, each multiplied by its gate (a scalar tensor), computed in one accumulator."""
     total = gates[0] * tensors[0]
     for gate, tensor in zip(gates[1:], tensors[1:], strict=True):
         total.addcmul_(gate, tensor)
@@ -56,32 +57,32 @@ def weighted_sum(gates: tuple[Tensor, ...], *tensors: Tensor) -> Tensor:
 
 
 def concatenated(*tensors: Tensor) -> Tensor:
-    """The tensors' channels one after another."""
+    """Concatenation of the tensors along the channels."""
     return torch.cat(tensors, 1)
 
 
 def product(tensor: Tensor, gate: Tensor) -> Tensor:
-    """The tensor times one number for each sample and channel."""
+    """Product of a tensor and a gate that holds one number for each sample and channel."""
     return tensor * gate
 
 
 def spread(tensor: Tensor, gates: Sequence[Tensor | None]) -> list[Tensor]:
-    """The tensor once for each reader, all in the same memory; the backward half of weighted sums.
+    """One alias of a tensor for each of its readers, whose backward pass computes the gradients of weighted sums.
 
     Args:
-        tensor: What several nodes read.
-        gates: For each reader the gate by which `gathered` multiplies, or None if the reader does anything else.
+        tensor: Output of a node that several nodes read.
+        gates: For each reader, the gate by which `gathered` multiplies the tensor, or None for any other use.
     """
     return list(_Spread.apply(tensor, *gates))  # type: ignore[no-untyped-call]
 
 
 def gathered(gates: Sequence[Tensor], *tensors: Tensor) -> Tensor:
-    """`weighted_sum` of tensors that `spread` has given out with the same gates; kernels round it once only."""
+    """`weighted_sum` of tensors that `spread` returned for the same gates; the kernels round the result only once."""
     return cast(Tensor, _Gathered.apply(tuple(gates), *tensors))  # type: ignore[no-untyped-call]
 
 
 class _Gathered(Function):
-    """The gates come in one tuple, into which autograd does not look: their gradients are made by `_Spread`."""
+    """Takes the gates as one tuple, which autograd ignores; `_Spread` computes their gradients."""
 
     @staticmethod
     def forward(ctx: Any, gates: tuple[Tensor, ...], *tensors: Tensor) -> Tensor:
@@ -95,7 +96,7 @@ class _Gathered(Function):
 
 
 class _Spread(Function):
-    """Its backward pass is made of differentiable operations, so second derivatives are right, too."""
+    """Has a backward pass of differentiable operations, so that second derivatives are correct, too."""
 
     @staticmethod
     def forward(ctx: Any, tensor: Tensor, *gates: Tensor | None) -> tuple[Tensor, ...]:
@@ -119,13 +120,13 @@ class _Spread(Function):
             elif gradient is not None:
                 if wants_total:
                     total = gate * gradient if total is None else total.addcmul_(gate, gradient)
-                if dot and wants_dot[number]:  # now, while the gradient is in the cache
+                if dot and wants_dot[number]:  # here, while the gradient is still in the CPU's cache
                     dots[number] = dot(gradient)
         return _plus(total, plain) if wants_total else None, *dots
 
 
 def _fits_one_pass(tensor: Tensor | None, gates: Sequence[Tensor | None], gradients: Sequence[Tensor | None]) -> bool:
-    """Whether a gradient to be multiplied has arrived and the kernels can take all; they have no second derivative."""
+    """Whether there is a gradient to multiply and the kernels accept all tensors; they have no second derivative."""
     there = [gradient for gradient in (*gradients, tensor) if gradient is not None]
     gated = [gate is not None and gradient is not None for gate, gradient in zip(gates, gradients, strict=True)]
     return any(gated) and not torch.is_grad_enabled() and _are_plain(gates) and suits(*there)
@@ -134,7 +135,7 @@ def _fits_one_pass(tensor: Tensor | None, gates: Sequence[Tensor | None], gradie
 def _in_one_pass(
     tensor: Tensor | None, gates: Sequence[Tensor | None], gradients: Sequence[Tensor | None]
 ) -> tuple[Tensor | None, ...]:
-    """The tensor's gradient, then the gates'; autograd drops those of frozen gates."""
+    """Gradient of the tensor, then those of the gates; autograd ignores those of frozen gates."""
     arrived = [number for number, gradient in enumerate(gradients) if gradient is not None]
     there = [cast(Tensor, gradients[number]) for number in arrived]
     total, dots = one_pass_sum(there, [gates[number] for number in arrived], tensor)
@@ -146,14 +147,14 @@ def _in_one_pass(
 
 
 def _are_plain(gates: Sequence[Tensor | None]) -> bool:
-    """Whether the kernels can read them."""
+    """Whether the kernels can read these gates."""
     return all(
         gate is None or (gate.ndim == 0 and gate.dtype == torch.float32 and gate.device.type == "cpu") for gate in gates
     )
 
 
 def _plus(total: Tensor | None, gradients: list[Tensor]) -> Tensor | None:
-    """The total, written over, and the gradients, left as they are."""
+    """Sum of the total, which is overwritten, and the gradients, which are not."""
     if total is None:
         return summed(*gradients) if len(gradients) > 1 else next(iter(gradients), None)
     for gradient in gradients:
@@ -162,10 +163,10 @@ def _plus(total: Tensor | None, gradients: list[Tensor]) -> Tensor | None:
 
 
 class _Dot:
-    """Sums of the products of one tensor with others of its shape and dtype.
+    """Dot products of one tensor with others of its shape and dtype.
 
-    Tensors that fill their memory in the same order are taken as vectors, whose products need not be stored. On a CPU
-    the vector kernels of the short formats are slower than that.
+    Tensors with the same dense memory layout are treated as vectors, so that the elementwise products need not be
+    stored. On a CPU this is slower for 16-bit formats, which are therefore multiplied and summed.
     """
 
     def __init__(self, tensor: Tensor) -> None:

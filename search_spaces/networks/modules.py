@@ -1,6 +1,6 @@
-"""The few modules that `torch.nn` does not have.
+"""Modules that `torch.nn` does not have.
 
-The generated source holds these classes word for word, so they need nothing but torch.
+The generated source contains these classes word for word, so they may depend on nothing but torch.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ __all__ = ["ChannelShuffle", "SelfAttention", "Slice", "Zero"]
 
 
 class ChannelShuffle(nn.Module):
-    """Channels dealt out again, one of each of `groups` parts in turn."""
+    """Channel shuffle: the first channel of each of `groups` groups, then the second of each, and so on."""
 
     def __init__(self, groups: int) -> None:
         super().__init__()
         self.groups = groups
 
     def forward(self, x: Tensor) -> Tensor:
-        """As `x`, `batch x channels x ...`."""
+        """Output of the shape of `x`, `batch x channels x ...`."""
         batch, channels, *sizes = x.shape
         parts = x.reshape(batch, self.groups, channels // self.groups, *sizes)
         return parts.transpose(1, 2).reshape(x.shape)
@@ -29,19 +29,19 @@ class Zero(nn.Module):
     """Zeros of the input's shape."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """As `x`."""
+        """Zeros of the shape of `x`."""
         return torch.zeros_like(x)
 
 
 class Slice(nn.Module):
-    """Channels `start` to `start + length`."""
+    """Channels from `start` up to, but excluding, `start + length`."""
 
     def __init__(self, start: int, length: int) -> None:
         super().__init__()
         self.start, self.length = start, length
 
     def forward(self, x: Tensor) -> Tensor:
-        """Of `batch x channels x ...`; a copy, since a view would keep the whole input alive."""
+        """Output of shape `batch x length x ...`: a copy, since a view would keep the whole input alive."""
         return x.narrow(1, self.start, self.length).clone()
 
 
@@ -53,7 +53,7 @@ class SelfAttention(nn.Module):
         self.heads = heads
 
     def forward(self, x: Tensor) -> Tensor:
-        """`batch x channels x ...` of `batch x (3 * channels) x ...`: queries, then keys, then values."""
+        """Output, `batch x channels x ...`, for the queries, keys and values in `x`, `batch x (3 * channels) x ...`."""
         batch, channels, *sizes = x.shape
         query, key, value = x.reshape(batch, 3, self.heads, channels // 3 // self.heads, -1).unbind(1)
         scores = query.transpose(-2, -1) @ key * query.shape[2] ** -0.5

@@ -1,4 +1,4 @@
-"""An architecture as a plain PyTorch module."""
+"""The PyTorch module of an architecture."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = ["Network", "build", "initialise"]
 
 Gates = tuple[Tensor, ...]
 Readers = tuple[int | None, ...]
-"""For each reader of a tensor the number of its gate, None if it has none; the last one reads first."""
+"""Index of the gate of each reader of a tensor, None if it has none; in reverse order of execution."""
 
 
 def build(
@@ -36,16 +36,16 @@ def build(
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = None,
 ) -> Network:
-    """The architecture with weights that depend on nothing but `seed`; global random states are neither read nor moved.
+    """Network with initial weights that depend only on `seed`; global random states are neither read nor changed.
 
     Args:
         architecture: What to build.
-        seed: Of the initial weights, see `initialise`.
-        device: Where the weights lie; their values are the same on every device.
-        dtype: Of the weights.
+        seed: Seed of the initial weights; see `initialise`.
+        device: Device of the weights; their values are the same on every device.
+        dtype: Data type of the weights.
 
     Raises:
-        SpaceError: If a node has the name of an attribute of `nn.Module`.
+        SpaceError: If a node's name is an attribute of `nn.Module`.
     """
     network = Network(architecture, device="meta", dtype=dtype)
     network.to_empty(device=device or torch.get_default_device())
@@ -56,9 +56,11 @@ def build(
 def initialise(module: nn.Module, seed: int) -> None:
     """Overwrite all weights and statistics of a built network, or of its generated source, in place.
 
-    Convolutions, and linear layers without bias, which stand for convolutions on vectors: normal with variance 2 /
-    fan-out (He et al. 2015, the backward case, with the fan-out of one group). Batch norm: scale 1, shift 0. Linear
-    with bias: normal with standard deviation 0.01, bias 0. Merge weights: 1.
+    * Convolutions, and linear layers without bias (convolutions on vectors): normal with variance 2 / fan-out (He et
+      al. 2015, the backward case, with the fan-out of one group).
+    * Batch norm: scale 1 and shift 0.
+    * Linear layers with bias: normal with standard deviation 0.01, and bias 0.
+    * Merge weights: 1.
     """
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -78,22 +80,23 @@ def initialise(module: nn.Module, seed: int) -> None:
 
 
 class Network(nn.Module):
-    """Runs the nodes of an architecture in their order and drops each tensor after its last use.
+    """Module that runs the nodes of an architecture in order and frees each tensor after its last use.
 
-    Every node but the input is a child module under its own name (an `nn.Identity` where a node only merges), in
-    execution order. All merge weights are one parameter, `merge_weights`, in the order of nodes and their inputs, so
-    a forward pass takes one sigmoid. A child may be replaced by another module under the same name. The ReLU of a
-    merging node writes over the node's input: a hook that keeps it, or a call of the child alone, needs a copy.
+    Every node but the input is a child module under the node's name, in execution order; it is an `nn.Identity` if the
+    node only merges its inputs. A child may be replaced by another module under the same name. All merge weights are
+    one parameter, `merge_weights`, in the order of nodes and their inputs, so that a forward pass needs a single
+    sigmoid. The ReLU of a merging node overwrites its input: a hook that keeps the input, or a call of the child alone,
+    must copy it first.
 
     Use `build` for weights that do not depend on torch's global random state.
 
     Args:
-        architecture: What to build; kept as `architecture`.
-        device: Where the weights are made.
-        dtype: Of the weights.
+        architecture: What to build; it is stored as `architecture`.
+        device: Device of the weights.
+        dtype: Data type of the weights.
 
     Raises:
-        SpaceError: If a node has the name of an attribute of `nn.Module`.
+        SpaceError: If a node's name is an attribute of `nn.Module`.
     """
 
     merge_weights: nn.Parameter
@@ -109,7 +112,9 @@ class Network(nn.Module):
         named = zip(architecture.nodes, architecture.names, architecture.entering(), strict=True)
         for node, name, shape in islice(named, 1, None):
             if hasattr(self, name):
-                raise SpaceError(f"Node name {name!r} is an attribute of `nn.Module`. Choose another name.")
+                raise SpaceError(
+                    f"A node's name must not be an attribute of `nn.Module`, but got {name!r}. Choose another name."
+                )
             self.add_module(name, _module(node, shape, device, dtype))
         self._steps = _steps(architecture)
         self._readers = _readers(self._steps)
@@ -118,7 +123,7 @@ class Network(nn.Module):
             self.merge_weights = nn.Parameter(torch.ones(self._n_gates, device=device, dtype=dtype))
 
     def forward(self, image: Tensor) -> Tensor:
-        """Logits, `batch x classes`, of inputs, `batch x` the architecture's `input_shape`."""
+        """Logits, `batch x classes`, of inputs whose shape is `batch x` the architecture's `input_shape`."""
         gates: Gates = torch.sigmoid(self.merge_weights).unbind() if self._n_gates else ()
         learning = torch.is_grad_enabled() and not watched()
         weighted, trained = (gathered, gates) if learning else (weighted_sum, ())
@@ -126,15 +131,15 @@ class Network(nn.Module):
         for step, module, readers in zip(self._steps, self._modules.values(), self._readers[1:], strict=True):
             tensors = [unread[source].pop() for source in step.inputs]
             entering = weighted(gates[step.gates], *tensors) if step.gates else _MERGES[step.merge](*tensors)
-            del tensors  # or they would live on while the module runs,
+            del tensors  # otherwise they would stay alive while the module runs,
             unread.append(_copies(cast(nn.Module, module)(entering), readers, trained))
-            del entering  # and this through the next node's merge
+            del entering  # and this tensor during the next node's merge
         return unread[-1].pop()
 
 
 @dataclass(frozen=True)
 class _Step:
-    """Where a node's input comes from; a weighted sum takes `gates` of those of the network."""
+    """Merge and inputs of a node; `gates` are the positions of a weighted sum's gates among the network's."""
 
     merge: str
     inputs: tuple[int, ...]
@@ -154,7 +159,7 @@ def _steps(architecture: Architecture) -> list[_Step]:
 
 
 def _readers(steps: list[_Step]) -> list[Readers]:
-    """Of each node's output; that of the last node is read by the caller."""
+    """Readers of each node's output; the caller reads that of the last node."""
     readers: list[list[int | None]] = [[] for _ in range(len(steps) + 1)]
     readers[-1].append(None)
     for step in reversed(steps):
@@ -165,7 +170,7 @@ def _readers(steps: list[_Step]) -> list[Readers]:
 
 
 def _copies(tensor: Tensor, readers: Readers, gates: Gates) -> list[Tensor]:
-    """The tensor once for each reader, so that it dies when the last one has taken it."""
+    """The tensor once for each reader, so that it is freed after the last one."""
     if gates and any(number is not None for number in readers):
         return spread(tensor, [None if number is None else gates[number] for number in readers])
     return [tensor] * len(readers)
@@ -185,13 +190,13 @@ _MERGES: dict[str, Callable[..., Tensor]] = {
 
 
 _FASTER: dict[str, type[nn.Module]] = {"AvgPool2d": AvgPool2d, "BatchNorm2d": BatchNorm2d, "Conv2d": Conv2d}
-"""What stands in for a class of `torch.nn`."""
+"""Faster replacements of classes of `torch.nn`, by name."""
 
 
 class _OverwritingReLU(nn.ReLU):
-    """max(x, 0) in the memory of x, as first layer of a node whose merge has made x: nobody else reads it.
+    """In-place ReLU for the first layer of a node with a merge, whose result no other node reads.
 
-    Autograd forbids to write over a view, which a backward hook on the node hands in, and over a leaf.
+    It is not in place if autograd forbids it: for a view, which a backward hook on the node passes in, and for a leaf.
     """
 
     def forward(self, input: Tensor) -> Tensor:
@@ -200,7 +205,7 @@ class _OverwritingReLU(nn.ReLU):
 
 
 def _module(node: Node, shape: Shape, device: torch.device | str | None, dtype: torch.dtype | None) -> nn.Module:
-    """One torch module for each layer; in an `nn.Sequential` if there are several."""
+    """Module of a node's layers, an `nn.Sequential` if there are several."""
     made: list[nn.Module] = []
     for layer in layers(node.operation, Width(shape[0], node.channels, node.stride, len(shape) - 1)):
         made.append(_torch_layer(layer, shape, device, dtype))
@@ -224,5 +229,5 @@ def _torch_layer(layer: Layer, shape: Shape, device: torch.device | str | None, 
 
 
 def _fill_normal(weight: Tensor, deviation: float, generator: torch.Generator) -> None:
-    """Draws on the CPU in float32, so that the values are the same on every device."""
+    """Fill a weight with values drawn on the CPU in float32, so that they are the same on every device."""
     weight.copy_(torch.randn(weight.shape, generator=generator) * deviation)

@@ -1,4 +1,4 @@
-"""An architecture as readable Python that needs only torch."""
+"""The generated source of an architecture: readable Python that needs only torch."""
 
 from __future__ import annotations
 
@@ -23,28 +23,28 @@ from search_spaces.networks import merging, modules
 __all__ = ["source"]
 
 LINE = 120
-"""Longest line."""
+"""Maximum line length."""
 
-# An operation's layers are made once for these numbers of inputs, outputs and stride; where one of them (or a multiple)
-# turns up in a constructor call, the helper function has an argument in its place. Large primes, so none is mistaken.
+# An operation's layers are built for these numbers of inputs, outputs and stride; where one of them, or a multiple,
+# appears in a constructor call, the helper function has an argument instead. They are large primes to be unmistakable.
 PROBES = {"inputs": 1_000_003, "outputs": 2_000_003, "stride": 3_000_017}
 
 
 def source(architecture: Architecture, name: str = "Student", note: str = "") -> str:
-    """Python text of one module class: its state dict fits `network.build`'s, and it computes the same bits.
+    """Python source of a module class with the state dict of `network.build` that computes the same bits.
 
-    A tensor is deleted where keeping it would raise the peak memory above that of the architecture.
+    A tensor is deleted explicitly if keeping it would raise the peak memory above that of the architecture.
 
     Args:
         architecture: What to write.
-        name: Of the class.
-        note: A line more for the head of the text.
+        name: Name of the class.
+        note: Further line of the module's docstring; omitted by default.
 
     Raises:
-        SpaceError: If `name` is not an identifier, or the source uses it itself.
+        SpaceError: If `name` is not an identifier, or is a name that the source uses itself.
     """
     if not name.isidentifier() or iskeyword(name) or name in RESERVED or name in OPERATIONS:
-        raise SpaceError(f"A class name must be a free Python identifier, but got {name!r}.")
+        raise SpaceError(f"A class name must be a Python identifier that is not reserved, but got {name!r}.")
     helpers = _Helpers(architecture)
     return "\n".join(
         [
@@ -107,12 +107,12 @@ MERGE_FUNCTIONS: dict[str, Callable[..., Tensor]] = {
 
 
 def _merges(architecture: Architecture) -> list[str]:
-    """The functions of `merging.py` that this architecture needs, word for word."""
+    """Source of the functions of `merging.py` that the architecture uses."""
     return _word_for_word(function for merge, function in MERGE_FUNCTIONS.items() if _has(architecture, merge))
 
 
 def _own_modules(architecture: Architecture) -> list[str]:
-    """The classes of `modules.py` that this architecture needs, word for word."""
+    """Source of the classes of `modules.py` that the architecture uses."""
     nodes = zip(architecture.nodes[1:], architecture.entering()[1:], strict=True)
     names = {call.name for node, shape in nodes for call in _real_calls(node, shape) if call.own}
     return _word_for_word(getattr(modules, name) for name in sorted(names))
@@ -124,14 +124,14 @@ def _word_for_word(things: Iterable[Callable[..., object]]) -> list[str]:
 
 @dataclass(frozen=True)
 class _Block:
-    """A node's module: the constructor calls as text, with argument names where a helper function could stand."""
+    """Constructor calls of a node's module as text, with names in place of numbers that a helper takes as arguments."""
 
     operation: str
     calls: tuple[str, ...]
 
 
 class _Helpers:
-    """One function for each block that is used twice or more."""
+    """Helper functions, one for each block that is used at least twice."""
 
     def __init__(self, architecture: Architecture) -> None:
         nodes = zip(architecture.nodes[1:], architecture.entering()[1:], strict=True)
@@ -144,11 +144,11 @@ class _Helpers:
                 self._names[block] = f"{block.operation}_{twins + 1}" if twins else block.operation
 
     def text(self) -> list[str]:
-        """The definitions."""
+        """Lines of the definitions."""
         return [line for block, name in self._names.items() for line in _definition(block, name)]
 
     def use(self, node: Node, shape: Shape) -> list[str]:
-        """The expression that makes a node's module, as lines: a helper's call, or the layers themselves."""
+        """Lines of the expression that builds a node's module: a call of a helper, or the layers themselves."""
         block = self._blocks[node]
         if block not in self._names:
             return _sequential([_call_text(call) for call in _real_calls(node, shape)])
@@ -173,14 +173,14 @@ def _definition(block: _Block, name: str) -> list[str]:
 
 
 def _arguments(block: _Block, given: dict[str, int] | None = None) -> list[str]:
-    """Names of a helper's arguments; with values, those that a call must name (a stride of 1 need not)."""
+    """Names of a helper's arguments; with `given` values, those that a call must pass (all but a stride of 1)."""
     text = " ".join(block.calls)
     names = [key for key in PROBES if key in text]
     return [key for key in names if given is None or key != "stride" or given[key] != 1]
 
 
 def _block(node: Node, shape: Shape) -> _Block:
-    """Named arguments where they say the same for all sizes, plain numbers where this size is special."""
+    """Block of a node, with named arguments in calls that hold for all sizes and plain numbers in the others."""
     given = {"inputs": shape[0], "outputs": node.channels, "stride": node.stride}
     reals = _real_calls(node, shape)
     probes = _probed_calls(node.operation, len(shape) - 1) or reals
@@ -193,11 +193,11 @@ def _block(node: Node, shape: Shape) -> _Block:
 def _probed_calls(operation: str, rank: int) -> list[Call]:
     inputs, outputs, stride = PROBES.values()
     for probe in ((inputs, outputs, stride), (inputs, outputs, 1), (inputs, inputs, stride)):
-        with suppress(SpaceError):  # an operation may keep the channels, or have no stride
+        with suppress(SpaceError):  # an operation may keep the channels, or support no stride
             return [layer.call() for layer in layers(operation, Width(*probe, rank))]
     with suppress(SpaceError):
         return [layer.call() for layer in layers(operation, Width(inputs, inputs, 1, rank))]
-    return []  # it only makes fewer channels of more: nothing to name
+    return []  # the operation only reduces the number of channels, so nothing can be named
 
 
 def _real_calls(node: Node, shape: Shape) -> list[Call]:
@@ -209,10 +209,10 @@ def _real_calls(node: Node, shape: Shape) -> list[Call]:
 
 
 def _fits(probe: Call, real: Call, given: dict[str, int]) -> bool:
-    """Whether the probed call with the given numbers in place of the probes is the real one."""
+    """Whether the probed call, with the given numbers in place of the probes, equals the real one."""
     arguments = tuple(_value(value, given) for value in probe.arguments)
     keywords = {key: _value(value, given) for key, value in probe.keywords}
-    same = all(keywords.get(key) == value for key, value in real.keywords)  # the real one leaves out torch's defaults
+    same = all(keywords.get(key) == value for key, value in real.keywords)  # the real call omits torch's defaults
     return probe.name == real.name and arguments == real.arguments and same
 
 
@@ -222,7 +222,7 @@ def _value(value: object, given: dict[str, int]) -> object:
 
 
 def _split(value: object) -> tuple[str | None, int]:
-    """The probe in a number and how often; None if there is none."""
+    """Name of the probe that divides a number, and the quotient; None if there is none."""
     for name, probe in PROBES.items():
         if isinstance(value, int) and value and value % probe == 0:
             return name, value // probe
@@ -281,7 +281,7 @@ def _forward(architecture: Architecture) -> list[str]:
 
 
 def _statement(target: str, module: str, node: Node, arguments: list[str], start: int) -> list[str]:
-    """Merge the arguments, then call the module, if there is one."""
+    """Lines that merge the arguments and then call the module, if there is one."""
     if node.merge == "weighted_sum":
         arguments = [f"gates[{start}:{start + len(node.inputs)}]", *arguments]
     function = "" if node.merge == "none" else MERGE_FUNCTIONS[node.merge].__name__
@@ -298,7 +298,7 @@ def _statement(target: str, module: str, node: Node, arguments: list[str], start
 
 
 def _delete(names: Iterable[str]) -> list[str]:
-    """`del` statements, as many as the line length asks for."""
+    """Lines of `del` statements."""
     lines: list[str] = []
     for name in names:
         if lines and len(lines[-1]) + len(name) + 2 <= LINE:
@@ -309,7 +309,7 @@ def _delete(names: Iterable[str]) -> list[str]:
 
 
 def _deletions(architecture: Architecture) -> list[list[int]]:
-    """For each node the tensors to delete before it runs: all dead ones, if keeping them would raise the peak."""
+    """Tensors to delete before each node runs: all dead ones, if keeping them would raise the peak."""
     inputs = [node.inputs for node in architecture.nodes]
     needed = demands(architecture)
     during = moments(inputs, needed)

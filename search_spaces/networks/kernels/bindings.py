@@ -1,4 +1,4 @@
-"""The kernels as functions of tensors, and where they may be used."""
+"""The kernels as functions of tensors, and the conditions under which they can be used."""
 
 from __future__ import annotations
 
@@ -24,22 +24,21 @@ __all__ = [
 ]
 
 HALVES = {torch.float32: 0, torch.bfloat16: 1}
-FEW_CHANNELS = 128  # fewer are taken in tiles of this many pixels, which fill whole registers:
+FEW_CHANNELS = 128  # images with fewer channels are processed in tiles of `PIXELS` pixels, which fill registers
 PIXELS = 16
 SCRATCH = 4  # float32 numbers for each element of a tile, beside two float64 numbers for each channel
 
 
 def watched() -> bool:
-    """Whether a compiler, an exporter or `torch.func` looks at the operations; they take torch's own only."""
+    """Whether a compiler, an exporter or `torch.func` traces the operations, which then must be torch's own."""
     tracing = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
     return torch.compiler.is_compiling() or tracing or torch._C._are_functorch_transforms_active()
 
 
 def suits(*tensors: Tensor) -> bool:
-    """Whether the kernels are there and can take these images, all of one shape and dtype.
+    """Whether the kernels are available and accept these images, which must have the same shape and dtype.
 
-    They are for one thread of a CPU, for float32 and bfloat16, and for tensors that fill their memory in the order
-    batch, height, width, channels.
+    The kernels support one CPU thread, float32 and bfloat16, and the channels_last memory format.
     """
     if watched():
         return False
@@ -60,13 +59,13 @@ def norm_forward(
     """Output normalised by the batch's own moments, with the mean and the inverse standard deviation of each channel.
 
     Args:
-        x: Images that `suits`, with two pixels or more.
-        weight: Scale of each channel, float32 like all that follow.
-        bias: Shift of each channel.
-        running: Mean and unbiased variance of what came before, which go towards those of x in place, unnoticed by
-            autograd as in torch, whose own batch norm may have saved them.
-        momentum: How far they go, from 0 to 1.
-        epsilon: Added to variances.
+        x: Images, `batch x channels x height x width`, that `suits` accepts, with at least two pixels in all.
+        weight: Scale of each channel, float32.
+        bias: Shift of each channel, float32.
+        running: Running mean and unbiased variance of each channel, float32. They are updated in place without raising
+            their version for autograd, as in torch, whose own batch norm may have saved them.
+        momentum: Weight of the batch's moments in the update, from 0 to 1.
+        epsilon: Number that is added to variances.
     """
     y, mean, inverse = torch.empty_like(x), torch.empty_like(weight), torch.empty_like(weight)
     layout, scratch = _layout(x)
@@ -79,7 +78,15 @@ def norm_forward(
 def norm_backward(
     gradient: Tensor, x: Tensor, weight: Tensor, mean: Tensor, inverse: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of x, weight and bias where `gradient` is that of `norm_forward`'s first result; it `suits` like x."""
+    """Gradients of `x`, `weight` and `bias` of `norm_forward`.
+
+    Args:
+        gradient: Gradient of the output; `suits` accepts it together with `x`.
+        x: Images that were normalised.
+        weight: Scale of each channel.
+        mean: Mean of each channel, from `norm_forward`.
+        inverse: Inverse standard deviation of each channel, from `norm_forward`.
+    """
     layout, scratch = _layout(x)
     found = torch.empty_like(x), torch.empty_like(weight), torch.empty_like(weight)
     _library().norm_backward(*layout, *_pointers(gradient, x, weight, mean, inverse, *found, scratch))
@@ -89,15 +96,15 @@ def norm_backward(
 def one_pass_sum(
     tensors: Sequence[Tensor], gates: Sequence[Tensor | None], other: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Sum of the tensors, each times its gate, rounded once; and the dot product of each with the other tensor.
+    """Weighted sum of tensors, rounded once, and the dot product of each with another tensor.
 
     Args:
-        tensors: One or more that suit, together with `other`.
-        gates: One for each tensor, float32 scalars, or None for 1.
-        other: If None, the dot products are 0; so are those of tensors without a gate.
+        tensors: One or more tensors that `suits` accepts together with `other`.
+        gates: Weight of each tensor, a float32 scalar; None stands for 1.
+        other: Tensor of the dot products; if omitted, they are 0, as are those of tensors without a gate.
 
     Returns:
-        The sum, and the float64 vector of dot products.
+        The sum, and the dot products as a float64 vector.
     """
     total = torch.empty_like(tensors[0])
     dots = torch.zeros(len(tensors), dtype=torch.float64)
@@ -111,7 +118,7 @@ def one_pass_sum(
 
 
 def pool_forward(x: Tensor, side: int) -> Tensor:
-    """Means of windows of `side x side` pixels that lie edge to edge in x and fill it; x `suits`."""
+    """Means over adjacent windows of `side x side` pixels that fill the images `x`, which `suits` accepts."""
     batch, channels, height, width = x.shape
     y = _like(x, height // side, width // side)
     sums = torch.empty(width * channels)
@@ -121,7 +128,7 @@ def pool_forward(x: Tensor, side: int) -> Tensor:
 
 
 def pool_backward(gradient: Tensor, side: int) -> Tensor:
-    """Gradient of x where `gradient`, which `suits`, is that of `pool_forward`'s result."""
+    """Gradient of `x` of `pool_forward`, from the `gradient` of its output, which `suits` accepts."""
     batch, channels, height, width = gradient.shape
     found = _like(gradient, height * side, width * side)
     layout = (HALVES[gradient.dtype], batch * height, width, channels, side)
@@ -130,7 +137,7 @@ def pool_backward(gradient: Tensor, side: int) -> Tensor:
 
 
 def convolution_limits() -> tuple[int, int]:
-    """The most channels in or out, and the greatest height or width; zeros where the processor cannot do it."""
+    """Largest number of channels in or out, and largest height or width; zeros if the CPU lacks the instructions."""
     limits = (ctypes.c_long * 2)()
     _library().convolution_limits(limits)
     return limits[0], limits[1]
@@ -140,15 +147,22 @@ def convolution_forward(x: Tensor, weight: Tensor) -> Tensor:
     """Convolution of the images `x` with 3 x 3 kernels, with stride 1 and padding 1.
 
     Args:
-        x: Images in bfloat16 that `suits`, within `convolution_limits`.
-        weight: float32, `outputs x inputs x 3 x 3`, in the order of these axes or with the inputs last; it is rounded
-            to bfloat16 first.
+        x: Images in bfloat16 that `suits` accepts, within `convolution_limits`.
+        weight: Kernels in float32, `outputs x inputs x 3 x 3`, contiguous or channels_last; they are first rounded to
+            bfloat16.
     """
     return _convolved(x, weight, weight.shape[0], turned=False)
 
 
 def convolution_backward(gradient: Tensor, x: Tensor, weight: Tensor, of_x: bool) -> tuple[Tensor | None, Tensor]:
-    """Gradients of x, if wanted, and weight where `gradient`, bfloat16, is that of `convolution_forward`'s result."""
+    """Gradients of `x` and `weight` of `convolution_forward`.
+
+    Args:
+        gradient: Gradient of the output, bfloat16.
+        x: Images that were convolved.
+        weight: Kernels.
+        of_x: Whether to compute the gradient of `x`; None is returned in its place otherwise.
+    """
     (images, inputs, height, width), outputs = x.shape, weight.shape[0]
     found = torch.empty_like(weight)
     sizes = (images, height, width, inputs, outputs)
@@ -173,7 +187,7 @@ def _like(x: Tensor, height: int, width: int) -> Tensor:
 
 
 def _layout(x: Tensor) -> tuple[tuple[int, int, int, int], Tensor]:
-    """Format, pixels, channels and pixels of a tile; and the memory that the kernels of batch norm work in."""
+    """Format, pixels, channels and pixels of a tile, and the scratch memory of the batch norm kernels."""
     channels = x.shape[1]
     tile = PIXELS if channels < FEW_CHANNELS else 1
     scratch = torch.empty(channels * (2 + tile * SCRATCH // 2), dtype=torch.float64)
@@ -186,5 +200,5 @@ def _pointers(*tensors: Tensor) -> list[int]:
 
 def _library() -> ctypes.CDLL:
     library = load().library
-    assert library is not None, "`suits` comes first"
+    assert library is not None, "call `suits` first"
     return library

@@ -1,7 +1,7 @@
 """3 x 3 convolutions between few channels in bfloat16.
 
-Torch's own take up to three times as long for channels_last images of few channels, whose channels they put into the
-lanes of vectors, where the kernels put pixels.
+Torch's own convolutions take up to three times as long for channels_last images of few channels, because they fill the
+lanes of vector registers with channels, whereas the kernels fill them with pixels.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ __all__ = ["Conv2d"]
 
 
 class Conv2d(nn.Conv2d):
-    """`nn.Conv2d`, up to rounding, with the kernels of this package where they can be used.
+    """`nn.Conv2d` with the kernels of this package if possible; the results differ by rounding only.
 
-    That is under bfloat16 autocast on processors with instructions for it, for 3 x 3 kernels with stride 1 and padding
-    1, without groups and biases, between at most 12 channels on images of at most 32 x 32 that `suits`; everywhere else
-    it is torch's own. So is the second derivative. Autocast's rounding of the weights to bfloat16 is kept, but their
-    gradient is not rounded.
+    The kernels are used under bfloat16 autocast on CPUs with instructions for that format, for 3 x 3 convolutions with
+    stride 1 and padding 1, without groups and bias, between at most 12 channels, on images of at most 32 x 32 pixels
+    that `suits` accepts. Otherwise, and for second derivatives, it uses torch's operations. The weights are rounded to
+    bfloat16 as by autocast, but their gradient is not rounded.
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        """Of `batch x channels x height x width`, bfloat16 under autocast."""
+        """Output, `batch x channels x height x width`, bfloat16 under autocast."""
         if not (self._is_usual() and _is_autocast() and suits(input) and self._is_small(input)):
             return super().forward(input)
         return cast(Tensor, _Convolved.apply(input.to(torch.bfloat16), self.weight))  # type: ignore[no-untyped-call]
@@ -50,7 +50,7 @@ def _is_autocast() -> bool:
 
 
 class _Convolved(Function):
-    """Keeps its input and the weights."""
+    """Saves its input and the weights for the backward pass."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
-"""The C files of this package as a shared library, compiled once on each machine.
+"""Shared library of the package's C files, compiled once on each machine.
 
-It lies in the user's cache folder under a digest of its sources and of everything that the compiler and the processor
-decide. Whoever needs it first compiles it, to a name of its own that becomes the file's in one step; two processes
-that start at once compile it twice, and the second one's file replaces an equal one.
+The library lies in the user's cache folder under a name with a digest of the sources, the compiler, its flags and the
+CPU's instructions. The first process that needs it compiles it to a temporary file, which is then renamed; if two
+processes start at the same time, both compile it and the second file replaces an equal one.
 """
 
 from __future__ import annotations
@@ -21,13 +21,20 @@ from pathlib import Path
 __all__ = ["SWITCH", "Kernels", "load"]
 
 SWITCH = "AUTOKD_KERNELS"
-"""The environment variable that keeps to torch's own operations if it is `off`."""
+"""Environment variable that turns the kernels off if its value is `off`."""
 
 FOLDER = Path(__file__).parent
 HEADER = FOLDER / "kernels.h"
 SOURCES = tuple(FOLDER / name for name in ("batch_norm.c", "sums.c", "pooling.c", "convolution.c"))
 COMPILERS = ("cc", "gcc", "clang")
-FLAGS = ("-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")  # all keep NaN
+FLAGS = (
+    "-O3",
+    "-march=native",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-shared",
+    "-fPIC",
+)  # none of these changes NaN
 LONGEST_SECONDS = 60
 
 SIGNATURES = {
@@ -44,11 +51,11 @@ SIGNATURES = {
 
 @dataclass(frozen=True)
 class Kernels:
-    """What `load` found.
+    """Result of `load`.
 
     Attributes:
-        library: The compiled functions with their signatures; None where torch's own operations have to do.
-        detail: Where it is, or why there is none.
+        library: The compiled functions with their signatures; None if torch's operations must be used.
+        detail: Where the library is, or why there is none.
     """
 
     library: ctypes.CDLL | None
@@ -57,7 +64,7 @@ class Kernels:
 
 @cache
 def load() -> Kernels:
-    """The kernels, compiled if no process has done so before; a failure is a finding, not an error."""
+    """The kernels, compiled if necessary; on failure, a result without library instead of an error."""
     if os.environ.get(SWITCH, "").lower() == "off":
         return Kernels(None, f"torch's own operations: turned off by {SWITCH}")
     compiler = next(filter(None, map(shutil.which, COMPILERS)), None)
@@ -75,7 +82,7 @@ def load() -> Kernels:
 
 
 def _file(compiler: str) -> Path:
-    """Named by the sources and by all macros of the compiler, which tell its version and the instructions it uses."""
+    """Path of the library, whose name depends on the sources, and on the compiler's macros for version and CPU."""
     macros = _run(compiler, *FLAGS, "-dM", "-E", "-x", "c", os.devnull)
     digest = sha256(b"\0".join([*(file.read_bytes() for file in (HEADER, *SOURCES)), " ".join(FLAGS).encode(), macros]))
     caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"

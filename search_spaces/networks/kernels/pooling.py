@@ -1,6 +1,7 @@
-"""Average pooling of images by windows that lie edge to edge, in one pass forward and one backward.
+"""Average pooling of images over adjacent windows, in one pass over memory forward and one backward.
 
-Torch's own takes up to twice as long for channels_last images of few channels on a CPU, most of all in bfloat16.
+On a CPU, torch's own pooling takes up to twice as long for channels_last images of few channels, most of all in
+bfloat16.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ __all__ = ["AvgPool2d"]
 
 
 class AvgPool2d(nn.AvgPool2d):
-    """`nn.AvgPool2d`, up to rounding, which trains with the kernels of this package where they can be used.
+    """`nn.AvgPool2d` that trains with the kernels of this package if possible; the results differ by rounding only.
 
-    That is for images that `suits` in square windows without padding that fill them; everywhere else it is torch's
-    own.
+    The kernels are used for images that `suits` accepts and that adjacent square windows fill without padding.
+    Otherwise it uses torch's operations.
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        """Of `batch x channels x height x width`, with height and width divided by the stride."""
+        """Output of shape `batch x channels x height x width`, with height and width divided by the stride."""
         if not (torch.is_grad_enabled() and self._tiles(input) and suits(input)):
             return super().forward(input)
         return cast(Tensor, _Pool.apply(input, self.kernel_size))  # type: ignore[no-untyped-call]
@@ -38,7 +39,7 @@ class AvgPool2d(nn.AvgPool2d):
 
 
 class _Pool(Function):
-    """Keeps nothing of its input."""
+    """Saves nothing of its input for the backward pass."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, side: int) -> Tensor:

@@ -37,7 +37,7 @@ each = pytest.mark.parametrize("name", ARCHITECTURES)
 
 
 @each
-def test_every_edge_is_a_way_along_the_lines_from_its_node_to_its_reader(name: str) -> None:
+def test_every_edge_is_a_path_of_steps_from_its_node_to_its_reader(name: str) -> None:
     architecture = ARCHITECTURES[name]
     steps = lay_out(architecture, [1.0] * len(architecture.nodes)).steps
     ways = nx.DiGraph(steps)
@@ -55,7 +55,7 @@ def test_every_edge_is_a_way_along_the_lines_from_its_node_to_its_reader(name: s
 
 
 @pytest.mark.parametrize(("name", "share"), [("nago", 0.5), ("randwire", 0.7), ("dense", 0.7)])
-def test_sweeps_leave_clearly_fewer_crossings_than_the_order_of_the_nodes(name: str, share: float) -> None:
+def test_sweeps_leave_far_fewer_crossings_than_the_order_of_the_nodes(name: str, share: float) -> None:
     architecture = ARCHITECTURES[name]
     layout = lay_out(architecture, [1.0] * len(architecture.nodes))
     graph = nx.DiGraph(layout.steps)
@@ -64,7 +64,7 @@ def test_sweeps_leave_clearly_fewer_crossings_than_the_order_of_the_nodes(name: 
     assert crossings_of(graph, swept) < share * crossings_of(graph, plain)
 
 
-def test_crossings_are_those_that_a_comparison_of_all_pairs_counts() -> None:
+def test_crossings_equal_those_counted_over_all_pairs() -> None:
     rng = np.random.default_rng(0)
     for _ in range(50):
         rows = [[(int(n), level) for n in rng.permutation(rng.integers(1, 9))] for level in range(3)]
@@ -77,7 +77,7 @@ def test_crossings_are_those_that_a_comparison_of_all_pairs_counts() -> None:
         assert crossings_of(graph, rows) == crossed
 
 
-def test_places_apart_are_the_isotonic_regression_of_scikit_learn() -> None:
+def test_apart_equals_the_isotonic_regression_of_scikit_learn() -> None:
     rng = np.random.default_rng(0)
     for _ in range(50):
         n = int(rng.integers(1, 12))

@@ -37,12 +37,12 @@ DENSE = RandWire(generator="er", er_probability=0.3)
 
 @cache
 def sample(space: Space) -> Architecture:
-    """About 100 nodes."""
+    """Architecture of about 100 nodes."""
     return space.sample({}, Budget(params=500_000), (1, 28, 28), 10, np.random.default_rng(0))
 
 
 def hostile() -> Architecture:
-    """A space and nodes whose names mean something to those who draw."""
+    """Architecture whose space and nodes have names with a special meaning in HTML, dot or matplotlib."""
     nodes = (
         Node("input", (), 1, name="graph"),
         Node("conv3x3_bn", (0,), 2, name="strict"),
@@ -54,7 +54,7 @@ def hostile() -> Architecture:
 
 
 def signals() -> Architecture:
-    """Merges for which the order of the inputs counts, on inputs of one axis."""
+    """Architecture on signals, with merges for which the order of the inputs matters."""
     nodes = (
         Node("input", (), 3),
         Node("conv3x3_bn", (0,), 4),
@@ -84,12 +84,12 @@ STRING = r'"((?:[^"\\]|\\.)*)"'
 
 
 def said(quoted: str) -> str:
-    """What a string of the dot language says."""
+    """Content of a quoted string of the dot language."""
     return re.sub(r"\\(.)", lambda match: "\n" if match[1] == "n" else match[1], quoted)
 
 
 def attributes(architecture: Architecture, key: str) -> dict[str, str]:
-    """An attribute of each node in the dot text."""
+    """Value of an attribute for each node in the dot text."""
     found = re.findall(rf"^  {STRING} \[.*\b{key}={STRING}", dot(architecture), re.MULTILINE)
     return {said(name): said(value) for name, value in found}
 
@@ -100,13 +100,13 @@ def svg(name: str, engine: str) -> str:
 
 
 def texts(picture: str) -> Counter[str]:
-    """All texts of a picture, which must be XML."""
+    """All texts of an SVG picture."""
     root = ElementTree.fromstring(picture)
     return Counter(" ".join((text.text or "").split()) for text in root.iter("{http://www.w3.org/2000/svg}text"))
 
 
 def numbers(path: str) -> NDArray[np.float64]:
-    """The points of a path of a picture."""
+    """Points of a path in an SVG picture."""
     return np.array(re.findall(r"-?[\d.]+", path), dtype=float).reshape(-1, 2)
 
 
@@ -132,7 +132,7 @@ def curves(name: str) -> list[NDArray[np.float64]]:
 
 
 @each
-def test_the_text_holds_every_node_and_every_edge_once_and_a_rank_for_each_level(name: str) -> None:
+def test_the_dot_text_contains_every_node_and_edge_once_and_a_rank_for_each_level(name: str) -> None:
     architecture = ARCHITECTURES[name]
     text, names, levels = dot(architecture), architecture.names, architecture.levels()
     nodes = [said(node) for node in re.findall(rf"^  {STRING} \[.*\]$", text, re.MULTILINE)]
@@ -150,7 +150,7 @@ def test_the_text_holds_every_node_and_every_edge_once_and_a_rank_for_each_level
 
 @needs_graphviz
 @each
-def test_graphviz_reads_the_text_and_puts_each_level_below_the_one_before(name: str) -> None:
+def test_graphviz_reads_the_dot_text_and_puts_each_level_below_the_one_before(name: str) -> None:
     architecture = ARCHITECTURES[name]
     done = subprocess.run(["dot", "-Tplain"], input=dot(architecture), capture_output=True, text=True, check=True)
     assert done.stderr == ""
@@ -177,7 +177,7 @@ def test_a_picture_is_xml_with_the_label_of_every_node_the_title_and_the_legend(
 
 
 @engines
-def test_what_lies_under_the_pointer_tells_its_name_and_cost(engine: str) -> None:
+def test_tooltips_give_the_name_and_cost_of_a_node(engine: str) -> None:
     for tooltip in attributes(ARCHITECTURES["nago"], "tooltip").values():
         assert tooltip in svg("nago", engine)
 
@@ -190,7 +190,7 @@ def test_the_costs_of_the_nodes_add_up_to_those_of_the_network(name: str) -> Non
     assert (params, macs) == (cost(architecture).params, cost(architecture).macs)
 
 
-def test_the_stages_of_the_legend_share_nodes_and_cost_among_them() -> None:
+def test_nodes_and_costs_of_the_stages_in_the_legend_add_up() -> None:
     found = " ".join(texts(svg("nago", "networkx")))
     legend = re.findall(r"stage \d: (\d+) nodes, (\d+)% of parameters, (\d+)% of MACs", found)
     nodes, params, macs = np.array(legend, dtype=int).sum(0)
@@ -213,7 +213,7 @@ def test_the_stages_of_the_legend_share_nodes_and_cost_among_them() -> None:
         (Node("identity", (1,), 2), "identity"),
     ],
 )
-def test_a_label_is_merge_operation_stride_and_shape_and_short_where_nothing_is_computed(
+def test_a_label_gives_merge_operation_stride_and_shape_and_is_short_if_nothing_is_computed(
     node: Node, label: str
 ) -> None:
     second = Node("pool", (1,), 2, 8) if node.merge == "product" else Node("conv3x3_bn", (0,), 2)
@@ -233,7 +233,7 @@ def test_no_boxes_overlap_and_every_text_is_in_its_box(name: str) -> None:
         assert top > 0
         assert right < float(sheet[1])
         assert bottom < float(sheet[2])
-    # A text of several lines starts at a place, one of a single line is centred on it.
+    # The place of a text of several lines is its left end, that of a single line its middle.
     place = re.compile(r'<g id="text-(\w+)">.*?(?:translate\(|x=")([\d.]+)(?: |" y=")([\d.]+)', re.DOTALL)
     starts = place.findall(svg(name, "networkx"))
     assert {node for node, _, _ in starts} == set(ARCHITECTURES[name].names)
@@ -264,7 +264,7 @@ def test_as_many_arrows_enter_the_top_of_a_box_as_the_node_has_inputs(name: str)
         assert entering.sum() == len(node.inputs)
 
 
-def test_every_fill_contrasts_with_the_text_as_the_web_asks_for_small_letters() -> None:
+def test_every_fill_has_the_contrast_to_the_text_that_wcag_requires() -> None:
     def brightness(colour: str) -> float:
         linear = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
         red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in linear)
@@ -287,15 +287,15 @@ def test_the_suffix_decides_the_format(tmp_path: Path, engine: str, suffix: str,
 
 
 @pytest.mark.parametrize("form", ["svg", "png", "pdf"])
-def test_the_same_drawing_is_the_same_bytes(form: str) -> None:
+def test_equal_drawings_are_equal_bytes(form: str) -> None:
     assert render(ARCHITECTURES["hostile"], form, "networkx") == render(ARCHITECTURES["hostile"], form, "networkx")
 
 
-def test_without_graphviz_networkx_draws_and_graphviz_is_asked_for_in_vain(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_graphviz_networkx_draws_and_requesting_graphviz_raises(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     architecture = ARCHITECTURES["smallest"]
     assert render(architecture, "svg") == render(architecture, "svg", "networkx")
-    with pytest.raises(SpaceError, match=r"needs the program `dot`\. Install Graphviz, or choose engine networkx"):
+    with pytest.raises(SpaceError, match=r"but found none\. Install Graphviz, or choose engine networkx"):
         render(architecture, "svg", "graphviz")
 
 
@@ -306,7 +306,7 @@ def test_without_graphviz_and_matplotlib_the_extra_is_named(monkeypatch: pytest.
         render(ARCHITECTURES["smallest"], "svg")
 
 
-def test_graphviz_is_used_where_it_is_and_its_complaint_is_passed_on(
+def test_graphviz_is_used_if_installed_and_its_error_message_is_passed_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program = tmp_path / "dot"
@@ -317,15 +317,15 @@ def test_graphviz_is_used_where_it_is_and_its_complaint_is_passed_on(
         render(ARCHITECTURES["smallest"], "svg")
 
 
-def test_unknown_formats_and_engines_are_named(tmp_path: Path) -> None:
-    with pytest.raises(SpaceError, match="format is one of dot, pdf, png, svg, but got 'gif'"):
+def test_unknown_formats_and_engines_are_rejected(tmp_path: Path) -> None:
+    with pytest.raises(SpaceError, match="format must be one of dot, pdf, png, svg, but got 'gif'"):
         draw(ARCHITECTURES["smallest"], tmp_path / "out.gif")
     with pytest.raises(SpaceError, match=r"Unknown engine 'graphvis'\. Did you mean 'graphviz'"):
         render(ARCHITECTURES["smallest"], "svg", "graphvis")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_drawing_changes_no_setting_and_starts_no_window_system() -> None:
+def test_a_drawing_changes_no_global_setting_and_needs_no_display() -> None:
     code = (
         "import sys, search_spaces.drawing.picture as d;"
         "from search_spaces.architecture.format import Architecture, Node;"

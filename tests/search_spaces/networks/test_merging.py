@@ -14,7 +14,7 @@ from search_spaces.networks.merging import concatenated, gathered, mean, product
 from search_spaces.networks.network import Network, build
 
 FORMATS = (torch.contiguous_format, torch.channels_last)
-SHAPE = (2, 5, 3, 7)  # no multiple of a vector register
+SHAPE = (2, 5, 3, 7)  # sizes that are not multiples of a vector register
 
 TANGLE = Architecture(
     (3, 9, 9),
@@ -60,7 +60,7 @@ def both_ways(x: Tensor, y: Tensor, gates: Tensor) -> tuple[Tensor, Tensor]:
     return fast, tangle(x, y, gates.unbind(), weighted_sum, plainly)
 
 
-def test_plain_merges_are_what_their_names_say() -> None:
+def test_plain_merges_compute_what_their_names_say() -> None:
     a, b, c = tensors(3, *SHAPE, dtype=torch.float64)
     stacked = torch.stack([a, b, c])
     torch.testing.assert_close(summed(a, b, c), stacked.sum(0))
@@ -73,7 +73,7 @@ def test_plain_merges_are_what_their_names_say() -> None:
 
 @pytest.mark.parametrize("memory_format", FORMATS)
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
-def test_gathered_is_as_good_as_weighted_sum(dtype: torch.dtype, memory_format: torch.memory_format) -> None:
+def test_gathered_is_as_accurate_as_weighted_sum(dtype: torch.dtype, memory_format: torch.memory_format) -> None:
     inputs = [x.to(memory_format=memory_format) for x in tensors(4, *SHAPE, dtype=dtype)]
     gates = torch.tensor([0.3, 0.9, -0.1, 0.5]).unbind()
     copies = [spread(x, [gate])[0] for x, gate in zip(inputs, gates, strict=True)]
@@ -86,7 +86,7 @@ def test_gathered_is_as_good_as_weighted_sum(dtype: torch.dtype, memory_format: 
 
 
 @pytest.mark.parametrize("memory_format", FORMATS)
-def test_gradients_are_those_of_plain_functions(memory_format: torch.memory_format) -> None:
+def test_gradients_equal_those_of_plain_functions(memory_format: torch.memory_format) -> None:
     x, y = (t.to(memory_format=memory_format).requires_grad_() for t in tensors(2, *SHAPE, dtype=torch.float64))
     gates = torch.linspace(-1, 2, 5, dtype=torch.float64, requires_grad=True)
     fast, plain = both_ways(x, y, gates)
@@ -100,8 +100,8 @@ def test_gradients_are_those_of_plain_functions(memory_format: torch.memory_form
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_gradients_in_short_formats_are_as_good_as_those_of_plain_functions(dtype: torch.dtype) -> None:
-    """Compared with float64, not with each other: the two add in different orders."""
+def test_gradients_in_16_bit_formats_are_as_accurate_as_those_of_plain_functions(dtype: torch.dtype) -> None:
+    """Both are compared with float64, since they add in different orders."""
     exact = [t.requires_grad_() for t in tensors(2, 8, 16, 6, 6, dtype=dtype)]
     gates = torch.linspace(0.1, 0.9, 5, requires_grad=True)
     errors: list[float] = []
@@ -116,7 +116,7 @@ def test_gradients_in_short_formats_are_as_good_as_those_of_plain_functions(dtyp
 
 
 @pytest.mark.parametrize("memory_format", FORMATS)
-def test_first_and_second_derivatives_are_those_of_finite_differences(memory_format: torch.memory_format) -> None:
+def test_first_and_second_derivatives_equal_finite_differences(memory_format: torch.memory_format) -> None:
     x, y = (t.to(memory_format=memory_format).requires_grad_() for t in tensors(2, 1, 2, 2, 3, dtype=torch.float64))
     gates = torch.linspace(-1, 2, 5, dtype=torch.float64, requires_grad=True)
 
@@ -127,7 +127,7 @@ def test_first_and_second_derivatives_are_those_of_finite_differences(memory_for
     assert torch.autograd.gradgradcheck(fast, (x, y, gates))
 
 
-def test_the_backward_pass_leaves_the_arriving_gradient_and_can_be_repeated() -> None:
+def test_the_backward_pass_does_not_change_its_gradient_and_can_be_repeated() -> None:
     x, y = (t.requires_grad_() for t in tensors(2, *SHAPE))
     gates = torch.rand(2, requires_grad=True)
     a, b = gates.unbind()
@@ -141,7 +141,7 @@ def test_the_backward_pass_leaves_the_arriving_gradient_and_can_be_repeated() ->
     assert all(torch.equal(one, other) for one, other in zip(once, twice, strict=True))
 
 
-def test_a_reader_that_does_not_reach_the_loss_gives_no_gradient() -> None:
+def test_a_reader_that_does_not_reach_the_loss_contributes_no_gradient() -> None:
     (x,) = (t.requires_grad_() for t in tensors(1, *SHAPE))
     a, b = (torch.tensor(value, requires_grad=True) for value in (0.5, 0.25))
     copies = spread(x, [a, b, None])
@@ -163,7 +163,7 @@ def test_frozen_tensors_and_frozen_gates_get_no_gradient() -> None:
     assert torch.equal(y.grad, torch.full(SHAPE, 0.25))  # type: ignore[arg-type]
 
 
-def test_tensors_of_two_dtypes_get_gradients_of_their_own() -> None:
+def test_tensors_of_two_dtypes_get_gradients_of_their_dtypes() -> None:
     x, y = tensors(1, *SHAPE)[0].requires_grad_(), tensors(1, *SHAPE, dtype=torch.bfloat16)[0].requires_grad_()
     gates = torch.tensor([0.5, 0.25], requires_grad=True)
     a, b = gates.unbind()
@@ -174,7 +174,7 @@ def test_tensors_of_two_dtypes_get_gradients_of_their_own() -> None:
 
 
 def plain_network(network: Network, monkeypatch: pytest.MonkeyPatch) -> Callable[[Tensor], Tensor]:
-    """The network with plain functions, as a compiler sees it."""
+    """The network with the plain functions, which is what a compiler sees."""
 
     def run(image: Tensor) -> Tensor:
         with monkeypatch.context() as patch:
@@ -203,7 +203,7 @@ def test_a_network_has_the_same_gradients_with_plain_functions(monkeypatch: pyte
 
 
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
-def test_a_network_computes_the_same_while_it_learns(precision: torch.dtype) -> None:
+def test_a_network_computes_the_same_with_and_without_gradients(precision: torch.dtype) -> None:
     network, image = built()
     with torch.autocast("cpu", torch.bfloat16, enabled=precision == torch.bfloat16):
         learning = network(image)
@@ -221,7 +221,7 @@ def test_a_network_computes_the_same_while_it_learns(precision: torch.dtype) -> 
 def test_a_network_has_close_gradients_with_and_without_kernels(
     precision: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each compared with those of float64: kernels may not be worse than torch's own operations."""
+    """Both are compared with float64; the kernels may not be less accurate than the operations of torch."""
     network, image = built()
     wide, image64 = built(torch.float64)
     wanted = torch.autograd.grad(wide(image64).square().sum(), list(wide.parameters()))
@@ -259,7 +259,7 @@ def _kept_bytes(run: Callable[[Tensor], Tensor], image: Tensor) -> int:
     return sum(kept.values())
 
 
-def test_a_relu_takes_the_memory_of_its_merge_and_no_other() -> None:
+def test_a_relu_overwrites_the_result_of_its_merge_and_nothing_else() -> None:
     network, image = built()
     network.eval()
     pairs: list[tuple[Tensor, Tensor]] = []
@@ -271,7 +271,7 @@ def test_a_relu_takes_the_memory_of_its_merge_and_no_other() -> None:
     assert own == [True, True, True, True, False]  # the classifier reads the output of one node
 
 
-def test_a_merging_node_alone_leaves_a_leaf_that_wants_a_gradient() -> None:
+def test_a_merging_node_alone_does_not_overwrite_a_leaf_that_requires_a_gradient() -> None:
     network, _ = built()
     (leaf,) = (t.requires_grad_() for t in tensors(1, 4, 5, 9, 9))
     kept = leaf.detach().clone()
@@ -280,7 +280,7 @@ def test_a_merging_node_alone_leaves_a_leaf_that_wants_a_gradient() -> None:
     assert leaf.grad is not None
 
 
-def test_what_entered_a_node_is_gone_when_the_next_one_merges(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_input_of_a_node_is_freed_before_the_next_node_merges(monkeypatch: pytest.MonkeyPatch) -> None:
     network, image = built()
     entered: list[weakref.ref[Tensor]] = []
     for child in network.children():
@@ -296,10 +296,10 @@ def test_what_entered_a_node_is_gone_when_the_next_one_merges(monkeypatch: pytes
         network(image)
     before_h = dict(zip(TANGLE.names[1:], alive[-1], strict=False))
     assert not before_h["c"]
-    assert not before_h["g"]  # it ran just before
+    assert not before_h["g"]  # this node ran just before
 
 
-def test_backward_hooks_of_nodes_see_the_whole_gradient_of_their_output(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_backward_hooks_of_nodes_get_the_whole_gradient_of_their_output(monkeypatch: pytest.MonkeyPatch) -> None:
     network, image = built(torch.float64)
 
     def gradients(run: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
@@ -325,7 +325,7 @@ def test_backward_hooks_of_nodes_see_the_whole_gradient_of_their_output(monkeypa
         torch.testing.assert_close(fast[name], plain[name], rtol=1e-12, atol=1e-12)
 
 
-def test_functional_gradients_of_a_network_are_those_of_autograd() -> None:
+def test_functional_gradients_of_a_network_equal_those_of_autograd() -> None:
     network, image = built(torch.float64)
     network.eval()
     weights = network.merge_weights
@@ -337,8 +337,8 @@ def test_functional_gradients_of_a_network_are_those_of_autograd() -> None:
     torch.testing.assert_close(torch.func.grad(loss)(weights.detach()), wanted, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.slow  # the compiler reads the network for several seconds
-def test_a_compiler_takes_the_whole_network_and_computes_the_same() -> None:
+@pytest.mark.slow  # compiling the network takes several seconds
+def test_a_compiler_accepts_the_whole_network_and_computes_the_same() -> None:
     network, image = built()
     compiled = torch.compile(network, backend="eager", fullgraph=True)
     output = compiled(image)

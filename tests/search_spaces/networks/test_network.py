@@ -39,7 +39,7 @@ def images(*shape: int) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(0))
 
 
-def test_the_network_computes_what_the_nodes_say() -> None:
+def test_the_network_computes_what_the_nodes_describe() -> None:
     network = build(DIAMOND).eval()
     network.merge_weights.data = torch.tensor([0.3, -1.2])
     x = images(2, 2, 6, 6)
@@ -51,7 +51,7 @@ def test_the_network_computes_what_the_nodes_say() -> None:
     torch.testing.assert_close(network(x), expected)
 
 
-def test_merging_leaves_its_inputs_as_they_were() -> None:
+def test_merging_does_not_change_its_inputs() -> None:
     network = build(DIAMOND).eval()
     kept: list[tuple[Tensor, Tensor]] = []
     for module in network.children():
@@ -61,7 +61,7 @@ def test_merging_leaves_its_inputs_as_they_were() -> None:
     assert all(torch.equal(result, copied) for result, copied in kept)
 
 
-def test_the_same_seed_gives_the_same_weights_and_leaves_torch_alone() -> None:
+def test_the_same_seed_gives_the_same_weights_and_keeps_the_global_random_state() -> None:
     before = torch.get_rng_state()
     one, same, other = build(DIAMOND, 1), build(DIAMOND, 1), build(DIAMOND, 2)
     assert torch.equal(before, torch.get_rng_state())
@@ -103,7 +103,7 @@ def test_device_and_dtype_are_arguments() -> None:
 
 def test_names_are_those_of_the_nodes() -> None:
     assert [name for name, _ in build(DIAMOND).named_children()] == list(DIAMOND.names[1:])
-    with pytest.raises(SpaceError, match="'half' is an attribute"):
+    with pytest.raises(SpaceError, match=r"must not be an attribute of .*'half'"):
         build(Architecture((1, 2, 2), 2, (Node("input", (), 1), Node("classifier", (0,), 2, name="half"))))
 
 
@@ -168,7 +168,7 @@ def test_it_trains_under_autocast_and_channels_last(size: int) -> None:
     assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in network.parameters())
 
 
-def test_gradients_of_merge_weights_are_those_of_a_plain_formula() -> None:
+def test_gradients_of_merge_weights_equal_those_of_the_plain_formula() -> None:
     network = build(DIAMOND, dtype=torch.float64).eval()
     x = images(1, 2, 6, 6).double()
 
@@ -179,7 +179,7 @@ def test_gradients_of_merge_weights_are_those_of_a_plain_formula() -> None:
 
 
 @pytest.mark.slow  # torch.export traces the network for several seconds
-def test_it_exports() -> None:
+def test_a_network_can_be_exported() -> None:
     network = build(nago(0)).eval()
     x = images(2, 1, 28, 28)
     assert torch.equal(torch.export.export(network, (x,)).module()(x), network(x))
@@ -201,7 +201,7 @@ SIGNAL = Architecture(
 )
 
 
-def test_signals_and_vectors_products_and_concatenations_run_as_the_nodes_say() -> None:
+def test_signals_vectors_products_and_concatenations_run_as_the_nodes_describe() -> None:
     network = build(SIGNAL).eval()
     x = images(2, 3, 9)
     found = network.conv(x)
@@ -212,7 +212,7 @@ def test_signals_and_vectors_products_and_concatenations_run_as_the_nodes_say() 
     torch.testing.assert_close(network(x), network.classifier[2](torch.relu(matrix)))
 
 
-def test_matrices_that_stand_for_convolutions_start_as_wide_as_those() -> None:
+def test_linear_layers_that_stand_for_convolutions_are_initialised_like_convolutions() -> None:
     matrix = build(SIGNAL, seed=1).matrix[0].weight.detach()
     assert float(matrix.std()) == pytest.approx((2 / 5) ** 0.5, rel=0.15)
     assert float(build(SIGNAL, seed=1).classifier[-1].weight.detach().abs().max()) < 0.05

@@ -34,7 +34,7 @@ def load(text: str, name: str = "Student") -> nn.Module:
 
 
 def chain(operation: str, shape: tuple[int, ...]) -> Architecture:
-    """An operation three times, with odd channels and a stride where it allows them, so that helpers turn up."""
+    """Network with an operation three times, with odd channels and, if supported, a stride, so that helpers occur."""
     nodes = [Node("input", (), shape[0], name="image")]
     rank = len(shape) - 1
     for stride in (1, 2, 1):
@@ -49,7 +49,7 @@ def chain(operation: str, shape: tuple[int, ...]) -> Architecture:
 
 
 def merges() -> Architecture:
-    """Every merge once, and a network that needs no `torch` otherwise."""
+    """Network with every merge once that does not need `torch` otherwise."""
     nodes = (
         Node("input", (), 2, name="image"),
         Node("conv1x1_bn", (0,), 4, name="a"),
@@ -92,7 +92,7 @@ each = pytest.mark.parametrize("architecture", ARCHITECTURES.values(), ids=ARCHI
 
 
 @each
-def test_it_computes_the_bits_of_the_built_network_with_its_weights(architecture: Architecture) -> None:
+def test_it_computes_the_bits_of_the_built_network_with_the_same_weights(architecture: Architecture) -> None:
     network = build(architecture, seed=3).eval()
     student = load(source(architecture))
     student.load_state_dict(network.state_dict())
@@ -111,7 +111,7 @@ def test_initialising_it_gives_the_weights_of_the_built_network(architecture: Ar
 
 
 @each
-def test_it_is_as_ruff_would_format_it(architecture: Architecture, tmp_path: Path) -> None:
+def test_it_is_formatted_as_by_ruff(architecture: Architecture, tmp_path: Path) -> None:
     file = tmp_path / "student.py"
     file.write_text(source(architecture))
     for command in (["format", "--check"], ["check", "--select=E,F,I,D1,B,UP", "--ignore=D107"]):
@@ -141,7 +141,7 @@ def test_it_states_its_size_and_takes_a_class_name() -> None:
     assert f"{cost(architecture).params:,} parameters, {cost(architecture).macs:,} multiply" in text
     assert isinstance(load(text, "Tiny"), nn.Module)
     for wrong in ("not a name", "class", "torch", "relu_conv3x3_bn"):
-        with pytest.raises(SpaceError, match="free Python identifier"):
+        with pytest.raises(SpaceError, match="identifier that is not reserved"):
             source(architecture, wrong)
 
 
@@ -151,7 +151,7 @@ def test_repeated_blocks_are_written_once() -> None:
     assert text.count("groups=inputs") == 1
 
 
-def test_dead_tensors_are_deleted_where_they_would_raise_the_peak() -> None:
+def test_dead_tensors_are_deleted_if_they_would_raise_the_peak() -> None:
     text = source(ARCHITECTURES["randwire with odd pools"])
     assert "        del " in text
     chain = (
@@ -162,4 +162,4 @@ def test_dead_tensors_are_deleted_where_they_would_raise_the_peak() -> None:
     )
     forward = source(Architecture((2, 4, 4), 2, chain)).split("def forward")[1]
     assert forward.index("one = ") < forward.index("del image") < forward.index("two = ")
-    assert "del one" not in forward  # beside the narrow `two` it raises nothing
+    assert "del one" not in forward  # while the narrow `two` runs, it does not raise the peak

@@ -16,7 +16,7 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture
 def kernels(one_thread: None) -> Kernels:
-    """The compiled ones, where the kernels are used."""
+    """The compiled kernels, with one thread so that they are used."""
     if load().library is None:
         pytest.skip(load().detail)
     return load()

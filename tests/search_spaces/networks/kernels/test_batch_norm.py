@@ -21,7 +21,7 @@ def images(shape: tuple[int, ...], seed: int = 0, dtype: torch.dtype = torch.flo
 
 
 def norms(channels: int) -> tuple[BatchNorm2d, nn.BatchNorm2d]:
-    """Ours, and torch's in float64, with the same numbers."""
+    """Our batch norm, and that of torch in float64 with the same parameters and statistics."""
     ours = BatchNorm2d(channels)
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
@@ -64,7 +64,7 @@ def test_long_sums_are_accurate() -> None:
         torch.testing.assert_close(found[name].double(), wanted[name], rtol=1e-5, atol=1e-5, msg=name)
 
 
-def test_a_large_offset_costs_no_digits() -> None:
+def test_a_large_offset_loses_no_digits() -> None:
     ours, torchs = norms(5)
     x, gradient = images((8, 5, 12, 12)) + 1000, images((8, 5, 12, 12), 1)
     found, wanted = results(ours, x, gradient), results(torchs, x.double(), gradient.double())
@@ -95,7 +95,7 @@ def test_bfloat16_is_float32_rounded_once(channels: int) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-def test_nan_and_infinity_go_through_to_their_channel_alone(bad: float, dtype: torch.dtype) -> None:
+def test_nan_and_infinity_only_reach_their_channel(bad: float, dtype: torch.dtype) -> None:
     ours, _ = norms(5)
     x = images((4, 5, 9, 9), dtype=dtype)
     x[3, 2, 8, 4] = bad
@@ -113,7 +113,7 @@ def test_the_same_input_gives_the_same_bits() -> None:
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_evaluation_is_torchs_to_the_bit() -> None:
+def test_evaluation_gives_the_bits_of_torch() -> None:
     ours, _ = norms(6)
     torchs = nn.BatchNorm2d(6)
     torchs.load_state_dict(ours.state_dict())
@@ -131,7 +131,7 @@ def test_evaluation_is_torchs_to_the_bit() -> None:
     ],
     ids=["contiguous", "strided", "float64", "samples left out"],
 )
-def test_other_tensors_are_torchs(x: Tensor) -> None:
+def test_other_tensors_use_torch(x: Tensor) -> None:
     ours, _ = norms(6)
     ours = ours.to(x.dtype)
     torchs = nn.BatchNorm2d(6, dtype=x.dtype)
@@ -141,12 +141,12 @@ def test_other_tensors_are_torchs(x: Tensor) -> None:
     assert torch.equal(y, torchs(x))
 
 
-def test_several_threads_are_torchs() -> None:
+def test_with_several_threads_it_uses_torch() -> None:
     torch.set_num_threads(2)
     assert not is_ours(norms(6)[0](images((2, 6, 5, 5))))
 
 
-def test_without_kernels_it_is_torchs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_kernels_it_uses_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bindings, "load", lambda: Kernels(None, "none here"))
     assert not is_ours(norms(6)[0](images((2, 6, 5, 5))))
 
@@ -154,24 +154,24 @@ def test_without_kernels_it_is_torchs(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     "settings", [{"momentum": None}, {"affine": False}, {"track_running_stats": False}], ids=lambda s: next(iter(s))
 )
-def test_other_settings_are_torchs(settings: dict[str, Any]) -> None:
+def test_other_settings_use_torch(settings: dict[str, Any]) -> None:
     x = images((2, 6, 5, 5)).requires_grad_()
     assert not is_ours(BatchNorm2d(6, **settings)(x))
 
 
-def test_one_value_a_channel_is_refused_as_by_torch() -> None:
+def test_one_value_per_channel_is_rejected_as_by_torch() -> None:
     with pytest.raises(ValueError, match="Expected more than 1 value per channel"):
         BatchNorm2d(3)(images((1, 3, 1, 1)))
 
 
-def test_a_gradient_in_another_format_is_taken() -> None:
+def test_a_gradient_in_another_memory_format_is_accepted() -> None:
     ours, torchs = norms(6)
     x, gradient = images((3, 6, 5, 5)), images((3, 6, 5, 5), 1).contiguous()
     found, wanted = results(ours, x, gradient), results(torchs, x.double(), gradient.double())
     torch.testing.assert_close(found["x"].double(), wanted["x"], rtol=1e-4, atol=1e-5)
 
 
-def test_second_derivatives_are_torchs() -> None:
+def test_second_derivatives_equal_those_of_torch() -> None:
     ours, torchs = norms(4)
     found = []
     for norm, dtype in ((ours, torch.float32), (torchs, torch.float64)):
@@ -191,7 +191,7 @@ def test_finite_differences_agree_with_the_gradient() -> None:
     assert (ends[0] - ends[1]) / (2 * step) == pytest.approx(slope, rel=2e-3, abs=2e-3)
 
 
-def test_copies_pickles_and_states_are_those_of_torchs() -> None:
+def test_copies_pickles_and_state_dicts_equal_those_of_torch() -> None:
     ours, _ = norms(3)
     x = images((2, 3, 4, 4))
     twins = [copy.deepcopy(ours), pickle.loads(pickle.dumps(ours))]
@@ -200,7 +200,7 @@ def test_copies_pickles_and_states_are_those_of_torchs() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*is deprecated:DeprecationWarning", "ignore::torch.jit.TracerWarning")
-def test_a_tracer_a_transform_and_fake_tensors_see_torchs_operations(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tracers_transforms_and_fake_tensors_see_the_operations_of_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batch_norm, "norm_forward", lambda *args: pytest.fail("a kernel ran"))
     ours, _ = norms(3)
     x = images((2, 3, 4, 4))
@@ -212,13 +212,13 @@ def test_a_tracer_a_transform_and_fake_tensors_see_torchs_operations(monkeypatch
 
 
 @pytest.mark.slow  # torch.export loads its compiler
-def test_an_exporter_sees_torchs_operations() -> None:
+def test_an_exporter_sees_the_operations_of_torch() -> None:
     ours, _ = norms(3)
     program = torch.export.export(ours.train(), (images((2, 3, 4, 4)),))
     assert any("batch_norm" in str(node.target) for node in program.graph.nodes)
 
 
-def test_no_more_is_kept_for_the_backward_pass_than_by_torch() -> None:
+def test_no_more_memory_is_kept_for_the_backward_pass_than_by_torch() -> None:
     def kept(norm: nn.BatchNorm2d) -> int:
         tensors: list[Tensor] = []
         with torch.autograd.graph.saved_tensors_hooks(lambda t: tensors.append(t) or t, lambda t: t):

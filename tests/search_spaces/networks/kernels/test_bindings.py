@@ -6,7 +6,7 @@ from search_spaces.networks.kernels.bindings import one_pass_sum, suits
 
 pytestmark = pytest.mark.usefixtures("kernels")
 
-SHAPES = [(1, 1, 1, 1), (2, 3, 5, 7), (8, 12, 9, 11)]  # the last one is longer than a stretch
+SHAPES = [(1, 1, 1, 1), (2, 3, 5, 7), (8, 12, 9, 11)]  # the last one is longer than `STRETCH` in sums.c
 
 
 def images(n: int, shape: tuple[int, ...], dtype: torch.dtype = torch.float32) -> list[Tensor]:
@@ -18,7 +18,7 @@ def images(n: int, shape: tuple[int, ...], dtype: torch.dtype = torch.float32) -
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("n", [1, 2, 5])
-def test_a_sum_and_its_dot_products_are_those_of_float64_rounded_once(
+def test_a_sum_and_its_dot_products_equal_those_in_float64_rounded_once(
     n: int, shape: tuple[int, ...], dtype: torch.dtype
 ) -> None:
     *tensors, other = images(n + 1, shape, dtype)
@@ -43,7 +43,7 @@ def test_bfloat16_is_rounded_as_by_torch(value: float) -> None:
     assert torch.equal(total.nan_to_num(7), (x.float() * gate).to(torch.bfloat16).nan_to_num(7))
 
 
-def test_only_images_of_one_shape_and_dtype_in_channels_last_suit() -> None:
+def test_only_channels_last_images_of_one_shape_and_dtype_are_accepted() -> None:
     x, y = images(2, (2, 3, 5, 7))
     assert suits(x, y)
     assert not suits(x, y[:1])

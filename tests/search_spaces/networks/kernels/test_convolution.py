@@ -44,7 +44,7 @@ def layer(inputs: int, outputs: int, **changes: Any) -> Conv2d:
 
 
 def torchs(of: Conv2d) -> nn.Conv2d:
-    """Torch's with the same weights."""
+    """The convolution of torch with the same weights."""
     sizes: dict[str, Any] = {"kernel_size": of.kernel_size, "stride": of.stride, "padding": of.padding}
     found = nn.Conv2d(of.in_channels, of.out_channels, bias=of.bias is not None, **sizes)
     found.load_state_dict(of.state_dict())
@@ -59,7 +59,7 @@ def results(convolution: nn.Conv2d, x: Tensor, gradient: Tensor) -> tuple[Tensor
 
 
 def exactly(of: Conv2d, x: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The same by torch in float64 with the weights in bfloat16."""
+    """The same results by torch in float64, with the weights rounded to bfloat16."""
     wide = torchs(of).double()
     wide.weight.data = of.weight.detach().bfloat16().double()
     with torch.autocast("cpu", enabled=False):
@@ -71,7 +71,7 @@ def is_ours(y: Tensor) -> bool:
 
 
 def assert_close(found: tuple[Tensor, ...], wanted: tuple[Tensor, ...]) -> None:
-    """Outputs and gradients of x rounded once to bfloat16, gradients of weights in float32."""
+    """Compare outputs and gradients of x in bfloat16, and gradients of weights in float32."""
     for one, other, dtype in zip(found, wanted, (torch.bfloat16, torch.bfloat16, torch.float32), strict=True):
         assert one.dtype == dtype
         relative = torch.finfo(dtype).eps / 2 * 1.01 if dtype == torch.bfloat16 else 1e-4
@@ -79,7 +79,7 @@ def assert_close(found: tuple[Tensor, ...], wanted: tuple[Tensor, ...]) -> None:
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_it_is_torchs_in_float64_rounded_once(shape: tuple[int, ...]) -> None:
+def test_it_equals_torch_in_float64_rounded_once(shape: tuple[int, ...]) -> None:
     batch, inputs, outputs, height, width = shape
     ours = layer(inputs, outputs)
     x, gradient = images((batch, inputs, height, width)), images((batch, outputs, height, width), 1)
@@ -101,7 +101,7 @@ def test_nothing_is_read_or_written_beyond_the_images() -> None:
 
 
 @pytest.mark.parametrize("format", [torch.contiguous_format, torch.channels_last])
-def test_weights_may_have_either_order_and_their_gradient_has_it_too(format: torch.memory_format) -> None:
+def test_weights_and_their_gradient_may_have_either_memory_format(format: torch.memory_format) -> None:
     ours = layer(5, 4).to(memory_format=format)
     x, gradient = images((2, 5, 8, 8)), images((2, 4, 8, 8), 1)
     found = results(ours, x, gradient)
@@ -122,7 +122,7 @@ def test_the_first_layer_needs_no_gradient_of_its_images() -> None:
     assert torch.equal(found, results(ours, x, gradient)[2])
 
 
-def test_a_gradient_in_another_format_is_taken() -> None:
+def test_a_gradient_in_another_memory_format_is_accepted() -> None:
     ours, x, gradient = layer(6, 4), images((2, 6, 8, 4)), images((2, 4, 8, 4), 1)
     dense, strided = (results(ours, x, each) for each in (gradient, gradient.contiguous()))
     assert all(torch.equal(*pair) for pair in zip(dense, strided, strict=True))
@@ -135,7 +135,7 @@ def test_the_same_input_gives_the_same_bits() -> None:
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-def test_nan_and_infinity_go_through_to_their_neighbours_alone(bad: float) -> None:
+def test_nan_and_infinity_only_reach_their_neighbours(bad: float) -> None:
     ours, x, gradient = layer(5, 7), images((2, 5, 20, 20)), images((2, 7, 20, 20), 1)
     x[1, 2, 0, 17] = gradient[0, 3, 19, 4] = bad
     y, of_x, _ = results(ours, x, gradient)
@@ -163,7 +163,7 @@ def test_nan_and_infinity_go_through_to_their_neighbours_alone(bad: float) -> No
     ],
     ids=str,
 )
-def test_other_convolutions_are_torchs(inputs: int, outputs: int, changes: dict[str, object]) -> None:
+def test_other_convolutions_use_torch(inputs: int, outputs: int, changes: dict[str, object]) -> None:
     ours, x = layer(inputs, outputs, **changes), images((2, inputs, 9, 9))
     y = ours(x)
     assert not is_ours(y)
@@ -181,14 +181,14 @@ def test_other_convolutions_are_torchs(inputs: int, outputs: int, changes: dict[
     ],
     ids=["contiguous", "strided", "large", "empty", "one sample"],
 )
-def test_other_tensors_are_torchs(x: Tensor) -> None:
+def test_other_tensors_use_torch(x: Tensor) -> None:
     ours = layer(6, 4)
     y = ours(x)
     assert not is_ours(y)
     assert torch.equal(y, torchs(ours)(x))
 
 
-def test_without_autocast_it_is_torchs_to_the_bit() -> None:
+def test_without_autocast_it_gives_the_bits_of_torch() -> None:
     ours, x = layer(6, 4), images((2, 6, 9, 9), dtype=torch.float32)
     with torch.autocast("cpu", enabled=False):
         y = ours(x)
@@ -196,17 +196,17 @@ def test_without_autocast_it_is_torchs_to_the_bit() -> None:
         assert torch.equal(y, torchs(ours)(x))
 
 
-def test_without_kernels_it_is_torchs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_kernels_it_uses_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bindings, "load", lambda: Kernels(None, "none here"))
     assert not is_ours(layer(6, 4)(images((2, 6, 4, 4))))
 
 
-def test_on_a_processor_without_the_instructions_it_is_torchs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_a_cpu_without_the_instructions_it_uses_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(convolution, "convolution_limits", lambda: (0, 0))
     assert not is_ours(layer(6, 4)(images((2, 6, 4, 4))))
 
 
-def test_second_derivatives_are_torchs() -> None:
+def test_second_derivatives_equal_those_of_torch() -> None:
     ours, x = layer(3, 4), images((2, 3, 6, 6)).requires_grad_()
     found = []
     for one in (ours, torchs(ours)):
@@ -216,7 +216,7 @@ def test_second_derivatives_are_torchs() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*is deprecated:DeprecationWarning", "ignore::torch.jit.TracerWarning")
-def test_a_tracer_a_transform_and_fake_tensors_see_torchs_operations(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tracers_transforms_and_fake_tensors_see_the_operations_of_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(convolution, "convolution_forward", lambda *args: pytest.fail("a kernel ran"))
     ours, x = layer(3, 4), images((2, 3, 4, 4))
     torch.jit.trace(copy.deepcopy(ours), x, check_trace=False)

@@ -31,7 +31,7 @@ def test_it_is_compiled_once_and_then_only_loaded(cache: Path, monkeypatch: pyte
 
 @NEEDS_COMPILER
 @pytest.mark.slow  # compiles once
-def test_other_flags_make_another_file(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_flags_give_another_file(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     compiler = next(filter(None, map(shutil.which, library.COMPILERS)))
     before = library._file(compiler)
     assert library._file(compiler) == before
@@ -59,19 +59,19 @@ def test_two_processes_that_start_at_once_both_get_a_whole_file(cache: Path) -> 
     assert [file.suffix for file in cache.iterdir()] == [".so"]
 
 
-def test_without_a_compiler_torch_does_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_compiler_torch_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: None)
     assert fresh() == Kernels(None, "torch's own operations: no C compiler (cc, gcc, clang)")
 
 
-def test_the_switch_turns_them_off(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
+def test_the_environment_variable_turns_the_kernels_off(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
     monkeypatch.setenv(SWITCH, "off")
     assert fresh() == Kernels(None, f"torch's own operations: turned off by {SWITCH}")
     assert not cache.exists()
 
 
 @NEEDS_COMPILER
-def test_a_failed_compilation_is_a_finding_and_leaves_nothing(
+def test_a_failed_compilation_is_reported_and_leaves_no_file(
     cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broken = tmp_path / "broken.c"
@@ -84,7 +84,7 @@ def test_a_failed_compilation_is_a_finding_and_leaves_nothing(
 
 
 @NEEDS_COMPILER
-def test_a_cache_that_cannot_be_written_is_a_finding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cache_folder_that_is_not_writable_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "file"
     file.write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(file))

@@ -10,7 +10,7 @@ from search_spaces.networks.kernels.pooling import AvgPool2d
 
 pytestmark = pytest.mark.usefixtures("kernels")
 
-SHAPES = [(1, 1, 1, 1), (2, 3, 2, 3), (3, 12, 1, 5), (2, 37, 4, 3), (1, 130, 3, 2)]  # of what comes out
+SHAPES = [(1, 1, 1, 1), (2, 3, 2, 3), (3, 12, 1, 5), (2, 37, 4, 3), (1, 130, 3, 2)]  # of the output
 
 
 def images(shape: tuple[int, ...], seed: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -36,7 +36,7 @@ def is_ours(y: Tensor) -> bool:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("side", [1, 2, 3, 4])
-def test_it_is_torchs_in_float64_rounded_once(side: int, shape: tuple[int, ...], dtype: torch.dtype) -> None:
+def test_it_equals_torch_in_float64_rounded_once(side: int, shape: tuple[int, ...], dtype: torch.dtype) -> None:
     x, gradient = images(before(shape, side), dtype=dtype), images(shape, 1, dtype)
     assert is_ours(AvgPool2d(side)(x.clone().requires_grad_()))
     found = results(AvgPool2d(side), x, gradient)
@@ -49,7 +49,7 @@ def test_it_is_torchs_in_float64_rounded_once(side: int, shape: tuple[int, ...],
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-def test_nan_and_infinity_go_through_to_their_window_alone(bad: float, dtype: torch.dtype) -> None:
+def test_nan_and_infinity_only_reach_their_window(bad: float, dtype: torch.dtype) -> None:
     x, gradient = images((2, 5, 6, 4), dtype=dtype), images((2, 5, 3, 2), 1, dtype)
     x[1, 2, 5, 3] = gradient[1, 4, 0, 1] = bad
     y, of_x = results(AvgPool2d(2), x, gradient)
@@ -63,13 +63,13 @@ def test_the_same_input_gives_the_same_bits() -> None:
     assert all(torch.equal(*pair) for pair in zip(one, other, strict=True))
 
 
-def test_a_gradient_in_another_format_is_taken() -> None:
+def test_a_gradient_in_another_memory_format_is_accepted() -> None:
     x, gradient = images((2, 6, 8, 4)), images((2, 6, 4, 2), 1)
     dense, strided = (results(AvgPool2d(2), x, each)[1] for each in (gradient, gradient.contiguous()))
     assert torch.equal(dense, strided)
 
 
-def test_evaluation_without_gradients_is_torchs_to_the_bit() -> None:
+def test_evaluation_without_gradients_gives_the_bits_of_torch() -> None:
     x = images((2, 6, 9, 9))
     with torch.no_grad():
         assert torch.equal(AvgPool2d(3)(x), nn.AvgPool2d(3)(x))
@@ -87,7 +87,7 @@ def test_evaluation_without_gradients_is_torchs_to_the_bit() -> None:
     ],
     ids=["overlapping", "padded", "oblong", "not filling", "rounded up", "divisor"],
 )
-def test_other_windows_are_torchs(settings: dict[str, Any]) -> None:
+def test_other_windows_use_torch(settings: dict[str, Any]) -> None:
     x = images((2, 6, 8, 8)).requires_grad_()
     y = AvgPool2d(**settings)(x)
     assert not is_ours(y)
@@ -99,18 +99,18 @@ def test_other_windows_are_torchs(settings: dict[str, Any]) -> None:
     [torch.rand(2, 6, 4, 4), images((2, 6, 8, 4))[:, :, ::2], images((2, 6, 4, 4)).double(), torch.rand(6, 4, 4)],
     ids=["contiguous", "strided", "float64", "one sample"],
 )
-def test_other_tensors_are_torchs(x: Tensor) -> None:
+def test_other_tensors_use_torch(x: Tensor) -> None:
     y = AvgPool2d(2)(x.requires_grad_())
     assert not is_ours(y)
     assert torch.equal(y, nn.AvgPool2d(2)(x))
 
 
-def test_without_kernels_it_is_torchs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_kernels_it_uses_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bindings, "load", lambda: Kernels(None, "none here"))
     assert not is_ours(AvgPool2d(2)(images((2, 6, 4, 4)).requires_grad_()))
 
 
-def test_second_derivatives_are_torchs() -> None:
+def test_second_derivatives_equal_those_of_torch() -> None:
     found = []
     for pool, dtype in ((AvgPool2d(3), torch.float32), (nn.AvgPool2d(3), torch.float64)):
         x = images((2, 4, 6, 6)).to(dtype).requires_grad_()
@@ -120,7 +120,7 @@ def test_second_derivatives_are_torchs() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*is deprecated:DeprecationWarning", "ignore::torch.jit.TracerWarning")
-def test_a_tracer_a_transform_and_fake_tensors_see_torchs_operations(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tracers_transforms_and_fake_tensors_see_the_operations_of_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pooling, "pool_forward", lambda *args: pytest.fail("a kernel ran"))
     pool, x = AvgPool2d(2), images((2, 3, 4, 4))
     torch.jit.trace(pool, x, check_trace=False)
