@@ -1,7 +1,7 @@
-"""Blocks of known networks: four stages, each with its own kind of block, depth and width.
+"""Blocks of well-known networks: four stages, each with its own kind of block, depth and width.
 
-After the block space of TRADE (Kim et al. 2022, https://arxiv.org/abs/2206.13130), whose list of blocks is not public;
-list, ranges and layout are ours. Where the blocks are from:
+After the block space of TRADE (Kim et al. 2022, https://arxiv.org/abs/2206.13130). Its list of blocks is not public, so
+the list, the ranges and the layout are [ours]. Sources of the blocks:
 
 * `basic`, `bottleneck`: He et al. 2016, https://arxiv.org/abs/1512.03385.
 * `mbconv`: Sandler et al. 2018, https://arxiv.org/abs/1801.04381; kernels and squeeze-excitation as in Tan and Le 2019,
@@ -31,13 +31,13 @@ STAGES = 4
 
 EARLY = ("shuffle", "mbconv", "bottleneck", "convnext", "basic")
 LATE = ("shuffle", "mbconv", "bottleneck", "pooling", "convnext", "attention", "basic")
-"""Blocks of the first two and of the last two stages, from few to many parameters at one width."""
+"""Blocks of the first two and of the last two stages, ordered by their parameters at the same width."""
 
 PARTS = {"shuffle": 2, "bottleneck": 4, "attention": 4}
-"""What a stage's width is a multiple of: of the halves of a unit, the inner width, the width of a head."""
+"""Number that divides a stage's width: for the two halves, for an inner width of a quarter, or for four heads."""
 
 SMALL_MAP = 4
-"""Longest side up to which the last stage keeps the resolution: a quarter of 16 positions says too little."""
+"""Longest side, in pixels, up to which the last stage keeps the resolution, since it would have too few positions."""
 
 
 def _stage_dimensions(stage: int) -> dict[str, Dimension]:
@@ -54,35 +54,37 @@ def _stage_dimensions(stage: int) -> dict[str, Dimension]:
 
 
 class Blocks(Space):
-    """Kind, depth and relative width of the blocks of four stages.
+    """Networks of four stages whose kind of block, depth and relative width are searched.
 
-    A stage's ratio multiplies its usual width of 1, 2, 4 or 8 times the base; where the budget decides the base, only
-    the proportions of the four ratios count. Widths are multiples of 2 for `shuffle` and of 4 for `bottleneck` (inner
-    width a quarter) and `attention` (four heads always, so that a wider stage never costs less memory).
+    A stage's ratio multiplies its default width, which is 1, 2, 4 or 8 times the base width; if the budget decides the
+    base width, only the proportions of the four ratios matter. Widths are multiples of 2 for `shuffle`, and of 4 for
+    `bottleneck` (the inner width is a quarter) and `attention` (there are always four heads, so that a wider stage
+    never needs less memory).
 
-    Inputs of up to 39 px keep their resolution in the stem, a 3x3 convolution; larger ones enter by a convolution and
-    a maximum of stride 2 each, as in ShuffleNetV2. The second and third stage halve the resolution; the fourth does if
-    the map is still larger than 4 px. The stem is as wide as the first stage, so that the first block of that is like
-    all others. A block that changes width or resolution has a projection as its shortcut (`basic`, `bottleneck`), none
-    (`mbconv`), or both branches on the whole input (`shuffle`); before the other three stands an average pooling with
-    a 1x1 convolution.
+    Inputs of up to 39 px keep their resolution in the stem, a 3x3 convolution; larger ones enter through a convolution
+    and a max pooling of stride 2 each, as in ShuffleNetV2. The second and third stages halve the resolution; the fourth
+    does so if the map is larger than 4 px. The stem is as wide as the first stage, so that the first block there equals
+    the others. A block that changes width or resolution has a projection shortcut (`basic`, `bottleneck`), no shortcut
+    (`mbconv`), or both branches on the whole input (`shuffle`); the other three follow an average pooling and a 1x1
+    convolution.
 
-    As published are `basic`, `bottleneck` (stride in the 3x3 convolution, as usual by now), `shuffle`, and `mbconv`
-    without squeeze-excitation but for ReLU in place of ReLU6. Departures:
+    `basic`, `bottleneck` (with the stride in the 3x3 convolution, as is common now) and `shuffle` are as published, and
+    so is `mbconv` without squeeze-excitation, except for ReLU in place of ReLU6. Departures [ours]:
 
-    * Squeeze-excitation narrows to a quarter of the expanded width, not of the block's input, and has ReLU and sigmoid.
-    * Batch norm, which export folds away, stands for layer norm, and nothing scales the residual branches.
-    * `pooling` adds the mean of the neighbours, not its difference from their middle.
-    * Nothing tells `attention` the positions but the zeros at the borders of earlier convolutions.
+    * Squeeze-excitation narrows to a quarter of the expanded width, not of the block's input, and uses ReLU and
+      sigmoid.
+    * Batch norm, which can be folded for inference, replaces layer norm, and residual branches are not scaled.
+    * `pooling` adds the mean of the neighbourhood, not its difference from the centre.
+    * `attention` has no position encoding; only the zero padding of earlier convolutions indicates positions.
 
     Args:
-        head_ratio: Width of the 1x1 convolution before the classifier as a multiple of the last stage's. It spends
-            about a tenth of the parameters, and brings the batch norm and ReLU that the sums of `mbconv`, `convnext`,
-            `pooling` and `attention` lack. 0 leaves it out, as in a ResNet, whose last block ends in a ReLU itself;
-            the classifier then has no dropout either.
-        width: See `Space`; usual width of the first stage.
+        head_ratio: Width of the 1x1 convolution before the classifier as a multiple of the last stage's. The
+            convolution takes about a tenth of the parameters, and adds the batch norm and ReLU that the sums of
+            `mbconv`, `convnext`, `pooling` and `attention` lack. With 0 it is omitted, as in a ResNet, whose last block
+            ends with a ReLU; the classifier then has no dropout either.
+        width: See `Space`; default width of the first stage.
         max_width: See `Space`.
-        ranges: See `Space`; also deeper stages, such as `stage3_depth=6`.
+        **ranges: See `Space`; also deeper stages, such as `stage3_depth=6`.
     """
 
     name = "blocks"
@@ -102,7 +104,7 @@ class Blocks(Space):
     def blueprint(
         self, parameters: Parameters, input_shape: Shape, classes: int, rng: np.random.Generator
     ) -> Blueprint:
-        """The one draw; on vectors, where kernels make no difference, that of kernel 3."""
+        """The network of the parameters; nothing is drawn. On vectors, which have no axes, `kernel` is always 3."""
         stages = _stages(parameters, has_axes=len(input_shape) > 1)
         ratios = [2**number * stage.ratio / stage.parts for number, stage in enumerate(stages)]
         head = [2 ** (STAGES - 1) * stages[-1].ratio * self.head_ratio] if self.head_ratio else []
@@ -114,11 +116,11 @@ class Blocks(Space):
         return self._classify(sketch, last)
 
     def describe(self, parameters: Parameters) -> str:
-        """Depth, block and ratio of each stage, as `2 basic at 1, 3 mbconv(6,5,se) at 0.5, ...`."""
+        """Depth, block and ratio of each stage, such as `2 basic at 1, 3 mbconv(6,5,se) at 0.5, ...`."""
         return ", ".join(stage.text for stage in _stages(self.complete(parameters)))
 
     def _classify(self, sketch: Sketch, last: int) -> Blueprint:
-        """After the head, whose width is at the place behind those of the stages."""
+        """Blueprint with head and classifier; the place of the head's width follows those of the stages."""
         if self.head_ratio:
             last = sketch.add("conv1x1_bn", (last,), STAGES, stage=STAGES - 1, name="head")
         classifier = "classifier" if self.head_ratio else "pool_classifier"
@@ -128,7 +130,7 @@ class Blocks(Space):
 
 @dataclass(frozen=True)
 class _Stage:
-    """The parameters of one stage; the last three are those of `mbconv`."""
+    """Parameters of one stage; the last three apply to `mbconv` only."""
 
     block: str
     depth: int
@@ -139,16 +141,16 @@ class _Stage:
 
     @property
     def parts(self) -> int:
-        """See `PARTS`."""
+        """Divisor of the stage's width; see `PARTS`."""
         return PARTS.get(self.block, 1)
 
     def width(self, sketch: Sketch, part: int) -> int:
-        """The place of the stage's width, of which a part is at place `part`."""
+        """Place of the stage's width, if the width of one of its `parts` is at place `part`."""
         return sketch.derive(Total((part,) * self.parts)) if self.parts > 1 else part
 
     @property
     def text(self) -> str:
-        """In a few words."""
+        """Description of the stage."""
         details = f"({self.expansion},{self.kernel}{',se' * self.squeeze})" if self.block == "mbconv" else ""
         return f"{self.depth} {self.block}{details} at {self.ratio:.2g}"
 
@@ -174,7 +176,7 @@ def _stem(sketch: Sketch, width: int) -> int:
 
 
 def _run(sketch: Sketch, stage: _Stage, part: int, width: int, last: int) -> int:
-    """The last node of the stage's blocks after node `last`; the stage's number is the place of its part's width."""
+    """Index of the last node of a stage's blocks, which follow node `last`; `part` is the index of the stage."""
     stride = _stride(part, sketch.shape(last))
     for number in range(stage.depth):
         site = _Site(sketch, stage, part, width, 1 if number else stride, f"stage{part + 1}_block{number + 1}")
@@ -183,7 +185,7 @@ def _run(sketch: Sketch, stage: _Stage, part: int, width: int, last: int) -> int
 
 
 def _stride(stage: int, entering: Shape) -> int:
-    """Of a stage's first block, into which a map of this shape goes."""
+    """Stride of a stage's first block for an input of this shape."""
     if stage == STAGES - 1:
         return 2 if max(entering[1:], default=1) > SMALL_MAP else 1
     return 2 if stage else 1
@@ -191,7 +193,7 @@ def _stride(stage: int, entering: Shape) -> int:
 
 @dataclass(frozen=True)
 class _Site:
-    """Where a block goes: `part` and `width` are places of widths (see `PARTS`), names begin with `name`."""
+    """Position of a block: `part` and `width` are places of widths (see `PARTS`), `name` is the prefix of its nodes."""
 
     sketch: Sketch
     stage: _Stage
@@ -201,7 +203,7 @@ class _Site:
     name: str
 
     def add(self, role: str, operation: str, *inputs: int, width: int, stride: int = 1, merge: str = "sum") -> int:
-        """A new node of the block."""
+        """Index of a new node of the block."""
         return self.sketch.add(operation, inputs, width, stride, merge, self.part, f"{self.name}_{role}")
 
     def changes(self, entering: int) -> bool:
@@ -209,7 +211,7 @@ class _Site:
         return self.stride > 1 or self.place(entering) != self.width
 
     def place(self, node: int) -> int:
-        """The place of a node's width."""
+        """Place of a node's width."""
         return self.sketch.nodes[node].channels
 
 
@@ -270,12 +272,12 @@ def _attention(site: _Site, x: int) -> int:
 
 
 def _metaformer(site: _Site, mixer: str, x: int) -> int:
-    """Mixes the positions, then the channels of each."""
+    """Block that mixes the positions, then the channels of each position."""
     return _residual(site, "mlp", "bn_mlp", _residual(site, "mix", mixer, _entered(site, x)))
 
 
 def _entered(site: _Site, x: int) -> int:
-    """The input at the block's width and resolution."""
+    """Index of the block's input, projected to its width and resolution if they differ."""
     return site.add("entry", "pool_conv1x1_bn", x, width=site.width, stride=site.stride) if site.changes(x) else x
 
 

@@ -1,7 +1,7 @@
-"""Cells: small labelled graphs between one input and one output, and the one form of all that are isomorphic.
+"""Cells: small labelled graphs with one input and one output, and the canonical form of isomorphic cells.
 
-Names and widths of an architecture follow the numbers of its cell's vertices. They are those of the canonical form, so
-that isomorphic cells give equal architectures and a search never trains one network twice.
+Names and widths in an architecture depend on the numbers of its cell's vertices. Spaces use those of the canonical
+form, so that isomorphic cells give equal architectures and a search never trains the same network twice.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ Sources = tuple[tuple[int, ...], ...]
 
 @dataclass(frozen=True)
 class Cell:
-    """Vertex 0 is the input, vertices 1 to `len(operations)` are the inner ones, and the next one is the output.
+    """A cell: vertex 0 is the input, vertices 1 to `len(operations)` are inner ones, and the next one is the output.
 
     Attributes:
-        operations: Of each inner vertex, as a number in the space's own table of operations.
-        sources: For each vertex after the input, the output last, the earlier vertices that it reads, descending. A
-            vertex that it reads twice comes twice.
+        operations: Operation of each inner vertex, as an index in the space's own table of operations.
+        sources: Earlier vertices that each vertex after the input reads, in descending order; those of the output are
+            last. A vertex that is read twice occurs twice.
     """
 
     operations: tuple[int, ...]
@@ -31,12 +31,12 @@ class Cell:
 
     @property
     def edges(self) -> int:
-        """How many reads there are, those of the output included."""
+        """Number of edges, including those to the output."""
         return sum(map(len, self.sources))
 
 
 def pruned(cell: Cell) -> Cell:
-    """The cell without vertices that are on no path from input to output; without any path the output reads nothing."""
+    """The cell without vertices on no path from input to output; if there is no path, the output reads nothing."""
     reached = {0}
     for vertex, sources in enumerate(cell.sources, 1):
         if reached.intersection(sources):
@@ -50,45 +50,45 @@ def pruned(cell: Cell) -> Cell:
 
 
 def canonical(cell: Cell) -> Cell:
-    """The same cell for all that differ only in the numbers of their inner vertices.
+    """Canonical form of a cell, equal for all cells that differ only in the numbers of their inner vertices.
 
-    Of all numberings in which every vertex comes after what it reads, it is the least: first what the output reads
-    counts, then what the last inner vertex reads, down to the first one, each as a binary number with a digit for each
-    source, and last the operations in their order. NAS-Bench-101 keeps the same one, since it lists graphs in this
-    order and drops those that it has seen (Ying et al. 2019, https://arxiv.org/abs/1902.09635).
+    It is the minimum over all numberings in which every vertex comes after its sources. Cells are compared by the
+    sources of the output, then by those of the last inner vertex, down to the first one, each read as a binary number
+    with one digit for each source, and finally by their operations in order. NAS-Bench-101 keeps the same form, since
+    it enumerates graphs in this order and drops duplicates (Ying et al. 2019, https://arxiv.org/abs/1902.09635).
     """
     return min((_renumbered(cell, order) for order in _orders(cell.sources[:-1], ())), key=_rank)
 
 
 def cell_features(cell: Cell, weighted: Sequence[bool]) -> tuple[float, ...]:
-    """What a pruned cell is like, the same for isomorphic ones, four numbers and one for each operation.
+    """Features of a pruned cell, equal for isomorphic cells: one for each operation and four more.
 
-    How often each operation occurs, how many reads there are, operations with weights on the path from input to output
-    that has most of them and on the one that has fewest (-1 without any path), and how many paths there are.
+    They are the count of each operation; the number of edges; the largest and the smallest number of operations with
+    weights on a path from input to output (-1 without any path); and the number of such paths.
 
     Args:
-        cell: Without dead vertices.
-        weighted: For each operation of the space's table whether it has weights.
+        cell: A cell from `pruned`.
+        weighted: Whether each operation of the space's table has weights.
     """
-    most, fewest, ways = [0.0], [0.0], [1.0]
+    most, fewest, n_paths = [0.0], [0.0], [1.0]
     for vertex, sources in enumerate(cell.sources):
         own = float(vertex < len(cell.operations) and weighted[cell.operations[vertex]])
         most.append(own + max((most[source] for source in sources), default=-1))
         fewest.append(own + min((fewest[source] for source in sources), default=-1))
-        ways.append(sum(ways[source] for source in sources))
+        n_paths.append(sum(n_paths[source] for source in sources))
     counts = (float(cell.operations.count(operation)) for operation in range(len(weighted)))
-    return (*counts, float(cell.edges), most[-1], fewest[-1], ways[-1])
+    return (*counts, float(cell.edges), most[-1], fewest[-1], n_paths[-1])
 
 
 def paths(vertices: int) -> tuple[tuple[Edge, ...], ...]:
-    """The edges of every way from vertex 0 to the last of `vertices` through ascending numbers, shortest first."""
+    """Edges of every path from vertex 0 to the last of `vertices` through ascending numbers, shortest paths first."""
     inner = range(1, vertices - 1)
     chosen = (stops for length in range(len(inner) + 1) for stops in combinations(inner, length))
     return tuple(tuple(pairwise((0, *stops, vertices - 1))) for stops in chosen)
 
 
 def _rank(cell: Cell) -> tuple[Sources, tuple[int, ...]]:
-    """Descending sources compare as the binary numbers do of which they are the digits."""
+    """Sort key; descending sources compare like the binary numbers with these digits set."""
     return cell.sources[::-1], cell.operations
 
 
@@ -102,7 +102,7 @@ def _orders(sources: Sources, placed: tuple[int, ...]) -> Iterator[tuple[int, ..
 
 
 def _renumbered(cell: Cell, order: Sequence[int]) -> Cell:
-    """The cell with its inner vertices in this order; those that are not in it, and reads of them, are left out."""
+    """The cell with its inner vertices in this order; vertices that are not in it, and their edges, are dropped."""
     place = {0: 0, **{vertex: number for number, vertex in enumerate(order, 1)}}
     kept = (*order, len(cell.sources))
     sources = (

@@ -29,16 +29,16 @@ OPERATIONS = {
     "sep_conv_3x3": "relu_sepconv3x3_bn_twice",
     "sep_conv_5x5": "relu_sepconv5x5_bn_twice",
 }
-"""The paper's names, in the order of what they cost at stride 1."""
+"""Operation of each name in the paper, ordered by cost at stride 1."""
 
 FIELDS = {"normal": "normal", "reduction": "reduce"}
-"""The published genotype's word for each kind of cell."""
+"""Name of each kind of cell in a published genotype."""
 
 ALL_NODES = str([INPUTS + node for node in range(NODES)])
 
 
 def _dimensions(kind: str) -> dict[str, Dimension]:
-    """Of the cell of one kind; the first node has only one pair of inputs to read."""
+    """Dimensions of one kind of cell; the first node has only one pair of inputs to read."""
     names = list(OPERATIONS)
     if kind == "reduction":  # at stride 2 a skip has parameters and a pool has none
         names = [*names[1:3], names[0], *names[3:]]
@@ -53,29 +53,29 @@ def _dimensions(kind: str) -> dict[str, Dimension]:
 
 
 class Darts(TwoInputCells):
-    """The space of DARTS's discrete cells: four nodes, each the sum of two operations on two different states.
+    """The discrete cells of DARTS: four nodes, each the sum of two operations on two different states.
 
-    States 0 and 1 are the two cells before, the farther one first; node i is state i + 1. `first` and `second` are the
-    operations on the smaller and the larger state of a node's `inputs`. Cells that differ only in the order of their
-    nodes are one architecture.
+    States 0 and 1 are the outputs of the two preceding cells, the earlier one first; node i is state i + 1. `first` and
+    `second` are the operations on the smaller and the larger state of a node's `inputs`. Cells that differ only in the
+    order of their nodes give the same architecture.
 
-    As published: the output is the concatenation of the four nodes; both inputs pass a ReLU, a 1x1 convolution and
-    batch norm; the cells at one and at two thirds reduce, with twice the width and stride 2 where nodes read an input;
-    the head is a global pool and a linear layer. Inputs of up to 39 px enter through a 3x3 convolution of three times
-    the width. Larger ones enter as in the paper's ImageNet network, through three of stride 2, so that the first cell
-    works at an eighth of the resolution. The published CIFAR network has 20 cells and width 36, the ImageNet one 14 and
-    48.
+    As published, the output is the concatenation of the four nodes; both inputs pass a ReLU, a 1x1 convolution and
+    batch norm; the cells at one and two thirds of the depth are reduction cells, with twice the width and stride 2 in
+    operations on an input; the head is a global pool and a linear layer. Inputs of up to 39 px enter through a 3x3
+    convolution of three times the width. Larger ones enter as in the paper's ImageNet network, through three
+    convolutions of stride 2, so that the first cell works at an eighth of the resolution. The published CIFAR network
+    has 20 cells and width 36, the ImageNet network 14 cells and width 48.
 
-    What differs: the operation `none` only serves the relaxation and is left out, as it is from published genotypes.
-    Where the paper halves a map by two 1x1 convolutions that each read every fourth position, an average over 2x2
-    comes before one 1x1 convolution: parameters and multiply-accumulates are the same, and no position is dropped.
-    Drop path and the auxiliary classifier belong to the training and are not part of the network.
+    Departures [ours]: The operation `none`, which only serves the relaxation, is excluded, as in published genotypes.
+    Where the paper halves a map by two 1x1 convolutions that each read every fourth position, a 2x2 average pooling
+    precedes one 1x1 convolution; parameters and multiply-accumulates are the same, and no position is dropped. Drop
+    path and the auxiliary classifier belong to training and are not part of the network.
 
     Args:
-        cells: How many; at least 4.
-        width: See `Space`; of the nodes of the first stage.
+        cells: Number of cells; at least 4.
+        width: See `Space`; width of the nodes of the first stage.
         max_width: See `Space`.
-        ranges: See `Space`.
+        **ranges: See `Space`.
     """
 
     name = "darts"
@@ -86,11 +86,11 @@ class Darts(TwoInputCells):
         super().__init__(cells=cells, width=width, max_width=max_width, **ranges)
 
     def cell(self, parameters: Parameters, kind: str) -> TwoInputCell:
-        """Its nodes as the parameters say them."""
+        """The cell that complete parameters describe."""
         return _cell(parameters, kind)
 
     def add_cell(self, sketch: Sketch, cell: TwoInputCell, inputs: tuple[int, int], place: Place, reduces: bool) -> int:
-        """The number of the concatenation of its nodes."""
+        """Index of the concatenation of the cell's nodes, after all of them are added."""
         states = add_nodes(sketch, cell, enter(sketch, inputs, place), place, reduces, _operation)
         width = sketch.derive(Total((place.width,) * NODES))
         name = f"{place.name}_output"
@@ -98,31 +98,33 @@ class Darts(TwoInputCells):
 
 
 def parse_genotype(text: str) -> dict[str, Value]:
-    """The parameters of a genotype in the published form.
+    """Parameters of a genotype in the published form.
 
     Args:
-        text: Such as `Genotype(normal=[('sep_conv_3x3', 0), ...], normal_concat=[2, 3, 4, 5], reduce=[...], ...)`; with
-            `range(2, 6)` for a `concat`, or none, as well.
+        text: A genotype such as `Genotype(normal=[('sep_conv_3x3', 0), ...], normal_concat=[2, 3, 4, 5], reduce=[...],
+            ...)`. Each `concat` may also be `range(2, 6)`, or be omitted.
 
     Raises:
-        SpaceError: If it is not of this form or not of this space.
+        SpaceError: If the text is not of this form, or describes a cell that is not in this space.
     """
     fields = _fields(text)
     parameters: dict[str, Value] = {}
     for kind, field in FIELDS.items():
         outputs = fields.get(f"{field}_concat", ALL_NODES)
         if outputs not in (ALL_NODES, "range(2, 6)"):
-            raise SpaceError(f"A cell puts out all four nodes, {ALL_NODES}, but got {field}_concat={outputs}.")
+            raise SpaceError(
+                f"A cell's output must concatenate all four nodes, {ALL_NODES}, but got {field}_concat={outputs}."
+            )
         try:
             halves = [(index(state), str(operation)) for operation, state in ast.literal_eval(fields[field])]
         except (KeyError, TypeError, ValueError):
-            raise SpaceError(f"`{field}=[(operation, state), ...]` is needed, but got {text!r}.") from None
+            raise SpaceError(f"A genotype must have `{field}=[(operation, state), ...]`, but got {text!r}.") from None
         parameters |= _parameters(kind, halves)
     return parameters
 
 
 def format_genotype(parameters: Parameters) -> str:
-    """The published form of complete parameters."""
+    """Genotype of complete parameters in the published form."""
     parts = []
     for kind, field in FIELDS.items():
         halves = [(operation, state) for node in _cell(parameters, kind) for state, operation in node]
@@ -131,26 +133,26 @@ def format_genotype(parameters: Parameters) -> str:
 
 
 def _fields(text: str) -> dict[str, str]:
-    """The keyword arguments of a call, as source; nothing is evaluated."""
+    """Keyword arguments of a call, as source text; nothing is evaluated."""
     try:
         call = ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError):
         call = None
     if not isinstance(call, ast.Call) or call.args:
-        raise SpaceError(f"A genotype is written `Genotype(normal=[...], reduce=[...])`, but got {text!r}.")
+        raise SpaceError(f"A genotype must be written `Genotype(normal=[...], reduce=[...])`, but got {text!r}.")
     return {str(keyword.arg): ast.unparse(keyword.value) for keyword in call.keywords}
 
 
 def _parameters(kind: str, halves: list[Half]) -> dict[str, Value]:
-    """Of one cell, given the halves of its nodes one after another."""
+    """Parameters of one cell from the consecutive halves of its nodes."""
     if len(halves) != 2 * NODES:
-        raise SpaceError(f"A cell has {2 * NODES} operations, but got {len(halves)}: {halves}.")
+        raise SpaceError(f"A cell must have {2 * NODES} operations, but got {len(halves)}: {halves}.")
     parameters: dict[str, Value] = {}
     for node in range(1, NODES + 1):
         (first, one), (second, other) = sorted(halves[2 * node - 2 : 2 * node])
         if not 0 <= first < second <= node or not {one, other} <= OPERATIONS.keys():
             raise SpaceError(
-                f"Node {node} reads two different states of 0 to {node}, each by one of {', '.join(OPERATIONS)}, "
+                f"Node {node} must read two different states of 0 to {node}, each by one of {', '.join(OPERATIONS)}, "
                 f"but got {halves[2 * node - 2 : 2 * node]}."
             )
         if node > 1:
@@ -160,7 +162,7 @@ def _parameters(kind: str, halves: list[Half]) -> dict[str, Value]:
 
 
 def _cell(parameters: Parameters, kind: str) -> TwoInputCell:
-    """The cell as complete parameters say it."""
+    """The cell that complete parameters describe."""
 
     def half(node: int, place: int, which: str) -> Half:
         states = str(parameters[f"{kind}_node{node}_inputs"]).split(",") if node > 1 else ("0", "1")

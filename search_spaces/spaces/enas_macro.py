@@ -1,4 +1,4 @@
-"""Whole networks of ENAS, its macro space (Pham et al. 2018, https://arxiv.org/abs/1802.03268)."""
+"""The macro search space of ENAS: whole networks (Pham et al. 2018, https://arxiv.org/abs/1802.03268)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["EnasMacro"]
 STAGES = 3
 
 FEWEST, MOST = STAGES, 12
-"""Layers; the paper searches 12."""
+"""Smallest and largest number of layers; the paper searches 12."""
 
 OPERATIONS = {
     "max": "maxpool3x3",
@@ -31,7 +31,7 @@ OPERATIONS = {
 
 
 def _dimensions() -> dict[str, Dimension]:
-    """The number of layers; for each layer its operation and a bit for each source but the layer before it."""
+    """The number of layers, and for each layer its operation and a bit for each skip connection."""
     result = {"layers": Dimension(IntDistribution(FEWEST, MOST), legal=(FEWEST, MOST))}
     for layer in range(1, MOST + 1):
         parent = "layers" if layer > FEWEST else None
@@ -44,25 +44,30 @@ def _dimensions() -> dict[str, Dimension]:
 
 
 class EnasMacro(Space):
-    """A chain of layers, each with an operation and any set of skip connections from before.
+    """A chain of layers, each with an operation and any set of skip connections from earlier layers.
 
-    Layer i reads layer i - 1, where layer 0 is the stem. `layer{i}_skip_{j}` is 1 where the output of layer j enters as
-    well. As in the published network: a layer is a 1x1 convolution, then the operation, then, from the second layer on,
-    the concatenation of its result after what the skips bring and a 1x1 convolution to the layer's width; a convolution
-    is ReLU, convolution, batch norm. The resolution halves and the width doubles after `layers // 3` layers and after
-    twice as many; the head is a global pool and a linear layer. The paper searches 12 layers at width 36.
+    Layer i reads layer i - 1, where layer 0 is the stem. If `layer{i}_skip_{j}` is 1, it also reads the output of layer
+    j. As published, a layer is a 1x1 convolution and the operation; from the second layer on, the outputs of the skip
+    connections and the result are then concatenated and projected to the layer's width by a 1x1 convolution. Every
+    convolution is preceded by a ReLU and followed by batch norm. The resolution halves and the width doubles after
+    `layers // 3` and after `2 * (layers // 3)` layers; the head is a global pool and a linear layer. The paper searches
+    12 layers at width 36.
 
-    What differs: fewer layers may be chosen. What a later stage reads is projected to its width and pooled directly
-    from where it was made, once for all readers of a stage; the published network does so for all outputs at each
-    reduction, read or not, by two 1x1 convolutions that each read every fourth position, where ours is one after an
-    average. Separable convolutions are separable, which the published code for final networks forgets, and pools, which
-    it lacks, have a 1x1 convolution before them as in the network that ENAS searches with. Dropout is left out. Inputs
-    of up to 39 px enter through a 3x3 convolution, as published; larger ones through two of stride 2.
+    Departures [ours]:
+
+    * Networks may have fewer layers.
+    * An output that a later stage reads is pooled and projected to that stage's width directly, once for all readers of
+      the stage, by an average pooling and one 1x1 convolution. The published network does this for all outputs at each
+      reduction, whether they are read or not, by two 1x1 convolutions that each read every fourth position.
+    * Separable convolutions are separable; in the published code for final networks they are not.
+    * Pools, which that code lacks, follow a 1x1 convolution, as in the network with which ENAS searches.
+    * There is no dropout.
+    * Inputs of up to 39 px enter through a 3x3 convolution, as published; larger ones through two of stride 2.
 
     Args:
-        width: See `Space`; of the first stage.
+        width: See `Space`; width of the first stage.
         max_width: See `Space`.
-        ranges: See `Space`; such as `layers=12`.
+        **ranges: See `Space`; for example `layers=12`.
     """
 
     name = "enas-macro"
@@ -72,7 +77,7 @@ class EnasMacro(Space):
     def blueprint(
         self, parameters: Parameters, input_shape: Shape, classes: int, rng: np.random.Generator
     ) -> Blueprint:
-        """The network; nothing is drawn."""
+        """The network of the parameters; nothing is drawn."""
         sketch = Sketch(input_shape, classes, (1, 2, 4) if is_small(input_shape) else (1, 2, 4, 0.5), self.name)
         outputs = [stem(sketch, half=STAGES)]
         bridges = Bridges(sketch, {outputs[0]: "layer0"})
@@ -85,7 +90,7 @@ class EnasMacro(Space):
         return sketch.finish()
 
     def describe(self, parameters: Parameters) -> str:
-        """The layers with the sources of their skips, such as `conv3 sep3 max(0) avg(0,2)`."""
+        """Layers with the sources of their skip connections, such as `conv3 sep3 max(0) avg(0,2)`."""
         full = self.complete(parameters)
         layers = []
         for layer in range(1, int(full["layers"]) + 1):
@@ -95,7 +100,7 @@ class EnasMacro(Space):
 
 
 def _layer(bridges: Bridges, outputs: Sequence[int], parameters: Parameters, stage: int) -> int:
-    """The number of the node that holds the next layer's output; `outputs` are those before, the stem's first."""
+    """Index of the output of a new layer; `outputs` are those of the stem and of the layers before."""
     layer = len(outputs)
     sketch, name = bridges.sketch, f"stage{stage + 1}_layer{layer}"
     operation = OPERATIONS[str(parameters[f"layer{layer}_operation"])]
@@ -110,5 +115,5 @@ def _layer(bridges: Bridges, outputs: Sequence[int], parameters: Parameters, sta
 
 
 def _skips(parameters: Parameters, layer: int) -> list[int]:
-    """The layers whose outputs enter besides that of the layer before."""
+    """Layers from which a layer has skip connections."""
     return [source for source in range(layer - 1) if parameters[f"layer{layer}_skip_{source}"]]

@@ -1,4 +1,4 @@
-"""The cells of ENAS, its micro space (Pham et al. 2018, https://arxiv.org/abs/1802.03268)."""
+"""The micro search space of ENAS: cells (Pham et al. 2018, https://arxiv.org/abs/1802.03268)."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ OPERATIONS = {
     "sep_conv_3x3": "relu_sepconv3x3_bn_twice",
     "sep_conv_5x5": "relu_sepconv5x5_bn_twice",
 }
-"""The paper's operations, in the order of what they cost at stride 1."""
+"""Operation of each name in the paper, ordered by cost at stride 1."""
 
 
 def _dimensions(kind: str) -> dict[str, Dimension]:
-    """Of the cell of one kind; block i reads one of the i + 1 states before it, twice."""
+    """Dimensions of one kind of cell; both halves of block i read one of the i + 1 states before it."""
     names = list(OPERATIONS)
     if kind == "reduction":  # at stride 2 an identity has parameters and a pool has none
         names = [*names[1:3], names[0], *names[3:]]
@@ -43,27 +43,31 @@ def _dimensions(kind: str) -> dict[str, Dimension]:
 class EnasMicro(TwoInputCells):
     """A normal and a reduction cell, repeated: five blocks, each the sum of two operations on earlier states.
 
-    States 0 and 1 are the two cells before, the farther one first; block i is state i + 1. Both halves of a block may
-    read the same state, and their order does not count. Cells that differ only in the order of their blocks or of
-    halves are one architecture.
+    States 0 and 1 are the outputs of the two preceding cells, the earlier one first; block i is state i + 1. Both
+    halves of a block may read the same state, and their order does not matter. Cells that differ only in the order of
+    their blocks or halves give the same architecture.
 
-    As published: what no block reads is concatenated, an input of the cell too, and so are the stem of three times the
-    width, the operations (a separable convolution is two, each ReLU, depthwise, pointwise, batch norm), stride 2 where
-    blocks of a reduction cell read an input, and the head: ReLU, global pool, dropout and a linear layer. The published
-    network has 17 cells of width 36, of which two reduce.
+    As published, all states that no block reads are concatenated, including inputs of the cell; the stem has three
+    times the width; a separable convolution is applied twice, each time as ReLU, depthwise and pointwise convolution
+    and batch norm; operations of a reduction cell on an input have stride 2; the head is ReLU, global pool, dropout
+    and a linear layer. The published network has 17 cells of width 36, two of which are reduction cells.
 
-    What differs: the concatenation is projected to the cell's width by ReLU, a 1x1 convolution and batch norm, and a
-    cell projects an input only where width or resolution differ. So it is in the network that ENAS searches with; its
-    final one projects the concatenation in each cell that reads it instead. Reductions are at one and at two thirds of
-    the cells, which is the same for 17. Where the paper halves a map by two 1x1 convolutions that each read every
-    fourth position, an average over 2x2 comes before one 1x1 convolution. Inputs over 39 px, which the paper has not,
-    enter as in `darts`. Drop path and the auxiliary classifier belong to the training and are not part of the network.
+    Departures [ours]:
+
+    * The concatenation is projected to the cell's width by ReLU, a 1x1 convolution and batch norm, and a cell projects
+      an input only if its width or resolution differs. This is as in the network with which ENAS searches; its final
+      network projects the concatenation in each cell that reads it instead.
+    * Reduction cells are at one and two thirds of the cells, which for 17 cells is the published position.
+    * Where the paper halves a map by two 1x1 convolutions that each read every fourth position, a 2x2 average pooling
+      precedes one 1x1 convolution.
+    * Inputs over 39 px, which the paper does not use, enter as in `darts`.
+    * Drop path and the auxiliary classifier belong to training and are not part of the network.
 
     Args:
-        cells: How many; at least 4.
-        width: See `Space`; of the blocks of the first stage.
+        cells: Number of cells; at least 4.
+        width: See `Space`; width of the blocks of the first stage.
         max_width: See `Space`.
-        ranges: See `Space`.
+        **ranges: See `Space`.
     """
 
     name = "enas-micro"
@@ -74,7 +78,7 @@ class EnasMicro(TwoInputCells):
         super().__init__(cells=cells, width=width, max_width=max_width, **ranges)
 
     def cell(self, parameters: Parameters, kind: str) -> TwoInputCell:
-        """Its blocks as the parameters say them."""
+        """The cell that complete parameters describe."""
 
         def half(name: str) -> Half:
             return int(parameters[f"{name}_input"]), str(parameters[name])
@@ -83,7 +87,7 @@ class EnasMicro(TwoInputCells):
         return tuple((half(f"{name}_first"), half(f"{name}_second")) for name in names)
 
     def add_cell(self, sketch: Sketch, cell: TwoInputCell, inputs: tuple[int, int], place: Place, reduces: bool) -> int:
-        """The number of the projection of what none of its blocks reads."""
+        """Index of the projection of all states that no block reads, after the cell's nodes are added."""
         states = add_nodes(sketch, cell, enter(sketch, inputs, place, always=False), place, reduces, _operation)
         read = {state for block in cell for state, _ in block}
         ends = [
@@ -96,7 +100,7 @@ class EnasMicro(TwoInputCells):
 
 
 def _halved(sketch: Sketch, number: int, place: Place, state: int) -> int:
-    """An input of a reduction cell at the resolution of its blocks."""
+    """Index of an input of a reduction cell, pooled to the resolution of its blocks."""
     name = f"{place.name}_rest{state}"
     return sketch.add("pool_conv1x1_bn", (number,), place.width, stride=2, stage=place.stage, name=name)
 

@@ -1,7 +1,7 @@
-"""NAGO: a graph of graphs of graphs (Ru, Esperanca and Carlucci 2020, https://arxiv.org/abs/2004.01395), the default.
+"""NAGO, the default space: a graph of graphs of graphs (Ru et al. 2020, https://arxiv.org/abs/2004.01395).
 
-A Watts-Strogatz graph of blocks; each block is its own Erdos-Renyi graph of cells; each cell its own Watts-Strogatz
-graph of operations. A family is eight numbers: sizes and randomness of the three generators.
+A network is a Watts-Strogatz graph of blocks, each block an Erdos-Renyi graph of cells, and each cell a Watts-Strogatz
+graph of operations. A family is described by eight numbers: the sizes and the randomness of the three generators.
 """
 
 from __future__ import annotations
@@ -40,29 +40,32 @@ MIXED = "mixed"
 
 
 class Nago(Space):
-    """The eight-dimensional NAGO space, and six dimensions more that are fixed until a range opens them.
+    """The eight-dimensional NAGO space, with six further dimensions that are fixed unless a range opens them.
 
-    A third of the blocks (in their order, fractions to the earlier stage) makes each of three stages of widths 1:2:4,
-    each at half the resolution of the one before. What a block reads of an earlier stage is pooled to its resolution
-    and projected to its width by a 1x1 convolution with batch norm, once for all readers of a stage. Inputs of up to
-    39 px enter through two 3x3 convolutions; larger ones through two separable convolutions of stride 2.
+    The blocks are divided, in order and in equal parts as far as possible, into three stages of widths 1:2:4, each at
+    half the resolution of the stage before. An output that a later stage reads is pooled to that stage's resolution and
+    projected to its width by a 1x1 convolution with batch norm, once for all readers of the stage. Inputs of up to 39
+    px enter through two 3x3 convolutions; larger ones through two separable convolutions of stride 2.
 
-    The further dimensions follow the paper's larger space, which it found to lower the accuracy: the `operation` of the
-    cells' nodes, or `mixed`, where every node draws its own evenly; how a node merges its inputs (`merge`, or `mixed`):
-    weighted sum, sum, concatenation, or `attention`, the sum of inputs that are scaled channel by channel by gates
-    computed from their own means (squeeze-and-excitation, one gate for each output, whoever reads it); at which share
-    of the blocks the stages 2 and 3 begin; and their widths as multiples of the first one's. Blocks and cells merge
-    what they read by weighted sums whatever the option.
+    The further dimensions follow the paper's larger space, which lowered the accuracy there:
 
-    Two things differ from the paper. Neighbours are even (the generator halves them, so 2 and 3 are one family). The
-    head's width is a ratio of the last stage's, not 1280, which alone would break a small budget.
+    * `operation` of the cells' nodes; with `mixed`, every node draws its own uniformly.
+    * `merge`, by which a node merges its inputs: weighted sum, sum, concatenation, `attention` or `mixed`. `attention`
+      is the sum of the inputs, each multiplied per channel by a gate computed from its means (squeeze-and-excitation);
+      all readers of an output share its gate. Blocks and cells always merge their inputs by weighted sums.
+    * `stage2_start` and `stage3_start`, the shares of the blocks at which stages 2 and 3 begin.
+    * `stage2_width` and `stage3_width`, their widths as multiples of the first stage's.
+
+    Departures from the paper [ours]: Numbers of neighbours are even, because the generator halves them, so that 2 and 3
+    would be the same family. The head's width is a multiple of the last stage's instead of 1280, which alone would
+    exceed a small budget.
 
     Args:
         head_ratio: Width of the head as a multiple of the last stage's.
-        width: See `Space`; of the first stage.
+        width: See `Space`; width of the first stage.
         max_width: See `Space`.
-        ranges: See `Space`; also beyond the paper's, such as `top_nodes=20, middle_nodes=1`, a chain. For separable
-            convolutions give `operation="relu_sepconv3x3_bn"`.
+        **ranges: See `Space`; they may exceed the paper's, as in `top_nodes=20, middle_nodes=1`. For separable
+            convolutions set `operation="relu_sepconv3x3_bn"`.
     """
 
     name = "nago"
@@ -99,7 +102,7 @@ class Nago(Space):
     def blueprint(
         self, parameters: Parameters, input_shape: Shape, classes: int, rng: np.random.Generator
     ) -> Blueprint:
-        """One draw: a top graph, then for each block in order a middle graph, for each cell in order a bottom graph."""
+        """One draw: the top graph, then each block's middle graph in order, with the bottom graph of each cell."""
         small = is_small(self.seen(input_shape))
         stages, stem, head = (0, 1, 2), 3, 4
         second, third = float(parameters["stage2_width"]), float(parameters["stage3_width"])
@@ -130,15 +133,15 @@ class Nago(Space):
         return sketch.classify(sinks[0], head, STAGES - 1)
 
     def seen(self, input_shape: Shape) -> Shape:
-        """The shape in which the stem gets a sample."""
+        """Shape of a sample at the stem."""
         return input_shape
 
     def enter(self, sketch: Sketch) -> int:
-        """The number of the node that the stem reads."""
+        """Index of the node that the stem reads."""
         return 0
 
     def describe(self, parameters: Parameters) -> str:
-        """Generators from top to bottom, as `WS(8,4,0.6) of ER(3,0.7) of WS(5,4,any)`; says if it has one member."""
+        """Generators from top to bottom, such as `WS(8,4,0.6) of ER(3,0.7) of WS(5,4,any)`."""
         full = self.complete(parameters)
         probability = f"{full['middle_probability']:.2g}" if int(full["middle_nodes"]) > 2 else "any"
         middle = f"ER({full['middle_nodes']},{probability})"
@@ -148,7 +151,7 @@ class Nago(Space):
         return f"{text}: one member" if self.single_member(parameters) else text
 
     def single_member(self, parameters: Parameters) -> bool:
-        """Whether no generator leaves anything to chance: complete or unrewired rings and a trivial middle."""
+        """Whether no generator is random: rings that are complete or not rewired, and trivial middle graphs."""
         full = self.complete(parameters)
         middle = int(full["middle_nodes"]) <= 2 or full["middle_probability"] == 1
         drawn = MIXED in (full["operation"], full["merge"])
@@ -180,7 +183,7 @@ class Nago(Space):
 
 
 def _ring(parameters: Parameters, level: str) -> tuple[int, int, float]:
-    """Nodes, neighbours and probability of a Watts-Strogatz level."""
+    """Nodes, neighbours and probability of a level with a Watts-Strogatz graph."""
     neighbours, probability = parameters[f"{level}_neighbours"], parameters[f"{level}_probability"]
     return int(parameters[f"{level}_nodes"]), int(neighbours), float(probability)
 
@@ -196,7 +199,14 @@ def _ring_text(parameters: Parameters, level: str) -> str:
 
 
 def stage_of(block: int, blocks: int, second: float = 1 / 3, third: float = 2 / 3) -> int:
-    """The stage, 0 to 2, of a block; `second` and `third` are the shares of the blocks at which those stages begin."""
+    """Stage of a block, from 0 to 2.
+
+    Args:
+        block: Index of the block.
+        blocks: Number of blocks.
+        second: Share of the blocks at which the second stage begins.
+        third: Share of the blocks at which the third stage begins.
+    """
     return (block / blocks >= second) + (block / blocks >= third)
 
 
@@ -205,14 +215,14 @@ def _short(value: Value) -> str:
 
 
 class _Merging:
-    """Adds operations whose inputs are merged by the family's rule."""
+    """Adds operations whose inputs are merged as the family requires."""
 
     def __init__(self, sketch: Sketch, rule: str, rng: np.random.Generator) -> None:
         self.sketch, self.rule, self.rng = sketch, rule, rng
         self._attended: dict[int, int] = {}
 
     def add(self, operation: str, inputs: tuple[int, ...], place: Place) -> int:
-        """The number of the operation's node."""
+        """Index of the operation's node, after it and the nodes of its merge are added."""
         rule = "none" if len(inputs) == 1 else str(self.rng.choice(MERGES)) if self.rule == MIXED else self.rule
         if rule == "attention":
             rule, inputs = "sum", tuple(self._scaled(source) for source in inputs)
@@ -222,7 +232,7 @@ class _Merging:
         return self.sketch.add(operation, inputs, place.width, 1, rule, place.stage, place.name)
 
     def _scaled(self, source: int) -> int:
-        """The source times its gate; made once."""
+        """Index of the product of a node and its gate, which are added once."""
         if source not in self._attended:
             node = self.sketch.nodes[source]
             gate = self.sketch.add("global_gate", (source,), node.channels, stage=node.stage, name=f"{node.name}_gate")

@@ -30,11 +30,11 @@ OPERATIONS = {
     "conv1x1-bn-relu": "conv1x1_bn_relu",
     "maxpool3x3": "maxpool3x3",
 }
-"""In the order of the benchmark, on which the widths of some cells depend (see `cells.canonical`)."""
+"""Operations in the order of the benchmark, on which the widths of some cells depend (see `cells.canonical`)."""
 
 NAMES, LAYERS = tuple(OPERATIONS), tuple(OPERATIONS.values())
 WEIGHTED = tuple(name.startswith("conv") for name in LAYERS)
-"""For each operation whether it has weights."""
+"""Whether each operation has weights."""
 
 
 def _name(edge: tuple[int, int]) -> str:
@@ -42,35 +42,38 @@ def _name(edge: tuple[int, int]) -> str:
 
 
 class NasBench101(Space):
-    """Any graph of input, up to five operations and output with at most nine edges: 423,624 different cells.
+    """Cells that are any graph of input, up to five operations and output with at most nine edges: 423,624 cells.
 
-    A convolution and stacks of equal modules; between stacks the resolution is halved by pooling and the width doubles.
-    Vertices that are on no path from a cell's input to its output are left out, and only then are its edges counted.
+    A network is a convolution and stacks of equal modules, which are copies of the cell; between stacks the resolution
+    is halved by pooling and the width doubles. Vertices that are on no path from the input to the output are removed
+    before the edges are counted.
 
-    * The output concatenates what it reads. The vertices that it reads share the module's width evenly, the first ones
-      take the rest; any other vertex is as wide as the widest one that reads it. The benchmark numbers the vertices of
-      isomorphic cells alike, and so does this space, so its widths are the published ones.
-    * A vertex sums what it reads. From wider vertices it takes the first channels. These are a step of their own also
-      where both turn out equally wide, for the width of a cell is open until the budget decides it.
-    * Every vertex that reads the module's input, and the output, does so through its own 1x1 convolution, which the
-      output adds to its concatenation.
+    * The output concatenates its inputs. The vertices that it reads divide the module's width equally, with the
+      remainder going to the first ones; any other vertex is as wide as the widest one that reads it. As in the
+      benchmark, isomorphic cells have the same numbers of vertices, so that all widths are the published ones.
+    * An operation sums its inputs, and takes the first channels of inputs that are wider. A slice is a node of its own
+      even if the two widths turn out to be equal, because widths are open until the budget decides them.
+    * Each operation that reads the module's input does so through its own 1x1 convolution. If the output reads the
+      input, its 1x1 convolution of it is added to the concatenation.
 
-    Inputs of up to 39 px enter through one 3x3 convolution as published; larger ones through two of stride 2, the first
-    of half the width. Between stacks is the published 2x2 maximum for even sizes, else a 3x3 one, which rounds up, too.
-    Modules narrower than the number of vertices that share them are as wide as these together, one channel each.
+    Inputs of up to 39 px enter through one 3x3 convolution, as published; larger ones through two of stride 2, the
+    first of half the width. Between stacks there is the published 2x2 max pooling for even sizes, and for odd sizes a
+    3x3 one, which rounds up. A module that is narrower than the number of vertices that divide its width has one
+    channel for each of them.
 
-    Most even draws of the edges leave small cells once they are pruned, as in the benchmark's own examples of random
-    search; hardly any keep all seven vertices, though most of the different cells have them.
+    After pruning, most uniform draws of the edges are small cells, as in the benchmark's own examples of random search.
+    Hardly any keep all seven vertices, although most distinct cells have them.
 
     Args:
-        stacks: The paper has 3.
-        modules: In each stack; the paper has 3.
-        width: See `Space`; of the first stack, 128 in the paper.
+        stacks: Number of stacks; 3 in the paper.
+        modules: Number of modules in each stack; 3 in the paper.
+        width: See `Space`; width of the first stack, 128 in the paper.
         max_width: See `Space`.
-        ranges: See `Space`.
+        **ranges: See `Space`.
 
     Raises:
-        SpaceError: Also if the ranges leave no path from a cell's input to its output, or none of nine edges.
+        SpaceError: If an argument is invalid, or the ranges leave no path from a cell's input to its output with at
+            most nine edges.
     """
 
     name = "nasbench101"
@@ -96,15 +99,15 @@ class NasBench101(Space):
         self._paths = [path for path in (tuple(map(_name, path)) for path in paths(VERTICES)) if self._connects(path)]
         if not self.smallest_parameters():
             raise SpaceError(
-                f"These ranges leave no cell with a path from its input to its output and at most {MOST_EDGES} edges. "
+                f"The ranges must leave a cell with a path from input to output and at most {MOST_EDGES} edges. "
                 "Open `edge_0_6`, or more edges that are fixed to 1."
             )
 
     def blueprint(
         self, parameters: Parameters, input_shape: Shape, classes: int, rng: np.random.Generator
     ) -> Blueprint:
-        """The one network of the cell; the rng is not used."""
-        cell = canonical(_live(parameters))
+        """The network of the cell; nothing is drawn."""
+        cell = canonical(_pruned_cell(parameters))
         small = is_small(input_shape)
         widths = [2**stack for stack in range(self.stacks)]
         sketch = Sketch(input_shape, classes, widths if small else [*widths, 0.5], self.name)
@@ -119,23 +122,23 @@ class NasBench101(Space):
         return sketch.finish()
 
     def describe(self, parameters: Parameters) -> str:
-        """What each vertex of the canonical cell reads, such as `conv3x3(0) maxpool3x3(1) output(0,2)`."""
-        cell = canonical(_live(self.complete(parameters)))
+        """Vertices of the canonical cell and what they read, such as `conv3x3(0) maxpool3x3(1) output(0,2)`."""
+        cell = canonical(_pruned_cell(self.complete(parameters)))
         names = [*(NAMES[operation].split("-")[0] for operation in cell.operations), "output"]
         reads = [",".join(map(str, sorted(sources))) for sources in cell.sources]
         return " ".join(f"{name}({sources})" for name, sources in zip(names, reads, strict=True))
 
     def features(self, parameters: Parameters) -> tuple[float, ...]:
-        """Those of the live cell; see `cells.cell_features`."""
-        return cell_features(_live(parameters), WEIGHTED)
+        """Features of the pruned cell; see `cells.cell_features`."""
+        return cell_features(_pruned_cell(parameters), WEIGHTED)
 
     def flaws(self, parameters: Parameters) -> int:
-        """How many edges of the live cell are too many, or, which is worse, how many are missing for a path."""
+        """Number of surplus edges of the pruned cell, or, which counts more, of edges missing for a path."""
         missing = min(sum([not parameters[name] for name in path]) for path in self._paths)
-        return len(EDGES) + missing if missing else max(0, _live(parameters).edges - MOST_EDGES)
+        return len(EDGES) + missing if missing else max(0, _pruned_cell(parameters).edges - MOST_EDGES)
 
     def smallest_parameters(self) -> list[dict[str, Value]]:
-        """Cells with the cheapest operations: single paths, and fans, in which several vertices share the width."""
+        """Cells with the cheapest operations: single paths, and fans, in which several vertices divide the width."""
         cheapest = {name: _cheapest(low_ends(dimension.distribution)) for name, dimension in self._open.items()}
         fans = [fan for fan in (tuple(map(_name, fan)) for fan in _fans()) if self._connects(fan)]
         families = [{**cheapest, **{name: 1 for name in on if name in cheapest}} for on in (*self._paths, *fans)]
@@ -149,19 +152,19 @@ class NasBench101(Space):
 
 
 def cell_matrix(parameters: Parameters) -> tuple[list[list[int]], list[str]]:
-    """The cell of complete parameters as the benchmark lists it: adjacency matrix and operations, pruned.
+    """Pruned cell of complete parameters in the benchmark's form: adjacency matrix and operations.
 
-    Entry `[i][j]` of the matrix is 1 where vertex j reads vertex i; operations begin with `input` and end with
-    `output`. Isomorphic cells give the same answer.
+    Entry `[i][j]` of the matrix is 1 if vertex j reads vertex i; the operations begin with `input` and end with
+    `output`. Isomorphic cells have the same form.
     """
-    cell = canonical(_live(parameters))
+    cell = canonical(_pruned_cell(parameters))
     size = len(cell.sources) + 1
     matrix = [[int(end > 0 and start in cell.sources[end - 1]) for end in range(size)] for start in range(size)]
     return matrix, ["input", *(NAMES[operation] for operation in cell.operations), "output"]
 
 
 def parse_matrix(matrix: Sequence[Sequence[int]], operations: Sequence[str]) -> dict[str, Value]:
-    """The parameters of a cell in the benchmark's form, with vertices left over unconnected; see `cell_matrix`.
+    """Parameters of a cell in the benchmark's form (see `cell_matrix`); further vertices are unconnected.
 
     Raises:
         SpaceError: If it is not an upper triangular matrix of 2 to 7 vertices with an operation for each inner one.
@@ -169,9 +172,13 @@ def parse_matrix(matrix: Sequence[Sequence[int]], operations: Sequence[str]) -> 
     size = len(matrix)
     square = 2 <= size <= VERTICES and all(len(row) == size for row in matrix)
     if not square or any(entry not in (0, i < j) for i, row in enumerate(matrix) for j, entry in enumerate(row)):
-        raise SpaceError(f"A cell is an upper triangular matrix of 0 and 1 for 2 to {VERTICES} vertices: {matrix}.")
+        raise SpaceError(
+            f"A cell must be an upper triangular matrix of 0 and 1 for 2 to {VERTICES} vertices, but got {matrix}."
+        )
     if len(operations) != size or (operations[0], operations[-1]) != ("input", "output"):
-        raise SpaceError(f"Operations are input, {size - 2} of {', '.join(NAMES)}, and output, but got {operations}.")
+        raise SpaceError(
+            f"Operations must be input, {size - 2} of {', '.join(NAMES)}, and output, but got {operations}."
+        )
     for operation in operations[1:-1]:
         if operation not in NAMES:
             raise unknown("operation of nasbench101", operation, NAMES)
@@ -183,7 +190,7 @@ def parse_matrix(matrix: Sequence[Sequence[int]], operations: Sequence[str]) -> 
 
 
 def _fans() -> Iterator[tuple[tuple[int, int], ...]]:
-    """One vertex reads the input, up to three later ones read that vertex, and the output reads all of them."""
+    """Cells in which one vertex reads the input, up to three others read that one, and the output reads all of them."""
     for size in (2, 3, 4):
         for first, *others in combinations(INNER, size):
             inner = ((first, other) for other in others)
@@ -191,12 +198,12 @@ def _fans() -> Iterator[tuple[tuple[int, int], ...]]:
 
 
 def _cheapest(values: Sequence[Value]) -> Value:
-    """The last of `OPERATIONS` among the choices of a vertex, or the one low end of an edge."""
+    """The last of `OPERATIONS` among the choices of a vertex, or the low end of an edge."""
     return max(values, key=lambda value: NAMES.index(value) if isinstance(value, str) else 0)
 
 
-def _live(parameters: Parameters) -> Cell:
-    """The cell without vertices on no path from input to output, in the numbers of the parameters."""
+def _pruned_cell(parameters: Parameters) -> Cell:
+    """The pruned cell, with its vertices in the order of the parameters."""
     operations = tuple([NAMES.index(str(parameters[f"vertex_{vertex}"])) for vertex in INNER])
     sources = [tuple([i for i in range(j - 1, -1, -1) if parameters[_name((i, j))]]) for j in range(1, VERTICES)]
     return pruned(Cell(operations, tuple(sources)))
@@ -212,7 +219,7 @@ def _large_stem(sketch: Sketch, half: int) -> int:
 
 
 def _halve(sketch: Sketch, last: int, stack: int) -> int:
-    """Half the resolution, rounded up."""
+    """Index of a new pooling that halves the resolution, rounding up."""
     even = all(size % 2 == 0 for size in sketch.shape(last)[1:])
     operation, width = "maxpool2x2" if even else "maxpool3x3", sketch.nodes[last].channels
     return sketch.add(operation, (last,), width, stride=2, stage=stack, name=f"stage{stack + 1}_pool")
@@ -227,7 +234,7 @@ class _Module:
         self.places = self._places()
 
     def output(self) -> int:
-        """The number of the node with the module's output."""
+        """Index of the node that holds the module's output, after the module's nodes are added."""
         outputs = [self.entering]
         for vertex, operation in enumerate(self.cell.operations, 1):
             sources = self.cell.sources[vertex - 1]
@@ -242,7 +249,7 @@ class _Module:
         return ends[0] if len(ends) == 1 else self._add("identity", ends, whole, "output")
 
     def _read(self, node: int, source: int, vertex: int) -> int:
-        """The node through which a vertex reads another one or the input."""
+        """Index of the node through which a vertex reads another one or the input."""
         width = self.places[vertex]
         if not source:
             return self._add("conv1x1_bn_relu", (node,), width, f"input_to_node{vertex}")
@@ -251,10 +258,10 @@ class _Module:
         return self._add("first_channels", (node,), width, f"node{source}_to_node{vertex}")
 
     def _places(self) -> dict[int, int]:
-        """The width of each inner vertex.
+        """Place of the width of each inner vertex.
 
-        The first shares are the widest, and a share is at least as wide as those of the vertices that read it, since
-        these come later. So the widest reader is the one with the least share.
+        The first shares of the module's width are the widest, so the widest reader of a vertex is the one with the
+        smallest index of its share.
         """
         shares = {vertex: index for index, vertex in enumerate(self.ends)}
         for vertex in range(len(self.cell.operations), 0, -1):
@@ -271,7 +278,7 @@ class _Module:
         return self.place.width if parts == 1 else self.sketch.derive(Share(self.place.width, index, parts))
 
     def _whole(self) -> int:
-        """The width of the output: that of the stack, but for very narrow ones."""
+        """Place of the output's width, which is that of the stack except for very narrow ones."""
         if len(self.ends) < 2:
             return self.place.width
         return self.sketch.derive(Total(tuple(self._share(index) for index in range(len(self.ends)))))

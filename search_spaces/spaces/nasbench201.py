@@ -29,15 +29,15 @@ CHOICES = {
     "nor_conv_1x1": "relu_conv1x1_bn",
     "nor_conv_3x3": "relu_conv3x3_bn",
 }
-"""Operation of each choice, the cheapest first."""
+"""Operation of each choice of the benchmark, the cheapest first."""
 
 NAMES, OPERATIONS = tuple(CHOICES), tuple(CHOICES.values())
 WEIGHTED = tuple("conv" in operation for operation in OPERATIONS)
-"""For each operation whether it has weights."""
+"""Whether each operation has weights."""
 NONE, SKIP, POOL = range(3)
 
 EDGES = tuple((start, end) for end in range(1, NODES) for start in range(end))
-"""In the order of the string form."""
+"""Edges in the order of the benchmark's string form."""
 
 
 def _name(edge: tuple[int, int]) -> str:
@@ -45,29 +45,32 @@ def _name(edge: tuple[int, int]) -> str:
 
 
 class NasBench201(Space):
-    """Four nodes in a row, each the sum of one operation on every earlier node: six edges, 15,625 cells.
+    """Cells of four nodes, each the sum of one operation on every earlier node: six edges, 15,625 cells.
 
-    A convolution, three stages of equal cells of widths 1:2:4, and between them a residual block of stride 2. Inputs of
-    up to 39 px enter through one 3x3 convolution as published; larger ones through two of stride 2, the first of half
-    the width.
+    A network is a convolution and three stages of equal cells of widths 1:2:4, with a residual block of stride 2
+    between stages. Inputs of up to 39 px enter through one 3x3 convolution, as published; larger ones through two of
+    stride 2, the first of half the width.
 
-    By default a cell is the network that it computes, and cells that compute one network give equal architectures:
+    By default [ours], a cell is reduced to what it computes, so that cells that compute the same give equal
+    architectures:
 
-    * Edges that are `none`, and operations on nothing or that nothing reads, are left out. In the benchmark a
-      convolution of such zeros still adds the trained shift of its batch norm; here it does not.
-    * `skip_connect` is wiring; only where one tensor enters a sum several times is there a node for each further time.
-    * Equal poolings of one tensor are one, since they have no weights. Convolutions stay apart.
-    * A cell that has no path from its input to its output breaks a rule of the space (`flaws`).
+    * Edges that are `none`, operations on zeros only, and operations that nothing reads are removed. In the benchmark,
+      a convolution of zeros still adds the trained shift of its batch norm; here it does not.
+    * `skip_connect` has no node. Only if a sum contains the same tensor several times is there a node for each further
+      time.
+    * Equal poolings of the same tensor are one node, since they have no weights. Convolutions remain separate.
+    * A cell without a path from its input to its output has a flaw (see `Space.flaws`).
 
     Args:
-        cells: In each stage; the paper has 5.
-        pruned: False is the benchmark's network to the letter, zeros and dead convolutions included, without flaws.
-        width: See `Space`; of the first stage, 16 in the paper.
+        cells: Number of cells in each stage; 5 in the paper.
+        pruned: Whether cells are reduced. If False, the network is exactly that of the benchmark, including zeros and
+            unused convolutions, and no cell has flaws.
+        width: See `Space`; width of the first stage, 16 in the paper.
         max_width: See `Space`.
-        ranges: See `Space`.
+        **ranges: See `Space`.
 
     Raises:
-        SpaceError: Also if the ranges leave no path from a cell's input to its output.
+        SpaceError: If an argument is invalid, or the ranges leave no path from a cell's input to its output.
     """
 
     name = "nasbench201"
@@ -91,14 +94,16 @@ class NasBench201(Space):
         self.cells, self.pruned = cells, pruned
         self._paths = [path for path in (tuple(map(_name, path)) for path in paths(NODES)) if self._connects(path)]
         if pruned and not self._paths:
-            raise SpaceError("These ranges leave no path from a cell's input to its output. Open `edge_0_3`.")
+            raise SpaceError(
+                "The ranges must leave a path from a cell's input to its output, but leave none. Open `edge_0_3`."
+            )
 
     def blueprint(
         self, parameters: Parameters, input_shape: Shape, classes: int, rng: np.random.Generator
     ) -> Blueprint:
-        """The one network of the cell; the rng is not used."""
+        """The network of the cell; nothing is drawn."""
         choices = _choices(parameters)
-        cell = canonical(_live(choices)) if self.pruned else None
+        cell = canonical(_reduced_cell(choices)) if self.pruned else None
         sketch = Sketch(input_shape, classes, (1, 2, 4) if is_small(input_shape) else (1, 2, 4, 0.5), self.name)
         last = stem(sketch, half=STAGES)
         for stage in range(STAGES):
@@ -106,24 +111,24 @@ class NasBench201(Space):
                 last = _reduction(sketch, last, stage)
             for number in range(self.cells):
                 place = Place(stage, stage, f"stage{stage + 1}_cell{number + 1}")
-                last = _add_live(sketch, cell, last, place) if cell else _add_all(sketch, choices, last, place)
+                last = _add_reduced(sketch, cell, last, place) if cell else _add_all(sketch, choices, last, place)
         sketch.add("bn_relu_classifier", (last,), CLASSES, stage=STAGES - 1, name="classifier")
         return sketch.finish()
 
     def describe(self, parameters: Parameters) -> str:
-        """The benchmark's string form."""
+        """The cell in the benchmark's string form."""
         return cell_string(self.complete(parameters))
 
     def features(self, parameters: Parameters) -> tuple[float, ...]:
-        """Those of the cell of what is computed; see `cells.cell_features`."""
-        return cell_features(_live(_choices(parameters)), WEIGHTED)
+        """Features of the reduced cell; see `cells.cell_features`."""
+        return cell_features(_reduced_cell(_choices(parameters)), WEIGHTED)
 
     def flaws(self, parameters: Parameters) -> int:
-        """How few edges that are `none` would have to be something else for a path from input to output."""
+        """Smallest number of `none` edges on a path from input to output."""
         return min((_gaps(parameters, path) for path in self._paths), default=0) if self.pruned else 0
 
     def smallest_parameters(self) -> list[dict[str, Value]]:
-        """As few operations as possible, each the cheapest, for every path that may join input and output."""
+        """Cells with the fewest and cheapest operations, one for each possible path from input to output."""
         cheapest = {name: self._cheapest(name, NAMES) for name in self._open}
         if not self.pruned:
             return [cheapest]
@@ -133,7 +138,7 @@ class NasBench201(Space):
         return all(self._choices(name) != ("none",) for name in path)
 
     def _joined(self, family: Parameters, path: Sequence[str]) -> dict[str, Value]:
-        """What the family's edges of the path must be instead of `none`."""
+        """Choices that replace `none` on the edges of a path."""
         return {name: self._cheapest(name, NAMES[1:]) for name in path if family.get(name) == "none"}
 
     def _cheapest(self, name: str, among: Sequence[str]) -> Value:
@@ -144,7 +149,7 @@ class NasBench201(Space):
 
 
 def cell_string(parameters: Parameters) -> str:
-    """The benchmark's form `|op~0|+|op~0|op~1|+|op~0|op~1|op~2|` of complete parameters."""
+    """Cell of complete parameters in the benchmark's form `|op~0|+|op~0|op~1|+|op~0|op~1|op~2|`."""
     ends: list[list[str]] = [[] for _ in range(NODES)]
     for edge in EDGES:
         ends[edge[1]].append(f"{parameters[_name(edge)]}~{edge[0]}")
@@ -152,15 +157,15 @@ def cell_string(parameters: Parameters) -> str:
 
 
 def parse_cell(text: str) -> dict[str, Value]:
-    """The parameters that `cell_string` wrote.
+    """Parameters of a cell in the form of `cell_string`.
 
     Raises:
-        SpaceError: If it is not of that form, or names an operation that the space does not have.
+        SpaceError: If the text is not of that form, or contains an unknown operation.
     """
     found = re.findall(r"([^|~+]+)~(\d)", text)
     parameters: dict[str, Value] = {_name(edge): name for edge, (name, _) in zip(EDGES, found, strict=False)}
     if len(found) != len(EDGES) or cell_string(parameters) != text:
-        raise SpaceError(f"A cell is written `|op~0|+|op~0|op~1|+|op~0|op~1|op~2|`, but got {text!r}.")
+        raise SpaceError(f"A cell must be written `|op~0|+|op~0|op~1|+|op~0|op~1|op~2|`, but got {text!r}.")
     for name, _ in found:
         if name not in NAMES:
             raise unknown("operation of nasbench201", name, NAMES)
@@ -168,7 +173,7 @@ def parse_cell(text: str) -> dict[str, Value]:
 
 
 def _choices(parameters: Parameters) -> list[int]:
-    """The number of each edge's choice."""
+    """Index of each edge's choice."""
     return [NAMES.index(str(parameters[_name(edge)])) for edge in EDGES]
 
 
@@ -176,11 +181,11 @@ def _gaps(parameters: Parameters, path: Sequence[str]) -> int:
     return sum([parameters[name] == "none" for name in path])
 
 
-def _live(choices: Sequence[int]) -> Cell:
-    """The cell of what is computed: its vertices are the operations, its reads are sums of their outputs."""
+def _reduced_cell(choices: Sequence[int]) -> Cell:
+    """The reduced cell: its vertices are operations, each of which reads the sum of its sources."""
     operations: list[int] = []
     sources: list[tuple[int, ...]] = []
-    terms: list[tuple[int, ...]] = [(0,), *[()] * (NODES - 1)]  # for each node the vertices of which it is the sum
+    terms: list[tuple[int, ...]] = [(0,), *[()] * (NODES - 1)]  # for each node, the vertices whose sum it is
     poolings: dict[tuple[int, ...], int] = {}
     for (start, end), choice in zip(EDGES, choices, strict=True):
         added = terms[start]
@@ -199,7 +204,7 @@ def _live(choices: Sequence[int]) -> Cell:
 
 
 def _reduction(sketch: Sketch, entering: int, stage: int) -> int:
-    """The residual block of stride 2 that leads to a stage."""
+    """Index of the output of a new residual block of stride 2 before a stage."""
     name = f"stage{stage + 1}_reduction"
     first = sketch.add("relu_conv3x3_bn", (entering,), stage, stride=2, stage=stage, name=f"{name}_conv1")
     second = sketch.add("relu_conv3x3_bn", (first,), stage, stage=stage, name=f"{name}_conv2")
@@ -207,13 +212,13 @@ def _reduction(sketch: Sketch, entering: int, stage: int) -> int:
     return sketch.add("identity", (short, second), stage, merge="sum", stage=stage, name=name)
 
 
-def _add_live(sketch: Sketch, cell: Cell, entering: int, place: Place) -> int:
-    """The number of the node with the cell's output, which is an earlier one if there is nothing to sum."""
+def _add_reduced(sketch: Sketch, cell: Cell, entering: int, place: Place) -> int:
+    """Index of the output of a new reduced cell, which is an earlier node if there is nothing to sum."""
     outputs = [entering]
     copies: dict[tuple[int, int], int] = {}
 
     def reads(sources: Sequence[int]) -> tuple[int, ...]:
-        """The nodes of these vertices; from the second time on a vertex is read through a copy."""
+        """Nodes of these vertices; each further occurrence of a vertex is read through a copy."""
         nodes: list[int] = []
         for position, vertex in enumerate(sources):
             times = sources[:position].count(vertex)
@@ -232,7 +237,7 @@ def _add_live(sketch: Sketch, cell: Cell, entering: int, place: Place) -> int:
 
 
 def _add_all(sketch: Sketch, choices: Sequence[int], entering: int, place: Place) -> int:
-    """The number of the node with the output of a cell in which every edge is a node."""
+    """Index of the output of a new cell in which every edge is a node."""
     ends: list[tuple[int, ...]] = [(entering,), *[()] * (NODES - 1)]
     for edge, choice in zip(EDGES, choices, strict=True):
         start, end = edge

@@ -20,20 +20,21 @@ __all__ = ["RandWire"]
 
 
 class RandWire(Space):
-    """One random-graph generator with its parameters; every stage of a network is its own draw.
+    """Networks whose stages are independent draws of one random-graph generator, which is searched.
 
-    The small regime has a convolution as second layer and three random stages of widths 1:2:4. The regular one has a
+    The small regime has a convolution as second layer and three random stages of widths 1:2:4. The regular regime has a
     random graph of half the nodes as second layer and three stages of widths 2:4:8. The sources of every random stage
-    have stride 2. Both layers of the stem have stride 2, but keep the resolution for inputs of up to 39 px.
+    have stride 2. Convolutions of the stem have stride 2 as well, except for inputs of up to 39 px, which keep their
+    resolution.
 
     Args:
         regime: `small` or `regular`.
-        nodes: Operations in each random stage; the paper has 32.
-        operation: Of every node; the paper's is the separable one.
-        head_ratio: Width of the head as a multiple of the last stage's; the paper has 1280 channels whatever the width.
+        nodes: Number of operations in each random stage; 32 in the paper.
+        operation: Operation of every node; the default is that of the paper.
+        head_ratio: Width of the head as a multiple of the last stage's; the paper always has 1280 channels.
         width: See `Space`; the paper's C.
         max_width: See `Space`.
-        ranges: See `Space`.
+        **ranges: See `Space`.
     """
 
     name = "randwire"
@@ -58,7 +59,7 @@ class RandWire(Space):
     ) -> None:
         super().__init__(width=width, max_width=max_width, **ranges)
         if regime not in ("small", "regular"):
-            raise SpaceError(f"`regime` is small or regular, but got {regime!r}.")
+            raise SpaceError(f"`regime` must be small or regular, but got {regime!r}.")
         if head_ratio <= 0:
             raise SpaceError(f"`head_ratio > 0` must hold, but got {head_ratio=}.")
         self.regime, self.nodes, self.head_ratio = regime, nodes, head_ratio
@@ -68,7 +69,7 @@ class RandWire(Space):
     def blueprint(
         self, parameters: Parameters, input_shape: Shape, classes: int, rng: np.random.Generator
     ) -> Blueprint:
-        """One draw: the graphs of the random stages in their order."""
+        """One draw: the graphs of the random stages, in order."""
         stride = 1 if is_small(input_shape) else 2
         widths = (1, 2, 4) if self.regime == "small" else (1, 2, 4, 8)
         stem, head = len(widths), len(widths) + 1
@@ -83,14 +84,14 @@ class RandWire(Space):
         return sketch.classify(last, head, len(widths) - 1)
 
     def describe(self, parameters: Parameters) -> str:
-        """Such as `WS(32,4,0.75)`; says if it has one member."""
+        """Generator and its parameters, such as `WS(32,4,0.75)`."""
         full = self.complete(parameters)
         numbers = [f"{value:.2g}" for name, value in full.items() if name.startswith(f"{full['generator']}_")]
         text = f"{str(full['generator']).upper()}({','.join([str(self.nodes), *numbers])})"
         return f"{text}: one member" if self.single_member(parameters) else text
 
     def single_member(self, parameters: Parameters) -> bool:
-        """Whether the generator leaves nothing to chance in any stage."""
+        """Whether the generator gives only one graph in every stage."""
         full = self.complete(parameters)
         if full["generator"] == "ws":
             return self.nodes <= int(full["ws_neighbours"]) + 1 or full["ws_probability"] == 0
@@ -100,11 +101,11 @@ class RandWire(Space):
 
     @property
     def _first_nodes(self) -> int:
-        """Of the regular regime's first random stage."""
+        """Number of nodes of the regular regime's first random stage."""
         return self.nodes // 2
 
     def _check_edges(self) -> None:
-        """Barabasi-Albert needs fewer edges than nodes in every stage; better told now than in a draw."""
+        """Raise `SpaceError` if a draw could fail because Barabasi-Albert needs fewer edges than nodes."""
         fewest = self.nodes if self.regime == "small" else self._first_nodes
         if fewest < 1:
             raise SpaceError(f"`nodes >= 1` (regular: 2) must hold, but got {self.nodes}.")

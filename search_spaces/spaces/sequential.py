@@ -1,4 +1,4 @@
-"""Sequential: NAGO's graphs of graphs of graphs over signals and vectors, for time-series and tabular teachers."""
+"""NAGO on signals and vectors, for teachers of time series and tabular data."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ VIEWS = ("series", "vector")
 
 
 class Sequential(Nago):
-    """NAGO over one axis or none: convolutions along a signal, or full matrices on a vector.
+    """NAGO with one spatial axis or none: convolutions along a signal, or linear layers on a vector.
 
-    Dimensions and stages are NAGO's, see there; RandWire's Watts-Strogatz graphs are among them (three blocks of one
-    cell). On a vector there is nothing to halve, so stages differ in width alone. A signal of up to 39 steps keeps its
-    length in the stem, a longer one is shortened to a quarter.
+    Dimensions and stages are those of `Nago`; with three blocks of one cell each they include RandWire's Watts-Strogatz
+    graphs. Vectors have no resolution to halve, so on them stages differ in width only. A signal of up to 39 steps
+    keeps its length in the stem; a longer one is shortened to a quarter.
 
     Args:
-        view: `series` takes signals and vectors as they are and reads an image row by row as one long signal with the
-            image's channels; `vector` takes all values of a sample as one vector.
+        view: With `series`, signals and vectors are used as they are, and an image is read row by row as one signal
+            with the image's channels; with `vector`, all values of a sample are one vector.
         head_ratio: See `Nago`.
-        width: See `Space`; of the first stage.
+        width: See `Space`; width of the first stage.
         max_width: See `Space`.
-        ranges: See `Nago`.
+        **ranges: See `Nago`.
     """
 
     name = "sequential"
@@ -44,17 +44,17 @@ class Sequential(Nago):
     ) -> None:
         super().__init__(head_ratio=head_ratio, width=width, max_width=max_width, **ranges)
         if view not in VIEWS:
-            raise SpaceError(f"`view` is series or vector, but got {view!r}.")
+            raise SpaceError(f"`view` must be series or vector, but got {view!r}.")
         self.view = view
 
     def seen(self, input_shape: Shape) -> Shape:
-        """A signal or a vector with all values of the sample."""
+        """Shape of a signal or a vector with all values of a sample."""
         if self.view == "vector":
             return (prod(input_shape),)
         return (input_shape[0], prod(input_shape[1:])) if len(input_shape) > 1 else input_shape
 
     def enter(self, sketch: Sketch) -> int:
-        """The input under its other shape, or as it is."""
+        """Index of the node with the input in the shape of `seen`, or of the input itself if it has that shape."""
         before, after = sketch.input_shape, self.seen(sketch.input_shape)
         if before == after:
             return 0

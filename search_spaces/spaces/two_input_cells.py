@@ -1,7 +1,7 @@
-"""Networks of cells that each read the two cells before them: what DARTS and ENAS share.
+"""Networks of cells that read the two preceding cells, as in DARTS and the micro cells of ENAS.
 
-A cell is written as its nodes; a node is the sum of two halves; a half is an operation on a state. States 0 and 1 are
-what the cell reads, the farther cell first; the nodes are the states after them.
+A cell consists of nodes; a node is the sum of two halves, each of which is an operation on a state. States 0 and 1 are
+the inputs of the cell, the output of the earlier cell first; the nodes are the states after them.
 """
 
 from __future__ import annotations
@@ -32,34 +32,34 @@ __all__ = [
 ]
 
 Half = tuple[int, str]
-"""A state and the operation on it."""
+"""Index of a state, and the name of the operation on it."""
 
 TwoInputCell = tuple[tuple[Half, Half], ...]
 """The two halves of each node."""
 
 INPUTS = 2
-"""States that a cell starts with."""
+"""Number of states that are inputs of a cell."""
 
 KINDS = ("normal", "reduction")
 
 FEWEST = 4
-"""Cells of a network."""
+"""Smallest number of cells of a network."""
 
 STEM = 3
-"""Place of the stem's width, after those of the three stages."""
+"""Place of the stem's width, which follows those of the three stages."""
 
 
 class TwoInputCells(Space):
-    """A normal cell, repeated, and a reduction cell at one and at two thirds of them.
+    """Base class of networks of a repeated normal cell, with a reduction cell at one and two thirds of the depth.
 
-    Subclasses say what a cell is and how it is added. Reductions begin the next stage, of twice the width.
+    Subclasses define the cell and add its nodes. A reduction cell begins the next stage, which has twice the width.
 
     Args:
-        cells: How many; at least 4, since of three the only normal one would read the stem twice: cells with their
-            inputs swapped would be one network.
-        width: See `Space`; of the nodes of the first stage.
+        cells: Number of cells; at least 4. With three, the only normal cell would read the stem twice, so that cells
+            with swapped inputs would be the same network.
+        width: See `Space`; width of the nodes of the first stage.
         max_width: See `Space`.
-        ranges: See `Space`.
+        **ranges: See `Space`.
     """
 
     random = False
@@ -70,17 +70,25 @@ class TwoInputCells(Space):
         super().__init__(width=width, max_width=max_width, **ranges)
         if cells < FEWEST:
             raise SpaceError(
-                f"`cells >= {FEWEST}` must hold, two that reduce and a normal one on each side, but got {cells}."
+                f"`cells >= {FEWEST}` must hold, two reduction cells and a normal one on each side, but got {cells=}."
             )
         self.cells = cells
 
     @abstractmethod
     def cell(self, parameters: Parameters, kind: str) -> TwoInputCell:
-        """The cell of one of `KINDS`, as complete parameters say it."""
+        """The cell that complete parameters describe; `kind` is one of `KINDS`."""
 
     @abstractmethod
     def add_cell(self, sketch: Sketch, cell: TwoInputCell, inputs: tuple[int, int], place: Place, reduces: bool) -> int:
-        """The number of the node that holds the output of a cell that reads these two nodes."""
+        """Index of the output of a new cell, after its nodes are added.
+
+        Args:
+            sketch: Blueprint to which nodes are added.
+            cell: The cell.
+            inputs: Indices of the two nodes that the cell reads.
+            place: Width, stage and prefix of the names of its nodes.
+            reduces: Whether operations on the inputs have stride 2.
+        """
 
     def blueprint(
         self, parameters: Parameters, input_shape: Shape, classes: int, rng: np.random.Generator
@@ -96,7 +104,7 @@ class TwoInputCells(Space):
         return sketch.finish()
 
     def describe(self, parameters: Parameters) -> str:
-        """Both cells node by node, such as `sep3(0)+sep3(1) ... / max3(0)+max3(1) ...`."""
+        """Nodes of both cells, such as `sep3(0)+sep3(1) ... / max3(0)+max3(1) ...`."""
         return " / ".join(map(describe, self._canonical(self.complete(parameters))))
 
     def _canonical(self, parameters: Parameters) -> list[TwoInputCell]:
@@ -104,15 +112,16 @@ class TwoInputCells(Space):
 
 
 def canonical(cell: TwoInputCell) -> TwoInputCell:
-    """The one way to write the cell: of all orders of its nodes in which sources come first, the smallest tuple.
+    """Canonical form of a cell: the smallest tuple over all orders of its nodes in which sources come first.
 
-    Two cells are isomorphic, inputs kept apart, exactly if this is the same for both. At most 120 orders of five nodes.
+    Two cells have the same form if and only if they are isomorphic with their inputs distinguished. Five nodes have at
+    most 120 orders.
     """
     return min(moved for order in permutations(range(len(cell))) if (moved := _reordered(cell, order)))
 
 
 def _reordered(cell: TwoInputCell, order: tuple[int, ...]) -> TwoInputCell:
-    """The cell with its nodes in this order and each one's halves sorted; empty if a node would read a later one."""
+    """The cell with its nodes in this order and their halves sorted; empty if a node would read a later one."""
     place = {old + INPUTS: new + INPUTS for new, old in enumerate(order)} | {state: state for state in range(INPUTS)}
     moved = []
     for new, old in enumerate(order, INPUTS):
@@ -124,18 +133,18 @@ def _reordered(cell: TwoInputCell, order: tuple[int, ...]) -> TwoInputCell:
 
 
 def describe(cell: TwoInputCell) -> str:
-    """The nodes one after another, such as `sep3(0)+sep3(1) skip(0)+max3(2)`."""
+    """Nodes of a cell, such as `sep3(0)+sep3(1) skip(0)+max3(2)`."""
     return " ".join("+".join(f"{_short(operation)}({state})" for state, operation in node) for node in cell)
 
 
 def _short(operation: str) -> str:
-    """First word and kernel of a name such as `sep_conv_3x3`."""
+    """First word and kernel size of a name such as `sep_conv_3x3`."""
     kernel = operation[-1] if operation[-1].isdigit() else ""
     return operation.partition("_")[0] + kernel
 
 
 def _stem(sketch: Sketch) -> tuple[int, int]:
-    """What the first cell reads: for small inputs twice one convolution, else maps at a quarter and an eighth."""
+    """Inputs of the first cell: one convolution twice for small inputs, else maps at a quarter and an eighth."""
     if is_small(sketch.input_shape):
         only = sketch.add("conv3x3_bn", (0,), STEM, name="stem")
         return only, only
@@ -145,7 +154,7 @@ def _stem(sketch: Sketch) -> tuple[int, int]:
 
 
 def _sites(cells: int) -> Iterator[tuple[Place, bool]]:
-    """Place of each cell, and whether it reduces."""
+    """Position of each cell, and whether it is a reduction cell."""
     reductions = (cells // 3, 2 * cells // 3)
     for number in range(cells):
         stage = sum(number >= first for first in reductions)
@@ -153,9 +162,15 @@ def _sites(cells: int) -> Iterator[tuple[Place, bool]]:
 
 
 def enter(sketch: Sketch, inputs: tuple[int, int], place: Place, always: bool = True) -> tuple[int, int]:
-    """Both inputs of a cell in its width and at the resolution of the nearer one, by 1x1 convolutions with batch norm.
+    """Indices of both inputs of a cell, projected to its width by 1x1 convolutions with batch norm.
 
-    A farther input of a higher resolution is pooled first; with `always=False` an input that fits is left as it is.
+    An input with a higher resolution than the later one is pooled first.
+
+    Args:
+        sketch: Blueprint to which nodes are added.
+        inputs: Indices of the two nodes that the cell reads.
+        place: Width, stage and prefix of the names of the cell's nodes.
+        always: If False, an input that already has the width and the resolution is not projected.
     """
     sizes = sketch.shape(inputs[-1])[1:]
 
@@ -178,17 +193,17 @@ def add_nodes(
     reduces: bool,
     operation: Callable[[str, int], str],
 ) -> list[int]:
-    """The numbers of all states of a cell.
+    """Indices of all states of a cell, after its nodes are added.
 
-    A half that is an identity is no node, unless both halves of a node hand on the same state.
+    A half that is an identity has no node, unless both halves of a node are identities of the same state.
 
     Args:
-        sketch: Where nodes are added.
-        cell: What to add.
-        inputs: States 0 and 1, in the cell's width.
-        place: Of the cell.
+        sketch: Blueprint to which nodes are added.
+        cell: The cell.
+        inputs: Indices of states 0 and 1, which have the cell's width.
+        place: Width, stage and prefix of the names of the cell's nodes.
         reduces: Whether operations on the inputs have stride 2.
-        operation: The name in the table of operations of the cell's operation with a stride.
+        operation: Function from an operation of the cell and its stride to the name in `operations.OPERATIONS`.
     """
     states = list(inputs)
     for number, halves in enumerate(cell, 1):

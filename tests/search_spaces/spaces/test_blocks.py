@@ -22,7 +22,7 @@ SETTINGS = {"expansion": 3, "kernel": 5, "squeeze": 1}
 
 
 def family(*blocks: str, depths: tuple[int, ...] = (1, 1, 1, 1), **mbconv: int) -> dict[str, Value]:
-    """Four stages of these blocks at the usual widths."""
+    """Parameters of four stages of these blocks at the default widths."""
     found: dict[str, Value] = {}
     for stage, (block, depth) in enumerate(zip(blocks, depths, strict=True), 1):
         found |= {f"stage{stage}_block": block, f"stage{stage}_depth": depth, f"stage{stage}_ratio": 1.0}
@@ -32,7 +32,7 @@ def family(*blocks: str, depths: tuple[int, ...] = (1, 1, 1, 1), **mbconv: int) 
 
 
 def everywhere(block: str) -> tuple[str, str, str, str]:
-    """The block in all stages, or, if only the last two may have it, after two of ConvNeXt."""
+    """The block in all stages, or in the last two after two of ConvNeXt if only those may have it."""
     return (block,) * 4 if block in EARLY else ("convnext", "convnext", block, block)
 
 
@@ -41,7 +41,7 @@ def sample(space: Blocks, parameters: dict[str, Value], shape: Shape, classes: i
 
 
 def sizes(architecture: Architecture) -> list[Shape]:
-    """The resolution of each stage's last node."""
+    """Resolution of the last node of each stage."""
     found = {node.stage: shape[1:] for node, shape in zip(architecture.nodes, architecture.shapes(), strict=True)}
     blocks = {
         node.stage: shape[1:]
@@ -52,7 +52,7 @@ def sizes(architecture: Architecture) -> list[Shape]:
     return [blocks[stage] for stage in sorted(blocks)]
 
 
-# A second implementation of every block, in torch alone, from the papers. Its modules have our nodes' names.
+# A second implementation of every block, from the papers and in torch only. Its modules have the names of our nodes.
 
 
 def conv(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1, relu: bool = True) -> nn.Sequential:
@@ -93,14 +93,14 @@ class InvertedResidual(nn.Module):
         inner, kernel = SETTINGS["expansion"] * inputs, SETTINGS["kernel"]
         self.expand = conv(inputs, inner, 1)
         self.depthwise = conv(inner, inner, kernel, stride, groups=inner)
-        self.to_study = conv(inner, outputs, 1, relu=False)
+        self.project = conv(inner, outputs, 1, relu=False)
         squeeze = [nn.Conv2d(inner, inner // 4, 1), nn.ReLU(), nn.Conv2d(inner // 4, inner, 1), nn.Sigmoid()]
         self.gate = nn.Sequential(nn.AdaptiveAvgPool2d(1), *squeeze)
         self.residual = stride == 1 and inputs == outputs
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.depthwise(self.expand(x))
-        y = self.to_study(y * self.gate(y))
+        y = self.project(y * self.gate(y))
         return x + y if self.residual else y
 
 
@@ -176,7 +176,7 @@ def reference_block(block: str, inputs: int, outputs: int, stride: int) -> nn.Mo
 
 
 class Reference(nn.Module):
-    """Of images of 32 px, with strides 1, 2, 2, 2."""
+    """Network for images of 32 px, with strides 1, 2, 2 and 2."""
 
     def __init__(self, blocks: tuple[str, ...], depth: int, width: int) -> None:
         super().__init__()
@@ -199,7 +199,7 @@ class Reference(nn.Module):
 
 
 @pytest.mark.parametrize("block", ALL)
-def test_a_network_of_each_block_computes_what_a_second_implementation_does(block: str) -> None:
+def test_a_network_of_each_block_computes_the_same_as_a_second_implementation(block: str) -> None:
     blocks = everywhere(block)
     architecture = sample(Blocks(width=8), family(*blocks, depths=(2,) * 4), (3, 32, 32))
     network = build(architecture, seed=1, dtype=torch.float64).eval()
@@ -219,14 +219,14 @@ def test_a_network_of_each_block_computes_what_a_second_implementation_does(bloc
     assert cost(architecture).params == sum(parameter.numel() for parameter in reference.parameters())
 
 
-def test_resnet_18_comes_out_but_for_the_kernel_of_its_stem() -> None:
+def test_resnet_18_is_in_the_space_except_for_the_kernel_of_its_stem() -> None:
     space = Blocks(width=64, head_ratio=0)
     found = cost(sample(space, family(*["basic"] * 4, depths=(2, 2, 2, 2)), (3, 224, 224), 1000))
     assert found.params == 11_689_512 - 3 * 64 * (7**2 - 3**2)
     assert found.macs == 1_814_073_344 - 3 * 64 * (7**2 - 3**2) * 112**2
 
 
-def test_resnet_50_comes_out_but_for_stem_and_first_block() -> None:
+def test_resnet_50_is_in_the_space_except_for_its_stem_and_first_block() -> None:
     """Its stem of 64 channels is widened by the first block's shortcut; ours is as wide as the stage."""
     space = Blocks(width=256, head_ratio=0, stage3_depth=6)
     found = cost(sample(space, family(*["bottleneck"] * 4, depths=(3, 4, 6, 3)), (3, 224, 224), 1000)).params
@@ -235,7 +235,7 @@ def test_resnet_50_comes_out_but_for_stem_and_first_block() -> None:
     assert found == 25_557_032 + stem + first_block
 
 
-def test_the_shuffle_units_of_a_published_stage_come_out() -> None:
+def test_the_shuffle_units_of_a_published_stage_are_in_the_space() -> None:
     """ShuffleNetV2 1x, stage 3: 116 to 232 channels, 8 units; weights by the formula of figure 3, c and d."""
     architecture = sample(
         Blocks(width=58, stage3_depth=8), family(*["shuffle"] * 4, depths=(1, 1, 8, 1)), (3, 224, 224)
@@ -294,7 +294,7 @@ def test_a_network_of_each_block_costs_what_torch_counts_and_trains(block: str, 
     assert losses[-1] < losses[0]
 
 
-def test_expansion_kernel_and_squeeze_are_active_under_mbconv_alone() -> None:
+def test_expansion_kernel_and_squeeze_are_active_for_mbconv_only() -> None:
     space = Blocks()
     for seed in range(50):
         parameters = space.random_parameters(np.random.default_rng(seed))
@@ -305,13 +305,13 @@ def test_expansion_kernel_and_squeeze_are_active_under_mbconv_alone() -> None:
         space.complete(family(*["basic"] * 4) | {"stage2_kernel": 3})
 
 
-def test_tokens_are_mixed_in_the_last_two_stages_alone() -> None:
+def test_tokens_are_mixed_in_the_last_two_stages_only() -> None:
     choices = [Blocks().distributions()[f"stage{stage}_block"].distribution for stage in range(1, 5)]
     mixing = [{"pooling", "attention"} & set(getattr(choice, "choices", ())) for choice in choices]
     assert mixing == [set(), set(), {"pooling", "attention"}, {"pooling", "attention"}]
 
 
-def test_ratios_multiply_the_usual_widths() -> None:
+def test_ratios_multiply_the_default_widths() -> None:
     parameters = family(*["basic"] * 4) | {f"stage{s}_ratio": r for s, r in enumerate((0.5, 1.5, 0.25, 1.25), 1)}
     architecture = sample(Blocks(width=16, head_ratio=0.5), parameters, (3, 32, 32))
     widths = {name: node.channels for name, node in zip(architecture.names, architecture.nodes, strict=True)}
@@ -321,7 +321,7 @@ def test_ratios_multiply_the_usual_widths() -> None:
 
 @pytest.mark.parametrize(("block", "multiple"), [("shuffle", 2), ("bottleneck", 4), ("attention", 4)])
 @pytest.mark.parametrize("width", [1.0, 5.3, 9.9])
-def test_widths_that_must_be_divided_can_be(block: str, multiple: int, width: float) -> None:
+def test_widths_are_multiples_of_what_divides_them(block: str, multiple: int, width: float) -> None:
     architecture = sample(Blocks(width=width), family("basic", "basic", block, block), (1, 8, 8))
     head = next(node for node in architecture.nodes if node.name == "head")
     last = architecture.nodes[head.inputs[0]].channels
@@ -329,7 +329,7 @@ def test_widths_that_must_be_divided_can_be(block: str, multiple: int, width: fl
     assert gcd(last, 4) == 4 or block == "shuffle"
 
 
-def test_more_width_never_costs_less() -> None:
+def test_wider_stages_never_cost_less() -> None:
     space = Blocks()
     for seed in range(100):
         rng = np.random.default_rng(seed)
@@ -355,7 +355,7 @@ def test_proposals_too_large_for_a_fixed_width_become_smaller_ones_of_their_rati
     assert 0 < changed < 6
 
 
-def test_kernels_that_make_no_difference_on_vectors_make_one_network() -> None:
+def test_kernels_give_the_same_network_on_vectors() -> None:
     space = Blocks(width=4)
     networks = {sample(space, family(*["mbconv"] * 4, kernel=kernel), (20,)) for kernel in (3, 5, 7)}
     assert len(networks) == 1
@@ -380,7 +380,7 @@ def test_the_head_is_an_option() -> None:
         Blocks(head_ratio=-1)
 
 
-def test_ranges_beyond_sense_are_refused() -> None:
+def test_invalid_ranges_are_rejected() -> None:
     for options in ({"stage1_block": "attention"}, {"stage1_kernel": 4}, {"stage1_ratio": 0}, {"stage1_depth": 0}):
         with pytest.raises(SpaceError):
             Blocks(**options)

@@ -9,7 +9,7 @@ from search_spaces.spaces.cells import Cell, canonical, cell_features, paths, pr
 
 
 def random_cell(rng: np.random.Generator) -> Cell:
-    """Up to five inner vertices, of which some are dead, with double reads now and then."""
+    """Cell of up to five inner vertices, some of which may be unused, with occasional double reads."""
     inner = int(rng.integers(1, 6))
     sources = [rng.integers(0, end, int(rng.integers(0, 4))).tolist() for end in range(1, inner + 2)]
     operations = rng.integers(0, 3, inner).tolist()
@@ -17,7 +17,7 @@ def random_cell(rng: np.random.Generator) -> Cell:
 
 
 def shuffled(cell: Cell, rng: np.random.Generator) -> Cell:
-    """The same cell with its inner vertices in another order that keeps sources before readers."""
+    """The cell with its inner vertices in another order in which sources come before readers."""
     order: list[int] = []
     while len(order) < len(cell.operations):
         ready = [
@@ -33,7 +33,7 @@ def shuffled(cell: Cell, rng: np.random.Generator) -> Cell:
 
 
 def isomorphic(one: Cell, other: Cell) -> bool:
-    """Whether some permutation of the inner vertices turns one cell into the other, tried one by one."""
+    """Whether some permutation of the inner vertices turns one cell into the other, by trying all."""
     size = len(one.operations)
     if size != len(other.operations):
         return False
@@ -56,13 +56,13 @@ def test_the_canonical_form_does_not_depend_on_the_numbers_of_the_vertices() -> 
         assert isomorphic(canonical(cell), cell)
 
 
-def test_two_canonical_forms_are_equal_exactly_for_isomorphic_cells() -> None:
+def test_canonical_forms_are_equal_if_and_only_if_cells_are_isomorphic() -> None:
     cells = [cell for seed in range(400) if len((cell := random_cell(np.random.default_rng(seed))).operations) == 2]
     equal = [(canonical(one) == canonical(other), isomorphic(one, other)) for one, other in combinations(cells, 2)]
     assert {(True, True), (False, False)} == set(equal)
 
 
-def test_a_vertex_that_is_read_twice_is_not_one_that_is_read_once() -> None:
+def test_a_vertex_that_is_read_twice_differs_from_one_that_is_read_once() -> None:
     once, twice = Cell((1,), ((0,), (1,))), Cell((1,), ((0,), (1, 1)))
     assert canonical(once) != canonical(twice)
     assert (once.edges, twice.edges) == (2, 3)
@@ -89,12 +89,12 @@ def _reads(cell: Cell, end: int) -> tuple[int, ...]:
     return cell.sources[end - 1] if end else ()
 
 
-def test_without_a_path_nothing_is_left() -> None:
+def test_pruning_a_cell_without_a_path_leaves_no_vertices() -> None:
     assert pruned(Cell((0, 1), ((0,), (), (2,)))) == Cell((), ((),))
 
 
 @pytest.mark.parametrize("vertices", [2, 3, 4, 7])
-def test_paths_are_all_ascending_ways_from_first_to_last(vertices: int) -> None:
+def test_paths_are_all_ascending_paths_from_first_to_last(vertices: int) -> None:
     found = paths(vertices)
     assert len(set(found)) == len(found) == 2 ** (vertices - 2)
     assert [len(path) for path in found] == sorted(len(path) for path in found)
@@ -104,7 +104,7 @@ def test_paths_are_all_ascending_ways_from_first_to_last(vertices: int) -> None:
         assert all(before[1] == after[0] for before, after in pairwise(path))
 
 
-def test_features_are_those_of_the_graph_and_equal_for_isomorphic_cells() -> None:
+def test_features_describe_the_graph_and_are_equal_for_isomorphic_cells() -> None:
     rng, weighted = np.random.default_rng(0), (True, False, True)
     for _ in range(200):
         cell = pruned(random_cell(rng))

@@ -44,8 +44,8 @@ def drawn(seed: int) -> dict[str, Value]:
 
 
 @pytest.mark.parametrize(("genotype", "params"), [(DARTS_V2, 3_349_342), (P_DARTS, 3_433_798)])
-def test_published_genotypes_have_the_published_parameters_to_the_last_one(genotype: str, params: int) -> None:
-    """As the authors' programs count them for CIFAR-10, without the auxiliary classifier."""
+def test_published_genotypes_have_exactly_the_published_parameters(genotype: str, params: int) -> None:
+    """As counted by the authors' programs for CIFAR-10, without the auxiliary classifier."""
     assert cost(sample(parse_genotype(genotype), 20, 36, (3, 32, 32))).params == params
 
 
@@ -66,7 +66,7 @@ def test_published_genotypes_have_the_parameters_of_the_papers_tables(
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_a_genotype_is_read_as_it_was_written(seed: int) -> None:
+def test_a_genotype_round_trips(seed: int) -> None:
     parameters = drawn(seed)
     assert parse_genotype(format_genotype(parameters)) == parameters
 
@@ -80,25 +80,28 @@ def test_a_genotype_is_written_in_the_published_form() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("DARTS_V2", r"is written `Genotype\("),
-        ("Genotype(normal=[", r"is written `Genotype\("),
-        ("Genotype([('skip_connect', 0)])", r"is written `Genotype\("),
-        ("Genotype(normal=[('skip_connect', 0)])", "has 8 operations, but got 1"),
+        ("DARTS_V2", r"must be written `Genotype\("),
+        ("Genotype(normal=[", r"must be written `Genotype\("),
+        ("Genotype([('skip_connect', 0)])", r"must be written `Genotype\("),
+        ("Genotype(normal=[('skip_connect', 0)])", "must have 8 operations, but got 1"),
         (DARTS_V2.replace("reduce=", "reduction="), r"`reduce=\[\(operation, state\)"),
         (DARTS_V2.replace("('skip_connect', 2)", "('skip_connect', '2')"), r"`reduce=\[\(operation, state\)"),
         (DARTS_V2.replace("normal_concat=[2, 3", "normal_concat=[3"), r"all four nodes.*normal_concat=\[3, 4, 5\]"),
-        (DARTS_V2.replace("dil_conv_3x3", "conv_3x3"), "Node 4 reads two different states.*dil_conv_3x3"),
-        (DARTS_V2.replace("('dil_conv_3x3', 2)", "('dil_conv_3x3', 0)"), "Node 4 reads two different states"),
-        (DARTS_V2.replace("('dil_conv_3x3', 2)", "('dil_conv_3x3', 5)"), "Node 4 reads two different states of 0 to 4"),
+        (DARTS_V2.replace("dil_conv_3x3", "conv_3x3"), "Node 4 must read two different states.*dil_conv_3x3"),
+        (DARTS_V2.replace("('dil_conv_3x3', 2)", "('dil_conv_3x3', 0)"), "Node 4 must read two different states"),
+        (
+            DARTS_V2.replace("('dil_conv_3x3', 2)", "('dil_conv_3x3', 5)"),
+            "Node 4 must read two different states of 0 to 4",
+        ),
     ],
 )
-def test_a_genotype_that_is_not_of_the_space_is_refused(text: str, message: str) -> None:
+def test_a_genotype_that_is_not_of_the_space_is_rejected(text: str, message: str) -> None:
     with pytest.raises(SpaceError, match=message):
         parse_genotype(text)
 
 
-def test_cells_that_differ_in_the_order_of_their_nodes_are_one_architecture() -> None:
-    swapped = DARTS_V2.replace(  # the third node first, so that the last one finds its source at 4
+def test_cells_that_differ_in_the_order_of_their_nodes_give_equal_architectures() -> None:
+    swapped = DARTS_V2.replace(  # the third node comes first, so that the last one reads state 4
         "('sep_conv_3x3', 0), ('sep_conv_3x3', 1), ('sep_conv_3x3', 0), ('sep_conv_3x3', 1), "
         "('sep_conv_3x3', 1), ('skip_connect', 0), ('skip_connect', 0), ('dil_conv_3x3', 2)",
         "('sep_conv_3x3', 1), ('skip_connect', 0), ('sep_conv_3x3', 0), ('sep_conv_3x3', 1), "
@@ -137,7 +140,7 @@ def test_stages_halve_the_resolution_and_double_the_width(size: int, resolutions
 
 
 @pytest.mark.parametrize("shape", [(3, 1, 1), (1, 100), (2, 17), (12,)])
-def test_signals_vectors_and_single_pixels_have_networks_too(shape: Shape) -> None:
+def test_signals_vectors_and_single_pixels_have_networks(shape: Shape) -> None:
     network = build(sample(drawn(1), shape=shape)).eval()
     assert network(torch.zeros(2, *shape)).shape == (2, 10)
 
@@ -148,6 +151,6 @@ def test_the_smallest_family_has_the_fewest_parameters() -> None:
     assert all(cost(sample(drawn(seed))).params > fewest for seed in range(20))
 
 
-def test_fewer_than_four_cells_are_refused() -> None:
+def test_fewer_than_four_cells_are_rejected() -> None:
     with pytest.raises(SpaceError, match="cells >= 4"):
         Darts(cells=3)

@@ -42,7 +42,7 @@ def drawn(seed: int, **ranges: Any) -> dict[str, Value]:
     return space.random_parameters(np.random.default_rng(seed)) | space.fixed
 
 
-def test_a_network_has_the_parameters_of_a_count_by_hand() -> None:
+def test_a_network_has_the_parameters_counted_by_hand() -> None:
     kernels = {"conv3": 3, "conv5": 5, "sep3": 3, "sep5": 5}
     parameters = parameters_of(ARC)
 
@@ -67,7 +67,7 @@ def test_a_network_has_the_parameters_of_a_count_by_hand() -> None:
     assert cost(sample(parameters, 36, (3, 32, 32))).params == expected
 
 
-def test_twelve_layers_have_as_many_networks_as_the_paper_says() -> None:
+def test_twelve_layers_have_the_published_number_of_networks() -> None:
     """6 ** L times 2 ** (L (L - 1) / 2) for L layers."""
     sizes = []
     for dimension in EnasMacro(layers=MOST).distributions().values():
@@ -78,7 +78,7 @@ def test_twelve_layers_have_as_many_networks_as_the_paper_says() -> None:
     assert prod(sizes) == 6**12 * 2**66
 
 
-def test_layers_that_are_not_there_have_no_parameters() -> None:
+def test_absent_layers_have_no_parameters() -> None:
     parameters = drawn(0, layers=5)
     assert max(int(name.removeprefix("layer").split("_")[0]) for name in parameters if name != "layers") == 5
     with pytest.raises(SpaceError, match="`layer6_operation` is not active for layers=5"):
@@ -109,7 +109,7 @@ def test_the_resolution_halves_after_a_third_and_two_thirds_of_the_layers(layers
     assert sorted(stages) == [0] * third + [1] * third + [2] * (layers - 2 * third)
 
 
-def test_no_output_is_brought_to_a_stage_twice_and_every_bridge_goes_down() -> None:
+def test_no_output_is_projected_to_a_stage_twice_and_every_bridge_leads_to_a_lower_resolution() -> None:
     everything = drawn(0, layers=MOST) | {name: 1 for name in drawn(0, layers=MOST) if "_skip_" in name}
     nodes = sample(everything).nodes
     bridges = [node for node in nodes if "_to_stage" in node.name]
@@ -118,7 +118,7 @@ def test_no_output_is_brought_to_a_stage_twice_and_every_bridge_goes_down() -> N
     assert all(node.stride == 2 ** (node.stage - nodes[node.inputs[0]].stage) > 1 for node in bridges)
 
 
-def test_every_parameter_makes_another_network() -> None:
+def test_every_parameter_changes_the_network() -> None:
     parameters = drawn(0, layers=6)
     networks = {sample(parameters).digest}
     for name, value in parameters.items():
@@ -145,6 +145,6 @@ def test_large_inputs_enter_at_a_quarter_of_their_resolution(size: int, resoluti
 
 
 @pytest.mark.parametrize("shape", [(3, 1, 1), (1, 100), (2, 17), (12,)])
-def test_signals_vectors_and_single_pixels_have_networks_too(shape: Shape) -> None:
+def test_signals_vectors_and_single_pixels_have_networks(shape: Shape) -> None:
     network = build(sample(drawn(1), shape=shape)).eval()
     assert network(torch.zeros(2, *shape)).shape == (2, 10)

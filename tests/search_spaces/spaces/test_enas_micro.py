@@ -57,7 +57,7 @@ def permuted(parameters: Parameters, order: tuple[int, ...]) -> dict[str, Value]
     return result
 
 
-def test_the_published_cells_have_the_parameters_of_a_count_by_hand() -> None:
+def test_the_published_cells_have_the_parameters_counted_by_hand() -> None:
     """17 cells of width 36, two of which reduce; separable convolutions come twice, each with one batch norm."""
 
     def conv(before: int, after: int, kernel: int = 1) -> int:
@@ -79,7 +79,7 @@ def test_the_published_cells_have_the_parameters_of_a_count_by_hand() -> None:
     assert found == stem + body + projections + 144 * 10 + 10
 
 
-def test_what_no_block_reads_is_concatenated_even_an_input() -> None:
+def test_states_that_no_block_reads_are_concatenated_including_inputs() -> None:
     only_farther = " ".join(["0 0 0 2"] * BLOCKS)
     architecture = sample(parameters_of(only_farther, only_farther), 5)
     place = {name: number for number, name in enumerate(architecture.names)}
@@ -100,7 +100,7 @@ def test_a_chain_of_blocks_has_one_output() -> None:
     assert [len(node.inputs) for node in outputs] == [1, 1, 1, 1]
 
 
-def test_cells_that_differ_in_the_order_of_blocks_and_halves_are_one_architecture() -> None:
+def test_cells_that_differ_in_the_order_of_blocks_and_halves_give_equal_architectures() -> None:
     n_ways = 0
     for seed in range(4):
         parameters = drawn(seed)
@@ -112,7 +112,7 @@ def test_cells_that_differ_in_the_order_of_blocks_and_halves_are_one_architectur
     assert n_ways > 8
 
 
-def test_networks_are_equal_exactly_if_their_cells_are_described_alike() -> None:
+def test_networks_are_equal_if_and_only_if_their_cells_have_equal_descriptions() -> None:
     """Colours of the whole network's graph against the canonical form of the cells."""
     start, space = parameters_of(NORMAL), EnasMicro()
     changed = [start]
@@ -150,7 +150,7 @@ def test_stages_halve_the_resolution_and_double_the_width(size: int, resolutions
 
 
 @pytest.mark.parametrize("shape", [(3, 1, 1), (1, 100), (2, 17), (12,)])
-def test_signals_vectors_and_single_pixels_have_networks_too(shape: Shape) -> None:
+def test_signals_vectors_and_single_pixels_have_networks(shape: Shape) -> None:
     network = build(sample(drawn(1), shape=shape)).eval()
     assert network(torch.zeros(2, *shape)).shape == (2, 10)
 
@@ -161,6 +161,6 @@ def test_the_smallest_family_has_the_fewest_parameters() -> None:
     assert all(cost(sample(drawn(seed))).params > fewest for seed in range(20))
 
 
-def test_fewer_than_four_cells_are_refused() -> None:
+def test_fewer_than_four_cells_are_rejected() -> None:
     with pytest.raises(SpaceError, match="cells >= 4"):
         EnasMicro(cells=3)

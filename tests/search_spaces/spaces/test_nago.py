@@ -24,12 +24,12 @@ def sample(space: Nago, seed: int, shape: tuple[int, ...] = (1, 28, 28), **param
 
 
 def operations(architecture: Architecture) -> list[int]:
-    """Numbers of the cells' operation nodes."""
+    """Indices of the operation nodes of all cells."""
     return [i for i, name in enumerate(architecture.names) if re.search(r"_node\d+$", name)]
 
 
 def small(**ranges: Value) -> Nago:
-    """Everything fixed, but for what is given."""
+    """Space in which all dimensions are fixed except the given ranges."""
     usual: dict[str, Value] = {
         "top_nodes": 5,
         "top_neighbours": 2,
@@ -47,9 +47,7 @@ def small(**ranges: Value) -> Nago:
     ("size", "resolutions"),
     [(8, (8, 4, 2)), (28, (28, 14, 7)), (32, (32, 16, 8)), (39, (39, 20, 10)), (64, (16, 8, 4)), (224, (56, 28, 14))],
 )
-def test_trap_a_every_stage_is_at_half_the_resolution_of_the_one_before(
-    size: int, resolutions: tuple[int, ...]
-) -> None:
+def test_every_stage_has_half_the_resolution_of_the_one_before(size: int, resolutions: tuple[int, ...]) -> None:
     for seed in range(5):
         architecture = sample(small(), seed, (3, size, size))
         shapes = architecture.shapes()
@@ -60,7 +58,7 @@ def test_trap_a_every_stage_is_at_half_the_resolution_of_the_one_before(
 
 
 @pytest.mark.parametrize("blocks", range(3, 21))
-def test_stages_are_thirds_of_the_blocks_with_the_rest_to_the_earlier_ones(blocks: int) -> None:
+def test_stages_are_thirds_of_the_blocks_and_earlier_ones_take_the_remainder(blocks: int) -> None:
     counts = Counter(stage_of(block, blocks) for block in range(blocks))
     assert sorted(counts) == [0, 1, 2]
     assert max(counts.values()) - min(counts.values()) <= 1
@@ -76,7 +74,7 @@ def test_widths_are_one_two_four_up_to_rounding_and_single_channels() -> None:
     assert head.channels == pytest.approx(2 * widths[2], abs=3)
 
 
-def test_trap_b_samples_of_a_family_differ_and_a_seed_repeats_its_own() -> None:
+def test_samples_of_a_family_differ_and_equal_seeds_give_equal_samples() -> None:
     space = small(bottom_nodes=8)
     assert len({sample(space, seed).digest for seed in range(30)}) == 30
     assert sample(space, 7) == sample(space, 7)
@@ -97,14 +95,14 @@ def test_cells_of_one_network_are_independent_draws() -> None:
 
 
 @pytest.mark.parametrize("level", ["top", "bottom"])
-def test_trap_c_only_even_neighbours_are_offered(level: str) -> None:
+def test_only_even_neighbours_are_offered(level: str) -> None:
     distribution = Nago().distributions()[f"{level}_neighbours"].distribution
     assert {value for value in range(20) if distribution._contains(value)} == {2, 4}
-    with pytest.raises(SpaceError, match="in steps of 2"):
+    with pytest.raises(SpaceError, match="plus a multiple of 2"):
         Nago(**{f"{level}_neighbours": 3})
 
 
-def test_trap_d_a_family_of_complete_graphs_says_that_it_has_one_member() -> None:
+def test_a_family_of_complete_graphs_is_described_as_having_one_member() -> None:
     space = small(top_nodes=5, top_neighbours=4, middle_nodes=1, bottom_nodes=5, bottom_neighbours=4)
     assert space.single_member({})
     assert space.describe({}) == "WS(5,4,any) of ER(1,any) of WS(5,4,any): one member"
@@ -126,13 +124,13 @@ def test_more_neighbours_than_nodes_is_the_complete_graph(level: str, nodes: int
     assert f"WS({nodes},4,any)" in space.describe({})
 
 
-def test_trap_e_sparse_middle_graphs_never_fail() -> None:
+def test_sparse_middle_graphs_never_fail() -> None:
     space = small(middle_nodes=10, middle_probability=0.1, bottom_nodes=3)
     for seed in range(50):
         assert len(operations(sample(space, seed))) == 5 * 10 * 3
 
 
-def test_trap_f_the_width_uses_the_limit_and_never_breaks_it() -> None:
+def test_the_width_uses_the_limit_and_never_exceeds_it() -> None:
     space = Nago()
     for seed in range(100):
         rng = np.random.default_rng(seed)
@@ -158,7 +156,7 @@ def test_a_chain_is_the_case_of_twenty_blocks_of_one_operation() -> None:
     assert space.single_member({})
 
 
-def test_no_bridge_is_made_twice_and_every_one_goes_down() -> None:
+def test_no_bridge_is_added_twice_and_all_lead_to_lower_resolutions() -> None:
     for seed in range(20):
         architecture = sample(small(top_nodes=10, top_neighbours=4), seed)
         bridges = [node for node in architecture.nodes if node.operation == "pool_conv1x1_bn"]
@@ -178,7 +176,7 @@ def test_the_operation_and_the_head_are_options() -> None:
         Nago(head_ratio=0)
 
 
-def test_ranges_beyond_sense_are_refused() -> None:
+def test_invalid_ranges_are_rejected() -> None:
     with pytest.raises(SpaceError, match="3 <= low"):
         Nago(top_nodes=2)
     with pytest.raises(SpaceError, match="<= 1"):
@@ -187,7 +185,7 @@ def test_ranges_beyond_sense_are_refused() -> None:
 
 @pytest.mark.parametrize("rule", ["sum", "concat", "attention", "mixed"])
 @pytest.mark.parametrize("operation", ["maxpool3x3", "relu_conv1x3_bn", "mixed"])
-def test_every_rule_and_operation_makes_networks_that_train(rule: str, operation: str) -> None:
+def test_networks_of_every_merge_and_operation_train(rule: str, operation: str) -> None:
     space = small(merge=rule, operation=operation, bottom_neighbours=4, bottom_nodes=6)
     for shape in [(1, 8, 8), (2, 50), (9,)]:
         architecture = sample(space, 0, shape)
@@ -197,7 +195,7 @@ def test_every_rule_and_operation_makes_networks_that_train(rule: str, operation
         assert all(value.grad is not None and value.grad.isfinite().all() for value in network.parameters())
 
 
-def test_the_rules_of_merging_are_what_their_names_say() -> None:
+def test_the_merges_do_what_their_names_say() -> None:
     found = {rule: sample(small(merge=rule), 0) for rule in ("weighted_sum", "sum", "concat", "attention")}
     for rule, architecture in found.items():
         merges = {architecture.nodes[i].merge for i in operations(architecture)} - {"none"}
@@ -209,7 +207,7 @@ def test_the_rules_of_merging_are_what_their_names_say() -> None:
     assert len({sample(small(merge="mixed", bottom_nodes=8), seed).digest for seed in range(5)}) == 5
 
 
-def test_attention_makes_one_gate_for_each_output_that_is_scaled() -> None:
+def test_attention_adds_one_gate_for_each_scaled_output() -> None:
     nodes = sample(small(merge="attention", bottom_nodes=9, bottom_neighbours=4), 3).nodes
     gated = [node.inputs for node in nodes if node.operation == "global_gate"]
     assert len(set(gated)) == len(gated) > 10
@@ -222,7 +220,7 @@ def test_mixed_operations_are_drawn_for_every_node() -> None:
     assert max(counts.values()) < sum(counts.values()) / 4
 
 
-def test_stages_begin_and_widen_where_the_family_says() -> None:
+def test_stages_begin_and_widen_as_the_family_specifies() -> None:
     space = small(top_nodes=10, stage2_start=0.2, stage3_start=0.8, stage2_width=1.5, stage3_width=5.0)
     architecture = sample(space, 0)
     stages = {node.name.split("_")[1]: node.stage for node in architecture.nodes if "_node" in node.name}

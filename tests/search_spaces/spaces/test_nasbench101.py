@@ -30,7 +30,7 @@ INCEPTION = (
     ],
     ["input", C1, C3, C3, C3, POOL, "output"],
 )
-"""The example that comes with the benchmark."""
+"""Example from the code of the benchmark."""
 
 LISTED_INCEPTION = (
     [
@@ -118,7 +118,7 @@ def images(*shape: int) -> Tensor:
     ("cell", "published"),
     [(INCEPTION, 2_694_282), (LISTED_FIRST, 8_555_530), (SMALLEST, 227_274), (LARGEST, 49_979_274)],
 )
-def test_published_parameter_counts_come_out(cell: tuple[Matrix, list[str]], published: int) -> None:
+def test_parameter_counts_equal_the_published_ones(cell: tuple[Matrix, list[str]], published: int) -> None:
     """The last two are the ends of the table's range."""
     assert cost(architecture(NasBench101(width=128), *cell)).params == published
 
@@ -132,7 +132,7 @@ def test_cells_are_numbered_as_the_benchmark_lists_them(
 
 @pytest.mark.parametrize(("vertices", "published"), [(2, 1), (3, 6), (4, 84), (5, 2441)])
 def test_there_are_as_many_cells_as_published(vertices: int, published: int) -> None:
-    """Canonical forms against classes found by trying all permutations, over all matrices without dead vertices."""
+    """Canonical forms against classes found by trying all permutations, over all matrices without unused vertices."""
     last = vertices - 1
     classes: dict[object, set[str]] = {}
     for edges in full_graphs(vertices):
@@ -163,7 +163,7 @@ def full_graphs(vertices: int) -> list[set[tuple[int, int]]]:
 
 
 def widths(matrix: Matrix, whole: int) -> list[int]:
-    """Of all vertices of a listed cell in a module of width `whole` that reads one of `whole`, by definition."""
+    """Widths of all vertices of a listed cell in a module of width `whole` with an input of that width."""
     last = len(matrix) - 1
     result = [whole] * len(matrix)
     ends = [vertex for vertex in range(1, last) if matrix[vertex][last]]
@@ -191,7 +191,7 @@ def closed_form(matrix: Matrix, operations: list[str], width: int) -> int:
 
 
 @pytest.mark.parametrize("width", [16, 13])
-def test_parameters_are_those_of_the_closed_form_where_widths_do_not_divide_either(width: int) -> None:
+def test_parameters_equal_the_closed_form_even_if_widths_do_not_divide(width: int) -> None:
     space = NasBench101(width=width)
     for seed in range(40):
         matrix, operations = random_matrix(np.random.default_rng(seed))
@@ -207,7 +207,7 @@ def test_parameters_are_those_of_the_closed_form_where_widths_do_not_divide_eith
         ([(0, 1), (0, 3), (1, 2), (1, 4), (2, 3), (3, 4)], 15, [8, 7, 7]),
     ],
 )
-def test_widths_are_those_that_the_benchmark_tests_for(
+def test_widths_equal_those_in_the_tests_of_the_benchmark(
     edges: list[tuple[int, int]], whole: int, expected: list[int]
 ) -> None:
     matrix = [[int((i, j) in edges) for j in range(5)] for i in range(5)]
@@ -216,7 +216,7 @@ def test_widths_are_those_that_the_benchmark_tests_for(
 
 
 def forward(network: Network, matrix: Matrix, x: Tensor) -> Tensor:
-    """The published network of one module in a stack, written out with the modules of the built one."""
+    """Output of the published network of one module per stack, written out with the modules of the built network."""
     last = len(matrix) - 1
     x = network.stem(x)
     for stage in (1, 2, 3):
@@ -247,7 +247,7 @@ def test_the_network_computes_what_is_published(cell: tuple[Matrix, list[str]]) 
         torch.testing.assert_close(forward(network, matrix, x), network(x))
 
 
-def test_renumbered_cells_and_dead_vertices_give_equal_architectures() -> None:
+def test_renumbered_cells_and_unused_vertices_give_equal_architectures() -> None:
     space = NasBench101(width=8, modules=1)
     renumbered = (
         [[0, 1, 0, 1, 0, 1], [0, 0, 1, 0, 0, 0], [0, 0, 0, 0, 0, 1], [0, 0, 1, 0, 1, 1], [0, 0, 0, 0, 0, 1], [0] * 6],
@@ -290,8 +290,8 @@ def test_random_cells_have_no_flaws_even_where_most_edges_are_closed() -> None:
         {f"edge_{start}_{end}": 1 for start, end in combinations(range(7), 2) if start or end == 1},
     ],
 )
-def test_ranges_without_a_legal_cell_are_refused(ranges: dict[str, int]) -> None:
-    with pytest.raises(SpaceError, match="leave no cell"):
+def test_ranges_without_a_legal_cell_are_rejected(ranges: dict[str, int]) -> None:
+    with pytest.raises(SpaceError, match="must leave a cell"):
         NasBench101(**ranges)
 
 
@@ -333,19 +333,19 @@ def test_stacks_halve_the_resolution_and_large_inputs_are_divided_by_four_first(
     assert tuple(node.operation for node in whole.nodes if node.name.endswith("_pool")) == pools
 
 
-def test_modules_that_are_too_narrow_are_as_wide_as_their_parts() -> None:
+def test_modules_that_are_too_narrow_have_one_channel_for_each_part() -> None:
     whole = architecture(NasBench101(width=1), *INCEPTION)
     outputs = [node.channels for node in whole.nodes if node.name.endswith("_module3_concat")]
     assert outputs == [4, 4, 4]
 
 
-def test_the_matrix_form_comes_back() -> None:
+def test_the_matrix_form_round_trips() -> None:
     for seed in range(40):
         matrix, operations = random_matrix(np.random.default_rng(seed))
         assert cell_matrix(parse_matrix(matrix, operations)) == (matrix, operations)
 
 
-def test_descriptions_say_what_each_vertex_reads() -> None:
+def test_descriptions_state_what_each_vertex_reads() -> None:
     assert NasBench101().describe(parse_matrix(*LISTED_FIRST)) == (
         "conv3x3(0) maxpool3x3(1) conv3x3(2) conv3x3(0) conv1x1(0,3,4) output(2,5)"
     )
@@ -361,17 +361,17 @@ def test_descriptions_say_what_each_vertex_reads() -> None:
         ([[1, 1], [0, 0]], ["input", "output"], "upper triangular"),
         ([[0, 2], [0, 0]], ["input", "output"], "upper triangular"),
         ([[0] * 8] * 8, ["input", *[C3] * 6, "output"], "upper triangular"),
-        ([[0, 1], [0, 0]], ["input", C3, "output"], "Operations are"),
-        ([[0, 1], [0, 0]], ["output", "input"], "Operations are"),
+        ([[0, 1], [0, 0]], ["input", C3, "output"], "Operations must be"),
+        ([[0, 1], [0, 0]], ["output", "input"], "Operations must be"),
         ([[0, 1, 1], [0, 0, 1], [0, 0, 0]], ["input", "conv5x5-bn-relu", "output"], "Unknown operation.*Known"),
     ],
 )
-def test_what_is_no_cell_is_refused(matrix: Matrix, operations: list[str], message: str) -> None:
+def test_an_invalid_cell_is_rejected(matrix: Matrix, operations: list[str], message: str) -> None:
     with pytest.raises(SpaceError, match=message):
         parse_matrix(matrix, operations)
 
 
 @pytest.mark.parametrize("options", [{"stacks": 0}, {"modules": 0}, {"width": 0}])
-def test_options_that_make_no_sense_are_refused(options: dict[str, int]) -> None:
+def test_invalid_options_are_rejected(options: dict[str, int]) -> None:
     with pytest.raises(SpaceError, match="must hold"):
         NasBench101(**options)

@@ -49,7 +49,7 @@ def images(*shape: int) -> Tensor:
 
 
 def closed_form(cell: dict[str, Value]) -> int:
-    """Parameters of the benchmark's network: a convolution of kernel k in every cell of every stage, dead or alive."""
+    """Parameters of the benchmark's network: a convolution of kernel k in every cell of every stage, used or not."""
     ones, threes = (sum(name == kind for name in cell.values()) for kind in ("nor_conv_1x1", "nor_conv_3x3"))
     convolutions = sum(5 * (ones * (c * c + 2 * c) + threes * (9 * c * c + 2 * c)) for c in (16, 32, 64))
     residuals = sum((9 * c * c // 2 + 2 * c) + (9 * c * c + 2 * c) + c * c // 2 for c in (32, 64))
@@ -63,16 +63,16 @@ def check_parameters(rows: list[int]) -> None:
         assert whole.cost(widths_at(whole.ratios, 16)).params == closed_form(all_cells[row])
 
 
-def test_parameters_to_the_letter_are_those_of_the_closed_form() -> None:
+def test_parameters_without_pruning_equal_the_closed_form() -> None:
     check_parameters(np.random.default_rng(0).integers(0, 15_625, 150).tolist())
 
 
 @pytest.mark.slow  # 15,625 blueprints, half a minute
-def test_all_parameters_to_the_letter_are_those_of_the_closed_form() -> None:
+def test_all_parameters_without_pruning_equal_the_closed_form() -> None:
     check_parameters(list(range(15_625)))
 
 
-def test_the_closed_form_is_the_table_but_for_rows_with_the_count_of_another_cell_of_their_class() -> None:
+def test_the_closed_form_equals_the_table_except_for_rows_with_the_count_of_another_cell_of_their_class() -> None:
     """150 rows of the table have one convolution more or less than their cells: that of a cell in the same class."""
     counts = [closed_form(cell) for cell in cells()]
     table = np.load(TABLE)
@@ -89,9 +89,9 @@ def test_the_closed_form_is_the_table_but_for_rows_with_the_count_of_another_cel
 
 
 class Formula:
-    """The output of a cell written out as nested sums, each operation with a name of its own.
+    """Output of a cell as nested sums, in which each operation may have a name.
 
-    A sum is a sorted tuple of its terms; `x` is the input, and every convolution that it holds is told by its edge.
+    A sum is a sorted tuple of its terms; `x` is the input, and each convolution is named by its edge.
     """
 
     def __init__(self, cell: dict[str, Value], names: dict[str, object]) -> None:
@@ -106,12 +106,12 @@ class Formula:
         self.output = terms[-1]
 
     def holds(self, edge: str) -> bool:
-        """Whether the convolution of this edge is used; it is named by its edge."""
+        """Whether the convolution of this edge, which must be named by its edge, is used."""
         return f"'{edge}'" in repr(self.output)
 
 
 def least_formula(cell: dict[str, Value]) -> tuple[object, ...]:
-    """The formula with convolutions numbered such that it is least, so that it does not depend on their edges."""
+    """The smallest formula over all numberings of the convolutions, which does not depend on their edges."""
     by_edge = Formula(cell, {edge: edge for edge in cell})
     same = [
         [edge for edge in cell if cell[edge] == operation and by_edge.holds(edge)]
@@ -126,10 +126,10 @@ def least_formula(cell: dict[str, Value]) -> tuple[object, ...]:
 
 
 @pytest.mark.slow  # 15,625 formulas and architectures, half a minute
-def test_cells_give_equal_architectures_exactly_where_their_formulas_are_equal() -> None:
-    """Against the table's classes, which are those of the formulas whose equal convolutions have no names.
+def test_cells_give_equal_architectures_if_and_only_if_their_formulas_are_equal() -> None:
+    """Also compared with the classes of the table, which are those of formulas in which convolutions have no names.
 
-    These also tell apart where zeros are added and how sums are nested, so they are more.
+    The table also distinguishes where zeros are added and how sums are nested, so it has more classes.
     """
     space = NasBench201(cells=1, width=4)
     classes = np.load(TABLE)["isomorph"].tolist()
@@ -151,7 +151,7 @@ def test_cells_give_equal_architectures_exactly_where_their_formulas_are_equal()
 
 
 @pytest.mark.slow  # 15,625 architectures, half a minute
-def test_to_the_letter_every_cell_is_another_network() -> None:
+def test_without_pruning_every_cell_gives_another_network() -> None:
     space = NasBench201(cells=1, width=4, pruned=False)
     assert len({architecture(space, cell, 8).digest for cell in cells()}) == 15_625
 
@@ -159,7 +159,7 @@ def test_to_the_letter_every_cell_is_another_network() -> None:
 @pytest.mark.parametrize(
     ("one", "other"),
     [
-        (  # a dead convolution, and another node on the way
+        (  # an unused convolution, and a path through another node
             "|nor_conv_3x3~0|+|nor_conv_3x3~0|none~1|+|none~0|nor_conv_1x1~1|none~2|",
             "|none~0|+|nor_conv_3x3~0|none~1|+|none~0|none~1|nor_conv_1x1~2|",
         ),
@@ -169,7 +169,7 @@ def test_to_the_letter_every_cell_is_another_network() -> None:
         ),
     ],
 )
-def test_what_computes_the_same_is_one_architecture(one: str, other: str) -> None:
+def test_cells_that_compute_the_same_give_equal_architectures(one: str, other: str) -> None:
     assert architecture(NasBench201(width=8), one) == architecture(NasBench201(width=8), other)
 
 
@@ -186,7 +186,7 @@ def test_what_computes_the_same_is_one_architecture(one: str, other: str) -> Non
         ),
     ],
 )
-def test_one_convolution_read_twice_is_not_two_convolutions_though_the_table_says_so(
+def test_one_convolution_read_twice_differs_from_two_convolutions_unlike_in_the_table(
     shared: str, separate: str
 ) -> None:
     classes = np.load(TABLE)["isomorph"]
@@ -212,7 +212,7 @@ def test_one_convolution_read_twice_is_not_two_convolutions_though_the_table_say
         ),
     ],
 )
-def test_one_network_stays_one_though_the_table_has_two_classes(one: str, other: str) -> None:
+def test_equal_networks_give_equal_architectures_although_the_table_has_two_classes(one: str, other: str) -> None:
     classes = np.load(TABLE)["isomorph"]
     rows = {cell_string(cell): row for row, cell in enumerate(cells())}
     assert classes[rows[one]] != classes[rows[other]]
@@ -237,7 +237,7 @@ def modules(network: Network) -> Iterator[tuple[str, nn.Module]]:
     ],
 )
 def test_the_pruned_network_computes_what_the_benchmark_does(cell: str) -> None:
-    """With the same weights; each kind of convolution comes once in these cells."""
+    """With the same weights; each kind of convolution occurs once in these cells."""
     letter = build(architecture(NasBench201(cells=1, width=6, pruned=False), cell, 9), seed=1).eval()
     live = build(architecture(NasBench201(cells=1, width=6), cell, 9), seed=2).eval()
     weights = dict(modules(letter))
@@ -250,8 +250,8 @@ def test_the_pruned_network_computes_what_the_benchmark_does(cell: str) -> None:
         torch.testing.assert_close(live(images(2, 3, 9, 9)), letter(images(2, 3, 9, 9)))
 
 
-def test_the_network_to_the_letter_is_a_stem_cells_residual_blocks_and_a_classifier() -> None:
-    """Written out with the network's own modules."""
+def test_the_network_without_pruning_is_a_stem_cells_residual_blocks_and_a_classifier() -> None:
+    """Compared with a forward pass written out with the modules of the network."""
     cell = "|nor_conv_3x3~0|+|none~0|nor_conv_1x1~1|+|skip_connect~0|none~1|avg_pool_3x3~2|"
     network = build(architecture(NasBench201(cells=2, width=6, pruned=False), cell, 9)).eval()
     with torch.no_grad():
@@ -276,7 +276,7 @@ def _edge(network: Network, cell: str, edge: str, x: Tensor) -> Tensor:
     return result
 
 
-def test_a_cell_of_skips_alone_is_wiring() -> None:
+def test_a_cell_of_skips_only_has_no_nodes() -> None:
     names = architecture(NasBench201(width=8), ONLY_SKIP).names
     assert not [name for name in names if "_cell" in name]
 
@@ -299,7 +299,7 @@ def test_stages_halve_the_resolution_and_large_inputs_are_divided_by_four_first(
             assert shape == (8 * 2**node.stage, resolutions[node.stage], resolutions[node.stage])
 
 
-def test_the_string_form_comes_back_for_every_cell() -> None:
+def test_the_string_form_of_every_cell_round_trips() -> None:
     for cell in cells():
         assert parse_cell(cell_string(cell)) == cell
     assert NasBench201().describe(parse_cell(ONLY_SKIP)) == ONLY_SKIP
@@ -308,22 +308,22 @@ def test_the_string_form_comes_back_for_every_cell() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "is written"),
-        ("|none~0|+|none~0|none~1|", "is written"),
-        (ONLY_SKIP[:-1], "is written"),
-        (ONLY_SKIP + "\n", "is written"),
-        (ONLY_SKIP.replace("~1|none~2", "~2|none~1"), "is written"),
-        (ONLY_SKIP + "+|none~0|", "is written"),
+        ("", "must be written"),
+        ("|none~0|+|none~0|none~1|", "must be written"),
+        (ONLY_SKIP[:-1], "must be written"),
+        (ONLY_SKIP + "\n", "must be written"),
+        (ONLY_SKIP.replace("~1|none~2", "~2|none~1"), "must be written"),
+        (ONLY_SKIP + "+|none~0|", "must be written"),
         (ONLY_SKIP.replace("skip_connect", "skip_conect"), "Did you mean 'skip_connect'"),
     ],
 )
-def test_a_text_that_is_no_cell_is_refused_in_one_line(text: str, message: str) -> None:
+def test_a_text_that_is_not_a_cell_is_rejected_in_one_line(text: str, message: str) -> None:
     with pytest.raises(SpaceError, match=message) as caught:
         parse_cell(text)
     assert "\n" not in str(caught.value)
 
 
-def test_a_cell_is_flawless_exactly_if_its_output_is_something() -> None:
+def test_a_cell_has_no_flaws_if_and_only_if_its_output_is_not_zero() -> None:
     space, all_cells = NasBench201(), cells()
     flawless = [space.flaws(cell) == 0 for cell in all_cells]
     assert flawless == [bool(Formula(cell, {}).output) for cell in all_cells]
@@ -338,9 +338,9 @@ def test_random_cells_have_no_flaws_even_where_the_direct_edge_is_closed() -> No
     assert space.flaws(space.complete(dict.fromkeys(space.distributions(), "none"))) == 2
 
 
-def test_ranges_without_a_path_are_refused() -> None:
+def test_ranges_without_a_path_are_rejected() -> None:
     closed = {"edge_0_3": "none", "edge_1_3": "none", "edge_2_3": "none"}
-    with pytest.raises(SpaceError, match="no path"):
+    with pytest.raises(SpaceError, match="must leave a path"):
         NasBench201(**closed)  # type: ignore[arg-type]
     assert NasBench201(pruned=False, **closed)  # type: ignore[arg-type]
 
@@ -365,6 +365,6 @@ def test_no_cell_is_cheaper_than_the_smallest(ranges: dict[str, str | tuple[str,
     assert all(least_one <= random for least_one, random in zip(fewest, reached, strict=True))
 
 
-def test_options_that_make_no_sense_are_refused() -> None:
+def test_invalid_options_are_rejected() -> None:
     with pytest.raises(SpaceError, match="cells >= 1"):
         NasBench201(cells=0)

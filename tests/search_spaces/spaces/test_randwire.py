@@ -20,8 +20,8 @@ def sample(space: RandWire, seed: int, shape: tuple[int, int, int], classes: int
 @pytest.mark.parametrize(
     ("regime", "width", "params", "macs"), [("small", 78, 5.6e6, 583e6), ("regular", 109, 31.9e6, 4.0e9)]
 )
-def test_published_figures_at_224_pixels(regime: str, width: int, params: float, macs: float) -> None:
-    """Xie et al. 2019, tables 1 to 3; stem, head and source nodes leave an ambiguity of about 6 %."""
+def test_costs_at_224_pixels_equal_the_published_ones(regime: str, width: int, params: float, macs: float) -> None:
+    """Xie et al. 2019, tables 1 to 3; the paper leaves about 6 % open in stem, head and source nodes."""
     last = {"small": 4, "regular": 8}[regime] * width
     space = RandWire(regime=regime, width=width, head_ratio=1280 / last)
     costs = [cost(sample(space, seed, (3, 224, 224), 1000)) for seed in range(10)]
@@ -70,7 +70,7 @@ def test_every_stage_is_its_own_draw() -> None:
     assert wirings[0] != wirings[1] != wirings[2] != wirings[0]
 
 
-def test_weights_are_learned_exactly_where_several_edges_meet() -> None:
+def test_merges_of_several_edges_and_no_others_have_weights() -> None:
     for node in sample(RandWire(width=4), 0, (1, 28, 28)).nodes:
         if "_node" in node.name:
             assert node.merge == ("weighted_sum" if len(node.inputs) > 1 else "none")
@@ -78,13 +78,13 @@ def test_weights_are_learned_exactly_where_several_edges_meet() -> None:
             assert node.merge == "mean"
 
 
-def test_descriptions_name_generator_and_numbers() -> None:
+def test_descriptions_state_the_generator_and_its_parameters() -> None:
     assert RandWire().describe(WS) == "WS(32,4,0.75)"
     assert RandWire(nodes=8).describe({"generator": "ba", "ba_edges": 7}) == "BA(8,7): one member"
     assert RandWire(nodes=8).describe({"generator": "er", "er_probability": 0.25}) == "ER(8,0.25)"
 
 
-def test_more_edges_than_nodes_are_refused_when_the_space_is_made() -> None:
+def test_more_edges_than_nodes_are_rejected_by_the_constructor() -> None:
     with pytest.raises(SpaceError, match="ba_edges < nodes"):
         RandWire(nodes=7)
     with pytest.raises(SpaceError, match="ba_edges < nodes"):
@@ -94,6 +94,6 @@ def test_more_edges_than_nodes_are_refused_when_the_space_is_made() -> None:
 
 
 @pytest.mark.parametrize("options", [{"regime": "tiny"}, {"head_ratio": -1}, {"nodes": 0}, {"operation": "x"}])
-def test_options_that_make_no_sense_are_refused(options: dict[str, object]) -> None:
+def test_invalid_options_are_rejected(options: dict[str, object]) -> None:
     with pytest.raises(SpaceError):
         RandWire(**options)  # type: ignore[arg-type]

@@ -35,7 +35,7 @@ def shapes_of_stages(architecture: Architecture) -> list[tuple[int, ...]]:
         ((11,), "vector", [(), (), ()]),
     ],
 )
-def test_a_sample_is_seen_as_a_signal_or_a_vector(
+def test_a_sample_is_read_as_a_signal_or_a_vector(
     shape: tuple[int, ...], view: str, lengths: list[tuple[int, ...]]
 ) -> None:
     assert shapes_of_stages(sample(Sequential(view=view), 0, shape)) == lengths
@@ -49,11 +49,11 @@ def test_pixels_enter_row_by_row() -> None:
     assert network.get_submodule("vector")(images).equal(images.reshape(2, 60))
 
 
-def test_on_a_signal_it_draws_what_nago_draws() -> None:
+def test_on_a_signal_it_draws_the_same_as_nago() -> None:
     assert sample(Sequential(), 3, (2, 40)).digest == sample(Nago(), 3, (2, 40)).digest
 
 
-def test_vectors_pass_full_matrices_and_batch_norm_alone() -> None:
+def test_networks_on_vectors_have_only_linear_layers_and_batch_norm() -> None:
     network = build(sample(Sequential(), 1, (20,)))
     leaves = [module for module in network.modules() if not list(module.children())]
     allowed = (nn.ReLU, nn.Linear, nn.BatchNorm1d, nn.Identity, nn.Dropout)
@@ -61,7 +61,7 @@ def test_vectors_pass_full_matrices_and_batch_norm_alone() -> None:
 
 
 @pytest.mark.parametrize("shape", [(3, 30), (20,), (1, 8, 8)])
-def test_its_networks_learn_to_tell_two_samples_apart(shape: tuple[int, ...]) -> None:
+def test_its_networks_learn_to_distinguish_two_samples(shape: tuple[int, ...]) -> None:
     torch.manual_seed(0)
     network = build(sample(Sequential(top_nodes=3, middle_nodes=1, bottom_nodes=(3, 4)), 2, shape))
     samples, labels = torch.randn(8, *shape), torch.arange(8) % 2
@@ -76,6 +76,6 @@ def test_its_networks_learn_to_tell_two_samples_apart(shape: tuple[int, ...]) ->
     assert losses[-1] < 0.5 * losses[0]
 
 
-def test_an_unknown_view_is_refused() -> None:
+def test_an_unknown_view_is_rejected() -> None:
     with pytest.raises(SpaceError, match="series or vector, but got 'image'"):
         Sequential(view="image")

@@ -55,7 +55,7 @@ def graph(cell: TwoInputCell) -> "nx.DiGraph[Any]":
     return result
 
 
-def test_every_way_to_number_a_cell_has_one_canonical_form() -> None:
+def test_every_numbering_of_a_cell_has_the_same_canonical_form() -> None:
     for seed in range(20):
         cell = random_cell(np.random.default_rng(seed))
         ways = list(renumbered(cell))
@@ -63,7 +63,7 @@ def test_every_way_to_number_a_cell_has_one_canonical_form() -> None:
         assert {tuple(tuple(sorted(node)) for node in way) for way in ways} >= {canonical(cell)}
 
 
-def test_cells_have_one_canonical_form_exactly_if_networkx_finds_them_isomorphic() -> None:
+def test_canonical_forms_are_equal_if_and_only_if_networkx_finds_cells_isomorphic() -> None:
     wirings = [((0, 1), *pairs) for pairs in product(combinations(range(3), 2), combinations(range(4), 2))]
     cells: list[TwoInputCell] = [
         tuple(((one, "a"), (other, name)) for one, other in wiring) for wiring in wirings for name in "ab"
@@ -76,7 +76,7 @@ def test_cells_have_one_canonical_form_exactly_if_networkx_finds_them_isomorphic
 
 
 class Recorder(TwoInputCells):
-    """Adds nothing worth having, and keeps what it was asked for."""
+    """Space that records the cells that it is asked to add."""
 
     name = "recorder"
     classifier = "pool_classifier"
@@ -106,7 +106,7 @@ def test_the_cells_at_one_and_two_thirds_reduce(cells: int) -> None:
     assert all((cell[0][0][1] == "reduction") == reduces for _, reduces, cell in seen)
 
 
-def test_fewer_cells_than_four_are_refused() -> None:
+def test_fewer_than_four_cells_are_rejected() -> None:
     assert Recorder(4).cells == 4
     with pytest.raises(SpaceError, match="cells >= 4"):
         Recorder(3)
@@ -125,7 +125,7 @@ def test_a_cell_reads_each_cell_before_it_once_and_in_its_own_width_and_resoluti
     assert farther != nearer
 
 
-def test_a_state_that_is_handed_on_twice_counts_twice() -> None:
+def test_a_state_that_is_passed_on_twice_counts_twice() -> None:
     sketch = Sketch((3, 8, 8), 10, RATIOS, "test")
     inputs = (sketch.add("conv3x3_bn", (0,), 0), sketch.add("conv3x3_bn", (0,), 0))
     cell: TwoInputCell = (((1, "identity"), (1, "identity")), ((0, "identity"), (1, "identity")))
@@ -137,7 +137,7 @@ def test_a_state_that_is_handed_on_twice_counts_twice() -> None:
 
 
 def read_back(architecture: Architecture, prefix: str, shortcut: str, skip: str) -> str:
-    """One cell of a network as its space describes it, read from the nodes alone."""
+    """Description of one cell of a network, reconstructed from its nodes."""
     place = {name: number for number, name in enumerate(architecture.names)}
     inputs = {place[name]: i for i in range(2) if (name := f"{prefix}_input{i}") in place}
     states = {**inputs, **{place[name]: i + 1 for i in range(1, 6) if (name := f"{prefix}_node{i}") in place}}
