@@ -1,4 +1,4 @@
-"""The contract of an executor: what may be submitted, what comes back, what is killed when."""
+"""`Executor`, the base class of executors, and the limits of a task."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -17,13 +17,16 @@ Ts = TypeVarTuple("Ts")
 
 @dataclass(frozen=True)
 class Limits:
-    """What one task may use.
+    """Resources that one task may use.
 
     Attributes:
-        threads: Threads of OpenMP, BLAS and torch.
-        seconds: Wall-clock time from the task's start in its worker; None is unlimited.
-        memory_bytes: Resident memory of the worker process without pages that it may share, such as those of mapped
-            files; None is unlimited.
+        threads: Number of threads of OpenMP, BLAS and torch.
+        seconds: Wall-clock time from the task's start in its worker; None means no limit.
+        memory_bytes: Resident memory of the worker process, excluding pages that it may share, such as those of mapped
+            files; None means no limit.
+
+    Raises:
+        WorkerError: If a limit is not positive.
     """
 
     threads: int = 1
@@ -43,26 +46,27 @@ DEFAULT_LIMITS = Limits()
 
 
 class Executor(ABC):
-    """Runs tasks somewhere and hands out their futures.
+    """Base class of executors, which run submitted tasks and return their futures.
 
-    Every implementation holds this:
+    Every implementation must satisfy the following.
 
-    * A function is importable by its module and name, and its arguments and result can be pickled; otherwise the task
-      ends with `TaskUnpicklable`. An implementation that crosses no process boundary may accept more.
-    * A task runs at most `capacity` at a time with others, and may be executed again if its worker is lost: it must be
+    * A function must be importable by its module and name, and its arguments and result picklable; otherwise the task
+      ends with `TaskUnpicklable`. An implementation without a process boundary may accept more.
+    * At most `capacity` tasks run at the same time. A task may be executed again if its worker is lost, so it must be
       idempotent.
-    * An exception of the task comes out of its future unchanged (same type, same arguments).
-    * A killed task's future ends with `TaskTimeout`, `TaskOutOfMemory` or `WorkerLost`; all are `WorkerError`s.
-    * One task's death never changes the outcome of another, and tasks submitted later run.
-    * Cancelling a future drops a waiting task and kills a running one, where there is a process to kill.
-    * After `shutdown` returns, no process that the executor started is left; shutting down twice is harmless.
+    * An exception of the task is that of its future, unchanged in type and arguments.
+    * The future of a killed task ends with `TaskTimeout`, `TaskOutOfMemory` or `WorkerLost`, all of which are
+      `WorkerError`s.
+    * A killed task never changes the outcome of another one, and tasks submitted later run.
+    * Cancelling a future drops a waiting task, and kills a running one if there is a process to kill.
+    * After `shutdown` returns, no process that the executor started is left. Shutting down twice is harmless.
     * `submit`, `cancel` and `shutdown` may be called from any thread; done-callbacks may run in any thread.
     """
 
     @property
     @abstractmethod
     def capacity(self) -> int:
-        """Number of tasks that run at once."""
+        """Number of tasks that run at the same time."""
 
     @abstractmethod
     def submit(self, function: Callable[[*Ts], T], /, *args: *Ts) -> Future[T]:
@@ -75,7 +79,7 @@ class Executor(ABC):
 
     @abstractmethod
     def shutdown(self, cancel: bool) -> None:
-        """Refuses new tasks, then waits for the others to end, or drops and kills them with `cancel=True`."""
+        """Reject new tasks, then wait for the others to end, or drop and kill them if `cancel` is true."""
 
     def __enter__(self) -> Self:
         return self

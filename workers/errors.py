@@ -1,13 +1,13 @@
-"""What can go wrong with a task apart from the task's own exceptions.
+"""Errors of executors and their tasks, apart from the tasks' own exceptions.
 
-The children are named by what happened; N818 would append Error to each.
+Subclasses are named after what happened; ruff's N818 would append `Error` to each.
 """
 
 __all__ = ["ExecutorClosed", "TaskOutOfMemory", "TaskTimeout", "TaskUnpicklable", "WorkerError", "WorkerLost"]
 
 
 class WorkerError(Exception):
-    """Base of all errors of this package; the CLI turns it into one line."""
+    """Base class of all errors of this package."""
 
 
 class ExecutorClosed(WorkerError):  # noqa: N818
@@ -15,7 +15,7 @@ class ExecutorClosed(WorkerError):  # noqa: N818
 
 
 class TaskUnpicklable(WorkerError):  # noqa: N818
-    """A function, argument, result or exception cannot travel between processes."""
+    """A function, argument, result or exception cannot be pickled."""
 
 
 class TaskTimeout(WorkerError):  # noqa: N818
@@ -23,8 +23,8 @@ class TaskTimeout(WorkerError):  # noqa: N818
 
 
 class TaskOutOfMemory(WorkerError):  # noqa: N818
-    """A task's worker grew beyond `Limits.memory_bytes` and was killed."""
+    """A task's worker used more than `Limits.memory_bytes` and was killed."""
 
 
 class WorkerLost(WorkerError):  # noqa: N818
-    """A worker died, by a signal or by leaving the interpreter, before its task had ended."""
+    """A worker was killed by a signal, or exited, before its task had ended."""

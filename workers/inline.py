@@ -1,4 +1,4 @@
-"""Tasks in this very process, at submit: for tests, debuggers and one-worker searches without a second process."""
+"""Executor that runs tasks in this process, for tests, debugging and searches without further processes."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -16,11 +16,17 @@ Ts = TypeVarTuple("Ts")
 
 
 class InlineExecutor(Executor):
-    """Runs each task inside `submit`, which returns a finished future.
+    """Executor that runs each task inside `submit`, which returns a finished future.
 
-    Nothing can be killed here, so time and memory limits are rejected. The thread limit reaches torch only, and only if
-    torch is loaded when the task starts; the caller's setting comes back afterwards. A KeyboardInterrupt is the user's,
-    not the task's, and leaves `submit`.
+    It cannot kill a task, so limits of time and memory are rejected. The thread limit only applies to torch, and only
+    if torch is loaded when the task starts; the caller's setting is restored afterwards. A `KeyboardInterrupt` is
+    raised by `submit` instead of becoming the task's exception.
+
+    Args:
+        limits: Resources that each task may use.
+
+    Raises:
+        WorkerError: If `limits` has a limit of time or memory.
     """
 
     def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
@@ -40,7 +46,7 @@ class InlineExecutor(Executor):
     def submit(self, function: Callable[[*Ts], T], /, *args: *Ts) -> Future[T]:
         """Finished future of `function(*args)`."""
         if not self._open:
-            raise ExecutorClosed("The inline executor was shut down and takes no more tasks; make a new one.")
+            raise ExecutorClosed("The inline executor was shut down and accepts no more tasks; make a new one.")
         future: Future[T] = Future()
         future.set_running_or_notify_cancel()
         try:
@@ -55,7 +61,7 @@ class InlineExecutor(Executor):
         return future
 
     def shutdown(self, cancel: bool) -> None:
-        """Refuses new tasks; there is never one to wait for."""
+        """Reject new tasks; there is never one to wait for."""
         self._open = False
 
 

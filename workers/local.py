@@ -1,9 +1,9 @@
-"""Tasks in processes of this machine: killed at their limits, replaced when they die.
+"""Executor that runs tasks in local processes, which are killed at their limits and replaced when they die.
 
 Pebble (https://pebble.readthedocs.io) starts, times and kills the processes. Each worker has a pebble pool of its own,
-and a pool that saw anything but a normal outcome is thrown away, because in a shared pool of pebble 5.2 one death can
-reach the other tasks: a worker killed while it holds the lock of the shared pipe stops all of them, an idle worker's
-death breaks the pool, and the task of a worker that leaves with exit code 0 never ends.
+and a pool is discarded after anything but a normal outcome, because in a shared pool of pebble 5.2 the death of one
+worker can affect other tasks: a worker killed while it holds the lock of the shared pipe stops all of them, the death
+of an idle worker breaks the pool, and the task of a worker that exits with code 0 never ends.
 """
 
 import atexit
@@ -31,7 +31,7 @@ __all__ = ["LocalExecutor"]
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
-# Read by OpenMP, MKL, OpenBLAS, numexpr and Accelerate when they are loaded.
+# Environment variables that OpenMP, MKL, OpenBLAS, numexpr and Accelerate read when they are loaded.
 _THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
     "MKL_NUM_THREADS",
@@ -39,24 +39,31 @@ _THREAD_VARIABLES = (
     "NUMEXPR_NUM_THREADS",
     "VECLIB_MAXIMUM_THREADS",
 )
-# Bytes, read by glibc's malloc where that is used. By default it gives much of what a training step frees back to the
-# system, and the next step gets it again by thousands of page faults, which were some per cent of a student's training
-# in bfloat16. The first is more than a step of a student holds, the second the most that glibc takes.
+# Environment variables of glibc's malloc, in bytes. By default it returns much of the memory that a training step frees
+# to the system, and the next step gets it back by thousands of page faults, which took some per cent of the training of
+# a student in bfloat16. The first value is more than a training step of a student needs, the second is glibc's maximum.
 _MALLOC_VARIABLES = {"MALLOC_TRIM_THRESHOLD_": "400000000", "MALLOC_MMAP_THRESHOLD_": "33554432"}
-# How often a waiting lane looks for a worker that pebble replaced without a word (exit code 0).
+# Interval at which a waiting lane checks whether pebble silently replaced its worker (exit code 0).
 _LOOK_SECONDS = 1.0
 _spawning = threading.Lock()
 
 
 class LocalExecutor(Executor):
-    """Runs tasks in `workers` spawned processes, which live on from task to task.
+    """Executor that runs tasks in spawned processes, each of which runs one task after another.
 
-    A worker imports the main module anew under the name `__mp_main__`, so a script that makes an executor at its top
-    level, outside `if __name__ == "__main__":`, cannot work: its tasks end with a `WorkerLost` that says so, and the
-    worker's own traceback is on stderr. Console scripts, `python -m` and pytest need no care.
+    A worker imports the main module under the name `__mp_main__`. A script therefore cannot make an executor at its
+    top level, outside `if __name__ == "__main__":`; its tasks would end with a `WorkerLost` that explains this, and the
+    worker's own traceback would be printed to stderr. Console scripts, `python -m` and pytest are not affected.
 
-    A worker ignores SIGINT, leads a process group (a task's own children die with it) and ends itself within a second
-    when its controller dies, however that happened.
+    A worker ignores SIGINT, leads a process group, so that the child processes of a task are killed with it, and exits
+    within a second after its controller dies for whatever reason.
+
+    Args:
+        workers: Number of processes.
+        limits: Resources that each task may use.
+
+    Raises:
+        WorkerError: If `workers < 1`.
     """
 
     def __init__(self, workers: int, limits: Limits = DEFAULT_LIMITS) -> None:
@@ -69,7 +76,7 @@ class LocalExecutor(Executor):
         self._open = True
         for lane in self._lanes:
             lane.start()
-        # Registered after pebble's own hook and so called before it: no lane may start a worker while Python goes down.
+        # Registered after pebble's own hook and so called before it: no lane may start a worker during shutdown.
         atexit.register(self.shutdown, cancel=True)
 
     @property
@@ -82,14 +89,14 @@ class LocalExecutor(Executor):
         task = _Task(worker_process.encode(function, args), ProcessFuture())
         with self._lock:
             if not self._open:
-                raise ExecutorClosed("The local executor was shut down and takes no more tasks; make a new one.")
+                raise ExecutorClosed("The local executor was shut down and accepts no more tasks; make a new one.")
             self._unfinished.add(task.future)
             self._queue.put(task)
         task.future.add_done_callback(self._forget)
         return task.future
 
     def shutdown(self, cancel: bool) -> None:
-        """Waits for the tasks, or kills them with `cancel=True`, then ends all worker processes."""
+        """Wait for all tasks, or kill them if `cancel` is true, then end all worker processes."""
         with self._lock:
             was_open, self._open = self._open, False
             unfinished = list(self._unfinished)
@@ -115,7 +122,7 @@ class _Task:
 
 
 class _Lane(threading.Thread):
-    """One worker process at a time, and the thread that feeds it."""
+    """A thread that runs tasks in one worker process at a time."""
 
     def __init__(self, queue: SimpleQueue[_Task | None], limits: Limits) -> None:
         super().__init__(name="worker-lane", daemon=True)
@@ -124,7 +131,7 @@ class _Lane(threading.Thread):
         self._worker: _Worker | None = None
 
     def run(self) -> None:
-        """Executes tasks until None arrives."""
+        """Execute tasks until the queue returns None."""
         while (task := self._queue.get()) is not None:
             if task.future.set_running_or_notify_cancel():
                 _finish(task.future, *self._execute(task))
@@ -132,7 +139,7 @@ class _Lane(threading.Thread):
 
     def _execute(self, task: _Task) -> tuple[bool, Any]:
         """Whether the task succeeded, and its result or exception."""
-        # A worker may have died while it was idle, before it saw the task: that is not the task's fault, so once more.
+        # A worker may have died while it was idle, before it received the task, which is then tried once more.
         for _ in range(2):
             try:
                 return worker_process.decode(self._attempt(task))
@@ -143,7 +150,7 @@ class _Lane(threading.Thread):
             except TimeoutError:
                 self._retire()
                 return False, self._timeout()
-            except Exception as error:  # nothing may end this thread; a cancelled future stays cancelled
+            except Exception as error:  # no error may end this thread; a cancelled future remains cancelled
                 self._retire()
                 return False, error
         return False, failure
@@ -159,11 +166,11 @@ class _Lane(threading.Thread):
         task.future.add_done_callback(lambda future: future.cancelled() and inner.cancel())  # type: ignore[no-untyped-call]
         while not ended.wait(_LOOK_SECONDS):
             if worker.report[worker_process.STARTS] > 1 and not ended.wait(_LOOK_SECONDS):
-                raise ProcessExpired("The worker left without a word.", code=0)  # type: ignore[no-untyped-call]
+                raise ProcessExpired("The worker exited without an outcome.", code=0)  # type: ignore[no-untyped-call]
         return inner.result()
 
     def _retire(self) -> int:
-        """Ends the worker process and its children, and returns the memory for which it left, in bytes, or 0."""
+        """End the worker process and its children; return the memory, in bytes, for which it exited, or 0."""
         worker, self._worker = self._worker, None
         return 0 if worker is None else worker.stop()
 
@@ -199,7 +206,7 @@ class _Worker:
     def schedule(self, payload: bytes, limits: Limits) -> ProcessFuture[bytes]:
         try:
             return self.pool.schedule(worker_process.run, args=(payload, limits.threads), timeout=limits.seconds)
-        except RuntimeError as error:  # the pool broke since we looked
+        except RuntimeError as error:  # the pool broke after it was checked
             raise BrokenProcessPool(str(error)) from error
 
     def stop(self) -> int:
@@ -212,7 +219,7 @@ class _Worker:
 
 
 class _Context(SpawnContext):
-    """A spawn context whose processes are born with their limits: the main module may load torch before we run."""
+    """Spawn context whose processes start with their limits set, since the main module may load torch first."""
 
     def __init__(self, threads: int) -> None:
         super().__init__()
@@ -235,7 +242,7 @@ class _Process(SpawnProcess):
 
 @contextmanager
 def _environment(variables: dict[str, str]) -> Iterator[None]:
-    """These variables in this process' environment, which is the only way to give them to a spawned process."""
+    """Set variables in this process's environment, the only way to pass them to a spawned process."""
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
     try:
@@ -250,7 +257,7 @@ def _environment(variables: dict[str, str]) -> Iterator[None]:
 
 @contextmanager
 def _interrupts_blocked() -> Iterator[None]:
-    """A child inherits the mask: Ctrl-C while it imports its modules would end it before it can ignore the signal."""
+    """Block SIGINT, which a child inherits, so that Ctrl-C does not end it before it ignores the signal."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
@@ -262,7 +269,7 @@ def _interrupts_blocked() -> Iterator[None]:
 
 
 def _finish(future: Future[Any], succeeded: bool, value: Any) -> None:
-    with suppress(InvalidStateError):  # cancelled meanwhile
+    with suppress(InvalidStateError):  # it was cancelled in the meantime
         if succeeded:
             future.set_result(value)
         else:

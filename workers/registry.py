@@ -1,4 +1,4 @@
-"""Executors by name."""
+"""Registry of executors by name."""
 
 from collections.abc import Callable
 
@@ -16,11 +16,11 @@ def executor(name: str, workers: int = 1, limits: Limits = DEFAULT_LIMITS) -> Ex
 
     Args:
         name: One of `executor_names()`.
-        workers: Tasks that run at once.
-        limits: What each task may use.
+        workers: Number of tasks that run at the same time.
+        limits: Resources that each task may use.
 
     Raises:
-        WorkerError: If the name is unknown, or the kind cannot do what is asked.
+        WorkerError: If the name is unknown, or the executor does not support these arguments.
     """
     if name not in _builds:
         raise WorkerError(f"`executor` must be one of {', '.join(executor_names())}, but got {name!r}.")
@@ -33,19 +33,21 @@ def executor_names() -> list[str]:
 
 
 def register_executor(name: str, build: Build) -> None:
-    """Makes `executor(name, ...)` call `build`.
+    """Register a function that makes the executor of a name.
 
     Raises:
         WorkerError: If the name is taken.
     """
     if name in _builds:
-        raise WorkerError(f"An executor name must be registered once, but {name!r} is taken; choose another.")
+        raise WorkerError(f"An executor's name must be new, but {name!r} is taken; choose another.")
     _builds[name] = build
 
 
 def _inline(workers: int, limits: Limits) -> Executor:
     if workers != 1:
-        raise WorkerError(f'The inline executor runs one task at a time, but got {workers=}; use "local" for more.')
+        raise WorkerError(
+            f'`workers` must be 1 for the inline executor, but got {workers=}; use the executor "local" for more.'
+        )
     return InlineExecutor(limits)
 
 

@@ -1,7 +1,7 @@
-"""A cluster in simulated seconds, for benchmarks: tasks whose durations are known end in the order in which they would.
+"""Cluster in simulated time, for benchmarks whose tasks have known durations.
 
-An event queue and a clock, no process and no thread. A benchmark that looks a training up in a table learns within
-milliseconds what W workers that train at different speeds would have seen, and sees the same every time.
+It consists of an event queue and a clock, without processes and threads. A benchmark that looks up trainings in a table
+can thus reproduce, within milliseconds and deterministically, the order of results from workers of different speeds.
 """
 
 from collections import deque
@@ -22,26 +22,26 @@ Ts = TypeVarTuple("Ts")
 
 
 class SimulatedCluster(Generic[T]):
-    """Runs tasks on `workers` simulated workers, first come, first served.
+    """Cluster of simulated workers that run tasks in the order of submission.
 
-    A task is called at its simulated start, and its future ends when the clock reaches start plus duration. Only
-    `advance`, or waiting for a future's `result` or `exception`, moves the clock, so between two ends the caller has
-    all the simulated time it wants. Tasks that end at the same moment end in the order in which they started.
+    A task is called at its simulated start, and its future ends when the clock reaches start plus duration. The clock
+    advances only in `advance` or when a future's `result` or `exception` is awaited, so the caller's own code takes no
+    simulated time. Tasks that end at the same time end in the order in which they started.
 
-    It is shaped like a `workers.base.Executor` but is none, and so has no name in the registry. That contract lets a
-    caller wait by `concurrent.futures.wait` or for a done-callback, which never tell whom they wait for. A simulation
-    would have to move its clock behind the caller's back, perhaps before the caller has submitted what he is about to
-    submit, and the order of the results would hang on the machine's mood.
+    It has the methods of a `workers.base.Executor` but is not one, and therefore has no name in the registry. Callers
+    of an executor may wait by `concurrent.futures.wait` or a done-callback, of which a simulation is not informed. It
+    would have to advance its clock by itself, perhaps before the caller has submitted the next task, so that the order
+    of results would depend on real time.
 
-    A cancelled task never starts; one that has started cannot be cancelled. A task that raises takes no time, since no
-    result tells how long it took. Not for several threads.
+    A cancelled task never starts, and a started task cannot be cancelled. A task that raises takes no time, since its
+    duration follows from its result. The class is not thread-safe.
 
     Args:
-        workers: Tasks that run at once.
-        seconds: Simulated duration of a task, from its result: not negative and finite.
+        workers: Number of tasks that run at the same time.
+        seconds: Function from the result of a task to its simulated duration in seconds, `0 <= seconds < inf`.
 
     Raises:
-        WorkerError: If there are no workers.
+        WorkerError: If `workers < 1`.
     """
 
     def __init__(self, workers: int, seconds: Callable[[T], float]) -> None:
@@ -56,24 +56,24 @@ class SimulatedCluster(Generic[T]):
 
     @property
     def capacity(self) -> int:
-        """Number of tasks that run at once."""
+        """Number of tasks that run at the same time."""
         return self._workers
 
     @property
     def now(self) -> float:
-        """Simulated seconds since the cluster was made."""
+        """Simulated seconds since the cluster was created."""
         return self._now
 
     @property
     def has_free_worker(self) -> bool:
-        """Whether a task submitted now would start now."""
+        """Whether a task submitted now would start at once."""
         return len(self._running) < self._workers
 
     def submit(self, function: Callable[[*Ts], T], /, *args: *Ts) -> Future[T]:
         """Future of `function(*args)`, which is called at once if a worker is free, else when one becomes free.
 
         Raises:
-            WorkerError: If the task starts and its duration is no duration.
+            WorkerError: If the task starts and its duration is negative or not finite.
         """
         future: Future[T] = _SimulatedFuture(self.advance)
         self._waiting.append(_Waiting(future, partial(function, *args)))
@@ -81,16 +81,16 @@ class SimulatedCluster(Generic[T]):
         return future
 
     def advance(self) -> Future[T]:
-        """The next future to end, after moving the clock there, starting what waited and calling its callbacks.
+        """The next future to end, after the clock is set to its end, waiting tasks are started and callbacks called.
 
         Raises:
-            WorkerError: If nothing runs, or a task that starts has no duration.
+            WorkerError: If no task runs, or the duration of a task that starts is negative or not finite.
         """
         if not self._running:
-            raise WorkerError("The clock stands still while no task runs; submit one first.")
+            raise WorkerError("A task must run for the clock to advance, but none does; submit one first.")
         ended = heappop(self._running)
         self._now = ended.finish
-        self._start_waiting()  # before the callbacks, which may submit: those who wait come first
+        self._start_waiting()  # before the callbacks, which may submit tasks: waiting tasks come first
         ended.settle()
         return ended.future
 
@@ -113,7 +113,7 @@ class SimulatedCluster(Generic[T]):
 
 
 class _SimulatedFuture(Future[T]):
-    """A future that moves the clock instead of blocking, since nobody else would."""
+    """Future that advances the clock instead of blocking."""
 
     def __init__(self, advance: Callable[[], object]) -> None:
         super().__init__()
@@ -140,7 +140,7 @@ class _Waiting(Generic[T]):
 
 @dataclass(frozen=True, order=True)
 class _Running(Generic[T]):
-    """A started task; the least is the next to end."""
+    """A started task; the smallest is the next to end."""
 
     finish: float
     serial: int

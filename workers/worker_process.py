@@ -1,7 +1,4 @@
-"""The worker's side of the local executor: what happens inside a worker process.
-
-Nothing here runs in the controller but `encode` and `decode`.
-"""
+"""Code of the local executor that runs inside a worker process; only `encode` and `decode` run in the controller."""
 
 import os
 import pickle
@@ -21,20 +18,20 @@ from workers.errors import TaskUnpicklable
 
 __all__ = ["MEMORY", "OUT_OF_MEMORY", "PID", "STARTS", "decode", "encode", "initialize", "own_memory", "run"]
 
-# Slots of the report, a small shared array that tells the controller which process serves it and why it left.
+# Indices of the report, a shared array that tells the controller the process of its worker and why it exited.
 PID, STARTS, MEMORY = 0, 1, 2
-# Exit code of a worker that left by its memory limit: no signal (negative), no shell convention (126 to 165).
+# Exit code of a worker that exceeded its memory limit; distinct from signals (negative) and shell codes (126 to 165).
 OUT_OF_MEMORY = 86
-# Short against a training step that allocates, long against the cost of reading /proc.
+# Short compared with a training step that allocates memory, long compared with the cost of reading /proc.
 _WATCH_SECONDS = 0.25
 
 
 def initialize(limits: Limits, report: MutableSequence[int]) -> None:
-    """Sets up this worker process: signals, its own process group, the report and the watchdog."""
+    """Set up this worker process: signals, its own process group, the report and the watchdog."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the controller, which decides
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # at once, even inside a long call into torch
     if hasattr(os, "setpgid"):
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # the controller blocked it while we were born
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # the controller blocked it during the start
         os.setpgid(0, 0)  # so that a task's own child processes can be killed with it
     report[PID] = os.getpid()
     report[STARTS] += 1
@@ -46,7 +43,7 @@ def initialize(limits: Limits, report: MutableSequence[int]) -> None:
 
 
 def run(task: bytes, threads: int) -> bytes:
-    """Encoded outcome of an encoded task; never raises, so whatever the pool raises is the pool's."""
+    """Encoded outcome of an encoded task; it never raises, so any exception is one of the pool."""
     try:
         function, args = pickle.loads(task)
         if (torch := sys.modules.get("torch")) is not None:
@@ -63,7 +60,7 @@ def run(task: bytes, threads: int) -> bytes:
 
 
 def encode(function: Callable[..., object], args: tuple[object, ...]) -> bytes:
-    """A task as bytes.
+    """Encoded task.
 
     Raises:
         TaskUnpicklable: If the function or an argument cannot be pickled.
@@ -82,7 +79,7 @@ def decode(outcome: bytes) -> tuple[bool, Any]:
     try:
         succeeded, value, trace = pickle.loads(outcome)
     except Exception as error:
-        return False, TaskUnpicklable(f"A task's result must be picklable, but it cannot be read back: {error}")
+        return False, TaskUnpicklable(f"A task's result must be picklable, but it cannot be unpickled: {error}")
     if not succeeded and trace:
         value.add_note(f"In the worker:\n{trace}")
     return succeeded, value
@@ -91,8 +88,8 @@ def decode(outcome: bytes) -> tuple[bool, Any]:
 def own_memory(process: psutil.Process) -> int:
     """Resident memory that a process does not share, in bytes.
 
-    Pages of files that it mapped are left out: they are the same for all workers, and the system takes them back when
-    it needs them. Only Linux tells of them; elsewhere it is all resident memory.
+    Pages of mapped files are excluded: all workers share them, and the system reclaims them when it needs memory. Only
+    Linux reports them; on other systems this is all resident memory.
     """
     memory = process.memory_info()
     return int(memory.rss - getattr(memory, "shared", 0))
@@ -101,11 +98,11 @@ def own_memory(process: psutil.Process) -> int:
 def _encode_error(error: BaseException, trace: str) -> bytes:
     try:
         outcome = pickle.dumps((False, error, trace))
-        pickle.loads(outcome)  # an exception with a constructor of its own often fails only here
+        pickle.loads(outcome)  # an exception with its own constructor often fails only here
         return outcome
     except Exception:
         name = f"{type(error).__module__}.{type(error).__qualname__}"
-        stand_in = TaskUnpicklable(f"A task's exception must be picklable, but {name} is not; it said: {error}")
+        stand_in = TaskUnpicklable(f"A task's exception must be picklable, but {name} is not; its message: {error}")
         return pickle.dumps((False, stand_in, trace))
 
 
@@ -122,7 +119,7 @@ def _watch(controller: int, memory_bytes: int | None, report: MutableSequence[in
 
 
 def _vanish() -> None:
-    """Ends this process and its children: its controller is dead, so nobody waits for an exit code."""
+    """End this process and its children; its controller is dead, so that no exit code is needed."""
     if hasattr(os, "killpg"):
         os.killpg(0, signal.SIGKILL)
     os._exit(1)

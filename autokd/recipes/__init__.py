@@ -1,1 +1,5 @@
-"""Ready-made searches: a TOML file each, with the teacher that it learns from."""
+"""Recipes: ready-made searches, each a TOML file with the weights of its teacher.
+
+`catalogue.py` finds them by name. `teachers.py` defines their teachers and `train_teacher.py` trains them;
+`runnable.py` tells which recipe can run on this machine.
+"""

@@ -1,4 +1,4 @@
-"""The ready-made searches that come with AutoKD."""
+"""The recipes of AutoKD by name."""
 
 import os
 from importlib import resources
@@ -13,16 +13,16 @@ __all__ = ["find_config", "recipe_path", "recipes"]
 
 
 def recipes() -> dict[str, str]:
-    """Every recipe's name with the line that describes it."""
+    """One-line description of every recipe, by name."""
     files = sorted(_folder().glob("*.toml"))
     return {file.stem: file.read_text().splitlines()[0].removeprefix("# ") for file in files}
 
 
 def recipe_path(name: str) -> Path:
-    """The TOML file of a recipe.
+    """Path of the TOML file of a recipe.
 
     Raises:
-        InputError: If there is none of that name.
+        InputError: If there is no recipe of that name.
     """
     known = recipes()
     if name not in known:
@@ -31,10 +31,15 @@ def recipe_path(name: str) -> Path:
 
 
 def find_config(file_or_recipe: str, overrides: list[str], name: str | None = None) -> SearchConfig:
-    """The configuration in a TOML file, or of a recipe.
+    """Configuration of a search from a TOML file or a recipe.
+
+    Args:
+        file_or_recipe: Path of a TOML file, or name of a recipe.
+        overrides: Settings as `key=value`, which replace those of the file.
+        name: Name of the search; by default that of the file or the recipe.
 
     Raises:
-        InputError: If it is neither, or says something that is not allowed.
+        InputError: If it is neither a file nor a recipe, or a setting is invalid.
     """
     path = Path(file_or_recipe)
     if path.suffix == ".toml" or os.path.exists(path):  # which takes names that are too long

@@ -1,7 +1,7 @@
-"""Prints the recipe that can run here: `python -m autokd.recipes.runnable fashion-mnist`.
+"""Prints a recipe that can run on this machine: `python -m autokd.recipes.runnable fashion-mnist`.
 
-Where the recipe's data can neither be found nor fetched it says so in one line on stderr and prints `digits`, whose
-data come with scikit-learn.
+This is the given recipe, unless its data can neither be found nor downloaded. Then it prints a line about this to
+stderr and `digits` to stdout, whose data are part of scikit-learn.
 """
 
 import sys
@@ -14,7 +14,7 @@ FALLBACK = "digits"
 
 
 def runnable(recipe: str) -> str:
-    """The recipe itself if its data are there, else the one that needs no files."""
+    """The given recipe if its data can be loaded, else `digits`, which needs no files."""
     config = find_config(recipe, [])
     try:
         load_data(config.data)

@@ -1,6 +1,6 @@
-"""The teachers of the recipes: small residual networks (He et al. 2016, https://arxiv.org/abs/1512.03385).
+"""Teachers of the recipes: small residual networks (He et al. 2016, https://arxiv.org/abs/1512.03385).
 
-Their weights lie beside this file; `python -m autokd.recipes.train_teacher RECIPE` makes them again.
+Their weights are in this folder; `python -m autokd.recipes.train_teacher RECIPE FOLDER` trains them again.
 """
 
 from itertools import pairwise
@@ -13,19 +13,24 @@ __all__ = ["ResidualTeacher", "digits", "fashion_mnist"]
 
 
 def fashion_mnist() -> nn.Module:
-    """The teacher for Fashion-MNIST, without weights: 1 x 28 x 28 to 10 classes."""
+    """Teacher for Fashion-MNIST, without its trained weights: 1 x 28 x 28 inputs, 10 classes."""
     return ResidualTeacher(in_channels=1, classes=10, widths=(32, 64, 160, 160))
 
 
 def digits() -> nn.Module:
-    """The teacher for scikit-learn's digits, without weights: 1 x 8 x 8 to 10 classes."""
+    """Teacher for scikit-learn's digits, without its trained weights: 1 x 8 x 8 inputs, 10 classes."""
     return ResidualTeacher(in_channels=1, classes=10, widths=(16, 32, 64))
 
 
 class ResidualTeacher(nn.Module):
-    """A stem, one residual block for each width, global average pooling and a linear classifier.
+    """Residual network of a stem, one block for each width, global average pooling and a linear classifier.
 
-    The resolution is halved where the width changes, except at the first block.
+    A block that changes the width also halves the resolution.
+
+    Args:
+        in_channels: Channels of the images.
+        classes: Number of logits.
+        widths: Channels of each block; the first is also the width of the stem.
     """
 
     def __init__(self, in_channels: int, classes: int, widths: tuple[int, ...]) -> None:
@@ -56,7 +61,7 @@ class _ResidualBlock(nn.Module):
 
 
 def _convolution(in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> nn.Sequential:
-    """A convolution without bias, then batch norm."""
+    """Convolution without bias, followed by batch norm."""
     return nn.Sequential(
         nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2, bias=False), nn.BatchNorm2d(out_channels)
     )

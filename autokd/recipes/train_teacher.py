@@ -1,11 +1,11 @@
 """Trains a recipe's teacher from scratch: `python -m autokd.recipes.train_teacher fashion-mnist FOLDER [--seed N]`.
 
-Writes `RECIPE.safetensors` and the figures of the training, `RECIPE.json`, into FOLDER. The teacher never sees the
-validation samples of the search, so that its accuracy on them can be compared with a student's.
+Writes the weights, `RECIPE.safetensors`, and the results of the training, `RECIPE.json`, to FOLDER. The teacher is not
+trained on the validation samples of the search, so that its accuracy on them can be compared with that of a student.
 
-With `--epochs N` the whole schedule is compressed into N epochs: such a teacher may teach better than a stronger one
-(Cho and Hariharan 2019, https://arxiv.org/abs/1910.01348); name its weights in `teacher.alternatives`. With
-`--checkpoints` the weights of every epoch are kept, as `RECIPE-epoch-NN.safetensors`, for `teacher.checkpoints`.
+With `--epochs N` the whole schedule is compressed into N epochs. Such a teacher may teach better than a stronger one
+(Cho and Hariharan 2019, https://arxiv.org/abs/1910.01348); use its weights in `teacher.alternatives`. With
+`--checkpoints` the weights after every epoch are kept as `RECIPE-epoch-NN.safetensors`, for `teacher.checkpoints`.
 """
 
 import argparse
@@ -35,7 +35,16 @@ from autokd.training.schedules import Cosine
 
 @dataclass(frozen=True)
 class TeacherTraining:
-    """How a teacher is trained."""
+    """Settings of the training of a teacher.
+
+    Attributes:
+        factory: Function that returns the untrained teacher.
+        data: Function that returns the data set.
+        augmentation: Augmentation of the training samples.
+        epochs: Number of epochs.
+        batch_size: Samples of a batch.
+        settings: Learning rate and further settings of the training loop.
+    """
 
     factory: Callable[[], nn.Module]
     data: Callable[[], Dataset]
@@ -58,7 +67,13 @@ TRAININGS = {
 def train_teacher(
     training: TeacherTraining, seed: int, on_epoch: Callable[[nn.Module, int], None] = lambda network, epoch: None
 ) -> tuple[nn.Module, dict[str, object]]:
-    """A trained teacher and the figures of its training; `on_epoch` gets it after each epoch, counted from 1."""
+    """A trained teacher, and the results of its training as written to `RECIPE.json`.
+
+    Args:
+        training: Settings of the training.
+        seed: Seed of weights, order of samples and augmentation.
+        on_epoch: Function that is called after each epoch with the teacher and the number of epochs so far.
+    """
     dataset = training.data()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     stream = TrainingStream(dataset, training.augmentation, training.batch_size, training.epochs, seed, device)
@@ -107,7 +122,7 @@ def _cross_entropy(logits: Tensor, batch: Batch) -> Tensor:
 
 
 def main() -> None:
-    """Train the teacher that the command line names."""
+    """Train the teacher of the recipe on the command line."""
     parser = argparse.ArgumentParser(description="Train a recipe's teacher from scratch.")
     parser.add_argument("recipe", choices=sorted(TRAININGS))
     parser.add_argument("folder", type=Path)
