@@ -83,7 +83,7 @@ def digest(folder: Path) -> str:
         ("optimizer.pruner=halve", "optimizer.pruner: Unknown pruner 'halve'. Known: halving, median, none"),
         ("optimizer.options.foo=3", "'trust-region' cannot be made with the options {'foo': 3}: "),
         ("workers.engine=locl", "workers: `executor` must be one of inline, local, but got 'locl'."),
-        ("workers.count=2", "The inline executor runs one task at a time"),
+        ("workers.count=2", "`workers` must be 1 for the inline executor"),
         ("workers.device=gpu", "workers.device 'gpu' is not usable here: "),
         ("teacher.floor=1.0", "the teacher's validation accuracy is 99.33%, below teacher.floor = 100.00%."),
         ("teacher.factory=my_nowhere:teacher", "teacher.factory: cannot import 'my_nowhere': ModuleNotFoundError"),
