@@ -49,6 +49,10 @@ def __getattr__(name: str) -> Any:
     return getattr(import_module(module), attribute)
 
 
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
 def _check_not_shadowed() -> None:
     """Refuse to work with another package of the name of one of ours; `workers` is a common one."""
     for name in ("search_spaces", "workers"):

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from autokd.cli.tables import percent
 from autokd.database.rows import EventRow
+from autokd.searches.tables import percent
 
 __all__ = ["event_line"]
 

@@ -7,20 +7,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from typing import Any, TextIO
 
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 
-__all__ = ["PlainConsole", "reserve_stdout", "show_json", "show_text"]
+from autokd.searches.tables import PlainConsole
+
+__all__ = ["reserve_stdout", "show_json", "show_text"]
 
 FILE_WIDTH = 160  # columns, where there is no terminal to ask
 
 _reserved: list[TextIO] = []
-
-
-class PlainConsole(Console):
-    """A console that prints text as it is: names and paths of users are no markup, whatever brackets they have."""
-
-    def __init__(self, *, stderr: bool = False) -> None:
-        super().__init__(stderr=stderr, markup=False, emoji=False, highlight=False)
 
 
 def show_text(value: RenderableType) -> None:

@@ -7,10 +7,10 @@ import typer
 
 from autokd.analysis.plots import FORMATS, Evidence, evidence, render
 from autokd.cli.output import show_json
-from autokd.cli.tables import counted
 from autokd.core.files import write_atomically
 from autokd.errors import InputError
 from autokd.searches.api import find
+from autokd.searches.tables import counted
 
 __all__ = ["plot"]
 

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any, Literal
 from autokd.analysis.rung_correlations import RungCorrelation, rung_correlations
 from autokd.cli.events import event_line
 from autokd.cli.output import show_json, show_text
-from autokd.cli.tables import (
+from autokd.config.fidelity_metrics import ACCURACY, FIDELITY_METRICS
+from autokd.export.verification import Verification
+from autokd.searches.doctor import Finding
+from autokd.searches.method_choice import METHOD, TEACHER
+from autokd.searches.problem import Problem
+from autokd.searches.progress import Progress
+from autokd.searches.result import SearchResult
+from autokd.searches.students import TrainedStudent
+from autokd.searches.tables import (
     count,
     counted,
     decimal,
@@ -20,14 +28,6 @@ from autokd.cli.tables import (
     table,
     training_state,
 )
-from autokd.config.fidelity_metrics import ACCURACY, FIDELITY_METRICS
-from autokd.export.verification import Verification
-from autokd.searches.doctor import Finding
-from autokd.searches.method_choice import METHOD, TEACHER
-from autokd.searches.problem import Problem
-from autokd.searches.progress import Progress
-from autokd.searches.result import SearchResult
-from autokd.searches.students import TrainedStudent
 from autokd.searches.trial_record import TrialRecord
 from autokd.searches.workspace import Workspace
 

@@ -16,6 +16,7 @@ from autokd.data.dataset import Dataset
 from autokd.errors import InputError
 from autokd.searches.given_data import data_source
 from autokd.searches.preflight import check_budget, check_methods, check_settings, check_storage, find_facts, survey
+from autokd.searches.printer import default_reporter
 from autokd.searches.problem import Problem
 from autokd.searches.reporter import Reporter, Silent
 from autokd.searches.result import SearchResult
@@ -68,7 +69,7 @@ def search(
         trials: Number of trials.
         name: Name of the search; a number is appended if it is taken.
         home: Folder of all searches; `AUTOKD_HOME` or `autokd-runs` when left away.
-        reporter: Hears of the progress.
+        reporter: Hears of the progress; by default lines are printed on a terminal and in a notebook.
         sections: Everything else that a `search.toml` may say: `seed=1`, `training={"rungs": [1, 3]}`.
 
     Raises:
@@ -88,9 +89,7 @@ def search(
         **sections,
     }
     make_paths_absolute(values, Path.cwd())
-    result = begin(parse_config(values), place, None if source else teacher, reporter)  # type: ignore[arg-type]
-    result.resume()
-    return result
+    return begin(parse_config(values), place, None if source else teacher, reporter).resume()  # type: ignore[arg-type]
 
 
 def begin(
@@ -108,7 +107,7 @@ def begin(
         config: The search; a number is appended to its name if it is taken.
         home: Where it is recorded.
         teacher: The teacher, where the configuration does not name one.
-        reporter: Hears of the progress.
+        reporter: Hears of the progress; by default lines are printed on a terminal and in a notebook.
         command: The command line, to be recorded.
 
     Raises:
@@ -117,7 +116,7 @@ def begin(
     """
     home = _place(home)
     wrapped = teacher_from_python(teacher, config)
-    reporter = reporter or Silent()
+    reporter = reporter or default_reporter()
     make_executor(config).shutdown(cancel=True)  # it starts no process before its first task
     reporter.checking()
     facts = find_facts(config, wrapped)
@@ -150,14 +149,14 @@ def find(
     Args:
         name: Of the search.
         home: Where it is recorded.
-        reporter: Hears of the progress.
+        reporter: Hears of the progress; by default lines are printed on a terminal and in a notebook.
         teacher: The teacher, where the search began with an object: wanted by `resume` and `train` only as far as its
             outputs are not stored yet.
 
     Raises:
         InputError: If there is none, or it began with another teacher.
     """
-    result = SearchResult(_place(home), name, None, reporter or Silent())
+    result = SearchResult(_place(home), name, None, reporter or default_reporter())
     result = replace(result, teacher=teacher_from_python(teacher, result.config))
     digest = result.row.facts["teacher_digest"]
     if result.teacher and result.teacher.digest != digest:

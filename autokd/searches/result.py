@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 
@@ -14,7 +15,7 @@ from autokd.data.registry import load_data
 from autokd.database.lease import Lease, is_owned
 from autokd.database.reading import Reader
 from autokd.database.rows import EventRow, SearchRow
-from autokd.errors import AutoKDError, InputError, InterruptedSearchError
+from autokd.errors import AutoKDError, InputError, InterruptedSearchError, first_line
 from autokd.evaluation.context import TrainingContext
 from autokd.evaluation.precompute import missing_outputs, precompute_outputs
 from autokd.export.folder import write_folder
@@ -31,18 +32,21 @@ from autokd.searches.retraining import Retraining, trainings
 from autokd.searches.session import session
 from autokd.searches.students import TrainedStudent, trained_students
 from autokd.searches.study import to_study
+from autokd.searches.tables import count, counted, percent
 from autokd.searches.trial_record import TrialRecord, trial_records
 from autokd.searches.workspace import Workspace
 from autokd.teachers.registry import Teacher, load_teacher
 from autokd.training.metrics import label_metrics
 
 if TYPE_CHECKING:
+    import pandas
+
     from autokd.searches.families import Family
 
 __all__ = ["SearchResult"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SearchResult:
     """A recorded search: what it found so far, and how to go on. Every property is read from the database anew.
 
@@ -57,6 +61,15 @@ class SearchResult:
     name: str
     teacher: Teacher | None
     reporter: Reporter
+
+    def __repr__(self) -> str:
+        try:
+            progress = self.progress
+        except AutoKDError as error:
+            return f"<SearchResult {self.name!r}: {first_line(error)}>"
+        best = f"best {percent(progress.best_accuracy)} with {count(progress.best_params)} parameters"
+        trials = f"{progress.status}, {progress.finished} of {counted(progress.trials, 'trial')}"
+        return f"<SearchResult {self.name!r}: {trials}, {'no student yet' if progress.best_trial is None else best}>"
 
     @property
     def row(self) -> SearchRow:
@@ -144,7 +157,17 @@ class SearchResult:
         problem = self.problem
         return importances(to_study(self.trials, problem.distributions), problem.dimensions)
 
-    def resume(self, config: SearchConfig | None = None) -> None:
+    def trials_dataframe(self) -> "pandas.DataFrame":
+        """All trials as Optuna's `study.trials_dataframe` shows them: number, value, times, parameters and state.
+
+        Raises:
+            InputError: If pandas is not installed.
+        """
+        if find_spec("pandas") is None:
+            raise InputError("trials_dataframe needs pandas: pip install pandas.")
+        return to_study(self.trials, self.problem.distributions).trials_dataframe()
+
+    def resume(self, config: SearchConfig | None = None) -> Self:
         """Go on until all trials are finished; the same code as beginning.
 
         Args:
@@ -166,6 +189,7 @@ class SearchResult:
         if progress.best_trial is None:
             reason, number = max(progress.reasons.items(), key=lambda item: item[1])
             raise AutoKDError(f"no trial could be trained; {number} of {progress.failed} failed with: {reason}")
+        return self
 
     def train(self, config: SearchConfig | None = None) -> Sequence[TrainedStudent]:
         """Train students of the best family at full length, and return them, the best first.

@@ -15,6 +15,7 @@ from autokd.errors import InputError
 from autokd.evaluation.task import weights_file
 from autokd.export.module import StudentModule
 from autokd.searches.problem import Problem
+from autokd.searches.tables import count, counted, percent
 from autokd.training.checkpoint import load_weights
 from search_spaces.architecture.cost import Cost
 from search_spaces.architecture.format import Architecture
@@ -23,7 +24,7 @@ from search_spaces.networks.network import build
 __all__ = ["TrainedStudent", "add_student", "trained_students"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TrainedStudent:
     """A student with the weights of its longest training.
 
@@ -35,11 +36,17 @@ class TrainedStudent:
         weights: File of its weights at the end of that training.
     """
 
-    problem: Problem = field(repr=False, compare=False)
+    problem: Problem = field(compare=False)
     trial: TrialRow
     row: StudentRow
     evaluation: EvaluationRow
     weights: Path
+
+    def __repr__(self) -> str:
+        size = f"{count(self.row.params)} parameters, {count(self.row.macs)} MACs"
+        accuracy = f"{percent(self.metrics.get('accuracy'))} validation accuracy"
+        epochs = counted(self.evaluation.epochs, "epoch")
+        return f"<TrainedStudent of trial {self.trial.number}: {size}, {accuracy} after {epochs}>"
 
     @property
     def architecture(self) -> Architecture:

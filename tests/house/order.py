@@ -36,13 +36,14 @@ ORDER = {
     "autokd.evaluation": "context warm_start precompute task distillation_stream evaluate",
     "autokd.export": "module check manifest preprocess verification replacement folder",
     "autokd.searches": (
-        "facts workspace given_data trial_record progress study method_choice warm_start_source problem reporter "
-        "proposals students dispatcher session controller families manifest preflight retraining result api doctor"
+        "facts workspace given_data trial_record progress tables study method_choice warm_start_source problem "
+        "reporter printer proposals students dispatcher session controller families manifest preflight retraining "
+        "result api doctor"
     ),
     "autokd.analysis": "rung_correlations plots",
     "autokd.recipes": "catalogue teachers runnable train_teacher",
     "autokd.testing": "tasks executors methods optimizers spaces",
-    "autokd.cli": "interruption output tables events report draw plot show app __init__",
+    "autokd.cli": "interruption output events report draw plot show app __init__",
     "search_spaces": "errors architecture networks design drawing spaces blueprint space",
     "search_spaces.architecture": "layers operations memory schedule format cost folding",
     "search_spaces.networks": "kernels modules merging network source",

@@ -11,11 +11,11 @@ import pytest
 
 from autokd.analysis.rung_correlations import RungCorrelation
 from autokd.cli import show
-from autokd.cli.tables import counted
 from autokd.config.fidelity_metrics import FIDELITY_METRICS
 from autokd.database.models import Search
 from autokd.searches.api import find
 from autokd.searches.families import Family
+from autokd.searches.tables import counted
 from autokd.searches.workspace import Workspace
 
 WORDS: dict[str, tuple[str, ...]] = {

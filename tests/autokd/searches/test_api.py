@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -281,3 +282,62 @@ def test_a_teacher_object_may_have_inputs_and_outputs_of_its_own(search, home: W
     assert autokd.find("search", home, teacher=teacher).teacher is not None
     with pytest.raises(InputError, match="the teacher returns a dict of 'bands'"):
         search(teacher=teacher, teacher_settings={"mean": [0], "deviation": [1], "resize": 12})
+
+
+def test_the_package_lists_its_public_names() -> None:
+    assert set(autokd.__all__) <= set(dir(autokd))
+
+
+def test_a_result_is_shown_in_one_line(search) -> None:
+    result = search()
+    assert result.resume() == result
+    assert re.fullmatch(
+        r"<SearchResult 'search': finished, 2 of 2 trials, best [\d.]+ % with [\d.]+ k parameters>", repr(result)
+    )
+    assert re.fullmatch(
+        r"<TrainedStudent of trial \d: [\d.]+ k parameters, [\d.]+ k MACs, [\d.]+ % validation accuracy after 2 .*>",
+        repr(result.best),
+    )
+
+
+def test_a_result_whose_search_is_gone_says_so(home: Workspace) -> None:
+    assert repr(autokd.SearchResult(home, "gone", None, Silent())).startswith(
+        "<SearchResult 'gone': there is no search"
+    )
+
+
+def test_trials_are_a_dataframe_as_optuna_makes_it(search, monkeypatch: pytest.MonkeyPatch) -> None:
+    result = search()
+    table = result.trials_dataframe()
+    assert list(table["number"]) == [0, 1]
+    assert {"value", "state", "params_temperature"} <= set(table.columns)
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(InputError, match="trials_dataframe needs pandas: pip install pandas"):
+        result.trials_dataframe()
+
+
+@pytest.mark.parametrize(
+    ("budget", "message"),
+    [(5000, "budget: must be a section with keys"), ({"flops": 5}, "unknown key 'budget.flops'"), (None, "budget")],
+)
+def test_a_budget_that_is_none_is_an_input_error(search, budget: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        search(budget=budget)
+
+
+def test_a_budget_may_be_a_dict(search) -> None:
+    assert search(budget={"params": 3_000}).config.budget == autokd.Budget(params=3_000)
+
+
+def test_python_hears_of_the_progress_on_a_terminal_and_in_a_notebook(
+    search, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    search()
+    assert capsys.readouterr().out == ""
+    monkeypatch.setitem(sys.modules, "ipykernel", sys)
+    search().train()
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "asking the teacher about the validation samples ..."
+    assert "search search-2 begins" in lines
+    assert "search search-2 ends after 2 of 2 trials" in lines
+    assert re.match(r"full length: student 0: [\d.]+ % after 2 epochs; student 1: ", lines[-1])

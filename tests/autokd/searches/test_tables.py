@@ -1,6 +1,6 @@
 import pytest
 
-from autokd.cli.tables import counted, ratio
+from autokd.searches.tables import counted, ratio
 
 
 def test_one_is_singular_and_everything_else_plural() -> None:

@@ -1,0 +1,110 @@
+"""The progress of a search as lines of text, for the command line, scripts and notebooks."""
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from rich.console import Console
+
+from autokd.data.dataset import describe
+from autokd.searches.facts import Facts
+from autokd.searches.progress import Progress, Training
+from autokd.searches.reporter import Reporter, Silent
+from autokd.searches.tables import PlainConsole, budget_table, count, counted, duration, percent, training_state
+from search_spaces.design.envelope import Offer
+
+__all__ = ["CHECKING", "Printer", "default_reporter", "print_checks", "time_left"]
+
+CHECKING = "asking the teacher about the validation samples ..."
+
+
+def default_reporter() -> Reporter:
+    """What Python's users hear without asking: lines on a terminal and in a notebook, nothing elsewhere."""
+    is_watched = sys.stdout.isatty() or "ipykernel" in sys.modules
+    return Printer(PlainConsole()) if is_watched else Silent()
+
+
+@dataclass
+class Printer:
+    """Prints a line for each news.
+
+    Attributes:
+        console: Where.
+        on_news: Called at all news that come while workers run; it may raise KeyboardInterrupt.
+    """
+
+    console: Console
+    on_news: Callable[[], None] = lambda: None
+    _last: object = None
+
+    def checking(self) -> None:
+        """Say what takes a while."""
+        self._print(CHECKING)
+
+    def checked(self, facts: Facts, offers: Sequence[Offer]) -> None:
+        """Print what was found, and what the space offers."""
+        print_checks(self.console, facts, offers)
+
+    def began(self, name: str) -> None:
+        """Name the search."""
+        self._print(f"search {name} begins")
+
+    def prepared(self, ready: int, needed: int) -> None:
+        """Count the views and splits that are ready."""
+        self.on_news()
+        if ready and (ready, needed) != self._last:
+            self._print(f"the teacher answered for {ready} of {needed} views and splits")
+        self._last = (ready, needed)
+
+    def notify(self, line: str) -> None:
+        """Print the line."""
+        self._print(line)
+
+    def searched(self, progress: Progress) -> None:
+        """Print how far the search is, if that changed."""
+        self.on_news()
+        news = (progress.finished, progress.best_accuracy)
+        if progress.status == "finished":
+            self._print(f"search {progress.name} ends after {progress.finished} of {counted(progress.trials, 'trial')}")
+        elif news != self._last and progress.finished:
+            self._print(_summary(progress))
+        self._last = news
+
+    def trained(self, trainings: Sequence[Training]) -> None:
+        """Print how far the trainings are, at each epoch."""
+        self.on_news()
+        news = [(training.replicate, int(training.epochs_done), training.state) for training in trainings]
+        if trainings and news != self._last:
+            states = [f"student {training.replicate}: {training_state(training)}" for training in trainings]
+            self._print(f"full length: {'; '.join(states)}")
+        self._last = news
+
+    def _print(self, line: str) -> None:
+        self.console.print(line, soft_wrap=True)
+
+
+def print_checks(console: Console, facts: Facts, offers: Sequence[Offer]) -> None:
+    """Print what was found of data, teacher and device, and what the space offers under the budget."""
+    size = "" if facts.teacher_params is None else f", {count(facts.teacher_params)} parameters"
+    console.print(f"data     {describe(facts.input_shape)}, {facts.classes} classes")
+    console.print(f"teacher  {percent(facts.teacher_metrics['accuracy'])} validation accuracy{size}")
+    console.print(f"device   {facts.device}, {facts.precision}")
+    console.print(budget_table(offers))
+
+
+def time_left(progress: Progress) -> str:
+    """The estimated time until the search ends, in words."""
+    return "time left unknown" if progress.seconds_left is None else f"about {duration(progress.seconds_left)} left"
+
+
+def _summary(progress: Progress) -> str:
+    """What matters of it in about 80 columns."""
+    best = percent(progress.best_accuracy)
+    parts = [
+        f"{progress.finished}/{counted(progress.trials, 'trial')}",
+        f"{progress.pruned} pruned" if progress.pruned else "",
+        f"{progress.failed} failed" if progress.failed else "",
+        "no student yet" if progress.best_trial is None else f"best {best} by trial {progress.best_trial}",
+        time_left(progress) if progress.finished < progress.trials else "",
+    ]
+    return ", ".join(part for part in parts if part)
