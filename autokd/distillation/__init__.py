@@ -1,4 +1,10 @@
-"""Distillation methods: one file each. They know tensors and modules, nothing of searches."""
+"""Distillation methods, as PyTorch modules that can be used without a search.
+
+Start with `base`, the contract of a method, and `methods.kd`, the simplest one. `methods` has one file for each method,
+`wrappers` one for each way to modify or combine methods, and `registry` makes them by name. `Distiller` applies a
+method in a custom training loop. `feature_extractor` and `maps` provide features and embeddings, and `pruning` makes a
+sparse teacher.
+"""
 
 from autokd.distillation.base import BatchContext, LogitMethod, Method, Need, Outputs, Wrapper
 from autokd.distillation.distiller import Distiller

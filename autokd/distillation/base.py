@@ -1,4 +1,4 @@
-"""The contract of a distillation method, and what flows into it."""
+"""Contract of a distillation method, and its inputs: the networks' outputs and the batch context."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -16,18 +16,18 @@ from autokd.errors import InputError
 __all__ = ["BatchContext", "LogitMethod", "LogitWrapper", "Method", "Mixture", "Need", "Outputs", "Wrapper"]
 
 Need = Literal["embedding", "features"]
-"""What a method may ask of both networks beside their logits."""
+"""An output that a method may need of both networks in addition to their logits."""
 
 
 @dataclass(frozen=True)
 class Outputs:
-    """What a network says of a batch. The teacher's carry no gradient.
+    """Outputs of a network for a batch. Those of the teacher have no gradient.
 
     Attributes:
         logits: float32, `batch x classes`.
-        embedding: float32, `batch x width`: what enters the last linear layer; None where it was not asked for.
-        features: float32 maps, `batch x channels x` the resolution, from the first layer to the last; none where they
-            were not asked for. The two networks may have different numbers, channels and resolutions of them.
+        embedding: Input of the last linear layer, float32, `batch x width`; None if not requested.
+        features: Feature maps from the first layer to the last, float32, `batch x channels x` resolution; empty if not
+            requested. The two networks may differ in the number, channels and resolutions of their maps.
     """
 
     logits: Tensor
@@ -35,24 +35,24 @@ class Outputs:
     features: tuple[Tensor, ...] = ()
 
     def first(self, n: int) -> "Outputs":
-        """Those of the first `n` samples."""
+        """Outputs for the first `n` samples."""
         embedding = None if self.embedding is None else self.embedding[:n]
         return Outputs(self.logits[:n], embedding, tuple(maps[:n] for maps in self.features))
 
 
 @dataclass(frozen=True)
 class BatchContext:
-    """What is known of a batch beside what the networks say of it.
+    """Labels, indices and progress of a batch: a method's inputs besides the networks' outputs.
 
-    A method that singles out one class of a sample takes its label, which has most of the weight where samples are
-    mixed [ours].
+    A method that treats the target class differently uses `labels`; with mixup that is the label of larger weight
+    [ours].
 
     Attributes:
         labels: int64, `batch`.
-        indices: int64, `batch`: which training samples these are, in `[0, n)`.
-        epoch: Epochs of training done, as a real number: 0 at the first step.
-        progress: Part of the whole training that is done, in `[0, 1)`.
-        mixture: What the samples are mixed with, where they are.
+        indices: Indices of the samples in the training set, int64, `batch`, in `[0, n)`.
+        epoch: Epochs trained so far, a real number: 0 at the first step.
+        progress: Share of the whole training done so far, in `[0, 1)`.
+        mixture: Labels and weight of the other samples with mixup; None without.
     """
 
     labels: Tensor
@@ -62,7 +62,7 @@ class BatchContext:
     mixture: Mixture | None = None
 
     def cross_entropy(self, logits: Tensor) -> Tensor:
-        """With the labels, in nats, the mean over the batch; with both labels by their weights where there are two.
+        """Cross-entropy with the labels, in nats, averaged over the batch; with mixup, weighted over both labels.
 
         Args:
             logits: `batch x classes`.
@@ -74,20 +74,21 @@ class BatchContext:
 
 
 class Method(nn.Module, ABC):
-    """A way to learn from a teacher: a loss with its hyper-parameters, and with parameters and memories of its own.
+    """A distillation method: a loss with hyper-parameters, and with parameters and buffers of its own if it needs any.
 
-    Every implementation must hold:
+    Every implementation must satisfy:
         * The constructor takes exactly the names of `distributions()`, each with the paper's value as default, and
-          rejects what makes no sense with an `InputError`.
-        * What it learns are parameters, what it remembers are buffers, all made by `prepare`, whose random draws come
-          from torch's global generator. They are trained with the student's, and saved and resumed with them.
-        * `loss` is the mean over the batch, finite for finite inputs on every device, and sends no gradient into the
-          teacher's outputs. It depends on its arguments, the parameters and buffers, and torch's global generator only.
+          raises `InputError` if a value is invalid.
+        * What the method learns are parameters, and what it remembers are buffers. `prepare` makes all of them; its
+          random draws come from torch's global generator. They are trained, saved and restored with the student's.
+        * `loss` is averaged over the batch, is finite for finite inputs on every device, and has no gradient with
+          respect to the teacher's outputs. It depends only on its arguments, the parameters and buffers, and torch's
+          global generator.
 
     Attributes:
-        needs: What both networks must give beside logits.
-        n_views: Of how many views of the batch the networks' outputs are, one after another; see `views`.
-        chooses_layers: Whether it says itself which layers' outputs the features are; see `layers`.
+        needs: Outputs that both networks must have in addition to logits.
+        n_views: Number of views of the batch for which outputs are needed, concatenated; see `views`.
+        chooses_layers: Whether the method chooses the layers whose outputs are the features; see `layers`.
     """
 
     name: ClassVar[str]
@@ -98,36 +99,36 @@ class Method(nn.Module, ABC):
     @staticmethod
     @abstractmethod
     def distributions() -> dict[str, BaseDistribution]:
-        """The hyper-parameters a search may choose, with their widest sensible ranges."""
+        """Distributions of the hyper-parameters that a search may choose, with the widest sensible ranges."""
 
     def prepare(self, student: Outputs, teacher: Outputs, labels: Tensor) -> None:
-        """Make the method's own parameters and buffers, on the outputs' device, before the first step.
+        """Create the method's own parameters and buffers, on the outputs' device, before the first step.
 
         Args:
-            student: The student's outputs for some batch, to see their shapes.
-            teacher: The teacher's for the same batch.
-            labels: int64, `n`: of all training samples.
+            student: The student's outputs for any batch, for their shapes.
+            teacher: The teacher's outputs for the same batch.
+            labels: Labels of all training samples, int64, `n`.
 
         Raises:
-            InputError: If the method cannot work with such shapes.
+            InputError: If the method does not support these shapes.
         """
 
     def views(self, images: Tensor) -> Tensor:
-        """What both networks see: the samples, `batch x` their shape, then further views of them, `n_views` in all."""
+        """Inputs of both networks: the samples, then further views of them, `n_views` in total, concatenated."""
         return images
 
     def layers(
         self, student: nn.Module, teacher: nn.Module, samples: Iterator[Tensor]
     ) -> tuple[Sequence[str], Sequence[str]] | None:
-        """Names of the modules in student and teacher whose outputs are the features.
+        """Names of the student's and of the teacher's modules whose outputs are the features.
 
-        Asked only where `chooses_layers`. None, the default, means the last one of each resolution.
+        Called only if `chooses_layers` is set. None, the default, selects the last module of each resolution.
 
         Args:
             student: The student, before training.
             teacher: The teacher.
-            samples: Batches of training samples in random order, as the networks take them; as many as the method cares
-                to look at.
+            samples: Batches of training samples in random order, as inputs of the networks; the method may use as many
+                as it likes.
         """
         return None
 
@@ -137,10 +138,22 @@ class Method(nn.Module, ABC):
 
     @abstractmethod
     def teacher_loss(self, student: Outputs, teacher: Outputs, context: BatchContext) -> Tensor:
-        """What is learnt from the teacher, its weight included; a scalar."""
+        """Loss with respect to the teacher, including its weight; a scalar.
+
+        Args:
+            student: The student's outputs.
+            teacher: The teacher's outputs for the same samples; no gradient flows into them.
+            context: Labels, indices and progress of the batch.
+        """
 
     def loss(self, student: Outputs, teacher: Outputs, context: BatchContext) -> Tensor:
-        """What training minimises, a scalar: `label_weight CE + teacher_loss`."""
+        """Loss that training minimises, a scalar: `label_weight CE + teacher_loss`.
+
+        Args:
+            student: The student's outputs.
+            teacher: The teacher's outputs for the same samples; no gradient flows into them.
+            context: Labels, indices and progress of the batch.
+        """
         loss = self.teacher_loss(student, teacher, context)
         return loss + self.label_weight(context) * context.cross_entropy(student.logits[: len(context.labels)])
 
@@ -158,30 +171,31 @@ class LogitMethod(Method):
     def logit_loss(
         self, student: Tensor, teacher: Tensor, context: BatchContext, temperature: float | Tensor
     ) -> Tensor:
-        """What is learnt from the teacher, its weight included; a scalar.
+        """Loss with respect to the teacher, including its weight; a scalar.
 
         Args:
-            student: Logits, `batch x classes`.
-            teacher: Logits, `batch x classes`; no gradient flows into them.
-            context: The batch.
-            temperature: `t > 0`, a number or a scalar or `batch x 1` tensor, into which gradient flows.
+            student: Logits of the student, `batch x classes`.
+            teacher: Logits of the teacher, `batch x classes`; no gradient flows into them.
+            context: Labels, indices and progress of the batch.
+            temperature: `t > 0`: a number, or a scalar or `batch x 1` tensor, with respect to which the loss is
+                differentiable.
         """
 
     def teacher_loss(self, student: Outputs, teacher: Outputs, context: BatchContext) -> Tensor:
-        """`logit_loss` at the method's own temperature."""
+        """Loss `logit_loss` at the method's own temperature; a scalar."""
         return self.logit_loss(student.logits, teacher.logits, context, self.temperature)
 
 
 class Wrapper(Method):
-    """A method that changes how another one, `inner`, is used; `ctkd+kd` is one around KD.
+    """A method that modifies another one, `inner`; `ctkd+kd` is the wrapper CTKD around KD.
 
     The constructor takes `inner` first, then the names of `distributions()`.
 
     Attributes:
-        inner: What it wraps.
-        inner_is_optional: Whether it is a method of its own where no `inner` is given.
-        alone_only: Its own hyper-parameters that have no effect around another method.
-        overridden: The inner method's hyper-parameters that have no effect inside this one.
+        inner: The wrapped method.
+        inner_is_optional: Whether the wrapper is also a method of its own, if no `inner` is given.
+        alone_only: Hyper-parameters of the wrapper that have no effect if it wraps another method.
+        overridden: Hyper-parameters of the inner method that have no effect inside the wrapper.
     """
 
     inner_is_optional: ClassVar[bool] = False
@@ -196,13 +210,13 @@ class Wrapper(Method):
         self.chooses_layers = inner.chooses_layers
 
     def views(self, images: Tensor) -> Tensor:
-        """The inner method's."""
+        """Views of the inner method."""
         return self.inner.views(images)
 
     def layers(
         self, student: nn.Module, teacher: nn.Module, samples: Iterator[Tensor]
     ) -> tuple[Sequence[str], Sequence[str]] | None:
-        """The inner method's."""
+        """Layers chosen by the inner method."""
         return self.inner.layers(student, teacher, samples)
 
     def prepare(self, student: Outputs, teacher: Outputs, labels: Tensor) -> None:
@@ -210,15 +224,15 @@ class Wrapper(Method):
         self.inner.prepare(student, teacher, labels)
 
     def label_weight(self, context: BatchContext) -> float:
-        """The inner method's."""
+        """Weight of the inner method."""
         return self.inner.label_weight(context)
 
 
 class LogitWrapper(Wrapper, LogitMethod):
-    """A wrapper around a method that compares logits; it does so itself, so that another can wrap it.
+    """A wrapper around a method that compares logits. As it compares logits itself, it can be wrapped in turn.
 
     Raises:
-        InputError: If `inner` does not compare logits.
+        InputError: If `inner` is not a `LogitMethod`.
     """
 
     inner: LogitMethod

@@ -1,4 +1,4 @@
-"""Checks of hyper-parameters: each takes one by its name and gives it back."""
+"""Checks of hyper-parameters: each takes one keyword argument and returns its value if it is valid."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping
@@ -9,22 +9,22 @@ __all__ = ["non_negative", "one_of", "positive", "share"]
 
 
 def positive(**named: float) -> float:
-    """A positive, finite number."""
+    """Return the value if it is positive and finite; raise `InputError` otherwise."""
     return _checked("0 < {name} < inf", lambda value: 0 < value < math.inf, named)
 
 
 def non_negative(**named: float) -> float:
-    """A finite number of at least 0."""
+    """Return the value if it is at least 0 and finite; raise `InputError` otherwise."""
     return _checked("0 <= {name} < inf", lambda value: 0 <= value < math.inf, named)
 
 
 def share(**named: float) -> float:
-    """A number in `[0, 1]`."""
+    """Return the value if it is in `[0, 1]`; raise `InputError` otherwise."""
     return _checked("0 <= {name} <= 1", lambda value: 0 <= value <= 1, named)
 
 
 def one_of(known: Iterable[str], **named: str) -> str:
-    """One of the known names."""
+    """Return the value if it is one of the known names; raise `InputError` otherwise."""
     ((name, value),) = named.items()
     if value not in (names := list(known)):
         raise InputError(f"`{name}` must be one of {', '.join(names)}, but got {name}={value!r}.")

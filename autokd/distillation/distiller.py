@@ -1,4 +1,4 @@
-"""Distillation in a training loop of your own."""
+"""Distillation in a custom training loop."""
 
 from collections.abc import Callable, Sequence
 
@@ -13,23 +13,23 @@ __all__ = ["Distiller"]
 
 
 class Distiller(nn.Module):
-    """The loss of a batch by any method, whatever that needs of both networks.
+    """Loss module that runs student and teacher and applies any distillation method.
 
-    Its parameters and its state are the method's own, to be trained and saved beside the student's. The teacher runs
-    in evaluation mode, once for each batch.
+    Its parameters and state are those of the method; train and save them with the student's. The teacher runs in
+    evaluation mode, once for each batch.
 
     Args:
-        method: The method; it is prepared here, with random draws from torch's global generator.
-        student: What learns; it is watched until `close`, and keeps its mode.
-        teacher: A module or any callable that gives logits; only a module gives embeddings and features.
-        example: A few samples as both take them, at least two, to see shapes.
-        labels: int64, `n`: of all training samples, for methods that remember samples (CRD); those of no sample when
-            left away.
-        student_layers: Names of the modules whose outputs are the features; the last of each resolution when left away.
-        teacher_layers: The same of the teacher.
+        method: The method. It is prepared here, with random draws from torch's global generator.
+        student: The student. It has hooks until `close` is called, and keeps its mode.
+        teacher: A module, or any callable that returns logits; only a module provides embeddings and features.
+        example: At least two samples, as inputs of both networks, for the shapes of the outputs.
+        labels: Labels of all training samples, int64, `n`, for methods that remember samples (CRD); empty by default.
+        student_layers: Names of the student's modules whose outputs are the features; by default the last one of each
+            resolution.
+        teacher_layers: Names of the teacher's modules likewise.
 
     Raises:
-        InputError: If the method needs more than the teacher gives, or cannot work with such shapes.
+        InputError: If the method needs outputs that the teacher does not provide, or does not support their shapes.
     """
 
     def __init__(
@@ -48,15 +48,15 @@ class Distiller(nn.Module):
             teacher.eval()
         elif method.needs:
             raise InputError(
-                f"the method needs the teacher's {' and '.join(sorted(method.needs))}: it must be a module."
+                f"the method needs the teacher's {' and '.join(sorted(method.needs))}, so the teacher must be a module."
             )
         chosen = None
         if method.chooses_layers and isinstance(teacher, nn.Module):
             chosen = method.layers(student, teacher, iter([example]))
         student_layers, teacher_layers = chosen or (student_layers, teacher_layers)
         live_teacher = teacher if isinstance(teacher, nn.Module) else nn.Identity()
-        self._networks = student, teacher  # in a tuple, for they are no submodules
-        self._feature_extractor = (
+        self._networks = student, teacher  # in a tuple, so that they do not become submodules
+        self._extractors = (
             FeatureExtractor(student, method.needs, student_layers),
             FeatureExtractor(live_teacher, method.needs, teacher_layers),
         )
@@ -71,36 +71,38 @@ class Distiller(nn.Module):
         progress: float = 0.0,
         mixture: Mixture | None = None,
     ) -> Tensor:
-        """What training minimises, a scalar.
+        """Loss to minimise, a scalar.
 
         Args:
-            images: Samples, as both networks take them.
+            images: Samples, as inputs of both networks.
             labels: int64, `batch`.
-            indices: int64, `batch`: which training samples these are; needed by methods that remember samples.
-            epoch: Epochs of training done, for methods with a schedule.
-            progress: Part of the whole training that is done, in `[0, 1)`, likewise.
-            mixture: What the samples are mixed with, where they are.
+            indices: Indices of the samples in the training set, int64, `batch`; needed by methods that remember
+                samples.
+            epoch: Epochs trained so far, a real number, for methods with a schedule.
+            progress: Share of the whole training done so far, in `[0, 1)`, for methods with a schedule.
+            mixture: Labels and weight of the other samples with mixup.
         """
-        (student, teacher), (student_taps, teacher_taps) = self._networks, self._feature_extractor
-        seen = self.method.views(images)
+        (student, teacher), (student_extractor, teacher_extractor) = self._networks, self._extractors
+        views = self.method.views(images)
         with torch.no_grad():
-            taught = teacher_taps.outputs(teacher(seen))
-        learnt = student_taps.outputs(student(seen))
-        places = torch.arange(len(labels), device=labels.device) if indices is None else indices
-        return self.method.loss(learnt, taught, BatchContext(labels, places, epoch, progress, mixture))
+            teacher_outputs = teacher_extractor.outputs(teacher(views))
+        student_outputs = student_extractor.outputs(student(views))
+        samples = torch.arange(len(labels), device=labels.device) if indices is None else indices
+        context = BatchContext(labels, samples, epoch, progress, mixture)
+        return self.method.loss(student_outputs, teacher_outputs, context)
 
     def close(self) -> None:
-        """Watch the networks no more."""
-        for extractor in self._feature_extractor:
+        """Remove the hooks from both networks."""
+        for extractor in self._extractors:
             extractor.remove()
 
     @torch.no_grad()
     def _prepare(self, example: Tensor, labels: Tensor | None) -> None:
-        (student, teacher), (student_taps, teacher_taps) = self._networks, self._feature_extractor
+        (student, teacher), (student_extractor, teacher_extractor) = self._networks, self._extractors
         modes = {module: module.training for module in student.modules()}
-        student.eval()  # so that batch norm learns nothing from the example
-        seen = self.method.views(example)
-        outputs = student_taps.outputs(student(seen)), teacher_taps.outputs(teacher(seen))
+        student.eval()  # so that the example does not change the statistics of batch normalisation
+        views = self.method.views(example)
+        outputs = student_extractor.outputs(student(views)), teacher_extractor.outputs(teacher(views))
         for module, mode in modes.items():
             module.training = mode
         none = torch.zeros(0, dtype=torch.int64, device=example.device)

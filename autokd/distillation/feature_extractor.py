@@ -1,6 +1,6 @@
-"""What goes on inside a network: embedding and feature maps of a forward call, seen by hooks.
+"""Extraction of a network's embedding and feature maps by forward hooks.
 
-The network is only watched: its outputs and its state dict are what they are without.
+The hooks change neither the network's outputs nor its state dict.
 """
 
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -22,33 +22,34 @@ __all__ = ["FeatureExtractor", "averaged", "default_layers", "layer_outputs"]
 
 Size = tuple[int, ...]
 
-_PROBED = 2  # samples: with a single one, other axes of size 1 could pass for the batch
+_PROBED = 2  # samples; with a single one, other axes of size 1 could be taken for the batch axis
 
 
 class FeatureExtractor:
-    """Watches a network and tells what its last forward call gave.
+    """Hooks on a network that provide the embedding and the features of its last forward call.
 
-    The embedding is the flattened input of the last `nn.Linear` that ran; of a network that has none, the last feature
-    map averaged over space. Features are what the named modules returned, also where a later module writes over it; of
-    a module that runs several times, what it returned last. A copied or unpickled network is not watched.
+    The embedding is the flattened input of the last `nn.Linear` that ran; for a network without linear layers, the last
+    feature map averaged over its positions. The features are the outputs of the named modules, copied before a later
+    module can modify them in place. If a module runs several times, its last output counts. Copies of the network, also
+    pickled ones, have no active hooks.
 
     Args:
-        network: What to watch, by hooks that stay until `remove`.
-        needs: What its outputs must hold beside logits.
-        layers: Names of the modules whose outputs are the features, in this order; None means `default_layers`, chosen
-            on the first samples that the network sees.
+        network: The network to hook; the hooks stay until `remove`.
+        needs: Outputs needed in addition to logits.
+        layers: Names of the modules whose outputs are the features, in this order. By default `default_layers`, chosen
+            at the first forward call.
 
     Raises:
-        InputError: If the network has no module of such a name; at the first call, if none was named and none gives
-            features.
+        InputError: If the network has no module of such a name; at the first forward call, if `layers` is None and no
+            module's output qualifies as features.
     """
 
     def __init__(self, network: nn.Module, needs: Collection[Need], layers: Sequence[str] | None = None) -> None:
         self._needs = frozenset(needs)
         self._handles: list[RemovableHandle] = []
         self._layers: tuple[str, ...] = ()
-        self._entered: Tensor | None = None
-        self._returned: dict[str, Tensor] = {}
+        self._last_input: Tensor | None = None
+        self._outputs: dict[str, Tensor] = {}
         linear = [module for module in network.modules() if isinstance(module, nn.Linear)]
         if "embedding" in self._needs:
             self._handles += [module.register_forward_pre_hook(_Hook(self._keep_input)) for module in linear]
@@ -56,32 +57,32 @@ class FeatureExtractor:
             if layers is None:
                 self._handles.append(network.register_forward_pre_hook(_Hook(self._choose_layers)))
             else:
-                self._watch(network, layers)
+                self._register(network, layers)
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """Names of the modules whose outputs are the features; none before they are chosen."""
+        """Names of the modules whose outputs are the features; empty before they are chosen."""
         return self._layers
 
     def outputs(self, logits: Tensor) -> Outputs:
-        """All of the forward call that gave these logits, in float32; it is then forgotten.
+        """Outputs of the last forward call, which returned these logits, in float32. They are released afterwards.
 
         Raises:
             InputError: If a named module did not run or returned no tensor, or no linear layer ran.
         """
         features = tuple(map(self._feature, self._layers))
         embedding = self._embedding(features) if "embedding" in self._needs else None
-        self._forget()
+        self._release()
         return Outputs(logits.float(), embedding, features if "features" in self._needs else ())
 
     def remove(self) -> None:
-        """Stop watching."""
+        """Remove the hooks."""
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
-        self._forget()
+        self._release()
 
-    def _watch(self, network: nn.Module, layers: Sequence[str]) -> None:
+    def _register(self, network: nn.Module, layers: Sequence[str]) -> None:
         modules = dict(network.named_modules(remove_duplicate=False))
         for name in layers:
             if name not in modules:
@@ -96,46 +97,47 @@ class FeatureExtractor:
         layers = default_layers(network, args[0][:_PROBED])
         if not layers:
             raise InputError(
-                f"no module of {type(network).__name__} gives features with the axes of its samples, "
-                f"{tuple(args[0].shape[1:])}: name the layers, or choose a method that compares logits alone."
+                f"no module of {type(network).__name__} returns features with as many axes as its samples, "
+                f"{tuple(args[0].shape[1:])}: name the layers, or choose a method that compares logits only."
             )
-        self._watch(network, layers)
+        self._register(network, layers)
 
     def _keep_input(self, module: nn.Module, args: tuple[Tensor, ...]) -> None:
-        self._entered = args[0]
+        self._last_input = args[0]
 
     def _keep_output(self, name: str, module: nn.Module, args: object, output: object) -> None:
         if isinstance(output, Tensor):
-            self._returned[name] = _copied(output)
+            self._outputs[name] = _copied(output)
 
-    def _forget(self) -> None:
-        self._entered = None
-        self._returned.clear()
+    def _release(self) -> None:
+        self._last_input = None
+        self._outputs.clear()
 
     def _feature(self, name: str) -> Tensor:
-        if name not in self._returned:
-            raise InputError(f"module {name!r} gives no features: it did not run, or returned no tensor.")
-        return self._returned[name]
+        if name not in self._outputs:
+            raise InputError(f"module {name!r} has no features: it did not run, or returned no tensor.")
+        return self._outputs[name]
 
     def _embedding(self, features: Sequence[Tensor]) -> Tensor:
-        if self._entered is not None:
-            return self._entered.flatten(1).float()
+        if self._last_input is not None:
+            return self._last_input.flatten(1).float()
         if not features:
-            raise InputError("the network gives no embedding: none of its linear layers ran.")
+            raise InputError("the network has no embedding: none of its linear layers ran.")
         return averaged(features[-1])
 
 
 def default_layers(network: nn.Module, example: Tensor) -> tuple[str, ...]:
-    """Names of the last module of each resolution, in the order in which they run.
+    """Names of the last module of each resolution, in execution order.
 
-    A block that takes maps of one resolution and returns the next belongs to the next: what it does before it changes
-    the resolution is passed over, unless there is nothing else. Of vectors all layers have one resolution, so that the
-    last hidden layer is left. Outputs with other axes than the samples' are ignored, and so are the logits, what only
-    hands the samples on, and maps of one position where there are others.
+    A block that takes maps of one resolution and returns maps of the next one belongs to the next: modules inside it
+    that run before the resolution changes are not chosen, unless there are no others. All layers of a network of
+    vectors have the same resolution, so its last hidden layer is chosen. Outputs with another number of axes than the
+    samples are ignored, as are the logits, outputs that are the samples themselves, and maps of one position if there
+    are larger ones.
 
     Args:
-        network: Left as it is, with its modes and statistics.
-        example: A batch of samples, at least two: one could have other axes taken for the batch.
+        network: The network; its modes and statistics are not changed.
+        example: A batch of at least two samples; with one, other axes could be taken for the batch axis.
     """
     calls = _calls(network, example, _copied)
     sizes = list(dict.fromkeys(call.leaving for call in calls if call.leaving is not None))
@@ -147,16 +149,16 @@ def default_layers(network: nn.Module, example: Tensor) -> tuple[str, ...]:
 def layer_outputs(
     network: nn.Module, batch: Tensor, kept: Callable[[Tensor], Tensor] | None = None
 ) -> dict[str, Tensor]:
-    """Output of each layer by its name, float32, in the order in which they run, without samples and logits.
+    """Output of each layer by name, float32, in execution order, without the samples and the logits.
 
-    Outputs with other axes than the samples', `batch x channels x` any resolution, are ignored, and so are maps of one
-    position where there are others. A tensor that several modules return, such as a block and its last layer, is there
-    once, under the name of the outermost; one that is written over is there as the last of them left it.
+    Outputs with another number of axes than the samples, `batch x channels x` any resolution, are ignored, as are maps
+    of one position if there are larger ones. A tensor that several modules return, such as a block and its last layer,
+    occurs once, under the name of the outermost module; if it is modified in place, with its last values.
 
     Args:
-        network: Run in evaluation mode without gradient; left as it is, with its modes and statistics.
-        batch: Samples, at least two: one could have other axes taken for the batch.
-        kept: What is wanted of an output, such as `averaged`; None means all of it.
+        network: Run in evaluation mode without gradient; its modes and statistics are not changed.
+        batch: At least two samples; with one, other axes could be taken for the batch axis.
+        kept: Function applied to each output, such as `averaged`; by default the whole output is kept.
     """
     outermost: dict[int, _Call] = {}
     for call in reversed(_calls(network, batch, kept or _copied)):
@@ -168,13 +170,13 @@ def layer_outputs(
 
 
 def averaged(maps: Tensor) -> Tensor:
-    """`batch x channels`, float32: the mean over all positions; vectors as they are."""
+    """Mean of a map over its positions, float32, `batch x channels`; vectors are returned unchanged."""
     maps = maps.float()
     return maps.flatten(2).mean(2) if maps.ndim > 2 else maps
 
 
 class _Hook:
-    """Tells `record` of a module's call. A copy, which goes with a copied or unpickled network, tells nobody."""
+    """Hook that passes a module's call to `record`. Its copies, on a copied or unpickled network, do nothing."""
 
     def __init__(self, record: Callable[..., None] | None = None) -> None:
         self._record = record
@@ -189,9 +191,14 @@ class _Hook:
 
 @dataclass(frozen=True)
 class _Call:
-    """A module's call with maps of size `entering` that returned `output`, from which `kept` was taken at once.
+    """A call of a module.
 
-    A size is None where there is no map, and `leaving` for the network's own input and output.
+    Attributes:
+        name: Name of the module.
+        entering: Resolution of the input map, None if the input is not a map.
+        leaving: Resolution of the output map, None if the output is not a map, or is the network's input or output.
+        output: The output.
+        kept: What was computed from the output right after the call.
     """
 
     name: str
@@ -202,7 +209,7 @@ class _Call:
 
 
 def _calls(network: nn.Module, batch: Tensor, kept: Callable[[Tensor], Tensor]) -> list[_Call]:
-    """The last call of each module but the network itself, in the order in which they end."""
+    """Last call of each module except the network itself, in the order in which the calls end."""
     calls: dict[str, _Call] = {}
 
     def record(name: str, module: nn.Module, args: tuple[object, ...], output: object) -> None:
@@ -213,7 +220,7 @@ def _calls(network: nn.Module, batch: Tensor, kept: Callable[[Tensor], Tensor]) 
 
     entered = batch.clone()
     with _hooked(network, record), _evaluating(network), torch.autocast(batch.device.type, enabled=False):
-        logits = network.forward(entered)  # past hooks on the network itself: one of them may be who asks
+        logits = network.forward(entered)  # bypasses hooks on the network itself, one of which may be the caller
     ends = {_memory(entered), _memory(logits)}
     return [replace(call, leaving=None) if _memory(call.output) in ends else call for call in calls.values()]
 
@@ -235,7 +242,7 @@ def _hooked(network: nn.Module, record: Callable[..., None]) -> Iterator[None]:
 
 @contextmanager
 def _evaluating(network: nn.Module) -> Iterator[None]:
-    """Evaluation mode without gradient; then each module's own mode again."""
+    """Context with evaluation mode and without gradient, which restores the mode of each module."""
     modes = {module: module.training for module in network.modules()}
     network.eval()
     try:
@@ -247,14 +254,14 @@ def _evaluating(network: nn.Module) -> Iterator[None]:
 
 
 def _size(value: object, batch: Tensor) -> Size | None:
-    """Resolution of a map, `()` of a vector; None of what has other axes than the batch."""
+    """Resolution of a map, `()` for a vector; None if the value has another number of axes than the batch."""
     if isinstance(value, Tensor) and value.ndim == batch.ndim and len(value) == len(batch):
         return tuple(value.shape[2:])
     return None
 
 
 def _last(calls: Sequence[_Call], size: Size, following: Size | None) -> str:
-    """The last to return maps of `size`, outside of the blocks that take such and return those of size `following`."""
+    """Name of the last module that returns maps of `size` outside blocks that map from `size` to `following`."""
     names = [call.name for call in calls if call.leaving == size]
     blocks = tuple(f"{call.name}." for call in calls if (call.entering, call.leaving) == (size, following))
     outside = [name for name in names if not name.startswith(blocks)]

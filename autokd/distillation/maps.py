@@ -1,6 +1,6 @@
-"""What two networks see of a batch, brought to where it can be compared: in pairs, at one size, in one width.
+"""Feature maps of two networks made comparable: matched in pairs, at the same resolution, with the same channels.
 
-A map is `batch x channels x` its resolution: two sizes for images, one for signals, none for vectors.
+A map is `batch x channels x` resolution. The resolution has two axes for images, one for signals, none for vectors.
 """
 
 import math
@@ -35,19 +35,18 @@ _CHOSEN: Mapping[str, Callable[[int], slice]] = MappingProxyType(
 )
 
 STAGES = tuple(_CHOSEN)
-"""Which of n pairs of maps a method may look at: that at index n // 2, the deepest, or each."""
+"""Selections among n pairs of maps: the pair at index n // 2, the deepest one, or all."""
 
 
 def pairs(student: Outputs, teacher: Outputs, stages: str = "all") -> list[tuple[Tensor, Tensor]]:
-    """Maps of student and teacher from the shallowest pair to the deepest, at least float32.
+    """Pairs of the student's and the teacher's maps, from the shallowest to the deepest, in at least float32.
 
-    The last map of one belongs to the last of the other, and so on towards the first; where one network has more maps,
-    its shallowest have no partner.
+    Maps are matched from the last one backwards; if one network has more maps, its shallowest ones are not used.
 
     Args:
-        student: Features of a batch.
-        teacher: Features of the same batch.
-        stages: One of `STAGES`.
+        student: Outputs of the student, with features.
+        teacher: Outputs of the teacher for the same batch, with features.
+        stages: Selection of pairs, one of `STAGES`.
 
     Raises:
         InputError: If a network has no maps.
@@ -55,40 +54,40 @@ def pairs(student: Outputs, teacher: Outputs, stages: str = "all") -> list[tuple
     n = min(len(student.features), len(teacher.features))
     if n == 0:
         raise InputError(
-            "the method compares feature maps and needs at least one of each network, but got "
-            f"{len(student.features)} of the student and {len(teacher.features)} of the teacher."
+            "the method compares feature maps and needs at least one from each network, but got "
+            f"{len(student.features)} from the student and {len(teacher.features)} from the teacher."
         )
     matched = list(zip(student.features[-n:], teacher.features[-n:], strict=True))
     return [(_precise(own), _precise(other)) for own, other in matched[_CHOSEN[stages](n)]]
 
 
 def embeddings(student: Outputs, teacher: Outputs) -> tuple[Tensor, Tensor]:
-    """The embeddings of student and teacher, at least float32, `batch x width` each.
+    """Embeddings of student and teacher, in at least float32, `batch x width` each.
 
     Raises:
-        InputError: If a network has none.
+        InputError: If a network has no embedding.
     """
     if student.embedding is None or teacher.embedding is None:
         lacking = "student" if student.embedding is None else "teacher"
-        raise InputError(f"the method compares embeddings, but the {lacking} gives none.")
+        raise InputError(f"the method compares embeddings, but the {lacking} has none.")
     return _precise(student.embedding), _precise(teacher.embedding)
 
 
 def same_size(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
-    """Both maps at the smaller of their sizes along each axis; a vector is a map of one position.
+    """Both maps, pooled to the smaller of their sizes along each axis; a vector counts as a map of one position.
 
     Args:
-        student: A map.
-        teacher: A map of the same batch; its channels may differ.
+        student: A map of the student.
+        teacher: A map of the teacher for the same batch; its channels may differ.
 
     Raises:
-        InputError: If one is of images and the other of signals.
+        InputError: If one map is of images and the other of signals.
     """
     axes = {student.ndim, teacher.ndim} - {2}
     if len(axes) > 1:
         raise InputError(
             "features of images and of signals cannot be compared, but got shapes "
-            f"{tuple(student.shape)} of the student and {tuple(teacher.shape)} of the teacher."
+            f"{tuple(student.shape)} from the student and {tuple(teacher.shape)} from the teacher."
         )
     own, other = (lifted(maps, max(student.ndim, teacher.ndim)) for maps in (student, teacher))
     size = tuple(map(min, zip(own.shape[2:], other.shape[2:], strict=True)))
@@ -96,12 +95,12 @@ def same_size(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def lifted(maps: Tensor, ndim: int) -> Tensor:
-    """The same map with further axes of size 1 at the end, `ndim` axes in all."""
+    """The map with axes of size 1 appended, `ndim` axes in total."""
     return maps.reshape(*maps.shape, *[1] * (ndim - maps.ndim))
 
 
 def pooled(maps: Tensor, size: tuple[int, ...]) -> Tensor:
-    """The map at another resolution, each position the mean over its window (adaptive average pooling)."""
+    """The map at a smaller resolution, by adaptive average pooling."""
     if maps.shape[2:] == size:
         return maps
     if len(size) == 1:
@@ -110,29 +109,29 @@ def pooled(maps: Tensor, size: tuple[int, ...]) -> Tensor:
 
 
 def unit(values: Tensor, dim: int = 1, least: float | Tensor = 0.0) -> Tensor:
-    """Values over their L2 norm along `dim`, in `[-1, 1]`.
+    """Vectors divided by their L2 norm, in `[-1, 1]`; those of norm 0 are 0.
 
-    What has no direction is 0 and gets no gradient: with a small constant under the fraction instead, as is common, its
-    gradient would be the inverse of that constant.
+    A vector of norm 0 gets no gradient. With the common small constant in the denominator, its gradient would be the
+    inverse of that constant.
 
     Args:
-        values: Any shape.
-        dim: The axis whose values make a vector.
-        least: Norms up to it count as none.
+        values: Tensor of any shape.
+        dim: Axis along which the values form vectors.
+        least: Norms up to this count as 0.
     """
     norms: Tensor = torch.linalg.vector_norm(values, dim=dim, keepdim=True)
     return values / norms.masked_fill(norms <= least, math.inf)
 
 
 def convolution(inputs: int, outputs: int, kernel: int, rank: int, bias: bool = True) -> nn.Module:
-    """A layer from `inputs` to `outputs` channels that keeps the resolution.
+    """Convolution that keeps the resolution; a linear layer for vectors.
 
     Args:
-        inputs: Channels that come in.
-        outputs: Channels that go out.
-        kernel: Odd size of the window along each axis; a vector has none, and the layer is linear.
+        inputs: Number of input channels.
+        outputs: Number of output channels.
+        kernel: Kernel size along each axis, odd; ignored for vectors.
         rank: 2 for images, 1 for signals, 0 for vectors.
-        bias: Whether it adds one.
+        bias: Whether the layer has a bias.
     """
     if rank == 0:
         return nn.Linear(inputs, outputs, bias)
@@ -141,16 +140,16 @@ def convolution(inputs: int, outputs: int, kernel: int, rank: int, bias: bool = 
 
 
 class Projection(nn.Module):
-    """A convolution to another number of channels, then batch normalisation.
+    """Convolution to another number of channels, followed by batch normalisation.
 
-    Unlike torch's, the normalisation also takes a batch of one value a channel, which has no spread: it uses what it
-    has seen before.
+    Unlike PyTorch's, the normalisation accepts a training batch with a single value per channel, whose variance is
+    undefined: it uses the running statistics.
 
     Args:
-        inputs: Channels that come in.
-        outputs: Channels that go out.
-        kernel: As of `convolution`.
-        rank: As of `convolution`.
+        inputs: Number of input channels.
+        outputs: Number of output channels.
+        kernel: As in `convolution`.
+        rank: As in `convolution`.
     """
 
     def __init__(self, inputs: int, outputs: int, kernel: int, rank: int) -> None:
@@ -159,11 +158,13 @@ class Projection(nn.Module):
         self.normalisation = nn.BatchNorm2d(outputs) if rank == 2 else nn.BatchNorm1d(outputs)
 
     def forward(self, maps: Tensor) -> Tensor:
-        """A map of the same resolution."""
+        """Projected map, `batch x outputs x` the same resolution."""
         projected: Tensor = self.convolution(maps)
-        of = self.normalisation
-        is_spread = projected.numel() > projected.shape[1]
-        return F.batch_norm(projected, of.running_mean, of.running_var, of.weight, of.bias, of.training and is_spread)
+        norm = self.normalisation
+        has_variance = projected.numel() > projected.shape[1]
+        return F.batch_norm(
+            projected, norm.running_mean, norm.running_var, norm.weight, norm.bias, norm.training and has_variance
+        )
 
 
 def _precise(tensor: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
-"""Prune, then distil (Park and No 2022, https://arxiv.org/abs/2109.14960): a sparse teacher, and a student of its size.
+"""Pruning before distillation (Park and No 2022, https://arxiv.org/abs/2109.14960).
 
-The teacher loses its smallest weights over several rounds; a student is then given the widths at which its layers have
-as many weights as the pruned teacher's, and learns from that teacher.
+The smallest weights of the teacher are pruned in several rounds. The student's widths are then chosen such that each of
+its layers has as many weights as remain in the pruned teacher's, and it learns from the pruned teacher.
 """
 
 import math
@@ -23,19 +23,20 @@ _WEIGHT = "weight"
 def prune_iteratively(
     network: nn.Module, retrain: Callable[[nn.Module], object], rounds: int, share: float = 0.2
 ) -> None:
-    """Prune a trained network in rounds, in place: `(1 - share)^rounds` of its weights remain, the others are 0.
+    """Prune a trained network in rounds, in place; `(1 - share)^rounds` of its weights remain, the others are 0.
 
-    As Park and No 2022: after each round the weights that remain go on from where they are, in a whole training with
-    the schedule from its beginning (learning-rate rewinding, Renda et al. 2020, https://arxiv.org/abs/2003.02389).
+    As in Park and No 2022, each round is followed by a whole training with the learning-rate schedule from its
+    beginning, which starts from the remaining weights as they are (learning-rate rewinding, Renda et al. 2020,
+    https://arxiv.org/abs/2003.02389).
 
     Args:
-        network: Trained. In `retrain` it has masks, see `prune_globally`; in the end it has none.
-        retrain: Trains the network's parameters once, in place, with an optimiser of its own.
-        rounds: At least 1.
-        share: Of the remaining weights, to be pruned in each round, in `(0, 1)`.
+        network: Trained network. During `retrain` it has masks, see `prune_globally`; afterwards it has none.
+        retrain: Function that trains the network's parameters once, in place, with an optimiser of its own.
+        rounds: Number of rounds, at least 1.
+        share: Share of the remaining weights to prune in each round, in `(0, 1)`.
 
     Raises:
-        InputError: If a setting makes no sense, or there is nothing to prune.
+        InputError: If an argument is out of range, or the network has no prunable layer.
     """
     if rounds < 1:
         raise InputError(f"`rounds >= 1` must hold, but got {rounds=}.")
@@ -46,18 +47,18 @@ def prune_iteratively(
 
 
 def prune_globally(network: nn.Module, share: float) -> None:
-    """Set the smallest of the remaining weights of convolutions and linear layers to 0, over all layers, in place.
+    """Set the smallest remaining weights of all convolutions and linear layers together to 0, in place.
 
-    Masks keep them at 0 in training: a pruned layer has the parameter `weight_orig` and the buffer `weight_mask`, of
-    which each forward call makes `weight`. Until `remove_masks`, torch cannot copy such a network. Biases and batch
-    norms stay.
+    Masks keep them at 0 during training: a pruned layer has the parameter `weight_orig` and the buffer `weight_mask`,
+    from which each forward call computes `weight`. PyTorch cannot copy such a network before `remove_masks`. Biases
+    and batch normalisation are not pruned.
 
     Args:
-        network: May have been pruned before.
-        share: Of the weights that are not pruned yet, in `(0, 1)`.
+        network: The network, which may have been pruned before.
+        share: Share of the weights that are not pruned yet, in `(0, 1)`.
 
     Raises:
-        InputError: If the share is outside of that, or there is nothing to prune.
+        InputError: If the share is out of range, or the network has no prunable layer.
     """
     if not 0 < share < 1:
         raise InputError(f"`0 < share < 1` must hold, but got {share=}.")
@@ -74,26 +75,26 @@ def prune_globally(network: nn.Module, share: float) -> None:
 
 
 def remove_masks(network: nn.Module) -> None:
-    """Make what is pruned plain zeros in plain weights, in place; layers without masks are left as they are."""
+    """Replace masked weights by ordinary weights that contain zeros, in place; layers without masks are unchanged."""
     for _, layer in _prunable(network):
         if hasattr(layer, "weight_mask"):
             prune.remove(layer, _WEIGHT)  # type: ignore[no-untyped-call]
 
 
 def remaining_widths(network: nn.Module) -> dict[str, int]:
-    """Output channels for each layer of a student with about as many weights as remain in a pruned network.
+    """Output channels of each layer of a student that has about as many weights as remain in a pruned network.
 
-    Park and No 2022: `c_l = round(nnz_l / (k_l^2 c_{l-1}))`, at least 1, from the first layer on; `c_0` is the number
-    of channels of the samples, and the last layer keeps its outputs, the classes. What follows is ours, for networks
-    that are no chains: the layer before is the latest that gives as many channels as this one takes, or, where a map is
-    flattened, a divisor of it; where there is none, the inputs are taken as they are. Of a convolution in groups, the
-    groups become fewer, not narrower.
+    Park and No 2022: `c_l = round(nnz_l / (k_l^2 c_{l-1}))`, at least 1, from the first layer on. `c_0` is the number
+    of channels of the samples, and the last layer keeps its outputs, the classes. [ours] In networks that are not
+    chains, the preceding layer is the last one whose output channels equal this layer's input channels, or divide them
+    if a map is flattened; if there is none, the input channels do not change. A grouped convolution gets fewer groups,
+    not narrower ones.
 
     Args:
-        network: Pruned, with masks or without; its layers are in the order in which they run.
+        network: Pruned network, with or without masks, whose layers are registered in execution order.
     """
     widths: dict[str, int] = {}
-    before: list[tuple[int, int]] = []  # channels that each layer gave and is to give
+    before: list[tuple[int, int]] = []  # old and new output channels of each layer
     layers = list(_prunable(network))
     for name, layer in layers:
         outputs, inputs, *kernel = layer.weight.shape
@@ -105,8 +106,8 @@ def remaining_widths(network: nn.Module) -> dict[str, int]:
 
 
 def _magnitudes(layer: Prunable) -> Tensor:
-    """Of all weights as the last step of an optimiser left them, flat; infinite for those that are pruned already."""
-    current: Tensor = getattr(layer, "weight_orig", layer.weight)  # `weight` is from before that step
+    """Magnitudes of all weights after the optimiser's last step, flat; infinite for those already pruned."""
+    current: Tensor = getattr(layer, "weight_orig", layer.weight)  # `weight` is older: from the last forward call
     left = getattr(layer, "weight_mask", torch.ones_like(current)).bool()
     return current.detach().abs().where(left, math.inf).reshape(-1)
 
@@ -116,7 +117,7 @@ def _prunable(network: nn.Module) -> Iterator[tuple[str, Prunable]]:
 
 
 def _channels_in(inputs: int, before: list[tuple[int, int]], groups: int) -> int:
-    """Channels that a layer takes which took `inputs` in each group, after layers of new widths."""
+    """New input channels of a layer that had `inputs` in each group, given the old and new widths before it."""
     if groups > 1:
         return inputs
     for given, width in reversed(before):

@@ -1,8 +1,8 @@
-"""Distillation methods by name, alone and composed.
+"""Distillation methods by name, single and composed.
 
-`kd+at` is the sum of both losses; a wrapper stands before the method that it wraps: `ctkd+kd`,
-`early-stopping+standardise+dkd+at`, where only `dkd` is standardised and stopped. A wrapper that can do without another
-method, like `continuation`, still wraps what follows it.
+`kd+at` is the sum of both losses. A wrapper precedes the method that it wraps, as in `ctkd+kd`; in
+`early-stopping+standardise+dkd+at` only `dkd` is standardised and stopped. A wrapper that is also a method of its own,
+like `continuation`, wraps the method that follows it, if any.
 """
 
 from collections.abc import Iterator, Mapping
@@ -62,16 +62,17 @@ _ALL: tuple[type[Method], ...] = (
 )
 
 METHODS: Mapping[str, type[Method]] = MappingProxyType({method.name: method for method in _ALL})
-"""Known methods by the name that a configuration gives."""
+"""Known methods by their names in a configuration."""
 
 _JOIN = "+"
 
 
 def make_method(name: str, settings: Mapping[str, Any]) -> Method:
-    """The method of that name with these hyper-parameters, by the names of `method_distributions`.
+    """Method with this name and these hyper-parameters, which are named as in `method_distributions`.
 
     Raises:
-        InputError: If there is none, its components do not fit, or it has no such hyper-parameter or value.
+        InputError: If the name is unknown, its components cannot be composed, the method has no such hyper-parameter,
+            or a value is invalid.
     """
     components = _components(name)
     _check_known(name, settings)
@@ -86,21 +87,21 @@ def make_method(name: str, settings: Mapping[str, Any]) -> Method:
 
 
 def method_distributions(name: str) -> dict[str, BaseDistribution]:
-    """The hyper-parameters of the method of that name; of a composed one as `component.hyper-parameter`.
+    """Distributions of the hyper-parameters of a method; of a composed one they are named `component.hyper-parameter`.
 
-    Those that have no effect in the composition, as KD's temperature has none in `ctkd+kd`, are left out.
+    Hyper-parameters without effect in the composition, such as KD's temperature in `ctkd+kd`, are omitted.
 
     Raises:
-        InputError: If there is none, or its components do not fit.
+        InputError: If the name is unknown, or its components cannot be composed.
     """
     return dict(_distributions(_components(name)))
 
 
 def method_class(name: str) -> type[Method]:
-    """The method of that name, or the user's own as "module:Class".
+    """Class of a single method: one of `METHODS`, or a user's own given as "module:Class".
 
     Raises:
-        InputError: If there is none.
+        InputError: If the name is unknown, or the class is not a `Method`.
     """
     if is_reference(name):
         found = resolve(name, "distillation method")
@@ -120,9 +121,9 @@ class _Component:
     """One method of a composed name.
 
     Attributes:
-        kind: Its class.
-        prefix: What the names of its hyper-parameters begin with.
-        wraps: Whether it wraps the component after it.
+        kind: Class of the method.
+        prefix: Prefix of the names of its hyper-parameters.
+        wraps: Whether it wraps the component that follows.
     """
 
     kind: type[Method]
@@ -130,7 +131,7 @@ class _Component:
     wraps: bool
 
     def own(self, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """Those of the settings that are of its hyper-parameters."""
+        """Settings of the component's own hyper-parameters, without the prefix."""
         names = self.kind.distributions()
         return {name: settings[self.prefix + name] for name in names if self.prefix + name in settings}
 

@@ -1,1 +1,1 @@
-"""Distillation methods, one file each."""
+"""Distillation methods, one file each: a loss function and a thin class. Start with `kd`."""

@@ -1,4 +1,4 @@
-"""Attention transfer: look where the teacher looks (Zagoruyko and Komodakis 2017, https://arxiv.org/abs/1612.03928)."""
+"""Attention transfer (Zagoruyko and Komodakis 2017, https://arxiv.org/abs/1612.03928): match spatial attention maps."""
 
 import math
 
@@ -14,13 +14,13 @@ __all__ = ["AT", "attention_loss", "attention_map"]
 
 
 def attention_map(maps: Tensor, power: float = 2.0) -> Tensor:
-    """`batch x positions`, of L2 norm 1: how strong the channels are at each position; 0 where all features are 0.
+    """Attention map: strength of the features at each position, `batch x positions`, of L2 norm 1; 0 if all are 0.
 
     Zagoruyko and Komodakis 2017, section 3.1: the mean over channels of `|f|^power`, flattened and normalised.
 
     Args:
         maps: Features, `batch x channels x` resolution.
-        power: Exponent, at least 1; the higher it is, the more the strongest position counts.
+        power: Exponent, at least 1; larger values emphasise the strongest positions.
     """
     return unit(maps.abs().pow(power).mean(1).flatten(1))
 
@@ -28,9 +28,9 @@ def attention_map(maps: Tensor, power: float = 2.0) -> Tensor:
 def attention_loss(student: Tensor, teacher: Tensor, power: float = 2.0) -> Tensor:
     """Mean squared difference of the attention maps of two feature maps, in `[0, 2 / positions]`.
 
-    Zagoruyko and Komodakis 2017, equation 2, with the mean over all values in place of the norm and the factor 1/2, as
-    in the authors' code. Unlike there, the larger map is pooled to the size of the smaller one, so the two networks
-    need not share strides (as in mdistiller).
+    Zagoruyko and Komodakis 2017, equation 2, with the mean over all values instead of the norm and the factor 1/2, as
+    in the authors' code. Unlike in that code, the larger map is pooled to the size of the smaller one, so the two
+    networks need not share strides (as in mdistiller).
 
     Args:
         student: Features, `batch x channels x` resolution.
@@ -38,19 +38,19 @@ def attention_loss(student: Tensor, teacher: Tensor, power: float = 2.0) -> Tens
         power: Exponent over channels; the paper uses 2.
 
     Raises:
-        InputError: If one is of images and the other of signals.
+        InputError: If one map is of images and the other of signals.
     """
     own, other = same_size(student, teacher.detach())
     return (attention_map(own, power) - attention_map(other, power)).square().mean()
 
 
 class AT(Method):
-    """`CE + weight` times the sum over all pairs of maps of the difference in attention.
+    """`CE + weight` times the attention loss, summed over all pairs of maps.
 
     Args:
-        weight: Not negative; 1000 is that of the paper and of public code. The range is ours.
-        power: Exponent over channels, at least 1, below which a feature of 0 would get an infinite gradient; the paper
-            uses 2 and shows 1 and 4.
+        weight: At least 0; 1000 in the paper and in public code. The range is ours.
+        power: Exponent over channels, at least 1; with smaller ones, a feature of 0 would have an infinite gradient.
+            The paper uses 2 and reports 1 and 4.
     """
 
     name = "at"
@@ -65,23 +65,19 @@ class AT(Method):
 
     @staticmethod
     def distributions() -> dict[str, BaseDistribution]:
-        """Weight and power."""
+        """Distributions of weight and power."""
         return {"weight": FloatDistribution(10.0, 10000.0, log=True), "power": CategoricalDistribution((1.0, 2.0, 4.0))}
 
     def prepare(self, student: Outputs, teacher: Outputs, labels: Tensor) -> None:
-        """Nothing to make.
-
-        Raises:
-            InputError: If no pair of maps has several positions to tell apart, as with vectors.
-        """
+        """Raise `InputError` if no pair of maps has several positions, as with vectors; there is nothing to create."""
         compared = [same_size(*pair)[0] for pair in pairs(student, teacher)]
         if all(maps[0, 0].numel() == 1 for maps in compared):
             raise InputError(
-                "distillation method 'at' compares where two networks look, but no pair of their feature maps has more "
-                "than one position in common; 'fitnet' and 'sp' work for vectors."
+                "distillation method 'at' compares attention over positions, but no pair of feature maps has more than "
+                "one position in common; 'fitnet' and 'sp' work for vectors."
             )
 
     def teacher_loss(self, student: Outputs, teacher: Outputs, context: BatchContext) -> Tensor:
-        """`weight` times the sum over pairs."""
+        """`weight` times the attention loss, summed over the pairs."""
         losses = [attention_loss(*pair, self.power) for pair in pairs(student, teacher)]
         return self.weight * sum(losses[1:], start=losses[0])

@@ -1,4 +1,4 @@
-"""Distillation from a stronger teacher (DIST): correlations instead of equal probabilities (Huang et al. 2022).
+"""Distillation from a stronger teacher (DIST): correlated instead of equal probabilities (Huang et al. 2022).
 
 "Knowledge Distillation from A Stronger Teacher", https://arxiv.org/abs/2205.10536; public code:
 https://github.com/hunto/image_classification_sota, lib/models/losses/dist_kd.py.
@@ -14,23 +14,22 @@ from autokd.distillation.checks import non_negative, positive
 
 __all__ = ["DIST", "correlation", "dist_loss"]
 
-_SMALLEST_VARIANCE = (
-    1e-10  # far above float32's rounding of a probability, far below what 1000 softened classes vary by
-)
+# Far larger than rounding errors of float32 probabilities, and far smaller than the variance of 1000 softened classes.
+_SMALLEST_VARIANCE = 1e-10
 
 
 def correlation(x: Tensor, y: Tensor, dim: int, epsilon: float = _SMALLEST_VARIANCE) -> Tensor:
-    """Pearson's correlation of `x` and `y` along `dim`, which stays with size 1; in `[-1, 1]`.
+    """Pearson correlation of `x` and `y` along `dim`, in `[-1, 1]`; that axis is kept with size 1.
 
-    Unlike the public code, which adds 1e-8 to the product of the two norms, `epsilon` is added to each variance. So a
-    constant `x` has the correlation 0 and a gradient of bounded size instead of one that grows as 1e8, and the value
-    does not change when all entries are repeated.
+    The public code adds 1e-8 to the product of the two norms. Here `epsilon` is added to each variance [ours]. So a
+    constant `x` has a correlation of 0 and a bounded gradient instead of one of order 1e8, and the value does not
+    change if all entries are repeated.
 
     Args:
-        x: Any shape.
-        y: The same shape.
-        dim: The axis along which the two are compared.
-        epsilon: Added to both variances; with 0 the correlation is exact, and undefined where one is constant.
+        x: Tensor of any shape.
+        y: Tensor of the same shape.
+        dim: Axis along which the two are correlated.
+        epsilon: Value added to both variances. With 0 the correlation is exact, and undefined for constants.
     """
     x, y = x - x.mean(dim, keepdim=True), y - y.mean(dim, keepdim=True)
     variances = [values.square().mean(dim, keepdim=True) + epsilon for values in (x, y)]
@@ -40,20 +39,20 @@ def correlation(x: Tensor, y: Tensor, dim: int, epsilon: float = _SMALLEST_VARIA
 def dist_loss(
     student_logits: Tensor, teacher_logits: Tensor, temperature: float | Tensor, beta: float = 2.0, gamma: float = 2.0
 ) -> Tensor:
-    """`t^2 (beta inter + gamma intra)`: how far the student's probabilities are from correlating with the teacher's.
+    """`t^2 (beta inter + gamma intra)`: one minus the correlations of the two networks' probabilities.
 
-    With `p^t = softmax(z / t)`, `batch x classes`: inter is the mean over samples of 1 minus the correlation of their
-    rows, intra the mean over classes of 1 minus that of their columns; both are in `[0, 2]`. The paper weighs them by 1
-    in a loss of weight 2, here by 2 each.
+    With `p^t = softmax(z / t)`, `batch x classes`, inter is the mean over samples of 1 minus the correlation of their
+    rows, and intra the mean over classes of 1 minus the correlation of their columns; both are in `[0, 2]`. The paper
+    weights each by 1 in a loss of weight 2; here each has a weight of 2.
 
-    Inter is a mean over the batch. Intra compares samples with each other and is not: what holds instead is that a
-    batch repeated as a whole has the same loss. It is 1, without a gradient, for a batch of one.
+    Inter is a mean over the batch. Intra relates samples to each other, so it is not, but a batch that is repeated as
+    a whole has the same loss. For a batch of one, intra is 1 without a gradient.
 
     Args:
         student_logits: `batch x classes`.
         teacher_logits: `batch x classes`; no gradient flows into it.
-        temperature: `t > 0`, one for all samples or, as `batch x 1`, one for each; then intra, which has no sample of
-            its own, is scaled by the mean of `t^2` [ours].
+        temperature: `t > 0`: one for all samples, or one for each as `batch x 1`. In the latter case intra, which does
+            not belong to a single sample, is multiplied by the mean of `t^2` [ours].
         beta: Weight of inter.
         gamma: Weight of intra.
     """
@@ -68,13 +67,13 @@ def dist_loss(
 class DIST(LogitMethod):
     """`CE + t^2 (beta inter + gamma intra)`.
 
-    The defaults are the paper's, its total weight of 2 included; the public code has no temperature, which is 1. The
+    The defaults are the paper's, including its total weight of 2; the public code has no temperature, that is 1. The
     ranges are ours: temperature 0.5 to 10, both weights 0.1 to 10 (all log).
 
     Args:
         temperature: `t`, positive and finite.
-        beta: Weight of the correlation between the classes of a sample, at least 0.
-        gamma: Weight of the correlation between the samples of a class, at least 0.
+        beta: Weight of inter, the correlation over the classes of a sample, at least 0.
+        gamma: Weight of intra, the correlation over the samples of a class, at least 0.
     """
 
     name = "dist"
@@ -87,7 +86,7 @@ class DIST(LogitMethod):
 
     @staticmethod
     def distributions() -> dict[str, BaseDistribution]:
-        """Temperature and both weights."""
+        """Distributions of temperature and both weights."""
         return {
             "temperature": FloatDistribution(0.5, 10.0, log=True),
             "beta": FloatDistribution(0.1, 10.0, log=True),

@@ -1,4 +1,4 @@
-"""Decoupled knowledge distillation: the target class and the others weighed apart (Zhao et al. 2022).
+"""Decoupled knowledge distillation: separate weights for the target class and the others (Zhao et al. 2022).
 
 https://arxiv.org/abs/2203.08679; public code: https://github.com/megvii-research/mdistiller,
 mdistiller/distillers/DKD.py.
@@ -20,19 +20,21 @@ __all__ = ["DKD", "dkd_loss", "dkd_terms", "other_classes", "warmup_factor"]
 def dkd_terms(
     student_logits: Tensor, teacher_logits: Tensor, labels: Tensor, temperature: float | Tensor
 ) -> tuple[Tensor, Tensor]:
-    """TCKD and NCKD of each sample, in nats, `batch` each: what KD says of the target class and of the others.
+    """TCKD and NCKD of each sample, in nats, `batch` each: the terms of KD for the target class and for the others.
 
-    With `p^t = softmax(z / t)`, `b = [p_y^t, 1 - p_y^t]` and `q` the softmax over the classes other than `y`:
-    `TCKD = t^2 KL(b_T || b_S)` and `NCKD = t^2 KL(q_T || q_S)`, so that sample by sample KD is
-    `TCKD + (1 - p_T,y^t) NCKD`. Zhao et al. 2022, section 3. The public code takes logarithms of probabilities and
-    hides the target behind a logit lowered by 1000; here all is done on log-probabilities and the target is left out,
-    so both terms are finite for large logits and the slight doubts of a sure network are not rounded away.
+    With `p^t = softmax(z / t)`, `b = [p_y^t, 1 - p_y^t]` and `q` the softmax over the classes other than `y`,
+    `TCKD = t^2 KL(b_T || b_S)` and `NCKD = t^2 KL(q_T || q_S)`. The KD loss of a sample is
+    `TCKD + (1 - p_T,y^t) NCKD`. Zhao et al. 2022, section 3.
+
+    The public code takes logarithms of probabilities and masks the target by subtracting 1000 from its logit. Here log
+    probabilities are used throughout and the target is omitted, so both terms are finite for large logits, and small
+    probabilities of a confident network are not rounded to 0.
 
     Args:
-        student_logits: `batch x classes`, of at least two classes; with two, NCKD is 0.
+        student_logits: `batch x classes`, at least two classes; with two, NCKD is 0.
         teacher_logits: `batch x classes`; no gradient flows into it.
         labels: int64, `batch`, in `[0, classes)`.
-        temperature: `t > 0`, one for all samples or, as `batch x 1`, one for each.
+        temperature: `t > 0`: one for all samples, or one for each as `batch x 1`.
     """
     student = _decoupled(student_logits / temperature, labels)
     teacher = _decoupled(teacher_logits.detach() / temperature, labels)
@@ -51,24 +53,33 @@ def dkd_loss(
     alpha: float = 1.0,
     beta: float = 8.0,
 ) -> Tensor:
-    """`alpha TCKD + beta NCKD` of `dkd_terms`, the mean over the batch."""
+    """`alpha TCKD + beta NCKD` of `dkd_terms`, averaged over the batch.
+
+    Args:
+        student_logits: `batch x classes`, at least two classes.
+        teacher_logits: `batch x classes`; no gradient flows into it.
+        labels: int64, `batch`, in `[0, classes)`.
+        temperature: `t > 0`: one for all samples, or one for each as `batch x 1`.
+        alpha: Weight of TCKD.
+        beta: Weight of NCKD.
+    """
     target, others = dkd_terms(student_logits, teacher_logits, labels, temperature)
     return (alpha * target + beta * others).mean()
 
 
 def other_classes(logits: Tensor, labels: Tensor) -> Tensor:
-    """The columns of `batch x classes` other than the label's, row by row, in order: `batch x (classes - 1)`."""
+    """Logits of the classes other than the label, in order, `batch x (classes - 1)`."""
     positions = torch.arange(logits.shape[1] - 1, device=logits.device)
     return logits.gather(1, positions + (positions >= labels.unsqueeze(1)))
 
 
 def warmup_factor(epoch: float, warmup: float) -> float:
-    """`min(e / warmup, 1)`, with `e` the number of the running epoch, counted from 1; without a warm-up 1.
+    """`min(e / warmup, 1)`, with `e` the number of the current epoch, counted from 1; 1 without a warm-up.
 
     Args:
-        epoch: Epochs of training done, a real number.
-        warmup: Epochs until the factor is 1, at least 0. It is so from the start of epoch `warmup`, as in the public
-            code, where the factor changes between epochs only and starts at `1 / warmup`.
+        epoch: Epochs trained so far, a real number.
+        warmup: Number of epochs of the warm-up, at least 0. As in the public code, the factor changes between epochs
+            only, starts at `1 / warmup`, and is 1 from the beginning of epoch number `warmup`.
     """
     return min((math.floor(epoch) + 1) / warmup, 1.0) if warmup else 1.0
 
@@ -77,14 +88,14 @@ class DKD(LogitMethod):
     """`CE + warm-up (alpha TCKD + beta NCKD)`.
 
     The defaults are the public code's for CIFAR-100; for ImageNet it has temperature 1, beta 0.5 and a warm-up of one
-    epoch, which is none. The ranges are ours: temperature 1 to 10, alpha 0.1 to 10 and beta 0.1 to 20 (all log),
-    warm-up 0 to 40 epochs. The target class of a mixed sample is the one with most weight [ours].
+    epoch, which has no effect. The ranges are ours: temperature 1 to 10, alpha 0.1 to 10 and beta 0.1 to 20 (all log),
+    warm-up 0 to 40 epochs. The target class of a mixed sample is the one of larger weight [ours].
 
     Args:
         temperature: `t`, positive and finite.
-        alpha: Weight of what is said of the target class, at least 0.
-        beta: Weight of what is said of the others, at least 0.
-        warmup: Epochs over which the teacher's part grows to its full weight; 0 for none.
+        alpha: Weight of TCKD, the term of the target class, at least 0.
+        beta: Weight of NCKD, the term of the other classes, at least 0.
+        warmup: Epochs over which the teacher's term grows to its full weight; 0 for none.
     """
 
     name = "dkd"
@@ -98,7 +109,7 @@ class DKD(LogitMethod):
 
     @staticmethod
     def distributions() -> dict[str, BaseDistribution]:
-        """Temperature, both weights and the warm-up."""
+        """Distributions of temperature, both weights and the warm-up."""
         return {
             "temperature": FloatDistribution(1.0, 10.0, log=True),
             "alpha": FloatDistribution(0.1, 10.0, log=True),
@@ -115,7 +126,7 @@ class DKD(LogitMethod):
 
 
 def _decoupled(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """`log b`, `batch x 2`, and `log q`, `batch x (classes - 1)`, of logits already divided by the temperature."""
+    """`log b`, `batch x 2`, and `log q`, `batch x (classes - 1)`, from logits already divided by the temperature."""
     log_probabilities = F.log_softmax(logits, dim=1)
     target = log_probabilities.gather(1, labels.unsqueeze(1))
     rest = other_classes(log_probabilities, labels).logsumexp(1, keepdim=True)

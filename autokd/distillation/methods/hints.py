@@ -1,4 +1,4 @@
-"""Hints at the layers that stand for all others (Keser et al. 2021, https://arxiv.org/abs/2103.00053)."""
+"""Hints at representative layers, found by clustering (Keser et al. 2021, https://arxiv.org/abs/2103.00053)."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
@@ -16,28 +16,29 @@ __all__ = ["ClusteredHints", "cluster_layers", "linear_cka"]
 
 N_HINTS = 3
 N_SAMPLES = 2048
-CHUNK = 32  # samples at a time, since all layers' outputs of these are in memory at once
+CHUNK = 32  # samples at a time, since the outputs of all layers are in memory at once
 
-_LEAST = 4  # samples of which the estimate of the similarity is defined
+_LEAST = 4  # samples for which the estimate of the similarity is defined
 
 
 def linear_cka(chunks: Iterable[Sequence[Tensor]]) -> Tensor:
-    """Similarity of each layer to each, float64, `L x L`: 1 for itself, about 0 for unrelated ones, at most 1.
+    """Linear CKA of all pairs of layers, float64, `L x L`, at most 1; about 0 for unrelated layers, 1 on the diagonal.
 
-    Linear centred kernel alignment (Kornblith et al. 2019, https://arxiv.org/abs/1905.00414), by the estimate from
-    chunks of samples that has no bias towards wide layers (Nguyen, Raghu and Kornblith 2021,
-    https://arxiv.org/abs/2010.15327; chance may take it below 0). Neither a shift nor a rotation nor a scale of a
-    layer's outputs changes it. A layer that says the same of all samples is like none.
+    Linear centred kernel alignment (Kornblith et al. 2019, https://arxiv.org/abs/1905.00414), estimated from chunks of
+    samples without a bias towards wide layers (Nguyen, Raghu and Kornblith 2021, https://arxiv.org/abs/2010.15327). The
+    estimate may be negative. It does not change if a layer's outputs are shifted, rotated or scaled. A layer with the
+    same output for all samples has a similarity of 0 to all others.
 
     Args:
-        chunks: Outputs of the L layers for some samples, `chunk x` their width; of less than four they are passed over.
+        chunks: Chunks of samples: for each, the outputs of the L layers, `chunk x` their width. Chunks of less than
+            four samples are ignored.
 
     Raises:
         InputError: If no chunk has four samples.
     """
     of_chunks = [_products(layers) for layers in chunks if len(layers[0]) >= _LEAST]
     if not of_chunks:
-        raise InputError(f"similarities of layers take batches of at least {_LEAST} samples.")
+        raise InputError(f"similarities of layers need batches of at least {_LEAST} samples, but all are smaller.")
     products = torch.stack(of_chunks).sum(0)
     lengths = products.diagonal().sqrt()
     similarities = products / torch.outer(lengths, lengths)
@@ -45,15 +46,16 @@ def linear_cka(chunks: Iterable[Sequence[Tensor]]) -> Tensor:
 
 
 def cluster_layers(distances: Tensor, k: int = N_HINTS) -> tuple[int, ...]:
-    """Indices of the layers that stand for the others, ascending, at most `k`.
+    """Indices of the representative layers, the centres of clusters, ascending, at most `k`.
 
-    Keser et al. 2021: k-means over layers, from centres at equal steps from the first layer to the last. Each layer
-    goes to the nearest centre (of two alike, the earlier), and the new centre of a cluster is the member whose index is
-    nearest to the members' mean (again the earlier), until a set of centres comes again.
+    Keser et al. 2021: k-means over layers, with initial centres evenly spaced from the first layer to the last. Each
+    layer is assigned to the nearest centre, the earlier one if there are two. The new centre of a cluster is the member
+    whose index is nearest to the members' mean index, again the earlier one if there are two. The iteration stops when
+    a set of centres occurs again.
 
     Args:
-        distances: Between layers, `L x L`, with zeros on the diagonal.
-        k: Number of clusters; there are fewer where layers do not differ, or are not so many.
+        distances: Distances between layers, `L x L`, with zeros on the diagonal.
+        k: Number of clusters; there are fewer if there are fewer layers, or some do not differ.
     """
     centres, seen = _equal_steps(len(distances), k), set[tuple[int, ...]]()
     while centres not in seen:
@@ -65,15 +67,15 @@ def cluster_layers(distances: Tensor, k: int = N_HINTS) -> tuple[int, ...]:
 
 
 class ClusteredHints(FitNet):
-    """`CE + weight sum MSE(r(f_S), f_T)` at three layers of the teacher, each of which stands for a cluster of layers.
+    """`CE + weight sum MSE(r(f_S), f_T)` at three layers of the teacher, each the centre of a cluster of layers.
 
-    Layers are alike as 1 - linear CKA of their outputs, averaged over space, has it. The student's layer for a hint is
-    the one at the same relative depth, which is our reading. The loss at each is FitNet's: the paper tries several.
-    Unlike the paper, which looks at 10,000 training samples, this looks at the first 2048 that it is shown, once for
-    each teacher; they must not be sorted by class.
+    The distance of two layers is 1 - linear CKA of their outputs, averaged over positions. The student's layer for a
+    hint is the one at the same relative depth, which is our interpretation. The loss is FitNet's; the paper tries
+    several. The paper uses 10,000 training samples for the clustering; here it is the first 2048 samples, once for each
+    teacher, which must not be sorted by class [ours].
 
     Args:
-        weight: Of the hints, not negative; default and range are those of FitNet.
+        weight: Weight of the hints, at least 0; default and range are those of FitNet.
     """
 
     name = "clustered-hints"
@@ -84,16 +86,16 @@ class ClusteredHints(FitNet):
 
     @staticmethod
     def distributions() -> dict[str, BaseDistribution]:
-        """Weight."""
+        """Distribution of the weight."""
         return {"weight": FloatDistribution(1.0, 1000.0, log=True)}
 
     def layers(
         self, student: nn.Module, teacher: nn.Module, samples: Iterator[Tensor]
     ) -> tuple[Sequence[str], Sequence[str]]:
-        """The teacher's layers that stand for the others, and the student's at the same relative depths.
+        """The student's layers at the relative depths of the teacher's representative layers, and the latter.
 
         Raises:
-            InputError: If a network has no layer that could give or take a hint.
+            InputError: If a network has no hidden layer.
         """
         chunks = _chunks(samples)
         first = next(chunks)
@@ -108,7 +110,7 @@ class ClusteredHints(FitNet):
 
 
 _chosen: WeakKeyDictionary[nn.Module, tuple[int, ...]] = WeakKeyDictionary()
-"""The hint layers of teachers: looking for them takes seconds, and a worker trains many students of one teacher."""
+"""Hint layers by teacher: choosing them takes seconds, and a worker trains many students of one teacher."""
 
 
 def _chunks(samples: Iterator[Tensor]) -> Iterator[Tensor]:
@@ -123,9 +125,9 @@ def _products(layers: Sequence[Tensor]) -> Tensor:
 
 
 def _centred_gram(outputs: Tensor) -> Tensor:
-    """Inner products of different samples, centred so that sums of products of two such matrices have no bias.
+    """Gram matrix of different samples, U-centred so that inner products of two such matrices are unbiased.
 
-    `chunk x chunk`, float64; rows, columns and the diagonal are 0 in sum (Szekely and Rizzo 2014,
+    float64, `chunk x chunk`; the diagonal is 0, and each row and column sums to 0 (Szekely and Rizzo 2014,
     https://arxiv.org/abs/1310.2926, definition 2).
     """
     n = len(outputs)
@@ -146,5 +148,5 @@ def _middle(members: Sequence[int]) -> int:
 
 
 def _same_depth(index: int, n: int, of: int) -> int:
-    """The place among `of` that is as far from first and last as `index` among `n`."""
+    """Index among `of` layers at the same relative depth as `index` among `n`."""
     return round(index / max(1, n - 1) * (of - 1))

@@ -11,15 +11,15 @@ __all__ = ["KD", "kd_loss"]
 
 
 def kd_loss(student_logits: Tensor, teacher_logits: Tensor, temperature: float | Tensor) -> Tensor:
-    """`t^2 KL(p_T^t || p_S^t)`, in nats, the mean over the batch; `p^t = softmax(logits / t)`.
+    """`t^2 KL(p_T^t || p_S^t)`, in nats, averaged over the batch; `p^t = softmax(logits / t)`.
 
-    Hinton et al. 2015, section 2; the factor `t^2` keeps its gradient on the scale of the labels' as `t` grows.
-    Its gradient in the student's logits is `t (p_S^t - p_T^t) / batch`.
+    Hinton et al. 2015, section 2. Because of the factor `t^2`, the gradient keeps the scale of the cross-entropy's as
+    `t` grows; with respect to the student's logits it is `t (p_S^t - p_T^t) / batch`.
 
     Args:
         student_logits: `batch x classes`.
         teacher_logits: `batch x classes`; no gradient flows into it.
-        temperature: `t > 0`, one for all samples or, as `batch x 1`, one for each.
+        temperature: `t > 0`: one for all samples, or one for each as `batch x 1`.
     """
     log_student = F.log_softmax(student_logits / temperature, dim=1)
     log_teacher = F.log_softmax(teacher_logits.detach() / temperature, dim=1)
@@ -28,9 +28,9 @@ def kd_loss(student_logits: Tensor, teacher_logits: Tensor, temperature: float |
 
 
 class KD(LogitMethod):
-    """`(1 - weight) CE + weight t^2 KL`: the pair that AutoKD (Eyono et al. 2021) searches.
+    """`(1 - weight) CE + weight t^2 KL`, whose two hyper-parameters AutoKD (Eyono et al. 2021) searches.
 
-    The paper gives no ranges; these are ours: temperature 1 to 10 (log), weight 0 to 1.
+    The paper gives no ranges; ours are: temperature 1 to 10 (log), weight 0 to 1.
 
     Args:
         temperature: `t`, positive and finite.
@@ -46,11 +46,11 @@ class KD(LogitMethod):
 
     @staticmethod
     def distributions() -> dict[str, BaseDistribution]:
-        """Temperature and weight."""
+        """Distributions of temperature and weight."""
         return {"temperature": FloatDistribution(1.0, 10.0, log=True), "weight": FloatDistribution(0.0, 1.0)}
 
     def label_weight(self, context: BatchContext) -> float:
-        """What the teacher's term leaves."""
+        """Weight `1 - weight`."""
         return 1 - self.weight
 
     def logit_loss(

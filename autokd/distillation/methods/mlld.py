@@ -1,5 +1,6 @@
-"""Multi-level logit distillation (MLLD): samples, classes and batches, at several temperatures (Jin et al. 2023).
+"""Multi-level logit distillation (MLLD): losses of samples, classes and batches, at several temperatures.
 
+Jin et al. 2023,
 https://openaccess.thecvf.com/content/CVPR2023/html/Jin_Multi-Level_Logit_Distillation_CVPR_2023_paper.html; public
 code: https://github.com/Jin-Ying/Multi-Level-Logit-Distillation, mdistiller/distillers/KD_ours.py.
 """
@@ -15,19 +16,19 @@ from autokd.distillation.methods.kd import kd_loss
 __all__ = ["MLLD", "batch_correlation_loss", "class_correlation_loss", "mlld_loss"]
 
 _RELATIVE_TEMPERATURES = (0.5, 0.75, 1.0, 1.25, 1.5)  # 2, 3, 4, 5 and 6 around the paper's 4
-_BATCH = 64  # the public code's on CIFAR-100
+_BATCH = 64  # of the public code on CIFAR-100
 
 
 def class_correlation_loss(student_logits: Tensor, teacher_logits: Tensor, temperature: float | Tensor) -> Tensor:
-    """`||P_T' P_T - P_S' P_S||_F^2 / classes`: how differently the two networks relate classes over the batch.
+    """`||P_T' P_T - P_S' P_S||_F^2 / classes`: difference of the two networks' correlations between classes.
 
-    `P = softmax(z / t)`, `batch x classes`. Which sample is which does not matter to it. Over a batch repeated k times
-    it is `k^2` times as large.
+    `P = softmax(z / t)`, `batch x classes`. The order of the samples does not matter. For a batch that is repeated k
+    times the loss is `k^2` times as large.
 
     Args:
         student_logits: `batch x classes`.
         teacher_logits: `batch x classes`; no gradient flows into it.
-        temperature: `t > 0`, one for all samples or, as `batch x 1`, one for each.
+        temperature: `t > 0`: one for all samples, or one for each as `batch x 1`.
     """
     student = F.softmax(student_logits / temperature, dim=1)
     teacher = F.softmax(teacher_logits.detach() / temperature, dim=1)
@@ -35,15 +36,15 @@ def class_correlation_loss(student_logits: Tensor, teacher_logits: Tensor, tempe
 
 
 def batch_correlation_loss(student_logits: Tensor, teacher_logits: Tensor, temperature: float | Tensor) -> Tensor:
-    """`||P_T P_T' - P_S P_S'||_F^2 / batch`: how differently the two networks relate the samples of the batch.
+    """`||P_T P_T' - P_S P_S'||_F^2 / batch`: difference of the two networks' correlations between samples.
 
-    `P = softmax(z / t)`, `batch x classes`. Which class is which does not matter to it. Over a batch repeated k times
-    it is `k` times as large.
+    `P = softmax(z / t)`, `batch x classes`. The order of the classes does not matter. For a batch that is repeated k
+    times the loss is `k` times as large.
 
     Args:
         student_logits: `batch x classes`.
         teacher_logits: `batch x classes`; no gradient flows into it.
-        temperature: `t > 0`, one for all samples or, as `batch x 1`, one for each.
+        temperature: `t > 0`: one for all samples, or one for each as `batch x 1`.
     """
     student = F.softmax(student_logits / temperature, dim=1)
     teacher = F.softmax(teacher_logits.detach() / temperature, dim=1)
@@ -55,20 +56,20 @@ def mlld_loss(
 ) -> Tensor:
     """`KD + correlation (class + batch correlation)`, summed over five temperatures, 2 to 6 by default.
 
-    Only KD carries the factor `t^2`, as in the public code. Unlike there, one view of the samples is seen, and no
-    samples or classes are masked by the teacher's confidence.
+    Only KD has the factor `t^2`, as in the public code. Unlike in that code, there is a single view of the samples, and
+    no samples or classes are masked by the teacher's confidence.
 
-    The correlations compare the samples of a batch, so they are no means over it, and as the paper has them they grow
-    with its size. Here the classes' is scaled by `(64 / batch)^2` and the batch's by `64 / batch` [ours]: at 64, the
-    public code's batch for CIFAR-100, they are the paper's, and what holds at every size is that a batch repeated as a
-    whole has the same loss.
+    The correlation losses relate the samples of a batch, so they are not means over it, and in the paper they grow with
+    the batch size. Here the loss of the classes is multiplied by `(64 / batch)^2` and that of the batch by `64 / batch`
+    [ours]. With 64 samples, the public code's batch size for CIFAR-100, they are the paper's; with any size, a batch
+    that is repeated as a whole has the same loss.
 
     Args:
         student_logits: `batch x classes`.
         teacher_logits: `batch x classes`; no gradient flows into it.
-        temperature: `t > 0`, the middle one, one for all samples or, as `batch x 1`, one for each; the five are
-            0.5, 0.75, 1, 1.25 and 1.5 times as high [ours: at 4 they are the paper's].
-        correlation: Weight of the correlations; the paper has 1.
+        temperature: `t > 0`, the middle temperature: one for all samples, or one for each as `batch x 1`. The five
+            temperatures are 0.5, 0.75, 1, 1.25 and 1.5 times `t` [ours; with 4 they are the paper's].
+        correlation: Weight of the correlation losses; 1 in the paper.
     """
     networks, scale = (student_logits, teacher_logits), _BATCH / len(student_logits)
     loss = student_logits.new_zeros(())
@@ -79,15 +80,15 @@ def mlld_loss(
 
 
 class MLLD(LogitMethod):
-    """`(1 - weight) CE + weight (KD + correlation (class + batch correlation))`, with the sum over five temperatures.
+    """`(1 - weight) CE + weight (KD + correlation (class + batch correlation))`, summed over five temperatures.
 
     The defaults are the public code's. The ranges are ours: temperature 1 to 10 (log), weight 0 to 1, correlation
-    0.001 to 10 (log): with few classes the correlations are large, since every class has many samples of a batch.
+    0.001 to 10 (log). With few classes the correlation losses are large, since a batch has many samples of each class.
 
     Args:
-        temperature: The middle one of the five, positive and finite.
-        weight: Share of the teacher's part, in `[0, 1]`.
-        correlation: Weight of the correlations beside KD, at least 0.
+        temperature: The middle one of the five temperatures, positive and finite.
+        weight: Share of the teacher's term, in `[0, 1]`.
+        correlation: Weight of the correlation losses relative to KD, at least 0.
     """
 
     name = "mlld"
@@ -100,7 +101,7 @@ class MLLD(LogitMethod):
 
     @staticmethod
     def distributions() -> dict[str, BaseDistribution]:
-        """Temperature, the teacher's share and the weight of the correlations."""
+        """Distributions of temperature, weight and correlation."""
         return {
             "temperature": FloatDistribution(1.0, 10.0, log=True),
             "weight": FloatDistribution(0.0, 1.0),
@@ -108,7 +109,7 @@ class MLLD(LogitMethod):
         }
 
     def label_weight(self, context: BatchContext) -> float:
-        """What the teacher's part leaves."""
+        """Weight `1 - weight`."""
         return 1 - self.weight
 
     def logit_loss(

@@ -1,4 +1,4 @@
-"""Modality relation: how views of a sample lie to each other (Liu 2021, https://arxiv.org/abs/2112.11447)."""
+"""Modality relations: similarities between views of a sample (Liu 2021, https://arxiv.org/abs/2112.11447)."""
 
 import torch
 from optuna.distributions import BaseDistribution, FloatDistribution
@@ -13,47 +13,47 @@ __all__ = ["Modality", "modality_loss", "relations"]
 
 N_MODALITIES = 3
 
-_SHIFT = 8  # the shifted view moves by one part in so many of each axis
-_HIDDEN = 4  # a view of a vector lacks one feature in so many
+_SHIFT = 8  # the shifted view moves by an eighth of each axis
+_HIDDEN = 4  # a view of a vector lacks every fourth feature
 
 
 def relations(vectors: Tensor) -> Tensor:
-    """`G = F F'`, the cosines between the modalities of each sample, `batch x M x M`.
+    """Cosines between the modalities of each sample, `G = F F'`, `batch x M x M`.
 
     Args:
-        vectors: `M x batch x width`; the rows of a sample's F, of any length.
+        vectors: Embeddings of each modality, `M x batch x width`: the rows of F before normalisation.
     """
     rows = unit(vectors.transpose(0, 1), dim=2)
     return rows @ rows.mT
 
 
 def modality_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """`||G_T - G_S||_F^2 / M^2`, the mean over the batch, in `[0, 4]`.
+    """`||G_T - G_S||_F^2 / M^2`, averaged over the batch, in `[0, 4]`.
 
-    "Multi-Modality Distillation via Learning the teacher's modality-level Gram Matrix", Liu 2021. That the rows of F
-    are normalised, and the factor `1 / M^2`, are our reading.
+    "Multi-Modality Distillation via Learning the teacher's modality-level Gram Matrix", Liu 2021. The normalisation of
+    the rows of F and the factor `1 / M^2` are our interpretation.
 
     Args:
-        student: `M x batch x width`.
-        teacher: The same modalities of the same samples; the width may differ.
+        student: Embeddings of each modality, `M x batch x width`.
+        teacher: Embeddings of the same modalities and samples; the width may differ.
     """
     return F.mse_loss(relations(student), relations(teacher.detach()))
 
 
 class Modality(Method):
-    """`CE + weight ||G_T - G_S||_F^2 / M^2` of the embeddings of three views of each sample, one of them itself.
+    """`CE + weight ||G_T - G_S||_F^2 / M^2` of the embeddings of three views of each sample, including itself.
 
-    Where the paper has modalities, such as sound and pictures, our samples have one, so views stand in for them: an
-    image or signal mirrored along its last axis, and moved round the edge by an eighth of each axis; a vector without
-    every fourth feature, from the first and from the second on. They are mild, since batch normalisation takes its
-    statistics from all views together: with groups of channels for modalities, the rest hidden, these would be far
-    from those of whole samples. Each step takes three times the samples through both networks.
+    The paper's samples have several modalities, such as audio and video. Ours have one, so views replace them [ours]:
+    an image or signal flipped along its last axis, and rolled by an eighth of each axis; a vector without every fourth
+    feature, starting at the first and at the second. The views are close to the samples because batch normalisation
+    computes its statistics over all views together. If groups of channels were the modalities, with the others hidden,
+    the statistics would be far from those of whole samples. Both networks process three times as many samples per step.
 
-    Only the student's embedding is projected, by a trained linear map without bias to the teacher's width: with a
-    trained projection on either side both could turn all vectors into one, and the loss would be 0.
+    Only the student's embedding is projected, by a trained linear map without bias to the teacher's width. With trained
+    projections on both sides, both could map all vectors to the same one, and the loss would be 0.
 
     Args:
-        weight: Not negative; default and range are ours.
+        weight: At least 0; default and range are ours.
     """
 
     name = "modality"
@@ -66,11 +66,11 @@ class Modality(Method):
 
     @staticmethod
     def distributions() -> dict[str, BaseDistribution]:
-        """Weight."""
+        """Distribution of the weight."""
         return {"weight": FloatDistribution(1.0, 1000.0, log=True)}
 
     def views(self, images: Tensor) -> Tensor:
-        """The samples, then both further views of them, `3 batch x` their shape."""
+        """The samples and two further views of them, concatenated, `3 batch x` their shape."""
         if images.ndim == 2:
             further = _without_features(images, 0), _without_features(images, 1)
         else:
@@ -78,10 +78,10 @@ class Modality(Method):
         return torch.cat([images, *further])
 
     def prepare(self, student: Outputs, teacher: Outputs, labels: Tensor) -> None:
-        """Make the projection.
+        """Create the projection.
 
         Raises:
-            InputError: If a network gives no embedding.
+            InputError: If a network has no embedding.
         """
         own, other = embeddings(student, teacher)
         self.projection = nn.Linear(own.shape[1], other.shape[1], bias=False).to(student.logits.device)
@@ -102,6 +102,6 @@ def _shifted(images: Tensor) -> Tensor:
 
 
 def _without_features(vectors: Tensor, first: int) -> Tensor:
-    """With 0, the mean of normalised features, in place of every fourth from `first` on."""
+    """The vectors with every fourth feature from `first` on set to 0, the mean of normalised features."""
     places = torch.arange(vectors.shape[1], device=vectors.device)
     return vectors.masked_fill(places % _HIDDEN == first, 0)

@@ -1,7 +1,7 @@
-"""Multi-step distillation: the student's embedding follows that of a teacher who is as far in training as it is.
+"""Multi-step distillation: the student's embedding follows that of a teacher at the same epoch of its training.
 
-Boutros et al. 2022, PocketNet, https://arxiv.org/abs/2108.10710. Whoever gives this method the teacher's outputs takes
-them from the teacher's own checkpoint of the same epoch; with one teacher throughout it is the paper's baseline.
+Boutros et al. 2022, PocketNet, https://arxiv.org/abs/2108.10710. The caller takes the teacher's outputs from the
+teacher's checkpoint of the same epoch; with a single teacher throughout, this is the paper's baseline.
 """
 
 from optuna.distributions import BaseDistribution, FloatDistribution
@@ -16,10 +16,10 @@ __all__ = ["MultiStep", "embedding_loss"]
 
 
 def embedding_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """Mean squared difference of two embeddings scaled to length 1, in `[0, 4 / width]`.
+    """Mean squared difference of two embeddings normalised to length 1, in `[0, 4 / width]`.
 
-    It is the mean of `(2 - 2 cos) / width`. Boutros et al. 2022 give the mean squared error; that both embeddings are
-    scaled first is from the authors' code. One of zeros stays as it is, without gradient.
+    It equals the mean of `(2 - 2 cos) / width`. The mean squared error is from Boutros et al. 2022, the normalisation
+    from the authors' code. An embedding of zeros is not changed and has no gradient.
 
     Args:
         student: `batch x width`.
@@ -29,13 +29,13 @@ def embedding_loss(student: Tensor, teacher: Tensor) -> Tensor:
 
 
 class MultiStep(Method):
-    """`CE + weight MSE` of the embeddings; where their widths differ, the student's goes through a trained linear map.
+    """`CE + weight MSE` of the embeddings; if their widths differ, a trained linear map projects the student's.
 
-    That map is ours: the paper's networks have one width. Its cross-entropy is one with a margin, for faces; ours is
-    the plain one.
+    The map is ours, as the paper's networks have the same width. The paper's cross-entropy has a margin, for face
+    recognition; ours has none.
 
     Args:
-        weight: Not negative; 100 is the paper's. The range is ours.
+        weight: At least 0; 100 in the paper. The range is ours.
     """
 
     name = "multi-step"
@@ -48,12 +48,12 @@ class MultiStep(Method):
 
     @staticmethod
     def distributions() -> dict[str, BaseDistribution]:
-        """The weight."""
+        """Distribution of the weight."""
         return {"weight": FloatDistribution(1.0, 1000.0, log=True)}
 
     def prepare(self, student: Outputs, teacher: Outputs, labels: Tensor) -> None:
-        """Make the linear map where the widths differ."""
-        own, other = (points.shape[1] for points in embeddings(student, teacher))
+        """Create the linear map if the widths differ."""
+        own, other = (vectors.shape[1] for vectors in embeddings(student, teacher))
         projection = nn.Identity() if own == other else nn.Linear(own, other, bias=False)
         self.projection = projection.to(student.logits.device)
 

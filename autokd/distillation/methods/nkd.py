@@ -1,4 +1,4 @@
-"""Normalised knowledge distillation (NKD): a soft target, and the others normalised (Yang et al. 2023).
+"""Normalised knowledge distillation (NKD): a soft target and normalised non-targets (Yang et al. 2023).
 
 "From Knowledge Distillation to Self-Knowledge Distillation: A Unified Approach with Normalized Loss and Customized Soft
 Labels", https://arxiv.org/abs/2303.13005; public code: https://github.com/yzd-v/cls_KD,
@@ -23,19 +23,19 @@ def nkd_loss(
     temperature: float | Tensor,
     gamma: float = 1.5,
 ) -> Tensor:
-    """`-p_T,y log p_S,y - gamma t^2 sum_{k != y} q_T,k log q_S,k`, in nats, the mean over the batch.
+    """`-p_T,y log p_S,y - gamma t^2 sum_{k != y} q_T,k log q_S,k`, in nats, averaged over the batch.
 
-    `p = softmax(z)`, at no temperature, and `q` is the softmax of `z / t` over the classes other than the label `y`.
-    So the first term is the labels' cross-entropy, each sample weighed by the teacher's confidence in its label; the
-    second differs from NCKD of `dkd_terms` only by the entropy of `q_T`, on which no gradient in the student depends.
-    Both are cross-entropies: for a student that equals the teacher the second is stationary but not 0, and the first
-    goes on towards the label.
+    `p = softmax(z)`, without a temperature, and `q` is the softmax of `z / t` over the classes other than the label
+    `y`. The first term is the cross-entropy with the labels, where each sample is weighted by the teacher's confidence
+    in its label. The second differs from NCKD of `dkd_terms` only by the entropy of `q_T`, which does not affect the
+    student's gradient. Both terms are cross-entropies: if the student equals the teacher, the second one is stationary
+    but not 0, and the gradient of the first one still points towards the label.
 
     Args:
-        student_logits: `batch x classes`, of at least two classes; with two, the second term is 0.
+        student_logits: `batch x classes`, at least two classes; with two, the second term is 0.
         teacher_logits: `batch x classes`; no gradient flows into it.
         labels: int64, `batch`, in `[0, classes)`.
-        temperature: `t > 0` of the second term, one for all samples or, as `batch x 1`, one for each.
+        temperature: `t > 0` of the second term: one for all samples, or one for each as `batch x 1`.
         gamma: Weight of the second term.
     """
     target, teacher_logits = labels.unsqueeze(1), teacher_logits.detach()
@@ -51,12 +51,12 @@ class NKD(LogitMethod):
     """`CE + NKD`.
 
     The defaults are the public code's, which has temperature 3 and gamma 3.5 for one pair of networks on CIFAR-100.
-    The ranges are ours: temperature 0.5 to 10, gamma 0.1 to 10 (both log). The label of a mixed sample is the one with
-    most weight [ours].
+    The ranges are ours: temperature 0.5 to 10, gamma 0.1 to 10 (both log). The label of a mixed sample is the one of
+    larger weight [ours].
 
     Args:
-        temperature: `t` of the classes other than the label's, positive and finite.
-        gamma: Weight of what is said of them, at least 0.
+        temperature: `t` of the classes other than the label, positive and finite.
+        gamma: Weight of the term of these classes, at least 0.
     """
 
     name = "nkd"
@@ -68,7 +68,7 @@ class NKD(LogitMethod):
 
     @staticmethod
     def distributions() -> dict[str, BaseDistribution]:
-        """Temperature and weight of the classes other than the label's."""
+        """Distributions of temperature and gamma."""
         return {
             "temperature": FloatDistribution(0.5, 10.0, log=True),
             "gamma": FloatDistribution(0.1, 10.0, log=True),
@@ -77,5 +77,5 @@ class NKD(LogitMethod):
     def logit_loss(
         self, student: Tensor, teacher: Tensor, context: BatchContext, temperature: float | Tensor
     ) -> Tensor:
-        """Both terms."""
+        """Sum of both terms of `nkd_loss`."""
         return nkd_loss(student, teacher, context.labels, temperature, self.gamma)

@@ -1,7 +1,7 @@
-"""Knowledge review: shallow levels of the teacher are learnt by all deeper levels of the student too.
+"""Knowledge review: the teacher's shallow levels also supervise all deeper levels of the student.
 
-Chen et al. 2021, https://arxiv.org/abs/2104.09044. The path, with f the student's features of a level and r what is
-compared with the teacher's of that level:
+Chen et al. 2021, https://arxiv.org/abs/2104.09044. The review path, with f the student's features of a level and r the
+result that is compared with the teacher's features of that level:
 
     shallowest   f --- 1x1 --- fusion --- 3x3 --- r
                                  ^
@@ -23,18 +23,18 @@ from autokd.distillation.methods.dkd import warmup_factor
 __all__ = ["AttentionFusion", "ReviewKD", "ReviewPath", "context_loss"]
 
 _POOLED_SIZES = (4, 2, 1)
-_MOST_CHANNELS = 512  # of the path, as in the authors' code
+_MOST_CHANNELS = 512  # of the review path, as in the authors' code
 
 
 def context_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """Mean squared difference of two maps, averaged over resolutions: their own and those of 4, 2 and 1 positions.
+    """Mean squared difference of two maps, averaged over their own resolution and those of 4, 2 and 1 positions.
 
-    Chen et al. 2021, hierarchical context loss (section 3). As in the authors' code the first resolution weighs 1, each
-    next one that is smaller half as much as the one before, and the weights are scaled to the sum 1.
+    Chen et al. 2021, hierarchical context loss (section 3). As in the authors' code, the maps' own resolution has a
+    weight of 1, each smaller one half the weight of the one before, and the weights are normalised to the sum 1.
 
     Args:
         student: `batch x channels x` resolution.
-        teacher: The same shape.
+        teacher: Map of the same shape.
     """
     total, weights = F.mse_loss(student, teacher.detach()), 1.0
     for level, size in enumerate(_smaller_sizes(student.shape[2:]), start=1):
@@ -44,12 +44,12 @@ def context_loss(student: Tensor, teacher: Tensor) -> Tensor:
 
 
 class AttentionFusion(nn.Module):
-    """Two maps of one shape added position by position, each with a weight in `(0, 1)` that both together decide.
+    """Weighted sum of two maps of the same shape, with weights in `(0, 1)` for each position computed from both.
 
     Chen et al. 2021, attention based fusion (section 3).
 
     Args:
-        channels: Of either map.
+        channels: Number of channels of each map.
         rank: 2 for images, 1 for signals, 0 for vectors.
     """
 
@@ -58,17 +58,17 @@ class AttentionFusion(nn.Module):
         self.attention = convolution(2 * channels, 2, kernel=1, rank=rank)
 
     def forward(self, own: Tensor, deeper: Tensor) -> Tensor:
-        """A map of the same shape."""
+        """Fused map of the same shape."""
         weights: Tensor = self.attention(torch.cat((own, deeper), dim=1)).sigmoid()
         return own * weights[:, :1] + deeper * weights[:, 1:]
 
 
 class ReviewPath(nn.Module):
-    """From the student's levels to what is compared with the teacher's, the deepest first and each handed on.
+    """Review path from the student's levels to maps that are compared with the teacher's, starting at the deepest.
 
     Args:
-        student: The student's maps, from the shallowest to the deepest, all of one rank.
-        teacher: The teacher's, as many.
+        student: The student's maps, from the shallowest to the deepest, all of the same rank.
+        teacher: The teacher's maps, as many.
     """
 
     def __init__(self, student: list[Tensor], teacher: list[Tensor]) -> None:
@@ -79,11 +79,11 @@ class ReviewPath(nn.Module):
         self.exits = nn.ModuleList(Projection(channels, maps.shape[1], kernel=3, rank=rank) for maps in teacher)
 
     def forward(self, student: list[Tensor], sizes: list[torch.Size]) -> list[Tensor]:
-        """Maps of the teacher's channels and sizes.
+        """Maps with the teacher's channels and resolutions, from the shallowest to the deepest.
 
         Args:
             student: The student's maps, from the shallowest to the deepest.
-            sizes: Of the teacher's.
+            sizes: Resolutions of the teacher's maps.
         """
         *shallower, deepest = [enter(maps) for enter, maps in zip(self.entrances, student, strict=True)]
         path = [_resized(deepest, sizes[-1])]
@@ -95,14 +95,14 @@ class ReviewPath(nn.Module):
 class ReviewKD(Method):
     """`CE + warm-up weight` times the sum of the context losses over all levels.
 
-    The levels are the pairs of maps, and as the deepest the embeddings, maps of one position, as in the authors' code.
-    The warm-up and the resizing to the nearest position are from it too. It compares with the teacher's maps before
-    their ReLU; ours are what the teacher gives. Trained parts start as torch starts them.
+    The levels are the pairs of maps and, as the deepest level, the embeddings as maps of one position, as in the
+    authors' code. So are the warm-up and the resizing to the nearest position. That code uses the teacher's maps before
+    their ReLU; ours are used as the teacher returns them. Trained layers have PyTorch's default initialisation.
 
     Args:
-        weight: Not negative; 1 is the default of the authors' code, mdistiller has 5 for one pair of networks. The
-            ranges are ours.
-        warmup: Epochs over which the weight grows to its full value, as DKD's; 20 is that of the authors' code, for 240
+        weight: At least 0; 1 by default in the authors' code, 5 in mdistiller for one pair of networks. The ranges are
+            ours.
+        warmup: Epochs over which the weight grows to its full value, as in DKD; 20 in the authors' code, for 240
             epochs; 0 for none.
     """
 
@@ -117,15 +117,15 @@ class ReviewKD(Method):
 
     @staticmethod
     def distributions() -> dict[str, BaseDistribution]:
-        """Weight and warm-up."""
+        """Distributions of weight and warm-up."""
         return {"weight": FloatDistribution(0.1, 10.0, log=True), "warmup": IntDistribution(0, 40)}
 
     def prepare(self, student: Outputs, teacher: Outputs, labels: Tensor) -> None:
-        """Make the review path."""
+        """Create the review path."""
         self.path = ReviewPath(*_levels(student, teacher)).to(student.logits.device)
 
     def teacher_loss(self, student: Outputs, teacher: Outputs, context: BatchContext) -> Tensor:
-        """The context losses, summed over the levels, times the weight at this epoch."""
+        """Context losses, summed over the levels, times the weight at this epoch."""
         own, others = _levels(student, teacher)
         reviewed = self.path(own, [maps.shape[2:] for maps in others])
         losses = [context_loss(*pair) for pair in zip(reviewed, others, strict=True)]
@@ -133,7 +133,7 @@ class ReviewKD(Method):
 
 
 def _levels(student: Outputs, teacher: Outputs) -> tuple[list[Tensor], list[Tensor]]:
-    """Maps of student and teacher, the embedding the deepest, all with as many axes as the one that has most."""
+    """Maps of student and teacher, with the embedding as the deepest level, all with the same number of axes."""
     levels = [*pairs(student, teacher), embeddings(student, teacher)]
     ndim = max(maps.ndim for level in levels for maps in level)
     own, others = ([lifted(maps, ndim) for maps in side] for side in zip(*levels, strict=True))
@@ -141,11 +141,11 @@ def _levels(student: Outputs, teacher: Outputs) -> tuple[list[Tensor], list[Tens
 
 
 def _smaller_sizes(size: torch.Size) -> list[tuple[int, ...]]:
-    """Resolutions of at most 4, 2 and 1 positions along each axis, as far as they are smaller than `size`."""
+    """Resolutions of at most 4, 2 and 1 positions along each axis, without those that are not smaller than `size`."""
     most = max(size, default=1)
     return [tuple(min(pooled_size, axis) for axis in size) for pooled_size in _POOLED_SIZES if pooled_size < most]
 
 
 def _resized(maps: Tensor, size: torch.Size) -> Tensor:
-    """The map at another resolution, each position that of the nearest one."""
+    """The map at another resolution, by nearest-neighbour interpolation."""
     return maps if maps.shape[2:] == size else F.interpolate(maps, size=tuple(size), mode="nearest")

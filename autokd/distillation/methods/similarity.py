@@ -1,4 +1,4 @@
-"""Similarity-preserving distillation: samples that are alike to the teacher are alike to the student.
+"""Similarity-preserving distillation: samples with similar features in the teacher get similar ones in the student.
 
 Tung and Mori 2019, https://arxiv.org/abs/1907.09682.
 """
@@ -15,7 +15,7 @@ __all__ = ["SP", "similarities", "similarity_loss"]
 
 
 def similarities(maps: Tensor) -> Tensor:
-    """Inner products of all samples' features, each row of L2 norm 1: `batch x batch`, in `[-1, 1]`.
+    """Inner products of the features of all pairs of samples, with rows of L2 norm 1, `batch x batch`, in `[-1, 1]`.
 
     Args:
         maps: Features, `batch x` any shape.
@@ -27,7 +27,7 @@ def similarities(maps: Tensor) -> Tensor:
 def similarity_loss(student: Tensor, teacher: Tensor) -> Tensor:
     """`||G_T - G_S||_F^2 / batch^2` of the similarities G, in `[0, 4 / batch]`.
 
-    Tung and Mori 2019, section 3. 0 for a batch of one.
+    Tung and Mori 2019, section 3. The loss is 0 for a batch of one.
 
     Args:
         student: Features, `batch x` any shape.
@@ -40,9 +40,9 @@ class SP(Method):
     """`CE + weight ||G_T - G_S||_F^2 / batch^2`, summed over pairs of maps.
 
     Args:
-        weight: Not negative; 3000 is the paper's. The range is ours.
-        stages: Which pairs of maps: "middle", "last" or "all". The paper's sum is over any set of pairs; the last alone
-            is what public code takes.
+        weight: At least 0; 3000 in the paper. The range is ours.
+        stages: Pairs of maps to use: "middle", "last" or "all". The paper sums over any set of pairs; public code uses
+            the last one.
     """
 
     name = "sp"
@@ -55,18 +55,14 @@ class SP(Method):
 
     @staticmethod
     def distributions() -> dict[str, BaseDistribution]:
-        """Weight and stages."""
+        """Distributions of weight and stages."""
         return {"weight": FloatDistribution(30.0, 30000.0, log=True), "stages": CategoricalDistribution(STAGES)}
 
     def prepare(self, student: Outputs, teacher: Outputs, labels: Tensor) -> None:
-        """Nothing to make.
-
-        Raises:
-            InputError: If a network gives no features.
-        """
+        """Raise `InputError` if a network has no features; there is nothing to create."""
         pairs(student, teacher)
 
     def teacher_loss(self, student: Outputs, teacher: Outputs, context: BatchContext) -> Tensor:
-        """`weight` times the sum over pairs."""
+        """`weight` times the similarity loss, summed over the pairs."""
         losses = [similarity_loss(*pair) for pair in pairs(student, teacher, self.stages)]
         return self.weight * sum(losses[1:], start=losses[0])

@@ -1,1 +1,1 @@
-"""Methods that change or combine other methods, one file each."""
+"""Methods that modify or combine other methods, one file each. Start with `standardise`."""

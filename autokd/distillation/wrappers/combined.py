@@ -1,4 +1,4 @@
-"""Several methods at once: the sum of what each learns from the teacher."""
+"""Several methods at once: the sum of their teacher losses."""
 
 from collections.abc import Iterator, Sequence
 
@@ -12,16 +12,16 @@ __all__ = ["Combined"]
 
 
 class Combined(Method):
-    """The sum of the methods' teacher losses; the labels weigh what the first method gives them.
+    """Sum of the teacher losses of several methods; the weight of the labels is the first method's.
 
-    All members see the same outputs, so at most one may look at further views of the samples, and at most one may
-    choose the layers whose features all see. The others see the outputs of the samples as they are.
+    All members use the same outputs. So at most one may use further views of the samples, and at most one may choose
+    the layers whose features all members use. Members with a single view get the outputs of the samples themselves.
 
     Args:
-        members: At least one.
+        members: The methods, at least one.
 
     Raises:
-        InputError: If there is none, or several look at further views or choose the layers.
+        InputError: If there is no member, or several use further views or choose the layers.
     """
 
     name = "combined"
@@ -29,8 +29,8 @@ class Combined(Method):
     def __init__(self, members: Sequence[Method]) -> None:
         super().__init__()
         if not members:
-            raise InputError("a sum of distillation methods needs at least one.")
-        _only_one([member for member in members if member.n_views > 1], "look at further views of the samples")
+            raise InputError("a sum of distillation methods needs at least one method, but got none.")
+        _only_one([member for member in members if member.n_views > 1], "use further views of the samples")
         _only_one([member for member in members if member.chooses_layers], "choose the layers")
         self._members = nn.ModuleList(members)
         self.needs = frozenset(need for member in members for need in member.needs)
@@ -39,7 +39,7 @@ class Combined(Method):
 
     @staticmethod
     def distributions() -> dict[str, BaseDistribution]:
-        """None of its own."""
+        """Empty: the members have hyper-parameters, the sum has none."""
         return {}
 
     @property
@@ -48,31 +48,31 @@ class Combined(Method):
         return [member for member in self._members if isinstance(member, Method)]
 
     def views(self, images: Tensor) -> Tensor:
-        """Those of the member that looks at several."""
+        """Views of the member that uses several, if any."""
         return max(self.members, key=lambda member: member.n_views).views(images)
 
     def layers(
         self, student: nn.Module, teacher: nn.Module, samples: Iterator[Tensor]
     ) -> tuple[Sequence[str], Sequence[str]] | None:
-        """Those of the member that chooses them."""
+        """Layers chosen by the member that does so."""
         return max(self.members, key=lambda member: member.chooses_layers).layers(student, teacher, samples)
 
     def prepare(self, student: Outputs, teacher: Outputs, labels: Tensor) -> None:
         """Prepare all members."""
         for member in self.members:
-            member.prepare(*self._seen(member, student, teacher), labels)
+            member.prepare(*self._outputs_for(member, student, teacher), labels)
 
     def label_weight(self, context: BatchContext) -> float:
-        """The first member's."""
+        """Weight of the first member."""
         return self.members[0].label_weight(context)
 
     def teacher_loss(self, student: Outputs, teacher: Outputs, context: BatchContext) -> Tensor:
-        """The sum over the members."""
-        losses = [member.teacher_loss(*self._seen(member, student, teacher), context) for member in self.members]
+        """Sum of the members' teacher losses."""
+        losses = [member.teacher_loss(*self._outputs_for(member, student, teacher), context) for member in self.members]
         return sum(losses[1:], start=losses[0])
 
-    def _seen(self, member: Method, student: Outputs, teacher: Outputs) -> tuple[Outputs, Outputs]:
-        """The outputs of as many views as the member looks at."""
+    def _outputs_for(self, member: Method, student: Outputs, teacher: Outputs) -> tuple[Outputs, Outputs]:
+        """Outputs for as many views as the member uses."""
         if member.n_views == self.n_views:
             return student, teacher
         n = len(student.logits) // self.n_views
@@ -82,4 +82,4 @@ class Combined(Method):
 def _only_one(members: Sequence[Method], what: str) -> None:
     if len(members) > 1:
         names = " and ".join(repr(member.name) for member in members)
-        raise InputError(f"only one distillation method of a sum can {what}, but {names} do.")
+        raise InputError(f"only one distillation method of a sum may {what}, but {names} do.")

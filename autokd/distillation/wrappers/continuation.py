@@ -1,9 +1,9 @@
-"""Continuation-KD (Jafari et al. 2022, https://arxiv.org/abs/2212.05998): an easy objective grows into the real one.
+"""Continuation-KD (Jafari et al. 2022, https://arxiv.org/abs/2212.05998): from an easy objective to the labels.
 
-i/n   progress, the part of training that is done, in [0, 1)
+i/n   progress: the share of training done so far, in [0, 1)
 t     temperature, from t_max down to 1
-phi   1 - (t - 1) / t_max: how much of the teacher's logits is shown, from 1 / t_max to 1
-psi   weight of the labels, from 0 to 1; the teacher's is 1 - psi
+phi   1 - (t - 1) / t_max: factor on the teacher's logits, from 1 / t_max to 1
+psi   weight of the labels, from 0 to 1; that of the teacher is 1 - psi
 m     margin
 
 psi CE + (1 - psi) max(0, |S - phi T|^2 - m phi)
@@ -24,15 +24,16 @@ _TRANSITIONS = ("linear", "step")
 
 
 def margin_loss(student_logits: Tensor, teacher_logits: Tensor, margin: float) -> Tensor:
-    """`max(0, |S - T|^2 - margin)`: the sum over classes of squared differences beyond a margin; the batch's mean.
+    """Squared distance of the logits beyond a margin, `max(0, |S - T|^2 - margin)`, averaged over the batch.
 
     Jafari, Kobyzev, Rezagholizadeh, Poupart and Ghodsi 2022, "Continuation KD: Improved Knowledge Distillation through
-    the Lens of Continuation Optimization", equation 4, where the teacher's logits and the margin are those times `phi`.
+    the Lens of Continuation Optimization", equation 4, where the teacher's logits and the margin are multiplied by
+    `phi`.
 
     Args:
         student_logits: `batch x classes`.
         teacher_logits: `batch x classes`; no gradient flows into it.
-        margin: Squared distance that costs nothing.
+        margin: Squared distance up to which the loss is 0.
     """
     distance = ((student_logits - teacher_logits.detach()) ** 2).sum(1)
     return (distance - margin).relu().mean()
@@ -40,12 +41,12 @@ def margin_loss(student_logits: Tensor, teacher_logits: Tensor, margin: float) -
 
 @dataclass(frozen=True)
 class ContinuationSchedule:
-    """When the teacher is shown in full, and when the labels take over.
+    """Schedule of `phi`, the factor on the teacher's logits, and `psi`, the weight of the labels.
 
     Attributes:
         max_temperature: `t_max`, positive.
-        until: Part of training after which only the labels teach, in `(0, 1]`.
-        transition: "linear" or "step".
+        until: Share of training after which only the labels have a weight, in `(0, 1]`.
+        transition: Transition from the teacher to the labels, "linear" or "step".
     """
 
     max_temperature: float
@@ -53,42 +54,44 @@ class ContinuationSchedule:
     transition: str
 
     def phi(self, progress: float) -> float:
-        """How much of the teacher's logits is shown, in `(0, 1]`.
+        """Factor on the teacher's logits, in `(0, 1]`.
 
-        `t` falls from `t_max` in equal steps of 1 and stays at 1, as in algorithm 1 over the whole training. With a
-        step of `psi` it falls until that step, as in Annealing-KD, whose teacher would not be shown in full otherwise.
+        `t` decreases from `t_max` to 1 in steps of 1 at equal intervals of the whole training, as in algorithm 1. With
+        a step of `psi`, it decreases to 1 before that step, as in Annealing-KD; otherwise `phi` would not reach 1.
         """
         part = progress / self.until if self.transition == "step" else progress
         temperature = max(1.0, self.max_temperature - math.floor(part * self.max_temperature))
         return 1 - (temperature - 1) / self.max_temperature
 
     def psi(self, progress: float) -> float:
-        """The weight of the labels, in `[0, 1]`: equations 7 (150 of 200 epochs) and 6."""
+        """Weight of the labels, in `[0, 1]`: equations 7 ("linear", 150 of 200 epochs) and 6 ("step")."""
         if self.transition == "step":
             return float(progress >= self.until)
         return min(progress / self.until, 1.0)
 
 
 class Continuation(LogitWrapper):
-    """`psi CE + (1 - psi) max(0, |S - phi T|^2 - m phi)`; around another method, its loss of `S` and `phi T` instead.
+    """`psi CE + (1 - psi) max(0, |S - phi T|^2 - m phi)`, or the loss of an inner method of `S` and `phi T`.
 
-    Annealing-KD (Jafari et al. 2021, https://arxiv.org/abs/2104.07163) is the one with `margin=0` and
-    `transition="step"`; it fine-tunes the best checkpoint of its first stage, ours goes on from the last.
+    With `margin=0` and `transition="step"` this is Annealing-KD (Jafari et al. 2021, https://arxiv.org/abs/2104.07163),
+    which fine-tunes the best checkpoint of its first stage, whereas this method continues from the last one [ours].
 
-    The labels weigh `psi` whatever the inner method gives them; its own weight stays on the teacher's term. Around
-    "standardise", which does not see the scale of logits, only `psi` is left of the schedule: wrap the other way.
+    The weight of the labels is `psi`, whatever it is in the inner method; the inner method's own weight remains on the
+    teacher's term. The scale of logits has no effect on "standardise", so around it only `psi` remains of the schedule;
+    let "standardise" wrap this method instead.
 
-    The paper says what it chose of all but the margin. The margin's default and all ranges are ours.
+    Defaults are the paper's, except for the margin, which it does not give. The margin's default and all ranges are
+    ours.
 
     Args:
-        inner: A method that compares logits in place of the paper's squared distance.
+        inner: A method that compares logits and replaces the paper's squared distance.
         max_temperature: `t_max`, positive; 20 for images and 10 for text in the paper.
-        until: Part of training after which only the labels teach, in `(0, 1]`.
-        margin: `m`, at least 0; without effect around another method.
+        until: Share of training after which only the labels have a weight, in `(0, 1]`.
+        margin: `m`, at least 0; without effect if there is an inner method.
         transition: "linear", or "step": only the teacher, then only the labels.
 
     Raises:
-        InputError: If there is no such transition.
+        InputError: If a hyper-parameter is out of range, or the transition is unknown.
     """
 
     name = "continuation"
@@ -113,7 +116,7 @@ class Continuation(LogitWrapper):
 
     @staticmethod
     def distributions() -> dict[str, BaseDistribution]:
-        """The schedule and the margin."""
+        """Distributions of the schedule and the margin."""
         return {
             "max_temperature": IntDistribution(2, 20),
             "until": FloatDistribution(0.25, 1.0),
@@ -122,19 +125,19 @@ class Continuation(LogitWrapper):
         }
 
     def label_weight(self, context: BatchContext) -> float:
-        """`psi`."""
+        """Weight `psi`."""
         return self.schedule.psi(context.progress)
 
     def logit_loss(
         self, student: Tensor, teacher: Tensor, context: BatchContext, temperature: float | Tensor
     ) -> Tensor:
-        """The inner method's of `S` and `phi T`, times `1 - psi`."""
+        """Loss of the inner method of `S` and `phi T`, times `1 - psi`."""
         phi, psi = self.schedule.phi(context.progress), self.schedule.psi(context.progress)
         return (1 - psi) * self.inner.logit_loss(student, phi * teacher, context, temperature)
 
 
 class _Margin(LogitMethod):
-    """What Continuation-KD wraps where it stands alone: the squared distance beyond `m phi`."""
+    """Inner method of Continuation-KD if no other is given: the squared distance beyond `m phi`."""
 
     name = "margin"
     temperature = 1.0

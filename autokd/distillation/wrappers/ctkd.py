@@ -1,11 +1,11 @@
-"""Curriculum temperature (Li et al. 2023, https://arxiv.org/abs/2211.16231): the temperature learns to be hard.
+"""Curriculum temperature (Li et al. 2023, https://arxiv.org/abs/2211.16231): the temperature is learnt adversarially.
 
-    theta   what is learnt: one number, or what a small network says of each sample
-    t       1 + 20 sigmoid(theta), the temperature
-    lambda  (1 - cos(pi min(e, w) / w)) / 2: how much of theta's reversed gradient counts in epoch e = 1, 2, ...
+    theta   learnable: one number, or the output of a small network for each sample
+    t       temperature, 1 + 20 sigmoid(theta)
+    lambda  (1 - cos(pi min(e, w) / w)) / 2: strength of the gradient reversal in epoch e = 1, 2, ...
 
-Student and theta are trained by one optimiser on one loss; only the gradient that reaches theta is multiplied by
-`-lambda`, so that theta climbs the loss that the student descends.
+Student and theta are trained with the same optimiser and loss. The gradient of theta is multiplied by `-lambda`, so
+theta maximises the loss that the student minimises.
 """
 
 import math
@@ -20,25 +20,25 @@ from autokd.distillation.checks import one_of, positive
 
 __all__ = ["CTKD", "curriculum", "reverse_gradient"]
 
-_LOWEST, _SPAN = 1.0, 20.0  # of the temperature; the authors' code calls them t_start and t_end
+_LOWEST, _SPAN = 1.0, 20.0  # of the temperature; t_start and t_end in the authors' code
 _HIDDEN = 64
 
 
 def curriculum(epoch: int, warmup: float) -> float:
-    """`lambda`, the part of the reversed gradient that counts in an epoch, in `[0, 1]`.
+    """Strength `lambda` of the gradient reversal in an epoch, in `[0, 1]`.
 
     Li et al. 2023, "Curriculum Temperature for Knowledge Distillation", cosine curriculum:
     `(1 - cos(pi min(epoch, warmup) / warmup)) / 2`.
 
     Args:
         epoch: Number of the epoch, from 1.
-        warmup: First epoch in which all of it counts.
+        warmup: First epoch with the full strength.
     """
     return (1 - math.cos(math.pi * min(epoch / warmup, 1.0))) / 2
 
 
 def reverse_gradient(tensor: Tensor, strength: float) -> Tensor:
-    """The tensor as it is; what flows back into it is multiplied by `-strength`.
+    """The tensor unchanged; its gradient is multiplied by `-strength`.
 
     Ganin and Lempitsky 2015, "Unsupervised Domain Adaptation by Backpropagation", https://arxiv.org/abs/1409.7495.
     """
@@ -46,22 +46,22 @@ def reverse_gradient(tensor: Tensor, strength: float) -> Tensor:
 
 
 class CTKD(LogitWrapper):
-    """The inner method at a temperature that is learnt against the student, in place of the inner one's own.
+    """The inner method at a temperature that is learnt adversarially and replaces the inner method's own.
 
-    At first `theta = 1` and the temperature is 15.62. Its gradient flows through all that the inner method does with
-    the temperature, the factor `t^2` of KD included.
+    Initially `theta = 1`, a temperature of 15.62. The gradient of theta includes every dependence of the inner method
+    on the temperature, such as the factor `t^2` of KD.
 
     Args:
         inner: A method that compares logits.
-        form: "global", one temperature for all samples, or "instance", one for each. The paper's network for the
-            latter sees both networks' predictions; ours has 64 hidden units and no batch normalisation, which fails for
-            a batch of one, sees probabilities, which are bounded, and starts at the global form's temperature. No
-            gradient flows through it into the student.
-        warmup: Epochs until the reversed gradient counts in full, positive; 10 in the paper for 240 epochs. Its range,
-            1 to 20, is ours.
+        form: "global", one temperature for all samples, or "instance", one for each sample. As in the paper, the latter
+            comes from a network of both networks' predictions. [ours] It has 64 hidden units, no batch normalisation,
+            which fails for a batch of one, probabilities as inputs, which are bounded, and starts at the temperature of
+            the global form. No gradient flows through it into the student.
+        warmup: Epochs until the gradient reversal has its full strength, positive; 10 in the paper for 240 epochs. The
+            range, 1 to 20, is ours.
 
     Raises:
-        InputError: If there is no such form.
+        InputError: If the form is unknown, or `warmup` is out of range.
     """
 
     name = "ctkd"
@@ -76,22 +76,28 @@ class CTKD(LogitWrapper):
 
     @staticmethod
     def distributions() -> dict[str, BaseDistribution]:
-        """Form and warm-up."""
+        """Distributions of form and warm-up."""
         return {"form": CategoricalDistribution(tuple(_FORMS)), "warmup": IntDistribution(1, 20)}
 
     def prepare(self, student: Outputs, teacher: Outputs, labels: Tensor) -> None:
-        """Prepare the inner method and make theta."""
+        """Prepare the inner method and create theta."""
         super().prepare(student, teacher, labels)
         self.theta = _FORMS[self.form](student.logits, teacher.logits)
 
     def logit_loss(
         self, student: Tensor, teacher: Tensor, context: BatchContext, temperature: float | Tensor
     ) -> Tensor:
-        """The inner method's at the learnt temperature, whatever `temperature` is."""
+        """Loss of the inner method at the learnt temperature."""
         return self.inner.logit_loss(student, teacher, context, self.learnt_temperature(student, teacher, context))
 
     def learnt_temperature(self, student: Tensor, teacher: Tensor, context: BatchContext) -> Tensor:
-        """`t`, in `[1, 21]`: a scalar, or `batch x 1` in the instance-wise form."""
+        """Learnt temperature `t`, in `[1, 21]`: a scalar, or `batch x 1` in the instance-wise form.
+
+        Args:
+            student: Logits, `batch x classes`.
+            teacher: Logits, `batch x classes`.
+            context: Batch context, for the epoch.
+        """
         strength = curriculum(math.floor(context.epoch) + 1, self.warmup)
         theta: Tensor = self.theta(student.detach(), teacher.detach())
         return _LOWEST + _SPAN * reverse_gradient(theta, strength).sigmoid()
@@ -109,7 +115,7 @@ class _GlobalTheta(nn.Module):
 
 
 class _InstanceTheta(nn.Module):
-    """A number for each sample, `batch x 1`, from what both networks say of it."""
+    """One number for each sample, `batch x 1`, computed from both networks' probabilities."""
 
     def __init__(self, student: Tensor, teacher: Tensor) -> None:
         super().__init__()
@@ -120,8 +126,8 @@ class _InstanceTheta(nn.Module):
         nn.init.ones_(self.last.bias)
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
-        said = torch.cat([student.softmax(1), teacher.softmax(1)], dim=1)
-        theta: Tensor = self.last(self.hidden(said).relu())
+        probabilities = torch.cat([student.softmax(1), teacher.softmax(1)], dim=1)
+        theta: Tensor = self.last(self.hidden(probabilities).relu())
         return theta
 
 

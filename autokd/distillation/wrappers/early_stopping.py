@@ -10,16 +10,16 @@ __all__ = ["EarlyStopping"]
 
 
 class EarlyStopping(Wrapper):
-    """The inner method for the first part of training, then plain training with the labels.
+    """The inner method for the first part of training, then training with the labels only.
 
-    Cho and Hariharan 2019, "On the Efficacy of Knowledge Distillation": a teacher helps a student early and, where it
-    is too large for the student, hurts later. It wraps any method and stands before all other wrappers of it. Of a sum,
-    `early-stopping+kd+at`, it stops the term that it stands before, as every wrapper does.
+    Cho and Hariharan 2019, "On the Efficacy of Knowledge Distillation": a teacher helps a student early in training
+    and, if it is much larger than the student, harms it later. Any method can be wrapped, and this wrapper precedes all
+    others. In a sum such as `early-stopping+kd+at` it stops only the method that follows it, like every wrapper.
 
     Args:
         inner: Any method.
-        until: Part of training in which the teacher takes part, in `[0, 1]`. When to stop depends on the pair of
-            networks; the default of 0.5 and the range, 0.1 to 1, are ours.
+        until: Share of training during which the teacher is used, in `[0, 1]`. The best value depends on the networks;
+            the default of 0.5 and the range, 0.1 to 1, are ours.
     """
 
     name = "early-stopping"
@@ -30,18 +30,18 @@ class EarlyStopping(Wrapper):
 
     @staticmethod
     def distributions() -> dict[str, BaseDistribution]:
-        """When to stop."""
+        """Distribution of the share of training with the teacher."""
         return {"until": FloatDistribution(0.1, 1.0)}
 
     def label_weight(self, context: BatchContext) -> float:
-        """The inner method's, and 1 after the stop."""
+        """Weight of the inner method; 1 after the stop."""
         return super().label_weight(context) if self._is_on(context) else 1.0
 
     def teacher_loss(self, student: Outputs, teacher: Outputs, context: BatchContext) -> Tensor:
-        """The inner method's; after the stop, 0 without looking at the teacher."""
+        """Teacher loss of the inner method; 0 after the stop."""
         if self._is_on(context):
             return self.inner.teacher_loss(student, teacher, context)
-        return student.logits[:0].sum()  # a zero with a gradient, of zeros
+        return student.logits[:0].sum()  # 0 with a gradient of zeros
 
     def _is_on(self, context: BatchContext) -> bool:
         return context.progress < self.until

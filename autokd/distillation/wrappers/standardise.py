@@ -1,4 +1,4 @@
-"""Logit standardisation (Sun et al. 2024, https://arxiv.org/abs/2403.01427): the scale of logits does not count."""
+"""Logit standardisation (Sun et al. 2024, https://arxiv.org/abs/2403.01427): a loss without the logits' scale."""
 
 from optuna.distributions import BaseDistribution, FloatDistribution
 from torch import Tensor
@@ -9,14 +9,14 @@ from autokd.errors import InputError
 
 __all__ = ["Standardised", "standardised"]
 
-_SMALL = 1e-7  # the paper's, beside the deviation of a row of equal logits
+_SMALL = 1e-7  # the paper's; keeps rows of equal logits finite
 
 
 def standardised(logits: Tensor) -> Tensor:
-    """`(z - mean(z)) / (std(z) + 1e-7)` of each row, `batch x classes`.
+    """Standardised rows, `(z - mean(z)) / (std(z) + 1e-7)`, `batch x classes`.
 
     Sun, Ren, Li, Wang and Cao 2024, "Logit Standardization in Knowledge Distillation", algorithm 1, with the unbiased
-    standard deviation of the authors' code. Its gradient grows as the spread of a row shrinks, up to `1e7`.
+    standard deviation of the authors' code. The gradient grows as the deviation of a row shrinks, up to `1e7`.
 
     Args:
         logits: `batch x classes`, at least 2 classes.
@@ -26,15 +26,15 @@ def standardised(logits: Tensor) -> Tensor:
 
 
 class Standardised(LogitWrapper):
-    """`scale` times the inner method's loss on standardised logits of both networks; the labels meet the raw ones.
+    """`scale` times the inner method's loss of the standardised logits; the cross-entropy uses the raw logits.
 
-    Standardised logits spread by 1 in every row, so the teacher's term is small, and the paper weighs it by 9 beside
-    0.1 of the labels at a base temperature of 2. Around KD with its default weight of 0.9 the default scale of 10 gives
-    just these two weights; the temperature is the inner method's, 4 in KD unless set.
+    Standardised logits have a deviation of 1 in every row, so the teacher's term is small. The paper weights it by 9
+    and the labels by 0.1, at a base temperature of 2. Around KD with its default weight of 0.9, the default scale of 10
+    gives exactly these weights; the temperature is the inner method's, by default 4 in KD.
 
     Args:
         inner: A method that compares logits.
-        scale: Factor on the inner method's loss, positive and finite. Its range, 1 to 20, is ours.
+        scale: Factor on the inner method's loss, positive and finite. The range, 1 to 20, is ours.
     """
 
     name = "standardise"
@@ -45,22 +45,22 @@ class Standardised(LogitWrapper):
 
     @staticmethod
     def distributions() -> dict[str, BaseDistribution]:
-        """The scale."""
+        """Distribution of the scale."""
         return {"scale": FloatDistribution(1.0, 20.0, log=True)}
 
     def prepare(self, student: Outputs, teacher: Outputs, labels: Tensor) -> None:
         """Prepare the inner method.
 
         Raises:
-            InputError: If there is one class only.
+            InputError: If there are fewer than two classes.
         """
-        if student.logits.shape[1] < 2:
-            raise InputError(f"distillation method {self.name!r} needs at least 2 classes.")
+        if (n_classes := student.logits.shape[1]) < 2:
+            raise InputError(f"distillation method {self.name!r} needs at least 2 classes, but got {n_classes}.")
         super().prepare(student, teacher, labels)
 
     def logit_loss(
         self, student: Tensor, teacher: Tensor, context: BatchContext, temperature: float | Tensor
     ) -> Tensor:
-        """The inner method's on standardised logits, times the scale."""
+        """Loss of the inner method of standardised logits, times the scale."""
         loss = self.inner.logit_loss(standardised(student), standardised(teacher.detach()), context, temperature)
         return self.scale * loss

@@ -1,4 +1,4 @@
-"""Logits that tests of losses share: of 7 samples and 5 classes, in float64."""
+"""Logits of 7 samples and 5 classes, in float64, which the tests of losses share."""
 
 import pytest
 import torch

@@ -27,13 +27,13 @@ def test_cross_entropy_of_samples_that_are_not_mixed_is_that_of_their_labels(log
     )
 
 
-def test_kd_of_mixed_samples_is_mixed_cross_entropy_and_the_teachers_view_of_them(logits) -> None:
+def test_kd_of_mixed_samples_is_mixed_cross_entropy_and_divergence_from_the_teacher(logits) -> None:
     loss = KD(3.0, 0.4).loss(Outputs(logits[0]), Outputs(logits[1]), MIXED)
     torch.testing.assert_close(loss, 0.6 * MIXED.cross_entropy(logits[0]) + 0.4 * kd_loss(logits[0], logits[1], 3.0))
 
 
 @pytest.mark.parametrize("name", ["dkd", "nkd"])
-def test_methods_of_one_target_class_take_the_one_with_most_weight(logits, name: str) -> None:
+def test_methods_with_a_target_class_use_the_label_of_larger_weight(logits, name: str) -> None:
     student, teacher = map(Outputs, logits)
     method = METHODS[name]()
     plain = BatchContext(LABELS, torch.arange(4), epoch=9.0)
@@ -42,7 +42,7 @@ def test_methods_of_one_target_class_take_the_one_with_most_weight(logits, name:
     assert not torch.equal(method.loss(student, teacher, mixed), method.loss(student, teacher, plain))
 
 
-def test_a_distiller_takes_mixed_samples() -> None:
+def test_a_distiller_accepts_mixed_samples() -> None:
     with torch.random.fork_rng():
         student, teacher = torch.nn.Linear(5, 3), torch.nn.Linear(5, 3)
     images = torch.randn(4, 5, generator=torch.Generator().manual_seed(0))

@@ -6,7 +6,7 @@ from autokd.distillation.checks import non_negative, one_of, positive, share
 from autokd.errors import InputError
 
 
-def test_what_is_allowed_comes_back() -> None:
+def test_a_valid_value_is_returned() -> None:
     assert (positive(temperature=2.5), non_negative(weight=0.0), share(until=1.0)) == (2.5, 0.0, 1.0)
     assert one_of(["linear", "step"], transition="step") == "step"
 
@@ -21,7 +21,7 @@ def test_what_is_allowed_comes_back() -> None:
         (share, 1.1, "0 <= weight <= 1"),
     ],
 )
-def test_anything_else_is_refused_with_its_rule(check, value: float, rule: str) -> None:
+def test_anything_else_is_rejected_with_its_rule(check, value: float, rule: str) -> None:
     with pytest.raises(InputError, match=f"^`{rule}` must hold, but got weight={value!r}.$"):
         check(weight=value)
 

@@ -38,20 +38,20 @@ def images() -> Tensor:
     return torch.randn(6, 1, 8, 8, generator=torch.Generator().manual_seed(2))
 
 
-def test_the_loss_is_the_methods(student: nn.Module, teacher: nn.Module, images: Tensor) -> None:
+def test_the_loss_is_that_of_the_method(student: nn.Module, teacher: nn.Module, images: Tensor) -> None:
     loss = Distiller(KD(3.0, 0.4), student, teacher, images)(images, LABELS)
     logits = student(images)
     expected = 0.6 * F.cross_entropy(logits, LABELS) + 0.4 * kd_loss(logits, teacher.eval()(images), 3.0)
     torch.testing.assert_close(loss, expected)
 
 
-def test_a_callable_teaches_by_its_logits(student: nn.Module, images: Tensor) -> None:
+def test_a_callable_teacher_provides_logits_only(student: nn.Module, images: Tensor) -> None:
     def brightness(images: Tensor) -> Tensor:
         return images.mean((1, 2, 3))[:, None] * torch.tensor([1.0, 2.0, 3.0])
 
     loss = Distiller(KD(1.0, 1.0), student, brightness, images)(images, LABELS)
     torch.testing.assert_close(loss, kd_loss(student(images), brightness(images), 1.0))
-    with pytest.raises(InputError, match="needs the teacher's features: it must be a module"):
+    with pytest.raises(InputError, match="needs the teacher's features, so the teacher must be a module"):
         Distiller(FitNet(), student, brightness, images)
 
 
@@ -60,7 +60,7 @@ def test_student_and_method_learn_and_the_teacher_does_not(
     name, student: nn.Module, teacher: nn.Module, images: Tensor
 ) -> None:
     before = {key: tensor.clone() for key, tensor in teacher.state_dict().items()}
-    torch.manual_seed(0)  # of the methods' first parameters, and of the negatives that crd draws in each step
+    torch.manual_seed(0)  # for the methods' initial parameters and the negatives that crd draws in each step
     distiller = Distiller(make_method(name, {}), student, teacher, images, LABELS)
     optimiser = torch.optim.SGD([*student.parameters(), *distiller.parameters()], lr=0.001)
     losses = []
@@ -75,13 +75,15 @@ def test_student_and_method_learn_and_the_teacher_does_not(
     assert not any(parameter.grad is not None for parameter in teacher.parameters())
 
 
-def test_its_parameters_and_state_are_the_methods_alone(student: nn.Module, teacher: nn.Module, images: Tensor) -> None:
+def test_its_parameters_and_state_are_those_of_the_method(
+    student: nn.Module, teacher: nn.Module, images: Tensor
+) -> None:
     distiller = Distiller(CTKD(KD()), student, teacher, images)
     names = [name for name, _ in distiller.named_parameters()]
     assert names == list(distiller.state_dict()) == ["method.theta.value"]
 
 
-def test_preparing_leaves_the_student_alone_and_the_teacher_evaluates(
+def test_preparing_does_not_change_the_student_and_sets_the_teacher_to_evaluation(
     student: nn.Module, teacher: nn.Module, images: Tensor
 ) -> None:
     before = {key: tensor.clone() for key, tensor in student.state_dict().items()}
@@ -92,7 +94,7 @@ def test_preparing_leaves_the_student_alone_and_the_teacher_evaluates(
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in student.modules())
 
 
-def test_layers_may_be_named(student: nn.Module, teacher: nn.Module, images: Tensor) -> None:
+def test_layers_can_be_named(student: nn.Module, teacher: nn.Module, images: Tensor) -> None:
     named = Distiller(FitNet(), student, teacher, images, student_layers=["3"], teacher_layers=["3"])
     assert named(images, LABELS).isfinite()
     with pytest.raises(InputError, match="no module 'conv9'"):

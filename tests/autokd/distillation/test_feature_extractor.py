@@ -31,7 +31,7 @@ ARCHITECTURE = Architecture(
 
 
 class Block(nn.Module):
-    """A residual block whose ReLUs write over what batch norms and the sum gave."""
+    """A residual block whose ReLUs modify the outputs of batch normalisation and of the sum in place."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
@@ -91,7 +91,7 @@ def drawn(*shape: int) -> Tensor:
 
 
 def seeded(network: nn.Module, samples: Tensor) -> Tensor:
-    """Logits with the same dropout whatever has been drawn before."""
+    """Logits with dropout from a fixed seed."""
     torch.manual_seed(0)
     return network(samples)
 
@@ -114,7 +114,7 @@ def test_default_layers_are_the_last_of_each_resolution(make, samples, layers) -
 
 
 @WATCHED
-def test_looking_for_layers_leaves_the_network_as_it_was(make, samples, layers) -> None:
+def test_choosing_layers_does_not_change_the_network(make, samples, layers) -> None:
     network = make().train()
     next(network.children()).eval()
     modes, state = [m.training for m in network.modules()], copy.deepcopy(network.state_dict())
@@ -129,7 +129,7 @@ def test_looking_for_layers_leaves_the_network_as_it_was(make, samples, layers) 
 
 
 @WATCHED
-def test_watching_changes_neither_logits_nor_gradients(make, samples, layers) -> None:
+def test_hooks_change_neither_logits_nor_gradients(make, samples, layers) -> None:
     network = make().train()
     other = copy.deepcopy(network)
     FeatureExtractor(network, EVERYTHING)
@@ -143,7 +143,7 @@ def test_watching_changes_neither_logits_nor_gradients(make, samples, layers) ->
 
 
 @WATCHED
-def test_features_are_what_the_layers_returned(make, samples, layers) -> None:
+def test_features_are_the_outputs_of_the_layers(make, samples, layers) -> None:
     network = make().train()
     returned = {}
     for name in layers:
@@ -181,7 +181,7 @@ def test_gradients_of_a_searched_networks_features_are_those_of_its_nodes_called
 
 
 @WATCHED
-def test_the_network_is_copied_and_pickled_as_if_it_were_not_watched(make, samples, layers) -> None:
+def test_copies_and_pickles_of_the_network_have_no_active_hooks(make, samples, layers) -> None:
     network = make().train()
     names = list(network.state_dict())
     extractor = FeatureExtractor(network, EVERYTHING)
@@ -209,7 +209,7 @@ def test_layer_outputs_hold_the_default_layers_in_their_order(make, samples, lay
     assert all(torch.equal(found[name], maps) for name, maps in zip(layers, expected, strict=True))
 
 
-def test_the_embedding_is_what_enters_the_last_linear_layer() -> None:
+def test_the_embedding_is_the_input_of_the_last_linear_layer() -> None:
     network = plain().eval()
     outputs = FeatureExtractor(network, {"embedding"}).outputs(network(IMAGES))
     assert torch.equal(outputs.embedding, network[:-1](IMAGES))  # type: ignore[arg-type]
@@ -224,7 +224,7 @@ def test_without_a_linear_layer_the_embedding_is_the_last_feature_map_averaged()
     assert outputs.features == ()
 
 
-def test_an_output_that_is_written_over_is_seen_as_it_was_returned() -> None:
+def test_an_output_that_is_modified_in_place_is_the_feature_as_it_was_returned() -> None:
     network = plain().eval()
     (features,) = FeatureExtractor(network, {"features"}, ["1"]).outputs(network(IMAGES)).features
     assert torch.equal(features, network[:2](IMAGES))
@@ -246,29 +246,29 @@ def test_the_last_call_of_a_module_counts() -> None:
     assert features.shape == (5, 2, 4, 4)
 
 
-def test_what_a_block_does_before_it_changes_the_resolution_is_passed_over() -> None:
+def test_modules_of_a_block_before_it_changes_the_resolution_are_not_chosen() -> None:
     network = nn.Sequential(nn.Conv2d(2, 4, 1), Block(4, 6, 2), Block(6, 6, 2), nn.Flatten(), nn.Linear(24, 3))
     assert default_layers(network, IMAGES) == ("0", "1", "2")
 
 
-def test_a_container_of_many_resolutions_is_looked_into() -> None:
+def test_modules_in_a_container_of_several_resolutions_are_chosen() -> None:
     network = nn.Sequential(
         nn.Sequential(*[Block(2, 2, stride) for stride in (1, 2, 1, 2)]), nn.Flatten(), nn.Linear(8, 3)
     )
     assert default_layers(network, IMAGES) == ("0.0", "0.2", "0")
 
 
-def test_a_network_of_one_resolution_within_another_module_has_its_last_layer() -> None:
+def test_the_last_layer_of_a_nested_network_of_one_resolution_is_chosen() -> None:
     inner = nn.Sequential(nn.Conv2d(2, 4, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(256, 3))
     assert default_layers(nn.Sequential(inner), IMAGES) == ("0.1",)
 
 
-def test_maps_of_one_position_are_layers_where_there_are_no_others() -> None:
+def test_maps_of_one_position_are_chosen_if_there_are_no_others() -> None:
     network = nn.Sequential(nn.Conv2d(2, 4, 8), nn.ReLU(), nn.Flatten(), nn.Linear(4, 3))
     assert default_layers(network, IMAGES) == ("1",)
 
 
-def test_named_layers_come_in_the_order_of_their_names() -> None:
+def test_features_have_the_order_of_the_named_layers() -> None:
     network = plain().eval()
     first, second = FeatureExtractor(network, {"features"}, ["5", "0"]).outputs(network(IMAGES)).features
     assert (first.shape[1], second.shape[1]) == (6, 4)
@@ -279,15 +279,15 @@ def test_layers_that_do_not_exist_are_rejected_with_the_nearest() -> None:
         FeatureExtractor(Residual(), {"features"}, ["stage3"])
 
 
-def test_a_layer_that_does_not_run_is_told() -> None:
+def test_a_layer_that_does_not_run_is_an_error() -> None:
     network = plain()
     network.unused = nn.ReLU()
     extractor = FeatureExtractor(network[:4], {"features"}, ["0"])
-    with pytest.raises(InputError, match="module '0' gives no features: it did not run"):
+    with pytest.raises(InputError, match="module '0' has no features: it did not run"):
         extractor.outputs(torch.zeros(1, 3))
 
 
-def test_linear_layers_that_do_not_run_give_no_embedding() -> None:
+def test_linear_layers_that_do_not_run_are_an_error() -> None:
     network = nn.Sequential(nn.Flatten(), nn.Linear(128, 3))
     extractor = FeatureExtractor(network, {"embedding"})
     with pytest.raises(InputError, match="none of its linear layers ran"):
@@ -298,11 +298,11 @@ def test_a_network_without_maps_has_no_features() -> None:
     network = nn.Sequential(nn.Flatten(), nn.Linear(128, 3))
     assert default_layers(network, IMAGES) == ()
     FeatureExtractor(network, {"features"})
-    with pytest.raises(InputError, match=r"gives features with the axes of its samples, \(2, 8, 8\)"):
+    with pytest.raises(InputError, match=r"returns features with as many axes as its samples, \(2, 8, 8\)"):
         network(IMAGES)
 
 
-def test_outputs_are_forgotten_once_told() -> None:
+def test_outputs_are_released_once_returned() -> None:
     network = plain()
     extractor = FeatureExtractor(network, EVERYTHING)
     logits = network(IMAGES)
@@ -311,7 +311,7 @@ def test_outputs_are_forgotten_once_told() -> None:
         extractor.outputs(logits)
 
 
-def test_what_is_removed_watches_no_more() -> None:
+def test_remove_removes_the_hooks() -> None:
     network = plain()
     extractor = FeatureExtractor(network, EVERYTHING)
     network(IMAGES)
@@ -319,7 +319,7 @@ def test_what_is_removed_watches_no_more() -> None:
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in network.modules())
 
 
-def test_a_network_of_which_logits_suffice_is_not_watched() -> None:
+def test_a_network_whose_logits_suffice_has_no_hooks() -> None:
     network = plain()
     extractor = FeatureExtractor(network, set())
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in network.modules())
@@ -341,7 +341,7 @@ def test_outputs_under_autocast_are_float32_and_all_weights_learn(make) -> None:
 
 
 @pytest.mark.parametrize("guard", [torch.no_grad, torch.inference_mode])
-def test_a_teacher_is_watched_without_gradient(guard) -> None:
+def test_features_of_a_teacher_have_no_gradient(guard) -> None:
     network = Residual().eval()
     with guard():
         outputs = FeatureExtractor(network, EVERYTHING).outputs(network(IMAGES))
@@ -349,7 +349,7 @@ def test_a_teacher_is_watched_without_gradient(guard) -> None:
     assert [maps.shape[1:] for maps in outputs.features] == [(4, 8, 8), (6, 4, 4)]
 
 
-def test_a_batch_of_one_is_watched() -> None:
+def test_a_batch_of_one_has_features() -> None:
     network = Residual().eval()
     outputs = FeatureExtractor(network, EVERYTHING).outputs(network(IMAGES[:1]))
     assert [maps.shape for maps in outputs.features] == [(1, 4, 8, 8), (1, 6, 4, 4)]
@@ -367,13 +367,13 @@ def test_layer_outputs_of_vectors_are_the_hidden_layers() -> None:
     assert list(layer_outputs(vectors(), VECTORS)) == ["0", "1", "2", "3", "4"]
 
 
-def test_layer_outputs_are_kept_as_wanted() -> None:
+def test_layer_outputs_are_transformed_by_kept() -> None:
     found, averages = layer_outputs(plain(), IMAGES), layer_outputs(plain(), IMAGES, averaged)
     assert list(averages) == list(found)
     assert [tuple(values.shape) for values in averages.values()] == [maps.shape[:2] for maps in found.values()]
 
 
-def test_neither_what_hands_the_samples_on_nor_what_is_pooled_to_one_position_is_a_layer() -> None:
+def test_identities_and_maps_of_one_position_are_not_layers() -> None:
     network = nn.Sequential(nn.Identity(), nn.Conv2d(2, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
     assert list(layer_outputs(network, IMAGES)) == ["1"]
     assert default_layers(network, IMAGES) == ("1",)

@@ -51,8 +51,8 @@ def test_the_middle_pair_is_the_one_at_half_the_number_of_pairs(n: int, middle: 
 
 
 @pytest.mark.parametrize("channels", [(), (1,)])
-def test_networks_without_maps_are_refused(channels: tuple[int, ...]) -> None:
-    with pytest.raises(InputError, match=f"but got {len(channels)} of the student and 0 of the teacher"):
+def test_networks_without_maps_are_rejected(channels: tuple[int, ...]) -> None:
+    with pytest.raises(InputError, match=f"but got {len(channels)} from the student and 0 from the teacher"):
         pairs(with_features(*channels), with_features())
 
 
@@ -66,7 +66,7 @@ def test_maps_and_embeddings_are_at_least_float32() -> None:
 @pytest.mark.parametrize("lacking", ["student", "teacher"])
 def test_a_network_without_an_embedding_is_named(lacking: str) -> None:
     bare, whole = Outputs(LOGITS), Outputs(LOGITS, LOGITS)
-    with pytest.raises(InputError, match=f"compares embeddings, but the {lacking} gives none"):
+    with pytest.raises(InputError, match=f"compares embeddings, but the {lacking} has none"):
         embeddings(*((bare, whole) if lacking == "student" else (whole, bare)))
 
 
@@ -94,14 +94,14 @@ def test_each_map_is_pooled_along_the_axes_where_it_is_larger() -> None:
 
 
 @pytest.mark.parametrize("shape", [(2, 3), (2, 3, 4), (2, 3, 4, 5)])
-def test_maps_of_one_size_are_left_alone(shape: tuple[int, ...]) -> None:
+def test_maps_of_the_same_size_are_unchanged(shape: tuple[int, ...]) -> None:
     student, teacher = drawn(*shape), -drawn(*shape)
     own, other = same_size(student, teacher)
     assert torch.equal(own, student)
     assert torch.equal(other, teacher)
 
 
-def test_next_to_a_vector_an_image_is_its_mean() -> None:
+def test_an_image_compared_with_a_vector_is_averaged() -> None:
     image, vector = drawn(2, 3, 4, 5), drawn(2, 7)
     own, other = same_size(image, vector)
     torch.testing.assert_close(own.flatten(1), image.mean((2, 3)))
@@ -109,7 +109,9 @@ def test_next_to_a_vector_an_image_is_its_mean() -> None:
 
 
 def test_images_and_signals_are_not_compared() -> None:
-    with pytest.raises(InputError, match=r"got shapes \(2, 3, 4, 5\) of the student and \(2, 3, 4\) of the teacher"):
+    with pytest.raises(
+        InputError, match=r"got shapes \(2, 3, 4, 5\) from the student and \(2, 3, 4\) from the teacher"
+    ):
         same_size(drawn(2, 3, 4, 5), drawn(2, 3, 4))
 
 
@@ -126,7 +128,7 @@ def test_units_have_length_one_and_their_direction() -> None:
     assert torch.autograd.gradcheck(unit, values.requires_grad_())
 
 
-def test_what_has_no_direction_is_zero_without_gradient() -> None:
+def test_vectors_of_norm_zero_are_zero_without_gradient() -> None:
     values = torch.tensor([[0.0, 0.0], [3.0, 4.0], [0.0, 1e-3]], dtype=torch.float64, requires_grad=True)
     found = unit(values, least=1e-2)
     (gradient,) = torch.autograd.grad(found[:, 0].sum(), values)
@@ -161,7 +163,7 @@ def test_a_projection_gives_channels_of_mean_zero_and_variance_one(rank: int) ->
 
 
 @pytest.mark.parametrize("rank", [0, 1, 2])
-def test_a_projection_normalises_a_single_value_by_what_it_has_seen(rank: int) -> None:
+def test_a_projection_normalises_a_single_value_by_its_running_statistics(rank: int) -> None:
     projection = Projection(3, 5, kernel=1, rank=rank).double()
     projection(100 * drawn(6, 3, *[4] * rank))
     single = drawn(1, 3, *[1] * rank).requires_grad_()

@@ -11,13 +11,13 @@ from autokd.errors import InputError
 
 
 def counted(*shape: int, start: int = 1) -> Tensor:
-    """Whole numbers from `start` on, with alternating signs."""
+    """Consecutive integers from `start` on, with alternating signs."""
     n = math.prod(shape)
     return (torch.arange(start, start + n) * (-1) ** torch.arange(n)).reshape(shape).float()
 
 
 def two_layers() -> nn.Sequential:
-    """Weights of 1 to 8 and of 9 to 20 in size."""
+    """Two layers with weights of magnitudes 1 to 8 and 9 to 20."""
     network = nn.Sequential(nn.Linear(2, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 3))
     network[0].weight.data = counted(4, 2)
     network[3].weight.data = counted(3, 4, start=9)
@@ -25,13 +25,13 @@ def two_layers() -> nn.Sequential:
 
 
 def sizes(network: nn.Sequential) -> list[float]:
-    """Of the weights that are left."""
+    """Magnitudes of the remaining weights."""
     weights = torch.cat([network[0].weight.flatten(), network[3].weight.flatten()])
     return sorted(weights[weights != 0].abs().tolist())
 
 
 def keep(layer: nn.Module, n: int) -> None:
-    """Leave `n` ones in a layer and zeros else."""
+    """Set the weights of a layer to `n` ones and zeros."""
     weight: Any = layer.weight
     weight.data = (torch.arange(weight.numel()) < n).float().reshape(weight.shape)
 
@@ -72,7 +72,7 @@ def test_a_second_round_prunes_its_share_of_the_rest() -> None:
     assert sizes(network) == list(range(12, 21))  # 12 - 3
 
 
-def test_a_second_round_looks_at_the_weights_after_the_last_step() -> None:
+def test_a_second_round_uses_the_weights_after_the_last_step() -> None:
     network = two_layers()
     prune_globally(network, 0.2)
     with torch.no_grad():
@@ -81,7 +81,7 @@ def test_a_second_round_looks_at_the_weights_after_the_last_step() -> None:
     assert sizes(network) == list(range(5, 20))
 
 
-def test_biases_and_batch_norms_stay() -> None:
+def test_biases_and_batch_normalisation_are_not_pruned() -> None:
     network = two_layers()
     kept = {name: value.clone() for name, value in network.state_dict().items()}
     prune_globally(network, 0.9)
@@ -101,7 +101,7 @@ def test_training_keeps_zeros_and_moves_the_others() -> None:
     assert not torch.equal(network[3].weight, before)  # type: ignore[arg-type]
 
 
-def test_removed_masks_leave_a_plain_network_that_computes_the_same() -> None:
+def test_a_network_without_its_masks_computes_the_same() -> None:
     network = two_layers().eval()
     names = set(network.state_dict())
     prune_globally(network, 0.3)
@@ -130,7 +130,7 @@ def test_rounds_prune_then_retrain() -> None:
     assert not any("mask" in name for name in network.state_dict())
 
 
-def test_weights_that_remain_go_on_from_where_they_are() -> None:
+def test_remaining_weights_keep_their_values_between_rounds() -> None:
     network = two_layers()
     prune_iteratively(network, lambda pruned: None, rounds=2, share=0.25)
     assert sizes(network) == list(range(10, 21))  # 20 - 5 - round(3.75)
@@ -172,7 +172,7 @@ def test_a_layer_without_weights_keeps_one_channel() -> None:
     assert remaining_widths(network) == {"0": 1, "1": 3, "2": 4}  # 10 / (3 * 1) = 3.3
 
 
-def test_a_shortcut_takes_what_its_block_takes() -> None:
+def test_a_shortcut_has_the_inputs_of_its_block() -> None:
     layers = {"stem": nn.Conv2d(3, 4, 1), "conv1": nn.Conv2d(4, 8, 3), "conv2": nn.Conv2d(8, 8, 3)}
     network = nn.ModuleDict(layers | {"shortcut": nn.Conv2d(4, 8, 1), "head": nn.Linear(8, 3)})
     for name, remaining in (("stem", 6), ("conv1", 54), ("conv2", 81), ("shortcut", 10)):
@@ -189,16 +189,16 @@ def test_groups_become_fewer_not_narrower() -> None:
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0, -0.1, 1.5, math.nan])
-def test_a_share_must_leave_something_to_do_and_something_to_keep(share: float) -> None:
+def test_a_share_of_none_or_all_is_rejected(share: float) -> None:
     with pytest.raises(InputError, match="`0 < share < 1` must hold, but got share="):
         prune_globally(two_layers(), share)
 
 
-def test_there_must_be_something_to_prune() -> None:
+def test_a_network_without_prunable_layers_is_rejected() -> None:
     with pytest.raises(InputError, match="Sequential has no convolution or linear layer"):
         prune_globally(nn.Sequential(nn.ReLU()), 0.2)
 
 
-def test_there_must_be_a_round() -> None:
+def test_no_rounds_are_rejected() -> None:
     with pytest.raises(InputError, match="`rounds >= 1` must hold, but got rounds=0"):
         prune_iteratively(two_layers(), trained, rounds=0)

@@ -72,48 +72,48 @@ def test_an_unknown_name_lists_the_known_ones() -> None:
 
 
 @pytest.mark.parametrize("name", ["autokd.distillation.methods.kd:kd_loss", "pathlib:Path"])
-def test_a_reference_to_something_else_is_refused(name: str) -> None:
+def test_a_reference_to_something_else_is_rejected(name: str) -> None:
     with pytest.raises(InputError, match=r"must be a subclass of autokd.distillation.Method"):
         method_class(name)
 
 
 @pytest.mark.parametrize("name", list(METHODS))
-def test_every_name_is_its_methods(name: str) -> None:
+def test_every_name_is_that_of_its_method(name: str) -> None:
     assert METHODS[name].name == name
 
 
-def test_a_method_alone_takes_its_own_names() -> None:
+def test_a_single_method_has_its_own_hyper_parameters() -> None:
     method = make_method("kd", {"temperature": 3.0})
     assert isinstance(method, KD)
     assert (method.temperature, method.weight) == (3.0, 0.9)
     assert distributions("kd") == KD.distributions()
 
 
-def test_a_sum_takes_each_parts_names() -> None:
+def test_a_sum_has_the_hyper_parameters_of_all_components() -> None:
     method = make_method("kd+features", {"kd.weight": 0.25, "features.weight": 0.75})
     assert isinstance(method, Combined)
     assert [member.weight for member in method.members] == [0.25, 0.75]
     assert loss_of(method) == loss_of(Combined([KD(weight=0.25), Features(0.75)]))
 
 
-def test_a_sums_distributions_are_named_by_the_parts() -> None:
+def test_the_distributions_of_a_sum_are_prefixed_with_its_components() -> None:
     assert list(distributions("kd+features")) == ["kd.temperature", "kd.weight", "features.weight"]
     assert distributions("features+kd")["kd.weight"] == KD.distributions()["weight"]
 
 
-def test_a_reference_can_be_a_part() -> None:
+def test_a_reference_can_be_a_component() -> None:
     name = "autokd.distillation.methods.kd:KD"
     method = make_method(f"features+{name}", {f"{name}.weight": 0.25})
     assert [member.weight for member in method.members] == [0.5, 0.25]
 
 
-def test_a_wrapper_wraps_what_follows_it() -> None:
+def test_a_wrapper_wraps_the_method_that_follows() -> None:
     method = make_method("doubled+kd", {"doubled.weight": 3.0, "kd.weight": 0.25})
     assert isinstance(method, Doubled)
     assert (method.weight, method.inner.weight) == (3.0, 0.25)
 
 
-def test_a_wrapper_wraps_one_part_of_a_sum() -> None:
+def test_a_wrapper_wraps_one_component_of_a_sum() -> None:
     method = make_method("doubled+kd+features", {})
     assert [type(member) for member in method.members] == [Doubled, Features]
     method = make_method("features+doubled+kd", {})
@@ -127,7 +127,7 @@ def test_wrappers_wrap_each_other_in_order() -> None:
     assert (method.inner.form, method.inner.inner.scale) == ("instance", 3.0)
 
 
-def test_continuation_stands_alone_or_wraps() -> None:
+def test_continuation_is_a_method_or_a_wrapper() -> None:
     assert type(make_method("continuation", {"margin": 2.0})) is Continuation
     assert type(make_method("early-stopping+continuation", {"continuation.margin": 2.0}).inner) is Continuation
     around = make_method("continuation+kd", {"continuation.until": 0.5})
@@ -135,12 +135,12 @@ def test_continuation_stands_alone_or_wraps() -> None:
     assert type(around.inner) is KD
 
 
-def test_continuation_is_a_term_of_a_sum_where_it_is_last() -> None:
+def test_continuation_is_a_term_of_a_sum_if_it_is_last() -> None:
     method = make_method("features+continuation", {"continuation.margin": 2.0})
     assert [type(member) for member in method.members] == [Features, Continuation]
 
 
-def test_hyper_parameters_without_effect_are_left_out() -> None:
+def test_hyper_parameters_without_effect_are_omitted() -> None:
     assert list(distributions("ctkd+kd")) == ["ctkd.form", "ctkd.warmup", "kd.weight"]
     assert "kd.temperature" not in distributions("ctkd+standardise+kd")
     assert "kd.temperature" in distributions("standardise+kd")
@@ -148,7 +148,7 @@ def test_hyper_parameters_without_effect_are_left_out() -> None:
     assert "continuation.margin" in distributions("features+continuation")
 
 
-def test_what_one_wrapper_overrides_stays_in_other_parts_of_a_sum() -> None:
+def test_a_wrapper_does_not_override_other_components_of_a_sum() -> None:
     name = "autokd.distillation.methods.kd:KD"
     assert f"{name}.temperature" in distributions(f"ctkd+kd+{name}")
 
@@ -165,13 +165,13 @@ def test_what_one_wrapper_overrides_stays_in_other_parts_of_a_sum() -> None:
         ("", "must be one of .*, but got ''"),
     ],
 )
-def test_parts_that_do_not_fit_are_refused(compose, name: str, message: str) -> None:
+def test_components_that_cannot_be_composed_are_rejected(compose, name: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         compose(name)
 
 
 @pytest.mark.parametrize("wrapper", ["ctkd", "standardise", "continuation"])
-def test_a_wrapper_of_logits_refuses_what_compares_none(wrapper: str) -> None:
+def test_a_wrapper_of_logit_methods_rejects_other_methods(wrapper: str) -> None:
     assert issubclass(METHODS[wrapper], LogitMethod)
     with pytest.raises(InputError, match=f"'{wrapper}' wraps one that compares logits, but 'features' does not"):
         make_method(f"{wrapper}+features", {})
@@ -181,11 +181,11 @@ def test_a_wrapper_of_logits_refuses_what_compares_none(wrapper: str) -> None:
     ("name", "setting"),
     [("kd", "wieght"), ("kd", "kd.weight"), ("kd+features", "weight"), ("ctkd+kd", "kd.temperature")],
 )
-def test_an_unknown_hyper_parameter_is_refused(name: str, setting: str) -> None:
+def test_an_unknown_hyper_parameter_is_rejected(name: str, setting: str) -> None:
     with pytest.raises(InputError, match=f"has no hyper-parameter '{setting}'.*; it has .*weight"):
         make_method(name, {setting: 1.0})
 
 
-def test_a_value_that_makes_no_sense_is_refused() -> None:
+def test_an_invalid_value_is_rejected() -> None:
     with pytest.raises(InputError, match="weight=2"):
         make_method("features+kd", {"kd.weight": 2.0})

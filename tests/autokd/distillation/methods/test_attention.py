@@ -20,7 +20,7 @@ def outputs(*features: Tensor) -> Outputs:
 
 
 def attention_slowly(maps: Tensor, power: float) -> list[list[float]]:
-    """One row a sample: `mean_c |f|^power` at each position, over its length."""
+    """`mean_c |f|^power` at each position, normalised, one row for each sample."""
     rows = []
     for sample in maps.flatten(2).tolist():
         strengths = [sum(abs(f) ** power for f in column) / len(column) for column in zip(*sample, strict=True)]
@@ -59,20 +59,20 @@ def test_attention_does_not_depend_on_scale_or_order_of_the_channels() -> None:
     torch.testing.assert_close(moved, attention_loss(student, teacher))
 
 
-def test_networks_that_look_at_the_same_places_have_nothing_to_learn() -> None:
+def test_the_loss_of_equal_attention_is_zero() -> None:
     student = drawn(3, 4, 5, 5).requires_grad_()
     loss = attention_loss(student, student)
     assert loss.item() == 0
     assert float(torch.autograd.grad(loss, student)[0].abs().max()) == 0
 
 
-def test_looking_at_two_different_places_costs_two_over_the_number_of_positions() -> None:
+def test_the_loss_of_disjoint_attention_is_two_over_the_number_of_positions() -> None:
     student, teacher = torch.zeros(1, 2, 8), torch.zeros(1, 3, 8)
     student[0, 1, 3], teacher[0, 2, 5] = 4.0, -9.0
     assert float(attention_loss(student, teacher)) == pytest.approx(2 / 8)
 
 
-def test_a_map_has_length_one_and_a_high_power_sees_the_strongest_position_only() -> None:
+def test_a_map_has_norm_one_and_with_a_high_power_one_position() -> None:
     maps = drawn(3, 4, 5, 5)
     torch.testing.assert_close(attention_map(maps).norm(dim=1), torch.ones(3, dtype=torch.float64))
     strongest = maps.abs().amax(1).flatten(1)
@@ -95,8 +95,8 @@ def test_the_method_sums_over_the_pairs_from_the_deepest() -> None:
 
 
 @pytest.mark.parametrize("shape", [(3, 4), (3, 4, 1), (3, 4, 1, 1)])
-def test_maps_of_one_position_are_refused(shape: tuple[int, ...]) -> None:
-    with pytest.raises(InputError, match="no pair of their feature maps has more than one position"):
+def test_maps_of_one_position_are_rejected(shape: tuple[int, ...]) -> None:
+    with pytest.raises(InputError, match="no pair of feature maps has more than one position"):
         AT().prepare(outputs(drawn(*shape)), outputs(drawn(*shape)), LESSON.labels)
 
 

@@ -49,12 +49,12 @@ def test_the_samples_of_the_fixtures_have_gaps_of_both_signs(student: Tensor, te
     assert {t > s for s, t in zip(*entropies, strict=True)} == {True, False}
 
 
-def test_an_over_confident_student_has_the_forward_divergence_stressed() -> None:
+def test_the_forward_divergence_of_an_overconfident_student_is_emphasised() -> None:
     expected = 3 * kd_loss(SURE, UNSURE, 1.0) + kd_loss(UNSURE, SURE, 1.0)
     torch.testing.assert_close(bdkd_loss(SURE, UNSURE, 1.0, delta=3.0), expected)
 
 
-def test_an_unsure_student_has_the_reverse_divergence_stressed() -> None:
+def test_the_reverse_divergence_of_an_unsure_student_is_emphasised() -> None:
     expected = kd_loss(UNSURE, SURE, 1.0) + 3 * kd_loss(SURE, UNSURE, 1.0)
     torch.testing.assert_close(bdkd_loss(UNSURE, SURE, 1.0, delta=3.0), expected)
 
@@ -65,7 +65,7 @@ def test_with_a_delta_of_1_it_is_the_symmetric_sum(student: Tensor, teacher: Ten
     torch.testing.assert_close(found, bdkd_loss(teacher, student, 4.0, delta=1.0))
 
 
-def test_equal_entropies_stress_the_reverse_divergence() -> None:
+def test_with_equal_entropies_the_reverse_divergence_is_emphasised() -> None:
     student, teacher = torch.tensor([[2.0, 0.0]]), torch.tensor([[0.0, 2.0]])
     assert float(kd_loss(student, teacher, 1.0)) == pytest.approx(float(kd_loss(teacher, student, 1.0)))
     student.requires_grad_()
@@ -75,7 +75,7 @@ def test_equal_entropies_stress_the_reverse_divergence() -> None:
     torch.testing.assert_close(gradient, p - q + 3 * of_reverse)
 
 
-def test_a_student_that_says_the_same_has_nothing_to_learn(student: Tensor) -> None:
+def test_the_loss_of_a_student_that_equals_the_teacher_is_zero(student: Tensor) -> None:
     student.requires_grad_()
     loss = bdkd_loss(student, student.detach(), 4.0)
     (gradient,) = torch.autograd.grad(loss, student)
@@ -89,13 +89,13 @@ def test_the_loss_is_never_negative(student: Tensor, teacher: Tensor) -> None:
     assert float(bdkd_loss(student, teacher, 2.0)) == pytest.approx(sum(rows) / 7)
 
 
-def test_a_constant_added_to_a_row_changes_nothing(student: Tensor, teacher: Tensor) -> None:
+def test_a_constant_added_to_a_row_has_no_effect(student: Tensor, teacher: Tensor) -> None:
     constants = torch.arange(7.0, dtype=torch.float64).unsqueeze(1)
     moved = bdkd_loss(student + constants, teacher - 2 * constants, 3.0)
     torch.testing.assert_close(moved, bdkd_loss(student, teacher, 3.0), rtol=0, atol=1e-12)
 
 
-def test_a_temperature_of_its_own_is_a_samples_own(student: Tensor, teacher: Tensor) -> None:
+def test_each_sample_can_have_its_own_temperature(student: Tensor, teacher: Tensor) -> None:
     temperatures = torch.linspace(1, 7, 7, dtype=torch.float64).unsqueeze(1)
     rows = [bdkd_loss(student[k : k + 1], teacher[k : k + 1], k + 1) for k in range(7)]
     torch.testing.assert_close(bdkd_loss(student, teacher, temperatures), torch.stack(rows).mean())
@@ -112,7 +112,7 @@ def test_no_gradient_flows_into_the_teacher(student: Tensor, teacher: Tensor) ->
     assert teacher.grad is None
 
 
-def test_certain_and_wrong_logits_cost_their_distance() -> None:
+def test_the_loss_of_certain_and_wrong_logits_is_finite_and_exact() -> None:
     student, teacher = torch.tensor([[1e4, -1e4]]).requires_grad_(), torch.tensor([[-1e4, 1e4]])
     loss = bdkd_loss(student, teacher, 1.0, delta=2.0)
     (gradient,) = torch.autograd.grad(loss, student)
@@ -136,7 +136,7 @@ def test_no_gradient_of_an_online_teacher_flows_into_the_student(
     assert teacher.grad is not None
 
 
-def test_the_labels_weigh_1(student: Tensor, teacher: Tensor, labels: Tensor) -> None:
+def test_the_weight_of_the_labels_is_1(student: Tensor, teacher: Tensor, labels: Tensor) -> None:
     found = BDKD(2.0, 3.0, 0.5).loss(Outputs(student), Outputs(teacher), BatchContext(labels, labels))
     torch.testing.assert_close(found, F.cross_entropy(student, labels) + 0.5 * bdkd_loss(student, teacher, 2.0, 3.0))
 

@@ -91,18 +91,18 @@ def test_similarities_are_inner_products_over_the_temperature() -> None:
 
 
 @pytest.mark.parametrize("k", [1, 6, 1000])
-def test_who_cannot_tell_samples_apart_pays_the_entropy_of_the_guess(k: int) -> None:
+def test_the_loss_of_equal_similarities_is_the_entropy_of_the_guess(k: int) -> None:
     guess = torch.full((3, k + 1), -math.log(N), dtype=torch.float64)
     expected = math.log(1 + k) + k * math.log(1 + 1 / k)
     assert float(contrastive_loss(guess, N)) == pytest.approx(expected, abs=1e-9)
 
 
-def test_who_tells_samples_apart_pays_nothing() -> None:
+def test_the_loss_of_perfect_discrimination_is_zero() -> None:
     log_o = torch.tensor([[30.0, -30.0, -30.0]], dtype=torch.float64)
     assert float(contrastive_loss(log_o, N)) < 1e-9
 
 
-def test_the_sample_itself_is_drawn_near_and_the_negatives_are_pushed_away() -> None:
+def test_the_gradient_attracts_the_sample_itself_and_repels_the_negatives() -> None:
     log_o = drawn(BATCH, K + 1).requires_grad_()
     (gradient,) = torch.autograd.grad(contrastive_loss(log_o, N), log_o)
     assert gradient[:, 0].max() < 0
@@ -145,7 +145,7 @@ def test_a_restored_method_keeps_its_partition_and_its_memories() -> None:
     assert torch.equal(restored.student_memory, method.student_memory)
 
 
-def test_memories_move_half_way_to_what_was_said() -> None:
+def test_memories_are_averaged_with_the_new_vectors() -> None:
     method = prepared()
     before = method.student_memory.clone(), method.teacher_memory.clone()
     method.teacher_loss(STUDENT, TEACHER, LESSON)
@@ -161,7 +161,7 @@ def test_memories_move_half_way_to_what_was_said() -> None:
         assert not new.requires_grad
 
 
-def test_remembering_leaves_the_memory_that_the_backward_pass_needs() -> None:
+def test_an_update_does_not_modify_the_memory_that_the_backward_pass_needs() -> None:
     memory = drawn(N, 3)
     kept = memory.clone()
     remembered(memory, torch.tensor([2]), drawn(1, 3, seed=1))
@@ -190,7 +190,7 @@ def test_negatives_are_of_other_classes() -> None:
         assert (LABELS[negatives] != LABELS.unsqueeze(1)).all()
 
 
-def test_negatives_are_all_samples_of_other_classes_alike() -> None:
+def test_negatives_are_uniform_over_the_samples_of_other_classes() -> None:
     method = prepared()
     torch.manual_seed(0)
     counts = torch.cat([method.draw_negatives(torch.tensor([1])) for _ in range(1000)]).flatten().bincount(minlength=N)
@@ -201,7 +201,9 @@ def test_negatives_are_all_samples_of_other_classes_alike() -> None:
 
 
 @pytest.mark.parametrize(("negatives", "found"), [(6, 6), (19, 19), (20, 19), (16384, 19)])
-def test_there_are_no_more_negatives_than_samples_outside_of_the_largest_class(negatives: int, found: int) -> None:
+def test_the_number_of_negatives_is_limited_by_the_samples_outside_the_largest_class(
+    negatives: int, found: int
+) -> None:
     assert prepared(negatives=negatives).draw_negatives(LESSON.labels).shape == (BATCH, found)
 
 
@@ -225,22 +227,22 @@ def test_training_lowers_the_loss() -> None:
 
 
 def test_samples_of_one_class_are_rejected() -> None:
-    with pytest.raises(InputError, match="contrasts samples of several classes, but all are of one"):
+    with pytest.raises(InputError, match="needs samples of several classes, but all are of one class"):
         CRD().prepare(STUDENT, TEACHER, torch.zeros(5, dtype=torch.int64))
 
 
 def test_a_network_without_embedding_is_rejected() -> None:
-    with pytest.raises(InputError, match="the teacher gives none"):
+    with pytest.raises(InputError, match="the teacher has none"):
         CRD().prepare(STUDENT, Outputs(TEACHER.logits), LABELS)
 
 
 @pytest.mark.parametrize("negatives", [0, -3, 1.5, math.nan, math.inf])
 def test_the_number_of_negatives_must_be_whole_and_positive(negatives: Any) -> None:
-    with pytest.raises(InputError, match="`negatives` must be a whole number of at least 1, but got negatives="):
+    with pytest.raises(InputError, match="`negatives` must be an integer of at least 1, but got negatives="):
         CRD(negatives=negatives)
 
 
 @pytest.mark.parametrize(("name", "value"), [("weight", -1.0), ("temperature", 0.0), ("temperature", math.inf)])
-def test_settings_that_make_no_sense_are_rejected(name: str, value: Any) -> None:
+def test_invalid_settings_are_rejected(name: str, value: Any) -> None:
     with pytest.raises(InputError, match=f"{name}="):
         CRD(**{name: value})

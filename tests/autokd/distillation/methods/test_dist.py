@@ -69,7 +69,7 @@ def test_a_constant_correlates_with_nothing_and_has_a_bounded_gradient(teacher: 
     assert float(gradient.abs().max()) < 1e5  # at most 1 over the root of the smallest variance
 
 
-def test_a_student_that_says_the_same_has_nothing_to_learn(student: Tensor) -> None:
+def test_the_loss_of_a_student_that_equals_the_teacher_is_zero(student: Tensor) -> None:
     student.requires_grad_()
     loss = dist_loss(student, student.detach(), 4.0)
     (gradient,) = torch.autograd.grad(loss, student)
@@ -77,7 +77,7 @@ def test_a_student_that_says_the_same_has_nothing_to_learn(student: Tensor) -> N
     assert float(gradient.abs().max()) < 1e-4
 
 
-def test_a_student_that_says_the_opposite_is_as_far_as_can_be() -> None:
+def test_the_loss_of_an_opposite_student_is_maximal() -> None:
     logits = torch.tensor([[1e4, -1e4], [-1e4, 1e4]], dtype=torch.float64)
     assert float(dist_loss(logits, -logits, 1.0, 1.0, 0.0)) == pytest.approx(2)
     assert float(dist_loss(logits, -logits, 1.0, 0.0, 1.0)) == pytest.approx(2)
@@ -99,7 +99,7 @@ def test_the_order_of_samples_and_of_classes_does_not_matter(student: Tensor, te
     torch.testing.assert_close(mixed, dist_loss(student, teacher, 4.0), rtol=0, atol=1e-12)
 
 
-def test_a_batch_of_one_says_nothing_of_how_samples_relate(student: Tensor, teacher: Tensor) -> None:
+def test_intra_of_a_batch_of_one_has_no_gradient(student: Tensor, teacher: Tensor) -> None:
     one = student[:1].requires_grad_()
     loss = dist_loss(one, teacher[:1], 1.0, beta=0.0, gamma=1.0)
     (gradient,) = torch.autograd.grad(loss, one)
@@ -107,7 +107,7 @@ def test_a_batch_of_one_says_nothing_of_how_samples_relate(student: Tensor, teac
     assert float(gradient.abs().max()) == 0
 
 
-def test_a_temperature_of_its_own_is_a_samples_own(student: Tensor, teacher: Tensor) -> None:
+def test_each_sample_can_have_its_own_temperature(student: Tensor, teacher: Tensor) -> None:
     temperatures = torch.linspace(1, 7, 7, dtype=torch.float64).unsqueeze(1)
     rows = [dist_loss(student[k : k + 1], teacher[k : k + 1], k + 1, gamma=0.0) for k in range(7)]
     found = dist_loss(student, teacher, temperatures, gamma=0.0)
@@ -147,7 +147,7 @@ def test_a_thousand_softened_classes_keep_their_correlation() -> None:
     torch.testing.assert_close(correlation(*probabilities, dim=0), exact, rtol=0.01, atol=0)
 
 
-def test_the_labels_weigh_1(student: Tensor, teacher: Tensor, labels: Tensor) -> None:
+def test_the_weight_of_the_labels_is_1(student: Tensor, teacher: Tensor, labels: Tensor) -> None:
     found = DIST(2.0, 0.5, 3.0).loss(Outputs(student), Outputs(teacher), BatchContext(labels, labels))
     torch.testing.assert_close(found, F.cross_entropy(student, labels) + dist_loss(student, teacher, 2.0, 0.5, 3.0))
 

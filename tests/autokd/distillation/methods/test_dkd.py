@@ -59,7 +59,7 @@ def test_the_loss_is_the_mean_of_the_weighed_terms(student: Tensor, teacher: Ten
     torch.testing.assert_close(dkd_loss(student, teacher, labels, 4.0, alpha=0.5, beta=3.0), expected)
 
 
-def test_a_temperature_of_its_own_is_a_samples_own(student: Tensor, teacher: Tensor, labels: Tensor) -> None:
+def test_each_sample_can_have_its_own_temperature(student: Tensor, teacher: Tensor, labels: Tensor) -> None:
     temperatures = torch.linspace(1, 7, 7, dtype=torch.float64).unsqueeze(1)
     rows = [slice(k, k + 1) for k in range(7)]
     expected = [dkd_loss(student[k], teacher[k], labels[k], k.stop) for k in rows]
@@ -79,27 +79,27 @@ def test_no_gradient_flows_into_the_teacher(student: Tensor, teacher: Tensor, la
     assert teacher.grad is None
 
 
-def test_a_constant_added_to_a_row_changes_nothing(student: Tensor, teacher: Tensor, labels: Tensor) -> None:
+def test_a_constant_added_to_a_row_has_no_effect(student: Tensor, teacher: Tensor, labels: Tensor) -> None:
     constants = torch.arange(7.0, dtype=torch.float64).unsqueeze(1)
     moved = dkd_loss(student + constants, teacher - 2 * constants, labels, 3.0)
     torch.testing.assert_close(moved, dkd_loss(student, teacher, labels, 3.0), rtol=0, atol=1e-12)
 
 
-def test_the_second_term_does_not_see_the_target(student: Tensor, teacher: Tensor, labels: Tensor) -> None:
+def test_the_second_term_does_not_depend_on_the_target(student: Tensor, teacher: Tensor, labels: Tensor) -> None:
     moved = student.clone()
     moved[torch.arange(7), labels] += 5
     others = [dkd_terms(logits, teacher, labels, 4.0)[1] for logits in (student, moved)]
     torch.testing.assert_close(*others, rtol=0, atol=1e-12)
 
 
-def test_of_two_classes_only_the_first_term_is_left(student: Tensor, teacher: Tensor) -> None:
+def test_with_two_classes_the_second_term_is_zero(student: Tensor, teacher: Tensor) -> None:
     pair, labels = (student[:, :2], teacher[:, :2]), torch.arange(7) % 2
     target, others = dkd_terms(*pair, labels, 4.0)
     assert others.tolist() == [0.0] * 7
     torch.testing.assert_close(target.mean(), kd_loss(*pair, 4.0))
 
 
-def test_a_student_that_says_the_same_has_nothing_to_learn(student: Tensor, labels: Tensor) -> None:
+def test_the_loss_of_a_student_that_equals_the_teacher_is_zero(student: Tensor, labels: Tensor) -> None:
     student.requires_grad_()
     loss = dkd_loss(student, student.detach(), labels, 4.0)
     (gradient,) = torch.autograd.grad(loss, student)
@@ -107,7 +107,7 @@ def test_a_student_that_says_the_same_has_nothing_to_learn(student: Tensor, labe
     assert float(gradient.abs().max()) < 1e-15
 
 
-def test_certain_and_wrong_logits_cost_their_distance() -> None:
+def test_the_loss_of_certain_and_wrong_logits_is_finite_and_exact() -> None:
     student, teacher = torch.tensor([[1e4, -1e4, -1e4]]), torch.tensor([[-1e4, 1e4, -1e4]])
     target, others = dkd_terms(student.requires_grad_(), teacher, torch.tensor([0]), 1.0)
     (gradient,) = torch.autograd.grad((target + others).sum(), student)
@@ -115,14 +115,14 @@ def test_certain_and_wrong_logits_cost_their_distance() -> None:
     assert gradient.isfinite().all()
 
 
-def test_a_sure_teachers_slight_doubt_is_not_rounded_away() -> None:
+def test_small_probabilities_of_a_confident_teacher_are_not_rounded_away() -> None:
     logits, labels = torch.tensor([[40.0, 0.0, 0.0]]), torch.tensor([0])
     target, _ = dkd_terms(0.75 * logits, logits, labels, 1.0)
     doubts = 2 * math.exp(-30), 2 * math.exp(-40)  # float32 has 1 - p = 0 for both
     assert float(target) == pytest.approx(doubts[0] - doubts[1] + doubts[1] * math.log(doubts[1] / doubts[0]), rel=1e-3)
 
 
-def test_a_certain_target_does_not_blur_the_others() -> None:
+def test_a_certain_target_does_not_affect_the_precision_of_the_others() -> None:
     student, teacher = torch.tensor([[1e4, 0.1, 0.2]]), torch.tensor([[1e4, 0.2, 0.1]])
     _, others = dkd_terms(student, teacher, torch.tensor([0]), 1.0)
     assert float(others) == pytest.approx(0.1 * math.tanh(0.05), rel=1e-4)
@@ -141,16 +141,16 @@ def test_the_warm_up_counts_epochs_from_1(epoch: float, factor: float) -> None:
 
 
 @pytest.mark.parametrize("warmup", [0, 1])
-def test_a_warm_up_of_no_or_one_epoch_is_none(warmup: int) -> None:
+def test_a_warm_up_of_at_most_one_epoch_has_no_effect(warmup: int) -> None:
     assert [warmup_factor(epoch, warmup) for epoch in (0, 0.5, 3)] == [1, 1, 1]
 
 
-def test_the_warm_up_weighs_what_comes_from_the_teacher(student: Tensor, teacher: Tensor, labels: Tensor) -> None:
+def test_the_warm_up_multiplies_the_teachers_term(student: Tensor, teacher: Tensor, labels: Tensor) -> None:
     expected = 0.3 * dkd_loss(student, teacher, labels, 2.0, 0.5, 3.0)
     torch.testing.assert_close(warmed(student, teacher, labels, epoch=2.25, warmup=10), expected)
 
 
-def test_the_labels_weigh_1(student: Tensor, teacher: Tensor, labels: Tensor) -> None:
+def test_the_weight_of_the_labels_is_1(student: Tensor, teacher: Tensor, labels: Tensor) -> None:
     method, outputs = DKD(warmup=0), (Outputs(student), Outputs(teacher), BatchContext(labels, labels))
     expected = F.cross_entropy(student, labels) + dkd_loss(student, teacher, labels, 4.0)
     torch.testing.assert_close(method.loss(*outputs), expected)

@@ -48,7 +48,7 @@ def test_the_larger_map_is_pooled_to_the_smaller() -> None:
     torch.testing.assert_close(hint_loss(large, small, nn.Identity()), expected)
 
 
-def test_features_that_foretell_the_hint_cost_nothing() -> None:
+def test_the_loss_of_features_that_predict_the_hint_is_zero() -> None:
     student = drawn(2, 3, 4, 4).requires_grad_()
     loss = hint_loss(student, 2 * student, lambda maps: 2 * maps)
     assert loss.item() == 0
@@ -75,7 +75,7 @@ def test_each_chosen_pair_has_a_regressor_from_the_students_channels_to_the_teac
     assert shapes == [(k, c, 1, 1) for c, k in hints]
 
 
-def test_all_pairs_cost_the_sum_of_each() -> None:
+def test_the_loss_of_all_pairs_is_the_sum() -> None:
     method = prepared(FitNet(3.0, "all"), STUDENT, TEACHER)
     chosen = zip(STUDENT.features, TEACHER.features[1:], method.regressors, strict=True)
     expected = 3 * sum(hint_loss(own, hint, regressor) for own, hint, regressor in chosen)
@@ -94,7 +94,7 @@ def test_regressors_are_float32_and_learn() -> None:
     assert all(float(regressor.convolution.weight.grad.abs().max()) > 0 for regressor in method.regressors)
 
 
-def test_a_hint_that_is_linear_in_the_features_can_be_met() -> None:
+def test_a_hint_that_is_linear_in_the_features_can_be_fitted() -> None:
     weight = drawn(3, 4, seed=2)
     student = outputs(0, (4, 8, 8))
     hint = torch.einsum("kc,bchw->bkhw", weight, student.features[0])
@@ -120,6 +120,6 @@ def test_a_weight_must_not_be_negative(weight: float) -> None:
         FitNet(weight)
 
 
-def test_unknown_stages_are_refused() -> None:
+def test_unknown_stages_are_rejected() -> None:
     with pytest.raises(InputError, match="`stages` must be one of"):
         FitNet(stages="first")

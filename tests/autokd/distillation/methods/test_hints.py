@@ -14,7 +14,7 @@ def drawn(*shape: int, seed: int = 0) -> Tensor:
 
 
 def hsic_slowly(x: Tensor, y: Tensor) -> float:
-    """The estimate without bias, as Song et al. 2012 write it, in loops."""
+    """Unbiased estimate of Song et al. 2012, in loops."""
     n = len(x)
     k = [[0.0 if i == j else float(x[i] @ x[j]) for j in range(n)] for i in range(n)]
     m = [[0.0 if i == j else float(y[i] @ y[j]) for j in range(n)] for i in range(n)]
@@ -24,7 +24,7 @@ def hsic_slowly(x: Tensor, y: Tensor) -> float:
     return (trace + ends - 2 / (n - 2) * middle) / (n * (n - 3))
 
 
-def test_similarities_equal_the_estimate_written_in_loops() -> None:
+def test_similarities_equal_the_estimate_in_loops() -> None:
     chunks = [(drawn(n, 3, seed=n), drawn(n, 4, seed=n + 1), drawn(n, 2, seed=n + 2)) for n in (6, 5)]
     expected = torch.eye(3, dtype=torch.float64)
     sums = [[sum(hsic_slowly(c[i], c[j]) for c in chunks) for j in range(3)] for i in range(3)]
@@ -53,18 +53,18 @@ def test_similarities_ignore_shift_rotation_and_scale() -> None:
     assert float(found[0, 2]) == pytest.approx(1)
 
 
-def test_unrelated_layers_wider_than_the_chunk_are_not_alike() -> None:
+def test_unrelated_layers_wider_than_the_chunk_are_not_similar() -> None:
     chunks = [(drawn(32, 200, seed=2 * s), drawn(32, 200, seed=2 * s + 1)) for s in range(20)]
     assert abs(float(linear_cka(chunks)[0, 1])) < 0.02
 
 
-def test_a_dead_layer_is_like_itself_alone() -> None:
+def test_a_constant_layer_is_similar_only_to_itself() -> None:
     found = linear_cka([(drawn(8, 3), torch.full((8, 2), 3.0), drawn(8, 3, seed=1))])
     assert found[1].tolist() == [0, 1, 0]
     assert found[:, 1].tolist() == [0, 1, 0]
 
 
-def test_chunks_of_less_than_four_samples_are_passed_over() -> None:
+def test_chunks_of_less_than_four_samples_are_ignored() -> None:
     whole = drawn(9, 3), drawn(9, 2, seed=1)
     rest = drawn(3, 3, seed=2), drawn(3, 2, seed=3)
     torch.testing.assert_close(linear_cka([whole, rest]), linear_cka([whole]))
@@ -77,12 +77,12 @@ def on_a_line(*places: float) -> Tensor:
     return (points[:, None] - points[None]).abs()
 
 
-def test_layers_go_to_the_nearest_centre_and_the_middle_one_stands_for_them() -> None:
+def test_layers_are_assigned_to_the_nearest_centre_and_the_middle_one_is_chosen() -> None:
     groups = on_a_line(0.0, 0.1, 0.2, 5.0, 5.1, 5.2, 5.3, 5.4, 9.0)
     assert cluster_layers(groups) == (1, 5, 8)
 
 
-def test_centres_move_until_they_stay() -> None:
+def test_centres_move_until_they_are_stable() -> None:
     # From 0, 4 and 8 the clusters are (0 1 2 3), (4 5), (6 7 8), whose middles are 1, 4 and 7; these stay.
     assert cluster_layers(on_a_line(0, 1, 2, 3, 10, 11, 20, 21, 22)) == (1, 4, 7)
     # From 0, 3 and 6: (0 1), (2 3), (4 5 6), then from 0, 2 and 5 the same.
@@ -94,7 +94,7 @@ def test_the_new_centre_is_the_member_nearest_the_mean_index_not_the_mean_place(
     assert cluster_layers(on_a_line(0.0, 0.1, 0.2, 3.9, 10.0, 20.0, 20.0), k=3)[0] == 1
 
 
-def test_layers_need_not_be_neighbours_to_be_alike() -> None:
+def test_a_cluster_may_have_layers_that_are_not_neighbours() -> None:
     assert cluster_layers(on_a_line(0.0, 9.0, 0.1, 9.1, 0.2, 9.2), k=2) == (2, 3)
 
 
@@ -108,7 +108,7 @@ def test_layers_that_do_not_differ_have_one_centre() -> None:
 
 
 @pytest.mark.parametrize("seed", range(30))
-def test_clustering_any_distances_ends(seed: int) -> None:
+def test_clustering_terminates_for_any_distances(seed: int) -> None:
     distances = drawn(9, 9, seed=seed).abs()
     distances = (distances + distances.T).fill_diagonal_(0)
     centres = cluster_layers(distances)
@@ -130,7 +130,7 @@ def samples(n_batches: int = 3) -> list[Tensor]:
     return [drawn(40, 1, 16, 16, seed=s).float() for s in range(n_batches)]
 
 
-def test_chosen_layers_are_as_many_in_both_networks_and_in_order() -> None:
+def test_both_networks_have_as_many_chosen_layers_and_in_order() -> None:
     student, teacher = convolutional([4, 6]), convolutional([4, 5, 6, 8])
     own, hints = ClusteredHints().layers(student, teacher, iter(samples()))
     assert len(own) == len(hints)
@@ -140,19 +140,19 @@ def test_chosen_layers_are_as_many_in_both_networks_and_in_order() -> None:
         assert list(names) == sorted(names, key=order.index)
 
 
-def test_a_network_is_hinted_at_the_same_layers_as_itself() -> None:
+def test_a_network_as_its_own_teacher_has_the_same_layers() -> None:
     network = convolutional([4, 5, 6])
     own, hints = ClusteredHints().layers(network, network, iter(samples()))
     assert own == hints
 
 
-def test_a_student_with_one_layer_takes_all_hints_there() -> None:
+def test_a_student_with_one_layer_gets_all_hints_there() -> None:
     student = nn.Sequential(nn.Conv2d(1, 2, 3, 2), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 3))
     own, hints = ClusteredHints().layers(student, convolutional([4, 5, 6]), iter(samples()))
     assert own == ["0"] * len(hints)
 
 
-def test_no_more_samples_are_looked_at_than_needed() -> None:
+def test_no_more_samples_are_used_than_needed() -> None:
     looked_at = []
 
     def endless():
@@ -165,7 +165,7 @@ def test_no_more_samples_are_looked_at_than_needed() -> None:
     assert len(looked_at) == 4
 
 
-def test_choosing_leaves_the_networks_as_they_were() -> None:
+def test_choosing_layers_does_not_change_the_networks() -> None:
     student, teacher = convolutional([4, 6]), convolutional([4, 5, 6, 8])
     states = [{name: value.clone() for name, value in n.state_dict().items()} for n in (student, teacher)]
     ClusteredHints().layers(student, teacher, iter(samples()))
@@ -179,21 +179,23 @@ def test_networks_learn_from_the_chosen_layers() -> None:
     method = ClusteredHints(weight=1.0)
     chosen = method.layers(student, teacher, iter(samples()))
     seen = samples()[0]
-    extractor = [
+    extractors = [
         FeatureExtractor(network, method.needs, names)
         for network, names in zip((student, teacher), chosen, strict=True)
     ]
     labels = torch.arange(40) % 3
-    said = [tap.outputs(network(seen)) for tap, network in zip(extractor, (student, teacher), strict=True)]
-    method.prepare(said[0], said[1], labels)
+    outputs = [
+        extractor.outputs(network(seen)) for extractor, network in zip(extractors, (student, teacher), strict=True)
+    ]
+    method.prepare(outputs[0], outputs[1], labels)
     assert len(method.regressors) == len(chosen[0])
-    method.loss(said[0], said[1], BatchContext(labels, torch.arange(40))).backward()
+    method.loss(outputs[0], outputs[1], BatchContext(labels, torch.arange(40))).backward()
     assert all(parameter.grad is not None for parameter in student.parameters())
     assert all(parameter.grad is None for parameter in teacher.parameters())
 
 
 def test_the_loss_is_that_of_fitnet_at_all_given_layers() -> None:
-    def said(seed: int) -> Outputs:
+    def outputs(seed: int) -> Outputs:
         return Outputs(
             drawn(5, 3, seed=seed).float(), None, tuple(drawn(5, 4, 6, 6, seed=seed + s).float() for s in (1, 2, 3))
         )
@@ -202,8 +204,8 @@ def test_the_loss_is_that_of_fitnet_at_all_given_layers() -> None:
     losses = []
     for method in methods:
         torch.manual_seed(0)
-        method.prepare(said(0), said(10), torch.arange(5) % 3)
-        losses.append(method.loss(said(0), said(10), BatchContext(torch.arange(5) % 3, torch.arange(5))).item())
+        method.prepare(outputs(0), outputs(10), torch.arange(5) % 3)
+        losses.append(method.loss(outputs(0), outputs(10), BatchContext(torch.arange(5) % 3, torch.arange(5))).item())
     assert losses[0] == losses[1]
 
 

@@ -44,7 +44,7 @@ def test_the_gradient_passes_gradcheck(student: Tensor, teacher: Tensor) -> None
     assert torch.autograd.gradcheck(lambda s: kd_loss(s, teacher, 4.0), student.requires_grad_())
 
 
-def test_a_constant_added_to_a_row_changes_nothing(student: Tensor, teacher: Tensor) -> None:
+def test_a_constant_added_to_a_row_has_no_effect(student: Tensor, teacher: Tensor) -> None:
     constants = torch.arange(7.0, dtype=torch.float64).unsqueeze(1)
     moved = kd_loss(student + constants, teacher - 2 * constants, 3.0)
     torch.testing.assert_close(moved, kd_loss(student, teacher, 3.0), rtol=0, atol=1e-12)
@@ -56,7 +56,7 @@ def test_a_high_temperature_matches_centred_logits(student: Tensor, teacher: Ten
     torch.testing.assert_close(kd_loss(student, teacher, 1e4), expected, rtol=1e-3, atol=0)
 
 
-def test_a_student_that_says_the_same_has_nothing_to_learn(student: Tensor) -> None:
+def test_the_loss_of_a_student_that_equals_the_teacher_is_zero(student: Tensor) -> None:
     student.requires_grad_()
     loss = kd_loss(student, student.detach(), 4.0)
     (gradient,) = torch.autograd.grad(loss, student)
@@ -70,7 +70,7 @@ def test_the_loss_is_never_negative(student: Tensor, teacher: Tensor) -> None:
     assert float(kd_loss(student, teacher, 2.0)) == pytest.approx(sum(rows) / 7)
 
 
-def test_certain_and_wrong_logits_cost_their_distance() -> None:
+def test_the_loss_of_certain_and_wrong_logits_is_finite_and_exact() -> None:
     student, teacher = torch.tensor([[1e4, -1e4]]), torch.tensor([[-1e4, 1e4]])
     assert float(kd_loss(student, teacher, 1.0)) == pytest.approx(2e4)
 
@@ -93,7 +93,7 @@ def test_the_weight_is_the_share_of_the_teacher(
     torch.testing.assert_close(found, (1 - weight) * hard + weight * kd_loss(student, teacher, 2.0))
 
 
-def test_without_a_teachers_share_it_is_plain_training(student: Tensor, teacher: Tensor, labels: Tensor) -> None:
+def test_with_a_weight_of_0_it_is_training_with_labels(student: Tensor, teacher: Tensor, labels: Tensor) -> None:
     plain = KD(weight=0.0).loss(Outputs(student), Outputs(teacher), BatchContext(labels, labels))
     torch.testing.assert_close(plain, F.cross_entropy(student, labels))
 

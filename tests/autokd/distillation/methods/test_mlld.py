@@ -11,7 +11,7 @@ from autokd.errors import InputError
 
 
 def between_rows_slowly(student: list[list[float]], teacher: list[list[float]]) -> float:
-    """The squared differences of all products of two rows, over the number of rows."""
+    """Sum of the squared differences of all products of two rows, divided by the number of rows."""
     total = 0.0
     for i in range(len(student)):
         for j in range(len(student)):
@@ -72,12 +72,12 @@ def test_without_correlations_it_is_kd_at_five_temperatures(student: Tensor, tea
     torch.testing.assert_close(mlld_loss(student, teacher, temperature=2.0, correlation=0.0), expected)
 
 
-def test_which_sample_is_which_does_not_matter_between_classes(student: Tensor, teacher: Tensor) -> None:
+def test_class_correlations_do_not_depend_on_the_order_of_samples(student: Tensor, teacher: Tensor) -> None:
     mixed = class_correlation_loss(student.flip(0), teacher, 2.0)
     torch.testing.assert_close(mixed, class_correlation_loss(student, teacher, 2.0), rtol=0, atol=1e-12)
 
 
-def test_which_class_is_which_does_not_matter_between_samples(student: Tensor, teacher: Tensor) -> None:
+def test_batch_correlations_do_not_depend_on_the_order_of_classes(student: Tensor, teacher: Tensor) -> None:
     mixed = batch_correlation_loss(student.flip(1), teacher, 2.0)
     torch.testing.assert_close(mixed, batch_correlation_loss(student, teacher, 2.0), rtol=0, atol=1e-12)
 
@@ -95,7 +95,7 @@ def test_the_papers_correlations_grow_with_the_batch(student: Tensor, teacher: T
         torch.testing.assert_close(loss(*often, 2.0), growth * loss(student, teacher, 2.0))
 
 
-def test_a_student_that_says_the_same_has_nothing_to_learn(student: Tensor) -> None:
+def test_the_loss_of_a_student_that_equals_the_teacher_is_zero(student: Tensor) -> None:
     student.requires_grad_()
     loss = mlld_loss(student, student.detach())
     (gradient,) = torch.autograd.grad(loss, student)

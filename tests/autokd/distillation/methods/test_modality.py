@@ -65,7 +65,7 @@ def test_a_rotation_of_the_space_does_not_matter(student: Tensor, teacher: Tenso
     torch.testing.assert_close(modality_loss(student @ rotation, teacher), modality_loss(student, teacher))
 
 
-def test_a_student_with_the_same_relations_has_nothing_to_learn(teacher: Tensor) -> None:
+def test_the_loss_of_equal_relations_is_zero(teacher: Tensor) -> None:
     wider = torch.cat([teacher, torch.zeros(M, BATCH, 2)], 2).requires_grad_()
     loss = modality_loss(wider, teacher)
     (gradient,) = torch.autograd.grad(loss, wider)
@@ -73,7 +73,7 @@ def test_a_student_with_the_same_relations_has_nothing_to_learn(teacher: Tensor)
     assert gradient.abs().max() < 1e-15
 
 
-def test_opposite_relations_cost_the_most() -> None:
+def test_the_loss_of_opposite_relations_is_maximal() -> None:
     prefetch = torch.ones(2, 1, 1)
     apart = torch.tensor([[[1.0]], [[-1.0]]])
     assert float(modality_loss(prefetch, apart)) == 2 * 2**2 / 2**2
@@ -88,7 +88,7 @@ def test_extreme_vectors_give_a_finite_loss_and_gradient(student: Tensor, teache
     assert gradient.isfinite().all()
 
 
-def test_further_views_of_images_are_mirrored_and_moved_round_the_edge() -> None:
+def test_further_views_of_images_are_flipped_and_rolled() -> None:
     images = drawn(2, 3, 8, 16)
     same, mirrored, moved = Modality().views(images).chunk(3)
     assert torch.equal(same, images)
@@ -103,7 +103,7 @@ def test_views_of_images_keep_their_memory_format() -> None:
     assert Modality().views(images).is_contiguous(memory_format=torch.channels_last)
 
 
-def test_further_views_of_signals_are_reversed_and_moved_round_the_edge() -> None:
+def test_further_views_of_signals_are_flipped_and_rolled() -> None:
     signals = drawn(2, 3, 16)
     same, reversed_, moved = Modality().views(signals).chunk(3)
     assert torch.equal(same, signals)
@@ -121,7 +121,7 @@ def test_further_views_of_vectors_lack_every_fourth_feature() -> None:
 
 
 @pytest.mark.parametrize("shape", [(2, 1, 8, 8), (2, 1, 1, 1), (2, 3, 5), (2, 1, 1), (2, 9), (2, 1)])
-def test_views_are_always_the_same_and_three(shape: tuple[int, ...]) -> None:
+def test_there_are_three_deterministic_views(shape: tuple[int, ...]) -> None:
     samples = drawn(*shape)
     views = Modality().views(samples)
     assert views.shape == (3 * shape[0], *shape[1:])
@@ -150,5 +150,5 @@ def test_a_weight_must_not_be_negative(weight: float) -> None:
 
 def test_a_network_without_embedding_is_rejected() -> None:
     logits = drawn(M * BATCH, 3)
-    with pytest.raises(InputError, match="the student gives none"):
+    with pytest.raises(InputError, match="the student has none"):
         Modality().prepare(Outputs(logits), Outputs(logits, logits), torch.arange(BATCH))

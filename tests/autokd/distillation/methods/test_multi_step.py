@@ -24,7 +24,7 @@ def test_the_loss_equals_a_loop_over_the_values_of_scaled_embeddings() -> None:
     assert float(embedding_loss(student, teacher)) == pytest.approx(total / (4 * 6), abs=1e-9)
 
 
-def test_it_is_the_cosine_distance_twice_over_the_width() -> None:
+def test_the_loss_is_twice_the_cosine_distance_over_the_width() -> None:
     student, teacher = drawn(4, 6), drawn(4, 6, seed=1)
     cosines = torch.nn.functional.cosine_similarity(student, teacher)
     torch.testing.assert_close(embedding_loss(student, teacher), (2 - 2 * cosines).mean() / 6)
@@ -35,7 +35,7 @@ def test_the_gradient_passes_gradcheck() -> None:
     assert torch.autograd.gradcheck(lambda s: embedding_loss(s, teacher), drawn(4, 6).requires_grad_())
 
 
-def test_lengths_do_not_count() -> None:
+def test_lengths_have_no_effect() -> None:
     student = drawn(4, 6)
     assert float(embedding_loss(3 * student, 0.1 * student)) < 1e-30
     assert float(embedding_loss(student, -student)) == pytest.approx(4 / 6)
@@ -48,7 +48,7 @@ def test_an_embedding_of_zeros_gets_no_gradient() -> None:
     assert float(torch.autograd.grad(loss, student)[0].abs().max()) == 0
 
 
-def test_embeddings_of_one_width_are_compared_as_they_are() -> None:
+def test_embeddings_of_the_same_width_are_not_projected() -> None:
     student, teacher = Outputs(LOGITS, drawn(4, 6)), Outputs(LOGITS, drawn(4, 6, seed=1))
     method = MultiStep(3.0)
     method.prepare(student, teacher, LESSON.labels)
@@ -57,7 +57,7 @@ def test_embeddings_of_one_width_are_compared_as_they_are() -> None:
     torch.testing.assert_close(method.teacher_loss(student, teacher, LESSON), expected)
 
 
-def test_another_width_is_reached_by_a_linear_map_that_learns() -> None:
+def test_another_width_is_projected_by_a_trained_linear_map() -> None:
     student, teacher = Outputs(LOGITS, drawn(4, 5).bfloat16()), Outputs(LOGITS, drawn(4, 6, seed=1).bfloat16())
     method = MultiStep(3.0)
     method.prepare(student, teacher, LESSON.labels)
@@ -70,8 +70,8 @@ def test_another_width_is_reached_by_a_linear_map_that_learns() -> None:
     assert float(method.projection.weight.grad.abs().max()) > 0
 
 
-def test_a_student_without_an_embedding_is_refused() -> None:
-    with pytest.raises(InputError, match="the student gives none"):
+def test_a_student_without_an_embedding_is_rejected() -> None:
+    with pytest.raises(InputError, match="the student has none"):
         MultiStep().prepare(Outputs(LOGITS), Outputs(LOGITS, drawn(4, 6)), LESSON.labels)
 
 

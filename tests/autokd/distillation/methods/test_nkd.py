@@ -36,7 +36,7 @@ def test_nkd_equals_a_loop_over_classes(
     assert found == pytest.approx(nkd_slowly(student, teacher, labels, temperature, gamma), abs=1e-9)
 
 
-def test_without_the_others_it_is_plain_training_weighed_by_the_teachers_confidence(
+def test_the_first_term_is_cross_entropy_weighted_by_the_teachers_confidence(
     student: Tensor, teacher: Tensor, labels: Tensor
 ) -> None:
     confidence = teacher.softmax(1)[torch.arange(7), labels]
@@ -44,7 +44,7 @@ def test_without_the_others_it_is_plain_training_weighed_by_the_teachers_confide
     torch.testing.assert_close(nkd_loss(student, teacher, labels, 4.0, gamma=0.0), expected)
 
 
-def test_the_others_cost_what_they_do_in_dkd_and_the_teachers_entropy(
+def test_the_second_term_is_that_of_dkd_plus_the_teachers_entropy(
     student: Tensor, teacher: Tensor, labels: Tensor
 ) -> None:
     found = nkd_loss(student, teacher, labels, 4.0, gamma=1.0) - nkd_loss(student, teacher, labels, 4.0, gamma=0.0)
@@ -54,7 +54,7 @@ def test_the_others_cost_what_they_do_in_dkd_and_the_teachers_entropy(
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
 
 
-def test_the_others_of_a_student_that_says_the_same_are_left_alone(student: Tensor, labels: Tensor) -> None:
+def test_the_second_term_is_stationary_if_the_student_equals_the_teacher(student: Tensor, labels: Tensor) -> None:
     student.requires_grad_()
     loss = nkd_loss(student, student.detach(), labels, 4.0, 1.0) - nkd_loss(student, student.detach(), labels, 4.0, 0.0)
     (gradient,) = torch.autograd.grad(loss, student)
@@ -66,7 +66,7 @@ def test_the_target_has_no_temperature(student: Tensor, teacher: Tensor, labels:
     torch.testing.assert_close(*losses, rtol=0, atol=0)
 
 
-def test_a_temperature_of_its_own_is_a_samples_own(student: Tensor, teacher: Tensor, labels: Tensor) -> None:
+def test_each_sample_can_have_its_own_temperature(student: Tensor, teacher: Tensor, labels: Tensor) -> None:
     temperatures = torch.linspace(1, 7, 7, dtype=torch.float64).unsqueeze(1)
     rows = [slice(k, k + 1) for k in range(7)]
     expected = [nkd_loss(student[k], teacher[k], labels[k], k.stop) for k in rows]
@@ -86,13 +86,13 @@ def test_no_gradient_flows_into_the_teacher(student: Tensor, teacher: Tensor, la
     assert teacher.grad is None
 
 
-def test_a_constant_added_to_a_row_changes_nothing(student: Tensor, teacher: Tensor, labels: Tensor) -> None:
+def test_a_constant_added_to_a_row_has_no_effect(student: Tensor, teacher: Tensor, labels: Tensor) -> None:
     constants = torch.arange(7.0, dtype=torch.float64).unsqueeze(1)
     moved = nkd_loss(student + constants, teacher - 2 * constants, labels, 3.0)
     torch.testing.assert_close(moved, nkd_loss(student, teacher, labels, 3.0), rtol=0, atol=1e-12)
 
 
-def test_certain_and_wrong_logits_cost_their_distance() -> None:
+def test_the_loss_of_certain_and_wrong_logits_is_finite_and_exact() -> None:
     student, teacher = torch.tensor([[-1e4, 1e4, -1e4]]), torch.tensor([[1e4, -1e4, 1e4 - 1]])
     loss = nkd_loss(student.requires_grad_(), teacher, torch.tensor([0]), 1.0, gamma=1.0)
     (gradient,) = torch.autograd.grad(loss, student)
@@ -100,12 +100,12 @@ def test_certain_and_wrong_logits_cost_their_distance() -> None:
     assert gradient.isfinite().all()
 
 
-def test_of_two_classes_only_the_target_is_left(student: Tensor, teacher: Tensor) -> None:
+def test_with_two_classes_only_the_target_term_remains(student: Tensor, teacher: Tensor) -> None:
     pair, labels = (student[:, :2], teacher[:, :2]), torch.arange(7) % 2
     torch.testing.assert_close(nkd_loss(*pair, labels, 4.0, 9.0), nkd_loss(*pair, labels, 4.0, 0.0), rtol=0, atol=0)
 
 
-def test_the_labels_weigh_1(student: Tensor, teacher: Tensor, labels: Tensor) -> None:
+def test_the_weight_of_the_labels_is_1(student: Tensor, teacher: Tensor, labels: Tensor) -> None:
     found = NKD(2.0, 0.5).loss(Outputs(student), Outputs(teacher), BatchContext(labels, labels))
     torch.testing.assert_close(found, F.cross_entropy(student, labels) + nkd_loss(student, teacher, labels, 2.0, 0.5))
 

@@ -38,7 +38,7 @@ def nearest_slowly(maps: Tensor, height: int, width: int) -> Tensor:
 
 
 def mean_square(student: Tensor, teacher: Tensor, size: int) -> Tensor:
-    """Of square maps whose side `size` divides, averaged to it."""
+    """Mean squared difference of square maps averaged to side `size`, which divides theirs."""
     window = student.shape[2] // size
     parts = (student - teacher).reshape(*student.shape[:2], size, window, size, window)
     return parts.mean((3, 5)).square().mean()
@@ -59,7 +59,7 @@ def test_the_context_loss_is_a_weighted_mean_over_resolutions(side: int, weights
     torch.testing.assert_close(context_loss(student, teacher), expected / sum(weights.values()), rtol=0, atol=1e-12)
 
 
-def test_of_vectors_the_context_loss_is_the_mean_squared_difference() -> None:
+def test_the_context_loss_of_vectors_is_the_mean_squared_difference() -> None:
     student, teacher = drawn(2, 3), drawn(2, 3, seed=1)
     torch.testing.assert_close(context_loss(student, teacher), (student - teacher).square().mean())
 
@@ -83,7 +83,7 @@ def test_the_gradient_of_the_context_loss_passes_gradcheck(shape: tuple[int, ...
     assert torch.autograd.gradcheck(lambda s: context_loss(s, teacher), drawn(*shape).requires_grad_())
 
 
-def test_equal_maps_cost_nothing() -> None:
+def test_the_loss_of_equal_maps_is_zero() -> None:
     student = drawn(2, 3, 8, 8).requires_grad_()
     loss = context_loss(student, student)
     assert loss.item() == 0
@@ -91,7 +91,7 @@ def test_equal_maps_cost_nothing() -> None:
 
 
 @pytest.mark.parametrize("size", [(), (4,), (4, 3)])
-def test_fusion_weighs_both_maps_at_each_position(size: tuple[int, ...]) -> None:
+def test_fusion_weights_both_maps_at_each_position(size: tuple[int, ...]) -> None:
     fusion = AttentionFusion(3, len(size)).double()
     own, deeper = drawn(2, 3, *size), drawn(2, 3, *size, seed=1)
     kernel, bias = fusion.attention.weight.flatten(1), fusion.attention.bias
@@ -117,7 +117,7 @@ def test_the_path_goes_from_the_deepest_level_to_the_shallowest() -> None:
         torch.testing.assert_close(found, wanted, rtol=0, atol=1e-12)
 
 
-def test_a_level_learns_through_all_shallower_ones_but_no_deeper_one() -> None:
+def test_a_level_gets_gradients_from_all_shallower_levels_and_no_deeper_one() -> None:
     student = [drawn(4, 4, 8, 8).requires_grad_(), drawn(4, 5, 4, 4).requires_grad_()]
     path = ReviewPath(student, student).double()
     shallow, deep = path(student, [maps.shape[2:] for maps in student])
@@ -180,7 +180,7 @@ def test_the_weight_grows_with_the_running_epoch(epoch: float, part: float) -> N
     torch.testing.assert_close(method.teacher_loss(STUDENT, TEACHER, replace(LESSON, epoch=epoch)), part * full)
 
 
-def test_a_batch_of_one_is_reviewed() -> None:
+def test_a_batch_of_one_has_a_finite_loss() -> None:
     student, teacher = STUDENT.first(1), TEACHER.first(1)
     assert prepared(student, teacher).teacher_loss(student, teacher, LESSON).isfinite()
 
@@ -192,6 +192,6 @@ def test_weight_and_warmup_must_not_be_negative(name: str, value: float) -> None
         ReviewKD(**{name: value})
 
 
-def test_a_teacher_without_an_embedding_is_refused() -> None:
-    with pytest.raises(InputError, match="the teacher gives none"):
+def test_a_teacher_without_an_embedding_is_rejected() -> None:
+    with pytest.raises(InputError, match="the teacher has none"):
         ReviewKD().prepare(STUDENT, replace(TEACHER, embedding=None), LESSON.labels)

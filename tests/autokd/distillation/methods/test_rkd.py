@@ -66,13 +66,13 @@ def test_the_gradient_passes_gradcheck(loss, student: Tensor, teacher: Tensor) -
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_moving_turning_and_scaling_the_points_changes_nothing(loss, student: Tensor, teacher: Tensor) -> None:
+def test_translation_rotation_and_scale_have_no_effect(loss, student: Tensor, teacher: Tensor) -> None:
     moved = loss(0.1 * student @ rotation(3) + 5, 30 * teacher @ rotation(6) - 2)
     torch.testing.assert_close(moved, loss(student, teacher))
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_equal_relations_in_another_width_cost_nothing(loss, teacher: Tensor) -> None:
+def test_the_loss_of_equal_relations_in_another_width_is_zero(loss, teacher: Tensor) -> None:
     student = torch.cat([3 * teacher, torch.zeros(5, 2, dtype=torch.float64)], dim=1).requires_grad_()
     value = loss(student, teacher)
     assert value.item() < 1e-15
@@ -90,7 +90,7 @@ def test_a_right_angle_and_a_straight_one_have_their_cosines() -> None:
 
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("n", [1, 2])
-def test_a_batch_too_small_for_relations_costs_nothing_but_keeps_its_graph(loss, n: int, student: Tensor) -> None:
+def test_the_loss_of_a_batch_too_small_for_relations_is_zero_with_a_gradient(loss, n: int, student: Tensor) -> None:
     few = student[:n].clone().requires_grad_()
     value = loss(few, 2 * student[:n])
     assert value.item() == 0
@@ -98,7 +98,7 @@ def test_a_batch_too_small_for_relations_costs_nothing_but_keeps_its_graph(loss,
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_equal_samples_send_each_other_no_gradient(loss, teacher: Tensor) -> None:
+def test_equal_samples_have_no_gradient(loss, teacher: Tensor) -> None:
     student = torch.ones(5, 3, dtype=torch.float64, requires_grad=True)
     value = loss(student, teacher)
     assert value.isfinite()
@@ -107,7 +107,7 @@ def test_equal_samples_send_each_other_no_gradient(loss, teacher: Tensor) -> Non
 
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("apart", [0.0, 1e-7])
-def test_a_pair_of_twins_among_the_students_samples_does_not_explode_the_gradient(
+def test_nearly_equal_samples_of_the_student_have_a_bounded_gradient(
     loss, apart: float, student: Tensor, teacher: Tensor
 ) -> None:
     twins = student.float()
@@ -118,20 +118,20 @@ def test_a_pair_of_twins_among_the_students_samples_does_not_explode_the_gradien
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_twins_of_the_teacher_are_finite(loss, student: Tensor, teacher: Tensor) -> None:
+def test_equal_samples_of_the_teacher_have_a_finite_loss(loss, student: Tensor, teacher: Tensor) -> None:
     teacher[1] = teacher[0]
     assert loss(student, teacher).isfinite()
 
 
-def test_the_method_weighs_both_losses(student: Tensor, teacher: Tensor) -> None:
+def test_the_method_is_the_weighted_sum_of_both_losses(student: Tensor, teacher: Tensor) -> None:
     logits = torch.zeros(5, 3)
     found = RKD(2.0, 3.0).teacher_loss(Outputs(logits, student), Outputs(logits, teacher), LESSON)
     torch.testing.assert_close(found, 2 * distance_loss(student, teacher) + 3 * angle_loss(student, teacher))
 
 
-def test_a_teacher_without_an_embedding_is_refused(student: Tensor) -> None:
+def test_a_teacher_without_an_embedding_is_rejected(student: Tensor) -> None:
     logits = torch.zeros(5, 3)
-    with pytest.raises(InputError, match="the teacher gives none"):
+    with pytest.raises(InputError, match="the teacher has none"):
         RKD().prepare(Outputs(logits, student), Outputs(logits), LESSON.labels)
 
 

@@ -36,13 +36,13 @@ def test_the_gradient_passes_gradcheck(shape: tuple[int, ...]) -> None:
     assert torch.autograd.gradcheck(lambda s: similarity_loss(s, teacher), drawn(4, *shape).requires_grad_())
 
 
-def test_scaling_all_features_or_turning_them_changes_nothing() -> None:
+def test_scale_and_rotation_of_the_features_have_no_effect() -> None:
     student, teacher = drawn(4, 6), drawn(4, 7, seed=1)
     turn = torch.linalg.qr(drawn(6, 6, seed=2)).Q
     torch.testing.assert_close(similarity_loss(3 * student @ turn, 0.1 * teacher), similarity_loss(student, teacher))
 
 
-def test_equal_similarities_in_another_width_cost_nothing() -> None:
+def test_the_loss_of_equal_similarities_in_another_width_is_zero() -> None:
     teacher = drawn(4, 6)
     student = torch.cat([5 * teacher, torch.zeros(4, 3, dtype=torch.float64)], dim=1).requires_grad_()
     loss = similarity_loss(student, teacher)
@@ -50,12 +50,12 @@ def test_equal_similarities_in_another_width_cost_nothing() -> None:
     assert float(torch.autograd.grad(loss, student)[0].abs().max()) < 1e-15
 
 
-def test_orthogonal_samples_are_alike_to_themselves_only() -> None:
+def test_orthogonal_samples_are_similar_to_themselves_only() -> None:
     assert torch.equal(similarities(7 * torch.eye(4)), torch.eye(4))
     assert float(similarity_loss(torch.eye(4), torch.ones(4, 2))) == pytest.approx((0.5**2 + 3 * 0.5**2) / 4)
 
 
-def test_a_batch_of_one_costs_nothing_but_keeps_its_graph() -> None:
+def test_the_loss_of_a_batch_of_one_is_zero_with_a_gradient() -> None:
     student = drawn(1, 6).requires_grad_()
     loss = similarity_loss(student, drawn(1, 7))
     assert loss.item() == 0
@@ -78,8 +78,8 @@ def test_the_method_sums_over_the_chosen_pairs(stages: str, first: int) -> None:
     torch.testing.assert_close(SP(10.0, stages).teacher_loss(student, teacher, LESSON), expected)
 
 
-def test_a_teacher_without_features_is_refused() -> None:
-    with pytest.raises(InputError, match="0 of the teacher"):
+def test_a_teacher_without_features_is_rejected() -> None:
+    with pytest.raises(InputError, match="0 from the teacher"):
         SP().prepare(Outputs(drawn(4, 3), features=(drawn(4, 5),)), Outputs(drawn(4, 3)), LESSON.labels)
 
 
@@ -89,6 +89,6 @@ def test_a_weight_must_not_be_negative(weight: float) -> None:
         SP(weight)
 
 
-def test_unknown_stages_are_refused() -> None:
+def test_unknown_stages_are_rejected() -> None:
     with pytest.raises(InputError, match="`stages` must be one of"):
         SP(stages="first")

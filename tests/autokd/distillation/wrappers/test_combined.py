@@ -13,7 +13,7 @@ LESSON = BatchContext(torch.arange(6) % 3, torch.arange(6))
 
 
 class Fake(Method):
-    """Costs `weight` times the sum of the student's logits, and remembers what it saw."""
+    """Method whose loss is `weight` times the sum of the student's logits, and which records its inputs."""
 
     def __init__(
         self, weight: float = 1.0, needs: frozenset[Need] = frozenset(), n_views: int = 1, layers: str = "", name="fake"
@@ -59,7 +59,7 @@ def test_the_teachers_terms_are_added(student: Outputs, teacher: Outputs) -> Non
     torch.testing.assert_close(found, 5 * student.logits.sum() + KD().teacher_loss(student, teacher, LESSON))
 
 
-def test_the_labels_weigh_what_the_first_method_gives_them(student: Outputs, teacher: Outputs) -> None:
+def test_the_weight_of_the_labels_is_that_of_the_first_method(student: Outputs, teacher: Outputs) -> None:
     found = Combined([KD(weight=0.75), Fake(2.0)]).loss(student, teacher, LESSON)
     terms = KD(weight=0.75).teacher_loss(student, teacher, LESSON) + 2 * student.logits.sum()
     torch.testing.assert_close(found, 0.25 * F.cross_entropy(student.logits, LESSON.labels) + terms)
@@ -69,7 +69,7 @@ def test_a_sum_of_one_is_that_method(student: Outputs, teacher: Outputs) -> None
     assert Combined([KD()]).loss(student, teacher, LESSON) == KD().loss(student, teacher, LESSON)
 
 
-def test_it_needs_what_any_member_needs() -> None:
+def test_its_needs_are_those_of_all_members() -> None:
     members = [Fake(needs=frozenset({"embedding"})), KD(), Fake(needs=frozenset({"features"}))]
     assert Combined(members).needs == {"embedding", "features"}
     assert Combined([KD()]).needs == frozenset()
@@ -82,7 +82,7 @@ def test_all_members_are_prepared_and_trained(student: Outputs, teacher: Outputs
     assert len(method.state_dict()) == 2
 
 
-def test_only_who_asked_for_further_views_sees_them(teacher: Outputs) -> None:
+def test_only_the_member_with_further_views_gets_them(teacher: Outputs) -> None:
     views = Outputs(torch.randn(18, 3))
     one, three = Fake(), Fake(n_views=3)
     method = Combined([one, three])
@@ -93,28 +93,28 @@ def test_only_who_asked_for_further_views_sees_them(teacher: Outputs) -> None:
     assert (len(one.own), len(three.own)) == (6, 18)
 
 
-def test_the_views_are_of_who_asked_for_them() -> None:
+def test_the_views_are_those_of_the_member_that_uses_several() -> None:
     method = Combined([Fake(), Fake(n_views=3)])
     assert method.n_views == 3
     assert len(method.views(torch.zeros(6, 1))) == 18
 
 
-def test_the_layers_are_of_who_chooses() -> None:
+def test_the_layers_are_those_of_the_member_that_chooses() -> None:
     module = nn.Identity()
     assert Combined([Fake(), Fake(layers="stem")]).layers(module, module, iter([])) == (["stem"], ["stem"])
     assert Combined([Fake(), KD()]).layers(module, module, iter([])) is None
 
 
-def test_two_members_with_further_views_are_refused() -> None:
-    with pytest.raises(InputError, match="can look at further views of the samples, but 'a' and 'b' do"):
+def test_two_members_with_further_views_are_rejected() -> None:
+    with pytest.raises(InputError, match="may use further views of the samples, but 'a' and 'b' do"):
         Combined([Fake(n_views=2, name="a"), KD(), Fake(n_views=3, name="b")])
 
 
-def test_two_members_that_choose_layers_are_refused() -> None:
-    with pytest.raises(InputError, match="can choose the layers, but 'a' and 'b' do"):
+def test_two_members_that_choose_layers_are_rejected() -> None:
+    with pytest.raises(InputError, match="may choose the layers, but 'a' and 'b' do"):
         Combined([Fake(layers="stem", name="a"), KD(), Fake(layers="head", name="b")])
 
 
-def test_a_sum_of_none_is_refused() -> None:
+def test_a_sum_of_none_is_rejected() -> None:
     with pytest.raises(InputError, match="needs at least one"):
         Combined([])

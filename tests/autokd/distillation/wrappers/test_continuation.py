@@ -32,7 +32,7 @@ def student() -> Tensor:
     return torch.randn(7, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 
 
-def lesson_at(progress: float) -> BatchContext:
+def context_at(progress: float) -> BatchContext:
     return BatchContext(torch.arange(7) % 5, torch.arange(7), progress=progress)
 
 
@@ -53,7 +53,7 @@ def test_the_gradient_passes_gradcheck(student: Tensor, teacher: Tensor) -> None
     assert torch.autograd.gradcheck(lambda s: margin_loss(s, teacher, 40.0), student.requires_grad_())
 
 
-def test_within_the_margin_there_is_nothing_to_learn(teacher: Tensor) -> None:
+def test_within_the_margin_loss_and_gradient_are_zero(teacher: Tensor) -> None:
     student = (teacher + 0.1).requires_grad_()
     loss = margin_loss(student, teacher, 0.06)
     (gradient,) = torch.autograd.grad(loss, student)
@@ -64,7 +64,7 @@ def test_within_the_margin_there_is_nothing_to_learn(teacher: Tensor) -> None:
 @pytest.mark.parametrize(
     ("progress", "phi"), [(0.0, 1 / 20), (0.049, 1 / 20), (0.05, 2 / 20), (0.5, 11 / 20), (0.95, 1.0), (0.999, 1.0)]
 )
-def test_the_teacher_is_shown_more_and_more(progress: float, phi: float) -> None:
+def test_phi_grows_to_one(progress: float, phi: float) -> None:
     assert ContinuationSchedule(20, 0.75, "linear").phi(progress) == pytest.approx(phi, abs=1e-15)
 
 
@@ -81,25 +81,25 @@ def test_the_temperature_falls_as_in_the_papers_algorithm(max_temperature: int) 
 @pytest.mark.parametrize(
     ("transition", "weights"), [("linear", [0.0, 0.2, 0.5, 1.0, 1.0]), ("step", [0.0, 0.0, 0.0, 1.0, 1.0])]
 )
-def test_the_labels_take_over(transition: str, weights: list[float]) -> None:
+def test_psi_grows_to_one(transition: str, weights: list[float]) -> None:
     method = Continuation(transition=transition)
-    found = [method.label_weight(lesson_at(progress)) for progress in (0.0, 0.15, 0.375, 0.75, 0.9)]
+    found = [method.label_weight(context_at(progress)) for progress in (0.0, 0.15, 0.375, 0.75, 0.9)]
     assert found == pytest.approx(weights)
 
 
-def test_before_a_step_the_teacher_is_shown_in_full() -> None:
+def test_phi_reaches_one_before_a_step() -> None:
     schedule = ContinuationSchedule(20, 0.5, "step")
     found = [schedule.phi(progress) for progress in (0.0, 0.24, 0.25, 0.475, 0.499, 0.9)]
     assert found == pytest.approx([1 / 20, 10 / 20, 11 / 20, 1.0, 1.0, 1.0])
 
 
-def test_without_a_temperature_above_1_the_teacher_is_always_shown_in_full() -> None:
+def test_without_a_temperature_above_1_phi_is_always_one() -> None:
     assert [ContinuationSchedule(1, 0.75, "linear").phi(progress) for progress in (0.0, 0.5, 0.9)] == [1.0, 1.0, 1.0]
 
 
 @pytest.mark.parametrize(("progress", "phi", "psi"), [(0.0, 0.05, 0.0), (0.3, 0.35, 0.4), (0.5, 0.55, 2 / 3)])
 def test_alone_it_is_the_papers_loss(student: Tensor, teacher: Tensor, progress: float, phi: float, psi: float) -> None:
-    context = lesson_at(progress)
+    context = context_at(progress)
     found = Continuation(margin=5.0).loss(Outputs(student), Outputs(teacher), context)
     hard = -student.log_softmax(1)[torch.arange(7), context.labels].mean()
     expected = psi * float(hard) + (1 - psi) * margin_slowly(student, phi * teacher, 5.0 * phi)
@@ -107,19 +107,21 @@ def test_alone_it_is_the_papers_loss(student: Tensor, teacher: Tensor, progress:
 
 
 def test_around_another_method_its_schedule_remains(student: Tensor, teacher: Tensor) -> None:
-    context = lesson_at(0.3)
+    context = context_at(0.3)
     found = Continuation(KD(3.0, 0.9)).loss(Outputs(student), Outputs(teacher), context)
     expected = 0.4 * F.cross_entropy(student, context.labels) + 0.6 * 0.9 * kd_loss(student, 0.35 * teacher, 3.0)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-9)
 
 
 def test_around_another_method_there_is_no_margin(student: Tensor, teacher: Tensor) -> None:
-    outputs = Outputs(student), Outputs(teacher), lesson_at(0.3)
+    outputs = Outputs(student), Outputs(teacher), context_at(0.3)
     assert Continuation(KD(), margin=0.0).loss(*outputs) == Continuation(KD(), margin=10.0).loss(*outputs)
 
 
 def test_inside_standardisation_it_compares_standardised_logits(student: Tensor, teacher: Tensor) -> None:
-    found = Standardised(Continuation(margin=0.5), 2.0).teacher_loss(Outputs(student), Outputs(teacher), lesson_at(0.3))
+    found = Standardised(Continuation(margin=0.5), 2.0).teacher_loss(
+        Outputs(student), Outputs(teacher), context_at(0.3)
+    )
     expected = 2 * 0.6 * margin_slowly(standardised(student), 0.35 * standardised(teacher), 0.5 * 0.35)
     assert float(found) == pytest.approx(expected, abs=1e-9)
 
@@ -128,20 +130,20 @@ def test_inside_standardisation_it_compares_standardised_logits(student: Tensor,
 def test_alone_it_compares_logits_at_a_temperature(
     student: Tensor, teacher: Tensor, temperature: float | Tensor
 ) -> None:
-    found = Continuation(margin=5.0).logit_loss(student, teacher, lesson_at(0.3), temperature)
+    found = Continuation(margin=5.0).logit_loss(student, teacher, context_at(0.3), temperature)
     expected = 0.6 * margin_slowly(student / temperature, 0.35 * teacher / temperature, 5.0 * 0.35)
     assert float(found) == pytest.approx(expected, abs=1e-9)
 
 
-def test_annealing_kd_is_one_of_it(student: Tensor, teacher: Tensor) -> None:
+def test_annealing_kd_is_a_special_case(student: Tensor, teacher: Tensor) -> None:
     method = Continuation(margin=0.0, transition="step")
-    first = method.loss(Outputs(student), Outputs(teacher), lesson_at(0.74))
-    second = method.loss(Outputs(student), Outputs(teacher), lesson_at(0.75))
+    first = method.loss(Outputs(student), Outputs(teacher), context_at(0.74))
+    second = method.loss(Outputs(student), Outputs(teacher), context_at(0.75))
     assert float(first) == pytest.approx(margin_slowly(student, teacher, 0.0), abs=1e-9)
-    torch.testing.assert_close(second, F.cross_entropy(student, lesson_at(0.75).labels))
+    torch.testing.assert_close(second, F.cross_entropy(student, context_at(0.75).labels))
 
 
-def test_certain_and_wrong_logits_cost_a_finite_loss() -> None:
+def test_certain_and_wrong_logits_have_a_finite_loss() -> None:
     student, teacher = torch.tensor([[1e4, -1e4]]), torch.tensor([[-1e4, 1e4]])
     assert float(margin_loss(student, teacher, 1.0)) == pytest.approx(8e8)
 
@@ -162,6 +164,6 @@ def test_a_transition_must_be_known() -> None:
         ("margin", math.inf),
     ],
 )
-def test_a_setting_must_make_sense(name: str, value: Any) -> None:
+def test_invalid_settings_are_rejected(name: str, value: Any) -> None:
     with pytest.raises(InputError, match=f"must hold, but got {name}={value}"):
         Continuation(**{name: value})

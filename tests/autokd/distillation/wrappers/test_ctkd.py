@@ -12,7 +12,7 @@ from autokd.distillation.wrappers.standardise import Standardised, standardised
 from autokd.errors import InputError
 from autokd.testing.methods import MethodConformance
 
-# Numbers of epochs, from 1, and the part of the reversed gradient that counts in them.
+# Numbers of epochs, from 1, and the strength of the gradient reversal in them.
 STRENGTHS = {1: (1 - math.cos(math.pi / 10)) / 2, 5: 0.5, 10: 1.0, 11: 1.0, 200: 1.0}
 FORMS = ["global", "instance"]
 START = 1 + 20 / (1 + math.exp(-1))
@@ -25,16 +25,16 @@ class TestAroundAnother(MethodConformance):
         return CTKD(Standardised(KD()), **settings)
 
 
-def lesson_at(epoch: float = 0.0) -> BatchContext:
+def context_at(epoch: float = 0.0) -> BatchContext:
     return BatchContext(torch.arange(7) % 5, torch.arange(7), epoch=epoch)
 
 
 def prepared(student: Tensor, teacher: Tensor, form: str = "global", inner: KD | Standardised | None = None) -> CTKD:
-    """A method whose temperatures differ from sample to sample where its form allows it."""
+    """A method whose temperatures differ between samples if its form allows it."""
     method = CTKD(inner or KD(weight=1.0), form)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        method.prepare(Outputs(student), Outputs(teacher), lesson_at().labels)
+        method.prepare(Outputs(student), Outputs(teacher), context_at().labels)
         if form == "instance":
             torch.nn.init.normal_(method.theta.last.weight)  # type: ignore[arg-type]
     return method
@@ -66,7 +66,7 @@ def test_the_curriculum_grows_to_the_end_of_the_warmup() -> None:
     assert strengths[4:] == [1.0, 1.0, 1.0]
 
 
-def test_reversal_leaves_the_value_alone(student: Tensor) -> None:
+def test_reversal_does_not_change_the_value(student: Tensor) -> None:
     student.requires_grad_()
     reversed_ = reverse_gradient(student, 0.25)
     (gradient,) = torch.autograd.grad((reversed_**2).sum(), student)
@@ -77,8 +77,8 @@ def test_reversal_leaves_the_value_alone(student: Tensor) -> None:
 @pytest.mark.parametrize("form", FORMS)
 def test_the_first_temperature(student: Tensor, teacher: Tensor, form: str) -> None:
     method = CTKD(KD(), form)
-    method.prepare(Outputs(student), Outputs(teacher), lesson_at().labels)
-    temperature = method.learnt_temperature(student, teacher, lesson_at())
+    method.prepare(Outputs(student), Outputs(teacher), context_at().labels)
+    temperature = method.learnt_temperature(student, teacher, context_at())
     assert temperature.shape == (() if form == "global" else (7, 1))
     torch.testing.assert_close(temperature, torch.full_like(temperature, START))
     assert pytest.approx(15.62, abs=0.005) == START
@@ -87,7 +87,7 @@ def test_the_first_temperature(student: Tensor, teacher: Tensor, form: str) -> N
 @pytest.mark.parametrize("scale", [1.0, 1e4])
 def test_temperatures_lie_between_1_and_21(student: Tensor, teacher: Tensor, scale: float) -> None:
     method = prepared(student, teacher, "instance")
-    temperature = method.learnt_temperature(scale * student, scale * teacher, lesson_at()).detach()
+    temperature = method.learnt_temperature(scale * student, scale * teacher, context_at()).detach()
     assert len(temperature.unique()) > 1
     assert float(temperature.min()) >= 1
     assert float(temperature.max()) <= 21
@@ -99,7 +99,7 @@ def test_thetas_gradient_is_reversed(
     student: Tensor, teacher: Tensor, epoch: int, strength: float, within: float
 ) -> None:
     method = prepared(student, teacher)
-    loss = method.teacher_loss(Outputs(student), Outputs(teacher), lesson_at(epoch - 1 + within))
+    loss = method.teacher_loss(Outputs(student), Outputs(teacher), context_at(epoch - 1 + within))
     (gradient,) = torch.autograd.grad(loss, list(method.parameters()))
     pairs = zip(student.tolist(), teacher.tolist(), strict=True)
     slope = sum(temperature_slope_slowly(s, t, START) for s, t in pairs) / 7
@@ -110,7 +110,7 @@ def test_thetas_gradient_is_reversed(
 def test_the_instances_network_gets_the_reversed_gradient(student: Tensor, teacher: Tensor) -> None:
     method = prepared(student, teacher, "instance")
     parameters = list(method.parameters())
-    loss = method.teacher_loss(Outputs(student), Outputs(teacher), lesson_at(4.0))
+    loss = method.teacher_loss(Outputs(student), Outputs(teacher), context_at(4.0))
     plain = kd_loss(student, teacher, 1 + 20 * method.theta(student, teacher).sigmoid())
     assert len(parameters) == 4
     pairs = zip(torch.autograd.grad(loss, parameters), torch.autograd.grad(plain, parameters), strict=True)
@@ -125,37 +125,39 @@ def test_the_students_gradient_is_that_of_a_fixed_temperature(
     student: Tensor, teacher: Tensor, form: str, epoch: float
 ) -> None:
     method = prepared(student, teacher, form)
-    temperature = method.learnt_temperature(student, teacher, lesson_at()).detach()
+    temperature = method.learnt_temperature(student, teacher, context_at()).detach()
     student.requires_grad_()
-    loss = method.teacher_loss(Outputs(student), Outputs(teacher), lesson_at(epoch))
+    loss = method.teacher_loss(Outputs(student), Outputs(teacher), context_at(epoch))
     (gradient,) = torch.autograd.grad(loss, student)
     difference = (student / temperature).softmax(1) - (teacher / temperature).softmax(1)
     torch.testing.assert_close(gradient, temperature * difference / 7, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_step_of_the_optimiser_makes_the_lesson_harder(student: Tensor, teacher: Tensor, form: str) -> None:
+def test_a_step_of_the_optimiser_increases_the_loss(student: Tensor, teacher: Tensor, form: str) -> None:
     method = prepared(student, teacher, form)
-    before = method.teacher_loss(Outputs(student), Outputs(teacher), lesson_at(10.0))
+    before = method.teacher_loss(Outputs(student), Outputs(teacher), context_at(10.0))
     before.backward()
     SGD(method.parameters(), 1e-3).step()
-    assert method.teacher_loss(Outputs(student), Outputs(teacher), lesson_at(10.0)) > before
+    assert method.teacher_loss(Outputs(student), Outputs(teacher), context_at(10.0)) > before
 
 
-def test_the_inner_temperature_plays_no_part(student: Tensor, teacher: Tensor) -> None:
+def test_the_inner_temperature_has_no_effect(student: Tensor, teacher: Tensor) -> None:
     first, second = (prepared(student, teacher, inner=KD(temperature)) for temperature in (1.5, 9.0))
-    outputs = Outputs(student), Outputs(teacher), lesson_at()
+    outputs = Outputs(student), Outputs(teacher), context_at()
     assert first.loss(*outputs) == second.loss(*outputs)
 
 
-def test_around_standardisation_it_warms_standardised_logits(student: Tensor, teacher: Tensor) -> None:
+def test_around_standardisation_the_temperature_applies_to_standardised_logits(
+    student: Tensor, teacher: Tensor
+) -> None:
     method = prepared(student, teacher, inner=Standardised(KD(), 10.0))
-    found = method.teacher_loss(Outputs(student), Outputs(teacher), lesson_at())
+    found = method.teacher_loss(Outputs(student), Outputs(teacher), context_at())
     expected = 9 * kd_loss(standardised(student), standardised(teacher), START)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-9)
 
 
-def test_theta_has_the_type_of_the_logits(student: Tensor, teacher: Tensor) -> None:
+def test_theta_has_the_dtype_of_the_logits(student: Tensor, teacher: Tensor) -> None:
     low = prepared(student.float(), teacher.float(), "instance")
     assert {parameter.dtype for parameter in low.parameters()} == {torch.float32}
     assert {parameter.dtype for parameter in prepared(student, teacher).parameters()} == {torch.float64}

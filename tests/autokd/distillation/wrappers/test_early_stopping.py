@@ -20,7 +20,7 @@ class TestAroundAWrapper(MethodConformance):
 
 
 class Embeddings(Method):
-    """Squared distance of regressed embeddings; counts how often it is asked."""
+    """Squared distance of regressed embeddings, which counts its calls."""
 
     name = "embeddings"
     needs = frozenset({"embedding"})
@@ -57,43 +57,43 @@ def teacher() -> Outputs:
     return Outputs(torch.randn(7, 5, generator=generator), torch.randn(7, 4, generator=generator))
 
 
-def lesson_at(progress: float) -> BatchContext:
+def context_at(progress: float) -> BatchContext:
     return BatchContext(torch.arange(7) % 5, torch.arange(7), progress=progress)
 
 
 @pytest.mark.parametrize("progress", [0.0, 0.25, 0.599])
 def test_at_first_it_is_the_inner_method(student: Outputs, teacher: Outputs, progress: float) -> None:
-    found = EarlyStopping(KD(), 0.6).loss(student, teacher, lesson_at(progress))
-    assert found == KD().loss(student, teacher, lesson_at(progress))
+    found = EarlyStopping(KD(), 0.6).loss(student, teacher, context_at(progress))
+    assert found == KD().loss(student, teacher, context_at(progress))
 
 
 @pytest.mark.parametrize("progress", [0.6, 0.75, 0.999])
 def test_then_it_is_plain_training(student: Outputs, teacher: Outputs, progress: float) -> None:
-    context = lesson_at(progress)
+    context = context_at(progress)
     found = EarlyStopping(KD(), 0.6).loss(student, teacher, context)
     assert found == F.cross_entropy(student.logits, context.labels)
 
 
-def test_after_the_stop_the_inner_method_is_not_asked(student: Outputs, teacher: Outputs) -> None:
+def test_after_the_stop_the_inner_method_is_not_called(student: Outputs, teacher: Outputs) -> None:
     method = EarlyStopping(Embeddings(), 0.5)
-    method.prepare(student, teacher, lesson_at(0.0).labels)
+    method.prepare(student, teacher, context_at(0.0).labels)
     for progress in (0.25, 0.5, 0.75):
-        method.loss(student, teacher, lesson_at(progress))
+        method.loss(student, teacher, context_at(progress))
     assert method.inner.calls == 1
 
 
-def test_after_the_stop_the_inner_methods_parameters_rest(student: Outputs, teacher: Outputs) -> None:
+def test_after_the_stop_the_inner_methods_parameters_do_not_change(student: Outputs, teacher: Outputs) -> None:
     student.logits.requires_grad_()
     method = EarlyStopping(Embeddings(), 0.5)
-    method.prepare(student, teacher, lesson_at(0.0).labels)
-    method.loss(student, teacher, lesson_at(0.5)).backward()
+    method.prepare(student, teacher, context_at(0.0).labels)
+    method.loss(student, teacher, context_at(0.5)).backward()
     assert student.logits.grad is not None
     assert all(parameter.grad is None for parameter in method.parameters())
 
 
 def test_the_zero_after_the_stop_has_a_gradient(student: Outputs, teacher: Outputs) -> None:
     student.logits.requires_grad_()
-    loss = EarlyStopping(KD(), 0.5).teacher_loss(student, teacher, lesson_at(0.5))
+    loss = EarlyStopping(KD(), 0.5).teacher_loss(student, teacher, context_at(0.5))
     loss.backward()
     assert loss.shape == ()
     assert loss.item() == 0
@@ -102,24 +102,24 @@ def test_the_zero_after_the_stop_has_a_gradient(student: Outputs, teacher: Outpu
 
 def test_the_labels_weigh_1_after_the_stop() -> None:
     method = EarlyStopping(Embeddings(), 0.5)
-    assert [method.label_weight(lesson_at(progress)) for progress in (0.49, 0.5)] == [0.25, 1.0]
+    assert [method.label_weight(context_at(progress)) for progress in (0.49, 0.5)] == [0.25, 1.0]
 
 
 @pytest.mark.parametrize(("until", "stopped"), [(0.0, True), (1.0, False)])
-def test_at_the_ends_the_teacher_takes_part_never_or_always(
+def test_with_a_share_of_0_or_1_the_teacher_is_used_never_or_always(
     student: Outputs, teacher: Outputs, until: float, stopped: bool
 ) -> None:
-    losses = [EarlyStopping(KD(), until).teacher_loss(student, teacher, lesson_at(p)) for p in (0.0, 0.999)]
+    losses = [EarlyStopping(KD(), until).teacher_loss(student, teacher, context_at(p)) for p in (0.0, 0.999)]
     assert [float(loss) == 0 for loss in losses] == [stopped, stopped]
 
 
-def test_it_asks_for_what_the_inner_method_needs() -> None:
+def test_its_needs_are_those_of_the_inner_method() -> None:
     method = EarlyStopping(Embeddings())
     assert method.needs == {"embedding"}
     assert method.n_views == 2
 
 
 @pytest.mark.parametrize("until", [-0.1, 1.1, math.nan])
-def test_the_part_must_be_a_share(until: float) -> None:
+def test_until_must_be_a_share(until: float) -> None:
     with pytest.raises(InputError, match="`0 <= until <= 1` must hold, but got until="):
         EarlyStopping(KD(), until)

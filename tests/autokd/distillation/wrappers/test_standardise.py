@@ -52,7 +52,7 @@ def test_a_row_of_equal_logits_has_a_finite_gradient() -> None:
     assert gradient.isfinite().all()
 
 
-def test_around_kd_the_papers_weights_follow(student: Tensor, teacher: Tensor, context: BatchContext) -> None:
+def test_around_kd_the_weights_are_the_papers(student: Tensor, teacher: Tensor, context: BatchContext) -> None:
     found = Standardised(KD(temperature=2.0)).loss(Outputs(student), Outputs(teacher), context)
     soft = kd_loss(standardised_slowly(student), standardised_slowly(teacher), 2.0)
     torch.testing.assert_close(found, 0.1 * F.cross_entropy(student, context.labels) + 9 * soft, rtol=0, atol=1e-9)
@@ -67,7 +67,7 @@ def test_the_scale_is_a_factor_of_the_teachers_term(
     torch.testing.assert_close(Standardised(KD(), scale).teacher_loss(*outputs), expected)
 
 
-def test_shift_and_spread_of_a_row_change_nothing(student: Tensor, teacher: Tensor, context: BatchContext) -> None:
+def test_shift_and_scale_of_a_row_have_no_effect(student: Tensor, teacher: Tensor, context: BatchContext) -> None:
     spread = torch.arange(1.0, 8.0, dtype=torch.float64).unsqueeze(1)
     method = Standardised(KD())
     moved = method.teacher_loss(Outputs(spread * student - 4), Outputs(teacher / spread + spread), context)
@@ -75,7 +75,7 @@ def test_shift_and_spread_of_a_row_change_nothing(student: Tensor, teacher: Tens
     torch.testing.assert_close(moved, expected, rtol=1e-5, atol=0)
 
 
-def test_a_student_of_another_scale_has_nothing_to_learn(teacher: Tensor, context: BatchContext) -> None:
+def test_the_loss_of_a_student_of_another_scale_is_zero(teacher: Tensor, context: BatchContext) -> None:
     loss = Standardised(KD()).teacher_loss(Outputs(2 * teacher + 1), Outputs(teacher), context)
     assert float(loss) == pytest.approx(0, abs=1e-12)
 
@@ -84,7 +84,7 @@ def test_the_temperature_is_the_inner_methods() -> None:
     assert Standardised(KD(temperature=3.0)).temperature == 3.0
 
 
-def test_one_class_has_no_spread(context: BatchContext) -> None:
+def test_a_single_class_is_rejected(context: BatchContext) -> None:
     outputs = Outputs(torch.zeros(7, 1))
     with pytest.raises(InputError, match="'standardise' needs at least 2 classes"):
         Standardised(KD()).prepare(outputs, outputs, context.labels)
