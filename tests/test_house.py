@@ -25,6 +25,7 @@ RULES: dict[str, Callable[[Tree], list[str]]] = {
     "only searches join database and optimisers": rules.joins,
     "workers load no torch when they are imported": rules.torch_in_workers,
     "a public class has one definition": rules.defined_twice,
+    "every extra is imported": rules.unused_extras,
     "few files lie loose": rules.loose_files,
     "no file outgrows its subject": rules.long_files,
 }
@@ -138,6 +139,11 @@ PLANTED: dict[str, tuple[Callable[[Tree], list[str]], dict[str, str], list[str]]
         {"autokd/a.py": "class Cell: ...", "workers/b.py": "__all__ = ['Cell', 'CELLS']\nCell = tuple[int]\nCELLS = 2"},
         ["Cell: autokd.a, workers.b"],
     ),
+    "an extra that nothing imports": (
+        rules.unused_extras,
+        {"pyproject.toml": PROJECT, "autokd/a.py": "drivername = 'postgresql+psycopg'\ntext = 'fast_api'"},
+        ["fast_api of web"],
+    ),
     "a fifth loose file": (
         rules.loose_files,
         {f"autokd/{name}.py": "" for name in "abcd"},
@@ -165,7 +171,8 @@ def test_every_rule_is_seen_to_find_something() -> None:
 
 def _plant(root: Path, files: dict[str, str]) -> None:
     """Write files, and the empty `__init__.py` of every folder that has none among them."""
-    empty = {f"{folder}/__init__.py": "" for folder in (*PACKAGES, *(file.rpartition("/")[0] for file in files))}
+    folders = {*PACKAGES, *(file.rpartition("/")[0] for file in files if "/" in file)}
+    empty = {f"{folder}/__init__.py": "" for folder in folders}
     for name, text in (empty | files).items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text)
