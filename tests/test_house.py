@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import rules
+from old_names import old_names
 from order import ORDER
 from tree import PACKAGES, Tree
 
@@ -26,6 +27,7 @@ RULES: dict[str, Callable[[Tree], list[str]]] = {
     "workers load no torch when they are imported": rules.torch_in_workers,
     "a public class has one definition": rules.defined_twice,
     "every extra is imported": rules.unused_extras,
+    "no old name is left": old_names,
     "few files lie loose": rules.loose_files,
     "no file outgrows its subject": rules.long_files,
 }
@@ -143,6 +145,28 @@ PLANTED: dict[str, tuple[Callable[[Tree], list[str]], dict[str, str], list[str]]
         rules.unused_extras,
         {"pyproject.toml": PROJECT, "autokd/a.py": "drivername = 'postgresql+psycopg'\ntext = 'fast_api'"},
         ["fast_api of web"],
+    ),
+    "an old module": (
+        old_names,
+        {"autokd/ladder.py": "", "autokd/order.py": ""},
+        ["autokd.ladder: ladder", "autokd.order: order"],
+    ),
+    "old identifiers": (
+        old_names,
+        {
+            "autokd/a.py": "class LessonPlan:\n    wishes: int\ndef f(signal, *, kept):\n    kept.told = 1",
+            "autokd/b.py": "from autokd import a as lessons\nfor courses in a: answers = order = identity = 1",
+            "autokd/config/schema.py": "signal = 1",
+        },
+        [
+            *("autokd.a: LessonPlan", "autokd.a: signal", "autokd.a: told", "autokd.a: wishes"),
+            *("autokd.b: answers", "autokd.b: courses", "autokd.b: lessons"),
+        ],
+    ),
+    "old words in texts": (
+        old_names,
+        {"workers/a.py": "'''None when left\n    away.'''\nprint(f'{1} ladders', 'laddered')"},
+        ["workers.a: ladders", "workers.a: left away"],
     ),
     "a fifth loose file": (
         rules.loose_files,

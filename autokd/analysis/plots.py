@@ -36,7 +36,7 @@ __all__ = ["FORMATS", "Evidence", "draw", "evidence", "render"]
 
 FORMATS = ("pdf", "png", "svg")
 
-BELIEF = "posterior mean of the validation accuracy, %"
+POSTERIOR = "posterior mean of the validation accuracy, %"
 
 # Okabe and Ito's colours (https://jfly.uni-koeln.de/color/) and a map, all of which colour-blind people tell apart.
 BLUE, ORANGE, VERMILION = "#0072B2", "#E69F00", "#D55E00"
@@ -61,14 +61,14 @@ class Evidence:
     Attributes:
         name: Of the search.
         teacher_accuracy: On the validation split.
-        ladders: Its trials.
+        trial_records: Its trials.
         families: What the model believes of those with a value, the best first.
         dimensions: What was searched.
         distillation: Names of those dimensions that belong to the distillation.
         importances: Of the dimensions, the most important first; none where nothing can be said.
         note: Why there are none.
         rungs: Epochs at which trials were judged.
-        signal: By what they were, below the last rung.
+        metric: By what they were, below the last rung.
     """
 
     name: str
@@ -80,7 +80,7 @@ class Evidence:
     importances: Mapping[str, float]
     note: str | None
     rungs: Sequence[float]
-    signal: FidelityMetric
+    metric: FidelityMetric
 
     @property
     def caveat(self) -> str:
@@ -109,7 +109,7 @@ def evidence(result: "SearchResult") -> Evidence:
         importances=importances,
         note=note,
         rungs=problem.config.training.rungs,
-        signal=problem.fidelity_metric,
+        metric=problem.fidelity_metric,
     )
 
 
@@ -152,7 +152,7 @@ def draw(shown: Evidence) -> "Figure":
     figure.suptitle(_headline(shown), x=0.01, ha="left", size=13, weight="bold", color=INK, parse_math=False)
     _draw_history(panels["history"], shown)
     if rung_correlation:
-        _draw_rung_correlation(panels["correlation"], rung_correlation, shown.signal)
+        _draw_rung_correlation(panels["correlation"], rung_correlation, shown.metric)
     _draw_importances(panels["importances"], shown)
     _draw_where(panels["where"], shown)
     return figure
@@ -218,19 +218,19 @@ def _rung_correlation(shown: Evidence) -> dict[float, list[tuple[float, float]]]
     """FidelityMetric and last accuracy of the trials that reached the last rung, by the epochs of each rung below."""
     last = len(shown.rungs) - 1
     found = {
-        epochs: pairs(shown.trial_records, rung, last, shown.signal) for rung, epochs in enumerate(shown.rungs[:last])
+        epochs: pairs(shown.trial_records, rung, last, shown.metric) for rung, epochs in enumerate(shown.rungs[:last])
     }
     return {epochs: both for epochs, both in found.items() if both}
 
 
 def _draw_rung_correlation(
-    axes: "Axes", rung_correlation: Mapping[float, Sequence[tuple[float, float]]], signal: FidelityMetric
+    axes: "Axes", rung_correlation: Mapping[float, Sequence[tuple[float, float]]], metric: FidelityMetric
 ) -> None:
-    """A point for each trial that climbed: its signal on the way against its accuracy at the end; right is better."""
-    is_accuracy = signal == ACCURACY
+    """Each trial that climbed: its fidelity metric on the way against its accuracy at the end; right is better."""
+    is_accuracy = metric == ACCURACY
     for (epochs, both), colour in zip(rung_correlation.items(), cycle((BLUE, ORANGE, VERMILION, GREY)), strict=False):
-        signals, accuracies = zip(*both, strict=True)
-        x = _places([100 * value for value in signals]) if is_accuracy else signals
+        metrics, accuracies = zip(*both, strict=True)
+        x = _places([100 * value for value in metrics]) if is_accuracy else metrics
         y = _places([100 * value for value in accuracies])
         axes.scatter(
             x, y, s=26, facecolors="none", edgecolors=colour, label=f"after {epochs:g} epoch{'s' * (epochs != 1)}"
@@ -239,9 +239,9 @@ def _draw_rung_correlation(
     _label_accuracies(axes.yaxis, [100 * accuracy for _, accuracy in every])
     if is_accuracy:
         _label_accuracies(axes.xaxis, [100 * value for value, _ in every])
-    elif signal.sign < 0:
+    elif metric.sign < 0:
         axes.invert_xaxis()
-    name = "accuracy, %" if is_accuracy else signal.metric
+    name = "accuracy, %" if is_accuracy else metric.name
     axes.set(xlabel=f"{name} (of trials that climbed)", ylabel="accuracy at the last rung, %")
     _head(axes, "RungCorrelation")
     axes.legend(frameon=False, fontsize=9)
@@ -320,7 +320,7 @@ def _draw_methods(axes: "Axes", families: Sequence[Family]) -> None:
     axes.grid(axis="y", visible=False)
     axes.tick_params(axis="y", length=0)
     _label_accuracies(axes.xaxis, [100 * family.mean for family in families])
-    axes.set_xlabel(BELIEF)
+    axes.set_xlabel(POSTERIOR)
     _head(axes, "Trials by method (how many)")
     _explain(axes)
 
@@ -334,7 +334,7 @@ def _draw_plane(axes: "Axes", shown: Evidence, across: str, up: str) -> None:
         for axis, name in ((axes.xaxis, across), (axes.yaxis, up))
     )
     drawn = axes.scatter(x, y, c=_places(means), cmap=COLOUR_MAP, s=46, edgecolors=INK, linewidths=0.5)
-    bar = axes.figure.colorbar(drawn, ax=axes, pad=0.02, label=BELIEF)
+    bar = axes.figure.colorbar(drawn, ax=axes, pad=0.02, label=POSTERIOR)
     _label_accuracies(bar.ax.yaxis, means)
     bar.ax.set_ylim(drawn.get_clim())  # no further than there are colours
     axes.set_xlabel(across, parse_math=False)
@@ -347,7 +347,7 @@ def _draw_sizes(axes: "Axes", families: Sequence[Family]) -> None:
     means = [100 * family.mean for family in families]
     axes.scatter([family.params / 1000 for family in families], _places(means), s=26, color=BLUE)
     _label_accuracies(axes.yaxis, means)
-    axes.set(xlabel="parameters, thousands", ylabel=BELIEF)
+    axes.set(xlabel="parameters, thousands", ylabel=POSTERIOR)
     _head(axes, "Trials by size")
 
 

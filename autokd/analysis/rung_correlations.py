@@ -56,7 +56,7 @@ def rung_correlations(
         both = pairs(trial_records, rung, len(rungs) - 1, metric)
         rho = _rank_correlation(both, metric.sign)
         low, high = _interval(rho, len(both))
-        found.append(RungCorrelation(rung, epochs, metric.metric, len(both), rho, low, high))
+        found.append(RungCorrelation(rung, epochs, metric.name, len(both), rho, low, high))
     return found
 
 
@@ -65,7 +65,7 @@ def pairs(
 ) -> list[tuple[float, float]]:
     """The metric at a rung and the accuracy at the last one, for each trial that has both and did not fail."""
     measured = [
-        (record.means(metric.metric), record.values) for record in trial_records if record.trial.state != "failed"
+        (record.means(metric.name), record.values) for record in trial_records if record.trial.state != "failed"
     ]
     return [(lower[rung], values[last]) for lower, values in measured if rung in lower and last in values]
 

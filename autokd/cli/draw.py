@@ -28,9 +28,9 @@ def draw(
         what: A file, an exported folder, or the name of a search, which stands for its best student.
         out: The file to write; its suffix is the format.
         trial: Number of the trial whose student is meant; `what` is then a search.
-        engine: Who lays it out; the first one that is installed when left away.
+        engine: Who lays it out; the first one that is installed by default.
         output: What to print.
-        home: Folder of all searches; the usual one when left away.
+        home: Folder of all searches; the usual one by default.
 
     Raises:
         InputError: If there is no such architecture, or the file cannot be written.

@@ -24,7 +24,7 @@ def plot(name: str, out: Path, output: Literal["text", "json"], home: Path | Non
         name: Of the search.
         out: The file to write; its suffix is the format.
         output: What to print.
-        home: Folder of all searches; the usual one when left away.
+        home: Folder of all searches; the usual one by default.
 
     Raises:
         InputError: If there is no such search, none of its trials has a value yet, or the file cannot be written.

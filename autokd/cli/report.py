@@ -62,7 +62,7 @@ class _Screen:
         raise_if_interrupted()
         line = Table.grid(padding=(0, 1))
         bar = ProgressBar(needed, ready, width=30)
-        line.add_row("the teacher answers for every view and split", bar, f"{ready}/{needed}")
+        line.add_row("teacher outputs for every view and split", bar, f"{ready}/{needed}")
         self.live.update(line, refresh=True)
 
     def notify(self, line: str) -> None:

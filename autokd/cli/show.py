@@ -74,7 +74,7 @@ def searches(progresses: Sequence[Progress], home: Workspace, output: Output) ->
 def status(result: SearchResult, output: Output) -> None:
     """How far a search is, and the full-length training of its winner."""
     progress, trainings, row = result.progress, result.trainings, result.row
-    trials, rungs, signal = result.trials, result.config.training.rungs, result.problem.fidelity_metric
+    trials, rungs, metric = result.trials, result.config.training.rungs, result.problem.fidelity_metric
     if output == "json":
         predictions = [
             one for each in FIDELITY_METRICS.values() for one in rung_correlations(trials, rungs, each) if one.n
@@ -103,7 +103,7 @@ def status(result: SearchResult, output: Output) -> None:
         is_training = any(training.state == "running" for training in trainings)
         facts.append(("go on with", result.command("train" if is_training else "resume")))
     facts += [
-        ("prediction", _rung_correlation_line(one, progress.pruned)) for one in rung_correlations(trials, rungs, signal)
+        ("prediction", _rung_correlation_line(one, progress.pruned)) for one in rung_correlations(trials, rungs, metric)
     ]
     facts += [("failed", f"{number} x {reason}") for reason, number in progress.reasons.items()]
     facts += [("full length", f"student {training.replicate}: {training_state(training)}") for training in trainings]
@@ -116,7 +116,7 @@ def trial(record: TrialRecord, problem: Problem, output: Output) -> None:
     """One trial whole."""
     row = record.trial
     parameters = problem.space.complete(problem.space_parameters(row))
-    signal = problem.fidelity_metric
+    metric = problem.fidelity_metric
     if output == "json":
         show_json(
             {
@@ -124,7 +124,7 @@ def trial(record: TrialRecord, problem: Problem, output: Output) -> None:
                 "family": problem.space.describe(parameters),
                 "students": [asdict(student) for student in record.students],
                 "evaluations": [asdict(evaluation) for evaluation in record.evaluations],
-                "signal": {"metric": signal.metric, "values": record.means(signal.metric)},
+                "fidelity_metric": {"metric": metric.name, "values": record.means(metric.name)},
             }
         )
         return
@@ -133,7 +133,7 @@ def trial(record: TrialRecord, problem: Problem, output: Output) -> None:
         ("value", percent(row.value)),
         ("opened", f"{moment(row.created_at)}, when {counted(row.opened_after, 'trial')} had ended"),
         ("ended", "not yet" if row.finished_at is None else f"{moment(row.finished_at)}, as number {row.finish_order}"),
-        *([] if signal == ACCURACY else [("signal", _fidelity_metric_line(record, problem))]),
+        *([] if metric == ACCURACY else [("fidelity metric", _fidelity_metric_line(record, problem))]),
         ("family", problem.space.describe(parameters)),
         *((name, f"{value:.4g}" if isinstance(value, float) else str(value)) for name, value in row.parameters.items()),
     ]
@@ -343,11 +343,9 @@ def _best_line(progress: Progress) -> str:
 
 def _fidelity_metric_line(record: TrialRecord, problem: Problem) -> str:
     """What the trial was compared by at each rung."""
-    signal, rungs = problem.fidelity_metric, problem.config.training.rungs
-    values = [
-        f"{value:.4f} after {counted(rungs[rung], 'epoch')}" for rung, value in record.means(signal.metric).items()
-    ]
-    return f"{signal.metric} {', '.join(values) or '-'}"
+    metric, rungs = problem.fidelity_metric, problem.config.training.rungs
+    values = [f"{value:.4f} after {counted(rungs[rung], 'epoch')}" for rung, value in record.means(metric.name).items()]
+    return f"{metric.name} {', '.join(values) or '-'}"
 
 
 def _rung_correlation_line(rung_correlation: RungCorrelation, pruned: int) -> str:

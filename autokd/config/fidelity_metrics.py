@@ -1,4 +1,4 @@
-"""What a short training says of a trial: the signals by which trials can be compared below the last rung."""
+"""What a short training says of a trial: the metrics by which trials can be compared below the last rung."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,12 +11,12 @@ class FidelityMetric:
     """A metric that is measured at every rung.
 
     Attributes:
-        metric: Its name among the metrics of an evaluation.
+        name: Its name among the metrics of an evaluation.
         sign: 1 if larger is better, -1 if smaller is.
         needs_teacher: Whether it compares with what the teacher says of the validation split.
     """
 
-    metric: str
+    name: str
     sign: int
     needs_teacher: bool = False
 
@@ -28,8 +28,8 @@ class FidelityMetric:
 ACCURACY = FidelityMetric("accuracy", 1)
 
 FIDELITY_METRICS = {
-    signal.metric: signal
-    for signal in (
+    each.name: each
+    for each in (
         ACCURACY,
         FidelityMetric("loss", -1),
         FidelityMetric("teacher_kl", -1, needs_teacher=True),

@@ -43,8 +43,8 @@ __all__ = [
     "AugmentationConfig",
     "DataConfig",
     "DistillationConfig",
-    "FinalConfig",
     "OptimizerConfig",
+    "RetrainingConfig",
     "SearchConfig",
     "SpaceConfig",
     "TeacherConfig",
@@ -114,8 +114,8 @@ class DataConfig(_Section):
         subset: Train on this many random samples only.
         image_size: Height and width in pixels to which images of a folder or a map-style data set are resized.
         memory_bytes: Images of a folder or a map-style data set that are larger than this when decoded are not held in
-            memory: they are decoded once into files, which all workers map; 4 GB when left away.
-        cache: Folder of these files; one in the user's cache when left away.
+            memory: they are decoded once into files, which all workers map; 4 GB by default.
+        cache: Folder of these files; one in the user's cache by default.
     """
 
     source: str
@@ -144,8 +144,7 @@ class DistillationConfig(_Section):
     """How students learn from the teacher.
 
     Attributes:
-        method: A known method (see the README), "module:Class", or several composed as in "ctkd+kd"; "kd" when left
-            away.
+        method: A known method (see the README), "module:Class", or several composed as in "ctkd+kd"; "kd" by default.
         methods: In place of `method`, several among which the search chooses.
         ranges: Narrower ranges for the method's dimensions, or values that fix them: "temperature", of a composed
             method "kd.temperature"; where the search chooses the method, its name comes first: "dkd.beta".
@@ -286,17 +285,17 @@ class WorkersConfig(_Section):
     device: str = "auto"
 
 
-class FinalConfig(_Section):
+class RetrainingConfig(_Section):
     """The full-length training of the winner.
 
     Attributes:
         epochs: Length.
         students: Architectures drawn from the best family; the best one is kept.
         keep: Which weights: of the "best" epoch in the second half, told by the validation split, or of the "last".
-        schedule: The search's when left away.
-        learning_rate: Peak of the schedule; the search's when left away.
-        ema: Decay of the weights' moving average; the search's when left away, none at 0.
-        views: Distinct augmented views; the search's when left away.
+        schedule: The search's by default.
+        learning_rate: Peak of the schedule; the search's by default.
+        ema: Decay of the weights' moving average; the search's by default, none at 0.
+        views: Distinct augmented views; the search's by default.
     """
 
     epochs: Epochs = 30
@@ -332,7 +331,7 @@ class SearchConfig(_Section):
     training: TrainingConfig = TrainingConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     workers: WorkersConfig = WorkersConfig()
-    final: FinalConfig = FinalConfig()
+    final: RetrainingConfig = RetrainingConfig()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values that JSON and TOML take; `parse_config` reads them back."""

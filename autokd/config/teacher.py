@@ -43,7 +43,7 @@ class TeacherConfig(BaseModel):
         checkpoints: Files of weights from the course of one training, evenly spaced, the end last. They are one more
             choice: every epoch is then taught by the checkpoint that was as far in its own training.
         layers: Names of the modules whose outputs are the features for methods that need them; the last one of each
-            resolution when left away.
+            resolution by default.
         onnx: File of a network with one input, `.onnx`, run by onnxruntime on the CPU.
         outputs: What the teacher said of the samples of each split, in the data set's order, and no network: an `.npz`
             archive of arrays `train`, `validation` and, if there is a test, `test`, each `samples x outputs`, or a
@@ -56,8 +56,8 @@ class TeacherConfig(BaseModel):
             float32 signals and vectors), after `resize`, to what the network takes.
         mean: Of each channel, of values in `[0, 1]` (or raw ones): the network takes `(values - mean) / deviation`.
         deviation: Of each channel; goes with `mean`.
-        classes: Indices of the outputs that are the task's classes, in the task's order; all outputs when left away.
-        probabilities: Whether the outputs are probabilities, whose logarithms are taken. When left away, outputs that
+        classes: Indices of the outputs that are the task's classes, in the task's order; all outputs by default.
+        probabilities: Whether the outputs are probabilities, whose logarithms are taken. If omitted, outputs that
             look like probabilities are refused.
         floor: Smallest validation accuracy at which the search starts.
         disk_bytes: Most that all stored outputs of the teachers for training samples may take, in the search and again

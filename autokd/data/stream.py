@@ -18,7 +18,7 @@ __all__ = ["Batch", "TrainingStream", "evaluation_batches", "normalise"]
 
 Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
 
-BATCHES_AHEAD = 4  # read from disk before they are needed
+N_PREFETCHED = 4  # read from disk before they are needed
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ class TrainingStream:
     def _shown(self, parts: Iterable[Tensor], view: int) -> Iterator[Batch]:
         """A batch for each of the `parts`, which are indices."""
         read = partial(self._read, view=view)
-        yield from map(self._made, prefetch(read, parts, BATCHES_AHEAD) if self.split.is_mapped else map(read, parts))
+        yield from map(self._made, prefetch(read, parts, N_PREFETCHED) if self.split.is_mapped else map(read, parts))
 
     def _read(self, indices: Tensor, view: int) -> _Read:
         rows = indices = indices.to(self._stored.device)
@@ -161,7 +161,7 @@ def evaluation_batches(split: Split, normalisation: Normalisation, size: int) ->
     """The samples of a split in order, not augmented, normalised, on its labels' device, at most `size` at a time."""
     parts: Iterator[Tensor] = iter(torch.split(split.images, size))
     if split.is_mapped:
-        parts = prefetch(torch.clone, parts, BATCHES_AHEAD)
+        parts = prefetch(torch.clone, parts, N_PREFETCHED)
     for images in parts:
         yield normalise(images.to(split.labels.device, non_blocking=True), normalisation)
 

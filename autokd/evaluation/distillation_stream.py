@@ -23,7 +23,7 @@ from autokd.training.loop import TrainingState
 __all__ = ["DistillationStream", "is_live"]
 
 SHAPE_SAMPLES = 2  # enough to see the shapes of both networks' outputs
-AHEAD = 2  # batches for which the teacher's stored outputs are read while one is trained on
+N_PREFETCHED = 2  # batches for which the teacher's stored outputs are read while one is trained on
 
 
 class DistillationStream:
@@ -142,7 +142,7 @@ class DistillationStream:
         for batch in batches:
             self._reader_of(batch.view, epoch).expect(batch.indices)
             waiting.append(batch)
-            if len(waiting) > AHEAD:
+            if len(waiting) > N_PREFETCHED:
                 yield waiting.popleft()
         yield from waiting
 

@@ -75,8 +75,8 @@ def _distil(task: EvaluationTask) -> dict[str, float]:
     method = make_method(task.method, dict(task.settings))
     network = build(Architecture.from_json(task.architecture), seed=derive(task.seed, "weights"))
     network.to(torch.device(context.device), memory_format=torch.channels_last)  # type: ignore[call-overload]
-    with closing(DistillationStream(context, dataset, method, network, task.teacher_schedule, task.seed)) as teaching:
-        state = _train(task, network, method, teaching, dataset)
+    with closing(DistillationStream(context, dataset, method, network, task.teacher_schedule, task.seed)) as stream:
+        state = _train(task, network, method, stream, dataset)
     with _kept_weights(task, state):
         save_weights(network, task.weights)
         training = {"training_loss": state.losses[-1], "training_cross_entropy": state.entropies[-1]}
@@ -85,23 +85,23 @@ def _distil(task: EvaluationTask) -> dict[str, float]:
 
 
 def _train(
-    task: EvaluationTask, network: nn.Module, method: nn.Module, teaching: DistillationStream, dataset: Dataset
+    task: EvaluationTask, network: nn.Module, method: nn.Module, stream: DistillationStream, dataset: Dataset
 ) -> TrainingState:
     """Train from the last checkpoint to the task's rung."""
-    settings, table = _training_settings(task.context.training), _timetable(task.context.training, teaching)
+    settings, table = _training_settings(task.context.training), _timetable(task.context.training, stream)
     state, legs = _begin(task, network, method, table.routes[task.rung], settings)
     for leg in legs:
         file = _checkpoint_file(task, leg)
 
         def save(state: TrainingState, file: Path = file) -> None:
-            if task.keeps_best and _is_candidate(state, teaching, table.total):
+            if task.keeps_best and _is_candidate(state, stream, table.total):
                 _keep_best(task, state, dataset)
             save_checkpoint(state, file)
 
         train(
             state,
-            teaching,
-            teaching.loss(state, table.total),
+            stream,
+            stream.loss(state, table.total),
             settings,
             until=leg.end,
             schedule=leg.schedule,
@@ -191,12 +191,12 @@ def _predictions(task: EvaluationTask, network: nn.Module, dataset: Dataset, par
 
 def _fidelity(task: EvaluationTask, logits: Tensor, dataset: Dataset, part: str) -> dict[str, float]:
     """Agreement with the teacher on a split; empty if the teacher has no outputs for it."""
-    answers = OutputsKey(task.context.last_teacher(task.teacher_schedule), part=part)
-    precompute_outputs(task.context, answers, dataset=dataset)
-    stored = task.context.stored(answers.teacher)
-    if not stored.holds(answers.name):
+    key = OutputsKey(task.context.last_teacher(task.teacher_schedule), part=part)
+    precompute_outputs(task.context, key, dataset=dataset)
+    stored = task.context.stored(key.teacher)
+    if not stored.holds(key.name):
         return {}
-    return teacher_metrics(logits, stored.read(answers.name).logits.to(logits.device))
+    return teacher_metrics(logits, stored.read(key.name).logits.to(logits.device))
 
 
 def _training_settings(training: TrainingConfig) -> TrainingSettings:

@@ -14,7 +14,7 @@ from autokd.config.toml import make_paths_absolute
 from autokd.core.references import reference_to
 from autokd.data.dataset import Dataset
 from autokd.errors import InputError
-from autokd.searches.given_data import data_source
+from autokd.searches.data_from_python import data_source
 from autokd.searches.preflight import check_budget, check_methods, check_settings, check_storage, find_facts, survey
 from autokd.searches.printer import default_reporter
 from autokd.searches.problem import Problem
@@ -68,7 +68,7 @@ def search(
         ranges: Narrower ranges for the space's dimensions, or values that fix them.
         trials: Number of trials.
         name: Name of the search; a number is appended if it is taken.
-        home: Folder of all searches; `AUTOKD_HOME` or `autokd-runs` when left away.
+        home: Folder of all searches; `AUTOKD_HOME` or `autokd-runs` by default.
         reporter: Hears of the progress; by default lines are printed on a terminal and in a notebook.
         sections: Everything else that a `search.toml` may say: `seed=1`, `training={"rungs": [1, 3]}`.
 

@@ -45,7 +45,7 @@ class Controller:
         """Search until all trials are finished.
 
         Raises:
-            InputError: If data or teacher are gone, or the teacher does not give the signal that trials are judged by.
+            InputError: If data or teacher are gone, or the teacher does not give the metric that trials are judged by.
             LeaseLost: If another controller took the search over.
         """
         self.dispatcher.prepare(self.problem.context)
@@ -63,9 +63,9 @@ class Controller:
                 self.dispatcher.wait()
 
     @property
-    def _by_signal(self) -> str:
-        signal = self.problem.fidelity_metric
-        return "" if signal == ACCURACY else f" by {signal.metric}"
+    def _by_metric(self) -> str:
+        metric = self.problem.fidelity_metric
+        return "" if metric == ACCURACY else f" by {metric.name}"
 
     def _open_trial(self, rows: Mapping[int, TrialRecord]) -> None:
         number = len(rows)
@@ -85,7 +85,7 @@ class Controller:
         if rung == self.problem.last_rung:
             return self._finish(record, "complete", None)
         if rung >= 0 and not record.started(rung + 1) and prunes(self.problem, rows.values(), record):
-            return self._finish(record, "pruned", f"not among the best{self._by_signal} at rung {rung}")
+            return self._finish(record, "pruned", f"not among the best{self._by_metric} at rung {rung}")
         return self._open_evaluations(record, rung + 1)
 
     def _draw_student(self, record: TrialRecord, rows: Mapping[int, TrialRecord]) -> bool:

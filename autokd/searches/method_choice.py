@@ -26,7 +26,7 @@ class MethodChoice:
 
     Attributes:
         config: What the user asked for.
-        courses: Names of the teachers, or courses of teachers, to choose from.
+        teacher_schedules: Names of the teacher schedules to choose from.
     """
 
     config: DistillationConfig
@@ -57,7 +57,7 @@ class MethodChoice:
         return tuple(sorted((name, values[prefix + name]) for name in own))
 
     def teacher_schedule(self, parameters: Mapping[str, Value]) -> int:
-        """Number of the course that teaches a trial with these parameters."""
+        """Number of the teacher schedule that teaches a trial with these parameters."""
         return (
             self.teacher_schedules.index(str(self._values(parameters)[TEACHER]))
             if len(self.teacher_schedules) > 1

@@ -47,7 +47,7 @@ def find_facts(config: SearchConfig, teacher: Teacher | None = None) -> Facts:
         InputError: If data or teacher are missing, do not fit together, the teacher is too weak, or samples are to be
             mixed of which it has no answers.
     """
-    _check_mixing(config)
+    _check_mixup(config)
     device = pick_device(config.workers.device)
     dataset = load_data(config.data)
     teacher = (teacher or load_teacher(config.teacher, device, dataset)).to(device)
@@ -146,7 +146,7 @@ def check_budget(offers: Sequence[Offer]) -> None:
         )
 
 
-def _check_mixing(config: SearchConfig) -> None:
+def _check_mixup(config: SearchConfig) -> None:
     augmentation = config.training.augmentation
     if config.teacher.outputs is not None and (augmentation.mixup or augmentation.cutmix):
         raise InputError(

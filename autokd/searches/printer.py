@@ -20,8 +20,8 @@ CHECKING = "asking the teacher about the validation samples ..."
 
 def default_reporter() -> Reporter:
     """What Python's users hear without asking: lines on a terminal and in a notebook, nothing elsewhere."""
-    is_watched = sys.stdout.isatty() or "ipykernel" in sys.modules
-    return Printer(PlainConsole()) if is_watched else Silent()
+    is_read = sys.stdout.isatty() or "ipykernel" in sys.modules
+    return Printer(PlainConsole()) if is_read else Silent()
 
 
 @dataclass
@@ -53,7 +53,7 @@ class Printer:
         """Count the views and splits that are ready."""
         self.on_news()
         if ready and (ready, needed) != self._last:
-            self._print(f"the teacher answered for {ready} of {needed} views and splits")
+            self._print(f"teacher outputs stored for {ready} of {needed} views and splits")
         self._last = (ready, needed)
 
     def notify(self, line: str) -> None:

@@ -159,7 +159,7 @@ class Problem:
         )
 
     def check_fidelity_metric(self) -> None:
-        """Find a signal that no trial will have, once the teachers' answers are stored.
+        """Find a fidelity metric that no trial will have, once the teachers' outputs are stored.
 
         Raises:
             InputError: If it compares with a teacher that says nothing of the validation split.
@@ -170,9 +170,9 @@ class Problem:
         }
         silent = [number for number in sorted(teachers) if not self.context.stored(number).holds("validation")]
         if self.fidelity_metric.needs_teacher and silent:
-            others = ", ".join(name for name, signal in FIDELITY_METRICS.items() if not signal.needs_teacher)
+            others = ", ".join(name for name, metric in FIDELITY_METRICS.items() if not metric.needs_teacher)
             raise InputError(
-                f"optimizer.signal = {self.fidelity_metric.metric!r} compares with the teacher's outputs for the "
+                f"optimizer.signal = {self.fidelity_metric.name!r} compares with the teacher's outputs for the "
                 f"validation split, but teacher {silent[0]} has none: choose one of {others}."
             )
 

@@ -23,7 +23,7 @@ class Reporter(Protocol):
         """The search is recorded under this name."""
 
     def prepared(self, ready: int, needed: int) -> None:
-        """The teacher has answered for so many of the augmented views and other splits."""
+        """The teacher's outputs for so many of the augmented views and other splits are stored."""
 
     def notify(self, line: str) -> None:
         """Something that the user should know, such as that teachers run in training because the disk is too small."""

@@ -56,7 +56,7 @@ def _empty_study() -> optuna.Study:
 
 
 def _frozen(record: TrialRecord, distributions: Mapping[str, BaseDistribution], metric: FidelityMetric) -> FrozenTrial:
-    trial, reported = record.trial, metric.oriented(record.means(metric.metric))
+    trial, reported = record.trial, metric.oriented(record.means(metric.name))
     frozen = create_trial(
         state=_STATES[trial.state],
         value=trial.value if trial.state in ("complete", "pruned") else None,

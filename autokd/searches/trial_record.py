@@ -68,7 +68,7 @@ class TrialRecord:
 
 
 def trial_records(store: Reader, search_id: int) -> Mapping[int, TrialRecord]:
-    """The ladder of each trial of a search by its number; final trainings are left out."""
+    """The record of each trial of a search by its number; final trainings are left out."""
     trials = store.trials(search_id)
     return _climbed(trials, store.students(search_id, "search"), store.evaluations(search_id))
 

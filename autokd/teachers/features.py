@@ -18,10 +18,10 @@ class TeacherWithFeatures:
     """Gives a teacher's outputs for training batches, without gradient.
 
     Args:
-        teacher: The teacher; it is watched until `close`.
+        teacher: The teacher; it has hooks until `close`.
         needs: What is wanted beside logits.
         precision: In which it computes, "float32" or "bfloat16".
-        layers: Names of the modules whose outputs are the features; the last of each resolution when left away.
+        layers: Names of the modules whose outputs are the features; the last of each resolution by default.
 
     Raises:
         InputError: If something is wanted of a teacher that is no module.

@@ -89,7 +89,7 @@ def look_like_probabilities(outputs: Tensor, all_classes: bool) -> bool:
 
     Args:
         outputs: `n x classes`.
-        all_classes: Whether no output was left away.
+        all_classes: Whether no output is omitted.
     """
     totals = outputs.double().sum(1)
     fits = (totals - 1).abs() < TOLERANCE if all_classes else totals < 1 + TOLERANCE

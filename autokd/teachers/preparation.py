@@ -71,7 +71,7 @@ def preparation_of(config: TeacherConfig, dataset: Dataset | None) -> Preparatio
 
     Args:
         config: The teacher's.
-        dataset: The data, whose normalisation is undone; may be left away where the teacher gets what the student gets.
+        dataset: The data, whose normalisation is undone; may be omitted where the teacher gets what the student gets.
 
     Raises:
         InputError: If the settings do not fit the samples, or `preprocess` is no function.

@@ -32,7 +32,7 @@ def load_teacher(config: TeacherConfig, device: torch.device, dataset: Dataset |
     Args:
         config: The teacher's.
         device: Where it computes.
-        dataset: The data it is asked about; may be left away where a network gets what the student gets.
+        dataset: The data it is asked about; may be omitted where a network gets what the student gets.
 
     Raises:
         InputError: If what it is made from cannot be found, read, or does not fit together.

@@ -18,7 +18,7 @@ from search_spaces.architecture.operations import Width, layers
 from search_spaces.errors import SpaceError
 from search_spaces.networks import modules
 from search_spaces.networks.kernels.batch_norm import BatchNorm2d
-from search_spaces.networks.kernels.bindings import watched
+from search_spaces.networks.kernels.bindings import is_traced
 from search_spaces.networks.kernels.convolution import Conv2d
 from search_spaces.networks.kernels.pooling import AvgPool2d
 from search_spaces.networks.merging import concatenated, gathered, mean, product, spread, summed, weighted_sum
@@ -125,7 +125,7 @@ class Network(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """Logits, `batch x classes`, of inputs whose shape is `batch x` the architecture's `input_shape`."""
         gates: Gates = torch.sigmoid(self.merge_weights).unbind() if self._n_gates else ()
-        learning = torch.is_grad_enabled() and not watched()
+        learning = torch.is_grad_enabled() and not is_traced()
         weighted, trained = (gathered, gates) if learning else (weighted_sum, ())
         unread = [_copies(image, self._readers[0], trained)]
         for step, module, readers in zip(self._steps, self._modules.values(), self._readers[1:], strict=True):
@@ -200,7 +200,7 @@ class _OverwritingReLU(nn.ReLU):
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        kept = watched() or input._is_view() or (input.is_leaf and input.requires_grad)
+        kept = is_traced() or input._is_view() or (input.is_leaf and input.requires_grad)
         return F.relu(input, inplace=not kept)
 
 

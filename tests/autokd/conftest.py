@@ -140,7 +140,7 @@ CLOCK = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture
-def make_ladder() -> Callable[..., TrialRecord]:
+def make_record() -> Callable[..., TrialRecord]:
     """Makes a trial with its students and their accuracies at each rung: `make(3, [[0.5, 0.6], [0.4]])`."""
 
     def make(

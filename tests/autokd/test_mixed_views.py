@@ -1,4 +1,4 @@
-"""Mixup and CutMix through a whole lesson: what the teacher stored is of the very images that the student sees."""
+"""Mixup and CutMix through a whole training: what the teacher stored is of the very images that the student sees."""
 
 from contextlib import closing
 from pathlib import Path
@@ -26,17 +26,17 @@ ARCHITECTURE = Architecture(
 )
 
 
-@pytest.mark.parametrize("mixing", [{"mixup": 0.4}, {"cutmix": 1.0}, {"mixup": 0.4, "cutmix": 1.0}], ids=str)
-def test_kd_learns_both_labels_and_the_stored_outputs_of_the_mixed_images(tmp_path: Path, mixing: dict[str, Any]):
-    training = TrainingConfig(batch_size=32, views=2, augmentation=AugmentationConfig(shift=1, **mixing))
+@pytest.mark.parametrize("mix", [{"mixup": 0.4}, {"cutmix": 1.0}, {"mixup": 0.4, "cutmix": 1.0}], ids=str)
+def test_kd_learns_both_labels_and_the_stored_outputs_of_the_mixed_images(tmp_path: Path, mix: dict[str, Any]):
+    training = TrainingConfig(batch_size=32, views=2, augmentation=AugmentationConfig(shift=1, **mix))
     digests = load_data(DATA).digest, load_teacher(TEACHER, CPU).digest
     context = TrainingContext(DATA, digests[0], TEACHER, digests[1], training, 5, tmp_path, "cpu")
     network = build(ARCHITECTURE)
-    with closing(DistillationStream(context, context.load_data(), KD(3.0, 0.4), network, 0, 0)) as teaching:
-        batch = next(teaching.batches(5, 6))
+    with closing(DistillationStream(context, context.load_data(), KD(3.0, 0.4), network, 0, 0)) as stream:
+        batch = next(stream.batches(5, 6))
         logits = network(batch.images)
         state = TrainingState(network, optimiser(TrainingSettings(), network), step=5)
-        loss = teaching.loss(state, 10)(logits, batch)
+        loss = stream.loss(state, 10)(logits, batch)
     assert batch.mixture is not None
     own, other = (F.one_hot(labels, 10) for labels in (batch.labels, batch.mixture.labels))
     weight = batch.mixture.weight[:, None]

@@ -70,7 +70,7 @@ def with_share(task: EvaluationTask, share: float) -> EvaluationTask:
     return replace(task, context=replace(task.context, training=training))
 
 
-def test_an_evaluation_inherits_once_from_its_ancestors_weights(
+def test_an_evaluation_inherits_once_its_weights(
     task: EvaluationTask, heir: EvaluationTask, monkeypatch: pytest.MonkeyPatch
 ):
     evaluate(task)
@@ -90,14 +90,14 @@ def test_inherited_weights_change_the_training(task: EvaluationTask, heir: Evalu
     assert len({result.metrics["training_loss"] for result in results}) == 3
 
 
-def test_the_key_tells_ancestor_and_share_where_there_is_an_ancestor(task: EvaluationTask, heir: EvaluationTask):
+def test_the_key_tells_source_and_share_where_weights_are_inherited(task: EvaluationTask, heir: EvaluationTask):
     afresh = replace(heir, warm_from=None)
     others = heir, with_share(heir, 0.5), replace(heir, warm_from=f"{task.trajectory}-1"), afresh
     assert len({other.trajectory for other in others}) == 4
     assert {with_share(afresh, share).trajectory for share in (0.0, 0.5, 1.0)} == {afresh.trajectory}
 
 
-def test_an_ancestor_that_is_gone_fails_the_start_but_not_what_goes_on(task: EvaluationTask, heir: EvaluationTask):
+def test_a_source_of_weights_that_is_gone_fails_only_the_start(task: EvaluationTask, heir: EvaluationTask):
     with pytest.raises(WarmStartGoneError, match=r"weights-0\.safetensors cannot be read"):
         evaluate(heir)
     evaluate(task)
@@ -178,9 +178,7 @@ def test_full_length_trainings_begin_afresh(make_problem: MakeProblem, make_stor
 
 
 @pytest.mark.slow  # a search for every third write that it makes
-def test_a_stopped_search_goes_on_to_the_same_ancestors(
-    make_problem: MakeProblem, make_store: MakeStore, pretend: Pretend
-):
+def test_a_stopped_search_inherits_the_same_weights(make_problem: MakeProblem, make_store: MakeStore, pretend: Pretend):
     problem = make_problem(training={"warm_start": 0.5, "rungs": [1, 3]}, students_per_trial=2)
     pretend()
     whole = make_store(problem, StoppingStore)

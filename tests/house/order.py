@@ -36,7 +36,7 @@ ORDER = {
     "autokd.evaluation": "context warm_start precompute task distillation_stream evaluate",
     "autokd.export": "module check manifest preprocess verification replacement folder",
     "autokd.searches": (
-        "facts workspace given_data trial_record progress tables study method_choice warm_start_source problem "
+        "facts workspace data_from_python trial_record progress tables study method_choice warm_start_source problem "
         "reporter printer proposals students dispatcher session controller families manifest preflight retraining "
         "result api doctor"
     ),

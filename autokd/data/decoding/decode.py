@@ -30,10 +30,10 @@ def decode(
 
     Args:
         images: The images; a split that is not there is held out of the training images.
-        validation: Size of the validation split where it has to be made; a tenth when left away.
+        validation: Size of the validation split where it has to be made; a tenth by default.
         subset: Number of training samples to keep, drawn at random from a fixed seed.
-        memory_bytes: Most bytes of pixels that are held in memory; 4 GB when left away.
-        cache: Folder of decoded files; one in the user's cache when left away.
+        memory_bytes: Most bytes of pixels that are held in memory; 4 GB by default.
+        cache: Folder of decoded files; one in the user's cache by default.
 
     Raises:
         InputError: If an image cannot be read, or the files cannot be written.

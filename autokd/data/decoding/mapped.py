@@ -98,7 +98,7 @@ def map_decoded(images: Undecoded, parts: dict[str, Subset], cache: Path) -> Dat
     Raises:
         InputError: If an image cannot be read, or the disk is too small.
     """
-    folder = cache / _identity(images, parts)
+    folder = cache / _fingerprint(images, parts)
     samples_per_chunk = max(1, CHUNK_BYTES // images.shape.n_bytes)
     jobs = [_Job(folder, name, part, images.shape, samples_per_chunk) for name, part in parts.items()]
     manifest = folder / "manifest.json"
@@ -113,7 +113,7 @@ def map_decoded(images: Undecoded, parts: dict[str, Subset], cache: Path) -> Dat
     return dataset
 
 
-def _identity(images: Undecoded, parts: dict[str, Subset]) -> str:
+def _fingerprint(images: Undecoded, parts: dict[str, Subset]) -> str:
     """Name of the folder: a digest of what is decoded, from what can be known without decoding all of it."""
     digest = hashlib.sha256(json.dumps([VERSION, asdict(images.shape), images.class_names]).encode())
     for name, part in parts.items():

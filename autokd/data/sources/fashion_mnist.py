@@ -82,8 +82,8 @@ def _download() -> Path:
     folder = _cache()
     for name in FILES:
         try:
-            with urllib.request.urlopen(DOWNLOAD_FROM + name, timeout=DOWNLOAD_SECONDS) as answer:
-                content = answer.read()
+            with urllib.request.urlopen(DOWNLOAD_FROM + name, timeout=DOWNLOAD_SECONDS) as response:
+                content = response.read()
         except (urllib.error.URLError, TimeoutError) as error:
             raise InputError(
                 f"Fashion-MNIST is not here and cannot be downloaded ({getattr(error, 'reason', error)}): install "

@@ -14,13 +14,13 @@ __all__ = [
     "convolution_backward",
     "convolution_forward",
     "convolution_limits",
+    "is_traced",
     "norm_backward",
     "norm_forward",
     "one_pass_sum",
     "pool_backward",
     "pool_forward",
     "suits",
-    "watched",
 ]
 
 HALVES = {torch.float32: 0, torch.bfloat16: 1}
@@ -29,7 +29,7 @@ PIXELS = 16
 SCRATCH = 4  # float32 numbers for each element of a tile, beside two float64 numbers for each channel
 
 
-def watched() -> bool:
+def is_traced() -> bool:
     """Whether a compiler, an exporter or `torch.func` traces the operations, which then must be torch's own."""
     tracing = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
     return torch.compiler.is_compiling() or tracing or torch._C._are_functorch_transforms_active()
@@ -40,7 +40,7 @@ def suits(*tensors: Tensor) -> bool:
 
     The kernels support one CPU thread, float32 and bfloat16, and the channels_last memory format.
     """
-    if watched():
+    if is_traced():
         return False
     first = tensors[0]
     here = first.dtype in HALVES and first.device.type == "cpu" and torch.get_num_threads() == 1

@@ -29,15 +29,15 @@ def family(trial: int, mean: float, **parameters: Any) -> Family:
 
 
 @pytest.fixture
-def shown(make_ladder: Callable[..., Any]) -> Evidence:
+def shown(make_record: Callable[..., Any]) -> Evidence:
     """Of six trials: three complete, one pruned, one failed, one running that has no value yet."""
     trial_records = [
-        make_ladder(0, [[0.5], [0.9]], "complete"),
-        make_ladder(1, [[0.2]], "pruned"),
-        make_ladder(2, [[0.5], [0.95]], "complete"),
-        make_ladder(3, [], "failed"),
-        make_ladder(4, [[0.5], [0.8]], "complete"),
-        make_ladder(5, [], "running"),
+        make_record(0, [[0.5], [0.9]], "complete"),
+        make_record(1, [[0.2]], "pruned"),
+        make_record(2, [[0.5], [0.95]], "complete"),
+        make_record(3, [], "failed"),
+        make_record(4, [[0.5], [0.8]], "complete"),
+        make_record(5, [], "running"),
     ]
     return Evidence(
         name="mine",
@@ -49,7 +49,7 @@ def shown(make_ladder: Callable[..., Any]) -> Evidence:
         importances={"er_probability": 0.5, "temperature": 0.3, "nodes": 0.2, "generator": 0.0},
         note=None,
         rungs=(1.0, 3.0),
-        signal=ACCURACY,
+        metric=ACCURACY,
     )
 
 
@@ -99,10 +99,10 @@ def test_the_rung_correlation_has_a_point_for_each_trial_that_climbed(shown: Evi
     ]
 
 
-def test_of_a_signal_that_should_be_small_small_is_to_the_right(shown: Evidence):
+def test_of_a_metric_that_should_be_small_small_is_to_the_right(shown: Evidence):
     losses = {0: 0.7, 2: 0.4, 4: 0.9}
     trial_records = [with_losses(record, losses.get(record.trial.number, 1.0)) for record in shown.trial_records]
-    rung_correlation = panels(draw(replace(shown, trial_records=trial_records, signal=FIDELITY_METRICS["loss"])))[
+    rung_correlation = panels(draw(replace(shown, trial_records=trial_records, metric=FIDELITY_METRICS["loss"])))[
         "RungCorrelation"
     ]
     assert points(rung_correlation, "after 1 epoch") == [(0.7, place(90)), (0.4, place(95)), (0.9, place(80))]

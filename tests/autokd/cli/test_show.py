@@ -109,8 +109,8 @@ def test_status_tells_what_each_lower_rung_predicts(invoke, answer, finished: Pa
         (0, status["complete"], None)
     }
     (line,) = [line for line in invoke("status", "digits", "--home", finished).out.splitlines() if "prediction" in line]
-    told = f"after 1 epoch: too little to tell, {counted(status['complete'], 'trial')} reached the last rung"
-    assert line.split(maxsplit=1)[1] == f"training_cross_entropy {told}"
+    message = f"after 1 epoch: too little to tell, {counted(status['complete'], 'trial')} reached the last rung"
+    assert line.split(maxsplit=1)[1] == f"training_cross_entropy {message}"
 
 
 def test_a_rung_correlation_has_its_interval_and_says_where_it_is_of_a_selected_sample():
@@ -124,17 +124,18 @@ def test_a_rung_correlation_has_its_interval_and_says_where_it_is_of_a_selected_
     assert "rank correlation 1.00 with" in show._rung_correlation_line(perfect, pruned=0)
 
 
-def test_show_has_the_signal_only_where_it_is_not_the_accuracy(invoke, answer, home: Path):
+def test_show_has_the_fidelity_metric_only_where_it_is_not_the_accuracy(invoke, answer, home: Path):
     trial = json.loads(invoke("show", "digits", "0", "-o", "json", "--home", home).out)
     metric = "training_cross_entropy"
     values = [row["metrics"][metric] for row in trial["evaluations"]]
-    assert trial["signal"] == {"metric": metric, "values": {str(rung): value for rung, value in enumerate(values)}}
+    by_rung = {str(rung): value for rung, value in enumerate(values)}
+    assert trial["fidelity_metric"] == {"metric": metric, "values": by_rung}
     text = invoke("show", "digits", "0", "--home", home).out
-    assert re.search(rf"signal +{metric} {values[0]:.4f} after 1 epoch", text)
+    assert re.search(rf"fidelity metric +{metric} {values[0]:.4f} after 1 epoch", text)
     with Workspace(home).open() as store, store.transaction() as session:
         search = session.query(Search).one()
         search.config = {**search.config, "optimizer": {**search.config["optimizer"], "signal": "accuracy"}}
-    assert "signal" not in invoke("show", "digits", "0", "--home", home).out
+    assert "fidelity metric" not in invoke("show", "digits", "0", "--home", home).out
 
 
 def test_show_has_a_trial_with_its_students_and_evaluations(answer):

@@ -24,15 +24,15 @@ def test_the_better_of_two_trials_has_the_larger_value_by_every_signal(name: str
         "training_loss": 0.5,
         "training_cross_entropy": 0.5,
     }
-    signal = FIDELITY_METRICS[name]
-    assert signal.oriented({0: better[name]})[0] > signal.oriented({0: worse[name]})[0]
+    metric = FIDELITY_METRICS[name]
+    assert metric.oriented({0: better[name]})[0] > metric.oriented({0: worse[name]})[0]
 
 
-def test_signals_are_known_by_their_metric():
-    assert all(name == signal.metric for name, signal in FIDELITY_METRICS.items())
+def test_metrics_are_known_by_their_names():
+    assert all(name == metric.name for name, metric in FIDELITY_METRICS.items())
 
 
-def test_an_unknown_signal_is_refused_with_those_that_are_known(make_problem):
+def test_an_unknown_metric_is_refused_with_those_that_are_known(make_problem):
     values = make_problem().config.to_dict() | {"optimizer": {"signal": "los"}}
     with pytest.raises(InputError, match=r"optimizer\.signal: must be one of accuracy, loss, .*but got 'los'"):
         parse_config(values)

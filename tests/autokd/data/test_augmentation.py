@@ -136,7 +136,7 @@ def test_half_of_the_views_are_mirrored() -> None:
     assert chisquare(list(counts.values())).pvalue > 0.001
 
 
-def test_mixing_that_is_off_leaves_no_trace_in_digests() -> None:
+def test_mixup_that_is_off_leaves_no_trace_in_digests() -> None:
     assert EVERYTHING.identity == {"shift": 2, "flip": True, "cutout": 3}
     assert TrainingConfig().decisive["augmentation"] == {"shift": 0, "flip": False, "cutout": 0}
     assert Augmentation(mixup=0.2).identity == {"shift": 0, "flip": False, "cutout": 0, "mixup": 0.2}

@@ -105,15 +105,15 @@ NETWORKS = [
     (signals, FIDELITY_METRICS, ("1", "3")),
     (vectors, VECTORS, ("4",)),
 ]
-WATCHED = pytest.mark.parametrize(("make", "samples", "layers"), NETWORKS, ids=[n[0].__name__ for n in NETWORKS])
+HOOKED = pytest.mark.parametrize(("make", "samples", "layers"), NETWORKS, ids=[n[0].__name__ for n in NETWORKS])
 
 
-@WATCHED
+@HOOKED
 def test_default_layers_are_the_last_of_each_resolution(make, samples, layers) -> None:
     assert default_layers(make(), samples) == layers
 
 
-@WATCHED
+@HOOKED
 def test_choosing_layers_does_not_change_the_network(make, samples, layers) -> None:
     network = make().train()
     next(network.children()).eval()
@@ -128,7 +128,7 @@ def test_choosing_layers_does_not_change_the_network(make, samples, layers) -> N
     assert not any(module._forward_hooks for module in network.modules())
 
 
-@WATCHED
+@HOOKED
 def test_hooks_change_neither_logits_nor_gradients(make, samples, layers) -> None:
     network = make().train()
     other = copy.deepcopy(network)
@@ -142,7 +142,7 @@ def test_hooks_change_neither_logits_nor_gradients(make, samples, layers) -> Non
     assert all(torch.equal(value, other.state_dict()[name]) for name, value in network.state_dict().items())
 
 
-@WATCHED
+@HOOKED
 def test_features_are_the_outputs_of_the_layers(make, samples, layers) -> None:
     network = make().train()
     returned = {}
@@ -157,7 +157,7 @@ def test_features_are_the_outputs_of_the_layers(make, samples, layers) -> None:
     assert all(torch.equal(maps, returned[name]) for maps, name in zip(outputs.features, layers, strict=True))
 
 
-@WATCHED
+@HOOKED
 def test_gradients_flow_through_features_and_embedding(make, samples, layers) -> None:
     network = make().train()
     outputs = FeatureExtractor(network, EVERYTHING).outputs(network(samples))
@@ -180,7 +180,7 @@ def test_gradients_of_a_searched_networks_features_are_those_of_its_nodes_called
             torch.testing.assert_close(parameter.grad, other.grad)
 
 
-@WATCHED
+@HOOKED
 def test_copies_and_pickles_of_the_network_have_no_active_hooks(make, samples, layers) -> None:
     network = make().train()
     names = list(network.state_dict())
@@ -200,7 +200,7 @@ def test_copies_and_pickles_of_the_network_have_no_active_hooks(make, samples, l
     assert torch.equal(extractor.outputs(network(2 * samples)).features[0], outputs.features[0])
 
 
-@WATCHED
+@HOOKED
 def test_layer_outputs_hold_the_default_layers_in_their_order(make, samples, layers) -> None:
     network = make()
     found = layer_outputs(network, samples)

@@ -35,7 +35,7 @@ def context(tmp_path: Path) -> TrainingContext:
     return TrainingContext(DATA, digests[0], TEACHER, digests[1], TRAINING, 5, tmp_path / "teachers", "cpu")
 
 
-def with_courses(
+def with_schedules(
     context: TrainingContext, epochs: float, alternatives: int = 0, checkpoints: int = 0
 ) -> TrainingContext:
     """A plan of more teachers, which are never loaded."""
@@ -68,7 +68,7 @@ def test_the_teacher_is_only_asked_for_what_is_not_there(context: TrainingContex
     precompute_outputs(replace(context, teacher=TeacherConfig()), VALIDATION)  # which could not be made
 
 
-def test_answers_for_a_split_are_the_teachers_outputs_in_its_order(context: TrainingContext):
+def test_outputs_for_a_split_are_the_teachers_outputs_in_its_order(context: TrainingContext):
     precompute_outputs(context, VALIDATION)
     dataset, teacher = load_data(DATA), load_teacher(TEACHER, torch.device("cpu"))
     expected = predict(teacher, dataset.validation, dataset.normalisation)
@@ -82,7 +82,7 @@ def test_the_first_to_ask_remembers_the_shapes_for_all(context: TrainingContext)
     assert output_shapes(replace(context, teacher=TeacherConfig())) == found  # which could not be made
 
 
-def test_embedding_and_features_are_what_a_watched_teacher_gives(context: TrainingContext):
+def test_embedding_and_features_are_what_a_teacher_with_hooks_gives(context: TrainingContext):
     context = replace(context, needs=ALL)
     precompute_outputs(context, OutputsKey(0, 0))
     dataset = load_data(DATA)
@@ -113,7 +113,7 @@ def test_as_much_is_stored_as_the_limit_allows_for_all_views(context: TrainingCo
 
 
 def test_the_limit_decides_for_all_teachers_together(context: TrainingContext):
-    two = with_courses(context, 3.0, alternatives=1)
+    two = with_schedules(context, 3.0, alternatives=1)
     limit = 4 * 128 * 2 * 10
     allowed, refused = (
         replace(two, teacher=two.teacher.model_copy(update={"disk_bytes": n})) for n in (limit, limit - 1)
@@ -169,7 +169,7 @@ def test_views_of_an_unknown_object_are_missing_whole(context: TrainingContext):
     assert missing_outputs(context) == [*chunks(1, 0, 1, 2), VALIDATION]
 
 
-def test_answers_for_a_view_are_of_its_augmented_samples(context: TrainingContext):
+def test_outputs_for_a_view_are_of_its_augmented_samples(context: TrainingContext):
     shifted = replace(context, training=TRAINING.model_copy(update={"augmentation": AugmentationConfig(shift=2)}))
     precompute_outputs(shifted, OutputsKey(0, 1))
     dataset, teacher = load_data(DATA), load_teacher(TEACHER, torch.device("cpu"))
@@ -185,7 +185,7 @@ def test_views_are_as_many_as_the_training_shows(context: TrainingContext, last:
 
 
 def test_an_alternative_teaches_alone(context: TrainingContext):
-    two = with_courses(context, 3.0, alternatives=1)
+    two = with_schedules(context, 3.0, alternatives=1)
     assert [two.teacher_at(1, epoch) for epoch in range(3)] == [1, 1, 1]
     assert two.last_teacher(1) == 1
     assert OutputsKey(1, part="validation") in two.outputs_needed
@@ -201,13 +201,13 @@ def test_an_alternative_teaches_alone(context: TrainingContext):
     ],
 )
 def test_checkpoints_teach_the_epochs_that_they_are_nearest_to(context, epochs: float, checkpoints: int, teachers):
-    teacher_schedule = with_courses(context, epochs, checkpoints=checkpoints)
+    teacher_schedule = with_schedules(context, epochs, checkpoints=checkpoints)
     assert [teacher_schedule.teacher_at(1, epoch) for epoch in range(int(epochs))] == teachers
     assert teacher_schedule.last_teacher(1) == checkpoints
     assert teacher_schedule.last_teacher(0) == 0
 
 
 def test_each_teacher_has_outputs_of_its_own(context: TrainingContext):
-    two = replace(with_courses(context, 3.0, alternatives=1), further_digests=("other",))
+    two = replace(with_schedules(context, 3.0, alternatives=1), further_digests=("other",))
     assert two.stored(0) == context.stored(0)
     assert two.stored(1) != two.stored(0)

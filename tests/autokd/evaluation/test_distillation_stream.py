@@ -86,10 +86,10 @@ def with_limit(context: TrainingContext, limit: int) -> TrainingContext:
     return replace(context, teacher=TEACHER.model_copy(update={"disk_bytes": limit}))
 
 
-def n_asked(context: TrainingContext, network: nn.Module, teaching: DistillationStream) -> int:
+def n_asked(context: TrainingContext, network: nn.Module, stream: DistillationStream) -> int:
     """How often three batches ask the teacher, once all that can be stored is."""
-    batches = list(teaching.batches(0, 3))
-    loss = teaching.loss(TrainingState(network, optimiser(TrainingSettings(), network)), 10)
+    batches = list(stream.batches(0, 3))
+    loss = stream.loss(TrainingState(network, optimiser(TrainingSettings(), network)), 10)
     teacher = context.load_teacher(0, context.load_data())
     asked: list[int] = []
     with pytest.MonkeyPatch.context() as patch:
@@ -100,11 +100,11 @@ def n_asked(context: TrainingContext, network: nn.Module, teaching: Distillation
 
 
 def test_the_loss_is_the_methods_of_what_both_networks_say(context: TrainingContext):
-    network, teaching = taught(context, KD(3.0, 0.4))
+    network, stream = taught(context, KD(3.0, 0.4))
     state = TrainingState(network, optimiser(TrainingSettings(), network))
-    with closing(teaching):
-        batch = next(teaching.batches(0, 1))
-        loss = teaching.loss(state, 10)(network(batch.images), batch)
+    with closing(stream):
+        batch = next(stream.batches(0, 1))
+        loss = stream.loss(state, 10)(network(batch.images), batch)
     logits = network(batch.images)
     teacher = load_teacher(TEACHER, CPU)(batch.images).half().float()
     expected = 0.6 * F.cross_entropy(logits, batch.labels) + 0.4 * kd_loss(logits, teacher, 3.0)
@@ -115,9 +115,9 @@ def test_the_loss_is_the_methods_of_what_both_networks_say(context: TrainingCont
     ("method", "live"), [("kd", False), ("rkd", False), ("crd", False), ("fitnet", False), ("clustered-hints", True)]
 )
 def test_the_teacher_runs_in_training_only_for_what_is_not_stored(context: TrainingContext, method: str, live: bool):
-    network, teaching = taught(context, make_method(method, {}))
-    with closing(teaching):
-        assert n_asked(context, network, teaching) == (3 if live else 0)
+    network, stream = taught(context, make_method(method, {}))
+    with closing(stream):
+        assert n_asked(context, network, stream) == (3 if live else 0)
 
 
 @pytest.mark.parametrize(
@@ -134,9 +134,9 @@ def test_the_teacher_runs_in_training_only_for_what_is_not_stored(context: Train
 )
 def test_what_the_disk_may_not_hold_comes_from_a_running_teacher(context, method: str, values: int, live: bool):
     context = with_limit(context, 2 * 128 * 2 * values)
-    network, teaching = taught(context, make_method(method, {}))
-    with closing(teaching):
-        assert n_asked(context, network, teaching) == (3 if live else 0)
+    network, stream = taught(context, make_method(method, {}))
+    with closing(stream):
+        assert n_asked(context, network, stream) == (3 if live else 0)
 
 
 def test_methods_of_several_views_have_a_running_teacher():
@@ -165,11 +165,11 @@ def test_stored_outputs_teach_as_a_running_teacher_does(context, method: str, re
     monkeypatch.setattr(view_reader, "RESIDENT_BYTES", resident_bytes)
     losses: list[Any] = []
     for limited in (context, with_limit(context, 0)):
-        network, teaching = taught(limited, make_method(method, {}))
-        with closing(teaching), torch.random.fork_rng():
-            loss = teaching.loss(TrainingState(network, optimiser(TrainingSettings(), network)), 10)
+        network, stream = taught(limited, make_method(method, {}))
+        with closing(stream), torch.random.fork_rng():
+            loss = stream.loss(TrainingState(network, optimiser(TrainingSettings(), network)), 10)
             losses.append([])
-            for batch in teaching.batches(0, 3):
+            for batch in stream.batches(0, 3):
                 torch.manual_seed(0)
                 losses[-1].append(loss(network(batch.images), batch).item())
     assert losses[0] == pytest.approx(losses[1], rel=2e-3)
@@ -190,13 +190,13 @@ def test_a_training_with_stored_outputs_is_that_with_a_running_teacher(make_task
 
 
 def test_a_mixed_sample_is_taught_both_its_labels(context: TrainingContext):
-    network, teaching = taught(context, KD(1.0, 0.0))
-    with closing(teaching):
-        batch = next(teaching.batches(0, 1))
+    network, stream = taught(context, KD(1.0, 0.0))
+    with closing(stream):
+        batch = next(stream.batches(0, 1))
         mixture = Mixture(batch.labels.flip(0), torch.full((len(batch.labels),), 0.75))
         logits = network(batch.images)
         state = TrainingState(network, optimiser(TrainingSettings(), network))
-        loss = teaching.loss(state, 10)(logits, replace(batch, mixture=mixture))
+        loss = stream.loss(state, 10)(logits, replace(batch, mixture=mixture))
     both = [F.cross_entropy(logits, labels) for labels in (batch.labels, mixture.labels)]
     torch.testing.assert_close(loss, 0.75 * both[0] + 0.25 * both[1])
 
@@ -210,33 +210,33 @@ def test_a_stored_embedding_is_the_live_one(context: TrainingContext):
             return super().loss(student, teacher, context)
 
     seen: list[Outputs] = []
-    network, teaching = taught(context, Recording())
-    with closing(teaching):
-        batch = next(teaching.batches(0, 1))
-        teaching.loss(TrainingState(network, optimiser(TrainingSettings(), network)), 10)(network(batch.images), batch)
+    network, stream = taught(context, Recording())
+    with closing(stream):
+        batch = next(stream.batches(0, 1))
+        stream.loss(TrainingState(network, optimiser(TrainingSettings(), network)), 10)(network(batch.images), batch)
     teacher = load_teacher(TEACHER, CPU).network
     features = teacher.blocks(F.relu(teacher.stem(batch.images)))
     torch.testing.assert_close(seen[0].embedding, features.mean((2, 3)), rtol=1e-3, atol=1e-3)
 
 
-def test_a_lesson_tells_how_far_the_training_is(context: TrainingContext):
+def test_a_loss_is_told_how_far_the_training_is(context: TrainingContext):
     class Recording(KD):
         def label_weight(self, context: BatchContext) -> float:
             seen.append((context.epoch, context.progress))
             return 1.0
 
     seen: list[tuple[float, float]] = []
-    network, teaching = taught(context, Recording())
+    network, stream = taught(context, Recording())
     state = TrainingState(network, optimiser(TrainingSettings(), network), step=6)
-    with closing(teaching):
-        batch = next(teaching.batches(6, 7))
-        teaching.loss(state, 10)(network(batch.images), batch)
+    with closing(stream):
+        batch = next(stream.batches(6, 7))
+        stream.loss(state, 10)(network(batch.images), batch)
     assert seen == [(1.5, 0.6)]
 
 
 def test_preparing_leaves_the_student_alone(context: TrainingContext):
-    network, teaching = taught(context, make_method("fitnet", {}))
-    teaching.close()
+    network, stream = taught(context, make_method("fitnet", {}))
+    stream.close()
     fresh = build(ARCHITECTURE).state_dict()
     assert all(torch.equal(tensor, fresh[name]) for name, tensor in network.state_dict().items())
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in network.modules())
@@ -283,15 +283,15 @@ def test_checkpoints_teach_one_after_another(context: TrainingContext, tmp_path:
     digests = tuple(load_teacher(teacher.numbered(number), CPU).digest for number in (1, 2))
     context = replace(context, teacher=teacher, further_digests=digests)
     network = build(ARCHITECTURE)
-    teaching = DistillationStream(context, context.load_data(), KD(1.0, 1.0), network, 1, 0)
+    stream = DistillationStream(context, context.load_data(), KD(1.0, 1.0), network, 1, 0)
     state = TrainingState(network, optimiser(TrainingSettings(), network))
     means = []
-    with closing(teaching), torch.no_grad():
+    with closing(stream), torch.no_grad():
         for step in (0, 8):  # epochs 0 and 2 of 3: the first teacher knows nothing
             state.step = step
-            batch = next(teaching.batches(step, step + 1))
+            batch = next(stream.batches(step, step + 1))
             uniform = torch.zeros(32, 10)
-            teaching.loss(state, 12)(network(batch.images), batch)
-            means.append(float(kd_loss(uniform, teaching._teacher_outputs(batch, step // 4).logits, 1.0)))
+            stream.loss(state, 12)(network(batch.images), batch)
+            means.append(float(kd_loss(uniform, stream._teacher_outputs(batch, step // 4).logits, 1.0)))
     assert means[0] == pytest.approx(0, abs=1e-6)
     assert means[1] > 1

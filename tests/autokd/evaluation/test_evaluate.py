@@ -408,7 +408,7 @@ def test_other_errors_are_not_taken_for_too_little_memory(task: EvaluationTask, 
         evaluate(task)
 
 
-def test_the_lesson_is_the_methods_loss_of_the_cached_outputs(task: EvaluationTask):
+def test_the_loss_is_the_methods_loss_of_the_cached_outputs(task: EvaluationTask):
     """With all weight on labels the teacher does not matter."""
     alone = replace(task, settings=(("temperature", 4.0), ("weight", 0.0)))
     first = evaluate(alone).metrics

@@ -133,9 +133,12 @@ def test_signals_and_vectors_are_searched_trained_and_exported_as_images_are(
     verification = result.export(tmp_path / "student")
     assert verification.test_accuracy == trained[0].metrics["test_accuracy"]
     assert verify_folder(tmp_path / "student", dataset.test) == verification
-    told = json.loads((tmp_path / "student" / "manifest.json").read_text())["input"]
-    assert (told["shape"], told["scale"]) == (list(input_shape), 1 if dtype == torch.float32 else 1 / 255)
-    assert (told["mean"], told["deviation"]) == tuple(map(list, dataset.normalisation))
+    shown = json.loads((tmp_path / "student" / "manifest.json").read_text())["input"]
+    assert (shown["shape"], shown["scale"]) == (
+        list(input_shape),
+        1 if dtype == torch.float32 else 1 / 255,
+    )
+    assert (shown["mean"], shown["deviation"]) == tuple(map(list, dataset.normalisation))
 
 
 def test_augmentation_of_vectors_is_refused_before_anything_is_recorded(search, home: Workspace, make_dataset):

@@ -126,7 +126,7 @@ def test_trials_that_are_not_among_the_best_are_pruned(
     assert [trial.value for trial in trials] == pytest.approx([1 - number / 100 for number in range(7)])
 
 
-def test_trials_are_pruned_by_the_signal_and_worth_their_accuracy(
+def test_trials_are_pruned_by_the_metric_and_worth_their_accuracy(
     make_problem: MakeProblem, make_store: MakeStore, monkeypatch: pytest.MonkeyPatch
 ):
     """Losses grow from trial to trial while accuracies do, too: by accuracy nobody would be pruned."""
@@ -137,8 +137,8 @@ def test_trials_are_pruned_by_the_signal_and_worth_their_accuracy(
 
     monkeypatch.setattr("autokd.searches.dispatcher.evaluate", evaluate)
     monkeypatch.setattr("autokd.searches.dispatcher.missing_outputs", lambda context: [])
-    for signal, pruned, by in (("accuracy", 0, ""), ("loss", 5, " by loss")):
-        problem = make_problem(trials=7, training=TWO_RUNGS, optimizer={"name": "random", "signal": signal})
+    for metric, pruned, by in (("accuracy", 0, ""), ("loss", 5, " by loss")):
+        problem = make_problem(trials=7, training=TWO_RUNGS, optimizer={"name": "random", "signal": metric})
         store = make_store(problem)
         run(problem, store)
         trials = store.trials(1)
@@ -154,7 +154,7 @@ def test_a_signal_that_the_teacher_cannot_give_stops_the_search_before_its_first
 ):
     problem = make_problem(optimizer={"name": "random", "signal": "teacher_kl"})
     store = make_store(problem)
-    pretend()  # no answers are stored, as of a teacher that knows nothing of the split
+    pretend()  # no outputs are stored, as of a teacher that knows nothing of the split
     with pytest.raises(InputError, match=r"signal = 'teacher_kl' compares .*choose one of accuracy, loss, training_"):
         run(problem, store)
     assert store.trials(1) == []

@@ -181,23 +181,23 @@ def test_missing_chunks_are_prepared_by_the_workers_at_once_and_recorded(world: 
         future.set_result(None)
         return future
 
-    told: list[str] = []
-    world.dispatcher.on_notify = told.append
+    lines: list[str] = []
+    world.dispatcher.on_notify = lines.append
     monkeypatch.setattr(world.executor, "submit", at_once)
     world.dispatcher.prepare(world.problem.context)
     assert [args for _, args in world.executor.submitted] == [(world.problem.context, key) for key in MISSING]
     events = {event.kind: event.payload for event in world.store.events(1)}
     assert events["teacher"]["missing"] == 0
     assert events["fall-back"] == {"line": "it runs instead"}
-    assert told == ["it runs instead"]
+    assert lines == ["it runs instead"]
 
 
 @pytest.mark.usefixtures("unprepared")
 def test_a_view_is_prepared_when_all_its_chunks_are(world: World, monkeypatch: pytest.MonkeyPatch):
-    told: list[tuple[int, int]] = []
+    lines: list[tuple[int, int]] = []
 
     def tick(ready: int, needed: int) -> None:
-        told.append((needed - ready, needed))
+        lines.append((needed - ready, needed))
         waiting = [future for future, _ in world.executor.submitted if not future.done()]
         if waiting:
             waiting[0].set_result(None)
@@ -205,7 +205,7 @@ def test_a_view_is_prepared_when_all_its_chunks_are(world: World, monkeypatch: p
     monkeypatch.setattr("autokd.searches.dispatcher.TICK_SECONDS", 0.001)
     world.dispatcher.on_prepared = tick
     world.dispatcher.prepare(world.problem.context)
-    unready = [number for number, _ in told]
+    unready = [number for number, _ in lines]
     assert sorted(set(unready), reverse=True) == [2, 1, 0]
     assert unready.count(2) >= 2  # one chunk of the view is not the view
 

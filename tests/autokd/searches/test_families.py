@@ -18,14 +18,14 @@ PARAMETERS = {
 
 
 @pytest.fixture
-def trial_records(make_ladder):
+def trial_records(make_record):
     """Trials 0 to 4: two complete, one pruned, one failed, one that has just begun."""
     return [
-        make_ladder(0, [[0.5], [0.6]], "complete", PARAMETERS, 1, 0.6),
-        make_ladder(1, [[0.4]], "pruned", PARAMETERS | {"bottom_nodes": 4}, 0, 0.4),
-        make_ladder(2, [[0.7], [0.9]], "complete", PARAMETERS | {"weight": 0.9}, 2, 0.9),
-        make_ladder(3, [[0.8]], "failed", PARAMETERS, 3),
-        make_ladder(4, [], "running", PARAMETERS),
+        make_record(0, [[0.5], [0.6]], "complete", PARAMETERS, 1, 0.6),
+        make_record(1, [[0.4]], "pruned", PARAMETERS | {"bottom_nodes": 4}, 0, 0.4),
+        make_record(2, [[0.7], [0.9]], "complete", PARAMETERS | {"weight": 0.9}, 2, 0.9),
+        make_record(3, [[0.8]], "failed", PARAMETERS, 3),
+        make_record(4, [], "running", PARAMETERS),
     ]
 
 

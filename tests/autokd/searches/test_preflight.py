@@ -66,10 +66,10 @@ def test_a_module_teacher_is_taken_to_the_device(config: SearchConfig):
     assert (facts.teacher_params, facts.teacher_macs) == (650, 640)
 
 
-@pytest.mark.parametrize("mixing", ["mixup", "cutmix"])
-def test_outputs_alone_do_not_teach_mixed_samples(config: SearchConfig, mixing: str):
-    changes = ["teacher={outputs='outputs.npz'}", f"training.augmentation={{{mixing}=0.5}}"]
-    with pytest.raises(InputError, match=rf"but training\.augmentation mixes them \(.*{mixing} = 0\.5.*set both to 0"):
+@pytest.mark.parametrize("mix", ["mixup", "cutmix"])
+def test_outputs_alone_do_not_teach_mixed_samples(config: SearchConfig, mix: str):
+    changes = ["teacher={outputs='outputs.npz'}", f"training.augmentation={{{mix}=0.5}}"]
+    with pytest.raises(InputError, match=rf"but training\.augmentation mixes them \(.*{mix} = 0\.5.*set both to 0"):
         find_facts(override_config(config, changes))
 
 

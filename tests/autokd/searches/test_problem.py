@@ -33,9 +33,9 @@ def problem(make_problem) -> Problem:
 
 
 @pytest.fixture
-def record(problem: Problem, make_ladder):
+def record(problem: Problem, make_record):
     """A trial with a student that was really drawn."""
-    record = make_ladder(3, [[0.5]], parameters=PARAMETERS)
+    record = make_record(3, [[0.5]], parameters=PARAMETERS)
     architecture, _ = problem.draw(record.trial, 0)
     student = replace(record.students[0], architecture=architecture.to_dict())
     return replace(record, students=(student,))
@@ -114,7 +114,7 @@ def test_a_final_task_has_its_own_length_and_seed_and_is_tested(make_problem, re
     assert (task.context.seed, task.context.cache) == (searched.context.seed, searched.context.cache)
 
 
-def test_final_settings_left_away_are_the_searchs(problem: Problem):
+def test_omitted_final_settings_are_the_searchs(problem: Problem):
     final, searched = problem.retraining_context.training, problem.context.training
     assert (final.learning_rate, final.views) == (searched.learning_rate, searched.views)
 
@@ -132,22 +132,22 @@ def test_every_trial_and_replicate_trains_from_a_seed_of_its_own(problem: Proble
 
 
 @pytest.mark.parametrize(("seconds", "wanted"), [(None, True), (4.1, True), (4.0, False), (1.0, False)])
-def test_a_trial_is_wanted_while_workers_have_time(make_problem, make_ladder, seconds, wanted):
+def test_a_trial_is_wanted_while_workers_have_time(make_problem, make_record, seconds, wanted):
     problem = make_problem(trials=9, seconds=seconds, workers={"engine": "local", "count": 2})
-    spent = [make_ladder(k, [[0.5], [0.6]], "complete") for k in range(2)]  # 8 s by two workers
+    spent = [make_record(k, [[0.5], [0.6]], "complete") for k in range(2)]  # 8 s by two workers
     assert problem.wants_trial(spent) is wanted
 
 
-def test_no_more_trials_are_wanted_than_asked_for(make_problem, make_ladder):
+def test_no_more_trials_are_wanted_than_asked_for(make_problem, make_record):
     problem = make_problem(trials=2)
-    assert problem.wants_trial([make_ladder(0)])
-    assert not problem.wants_trial([make_ladder(0), make_ladder(1)])
+    assert problem.wants_trial([make_record(0)])
+    assert not problem.wants_trial([make_record(0), make_record(1)])
 
 
 @pytest.mark.parametrize(("own", "pruned"), [(0.9, False), (0.7, False), (0.1, True)])
-def test_a_trial_is_pruned_by_its_rank_at_its_rung(problem: Problem, make_ladder, own: float, pruned: bool):
-    others = [make_ladder(k, [[k / 10]], "pruned", PARAMETERS, k, k / 10) for k in range(6)]
-    record = make_ladder(6, [[own]], parameters=PARAMETERS)
+def test_a_trial_is_pruned_by_its_rank_at_its_rung(problem: Problem, make_record, own: float, pruned: bool):
+    others = [make_record(k, [[k / 10]], "pruned", PARAMETERS, k, k / 10) for k in range(6)]
+    record = make_record(6, [[own]], parameters=PARAMETERS)
     assert prunes(problem, [*others, record], record) is pruned
 
 
@@ -207,7 +207,7 @@ def test_a_users_own_space_is_found_in_the_current_folder_although_no_teacher_wa
     assert type(problem.space).__name__ == "Own"
 
 
-def test_a_proposal_that_breaks_the_budget_becomes_a_near_one_that_keeps_it(make_problem, make_ladder):
+def test_a_proposal_that_breaks_the_budget_becomes_a_near_one_that_keeps_it(make_problem, make_record):
     sections = {
         "space": {"ranges": {"top_nodes": [3, 10], "middle_nodes": [1, 10], "bottom_nodes": [3, 10]}},
         "budget": {"params": 1_500},
@@ -219,7 +219,7 @@ def test_a_proposal_that_breaks_the_budget_becomes_a_near_one_that_keeps_it(make
         proposed = propose(problem, [], number)
         assert proposed == propose(problem, [], number)
         changed += proposed != propose(generous, [], number)
-        record = make_ladder(number, [[0.5]], parameters=proposed)
+        record = make_record(number, [[0.5]], parameters=proposed)
         assert problem.draw(record.trial, 0)[1].params <= 1_500
     assert changed > 4
 
@@ -229,7 +229,7 @@ def test_a_proposal_is_left_alone_where_nothing_fits(make_problem):
     assert propose(tight, [], 0) == propose(generous, [], 0)
 
 
-def test_isomorphic_cells_are_one_evaluation(make_problem, make_ladder):
+def test_isomorphic_cells_are_one_evaluation(make_problem, make_record):
     problem = make_problem(space={"name": "nasbench201", "ranges": {"cells": 1}}, budget={"params": 20_000})
     texts = (
         "|skip_connect~0|+|skip_connect~0|nor_conv_3x3~1|+|nor_conv_1x1~0|skip_connect~1|skip_connect~2|",
@@ -238,7 +238,7 @@ def test_isomorphic_cells_are_one_evaluation(make_problem, make_ladder):
     )
     keys = []
     for text in texts:
-        record = make_ladder(0, [[0.5]], parameters=parse_cell(text) | {"temperature": 3.0, "weight": 0.5})
+        record = make_record(0, [[0.5]], parameters=parse_cell(text) | {"temperature": 3.0, "weight": 0.5})
         architecture, _ = problem.draw(record.trial, 0)
         student = replace(record.students[0], architecture=architecture.to_dict())
         keys.append(problem.task(record.trial, student, 0).key)

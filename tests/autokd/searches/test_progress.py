@@ -14,35 +14,35 @@ def search(make_problem, make_store) -> SearchRow:
     return make_store(problem).search("first")
 
 
-def finished(make_ladder, number: int, accuracies: list[list[float]], state: str = "complete", **options: Any):
-    return make_ladder(number, accuracies, state, finish_order=number, **options)
+def finished(make_record, number: int, accuracies: list[list[float]], state: str = "complete", **options: Any):
+    return make_record(number, accuracies, state, finish_order=number, **options)
 
 
-def test_trials_are_counted_by_their_state(search: SearchRow, make_ladder):
+def test_trials_are_counted_by_their_state(search: SearchRow, make_record):
     states = ["complete", "complete", "pruned", "failed", "running"]
-    trial_records = [finished(make_ladder, number, [[0.5]], state) for number, state in enumerate(states)]
+    trial_records = [finished(make_record, number, [[0.5]], state) for number, state in enumerate(states)]
     progress = measure_progress(search, trial_records)
     assert (progress.complete, progress.pruned, progress.failed, progress.running) == (2, 1, 1, 1)
     assert (progress.finished, progress.trials, progress.name) == (4, 10, "first")
     assert progress.teacher_accuracy == 0.99
 
 
-def test_the_best_climbed_highest_then_has_the_highest_value_then_is_the_first(make_ladder):
+def test_the_best_climbed_highest_then_has_the_highest_value_then_is_the_first(make_record):
     trial_records = [
-        finished(make_ladder, 0, [[0.99]], "pruned"),
-        finished(make_ladder, 1, [[0.1], [0.5]]),
-        finished(make_ladder, 2, [[0.2], [0.7]]),
-        finished(make_ladder, 3, [[0.3], [0.7]]),
-        finished(make_ladder, 4, [[0.9], [0.9]], "failed"),
-        make_ladder(5),
+        finished(make_record, 0, [[0.99]], "pruned"),
+        finished(make_record, 1, [[0.1], [0.5]]),
+        finished(make_record, 2, [[0.2], [0.7]]),
+        finished(make_record, 3, [[0.3], [0.7]]),
+        finished(make_record, 4, [[0.9], [0.9]], "failed"),
+        make_record(5),
     ]
     assert [record.trial.number for record in ranked(trial_records)] == [2, 3, 1, 0]
     assert best_trial_record(trial_records) == trial_records[2]
     assert best_trial_record(trial_records[4:]) is None
 
 
-def test_the_best_trials_smallest_student_is_shown(search: SearchRow, make_ladder):
-    progress = measure_progress(search, [finished(make_ladder, 3, [[0.5, 0.7]])])
+def test_the_best_trials_smallest_student_is_shown(search: SearchRow, make_record):
+    progress = measure_progress(search, [finished(make_record, 3, [[0.5, 0.7]])])
     assert (progress.best_trial, progress.best_accuracy) == (3, pytest.approx(0.6))
     assert (progress.best_params, progress.best_macs) == (999, 5001)
 
@@ -52,30 +52,30 @@ def test_before_anything_happened_nothing_is_known(search: SearchRow):
     assert (progress.best_trial, progress.best_accuracy, progress.best_params, progress.seconds_left) == (None,) * 4
 
 
-def test_the_time_left_is_that_of_the_remaining_trials_at_the_mean_pace(search: SearchRow, make_ladder):
+def test_the_time_left_is_that_of_the_remaining_trials_at_the_mean_pace(search: SearchRow, make_record):
     trial_records = [
-        finished(make_ladder, 0, [[0.5], [0.6]]),
-        finished(make_ladder, 1, [[0.5]], "pruned"),
-        make_ladder(2),
+        finished(make_record, 0, [[0.5], [0.6]]),
+        finished(make_record, 1, [[0.5]], "pruned"),
+        make_record(2),
     ]
     # an evaluation takes 2 s: (4 + 2) / 2 s a trial, eight trials to go, two at once
     assert measure_progress(search, trial_records).seconds_left == pytest.approx(3 * 8 / 2)
 
 
-def test_a_time_limit_shortens_the_time_left(search: SearchRow, make_ladder):
-    trial_records = [finished(make_ladder, 0, [[0.5], [0.6]])]
+def test_a_time_limit_shortens_the_time_left(search: SearchRow, make_record):
+    trial_records = [finished(make_record, 0, [[0.5], [0.6]])]
     limited = replace(search, config={**search.config, "seconds": 5.0})
     assert measure_progress(limited, trial_records).seconds_left == pytest.approx(5 - 4 / 2)
     over = replace(search, config={**search.config, "seconds": 1.0})
     assert measure_progress(over, trial_records).seconds_left == 0
 
 
-def test_reasons_of_failures_are_counted(search: SearchRow, make_ladder):
+def test_reasons_of_failures_are_counted(search: SearchRow, make_record):
     reasons = ["NaN", "memory", "NaN", None]
-    trial_records = [finished(make_ladder, k, [], "failed", reason=reason) for k, reason in enumerate(reasons)]
+    trial_records = [finished(make_record, k, [], "failed", reason=reason) for k, reason in enumerate(reasons)]
     assert measure_progress(search, trial_records).reasons == {"NaN": 2, "memory": 1, "unknown": 1}
 
 
-def test_progress_is_plain_values(search: SearchRow, make_ladder):
-    values = asdict(measure_progress(search, [finished(make_ladder, 0, [[0.5]])]))
+def test_progress_is_plain_values(search: SearchRow, make_record):
+    values = asdict(measure_progress(search, [finished(make_record, 0, [[0.5]])]))
     assert all(isinstance(value, str | int | float | dict | None) for value in values.values())

@@ -16,8 +16,8 @@ ARCHITECTURE = Architecture(
 
 
 @pytest.fixture
-def student(make_ladder, make_problem, tmp_path: Path) -> TrainedStudent:
-    record = make_ladder(0, [[0.5]])
+def student(make_record, make_problem, tmp_path: Path) -> TrainedStudent:
+    record = make_record(0, [[0.5]])
     row = record.students[0]
     object.__setattr__(row, "architecture", ARCHITECTURE.to_dict())
     return TrainedStudent(make_problem(), record.trial, row, record.evaluations[0], tmp_path / "weights.safetensors")

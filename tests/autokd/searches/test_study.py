@@ -35,15 +35,15 @@ def real() -> optuna.Study:
 
 
 @pytest.fixture
-def rows(real: optuna.Study, make_ladder):
+def rows(real: optuna.Study, make_record):
     """The same trials as a database would hold them."""
     parameters = [trial.params for trial in real.trials]
     return [
-        make_ladder(0, [[0.5], [0.7]], "complete", parameters[0], finish_order=1, value=0.7),
-        make_ladder(1, [[0.3]], "pruned", parameters[1], finish_order=0, value=0.3),
-        make_ladder(2, [[0.6], [0.8]], "complete", parameters[2], finish_order=3, value=0.8),
-        make_ladder(3, [], "failed", parameters[3], finish_order=2),
-        make_ladder(4, [[0.4]], "running", parameters[4]),
+        make_record(0, [[0.5], [0.7]], "complete", parameters[0], finish_order=1, value=0.7),
+        make_record(1, [[0.3]], "pruned", parameters[1], finish_order=0, value=0.3),
+        make_record(2, [[0.6], [0.8]], "complete", parameters[2], finish_order=3, value=0.8),
+        make_record(3, [], "failed", parameters[3], finish_order=2),
+        make_record(4, [[0.4]], "running", parameters[4]),
     ]
 
 
@@ -100,9 +100,9 @@ def test_a_clock_that_steps_back_changes_no_order(rows) -> None:
         assert (after.datetime_start, after.datetime_complete) == (before.datetime_start, before.datetime_complete)
 
 
-def test_a_trial_starts_after_those_that_had_ended_when_it_was_proposed(make_ladder) -> None:
+def test_a_trial_starts_after_those_that_had_ended_when_it_was_proposed(make_record) -> None:
     first, second = (
-        make_ladder(
+        make_record(
             number, [[0.5]], "complete", {"x": 0.5, "kind": "a"}, finish_order=number, value=0.5, opened_after=n
         )
         for number, n in ((0, 0), (1, 1))
@@ -124,11 +124,11 @@ def test_optunas_log_stays_as_it_was(rows):
     optuna.logging.set_verbosity(optuna.logging.INFO)
 
 
-def test_trials_that_never_improve_shrink_the_trust_region(make_ladder):
+def test_trials_that_never_improve_shrink_the_trust_region(make_record):
     """Each begins when the one before has ended: only such trials move the region's counters."""
     rules = Rules.of(dimension=2, n_startup=3)
     rows = [
-        make_ladder(
+        make_record(
             number,
             [[0.5]],
             "complete",

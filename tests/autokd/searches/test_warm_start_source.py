@@ -28,11 +28,11 @@ def branched(inputs: tuple[int, ...], merge: str) -> Architecture:
 
 
 @pytest.fixture
-def make_trained(make_ladder):
+def make_trained(make_record):
     """Makes a finished trial whose student has this graph and reached as many rungs."""
 
     def make(number: int, architecture: Architecture, rungs: int = 1, state: str = "complete", **parameters: Any):
-        record: TrialRecord = make_ladder(number, [[0.5]] * rungs, state, parameters)
+        record: TrialRecord = make_record(number, [[0.5]] * rungs, state, parameters)
         student = replace(record.students[0], architecture=architecture.to_dict())
         rows = tuple(replace(row, key=f"trial{number}-{row.rung}") for row in record.evaluations)
         return replace(record, students=(student,), evaluations=rows)
@@ -44,7 +44,7 @@ def choose(trial_records: list[TrialRecord], architecture: Architecture) -> str 
     return warm_start_source(trial_records, architecture, lambda trial: trial.parameters.get("family") == "own")
 
 
-def test_the_first_student_of_a_search_has_no_ancestor():
+def test_the_first_student_of_a_search_has_no_source_of_weights():
     assert choose([], chain(4)) is None
 
 
@@ -91,7 +91,7 @@ def test_among_equals_the_longest_trained_then_the_first_comes(make_trained):
 
 
 @pytest.mark.parametrize("state", ["running", "failed"])
-def test_trials_that_run_or_failed_are_no_ancestors(make_trained, state: str):
+def test_trials_that_run_or_failed_are_no_source_of_weights(make_trained, state: str):
     assert choose([make_trained(0, chain(4), state=state)], chain(4)) is None
     assert choose([make_trained(0, chain(4), state="pruned")], chain(4)) == "trial0-0"
 

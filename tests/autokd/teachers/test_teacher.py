@@ -62,7 +62,7 @@ def test_the_digest_does_not_depend_on_the_memory_format(make_network):
     assert Teacher(last, "a").digest == Teacher(make_network(), "a").digest
 
 
-def test_a_batch_and_a_split_are_answered_sample_by_sample(dataset: Dataset, make_network):
+def test_a_batch_and_a_split_are_given_sample_by_sample(dataset: Dataset, make_network):
     teacher = Teacher(make_network(), "name")
     batch = TrainingStream(dataset, Augmentation(shift=1), 16, 3, 7, CPU).batch(torch.arange(5), 1)
     assert torch.equal(teacher.on_batch(batch), teacher(batch.images))

@@ -251,11 +251,11 @@ def _speed(row: Row, context: TrainingContext, student: Architecture) -> float:
     method = make_method(row.name, dict(WITHOUT_TEACHER if row.method == PLAIN else row.settings))
     network = build(student).to(memory_format=torch.channels_last)
     settings = TrainingSettings(precision=context.precision, learning_rate=1e-3)
-    with closing(DistillationStream(context, context.load_data(), method, network, 0, 0)) as teaching:
+    with closing(DistillationStream(context, context.load_data(), method, network, 0, 0)) as stream:
         state = TrainingState(network, optimiser(settings, network, method), method)
-        loss = teaching.loss(state, STEPS)
+        loss = stream.loss(state, STEPS)
         started = time.perf_counter()
-        train(state, teaching, loss, settings, STEPS, Cosine(STEPS), derive(0, "speed"))
+        train(state, stream, loss, settings, STEPS, Cosine(STEPS), derive(0, "speed"))
         return STEPS * context.training.batch_size / (time.perf_counter() - started)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from ladder import TrialRecord
+from ladder import Rungs
 from limits import Limit
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from tasks import Task
@@ -44,4 +44,4 @@ def limited(small: Task) -> Task:
 def laddered(small: Task) -> Task:
     """The same with curves: row `n` has value `n` after 2 of 10 steps, `2 n` after 5, and its own in the end."""
     short = np.arange(24.0)[:, np.newaxis] * [[1.0, 2.0]]
-    return replace(small, name="laddered", ladder=TrialRecord((2, 5, 10), short, continues=True))
+    return replace(small, name="laddered", ladder=Rungs((2, 5, 10), short, continues=True))

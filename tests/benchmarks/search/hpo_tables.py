@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 from grids import order
-from ladder import TrialRecord
+from ladder import Rungs
 from nearest import NearestTask
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from tasks import Array, Task
@@ -91,7 +91,7 @@ def taskset(folder: Path, name: str, network: str) -> NearestTask:
         space={parameter: _log_uniform(column) for parameter, column in zip(names, settings.T, strict=True)},
         values=values[:, -1:],
         seconds=np.full((len(values), 1), float(_TASKSET_RUNGS[-1])),
-        ladder=TrialRecord(_TASKSET_RUNGS, values[:, :-1], continues=True),
+        ladder=Rungs(_TASKSET_RUNGS, values[:, :-1], continues=True),
         settings=settings,
     )
 

@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["TrialRecord"]
+__all__ = ["Rungs"]
 
 
 @dataclass(frozen=True)
-class TrialRecord:
+class Rungs:
     """Rungs of training, numbered from 0; the top one is the full training, and a ladder may have no other.
 
     Attributes:

@@ -15,7 +15,7 @@ from types import MappingProxyType
 
 import numpy as np
 from grids import order
-from ladder import TrialRecord
+from ladder import Rungs
 from limits import Limit
 from numpy.typing import NDArray
 from optuna.distributions import CategoricalDistribution
@@ -54,7 +54,7 @@ def nas_bench_201_early(folder: Path) -> Task:
     task = nas_bench_201(folder, "cifar100-early", "cifar100")
     with np.load(folder / "nasbench201_cifar.npz") as table:
         short = table["ep12_cifar100_val"].astype(np.float64)[order(task.space, table["arch"])]
-    return replace(task, ladder=TrialRecord((12, 200), short[:, np.newaxis], continues=False))
+    return replace(task, ladder=Rungs((12, 200), short[:, np.newaxis], continues=False))
 
 
 def macro(folder: Path, name: str, limits: Mapping[str, float] = _NO_LIMITS) -> Task:

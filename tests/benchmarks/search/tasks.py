@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from grids import choices, code, shape
-from ladder import TrialRecord
+from ladder import Rungs
 from limits import Limit
 from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution
@@ -64,7 +64,7 @@ class Task:
     values: Array
     seconds: Array
     limits: Mapping[str, Limit] = field(default_factory=dict)
-    ladder: TrialRecord = field(default_factory=TrialRecord)
+    ladder: Rungs = field(default_factory=Rungs)
     features: Callable[[Params], Sequence[float]] | None = None
 
     def __post_init__(self) -> None:

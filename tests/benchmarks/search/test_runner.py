@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from ladder import TrialRecord
+from ladder import Rungs
 from nearest import NearestTask
 from optuna.distributions import FloatDistribution
 from peers import Peer, Proposal
@@ -85,7 +85,7 @@ class Choosy(Listed):
 
 def test_a_kept_point_is_trained_anew_and_a_stopped_one_makes_room(timed: Task) -> None:
     # Short trainings take a tenth. First worker: 0.5 + 5, 0.1, 0.4 + 4; second: 0.2, 0.9 + 9. The mean time is 11.5.
-    task = replace(timed, ladder=TrialRecord((1, 10), -np.arange(24.0)[:, np.newaxis]))
+    task = replace(timed, ladder=Rungs((1, 10), -np.arange(24.0)[:, np.newaxis]))
     peer = Choosy(task, [5, 2, 9, 1, 4, 3], kept={(5, 0), (9, 0), (4, 0)})
     trace = search(task, peer, evaluations=1, workers=2, rng=np.random.default_rng(0))
     assert peer.log == [
@@ -100,7 +100,7 @@ def test_a_kept_point_is_trained_anew_and_a_stopped_one_makes_room(timed: Task) 
 
 
 def test_a_point_that_climbs_on_pays_the_further_steps_only(timed: Task) -> None:
-    ladder = TrialRecord((2, 5, 10), np.arange(24.0)[:, np.newaxis] * [[1.0, 2.0]], continues=True)
+    ladder = Rungs((2, 5, 10), np.arange(24.0)[:, np.newaxis] * [[1.0, 2.0]], continues=True)
     peer = Choosy(task := replace(timed, ladder=ladder), [20, 10, 0], kept={(20, 0), (20, 1), (10, 0)})
     trace = search(task, peer, evaluations=2, workers=1, rng=np.random.default_rng(0))
     # 20 takes its 20 seconds in parts, 10 stops after half of its 10, by when the 23 seconds are over.
@@ -113,7 +113,7 @@ def test_a_point_that_climbs_on_pays_the_further_steps_only(timed: Task) -> None
 
 
 def test_a_ladder_ends_the_search_with_the_time_of_so_many_full_trainings(timed: Task) -> None:
-    task = replace(timed, ladder=TrialRecord((1, 10), np.zeros((24, 1))))
+    task = replace(timed, ladder=Rungs((1, 10), np.zeros((24, 1))))
     assert time_of(task, 8, workers=4) == 8 * 11.5 / 4
     trace = search(task, Listed(task, [10] * 20), evaluations=8, workers=4, rng=np.random.default_rng(0))
     assert trace.finished == [10.0] * 4 + [20.0] * 4 + [30.0]  # the first that ends after 23 seconds is the last
@@ -134,7 +134,7 @@ class Told(Listed):
 
 
 def test_a_peer_that_lays_the_rung_down_is_told_of_each(timed: Task) -> None:
-    ladder = TrialRecord((2, 5, 10), np.arange(24.0)[:, np.newaxis] * [[1.0, 2.0]], continues=True)
+    ladder = Rungs((2, 5, 10), np.arange(24.0)[:, np.newaxis] * [[1.0, 2.0]], continues=True)
     peer = Told(task := replace(timed, ladder=ladder), [(20, 0, None), (20, 2, 0), (10, 1, None)])
     trace = search(task, peer, evaluations=2, workers=1, rng=np.random.default_rng(0))
     assert peer.log == ["ask 0", "tell 0", "ask 1", "tell 1", "ask 2", "tell 2"]
@@ -145,13 +145,13 @@ def test_a_peer_that_lays_the_rung_down_is_told_of_each(timed: Task) -> None:
 @pytest.fixture
 def line() -> NearestTask:
     """Settings 1, 10, 100 and 1000 of one parameter, which take ten seconds each; row `n` has value `n`."""
-    numbers, ladder = np.arange(4.0)[:, np.newaxis], TrialRecord((2, 5, 10), np.zeros((4, 2)), continues=True)
+    numbers, ladder = np.arange(4.0)[:, np.newaxis], Rungs((2, 5, 10), np.zeros((4, 2)), continues=True)
     space, settings = {"rate": FloatDistribution(1.0, 1000.0, log=True)}, 10.0**numbers
     return NearestTask("line", space, numbers, np.full((4, 1), 10.0), ladder=ladder, settings=settings)
 
 
 def test_whoever_proposes_a_setting_again_gets_the_nearest_that_is_not_trained_yet(line: NearestTask) -> None:
-    plain = replace(line, ladder=TrialRecord())
+    plain = replace(line, ladder=Rungs())
     trace = search(plain, Listed(plain, [1, 0, 1, 1, 2]), 5, 1, np.random.default_rng(0))
     assert trace.rows == trace.values == trace.worths == [1, 0, 2, 3, 2]  # after all four the nearest itself
     both = search(plain, Listed(plain, [3, 3]), 2, 2, np.random.default_rng(0))

@@ -70,11 +70,11 @@ def main() -> None:
     dataset = load_data(config.data)
     augmentation = Augmentation(**config.training.augmentation.model_dump())
     stream = TrainingStream(dataset, augmentation, config.training.batch_size, 1, SEED, CPU)
-    lessons = _lessons(config, dataset, stream, arguments.file.with_suffix(".pt"))
+    outputs = _outputs(config, dataset, stream, arguments.file.with_suffix(".pt"))
     done = {json.loads(line)["student"] for line in _lines(arguments.file)}
     for number in range(arguments.first, arguments.first + arguments.students):
         if number not in done:
-            row = _row(number, config, dataset, stream, lessons)
+            row = _row(number, config, dataset, stream, outputs)
             with arguments.file.open("a") as file:
                 file.write(json.dumps(row) + "\n")
             best = {way: round(rungs[-1]["accuracy"], 4) for way, rungs in row["ways"].items()}
@@ -85,7 +85,7 @@ def _lines(file: Path) -> list[str]:
     return file.read_text().splitlines() if file.exists() else []
 
 
-def _lessons(config: SearchConfig, dataset: Dataset, stream: TrainingStream, file: Path) -> dict[str, Tensor]:
+def _outputs(config: SearchConfig, dataset: Dataset, stream: TrainingStream, file: Path) -> dict[str, Tensor]:
     """The teacher's logits for the one view and for the validation split, kept in a file."""
     if not file.exists():
         teacher = load_teacher(config.teacher, CPU, dataset)
@@ -96,7 +96,7 @@ def _lessons(config: SearchConfig, dataset: Dataset, stream: TrainingStream, fil
 
 
 def _row(
-    number: int, config: SearchConfig, dataset: Dataset, stream: TrainingStream, lessons: Mapping[str, Tensor]
+    number: int, config: SearchConfig, dataset: Dataset, stream: TrainingStream, outputs: Mapping[str, Tensor]
 ) -> dict[str, Any]:
     started = time.monotonic()
     rng = np.random.default_rng([SEED, number])
@@ -104,7 +104,7 @@ def _row(
     parameters = _draw(students.distributions(), number)
     architecture = students.sample(parameters, LIMITS, dataset.input_shape, dataset.classes, rng)
     method = KD(temperature=float(rng.uniform(1, 4)), weight=float(rng.uniform(0.5, 1)))
-    trial = _Trial(architecture, method, stream, dataset, lessons, config.training.learning_rate, number)
+    trial = _Trial(architecture, method, stream, dataset, outputs, config.training.learning_rate, number)
     trial.weight_decay = config.training.weight_decay
     trial.precision = pick_precision("auto", CPU)
     ways = {"cosine": trial.cosine(), **trial.stable()}
@@ -151,12 +151,12 @@ class _Trial:
         method: KD,
         stream: TrainingStream,
         dataset: Dataset,
-        lessons: Mapping[str, Tensor],
+        outputs: Mapping[str, Tensor],
         peak: float,
         seed: int,
     ) -> None:
         self.architecture, self.method, self.stream, self.dataset = architecture, method, stream, dataset
-        self.lessons, self.peak, self.seed = lessons, peak, seed
+        self.outputs, self.peak, self.seed = outputs, peak, seed
 
     def cosine(self, scaled: bool = False) -> list[dict[str, float]]:
         """Measured at each rung of one cosine."""
@@ -208,7 +208,7 @@ class _Run:
         if self.step >= until:
             return
         self.network.train()
-        view, trial = self.trial.lessons["view"], self.trial
+        view, trial = self.trial.outputs["view"], self.trial
         with torch.random.fork_rng():
             torch.manual_seed(trial.seed * 1_000_003 + self.step)
             for batch in trial.stream.batches(self.step, until):
@@ -234,7 +234,7 @@ class _Run:
         return {
             "step": self.step,
             **label_metrics(logits, validation.labels),
-            **teacher_metrics(logits, self.trial.lessons["validation"]),
+            **teacher_metrics(logits, self.trial.outputs["validation"]),
             "loss_sum": sum(self.losses),
             "loss_last": sum(self.losses[-last:]) / last,
             "entropy_sum": sum(self.entropies),

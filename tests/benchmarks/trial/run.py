@@ -178,11 +178,11 @@ def _speed(trial: Trial, distils: bool) -> float:
         learning_rate=training.learning_rate, weight_decay=training.weight_decay, precision=training.precision
     )
     method = make_method("kd", dict(METHOD))
-    with closing(DistillationStream(trial.context, dataset, method, network, 0, SEED)) as teaching:
+    with closing(DistillationStream(trial.context, dataset, method, network, 0, SEED)) as stream:
         state = fresh_state(settings, network, method)
-        loss = teaching.loss(state, trial.steps) if distils else _cross_entropy
+        loss = stream.loss(state, trial.steps) if distils else _cross_entropy
         started = time.perf_counter()
-        train(state, teaching, loss, settings, trial.steps, lambda step: 1.0, SEED)
+        train(state, stream, loss, settings, trial.steps, lambda step: 1.0, SEED)
         return trial.steps * training.batch_size / (time.perf_counter() - started)
 
 

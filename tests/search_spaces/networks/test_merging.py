@@ -178,7 +178,7 @@ def plain_network(network: Network, monkeypatch: pytest.MonkeyPatch) -> Callable
 
     def run(image: Tensor) -> Tensor:
         with monkeypatch.context() as patch:
-            patch.setattr(networks, "watched", lambda: True)
+            patch.setattr(networks, "is_traced", lambda: True)
             return network(image)
 
     return run

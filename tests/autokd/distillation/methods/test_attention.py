@@ -8,7 +8,7 @@ from autokd.distillation import BatchContext, Outputs
 from autokd.distillation.methods.attention import AT, attention_loss, attention_map
 from autokd.errors import InputError
 
-LESSON = BatchContext(torch.tensor([0, 2, 1]), torch.arange(3))
+CONTEXT = BatchContext(torch.tensor([0, 2, 1]), torch.arange(3))
 
 
 def drawn(*shape: int, seed: int = 0) -> Tensor:
@@ -91,18 +91,18 @@ def test_the_method_sums_over_the_pairs_from_the_deepest() -> None:
     student, teacher = outputs(drawn(3, 4, 6), drawn(3, 5, 3)), outputs(*(drawn(3, 2, n, seed=1) for n in (12, 6, 3)))
     pairs = zip(student.features, teacher.features[1:], strict=True)
     expected = 10 * sum(attention_loss(own, other, 4.0) for own, other in pairs)
-    torch.testing.assert_close(AT(10.0, 4.0).teacher_loss(student, teacher, LESSON), expected)
+    torch.testing.assert_close(AT(10.0, 4.0).teacher_loss(student, teacher, CONTEXT), expected)
 
 
 @pytest.mark.parametrize("shape", [(3, 4), (3, 4, 1), (3, 4, 1, 1)])
 def test_maps_of_one_position_are_rejected(shape: tuple[int, ...]) -> None:
     with pytest.raises(InputError, match="no pair of feature maps has more than one position"):
-        AT().prepare(outputs(drawn(*shape)), outputs(drawn(*shape)), LESSON.labels)
+        AT().prepare(outputs(drawn(*shape)), outputs(drawn(*shape)), CONTEXT.labels)
 
 
 def test_one_pair_of_several_positions_is_enough() -> None:
     features = outputs(drawn(3, 4, 5, 5), drawn(3, 4, 1, 1))
-    AT().prepare(features, features, LESSON.labels)
+    AT().prepare(features, features, CONTEXT.labels)
 
 
 @pytest.mark.parametrize("weight", [-1.0, math.inf, math.nan])

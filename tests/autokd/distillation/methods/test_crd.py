@@ -23,7 +23,7 @@ def outputs(width: int, seed: int) -> Outputs:
 
 
 STUDENT, OTHER_STUDENT, TEACHER = outputs(5, 0), outputs(5, 4), outputs(7, 2)
-LESSON = BatchContext(LABELS[INDICES], INDICES)
+CONTEXT = BatchContext(LABELS[INDICES], INDICES)
 
 
 def prepared(**settings: Any) -> CRD:
@@ -61,7 +61,7 @@ def half_of_the_loss_slowly(vectors: list[list[float]], memory: list[list[float]
 
 def loss_slowly(method: CRD, seed: int) -> float:
     torch.manual_seed(seed)
-    negatives = method.draw_negatives(LESSON.labels).tolist()
+    negatives = method.draw_negatives(CONTEXT.labels).tolist()
     chosen = [[i, *row] for i, row in zip(INDICES.tolist(), negatives, strict=True)]
     student = [projected_slowly(method.student_head, row) for row in STUDENT.embedding.tolist()]
     teacher = [projected_slowly(method.teacher_head, row) for row in TEACHER.embedding.tolist()]
@@ -73,7 +73,7 @@ def test_the_loss_equals_a_loop_over_samples_and_negatives() -> None:
     method = prepared()
     expected = loss_slowly(method, seed=1)
     torch.manual_seed(1)
-    assert method.teacher_loss(STUDENT, TEACHER, LESSON).item() == pytest.approx(expected, abs=1e-9)
+    assert method.teacher_loss(STUDENT, TEACHER, CONTEXT).item() == pytest.approx(expected, abs=1e-9)
 
 
 def test_the_gradient_passes_gradcheck() -> None:
@@ -126,21 +126,21 @@ def test_the_partition_makes_the_mean_one_over_the_number_of_samples() -> None:
 def test_the_partition_is_fixed_by_the_first_batch() -> None:
     method = prepared()
     assert method.log_z.isinf().all()
-    method.teacher_loss(STUDENT, TEACHER, LESSON)
+    method.teacher_loss(STUDENT, TEACHER, CONTEXT)
     fixed = method.log_z.clone()
     assert fixed.isfinite().all()
-    method.teacher_loss(OTHER_STUDENT, TEACHER, LESSON)
+    method.teacher_loss(OTHER_STUDENT, TEACHER, CONTEXT)
     assert torch.equal(method.log_z, fixed)
 
 
 def test_a_restored_method_keeps_its_partition_and_its_memories() -> None:
     method, restored = prepared(), prepared()
-    method.teacher_loss(STUDENT, TEACHER, LESSON)
+    method.teacher_loss(STUDENT, TEACHER, CONTEXT)
     restored.load_state_dict(method.state_dict())
     losses = []
     for each in (method, restored):
         torch.manual_seed(5)
-        losses.append(each.teacher_loss(OTHER_STUDENT, TEACHER, LESSON).item())
+        losses.append(each.teacher_loss(OTHER_STUDENT, TEACHER, CONTEXT).item())
     assert losses[0] == losses[1]
     assert torch.equal(restored.student_memory, method.student_memory)
 
@@ -148,7 +148,7 @@ def test_a_restored_method_keeps_its_partition_and_its_memories() -> None:
 def test_memories_are_averaged_with_the_new_vectors() -> None:
     method = prepared()
     before = method.student_memory.clone(), method.teacher_memory.clone()
-    method.teacher_loss(STUDENT, TEACHER, LESSON)
+    method.teacher_loss(STUDENT, TEACHER, CONTEXT)
     after = method.student_memory, method.teacher_memory
     said = (method.student_head, STUDENT), (method.teacher_head, TEACHER)
     for old, new, (head, seen) in zip(before, after, said, strict=True):
@@ -178,7 +178,7 @@ def test_fresh_memories_have_rows_of_length_one_on_average() -> None:
 
 def test_both_heads_learn() -> None:
     method = prepared()
-    method.teacher_loss(STUDENT, TEACHER, LESSON).backward()
+    method.teacher_loss(STUDENT, TEACHER, CONTEXT).backward()
     assert all(parameter.grad.abs().sum() > 0 for parameter in method.parameters())
     assert len(list(method.parameters())) == 4
 
@@ -204,7 +204,7 @@ def test_negatives_are_uniform_over_the_samples_of_other_classes() -> None:
 def test_the_number_of_negatives_is_limited_by_the_samples_outside_the_largest_class(
     negatives: int, found: int
 ) -> None:
-    assert prepared(negatives=negatives).draw_negatives(LESSON.labels).shape == (BATCH, found)
+    assert prepared(negatives=negatives).draw_negatives(CONTEXT.labels).shape == (BATCH, found)
 
 
 def test_training_lowers_the_loss() -> None:

@@ -8,7 +8,7 @@ from autokd.distillation import BatchContext, Outputs
 from autokd.distillation.methods.fitnet import FitNet, hint_loss
 from autokd.errors import InputError
 
-LESSON = BatchContext(torch.tensor([0, 2, 1, 0]), torch.arange(4))
+CONTEXT = BatchContext(torch.tensor([0, 2, 1, 0]), torch.arange(4))
 
 
 def drawn(*shape: int, seed: int = 0) -> Tensor:
@@ -20,7 +20,7 @@ def outputs(seed: int, *shapes: tuple[int, ...]) -> Outputs:
 
 
 def prepared(method: FitNet, student: Outputs, teacher: Outputs) -> FitNet:
-    method.prepare(student, teacher, LESSON.labels)
+    method.prepare(student, teacher, CONTEXT.labels)
     return method.double()
 
 
@@ -61,7 +61,7 @@ def test_the_gradient_passes_gradcheck(shape: tuple[int, ...]) -> None:
     method = prepared(FitNet(2.0), student, teacher)
 
     def loss(features: Tensor) -> Tensor:
-        return method.teacher_loss(Outputs(student.logits, features=(features,)), teacher, LESSON)
+        return method.teacher_loss(Outputs(student.logits, features=(features,)), teacher, CONTEXT)
 
     assert torch.autograd.gradcheck(loss, student.features[0].clone().requires_grad_())
 
@@ -79,7 +79,7 @@ def test_the_loss_of_all_pairs_is_the_sum() -> None:
     method = prepared(FitNet(3.0, "all"), STUDENT, TEACHER)
     chosen = zip(STUDENT.features, TEACHER.features[1:], method.regressors, strict=True)
     expected = 3 * sum(hint_loss(own, hint, regressor) for own, hint, regressor in chosen)
-    torch.testing.assert_close(method.teacher_loss(STUDENT, TEACHER, LESSON), expected)
+    torch.testing.assert_close(method.teacher_loss(STUDENT, TEACHER, CONTEXT), expected)
 
 
 def test_regressors_are_float32_and_learn() -> None:
@@ -87,8 +87,8 @@ def test_regressors_are_float32_and_learn() -> None:
         Outputs(o.logits.float(), features=tuple(f.bfloat16() for f in o.features)) for o in (STUDENT, TEACHER)
     )
     method = FitNet(stages="all")
-    method.prepare(student, teacher, LESSON.labels)
-    method.loss(student, teacher, LESSON).backward()
+    method.prepare(student, teacher, CONTEXT.labels)
+    method.loss(student, teacher, CONTEXT).backward()
     assert all(parameter.dtype == torch.float32 for parameter in method.parameters())
     assert all(parameter.grad is not None for parameter in method.parameters())
     assert all(float(regressor.convolution.weight.grad.abs().max()) > 0 for regressor in method.regressors)
@@ -111,7 +111,7 @@ def test_a_hint_that_is_linear_in_the_features_can_be_fitted() -> None:
 def test_vectors_of_a_batch_of_one_are_regressed(stages: str) -> None:
     student, teacher = outputs(0, (4,)).first(1), outputs(1, (5,)).first(1)
     method = prepared(FitNet(stages=stages), student, teacher)
-    assert method.teacher_loss(student, teacher, LESSON).isfinite()
+    assert method.teacher_loss(student, teacher, CONTEXT).isfinite()
 
 
 @pytest.mark.parametrize("weight", [-1.0, math.inf, math.nan])

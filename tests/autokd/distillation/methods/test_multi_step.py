@@ -8,7 +8,7 @@ from autokd.distillation import BatchContext, Outputs
 from autokd.distillation.methods.multi_step import MultiStep, embedding_loss
 from autokd.errors import InputError
 
-LESSON = BatchContext(torch.tensor([0, 2, 1, 0]), torch.arange(4))
+CONTEXT = BatchContext(torch.tensor([0, 2, 1, 0]), torch.arange(4))
 LOGITS = torch.zeros(4, 3)
 
 
@@ -51,19 +51,19 @@ def test_an_embedding_of_zeros_gets_no_gradient() -> None:
 def test_embeddings_of_the_same_width_are_not_projected() -> None:
     student, teacher = Outputs(LOGITS, drawn(4, 6)), Outputs(LOGITS, drawn(4, 6, seed=1))
     method = MultiStep(3.0)
-    method.prepare(student, teacher, LESSON.labels)
+    method.prepare(student, teacher, CONTEXT.labels)
     assert not list(method.parameters())
     expected = 3 * embedding_loss(drawn(4, 6), drawn(4, 6, seed=1))
-    torch.testing.assert_close(method.teacher_loss(student, teacher, LESSON), expected)
+    torch.testing.assert_close(method.teacher_loss(student, teacher, CONTEXT), expected)
 
 
 def test_another_width_is_projected_by_a_trained_linear_map() -> None:
     student, teacher = Outputs(LOGITS, drawn(4, 5).bfloat16()), Outputs(LOGITS, drawn(4, 6, seed=1).bfloat16())
     method = MultiStep(3.0)
-    method.prepare(student, teacher, LESSON.labels)
+    method.prepare(student, teacher, CONTEXT.labels)
     assert isinstance(method.projection, nn.Linear)
     assert method.projection.weight.shape == (6, 5)
-    loss = method.teacher_loss(student, teacher, LESSON)
+    loss = method.teacher_loss(student, teacher, CONTEXT)
     loss.backward()
     mapped = student.embedding.float() @ method.projection.weight.T
     torch.testing.assert_close(loss, 3 * embedding_loss(mapped, teacher.embedding.float()))
@@ -72,7 +72,7 @@ def test_another_width_is_projected_by_a_trained_linear_map() -> None:
 
 def test_a_student_without_an_embedding_is_rejected() -> None:
     with pytest.raises(InputError, match="the student has none"):
-        MultiStep().prepare(Outputs(LOGITS), Outputs(LOGITS, drawn(4, 6)), LESSON.labels)
+        MultiStep().prepare(Outputs(LOGITS), Outputs(LOGITS, drawn(4, 6)), CONTEXT.labels)
 
 
 @pytest.mark.parametrize("weight", [-1.0, math.inf, math.nan])

@@ -9,7 +9,7 @@ from autokd.distillation import BatchContext, Outputs
 from autokd.distillation.methods.review import AttentionFusion, ReviewKD, ReviewPath, context_loss
 from autokd.errors import InputError
 
-LESSON = BatchContext(torch.tensor([0, 2, 1, 0]), torch.arange(4), epoch=100.0)
+CONTEXT = BatchContext(torch.tensor([0, 2, 1, 0]), torch.arange(4), epoch=100.0)
 
 
 def drawn(*shape: int, seed: int = 0) -> Tensor:
@@ -27,7 +27,7 @@ TEACHER = outputs(1, 9, (2, 16, 16), (3, 8, 8), (7, 4, 4))
 
 def prepared(student: Outputs, teacher: Outputs, **settings: float) -> ReviewKD:
     method = ReviewKD(**settings)
-    method.prepare(student, teacher, LESSON.labels)
+    method.prepare(student, teacher, CONTEXT.labels)
     return method.double()
 
 
@@ -146,7 +146,7 @@ def test_the_loss_is_the_weighted_sum_over_levels() -> None:
     teacher = [*TEACHER.features[1:], TEACHER.embedding[..., None, None]]
     reviewed = method.path(student, [maps.shape[2:] for maps in teacher])
     expected = 3 * sum(context_loss(own, other) for own, other in zip(reviewed, teacher, strict=True))
-    torch.testing.assert_close(method.teacher_loss(STUDENT, TEACHER, LESSON), expected)
+    torch.testing.assert_close(method.teacher_loss(STUDENT, TEACHER, CONTEXT), expected)
 
 
 @pytest.mark.parametrize("shape", [(), (5,), (5, 3)])
@@ -155,7 +155,7 @@ def test_the_gradient_passes_gradcheck(shape: tuple[int, ...]) -> None:
     method = prepared(student, teacher)
 
     def loss(features: Tensor, embedding: Tensor) -> Tensor:
-        return method.teacher_loss(replace(student, features=(features,), embedding=embedding), teacher, LESSON)
+        return method.teacher_loss(replace(student, features=(features,), embedding=embedding), teacher, CONTEXT)
 
     assert torch.autograd.gradcheck(loss, (student.features[0].requires_grad_(), student.embedding.requires_grad_()))
 
@@ -166,8 +166,8 @@ def test_all_parts_of_the_path_learn() -> None:
         for o in (STUDENT, TEACHER)
     )
     method = ReviewKD()
-    method.prepare(student, teacher, LESSON.labels)
-    method.loss(student, teacher, LESSON).backward()
+    method.prepare(student, teacher, CONTEXT.labels)
+    method.loss(student, teacher, CONTEXT).backward()
     for name, parameter in method.named_parameters():
         assert parameter.dtype == torch.float32
         assert float(parameter.grad.abs().max()) > 0, name
@@ -176,13 +176,13 @@ def test_all_parts_of_the_path_learn() -> None:
 @pytest.mark.parametrize(("epoch", "part"), [(0.0, 1 / 20), (9.5, 1 / 2), (18.9, 19 / 20), (19.0, 1), (50.0, 1)])
 def test_the_weight_grows_with_the_running_epoch(epoch: float, part: float) -> None:
     method = prepared(STUDENT, TEACHER).eval()
-    full = method.teacher_loss(STUDENT, TEACHER, LESSON)
-    torch.testing.assert_close(method.teacher_loss(STUDENT, TEACHER, replace(LESSON, epoch=epoch)), part * full)
+    full = method.teacher_loss(STUDENT, TEACHER, CONTEXT)
+    torch.testing.assert_close(method.teacher_loss(STUDENT, TEACHER, replace(CONTEXT, epoch=epoch)), part * full)
 
 
 def test_a_batch_of_one_has_a_finite_loss() -> None:
     student, teacher = STUDENT.first(1), TEACHER.first(1)
-    assert prepared(student, teacher).teacher_loss(student, teacher, LESSON).isfinite()
+    assert prepared(student, teacher).teacher_loss(student, teacher, CONTEXT).isfinite()
 
 
 @pytest.mark.parametrize("name", ["weight", "warmup"])
@@ -194,4 +194,4 @@ def test_weight_and_warmup_must_not_be_negative(name: str, value: float) -> None
 
 def test_a_teacher_without_an_embedding_is_rejected() -> None:
     with pytest.raises(InputError, match="the teacher has none"):
-        ReviewKD().prepare(STUDENT, replace(TEACHER, embedding=None), LESSON.labels)
+        ReviewKD().prepare(STUDENT, replace(TEACHER, embedding=None), CONTEXT.labels)

@@ -9,7 +9,7 @@ from autokd.distillation import BatchContext, Outputs
 from autokd.distillation.methods.rkd import RKD, angle_loss, angles, distance_loss, relative_distances
 from autokd.errors import InputError
 
-LESSON = BatchContext(torch.tensor([0, 2, 1, 0, 1]), torch.arange(5))
+CONTEXT = BatchContext(torch.tensor([0, 2, 1, 0, 1]), torch.arange(5))
 LOSSES = [distance_loss, angle_loss]
 
 
@@ -125,14 +125,14 @@ def test_equal_samples_of_the_teacher_have_a_finite_loss(loss, student: Tensor, 
 
 def test_the_method_is_the_weighted_sum_of_both_losses(student: Tensor, teacher: Tensor) -> None:
     logits = torch.zeros(5, 3)
-    found = RKD(2.0, 3.0).teacher_loss(Outputs(logits, student), Outputs(logits, teacher), LESSON)
+    found = RKD(2.0, 3.0).teacher_loss(Outputs(logits, student), Outputs(logits, teacher), CONTEXT)
     torch.testing.assert_close(found, 2 * distance_loss(student, teacher) + 3 * angle_loss(student, teacher))
 
 
 def test_a_teacher_without_an_embedding_is_rejected(student: Tensor) -> None:
     logits = torch.zeros(5, 3)
     with pytest.raises(InputError, match="the teacher has none"):
-        RKD().prepare(Outputs(logits, student), Outputs(logits), LESSON.labels)
+        RKD().prepare(Outputs(logits, student), Outputs(logits), CONTEXT.labels)
 
 
 @pytest.mark.parametrize("name", ["distance_weight", "angle_weight"])

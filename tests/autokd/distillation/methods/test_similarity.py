@@ -8,7 +8,7 @@ from autokd.distillation import BatchContext, Outputs
 from autokd.distillation.methods.similarity import SP, similarities, similarity_loss
 from autokd.errors import InputError
 
-LESSON = BatchContext(torch.tensor([0, 2, 1, 0]), torch.arange(4))
+CONTEXT = BatchContext(torch.tensor([0, 2, 1, 0]), torch.arange(4))
 SHAPES = [(6,), (6, 5), (6, 3, 2)]
 
 
@@ -75,12 +75,12 @@ def test_the_method_sums_over_the_chosen_pairs(stages: str, first: int) -> None:
     teacher = Outputs(drawn(4, 3), features=(drawn(4, 2, 12), drawn(4, 5, 6, seed=1), drawn(4, 6, 3, seed=1)))
     pairs = list(zip(student.features, teacher.features[1:], strict=True))[first:]
     expected = 10 * sum(similarity_loss(own, other) for own, other in pairs)
-    torch.testing.assert_close(SP(10.0, stages).teacher_loss(student, teacher, LESSON), expected)
+    torch.testing.assert_close(SP(10.0, stages).teacher_loss(student, teacher, CONTEXT), expected)
 
 
 def test_a_teacher_without_features_is_rejected() -> None:
     with pytest.raises(InputError, match="0 from the teacher"):
-        SP().prepare(Outputs(drawn(4, 3), features=(drawn(4, 5),)), Outputs(drawn(4, 3)), LESSON.labels)
+        SP().prepare(Outputs(drawn(4, 3), features=(drawn(4, 5),)), Outputs(drawn(4, 3)), CONTEXT.labels)
 
 
 @pytest.mark.parametrize("weight", [-1.0, math.inf, math.nan])

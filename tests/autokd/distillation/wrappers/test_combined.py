@@ -9,7 +9,7 @@ from autokd.distillation import KD, BatchContext, Combined, Method, Outputs
 from autokd.distillation.base import Need
 from autokd.errors import InputError
 
-LESSON = BatchContext(torch.arange(6) % 3, torch.arange(6))
+CONTEXT = BatchContext(torch.arange(6) % 3, torch.arange(6))
 
 
 class Fake(Method):
@@ -55,18 +55,18 @@ def teacher() -> Outputs:
 
 
 def test_the_teachers_terms_are_added(student: Outputs, teacher: Outputs) -> None:
-    found = Combined([Fake(2.0), KD(), Fake(3.0)]).teacher_loss(student, teacher, LESSON)
-    torch.testing.assert_close(found, 5 * student.logits.sum() + KD().teacher_loss(student, teacher, LESSON))
+    found = Combined([Fake(2.0), KD(), Fake(3.0)]).teacher_loss(student, teacher, CONTEXT)
+    torch.testing.assert_close(found, 5 * student.logits.sum() + KD().teacher_loss(student, teacher, CONTEXT))
 
 
 def test_the_weight_of_the_labels_is_that_of_the_first_method(student: Outputs, teacher: Outputs) -> None:
-    found = Combined([KD(weight=0.75), Fake(2.0)]).loss(student, teacher, LESSON)
-    terms = KD(weight=0.75).teacher_loss(student, teacher, LESSON) + 2 * student.logits.sum()
-    torch.testing.assert_close(found, 0.25 * F.cross_entropy(student.logits, LESSON.labels) + terms)
+    found = Combined([KD(weight=0.75), Fake(2.0)]).loss(student, teacher, CONTEXT)
+    terms = KD(weight=0.75).teacher_loss(student, teacher, CONTEXT) + 2 * student.logits.sum()
+    torch.testing.assert_close(found, 0.25 * F.cross_entropy(student.logits, CONTEXT.labels) + terms)
 
 
 def test_a_sum_of_one_is_that_method(student: Outputs, teacher: Outputs) -> None:
-    assert Combined([KD()]).loss(student, teacher, LESSON) == KD().loss(student, teacher, LESSON)
+    assert Combined([KD()]).loss(student, teacher, CONTEXT) == KD().loss(student, teacher, CONTEXT)
 
 
 def test_its_needs_are_those_of_all_members() -> None:
@@ -87,7 +87,7 @@ def test_only_the_member_with_further_views_gets_them(teacher: Outputs) -> None:
     one, three = Fake(), Fake(n_views=3)
     method = Combined([one, three])
     method.prepare(views, views, torch.zeros(9))
-    loss = method.loss(views, views, LESSON)
+    loss = method.loss(views, views, CONTEXT)
     assert loss.isfinite()
     assert (one.seen, three.seen) == ([6, 6], [18, 18])
     assert (len(one.own), len(three.own)) == (6, 18)

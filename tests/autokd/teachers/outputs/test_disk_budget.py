@@ -22,7 +22,7 @@ def budget(limit: int) -> DiskBudget:
 
 
 @pytest.mark.parametrize(
-    ("limit", "told"),
+    ("limit", "words"),
     [
         (
             9 * GB // 10,
@@ -32,10 +32,10 @@ def budget(limit: int) -> DiskBudget:
         (0, "logits and embeddings and feature maps of 5 views need 1 GB, more than teacher.disk_bytes = 0 MB allows:"),
     ],
 )
-def test_what_does_not_fit_is_told_in_one_line(limit: int, told: str) -> None:
+def test_what_does_not_fit_is_told_in_one_line(limit: int, words: str) -> None:
     line = budget(limit).fall_back
     assert line is not None
-    assert told in line
+    assert words in line
     assert line.endswith("the teacher runs in every training that needs them instead.")
     assert "\n" not in line
 

@@ -70,8 +70,8 @@ def test_announced_samples_that_are_never_asked_for_do_no_harm(reader: ViewReade
 def test_a_file_that_is_cut_off_in_use_matters_only_where_it_is_still_read(reader: ViewReader, tmp_path: Path):
     for file in tmp_path.iterdir():
         os.truncate(file, 128)
-    told = pytest.raises(InputError, match=r"view-[a-z]+-00002.npy was cut off while it was in use")
-    with told if reader._large else nullcontext():
+    refused = pytest.raises(InputError, match=r"view-[a-z]+-00002.npy was cut off while it was in use")
+    with refused if reader._large else nullcontext():
         reader.of(torch.tensor([9]))
 
 
