@@ -1,7 +1,7 @@
-"""The controller: ask -> submit -> record -> tell, nothing else.
+"""The controller: ask, submit, record, tell.
 
-The database is the truth. What happens next is decided from the rows alone, so going on after an interruption is the
-same code as starting: open evaluations are submitted, a judged trial climbs or ends, and a free worker gets a new
+The database is the truth. What happens next is decided from its rows alone, so resuming is the same code as starting:
+open evaluations are submitted, a trial with a result is promoted to the next rung or ends, and a free worker gets a new
 trial.
 """
 
@@ -24,10 +24,10 @@ __all__ = ["Controller"]
 
 @dataclass(frozen=True)
 class Controller:
-    """Runs a search until it has its trials.
+    """Runs a search until all its trials are finished.
 
-    `run` may be left by an exception at any point, KeyboardInterrupt included: every write is one transaction, and
-    the next controller goes on from the rows.
+    An exception may interrupt `run` at any point, KeyboardInterrupt included: every write is one transaction, and the
+    next controller continues from the rows.
 
     Attributes:
         store: The database.
@@ -45,7 +45,7 @@ class Controller:
         """Search until all trials are finished.
 
         Raises:
-            InputError: If data or teacher are gone, or the teacher does not give the metric that trials are judged by.
+            InputError: If data or teacher are gone, or the teacher lacks outputs that the fidelity metric needs.
             LeaseLost: If another controller took the search over.
         """
         self.dispatcher.prepare(self.problem.context)
@@ -73,7 +73,7 @@ class Controller:
         self.dispatcher.on_change()
 
     def _advance(self, record: TrialRecord, rows: Mapping[int, TrialRecord]) -> bool:
-        """Take a running trial one step on, if it has one to take; whether it had."""
+        """Write a running trial's next step, and return whether there was one."""
         if len(record.students) < self.problem.config.students_per_trial:
             return self._draw_student(record, rows)
         if record.running:

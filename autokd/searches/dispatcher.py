@@ -67,7 +67,7 @@ class Dispatcher:
         """Wait until at least one evaluation in flight ends, and record each that did.
 
         Raises:
-            InputError: If it ended because data or teacher are gone: no other evaluation would fare better.
+            InputError: If an evaluation failed because data or teacher are gone, as all others would.
         """
         done = _first(self._in_flight, self.on_change)
         for future in sorted(done, key=lambda future: self._in_flight[future][0].id):
@@ -76,16 +76,16 @@ class Dispatcher:
             self.on_change()
 
     def prepare(self, context: TrainingContext) -> None:
-        """Let the workers compute what the teachers say of all augmented views, in chunks, and of the other splits.
+        """Let the workers precompute the teachers' outputs for all views, in chunks, and for the other splits.
 
         Raises:
             InputError: If data or teacher are gone, or the disk has no room.
-            AutoKDError: If a view is too much for a worker.
+            AutoKDError: If a worker cannot compute a view within its limits.
         """
         missing = missing_outputs(context)
         check_room(context, missing)
         if missing or context.needs:
-            self._tell_fall_back(context)
+            self._notify_fall_back(context)
         needed = len(context.outputs_needed)
         pending = {self.executor.submit(precompute_outputs, context, key): key for key in missing}
         lost = Counter[OutputsKey]()
@@ -109,7 +109,7 @@ class Dispatcher:
             self.store.record_event(self.lease, "teacher", {"views": needed, "missing": unready()})
             report()
 
-    def _tell_fall_back(self, context: TrainingContext) -> None:
+    def _notify_fall_back(self, context: TrainingContext) -> None:
         line = context.disk_budget(output_shapes(context)).fall_back
         if line is not None:
             self.store.record_event(self.lease, "fall-back", {"line": line})

@@ -9,7 +9,7 @@ __all__ = ["Facts"]
 
 @dataclass(frozen=True)
 class Facts:
-    """What a search found out about its data, teacher and machine before it began; a resumed search finds the same.
+    """What a search found out about its data, teacher and machine before it began; the same after resuming.
 
     Attributes:
         input_shape: Shape of a sample: channels, height and width; channels and length; or features.
@@ -41,7 +41,7 @@ class Facts:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Facts":
-        """The facts among those that were recorded."""
+        """The facts among recorded values."""
         known = {field.name: values[field.name] for field in fields(cls) if field.name in values}
         mean, deviation = known["normalisation"]
         tuples = {

@@ -1,4 +1,4 @@
-"""Families ranked by what the search's model believes of them: the answer is a distribution, not a lucky draw."""
+"""Families ranked by the posterior of the search's model, so that a lucky draw does not win."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -18,18 +18,18 @@ POSTERIOR_SAMPLES = 4_000  # standard error of a probability: at most 0.8 points
 
 @dataclass(frozen=True)
 class Family:
-    """A family of students with its distillation setting, as one trial tried it.
+    """A family of students with the distillation setting of the trial that tried it.
 
     Attributes:
         trial: Number of the trial.
-        description: The family in words of the field.
+        description: The family in words, as the space describes it.
         parameters: Everything that the optimiser chose.
         single_member: Whether all draws of the family are one graph.
-        observed: The trial's own value at the highest rung that it reached.
+        observed: The trial's observed value at the highest rung that it reached.
         rung: That rung's index.
         mean: Posterior mean of the validation accuracy at the last rung.
         deviation: Posterior standard deviation of the same.
-        probability_best: Posterior probability that no other family tried is better.
+        probability_best: Posterior probability that it is the best of the families tried.
         params: Parameters of its first student.
         macs: Multiply-accumulates of that student.
     """
@@ -48,7 +48,7 @@ class Family:
 
 
 def rank_families(problem: Problem, trial_records: Collection[TrialRecord]) -> list[Family]:
-    """All families with a value, the one of highest posterior mean first.
+    """All families with a value, sorted by posterior mean, the highest first.
 
     Args:
         problem: The search.
@@ -74,10 +74,12 @@ def rank_families(problem: Problem, trial_records: Collection[TrialRecord]) -> l
 
 
 def winner(families: Sequence[Family]) -> Family | None:
-    """The first of those that climbed highest, if there is one: the others' means are guesses from shorter trainings.
+    """The best family among those that reached the highest rung; None without families.
+
+    The means of the other families extrapolate from shorter trainings.
 
     Args:
-        families: The best first.
+        families: Sorted, the best first.
     """
     highest = max((family.rung for family in families), default=None)
     return next((family for family in families if family.rung == highest), None)

@@ -1,4 +1,4 @@
-"""The distillation methods and teachers that a search chooses from, as dimensions, and those that a trial chose."""
+"""The distillation methods and teachers of a search as dimensions, and the choice of a trial."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -15,17 +15,17 @@ from search_spaces.errors import SpaceError
 __all__ = ["METHOD", "TEACHER", "MethodChoice"]
 
 METHOD, TEACHER = "method", "teacher"
-"""The dimensions that say which, where there are several."""
+"""Names of the dimensions that choose, if there are several methods or teachers."""
 
 Settings = tuple[tuple[str, Value], ...]
 
 
 @dataclass(frozen=True)
 class MethodChoice:
-    """One method with its hyper-parameters, or several, each with its own: then `method` says which.
+    """One method with its hyper-parameters, or several with their own, among which the dimension `method` chooses.
 
     Attributes:
-        config: What the user asked for.
+        config: The section `[distillation]`.
         teacher_schedules: Names of the teacher schedules to choose from.
     """
 
@@ -42,7 +42,7 @@ class MethodChoice:
 
     @property
     def dimensions(self) -> dict[str, Dimension]:
-        """What the search chooses."""
+        """The searched dimensions."""
         return self._narrowed[0]
 
     def name(self, parameters: Mapping[str, Value]) -> str:
@@ -50,14 +50,14 @@ class MethodChoice:
         return str(self._values(parameters)[METHOD]) if self._several else self.config.names[0]
 
     def settings(self, parameters: Mapping[str, Value]) -> Settings:
-        """The hyper-parameters of that method by its own names, fixed ones included."""
+        """The hyper-parameters of the trial's method by its own names, fixed ones included."""
         values = self._values(parameters)
         prefix = self._prefix(self.name(parameters))
         own = method_distributions(self.name(parameters))
         return tuple(sorted((name, values[prefix + name]) for name in own))
 
     def teacher_schedule(self, parameters: Mapping[str, Value]) -> int:
-        """Number of the teacher schedule that teaches a trial with these parameters."""
+        """Number of the teacher schedule of a trial with these parameters."""
         return (
             self.teacher_schedules.index(str(self._values(parameters)[TEACHER]))
             if len(self.teacher_schedules) > 1
@@ -66,16 +66,16 @@ class MethodChoice:
 
     @cached_property
     def needs(self) -> frozenset[Need]:
-        """What any of the methods learns beside logits from the teachers' stored outputs.
+        """What any of the methods needs from the stored teacher outputs besides logits.
 
-        Methods of further views, or of layers that they choose, are not among them: nothing stored is of use to those.
+        Methods that look at further views, or choose layers themselves, cannot use stored outputs and do not count.
         """
         methods = (method for _, method in self.examples())
         reading = (method for method in methods if method.n_views == 1 and not method.chooses_layers)
         return frozenset[Need]().union(*(method.needs for method in reading))
 
     def chosen(self, parameters: Mapping[str, Value]) -> dict[str, Value]:
-        """How a trial with these parameters distils: `method`, its settings, and `teacher` where there are several."""
+        """How a trial with these parameters distils: `method`, its settings, and `teacher` if there are several."""
         teacher = (
             {TEACHER: self.teacher_schedules[self.teacher_schedule(parameters)]}
             if len(self.teacher_schedules) > 1
@@ -84,16 +84,16 @@ class MethodChoice:
         return {METHOD: self.name(parameters), **dict(self.settings(parameters)), **teacher}
 
     def check(self) -> None:
-        """Find mistakes that the first trial would find.
+        """Create each method at the ends of its ranges.
 
         Raises:
-            InputError: If a method does not exist, or refuses an end of the ranges.
+            InputError: If a method does not exist, or refuses an end of its ranges.
         """
         for _ in self.examples():
             pass
 
     def examples(self) -> Iterator[tuple[str, Method]]:
-        """Each method with every number at the low and then the high end of its range, with its name.
+        """Yield name and instance of each method, with all numbers at the low and then at the high end of their ranges.
 
         Raises:
             InputError: If a method does not exist or refuses such a value.

@@ -73,12 +73,12 @@ class Problem:
 
     @property
     def distributions(self) -> dict[str, BaseDistribution]:
-        """The dimensions as Optuna's distributions, whether active or not."""
+        """All dimensions as Optuna distributions, active or not."""
         return {name: dimension.distribution for name, dimension in self.dimensions.items()}
 
     @property
     def fidelity_metric(self) -> FidelityMetric:
-        """By what trials are compared below the last rung."""
+        """The metric by which trials are compared below the last rung."""
         return FIDELITY_METRICS[self.config.optimizer.signal]
 
     @property
@@ -88,12 +88,12 @@ class Problem:
 
     @property
     def folder(self) -> Path:
-        """Folder of this search's files."""
+        """Folder of the search's files."""
         return self.home / "searches" / self.config.name
 
     @property
     def evaluations(self) -> Path:
-        """Folder of all its evaluations' files."""
+        """Folder of the files of all evaluations."""
         return self.folder / "evaluations"
 
     @cached_property
@@ -103,24 +103,29 @@ class Problem:
 
     @cached_property
     def retraining_context(self) -> TrainingContext:
-        """What the full-length trainings share."""
+        """What the retrainings at full length share."""
         final = self.config.final
         changes = final.model_dump(include={"schedule", "learning_rate", "ema", "views"}, exclude_none=True)
         changes["rungs"] = (final.epochs,)
         return replace(self._context(self.config.training.model_copy(update=changes)), is_tested=True)
 
     def wants_trial(self, trial_records: Collection[TrialRecord]) -> bool:
-        """Whether another trial may begin: there are fewer than asked for, and time is left."""
+        """Whether another trial may begin: fewer were opened than asked for, and time is left."""
         seconds = sum(row.seconds or 0.0 for record in trial_records for row in record.evaluations)
         limit = self.config.seconds
         in_time = limit is None or seconds / self.config.workers.count < limit
         return len(trial_records) < self.config.trials and in_time
 
     def draw(self, trial: TrialRow, replicate: int, purpose: str = "search") -> tuple[Architecture, Cost]:
-        """A student of the trial's family.
+        """Draw a student of the trial's family.
+
+        Args:
+            trial: The trial.
+            replicate: Number of the draw.
+            purpose: "search" or "final", as in `StudentRow`.
 
         Raises:
-            BudgetError: If it does not fit at its smallest width.
+            BudgetError: If the student does not fit the budget at its smallest width.
         """
         rng = np.random.default_rng(self._seed(trial, replicate, purpose, "graph"))
         facts = self.facts
@@ -132,18 +137,30 @@ class Problem:
     def warm_from(
         self, trial_records: Iterable[TrialRecord], trial: TrialRow, architecture: Architecture
     ) -> str | None:
-        """Key of the evaluation whose weights a new student of the trial inherits, as told by those trials' rows."""
+        """Key of the evaluation whose weights a new student inherits; None without warm starts or without a source.
+
+        Args:
+            trial_records: All trials.
+            trial: The new student's trial.
+            architecture: The new student.
+        """
         if not self.config.training.warm_start:
             return None
         family = self.space_parameters(trial)
         return warm_start_source(trial_records, architecture, lambda other: self.space_parameters(other) == family)
 
     def space_parameters(self, trial: TrialRow) -> dict[str, Value]:
-        """The trial's parameters that belong to the space."""
+        """The parameters of the trial that belong to the search space."""
         return {name: value for name, value in trial.parameters.items() if name in self.space.distributions()}
 
     def task(self, trial: TrialRow, student: StudentRow, rung: int) -> EvaluationTask:
-        """The evaluation of a student up to a rung; a final student has one rung, and is tested."""
+        """The evaluation of a student up to a rung; a retrained student has one rung, and is tested.
+
+        Args:
+            trial: The student's trial.
+            student: The student.
+            rung: Index of the rung.
+        """
         final = student.purpose == "final"
         return EvaluationTask(
             context=self.retraining_context if final else self.context,
@@ -159,10 +176,10 @@ class Problem:
         )
 
     def check_fidelity_metric(self) -> None:
-        """Find a fidelity metric that no trial will have, once the teachers' outputs are stored.
+        """Check, once the teacher outputs are stored, that every trial will have the fidelity metric.
 
         Raises:
-            InputError: If it compares with a teacher that says nothing of the validation split.
+            InputError: If the metric compares with a teacher that has no outputs for the validation split.
         """
         teachers = {
             self.context.last_teacher(teacher_schedule)

@@ -1,4 +1,4 @@
-"""How far a search is: one value computed from the rows, for every face that shows it."""
+"""Progress of a search, computed from its rows for all interfaces."""
 
 import statistics
 from collections import Counter
@@ -13,7 +13,7 @@ __all__ = ["Progress", "Training", "best_trial_record", "measure_progress", "ran
 
 @dataclass(frozen=True)
 class Progress:
-    """A search at a moment.
+    """Progress of a search at one moment.
 
     Attributes:
         name: Of the search.
@@ -57,7 +57,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Training:
-    """A full-length training at a moment.
+    """Progress of a retraining at one moment.
 
     Attributes:
         replicate: Number of its student.
@@ -79,7 +79,7 @@ class Training:
 
 
 def measure_progress(search: SearchRow, trial_records: Collection[TrialRecord]) -> Progress:
-    """The progress that the rows tell."""
+    """The progress of a search with these trials."""
     states = Counter(record.trial.state for record in trial_records)
     best = best_trial_record(trial_records)
     student = _smallest(best.students) if best else None
@@ -105,13 +105,13 @@ def measure_progress(search: SearchRow, trial_records: Collection[TrialRecord]) 
 
 
 def ranked(trial_records: Collection[TrialRecord]) -> list[TrialRecord]:
-    """Trials with a value, the best first: those that climbed highest, by their value there, then by number."""
+    """Trials with a value, the best first: by highest rung, then by value there, then by number."""
     valued = [record for record in trial_records if record.values and record.trial.state != "failed"]
     return sorted(valued, key=lambda record: (-max(record.values), -record.best_value, record.trial.number))
 
 
 def best_trial_record(trial_records: Collection[TrialRecord]) -> TrialRecord | None:
-    """The trial that was observed best, if any has a value; the search's model may believe more in another one."""
+    """The trial with the best observed value, if any; the search's model may prefer another one."""
     return next(iter(ranked(trial_records)), None)
 
 

@@ -27,24 +27,35 @@ __all__ = ["check_optimizer", "feature_options", "propose", "prunes"]
 
 
 def propose(problem: Problem, trial_records: Iterable[TrialRecord], number: int) -> dict[str, Value]:
-    """Parameters of trial `number`, after those trials: the same for the same rows.
+    """Parameters of the next trial: the same for the same rows.
 
-    They fit the budget, if anything near the optimiser's choice does.
+    They fit the budget if anything near the optimiser's choice does.
+
+    Args:
+        problem: The search.
+        trial_records: All trials so far.
+        number: Number of the next trial.
     """
     study = to_study(trial_records, problem.distributions)
     study.sampler = _sampler(problem, number)
-    return _fitted(problem, _suggest(study.ask(), problem.dimensions), number)
+    return _repaired(problem, _suggest(study.ask(), problem.dimensions), number)
 
 
 def prunes(problem: Problem, trial_records: Iterable[TrialRecord], record: TrialRecord) -> bool:
-    """Whether a trial's fidelity metric at its last rung is too bad among all trials' to train it on."""
+    """Whether to prune a trial: its fidelity metric at its last rung is too bad compared with the others.
+
+    Args:
+        problem: The search.
+        trial_records: All trials.
+        record: The trial.
+    """
     study = to_study(trial_records, problem.distributions, problem.fidelity_metric)
     trial = study.get_trials(deepcopy=False)[record.trial.number]
     return bool(_pruner(problem).prune(study, trial))
 
 
 def check_optimizer(problem: Problem) -> None:
-    """Make the sampler and the pruner once.
+    """Check that sampler and pruner can be created.
 
     Raises:
         InputError: If one of them does not exist, or does not take its options.
@@ -60,7 +71,7 @@ def feature_options(problem: Problem) -> dict[str, Any]:
 
 
 def _sampler(problem: Problem, number: int) -> BaseSampler:
-    """A sampler for trial `number` alone: what it proposes depends on the rows and on nothing that it remembers."""
+    """A sampler for trial `number` alone, so that its proposal depends on the rows and on no earlier state."""
     own: dict[str, Any] = {
         "seed": derive(problem.config.seed, "sampler") % 2**31,
         "search_space": problem.distributions,
@@ -85,8 +96,8 @@ def _pruner(problem: Problem) -> BasePruner:
         raise InputError(f"optimizer.pruner: {error}") from None
 
 
-def _fitted(problem: Problem, values: Mapping[str, Value], number: int) -> dict[str, Value]:
-    """The values, with those of the space changed as little as it takes to fit the budget and the space's rules."""
+def _repaired(problem: Problem, values: Mapping[str, Value], number: int) -> dict[str, Value]:
+    """The values, with those of the space repaired to fit the budget and the space's rules."""
     space, facts = problem.space, problem.facts
     ours = space.distributions()
     chosen = {name: value for name, value in values.items() if name in ours}
@@ -97,7 +108,7 @@ def _fitted(problem: Problem, values: Mapping[str, Value], number: int) -> dict[
 
 
 def _graph_features(problem: Problem, values: Mapping[str, Value]) -> tuple[float, ...]:
-    """Features of the graph that the space's parameters among these make; a missing one is at its low end."""
+    """Features of the graph that the space makes of these values; missing parameters are at their low ends."""
     ours: dict[str, Value] = {}
     for name, dimension in problem.space.distributions().items():
         if dimension.is_active(problem.space.fixed | ours):

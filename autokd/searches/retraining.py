@@ -1,4 +1,4 @@
-"""The full-length training of a search's winner: several students of the best family, the best of them kept."""
+"""Retraining of the best family's students at full length, of which the best is kept."""
 
 from collections.abc import Collection
 from contextlib import suppress
@@ -22,7 +22,7 @@ __all__ = ["Retraining", "trainings"]
 
 @dataclass(frozen=True)
 class Retraining:
-    """Trains students of one trial's family at full length; goes on where it stopped.
+    """Trains students of one trial's family at full length, and continues after interruptions.
 
     The first student is the very architecture that was searched, the others are new draws of its family.
 
@@ -41,7 +41,7 @@ class Retraining:
     trial: TrialRow
 
     def run(self) -> None:
-        """Train until every student has its full length.
+        """Train every student at full length.
 
         Raises:
             AutoKDError: If all trainings failed.
@@ -58,12 +58,12 @@ class Retraining:
         self._check({self.problem.task(self.trial, student, rung=0).key for student in students})
 
     def _rung(self, student: StudentRow, task: EvaluationTask) -> int:
-        """The recorded rung of this very training; one of other length or settings gets the next."""
+        """The recorded rung of this training, or the next free one; other lengths or settings have other rungs."""
         rows = [row for row in self.store.evaluations(self.lease.search_id) if row.student_id == student.id]
         return next((row.rung for row in rows if row.key == task.key), len(rows))
 
     def _students(self) -> list[StudentRow]:
-        """The students to train: those that are there, and new draws; a draw that cannot fit is left out."""
+        """The students to train: recorded ones and new draws, without draws that do not fit the budget."""
         rows = [row for row in self.store.students(self.lease.search_id) if row.trial_id == self.trial.id]
         there = {row.replicate: row for row in rows if row.purpose == "final"}
         students = []
@@ -84,7 +84,7 @@ class Retraining:
 
 
 def trainings(problem: Problem, store: Reader, search_id: int) -> list[Training]:
-    """How far the full-length trainings of a search are; epochs are told by their checkpoints.
+    """Progress of a search's retrainings, read from their checkpoints.
 
     Trainings of another length than the one that is configured now are left out.
     """
@@ -104,5 +104,5 @@ def trainings(problem: Problem, store: Reader, search_id: int) -> list[Training]
 
 
 def _epochs_done(task: EvaluationTask) -> float:
-    """Whole epochs that the last checkpoint on the way to the task's rung has behind it."""
+    """Whole epochs done at the last checkpoint of the task."""
     return max(epochs_done(task.checkpoint), epochs_done(task.branch_checkpoint)) // 1

@@ -1,4 +1,4 @@
-"""The right to write to a search, with workers: what every run of a search happens in."""
+"""The session of a run: the lease of its search, and its workers."""
 
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
@@ -23,7 +23,7 @@ __all__ = ["changes", "make_executor", "session"]
 def session(
     workspace: Workspace, name: str, recorded: SearchConfig, config: SearchConfig, reporter: Reporter
 ) -> Iterator[tuple[Lease, Dispatcher]]:
-    """A block with the lease of a search and its workers; an exception leaves the search "interrupted".
+    """A block that owns a search and has workers; an exception leaves the search "interrupted".
 
     Args:
         workspace: Where the search is recorded.

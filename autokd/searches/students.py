@@ -1,4 +1,4 @@
-"""Students: recorded when they are drawn, found again with the weights that their last evaluation left."""
+"""Students: recorded when drawn, and found again with the weights of their longest evaluation."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -50,17 +50,17 @@ class TrainedStudent:
 
     @property
     def architecture(self) -> Architecture:
-        """Its graph."""
+        """The student's architecture."""
         return Architecture.from_dict(dict(self.row.architecture))
 
     @property
     def metrics(self) -> dict[str, float]:
-        """What was measured at the end of its training."""
+        """Metrics at the end of the training."""
         return dict(self.evaluation.metrics or {})
 
     @property
     def is_final(self) -> bool:
-        """Whether it was trained at full length."""
+        """Whether the student was retrained at full length."""
         return self.row.purpose == "final"
 
     def module(self) -> StudentModule:
@@ -90,7 +90,7 @@ class TrainedStudent:
 
 
 def trained_students(problem: Problem, store: Reader, search_id: int) -> Sequence[TrainedStudent]:
-    """All students with a complete evaluation, the best first: full-length ones, then those that trained longest.
+    """All students with a complete evaluation, the best first: retrained ones, then those that trained longest.
 
     Within each the one of highest validation accuracy is first.
     """

@@ -1,4 +1,4 @@
-"""A search's rows as an in-memory Optuna study: what samplers, pruners and plots work on."""
+"""A search's rows as an in-memory Optuna study, on which samplers, pruners and plots work."""
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
@@ -46,7 +46,7 @@ def to_study(
 
 
 def _empty_study() -> optuna.Study:
-    """A study of our own, of which Optuna's log, which users watch for theirs, says nothing."""
+    """An empty in-memory study, created without a line in Optuna's log, which users read for their own studies."""
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:

@@ -1,4 +1,4 @@
-"""Where a trial stands on its rungs, told from its rows alone."""
+"""A trial with its students and evaluations, as recorded."""
 
 import math
 import statistics
@@ -13,7 +13,7 @@ __all__ = ["TrialRecord", "trial_records"]
 
 @dataclass(frozen=True)
 class TrialRecord:
-    """The students of a trial and their evaluations.
+    """A trial, its students and their evaluations.
 
     Attributes:
         trial: The trial.
@@ -32,7 +32,7 @@ class TrialRecord:
 
     @property
     def running(self) -> list[EvaluationRow]:
-        """Evaluations that are open."""
+        """Evaluations that are running."""
         return [row for row in self.evaluations if row.state == "running"]
 
     @property
@@ -42,11 +42,11 @@ class TrialRecord:
 
     @property
     def best_value(self) -> float:
-        """The value at the highest rung reached; -inf before the first."""
+        """The value at the highest rung reached; -inf before the first rung."""
         return self.values[max(self.values)] if self.values else -math.inf
 
     def means(self, metric: str) -> dict[int, float]:
-        """Mean of a metric over all students at each rung at which all of them have it."""
+        """Mean of a metric over all students, at each rung where all of them have it."""
         reached: dict[int, list[float]] = {}
         for row in self.evaluations:
             if row.state == "complete" and metric in (row.metrics or {}):
@@ -68,12 +68,12 @@ class TrialRecord:
 
 
 def trial_records(store: Reader, search_id: int) -> Mapping[int, TrialRecord]:
-    """The record of each trial of a search by its number; final trainings are left out."""
+    """The record of each trial of a search by its number, without retrainings."""
     trials = store.trials(search_id)
-    return _climbed(trials, store.students(search_id, "search"), store.evaluations(search_id))
+    return _assembled(trials, store.students(search_id, "search"), store.evaluations(search_id))
 
 
-def _climbed(
+def _assembled(
     trials: Iterable[TrialRow], students: Iterable[StudentRow], evaluations: Iterable[EvaluationRow]
 ) -> Mapping[int, TrialRecord]:
     students_of: dict[int, list[StudentRow]] = {}

@@ -1,4 +1,4 @@
-"""Which earlier student a new one inherits weights from, told from the rows of its search alone."""
+"""The earlier student whose weights a new one inherits, chosen from the rows of its search alone."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
@@ -12,17 +12,17 @@ from search_spaces.architecture.operations import Width, layers
 __all__ = ["warm_start_source"]
 
 Nodes = set[tuple[str, str, int, int, int]]
-"""Name, operation, channels in and out, and stride, which decide names and shapes of a node's tensors."""
+"""Name, operation, input and output channels, and stride: they decide the names and shapes of a node's tensors."""
 
 
 def warm_start_source(
     trial_records: Iterable[TrialRecord], architecture: Architecture, is_same_family: Callable[[TrialRow], bool]
 ) -> str | None:
-    """Key of the evaluation whose weights a new student inherits; None while nothing is there to inherit.
+    """Key of the evaluation whose weights a new student inherits; None if no earlier student shares a node with it.
 
-    A student of the same family comes first, else the one that shares most nodes with all of their tensors; among
-    equals the one that trained longest, then the one that was drawn first. Students of trials that run or failed are
-    left out, so that nothing depends on what is under way.
+    Students of the same family are preferred, then those that share the most nodes with all their tensors, then those
+    that trained longest, then those drawn first. Students of running and failed trials are ignored, so that nothing
+    depends on what is under way.
 
     Args:
         trial_records: The search's trials.
@@ -42,7 +42,7 @@ def warm_start_source(
 
 
 def _trained(record: TrialRecord) -> Iterator[tuple[StudentRow, EvaluationRow]]:
-    """The students of a trial that finished a training, each with its longest."""
+    """The trained students of a trial, each with its longest evaluation."""
     complete = [row for row in record.evaluations if row.state == "complete"]
     longest = {row.student_id: row for row in sorted(complete, key=lambda row: row.rung)}
     return ((student, longest[student.id]) for student in record.students if student.id in longest)
@@ -51,7 +51,8 @@ def _trained(record: TrialRecord) -> Iterator[tuple[StudentRow, EvaluationRow]]:
 def _nodes(architecture: Mapping[str, Any]) -> Nodes:
     """The nodes with weights of a recorded architecture.
 
-    Read as they are, since an `Architecture` checks itself, which for all students of a long search takes seconds.
+    They are read from the plain values, since creating an `Architecture` validates it, which takes seconds for all
+    students of a long search.
     """
     nodes, rank = architecture["nodes"], len(architecture["input_shape"]) - 1
     found: Nodes = set()

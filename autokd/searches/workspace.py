@@ -1,4 +1,4 @@
-"""The folder of all searches, and the database in it."""
+"""The workspace: the folder of all searches, and their database."""
 
 import os
 import shlex
@@ -13,7 +13,7 @@ __all__ = ["Workspace", "default_workspace"]
 
 @dataclass(frozen=True)
 class Workspace:
-    """Where searches live.
+    """Where searches are recorded.
 
     Attributes:
         folder: Holds the teachers' outputs and each search's files.
@@ -24,13 +24,13 @@ class Workspace:
     url: str | None = None
 
     def open(self, create: bool = False) -> Store:
-        """The database, brought to the newest schema.
+        """Open the database and upgrade it to the newest schema.
 
         Args:
-            create: Whether a missing SQLite file is made.
+            create: Whether to create a missing SQLite file.
 
         Raises:
-            InputError: If there is none, or it cannot be used.
+            InputError: If there is no database, or it cannot be used.
         """
         if not create and not self.exists:
             raise InputError(
@@ -40,12 +40,12 @@ class Workspace:
 
     @property
     def exists(self) -> bool:
-        """Whether there is a database, as far as that can be told without opening it."""
+        """Whether there is a database, as far as can be told without opening it."""
         return self.url is not None or self._file.exists()
 
     @property
     def option(self) -> str:
-        """What a command line needs to find this place from the current folder."""
+        """The option that a command line needs to find this workspace; empty for the default one."""
         return "" if self == default_workspace() else f" --home {shlex.quote(str(self.folder))}"
 
     @property
@@ -54,6 +54,6 @@ class Workspace:
 
 
 def default_workspace(folder: str | Path | None = None) -> Workspace:
-    """The folder, else `AUTOKD_HOME`, else `autokd-runs`; the database of `AUTOKD_DATABASE`, else a file in it."""
+    """The workspace in a folder, by default `AUTOKD_HOME` or `autokd-runs`, with `AUTOKD_DATABASE` if set."""
     folder = Path(folder or os.environ.get("AUTOKD_HOME") or "autokd-runs")
     return Workspace(folder.absolute(), os.environ.get("AUTOKD_DATABASE") or None)
