@@ -1,4 +1,4 @@
-"""What every distillation method must hold, as a pytest class: subclass it and name the class of the method.
+"""Conformance suite of distillation methods: subclass `MethodConformance` and set the class of the method.
 
 class TestMyMethod(MethodConformance):
     method = MyMethod
@@ -26,16 +26,16 @@ __all__ = ["MethodConformance"]
 CLASSES = 5
 SAMPLES = 40
 LABELS = torch.arange(SAMPLES) % CLASSES
-KINDS = {"images": 2, "signals": 1, "vectors": 0}  # and their number of spatial axes
+KINDS = {"images": 2, "signals": 1, "vectors": 0}  # number of spatial axes
 MOMENTS = ((0.0, 0.0), (7.5, 0.5), (14.75, 0.99))  # epoch and progress
 
 
 class MethodConformance:
-    """The contract of `autokd.distillation.Method`.
+    """Tests of the guarantees of `autokd.distillation.Method`.
 
     Attributes:
-        method: The method under test; a wrapper is tried around KD.
-        kinds: Kinds of samples that it works for.
+        method: The method under test; a wrapper is tested around KD.
+        kinds: Kinds of samples that the method supports.
     """
 
     method: ClassVar[type[Method]]
@@ -46,7 +46,7 @@ class MethodConformance:
         return self.method(KD(), **settings) if issubclass(self.method, Wrapper) else self.method(**settings)
 
     def prepared(self, outputs: "tuple[Outputs, Outputs, BatchContext]", **settings: Any) -> Method:
-        """The method, ready to train; always with the same parameters."""
+        """The method after `prepare`, always with the same initial parameters."""
         method = self.make(**settings)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
@@ -58,13 +58,13 @@ class MethodConformance:
         return _batch(n, self.make().n_views, KINDS[kind])
 
     def test_it_has_a_name(self) -> None:
-        """A configuration can name it."""
+        """A configuration can refer to the method."""
         assert self.method.name
         assert self.method.name == self.method.name.lower()
         assert "+" not in self.method.name
 
     def test_the_constructor_takes_the_names_of_the_distributions(self) -> None:
-        """No more and no fewer, each with a default."""
+        """It takes exactly these arguments, each with a default."""
         parameters = dict(inspect.signature(self.method).parameters)
         if issubclass(self.method, Wrapper):
             assert next(iter(parameters)) == "inner"
@@ -73,45 +73,45 @@ class MethodConformance:
         assert all(parameter.default is not inspect.Parameter.empty for parameter in parameters.values())
 
     def test_it_says_whether_it_chooses_layers(self) -> None:
-        """Who does not say so is not asked; a wrapper says what the method inside says."""
+        """`chooses_layers` is true if and only if `layers` is overridden; wrappers follow their inner method."""
         if not issubclass(self.method, Wrapper):
             assert self.method.chooses_layers == (self.method.layers is not Method.layers)
 
     def test_every_corner_of_the_distributions_gives_a_finite_loss_and_gradient(self) -> None:
-        """What the search may choose works."""
+        """All settings at the ends of the distributions work."""
         for settings in self._corners():
             self._check_finite(self.batch(6), settings)
 
     def test_every_kind_of_samples_works(self) -> None:
-        """Images, signals and vectors, as far as the method is for them."""
+        """Images, signals and vectors work, as far as the method supports them."""
         for kind in self.kinds:
             self._check_finite(self.batch(6, kind), {})
 
     def test_every_moment_of_training_works(self) -> None:
-        """Schedules are finite from the first step to the last."""
+        """Schedules are finite from the first to the last step."""
         for epoch, progress in MOMENTS:
             student, teacher, context = self.batch(6)
             self._check_finite((student, teacher, replace(context, epoch=epoch, progress=progress)), {})
 
     @pytest.mark.parametrize("scale", [0.0, 1e-4, 1e4])
     def test_extreme_outputs_give_a_finite_loss_and_gradient(self, scale: float) -> None:
-        """Equal ones and certain ones."""
+        """Constant outputs and outputs of very large magnitude work."""
         student, teacher, context = self.batch(6)
         outputs = _scaled(student, scale), _scaled(teacher, -scale), context
         for settings in self._corners():
             self._check_finite(outputs, settings)
 
     def test_outputs_of_bfloat16_give_a_finite_loss_and_gradient(self) -> None:
-        """Networks under autocast give features in it; logits come in float32."""
+        """Under autocast, features are in bfloat16 and logits in float32."""
         student, teacher, context = self.batch(6)
         self._check_finite((_halved(student), _halved(teacher), context), {})
 
     def test_a_batch_of_one_works(self) -> None:
-        """The last batch of a small data set."""
+        """The last batch of an epoch may have one sample."""
         self._check_finite(self.batch(1), {})
 
     def test_the_teacher_gets_no_gradient(self) -> None:
-        """It is no student."""
+        """Only the student and the method learn."""
         student, teacher, context = self.batch(6)
         method = self.prepared((student, teacher, context))
         leaves = _leaves(teacher)
@@ -121,7 +121,7 @@ class MethodConformance:
         assert all(leaf.grad is None for leaf in leaves)
 
     def test_it_is_deterministic(self) -> None:
-        """The same outputs, state and global random state: the same loss; the outputs are left alone."""
+        """Equal outputs, states and global random states give equal losses, and the outputs are not changed."""
         outputs = self.batch(6)
         method, before = self.prepared(outputs), copy.deepcopy(outputs)
         first = self._train(copy.deepcopy(method), outputs, 3)
@@ -130,14 +130,14 @@ class MethodConformance:
             assert all(torch.equal(*pair) for pair in zip(_leaves(found), _leaves(kept), strict=True))
 
     def test_preparing_draws_from_the_global_generator_alone(self) -> None:
-        """Under one seed it makes the same parameters."""
+        """Equal seeds give equal parameters."""
         outputs = self.batch(6)
         states = [self.prepared(outputs).state_dict() for _ in range(2)]
         assert states[0].keys() == states[1].keys()
         assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
     def test_training_goes_on_from_a_saved_state_bit_for_bit(self) -> None:
-        """What the method learns and remembers is in its state dict."""
+        """All that the method learns and stores is in its state dict."""
         outputs = self.batch(6)
         method, resumed = self.prepared(outputs), self.prepared(outputs)
         self._train(method, outputs, 2)
@@ -145,14 +145,14 @@ class MethodConformance:
         assert self._train(resumed, outputs, 2) == self._train(method, outputs, 2)
 
     def test_the_constructor_rejects_what_is_no_number(self) -> None:
-        """NaN comes of a user's arithmetic, and would only show as a diverging loss."""
+        """NaN, which would only be noticed as a diverging loss, is an `InputError`."""
         for name, distribution in self.method.distributions().items():
             if not isinstance(distribution, CategoricalDistribution):
                 with pytest.raises(InputError, match=name):
                     self.make(**{name: math.nan})
 
     def _train(self, method: Method, outputs: tuple[Outputs, Outputs, BatchContext], steps: int) -> list[float]:
-        """Losses of some steps in which the method's own parameters learn."""
+        """Losses of some training steps of the method's own parameters."""
         parameters = list(method.parameters())
         optimiser = SGD(parameters, 0.01) if parameters else None
         losses = []
@@ -194,7 +194,7 @@ def _ends(distribution: BaseDistribution) -> tuple[object, ...]:
 
 
 def _batch(n: int, n_views: int, axes: int) -> tuple[Outputs, Outputs, BatchContext]:
-    """Outputs of two networks of different widths; the teacher's maps are larger, and it has one more."""
+    """Outputs of two networks of different widths; the teacher has larger feature maps, and one more of them."""
     generator = torch.Generator().manual_seed(n)
     rows = n * n_views
 

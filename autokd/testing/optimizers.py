@@ -1,13 +1,11 @@
-"""What every sampler must hold so that a search can use it.
-
-Subclass `SamplerConformance` in a test module, give it `make`, and pytest runs the rest:
+"""Conformance suite of samplers: subclass `SamplerConformance` and define `make`.
 
     class TestMySampler(SamplerConformance):
         def make(self, seed, trial_number):
             return MySampler(seed=seed + trial_number)
 
-A search makes the sampler anew for every trial, from the search's seed and the trial's number, on a study that was
-rebuilt from the database's rows. So a sampler may keep nothing between calls that it cannot do without.
+For every trial, a search makes a new sampler from the search's seed and the trial's number, and uses it with a study
+that is rebuilt from the database. A sampler must therefore not depend on any state that it keeps between calls.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,20 +22,20 @@ Objective = Callable[[Trial], float]
 
 
 class SamplerConformance:
-    """Tests of one sampler; see the module's docstring.
+    """Tests of what a search requires of a sampler.
 
     Attributes:
-        n_trials: Trials of a test, enough to go beyond the sampler's random start.
+        n_trials: Number of trials of a test, which must exceed those of the sampler's random start.
     """
 
     n_trials = 7
 
     def make(self, seed: int, trial_number: int) -> BaseSampler:
-        """The sampler that proposes trial `trial_number` of the search with this seed."""
+        """The sampler that proposes trial `trial_number` of a search with this seed."""
         raise NotImplementedError
 
     def test_proposals_lie_inside_the_space(self) -> None:
-        """Each value belongs to its distribution; an integer is an int and a step is met."""
+        """Each value is one of its distribution, including type and step."""
         study = self._optimised(_mixed, seed=0)
         for trial in study.trials:
             assert set(trial.params) == {"rate", "share", "width", "nodes", "merge"}
@@ -47,19 +45,19 @@ class SamplerConformance:
             assert isinstance(trial.params["nodes"], int)
 
     def test_proposals_do_not_repeat(self) -> None:
-        """A continuous space is not sampled twice at one point."""
+        """No point of a continuous space is proposed twice."""
         study = self._optimised(_mixed, seed=1)
         assert len({tuple(sorted(trial.params.items(), key=str)) for trial in study.trials}) == self.n_trials
 
     def test_define_by_run_with_conditional_parameters(self) -> None:
-        """An objective may ask for a parameter in some trials only."""
+        """An objective may request a parameter in some trials only."""
         study = self._optimised(_conditional, seed=2)
         assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * self.n_trials
         for trial in study.trials:
             assert ("second" in trial.params) == (trial.params["layers"] == 2)
 
     def test_works_beside_running_trials(self) -> None:
-        """Trials that run side by side get values, and finish in any order."""
+        """Trials may run at the same time and finish in any order."""
         study = optuna.create_study()
         running: list[tuple[Trial, float]] = []
         for _ in range(self.n_trials):
@@ -71,7 +69,7 @@ class SamplerConformance:
         assert len(set(params)) == self.n_trials
 
     def test_works_after_failed_and_pruned_trials(self) -> None:
-        """Neither all-failed beginnings nor pruned trials stop a search."""
+        """A search continues after pruned trials, and if its first trials have failed."""
         study = optuna.create_study(direction="maximize")
         for number in range(self.n_trials):
             trial = self._ask(study, seed=4)
@@ -80,13 +78,13 @@ class SamplerConformance:
         assert len(study.trials) == self.n_trials
 
     def test_same_seed_same_proposals(self) -> None:
-        """Two searches with one seed and one objective propose the same; another seed proposes something else."""
+        """Searches with the same seed and objective have equal proposals; with another seed they differ."""
         first, second, other = (self._optimised(_mixed, seed) for seed in (5, 5, 6))
         assert [t.params for t in first.trials] == [t.params for t in second.trials]
         assert [t.params for t in first.trials] != [t.params for t in other.trials]
 
     def test_resumes_from_rebuilt_trials(self) -> None:
-        """At every split of its history a search that is rebuilt from its trials goes on with the same proposal."""
+        """A search that is rebuilt from its first trials, however many, continues with the same proposal."""
         trials = self._optimised(_mixed, seed=7).trials
         for number, trial in enumerate(trials):
             resumed = self._ask(rebuilt(trials[:number]), seed=7)
@@ -110,10 +108,15 @@ def rebuilt(
     sampler: BaseSampler | None = None,
     direction: Literal["minimize", "maximize"] = "minimize",
 ) -> Study:
-    """A fresh study with the facts of some trials, as a database would hold them.
+    """A new study with what a database would store of some trials.
 
-    These are the public ones and, of a running trial, the attributes in which its sampler may have noted what it
-    proposed: a trial need not have asked for all of that yet.
+    This is their public state and, for a running trial, the system attributes, in which its sampler may have stored a
+    proposal that the trial has not yet requested completely.
+
+    Args:
+        trials: Trials of another study.
+        sampler: Sampler of the new study.
+        direction: Direction of the new study.
     """
     study = optuna.create_study(sampler=sampler, direction=direction)
     for trial in trials:
@@ -135,7 +138,7 @@ def rebuilt(
 
 
 def _finish(study: Study, trial: Trial, value: float, number: int) -> None:
-    """The first two trials fail; of the others each third fails, each third is pruned, each third completes."""
+    """Finish a trial: the first two fail, and the others fail, are pruned and complete in turn."""
     if number < 2 or number % 3 == 0:
         study.tell(trial, state=TrialState.FAIL)
     elif number % 3 == 1:

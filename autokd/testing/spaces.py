@@ -1,4 +1,4 @@
-"""What every search space must hold, as a pytest class: subclass it and override the fixture `space`."""
+"""Conformance suite of search spaces: subclass `SpaceConformance` and override its fixture `space`."""
 
 from collections.abc import Iterator
 from math import prod
@@ -23,15 +23,16 @@ __all__ = ["SpaceConformance", "relabelled", "simulated_peak_bytes"]
 
 
 class SpaceConformance:
-    """The contract of `search_spaces.design.space.Space`.
+    """Tests of the guarantees of `search_spaces.design.space.Space`.
 
     Attributes:
-        input_shape: Of the samples to draw for.
-        classes: Logits.
-        budget: One that random families of the space can meet.
-        draws: Families for the cheap properties; the tests that run torch take a twentieth.
-        dead: Whether some weights may reach no output, as in a benchmark's network taken to the letter.
-        many: Families for the exhaustive run (`pytest -m exhaustive`), which runs torch on `many_run` of them.
+        input_shape: Shape of one sample, without the batch.
+        classes: Number of logits.
+        budget: A budget that random families of the space can keep.
+        draws: Number of families in quick tests; the tests that run torch use a twentieth of it.
+        dead: Whether some weights may reach no output, as in the exact network of a benchmark.
+        many: Number of families in the exhaustive test (`pytest -m exhaustive`).
+        many_run: Number of these on which the exhaustive test runs torch.
     """
 
     input_shape: Shape = (1, 28, 28)
@@ -48,14 +49,14 @@ class SpaceConformance:
         raise NotImplementedError("Override the fixture `space`.")
 
     def test_parents_come_before_their_children(self, space: Space) -> None:
-        """So that one pass decides which dimensions are active."""
+        """One pass in order decides which dimensions are active."""
         seen: set[str] = set()
         for name, dimension in space.distributions().items():
             assert dimension.parent is None or dimension.parent in seen
             seen.add(name)
 
     def test_random_parameters_are_complete_and_inside_their_distributions(self, space: Space) -> None:
-        """Every draw is a legal family."""
+        """Every draw is a valid family."""
         for seed in range(1000):
             parameters = space.random_parameters(np.random.default_rng(seed))
             assert space.complete(parameters) == {**parameters, **space.fixed, **space.complete(parameters)}
@@ -63,20 +64,20 @@ class SpaceConformance:
                 assert contains(space.distributions()[name].distribution, value)
 
     def test_an_unknown_parameter_is_refused_by_name(self, space: Space) -> None:
-        """A typing mistake must not pass as a default."""
+        """The error names the parameter."""
         parameters = space.random_parameters(np.random.default_rng(0)) | {"no_such_dimension": 1}
         with pytest.raises(SpaceError, match="no_such_dimension"):
             space.complete(parameters)
 
     def test_a_missing_parameter_is_refused_by_name(self, space: Space) -> None:
-        """A family is all of its numbers."""
+        """The error names the missing parameter."""
         parameters = space.random_parameters(np.random.default_rng(0))
         name = next(iter(parameters))
         with pytest.raises(SpaceError, match=name):
             space.complete({key: value for key, value in parameters.items() if key != name})
 
     def test_features_are_equal_for_equal_graphs_and_as_many_for_all(self, space: Space) -> None:
-        """A model would take one graph for two otherwise."""
+        """Features depend on the graph only, and their number is fixed."""
         found: dict[str, tuple[float, ...]] = {}
         for seed in range(self.draws):
             family = self._family(space, seed)
@@ -89,21 +90,21 @@ class SpaceConformance:
 
     @pytest.mark.slow  # hundreds of draws, since the property must hold for all
     def test_every_draw_fits_the_budget_and_uses_it(self, space: Space) -> None:
-        """By construction: no limit broken, and where the width is free at least 95 % of the tightest limit."""
+        """No limit is exceeded, and if the width is free at least 95 % of the tightest limit is used."""
         for architecture in self._architectures(space, 5 * self.draws):
             self._check_budget(space, architecture)
 
     @pytest.mark.exhaustive  # ten thousand draws, minutes
     @pytest.mark.timeout(7200)
     def test_ten_thousand_draws(self, space: Space) -> None:
-        """No failure, all within the budget, and the cost of a sample is what torch counts."""
+        """None fails, all keep the budget, and the costs of some equal those counted by torch."""
         for number, architecture in enumerate(self._architectures(space, self.many)):
             self._check_budget(space, architecture)
             if number % max(1, self.many // self.many_run) == 0:
                 self._check_counts(architecture)
 
     def test_fit_leaves_alone_what_fits(self, space: Space) -> None:
-        """And changes of the rest only what is needed, to a family of which a draw fits."""
+        """Parameters that fit are unchanged; the others are changed to a family of which a draw fits."""
         for seed in range(self.draws // 4):
             rng = np.random.default_rng(seed)
             parameters = space.random_parameters(rng)
@@ -113,25 +114,25 @@ class SpaceConformance:
             assert space.fit(parameters, generous, self.input_shape, self.classes, rng) == parameters
 
     def test_an_impossible_budget_says_how_small_the_draw_can_be(self, space: Space) -> None:
-        """Not an architecture that breaks it."""
+        """`BudgetError` is raised with the smallest cost."""
         rng = np.random.default_rng(0)
         with pytest.raises(BudgetError, match=r"params=[0-9]+ > 10"):
             space.sample(space.random_parameters(rng), Budget(params=10), self.input_shape, self.classes, rng)
 
     def test_the_same_seed_gives_the_same_architecture(self, space: Space) -> None:
-        """All randomness is in the generator."""
+        """All randomness comes from the generator."""
         for seed in range(self.draws // 4):
             assert self._architecture(space, seed) == self._architecture(space, seed)
 
     def test_draws_read_and_move_no_global_random_state(self, space: Space) -> None:
-        """Not numpy's."""
+        """The global random state of NumPy is not changed."""
         before = np.random.get_state(legacy=False)
         self._architecture(space, 0)
         after = np.random.get_state(legacy=False)
         assert str(before) == str(after)
 
     def test_a_family_has_one_member_exactly_where_the_space_says_so(self, space: Space) -> None:
-        """Other families give mostly different architectures."""
+        """Draws are equal if and only if `single_member` is true, and random spaces describe it."""
         for seed in range(self.draws // 4):
             parameters = self._family(space, seed)
             digests = [self._sample(space, parameters, 100 + number).digest for number in range(4)]
@@ -140,19 +141,19 @@ class SpaceConformance:
             assert said == (space.random and space.single_member(parameters))
 
     def test_json_brings_the_same_architecture_back(self, space: Space) -> None:
-        """With its digest."""
+        """The architecture and its digest survive a round trip through JSON."""
         for architecture in self._architectures(space, self.draws // 4):
             again = Architecture.from_json(architecture.to_json())
             assert again == architecture
             assert again.digest == architecture.digest
 
     def test_the_digest_does_not_depend_on_the_order_of_the_nodes(self, space: Space) -> None:
-        """Nor on their names."""
+        """Nor does it depend on the names of the nodes."""
         for seed, architecture in enumerate(self._architectures(space, self.draws // 4)):
             assert relabelled(architecture, np.random.default_rng(seed)).digest == architecture.digest
 
     def test_the_fast_cost_is_the_cost(self, space: Space) -> None:
-        """The blueprint counts like nodes once; the architecture node by node."""
+        """The cost of a blueprint, which counts equal nodes once, equals that of its architecture."""
         for seed in range(self.draws // 2):
             rng = np.random.default_rng(seed)
             parameters = space.complete(space.random_parameters(rng))
@@ -161,19 +162,19 @@ class SpaceConformance:
             assert blueprint.cost(widths) == cost(blueprint.fill(widths))
 
     def test_activation_bytes_are_those_of_a_simulation(self, space: Space) -> None:
-        """Which books every tensor as it comes and goes."""
+        """Peak memory equals that of a simulation that tracks every tensor."""
         for architecture in self._architectures(space, self.draws // 4):
             assert cost(architecture).activation_bytes == simulated_peak_bytes(architecture)
 
     @pytest.mark.slow  # builds and runs networks of hundreds of nodes
     def test_parameters_and_macs_are_what_torch_counts(self, space: Space) -> None:
-        """To the last one."""
+        """Parameters, multiply-accumulates and bytes are exact."""
         for architecture in self._architectures(space, max(2, self.draws // 20)):
             self._check_counts(architecture)
 
     @pytest.mark.slow  # builds and trains networks of hundreds of nodes
     def test_a_step_of_training_reaches_every_weight(self, space: Space) -> None:
-        """With a finite gradient."""
+        """Every weight has a finite gradient."""
         for architecture in self._architectures(space, max(2, self.draws // 20)):
             network = build(architecture)
             samples = torch.randn(4, *self.input_shape, generator=torch.Generator().manual_seed(0))
@@ -183,7 +184,7 @@ class SpaceConformance:
 
     @pytest.mark.slow  # builds and runs networks of hundreds of nodes
     def test_the_generated_source_computes_the_same_bits(self, space: Space) -> None:
-        """With the same weights, loaded by name."""
+        """The weights are those of the built network, loaded by name."""
         for architecture in self._architectures(space, max(2, self.draws // 20)):
             network = build(architecture, seed=1).eval()
             names: dict[str, type[torch.nn.Module]] = {}
@@ -226,7 +227,7 @@ class SpaceConformance:
 
 
 def relabelled(architecture: Architecture, rng: np.random.Generator) -> Architecture:
-    """The same graph with its nodes in a random execution order, and without names and stages."""
+    """The same graph with its nodes in a random execution order, without names and stages."""
     nodes = architecture.nodes
     order = [0]
     while len(order) < len(nodes):
@@ -243,7 +244,7 @@ def relabelled(architecture: Architecture, rng: np.random.Generator) -> Architec
 
 
 def simulated_peak_bytes(architecture: Architecture) -> int:
-    """The peak of live activations, found by booking every tensor; slow and plain, to check `cost` against."""
+    """Peak of live activations by tracking every tensor; a slow reference implementation for `cost`."""
     shapes = architecture.shapes()
     alive = {0: prod(shapes[0])}
     peak = alive[0]

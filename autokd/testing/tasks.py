@@ -1,4 +1,4 @@
-"""Tasks with a known end, importable by a worker process: material for the executor conformance suite."""
+"""Tasks with known outcomes for the tests of executors, importable by a worker process."""
 
 import os
 import signal
@@ -24,70 +24,70 @@ __all__ = [
 
 
 class FussyError(Exception):
-    """Can be pickled but not read back, since its constructor wants two arguments."""
+    """An exception that can be pickled but not unpickled, since its constructor takes two arguments."""
 
     def __init__(self, first: str, second: str) -> None:
         super().__init__(f"{first} {second}")
 
 
 def add(first: int, second: int) -> int:
-    """The sum."""
+    """Sum of two numbers."""
     return first + second
 
 
 def process_id() -> int:
-    """The process that ran it."""
+    """Id of the process that runs the task."""
     return os.getpid()
 
 
 def fail(message: str) -> None:
-    """A KeyError of the message."""
+    """Raise `KeyError` with a message."""
     raise KeyError(message)
 
 
 def fail_fussily() -> None:
-    """An exception that cannot travel."""
+    """Raise an exception that cannot be unpickled."""
     raise FussyError("does", "not travel")
 
 
 def make_lambda() -> object:
-    """A result that cannot travel."""
+    """A result that cannot be pickled."""
     return lambda: None
 
 
 def sleep(mark: Path, seconds: float = 600.0) -> None:
-    """Writes its process id to `mark`, then sleeps."""
+    """Write the id of this process to the file `mark`, then sleep."""
     _write(mark, os.getpid())
     time.sleep(seconds)
 
 
 def linger(mark: Path) -> None:
-    """Writes the process id of a child of its own to `mark`, then waits for the child, which sleeps."""
+    """Write the id of a new child process to the file `mark`, then wait for the child, which sleeps."""
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     _write(mark, child.pid)
     child.wait()
 
 
 def allocate(n_bytes: int) -> None:
-    """Holds this many bytes of touched memory, then sleeps."""
+    """Allocate and touch memory, then sleep."""
     held = bytearray(n_bytes)
     held[::4096] = b"x" * len(held[::4096])
     time.sleep(600)
 
 
 def die() -> None:
-    """Kills its own process."""
+    """Kill this process."""
     os.kill(os.getpid(), signal.SIGKILL)
     time.sleep(600)
 
 
 def leave(exit_code: int) -> None:
-    """Leaves its process without a word."""
+    """Exit from this process without an outcome."""
     os._exit(exit_code)
 
 
 def thread_counts() -> tuple[str | None, int]:
-    """OpenMP's environment variable and torch's thread count."""
+    """Environment variable of OpenMP's number of threads, and torch's number of threads."""
     import torch
 
     return os.environ.get("OMP_NUM_THREADS"), torch.get_num_threads()

@@ -9,7 +9,7 @@ from workers.errors import WorkerError
 
 
 @pytest.mark.parametrize("wrong", [{"threads": 0}, {"seconds": 0.0}, {"seconds": float("nan")}, {"memory_bytes": 0}])
-def test_limits_reject_what_no_task_can_meet(wrong: dict[str, float]) -> None:
+def test_limits_that_no_task_can_keep_are_rejected(wrong: dict[str, float]) -> None:
     with pytest.raises(WorkerError, match="must hold"):
         dataclasses.replace(Limits(), **wrong)  # type: ignore[arg-type]
 

@@ -23,7 +23,7 @@ def test_a_task_runs_in_this_process() -> None:
     assert InlineExecutor().submit(tasks.process_id).result() == os.getpid()
 
 
-def test_the_thread_limit_holds_for_the_task_only() -> None:
+def test_the_thread_limit_applies_to_the_task_only() -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(3)
     try:
@@ -39,7 +39,7 @@ def test_limits_that_need_a_process_are_rejected(limits: Limits) -> None:
         InlineExecutor(limits)
 
 
-def test_an_interrupt_is_the_users_and_leaves_submit() -> None:
+def test_submit_raises_a_keyboard_interrupt() -> None:
     def interrupt() -> None:
         raise KeyboardInterrupt
 

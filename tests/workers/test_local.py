@@ -50,12 +50,12 @@ def read(mark: Path) -> int:
     return int(mark.read_text())
 
 
-def test_a_worker_lives_on_from_task_to_task(local: LocalExecutor) -> None:
+def test_a_worker_runs_one_task_after_another(local: LocalExecutor) -> None:
     first, second = (local.submit(tasks.process_id).result() for _ in range(2))
     assert first == second != os.getpid()
 
 
-def test_tasks_run_side_by_side(tmp_path: Path) -> None:
+def test_tasks_run_at_the_same_time(tmp_path: Path) -> None:
     with LocalExecutor(2) as executor:
         futures = [executor.submit(tasks.sleep, tmp_path / name) for name in ("a", "b")]
         assert read(tmp_path / "a") != read(tmp_path / "b")
@@ -67,7 +67,7 @@ def test_a_lambda_is_rejected_at_submit(local: LocalExecutor) -> None:
         local.submit(lambda: 1)
 
 
-def test_a_result_that_cannot_travel_names_its_type(local: LocalExecutor) -> None:
+def test_the_error_for_a_result_that_cannot_be_pickled_names_its_type(local: LocalExecutor) -> None:
     with pytest.raises(TaskUnpicklable, match="function is not"):
         local.submit(tasks.make_lambda).result()
 
@@ -78,7 +78,7 @@ def test_an_exception_carries_the_workers_traceback(local: LocalExecutor) -> Non
     assert "tasks.py" in "".join(error.__notes__)
 
 
-def test_a_large_task_and_result_travel(local: LocalExecutor) -> None:
+def test_tasks_and_results_may_be_large(local: LocalExecutor) -> None:
     load = b"x" * (4 * MIB)
     assert local.submit(bytes.upper, load).result() == load.upper()
 
@@ -89,7 +89,9 @@ def test_threads_are_limited_before_torch_is_imported() -> None:
 
 
 @pytest.mark.parametrize(("own", "found"), [(None, "400000000"), ("7", "7")], ids=["ours", "the user's"])
-def test_a_worker_keeps_freed_memory_unless_the_user_says_otherwise(monkeypatch: pytest.MonkeyPatch, own, found: str):
+def test_a_worker_keeps_freed_memory_unless_the_user_sets_the_variable(
+    monkeypatch: pytest.MonkeyPatch, own: str | None, found: str
+) -> None:
     name = "MALLOC_TRIM_THRESHOLD_"
     monkeypatch.delenv("MALLOC_MMAP_THRESHOLD_", raising=False)
     monkeypatch.delenv(name, raising=False) if own is None else monkeypatch.setenv(name, own)
@@ -99,7 +101,7 @@ def test_a_worker_keeps_freed_memory_unless_the_user_says_otherwise(monkeypatch:
     assert os.environ.get(name) == own
 
 
-def test_starting_a_worker_leaves_the_environment_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_starting_a_worker_does_not_change_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
     with LocalExecutor(1) as executor:
@@ -124,7 +126,7 @@ def test_a_task_over_its_memory_is_killed_and_the_next_one_runs() -> None:
         assert executor.submit(tasks.add, 1, 1).result() == 2
 
 
-def test_a_memory_limit_below_the_interpreter_says_so(tmp_path: Path) -> None:
+def test_a_memory_limit_below_that_of_the_interpreter_raises(tmp_path: Path) -> None:
     with LocalExecutor(1, Limits(memory_bytes=1)) as executor, pytest.raises(WorkerError, match="raise the limit"):
         executor.submit(tasks.sleep, tmp_path / "mark").result()
 
@@ -142,7 +144,7 @@ def test_a_worker_that_leaves_is_lost_and_the_next_task_runs(local: LocalExecuto
     assert local.submit(tasks.add, 1, 1).result() == 2
 
 
-def test_one_lost_worker_leaves_the_other_tasks_alone(tmp_path: Path) -> None:
+def test_a_lost_worker_does_not_affect_other_tasks(tmp_path: Path) -> None:
     with LocalExecutor(2) as executor:
         steady = executor.submit(tasks.sleep, tmp_path / "mark", 3.0)
         read(tmp_path / "mark")
@@ -150,7 +152,7 @@ def test_one_lost_worker_leaves_the_other_tasks_alone(tmp_path: Path) -> None:
         assert steady.result() is None
 
 
-def test_a_worker_killed_while_idle_costs_no_task(local: LocalExecutor) -> None:
+def test_a_worker_killed_while_idle_loses_no_task(local: LocalExecutor) -> None:
     idle = local.submit(tasks.process_id).result()
     os.kill(idle, signal.SIGKILL)
     assert local.submit(tasks.process_id).result() != idle
@@ -198,7 +200,7 @@ def test_an_error_in_the_block_kills_what_runs(tmp_path: Path) -> None:
     assert gone(read(tmp_path / "mark"))
 
 
-def test_a_killed_tasks_own_children_die_with_it(local: LocalExecutor, tmp_path: Path) -> None:
+def test_child_processes_of_a_killed_task_are_killed(local: LocalExecutor, tmp_path: Path) -> None:
     future = local.submit(tasks.linger, tmp_path / "mark")
     child = read(tmp_path / "mark")
     future.cancel()
@@ -263,7 +265,7 @@ def started_by(file: Path) -> list[psutil.Process]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_workers_vanish_when_their_controller_dies(
+def test_workers_exit_when_their_controller_dies(
     script: Callable[..., subprocess.Popen[str]], tmp_path: Path, number: signal.Signals
 ) -> None:
     marks = [tmp_path / "a", tmp_path / "b"]
@@ -275,7 +277,7 @@ def test_workers_vanish_when_their_controller_dies(
     assert controller.returncode != 0
 
 
-def test_a_script_that_forgets_shutdown_ends_and_leaves_no_process(
+def test_a_script_without_shutdown_ends_and_leaves_no_process(
     script: Callable[..., subprocess.Popen[str]], tmp_path: Path
 ) -> None:
     names = [str(tmp_path / name) for name in ("a", "b", "c")]
@@ -287,14 +289,16 @@ def test_a_script_that_forgets_shutdown_ends_and_leaves_no_process(
     assert all(map(gone, processes))
 
 
-def test_a_script_without_a_main_guard_is_told_so(script: Callable[..., subprocess.Popen[str]], tmp_path: Path) -> None:
+def test_a_script_without_a_main_guard_gets_an_error_that_explains_it(
+    script: Callable[..., subprocess.Popen[str]], tmp_path: Path
+) -> None:
     controller = script("futures[0].result()", str(tmp_path / "mark"), guard="main()")
     _, errors = controller.communicate(timeout=120)
     assert controller.returncode != 0
     assert 'under `if __name__ == "__main__":`' in errors
 
 
-def test_a_controller_killed_while_workers_start_leaves_none(
+def test_a_controller_killed_while_workers_start_leaves_no_process(
     script: Callable[..., subprocess.Popen[str]], tmp_path: Path
 ) -> None:
     controller = script("futures[0].result()", str(tmp_path / "mark"))

@@ -11,7 +11,7 @@ def test_inline_by_name() -> None:
     assert isinstance(executor("inline"), InlineExecutor)
 
 
-def test_local_by_name_has_the_capacity_asked_for() -> None:
+def test_local_by_name_has_the_requested_capacity() -> None:
     with executor("local", workers=3) as local:
         assert isinstance(local, LocalExecutor)
         assert local.capacity == 3
@@ -27,7 +27,7 @@ def test_inline_rejects_more_than_one_worker() -> None:
         executor("inline", workers=2)
 
 
-def test_a_name_is_registered_once() -> None:
+def test_a_name_cannot_be_registered_twice() -> None:
     def build(workers: int, limits: Limits) -> Executor:
         return InlineExecutor(limits)
 

@@ -16,7 +16,7 @@ DURATIONS = st.lists(st.integers(1, 6), max_size=20)
 
 
 def cluster_of(workers: int) -> SimulatedCluster[int]:
-    """A cluster on which a task's result is its duration."""
+    """Cluster on which the result of a task is its duration."""
     return SimulatedCluster(workers, float)
 
 
@@ -25,12 +25,12 @@ def train(seconds: int) -> int:
 
 
 def ends(cluster: SimulatedCluster[int], futures: Sequence[Future[int]]) -> list[tuple[int, float]]:
-    """Pairs of task and simulated end, in the order in which the cluster hands them back."""
+    """Pairs of task and simulated end, in the order in which the cluster returns them."""
     return [(futures.index(cluster.advance()), cluster.now) for _ in futures]
 
 
 def ticked(workers: int, durations: Sequence[int]) -> list[tuple[int, float]]:
-    """The same by brute force: a clock that ticks, and workers that count down what is left of their task."""
+    """The same by brute force: in each tick of a clock, workers count down the rest of their tasks."""
     queue = list(enumerate(durations))
     left: dict[int, int] = {}  # by task, in the order of their starts
     found: list[tuple[int, float]] = []
@@ -46,7 +46,7 @@ def ticked(workers: int, durations: Sequence[int]) -> list[tuple[int, float]]:
     return found
 
 
-def test_two_workers_follow_a_schedule_worked_out_by_hand() -> None:
+def test_two_workers_follow_a_schedule_computed_by_hand() -> None:
     # first:  00000333
     # second: 112222244
     cluster = cluster_of(2)
@@ -62,7 +62,7 @@ def test_the_order_and_the_clock_agree_with_a_ticking_simulation(workers: int, d
 
 
 @given(workers=st.integers(1, 4), durations=DURATIONS)
-def test_submitting_when_a_worker_is_free_or_all_at_once_is_the_same(workers: int, durations: list[int]) -> None:
+def test_submitting_when_a_worker_is_free_equals_submitting_all_at_once(workers: int, durations: list[int]) -> None:
     cluster = cluster_of(workers)
     futures: list[Future[int]] = []
     found: list[tuple[int, float]] = []
@@ -94,7 +94,7 @@ def test_a_task_is_called_when_a_worker_takes_it_and_not_before() -> None:
     assert called == [3, 2]
 
 
-def test_a_result_is_hidden_until_its_time_has_come() -> None:
+def test_a_future_is_not_done_before_its_simulated_end() -> None:
     cluster = cluster_of(2)
     long, short = cluster.submit(train, 2), cluster.submit(train, 1)
     assert (long.running(), short.running()) == (True, True)
@@ -102,7 +102,7 @@ def test_a_result_is_hidden_until_its_time_has_come() -> None:
     assert (long.done(), short.done()) == (False, True)
 
 
-def test_waiting_for_a_result_moves_the_clock_to_its_end() -> None:
+def test_waiting_for_a_result_advances_the_clock_to_its_end() -> None:
     cluster = cluster_of(2)
     first, second, third = (cluster.submit(train, seconds) for seconds in (5, 2, 7))
     assert third.result() == 7
@@ -130,7 +130,7 @@ def test_a_cancelled_task_never_starts_and_the_next_takes_its_place() -> None:
     assert cluster.now == 3.0
 
 
-def test_a_callback_may_submit_and_queues_behind_those_who_wait() -> None:
+def test_a_task_submitted_by_a_callback_runs_after_waiting_tasks() -> None:
     cluster = cluster_of(1)
     order: list[str] = []
 
@@ -148,7 +148,7 @@ def test_a_callback_may_submit_and_queues_behind_those_who_wait() -> None:
     assert cluster.now == 3.0
 
 
-def test_without_a_running_task_the_clock_has_nowhere_to_go() -> None:
+def test_the_clock_cannot_advance_without_a_running_task() -> None:
     with pytest.raises(WorkerError, match="submit one first"):
         cluster_of(1).advance()
 
@@ -159,12 +159,12 @@ def test_a_cluster_without_workers_is_rejected() -> None:
 
 
 @pytest.mark.parametrize("seconds", [-1.0, math.inf, math.nan])
-def test_a_duration_must_be_one(seconds: float) -> None:
+def test_a_duration_must_be_finite_and_not_negative(seconds: float) -> None:
     cluster: SimulatedCluster[float] = SimulatedCluster(1, float)
     with pytest.raises(WorkerError, match="seconds="):
         cluster.submit(lambda: seconds)
 
 
-def test_it_is_no_executor_and_has_no_name_among_them() -> None:
+def test_a_simulated_cluster_is_not_an_executor_and_is_not_registered() -> None:
     assert not issubclass(SimulatedCluster, Executor)
     assert "simulated" not in executor_names()

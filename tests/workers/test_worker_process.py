@@ -10,15 +10,15 @@ MIB = 2**20
 PROCESS = psutil.Process()
 
 
-def test_allocated_memory_is_a_process_own():
+def test_allocated_memory_counts_as_own() -> None:
     before = own_memory(PROCESS)
     held = np.ones(64 * MIB, np.uint8)
     assert own_memory(PROCESS) - before > 60 * MIB
     del held
 
 
-@pytest.mark.skipif(not hasattr(PROCESS.memory_info(), "shared"), reason="the system does not tell shared memory")
-def test_pages_of_mapped_files_are_not_a_process_own(tmp_path: Path):
+@pytest.mark.skipif(not hasattr(PROCESS.memory_info(), "shared"), reason="the system does not report shared memory")
+def test_pages_of_mapped_files_do_not_count_as_own(tmp_path: Path) -> None:
     np.ones(64 * MIB, np.uint8).tofile(tmp_path / "file")
     before, all_before = own_memory(PROCESS), PROCESS.memory_info().rss
     mapped = np.memmap(tmp_path / "file", np.uint8, "r")

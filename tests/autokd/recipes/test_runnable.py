@@ -5,11 +5,11 @@ from autokd.errors import InputError
 from autokd.recipes import runnable
 
 
-def test_a_recipe_whose_data_are_there_is_run() -> None:
+def test_a_recipe_whose_data_are_available_is_printed() -> None:
     assert runnable.runnable("digits") == "digits"
 
 
-def test_a_recipe_whose_data_cannot_be_had_gives_way_to_digits_in_one_line(
+def test_a_recipe_without_data_is_replaced_by_digits_with_one_line_on_stderr(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def missing(config: DataConfig) -> None:

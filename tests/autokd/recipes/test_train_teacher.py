@@ -19,7 +19,9 @@ def linear() -> nn.Module:
 
 
 @pytest.mark.parametrize("augmentation", [Augmentation(), Augmentation(mixup=1.0)], ids=["plain", "mixed"])
-def test_the_loss_of_an_epoch_is_the_cross_entropy_with_all_labels_of_its_samples(augmentation, capsys):
+def test_the_loss_of_an_epoch_is_the_cross_entropy_with_all_labels_of_its_samples(
+    augmentation: Augmentation, capsys: pytest.CaptureFixture[str]
+) -> None:
     still = TrainingSettings(learning_rate=0.0)
     network, _ = train_teacher(TeacherTraining(linear, digits, augmentation, 1, BATCH, still), SEED)
     device = next(network.parameters()).device
