@@ -28,6 +28,7 @@ RULES: dict[str, Callable[[Tree], list[str]]] = {
     "a public class has one definition": rules.defined_twice,
     "every extra is imported": rules.unused_extras,
     "no old name is left": old_names,
+    "every column is read": rules.unread_columns,
     "few files lie loose": rules.loose_files,
     "no file outgrows its subject": rules.long_files,
 }
@@ -102,6 +103,15 @@ PLANTED: dict[str, tuple[Callable[[Tree], list[str]], dict[str, str], list[str]]
         {"autokd/evaluation/a.py": "x = 'autokd.optimizers:f'", "autokd/optimizers/__init__.py": ""},
         ["autokd.evaluation.a imports autokd.optimizers"],
     ),
+    "a search that a package imports on first use": (
+        rules.loaded_by_workers,
+        {
+            "autokd/evaluation/a.py": "from autokd.core import f",
+            "autokd/core/__init__.py": "if TYPE_CHECKING:\n    from autokd.searches import f\ndef __getattr__(n): ...",
+            "autokd/searches/__init__.py": "",
+        },
+        ["autokd.core imports autokd.searches"],
+    ),
     "a search behind a package's own imports": (
         rules.loaded_by_workers,
         {
@@ -167,6 +177,11 @@ PLANTED: dict[str, tuple[Callable[[Tree], list[str]], dict[str, str], list[str]]
         old_names,
         {"workers/a.py": "'''None when left\n    away.'''\nprint(f'{1} ladders', 'laddered')"},
         ["workers.a: ladders", "workers.a: left away"],
+    ),
+    "a column that nothing reads": (
+        rules.unread_columns,
+        {"autokd/database/models.py": MODELS, "autokd/a.py": "print(trial.seen)\ntrial.number = 1"},
+        ["Trial.number"],
     ),
     "a fifth loose file": (
         rules.loose_files,

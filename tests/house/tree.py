@@ -34,7 +34,12 @@ class Module:
 
     @cached_property
     def run_ever(self) -> tuple[ast.AST, ...]:
-        """What runs at import or when its functions are called: all but what is for type checkers."""
+        """What runs at import or when its functions are called: all but what is for type checkers.
+
+        A package with a `__getattr__` imports on first use what it tells type checkers.
+        """
+        if any(isinstance(node, ast.FunctionDef) and node.name == "__getattr__" for node in self.nodes):
+            return self.nodes
         return tuple(_run(ast.parse(self.text), inside_functions=True))
 
     @property
@@ -86,8 +91,9 @@ class Tree:
         waiting = list(found)
         while waiting:
             module = self.modules[waiting.pop()]
-            named = [] if "." not in module.name else self.named(module)  # `autokd` itself names what users ask it for
-            for name in {*self.imported(module.run_ever), *named}:
+            if "." not in module.name:
+                continue  # `autokd` itself imports what users ask it for
+            for name in {*self.imported(module.run_ever), *self.named(module)}:
                 for each in ancestors(name) & self.modules.keys() - found.keys():
                     found[each] = module.name
                     waiting.append(each)
