@@ -1,4 +1,4 @@
-"""A search as one picture: its history, what short trainings predicted, which dimensions matter, and where it is good.
+"""A search as one picture: history, rung correlation, importances, and where good trials lie.
 
 Accuracies stand on a logarithmic axis of the error, since a step from 98 to 99 % is as large as one from 80 to 90 %.
 """
@@ -56,7 +56,7 @@ ROUGH_BELOW = 30  # trials, by which importances are told
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a picture shows.
+    """The data of a picture.
 
     Attributes:
         name: Of the search.
@@ -84,13 +84,13 @@ class Evidence:
 
     @property
     def caveat(self) -> str:
-        """How many trials the importances are told by, and whether these are few."""
+        """How many trials the importances rest on, and whether these are few."""
         n = sum(record.trial.state in ("complete", "pruned") for record in self.trial_records)
         return f"from {n} trials" + (": rough" if n < ROUGH_BELOW else "")
 
 
 def evidence(result: "SearchResult") -> Evidence:
-    """What there is to show of a search.
+    """Collect the data of a search's picture.
 
     Raises:
         InputError: If no trial of it has a value yet.
@@ -114,7 +114,7 @@ def evidence(result: "SearchResult") -> Evidence:
 
 
 def render(shown: Evidence, form: str) -> bytes:
-    """The picture as a file of one of `FORMATS`; the same evidence gives the same bytes."""
+    """The picture as the content of a file in one of `FORMATS`; the same evidence gives the same bytes."""
     with needs("plot", "a plot"):
         from matplotlib import rc_context
 
@@ -126,7 +126,7 @@ def render(shown: Evidence, form: str) -> bytes:
 
 
 def draw(shown: Evidence) -> "Figure":
-    """The picture as a figure of its own: history and rung correlation above, importances and good trials below.
+    """The picture as a figure: history and rung correlation above, importances and good trials below.
 
     Without a trial that was judged below the last rung and reached it there is no rung correlation, and less width.
     """
@@ -182,7 +182,7 @@ def _draw_history(axes: "Axes", shown: Evidence) -> None:
 
 
 def _draw_trials(axes: "Axes", trial_records: Sequence[TrialRecord]) -> None:
-    """A point for each trial's value at the highest rung that it reached; a cross below for one that failed."""
+    """Draw a point for each trial's value at its highest rung, and a cross below for each failed trial."""
     styles = {"complete": ("o", BLUE, BLUE), "pruned": ("o", "none", GREY), "running": ("D", "none", BLUE)}
     for state, (marker, face, edge) in styles.items():
         points = {
@@ -215,7 +215,7 @@ def _draw_best(axes: "Axes", trial_records: Sequence[TrialRecord]) -> None:
 
 
 def _rung_correlation(shown: Evidence) -> dict[float, list[tuple[float, float]]]:
-    """FidelityMetric and last accuracy of the trials that reached the last rung, by the epochs of each rung below."""
+    """Fidelity metric and last accuracy of the trials that reached the last rung, by the epochs of each lower rung."""
     last = len(shown.rungs) - 1
     found = {
         epochs: pairs(shown.trial_records, rung, last, shown.metric) for rung, epochs in enumerate(shown.rungs[:last])
@@ -226,7 +226,7 @@ def _rung_correlation(shown: Evidence) -> dict[float, list[tuple[float, float]]]
 def _draw_rung_correlation(
     axes: "Axes", rung_correlation: Mapping[float, Sequence[tuple[float, float]]], metric: FidelityMetric
 ) -> None:
-    """Each trial that climbed: its fidelity metric on the way against its accuracy at the end; right is better."""
+    """Draw the fidelity metric at a lower rung against the accuracy at the last one; right is better."""
     is_accuracy = metric == ACCURACY
     for (epochs, both), colour in zip(rung_correlation.items(), cycle((BLUE, ORANGE, VERMILION, GREY)), strict=False):
         metrics, accuracies = zip(*both, strict=True)
@@ -251,7 +251,7 @@ def _draw_rung_correlation(
 
 
 def _draw_importances(axes: "Axes", shown: Evidence) -> None:
-    """A bar for each dimension, or why there are none."""
+    """Draw a bar for each dimension, or say why there are none."""
     _head(axes, "Importance")
     if not shown.importances:
         axes.set_axis_off()
@@ -276,7 +276,7 @@ def _draw_importances(axes: "Axes", shown: Evidence) -> None:
 
 
 def _most_important(importances: Mapping[str, float]) -> dict[str, float]:
-    """As many as fit, the others as one."""
+    """The most important dimensions, as many as fit, and the sum of the others."""
     items = list(importances.items())
     if len(items) <= MOST_BARS:
         return dict(items)
@@ -288,7 +288,7 @@ def _most_important(importances: Mapping[str, float]) -> dict[str, float]:
 
 
 def _draw_where(axes: "Axes", shown: Evidence) -> None:
-    """Trials by method where several were tried; else over the two most important dimensions, or by size.
+    """Draw trials by method if several were tried, else over the two most important dimensions, or by size.
 
     A conditional dimension is no axis, since some trials have no place on it.
     """
@@ -303,7 +303,7 @@ def _draw_where(axes: "Axes", shown: Evidence) -> None:
 
 
 def _draw_methods(axes: "Axes", families: Sequence[Family]) -> None:
-    """A row of points for each method, the one of the best median above."""
+    """Draw a row of points for each method, sorted by median."""
     by_method: dict[str, list[float]] = {}
     for family in families:
         by_method.setdefault(str(family.parameters[METHOD]), []).append(100 * family.mean)
@@ -326,7 +326,7 @@ def _draw_methods(axes: "Axes", families: Sequence[Family]) -> None:
 
 
 def _draw_plane(axes: "Axes", shown: Evidence, across: str, up: str) -> None:
-    """Trials over two dimensions, coloured by what the model believes of them."""
+    """Draw trials over two dimensions, coloured by posterior mean."""
     families = shown.families[::-1]  # the best are drawn last
     means, rng = [100 * family.mean for family in families], np.random.default_rng(0)
     x, y = (
@@ -343,7 +343,7 @@ def _draw_plane(axes: "Axes", shown: Evidence, across: str, up: str) -> None:
 
 
 def _draw_sizes(axes: "Axes", families: Sequence[Family]) -> None:
-    """What the model believes of the trials, by the size of their students."""
+    """Draw the posterior means of trials by the size of their students."""
     means = [100 * family.mean for family in families]
     axes.scatter([family.params / 1000 for family in families], _places(means), s=26, color=BLUE)
     _label_accuracies(axes.yaxis, means)
@@ -352,7 +352,7 @@ def _draw_sizes(axes: "Axes", families: Sequence[Family]) -> None:
 
 
 def _placed(axis: "Axis", distribution: BaseDistribution, values: Sequence[Any], rng: np.random.Generator) -> Array:
-    """Places of a dimension's values on an axis, which is labelled for them; those of names and integers are spread."""
+    """Positions of a dimension's values on an axis, which is labelled; names and integers are jittered."""
     from matplotlib.ticker import LogLocator, MaxNLocator
 
     if isinstance(distribution, CategoricalDistribution):
@@ -380,7 +380,7 @@ def _head(axes: "Axes", title: str) -> None:
 
 
 def _explain(axes: "Axes") -> None:
-    """A legend beside the head."""
+    """Draw a legend beside the title."""
     axes.legend(
         loc="lower right",
         bbox_to_anchor=(1, 1),
@@ -394,13 +394,13 @@ def _explain(axes: "Axes") -> None:
 
 
 def _places(accuracies: Sequence[float]) -> Array:
-    """Places of accuracies in percent on their axis."""
+    """Positions of accuracies in percent on their logarithmic axis."""
     places: Array = -np.log10(np.maximum(100 - np.array(accuracies, dtype=float), LEAST_ERROR))
     return places
 
 
 def _label_accuracies(axis: "Axis", accuracies: Sequence[float]) -> None:
-    """Label an axis on which these accuracies in percent stand at their places."""
+    """Label the axis of these accuracies in percent."""
     low, high = _places([min(accuracies), max(accuracies)])
     room = max(0.06 * (high - low), 0.02)
     ticks = _ticks(100 - 10 ** (room - low), min(100 - 10 ** (-room - high), 100 - LEAST_ERROR))
@@ -423,7 +423,7 @@ def _jitter(n: int, rng: np.random.Generator) -> Array:
 
 
 def _short(name: str) -> str:
-    """A name without its middle where it is too long: composed methods differ at their ends."""
+    """A long name without its middle: composed methods differ at their ends."""
     half = LONGEST_NAME // 2
     return name if len(name) <= LONGEST_NAME else f"{name[:half]}\N{HORIZONTAL ELLIPSIS}{name[-half:]}"
 

@@ -1,4 +1,4 @@
-"""From what a user writes (a file or a URL) to an engine whose transactions are safe for several processes."""
+"""Engines for a file or a URL, with transactions that are safe for several processes."""
 
 import sqlite3
 import time
@@ -13,7 +13,7 @@ from autokd.database.errors import DatabaseError, DatabaseUnavailable
 
 __all__ = ["database_url", "open_engine", "write_engine"]
 
-# Longer than any transaction of ours by far; a writer that waits this long has met a stopped process.
+# Far longer than any transaction of ours: a writer that waits this long is blocked by a stopped process.
 _BUSY_SECONDS = 60.0
 _BEGIN = "sqlite_begin"
 
@@ -41,7 +41,7 @@ def database_url(where: str | Path) -> URL:
 
 
 def open_engine(url: URL) -> Engine:
-    """An engine of a URL made by `database_url`; it connects when first used.
+    """The engine for a URL of `database_url`; it connects when first used.
 
     SQLite: write-ahead log, full synchronisation (a committed row survives power loss), foreign keys, and waiting
     instead of failing while another process writes.

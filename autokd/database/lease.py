@@ -1,8 +1,8 @@
-"""One controller owns a search: who it is stands in the search's row, and its token fences off all earlier owners.
+"""The lease of a search: its row names the one controller that owns it, and a token fences off all earlier owners.
 
-A lease is free when it was released, when its owner's process on this very machine no longer exists, or when an owner
-elsewhere has sent no heartbeat for a while. A process on this machine that exists but sends no heartbeat is stopped or
-busy; it keeps its lease until somebody ends it.
+A lease is free if it was released, if its owner's process on this machine no longer exists, or if an owner on another
+machine has sent no heartbeat for some time. A process on this machine that exists but sends no heartbeat is stopped or
+busy, and keeps its lease until it is ended.
 """
 
 import functools
@@ -26,19 +26,19 @@ from autokd.database.writing import Lease, fenced, record
 
 __all__ = ["TTL_SECONDS", "Lease", "acquire", "heartbeat", "is_owned", "release"]
 
-# Twelve missed heartbeats at one in five seconds: a busy server or a slow network is no death.
+# Twelve missed heartbeats, one every five seconds: a busy server or a slow network does not count as death.
 TTL_SECONDS = 60.0
 # Linux counts a process' start in hundredths of a second since boot, and the boot time moves as the clock is set.
 _START_TOLERANCE_SECONDS = 2.0
 
 
 def acquire(store: Store, search: str | int, ttl_seconds: float = TTL_SECONDS) -> Lease:
-    """The lease of a search, by name or id, for this process; all earlier leases of it are void from now on.
+    """Acquire the lease of a search for this process; all earlier leases of the search become void.
 
     Args:
-        store: Where the search is.
+        store: The database.
         search: Name or id.
-        ttl_seconds: How long an owner on another machine may be silent.
+        ttl_seconds: Time after which an owner on another machine that sends no heartbeat counts as dead.
 
     Raises:
         UnknownSearch: If there is no such search.
@@ -58,7 +58,7 @@ def acquire(store: Store, search: str | int, ttl_seconds: float = TTL_SECONDS) -
 
 
 def is_owned(store: Reader, search: str | int, ttl_seconds: float = TTL_SECONDS) -> bool:
-    """Whether a living controller owns the search: one that was killed gave nothing back.
+    """Whether a live controller owns the search; one that was killed did not release its lease.
 
     Raises:
         UnknownSearch: If there is no such search.
@@ -69,7 +69,7 @@ def is_owned(store: Reader, search: str | int, ttl_seconds: float = TTL_SECONDS)
 
 
 def heartbeat(store: Store, lease: Lease) -> None:
-    """Says that the owner lives; every five seconds or so.
+    """Record that the owner is alive; to be called about every five seconds.
 
     Raises:
         LeaseLost: If the lease changed hands.
@@ -79,7 +79,7 @@ def heartbeat(store: Store, lease: Lease) -> None:
 
 
 def release(store: Store, lease: Lease) -> bool:
-    """Gives the search back, and returns whether it was still owned; a lost lease is no error at the end."""
+    """Release the lease, and return whether it was still held; a lost lease is no error here."""
     try:
         with store.transaction() as session:
             search = fenced(session, lease)
@@ -152,7 +152,7 @@ def _held(name: str, owner: _Owner, now: datetime, ttl_seconds: float) -> str:
 
 
 def _now(session: Session) -> datetime:
-    """The moment by the clock that all owners share: the server's, or with SQLite this machine's."""
+    """The time of the clock that all owners share: the server's, or with SQLite this machine's."""
     if session.get_bind().dialect.name == "postgresql":
         moment = session.scalars(select(func.clock_timestamp())).one()
         assert isinstance(moment, datetime)
@@ -162,7 +162,7 @@ def _now(session: Session) -> datetime:
 
 @functools.cache
 def _machine() -> str:
-    """Name of the space in which a process id means one process: machine, boot and container."""
+    """Name of the scope in which a process id is unique: machine, boot and container."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         space = f"{boot} {os.readlink('/proc/self/ns/pid')}"

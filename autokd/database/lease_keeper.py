@@ -1,4 +1,4 @@
-"""Keeps a lease alive while its controller works or waits."""
+"""A thread that keeps a lease alive while its controller works or waits."""
 
 import threading
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ PERIOD_SECONDS = 5.0
 
 @contextmanager
 def owning(store: Store, name: str) -> Iterator[Lease]:
-    """The lease of a search, renewed by a thread until the block ends, then given back.
+    """A block with the lease of a search, renewed by a thread and released at the end.
 
     Raises:
         LeaseHeld: If another controller owns the search.

@@ -15,7 +15,7 @@ REVISION = "0003"
 
 
 class Base(DeclarativeBase):
-    """Common ground: types by annotation, names of constraints (both databases and all migrations agree on them)."""
+    """Base of all tables: column types by annotation, and constraint names on which migrations rely."""
 
     type_annotation_map = {  # noqa: RUF012 (SQLAlchemy reads a plain dict)
         int: BigInt,

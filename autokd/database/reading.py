@@ -1,4 +1,4 @@
-"""What anybody may do with a database: read it, while a controller writes."""
+"""Reading a database, which anybody may do while a controller writes."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -23,7 +23,7 @@ R = TypeVar("R")
 
 
 class Reader:
-    """An open database, created or upgraded if need be.
+    """An open database, created or upgraded if necessary.
 
     May be used from several threads, and from several processes if each opens its own. Rows come as frozen values, each
     list from one consistent query.
@@ -52,7 +52,7 @@ class Reader:
             raise
 
     def close(self) -> None:
-        """Closes all connections."""
+        """Close all connections."""
         self.engine.dispose()
 
     def __enter__(self) -> Self:
@@ -67,7 +67,7 @@ class Reader:
             return _rows(SearchRow, session.scalars(select(Search).order_by(Search.id)))
 
     def search(self, name: str | int) -> SearchRow:
-        """The search of this name or id.
+        """The search with this name or id.
 
         Raises:
             UnknownSearch: If there is none; the message offers similar names.
@@ -109,13 +109,13 @@ class Reader:
 
     @contextmanager
     def session(self) -> Iterator[Session]:
-        """A session that reads."""
+        """A session for reading."""
         with translated(self.engine), Session(self.engine) as session:
             yield session
 
 
 def find_search(session: Session, name: str | int, lock: bool = False) -> Search:
-    """The search of this name or id, locked against other writers of it until the transaction ends if so wished.
+    """The search with this name or id; with `lock` no other transaction can write it until this one ends.
 
     Raises:
         UnknownSearch: If there is none; the message offers similar names.
@@ -131,7 +131,7 @@ def find_search(session: Session, name: str | int, lock: bool = False) -> Search
 
 
 def row_of(kind: type[R], model: Base) -> R:
-    """The frozen value of a model, field by field."""
+    """The model's fields as a frozen row."""
     return kind(**{field.name: getattr(model, field.name) for field in fields(kind)})  # type: ignore[arg-type]
 
 
@@ -141,7 +141,7 @@ def _rows(kind: type[R], models: Iterable[Base]) -> list[R]:
 
 @contextmanager
 def translated(engine: Engine) -> Iterator[None]:
-    """Turns an error of the driver (no server, no space, locked, read-only) or of a column type into one of ours."""
+    """A block in which errors of the driver or of a column type become `DatabaseError`."""
     try:
         yield
     except IntegrityError as error:

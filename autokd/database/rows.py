@@ -1,4 +1,4 @@
-"""What the store hands out: frozen values, detached from the database."""
+"""Rows as frozen values, detached from the database."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -57,7 +57,7 @@ class TrialRow:
     Attributes:
         number: Counts from 0 within its search, in the order in which trials were opened.
         parameters: What the optimiser proposed, by name.
-        value: What the optimiser was told; None if there is nothing to tell.
+        value: Objective value given to the optimiser; None if there is none.
         reason: Why it was pruned or failed.
         finish_order: Counts from 0 within its search, in the order in which trials ended; the optimiser's state is a
             fold over the finished trials in this order.
@@ -86,7 +86,7 @@ class StudentRow:
         replicate: Counts the draws from 0 within the trial and purpose.
         purpose: Drawn to judge the family ("search") or to be delivered ("final").
         digest: The architecture's digest.
-        warm_from: Key of the evaluation whose weights it inherits; None if it begins afresh.
+        warm_from: Key of the evaluation whose weights it inherits; None if it starts from fresh weights.
     """
 
     id: int
@@ -109,9 +109,9 @@ class EvaluationRow:
 
     Attributes:
         epochs: Length of the training from its start, not from the previous rung.
-        key: Digest of all that decides the result; names checkpoint and result files.
+        key: Digest of all that decides the result; checkpoint and result files are named by it.
         metrics: By name; None until complete.
-        worker: Who did it, for people to read.
+        worker: Host and process that trained it, as text for people.
     """
 
     id: int

@@ -1,4 +1,4 @@
-"""Bringing a database to this version's tables, or refusing it untouched."""
+"""Upgrading a database to this version's tables, or refusing it unchanged."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -24,11 +24,11 @@ _ADVISORY_LOCK = 0x4175746F4B44
 
 
 def prepare(engine: Engine, create: bool) -> None:
-    """Creates or upgrades the tables; processes that do so at the same time wait for each other.
+    """Create or upgrade the tables; processes that do so at the same time wait for each other.
 
     Args:
         engine: From `open_engine`.
-        create: Whether a database without tables is welcome.
+        create: Whether a database without tables is accepted.
 
     Raises:
         DatabaseUnavailable: If there is nothing and `create` is false.

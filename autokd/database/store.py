@@ -1,4 +1,4 @@
-"""What the controller of a search does with a database: every verb is one transaction of check, change and event."""
+"""Writing to a database: every method is one transaction of check, change and event."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -32,14 +32,14 @@ class Store(Reader):
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:
-        """A session that writes: committed at the end, rolled back by any exception."""
+        """A session for writing: committed at the end, rolled back by any exception."""
         with translated(self.engine), Session(write_engine(self.engine)) as session, session.begin():
             yield session
 
     def create_search(
         self, name: str, seed: int, config: Mapping[str, Any], digest: str, facts: Mapping[str, Any]
     ) -> SearchRow:
-        """A new search with status "created", owned by nobody.
+        """Create a search with status "created" and no owner.
 
         Raises:
             SearchExists: If the name is taken.
@@ -64,7 +64,7 @@ class Store(Reader):
             return _written(session, SearchRow, search)
 
     def open_trial(self, lease: Lease, number: int, parameters: Mapping[str, Any]) -> TrialRow:
-        """A new running trial.
+        """Open a new running trial.
 
         Raises:
             DatabaseError: If the search has a trial of this number.
@@ -99,7 +99,7 @@ class Store(Reader):
         model_bytes: int,
         warm_from: str | None = None,
     ) -> StudentRow:
-        """The student of this trial, purpose and replicate: a new one, or the one that is there with the same digest.
+        """Add a student, or return the recorded one of the same trial, purpose, replicate and digest.
 
         Raises:
             DatabaseError: If the one that is there has another digest.
@@ -129,9 +129,9 @@ class Store(Reader):
             return _written(session, StudentRow, student)
 
     def open_evaluation(self, lease: Lease, student_id: int, rung: int, epochs: float, key: str) -> EvaluationRow:
-        """The evaluation of this student and rung, running, unless it is complete: that one comes back as it is.
+        """Open the evaluation of a student at a rung; a complete one is returned unchanged.
 
-        A running one (its worker was lost) or a failed one runs again.
+        A running one, whose worker was lost, and a failed one run again.
 
         Raises:
             DatabaseError: If the one that is there has another key.
@@ -162,7 +162,7 @@ class Store(Reader):
     def finish_evaluation(
         self, lease: Lease, evaluation_id: int, metrics: Mapping[str, Any], seconds: float, worker: str | None = None
     ) -> EvaluationRow:
-        """The evaluation, complete. Metrics may be NaN or infinite; they come back so.
+        """Record an evaluation as complete. Metrics may be NaN or infinite, and are read back as such.
 
         Raises:
             DatabaseError: If it was not running.
@@ -176,7 +176,7 @@ class Store(Reader):
             return _written(session, EvaluationRow, evaluation)
 
     def fail_evaluation(self, lease: Lease, evaluation_id: int, reason: str) -> EvaluationRow:
-        """The evaluation, failed.
+        """Record an evaluation as failed.
 
         Raises:
             DatabaseError: If it was not running.
@@ -196,7 +196,7 @@ class Store(Reader):
         value: float | None = None,
         reason: str | None = None,
     ) -> TrialRow:
-        """The trial, ended, with the next finish order of its search.
+        """Record the end of a trial, with the next finish order of its search.
 
         Raises:
             DatabaseError: If it was not running, the value is not finite, or a complete one has no value.
@@ -217,7 +217,7 @@ class Store(Reader):
     def set_status(
         self, lease: Lease, status: SearchStatus, facts_update: Mapping[str, Any] | None = None
     ) -> SearchRow:
-        """The search with another status, and these facts added to or put in the place of those of the same name."""
+        """Change the status of a search, and add or replace facts."""
         with self._writing(lease) as (session, search):
             search.status = status
             search.facts = {**search.facts, **(facts_update or {})}
@@ -225,14 +225,14 @@ class Store(Reader):
             return _written(session, SearchRow, search)
 
     def set_config(self, lease: Lease, config: Mapping[str, Any], digest: str) -> SearchRow:
-        """The search with another configuration."""
+        """Change the configuration of a search."""
         with self._writing(lease) as (session, search):
             before, search.config, search.config_digest = search.config_digest, dict(config), digest
             record(session, search, "config_changed", {"before": before, "after": digest})
             return _written(session, SearchRow, search)
 
     def record_event(self, lease: Lease, kind: str, payload: Mapping[str, Any]) -> EventRow:
-        """A new event of any kind."""
+        """Record an event of any kind."""
         with self._writing(lease) as (session, search):
             return _written(session, EventRow, record(session, search, kind, payload))
 
@@ -245,7 +245,7 @@ class Store(Reader):
 
 
 def _written(session: Session, kind: type[R], model: Base) -> R:
-    """The row as a reader will see it, sharing nothing with what the caller passed in."""
+    """The row as a reader will see it; it shares no object with the caller's arguments."""
     session.flush()
     session.refresh(model)
     return row_of(kind, model)

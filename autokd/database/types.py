@@ -42,7 +42,7 @@ class Json(TypeDecorator[Any]):
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """Moments: aware in Python, UTC in the database."""
+    """Times with a zone in Python, UTC in the database."""
 
     impl = DateTime(timezone=True)
     cache_ok = True

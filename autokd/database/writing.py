@@ -1,4 +1,4 @@
-"""What every write to a search consists of besides its change: the check of the fencing token, and the event."""
+"""The two parts of every write besides its change: the check of the fencing token, and the event."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,17 +16,17 @@ __all__ = ["Lease", "fenced", "record"]
 
 @dataclass(frozen=True)
 class Lease:
-    """The right to write one search, as long as its token is the one in the search's row."""
+    """The right to write to a search, valid while its token is the one in the search's row."""
 
     search_id: int
     token: int
 
 
 def fenced(session: Session, lease: Lease) -> Search:
-    """The search of a lease, locked until the transaction ends, so that the lease cannot change hands before.
+    """The search of a lease, locked so that the lease cannot change hands before the transaction ends.
 
     Raises:
-        LeaseLost: If it already did.
+        LeaseLost: If it has already changed hands.
     """
     search = find_search(session, lease.search_id, lock=True)
     if search.lease_token != lease.token:
