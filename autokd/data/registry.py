@@ -8,7 +8,9 @@ from autokd.core.references import call, is_reference
 from autokd.core.spelling import nearest_name
 from autokd.data.dataset import Dataset
 from autokd.data.decoding.decode import decode
-from autokd.data.decoding.undecoded import Undecoded, from_folder, from_map_style
+from autokd.data.decoding.undecoded import Undecoded
+from autokd.data.sources.folder import from_folder
+from autokd.data.sources.map_style import from_map_style
 from autokd.errors import InputError
 
 __all__ = ["load_data"]

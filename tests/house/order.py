@@ -13,7 +13,7 @@ ORDER = {
     "autokd.config": "numbers budget compatibility fidelity_metrics flat teacher schema messages parsing toml",
     "autokd.data": "dataset prefetch augmentation mixup stream decoding sources registry",
     "autokd.data.decoding": "pictures undecoded mapped decode",
-    "autokd.data.sources": "arrays digits fashion_mnist",
+    "autokd.data.sources": "arrays digits fashion_mnist folder map_style",
     "autokd.distillation": "base checks maps feature_extractor methods wrappers pruning distiller registry __init__",
     "autokd.distillation.methods": (
         "kd dkd nkd mlld bdkd dist similarity rkd attention fitnet hints review multi_step modality crd"

@@ -12,7 +12,8 @@ from autokd.data.augmentation import Augmentation
 from autokd.data.dataset import Dataset
 from autokd.data.decoding import mapped
 from autokd.data.decoding.decode import decode
-from autokd.data.decoding.undecoded import from_folder, from_map_style
+from autokd.data.sources.folder import from_folder
+from autokd.data.sources.map_style import from_map_style
 from autokd.data.stream import TrainingStream, evaluation_batches
 from autokd.errors import InputError
 

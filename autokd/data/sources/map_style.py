@@ -1,0 +1,41 @@
+"""Map-style data sets of labelled images, such as PyTorch's and Hugging Face's."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from autokd.data.decoding.pictures import Pictures
+from autokd.data.decoding.undecoded import SPLIT_NAMES, Undecoded, undecoded
+from autokd.errors import InputError
+
+__all__ = ["from_map_style"]
+
+
+def from_map_style(splits: Mapping[str, Pictures], name: str, size: int | None = None) -> Undecoded:
+    """Images of map-style data sets.
+
+    The names of the classes are `features["label"].names` or `classes` of the training split, if it has either.
+
+    Args:
+        splits: Data sets by split: "train", which must be there, and optionally "validation" (or "val", "valid") and "test".
+        name: Name of the source, for messages.
+        size: Height and width in pixels of all images; by default the size of the first one.
+
+    Raises:
+        InputError: If a split is unknown or empty, or the first image cannot be read.
+    """
+    named = {alias: part for part, aliases in SPLIT_NAMES.items() for alias in aliases}
+    if unknown := set(splits) - set(named):
+        raise InputError(
+            f"data {name}: splits must be {', '.join(SPLIT_NAMES)}, but there is {', '.join(sorted(unknown))}."
+        )
+    pictures = {named[alias]: split for alias, split in splits.items()}
+    if empty := [part for part, split in pictures.items() if not len(split)]:
+        raise InputError(f"data {name}: the {empty[0]} split is empty.")
+    return undecoded(name, pictures, size, _class_names(pictures["train"]))
+
+
+def _class_names(pictures: Any) -> tuple[str, ...] | None:
+    features = getattr(pictures, "features", None)
+    label = features.get("label") if isinstance(features, Mapping) else None
+    names = getattr(label, "names", None) or getattr(pictures, "classes", None)
+    return tuple(map(str, names)) if names else None
