@@ -1,7 +1,8 @@
-"""Augmentation as a function of (seed, view, sample): the same for every student, and for the teacher that is cached.
+"""Augmentation as a function of (seed, view, sample), the same for all students and for the teacher.
 
-Students compared under common random numbers differ by merit, not by luck, and a teacher's outputs for a view can be
-computed once and read by everybody. So nothing here holds a generator: every random number is a hash of its counters.
+With common random numbers, differences between students are not due to different augmentations, and the teacher's
+outputs for a view can be computed once and shared. So there is no generator here: every random number is a hash of
+counters.
 """
 
 from dataclasses import asdict, dataclass
@@ -31,15 +32,15 @@ _MIX_2 = -0x6B2FB644ECCEEE15  # 0x94D049BB133111EB
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What is done to a training image; signals and vectors are left as they are.
+    """Augmentation of training images; signals and vectors cannot be augmented.
 
     Attributes:
-        shift: The image moves by up to this many pixels in each direction; zeros come in.
-        flip: Whether half of the views are mirrored left to right.
-        cutout: Side in pixels of a square set to zero (DeVries and Taylor 2017, https://arxiv.org/abs/1708.04552);
-            its centre is uniform over the image, so the square may stick out. 0 leaves it away.
-        mixup: `alpha` of the Beta distribution of Mixup's weights, see `autokd.data.mixup`. 0 leaves it away.
-        cutmix: The same of CutMix; where both are on, each gets half of the samples.
+        shift: Largest translation in pixels along each axis, padded with zeros.
+        flip: Whether half of the views are flipped left to right.
+        cutout: Side in pixels of a square set to zero (DeVries and Taylor 2017, https://arxiv.org/abs/1708.04552),
+            whose centre is uniform over the image, so that it may extend beyond the border; 0 for no cutout.
+        mixup: `alpha` of the Beta distribution of mixup's weights, see `autokd.data.mixup`; 0 for no mixup.
+        cutmix: `alpha` likewise for CutMix; 0 for no CutMix. If both are used, each applies to half of the samples.
     """
 
     shift: int = 0
@@ -50,44 +51,40 @@ class Augmentation:
 
     @property
     def does_nothing(self) -> bool:
-        """Whether every view of a sample is the sample itself."""
+        """Whether all views of a sample equal the sample."""
         return self == Augmentation()
 
     @property
     def mixes(self) -> bool:
-        """Whether a view of a sample shows something of another one."""
+        """Whether views of a sample contain parts of another sample."""
         return self.mixup > 0 or self.cutmix > 0
 
     @property
     def identity(self) -> dict[str, float]:
-        """What tells it from others, as plain values for a digest, which outlives the addition of kinds."""
+        """Plain values for a digest, which do not change when further kinds of augmentation are added."""
         return without_later_keys(asdict(self), "training", "augmentation")
 
 
 def check_augmentation(augmentation: Augmentation, input_shape: tuple[int, ...]) -> None:
-    """Nothing, if samples of that shape can be augmented so.
-
-    Raises:
-        InputError: If something is to be done to samples that are no images.
-    """
+    """Raise `InputError` if samples of this shape are not images but would be augmented."""
     if KINDS[len(input_shape)] != "images" and not augmentation.does_nothing:
         raise InputError(
-            f"training.augmentation is for images, but the data are {describe(input_shape)}: leave the section away."
+            f"training.augmentation is for images, but the data are {describe(input_shape)}: omit the section."
         )
 
 
 def augment(samples: Tensor, indices: Tensor, augmentation: Augmentation, seed: int, view: int) -> Tensor:
-    """View number `view` of samples, each moved, mirrored and cut out on its own; mixing is `autokd.data.mixup`'s.
+    """Augmented view of samples, without mixing, which is done by `autokd.data.mixup`.
 
     Args:
-        samples: `batch x height x width x channels`; signals and vectors where there is nothing to do.
-        indices: int64, `batch`: positions of the samples in their split.
-        augmentation: What to do.
+        samples: Images, `batch x height x width x channels`; also signals and vectors if the augmentation does nothing.
+        indices: Indices of the samples in their split, int64, `batch`.
+        augmentation: The augmentation.
         seed: Seed of the stream.
-        view: Number of the view; each is another draw.
+        view: Number of the view; each view has other random numbers.
 
     Returns:
-        The samples' own type and shape, contiguous.
+        Tensor of the samples' type and shape, contiguous.
     """
     views = samples.contiguous()
     if augmentation.shift:
@@ -102,7 +99,13 @@ def augment(samples: Tensor, indices: Tensor, augmentation: Augmentation, seed: 
 def counter_hash(indices: Tensor, seed: int, view: int, purpose: int) -> Tensor:
     """Non-negative 63-bit integers, one for each index: splitmix64 (Steele et al. 2014) of the counters.
 
-    Integer arithmetic wraps alike on every device, so CPU and GPU see the same numbers.
+    Integer overflow wraps in the same way on all devices, so the results on CPU and GPU are equal.
+
+    Args:
+        indices: int64.
+        seed: Seed of the stream.
+        view: Number of the view.
+        purpose: Number that distinguishes independent draws.
     """
     state = indices + _signed(seed * 0x9E3779B97F4A7C15 + view * 0xD1342543DE82EF95 + purpose * 0x2545F4914F6CDD1D)
     state = state * _GOLDEN + _GOLDEN
@@ -112,26 +115,40 @@ def counter_hash(indices: Tensor, seed: int, view: int, purpose: int) -> Tensor:
 
 
 def uniform_integers(indices: Tensor, seed: int, view: int, purpose: int, below: int) -> Tensor:
-    """int64 in `[0, below)`, one for each index; each purpose is another draw."""
+    """Uniform random integers in `[0, below)`, int64, one for each index.
+
+    Args:
+        indices: int64.
+        seed: Seed of the stream.
+        view: Number of the view.
+        purpose: Number that distinguishes independent draws.
+        below: Exclusive upper end of the range.
+    """
     return counter_hash(indices, seed, view, purpose) % below
 
 
 def inside_box(starts: Tensor, sizes: Tensor | int, length: int) -> Tensor:
-    """Which of the positions `[0, length)` are in `[start, start + size)`: bool, `batch x length`."""
+    """Mask of the positions `[0, length)` that are in `[start, start + size)`, bool, `batch x length`.
+
+    Args:
+        starts: First position of each interval, int64, `batch`.
+        sizes: Length of the intervals, or of each one, int64, `batch`.
+        length: Number of positions.
+    """
     positions = torch.arange(length, device=starts.device)
     return (positions >= starts[:, None]) & (positions < (starts + sizes)[:, None])
 
 
 def outside_box(rows: Tensor, columns: Tensor) -> Tensor:
-    """0 where both the row and the column are inside, else 1: uint8, `batch x height x width`."""
-    return (~rows).byte()[:, :, None] | (~columns).byte()[:, None, :]  # of bytes, which is faster than of bool
+    """Mask that is 0 where both row and column are inside, and 1 elsewhere, uint8, `batch x height x width`."""
+    return (~rows).byte()[:, :, None] | (~columns).byte()[:, None, :]  # faster with bytes than with bool
 
 
 def _shifted(images: Tensor, indices: Tensor, margin: int, seed: int, view: int) -> Tensor:
-    """A window of each image with a margin of zeros.
+    """Random window of each image padded with zeros.
 
-    All rows of all windows are gathered at once, out of a view of the memory in which a row begins at every pixel:
-    a row is one copy of consecutive bytes.
+    The rows of all windows are gathered at once from a strided view of the memory in which a row begins at every pixel,
+    so each row is copied as consecutive bytes.
     """
     batch, height, width, channels = images.shape
     padded = images.new_zeros(batch, height + 2 * margin, width + 2 * margin, channels)
@@ -145,7 +162,7 @@ def _shifted(images: Tensor, indices: Tensor, margin: int, seed: int, view: int)
 
 
 def _mirrored(images: Tensor, is_mirrored: Tensor) -> Tensor:
-    """Each image, left to right where its number is 1: chosen among all images and all mirrored ones."""
+    """Images, flipped left to right where `is_mirrored` is 1, selected from all images and all flipped ones."""
     batch = len(images)
     both = torch.cat([images.flatten(1), images.flip(2).flatten(1)])
     chosen = torch.arange(batch, device=images.device) + batch * is_mirrored
@@ -153,7 +170,7 @@ def _mirrored(images: Tensor, is_mirrored: Tensor) -> Tensor:
 
 
 def _cut_out(images: Tensor, indices: Tensor, side: int, seed: int, view: int) -> Tensor:
-    """Zero inside a square of each image."""
+    """Images with a random square set to zero."""
     batch, height, width, channels = images.shape
     top = uniform_integers(indices, seed, view, 3, height) - side // 2
     left = uniform_integers(indices, seed, view, 4, width) - side // 2
@@ -163,10 +180,10 @@ def _cut_out(images: Tensor, indices: Tensor, side: int, seed: int, view: int) -
 
 
 def _shift_right(state: Tensor, bits: int) -> Tensor:
-    """Logical shift: torch's own keeps the sign."""
+    """Logical right shift; PyTorch's is arithmetic."""
     return (state >> bits) & ((1 << (64 - bits)) - 1)
 
 
 def _signed(value: int) -> int:
-    """The low 64 bits of `value` as a signed integer."""
+    """Low 64 bits of `value` as a signed integer."""
     return (value + (1 << 63)) % (1 << 64) - (1 << 63)

@@ -1,6 +1,6 @@
-"""Labelled samples in memory: the one form in which every source of data reaches a trial.
+"""Data sets of labelled samples: the common form of all sources of data.
 
-| kind | stored | a network gets | types |
+| kind | stored | input of a network | types |
 |---|---|---|---|
 | images | `n x height x width x channels` | `batch x channels x height x width` | uint8 |
 | signals | `n x length x channels` | `batch x channels x length` | uint8, float32 |
@@ -31,15 +31,15 @@ __all__ = [
     "numbered_classes",
 ]
 
-HELD_OUT = 0.1  # part of the training samples that becomes a split which the source does not bring
-PIECE_BYTES = 2**24  # that are looked at together
+HELD_OUT = 0.1  # share of the training samples for a split that the source does not have
+PIECE_BYTES = 2**24  # bytes of samples that are processed at a time
 
 _AXES = {3: "height, width, channels", 2: "length, channels", 1: "features"}
-_SMALLEST_DEVIATION = torch.finfo(torch.float32).tiny  # below it a division in float32 may be one by zero
+_SMALLEST_DEVIATION = torch.finfo(torch.float32).tiny  # smaller ones may round to 0 in float32
 
 
 def describe(input_shape: tuple[int, ...]) -> str:
-    """Samples of a shape, channels first, in words: `1 x 28 x 28 images`, `3 x 128 signals`, `vectors of 64`."""
+    """Description of samples of a shape, channels first: `1 x 28 x 28 images`, `3 x 128 signals`, `vectors of 64`."""
     kind = KINDS[len(input_shape)]
     sizes = " x ".join(map(str, input_shape))
     return f"vectors of {sizes}" if kind == "vectors" else f"{sizes} {kind}"
@@ -50,11 +50,11 @@ class Split:
     """Samples with their labels.
 
     Attributes:
-        images: The samples, be they images, signals or vectors, in a form of the table above. Images permuted to
+        images: The samples (images, signals or vectors), stored as in the table above. Images permuted to
             `n x channels x height x width` are channels_last without a copy.
         labels: int64, `n`, in `[0, classes)`.
-        is_mapped: Whether the images are a file on disk, mapped into memory: they stay there, and only what is taken of
-            them is read and moved to a device.
+        is_mapped: Whether the samples are a memory-mapped file. Then `to` does not move them; only the samples of a
+            batch are read and moved to the device.
     """
 
     images: Tensor
@@ -73,15 +73,15 @@ class Split:
 
     @property
     def kind(self) -> str:
-        """What the samples are: "images", "signals" or "vectors"."""
+        """Kind of the samples: "images", "signals" or "vectors"."""
         return KINDS[self.images.ndim - 1]
 
     def take(self, indices: Tensor) -> "Split":
-        """The samples at `indices`, in that order, in memory."""
+        """Split with the samples at `indices`, in that order, in memory."""
         return Split(self.images[indices], self.labels[indices])
 
     def to(self, device: torch.device) -> "Split":
-        """The same samples on `device`; of mapped ones the labels only."""
+        """Split on `device`; if it is mapped, only the labels are moved."""
         images = self.images if self.is_mapped else self.images.to(device)
         return Split(images, self.labels.to(device), self.is_mapped)
 
@@ -90,12 +90,14 @@ class Split:
 class Dataset:
     """Training, validation and test samples of one task.
 
-    A search sees `train` and `validation`; `test` is touched once, by the trained winners.
+    A search uses `train` and `validation`; `test` is used once, for the retrained students.
 
     Attributes:
-        name: Where it came from, for people.
-        classes: Number of classes.
-        class_names: One for each class.
+        name: Name of the source, for messages.
+        train: Training split.
+        validation: Validation split.
+        test: Test split.
+        class_names: Name of each class.
     """
 
     name: str
@@ -113,7 +115,7 @@ class Dataset:
             low, high = int(split.labels.min()), int(split.labels.max())
             if low < 0 or high >= self.classes:
                 raise InputError(
-                    f"data {self.name}: {name} labels must be 0..{self.classes - 1}, but are {low}..{high}."
+                    f"data {self.name}: {name} labels must be 0..{self.classes - 1}, but got {low}..{high}."
                 )
 
     @property
@@ -123,23 +125,23 @@ class Dataset:
 
     @property
     def splits(self) -> dict[str, Split]:
-        """The three splits by name."""
+        """All three splits by name."""
         return {"train": self.train, "validation": self.validation, "test": self.test}
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """Shape of one sample: channels, height and width; channels and length; or features."""
+        """Shape of one sample as input of a network: channels, height, width; channels, length; or features."""
         *sizes, channels = self.train.images.shape[1:]
         return channels, *sizes
 
     @property
     def scale(self) -> float:
-        """What the stored values are multiplied by before `normalisation`: 1 / 255, or 1 for float32."""
+        """Factor on the stored values before `normalisation`: 1 / 255 for uint8, 1 for float32."""
         return 1.0 if self.train.images.is_floating_point() else 1 / 255
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 over all samples, labels and splits: two data sets with one digest train alike."""
+        """SHA-256 of all samples, labels and splits; data sets with the same digest are interchangeable."""
         digest = hashlib.sha256()
         for name, split in self.splits.items():
             digest.update(f"{name}{tuple(split.images.shape)}".encode())
@@ -152,8 +154,8 @@ class Dataset:
     def normalisation(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Mean and standard deviation of each channel, or feature of vectors, of the training samples.
 
-        They are of values in `[0, 1]` for uint8, of the raw values for float32; see `scale`. A constant channel gets
-        deviation 1.
+        They refer to the values times `scale`: in `[0, 1]` for uint8, the raw values for float32. The deviation of a
+        constant channel is set to 1.
         """
         images = self.train.images
         if images.is_floating_point():
@@ -162,7 +164,7 @@ class Dataset:
         return byte_normalisation(byte_counts(images))
 
     def subset(self, n: int) -> "Dataset":
-        """The same task with `n` of its training samples, drawn at random from a fixed seed."""
+        """Data set with `n` of the training samples, drawn at random with a fixed seed."""
         if not 0 < n <= len(self.train):
             raise InputError(f"data {self.name}: a subset must be 1..{len(self.train)} samples, but got {n}.")
         kept, _ = hold_out(self.train, len(self.train) - n)
@@ -170,7 +172,7 @@ class Dataset:
 
 
 class _Samples(Protocol):
-    """What samples can be held out of."""
+    """Samples from which some can be held out."""
 
     def __len__(self) -> int: ...
 
@@ -181,7 +183,7 @@ Samples = TypeVar("Samples", bound=_Samples)
 
 
 def hold_out(split: Samples, n: int) -> tuple[Samples, Samples]:
-    """`split` without `n` random samples, and those `n` samples; always the same ones for the same sizes."""
+    """The split without `n` random samples, and these `n` samples; deterministic for given sizes."""
     if not 0 <= n < len(split):
         raise InputError(f"cannot hold out {n} of {len(split)} samples: it must be 0..{len(split) - 1}.")
     generator = torch.Generator().manual_seed(derive("hold out", len(split), n))
@@ -190,11 +192,12 @@ def hold_out(split: Samples, n: int) -> tuple[Samples, Samples]:
 
 
 def complete_splits(splits: Mapping[str, Samples], validation: int | None = None) -> dict[str, Samples]:
-    """All three splits: one that is not there is held out of the training samples at random.
+    """All three splits; a missing one is held out of the training samples at random.
 
     Args:
-        splits: `train` and, as far as there are, `validation` and `test`.
-        validation: Size of the validation split where it has to be made, else a tenth; the test split gets a tenth.
+        splits: The split `train` and optionally `validation` and `test`.
+        validation: Number of samples of a missing validation split; by default a tenth of the training samples, as for
+            a missing test split.
     """
     complete = dict(splits)
     for part, size in (("test", None), ("validation", validation)):
@@ -205,12 +208,12 @@ def complete_splits(splits: Mapping[str, Samples], validation: int | None = None
 
 
 def numbered_classes(splits: Iterable[Split]) -> tuple[str, ...]:
-    """Names of classes that are nothing but their numbers, up to the highest label."""
+    """Class names for classes without names: their numbers, up to the highest label."""
     return tuple(str(label) for label in range(max(int(split.labels.max()) for split in splits) + 1))
 
 
 def byte_counts(images: Tensor) -> Tensor:
-    """How often each of the 256 values is in each channel of uint8 samples: int64, `channels x 256`."""
+    """Histogram of the values of each channel of uint8 samples, int64, `channels x 256`."""
     counts = torch.zeros(images.shape[-1], 256, dtype=torch.int64)
     for piece in _pieces(images):
         counts += torch.stack([torch.bincount(x.reshape(-1).long(), minlength=256) for x in piece.unbind(-1)])
@@ -218,7 +221,7 @@ def byte_counts(images: Tensor) -> Tensor:
 
 
 def byte_normalisation(counts: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """`Dataset.normalisation` of samples with these `byte_counts`."""
+    """Mean and deviation of each channel, as in `Dataset.normalisation`, from `byte_counts`."""
     values = torch.arange(256, dtype=torch.float64) / 255
     means, deviations = [], []
     for count in counts.double():
@@ -230,12 +233,12 @@ def byte_normalisation(counts: Tensor) -> tuple[tuple[float, ...], tuple[float, 
 
 
 def _pieces(images: Tensor) -> tuple[Tensor, ...]:
-    """The samples, some megabytes at a time."""
+    """The samples in pieces of some megabytes."""
     return torch.split(images, max(1, PIECE_BYTES // (images[0].numel() * images.element_size())))
 
 
 def _check_form(samples: Tensor) -> None:
-    """Raise if the samples are none of the table above."""
+    """Raise `InputError` if the samples are of no kind in the table above."""
     if samples.ndim == 4:
         rule, types = "images must be uint8 of n x height x width x channels", {torch.uint8}
     else:
@@ -248,7 +251,7 @@ def _check_form(samples: Tensor) -> None:
 
 
 def _check_alike(data: str, name: str, split: Split, train: Split) -> None:
-    """Raise if samples of a split have another shape or type than the training samples."""
+    """Raise `InputError` if the samples of a split have another shape or type than the training samples."""
     shape, wanted = tuple(split.images.shape[1:]), tuple(train.images.shape[1:])
     if shape != wanted:
         raise InputError(
@@ -262,7 +265,7 @@ def _check_alike(data: str, name: str, split: Split, train: Split) -> None:
 
 
 def _check_finite(data: str, name: str, split: Split) -> None:
-    """Raise if a sample holds NaN or infinity."""
+    """Raise `InputError` if a sample contains NaN or infinity."""
     if split.images.is_floating_point():
         finite = int(split.images.isfinite().flatten(1).all(1).sum())
         if finite < len(split):
@@ -273,9 +276,9 @@ def _check_finite(data: str, name: str, split: Split) -> None:
 
 
 def _float_moments(channel: Tensor) -> tuple[float, float]:
-    """Mean and deviation of the values, in two passes.
+    """Mean and standard deviation of the values, in two passes.
 
-    In float64 a sum of equal float32 numbers is exact, so a constant channel has a deviation of 0.
+    A sum of equal float32 values is exact in float64, so the deviation of a constant channel is exactly 0.
     """
     values = channel.reshape(-1).double()
     mean = values.mean()

@@ -1,17 +1,19 @@
-"""Mixup and CutMix as functions of (seed, view, sample): another sample's image and label, mixed in.
-
-Sources: "mixup: Beyond Empirical Risk Minimization" (Zhang et al. 2018, https://arxiv.org/abs/1710.09412, equation 1)
-and "CutMix: Regularization Strategy to Train Strong Classifiers with Localizable Features" (Yun et al. 2019,
-https://arxiv.org/abs/1905.04899, equations 1 and 2). Unlike both, the partner and the weight do not come from the batch
-but from the sample's counters [ours]: a mixed view is the same in every batch and for every student, and a teacher's
-outputs for it are stored like those of any other. The sample keeps at least half of the weight: where the draw gives it
-less, the two change roles [ours], which for Mixup leaves the distribution of the mixed pairs as it is; of CutMix it
-means that the pasted box covers at most half of the image.
+"""Mixup and CutMix as functions of (seed, view, sample): a sample's image and label are mixed with another sample's.
 
 | symbol | shape | meaning |
 |---|---|---|
 | `weight` | `batch` | weight of the sample's own image and label, in `[1/2, 1]`; `lambda` in the papers |
-| `share` | `batch x height x (width * channels)` | part of each value that is the sample's own: `weight`, or 0 or 1 |
+| `share` | `batch x height x (width * channels)` | weight of the sample's own values: `weight`, or 0 or 1 |
+
+Sources: "mixup: Beyond Empirical Risk Minimization" (Zhang et al. 2018, https://arxiv.org/abs/1710.09412, equation 1)
+and "CutMix: Regularization Strategy to Train Strong Classifiers with Localizable Features" (Yun et al. 2019,
+https://arxiv.org/abs/1905.04899, equations 1 and 2).
+
+[ours] In both papers, the partner comes from the batch. Here partner and weight are functions of the sample's counters,
+so a mixed view is the same in every batch and for every student, and the teacher's outputs for it can be stored.
+
+[ours] A sample's own weight is at least half: if the drawn weight is less, the two samples change roles. For mixup the
+distribution of mixed pairs remains the same; for CutMix the pasted box covers at most half of the image.
 """
 
 from dataclasses import dataclass
@@ -24,17 +26,18 @@ from autokd.data.augmentation import Augmentation, inside_box, outside_box, unif
 
 __all__ = ["Mixture", "mix", "partners_of"]
 
-_LEVELS = 2**16  # of the weights' distribution
+_LEVELS = 2**16  # of the quantised distribution of weights
 _PARTNER, _WEIGHT, _ROW, _COLUMN, _IS_CUT = range(5, 10)  # purposes of draws, after those of `augment`
 
 
 @dataclass(frozen=True)
 class Mixture:
-    """What the samples of a batch are mixed with.
+    """Labels and weights of a batch of mixed samples.
 
     Attributes:
-        labels: int64, `batch`: of the other samples.
-        weight: float32, `batch`, in `[1/2, 1]`: of the samples themselves and their labels; the rest is the others'.
+        labels: Labels of the other samples, int64, `batch`.
+        weight: Weight of the samples' own images and labels, float32, `batch`, in `[1/2, 1]`; that of the others is
+            `1 - weight`.
     """
 
     labels: Tensor
@@ -42,25 +45,32 @@ class Mixture:
 
 
 def partners_of(indices: Tensor, n: int, seed: int, view: int) -> Tensor:
-    """With which of the `n` samples each is mixed: int64, `batch`, uniform and possibly the sample itself."""
+    """Indices of the samples that are mixed in, int64, `batch`, uniform in `[0, n)`; possibly the sample itself.
+
+    Args:
+        indices: Indices of the samples, int64, `batch`.
+        n: Number of samples in the split.
+        seed: Seed of the stream.
+        view: Number of the view.
+    """
     return uniform_integers(indices, seed, view, _PARTNER, n)
 
 
 def mix(
     own: Tensor, other: Tensor, indices: Tensor, augmentation: Augmentation, seed: int, view: int
 ) -> tuple[Tensor, Tensor]:
-    """The mixed images, and the weight of the own ones, which is also that of their labels.
+    """Mixed images, and the weight of the samples' own images and labels.
 
     Args:
-        own: The samples' views, float32, `batch x channels x height x width`.
-        other: Those of the partners.
-        indices: int64, `batch`: positions of the samples in their split.
-        augmentation: `mixup` or `cutmix` is positive, or both.
+        own: Views of the samples, float32, `batch x channels x height x width`.
+        other: Views of their partners, of the same shape.
+        indices: Indices of the samples in their split, int64, `batch`.
+        augmentation: Augmentation with positive `mixup` or `cutmix`, or both.
         seed: Seed of the stream.
         view: Number of the view.
 
     Returns:
-        float32, as the images; and float32, `batch`, in `[1/2, 1]`.
+        Images like `own`, and weights, float32, `batch`, in `[1/2, 1]`.
     """
     if not augmentation.cutmix:
         weight = _weights(indices, augmentation.mixup, seed, view)
@@ -78,14 +88,15 @@ def mix(
 
 
 def _weights(indices: Tensor, alpha: float, seed: int, view: int) -> Tensor:
-    """`max(w, 1 - w)` of draws `w` from `Beta(alpha, alpha)`."""
+    """Weights `max(w, 1 - w)` of random `w` from `Beta(alpha, alpha)`."""
     return _upper_quantiles(alpha, indices.device)[uniform_integers(indices, seed, view, _WEIGHT, _LEVELS)]
 
 
 def _share_outside_a_box(indices: Tensor, alpha: float, shape: tuple[int, int, int], seed: int, view: int) -> Tensor:
-    """1 outside and 0 inside a box of the image's proportions, `batch x height x (width * channels)`.
+    """Mask that is 1 outside and 0 inside a random box, `batch x height x (width * channels)`.
 
-    Its area is `1 - weight` of the image's, its centre uniform over the image, so it may stick out.
+    The box has the aspect ratio of the image and `1 - weight` of its area. Its centre is uniform over the image, so it
+    may extend beyond the border.
     """
     height, width, channels = shape
     side = (1 - _weights(indices, alpha, seed, view)).sqrt()
@@ -101,12 +112,12 @@ def _share_outside_a_box(indices: Tensor, alpha: float, shape: tuple[int, int, i
 
 
 @lru_cache(maxsize=4)
-@torch.inference_mode(False)  # they outlive the mode in which they happen to be asked for
+@torch.inference_mode(False)  # the cached tensors may be created in inference mode and used outside of it
 def _upper_quantiles(alpha: float, device: torch.device) -> Tensor:
-    """Quantiles of `Beta(alpha, alpha)` above its median 1/2, equally probable, increasing: float32, `_LEVELS`.
+    """Equally probable quantiles of `Beta(alpha, alpha)` above its median 1/2, increasing, float32, `_LEVELS`.
 
-    A table, because the inverse distribution function is slow and not there on a GPU. By symmetry each is 1 less a
-    quantile below the median, which keeps its digits.
+    This is a table because the inverse distribution function is slow and not available on a GPU. By symmetry each
+    quantile is 1 minus one below the median, which is computed without loss of precision.
     """
     from scipy.special import betaincinv
 

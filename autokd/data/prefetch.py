@@ -1,4 +1,4 @@
-"""Work done ahead of need, in a thread."""
+"""Prefetching in a thread."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -13,9 +13,14 @@ Result = TypeVar("Result")
 
 
 def prefetch(work: Callable[[Argument], Result], arguments: Iterable[Argument], depth: int) -> Iterator[Result]:
-    """`map(work, arguments)`, of which up to `depth` results are made before they are asked for, one after another.
+    """Iterator like `map(work, arguments)` that computes up to `depth` results in advance, in one thread.
 
-    The thread ends with the iterator. An error is raised where its result would have come.
+    The thread ends with the iterator. An error is raised in place of the result that it prevents.
+
+    Args:
+        work: Function of one argument.
+        arguments: Its arguments, in order.
+        depth: Number of results computed in advance.
     """
     remaining = iter(arguments)
     with ThreadPoolExecutor(1, "ahead") as thread:

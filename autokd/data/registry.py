@@ -1,4 +1,4 @@
-"""The data that a configuration names."""
+"""Data sets by their names in a configuration."""
 
 from functools import lru_cache
 from pathlib import Path
@@ -16,12 +16,12 @@ from autokd.errors import InputError
 __all__ = ["load_data"]
 
 
-@lru_cache(maxsize=2)  # a worker runs many evaluations of one search
+@lru_cache(maxsize=2)  # since a worker runs many evaluations of one search
 def load_data(config: DataConfig) -> Dataset:
-    """The data set that `config` describes.
+    """Data set that a configuration describes.
 
     Raises:
-        InputError: If it is not there or not usable.
+        InputError: If the source is unknown, missing or invalid.
     """
     loaded = _load(config)
     if isinstance(loaded, Undecoded):

@@ -1,4 +1,4 @@
-"""The training stream: which samples, in which view and order, a step sees."""
+"""The training stream: the samples of each step, their order and their augmented views."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -18,19 +18,19 @@ __all__ = ["Batch", "TrainingStream", "evaluation_batches", "normalise"]
 
 Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
 
-N_PREFETCHED = 4  # read from disk before they are needed
+N_PREFETCHED = 4  # batches of mapped samples that are read in advance
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What one step trains on.
+    """A batch of augmented, normalised samples.
 
     Attributes:
         images: The samples, float32, normalised, `batch x` the data set's `input_shape`; images are channels_last.
         labels: int64, `batch`.
-        indices: int64, `batch`: positions in the training split.
-        view: Which augmented view of the samples this is.
-        mixture: What the samples are mixed with, where they are.
+        indices: Indices of the samples in the training split, int64, `batch`.
+        view: Number of the augmented view.
+        mixture: Labels and weights of the other samples with mixup or CutMix; None without.
     """
 
     images: Tensor
@@ -41,12 +41,12 @@ class Batch:
 
 
 class _Read(NamedTuple):
-    """The samples of a batch as they are stored, in the memory from which the device takes them.
+    """Stored samples of a batch, in pinned memory if the device needs it.
 
     Attributes:
-        samples: Those at `rows`.
-        rows: int64: `indices`, and after them those of the samples that they are mixed with, if they are.
-        indices: int64, `batch`.
+        samples: The samples at `rows`.
+        rows: `indices`, followed by the indices of the samples to mix in, if any, int64.
+        indices: Indices of the samples, int64, `batch`.
         view: Number of the view.
     """
 
@@ -57,16 +57,23 @@ class _Read(NamedTuple):
 
 
 class TrainingStream:
-    """The batches of a training split, a pure function of (seed, step).
+    """Batches of the training split, a pure function of (seed, step).
 
-    Epoch `e` shows view `e % views` of every sample, in an order of its own. With few views a teacher's outputs are
-    few too: each is computed once and used by every epoch and every student that sees it.
+    Epoch `e` has view `e % views` of every sample, in an order of its own. With a small number of views, the teacher's
+    outputs for all of them can be computed once and reused by all epochs and students.
 
-    Samples in memory are moved to the device once. Mapped ones stay where they are, and a thread reads the next batches
-    while one is trained on.
+    Samples in memory are moved to the device once. Mapped samples are not; a thread reads the next batches in advance.
+
+    Args:
+        dataset: The data set, of which the training split is used.
+        augmentation: Augmentation of the samples.
+        batch_size: Samples of a batch; at most all training samples.
+        views: Number of augmented views of each sample.
+        seed: Seed of order and augmentation.
+        device: Device of the batches.
 
     Raises:
-        InputError: If samples that are no images are to be augmented.
+        InputError: If samples that are not images are to be augmented.
     """
 
     def __init__(
@@ -84,29 +91,30 @@ class TrainingStream:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Whole batches of an epoch; what remains is left for the next epoch's order."""
+        """Number of batches in an epoch, all of full size; the remaining samples are not used in that epoch."""
         return len(self.split) // self.batch_size
 
     def batches(self, first_step: int, last_step: int) -> Iterator[Batch]:
-        """The batches of steps `first_step <= step < last_step`, all of one epoch."""
+        """Batches of the steps `first_step <= step < last_step`, all of the same epoch."""
         epoch = first_step // self.steps_per_epoch
         order = self._order(epoch)[(first_step - epoch * self.steps_per_epoch) * self.batch_size :]
         parts = torch.split(order[: (last_step - first_step) * self.batch_size], self.batch_size)
-        yield from self._shown(parts, epoch % self.views)
+        yield from self._batches(parts, epoch % self.views)
 
     def batch(self, indices: Tensor, view: int) -> Batch:
-        """The samples at `indices` in view number `view`."""
-        return self._made(self._read(indices, view))
+        """Batch of the samples at `indices` in view number `view`."""
+        return self._augmented(self._read(indices, view))
 
     def whole_view(self, view: int, size: int) -> Iterator[Batch]:
-        """All samples in view number `view`, in order, at most `size` at a time."""
+        """Batches of at most `size` samples with all samples in view number `view`, in order."""
         everything = torch.arange(len(self.split), device=self._stored.device)
-        yield from self._shown(torch.split(everything, size), view)
+        yield from self._batches(torch.split(everything, size), view)
 
-    def _shown(self, parts: Iterable[Tensor], view: int) -> Iterator[Batch]:
-        """A batch for each of the `parts`, which are indices."""
+    def _batches(self, parts: Iterable[Tensor], view: int) -> Iterator[Batch]:
+        """One batch for each tensor of indices in `parts`."""
         read = partial(self._read, view=view)
-        yield from map(self._made, prefetch(read, parts, N_PREFETCHED) if self.split.is_mapped else map(read, parts))
+        stored = prefetch(read, parts, N_PREFETCHED) if self.split.is_mapped else map(read, parts)
+        yield from map(self._augmented, stored)
 
     def _read(self, indices: Tensor, view: int) -> _Read:
         rows = indices = indices.to(self._stored.device)
@@ -117,7 +125,7 @@ class TrainingStream:
             return _Read(samples.pin_memory(), rows.pin_memory(), indices.pin_memory(), view)
         return _Read(samples, rows, indices, view)
 
-    def _made(self, read: _Read) -> Batch:
+    def _augmented(self, read: _Read) -> Batch:
         samples, rows, indices = (
             tensor.to(self._device, non_blocking=True) for tensor in (read.samples, read.rows, read.indices)
         )
@@ -135,21 +143,21 @@ class TrainingStream:
 
 
 def normalise(images: Tensor, normalisation: Normalisation) -> Tensor:
-    """`(images / 255 - mean) / deviation`, or `(images - mean) / deviation` of float32, channels first.
+    """Normalised samples, channels first: `(images / 255 - mean) / deviation`, without the 255 for float32.
 
     Args:
-        images: Samples as a `Split` holds them.
-        normalisation: Mean and deviation of each channel or feature, as a `Dataset` tells them.
+        images: Samples as stored in a `Split`.
+        normalisation: Mean and deviation of each channel or feature, from `Dataset.normalisation`.
 
     Returns:
         float32, `batch x channels x height x width` in channels_last, `batch x channels x length`, or
         `batch x features`.
     """
-    rows = images.flatten(-2) if images.ndim > 2 else images  # long ones: few channels at a time are slow
+    rows = images.flatten(-2) if images.ndim > 2 else images  # long rows, since broadcasting few channels is slow
     repeats = rows.shape[-1] // images.shape[-1]
     if images.is_floating_point():
         mean, deviation = _moments(normalisation, repeats, images.device)
-        scaled = (rows - mean).div_(deviation)  # the difference first: features may be far from 0
+        scaled = (rows - mean).div_(deviation)  # subtract first, since features may be far from 0
     else:
         scale, offset = _byte_scale(normalisation, repeats, images.device)
         scaled = rows.float().mul_(scale).sub_(offset)
@@ -158,7 +166,13 @@ def normalise(images: Tensor, normalisation: Normalisation) -> Tensor:
 
 
 def evaluation_batches(split: Split, normalisation: Normalisation, size: int) -> Iterator[Tensor]:
-    """The samples of a split in order, not augmented, normalised, on its labels' device, at most `size` at a time."""
+    """Normalised samples of a split in order, without augmentation, in batches of at most `size`.
+
+    Args:
+        split: The split; batches are on the device of its labels.
+        normalisation: Mean and deviation of each channel or feature.
+        size: Largest number of samples in a batch.
+    """
     parts: Iterator[Tensor] = iter(torch.split(split.images, size))
     if split.is_mapped:
         parts = prefetch(torch.clone, parts, N_PREFETCHED)
@@ -167,9 +181,9 @@ def evaluation_batches(split: Split, normalisation: Normalisation, size: int) ->
 
 
 @lru_cache(maxsize=8)
-@torch.inference_mode(False)  # they outlive the mode in which they happen to be asked for
+@torch.inference_mode(False)  # the cached tensors may be created in inference mode and used outside of it
 def _moments(normalisation: Normalisation, repeats: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Mean and deviation of each value of a row; kept on the device, for copying them there makes a GPU wait."""
+    """Mean and deviation of each value of a row; cached on the device, since copying them would synchronise a GPU."""
     mean, deviation = (torch.tensor(values, device=device).repeat(repeats) for values in normalisation)
     return mean, deviation
 
@@ -177,6 +191,6 @@ def _moments(normalisation: Normalisation, repeats: int, device: torch.device) -
 @lru_cache(maxsize=8)
 @torch.inference_mode(False)
 def _byte_scale(normalisation: Normalisation, repeats: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """What bytes of a row are multiplied by, and what is then subtracted."""
+    """Factor on the bytes of a row, and the offset that is subtracted afterwards."""
     mean, deviation = _moments(normalisation, repeats, device)
     return 1 / (255 * deviation), mean / deviation

@@ -1,4 +1,4 @@
-"""The moving average of a network's weights, which is often better than the weights themselves."""
+"""Exponential moving average of a network's weights, which often generalises better than the weights themselves."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,16 +10,16 @@ __all__ = ["Average"]
 
 
 class Average:
-    """Exponential moving average of a network's parameters and of its batch norms' running statistics.
+    """Exponential moving average of a network's parameters and of the running statistics of batch normalisation.
 
-    After step `t` it is `d a + (1 - d) w` of the average `a` before and the weights `w`, with
-    `d = min(decay, (1 + t) / (10 + t))`, so that a short training's average forgets the random weights it began with
-    (the warm-up of TensorFlow's `ExponentialMovingAverage`, its `num_updates`). [ours] Running statistics are averaged
-    likewise, not measured anew for the average weights. Counters are the network's own.
+    After step `t` the average is `d a + (1 - d) w`, where `a` is the previous average, `w` the weights and
+    `d = min(decay, (1 + t) / (10 + t))`. Because of this warm-up (`num_updates` of TensorFlow's
+    `ExponentialMovingAverage`), the average of a short training forgets the random initial weights. [ours] Running
+    statistics are averaged in the same way, not recomputed for the averaged weights. Counters are not averaged.
 
     Args:
-        network: What is averaged; its tensors must be changed in place from now on.
-        decay: In `[0, 1)`.
+        network: The network; from now on its tensors may only be modified in place.
+        decay: Decay, in `[0, 1)`.
     """
 
     def __init__(self, network: nn.Module, decay: float) -> None:
@@ -31,18 +31,18 @@ class Average:
 
     @torch.no_grad()
     def update(self, step: int) -> None:
-        """Take in the weights after step `step`, counted from 1."""
+        """Update the average with the weights after step number `step`, counted from 1."""
         decay = min(self.decay, (1 + step) / (10 + step))
         torch._foreach_lerp_(list(self.tensors.values()), self._current, 1 - decay)
 
     def load(self, tensors: dict[str, Tensor]) -> None:
-        """Go on from those averages."""
+        """Restore saved averages."""
         for name, tensor in self.tensors.items():
             tensor.copy_(tensors[name])
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
-        """A block in which the network has the average weights."""
+        """Context in which the network has the averaged weights."""
         own = [tensor.clone() for tensor in self._current]
         torch._foreach_copy_(self._current, list(self.tensors.values()))
         try:

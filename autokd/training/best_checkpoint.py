@@ -1,4 +1,4 @@
-"""Which network of a training is the best: told by the validation split, epoch by epoch."""
+"""Comparison of the epochs of a training by their validation results."""
 
 from dataclasses import dataclass
 
@@ -7,12 +7,12 @@ __all__ = ["Score"]
 
 @dataclass(frozen=True)
 class Score:
-    """What a network was worth at an epoch's end.
+    """Validation result of a network at the end of an epoch.
 
     Attributes:
-        accuracy: On the validation split.
-        loss: Mean negative log-likelihood there, in nats.
-        epoch: Epochs of training done.
+        accuracy: Accuracy on the validation split.
+        loss: Mean negative log-likelihood on the validation split, in nats.
+        epoch: Epochs trained so far.
     """
 
     accuracy: float
@@ -20,5 +20,5 @@ class Score:
     epoch: float
 
     def beats(self, other: "Score | None") -> bool:
-        """Whether its accuracy is higher, or equal at a lower loss; the earlier of equals stays the best."""
+        """Whether the accuracy is higher, or equal with a lower loss. Of equal scores, neither beats the other."""
         return other is None or (self.accuracy, -self.loss) > (other.accuracy, -other.loss)

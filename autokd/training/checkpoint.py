@@ -1,8 +1,7 @@
-"""Checkpoints: one safetensors file each.
+"""Checkpoints, each a safetensors file.
 
-It holds the network, its average, the loss's own parameters and buffers, the optimiser's state of both and, in its
-header, the progress. A checkpoint is overwritten as training goes on; the weights of a training's end have a file of
-their own.
+It holds the network, its average, the parameters and buffers of the loss, the optimiser's state and, in its header, the
+progress. A checkpoint is overwritten as training continues; the final weights of a training have a file of their own.
 """
 
 import json
@@ -23,13 +22,13 @@ from autokd.training.loop import TrainingState
 
 __all__ = ["epochs_done", "load_checkpoint", "load_weights", "save_checkpoint", "save_weights", "steps_done"]
 
-_FORMAT = 2  # a file of another format counts as none: its training begins again
-_AVERAGE, _OPTIMISER = "average.", "optimiser."  # names of tensors begin so, or with the name of a module
-_COUNTER = "step"  # torch's name for the one state of an optimiser that is a number, not of the parameter's shape
+_FORMAT = 2  # a file of another format is ignored: its training starts again
+_AVERAGE, _OPTIMISER = "average.", "optimiser."  # prefixes of tensors' names, besides those of the modules
+_COUNTER = "step"  # the one state of PyTorch's optimisers that is a scalar and not of the parameter's shape
 
 
 def save_checkpoint(state: TrainingState, path: Path) -> None:
-    """Write everything that training needs to go on bit for bit."""
+    """Save everything needed to continue a training bit for bit."""
     tensors = {name: _plain(tensor) for name, tensor in _tensors(state)}
     progress = {
         "format": _FORMAT,
@@ -43,10 +42,10 @@ def save_checkpoint(state: TrainingState, path: Path) -> None:
 
 
 def load_checkpoint(state: TrainingState, path: Path) -> None:
-    """Put a fresh `state` where the saved one was; the learning rate follows from the step.
+    """Restore a saved state into a fresh one, in place. The learning rate is not saved, since it depends on the step.
 
     Raises:
-        InputError: If the file is damaged, of another network, or of another version's format.
+        InputError: If the file is damaged, of another network or method, or of another version's format.
     """
     progress, tensors = _progress(path), _read(path, "checkpoint")
     if progress is None:
@@ -67,13 +66,13 @@ def load_checkpoint(state: TrainingState, path: Path) -> None:
 
 
 def save_weights(network: nn.Module, path: Path) -> None:
-    """Write the network's state dict alone."""
+    """Save a network's state dict."""
     tensors = {name: _plain(tensor) for name, tensor in network.state_dict().items()}
     write_atomically(path, lambda temporary: save_file(tensors, temporary))
 
 
 def load_weights(path: Path) -> dict[str, Tensor]:
-    """The state dict that `save_weights` wrote.
+    """State dict saved by `save_weights`.
 
     Raises:
         InputError: If the file is missing or damaged.
@@ -82,7 +81,7 @@ def load_weights(path: Path) -> dict[str, Tensor]:
 
 
 def epochs_done(path: Path) -> float:
-    """Epochs of training that the checkpoint at `path` has behind it; 0 without a readable one of this format."""
+    """Epochs trained up to the checkpoint at `path`; 0 if there is none that can be read and has this format."""
     try:
         progress = _progress(path)
     except InputError:
@@ -91,7 +90,7 @@ def epochs_done(path: Path) -> float:
 
 
 def steps_done(path: Path) -> int:
-    """Steps of training that the checkpoint at `path` has behind it; 0 without one of this format.
+    """Steps trained up to the checkpoint at `path`; 0 if there is none of this format.
 
     Raises:
         InputError: If the file is damaged.
@@ -133,7 +132,7 @@ def _load_optimiser(state: TrainingState, tensors: dict[str, Tensor]) -> None:
 
 
 def _starting_with(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Those tensors whose names start so, without it."""
+    """Tensors whose names have this prefix, with it removed."""
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
@@ -145,7 +144,7 @@ def _read(path: Path, kind: str) -> dict[str, Tensor]:
 
 
 def _progress(path: Path) -> dict[str, Any] | None:
-    """The progress that a checkpoint's header tells; None if it is of another format."""
+    """Progress from the header of a checkpoint; None if it is of another format."""
     try:
         with safe_open(path, framework="pt") as file:
             progress = dict(json.loads(file.metadata()["progress"]))
@@ -155,5 +154,5 @@ def _progress(path: Path) -> dict[str, Any] | None:
 
 
 def _plain(tensor: Tensor) -> Tensor:
-    """Detached, on the CPU, in the default memory format: what safetensors takes."""
+    """The tensor detached, on the CPU and contiguous, as safetensors requires."""
     return tensor.detach().cpu().contiguous()

@@ -1,4 +1,4 @@
-"""The training loop: one student, one stream of batches, one loss."""
+"""The training loop of one network, given a stream of batches and a loss."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -20,40 +20,40 @@ from autokd.training.width_scaling import rate_factors
 
 __all__ = ["Batches", "DivergedError", "Loss", "TrainingSettings", "TrainingState", "fresh_state", "optimiser", "train"]
 
-Loss = Callable[[Tensor, Batch], Tensor]  # (logits, what they were computed from) -> scalar
+Loss = Callable[[Tensor, Batch], Tensor]  # (logits, their batch) -> scalar
 
-_CHECK_EVERY = 500  # steps between looks at the loss within a segment: each look makes a GPU wait
+_CHECK_EVERY = 500  # steps between checks of the loss within a segment, since each one synchronises with the GPU
 
 
 class Batches(Protocol):
-    """What a training sees, such as a `TrainingStream`."""
+    """Source of a training's batches, such as a `TrainingStream`."""
 
     @property
     def steps_per_epoch(self) -> int:
-        """Batches of an epoch."""
+        """Number of batches in an epoch."""
 
     def batches(self, first_step: int, last_step: int) -> Iterator[Batch]:
-        """The batches of steps `first_step <= step < last_step`, all of one epoch."""
+        """Batches of the steps `first_step <= step < last_step`, all of the same epoch."""
 
 
 class DivergedError(AutoKDError):
-    """The loss is not a finite number any more."""
+    """Training diverged: the loss became infinite or NaN."""
 
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """How a network is trained, apart from its loss and its schedule.
+    """Settings of a training, without its loss and its schedule.
 
     Attributes:
-        learning_rate: Peak of the schedule.
-        weight_decay: On weights of more than one dimension; scales, shifts and biases are left free. An L2 penalty
-            under "sgd", decoupled under "adamw".
-        momentum: Nesterov momentum under "sgd", decay of the mean gradient under "adamw".
+        learning_rate: Peak learning rate of the schedule.
+        weight_decay: Decay of weights with more than one dimension; scales, shifts and biases have none. It is an L2
+            penalty with "sgd" and decoupled with "adamw".
+        momentum: Nesterov momentum with "sgd", decay of the mean gradient with "adamw".
         precision: "float32", or "bfloat16" for autocast.
         optimizer: "sgd" or "adamw".
-        gradient_clip: Largest norm of all gradients together; a longer one is shortened to it.
-        ema: Decay of the moving average of the network's weights, see `Average`.
-        width_scaling: Whether learning rates follow the layers' widths, see `rate_factors`.
+        gradient_clip: Largest norm of all gradients together, to which a longer gradient is scaled; None for no limit.
+        ema: Decay of the moving average of the network's weights, see `Average`; None for no average.
+        width_scaling: Whether learning rates depend on the layers' widths, see `rate_factors`.
     """
 
     learning_rate: float = 0.1
@@ -68,19 +68,19 @@ class TrainingSettings:
 
 @dataclass
 class TrainingState:
-    """What training changes.
+    """State of a training, changed in place.
 
     Attributes:
         network: The network, on its device.
-        optimiser: Its optimiser.
-        method: What the loss itself learns and remembers, trained by the same optimiser.
-        average: Moving average of the network's weights, if there is one.
-        step: Number of steps done.
-        epochs: The same in epochs.
-        losses: Mean training loss of each segment done.
-        entropies: Mean cross-entropy of the network's answers with the labels in each segment done, in nats: unlike
-            the loss it compares trainings by different methods.
-        best: What the best network so far was worth, where the best one is kept.
+        optimiser: Optimiser of the network and the method.
+        method: Module with the parameters and buffers of the loss, trained with the same optimiser.
+        average: Moving average of the network's weights, if any.
+        step: Number of steps so far.
+        epochs: Number of epochs so far.
+        losses: Mean training loss of each finished segment.
+        entropies: Mean cross-entropy of the network's outputs with the labels in each finished segment, in nats. Unlike
+            the loss, it is comparable between methods.
+        best: Score of the best epoch so far, if the best network is kept.
     """
 
     network: nn.Module
@@ -95,12 +95,12 @@ class TrainingState:
 
 
 def fresh_state(settings: TrainingSettings, network: nn.Module, method: nn.Module | None = None) -> TrainingState:
-    """The state before the first step, with what the settings ask for.
+    """State before the first step, with the optimiser and the average that the settings require.
 
     Args:
-        settings: How the network will be trained.
+        settings: Settings of the training.
         network: The network, on its device.
-        method: What the loss itself learns and remembers; it is not averaged.
+        method: Module with the parameters and buffers of the loss, if any; it is not averaged.
     """
     method = method or nn.Module()
     average = None if settings.ema is None else Average(network, settings.ema)
@@ -108,12 +108,12 @@ def fresh_state(settings: TrainingSettings, network: nn.Module, method: nn.Modul
 
 
 def optimiser(settings: TrainingSettings, network: nn.Module, *others: nn.Module) -> Optimizer:
-    """The optimiser of the modules' parameters; a group's "factor" is its part of the schedule's learning rate.
+    """Optimiser of the modules' parameters. The "factor" of a parameter group multiplies the schedule's learning rate.
 
     Args:
-        settings: How they are trained.
-        network: The network, whose layers' widths may matter.
-        others: Further modules.
+        settings: Settings of the training.
+        network: The network, on whose layers' widths the factors may depend.
+        *others: Further modules.
     """
     factors = rate_factors(network, settings.optimizer) if settings.width_scaling else {}
     groups: dict[tuple[bool, float], list[nn.Parameter]] = {}
@@ -122,7 +122,7 @@ def optimiser(settings: TrainingSettings, network: nn.Module, *others: nn.Module
     described = [
         {
             "params": parameters,
-            "weight_decay": 0.0 if is_free else settings.weight_decay / factor,  # rate x decay is the same everywhere
+            "weight_decay": 0.0 if is_free else settings.weight_decay / factor,  # so that rate x decay is constant
             "factor": factor,
         }
         for (is_free, factor), parameters in sorted(groups.items(), key=lambda group: group[0])
@@ -146,19 +146,19 @@ def train(
 ) -> None:
     """Train from `state.step` to step `until` of a schedule.
 
-    Training runs in segments that end at every epoch's end, at every boundary and at `until`. Each draws its randomness
-    (dropout) from a seed of its own, so training that goes on from a segment's end is bit-identical to training that
-    never stopped, if all its possible ends are among the boundaries.
+    Training runs in segments, which end with each epoch, at each boundary and at `until`. The randomness of a segment
+    (dropout) has its own seed. So a training that is resumed at the end of a segment is bit-identical to one that is
+    not interrupted, provided that all steps at which it may be interrupted are among the boundaries.
 
     Args:
-        state: Where training begins; changed in place.
-        stream: The batches.
-        loss: What is minimised.
-        settings: How.
-        until: Step to stop at.
-        schedule: By which factor the peak learning rate is multiplied in each step.
+        state: Initial state; changed in place.
+        stream: Source of the batches.
+        loss: Loss to minimise.
+        settings: Settings of the training.
+        until: Step at which to stop.
+        schedule: Factor on the peak learning rate for each step.
         seed: Seed of the training's own randomness.
-        on_segment: Called at each segment's end, for example to save a checkpoint.
+        on_segment: Function called at the end of each segment, for example to save a checkpoint.
         boundaries: Further steps at which a segment ends.
 
     Raises:
@@ -177,7 +177,7 @@ def train(
 def _segment(
     state: TrainingState, stream: Batches, loss: Loss, settings: TrainingSettings, last_step: int, schedule: Schedule
 ) -> None:
-    """Steps up to `last_step`, all of one epoch."""
+    """Train up to `last_step`, within one epoch."""
     network = state.network.train()
     state.method.train()
     device = next(network.parameters()).device
@@ -203,7 +203,7 @@ def _segment(
 
 
 def _step(state: TrainingState, learning_rate: float) -> None:
-    """Change the parameters by their gradients, and the average by the parameters."""
+    """Update the parameters by their gradients, and the average by the parameters."""
     for group in state.optimiser.param_groups:
         group["lr"] = learning_rate * group["factor"]
     state.optimiser.step()
@@ -219,7 +219,7 @@ def _parameters(*modules: nn.Module) -> Iterator[nn.Parameter]:
 
 def _check_finite(loss: float, step: int) -> None:
     if not math.isfinite(loss):
-        raise DivergedError(f"training diverged: the loss is not finite any more at step {step}.")
+        raise DivergedError(f"training diverged: the loss is no longer finite at step {step}.")
 
 
 def _cuda_devices(network: nn.Module) -> list[torch.device]:

@@ -1,4 +1,4 @@
-"""What a trained network is worth on labelled samples, and how much of its teacher it has taken over."""
+"""Metrics of a trained network on labelled samples, and of its fidelity to the teacher."""
 
 import math
 
@@ -21,20 +21,20 @@ __all__ = [
 
 EVALUATION_BATCH = 500
 EVALUATION_BATCH_ON_CPU = 125
-"""So that the cache still holds a layer's output when the next one reads it; 500 took half as long again."""
-COLDEST, HOTTEST = 0.01, 1000.0  # scaling temperatures
+"""Small enough that a layer's output is still in the cache when the next layer reads it; 500 took 50 % longer."""
+COLDEST, HOTTEST = 0.01, 1000.0  # range of scaling temperatures
 
 
 def label_metrics(logits: Tensor, labels: Tensor, temperature: float | None = None) -> dict[str, float]:
-    """Accuracy, mean negative log-likelihood (`loss`, nats) and expected calibration error (`ece`), all of floats.
+    """Accuracy, mean negative log-likelihood (`loss`, in nats) and expected calibration error (`ece`).
 
-    With a temperature also `ece_scaled`, the calibration error after temperature scaling. The temperature must come
-    from other samples than these, see `validation_metrics`, or the error is too good.
+    With a temperature also `ece_scaled`, the calibration error after temperature scaling. The temperature must be
+    fitted to other samples, see `validation_metrics`; otherwise this error is too optimistic.
 
     Args:
-        logits: `n x classes`.
+        logits: `n x classes`, converted to float32.
         labels: int64, `n`.
-        temperature: What the logits are divided by, of `scaling_temperature`.
+        temperature: Temperature by which the logits are divided, from `scaling_temperature`.
     """
     logits = logits.float()
     metrics = {
@@ -48,9 +48,9 @@ def label_metrics(logits: Tensor, labels: Tensor, temperature: float | None = No
 
 
 def validation_metrics(logits: Tensor, labels: Tensor) -> dict[str, float]:
-    """`label_metrics` with `ece_scaled` at the temperature fitted to these very samples, their `scaling_temperature`.
+    """Results of `label_metrics`, with `scaling_temperature` fitted to these samples and `ece_scaled` at it.
 
-    The test split is then measured by `label_metrics` at this temperature.
+    The test split is evaluated by `label_metrics` at the same temperature.
 
     Args:
         logits: `n x classes`.
@@ -61,11 +61,12 @@ def validation_metrics(logits: Tensor, labels: Tensor) -> dict[str, float]:
 
 
 def teacher_metrics(student_logits: Tensor, teacher_logits: Tensor) -> dict[str, float]:
-    """How near a student's answers are to its teacher's: both are of the same samples.
+    """Fidelity of a student to its teacher on the same samples.
 
-    `agreement` is the share of samples for which both name the same class, and `teacher_kl` the mean Kullback-Leibler
-    divergence KL(teacher || student) of their probabilities at temperature 1, in nats: the two measures of fidelity of
-    Stanton et al. 2021, https://arxiv.org/abs/2106.05945. A class that the teacher holds for impossible adds nothing.
+    `agreement` is the share of samples for which both predict the same class. `teacher_kl` is the mean Kullback-Leibler
+    divergence KL(teacher || student) of their probabilities at temperature 1, in nats. These are the two measures of
+    fidelity of Stanton et al. 2021, https://arxiv.org/abs/2106.05945. Classes to which the teacher assigns a
+    probability of 0 contribute nothing.
 
     Args:
         student_logits: `n x classes`.
@@ -79,23 +80,23 @@ def teacher_metrics(student_logits: Tensor, teacher_logits: Tensor) -> dict[str,
 
 
 def scaling_temperature(logits: Tensor, labels: Tensor) -> float:
-    """The temperature by which logits must be divided to have the least negative log-likelihood.
+    """Temperature that minimises the negative log-likelihood of logits divided by it, in `[0.01, 1000]`.
 
     Temperature scaling, Guo et al. 2017, https://arxiv.org/abs/1706.04599, section 4.2. The loss is convex in
-    1 / temperature, so its slope has one root, which is bracketed and found to ten digits in float64. [ours] The
-    temperature is kept within 0.01 and 1000: it is 0.01 where every answer is right, since surer is always better, and
-    1000 where the labels contradict the logits. It is 1 where the classes of each sample have equal logits, which no
-    temperature changes.
+    1 / temperature, so its derivative has one root, which is bracketed and found to ten digits in float64. [ours] The
+    temperature is limited to 0.01 to 1000. It is 0.01 if all predictions are correct, since more confidence is always
+    better then, and 1000 if the labels contradict the logits. It is 1 if all classes of each sample have equal logits,
+    which no temperature changes.
 
     Args:
         logits: Finite, `n x classes`.
         labels: int64, `n`.
     """
     logits = logits.double()
-    leads = logits - logits.gather(1, labels[:, None])  # over the right class
+    leads = logits - logits.gather(1, labels[:, None])  # over the logit of the label
 
     def slope(log_temperature: float) -> float:
-        """Of the mean negative log-likelihood by 1 / temperature: of one sign where all leads are."""
+        """Derivative of the mean negative log-likelihood with respect to 1 / temperature."""
         probabilities = (logits / math.exp(log_temperature)).softmax(1)
         return float((probabilities * leads).sum(1).mean())
 
@@ -109,15 +110,14 @@ def scaling_temperature(logits: Tensor, labels: Tensor) -> float:
 
 
 def calibration_error(probabilities: Tensor, labels: Tensor, n_bins: int = 15) -> float:
-    """Expected calibration error: mean gap between confidence and accuracy over bins of confidence, weighted by size.
+    """Expected calibration error: difference of confidence and accuracy in bins of confidence, weighted by their size.
 
-    Guo et al. 2017, https://arxiv.org/abs/1706.04599, equation 3, with `n_bins` bins of equal width, closed on the
-    right.
+    Guo et al. 2017, https://arxiv.org/abs/1706.04599, equation 3.
 
     Args:
         probabilities: `n x classes`.
         labels: int64, `n`.
-        n_bins: Number of bins.
+        n_bins: Number of bins, which have equal width and are closed on the right.
     """
     confidence, predicted = probabilities.double().max(1)
     correct = (predicted == labels).double()
@@ -133,13 +133,13 @@ def predict(
     normalisation: tuple[tuple[float, ...], tuple[float, ...]],
     batch: int | None = None,
 ) -> Tensor:
-    """Logits of every sample of a split in float32, `n x classes`; the network is left in evaluation mode.
+    """Logits of all samples of a split, float32, `n x classes`. The network is set to evaluation mode.
 
     Args:
-        network: On the device of the split's labels.
+        network: The network, on the device of the split's labels.
         split: The samples.
-        normalisation: Of the data set.
-        batch: How many samples at once; None takes as many as the device is fast with.
+        normalisation: Mean and deviation of each channel, from `Dataset.normalisation`.
+        batch: Batch size; by default one that is fast on the device.
     """
     network.eval()
     batch = batch or (EVALUATION_BATCH_ON_CPU if split.labels.device.type == "cpu" else EVALUATION_BATCH)

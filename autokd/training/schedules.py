@@ -1,4 +1,4 @@
-"""Learning-rate schedules: by which factor the peak learning rate is multiplied in a step; steps count from 1."""
+"""Learning-rate schedules: functions from a step, counted from 1, to a factor on the peak learning rate."""
 
 import math
 from collections.abc import Callable
@@ -14,8 +14,8 @@ class Cosine:
     """Linear warm-up, then half a cosine down to 0 at the last step, see `cosine`.
 
     Attributes:
-        total: Steps of the whole training.
-        warmup: Part of the training that warms up, in `[0, 1)`.
+        total: Number of steps of the whole training.
+        warmup: Share of the training for the warm-up, in `[0, 1)`.
     """
 
     total: int
@@ -28,12 +28,12 @@ class Cosine:
 
 @dataclass(frozen=True)
 class Trunk:
-    """Linear warm-up, then the peak, however long the training: the trunk that cooldowns branch off.
+    """Linear warm-up, then the peak for any number of steps: the trunk from which cooldowns branch off.
 
-    The warm-up and the stable stage of the schedule WSD of Hu et al. 2024, "MiniCPM", https://arxiv.org/abs/2404.06395.
+    Warm-up and stable stage of the WSD schedule of Hu et al. 2024, "MiniCPM", https://arxiv.org/abs/2404.06395.
 
     Attributes:
-        warmup: Steps that warm up.
+        warmup: Number of steps of the warm-up.
     """
 
     warmup: int
@@ -45,15 +45,15 @@ class Trunk:
 
 @dataclass(frozen=True)
 class Cooldown:
-    """A branch off a trunk, down to 0 at its last step: `1 - sqrt((step - start) / (end - start))` times the trunk's.
+    """Branch of a trunk down to 0 at its last step: the trunk times `1 - sqrt((step - start) / (end - start))`.
 
-    Hägele et al. 2024, https://arxiv.org/abs/2405.18392, the form "(1-sqrt)" of section 3. A trunk that still warms up
-    goes on to.
+    Hägele et al. 2024, https://arxiv.org/abs/2405.18392, the form "(1-sqrt)" of section 3. If the trunk is still
+    warming up at the start of the branch, the warm-up continues.
 
     Attributes:
-        trunk: What it branches off.
-        start: Steps done where it leaves the trunk.
-        end: Its last step.
+        trunk: The trunk.
+        start: Number of steps of the trunk before the branch.
+        end: Last step.
     """
 
     trunk: Trunk
@@ -71,8 +71,8 @@ def cosine(progress: float, warmup: float = 0.05) -> float:
     Loshchilov and Hutter 2017, https://arxiv.org/abs/1608.03983, equation 5 without restarts, after a linear warm-up.
 
     Args:
-        progress: Done part of the whole training, in `[0, 1]`.
-        warmup: Part of the training that warms up, in `[0, 1)`.
+        progress: Share of the whole training done so far, in `[0, 1]`.
+        warmup: Share of the training for the warm-up, in `[0, 1)`.
     """
     if progress < warmup:
         return progress / warmup

@@ -1,4 +1,4 @@
-"""How a training takes its rungs: the legs that lead to each, and the schedule of every leg."""
+"""Timetable of a training with rungs: the legs that lead to each rung, and the schedule of each leg."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,13 +11,13 @@ __all__ = ["Leg", "Timetable", "timetable"]
 
 @dataclass(frozen=True)
 class Leg:
-    """A stretch of a training under one schedule.
+    """A part of a training with one schedule.
 
     Attributes:
-        start: Steps done where it begins.
-        end: Its last step.
-        schedule: Of its steps.
-        branch: Number of the rung to which it alone leads; None for the trunk, on which later rungs go on.
+        start: Number of steps before the leg.
+        end: Last step of the leg.
+        schedule: Schedule of its steps.
+        branch: Number of the rung if the leg leads to that rung only; None for the trunk, which later rungs continue.
     """
 
     start: int
@@ -28,38 +28,39 @@ class Leg:
 
 @dataclass(frozen=True)
 class Timetable:
-    """The legs to every rung, one after another.
+    """Legs to each rung.
 
     Attributes:
-        routes: For each rung its legs. The first leg of every rung is a piece of the same trunk, from step 0 on.
+        routes: The legs to each rung, in order. The first leg to every rung is part of the same trunk, from step 0 on.
     """
 
     routes: tuple[tuple[Leg, ...], ...]
 
     @property
     def total(self) -> int:
-        """Steps of the whole training: of the last rung."""
+        """Number of steps of the whole training, up to the last rung."""
         return self.routes[-1][-1].end
 
     @property
     def stops(self) -> tuple[int, ...]:
-        """Steps at which the trunk may be left, so that a segment ends there however far the training goes."""
+        """Steps at which a route may leave the trunk. A segment must end there, however far the training goes."""
         return tuple(route[0].end for route in self.routes)
 
 
 def timetable(kind: Literal["cosine", "stable"], ends: Sequence[int], warmup: float, cooldown: float) -> Timetable:
-    """The timetable of a training whose rungs end at those steps.
+    """Timetable of a training whose rungs end at the given steps.
 
-    "cosine" is one schedule over the whole training, in the middle of which the lower rungs are measured. "stable"
-    keeps the peak and measures each rung at the end of a cooldown of its own, which takes the last part of the steps
-    to that rung; the next rung goes on from where that cooldown began. Its warm-up is a part of the first rung, so that
-    it does not depend on how many rungs follow.
+    "cosine" is one schedule over the whole training, during which the lower rungs are evaluated. "stable" keeps the
+    peak and evaluates each rung at the end of its own cooldown, the last part of the steps to that rung; the next rung
+    continues from the beginning of that cooldown. The warm-up of "stable" is a share of the first rung, so that it does
+    not depend on the number of rungs.
 
     Args:
-        kind: Of schedule.
-        ends: The rungs' last steps, increasing.
-        warmup: Part that warms up, of the whole training under "cosine" and of the first rung under "stable".
-        cooldown: Part of the steps to a rung that cools down under "stable".
+        kind: Kind of schedule.
+        ends: Last step of each rung, increasing.
+        warmup: Share of the steps for the warm-up: of the whole training with "cosine", of the first rung with
+            "stable".
+        cooldown: Share of the steps to a rung for its cooldown, with "stable".
     """
     if kind == "cosine":
         schedule = Cosine(ends[-1], warmup)

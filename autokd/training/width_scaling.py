@@ -1,4 +1,4 @@
-"""A rule by which one learning rate serves networks of different widths."""
+"""Factors on the learning rate by width, so that one learning rate suits networks of different widths."""
 
 from typing import Literal
 
@@ -6,16 +6,16 @@ from torch import Tensor, nn
 
 __all__ = ["rate_factors"]
 
-REFERENCE = 64  # inputs of a layer for which all factors are 1
-FURTHEST = 8.0  # factors are within 1/8 and 8
-FEW = 4  # inputs
+REFERENCE = 64  # inputs of a layer whose factor is 1
+FURTHEST = 8.0  # factors are in [1/8, 8]
+FEW = 4  # inputs, up to which the factor of a kernel is 1
 
 
 def rate_factors(network: nn.Module, optimizer: Literal["sgd", "adamw"]) -> dict[Tensor, float]:
-    """For each parameter the factor on the learning rate.
+    """Factor on the learning rate of each parameter.
 
-    Maximal update parametrisation, Yang et al. 2022, https://arxiv.org/abs/2203.03466, table 3, relative to a layer of
-    64 inputs:
+    Maximal update parametrisation, Yang et al. 2022, https://arxiv.org/abs/2203.03466, table 3, relative to a layer
+    with 64 inputs:
 
     ============================================  ===========  ===========
     parameter                                     SGD          AdamW
@@ -26,14 +26,14 @@ def rate_factors(network: nn.Module, optimizer: Literal["sgd", "adamw"]) -> dict
     ============================================  ===========  ===========
 
     [ours] Initial weights are those of `search_spaces.networks.network.initialise`, not the table's. Scales, shifts,
-    merge weights and the first layer's kernels keep 1 under SGD too, where the paper has "fan-out": batch norm follows
-    the kernels, so that their length does not matter. Inputs are channels, whatever the kernel's size, since widths are
-    what differs between students. A kernel of at most 4 inputs reads the sample, or each channel alone, and keeps 1.
-    Factors are within 1/8 and 8.
+    merge weights and the first layer's kernels have a factor of 1 with SGD, too, where the paper has "fan-out": batch
+    normalisation follows the kernels, so their norm does not matter. Inputs are channels, regardless of the kernel
+    size, since students differ in their widths. A kernel with at most 4 inputs processes the sample or a single
+    channel, and has a factor of 1. Factors are limited to 1/8 to 8.
 
     Args:
         network: A student.
-        optimizer: Which one.
+        optimizer: "sgd" or "adamw".
     """
     factors: dict[Tensor, float] = dict.fromkeys(network.parameters(), 1.0)
     for module in network.modules():

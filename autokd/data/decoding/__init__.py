@@ -1,1 +1,1 @@
-"""Images decoded once, into memory or into files that all processes map."""
+"""Decoding of images, once, into memory or into memory-mapped files. Start with `decode`."""

@@ -1,4 +1,4 @@
-"""Images decoded once: into memory, or into files of pixels that all processes map into their memory."""
+"""Decoding of images, once: into memory, or into files of pixels that all processes map into their memory."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from autokd.errors import InputError
 
 __all__ = ["decode"]
 
-MEMORY_BYTES = 4 * 10**9  # of pixels that each process may hold
+MEMORY_BYTES = 4 * 10**9  # most bytes of pixels that a process holds in memory
 
 
 def decode(
@@ -24,16 +24,16 @@ def decode(
     memory_bytes: int | None = None,
     cache: Path | None = None,
 ) -> Dataset:
-    """The data set of these images: in memory where they fit, else mapped from files in the cache.
+    """Data set of decoded images, in memory if they fit, otherwise mapped from files in a cache.
 
-    Only the samples that are used are decoded. Both ways give the same samples in the same splits, with one digest.
+    Only the samples that are used are decoded. Both ways give the same samples and splits, with the same digest.
 
     Args:
-        images: The images; a split that is not there is held out of the training images.
-        validation: Size of the validation split where it has to be made; a tenth by default.
-        subset: Number of training samples to keep, drawn at random from a fixed seed.
+        images: The images. A missing split is held out of the training images.
+        validation: Number of samples of a missing validation split; a tenth of the training samples by default.
+        subset: Number of training samples to keep, drawn at random with a fixed seed; all by default.
         memory_bytes: Most bytes of pixels that are held in memory; 4 GB by default.
-        cache: Folder of decoded files; one in the user's cache by default.
+        cache: Folder of decoded files; by default one in the user's cache.
 
     Raises:
         InputError: If an image cannot be read, or the files cannot be written.

@@ -1,16 +1,16 @@
-"""Images that are decoded once into files, and mapped into the memory of every process that uses them.
+"""Images decoded once into files, which all processes map into their memory.
 
-The processes share what of a file is in memory, and none holds a copy. A folder of files is of one data set:
+The processes share the pages of a file that are in memory, and none holds a copy. Each data set has a folder of files:
 
 | file | holds |
 |---|---|
 | `train.pixels` | uint8, `n x height x width x channels`, nothing else |
 | `train-labels.npy` | int64, `n` |
-| `train-000003.npz` | labels and byte counts of a chunk whose pixels are in their place |
-| `manifest.json` | what the data set is; written last, so that a folder which has one is whole |
+| `train-000003.npz` | labels and byte counts of a chunk whose pixels are written |
+| `manifest.json` | description of the data set; written last, so a folder that has one is complete |
 
-Decoding that was interrupted goes on with the chunks that are missing. Two processes that decode the same images at
-once write the same bytes to the same places: wasteful, but harmless.
+An interrupted decoding continues with the missing chunks. Two processes that decode the same images at the same time
+write the same bytes to the same places, which is wasteful but harmless.
 """
 
 import hashlib
@@ -43,14 +43,14 @@ from autokd.errors import InputError
 
 __all__ = ["map_decoded"]
 
-VERSION = 1  # of what the files hold
+VERSION = 1  # of the files' contents
 CHUNK_BYTES = 2**26
-PROBES = 64  # samples of a split by which another data set under the same name is noticed
+PROBES = 64  # samples of a split that are compared to recognise another data set of the same name
 
 
 @dataclass(frozen=True)
 class _Job:
-    """The decoding of one split."""
+    """Decoding of one split."""
 
     folder: Path
     name: str
@@ -71,32 +71,33 @@ class _Job:
         return -(-len(self.part) // self.samples_per_chunk)
 
     def facts(self, chunk: int) -> Path:
-        """File that says that a chunk is done."""
+        """File with the labels and byte counts of a chunk; it exists once the chunk is decoded."""
         return self.folder / f"{self.name}-{chunk:06d}.npz"
 
     @cached_property
     def missing(self) -> list[int]:
-        """Chunks that are not decoded yet."""
+        """Numbers of the chunks that are not decoded yet."""
         return [chunk for chunk in range(self.n_chunks) if not self.facts(chunk).exists()]
 
     @property
     def missing_bytes(self) -> int:
-        """About what they need on disk."""
+        """Approximate size on disk of the missing chunks."""
         return min(len(self.missing) * self.samples_per_chunk, len(self.part)) * self.shape.n_bytes
 
 
 def map_decoded(images: Undecoded, parts: dict[str, Subset], cache: Path) -> Dataset:
-    """The data set of these images, mapped from files under `cache`, which are made if they are not there.
+    """Data set of these images, mapped from files under `cache`, which are created if they are missing.
 
-    Another state of the same folder, or of the same data sets as far as `PROBES` samples tell, gets files of its own.
+    If a source folder changes, or other data sets of the same name differ in one of `PROBES` samples, new files are
+    created.
 
     Args:
-        images: What is decoded.
+        images: The images to decode.
         parts: All three splits.
         cache: Folder of decoded data sets.
 
     Raises:
-        InputError: If an image cannot be read, or the disk is too small.
+        InputError: If an image cannot be read, or there is not enough space on disk.
     """
     folder = cache / _fingerprint(images, parts)
     samples_per_chunk = max(1, CHUNK_BYTES // images.shape.n_bytes)
@@ -108,13 +109,13 @@ def map_decoded(images: Undecoded, parts: dict[str, Subset], cache: Path) -> Dat
     facts = json.loads(manifest.read_text())
     dataset = _dataset(images, jobs)
     means, deviations = facts["normalisation"]
-    # Cached properties, which would read all pixels again; `replace` leaves them behind.
+    # Set the cached properties, which would otherwise read all pixels again; `dataclasses.replace` drops them.
     vars(dataset).update(digest=facts["digest"], normalisation=(tuple(means), tuple(deviations)))
     return dataset
 
 
 def _fingerprint(images: Undecoded, parts: dict[str, Subset]) -> str:
-    """Name of the folder: a digest of what is decoded, from what can be known without decoding all of it."""
+    """Name of the folder: a digest of the source that does not need all images to be decoded."""
     digest = hashlib.sha256(json.dumps([VERSION, asdict(images.shape), images.class_names]).encode())
     for name, part in parts.items():
         fingerprint = getattr(part.pictures, "_fingerprint", "")
@@ -125,15 +126,15 @@ def _fingerprint(images: Undecoded, parts: dict[str, Subset]) -> str:
 
 
 def _probed(part: Subset, shape: ImageShape) -> bytes:
-    """Digest of some samples, evenly spread."""
+    """Digest of some evenly spaced samples."""
     digest = hashlib.sha256()
     positions = range(0, len(part), max(1, len(part) // PROBES))
     for position in positions[:PROBES]:
         pixels, label = part.pixels(position, shape)
         if position == 0 and not np.array_equal(pixels, part.pixels(position, shape)[0]):
             raise InputError(
-                f"{part.what}: sample {int(part.indices[0])} is another image each time: leave random changes to "
-                "training.augmentation."
+                f"{part.what}: sample {int(part.indices[0])} is another image each time it is read: use "
+                "training.augmentation for random changes."
             )
         digest.update(np.ascontiguousarray(pixels).data)
         digest.update(f"{label}".encode())
@@ -141,7 +142,7 @@ def _probed(part: Subset, shape: ImageShape) -> bytes:
 
 
 def _decode(images: Undecoded, jobs: list[_Job]) -> dict[str, Any]:
-    """Fill the folder, and return what its manifest says."""
+    """Decode all images into the folder, and return the contents of its manifest."""
     folder = jobs[0].folder
     folder.mkdir(parents=True, exist_ok=True)
     advice = "give another folder as `data.cache`, or a smaller `data.image_size` or `data.subset`"
@@ -163,7 +164,7 @@ def _decode(images: Undecoded, jobs: list[_Job]) -> dict[str, Any]:
 
 
 def _decode_missing(name: str, jobs: list[_Job]) -> None:
-    """Decode the chunks that are not there, and show how far that is to somebody who waits before a terminal."""
+    """Decode the missing chunks, with progress on stderr if that is a terminal."""
     missing = [(which, chunk) for which, job in enumerate(jobs) for chunk in job.missing]
     n_chunks, n_done = sum(job.n_chunks for job in jobs), sum(job.n_chunks for job in jobs) - len(missing)
     for _ in _decoded_chunks(jobs, missing):
@@ -174,14 +175,14 @@ def _decode_missing(name: str, jobs: list[_Job]) -> None:
 
 
 def _decoded_chunks(jobs: list[_Job], missing: list[tuple[int, int]]) -> Iterator[None]:
-    """Decode in as many processes as there are cores; one item for each chunk that is done.
+    """Decode in as many processes as there are cores, and yield once for each decoded chunk.
 
     Args:
-        jobs: What is decoded.
-        missing: Number of the job, and of a chunk in it.
+        jobs: The splits to decode.
+        missing: Number of a job and of a chunk of it, for each missing chunk.
     """
     n_processes = min(_n_cores(), len(missing))
-    if n_processes <= 1 or current_process().daemon:  # which may have no children
+    if n_processes <= 1 or current_process().daemon:  # daemonic processes may not have children
         for which, chunk in missing:
             _decode_chunk(jobs[which], chunk)
             yield
@@ -194,8 +195,8 @@ def _decoded_chunks(jobs: list[_Job], missing: list[tuple[int, int]]) -> Iterato
                 yield
         except BrokenProcessPool:
             raise InputError(
-                f"{jobs[0].part.what}: a process that decodes was killed, perhaps for want of memory; begin again to "
-                "go on."
+                f"{jobs[0].part.what}: a decoding process was killed, perhaps for lack of memory; start again to "
+                "continue."
             ) from None
         finally:
             pool.shutdown(cancel_futures=True)
@@ -205,15 +206,15 @@ def _submitted(pool: ProcessPoolExecutor, jobs: list[_Job], missing: list[tuple[
     try:
         return [pool.submit(_decode_own, which, chunk) for which, chunk in missing]
     except (PicklingError, AttributeError, TypeError) as error:
-        raise InputError(f"{jobs[0].part.what}: cannot be sent to the processes that decode: {error}.") from error
+        raise InputError(f"{jobs[0].part.what}: cannot be pickled for the decoding processes: {error}.") from error
 
 
 _own_jobs: list[_Job] = []
-"""What this process decodes: sent once, not with every chunk."""
+"""Jobs of this decoding process, which are sent to it once and not with every chunk."""
 
 
 def _begin_decoding(jobs: list[_Job]) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     _own_jobs.extend(jobs)
 
 
@@ -222,7 +223,7 @@ def _decode_own(which: int, chunk: int) -> None:
 
 
 def _decode_chunk(job: _Job, chunk: int) -> None:
-    """Write the pixels of one chunk into their place, and only then the file that says that they are there."""
+    """Write the pixels of one chunk, and then the file of its labels, which marks the chunk as decoded."""
     start = chunk * job.samples_per_chunk
     positions = range(start, min(start + job.samples_per_chunk, len(job.part)))
     pixels, labels = np.empty((len(positions), *job.shape.sizes), np.uint8), np.empty(len(positions), np.int64)
@@ -238,7 +239,7 @@ def _decode_chunk(job: _Job, chunk: int) -> None:
 
 
 def _collect_labels(job: _Job) -> Tensor:
-    """Write all labels of a split into one file, and return its byte counts."""
+    """Write the labels of a split into one file, and return its byte counts."""
     facts = [np.load(job.facts(chunk)) for chunk in range(job.n_chunks)]
     labels = np.concatenate([each["labels"] for each in facts])
     write_atomically(job.labels, lambda path: _save(path, labels))
@@ -256,18 +257,18 @@ def _save_facts(path: Path, labels: np.ndarray[Any, Any], counts: np.ndarray[Any
 
 
 def _dataset(images: Undecoded, jobs: Iterable[_Job]) -> Dataset:
-    """The decoded files as a data set."""
+    """Data set mapped from the decoded files."""
     splits = {job.name: _split(job) for job in jobs}
     return Dataset(images.name, **splits, class_names=images.class_names or numbered_classes(splits.values()))
 
 
 def _split(job: _Job) -> Split:
     try:
-        # Read only: Linux refuses a private writable mapping of more than the machine's memory.
+        # Read-only, because Linux refuses a private writable mapping larger than the machine's memory.
         pixels = np.memmap(job.pixels, np.uint8, "r", shape=(len(job.part), *job.shape.sizes))
         labels = torch.from_numpy(np.load(job.labels))
     except (OSError, ValueError) as error:
-        raise InputError(f"decoded images in {job.folder} are damaged: {error}; remove that folder.") from None
+        raise InputError(f"decoded images in {job.folder} are damaged: {error}; delete that folder.") from None
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The given NumPy array is not writable")
         images = torch.from_numpy(pixels)

@@ -1,4 +1,4 @@
-"""Labelled images that are decoded one by one, and the shape that all of them get."""
+"""Labelled images that are decoded one by one, and their common shape."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,11 +20,11 @@ Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 
 
 class Pictures(Protocol):
-    """A map-style data set: PyTorch's `torch.utils.data.Dataset`, Hugging Face's `datasets.Dataset`, or alike.
+    """A map-style data set, such as PyTorch's `torch.utils.data.Dataset` or Hugging Face's `datasets.Dataset`.
 
-    A sample is an image and its label, as a pair or as a mapping with "image" (or "img") and "label". The image is
-    Pillow's, or uint8 of `height x width` or `height x width x channels`. Asked twice, a data set must say the same.
-    Each process that decodes has a copy of its own, so it must be possible to pickle it.
+    A sample is an image and its label, either as a pair or as a mapping with "image" (or "img") and "label". The image
+    is a Pillow image or uint8, `height x width` or `height x width x channels`. Reading a sample twice must give the
+    same image. Each decoding process has its own copy of the data set, so it must be picklable.
     """
 
     def __len__(self) -> int: ...
@@ -34,7 +34,7 @@ class Pictures(Protocol):
 
 @dataclass(frozen=True)
 class ImageShape:
-    """Height and width in pixels, and channels, of all images of a data set once they are decoded."""
+    """Height and width in pixels, and channels, of all decoded images of a data set."""
 
     height: int
     width: int
@@ -42,19 +42,19 @@ class ImageShape:
 
     @property
     def sizes(self) -> tuple[int, int, int]:
-        """As an array's."""
+        """Shape as an array: height, width, channels."""
         return self.height, self.width, self.channels
 
     @property
     def n_bytes(self) -> int:
-        """Size of an image."""
+        """Size of an image in bytes."""
         return self.height * self.width * self.channels
 
     def fitted(self, image: "Image | Pixels") -> Pixels:
-        """The image in this shape: grey or colour, and resized (bilinear) if it has another size.
+        """The image converted to grey or colour, and resized (bilinear) if it has another size.
 
         Raises:
-            ValueError: If it has channels that cannot be changed into these.
+            ValueError: If the image cannot be converted to this number of channels.
         """
         with needs("images", "reading images"):
             from PIL import Image
@@ -64,7 +64,7 @@ class ImageShape:
                 return image
             image = Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image)
         if self.channels not in (1, 3):
-            raise ValueError(f"an image of {self.channels} channels cannot be made from one of another shape")
+            raise ValueError(f"an image of {self.channels} channels cannot be converted from another shape")
         converted = image.convert("L" if self.channels == 1 else "RGB")
         if converted.size != (self.width, self.height):
             converted = converted.resize((self.width, self.height), Image.Resampling.BILINEAR)
@@ -73,12 +73,12 @@ class ImageShape:
 
 @dataclass(frozen=True)
 class Subset:
-    """Some of the samples of a map-style data set.
+    """A subset of a map-style data set.
 
     Attributes:
         pictures: The data set.
-        indices: int64, `n`: which of its samples, in this order.
-        what: What it is, for error messages: "data my_module:images, train".
+        indices: Indices of the samples, in order, int64, `n`.
+        what: Description for error messages, such as "data my_module:images, train".
     """
 
     pictures: Pictures
@@ -89,14 +89,14 @@ class Subset:
         return len(self.indices)
 
     def take(self, indices: Tensor) -> "Subset":
-        """The samples at `indices` among these."""
+        """Subset with the samples at `indices` of this one."""
         return Subset(self.pictures, self.indices[indices], self.what)
 
     def sample(self, position: int) -> "tuple[Image | Pixels, int]":
-        """Image and label of one of the samples, before the image is brought into a shape.
+        """Image and label of one sample, before the image is converted and resized.
 
         Raises:
-            InputError: If it cannot be read, or has no image or label of the form that `Pictures` says.
+            InputError: If the sample cannot be read, or is not an image and a label as described in `Pictures`.
         """
         index = int(self.indices[position])
         try:
@@ -114,7 +114,7 @@ class Subset:
             ) from None
 
     def pixels(self, position: int, shape: ImageShape) -> tuple[Pixels, int]:
-        """Image and label of one of the samples, the image in that shape."""
+        """Image in the given shape and label of one sample."""
         image, label = self.sample(position)
         try:
             return shape.fitted(image), label
@@ -123,7 +123,7 @@ class Subset:
 
 
 def image_shape_of(image: "Image | Pixels", size: int | None) -> ImageShape:
-    """The shape of a data set whose first image this is: grey or colour as it is, of its size unless one is given."""
+    """Shape of a data set given its first image: the image's channels, and its size unless `size` is given."""
     if isinstance(image, np.ndarray):
         height, width, channels = image.shape
     else:
@@ -142,7 +142,7 @@ def _image_and_label(sample: Any) -> tuple[Any, Any]:
 
 
 def _picture(image: Any) -> "Image | Pixels":
-    """A Pillow image as it is, or uint8, `height x width x channels`."""
+    """The image, either Pillow's or uint8, `height x width x channels`."""
     with needs("images", "reading images"):
         from PIL import Image
 

@@ -1,1 +1,1 @@
-"""Where samples come from: one file for each kind of source."""
+"""Sources of samples, one file each. Start with `arrays`, which reads a user's own samples."""

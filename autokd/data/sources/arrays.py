@@ -1,4 +1,4 @@
-"""A user's own samples in memory: arrays or a `.npz` file."""
+"""A user's own samples as a dict of arrays or a `.npz` file."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +15,7 @@ from autokd.errors import InputError
 __all__ = ["from_arrays", "from_npz", "save_npz"]
 
 PARTS = ("train", "validation", "test")
-DIMENSIONS = {"images": (3, 4), "inputs": (2, 3)}  # that an array so named may have
+DIMENSIONS = {"images": (3, 4), "inputs": (2, 3)}  # numbers of axes that arrays of this name may have
 FORMS = {
     "images": "n x height x width or n x height x width x channels (signals and vectors are inputs)",
     "inputs": "n x length x channels or n x features (images are images)",
@@ -25,17 +25,17 @@ FORMS = {
 def from_arrays(
     arrays: Mapping[str, Any], name: str, validation: int | None = None, class_names: tuple[str, ...] | None = None
 ) -> Dataset:
-    """A data set from arrays named `train_images`, `train_labels` and, as far as there, `validation_*` and `test_*`.
+    """Data set from arrays named `train_images`, `train_labels` and optionally `validation_*` and `test_*`.
 
-    Signals and vectors are named `inputs` in place of `images`: `train_inputs` and so on. A split that is not there is
-    held out of the training samples at random: `validation` samples or a tenth, and a tenth for the test.
+    Signals and vectors are named `inputs` instead of `images`: `train_inputs` and so on. A missing split is held out of
+    the training samples at random.
 
     Args:
-        arrays: Images uint8, `n x height x width` or `n x height x width x channels`; inputs uint8 or float32,
-            `n x length x channels` or `n x features`; labels integers, `n`.
-        name: Where the arrays came from.
-        validation: Size of the validation split where it has to be made.
-        class_names: Names of the classes; else the array `class_names`, else their numbers.
+        arrays: Images, uint8, `n x height x width` or `n x height x width x channels`; inputs, uint8 or float32,
+            `n x length x channels` or `n x features`; labels, integers, `n`.
+        name: Name of the source, for messages.
+        validation: Number of samples of a missing validation split; a tenth of the training samples by default.
+        class_names: Names of the classes; by default the array `class_names` if there is one, else their numbers.
 
     Raises:
         InputError: If an array is missing, unknown, or of the wrong type or shape.
@@ -52,7 +52,7 @@ def from_arrays(
 
 
 def from_npz(path: Path, validation: int | None = None) -> Dataset:
-    """A data set from a NumPy archive with the arrays that `from_arrays` takes, and optionally `class_names`."""
+    """Data set from a NumPy archive of the arrays that `from_arrays` takes."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {key: archive[key] for key in archive.files}
@@ -62,7 +62,7 @@ def from_npz(path: Path, validation: int | None = None) -> Dataset:
 
 
 def save_npz(dataset: Dataset, path: Path) -> None:
-    """Write a data set so that `from_npz` reads the same one, splits included."""
+    """Save a data set with all its splits as an archive for `from_npz`."""
     arrays: dict[str, Any] = {"class_names": np.array(dataset.class_names)}
     for part, split in dataset.splits.items():
         samples = "images" if split.kind == "images" else "inputs"
@@ -72,7 +72,7 @@ def save_npz(dataset: Dataset, path: Path) -> None:
 
 
 def _check_keys(arrays: Mapping[str, Any], samples: str, name: str) -> None:
-    """Raise if the arrays are not named as `samples`, which is "images" or "inputs", and labels."""
+    """Raise `InputError` if the arrays are not named as required; `samples` is "images" or "inputs"."""
     keys = [f"{part}_{what}" for part in PARTS for what in (samples, "labels")]
     if not {*keys[:2]} <= set(arrays) <= {*keys, "class_names"}:
         raise InputError(

@@ -1,6 +1,6 @@
-"""Scikit-learn's handwritten digits (Alpaydin and Kaynak 1998): 1,797 grey images of 8 x 8; needs no files.
+"""Scikit-learn's handwritten digits (Alpaydin and Kaynak 1998): 1,797 grey images of 8 x 8, without a download.
 
-`data.source = "autokd.data.sources.digits:digit_vectors"` gives the same ones as vectors.
+With `data.source = "autokd.data.sources.digits:digit_vectors"` the samples are vectors.
 """
 
 import torch
@@ -14,10 +14,10 @@ TEST = 360  # a fifth
 
 
 def digits(validation: int = 300) -> Dataset:
-    """The digits, with 360 of them held out for the test.
+    """The digits, with 360 of them as the test split.
 
     Args:
-        validation: Number of the remaining samples held out for the search.
+        validation: Number of the remaining samples for the validation split.
 
     Raises:
         InputError: If scikit-learn is not installed.

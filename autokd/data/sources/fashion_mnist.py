@@ -18,9 +18,9 @@ __all__ = ["fashion_mnist", "local_folder"]
 
 DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")  # package dataset-fashion-mnist
 DOWNLOAD_FROM = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
-DOWNLOAD_SECONDS = 20  # until a server must have answered
+DOWNLOAD_SECONDS = 20  # timeout
 CLASS_NAMES = ("T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
-# SHA-256 of the uncompressed content: the gzip headers of the mirrors differ.
+# SHA-256 of the uncompressed contents, since the gzip headers of mirrors differ.
 FILES = {
     "train-images-idx3-ubyte.gz": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
     "train-labels-idx1-ubyte.gz": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
@@ -30,11 +30,11 @@ FILES = {
 
 
 def fashion_mnist(folder: Path | None = None, validation: int = 5_000) -> Dataset:
-    """Fashion-MNIST from `folder`, else Debian's package, else the user's cache, else downloaded into that cache.
+    """Fashion-MNIST; by default from Debian's package, the user's cache, or downloaded into that cache.
 
     Args:
-        folder: Folder with the four `*-ubyte.gz` files.
-        validation: Number of training samples held out for the search.
+        folder: Folder with the four `*-ubyte.gz` files, if they are elsewhere.
+        validation: Number of training samples for the validation split.
 
     Raises:
         InputError: If a file is missing, damaged, or cannot be fetched.
@@ -55,7 +55,7 @@ def _labels(folder: Path, part: str) -> Tensor:
 
 
 def _content(folder: Path, name: str) -> Tensor:
-    """The bytes of one file, header included, checked."""
+    """Bytes of one file, including its header, after a check of its digest."""
     try:
         content = gzip.decompress((folder / name).read_bytes())
     except FileNotFoundError:
@@ -68,7 +68,7 @@ def _content(folder: Path, name: str) -> Tensor:
 
 
 def local_folder() -> Path | None:
-    """The folder on this machine that has all files, if there is one."""
+    """Folder on this machine that has all files; None if there is none."""
     return next(
         (folder for folder in (DEBIAN_FOLDER, _cache()) if all((folder / name).exists() for name in FILES)), None
     )
@@ -86,8 +86,9 @@ def _download() -> Path:
                 content = response.read()
         except (urllib.error.URLError, TimeoutError) as error:
             raise InputError(
-                f"Fashion-MNIST is not here and cannot be downloaded ({getattr(error, 'reason', error)}): install "
-                "Debian's dataset-fashion-mnist, or give the folder of its four files as `data.folder`."
+                "Fashion-MNIST is not on this machine and cannot be downloaded "
+                f"({getattr(error, 'reason', error)}): install Debian's dataset-fashion-mnist, or give the folder of "
+                "its four files as `data.folder`."
             ) from None
         write_atomically(folder / name, lambda path, content=content: path.write_bytes(content))  # type: ignore[misc]
         _content(folder, name)

@@ -16,7 +16,7 @@ def from_map_style(splits: Mapping[str, Pictures], name: str, size: int | None =
     The names of the classes are `features["label"].names` or `classes` of the training split, if it has either.
 
     Args:
-        splits: Data sets by split: "train", which must be there, and optionally "validation" (or "val", "valid") and "test".
+        splits: Data sets by split: "train", which is required, "validation" (or "val", "valid") and "test".
         name: Name of the source, for messages.
         size: Height and width in pixels of all images; by default the size of the first one.
 

@@ -20,7 +20,7 @@ def images() -> Tensor:
 
 
 def splitmix64(index: int, seed: int, view: int, purpose: int) -> int:
-    """In Python's integers, without bounds."""
+    """The hash in Python's unbounded integers."""
     key = index + seed * 0x9E3779B97F4A7C15 + view * 0xD1342543DE82EF95 + purpose * 0x2545F4914F6CDD1D
     z = (key + 1) * 0x9E3779B97F4A7C15 % WORD
     z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 % WORD
@@ -31,7 +31,7 @@ def splitmix64(index: int, seed: int, view: int, purpose: int) -> int:
 def augmented_slowly(
     image: Tensor, index: int, augmentation: Augmentation, seed: int, view: int
 ) -> list[list[list[int]]]:
-    """One view of one image, pixel by pixel."""
+    """One view of one image, computed pixel by pixel."""
     height, width, channels = image.shape
     choices = 2 * augmentation.shift + 1
     down = splitmix64(index, seed, view, 0) % choices - augmentation.shift
@@ -96,12 +96,12 @@ def test_a_view_of_a_sample_does_not_depend_on_its_batch(images: Tensor) -> None
 
 
 @pytest.mark.parametrize(("seed", "view"), [(3, 2), (4, 1)])
-def test_another_view_or_seed_shows_something_else(images: Tensor, seed: int, view: int) -> None:
+def test_another_view_or_seed_gives_other_images(images: Tensor, seed: int, view: int) -> None:
     first, other = (augment(images, torch.arange(20), EVERYTHING, *draw) for draw in ((3, 1), (seed, view)))
     assert sum(not torch.equal(a, b) for a, b in zip(first, other, strict=True)) >= 15
 
 
-def test_without_anything_to_do_the_images_come_back(images: Tensor) -> None:
+def test_without_augmentation_the_images_are_unchanged(images: Tensor) -> None:
     assert torch.equal(augment(images, torch.arange(20), Augmentation(), 0, 0), images)
 
 
@@ -114,7 +114,7 @@ def test_views_are_contiguous_whatever_the_layout_of_the_samples(images: Tensor,
 
 
 @pytest.mark.parametrize("shape", [(20, 6, 2), (20, 6)], ids=["signals", "vectors"])
-def test_signals_and_vectors_come_back_as_they_are(shape: tuple[int, ...]) -> None:
+def test_signals_and_vectors_are_unchanged(shape: tuple[int, ...]) -> None:
     samples, indices = torch.randn(shape, generator=torch.Generator().manual_seed(0)), torch.tensor([3, 0, 3])
     assert torch.equal(augment(samples[indices], indices, Augmentation(), 0, 1), samples[indices])
 
@@ -124,11 +124,11 @@ def test_only_images_can_be_augmented(augmentation: Augmentation) -> None:
     check_augmentation(augmentation, (1, 8, 8))
     for shape, words in {(3, 20): "3 x 20 signals", (64,): "vectors of 64"}.items():
         check_augmentation(Augmentation(), shape)
-        with pytest.raises(InputError, match=f"is for images, but the data are {words}: leave the section away"):
+        with pytest.raises(InputError, match=f"is for images, but the data are {words}: omit the section"):
             check_augmentation(augmentation, shape)
 
 
-def test_half_of_the_views_are_mirrored() -> None:
+def test_half_of_the_views_are_flipped() -> None:
     image = torch.arange(4, dtype=torch.uint8).reshape(1, 1, 4, 1)
     flip = Augmentation(flip=True)
     counts = Counter(tuple(augment(image, torch.tensor([0]), flip, 0, view).flatten().tolist()) for view in range(400))
@@ -136,7 +136,7 @@ def test_half_of_the_views_are_mirrored() -> None:
     assert chisquare(list(counts.values())).pvalue > 0.001
 
 
-def test_mixup_that_is_off_leaves_no_trace_in_digests() -> None:
+def test_digests_do_not_contain_mixup_that_is_off() -> None:
     assert EVERYTHING.identity == {"shift": 2, "flip": True, "cutout": 3}
     assert TrainingConfig().decisive["augmentation"] == {"shift": 0, "flip": False, "cutout": 0}
     assert Augmentation(mixup=0.2).identity == {"shift": 0, "flip": False, "cutout": 0, "mixup": 0.2}

@@ -12,11 +12,11 @@ from autokd.errors import InputError
 
 
 def numbered(n: int) -> Split:
-    """Samples whose label is their position."""
+    """Samples whose labels are their positions."""
     return Split(torch.arange(n, dtype=torch.uint8).reshape(n, 1, 1, 1), torch.arange(n))
 
 
-def test_two_data_sets_of_the_same_samples_have_one_digest(make_dataset: Callable[..., Dataset]) -> None:
+def test_data_sets_of_the_same_samples_have_the_same_digest(make_dataset: Callable[..., Dataset]) -> None:
     assert make_dataset().digest == make_dataset().digest
 
 
@@ -35,7 +35,7 @@ def test_the_digest_changes_with_the_split_of_the_same_samples(dataset: Dataset)
     assert replace(dataset, validation=dataset.test, test=dataset.validation).digest != dataset.digest
 
 
-def test_the_digest_is_of_the_values_and_not_of_their_layout(dataset: Dataset) -> None:
+def test_the_digest_does_not_depend_on_the_memory_layout(dataset: Dataset) -> None:
     strided = Split(torch.cat([dataset.train.images] * 2, 3)[..., :1], torch.stack([dataset.train.labels] * 2, 1)[:, 0])
     assert not strided.labels.is_contiguous()
     assert replace(dataset, train=strided).digest == dataset.digest
@@ -55,14 +55,14 @@ def test_a_constant_channel_is_not_divided_by_zero(dataset: Dataset) -> None:
 
 
 @pytest.mark.parametrize("n", [0, 1, 30, 99])
-def test_hold_out_parts_the_samples(n: int) -> None:
+def test_hold_out_partitions_the_samples(n: int) -> None:
     kept, held_out = hold_out(numbered(100), n)
     assert len(held_out) == n
     assert sorted(kept.labels.tolist() + held_out.labels.tolist()) == list(range(100))
     assert torch.equal(kept.images.flatten().long(), kept.labels)
 
 
-def test_hold_out_always_takes_the_same_samples_and_not_the_first_ones() -> None:
+def test_hold_out_is_deterministic_and_does_not_take_the_first_samples() -> None:
     first, again = hold_out(numbered(100), 30)[1], hold_out(numbered(100), 30)[1]
     assert torch.equal(first.labels, again.labels)
     assert first.labels.tolist() != list(range(30))
@@ -110,7 +110,9 @@ def test_normalisation_of_floats_is_the_exact_mean_and_deviation_of_the_raw_valu
         assert made.scale == 1
 
 
-def test_normalisation_of_bytes_is_of_values_up_to_one_for_every_feature(make_dataset: Callable[..., Dataset]) -> None:
+def test_normalisation_of_bytes_refers_to_values_up_to_one_for_every_feature(
+    make_dataset: Callable[..., Dataset],
+) -> None:
     dataset = make_dataset(shape=(6,))
     values = dataset.train.images.numpy() * dataset.scale
     mean, deviation = dataset.normalisation
@@ -130,7 +132,7 @@ def test_a_feature_without_deviation_is_not_divided_by_zero(make_dataset, spread
 
 @pytest.mark.parametrize("part", ["train", "validation", "test"])
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
-def test_samples_that_are_not_finite_are_counted_and_refused(make_dataset, part: str, value: float) -> None:
+def test_samples_that_are_not_finite_are_counted_and_rejected(make_dataset, part: str, value: float) -> None:
     dataset = make_dataset(shape=(6, 2), dtype=torch.float32)
     split = dataset.splits[part]
     values = split.images.clone()
@@ -157,14 +159,14 @@ def test_a_split_rejects_other_tensors(images, labels, message) -> None:
         Split(images, labels)
 
 
-def test_a_data_set_rejects_splits_that_do_not_fit(dataset: Dataset, make_dataset: Callable[..., Dataset]) -> None:
+def test_a_data_set_rejects_splits_of_different_shapes(dataset: Dataset, make_dataset: Callable[..., Dataset]) -> None:
     with pytest.raises(InputError, match="data tiny: the test split is empty"):
         replace(dataset, test=dataset.test.take(torch.arange(0)))
     with pytest.raises(InputError, match=r"validation images are \(9, 9, 1\), but training images are \(6, 6, 1\)"):
         replace(dataset, validation=make_dataset(size=9).validation)
     with pytest.raises(InputError, match=r"test vectors are \(4,\), but training images are \(6, 6, 1\) \(height"):
         replace(dataset, test=make_dataset(shape=(4,)).test)
-    with pytest.raises(InputError, match=r"train labels must be 0\.\.1, but are 0\.\.2"):
+    with pytest.raises(InputError, match=r"train labels must be 0\.\.1, but got 0\.\.2"):
         replace(dataset, class_names=("one", "two"))
 
 

@@ -21,7 +21,7 @@ MOVED: dict[str, Any] = {"shift": 1, "flip": True}
 
 
 def mixed(augmentation: Augmentation, n: int, height: int = 1, width: int = 1) -> tuple[Tensor, Tensor]:
-    """Images of ones into which images of zeros are mixed, so that they show the own share; and the weights."""
+    """Images of ones mixed with images of zeros, whose values are the own share, and the weights."""
     own = torch.ones(n, 1, height, width)
     return mix(own, torch.zeros_like(own), torch.arange(n), augmentation, 5, 1)
 
@@ -42,9 +42,9 @@ def test_partners_are_uniform_and_independent_of_the_sample() -> None:
 
 
 def boxed(index: int, height: int, width: int) -> list[list[int]]:
-    """The own share of each pixel of a sample under CutMix with `Beta(1, 1)`, one by one."""
+    """Own share of each pixel of a sample with CutMix and `Beta(1, 1)`, computed pixel by pixel."""
     row, column, level = (draw(index, purpose, below) for purpose, below in ((7, height), (8, width), (6, 2**16)))
-    own = 0.5 + (level + 0.5) / 2**17  # half of a uniform number, and a half
+    own = 0.5 + (level + 0.5) / 2**17  # uniform in [1/2, 1]
     tall, wide = (int(math.sqrt(1 - own) * length) for length in (height, width))
     return [
         [int(not (0 <= y - row + tall // 2 < tall and 0 <= x - column + wide // 2 < wide)) for x in range(width)]
@@ -64,7 +64,7 @@ def test_boxes_of_cutmix_equal_a_loop_over_pixels_and_their_area_is_the_labels()
     assert (weight >= 0.5).all()
 
 
-def test_where_both_are_on_each_gets_half_of_the_samples() -> None:
+def test_mixup_and_cutmix_together_each_get_half_of_the_samples() -> None:
     is_cut = torch.tensor([draw(index, 9, 2) for index in range(1000)]).bool()
     assert binomtest(int(is_cut.sum()), 1000).pvalue > 0.001
     for found, by_cutmix, by_mixup in zip(*(mixed(how, 1000, 8, 8) for how in (BOTH, CUTMIX, MIXUP)), strict=True):
@@ -73,8 +73,10 @@ def test_where_both_are_on_each_gets_half_of_the_samples() -> None:
 
 
 @pytest.mark.parametrize("augmentation", [MIXUP, CUTMIX, BOTH], ids=["mixup", "cutmix", "both"])
-def test_images_and_labels_are_mixed_alike(make_dataset: Callable[..., Dataset], augmentation: Augmentation) -> None:
-    """The own part of images of one constant grey for each sample, pixel by pixel, is the labels' weight."""
+def test_images_and_labels_are_mixed_with_the_same_weights(
+    make_dataset: Callable[..., Dataset], augmentation: Augmentation
+) -> None:
+    """With one constant grey for each sample, the own share of the pixels is the labels' weight."""
     dataset = make_dataset(channels=3)
     greys = torch.arange(60, dtype=torch.uint8)[:, None, None, None].expand_as(dataset.train.images).contiguous()
     dataset = replace(dataset, train=Split(greys, torch.arange(60)), class_names=tuple(map(str, range(60))))
@@ -111,6 +113,6 @@ def test_samples_and_partners_are_augmented_before_they_are_mixed(dataset: Datas
     assert torch.equal(torch.where(found.images == own.images, own.images, other.images), found.images)
 
 
-def test_samples_that_are_no_images_are_not_mixed(make_dataset: Callable[..., Dataset]) -> None:
+def test_samples_that_are_not_images_are_not_mixed(make_dataset: Callable[..., Dataset]) -> None:
     with pytest.raises(InputError, match=r"training\.augmentation is for images"):
         TrainingStream(make_dataset(shape=(6, 2)), MIXUP, 16, 2, 0, CPU)

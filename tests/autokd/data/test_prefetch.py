@@ -6,12 +6,12 @@ import pytest
 from autokd.data.prefetch import prefetch
 
 
-def test_results_come_in_the_order_of_their_arguments() -> None:
+def test_results_have_the_order_of_their_arguments() -> None:
     assert list(prefetch(lambda x: x * x, range(20), 3)) == [x * x for x in range(20)]
     assert list(prefetch(abs, [], 3)) == []
 
 
-def test_as_many_as_asked_for_are_made_ahead_and_no_more() -> None:
+def test_at_most_depth_results_are_computed_in_advance() -> None:
     taken: list[int] = []
     results = prefetch(lambda x: x, (taken.append(x) or x for x in count()), 3)
     assert next(results) == 0

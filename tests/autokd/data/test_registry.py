@@ -61,7 +61,7 @@ def load(source: str, **options: Any) -> Dataset:
     return load_data(DataConfig(source=source, **options))
 
 
-def test_digits_take_the_size_of_validation_and_subset() -> None:
+def test_the_digits_have_the_given_sizes_of_validation_and_subset() -> None:
     dataset = load("digits", validation=100, subset=50)
     assert (len(dataset.train), len(dataset.validation)) == (50, 100)
 
@@ -97,7 +97,7 @@ def test_an_archive_and_a_folder_are_recognised(tmp_path: Path, dataset: Dataset
         load(str(tmp_path))
 
 
-def test_an_unknown_source_names_what_is_allowed_and_the_nearest() -> None:
+def test_an_unknown_source_is_an_error_with_the_known_and_the_nearest() -> None:
     message = "must be one of fashion-mnist, digits, a .npz file, a folder or `module:function`, but got 'digit'"
     with pytest.raises(InputError, match=f"{message}; the nearest known is 'digits'"):
         load("digit")

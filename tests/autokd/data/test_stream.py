@@ -21,7 +21,7 @@ def whole_epoch(stream: TrainingStream, epoch: int) -> list[Batch]:
     return list(stream.batches(epoch * stream.steps_per_epoch, (epoch + 1) * stream.steps_per_epoch))
 
 
-def test_an_epoch_shows_whole_batches_of_different_samples(dataset: Dataset) -> None:
+def test_an_epoch_has_full_batches_of_different_samples(dataset: Dataset) -> None:
     stream = stream_of(dataset)
     assert stream.steps_per_epoch == 3  # of 60 / 16
     indices = torch.cat([batch.indices for batch in whole_epoch(stream, 0)])
@@ -56,7 +56,7 @@ def test_batches_do_not_depend_on_where_the_steps_are_split(dataset: Dataset, sp
         assert torch.equal(found.indices, expected.indices)
 
 
-def test_epochs_take_turns_with_the_views(dataset: Dataset) -> None:
+def test_epochs_cycle_through_the_views(dataset: Dataset) -> None:
     stream = stream_of(dataset, views=3)
     assert [whole_epoch(stream, epoch)[0].view for epoch in range(5)] == [0, 1, 2, 0, 1]
 
@@ -86,7 +86,9 @@ def test_normalise_is_the_closed_form_and_channels_last(make_dataset: Callable[.
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
 @pytest.mark.parametrize("shape", [(6, 2), (6,)], ids=["signals", "vectors"])
-def test_normalise_is_the_closed_form_of_every_kind_and_leaves_the_samples_alone(make_dataset, shape, dtype) -> None:
+def test_normalise_is_the_closed_form_for_every_kind_and_does_not_change_the_samples(
+    make_dataset, shape, dtype
+) -> None:
     dataset = make_dataset(shape=shape, dtype=dtype)
     before = dataset.train.images.clone()
     found = normalise(dataset.train.images, dataset.normalisation)
@@ -119,12 +121,12 @@ def test_batches_of_other_kinds_are_the_samples_themselves_in_every_view(make_da
 
 @pytest.mark.parametrize("augmentation", [SHIFT, Augmentation(flip=True), Augmentation(cutout=2)], ids=str)
 def test_only_images_are_augmented(make_dataset: Callable[..., Dataset], augmentation: Augmentation) -> None:
-    message = r"^training.augmentation is for images, but the data are 2 x 6 signals: leave the section away\.$"
+    message = r"^training.augmentation is for images, but the data are 2 x 6 signals: omit the section\.$"
     with pytest.raises(InputError, match=message):
         TrainingStream(make_dataset(shape=(6, 2)), augmentation, 16, 2, 0, CPU)
 
 
-def test_evaluation_shows_every_sample_in_order(dataset: Dataset) -> None:
+def test_evaluation_has_all_samples_in_order(dataset: Dataset) -> None:
     batches = list(evaluation_batches(dataset.validation, dataset.normalisation, 8))
     assert [len(batch) for batch in batches] == [8, 8, 5]
     assert torch.equal(torch.cat(batches), normalise(dataset.validation.images, dataset.normalisation))

@@ -12,13 +12,13 @@ from autokd.training.loop import TrainingSettings, TrainingState, fresh_state
 
 @pytest.fixture
 def stream(dataset: Dataset) -> TrainingStream:
-    """Five steps an epoch."""
+    """Stream with five steps in an epoch."""
     return TrainingStream(dataset, Augmentation(shift=1), 12, 2, 3, torch.device("cpu"))
 
 
 @pytest.fixture
 def fresh() -> Callable[..., TrainingState]:
-    """Makes the same untrained network, with batch norm and dropout, each time."""
+    """Factory of the same untrained network, with batch normalisation and dropout."""
 
     def make(settings: TrainingSettings) -> TrainingState:
         with torch.random.fork_rng():

@@ -20,7 +20,7 @@ def test_the_average_is_that_of_a_loop_with_numbers() -> None:
     assert average.tensors["weight"].item() == pytest.approx(expected, rel=1e-6)
 
 
-def test_running_statistics_are_averaged_and_counters_left_alone() -> None:
+def test_running_statistics_are_averaged_and_counters_are_not() -> None:
     network = nn.BatchNorm1d(2)
     average = Average(network, DECAY)
     network(torch.tensor([[10.0, 20.0], [30.0, 40.0]]))
@@ -30,7 +30,7 @@ def test_running_statistics_are_averaged_and_counters_left_alone() -> None:
     assert "num_batches_tracked" not in average.tensors
 
 
-def test_a_network_has_the_average_in_a_block_and_its_own_weights_after_it() -> None:
+def test_a_network_has_the_average_in_the_context_and_its_own_weights_after_it() -> None:
     network = nn.Linear(2, 2)
     average = Average(network, DECAY)
     own = [parameter.detach().clone().add_(1) for parameter in network.parameters()]

@@ -16,5 +16,5 @@ def test_higher_accuracy_is_better_then_lower_loss(new: Score, beats: bool) -> N
     assert new.beats(Score(0.9, 0.5, 1.0)) == beats
 
 
-def test_anything_is_better_than_nothing() -> None:
+def test_any_score_beats_none() -> None:
     assert Score(0.0, 99.0, 1.0).beats(None)

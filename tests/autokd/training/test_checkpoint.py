@@ -39,7 +39,7 @@ def path(trained: TrainingState, tmp_path: Path) -> Path:
     return tmp_path / "checkpoint.safetensors"
 
 
-def test_everything_comes_back_bit_for_bit(trained: TrainingState, path: Path, fresh: Fresh) -> None:
+def test_the_state_is_restored_bit_for_bit(trained: TrainingState, path: Path, fresh: Fresh) -> None:
     state = fresh(SETTINGS)
     load_checkpoint(state, path)
     assert (state.step, state.losses) == (trained.step, trained.losses)
@@ -62,7 +62,7 @@ def test_the_memory_format_is_kept(stream: TrainingStream, fresh: Fresh, tmp_pat
     assert kernel.stride() == state.optimiser.state[kernel][key].stride() == strides
 
 
-def test_average_and_best_score_come_back(fresh: Fresh, tmp_path: Path) -> None:
+def test_average_and_best_score_are_restored(fresh: Fresh, tmp_path: Path) -> None:
     settings = TrainingSettings(ema=0.5)
     before, after = fresh(settings), fresh(settings)
     before.average.update(3)
@@ -88,14 +88,14 @@ def test_weights_are_the_networks_state_dict(trained: TrainingState, tmp_path: P
     assert all(torch.equal(weights[name], expected[name]) for name in expected)
 
 
-def test_epochs_and_steps_done_are_told_and_zero_without_a_checkpoint_of_ours(path: Path, tmp_path: Path) -> None:
+def test_epochs_and_steps_done_are_zero_without_a_checkpoint_of_this_format(path: Path, tmp_path: Path) -> None:
     assert (epochs_done(path), steps_done(path)) == (2.0, 10)
     assert (epochs_done(tmp_path / "nowhere"), steps_done(tmp_path / "nowhere")) == (0, 0)
     save_file({"x": torch.zeros(1)}, tmp_path / "foreign")
     assert epochs_done(tmp_path / "foreign") == 0
 
 
-def test_a_checkpoint_of_the_first_format_counts_as_none_and_cannot_be_loaded(fresh: Fresh, tmp_path: Path) -> None:
+def test_a_checkpoint_of_the_first_format_is_ignored_and_cannot_be_loaded(fresh: Fresh, tmp_path: Path) -> None:
     old = {"progress": json.dumps({"step": 5, "losses": [1.0]})}
     save_file({f"network.{name}": x for name, x in fresh(SETTINGS).network.state_dict().items()}, tmp_path / "old", old)
     assert (epochs_done(tmp_path / "old"), steps_done(tmp_path / "old")) == (0, 0)
@@ -118,7 +118,7 @@ def test_a_missing_or_foreign_file_cannot_be_read(tmp_path: Path, fresh: Fresh) 
         load_checkpoint(fresh(SETTINGS), tmp_path / "foreign")
 
 
-def test_a_checkpoint_of_another_network_is_refused(path: Path) -> None:
+def test_a_checkpoint_of_another_network_is_rejected(path: Path) -> None:
     network = nn.Linear(2, 2)
     with pytest.raises(InputError, match="is of another network: delete it to train again from the start"):
         load_checkpoint(fresh_state(SETTINGS, network), path)

@@ -39,7 +39,7 @@ def run(
 
 
 def assert_same(found: TrainingState, expected: TrainingState) -> None:
-    """Bit for bit."""
+    """Assert that two states are bit-identical."""
     assert (found.step, found.losses, found.entropies) == (expected.step, expected.losses, expected.entropies)
     theirs = expected.network.state_dict()
     assert all(torch.equal(tensor, theirs[name]) for name, tensor in found.network.state_dict().items())
@@ -49,7 +49,7 @@ def assert_same(found: TrainingState, expected: TrainingState) -> None:
 
 
 def trained_by_hand(network: nn.Module, stream: TrainingStream, settings: TrainingSettings) -> list[Tensor]:
-    """Nesterov's momentum (Sutskever et al. 2013) in torch's form; without segments, so `network` has no dropout."""
+    """Nesterov momentum (Sutskever et al. 2013) in PyTorch's form; without segments, so without dropout."""
     parameters = list(network.parameters())
     momenta: list[Tensor | None] = [None for _ in parameters]
     network.train()
@@ -119,20 +119,20 @@ def test_a_network_of_vectors_or_of_matrices_only_can_be_trained() -> None:
     ids=["sgd", "bfloat16", "adamw", "averaged, clipped and scaled"],
 )
 @pytest.mark.parametrize("stop", ENDS[:-1])
-def test_training_that_stops_at_a_segments_end_goes_on_bit_for_bit(
+def test_training_resumed_at_the_end_of_a_segment_is_bit_identical(
     stream: TrainingStream, fresh: Fresh, tmp_path: Path, settings: TrainingSettings, stop: int
 ) -> None:
     whole, first, second = fresh(settings), fresh(settings), fresh(settings)
     run(whole, stream, settings)
     run(first, stream, settings, until=stop)
     save_checkpoint(first, tmp_path / "checkpoint")
-    torch.manual_seed(stop)  # the process that goes on has another past
+    torch.manual_seed(stop)  # the process that resumes has another random state
     load_checkpoint(second, tmp_path / "checkpoint")
     run(second, stream, settings)
     assert_same(second, whole)
 
 
-def test_the_first_adamw_step_moves_each_weight_by_the_rate_and_decays_it_apart(
+def test_the_first_adamw_step_is_the_rate_for_each_weight_and_a_decoupled_decay(
     stream: TrainingStream, fresh: Fresh
 ) -> None:
     settings = TrainingSettings(learning_rate=0.01, weight_decay=0.1, optimizer="adamw")
@@ -141,11 +141,11 @@ def test_the_first_adamw_step_moves_each_weight_by_the_rate_and_decays_it_apart(
     before = weight.detach().clone()
     train(state, stream, lambda logits, batch: logits.sum(), settings, 1, lambda step: 0.5, 0)
     moved = weight.detach() - before * (1 - 0.005 * 0.1)
-    used = weight.grad.abs() > 1e-4  # the others' gradients are dropped out
+    used = weight.grad.abs() > 1e-4  # the other gradients are 0 because of dropout
     torch.testing.assert_close(moved[used], -0.005 * weight.grad.sign()[used], rtol=1e-3, atol=1e-6)
 
 
-def test_a_long_gradient_is_shortened_to_the_largest_norm(stream: TrainingStream, fresh: Fresh) -> None:
+def test_a_long_gradient_is_scaled_to_the_largest_norm(stream: TrainingStream, fresh: Fresh) -> None:
     settings = TrainingSettings(gradient_clip=1e-3, weight_decay=0.0, momentum=0.0)  # SGD adds both to gradients
     state = fresh(settings)
     train(state, stream, lambda logits, batch: 1e3 * cross_entropy(logits, batch), settings, 1, SCHEDULE, 0)
@@ -164,7 +164,7 @@ def test_the_average_follows_every_step(stream: TrainingStream, fresh: Fresh) ->
     torch.testing.assert_close(state.average.tensors["5.weight"], expected)
 
 
-def test_epochs_are_told_at_each_segments_end(stream: TrainingStream, fresh: Fresh) -> None:
+def test_epochs_are_updated_at_the_end_of_each_segment(stream: TrainingStream, fresh: Fresh) -> None:
     settings, epochs = TrainingSettings(), []
     run(fresh(settings), stream, settings, on_segment=lambda state: epochs.append(state.epochs))
     assert epochs == [0.4, 1.0, 1.6, 2.0, 3.0]
@@ -176,7 +176,7 @@ def test_a_segment_ends_at_every_epoch_boundary_and_stop(stream: TrainingStream,
     assert ends == [2, 5, 8, 10, 12]
 
 
-def test_training_neither_reads_nor_moves_the_global_random_state(stream: TrainingStream, fresh: Fresh) -> None:
+def test_training_neither_uses_nor_changes_the_global_random_state(stream: TrainingStream, fresh: Fresh) -> None:
     settings = TrainingSettings()
     torch.manual_seed(1)
     expected = torch.rand(3)
@@ -201,7 +201,7 @@ def test_dropout_differs_between_seeds_and_segments(stream: TrainingStream) -> N
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_a_loss_that_is_not_finite_is_an_error(stream: TrainingStream, fresh: Fresh, value: float) -> None:
     settings = TrainingSettings()
-    with pytest.raises(DivergedError, match="the loss is not finite any more at step 5"):
+    with pytest.raises(DivergedError, match="the loss is no longer finite at step 5"):
         train(fresh(settings), stream, lambda logits, batch: logits.sum() * value, settings, 5, SCHEDULE, 0)
 
 
@@ -211,7 +211,7 @@ def test_an_absurd_learning_rate_diverges(stream: TrainingStream, fresh: Fresh) 
         run(fresh(settings), stream, settings)
 
 
-def test_bfloat16_hands_float32_logits_to_the_loss(stream: TrainingStream, fresh: Fresh) -> None:
+def test_with_bfloat16_the_loss_gets_float32_logits(stream: TrainingStream, fresh: Fresh) -> None:
     settings, types = TrainingSettings(precision="bfloat16"), set()
 
     def loss(logits: Tensor, batch: Batch) -> Tensor:

@@ -20,7 +20,7 @@ from autokd.training.metrics import (
 
 
 def calibration_slowly(probabilities: Tensor, labels: Tensor, n_bins: int) -> float:
-    """Sample by sample; bins are (low, high]."""
+    """Expected calibration error, sample by sample; bins are (low, high]."""
     bins: list[list[tuple[float, bool]]] = [[] for _ in range(n_bins)]
     for row, label in zip(probabilities.tolist(), labels.tolist(), strict=True):
         confidence = max(row)
@@ -52,13 +52,13 @@ def test_calibration_error_equals_a_loop_over_samples(logits: Tensor, labels: Te
     assert calibration_error(probabilities, labels, n_bins) == pytest.approx(expected, abs=1e-12)
 
 
-def test_calibration_error_of_certain_answers_is_their_error_rate() -> None:
+def test_calibration_error_of_certain_predictions_is_their_error_rate() -> None:
     probabilities = torch.eye(4)
     assert calibration_error(probabilities, torch.arange(4)) == 0
     assert calibration_error(probabilities, torch.tensor([0, 1, 0, 0])) == 0.5
 
 
-def test_calibration_error_of_uniform_answers_is_their_distance_from_chance() -> None:
+def test_calibration_error_of_uniform_predictions_is_their_distance_from_chance() -> None:
     uniform = torch.full((8, 4), 0.25)
     balanced = torch.arange(8) % 4
     assert calibration_error(uniform, balanced) == 0
@@ -67,7 +67,9 @@ def test_calibration_error_of_uniform_answers_is_their_distance_from_chance() ->
 
 def test_bins_of_confidence_are_closed_on_the_right() -> None:
     probabilities = torch.tensor([[0.5, 0.25, 0.25], [0.4, 0.3, 0.3]])
-    labels = torch.tensor([1, 0])  # sure of half and wrong, sure of 0.4 and right: in one bin they make up for it
+    labels = torch.tensor(
+        [1, 0]
+    )  # wrong with confidence 0.5, correct with 0.4: in the same bin, their gaps nearly cancel
     assert calibration_error(probabilities, labels, n_bins=4) == pytest.approx((0.5 - 0.6) / -2)
 
 
@@ -79,7 +81,7 @@ def test_accuracy_and_loss_are_numpys(logits: Tensor, labels: Tensor) -> None:
     assert metrics["loss"] == pytest.approx(-log_probabilities[np.arange(300), y].mean(), rel=1e-6)
 
 
-def test_uniform_logits_lose_the_log_of_the_classes() -> None:
+def test_the_loss_of_uniform_logits_is_the_log_of_the_classes() -> None:
     metrics = label_metrics(torch.zeros(9, 7), torch.zeros(9).long())
     assert metrics["loss"] == pytest.approx(math.log(7))
     assert metrics["accuracy"] == 1  # the first of equals
@@ -102,17 +104,17 @@ def loss_at(logits: Tensor, labels: Tensor, temperature: float) -> float:
     return total / len(labels)
 
 
-def key(n: int, sureness: float, seed: int) -> tuple[Tensor, Tensor]:
-    """Logits, and labels drawn from their probabilities; then the logits are made as many times surer."""
+def scaled_sample(n: int, confidence_factor: float, seed: int) -> tuple[Tensor, Tensor]:
+    """Logits times a factor, and labels drawn from the probabilities of the unscaled logits."""
     generator = torch.Generator().manual_seed(seed)
     logits = torch.randn(n, 4, generator=generator, dtype=torch.float64) * 2
     labels = torch.multinomial(logits.softmax(1), 1, generator=generator)[:, 0]
-    return logits * sureness, labels
+    return logits * confidence_factor, labels
 
 
-@pytest.mark.parametrize("sureness", [0.05, 1.0, 3.0, 200.0])
-def test_no_temperature_has_a_smaller_loss_than_the_fitted_one(sureness: float) -> None:
-    logits, labels = key(400, sureness, seed=2)
+@pytest.mark.parametrize("confidence_factor", [0.05, 1.0, 3.0, 200.0])
+def test_no_temperature_has_a_smaller_loss_than_the_fitted_one(confidence_factor: float) -> None:
+    logits, labels = scaled_sample(400, confidence_factor, seed=2)
     found = scaling_temperature(logits, labels)
     grid = np.geomspace(COLDEST, HOTTEST, 4001)
     losses = [float(F.cross_entropy(logits / t, labels)) for t in grid]
@@ -123,7 +125,7 @@ def test_no_temperature_has_a_smaller_loss_than_the_fitted_one(sureness: float) 
 def test_the_temperature_of_two_classes_has_the_odds_of_being_right() -> None:
     logits = torch.tensor([[2.0, 0.0]] * 10)
     labels = torch.tensor([0] * 9 + [1])
-    # sigmoid(2 / t) is the share of right answers
+    # sigmoid(2 / t) is the share of correct predictions
     assert scaling_temperature(logits, labels) == pytest.approx(2 / math.log(9), rel=1e-9)
 
 
@@ -133,14 +135,14 @@ def test_the_temperature_undoes_a_factor_of_the_logits(logits: Tensor) -> None:
     assert scaling_temperature(logits * 7 + 5, labels) == pytest.approx(7 * plain, rel=1e-9)
 
 
-def test_where_every_answer_is_right_the_temperature_is_the_coldest() -> None:
+def test_if_all_predictions_are_correct_the_temperature_is_the_lowest() -> None:
     labels = torch.arange(6) % 3
     right = F.one_hot(labels, 3).double()
     assert scaling_temperature(right * 1e-3, labels) == COLDEST
     assert scaling_temperature(right * 1e4, labels) == COLDEST
 
 
-def test_where_answers_are_worse_than_chance_the_temperature_is_the_hottest() -> None:
+def test_if_predictions_are_worse_than_chance_the_temperature_is_the_highest() -> None:
     labels = torch.arange(6) % 3
     wrong = -F.one_hot(labels, 3).double()
     assert scaling_temperature(wrong, labels) == HOTTEST
@@ -148,11 +150,11 @@ def test_where_answers_are_worse_than_chance_the_temperature_is_the_hottest() ->
 
 
 @pytest.mark.parametrize("level", [0.0, -1e4, 1e4])
-def test_where_all_logits_are_equal_the_temperature_is_one(level: float) -> None:
+def test_if_all_logits_are_equal_the_temperature_is_one(level: float) -> None:
     assert scaling_temperature(torch.full((5, 3), level), torch.tensor([0, 1, 2, 0, 0])) == 1
 
 
-def test_a_constant_answer_is_scaled_to_the_share_of_its_class() -> None:
+def test_a_constant_prediction_is_scaled_to_the_share_of_its_class() -> None:
     logits = torch.tensor([[3.0, 0.0, 0.0]]).expand(10, 3)
     labels = torch.tensor([0] * 8 + [1, 2])
     temperature = scaling_temperature(logits, labels)
@@ -169,17 +171,19 @@ def test_the_temperature_of_one_sample_and_of_huge_logits_is_finite(dtype: torch
     assert math.isfinite(scaling_temperature(many, torch.arange(3)))
 
 
-def test_scaling_makes_answers_that_are_too_sure_calibrated() -> None:
-    logits, labels = key(4000, sureness=4.0, seed=4)
+def test_scaling_calibrates_overconfident_predictions() -> None:
+    logits, labels = scaled_sample(4000, confidence_factor=4.0, seed=4)
     metrics = validation_metrics(logits, labels)
     assert metrics["scaling_temperature"] == pytest.approx(4, rel=0.1)
     assert metrics["ece"] > 0.2
     assert metrics["ece_scaled"] < 0.03
-    fresh = label_metrics(*key(4000, sureness=4.0, seed=5), temperature=metrics["scaling_temperature"])
+    fresh = label_metrics(
+        *scaled_sample(4000, confidence_factor=4.0, seed=5), temperature=metrics["scaling_temperature"]
+    )
     assert fresh["ece_scaled"] < 0.03
 
 
-def test_scaled_calibration_is_that_of_the_divided_logits_and_changes_nothing_else(
+def test_scaled_calibration_is_that_of_the_divided_logits_and_does_not_affect_other_metrics(
     logits: Tensor, labels: Tensor
 ) -> None:
     metrics = label_metrics(logits, labels, temperature=2.5)
@@ -211,20 +215,20 @@ def test_divergence_is_of_the_teacher_from_the_student() -> None:
     assert teacher_metrics(sure, unsure)["teacher_kl"] == pytest.approx(-math.log(0.36) / 2)
 
 
-def test_a_student_that_says_what_its_teacher_says_agrees_and_does_not_diverge(logits: Tensor) -> None:
+def test_a_student_equal_to_its_teacher_agrees_without_divergence(logits: Tensor) -> None:
     assert teacher_metrics(logits, logits) == {"agreement": 1.0, "teacher_kl": 0.0}
     shifted = teacher_metrics(logits + 3, logits)
     assert (shifted["agreement"], shifted["teacher_kl"]) == (1.0, pytest.approx(0, abs=1e-12))
 
 
-def test_divergence_is_finite_for_huge_logits_and_for_classes_that_the_teacher_holds_for_impossible() -> None:
+def test_divergence_is_finite_for_huge_logits_and_for_classes_of_probability_zero() -> None:
     student = torch.tensor([[1e4, -1e4, 0.0]])
     assert teacher_metrics(student, -student)["teacher_kl"] == pytest.approx(2e4)
     impossible = torch.tensor([[0.0, 0.0, -math.inf]])
     assert teacher_metrics(torch.zeros(1, 3), impossible)["teacher_kl"] == pytest.approx(math.log(1.5))
 
 
-def test_predict_is_the_evaluation_mode_of_all_samples_in_order(dataset: Dataset) -> None:
+def test_predict_has_the_logits_in_evaluation_mode_of_all_samples_in_order(dataset: Dataset) -> None:
     network = nn.Sequential(nn.Flatten(), nn.Dropout(0.9), nn.Linear(36, 3)).train()
     found = predict(network, dataset.validation, dataset.normalisation, batch=4)
     whole = predict(network, dataset.validation, dataset.normalisation)

@@ -18,7 +18,7 @@ def test_under_stable_each_rung_cools_down_on_a_branch_of_its_own() -> None:
     assert (table.total, table.stops) == (30, (7, 21))
 
 
-def test_the_way_to_a_rung_under_stable_does_not_depend_on_later_rungs() -> None:
+def test_the_route_to_a_rung_under_stable_does_not_depend_on_later_rungs() -> None:
     short, long = timetable("stable", [10, 30], 0.2, 0.3), timetable("stable", [10, 30, 90], 0.2, 0.3)
     assert short.routes == long.routes[:2]
 

@@ -17,13 +17,15 @@ def network(width: int) -> nn.Sequential:
 
 @pytest.mark.parametrize(("width", "factor"), [(16, 4.0), (64, 1.0), (256, 0.25), (2, 8.0), (4096, 0.125)])
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
-def test_the_classifiers_rate_falls_with_its_inputs_within_bounds(width: int, factor: float, optimizer) -> None:
+def test_the_factor_of_the_classifier_decreases_with_its_inputs_within_bounds(
+    width: int, factor: float, optimizer
+) -> None:
     student = network(width)
     assert rate_factors(student, optimizer)[student[4].weight] == factor
 
 
 @pytest.mark.parametrize(("optimizer", "hidden"), [("sgd", 1.0), ("adamw", 2.0)])
-def test_hidden_kernels_follow_the_width_under_adamw_only(optimizer, hidden: float) -> None:
+def test_factors_of_hidden_kernels_depend_on_the_width_with_adamw_only(optimizer, hidden: float) -> None:
     student = network(32)
     factors = rate_factors(student, optimizer)
     assert factors[student[2].weight] == hidden
@@ -38,7 +40,7 @@ def test_rate_times_decay_is_the_same_in_all_groups_that_decay() -> None:
     assert products == pytest.approx([0.01, 0.01])
 
 
-def test_modules_beside_the_network_keep_the_plain_rate() -> None:
+def test_other_modules_than_the_network_have_a_factor_of_one() -> None:
     other = nn.Linear(256, 4)
     groups = optimiser(TrainingSettings(width_scaling=True), network(64), other).param_groups
     assert {group["factor"] for group in groups} == {1.0}

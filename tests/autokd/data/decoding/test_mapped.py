@@ -22,7 +22,7 @@ EVERYTHING = Augmentation(shift=2, flip=True, cutout=3, mixup=0.4, cutmix=1.0)
 
 
 class Noise:
-    """Random colour images, each the same whenever it is asked for, which counts how often that is."""
+    """Random but fixed colour images, which record the indices that are read."""
 
     def __init__(self, n: int = 60, seed: int = 0) -> None:
         self.images = np.random.default_rng(seed).integers(0, 256, (n, 6, 5, 3), dtype=np.uint8)
@@ -62,7 +62,7 @@ def test_mapped_data_are_those_in_memory(tmp_path: Path) -> None:
         assert torch.equal(mine.labels, theirs.labels)
 
 
-def test_what_the_manifest_says_is_what_the_pixels_say(tmp_path: Path) -> None:
+def test_the_manifest_has_digest_and_normalisation_of_the_pixels(tmp_path: Path) -> None:
     dataset = on_disk(Noise(), tmp_path)
     again = Dataset(dataset.name, dataset.train, dataset.validation, dataset.test, dataset.class_names)
     assert dataset.digest == again.digest
@@ -98,7 +98,7 @@ def test_nothing_is_decoded_twice(tmp_path: Path) -> None:
     assert len(second.asked) < 20  # the probes
 
 
-def test_decoding_that_was_interrupted_goes_on_with_what_is_missing(
+def test_an_interrupted_decoding_continues_with_the_missing_chunks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = mapped._decode_chunk
@@ -119,7 +119,7 @@ def test_decoding_that_was_interrupted_goes_on_with_what_is_missing(
     assert done[:7] == list(range(7))  # of 49 training images, 7 in a chunk
 
 
-def test_other_images_under_the_same_name_get_files_of_their_own(tmp_path: Path) -> None:
+def test_other_images_of_the_same_name_get_other_files(tmp_path: Path) -> None:
     digests = {on_disk(Noise(seed=seed), tmp_path).digest for seed in (0, 1, 0)}
     assert len(digests) == len(list(tmp_path.iterdir())) == 2
 
@@ -136,12 +136,12 @@ def test_a_file_that_changes_is_noticed(tmp_path: Path) -> None:
     assert sum(int((split.images == 200).sum()) for split in after.splits.values()) == 9
 
 
-def test_random_images_are_refused(tmp_path: Path) -> None:
+def test_random_images_are_rejected(tmp_path: Path) -> None:
     class Restless(Noise):
         def __getitem__(self, index: int) -> tuple[Any, int]:
             return np.random.default_rng(len(self.asked)).permuted(super().__getitem__(index)[0]), 0
 
-    with pytest.raises(InputError, match=r"is another image each time: leave random changes to training\.augmentation"):
+    with pytest.raises(InputError, match=r"is another image each time it is read: use training\.augmentation"):
         on_disk(Restless(), tmp_path)
 
 
@@ -150,7 +150,7 @@ def test_damaged_files_and_full_disks_are_named(tmp_path: Path, monkeypatch: pyt
     (manifest,) = tmp_path.glob("*/manifest.json")
     assert json.loads(manifest.read_text())["samples"] == {"train": 49, "validation": 5, "test": 6}
     (manifest.parent / "train.pixels").write_bytes(b"short")
-    with pytest.raises(InputError, match=r"are damaged: .*; remove that folder"):
+    with pytest.raises(InputError, match=r"are damaged: .*; delete that folder"):
         on_disk(Noise(), tmp_path)
     monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=0))
     with pytest.raises(
@@ -160,7 +160,7 @@ def test_damaged_files_and_full_disks_are_named(tmp_path: Path, monkeypatch: pyt
 
 
 @pytest.mark.slow  # starts processes, each of which imports torch
-def test_processes_decode_what_one_process_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_several_processes_decode_the_same_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(30):
         file = tmp_path / "images" / "train" / "ab"[number % 2] / f"{number}.png"
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -171,10 +171,10 @@ def test_processes_decode_what_one_process_does(tmp_path: Path, monkeypatch: pyt
     assert found.digest == decode(images).digest
 
 
-def test_a_data_set_that_cannot_be_sent_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_data_set_that_cannot_be_pickled_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Local(Noise):
         pass
 
     monkeypatch.setattr(mapped, "_n_cores", lambda: 2)
-    with pytest.raises(InputError, match=r"data noise, train: cannot be sent to the processes that decode: .*Local"):
+    with pytest.raises(InputError, match=r"data noise, train: cannot be pickled for the decoding processes: .*Local"):
         on_disk(Local(), tmp_path)

@@ -25,7 +25,7 @@ def test_an_archive_reads_back_as_the_same_data_set(tmp_path: Path, dataset: Dat
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
 @pytest.mark.parametrize("shape", [(6, 2), (6,)], ids=["signals", "vectors"])
-def test_an_archive_of_signals_or_vectors_names_them_inputs_and_reads_back(
+def test_an_archive_of_signals_or_vectors_reads_back_with_arrays_of_inputs(
     tmp_path: Path, make_dataset, shape, dtype
 ) -> None:
     dataset = make_dataset(shape=shape, dtype=dtype)
@@ -61,7 +61,7 @@ def test_missing_splits_of_inputs_are_held_out_as_those_of_images(shape, input_s
         ),
     ],
 )
-def test_inputs_that_do_not_fit_are_named(change: dict[str, Any], message: str) -> None:
+def test_invalid_inputs_are_named(change: dict[str, Any], message: str) -> None:
     arrays = {"train_inputs": np.zeros((50, 4), np.float32), "train_labels": np.arange(50) % 3}
     with pytest.raises(InputError, match=f"^data mine: .*{message}"):
         from_arrays(arrays | change, "mine")
@@ -76,7 +76,7 @@ def test_missing_splits_are_held_out_of_the_training_samples(arrays: dict[str, A
     assert len(from_arrays(arrays, "mine", validation=7).validation) == 7
 
 
-def test_splits_that_are_there_are_kept(arrays: dict[str, Any]) -> None:
+def test_given_splits_are_kept(arrays: dict[str, Any]) -> None:
     arrays |= {"validation_images": arrays["train_images"][:9], "validation_labels": arrays["train_labels"][:9]}
     dataset = from_arrays(arrays, "mine")
     assert torch.equal(dataset.validation.images[..., 0], torch.from_numpy(arrays["train_images"][:9]))
@@ -105,7 +105,7 @@ def test_classes_are_numbered_unless_they_are_named(arrays: dict[str, Any]) -> N
         ({"train_labels": np.arange(50) - 1}, r"labels must be 0\.\."),
     ],
 )
-def test_arrays_that_do_not_fit_are_named(arrays: dict[str, Any], change: dict[str, Any], message: str) -> None:
+def test_invalid_arrays_are_named(arrays: dict[str, Any], change: dict[str, Any], message: str) -> None:
     changed = {key: value for key, value in (arrays | change).items() if value is not None}
     with pytest.raises(InputError, match=f"^data mine: .*{message}"):
         from_arrays(changed, "mine")
@@ -118,7 +118,7 @@ def test_a_damaged_archive_is_an_input_error(tmp_path: Path, content: bytes) -> 
         from_npz(tmp_path / "data.npz")
 
 
-def test_an_archive_of_pickles_is_refused(tmp_path: Path) -> None:
+def test_an_archive_of_pickles_is_rejected(tmp_path: Path) -> None:
     np.savez(tmp_path / "data.npz", train_images=np.array([{"a": 1}], dtype=object), train_labels=np.zeros(1))
     with pytest.raises(InputError, match="Object arrays cannot be loaded"):
         from_npz(tmp_path / "data.npz")

@@ -22,14 +22,14 @@ def test_every_digit_is_in_one_split() -> None:
     assert dataset.input_shape == (1, 8, 8)
 
 
-def test_pixels_are_scikit_learns_sixteenths_of_white() -> None:
+def test_pixels_are_scikit_learns_values_scaled_to_bytes() -> None:
     dataset = digits()
     images = {tuple(image.flatten().tolist()) for split in dataset.splits.values() for image in split.images}
     original = {tuple(round(value * 255 / 16) for value in image) for image in load_digits().data}
     assert images == original
 
 
-def test_the_same_digits_are_there_as_vectors_of_64_features() -> None:
+def test_digit_vectors_are_the_digits_as_64_features() -> None:
     images, vectors = digits(), load_data(DataConfig(source="autokd.data.sources.digits:digit_vectors"))
     assert vectors.input_shape == (64,)
     for name, split in vectors.splits.items():

@@ -18,7 +18,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         fashion_mnist(tmp_path)
 
 
-def test_other_content_is_damaged(tmp_path: Path) -> None:
+def test_a_file_of_another_digest_is_damaged(tmp_path: Path) -> None:
     (tmp_path / NAME).write_bytes(gzip.compress(bytes(16 + 28 * 28)))
     with pytest.raises(InputError, match=f"{NAME} is damaged: its SHA-256 is not that of Fashion-MNIST's file"):
         fashion_mnist(tmp_path)
@@ -27,13 +27,13 @@ def test_other_content_is_damaged(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "content", [b"no gzip", gzip.compress(bytes(100))[:-4], b""], ids=["no gzip", "cut off", "empty"]
 )
-def test_a_file_that_is_no_gzip_cannot_be_read(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_gzip_cannot_be_read(tmp_path: Path, content: bytes) -> None:
     (tmp_path / NAME).write_bytes(content)
     with pytest.raises(InputError, match=f"{NAME} (cannot be read|is damaged)"):
         fashion_mnist(tmp_path)
 
 
-def test_without_network_the_way_out_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_network_the_error_names_the_alternatives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise urllib.error.URLError("no network")
 

@@ -21,7 +21,7 @@ def paint(path: Path, value: int | tuple[int, int, int], size: tuple[int, int] =
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Two classes of grey images, with validation and test of their own; class b has none in val."""
+    """Two classes of grey images with all three splits; class b has no validation image."""
     for number in range(3):
         paint(tmp_path / "train" / "b" / f"{number}.png", 10 + number)
         paint(tmp_path / "train" / "a" / "deeper" / f"{number}.png", 100 + number)
@@ -39,7 +39,7 @@ def test_a_folder_of_grey_images_has_one_channel_and_sorted_classes(folder: Path
     assert (dataset.validation.labels.tolist(), dataset.test.labels.tolist()) == ([0], [0, 1])
 
 
-def test_colour_in_the_first_image_makes_all_colour(folder: Path) -> None:
+def test_all_images_are_colour_if_the_first_one_is(folder: Path) -> None:
     paint(folder / "train" / "a" / "0.png", (1, 2, 3), mode="RGB")
     dataset = decoded(folder)
     assert dataset.input_shape == (3, 3, 4)
@@ -47,15 +47,15 @@ def test_colour_in_the_first_image_makes_all_colour(folder: Path) -> None:
     assert dataset.test.images[1, 0, 0].tolist() == [30, 30, 30]
 
 
-def test_all_images_get_the_size_that_is_asked_for_or_the_first_ones(folder: Path) -> None:
+def test_all_images_get_the_given_size_or_that_of_the_first(folder: Path) -> None:
     paint(folder / "train" / "b" / "9.png", 50, size=(9, 9))
     assert decoded(folder).input_shape == (1, 3, 4)
     dataset = decoded(folder, size=6)
     assert dataset.input_shape == (1, 6, 6)
-    assert dataset.train.images[-1].unique().tolist() == [50]  # a plain image stays so
+    assert dataset.train.images[-1].unique().tolist() == [50]  # a uniform image remains uniform
 
 
-def test_hidden_folders_are_no_classes(folder: Path) -> None:
+def test_hidden_folders_are_not_classes(folder: Path) -> None:
     paint(folder / "train" / ".thumbnails" / "0.png", 1)
     assert decoded(folder).classes == 2
 
@@ -73,7 +73,7 @@ def test_an_image_that_cannot_be_read_is_named(folder: Path, name: str) -> None:
         decoded(folder)
 
 
-def test_images_of_16_bits_are_refused_rather_than_clipped(folder: Path) -> None:
+def test_images_of_16_bits_are_rejected_rather_than_clipped(folder: Path) -> None:
     Image.fromarray(np.full((3, 4), 40_000, np.uint16)).save(folder / "train" / "b" / "2.png")
     with pytest.raises(InputError, match=r"2.png has more than 8 bits a channel"):
         decoded(folder)

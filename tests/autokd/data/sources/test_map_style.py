@@ -13,7 +13,7 @@ from autokd.errors import InputError
 
 
 class Records:
-    """Behaves as a Hugging Face `Dataset` of images."""
+    """Stub of a Hugging Face `Dataset` of images."""
 
     features: ClassVar[dict[str, Any]] = {"label": SimpleNamespace(names=["cat", "dog"])}
 
@@ -28,7 +28,7 @@ class Records:
 
 
 class Pairs:
-    """Behaves as a map-style `torch.utils.data.Dataset` of the samples that it is given."""
+    """Stub of a map-style `torch.utils.data.Dataset` of given samples."""
 
     def __init__(self, samples: list[Any]) -> None:
         self.samples = samples
@@ -51,7 +51,7 @@ def test_records_with_images_and_labels_are_a_data_set(key: str) -> None:
 
 @pytest.mark.parametrize("make", [np.asarray, torch.from_numpy, Image.fromarray], ids=["array", "tensor", "Pillow"])
 @pytest.mark.parametrize("shape", [(3, 4), (3, 4, 3)])
-def test_pairs_of_image_and_label_are_a_data_set_whatever_the_image_is(make: Any, shape: tuple[int, ...]) -> None:
+def test_pairs_of_any_kind_of_image_and_label_are_a_data_set(make: Any, shape: tuple[int, ...]) -> None:
     images = np.random.default_rng(0).integers(0, 256, (6, *shape), dtype=np.uint8)
     pairs = Pairs([(make(image), np.int64(k % 3)) for k, image in enumerate(images)])
     dataset = decode(from_map_style({"train": pairs, "validation": pairs, "test": pairs}, "mine"))
@@ -80,7 +80,7 @@ GREY = np.zeros((2, 2), np.uint8)
         ([(Image.new("I;16", (2, 2)), 0)], "more than 8 bits a channel"),
     ],
 )
-def test_samples_that_are_no_labelled_images_are_named(samples: list[Any], message: str) -> None:
+def test_samples_that_are_not_labelled_images_are_named(samples: list[Any], message: str) -> None:
     with pytest.raises(InputError, match=f"^data mine, train: .*{message}"):
         decode(from_map_style({part: Pairs(samples) for part in ("train", "validation", "test")}, "mine"))
 
