@@ -3,7 +3,15 @@
 Subclasses are named after what happened; ruff's N818 would append `Error` to each.
 """
 
-__all__ = ["ExecutorClosed", "TaskOutOfMemory", "TaskTimeout", "TaskUnpicklable", "WorkerError", "WorkerLost"]
+__all__ = [
+    "ExecutorClosed",
+    "TaskOutOfMemory",
+    "TaskTimeout",
+    "TaskUnpicklable",
+    "UnguardedMain",
+    "WorkerError",
+    "WorkerLost",
+]
 
 
 class WorkerError(Exception):
@@ -28,3 +36,7 @@ class TaskOutOfMemory(WorkerError):  # noqa: N818
 
 class WorkerLost(WorkerError):  # noqa: N818
     """A worker was killed by a signal, or exited, before its task had ended."""
+
+
+class UnguardedMain(WorkerError):  # noqa: N818
+    """The main module starts workers whenever it is imported, and every worker imports it."""

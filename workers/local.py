@@ -24,7 +24,7 @@ from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
 from workers import worker_process
 from workers.base import DEFAULT_LIMITS, Executor, Limits
-from workers.errors import ExecutorClosed, TaskOutOfMemory, TaskTimeout, WorkerError, WorkerLost
+from workers.errors import ExecutorClosed, TaskOutOfMemory, TaskTimeout, UnguardedMain, WorkerError, WorkerLost
 
 __all__ = ["LocalExecutor"]
 
@@ -52,8 +52,8 @@ class LocalExecutor(Executor):
     """Executor that runs tasks in spawned processes, each of which runs one task after another.
 
     A worker imports the main module under the name `__mp_main__`. A script therefore cannot make an executor at its
-    top level, outside `if __name__ == "__main__":`; its tasks would end with a `WorkerLost` that explains this, and the
-    worker's own traceback would be printed to stderr. Console scripts, `python -m` and pytest are not affected.
+    top level, outside `if __name__ == "__main__":`; its workers exit and its tasks end with `UnguardedMain`. Console
+    scripts, `python -m` and pytest are not affected.
 
     A worker ignores SIGINT, leads a process group, so that the child processes of a task are killed with it, and exits
     within a second after its controller dies for whatever reason.
@@ -67,6 +67,7 @@ class LocalExecutor(Executor):
     """
 
     def __init__(self, workers: int, limits: Limits = DEFAULT_LIMITS) -> None:
+        worker_process.leave_if_importing()
         if workers < 1:
             raise WorkerError(f"`workers >= 1` must hold, but got {workers=}.")
         self._queue: SimpleQueue[_Task | None] = SimpleQueue()
@@ -144,6 +145,9 @@ class _Lane(threading.Thread):
             try:
                 return worker_process.decode(self._attempt(task))
             except BrokenProcessPool as error:
+                if self._worker is not None and self._worker.is_unguarded:
+                    self._retire()
+                    return False, UnguardedMain(_UNGUARDED)
                 failure = self._cause(self._retire()) or WorkerLost(_NEVER_STARTED.format(error=error))
             except ProcessExpired as error:
                 return False, self._cause(self._retire()) or _lost(error.exitcode)
@@ -193,6 +197,7 @@ class _Lane(threading.Thread):
 class _Worker:
     pool: ProcessPool
     report: Any
+    context: "_Context"
 
     @classmethod
     def start(cls, limits: Limits) -> "_Worker":
@@ -201,13 +206,18 @@ class _Worker:
         pool = ProcessPool(
             max_workers=1, initializer=worker_process.initialize, initargs=(limits, report), context=context
         )
-        return cls(pool, report)
+        return cls(pool, report, context)
 
     def schedule(self, payload: bytes, limits: Limits) -> ProcessFuture[bytes]:
         try:
             return self.pool.schedule(worker_process.run, args=(payload, limits.threads), timeout=limits.seconds)
         except RuntimeError as error:  # the pool broke after it was checked
             raise BrokenProcessPool(str(error)) from error
+
+    @property
+    def is_unguarded(self) -> bool:
+        """Whether a process left because the main module starts workers when it is imported."""
+        return any(process.exitcode == worker_process.UNGUARDED for process in self.context.processes)
 
     def stop(self) -> int:
         self.pool.stop()  # type: ignore[no-untyped-call]
@@ -224,9 +234,11 @@ class _Context(SpawnContext):
     def __init__(self, threads: int) -> None:
         super().__init__()
         self._threads = threads
+        self.processes: list[SpawnProcess] = []
 
     def Process(self, *args: Any, **kwargs: Any) -> SpawnProcess:  # type: ignore[override]  # noqa: N802 (the base's name)
         process = _Process(*args, **kwargs)
+        self.processes.append(process)
         allocation = {name: value for name, value in _MALLOC_VARIABLES.items() if name not in os.environ}
         process.environment = dict.fromkeys(_THREAD_VARIABLES, str(self._threads)) | allocation
         return process
@@ -290,3 +302,4 @@ _NEVER_STARTED = (
     "A worker must start before it can run a task, but it died twice while starting ({error}); its own traceback is on "
     'stderr. In a script, put what makes the executor under `if __name__ == "__main__":`.'
 )
+_UNGUARDED = f"Every worker imports the main script, which starts workers again: {worker_process.GUARD}."

@@ -8,7 +8,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, MutableSequence
-from multiprocessing import parent_process
+from multiprocessing import current_process, parent_process
 from typing import Any
 
 import psutil
@@ -16,14 +16,41 @@ import psutil
 from workers.base import Limits
 from workers.errors import TaskUnpicklable
 
-__all__ = ["MEMORY", "OUT_OF_MEMORY", "PID", "STARTS", "decode", "encode", "initialize", "own_memory", "run"]
+__all__ = [
+    "GUARD",
+    "MEMORY",
+    "OUT_OF_MEMORY",
+    "PID",
+    "STARTS",
+    "UNGUARDED",
+    "decode",
+    "encode",
+    "initialize",
+    "leave_if_importing",
+    "own_memory",
+    "run",
+]
 
 # Indices of the report, a shared array that tells the controller the process of its worker and why it exited.
 PID, STARTS, MEMORY = 0, 1, 2
 # Exit code of a worker that exceeded its memory limit; distinct from signals (negative) and shell codes (126 to 165).
 OUT_OF_MEMORY = 86
+GUARD = 'put what starts them under `if __name__ == "__main__":`'
+# Exit code of a worker that was about to start workers of its own while it imported the main module.
+UNGUARDED = 87
 # Short compared with a training step that allocates memory, long compared with the cost of reading /proc.
 _WATCH_SECONDS = 0.25
+
+
+def leave_if_importing() -> None:
+    """Exit with one line if this is a spawned process that has not finished importing the main module.
+
+    A spawned process imports its parent's main module under the name `__mp_main__`. What starts workers calls this
+    first: a script that does so outside `if __name__ == "__main__":` would otherwise do it in each of its workers.
+    """
+    if getattr(current_process(), "_inheriting", False):  # set by multiprocessing until the import is done
+        print(f"This process imports the main script, which starts workers: {GUARD}.", file=sys.stderr, flush=True)
+        os._exit(UNGUARDED)
 
 
 def initialize(limits: Limits, report: MutableSequence[int]) -> None:

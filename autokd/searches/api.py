@@ -25,6 +25,7 @@ from autokd.searches.workspace import Workspace, default_workspace
 from autokd.teachers.from_python import teacher_from_python, teacher_source
 from search_spaces.design.budget import Budget
 from search_spaces.design.space import Space
+from workers.worker_process import leave_if_importing
 
 if TYPE_CHECKING:
     pass
@@ -77,6 +78,7 @@ def search(
         BudgetInfeasibleError: If no student meets the budget.
         InterruptedSearchError: If the search was interrupted; `find(name).resume()` goes on.
     """
+    leave_if_importing()
     place = _place(home)
     source = teacher_source(teacher, place.folder)
     values: dict[str, Any] = {
@@ -114,6 +116,7 @@ def begin(
         InputError: If something that was given cannot be used.
         BudgetInfeasibleError: If no student meets the budget.
     """
+    leave_if_importing()
     home = _place(home)
     wrapped = teacher_from_python(teacher, config)
     reporter = reporter or default_reporter()

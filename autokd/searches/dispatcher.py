@@ -16,7 +16,7 @@ from autokd.evaluation.precompute import check_room, missing_outputs, output_sha
 from autokd.evaluation.task import EvaluationResult, EvaluationTask
 from autokd.teachers.outputs.key import OutputsKey
 from workers.base import Executor
-from workers.errors import WorkerError, WorkerLost
+from workers.errors import UnguardedMain, WorkerError, WorkerLost
 
 __all__ = ["Dispatcher"]
 
@@ -101,6 +101,8 @@ class Dispatcher:
                 key = pending.pop(future)
                 try:
                     future.result()
+                except UnguardedMain as error:
+                    raise InputError(str(error)) from None
                 except WorkerError as error:
                     lost[key] += 1
                     if not isinstance(error, WorkerLost) or lost[key] == ATTEMPTS:
@@ -120,6 +122,8 @@ class Dispatcher:
             result = future.result()
         except InputError:
             raise
+        except UnguardedMain as error:
+            raise InputError(str(error)) from None
         except WorkerLost as error:
             self._lost[row.id] += 1
             if self._lost[row.id] < ATTEMPTS:

@@ -37,6 +37,7 @@ from autokd.searches.trial_record import TrialRecord, trial_records
 from autokd.searches.workspace import Workspace
 from autokd.teachers.registry import Teacher, load_teacher
 from autokd.training.metrics import label_metrics
+from workers.worker_process import leave_if_importing
 
 if TYPE_CHECKING:
     import pandas
@@ -267,6 +268,7 @@ class SearchResult:
 
     @contextmanager
     def _session(self, verb: str, config: SearchConfig | None) -> Iterator[tuple[Lease, Dispatcher]]:
+        leave_if_importing()
         recorded = self.config
         with (
             self.interruptible(verb),

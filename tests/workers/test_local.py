@@ -295,6 +295,8 @@ def test_a_script_without_a_main_guard_gets_an_error_that_explains_it(
     controller = script("futures[0].result()", str(tmp_path / "mark"), guard="main()")
     _, errors = controller.communicate(timeout=120)
     assert controller.returncode != 0
+    assert "workers.errors.UnguardedMain: Every worker imports the main script" in errors
+    assert errors.count("Traceback") == 1
     assert 'under `if __name__ == "__main__":`' in errors
 
 

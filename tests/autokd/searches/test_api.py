@@ -17,6 +17,7 @@ from autokd.data.dataset import Dataset
 from autokd.errors import InputError, InterruptedSearchError
 from autokd.export.verification import verify_folder
 from autokd.optimizers.models.posterior import Posterior
+from autokd.searches.api import find_all
 from autokd.searches.reporter import Silent
 from autokd.searches.workspace import Workspace
 from autokd.teachers.outputs.key import OutputsKey
@@ -344,3 +345,26 @@ def test_python_hears_of_the_progress_on_a_terminal_and_in_a_notebook(
     assert "search search-2 begins" in lines
     assert "search search-2 ends after 2 of 2 trials" in lines
     assert re.match(r"full length: student 0: [\d.]+ % after 2 epochs; student 1: ", lines[-1])
+
+
+UNGUARDED = """
+import autokd
+autokd.search(
+    teacher="autokd.recipes.teachers:digits", weights="autokd.recipes:digits.safetensors", data="digits", home="runs",
+    budget={"params": 3_000}, trials=2, training={"rungs": [1], "views": 1}, workers={"count": 1},
+)
+"""
+
+
+@pytest.mark.slow  # worker processes of its own
+def test_a_script_that_searches_whenever_it_is_imported_ends_at_once_with_one_search(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(UNGUARDED)
+    command = [sys.executable, "script.py"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    told, *trace = done.stderr.splitlines()
+    assert told.startswith("This process imports the main script, which starts workers: put what starts them under `if")
+    assert trace[0].startswith("Traceback")
+    assert trace[-1].startswith("autokd.errors.InputError: Every worker imports the main script")
+    assert done.stderr.count("Traceback") == 1
+    (found,) = find_all(tmp_path / "runs")
+    assert (found.progress.status, found.trials) == ("interrupted", [])
