@@ -3,6 +3,8 @@
 RECIPE ?= fashion-mnist
 PYTHON ?= python3
 BIN := .venv/bin
+# Each test, and each process that one starts, gets one thread: never more threads than cores.
+TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
 .PHONY: search test data install benchmarks clean
 
@@ -13,7 +15,7 @@ test: install data
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(TESTS) -n 2 --dist worksteal
 
 benchmarks: install data
 	OMP_NUM_THREADS=1 $(BIN)/python tests/benchmarks/trial/run.py
