@@ -7,7 +7,7 @@ from math import prod
 
 from search_spaces.architecture.format import Architecture
 from search_spaces.architecture.layers import Shape
-from search_spaces.architecture.memory import Demand, moments
+from search_spaces.architecture.memory import Demand, node_peaks
 from search_spaces.architecture.operations import Profile, profile
 
 __all__ = ["BYTES", "Cost", "cost", "demand", "demands", "profiles"]
@@ -50,7 +50,7 @@ def cost(architecture: Architecture) -> Cost:
     gates = sum(len(node.inputs) for node in architecture.nodes if node.merge == "weighted_sum")
     params = sum(step.parameters for step in steps) + gates
     inputs = [node.inputs for node in architecture.nodes]
-    peak = max(moments(inputs, demands(architecture)))
+    peak = max(node_peaks(inputs, demands(architecture)))
     return Cost(
         params=params,
         macs=sum(step.macs for step in steps),

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["Demand", "Inputs", "last_uses", "moment", "moments"]
+__all__ = ["Demand", "Inputs", "last_uses", "node_peak", "node_peaks"]
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def last_uses(inputs: Inputs) -> list[list[int]]:
     return dying
 
 
-def moments(inputs: Inputs, demands: Sequence[Demand]) -> list[int]:
+def node_peaks(inputs: Inputs, demands: Sequence[Demand]) -> list[int]:
     """Peak number of elements alive while each node runs, in order; the maximum is the graph's peak."""
     live = 0
     peaks: list[int] = []
@@ -60,12 +60,12 @@ def moments(inputs: Inputs, demands: Sequence[Demand]) -> list[int]:
         freed = 0
         for source in last:
             freed += demands[source].output
-        peaks.append(moment(live, freed, len(sources), demand))
+        peaks.append(node_peak(live, freed, len(sources), demand))
         live += demand.output - freed
     return peaks
 
 
-def moment(live: int, freed: int, n_inputs: int, demand: Demand) -> int:
+def node_peak(live: int, freed: int, n_inputs: int, demand: Demand) -> int:
     """Peak number of elements alive while one node runs.
 
     Args:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-from search_spaces.architecture.memory import Demand, Inputs, last_uses, moment, moments
+from search_spaces.architecture.memory import Demand, Inputs, last_uses, node_peak, node_peaks
 
 __all__ = ["best_schedule"]
 
@@ -32,7 +32,7 @@ def best_schedule(inputs: Inputs, demands: Sequence[Demand]) -> list[int]:
         Indices of the nodes in the order in which they should run; 0 is first and the last node is last.
     """
     dying = last_uses(inputs)
-    peaks = moments(inputs, demands)
+    peaks = node_peaks(inputs, demands)
     pieces = _pieces(dying)
     orders = {(start, end): list(range(start + 1, end + 1)) for start, end in pieces}
     tops = {(start, end): max(peaks[start + 1 : end + 1]) for start, end in pieces}
@@ -171,11 +171,11 @@ class _Region:
             self._peaks[kept] = self._measure(kept)
         return self._peaks[kept]
 
-    def moment(self, number: int, live: int, freed: int) -> int:
+    def node_peak(self, number: int, live: int, freed: int) -> int:
         """Peak number of elements alive while a node runs that is the last to use `freed` of `live` elements."""
         if number in self.inner:
             return live - freed + self.inner[number].peak(kept=not freed)
-        return moment(live, freed, len(self.inputs[number]), self.demands[number])
+        return node_peak(live, freed, len(self.inputs[number]), self.demands[number])
 
     def waiting(self, kept: bool) -> list[int]:
         """Number of nodes that are still to use each output, before the first node runs."""
@@ -216,9 +216,9 @@ class _Region:
                 waiting[source] -= 1
                 if not waiting[source]:
                     freed += self.outputs[source]
-            moment = self.moment(number, live, freed)
-            if moment > highest:
-                highest = moment
+            peak = self.node_peak(number, live, freed)
+            if peak > highest:
+                highest = peak
             live += self.outputs[number] - freed
         return highest
 
@@ -279,8 +279,8 @@ class _Search:
             return []
         choices: list[tuple[int, int]] = []
         for number in self.ready:
-            moment, change = self._try(number)
-            if moment < self.bound:
+            peak, change = self._try(number)
+            if peak < self.bound:
                 if change <= 0:
                     return [number]
                 if self.done | 1 << number not in self.failed:
@@ -302,12 +302,12 @@ class _Search:
         for source in region.inputs[number]:
             if self.waiting[source] == 1:
                 freed += region.outputs[source]
-        moment = region.moment(number, self.live, freed)
-        if moment >= self.bound and number in region.inner:
+        peak = region.node_peak(number, self.live, freed)
+        if peak >= self.bound and number in region.inner:
             enough = self.bound - self.live + freed
             if region.inner[number].improve(kept=not freed, bound=enough):
-                moment = region.moment(number, self.live, freed)
-        return moment, region.outputs[number] - freed
+                peak = region.node_peak(number, self.live, freed)
+        return peak, region.outputs[number] - freed
 
     def _run(self, number: int) -> None:
         self._trail.append((self.live, self.ready))

@@ -15,7 +15,7 @@ from torch import Tensor
 from search_spaces.architecture.cost import cost, demands
 from search_spaces.architecture.format import RESERVED, Architecture, Node
 from search_spaces.architecture.layers import KINDS, Call, Shape
-from search_spaces.architecture.memory import last_uses, moments
+from search_spaces.architecture.memory import last_uses, node_peaks
 from search_spaces.architecture.operations import OPERATIONS, Width, layers
 from search_spaces.errors import SpaceError
 from search_spaces.networks import merging, modules
@@ -312,11 +312,11 @@ def _deletions(architecture: Architecture) -> list[list[int]]:
     """Tensors to delete before each node runs: all dead ones, if keeping them would raise the peak."""
     inputs = [node.inputs for node in architecture.nodes]
     needed = demands(architecture)
-    during = moments(inputs, needed)
+    during = node_peaks(inputs, needed)
     deleted: list[list[int]] = []
     dead: list[int] = []
-    for moment, dying in zip(during, last_uses(inputs), strict=True):
-        raises = moment + sum(needed[number].output for number in dead) > max(during)
+    for peak, dying in zip(during, last_uses(inputs), strict=True):
+        raises = peak + sum(needed[number].output for number in dead) > max(during)
         deleted.append(sorted(dead) if raises else [])
         dead = [*([] if raises else dead), *dying]
     return deleted

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from search_spaces.architecture import schedule
-from search_spaces.architecture.memory import Demand, moments
+from search_spaces.architecture.memory import Demand, node_peaks
 from search_spaces.architecture.operations import OPERATIONS, profile
 from search_spaces.architecture.schedule import best_schedule
 from search_spaces.design.graphs import erdos_renyi, watts_strogatz
@@ -58,7 +58,7 @@ def nested_graph(
 def peak_of(order: list[int], inputs: Inputs, demands: list[Demand]) -> int:
     place = {number: position for position, number in enumerate(order)}
     moved = [tuple(place[source] for source in inputs[number]) for number in order]
-    return max(moments(moved, [demands[number] for number in order]))
+    return max(node_peaks(moved, [demands[number] for number in order]))
 
 
 def is_order(order: list[int], inputs: Inputs) -> bool:
@@ -91,11 +91,11 @@ def least_peak(inputs: Inputs, demands: list[Demand]) -> int:
                     demand = demands[number]
                     freed = sum(demands[source].output for source in sources if users[source] <= now)
                     if len(sources) == 1 and not freed:
-                        moment = live + demand.running_kept
+                        peak = live + demand.running_kept
                     else:
                         merge = demand.merged if len(sources) > 1 else 0
-                        moment = max(live + merge, live - freed + demand.running)
-                    after[now] = min(after.get(now, 2**60), max(highest, moment))
+                        peak = max(live + merge, live - freed + demand.running)
+                    after[now] = min(after.get(now, 2**60), max(highest, peak))
         level = after
     (least,) = level.values()
     return least
@@ -120,7 +120,7 @@ def test_graphs_of_graphs_get_an_order_with_the_lowest_peak(small: int, monkeypa
         order = best_schedule(inputs, demands)
         assert is_order(order, inputs)
         assert peak_of(order, inputs, demands) == least_peak(inputs, demands)
-        better += peak_of(order, inputs, demands) < max(moments(inputs, demands))
+        better += peak_of(order, inputs, demands) < max(node_peaks(inputs, demands))
     assert better > 10
 
 
@@ -136,7 +136,7 @@ def test_cells_with_a_small_waist_are_interleaved() -> None:
     entry, waist, exit_, end = Demand(30, 1, 31, 30), Demand(1, 30, 31, 1), Demand(10, 1, 10, 10), Demand(1, 0, 11, 11)
     inputs: Inputs = [(), (0,), (1,), (1,), (2, 3), (0,), (5,), (5,), (6, 7), (4, 8)]
     demands = [Demand(1, 0, 1, 1), entry, waist, waist, exit_, entry, waist, waist, exit_, end]
-    assert max(moments(inputs, demands)) == 42
+    assert max(node_peaks(inputs, demands)) == 42
     assert peak_of(best_schedule(inputs, demands), inputs, demands) == least_peak(inputs, demands) == 34
 
 
@@ -169,7 +169,7 @@ def test_a_search_that_is_cut_short_gives_an_order_no_worse_than_the_given_one(m
         inputs, demands = random_graph(16, np.random.default_rng(seed))
         order = best_schedule(inputs, demands)
         assert is_order(order, inputs)
-        assert peak_of(order, inputs, demands) <= max(moments(inputs, demands))
+        assert peak_of(order, inputs, demands) <= max(node_peaks(inputs, demands))
         peaks.add(peak_of(order, inputs, demands) == least_peak(inputs, demands))
     assert peaks == {True, False}
 
@@ -182,7 +182,7 @@ def test_deeply_nested_skip_connections_do_not_exhaust_the_stack() -> None:
     inputs: Inputs = [(), *down, *up]
     order = best_schedule(inputs, [CONVOLUTION] * len(inputs))
     assert is_order(order, inputs)
-    assert peak_of(order, inputs, [CONVOLUTION] * len(inputs)) <= max(moments(inputs, [CONVOLUTION] * len(inputs)))
+    assert peak_of(order, inputs, [CONVOLUTION] * len(inputs)) <= max(node_peaks(inputs, [CONVOLUTION] * len(inputs)))
 
 
 @pytest.mark.parametrize("nodes", [20, 60, 200])
@@ -192,4 +192,4 @@ def test_a_large_graph_gets_an_order_no_worse_than_the_given_one(nodes: int) -> 
         order = best_schedule(inputs, demands)
         assert is_order(order, inputs)
         assert (order[0], order[-1]) == (0, nodes - 1)
-        assert peak_of(order, inputs, demands) <= max(moments(inputs, demands))
+        assert peak_of(order, inputs, demands) <= max(node_peaks(inputs, demands))
