@@ -1,21 +1,25 @@
 # make search   install, fetch the data, search a student for the Fashion-MNIST teacher, train and export it
 # make test     install, and run every check and test
+# make docs     install, and build the documentation into site/; a warning fails
 RECIPE ?= fashion-mnist
 PYTHON ?= python3
 BIN := .venv/bin
 # Each test, and each process that one starts, gets one thread: never more threads than cores.
 TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
-.PHONY: search test data install benchmarks clean
+.PHONY: search test docs data install benchmarks clean
 
 search: install data
 	@recipe=$$($(BIN)/python -m autokd.recipes.runnable $(RECIPE)) && $(BIN)/autokd search $$recipe --export exported/$$recipe --force
 
-test: install data
+test: install data docs
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(TESTS) -n 2 --dist worksteal
+
+docs: install
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 benchmarks: install data
 	OMP_NUM_THREADS=1 $(BIN)/python tests/benchmarks/trial/run.py
@@ -27,7 +31,7 @@ install: .venv/installed
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test,postgresql]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test,docs,postgresql]'
 	@touch $@
 
 # Debian's package as root, else a download when the data are first read; with neither, `make search` says so.
@@ -37,4 +41,4 @@ data:
 	fi
 
 clean:
-	rm -rf .venv exported autokd-runs
+	rm -rf .venv exported autokd-runs site

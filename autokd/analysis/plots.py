@@ -243,7 +243,7 @@ def _draw_rung_correlation(
         axes.invert_xaxis()
     name = "accuracy, %" if is_accuracy else metric.name
     axes.set(xlabel=f"{name} (of trials that climbed)", ylabel="accuracy at the last rung, %")
-    _head(axes, "RungCorrelation")
+    _head(axes, "Rung correlation")
     axes.legend(frameon=False, fontsize=9)
 
 
@@ -266,7 +266,7 @@ def _draw_importances(axes: "Axes", shown: Evidence) -> None:
     axes.set_yticks(range(len(bars)), [_short(name) for name in bars], parse_math=False)
     axes.invert_yaxis()
     axes.set_xlim(0, max(shares) * 1.15)
-    axes.set_xlabel(f"share of the variance that the model sees (Shapley effects), %\n{shown.caveat}")
+    axes.set_xlabel(f"share of the model's variance (Shapley effects), %\n{shown.caveat}")
     axes.grid(axis="y", visible=False)
     axes.tick_params(axis="y", length=0)
     for label, colour in (("distillation", ORANGE), ("space", BLUE)):

@@ -111,17 +111,21 @@ def init(
     file: Annotated[Path, typer.Argument(help="File to write.")] = Path("search.toml"),
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
 ) -> None:
-    """Write a recipe as an editable file."""
-    from autokd.recipes.catalogue import recipe_path
+    """Write a recipe as an editable file, and beside it the schema with which editors check and complete it."""
+    from autokd.recipes.catalogue import SCHEMA_FILE, write_recipe
 
-    text = recipe_path(recipe).read_text()
-    if file.exists() and not force:
-        raise InputError(f"{file} exists: choose another name, or overwrite it with --force.")
-    try:
-        file.write_text(text)
-    except OSError as error:
-        raise InputError(f"{file} cannot be written: {error.strerror}.") from None
-    typer.echo(f"wrote {file}; start it with `autokd search {file}`")
+    write_recipe(recipe, file, force)
+    typer.echo(f"wrote {file} and, for editors, {SCHEMA_FILE}; start it with `autokd search {file}`")
+
+
+@app.command(rich_help_panel="Search")
+def schema() -> None:
+    """Print the JSON schema of a search.toml, for editors."""
+    import json
+
+    from autokd.config.json_schema import search_schema
+
+    typer.echo(json.dumps(search_schema(), indent=2))
 
 
 @app.command(rich_help_panel="Search")

@@ -152,7 +152,7 @@ class DistillationConfig(_Section):
 
     method: Annotated[str, AfterValidator(_some_text)] | None = None
     methods: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
-    ranges: Annotated[Ranges, BeforeValidator(_flattened)] = {}
+    ranges: Annotated[Ranges, BeforeValidator(_flattened, json_schema_input_type=dict[str, Any])] = {}
 
     @model_validator(mode="after")
     def _one_choice(self) -> "DistillationConfig":
@@ -169,9 +169,14 @@ class DistillationConfig(_Section):
 
 
 class AugmentationConfig(_Section):
-    """What is done to training images; see `autokd.data.augmentation.Augmentation`.
+    """What is done to training images. Signals and vectors allow no augmentation: omit the section for them.
 
-    Signals and vectors allow none of it: the section is omitted for them.
+    Attributes:
+        shift: Pixels by which an image moves at most in each direction; zeros come in.
+        flip: Whether half of the views are mirrored left to right.
+        cutout: Side in pixels of a square that is set to zero; 0 for none.
+        mixup: `alpha` of the Beta distribution of Mixup's weights; 0 for none.
+        cutmix: The same for CutMix; where both are on, each gets half of the samples.
     """
 
     shift: Shift = 0

@@ -75,7 +75,13 @@ class TeacherConfig(BaseModel):
     onnx: str | None = None
     outputs: str | None = None
     output: Annotated[int | str, BeforeValidator(_index_or_name)] | None = None
-    resize: Annotated[tuple[Side, Side], BeforeValidator(_height_and_width)] | None = None
+    resize: (
+        Annotated[
+            tuple[Side, Side],
+            BeforeValidator(_height_and_width, json_schema_input_type=Side | tuple[Side, Side]),
+        ]
+        | None
+    ) = None
     preprocess: str | None = None
     mean: Annotated[tuple[Finite, ...], Field(min_length=1)] | None = None
     deviation: tuple[Positive, ...] | None = None

@@ -4,12 +4,16 @@ import os
 from importlib import resources
 from pathlib import Path
 
+from autokd.config.json_schema import TITLE, search_schema
 from autokd.config.schema import SearchConfig
 from autokd.config.toml import read_config
+from autokd.core.files import write_json
 from autokd.core.spelling import nearest_name
 from autokd.errors import InputError
 
-__all__ = ["find_config", "recipe_path", "recipes"]
+__all__ = ["SCHEMA_FILE", "find_config", "recipe_path", "recipes", "write_recipe"]
+
+SCHEMA_FILE = "autokd.schema.json"
 
 
 def recipes() -> dict[str, str]:
@@ -28,6 +32,28 @@ def recipe_path(name: str) -> Path:
     if name not in known:
         raise InputError(f"there is no recipe {name!r}: choose one of {', '.join(known)}{nearest_name(name, known)}.")
     return _folder() / f"{name}.toml"
+
+
+def write_recipe(name: str, file: Path, overwrite: bool = False) -> None:
+    """Write a recipe as an editable file whose first line leads editors to the schema that is written beside it.
+
+    Args:
+        name: The recipe.
+        file: File to write.
+        overwrite: Whether something else may be there.
+
+    Raises:
+        InputError: If there is no such recipe, or a file cannot be written.
+    """
+    text, schema = recipe_path(name).read_text(), file.parent / SCHEMA_FILE
+    try:
+        for path, is_ours in ((file, False), (schema, schema.is_file() and TITLE in schema.read_text())):
+            if path.exists() and not is_ours and not overwrite:
+                raise InputError(f"{path} exists: choose another name, or overwrite it with --force.")
+        file.write_text(f"#:schema ./{SCHEMA_FILE}\n{text}")
+        write_json(schema, search_schema())
+    except OSError as error:
+        raise InputError(f"{file} cannot be written: {error.strerror}.") from None
 
 
 def find_config(file_or_recipe: str, overrides: list[str], name: str | None = None) -> SearchConfig:

@@ -19,7 +19,7 @@ ENOUGH = 0.98
 
 @dataclass(frozen=True)
 class Budget:
-    """Upper limits on the quantities of a `Cost`; None means no limit.
+    """Upper limits on what a network costs; a limit that is omitted does not bind.
 
     Attributes:
         params: Parameters.

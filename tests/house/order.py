@@ -10,7 +10,9 @@ ORDER = {
         "analysis recipes testing __init__ cli __main__"
     ),
     "autokd.core": "seeds spelling extras files cache_folder disk device references",
-    "autokd.config": "numbers budget compatibility fidelity_metrics flat teacher schema messages parsing toml",
+    "autokd.config": (
+        "numbers budget compatibility fidelity_metrics flat teacher schema json_schema messages parsing toml"
+    ),
     "autokd.data": "dataset prefetch augmentation mixup stream decoding sources registry",
     "autokd.data.decoding": "pictures undecoded mapped decode",
     "autokd.data.sources": "arrays digits fashion_mnist folder map_style",

@@ -91,7 +91,7 @@ def test_the_history_tells_complete_pruned_and_failed_trials_apart(shown: Eviden
 
 
 def test_the_rung_correlation_has_a_point_for_each_trial_that_climbed(shown: Evidence):
-    rung_correlation = panels(draw(shown))["RungCorrelation"]
+    rung_correlation = panels(draw(shown))["Rung correlation"]
     assert points(rung_correlation, "after 1 epoch") == [
         (place(50), place(90)),
         (place(50), place(95)),
@@ -103,7 +103,7 @@ def test_of_a_metric_that_should_be_small_small_is_to_the_right(shown: Evidence)
     losses = {0: 0.7, 2: 0.4, 4: 0.9}
     trial_records = [with_losses(record, losses.get(record.trial.number, 1.0)) for record in shown.trial_records]
     rung_correlation = panels(draw(replace(shown, trial_records=trial_records, metric=FIDELITY_METRICS["loss"])))[
-        "RungCorrelation"
+        "Rung correlation"
     ]
     assert points(rung_correlation, "after 1 epoch") == [(0.7, place(90)), (0.4, place(95)), (0.9, place(80))]
     left, right = rung_correlation.get_xlim()
@@ -111,8 +111,8 @@ def test_of_a_metric_that_should_be_small_small_is_to_the_right(shown: Evidence)
 
 
 def test_one_rung_or_no_trial_that_climbed_leave_the_rung_correlation_out(shown: Evidence):
-    assert "RungCorrelation" not in panels(draw(replace(shown, rungs=(1.0,))))
-    assert "RungCorrelation" not in panels(draw(replace(shown, trial_records=shown.trial_records[1:2])))
+    assert "Rung correlation" not in panels(draw(replace(shown, rungs=(1.0,))))
+    assert "Rung correlation" not in panels(draw(replace(shown, trial_records=shown.trial_records[1:2])))
 
 
 def test_the_best_so_far_never_falls_and_goes_on_to_the_last_trial(shown: Evidence):

@@ -8,7 +8,7 @@ from autokd.cli import app
 
 VERBS = (
     *("recipes", "init", "search", "resume", "list", "status", "show", "best", "families"),
-    *("draw", "plot", "train", "export", "verify", "doctor"),
+    *("draw", "plot", "train", "export", "verify", "doctor", "schema"),
 )
 
 
@@ -63,8 +63,25 @@ def test_init_writes_a_recipe_that_can_be_searched(invoke):
     from autokd.config.toml import read_config
 
     outcome = invoke("init", "digits", "mine.toml")
-    assert (outcome.code, outcome.out) == (0, "wrote mine.toml; start it with `autokd search mine.toml`\n")
+    written = "wrote mine.toml and, for editors, autokd.schema.json; start it with `autokd search mine.toml`\n"
+    assert (outcome.code, outcome.out) == (0, written)
     assert read_config(Path("mine.toml")).name == "mine"
+
+
+def test_init_leads_editors_to_the_schema_beside_the_file(invoke):
+    Path("folder").mkdir()
+    assert invoke("init", "digits", "folder/mine.toml").code == 0
+    first_line = Path("folder/mine.toml").read_text().splitlines()[0]
+    schema = Path("folder") / first_line.removeprefix("#:schema ")
+    assert json.loads(schema.read_text()) == json.loads(invoke("schema").out)
+
+
+def test_init_replaces_its_own_schema_and_nothing_else_of_that_name(invoke):
+    assert invoke("init", "digits", "first.toml").code == 0
+    assert invoke("init", "digits", "second.toml").code == 0
+    Path("autokd.schema.json").write_text("precious")
+    assert invoke("init", "digits", "third.toml").code == 2
+    assert (Path("autokd.schema.json").read_text(), Path("third.toml").exists()) == ("precious", False)
 
 
 def test_init_overwrites_only_by_force(invoke):

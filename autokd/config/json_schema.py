@@ -1,0 +1,56 @@
+"""The JSON schema of a `search.toml`, described by the docstrings of its sections' classes.
+
+Editors check and complete a file by it, and the configuration reference is generated from it.
+"""
+
+import re
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import core_schema
+
+from autokd.config.schema import SearchConfig
+
+__all__ = ["TITLE", "search_schema"]
+
+TITLE = "AutoKD search"
+
+
+def search_schema() -> dict[str, Any]:
+    """The schema of the keys that a file may have; a missing `name` is the file's own."""
+    schema = SearchConfig.model_json_schema(schema_generator=_WithoutNull)
+    for section in (schema, *schema["$defs"].values()):
+        docstring = section["description"]
+        section["description"] = _summary(docstring)
+        for key, text in _attributes(docstring).items():
+            section["properties"][key]["description"] = text
+    required = [key for key in schema["required"] if key != "name"]
+    return schema | {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": TITLE, "required": required}
+
+
+def _summary(docstring: str) -> str:
+    """What a docstring says before its sections, a line for each paragraph."""
+    text = re.split(r"\n\w+:\n", docstring)[0]
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.strip().split("\n\n"))
+
+
+def _attributes(docstring: str) -> dict[str, str]:
+    """What the section `Attributes:` of a docstring says of each attribute, on one line."""
+    found = re.search(r"\nAttributes:\n((?: {4}.*\n?)*)", docstring)
+    entries = re.findall(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", found[1] if found else "", re.MULTILINE)
+    return {name: " ".join(text.split()) for name, text in entries}
+
+
+class _WithoutNull(GenerateJsonSchema):
+    """Leaves out `null`, which TOML cannot say, the defaults of whole sections, and titles that repeat the keys."""
+
+    def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
+        return self.generate_inner(schema["schema"])
+
+    def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
+        is_repeated = isinstance(schema.get("default"), BaseModel | None)
+        return self.generate_inner(schema["schema"]) if is_repeated else super().default_schema(schema)
+
+    def field_title_should_be_set(self, schema: object) -> bool:
+        return False
