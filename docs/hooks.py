@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from inspect import signature
+from math import log
 from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -28,6 +29,7 @@ __all__ = ["GENERATED", "command_line", "configuration", "method_table", "on_fil
 ROOT = Path(__file__).resolve().parents[1]
 BENCHMARKS = ROOT / "tests" / "benchmarks"
 COUNTER = re.compile(r"(?<=[a-z_])\d+(?=_|$)")  # dimensions that differ in these alone are one row
+LARGE = 10**9  # written as a power
 MOST_NAMES = 4  # in a row
 MARK = re.compile(r"<!-- generated: ([\w-]+) -->")
 RESULTS = re.compile(r"\((?:\.\./)+tests/benchmarks/(?:(\w+)/)?RESULTS\.md(#[\w-]+)?\)")
@@ -119,8 +121,11 @@ def _bounds(value: Mapping[str, Any]) -> str:
 
 
 def _short(number: float) -> str:
-    power = number.bit_length() - 1 if isinstance(number, int) else 0
-    return f"2^{power}^" if power > 40 and number == 2**power else f"{number:_}"
+    for base in (2, 10):
+        power = round(log(number, base)) if number >= LARGE else 0
+        if power and number == base**power:
+            return f"{base}^{power}^"
+    return f"{number:,}"
 
 
 # --- the command line

@@ -13,13 +13,13 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, core_schema
 
-from autokd.config.numbers import Whole
+from autokd.config.numbers import NO_BOOL
 from search_spaces.design.budget import LARGEST_LIMIT, LIMITS, Budget
 
 __all__ = ["BudgetSection"]
 
 
-Limit = Annotated[Whole, Field(ge=1, le=LARGEST_LIMIT)]
+Limit = Annotated[int, Field(ge=1, le=LARGEST_LIMIT), NO_BOOL]
 _fields: dict[str, Any] = dict.fromkeys(LIMITS, (Limit | None, None))
 _Keys = create_model("Budget", __config__=ConfigDict(extra="forbid"), __doc__=Budget.__doc__, **_fields)
 

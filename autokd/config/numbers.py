@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field
 
 __all__ = [
+    "NO_BOOL",
     "Bytes",
     "Epochs",
     "Finite",
@@ -24,7 +25,6 @@ __all__ = [
     "Side",
     "Threads",
     "Views",
-    "Whole",
     "check_number",
 ]
 
@@ -49,28 +49,28 @@ def _no_bool(value: Any) -> Any:
     return value
 
 
-Whole = Annotated[int, BeforeValidator(_no_bool)]
-_Float = Annotated[float, BeforeValidator(_no_bool), Field(allow_inf_nan=False)]
+# It stands after the bounds: these then belong to the number's own schema, and so to the JSON schema.
+NO_BOOL = BeforeValidator(_no_bool)
 
-Number = Annotated[Whole, Field(gt=0, le=10**6)]
+Number = Annotated[int, Field(gt=0, le=10**6), NO_BOOL]
 """How many trials, students, or samples of a batch."""
-Threads = Annotated[Whole, Field(gt=0, le=1024)]
-Samples = Annotated[Whole, Field(gt=0, le=10**10)]
-Views = Annotated[Whole, Field(gt=0, le=10**4)]
-Side = Annotated[Whole, Field(gt=0, le=10**4)]
-Shift = Annotated[Whole, Field(ge=0, le=10**4)]
+Threads = Annotated[int, Field(gt=0, le=1024), NO_BOOL]
+Samples = Annotated[int, Field(gt=0, le=10**10), NO_BOOL]
+Views = Annotated[int, Field(gt=0, le=10**4), NO_BOOL]
+Side = Annotated[int, Field(gt=0, le=10**4), NO_BOOL]
+Shift = Annotated[int, Field(ge=0, le=10**4), NO_BOOL]
 """Pixels, or none."""
-Index = Annotated[Whole, Field(ge=0, le=10**7)]
-Seed = Annotated[Whole, Field(ge=0, lt=MOST_INT)]
-Bytes = Annotated[Whole, Field(gt=0, le=10**18)]
-Room = Annotated[Whole, Field(ge=0, le=10**18)]
+Index = Annotated[int, Field(ge=0, le=10**7), NO_BOOL]
+Seed = Annotated[int, Field(ge=0, lt=MOST_INT), NO_BOOL]
+Bytes = Annotated[int, Field(gt=0, le=10**18), NO_BOOL]
+Room = Annotated[int, Field(ge=0, le=10**18), NO_BOOL]
 """Bytes, or none at all."""
 
-Finite = _Float
-Positive = Annotated[_Float, Field(gt=0)]
-NonNegative = Annotated[_Float, Field(ge=0)]
-Epochs = Annotated[_Float, Field(gt=0, le=10**5)]
-Seconds = Annotated[_Float, Field(gt=0, le=10**9)]
-Probability = Annotated[_Float, Field(ge=0, le=1)]
-Fraction = Annotated[_Float, Field(ge=0, lt=1)]
-PositiveFraction = Annotated[_Float, Field(gt=0, lt=1)]
+Finite = Annotated[float, Field(allow_inf_nan=False), NO_BOOL]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False), NO_BOOL]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False), NO_BOOL]
+Epochs = Annotated[float, Field(gt=0, le=10**5, allow_inf_nan=False), NO_BOOL]
+Seconds = Annotated[float, Field(gt=0, le=10**9, allow_inf_nan=False), NO_BOOL]
+Probability = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False), NO_BOOL]
+Fraction = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False), NO_BOOL]
+PositiveFraction = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False), NO_BOOL]
