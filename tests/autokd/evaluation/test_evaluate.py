@@ -375,7 +375,7 @@ def test_a_teacher_that_changed_is_refused(task: EvaluationTask):
 
 
 def test_a_loss_that_explodes_is_an_error(task: EvaluationTask):
-    with pytest.raises(DivergedError, match="the loss is not finite"):
+    with pytest.raises(DivergedError, match="the loss is no longer finite"):
         evaluate(with_training(task, learning_rate=1e30))
 
 
