@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from autokd.database.store import Store
 
 ARCHIVE = Path(__file__).parents[2] / "data" / "recorded-0.1.0.tar.gz"
+RENAMED = {"signal": "fidelity_metric"}  # in answers, since version 0.1.0
 ESTIMATES = {"mean": 1e-6, "deviation": 1e-6, "probability_best": 0.05}  # of a model: sums differ between processors
 
 
@@ -33,7 +34,7 @@ def expected(name: str) -> Any:
 def check_contains(found: Any, old: Any, where: str = "") -> None:
     """All that the earlier version said is said, with the same values; more may be said."""
     if isinstance(old, dict):
-        for key, value in old.items():
+        for key, value in ((RENAMED.get(key, key), value) for key, value in old.items()):
             assert key in found, f"{where}.{key}"
             check_contains(found[key], value, f"{where}.{key}")
     elif isinstance(old, list):
