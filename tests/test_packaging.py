@@ -129,6 +129,7 @@ def test_the_source_distribution_has_all_that_make_needs_and_what_people_read(sd
 
 
 @pytest.mark.slow  # builds, installs, and searches
+@pytest.mark.long
 def test_the_wheel_searches_from_an_empty_folder_with_only_what_the_quick_start_installs(
     wheel: Path, environment: Environment, tmp_path: Path
 ) -> None:

@@ -4,6 +4,7 @@ import random
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -23,35 +24,57 @@ SETTINGS = (
     "training.views=2",
     "training.precision=float32",  # "auto" measures, and may find otherwise in the second search
 )
+Start = Callable[[Path, str, str], subprocess.Popen[bytes]]
 RECIPES = {
     "cosine": ('training.schedule="cosine"',),
     "stable": ('training.schedule="stable"', "training.cooldown=0.6", "training.ema=0.9"),
 }
 
 
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Starts controllers, which do not outlive the test, however that ends."""
+    controllers: list[subprocess.Popen[bytes]] = []
+
+    def start(home: Path, verb: str, recipe: str) -> subprocess.Popen[bytes]:
+        settings = [word for setting in (*SETTINGS, *RECIPES[recipe]) for word in ("--set", setting)]
+        words = ["search", "digits", "--name", NAME, *settings] if verb == "search" else ["resume", NAME]
+        command = [sys.executable, "-m", "autokd", *words, "--home", str(home)]
+        controllers.append(subprocess.Popen(command, stdout=subprocess.DEVNULL))
+        return controllers[-1]
+
+    yield start
+    for controller in controllers:
+        if controller.poll() is None:
+            _kill(controller)
+
+
 @pytest.mark.slow  # twelve starts of a controller with its worker
+@pytest.mark.long
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_search_killed_again_and_again_records_the_same_rows_as_an_unkilled_one(tmp_path: Path, recipe: str) -> None:
+def test_search_killed_again_and_again_records_the_same_rows_as_an_unkilled_one(
+    tmp_path: Path, start: Start, recipe: str
+) -> None:
     started = time.monotonic()
-    controller = _start(tmp_path / "whole", "search", recipe)
+    controller = start(tmp_path / "whole", "search", recipe)
     _wait_for_first_trial(tmp_path / "whole", controller)
     begun = time.monotonic()
     assert controller.wait() == 0
     work = time.monotonic() - begun
 
-    kills = _kill_and_resume(tmp_path / "killed", begun - started, work, recipe)
+    kills = _kill_and_resume(start, tmp_path / "killed", begun - started, work, recipe)
 
     assert kills == KILLS
     assert _rows(tmp_path / "killed") == _rows(tmp_path / "whole")
 
 
-def _kill_and_resume(home: Path, start_seconds: float, work_seconds: float, recipe: str) -> int:
+def _kill_and_resume(start: Start, home: Path, start_seconds: float, work_seconds: float, recipe: str) -> int:
     """Kill controller and workers at random moments and resume, then let the search end; how often it was killed."""
     moments = random.Random(0)
     kills = 0
     while True:
-        controller = _start(home, "resume" if _is_recorded(home) else "search", recipe)
+        controller = start(home, "resume" if _is_recorded(home) else "search", recipe)
         if kills == KILLS:
             assert controller.wait() == 0
             return kills
@@ -62,13 +85,6 @@ def _kill_and_resume(home: Path, start_seconds: float, work_seconds: float, reci
             return kills
         _kill(controller)
         kills += 1
-
-
-def _start(home: Path, verb: str, recipe: str) -> subprocess.Popen[bytes]:
-    settings = [word for setting in (*SETTINGS, *RECIPES[recipe]) for word in ("--set", setting)]
-    words = ["search", "digits", "--name", NAME, *settings] if verb == "search" else ["resume", NAME]
-    command = [sys.executable, "-m", "autokd", *words, "--home", str(home)]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL)
 
 
 def _wait(home: Path, controller: subprocess.Popen[bytes], seconds: float) -> None:
