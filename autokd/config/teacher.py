@@ -36,8 +36,9 @@ class TeacherConfig(BaseModel):
     Attributes:
         factory: "module:function"; called without arguments it returns the teacher: a module, or any callable from a
             float batch (normalised, `batch x channels x height x width`) to logits.
-        weights: File of weights for the factory's module: `.safetensors`, or `.pth`/`.pt` of tensors only. This file,
-            `onnx` and `outputs` are written "package:file" where they lie in an installed package.
+        weights: File of weights for the factory's module: `.safetensors`, or a checkpoint of tensors and plain values
+            (`.pth`, `.pt`, `.th`, `.ckpt`, `.bin`), whose one entry that fits is taken. This file, `onnx` and `outputs`
+            are written "package:file" where they lie in an installed package.
         alternatives: Further files of weights for the same module, among which the search chooses its teacher by what
             students learn from it: of shorter trainings, for example, which often teach better.
         checkpoints: Files of weights from the course of one training, evenly spaced, the end last. They are one more

@@ -122,7 +122,7 @@ def begin(
     reporter = reporter or default_reporter()
     make_executor(config).shutdown(cancel=True)  # it starts no process before its first task
     reporter.checking()
-    facts = find_facts(config, wrapped)
+    facts = find_facts(config, wrapped, reporter.notify)
     problem = Problem(config, facts, home.folder)
     check_settings(problem)
     check_methods(problem, wrapped)

@@ -1,7 +1,7 @@
 """What is checked and found out before a search begins: data, teacher, device, and whether the budget can be met."""
 
 import platform
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import closing
 from importlib.metadata import version
 
@@ -36,12 +36,15 @@ DECISIVE_PACKAGES = ("autokd", "torch", "numpy", "optuna", "scipy")
 PROBED = 8  # samples
 
 
-def find_facts(config: SearchConfig, teacher: Teacher | None = None) -> Facts:
+def find_facts(
+    config: SearchConfig, teacher: Teacher | None = None, notify: Callable[[str], None] = lambda line: None
+) -> Facts:
     """Load data and teacher, and check that the teacher is worth learning from.
 
     Args:
         config: The search.
         teacher: The teacher, where it is given as an object.
+        notify: Called with a line that the user should read.
 
     Raises:
         InputError: If data or teacher are missing, do not fit together, the teacher is too weak, or samples are to be
@@ -50,7 +53,7 @@ def find_facts(config: SearchConfig, teacher: Teacher | None = None) -> Facts:
     _check_mixup(config)
     device = pick_device(config.workers.device)
     dataset = load_data(config.data)
-    teacher = (teacher or load_teacher(config.teacher, device, dataset)).to(device)
+    teacher = (teacher or load_teacher(config.teacher, device, dataset, notify)).to(device)
     metrics = check_teacher(teacher, dataset, config.teacher.floor, device)
     further = [load_teacher(config.teacher.numbered(k), device, dataset) for k in range(1, len(config.teacher.files))]
     return Facts(

@@ -26,13 +26,19 @@ __all__ = ["Teacher", "load_teacher", "teacher_of"]
 SETTINGS = {"output", "preprocess", "resize", "mean", "deviation", "classes"}  # that change what a teacher says
 
 
-def load_teacher(config: TeacherConfig, device: torch.device, dataset: Dataset | None = None) -> Teacher:
+def load_teacher(
+    config: TeacherConfig,
+    device: torch.device,
+    dataset: Dataset | None = None,
+    notify: Callable[[str], None] = lambda line: None,
+) -> Teacher:
     """The teacher that `config` names, on `device`, a module's weights of four dimensions channels_last.
 
     Args:
         config: The teacher's.
         device: Where it computes.
         dataset: The data it is asked about; may be omitted where a network gets what the student gets.
+        notify: Called with a line for the user if the weights are only a part of their file.
 
     Raises:
         InputError: If what it is made from cannot be found, read, or does not fit together.
@@ -43,7 +49,7 @@ def load_teacher(config: TeacherConfig, device: torch.device, dataset: Dataset |
     if config.onnx:
         return _from_onnx(config, dataset)
     if config.factory:
-        return _from_factory(config, config.factory, device, dataset)
+        return _from_factory(config, config.factory, device, dataset, notify)
     raise InputError("teacher.factory is missing: a teacher is made from factory, onnx or outputs.")
 
 
@@ -59,7 +65,9 @@ def teacher_of(network: Callable[[Any], Any], name: str, config: TeacherConfig, 
     return Teacher(network, name + _settings(config), preparation_of(config, dataset), reading_of(config))
 
 
-def _from_factory(config: TeacherConfig, factory: str, device: torch.device, dataset: Dataset | None) -> Teacher:
+def _from_factory(
+    config: TeacherConfig, factory: str, device: torch.device, dataset: Dataset | None, notify: Callable[[str], None]
+) -> Teacher:
     network = call(factory, "teacher.factory")
     if not callable(network):
         raise InputError(
@@ -68,7 +76,7 @@ def _from_factory(config: TeacherConfig, factory: str, device: torch.device, dat
     if config.weights:
         if not isinstance(network, nn.Module):
             raise InputError(f"teacher.weights needs a factory that returns a module, not {type(network).__name__}.")
-        load_weights(network, find_path(config.weights, "teacher.weights"), factory)
+        load_weights(network, find_path(config.weights, "teacher.weights"), factory, notify)
     if isinstance(network, nn.Module):
         network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return teacher_of(network, factory, config, dataset)

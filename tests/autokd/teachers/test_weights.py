@@ -1,18 +1,20 @@
 import io
 import pickle
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
 from autokd.errors import InputError
-from autokd.teachers.weights import find_path, load_weights
+from autokd.teachers.weights import SUFFIXES, find_path, load_weights
 
 
-@pytest.mark.parametrize("suffix", [".safetensors", ".pth", ".pt"])
+@pytest.mark.parametrize("suffix", SUFFIXES)
 def test_weights_of_every_kind_give_the_same_network(tmp_path: Path, make_network, suffix: str):
     original, other, path = make_network(), make_network().double().float(), tmp_path / f"weights{suffix}"
     state = original.state_dict()
@@ -28,7 +30,7 @@ def test_weights_of_every_kind_give_the_same_network(tmp_path: Path, make_networ
         ("w.safetensors", b"damaged", "w.safetensors is not a readable file of tensors"),
         ("w.pth", b"damaged", "w.pth is not a readable file of tensors"),
         ("w.pth", b"", "w.pth is not a readable file of tensors"),
-        ("w.onnx", b"x", "must end in .safetensors, .pth or .pt, but got 'w.onnx'"),
+        ("w.onnx", b"x", "must end in .safetensors, .pth, .pt, .th, .ckpt or .bin, but got 'w.onnx'"),
     ],
 )
 def test_weights_that_cannot_be_read_are_named(tmp_path: Path, make_network, name: str, content: bytes, message: str):
@@ -54,12 +56,11 @@ def test_a_file_of_pickled_objects_is_refused_and_not_run(tmp_path: Path, make_n
         load_weights(make_network(), tmp_path / "w.pth", "m:f")
 
 
-@pytest.mark.parametrize("kind", ["missing", "nested", "other shape", "numbered", "tensor", "list"])
+@pytest.mark.parametrize("kind", ["missing", "other shape", "numbered", "tensor", "list"])
 def test_weights_of_another_architecture_are_refused(tmp_path: Path, make_network, kind: str):
     state = make_network().state_dict()
     value: object = {
         "missing": {"0.weight": torch.zeros(2, 1, 3, 3)},
-        "nested": {"state_dict": state, "epoch": 3},
         "other shape": {**state, "3.bias": torch.zeros(4)},
         "numbered": {0: torch.zeros(1)},
         "tensor": torch.zeros(3),
@@ -69,6 +70,65 @@ def test_weights_of_another_architecture_are_refused(tmp_path: Path, make_networ
     with pytest.raises(InputError, match=r"^teacher.weights: .*w.pth (does not fit|is not a readable)") as caught:
         load_weights(make_network(), tmp_path / "w.pth", "m:f")
     assert "\n" not in str(caught.value)
+
+
+CHECKPOINTS = [
+    (lambda state: {"state_dict": state, "epoch": 3}, "entry 'state_dict'"),
+    (lambda state: {"model": state, "optimizer": {"state": {0: {"step": torch.ones(1)}}, "lr": 0.1}}, "entry 'model'"),
+    (
+        lambda state: {"model_state_dict": {f"module.{key}": tensor for key, tensor in state.items()}},
+        "entry 'model_state_dict' without the prefix 'module.'",
+    ),
+    (
+        lambda state: {f"module.{key}": tensor for key, tensor in state.items()},
+        "the file itself without the prefix 'module.'",
+    ),
+    (
+        lambda state: {"state_dict": {f"model.net.{key}": tensor for key, tensor in state.items()}},
+        "entry 'state_dict' without the prefix 'model.net.'",
+    ),
+    (lambda state: {"model": state, "head": {"weight": torch.ones(1)}}, "entry 'model'"),
+]
+
+
+@pytest.mark.parametrize(("wrap", "where"), CHECKPOINTS)
+def test_a_checkpoint_as_people_have_it_is_unwrapped_and_that_is_said(
+    tmp_path: Path, make_network: Any, wrap: Callable[[Any], object], where: str
+) -> None:
+    state, other, lines = make_network().state_dict(), make_network(), list[str]()
+    torch.save(wrap(state), tmp_path / "w.ckpt")
+    torch.nn.init.zeros_(other[0].weight)
+    load_weights(other, tmp_path / "w.ckpt", "m:f", lines.append)
+    assert all(torch.equal(state[name], tensor) for name, tensor in other.state_dict().items())
+    assert lines == [f"teacher.weights: w.ckpt: the weights are {where}"]
+
+
+def test_of_a_plain_state_dict_nothing_is_said(tmp_path: Path, make_network: Any) -> None:
+    torch.save(make_network().state_dict(), tmp_path / "w.pth")
+    load_weights(make_network(), tmp_path / "w.pth", "m:f", pytest.fail)
+
+
+def test_a_checkpoint_with_two_networks_that_fit_is_ambiguous(tmp_path: Path, make_network: Any) -> None:
+    state = make_network().state_dict()
+    torch.save({"state_dict": state, "state_dict_ema": state}, tmp_path / "w.pth")
+    with pytest.raises(InputError, match="several state dicts that fit 'm:f', 'state_dict', 'state_dict_ema': save"):
+        load_weights(make_network(), tmp_path / "w.pth", "m:f")
+
+
+def test_of_a_large_state_that_does_not_fit_the_first_keys_are_shown(tmp_path: Path, make_network: Any) -> None:
+    torch.save({"model": {f"layer{k}.weight": torch.ones(1) for k in range(100)}}, tmp_path / "w.pth")
+    with pytest.raises(InputError) as caught:
+        load_weights(make_network(), tmp_path / "w.pth", "m:f")
+    message = str(caught.value)
+    assert "in entry 'model', 9 keys are missing (0.weight, 0.bias, 1.weight, ...)" in message
+    assert "100 keys are unexpected (layer0.weight, layer1.weight, layer2.weight, ...)" in message
+    assert len(message) < 400
+
+
+def test_weights_of_another_shape_are_named(tmp_path: Path, make_network: Any) -> None:
+    torch.save(make_network().state_dict() | {"3.bias": torch.zeros(4)}, tmp_path / "w.pth")
+    with pytest.raises(InputError, match=r"in the file itself, 3.bias must be of \(3,\), but is of \(4,\)"):
+        load_weights(make_network(), tmp_path / "w.pth", "m:f")
 
 
 def test_a_file_lies_in_a_folder_or_in_a_package(tmp_path: Path):
