@@ -89,12 +89,14 @@ class Method(nn.Module, ABC):
         needs: Outputs that both networks must have in addition to logits.
         n_views: Number of views of the batch for which outputs are needed, concatenated; see `views`.
         chooses_layers: Whether the method chooses the layers whose outputs are the features; see `layers`.
+        remembers_samples: Whether the method needs the labels of all training samples and the index of each sample.
     """
 
     name: ClassVar[str]
     needs: frozenset[Need] = frozenset()
     n_views: int = 1
     chooses_layers: bool = False
+    remembers_samples: bool = False
 
     @staticmethod
     @abstractmethod
@@ -208,6 +210,7 @@ class Wrapper(Method):
         self.needs = inner.needs
         self.n_views = inner.n_views
         self.chooses_layers = inner.chooses_layers
+        self.remembers_samples = inner.remembers_samples
 
     def views(self, images: Tensor) -> Tensor:
         """Views of the inner method."""

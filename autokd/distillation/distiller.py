@@ -29,7 +29,8 @@ class Distiller(nn.Module):
         teacher_layers: Names of the teacher's modules likewise.
 
     Raises:
-        InputError: If the method needs outputs that the teacher does not provide, or does not support their shapes.
+        InputError: If the method needs outputs that the teacher does not provide, does not support their shapes, or
+            remembers samples and `labels` are omitted.
     """
 
     def __init__(
@@ -49,6 +50,10 @@ class Distiller(nn.Module):
         elif method.needs:
             raise InputError(
                 f"the method needs the teacher's {' and '.join(sorted(method.needs))}, so the teacher must be a module."
+            )
+        if method.remembers_samples and labels is None:
+            raise InputError(
+                "the method remembers all training samples: pass their labels, Distiller(..., labels=...)."
             )
         chosen = None
         if method.chooses_layers and isinstance(teacher, nn.Module):
@@ -81,7 +86,12 @@ class Distiller(nn.Module):
             epoch: Epochs trained so far, a real number, for methods with a schedule.
             progress: Share of the whole training done so far, in `[0, 1)`, for methods with a schedule.
             mixture: Labels and weight of the other samples with mixup.
+
+        Raises:
+            InputError: If the method remembers samples and `indices` are omitted.
         """
+        if self.method.remembers_samples and indices is None:
+            raise InputError("the method remembers all training samples: pass the indices of those in the batch.")
         (student, teacher), (student_extractor, teacher_extractor) = self._networks, self._extractors
         views = self.method.views(images)
         with torch.no_grad():

@@ -67,14 +67,16 @@ METHODS: Mapping[str, type[Method]] = MappingProxyType({method.name: method for 
 _JOIN = "+"
 
 
-def make_method(name: str, settings: Mapping[str, Any]) -> Method:
+def make_method(name: str, settings: Mapping[str, Any] | None = None) -> Method:
     """Method with this name and these hyper-parameters, which are named as in `method_distributions`.
+
+    Hyper-parameters that are omitted have their papers' values.
 
     Raises:
         InputError: If the name is unknown, its components cannot be composed, the method has no such hyper-parameter,
             or a value is invalid.
     """
-    components = _components(name)
+    components, settings = _components(name), settings or {}
     _check_known(name, settings)
     members: list[Method] = []
     for component in reversed(components):

@@ -105,6 +105,7 @@ class CRD(Method):
 
     name = "crd"
     needs = frozenset({"embedding"})
+    remembers_samples = True
 
     student_memory: Tensor
     teacher_memory: Tensor

@@ -36,6 +36,7 @@ class Combined(Method):
         self.needs = frozenset(need for member in members for need in member.needs)
         self.n_views = max(member.n_views for member in members)
         self.chooses_layers = any(member.chooses_layers for member in members)
+        self.remembers_samples = any(member.remembers_samples for member in members)
 
     @staticmethod
     def distributions() -> dict[str, BaseDistribution]:

@@ -99,3 +99,14 @@ def test_layers_can_be_named(student: nn.Module, teacher: nn.Module, images: Ten
     assert named(images, LABELS).isfinite()
     with pytest.raises(InputError, match="no module 'conv9'"):
         Distiller(FitNet(), student, teacher, images, student_layers=["conv9"])
+
+
+@pytest.mark.parametrize("name", ["crd", "standardise+kd+crd", "early-stopping+crd"])
+def test_a_method_that_remembers_samples_asks_for_their_labels_and_indices(
+    name: str, student: nn.Module, teacher: nn.Module, images: Tensor
+) -> None:
+    with pytest.raises(InputError, match=r"remembers all training samples: pass their labels, Distiller\(..., labels="):
+        Distiller(make_method(name), student, teacher, images)
+    distiller = Distiller(make_method(name), student, teacher, images, LABELS)
+    with pytest.raises(InputError, match="pass the indices of those in the batch"):
+        distiller(images, LABELS)
