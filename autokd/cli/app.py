@@ -47,6 +47,9 @@ Output = Annotated[
 Override = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting: training.rungs='[1, 3]'.")
 ]
+LateOverride = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting: trials=100, final.epochs=50.")
+]
 Exported = Annotated[
     Path | None, typer.Option("--export", metavar="FOLDER", help="Then train the winner at full length and export it.")
 ]
@@ -146,8 +149,10 @@ def search(
 
     config = find_config(file_or_recipe, overrides or [], name)
     _check_replaceable(export, None, force)
+    is_named = name is not None or any(override.partition("=")[0].strip() == "name" for override in overrides or [])
     with _reporter(output) as reporter:
-        result = begin(config, _home(home), reporter=reporter, command=["autokd", *sys.argv[1:]])
+        command = ["autokd", *sys.argv[1:]]
+        result = begin(config, _home(home), reporter=reporter, command=command, renames=not is_named)
         result.resume()
     _conclude(result, export, force, output)
 
@@ -155,7 +160,7 @@ def search(
 @app.command(rich_help_panel="Search")
 def resume(
     name: Name,
-    overrides: Override = None,
+    overrides: LateOverride = None,
     export: Exported = None,
     force: Force = False,
     output: Output = "text",
@@ -267,7 +272,7 @@ def plot(
 
 
 @app.command(rich_help_panel="Winner")
-def train(name: Name, overrides: Override = None, output: Output = "text", home: HomeFolder = None) -> None:
+def train(name: Name, overrides: LateOverride = None, output: Output = "text", home: HomeFolder = None) -> None:
     """Draw students from the best of `families` that climbed highest, and distil them at full length.
 
     Ctrl-C keeps every finished epoch.

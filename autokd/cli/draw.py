@@ -1,5 +1,6 @@
 """The verb `draw`: finds an architecture by file, folder or search, and writes its drawing."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -51,8 +52,8 @@ def draw(
 
 def _find(what: str, trial: int | None, home: Path | None) -> Architecture:
     path = Path(what)
-    file = path / "architecture.json" if path.is_dir() else path
-    if trial is None and file.is_file():
+    file = path / "architecture.json" if os.path.isdir(path) else path
+    if trial is None and os.path.isfile(file):
         return _read(file)
     if trial is None and (path.suffix == ".json" or len(path.parts) > 1):
         raise InputError(f"there is no file {file}.")

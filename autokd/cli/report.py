@@ -12,7 +12,7 @@ from rich.text import Text
 
 from autokd.cli.interruption import raise_if_interrupted
 from autokd.searches.facts import Facts
-from autokd.searches.printer import CHECKING, Printer, print_checks, time_left
+from autokd.searches.printer import CHECKING, LOADING, Printer, print_checks, time_left
 from autokd.searches.progress import Progress, Training
 from autokd.searches.reporter import Reporter
 from autokd.searches.tables import PlainConsole, count, percent, training_state
@@ -48,6 +48,9 @@ class _Screen:
     """A few lines redrawn in place."""
 
     live: Live
+
+    def loading(self) -> None:
+        self.live.update(Text(LOADING), refresh=True)
 
     def checking(self) -> None:
         self.live.update(Text(CHECKING), refresh=True)

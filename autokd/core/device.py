@@ -26,7 +26,7 @@ def pick_device(name: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-        torch.empty(0, device=device)
+        torch.zeros(1, device=device).item()  # "meta" computes nothing
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise InputError(f"workers.device {name!r} is not usable here: {str(error).splitlines()[0]}") from None
     return device

@@ -69,7 +69,8 @@ def check_augmentation(augmentation: Augmentation, input_shape: tuple[int, ...])
     """Raise `InputError` if samples of this shape are not images but would be augmented."""
     if KINDS[len(input_shape)] != "images" and not augmentation.does_nothing:
         raise InputError(
-            f"training.augmentation is for images, but the data are {describe(input_shape)}: omit the section."
+            f"training.augmentation is for images, but the data are {describe(input_shape)}, which allow none of it: "
+            "omit the section."
         )
 
 

@@ -1,10 +1,11 @@
 """Data sets by their names in a configuration."""
 
+import os
 from functools import lru_cache
 from pathlib import Path
 
 from autokd.config.schema import NAMED_SOURCES, DataConfig
-from autokd.core.references import call, is_reference
+from autokd.core.references import call, is_reference, resolve
 from autokd.core.spelling import nearest_name
 from autokd.data.dataset import Dataset
 from autokd.data.decoding.decode import decode
@@ -13,7 +14,36 @@ from autokd.data.sources.folder import from_folder
 from autokd.data.sources.map_style import from_map_style
 from autokd.errors import InputError
 
-__all__ = ["load_data"]
+__all__ = ["check_resized", "check_source", "load_data"]
+
+
+def check_source(config: DataConfig) -> None:
+    """Check what can be told of the data before they are loaded.
+
+    Raises:
+        InputError: If there is no such source, or images are to be resized that cannot be.
+    """
+    path = Path(config.source)
+    is_named = config.source in NAMED_SOURCES
+    if is_reference(config.source) and not is_named:
+        resolve(config.source, "data.source")
+        return
+    if not is_named and path.suffix != ".npz" and not os.path.isdir(path):
+        raise _unknown(config.source)
+    if not is_named and path.suffix == ".npz" and not os.path.exists(path):
+        raise InputError(f"data {path} is not a readable .npz archive: there is no such file.")
+    if config.image_size is not None and not os.path.isdir(path):
+        raise _not_resized(config)
+
+
+def check_resized(config: DataConfig, dataset: Dataset) -> None:
+    """Check that images have the size that was asked for.
+
+    Raises:
+        InputError: If they have another one: those of arrays are not resized.
+    """
+    if config.image_size is not None and dataset.input_shape[1:] != (config.image_size, config.image_size):
+        raise _not_resized(config)
 
 
 @lru_cache(maxsize=2)  # since a worker runs many evaluations of one search
@@ -46,11 +76,22 @@ def _load(config: DataConfig) -> Dataset | Undecoded:
         from autokd.data.sources.arrays import from_npz
 
         return from_npz(path, config.validation)
-    if path.is_dir():
+    if os.path.isdir(path):
         return from_folder(path, config.image_size)
-    raise InputError(
+    raise _unknown(config.source)
+
+
+def _unknown(source: str) -> InputError:
+    return InputError(
         f"data.source must be one of {', '.join(NAMED_SOURCES)}, a .npz file, a folder or `module:function`, "
-        f"but got {config.source!r}{nearest_name(config.source, NAMED_SOURCES)}."
+        f"but got {source!r}{nearest_name(source, NAMED_SOURCES)}."
+    )
+
+
+def _not_resized(config: DataConfig) -> InputError:
+    return InputError(
+        f"data.image_size = {config.image_size}, but only images of a folder or a map-style data set are resized, and "
+        f"data.source is {config.source!r}: omit the key; what the teacher gets is resized by teacher.resize."
     )
 
 

@@ -14,12 +14,35 @@ from autokd.teachers.outputs.key import OutputsKey
 from autokd.teachers.outputs.shapes import OutputShapes
 from autokd.teachers.teacher import Teacher
 
-__all__ = ["check_room", "missing_outputs", "output_shapes", "precompute_outputs"]
+__all__ = [
+    "check_room",
+    "find_shapes",
+    "missing_outputs",
+    "output_shapes",
+    "precompute_outputs",
+    "store_shapes",
+]
 
 PROBED = 2  # samples: enough to see the shapes of a teacher's outputs
 
 
 def output_shapes(
+    context: TrainingContext, teacher: Teacher | None = None, dataset: Dataset | None = None
+) -> OutputShapes:
+    """Shapes of the teachers' outputs: read from the store, or found by `find_shapes` and then stored.
+
+    Args:
+        context: How the search trains.
+        teacher: The teacher, if the context does not say how to load it.
+        dataset: The samples, if they are already loaded.
+
+    Raises:
+        InputError: If the teacher cannot be loaded, or does not provide what the methods need.
+    """
+    return store_shapes(context, find_shapes(context, teacher, dataset))
+
+
+def find_shapes(
     context: TrainingContext, teacher: Teacher | None = None, dataset: Dataset | None = None
 ) -> OutputShapes:
     """Shapes of the teachers' outputs: read from the store, or found by running the teacher on two samples.
@@ -35,14 +58,22 @@ def output_shapes(
         InputError: If the teacher cannot be loaded, or does not provide what the methods need.
     """
     path = _shapes_file(context)
+    if path.exists():
+        return OutputShapes.load(path)
+    dataset = dataset or context.load_data()
+    teacher = teacher or context.load_teacher(0, dataset)
+    samples = context.stream(dataset).batch(_indices(context, range(min(PROBED, len(dataset.train)))), 0)
+    with closing(
+        TeacherWithFeatures(teacher, context.needs, context.precision, context.teacher.layers)
+    ) as live_teacher:
+        return OutputShapes.of(live_teacher(samples), len(dataset.train))
+
+
+def store_shapes(context: TrainingContext, shapes: OutputShapes) -> OutputShapes:
+    """Store the shapes unless some are stored, and return those that are."""
+    path = _shapes_file(context)
     if not path.exists():
-        dataset = dataset or context.load_data()
-        teacher = teacher or context.load_teacher(0, dataset)
-        samples = context.stream(dataset).batch(_indices(context, range(min(PROBED, len(dataset.train)))), 0)
-        with closing(
-            TeacherWithFeatures(teacher, context.needs, context.precision, context.teacher.layers)
-        ) as live_teacher:
-            OutputShapes.of(live_teacher(samples), len(dataset.train)).save(path)
+        shapes.save(path)
     return OutputShapes.load(path)
 
 
@@ -68,14 +99,18 @@ def precompute_outputs(
             _store_chunk(context, piece, shapes, teacher, dataset)
 
 
-def missing_outputs(context: TrainingContext) -> list[OutputsKey]:
+def missing_outputs(context: TrainingContext, shapes: OutputShapes | None = None) -> list[OutputsKey]:
     """Keys of the teacher outputs that will be read and are not stored yet, views in chunks.
 
     Views are not divided into chunks while the shapes are unknown and only a teacher object could tell them.
+
+    Args:
+        context: How the search trains.
+        shapes: Shapes of the teachers' outputs, if they are known.
     """
-    if context.teacher.source is None and not _shapes_file(context).exists():
+    if shapes is None and context.teacher.source is None and not _shapes_file(context).exists():
         return context.outputs_needed
-    shapes = output_shapes(context)
+    shapes = shapes or output_shapes(context)
     return [
         piece
         for key in context.outputs_needed
@@ -84,11 +119,11 @@ def missing_outputs(context: TrainingContext) -> list[OutputsKey]:
     ]
 
 
-def check_room(context: TrainingContext, missing: Iterable[OutputsKey]) -> None:
+def check_room(context: TrainingContext, missing: Iterable[OutputsKey], shapes: OutputShapes | None = None) -> None:
     """Raise `InputError` if the disk has no room for the chunks of views that are missing."""
     chunks = [key.chunk for key in missing if key.chunk is not None]
     if chunks:
-        context.disk_budget(output_shapes(context)).check_room(chunks, context.cache)
+        context.disk_budget(shapes or output_shapes(context)).check_room(chunks, context.cache)
 
 
 def _store_split(context: TrainingContext, key: OutputsKey, teacher: Teacher | None, dataset: Dataset | None) -> None:

@@ -1,7 +1,9 @@
 """Trust-region Bayesian optimisation as an Optuna sampler."""
 
+import math
 import secrets
 from collections.abc import Callable, Collection, Mapping, Sequence
+from numbers import Real
 from threading import Lock
 from typing import Any
 
@@ -73,6 +75,7 @@ class TrustRegionSampler(BaseSampler):
         features: Callable[[Mapping[str, Any]], Sequence[float]] | None = None,
         described: Collection[str] | None = None,
     ) -> None:
+        _check_options(noise, deterministic, feasible, reference_point)
         self._seed = secrets.randbits(32) if seed is None else seed
         self._n_startup_trials = n_startup_trials
         self._search_space = None if search_space is None else dict(search_space)
@@ -158,3 +161,19 @@ class TrustRegionSampler(BaseSampler):
         if feasible is None:
             return lambda points: torch.ones(len(points), dtype=torch.bool)
         return lambda points: torch.tensor([bool(feasible(encoding.decode(row))) for row in points.tolist()]).bool()
+
+
+def _check_options(noise: object, deterministic: object, feasible: object, reference_point: Any) -> None:
+    """Raise `OptimizerError` for an option of the wrong type, which a configuration file may well hold."""
+    if isinstance(noise, bool) or not isinstance(noise, Real) or not math.isfinite(noise):
+        raise OptimizerError(f"`noise` must be a finite number, but got {noise!r}.")
+    if not isinstance(deterministic, bool):
+        raise OptimizerError(f"`deterministic` must be a bool, but got {deterministic!r}.")
+    if feasible is not None and not callable(feasible):
+        raise OptimizerError(f"`feasible` must be a function, but got {feasible!r}.")
+    if reference_point is not None and (
+        isinstance(reference_point, str)
+        or not hasattr(reference_point, "__len__")
+        or not hasattr(reference_point, "__iter__")
+    ):
+        raise OptimizerError(f"`reference_point` must be a sequence of numbers, but got {reference_point!r}.")

@@ -1,7 +1,8 @@
 """The public way to search: begin, find and list searches."""
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,18 +14,28 @@ from autokd.config.schema import SearchConfig
 from autokd.config.toml import make_paths_absolute
 from autokd.core.references import reference_to
 from autokd.data.dataset import Dataset
+from autokd.database.reading import Reader
 from autokd.errors import InputError
+from autokd.evaluation.precompute import store_shapes
+from autokd.optimizers.errors import OptimizerError
 from autokd.searches.data_from_python import data_source
-from autokd.searches.preflight import check_budget, check_methods, check_settings, check_storage, find_facts, survey
+from autokd.searches.preflight import (
+    check_budget,
+    check_config,
+    check_methods,
+    check_storage,
+    find_facts,
+    survey,
+)
 from autokd.searches.printer import default_reporter
 from autokd.searches.problem import Problem
 from autokd.searches.reporter import Reporter, Silent
 from autokd.searches.result import SearchResult
-from autokd.searches.session import make_executor
 from autokd.searches.workspace import Workspace, default_workspace
 from autokd.teachers.from_python import teacher_from_python, teacher_source
 from search_spaces.design.budget import Budget
 from search_spaces.design.space import Space
+from search_spaces.errors import SpaceError
 from workers.worker_process import leave_if_importing
 
 if TYPE_CHECKING:
@@ -100,42 +111,47 @@ def begin(
     teacher: Callable[[Tensor], Any] | None = None,
     reporter: Reporter | None = None,
     command: Sequence[str] = (),
+    renames: bool = True,
 ) -> "SearchResult":
     """Check everything and record a new search, which `SearchResult.resume` then runs.
 
-    Nothing is recorded if a check fails.
+    What needs neither data nor teacher is checked first. Nothing is recorded if a check fails.
 
     Args:
-        config: The search; a number is appended to its name if it is taken.
+        config: The search.
         home: Where it is recorded.
         teacher: The teacher, where the configuration does not name one.
         reporter: Hears of the progress; by default lines are printed on a terminal and in a notebook.
         command: The command line, to be recorded.
+        renames: Whether a number is appended to a name that is taken; else it is an error.
 
     Raises:
         InputError: If something that was given cannot be used.
         BudgetInfeasibleError: If no student meets the budget.
     """
     leave_if_importing()
-    home = _place(home)
-    wrapped = teacher_from_python(teacher, config)
-    reporter = reporter or default_reporter()
-    make_executor(config).shutdown(cancel=True)  # it starts no process before its first task
-    reporter.checking()
-    facts = find_facts(config, wrapped, reporter.notify)
-    problem = Problem(config, facts, home.folder)
-    check_settings(problem)
-    check_methods(problem, wrapped)
-    offers = survey(problem)
-    reporter.checked(facts, offers)
-    check_budget(offers)
+    home, reporter = _place(home), reporter or default_reporter()
+    home.check()
+    if home.exists:
+        with home.open() as store:
+            config = _named(config, home, store, reporter, renames)
+    with _checks():
+        check_config(config)
+        reporter.loading()
+        wrapped = teacher_from_python(teacher, config)
+        facts = find_facts(config, wrapped, reporter)
+        problem = Problem(config, facts, home.folder)
+        check_methods(problem, wrapped)
+        offers = survey(problem)
+        reporter.checked(facts, offers)
+        check_budget(offers)
+        shapes = check_storage(problem, wrapped)
     with home.open(create=True) as store:
-        check_storage(problem, wrapped)
-        taken = {row.name for row in store.searches()}
-        config = config.model_copy(update={"name": _free_name(config.name, taken)})
+        config = _named(config, home, store, reporter, renames)  # another search may have begun meanwhile
         recorded = asdict(facts) | {"command": list(command or sys.argv)}
         result = SearchResult(home, config.name, wrapped, reporter)
         with result.interruptible("resume"):
+            store_shapes(problem.context, shapes)
             store.create_search(config.name, config.seed, config.to_dict(), config.digest, recorded)
             reporter.began(config.name)
     return result
@@ -183,6 +199,26 @@ def _place(home: Workspace | str | Path | None) -> Workspace:
     return home if isinstance(home, Workspace) else default_workspace(home)
 
 
-def _free_name(name: str, taken: set[str]) -> str:
+@contextmanager
+def _checks() -> Iterator[None]:
+    """A block in which what a space or an optimiser refuses is an error of the caller."""
+    try:
+        yield
+    except (SpaceError, OptimizerError) as error:
+        raise InputError(str(error)) from error
+
+
+def _named(config: SearchConfig, home: Workspace, store: Reader, reporter: Reporter, renames: bool) -> SearchConfig:
+    """The configuration with a name that no search has; another one than it had is said."""
+    taken, name = {row.name for row in store.searches()}, config.name
+    if name not in taken:
+        return config
+    if not renames:
+        raise InputError(
+            f"there is a search {name!r} in {home.folder} already: choose another name, go on with it by "
+            f"`autokd resume {name}{home.option}`, or remove it by `autokd delete {name}{home.option}`."
+        )
     numbered = (f"{name}-{number}" for number in range(2, len(taken) + 3))
-    return next(candidate for candidate in (name, *numbered) if candidate not in taken)
+    free = next(candidate for candidate in numbered if candidate not in taken)
+    reporter.notify(f"there is a search {name!r} already: this one is called {free!r}")
+    return config.model_copy(update={"name": free})

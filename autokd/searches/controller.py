@@ -17,7 +17,7 @@ from autokd.searches.problem import Problem
 from autokd.searches.proposals import propose, prunes
 from autokd.searches.students import add_student
 from autokd.searches.trial_record import TrialRecord, trial_records
-from search_spaces.errors import BudgetError
+from search_spaces.errors import SpaceError
 
 __all__ = ["Controller"]
 
@@ -92,8 +92,8 @@ class Controller:
         replicate = len(record.students)
         try:
             architecture, cost = self.problem.draw(record.trial, replicate)
-        except BudgetError as error:
-            return self._finish(record, "failed", f"BudgetError: {error}")
+        except SpaceError as error:  # such as a BudgetError
+            return self._finish(record, "failed", f"{type(error).__name__}: {error}")
         warm_from = self.problem.warm_from(rows.values(), record.trial, architecture)
         add_student(self.store, self.lease, record.trial, replicate, "search", architecture, cost, warm_from)
         return True

@@ -80,15 +80,17 @@ def _extra(extra: str, package: str) -> Finding:
 def _database(home: Workspace) -> Finding:
     place = home.url or str(home.folder / "autokd.db")
     try:
+        home.check()
+        if not home.exists:
+            return Finding("database", None, f"none yet in {home.folder}")
         with home.open() as store:
             return Finding("database", True, f"{place}, searches: {len(store.searches())}")
     except AutoKDError as error:
-        nothing_yet = home.url is None and not (home.folder / "autokd.db").exists()
-        return Finding("database", None if nothing_yet else False, str(error))
+        return Finding("database", False, str(error))
 
 
 def _disk(folder: Path) -> Finding:
-    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    existing = next(path for path in (folder, *folder.parents) if os.path.exists(path))
     free = shutil.disk_usage(existing).free
     writable = os.access(existing, os.W_OK)
     detail = f"{folder}: {free / 2**30:.1f} GiB free" + ("" if writable else ", but it cannot be written")

@@ -1,7 +1,7 @@
 """What is checked and found out before a search begins: data, teacher, device, and whether the budget can be met."""
 
 import platform
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import closing
 from importlib.metadata import version
 
@@ -13,48 +13,89 @@ from torch.utils.flop_counter import FlopCounterMode
 from autokd.config.schema import SearchConfig
 from autokd.core.device import pick_device, pick_precision
 from autokd.core.seeds import derive
-from autokd.data.augmentation import check_augmentation
-from autokd.data.registry import load_data
+from autokd.data.augmentation import Augmentation, check_augmentation
+from autokd.data.registry import check_resized, check_source, load_data
 from autokd.data.stream import Batch
 from autokd.distillation import Distiller, Method
 from autokd.errors import BudgetInfeasibleError, InputError, first_line
 from autokd.evaluation.distillation_stream import is_live
-from autokd.evaluation.precompute import check_room, missing_outputs, output_shapes
+from autokd.evaluation.precompute import check_room, find_shapes, missing_outputs
+from autokd.searches.choices import Choices
 from autokd.searches.facts import Facts
 from autokd.searches.problem import Problem
 from autokd.searches.proposals import check_optimizer, propose
-from autokd.teachers.outputs.shapes import OutputKind
-from autokd.teachers.registry import Teacher, load_teacher
+from autokd.searches.reporter import SILENT, Reporter
+from autokd.searches.session import make_executor
+from autokd.teachers.outputs.shapes import OutputKind, OutputShapes
+from autokd.teachers.process_cache import cached_teacher
+from autokd.teachers.registry import Teacher, check_made_from, load_teacher
 from autokd.teachers.validation import check_teacher
 from search_spaces.design.envelope import Offer, envelope
 from search_spaces.errors import BudgetError
 from search_spaces.networks.network import build
 
-__all__ = ["check_budget", "check_methods", "check_settings", "check_storage", "find_facts", "survey"]
+__all__ = [
+    "check_budget",
+    "check_choices",
+    "check_config",
+    "check_methods",
+    "check_storage",
+    "find_facts",
+    "survey",
+]
 
 DECISIVE_PACKAGES = ("autokd", "torch", "numpy", "optuna", "scipy")
 PROBED = 8  # samples
 
 
-def find_facts(
-    config: SearchConfig, teacher: Teacher | None = None, notify: Callable[[str], None] = lambda line: None
-) -> Facts:
+def check_config(config: SearchConfig) -> None:
+    """Check everything that can be told before data are decoded and the teacher runs.
+
+    Raises:
+        InputError: If the workers, the space, the methods, the optimiser or their settings do not exist or fit, or a
+            file or function that is named is not there.
+    """
+    make_executor(config).shutdown(cancel=True)  # it starts no process before its first task
+    pick_device(config.workers.device)
+    _check_mixup(config)
+    check_choices(Choices(config))
+    check_source(config.data)
+    check_made_from(config.teacher)
+
+
+def check_choices(choices: Choices) -> None:
+    """Find mistakes that the first trial would find.
+
+    Raises:
+        InputError: If the space, the method, the optimiser or their settings do not exist or fit.
+    """
+    _ = choices.dimensions
+    choices.methods.check()
+    check_optimizer(choices)
+
+
+def find_facts(config: SearchConfig, teacher: Teacher | None = None, reporter: Reporter = SILENT) -> Facts:
     """Load data and teacher, and check that the teacher is worth learning from.
 
     Args:
         config: The search.
         teacher: The teacher, where it is given as an object.
-        notify: Called with a line that the user should read.
+        reporter: Hears when the teacher is asked, and lines that the user should read.
 
     Raises:
-        InputError: If data or teacher are missing, do not fit together, the teacher is too weak, or samples are to be
-            mixed of which it has no answers.
+        InputError: If data or teacher are missing, do not fit together, samples are to be augmented that are no images,
+            or the teacher is too weak or another one each time it is made.
     """
-    _check_mixup(config)
     device = pick_device(config.workers.device)
     dataset = load_data(config.data)
-    teacher = (teacher or load_teacher(config.teacher, device, dataset, notify)).to(device)
+    check_resized(config.data, dataset)
+    check_augmentation(Augmentation(**config.training.augmentation.model_dump()), dataset.input_shape)
+    reporter.checking()
+    is_given = teacher is not None
+    teacher = (teacher or load_teacher(config.teacher, device, dataset, reporter.notify)).to(device)
     metrics = check_teacher(teacher, dataset, config.teacher.floor, device)
+    if not is_given:
+        _check_same(config, teacher, cached_teacher(config.teacher.numbered(0), str(device), dataset))
     further = [load_teacher(config.teacher.numbered(k), device, dataset) for k in range(1, len(config.teacher.files))]
     return Facts(
         input_shape=dataset.input_shape,
@@ -70,18 +111,6 @@ def find_facts(
         versions={"python": platform.python_version()} | {name: version(name) for name in DECISIVE_PACKAGES},
         further_teachers=tuple(other.digest for other in further),
     )
-
-
-def check_settings(problem: Problem) -> None:
-    """Find mistakes that the first trial would find.
-
-    Raises:
-        InputError: If the space, the method, the optimiser, the augmentation or their settings do not exist or fit.
-    """
-    check_augmentation(problem.context.augmentation, problem.facts.input_shape)
-    _ = problem.dimensions
-    check_optimizer(problem)
-    problem.methods.check()
 
 
 def check_methods(problem: Problem, teacher: Teacher | None = None) -> None:
@@ -106,22 +135,24 @@ def check_methods(problem: Problem, teacher: Teacher | None = None) -> None:
             _check_runs(name, method, student, teacher, batch, dataset.train.labels)
 
 
-def check_storage(problem: Problem, teacher: Teacher | None = None) -> None:
-    """See that the teachers' outputs have room, and find their shapes: the first that is written to the home.
+def check_storage(problem: Problem, teacher: Teacher | None = None) -> OutputShapes:
+    """See that the teachers' outputs have room, and return their shapes; nothing is written.
 
     Args:
         problem: The search.
         teacher: The teacher, where it is given as an object, which workers cannot ask.
 
     Raises:
-        InputError: If the disk has no room, or a method needs what is not stored of a teacher that is an object.
+        InputError: If the disk has no room, the teacher lacks layers that are to be stored, or a method needs what is
+            not stored of a teacher that is an object.
     """
     context = problem.context
-    shapes = output_shapes(context, teacher)  # from here on they are known, where the teacher is an object, too
-    check_room(context, missing_outputs(context))
+    shapes = find_shapes(context, teacher)
+    check_room(context, missing_outputs(context, shapes), shapes)
     if teacher is not None:
         for name, method in problem.methods.examples():
             _check_stored(name, method, context.disk_budget(shapes).stored)
+    return shapes
 
 
 def survey(problem: Problem) -> Sequence[Offer]:
@@ -156,6 +187,16 @@ def _check_mixup(config: SearchConfig) -> None:
             "teacher.outputs are of samples as they are, but training.augmentation mixes them "
             f"(mixup = {augmentation.mixup:g}, cutmix = {augmentation.cutmix:g}): set both to 0, or give a teacher "
             "that can be asked."
+        )
+
+
+def _check_same(config: SearchConfig, first: Teacher, second: Teacher) -> None:
+    """Raise if the teacher is another one the second time it is made, as it will be in every worker."""
+    if first.digest != second.digest:
+        raise InputError(
+            f"teacher.factory {config.teacher.factory!r} is not deterministic: two calls gave different weights, "
+            f"of the digests {first.digest[:12]} and {second.digest[:12]}. Save the weights of one to a file and set "
+            "teacher.weights, or seed the factory's random numbers."
         )
 
 

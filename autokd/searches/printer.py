@@ -13,8 +13,9 @@ from autokd.searches.reporter import Reporter, Silent
 from autokd.searches.tables import PlainConsole, budget_table, count, counted, duration, percent, training_state
 from search_spaces.design.envelope import Offer
 
-__all__ = ["CHECKING", "Printer", "default_reporter", "print_checks", "time_left"]
+__all__ = ["CHECKING", "LOADING", "Printer", "default_reporter", "print_checks", "time_left"]
 
+LOADING = "reading data, decoding images ..."
 CHECKING = "asking the teacher about the validation samples ..."
 
 
@@ -36,6 +37,10 @@ class Printer:
     console: Console
     on_news: Callable[[], None] = lambda: None
     _last: object = None
+
+    def loading(self) -> None:
+        """Say what takes a while."""
+        self._print(LOADING)
 
     def checking(self) -> None:
         """Say what takes a while."""

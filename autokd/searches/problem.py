@@ -1,4 +1,4 @@
-"""What is searched: the space, the distillation method and the facts of data and teacher, as one set of dimensions."""
+"""What is searched: the choices of a configuration with the facts of data and teacher."""
 
 import json
 from collections.abc import Collection, Iterable
@@ -7,33 +7,28 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from optuna.distributions import BaseDistribution
 
-from autokd.config.fidelity_metrics import FIDELITY_METRICS, FidelityMetric
-from autokd.config.schema import SearchConfig, TrainingConfig
-from autokd.core.references import include_current_folder
+from autokd.config.fidelity_metrics import FIDELITY_METRICS
+from autokd.config.schema import TrainingConfig
 from autokd.core.seeds import derive
 from autokd.database.rows import StudentRow, TrialRow
 from autokd.errors import InputError
 from autokd.evaluation.context import TrainingContext
 from autokd.evaluation.task import EvaluationTask
+from autokd.searches.choices import Choices
 from autokd.searches.facts import Facts
-from autokd.searches.method_choice import MethodChoice
 from autokd.searches.trial_record import TrialRecord
 from autokd.searches.warm_start_source import warm_start_source
 from search_spaces.architecture.cost import Cost, cost
 from search_spaces.architecture.format import Architecture
 from search_spaces.architecture.layers import KINDS
-from search_spaces.design.dimensions import Dimension, Value
-from search_spaces.design.registry import space
-from search_spaces.design.space import Space
-from search_spaces.errors import SpaceError
+from search_spaces.design.dimensions import Value
 
 __all__ = ["Problem"]
 
 
 @dataclass(frozen=True)
-class Problem:
+class Problem(Choices):
     """A search's configuration with its facts, and every decision that follows from them.
 
     All randomness derives from the configuration's seed and the number of the trial that it is for.
@@ -44,42 +39,8 @@ class Problem:
         home: Folder of all searches: their database and the teachers' outputs.
     """
 
-    config: SearchConfig
     facts: Facts
     home: Path
-
-    @cached_property
-    def space(self) -> Space:
-        """The search space, narrowed to the configured ranges."""
-        include_current_folder()  # a user's space is "module:Class"; so are samplers and pruners below
-        try:
-            return space(self.config.space.name, **self.config.space.ranges)
-        except SpaceError as error:
-            raise InputError(f"space: {error}") from None
-
-    @cached_property
-    def methods(self) -> MethodChoice:
-        """The distillation methods and teachers."""
-        include_current_folder()
-        return MethodChoice(self.config.distillation, tuple(self.config.teacher.teacher_schedules))
-
-    @cached_property
-    def dimensions(self) -> dict[str, Dimension]:
-        """Everything that the optimiser chooses: the space's dimensions, then the methods'."""
-        ours, theirs = self.space.distributions(), self.methods.dimensions
-        if shared := ours.keys() & theirs.keys():
-            raise InputError(f"the space and the distillation method share the dimension {min(shared)!r}.")
-        return ours | theirs
-
-    @property
-    def distributions(self) -> dict[str, BaseDistribution]:
-        """All dimensions as Optuna distributions, active or not."""
-        return {name: dimension.distribution for name, dimension in self.dimensions.items()}
-
-    @property
-    def fidelity_metric(self) -> FidelityMetric:
-        """The metric by which trials are compared below the last rung."""
-        return FIDELITY_METRICS[self.config.optimizer.signal]
 
     @property
     def last_rung(self) -> int:

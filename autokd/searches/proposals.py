@@ -14,9 +14,10 @@ from optuna.trial import Trial
 
 from autokd.core.references import include_current_folder
 from autokd.core.seeds import derive
-from autokd.errors import InputError
+from autokd.errors import InputError, first_line
 from autokd.optimizers import pruner, sampler
 from autokd.optimizers.errors import OptimizerError
+from autokd.searches.choices import Choices
 from autokd.searches.problem import Problem
 from autokd.searches.study import to_study
 from autokd.searches.trial_record import TrialRecord
@@ -54,44 +55,52 @@ def prunes(problem: Problem, trial_records: Iterable[TrialRecord], record: Trial
     return bool(_pruner(problem).prune(study, trial))
 
 
-def check_optimizer(problem: Problem) -> None:
-    """Check that sampler and pruner can be created.
+def check_optimizer(choices: Choices) -> None:
+    """Check that sampler and pruner can be created, and that the sampler proposes a trial, which nobody runs.
 
     Raises:
-        InputError: If one of them does not exist, or does not take its options.
+        InputError: If one of them does not exist, does not take its options, or fails.
     """
-    _sampler(problem, 0)
-    _pruner(problem)
+    _pruner(choices)
+    study, config = to_study([], choices.distributions), choices.config.optimizer
+    study.sampler = _sampler(choices, 0)
+    try:
+        _suggest(study.ask(), choices.dimensions)
+    except Exception as error:  # a user's sampler can fail in any way
+        raise InputError(
+            f"optimizer: {config.name!r} proposes no trial with the options {dict(config.options)}: "
+            f"{type(error).__name__}: {first_line(error)}."
+        ) from error
 
 
-def feature_options(problem: Problem) -> dict[str, Any]:
+def feature_options(choices: Choices) -> dict[str, Any]:
     """Arguments for the sampler: the `features` of graphs, None if the space has none, and what is `described`."""
-    features = (lambda values: _graph_features(problem, values)) if _graph_features(problem, {}) else None
-    return {"features": features, "described": tuple(problem.space.distributions())}
+    features = (lambda values: _graph_features(choices, values)) if _graph_features(choices, {}) else None
+    return {"features": features, "described": tuple(choices.space.distributions())}
 
 
-def _sampler(problem: Problem, number: int) -> BaseSampler:
+def _sampler(choices: Choices, number: int) -> BaseSampler:
     """A sampler for trial `number` alone, so that its proposal depends on the rows and on no earlier state."""
     own: dict[str, Any] = {
-        "seed": derive(problem.config.seed, "sampler") % 2**31,
-        "search_space": problem.distributions,
+        "seed": derive(choices.config.seed, "sampler") % 2**31,
+        "search_space": choices.distributions,
         "trial_number": number,
-        **feature_options(problem),
+        **feature_options(choices),
     }
-    options: Mapping[str, Any] = problem.config.optimizer.options
+    options: Mapping[str, Any] = choices.config.optimizer.options
     if taken := sorted(own.keys() & options.keys()):
         raise InputError(f"optimizer: the option {taken[0]!r} is the search's own.")
     include_current_folder()
     try:
-        return sampler(problem.config.optimizer.name, **own, **options)
+        return sampler(choices.config.optimizer.name, **own, **options)
     except OptimizerError as error:
         raise InputError(f"optimizer: {error}") from None
 
 
-def _pruner(problem: Problem) -> BasePruner:
+def _pruner(choices: Choices) -> BasePruner:
     include_current_folder()
     try:
-        return pruner(problem.config.optimizer.pruner)
+        return pruner(choices.config.optimizer.pruner)
     except OptimizerError as error:
         raise InputError(f"optimizer.pruner: {error}") from None
 
@@ -107,13 +116,13 @@ def _repaired(problem: Problem, values: Mapping[str, Value], number: int) -> dic
     return chosen | {name: value for name, value in values.items() if name not in ours}
 
 
-def _graph_features(problem: Problem, values: Mapping[str, Value]) -> tuple[float, ...]:
+def _graph_features(choices: Choices, values: Mapping[str, Value]) -> tuple[float, ...]:
     """Features of the graph that the space makes of these values; missing parameters are at their low ends."""
     ours: dict[str, Value] = {}
-    for name, dimension in problem.space.distributions().items():
-        if dimension.is_active(problem.space.fixed | ours):
+    for name, dimension in choices.space.distributions().items():
+        if dimension.is_active(choices.space.fixed | ours):
             ours[name] = values.get(name, low_ends(dimension.distribution)[0])
-    return problem.space.features(problem.space.complete(ours))
+    return choices.space.features(choices.space.complete(ours))
 
 
 def _suggest(trial: Trial, dimensions: dict[str, Dimension]) -> dict[str, Value]:

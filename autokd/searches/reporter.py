@@ -7,14 +7,17 @@ from autokd.searches.facts import Facts
 from autokd.searches.progress import Progress, Training
 from search_spaces.design.envelope import Offer
 
-__all__ = ["Reporter", "Silent"]
+__all__ = ["SILENT", "Reporter", "Silent"]
 
 
 class Reporter(Protocol):
     """Hears what a search does: called from the controller's thread at all news, and every few seconds without."""
 
+    def loading(self) -> None:
+        """The data are loaded; images are decoded, which takes a while if they are many."""
+
     def checking(self) -> None:
-        """Data and teacher are looked at; a large teacher takes a while to answer for the validation split."""
+        """The teacher is looked at; a large one takes a while to answer for the validation split."""
 
     def checked(self, facts: Facts, offers: Sequence[Offer]) -> None:
         """Data and teacher are good; what the space offers under the budget, which may be nothing."""
@@ -38,6 +41,9 @@ class Reporter(Protocol):
 class Silent:
     """Says nothing."""
 
+    def loading(self) -> None:
+        """Ignore it."""
+
     def checking(self) -> None:
         """Ignore it."""
 
@@ -58,3 +64,6 @@ class Silent:
 
     def trained(self, trainings: Sequence[Training]) -> None:
         """Ignore it."""
+
+
+SILENT: Reporter = Silent()

@@ -21,6 +21,7 @@ from autokd.evaluation.precompute import missing_outputs, precompute_outputs
 from autokd.export.folder import write_folder
 from autokd.export.replacement import check_replaceable
 from autokd.export.verification import Verification
+from autokd.optimizers.errors import OptimizerError
 from autokd.searches.controller import Controller
 from autokd.searches.dispatcher import Dispatcher
 from autokd.searches.facts import Facts
@@ -29,7 +30,7 @@ from autokd.searches.problem import Problem
 from autokd.searches.progress import Progress, Training, measure_progress
 from autokd.searches.reporter import Reporter
 from autokd.searches.retraining import Retraining, trainings
-from autokd.searches.session import session
+from autokd.searches.session import as_ours, session
 from autokd.searches.students import TrainedStudent, trained_students
 from autokd.searches.study import to_study
 from autokd.searches.tables import count, counted, percent
@@ -37,6 +38,7 @@ from autokd.searches.trial_record import TrialRecord, trial_records
 from autokd.searches.workspace import Workspace
 from autokd.teachers.registry import Teacher, load_teacher
 from autokd.training.metrics import label_metrics
+from search_spaces.errors import SpaceError
 from workers.worker_process import leave_if_importing
 
 if TYPE_CHECKING:
@@ -144,7 +146,10 @@ class SearchResult:
         """The families searched, the best first, with what the model of the search believes of them."""
         from autokd.searches.families import rank_families  # loads the model
 
-        return rank_families(self.problem, self.trials)
+        try:
+            return rank_families(self.problem, self.trials)
+        except (SpaceError, OptimizerError) as error:
+            raise as_ours(self.name, error) from error
 
     @property
     def importances(self) -> dict[str, float]:

@@ -15,7 +15,7 @@ from autokd.searches.problem import Problem
 from autokd.searches.progress import Training
 from autokd.searches.students import add_student
 from autokd.training.checkpoint import epochs_done
-from search_spaces.errors import BudgetError
+from search_spaces.errors import SpaceError
 
 __all__ = ["Retraining", "trainings"]
 
@@ -48,6 +48,8 @@ class Retraining:
         """
         self.dispatcher.prepare(self.problem.retraining_context)
         students = self._students()
+        if not students:
+            raise AutoKDError(f"no student of the family of trial {self.trial.number} can be drawn.")
         for student in students:
             task = self.problem.task(self.trial, student, rung=0)
             row = self.store.open_evaluation(self.lease, student.id, self._rung(student, task), task.epochs, task.key)
@@ -63,12 +65,12 @@ class Retraining:
         return next((row.rung for row in rows if row.key == task.key), len(rows))
 
     def _students(self) -> list[StudentRow]:
-        """The students to train: recorded ones and new draws, without draws that do not fit the budget."""
+        """The students to train: recorded ones and new draws, without draws that the space refuses."""
         rows = [row for row in self.store.students(self.lease.search_id) if row.trial_id == self.trial.id]
         there = {row.replicate: row for row in rows if row.purpose == "final"}
         students = []
         for replicate in range(self.problem.config.final.students):
-            with suppress(BudgetError):
+            with suppress(SpaceError):
                 students.append(there.get(replicate) or self._add(replicate))
         return students
 

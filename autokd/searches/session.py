@@ -8,22 +8,26 @@ from autokd.config.schema import RESUMABLE_CHANGES, SearchConfig
 from autokd.core.references import is_interactive
 from autokd.database.lease import Lease
 from autokd.database.lease_keeper import owning
-from autokd.errors import InputError
+from autokd.errors import AutoKDError, InputError, first_line
+from autokd.optimizers.errors import OptimizerError
 from autokd.searches.dispatcher import Dispatcher
 from autokd.searches.reporter import Reporter
 from autokd.searches.workspace import Workspace
+from search_spaces.errors import SpaceError
 from workers.base import Executor, Limits
 from workers.errors import WorkerError
 from workers.registry import executor
 
-__all__ = ["changes", "make_executor", "session"]
+__all__ = ["as_ours", "changes", "make_executor", "session"]
 
 
 @contextmanager
 def session(
     workspace: Workspace, name: str, recorded: SearchConfig, config: SearchConfig, reporter: Reporter
 ) -> Iterator[tuple[Lease, Dispatcher]]:
-    """A block that owns a search and has workers; an exception leaves the search "interrupted".
+    """A block that owns a search and has workers.
+
+    An exception leaves the search "interrupted", or "failed" if its space or its optimiser raised it.
 
     Args:
         workspace: Where the search is recorded.
@@ -34,6 +38,7 @@ def session(
 
     Raises:
         InputError: If the configurations differ in what may not change, or another controller owns the search.
+        AutoKDError: If its space or its optimiser fails.
     """
     with workspace.open() as store, owning(store, name) as lease:
         changed = changes(recorded, config)
@@ -43,11 +48,19 @@ def session(
                 store.set_config(lease, config.to_dict(), config.digest)
             store.set_status(lease, "running")
             yield lease, Dispatcher(store, lease, pool, on_prepared=reporter.prepared, on_notify=reporter.notify)
+        except (SpaceError, OptimizerError) as error:
+            store.set_status(lease, "failed")
+            raise as_ours(name, error) from error
         except BaseException:
             store.set_status(lease, "interrupted")
             raise
         finally:
             pool.shutdown(cancel=True)
+
+
+def as_ours(name: str, error: SpaceError | OptimizerError) -> AutoKDError:
+    """The error of a search whose space or optimiser fails."""
+    return AutoKDError(f"search {name!r} cannot go on: {type(error).__name__}: {first_line(error)}.")
 
 
 def changes(recorded: SearchConfig, config: SearchConfig) -> Collection[str]:

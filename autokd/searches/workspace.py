@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,16 +33,32 @@ class Workspace:
         Raises:
             InputError: If there is no database, or it cannot be used.
         """
+        self.check()
         if not create and not self.exists:
             raise InputError(
                 f"there is no search in {self.folder}: begin one with `autokd search`, or give its folder."
             )
         return Store(self.url or self._file, create)
 
+    def check(self) -> None:
+        """Check that the folder can be one: nothing else is there, and its path is none that the system refuses.
+
+        Raises:
+            InputError: If it cannot.
+        """
+        try:
+            is_folder = stat.S_ISDIR(self.folder.stat().st_mode)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise InputError(f"the folder of searches {self.folder} cannot be used: {error.strerror}.") from None
+        if not is_folder:
+            raise InputError(f"the folder of searches {self.folder} cannot be used: it is a file.")
+
     @property
     def exists(self) -> bool:
         """Whether there is a database, as far as can be told without opening it."""
-        return self.url is not None or self._file.exists()
+        return self.url is not None or os.path.exists(self._file)
 
     @property
     def option(self) -> str:

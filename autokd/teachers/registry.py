@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from autokd.config.teacher import TeacherConfig
-from autokd.core.references import call
+from autokd.core.references import call, resolve
 from autokd.data.dataset import Dataset
 from autokd.errors import InputError
 from autokd.teachers.logits import reading_of
@@ -19,11 +19,27 @@ from autokd.teachers.onnx import OnnxNetwork, file_digest, parameter_count
 from autokd.teachers.precomputed import precomputed_teacher, read_outputs
 from autokd.teachers.preparation import preparation_of
 from autokd.teachers.teacher import Teacher
-from autokd.teachers.weights import find_path, load_weights
+from autokd.teachers.weights import check_suffix, find_path, load_weights
 
-__all__ = ["Teacher", "load_teacher", "teacher_of"]
+__all__ = ["Teacher", "check_made_from", "load_teacher", "teacher_of"]
 
 SETTINGS = {"output", "preprocess", "resize", "mean", "deviation", "classes"}  # that change what a teacher says
+
+
+def check_made_from(config: TeacherConfig) -> None:
+    """Check that what a teacher is made from is there, without making it.
+
+    Raises:
+        InputError: If a function or file is not.
+    """
+    for key in ("factory", "preprocess"):
+        if reference := getattr(config, key):
+            resolve(reference, f"teacher.{key}")
+    for file in filter(None, config.files):
+        check_suffix(find_path(file, "teacher.weights"))
+    for key in ("onnx", "outputs"):
+        if file := getattr(config, key):
+            find_path(file, f"teacher.{key}")
 
 
 def load_teacher(

@@ -1,5 +1,6 @@
 """The files that a teacher is made from: where they are, and how weights are taken from checkpoints."""
 
+import os
 import pickle
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 
 from autokd.errors import InputError, first_line
 
-__all__ = ["SUFFIXES", "find_path", "load_weights"]
+__all__ = ["SUFFIXES", "check_suffix", "find_path", "load_weights"]
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".th", ".ckpt", ".bin")
 
@@ -34,7 +35,7 @@ def find_path(name: str, key: str) -> Path:
         path = Path(str(resources.files(package))) / file if colon else Path(name)
     except (ModuleNotFoundError, TypeError, ValueError):
         raise InputError(f"{key} {name!r}: there is no package {package!r}.") from None
-    if not path.exists():
+    if not os.path.exists(path):
         raise InputError(f"{key}: there is no file {path}.")
     return path
 
@@ -92,10 +93,15 @@ def load_weights(
         notify(f"teacher.weights: {path.name}: the weights are {fitting[0]}")
 
 
-def _read(path: Path) -> object:
+def check_suffix(path: Path) -> None:
+    """Raise `InputError` if a file is none that can hold weights, by its name."""
     if path.suffix not in SUFFIXES:
         known = f"{', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}"
         raise InputError(f"teacher.weights must end in {known}, but got {path.name!r}.")
+
+
+def _read(path: Path) -> object:
+    check_suffix(path)
     try:
         if path.suffix == ".safetensors":
             return load_file(path)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import import_module
-from typing import Any
+from inspect import signature
+from typing import Any, get_args, get_type_hints
 
 from search_spaces.design.space import Space
 from search_spaces.errors import SpaceError, unknown
@@ -46,7 +48,7 @@ def space(name: str, **options: Any) -> Space:
         raise SpaceError(
             f"A search space must be a subclass of `search_spaces.design.space.Space`, but {target!r} is {found!r}."
         )
-    return found(**options)
+    return _built(found, name, options)
 
 
 def register(name: str, target: str) -> None:
@@ -64,6 +66,34 @@ def register(name: str, target: str) -> None:
             f"A name without colon must be registered for a `module:Class`, but got {name!r} for {target!r}."
         )
     _SPACES[name] = target
+
+
+def _built(kind: type[Space], name: str, options: Mapping[str, Any]) -> Space:
+    """The space with these options, whatever a user's constructor raises for them."""
+    for option, wanted in _option_types(kind).items():
+        value = options.get(option)
+        if option in options and (not isinstance(value, wanted) or (isinstance(value, bool) and bool not in wanted)):
+            names = " or ".join("none" if each is type(None) else each.__name__ for each in wanted)
+            raise SpaceError(f"Option `{option}` of space {name!r} must be {names}, but got {value!r}.")
+    try:
+        return kind(**options)
+    except SpaceError:
+        raise
+    except Exception as error:
+        text = str(error) or type(error).__name__
+        raise SpaceError(f"Space {name!r} cannot be made with the options {dict(options)}: {text}.") from error
+
+
+def _option_types(kind: type[Space]) -> dict[str, tuple[type, ...]]:
+    """The types of a constructor's plain options by name; a whole number is a float, too."""
+    try:
+        hints = get_type_hints(kind.__init__)
+    except NameError:  # a user's annotations need not be importable
+        return {}
+    keywords = {name for name, each in signature(kind).parameters.items() if each.kind is each.KEYWORD_ONLY}
+    types = {name: get_args(hint) or (hint,) for name, hint in hints.items() if name in keywords}
+    plain = {name: each for name, each in types.items() if set(each) <= {bool, int, float, str, type(None)}}
+    return {name: (*each, int) if float in each else each for name, each in plain.items()}
 
 
 def known_spaces() -> tuple[str, ...]:

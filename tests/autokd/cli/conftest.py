@@ -87,3 +87,19 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
     for name in set(sys.modules) - modules:
         if name.startswith("my_"):
             del sys.modules[name]
+
+
+@pytest.fixture
+def refused(invoke: Invoke, tiny: tuple[str, ...], tmp_path: Path) -> Callable[..., str]:
+    """Searches the digits recipe with changes; returns the one line that refused it, having written nothing."""
+
+    def search(*changes: str, code: int = 2) -> str:
+        settings = [word for change in changes for word in ("--set", change)]
+        outcome = invoke("search", "digits", *tiny, *settings, "--home", tmp_path / "new")
+        assert outcome.code == code, outcome.err
+        assert outcome.err.startswith("autokd: ")
+        assert outcome.err.count("\n") == 1
+        assert not (tmp_path / "new").exists()
+        return str(outcome.err)
+
+    return search

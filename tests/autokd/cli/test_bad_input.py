@@ -36,21 +36,9 @@ def no_data(): return 5
 """
 
 
-@pytest.fixture
-def refused(invoke, tiny, tmp_path: Path):
-    """Searches the digits recipe with changes; returns the one line that refused it, having written nothing."""
-
-    def search(*changes: str, code: int = 2) -> str:
-        settings = [word for change in changes for word in ("--set", change)]
-        outcome = invoke("search", "digits", *tiny, *settings, "--home", tmp_path / "new")
-        assert outcome.code == code, outcome.err
-        assert outcome.err.startswith("autokd: ")
-        assert outcome.err.count("\n") == 1
-        assert not (tmp_path / "new").exists()
-        return str(outcome.err)
-
+@pytest.fixture(autouse=True)
+def _bad_module(_elsewhere: None) -> None:
     Path("my_bad.py").write_text(MODULE)
-    return search
 
 
 def digest(folder: Path) -> str:

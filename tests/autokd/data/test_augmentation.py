@@ -124,7 +124,9 @@ def test_only_images_can_be_augmented(augmentation: Augmentation) -> None:
     check_augmentation(augmentation, (1, 8, 8))
     for shape, words in {(3, 20): "3 x 20 signals", (64,): "vectors of 64"}.items():
         check_augmentation(Augmentation(), shape)
-        with pytest.raises(InputError, match=f"is for images, but the data are {words}: omit the section"):
+        with pytest.raises(
+            InputError, match=f"is for images, but the data are {words}, which allow none of it: omit the"
+        ):
             check_augmentation(augmentation, shape)
 
 

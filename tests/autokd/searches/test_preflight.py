@@ -3,6 +3,7 @@ from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ from autokd.data.sources.arrays import save_npz
 from autokd.distillation import METHODS, Wrapper
 from autokd.errors import BudgetInfeasibleError, InputError
 from autokd.recipes.catalogue import find_config
-from autokd.searches.preflight import check_budget, check_methods, check_storage, find_facts, survey
+from autokd.searches.preflight import check_budget, check_config, check_methods, check_storage, find_facts, survey
 from autokd.searches.problem import Problem
 from autokd.teachers.registry import Teacher, load_teacher
 
@@ -70,7 +71,7 @@ def test_a_module_teacher_is_taken_to_the_device(config: SearchConfig):
 def test_outputs_alone_do_not_teach_mixed_samples(config: SearchConfig, mix: str):
     changes = ["teacher={outputs='outputs.npz'}", f"training.augmentation={{{mix}=0.5}}"]
     with pytest.raises(InputError, match=rf"but training\.augmentation mixes them \(.*{mix} = 0\.5.*set both to 0"):
-        find_facts(override_config(config, changes))
+        check_config(override_config(config, changes))
 
 
 def test_the_survey_is_the_same_for_the_same_search(make_problem):
@@ -100,7 +101,7 @@ def test_the_facts_of_signals_are_those_of_the_samples_and_their_teacher(
 ):
     dataset = make_dataset(shape=(6, 2), dtype=torch.float32)
     save_npz(dataset, tmp_path / "signals.npz")
-    changes = [f"data.source={tmp_path / 'signals.npz'}", "teacher.floor=0.0"]
+    changes = [f"data.source={tmp_path / 'signals.npz'}", "teacher.floor=0.0", "training.augmentation={}"]
     network = nn.Sequential(nn.Conv1d(2, 4, 3, padding=1), nn.Flatten(), nn.Linear(24, 3))
     facts = find_facts(override_config(config, changes), Teacher(network, "name"))
     assert (facts.input_shape, facts.classes, facts.normalisation) == ((2, 6), 3, dataset.normalisation)
@@ -109,10 +110,21 @@ def test_the_facts_of_signals_are_those_of_the_samples_and_their_teacher(
 
 def test_the_facts_of_vectors_are_those_of_the_samples_and_their_teacher(config: SearchConfig):
     changes = ["data.source=autokd.data.sources.digits:digit_vectors", "teacher.floor=0.0"]
+    changes.append("training.augmentation={}")
     network = nn.Sequential(nn.Linear(64, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Linear(32, 10))
     facts = find_facts(override_config(config, changes), Teacher(network, "name"))
     assert (facts.input_shape, facts.teacher_macs) == ((64,), 64 * 32 + 32 * 10)
     assert facts.teacher_params == 65 * 32 + 2 * 32 + 33 * 10
+
+
+@pytest.mark.parametrize("source", ["signals.npz", "autokd.data.sources.digits:digit_vectors"])
+def test_augmentation_of_anything_but_images_is_refused(
+    config: SearchConfig, make_dataset: Any, tmp_path: Path, source: str
+) -> None:
+    save_npz(make_dataset(shape=(20, 3), dtype=torch.float32), tmp_path / "signals.npz")
+    words = "3 x 20 signals" if source.endswith(".npz") else "vectors of 64"
+    with pytest.raises(InputError, match=f"^training.augmentation is for images, but the data are {words}, which all"):
+        find_facts(override_config(config, [f"data.source={source}", "training.augmentation={flip=true}"]))
 
 
 def problem_of(config: SearchConfig, *overrides: str, teacher: Teacher | None = None) -> Problem:

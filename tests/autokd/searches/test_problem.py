@@ -7,7 +7,7 @@ from optuna.distributions import FloatDistribution, IntDistribution
 
 from autokd.errors import InputError
 from autokd.searches.facts import Facts
-from autokd.searches.preflight import check_settings
+from autokd.searches.preflight import check_choices
 from autokd.searches.problem import Problem
 from autokd.searches.proposals import feature_options, propose, prunes
 from search_spaces.architecture.cost import cost
@@ -170,21 +170,11 @@ def test_a_trial_is_pruned_by_its_rank_at_its_rung(problem: Problem, make_record
 )
 def test_check_finds_what_the_first_trial_would(make_problem, sections, message):
     with pytest.raises(InputError, match=message):
-        check_settings(make_problem(**sections))
+        check_choices(make_problem(**sections))
 
 
 def test_check_is_silent_about_a_good_problem(problem: Problem):
-    check_settings(problem)
-
-
-@pytest.mark.parametrize(
-    ("input_shape", "words"), [((3, 20), "3 x 20 signals"), ((64,), "vectors of 64")], ids=["signals", "vectors"]
-)
-def test_augmentation_of_anything_but_images_is_refused(make_problem, input_shape, words: str):
-    problem = make_problem(training={"augmentation": {"flip": True}})
-    problem = replace(problem, facts=replace(problem.facts, input_shape=input_shape))
-    with pytest.raises(InputError, match=f"^training.augmentation is for images, but the data are {words}: "):
-        check_settings(problem)
+    check_choices(problem)
 
 
 @pytest.mark.parametrize(("input_shape", "views"), [((1, 8, 8), (8, 3)), ((3, 20), (1, 1)), ((64,), (1, 1))])

@@ -1,0 +1,37 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autokd.searches import preflight
+
+
+def test_a_name_that_is_taken_is_told_in_the_first_line(invoke: Any, home: Path, tiny: tuple[str, ...]) -> None:
+    outcome = invoke("search", "digits", *tiny, "--set", "trials=1", "--home", home)
+    assert outcome.code == 0
+    assert outcome.out.splitlines()[0] == "there is a search 'digits' already: this one is called 'digits-2'"
+
+
+@pytest.mark.parametrize("words", [("--name", "digits"), ("--set", "name=digits")])
+def test_a_name_that_was_asked_for_and_is_taken_is_refused_at_once(
+    invoke: Any, home: Path, tiny: tuple[str, ...], words: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preflight, "load_data", lambda _: pytest.fail("data were loaded"))
+    outcome = invoke("search", "digits", *tiny, *words, "--home", home)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert outcome.err.startswith(f"autokd: there is a search 'digits' in {home} already: choose another name, ")
+    assert f"`autokd resume digits --home {home}`" in outcome.err
+    assert len(json.loads(invoke("list", "-o", "json", "--home", home).out)) == 1
+
+
+def test_a_name_that_is_a_number_to_toml_is_a_name(invoke: Any, tiny: tuple[str, ...], tmp_path: Path) -> None:
+    outcome = invoke("search", "digits", *tiny, "--set", "trials=1", "--name", "2024", "--home", tmp_path)
+    assert (outcome.code, outcome.err) == (0, "")
+    assert invoke("status", "2024", "--home", tmp_path).code == 0
+
+
+def test_resume_proposes_settings_that_it_takes(invoke: Any, home: Path) -> None:
+    text = " ".join(invoke("resume", "--help").out.split())
+    assert "trials=100" in text
+    assert "training.rungs" not in text
