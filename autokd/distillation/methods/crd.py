@@ -119,7 +119,7 @@ class CRD(Method):
         self.weight = non_negative(weight=weight)
         self.temperature = positive(temperature=temperature)
         if not (negatives >= 1 and float(negatives).is_integer()):
-            raise InputError(f"`negatives` must be an integer of at least 1, but got {negatives=}.")
+            raise InputError(f"`negatives` must be a whole number of at least 1, but got {negatives=}.")
         self.negatives = int(negatives)
 
     @staticmethod

@@ -238,7 +238,7 @@ def test_a_network_without_embedding_is_rejected() -> None:
 
 @pytest.mark.parametrize("negatives", [0, -3, 1.5, math.nan, math.inf])
 def test_the_number_of_negatives_must_be_whole_and_positive(negatives: Any) -> None:
-    with pytest.raises(InputError, match="`negatives` must be an integer of at least 1, but got negatives="):
+    with pytest.raises(InputError, match="`negatives` must be a whole number of at least 1, but got negatives="):
         CRD(negatives=negatives)
 
 
