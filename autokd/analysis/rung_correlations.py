@@ -63,7 +63,14 @@ def rung_correlations(
 def pairs(
     trial_records: Collection[TrialRecord], rung: int, last: int, metric: FidelityMetric
 ) -> list[tuple[float, float]]:
-    """The metric at a rung and the accuracy at the last one, for each trial that has both and did not fail."""
+    """The metric at a rung and the accuracy at the last one, for each trial that has both and did not fail.
+
+    Args:
+        trial_records: Trials of one search.
+        rung: Index of the rung at which the metric is taken.
+        last: Index of the last rung.
+        metric: Metric to take at `rung`; it is not oriented.
+    """
     measured = [
         (record.means(metric.name), record.values) for record in trial_records if record.trial.state != "failed"
     ]

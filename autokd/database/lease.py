@@ -60,6 +60,11 @@ def acquire(store: Store, search: str | int, ttl_seconds: float = TTL_SECONDS) -
 def is_owned(store: Reader, search: str | int, ttl_seconds: float = TTL_SECONDS) -> bool:
     """Whether a live controller owns the search; one that was killed did not release its lease.
 
+    Args:
+        store: The database.
+        search: Name or id of the search.
+        ttl_seconds: Silence, in seconds, after which an owner on another machine counts as dead.
+
     Raises:
         UnknownSearch: If there is no such search.
     """

@@ -117,6 +117,11 @@ class Reader:
 def find_search(session: Session, name: str | int, lock: bool = False) -> Search:
     """The search with this name or id; with `lock` no other transaction can write it until this one ends.
 
+    Args:
+        session: Open session; the search belongs to it.
+        name: Name or id of the search.
+        lock: Whether to lock its row until the transaction ends.
+
     Raises:
         UnknownSearch: If there is none; the message offers similar names.
     """

@@ -41,6 +41,13 @@ class Store(Reader):
     ) -> SearchRow:
         """Create a search with status "created" and no owner.
 
+        Args:
+            name: Name of the search, unique in this database.
+            seed: Seed from which all its random numbers derive.
+            config: Plain values of the configuration, as JSON takes them.
+            digest: Digest of the configuration.
+            facts: What was found out about data, teacher and device, as JSON takes it.
+
         Raises:
             SearchExists: If the name is taken.
         """
@@ -65,6 +72,11 @@ class Store(Reader):
 
     def open_trial(self, lease: Lease, number: int, parameters: Mapping[str, Any]) -> TrialRow:
         """Open a new running trial.
+
+        Args:
+            lease: Lease of the search, from `lease.acquire`.
+            number: Number of the trial, counted from 0 within the search.
+            parameters: Parameters that the optimiser proposed, by name.
 
         Raises:
             DatabaseError: If the search has a trial of this number.
@@ -101,6 +113,19 @@ class Store(Reader):
     ) -> StudentRow:
         """Add a student, or return the recorded one of the same trial, purpose, replicate and digest.
 
+        Args:
+            lease: Lease of the search, from `lease.acquire`.
+            trial_id: Id of the trial from whose family the student is drawn.
+            replicate: Number of the draw, counted from 0 within the trial and purpose.
+            purpose: "search" to evaluate the family, "final" to be retrained and delivered.
+            digest: Digest of the architecture.
+            architecture: The architecture as plain values, from `Architecture.to_dict`.
+            params: Number of parameters.
+            macs: Multiply-accumulate operations per sample.
+            activation_bytes: Peak memory of the activations of one sample, in bytes.
+            model_bytes: Memory of the weights, in bytes.
+            warm_from: Key of the evaluation whose weights the student inherits; None for fresh weights.
+
         Raises:
             DatabaseError: If the one that is there has another digest.
         """
@@ -133,6 +158,13 @@ class Store(Reader):
 
         A running one, whose worker was lost, and a failed one run again.
 
+        Args:
+            lease: Lease of the search, from `lease.acquire`.
+            student_id: Id of the student.
+            rung: Index of the rung.
+            epochs: Length of the training from its start, in epochs.
+            key: Digest of everything that decides the result.
+
         Raises:
             DatabaseError: If the one that is there has another key.
         """
@@ -164,6 +196,13 @@ class Store(Reader):
     ) -> EvaluationRow:
         """Record an evaluation as complete. Metrics may be NaN or infinite, and are read back as such.
 
+        Args:
+            lease: Lease of the search, from `lease.acquire`.
+            evaluation_id: Id of the evaluation.
+            metrics: Metrics by name.
+            seconds: Time that the evaluation took, in seconds.
+            worker: Host and process that ran it, as text for people.
+
         Raises:
             DatabaseError: If it was not running.
         """
@@ -177,6 +216,11 @@ class Store(Reader):
 
     def fail_evaluation(self, lease: Lease, evaluation_id: int, reason: str) -> EvaluationRow:
         """Record an evaluation as failed.
+
+        Args:
+            lease: Lease of the search, from `lease.acquire`.
+            evaluation_id: Id of the evaluation.
+            reason: Why it failed, on one line.
 
         Raises:
             DatabaseError: If it was not running.
@@ -198,6 +242,13 @@ class Store(Reader):
     ) -> TrialRow:
         """Record the end of a trial, with the next finish order of its search.
 
+        Args:
+            lease: Lease of the search, from `lease.acquire`.
+            trial_id: Id of the trial.
+            state: How the trial ended.
+            value: Objective value, finite; required if the trial is complete.
+            reason: Why the trial was pruned or failed.
+
         Raises:
             DatabaseError: If it was not running, the value is not finite, or a complete one has no value.
         """
@@ -217,7 +268,13 @@ class Store(Reader):
     def set_status(
         self, lease: Lease, status: SearchStatus, facts_update: Mapping[str, Any] | None = None
     ) -> SearchRow:
-        """Change the status of a search, and add or replace facts."""
+        """Change the status of a search, and add or replace facts.
+
+        Args:
+            lease: Lease of the search, from `lease.acquire`.
+            status: The new status.
+            facts_update: Facts to add, or to put in place of those with the same name.
+        """
         with self._writing(lease) as (session, search):
             search.status = status
             search.facts = {**search.facts, **(facts_update or {})}
@@ -225,14 +282,26 @@ class Store(Reader):
             return _written(session, SearchRow, search)
 
     def set_config(self, lease: Lease, config: Mapping[str, Any], digest: str) -> SearchRow:
-        """Change the configuration of a search."""
+        """Change the configuration of a search.
+
+        Args:
+            lease: Lease of the search, from `lease.acquire`.
+            config: Plain values of the new configuration, as JSON takes them.
+            digest: Digest of the new configuration.
+        """
         with self._writing(lease) as (session, search):
             before, search.config, search.config_digest = search.config_digest, dict(config), digest
             record(session, search, "config_changed", {"before": before, "after": digest})
             return _written(session, SearchRow, search)
 
     def record_event(self, lease: Lease, kind: str, payload: Mapping[str, Any]) -> EventRow:
-        """Record an event of any kind."""
+        """Record an event of any kind.
+
+        Args:
+            lease: Lease of the search, from `lease.acquire`.
+            kind: Kind of the event.
+            payload: Details, as JSON takes them.
+        """
         with self._writing(lease) as (session, search):
             return _written(session, EventRow, record(session, search, kind, payload))
 

@@ -39,7 +39,14 @@ def fenced(session: Session, lease: Lease) -> Search:
 
 
 def record(session: Session, search: Search, kind: str, payload: Mapping[str, Any]) -> Event:
-    """A new event of a search, with its id."""
+    """A new event of a search, with its id.
+
+    Args:
+        session: Session of the write that the event belongs to.
+        search: The search.
+        kind: Kind of the event.
+        payload: Details, as JSON takes them.
+    """
     event = Event(search_id=search.id, at=datetime.now(UTC), kind=kind, payload=dict(payload))
     session.add(event)
     session.flush()

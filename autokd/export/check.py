@@ -26,7 +26,13 @@ OURS = ("autokd", "search_spaces", "workers")
 
 
 def main(folder: Path, answer: Path, labelled: Path | None) -> None:
-    """Examine the student in `folder`, and write what was found."""
+    """Examine the student in `folder`, and write what was found.
+
+    Args:
+        folder: The exported folder.
+        answer: File to write the JSON object to.
+        labelled: File of labelled samples, `.safetensors`; None to measure no accuracy.
+    """
     nonce = sys.stdin.readline().strip()
     try:
         found: dict[str, Any] = examine(folder, labelled)

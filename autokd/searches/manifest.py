@@ -20,6 +20,12 @@ def describe_export(problem: Problem, search: SearchRow, student: TrainedStudent
     """Everything about a student that goes into its folder; `fold` as in `Export`.
 
     Its test accuracy is measured only if it was trained at full length.
+
+    Args:
+        problem: What is searched.
+        search: The search's row.
+        student: The student to export.
+        fold: Whether to fold batch norm into the convolutions before it, see `Export`.
     """
     dataset = load_data(problem.config.data)
     probe = dataset.validation.take(torch.arange(min(PROBE_SAMPLES, len(dataset.validation))))

@@ -89,7 +89,13 @@ class Printer:
 
 
 def print_checks(console: Console, facts: Facts, offers: Sequence[Offer]) -> None:
-    """Print what was found of data, teacher and device, and what the space offers under the budget."""
+    """Print what was found of data, teacher and device, and what the space offers under the budget.
+
+    Args:
+        console: Where to print.
+        facts: What was found out about data, teacher and device.
+        offers: What the space offers under each limit of the budget.
+    """
     size = "" if facts.teacher_params is None else f", {count(facts.teacher_params)} parameters"
     console.print(f"data     {describe(facts.input_shape)}, {facts.classes} classes")
     console.print(f"teacher  {percent(facts.teacher_metrics['accuracy'])} validation accuracy{size}")

@@ -89,6 +89,11 @@ def trainings(problem: Problem, store: Reader, search_id: int) -> list[Training]
     """Progress of a search's retrainings, read from their checkpoints.
 
     Trainings of another length than the one that is configured now are left out.
+
+    Args:
+        problem: What is searched.
+        store: The search's database.
+        search_id: Id of the search.
     """
     students = {student.id: student for student in store.students(search_id, "final")}
     trials = {trial.id: trial for trial in store.trials(search_id)}

@@ -93,6 +93,11 @@ def trained_students(problem: Problem, store: Reader, search_id: int) -> Sequenc
     """All students with a complete evaluation, the best first: retrained ones, then those that trained longest.
 
     Within each the one of highest validation accuracy is first.
+
+    Args:
+        problem: What is searched.
+        store: The search's database.
+        search_id: Id of the search.
     """
     trial_of = {trial.id: trial for trial in store.trials(search_id)}
     row_of = {student.id: student for student in store.students(search_id)}
@@ -118,7 +123,18 @@ def add_student(
     cost: Cost,
     warm_from: str | None = None,
 ) -> StudentRow:
-    """Record a student drawn from a trial's family, and whose weights it inherits."""
+    """Record a student drawn from a trial's family, and whose weights it inherits.
+
+    Args:
+        store: The search's database.
+        lease: Lease of the search.
+        trial: Trial from whose family the student is drawn.
+        replicate: Number of the draw, counted from 0 within the trial and purpose.
+        purpose: "search" to evaluate the family, "final" to be retrained and delivered.
+        architecture: The student's architecture.
+        cost: Its cost.
+        warm_from: Key of the evaluation whose weights the student inherits; None for fresh weights.
+    """
     return store.add_student(
         lease,
         trial.id,

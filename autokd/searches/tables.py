@@ -81,7 +81,13 @@ def moment(at: datetime) -> str:
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]], numeric: Collection[int] = ()) -> Table:
-    """A plain table; the `numeric` columns are aligned to the right."""
+    """A plain table; the `numeric` columns are aligned to the right.
+
+    Args:
+        headings: Heading of each column.
+        rows: Cells of each row, as many as there are headings.
+        numeric: Indices of the columns to align to the right.
+    """
     drawn = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
     for position, heading in enumerate(headings):
         right = position in numeric

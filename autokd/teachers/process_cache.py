@@ -12,7 +12,13 @@ _loaded: dict[tuple[TeacherConfig, str, str], Teacher] = {}
 
 
 def cached_teacher(config: TeacherConfig, device: str, dataset: Dataset) -> Teacher:
-    """The teacher that a configuration names, for a data set: loaded once while no other is asked for."""
+    """The teacher that a configuration names, for a data set: loaded once while no other is asked for.
+
+    Args:
+        config: Configuration of the teacher.
+        device: Device on which it runs, as torch names it.
+        dataset: Data set whose samples it gets.
+    """
     key = config, device, dataset.digest
     if key not in _loaded:
         _loaded.clear()

@@ -81,7 +81,13 @@ class Teacher(nn.Module):
         return self(batch.images)  # type: ignore[no-any-return]
 
     def on_split(self, dataset: Dataset, part: str, device: torch.device) -> Tensor:
-        """Logits, float32, `n x classes`, for all samples of a split, as they are."""
+        """Logits, float32, `n x classes`, for all samples of a split, as they are.
+
+        Args:
+            dataset: The data set.
+            part: "train", "validation" or "test".
+            device: Device of the samples and the logits.
+        """
         split = dataset.splits[part].to(device)
         return predict(self, split, dataset.normalisation, self.largest_batch(dataset.input_shape))
 

@@ -19,6 +19,12 @@ def check_teacher(teacher: Teacher, dataset: Dataset, floor: float | None, devic
 
     A mis-loaded teacher fails silently: its accuracy is that of guessing.
 
+    Args:
+        teacher: The teacher.
+        dataset: The data set.
+        floor: Smallest accuracy, in `[0, 1]`; None requires the teacher to be clearly better than guessing.
+        device: Device on which the teacher runs.
+
     Raises:
         InputError: If its outputs do not fit the classes, its accuracy is below the floor or near chance, or its
             logits seem to be probabilities.

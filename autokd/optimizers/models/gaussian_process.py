@@ -134,7 +134,13 @@ class Prior:
         return [_DECIDING * self.kernel_prior.slope(deciding) + of_both, of_both]
 
     def between(self, A: Array, B: Array, lengthscales: Array) -> Array:
-        """K between all rows of A, `a x q`, and of B, `b x q`: a matrix `a x b`."""
+        """K between all rows of A, `a x q`, and of B, `b x q`: a matrix `a x b`.
+
+        Args:
+            A: Points, `a x q`.
+            B: Points, `b x q`.
+            lengthscales: l, `q`, positive.
+        """
         return self.kernel(
             [_distance(A[:, of], B[:, of], self.categorical[of], lengthscales[of]) for of in self.groups]
         )

@@ -77,6 +77,11 @@ class TeacherCache:
         """Whether these parts of a chunk of the outputs of that name are there and intact.
 
         A file is read for that when a process first asks.
+
+        Args:
+            name: Name of the view or split.
+            parts: Kinds of output.
+            chunk: Index of the chunk.
         """
         return all(_is_whole(self._path(name, part, chunk)) for part in parts)
 
@@ -103,7 +108,13 @@ class TeacherCache:
         )
 
     def read(self, name: str, parts: Collection[OutputKind] = LOGITS, n_chunks: int = 1) -> "StoredOutputs":
-        """The outputs of that name, which are there; read from disk as they are used."""
+        """The outputs of that name, which are there; read from disk as they are used.
+
+        Args:
+            name: Name of the view or split.
+            parts: Kinds of output to read.
+            n_chunks: Number of chunks that are stored.
+        """
         return StoredOutputs(
             {
                 part: tuple(np.load(self._path(name, part, chunk), mmap_mode="r") for chunk in range(n_chunks))
