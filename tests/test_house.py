@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import rules
+from args_sections import missing_args_sections
 from old_names import old_names
 from order import ORDER
 from tree import PACKAGES, Tree
@@ -29,6 +30,7 @@ RULES: dict[str, Callable[[Tree], list[str]]] = {
     "every extra is imported": rules.unused_extras,
     "no old name is left": old_names,
     "every column is read": rules.unread_columns,
+    "public functions explain three parameters or more": missing_args_sections,
     "few files lie loose": rules.loose_files,
     "no file outgrows its subject": rules.long_files,
 }
@@ -36,6 +38,29 @@ RULES: dict[str, Callable[[Tree], list[str]]] = {
 LISTED = {"autokd": "one two", "autokd.one": "first second"}
 PROJECT = '[project]\noptional-dependencies = {test = ["pytest"], web = ["fast-api>=1"], sql = ["psycopg[binary]"]}'
 MODELS = "class Trial:\n    number: Mapped[int]\n    seen: Mapped[int] = mapped_column()\n    plain: int"
+UNEXPLAINED = """
+def f(a, b, *c): 'Args: in the first line is no section.'
+def g(a, b): ...
+def _h(a, b, c): ...
+@app.command("h")
+def h(a, b, c): ...
+class A:
+    def one(self, a, b, c):
+        '''First line.
+
+        Args:
+            a: ...
+        '''
+    def two(self, a, b): ...
+    def other(self, a, *, b, c): ...
+"""
+OVERRIDING = """
+class Between(a.A[int]): ...
+class B(Between):
+    def one(self, a, b, c): ...
+    @staticmethod
+    def static(a, b, c): ...
+"""
 
 PLANTED: dict[str, tuple[Callable[[Tree], list[str]], dict[str, str], list[str]]] = {
     "a child without a place": (
@@ -182,6 +207,11 @@ PLANTED: dict[str, tuple[Callable[[Tree], list[str]], dict[str, str], list[str]]
         rules.unread_columns,
         {"autokd/database/models.py": MODELS, "autokd/a.py": "print(trial.seen)\ntrial.number = 1"},
         ["Trial.number"],
+    ),
+    "three parameters without an explanation": (
+        missing_args_sections,
+        {"autokd/a.py": UNEXPLAINED, "autokd/b.py": OVERRIDING},
+        ["autokd.a: f", "autokd.a: A.other", "autokd.b: B.static"],
     ),
     "a fifth loose file": (
         rules.loose_files,

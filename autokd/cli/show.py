@@ -50,7 +50,13 @@ def recipes(known: Mapping[str, str], output: Output) -> None:
 
 
 def searches(progresses: Sequence[Progress], home: Workspace, output: Output) -> None:
-    """All searches, a line each."""
+    """All searches, a line each.
+
+    Args:
+        progresses: Progress of each search.
+        home: Workspace of the searches.
+        output: What to print: text or one JSON value.
+    """
     if output == "json":
         show_json([asdict(progress) for progress in progresses])
         return
@@ -113,7 +119,13 @@ def status(result: SearchResult, output: Output) -> None:
 
 
 def trial(record: TrialRecord, problem: Problem, output: Output) -> None:
-    """One trial whole."""
+    """One trial whole.
+
+    Args:
+        record: The trial with its students and evaluations.
+        problem: What its search searches.
+        output: What to print: text or one JSON value.
+    """
     row = record.trial
     parameters = problem.space.complete(problem.space_parameters(row))
     metric = problem.fidelity_metric
@@ -173,7 +185,14 @@ def trial(record: TrialRecord, problem: Problem, output: Output) -> None:
 def best(
     result: SearchResult, output: Output, exported_to: Path | None = None, verification: Verification | None = None
 ) -> None:
-    """The best student beside its teacher."""
+    """The best student beside its teacher.
+
+    Args:
+        result: The search.
+        output: What to print: text or one JSON value.
+        exported_to: Folder to which the student was exported, if it was.
+        verification: Result of verifying the export, if there is one.
+    """
     student, facts = result.best, result.row.facts
     if output == "json":
         teacher = {key: value for key, value in facts.items() if key.startswith("teacher")}
@@ -258,7 +277,13 @@ def families(ranked: "Sequence[Family]", output: Output) -> None:
 
 
 def trained(students: Sequence[TrainedStudent], result: SearchResult, output: Output) -> None:
-    """The full-length trained students, and the best one beside its teacher."""
+    """The full-length trained students, and the best one beside its teacher.
+
+    Args:
+        students: The students that were trained.
+        result: Their search.
+        output: What to print: text or one JSON value.
+    """
     if output == "json":
         show_json([_student(student) for student in students])
         return
@@ -285,7 +310,14 @@ def trained(students: Sequence[TrainedStudent], result: SearchResult, output: Ou
 
 
 def exported(folder: Path, verification: Verification, is_final: bool, output: Output) -> None:
-    """An export that was reloaded and compared."""
+    """An export that was reloaded and compared.
+
+    Args:
+        folder: The exported folder.
+        verification: Result of verifying it.
+        is_final: Whether the student was trained at full length.
+        output: What to print: text or one JSON value.
+    """
     if output == "json":
         show_json({"folder": str(folder)} | asdict(verification))
         return
@@ -295,7 +327,14 @@ def exported(folder: Path, verification: Verification, is_final: bool, output: O
 
 
 def verified(folder: Path, verification: Verification, output: Output, done: str = "verified") -> None:
-    """What a fresh interpreter found."""
+    """What a fresh interpreter found.
+
+    Args:
+        folder: The exported folder.
+        verification: Result of verifying it.
+        output: What to print: text or one JSON value.
+        done: Word in front of the folder's path.
+    """
     if output == "json":
         show_json({"folder": str(folder)} | asdict(verification))
         return

@@ -120,7 +120,16 @@ def missing_outputs(context: TrainingContext, shapes: OutputShapes | None = None
 
 
 def check_room(context: TrainingContext, missing: Iterable[OutputsKey], shapes: OutputShapes | None = None) -> None:
-    """Raise `InputError` if the disk has no room for the chunks of views that are missing."""
+    """Check that the disk has room for the chunks of views that are missing.
+
+    Args:
+        context: What is trained, and where outputs are stored.
+        missing: Keys of the outputs that are missing.
+        shapes: Shapes of the outputs; determined from the networks if omitted.
+
+    Raises:
+        InputError: If there is too little room.
+    """
     chunks = [key.chunk for key in missing if key.chunk is not None]
     if chunks:
         context.disk_budget(shapes or output_shapes(context)).check_room(chunks, context.cache)
