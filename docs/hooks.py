@@ -143,9 +143,10 @@ def _verb(name: str, verb: Any) -> str:
     options = [p for p in verb.params if p.param_type_name == "option"]
     words = [_argument(p) if p.required else f"[{_argument(p)}]" for p in arguments]
     usage = " ".join(["autokd", name, *words, *(["[OPTIONS]"] if options else [])])
-    rows = [(f"`{_argument(p)}`", p.help or "") for p in arguments]
+    rows = [(f"`{_argument(p)}`", _help(p)) for p in arguments]
     rows += [(f"`{', '.join(p.opts)}{_value(p, types[p.name])}`", _help(p)) for p in options]
-    return f"## `autokd {name}`\n\n{verb.help}\n\n    {usage}\n\n{_table(('argument or option', 'meaning'), rows)}"
+    table = [_table(("argument or option", "meaning"), rows)] if rows else []
+    return "\n\n".join([f"## `autokd {name}`", verb.help, f"    {usage}", *table])
 
 
 def _argument(parameter: Any) -> str:
@@ -161,14 +162,14 @@ def _plain_type(annotation: Any) -> Any:
 def _value(option: Any, kind: Any) -> str:
     if kind is bool:
         return ""
-    return " " + ("|".join(get_args(kind)) if get_origin(kind) is Literal else option.metavar or option.name.upper())
+    return " " + (" or ".join(get_args(kind)) if get_origin(kind) is Literal else option.metavar or option.name.upper())
 
 
-def _help(option: Any) -> str:
-    shown = option.show_default if isinstance(option.show_default, str) else option.default
+def _help(parameter: Any) -> str:
+    shown = parameter.show_default if isinstance(parameter.show_default, str) else parameter.default
     default = "" if shown in (None, False) or callable(shown) else f" Default: {shown}."
-    environment = f" Environment: `{option.envvar}`." if option.envvar else ""
-    return f"{option.help}{default}{environment}"
+    environment = f" Environment: `{parameter.envvar}`." if parameter.envvar else ""
+    return f"{parameter.help}{default}{environment}"
 
 
 # --- what is searched
