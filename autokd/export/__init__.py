@@ -1,1 +1,1 @@
-"""A trained student as a folder that needs nothing of AutoKD, and the check that it computes the same."""
+"""Trained students as folders that do not need AutoKD, and the check that they still compute the same."""

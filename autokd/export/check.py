@@ -1,14 +1,16 @@
-"""Loads an exported folder and writes down what its student computes.
+"""Script that loads an exported folder and writes what its student computes to a file.
 
-It is run as a script, in a fresh interpreter:
+It runs in a fresh interpreter:
 
     echo NONCE | python -I check.py FOLDER ANSWER [LABELLED.safetensors]
 
-It needs torch and safetensors, runs the folder's `model.py`, and fails if that imports anything of AutoKD. The file
-ANSWER gets one JSON object with the `nonce`, which is read before any code of the folder runs, and either an `error`,
-or `max_difference` between the student's logits of the probe and the recorded ones, of which the `largest` is the one
-farthest from 0; with labelled samples (`images`, `n x channels x height x width`, or `inputs`,
-`n x channels x length` or `n x features`, and `labels`) also the number of them it gets right, `correct` of `samples`.
+It needs torch and safetensors, runs the folder's `model.py`, and fails if that imports anything of AutoKD.
+
+ANSWER becomes a JSON object with the `nonce`, which is read before any code of the folder runs, and either an `error`
+or the following numbers: `max_difference` between the student's logits for the probe and the recorded ones; `largest`,
+the largest absolute value of the recorded ones; and with labelled samples also how many it classifies correctly,
+`correct` of `samples`. LABELLED holds `labels` and either `images`, `n x channels x height x width`, or `inputs`,
+`n x channels x length` or `n x features`.
 """
 
 import json
@@ -26,24 +28,24 @@ OURS = ("autokd", "search_spaces", "workers")
 
 
 def main(folder: Path, answer: Path, labelled: Path | None) -> None:
-    """Examine the student in `folder`, and write what was found.
+    """Examine the student in a folder and write the answer.
 
     Args:
         folder: The exported folder.
-        answer: File to write the JSON object to.
-        labelled: File of labelled samples, `.safetensors`; None to measure no accuracy.
+        answer: File to write.
+        labelled: File of labelled samples, if there are any.
     """
     nonce = sys.stdin.readline().strip()
     try:
         found: dict[str, Any] = examine(folder, labelled)
-    except BaseException as error:  # whatever foreign code raises, leaving the interpreter included
+    except BaseException as error:  # foreign code may raise anything, SystemExit too
         lines = str(error).splitlines() or [""]
         found = {"error": f"{type(error).__name__}: {lines[0]}"[:500]}
     answer.write_text(json.dumps({"nonce": nonce} | found))
 
 
 def examine(folder: Path, labelled: Path | None) -> dict[str, float]:
-    """What the student in `folder` computes."""
+    """Numbers of the answer, as the module's docstring lists them."""
     student, preprocess = _load(folder)
     probe = load_file(folder / "probe.safetensors")
     logits, recorded = _logits(student, preprocess(_inputs(probe))), probe["logits"]
@@ -65,7 +67,7 @@ def examine(folder: Path, labelled: Path | None) -> dict[str, float]:
 
 
 def _load(folder: Path) -> tuple[torch.nn.Module, Callable[[torch.Tensor], torch.Tensor]]:
-    """The student with its weights; compiled from its source, so that no cached bytecode stands in for it."""
+    """Student with its weights, and `preprocess`, compiled from the source: cached bytecode is never used."""
     file = folder / "model.py"
     module = ModuleType("exported_model")
     module.__file__ = str(file)

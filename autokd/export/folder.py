@@ -1,12 +1,12 @@
-"""A trained student as a folder that needs nothing of AutoKD.
+"""Writing a trained student to a folder that does not need AutoKD.
 
 | file | holds |
 |---|---|
 | `model.py` | class `Student` and `preprocess`; imports only torch |
 | `weights.safetensors` | its state dict |
 | `architecture.json` | its graph in the one architecture format |
-| `probe.safetensors` | a few samples with the logits that the trained student gave for them |
-| `manifest.json` | metrics, costs, digests, versions, and the command that made it |
+| `probe.safetensors` | a few samples with the logits of the trained student |
+| `manifest.json` | metrics, costs, digests, versions, and the command that began its search |
 """
 
 from dataclasses import asdict, dataclass
@@ -34,17 +34,17 @@ __all__ = ["Export", "write_folder"]
 
 @dataclass(frozen=True)
 class Export:
-    """What is exported.
+    """A student to export.
 
     Attributes:
-        architecture: The student's graph.
-        module: The student with its weights, for normalised input.
+        architecture: Architecture of the student.
+        module: Network with the trained weights, for normalised input.
         normalisation: Mean and deviation of each channel or feature.
         probe: Samples whose logits are recorded.
-        test: Samples whose accuracy is measured by the exported student, or None.
-        facts: Everything else that the manifest says.
-        fold: Whether batch norm is folded into the convolutions before it: faster and smaller, but no longer to be
-            trained as it was.
+        test: Samples for the test accuracy of the exported student; None if it is not to be tested.
+        facts: Further contents of the manifest.
+        fold: Whether batch norm is folded into the convolutions, which makes the student faster and smaller, but no
+            longer trainable as before.
     """
 
     architecture: Architecture
@@ -57,31 +57,31 @@ class Export:
 
     @property
     def written(self) -> Architecture:
-        """The graph of what is written."""
+        """Architecture that is written."""
         return fold(self.architecture) if self.fold else self.architecture
 
     @property
     def weights(self) -> dict[str, Tensor]:
-        """The state dict of what is written."""
+        """State dict that is written."""
         state = {name: tensor.detach().cpu() for name, tensor in self.module.state_dict().items()}
         return fold_weights(self.architecture, state) if self.fold else state
 
     @property
     def origin(self) -> Origin:
-        """The search that the student is from."""
+        """Search that found the student."""
         return self.facts.get("search"), self.facts.get("search_began")
 
 
 def write_folder(export: Export, folder: Path, force: bool = False) -> Verification:
-    """Write the folder beside its place, load it in a fresh interpreter, and compare; only then put it in its place.
+    """Write a folder, check it in a fresh interpreter, and only then move it to its place.
 
     Args:
-        export: What to write.
-        folder: Where; it may be absent, empty, or hold an earlier export of the same search and nothing else.
-        force: Whether the export of another search, or one whose files were changed, may be replaced.
+        export: The student.
+        folder: Folder to write. It may be missing or empty, or hold an earlier export of the same search.
+        force: Whether to also replace an export of another search, or one whose files were changed.
 
     Raises:
-        InputError: If the folder may not be written, or cannot.
+        InputError: If the folder holds anything else, or cannot be written.
         AutoKDError: If the reloaded student computes something else.
     """
     with put_in_place(folder, export.origin, force) as temporary:
@@ -105,7 +105,7 @@ def _write_parts(export: Export, folder: Path) -> None:
 
 
 def _provenance(export: Export) -> str:
-    """What tells a reader of `model.py` why its architecture is not the one that the search names."""
+    """Note in `model.py` that names the trained architecture if the written one differs."""
     if export.written.digest == export.architecture.digest:
         return ""
     return f"Trained as architecture {export.architecture.digest}, whose batch norm is folded into the convolutions."
@@ -126,7 +126,7 @@ def _write_manifest(export: Export, folder: Path, found: Verification) -> None:
 
 
 def _make_readable(folder: Path) -> None:
-    """Give the usual rights: temporary files and folders are their owner's alone."""
+    """Set the usual permissions, since only the owner may read temporary files and folders."""
     folder.chmod(0o755)
     for file in folder.iterdir():
         file.chmod(0o644)

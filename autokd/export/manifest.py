@@ -1,4 +1,4 @@
-"""The manifest of an exported folder: what it must say, read from files that anybody may have written."""
+"""The manifest of an exported folder, and its schema: a manifest may have been written by anybody."""
 
 import json
 import re
@@ -16,7 +16,7 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 FILES = ("model.py", "weights.safetensors", "architecture.json", "probe.safetensors")
 
-LARGEST_BYTES = 2**24  # a manifest of 10,000 classes has 200 kB
+LARGEST_BYTES = 2**24  # a manifest with the names of 10,000 classes has about 200 kB
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,99}")
 
 
@@ -33,14 +33,28 @@ Text = Annotated[str, Field(max_length=10_000)]
 
 
 class Manifest(BaseModel):
-    """What this program reads of a manifest; further keys are allowed and kept.
+    """Contents of a manifest; unknown keys are allowed and kept.
 
     Attributes:
         format: Version of the folder's layout.
         files: SHA-256 of every file of the folder except the manifest.
-        metrics: What was measured, such as `accuracy` and `test_accuracy`.
-        search: Name of the search that the student is from.
-        search_began: When that search began, in ISO 8601; older exports do not say.
+        metrics: Metrics of the student, such as `accuracy` and `test_accuracy`.
+        search: Name of the search that found the student.
+        search_began: Time at which that search began, ISO 8601; exports of version 0.1.0 do not have it.
+        command: Command line that began the search.
+        classes: Names of the classes.
+        batch_norm_folded: Whether batch norm is folded into the convolutions.
+        architecture_digest: Digest of the architecture that was trained.
+        written_architecture_digest: Digest of the architecture in `model.py` and `architecture.json`, which differs if
+            batch norm is folded.
+        cost: Cost of the written architecture.
+        versions: Versions of Python and the packages that decide results.
+        data: Source and digest of the data set.
+        distillation: Distillation method and its settings.
+        family: Parameters of the student's family.
+        input: Shape and normalisation of the samples.
+        teacher: Source, digest, size and metrics of the teacher.
+        training: Settings of the student's training.
     """
 
     model_config = ConfigDict(extra="allow", strict=True, frozen=True)
@@ -81,15 +95,15 @@ class Manifest(BaseModel):
 
     @property
     def test_accuracy(self) -> float | None:
-        """The recorded test accuracy; None if the student was not tested."""
+        """Recorded test accuracy; None if the student was not tested."""
         return self.metrics.get("test_accuracy")
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """The manifest of an exported folder.
+    """Manifest of an exported folder.
 
     Raises:
-        InputError: If the folder has none, or it is not one that this version can read.
+        InputError: If the folder has no manifest, or one that this version cannot read.
     """
     values = _read_values(folder)
     if not isinstance(values, dict) or not {"format", "files", "metrics"} <= values.keys():

@@ -1,4 +1,4 @@
-"""A student as one module, which normalises its input itself, as `model.py` does."""
+"""Students as modules that normalise their input, as `model.py` and its `preprocess` do."""
 
 import torch
 from torch import Tensor, nn
@@ -9,18 +9,18 @@ __all__ = ["StudentModule"]
 
 
 class StudentModule(nn.Module):
-    """A student that takes samples as the data set holds them, channels first, and gives logits.
+    """Student that returns logits for samples as they are in the data set, but channels first.
 
     Args:
-        network: The student for normalised input.
+        network: The network for normalised input.
         normalisation: Mean and deviation of each channel or feature.
-        n_dims: Dimensions of a sample: 3 of images, 2 of signals, 1 of vectors.
-        is_float: Whether the data set's samples are float32; else they are uint8.
+        n_dims: Number of dimensions of a sample: 3 for images, 2 for signals, 1 for vectors.
+        is_float: Whether the samples of the data set are float32; otherwise they are uint8.
 
     Attributes:
-        network: As given.
-        mean: Of each channel, of values in `[0, 1]` for uint8 samples, of raw values for float32.
-        deviation: Standard deviation of the same.
+        network: The network for normalised input.
+        mean: Mean of each channel or feature, for values in `[0, 1]` if samples are uint8, and for raw ones otherwise.
+        deviation: Standard deviation of the same values.
     """
 
     mean: Tensor
@@ -51,16 +51,16 @@ class StudentModule(nn.Module):
         return logits
 
     def preprocess(self, samples: Tensor) -> Tensor:
-        """Samples as the network takes them: normalised as in training.
+        """Samples normalised as in training.
 
         Raises:
-            InputError: If floats are given where the data set holds bytes, which are perhaps normalised already.
+            InputError: If the samples of the data set are uint8, but these are not: they may be normalised already.
         """
         if self.is_float:
             return (samples.to(self.mean.dtype) - self.mean) / self.deviation
         if samples.dtype != torch.uint8:
             raise InputError(
-                f"the student takes uint8 samples as the data set holds them, but got {samples.dtype}; "
-                "what is normalised already goes to its `network`."
+                f"the student takes uint8 samples as in the data set, but got {samples.dtype}; pass normalised samples "
+                "to its attribute `network`."
             )
         return samples.to(self.mean.dtype) * (1 / (255 * self.deviation)) - self.mean / self.deviation

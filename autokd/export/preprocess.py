@@ -1,4 +1,4 @@
-"""What is done to samples before a student sees them, as source for `model.py`."""
+"""Source of the function `preprocess` in `model.py`."""
 
 from autokd.data.dataset import Split
 
@@ -42,5 +42,5 @@ def preprocess_source(split: Split, normalisation: tuple[tuple[float, ...], tupl
 
 
 def samples_name(split: Split) -> str:
-    """What the samples are called in an exported folder, as in a user's own data."""
+    """Name of the samples in an exported folder, `images` or `inputs` as in a user's own data."""
     return "images" if split.kind == "images" else "inputs"

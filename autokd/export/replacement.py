@@ -1,4 +1,4 @@
-"""Where an export may be written: never over anything that an export did not write."""
+"""Rules for the folder of an export: nothing that an export did not write is ever replaced."""
 
 import os
 import shutil
@@ -14,55 +14,54 @@ from autokd.export.verification import check_files, check_names
 __all__ = ["Origin", "check_replaceable", "put_in_place"]
 
 Origin = tuple[str | None, str | None]
-"""Name of the search that an export is from, and when that search began, where it is known."""
+"""Name of the search that found a student, and the time at which it began, each None if unknown."""
 
 _PREFIX = ".autokd-export-"
 _WAYS_OUT = "choose another folder, or replace it with --force (in Python, force=True)"
 
 
 def check_replaceable(folder: Path, origin: Origin | None = None, force: bool = False) -> Path:
-    """The folder with its links resolved, if an export may be written to it.
+    """Resolved path of a folder to which an export may be written. Nothing is written.
 
-    Nothing is written. It may be absent, empty, or an earlier export of the same search, unchanged and with nothing
-    else in it.
+    The folder may be missing or empty, or hold an unchanged export of the same search and nothing else.
 
     Args:
-        folder: Where the export is to be written.
-        origin: The search that the student is from; by default one that has no export yet.
-        force: Whether the export of another search, or one whose files were changed, may be replaced.
+        folder: Folder of the export.
+        origin: Search that found the student; None means a search without exports.
+        force: Whether the folder may also hold an export of another search, or one whose files were changed.
 
     Raises:
-        InputError: If it may not be written there.
+        InputError: If the folder holds anything else, is a link or the current folder, or cannot be made.
     """
     try:
         return _check(folder, origin, force)
-    except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: links in a circle; ValueError: a null byte
+    except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: circular links; ValueError: a null byte
         raise InputError(f"{folder} cannot be written: {_reason(error)}.") from None
 
 
 @contextmanager
 def put_in_place(folder: Path, origin: Origin | None, force: bool) -> Iterator[Path]:
-    """A block that fills a temporary folder beside `folder`, which then takes the place of `folder` as a whole.
+    """Context of a temporary folder beside `folder`, which replaces `folder` as a whole at the end.
 
-    If the block raises, nothing has changed. A process killed at any instant leaves the earlier export whole, in its
-    place or, for the moment between two renames, in a folder `.autokd-export-...` beside it.
+    If the block raises, nothing is changed. If the process is killed, the earlier export still exists, either in its
+    place or, between two renames, as a folder `.autokd-export-...` beside it.
 
     Args:
-        folder: Where the export is to be written.
-        origin: As in `check_replaceable`.
-        force: As in `check_replaceable`.
+        folder: Folder of the export.
+        origin: See `check_replaceable`.
+        force: See `check_replaceable`.
 
     Raises:
-        InputError: If it may not be written there, or cannot.
+        InputError: See `check_replaceable`; also if writing fails.
     """
     place = check_replaceable(folder, origin, force)
-    made = [parent for parent in place.parents if not parent.exists()]  # the innermost first
+    made = [parent for parent in place.parents if not parent.exists()]  # innermost first
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=place.parent))
         try:
             yield temporary
-            check_replaceable(folder, origin, force)  # it may have taken a while
+            check_replaceable(folder, origin, force)  # the folder may have changed meanwhile
             _exchange(temporary, place)
             made = []
         finally:
@@ -106,17 +105,17 @@ def _check_content(folder: Path, place: Path, origin: Origin | None, force: bool
 
 
 def _check_can_be_made(place: Path) -> None:
-    """Raise an `OSError` or `InputError` now, if it is clear that the folder cannot be made."""
+    """Raise `OSError` or `InputError` if it is already clear that the folder cannot be made."""
     existing = next(parent for parent in place.parents if parent.exists())
     for part in place.relative_to(existing).parts:
         with suppress(FileNotFoundError):
-            (existing / part).lstat()  # fails if the name is too long for this disk, or `existing` is a file
+            (existing / part).lstat()  # raises if the name is too long, or `existing` is a file
     if not os.access(existing, os.W_OK | os.X_OK):
         raise InputError(f"{place} cannot be made: there is no right to write to {existing}.")
 
 
 def _is_of(manifest: Manifest, origin: Origin | None) -> bool:
-    """Whether an export is from that search; one that does not say when its search began is told by the name."""
+    """Whether an export is from this search; without the time at which its search began, only names are compared."""
     if origin is None or manifest.search != origin[0]:
         return False
     return manifest.search_began is None or manifest.search_began == origin[1]
@@ -137,7 +136,7 @@ def _exchange(new: Path, place: Path) -> None:
 
 
 def _remove_export(folder: Path) -> None:
-    """Delete an earlier export file by file, so that whatever appeared in it meanwhile stays."""
+    """Delete an earlier export file by file, so that a file that was added meanwhile is kept."""
     if (folder / MANIFEST).exists():
         for name in (*read_manifest(folder).files, MANIFEST):
             (folder / name).unlink(missing_ok=True)

@@ -1,8 +1,8 @@
-"""The check that an exported folder is complete and computes what the student did when it was exported.
+"""The check that an exported folder is complete and its student computes what it did at the export.
 
-Verifying runs the `model.py` of the folder, in a fresh interpreter and under a time limit, but with all rights of the
-user who verifies: a folder whose code one does not want to run is not to be verified. The check finds mistakes and
-changed files; it does not tell who wrote a folder.
+The check runs the folder's `model.py`, in a fresh interpreter and with a time limit, but with all rights of the user.
+Do not verify a folder whose code you would not run. The check finds damaged or changed files and wrong results; it
+cannot tell who wrote the folder.
 """
 
 import hashlib
@@ -38,19 +38,19 @@ __all__ = [
     "verify_folder",
 ]
 
-TOLERANCE = 1e-3  # of logits, or of the largest one: between machines' float32 rounding; a wrong weight is far above it
-START_SECONDS = 300.0  # to import torch on a busy machine and compute the probe: it takes 2 on an idle one
+TOLERANCE = 1e-3  # of a logit, or of the largest one: more than float32 rounding, less than a wrong weight
+START_SECONDS = 300.0  # for importing torch on a busy machine and computing the probe; an idle one needs 2
 SAMPLE_SECONDS = 0.1  # for each test sample
 
 
 @dataclass(frozen=True)
 class Verification:
-    """What a fresh interpreter found in an exported folder.
+    """Result of checking an exported folder.
 
     Attributes:
-        max_difference: Largest difference of a logit of the probe from the recorded one.
-        test_accuracy: Share of the test samples that the student gets right, if it was ever tested.
-        is_tested: Whether `test_accuracy` was measured now; else it is the recorded one.
+        max_difference: Largest absolute difference between a logit of the probe and the recorded one.
+        test_accuracy: Test accuracy; None if the student was never tested.
+        is_tested: Whether `test_accuracy` was measured by this check; otherwise it is the recorded one.
     """
 
     max_difference: float
@@ -59,18 +59,18 @@ class Verification:
 
 
 def verify_folder(folder: Path, test: Split | None = None, seconds: float | None = None) -> Verification:
-    """Check that the folder holds the files of its manifest, and that its student computes what it did at the export.
+    """Check that a folder holds the files of its manifest and that its student computes what it did at the export.
 
-    The folder's `model.py` is run.
+    This runs the folder's `model.py`.
 
     Args:
         folder: An exported folder.
-        test: Test samples, whose accuracy must be the manifest's.
-        seconds: Time limit for the folder's code; by default 5 minutes, and more for many test samples.
+        test: Test samples, for which the accuracy must equal the recorded one.
+        seconds: Time limit for the folder's code; by default 5 minutes plus 0.1 seconds for each test sample.
 
     Raises:
-        InputError: If the folder is incomplete, holds other files, or a file was changed.
-        AutoKDError: If the student computes something else, or does not answer within the time limit.
+        InputError: If a file is missing or was changed, or there are further files.
+        AutoKDError: If the student computes something else, or exceeds the time limit.
     """
     manifest = read_manifest(folder)
     check_files(folder, manifest)
@@ -86,10 +86,10 @@ def verify_folder(folder: Path, test: Split | None = None, seconds: float | None
 
 
 def check_files(folder: Path, manifest: Manifest) -> None:
-    """Check that the folder holds exactly the files that its manifest names, unchanged.
+    """Check that a folder holds exactly the files that its manifest names, unchanged.
 
     Raises:
-        InputError: If one is missing or was changed, or there are others.
+        InputError: If a file is missing or was changed, or there are further files.
     """
     check_names(folder, manifest)
     for name, digest in manifest.files.items():
@@ -105,9 +105,9 @@ def check_files(folder: Path, manifest: Manifest) -> None:
 
 
 def check_names(folder: Path, manifest: Manifest) -> None:
-    """Check that the folder holds nothing but regular files that its manifest names.
+    """Check that a folder holds nothing but regular files that its manifest names.
 
-    The bytecode that Python leaves when `model.py` is imported may be there; it is never run here.
+    The bytecode that Python caches when `model.py` is imported is allowed; the check never runs it.
 
     Raises:
         InputError: If there is anything else.
@@ -128,15 +128,15 @@ def check_names(folder: Path, manifest: Manifest) -> None:
 
 
 def examine(folder: Path, test: Split | None, seconds: float | None = None) -> Verification:
-    """Let a fresh interpreter load the student and compute the probe and the test samples.
+    """Load the student in a fresh interpreter and compute the logits of the probe and of test samples.
 
     Args:
         folder: An exported folder, whose code is run.
-        test: Samples whose accuracy is measured.
-        seconds: Time limit.
+        test: Samples for the test accuracy, if it is to be measured.
+        seconds: Time limit; see `verify_folder`.
 
     Raises:
-        AutoKDError: If the student does not load, computes something else, or takes too long.
+        AutoKDError: If the student cannot be loaded, computes something else, or exceeds the time limit.
     """
     if seconds is None:
         seconds = START_SECONDS + SAMPLE_SECONDS * (0 if test is None else len(test))
@@ -160,12 +160,12 @@ def file_digest(path: Path) -> str:
 
 
 def channels_first(split: Split) -> Tensor:
-    """The samples as `preprocess` takes them."""
+    """Samples as inputs of `preprocess`."""
     return split.images.movedim(-1, 1).contiguous()
 
 
 def _is_bytecode(entry: os.DirEntry[str]) -> bool:
-    """Whether this is Python's cache, with nothing else in it."""
+    """Whether an entry is Python's cache of bytecode, with nothing else in it."""
     if entry.name != "__pycache__" or not entry.is_dir(follow_symlinks=False):
         return False
     with os.scandir(entry) as cached:
@@ -173,7 +173,7 @@ def _is_bytecode(entry: os.DirEntry[str]) -> bool:
 
 
 def _ask_fresh_interpreter(folder: Path, test: Split | None, seconds: float) -> dict[str, Any]:
-    """The answer of `check.py`: it bears a nonce, so that nothing the folder's code wrote or printed passes for it."""
+    """Answer of `check.py`, which has a nonce that the folder's code cannot know in advance."""
     nonce = secrets.token_hex(16)
     with tempfile.TemporaryDirectory() as scratch:
         answer, labelled = Path(scratch) / "answer.json", Path(scratch) / "test.safetensors"
@@ -193,7 +193,7 @@ def _ask_fresh_interpreter(folder: Path, test: Split | None, seconds: float) -> 
 
 
 def _run(command: list[str], nonce: str, scratch: str, seconds: float) -> int | None:
-    """The exit code; None if the time was over. No process that the command started outlives it."""
+    """Exit code of a command, all of whose processes are ended; None if it exceeded the time limit."""
     silent = subprocess.DEVNULL
     with subprocess.Popen(
         command, cwd=scratch, stdin=subprocess.PIPE, stdout=silent, stderr=silent, start_new_session=True
@@ -208,7 +208,7 @@ def _run(command: list[str], nonce: str, scratch: str, seconds: float) -> int | 
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
-    """End a process and, where the system knows sessions, all that it started."""
+    """Kill a process and, if the system has process groups, its descendants."""
     if hasattr(os, "killpg"):
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)

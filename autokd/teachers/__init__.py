@@ -1,1 +1,1 @@
-"""The teacher, and its outputs stored for all workers."""
+"""Teachers: trained networks behind one interface, and their outputs stored for all workers."""

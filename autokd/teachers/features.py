@@ -1,4 +1,4 @@
-"""A teacher with all that a method needs of it beside logits."""
+"""A teacher together with the embeddings and feature maps that a distillation method needs."""
 
 from collections.abc import Sequence
 
@@ -15,16 +15,16 @@ __all__ = ["TeacherWithFeatures"]
 
 
 class TeacherWithFeatures:
-    """Gives a teacher's outputs for training batches, without gradient.
+    """Callable that returns a teacher's outputs for training batches, without gradient.
 
     Args:
-        teacher: The teacher; it has hooks until `close`.
-        needs: What is wanted beside logits.
-        precision: In which it computes, "float32" or "bfloat16".
+        teacher: The teacher; it has hooks until `close` is called.
+        needs: Outputs that are needed in addition to logits.
+        precision: Type of the computation, "float32" or "bfloat16".
         layers: Names of the modules whose outputs are the features; the last of each resolution by default.
 
     Raises:
-        InputError: If something is wanted of a teacher that is no module.
+        InputError: If more than logits is needed, but the teacher is not a module.
     """
 
     def __init__(
@@ -41,11 +41,11 @@ class TeacherWithFeatures:
 
     @torch.no_grad()
     def __call__(self, batch: Batch) -> Outputs:
-        """The outputs for a training batch."""
+        """Outputs for a training batch."""
         with torch.autocast(batch.images.device.type, torch.bfloat16, enabled=self._precision == "bfloat16"):
             logits = self._teacher.on_batch(batch)
         return self._feature_extractor.outputs(logits)
 
     def close(self) -> None:
-        """Watch the teacher no more."""
+        """Remove the hooks from the teacher."""
         self._feature_extractor.remove()

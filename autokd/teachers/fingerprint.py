@@ -1,4 +1,4 @@
-"""The name of a teacher that is given as an object: what it does by its code, and with which values."""
+"""A name for a teacher that is given as an object, which changes with its code and the values that it uses."""
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
@@ -13,15 +13,16 @@ from torch import Tensor, nn
 
 __all__ = ["fingerprint"]
 
-DEPTH = 4  # of functions in functions; what lies deeper is told apart by its type only
+DEPTH = 4  # of nested values, such as functions that use functions; of deeper ones only the type counts
 
 
 def fingerprint(teacher: Callable[..., Any]) -> str:
-    """What tells one teacher object from another: of a module its class, for weights are told apart elsewhere.
+    """Name that identifies a teacher object.
 
-    Of another callable it is also a digest of its code and of the modules, tensors, arrays and plain values that it
-    uses, as attributes, in its closure or as globals, so that an edited function is another teacher. It is the same in
-    every process of one version of Python. What a called library does is not looked into.
+    For a module it is the name of its class; `Teacher.digest` adds the weights. For any other callable a digest is
+    appended, of its code and of the modules, tensors, arrays and plain values that it uses as attributes, in its
+    closure or as globals, so that an edited function is a different teacher. The code of libraries that it calls is
+    not included. The name is the same in all processes with the same version of Python.
     """
     named = teacher if hasattr(teacher, "__qualname__") else type(teacher)
     name = f"{named.__module__}:{named.__qualname__}"
@@ -34,7 +35,7 @@ def fingerprint(teacher: Callable[..., Any]) -> str:
 
 
 def _parts(value: object, depth: int) -> Iterator[bytes]:
-    """Bytes that change with what a value is."""
+    """Bytes that change whenever the value changes."""
     yield type(value).__qualname__.encode()
     if value is None or isinstance(value, bool | int | float | complex | str | bytes):
         yield repr(value).encode()
@@ -44,7 +45,7 @@ def _parts(value: object, depth: int) -> Iterator[bytes]:
     elif isinstance(value, np.ndarray) and value.dtype != object:
         yield f"{value.dtype}{value.shape}".encode() + value.tobytes()
     elif isinstance(value, set | frozenset):
-        yield repr(sorted(map(repr, value))).encode()  # whatever their order in this process
+        yield repr(sorted(map(repr, value))).encode()  # their order differs between processes
     elif isinstance(value, FunctionType | MethodType | type):
         yield f"{value.__module__}:{value.__qualname__}".encode()
     if depth:
@@ -53,7 +54,7 @@ def _parts(value: object, depth: int) -> Iterator[bytes]:
 
 
 def _inside(value: object) -> list[object]:
-    """The values that a value is made of."""
+    """Values that a value consists of."""
     if isinstance(value, nn.Module):
         return _sorted(value.state_dict())
     if isinstance(value, FunctionType):

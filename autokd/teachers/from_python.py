@@ -1,4 +1,4 @@
-"""Teachers that are given from Python."""
+"""Teachers that are passed to `autokd.search` from Python."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,14 +17,14 @@ __all__ = ["teacher_from_python", "teacher_source"]
 
 
 def teacher_source(teacher: object, folder: Path) -> dict[str, str]:
-    """What the section `[teacher]` says of what was given; nothing where only this process has it.
+    """Keys of the section `[teacher]` that describe what was passed; none for an object, which only this process has.
 
     Args:
         teacher: A name, a file, a dict of outputs, or an object.
-        folder: Of all searches, where workers find the outputs.
+        folder: Folder of all searches, in which a dict of outputs is saved for the workers.
 
     Raises:
-        InputError: If an array of outputs is not of numbers.
+        InputError: If an array of outputs does not hold numbers.
     """
     if isinstance(teacher, Mapping):
         return {"outputs": str(keep_outputs(teacher, folder / "outputs"))}
@@ -37,10 +37,10 @@ def teacher_source(teacher: object, folder: Path) -> dict[str, str]:
 
 
 def teacher_from_python(teacher: Callable[[Tensor], Any] | None, config: SearchConfig) -> Teacher | None:
-    """The teacher that is given as an object, with the inputs and outputs that the configuration describes.
+    """Teacher made from an object, with the inputs and outputs that the configuration describes.
 
     Raises:
-        InputError: If it cannot be called, or the settings do not fit it or the data.
+        InputError: If the object is not callable, or the settings do not fit it or the data.
     """
     if teacher is None:
         return None

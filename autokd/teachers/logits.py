@@ -1,4 +1,4 @@
-"""From what a teacher's network returns to the logits of the task's classes."""
+"""Conversion of what a teacher's network returns to the logits of the task's classes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,18 +13,18 @@ from autokd.errors import InputError
 
 __all__ = ["Reading", "log_probabilities", "look_like_probabilities", "picked", "reading_of"]
 
-SMALLEST_PROBABILITY = torch.finfo(torch.float32).eps  # less is lost in the rounding of a probability near 1
-TOLERANCE = 1e-3  # of a sum of probabilities
+SMALLEST_PROBABILITY = torch.finfo(torch.float32).eps  # a smaller one vanishes in the rounding of one near 1
+TOLERANCE = 1e-3  # for sums of probabilities
 
 
 @dataclass(frozen=True)
 class Reading:
-    """A function from what a network returns to logits, float32, `batch x classes`.
+    """Function that converts what a network returns to logits, float32, `batch x classes`.
 
     Attributes:
-        output: Index, key or attribute of the output that is the logits; None where the network returns a tensor.
-        classes: Indices of the task's classes; None means all.
-        probabilities: Whether the outputs are probabilities; None where nobody said.
+        output: Index, key or attribute of the logits among the outputs; None if the network returns a tensor.
+        classes: Indices of the task's classes among the outputs; None means all outputs.
+        probabilities: Whether the outputs are probabilities; None if the configuration does not say.
     """
 
     output: int | str | None = None
@@ -32,7 +32,7 @@ class Reading:
     probabilities: bool | None = None
 
     def __call__(self, returned: object) -> Tensor:
-        """The logits.
+        """Logits, float32, `batch x classes`.
 
         Raises:
             InputError: If the settings do not fit what the network returns.
@@ -44,19 +44,23 @@ class Reading:
 
 
 def reading_of(config: TeacherConfig) -> Reading:
-    """What the configuration says of the teacher's outputs."""
+    """Conversion that the configuration describes."""
     return Reading(config.output, config.classes, config.probabilities)
 
 
 def picked(returned: object, output: int | str | None) -> Tensor:
-    """The tensor that `output` means of what a network returned; NumPy arrays become tensors.
+    """Tensor that `output` selects from what a network returned; a NumPy array is converted.
+
+    Args:
+        returned: A tensor, or a mapping, sequence or object that holds tensors.
+        output: Index, key or attribute; None if `returned` is a tensor.
 
     Raises:
-        InputError: If there is none, or several and nothing says which; it lists what there is.
+        InputError: If `output` selects no tensor, or is needed but None; the message lists the tensors there are.
     """
     if isinstance(returned, Tensor | np.ndarray):
         if output is not None:
-            raise InputError(f"teacher.output is {output!r}, but the teacher returns one tensor: leave it away.")
+            raise InputError(f"teacher.output is {output!r}, but the teacher returns one tensor: omit it.")
         return _tensor(returned)
     offered = _offered(returned)
     found = offered.get(output) if output is not None else None
@@ -71,7 +75,7 @@ def picked(returned: object, output: int | str | None) -> Tensor:
 
 
 def log_probabilities(probabilities: Tensor) -> Tensor:
-    """Natural logarithms of probabilities, which are logits; smaller ones than 1.2e-7 count as that.
+    """Natural logarithms of probabilities, which are logits; probabilities below 1.2e-7 are raised to that value.
 
     Raises:
         InputError: If some are not in `[0, 1]`.
@@ -85,11 +89,11 @@ def log_probabilities(probabilities: Tensor) -> Tensor:
 
 
 def look_like_probabilities(outputs: Tensor, all_classes: bool) -> bool:
-    """Whether the values of every sample lie in `[0, 1]` and sum to 1; to at most 1, where not all classes are there.
+    """Whether the values of every sample lie in `[0, 1]` and sum to 1, or to at most 1 if outputs are left out.
 
     Args:
         outputs: `n x classes`.
-        all_classes: Whether no output is omitted.
+        all_classes: Whether `outputs` has all classes that the teacher distinguishes.
     """
     totals = outputs.double().sum(1)
     fits = (totals - 1).abs() < TOLERANCE if all_classes else totals < 1 + TOLERANCE
@@ -110,7 +114,7 @@ def _chosen(values: Tensor, classes: tuple[int, ...]) -> Tensor:
 
 
 def _offered(returned: object) -> dict[object, object]:
-    """The tensors among what a network returned, by what `teacher.output` may say."""
+    """Tensors among what a network returned, by the value of `teacher.output` that selects each."""
     if isinstance(returned, Mapping):
         values = dict(returned)
     elif isinstance(returned, tuple | list):

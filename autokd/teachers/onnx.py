@@ -1,4 +1,4 @@
-"""A network in an ONNX file as a callable on tensors."""
+"""Networks in ONNX files as callables on tensors."""
 
 import hashlib
 import math
@@ -31,15 +31,17 @@ _EXTERNAL_FILE = re.compile(rb"\x0a\x08location\x12([\x01-\x7f])")
 
 
 class OnnxNetwork:
-    """Runs the network of an ONNX file in onnxruntime, on the CPU, with as many threads as torch has.
+    """Network of an ONNX file, run by onnxruntime on the CPU with as many threads as torch uses.
 
-    A batch of another size than the file allows is run in pieces; the last one is filled up, and cut again.
+    If the file fixes the batch size, a batch is run in pieces of that size; the last piece is padded, and its outputs
+    are cut off again.
 
     Args:
         path: The file.
 
     Raises:
-        InputError: If onnxruntime is not installed, the file is not readable, or has not one input of numbers.
+        InputError: If onnxruntime is not installed, the file cannot be read, or it does not have exactly one input of
+            numbers.
     """
 
     def __init__(self, path: Path) -> None:
@@ -49,7 +51,7 @@ class OnnxNetwork:
         options.log_severity_level = 3  # errors
         try:
             self._session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # its exceptions have no common base of their own
+        except Exception as error:  # the exceptions of onnxruntime have no base class of their own
             raise InputError(f"teacher.onnx: {path} is not a readable ONNX file: {first_line(error)}.") from None
         inputs = self._session.get_inputs()
         if len(inputs) != 1 or inputs[0].type not in TYPES:
@@ -60,13 +62,13 @@ class OnnxNetwork:
         self._shape = [size if isinstance(size, int) else None for size in inputs[0].shape]  # None: any size
 
     def __call__(self, samples: Tensor) -> Tensor | dict[str, Tensor]:
-        """The only output, or all outputs by name, on the device of the samples.
+        """Output of the network, or a dict of all outputs by name if there are several, on the device of the samples.
 
         Args:
-            samples: `batch x` what the file says.
+            samples: `batch x` the shape of the file's input.
 
         Raises:
-            InputError: If the samples have another shape than the file's input.
+            InputError: If the samples do not have the shape of the file's input.
         """
         self._check_shape(samples)
         parts = [self._run(chunk) for chunk in self._chunks(samples.cpu().to(self._type))]
@@ -98,7 +100,7 @@ class OnnxNetwork:
 
 
 def parameter_count(path: Path) -> int | None:
-    """Number of weights and other real constants of an ONNX file; None where the package onnx is not installed."""
+    """Number of weights and other real constants of an ONNX file; None if the package onnx is not installed."""
     try:
         import onnx
     except ImportError:
@@ -110,7 +112,7 @@ def parameter_count(path: Path) -> int | None:
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 of an ONNX file and of the files beside it that hold its weights, wherever they all lie."""
+    """SHA-256 of the contents of an ONNX file and of the files beside it that hold its weights."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256")
     for name in _external_files(path):
@@ -120,7 +122,7 @@ def file_digest(path: Path) -> str:
 
 
 def _external_files(path: Path) -> list[str]:
-    """Names of the files of external weights, read from the bytes: the package onnx may not be installed."""
+    """Names of the files of external weights, found in the bytes, since the package onnx may not be installed."""
     names = set()
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         for match in _EXTERNAL_FILE.finditer(content):

@@ -1,4 +1,4 @@
-"""A teacher of which only the answers are left: its outputs for the samples of the data set."""
+"""Teachers that consist of stored outputs for the samples of the data set, without a network."""
 
 import hashlib
 from collections.abc import Mapping
@@ -26,12 +26,12 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 
 class PrecomputedTeacher(Teacher):
-    """A teacher that answers from a table: the same for every augmented view of a sample, and nothing beyond the data.
+    """Teacher that looks its outputs up: they are the same for every augmented view of a sample.
 
     Args:
-        outputs: Of each split, as `checked_outputs` returns them.
-        reading: From these outputs to logits.
-        settings: What else tells it from others.
+        outputs: Outputs for each split, as `checked_outputs` returns them.
+        reading: Conversion of these outputs to logits.
+        settings: Further text that distinguishes this teacher from others.
     """
 
     def __init__(self, outputs: Mapping[str, Tensor], reading: Reading, settings: str) -> None:
@@ -46,7 +46,7 @@ class PrecomputedTeacher(Teacher):
         """Logits for a training batch, by the indices of its samples.
 
         Raises:
-            InputError: If the batch shows further views, of a method that needs them.
+            InputError: If the batch has the further views that some methods need.
         """
         if len(batch.images) != len(batch.indices):
             raise InputError(
@@ -62,16 +62,16 @@ class PrecomputedTeacher(Teacher):
 def precomputed_teacher(
     arrays: Mapping[str, Any], reading: Reading, settings: str, dataset: Dataset
 ) -> PrecomputedTeacher:
-    """The teacher of which `arrays` are the outputs, if they are of the samples of the data set.
+    """Teacher with these outputs, which must be those of the data set's samples.
 
     Args:
-        arrays: As `checked_outputs` takes them.
-        reading: From these outputs to logits.
-        settings: What else tells the teacher from others.
-        dataset: The data, as it is after `data.subset` and after splits were held out.
+        arrays: Outputs as `checked_outputs` takes them.
+        reading: Conversion of these outputs to logits.
+        settings: Further text that distinguishes the teacher from others.
+        dataset: The data set, after `data.subset` was applied and missing splits were held out.
 
     Raises:
-        InputError: If `checked_outputs` finds something, or the training rows seem to be of other samples.
+        InputError: If `checked_outputs` refuses the outputs, or the rows of `train` seem to belong to other samples.
     """
     teacher = PrecomputedTeacher(checked_outputs(arrays, dataset), reading, settings)
     _check_order(teacher, dataset)
@@ -79,10 +79,10 @@ def precomputed_teacher(
 
 
 def read_outputs(path: Path) -> dict[str, Array]:
-    """The arrays of an `.npz` archive, or the `.npy` files of a folder, by name.
+    """Arrays of an `.npz` archive, or of the `.npy` files in a folder, by name.
 
     Raises:
-        InputError: If the path is neither, or not readable.
+        InputError: If the path is neither, or cannot be read.
     """
     try:
         if path.is_dir():
@@ -96,10 +96,10 @@ def read_outputs(path: Path) -> dict[str, Array]:
 
 
 def keep_outputs(arrays: Mapping[str, Any], folder: Path) -> Path:
-    """The archive in `folder` that holds these arrays, written if it is not there, for workers to read.
+    """Path of an archive of these arrays in `folder`, which is written unless it exists.
 
     Raises:
-        InputError: If an array is not of numbers.
+        InputError: If an array does not hold numbers.
     """
     try:
         tensors = {str(name): torch.as_tensor(values).detach().cpu() for name, values in arrays.items()}
@@ -112,14 +112,14 @@ def keep_outputs(arrays: Mapping[str, Any], folder: Path) -> Path:
 
 
 def checked_outputs(arrays: Mapping[str, Any], dataset: Dataset) -> dict[str, Tensor]:
-    """The outputs of each split as tensors, if they are of the samples of the data set.
+    """Outputs for each split as tensors.
 
     Args:
-        arrays: `train`, `validation` and possibly `test`, real, `samples x outputs`.
-        dataset: The data, as it is after `data.subset` and after splits were held out.
+        arrays: `train`, `validation` and optionally `test`, real, `samples x outputs`.
+        dataset: The data set, after `data.subset` was applied and missing splits were held out.
 
     Raises:
-        InputError: If an array is missing, unknown, of another type, shape or length, or not finite.
+        InputError: If an array is missing or unknown, has a wrong type, shape or length, or is not finite.
     """
     if not {"train", "validation"} <= arrays.keys() <= set(PARTS):
         raise InputError(
@@ -137,8 +137,8 @@ def _checked(part: str, outputs: Tensor, dataset: Dataset) -> Tensor:
     wanted = len(dataset.splits[part])
     if len(outputs) != wanted:
         raise InputError(
-            f"teacher.outputs: {part} is of {len(outputs):,} samples, but the {part} split has {wanted:,}. The rows "
-            "must be those of the split itself, so leave data.subset away and let the data bring splits of its own: "
+            f"teacher.outputs: {part} has {len(outputs):,} rows, but the {part} split has {wanted:,} samples. Each row "
+            "must belong to a sample of the split: omit data.subset, and give data that have all three splits, since "
             "those that are held out of the training samples are random."
         )
     if not outputs.isfinite().all():
@@ -147,7 +147,7 @@ def _checked(part: str, outputs: Tensor, dataset: Dataset) -> Tensor:
 
 
 def _check_order(teacher: PrecomputedTeacher, dataset: Dataset) -> None:
-    """Raise if the teacher is good on validation samples, but guesses on training ones."""
+    """Raise if the teacher is good on the validation samples, but no better than chance on the training samples."""
     accuracy, lowest = {}, {}
     for part in ("train", "validation"):
         labels = dataset.splits[part].labels
@@ -176,4 +176,4 @@ def _digest(outputs: Mapping[str, Tensor]) -> str:
 
 
 def _refuse(samples: Tensor) -> NoReturn:
-    raise InputError("teacher.outputs are of the data's own samples: what else is asked of a teacher needs a network.")
+    raise InputError("teacher.outputs are for the data's own samples: for any others the teacher must be a network.")

@@ -1,4 +1,4 @@
-"""What a teacher gets: the student's own samples, prepared the teacher's way."""
+"""Conversion of the student's samples to the inputs of a teacher's network."""
 
 import math
 from collections.abc import Callable
@@ -21,13 +21,15 @@ Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
 
 @dataclass(frozen=True)
 class Preparation:
-    """A function from the student's normalised batch to what the teacher's network takes; by default the same batch.
+    """Function that converts a student's normalised batch to inputs of the teacher's network; by default the identity.
+
+    The steps are applied in the order of the attributes; None omits a step.
 
     Attributes:
-        data: Mean and deviation of the data set, where its normalisation is undone first.
+        data: Mean and deviation of the data set, whose normalisation is undone.
         resize: Height and width in pixels.
         normalisation: Mean and deviation of the teacher's own normalisation.
-        function: What comes last.
+        function: A user's function.
     """
 
     data: Normalisation | None = None
@@ -36,10 +38,10 @@ class Preparation:
     function: Callable[[Tensor], Any] | None = None
 
     def __call__(self, samples: Tensor) -> Any:
-        """The prepared samples; of what type is up to `function`, without it they are float32.
+        """Inputs of the teacher's network: float32, or whatever `function` returns.
 
         Args:
-            samples: Normalised, float32, `batch x` the data set's `input_shape`.
+            samples: Normalised samples, float32, `batch x` the data set's `input_shape`.
         """
         if self.data:
             samples = denormalise(samples, self.data)
@@ -51,15 +53,15 @@ class Preparation:
         return self.function(samples) if self.function else samples
 
     def values(self, input_shape: tuple[int, ...]) -> int:
-        """Number of values of a prepared sample, as far as is known before `function`."""
+        """Number of values of a converted sample, before `function` is applied."""
         return input_shape[0] * math.prod(self.resize or input_shape[1:])
 
 
 def denormalise(samples: Tensor, normalisation: Normalisation) -> Tensor:
-    """The values before `autokd.data.stream.normalise`, up to rounding: in `[0, 1]` for uint8, raw for float32.
+    """Inverse of `autokd.data.stream.normalise` up to rounding; values are in `[0, 1]` for uint8 and raw for float32.
 
     Args:
-        samples: Normalised, float32, channels first.
+        samples: Normalised samples, float32, channels first.
         normalisation: Mean and deviation of each channel or feature.
     """
     mean, deviation = (_by_channel(values, samples) for values in normalisation)
@@ -67,21 +69,21 @@ def denormalise(samples: Tensor, normalisation: Normalisation) -> Tensor:
 
 
 def preparation_of(config: TeacherConfig, dataset: Dataset | None) -> Preparation:
-    """What the configuration says of the teacher's inputs.
+    """Conversion that the configuration describes.
 
     Args:
-        config: The teacher's.
-        dataset: The data, whose normalisation is undone; may be omitted where the teacher gets what the student gets.
+        config: Section `[teacher]` of a configuration.
+        dataset: Data set whose normalisation is undone; it can be omitted if the teacher has the student's inputs.
 
     Raises:
-        InputError: If the settings do not fit the samples, or `preprocess` is no function.
-        ValueError: If the data set is missing.
+        InputError: If the settings do not fit the samples, or `preprocess` is not a function.
+        ValueError: If the data set is needed, but omitted.
     """
     undone = config.preprocess is not None or config.mean is not None
     if dataset is not None:
         _check_fits(config, dataset.input_shape)
     elif undone:
-        raise ValueError("a teacher with an input of its own needs the data set, whose normalisation is undone first")
+        raise ValueError("a teacher with inputs of its own needs the data set, whose normalisation is undone first")
     return Preparation(
         data=dataset.normalisation if dataset is not None and undone else None,
         resize=config.resize,
@@ -96,7 +98,7 @@ def _check_fits(config: TeacherConfig, input_shape: tuple[int, ...]) -> None:
     if config.mean and len(config.mean) != input_shape[0]:
         raise InputError(
             f"teacher.mean and teacher.deviation have {len(config.mean)} values, but the data are "
-            f"{describe(input_shape)}; teacher.preprocess can do what they cannot."
+            f"{describe(input_shape)}; use teacher.preprocess for anything else."
         )
 
 

@@ -1,4 +1,4 @@
-"""The last teacher that this process loaded: a worker asks for it again and again."""
+"""The teacher that this process loaded last, since a worker needs the same one again and again."""
 
 import torch
 
@@ -12,16 +12,16 @@ _loaded: dict[tuple[TeacherConfig, str, str], Teacher] = {}
 
 
 def cached_teacher(config: TeacherConfig, device: str, dataset: Dataset) -> Teacher:
-    """The teacher that a configuration names, for a data set: loaded once while no other is asked for.
+    """Teacher that a configuration describes, for a data set; it is kept until a different one is loaded.
 
     Args:
-        config: Configuration of the teacher.
-        device: Device on which it runs, as torch names it.
-        dataset: Data set whose samples it gets.
+        config: Section `[teacher]` of a configuration.
+        device: Device of the teacher, as torch names it.
+        dataset: Data set of the search.
     """
     key = config, device, dataset.digest
     if key not in _loaded:
         _loaded.clear()
-        with torch.random.fork_rng():  # building a network draws weights, and a training may be going on
+        with torch.random.fork_rng():  # initial weights are random, and a training may be under way
             _loaded[key] = load_teacher(config, torch.device(device), dataset)
     return _loaded[key]

@@ -1,4 +1,4 @@
-"""Teachers from what a configuration, or Python code, says they are."""
+"""Teachers made from a configuration, or from a network and a configuration."""
 
 import hashlib
 import json
@@ -23,7 +23,7 @@ from autokd.teachers.weights import check_suffix, find_path, load_weights
 
 __all__ = ["Teacher", "check_made_from", "load_teacher", "teacher_of"]
 
-SETTINGS = {"output", "preprocess", "resize", "mean", "deviation", "classes"}  # that change what a teacher says
+SETTINGS = {"output", "preprocess", "resize", "mean", "deviation", "classes"}  # that change the outputs of a teacher
 
 
 def check_made_from(config: TeacherConfig) -> None:
@@ -48,17 +48,17 @@ def load_teacher(
     dataset: Dataset | None = None,
     notify: Callable[[str], None] = lambda line: None,
 ) -> Teacher:
-    """The teacher that `config` names, on `device`, a module's weights of four dimensions channels_last.
+    """Teacher that `config` describes, on `device`; a module's weights of four dimensions are channels_last.
 
     Args:
-        config: The teacher's.
-        device: Where it computes.
-        dataset: The data it is asked about; may be omitted where a network gets what the student gets.
+        config: Section `[teacher]` of a configuration.
+        device: Device of the teacher.
+        dataset: Data set of the search; it can be omitted if the teacher is a network with the student's inputs.
         notify: Called with a line for the user if the weights are only a part of their file.
 
     Raises:
-        InputError: If what it is made from cannot be found, read, or does not fit together.
-        ValueError: If the data set is missing.
+        InputError: If the teacher's files or functions cannot be found or read, or do not fit together.
+        ValueError: If the data set is needed, but omitted.
     """
     if config.outputs:
         return _from_outputs(config, dataset)
@@ -70,13 +70,13 @@ def load_teacher(
 
 
 def teacher_of(network: Callable[[Any], Any], name: str, config: TeacherConfig, dataset: Dataset | None) -> Teacher:
-    """A network as a teacher, with the inputs and outputs that `config` describes.
+    """Teacher made from a network, with the inputs and outputs that `config` describes.
 
     Args:
         network: A module or any callable.
-        name: What tells it from others beside the weights of a module.
-        config: The teacher's.
-        dataset: The data it is asked about.
+        name: Text that distinguishes the teacher from others with the same weights.
+        config: Section `[teacher]` of a configuration.
+        dataset: Data set of the search.
     """
     return Teacher(network, name + _settings(config), preparation_of(config, dataset), reading_of(config))
 
@@ -107,13 +107,13 @@ def _from_onnx(config: TeacherConfig, dataset: Dataset | None) -> Teacher:
 
 def _from_outputs(config: TeacherConfig, dataset: Dataset | None) -> Teacher:
     if dataset is None:
-        raise ValueError("precomputed outputs need the data set, whose samples they are of")
+        raise ValueError("precomputed outputs need the data set whose samples they belong to")
     arrays = read_outputs(find_path(str(config.outputs), "teacher.outputs"))
     return precomputed_teacher(arrays, reading_of(config), _settings(config), dataset)
 
 
 def _settings(config: TeacherConfig) -> str:
-    """What a configuration adds to a teacher's name: nothing where it gets what the student gets and gives logits."""
+    """Text that a configuration adds to a teacher's name; empty for a teacher with the student's inputs and logits."""
     settings: dict[str, Any] = config.model_dump(mode="json", include=SETTINGS, exclude_none=True)
     if config.probabilities:
         settings["probabilities"] = True
@@ -123,7 +123,7 @@ def _settings(config: TeacherConfig) -> str:
 
 
 def _source_digest(reference: str) -> str:
-    """SHA-256 of the file of a function's module, for the name does not tell what the function does."""
+    """SHA-256 of the file that defines a function, since the function may change under the same name."""
     module = sys.modules.get(reference.partition(":")[0])
     file = getattr(module, "__file__", None)
     return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else ""

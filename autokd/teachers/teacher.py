@@ -1,4 +1,4 @@
-"""What every teacher is: a trained network behind its own inputs and outputs."""
+"""The class of all teachers: a trained network with its own inputs and outputs."""
 
 import hashlib
 from collections.abc import Callable, Iterable
@@ -15,25 +15,25 @@ from autokd.training.metrics import EVALUATION_BATCH, predict
 
 __all__ = ["Teacher"]
 
-MOST_VALUES = 8_000_000  # of a batch that a teacher gets at once: 53 images of 3 x 224 x 224
+MOST_VALUES = 8_000_000  # in a batch for a teacher: 53 images of 3 x 224 x 224
 
 _INNER = "_network."
 
 
 class Teacher(nn.Module):
-    """A frozen network in evaluation mode that gives logits of the task's classes.
+    """Frozen network in evaluation mode that returns logits of the task's classes.
 
     Args:
         network: A module or any callable.
-        name: What tells it from others beside the weights of a module.
-        preparation: From the student's samples to the network's.
-        reading: From what the network returns to logits.
-        parameter_count: Where the network is no module.
+        name: Text that distinguishes the teacher from others with the same weights.
+        preparation: Conversion of the student's samples to the network's inputs.
+        reading: Conversion of the network's outputs to logits.
+        parameter_count: Number of parameters of a network that is not a module; those of a module are counted.
 
     Attributes:
-        reading: As given.
-        digest: SHA-256 of the weights and the name: teachers with one digest teach alike.
-        parameter_count: Number of parameters, or None where it is not known.
+        reading: Conversion of the network's outputs to logits.
+        digest: SHA-256 of the weights and the name; teachers with the same digest have the same outputs.
+        parameter_count: Number of parameters; None if it is unknown.
     """
 
     def __init__(
@@ -56,24 +56,27 @@ class Teacher(nn.Module):
 
     @property
     def network(self) -> nn.Module | None:
-        """The network where it is a module, into which one can look; it runs when the teacher is called."""
+        """The network if it is a module, which can have hooks; None for any other callable."""
         return self._network if isinstance(self._network, nn.Module) else None
 
     def inner_names(self, names: Iterable[str]) -> list[str]:
-        """Names in `network` of modules within this teacher."""
+        """Names within `network` of modules that are named as submodules of this teacher; others are skipped."""
         return [name.removeprefix(_INNER) for name in names if name.startswith(_INNER)]
 
     @torch.no_grad()
     def forward(self, samples: Tensor) -> Tensor:
-        """Logits, float32, `batch x classes`, of normalised samples, `batch x` the data set's `input_shape`.
+        """Logits, float32, `batch x classes`.
+
+        Args:
+            samples: Normalised samples, float32, `batch x` the data set's `input_shape`.
 
         Raises:
-            InputError: If its settings do not fit what it takes or returns.
+            InputError: If the settings do not fit the network's inputs or outputs.
         """
         return self.reading(self._network(self._preparation(samples))).to(samples.device)
 
     def knows(self, part: str) -> bool:
-        """Whether `on_split` has an answer for that split."""
+        """Whether `on_split` supports that split."""
         return True
 
     def on_batch(self, batch: Batch) -> Tensor:
@@ -81,18 +84,18 @@ class Teacher(nn.Module):
         return self(batch.images)  # type: ignore[no-any-return]
 
     def on_split(self, dataset: Dataset, part: str, device: torch.device) -> Tensor:
-        """Logits, float32, `n x classes`, for all samples of a split, as they are.
+        """Logits, float32, `n x classes`, for all samples of a split, without augmentation.
 
         Args:
             dataset: The data set.
-            part: "train", "validation" or "test".
-            device: Device of the samples and the logits.
+            part: Name of the split.
+            device: Device of the logits.
         """
         split = dataset.splits[part].to(device)
         return predict(self, split, dataset.normalisation, self.largest_batch(dataset.input_shape))
 
     def largest_batch(self, input_shape: tuple[int, ...]) -> int:
-        """Number of samples to ask about at once: fewer, the larger they are for the teacher, to spare memory."""
+        """Largest batch that spares memory: the larger the network's inputs are, the smaller it is."""
         return max(1, min(EVALUATION_BATCH, MOST_VALUES // self._preparation.values(input_shape)))
 
 

@@ -1,4 +1,4 @@
-"""Whether a teacher is worth learning from."""
+"""The check that a teacher is worth learning from."""
 
 import torch
 from torch import Tensor
@@ -11,13 +11,19 @@ from autokd.training.metrics import validation_metrics
 
 __all__ = ["check_teacher", "lowest_accuracy"]
 
-CHANCE_MARGIN = 1.5  # a teacher this many times as good as guessing has learnt something
+CHANCE_MARGIN = 1.5  # a teacher with this many times the accuracy of guessing has learnt something
 
 
 def check_teacher(teacher: Teacher, dataset: Dataset, floor: float | None, device: torch.device) -> dict[str, float]:
-    """The teacher's metrics on the validation split, if they are good enough to learn from.
+    """Metrics of the teacher on the validation split, which must be good enough to learn from.
 
-    A mis-loaded teacher fails silently: its accuracy is that of guessing.
+    A teacher with wrong weights or inputs raises no error, but is no better than guessing.
+
+    Args:
+        teacher: The teacher.
+        dataset: The data set.
+        floor: Smallest accuracy that is accepted; by default somewhat more than that of guessing.
+        device: Device that computes.
 
     Args:
         teacher: The teacher.
@@ -26,8 +32,8 @@ def check_teacher(teacher: Teacher, dataset: Dataset, floor: float | None, devic
         device: Device on which the teacher runs.
 
     Raises:
-        InputError: If its outputs do not fit the classes, its accuracy is below the floor or near chance, or its
-            logits seem to be probabilities.
+        InputError: If the outputs do not fit the classes, the accuracy is below the floor or near chance, or the logits
+            seem to be probabilities.
     """
     labels = dataset.validation.labels.to(device)
     logits = _validation_logits(teacher, dataset, device)
@@ -43,7 +49,7 @@ def check_teacher(teacher: Teacher, dataset: Dataset, floor: float | None, devic
         )
     if floor is None and metrics["accuracy"] < lowest_accuracy(labels):
         raise InputError(
-            f"the teacher's validation accuracy is {metrics['accuracy']:.2%}, hardly better than always naming "
+            f"the teacher's validation accuracy is {metrics['accuracy']:.2%}, hardly better than always choosing "
             f"the most frequent class ({_most_frequent(labels):.2%}): check its weights and what inputs it wants, "
             "or set teacher.floor."
         )
@@ -57,7 +63,7 @@ def check_teacher(teacher: Teacher, dataset: Dataset, floor: float | None, devic
 
 
 def lowest_accuracy(labels: Tensor) -> float:
-    """The accuracy below which a teacher is hardly better than always naming the most frequent class."""
+    """Accuracy below which a teacher is hardly better than always choosing the most frequent class."""
     most_frequent = _most_frequent(labels)
     return min(CHANCE_MARGIN * most_frequent, (1 + most_frequent) / 2)
 

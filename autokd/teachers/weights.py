@@ -1,4 +1,4 @@
-"""The files that a teacher is made from: where they are, and how weights are taken from checkpoints."""
+"""Files that teachers are made from: their paths, and weights from checkpoints."""
 
 import os
 import pickle
@@ -25,10 +25,14 @@ _MISFITS = (RuntimeError, TypeError, AttributeError, KeyError)  # of `load_state
 
 
 def find_path(name: str, key: str) -> Path:
-    """What `name` means: a path, or "package:file" for a file inside an installed package.
+    """Path of a file that is named by its path, or as "package:file" if it is in an installed package.
+
+    Args:
+        name: The name.
+        key: Key of the configuration that names the file, for error messages.
 
     Raises:
-        InputError: If there is no such package, or nothing at that path.
+        InputError: If there is no such package or file.
     """
     package, colon, file = name.partition(":")
     try:

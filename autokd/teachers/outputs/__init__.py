@@ -1,1 +1,1 @@
-"""The teacher's outputs on disk: computed once, read by every worker."""
+"""Teachers' outputs on disk, which are computed once and read by every worker."""

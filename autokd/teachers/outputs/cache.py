@@ -1,4 +1,4 @@
-"""The teacher's outputs, computed once and read by every worker as memory maps."""
+"""Files of a teacher's outputs, which every worker reads as memory maps."""
 
 import hashlib
 import json
@@ -30,13 +30,14 @@ _BLOCK_BYTES = 2**20
 
 @dataclass(frozen=True)
 class TeacherCache:
-    """Of each view or split, in chunks of samples, one float16 file of each part of the outputs.
+    """Folder of a teacher's outputs.
 
-    A file is an array of NumPy's format, `samples x values`, with the BLAKE2b digest of all that behind it. It is
-    complete or absent; one that is damaged counts as absent.
+    There is one float16 file for each kind of output of each chunk of samples of a view or split. A file is an array in
+    NumPy's format, `samples x values`, followed by the BLAKE2b digest of all its bytes. It is complete or absent; a
+    damaged file counts as absent.
 
     Attributes:
-        folder: Where the files lie; one folder for each teacher, its layers, data set, stream and precision.
+        folder: The folder; each combination of teacher, layers, data set, stream and precision has its own.
     """
 
     folder: Path
@@ -52,16 +53,16 @@ class TeacherCache:
         precision: str,
         layers: Sequence[str] | None = None,
     ) -> "TeacherCache":
-        """The cache under `root` for what that teacher says of the stream of that data, augmentation and seed.
+        """Cache for the outputs of a teacher for a training stream.
 
         Args:
             root: Folder of all teachers' outputs.
-            teacher_digest: The teacher's.
-            data_digest: The data set's.
-            augmentation: The stream's.
-            seed: The stream's.
-            precision: In which the teacher computes.
-            layers: Whose outputs are the features; None means the default ones.
+            teacher_digest: Digest of the teacher.
+            data_digest: Digest of the data set.
+            augmentation: Augmentation of the stream.
+            seed: Seed of the stream.
+            precision: Type of the teacher's computation, "float32" or "bfloat16".
+            layers: Names of the teacher's modules whose outputs are the features; None means the default ones.
         """
         parts = [
             teacher_digest,
@@ -74,14 +75,14 @@ class TeacherCache:
         return cls(root / hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16])
 
     def holds(self, name: str, parts: Collection[OutputKind] = LOGITS, chunk: int = 0) -> bool:
-        """Whether these parts of a chunk of the outputs of that name are there and intact.
+        """Whether a chunk of the outputs is stored and undamaged.
 
-        A file is read for that when a process first asks.
+        A process reads each file completely at the first call.
 
         Args:
             name: Name of the view or split.
-            parts: Kinds of output.
-            chunk: Index of the chunk.
+            parts: Kinds of outputs that must be stored.
+            chunk: Number of the chunk.
         """
         return all(_is_whole(self._path(name, part, chunk)) for part in parts)
 
@@ -93,13 +94,13 @@ class TeacherCache:
         parts: Collection[OutputKind] = LOGITS,
         chunk: int = 0,
     ) -> None:
-        """Store a chunk, with no more than one of its batches in memory.
+        """Store a chunk, of which one batch at a time is in memory.
 
         Args:
-            name: Of the view or split.
-            outputs: Of its samples, in their order.
-            n_samples: Number of them.
-            parts: Which parts to store.
+            name: Name of the view or split.
+            outputs: Batches of outputs for the samples of the chunk, in the order of the samples.
+            n_samples: Number of samples.
+            parts: Kinds of outputs to store.
             chunk: Number of the chunk.
         """
         paths = {part: self._path(name, part, chunk) for part in OUTPUT_KINDS if part in parts}
@@ -108,12 +109,12 @@ class TeacherCache:
         )
 
     def read(self, name: str, parts: Collection[OutputKind] = LOGITS, n_chunks: int = 1) -> "StoredOutputs":
-        """The outputs of that name, which are there; read from disk as they are used.
+        """Outputs that are stored, as memory maps.
 
         Args:
             name: Name of the view or split.
-            parts: Kinds of output to read.
-            n_chunks: Number of chunks that are stored.
+            parts: Kinds of outputs to read.
+            n_chunks: Number of chunks of the view or split.
         """
         return StoredOutputs(
             {
@@ -128,23 +129,23 @@ class TeacherCache:
 
 @dataclass(frozen=True)
 class StoredOutputs:
-    """The stored outputs of all samples of a view or split.
+    """Stored outputs for all samples of a view or split.
 
     Attributes:
-        chunks: Of each part its chunks in order, float16, `samples x values`. Feature maps lie side by side, from the
-            first to the last, each with its channels as the last axis.
+        chunks: Chunks of each kind of output in order, float16, `samples x values`. Feature maps are flattened with
+            their channels as the last axis, and concatenated from the first map to the last.
     """
 
     chunks: Mapping[OutputKind, tuple[Rows, ...]]
 
     @property
     def logits(self) -> Tensor:
-        """float16, `samples x classes`, of all samples, in memory."""
+        """Logits of all samples in memory, float16, `samples x classes`."""
         return torch.from_numpy(np.concatenate(self.chunks["logits"]))
 
 
 def _rows(outputs: Outputs, part: OutputKind) -> Tensor:
-    """A part of the outputs as it is stored; what float16 does not reach is its largest number."""
+    """Outputs of one kind as they are stored; values beyond the range of float16 become its largest number."""
     if part == "features":
         return torch.cat([_half(maps.movedim(1, -1).flatten(1)) for maps in outputs.features], 1)
     values = outputs.logits if part == "logits" else outputs.embedding
@@ -159,7 +160,7 @@ def _half(values: Tensor) -> Tensor:
 
 
 class _RowsFile:
-    """Writes rows of float16 to an empty file as one array, and the digest of all behind it."""
+    """Writer of float16 rows to an empty file, as one array that is followed by the digest of all its bytes."""
 
     def __init__(self, file: BinaryIO, n_rows: int) -> None:
         self._file = file
@@ -183,7 +184,7 @@ class _RowsFile:
 def _write_together(
     paths: Sequence[Path], write: Callable[[tuple[Path, ...]], None], temporary: tuple[Path, ...] = ()
 ) -> None:
-    """Let `write` fill temporary files for all paths, then put each in its place in one step."""
+    """Let `write` fill temporary files for all paths, then rename each to its path."""
     if paths:
         write_atomically(paths[0], lambda path: _write_together(paths[1:], write, (*temporary, path)))
     else:
@@ -210,7 +211,7 @@ def _is_whole(path: Path) -> bool:
 
 @cache
 def _is_intact(path: Path, *version: int) -> bool:
-    """Whether that version of a file has the digest that it ends with."""
+    """Whether the bytes of a file have the digest at its end; `version` changes whenever the file does."""
     digest, left = hashlib.blake2b(digest_size=_DIGEST_BYTES), path.stat().st_size - _DIGEST_BYTES
     with path.open("rb") as file:
         while block := file.read(min(left, _BLOCK_BYTES)):

@@ -1,4 +1,4 @@
-"""The disk policy of the teachers' outputs: what is stored, what runs in training instead, whether there is room."""
+"""The disk policy of the teachers' outputs: which of them are stored, and whether the disk has room for them."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,15 +15,15 @@ NAMES: dict[OutputKind, str] = {"logits": "logits", "embedding": "embeddings", "
 
 @dataclass(frozen=True)
 class DiskBudget:
-    """How much of the teachers' outputs for training samples is stored.
+    """Decision which of the teachers' outputs for training samples are stored.
 
-    It follows from a search's settings and the shapes alone, so all workers and a resumed search decide alike.
+    It follows from the settings of a search and the shapes alone, so that all workers and a resumed search agree.
 
     Attributes:
-        shapes: Of one sample's outputs.
-        needs: What the methods need of teachers beside logits.
-        n_views: Views to store, those of each teacher counted.
-        limit_bytes: Most that all of it may take.
+        shapes: Shapes of the outputs for one sample.
+        needs: Outputs that the methods need in addition to logits.
+        n_views: Number of views to store, summed over the teachers.
+        limit_bytes: Largest total size of the stored outputs.
     """
 
     shapes: OutputShapes
@@ -33,9 +33,9 @@ class DiskBudget:
 
     @property
     def stored(self) -> frozenset[OutputKind]:
-        """What is stored of each view: everything needed, or what the limit holds.
+        """Kinds of outputs that are stored for each view: all that are needed, as far as the limit allows.
 
-        Features are given up first, then embeddings, then logits.
+        If they are too large, features are dropped first, then embeddings, then logits.
         """
         kinds = [kind for kind in OUTPUT_KINDS if kind == "logits" or kind in self.needs]
         while kinds and self._bytes(kinds) > self.limit_bytes:
@@ -44,7 +44,7 @@ class DiskBudget:
 
     @property
     def fall_back(self) -> str | None:
-        """One line: what is too large to be stored, and what happens instead; None if all fits."""
+        """Line for the user that names the outputs that are too large to be stored; None if there are none."""
         left_out = [kind for kind in OUTPUT_KINDS if kind in {"logits", *self.needs} - self.stored]
         if not left_out:
             return None
@@ -57,7 +57,15 @@ class DiskBudget:
         )
 
     def check_room(self, chunks: Iterable[int], folder: Path) -> None:
-        """Raise `InputError` if the disk of `folder` has no room for these chunks of views."""
+        """Check that the disk has room for the outputs.
+
+        Args:
+            chunks: Numbers of the chunks that are to be stored, once for each view.
+            folder: Folder on the disk.
+
+        Raises:
+            InputError: If there is not enough room.
+        """
         n_samples = sum(len(self.shapes.chunks[chunk]) for chunk in chunks)
         needed = n_samples * self.shapes.sample_bytes(self.stored)
         advice = "make room, or set teacher.disk_bytes lower, so that the teacher runs in every training instead"

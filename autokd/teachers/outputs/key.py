@@ -1,4 +1,4 @@
-"""The key of stored outputs: which teacher, which view or split, which chunk."""
+"""The key of stored outputs."""
 
 from typing import NamedTuple
 
@@ -6,13 +6,13 @@ __all__ = ["OutputsKey"]
 
 
 class OutputsKey(NamedTuple):
-    """Which of the teachers' outputs: of one teacher, for one view of the training samples or a whole other split.
+    """Key of one teacher's outputs for one view of the training samples, or for another split.
 
     Attributes:
-        teacher: Number of the teacher among the plan's.
-        view: Number of the augmented view; None for a split.
+        teacher: Number of the teacher among those of the search.
+        view: Number of the augmented view of the training samples; None for another split.
         part: Name of the split.
-        chunk: Number of a chunk of the view's samples; None for all.
+        chunk: Number of a chunk of the view's samples; None for all samples.
     """
 
     teacher: int
@@ -22,5 +22,5 @@ class OutputsKey(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Of their files."""
+        """First part of the names of their files."""
         return self.part if self.view is None else f"view-{self.view:04d}"

@@ -1,4 +1,4 @@
-"""What is stored of a view, batch after batch, on the device that trains."""
+"""Stored outputs of a view, as batches on the device that trains."""
 
 import os
 from collections import deque
@@ -17,21 +17,21 @@ from autokd.teachers.outputs.shapes import OutputKind
 __all__ = ["ViewReader"]
 
 RESIDENT_BYTES = 256 * 2**20
-"""Largest part of a view that is taken into the device's memory as a whole: 130,000 samples of 1,000 logits."""
+"""Largest size of one kind of output that is kept in the device's memory: 130,000 samples of 1,000 logits."""
 
 Read = dict[OutputKind, Tensor]
 
 
 class ViewReader:
-    """Gives the stored outputs of training samples.
+    """Reader of a teacher's stored outputs for training samples.
 
-    A part of the view that is small is read once, and then stays on the device. A larger one is read in the background
-    for the samples that `expect` announces.
+    Each kind of output is either small, and read once into the device's memory, or large, and then read in the
+    background for the samples that `expect` announces.
 
     Args:
-        stored: The view's outputs.
+        stored: Outputs of the view.
         features: Shape of each feature map: channels, then the resolution.
-        device: Where they are wanted.
+        device: Device of the outputs that `of` returns.
     """
 
     def __init__(self, stored: StoredOutputs, features: tuple[tuple[int, ...], ...], device: torch.device) -> None:
@@ -46,15 +46,15 @@ class ViewReader:
         self._thread = ThreadPoolExecutor(1, "teacher-outputs") if self._large else None
 
     def expect(self, indices: Tensor) -> None:
-        """Begin to read the outputs of samples that `of` will be asked for, with the same tensor, in the same order."""
+        """Start to read outputs in the background; `of` is to be called with the same tensors in the same order."""
         if self._thread is not None:
             self._expected.append((indices, self._thread.submit(self._gather, indices)))
 
     def of(self, indices: Tensor) -> Outputs:
-        """The outputs of samples, float32, on the device.
+        """Outputs of samples, float32, on the device.
 
         Args:
-            indices: int64, `batch`: positions in the training split, on the device.
+            indices: Positions of the samples in the training split, int64, `batch`, on the device.
         """
         read = {part: rows.to(self._device, non_blocking=True) for part, rows in self._awaited(indices).items()}
         rows = {part: held.index_select(0, indices) for part, held in self._resident.items()} | read
@@ -63,7 +63,7 @@ class ViewReader:
         return Outputs(rows["logits"].float(), embedding, features)
 
     def close(self) -> None:
-        """Read no more."""
+        """Stop the background thread and close the files."""
         self._expected.clear()
         if self._thread is not None:
             self._thread.shutdown(cancel_futures=True)
@@ -85,9 +85,10 @@ class ViewReader:
 
 
 class _RowFiles:
-    """The rows of a stored array in chunks, read from its files.
+    """Rows of a stored array in chunks, read from its files.
 
-    They are not mapped: of a mapped file every page that was touched counts as memory of the worker, up to its limit.
+    The files are not mapped, since each page of a mapped file that was read would count towards the memory limit of the
+    worker.
     """
 
     def __init__(self, chunks: tuple[Rows, ...]) -> None:
@@ -97,7 +98,7 @@ class _RowFiles:
         self._size, self._width = chunks[0].shape  # the last chunk may be shorter
 
     def read(self, places: list[int], pinned: bool) -> Tensor:
-        """float16, `places x values`; in pinned memory where a GPU will fetch them."""
+        """Rows at these places, float16, `places x values`, in pinned memory if a GPU is to copy them."""
         rows = torch.empty(len(places), self._width, dtype=torch.float16, pin_memory=pinned)
         for row, place in zip(rows.numpy(), places, strict=True):
             chunk, number = divmod(place, self._size)
@@ -116,7 +117,7 @@ def _whole(chunks: tuple[Rows, ...], device: torch.device) -> Tensor:
 
 
 def _maps(rows: Tensor, shapes: tuple[tuple[int, ...], ...]) -> tuple[Tensor, ...]:
-    """float32 feature maps, `batch x channels x` the resolution, channels_last as those of a running teacher."""
+    """Feature maps, float32, `batch x channels x` the resolution, channels_last as those of a teacher that runs."""
     columns = torch.split(rows, [prod(shape) for shape in shapes], 1)
     return tuple(
         column.float().reshape(-1, *resolution, channels).movedim(-1, 1)

@@ -1,4 +1,4 @@
-"""How large a teacher's outputs are."""
+"""Shapes of a teacher's outputs."""
 
 import json
 from collections.abc import Collection
@@ -15,10 +15,10 @@ __all__ = ["CHUNK_SAMPLES", "OUTPUT_KINDS", "OutputKind", "OutputShapes"]
 OutputKind = Literal["logits", "embedding", "features"]
 
 OUTPUT_KINDS: tuple[OutputKind, ...] = ("logits", "embedding", "features")
-"""What is stored of a teacher, in order of worth: what comes later is given up first."""
+"""Kinds of outputs; if the disk is too small, the last ones are dropped first."""
 
 CHUNK_SAMPLES = 8192
-"""Of a view, in one file: what is lost at most in a crash, and what one worker computes at a time."""
+"""Samples of a view that one worker computes at a time and stores in one file; a crash loses at most these."""
 
 VALUE_BYTES = 2  # float16
 
@@ -30,8 +30,8 @@ class OutputShapes:
     Attributes:
         samples: Number of training samples.
         classes: Number of logits.
-        embedding: Width of the embedding; 0 where it was not asked for.
-        features: Of each map channels, then the resolution; none where they were not asked for.
+        embedding: Width of the embedding; 0 if there is none.
+        features: Channels and resolution of each feature map.
     """
 
     samples: int
@@ -41,27 +41,27 @@ class OutputShapes:
 
     @classmethod
     def of(cls, outputs: Outputs, samples: int) -> "OutputShapes":
-        """Those of a teacher of `samples` training samples that said this of some of them."""
+        """Shapes of these outputs, for a training split of `samples` samples."""
         width = 0 if outputs.embedding is None else outputs.embedding.shape[1]
         return cls(samples, outputs.logits.shape[1], width, tuple(tuple(maps.shape[1:]) for maps in outputs.features))
 
     @classmethod
     def load(cls, path: Path) -> "OutputShapes":
-        """Those in a file that `save` wrote."""
+        """Shapes from a file that `save` wrote."""
         values = json.loads(path.read_text())
         return cls(**values | {"features": tuple(map(tuple, values["features"]))})
 
     def save(self, path: Path) -> None:
-        """Write them to a file, complete or not at all."""
+        """Write the shapes to a file, completely or not at all."""
         write_json(path, asdict(self))
 
     @property
     def chunks(self) -> list[range]:
-        """The training samples of each chunk."""
+        """Positions of the training samples in each chunk."""
         firsts = range(0, self.samples, CHUNK_SAMPLES)
         return [range(first, min(first + CHUNK_SAMPLES, self.samples)) for first in firsts]
 
     def sample_bytes(self, parts: Collection[OutputKind]) -> int:
-        """Bytes that these parts of one sample's outputs take when they are stored."""
+        """Stored size of these kinds of outputs for one sample, in bytes."""
         values = {"logits": self.classes, "embedding": self.embedding, "features": sum(map(prod, self.features))}
         return VALUE_BYTES * sum(values[part] for part in parts)

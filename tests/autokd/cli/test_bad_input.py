@@ -95,7 +95,7 @@ def test_a_setting_that_is_not_allowed_is_named(refused, change: str, message: s
             "the teacher gives (11,) outputs a sample, but the data has 10 classes: teacher.classes says",
         ),
         ("wants_colour", "the teacher fails on images of (1, 8, 8): RuntimeError: "),
-        ("guessing", "hardly better than always naming the most frequent class"),
+        ("guessing", "hardly better than always choosing the most frequent class"),
         ("unnormalised", "check its weights and what inputs it wants, or set teacher.floor."),
     ],
 )

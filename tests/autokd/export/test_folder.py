@@ -22,7 +22,7 @@ from search_spaces.networks.network import build
 pytestmark = pytest.mark.slow
 
 
-def test_the_folder_computes_what_the_student_did(export: Export, dataset: Dataset, tmp_path: Path):
+def test_the_folder_computes_what_the_student_did(export: Export, dataset: Dataset, tmp_path: Path) -> None:
     folder = tmp_path / "new" / "student"
     found = write_folder(export, folder)
     expected = label_metrics(predict(export.module, dataset.test, dataset.normalisation), dataset.test.labels)
@@ -35,7 +35,7 @@ def test_the_folder_computes_what_the_student_did(export: Export, dataset: Datas
     assert [entry.name for entry in folder.parent.iterdir()] == ["student"]
 
 
-def test_batch_norm_is_folded_and_the_manifest_counts_what_is_written(copied: Path):
+def test_batch_norm_is_folded_and_the_manifest_counts_what_is_written(copied: Path) -> None:
     weights = load_file(copied / "weights.safetensors")
     manifest = json.loads((copied / "manifest.json").read_text())
     assert not [name for name in weights if "running" in name]
@@ -46,7 +46,7 @@ def test_batch_norm_is_folded_and_the_manifest_counts_what_is_written(copied: Pa
     rebuilt.load_state_dict(weights)
 
 
-def test_without_folding_the_trained_weights_are_written_as_they_are(export: Export, tmp_path: Path):
+def test_without_folding_the_trained_weights_are_written_as_they_are(export: Export, tmp_path: Path) -> None:
     found = write_folder(replace(export, fold=False), tmp_path / "student")
     weights = load_file(tmp_path / "student" / "weights.safetensors")
     state = export.module.state_dict()
@@ -56,7 +56,7 @@ def test_without_folding_the_trained_weights_are_written_as_they_are(export: Exp
     assert Architecture.from_json((tmp_path / "student" / "architecture.json").read_text()) == export.architecture
 
 
-def test_the_folder_loads_where_nothing_of_ours_can_be_imported(copied: Path):
+def test_the_folder_loads_where_nothing_of_ours_can_be_imported(copied: Path) -> None:
     code = (
         "import sys; sys.modules.update(autokd=None, search_spaces=None, workers=None)\n"
         "import torch, model\nfrom safetensors.torch import load_file\n"
@@ -69,13 +69,13 @@ def test_the_folder_loads_where_nothing_of_ours_can_be_imported(copied: Path):
     assert float(done.stdout) < 1e-4
 
 
-def test_the_probe_holds_the_students_own_logits(export: Export, dataset: Dataset, copied: Path):
+def test_the_probe_holds_the_students_own_logits(export: Export, dataset: Dataset, copied: Path) -> None:
     probe = load_file(copied / "probe.safetensors")
     assert torch.equal(probe["images"].permute(0, 2, 3, 1), dataset.validation.images)
     torch.testing.assert_close(probe["logits"], predict(export.module, dataset.validation, dataset.normalisation))
 
 
-def test_a_student_that_is_not_its_architecture_is_not_exported(export: Export, tmp_path: Path):
+def test_a_student_that_is_not_its_architecture_is_not_exported(export: Export, tmp_path: Path) -> None:
     class Doubled(nn.Module):
         def state_dict(self, *args, **kwargs):
             return export.module.state_dict()
@@ -86,3 +86,14 @@ def test_a_student_that_is_not_its_architecture_is_not_exported(export: Export, 
     with pytest.raises(AutoKDError, match="logits differ"):
         write_folder(replace(export, module=Doubled(), test=None), tmp_path / "student")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_trained_and_the_written_architecture_are_both_named(export: Export, copied: Path) -> None:
+    manifest = json.loads((copied / "manifest.json").read_text())
+    written = Architecture.from_json((copied / "architecture.json").read_text()).digest
+    assert (manifest["architecture_digest"], manifest["written_architecture_digest"]) == (
+        export.architecture.digest,
+        written,
+    )
+    head = (copied / "model.py").read_text().split('"""')[1]
+    assert f"Architecture {written}.\nTrained as architecture {export.architecture.digest}, whose batch norm" in head

@@ -34,7 +34,7 @@ def test_a_module_normalises_as_training_did_bit_for_bit(
 
 
 def test_normalised_images_are_refused_where_bytes_are_meant() -> None:
-    with pytest.raises(InputError, match=r"takes uint8 samples as the data set holds them, but got torch.float32"):
+    with pytest.raises(InputError, match=r"takes uint8 samples as in the data set, but got torch.float32"):
         images_module()(torch.randn(2, 3, 6, 6))
 
 

@@ -17,7 +17,7 @@ from autokd.export.preprocess import preprocess_source
         ((6,), torch.float32),
     ],
 )
-def test_the_written_preprocess_does_what_training_did_bit_for_bit(make_dataset, shape, dtype):
+def test_the_written_preprocess_does_what_training_did_bit_for_bit(make_dataset, shape, dtype) -> None:
     dataset = make_dataset(shape=shape, dtype=dtype)
     module: dict[str, Any] = {}
     exec(f"from torch import Tensor\n{preprocess_source(dataset.train, dataset.normalisation)}", module)

@@ -44,7 +44,7 @@ def defined(source: str, **names: object) -> Callable[[Tensor], Any]:
     return names["teacher"]  # type: ignore[return-value]
 
 
-def test_a_module_is_named_by_its_class():
+def test_a_module_is_named_by_its_class() -> None:
     assert fingerprint(linear(0)) == fingerprint(linear(1)) == "torch.nn.modules.linear:Linear"
 
 
@@ -74,13 +74,13 @@ MADE: list[Callable[[], Callable[..., Any]]] = [
 ]
 
 
-def test_callables_that_teach_differently_have_different_names():
+def test_callables_that_teach_differently_have_different_names() -> None:
     names = [fingerprint(make()) for make in MADE]
     assert names == [fingerprint(make()) for make in MADE]
     assert len(set(names)) == len(MADE)
 
 
-def test_where_a_function_stands_and_what_its_comments_say_does_not_matter():
+def test_where_a_function_stands_and_what_its_comments_say_does_not_matter() -> None:
     sources = [
         "def teacher(images):\n    return images",
         "\n\n# moved\ndef teacher(images):\n    return images  # said",
@@ -88,14 +88,14 @@ def test_where_a_function_stands_and_what_its_comments_say_does_not_matter():
     assert len({fingerprint(defined(source)) for source in sources}) == 1
 
 
-def test_a_callable_that_holds_itself_has_a_name():
+def test_a_callable_that_holds_itself_has_a_name() -> None:
     wrapper = Wrapper(linear())
     wrapper.network = wrapper  # type: ignore[assignment]
     assert ":Wrapper " in fingerprint(wrapper)
 
 
 @pytest.mark.slow  # starts two interpreters, which import torch
-def test_the_name_is_the_same_in_every_process(tmp_path: Path):
+def test_the_name_is_the_same_in_every_process(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text("def teacher(images):\n    return images if 'a' in {'a', 'b', 'c'} else None\n")
     code = "import mine\nfrom autokd.teachers.fingerprint import fingerprint\nprint(fingerprint(mine.teacher))"
     names = {

@@ -19,13 +19,13 @@ from autokd.teachers.registry import load_teacher
 CPU = torch.device("cpu")
 
 
-def test_without_onnxruntime_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+def test_without_onnxruntime_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(InputError, match=r"teacher.onnx needs onnxruntime: pip install 'autokd\[onnx\]'"):
         OnnxNetwork(tmp_path / "t.onnx")
 
 
-def test_without_the_package_onnx_parameters_are_not_counted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+def test_without_the_package_onnx_parameters_are_not_counted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "onnx", None)
     assert parameter_count(tmp_path / "t.onnx") is None
 
@@ -79,7 +79,7 @@ def samples(n: int = 5) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("batch", ["n", 1, 2, 5, 8])
-def test_a_file_computes_what_the_network_did_for_any_batch(write, linear: nn.Linear, batch: int | str):
+def test_a_file_computes_what_the_network_did_for_any_batch(write, linear: nn.Linear, batch: int | str) -> None:
     network = OnnxNetwork(write((batch, 1, 6, 6)))
     found = network(samples())
     assert isinstance(found, torch.Tensor)
@@ -87,18 +87,18 @@ def test_a_file_computes_what_the_network_did_for_any_batch(write, linear: nn.Li
 
 
 @pytest.mark.parametrize("element", ["FLOAT16", "DOUBLE", "UINT8"])
-def test_samples_become_the_type_that_the_file_wants(write, linear: nn.Linear, element: str):
+def test_samples_become_the_type_that_the_file_wants(write, linear: nn.Linear, element: str) -> None:
     network, whole = OnnxNetwork(write(element=element)), samples().abs().mul(9).floor()
     torch.testing.assert_close(network(whole), linear(whole.flatten(1)).detach(), rtol=1e-3, atol=1e-3)
 
 
-def test_several_outputs_come_by_name(write):
+def test_several_outputs_come_by_name(write) -> None:
     found = OnnxNetwork(write(outputs=("logits", "features")))(samples())
     assert isinstance(found, dict)
     assert {name: tuple(value.shape) for name, value in found.items()} == {"logits": (5, 3), "features": (5, 36)}
 
 
-def test_it_has_as_many_threads_as_torch(write, monkeypatch: pytest.MonkeyPatch):
+def test_it_has_as_many_threads_as_torch(write, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
     runtime = pytest.importorskip("onnxruntime")
     original = runtime.InferenceSession
@@ -123,12 +123,12 @@ def test_it_has_as_many_threads_as_torch(write, monkeypatch: pytest.MonkeyPatch)
         ({"element": "INT64"}, r"must have one input of numbers, but has 'pixels' of tensor\(int64\)"),
     ],
 )
-def test_a_file_with_other_inputs_is_refused(write, options: dict[str, Any], message: str):
+def test_a_file_with_other_inputs_is_refused(write, options: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         OnnxNetwork(write(**options))
 
 
-def test_a_damaged_file_is_named(tmp_path: Path):
+def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
     (tmp_path / "t.onnx").write_bytes(b"damaged")
     with pytest.raises(InputError, match=r"teacher.onnx: .*t.onnx is not a readable ONNX file: ") as caught:
@@ -137,13 +137,13 @@ def test_a_damaged_file_is_named(tmp_path: Path):
 
 
 @pytest.mark.parametrize("shape", [("n", 1, 8, 6), ("n", 36), ("n", 3, "h", "w")])
-def test_samples_of_another_shape_are_refused_with_the_way_out(write, shape: tuple[int | str, ...]):
+def test_samples_of_another_shape_are_refused_with_the_way_out(write, shape: tuple[int | str, ...]) -> None:
     with pytest.raises(InputError, match=r"takes samples of .*, but gets 1 x 6 x 6: set teacher.resize or"):
         OnnxNetwork(write(shape))(samples())
 
 
 @pytest.mark.parametrize("external", [None, "weights.data"])
-def test_the_digest_is_of_the_network_wherever_its_weights_lie(write, linear: nn.Linear, external: str | None):
+def test_the_digest_is_of_the_network_wherever_its_weights_lie(write, linear: nn.Linear, external: str | None) -> None:
     before = file_digest(write(external=external))
     assert file_digest(write(external=external)) == before
     with torch.no_grad():
@@ -151,12 +151,12 @@ def test_the_digest_is_of_the_network_wherever_its_weights_lie(write, linear: nn
     assert file_digest(write(external=external)) != before
 
 
-def test_the_parameters_are_the_weights_and_no_shapes(write):
+def test_the_parameters_are_the_weights_and_no_shapes(write) -> None:
     assert parameter_count(write()) == 36 * 3 + 3
     assert parameter_count(write(external="weights.data")) == 36 * 3 + 3
 
 
-def test_a_teacher_is_made_from_a_file(write, linear: nn.Linear, dataset: Dataset):
+def test_a_teacher_is_made_from_a_file(write, linear: nn.Linear, dataset: Dataset) -> None:
     config = TeacherConfig(onnx=str(write(outputs=("features", "logits"))), output="logits", classes=(2, 1, 0))
     teacher = load_teacher(config, CPU, dataset)
     images = normalise(dataset.test.images, dataset.normalisation)
@@ -165,7 +165,7 @@ def test_a_teacher_is_made_from_a_file(write, linear: nn.Linear, dataset: Datase
     assert teacher.digest != load_teacher(config.model_copy(update={"classes": None}), CPU, dataset).digest
 
 
-def test_an_external_file_is_found_in_the_bytes(tmp_path: Path):
+def test_an_external_file_is_found_in_the_bytes(tmp_path: Path) -> None:
     (tmp_path / "w.bin").write_bytes(b"1")
     (tmp_path / "t.onnx").write_bytes(b"..\x0a\x08location\x12\x05w.bin..\x0a\x08location\x12\x04gone")
     assert onnx_file._external_files(tmp_path / "t.onnx") == ["w.bin"]

@@ -33,7 +33,7 @@ def teach(dataset: Dataset) -> Callable[..., PrecomputedTeacher]:
     return lambda arrays, reading=Reading(): precomputed_teacher(arrays, reading, "", dataset)  # noqa: B008 (frozen)
 
 
-def test_every_view_of_a_sample_gets_that_samples_row(dataset: Dataset, outputs, teach):
+def test_every_view_of_a_sample_gets_that_samples_row(dataset: Dataset, outputs, teach) -> None:
     teacher, indices = teach(outputs), torch.tensor([5, 0, 41])
     stream = TrainingStream(dataset, Augmentation(shift=1), 16, 3, 7, CPU)
     for view in range(2):
@@ -42,33 +42,33 @@ def test_every_view_of_a_sample_gets_that_samples_row(dataset: Dataset, outputs,
         assert torch.equal(teacher.on_split(dataset, part, CPU), rows)
 
 
-def test_a_methods_own_views_have_no_rows(dataset: Dataset, outputs, teach):
+def test_a_methods_own_views_have_no_rows(dataset: Dataset, outputs, teach) -> None:
     batch = TrainingStream(dataset, Augmentation(), 16, 3, 7, CPU).batch(torch.arange(4), 0)
     with pytest.raises(InputError, match=r"the method looks at views of its own, of which teacher.outputs holds none"):
         teach(outputs).on_batch(replace(batch, images=batch.images.repeat(2, 1, 1, 1)))
 
 
-def test_rows_are_read_as_a_networks_outputs_are(dataset: Dataset, outputs, teach):
+def test_rows_are_read_as_a_networks_outputs_are(dataset: Dataset, outputs, teach) -> None:
     wider = {part: torch.cat([rows, -rows], 1).softmax(1).numpy() for part, rows in outputs.items()}
     teacher = teach(wider, Reading(classes=(1, 0, 2), probabilities=True))
     found = teacher.on_split(dataset, "test", CPU).softmax(1)
     torch.testing.assert_close(found, outputs["test"][:, [1, 0, 2]].softmax(1))
 
 
-def test_nothing_beyond_the_datas_samples_can_be_asked(outputs, teach):
+def test_nothing_beyond_the_datas_samples_can_be_asked(outputs, teach) -> None:
     teacher = teach(outputs)
     assert (teacher.network, teacher.parameter_count) == (None, None)
-    with pytest.raises(InputError, match="what else is asked of a teacher needs a network"):
+    with pytest.raises(InputError, match="for any others the teacher must be a network"):
         teacher(torch.zeros(1, 1, 6, 6))
 
 
-def test_the_test_split_may_be_missing(outputs, teach):
+def test_the_test_split_may_be_missing(outputs, teach) -> None:
     assert teach(outputs).knows("test")
     del outputs["test"]
     assert not teach(outputs).knows("test")
 
 
-def test_the_digest_is_of_every_row_and_its_type(outputs, teach):
+def test_the_digest_is_of_every_row_and_its_type(outputs, teach) -> None:
     digests = {teach(outputs).digest, teach(dict(reversed(outputs.items()))).digest}
     assert len(digests) == 1
     for part in outputs:
@@ -80,7 +80,7 @@ def test_the_digest_is_of_every_row_and_its_type(outputs, teach):
 
 
 @pytest.mark.parametrize("kind", ["archive", "folder"])
-def test_files_are_read_as_they_were_written(tmp_path: Path, outputs, kind: str):
+def test_files_are_read_as_they_were_written(tmp_path: Path, outputs, kind: str) -> None:
     arrays: dict[str, Any] = {part: rows.half().numpy() for part, rows in outputs.items()}
     path = tmp_path / "outputs.npz" if kind == "archive" else tmp_path
     if kind == "archive":
@@ -101,13 +101,13 @@ def test_files_are_read_as_they_were_written(tmp_path: Path, outputs, kind: str)
         ("o.npz", b"", "o.npz is not readable"),
     ],
 )
-def test_files_that_cannot_be_read_are_named(tmp_path: Path, name: str, content: bytes, message: str):
+def test_files_that_cannot_be_read_are_named(tmp_path: Path, name: str, content: bytes, message: str) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(InputError, match=message):
         read_outputs(tmp_path / name)
 
 
-def test_pickled_arrays_are_refused(tmp_path: Path):
+def test_pickled_arrays_are_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "o.npz", train=np.array([{"a": 1}], dtype=object))
     with pytest.raises(InputError, match=r"o.npz is not readable: Object arrays cannot be loaded"):
         read_outputs(tmp_path / "o.npz")
@@ -125,18 +125,18 @@ def test_pickled_arrays_are_refused(tmp_path: Path):
         ({"train": torch.zeros(60, 3).long()}, "train must be floats of samples x outputs, but is torch.int64"),
         (
             {"train": torch.zeros(81, 3)},
-            "train is of 81 samples, but the train split has 60. .* leave data.subset away",
+            "train has 81 rows, but the train split has 60 samples. .* omit data.subset",
         ),
         ({"test": torch.full((24, 3), torch.nan)}, "test holds NaN or infinity"),
     ],
 )
-def test_outputs_that_are_not_the_datas_are_refused(outputs, teach, changes: dict[str, Any], message: str):
+def test_outputs_that_are_not_the_datas_are_refused(outputs, teach, changes: dict[str, Any], message: str) -> None:
     arrays = {part: rows for part, rows in (outputs | changes).items() if rows is not None}
     with pytest.raises(InputError, match=message):
         teach(arrays)
 
 
-def test_training_rows_in_another_order_are_noticed(outputs, teach):
+def test_training_rows_in_another_order_are_noticed(outputs, teach) -> None:
     outputs["train"] = outputs["train"].roll(1, 0)
     with pytest.raises(
         InputError, match=r"the accuracy of train is 0.00%, but that of validation 100.00%: are the rows"
@@ -144,7 +144,7 @@ def test_training_rows_in_another_order_are_noticed(outputs, teach):
         teach(outputs)
 
 
-def test_arrays_are_kept_once_for_the_workers(tmp_path: Path, outputs):
+def test_arrays_are_kept_once_for_the_workers(tmp_path: Path, outputs) -> None:
     path = keep_outputs({part: rows.tolist() for part, rows in outputs.items()}, tmp_path / "new")
     assert keep_outputs(outputs, tmp_path / "new") == path
     assert np.array_equal(read_outputs(path)["validation"], outputs["validation"])

@@ -28,7 +28,7 @@ SETTINGS: list[dict[str, Any]] = [
 ]
 
 
-def test_a_factory_and_weights_make_the_network(tmp_path: Path, config, make_network):
+def test_a_factory_and_weights_make_the_network(tmp_path: Path, config, make_network) -> None:
     torch.save(make_network().state_dict(), tmp_path / "w.pth")
     teacher, images = load_teacher(config(weights=str(tmp_path / "w.pth")), CPU), torch.randn(4, 1, 6, 6)
     torch.testing.assert_close(teacher(images), make_network().eval()(images))
@@ -45,23 +45,23 @@ def test_a_factory_and_weights_make_the_network(tmp_path: Path, config, make_net
         ("network", "gone.safetensors", "teacher.weights: there is no file gone.safetensors"),
     ],
 )
-def test_a_factory_that_does_not_fit_is_named(config, factory: str, weights: str | None, message: str):
+def test_a_factory_that_does_not_fit_is_named(config, factory: str, weights: str | None, message: str) -> None:
     with pytest.raises(InputError, match=message):
         load_teacher(config(factory, weights=weights), CPU)
 
 
-def test_a_teacher_made_from_nothing_cannot_be_loaded():
+def test_a_teacher_made_from_nothing_cannot_be_loaded() -> None:
     with pytest.raises(InputError, match=r"teacher.factory is missing: .* made from factory, onnx or outputs"):
         load_teacher(TeacherConfig(), CPU)
 
 
-def test_a_callable_that_is_no_module_teaches_too(config):
+def test_a_callable_that_is_no_module_teaches_too(config) -> None:
     teacher = load_teacher(config("function"), CPU)
     assert teacher.parameter_count is None
     assert teacher(torch.ones(2, 1, 6, 6)).tolist() == [[1, 1, 1], [1, 1, 1]]
 
 
-def test_only_weights_of_four_dimensions_are_channels_last(config, monkeypatch: pytest.MonkeyPatch):
+def test_only_weights_of_four_dimensions_are_channels_last(config, monkeypatch: pytest.MonkeyPatch) -> None:
     mixed = nn.ModuleList([nn.Conv1d(3, 4, 5), nn.Conv2d(3, 4, 5), nn.Linear(3, 4)])
     monkeypatch.setattr("autokd.teachers.registry.call", lambda *_: mixed)
     load_teacher(config(), CPU)
@@ -71,7 +71,7 @@ def test_only_weights_of_four_dimensions_are_channels_last(config, monkeypatch: 
     assert image.is_contiguous(memory_format=torch.channels_last)
 
 
-def test_a_network_is_asked_and_read_as_the_settings_say(config, dataset: Dataset):
+def test_a_network_is_asked_and_read_as_the_settings_say(config, dataset: Dataset) -> None:
     settings = {"preprocess": "my_teachers_for_tests:doubled", "classes": [2, 0]}
     teacher = load_teacher(config("function", **settings), CPU, dataset)
     images = dataset.validation.images
@@ -80,7 +80,7 @@ def test_a_network_is_asked_and_read_as_the_settings_say(config, dataset: Datase
     torch.testing.assert_close(found.double(), expected.expand(-1, 2), rtol=1e-5, atol=1e-6)
 
 
-def test_every_setting_that_changes_what_is_said_changes_the_digest(config, dataset: Dataset, make_network):
+def test_every_setting_that_changes_what_is_said_changes_the_digest(config, dataset: Dataset, make_network) -> None:
     def digest(**settings: Any) -> str:
         return teacher_of(make_network(), "name", config(**settings), dataset).digest
 
@@ -90,7 +90,7 @@ def test_every_setting_that_changes_what_is_said_changes_the_digest(config, data
     assert digest(floor=0.3, probabilities=False) == plain
 
 
-def test_another_preprocess_of_the_same_name_is_another_teacher(config, dataset: Dataset, module: Path):
+def test_another_preprocess_of_the_same_name_is_another_teacher(config, dataset: Dataset, module: Path) -> None:
     settings = config("function", preprocess="my_teachers_for_tests:doubled")
     before = load_teacher(settings, CPU, dataset).digest
     assert load_teacher(settings, CPU, dataset).digest == before
@@ -98,7 +98,7 @@ def test_another_preprocess_of_the_same_name_is_another_teacher(config, dataset:
     assert load_teacher(settings, CPU, dataset).digest != before
 
 
-def test_outputs_need_no_network(tmp_path: Path, dataset: Dataset):
+def test_outputs_need_no_network(tmp_path: Path, dataset: Dataset) -> None:
     arrays: dict[str, Any] = {part: 5 * np.eye(3)[split.labels] for part, split in dataset.splits.items()}
     np.savez(tmp_path / "o.npz", **arrays)
     config = TeacherConfig(outputs=str(tmp_path / "o.npz"))

@@ -14,7 +14,7 @@ from autokd.teachers.teacher import Teacher
 CPU = torch.device("cpu")
 
 
-def test_a_teacher_is_frozen_in_evaluation_mode_and_gives_float32(make_network):
+def test_a_teacher_is_frozen_in_evaluation_mode_and_gives_float32(make_network) -> None:
     teacher = Teacher(make_network().double(), "name")
     logits = teacher(torch.randn(2, 1, 6, 6, dtype=torch.float64))
     assert teacher.network is not None
@@ -22,13 +22,13 @@ def test_a_teacher_is_frozen_in_evaluation_mode_and_gives_float32(make_network):
     assert (logits.requires_grad, logits.dtype) == (False, torch.float32)
 
 
-def test_a_teacher_prepares_its_inputs_and_reads_its_outputs():
+def test_a_teacher_prepares_its_inputs_and_reads_its_outputs() -> None:
     preparation = Preparation(data=((2.0,), (3.0,)), function=lambda batch: batch.numpy())
     teacher = Teacher(lambda array: {"scores": array[:, :, 0, 0]}, "name", preparation, Reading("scores", (1, 0)))
     assert teacher(torch.ones(2, 3, 4, 4)).tolist() == [[5, 5], [5, 5]]
 
 
-def test_only_a_module_can_be_looked_into_and_counted(make_network):
+def test_only_a_module_can_be_looked_into_and_counted(make_network) -> None:
     network = make_network()
     teacher, function = Teacher(network, "name"), Teacher(lambda images: images, "name")
     assert teacher.network is network
@@ -37,7 +37,7 @@ def test_only_a_module_can_be_looked_into_and_counted(make_network):
     assert Teacher(lambda images: images, "name", parameter_count=7).parameter_count == 7
 
 
-def test_the_digest_is_of_the_weights_and_the_name(make_network):
+def test_the_digest_is_of_the_weights_and_the_name(make_network) -> None:
     digests = {Teacher(make_network(), "a").digest, Teacher(make_network(), "a").digest}
     assert len(digests) == 1
     for name in make_network().state_dict():
@@ -49,7 +49,7 @@ def test_the_digest_is_of_the_weights_and_the_name(make_network):
     assert len(digests) == 1 + len(make_network().state_dict()) + 2
 
 
-def test_the_digest_stays_what_it_was_in_older_searches():
+def test_the_digest_stays_what_it_was_in_older_searches() -> None:
     network = nn.Linear(1, 1)
     for parameter in network.parameters():
         nn.init.zeros_(parameter)
@@ -57,12 +57,12 @@ def test_the_digest_stays_what_it_was_in_older_searches():
     assert Teacher(network, "a").digest == hashlib.sha256(content).hexdigest()
 
 
-def test_the_digest_does_not_depend_on_the_memory_format(make_network):
+def test_the_digest_does_not_depend_on_the_memory_format(make_network) -> None:
     last = make_network().to(memory_format=torch.channels_last)
     assert Teacher(last, "a").digest == Teacher(make_network(), "a").digest
 
 
-def test_a_batch_and_a_split_are_given_sample_by_sample(dataset: Dataset, make_network):
+def test_a_batch_and_a_split_are_given_sample_by_sample(dataset: Dataset, make_network) -> None:
     teacher = Teacher(make_network(), "name")
     batch = TrainingStream(dataset, Augmentation(shift=1), 16, 3, 7, CPU).batch(torch.arange(5), 1)
     assert torch.equal(teacher.on_batch(batch), teacher(batch.images))
@@ -75,5 +75,5 @@ def test_a_batch_and_a_split_are_given_sample_by_sample(dataset: Dataset, make_n
     ("resize", "shape", "size"),
     [(None, (1, 28, 28), 500), (None, (64,), 500), ((224, 224), (3, 64, 64), 53), ((4000, 4000), (3, 64, 64), 1)],
 )
-def test_fewer_samples_are_asked_about_at_once_where_they_are_large(resize, shape, size: int):
+def test_fewer_samples_are_asked_about_at_once_where_they_are_large(resize, shape, size: int) -> None:
     assert Teacher(lambda images: images, "name", Preparation(resize=resize)).largest_batch(shape) == size

@@ -19,7 +19,7 @@ def constant(images: Tensor) -> Tensor:
     return torch.tensor([[5.0, 0.0, 0.0]]).expand(len(images), 3)
 
 
-def test_a_good_teacher_gives_its_metrics(dataset: Dataset):
+def test_a_good_teacher_gives_its_metrics(dataset: Dataset) -> None:
     metrics = check_teacher(Teacher(bands, "bands"), dataset, 0.9, CPU)
     assert metrics["accuracy"] == 1
     assert set(metrics) == {"accuracy", "loss", "ece", "ece_scaled", "scaling_temperature"}
@@ -48,25 +48,25 @@ def test_a_good_teacher_gives_its_metrics(dataset: Dataset):
     ],
     ids=["worse than chance", "constant", "floor", "more", "fewer", "no matrix", "failing", "dict", "probabilities"],
 )
-def test_a_teacher_that_cannot_teach_is_refused_in_one_line(dataset: Dataset, network, floor, message):
+def test_a_teacher_that_cannot_teach_is_refused_in_one_line(dataset: Dataset, network, floor, message) -> None:
     with pytest.raises(InputError, match=message) as caught:
         check_teacher(Teacher(network, "name"), dataset, floor, CPU)
     assert "\n" not in str(caught.value)
 
 
-def test_a_stated_floor_below_chance_is_the_users_word(dataset: Dataset):
+def test_a_stated_floor_below_chance_is_the_users_word(dataset: Dataset) -> None:
     assert check_teacher(Teacher(constant, "constant"), dataset, 0.2, CPU)["accuracy"] == pytest.approx(1 / 3)
 
 
 @pytest.mark.parametrize("said", [True, False])
-def test_who_says_what_the_outputs_are_is_believed(dataset: Dataset, said: bool):
+def test_who_says_what_the_outputs_are_is_believed(dataset: Dataset, said: bool) -> None:
     teacher = Teacher(lambda x: bands(x).softmax(1), "name", reading=Reading(probabilities=said))
     assert check_teacher(teacher, dataset, None, CPU)["accuracy"] == 1
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
 @pytest.mark.parametrize("shape", [(6, 2), (6,)], ids=["signals", "vectors"])
-def test_a_teacher_of_signals_or_vectors_is_checked_as_one_of_images(make_dataset, shape, dtype):
+def test_a_teacher_of_signals_or_vectors_is_checked_as_one_of_images(make_dataset, shape, dtype) -> None:
     def reads_thirds(inputs: Tensor) -> Tensor:
         return inputs.reshape(len(inputs), -1, 3, 2).mean((1, 3))
 
@@ -77,6 +77,6 @@ def test_a_teacher_of_signals_or_vectors_is_checked_as_one_of_images(make_datase
         check_teacher(Teacher(nn.Conv2d(1, 2, 3), "name"), dataset, None, CPU)
 
 
-def test_a_teacher_must_be_clearly_better_than_naming_the_most_frequent_class():
+def test_a_teacher_must_be_clearly_better_than_naming_the_most_frequent_class() -> None:
     assert lowest_accuracy(torch.tensor([0, 1, 2, 3])) == pytest.approx(0.375)
     assert lowest_accuracy(torch.tensor([0, 0, 0, 0, 1])) == pytest.approx(0.9)

@@ -15,7 +15,7 @@ from autokd.teachers.weights import SUFFIXES, find_path, load_weights
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_weights_of_every_kind_give_the_same_network(tmp_path: Path, make_network, suffix: str):
+def test_weights_of_every_kind_give_the_same_network(tmp_path: Path, make_network, suffix: str) -> None:
     original, other, path = make_network(), make_network().double().float(), tmp_path / f"weights{suffix}"
     state = original.state_dict()
     save_file(state, path) if suffix == ".safetensors" else torch.save(state, path)
@@ -33,7 +33,9 @@ def test_weights_of_every_kind_give_the_same_network(tmp_path: Path, make_networ
         ("w.onnx", b"x", "must end in .safetensors, .pth, .pt, .th, .ckpt or .bin, but got 'w.onnx'"),
     ],
 )
-def test_weights_that_cannot_be_read_are_named(tmp_path: Path, make_network, name: str, content: bytes, message: str):
+def test_weights_that_cannot_be_read_are_named(
+    tmp_path: Path, make_network, name: str, content: bytes, message: str
+) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(InputError, match=message) as caught:
         load_weights(make_network(), tmp_path / name, "m:f")
@@ -48,7 +50,7 @@ class Dangerous:
 
 
 @pytest.mark.parametrize("save", [torch.save, partial(pickle.dump, protocol=2)], ids=["torch", "pickle"])
-def test_a_file_of_pickled_objects_is_refused_and_not_run(tmp_path: Path, make_network, save):
+def test_a_file_of_pickled_objects_is_refused_and_not_run(tmp_path: Path, make_network, save) -> None:
     buffer = io.BytesIO()
     save({"weight": Dangerous()}, buffer)
     (tmp_path / "w.pth").write_bytes(buffer.getvalue())
@@ -57,7 +59,7 @@ def test_a_file_of_pickled_objects_is_refused_and_not_run(tmp_path: Path, make_n
 
 
 @pytest.mark.parametrize("kind", ["missing", "other shape", "numbered", "tensor", "list"])
-def test_weights_of_another_architecture_are_refused(tmp_path: Path, make_network, kind: str):
+def test_weights_of_another_architecture_are_refused(tmp_path: Path, make_network, kind: str) -> None:
     state = make_network().state_dict()
     value: object = {
         "missing": {"0.weight": torch.zeros(2, 1, 3, 3)},
@@ -131,19 +133,19 @@ def test_weights_of_another_shape_are_named(tmp_path: Path, make_network: Any) -
         load_weights(make_network(), tmp_path / "w.pth", "m:f")
 
 
-def test_a_file_lies_in_a_folder_or_in_a_package(tmp_path: Path):
+def test_a_file_lies_in_a_folder_or_in_a_package(tmp_path: Path) -> None:
     (tmp_path / "b.pth").touch()
     assert find_path(str(tmp_path / "b.pth"), "teacher.weights") == tmp_path / "b.pth"
     assert find_path("autokd.recipes:digits.safetensors", "teacher.weights").is_file()
 
 
 @pytest.mark.parametrize("name", ["no_such_package:w.pth", ":w.pth", "autokd.core.references:w.pth"])
-def test_a_file_in_no_package_is_named(name: str):
+def test_a_file_in_no_package_is_named(name: str) -> None:
     with pytest.raises(InputError, match=f"teacher.onnx '{name}': there is no package"):
         find_path(name, "teacher.onnx")
 
 
 @pytest.mark.parametrize("name", ["gone.npz", "autokd.recipes:gone.npz"])
-def test_a_file_that_is_not_there_is_named(name: str):
+def test_a_file_that_is_not_there_is_named(name: str) -> None:
     with pytest.raises(InputError, match=r"teacher.outputs: there is no file .*gone.npz\.$"):
         find_path(name, "teacher.outputs")

@@ -47,19 +47,19 @@ def same(found: Outputs, outputs: Outputs, indices: torch.Tensor) -> bool:
     return all(a.dtype == torch.float32 and torch.equal(a, b[indices]) for a, b in pairs)
 
 
-def test_outputs_are_those_of_the_samples_asked_for(reader: ViewReader, outputs: Outputs):
+def test_outputs_are_those_of_the_samples_asked_for(reader: ViewReader, outputs: Outputs) -> None:
     indices = torch.tensor([9, 0, 5, 4, 0])
     assert same(reader.of(indices), outputs, indices)
 
 
-def test_announced_samples_are_given_in_turn(reader: ViewReader, outputs: Outputs):
+def test_announced_samples_are_given_in_turn(reader: ViewReader, outputs: Outputs) -> None:
     batches = [torch.randperm(N, generator=torch.Generator().manual_seed(k))[:3] for k in range(4)]
     for indices in batches:
         reader.expect(indices)
     assert all(same(reader.of(indices), outputs, indices) for indices in batches)
 
 
-def test_announced_samples_that_are_never_asked_for_do_no_harm(reader: ViewReader, outputs: Outputs):
+def test_announced_samples_that_are_never_asked_for_do_no_harm(reader: ViewReader, outputs: Outputs) -> None:
     left, right = torch.tensor([1, 2]), torch.tensor([3, 4])
     for indices in (left, right):
         reader.expect(indices)
@@ -67,7 +67,7 @@ def test_announced_samples_that_are_never_asked_for_do_no_harm(reader: ViewReade
     assert same(reader.of(left), outputs, left)
 
 
-def test_a_file_that_is_cut_off_in_use_matters_only_where_it_is_still_read(reader: ViewReader, tmp_path: Path):
+def test_a_file_that_is_cut_off_in_use_matters_only_where_it_is_still_read(reader: ViewReader, tmp_path: Path) -> None:
     for file in tmp_path.iterdir():
         os.truncate(file, 128)
     refused = pytest.raises(InputError, match=r"view-[a-z]+-00002.npy was cut off while it was in use")
@@ -75,7 +75,7 @@ def test_a_file_that_is_cut_off_in_use_matters_only_where_it_is_still_read(reade
         reader.of(torch.tensor([9]))
 
 
-def test_a_feature_map_of_images_is_channels_last(reader: ViewReader):
+def test_a_feature_map_of_images_is_channels_last(reader: ViewReader) -> None:
     assert all(
         maps.is_contiguous(memory_format=torch.channels_last) for maps in reader.of(torch.tensor([3, 1])).features
     )
