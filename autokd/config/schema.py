@@ -105,17 +105,17 @@ class _Section(BaseModel):
 
 
 class DataConfig(_Section):
-    """Where the labelled images are.
+    """Where the labelled samples are: images, signals or vectors.
 
     Attributes:
-        source: "fashion-mnist", "digits", a `.npz` file, a folder of images, or "module:function".
-        folder: Folder of the files of a named source, when they are not where they are looked for.
+        source: "fashion-mnist", "digits", a `.npz` file of arrays, a folder of images, or "module:function".
+        folder: Folder with the files of "fashion-mnist", where they are not in the usual place.
         validation: Training samples held out for the search, where the source does not bring its own validation split.
         subset: Train on this many random samples only.
         image_size: Height and width in pixels to which images of a folder or a map-style data set are resized.
         memory_bytes: Images of a folder or a map-style data set that are larger than this when decoded are not held in
             memory: they are decoded once into files, which all workers map; 4 GB by default.
-        cache: Folder of these files; one in the user's cache by default.
+        cache: Folder of these files, by default one in the user's cache.
     """
 
     source: str
@@ -128,10 +128,10 @@ class DataConfig(_Section):
 
 
 class SpaceConfig(_Section):
-    """Which students there are.
+    """What a student can be.
 
     Attributes:
-        name: A known space (see `autokd recipes` and the README), or "module:Class".
+        name: A search space by name, or "module:Class" of your own.
         ranges: Narrower ranges for the space's dimensions, or values that fix them; also options of the space, such as
             `width = 16` or `cells = 2`.
     """
@@ -144,7 +144,8 @@ class DistillationConfig(_Section):
     """How students learn from the teacher.
 
     Attributes:
-        method: A known method (see the README), "module:Class", or several composed as in "ctkd+kd"; "kd" by default.
+        method: A distillation method by name, "module:Class" of your own, or several composed as in "ctkd+kd"; "kd" by
+            default.
         methods: In place of `method`, several among which the search chooses.
         ranges: Narrower ranges for the method's dimensions, or values that fix them: "temperature", of a composed
             method "kd.temperature"; where the search chooses the method, its name comes first: "dkd.beta".
@@ -248,7 +249,7 @@ class OptimizerConfig(_Section):
 
     Attributes:
         name: "trust-region", "random", "tpe", "gp", or "module:Class" of an Optuna sampler.
-        pruner: "halving", "median" or "none".
+        pruner: "halving", "median", "none", or "module:Class" of an Optuna pruner.
         signal: By what the pruner compares trials below the last rung: the mean over a trial's students of their
             validation "accuracy" or "loss", of their "agreement" with the teacher or their divergence from it,
             "teacher_kl", or of their "training_cross_entropy" with the labels or their "training_loss", which is
@@ -294,9 +295,10 @@ class RetrainingConfig(_Section):
     """The full-length training of the winner.
 
     Attributes:
-        epochs: Length.
+        epochs: Length of the training.
         students: Architectures drawn from the best family; the best one is kept.
-        keep: Which weights: of the "best" epoch in the second half, told by the validation split, or of the "last".
+        keep: Which weights are kept: those of the "best" epoch of the second half by validation accuracy, or of the
+            "last" one.
         schedule: The search's by default.
         learning_rate: Peak of the schedule; the search's by default.
         ema: Decay of the weights' moving average; the search's by default, none at 0.
@@ -316,10 +318,10 @@ class SearchConfig(_Section):
     """Everything that decides a search.
 
     Attributes:
-        name: Name of the search; must be new.
-        seed: Everything random derives from it.
+        name: Name of the search, by default that of the file; a number is appended if it is taken.
+        seed: Seed from which everything random derives.
         trials: Number of trials.
-        seconds: Proposes no more trials once the workers have spent this long, on average.
+        seconds: Time that the workers may spend, on average; no more trials are proposed after it.
         students_per_trial: Architectures drawn from each trial's family; a trial is worth their mean.
     """
 
