@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import traceback
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
@@ -24,8 +25,6 @@ INTERRUPTED = 130  # what typer returns after Ctrl-C: here before there was anyt
 
 app = typer.Typer(
     name="autokd",
-    no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -90,13 +89,18 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(invoke_without_command=True)
 def program(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True)
     ] = False,
 ) -> None:
     """Find the small network to train for a teacher and a device budget, and how to distil it."""
+    if context.invoked_subcommand is None:  # a missing verb is bad input, whose exit code is 2
+        with redirect_stdout(sys.stderr):
+            typer.echo(context.get_help())
+        raise typer.Exit(InputError.exit_code)
 
 
 @app.command(rich_help_panel="Search")
@@ -174,6 +178,19 @@ def resume(
         result = find(name, _home(home), reporter)
         result.resume(_changed(result, overrides))
     _conclude(result, export, force, output)
+
+
+@app.command(rich_help_panel="Search")
+def delete(
+    name: Name,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    output: Output = "text",
+    home: HomeFolder = None,
+) -> None:
+    """Delete a search and its files; what other searches use, such as stored teacher outputs, stays."""
+    from autokd.cli.delete import delete
+
+    delete(name, yes, output, home)
 
 
 @app.command("list", rich_help_panel="Results")
@@ -387,11 +404,8 @@ def _show_usage_error(error: Exception) -> int:
         traceback.print_exception(error)
         _complain(f"failed unexpectedly: {type(error).__name__}; please report the lines above.")
         return AutoKDError.exit_code
-    if type(error).__name__ == "NoArgsIsHelpError":
-        typer.echo(show())
-    else:
-        hint = f" See `{context.command_path} --help`." if context else ""
-        _complain(show() + ("" if show().endswith((".", "?")) else ".") + hint)
+    hint = f" See `{context.command_path} --help`." if context else ""
+    _complain(show() + ("" if show().endswith((".", "?")) else ".") + hint)
     return InputError.exit_code
 
 

@@ -40,12 +40,12 @@ ORDER = {
     "autokd.searches": (
         "facts workspace data_from_python trial_record progress tables study method_choice choices warm_start_source "
         "problem reporter printer proposals students dispatcher session controller families manifest preflight "
-        "retraining result api doctor"
+        "retraining deletion result api doctor"
     ),
     "autokd.analysis": "rung_correlations plots",
     "autokd.recipes": "catalogue teachers runnable train_teacher",
     "autokd.testing": "tasks executors methods optimizers spaces",
-    "autokd.cli": "interruption output events report draw plot show app __init__",
+    "autokd.cli": "interruption output events report draw plot delete show app __init__",
     "search_spaces": "errors architecture networks design drawing spaces blueprint space",
     "search_spaces.architecture": "layers operations memory schedule format cost folding",
     "search_spaces.networks": "kernels modules merging network source",

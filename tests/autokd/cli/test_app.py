@@ -1,4 +1,7 @@
 import json
+import os
+import subprocess
+import sys
 from importlib.metadata import version
 from pathlib import Path
 
@@ -7,7 +10,7 @@ import pytest
 from autokd.cli import app
 
 VERBS = (
-    *("recipes", "init", "search", "resume", "list", "status", "show", "best", "families"),
+    *("recipes", "init", "search", "resume", "delete", "list", "status", "show", "best", "families"),
     *("draw", "plot", "train", "export", "verify", "doctor", "schema"),
 )
 
@@ -25,8 +28,28 @@ def test_every_verb_has_help(invoke, verb: str):
 
 def test_no_words_at_all_show_the_help(invoke):
     outcome = invoke()
-    assert (outcome.code, outcome.err) == (2, "")
-    assert "recipes" in outcome.out
+    assert (outcome.code, outcome.out) == (2, "")
+    assert outcome.err.strip().startswith("Usage: autokd")
+    assert "recipes" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("shell", "typed"),
+    [("bash", {"COMP_WORDS": "autokd del", "COMP_CWORD": "1"}), ("zsh", {"_TYPER_COMPLETE_ARGS": "autokd del"})],
+)
+def test_a_shell_completes_a_verb_and_nothing_heavy_is_imported(shell: str, typed: dict[str, str]) -> None:
+    script = """
+import sys
+from autokd.cli import main
+try:
+    main()
+finally:
+    print([name for name in ("torch", "optuna", "sqlalchemy", "numpy") if name in sys.modules], file=sys.stderr)
+"""
+    environment = {**os.environ, **typed, "_AUTOKD_COMPLETE": f"complete_{shell}"}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)
+    assert "delete" in done.stdout
+    assert done.stderr.splitlines()[-1] == "[]"
 
 
 def test_version(invoke):

@@ -136,8 +136,10 @@ def test_weights_that_are_damaged_or_of_another_network_are_refused(refused):
     assert "other.safetensors does not fit 'autokd.recipes.teachers:digits'" in refused(
         "teacher.weights=other.safetensors"
     )
-    Path("w.safetensors").rename("w.bin")
-    assert "must end in .safetensors, .pth or .pt, but got 'w.bin'." in refused("teacher.weights=w.bin")
+    Path("w.safetensors").rename("w.npz")
+    assert "must end in .safetensors, .pth, .pt, .th, .ckpt or .bin, but got 'w.npz'." in refused(
+        "teacher.weights=w.npz"
+    )
 
 
 def test_data_that_do_not_fit_are_refused(refused):
