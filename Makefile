@@ -7,7 +7,7 @@ BIN := .venv/bin
 # Each test, and each process that one starts, gets one thread: never more threads than cores.
 TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
-.PHONY: search test docs data install benchmarks clean
+.PHONY: search test docs data install benchmarks smoke clean
 
 search: install data
 	@recipe=$$($(BIN)/python -m autokd.recipes.runnable $(RECIPE)) && $(BIN)/autokd search $$recipe --export exported/$$recipe --force
@@ -40,5 +40,16 @@ data:
 		(apt-get install -qq -y dataset-fashion-mnist || (apt-get update -qq && apt-get install -qq -y dataset-fashion-mnist)) >/dev/null 2>&1 || true; \
 	fi
 
+# Another version of torch than the one of constraints.txt, in an environment of its own: make smoke TORCH=2.14.1
+smoke: SMOKE := .venv-torch-$(TORCH)
+smoke:
+	$(PYTHON) -m venv --clear $(SMOKE)
+	grep -v '^torch==' constraints.txt >$(SMOKE)/constraints.txt
+	$(SMOKE)/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(SMOKE)/constraints.txt \
+		'torch==$(TORCH)' --editable '.[digits]'
+	$(SMOKE)/bin/autokd search digits --home $(SMOKE)/runs --export $(SMOKE)/student --set trials=2 \
+		--set 'training.rungs=[1,2]' --set final.epochs=2
+	$(SMOKE)/bin/autokd verify $(SMOKE)/student
+
 clean:
-	rm -rf .venv exported autokd-runs site
+	rm -rf .venv .venv-torch-* exported autokd-runs site

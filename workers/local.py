@@ -4,6 +4,11 @@ Pebble (https://pebble.readthedocs.io) starts, times and kills the processes. Ea
 and a pool is discarded after anything but a normal outcome, because in a shared pool of pebble 5.2 the death of one
 worker can affect other tasks: a worker killed while it holds the lock of the shared pipe stops all of them, the death
 of an idle worker breaks the pool, and the task of a worker that exits with code 0 never ends.
+
+What pebble does for us is the process's start and stop, the time limit and the exit code as an exception; limits of
+memory, the controller's death, child processes and exit code 0 are ours. On two cores it costs three threads a worker
+and 0.14 ms a task, against 0.02 ms over a bare pipe, which is nothing beside tasks of seconds. A lane that waits for a
+`multiprocessing.Process` and its pipe itself would need no pebble and about as many lines as we have around it.
 """
 
 import atexit
