@@ -32,7 +32,7 @@ def _budget(keys: BaseModel) -> Budget:
 
 
 def _schema(_: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-    """Checked key by key, so that an error names its key; written as the limits that are set."""
+    """Schema that checks each key by itself, so that errors name the key, and that writes only limits that are set."""
     limits = core_schema.plain_serializer_function_ser_schema(lambda budget: budget.limits)
     return core_schema.no_info_after_validator_function(_budget, handler.generate_schema(_Keys), serialization=limits)
 
@@ -42,4 +42,4 @@ BudgetSection = Annotated[
     GetPydanticSchema(_schema),
     BeforeValidator(lambda value: value.limits if isinstance(value, Budget) else value),
 ]
-"""A budget with at least one limit, from its keys or as it is."""
+"""A `Budget` with at least one limit, given as such or by its keys."""

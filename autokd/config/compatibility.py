@@ -1,4 +1,4 @@
-"""Keys that configurations of earlier versions lack, and what was done before they existed."""
+"""Keys that configurations of earlier versions lack, and the values to which their absence amounts."""
 
 from functools import reduce
 from typing import Any
@@ -7,7 +7,7 @@ from pydantic import ValidationInfo
 
 __all__ = ["RECORDED", "fill_recorded", "is_recorded", "without_later_keys"]
 
-RECORDED = {"recorded": True}  # the context in which a recorded configuration is read
+RECORDED = {"recorded": True}  # validation context of a recorded configuration
 
 BEFORE: dict[str, Any] = {
     "training": {
@@ -23,23 +23,27 @@ BEFORE: dict[str, Any] = {
     "optimizer": {"signal": "accuracy"},
     "final": {"keep": "last"},
 }
-"""Not the defaults, which may change: a search that was recorded without a key goes on as it began."""
+"""These are not the defaults, which may change: a search that was recorded without a key continues as it began."""
 
 
 def fill_recorded(values: dict[str, Any]) -> dict[str, Any]:
-    """A configuration's plain values, with the keys that it was recorded without."""
+    """Plain values of a recorded configuration, with the keys that did not exist when it was recorded."""
     return _filled(values, BEFORE)
 
 
 def is_recorded(info: ValidationInfo) -> bool:
-    """Whether what is validated was recorded, maybe by a version that had fewer bounds."""
+    """Whether the configuration was recorded, possibly by a version with fewer bounds."""
     return info.context == RECORDED
 
 
 def without_later_keys(values: dict[str, Any], *path: str) -> dict[str, Any]:
-    """The plain values of the section at a path, without those keys that say what was done before they existed.
+    """Plain values of a section, without later keys whose value amounts to their absence.
 
-    What is computed of them, such as a digest, is what it was before.
+    A digest of the result is therefore the same as before these keys existed.
+
+    Args:
+        values: Plain values of the section.
+        path: Names of the sections that lead to it, from the outermost to its own.
     """
     return _reduced(values, reduce(lambda section, name: section.get(name, {}), path, BEFORE))
 

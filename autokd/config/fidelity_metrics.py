@@ -1,4 +1,4 @@
-"""What a short training says of a trial: the metrics by which trials can be compared below the last rung."""
+"""Metrics by which trials can be compared below the last rung."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,12 +8,12 @@ __all__ = ["ACCURACY", "FIDELITY_METRICS", "FidelityMetric"]
 
 @dataclass(frozen=True)
 class FidelityMetric:
-    """A metric that is measured at every rung.
+    """A metric measured at every rung.
 
     Attributes:
-        name: Its name among the metrics of an evaluation.
-        sign: 1 if larger is better, -1 if smaller is.
-        needs_teacher: Whether it compares with what the teacher says of the validation split.
+        name: Name among the metrics of an evaluation.
+        sign: 1 if larger is better, -1 if smaller is better.
+        needs_teacher: Whether it needs the teacher's outputs for the validation split.
     """
 
     name: str
@@ -21,7 +21,7 @@ class FidelityMetric:
     needs_teacher: bool = False
 
     def oriented(self, values: Mapping[int, float]) -> dict[int, float]:
-        """Values of the metric by rung, so that larger is better."""
+        """Values of the metric by rung, negated if smaller is better."""
         return {rung: self.sign * value for rung, value in values.items()}
 
 
@@ -35,7 +35,7 @@ FIDELITY_METRICS = {
         FidelityMetric("teacher_kl", -1, needs_teacher=True),
         FidelityMetric("agreement", 1, needs_teacher=True),
         FidelityMetric("training_cross_entropy", -1),
-        # Its scale is that of the method and its settings: it compares trials fairly where these are fixed.
+        # Its scale depends on the method and its settings: it is comparable only if these are fixed.
         FidelityMetric("training_loss", -1),
     )
 }

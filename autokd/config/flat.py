@@ -1,4 +1,4 @@
-"""Nested tables as one table of dotted keys, and how deep they are nested."""
+"""Nested tables as one table of dotted keys, and their depth."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -7,7 +7,7 @@ __all__ = ["depth", "flat"]
 
 
 def flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted keys of nested tables, with their values."""
+    """Dotted keys of nested tables, each with its value."""
     for key, value in values.items():
         if isinstance(value, dict):
             yield from flat(value, f"{prefix}{key}.")
@@ -16,7 +16,7 @@ def flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def depth(values: Any) -> int:
-    """How many tables and lists are within each other; 0 of a plain value. Not recursive, so any depth can be told."""
+    """Depth to which tables and lists are nested, 0 for a plain value. Not recursive, so there is no limit."""
     level, deep = [values], 0
     while level := [value for value in level if isinstance(value, dict | list)]:
         level = [inner for value in level for inner in (value.values() if isinstance(value, dict) else value)]

@@ -1,6 +1,6 @@
 """The JSON schema of a `search.toml`, described by the docstrings of its sections' classes.
 
-Editors check and complete a file by it, and the configuration reference is generated from it.
+Editors use it to check and complete a file, and the configuration reference is generated from it.
 """
 
 import re
@@ -18,7 +18,7 @@ TITLE = "AutoKD search"
 
 
 def search_schema() -> dict[str, Any]:
-    """The schema of the keys that a file may have; a missing `name` is the file's own."""
+    """JSON schema of a file; `name` is optional in it, as it defaults to the name of the file."""
     schema = SearchConfig.model_json_schema(schema_generator=_WithoutNull)
     for section in (schema, *schema["$defs"].values()):
         docstring = section["description"]
@@ -30,20 +30,20 @@ def search_schema() -> dict[str, Any]:
 
 
 def _summary(docstring: str) -> str:
-    """What a docstring says before its sections, a line for each paragraph."""
+    """Part of a docstring before its sections, with each paragraph on one line."""
     text = re.split(r"\n\w+:\n", docstring)[0]
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.strip().split("\n\n"))
 
 
 def _attributes(docstring: str) -> dict[str, str]:
-    """What the section `Attributes:` of a docstring says of each attribute, on one line."""
+    """Description of each attribute in the `Attributes` section of a docstring, on one line."""
     found = re.search(r"\nAttributes:\n((?: {4}.*\n?)*)", docstring)
     entries = re.findall(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", found[1] if found else "", re.MULTILINE)
     return {name: " ".join(text.split()) for name, text in entries}
 
 
 class _WithoutNull(GenerateJsonSchema):
-    """Leaves out `null`, which TOML cannot say, the defaults of whole sections, and titles that repeat the keys."""
+    """Generator without `null`, which TOML does not have, defaults of whole sections, and titles that repeat keys."""
 
     def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
         return self.generate_inner(schema["schema"])

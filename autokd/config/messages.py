@@ -15,7 +15,7 @@ LONGEST = 120  # characters of a value in a message
 
 
 def one_line(error: ValidationError) -> str:
-    """The first thing that is wrong: where, what, and what is allowed."""
+    """Message for the first error: its key, what is wrong, and what is allowed."""
     first, where = error.errors()[0], wrong_key(error)
     if first["type"] == "extra_forbidden":
         *section, key = first["loc"]
@@ -31,7 +31,7 @@ def one_line(error: ValidationError) -> str:
 
 
 def wrong_key(error: ValidationError) -> str:
-    """The key of the first thing that is wrong."""
+    """Dotted key of the first error."""
     return ".".join(str(part) for part in error.errors()[0]["loc"])
 
 
@@ -43,6 +43,6 @@ def _known_keys(location: Iterable[int | str]) -> list[str]:
 
 
 def _short(value: object) -> str:
-    """The value as Python writes it, without its middle where it is long."""
+    """The `repr` of a value, with the middle omitted if it is long."""
     text = repr(value)
     return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]}...{text[-LONGEST // 2 :]}"

@@ -1,4 +1,4 @@
-"""The kinds of number in a configuration, each with the bounds beyond which it makes no sense; none takes a bool."""
+"""Types of the numbers in a configuration, with the bounds of sensible values. None of them accepts a bool."""
 
 import math
 from typing import Annotated, Any
@@ -28,11 +28,11 @@ __all__ = [
     "check_number",
 ]
 
-MOST_INT = 2**63  # what a database, or an array, takes
+MOST_INT = 2**63  # integers in databases and arrays have 64 bits
 
 
 def check_number(value: Any) -> None:
-    """Check a number that no kind bounds; anything else is let pass.
+    """Check a number whose type has no bounds; other values are not checked.
 
     Raises:
         ValueError: If it is NaN, infinite, or an integer of more than 64 bits.
@@ -49,22 +49,22 @@ def _no_bool(value: Any) -> Any:
     return value
 
 
-# It stands after the bounds: these then belong to the number's own schema, and so to the JSON schema.
+# It comes after the bounds, so that they belong to the schema of the number and appear in the JSON schema.
 NO_BOOL = BeforeValidator(_no_bool)
 
 Number = Annotated[int, Field(gt=0, le=10**6), NO_BOOL]
-"""How many trials, students, or samples of a batch."""
+"""Number of trials, of students, or of samples in a batch."""
 Threads = Annotated[int, Field(gt=0, le=1024), NO_BOOL]
 Samples = Annotated[int, Field(gt=0, le=10**10), NO_BOOL]
 Views = Annotated[int, Field(gt=0, le=10**4), NO_BOOL]
 Side = Annotated[int, Field(gt=0, le=10**4), NO_BOOL]
 Shift = Annotated[int, Field(ge=0, le=10**4), NO_BOOL]
-"""Pixels, or none."""
+"""Number of pixels, possibly 0."""
 Index = Annotated[int, Field(ge=0, le=10**7), NO_BOOL]
 Seed = Annotated[int, Field(ge=0, lt=MOST_INT), NO_BOOL]
 Bytes = Annotated[int, Field(gt=0, le=10**18), NO_BOOL]
 Room = Annotated[int, Field(ge=0, le=10**18), NO_BOOL]
-"""Bytes, or none at all."""
+"""Number of bytes, possibly 0."""
 
 Finite = Annotated[float, Field(allow_inf_nan=False), NO_BOOL]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False), NO_BOOL]

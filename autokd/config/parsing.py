@@ -22,16 +22,16 @@ def parse_config(
     overrides: Iterable[str] = (),
     context: Mapping[str, Any] | None = None,
 ) -> SearchConfig:
-    """The checked configuration of plain values.
+    """Checked configuration from plain values.
 
     Args:
-        values: Sections and keys.
-        where: Where the values are from, for error messages.
-        overrides: Those among them that are from the command line.
+        values: Nested tables of sections and keys.
+        where: Origin of the values, for error messages.
+        overrides: Settings `key=value` that come from the command line, and are already among the values.
         context: `RECORDED` for a configuration that was recorded.
 
     Raises:
-        InputError: One line for the first thing that is wrong: where, what, and the nearest known key.
+        InputError: If a value is not allowed; one line with its key, what is wrong, and the nearest known key.
     """
     if depth(values) > DEEPEST:
         raise InputError(f"{where}: sections and lists are nested more than {DEEPEST} deep.")
@@ -44,10 +44,10 @@ def parse_config(
 
 
 def recorded_config(values: dict[str, Any], where: str) -> SearchConfig:
-    """The configuration that `SearchConfig.to_dict` recorded, maybe before some of today's keys existed.
+    """Configuration that was recorded by `SearchConfig.to_dict`, possibly before some keys existed.
 
     Raises:
-        InputError: One line for the first thing that is wrong, as `parse_config`.
+        InputError: If a value is not allowed, see `parse_config`.
     """
     return parse_config(fill_recorded(values), where, context=RECORDED)
 

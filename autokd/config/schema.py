@@ -58,7 +58,7 @@ RESUMABLE_CHANGES = {"trials", "seconds", "workers", "final"}  # sections and ke
 
 
 def _one(value: Any) -> Any:
-    """The value itself; pydantic's own complaint would be one for each kind that it could have been."""
+    """Check that a value is plain. The message is one line; pydantic's own has a line for each type of the union."""
     if not isinstance(value, bool | int | float | str):
         raise ValueError(f"must be one value, but got {value!r}")
     check_number(value)
@@ -66,7 +66,7 @@ def _one(value: Any) -> Any:
 
 
 def _one_or_several(value: Any) -> Any:
-    """The value or the list itself, as `_one`."""
+    """Check that a value is plain, or a list of plain values; see `_one`."""
     values = value if isinstance(value, list) else [value]
     if not all(isinstance(each, bool | int | float | str) for each in values):
         raise ValueError(f"must be one value or a list of values, but got {value!r}")
@@ -76,19 +76,19 @@ def _one_or_several(value: Any) -> Any:
 
 
 def _flattened(ranges: Any) -> Any:
-    """Tables within tables as one: `dkd = {beta = [1, 8]}` says the same as `"dkd.beta" = [1, 8]`."""
+    """Nested tables as one table: `dkd = {beta = [1, 8]}` means the same as `"dkd.beta" = [1, 8]`."""
     return dict(flat(ranges)) if isinstance(ranges, dict) else ranges
 
 
 def _some_text(text: str, info: ValidationInfo) -> str:
-    """The text, if there is any; earlier versions took none for the default."""
+    """Check that a text is not empty, unless it was recorded: earlier versions replaced an empty one by the default."""
     if not text and not is_recorded(info):
         raise ValueError("must be a name, but is empty: omit the key for the default")
     return text
 
 
 def _short(name: str, info: ValidationInfo) -> str:
-    """The name, which is that of a folder, too; earlier versions took longer ones."""
+    """Check the length of a name, which is also that of a folder. Earlier versions recorded longer names."""
     if len(name) > LONGEST_NAME and not is_recorded(info):
         raise ValueError(f"must have at most {LONGEST_NAME} characters, but has {len(name)}")
     return name
@@ -96,7 +96,7 @@ def _short(name: str, info: ValidationInfo) -> str:
 
 Value = bool | int | float | str
 Range = Annotated[Value | list[Value], BeforeValidator(_one_or_several)]
-Ranges = dict[str, Range]  # one value fixes a dimension, two numbers bound it, several names choose
+Ranges = dict[str, Range]  # one value fixes a dimension, two numbers bound it, names list the choices
 Schedule = Literal["cosine", "stable"]
 
 
@@ -105,17 +105,17 @@ class _Section(BaseModel):
 
 
 class DataConfig(_Section):
-    """Where the labelled samples are: images, signals or vectors.
+    """The labelled samples: images, signals or vectors.
 
     Attributes:
-        source: "fashion-mnist", "digits", a `.npz` file of arrays, a folder of images, or "module:function".
-        folder: Folder with the files of "fashion-mnist", where they are not in the usual place.
-        validation: Training samples held out for the search, where the source does not bring its own validation split.
-        subset: Train on this many random samples only.
-        image_size: Height and width in pixels to which images of a folder or a map-style data set are resized.
-        memory_bytes: Images of a folder or a map-style data set that are larger than this when decoded are not held in
-            memory: they are decoded once into files, which all workers map; 4 GB by default.
-        cache: Folder of these files, by default one in the user's cache.
+        source: "fashion-mnist", "digits", an `.npz` file of arrays, a folder of images, or "module:function".
+        folder: Folder with the files of "fashion-mnist", if they are not in the usual place.
+        validation: Number of training samples to hold out for validation, if the source has no validation split.
+        subset: Number of training samples to use, drawn at random; all by default.
+        image_size: Height and width, in pixels, to which the images of a folder or a map-style data set are resized.
+        memory_bytes: Largest size of the decoded images of a folder or a map-style data set, in bytes, for which they
+            are held in memory. Larger data sets are decoded once into files that all workers share. 4 GB by default.
+        cache: Folder for these files; a folder in the user's cache by default.
     """
 
     source: str
@@ -128,12 +128,12 @@ class DataConfig(_Section):
 
 
 class SpaceConfig(_Section):
-    """What a student can be.
+    """The search space: the architectures among which the student is chosen.
 
     Attributes:
-        name: A search space by name, or "module:Class" of your own.
-        ranges: Narrower ranges for the space's dimensions, or values that fix them; also options of the space, such as
-            `width = 16` or `cells = 2`.
+        name: Name of a search space, or "module:Class" of your own.
+        ranges: Narrower ranges for dimensions of the space, or single values that fix them. Options of the space, such
+            as `width = 16` or `cells = 2`, are set here, too.
     """
 
     name: str = "nago"
@@ -144,11 +144,12 @@ class DistillationConfig(_Section):
     """How students learn from the teacher.
 
     Attributes:
-        method: A distillation method by name, "module:Class" of your own, or several composed as in "ctkd+kd"; "kd" by
+        method: Name of a distillation method, "module:Class" of your own, or a composition such as "ctkd+kd"; "kd" by
             default.
-        methods: In place of `method`, several among which the search chooses.
-        ranges: Narrower ranges for the method's dimensions, or values that fix them: "temperature", of a composed
-            method "kd.temperature"; where the search chooses the method, its name comes first: "dkd.beta".
+        methods: Several methods among which the search chooses; replaces `method`.
+        ranges: Narrower ranges for dimensions of the method, or single values that fix them, such as "temperature". In
+            a composition, the name of the part comes first: "kd.temperature". So does the name of the method if the
+            search chooses it: "dkd.beta".
     """
 
     method: Annotated[str, AfterValidator(_some_text)] | None = None
@@ -165,19 +166,19 @@ class DistillationConfig(_Section):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The method or methods."""
+        """Names of the distillation methods: one, or those among which the search chooses."""
         return self.methods or (self.method or "kd",)
 
 
 class AugmentationConfig(_Section):
-    """What is done to training images. Signals and vectors allow no augmentation: omit the section for them.
+    """Augmentation of training images. It is not available for signals and vectors: omit the section for them.
 
     Attributes:
-        shift: Pixels by which an image moves at most in each direction; zeros come in.
-        flip: Whether half of the views are mirrored left to right.
-        cutout: Side in pixels of a square that is set to zero; 0 for none.
-        mixup: `alpha` of the Beta distribution of Mixup's weights; 0 for none.
-        cutmix: The same for CutMix; where both are on, each gets half of the samples.
+        shift: Largest shift of an image in each direction, in pixels; the border is filled with zeros.
+        flip: Whether half of the views are flipped left to right.
+        cutout: Side, in pixels, of a square that is set to zero at a random position; 0 for none.
+        mixup: Parameter `alpha` of the Beta distribution from which Mixup draws its weights; 0 for no Mixup.
+        cutmix: The same for CutMix. If both are on, each applies to half of the samples.
     """
 
     shift: Shift = 0
@@ -188,28 +189,32 @@ class AugmentationConfig(_Section):
 
 
 class TrainingConfig(_Section):
-    """How long and how students are trained.
+    """How students are trained during the search.
 
     Attributes:
-        rungs: Epochs at which a trial is judged, increasing; the last is a trial's whole training.
-        batch_size: Samples of a step.
-        schedule: "cosine": one half cosine over the whole training, in the middle of which lower rungs are measured; or
-            "stable": a constant rate, and for each rung a cooldown of its own, at whose end it is measured and after
-            which the next rung goes on from before the cooldown.
-        cooldown: Part of the steps to a rung that cools down, under "stable".
-        warmup: Part of the training that warms up; under "stable" the part of the first rung.
-        optimizer: "sgd" with Nesterov momentum, or "adamw", which needs a far lower learning rate, such as 0.002.
-        learning_rate: Peak of the schedule.
-        weight_decay: L2 penalty on weights under "sgd"; decoupled under "adamw", which needs a higher one.
-        width_scaling: Whether learning rates follow the layers' widths by a rule, relative to 64 inputs.
-        gradient_clip: Largest norm of a step's gradients; longer ones are shortened to it.
-        ema: Decay of a moving average of the weights, which then are those that are measured and kept.
-        views: Number of distinct augmented views of each sample; the teacher runs once for each.
-        precision: "float32", "bfloat16", or "auto": bfloat16 where training is faster in it.
-        warm_start: Share of an earlier student's weights with which a student of the search begins, where one has
-            tensors of the same names and shapes; the rest are fresh weights. Later trials then begin ahead of earlier
-            ones. 0 or false begins afresh; full-length trainings always do.
-        augmentation: What is done to training images.
+        rungs: Epochs after which trials are compared, in increasing order. The last rung is the full training of a
+            trial.
+        batch_size: Number of samples per step.
+        schedule: "cosine": the learning rate falls along half a cosine over the whole training, and the lower rungs are
+            measured on the way. "stable": the learning rate is constant, and each rung is measured at the end of a
+            cooldown of its own; a trial that continues does so from before the cooldown.
+        cooldown: Share of the steps up to a rung that form its cooldown; with "stable" only.
+        warmup: Share of the training for the warm-up; with "stable", share of the first rung.
+        optimizer: "sgd", with Nesterov momentum, or "adamw", which needs a far lower learning rate, such as 0.002.
+        learning_rate: Peak of the learning rate.
+        weight_decay: L2 penalty on the weights with "sgd"; decoupled weight decay with "adamw", which needs a larger
+            value.
+        width_scaling: Whether to scale the learning rate of each layer by its width, relative to 64 inputs.
+        gradient_clip: Largest norm of the gradient of a step; larger gradients are scaled down. No limit by default.
+        ema: Decay of an exponential moving average of the weights, which then replaces them in evaluations and in the
+            student. None by default.
+        views: Number of distinct augmented views of each sample. The teacher runs once for each of them.
+        precision: "float32", "bfloat16", or "auto": bfloat16 if it makes training faster on the device.
+        warm_start: Weight `w`, in `[0, 1]`, of the tensors of an earlier student in the initial weights of a new one: a
+            tensor with the same name and shape in both starts from `w * earlier + (1 - w) * fresh`. Later trials then
+            have a head start over earlier ones. With 0 or false all weights are fresh. Full-length trainings always
+            start from fresh weights.
+        augmentation: Augmentation of training images.
     """
 
     rungs: Annotated[tuple[Epochs, ...], Field(min_length=1)] = (1.0, 3.0)
@@ -237,25 +242,25 @@ class TrainingConfig(_Section):
 
     @property
     def decisive(self) -> dict[str, Any]:
-        """Plain values of what decides a training, for its digest, which outlives the addition of keys.
+        """Plain values of the keys that determine a training, for its digest; new keys do not change old digests.
 
-        The share of inherited weights is not among them: it decides trainings that inherit only.
+        `warm_start` is not among them, as it only affects students that inherit weights.
         """
         return without_later_keys(self.model_dump(mode="json", exclude={"warm_start"}), "training")
 
 
 class OptimizerConfig(_Section):
-    """What proposes trials and which of them climb.
+    """The optimiser that proposes trials, and the pruner that decides which of them continue.
 
     Attributes:
         name: "trust-region", "random", "tpe", "gp", or "module:Class" of an Optuna sampler.
         pruner: "halving", "median", "none", or "module:Class" of an Optuna pruner.
-        signal: By what the pruner compares trials below the last rung: the mean over a trial's students of their
-            validation "accuracy" or "loss", of their "agreement" with the teacher or their divergence from it,
-            "teacher_kl", or of their "training_cross_entropy" with the labels or their "training_loss", which is
-            comparable only where method and settings are fixed.
-            What the search maximises is the accuracy, whatever the signal.
-        options: Keyword arguments of the sampler.
+        signal: Metric by which the pruner compares trials below the last rung, averaged over the students of a trial:
+            "accuracy" or "loss" on the validation split; "agreement" with the teacher, or divergence from it,
+            "teacher_kl", on the validation split; "training_cross_entropy" with the labels; or "training_loss", which
+            is comparable only if the method and its settings are fixed. The objective of the search is the validation
+            accuracy in any case.
+        options: Keyword arguments for the sampler.
     """
 
     name: str = "trust-region"
@@ -272,15 +277,17 @@ class OptimizerConfig(_Section):
 
 
 class WorkersConfig(_Section):
-    """Where evaluations run.
+    """The processes in which students are trained.
 
     Attributes:
-        engine: "local" processes, or "inline" in the controller's own.
-        count: Evaluations that run at once.
-        threads: Threads of each.
-        seconds: Time after which an evaluation is killed and its trial fails.
-        memory_bytes: Memory above which an evaluation is killed and its trial fails.
-        device: "auto" (a GPU where there is one), "cpu", "cuda", ...
+        engine: "local" for processes on this machine, or "inline" for the process of the search itself.
+        count: Number of evaluations that run at the same time.
+        threads: Number of threads per evaluation.
+        seconds: Time limit of an evaluation, in seconds. If it is exceeded, the evaluation is stopped and its trial
+            fails.
+        memory_bytes: Memory limit of an evaluation, in bytes. If it is exceeded, the evaluation is stopped and its
+            trial fails.
+        device: "auto" (a GPU if there is one), "cpu", "cuda", ...
     """
 
     engine: str = "local"
@@ -295,14 +302,14 @@ class RetrainingConfig(_Section):
     """The full-length training of the winner.
 
     Attributes:
-        epochs: Length of the training.
-        students: Architectures drawn from the best family; the best one is kept.
-        keep: Which weights are kept: those of the "best" epoch of the second half by validation accuracy, or of the
-            "last" one.
-        schedule: The search's by default.
-        learning_rate: Peak of the schedule; the search's by default.
-        ema: Decay of the weights' moving average; the search's by default, none at 0.
-        views: Distinct augmented views; the search's by default.
+        epochs: Length of the training, in epochs.
+        students: Number of architectures to draw from the best family and train. The best of them is kept.
+        keep: Weights to keep: "best" for those of the epoch with the highest validation accuracy in the second half of
+            the training, or "last" for those of the last epoch.
+        schedule: "cosine" or "stable"; the schedule of the search by default.
+        learning_rate: Peak of the learning rate; that of the search by default.
+        ema: Decay of the moving average of the weights, 0 for none; that of the search by default.
+        views: Number of distinct augmented views of each sample; that of the search by default.
     """
 
     epochs: Epochs = 30
@@ -315,14 +322,15 @@ class RetrainingConfig(_Section):
 
 
 class SearchConfig(_Section):
-    """Everything that decides a search.
+    """Configuration of a search.
 
     Attributes:
         name: Name of the search, by default that of the file; a number is appended if it is taken.
-        seed: Seed from which everything random derives.
+        seed: Seed of all random numbers.
         trials: Number of trials.
-        seconds: Time that the workers may spend, on average; no more trials are proposed after it.
-        students_per_trial: Architectures drawn from each trial's family; a trial is worth their mean.
+        seconds: Time budget in seconds: no new trial starts once the workers have trained this long on average.
+        students_per_trial: Number of architectures drawn from the family of a trial. The value of the trial is the mean
+            over them.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$"), AfterValidator(_short)]
@@ -341,11 +349,11 @@ class SearchConfig(_Section):
     final: RetrainingConfig = RetrainingConfig()
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values that JSON and TOML take; `parse_config` reads them back."""
+        """Plain values that JSON and TOML can represent; `parse_config` reads them back."""
         return self.model_dump(mode="json", exclude_none=True)
 
     @property
     def digest(self) -> str:
-        """Short digest of what may not change while a search goes on."""
+        """Short digest of everything that must not change when a search is resumed."""
         fixed = {key: value for key, value in self.to_dict().items() if key not in RESUMABLE_CHANGES | {"name"}}
         return hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest()[:16]

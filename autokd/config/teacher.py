@@ -1,4 +1,4 @@
-"""What a configuration may say of the teacher."""
+"""The section `[teacher]`, and the teachers and teacher schedules that it describes."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,7 +9,7 @@ from autokd.config.numbers import Finite, Index, Positive, Probability, Room, Si
 
 __all__ = ["TeacherConfig"]
 
-CHECKPOINTS = "checkpoints"  # the choice of a teacher's own past
+CHECKPOINTS = "checkpoints"  # name of the schedule that follows the teacher's own training
 
 
 def _index_or_name(value: Any) -> Any:
@@ -27,43 +27,48 @@ def _height_and_width(value: Any) -> Any:
 
 
 class TeacherConfig(BaseModel):
-    """What to learn from: anything that gives logits or probabilities of the task's classes.
+    """The teacher: anything that returns logits or probabilities for the classes of the task.
 
-    One of `factory`, `onnx` and `outputs` says what it is; none does where the teacher is given as an object. It sees
-    the same augmented view of a sample as the student. Without `preprocess`, `mean` and `deviation` it also gets it as
-    the student does, normalised with the moments of the training samples; with them that is undone first.
+    It is given by one of `factory`, `onnx` and `outputs`, or in Python as an object. It gets the same augmented views
+    as the student, with the same normalisation: by mean and standard deviation of the training samples. With
+    `preprocess`, or `mean` and `deviation`, this normalisation is undone first.
 
     Attributes:
-        factory: "module:function"; called without arguments it returns the teacher: a module, or any callable from a
-            float batch (normalised, `batch x channels x height x width`) to logits.
-        weights: File of weights for the factory's module: `.safetensors`, or a checkpoint of tensors and plain values
-            (`.pth`, `.pt`, `.th`, `.ckpt`, `.bin`), whose one entry that fits is taken. This file, `onnx` and `outputs`
-            are written "package:file" where they lie in an installed package.
-        alternatives: Further files of weights for the same module, among which the search chooses its teacher by what
-            students learn from it: of shorter trainings, for example, which often teach better.
-        checkpoints: Files of weights from the course of one training, evenly spaced, the end last. They are one more
-            choice: every epoch is then taught by the checkpoint that was as far in its own training.
-        layers: Names of the modules whose outputs are the features for methods that need them; the last one of each
-            resolution by default.
-        onnx: File of a network with one input, `.onnx`, run by onnxruntime on the CPU.
-        outputs: What the teacher said of the samples of each split, in the data set's order, and no network: an `.npz`
-            archive of arrays `train`, `validation` and, if there is a test, `test`, each `samples x outputs`, or a
-            folder of `train.npy` and so on. It says the same of every augmented view of a sample, and nothing of mixed
-            ones.
-        output: Which output is the logits, where the network returns several: the index in a tuple or list, the key in
-            a dict, the name of an attribute or of an ONNX file's output.
-        resize: Height and width in pixels that images get for the teacher, one number for both; bilinear, antialiased.
-        preprocess: "module:function", from float images in `[0, 1]` (`batch x channels x height x width`; raw values of
-            float32 signals and vectors), after `resize`, to what the network takes.
-        mean: Of each channel, of values in `[0, 1]` (or raw ones): the network takes `(values - mean) / deviation`.
-        deviation: Of each channel; goes with `mean`.
-        classes: Indices of the outputs that are the task's classes, in the task's order; all outputs by default.
-        probabilities: Whether the outputs are probabilities, whose logarithms are taken. If omitted, outputs that
-            look like probabilities are refused.
-        floor: Smallest validation accuracy at which the search starts.
-        disk_bytes: Most that all stored outputs of the teachers for training samples may take, in the search and again
-            in the full-length trainings. What is more is not stored, feature maps first, then embeddings, then logits:
-            the teacher runs in every training that needs them, and results differ by the rounding to float16 only.
+        factory: "module:function". Called without arguments, the function returns the teacher: a module, or any
+            callable from a float batch (normalised, `batch x channels x height x width`) to logits.
+        weights: File with weights for the module of the factory: `.safetensors`, or a checkpoint of tensors and plain
+            values (`.pth`, `.pt`, `.th`, `.ckpt`, `.bin`) with exactly one entry that fits the module. A file in an
+            installed package is written "package:file", here and for `onnx` and `outputs`.
+        alternatives: Further files of weights for the same module, for example from shorter trainings, which often
+            teach better. The search chooses among all of them by the accuracy of the students.
+        checkpoints: Files of weights from the training of the teacher, evenly spaced, the last one from its end. They
+            are one more choice for the search: in each epoch, the student then learns from the checkpoint that had done
+            the same share of its training.
+        layers: Names of the modules whose outputs are the features, for methods that need features; by default the last
+            module of each resolution.
+        onnx: File of a network with one input, `.onnx`. It is run by onnxruntime on the CPU.
+        outputs: Stored outputs in place of a network, for the samples of each split in the order of the data set: an
+            `.npz` archive of arrays `train`, `validation` and, if there is a test split, `test`, each
+            `samples x outputs`; or a folder with `train.npy` and so on. All augmented views of a sample have the same
+            outputs. Mixed samples have none.
+        output: The output that holds the logits, if the network returns several: index in a tuple or list, key in a
+            dict, or name of an attribute or of an output of an ONNX file.
+        resize: Height and width, in pixels, to which images are resized for the teacher, or one number for both. The
+            interpolation is bilinear and antialiased.
+        preprocess: "module:function" that turns float images in `[0, 1]` (`batch x channels x height x width`; raw
+            values for signals and vectors in float32) into the input of the network. `resize` comes first.
+        mean: Mean of each channel, for values in `[0, 1]` or raw ones as in `preprocess`. The network gets
+            `(values - mean) / deviation`.
+        deviation: Standard deviation of each channel; required with `mean`.
+        classes: Indices of the outputs for the classes of the task, in the order of the classes; all outputs by
+            default.
+        probabilities: Whether the outputs are probabilities; their logarithms are then the logits. If the key is
+            omitted, outputs that look like probabilities are an error.
+        floor: Smallest validation accuracy, in `[0, 1]`, that the teacher must have for the search to start. By default
+            it must be clearly better than guessing.
+        disk_bytes: Largest size of all stored outputs of the teachers for training samples, in bytes; the full-length
+            trainings have as much again. What does not fit is not stored, feature maps first, then embeddings, then
+            logits, but computed in every training that needs it. Results differ only by the rounding to float16.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -93,24 +98,24 @@ class TeacherConfig(BaseModel):
 
     @property
     def source(self) -> str | None:
-        """What the teacher is made from; None where it is given as an object."""
+        """The value of `factory`, `onnx` or `outputs`; None if the teacher is given as an object."""
         return self.factory or self.onnx or self.outputs
 
     @property
     def files(self) -> tuple[str | None, ...]:
-        """The files of weights of all teachers, by their number."""
+        """Files of weights of all teachers; the index of a file is the number of its teacher."""
         return (self.weights, *self.alternatives, *self.checkpoints)
 
     @property
     def teacher_schedules(self) -> dict[str, tuple[int, ...]]:
-        """Who may teach a student: the numbers of the teachers, one after another, by the name of the choice."""
+        """Numbers of the teachers that teach one after another, for each choice that the search has, by its name."""
         single = {_file_name(file): (number,) for number, file in enumerate((self.weights, *self.alternatives))}
         n_single = len(single)
         following = tuple(range(n_single, n_single + len(self.checkpoints)))
         return single | ({CHECKPOINTS: following} if following else {})
 
     def numbered(self, number: int) -> "TeacherConfig":
-        """The configuration of one of the teachers alone."""
+        """Configuration with only the teacher of that number."""
         return self.model_copy(update={"weights": self.files[number], "alternatives": (), "checkpoints": ()})
 
     @field_validator("classes")

@@ -15,16 +15,16 @@ __all__ = ["make_paths_absolute", "override_config", "read_config"]
 
 
 def read_config(path: Path, overrides: Iterable[str] = (), name: str | None = None) -> SearchConfig:
-    """The configuration in a TOML file; relative paths in it are relative to its folder.
+    """Configuration from a TOML file; relative paths in it are relative to its folder.
 
     Args:
         path: The file.
-        overrides: `key=value` with dots into sections and values as TOML writes them: "training.rungs=[1, 3]". Relative
+        overrides: Settings `key=value` with dotted keys and values in TOML, such as "training.rungs=[1, 3]". Relative
             paths in them are relative to the current folder.
-        name: Name of the search; when omitted, the file's own `name`, else the file's stem.
+        name: Name of the search; by default the `name` in the file or, if there is none, the stem of the file.
 
     Raises:
-        InputError: If there is no such file, it is not TOML, or it says something that is not allowed.
+        InputError: If there is no such file, it is not TOML, or a value in it is not allowed.
     """
     try:
         values = _loads(path.read_text())
@@ -37,7 +37,7 @@ def read_config(path: Path, overrides: Iterable[str] = (), name: str | None = No
     overrides = list(overrides)
     for override in overrides:
         _set(values, override)
-    if name is not None:  # as it is, whatever TOML would make of it
+    if name is not None:  # as it is, even if TOML would read it as a number
         values["name"] = name
         overrides.append(f"name={name}")
     make_paths_absolute(values, Path.cwd())
@@ -45,7 +45,7 @@ def read_config(path: Path, overrides: Iterable[str] = (), name: str | None = No
 
 
 def override_config(config: SearchConfig, overrides: Iterable[str]) -> SearchConfig:
-    """A recorded configuration with some `key=value` changed.
+    """Recorded configuration with some settings `key=value` changed.
 
     Raises:
         InputError: If a key does not exist or a value is not allowed.
@@ -57,7 +57,7 @@ def override_config(config: SearchConfig, overrides: Iterable[str]) -> SearchCon
 
 
 def make_paths_absolute(values: dict[str, Any], folder: Path) -> None:
-    """Change the relative paths among plain values, which are relative to `folder`, to be valid from every folder."""
+    """Replace paths relative to `folder` in plain values by absolute ones."""
     data, teacher = values.get("data"), values.get("teacher")
     if isinstance(data, dict):
         source = data.get("source")
@@ -78,7 +78,7 @@ def _loads(text: str) -> dict[str, Any]:
     """The tables of a TOML text.
 
     Raises:
-        ValueError: If it is not TOML, or nested deeper or with longer numbers than Python takes.
+        ValueError: If it is not TOML, too deeply nested, or has numbers too long for Python.
     """
     try:
         return tomllib.loads(text)
@@ -87,7 +87,7 @@ def _loads(text: str) -> dict[str, Any]:
 
 
 def _absolute(file: str, folder: Path) -> str:
-    """The path of a file; one in a package, "package:file", as it is."""
+    """Absolute path of a file; a file in a package, "package:file", is left as it is."""
     return file if ":" in file else str(folder / file)
 
 
