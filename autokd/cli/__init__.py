@@ -1,4 +1,4 @@
-"""The command line: a face without logic of its own."""
+"""The command line: it parses, calls the public API, and prints the results."""
 
 from autokd.cli.app import main
 

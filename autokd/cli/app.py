@@ -1,4 +1,4 @@
-"""The verbs: each parses, calls the public API and shows what comes back. Heavy imports happen inside."""
+"""The commands: each parses its arguments, calls the public API and prints the result. Heavy imports are local."""
 
 import os
 import signal
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["app", "main"]
 
-INTERRUPTED = 130  # what typer returns after Ctrl-C: here before there was anything to resume
+INTERRUPTED = 130  # exit code of typer after Ctrl-C, when there is no search to resume yet
 
 
 app = typer.Typer(
@@ -62,7 +62,7 @@ HomeFolder = Annotated[
 
 
 def main() -> NoReturn:
-    """Run the command line; an error of ours becomes one line and its exit code."""
+    """Run the command line; an `AutoKDError` is printed on one line and determines the exit code."""
     listen()
     try:
         code = app(prog_name="autokd", standalone_mode=False) or 0
@@ -71,12 +71,12 @@ def main() -> NoReturn:
     except AutoKDError as error:
         _complain(str(error))
         code = error.exit_code
-    except BrokenPipeError:  # the reader of our output left, as `| head` does
+    except BrokenPipeError:  # the reader of the output has ended, such as `head` in a pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
     except Exception as error:
         code = _show_usage_error(error)
-    for signum in (signal.SIGINT, signal.SIGTERM):  # impatience must not change the exit code while Python goes down
+    for signum in (signal.SIGINT, signal.SIGTERM):  # a second Ctrl-C must not change the exit code at shutdown
         signal.signal(signum, signal.SIG_IGN)
     sys.exit(code)
 
@@ -97,7 +97,7 @@ def program(
     ] = False,
 ) -> None:
     """Find the small network to train for a teacher and a device budget, and how to distil it."""
-    if context.invoked_subcommand is None:  # a missing verb is bad input, whose exit code is 2
+    if context.invoked_subcommand is None:  # a missing command is bad input, with exit code 2
         with redirect_stdout(sys.stderr):
             typer.echo(context.get_help())
         raise typer.Exit(InputError.exit_code)
@@ -359,7 +359,7 @@ def doctor(output: Output = "text", home: HomeFolder = None) -> None:
 
 
 def _conclude(result: "SearchResult", export: Path | None, force: bool, output: Literal["text", "json"]) -> None:
-    """After a search: show the best, or train and export it."""
+    """Show the best student of a search, or train and export it if a folder is given."""
     from autokd.cli import show
 
     if export is None:
@@ -371,7 +371,7 @@ def _conclude(result: "SearchResult", export: Path | None, force: bool, output: 
 
 
 def _check_replaceable(export: Path | None, search: "SearchResult | None", force: bool) -> None:
-    """Refuse a folder now that could not be written after hours of searching."""
+    """Check before a search of hours that its result can be exported to the folder."""
     from autokd.export.replacement import check_replaceable
     from autokd.searches.manifest import origin
 
@@ -398,7 +398,7 @@ def _home(folder: Path | None) -> "Workspace":
 
 
 def _show_usage_error(error: Exception) -> int:
-    """Typer's own errors as one line and exit code 2; anything else is our mistake and shows its traceback."""
+    """Print an error of typer on one line and return exit code 2; for any other error, a bug, print the traceback."""
     show, context = getattr(error, "format_message", None), getattr(error, "ctx", None)
     if show is None:
         traceback.print_exception(error)

@@ -1,4 +1,4 @@
-"""The verb `delete`: asks, deletes a search, and says what is gone."""
+"""The command `delete`: confirms, deletes a search, and prints what was deleted."""
 
 import sys
 from pathlib import Path
@@ -16,13 +16,13 @@ __all__ = ["delete"]
 
 
 def delete(name: str, yes: bool, output: Literal["text", "json"], home: Path | None) -> None:
-    """Delete a search, and say so.
+    """Delete a search, and print what was deleted.
 
     Args:
         name: Name of the search.
         yes: Whether to delete it without asking.
         output: What to print.
-        home: Folder of all searches; by default the usual one.
+        home: Folder of all searches; the default one if None.
 
     Raises:
         InputError: If there is no such search, a controller runs it, or nobody can be asked.

@@ -1,4 +1,4 @@
-"""The verb `draw`: finds an architecture by file, folder or search, and writes its drawing."""
+"""The command `draw`: finds an architecture by file, folder or search, and writes its drawing."""
 
 import os
 from pathlib import Path
@@ -23,15 +23,15 @@ __all__ = ["draw"]
 def draw(
     what: str, out: Path, trial: int | None, engine: str | None, output: Literal["text", "json"], home: Path | None
 ) -> None:
-    """Write the drawing of an architecture, and say so.
+    """Write the drawing of an architecture, and print what was written.
 
     Args:
-        what: A file, an exported folder, or the name of a search, which stands for its best student.
-        out: The file to write; its suffix is the format.
-        trial: Number of the trial whose student is meant; `what` is then a search.
-        engine: Who lays it out; the first one that is installed by default.
+        what: File, exported folder, or name of a search, for its best student.
+        out: File to write; its suffix determines the format.
+        trial: Number of a trial whose student is drawn; `what` is then the name of its search.
+        engine: Layout engine; by default the first one that is installed.
         output: What to print.
-        home: Folder of all searches; the usual one by default.
+        home: Folder of all searches; the default one if None.
 
     Raises:
         InputError: If there is no such architecture, or the file cannot be written.
@@ -76,7 +76,7 @@ def _read(file: Path) -> Architecture:
 
 
 def _student_of(result: "SearchResult", number: int) -> Architecture:
-    """The best student of a trial; the first one drawn if none was trained yet."""
+    """The best student of a trial, or the first one drawn if none has been trained."""
     drawn = result.trial(number).students
     trained = [student.row for student in result.students if student.trial.number == number]
     for row in [*trained, *drawn]:

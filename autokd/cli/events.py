@@ -1,4 +1,4 @@
-"""What happened to a search, in one line an event."""
+"""Descriptions of the events of a search, one line each."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -12,7 +12,7 @@ Payload = Mapping[str, Any]
 
 
 def event_line(event: EventRow) -> str:
-    """`2026-11-28 14:03:07  trial 7 complete: 93.10 %`; times are UTC."""
+    """Description such as `2026-11-28 14:03:07  trial 7 complete: 93.10 %`; times are UTC."""
     words = _WORDS[event.kind](event.payload) if event.kind in _WORDS else event.kind.replace("_", " ")
     return f"{event.at:%Y-%m-%d %H:%M:%S}  {words}"
 

@@ -1,4 +1,4 @@
-"""Where commands print: text and tables for people, one JSON value for programs, which has stdout for itself."""
+"""Output of commands: text and tables for people, or one JSON value for programs, alone on stdout."""
 
 import json
 import os
@@ -13,13 +13,13 @@ from autokd.searches.tables import PlainConsole
 
 __all__ = ["reserve_stdout", "show_json", "show_text"]
 
-FILE_WIDTH = 160  # columns, where there is no terminal to ask
+FILE_WIDTH = 160  # columns, if the output is not a terminal
 
 _reserved: list[TextIO] = []
 
 
 def show_text(value: RenderableType) -> None:
-    """Print text or a table to stdout; without a terminal in lines that end where their text ends."""
+    """Print text or a table to stdout; without trailing spaces if it is not a terminal."""
     console = PlainConsole()
     if console.is_terminal:
         console.print(value, soft_wrap=isinstance(value, str))
@@ -31,13 +31,13 @@ def show_text(value: RenderableType) -> None:
 
 
 def show_json(value: Any) -> None:
-    """Print one JSON value to stdout, be it reserved or not."""
+    """Print one JSON value to stdout, even if it is reserved."""
     print(json.dumps(value, indent=2, default=str), file=_reserved[-1] if _reserved else sys.stdout, flush=True)
 
 
 @contextmanager
 def reserve_stdout() -> Iterator[None]:
-    """Leave stdout to `show_json`: what a user's code prints meanwhile, here or in workers, goes to stderr."""
+    """Reserve stdout for `show_json`: what other code prints in the meantime, also in workers, goes to stderr."""
     sys.stdout.flush()
     kept = os.dup(1)
     is_real = sys.stdout is sys.__stdout__

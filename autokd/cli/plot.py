@@ -1,4 +1,4 @@
-"""The verb `plot`: draws what a search found, and writes the picture."""
+"""The command `plot`: writes a picture of the results of a search."""
 
 from pathlib import Path
 from typing import Literal
@@ -14,17 +14,17 @@ from autokd.searches.tables import counted
 
 __all__ = ["plot"]
 
-N_NAMED = 3  # dimensions
+N_NAMED = 3  # most important dimensions to name
 
 
 def plot(name: str, out: Path, output: Literal["text", "json"], home: Path | None) -> None:
-    """Write the picture of a search, and say so.
+    """Write the picture of a search, and print what was written.
 
     Args:
-        name: Of the search.
-        out: The file to write; its suffix is the format.
+        name: Name of the search.
+        out: File to write; its suffix determines the format.
         output: What to print.
-        home: Folder of all searches; the usual one by default.
+        home: Folder of all searches; the default one if None.
 
     Raises:
         InputError: If there is no such search, none of its trials has a value yet, or the file cannot be written.
@@ -51,6 +51,6 @@ def _say(shown: Evidence, out: Path, output: Literal["text", "json"]) -> None:
 
 
 def _named(shown: Evidence) -> str:
-    """The dimensions that decide most, and how much there is to tell it by."""
+    """The most important dimensions, with the caveat about the number of trials."""
     named = [f"{name} {100 * share:.0f} %" for name, share in list(shown.importances.items())[:N_NAMED]]
     return f"most important, {shown.caveat}: {', '.join(named)}"

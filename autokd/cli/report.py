@@ -1,4 +1,4 @@
-"""Progress of a running search: redrawn in place on a terminal, one line for each news elsewhere."""
+"""Progress of a running search: redrawn in place on a terminal, otherwise one line for each change."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -23,10 +23,10 @@ __all__ = ["reporter"]
 
 @contextmanager
 def reporter(to_stderr: bool) -> Iterator[Reporter]:
-    """A reporter for this terminal, or for a pipe or file.
+    """Reporter for a terminal, or for a pipe or file.
 
     Args:
-        to_stderr: Leave stdout to the result.
+        to_stderr: Whether to write to stderr, so that stdout has only the result.
     """
     console = _Console(stderr=to_stderr)
     if not console.is_terminal:
@@ -39,13 +39,13 @@ def reporter(to_stderr: bool) -> Iterator[Reporter]:
 
 class _Console(PlainConsole):
     def on_broken_pipe(self) -> None:
-        """Stop the search, resumable: who reads its progress left, as `| head` does."""
+        """Interrupt the search, which can be resumed: the reader of its output has ended, such as `head`."""
         raise KeyboardInterrupt
 
 
 @dataclass
 class _Screen:
-    """A few lines redrawn in place."""
+    """Reporter that redraws a few lines in place."""
 
     live: Live
 

@@ -1,4 +1,4 @@
-"""What the reading verbs print: tables for people, one JSON value for programs."""
+"""Output of the commands that only read: tables for people, or one JSON value for programs."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -38,11 +38,11 @@ __all__ = ["best", "exported", "families", "findings", "recipes", "searches", "s
 
 Output = Literal["text", "json"]
 CALIBRATION = ("ECE", "ECE scaled")
-EVENTS = 5  # the last ones, in `status`
+EVENTS = 5  # number of events in `status`
 
 
 def recipes(known: Mapping[str, str], output: Output) -> None:
-    """The ready-made searches."""
+    """Print the recipes and their descriptions."""
     if output == "json":
         show_json([{"name": name, "description": line} for name, line in known.items()])
     else:
@@ -50,7 +50,7 @@ def recipes(known: Mapping[str, str], output: Output) -> None:
 
 
 def searches(progresses: Sequence[Progress], home: Workspace, output: Output) -> None:
-    """All searches, a line each.
+    """Print all searches, one line each.
 
     Args:
         progresses: Progress of each search.
@@ -78,7 +78,7 @@ def searches(progresses: Sequence[Progress], home: Workspace, output: Output) ->
 
 
 def status(result: SearchResult, output: Output) -> None:
-    """How far a search is, and the full-length training of its winner."""
+    """Print the progress of a search and of its full-length trainings."""
     progress, trainings, row = result.progress, result.trainings, result.row
     trials, rungs, metric = result.trials, result.config.training.rungs, result.problem.fidelity_metric
     if output == "json":
@@ -119,7 +119,7 @@ def status(result: SearchResult, output: Output) -> None:
 
 
 def trial(record: TrialRecord, problem: Problem, output: Output) -> None:
-    """One trial whole.
+    """Print a trial with its students and evaluations.
 
     Args:
         record: The trial with its students and evaluations.
@@ -185,7 +185,7 @@ def trial(record: TrialRecord, problem: Problem, output: Output) -> None:
 def best(
     result: SearchResult, output: Output, exported_to: Path | None = None, verification: Verification | None = None
 ) -> None:
-    """The best student beside its teacher.
+    """Print the best student of a search next to the teacher.
 
     Args:
         result: The search.
@@ -254,7 +254,7 @@ def _settings(values: Mapping[str, Any]) -> str:
 
 
 def families(ranked: "Sequence[Family]", output: Output) -> None:
-    """The families, ranked."""
+    """Print families in the given order."""
     if output == "json":
         show_json([asdict(family) for family in ranked])
         return
@@ -277,7 +277,7 @@ def families(ranked: "Sequence[Family]", output: Output) -> None:
 
 
 def trained(students: Sequence[TrainedStudent], result: SearchResult, output: Output) -> None:
-    """The full-length trained students, and the best one beside its teacher.
+    """Print the students trained at full length, and the best one next to the teacher.
 
     Args:
         students: The students that were trained.
@@ -310,7 +310,7 @@ def trained(students: Sequence[TrainedStudent], result: SearchResult, output: Ou
 
 
 def exported(folder: Path, verification: Verification, is_final: bool, output: Output) -> None:
-    """An export that was reloaded and compared.
+    """Print the result of an export.
 
     Args:
         folder: The exported folder.
@@ -327,7 +327,7 @@ def exported(folder: Path, verification: Verification, is_final: bool, output: O
 
 
 def verified(folder: Path, verification: Verification, output: Output, done: str = "verified") -> None:
-    """What a fresh interpreter found.
+    """Print the result of verifying an exported folder.
 
     Args:
         folder: The exported folder.
@@ -349,7 +349,7 @@ def verified(folder: Path, verification: Verification, output: Output, done: str
 
 
 def findings(found: Sequence[Finding], output: Output) -> None:
-    """What works here."""
+    """Print the findings of `autokd doctor`."""
     if output == "json":
         show_json([asdict(finding) for finding in found])
         return
@@ -381,14 +381,14 @@ def _best_line(progress: Progress) -> str:
 
 
 def _fidelity_metric_line(record: TrialRecord, problem: Problem) -> str:
-    """What the trial was compared by at each rung."""
+    """Values of the metric by which the trial was compared, at each rung."""
     metric, rungs = problem.fidelity_metric, problem.config.training.rungs
     values = [f"{value:.4f} after {counted(rungs[rung], 'epoch')}" for rung, value in record.means(metric.name).items()]
     return f"{metric.name} {', '.join(values) or '-'}"
 
 
 def _rung_correlation_line(rung_correlation: RungCorrelation, pruned: int) -> str:
-    """How well a rung predicts the last one; a selected sample says that it is one."""
+    """Correlation of a rung with the last one, with a remark if pruned trials are missing from the sample."""
     what = f"{rung_correlation.metric} after {counted(rung_correlation.epochs, 'epoch')}"
     n = counted(rung_correlation.n, "trial")
     if rung_correlation.rho is None:
@@ -401,11 +401,11 @@ def _rung_correlation_line(rung_correlation: RungCorrelation, pruned: int) -> st
 
 
 def _metric_cells(metrics: Mapping[str, Any]) -> tuple[str, str, str, str]:
-    """Accuracy, loss and calibration; a dash for what was not measured."""
+    """Accuracy, loss and calibration errors; a dash for those that were not measured."""
     loss, ece, scaled = (decimal(metrics.get(name)) for name in ("loss", "ece", "ece_scaled"))
     return percent(metrics.get("accuracy")), loss, ece, scaled
 
 
 def _teacher_cells(metrics: Mapping[str, Any]) -> tuple[str, str]:
-    """How near the answers are to the teacher's."""
+    """Agreement with the teacher, and divergence from it."""
     return percent(metrics.get("agreement")), decimal(metrics.get("teacher_kl"))
