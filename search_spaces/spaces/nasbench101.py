@@ -20,6 +20,7 @@ from search_spaces.spaces.cells import Cell, canonical, cell_features, paths, pr
 __all__ = ["NasBench101", "cell_matrix", "parse_matrix"]
 
 VERTICES = 7
+MOST_STACKS, MOST_MODULES = 8, 100  # the benchmark has 3 of 3
 MOST_EDGES = 9
 
 EDGES = tuple(combinations(range(VERTICES), 2))
@@ -93,8 +94,11 @@ class NasBench101(Space):
         **ranges: Range,
     ) -> None:
         super().__init__(width=width, max_width=max_width, **ranges)
-        if stacks < 1 or modules < 1:
-            raise SpaceError(f"`stacks, modules >= 1` must hold, but got {stacks=}, {modules=}.")
+        if not (1 <= stacks <= MOST_STACKS and 1 <= modules <= MOST_MODULES):
+            raise SpaceError(
+                f"`1 <= stacks <= {MOST_STACKS}` and `1 <= modules <= {MOST_MODULES}` must hold, but got {stacks=}, "
+                f"{modules=}."
+            )
         self.stacks, self.modules = stacks, modules
         self._paths = [path for path in (tuple(map(_name, path)) for path in paths(VERTICES)) if self._connects(path)]
         if not self.smallest_parameters():

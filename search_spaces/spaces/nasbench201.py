@@ -20,6 +20,7 @@ from search_spaces.spaces.cells import Cell, canonical, cell_features, paths, pr
 __all__ = ["NasBench201", "cell_string", "parse_cell"]
 
 STAGES = 3
+MOST_CELLS = 100  # of a stage; the benchmark has 5
 NODES = 4
 
 CHOICES = {
@@ -89,8 +90,8 @@ class NasBench201(Space):
         **ranges: Range,
     ) -> None:
         super().__init__(width=width, max_width=max_width, **ranges)
-        if cells < 1:
-            raise SpaceError(f"`cells >= 1` must hold, but got {cells=}.")
+        if not 1 <= cells <= MOST_CELLS:
+            raise SpaceError(f"`1 <= cells <= {MOST_CELLS}` must hold, but got {cells=}.")
         self.cells, self.pruned = cells, pruned
         self._paths = [path for path in (tuple(map(_name, path)) for path in paths(NODES)) if self._connects(path)]
         if pruned and not self._paths:

@@ -19,6 +19,9 @@ from search_spaces.errors import SpaceError
 __all__ = ["RandWire"]
 
 
+MOST_NODES = 1000  # of a stage; the paper uses 32
+
+
 class RandWire(Space):
     """Networks whose stages are independent draws of one random-graph generator, which is searched.
 
@@ -107,8 +110,8 @@ class RandWire(Space):
     def _check_edges(self) -> None:
         """Raise `SpaceError` if a draw could fail because Barabasi-Albert needs fewer edges than nodes."""
         fewest = self.nodes if self.regime == "small" else self._first_nodes
-        if fewest < 1:
-            raise SpaceError(f"`nodes >= 1` (regular: 2) must hold, but got {self.nodes}.")
+        if fewest < 1 or self.nodes > MOST_NODES:
+            raise SpaceError(f"`1 (regular: 2) <= nodes <= {MOST_NODES}` must hold, but got {self.nodes}.")
         edges = self._open.get("ba_edges")
         if "ba_edges" in self.fixed and self.fixed.get("generator", "ba") == "ba":
             most = int(self.fixed["ba_edges"])

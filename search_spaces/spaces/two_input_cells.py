@@ -42,8 +42,8 @@ INPUTS = 2
 
 KINDS = ("normal", "reduction")
 
-FEWEST = 4
-"""Smallest number of cells of a network."""
+FEWEST, MOST = 4, 100
+"""Smallest and largest number of cells of a network; the papers use up to 20."""
 
 STEM = 3
 """Place of the stem's width, which follows those of the three stages."""
@@ -68,9 +68,10 @@ class TwoInputCells(Space):
 
     def __init__(self, *, cells: int, width: float | None, max_width: int, **ranges: Range) -> None:
         super().__init__(width=width, max_width=max_width, **ranges)
-        if cells < FEWEST:
+        if not FEWEST <= cells <= MOST:
             raise SpaceError(
-                f"`cells >= {FEWEST}` must hold, two reduction cells and a normal one on each side, but got {cells=}."
+                f"`{FEWEST} <= cells <= {MOST}` must hold, two reduction cells and a normal one on each side, but got "
+                f"{cells=}."
             )
         self.cells = cells
 

@@ -1,13 +1,17 @@
 """A teacher that is an ONNX file, a callable or stored outputs has no MACs, and maybe no parameters, that are known."""
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
+from autokd.config.teacher import TeacherConfig
 from autokd.database.models import Search
 from autokd.searches.workspace import Workspace
+from autokd.teachers.registry import load_teacher
 
 
 @pytest.fixture
@@ -51,3 +55,24 @@ def test_every_end_of_a_search_shows_an_unknown_cost(invoke: Any, forget: Any, v
     words = [] if verb == "list" else ["digits"]
     outcome = invoke(verb, *words, "--home", forget("macs", "params"))
     assert (outcome.code, outcome.err) == (0, "")
+
+
+@pytest.mark.slow  # torch writes the file of a network
+def test_a_search_with_an_onnx_teacher_ends_with_its_table(invoke: Any, tiny: tuple[str, ...], tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnx")
+    config = TeacherConfig(factory="autokd.recipes.teachers:digits", weights="autokd.recipes:digits.safetensors")
+    network = load_teacher(config, torch.device("cpu")).network
+    assert network is not None
+    network = network.to(memory_format=torch.contiguous_format)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            network, (torch.zeros(2, 1, 8, 8),), "t.onnx", dynamo=False, dynamic_axes={"x": [0]}, input_names=["x"]
+        )
+    words = ("--set", "teacher={onnx='t.onnx', floor=0.9}", "--set", "trials=1")
+    outcome = invoke("search", "digits", *tiny, *words, "--home", tmp_path / "home")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert row_of(outcome.out, "times smaller")[3] == "-"
+    assert "Train it at full length" in outcome.out
+    assert invoke("train", "digits", "--home", tmp_path / "home").code == 0

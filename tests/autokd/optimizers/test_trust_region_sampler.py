@@ -3,6 +3,7 @@ import pickle
 from collections import Counter
 from dataclasses import replace
 from itertools import groupby
+from typing import Any
 
 import numpy as np
 import optuna
@@ -324,3 +325,20 @@ def test_threads_may_share_a_study() -> None:
     study = optuna.create_study(sampler=sampler())
     study.optimize(sphere, n_trials=8, n_jobs=2)
     assert len({tuple(codes(t.params)) for t in study.trials}) == 8
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"noise": float("nan")}, "`noise` must be a finite number, but got nan"),
+        ({"noise": float("inf")}, "`noise` must be a finite number, but got inf"),
+        ({"noise": True}, "`noise` must be a finite number, but got True"),
+        ({"deterministic": "no"}, "`deterministic` must be a bool, but got 'no'"),
+        ({"feasible": "yes"}, "`feasible` must be a function, but got 'yes'"),
+        ({"reference_point": 3}, "`reference_point` must be a sequence of numbers, but got 3"),
+        ({"reference_point": "a"}, "`reference_point` must be a sequence of numbers, but got 'a'"),
+    ],
+)
+def test_an_option_of_another_type_is_refused_at_once(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(OptimizerError, match=message):
+        TrustRegionSampler(seed=0, **options)

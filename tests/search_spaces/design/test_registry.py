@@ -1,3 +1,5 @@
+import re
+
 import pytest
 
 from search_spaces.design import registry
@@ -32,6 +34,40 @@ def test_a_space_of_your_own_is_named_module_and_class() -> None:
 def test_a_name_that_refers_to_no_space_is_rejected(name: str, message: str) -> None:
     with pytest.raises(SpaceError, match=message):
         registry.space(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("nago", {"width": "wide"}, "Option `width` of space 'nago' must be float or none or int, but got 'wide'"),
+        ("nago", {"max_width": 2.5}, "Option `max_width` of space 'nago' must be int, but got 2.5"),
+        ("darts", {"cells": True}, "Option `cells` of space 'darts' must be int, but got True"),
+        ("darts", {"cells": 10**9}, "`4 <= cells <= 100` must hold"),
+        ("nasbench201", {"pruned": "no"}, "Option `pruned` of space 'nasbench201' must be bool, but got 'no'"),
+        ("randwire", {"nodes": 10**6}, "nodes <= 1000` must hold, but got 1000000"),
+        ("randwire", {"operation": ["conv"]}, "Option `operation` of space 'randwire' must be str"),
+    ],
+)
+def test_an_option_that_only_the_constructor_knows_is_checked(
+    name: str, options: dict[str, object], message: str
+) -> None:
+    with pytest.raises(SpaceError, match=re.escape(message)):
+        registry.space(name, **options)
+
+
+def test_whole_numbers_are_numbers_and_none_is_the_default() -> None:
+    assert registry.space("nago", width=16, head_ratio=2).width == 16
+    assert registry.space("nago", width=None).width is None
+
+
+def test_whatever_a_constructor_of_your_own_raises_is_a_space_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Odd(Nago):
+        def __init__(self, *, secret: str) -> None:
+            raise KeyError(secret)
+
+    monkeypatch.setattr("search_spaces.spaces.nago.Odd", Odd, raising=False)
+    with pytest.raises(SpaceError, match=r"cannot be made with the options \{'secret': 'x'\}: 'x'"):
+        registry.space("search_spaces.spaces.nago:Odd", secret="x")
 
 
 def test_a_name_cannot_be_registered_twice(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -152,5 +152,5 @@ def test_the_smallest_family_has_the_fewest_parameters() -> None:
 
 
 def test_fewer_than_four_cells_are_rejected() -> None:
-    with pytest.raises(SpaceError, match="cells >= 4"):
+    with pytest.raises(SpaceError, match="4 <= cells <= 100"):
         Darts(cells=3)

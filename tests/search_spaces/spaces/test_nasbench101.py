@@ -371,7 +371,7 @@ def test_an_invalid_cell_is_rejected(matrix: Matrix, operations: list[str], mess
         parse_matrix(matrix, operations)
 
 
-@pytest.mark.parametrize("options", [{"stacks": 0}, {"modules": 0}, {"width": 0}])
+@pytest.mark.parametrize("options", [{"stacks": 0}, {"stacks": 1000}, {"modules": 0}, {"modules": 10**9}, {"width": 0}])
 def test_invalid_options_are_rejected(options: dict[str, int]) -> None:
     with pytest.raises(SpaceError, match="must hold"):
         NasBench101(**options)

@@ -366,5 +366,5 @@ def test_no_cell_is_cheaper_than_the_smallest(ranges: dict[str, str | tuple[str,
 
 
 def test_invalid_options_are_rejected() -> None:
-    with pytest.raises(SpaceError, match="cells >= 1"):
+    with pytest.raises(SpaceError, match="1 <= cells <= 100"):
         NasBench201(cells=0)

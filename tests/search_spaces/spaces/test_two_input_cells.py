@@ -108,7 +108,7 @@ def test_the_cells_at_one_and_two_thirds_reduce(cells: int) -> None:
 
 def test_fewer_than_four_cells_are_rejected() -> None:
     assert Recorder(4).cells == 4
-    with pytest.raises(SpaceError, match="cells >= 4"):
+    with pytest.raises(SpaceError, match="4 <= cells <= 100"):
         Recorder(3)
 
 
