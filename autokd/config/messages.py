@@ -1,5 +1,6 @@
 """What is wrong with a configuration, in one line."""
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -26,7 +27,8 @@ def one_line(error: ValidationError) -> str:
     if first["type"] == "model_type":
         return f"{where}: must be a section with keys of its own, but got {_short(first['input'])}"
     message = first["msg"].removeprefix("Value error, ")
-    message = message[0].lower() + message[1:]
+    message = message[0].lower() + message[1:].replace(" after validation", "")
+    message = re.sub(r"\btuple\b", "list", message)  # as TOML calls it
     return f"{where}: {message}" + ("" if first["type"] == "value_error" else f", but got {_short(first['input'])}")
 
 

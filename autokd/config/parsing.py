@@ -39,7 +39,8 @@ def parse_config(
         return SearchConfig.model_validate(values, context=context)
     except ValidationError as error:
         key = wrong_key(error)
-        overridden = any(key.startswith(override.partition("=")[0].strip()) for override in overrides)
+        given = [override.partition("=")[0].strip() for override in overrides]
+        overridden = any(key.startswith(other) or other.startswith(f"{key}.") for other in given)
         raise InputError(f"{'command line' if overridden else where}: {one_line(error)}.") from None
 
 

@@ -3,7 +3,7 @@
 import math
 import secrets
 from collections.abc import Callable, Collection, Mapping, Sequence
-from numbers import Real
+from numbers import Integral, Real
 from threading import Lock
 from typing import Any
 
@@ -75,7 +75,7 @@ class TrustRegionSampler(BaseSampler):
         features: Callable[[Mapping[str, Any]], Sequence[float]] | None = None,
         described: Collection[str] | None = None,
     ) -> None:
-        _check_options(noise, deterministic, feasible, reference_point)
+        _check_options(n_startup_trials, noise, deterministic, feasible, reference_point)
         self._seed = secrets.randbits(32) if seed is None else seed
         self._n_startup_trials = n_startup_trials
         self._search_space = None if search_space is None else dict(search_space)
@@ -163,8 +163,12 @@ class TrustRegionSampler(BaseSampler):
         return lambda points: torch.tensor([bool(feasible(encoding.decode(row))) for row in points.tolist()]).bool()
 
 
-def _check_options(noise: object, deterministic: object, feasible: object, reference_point: Any) -> None:
+def _check_options(
+    n_startup_trials: object, noise: object, deterministic: object, feasible: object, reference_point: Any
+) -> None:
     """Raise `OptimizerError` for an option of the wrong type, which a configuration file may well hold."""
+    if n_startup_trials is not None and not isinstance(n_startup_trials, Integral):
+        raise OptimizerError(f"`n_startup_trials` must be a whole number, but got {n_startup_trials!r}.")
     if isinstance(noise, bool) or not isinstance(noise, Real) or not math.isfinite(noise):
         raise OptimizerError(f"`noise` must be a finite number, but got {noise!r}.")
     if not isinstance(deterministic, bool):

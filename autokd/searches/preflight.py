@@ -14,6 +14,7 @@ from autokd.config.schema import SearchConfig
 from autokd.core.device import pick_device, pick_precision
 from autokd.core.seeds import derive
 from autokd.data.augmentation import Augmentation, check_augmentation
+from autokd.data.dataset import Dataset
 from autokd.data.registry import check_resized, check_source, load_data
 from autokd.data.stream import Batch
 from autokd.distillation import Distiller, Method
@@ -90,6 +91,7 @@ def find_facts(config: SearchConfig, teacher: Teacher | None = None, reporter: R
     dataset = load_data(config.data)
     check_resized(config.data, dataset)
     check_augmentation(Augmentation(**config.training.augmentation.model_dump()), dataset.input_shape)
+    _check_shift(config, dataset)
     reporter.checking()
     is_given = teacher is not None
     teacher = (teacher or load_teacher(config.teacher, device, dataset, reporter.notify)).to(device)
@@ -188,6 +190,13 @@ def _check_mixup(config: SearchConfig) -> None:
             f"(mixup = {augmentation.mixup:g}, cutmix = {augmentation.cutmix:g}): set both to 0, or give a teacher "
             "that can be asked."
         )
+
+
+def _check_shift(config: SearchConfig, dataset: Dataset) -> None:
+    """Raise if an image could be moved by more than its size."""
+    shift, largest = config.training.augmentation.shift, max(dataset.input_shape[1:], default=0)
+    if shift > largest:
+        raise InputError(f"training.augmentation.shift must be at most {largest}, the images' size, but got {shift}.")
 
 
 def _check_same(config: SearchConfig, first: Teacher, second: Teacher) -> None:

@@ -103,7 +103,7 @@ def map_decoded(images: Undecoded, parts: dict[str, Subset], cache: Path) -> Dat
     samples_per_chunk = max(1, CHUNK_BYTES // images.shape.n_bytes)
     jobs = [_Job(folder, name, part, images.shape, samples_per_chunk) for name, part in parts.items()]
     manifest = folder / "manifest.json"
-    if not manifest.exists():
+    if not os.path.exists(manifest):
         with _disk_errors(folder):
             write_json(manifest, _decode(images, jobs))
     facts = json.loads(manifest.read_text())

@@ -113,6 +113,22 @@ def test_a_factory_with_random_weights_is_said_to_be_one(refused: Refused) -> No
     assert "set teacher.weights, or seed" in message
 
 
+def test_a_shift_beyond_the_image_is_refused(refused: Refused) -> None:
+    message = refused("training.augmentation.shift=1000")
+    assert message == "autokd: training.augmentation.shift must be at most 8, the images' size, but got 1000.\n"
+
+
+def test_a_cache_whose_name_is_too_long_is_one_line(refused: Refused) -> None:
+    Path("my_pictures.py").write_text(
+        "import numpy as np\n"
+        "class Pictures:\n"
+        "    def __len__(self): return 50\n"
+        "    def __getitem__(self, index): return np.full((8, 8, 1), index, np.uint8), index % 10\n"
+        "def data(): return {'train': Pictures()}\n"
+    )
+    assert "File name too long" in refused(f"data={{source='my_pictures:data', cache='{LONG}', memory_bytes=1}}")
+
+
 def test_arrays_of_a_function_are_not_resized_and_it_says_so(refused: Refused) -> None:
     source = "data={source='autokd.data.sources.digits:digits', image_size=32}"
     assert "data.image_size = 32, but only images of a folder or a map-style data set are resized" in refused(source)

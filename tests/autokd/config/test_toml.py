@@ -71,5 +71,11 @@ def test_a_source_whose_name_is_too_long_is_left_to_the_data(file: Path) -> None
     assert read_config(file, [f"data.source={'x' * 300}"]).data.source == "x" * 300
 
 
+@pytest.mark.parametrize("override", ["a.b.c=3", "training.rung=3", "distillation.methods=['kd', 'kd']"])
+def test_what_the_command_line_says_wrong_is_said_to_be_there(file: Path, override: str) -> None:
+    with pytest.raises(InputError, match=r"^command line: "):
+        read_config(file, [override])
+
+
 def test_depth_counts_what_is_within_each_other() -> None:
     assert [depth(value) for value in (3, {}, {"a": 1}, {"a": [{"b": 2}], "c": {}})] == [0, 1, 1, 3]
