@@ -16,6 +16,7 @@ from search_spaces.design.envelope import Offer
 __all__ = ["CHECKING", "LOADING", "Printer", "default_reporter", "print_checks", "time_left"]
 
 LOADING = "reading data, decoding images ..."
+TRAINING_LINES = 10  # for each student: a line an epoch would fill the cell of a notebook
 CHECKING = "asking the teacher about the validation samples ..."
 
 
@@ -76,9 +77,9 @@ class Printer:
         self._last = news
 
     def trained(self, trainings: Sequence[Training]) -> None:
-        """Print how far the trainings are, at each epoch."""
+        """Print how far the trainings are, at each tenth of them."""
         self.on_news()
-        news = [(training.replicate, int(training.epochs_done), training.state) for training in trainings]
+        news = [(training.replicate, _steps_done(training), training.state) for training in trainings]
         if trainings and news != self._last:
             states = [f"student {training.replicate}: {training_state(training)}" for training in trainings]
             self._print(f"full length: {'; '.join(states)}")
@@ -106,6 +107,10 @@ def print_checks(console: Console, facts: Facts, offers: Sequence[Offer]) -> Non
 def time_left(progress: Progress) -> str:
     """The estimated time until the search ends, in words."""
     return "time left unknown" if progress.seconds_left is None else f"about {duration(progress.seconds_left)} left"
+
+
+def _steps_done(training: Training) -> int:
+    return int(TRAINING_LINES * training.epochs_done / training.epochs)
 
 
 def _summary(progress: Progress) -> str:

@@ -80,16 +80,16 @@ def test_what_the_user_should_know_is_a_line(capsys: pytest.CaptureFixture[str])
     assert capsys.readouterr().out == "teacher: feature maps need 11.2 GB\n"
 
 
-def test_elsewhere_full_length_trainings_are_one_line_an_epoch(capsys: pytest.CaptureFixture[str]):
+def test_elsewhere_full_length_trainings_are_a_line_at_each_tenth(capsys: pytest.CaptureFixture[str]):
     with reporter(to_stderr=True) as lines:
-        for done in (0, 0.5, 1):
+        for done in (0, 0.5, 1, 2):
             lines.trained([training(0, done), training(1, 0)])
         lines.trained([training(0, 12, "complete"), training(1, 0, "failed")])
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.splitlines() == [
         "full length: student 0: epoch 0 of 12; student 1: epoch 0 of 12",
-        "full length: student 0: epoch 1 of 12; student 1: epoch 0 of 12",
+        "full length: student 0: epoch 2 of 12; student 1: epoch 0 of 12",
         "full length: student 0: 92.00 % after 12 epochs; student 1: failed: no memory",
     ]
 
