@@ -1,5 +1,6 @@
 # make search   install, fetch the data, search a student for the Fashion-MNIST teacher, train and export it
 # make test     install, and run every check and test
+# make notebooks   install, and run the notebooks in place
 # make docs     install, and build the documentation into site/; a warning fails
 RECIPE ?= fashion-mnist
 PYTHON ?= python3
@@ -7,7 +8,7 @@ BIN := .venv/bin
 # Each test, and each process that one starts, gets one thread: never more threads than cores.
 TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
-.PHONY: search test docs data install benchmarks smoke clean
+.PHONY: search test docs notebooks data install benchmarks smoke clean
 
 search: install data
 	@recipe=$$($(BIN)/python -m autokd.recipes.runnable $(RECIPE)) && $(BIN)/autokd search $$recipe --export exported/$$recipe --force
@@ -20,6 +21,9 @@ test: install data docs
 
 docs: install
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+notebooks: install
+	$(BIN)/python notebooks/execute.py
 
 benchmarks: install data
 	OMP_NUM_THREADS=1 $(BIN)/python tests/benchmarks/trial/run.py

@@ -5,8 +5,11 @@ from typing import Any
 import pytest
 
 from autokd.config.parsing import parse_config
+from autokd.core.references import reference_to
 from autokd.errors import InputError
 from autokd.searches.session import make_executor
+from search_spaces.design.registry import space
+from search_spaces.spaces.nago import Nago
 
 GIVEN: dict[str, Any] = {
     "name": "search",
@@ -40,6 +43,15 @@ def test_what_workers_cannot_import_from_a_notebook_is_refused(notebook: None, c
         "a file such as my_module.py and name it 'my_module:mine', or search without worker processes: "
         "workers = {'engine': 'inline', 'count': 1}."
     )
+
+
+def test_a_space_that_a_notebook_defines_needs_no_worker_to_import_it(notebook: None) -> None:
+    mine = type("Mine", (Nago,), {"__module__": "__main__"})
+    sys.modules["__main__"].Mine = mine  # type: ignore[attr-defined]
+    name = reference_to(mine)
+    assert isinstance(space(name), mine)
+    with make_executor(parse_config(GIVEN | {"space": {"name": name}})) as executor:
+        assert executor.capacity == 2
 
 
 def test_without_worker_processes_a_notebook_may_define_everything(notebook: None) -> None:
