@@ -1,9 +1,6 @@
 """What cannot be used is said in one line with its exit code, and nothing is written or lost."""
 
-import hashlib
-import json
 import shutil
-import sqlite3
 from pathlib import Path
 
 import numpy as np
@@ -39,12 +36,6 @@ def no_data(): return 5
 @pytest.fixture(autouse=True)
 def _bad_module(_elsewhere: None) -> None:
     Path("my_bad.py").write_text(MODULE)
-
-
-def digest(folder: Path) -> str:
-    """Of all files' names and bytes, but SQLite's log, which is empty, and shared memory, which come and go."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.endswith(("-shm", "-wal")))
-    return hashlib.sha256(b"".join(str(path).encode() + path.read_bytes() for path in files)).hexdigest()
 
 
 @pytest.mark.parametrize(
@@ -170,77 +161,6 @@ def test_a_file_or_name_that_is_not_there_is_named(invoke, words: list[str], mes
     assert outcome.err.count("\n") == 1
     assert message in outcome.err
     assert not Path("autokd-runs").exists()
-
-
-@pytest.mark.parametrize("verb", ["status", "show", "best", "families", "train", "export", "resume"])
-def test_an_unknown_search_is_refused_by_every_verb(invoke, finished: Path, verb: str):
-    words = {"show": ["0"], "export": ["folder"]}.get(verb, [])
-    outcome = invoke(verb, "digts", *words, "--home", finished)
-    message = "autokd: There is no search 'digts': did you mean 'digits'?\n"
-    assert (outcome.code, outcome.out, outcome.err) == (2, "", message)
-
-
-def test_an_unknown_trial_is_refused_with_those_there_are(invoke, finished: Path):
-    outcome = invoke("show", "digits", "7", "--home", finished)
-    assert (outcome.code, outcome.err) == (2, "autokd: search 'digits' has no trial 7: there are 0..2.\n")
-
-
-@pytest.mark.parametrize("verb", ["list", "status", "train"])
-def test_a_database_of_a_newer_version_is_refused_untouched(invoke, home: Path, verb: str):
-    with sqlite3.connect(home / "autokd.db") as connection:
-        connection.execute("UPDATE alembic_version SET version_num = 'v9999'")
-    connection.close()
-    before = digest(home)
-    outcome = invoke(verb, *(["digits"] if verb != "list" else []), "--home", home)
-    assert (outcome.code, outcome.err.count("\n")) == (2, 1)
-    assert "has revision 'v9999', but this version of autokd knows them up to" in outcome.err
-    assert digest(home) == before
-
-
-@pytest.mark.parametrize("words", [["list"], ["search", "digits"]])
-def test_a_file_that_is_no_database_is_refused_untouched(invoke, tmp_path: Path, words: list[str]):
-    (tmp_path / "autokd.db").write_text("a letter to my aunt")
-    outcome = invoke(*words, "--home", tmp_path)
-    assert outcome.code == 2
-    assert outcome.err.startswith("autokd: The database must be a SQLite file, but of ")
-    assert (tmp_path / "autokd.db").read_text() == "a letter to my aunt"
-
-
-def test_a_home_that_is_a_file_is_refused(invoke, tiny, tmp_path: Path):
-    (tmp_path / "file").write_text("")
-    outcome = invoke("search", "digits", *tiny, "--home", tmp_path / "file")
-    assert (outcome.code, outcome.err.count("\n")) == (2, 1)
-
-
-@pytest.mark.parametrize("verb", ["resume", "train"])
-def test_what_decides_results_cannot_be_changed_later(invoke, home: Path, verb: str):
-    before = digest(home / "searches")
-    changes = (
-        "--set",
-        "training.views=3",
-        "--set",
-        "budget.params=9",
-        "--set",
-        "workers.device=meta",
-        "--set",
-        "trials=9",
-    )
-    outcome = invoke(verb, "digits", *changes, "--home", home)
-    assert (outcome.code, outcome.err) == (
-        2,
-        "autokd: a resumed search may change only final, seconds, trials, workers, but budget.params: 7700 -> 9; "
-        "training.views: 1 -> 3; workers.device: 'auto' -> 'meta'.\n",
-    )
-    status = json.loads(invoke("status", "digits", "--home", home, "-o", "json").out)
-    assert (status["status"], status["trials"], digest(home / "searches")) == ("finished", 3, before)
-
-
-def test_workers_that_cannot_be_had_leave_the_search_as_it_was(invoke, home: Path):
-    outcome = invoke("resume", "digits", "--set", "workers.engine=rya", "--home", home)
-    assert (outcome.code, outcome.err.count("\n")) == (2, 1)
-    status = json.loads(invoke("status", "digits", "--home", home, "-o", "json").out)
-    assert status["status"] == "finished"
-    assert invoke("resume", "digits", "--home", home).code == 0
 
 
 def test_export_leaves_a_folder_alone_that_holds_anything_else(invoke, finished: Path, tmp_path: Path):

@@ -136,6 +136,7 @@ def test_sigterm_leaves_a_training_that_goes_on(start, invoke, tmp_path: Path, t
 @pytest.mark.slow  # a controller must start: seconds of imports
 def test_a_reader_that_leaves_stops_the_search_resumably(start, tiny):
     controller = start("search", "digits", *tiny, "--set", "trials=50")
+    assert controller.process.stdout.readline().startswith("reading data, ")
     assert controller.process.stdout.readline().startswith("asking the teacher ")
     assert controller.process.stdout.readline().startswith("data ")
     controller.wait_until(lambda result: True)

@@ -341,7 +341,11 @@ def test_python_hears_of_the_progress_on_a_terminal_and_in_a_notebook(
     monkeypatch.setitem(sys.modules, "ipykernel", sys)
     search().train()
     lines = capsys.readouterr().out.splitlines()
-    assert "asking the teacher about the validation samples ..." in lines
+    assert lines[:3] == [
+        "there is a search 'search' already: this one is called 'search-2'",
+        "reading data, decoding images ...",
+        "asking the teacher about the validation samples ...",
+    ]
     assert "search search-2 begins" in lines
     assert "search search-2 ends after 2 of 2 trials" in lines
     assert re.match(r"full length: student 0: [\d.]+ % after 2 epochs; student 1: ", lines[-1])
