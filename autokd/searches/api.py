@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor
 
@@ -37,9 +37,6 @@ from search_spaces.design.budget import Budget
 from search_spaces.design.space import Space
 from search_spaces.errors import SpaceError
 from workers.worker_process import leave_if_importing
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["begin", "find", "find_all", "search"]
 

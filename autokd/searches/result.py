@@ -30,7 +30,7 @@ from autokd.searches.problem import Problem
 from autokd.searches.progress import Progress, Training, measure_progress
 from autokd.searches.reporter import Reporter
 from autokd.searches.retraining import Retraining, trainings
-from autokd.searches.session import as_ours, session
+from autokd.searches.session import search_error, session
 from autokd.searches.students import TrainedStudent, trained_students
 from autokd.searches.study import to_study
 from autokd.searches.tables import count, counted, percent
@@ -149,7 +149,7 @@ class SearchResult:
         try:
             return rank_families(self.problem, self.trials)
         except (SpaceError, OptimizerError) as error:
-            raise as_ours(self.name, error) from error
+            raise search_error(self.name, error) from error
 
     @property
     def importances(self) -> dict[str, float]:

@@ -18,7 +18,7 @@ from workers.base import Executor, Limits
 from workers.errors import WorkerError
 from workers.registry import executor
 
-__all__ = ["as_ours", "changes", "make_executor", "session"]
+__all__ = ["changes", "make_executor", "search_error", "session"]
 
 
 @contextmanager
@@ -50,7 +50,7 @@ def session(
             yield lease, Dispatcher(store, lease, pool, on_prepared=reporter.prepared, on_notify=reporter.notify)
         except (SpaceError, OptimizerError) as error:
             store.set_status(lease, "failed")
-            raise as_ours(name, error) from error
+            raise search_error(name, error) from error
         except BaseException:
             store.set_status(lease, "interrupted")
             raise
@@ -58,7 +58,7 @@ def session(
             pool.shutdown(cancel=True)
 
 
-def as_ours(name: str, error: SpaceError | OptimizerError) -> AutoKDError:
+def search_error(name: str, error: SpaceError | OptimizerError) -> AutoKDError:
     """The error of a search whose space or optimiser fails."""
     return AutoKDError(f"search {name!r} cannot go on: {type(error).__name__}: {first_line(error)}.")
 
