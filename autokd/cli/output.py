@@ -9,7 +9,7 @@ from typing import Any, TextIO
 
 from rich.console import RenderableType
 
-from autokd.searches.tables import PlainConsole
+from autokd.core.console import PlainConsole
 
 __all__ = ["reserve_stdout", "show_json", "show_text"]
 

@@ -11,11 +11,12 @@ from rich.table import Table
 from rich.text import Text
 
 from autokd.cli.interruption import raise_if_interrupted
+from autokd.core.console import PlainConsole
 from autokd.searches.facts import Facts
 from autokd.searches.printer import CHECKING, LOADING, Printer, print_checks, time_left
 from autokd.searches.progress import Progress, Training
 from autokd.searches.reporter import Reporter
-from autokd.searches.tables import PlainConsole, count, percent, training_state
+from autokd.searches.tables import count, percent, training_state
 from search_spaces.design.envelope import Offer
 
 __all__ = ["reporter"]

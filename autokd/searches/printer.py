@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 from rich.console import Console
 
+from autokd.core.console import PlainConsole
 from autokd.data.dataset import describe
 from autokd.searches.facts import Facts
 from autokd.searches.progress import Progress, Training
 from autokd.searches.reporter import Reporter, Silent
-from autokd.searches.tables import PlainConsole, budget_table, count, counted, duration, percent, training_state
+from autokd.searches.tables import budget_table, count, counted, duration, percent, training_state
 from search_spaces.design.envelope import Offer
 
 __all__ = ["CHECKING", "LOADING", "Printer", "default_reporter", "print_checks", "time_left"]

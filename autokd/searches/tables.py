@@ -4,7 +4,6 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -12,7 +11,6 @@ from autokd.searches.progress import Training
 from search_spaces.design.envelope import Offer
 
 __all__ = [
-    "PlainConsole",
     "budget_table",
     "count",
     "counted",
@@ -27,13 +25,6 @@ __all__ = [
 ]
 
 _UNITS = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
-
-
-class PlainConsole(Console):
-    """A console that prints text as it is: names and paths of users are no markup, whatever brackets they have."""
-
-    def __init__(self, *, stderr: bool = False) -> None:
-        super().__init__(stderr=stderr, markup=False, emoji=False, highlight=False, force_jupyter=False)
 
 
 def percent(share: float | None) -> str:

@@ -9,7 +9,7 @@ ORDER = {
         "errors core config data distillation training teachers optimizers database evaluation export searches "
         "analysis recipes testing __init__ cli __main__"
     ),
-    "autokd.core": "seeds spelling extras files cache_folder disk device references",
+    "autokd.core": "seeds spelling extras files console cache_folder disk device references",
     "autokd.config": (
         "numbers budget compatibility fidelity_metrics flat teacher schema json_schema messages parsing toml"
     ),

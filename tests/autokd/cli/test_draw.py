@@ -122,7 +122,7 @@ def test_what_cannot_be_drawn_is_said_in_one_line(refused, words: list[str], mes
         (b"a letter", "Not JSON: "),
         (b"\x89PNG\xff", "Not JSON: "),
         (b"[]", "An architecture is a JSON object, but got list."),
-        (b"{}", "This version reads architecture schema "),
+        (b"{}", "The architecture's schema must be 1, but got None"),
     ],
 )
 def test_a_file_that_is_no_architecture_is_named(refused, content: bytes, message: str):

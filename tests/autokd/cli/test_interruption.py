@@ -67,6 +67,14 @@ class Controller:
         return self.process.returncode, err
 
 
+@pytest.fixture(autouse=True)
+def _interruptible() -> Iterator[None]:
+    """SIGINT is not ignored, as it is in a shell's background jobs and in all processes that these start."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[..., Controller]]:
     controllers: list[Controller] = []

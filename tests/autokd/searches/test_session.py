@@ -61,6 +61,7 @@ def test_without_worker_processes_a_notebook_may_define_everything(notebook: Non
     assert make_executor(config).capacity == 1
 
 
-def test_workers_import_what_a_script_defines() -> None:
+def test_workers_import_what_a_script_defines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", "script.py", raising=False)
     with make_executor(parse_config(GIVEN | {"teacher": {"factory": "__main__:mine"}})) as executor:
         assert executor.capacity == 2
