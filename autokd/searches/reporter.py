@@ -1,4 +1,4 @@
-"""What a running search tells; each face listens in its own way."""
+"""The progress of a running search, reported to whoever shows it."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -11,35 +11,38 @@ __all__ = ["SILENT", "Reporter", "Silent"]
 
 
 class Reporter(Protocol):
-    """Hears what a search does: called from the controller's thread at all news, and every few seconds without."""
+    """Receives the progress of a search.
+
+    All methods are called from the controller's thread: at every change, and every few seconds without one.
+    """
 
     def loading(self) -> None:
-        """The data are loaded; images are decoded, which takes a while if they are many."""
+        """Data are being loaded; decoding many images takes a while."""
 
     def checking(self) -> None:
-        """The teacher is looked at; a large one takes a while to answer for the validation split."""
+        """The teacher is being evaluated on the validation split; a large one takes a while."""
 
     def checked(self, facts: Facts, offers: Sequence[Offer]) -> None:
-        """Data and teacher are good; what the space offers under the budget, which may be nothing."""
+        """Data and teacher are usable; `offers` says what the space offers under each limit of the budget."""
 
     def began(self, name: str) -> None:
         """The search is recorded under this name."""
 
     def prepared(self, ready: int, needed: int) -> None:
-        """The teacher's outputs for so many of the augmented views and other splits are stored."""
+        """The teacher's outputs are stored for `ready` of `needed` augmented views and other splits."""
 
     def notify(self, line: str) -> None:
-        """Something that the user should know, such as that teachers run in training because the disk is too small."""
+        """A line for the user, such as that the teacher runs in every training because the disk is too small."""
 
     def searched(self, progress: Progress) -> None:
         """The search recorded something."""
 
     def trained(self, trainings: Sequence[Training]) -> None:
-        """How far the full-length trainings are."""
+        """The retrainings at full length made progress."""
 
 
 class Silent:
-    """Says nothing."""
+    """Reports nothing."""
 
     def loading(self) -> None:
         """Ignore it."""
