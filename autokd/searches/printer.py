@@ -23,8 +23,7 @@ CHECKING = "asking the teacher about the validation samples ..."
 
 def default_reporter() -> Reporter:
     """What Python's users hear without asking: lines on a terminal and in a notebook, nothing elsewhere."""
-    is_read = sys.stdout.isatty() or "ipykernel" in sys.modules
-    return Printer(PlainConsole()) if is_read else Silent()
+    return Printer(PlainConsole()) if sys.stdout.isatty() or _in_notebook() else Silent()
 
 
 @dataclass
@@ -125,3 +124,9 @@ def _summary(progress: Progress) -> str:
         time_left(progress) if progress.finished < progress.trials else "",
     ]
     return ", ".join(part for part in parts if part)
+
+
+def _in_notebook() -> bool:
+    """Whether this is the kernel of a notebook; that a library has imported `ipykernel` does not make it one."""
+    ipython = sys.modules.get("IPython")
+    return ipython is not None and hasattr(ipython.get_ipython(), "kernel")

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -336,9 +337,11 @@ def test_a_budget_may_be_a_dict(search) -> None:
 def test_python_hears_of_the_progress_on_a_terminal_and_in_a_notebook(
     search, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setitem(sys.modules, "ipykernel", sys)  # as any library may have imported it
     search()
     assert capsys.readouterr().out == ""
-    monkeypatch.setitem(sys.modules, "ipykernel", sys)
+    shell = SimpleNamespace(kernel="a kernel")
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
     search().train()
     lines = capsys.readouterr().out.splitlines()
     assert lines[:3] == [
