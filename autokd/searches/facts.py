@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from autokd.teachers.cost import TeacherCost
+
 __all__ = ["Facts"]
 
 
@@ -24,6 +26,10 @@ class Facts:
         precision: "float32" or "bfloat16".
         versions: Of Python and of the packages that decide results.
         further_teachers: Digests of the teachers beside the first, by their number.
+        teacher_nonzero_params: The teacher's parameters that are not 0. This and the following figures are None where
+            it is no module, and in searches of earlier versions.
+        teacher_activation_bytes: Peak size of its activations of one sample, see `peak_activation_bytes`.
+        teacher_model_bytes: Size of its parameters and buffers of floating-point numbers.
     """
 
     input_shape: tuple[int, ...]
@@ -38,6 +44,20 @@ class Facts:
     precision: str
     versions: dict[str, str]
     further_teachers: tuple[str, ...] = ()
+    teacher_nonzero_params: int | None = None
+    teacher_activation_bytes: int | None = None
+    teacher_model_bytes: int | None = None
+
+    @property
+    def teacher_cost(self) -> TeacherCost:
+        """What the teacher costs, as far as it is known."""
+        return TeacherCost(
+            params=self.teacher_params,
+            nonzero_params=self.teacher_nonzero_params,
+            macs=self.teacher_macs,
+            activation_bytes=self.teacher_activation_bytes,
+            model_bytes=self.teacher_model_bytes,
+        )
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Facts":

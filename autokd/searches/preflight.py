@@ -8,7 +8,6 @@ from importlib.metadata import version
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from autokd.config.schema import SearchConfig
 from autokd.core.device import pick_device, pick_precision
@@ -27,6 +26,7 @@ from autokd.searches.problem import Problem
 from autokd.searches.proposals import check_optimizer, propose
 from autokd.searches.reporter import SILENT, Reporter
 from autokd.searches.session import make_executor
+from autokd.teachers.cost import measure_cost
 from autokd.teachers.outputs.shapes import OutputKind, OutputShapes
 from autokd.teachers.process_cache import cached_teacher
 from autokd.teachers.registry import Teacher, check_made_from, load_teacher
@@ -99,14 +99,18 @@ def find_facts(config: SearchConfig, teacher: Teacher | None = None, reporter: R
     if not is_given:
         _check_same(config, teacher, cached_teacher(config.teacher.numbered(0), str(device), dataset))
     further = [load_teacher(config.teacher.numbered(k), device, dataset) for k in range(1, len(config.teacher.files))]
+    cost = measure_cost(teacher, dataset.input_shape, device)
     return Facts(
         input_shape=dataset.input_shape,
         classes=dataset.classes,
         data_digest=dataset.digest,
         normalisation=dataset.normalisation,
         teacher_digest=teacher.digest,
-        teacher_params=teacher.parameter_count,
-        teacher_macs=_macs(teacher, dataset.input_shape, device),
+        teacher_params=cost.params,
+        teacher_nonzero_params=cost.nonzero_params,
+        teacher_macs=cost.macs,
+        teacher_activation_bytes=cost.activation_bytes,
+        teacher_model_bytes=cost.model_bytes,
         teacher_metrics=metrics,
         device=str(device),
         precision=pick_precision(config.training.precision, device),
@@ -248,12 +252,3 @@ def _check_runs(name: str, method: Method, student: nn.Module, teacher: Teacher,
         raise InputError(f"distillation method {name!r} cannot be used here: {first_line(error)}") from None
     if not loss.isfinite():
         raise InputError(f"distillation method {name!r}: its loss is {float(loss)} before training: narrow its ranges.")
-
-
-def _macs(teacher: Teacher, input_shape: tuple[int, ...], device: torch.device) -> int | None:
-    """Multiply-accumulates of one sample, as torch counts them; None if the teacher is not a module."""
-    if teacher.network is None:
-        return None
-    with FlopCounterMode(display=False) as counter:
-        teacher(torch.zeros(1, *input_shape, device=device))
-    return int(counter.get_total_flops()) // 2

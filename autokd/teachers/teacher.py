@@ -64,6 +64,19 @@ class Teacher(nn.Module):
         return [name.removeprefix(_INNER) for name in names if name.startswith(_INNER)]
 
     @torch.no_grad()
+    def prepared(self, samples: Tensor) -> Tensor:
+        """Inputs of the network.
+
+        Args:
+            samples: Normalised samples, float32, `batch x` the data set's `input_shape`.
+
+        Raises:
+            InputError: If the settings do not fit the samples.
+        """
+        inputs: Tensor = self._preparation(samples)
+        return inputs
+
+    @torch.no_grad()
     def forward(self, samples: Tensor) -> Tensor:
         """Logits, float32, `batch x classes`.
 
@@ -73,7 +86,7 @@ class Teacher(nn.Module):
         Raises:
             InputError: If the settings do not fit the network's inputs or outputs.
         """
-        return self.reading(self._network(self._preparation(samples))).to(samples.device)
+        return self.reading(self._network(self.prepared(samples))).to(samples.device)
 
     def knows(self, part: str) -> bool:
         """Whether `on_split` supports that split."""

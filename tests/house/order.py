@@ -23,7 +23,7 @@ ORDER = {
     "autokd.distillation.wrappers": "combined standardise early_stopping continuation ctkd",
     "autokd.training": "metrics schedules timetable averaged_weights best_checkpoint width_scaling loop checkpoint",
     "autokd.teachers": (
-        "preparation logits weights fingerprint onnx teacher features outputs validation precomputed registry "
+        "preparation logits weights fingerprint onnx teacher cost features outputs validation precomputed registry "
         "from_python process_cache"
     ),
     "autokd.teachers.outputs": "key shapes cache reader disk_budget",
@@ -48,7 +48,7 @@ ORDER = {
     "autokd.cli": "interruption output events report draw plot delete show app __init__",
     "search_spaces": "errors architecture networks design drawing spaces blueprint space",
     "search_spaces.architecture": "layers operations memory schedule format cost folding",
-    "search_spaces.networks": "kernels modules merging network source",
+    "search_spaces.networks": "activation_memory kernels modules merging network source",
     "search_spaces.networks.kernels": "library bindings batch_norm convolution pooling",
     "search_spaces.design": "dimensions graphs budget counting blueprint wiring repair space envelope registry",
     "search_spaces.drawing": "layout picture",

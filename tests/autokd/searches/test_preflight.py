@@ -18,6 +18,7 @@ from autokd.errors import BudgetInfeasibleError, InputError
 from autokd.recipes.catalogue import find_config
 from autokd.searches.preflight import check_budget, check_config, check_methods, check_storage, find_facts, survey
 from autokd.searches.problem import Problem
+from autokd.teachers.cost import TeacherCost
 from autokd.teachers.registry import Teacher, load_teacher
 
 
@@ -45,6 +46,8 @@ def test_the_facts_are_those_of_data_teacher_and_machine(config: SearchConfig):
     assert (facts.input_shape, facts.classes) == ((1, 8, 8), 10)
     assert (facts.data_digest, facts.normalisation) == (dataset.digest, dataset.normalisation)
     assert (facts.teacher_params, facts.teacher_macs) == (77_754, macs_by_hand())
+    assert facts.teacher_activation_bytes == 3 * 4 * 16 * 8 * 8  # three maps of the first block
+    assert facts.teacher_model_bytes == 4 * (77_754 + 2 * (3 * 16 + 3 * 32 + 3 * 64))  # and batch norm's statistics
     assert facts.teacher_metrics["accuracy"] > 0.97
     assert (facts.device, facts.precision in ("float32", "bfloat16")) == ("cpu", True)
     assert facts.versions["python"] == platform.python_version()
@@ -58,7 +61,8 @@ def test_a_teacher_below_the_floor_stops_the_search(config: SearchConfig):
 
 def test_a_callable_teacher_has_neither_parameters_nor_multiplications(config: SearchConfig):
     facts = find_facts(override_config(config, ["teacher.floor=0.0"]), Teacher(lambda x: x.flatten(1)[:, :10], "name"))
-    assert (facts.teacher_params, facts.teacher_macs) == (None, None)
+    assert facts.teacher_cost == TeacherCost()
+    assert facts.teacher_cost.memory_bytes is None
 
 
 def test_a_module_teacher_is_taken_to_the_device(config: SearchConfig):

@@ -1,0 +1,65 @@
+"""What a teacher costs, measured: the figures that its students are compared with."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from autokd.teachers.teacher import Teacher
+from search_spaces.networks.activation_memory import peak_activation_bytes
+
+__all__ = ["TeacherCost", "measure_cost"]
+
+
+@dataclass(frozen=True)
+class TeacherCost:
+    """Cost of a teacher; None where it cannot be told, as for callables, ONNX files and stored outputs.
+
+    Attributes:
+        params: Parameters.
+        nonzero_params: Parameters that are not 0.
+        macs: Multiply-accumulates of one sample in convolutions and matrix products.
+        activation_bytes: Peak size of the activations of one sample, see `peak_activation_bytes`.
+        model_bytes: Parameters and buffers of floating-point numbers.
+    """
+
+    params: int | None = None
+    nonzero_params: int | None = None
+    macs: int | None = None
+    activation_bytes: int | None = None
+    model_bytes: int | None = None
+
+    @property
+    def memory_bytes(self) -> int | None:
+        """Size of the model and of the activations of one sample together."""
+        if self.model_bytes is None or self.activation_bytes is None:
+            return None
+        return self.model_bytes + self.activation_bytes
+
+
+def measure_cost(teacher: Teacher, input_shape: tuple[int, ...], device: torch.device) -> TeacherCost:
+    """Cost of the teacher for one sample, which it is asked about twice.
+
+    Args:
+        teacher: The teacher, on the device.
+        input_shape: Shape of a sample as the student gets it.
+        device: Device that computes.
+    """
+    network, sample = teacher.network, torch.zeros(1, *input_shape, device=device)
+    if network is None:
+        return TeacherCost(params=teacher.parameter_count)
+    parameters = list(network.parameters())
+    return TeacherCost(
+        params=teacher.parameter_count,
+        nonzero_params=sum(int(parameter.count_nonzero()) for parameter in parameters),
+        macs=_macs(teacher, sample),
+        activation_bytes=peak_activation_bytes(network, teacher.prepared(sample)),
+        model_bytes=sum(tensor.nbytes for tensor in [*parameters, *network.buffers()] if tensor.is_floating_point()),
+    )
+
+
+def _macs(teacher: Teacher, sample: Tensor) -> int:
+    with FlopCounterMode(display=False) as counter:
+        teacher(sample)
+    return int(counter.get_total_flops()) // 2
