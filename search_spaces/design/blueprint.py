@@ -17,7 +17,7 @@ from search_spaces.architecture.format import Architecture, Node
 from search_spaces.architecture.layers import Shape
 from search_spaces.architecture.operations import INPUT, ORDERED, Profile, merged_shape, profile
 from search_spaces.architecture.schedule import best_schedule
-from search_spaces.design.budget import widths_at
+from search_spaces.design.budget import Budget, solve_widths, widths_at
 from search_spaces.design.counting import Count, count
 
 __all__ = ["CLASSES", "IMAGE", "Blueprint", "Derived", "Share", "Sketch", "Total", "is_small"]
@@ -44,6 +44,11 @@ class Share:
     index: int
     parts: int
 
+    @property
+    def sources(self) -> tuple[int, ...]:
+        """Places on which the width depends."""
+        return (self.whole,)
+
     def width(self, table: Sequence[int]) -> int:
         """Width of the part, at least 1 even if the whole is narrower than its number of parts."""
         size, rest = divmod(table[self.whole], self.parts)
@@ -55,6 +60,11 @@ class Total:
     """Sum of the widths at these places; a place may occur several times."""
 
     places: tuple[int, ...]
+
+    @property
+    def sources(self) -> tuple[int, ...]:
+        """Places on which the width depends."""
+        return self.places
 
     def width(self, table: Sequence[int]) -> int:
         """Sum of the widths."""
@@ -75,6 +85,7 @@ class Blueprint:
         ratios: Width of each group of nodes as a multiple of the base width.
         space: Name of the search space.
         derived: Rules for the derived widths, by place.
+        areas: Positions of the largest map with the width of each ratio, or with one derived from it.
     """
 
     input_shape: Shape
@@ -83,6 +94,7 @@ class Blueprint:
     ratios: tuple[float, ...]
     space: str
     derived: tuple[Derived, ...] = ()
+    areas: tuple[int, ...] = ()
 
     def fill(self, widths: Sequence[int]) -> Architecture:
         """Architecture with these widths, one for each ratio."""
@@ -96,6 +108,19 @@ class Blueprint:
     def cost(self, widths: Sequence[int]) -> Cost:
         """Cost of `fill(widths)`, computed faster than from the architecture; see `counting.py`."""
         return self._count.cost(self._table(widths))
+
+    def solve(self, budget: Budget, max_base: int) -> tuple[int, ...]:
+        """Widths for `fill` that make best use of the budget; see `solve_widths`.
+
+        Args:
+            budget: Limits, at least one.
+            max_base: Largest base width, whatever the budget.
+
+        Raises:
+            BudgetError: If base width 1 does not fit.
+            SpaceError: If the budget has no limit.
+        """
+        return solve_widths(self.cost, self.ratios, budget, max_base, self.areas)
 
     def _table(self, widths: Sequence[int]) -> tuple[int, ...]:
         return _width_table(widths, self.derived, self.classes, self.input_shape[0])
@@ -191,7 +216,19 @@ class Sketch:
         order = best_schedule([node.inputs for node in self.nodes], demands)
         place = {number: position for position, number in enumerate(order)}
         nodes = tuple(_moved(self.nodes[number], place) for number in order)
-        return Blueprint(self.input_shape, self.classes, nodes, self.ratios, self.space, tuple(self._derived))
+        derived = tuple(self._derived)
+        return Blueprint(self.input_shape, self.classes, nodes, self.ratios, self.space, derived, self._areas())
+
+    def _areas(self) -> tuple[int, ...]:
+        """Positions of the largest map of each ratio's width, or of a width derived from it."""
+        areas = [1] * (len(self.ratios) + len(self._derived))
+        for node, found in zip(self.nodes, self._profiles, strict=True):
+            if node.channels >= 0:
+                areas[node.channels] = max(areas[node.channels], prod(found.output[1:]))
+        for place, rule in reversed(list(enumerate(self._derived, len(self.ratios)))):
+            for source in rule.sources:
+                areas[source] = max(areas[source], areas[place])
+        return tuple(areas[: len(self.ratios)])
 
     def _table(self) -> tuple[int, ...]:
         return _width_table(widths_at(self.ratios, REFERENCE), self._derived, self.classes, self.input_shape[0])

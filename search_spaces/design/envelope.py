@@ -11,7 +11,7 @@ import numpy as np
 from search_spaces.architecture.cost import Cost
 from search_spaces.architecture.layers import Shape
 from search_spaces.design.blueprint import Blueprint
-from search_spaces.design.budget import LIMITS, Budget, solve_widths, widths_at
+from search_spaces.design.budget import LIMITS, Budget, widths_at
 from search_spaces.design.space import Parameters, Space
 from search_spaces.errors import BudgetError
 
@@ -86,7 +86,7 @@ def _solved(blueprint: Blueprint, space: Space, budget: Budget) -> Cost | None:
         cost = _cost_at(blueprint, space.width or 1)
         return cost if budget.fits(cost) else None
     try:
-        return blueprint.cost(solve_widths(blueprint.cost, blueprint.ratios, budget, space.max_width))
+        return blueprint.cost(blueprint.solve(budget, space.max_width))
     except BudgetError:
         return None
 

@@ -14,7 +14,7 @@ from search_spaces.architecture.cost import Cost
 from search_spaces.architecture.format import Architecture
 from search_spaces.architecture.layers import Shape
 from search_spaces.design.blueprint import Blueprint
-from search_spaces.design.budget import Budget, solve_widths, widths_at
+from search_spaces.design.budget import Budget, widths_at
 from search_spaces.design.dimensions import Dimension, Parameters, Range, Value, contains, low_ends, narrow
 from search_spaces.design.repair import drawn, repair
 from search_spaces.errors import SpaceError, unknown
@@ -84,7 +84,7 @@ class Space(ABC):
         """
         blueprint = self.blueprint(self.complete(parameters), input_shape, classes, rng)
         if self.width is None:
-            return blueprint.fill(solve_widths(blueprint.cost, blueprint.ratios, budget, self.max_width))
+            return blueprint.fill(blueprint.solve(budget, self.max_width))
         widths = widths_at(blueprint.ratios, self.width)
         budget.check(blueprint.cost(widths), f"This draw at the fixed width {self.width:g}")
         return blueprint.fill(widths)
