@@ -6,9 +6,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from autokd.config.budget import BudgetKeys
 from autokd.config.schema import SearchConfig
 from autokd.core.spelling import nearest_name
-from search_spaces.design.budget import LIMITS, Budget
+from search_spaces.design.budget import Budget
 
 __all__ = ["one_line", "wrong_key"]
 
@@ -41,7 +42,8 @@ def _known_keys(location: Iterable[int | str]) -> list[str]:
     section: Any = SearchConfig
     for part in location:
         section = section.model_fields[part].annotation
-    return list(LIMITS if section is Budget else section.model_fields)
+        section = BudgetKeys if section is Budget else section
+    return list(section.model_fields)
 
 
 def _short(value: object) -> str:

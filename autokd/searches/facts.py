@@ -30,6 +30,8 @@ class Facts:
             it is no module, and in searches of earlier versions.
         teacher_activation_bytes: Peak size of its activations of one sample, see `peak_activation_bytes`.
         teacher_model_bytes: Size of its parameters and buffers of floating-point numbers.
+        budget: The limits that every student keeps, by name, with shares of the teacher resolved; None in searches of
+            earlier versions, which had no such shares.
     """
 
     input_shape: tuple[int, ...]
@@ -47,6 +49,7 @@ class Facts:
     teacher_nonzero_params: int | None = None
     teacher_activation_bytes: int | None = None
     teacher_model_bytes: int | None = None
+    budget: dict[str, int] | None = None
 
     @property
     def teacher_cost(self) -> TeacherCost:

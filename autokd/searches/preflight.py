@@ -26,11 +26,12 @@ from autokd.searches.problem import Problem
 from autokd.searches.proposals import check_optimizer, propose
 from autokd.searches.reporter import SILENT, Reporter
 from autokd.searches.session import make_executor
-from autokd.teachers.cost import measure_cost
+from autokd.teachers.cost import TeacherCost, measure_cost
 from autokd.teachers.outputs.shapes import OutputKind, OutputShapes
 from autokd.teachers.process_cache import cached_teacher
 from autokd.teachers.registry import Teacher, check_made_from, load_teacher
 from autokd.teachers.validation import check_teacher
+from search_spaces.design.budget import LARGEST_LIMIT
 from search_spaces.design.envelope import Offer, envelope
 from search_spaces.errors import BudgetError
 from search_spaces.networks.network import build
@@ -55,6 +56,7 @@ def check_config(config: SearchConfig) -> None:
     Raises:
         InputError: If the workers, the space, the methods, the optimiser or their settings do not exist or fit, or a
             file or function that is named is not there.
+        SpaceError: If a limit is a share of what cannot be told of the teacher.
     """
     make_executor(config).shutdown(cancel=True)  # it starts no process before its first task
     pick_device(config.workers.device)
@@ -62,6 +64,8 @@ def check_config(config: SearchConfig) -> None:
     check_choices(Choices(config))
     check_source(config.data)
     check_made_from(config.teacher)
+    if config.teacher.onnx or config.teacher.outputs:  # of which at most the number of parameters can be told
+        config.budget.resolved(TeacherCost(params=LARGEST_LIMIT if config.teacher.onnx else None).limits)
 
 
 def check_choices(choices: Choices) -> None:
@@ -86,6 +90,7 @@ def find_facts(config: SearchConfig, teacher: Teacher | None = None, reporter: R
     Raises:
         InputError: If data or teacher are missing, do not fit together, samples are to be augmented that are no images,
             or the teacher is too weak or another one each time it is made.
+        SpaceError: If a limit is a share of what cannot be told of the teacher.
     """
     device = pick_device(config.workers.device)
     dataset = load_data(config.data)
@@ -111,6 +116,7 @@ def find_facts(config: SearchConfig, teacher: Teacher | None = None, reporter: R
         teacher_macs=cost.macs,
         teacher_activation_bytes=cost.activation_bytes,
         teacher_model_bytes=cost.model_bytes,
+        budget=config.budget.resolved(cost.limits).limits,
         teacher_metrics=metrics,
         device=str(device),
         precision=pick_precision(config.training.precision, device),
@@ -164,7 +170,7 @@ def check_storage(problem: Problem, teacher: Teacher | None = None) -> OutputSha
 def survey(problem: Problem) -> Sequence[Offer]:
     """What the space offers under each limit of the budget."""
     rng = np.random.default_rng(derive(problem.config.seed, "envelope"))
-    return envelope(problem.space, problem.config.budget, problem.facts.input_shape, problem.facts.classes, rng)
+    return envelope(problem.space, problem.budget, problem.facts.input_shape, problem.facts.classes, rng)
 
 
 def check_budget(offers: Sequence[Offer]) -> None:
@@ -219,7 +225,7 @@ def _some_student(problem: Problem, device: torch.device) -> nn.Module | None:
     parameters = {name: value for name, value in propose(problem, [], 0).items() if name in space.distributions()}
     rng = np.random.default_rng(derive(problem.config.seed, "probe"))
     try:
-        architecture = space.sample(parameters, problem.config.budget, facts.input_shape, facts.classes, rng)
+        architecture = space.sample(parameters, problem.budget, facts.input_shape, facts.classes, rng)
     except BudgetError:
         return None
     return build(architecture, device=device)

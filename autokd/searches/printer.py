@@ -101,7 +101,7 @@ def print_checks(console: Console, facts: Facts, offers: Sequence[Offer]) -> Non
     console.print(f"data     {describe(facts.input_shape)}, {facts.classes} classes")
     console.print(f"teacher  {percent(facts.teacher_metrics['accuracy'])} validation accuracy{size}")
     console.print(f"device   {facts.device}, {facts.precision}")
-    console.print(budget_table(offers))
+    console.print(budget_table(offers, facts.teacher_cost))
 
 
 def time_left(progress: Progress) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from autokd.searches.warm_start_source import warm_start_source
 from search_spaces.architecture.cost import Cost, cost
 from search_spaces.architecture.format import Architecture
 from search_spaces.architecture.layers import KINDS
+from search_spaces.design.budget import Budget
 from search_spaces.design.dimensions import Value
 
 __all__ = ["Problem"]
@@ -41,6 +43,12 @@ class Problem(Choices):
 
     facts: Facts
     home: Path
+
+    @cached_property
+    def budget(self) -> Budget:
+        """The limits that every student keeps; shares of the teacher are resolved."""
+        recorded: dict[str, Any] | None = self.facts.budget
+        return Budget(**recorded) if recorded else self.config.budget.resolved(self.facts.teacher_cost.limits)
 
     @property
     def last_rung(self) -> int:
@@ -91,7 +99,7 @@ class Problem(Choices):
         rng = np.random.default_rng(self._seed(trial, replicate, purpose, "graph"))
         facts = self.facts
         architecture = self.space.sample(
-            self.space_parameters(trial), self.config.budget, facts.input_shape, facts.classes, rng
+            self.space_parameters(trial), self.budget, facts.input_shape, facts.classes, rng
         )
         return architecture, cost(architecture)
 

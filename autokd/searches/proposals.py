@@ -112,7 +112,7 @@ def _repaired(problem: Problem, values: Mapping[str, Value], number: int) -> dic
     chosen = {name: value for name, value in values.items() if name in ours}
     rng = np.random.default_rng(derive(problem.config.seed, number, "fit"))
     with suppress(BudgetError):  # nothing near fits: the trial's draw will say so
-        chosen = space.fit(chosen, problem.config.budget, facts.input_shape, facts.classes, rng)
+        chosen = space.fit(chosen, problem.budget, facts.input_shape, facts.classes, rng)
     return chosen | {name: value for name, value in values.items() if name not in ours}
 
 

@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from autokd.searches.progress import Training
+from autokd.teachers.cost import TeacherCost
 from search_spaces.design.envelope import Offer
 
 __all__ = [
@@ -97,12 +98,13 @@ def facts_table(facts: Iterable[tuple[str, str]]) -> Table:
     return drawn
 
 
-def budget_table(offers: Sequence[Offer]) -> Table:
-    """What the space offers under each limit."""
+def budget_table(offers: Sequence[Offer], teacher: TeacherCost) -> Table:
+    """What the space offers under each limit, beside what the teacher costs."""
     rows = [
         (
             offer.limit,
             "-" if offer.allowed is None else f"{offer.allowed:,}",
+            count(getattr(teacher, offer.limit)),
             count(offer.smallest),
             count(offer.typical),
             count(offer.largest),
@@ -110,7 +112,8 @@ def budget_table(offers: Sequence[Offer]) -> Table:
         )
         for offer in offers
     ]
-    return table(("limit", "allowed", "smallest", "typical", "largest", "satisfiable"), rows, numeric=range(1, 6))
+    headings = ("limit", "allowed", "teacher", "smallest", "typical", "largest", "satisfiable")
+    return table(headings, rows, numeric=range(1, 7))
 
 
 def training_state(training: Training) -> str:

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from autokd.teachers.teacher import Teacher
+from search_spaces.design.budget import LIMITS
 from search_spaces.networks.activation_memory import peak_activation_bytes
 
 __all__ = ["TeacherCost", "measure_cost"]
@@ -36,6 +37,11 @@ class TeacherCost:
         if self.model_bytes is None or self.activation_bytes is None:
             return None
         return self.model_bytes + self.activation_bytes
+
+    @property
+    def limits(self) -> dict[str, int | None]:
+        """The figures that a budget can limit, by name."""
+        return {name: getattr(self, name) for name in LIMITS}
 
 
 def measure_cost(teacher: Teacher, input_shape: tuple[int, ...], device: torch.device) -> TeacherCost:

@@ -80,6 +80,12 @@ def test_what_needs_no_data_is_told_before_they_are_loaded(early: Refused, chang
     assert message in early(change)
 
 
+@pytest.mark.parametrize(("kind", "limit"), [("outputs", "params"), ("onnx", "activation_bytes")])
+def test_a_share_of_what_the_teacher_does_not_tell_is_refused(early: Refused, kind: str, limit: str) -> None:
+    message = early(f"teacher={{{kind}='here.safetensors'}}", f"budget.of_teacher.{limit}=0.5")
+    assert f"budget.of_teacher.{limit}: the teacher's {limit} cannot be told, since it is no torch module; " in message
+
+
 def test_teacher_objects_are_no_reason_to_load_data_before_the_checks(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -27,6 +27,14 @@ def test_a_budget_comes_from_its_keys_or_as_it_is(budget: Any) -> None:
     assert config(budget).budget == Budget(params=5, macs=10**15)
 
 
+@pytest.mark.parametrize("budget", [{"of_teacher": {"params": 0.1}}, Budget(of_teacher={"params": 0.1})])
+def test_shares_of_the_teacher_are_a_section_of_their_own(budget: Any) -> None:
+    made = config(budget)
+    assert made.budget == Budget(of_teacher={"params": 0.1})
+    assert made.to_dict()["budget"] == {"of_teacher": {"params": 0.1}}
+    assert parse_config(made.to_dict()) == made
+
+
 @pytest.mark.parametrize(
     ("budget", "digest"), [({"params": 1000}, "993ed8a7777dec98"), (ALL, "cc35092fd2f1ea0f")], ids=["one", "all"]
 )
@@ -42,7 +50,7 @@ def test_recorded_budgets_read_back_and_have_the_digest_that_they_had(budget: di
 @pytest.mark.parametrize(
     ("budget", "message"),
     [
-        ({"flops": 1}, f"unknown key 'budget.flops'; known are {', '.join(LIMITS)}"),
+        ({"flops": 1}, f"unknown key 'budget.flops'; known are {', '.join(LIMITS)}, of_teacher"),
         ({"param": 1}, "unknown key 'budget.param'; the nearest known is 'params'"),
         ({}, f"budget: at least one limit must be set: {', '.join(LIMITS)}"),
         (Budget(), "budget: at least one limit must be set"),
@@ -50,6 +58,12 @@ def test_recorded_budgets_read_back_and_have_the_digest_that_they_had(budget: di
         ({"macs": 10**30}, "budget.macs: input should be less than or equal to 1000000000000000"),
         ({"params": True}, "budget.params: must be a number, but got true"),
         ({"params": 1.5}, "budget.params: input should be a valid integer"),
+        ({"of_teacher": {"flops": 1}}, f"unknown key 'budget.of_teacher.flops'; known are {', '.join(LIMITS)}"),
+        ({"of_teacher": {}}, "budget: at least one limit must be set"),
+        ({"of_teacher": {"params": 0}}, "budget.of_teacher.params: input should be greater than 0, but got 0"),
+        ({"of_teacher": {"params": 1.5}}, "budget.of_teacher.params: input should be less than or equal to 1"),
+        ({"of_teacher": {"macs": "1/3"}}, "budget.of_teacher.macs: input should be a valid number"),
+        ({"of_teacher": 0.1}, "budget.of_teacher: must be a section with keys of its own"),
         ([5], "budget: must be a section with keys of its own"),
     ],
 )

@@ -23,5 +23,6 @@ def test_a_list_is_called_one() -> None:
 
 def test_an_unknown_key_without_a_near_one_is_told_all() -> None:
     assert message_of(budget={"flops": 1}) == (
-        "my.toml: unknown key 'budget.flops'; known are params, macs, activation_bytes, model_bytes, memory_bytes."
+        "my.toml: unknown key 'budget.flops'; known are params, macs, activation_bytes, model_bytes, memory_bytes, "
+        "of_teacher."
     )

@@ -334,6 +334,11 @@ def test_a_budget_may_be_a_dict(search) -> None:
     assert search(budget={"params": 3_000}).config.budget == autokd.Budget(params=3_000)
 
 
+def test_shares_of_the_teacher_are_limits_in_python_too(search) -> None:
+    with pytest.raises(InputError, match=r"budget\.of_teacher\.params: 0\.25 of the teacher's 1 is less than 1\."):
+        search(budget=autokd.Budget(of_teacher={"params": 0.25}))
+
+
 def test_python_hears_of_the_progress_on_a_terminal_and_in_a_notebook(
     search, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -54,6 +54,15 @@ def test_the_facts_are_those_of_data_teacher_and_machine(config: SearchConfig):
     assert facts.versions["torch"] == version("torch")
 
 
+def test_the_resolved_limits_are_facts_and_bound_the_survey(config: SearchConfig, tmp_path: Path):
+    shares = ["budget.params=9_000", "budget.of_teacher={params=0.1, activation_bytes=0.3333333}"]
+    changed = override_config(config, shares)
+    facts = find_facts(changed)
+    assert facts.budget == {"params": 7_775, "activation_bytes": 4_096}
+    offers = survey(Problem(changed, facts, tmp_path))
+    assert {offer.limit: offer.allowed for offer in offers if offer.allowed} == facts.budget
+
+
 def test_a_teacher_below_the_floor_stops_the_search(config: SearchConfig):
     with pytest.raises(InputError, match=r"below teacher.floor = 100.00%"):
         find_facts(override_config(config, ["teacher.floor=1.0"]))

@@ -12,6 +12,7 @@ from autokd.searches.problem import Problem
 from autokd.searches.proposals import feature_options, propose, prunes
 from search_spaces.architecture.cost import cost
 from search_spaces.architecture.format import Architecture
+from search_spaces.design.budget import Budget
 from search_spaces.errors import BudgetError
 from search_spaces.spaces.nasbench201 import parse_cell
 
@@ -88,6 +89,18 @@ def test_a_draw_keeps_the_budget_and_knows_its_cost(problem: Problem, record):
     assert found == cost(architecture)
     assert 0.9 * 4_000 < found.params <= 4_000
     assert (architecture.input_shape, architecture.classes) == ((1, 8, 8), 10)
+
+
+def test_shares_of_the_teacher_are_limits_of_draws_and_proposals(make_problem, record):
+    problem = make_problem(budget={"params": 10**6, "of_teacher": {"params": 0.03}})
+    assert problem.budget == Budget(params=2_332)
+    assert 0.9 * 2_332 < problem.draw(record.trial, 0)[1].params <= 2_332
+    assert propose(problem, [], 0) == propose(make_problem(budget={"params": 2_332}), [], 0)
+
+
+def test_limits_that_were_recorded_stay(make_problem, facts: Facts):
+    problem = replace(make_problem(budget={"of_teacher": {"params": 0.03}}), facts=replace(facts, budget={"params": 5}))
+    assert problem.budget == Budget(params=5)
 
 
 def test_a_draw_that_cannot_fit_says_so(make_problem, record):

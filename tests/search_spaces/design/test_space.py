@@ -1,4 +1,4 @@
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -60,7 +60,7 @@ def test_without_a_limit_and_a_width_sampling_raises() -> None:
 @pytest.mark.parametrize("limit", ["params", "macs", "activation_bytes", "memory_bytes", "model_bytes"])
 def test_every_kind_of_limit_is_kept_and_used(limit: str) -> None:
     space = Nago()
-    amounts = {"params": 100_000, "macs": 10_000_000, "activation_bytes": 200_000}
+    amounts: dict[str, Any] = {"params": 100_000, "macs": 10_000_000, "activation_bytes": 200_000}
     budget = Budget(**{limit: amounts.get(limit, 600_000)})
     for seed in range(20):
         rng = np.random.default_rng(seed)
