@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -110,7 +112,7 @@ def pyramid_shares(budget: Budget, areas: tuple[int, ...]) -> list[float]:
 
 
 @pytest.mark.parametrize("limits", [{"macs": 8_000_000}, {"activation_bytes": 120_000}, {"activation_bytes": 300_000}])
-def test_two_limits_are_both_used_where_the_ratios_alone_would_use_one(limits: dict[str, int]) -> None:
+def test_two_limits_are_both_used_where_the_ratios_alone_would_use_one(limits: dict[str, Any]) -> None:
     budget = Budget(params=50_000, **limits)
     assert min(pyramid_shares(budget, ())) < 0.8
     assert 0.9 < min(pyramid_shares(budget, AREAS)) <= max(pyramid_shares(budget, AREAS)) <= 1
