@@ -13,7 +13,7 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, core_schema
 
-from autokd.config.numbers import NO_BOOL, Share
+from autokd.config.numbers import NO_BOOL, Portion
 from search_spaces.design.budget import LARGEST_LIMIT, LIMITS, Budget
 
 __all__ = ["BudgetKeys", "BudgetSection"]
@@ -21,7 +21,7 @@ __all__ = ["BudgetKeys", "BudgetSection"]
 
 Limit = Annotated[int, Field(ge=1, le=LARGEST_LIMIT), NO_BOOL]
 _limits: dict[str, Any] = dict.fromkeys(LIMITS, (Limit | None, None))
-_shares: dict[str, Any] = dict.fromkeys(LIMITS, (Share | None, None))
+_shares: dict[str, Any] = dict.fromkeys(LIMITS, (Portion | None, None))
 BudgetShares = create_model(
     "BudgetShares",
     __config__=ConfigDict(extra="forbid"),
@@ -31,11 +31,11 @@ BudgetShares = create_model(
     whose denominator is at most a million: write 0.3333333 for a third.
 
     Attributes:
-        params: Share of the teacher's parameters.
-        macs: Share of its multiply-accumulates of one sample.
-        activation_bytes: Share of the peak of its live activations of one sample, as measured.
-        model_bytes: Share of the size of its parameters and buffers.
-        memory_bytes: Share of its model and activations together.
+        params: Portion of the teacher's parameters.
+        macs: Portion of its multiply-accumulates of one sample.
+        activation_bytes: Portion of the peak of its live activations of one sample, as measured.
+        model_bytes: Portion of the size of its parameters and buffers.
+        memory_bytes: Portion of its model and activations together.
     """,
     **_shares,
 )

@@ -14,6 +14,7 @@ __all__ = [
     "Index",
     "NonNegative",
     "Number",
+    "Portion",
     "Positive",
     "PositiveFraction",
     "Probability",
@@ -21,7 +22,6 @@ __all__ = [
     "Samples",
     "Seconds",
     "Seed",
-    "Share",
     "Shift",
     "Side",
     "Threads",
@@ -72,7 +72,7 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False), NO_BOOL]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False), NO_BOOL]
 Epochs = Annotated[float, Field(gt=0, le=10**5, allow_inf_nan=False), NO_BOOL]
 Seconds = Annotated[float, Field(gt=0, le=10**9, allow_inf_nan=False), NO_BOOL]
-Share = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False), NO_BOOL]
+Portion = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False), NO_BOOL]
 Probability = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False), NO_BOOL]
 Fraction = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False), NO_BOOL]
 PositiveFraction = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False), NO_BOOL]
