@@ -1,12 +1,14 @@
 """Results on disk: one JSON line a run, so that a cut-off benchmark goes on and nothing is run twice."""
 
-import json
-import os
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # where benchmarks keep what they share
+
+from lines import append_line, read_lines
 from runner import Shorter, Trace
 
 __all__ = ["Result", "Run", "append", "read"]
@@ -53,10 +55,7 @@ _FIELDS = {*Run.__dataclass_fields__, "optimum", *Trace.__dataclass_fields__}
 
 def append(file: Path, result: Result) -> None:
     """Adds a line. Several processes may do so: a line is one write."""
-    line = json.dumps({**asdict(result.run), "optimum": result.optimum, **asdict(result.trace)})
-    start = "\n" if _is_torn(file) else ""
-    with file.open("a") as lines:
-        lines.write(f"{start}{line}\n")
+    append_line(file, {**asdict(result.run), "optimum": result.optimum, **asdict(result.trace)})
 
 
 def read(file: Path) -> dict[Run, Result]:
@@ -64,27 +63,12 @@ def read(file: Path) -> dict[Run, Result]:
 
     A torn line does not count, nor does one of a time when less was written down.
     """
-    if not file.exists():
-        return {}
     found: dict[Run, Result] = {}
-    for line in file.read_text().splitlines():
-        try:
-            fields = json.loads(line)
-        except json.JSONDecodeError:  # its writer was killed
-            continue
+    for fields in read_lines(file):
         if fields.keys() >= _FIELDS:
             result = _result(fields)
             found.setdefault(result.run, result)
     return found
-
-
-def _is_torn(file: Path) -> bool:
-    """Whether the last line has no end."""
-    if not file.exists() or not file.stat().st_size:
-        return False
-    with file.open("rb") as lines:
-        lines.seek(-1, os.SEEK_END)
-        return lines.read() != b"\n"
 
 
 def _result(fields: Mapping[str, Any]) -> Result:
