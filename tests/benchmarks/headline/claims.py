@@ -1,0 +1,234 @@
+"""The claims S1 to S7 with the rules by which each is marked, before anything was measured.
+
+Accuracies are in percent here, and differences in points. Differences are paired by seed.
+"""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+import hand_drawn
+from intervals import Estimate, between_share, brier, estimate
+from records import Record
+
+__all__ = ["NOT_MEASURED", "Claim", "Evidence", "claims"]
+
+NOT_MEASURED = "not measured yet"
+REACHED, WITHIN_HALF, NOT_REACHED = "reached", "within half a point", "not reached"
+HOLDS, LEVEL = "holds", "level"
+PARITY, HALF_A_POINT = -0.25, -0.5
+FEWEST_SEEDS = 3  # below it an interval says nothing
+MOSTLY_BETWEEN = 0.5
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim and what was measured for it.
+
+    Attributes:
+        name: S1 to S7, or `P(best)`.
+        data: Name of the protocol.
+        number: What is measured.
+        value: What came out, in words and figures; empty if nothing did.
+        mark: By the claim's rule.
+    """
+
+    name: str
+    data: str
+    number: str
+    value: str
+    mark: str
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The records of one data set.
+
+    Attributes:
+        data: Name of the protocol.
+        records: Its records, of one setting of each run.
+    """
+
+    data: str
+    records: Sequence[Record]
+
+    def arm(self, name: str, variant: str | None = None) -> list[Record]:
+        """Records of an arm that have a student."""
+        return [
+            record
+            for record in self.records
+            if record.run.arm == name and record.metrics and variant in (None, record.run.variant)
+        ]
+
+    def tests(self, name: str, variant: str | None = None) -> dict[int, float]:
+        """Test accuracy of each seed, in percent."""
+        records = self.arm(name, variant)
+        return {record.run.seed: 100 * record.metrics["test"] for record in records if "test" in record.metrics}
+
+    def best_hand_drawn(self) -> str | None:
+        """The pair of student and method that is best by mean validation accuracy over all its seeds."""
+        return hand_drawn.best_variant(self.arm("H"))
+
+    def difference(self, first: Mapping[int, float], second: Mapping[int, float]) -> Estimate | None:
+        """First minus second, seed by seed."""
+        return estimate([first[seed] - second[seed] for seed in sorted(first.keys() & second.keys())])
+
+
+def claims(evidence: Evidence) -> list[Claim]:
+    """All claims on one data set, marked."""
+    return [*_families(evidence), *_joint(evidence), *_efficiency(evidence), *_parity(evidence), *_hand_drawn(evidence)]
+
+
+def _parity(evidence: Evidence) -> Iterator[Claim]:
+    teacher = {record.run.seed: 100 * record.teacher["test"] for record in evidence.records if record.teacher}
+    for name in ("A", "L"):
+        found = evidence.difference(evidence.tests(name), teacher)
+        mark = NOT_MEASURED if not _is_enough(found) else _parity_mark(found)
+        fits = [_fits(record) for record in evidence.arm(name)]
+        beyond = "" if all(fits) else f"; {fits.count(False)} of {len(fits)} students exceed 1/10 or 1/3"
+        yield Claim(
+            "S5",
+            evidence.data,
+            f"{name} - teacher at 1/10 of its parameters and 1/3 of its memory",
+            _text(found) + beyond,
+            mark,
+        )
+
+
+def _parity_mark(found: Estimate | None) -> str:
+    if found is None:
+        return NOT_MEASURED
+    if found.low >= PARITY:
+        return REACHED
+    return WITHIN_HALF if found.mean >= HALF_A_POINT else NOT_REACHED
+
+
+def _fits(record: Record) -> bool:
+    """Whether a student has at most a tenth of the teacher's parameters, and a third of its activations and memory."""
+    shares = {"params": 10, "activation_bytes": 3, "memory_bytes": 3}
+    return all(
+        record.cost[name] * share <= record.teacher[name] for name, share in shares.items() if record.teacher.get(name)
+    )
+
+
+def _hand_drawn(evidence: Evidence) -> Iterator[Claim]:
+    best = evidence.best_hand_drawn()
+    n_pairs = sum(record.run.arm in ("H-screen", "H-tune") for record in evidence.records)
+    rival = evidence.tests("H", best) if best else {}
+    name = f"best H ({best}, of {n_pairs} trainings of pairs)" if best else "best H"
+    yield _compared("S6", evidence, f"A - {name}", evidence.tests("A"), rival)
+    for other in ("TB-random", "TB-evolution"):
+        yield _compared("S7", evidence, f"TR - {other}", evidence.tests("TR"), evidence.tests(other))
+    yield _compared("S7", evidence, f"TR - {name}", evidence.tests("TR"), rival)
+
+
+def _joint(evidence: Evidence) -> Iterator[Claim]:
+    for other in ("E", "C2"):
+        yield _compared("S2", evidence, f"A - {other}", evidence.tests("A"), evidence.tests(other))
+    for dimension in ("temperature", "weight"):
+        shares = [
+            100 * record.found["importances"].get(dimension, 0.0)
+            for record in evidence.arm("A")
+            if record.found.get("importances")
+        ]
+        found = estimate(shares)
+        yield Claim(
+            "S2", evidence.data, f"importance of {dimension}, % of the variance", _text(found), _above_zero(found)
+        )
+
+
+def _efficiency(evidence: Evidence) -> Iterator[Claim]:
+    for other in ("B", "A-t"):
+        yield _compared("S3", evidence, f"A - {other}", evidence.tests("A"), evidence.tests(other))
+    own, peers = evidence.arm("A"), evidence.arm("V")
+    number = "images that evolution over single graphs needs for A's validation accuracy, over A's"
+    if not own or not peers:
+        yield Claim("S3", evidence.data, number, "", NOT_MEASURED)
+        return
+    wanted = sorted(record.metrics["validation"] for record in own)[len(own) // 2]
+    images = fmean(record.search_images for record in own)
+    ratios = [_first_reaching(record.found["milestones"], wanted) for record in peers]
+    tried = min(record.found["milestones"][-1][0] for record in peers) / images
+    reached = sorted(ratio / images for ratio in ratios if ratio is not None)
+    never = len(ratios) - len(reached)
+    value = f"{reached[0]:.1f} to {reached[-1]:.1f} times" if reached else ""
+    if never:
+        value += f"{'; ' if value else ''}not within {tried:.1f} times with {never} of {len(ratios)} seeds"
+    yield Claim("S3", evidence.data, number, f"{value}, n = {len(ratios)}", "reported")
+
+
+def _first_reaching(milestones: Sequence[Sequence[float]], wanted: float) -> float | None:
+    return next((images for images, validation in milestones if validation >= wanted), None)
+
+
+def _families(evidence: Evidence) -> Iterator[Claim]:
+    groups: dict[str, list[float]] = {}
+    for record in evidence.arm("families"):
+        groups.setdefault(record.run.variant.partition("/")[0], []).append(100 * record.metrics["validation"])
+    number = "variance between families / total, of short trainings with one distillation"
+    sizes = {len(group) for group in groups.values()}
+    if len(groups) >= 2 and len(sizes) == 1 and min(sizes) >= 2:
+        share = between_share(list(groups.values()))
+        mark = HOLDS if share > MOSTLY_BETWEEN else "families differ no more than their members do"
+        yield Claim("S1", evidence.data, number, f"{share:.2f}, {len(groups)} families x {sizes.pop()} draws", mark)
+    else:
+        yield Claim("S1", evidence.data, number, "", NOT_MEASURED)
+    for other in ("K-nago", "K-randwire"):
+        yield _compared("S1", evidence, f"A - {other}", evidence.tests("A"), evidence.tests(other))
+    yield _compared("S1", evidence, "C2 - C1", evidence.tests("C2"), evidence.tests("C1"))
+    members = estimate([100 * record.metrics["test"] for record in evidence.arm("draws")])
+    value = f"{members.mean:.2f} ± {members.deviation:.2f} %, n = {members.n}" if members and members.n > 1 else ""
+    yield Claim("S1", evidence.data, "draws of A's best family in full", value, "reported" if value else NOT_MEASURED)
+    yield _probability(evidence)
+
+
+def _probability(evidence: Evidence) -> Claim:
+    scores, baseline = [], 0.0
+    for record in evidence.arm("A"):
+        trained = {
+            other.run.variant: other.metrics["validation"]
+            for other in evidence.arm("top")
+            if other.run.seed == record.run.seed
+        }
+        believed = [family["probability_best"] for family in record.found.get("families", [])]
+        values = [trained.get(f"family-{number}") for number in range(len(believed))]
+        if believed and None not in values:
+            known = [value for value in values if value is not None]
+            winner = known.index(max(known))
+            scores.append(brier(believed, winner))
+            baseline = brier([1.0] * len(believed), winner)
+    number = "Brier score of the probabilities of being best"
+    if len(scores) < FEWEST_SEEDS:
+        return Claim("P(best)", evidence.data, number, "", NOT_MEASURED)
+    mean = fmean(scores)
+    mark = HOLDS if mean < baseline else NOT_REACHED
+    return Claim("P(best)", evidence.data, number, f"{mean:.3f}, equal ones {baseline:.3f}, n = {len(scores)}", mark)
+
+
+def _compared(
+    name: str, evidence: Evidence, number: str, first: Mapping[int, float], second: Mapping[int, float]
+) -> Claim:
+    found = evidence.difference(first, second)
+    return Claim(name, evidence.data, number, _text(found), _above_zero(found))
+
+
+def _above_zero(found: Estimate | None) -> str:
+    """Above 0 holds, containing 0 is level, below 0 is not reached."""
+    if not _is_enough(found) or found is None:
+        return NOT_MEASURED
+    if found.low > 0:
+        return HOLDS
+    return NOT_REACHED if found.high < 0 else LEVEL
+
+
+def _is_enough(found: Estimate | None) -> bool:
+    return found is not None and found.n >= FEWEST_SEEDS
+
+
+def _text(found: Estimate | None) -> str:
+    return "" if found is None else found.text
+
+
+def marked(all_claims: Collection[Claim]) -> list[Claim]:
+    """The claims of which something is known."""
+    return [claim for claim in all_claims if claim.mark != NOT_MEASURED]

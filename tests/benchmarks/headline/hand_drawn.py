@@ -1,0 +1,165 @@
+"""Arm H: what a user would have drawn by hand, with the methods that are said to distil it best.
+
+All pairs of student and method are trained briefly with the methods' own defaults; the best get some random settings
+of the methods' own ranges; the best of these are trained in full. Everything is chosen by validation.
+"""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+import optuna
+from protocol import Arm, Screening
+from records import Record
+
+from autokd.core.seeds import derive
+from autokd.distillation import method_distributions
+
+__all__ = ["METHODS", "STUDENTS", "Pair", "best_pairs", "best_variant", "finalists", "pairs", "variants"]
+
+
+def _blocks(block: str, depths: Sequence[int], ratios: Sequence[float] = (1.0,) * 4, **options: Any) -> Arm:
+    """Four stages of one kind of block, of which only the widths are open.
+
+    Args:
+        block: Kind of block.
+        depths: Blocks of each stage.
+        ratios: Relative width of each stage, as a multiple of the usual 1, 2, 4 and 8.
+        options: Other ranges and options of the space.
+    """
+    stages = range(1, 5)
+    kinds = {f"stage{stage}_block": block for stage in stages}
+    shape = {f"stage{stage}_depth": depths[stage - 1] for stage in stages}
+    widths = {f"stage{stage}_ratio": ratios[stage - 1] for stage in stages}
+    return Arm(space="blocks", ranges=kinds | shape | widths | options)
+
+
+_HALF_AS_WIDE_AT_THE_END = (1.0, 1.0, 1.0, 0.5)
+_MBCONV = {
+    f"stage{stage}_{name}": value
+    for stage in range(1, 5)
+    for name, value in (("expansion", 6 if stage > 1 else 1), ("kernel", 3), ("squeeze", 0))
+}
+
+STUDENTS: Mapping[str, Arm] = {
+    "like-teacher": Arm(space="like-teacher"),
+    "resnet-1-1-1-1": _blocks("basic", (1, 1, 1, 1), _HALF_AS_WIDE_AT_THE_END, head_ratio=0),
+    "resnet-2-2-2-2": _blocks("basic", (2, 2, 2, 2), _HALF_AS_WIDE_AT_THE_END, head_ratio=0),
+    "mobilenet-v2": _blocks("mbconv", (1, 2, 3, 2), **_MBCONV),
+    "shufflenet-v2": _blocks("shuffle", (1, 2, 4, 2)),
+    "convnext": _blocks("convnext", (1, 1, 3, 1)),
+}
+"""Students whose widths are solved for the limits. ResNets end at half the usual width, which uses the limits better:
+with the usual one the last stage takes nearly all parameters."""
+
+METHODS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    "none": ("kd", {"weight": 0.0}),
+    **{
+        name: (name, {})
+        for name in (
+            "kd",
+            "dkd",
+            "dist",
+            "nkd",
+            "bd-kd",
+            "fitnet",
+            "at",
+            "rkd",
+            "sp",
+            "reviewkd",
+            "crd",
+            "kd+crd",
+            "standardise+kd",
+            "ctkd+kd",
+            "continuation",
+        )
+    },
+}
+"""The methods and their settings beside their own defaults."""
+
+
+@dataclass(frozen=True, order=True)
+class Pair:
+    """A student and a method with one setting.
+
+    Attributes:
+        student: Key of `STUDENTS`.
+        method: Key of `METHODS`.
+        setting: Number of the random setting, from 1; 0 for the defaults.
+    """
+
+    student: str
+    method: str
+    setting: int = 0
+
+    @property
+    def text(self) -> str:
+        """The pair as a record's variant."""
+        return f"{self.student}/{self.method}" + (f"#{self.setting}" if self.setting else "")
+
+    @classmethod
+    def of(cls, text: str) -> "Pair":
+        """The pair of a record's variant."""
+        student, _, rest = text.partition("/")
+        method, _, setting = rest.partition("#")
+        return cls(student, method, int(setting or 0))
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The method's hyper-parameters that are not its defaults."""
+        name, given = METHODS[self.method]
+        if not self.setting:
+            return dict(given)
+        sampler = optuna.samplers.RandomSampler(derive("headline", self.text) % 2**32)
+        trial = optuna.create_study(sampler=sampler).ask(dict(method_distributions(name)))
+        return {**trial.params, **given}
+
+
+def pairs() -> list[Pair]:
+    """All students with all methods at their defaults."""
+    return [Pair(student, method) for student in STUDENTS for method in METHODS]
+
+
+def best_pairs(screened: Collection[Record], screening: Screening) -> list[Pair]:
+    """The pairs of highest validation accuracy, the best first."""
+    ranked = sorted(screened, key=lambda record: (-_validation(record), record.run.variant))
+    return [Pair.of(record.run.variant) for record in ranked[: screening.best] if record.metrics]
+
+
+def variants(best: Collection[Pair], screening: Screening) -> Iterator[Pair]:
+    """The random settings of the best pairs; training without a teacher has none."""
+    for pair in best:
+        if pair.method != "none":
+            yield from (Pair(pair.student, pair.method, number) for number in range(1, screening.settings + 1))
+
+
+def finalists(tried: Collection[Record], best: Collection[Pair], screening: Screening) -> list[Pair]:
+    """The best of these pairs, each with its best setting, the best first.
+
+    Args:
+        tried: Records of the pairs at their defaults and at random settings.
+        best: The pairs among which to choose.
+        screening: How many there are.
+    """
+    winners: dict[tuple[str, str], Record] = {}
+    wanted = {(pair.student, pair.method) for pair in best}
+    for record in sorted(tried, key=lambda record: (-_validation(record), record.run.variant)):
+        pair = Pair.of(record.run.variant)
+        if (pair.student, pair.method) in wanted and record.metrics:
+            winners.setdefault((pair.student, pair.method), record)
+    return [Pair.of(record.run.variant) for record in list(winners.values())[: screening.finalists]]
+
+
+def best_variant(records: Collection[Record]) -> str | None:
+    """The variant of highest mean validation accuracy; None without records."""
+    by_variant: dict[str, list[float]] = {}
+    for record in records:
+        by_variant.setdefault(record.run.variant, []).append(record.metrics.get("validation", 0.0))
+    if not by_variant:
+        return None
+    return max(by_variant, key=lambda variant: (fmean(by_variant[variant]), variant))
+
+
+def _validation(record: Record) -> float:
+    return record.metrics.get("validation", float("-inf"))

@@ -1,0 +1,261 @@
+"""What there is to run: all runs of some arms, which of them may start, and how many images they train on."""
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import hand_drawn
+from hand_drawn import METHODS, STUDENTS, Pair
+from protocol import ARMS, PROTOCOLS, Arm, Protocol, digest
+from records import Record, Run
+from searching import search
+from trainings import Training, best_of_random, draw, folder_of, random_family, train
+from workbench import Workbench
+
+from autokd.errors import InputError
+from autokd.searches.choices import Choices
+from search_spaces.architecture.format import Architecture
+
+__all__ = ["KNOWN", "Job", "jobs"]
+
+KNOWN = ("P", *ARMS, "H", "L", "top", "families", "draws")
+"""Arms and studies in the order in which they are worth most."""
+
+Records = Mapping[Run, Record]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run with what it does.
+
+    Attributes:
+        run: The run.
+        epochs: Epochs that it trains, at most.
+        folder: Folder of what it needs to go on after it was killed.
+        perform: Does it; None if it has to wait.
+        waits_for: For what it has to wait.
+    """
+
+    run: Run
+    epochs: float
+    folder: str
+    perform: Callable[[], Record] | None
+    waits_for: str = ""
+
+
+def jobs(
+    bench: Workbench, arms: Collection[str], seeds: Sequence[int], records: Records, quick: bool = False
+) -> list[Job]:
+    """All runs of these arms and seeds, done or not, in the order in which they should be done.
+
+    Args:
+        bench: Data set and protocol.
+        arms: Names out of `KNOWN`.
+        seeds: Seeds.
+        records: What is done, on which some runs depend.
+        quick: Whether arm H leaves out random settings of the methods.
+    """
+    planner = _Planner(bench, seeds, records, quick)
+    each = [job for seed in seeds for arm in arms if arm in _EACH_SEED for job in _EACH_SEED[arm](planner, arm, seed)]
+    once = [job for arm in arms if arm in _ONCE for job in _ONCE[arm](planner)]
+    return [*each, *once]
+
+
+@dataclass(frozen=True)
+class _Planner:
+    bench: Workbench
+    seeds: Sequence[int]
+    records: Records
+    quick: bool
+
+    @property
+    def protocol(self) -> Protocol:
+        return self.bench.protocol
+
+    def search(self, name: str, seed: int) -> Iterator[Job]:
+        """A searching arm."""
+        arm, run = ARMS[name], self.run(name, "", seed, ARMS[name])
+        folder = arm.search or name
+        epochs = arm.images * (self.protocol.search_epochs + self.protocol.final)
+        yield Job(run, epochs, folder, partial(search, self.bench, run, arm, folder))
+
+    def floor(self, name: str, seed: int) -> Iterator[Job]:
+        """Arm P."""
+        arm = Arm(ranges=ARMS["A"].ranges)
+        run = self.run(name, "", seed, arm)
+        epochs = self.protocol.random_families * self.protocol.rungs[-1] + self.protocol.final
+        yield Job(run, epochs, folder_of(run), partial(best_of_random, self.bench, run, arm))
+
+    def long(self, name: str, seed: int) -> Iterator[Job]:
+        """Arm L: the student that arm A found, trained longer."""
+        if self.protocol.long:
+            yield self._again(name, "", seed, self.protocol.long, lambda found: found)
+
+    def top(self, name: str, seed: int) -> Iterator[Job]:
+        """The best families of arm A, trained in full, to see whether the model knew which would win."""
+        for number in range(self.protocol.study.top):
+            yield self._again(
+                name, f"family-{number}", seed, self.protocol.final, lambda found, number=number: _nth(found, number)
+            )
+
+    def hand_drawn(self) -> Iterator[Job]:
+        """Arm H: screening, tuning, and the finalists."""
+        if self.bench.name == "F-full":
+            yield from self._best_of_subset()
+            return
+        screening = self.protocol.screening
+        pairs = hand_drawn.pairs()
+        screens = [self._pair("H-screen", pair, screening.seed, screening.epochs) for pair in pairs]
+        yield from screens
+        screened = self._done(screens)
+        best = hand_drawn.best_pairs(screened, screening) if self._is_enough(screens, screened) else []
+        tried: Collection[Record] | None = screened if best else None
+        if not self.quick:
+            tunes = [
+                self._pair("H-tune", pair, screening.seed, screening.epochs)
+                for pair in hand_drawn.variants(best, screening)
+            ] or [
+                self._waiting("H-tune", f"{number}", screening.seed, screening.epochs, "H-screen")
+                for number in range(screening.best * screening.settings)
+            ]
+            yield from tunes
+            tuned = self._done(tunes)
+            tried = [*screened, *tuned] if best and len(tuned) == len(tunes) else None
+        chosen = hand_drawn.finalists(tried, best, screening) if tried else []
+        for seed in self.seeds:
+            for number in range(len(chosen) or screening.finalists):
+                if chosen:
+                    yield self._pair("H", chosen[number], seed, self.protocol.final)
+                else:
+                    yield self._waiting("H", f"{number}", seed, self.protocol.final, "H-screen and H-tune")
+
+    def families(self) -> Iterator[Job]:
+        """Draws of the best and of random families with one distillation, for the variance between families."""
+        study, seed, arm = self.protocol.study, self.seeds[0], ARMS["A"]
+        for kind, count in (("best", study.best), ("random", study.random)):
+            for family in range(count):
+                for number in range(study.draws):
+                    variant = f"{kind}-{family}/{number}"
+                    yield self._drawn(
+                        "families", variant, seed, study.epochs, partial(_family, self.bench, arm, kind, family)
+                    )
+
+    def draws(self) -> Iterator[Job]:
+        """Draws of the best family, trained in full."""
+        study, seed, arm = self.protocol.study, self.seeds[0], ARMS["A"]
+        for number in range(study.members):
+            find = partial(_family, self.bench, arm, "best", 0)
+            yield self._drawn("draws", f"draw-{number}", seed, self.protocol.final, find)
+
+    def run(self, arm: str, variant: str, seed: int, *settings: object) -> Run:
+        """A run whose digest is that of the protocol and of these settings."""
+        return Run(self.bench.name, arm, variant, seed, digest(self.protocol, *settings))
+
+    def _pair(self, arm: str, pair: Pair, seed: int, epochs: float) -> Job:
+        student, method = STUDENTS[pair.student], METHODS[pair.method]
+        run = self.run(arm, pair.text, seed, student, [method[0], pair.settings])
+
+        def perform() -> Record:
+            architecture = draw(self.bench, student, {}, "H")
+            training = Training(architecture, method[0], pair.settings, epochs, tested=arm == "H")
+            return train(self.bench, run, training)
+
+        try:
+            _ = Choices(self.bench.config(seed, student)).space
+        except InputError as error:
+            return Job(run, epochs, folder_of(run), None, f"space {student.space}: {error}")
+        return Job(run, epochs, folder_of(run), perform)
+
+    def _waiting(self, arm: str, variant: str, seed: int, epochs: float, waits_for: str) -> Job:
+        run = self.run(arm, f"({variant})", seed)
+        return Job(run, epochs, folder_of(run), None, waits_for)
+
+    def _again(
+        self, name: str, variant: str, seed: int, epochs: float, choose: Callable[[Mapping[str, object]], object]
+    ) -> Job:
+        """A student that arm A found, trained anew with its distillation."""
+        run = self.run(name, variant, seed, ARMS["A"])
+        found = self._found(seed)
+        chosen = choose(found) if found else None
+        if not isinstance(chosen, Mapping):
+            return Job(run, epochs, folder_of(run), None, f"arm A, seed {seed}")
+
+        def perform() -> Record:
+            architecture = Architecture.from_dict(dict(chosen["architecture"]))
+            return train(self.bench, run, Training(architecture, "kd", chosen["distillation"], epochs))
+
+        return Job(run, epochs, folder_of(run), perform)
+
+    def _drawn(
+        self,
+        arm: str,
+        variant: str,
+        seed: int,
+        epochs: float,
+        find: Callable[[Mapping[str, object]], Mapping[str, object]],
+    ) -> Job:
+        """A draw of a family, with the distillation of arm A's winner."""
+        run = self.run(arm, variant, seed, ARMS["A"])
+        found = self._found(seed)
+        if found is None:
+            return Job(run, epochs, folder_of(run), None, f"arm A, seed {seed}")
+
+        def perform() -> Record:
+            architecture = draw(self.bench, ARMS["A"], find(found), arm, variant)
+            training = Training(architecture, "kd", found["distillation"], epochs, tested=arm == "draws")
+            return train(self.bench, run, training)
+
+        return Job(run, epochs, folder_of(run), perform)
+
+    def _found(self, seed: int) -> Mapping[str, object] | None:
+        """What arm A found with this seed; None until it is done."""
+        record = self.records.get(self.run("A", "", seed, ARMS["A"]))
+        return record.found if record and record.metrics else None
+
+    def _best_of_subset(self) -> Iterator[Job]:
+        """The hand-designed student that is best on F by validation, trained on all samples."""
+        small = replace(self.bench, name="F", protocol=PROTOCOLS["F"])
+        planner = replace(self, bench=small, seeds=range(small.protocol.seeds))
+        full = [job for job in planner.hand_drawn() if job.run.arm == "H"]
+        done = self._done(full)
+        for seed in self.seeds:
+            if done and len(done) == len(full):
+                yield self._pair("H", Pair.of(hand_drawn.best_variant(done)), seed, self.protocol.final)
+            else:
+                yield self._waiting("H", "best of F", seed, self.protocol.final, "arm H on F")
+
+    def _done(self, jobs: Collection[Job]) -> list[Record]:
+        return [self.records[job.run] for job in jobs if job.run in self.records]
+
+    def _is_enough(self, screens: Collection[Job], screened: Collection[Record]) -> bool:
+        """Whether the best pairs can be chosen: all are screened, or with `quick` all that can be."""
+        possible = [job for job in screens if job.perform is not None]
+        return len(screened) >= len(possible if self.quick else screens)
+
+
+def _nth(found: Mapping[str, object], number: int) -> object:
+    families = found["families"]
+    assert isinstance(families, list)
+    return families[number] if number < len(families) else None
+
+
+def _family(bench: Workbench, arm: Arm, kind: str, number: int, found: Mapping[str, object]) -> Mapping[str, object]:
+    """Parameters of one of the best families that were found, or of a random one."""
+    if kind == "best":
+        families = found["families"]
+        assert isinstance(families, list)
+        return dict(families[min(number, len(families) - 1)]["family"])
+    return random_family(bench, arm, "random family", number)
+
+
+_EACH_SEED: Mapping[str, Callable[[_Planner, str, int], Iterator[Job]]] = {
+    **dict.fromkeys(ARMS, _Planner.search),
+    "P": _Planner.floor,
+    "L": _Planner.long,
+    "top": _Planner.top,
+}
+_ONCE: Mapping[str, Callable[[_Planner], Iterator[Job]]] = {
+    "H": _Planner.hand_drawn,
+    "families": _Planner.families,
+    "draws": _Planner.draws,
+}

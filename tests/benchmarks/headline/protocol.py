@@ -1,0 +1,252 @@
+"""The protocol of the headline benchmark: every number that decides a run, in one table.
+
+What is fixed for all arms of a data set is a `Protocol`; how an arm differs from the product is an `Arm`. A run's line
+carries the digest of both, so that lines of other settings are never mixed in.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+__all__ = ["ARMS", "FIXED", "PROTOCOLS", "WITHOUT_TEACHER", "Arm", "Protocol", "Screening", "Study", "digest"]
+
+Settings = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Screening:
+    """How hand-designed students and methods are chosen before the best are trained in full.
+
+    Attributes:
+        epochs: Length of a training.
+        seed: Seed of all of these trainings, which no other run has.
+        best: Pairs of student and method that are tuned.
+        settings: Random settings of the method's own ranges, for each of these pairs, beside its defaults.
+        finalists: Pairs that are trained in full, each with its best setting.
+    """
+
+    epochs: float = 6
+    seed: int = 9
+    best: int = 6
+    settings: int = 8
+    finalists: int = 3
+
+
+@dataclass(frozen=True)
+class Study:
+    """Studies of the families that a search found.
+
+    Attributes:
+        best: Best families of the first seed's search whose draws are compared with those of random ones.
+        random: Random families.
+        draws: Draws of each of these families.
+        epochs: Length of their trainings.
+        members: Draws of the best family that are trained in full.
+        top: Families whose probability of being the best is compared with the winner after full training.
+    """
+
+    best: int = 4
+    random: int = 4
+    draws: int = 4
+    epochs: float = 6
+    members: int = 8
+    top: int = 5
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """Data, teacher, limits and training that all arms of a data set share.
+
+    Attributes:
+        data: Section `[data]`; paths are filled in by `run.py`.
+        teacher: Section `[teacher]`.
+        params: Largest number of parameters: a tenth of the teacher's.
+        activation_bytes: Largest peak of live activations: a third of the teacher's.
+        teacher_params: The teacher's parameters.
+        teacher_activation_bytes: The teacher's peak of live activations, batch 1.
+        trials: Trials of a search, before its images are made equal; see `search_epochs`.
+        rungs: Epochs after which trials are compared.
+        final: Epochs of a full training.
+        training: The rest of the section `[training]`: the recipe's, never tuned on an arm.
+        seeds: Seeds that are asked for.
+        screening: How hand-designed students are chosen.
+        study: What is studied beside the arms.
+        random_families: Of arm P.
+        long: Epochs of arm L; 0 if there is none.
+    """
+
+    data: Settings
+    teacher: Settings
+    params: int
+    activation_bytes: int
+    teacher_params: int
+    teacher_activation_bytes: int
+    trials: int
+    rungs: tuple[float, ...]
+    final: float
+    training: Settings
+    seeds: int = 5
+    screening: Screening = Screening()
+    study: Study = Study()
+    random_families: int = 10
+    long: float = 0
+
+    @property
+    def search_epochs(self) -> float:
+        """Epochs that each searching arm trains: its trials if halving lets one half of them climb to the last rung.
+
+        A search goes on until it has trained this long, so that all arms train equally many images up to one trial.
+        """
+        return self.trials * (self.rungs[0] + self.rungs[-1]) / 2
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A searching arm: the product, and in what it departs from it.
+
+    Attributes:
+        space: Name of the space.
+        ranges: Its ranges.
+        distillation: Ranges of KD's temperature and weight; single values fix them.
+        sampler: Name of the sampler.
+        options: Its options.
+        pruner: Name of the pruner.
+        final: Temperature and weight of the full training, if they are not those that the search chose.
+        images: Images trained in the search, as a multiple of the others'.
+        search: Name under which arms share a search; by default the arm's own.
+    """
+
+    space: str = "nago"
+    ranges: Settings = field(default_factory=dict)
+    distillation: Settings = field(default_factory=dict)
+    sampler: str = "trust-region"
+    options: Settings = field(default_factory=dict)
+    pruner: str = "halving"
+    final: Settings | None = None
+    images: int = 1
+    search: str = ""
+
+
+def digest(*parts: Any) -> str:
+    """Short digest of dataclasses and plain values, without the paths of files."""
+    plain = [asdict(part) if hasattr(part, "__dataclass_fields__") else part for part in parts]
+    for part in plain:
+        if isinstance(part, dict):
+            for section in ("data", "teacher"):
+                part.pop(section, None)  # data and teacher have digests of their own in each line
+    return hashlib.sha256(json.dumps(plain, sort_keys=True, default=str).encode()).hexdigest()[:12]
+
+
+_F = Protocol(
+    data={"source": "fashion-mnist", "subset": 20_000},
+    teacher={
+        "factory": "autokd.recipes.teachers:fashion_mnist",
+        "weights": "autokd.recipes:fashion-mnist.safetensors",
+        "floor": 0.93,
+    },
+    params=87_345,
+    activation_bytes=100_352,
+    teacher_params=873_450,
+    teacher_activation_bytes=301_056,
+    trials=40,
+    rungs=(0.5, 1.5),
+    final=26,
+    training={
+        "batch_size": 128,
+        "learning_rate": 0.1,
+        "weight_decay": 1e-3,
+        "views": 6,
+        "augmentation": {"shift": 2, "flip": True},
+        "precision": "float32",  # "auto" would differ between machines
+    },
+    long=100,
+)
+_D = Protocol(
+    data={"source": "digits"},
+    teacher={
+        "factory": "autokd.recipes.teachers:digits",
+        "weights": "autokd.recipes:digits.safetensors",
+        "floor": 0.97,
+    },
+    params=7_775,
+    activation_bytes=4_096,
+    teacher_params=77_754,
+    teacher_activation_bytes=12_288,
+    trials=40,
+    rungs=(4, 12),
+    final=60,
+    training={
+        "batch_size": 32,
+        "learning_rate": 0.05,
+        "views": 8,
+        "augmentation": {"shift": 1},
+        "precision": "float32",
+    },
+)
+_TINY = replace(
+    _D,
+    data={"source": "digits", "subset": 256},
+    trials=2,
+    rungs=(0.25, 0.5),
+    final=0.5,
+    seeds=2,
+    screening=Screening(epochs=0.25, best=2, settings=1, finalists=1),
+    study=Study(best=1, random=1, draws=2, epochs=0.25, members=1, top=1),
+    random_families=2,
+)
+
+PROTOCOLS: Mapping[str, Protocol] = {
+    "F": _F,
+    "F-full": replace(_F, data={"source": "fashion-mnist"}, seeds=3, long=0),
+    "D": _D,
+    "tiny": _TINY,  # proves nothing: it tries the benchmark itself in seconds
+}
+
+_TEMPERATURE, _WEIGHT = [1, 10], [0, 1]  # temperature on a logarithmic scale
+_KD = {"temperature": _TEMPERATURE, "weight": _WEIGHT}
+FIXED = {"temperature": 4.0, "weight": 0.9}
+"""Traditional distillation, not searched."""
+WITHOUT_TEACHER = {"temperature": 4.0, "weight": 0.0}
+_PROBABILITY = [0.1, 0.9]
+_NAGO = {
+    "top_nodes": [3, 6],
+    "top_neighbours": [2, 4],
+    "top_probability": _PROBABILITY,
+    "middle_nodes": [1, 3],
+    "middle_probability": _PROBABILITY,
+    "bottom_nodes": [3, 6],
+    "bottom_neighbours": [2, 4],
+    "bottom_probability": _PROBABILITY,
+}
+_NAGO_CENTRE = {
+    "top_nodes": 5,
+    "top_neighbours": 2,
+    "top_probability": 0.5,
+    "middle_nodes": 2,
+    "middle_probability": 0.5,
+    "bottom_nodes": 5,
+    "bottom_neighbours": 2,
+    "bottom_probability": 0.5,
+}
+_RANDWIRE = {"generator": "ws", "ws_neighbours": 4, "ws_probability": 0.75}
+_EVOLUTION = "evolution:RegularisedEvolution"
+_A = Arm(ranges=_NAGO, distillation=_KD)
+_C = replace(_A, distillation=WITHOUT_TEACHER, search="C")
+
+ARMS: Mapping[str, Arm] = {
+    "A": _A,
+    "A-t": replace(_A, sampler="tpe", options={"multivariate": True}),
+    "B": replace(_A, sampler="random"),
+    "E": replace(_A, distillation=FIXED),
+    "C1": replace(_C, final=WITHOUT_TEACHER),
+    "C2": replace(_C, final=FIXED),
+    "K-nago": replace(_A, ranges=_NAGO_CENTRE),
+    "K-randwire": replace(_A, space="randwire", ranges=_RANDWIRE),
+    "TR": replace(_A, space="blocks", ranges={}),
+    "TB-random": replace(_A, space="blocks", ranges={}, sampler="random"),
+    "TB-evolution": replace(_A, space="blocks", ranges={}, sampler=_EVOLUTION, pruner="none"),
+    "V": replace(_A, sampler=_EVOLUTION, pruner="none", images=5),
+}
+"""The searching arms. One more line is one more arm, such as the product with other defaults."""

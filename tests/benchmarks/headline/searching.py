@@ -1,0 +1,139 @@
+"""The searching arms: the product searches and trains, and what it found becomes a record."""
+
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+from measures import named
+from protocol import Arm
+from records import Record, Run
+from workbench import Workbench, costs, machine
+
+from autokd.errors import InputError
+from autokd.evaluation.evaluate import evaluate
+from autokd.evaluation.task import EvaluationTask
+from autokd.searches.api import begin
+from autokd.searches.families import Family, winner
+from autokd.searches.problem import Problem
+from autokd.searches.reporter import SILENT
+from autokd.searches.result import SearchResult
+from autokd.searches.workspace import Workspace
+from search_spaces.architecture.cost import cost
+from search_spaces.architecture.format import Architecture
+
+__all__ = ["search"]
+
+MOST_TRIALS = 4  # times those of the protocol: a search whose trials all fail trains no images
+NAME = "search"
+
+
+def search(bench: Workbench, run: Run, arm: Arm, folder: str) -> Record:
+    """Search, train the winner in full, and record it. A search that was killed goes on.
+
+    An arm of several times the images trains its winner in full after each of them, and records how far it was.
+
+    Args:
+        bench: Data set and protocol.
+        run: The run.
+        arm: What is searched and how.
+        folder: Name of the folder of the search, which arms may share.
+    """
+    result = _open(bench, run.seed, arm, folder)
+    milestones, full = [], 0.0
+    for times in range(1, arm.images + 1):
+        images = _spend(bench, result, arm, times)
+        best, task, metrics, seconds = _train(result, arm)
+        full += seconds if all(key != task.key for key, *_ in milestones) else 0.0
+        milestones.append((task.key, images, metrics["accuracy"]))
+    searched = sum(row.seconds or 0.0 for record in result.trials for row in record.evaluations)
+    trained = len({key for key, *_ in milestones}) * bench.images(result.problem, final=True)
+    return Record(
+        run,
+        named(metrics),
+        costs(cost(Architecture.from_json(task.architecture))),
+        bench.teacher,
+        search_images=images,
+        images=images + trained,
+        seconds=searched + full,
+        found={
+            "architecture": json.loads(task.architecture),
+            "description": best.description,
+            "distillation": dict(task.settings),
+            "trials": len(result.trials),
+            "families": _families(bench, result),
+            "importances": _importances(result),
+            "milestones": [[images, validation] for _, images, validation in milestones],
+        },
+        machine=machine(),
+    )
+
+
+def _open(bench: Workbench, seed: int, arm: Arm, folder: str) -> SearchResult:
+    """The search of a run, recorded now or by an earlier process."""
+    home = Workspace(bench.home(seed, folder))
+    if home.exists:
+        with home.open() as store:
+            if store.searches():
+                return SearchResult(home, NAME, None, SILENT)
+    return begin(bench.config(seed, arm), home, reporter=SILENT)
+
+
+def _spend(bench: Workbench, result: SearchResult, arm: Arm, times: int) -> int:
+    """Search until so many times the images of the protocol are trained on, and return how many it were in the end.
+
+    Trials are added in stages that cannot exceed them, until less than one trial is left; then one more begins.
+    """
+    problem = result.problem
+    whole = bench.images(problem)
+    allowed = times * bench.protocol.search_epochs * len(bench.dataset.train)
+    most = times * MOST_TRIALS * bench.protocol.trials
+    result.resume()
+    while (used := _search_images(bench, problem, result)) < allowed and result.config.trials < most:
+        more = max(1, int((allowed - used) // whole))
+        result.resume(result.config.model_copy(update={"trials": result.config.trials + more}))
+    return used
+
+
+def _search_images(bench: Workbench, problem: Problem, result: SearchResult) -> int:
+    return sum(bench.images(problem, len(record.values)) for record in result.trials if record.values)
+
+
+def _train(result: SearchResult, arm: Arm) -> tuple[Family, EvaluationTask, Mapping[str, float], float]:
+    """The winner so far, its full training, and that training's metrics and seconds."""
+    problem, best = result.problem, winner(result.families)
+    if best is None:
+        raise InputError(f"search {result.name!r} has no trained student.")
+    trial = result.trial(best.trial)
+    task = problem.task(trial.trial, replace(trial.students[0], purpose="final"), rung=0)
+    if arm.final is not None:  # another distillation than the search's: the same training, but not the product's verb
+        task = replace(task, settings=tuple(sorted(arm.final.items())))
+        done = evaluate(task)
+        return best, task, done.metrics, done.seconds
+    student = result.train()[0]
+    return best, task, student.metrics, student.evaluation.seconds or 0.0
+
+
+def _families(bench: Workbench, result: SearchResult) -> list[dict[str, Any]]:
+    """The best families as the model of the search sees them, for the studies."""
+    problem = result.problem
+    return [
+        {
+            "trial": family.trial,
+            "family": problem.space_parameters(result.trial(family.trial).trial),
+            "distillation": dict(problem.methods.settings(family.parameters)),
+            "probability_best": family.probability_best,
+            "mean": family.mean,
+            "deviation": family.deviation,
+            "observed": family.observed,
+            "architecture": dict(result.trial(family.trial).students[0].architecture),
+        }
+        for family in result.families[: bench.protocol.study.top]
+    ]
+
+
+def _importances(result: SearchResult) -> dict[str, float]:
+    with suppress(InputError):  # too few trials, or nothing differs
+        return result.importances
+    return {}

@@ -1,0 +1,200 @@
+"""A data set with its protocol, ready to search and train on: configurations, facts, and folders of unfinished runs."""
+
+import platform
+import shutil
+import subprocess
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from protocol import FIXED, Arm, Protocol
+
+from autokd.config.parsing import parse_config
+from autokd.config.schema import SearchConfig
+from autokd.data.dataset import Dataset
+from autokd.data.registry import load_data
+from autokd.searches.facts import Facts
+from autokd.searches.preflight import find_facts
+from autokd.searches.problem import Problem
+from autokd.teachers.process_cache import cached_teacher
+from autokd.training.metrics import label_metrics
+from autokd.training.timetable import Leg, timetable
+from search_spaces.architecture.cost import Cost
+
+__all__ = ["Workbench", "costs", "machine"]
+
+DISK_BYTES = 256_000_000
+"""Of the teacher's stored outputs, for each seed. Larger feature maps are computed in each training that needs them."""
+
+
+@dataclass(frozen=True)
+class Workbench:
+    """One data set and its protocol on this machine.
+
+    Attributes:
+        name: Name of the protocol.
+        protocol: The protocol, with the paths of this machine.
+        scratch: Folder of everything that an unfinished run needs to go on.
+    """
+
+    name: str
+    protocol: Protocol
+    scratch: Path
+
+    def folder(self, seed: int) -> Path:
+        """Folder of the unfinished runs of one seed, which share the teacher's outputs."""
+        return self.scratch / self.name / f"seed-{seed}"
+
+    def home(self, seed: int, name: str) -> Path:
+        """Folder of one unfinished run: a workspace of its own with the seed's store of the teacher's outputs."""
+        home, shared = self.folder(seed) / name, self.folder(seed) / "teachers"
+        home.mkdir(parents=True, exist_ok=True)
+        shared.mkdir(exist_ok=True)
+        with suppress(FileExistsError):
+            (home / "teachers").symlink_to(shared)
+        return home
+
+    def clear(self, seed: int, name: str) -> None:
+        """Remove what a run needed to go on; the teacher's outputs stay for the seed's other runs."""
+        shutil.rmtree(self.folder(seed) / name, ignore_errors=True)
+
+    def config(self, seed: int, arm: Arm | None = None, epochs: float | None = None) -> SearchConfig:
+        """Configuration of a search, or of single trainings with the default arm.
+
+        Args:
+            seed: Seed of stream, first weights and search.
+            arm: In what the search departs from the default.
+            epochs: Epochs of a full training; those of the protocol by default.
+        """
+        protocol, arm = self.protocol, arm or Arm(distillation=FIXED)
+        halves = arm.pruner != "none"
+        return parse_config(
+            {
+                "name": "search",
+                "seed": seed,
+                "trials": max(1, int(protocol.search_epochs / protocol.rungs[-1])),
+                "data": dict(protocol.data),
+                "teacher": {**protocol.teacher, "disk_bytes": DISK_BYTES},
+                "budget": {"params": protocol.params, "activation_bytes": protocol.activation_bytes},
+                "space": {"name": arm.space, "ranges": dict(arm.ranges)},
+                "distillation": {"method": "kd", "ranges": dict(arm.distillation)},
+                "optimizer": {"name": arm.sampler, "options": dict(arm.options), "pruner": arm.pruner},
+                "training": {**protocol.training, "rungs": list(protocol.rungs if halves else protocol.rungs[-1:])},
+                "workers": {"engine": "inline", "count": 1, "device": "cpu"},
+                "final": {"epochs": protocol.final if epochs is None else epochs, "students": 1},
+                **_WITHOUT_REFERENCES,
+            }
+        )
+
+    def space(self, arm: Arm) -> Problem:
+        """What the product makes of an arm's space, to draw students from it."""
+        return Problem(self.config(0, arm), self.facts, self.scratch)
+
+    def problem(self, seed: int, folder: str, epochs: float) -> Problem:
+        """What the product makes of a configuration: its `retraining_context` is that of all full trainings.
+
+        Args:
+            seed: Seed of stream and first weights.
+            folder: Name of the run's folder.
+            epochs: Epochs of a full training.
+        """
+        return Problem(self.config(seed, epochs=epochs), self.facts, self.home(seed, folder))
+
+    @cached_property
+    def facts(self) -> Facts:
+        """What the product finds out about data and teacher."""
+        return find_facts(self.config(0))
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """The samples."""
+        return load_data(self.config(0).data)
+
+    @cached_property
+    def teacher(self) -> dict[str, Any]:
+        """What is known of the teacher: accuracies, sizes and digests. Its test accuracy is computed here only."""
+        facts, device = self.facts, torch.device("cpu")
+        teacher = cached_teacher(self.config(0).teacher.numbered(0), "cpu", self.dataset)
+        test = label_metrics(teacher.on_split(self.dataset, "test", device), self.dataset.test.labels)
+        protocol = self.protocol
+        model_bytes = 4 * protocol.teacher_params
+        return {
+            "validation": facts.teacher_metrics["accuracy"],
+            "test": test["accuracy"],
+            "ece": test["ece"],
+            "params": facts.teacher_params,
+            "macs": facts.teacher_macs,
+            "activation_bytes": protocol.teacher_activation_bytes,
+            "model_bytes": model_bytes,
+            "memory_bytes": model_bytes + protocol.teacher_activation_bytes,
+            "digest": facts.teacher_digest[:12],
+            "data": facts.data_digest[:12],
+        }
+
+    def images(self, problem: Problem, rungs: int | None = None, final: bool = False) -> int:
+        """Images trained on by one trial, or by one full training.
+
+        Args:
+            problem: The search.
+            rungs: Number of rungs that the trial climbed; all by default.
+            final: Whether a full training is meant.
+        """
+        context = problem.retraining_context if final else problem.context
+        training, steps = context.training, context.stream(self.dataset).steps_per_epoch
+        ends = [max(1, round(rung * steps)) for rung in training.rungs]
+        routes = timetable(training.schedule, ends, training.warmup, training.cooldown).routes[:rungs]
+        return training.batch_size * _steps([leg for route in routes for leg in route])
+
+
+def _steps(legs: list[Leg]) -> int:
+    """Steps of these legs, of which those of the trunk are trained once."""
+    trunk = max((leg.end for leg in legs if leg.branch is None), default=0)
+    return trunk + sum(leg.end - leg.start for leg in legs if leg.branch is not None)
+
+
+_WITHOUT_REFERENCES: Mapping[str, Any] = (
+    {"references": {"names": []}} if "references" in SearchConfig.model_fields else {}
+)
+"""Arms have no references of their own: arm H is what they are compared with."""
+
+
+def costs(cost: Cost) -> dict[str, int]:
+    """What a network costs, by name."""
+    names = "params", "macs", "activation_bytes", "model_bytes", "memory_bytes"
+    return {name: getattr(cost, name) for name in names}
+
+
+@lru_cache
+def machine() -> dict[str, str]:
+    """Processor, versions and commit, for a record."""
+    return {
+        "processor": _processor(),
+        "python": platform.python_version(),
+        "torch": version("torch"),
+        "commit": _commit(),
+    }
+
+
+def _processor() -> str:
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _commit() -> str:
+    """The commit that is checked out, with a + if files differ from it; empty outside a repository."""
+    folder = Path(__file__).parent
+    with suppress(OSError, subprocess.CalledProcessError):
+        head, changed = (
+            subprocess.run(["git", *command], cwd=folder, capture_output=True, text=True, check=True).stdout.strip()
+            for command in (["rev-parse", "--short", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
+        )
+        return head + ("+" if changed else "")
+    return ""
