@@ -19,7 +19,11 @@ class ChannelShuffle(nn.Module):
         self.groups = groups
 
     def forward(self, x: Tensor) -> Tensor:
-        """Output of the shape of `x`, `batch x channels x ...`."""
+        """Output of the shape of `x`, `batch x channels x ...`, in channels_last if `x` is."""
+        if x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last):  # else what follows would be slow
+            batch, channels, height, width = x.shape
+            pixels = x.movedim(1, -1).reshape(batch, height, width, self.groups, channels // self.groups)
+            return pixels.transpose(-1, -2).reshape(batch, height, width, channels).movedim(-1, 1)
         batch, channels, *sizes = x.shape
         parts = x.reshape(batch, self.groups, channels // self.groups, *sizes)
         return parts.transpose(1, 2).reshape(x.shape)

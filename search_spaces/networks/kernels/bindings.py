@@ -14,6 +14,7 @@ __all__ = [
     "convolution_backward",
     "convolution_forward",
     "convolution_limits",
+    "depthwise_backward",
     "is_traced",
     "norm_backward",
     "norm_forward",
@@ -26,6 +27,7 @@ __all__ = [
 HALVES = {torch.float32: 0, torch.bfloat16: 1}
 FEW_CHANNELS = 128  # images with fewer channels are processed in tiles of `PIXELS` pixels, which fill registers
 PIXELS = 16
+LANES = 16  # channels of a plane of the depthwise kernels
 SCRATCH = 4  # float32 numbers for each element of a tile, beside two float64 numbers for each channel
 
 
@@ -168,6 +170,31 @@ def convolution_backward(gradient: Tensor, x: Tensor, weight: Tensor, of_x: bool
     sizes = (images, height, width, inputs, outputs)
     _library().convolution_weights(*sizes, *_pointers(x, gradient), _tap_strides(found), found.data_ptr())
     return _convolved(gradient, weight, inputs, turned=True) if of_x else None, found
+
+
+def depthwise_backward(
+    gradient: Tensor, x: Tensor, weight: Tensor, stride: int, of_x: bool
+) -> tuple[Tensor | None, Tensor]:
+    """Gradients of `x` and `weight` of a depthwise convolution whose padding is half the side of its kernels.
+
+    Args:
+        gradient: Gradient of the output, of the dtype of `x`; `suits` accepts both.
+        x: Images that were convolved, `batch x channels x height x width`.
+        weight: Kernels in float32, `channels x 1 x side x side`, of side 3, 5 or 7.
+        stride: Stride in both directions.
+        of_x: Whether to compute the gradient of `x`; None is returned in its place otherwise.
+    """
+    images, channels, height, width = x.shape
+    side = weight.shape[-1]
+    planes = -(-channels // LANES)
+    filters = torch.zeros(2, side * side, planes * LANES)  # of the weights and of their gradient
+    filters[0, :, :channels] = weight.detach().reshape(channels, -1).t()
+    buffers = torch.empty(2, height + side - 1, width + side - 1, LANES)
+    found = torch.empty_like(x) if of_x else None
+    sizes = (HALVES[x.dtype], images, channels, height, width, *gradient.shape[2:], side, stride)
+    written = (None if found is None else found.data_ptr(), *_pointers(filters[1], *buffers))
+    _library().depthwise_backward(*sizes, *_pointers(x, gradient, filters[0]), *written)
+    return found, filters[1, :, :channels].t().reshape(weight.shape).contiguous()
 
 
 def _convolved(x: Tensor, weight: Tensor, outputs: int, turned: bool) -> Tensor:

@@ -25,7 +25,7 @@ SWITCH = "AUTOKD_KERNELS"
 
 FOLDER = Path(__file__).parent
 HEADER = FOLDER / "kernels.h"
-SOURCES = tuple(FOLDER / name for name in ("batch_norm.c", "sums.c", "pooling.c", "convolution.c"))
+SOURCES = tuple(FOLDER / name for name in ("batch_norm.c", "sums.c", "pooling.c", "convolution.c", "depthwise.c"))
 COMPILERS = ("cc", "gcc", "clang")
 FLAGS = (
     "-O3",
@@ -45,6 +45,7 @@ SIGNATURES = {
     "convolution_limits": (c_void_p,),
     "convolution_forward": (*[c_long] * 5, c_int, *[c_void_p] * 4),
     "convolution_weights": (*[c_long] * 5, *[c_void_p] * 4),
+    "depthwise_backward": (c_int, *[c_long] * 8, *[c_void_p] * 7),
     "weighted_sums": (c_int, *[c_long] * 2, *[c_void_p] * 5),
 }
 
