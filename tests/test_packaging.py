@@ -18,7 +18,16 @@ from autokd.core.extras import EXTRAS
 
 ROOT = Path(__file__).parent.parent
 FOR_DEVELOPERS = {"docs", "test"}
-SHORT = ["--set", "trials=1", "--set", "training.rungs=[1,2]", "--set", "final.epochs=1"]
+SHORT = [
+    "--set",
+    "trials=1",
+    "--set",
+    "training.rungs=[1,2]",
+    "--set",
+    "final.epochs=1",
+    "--set",
+    "references.names=none",
+]
 
 
 def project() -> dict[str, Any]:

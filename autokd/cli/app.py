@@ -170,7 +170,7 @@ def resume(
     output: Output = "text",
     home: HomeFolder = None,
 ) -> None:
-    """Go on after any interruption; only trials, seconds, workers and final may be changed."""
+    """Go on after any interruption; only trials, seconds, workers, references and final may be changed."""
     from autokd.searches.api import find
 
     _check_replaceable(export, find(name, _home(home)) if export else None, force)

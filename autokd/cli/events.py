@@ -19,7 +19,11 @@ def event_line(event: EventRow) -> str:
 
 def _trial_finished(payload: Payload) -> str:
     result = percent(payload["value"]) if payload["value"] is not None else payload["reason"] or "no value"
-    return f"trial {payload['trial']} {payload['state']}: {result}"
+    return f"{_trial(payload)} {payload['state']}: {result}"
+
+
+def _trial(payload: Payload) -> str:
+    return f"reference {payload['reference']}" if "reference" in payload else f"trial {payload['trial']}"
 
 
 def _evaluation_opened(payload: Payload) -> str:
@@ -38,9 +42,9 @@ _WORDS: dict[str, Callable[[Payload], str]] = {
     "lease_released": lambda payload: "the search was released",
     "status_changed": lambda payload: f"status {payload['status']}",
     "config_changed": lambda payload: "configuration changed",
-    "trial_opened": lambda payload: f"trial {payload['trial']} opened",
+    "trial_opened": lambda payload: f"{_trial(payload)} opened",
     "trial_finished": _trial_finished,
-    "student_added": lambda payload: f"student {payload['replicate']} of trial {payload['trial']} drawn",
+    "student_added": lambda payload: f"student {payload['replicate']} of {_trial(payload)} drawn",
     "evaluation_opened": _evaluation_opened,
     "evaluation_finished": _evaluation_finished,
     "evaluation_failed": lambda payload: f"evaluation {payload['evaluation']} failed: {payload['reason']}",

@@ -16,7 +16,7 @@ from autokd.searches.facts import Facts
 from autokd.searches.printer import CHECKING, LOADING, Printer, print_checks, time_left
 from autokd.searches.progress import Progress, Training
 from autokd.searches.reporter import Reporter
-from autokd.searches.tables import count, percent, training_state
+from autokd.searches.tables import count, percent, reference_state, training_state
 from search_spaces.design.envelope import Offer
 
 __all__ = ["reporter"]
@@ -92,7 +92,11 @@ class _Screen:
             f"{progress.finished}/{progress.trials}",
             Text(time_left(progress), style="dim"),
         )
-        return Group(bar, Text(_counts(progress)), Text(_best(progress), style="green"))
+        references = (
+            Text(f"reference {reference.name}: {reference_state(reference)}", style="dim")
+            for reference in progress.references
+        )
+        return Group(bar, *references, Text(_counts(progress)), Text(_best(progress), style="green"))
 
 
 def _counts(progress: Progress) -> str:

@@ -25,6 +25,7 @@ from autokd.searches.tables import (
     moment,
     percent,
     ratio,
+    reference_state,
     table,
     training_state,
 )
@@ -98,6 +99,7 @@ def status(result: SearchResult, output: Output) -> None:
         ("trials", f"{progress.finished} of {progress.trials}: {ended}, {progress.running} running"),
         ("best", _best_line(progress)),
         ("teacher", f"{percent(progress.teacher_accuracy)}, {count(progress.teacher_params)} parameters"),
+        *(("reference", f"{one.name}: {reference_state(one)}") for one in progress.references),
         ("last change", moment(row.updated_at)),
     ]
     if progress.status == "running":

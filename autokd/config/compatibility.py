@@ -21,6 +21,7 @@ BEFORE: dict[str, Any] = {
         "augmentation": {"mixup": 0.0, "cutmix": 0.0},
     },
     "optimizer": {"signal": "accuracy"},
+    "references": {"names": []},
     "final": {"keep": "last"},
 }
 """These are not the defaults, which may change: a search that was recorded without a key continues as it began."""

@@ -44,6 +44,7 @@ __all__ = [
     "DataConfig",
     "DistillationConfig",
     "OptimizerConfig",
+    "ReferencesConfig",
     "RetrainingConfig",
     "SearchConfig",
     "SpaceConfig",
@@ -54,7 +55,13 @@ __all__ = [
 
 NAMED_SOURCES = ("fashion-mnist", "digits")
 LONGEST_NAME = 100  # characters of a search's name
-RESUMABLE_CHANGES = {"trials", "seconds", "workers", "final"}  # sections and keys that `resume` may change
+RESUMABLE_CHANGES = {
+    "trials",
+    "seconds",
+    "workers",
+    "references",
+    "final",
+}  # sections and keys that `resume` may change
 
 
 def _one(value: Any) -> Any:
@@ -98,6 +105,7 @@ Value = bool | int | float | str
 Range = Annotated[Value | list[Value], BeforeValidator(_one_or_several)]
 Ranges = dict[str, Range]  # one value fixes a dimension, two numbers bound it, names list the choices
 Schedule = Literal["cosine", "stable"]
+ReferenceName = Literal["resnet", "mobilenetv2", "no-teacher"]
 
 
 class _Section(BaseModel):
@@ -321,6 +329,44 @@ class RetrainingConfig(_Section):
     views: Views | None = None
 
 
+def _names(value: Any) -> Any:
+    """The names, none for "none"."""
+    return () if value == "none" else value
+
+
+def _number_or_all(value: Any) -> Any:
+    """Check a number of references; see `_one`."""
+    if value != "all" and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
+        raise ValueError(f'must be a number from 0 or "all", but got {value!r}')
+    check_number(value)
+    return value
+
+
+class ReferencesConfig(_Section):
+    """References: students that one would try without a search, trained under the conditions of the search.
+
+    Attributes:
+        names: References to train, in this order, or "none". "resnet" and "mobilenetv2" are networks of the space
+            `blocks`, as wide as the budget allows, distilled by "kd" with its default settings; "no-teacher" is the
+            best student, trained without the teacher once all trials have ended.
+        final: Number of references that are also trained at full length, those of the highest validation accuracy at
+            the last rung; "all" for all of them.
+    """
+
+    names: Annotated[
+        tuple[ReferenceName, ...],
+        BeforeValidator(_names, json_schema_input_type=tuple[ReferenceName, ...] | Literal["none"]),
+    ] = ("resnet", "mobilenetv2", "no-teacher")
+    final: Annotated[int | Literal["all"], BeforeValidator(_number_or_all)] = 1
+
+    @field_validator("names")
+    @classmethod
+    def _different(cls, names: tuple[ReferenceName, ...]) -> tuple[ReferenceName, ...]:
+        if len(set(names)) < len(names):
+            raise ValueError(f"must be different, but are {list(names)}")
+        return names
+
+
 class SearchConfig(_Section):
     """Configuration of a search.
 
@@ -346,6 +392,7 @@ class SearchConfig(_Section):
     training: TrainingConfig = TrainingConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     workers: WorkersConfig = WorkersConfig()
+    references: ReferencesConfig = ReferencesConfig()
     final: RetrainingConfig = RetrainingConfig()
 
     def to_dict(self) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from autokd.database.types import BigInt, Json, UtcDateTime
 __all__ = ["REVISION", "Base", "Evaluation", "Event", "Search", "Student", "Trial"]
 
 # The newest migration, kept here so that opening an up-to-date database need not load alembic.
-REVISION = "0003"
+REVISION = "0004"
 
 
 class Base(DeclarativeBase):
@@ -82,6 +82,7 @@ class Trial(Base):
     finished_at: Mapped[datetime | None]
     finish_order: Mapped[int | None]
     opened_after: Mapped[int] = mapped_column(server_default="0")
+    reference: Mapped[str | None]
 
 
 class Student(Base):

@@ -76,10 +76,16 @@ class Reader:
             return row_of(SearchRow, find_search(session, name))
 
     def trials(self, search_id: int) -> list[TrialRow]:
-        """A search's trials by number."""
+        """A search's trials by number, without references."""
         with self.session() as session:
-            query = select(Trial).where(Trial.search_id == search_id).order_by(Trial.number)
+            query = select(Trial).where(Trial.search_id == search_id, Trial.reference.is_(None)).order_by(Trial.number)
             return _rows(TrialRow, session.scalars(query))
+
+    def references(self, search_id: int) -> list[TrialRow]:
+        """A search's references in the order in which they were opened."""
+        query = select(Trial).where(Trial.search_id == search_id, Trial.reference.is_not(None))
+        with self.session() as session:
+            return _rows(TrialRow, session.scalars(query.order_by(Trial.number.desc())))
 
     def students(self, search_id: int, purpose: Purpose | None = None) -> list[StudentRow]:
         """A search's students in the order in which they were added, of one purpose or all."""

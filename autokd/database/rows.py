@@ -52,10 +52,11 @@ class SearchRow:
 
 @dataclass(frozen=True)
 class TrialRow:
-    """One trial.
+    """One trial, or one reference, which is none of the optimiser's.
 
     Attributes:
-        number: Counts from 0 within its search, in the order in which trials were opened.
+        number: Counts from 0 within its search, in the order in which trials were opened; references count down from
+            -1, and so do their finish orders.
         parameters: What the optimiser proposed, by name.
         value: Objective value given to the optimiser; None if there is none.
         reason: Why it was pruned or failed.
@@ -63,6 +64,7 @@ class TrialRow:
             fold over the finished trials in this order.
         opened_after: Number of trials that had ended when this one was opened: with `finish_order` it says which
             trials the optimiser knew when it proposed this one.
+        reference: Name of the reference; None for a trial.
     """
 
     id: int
@@ -76,6 +78,7 @@ class TrialRow:
     finished_at: datetime | None
     finish_order: int | None
     opened_after: int = 0
+    reference: str | None = None
 
 
 @dataclass(frozen=True)

@@ -78,13 +78,16 @@ class Store(Reader):
                 session.execute(delete(model).where(model.search_id == search.id))
             session.delete(search)
 
-    def open_trial(self, lease: Lease, number: int, parameters: Mapping[str, Any]) -> TrialRow:
-        """Open a new running trial.
+    def open_trial(
+        self, lease: Lease, number: int, parameters: Mapping[str, Any], reference: str | None = None
+    ) -> TrialRow:
+        """Open a new running trial, or a reference.
 
         Args:
             lease: Lease of the search, from `lease.acquire`.
-            number: Number of the trial, counted from 0 within the search.
+            number: Number of the trial, counted from 0 within the search; that of a reference is negative.
             parameters: Parameters that the optimiser proposed, by name.
+            reference: Name of the reference; None for a trial.
 
         Raises:
             DatabaseError: If the search has a trial of this number.
@@ -100,9 +103,10 @@ class Store(Reader):
                 state="running",
                 created_at=datetime.now(UTC),
                 opened_after=_n_finished(session, search),
+                reference=reference,
             )
             session.add(trial)
-            record(session, search, "trial_opened", {"trial": number})
+            record(session, search, "trial_opened", _named(trial))
             return _written(session, TrialRow, trial)
 
     def add_student(
@@ -157,8 +161,8 @@ class Store(Reader):
                 warm_from=warm_from,
             )
             session.add(student)
-            payload = {"trial": trial.number, "replicate": replicate, "purpose": purpose, "digest": digest}
-            record(session, search, "student_added", payload)
+            payload = {"replicate": replicate, "purpose": purpose, "digest": digest}
+            record(session, search, "student_added", _named(trial) | payload)
             return _written(session, StudentRow, student)
 
     def open_evaluation(self, lease: Lease, student_id: int, rung: int, epochs: float, key: str) -> EvaluationRow:
@@ -267,10 +271,10 @@ class Store(Reader):
             )
         with self._writing(lease) as (session, search):
             trial = _running(_get(session, Trial, trial_id, search))
-            trial.finish_order = _n_finished(session, search)
+            trial.finish_order = _finish_order(session, search, trial)
             trial.state, trial.value, trial.reason, trial.finished_at = state, value, reason, datetime.now(UTC)
-            payload = {"trial": trial.number, "state": state, "value": value, "reason": reason}
-            record(session, search, "trial_finished", payload)
+            payload = {"state": state, "value": value, "reason": reason}
+            record(session, search, "trial_finished", _named(trial) | payload)
             return _written(session, TrialRow, trial)
 
     def set_status(
@@ -336,8 +340,22 @@ def _get(session: Session, model: type[M], row_id: int, search: Search) -> M:
 
 
 def _n_finished(session: Session, search: Search) -> int:
+    """Number of trials that ended; references do not count."""
     last = session.scalar(select(func.max(Trial.finish_order)).where(Trial.search_id == search.id))
-    return 0 if last is None else last + 1
+    return 0 if last is None else max(0, last + 1)
+
+
+def _finish_order(session: Session, search: Search, trial: Trial) -> int:
+    """The next finish order of trials, which count up from 0, or of references, which count down from -1."""
+    if trial.reference is None:
+        return _n_finished(session, search)
+    last = session.scalar(select(func.min(Trial.finish_order)).where(Trial.search_id == search.id))
+    return -1 if last is None else min(0, last) - 1
+
+
+def _named(trial: Trial) -> dict[str, Any]:
+    """Number of a trial, and the name of a reference, for an event."""
+    return {"trial": trial.number} | ({} if trial.reference is None else {"reference": trial.reference})
 
 
 def _running(row: E) -> E:

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rich.console import Console
 
@@ -11,7 +11,7 @@ from autokd.data.dataset import describe
 from autokd.searches.facts import Facts
 from autokd.searches.progress import Progress, Training
 from autokd.searches.reporter import Reporter, Silent
-from autokd.searches.tables import budget_table, count, counted, duration, percent, training_state
+from autokd.searches.tables import budget_table, count, counted, duration, percent, reference_state, training_state
 from search_spaces.design.envelope import Offer
 
 __all__ = ["CHECKING", "LOADING", "Printer", "default_reporter", "print_checks", "time_left"]
@@ -38,6 +38,7 @@ class Printer:
     console: Console
     on_news: Callable[[], None] = lambda: None
     _last: object = None
+    _references: set[str] = field(default_factory=set)
 
     def loading(self) -> None:
         """Say what takes a while."""
@@ -67,8 +68,12 @@ class Printer:
         self._print(line)
 
     def searched(self, progress: Progress) -> None:
-        """Print how far the search is, if that changed."""
+        """Print how far the search is, if that changed, and each reference that reached the last rung."""
         self.on_news()
+        for reference in progress.references:
+            if reference.state == "complete" and reference.name not in self._references:
+                self._references.add(reference.name)
+                self._print(f"reference {reference.name}: {reference_state(reference)}")
         news = (progress.finished, progress.best_accuracy)
         if progress.status == "finished":
             self._print(f"search {progress.name} ends after {progress.finished} of {counted(progress.trials, 'trial')}")

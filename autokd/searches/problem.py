@@ -18,6 +18,8 @@ from autokd.evaluation.context import TrainingContext
 from autokd.evaluation.task import EvaluationTask
 from autokd.searches.choices import Choices
 from autokd.searches.facts import Facts
+from autokd.searches.method_choice import MethodChoice
+from autokd.searches.references import reference_methods, reference_space
 from autokd.searches.trial_record import TrialRecord
 from autokd.searches.warm_start_source import warm_start_source
 from search_spaces.architecture.cost import Cost, cost
@@ -56,6 +58,11 @@ class Problem(Choices):
         return len(self.config.training.rungs) - 1
 
     @property
+    def references(self) -> tuple[str, ...]:
+        """Names of the references to train."""
+        return self.config.references.names
+
+    @property
     def folder(self) -> Path:
         """Folder of the search's files."""
         return self.home / "searches" / self.config.name
@@ -86,10 +93,10 @@ class Problem(Choices):
         return len(trial_records) < self.config.trials and in_time
 
     def draw(self, trial: TrialRow, replicate: int, purpose: str = "search") -> tuple[Architecture, Cost]:
-        """Draw a student of the trial's family.
+        """Draw a student of the trial's family, or the student of a reference that has a space of its own.
 
         Args:
-            trial: The trial.
+            trial: The trial or reference.
             replicate: Number of the draw.
             purpose: "search" or "final", as in `StudentRow`.
 
@@ -98,22 +105,23 @@ class Problem(Choices):
         """
         rng = np.random.default_rng(self._seed(trial, replicate, purpose, "graph"))
         facts = self.facts
-        architecture = self.space.sample(
-            self.space_parameters(trial), self.budget, facts.input_shape, facts.classes, rng
-        )
+        space, parameters = self.space, self.space_parameters(trial)
+        if trial.reference is not None:
+            space, parameters = reference_space(trial.parameters), {}
+        architecture = space.sample(parameters, self.budget, facts.input_shape, facts.classes, rng)
         return architecture, cost(architecture)
 
     def warm_from(
         self, trial_records: Iterable[TrialRecord], trial: TrialRow, architecture: Architecture
     ) -> str | None:
-        """Key of the evaluation whose weights a new student inherits; None without warm starts or without a source.
+        """Key of the evaluation whose weights a new student inherits; None without warm starts, a source, or a trial.
 
         Args:
             trial_records: All trials.
             trial: The new student's trial.
             architecture: The new student.
         """
-        if not self.config.training.warm_start:
+        if not self.config.training.warm_start or trial.reference is not None:
             return None
         family = self.space_parameters(trial)
         return warm_start_source(trial_records, architecture, lambda other: self.space_parameters(other) == family)
@@ -122,24 +130,28 @@ class Problem(Choices):
         """The parameters of the trial that belong to the search space."""
         return {name: value for name, value in trial.parameters.items() if name in self.space.distributions()}
 
+    def methods_of(self, trial: TrialRow) -> MethodChoice:
+        """The distillation methods among which the parameters of a trial or reference choose."""
+        return self.methods if trial.reference is None else reference_methods(trial.parameters)
+
     def task(self, trial: TrialRow, student: StudentRow, rung: int) -> EvaluationTask:
         """The evaluation of a student up to a rung; a retrained student has one rung, and is tested.
 
         Args:
-            trial: The student's trial.
+            trial: The student's trial or reference.
             student: The student.
             rung: Index of the rung.
         """
-        final = student.purpose == "final"
+        final, methods = student.purpose == "final", self.methods_of(trial)
         return EvaluationTask(
             context=self.retraining_context if final else self.context,
             architecture=json.dumps(student.architecture, sort_keys=True),
-            method=self.methods.name(trial.parameters),
-            settings=self.methods.settings(trial.parameters),
+            method=methods.name(trial.parameters),
+            settings=methods.settings(trial.parameters),
             rung=rung,
             seed=self._seed(trial, student.replicate, student.purpose, "training"),
             folder=self.evaluations,
-            teacher_schedule=self.methods.teacher_schedule(trial.parameters),
+            teacher_schedule=methods.teacher_schedule(trial.parameters),
             warm_from=student.warm_from,
             keeps_best=final and self.config.final.keep == "best",
         )
@@ -179,4 +191,4 @@ class Problem(Choices):
         )
 
     def _seed(self, trial: TrialRow, replicate: int, purpose: str, use: str) -> int:
-        return derive(self.config.seed, trial.number, replicate, purpose, use)
+        return derive(self.config.seed, trial.reference or trial.number, replicate, purpose, use)

@@ -6,9 +6,33 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from autokd.database.rows import SearchRow, StudentRow
+from autokd.searches.references import latest_references
 from autokd.searches.trial_record import TrialRecord
 
-__all__ = ["Progress", "Training", "best_trial_record", "measure_progress", "ranked"]
+__all__ = ["Progress", "ReferenceProgress", "Training", "best_trial_record", "measure_progress", "ranked"]
+
+
+@dataclass(frozen=True)
+class ReferenceProgress:
+    """Progress of a reference at one moment.
+
+    Attributes:
+        name: Of the reference.
+        state: "running", "complete" or "failed".
+        accuracy: Its validation accuracy at the highest rung that it reached; None before the first.
+        epochs: Epochs trained up to that rung.
+        params: Its parameters; None if it does not fit the budget.
+        macs: Its multiply-accumulates.
+        reason: Why it failed.
+    """
+
+    name: str
+    state: str
+    accuracy: float | None
+    epochs: float | None
+    params: int | None
+    macs: int | None
+    reason: str | None
 
 
 @dataclass(frozen=True)
@@ -31,6 +55,7 @@ class Progress:
         teacher_params: The teacher's parameters, where it has any.
         seconds_left: Estimated time until the last trial ends; None before one ended.
         reasons: Why trials failed, with their number.
+        references: The references, in the order in which they were opened.
     """
 
     name: str
@@ -48,6 +73,7 @@ class Progress:
     teacher_params: int | None
     seconds_left: float | None
     reasons: dict[str, int]
+    references: tuple[ReferenceProgress, ...] = ()
 
     @property
     def finished(self) -> int:
@@ -78,8 +104,16 @@ class Training:
     reason: str | None
 
 
-def measure_progress(search: SearchRow, trial_records: Collection[TrialRecord]) -> Progress:
-    """The progress of a search with these trials."""
+def measure_progress(
+    search: SearchRow, trial_records: Collection[TrialRecord], references: Collection[TrialRecord] = ()
+) -> Progress:
+    """The progress of a search.
+
+    Args:
+        search: The search.
+        trial_records: Its trials.
+        references: Its references, in the order in which they were opened.
+    """
     states = Counter(record.trial.state for record in trial_records)
     best = best_trial_record(trial_records)
     student = _smallest(best.students) if best else None
@@ -101,6 +135,7 @@ def measure_progress(search: SearchRow, trial_records: Collection[TrialRecord]) 
         reasons=dict(
             Counter(record.trial.reason or "unknown" for record in trial_records if record.trial.state == "failed")
         ),
+        references=tuple(_reference(name, record) for name, record in latest_references(references).items()),
     )
 
 
@@ -113,6 +148,19 @@ def ranked(trial_records: Collection[TrialRecord]) -> list[TrialRecord]:
 def best_trial_record(trial_records: Collection[TrialRecord]) -> TrialRecord | None:
     """The trial with the best observed value, if any; the search's model may prefer another one."""
     return next(iter(ranked(trial_records)), None)
+
+
+def _reference(name: str, record: TrialRecord) -> ReferenceProgress:
+    student, rung = next(iter(record.students), None), max(record.values, default=None)
+    return ReferenceProgress(
+        name=name,
+        state=record.trial.state,
+        accuracy=None if rung is None else record.values[rung],
+        epochs=next((row.epochs for row in record.evaluations if row.rung == rung), None),
+        params=student.params if student else None,
+        macs=student.macs if student else None,
+        reason=record.trial.reason,
+    )
 
 
 def _smallest(students: Collection[StudentRow]) -> StudentRow:

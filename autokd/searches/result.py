@@ -34,7 +34,7 @@ from autokd.searches.session import search_error, session
 from autokd.searches.students import TrainedStudent, trained_students
 from autokd.searches.study import to_study
 from autokd.searches.tables import count, counted, percent
-from autokd.searches.trial_record import TrialRecord, trial_records
+from autokd.searches.trial_record import TrialRecord, search_records, trial_records
 from autokd.searches.workspace import Workspace
 from autokd.teachers.registry import Teacher, load_teacher
 from autokd.training.metrics import label_metrics
@@ -177,7 +177,8 @@ class SearchResult:
         """Go on until all trials are finished; the same code as beginning.
 
         Args:
-            config: A changed configuration; only trials, seconds, workers and final may differ.
+            config: A changed configuration; only trials, seconds, workers, references and final may
+                differ.
 
         Raises:
             InputError: If anything else differs, another controller owns the search, or data or teacher are gone.
@@ -308,6 +309,7 @@ class SearchResult:
 
 def _progress(store: Reader, name: str) -> Progress:
     search = store.search(name)
-    progress = measure_progress(search, trial_records(store, search.id).values())
+    trials, references = search_records(store, search.id)
+    progress = measure_progress(search, trials.values(), references)
     killed = progress.status == "running" and not is_owned(store, name)
     return replace(progress, status="interrupted") if killed else progress

@@ -7,7 +7,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from autokd.searches.progress import Training
+from autokd.searches.progress import ReferenceProgress, Training
 from autokd.teachers.cost import TeacherCost
 from search_spaces.design.envelope import Offer
 
@@ -21,6 +21,7 @@ __all__ = [
     "moment",
     "percent",
     "ratio",
+    "reference_state",
     "table",
     "training_state",
 ]
@@ -114,6 +115,16 @@ def budget_table(offers: Sequence[Offer], teacher: TeacherCost) -> Table:
     ]
     headings = ("limit", "allowed", "teacher", "smallest", "typical", "largest", "satisfiable")
     return table(headings, rows, numeric=range(1, 7))
+
+
+def reference_state(reference: ReferenceProgress) -> str:
+    """How far a reference is, in a few words."""
+    if reference.state == "failed":
+        return f"failed: {reference.reason}"
+    if reference.accuracy is None or reference.epochs is None:
+        return "under way"
+    size = f"{count(reference.params)} parameters, {count(reference.macs)} MACs"
+    return f"{percent(reference.accuracy)} after {counted(reference.epochs, 'epoch')}, {size}"
 
 
 def training_state(training: Training) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from autokd.database.reading import Reader
 from autokd.database.rows import EvaluationRow, StudentRow, TrialRow
 
-__all__ = ["TrialRecord", "trial_records"]
+__all__ = ["TrialRecord", "search_records", "trial_records"]
 
 
 @dataclass(frozen=True)
@@ -68,9 +68,25 @@ class TrialRecord:
 
 
 def trial_records(store: Reader, search_id: int) -> Mapping[int, TrialRecord]:
-    """The record of each trial of a search by its number, without retrainings."""
-    trials = store.trials(search_id)
-    return _assembled(trials, store.students(search_id, "search"), store.evaluations(search_id))
+    """The record of each trial of a search by its number, without references and retrainings."""
+    return search_records(store, search_id)[0]
+
+
+def search_records(store: Reader, search_id: int) -> tuple[Mapping[int, TrialRecord], Sequence[TrialRecord]]:
+    """The record of each trial of a search by its number, and those of its references, without retrainings.
+
+    References are in the order in which they were opened.
+
+    Args:
+        store: The search's database.
+        search_id: Id of the search.
+    """
+    trials, references = store.trials(search_id), store.references(search_id)
+    found = _assembled([*trials, *references], store.students(search_id, "search"), store.evaluations(search_id))
+    return (
+        {row.number: found[row.number] for row in trials},
+        [found[row.number] for row in references],
+    )
 
 
 def _assembled(

@@ -20,6 +20,20 @@ from autokd.searches.problem import Problem
 from autokd.searches.trial_record import TrialRecord
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _no_references() -> Iterator[None]:
+    """Lets searches of this process train no references, which takes time; `with_references` lets them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Problem, "references", ())
+        yield
+
+
+@pytest.fixture
+def with_references(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets searches train the references that their configuration names, as those of users do."""
+    monkeypatch.setattr(Problem, "references", property(lambda problem: problem.config.references.names))
+
+
 @pytest.fixture(scope="session")
 def make_dataset() -> Callable[..., Dataset]:
     """Makes data sets of noisy images whose class is the brightest third of their rows.

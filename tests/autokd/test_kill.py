@@ -26,8 +26,13 @@ SETTINGS = (
 )
 Start = Callable[[Path, str, str], subprocess.Popen[bytes]]
 RECIPES = {
-    "cosine": ('training.schedule="cosine"',),
-    "stable": ('training.schedule="stable"', "training.cooldown=0.6", "training.ema=0.9"),
+    "cosine": ('training.schedule="cosine"', "references.names=none"),
+    "stable": (
+        'training.schedule="stable"',
+        "training.cooldown=0.6",
+        "training.ema=0.9",
+        'references.names=["resnet", "no-teacher"]',
+    ),
 }
 
 
@@ -126,6 +131,7 @@ def _rows(home: Path) -> dict[str, list[dict[str, Any]]]:
         search = store.search(NAME)
         tables: dict[str, list[Any]] = {
             "trials": store.trials(search.id),
+            "references": store.references(search.id),
             "students": store.students(search.id),
             "evaluations": store.evaluations(search.id),
         }

@@ -38,9 +38,9 @@ ORDER = {
     "autokd.evaluation": "context warm_start precompute task distillation_stream evaluate",
     "autokd.export": "module check manifest preprocess verification replacement folder",
     "autokd.searches": (
-        "facts workspace data_from_python trial_record progress tables study method_choice choices warm_start_source "
-        "problem reporter printer proposals students dispatcher session controller families manifest preflight "
-        "retraining deletion result api doctor"
+        "facts workspace data_from_python trial_record method_choice references progress tables study choices "
+        "warm_start_source problem reporter printer proposals families students dispatcher session controller manifest "
+        "preflight retraining deletion result api doctor"
     ),
     "autokd.analysis": "rung_correlations plots",
     "autokd.recipes": "catalogue teachers runnable train_teacher",

@@ -18,6 +18,7 @@ from autokd.cli import main
 TINY = (
     *("--set", "trials=3", "--set", "training.rungs=[1, 2]", "--set", "training.views=1"),
     *("--set", "final.epochs=2", "--set", "workers.engine=inline", "--set", "workers.count=1"),
+    *("--set", "references.names=none"),
 )
 
 

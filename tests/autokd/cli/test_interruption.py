@@ -32,6 +32,8 @@ LONG = (
     "training.views=1",
     "--set",
     "workers.count=1",
+    "--set",
+    "references.names=none",
 )
 
 

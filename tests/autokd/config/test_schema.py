@@ -245,3 +245,26 @@ def test_ways_to_train_that_make_no_sense_are_refused(training: dict[str, Any], 
     with pytest.raises(InputError) as caught:
         parse_config(changed(training=training), "my.toml")
     assert str(caught.value) == f"my.toml: {message}."
+
+
+def test_no_references_is_a_name_or_an_empty_list() -> None:
+    nothing: tuple[Any, ...] = ("none", [])
+    for names in nothing:
+        assert parse_config(changed(references={"names": names})).references.names == ()
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        (
+            {"names": ["resnet", "vgg"]},
+            r"references\.names\.1: .*'resnet', 'mobilenetv2' or 'no-teacher', but got 'vgg'",
+        ),
+        ({"names": ["resnet", "resnet"]}, "references.names: must be different"),
+        ({"final": -1}, 'references.final: must be a number from 0 or "all", but got -1'),
+        ({"final": "best"}, "references.final: must be a number from 0 or \"all\", but got 'best'"),
+    ],
+)
+def test_references_that_make_no_sense_are_refused(section: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        parse_config(changed(references=section))

@@ -353,3 +353,20 @@ def test_a_sqlite_database_is_sound_after_use(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "db")) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+
+
+def test_references_are_no_trials_and_count_down(store: Store, lease: Lease) -> None:
+    rows = [
+        store.open_trial(lease, -1, {}, "resnet"),
+        store.open_trial(lease, 0, {}),
+        store.open_trial(lease, -2, {}, "other"),
+    ]
+    for row in rows:
+        store.finish_trial(lease, row.id, "failed", reason="no")
+    assert [(row.number, row.finish_order, row.opened_after) for row in store.trials(lease.search_id)] == [(0, 0, 0)]
+    references = store.references(lease.search_id)
+    assert [(row.reference, row.number, row.finish_order) for row in references] == [
+        ("resnet", -1, -1),
+        ("other", -2, -2),
+    ]
+    assert store.open_trial(lease, 1, {}).opened_after == 1

@@ -257,6 +257,7 @@ def test_workers_find_a_users_module_in_the_current_folder(tmp_path: Path, datas
     (tmp_path / "search.toml").write_text(
         "trials = 2\n[data]\nsource = 'my_module:data'\n[teacher]\nfactory = 'my_module:teacher'\n[budget]\n"
         "params = 3000\n[space.ranges]\ntop_nodes = 3\nmiddle_nodes = 1\nbottom_nodes = 3\n[training]\nrungs = [1]\n"
+        "[references]\nnames = []\n"
     )
     command = [sys.executable, "-m", "autokd", "search", "search.toml"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
@@ -364,6 +365,7 @@ import autokd
 autokd.search(
     teacher="autokd.recipes.teachers:digits", weights="autokd.recipes:digits.safetensors", data="digits", home="runs",
     budget={"params": 3_000}, trials=2, training={"rungs": [1], "views": 1}, workers={"count": 1},
+    references={"names": []},
 )
 """
 

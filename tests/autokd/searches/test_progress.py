@@ -78,4 +78,4 @@ def test_reasons_of_failures_are_counted(search: SearchRow, make_record):
 
 def test_progress_is_plain_values(search: SearchRow, make_record):
     values = asdict(measure_progress(search, [finished(make_record, 0, [[0.5]])]))
-    assert all(isinstance(value, str | int | float | dict | None) for value in values.values())
+    assert all(isinstance(value, str | int | float | dict | tuple | None) for value in values.values())

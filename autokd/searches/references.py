@@ -1,0 +1,89 @@
+"""References: students that one would try without a search, recorded as trials of their own kind.
+
+The parameters of a reference are plain values that say how it is made, so that it is resumed as it began: `space` and
+`ranges` of its architecture, or the `trial` whose student it trains again; then `method` and `settings` of its
+distillation.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+
+from autokd.config.schema import DistillationConfig
+from autokd.distillation import KD
+from autokd.searches.method_choice import MethodChoice
+from autokd.searches.trial_record import TrialRecord
+from search_spaces.design.registry import space
+from search_spaces.design.space import Space
+
+__all__ = [
+    "NO_TEACHER",
+    "latest_references",
+    "no_teacher_parameters",
+    "reference_methods",
+    "reference_parameters",
+    "reference_space",
+    "references_to_retrain",
+]
+
+NO_TEACHER = "no-teacher"
+
+STAGES = range(1, 5)
+RATIOS = {"resnet": (1.0, 1.0, 1.0, 0.5), "mobilenetv2": (1.0, 0.67, 0.67, 0.83)}
+"""Ratios of the stages to 1, 2, 4 and 8 times the width of the first. `mobilenetv2`: 24, 32, 64 and 160 channels, those
+of the first layers of each resolution in Sandler et al. 2018, https://arxiv.org/abs/1801.04381, table 2."""
+
+
+def reference_parameters(name: str) -> dict[str, Any]:
+    """Parameters of the reference with this name; `NO_TEACHER` has others."""
+    per_stage = _resnet_stage() if name == "resnet" else _mobilenetv2_stage()
+    ranges = {f"stage{stage}_{key}": value for stage in STAGES for key, value in per_stage.items()}
+    ranges |= {f"stage{stage}_ratio": ratio for stage, ratio in zip(STAGES, RATIOS[name], strict=True)}
+    if name == "resnet":
+        ranges["head_ratio"] = 0.0  # a ResNet has none
+    defaults = KD()
+    settings = {"temperature": defaults.temperature, "weight": defaults.weight}
+    return {"space": "blocks", "ranges": ranges, "method": KD.name, "settings": settings}
+
+
+def no_teacher_parameters(trial: int) -> dict[str, Any]:
+    """Parameters of the reference that trains the student of a trial from the labels alone."""
+    return {"trial": trial, "method": KD.name, "settings": {"temperature": 1.0, "weight": 0.0}}
+
+
+def reference_space(parameters: Mapping[str, Any]) -> Space:
+    """The space of a reference's architecture; all its dimensions are fixed."""
+    return space(parameters["space"], **parameters["ranges"])
+
+
+def reference_methods(parameters: Mapping[str, Any]) -> MethodChoice:
+    """The distillation of a reference, by the first teacher; nothing is left to choose."""
+    return MethodChoice(DistillationConfig(method=parameters["method"], ranges=dict(parameters["settings"])))
+
+
+def latest_references(references: Iterable[TrialRecord]) -> dict[str, TrialRecord]:
+    """The last reference of each name: a search that goes on to another best student has another one without teacher.
+
+    Args:
+        references: References in the order in which they were opened.
+    """
+    return {str(record.trial.reference): record for record in references}
+
+
+def references_to_retrain(references: Iterable[TrialRecord], n: int | Literal["all"]) -> list[TrialRecord]:
+    """The `n` best references at the last rung, by validation accuracy, that are to be trained at full length.
+
+    Args:
+        references: References in the order in which they were opened.
+        n: Number of them; "all" for all that reached the last rung.
+    """
+    complete = [record for record in latest_references(references).values() if record.trial.state == "complete"]
+    best = sorted(complete, key=lambda record: -record.best_value)
+    return best if n == "all" else best[:n]
+
+
+def _resnet_stage() -> dict[str, Any]:
+    return {"block": "basic", "depth": 1}
+
+
+def _mobilenetv2_stage() -> dict[str, Any]:
+    return {"block": "mbconv", "depth": 2, "expansion": 6, "kernel": 3, "squeeze": 0}

@@ -1,0 +1,189 @@
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+import pytest
+
+from autokd.database.lease import acquire, release
+from autokd.database.store import Store
+from autokd.evaluation.task import EvaluationTask
+from autokd.searches.controller import Controller
+from autokd.searches.dispatcher import Dispatcher
+from autokd.searches.problem import Problem
+from autokd.searches.references import NO_TEACHER, references_to_retrain
+from autokd.searches.trial_record import search_records
+from autokd.training.loop import DivergedError
+from search_spaces.architecture.format import Architecture
+from workers.inline import InlineExecutor
+
+MakeProblem = Callable[..., Problem]
+MakeStore = Callable[..., Store]
+Pretend = Callable[..., None]
+OURS = {"name": "trust-region", "options": {"n_startup_trials": 3}}
+
+pytestmark = pytest.mark.usefixtures("with_references")
+
+
+def run(problem: Problem, store: Store, lines: list[str] | None = None) -> None:
+    """The whole search, or as far as it comes."""
+    lease = acquire(store, problem.config.name)
+    dispatcher = Dispatcher(store, lease, InlineExecutor(), on_notify=(lines if lines is not None else []).append)
+    try:
+        Controller(store, lease, problem, dispatcher).run()
+    finally:
+        release(store, lease)
+
+
+def trial_rows(store: Store) -> list[dict[str, Any]]:
+    """Everything recorded of the trials but clocks and ids."""
+    unlike = {"created_at", "finished_at", "id", "trial_id", "student_id"}
+    trials = store.trials(1)
+    of_trials = [row for row in store.evaluations(1) if row.trial_id in {trial.id for trial in trials}]
+    return [{key: value for key, value in asdict(row).items() if key not in unlike} for row in (*trials, *of_trials)]
+
+
+def everything(store: Store) -> list[dict[str, Any]]:
+    """Everything recorded but clocks."""
+    tables = (*store.trials(1), *store.references(1), *store.students(1), *store.evaluations(1))
+    clocks = {"created_at", "finished_at"}
+    return [{key: value for key, value in asdict(row).items() if key not in clocks} for row in tables]
+
+
+@pytest.mark.slow  # fits a Gaussian process for each proposal
+def test_references_change_no_proposal_and_no_trial(
+    make_problem: MakeProblem, make_store: MakeStore, pretend: Pretend
+) -> None:
+    pretend()
+    stores = []
+    for names in ("none", ["resnet", "mobilenetv2", "no-teacher"]):
+        problem = make_problem(
+            trials=6, optimizer=OURS, training={"rungs": [1, 3]}, references={"names": names}, seconds=1000
+        )
+        stores.append(make_store(problem))
+        run(problem, stores[-1])
+    assert [len(store.references(1)) for store in stores] == [0, 3]
+    assert trial_rows(stores[0]) == trial_rows(stores[1])
+
+
+def test_references_climb_all_rungs_the_one_without_teacher_after_the_trials(
+    make_problem: MakeProblem, make_store: MakeStore, pretend: Pretend
+) -> None:
+    problem = make_problem(training={"rungs": [1, 2, 3]})
+    store, trained = make_store(problem), []
+    pretend(lambda task: trained.append(task))
+    run(problem, store)
+    _, references = search_records(store, 1)
+    assert [record.trial.reference for record in references] == ["resnet", "mobilenetv2", NO_TEACHER]
+    assert [record.trial.number for record in references] == [-1, -2, -3]
+    assert [record.trial.finish_order for record in references] == [-1, -2, -3]
+    assert all(list(record.values) == [0, 1, 2] for record in references)
+    assert [record.trial.opened_after for record in references] == [0, 0, 4]
+
+
+def test_the_one_without_teacher_trains_the_best_student_from_labels_alone(
+    make_problem: MakeProblem, make_store: MakeStore, pretend: Pretend
+) -> None:
+    from autokd.searches.families import rank_families, winner
+
+    problem, tasks = make_problem(references={"names": ["no-teacher"]}), list[EvaluationTask]()
+    store = make_store(problem)
+    pretend(lambda task: tasks.append(task))
+    run(problem, store)
+    trials, (reference,) = search_records(store, 1)
+    best = winner(rank_families(problem, trials.values()))
+    assert best is not None
+    assert reference.trial.parameters["trial"] == best.trial
+    assert reference.students[0].architecture == trials[best.trial].students[0].architecture
+    assert (tasks[-1].method, dict(tasks[-1].settings)) == ("kd", {"temperature": 1.0, "weight": 0.0})
+
+
+@pytest.mark.parametrize("name", ["resnet", "mobilenetv2"])
+def test_references_are_as_wide_as_the_budget_allows_and_distilled_at_the_defaults(
+    make_problem: MakeProblem, make_store: MakeStore, pretend: Pretend, name: str
+) -> None:
+    problem, tasks = make_problem(budget={"params": 20_000}), list[EvaluationTask]()
+    store = make_store(problem)
+    pretend(lambda task: tasks.append(task))
+    run(problem, store)
+    records = {record.trial.reference: record for record in search_records(store, 1)[1]}
+    (student,) = records[name].students
+    assert 0.9 * 20_000 < student.params <= 20_000
+    of_student = [task for task in tasks if Architecture.from_json(task.architecture).digest == student.digest]
+    assert {(task.method, task.settings) for task in of_student} == {("kd", (("temperature", 4.0), ("weight", 0.9)))}
+
+
+def test_a_reference_that_does_not_fit_is_left_out_with_one_line(
+    make_problem: MakeProblem, make_store: MakeStore, pretend: Pretend
+) -> None:
+    problem, lines = make_problem(budget={"params": 2_000}), list[str]()
+    store = make_store(problem)
+    pretend()
+    run(problem, store, lines)
+    failed = [row for row in store.references(1) if row.state == "failed"]
+    assert [row.reference for row in failed] == ["mobilenetv2"]
+    assert lines == [f"reference mobilenetv2 is left out: {failed[0].reason}"]
+    assert str(failed[0].reason).startswith("BudgetError: The smallest network")
+
+
+def test_a_reference_that_cannot_be_trained_stops_nothing(
+    make_problem: MakeProblem, make_store: MakeStore, pretend: Pretend
+) -> None:
+    def diverge_first(task: EvaluationTask) -> None:
+        if not first:
+            first.append(task.key)
+        if task.key == first[0]:
+            raise DivergedError("no")
+
+    problem, first = make_problem(optimizer={"name": "random", "pruner": "none"}), list[str]()
+    store = make_store(problem)
+    pretend(diverge_first)
+    run(problem, store)
+    assert [row.state for row in store.references(1)] == ["failed", "complete", "complete"]
+    assert {trial.state for trial in store.trials(1)} == {"complete"}
+
+
+def test_a_search_stopped_in_every_evaluation_goes_on_to_the_same_rows_with_references(
+    make_problem: MakeProblem, make_store: MakeStore, pretend: Pretend
+) -> None:
+    problem = make_problem(trials=3, training={"rungs": [1, 3]})
+    whole, store, seen = make_store(problem), make_store(problem), set()
+
+    def stop_once(task: EvaluationTask) -> None:
+        if task.key not in seen:
+            seen.add(task.key)
+            raise KeyboardInterrupt
+
+    pretend()
+    run(problem, whole)
+    pretend(stop_once)
+    for _ in whole.evaluations(1):
+        with pytest.raises(KeyboardInterrupt):
+            run(problem, store)
+    run(problem, store)
+    assert everything(store) == everything(whole)
+
+
+def test_a_search_that_goes_on_to_another_best_student_trains_that_one_without_teacher(
+    make_problem: MakeProblem, make_store: MakeStore, pretend: Pretend
+) -> None:
+    problem = make_problem(trials=2, references={"names": ["no-teacher"]})
+    store, trained = make_store(problem), []
+    pretend(lambda task: trained.append(task) or len(trained) / 100)  # the last trial is best
+    run(problem, store)
+    run(problem, store)
+    assert [row.parameters["trial"] for row in store.references(1)] == [1]
+    run(make_problem(trials=4, references={"names": ["no-teacher"]}), store)
+    assert [row.parameters["trial"] for row in store.references(1)] == [1, 3]
+    assert references_to_retrain(search_records(store, 1)[1], "all")[0].trial.parameters["trial"] == 3
+
+
+def test_the_best_references_at_the_last_rung_are_retrained(make_record: Callable[..., Any]) -> None:
+    from dataclasses import replace
+
+    names = {"resnet": 0.7, "mobilenetv2": 0.9, "no-teacher": 0.8}
+    records = []
+    for number, (name, accuracy) in enumerate(names.items(), 1):
+        record = make_record(-number, [[accuracy]], "complete")
+        records.append(replace(record, trial=replace(record.trial, reference=name)))
+    best = [[record.trial.reference for record in references_to_retrain(records, n)] for n in (0, 1, "all")]
+    assert best == [[], ["mobilenetv2"], ["mobilenetv2", "no-teacher", "resnet"]]
