@@ -139,13 +139,41 @@ class SpaceConfig(_Section):
     """The search space: the architectures among which the student is chosen.
 
     Attributes:
-        name: Name of a search space, or "module:Class" of your own.
+        name: Name of a search space, or "module:Class" of your own; "nago" by default.
+        names: Several spaces among which the search chooses; replaces `name`. A space that has no student within the
+            budget is left out.
         ranges: Narrower ranges for dimensions of the space, or single values that fix them. Options of the space, such
-            as `width = 16` or `cells = 2`, are set here, too.
+            as `width = 16` or `cells = 2`, are set here, too. If there are several spaces, the name of the space comes
+            first: "blocks.head_ratio".
     """
 
-    name: str = "nago"
-    ranges: Ranges = {}
+    name: str | None = None
+    names: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    ranges: Annotated[Ranges, BeforeValidator(_flattened, json_schema_input_type=dict[str, Any])] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _single_by_name(cls, values: Any) -> Any:
+        """A single space is recorded by `name`, however it is given, and also if it is the default."""
+        if not isinstance(values, dict):
+            return values
+        name, names = values.get("name"), values.get("names")
+        if name is None and isinstance(names, list | tuple) and len(names) == 1:
+            return values | {"name": names[0], "names": None}
+        return values | {"name": "nago"} if name is None and names is None else values
+
+    @model_validator(mode="after")
+    def _one_or_several(self) -> "SpaceConfig":
+        if self.name is not None and self.names is not None:
+            raise ValueError("name and names exclude each other")
+        if len(set(self.listed)) < len(self.listed):
+            raise ValueError(f"names must be different, but are {list(self.listed)}")
+        return self
+
+    @property
+    def listed(self) -> tuple[str, ...]:
+        """Names of the search spaces: one, or those among which the search chooses."""
+        return self.names or (self.name or "nago",)
 
 
 class DistillationConfig(_Section):

@@ -24,7 +24,7 @@ from autokd.distillation.methods.nkd import NKD, nkd_loss
 from autokd.distillation.methods.review import ReviewKD
 from autokd.distillation.methods.rkd import RKD, angle_loss, distance_loss
 from autokd.distillation.methods.similarity import SP, similarity_loss
-from autokd.distillation.registry import METHODS, make_method, method_class, method_distributions
+from autokd.distillation.registry import METHODS, make_method, method_class, method_defaults, method_distributions
 from autokd.distillation.wrappers.combined import Combined
 from autokd.distillation.wrappers.continuation import Continuation
 from autokd.distillation.wrappers.ctkd import CTKD
@@ -73,6 +73,7 @@ __all__ = [
     "kd_loss",
     "make_method",
     "method_class",
+    "method_defaults",
     "method_distributions",
     "mlld_loss",
     "modality_loss",

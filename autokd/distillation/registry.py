@@ -7,6 +7,7 @@ like `continuation`, wraps the method that follows it, if any.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from inspect import Parameter, signature
 from types import MappingProxyType
 from typing import Any
 
@@ -37,7 +38,7 @@ from autokd.distillation.wrappers.early_stopping import EarlyStopping
 from autokd.distillation.wrappers.standardise import Standardised
 from autokd.errors import InputError
 
-__all__ = ["METHODS", "make_method", "method_class", "method_distributions"]
+__all__ = ["METHODS", "make_method", "method_class", "method_defaults", "method_distributions"]
 
 _ALL: tuple[type[Method], ...] = (
     KD,
@@ -97,6 +98,21 @@ def method_distributions(name: str) -> dict[str, BaseDistribution]:
         InputError: If the name is unknown, or its components cannot be composed.
     """
     return dict(_distributions(_components(name)))
+
+
+def method_defaults(name: str) -> dict[str, Any]:
+    """The papers' values of the hyper-parameters of a method, which are named as in `method_distributions`.
+
+    Raises:
+        InputError: As `method_distributions`.
+    """
+    known = method_distributions(name)
+    pairs = (
+        (component.prefix + own, parameter.default)
+        for component in _components(name)
+        for own, parameter in signature(component.kind).parameters.items()
+    )
+    return {key: default for key, default in pairs if key in known and default is not Parameter.empty}
 
 
 def method_class(name: str) -> type[Method]:

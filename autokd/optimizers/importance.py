@@ -14,20 +14,20 @@ Optuna's evaluators are not suitable: they omit every parameter that some trial 
 that were trained for different numbers of epochs.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from optuna.study import Study, StudyDirection
 from optuna.trial import TrialState
-from torch import Tensor
 from torch.quasirandom import SobolEngine
 
 from autokd.errors import InputError
 from autokd.optimizers.arrays import Array
 from autokd.optimizers.history import History
 from autokd.optimizers.models.surrogate import TAILS, Surrogate
+from autokd.optimizers.space.conditions import Conditions, Parents
 from autokd.optimizers.space.encoding import Encoding
 from search_spaces.design.dimensions import Dimension, Value, low_ends
 
@@ -102,9 +102,10 @@ def _effects(model: Surrogate, encoding: Encoding, dimensions: Mapping[str, Dime
     first, second = engine.draw(N_PAIRS, dtype=torch.float64).chunk(2, dim=1)
     rows = np.tile(np.arange(encoding.dimension), (N_PAIRS, 1))
     orders = np.random.default_rng(SEED).permuted(rows, axis=1)
+    conditions = Conditions(encoding, _parents(dimensions))
 
     def posterior_mean(points: Array) -> Array:
-        mean: Array = model.mean(_active(torch.from_numpy(points), encoding, dimensions)).numpy()
+        mean: Array = model.mean(conditions.canonical(torch.from_numpy(points))).numpy()
         return mean
 
     pair = encoding.snap(first).numpy(), encoding.snap(second).numpy()
@@ -112,31 +113,12 @@ def _effects(model: Surrogate, encoding: Encoding, dimensions: Mapping[str, Dime
     return effects
 
 
-def _active(points: Tensor, encoding: Encoding, dimensions: Mapping[str, Dimension]) -> Tensor:
-    """The points with the codes of inactive dimensions replaced by those of missing values, as in trials, `n x d`."""
-    masked = points.clone()
-    active: dict[str, Tensor] = {}
+def _parents(dimensions: Mapping[str, Dimension]) -> Parents:
+    """The conditional dimensions; without values if the parent has a single value, which is not among them."""
+    parents: dict[str, tuple[str, tuple[Value, ...]]] = {}
     for name, dimension in dimensions.items():
-        active[name] = torch.ones(len(points), dtype=torch.bool)
         if dimension.parent is not None:
-            has_value = _has_one_of(dimension.values, points, dimension.parent, encoding, dimensions)
-            active[name] = active[dimension.parent] & has_value
-        if name in encoding.names:
-            column = encoding.names.index(name)
-            masked[~active[name], column] = encoding.coordinates[column].missing()
-    return masked
-
-
-def _has_one_of(
-    values: Sequence[Value], points: Tensor, name: str, encoding: Encoding, dimensions: Mapping[str, Dimension]
-) -> Tensor:
-    """Mask of the points at which a dimension has one of these values, `n`, bool.
-
-    A dimension that is not encoded has a single value.
-    """
-    if name not in encoding.names:
-        return torch.full([len(points)], low_ends(dimensions[name].distribution)[0] in values)
-    column = encoding.names.index(name)
-    codes, places = np.unique(points[:, column].numpy(), return_inverse=True)
-    decode = encoding.coordinates[column].decode
-    return torch.tensor([decode(code) in values for code in codes.tolist()])[places]
+            above = dimensions[dimension.parent].distribution
+            never = above.single() and low_ends(above)[0] not in dimension.values
+            parents[name] = dimension.parent, () if never else dimension.values
+    return parents

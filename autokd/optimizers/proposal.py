@@ -1,7 +1,7 @@
 """The next proposal as a pure function of a study's history."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ from autokd.optimizers.acquisition.candidates import Box
 from autokd.optimizers.acquisition.functions import AcquisitionFunction, acquisition_function
 from autokd.optimizers.acquisition.optimisation import Allowed, best_candidate, spare_points
 from autokd.optimizers.history import History
+from autokd.optimizers.space.conditions import Parents
 from autokd.optimizers.space.encoding import Encoding, keys, unseen
 from autokd.optimizers.space.features import NO_FEATURES, Description
 from autokd.optimizers.trust_region import Rules, TrustRegion, fold
@@ -32,6 +33,7 @@ class SamplerConfig:
         allowed: Constraints that can be computed before a trial.
         reference: Reference point of several objectives, with signs such that larger is better; inferred if None.
         description: Features of points.
+        conditions: The conditional parameters.
     """
 
     seed: int
@@ -40,6 +42,7 @@ class SamplerConfig:
     allowed: Allowed
     reference: Sequence[float] | None = None
     description: Description = NO_FEATURES
+    conditions: Parents = field(default_factory=dict)
 
 
 def propose(history: History, encoding: Encoding, config: SamplerConfig, number: int) -> Tensor:
@@ -67,7 +70,8 @@ def propose(history: History, encoding: Encoding, config: SamplerConfig, number:
     observed = history.finished[[i for i, outcome in enumerate(history.outcomes) if outcome.observed]]
     merit = acquisition.merit(observed)
     tops = observed[merit.argsort(descending=True, stable=True)[:_N_TOPS]]
-    box = Box.of(encoding, _center(history, region, acquisition, tops[0]), region.length, acquisition.lengthscales)
+    center = _center(history, region, acquisition, tops[0])
+    box = Box.of(encoding, center, region.length, acquisition.lengthscales, config.conditions)
     return best_candidate(encoding, acquisition, box, tops, seen, config.allowed, generator)
 
 

@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib import import_module
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from optuna.distributions import BaseDistribution
 from optuna.exceptions import ExperimentalWarning
@@ -13,6 +13,9 @@ from optuna.samplers import BaseSampler
 
 from autokd.core.seeds import derive
 from autokd.optimizers.errors import OptimizerError
+
+if TYPE_CHECKING:
+    from autokd.optimizers.space.conditions import Parents
 
 __all__ = ["PRUNERS", "SAMPLERS", "pruner", "sampler"]
 
@@ -45,6 +48,7 @@ def sampler(
     trial_number: int | None = None,
     features: Callable[[Mapping[str, Any]], Sequence[float]] | None = None,
     described: Collection[str] | None = None,
+    conditions: "Parents | None" = None,
     **options: Any,
 ) -> BaseSampler:
     """An Optuna sampler by name.
@@ -59,6 +63,7 @@ def sampler(
             trial's number anyway and gets `seed` itself, so that its start-up points form one Sobol sequence.
         features: Features of points as in `TrustRegionSampler`; other samplers do not use them.
         described: Names of the parameters that the features describe, as in `TrustRegionSampler`.
+        conditions: Conditional parameters, as in `TrustRegionSampler`; other samplers do not use them.
         **options: Passed to the constructor.
 
     Raises:
@@ -67,7 +72,8 @@ def sampler(
     make = _find(name, SAMPLERS, "sampler")
     fixed: dict[str, Any] = {"seed": seed}
     if name == _OWN:
-        fixed |= {"search_space": search_space, "features": features, "described": described}
+        known = {"features": features, "described": described, "conditions": conditions}
+        fixed |= {"search_space": search_space, **known}
     elif trial_number is not None:
         fixed["seed"] = derive(seed, trial_number, "sampler") % 2**32  # numpy takes no more
     built = _built(make, name, options, fixed)

@@ -18,6 +18,7 @@ from autokd.optimizers.acquisition.optimisation import Allowed
 from autokd.optimizers.errors import OptimizerError
 from autokd.optimizers.history import PROPOSAL, History
 from autokd.optimizers.proposal import SamplerConfig, propose
+from autokd.optimizers.space.conditions import Parents
 from autokd.optimizers.space.encoding import Encoding
 from autokd.optimizers.space.features import description_of
 from autokd.optimizers.space.union import union
@@ -32,7 +33,7 @@ class TrustRegionSampler(BaseSampler):
     TuRBO (Eriksson et al. 2019, https://arxiv.org/abs/1910.01739) with the departures listed in `trust_region` and
     `acquisition.candidates`. It works with any study, parallel or not, and with define-by-run objectives: by default
     the search space is the union of the parameters of all trials. A parameter that a trial lacks counts as the middle
-    of its range, or as a further choice; the sampler does not know which parameters depend on which.
+    of its range, or as a further choice. Which parameters depend on which can be told by `conditions`.
 
     The sampler keeps no state between calls: the same trials and seed give the same proposal, whether or not this
     instance made the earlier ones. The model learns from the values that pruned trials reported; failed trials are
@@ -61,6 +62,8 @@ class TrustRegionSampler(BaseSampler):
             described parameters are.
         described: Names of the parameters that the features describe; None for all. The other parameters count in
             addition to the features.
+        conditions: For each conditional parameter, the name of its parent and the values of the parent with which it
+            exists, parents before children. Points that differ only in parameters that do not exist are then the same.
     """
 
     def __init__(
@@ -74,6 +77,7 @@ class TrustRegionSampler(BaseSampler):
         reference_point: Sequence[float] | None = None,
         features: Callable[[Mapping[str, Any]], Sequence[float]] | None = None,
         described: Collection[str] | None = None,
+        conditions: Parents | None = None,
     ) -> None:
         _check_options(n_startup_trials, noise, deterministic, feasible, reference_point)
         self._seed = secrets.randbits(32) if seed is None else seed
@@ -85,6 +89,7 @@ class TrustRegionSampler(BaseSampler):
         self._reference_point = reference_point
         self._features = features
         self._described = described
+        self._conditions = dict(conditions or {})
         self._lock = Lock()  # a proposal must be stored before the next one is computed
         Rules.of(1, n_startup_trials, noise)  # reject invalid options here and not at the first trial
 
@@ -154,6 +159,7 @@ class TrustRegionSampler(BaseSampler):
             allowed=self._allowed(encoding),
             reference=None if reference is None else [s * r for s, r in zip(signs, reference, strict=True)],
             description=description_of(self._features, self._described, encoding),
+            conditions=self._conditions,
         )
 
     def _allowed(self, encoding: Encoding) -> Allowed:

@@ -26,6 +26,7 @@ from autokd.searches.preflight import (
     check_storage,
     find_facts,
     survey,
+    with_feasible_spaces,
 )
 from autokd.searches.printer import default_reporter
 from autokd.searches.problem import Problem
@@ -49,7 +50,7 @@ def search(
     weights: str | Path | None = None,
     floor: float | None = None,
     teacher_settings: Mapping[str, Any] | None = None,
-    space: str | type[Space] = "nago",
+    space: str | type[Space] | Sequence[str | type[Space]] = "nago",
     ranges: Mapping[str, Any] | None = None,
     trials: int = 60,
     name: str = "search",
@@ -73,8 +74,9 @@ def search(
         floor: Smallest validation accuracy of the teacher at which the search starts.
         teacher_settings: Everything else that the section `[teacher]` may say:
             `{"resize": 224, "mean": [0.5], "deviation": [0.5]}`.
-        space: Name of the search space, or a class of your own.
-        ranges: Narrower ranges for the space's dimensions, or values that fix them.
+        space: Name of the search space, or a class of your own; a list of several lets the search choose among them.
+        ranges: Narrower ranges for the space's dimensions, or values that fix them. With several spaces, the space's
+            name comes first: `{"blocks.head_ratio": 0}`.
         trials: Number of trials.
         name: Name of the search; a number is appended if it is taken.
         home: Folder of all searches; `AUTOKD_HOME` or `autokd-runs` by default.
@@ -93,7 +95,7 @@ def search(
         "name": name,
         "trials": trials,
         "budget": budget,
-        "space": {"name": space if isinstance(space, str) else reference_to(space), "ranges": dict(ranges or {})},
+        "space": _space_section(space) | {"ranges": dict(ranges or {})},
         "teacher": source | {"weights": weights and str(weights), "floor": floor} | dict(teacher_settings or {}),
         "data": {"source": data_source(data, place)},
         **sections,
@@ -138,14 +140,15 @@ def begin(
         wrapped = teacher_from_python(teacher, config)
         facts = find_facts(config, wrapped, reporter)
         problem = Problem(config, facts, home.folder)
-        check_methods(problem, wrapped)
         offers = survey(problem)
+        problem = with_feasible_spaces(problem, offers)
+        check_methods(problem, wrapped)
         reporter.checked(facts, offers)
-        check_budget(offers)
+        check_budget(offers, reporter)
         shapes = check_storage(problem, wrapped)
     with home.open(create=True) as store:
         config = _named(config, home, store, reporter, renames)  # another search may have begun meanwhile
-        recorded = asdict(facts) | {"command": list(command or sys.argv)}
+        recorded = asdict(problem.facts) | {"command": list(command or sys.argv)}
         result = SearchResult(home, config.name, wrapped, reporter)
         with result.interruptible("resume"):
             store_shapes(problem.context, shapes)
@@ -190,6 +193,16 @@ def find_all(home: Workspace | str | Path | None = None) -> list["SearchResult"]
         return []
     with home.open() as store:
         return [SearchResult(home, row.name, None, Silent()) for row in store.searches()]
+
+
+def _space_section(space: str | type[Space] | Sequence[str | type[Space]]) -> dict[str, Any]:
+    if isinstance(space, str | type):
+        return {"name": _space_name(space)}
+    return {"names": [_space_name(each) for each in space]}
+
+
+def _space_name(space: str | type[Space]) -> str:
+    return space if isinstance(space, str) else reference_to(space)
 
 
 def _place(home: Workspace | str | Path | None) -> Workspace:

@@ -1,5 +1,6 @@
 """What a search chooses from, told by its configuration alone, before any data or teacher are seen."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,8 +11,8 @@ from autokd.config.schema import SearchConfig
 from autokd.core.references import include_current_folder
 from autokd.errors import InputError
 from autokd.searches.method_choice import MethodChoice
-from search_spaces.design.dimensions import Dimension
-from search_spaces.design.registry import space
+from search_spaces.design.dimensions import Dimension, Value
+from search_spaces.design.registry import space_of
 from search_spaces.design.space import Space
 from search_spaces.errors import SpaceError
 
@@ -30,10 +31,10 @@ class Choices:
 
     @cached_property
     def space(self) -> Space:
-        """The search space, narrowed to the configured ranges."""
+        """The search space, or the choice among several, narrowed to the configured ranges."""
         include_current_folder()  # a user's space is "module:Class"; so are samplers and pruners below
         try:
-            return space(self.config.space.name, **self.config.space.ranges)
+            return space_of(self.config.space.listed, self.config.space.ranges)
         except SpaceError as error:
             raise InputError(f"space: {error}") from None
 
@@ -51,10 +52,33 @@ class Choices:
             raise InputError(f"the space and the distillation method share the dimension {min(shared)!r}.")
         return ours | theirs
 
+    @cached_property
+    def start_points(self) -> Sequence[Mapping[str, Value]]:
+        """What the first trials must have, if several spaces are searched: each space once, then well-known families.
+
+        They are distilled as one would without a search. A search of one space begins with the optimiser's own points,
+        as it did before there were others.
+        """
+        points = self.space.start_points() if self._has_spaces else ()
+        return [point | self.methods.defaults for point in points]
+
+    @property
+    def conditions(self) -> Mapping[str, tuple[str, Sequence[Value]]]:
+        """Parent of each conditional dimension, and the parent's values with which it is active, for the optimiser.
+
+        With one space there are none, since the optimiser was not told before there were several, and must go on so.
+        """
+        children = ((name, each) for name, each in self.dimensions.items() if self._has_spaces)
+        return {name: (each.parent, each.values) for name, each in children if each.parent is not None}
+
     @property
     def distributions(self) -> dict[str, BaseDistribution]:
         """The dimensions as Optuna's distributions, whether active or not."""
         return {name: dimension.distribution for name, dimension in self.dimensions.items()}
+
+    @property
+    def _has_spaces(self) -> bool:
+        return len(self.config.space.listed) > 1
 
     @property
     def fidelity_metric(self) -> FidelityMetric:

@@ -32,6 +32,7 @@ class Facts:
         teacher_model_bytes: Size of its parameters and buffers of floating-point numbers.
         budget: The limits that every student keeps, by name, with shares of the teacher resolved; None in searches of
             earlier versions, which had no such shares.
+        spaces: Names of the spaces with students within the budget, if several are searched; empty if only one is.
     """
 
     input_shape: tuple[int, ...]
@@ -50,6 +51,7 @@ class Facts:
     teacher_activation_bytes: int | None = None
     teacher_model_bytes: int | None = None
     budget: dict[str, int] | None = None
+    spaces: tuple[str, ...] = ()
 
     @property
     def teacher_cost(self) -> TeacherCost:
@@ -71,5 +73,6 @@ class Facts:
             "input_shape": tuple(known["input_shape"]),
             "normalisation": (tuple(mean), tuple(deviation)),
             "further_teachers": tuple(known.get("further_teachers", ())),
+            "spaces": tuple(known.get("spaces", ())),
         }
         return cls(**(known | tuples))

@@ -7,9 +7,9 @@ from functools import cached_property
 from optuna.distributions import CategoricalDistribution
 
 from autokd.config.schema import DistillationConfig
-from autokd.distillation import Method, Need, make_method, method_distributions
+from autokd.distillation import Method, Need, make_method, method_defaults, method_distributions
 from autokd.errors import InputError
-from search_spaces.design.dimensions import Dimension, Value, low_ends, narrow
+from search_spaces.design.dimensions import Dimension, Value, contains, low_ends, narrow
 from search_spaces.errors import SpaceError
 
 __all__ = ["METHOD", "TEACHER", "MethodChoice"]
@@ -44,6 +44,22 @@ class MethodChoice:
     def dimensions(self) -> dict[str, Dimension]:
         """The searched dimensions."""
         return self._narrowed[0]
+
+    @property
+    def defaults(self) -> dict[str, Value]:
+        """What one would choose without a search: the first method with its paper's settings, and the first teacher.
+
+        Only searched dimensions are included, and those only if the value is in their ranges.
+        """
+        name = self.names[0]
+        prefix = self._prefix(name)
+        settings = {prefix + key: value for key, value in method_defaults(name).items()}
+        wanted = {METHOD: name, **settings, TEACHER: self.teacher_schedules[0]}
+        return {
+            key: wanted[key]
+            for key, dimension in self.dimensions.items()
+            if key in wanted and contains(dimension.distribution, wanted[key])
+        }
 
     def name(self, parameters: Mapping[str, Value]) -> str:
         """The method of a trial with these parameters."""

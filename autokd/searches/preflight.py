@@ -3,6 +3,7 @@
 import platform
 from collections.abc import Collection, Sequence
 from contextlib import closing
+from dataclasses import replace
 from importlib.metadata import version
 
 import numpy as np
@@ -44,6 +45,7 @@ __all__ = [
     "check_storage",
     "find_facts",
     "survey",
+    "with_feasible_spaces",
 ]
 
 DECISIVE_PACKAGES = ("autokd", "torch", "numpy", "optuna", "scipy")
@@ -126,7 +128,7 @@ def find_facts(config: SearchConfig, teacher: Teacher | None = None, reporter: R
 
 
 def check_methods(problem: Problem, teacher: Teacher | None = None) -> None:
-    """Try each distillation method at the ends of its ranges on a few samples, with a student as a search may draw it.
+    """Try each distillation method at the ends of its ranges on a few samples, with a student of each space.
 
     Args:
         problem: The search.
@@ -139,12 +141,13 @@ def check_methods(problem: Problem, teacher: Teacher | None = None) -> None:
     context, device = problem.context, torch.device(problem.facts.device)
     dataset = context.load_data()
     teacher = teacher or context.load_teacher(0, dataset)
-    student = _some_student(problem, device)
+    students = [_some_student(problem, number, device) for number in range(len(problem.space.members))]
     batch = context.stream(dataset).batch(torch.arange(min(PROBED, len(dataset.train)), device=device), 0)
     for name, method in problem.methods.examples():
         _check_needs(name, method, teacher)
-        if teacher.network is not None and student is not None:
-            _check_runs(name, method, student, teacher, batch, dataset.train.labels)
+        for student in students:
+            if teacher.network is not None and student is not None:
+                _check_runs(name, method, student, teacher, batch, dataset.train.labels)
 
 
 def check_storage(problem: Problem, teacher: Teacher | None = None) -> OutputShapes:
@@ -168,28 +171,57 @@ def check_storage(problem: Problem, teacher: Teacher | None = None) -> OutputSha
 
 
 def survey(problem: Problem) -> Sequence[Offer]:
-    """What the space offers under each limit of the budget."""
-    rng = np.random.default_rng(derive(problem.config.seed, "envelope"))
-    return envelope(problem.space, problem.budget, problem.facts.input_shape, problem.facts.classes, rng)
+    """What the space offers under each limit of the budget, or each of several spaces."""
+    seed, facts = derive(problem.config.seed, "envelope"), problem.facts
+    return [
+        replace(offer, space=name)
+        for name, member in problem.space.members.items()
+        for offer in envelope(member, problem.budget, facts.input_shape, facts.classes, np.random.default_rng(seed))
+    ]
 
 
-def check_budget(offers: Sequence[Offer]) -> None:
-    """Nothing, if some student meets the budget.
+def with_feasible_spaces(problem: Problem, offers: Sequence[Offer]) -> Problem:
+    """The problem without those of several spaces that have no student within the budget, unless none has."""
+    feasible = tuple(name for name, broken in _broken(offers).items() if name and not broken)
+    return replace(problem, facts=replace(problem.facts, spaces=feasible))
+
+
+def check_budget(offers: Sequence[Offer], reporter: Reporter = SILENT) -> None:
+    """Check that some student meets the budget.
+
+    Args:
+        offers: What the spaces offer.
+        reporter: Hears of each space that is left out as long as another one has such students.
 
     Raises:
-        BudgetInfeasibleError: Otherwise, with the limits that cannot be met.
+        BudgetInfeasibleError: If none does, with the limits that cannot be met.
     """
+    broken = {name: "; ".join(limits) for name, limits in _broken(offers).items() if limits}
+    if len(broken) < len({offer.space for offer in offers}):
+        for name, limits in broken.items():
+            reporter.notify(f"space {name!r} is left out, since it cannot meet the budget: {limits}")
+        return
+    texts = (f"{name}: {limits}" if name else limits for name, limits in broken.items())
+    raise BudgetInfeasibleError(
+        f"the budget cannot be met: {'; '.join(texts)}. Raise the limit, or narrow the space to smaller graphs."
+    )
+
+
+def _broken(offers: Sequence[Offer]) -> dict[str, list[str]]:
+    """The limits that each space cannot keep, in words."""
+    spaces = dict.fromkeys(offer.space for offer in offers)
+    return {space: _broken_limits([offer for offer in offers if offer.space == space]) for space in spaces}
+
+
+def _broken_limits(offers: Sequence[Offer]) -> list[str]:
     broken = [
         f"{offer.limit} <= {offer.allowed:,}, but the smallest student has {offer.smallest:,}"
         for offer in offers
         if not offer.satisfiable
     ]
     if not broken and any(offer.allowed is not None and offer.typical is None for offer in offers):
-        broken = ["no random family of the space keeps all limits at once"]
-    if broken:
-        raise BudgetInfeasibleError(
-            f"the budget cannot be met: {'; '.join(broken)}. Raise the limit, or narrow the space to smaller graphs."
-        )
+        return ["no random family of the space keeps all limits at once"]
+    return broken
 
 
 def _check_mixup(config: SearchConfig) -> None:
@@ -219,10 +251,11 @@ def _check_same(config: SearchConfig, first: Teacher, second: Teacher) -> None:
         )
 
 
-def _some_student(problem: Problem, device: torch.device) -> nn.Module | None:
-    """A student of the family that the search would try first; None if that does not fit the budget."""
+def _some_student(problem: Problem, number: int, device: torch.device) -> nn.Module | None:
+    """A student of the family that the search would try first of space `number`; None if it does not fit the budget."""
     facts, space = problem.facts, problem.space
-    parameters = {name: value for name, value in propose(problem, [], 0).items() if name in space.distributions()}
+    proposed = propose(problem, [], number)  # the first trials try each space once
+    parameters = {name: value for name, value in proposed.items() if name in space.distributions()}
     rng = np.random.default_rng(derive(problem.config.seed, "probe"))
     try:
         architecture = space.sample(parameters, problem.budget, facts.input_shape, facts.classes, rng)

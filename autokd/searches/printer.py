@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 
 from rich.console import Console
 
@@ -106,7 +107,10 @@ def print_checks(console: Console, facts: Facts, offers: Sequence[Offer]) -> Non
     console.print(f"data     {describe(facts.input_shape)}, {facts.classes} classes")
     console.print(f"teacher  {percent(facts.teacher_metrics['accuracy'])} validation accuracy{size}")
     console.print(f"device   {facts.device}, {facts.precision}")
-    console.print(budget_table(offers, facts.teacher_cost))
+    for space, of_space in groupby(offers, key=lambda offer: offer.space):
+        if space:
+            console.print(f"space    {space}")
+        console.print(budget_table(list(of_space), facts.teacher_cost))
 
 
 def time_left(progress: Progress) -> str:

@@ -27,6 +27,7 @@ from search_spaces.architecture.format import Architecture
 from search_spaces.architecture.layers import KINDS
 from search_spaces.design.budget import Budget
 from search_spaces.design.dimensions import Value
+from search_spaces.design.space import Space
 
 __all__ = ["Problem"]
 
@@ -51,6 +52,11 @@ class Problem(Choices):
         """The limits that every student keeps; shares of the teacher are resolved."""
         recorded: dict[str, Any] | None = self.facts.budget
         return Budget(**recorded) if recorded else self.config.budget.resolved(self.facts.teacher_cost.limits)
+
+    @cached_property
+    def space(self) -> Space:
+        """The search space, without those of several that have no student within the budget."""
+        return super().space.restricted(self.facts.spaces) if self.facts.spaces else super().space
 
     @property
     def last_rung(self) -> int:

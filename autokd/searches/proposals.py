@@ -5,6 +5,7 @@ Sampler and pruner are made anew for each decision: what they decide follows fro
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from autokd.searches.choices import Choices
 from autokd.searches.problem import Problem
 from autokd.searches.study import to_study
 from autokd.searches.trial_record import TrialRecord
-from search_spaces.design.dimensions import Dimension, Value, low_ends
+from search_spaces.design.dimensions import Dimension, Value
 from search_spaces.errors import BudgetError
 
 __all__ = ["check_optimizer", "feature_options", "propose", "prunes"]
@@ -30,7 +31,8 @@ __all__ = ["check_optimizer", "feature_options", "propose", "prunes"]
 def propose(problem: Problem, trial_records: Iterable[TrialRecord], number: int) -> dict[str, Value]:
     """Parameters of the next trial: the same for the same rows.
 
-    They fit the budget if anything near the optimiser's choice does.
+    They fit the budget if anything near the optimiser's choice does. The first trials have the start points, if there
+    are any; the optimiser chooses what a start point leaves open.
 
     Args:
         problem: The search.
@@ -39,7 +41,8 @@ def propose(problem: Problem, trial_records: Iterable[TrialRecord], number: int)
     """
     study = to_study(trial_records, problem.distributions)
     study.sampler = _sampler(problem, number)
-    return _repaired(problem, _suggest(study.ask(), problem.dimensions), number)
+    given = dict(enumerate(problem.start_points)).get(number, {})
+    return _repaired(problem, _suggest(study.ask(), problem.dimensions, given), number)
 
 
 def prunes(problem: Problem, trial_records: Iterable[TrialRecord], record: TrialRecord) -> bool:
@@ -75,8 +78,9 @@ def check_optimizer(choices: Choices) -> None:
 
 def feature_options(choices: Choices) -> dict[str, Any]:
     """Arguments for the sampler: the `features` of graphs, None if the space has none, and what is `described`."""
-    features = (lambda values: _graph_features(choices, values)) if _graph_features(choices, {}) else None
-    return {"features": features, "described": tuple(choices.space.distributions())}
+    space = choices.space
+    features = (lambda values: space.features(space.completed(values))) if space.features(space.completed({})) else None
+    return {"features": features, "described": space.described()}
 
 
 def _sampler(choices: Choices, number: int) -> BaseSampler:
@@ -85,6 +89,7 @@ def _sampler(choices: Choices, number: int) -> BaseSampler:
         "seed": derive(choices.config.seed, "sampler") % 2**31,
         "search_space": choices.distributions,
         "trial_number": number,
+        "conditions": choices.conditions,
         **feature_options(choices),
     }
     options: Mapping[str, Any] = choices.config.optimizer.options
@@ -116,19 +121,12 @@ def _repaired(problem: Problem, values: Mapping[str, Value], number: int) -> dic
     return chosen | {name: value for name, value in values.items() if name not in ours}
 
 
-def _graph_features(choices: Choices, values: Mapping[str, Value]) -> tuple[float, ...]:
-    """Features of the graph that the space makes of these values; missing parameters are at their low ends."""
-    ours: dict[str, Value] = {}
-    for name, dimension in choices.space.distributions().items():
-        if dimension.is_active(choices.space.fixed | ours):
-            ours[name] = values.get(name, low_ends(dimension.distribution)[0])
-    return choices.space.features(choices.space.complete(ours))
-
-
-def _suggest(trial: Trial, dimensions: dict[str, Dimension]) -> dict[str, Value]:
-    """A value for every active dimension."""
+def _suggest(
+    trial: Trial, dimensions: Mapping[str, Dimension], given: Mapping[str, Value] = MappingProxyType({})
+) -> dict[str, Value]:
+    """A value for every active dimension, chosen by the sampler unless it is given."""
     values: dict[str, Value] = {}
     for name, dimension in dimensions.items():
         if dimension.is_active(values):
-            values[name] = trial._suggest(name, dimension.distribution)
+            values[name] = given[name] if name in given else trial._suggest(name, dimension.distribution)
     return values

@@ -12,8 +12,10 @@ from autokd.config.schema import DistillationConfig
 from autokd.distillation import KD
 from autokd.searches.method_choice import MethodChoice
 from autokd.searches.trial_record import TrialRecord
+from search_spaces.design.dimensions import Value
 from search_spaces.design.registry import space
 from search_spaces.design.space import Space
+from search_spaces.spaces.blocks import MOBILENETV2, RESNET
 
 __all__ = [
     "NO_TEACHER",
@@ -27,22 +29,18 @@ __all__ = [
 
 NO_TEACHER = "no-teacher"
 
-STAGES = range(1, 5)
-RATIOS = {"resnet": (1.0, 1.0, 1.0, 0.5), "mobilenetv2": (1.0, 0.67, 0.67, 0.83)}
-"""Ratios of the stages to 1, 2, 4 and 8 times the width of the first. `mobilenetv2`: 24, 32, 64 and 160 channels, those
-of the first layers of each resolution in Sandler et al. 2018, https://arxiv.org/abs/1801.04381, table 2."""
+NETWORKS: Mapping[str, Mapping[str, Value]] = {
+    "resnet": {**RESNET, "head_ratio": 0.0},  # a ResNet has none
+    "mobilenetv2": MOBILENETV2,
+}
+"""Ranges of the space `blocks` that fix it to one network."""
 
 
 def reference_parameters(name: str) -> dict[str, Any]:
     """Parameters of the reference with this name; `NO_TEACHER` has others."""
-    per_stage = _resnet_stage() if name == "resnet" else _mobilenetv2_stage()
-    ranges = {f"stage{stage}_{key}": value for stage in STAGES for key, value in per_stage.items()}
-    ranges |= {f"stage{stage}_ratio": ratio for stage, ratio in zip(STAGES, RATIOS[name], strict=True)}
-    if name == "resnet":
-        ranges["head_ratio"] = 0.0  # a ResNet has none
     defaults = KD()
     settings = {"temperature": defaults.temperature, "weight": defaults.weight}
-    return {"space": "blocks", "ranges": ranges, "method": KD.name, "settings": settings}
+    return {"space": "blocks", "ranges": dict(NETWORKS[name]), "method": KD.name, "settings": settings}
 
 
 def no_teacher_parameters(trial: int) -> dict[str, Any]:
@@ -79,11 +77,3 @@ def references_to_retrain(references: Iterable[TrialRecord], n: int | Literal["a
     complete = [record for record in latest_references(references).values() if record.trial.state == "complete"]
     best = sorted(complete, key=lambda record: -record.best_value)
     return best if n == "all" else best[:n]
-
-
-def _resnet_stage() -> dict[str, Any]:
-    return {"block": "basic", "depth": 1}
-
-
-def _mobilenetv2_stage() -> dict[str, Any]:
-    return {"block": "mbconv", "depth": 2, "expansion": 6, "kernel": 3, "squeeze": 0}

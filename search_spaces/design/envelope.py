@@ -30,6 +30,7 @@ class Offer:
             has no limits; None if none fits.
         largest: Maximum at the largest width, over random families.
         share: Share of random families of which a draw keeps this limit at the smallest width, from 0 to 1.
+        space: Name of the space, if there are several.
     """
 
     limit: str
@@ -38,6 +39,7 @@ class Offer:
     typical: int | None
     largest: int
     share: float
+    space: str = ""
 
     @property
     def satisfiable(self) -> bool:

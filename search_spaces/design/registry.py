@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from inspect import signature
 from typing import Any, get_args, get_type_hints
 
+from search_spaces.design.choice import SpaceChoice
 from search_spaces.design.space import Space
 from search_spaces.errors import SpaceError, unknown
 
-__all__ = ["known_spaces", "register", "space"]
+__all__ = ["known_spaces", "register", "space", "space_of"]
 
 _SPACES = {
     "blocks": "search_spaces.spaces.blocks:Blocks",
@@ -49,6 +50,30 @@ def space(name: str, **options: Any) -> Space:
             f"A search space must be a subclass of `search_spaces.design.space.Space`, but {target!r} is {found!r}."
         )
     return _built(found, name, options)
+
+
+def space_of(names: Sequence[str], ranges: Mapping[str, Any]) -> Space:
+    """The search space of a name, or the choice among those of several.
+
+    Args:
+        names: Names as in `space`, at least one.
+        ranges: Options of the space. If there are several, the name of its space comes first: "nago.top_nodes".
+
+    Raises:
+        SpaceError: If a space is unknown, or an option is of none of them or is refused.
+    """
+    if len(names) == 1:
+        return space(names[0], **ranges)
+    options: dict[str, dict[str, Any]] = {name: {} for name in names}
+    for key, value in ranges.items():
+        owner = max((name for name in names if key.startswith(f"{name}.")), key=len, default=None)
+        if owner is None:
+            raise SpaceError(
+                f"With several spaces, the name of a range must begin with one of {', '.join(f'{n}.' for n in names)}, "
+                f"but got {key!r}."
+            )
+        options[owner][key.removeprefix(f"{owner}.")] = value
+    return SpaceChoice({name: space(name, **own) for name, own in options.items()})
 
 
 def register(name: str, target: str) -> None:

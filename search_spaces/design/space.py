@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from math import inf, prod
 from typing import ClassVar
@@ -34,6 +35,7 @@ class Space(ABC):
       determine the architecture up to its width, so that every family has one member.
     * `blueprint` takes all its randomness from the given generator, keeps no state, and does not raise for parameters
       within the dimensions whose `flaws` are 0. Its cost grows with every width.
+    * `well_known` are families that people would try, such as a ResNet, by all their parameters.
     * The first choice of a category is the cheapest, if one of them is.
     * Equal parameters, inputs, classes and generator states give equal architectures in every process.
 
@@ -50,6 +52,7 @@ class Space(ABC):
     name: ClassVar[str]
     dimensions: ClassVar[Mapping[str, Dimension]]
     random: ClassVar[bool] = True
+    well_known: ClassVar[Sequence[Parameters]] = ()
 
     def __init__(self, *, width: float | None = None, max_width: int = 512, **ranges: Range) -> None:
         if max_width < 1 or (width is not None and width <= 0):
@@ -121,6 +124,10 @@ class Space(ABC):
         """
         return ()
 
+    def described(self) -> tuple[str, ...]:
+        """Names of the dimensions that the features describe: all that are searched."""
+        return tuple(self._open)
+
     def flaws(self, parameters: Parameters) -> int:
         """Number of rules that complete parameters break and that ranges cannot express; 0 in most spaces."""
         return 0
@@ -150,6 +157,32 @@ class Space(ABC):
                 parent = self._open[name].parent
                 raise SpaceError(f"`{name}` is not active for {parent}={result.get(str(parent))!r}. Omit it.")
         return result
+
+    def completed(self, values: Parameters) -> dict[str, Value]:
+        """Complete parameters with these values as far as they are active; missing ones are at their low ends."""
+        family: dict[str, Value] = {}
+        for name, dimension in self._open.items():
+            if dimension.is_active(self.fixed | family):
+                family[name] = values.get(name, low_ends(dimension.distribution)[0])
+        return self.complete(family)
+
+    def start_points(self) -> list[dict[str, Value]]:
+        """The well-known families that lie within the ranges, without fixed values."""
+        points = []
+        for family in self.well_known:
+            with suppress(SpaceError):
+                complete = self.complete(family)
+                points.append({name: value for name, value in complete.items() if name in self._open})
+        return points
+
+    @property
+    def members(self) -> dict[str, Space]:
+        """The spaces of which this one is made, by name; only itself, without a name, in all but a choice of spaces."""
+        return {"": self}
+
+    def restricted(self, names: Collection[str]) -> Space:
+        """The space made of those of its members that have these names."""
+        return self
 
     def random_parameters(self, rng: np.random.Generator) -> dict[str, Value]:
         """A random family: a uniform draw of every active dimension, repaired until it has no flaws."""

@@ -22,10 +22,10 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 
 from search_spaces.architecture.layers import Shape
 from search_spaces.design.blueprint import CLASSES, Blueprint, Sketch, Total, is_small
-from search_spaces.design.space import Dimension, Parameters, Range, Space
+from search_spaces.design.space import Dimension, Parameters, Range, Space, Value
 from search_spaces.errors import SpaceError
 
-__all__ = ["Blocks"]
+__all__ = ["MOBILENETV2", "RESNET", "Blocks"]
 
 STAGES = 4
 
@@ -51,6 +51,20 @@ def _stage_dimensions(stage: int) -> dict[str, Dimension]:
         f"stage{stage}_kernel": Dimension(IntDistribution(3, 7, step=2), *mbconv, legal=(3, 7)),
         f"stage{stage}_squeeze": Dimension(IntDistribution(0, 1), *mbconv, legal=(0, 1)),
     }
+
+
+def _uniform(ratios: tuple[float, ...], **stage: int | str) -> dict[str, Value]:
+    """Parameters of a network whose stages differ only in their ratios."""
+    values = ((number, {**stage, "ratio": ratio}) for number, ratio in enumerate(ratios, 1))
+    return {f"stage{number}_{key}": value for number, own in values for key, value in own.items()}
+
+
+RESNET = _uniform((1.0, 1.0, 1.0, 0.5), block="basic", depth=1)
+"""A ResNet of one basic block a stage; its last stage is narrow, as it would take most of the parameters."""
+
+MOBILENETV2 = _uniform((1.0, 0.67, 0.67, 0.83), block="mbconv", depth=2, expansion=6, kernel=3, squeeze=0)
+"""A MobileNetV2: 24, 32, 64 and 160 channels, those of the first layers of each resolution in Sandler et al. 2018,
+https://arxiv.org/abs/1801.04381, table 2."""
 
 
 class Blocks(Space):
@@ -89,6 +103,7 @@ class Blocks(Space):
 
     name = "blocks"
     random = False
+    well_known = (RESNET, MOBILENETV2)
     dimensions: ClassVar[Mapping[str, Dimension]] = {
         name: dimension for stage in range(1, STAGES + 1) for name, dimension in _stage_dimensions(stage).items()
     }

@@ -13,12 +13,12 @@ import autokd
 from autokd.cli.app import app
 from autokd.config.json_schema import search_schema
 from autokd.config.parsing import parse_config
-from autokd.config.schema import DistillationConfig
+from autokd.config.schema import DistillationConfig, SpaceConfig
 from autokd.distillation import METHODS
 from autokd.export.manifest import FILES
 from autokd.searches.method_choice import MethodChoice
 from search_spaces.design.budget import LIMITS
-from search_spaces.design.registry import known_spaces, space
+from search_spaces.design.registry import known_spaces, space_of
 
 MOST_README_BYTES = 8192
 MOST_LINES = 250
@@ -158,4 +158,5 @@ def test_the_methods_of_the_example_can_be_searched() -> None:
 @pytest.mark.parametrize("text", [text for text in blocks("toml") if "top_nodes" in text or "pruned" in text])
 def test_the_ranges_of_the_examples_are_those_of_the_space(text: str) -> None:
     section = tomllib.loads(text)["space"]
-    assert space(section["name"], **section["ranges"])
+    config = SpaceConfig(**section)
+    assert space_of(config.listed, config.ranges)

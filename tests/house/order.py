@@ -31,7 +31,7 @@ ORDER = {
         "errors arrays space expected_improvement hypervolume trust_region halving history models acquisition "
         "proposal trust_region_sampler importance registry __init__"
     ),
-    "autokd.optimizers.space": "coordinates union encoding features",
+    "autokd.optimizers.space": "coordinates union encoding conditions features",
     "autokd.optimizers.models": "outcome_transforms gaussian_process surrogate posterior",
     "autokd.optimizers.acquisition": "functions candidates optimisation",
     "autokd.database": "errors rows types models engine schema reading writing store lease lease_keeper",
@@ -50,7 +50,7 @@ ORDER = {
     "search_spaces.architecture": "layers operations memory schedule format cost folding",
     "search_spaces.networks": "activation_memory kernels modules merging network source",
     "search_spaces.networks.kernels": "library bindings batch_norm convolution pooling",
-    "search_spaces.design": "dimensions graphs budget counting blueprint wiring repair space envelope registry",
+    "search_spaces.design": "dimensions graphs budget counting blueprint wiring repair space choice envelope registry",
     "search_spaces.drawing": "layout picture",
     "search_spaces.spaces": (
         "blocks cells two_input_cells nago randwire sequential enas_macro enas_micro darts nasbench101 nasbench201"

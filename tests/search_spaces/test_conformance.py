@@ -2,6 +2,7 @@ import pytest
 
 from autokd.testing.spaces import SpaceConformance
 from search_spaces.design.budget import Budget
+from search_spaces.design.choice import SpaceChoice
 from search_spaces.design.space import Space
 from search_spaces.spaces.blocks import Blocks
 from search_spaces.spaces.darts import Darts
@@ -203,3 +204,14 @@ class TestNasBench201ToTheLetterWhereNotAllCellsFit(SpaceConformance):
     @pytest.fixture
     def space(self) -> Space:
         return NasBench201(cells=1, width=8, pruned=False)
+
+
+class TestSpaceChoice(SpaceConformance):
+    input_shape = (1, 8, 8)
+    budget = Budget(params=50_000)
+    draws = 12
+
+    @pytest.fixture
+    def space(self) -> Space:
+        nago = Nago(top_nodes=(3, 4), middle_nodes=(1, 2), bottom_nodes=(3, 4))
+        return SpaceChoice({"nago": nago, "randwire": RandWire(nodes=8)})

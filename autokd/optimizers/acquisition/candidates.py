@@ -14,11 +14,13 @@ https://arxiv.org/abs/2102.07188, but with one length for numbers and categories
 
 import math
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import torch
 from torch import Generator, Tensor
 
-from autokd.optimizers.space.coordinates import Levels
+from autokd.optimizers.space.conditions import Conditions, Parents
+from autokd.optimizers.space.coordinates import MISSING, Levels
 from autokd.optimizers.space.encoding import Encoding
 from autokd.optimizers.trust_region import WHOLE
 
@@ -38,6 +40,7 @@ class Box:
         upper: Upper bounds, `d`; 1 for a category.
         categorical: Mask of the categorical coordinates, `d`, bool.
         n_changes: Number of categories that may differ from the centre's.
+        conditions: The conditional parameters.
     """
 
     center: Tensor
@@ -45,9 +48,17 @@ class Box:
     upper: Tensor
     categorical: Tensor
     n_changes: int
+    conditions: Conditions
 
     @classmethod
-    def of(cls, encoding: Encoding, center: Tensor, length: float, lengthscales: Tensor) -> "Box":
+    def of(
+        cls,
+        encoding: Encoding,
+        center: Tensor,
+        length: float,
+        lengthscales: Tensor,
+        conditions: Parents = MappingProxyType({}),
+    ) -> "Box":
         """Region of the given length around a centre.
 
         Args:
@@ -55,7 +66,9 @@ class Box:
             center: Codes of the centre, `d`.
             length: Edge of the region, as a share of the unit cube's edge.
             lengthscales: Length scales of the model, `d`.
+            conditions: The conditional parameters.
         """
+        known = Conditions(encoding, conditions)
         categorical = torch.tensor([n > 0 for n in encoding.categories])
         logs = lengthscales.log()
         half = length / 2 * (logs - logs[~categorical].mean()).exp() if length < WHOLE else torch.ones_like(center)
@@ -64,14 +77,17 @@ class Box:
             if isinstance(coordinate, Levels):
                 below, above = coordinate.neighbours(float(center[j]))
                 lower[j], upper[j] = min(float(lower[j]), below), max(float(upper[j]), above)
-        lower[categorical], upper[categorical] = 0.0, 1.0
+        free = categorical | ~known.active(center[None])[0]
+        lower[free], upper[free] = 0.0, 1.0
         n_categories = int(categorical.sum())
         n_changes = min(max(1, math.ceil(n_categories * length)), n_categories)
-        return cls(center, lower, upper, categorical, n_changes)
+        return cls(center, lower, upper, categorical, n_changes, known)
 
     def holds(self, points: Tensor) -> Tensor:
         """Mask of the rows of `n x d` that change at most `n_changes` categories, `n`, bool."""
-        return ((points != self.center) & self.categorical).sum(dim=1) <= self.n_changes
+        is_missing = (points == MISSING) | (self.center == MISSING)
+        counted = self.categorical & ~(self.conditions.conditional & is_missing)
+        return ((points != self.center) & counted).sum(dim=1) <= self.n_changes
 
 
 def draw(box: Box, encoding: Encoding, n: int, generator: Generator) -> Tensor:
@@ -91,8 +107,8 @@ def draw(box: Box, encoding: Encoding, n: int, generator: Generator) -> Tensor:
     order = _rand(n, encoding.dimension, generator).masked_fill(~(mask & box.categorical), 2.0)
     place = order.argsort(dim=1).argsort(dim=1)
     mask &= ~box.categorical | (place < box.n_changes)
-    points = box.lower + _rand(n, encoding.dimension, generator) * (box.upper - box.lower)
-    return torch.where(mask, encoding.snap(points), box.center)
+    points = encoding.snap(box.lower + _rand(n, encoding.dimension, generator) * (box.upper - box.lower))
+    return box.conditions.settled(torch.where(mask, points, box.center), box.center[None], points)
 
 
 def vary(box: Box, encoding: Encoding, starts: Tensor, n: int, step: float, generator: Generator) -> Tensor:
@@ -116,7 +132,8 @@ def vary(box: Box, encoding: Encoding, starts: Tensor, n: int, step: float, gene
     anywhere = box.lower + edge * _rand(*shape, generator)
     far = box.categorical | (_rand(*shape, generator) < 0.5)
     moved = torch.where(far, anywhere, near).clamp(box.lower, box.upper)
-    points = torch.where(_mask(*shape, _N_VARIED, generator), encoding.snap(moved), origin)
+    changed = torch.where(_mask(*shape, _N_VARIED, generator), encoding.snap(moved), origin)
+    points = box.conditions.settled(changed, origin, encoding.snap(anywhere))
     return points[box.holds(points)]
 
 

@@ -56,7 +56,7 @@ def best_candidate(
     mutants = vary(box, encoding, tops, _N_NEIGHBOURS, _STEPS[0], generator)
     points = fresh(torch.cat([draw(box, encoding, _N_CANDIDATES, generator), mutants]))
     if len(points) == 0:
-        points = spare_points(encoding, seen, allowed, generator)
+        points = box.conditions.canonical(spare_points(encoding, seen, allowed, generator))
     values = acquisition_function.log_value(points)
     for step in _STEPS:
         starts = points[values.topk(min(_N_STARTS, len(points))).indices]

@@ -70,8 +70,12 @@ class Encoding:
 
     def decode(self, codes: Sequence[float]) -> dict[str, Any]:
         """Parameters at one row of codes, without missing categories."""
-        triples = zip(self.names, self.coordinates, codes, strict=True)
-        return {name: c.decode(code) for name, c, code in triples if not _is_missing(c, code)}
+        pairs = enumerate(zip(self.names, self.coordinates, codes, strict=True))
+        return {name: c.decode(code) for column, (name, c, code) in pairs if not self.is_missing(column, code)}
+
+    def is_missing(self, column: int, code: float) -> bool:
+        """Whether a coordinate's code is that of a missing category; the code of a missing number is also a value."""
+        return isinstance(self.coordinates[column], Category) and code == MISSING
 
     def to_internal(self, params: Mapping[str, Any]) -> dict[str, float]:
         """Parameters in Optuna's internal representation: numbers, so that any choice can be stored as JSON."""
@@ -119,7 +123,3 @@ def unseen(points: Tensor, seen: Iterable[Key]) -> Tensor:
             known.add(key)
             kept.append(row)
     return points[kept]
-
-
-def _is_missing(coordinate: Coordinate, code: float) -> bool:
-    return isinstance(coordinate, Category) and code == MISSING

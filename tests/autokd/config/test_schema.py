@@ -268,3 +268,33 @@ def test_no_references_is_a_name_or_an_empty_list() -> None:
 def test_references_that_make_no_sense_are_refused(section: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         parse_config(changed(references=section))
+
+
+def test_one_space_is_recorded_alike_however_it_is_given() -> None:
+    configs = [parse_config(changed(space=space)) for space in ({"name": "blocks"}, {"names": ["blocks"]})]
+    assert configs[0] == configs[1]
+    assert configs[0].to_dict()["space"] == {"name": "blocks", "ranges": {}}
+    assert parse_config(changed()).to_dict()["space"] == {"name": "nago", "ranges": {}}
+
+
+def test_several_spaces_come_back_from_plain_values_with_nested_ranges() -> None:
+    space = {"names": ["nago", "blocks"], "ranges": {"nago": {"top_nodes": [3, 4]}, "blocks.head_ratio": 0}}
+    config = parse_config(changed(space=space))
+    assert config.space.listed == ("nago", "blocks")
+    assert config.space.ranges == {"nago.top_nodes": [3, 4], "blocks.head_ratio": 0}
+    assert parse_config(config.to_dict()) == config
+
+
+@pytest.mark.parametrize(
+    ("space", "message"),
+    [
+        ({"name": "nago", "names": ["nago", "blocks"]}, "space: name and names exclude each other"),
+        ({"name": "nago", "names": ["blocks"]}, "space: name and names exclude each other"),
+        ({"names": ["nago", "nago"]}, r"space: names must be different, but are \['nago', 'nago'\]"),
+        ({"names": []}, "space.names: list should have at least 1 item"),
+        ({"names": "nago"}, "space.names: input should be a valid list"),
+    ],
+)
+def test_the_space_is_one_or_several_different_ones(space: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        parse_config(changed(space=space))

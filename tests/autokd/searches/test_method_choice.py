@@ -114,3 +114,14 @@ def test_what_a_trial_chose_is_told_by_the_methods_own_names():
     chosen = both.chosen({"method": "kd", "kd.temperature": 2.0, "teacher": "short"})
     assert chosen == {"method": "kd", "temperature": 2.0, "weight": 0.3, "teacher": "short"}
     assert (both.teacher_schedule({"teacher": "short"}), choice().teacher_schedule({})) == (1, 0)
+
+
+def test_the_defaults_are_the_first_method_with_its_papers_settings_inside_the_ranges():
+    config = DistillationConfig(methods=("dkd", "kd"), ranges={"dkd.beta": [1, 2], "dkd.alpha": 1.0})
+    assert MethodChoice(config, ("first", "second")).defaults == {
+        "method": "dkd",
+        "dkd.temperature": 4.0,
+        "dkd.warmup": 20,
+        "teacher": "first",
+    }
+    assert MethodChoice(DistillationConfig()).defaults == {"temperature": KD().temperature, "weight": KD().weight}

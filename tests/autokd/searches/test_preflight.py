@@ -16,10 +16,20 @@ from autokd.data.sources.arrays import save_npz
 from autokd.distillation import METHODS, Wrapper
 from autokd.errors import BudgetInfeasibleError, InputError
 from autokd.recipes.catalogue import find_config
-from autokd.searches.preflight import check_budget, check_config, check_methods, check_storage, find_facts, survey
+from autokd.searches.preflight import (
+    check_budget,
+    check_config,
+    check_methods,
+    check_storage,
+    find_facts,
+    survey,
+    with_feasible_spaces,
+)
 from autokd.searches.problem import Problem
 from autokd.teachers.cost import TeacherCost
 from autokd.teachers.registry import Teacher, load_teacher
+
+SPACES = {"names": ["nago", "blocks"], "ranges": {"nago.width": 64}}
 
 
 @pytest.fixture
@@ -101,6 +111,18 @@ def test_a_budget_that_nothing_keeps_is_named_with_the_smallest_student(make_pro
         check_budget(offers)
     assert f"params <= 50, but the smallest student has {smallest:,}." in str(caught.value)
     assert "macs" not in str(caught.value)
+
+
+def test_a_space_that_cannot_keep_the_budget_is_left_out_unless_none_can(make_problem):
+    problem = make_problem(space=SPACES, budget={"params": 8_000})
+    offers = survey(problem)
+    assert {offer.space for offer in offers} == {"nago", "blocks"}
+    assert with_feasible_spaces(problem, offers).facts.spaces == ("blocks",)
+    lines: list[str] = []
+    check_budget(offers, SimpleNamespace(notify=lines.append))
+    assert lines[0].startswith("space 'nago' is left out, since it cannot meet the budget: params <= 8,000, but")
+    with pytest.raises(BudgetInfeasibleError, match=r"met: nago: params <= .*; blocks: params <= 50, but"):
+        check_budget(survey(replace(problem, config=make_problem(budget={"params": 50}, space=SPACES).config)))
 
 
 def test_limits_that_can_be_kept_one_by_one_but_not_together_are_infeasible(make_problem):

@@ -10,6 +10,7 @@ from autokd.searches.facts import Facts
 from autokd.searches.preflight import check_choices
 from autokd.searches.problem import Problem
 from autokd.searches.proposals import feature_options, propose, prunes
+from autokd.searches.trial_record import TrialRecord
 from search_spaces.architecture.cost import cost
 from search_spaces.architecture.format import Architecture
 from search_spaces.design.budget import Budget
@@ -258,3 +259,62 @@ def test_the_optimiser_is_told_what_cells_compute_and_nothing_of_random_graphs(p
     # One 3x3 convolution, which the output reads, and which reads the input; one path.
     assert features(values) == (0, 0, 0, 0, 1, 2, 1, 1, 1)
     assert propose(cells, [], 0) == propose(make_problem(space={"name": "nasbench201", "ranges": ranges}), [], 0)
+
+
+SPACES = {
+    "space": {
+        "names": ["nago", "blocks", "nasbench201"],
+        "ranges": {"nago": {"top_nodes": [3, 4]}, "blocks.head_ratio": 0},
+    },
+    "optimizer": {"name": "trust-region"},
+    "budget": {"params": 8_000},
+}
+
+
+@pytest.mark.parametrize("sampler", ["trust-region", "random", "tpe"])
+def test_each_space_is_tried_first_and_well_known_families_of_it(make_problem, sampler: str):
+    problem = make_problem(**SPACES | {"optimizer": {"name": sampler}})
+    proposed = [propose(problem, [], number) for number in range(5)]
+    assert [parameters["space"] for parameters in proposed[:4]] == ["nago", "blocks", "nasbench201", "blocks"]
+    assert (proposed[1]["blocks.stage3_block"], proposed[3]["blocks.stage3_block"]) == ("basic", "mbconv")
+    assert {(parameters["temperature"], parameters["weight"]) for parameters in proposed[:4]} == {(4.0, 0.9)}
+    assert (proposed[4]["temperature"], proposed[4]["weight"]) != (4.0, 0.9)
+    assert proposed == [propose(problem, [], number) for number in range(5)]
+
+
+def test_all_that_a_trial_of_one_of_several_spaces_needs_is_there(make_problem, make_record):
+    problem = make_problem(**SPACES)
+    for number in range(4):
+        trial = make_record(number, [[0.5]], parameters=propose(problem, [], number)).trial
+        architecture, found = problem.draw(trial, 0)
+        assert architecture.space == trial.parameters["space"]
+        assert found.params <= 8_000
+        prefixes = {name.partition(".")[0] for name in problem.space_parameters(trial)}
+        assert prefixes == {"space", architecture.space}
+
+
+def test_a_search_of_one_space_begins_as_it_did_before_there_were_several(make_problem):
+    by_name, by_names = (make_problem(space=space) for space in ({"name": "blocks"}, {"names": ["blocks"]}))
+    assert by_name.config == by_names.config
+    assert "stage1_block" in by_name.dimensions
+    assert (by_name.start_points, by_name.conditions) == ([], {})
+
+
+def test_a_search_of_several_spaces_models_no_inactive_dimension(make_problem, make_record):
+    problem = make_problem(**SPACES)
+    records: list[TrialRecord] = []
+    for number in range(20):
+        parameters = propose(problem, records, number)
+        value = 0.5 + 0.1 * (parameters["space"] == "blocks")
+        records.append(make_record(number, [[value]], "complete", parameters, number, value, opened_after=number))
+    assert {name for name, (parent, _) in problem.conditions.items() if parent == "space"} >= {"nago.top_nodes"}
+    assert problem.conditions["blocks.stage1_kernel"] == ("blocks.stage1_block", ("mbconv",))
+    spaces = [record.trial.parameters["space"] for record in records]
+    assert spaces[12:].count("blocks") > 4
+
+
+def test_a_space_without_a_student_in_the_budget_is_no_choice(make_problem):
+    problem = make_problem(**SPACES)
+    problem = replace(problem, facts=replace(problem.facts, spaces=("blocks",)))
+    assert {name.partition(".")[0] for name in problem.space.distributions()} == {"space", "blocks"}
+    assert [propose(problem, [], number)["space"] for number in range(3)] == ["blocks"] * 3

@@ -6,7 +6,7 @@ from optuna.distributions import CategoricalDistribution
 
 from search_spaces.architecture.cost import cost
 from search_spaces.design.budget import Budget
-from search_spaces.design.space import Dimension
+from search_spaces.design.space import Dimension, Value
 from search_spaces.errors import BudgetError, SpaceError
 from search_spaces.spaces.nago import Nago
 from search_spaces.spaces.randwire import RandWire
@@ -30,6 +30,12 @@ def test_an_inactive_parameter_is_rejected() -> None:
 def test_a_parameter_out_of_its_range_is_rejected() -> None:
     with pytest.raises(SpaceError, match=r"er_probability.*0\.95"):
         RandWire().complete({"generator": "er", "er_probability": 0.95})
+
+
+def test_missing_values_are_completed_at_their_low_ends_and_inactive_ones_dropped() -> None:
+    values: dict[str, Value] = {"generator": "ws", "ws_probability": 0.5, "er_probability": 0.3}
+    assert RandWire().completed(values) == {"generator": "ws", "ws_neighbours": 2, "ws_probability": 0.5}
+    assert RandWire(ws_neighbours=4).completed(values)["ws_neighbours"] == 4
 
 
 def test_the_smallest_families_are_the_low_ends_of_every_choice() -> None:

@@ -99,3 +99,25 @@ def test_the_longest_region_is_the_whole_space_whatever_the_lengthscales() -> No
     box = Box.of(encoding, center, 2.0, torch.tensor([0.01, 1.0, 100.0], dtype=torch.float64))
     assert box.lower.tolist() == [0, 0, 0]
     assert box.upper.tolist() == [1, 1, 1]
+
+
+def test_points_under_conditions_are_complete_and_canonical_and_reach_the_other_branch() -> None:
+    encoding = Encoding.of(
+        {"space": CategoricalDistribution(("a", "b")), "a.x": FloatDistribution(0, 1)}
+        | {f"b.k{i}": CategoricalDistribution(("u", "v", "w")) for i in range(4)}
+    )
+    parents = {"a.x": ("space", ("a",))} | {f"b.k{i}": ("space", ("b",)) for i in range(4)}
+    center = torch.tensor([encoding.encode({"space": "a", "a.x": 0.2})], dtype=torch.float64)[0]
+    box = Box.of(encoding, center, 0.1, torch.ones(6, dtype=torch.float64), parents)
+    assert box.n_changes == 1
+    first = draw(box, encoding, 400, generator())
+    for points in (first, vary(box, encoding, first[:20], 400, 0.2, generator())):
+        assert box.conditions.canonical(points).equal(points)
+        assert box.holds(points).all()
+        decoded = [encoding.decode(row) for row in points.tolist()]
+        others = [point for point in decoded if point["space"] == "b"]
+        assert len(others) > 20
+        assert all(len(point) == 6 for point in others)  # no category is missing; a missing number has its middle
+        assert len({point["b.k0"] for point in others}) == 3
+        near = [point["a.x"] for point in decoded if point["space"] == "a"]
+        assert all(0.15 <= x <= 0.25 for x in near)
