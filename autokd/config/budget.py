@@ -31,11 +31,11 @@ BudgetShares = create_model(
     whose denominator is at most a million: write 0.3333333 for a third.
 
     Attributes:
-        params: Portion of the teacher's parameters.
-        macs: Portion of its multiply-accumulates of one sample.
-        activation_bytes: Portion of the peak of its live activations of one sample, as measured.
-        model_bytes: Portion of the size of its parameters and buffers.
-        memory_bytes: Portion of its model and activations together.
+        params: Share of the teacher's parameters.
+        macs: Share of its multiply-accumulates of one sample.
+        activation_bytes: Share of the peak of its live activations of one sample, as measured.
+        model_bytes: Share of the size of its parameters and buffers.
+        memory_bytes: Share of its model and activations together.
     """,
     **_shares,
 )

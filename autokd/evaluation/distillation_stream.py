@@ -72,6 +72,11 @@ class DistillationStream:
         """Whole batches of an epoch."""
         return self._stream.steps_per_epoch
 
+    def images_of(self, steps: int) -> dict[str, float]:
+        """Number of images in that many batches, and of those that the teacher gets while it runs live."""
+        images = steps * self._stream.batch_size
+        return {"images": images, "live_teacher_images": images * self._method.n_views if self._is_live else 0}
+
     def batches(self, first_step: int, last_step: int) -> Iterator[Batch]:
         """Batches of the stream, with the further views that the method asks for."""
         batches = self._stream.batches(first_step, last_step)

@@ -77,10 +77,11 @@ def _distil(task: EvaluationTask) -> dict[str, float]:
     network.to(torch.device(context.device), memory_format=torch.channels_last)  # type: ignore[call-overload]
     with closing(DistillationStream(context, dataset, method, network, task.teacher_schedule, task.seed)) as stream:
         state = _train(task, network, method, stream, dataset)
+        work = stream.images_of(_timetable(context.training, stream).steps_to(task.rung))
     with _kept_weights(task, state):
         save_weights(network, task.weights)
         training = {"training_loss": state.losses[-1], "training_cross_entropy": state.entropies[-1]}
-        metrics = _measure(task, network, dataset) | training
+        metrics = _measure(task, network, dataset) | training | work | _sparsity(network)
     return metrics if state.best is None else metrics | {"best_epoch": state.best.epoch}
 
 
@@ -181,6 +182,10 @@ def _measure(task: EvaluationTask, network: nn.Module, dataset: Dataset) -> dict
         test = label_metrics(logits, labels, metrics["scaling_temperature"]) | _fidelity(task, logits, dataset, "test")
         metrics |= {f"test_{name}": value for name, value in test.items()}
     return metrics
+
+
+def _sparsity(network: nn.Module) -> dict[str, float]:
+    return {"nonzero_params": sum(int(parameter.count_nonzero()) for parameter in network.parameters())}
 
 
 def _predictions(task: EvaluationTask, network: nn.Module, dataset: Dataset, part: str) -> tuple[Tensor, Tensor]:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from autokd.data.dataset import Split
 from autokd.data.stream import evaluation_batches
+from autokd.training.class_metrics import class_metrics
 
 __all__ = [
     "calibration_error",
@@ -26,7 +27,7 @@ COLDEST, HOTTEST = 0.01, 1000.0  # range of scaling temperatures
 
 
 def label_metrics(logits: Tensor, labels: Tensor, temperature: float | None = None) -> dict[str, float]:
-    """Accuracy, mean negative log-likelihood (`loss`, in nats) and expected calibration error (`ece`).
+    """Accuracy, mean negative log-likelihood (`loss`, in nats), expected calibration error (`ece`) and `class_metrics`.
 
     With a temperature also `ece_scaled`, the calibration error after temperature scaling. The temperature must be
     fitted to other samples, see `validation_metrics`; otherwise this error is too optimistic.
@@ -37,7 +38,7 @@ def label_metrics(logits: Tensor, labels: Tensor, temperature: float | None = No
         temperature: Temperature by which the logits are divided, from `scaling_temperature`.
     """
     logits = logits.float()
-    metrics = {
+    metrics = class_metrics(logits, labels) | {
         "accuracy": float((logits.argmax(1) == labels).double().mean()),
         "loss": float(F.cross_entropy(logits, labels)),
         "ece": calibration_error(logits.softmax(1), labels),

@@ -41,6 +41,11 @@ class Timetable:
         """Number of steps of the whole training, up to the last rung."""
         return self.routes[-1][-1].end
 
+    def steps_to(self, rung: int) -> int:
+        """Number of steps that a training takes to a rung after it has reached the one before."""
+        start = self.routes[rung - 1][0].end if rung else 0  # where the rungs' routes part
+        return self.routes[rung][-1].end - start
+
     @property
     def stops(self) -> tuple[int, ...]:
         """Steps at which a route may leave the trunk. A segment must end there, however far the training goes."""

@@ -21,7 +21,9 @@ ORDER = {
         "kd dkd nkd mlld bdkd dist similarity rkd attention fitnet hints review multi_step modality crd"
     ),
     "autokd.distillation.wrappers": "combined standardise early_stopping continuation ctkd",
-    "autokd.training": "metrics schedules timetable averaged_weights best_checkpoint width_scaling loop checkpoint",
+    "autokd.training": (
+        "class_metrics metrics schedules timetable averaged_weights best_checkpoint width_scaling loop checkpoint"
+    ),
     "autokd.teachers": (
         "preparation logits weights fingerprint onnx teacher cost features outputs validation precomputed registry "
         "from_python process_cache"

@@ -18,6 +18,11 @@ def test_under_stable_each_rung_cools_down_on_a_branch_of_its_own() -> None:
     assert (table.total, table.stops) == (30, (7, 21))
 
 
+def test_the_steps_to_a_rung_begin_where_it_parts_from_the_one_before() -> None:
+    assert [timetable("cosine", [10, 30], 0.1, 0.3).steps_to(rung) for rung in (0, 1)] == [10, 20]
+    assert [timetable("stable", [10, 30], 0.1, 0.3).steps_to(rung) for rung in (0, 1)] == [10, 30 - 7]
+
+
 def test_the_route_to_a_rung_under_stable_does_not_depend_on_later_rungs() -> None:
     short, long = timetable("stable", [10, 30], 0.2, 0.3), timetable("stable", [10, 30, 90], 0.2, 0.3)
     assert short.routes == long.routes[:2]
