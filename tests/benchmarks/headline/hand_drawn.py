@@ -15,43 +15,38 @@ from records import Record
 
 from autokd.core.seeds import derive
 from autokd.distillation import method_distributions
+from search_spaces.spaces.blocks import MOBILENETV2, RESNET
 
 __all__ = ["METHODS", "STUDENTS", "Pair", "best_pairs", "best_variant", "finalists", "pairs", "variants"]
 
 
-def _blocks(block: str, depths: Sequence[int], ratios: Sequence[float] = (1.0,) * 4, **options: Any) -> Arm:
-    """Four stages of one kind of block, of which only the widths are open.
+def _blocks(fixed: Mapping[str, Any], depths: Sequence[int], **options: Any) -> Arm:
+    """Four stages of known blocks, of which only the widths are open.
 
     Args:
-        block: Kind of block.
-        depths: Blocks of each stage.
-        ratios: Relative width of each stage, as a multiple of the usual 1, 2, 4 and 8.
-        options: Other ranges and options of the space.
+        fixed: Values of the dimensions of `blocks`.
+        depths: Blocks of each stage, which replace its depths.
+        options: Other values, and options of the space.
     """
-    stages = range(1, 5)
-    kinds = {f"stage{stage}_block": block for stage in stages}
-    shape = {f"stage{stage}_depth": depths[stage - 1] for stage in stages}
-    widths = {f"stage{stage}_ratio": ratios[stage - 1] for stage in stages}
-    return Arm(space="blocks", ranges=kinds | shape | widths | options)
+    return Arm(space="blocks", ranges={**fixed, **_stages("depth", depths), **options})
 
 
-_HALF_AS_WIDE_AT_THE_END = (1.0, 1.0, 1.0, 0.5)
-_MBCONV = {
-    f"stage{stage}_{name}": value
-    for stage in range(1, 5)
-    for name, value in (("expansion", 6 if stage > 1 else 1), ("kernel", 3), ("squeeze", 0))
-}
+def _stages(name: str, values: Sequence[Any]) -> dict[str, Any]:
+    return {f"stage{stage}_{name}": value for stage, value in enumerate(values, 1)}
+
+
+_SHUFFLENET = _stages("block", ["shuffle"] * 4) | _stages("ratio", [1.0] * 4)
+_CONVNEXT = _stages("block", ["convnext"] * 4) | _stages("ratio", [1.0] * 4)
 
 STUDENTS: Mapping[str, Arm] = {
     "like-teacher": Arm(space="like-teacher"),
-    "resnet-1-1-1-1": _blocks("basic", (1, 1, 1, 1), _HALF_AS_WIDE_AT_THE_END, head_ratio=0),
-    "resnet-2-2-2-2": _blocks("basic", (2, 2, 2, 2), _HALF_AS_WIDE_AT_THE_END, head_ratio=0),
-    "mobilenet-v2": _blocks("mbconv", (1, 2, 3, 2), **_MBCONV),
-    "shufflenet-v2": _blocks("shuffle", (1, 2, 4, 2)),
-    "convnext": _blocks("convnext", (1, 1, 3, 1)),
+    "resnet-1-1-1-1": _blocks(RESNET, (1, 1, 1, 1), head_ratio=0),
+    "resnet-2-2-2-2": _blocks(RESNET, (2, 2, 2, 2), head_ratio=0),
+    "mobilenet-v2": _blocks(MOBILENETV2, (1, 2, 3, 2), stage1_expansion=1),  # as published in its first stage
+    "shufflenet-v2": _blocks(_SHUFFLENET, (1, 2, 4, 2)),
+    "convnext": _blocks(_CONVNEXT, (1, 1, 3, 1)),
 }
-"""Students whose widths are solved for the limits. ResNets end at half the usual width, which uses the limits better:
-with the usual one the last stage takes nearly all parameters."""
+"""Students whose widths are solved for the limits."""
 
 METHODS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "none": ("kd", {"weight": 0.0}),

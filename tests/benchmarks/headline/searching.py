@@ -16,7 +16,6 @@ from autokd.evaluation.evaluate import evaluate
 from autokd.evaluation.task import EvaluationTask
 from autokd.searches.api import begin
 from autokd.searches.families import Family, winner
-from autokd.searches.problem import Problem
 from autokd.searches.reporter import SILENT
 from autokd.searches.result import SearchResult
 from autokd.searches.workspace import Workspace
@@ -48,7 +47,7 @@ def search(bench: Workbench, run: Run, arm: Arm, folder: str) -> Record:
         full += seconds if all(key != task.key for key, *_ in milestones) else 0.0
         milestones.append((task.key, images, metrics["accuracy"]))
     searched = sum(row.seconds or 0.0 for record in result.trials for row in record.evaluations)
-    trained = len({key for key, *_ in milestones}) * bench.images(result.problem, final=True)
+    trained = len({key for key, *_ in milestones}) * int(metrics["images"])
     return Record(
         run,
         named(metrics),
@@ -86,18 +85,19 @@ def _spend(bench: Workbench, result: SearchResult, arm: Arm, times: int) -> int:
     Trials are added in stages that cannot exceed them, until less than one trial is left; then one more begins.
     """
     problem = result.problem
-    whole = bench.images(problem)
+    whole = bench.images_of_a_trial(problem)
     allowed = times * bench.protocol.search_epochs * len(bench.dataset.train)
     most = times * MOST_TRIALS * bench.protocol.trials
     result.resume()
-    while (used := _search_images(bench, problem, result)) < allowed and result.config.trials < most:
+    while (used := _search_images(result)) < allowed and result.config.trials < most:
         more = max(1, int((allowed - used) // whole))
         result.resume(result.config.model_copy(update={"trials": result.config.trials + more}))
     return used
 
 
-def _search_images(bench: Workbench, problem: Problem, result: SearchResult) -> int:
-    return sum(bench.images(problem, len(record.values)) for record in result.trials if record.values)
+def _search_images(result: SearchResult) -> int:
+    rows = (row for record in result.trials for row in record.evaluations)
+    return sum(int((row.metrics or {}).get("images", 0)) for row in rows)
 
 
 def _train(result: SearchResult, arm: Arm) -> tuple[Family, EvaluationTask, Mapping[str, float], float]:

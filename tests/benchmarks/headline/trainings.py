@@ -55,7 +55,6 @@ def train(bench: Workbench, run: Run, training: Training) -> Record:
     common: dict[str, Any] = {
         "cost": costs(cost(training.architecture)),
         "teacher": bench.teacher,
-        "images": bench.images(bench.problem(run.seed, folder_of(run), epochs=training.epochs), final=True),
         "found": found,
         "machine": machine(),
     }
@@ -63,7 +62,7 @@ def train(bench: Workbench, run: Run, training: Training) -> Record:
         done = evaluate(task)
     except AutoKDError as error:
         return Record(run, {}, failure=f"{type(error).__name__}: {error}", **common)
-    return Record(run, named(done.metrics), seconds=done.seconds, **common)
+    return Record(run, named(done.metrics), images=int(done.metrics["images"]), seconds=done.seconds, **common)
 
 
 def draw(bench: Workbench, arm: Arm, family: Mapping[str, Any], *parts: int | str) -> Architecture:
@@ -76,7 +75,7 @@ def draw(bench: Workbench, arm: Arm, family: Mapping[str, Any], *parts: int | st
         parts: What the draw is for, which decides its randomness.
     """
     problem, rng = bench.space(arm), np.random.default_rng(derive("headline", *parts))
-    facts, budget = problem.facts, problem.config.budget
+    facts, budget = problem.facts, problem.budget
     return problem.space.sample(family, budget, facts.input_shape, facts.classes, rng)
 
 
@@ -89,7 +88,7 @@ def random_family(bench: Workbench, arm: Arm, *parts: int | str) -> dict[str, An
         parts: What it is for, which decides its randomness.
     """
     problem, rng = bench.space(arm), np.random.default_rng(derive("headline", *parts))
-    facts, budget = problem.facts, problem.config.budget
+    facts, budget = problem.facts, problem.budget
     return problem.space.fit(problem.space.random_parameters(rng), budget, facts.input_shape, facts.classes, rng)
 
 

@@ -3,7 +3,6 @@
 import platform
 import shutil
 import subprocess
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -21,9 +20,10 @@ from autokd.data.registry import load_data
 from autokd.searches.facts import Facts
 from autokd.searches.preflight import find_facts
 from autokd.searches.problem import Problem
+from autokd.teachers.cost import TeacherCost
 from autokd.teachers.process_cache import cached_teacher
 from autokd.training.metrics import label_metrics
-from autokd.training.timetable import Leg, timetable
+from autokd.training.timetable import timetable
 from search_spaces.architecture.cost import Cost
 
 __all__ = ["Workbench", "costs", "machine"]
@@ -80,14 +80,14 @@ class Workbench:
                 "trials": max(1, int(protocol.search_epochs / protocol.rungs[-1])),
                 "data": dict(protocol.data),
                 "teacher": {**protocol.teacher, "disk_bytes": DISK_BYTES},
-                "budget": {"params": protocol.params, "activation_bytes": protocol.activation_bytes},
+                "budget": {"of_teacher": dict(protocol.shares)},
                 "space": {"name": arm.space, "ranges": dict(arm.ranges)},
                 "distillation": {"method": "kd", "ranges": dict(arm.distillation)},
                 "optimizer": {"name": arm.sampler, "options": dict(arm.options), "pruner": arm.pruner},
                 "training": {**protocol.training, "rungs": list(protocol.rungs if halves else protocol.rungs[-1:])},
                 "workers": {"engine": "inline", "count": 1, "device": "cpu"},
                 "final": {"epochs": protocol.final if epochs is None else epochs, "students": 1},
-                **_WITHOUT_REFERENCES,
+                "references": {"names": "none"},  # arm H is what all others are compared with
             }
         )
 
@@ -121,50 +121,24 @@ class Workbench:
         facts, device = self.facts, torch.device("cpu")
         teacher = cached_teacher(self.config(0).teacher.numbered(0), "cpu", self.dataset)
         test = label_metrics(teacher.on_split(self.dataset, "test", device), self.dataset.test.labels)
-        protocol = self.protocol
-        model_bytes = 4 * protocol.teacher_params
-        return {
+        return costs(facts.teacher_cost) | {
             "validation": facts.teacher_metrics["accuracy"],
             "test": test["accuracy"],
             "ece": test["ece"],
-            "params": facts.teacher_params,
-            "macs": facts.teacher_macs,
-            "activation_bytes": protocol.teacher_activation_bytes,
-            "model_bytes": model_bytes,
-            "memory_bytes": model_bytes + protocol.teacher_activation_bytes,
             "digest": facts.teacher_digest[:12],
             "data": facts.data_digest[:12],
         }
 
-    def images(self, problem: Problem, rungs: int | None = None, final: bool = False) -> int:
-        """Images trained on by one trial, or by one full training.
-
-        Args:
-            problem: The search.
-            rungs: Number of rungs that the trial climbed; all by default.
-            final: Whether a full training is meant.
-        """
-        context = problem.retraining_context if final else problem.context
-        training, steps = context.training, context.stream(self.dataset).steps_per_epoch
+    def images_of_a_trial(self, problem: Problem) -> int:
+        """Images trained on by a trial of a search that climbs to the last rung."""
+        training, steps = problem.context.training, problem.context.stream(self.dataset).steps_per_epoch
         ends = [max(1, round(rung * steps)) for rung in training.rungs]
-        routes = timetable(training.schedule, ends, training.warmup, training.cooldown).routes[:rungs]
-        return training.batch_size * _steps([leg for route in routes for leg in route])
+        table = timetable(training.schedule, ends, training.warmup, training.cooldown)
+        return training.batch_size * sum(table.steps_to(rung) for rung in range(len(ends)))
 
 
-def _steps(legs: list[Leg]) -> int:
-    """Steps of these legs, of which those of the trunk are trained once."""
-    trunk = max((leg.end for leg in legs if leg.branch is None), default=0)
-    return trunk + sum(leg.end - leg.start for leg in legs if leg.branch is not None)
-
-
-_WITHOUT_REFERENCES: Mapping[str, Any] = (
-    {"references": {"names": []}} if "references" in SearchConfig.model_fields else {}
-)
-"""Arms have no references of their own: arm H is what they are compared with."""
-
-
-def costs(cost: Cost) -> dict[str, int]:
-    """What a network costs, by name."""
+def costs(cost: Cost | TeacherCost) -> dict[str, Any]:
+    """What a network costs, by name; None where it is not known, as of some teachers."""
     names = "params", "macs", "activation_bytes", "model_bytes", "memory_bytes"
     return {name: getattr(cost, name) for name in names}
 
