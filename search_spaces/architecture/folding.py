@@ -10,7 +10,7 @@ from torch import Tensor
 
 from search_spaces.architecture.format import Architecture
 from search_spaces.architecture.layers import BatchNorm, Layer
-from search_spaces.architecture.operations import FOLDED, OPERATIONS, Width, is_folded_into, layers
+from search_spaces.architecture.operations import Width, folded, is_folded_into, layers
 
 __all__ = ["fold", "fold_weights"]
 
@@ -20,10 +20,7 @@ EPSILON = 1e-5
 
 def fold(architecture: Architecture) -> Architecture:
     """The same architecture with a bias in place of each batch norm that directly follows a convolution."""
-    nodes = tuple(
-        replace(node, operation=node.operation + FOLDED) if node.operation + FOLDED in OPERATIONS else node
-        for node in architecture.nodes
-    )
+    nodes = tuple(replace(node, operation=folded(node.operation)) for node in architecture.nodes)
     return replace(architecture, nodes=nodes)
 
 
@@ -37,9 +34,9 @@ def fold_weights(architecture: Architecture, state: Mapping[str, Tensor]) -> dic
     for node, name, shape in list(named)[1:]:
         made = layers(node.operation, Width(shape[0], node.channels, node.stride, len(shape) - 1))
         parts = [_part(state, _prefix(name, place, len(made))) for place in range(len(made))]
-        folded = _fold_parts(made, parts)
-        for place, part in enumerate(folded):
-            result |= {_prefix(name, place, len(folded)) + key: tensor for key, tensor in part.items()}
+        merged = _fold_parts(made, parts)
+        for place, part in enumerate(merged):
+            result |= {_prefix(name, place, len(merged)) + key: tensor for key, tensor in part.items()}
     return result
 
 

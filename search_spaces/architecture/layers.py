@@ -31,6 +31,7 @@ __all__ = [
     "Linear",
     "MaxPool",
     "ReLU",
+    "ReLU6",
     "Shape",
     "Shuffle",
     "Sigmoid",
@@ -177,6 +178,17 @@ class ReLU(Layer):
 
 
 @dataclass(frozen=True)
+class ReLU6(Layer):
+    """Elementwise `min(max(x, 0), 6)`."""
+
+    elementwise: ClassVar[bool] = True
+
+    def call(self, shape: Shape | None = None) -> Call:
+        """`nn.ReLU6`."""
+        return Call("ReLU6")
+
+
+@dataclass(frozen=True)
 class GELU(Layer):
     """Elementwise `x` times the standard normal distribution function of `x`."""
 
@@ -244,19 +256,21 @@ class AveragePool(Layer):
 
 @dataclass(frozen=True)
 class AverageWindow(Layer):
-    """Average pooling over windows of an odd size `kernel`, centred on a strided grid; padding is not counted."""
+    """Average pooling over windows of size `kernel`; the zeros of the padding count only if `is_counted`."""
 
     kernel: int
     stride: int = 1
+    padding: int = 0
+    is_counted: bool = False
     rank: int = 2
 
     def output(self, shape: Shape) -> Shape:
         """Shape with the same channels, and sizes that follow from the stride."""
-        return (shape[0], *((size - 1) // self.stride + 1 for size in shape[1:]))
+        return (shape[0], *((size + 2 * self.padding - self.kernel) // self.stride + 1 for size in shape[1:]))
 
     def call(self, shape: Shape | None = None) -> Call:
         """`nn.AvgPool2d`, or 1d for signals, whose own default stride is the kernel."""
-        keywords = (("stride", self.stride), ("padding", self.kernel // 2), ("count_include_pad", False))
+        keywords = (("stride", self.stride), ("padding", self.padding), ("count_include_pad", self.is_counted))
         return Call(f"AvgPool{self.rank}d", (self.kernel,), keywords)
 
 

@@ -1,37 +1,52 @@
 """The table of operations; an operation is a named sequence of primitive layers.
 
-A new operation is one line in `OPERATIONS`, composed of the builders above it, and at most one new builder. If the
-channels of its layers are multiples of its input or output channels, the generated source can refer to them by name.
+A new operation is one line in `OPERATIONS`, composed of the builders of `building.py`, and at most one new builder. If
+the channels of its layers are multiples of its input or output channels, the generated source can refer to them by
+name. Operations whose names carry numbers, such as `conv5x5_bias_relu`, are in `patterns.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from math import gcd, prod
+from math import prod
 from typing import cast
 
+from search_spaces.architecture.building import (
+    Operation,
+    Width,
+    alone,
+    attention,
+    average,
+    bn,
+    conv,
+    depthwise,
+    downsample,
+    flat,
+    flatten,
+    global_pool,
+    linear,
+    maximum,
+    relu,
+    sepconv,
+    sequence,
+    sliced,
+)
 from search_spaces.architecture.layers import (
     GELU,
-    Attention,
-    AveragePool,
-    AverageWindow,
     BatchNorm,
-    ChannelSlice,
     Convolution,
     Dropout,
-    Flatten,
-    GlobalPool,
     Layer,
     Linear,
-    MaxPool,
-    ReLU,
+    ReLU6,
     Shape,
     Shuffle,
     Sigmoid,
     Zeros,
 )
+from search_spaces.architecture.patterns import patterned
 from search_spaces.errors import SpaceError, unknown
 
 __all__ = [
@@ -43,6 +58,7 @@ __all__ = [
     "Operation",
     "Profile",
     "Width",
+    "folded",
     "is_folded_into",
     "keeps_channels",
     "known_operation",
@@ -74,19 +90,6 @@ DROPOUT = 0.2
 """Probability of the dropout before the last linear layer, as in NAGO (Ru et al. 2020)."""
 
 
-@dataclass(frozen=True)
-class Width:
-    """Sizes that an operation is built for: channels in and out, stride, and rank of its input (see `layers.py`)."""
-
-    inputs: int
-    outputs: int
-    stride: int = 1
-    rank: int = 2
-
-
-Operation = Callable[[Width], tuple[Layer, ...]]
-
-
 def layers(operation: str, width: Width) -> tuple[Layer, ...]:
     """The layers of an operation, in the order in which they run.
 
@@ -94,7 +97,9 @@ def layers(operation: str, width: Width) -> tuple[Layer, ...]:
         SpaceError: If the operation is unknown, cannot change the number of channels or the resolution as `width`
             requires, or does not accept inputs of this rank.
     """
-    build = OPERATIONS[known_operation(operation)]
+    build = _find(operation)
+    if build is None:
+        raise unknown("operation", operation, OPERATIONS)
     try:
         return build(width)
     except SpaceError as error:
@@ -120,24 +125,37 @@ def merged_shape(merge: str, shapes: Sequence[Shape]) -> Shape:
     )
 
 
-def keeps_channels(operation: str) -> bool:
-    """Whether an operation always has as many output channels as input channels."""
+def keeps_channels(operation: str, rank: int = 2) -> bool:
+    """Whether an operation on inputs of this rank always has as many output channels as input channels."""
     try:
-        layers(operation, Width(1, 2))
+        layers(operation, Width(1, 2, rank=rank))
     except SpaceError:
         return True
     return False
 
 
 def known_operation(operation: str) -> str:
-    """The given name, after a check that it is in `OPERATIONS`.
+    """The given name, after a check that there is such an operation.
 
     Raises:
-        SpaceError: If it is not; the message suggests the nearest known name.
+        SpaceError: If there is none; the message suggests the nearest name in `OPERATIONS`.
     """
-    if operation not in OPERATIONS:
+    if _find(operation) is None:
         raise unknown("operation", operation, OPERATIONS)
     return operation
+
+
+def folded(operation: str) -> str:
+    """Name of the operation with its batch norms folded into its convolutions; the given one if there is none."""
+    return operation if _find(operation + FOLDED) is None else operation + FOLDED
+
+
+@lru_cache(maxsize=1 << 12)
+def _find(name: str) -> Operation | None:
+    if name in OPERATIONS or not name.endswith(FOLDED):
+        return OPERATIONS.get(name) or patterned(name)
+    plain = patterned(name.removesuffix(FOLDED))
+    return _folded(plain) if plain and "_bn" in name and "_bias" not in name else None
 
 
 @dataclass(frozen=True)
@@ -194,190 +212,65 @@ def profile(operation: str, shape: Shape, channels: int, stride: int = 1) -> Pro
             running_kept = max(running_kept, owned + working)
             owned = prod(layer.output(shape))
         shape = layer.output(shape)
+    if min(shape) < 1:
+        raise SpaceError(f"`{operation}` gives a map of {shape} here: its input is too small.")
     if shape[0] != channels:
         raise SpaceError(f"`{operation}` gives {shape[0]} channels here, but the node has {channels}.")
     return Profile(shape, parameters, buffers, macs, running, running_kept)
 
 
-@dataclass(frozen=True)
-class _Stack:
-    """The layers built so far, their output channels, and the stride that a later layer must still apply."""
-
-    width: Width
-    channels: int
-    stride: int
-    made: tuple[Layer, ...] = ()
-
-    def add(self, layer: Layer, channels: int | None = None, strided: bool = False) -> _Stack:
-        """The stack with one more layer; `strided` means that this layer applies the stride."""
-        channels = self.channels if channels is None else channels
-        return _Stack(self.width, channels, 1 if strided else self.stride, (*self.made, layer))
-
-
-_Extend = Callable[[_Stack], _Stack]
-
-
-def _operation(*parts: _Extend) -> Operation:
-    """Operation of these parts in order; the first part that can applies the stride, or the change of channels."""
-
-    def build(width: Width) -> tuple[Layer, ...]:
-        stack = _Stack(width, width.inputs, width.stride if width.rank else 1)
-        for part in parts:
-            stack = part(stack)
-        if stack.channels != width.outputs:
-            raise SpaceError(f"keeps the number of channels, but got {width}. Put conv1x1_bn before it.")
-        if stack.stride != 1:
-            raise SpaceError(f"does not support a stride, but got {width}. Put a pool before it.")
-        return stack.made
-
-    return build
-
-
-def _alone(layer: Layer) -> _Extend:
-    """Extension by one layer that is the same for every width."""
-    return lambda stack: stack.add(layer)
-
-
-_relu = _alone(ReLU())
-
-
-def _bn(stack: _Stack) -> _Stack:
-    return stack.add(BatchNorm(stack.channels, stack.width.rank))
-
-
-def _conv(*kernel: int, times: float | None = None, dilation: int = 1, bias: bool = False) -> _Extend:
-    """Convolution to the output channels, or to `times` the input channels.
-
-    On a signal, the larger of two kernel sizes is used; on a vector, which has no spatial axes, it is a linear layer.
-    """
-    size = kernel[0] if len(set(kernel)) == 1 else kernel
-    padding = dilation * (size // 2) if isinstance(size, int) else tuple(each // 2 for each in size)
-
-    def part(stack: _Stack) -> _Stack:
-        width, before = stack.width, stack.channels
-        after = width.outputs if times is None else max(1, int(times * width.inputs))
-        if not width.rank:
-            return stack.add(Linear(before, after, bias), after)
-        long, pad = (size, padding) if width.rank == 2 else (max(kernel), dilation * (max(kernel) // 2))
-        made = Convolution(before, after, long, stack.stride, pad, dilation, bias=bias, rank=width.rank)
-        return stack.add(made, after, strided=True)
-
-    return part
-
-
-def _depthwise(kernel: int, dilation: int = 1) -> _Extend:
-    """Depthwise convolution; no layer on a vector."""
-
-    def layer(stack: _Stack) -> Layer:
-        n, padding = stack.channels, dilation * (kernel // 2)
-        return Convolution(n, n, kernel, stack.stride, padding, dilation, groups=n, rank=stack.width.rank)
-
-    return _along_axes(layer)
-
-
-def _along_axes(make: Callable[[_Stack], Layer]) -> _Extend:
-    """Extension by one layer that keeps the channels and applies the stride; none on a vector."""
-    return lambda stack: stack.add(make(stack), strided=True) if stack.width.rank else stack
-
-
-_downsample = _along_axes(lambda stack: AveragePool(stack.stride, stack.width.rank))
-_average = _along_axes(lambda stack: AverageWindow(3, stack.stride, stack.width.rank))
-_maximum = _along_axes(lambda stack: MaxPool(3, stack.stride, 1, stack.width.rank))
-_halve = _along_axes(lambda stack: MaxPool(2, stack.stride, 0, stack.width.rank))
-
-
-def _global_pool(stack: _Stack) -> _Stack:
-    return stack.add(GlobalPool(stack.width.rank)) if stack.width.rank else stack
-
-
-def _flat(stack: _Stack) -> _Stack:
-    return stack.add(Flatten()) if stack.width.rank else stack
-
-
-def _linear(stack: _Stack) -> _Stack:
-    return stack.add(Linear(stack.channels, stack.width.outputs), stack.width.outputs)
-
-
-def _slice(end: bool) -> _Extend:
-    """Slice of the first channels, or of the last; no layer if it would take all of them."""
-
-    def part(stack: _Stack) -> _Stack:
-        before, after = stack.channels, stack.width.outputs
-        if after > before:
-            raise SpaceError(f"gives at most as many channels as its input has, but got {stack.width}.")
-        if after == before:
-            return stack
-        return stack.add(ChannelSlice(before - after if end else 0, after), after)
-
-    return part
-
-
-def _attention(stack: _Stack) -> _Stack:
-    """Attention between all positions, with up to four heads; on a vector, a single position, it gives the values."""
-    channels = stack.channels // 3
-    layer = Attention(gcd(channels, 4)) if stack.width.rank else ChannelSlice(2 * channels, channels)
-    return stack.add(layer, channels)
-
-
-def _flatten(start: int) -> _Extend:
-    """Flattening of all axes from `start` on; the node states the resulting number of channels."""
-    return lambda stack: stack.add(Flatten(start), stack.width.outputs)
-
-
-def _sepconv(kernel: int, dilation: int = 1) -> tuple[_Extend, ...]:
-    return _depthwise(kernel, dilation), _conv(1), _bn
-
-
-_gelu = _alone(GELU())
-_mlp = (_conv(1, times=4, bias=True), _gelu, _conv(1, bias=True))
+_gelu = alone(GELU())
+_mlp = (conv(1, times=4, bias=True), _gelu, conv(1, bias=True))
 
 OPERATIONS: dict[str, Operation] = {
-    "average3x3": _operation(_average),
-    "bn": _operation(_bn),
-    "bn_attention": _operation(_bn, _conv(1, times=3, bias=True), _attention, _conv(1, bias=True)),
-    "bn_average3x3": _operation(_bn, _average),
-    "bn_mlp": _operation(_bn, *_mlp),
-    "bn_relu_classifier": _operation(_bn, _relu, _global_pool, _flat, _linear),
-    "channel_shuffle": _operation(_alone(Shuffle(2))),
-    "classifier": _operation(_relu, _global_pool, _flat, _alone(Dropout(DROPOUT)), _linear),
-    "conv1x1_bn": _operation(_conv(1), _bn),
-    "conv1x1_bn_relu": _operation(_conv(1), _bn, _relu),
-    "conv3x3_bn": _operation(_conv(3), _bn),
-    "conv3x3_bn_relu": _operation(_conv(3), _bn, _relu),
-    "depthwise3x3_bn": _operation(_depthwise(3), _bn),
-    "depthwise3x3_bn_relu": _operation(_depthwise(3), _bn, _relu),
-    "depthwise5x5_bn_relu": _operation(_depthwise(5), _bn, _relu),
-    "depthwise7x7_bn_mlp": _operation(_depthwise(7), _bn, *_mlp),
-    "depthwise7x7_bn_relu": _operation(_depthwise(7), _bn, _relu),
-    "first_channels": _operation(_slice(end=False)),
-    "global_gate": _operation(
-        _global_pool, _conv(1, times=0.25, bias=True), _relu, _conv(1, bias=True), _alone(Sigmoid())
-    ),
-    "identity": _operation(),
-    "last_channels": _operation(_slice(end=True)),
-    "maxpool2x2": _operation(_halve),
-    "maxpool3x3": _operation(_maximum),
-    "pool": _operation(_downsample),
-    "pool_classifier": _operation(_global_pool, _flat, _linear),
-    "pool_conv1x1": _operation(_downsample, _conv(1)),
-    "pool_conv1x1_bn": _operation(_downsample, _conv(1), _bn),
-    "relu": _operation(_relu),
-    "relu_conv1x1_bn": _operation(_relu, _conv(1), _bn),
-    "relu_conv1x3_bn": _operation(_relu, _conv(1, 3), _bn),
-    "relu_conv3x1_bn": _operation(_relu, _conv(3, 1), _bn),
-    "relu_conv3x3_bn": _operation(_relu, _conv(3), _bn),
-    "relu_conv5x5_bn": _operation(_relu, _conv(5), _bn),
-    "relu_dilated_sepconv3x3_bn": _operation(_relu, *_sepconv(3, dilation=2)),
-    "relu_dilated_sepconv5x5_bn": _operation(_relu, *_sepconv(5, dilation=2)),
-    "relu_pool_conv1x1_bn": _operation(_relu, _downsample, _conv(1), _bn),
-    "relu_sepconv3x3_bn": _operation(_relu, *_sepconv(3)),
-    "relu_sepconv3x3_bn_twice": _operation(_relu, *_sepconv(3), _relu, *_sepconv(3)),
-    "relu_sepconv5x5_bn": _operation(_relu, *_sepconv(5)),
-    "relu_sepconv5x5_bn_twice": _operation(_relu, *_sepconv(5), _relu, *_sepconv(5)),
-    "sepconv3x3_bn": _operation(*_sepconv(3)),
-    "series": _operation(_flatten(2)),
-    "vector": _operation(_flatten(1)),
-    "zero": _operation(_alone(Zeros())),
+    "average3x3": sequence(average(3)),
+    "bn": sequence(bn),
+    "bn_attention": sequence(bn, conv(1, times=3, bias=True), attention, conv(1, bias=True)),
+    "bn_average3x3": sequence(bn, average(3)),
+    "bn_mlp": sequence(bn, *_mlp),
+    "bn_relu_classifier": sequence(bn, relu, global_pool, flat, linear),
+    "channel_shuffle": sequence(alone(Shuffle(2))),
+    "classifier": sequence(relu, global_pool, flat, alone(Dropout(DROPOUT)), linear),
+    "conv1x1_bn": sequence(conv(1), bn),
+    "conv1x1_bn_relu": sequence(conv(1), bn, relu),
+    "conv3x3_bn": sequence(conv(3), bn),
+    "conv3x3_bn_relu": sequence(conv(3), bn, relu),
+    "depthwise3x3_bn": sequence(depthwise(3), bn),
+    "depthwise3x3_bn_relu": sequence(depthwise(3), bn, relu),
+    "depthwise5x5_bn_relu": sequence(depthwise(5), bn, relu),
+    "depthwise7x7_bn_mlp": sequence(depthwise(7), bn, *_mlp),
+    "depthwise7x7_bn_relu": sequence(depthwise(7), bn, relu),
+    "first_channels": sequence(sliced(end=False)),
+    "gelu": sequence(_gelu),
+    "global_gate": sequence(global_pool, conv(1, times=0.25, bias=True), relu, conv(1, bias=True), alone(Sigmoid())),
+    "global_pool": sequence(global_pool),
+    "global_pool_vector": sequence(global_pool, flat),
+    "identity": sequence(),
+    "last_channels": sequence(sliced(end=True)),
+    "maxpool2x2": sequence(maximum(2)),
+    "maxpool3x3": sequence(maximum(3)),
+    "pool": sequence(downsample),
+    "pool_classifier": sequence(global_pool, flat, linear),
+    "pool_conv1x1": sequence(downsample, conv(1)),
+    "pool_conv1x1_bn": sequence(downsample, conv(1), bn),
+    "relu": sequence(relu),
+    "relu6": sequence(alone(ReLU6())),
+    "relu_conv1x1_bn": sequence(relu, conv(1), bn),
+    "relu_conv1x3_bn": sequence(relu, conv(1, 3), bn),
+    "relu_conv3x1_bn": sequence(relu, conv(3, 1), bn),
+    "relu_conv3x3_bn": sequence(relu, conv(3), bn),
+    "relu_conv5x5_bn": sequence(relu, conv(5), bn),
+    "relu_dilated_sepconv3x3_bn": sequence(relu, *sepconv(3, dilation=2)),
+    "relu_dilated_sepconv5x5_bn": sequence(relu, *sepconv(5, dilation=2)),
+    "relu_pool_conv1x1_bn": sequence(relu, downsample, conv(1), bn),
+    "relu_sepconv3x3_bn": sequence(relu, *sepconv(3)),
+    "relu_sepconv3x3_bn_twice": sequence(relu, *sepconv(3), relu, *sepconv(3)),
+    "relu_sepconv5x5_bn": sequence(relu, *sepconv(5)),
+    "relu_sepconv5x5_bn_twice": sequence(relu, *sepconv(5), relu, *sepconv(5)),
+    "sepconv3x3_bn": sequence(*sepconv(3)),
+    "series": sequence(flatten(2)),
+    "vector": sequence(flatten(1)),
+    "zero": sequence(alone(Zeros())),
 }
 """All operations by name; a name lists the layers in order.
 

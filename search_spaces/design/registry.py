@@ -18,6 +18,7 @@ _SPACES = {
     "darts": "search_spaces.spaces.darts:Darts",
     "enas-macro": "search_spaces.spaces.enas_macro:EnasMacro",
     "enas-micro": "search_spaces.spaces.enas_micro:EnasMicro",
+    "like-teacher": "search_spaces.spaces.like_teacher:LikeTeacher",
     "nago": "search_spaces.spaces.nago:Nago",
     "nasbench101": "search_spaces.spaces.nasbench101:NasBench101",
     "nasbench201": "search_spaces.spaces.nasbench201:NasBench201",

@@ -32,7 +32,8 @@ class Space(ABC):
     Every subclass must satisfy the following.
 
     * `name` and `dimensions` (parents before children) are class attributes. `random` is False if the parameters
-      determine the architecture up to its width, so that every family has one member.
+      determine the architecture up to its width, so that every family has one member. `needs_teacher` is True if the
+      networks are copies of the teacher's graph, which `with_teacher` then takes.
     * `blueprint` takes all its randomness from the given generator, keeps no state, and does not raise for parameters
       within the dimensions whose `flaws` are 0. Its cost grows with every width.
     * `well_known` are families that people would try, such as a ResNet, by all their parameters.
@@ -53,6 +54,7 @@ class Space(ABC):
     dimensions: ClassVar[Mapping[str, Dimension]]
     random: ClassVar[bool] = True
     well_known: ClassVar[Sequence[Parameters]] = ()
+    needs_teacher: ClassVar[bool] = False
 
     def __init__(self, *, width: float | None = None, max_width: int = 512, **ranges: Range) -> None:
         if max_width < 1 or (width is not None and width <= 0):
@@ -63,6 +65,10 @@ class Space(ABC):
     def distributions(self) -> dict[str, Dimension]:
         """Dimensions that are searched, parents before children; fixed ones are excluded."""
         return dict(self._open)
+
+    def with_teacher(self, teacher: Architecture) -> Space:
+        """The space for a teacher of this graph; most spaces are the same for every teacher."""
+        return self
 
     def sample(
         self,

@@ -25,7 +25,7 @@ ORDER = {
         "class_metrics metrics schedules timetable averaged_weights best_checkpoint width_scaling loop checkpoint"
     ),
     "autokd.teachers": (
-        "preparation logits weights fingerprint onnx teacher cost features outputs validation precomputed registry "
+        "preparation logits weights fingerprint onnx teacher graph cost features outputs validation precomputed registry "
         "from_python process_cache"
     ),
     "autokd.teachers.outputs": "key shapes cache reader disk_budget",
@@ -49,13 +49,13 @@ ORDER = {
     "autokd.testing": "tasks executors methods optimizers spaces",
     "autokd.cli": "interruption output events report draw plot delete show app __init__",
     "search_spaces": "errors architecture networks design drawing spaces blueprint space",
-    "search_spaces.architecture": "layers operations memory schedule format cost folding",
-    "search_spaces.networks": "activation_memory kernels modules merging network source",
+    "search_spaces.architecture": "layers building patterns operations memory schedule format cost folding",
+    "search_spaces.networks": "activation_memory kernels modules merging network source reading traced",
     "search_spaces.networks.kernels": "library bindings batch_norm convolution pooling",
     "search_spaces.design": "dimensions graphs budget counting blueprint wiring repair space choice envelope registry",
     "search_spaces.drawing": "layout picture",
     "search_spaces.spaces": (
-        "blocks cells two_input_cells nago randwire sequential enas_macro enas_micro darts nasbench101 nasbench201"
+        "blocks like_teacher cells two_input_cells nago randwire sequential enas_macro enas_micro darts nasbench101 nasbench201"
     ),
     "workers": "errors base inline worker_process local simulated registry",
 }

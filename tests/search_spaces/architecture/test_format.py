@@ -34,7 +34,7 @@ def test_nodes_without_a_name_are_named_by_their_index() -> None:
     ("number", "change", "message"),
     [
         (0, {"operation": "conv3x3_bn"}, "Node 0 must be an `input` node"),
-        (2, {"operation": "conv9x9"}, "Unknown operation 'conv9x9'"),
+        (2, {"operation": "conv9by9"}, "Unknown operation 'conv9by9'"),
         (2, {"inputs": (2,)}, "earlier nodes"),
         (2, {"inputs": ()}, "earlier nodes"),
         (2, {"inputs": (-1,)}, "earlier nodes"),

@@ -1,0 +1,360 @@
+"""What a call in a traced network is: the operation, in the one format, that computes the same."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import prod
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import fx, nn
+
+from search_spaces.architecture.layers import Shape
+from search_spaces.architecture.patterns import convolution_name, window_name
+from search_spaces.errors import SpaceError
+
+__all__ = ["PASSED", "SUPPORTED", "Reading", "module_name", "read_call"]
+
+PASSED = "passed"
+"""Operation of a call that returns its input."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a call does.
+
+    Attributes:
+        operation: Name of the operation, or `PASSED`.
+        stride: See `Node`.
+        merge: See `Node`.
+        module: Name of the module whose weights the operation has, in the network; empty if it has none.
+    """
+
+    operation: str
+    stride: int = 1
+    merge: str = "none"
+    module: str = ""
+
+
+@dataclass(frozen=True)
+class _Call:
+    """A call, with the shapes of its tensors without the batch.
+
+    Attributes:
+        name: How messages name it.
+        entering: Shape of each tensor that it reads.
+        leaving: Shape of its result.
+        given: Its arguments by name, or the attributes of the module that is called.
+    """
+
+    name: str
+    entering: tuple[Shape, ...]
+    leaving: Shape
+    given: Mapping[str, Any]
+
+    @property
+    def sizes(self) -> Shape:
+        return self.entering[0][1:]
+
+    def refused(self, why: str) -> SpaceError:
+        return SpaceError(f"{self.name} {why}.")
+
+    def one(self, key: str, usual: int | None = None) -> int:
+        """An argument that is one number, or the same number for each axis."""
+        values = self.each(key, usual)
+        if len(set(values)) > 1:
+            raise self.refused(f"has {key} = {values}, but a copy needs one number for both axes")
+        return values[0]
+
+    def each(self, key: str, usual: int | None = None) -> tuple[int, ...]:
+        """An argument for each axis; signals have one."""
+        value = self.given.get(key)
+        value = usual if value is None or value == () else value
+        values = list(value) if isinstance(value, Sequence) else [value]
+        numbers = tuple(each for each in values if isinstance(each, int))
+        if len(numbers) < len(values):
+            raise self.refused(f"has {key} = {value!r}")
+        return numbers * len(self.sizes) if len(numbers) == 1 else numbers
+
+
+def read_call(
+    node: fx.Node, network: nn.Module, shapes: Mapping[fx.Node, Shape], values: Mapping[fx.Node, Any]
+) -> Reading:
+    """What a node of a traced graph, whose result is a tensor, does.
+
+    Args:
+        node: The node.
+        network: The network whose modules the graph calls.
+        shapes: Shapes of the tensors, without the batch.
+        values: All other values.
+
+    Raises:
+        SpaceError: If no operation does the same.
+    """
+    entering = tuple(shapes[source] for source in node.all_input_nodes if source in shapes)
+    module = module_name(node)
+    if module is not None:
+        layer = network.get_submodule(module)
+        call = _Call(f"module {module!r} ({type(layer).__name__})", entering, shapes[node], vars(layer))
+        read = _MODULES.get(type(layer))
+    else:
+        name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", str(node.target))
+        read, names = _METHODS.get(str(_FUNCTIONS.get(node.target, node.target)), (None, ()))
+        call = _Call(f"`{name}` in {_where(node)}", entering, shapes[node], _arguments(node, names, values))
+    if read is None or not entering:
+        raise call.refused(f"has no counterpart in a student: there are {SUPPORTED}")
+    reading = read(call)
+    has_weights = module is not None and any(True for _ in layer.parameters())
+    return replace(reading, module=module or "") if has_weights or reading.operation == "bn" else reading
+
+
+def module_name(node: fx.Node) -> str | None:
+    """Name of the module that a node calls, in the network; None if it calls a function."""
+    return str(node.target).partition(".")[2] if node.op == "call_module" else None
+
+
+def _where(node: fx.Node) -> str:
+    """The module in whose code a function is called."""
+    stack = node.meta.get("nn_module_stack") or {}
+    inner = str(list(stack)[-1]).partition(".")[2] if stack else ""
+    return f"module {inner!r}" if inner else "the network's own code"
+
+
+def _arguments(node: fx.Node, names: Sequence[str], values: Mapping[fx.Node, Any]) -> dict[str, Any]:
+    """Arguments of a function or method by name, except for the first one."""
+
+    def known(value: Any) -> Any:
+        return values.get(value, value) if isinstance(value, fx.Node) else value
+
+    given = [fx.node.map_aggregate(value, known) for value in node.args[1:]]
+    return dict(zip(names, given, strict=False)) | {key: known(value) for key, value in node.kwargs.items()}
+
+
+def _convolution(call: _Call) -> Reading:
+    given, (inputs, *_), outputs = call.given, call.entering[0], call.leaving[0]
+    if given["padding_mode"] != "zeros":
+        raise call.refused(f"has padding_mode = {given['padding_mode']!r}, but a copy pads with zeros")
+    groups = given["groups"]
+    if groups != 1 and not groups == inputs == outputs:
+        raise call.refused(
+            f"has {groups} groups and {inputs} input channels: only convolutions without groups and depthwise ones of "
+            "as many outputs have widths that can be chosen"
+        )
+    kernel, dilation = call.each("kernel_size"), call.one("dilation")
+    name = convolution_name(
+        "conv" if groups == 1 else "depthwise",
+        _both(kernel),
+        _both(_padding(call, kernel, dilation)),
+        dilation,
+        given["_parameters"]["bias"] is not None,
+    )
+    return Reading(name, call.one("stride"))
+
+
+def _padding(call: _Call, kernel: tuple[int, ...], dilation: int) -> tuple[int, ...]:
+    if call.given["padding"] == "valid":
+        return tuple(0 for _ in kernel)
+    if call.given["padding"] != "same":
+        return call.each("padding")
+    if any(dilation * (size - 1) % 2 for size in kernel):
+        raise call.refused("pads one side more than the other")
+    return tuple(dilation * (size - 1) // 2 for size in kernel)
+
+
+def _both(sizes: tuple[int, ...]) -> tuple[int, int]:
+    """Two sizes; signals have one, by which their kernels are named."""
+    return sizes[0], sizes[-1]
+
+
+def _norm(call: _Call) -> Reading:
+    if call.given["_buffers"].get("running_mean") is None:
+        raise call.refused("has no running statistics")
+    return Reading("bn")
+
+
+def _linear(call: _Call) -> Reading:
+    if call.sizes:
+        raise call.refused(f"reads maps of {call.entering[0]}, but only vectors have a linear layer")
+    return Reading("linear_bias" if call.given["_parameters"]["bias"] is not None else "linear")
+
+
+def _max(call: _Call) -> Reading:
+    _check_floor(call)
+    if call.one("dilation", 1) != 1:
+        raise call.refused("is dilated")
+    size = call.one("kernel_size")
+    return Reading(window_name("maxpool", size, call.one("padding", 0)), call.one("stride", size))
+
+
+def _average(call: _Call) -> Reading:
+    _check_floor(call)
+    if call.given.get("divisor_override"):
+        raise call.refused("has a divisor of its own")
+    padding = call.each("padding", 0)
+    if call.each("kernel_size") == call.sizes and not any(padding):
+        return Reading("global_pool")
+    size, stride = call.one("kernel_size"), call.one("stride", call.one("kernel_size"))
+    if size == stride and not any(padding) and not any(axis % size for axis in call.sizes):
+        return Reading("pool", stride)
+    is_counted = bool(call.given.get("count_include_pad", True))
+    return Reading(window_name("average", size, call.one("padding", 0), is_counted), stride)
+
+
+def _check_floor(call: _Call) -> None:
+    if call.given.get("ceil_mode"):
+        raise call.refused("rounds its size up (ceil_mode)")
+
+
+def _adaptive_average(call: _Call) -> Reading:
+    before, after = call.sizes, call.leaving[1:]
+    if before == after:
+        return Reading(PASSED)
+    if set(after) == {1}:
+        return Reading("global_pool")
+    strides = [stride for stride in range(2, max(before) + 1) if after == tuple(-(-axis // stride) for axis in before)]
+    if not strides:
+        raise call.refused(f"pools {before} to {after}, which no stride does")
+    return Reading("pool", strides[0])
+
+
+def _adaptive_max(call: _Call) -> Reading:
+    before, after = call.sizes, call.leaving[1:]
+    sizes = {axis // wanted if axis % wanted == 0 else 0 for axis, wanted in zip(before, after, strict=True)}
+    if len(sizes) > 1 or 0 in sizes:
+        raise call.refused(f"pools {before} to {after}, which no square window does")
+    size = sizes.pop()
+    return Reading(PASSED) if size == 1 else Reading(window_name("maxpool", size, 0), size)
+
+
+def _reshaped(call: _Call) -> Reading:
+    if call.leaving == call.entering[0]:
+        return Reading(PASSED)
+    if call.leaving != (prod(call.entering[0]),):
+        raise call.refused(f"reshapes {call.entering[0]} to {call.leaving}, but only vectors are possible")
+    return Reading("vector")
+
+
+def _mean(call: _Call) -> Reading:
+    n_axes = len(call.sizes)
+    given = call.given.get("dim")
+    axes = {axis % (n_axes + 2) for axis in ([given] if isinstance(given, int) else given or [])}
+    if not n_axes or axes != set(range(2, n_axes + 2)):
+        raise call.refused(f"averages over the axes {given}, but only the mean over all positions is possible")
+    return Reading("global_pool" if call.given.get("keepdim") else "global_pool_vector")
+
+
+def _sum(call: _Call) -> Reading:
+    if len(call.entering) < 2 or len(set(call.entering)) > 1 or call.given.get("alpha", 1) != 1:
+        raise call.refused("must add two different tensors of one shape")
+    return Reading("identity", merge="sum")
+
+
+def _concatenation(call: _Call) -> Reading:
+    axis = call.given.get("dim", call.given.get("axis", 0))
+    if axis not in (1, 1 - len(call.leaving) - 1):
+        raise call.refused(f"joins along axis {axis}, but only channels can be joined")
+    if sum(shape[0] for shape in call.entering) < call.leaving[0]:
+        raise call.refused("joins a tensor with itself")
+    return Reading(PASSED) if len(call.entering) == 1 else Reading("identity", merge="concat")
+
+
+def _dropout(call: _Call) -> Reading:
+    percent = round(100 * call.given.get("p", 0.5))
+    if percent >= 100:
+        raise call.refused("drops everything")
+    return Reading(f"dropout{percent}" if percent else PASSED)
+
+
+def _gelu(call: _Call) -> Reading:
+    if call.given.get("approximate", "none") != "none":
+        raise call.refused("is an approximation")
+    return Reading("gelu")
+
+
+def _always(operation: str) -> Callable[[_Call], Reading]:
+    return lambda call: Reading(operation)
+
+
+_MODULES: dict[type[nn.Module], Callable[[_Call], Reading]] = {
+    nn.AdaptiveAvgPool1d: _adaptive_average,
+    nn.AdaptiveAvgPool2d: _adaptive_average,
+    nn.AdaptiveMaxPool1d: _adaptive_max,
+    nn.AdaptiveMaxPool2d: _adaptive_max,
+    nn.AvgPool1d: _average,
+    nn.AvgPool2d: _average,
+    nn.BatchNorm1d: _norm,
+    nn.BatchNorm2d: _norm,
+    nn.Conv1d: _convolution,
+    nn.Conv2d: _convolution,
+    nn.Dropout: _dropout,
+    nn.Dropout1d: _dropout,
+    nn.Dropout2d: _dropout,
+    nn.Flatten: _reshaped,
+    nn.GELU: _gelu,
+    nn.Identity: _always(PASSED),
+    nn.Linear: _linear,
+    nn.MaxPool1d: _max,
+    nn.MaxPool2d: _max,
+    nn.ReLU: _always("relu"),
+    nn.ReLU6: _always("relu6"),
+}
+
+_POOL = ("kernel_size", "stride", "padding")
+_METHODS: dict[str, tuple[Callable[[_Call], Reading], tuple[str, ...]]] = {
+    "adaptive_average": (_adaptive_average, ()),
+    "adaptive_max": (_adaptive_max, ()),
+    "add": (_sum, ()),
+    "add_": (_sum, ()),
+    "average": (_average, (*_POOL, "ceil_mode", "count_include_pad", "divisor_override")),
+    "cat": (_concatenation, ("dim",)),
+    "clone": (_always(PASSED), ()),
+    "contiguous": (_always(PASSED), ()),
+    "dropout": (_dropout, ("p",)),
+    "flatten": (_reshaped, ()),
+    "gelu": (_gelu, ()),
+    "max": (_max, (*_POOL, "dilation", "ceil_mode")),
+    "mean": (_mean, ("dim", "keepdim")),
+    "relu": (_always("relu"), ()),
+    "relu6": (_always("relu6"), ()),
+    "relu_": (_always("relu"), ()),
+    "reshape": (_reshaped, ()),
+    "squeeze": (_reshaped, ()),
+    "view": (_reshaped, ()),
+}
+"""Readers of methods, and of the functions that `_FUNCTIONS` calls so, with the names of their further arguments."""
+
+_FUNCTIONS: dict[Any, str] = {
+    F.adaptive_avg_pool1d: "adaptive_average",
+    F.adaptive_avg_pool2d: "adaptive_average",
+    F.adaptive_max_pool1d: "adaptive_max",
+    F.adaptive_max_pool2d: "adaptive_max",
+    F.avg_pool1d: "average",
+    F.avg_pool2d: "average",
+    F.dropout: "dropout",
+    F.dropout1d: "dropout",
+    F.dropout2d: "dropout",
+    F.gelu: "gelu",
+    F.max_pool1d: "max",
+    F.max_pool2d: "max",
+    F.relu: "relu",
+    F.relu6: "relu6",
+    operator.add: "add",
+    operator.iadd: "add",
+    torch.add: "add",
+    torch.cat: "cat",
+    torch.concat: "cat",
+    torch.flatten: "flatten",
+    torch.mean: "mean",
+    torch.relu: "relu",
+    torch.relu_: "relu",
+    torch.reshape: "reshape",
+    torch.squeeze: "squeeze",
+}
+
+SUPPORTED = (
+    "Conv1d, Conv2d, BatchNorm, ReLU, ReLU6, GELU, max, average and adaptive pools, sums, concatenations, flattening, "
+    "means over all positions, Linear and dropout"
+)

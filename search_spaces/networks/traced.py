@@ -1,0 +1,303 @@
+"""A network that was written elsewhere, such as a teacher, as an architecture: its graph in the one format.
+
+`torch.fx` records the calls of a forward pass; `reading.py` says which operation each of them is. What follows a
+convolution or a linear layer (batch norm, an activation) joins its node, as the names of operations allow.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import islice
+from keyword import iskeyword
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from search_spaces.architecture.format import RESERVED, Architecture, Node
+from search_spaces.architecture.layers import Shape
+from search_spaces.architecture.patterns import ACTIVATIONS
+from search_spaces.errors import SpaceError
+from search_spaces.networks.network import Network, build
+from search_spaces.networks.reading import PASSED, module_name, read_call
+
+__all__ = ["Traced", "copy_weights", "trace"]
+
+TOLERANCE = 1e-3  # of the copy's outputs, relative to the largest one: enough for all that computes in float32
+
+
+@dataclass(frozen=True)
+class Traced:
+    """A network in the one format.
+
+    Attributes:
+        architecture: Its graph, with its widths.
+        modules: For each node, the names of the network's modules whose weights its layers have, in their order.
+    """
+
+    architecture: Architecture
+    modules: tuple[tuple[str, ...], ...]
+
+
+def trace(network: nn.Module, example: Tensor, output: int | str | None = None) -> Traced:
+    """The graph of a network, whose copy computes the same outputs in evaluation.
+
+    It may have convolutions of one or two axes (without groups, or depthwise), batch norm, ReLU, ReLU6, GELU, max,
+    average and adaptive pools, sums, concatenations, flattening, means over all positions, linear layers on vectors,
+    and dropout, all as modules or functions. Dropout keeps its probability, rounded to per cent, and drops single
+    values. Stages of the architecture are its resolutions.
+
+    Args:
+        network: Any module; its weights and modes are not changed. A `Network` is what it was built from.
+        example: A batch of inputs that are not constant, on the device of the network.
+        output: Index or key of the logits, if the network returns several outputs.
+
+    Raises:
+        SpaceError: If the network does anything else, naming the module, or its graph depends on values.
+    """
+    if isinstance(network, Network):
+        modules = (tuple(_with_weights(network, name)) for name in network.architecture.names)
+        return Traced(network.architecture, tuple(modules))
+    with _evaluated(network), torch.no_grad():
+        recorder = _Recorder(_graph_module(network, output))
+        wanted = recorder.record(example)
+        traced = _as_nodes(_joined(_steps(recorder, network)))
+        copy = build(traced.architecture, device=example.device).eval()
+        copy_weights(traced, network, copy)
+        _check_same(copy(example).float(), wanted.float(), network)
+    return traced
+
+
+def copy_weights(traced: Traced, network: nn.Module, copy: Network) -> None:
+    """Copy the weights of a traced network into one that was built from its architecture, in place.
+
+    Batch norm of our networks has torch's default epsilon; the running variance makes up for another one.
+
+    Args:
+        traced: Result of `trace`.
+        network: The network that was traced.
+        copy: Result of `build(traced.architecture)`.
+    """
+    if isinstance(network, Network):
+        copy.load_state_dict(network.state_dict())
+        return
+    for name, sources in islice(zip(traced.architecture.names, traced.modules, strict=True), 1, None):
+        for target, source in zip(_with_weights(copy, name), sources, strict=True):
+            copy.get_submodule(target).load_state_dict(_state(network.get_submodule(source)))
+
+
+def _state(module: nn.Module) -> dict[str, Tensor]:
+    """State dict for a module of our networks that computes the same."""
+    state = dict(module.state_dict())
+    if "running_var" in state:
+        state.setdefault("weight", torch.ones_like(state["running_var"]))
+        state.setdefault("bias", torch.zeros_like(state["running_var"]))
+        state["running_var"] = state["running_var"] + (module.eps - nn.BatchNorm2d(1).eps)  # type: ignore[operator]
+    return state
+
+
+def _with_weights(network: nn.Module, name: str) -> Iterator[str]:
+    """Names of the modules of a node that have weights, in the order of its layers; none of the input."""
+    for inner, module in getattr(network, name, nn.Identity()).named_modules(prefix=name):
+        if any(True for _ in module.parameters(recurse=False)):
+            yield inner
+
+
+@contextmanager
+def _evaluated(network: nn.Module) -> Iterator[None]:
+    """A block in which all modules are in evaluation mode."""
+    modes = {module: module.training for module in network.modules()}
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+
+
+class _Root(nn.Module):
+    """Calls a network with one input, so that further arguments of its `forward` have their defaults."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: Tensor) -> Any:
+        return self.network(image)
+
+
+def _graph_module(network: nn.Module, output: int | str | None) -> fx.GraphModule:
+    """The calls on which the output depends."""
+    root = _Root(network)
+    try:
+        graph = fx.Tracer().trace(root)
+    except Exception as error:  # a network's code can fail in any way on tensors without values
+        raise SpaceError(
+            f"{type(network).__name__} cannot be traced, since its graph depends on values or on what torch.fx does "
+            f"not support: {_first_line(error)}."
+        ) from None
+    last = next(iter(reversed(graph.nodes)))
+    returned: Any = last.args[0]
+    if output is not None:
+        try:
+            returned = returned[output]
+        except (TypeError, KeyError, IndexError):
+            returned = None
+    if not isinstance(returned, fx.Node):
+        raise SpaceError(f"{type(network).__name__} must return one tensor, or a list or dict that has {output=}.")
+    last.args = (returned,)
+    module = fx.GraphModule(root, graph)
+    module.graph.eliminate_dead_code()
+    module.recompile()
+    return module
+
+
+class _Recorder(fx.Interpreter):
+    """Runs a graph and records the shape of each tensor, without the batch, and all other values."""
+
+    def __init__(self, module: fx.GraphModule) -> None:
+        super().__init__(module)
+        self.shapes: dict[fx.Node, Shape] = {}
+        self.values: dict[fx.Node, Any] = {}
+
+    def record(self, example: Tensor) -> Tensor:
+        """Output for a batch."""
+        try:
+            result: Tensor = self.run(example.clone())  # since a network may overwrite its input
+        except Exception as error:
+            raise SpaceError(f"The traced network fails: {_first_line(error)}.") from None
+        return result
+
+    def run_node(self, n: fx.Node) -> Any:
+        """Result of a node."""
+        value = super().run_node(n)
+        if isinstance(value, Tensor):
+            self.shapes[n] = tuple(value.shape[1:])
+        else:
+            self.values[n] = value
+        return value
+
+
+@dataclass(frozen=True)
+class _Step:
+    """A node to be, with the shape of its output, and the modules whose weights it has."""
+
+    operation: str
+    inputs: tuple[int, ...]
+    shape: Shape
+    name: str
+    modules: tuple[str, ...] = ()
+    stride: int = 1
+    merge: str = "none"
+
+
+def _steps(recorder: _Recorder, network: nn.Module) -> list[_Step]:
+    """A step for each call that computes a tensor; the last one gives the output."""
+    steps: list[_Step] = []
+    places: dict[fx.Node, int] = {}
+    for node in recorder.graph.nodes:
+        if node.op == "placeholder":
+            steps.append(_Step("input", (), recorder.shapes[node], "image"))
+            places[node] = 0
+        elif node.op != "output" and node in recorder.shapes:
+            reading = read_call(node, network, recorder.shapes, recorder.values)
+            inputs = tuple(places[source] for source in node.all_input_nodes if source in places)
+            places[node] = inputs[0] if reading.operation == PASSED else len(steps)
+            if reading.operation != PASSED:
+                modules = (reading.module,) if reading.module else ()
+                name = module_name(node) or node.name
+                steps.append(
+                    _Step(
+                        reading.operation, inputs, recorder.shapes[node], name, modules, reading.stride, reading.merge
+                    )
+                )
+    _check_shared([name for step in steps for name in step.modules])
+    return steps
+
+
+def _check_shared(names: Sequence[str]) -> None:
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise SpaceError(f"module {min(twice)!r} runs twice, but a copy of the graph does not share weights.")
+
+
+def _joined(steps: Sequence[_Step]) -> list[_Step]:
+    """The steps, those that only follow another one joined with it."""
+    readers = Counter(source for step in steps for source in step.inputs)
+    made: list[_Step] = []
+    places: list[int] = []
+    for step in steps:
+        inputs = tuple(places[source] for source in step.inputs)
+        name = None
+        if len(inputs) == 1 and readers[step.inputs[0]] == 1:
+            name = _joint_name(made[inputs[0]].operation, step.operation)
+        if name is None:
+            places.append(len(made))
+            made.append(replace(step, inputs=inputs))
+        else:
+            places.append(inputs[0])
+            before = made[inputs[0]]
+            made[inputs[0]] = replace(
+                before, operation=name, shape=step.shape, modules=(*before.modules, *step.modules)
+            )
+    return made
+
+
+def _joint_name(first: str, second: str) -> str | None:
+    """Name of the operation that runs two, if there is one."""
+    if first == "identity" and (second == "bn" or second in ACTIVATIONS):
+        return second
+    if first == "global_pool" and second == "vector":
+        return "global_pool_vector"
+    kind, *parts = first.split("_")
+    is_open = kind.startswith(("conv", "depthwise", "linear")) and not ACTIVATIONS.keys() & {*parts}
+    follows = second in ACTIVATIONS or (second == "bn" and "bn" not in parts)
+    return f"{first}_{second}" if is_open and follows else None
+
+
+def _as_nodes(steps: Sequence[_Step]) -> Traced:
+    """The steps as nodes of an architecture, with a stage for each resolution in the order of their appearance."""
+    sizes: list[Shape] = []
+    names: list[str] = []
+    nodes: list[Node] = []
+    for step in steps:
+        size = tuple(axis for axis in step.shape[1:] if axis > 1)  # a single position is no resolution, like a vector
+        if size not in sizes:
+            sizes.append(size)
+        names.append(_free_name(step.name, names))
+        stage = sizes.index(size)
+        nodes.append(Node(step.operation, step.inputs, step.shape[0], step.stride, step.merge, stage, names[-1]))
+    if len(steps[-1].shape) != 1:
+        raise SpaceError(f"The network must return a vector for each sample, but returns {steps[-1].shape}.")
+    architecture = Architecture(steps[0].shape, steps[-1].shape[0], tuple(nodes))
+    return Traced(architecture, tuple(step.modules for step in steps))
+
+
+def _free_name(wanted: str, taken: Sequence[str]) -> str:
+    """A name for a node that is like the wanted one."""
+    name = wanted.replace(".", "_")
+    if not name.isidentifier() or name.startswith("_"):
+        name = f"layer{name}"
+    while name in taken or name in RESERVED or iskeyword(name) or hasattr(_NAMES, name):
+        name += "_"
+    return name
+
+
+_NAMES = nn.Module()  # whose attributes cannot be names of nodes
+
+
+def _check_same(found: Tensor, wanted: Tensor, network: nn.Module) -> None:
+    """Raise if the copy computes something else, as it does if the network overwrites tensors that others read."""
+    worst = float((found - wanted).abs().max())
+    if not worst <= TOLERANCE * max(1.0, float(wanted.abs().max())):
+        raise SpaceError(
+            f"The traced copy of {type(network).__name__} computes something else (its outputs differ by {worst:.2g}): "
+            "perhaps a layer overwrites a tensor that another one reads."
+        )
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
