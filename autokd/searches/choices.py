@@ -11,6 +11,7 @@ from autokd.config.schema import SearchConfig
 from autokd.core.references import include_current_folder
 from autokd.errors import InputError
 from autokd.searches.method_choice import MethodChoice
+from search_spaces.architecture.format import Architecture
 from search_spaces.design.dimensions import Dimension, Value
 from search_spaces.design.registry import space_of
 from search_spaces.design.space import Space
@@ -29,12 +30,21 @@ class Choices:
 
     config: SearchConfig
 
+    @property
+    def teacher_graph(self) -> Architecture | None:
+        """The teacher's network as an architecture, once the facts are known and if it has such a form."""
+        return None
+
     @cached_property
     def space(self) -> Space:
-        """The search space, or the choice among several, narrowed to the configured ranges."""
+        """The search space, or the choice among several, narrowed to the configured ranges.
+
+        Until the facts are known, it is that of any teacher.
+        """
         include_current_folder()  # a user's space is "module:Class"; so are samplers and pruners below
         try:
-            return space_of(self.config.space.listed, self.config.space.ranges)
+            found = space_of(self.config.space.listed, self.config.space.ranges)
+            return found if self.teacher_graph is None else found.with_teacher(self.teacher_graph)
         except SpaceError as error:
             raise InputError(f"space: {error}") from None
 

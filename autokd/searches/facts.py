@@ -33,6 +33,9 @@ class Facts:
         budget: The limits that every student keeps, by name, with shares of the teacher resolved; None in searches of
             earlier versions, which had no such shares.
         spaces: Names of the spaces with students within the budget, if several are searched; empty if only one is.
+        teacher_graph: The teacher's network as an architecture; None where it has no such form, and in searches of
+            earlier versions.
+        why_no_graph: Why it has none, if so.
     """
 
     input_shape: tuple[int, ...]
@@ -52,6 +55,8 @@ class Facts:
     teacher_model_bytes: int | None = None
     budget: dict[str, int] | None = None
     spaces: tuple[str, ...] = ()
+    teacher_graph: dict[str, Any] | None = None
+    why_no_graph: str = ""
 
     @property
     def teacher_cost(self) -> TeacherCost:

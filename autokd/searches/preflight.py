@@ -5,6 +5,7 @@ from collections.abc import Collection, Sequence
 from contextlib import closing
 from dataclasses import replace
 from importlib.metadata import version
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,6 +29,7 @@ from autokd.searches.proposals import check_optimizer, propose
 from autokd.searches.reporter import SILENT, Reporter
 from autokd.searches.session import make_executor
 from autokd.teachers.cost import TeacherCost, measure_cost
+from autokd.teachers.graph import teacher_graph
 from autokd.teachers.outputs.shapes import OutputKind, OutputShapes
 from autokd.teachers.process_cache import cached_teacher
 from autokd.teachers.registry import Teacher, check_made_from, load_teacher
@@ -107,6 +109,10 @@ def find_facts(config: SearchConfig, teacher: Teacher | None = None, reporter: R
         _check_same(config, teacher, cached_teacher(config.teacher.numbered(0), str(device), dataset))
     further = [load_teacher(config.teacher.numbered(k), device, dataset) for k in range(1, len(config.teacher.files))]
     cost = measure_cost(teacher, dataset.input_shape, device)
+    graph, why_no_graph = _graph(teacher, dataset.input_shape, device)
+    copying = [each.name for each in Choices(config).space.members.values() if each.needs_teacher]
+    if graph is None and copying:
+        raise InputError(f"space {copying[0]!r} copies the teacher, but {why_no_graph}")
     return Facts(
         input_shape=dataset.input_shape,
         classes=dataset.classes,
@@ -124,6 +130,8 @@ def find_facts(config: SearchConfig, teacher: Teacher | None = None, reporter: R
         precision=pick_precision(config.training.precision, device),
         versions={"python": platform.python_version()} | {name: version(name) for name in DECISIVE_PACKAGES},
         further_teachers=tuple(other.digest for other in further),
+        teacher_graph=graph,
+        why_no_graph=why_no_graph,
     )
 
 
@@ -232,6 +240,14 @@ def _check_mixup(config: SearchConfig) -> None:
             f"(mixup = {augmentation.mixup:g}, cutmix = {augmentation.cutmix:g}): set both to 0, or give a teacher "
             "that can be asked."
         )
+
+
+def _graph(teacher: Teacher, input_shape: tuple[int, ...], device: torch.device) -> tuple[dict[str, Any] | None, str]:
+    """The teacher's network as plain values of an architecture, or why it has no such form."""
+    try:
+        return teacher_graph(teacher, input_shape, device).to_dict(), ""
+    except InputError as error:
+        return None, str(error)
 
 
 def _check_shift(config: SearchConfig, dataset: Dataset) -> None:

@@ -58,6 +58,12 @@ class Problem(Choices):
         """The search space, without those of several that have no student within the budget."""
         return super().space.restricted(self.facts.spaces) if self.facts.spaces else super().space
 
+    @cached_property
+    def teacher_graph(self) -> Architecture | None:
+        """The teacher's network as an architecture; None if it has no such form, or was recorded before this was."""
+        recorded = self.facts.teacher_graph
+        return None if recorded is None else Architecture.from_dict(recorded)
+
     @property
     def last_rung(self) -> int:
         """Index of the last rung."""

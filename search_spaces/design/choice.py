@@ -50,6 +50,10 @@ class SpaceChoice(Space):
         """The spaces by name."""
         return dict(self._spaces)
 
+    def with_teacher(self, teacher: Architecture) -> SpaceChoice:
+        """The choice among the spaces for a teacher of this graph."""
+        return SpaceChoice({name: each.with_teacher(teacher) for name, each in self._spaces.items()})
+
     def restricted(self, names: Collection[str]) -> SpaceChoice:
         """The choice among the spaces of these names, even if there is only one."""
         return SpaceChoice({name: each for name, each in self._spaces.items() if name in names})

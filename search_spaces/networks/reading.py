@@ -16,15 +16,15 @@ from search_spaces.architecture.layers import Shape
 from search_spaces.architecture.patterns import convolution_name, window_name
 from search_spaces.errors import SpaceError
 
-__all__ = ["PASSED", "SUPPORTED", "Reading", "module_name", "read_call"]
+__all__ = ["PASSED", "SUPPORTED", "Counterpart", "module_name", "read_call"]
 
 PASSED = "passed"
 """Operation of a call that returns its input."""
 
 
 @dataclass(frozen=True)
-class Reading:
-    """What a call does.
+class Counterpart:
+    """The operation that does what a call does.
 
     Attributes:
         operation: Name of the operation, or `PASSED`.
@@ -82,8 +82,8 @@ class _Call:
 
 def read_call(
     node: fx.Node, network: nn.Module, shapes: Mapping[fx.Node, Shape], values: Mapping[fx.Node, Any]
-) -> Reading:
-    """What a node of a traced graph, whose result is a tensor, does.
+) -> Counterpart:
+    """What a node of a traced graph, whose result is no plain value, does.
 
     Args:
         node: The node.
@@ -106,9 +106,9 @@ def read_call(
         call = _Call(f"`{name}` in {_where(node)}", entering, shapes[node], _arguments(node, names, values))
     if read is None or not entering:
         raise call.refused(f"has no counterpart in a student: there are {SUPPORTED}")
-    reading = read(call)
+    found = read(call)
     has_weights = module is not None and any(True for _ in layer.parameters())
-    return replace(reading, module=module or "") if has_weights or reading.operation == "bn" else reading
+    return replace(found, module=module or "") if has_weights or found.operation == "bn" else found
 
 
 def module_name(node: fx.Node) -> str | None:
@@ -133,7 +133,7 @@ def _arguments(node: fx.Node, names: Sequence[str], values: Mapping[fx.Node, Any
     return dict(zip(names, given, strict=False)) | {key: known(value) for key, value in node.kwargs.items()}
 
 
-def _convolution(call: _Call) -> Reading:
+def _convolution(call: _Call) -> Counterpart:
     given, (inputs, *_), outputs = call.given, call.entering[0], call.leaving[0]
     if given["padding_mode"] != "zeros":
         raise call.refused(f"has padding_mode = {given['padding_mode']!r}, but a copy pads with zeros")
@@ -151,7 +151,7 @@ def _convolution(call: _Call) -> Reading:
         dilation,
         given["_parameters"]["bias"] is not None,
     )
-    return Reading(name, call.one("stride"))
+    return Counterpart(name, call.one("stride"))
 
 
 def _padding(call: _Call, kernel: tuple[int, ...], dilation: int) -> tuple[int, ...]:
@@ -169,38 +169,38 @@ def _both(sizes: tuple[int, ...]) -> tuple[int, int]:
     return sizes[0], sizes[-1]
 
 
-def _norm(call: _Call) -> Reading:
+def _norm(call: _Call) -> Counterpart:
     if call.given["_buffers"].get("running_mean") is None:
         raise call.refused("has no running statistics")
-    return Reading("bn")
+    return Counterpart("bn")
 
 
-def _linear(call: _Call) -> Reading:
+def _linear(call: _Call) -> Counterpart:
     if call.sizes:
         raise call.refused(f"reads maps of {call.entering[0]}, but only vectors have a linear layer")
-    return Reading("linear_bias" if call.given["_parameters"]["bias"] is not None else "linear")
+    return Counterpart("linear_bias" if call.given["_parameters"]["bias"] is not None else "linear")
 
 
-def _max(call: _Call) -> Reading:
+def _max(call: _Call) -> Counterpart:
     _check_floor(call)
     if call.one("dilation", 1) != 1:
         raise call.refused("is dilated")
     size = call.one("kernel_size")
-    return Reading(window_name("maxpool", size, call.one("padding", 0)), call.one("stride", size))
+    return Counterpart(window_name("maxpool", size, call.one("padding", 0)), call.one("stride", size))
 
 
-def _average(call: _Call) -> Reading:
+def _average(call: _Call) -> Counterpart:
     _check_floor(call)
     if call.given.get("divisor_override"):
         raise call.refused("has a divisor of its own")
     padding = call.each("padding", 0)
     if call.each("kernel_size") == call.sizes and not any(padding):
-        return Reading("global_pool")
+        return Counterpart("global_pool")
     size, stride = call.one("kernel_size"), call.one("stride", call.one("kernel_size"))
     if size == stride and not any(padding) and not any(axis % size for axis in call.sizes):
-        return Reading("pool", stride)
+        return Counterpart("pool", stride)
     is_counted = bool(call.given.get("count_include_pad", True))
-    return Reading(window_name("average", size, call.one("padding", 0), is_counted), stride)
+    return Counterpart(window_name("average", size, call.one("padding", 0), is_counted), stride)
 
 
 def _check_floor(call: _Call) -> None:
@@ -208,77 +208,77 @@ def _check_floor(call: _Call) -> None:
         raise call.refused("rounds its size up (ceil_mode)")
 
 
-def _adaptive_average(call: _Call) -> Reading:
+def _adaptive_average(call: _Call) -> Counterpart:
     before, after = call.sizes, call.leaving[1:]
     if before == after:
-        return Reading(PASSED)
+        return Counterpart(PASSED)
     if set(after) == {1}:
-        return Reading("global_pool")
+        return Counterpart("global_pool")
     strides = [stride for stride in range(2, max(before) + 1) if after == tuple(-(-axis // stride) for axis in before)]
     if not strides:
         raise call.refused(f"pools {before} to {after}, which no stride does")
-    return Reading("pool", strides[0])
+    return Counterpart("pool", strides[0])
 
 
-def _adaptive_max(call: _Call) -> Reading:
+def _adaptive_max(call: _Call) -> Counterpart:
     before, after = call.sizes, call.leaving[1:]
     sizes = {axis // wanted if axis % wanted == 0 else 0 for axis, wanted in zip(before, after, strict=True)}
     if len(sizes) > 1 or 0 in sizes:
         raise call.refused(f"pools {before} to {after}, which no square window does")
     size = sizes.pop()
-    return Reading(PASSED) if size == 1 else Reading(window_name("maxpool", size, 0), size)
+    return Counterpart(PASSED) if size == 1 else Counterpart(window_name("maxpool", size, 0), size)
 
 
-def _reshaped(call: _Call) -> Reading:
+def _reshaped(call: _Call) -> Counterpart:
     if call.leaving == call.entering[0]:
-        return Reading(PASSED)
+        return Counterpart(PASSED)
     if call.leaving != (prod(call.entering[0]),):
         raise call.refused(f"reshapes {call.entering[0]} to {call.leaving}, but only vectors are possible")
-    return Reading("vector")
+    return Counterpart("vector")
 
 
-def _mean(call: _Call) -> Reading:
+def _mean(call: _Call) -> Counterpart:
     n_axes = len(call.sizes)
     given = call.given.get("dim")
     axes = {axis % (n_axes + 2) for axis in ([given] if isinstance(given, int) else given or [])}
     if not n_axes or axes != set(range(2, n_axes + 2)):
         raise call.refused(f"averages over the axes {given}, but only the mean over all positions is possible")
-    return Reading("global_pool" if call.given.get("keepdim") else "global_pool_vector")
+    return Counterpart("global_pool" if call.given.get("keepdim") else "global_pool_vector")
 
 
-def _sum(call: _Call) -> Reading:
+def _sum(call: _Call) -> Counterpart:
     if len(call.entering) < 2 or len(set(call.entering)) > 1 or call.given.get("alpha", 1) != 1:
         raise call.refused("must add two different tensors of one shape")
-    return Reading("identity", merge="sum")
+    return Counterpart("identity", merge="sum")
 
 
-def _concatenation(call: _Call) -> Reading:
+def _concatenation(call: _Call) -> Counterpart:
     axis = call.given.get("dim", call.given.get("axis", 0))
     if axis not in (1, 1 - len(call.leaving) - 1):
         raise call.refused(f"joins along axis {axis}, but only channels can be joined")
     if sum(shape[0] for shape in call.entering) < call.leaving[0]:
         raise call.refused("joins a tensor with itself")
-    return Reading(PASSED) if len(call.entering) == 1 else Reading("identity", merge="concat")
+    return Counterpart(PASSED) if len(call.entering) == 1 else Counterpart("identity", merge="concat")
 
 
-def _dropout(call: _Call) -> Reading:
+def _dropout(call: _Call) -> Counterpart:
     percent = round(100 * call.given.get("p", 0.5))
     if percent >= 100:
         raise call.refused("drops everything")
-    return Reading(f"dropout{percent}" if percent else PASSED)
+    return Counterpart(f"dropout{percent}" if percent else PASSED)
 
 
-def _gelu(call: _Call) -> Reading:
+def _gelu(call: _Call) -> Counterpart:
     if call.given.get("approximate", "none") != "none":
         raise call.refused("is an approximation")
-    return Reading("gelu")
+    return Counterpart("gelu")
 
 
-def _always(operation: str) -> Callable[[_Call], Reading]:
-    return lambda call: Reading(operation)
+def _always(operation: str) -> Callable[[_Call], Counterpart]:
+    return lambda call: Counterpart(operation)
 
 
-_MODULES: dict[type[nn.Module], Callable[[_Call], Reading]] = {
+_MODULES: dict[type[nn.Module], Callable[[_Call], Counterpart]] = {
     nn.AdaptiveAvgPool1d: _adaptive_average,
     nn.AdaptiveAvgPool2d: _adaptive_average,
     nn.AdaptiveMaxPool1d: _adaptive_max,
@@ -303,7 +303,7 @@ _MODULES: dict[type[nn.Module], Callable[[_Call], Reading]] = {
 }
 
 _POOL = ("kernel_size", "stride", "padding")
-_METHODS: dict[str, tuple[Callable[[_Call], Reading], tuple[str, ...]]] = {
+_METHODS: dict[str, tuple[Callable[[_Call], Counterpart], tuple[str, ...]]] = {
     "adaptive_average": (_adaptive_average, ()),
     "adaptive_max": (_adaptive_max, ()),
     "add": (_sum, ()),

@@ -63,11 +63,12 @@ def trace(network: nn.Module, example: Tensor, output: int | str | None = None) 
         return Traced(network.architecture, tuple(modules))
     with _evaluated(network), torch.no_grad():
         recorder = _Recorder(_graph_module(network, output))
-        wanted = recorder.record(example)
+        recorder.record(example)
         traced = _as_nodes(_joined(_steps(recorder, network)))
         copy = build(traced.architecture, device=example.device).eval()
         copy_weights(traced, network, copy)
-        _check_same(copy(example).float(), wanted.float(), network)
+        returned = network(example.clone())
+        _check_same(copy(example), returned if output is None else returned[output], network)
     return traced
 
 
@@ -156,28 +157,27 @@ def _graph_module(network: nn.Module, output: int | str | None) -> fx.GraphModul
 
 
 class _Recorder(fx.Interpreter):
-    """Runs a graph and records the shape of each tensor, without the batch, and all other values."""
+    """Runs a graph and records plain values, and the shape of each tensor, without the batch; () for anything else."""
 
     def __init__(self, module: fx.GraphModule) -> None:
         super().__init__(module)
         self.shapes: dict[fx.Node, Shape] = {}
         self.values: dict[fx.Node, Any] = {}
 
-    def record(self, example: Tensor) -> Tensor:
-        """Output for a batch."""
+    def record(self, example: Tensor) -> None:
+        """Run with a batch."""
         try:
-            result: Tensor = self.run(example.clone())  # since a network may overwrite its input
+            self.run(example.clone())  # since a network may overwrite its input
         except Exception as error:
             raise SpaceError(f"The traced network fails: {_first_line(error)}.") from None
-        return result
 
     def run_node(self, n: fx.Node) -> Any:
         """Result of a node."""
         value = super().run_node(n)
-        if isinstance(value, Tensor):
-            self.shapes[n] = tuple(value.shape[1:])
-        else:
+        if isinstance(value, int | float | str | torch.Size | torch.dtype | torch.device | None):
             self.values[n] = value
+        else:
+            self.shapes[n] = tuple(value.shape[1:]) if isinstance(value, Tensor) else ()
         return value
 
 
@@ -203,16 +203,14 @@ def _steps(recorder: _Recorder, network: nn.Module) -> list[_Step]:
             steps.append(_Step("input", (), recorder.shapes[node], "image"))
             places[node] = 0
         elif node.op != "output" and node in recorder.shapes:
-            reading = read_call(node, network, recorder.shapes, recorder.values)
+            found = read_call(node, network, recorder.shapes, recorder.values)
             inputs = tuple(places[source] for source in node.all_input_nodes if source in places)
-            places[node] = inputs[0] if reading.operation == PASSED else len(steps)
-            if reading.operation != PASSED:
-                modules = (reading.module,) if reading.module else ()
+            places[node] = inputs[0] if found.operation == PASSED else len(steps)
+            if found.operation != PASSED:
+                modules = (found.module,) if found.module else ()
                 name = module_name(node) or node.name
                 steps.append(
-                    _Step(
-                        reading.operation, inputs, recorder.shapes[node], name, modules, reading.stride, reading.merge
-                    )
+                    _Step(found.operation, inputs, recorder.shapes[node], name, modules, found.stride, found.merge)
                 )
     _check_shared([name for step in steps for name in step.modules])
     return steps
@@ -290,7 +288,7 @@ _NAMES = nn.Module()  # whose attributes cannot be names of nodes
 
 def _check_same(found: Tensor, wanted: Tensor, network: nn.Module) -> None:
     """Raise if the copy computes something else, as it does if the network overwrites tensors that others read."""
-    worst = float((found - wanted).abs().max())
+    worst = float((found - wanted.to(found)).abs().max())
     if not worst <= TOLERANCE * max(1.0, float(wanted.abs().max())):
         raise SpaceError(
             f"The traced copy of {type(network).__name__} computes something else (its outputs differ by {worst:.2g}): "

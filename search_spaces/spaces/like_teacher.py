@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass
 from math import prod
@@ -15,7 +16,7 @@ from search_spaces.architecture.format import Architecture
 from search_spaces.architecture.layers import Shape
 from search_spaces.architecture.operations import keeps_channels
 from search_spaces.design.blueprint import CLASSES, IMAGE, Blueprint, Sketch, Total
-from search_spaces.design.space import Dimension, Parameters, Range, Space
+from search_spaces.design.space import Dimension, Parameters, Range, Space, Value
 from search_spaces.errors import SpaceError
 
 __all__ = ["MOST_STAGES", "LikeTeacher"]
@@ -73,6 +74,11 @@ class LikeTeacher(Space):
         made._open = {name: dimension for name, dimension in self._open.items() if name in stages}
         return made
 
+    @property
+    def teacher_width(self) -> int:
+        """Base width at which, with all ratios 1, the student is the teacher itself."""
+        return max(self._known.widths)
+
     def blueprint(
         self, parameters: Parameters, input_shape: Shape, classes: int, rng: np.random.Generator
     ) -> Blueprint:
@@ -81,19 +87,31 @@ class LikeTeacher(Space):
         Raises:
             SpaceError: If there is no teacher, or its layers do not fit inputs of this shape.
         """
-        if self._teacher is None:
-            raise SpaceError(f"Space {self.name!r} has no networks without a teacher. Call `with_teacher` first.")
+        teacher = self._known
         ratios = [float(parameters[name]) for name in self.dimensions if name in parameters]
-        sketch = Sketch(input_shape, classes, self._teacher.ratios(ratios), self.name)
-        for number, node in enumerate(self._teacher.graph.nodes[1:], 1):
-            place = self._teacher.place(number, sketch)
+        sketch = Sketch(input_shape, classes, teacher.ratios(ratios), self.name)
+        for number, node in enumerate(teacher.graph.nodes[1:], 1):
+            place = teacher.place(number, sketch)
             sketch.add(node.operation, node.inputs, place, node.stride, node.merge, node.stage, node.name)
         return sketch.finish()
+
+    def start_points(self) -> list[dict[str, Value]]:
+        """The teacher's own proportions, if they lie within the ranges; none without a teacher."""
+        family: dict[str, Value] = dict.fromkeys(self._open, 1.0)
+        with suppress(SpaceError):
+            return [] if self._teacher is None else [self.complete(family) and family]
+        return []
 
     def describe(self, parameters: Parameters) -> str:
         """Ratios of the stages, such as `teacher at 1, 0.62, 0.5`."""
         complete = self.complete(parameters)
         return f"teacher at {', '.join(f'{complete[name]:.2g}' for name in self.dimensions if name in complete)}"
+
+    @property
+    def _known(self) -> _Teacher:
+        if self._teacher is None:
+            raise SpaceError(f"Space {self.name!r} has no networks without a teacher. Call `with_teacher` first.")
+        return self._teacher
 
 
 @dataclass(frozen=True)
@@ -118,10 +136,14 @@ class _Teacher:
     def n_stages(self) -> int:
         return max(self.stages) + 1
 
+    @property
+    def widths(self) -> list[int]:
+        return [self.graph.nodes[group].channels for group in self.free]
+
     def ratios(self, of_stages: Sequence[float]) -> list[float]:
         """Width of each free group as a multiple of the base width, which the teacher's widest one has at ratio 1."""
-        widths = [self.graph.nodes[group].channels for group in self.free]
-        return [width / max(widths) * of_stages[stage] for width, stage in zip(widths, self.stages, strict=True)]
+        pairs = zip(self.widths, self.stages, strict=True)
+        return [width / max(self.widths) * of_stages[stage] for width, stage in pairs]
 
     def place(self, number: int, sketch: Sketch) -> int:
         """Place of a node's width; the nodes before it are in the sketch."""

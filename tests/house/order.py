@@ -25,8 +25,8 @@ ORDER = {
         "class_metrics metrics schedules timetable averaged_weights best_checkpoint width_scaling loop checkpoint"
     ),
     "autokd.teachers": (
-        "preparation logits weights fingerprint onnx teacher graph cost features outputs validation precomputed registry "
-        "from_python process_cache"
+        "preparation logits weights fingerprint onnx teacher graph cost features outputs validation precomputed "
+        "registry from_python process_cache"
     ),
     "autokd.teachers.outputs": "key shapes cache reader disk_budget",
     "autokd.optimizers": (
@@ -55,7 +55,8 @@ ORDER = {
     "search_spaces.design": "dimensions graphs budget counting blueprint wiring repair space choice envelope registry",
     "search_spaces.drawing": "layout picture",
     "search_spaces.spaces": (
-        "blocks like_teacher cells two_input_cells nago randwire sequential enas_macro enas_micro darts nasbench101 nasbench201"
+        "blocks like_teacher cells two_input_cells nago randwire sequential enas_macro enas_micro darts nasbench101 "
+        "nasbench201"
     ),
     "workers": "errors base inline worker_process local simulated registry",
 }

@@ -1,13 +1,18 @@
 import pytest
+import torch
+from torch import nn
 
+from autokd.recipes.teachers import fashion_mnist
 from autokd.testing.spaces import SpaceConformance
 from search_spaces.design.budget import Budget
 from search_spaces.design.choice import SpaceChoice
 from search_spaces.design.space import Space
+from search_spaces.networks.traced import trace
 from search_spaces.spaces.blocks import Blocks
 from search_spaces.spaces.darts import Darts
 from search_spaces.spaces.enas_macro import EnasMacro
 from search_spaces.spaces.enas_micro import EnasMicro
+from search_spaces.spaces.like_teacher import LikeTeacher
 from search_spaces.spaces.nago import Nago
 from search_spaces.spaces.nasbench101 import NasBench101
 from search_spaces.spaces.nasbench201 import NasBench201
@@ -111,6 +116,25 @@ class TestBlocksAtFixedWidthWhereNotAllNetworksFit(SpaceConformance):
     @pytest.fixture
     def space(self) -> Space:
         return Blocks(width=4)
+
+
+class TestLikeTeacher(SpaceConformance):
+    draws = 20
+
+    @pytest.fixture
+    def space(self) -> Space:
+        return LikeTeacher().with_teacher(trace(fashion_mnist(), torch.randn(2, 1, 28, 28)).architecture)
+
+
+class TestLikeTeacherOfVectors(SpaceConformance):
+    input_shape = (30,)
+    budget = Budget(params=20_000)
+    draws = 20
+
+    @pytest.fixture
+    def space(self) -> Space:
+        layers = nn.Linear(30, 200), nn.BatchNorm1d(200), nn.ReLU(), nn.Linear(200, 100), nn.ReLU(), nn.Linear(100, 10)
+        return LikeTeacher().with_teacher(trace(nn.Sequential(*layers), torch.randn(2, 30)).architecture)
 
 
 class TestDarts(SpaceConformance):

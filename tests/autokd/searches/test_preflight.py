@@ -1,5 +1,6 @@
+import json
 import platform
-from dataclasses import replace
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +17,8 @@ from autokd.data.sources.arrays import save_npz
 from autokd.distillation import METHODS, Wrapper
 from autokd.errors import BudgetInfeasibleError, InputError
 from autokd.recipes.catalogue import find_config
+from autokd.searches.choices import Choices
+from autokd.searches.facts import Facts
 from autokd.searches.preflight import (
     check_budget,
     check_config,
@@ -28,6 +31,7 @@ from autokd.searches.preflight import (
 from autokd.searches.problem import Problem
 from autokd.teachers.cost import TeacherCost
 from autokd.teachers.registry import Teacher, load_teacher
+from search_spaces.architecture.cost import cost
 
 SPACES = {"names": ["nago", "blocks"], "ranges": {"nago.width": 64}}
 
@@ -88,6 +92,45 @@ def test_a_module_teacher_is_taken_to_the_device(config: SearchConfig):
     teacher = Teacher(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10)).double().float(), "name")
     facts = find_facts(override_config(config, ["teacher.floor=0.0"]), teacher)
     assert (facts.teacher_params, facts.teacher_macs) == (650, 640)
+
+
+def test_the_teachers_graph_is_a_fact_from_which_its_space_follows(config: SearchConfig) -> None:
+    config = override_config(config, ["space={name='like-teacher'}"])
+    facts = find_facts(config)
+    again = Facts.from_dict(json.loads(json.dumps(asdict(facts))))
+    problem = Problem(config, again, Path("home"))
+    assert problem.teacher_graph is not None
+    assert cost(problem.teacher_graph).params == 77_754
+    assert list(problem.space.distributions()) == ["stage1_ratio", "stage2_ratio", "stage3_ratio"]
+    assert list(Choices(config).space.distributions()) == [f"stage{stage}_ratio" for stage in range(1, 9)]
+
+
+def test_a_choice_of_spaces_has_the_teachers_too(config: SearchConfig) -> None:
+    config = override_config(config, ["space={names=['blocks', 'like-teacher']}"])
+    space = Problem(config, find_facts(config), Path("home")).space
+    ours = [name for name in space.distributions() if name.startswith("like-teacher.")]
+    assert ours == [f"like-teacher.stage{stage}_ratio" for stage in (1, 2, 3)]
+    assert {"space": "like-teacher", **dict.fromkeys(ours, 1.0)} in space.start_points()
+
+
+def test_a_teacher_without_a_graph_is_refused_only_where_the_space_copies_it(config: SearchConfig) -> None:
+    config = override_config(config, ["teacher.floor=0.0"])
+    teacher = Teacher(lambda x: x.flatten(1)[:, :10], "name")
+    facts = find_facts(config, teacher)
+    assert (facts.teacher_graph, facts.why_no_graph) == (
+        None,
+        "the teacher is no torch module, so its graph is not known",
+    )
+    wanted = "space 'like-teacher' copies the teacher, but the teacher is no torch module"
+    with pytest.raises(InputError, match=wanted):
+        find_facts(override_config(config, ["space={name='like-teacher'}"]), teacher)
+
+
+def test_a_teacher_that_does_what_no_student_can_is_refused_by_the_module(config: SearchConfig) -> None:
+    network = nn.Sequential(nn.Flatten(), nn.Linear(64, 10), nn.LayerNorm(10))
+    changes = ["teacher.floor=0.0", "space={name='like-teacher'}"]
+    with pytest.raises(InputError, match=r"the teacher's graph cannot be copied: module '2' \(LayerNorm\) has no"):
+        find_facts(override_config(config, changes), Teacher(network, "name"))
 
 
 @pytest.mark.parametrize("mix", ["mixup", "cutmix"])

@@ -40,6 +40,28 @@ def test_a_profile_equals_what_torch_measures(operation: str, shape: tuple[int, 
         check_profile(operation, shape, width)
 
 
+PATTERNS = [
+    "conv5x5_bias_relu", "conv3x5_padding1x0_bn", "conv3x3_dilation2_bias_bn_relu6", "conv4x4_padding0x0",
+    "maxpool4x4", "maxpool3x3_padding0", "average5x5", "average2x2_padding0", "average3x3_counted", "dropout35",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("shape", [(12, 8, 9), (12, 9)])
+@pytest.mark.parametrize("operation", PATTERNS)
+def test_the_profile_of_a_pattern_equals_what_torch_measures(operation: str, shape: tuple[int, ...]) -> None:
+    for stride in (1,) if "dropout" in operation else (1, 2):
+        channels = 7 if operation.startswith("conv") else 12
+        check_profile(operation, shape, Width(12, channels, stride, len(shape) - 1))
+
+
+def test_depthwise_and_linear_patterns_cost_what_torch_measures() -> None:
+    check_profile("depthwise3x3_padding0x1_bias_bn_gelu", (6, 8, 8), Width(6, 6, 2))
+    check_profile("depthwise7x7_dilation2", (6, 20), Width(6, 6, rank=1))
+    check_profile("linear_bias_bn_relu", (6,), Width(6, 9, rank=0))
+    with pytest.raises(SpaceError, match=r"`linear_bias` accepts vectors only"):
+        layers("linear_bias", Width(6, 9))
+
+
 def test_flattening_gives_a_signal_or_a_vector() -> None:
     check_profile("series", (3, 4, 5), Width(3, 3))
     check_profile("vector", (3, 4, 5), Width(3, 60))

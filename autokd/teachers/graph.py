@@ -1,0 +1,33 @@
+"""A teacher's own graph as an architecture, from which a student like it is made."""
+
+import torch
+
+from autokd.errors import InputError, first_line
+from autokd.teachers.teacher import Teacher
+from search_spaces.architecture.format import Architecture
+from search_spaces.errors import SpaceError
+from search_spaces.networks.traced import trace
+
+__all__ = ["teacher_graph"]
+
+EXAMPLES = 2  # samples
+
+
+def teacher_graph(teacher: Teacher, input_shape: tuple[int, ...], device: torch.device) -> Architecture:
+    """The teacher's network in the one format; its inputs may be larger than the student's.
+
+    Args:
+        teacher: The teacher, on the device.
+        input_shape: Shape of a sample as the student gets it.
+        device: Device that computes.
+
+    Raises:
+        InputError: If the teacher is no module, or does what no student can do.
+    """
+    if teacher.network is None:
+        raise InputError("the teacher is no torch module, so its graph is not known")
+    samples = torch.randn(EXAMPLES, *input_shape, generator=torch.Generator().manual_seed(0)).to(device)
+    try:
+        return trace(teacher.network, teacher.prepared(samples), teacher.reading.output).architecture
+    except SpaceError as error:
+        raise InputError(f"the teacher's graph cannot be copied: {first_line(error)}") from None

@@ -1,0 +1,126 @@
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from search_spaces.architecture.cost import cost
+from search_spaces.architecture.layers import Shape
+from search_spaces.errors import SpaceError
+from search_spaces.networks.network import Network, build
+from search_spaces.networks.source import source
+from search_spaces.networks.traced import Traced, copy_weights, trace
+
+Make = Callable[[str], tuple[nn.Module, Shape]]
+
+
+def example(*shape: int) -> Tensor:
+    return torch.randn(3, *shape, generator=torch.Generator().manual_seed(1))
+
+
+def copied(network: nn.Module, traced: Traced) -> Network:
+    copy = build(traced.architecture).eval()
+    copy_weights(traced, network, copy)
+    return copy
+
+
+def test_the_traced_copy_gives_the_networks_logits(elsewhere: Make, network_name: str) -> None:
+    network, shape = elsewhere(network_name)
+    images = example(*shape)
+    traced = trace(network, images[:2])
+    with torch.no_grad():
+        torch.testing.assert_close(copied(network, traced)(images), network(images), rtol=0, atol=1e-5)
+    assert cost(traced.architecture).params == sum(weight.numel() for weight in network.parameters())
+
+
+def test_the_generated_source_of_a_copy_computes_the_same_bits(elsewhere: Make, network_name: str) -> None:
+    network, shape = elsewhere(network_name)
+    copy = build(trace(network, example(*shape)).architecture).eval()
+    names: dict[str, type[nn.Module]] = {}
+    exec(source(copy.architecture), names)
+    student = names["Student"]().eval()
+    student.load_state_dict(copy.state_dict())
+    with torch.no_grad():
+        assert torch.equal(student(example(*shape)), copy(example(*shape)))
+
+
+def test_what_follows_a_convolution_joins_its_node(elsewhere: Make) -> None:
+    nodes = trace(elsewhere("digits")[0], example(1, 8, 8)).architecture.nodes
+    assert [node.operation for node in nodes[:5]] == ["input", *["conv3x3_bn_relu"] * 2, "conv3x3_bn", "relu"]
+    assert nodes[4].merge == "sum"
+    assert [node.operation for node in nodes[-2:]] == ["global_pool_vector", "linear_bias"]
+    assert [node.stage for node in nodes] == [0] * 5 + [1] * 4 + [2] * 4 + [3] * 2
+
+
+def test_a_network_of_ours_is_traced_to_what_it_was_built_from(elsewhere: Make) -> None:
+    architecture = trace(elsewhere("vgg")[0], example(3, 16, 16)).architecture
+    network = build(architecture, seed=1).eval()
+    traced = trace(network, example(3, 16, 16))
+    assert traced.architecture == architecture
+    assert torch.equal(copied(network, traced)(example(3, 16, 16)), network(example(3, 16, 16)))
+
+
+def test_tracing_changes_neither_weights_nor_modes(elsewhere: Make) -> None:
+    network = elsewhere("resnet18")[0].train()
+    network.get_submodule("layer1").eval()
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    trace(network, example(3, 40, 40))
+    assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
+    assert network.training
+    assert not network.get_submodule("layer1.0.conv1").training
+
+
+class Several(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(4, 3), nn.Linear(4, 2)
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        return {"a": self.first(x), "b": self.second(x)}
+
+
+def test_one_of_several_outputs_is_traced_without_what_only_the_others_need() -> None:
+    traced = trace(Several(), example(4), "b")
+    assert traced.modules == ((), ("second",))
+    with pytest.raises(SpaceError, match="must return one tensor"):
+        trace(Several(), example(4))
+
+
+class Branching(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x if x.sum() > 0 else -x
+
+
+class Twice(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.last = nn.Linear(4, 4), nn.Linear(4, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(self.layer(self.layer(x)))
+
+
+class Overwriting(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.relu, self.last = nn.ReLU(inplace=True), nn.Linear(4, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.clone()
+        self.relu(x)
+        return self.last(x)
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        (Branching(), "cannot be traced, since its graph depends on values"),
+        (Twice(), "module 'layer' runs twice, but a copy of the graph does not share weights"),
+        (Overwriting(), "computes something else"),
+        (nn.Sequential(nn.Linear(4, 4), nn.LayerNorm(4)), r"module '1' \(LayerNorm\) has no counterpart in a student"),
+    ],
+)
+def test_what_cannot_be_copied_is_refused_in_one_line(network: nn.Module, message: str) -> None:
+    with pytest.raises(SpaceError, match=message) as caught:
+        trace(network, example(4))
+    assert "\n" not in str(caught.value)
