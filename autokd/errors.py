@@ -22,7 +22,7 @@ class BudgetInfeasibleError(AutoKDError):
 
 
 class InterruptedSearchError(AutoKDError):
-    """The search was stopped before its end and can be resumed."""
+    """A search, or the training of a teacher, was stopped before its end and can be resumed."""
 
     exit_code = 4
 

@@ -181,6 +181,36 @@ def resume(
 
 
 @app.command(rich_help_panel="Search")
+def teach(
+    file_or_recipe: Annotated[
+        str, typer.Argument(metavar="FILE-or-RECIPE", help="A search.toml, or a recipe's name.", show_default=False)
+    ],
+    folder: Annotated[Path, typer.Argument(help="Folder of the trained weights.", show_default=False)],
+    epochs: Annotated[int, typer.Option("--epochs", help="Length of the whole schedule.", min=1, show_default=False)],
+    checkpoints: Annotated[bool, typer.Option("--checkpoints", help="Keep the weights of every epoch, too.")] = False,
+    seed: Annotated[
+        int | None, typer.Option("--seed", help="Seed of the training.", min=0, show_default="the file's")
+    ] = None,
+    overrides: Override = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace files, and abandon an unfinished training with other settings.")
+    ] = False,
+    output: Output = "text",
+) -> None:
+    """Train the teacher of a search: the module of its factory, on the labels of its data.
+
+    Ctrl-C keeps every finished epoch; the same command goes on.
+    """
+    from autokd.cli.teach import teach
+    from autokd.recipes.catalogue import find_config
+    from autokd.teachers.training_plan import TeacherTraining
+
+    config = find_config(file_or_recipe, overrides or [])
+    seed = config.seed if seed is None else seed
+    teach(TeacherTraining(config, epochs, seed, folder, checkpoints), Path(file_or_recipe), force, output)
+
+
+@app.command(rich_help_panel="Search")
 def delete(
     name: Name,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,

@@ -1,6 +1,6 @@
-"""Progress of a running search: redrawn in place on a terminal, otherwise one line for each change."""
+"""Progress of a search or a teacher's training: redrawn in place on a terminal, otherwise one line for each change."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -13,13 +13,14 @@ from rich.text import Text
 from autokd.cli.interruption import raise_if_interrupted
 from autokd.core.console import PlainConsole
 from autokd.searches.facts import Facts
-from autokd.searches.printer import CHECKING, LOADING, Printer, print_checks, time_left
+from autokd.searches.printer import CHECKING, LOADING, TRAINING_LINES, Printer, print_checks, time_left
 from autokd.searches.progress import Progress, Training
 from autokd.searches.reporter import Reporter
-from autokd.searches.tables import count, percent, reference_state, training_state
+from autokd.searches.tables import count, duration, percent, reference_state, training_state
+from autokd.teachers.training import TeacherProgress
 from search_spaces.design.envelope import Offer
 
-__all__ = ["reporter"]
+__all__ = ["reporter", "teacher_reporter"]
 
 
 @contextmanager
@@ -36,6 +37,46 @@ def reporter(to_stderr: bool) -> Iterator[Reporter]:
     with Live(Text("starting ..."), console=console, auto_refresh=False, transient=True) as live:
         live.refresh()
         yield _Screen(live)
+
+
+@contextmanager
+def teacher_reporter(to_stderr: bool) -> Iterator[Callable[[TeacherProgress], None]]:
+    """Function that shows the progress of a teacher's training on a terminal, or in a pipe or file.
+
+    Args:
+        to_stderr: Whether to write to stderr, so that stdout has only the result.
+    """
+    console = _Console(stderr=to_stderr)
+    if not console.is_terminal:
+        yield lambda progress: _print_progress(console, progress)
+        return
+    with Live(Text(LOADING), console=console, auto_refresh=False, transient=True) as live:
+        live.refresh()
+        yield lambda progress: _draw_progress(live, progress)
+
+
+def _print_progress(console: PlainConsole, progress: TeacherProgress) -> None:
+    """Print a line at each tenth of the training."""
+    raise_if_interrupted()
+    lines = [TRAINING_LINES * epoch // progress.epochs for epoch in (progress.epoch - 1, progress.epoch)]
+    if lines[0] != lines[1]:
+        console.print(f"teacher: {_teacher_state(progress)}", soft_wrap=True)
+
+
+def _draw_progress(live: Live, progress: TeacherProgress) -> None:
+    raise_if_interrupted()
+    row = Table.grid(padding=(0, 2))
+    row.add_row("teacher", ProgressBar(progress.epochs, progress.epoch, width=30), _teacher_state(progress))
+    live.update(row, refresh=True)
+
+
+def _teacher_state(progress: TeacherProgress) -> str:
+    left = progress.seconds / progress.epoch * (progress.epochs - progress.epoch)
+    ending = f", about {duration(left)} left" if left else ""
+    return (
+        f"epoch {progress.epoch} of {progress.epochs}, loss {progress.loss:.4f}, "
+        f"{percent(progress.accuracy)} on validation{ending}"
+    )
 
 
 class _Console(PlainConsole):

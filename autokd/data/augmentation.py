@@ -19,6 +19,7 @@ __all__ = [
     "Augmentation",
     "augment",
     "check_augmentation",
+    "check_shift",
     "counter_hash",
     "inside_box",
     "outside_box",
@@ -72,6 +73,13 @@ def check_augmentation(augmentation: Augmentation, input_shape: tuple[int, ...])
             f"training.augmentation is for images, but the data are {describe(input_shape)}, which allow none of it: "
             "omit the section."
         )
+
+
+def check_shift(shift: int, input_shape: tuple[int, ...]) -> None:
+    """Raise `InputError` if an image of this shape could be moved by more than its size."""
+    largest = max(input_shape[1:], default=0)
+    if shift > largest:
+        raise InputError(f"training.augmentation.shift must be at most {largest}, the images' size, but got {shift}.")
 
 
 def augment(samples: Tensor, indices: Tensor, augmentation: Augmentation, seed: int, view: int) -> Tensor:

@@ -10,8 +10,8 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 import torch
@@ -29,9 +29,10 @@ from autokd.evaluation.task import EvaluationResult, EvaluationTask, weights_fil
 from autokd.evaluation.warm_start import inherit, warm_start_weights
 from autokd.teachers.outputs.key import OutputsKey
 from autokd.training.best_checkpoint import Score
-from autokd.training.checkpoint import load_checkpoint, load_weights, save_checkpoint, save_weights, steps_done
+from autokd.training.checkpoint import load_checkpoint, save_checkpoint, save_weights, steps_done
 from autokd.training.loop import Batches, TrainingSettings, TrainingState, fresh_state, train
 from autokd.training.metrics import label_metrics, predict, teacher_metrics, validation_metrics
+from autokd.training.selection import averaged, is_candidate, keep_if_best, kept_weights
 from autokd.training.timetable import Leg, Timetable, timetable
 from search_spaces.architecture.format import Architecture
 from search_spaces.networks.network import build
@@ -78,7 +79,7 @@ def _distil(task: EvaluationTask) -> dict[str, float]:
     with closing(DistillationStream(context, dataset, method, network, task.teacher_schedule, task.seed)) as stream:
         state = _train(task, network, method, stream, dataset)
         work = stream.images_of(_timetable(context.training, stream).steps_to(task.rung))
-    with _kept_weights(task, state):
+    with kept_weights(state, task.best):
         save_weights(network, task.weights)
         training = {"training_loss": state.losses[-1], "training_cross_entropy": state.entropies[-1]}
         metrics = _measure(task, network, dataset) | training | work | _sparsity(network)
@@ -89,13 +90,13 @@ def _train(
     task: EvaluationTask, network: nn.Module, method: nn.Module, stream: DistillationStream, dataset: Dataset
 ) -> TrainingState:
     """Train from the last checkpoint to the task's rung."""
-    settings, table = _training_settings(task.context.training), _timetable(task.context.training, stream)
+    settings, table = TrainingSettings.of(task.context.training), _timetable(task.context.training, stream)
     state, legs = _begin(task, network, method, table.routes[task.rung], settings)
     for leg in legs:
         file = _checkpoint_file(task, leg)
 
         def save(state: TrainingState, file: Path = file) -> None:
-            if task.keeps_best and _is_candidate(state, stream, table.total):
+            if task.keeps_best and is_candidate(state, stream, table.total):
                 _keep_best(task, state, dataset)
             save_checkpoint(state, file)
 
@@ -138,34 +139,11 @@ def _checkpoint_file(task: EvaluationTask, leg: Leg) -> Path:
     return task.checkpoint if leg.branch is None else task.branch_checkpoint
 
 
-def _is_candidate(state: TrainingState, batches: Batches, total: int) -> bool:
-    """Whether to compare the network with the best so far: after each epoch of the second half, and at the end."""
-    is_epoch_end = state.step % batches.steps_per_epoch == 0
-    return state.step == total or (is_epoch_end and 2 * state.step >= total)
-
-
 def _keep_best(task: EvaluationTask, state: TrainingState, dataset: Dataset) -> None:
     """Save the network's weights if it is the best so far."""
-    with _averaged(state):
+    with averaged(state):
         found = label_metrics(*_predictions(task, state.network, dataset, "validation"))
-        score = Score(found["accuracy"], found["loss"], state.epochs)
-        if score.beats(state.best):
-            save_weights(state.network, task.best)
-            state.best = score
-
-
-def _averaged(state: TrainingState) -> AbstractContextManager[None]:
-    """A block in which the network has its averaged weights, if they are kept."""
-    return nullcontext() if state.average is None else state.average.in_place()
-
-
-@contextmanager
-def _kept_weights(task: EvaluationTask, state: TrainingState) -> Iterator[None]:
-    """A block in which the network has the weights to save: the best, the averaged or the last ones."""
-    with _averaged(state):
-        if state.best is not None:
-            state.network.load_state_dict(load_weights(task.best))
-        yield
+        keep_if_best(state, Score(found["accuracy"], found["loss"], state.epochs), task.best)
 
 
 def _tidy(task: EvaluationTask) -> None:
@@ -202,18 +180,6 @@ def _fidelity(task: EvaluationTask, logits: Tensor, dataset: Dataset, part: str)
     if not stored.holds(key.name):
         return {}
     return teacher_metrics(logits, stored.read(key.name).logits.to(logits.device))
-
-
-def _training_settings(training: TrainingConfig) -> TrainingSettings:
-    return TrainingSettings(
-        learning_rate=training.learning_rate,
-        weight_decay=training.weight_decay,
-        precision=training.precision,
-        optimizer=training.optimizer,
-        gradient_clip=training.gradient_clip,
-        ema=training.ema,
-        width_scaling=training.width_scaling,
-    )
 
 
 def _timetable(training: TrainingConfig, batches: Batches) -> Timetable:

@@ -68,7 +68,7 @@ def find_config(file_or_recipe: str, overrides: list[str], name: str | None = No
         InputError: If it is neither a file nor a recipe, or a setting is invalid.
     """
     path = Path(file_or_recipe)
-    if path.suffix == ".toml" or os.path.exists(path):  # which takes names that are too long
+    if path.suffix == ".toml" or os.path.isfile(path):  # which takes names that are too long
         return read_config(path, overrides, name)
     return read_config(recipe_path(file_or_recipe), overrides, name)
 

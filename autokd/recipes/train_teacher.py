@@ -1,129 +1,57 @@
-"""Trains a recipe's teacher from scratch: `python -m autokd.recipes.train_teacher fashion-mnist FOLDER [--seed N]`.
+"""Trains a recipe's teacher again: `python -m autokd.recipes.train_teacher fashion-mnist FOLDER [--seed N]`.
 
-Writes the weights, `RECIPE.safetensors`, and the results of the training, `RECIPE.json`, to FOLDER. The teacher is not
-trained on the validation samples of the search, so that its accuracy on them can be compared with that of a student.
-
-With `--epochs N` the whole schedule is compressed into N epochs. Such a teacher may teach better than a stronger one
-(Cho and Hariharan 2019, https://arxiv.org/abs/1910.01348); use its weights in `teacher.alternatives`. With
-`--checkpoints` the weights after every epoch are kept as `RECIPE-epoch-NN.safetensors`, for `teacher.checkpoints`.
+Writes `RECIPE.safetensors` and `RECIPE.json` to FOLDER, as `autokd teach` does, with the settings by which the teacher
+in this folder was trained, which are not those of its students.
 """
 
 import argparse
-import platform
-import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
 
-from autokd.core.files import write_json
-from autokd.core.seeds import derive
-from autokd.data.augmentation import Augmentation
-from autokd.data.dataset import Dataset
-from autokd.data.sources.digits import digits
-from autokd.data.sources.fashion_mnist import fashion_mnist
-from autokd.data.stream import Batch, TrainingStream
-from autokd.distillation import BatchContext
-from autokd.recipes import teachers
-from autokd.training.checkpoint import save_weights
-from autokd.training.loop import TrainingSettings, TrainingState, optimiser, train
-from autokd.training.metrics import label_metrics, predict
-from autokd.training.schedules import Cosine
+from autokd.config.toml import read_config
+from autokd.recipes.catalogue import recipe_path
+from autokd.teachers.training import TeacherProgress, train_teacher
+from autokd.teachers.training_plan import TeacherTraining
+
+__all__ = ["TRAININGS", "RecipeTraining"]
 
 
 @dataclass(frozen=True)
-class TeacherTraining:
-    """Settings of the training of a teacher.
+class RecipeTraining:
+    """How the teacher of a recipe was trained.
 
     Attributes:
-        factory: Function that returns the untrained teacher.
-        data: Function that returns the data set.
-        augmentation: Augmentation of the training samples.
         epochs: Number of epochs.
-        batch_size: Samples of a batch.
-        settings: Learning rate and further settings of the training loop.
+        overrides: Settings `key=value` that replace those of the recipe.
     """
 
-    factory: Callable[[], nn.Module]
-    data: Callable[[], Dataset]
-    augmentation: Augmentation
     epochs: int
-    batch_size: int = 128
-    settings: TrainingSettings = field(default_factory=lambda: TrainingSettings(precision="bfloat16"))
+    overrides: tuple[str, ...]
 
 
+_COSINE = ("training.schedule=cosine", "training.warmup=0.05", "final.keep=last")
 TRAININGS = {
-    "fashion-mnist": TeacherTraining(
-        teachers.fashion_mnist, fashion_mnist, Augmentation(shift=2, flip=True, cutout=8), epochs=24
+    "fashion-mnist": RecipeTraining(
+        24,
+        (
+            *_COSINE,
+            "training.weight_decay=5e-4",
+            "training.augmentation.cutout=8",
+            "training.precision=bfloat16",
+        ),
     ),
-    "digits": TeacherTraining(
-        teachers.digits, digits, Augmentation(shift=1), epochs=60, batch_size=64, settings=TrainingSettings()
+    "digits": RecipeTraining(
+        60,
+        (*_COSINE, "training.batch_size=64", "training.learning_rate=0.1", "training.precision=float32"),
     ),
 }
 
 
-def train_teacher(
-    training: TeacherTraining, seed: int, on_epoch: Callable[[nn.Module, int], None] = lambda network, epoch: None
-) -> tuple[nn.Module, dict[str, object]]:
-    """A trained teacher, and the results of its training as written to `RECIPE.json`.
-
-    Args:
-        training: Settings of the training.
-        seed: Seed of weights, order of samples and augmentation.
-        on_epoch: Function that is called after each epoch with the teacher and the number of epochs so far.
-    """
-    dataset = training.data()
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    stream = TrainingStream(dataset, training.augmentation, training.batch_size, training.epochs, seed, device)
-    with torch.random.fork_rng():
-        torch.manual_seed(derive(seed, "weights"))
-        network = training.factory().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    state = TrainingState(network, optimiser(training.settings, network))
-    total = training.epochs * stream.steps_per_epoch
-    started = time.monotonic()
-
-    def report(state: TrainingState) -> None:
-        accuracy = _measure(network, dataset, "validation", device)["accuracy"]
-        print(
-            f"epoch {len(state.losses)}/{training.epochs}: loss {state.losses[-1]:.4f}, "
-            f"validation accuracy {accuracy:.2%}, {time.monotonic() - started:.0f} s",
-            flush=True,
-        )
-        on_epoch(network, len(state.losses))
-
-    train(state, stream, _cross_entropy, training.settings, total, Cosine(total), seed, report)
-    figures: dict[str, object] = {
-        "parameters": sum(parameter.numel() for parameter in network.parameters()),
-        "validation": _measure(network, dataset, "validation", device),
-        "test": _measure(network, dataset, "test", device),
-        "samples": len(dataset.train),
-        "data_digest": dataset.digest,
-        "epochs": training.epochs,
-        "batch_size": training.batch_size,
-        "settings": asdict(training.settings),
-        "augmentation": asdict(training.augmentation),
-        "seed": seed,
-        "seconds": round(time.monotonic() - started),
-        "torch": torch.__version__,
-        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, {device.type}",
-    }
-    return network, figures
-
-
-def _measure(network: nn.Module, dataset: Dataset, part: str, device: torch.device) -> dict[str, float]:
-    split = dataset.splits[part].to(device)
-    return label_metrics(predict(network, split, dataset.normalisation), split.labels)
-
-
-def _cross_entropy(logits: Tensor, batch: Batch) -> Tensor:
-    return BatchContext(batch.labels, batch.indices, mixture=batch.mixture).cross_entropy(logits)
-
-
 def main() -> None:
     """Train the teacher of the recipe on the command line."""
-    parser = argparse.ArgumentParser(description="Train a recipe's teacher from scratch.")
+    parser = argparse.ArgumentParser(description="Train a recipe's teacher again.")
     parser.add_argument("recipe", choices=sorted(TRAININGS))
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seed", type=int, default=0)
@@ -132,18 +60,19 @@ def main() -> None:
     parser.add_argument("--checkpoints", action="store_true", help="keep the weights of every epoch")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    training = TRAININGS[arguments.recipe]
-    training = replace(training, epochs=arguments.epochs or training.epochs)
-    base = arguments.folder / arguments.recipe
+    recipe: str = arguments.recipe
+    config = read_config(recipe_path(recipe), TRAININGS[recipe].overrides)
+    epochs = arguments.epochs or TRAININGS[recipe].epochs
+    training = TeacherTraining(config, epochs, arguments.seed, arguments.folder, arguments.checkpoints, recipe)
+    print(train_teacher(training, on_epoch=_print))
 
-    def keep(network: nn.Module, epoch: int) -> None:
-        if arguments.checkpoints:
-            save_weights(network, base.with_name(f"{base.name}-epoch-{epoch:02d}.safetensors"))
 
-    network, figures = train_teacher(training, arguments.seed, keep)
-    save_weights(network, base.with_name(f"{base.name}.safetensors"))
-    write_json(base.with_name(f"{base.name}.json"), figures)
-    print(figures)
+def _print(progress: TeacherProgress) -> None:
+    print(
+        f"epoch {progress.epoch}/{progress.epochs}: loss {progress.loss:.4f}, validation accuracy "
+        f"{progress.accuracy:.2%}, {progress.seconds:.0f} s",
+        flush=True,
+    )
 
 
 if __name__ == "__main__":

@@ -14,8 +14,7 @@ from torch import Tensor, nn
 from autokd.config.schema import SearchConfig
 from autokd.core.device import pick_device, pick_precision
 from autokd.core.seeds import derive
-from autokd.data.augmentation import Augmentation, check_augmentation
-from autokd.data.dataset import Dataset
+from autokd.data.augmentation import Augmentation, check_augmentation, check_shift
 from autokd.data.registry import check_resized, check_source, load_data
 from autokd.data.stream import Batch
 from autokd.distillation import Distiller, Method
@@ -100,7 +99,7 @@ def find_facts(config: SearchConfig, teacher: Teacher | None = None, reporter: R
     dataset = load_data(config.data)
     check_resized(config.data, dataset)
     check_augmentation(Augmentation(**config.training.augmentation.model_dump()), dataset.input_shape)
-    _check_shift(config, dataset)
+    check_shift(config.training.augmentation.shift, dataset.input_shape)
     reporter.checking()
     is_given = teacher is not None
     teacher = (teacher or load_teacher(config.teacher, device, dataset, reporter.notify)).to(device)
@@ -248,13 +247,6 @@ def _graph(teacher: Teacher, input_shape: tuple[int, ...], device: torch.device)
         return teacher_graph(teacher, input_shape, device).to_dict(), ""
     except InputError as error:
         return None, str(error)
-
-
-def _check_shift(config: SearchConfig, dataset: Dataset) -> None:
-    """Raise if an image could be moved by more than its size."""
-    shift, largest = config.training.augmentation.shift, max(dataset.input_shape[1:], default=0)
-    if shift > largest:
-        raise InputError(f"training.augmentation.shift must be at most {largest}, the images' size, but got {shift}.")
 
 
 def _check_same(config: SearchConfig, first: Teacher, second: Teacher) -> None:

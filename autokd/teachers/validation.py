@@ -1,15 +1,19 @@
 """The check that a teacher is worth learning from."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from autokd.data.dataset import Dataset
 from autokd.errors import InputError, first_line
-from autokd.teachers.logits import look_like_probabilities
+from autokd.teachers.logits import Reading, look_like_probabilities
 from autokd.teachers.teacher import Teacher
 from autokd.training.metrics import validation_metrics
+from search_spaces.architecture.layers import KINDS
 
-__all__ = ["check_teacher", "lowest_accuracy"]
+__all__ = ["check_teacher", "check_untrained", "lowest_accuracy"]
 
 CHANCE_MARGIN = 1.5  # a teacher with this many times the accuracy of guessing has learnt something
 
@@ -22,12 +26,6 @@ def check_teacher(teacher: Teacher, dataset: Dataset, floor: float | None, devic
     Args:
         teacher: The teacher.
         dataset: The data set.
-        floor: Smallest accuracy that is accepted; by default somewhat more than that of guessing.
-        device: Device that computes.
-
-    Args:
-        teacher: The teacher.
-        dataset: The data set.
         floor: Smallest accuracy, in `[0, 1]`; None requires the teacher to be clearly better than guessing.
         device: Device on which the teacher runs.
 
@@ -36,12 +34,9 @@ def check_teacher(teacher: Teacher, dataset: Dataset, floor: float | None, devic
             seem to be probabilities.
     """
     labels = dataset.validation.labels.to(device)
-    logits = _validation_logits(teacher, dataset, device)
-    if logits.ndim != 2 or logits.shape[1] != dataset.classes:
-        raise InputError(
-            f"the teacher gives {tuple(logits.shape[1:])} outputs a sample, but the data has {dataset.classes} classes"
-            + (": teacher.classes says which outputs they are." if logits.shape[-1] > dataset.classes else ".")
-        )
+    with _failing(dataset.input_shape):
+        logits = teacher.on_split(dataset, "validation", device)
+    _check_classes(logits, dataset.classes)
     metrics = validation_metrics(logits, labels)
     if floor is not None and metrics["accuracy"] < floor:
         raise InputError(
@@ -53,13 +48,26 @@ def check_teacher(teacher: Teacher, dataset: Dataset, floor: float | None, devic
             f"the most frequent class ({_most_frequent(labels):.2%}): check its weights and what inputs it wants, "
             "or set teacher.floor."
         )
-    reading = teacher.reading
-    if reading.probabilities is None and look_like_probabilities(logits, all_classes=reading.classes is None):
-        raise InputError(
-            "the teacher's outputs look like probabilities: set teacher.probabilities = true, or false if they are "
-            "logits all the same."
-        )
+    _check_logits(logits, teacher.reading)
     return metrics
+
+
+def check_untrained(network: nn.Module, samples: Tensor, classes: int, reading: Reading) -> None:
+    """Check that an untrained teacher returns a logit for each class.
+
+    Args:
+        network: The teacher, which takes normalised samples and whose outputs are already read; set to evaluation mode.
+        samples: Some samples, normalised, `n x` the data set's `input_shape`.
+        classes: Number of classes.
+        reading: How the outputs are read.
+
+    Raises:
+        InputError: If the teacher fails, its outputs do not fit the classes, or they seem to be probabilities.
+    """
+    with torch.no_grad(), _failing(tuple(samples.shape[1:])):
+        logits = network.eval()(samples)
+    _check_classes(logits, classes)
+    _check_logits(logits, reading)
 
 
 def lowest_accuracy(labels: Tensor) -> float:
@@ -72,13 +80,31 @@ def _most_frequent(labels: Tensor) -> float:
     return float(labels.bincount().max() / len(labels))
 
 
-def _validation_logits(teacher: Teacher, dataset: Dataset, device: torch.device) -> Tensor:
+def _check_classes(logits: Tensor, classes: int) -> None:
+    if logits.ndim != 2 or logits.shape[1] != classes:
+        raise InputError(
+            f"the teacher gives {tuple(logits.shape[1:])} outputs a sample, but the data has {classes} classes"
+            + (": teacher.classes says which outputs they are." if logits.shape[-1] > classes else ".")
+        )
+
+
+def _check_logits(logits: Tensor, reading: Reading) -> None:
+    if reading.probabilities is None and look_like_probabilities(logits, all_classes=reading.classes is None):
+        raise InputError(
+            "the teacher's outputs look like probabilities: set teacher.probabilities = true, or false if they are "
+            "logits all the same."
+        )
+
+
+@contextmanager
+def _failing(input_shape: tuple[int, ...]) -> Iterator[None]:
+    """A block in which the failure of a teacher is an `InputError`, as a user's network can fail in any way."""
     try:
-        return teacher.on_split(dataset, "validation", device)
+        yield
     except InputError:
         raise
-    except Exception as error:  # a user's network can fail in any way
-        shape, kind = tuple(dataset.input_shape), dataset.validation.kind
+    except Exception as error:
+        kind = KINDS[len(input_shape)]
         raise InputError(
-            f"the teacher fails on {kind} of {shape}: {type(error).__name__}: {first_line(error)}."
+            f"the teacher fails on {kind} of {input_shape}: {type(error).__name__}: {first_line(error)}."
         ) from error

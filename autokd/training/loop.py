@@ -2,14 +2,15 @@
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from dataclasses import dataclass, field, fields
+from typing import Literal, Protocol, Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
 
+from autokd.config.schema import TrainingConfig
 from autokd.core.seeds import derive
 from autokd.data.stream import Batch
 from autokd.errors import AutoKDError
@@ -64,6 +65,11 @@ class TrainingSettings:
     gradient_clip: float | None = None
     ema: float | None = None
     width_scaling: bool = False
+
+    @classmethod
+    def of(cls, config: TrainingConfig) -> Self:
+        """The settings of a section `[training]`, whose precision is resolved (not "auto")."""
+        return cls(**config.model_dump(include={setting.name for setting in fields(cls)}))
 
 
 @dataclass

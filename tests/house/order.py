@@ -22,11 +22,12 @@ ORDER = {
     ),
     "autokd.distillation.wrappers": "combined standardise early_stopping continuation ctkd",
     "autokd.training": (
-        "class_metrics metrics schedules timetable averaged_weights best_checkpoint width_scaling loop checkpoint"
+        "class_metrics metrics schedules timetable averaged_weights best_checkpoint width_scaling loop checkpoint "
+        "selection supervised"
     ),
     "autokd.teachers": (
         "preparation logits weights fingerprint onnx teacher graph cost features outputs validation precomputed "
-        "registry from_python process_cache"
+        "registry from_python process_cache training_plan training"
     ),
     "autokd.teachers.outputs": "key shapes cache reader disk_budget",
     "autokd.optimizers": (
@@ -47,7 +48,7 @@ ORDER = {
     "autokd.analysis": "rung_correlations plots",
     "autokd.recipes": "catalogue teachers runnable train_teacher",
     "autokd.testing": "tasks executors methods optimizers spaces",
-    "autokd.cli": "interruption output events report draw plot delete show app __init__",
+    "autokd.cli": "interruption output events report draw plot delete teach show app __init__",
     "search_spaces": "errors architecture networks design drawing spaces blueprint space",
     "search_spaces.architecture": "layers building patterns operations memory schedule format cost folding",
     "search_spaces.networks": "activation_memory kernels modules merging network source reading traced",

@@ -10,7 +10,7 @@ import pytest
 from autokd.cli import app
 
 VERBS = (
-    *("recipes", "init", "search", "resume", "delete", "list", "status", "show", "best", "families"),
+    *("recipes", "init", "search", "resume", "teach", "delete", "list", "status", "show", "best", "families"),
     *("draw", "plot", "train", "export", "verify", "doctor", "schema"),
 )
 

@@ -1,37 +1,22 @@
-import re
+import json
 
 import pytest
-import torch
-import torch.nn.functional as F
-from torch import nn
 
-from autokd.data.augmentation import Augmentation
-from autokd.data.sources.digits import digits
-from autokd.data.stream import TrainingStream
-from autokd.recipes.train_teacher import TeacherTraining, train_teacher
-from autokd.training.loop import TrainingSettings
-
-SEED, BATCH = 3, 64
+from autokd.config.toml import read_config
+from autokd.recipes.catalogue import recipe_path, recipes
+from autokd.recipes.train_teacher import TRAININGS
 
 
-def linear() -> nn.Module:
-    return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+def test_every_recipe_has_a_training_of_its_teacher() -> None:
+    assert TRAININGS.keys() == recipes().keys()
 
 
-@pytest.mark.parametrize("augmentation", [Augmentation(), Augmentation(mixup=1.0)], ids=["plain", "mixed"])
-def test_the_loss_of_an_epoch_is_the_cross_entropy_with_all_labels_of_its_samples(
-    augmentation: Augmentation, capsys: pytest.CaptureFixture[str]
-) -> None:
-    still = TrainingSettings(learning_rate=0.0)
-    network, _ = train_teacher(TeacherTraining(linear, digits, augmentation, 1, BATCH, still), SEED)
-    device = next(network.parameters()).device
-    stream = TrainingStream(digits(), augmentation, BATCH, 1, SEED, device)
-    losses = []
-    for batch in stream.batches(0, stream.steps_per_epoch):
-        targets = F.one_hot(batch.labels, 10).float()
-        if batch.mixture is not None:
-            targets = torch.lerp(F.one_hot(batch.mixture.labels, 10).float(), targets, batch.mixture.weight[:, None])
-        losses.append(F.cross_entropy(network(batch.images), targets).item())
-    printed = re.search(r"loss (\d+\.\d+)", capsys.readouterr().out)
-    assert printed is not None
-    assert float(printed[1]) == pytest.approx(sum(losses) / len(losses), abs=1e-4)
+@pytest.mark.parametrize("recipe", TRAININGS)
+def test_the_settings_are_those_by_which_the_shipped_teacher_was_trained(recipe: str) -> None:
+    recorded = json.loads(recipe_path(recipe).with_suffix(".json").read_text())
+    training = read_config(recipe_path(recipe), TRAININGS[recipe].overrides).training
+    assert TRAININGS[recipe].epochs == recorded["epochs"]
+    assert training.batch_size == recorded["batch_size"]
+    assert training.augmentation.model_dump(include=set(recorded["augmentation"])) == recorded["augmentation"]
+    settings = {key: value for key, value in recorded["settings"].items() if key != "momentum"}
+    assert training.model_dump(include=set(settings)) == settings

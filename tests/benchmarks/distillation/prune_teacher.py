@@ -10,20 +10,19 @@ import argparse
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
 from autokd.config.schema import TeacherConfig
+from autokd.config.toml import read_config
 from autokd.data.registry import load_data
-from autokd.data.stream import Batch, TrainingStream
 from autokd.distillation.pruning import prune_iteratively, remaining_widths
-from autokd.recipes.catalogue import find_config
+from autokd.recipes.catalogue import recipe_path
 from autokd.recipes.train_teacher import TRAININGS
 from autokd.teachers.registry import load_teacher
 from autokd.training.checkpoint import save_weights
-from autokd.training.loop import TrainingState, optimiser, train
+from autokd.training.loop import TrainingSettings, fresh_state
 from autokd.training.metrics import label_metrics, predict
-from autokd.training.schedules import Cosine
+from autokd.training.supervised import fit, label_stream
 
 CPU = torch.device("cpu")
 RECIPE = "fashion-mnist"
@@ -38,16 +37,14 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=1)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    config = find_config(RECIPE, [])
+    config = read_config(recipe_path(RECIPE), TRAININGS[RECIPE].overrides)
     dataset = load_data(config.data)
     network = _trainable(config.teacher)
-    training = TRAININGS[RECIPE]
-    stream = TrainingStream(dataset, training.augmentation, training.batch_size, arguments.epochs, 0, CPU)
-    total = arguments.epochs * stream.steps_per_epoch
+    stream = label_stream(dataset, config.training, arguments.epochs, 0, CPU)
 
     def retrain(network: nn.Module) -> None:
-        state = TrainingState(network, optimiser(training.settings, network))
-        train(state, stream, _cross_entropy, training.settings, total, Cosine(total), 0)
+        state = fresh_state(TrainingSettings.of(config.training), network)
+        fit(state, stream, config.training, arguments.epochs)
 
     prune_iteratively(network, retrain, arguments.rounds, arguments.share)
     save_weights(network, arguments.folder / "pruned.safetensors")
@@ -61,10 +58,6 @@ def _trainable(config: TeacherConfig) -> nn.Module:
     network = load_teacher(config, CPU).network
     assert network is not None
     return network.requires_grad_(True)
-
-
-def _cross_entropy(logits: Tensor, batch: Batch) -> Tensor:
-    return F.cross_entropy(logits, batch.labels)
 
 
 if __name__ == "__main__":

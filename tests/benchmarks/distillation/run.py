@@ -159,7 +159,7 @@ def _teacher(arguments: argparse.Namespace) -> TeacherConfig:
         return TEACHER
     single = [file for file in ("fashion-mnist.safetensors", "pruned.safetensors") if (folder / file).exists()]
     copies = [_renamed(folder / file) for file in single]
-    checkpoints = sorted(map(str, folder.glob("fashion-mnist-epoch-*.safetensors")))
+    checkpoints = sorted(map(str, folder.glob("epoch-*.safetensors")))
     return TEACHER.model_copy(update={"alternatives": tuple(copies), "checkpoints": tuple(checkpoints)})
 
 
@@ -197,6 +197,7 @@ def _context(arguments: argparse.Namespace) -> TrainingContext:
         "cpu",
         tuple(digests[1:]),
         frozenset({"embedding"}),
+        is_tested=True,
     )
 
 
@@ -212,9 +213,7 @@ def _task(
     settings = WITHOUT_TEACHER if row.method == PLAIN else row.settings
     teacher_schedule = 0 if row.teacher == SHIPPED else list(context.teacher.teacher_schedules).index(row.teacher)
     folder = arguments.folder.resolve() / "evaluations"
-    return EvaluationTask(
-        context, student.to_json(), row.name, settings, 0, seed, folder, test=True, teacher_schedule=teacher_schedule
-    )
+    return EvaluationTask(context, student.to_json(), row.name, settings, 0, seed, folder, teacher_schedule)
 
 
 def _record(row: Row, seed: int, task: EvaluationTask, file: Path) -> None:
