@@ -202,7 +202,9 @@ def method_table() -> str:
     for name, method in METHODS.items():
         defaults = signature(method).parameters
         for key, distribution in method.distributions().items():
-            rows.append((f"`{name}`", f"`{key}`", _range(distribution), f"`{_toml(defaults[key].default)}`"))
+            default = defaults[key].default
+            shown = "depends on the others" if default is None else f"`{_toml(default)}`"
+            rows.append((f"`{name}`", f"`{key}`", _range(distribution), shown))
     return _table(("method", "hyper-parameter", "range", "default"), rows)
 
 

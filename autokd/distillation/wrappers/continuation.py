@@ -20,7 +20,8 @@ from autokd.distillation.checks import non_negative, one_of, positive, share
 
 __all__ = ["Continuation", "ContinuationSchedule", "margin_loss"]
 
-_TRANSITIONS = ("linear", "step")
+_TRANSITIONS = ("linear", "step", "jump")
+_UNTIL, _UNTIL_JUMP = 0.75, 2 / 3  # 150 of 200 epochs, and 20 of 30
 
 
 def margin_loss(student_logits: Tensor, teacher_logits: Tensor, margin: float) -> Tensor:
@@ -46,7 +47,7 @@ class ContinuationSchedule:
     Attributes:
         max_temperature: `t_max`, positive.
         until: Share of training after which only the labels have a weight, in `(0, 1]`.
-        transition: Transition from the teacher to the labels, "linear" or "step".
+        transition: Transition from the teacher to the labels, "linear", "step" or "jump".
     """
 
     max_temperature: float
@@ -64,10 +65,14 @@ class ContinuationSchedule:
         return 1 - (temperature - 1) / self.max_temperature
 
     def psi(self, progress: float) -> float:
-        """Weight of the labels, in `[0, 1]`: equations 7 ("linear", 150 of 200 epochs) and 6 ("step")."""
-        if self.transition == "step":
-            return float(progress >= self.until)
-        return min(progress / self.until, 1.0)
+        """Weight of the labels, in `[0, 1]`, by equation 6 ("step"), 7 ("linear") or 8 ("jump").
+
+        With "jump", for text in the paper, it grows to 1/2 at `until` and is 1 from there on.
+        """
+        if progress >= self.until:
+            return 1.0
+        largest = {"step": 0.0, "linear": 1.0, "jump": 0.5}[self.transition]
+        return largest * progress / self.until
 
 
 class Continuation(LogitWrapper):
@@ -86,9 +91,11 @@ class Continuation(LogitWrapper):
     Args:
         inner: A method that compares logits and replaces the paper's squared distance.
         max_temperature: `t_max`, positive; 20 for images and 10 for text in the paper.
-        until: Share of training after which only the labels have a weight, in `(0, 1]`.
+        until: Share of training after which only the labels have a weight, in `(0, 1]`; by default 2/3 with "jump",
+            else 0.75.
         margin: `m`, at least 0; without effect if there is an inner method.
-        transition: "linear", or "step": only the teacher, then only the labels.
+        transition: "linear"; "step": only the teacher, then only the labels; or "jump": linear to equal weights, then
+            only the labels.
 
     Raises:
         InputError: If a hyper-parameter is out of range, or the transition is unknown.
@@ -102,14 +109,15 @@ class Continuation(LogitWrapper):
         self,
         inner: Method | None = None,
         max_temperature: int = 20,
-        until: float = 0.75,
+        until: float | None = None,
         margin: float = 1.0,
         transition: str = "linear",
     ) -> None:
+        transition = one_of(_TRANSITIONS, transition=transition)
+        if until is None:
+            until = _UNTIL_JUMP if transition == "jump" else _UNTIL
         until = positive(until=share(until=until))
-        schedule = ContinuationSchedule(
-            positive(max_temperature=max_temperature), until, one_of(_TRANSITIONS, transition=transition)
-        )
+        schedule = ContinuationSchedule(positive(max_temperature=max_temperature), until, transition)
         margin = non_negative(margin=margin)
         super().__init__(_Margin(schedule, margin) if inner is None else inner)
         self.schedule = schedule

@@ -87,6 +87,23 @@ def test_psi_grows_to_one(transition: str, weights: list[float]) -> None:
     assert found == pytest.approx(weights)
 
 
+@pytest.mark.parametrize(("epoch", "weight"), [(1, 0.0), (2, 1 / 40), (11, 1 / 4), (20, 19 / 40), (21, 1.0), (30, 1.0)])
+def test_with_a_jump_psi_grows_to_a_half_and_is_one_after_20_of_30_epochs(epoch: int, weight: float) -> None:
+    method = Continuation(transition="jump")
+    assert method.label_weight(context_at((epoch - 1) / 30)) == pytest.approx(weight, abs=1e-15)
+
+
+def test_with_a_jump_the_temperature_falls_over_the_whole_training() -> None:
+    jump, linear = (ContinuationSchedule(10, 2 / 3, transition) for transition in ("jump", "linear"))
+    assert [jump.phi(progress / 10) for progress in range(10)] == [linear.phi(progress / 10) for progress in range(10)]
+
+
+@pytest.mark.parametrize(("transition", "until"), [("linear", 0.75), ("step", 0.75), ("jump", 2 / 3)])
+def test_the_labels_take_over_where_the_paper_lets_them(transition: str, until: float) -> None:
+    assert Continuation(transition=transition).schedule.until == until
+    assert Continuation(transition=transition, until=0.5).schedule.until == 0.5
+
+
 def test_phi_reaches_one_before_a_step() -> None:
     schedule = ContinuationSchedule(20, 0.5, "step")
     found = [schedule.phi(progress) for progress in (0.0, 0.24, 0.25, 0.475, 0.499, 0.9)]
@@ -149,7 +166,7 @@ def test_certain_and_wrong_logits_have_a_finite_loss() -> None:
 
 
 def test_a_transition_must_be_known() -> None:
-    with pytest.raises(InputError, match="`transition` must be one of linear, step, but got transition='cosine'"):
+    with pytest.raises(InputError, match="`transition` must be one of linear, step, jump, but got transition='cosine'"):
         Continuation(transition="cosine")
 
 
