@@ -122,7 +122,7 @@ class _Screen:
         table = Table.grid(padding=(0, 2))
         for training in trainings:
             bar = ProgressBar(training.epochs, training.epochs_done, width=30)
-            table.add_row(f"student {training.replicate}", bar, training_state(training))
+            table.add_row(training.name, bar, training_state(training))
         self.live.update(Group(Text("full-length training", style="bold"), table), refresh=True)
 
     def _search(self, progress: Progress) -> RenderableType:

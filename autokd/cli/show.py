@@ -199,12 +199,13 @@ def best(
     if output == "json":
         teacher = {key: value for key, value in facts.items() if key.startswith("teacher")}
         answer = _student(student) | {"search": result.name, "distillation": _distillation(result, student)} | teacher
+        answer |= _references(result)
         if verification:
             answer |= {"exported_to": str(exported_to), "verification": asdict(verification)}
         show_json(answer)
         return
     teacher_test = facts.get("teacher_test_metrics", {}).get("accuracy")
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (
             "teacher",
             count(facts["teacher_params"]),
@@ -220,6 +221,7 @@ def best(
             percent(student.metrics.get("test_accuracy")),
         ),
     ]
+    rows += [_reference_cells(reference, student) for reference in result.references]
     params = ratio(facts["teacher_params"], student.row.params)
     rows.append(("times smaller", params, ratio(facts["teacher_macs"], student.row.macs), "", "", "", "", ""))
     headings = ("", "parameters", "MACs", "validation", "loss", *CALIBRATION, "test")
@@ -233,6 +235,7 @@ def best(
         ("distilled", f"by {method}" + (f": {_settings(settings)}" if settings else "")),
         ("trained", length),
     ]
+    lines += _reference_lines(result)
     if "agreement" in student.metrics:
         agreement, divergence = _teacher_cells(student.metrics)
         lines.append(("agrees", f"with the teacher on {agreement} of the validation samples, KL {divergence} nats"))
@@ -247,6 +250,38 @@ def best(
 
 def _distillation(result: SearchResult, student: TrainedStudent) -> dict[str, Any]:
     return dict(result.problem.methods.chosen(student.trial.parameters))
+
+
+def _references(result: SearchResult) -> dict[str, Any]:
+    """The references of a search and the comparison with the best of them, as JSON has them."""
+    comparison = result.comparison
+    return {
+        "references": [{"name": one.trial.reference, **_student(one)} for one in result.references],
+        "comparison": comparison and comparison.to_dict(),
+    }
+
+
+def _reference_cells(reference: TrainedStudent, student: TrainedStudent) -> tuple[str, ...]:
+    """Row of a reference beside the student, with the length of its training if that is another one."""
+    epochs = reference.evaluation.epochs
+    length = "" if epochs == student.evaluation.epochs else f", {counted(epochs, 'epoch')}"
+    return (
+        f"{reference.trial.reference}{length}",
+        count(reference.row.params),
+        count(reference.row.macs),
+        *_metric_cells(reference.metrics),
+        percent(reference.metrics.get("test_accuracy")),
+    )
+
+
+def _reference_lines(result: SearchResult) -> list[tuple[str, str]]:
+    """The comparison with the best reference, and why references are left out."""
+    failed = [f"{one.name}: {one.reason}" for one in result.progress.references if one.state == "failed"]
+    comparison = result.comparison
+    return [
+        *([("compared", comparison.line)] if comparison else []),
+        *(("left out", line) for line in failed),
+    ]
 
 
 def _settings(values: Mapping[str, Any]) -> str:

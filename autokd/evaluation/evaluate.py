@@ -15,10 +15,11 @@ from contextlib import closing
 from pathlib import Path
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from autokd.config.schema import TrainingConfig
-from autokd.core.files import write_json
+from autokd.core.files import write_atomically, write_json
 from autokd.core.seeds import derive
 from autokd.data.dataset import Dataset
 from autokd.distillation import make_method
@@ -153,12 +154,16 @@ def _tidy(task: EvaluationTask) -> None:
 
 
 def _measure(task: EvaluationTask, network: nn.Module, dataset: Dataset) -> dict[str, float]:
+    """Metrics of the measured splits; which of their samples are right is saved."""
     logits, labels = _predictions(task, network, dataset, "validation")
+    correct = {"validation": logits.argmax(1) == labels}
     metrics = validation_metrics(logits, labels) | _fidelity(task, logits, dataset, "validation")
     if task.context.is_tested:
         logits, labels = _predictions(task, network, dataset, "test")
+        correct["test"] = logits.argmax(1) == labels
         test = label_metrics(logits, labels, metrics["scaling_temperature"]) | _fidelity(task, logits, dataset, "test")
         metrics |= {f"test_{name}": value for name, value in test.items()}
+    write_atomically(task.correct, lambda temporary: save_file(correct, temporary))
     return metrics
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from autokd.evaluation.context import TrainingContext
 
-__all__ = ["EvaluationResult", "EvaluationTask", "weights_file"]
+__all__ = ["EvaluationResult", "EvaluationTask", "correct_file", "weights_file"]
 
 
 @dataclass(frozen=True)
@@ -100,6 +100,11 @@ class EvaluationTask:
         return weights_file(self.folder, self.key)
 
     @property
+    def correct(self) -> Path:
+        """File that says which samples of the measured splits the student got right."""
+        return correct_file(self.folder, self.key)
+
+    @property
     def result(self) -> Path:
         """File of this evaluation's result."""
         return self.folder / self.trajectory / f"result-{self.key.removeprefix(self.trajectory + '-')}.json"
@@ -109,6 +114,15 @@ def weights_file(folder: Path, key: str) -> Path:
     """File of the weights that the evaluation with this key saved."""
     trajectory, rung = key.split("-")[:2]
     return folder / trajectory / f"weights-{rung}.safetensors"
+
+
+def correct_file(folder: Path, key: str) -> Path:
+    """File that says which samples the evaluation with this key got right: a bool for each sample of a split.
+
+    Evaluations of earlier versions have none.
+    """
+    trajectory, rung = key.split("-")[:2]
+    return folder / trajectory / f"correct-{rung}.safetensors"
 
 
 @dataclass(frozen=True)

@@ -85,9 +85,9 @@ class Printer:
     def trained(self, trainings: Sequence[Training]) -> None:
         """Print how far the trainings are, at each tenth of them."""
         self.on_news()
-        news = [(training.replicate, _steps_done(training), training.state) for training in trainings]
+        news = [(training.name, _steps_done(training), training.state) for training in trainings]
         if trainings and news != self._last:
-            states = [f"student {training.replicate}: {training_state(training)}" for training in trainings]
+            states = [f"{training.name}: {training_state(training)}" for training in trainings]
             self._print(f"full length: {'; '.join(states)}")
         self._last = news
 

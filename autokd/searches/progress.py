@@ -87,6 +87,7 @@ class Training:
 
     Attributes:
         replicate: Number of its student.
+        reference: Name of the reference that is trained; None for a student of the best family.
         params: The student's parameters.
         state: "running", "complete" or "failed".
         epochs: Epochs asked for.
@@ -102,6 +103,12 @@ class Training:
     epochs_done: float
     metrics: dict[str, float]
     reason: str | None
+    reference: str | None = None
+
+    @property
+    def name(self) -> str:
+        """Name of what is trained, such as `student 0` or `reference resnet`."""
+        return f"student {self.replicate}" if self.reference is None else f"reference {self.reference}"
 
 
 def measure_progress(

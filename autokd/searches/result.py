@@ -22,16 +22,18 @@ from autokd.export.folder import write_folder
 from autokd.export.replacement import check_replaceable
 from autokd.export.verification import Verification
 from autokd.optimizers.errors import OptimizerError
+from autokd.searches.comparison import Comparison, compare
 from autokd.searches.controller import Controller
 from autokd.searches.dispatcher import Dispatcher
 from autokd.searches.facts import Facts
 from autokd.searches.manifest import describe_export, origin
 from autokd.searches.problem import Problem
 from autokd.searches.progress import Progress, Training, measure_progress
+from autokd.searches.references import latest_references, references_to_retrain
 from autokd.searches.reporter import Reporter
 from autokd.searches.retraining import Retraining, trainings
 from autokd.searches.session import search_error, session
-from autokd.searches.students import TrainedStudent, trained_students
+from autokd.searches.students import TrainedStudent, trained_references, trained_students
 from autokd.searches.study import to_study
 from autokd.searches.tables import count, counted, percent
 from autokd.searches.trial_record import TrialRecord, search_records, trial_records
@@ -124,10 +126,24 @@ class SearchResult:
 
     @property
     def students(self) -> Sequence[TrainedStudent]:
-        """All students that were trained, the best first."""
+        """All students that were trained, the best first; see `references` for those."""
         problem = self.problem
         with self.home.open() as store:
             return trained_students(problem, store, store.search(self.name).id)
+
+    @property
+    def references(self) -> Sequence[TrainedStudent]:
+        """The references that were trained, the best first: `trial.reference` is the name of one."""
+        problem = self.problem
+        with self.home.open() as store:
+            return trained_references(problem, store, store.search(self.name).id)
+
+    @property
+    def comparison(self) -> Comparison | None:
+        """The best student beside the best reference; None before both were trained for as long."""
+        students = self.students
+        with self.home.open() as store:
+            return compare(self.problem, store, store.search(self.name).id, students[0]) if students else None
 
     @property
     def best(self) -> TrainedStudent:
@@ -201,7 +217,8 @@ class SearchResult:
     def train(self, config: SearchConfig | None = None) -> Sequence[TrainedStudent]:
         """Train students of the best family at full length, and return them, the best first.
 
-        It is the first of `families` among those that climbed to the last rung, or as high as any did.
+        The best family is the first of `families` among those that climbed to the last rung, or as high as any did.
+        References are trained beside its students, as `references.final` says.
 
         Raises:
             InputError: If the search has no trained student yet, or another controller owns it.
@@ -217,7 +234,8 @@ class SearchResult:
             problem, store = self.problem, dispatcher.store
             dispatcher.on_change = lambda: self.reporter.trained(trainings(problem, store, lease.search_id))
             self._prepare(problem.retraining_context)
-            Retraining(store, lease, problem, dispatcher, self.trial(best.trial).trial).run()
+            references = _references_to_retrain(problem, store, lease.search_id, best.trial)
+            Retraining(store, lease, problem, dispatcher, self.trial(best.trial).trial, references).run()
             store.set_status(lease, "finished", self._teacher_on_test(problem))
         return [student for student in self.students if student.is_final and student.trial.number == best.trial]
 
@@ -305,6 +323,17 @@ class SearchResult:
         logits = teacher.on_split(dataset, "test", device)
         temperature = problem.facts.teacher_metrics.get("scaling_temperature")
         return {"teacher_test_metrics": label_metrics(logits, dataset.test.labels.to(device), temperature)}
+
+
+def _references_to_retrain(problem: Problem, store: Reader, search_id: int, best: int) -> Sequence[TrialRecord]:
+    """The references to train beside a trial; without teacher only the student of that trial."""
+    _, records = search_records(store, search_id)
+    wanted = [
+        record
+        for name, record in latest_references(records).items()
+        if name in problem.references and record.trial.parameters.get("trial", best) == best
+    ]
+    return references_to_retrain(wanted, problem.config.references.final)
 
 
 def _progress(store: Reader, name: str) -> Progress:

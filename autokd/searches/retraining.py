@@ -1,6 +1,6 @@
-"""Retraining of the best family's students at full length, of which the best is kept."""
+"""Retraining of the best family's students at full length, of which the best is kept, and of references beside them."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -14,7 +14,10 @@ from autokd.searches.dispatcher import Dispatcher
 from autokd.searches.problem import Problem
 from autokd.searches.progress import Training
 from autokd.searches.students import add_student
+from autokd.searches.trial_record import TrialRecord
 from autokd.training.checkpoint import epochs_done
+from search_spaces.architecture.cost import cost
+from search_spaces.architecture.format import Architecture
 from search_spaces.errors import SpaceError
 
 __all__ = ["Retraining", "trainings"]
@@ -24,7 +27,8 @@ __all__ = ["Retraining", "trainings"]
 class Retraining:
     """Trains students of one trial's family at full length, and continues after interruptions.
 
-    The first student is the very architecture that was searched, the others are new draws of its family.
+    The first student is the very architecture that was searched, the others are new draws of its family. Each reference
+    is trained once, with the architecture that it had in the search.
 
     Attributes:
         store: The database.
@@ -32,6 +36,7 @@ class Retraining:
         problem: What is searched.
         dispatcher: Sends trainings to workers.
         trial: The trial whose family and distillation setting win.
+        references: References to train beside it.
     """
 
     store: Store
@@ -39,25 +44,36 @@ class Retraining:
     problem: Problem
     dispatcher: Dispatcher
     trial: TrialRow
+    references: Sequence[TrialRecord] = ()
 
     def run(self) -> None:
-        """Train every student at full length.
+        """Train every student and reference at full length.
 
         Raises:
-            AutoKDError: If all trainings failed.
+            AutoKDError: If all trainings of students failed.
         """
         self.dispatcher.prepare(self.problem.retraining_context)
         students = self._students()
         if not students:
             raise AutoKDError(f"no student of the family of trial {self.trial.number} can be drawn.")
         for student in students:
-            task = self.problem.task(self.trial, student, rung=0)
-            row = self.store.open_evaluation(self.lease, student.id, self._rung(student, task), task.epochs, task.key)
-            if row.state == "running":
-                self.dispatcher.submit(row, task)
+            self._submit(self.trial, student)
+        for record in self.references:
+            self._submit(record.trial, self._reference(record))
         while not self.dispatcher.is_idle:
             self.dispatcher.wait()
         self._check({self.problem.task(self.trial, student, rung=0).key for student in students})
+
+    def _submit(self, trial: TrialRow, student: StudentRow) -> None:
+        task = self.problem.task(trial, student, rung=0)
+        row = self.store.open_evaluation(self.lease, student.id, self._rung(student, task), task.epochs, task.key)
+        if row.state == "running":
+            self.dispatcher.submit(row, task)
+
+    def _reference(self, record: TrialRecord) -> StudentRow:
+        """The student of a reference to train."""
+        architecture = Architecture.from_dict(dict(record.students[0].architecture))
+        return add_student(self.store, self.lease, record.trial, 0, "final", architecture, cost(architecture))
 
     def _rung(self, student: StudentRow, task: EvaluationTask) -> int:
         """The recorded rung of this training, or the next free one; other lengths or settings have other rungs."""
@@ -96,17 +112,28 @@ def trainings(problem: Problem, store: Reader, search_id: int) -> list[Training]
         search_id: Id of the search.
     """
     students = {student.id: student for student in store.students(search_id, "final")}
-    trials = {trial.id: trial for trial in store.trials(search_id)}
+    trials = {trial.id: trial for trial in (*store.trials(search_id), *store.references(search_id))}
     found = []
     for row in store.evaluations(search_id):
         if row.student_id in students:
-            student = students[row.student_id]
-            task = problem.task(trials[row.trial_id], student, rung=0)
+            student, trial = students[row.student_id], trials[row.trial_id]
+            task = problem.task(trial, student, rung=0)
             if row.key != task.key:
                 continue
             done = row.epochs if row.state == "complete" else min(row.epochs, _epochs_done(task))
             metrics = dict(row.metrics or {})
-            found.append(Training(student.replicate, student.params, row.state, row.epochs, done, metrics, row.reason))
+            found.append(
+                Training(
+                    student.replicate,
+                    student.params,
+                    row.state,
+                    row.epochs,
+                    done,
+                    metrics,
+                    row.reason,
+                    trial.reference,
+                )
+            )
     return found
 
 

@@ -21,7 +21,7 @@ from search_spaces.architecture.cost import Cost
 from search_spaces.architecture.format import Architecture
 from search_spaces.networks.network import build
 
-__all__ = ["TrainedStudent", "add_student", "trained_students"]
+__all__ = ["TrainedStudent", "add_student", "trained_references", "trained_students"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -30,7 +30,7 @@ class TrainedStudent:
 
     Attributes:
         problem: What its search searches.
-        trial: The trial of its family.
+        trial: The trial of its family, or the reference that it is.
         row: Its architecture and cost.
         evaluation: Its longest complete training.
         weights: File of its weights at the end of that training.
@@ -46,7 +46,8 @@ class TrainedStudent:
         size = f"{count(self.row.params)} parameters, {count(self.row.macs)} MACs"
         accuracy = f"{percent(self.metrics.get('accuracy'))} validation accuracy"
         epochs = counted(self.evaluation.epochs, "epoch")
-        return f"<TrainedStudent of trial {self.trial.number}: {size}, {accuracy} after {epochs}>"
+        origin = f"reference {self.trial.reference}" if self.trial.reference else f"trial {self.trial.number}"
+        return f"<TrainedStudent of {origin}: {size}, {accuracy} after {epochs}>"
 
     @property
     def architecture(self) -> Architecture:
@@ -90,20 +91,39 @@ class TrainedStudent:
 
 
 def trained_students(problem: Problem, store: Reader, search_id: int) -> Sequence[TrainedStudent]:
-    """All students with a complete evaluation, the best first: retrained ones, then those that trained longest.
+    """All students with a complete evaluation, without references; the best first.
 
-    Within each the one of highest validation accuracy is first.
+    Retrained ones come first, then those that trained longest, and within each those of highest validation accuracy.
 
     Args:
         problem: What is searched.
         store: The search's database.
         search_id: Id of the search.
     """
-    trial_of = {trial.id: trial for trial in store.trials(search_id)}
+    return _trained(problem, store, search_id, store.trials(search_id))
+
+
+def trained_references(problem: Problem, store: Reader, search_id: int) -> Sequence[TrainedStudent]:
+    """References with a complete evaluation, the best first; one a name, with the weights of its longest training.
+
+    Args:
+        problem: What is searched.
+        store: The search's database.
+        search_id: Id of the search.
+    """
+    latest = {row.reference: row for row in store.references(search_id)}
+    found: dict[str | None, TrainedStudent] = {}
+    for student in _trained(problem, store, search_id, list(latest.values())):
+        found.setdefault(student.trial.reference, student)
+    return list(found.values())
+
+
+def _trained(problem: Problem, store: Reader, search_id: int, trials: Sequence[TrialRow]) -> list[TrainedStudent]:
+    trial_of = {trial.id: trial for trial in trials}
     row_of = {student.id: student for student in store.students(search_id)}
     longest: dict[int, EvaluationRow] = {}
     for evaluation in sorted(store.evaluations(search_id), key=lambda row: row.rung):
-        if evaluation.state == "complete":
+        if evaluation.state == "complete" and evaluation.trial_id in trial_of:
             longest[evaluation.student_id] = evaluation
     found = []
     for student_id, evaluation in longest.items():

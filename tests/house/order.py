@@ -42,8 +42,8 @@ ORDER = {
     "autokd.export": "module check manifest preprocess verification replacement folder",
     "autokd.searches": (
         "facts workspace data_from_python trial_record method_choice references progress tables study choices "
-        "warm_start_source problem reporter printer proposals families students dispatcher session controller manifest "
-        "preflight retraining deletion result api doctor"
+        "warm_start_source problem reporter printer proposals families students comparison dispatcher session "
+        "controller manifest preflight retraining deletion result api doctor"
     ),
     "autokd.analysis": "rung_correlations plots",
     "autokd.recipes": "catalogue teachers runnable train_teacher",

@@ -1,0 +1,159 @@
+"""The best student beside the best reference: who is better, by how much, and how sure that is."""
+
+import statistics
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import sqrt
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
+from autokd.database.reading import Reader
+from autokd.database.rows import EvaluationRow, Purpose, StudentRow
+from autokd.evaluation.task import correct_file
+from autokd.searches.problem import Problem
+from autokd.searches.students import TrainedStudent
+from autokd.searches.tables import counted
+
+__all__ = ["Comparison", "compare"]
+
+Z = 1.96  # of the 95 % interval of a normal distribution
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A student beside the best reference, after trainings of the same length.
+
+    Attributes:
+        reference: Name of the reference: of those trained for so long, the one of the highest validation accuracy.
+        split: Samples by which they are compared: "test" after trainings at full length, else "validation".
+        epochs: Length of both trainings.
+        difference: Accuracy of the student minus that of the reference, in `[-1, 1]`.
+        margin: Half-width of the 95 % interval of the difference; None if it is not known.
+    """
+
+    reference: str
+    split: str
+    epochs: float
+    difference: float
+    margin: float | None
+
+    @property
+    def is_better(self) -> bool:
+        """Whether the student is better by more than the margin."""
+        return self.difference > (self.margin or 0.0)
+
+    @property
+    def line(self) -> str:
+        """The result in words, in percentage points."""
+        margin = "" if self.margin is None else f" ± {100 * self.margin:.2f}"
+        where = f"({self.split}, {counted(self.epochs, 'epoch')})"
+        rival = f"better than the best reference ({self.reference})"
+        if self.is_better:
+            return f"{rival} by {100 * self.difference:.2f}{margin} points {where}"
+        return f"not {rival}: {100 * self.difference:+.2f}{margin} points {where}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values of all attributes."""
+        return {**vars(self), "is_better": self.is_better}
+
+
+def compare(problem: Problem, store: Reader, search_id: int, student: TrainedStudent) -> Comparison | None:
+    """Compare a student with the best reference that was trained for as long; None if there is none.
+
+    They are compared after trainings at full length, or else at the highest rung that both reached, where the student
+    is the one that the search trained.
+
+    The margin has two parts. The finite number of samples is always counted: the two networks answer the same
+    samples, so that it is the standard error of the mean of their paired differences (0, 1 or -1 each); where
+    it is not recorded which samples one of them got right, it is `sqrt(p (1 - p) / n)` of both. Chance in training is
+    counted where several students of the trial were trained for as long: the variance of their accuracies, which the
+    reference is taken to share.
+
+    Args:
+        problem: What is searched.
+        store: The search's database.
+        search_id: Id of the search.
+        student: The student.
+    """
+    runs = list(_complete_runs(store, search_id))
+    for purpose, replicate in _twins(student.row):
+        of_purpose = [run for run in runs if run.purpose == purpose]
+        family = [run for run in of_purpose if run.trial_id == student.trial.id]
+        own = [run for run in family if run.replicate == replicate]
+        if purpose == "final":  # not one of another length
+            own = [run for run in own if run.row.id == student.evaluation.id]
+        rivals = [run for run in of_purpose if run.reference is not None]
+        epochs = max({run.row.epochs for run in own} & {run.row.epochs for run in rivals}, default=None)
+        if epochs is not None:
+            of_length = ([run for run in some if run.row.epochs == epochs] for some in (own, family, rivals))
+            return _comparison(problem.evaluations, *of_length)
+    return None
+
+
+class _Run(NamedTuple):
+    """A complete training of a student, or of a reference with its name."""
+
+    trial_id: int
+    purpose: Purpose
+    replicate: int
+    reference: str | None
+    row: EvaluationRow
+
+
+def _complete_runs(store: Reader, search_id: int) -> Iterator[_Run]:
+    """All complete trainings; of the references of one name only those of the latest."""
+    students = {row.id: row for row in store.students(search_id)}
+    latest = {row.reference: row.id for row in store.references(search_id)}
+    trials: dict[int, str | None] = dict.fromkeys((row.id for row in store.trials(search_id)), None)
+    names = trials | {trial_id: name for name, trial_id in latest.items()}
+    for row in store.evaluations(search_id):
+        if row.state == "complete" and row.trial_id in names:
+            student = students[row.student_id]
+            yield _Run(row.trial_id, student.purpose, student.replicate, names[row.trial_id], row)
+
+
+def _twins(student: StudentRow) -> list[tuple[Purpose, int]]:
+    """Purpose and replicate of the student itself and, if it was retrained, of the searched one in its place."""
+    own = [(student.purpose, student.replicate)]
+    return own if student.purpose == "search" else [*own, ("search", 0)]
+
+
+def _comparison(folder: Path, own: Sequence[_Run], family: Sequence[_Run], rivals: Sequence[_Run]) -> Comparison:
+    """Comparison of the first of `own` with the best of `rivals`; all of one purpose and length."""
+    ours, rival = own[0].row, max(rivals, key=lambda run: _accuracy(run.row))
+    key, split = ("test_accuracy", "test") if own[0].purpose == "final" else ("accuracy", "validation")
+    spread = [_accuracy(run.row, key) for run in family]
+    samples = _sampling_variance(folder, ours, rival.row, split, key)
+    trainings = 2 * statistics.variance(spread) if len(spread) > 1 else 0.0
+    margin = None if samples is None else Z * sqrt(samples + trainings)
+    difference = _accuracy(ours, key) - _accuracy(rival.row, key)
+    return Comparison(str(rival.reference), split, ours.epochs, difference, margin)
+
+
+def _sampling_variance(folder: Path, own: EvaluationRow, rival: EvaluationRow, split: str, key: str) -> float | None:
+    """Variance of the difference of two accuracies over draws of the samples; None if their number is not known."""
+    recorded = [correct for row in (own, rival) if (correct := _correct(folder, row, split)) is not None]
+    if not recorded:
+        return None
+    n = len(recorded[0])
+    if len(recorded) == 1:
+        accuracies = _accuracy(own, key), _accuracy(rival, key)
+        return sum(p * (1 - p) for p in accuracies) / n
+    return float(np.var(recorded[0].astype(float) - recorded[1])) / n
+
+
+def _correct(folder: Path, row: EvaluationRow, split: str) -> NDArray[np.bool_] | None:
+    """Which samples the network got right; None if that was not recorded, or the file is gone."""
+    try:
+        return load_file(correct_file(folder, row.key)).get(split)
+    except (OSError, SafetensorError):
+        return None
+
+
+def _accuracy(row: EvaluationRow, key: str = "accuracy") -> float:
+    return float((row.metrics or {})[key])

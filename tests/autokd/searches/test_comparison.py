@@ -1,0 +1,144 @@
+from collections.abc import Callable
+from math import sqrt
+from statistics import variance
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from autokd.database.lease import Lease, acquire
+from autokd.database.store import Store
+from autokd.evaluation.task import EvaluationResult, EvaluationTask, correct_file
+from autokd.searches.comparison import Comparison, compare
+from autokd.searches.controller import Controller
+from autokd.searches.dispatcher import Dispatcher
+from autokd.searches.problem import Problem
+from autokd.searches.references import references_to_retrain
+from autokd.searches.retraining import Retraining, trainings
+from autokd.searches.students import trained_references, trained_students
+from autokd.searches.trial_record import search_records
+from workers.inline import InlineExecutor
+
+pytestmark = pytest.mark.usefixtures("with_references")
+
+N = 200  # samples of a split
+
+
+@pytest.fixture
+def problem(make_problem: Callable[..., Problem]) -> Problem:
+    return make_problem(
+        trials=2,
+        training={"rungs": [1, 2]},
+        optimizer={"name": "random", "pruner": "none"},
+        final={"epochs": 7, "students": 3},
+        references={"names": ["resnet", "mobilenetv2"], "final": "all"},
+    )
+
+
+@pytest.fixture
+def store(problem: Problem, make_store: Callable[..., Store], monkeypatch: pytest.MonkeyPatch) -> Store:
+    """A finished search whose students got random samples right, more after longer trainings."""
+
+    def evaluate(task: EvaluationTask) -> EvaluationResult:
+        generator = torch.Generator().manual_seed(int(task.trajectory[:12], 16) + task.rung)
+        correct = {part: torch.rand(N, generator=generator) < 0.6 for part in ("validation", "test")}
+        task.correct.parent.mkdir(parents=True, exist_ok=True)
+        save_file(correct, task.correct)
+        of_part = {part: hits.double().mean().item() for part, hits in correct.items()}
+        metrics = {"accuracy": of_part["validation"], "training_cross_entropy": 1.0}
+        tested = {"test_accuracy": of_part["test"]} if task.context.is_tested else {}
+        return EvaluationResult(task.key, metrics | tested, 1.0)
+
+    monkeypatch.setattr("autokd.searches.dispatcher.evaluate", evaluate)
+    monkeypatch.setattr("autokd.searches.dispatcher.missing_outputs", lambda context: [])
+    store = make_store(problem)
+    lease = acquire(store, 1)
+    Controller(store, lease, problem, Dispatcher(store, lease, InlineExecutor())).run()
+    return store
+
+
+def retrain(problem: Problem, store: Store, trial: int = 0) -> None:
+    lease = Lease(1, store.search(1).lease_token)
+    references = references_to_retrain(search_records(store, 1)[1], "all")
+    dispatcher = Dispatcher(store, lease, InlineExecutor())
+    Retraining(store, lease, problem, dispatcher, store.trials(1)[trial], references).run()
+
+
+def mcnemar(problem: Problem, store: Store, split: str, purpose: str) -> tuple[float, float]:
+    """Difference and standard error in closed form, from the table of discordant samples."""
+    best = trained_students(problem, store, 1)[0]
+    rivals = [one for one in trained_references(problem, store, 1) if one.row.purpose == purpose]
+    rival = max(rivals, key=lambda one: one.metrics["accuracy"])
+    ours, theirs = (load_file(correct_file(problem.evaluations, one.evaluation.key))[split] for one in (best, rival))
+    more, less = int((ours & ~theirs).sum()), int((~ours & theirs).sum())
+    return (more - less) / N, sqrt(more + less - (more - less) ** 2 / N) / N
+
+
+def test_after_the_search_students_are_compared_by_validation_samples(problem: Problem, store: Store) -> None:
+    found = compare(problem, store, 1, trained_students(problem, store, 1)[0])
+    assert found is not None
+    assert (found.split, found.epochs) == ("validation", 2)
+    difference, error = mcnemar(problem, store, "validation", "search")
+    assert (found.difference, found.margin) == (pytest.approx(difference), pytest.approx(1.96 * error))
+
+
+def test_after_retraining_they_are_compared_by_test_samples_with_the_spread_of_trainings(
+    problem: Problem, store: Store
+) -> None:
+    retrain(problem, store)
+    students = trained_students(problem, store, 1)
+    found = compare(problem, store, 1, students[0])
+    assert found is not None
+    assert (found.split, found.epochs) == ("test", 7)
+    difference, error = mcnemar(problem, store, "test", "final")
+    spread = 2 * variance([student.metrics["test_accuracy"] for student in students if student.is_final])
+    assert found.difference == pytest.approx(difference)
+    assert found.margin == pytest.approx(1.96 * sqrt(error**2 + spread))
+
+
+def test_references_are_retrained_once_with_their_searched_architecture(problem: Problem, store: Store) -> None:
+    retrain(problem, store)
+    retrain(problem, store)
+    searched = {record.trial.reference: record.students[0].digest for record in search_records(store, 1)[1]}
+    finals = trained_references(problem, store, 1)
+    assert {one.trial.reference: one.row.digest for one in finals} == searched
+    assert all(one.is_final and "test_accuracy" in one.metrics for one in finals)
+    names = [training.name for training in trainings(problem, store, 1)]
+    assert sorted(names) == [
+        *(f"reference {name}" for name in sorted(map(str, searched))),
+        *(f"student {k}" for k in range(3)),
+    ]
+    assert not {one.trial.reference for one in trained_students(problem, store, 1)} - {None}
+
+
+def test_without_the_samples_of_one_of_them_both_accuracies_have_the_binomial_error(
+    problem: Problem, store: Store
+) -> None:
+    best = trained_students(problem, store, 1)[0]
+    correct_file(problem.evaluations, best.evaluation.key).unlink()
+    found = compare(problem, store, 1, best)
+    assert found is not None
+    p, q = best.metrics["accuracy"], trained_references(problem, store, 1)[0].metrics["accuracy"]
+    assert found.margin == pytest.approx(1.96 * sqrt((p * (1 - p) + q * (1 - q)) / N))
+
+
+def test_a_student_that_was_retrained_alone_is_compared_as_searched(problem: Problem, store: Store) -> None:
+    lease = Lease(1, store.search(1).lease_token)
+    Retraining(store, lease, problem, Dispatcher(store, lease, InlineExecutor()), store.trials(1)[0]).run()
+    best = trained_students(problem, store, 1)[0]
+    found = compare(problem, store, 1, best)
+    assert best.is_final
+    assert found is not None
+    assert (found.split, found.epochs) == ("validation", 2)
+
+
+@pytest.mark.parametrize(
+    ("difference", "margin", "line"),
+    [
+        (0.0061, 0.004, "better than the best reference (resnet) by 0.61 ± 0.40 points (test, 26 epochs)"),
+        (0.0061, 0.007, "not better than the best reference (resnet): +0.61 ± 0.70 points (test, 26 epochs)"),
+        (-0.0061, None, "not better than the best reference (resnet): -0.61 points (test, 26 epochs)"),
+    ],
+)
+def test_better_is_said_only_beyond_the_margin(difference: float, margin: float | None, line: str) -> None:
+    assert Comparison("resnet", "test", 26.0, difference, margin).line == line
