@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from itertools import accumulate, cycle
-from math import isclose
+from math import inf, isclose
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +51,7 @@ JITTER = 0.16  # of points that share a level
 LEAST_ERROR = 0.01  # percent: the end of the axis of accuracies
 ERRORS = (90, 70, *(step * 10.0**power for power in (1, 0, -1, -2) for step in (5, 3, 2, 1)))  # at ticks
 FEWEST_TICKS = 4
+NAME_SHARE, NAME_HEIGHT = 0.22, 0.055  # of the axes, for the names of references
 ROUGH_BELOW = 30  # trials, by which importances are told
 
 
@@ -61,6 +62,7 @@ class Evidence:
     Attributes:
         name: Of the search.
         teacher_accuracy: On the validation split.
+        references: Validation accuracy of each reference at the last rung, by name.
         trial_records: Its trials.
         families: What the model believes of those with a value, the best first.
         dimensions: What was searched.
@@ -73,6 +75,7 @@ class Evidence:
 
     name: str
     teacher_accuracy: float
+    references: Mapping[str, float]
     trial_records: Sequence[TrialRecord]
     families: Sequence[Family]
     dimensions: Mapping[str, Dimension]
@@ -102,6 +105,11 @@ def evidence(result: "SearchResult") -> Evidence:
     return Evidence(
         name=result.name,
         teacher_accuracy=problem.facts.teacher_metrics["accuracy"],
+        references={
+            reference.name: reference.accuracy
+            for reference in result.progress.references
+            if reference.state == "complete" and reference.accuracy is not None
+        },
         trial_records=result.trials,
         families=families,
         dimensions=problem.dimensions,
@@ -162,7 +170,7 @@ def draw(shown: Evidence) -> "Figure":
 
 
 def _draw_history(axes: "Axes", shown: Evidence) -> None:
-    """Every trial's value, the best so far, and the teacher's."""
+    """Every trial's value, the best so far, the teacher's, and left of the trials those of the references."""
     from matplotlib.ticker import MaxNLocator
 
     _draw_trials(axes, shown.trial_records)
@@ -170,12 +178,13 @@ def _draw_history(axes: "Axes", shown: Evidence) -> None:
     teacher = 100 * shown.teacher_accuracy
     line = float(_places([teacher])[0])
     axes.axhline(line, color=ORANGE, linewidth=1.4, linestyle=(0, (5, 2)), label=f"teacher, {teacher:.2f} %")
-    _label_accuracies(
-        axes.yaxis, [teacher, *(100 * record.best_value for record in shown.trial_records if record.values)]
-    )
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    values = [100 * record.best_value for record in shown.trial_records if record.values]
+    _label_accuracies(axes.yaxis, [teacher, *values, *(100 * value for value in shown.references.values())])
     last = len(shown.trial_records) - 1
-    axes.set_xlim(-0.6 - last / 100, last + 0.6 + last / 100)
+    ticks = MaxNLocator(integer=True, min_n_ticks=1).tick_values(0, last)
+    axes.set_xticks([tick for tick in ticks if 0 <= tick <= last])
+    left = _draw_references(axes, shown.references, last) if shown.references else -0.6 - last / 100
+    axes.set_xlim(left, last + 0.6 + last / 100)
     axes.set(xlabel="trial", ylabel="validation accuracy, %")
     _head(axes, "History")
     _explain(axes)
@@ -198,6 +207,19 @@ def _draw_trials(axes: "Axes", trial_records: Sequence[TrialRecord]) -> None:
     if failed:
         height, of_axes = [0.03] * len(failed), axes.get_xaxis_transform()
         axes.scatter(failed, height, transform=of_axes, s=26, marker="x", color=VERMILION, label="failed")
+
+
+def _draw_references(axes: "Axes", references: Mapping[str, float], last: int) -> float:
+    """Draw a mark for each reference left of the trials, with its name on its left; return where the axis begins."""
+    x, width = -0.6 - last / 30, (last + 1.2) * NAME_SHARE
+    lower, upper = axes.get_ylim()
+    places = _places([100 * accuracy for accuracy in references.values()])
+    axes.scatter([x] * len(places), places, s=30, marker="^", color=VERMILION, label="reference", zorder=3)
+    height = -inf
+    for place, name in sorted(zip(places, references, strict=True)):
+        height = max(place, height + (upper - lower) * NAME_HEIGHT)  # names of equal accuracy stand above each other
+        axes.text(x - width / 20, height, name, ha="right", va="center", size=8, color=INK, parse_math=False)
+    return x - width
 
 
 def _draw_best(axes: "Axes", trial_records: Sequence[TrialRecord]) -> None:

@@ -245,16 +245,16 @@ def status(name: Name, output: Output = "text", home: HomeFolder = None) -> None
 @app.command("show", rich_help_panel="Results")
 def show_trial(
     name: Name,
-    trial: Annotated[int, typer.Argument(help="Number of the trial.", show_default=False)],
+    trial: Annotated[str, typer.Argument(help="Number of the trial, or name of a reference.", show_default=False)],
     output: Output = "text",
     home: HomeFolder = None,
 ) -> None:
-    """Show one trial whole."""
+    """Show one trial or reference whole."""
     from autokd.cli import show
     from autokd.searches.api import find
 
     result = find(name, _home(home))
-    show.trial(result.trial(trial), result.problem, output)
+    show.trial(result.trial(trial), result, output)
 
 
 @app.command(rich_help_panel="Results")
@@ -353,7 +353,8 @@ def export(
     from autokd.searches.api import find
 
     result = find(name, _home(home))
-    show.exported(folder, result.export(folder, fold=not keep, force=force), result.best.is_final, output)
+    verification = result.export(folder, fold=not keep, force=force)
+    show.exported(folder, verification, result.best.is_final, output, result.compare())
 
 
 @app.command(rich_help_panel="Winner")

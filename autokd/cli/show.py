@@ -9,7 +9,10 @@ from autokd.analysis.rung_correlations import RungCorrelation, rung_correlations
 from autokd.cli.events import event_line
 from autokd.cli.output import show_json, show_text
 from autokd.config.fidelity_metrics import ACCURACY, FIDELITY_METRICS
+from autokd.config.flat import flat
+from autokd.database.rows import TrialRow
 from autokd.export.verification import Verification
+from autokd.searches.comparison import Comparison, describe_references
 from autokd.searches.doctor import Finding
 from autokd.searches.method_choice import METHOD, TEACHER
 from autokd.searches.problem import Problem
@@ -120,36 +123,41 @@ def status(result: SearchResult, output: Output) -> None:
     show_text(facts_table(facts))
 
 
-def trial(record: TrialRecord, problem: Problem, output: Output) -> None:
-    """Print a trial with its students and evaluations.
+def trial(record: TrialRecord, result: SearchResult, output: Output) -> None:
+    """Print a trial or reference with its students and evaluations.
 
     Args:
-        record: The trial with its students and evaluations.
-        problem: What its search searches.
+        record: The trial or reference with its students and evaluations.
+        result: Its search.
         output: What to print: text or one JSON value.
     """
-    row = record.trial
-    parameters = problem.space.complete(problem.space_parameters(row))
+    row, problem = record.trial, result.problem
     metric = problem.fidelity_metric
+    comparison = None if row.reference else _comparison_of(record, result)
     if output == "json":
         show_json(
             {
                 "trial": asdict(row),
-                "family": problem.space.describe(parameters),
+                "family": problem.describe(row),
                 "students": [asdict(student) for student in record.students],
                 "evaluations": [asdict(evaluation) for evaluation in record.evaluations],
                 "fidelity_metric": {"metric": metric.name, "values": record.means(metric.name)},
+                "comparison": comparison and comparison.to_dict(),
             }
         )
         return
     facts = [
-        ("trial", f"{row.number} ({row.state})"),
+        ("reference", f"{row.reference} ({row.state})") if row.reference else ("trial", f"{row.number} ({row.state})"),
         ("value", percent(row.value)),
         ("opened", f"{moment(row.created_at)}, when {counted(row.opened_after, 'trial')} had ended"),
-        ("ended", "not yet" if row.finished_at is None else f"{moment(row.finished_at)}, as number {row.finish_order}"),
+        ("ended", _ended(row)),
         *([] if metric == ACCURACY else [("fidelity metric", _fidelity_metric_line(record, problem))]),
-        ("family", problem.space.describe(parameters)),
-        *((name, f"{value:.4g}" if isinstance(value, float) else str(value)) for name, value in row.parameters.items()),
+        ("family", problem.describe(row)),
+        *(
+            (name, f"{value:.4g}" if isinstance(value, float) else str(value))
+            for name, value in flat(dict(row.parameters))
+        ),
+        *([("compared", comparison.line)] if comparison else []),
     ]
     if workers := sorted({evaluation.worker for evaluation in record.evaluations if evaluation.worker}):
         facts.append(("workers", ", ".join(workers)))
@@ -184,6 +192,19 @@ def trial(record: TrialRecord, problem: Problem, output: Output) -> None:
     show_text("of the validation samples; ECE scaled: after temperature scaling; KL: KL(teacher || student) in nats")
 
 
+def _comparison_of(record: TrialRecord, result: SearchResult) -> Comparison | None:
+    """A trial's first student beside the best reference, as the search trained both."""
+    searched = {student.id for student in record.students}
+    mine = (student for student in result.students if student.row.id in searched)
+    return result.compare(student) if (student := next(mine, None)) else None
+
+
+def _ended(row: TrialRow) -> str:
+    if row.finished_at is None:
+        return "not yet"
+    return moment(row.finished_at) + ("" if row.reference else f", as number {row.finish_order}")
+
+
 def best(
     result: SearchResult, output: Output, exported_to: Path | None = None, verification: Verification | None = None
 ) -> None:
@@ -199,7 +220,7 @@ def best(
     if output == "json":
         teacher = {key: value for key, value in facts.items() if key.startswith("teacher")}
         answer = _student(student) | {"search": result.name, "distillation": _distillation(result, student)} | teacher
-        answer |= _references(result)
+        answer |= describe_references(result.references, result.compare(student))
         if verification:
             answer |= {"exported_to": str(exported_to), "verification": asdict(verification)}
         show_json(answer)
@@ -235,7 +256,7 @@ def best(
         ("distilled", f"by {method}" + (f": {_settings(settings)}" if settings else "")),
         ("trained", length),
     ]
-    lines += _reference_lines(result)
+    lines += _reference_lines(result, student)
     if "agreement" in student.metrics:
         agreement, divergence = _teacher_cells(student.metrics)
         lines.append(("agrees", f"with the teacher on {agreement} of the validation samples, KL {divergence} nats"))
@@ -252,15 +273,6 @@ def _distillation(result: SearchResult, student: TrainedStudent) -> dict[str, An
     return dict(result.problem.methods.chosen(student.trial.parameters))
 
 
-def _references(result: SearchResult) -> dict[str, Any]:
-    """The references of a search and the comparison with the best of them, as JSON has them."""
-    comparison = result.comparison
-    return {
-        "references": [{"name": one.trial.reference, **_student(one)} for one in result.references],
-        "comparison": comparison and comparison.to_dict(),
-    }
-
-
 def _reference_cells(reference: TrainedStudent, student: TrainedStudent) -> tuple[str, ...]:
     """Row of a reference beside the student, with the length of its training if that is another one."""
     epochs = reference.evaluation.epochs
@@ -274,10 +286,10 @@ def _reference_cells(reference: TrainedStudent, student: TrainedStudent) -> tupl
     )
 
 
-def _reference_lines(result: SearchResult) -> list[tuple[str, str]]:
+def _reference_lines(result: SearchResult, student: TrainedStudent) -> list[tuple[str, str]]:
     """The comparison with the best reference, and why references are left out."""
     failed = [f"{one.name}: {one.reason}" for one in result.progress.references if one.state == "failed"]
-    comparison = result.comparison
+    comparison = result.compare(student)
     return [
         *([("compared", comparison.line)] if comparison else []),
         *(("left out", line) for line in failed),
@@ -346,7 +358,9 @@ def trained(students: Sequence[TrainedStudent], result: SearchResult, output: Ou
     best(result, output)
 
 
-def exported(folder: Path, verification: Verification, is_final: bool, output: Output) -> None:
+def exported(
+    folder: Path, verification: Verification, is_final: bool, output: Output, comparison: Comparison | None = None
+) -> None:
     """Print the result of an export.
 
     Args:
@@ -354,13 +368,16 @@ def exported(folder: Path, verification: Verification, is_final: bool, output: O
         verification: Result of verifying it.
         is_final: Whether the student was trained at full length.
         output: What to print: text or one JSON value.
+        comparison: The student beside the best reference, if that is to be said.
     """
     if output == "json":
-        show_json({"folder": str(folder)} | asdict(verification))
+        show_json({"folder": str(folder)} | asdict(verification) | {"comparison": comparison and comparison.to_dict()})
         return
     if not is_final:
         show_text("this student is from the search alone: `autokd train` trains it at full length")
     verified(folder, verification, output, done="exported")
+    if comparison is not None:
+        show_text(comparison.line)
 
 
 def verified(folder: Path, verification: Verification, output: Output, done: str = "verified") -> None:

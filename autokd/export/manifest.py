@@ -52,7 +52,10 @@ class Manifest(BaseModel):
         data: Source and digest of the data set.
         distillation: Distillation method and its settings.
         family: Parameters of the student's family.
+        comparison: The student beside the best reference: difference of their accuracies, half-width of its 95 %
+            interval, by which samples and after how many epochs; None without references.
         input: Shape and normalisation of the samples.
+        references: Size and metrics of what one would have trained without the search.
         teacher: Source, digest, size and metrics of the teacher.
         training: Settings of the student's training.
     """
@@ -74,7 +77,9 @@ class Manifest(BaseModel):
     data: dict[Key, Any] | None = None
     distillation: dict[Key, Any] | None = None
     family: dict[Key, Any] | None = None
+    comparison: dict[Key, Any] | None = None
     input: dict[Key, Any] | None = None
+    references: list[dict[Key, Any]] | None = None
     teacher: dict[Key, Any] | None = None
     training: dict[Key, Any] | None = None
 

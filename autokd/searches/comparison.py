@@ -1,7 +1,7 @@
 """The best student beside the best reference: who is better, by how much, and how sure that is."""
 
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import sqrt
 from pathlib import Path
@@ -19,7 +19,7 @@ from autokd.searches.problem import Problem
 from autokd.searches.students import TrainedStudent
 from autokd.searches.tables import counted
 
-__all__ = ["Comparison", "compare"]
+__all__ = ["Comparison", "compare", "describe_references"]
 
 Z = 1.96  # of the 95 % interval of a normal distribution
 
@@ -93,6 +93,24 @@ def compare(problem: Problem, store: Reader, search_id: int, student: TrainedStu
             of_length = ([run for run in some if run.row.epochs == epochs] for some in (own, family, rivals))
             return _comparison(problem.evaluations, *of_length)
     return None
+
+
+def describe_references(references: Iterable[TrainedStudent], comparison: Comparison | None) -> dict[str, Any]:
+    """Plain values of references and of a student's comparison with the best of them."""
+    rows = [
+        {
+            "name": one.trial.reference,
+            "params": one.row.params,
+            "macs": one.row.macs,
+            "activation_bytes": one.row.activation_bytes,
+            "model_bytes": one.row.model_bytes,
+            "epochs": one.evaluation.epochs,
+            "full_length": one.is_final,
+            "metrics": one.metrics,
+        }
+        for one in references
+    ]
+    return {"references": rows, "comparison": comparison and comparison.to_dict()}
 
 
 class _Run(NamedTuple):

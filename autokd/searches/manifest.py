@@ -1,5 +1,6 @@
 """What the manifest of an exported student says, gathered from its search."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -16,7 +17,9 @@ __all__ = ["describe_export", "origin"]
 PROBE_SAMPLES = 32
 
 
-def describe_export(problem: Problem, search: SearchRow, student: TrainedStudent, fold: bool) -> Export:
+def describe_export(
+    problem: Problem, search: SearchRow, student: TrainedStudent, references: Mapping[str, Any], fold: bool
+) -> Export:
     """Everything about a student that goes into its folder; `fold` as in `Export`.
 
     Its test accuracy is measured only if it was trained at full length.
@@ -25,6 +28,7 @@ def describe_export(problem: Problem, search: SearchRow, student: TrainedStudent
         problem: What is searched.
         search: The search's row.
         student: The student to export.
+        references: The references of its search, see `describe_references`.
         fold: Whether to fold batch norm into the convolutions before it, see `Export`.
     """
     dataset = load_data(problem.config.data)
@@ -35,7 +39,7 @@ def describe_export(problem: Problem, search: SearchRow, student: TrainedStudent
         normalisation=problem.facts.normalisation,
         probe=probe,
         test=dataset.test if student.is_final else None,
-        facts=_facts(problem, search, student, dataset.scale) | {"classes": list(dataset.class_names)},
+        facts={**_facts(problem, search, student, dataset.scale), "classes": list(dataset.class_names), **references},
         fold=fold,
     )
 

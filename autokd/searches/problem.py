@@ -19,7 +19,7 @@ from autokd.evaluation.task import EvaluationTask
 from autokd.searches.choices import Choices
 from autokd.searches.facts import Facts
 from autokd.searches.method_choice import MethodChoice
-from autokd.searches.references import reference_methods, reference_space
+from autokd.searches.references import NO_TEACHER, reference_methods, reference_space
 from autokd.searches.trial_record import TrialRecord
 from autokd.searches.warm_start_source import warm_start_source
 from search_spaces.architecture.cost import Cost, cost
@@ -117,9 +117,7 @@ class Problem(Choices):
         """
         rng = np.random.default_rng(self._seed(trial, replicate, purpose, "graph"))
         facts = self.facts
-        space, parameters = self.space, self.space_parameters(trial)
-        if trial.reference is not None:
-            space, parameters = reference_space(trial.parameters), {}
+        space, parameters = self._family(trial)
         architecture = space.sample(parameters, self.budget, facts.input_shape, facts.classes, rng)
         return architecture, cost(architecture)
 
@@ -141,6 +139,13 @@ class Problem(Choices):
     def space_parameters(self, trial: TrialRow) -> dict[str, Value]:
         """The parameters of the trial that belong to the search space."""
         return {name: value for name, value in trial.parameters.items() if name in self.space.distributions()}
+
+    def describe(self, trial: TrialRow) -> str:
+        """The family of a trial, or the architecture of a reference, in words."""
+        if trial.reference == NO_TEACHER:
+            return f"the student of trial {trial.parameters['trial']}"
+        space, parameters = self._family(trial)
+        return space.describe(space.complete(parameters))
 
     def methods_of(self, trial: TrialRow) -> MethodChoice:
         """The distillation methods among which the parameters of a trial or reference choose."""
@@ -185,6 +190,12 @@ class Problem(Choices):
                 f"optimizer.signal = {self.fidelity_metric.name!r} compares with the teacher's outputs for the "
                 f"validation split, but teacher {silent[0]} has none: choose one of {others}."
             )
+
+    def _family(self, trial: TrialRow) -> tuple[Space, dict[str, Value]]:
+        """The space of a trial or reference, and the parameters that belong to it."""
+        if trial.reference is None:
+            return self.space, self.space_parameters(trial)
+        return reference_space(trial.parameters), {}
 
     def _context(self, training: TrainingConfig) -> TrainingContext:
         facts = self.facts

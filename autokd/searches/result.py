@@ -22,7 +22,7 @@ from autokd.export.folder import write_folder
 from autokd.export.replacement import check_replaceable
 from autokd.export.verification import Verification
 from autokd.optimizers.errors import OptimizerError
-from autokd.searches.comparison import Comparison, compare
+from autokd.searches.comparison import Comparison, compare, describe_references
 from autokd.searches.controller import Controller
 from autokd.searches.dispatcher import Dispatcher
 from autokd.searches.facts import Facts
@@ -101,17 +101,20 @@ class SearchResult:
         with self.home.open() as store:
             return list(trial_records(store, store.search(self.name).id).values())
 
-    def trial(self, number: int) -> TrialRecord:
-        """One trial.
+    def trial(self, number: int | str) -> TrialRecord:
+        """One trial by its number, or one reference by its name.
 
         Raises:
-            InputError: If there is none of that number.
+            InputError: If there is none.
         """
-        trials = self.trials
-        if not 0 <= number < len(trials):
-            allowed = f"0..{len(trials) - 1}" if trials else "none yet"
-            raise InputError(f"search {self.name!r} has no trial {number}: there are {allowed}.")
-        return trials[number]
+        with self.home.open() as store:
+            trials, references = search_records(store, store.search(self.name).id)
+        found = latest_references(references) | {str(known): record for known, record in trials.items()}
+        if str(number) in found:
+            return found[str(number)]
+        allowed = [f"0..{len(trials) - 1}"] if trials else ["none yet"]
+        names = [*allowed, *latest_references(references)]
+        raise InputError(f"search {self.name!r} has no trial {number}: there are {', '.join(names)}.")
 
     @property
     def progress(self) -> Progress:
@@ -138,12 +141,13 @@ class SearchResult:
         with self.home.open() as store:
             return trained_references(problem, store, store.search(self.name).id)
 
-    @property
-    def comparison(self) -> Comparison | None:
-        """The best student beside the best reference; None before both were trained for as long."""
-        students = self.students
+    def compare(self, student: TrainedStudent | None = None) -> Comparison | None:
+        """A student, by default the best, beside the best reference; None before both were trained for as long."""
+        student = student or next(iter(self.students), None)
+        if student is None:
+            return None
         with self.home.open() as store:
-            return compare(self.problem, store, store.search(self.name).id, students[0]) if students else None
+            return compare(student.problem, store, store.search(self.name).id, student)
 
     @property
     def best(self) -> TrainedStudent:
@@ -257,7 +261,9 @@ class SearchResult:
         """
         row = self.row
         check_replaceable(Path(folder), origin(row), force)  # before data are loaded
-        return write_folder(describe_export(self.problem, row, student or self.best, fold), Path(folder), force)
+        student = student or self.best
+        references = describe_references(self.references, self.compare(student))
+        return write_folder(describe_export(self.problem, row, student, references, fold), Path(folder), force)
 
     def with_reporter(self, reporter: Reporter) -> "SearchResult":
         """The same search with another listener."""

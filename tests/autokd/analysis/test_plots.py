@@ -42,6 +42,7 @@ def shown(make_record: Callable[..., Any]) -> Evidence:
     return Evidence(
         name="mine",
         teacher_accuracy=0.99,
+        references={"resnet": 0.94, "mobilenetv2": 0.94, "no-teacher": 0.6},
         trial_records=trial_records,
         families=[family(2, 0.94), family(0, 0.9), family(4, 0.82), family(1, 0.4)],
         dimensions=DIMENSIONS,
@@ -88,6 +89,14 @@ def test_the_history_tells_complete_pruned_and_failed_trials_apart(shown: Eviden
     assert points(history, "pruned, at its last rung") == [(1, place(20))]
     assert [x for x, _ in points(history, "failed")] == [3]
     assert "running" not in texts(history.get_legend().get_texts())  # it has no value yet
+
+
+def test_references_are_named_marks_left_of_the_trials(shown: Evidence) -> None:
+    axes = panels(draw(shown))["History"]
+    marks = points(axes, "reference")
+    assert [y for _, y in marks] == pytest.approx([-np.log10(6), -np.log10(6), -np.log10(40)])
+    assert all(axes.get_xlim()[0] < x < 0 for x, _ in marks)
+    assert {text.get_text() for text in axes.texts} >= shown.references.keys()
 
 
 def test_the_rung_correlation_has_a_point_for_each_trial_that_climbed(shown: Evidence):

@@ -64,7 +64,6 @@ def test_version(invoke):
         (["search"], "Missing argument 'FILE-or-RECIPE'. See `autokd search --help`."),
         (["list", "--hme", "x"], "No such option: --hme (Possible options: --help, --home). See `autokd list --help`."),
         (["list", "-o", "yaml"], "'yaml' is not one of 'text', 'json'. See `autokd list --help`."),
-        (["show", "digits", "first"], "Input should be a valid integer"),
         (["families", "digits", "--top", "0"], "Input should be greater than or equal to 1"),
     ],
 )

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from autokd.config.schema import AugmentationConfig, DataConfig, TeacherConfig, TrainingConfig
 from autokd.data.registry import load_data
@@ -200,7 +200,7 @@ def test_a_cooldowns_checkpoint_goes_when_its_rung_is_done(task: EvaluationTask)
     task = with_training(task, schedule="stable")
     evaluate(task)
     files = {file.name for file in task.checkpoint.parent.iterdir()}
-    assert files == {"checkpoint.safetensors", "weights-1.safetensors", "result-1.json"}
+    assert files == {"checkpoint.safetensors", "correct-1.safetensors", "weights-1.safetensors", "result-1.json"}
 
 
 def test_a_checkpoint_of_another_version_is_trained_over(task: EvaluationTask, tmp_path: Path):
@@ -301,6 +301,13 @@ def test_a_final_training_is_tested(task: EvaluationTask):
     }
     untested = evaluate(task).metrics
     assert {name: metrics[name] for name in untested} == untested
+
+
+def test_which_samples_of_which_split_are_right_is_kept(task: EvaluationTask) -> None:
+    tested = measured_on_test(task)
+    metrics, correct = evaluate(tested).metrics, load_file(tested.correct)
+    means = {part: hits.double().mean().item() for part, hits in correct.items()}
+    assert means == pytest.approx({"validation": metrics["accuracy"], "test": metrics["test_accuracy"]})
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,87 @@
+"""What is said of references, by one small search that trained two of them at full length, too."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autokd.searches.api import find
+from autokd.searches.problem import Problem
+
+pytestmark = pytest.mark.slow  # a search, once
+
+
+@pytest.fixture(scope="module")
+def compared(invoke: Any, tiny: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with the search `digits`, whose winner and references are trained, and the winner exported."""
+    home = tmp_path_factory.mktemp("compared")
+    changes = ('references.names=["resnet", "no-teacher"]', "references.final=all", "final.students=1", "trials=2")
+    words = [word for change in changes for word in ("--set", change)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Problem, "references", property(lambda problem: problem.config.references.names))
+        outcome = invoke("search", "digits", *tiny, *words, "--home", home, "--export", home / "exported")
+    assert (outcome.code, outcome.err) == (0, "")
+    (home / "out.txt").write_text(outcome.out)
+    return home
+
+
+@pytest.fixture
+def answer(invoke: Any, compared: Path) -> Callable[..., Any]:
+    def ask(*words: str) -> Any:
+        outcome = invoke(*words, "-o", "json", "--home", compared)
+        assert (outcome.code, outcome.err) == (0, "")
+        return json.loads(outcome.out)
+
+    return ask
+
+
+def test_the_end_of_a_search_shows_references_beside_the_student_and_who_is_better(compared: Path) -> None:
+    lines = (compared / "out.txt").read_text().splitlines()
+    starts = [line.split("  ")[0].strip() for line in lines]
+    assert starts.index("student") < starts.index("resnet") < starts.index("times smaller")
+    assert "no-teacher" in starts
+    (line,) = [line for line in lines if line.startswith("compared")]
+    assert "better than the best reference (" in line
+    assert "points (test, 2 epochs)" in line
+
+
+def test_the_same_is_said_in_json_in_python_and_in_the_manifest(answer: Callable[..., Any], compared: Path) -> None:
+    best, result = answer("best", "digits"), find("digits", compared)
+    manifest = json.loads((compared / "exported" / "manifest.json").read_text())
+    comparison = result.compare()
+    assert comparison is not None
+    assert best["comparison"] == manifest["comparison"] == comparison.to_dict()
+    assert best["references"] == manifest["references"]
+    assert [row["name"] for row in best["references"]] == [one.trial.reference for one in result.references]
+    accuracies = {row["name"]: row["metrics"]["test_accuracy"] for row in best["references"]}
+    ours = best["metrics"]["test_accuracy"]
+    assert comparison.difference == pytest.approx(ours - accuracies[comparison.reference])
+
+
+def test_status_and_show_know_references_by_their_names(answer: Callable[..., Any], compared: Path) -> None:
+    status = answer("status", "digits")
+    assert [(one["name"], one["state"]) for one in status["references"]] == [
+        ("resnet", "complete"),
+        ("no-teacher", "complete"),
+    ]
+    assert status["complete"] + status["pruned"] == status["trials"] == 2
+    shown = answer("show", "digits", "resnet")
+    assert shown["trial"]["reference"] == "resnet"
+    assert shown["family"].startswith("1 basic at 1, ")
+    assert answer("show", "digits", "no-teacher")["family"].startswith("the student of trial ")
+    assert answer("show", "digits", "0")["comparison"]["split"] == "validation"
+
+
+@pytest.mark.parametrize("trial", ["resnet", "0"])
+def test_show_is_text_too(invoke: Any, compared: Path, trial: str) -> None:
+    outcome = invoke("show", "digits", trial, "--home", compared)
+    assert outcome.code == 0
+    assert ("compared" in outcome.out) == (trial == "0")
+
+
+def test_what_is_no_trial_and_no_reference_is_one_line(invoke: Any, compared: Path) -> None:
+    outcome = invoke("show", "digits", "vgg", "--home", compared)
+    message = "autokd: search 'digits' has no trial vgg: there are 0..1, resnet, no-teacher.\n"
+    assert (outcome.code, outcome.err) == (2, message)
