@@ -157,7 +157,7 @@ def trial(record: TrialRecord, result: SearchResult, output: Output) -> None:
             (name, f"{value:.4g}" if isinstance(value, float) else str(value))
             for name, value in flat(dict(row.parameters))
         ),
-        *([("compared", comparison.line)] if comparison else []),
+        *([("compared", str(comparison))] if comparison else []),
     ]
     if workers := sorted({evaluation.worker for evaluation in record.evaluations if evaluation.worker}):
         facts.append(("workers", ", ".join(workers)))
@@ -291,7 +291,7 @@ def _reference_lines(result: SearchResult, student: TrainedStudent) -> list[tupl
     failed = [f"{one.name}: {one.reason}" for one in result.progress.references if one.state == "failed"]
     comparison = result.compare(student)
     return [
-        *([("compared", comparison.line)] if comparison else []),
+        *([("compared", str(comparison))] if comparison else []),
         *(("left out", line) for line in failed),
     ]
 
@@ -377,7 +377,7 @@ def exported(
         show_text("this student is from the search alone: `autokd train` trains it at full length")
     verified(folder, verification, output, done="exported")
     if comparison is not None:
-        show_text(comparison.line)
+        show_text(str(comparison))
 
 
 def verified(folder: Path, verification: Verification, output: Output, done: str = "verified") -> None:

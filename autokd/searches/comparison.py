@@ -47,8 +47,7 @@ class Comparison:
         """Whether the student is better by more than the margin."""
         return self.difference > (self.margin or 0.0)
 
-    @property
-    def line(self) -> str:
+    def __str__(self) -> str:
         """The result in words, in percentage points."""
         margin = "" if self.margin is None else f" ± {100 * self.margin:.2f}"
         where = f"({self.split}, {counted(self.epochs, 'epoch')})"

@@ -141,4 +141,4 @@ def test_a_student_that_was_retrained_alone_is_compared_as_searched(problem: Pro
     ],
 )
 def test_better_is_said_only_beyond_the_margin(difference: float, margin: float | None, line: str) -> None:
-    assert Comparison("resnet", "test", 26.0, difference, margin).line == line
+    assert str(Comparison("resnet", "test", 26.0, difference, margin)) == line
