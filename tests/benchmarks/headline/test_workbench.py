@@ -1,8 +1,12 @@
 from pathlib import Path
 
 import pytest
+from hand_drawn import STUDENTS
 from protocol import ARMS, PROTOCOLS, digest
+from trainings import draw
 from workbench import Workbench
+
+from search_spaces.architecture.cost import cost
 
 
 @pytest.fixture(scope="module")
@@ -45,3 +49,10 @@ def test_every_arm_is_a_configuration_of_the_product(bench: Workbench, name: str
     assert (config.seed, config.references.names, config.final.students) == (2, (), 1)
     ranges = {"temperature": [1, 10], "weight": [0, 1]}
     assert ARMS[name].distillation in (ranges, {"temperature": 4.0, "weight": 0.9}, {"temperature": 4.0, "weight": 0.0})
+
+
+def test_the_slim_copy_of_the_teacher_uses_both_limits(bench: Workbench) -> None:
+    student = STUDENTS["like-teacher"]
+    usual = dict.fromkeys(bench.space(student).space.distributions(), 1.0)
+    used = bench.space(student).budget.utilisation(cost(draw(bench, student, usual, "test")))
+    assert all(0.95 < share <= 1 for share in used.values())

@@ -18,7 +18,7 @@ from autokd.evaluation.task import EvaluationTask
 from search_spaces.architecture.cost import cost
 from search_spaces.architecture.format import Architecture
 
-__all__ = ["Training", "best_of_random", "draw", "folder_of", "random_family", "train"]
+__all__ = ["Training", "best_of_random", "draw", "failed", "folder_of", "random_family", "train"]
 
 
 @dataclass(frozen=True)
@@ -50,19 +50,34 @@ def train(bench: Workbench, run: Run, training: Training) -> Record:
         run: The run; its seed is that of stream and first weights.
         training: What is trained.
     """
-    task = _task(bench, run, training)
     found = {"architecture": training.architecture.to_dict(), "distillation": _distillation(training)}
-    common: dict[str, Any] = {
-        "cost": costs(cost(training.architecture)),
-        "teacher": bench.teacher,
-        "found": found,
-        "machine": machine(),
-    }
+    common: dict[str, Any] = {"cost": costs(cost(training.architecture)), "found": found}
     try:
-        done = evaluate(task)
+        done = evaluate(_task(bench, run, training))
     except AutoKDError as error:
-        return Record(run, {}, failure=f"{type(error).__name__}: {error}", **common)
-    return Record(run, named(done.metrics), images=int(done.metrics["images"]), seconds=done.seconds, **common)
+        return failed(bench, run, error, **common)
+    return Record(
+        run,
+        named(done.metrics),
+        teacher=bench.teacher,
+        images=int(done.metrics["images"]),
+        seconds=done.seconds,
+        machine=machine(),
+        **common,
+    )
+
+
+def failed(bench: Workbench, run: Run, error: Exception, **known: Any) -> Record:
+    """The record of a run without a student.
+
+    Args:
+        bench: Data set and protocol.
+        run: The run.
+        error: Why there is none.
+        known: Other fields of the record.
+    """
+    reason = f"{type(error).__name__}: {error}"
+    return Record(run, {}, teacher=bench.teacher, failure=reason, machine=machine(), **known)
 
 
 def draw(bench: Workbench, arm: Arm, family: Mapping[str, Any], *parts: int | str) -> Architecture:

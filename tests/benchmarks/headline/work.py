@@ -3,6 +3,7 @@
 import argparse
 import fcntl
 import hashlib
+import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -23,6 +24,11 @@ from autokd.errors import InputError, InterruptedSearchError
 __all__ = ["main", "seeds_of"]
 
 QUICK = ("A", "B", "C2", "H")
+FILES = {
+    "tiny-imagenet": ("AUTOKD_TINY_IMAGENET", "folder of Tiny-ImageNet-20 with train/CLASS and val/CLASS"),
+    "tiny-teacher": ("AUTOKD_TINY_TEACHER", "weights of its teacher, from autokd teach; see teachers.py"),
+}
+"""Options and environment variables for the files that a protocol only names."""
 WAIT_SECONDS = 20.0  # until other processes may have finished what a run depends on
 
 
@@ -36,7 +42,8 @@ def main(description: str, command: Sequence[str] | None = None) -> None:
     arguments = _arguments(description, command)
     torch.set_num_threads(1)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    bench = Workbench(arguments.data, PROTOCOLS[arguments.data], arguments.scratch.resolve())
+    files = {name: str(path.resolve()) for name, path in _files(arguments).items() if path}
+    bench = Workbench(arguments.data, PROTOCOLS[arguments.data], arguments.scratch.resolve(), files)
     try:
         if arguments.list:
             _list(bench, arguments)
@@ -59,6 +66,8 @@ def _arguments(description: str, command: Sequence[str] | None) -> argparse.Name
     parser.add_argument("--seeds", nargs="+", help="how many, or which; those of the protocol by default")
     parser.add_argument("--results", type=Path, default=Path("headline-results.jsonl"))
     parser.add_argument("--scratch", type=Path, default=Path("headline-runs"), help="folder of unfinished runs")
+    for name, (variable, meaning) in FILES.items():
+        parser.add_argument(f"--{name}", type=Path, default=os.environ.get(variable), help=f"{meaning}; or {variable}")
     parser.add_argument("--list", action="store_true", help="show what is done and what is left, with minutes")
     parser.add_argument("--quick", action="store_true", help=f"arms {', '.join(QUICK)} on digits, 2 seeds")
     arguments = parser.parse_args(command)
@@ -66,12 +75,20 @@ def _arguments(description: str, command: Sequence[str] | None) -> argparse.Name
     if arguments.data is None:
         parser.error(f"--data is needed: {', '.join(PROTOCOLS)}.")
     arguments.arms = arguments.arms or list(QUICK if arguments.quick else KNOWN)
+    for name, path in _files(arguments).items():
+        if path is None and f"{{{name}}}" in str(PROTOCOLS[arguments.data]):
+            parser.error(f"--data {arguments.data} needs --{name}, or {FILES[name][0]} in the environment.")
     given = arguments.seeds or [str(2 if arguments.quick else PROTOCOLS[arguments.data].seeds)]
     try:
         arguments.seeds = seeds_of(given)
     except ValueError:
         parser.error(f"--seeds must be a number, several, or ranges such as 3-4, but got {' '.join(given)}.")
     return arguments
+
+
+def _files(arguments: argparse.Namespace) -> dict[str, Path | None]:
+    """The files that a protocol only names."""
+    return {name: getattr(arguments, name.replace("-", "_")) for name in FILES}
 
 
 def seeds_of(given: Sequence[str]) -> list[int]:

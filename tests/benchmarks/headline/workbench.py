@@ -3,8 +3,9 @@
 import platform
 import shutil
 import subprocess
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from importlib.metadata import version
 from pathlib import Path
@@ -40,11 +41,13 @@ class Workbench:
         name: Name of the protocol.
         protocol: The protocol, with the paths of this machine.
         scratch: Folder of everything that an unfinished run needs to go on.
+        files: Where the files are that the protocol only names.
     """
 
     name: str
     protocol: Protocol
     scratch: Path
+    files: Mapping[str, str] = field(default_factory=dict)
 
     def folder(self, seed: int) -> Path:
         """Folder of the unfinished runs of one seed, which share the teacher's outputs."""
@@ -78,8 +81,8 @@ class Workbench:
                 "name": "search",
                 "seed": seed,
                 "trials": max(1, int(protocol.search_epochs / protocol.rungs[-1])),
-                "data": dict(protocol.data),
-                "teacher": {**protocol.teacher, "disk_bytes": DISK_BYTES},
+                "data": self._placed(protocol.data),
+                "teacher": {**self._placed(protocol.teacher), "disk_bytes": DISK_BYTES},
                 "budget": {"of_teacher": dict(protocol.shares)},
                 "space": {"name": arm.space, "ranges": dict(arm.ranges)},
                 "distillation": {"method": "kd", "ranges": dict(arm.distillation)},
@@ -127,6 +130,12 @@ class Workbench:
             "ece": test["ece"],
             "digest": facts.teacher_digest[:12],
             "data": facts.data_digest[:12],
+        }
+
+    def _placed(self, section: Mapping[str, Any]) -> dict[str, Any]:
+        """A section with the paths of the files that it only names."""
+        return {
+            key: value.format_map(self.files) if isinstance(value, str) else value for key, value in section.items()
         }
 
     def images_of_a_trial(self, problem: Problem) -> int:
