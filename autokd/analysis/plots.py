@@ -116,7 +116,7 @@ def evidence(result: "SearchResult") -> Evidence:
         distillation=frozenset(problem.methods.dimensions),
         importances=importances,
         note=note,
-        rungs=problem.config.training.rungs,
+        rungs=problem.rungs,
         metric=problem.fidelity_metric,
     )
 

@@ -15,6 +15,7 @@ from autokd.export.verification import Verification
 from autokd.searches.comparison import Comparison, describe_references
 from autokd.searches.doctor import Finding
 from autokd.searches.method_choice import METHOD, TEACHER
+from autokd.searches.pace import full_length
 from autokd.searches.problem import Problem
 from autokd.searches.progress import Progress
 from autokd.searches.result import SearchResult
@@ -30,6 +31,7 @@ from autokd.searches.tables import (
     ratio,
     reference_state,
     table,
+    times_line,
     training_state,
 )
 from autokd.searches.trial_record import TrialRecord
@@ -84,7 +86,8 @@ def searches(progresses: Sequence[Progress], home: Workspace, output: Output) ->
 def status(result: SearchResult, output: Output) -> None:
     """Print the progress of a search and of its full-length trainings."""
     progress, trainings, row = result.progress, result.trainings, result.row
-    trials, rungs, metric = result.trials, result.config.training.rungs, result.problem.fidelity_metric
+    problem = result.problem
+    trials, rungs, metric = result.trials, problem.rungs, problem.fidelity_metric
     if output == "json":
         predictions = [
             one for each in FIDELITY_METRICS.values() for one in rung_correlations(trials, rungs, each) if one.n
@@ -93,6 +96,9 @@ def status(result: SearchResult, output: Output) -> None:
             "trainings": [asdict(training) for training in trainings],
             "rung_correlations": [asdict(prediction) for prediction in predictions],
             "events": [asdict(event) for event in result.last_events(EVENTS)],
+            "rungs": list(rungs),
+            "seconds": asdict(result.times),
+            "full_length": full_length(problem),
         }
         show_json(asdict(progress) | lists)
         return
@@ -103,6 +109,7 @@ def status(result: SearchResult, output: Output) -> None:
         ("best", _best_line(progress)),
         ("teacher", f"{percent(progress.teacher_accuracy)}, {count(progress.teacher_params)} parameters"),
         *(("reference", f"{one.name}: {reference_state(one)}") for one in progress.references),
+        ("time", times_line(result.times)),
         ("last change", moment(row.updated_at)),
     ]
     if progress.status == "running":
@@ -117,6 +124,7 @@ def status(result: SearchResult, output: Output) -> None:
         ("prediction", _rung_correlation_line(one, progress.pruned)) for one in rung_correlations(trials, rungs, metric)
     ]
     facts += [("failed", f"{number} x {reason}") for reason, number in progress.reasons.items()]
+    facts += [("full length", line) for line in _full_length_lines(problem)]
     facts += [("full length", f"student {training.replicate}: {training_state(training)}") for training in trainings]
     events = result.last_events(EVENTS)
     facts += [("" if position else "last events", event_line(event)) for position, event in enumerate(events)]
@@ -221,6 +229,7 @@ def best(
         teacher = {key: value for key, value in facts.items() if key.startswith("teacher")}
         answer = _student(student) | {"search": result.name, "distillation": _distillation(result, student)} | teacher
         answer |= describe_references(result.references, result.compare(student))
+        answer |= {"full_length": full_length(result.problem), "seconds": asdict(result.times)}
         if verification:
             answer |= {"exported_to": str(exported_to), "verification": asdict(verification)}
         show_json(answer)
@@ -250,6 +259,8 @@ def best(
     space, settings = result.problem.space, _distillation(result, student)
     method = settings.pop("method")
     length = counted(student.evaluation.epochs, "epoch") + ("" if student.is_final else " (search only)")
+    if student.is_final and student.evaluation.epochs == result.problem.full_length_epochs:
+        length = "".join(_full_length_lines(result.problem)) or length
     lines = [
         ("trial", str(student.trial.number)),
         ("family", space.describe(space.complete(result.problem.space_parameters(student.trial)))),
@@ -257,6 +268,7 @@ def best(
         ("trained", length),
     ]
     lines += _reference_lines(result, student)
+    lines.append(("time", times_line(result.times)))
     if "agreement" in student.metrics:
         agreement, divergence = _teacher_cells(student.metrics)
         lines.append(("agrees", f"with the teacher on {agreement} of the validation samples, KL {divergence} nats"))
@@ -436,7 +448,7 @@ def _best_line(progress: Progress) -> str:
 
 def _fidelity_metric_line(record: TrialRecord, problem: Problem) -> str:
     """Values of the metric by which the trial was compared, at each rung."""
-    metric, rungs = problem.fidelity_metric, problem.config.training.rungs
+    metric, rungs = problem.fidelity_metric, problem.rungs
     values = [f"{value:.4f} after {counted(rungs[rung], 'epoch')}" for rung, value in record.means(metric.name).items()]
     return f"{metric.name} {', '.join(values) or '-'}"
 
@@ -452,6 +464,12 @@ def _rung_correlation_line(rung_correlation: RungCorrelation, pruned: int) -> st
     )
     selected = "; pruned ones are missing, which lowers it" if pruned else ""
     return f"{what}: rank correlation {rung_correlation.rho:.2f}{spread} with the last rung, {n}{selected}"
+
+
+def _full_length_lines(problem: Problem) -> list[str]:
+    """Length of the full-length trainings with its reason, if it follows from the time that they may take."""
+    length = problem.facts.full_length
+    return [] if length is None else [length.describe(problem.config.final.epochs)]
 
 
 def _metric_cells(metrics: Mapping[str, Any]) -> tuple[str, str, str, str]:

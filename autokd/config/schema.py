@@ -338,7 +338,9 @@ class RetrainingConfig(_Section):
     """The full-length training of the winner.
 
     Attributes:
-        epochs: Length of the training, in epochs.
+        epochs: Length of the training, in epochs; with `seconds` the greatest length.
+        seconds: Time in which all full-length trainings together end, in seconds. Their length in epochs, at least 1,
+            follows from the speed at which the search trained. No limit by default.
         students: Number of architectures to draw from the best family and train. The best of them is kept.
         keep: Weights to keep: "best" for those of the epoch with the highest validation accuracy in the second half of
             the training, or "last" for those of the last epoch.
@@ -349,6 +351,7 @@ class RetrainingConfig(_Section):
     """
 
     epochs: Epochs = 30
+    seconds: Seconds | None = None
     students: Number = 2
     keep: Literal["best", "last"] = "best"
     schedule: Schedule | None = None
@@ -402,7 +405,10 @@ class SearchConfig(_Section):
         name: Name of the search, by default that of the file; a number is appended if it is taken.
         seed: Seed of all random numbers.
         trials: Number of trials.
-        seconds: Time budget in seconds: no new trial starts once the workers have trained this long on average.
+        seconds: Time budget in seconds: no new trial starts once the search has taken this long, the computation of the
+            teacher's outputs included.
+        min_trials: Number of trials that must fit into `seconds`. Where the measured speed is too low for them, all
+            rungs are shortened by one factor, at most to a quarter. The rungs stay as they are by default.
         students_per_trial: Number of architectures drawn from the family of a trial. The value of the trial is the mean
             over them.
     """
@@ -411,6 +417,7 @@ class SearchConfig(_Section):
     seed: Seed = 0
     trials: Number = 60
     seconds: Seconds | None = None
+    min_trials: Number | None = None
     students_per_trial: Number = 1
     data: DataConfig
     teacher: TeacherConfig
@@ -422,6 +429,13 @@ class SearchConfig(_Section):
     workers: WorkersConfig = WorkersConfig()
     references: ReferencesConfig = ReferencesConfig()
     final: RetrainingConfig = RetrainingConfig()
+
+    @field_validator("min_trials")
+    @classmethod
+    def _have_a_time(cls, min_trials: int | None, info: ValidationInfo) -> int | None:
+        if min_trials is not None and info.data.get("seconds", 0.0) is None:
+            raise ValueError(f"needs seconds, into which {min_trials} trials are to fit")
+        return min_trials
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values that JSON and TOML can represent; `parse_config` reads them back."""

@@ -1,6 +1,7 @@
 """The public way to search: begin, find and list searches."""
 
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -32,6 +33,7 @@ from autokd.searches.printer import default_reporter
 from autokd.searches.problem import Problem
 from autokd.searches.reporter import Reporter, Silent
 from autokd.searches.result import SearchResult
+from autokd.searches.speed import measure_speed
 from autokd.searches.workspace import Workspace, default_workspace
 from autokd.teachers.from_python import teacher_from_python, teacher_source
 from search_spaces.design.budget import Budget
@@ -129,6 +131,7 @@ def begin(
         BudgetInfeasibleError: If no student meets the budget.
     """
     leave_if_importing()
+    started = time.monotonic()
     home, reporter = _place(home), reporter or default_reporter()
     home.check()
     if home.exists:
@@ -143,12 +146,18 @@ def begin(
         offers = survey(problem)
         problem = with_feasible_spaces(problem, offers)
         check_methods(problem, wrapped)
-        reporter.checked(facts, offers)
+        problem = replace(problem, facts=measure_speed(problem, wrapped))
+        reporter.checked(problem.facts, offers)
+        if problem.facts.rungs:
+            reporter.notify(_shortened(config, problem.facts.rungs))
         check_budget(offers, reporter)
         shapes = check_storage(problem, wrapped)
     with home.open(create=True) as store:
         config = _named(config, home, store, reporter, renames)  # another search may have begun meanwhile
-        recorded = asdict(problem.facts) | {"command": list(command or sys.argv)}
+        recorded = asdict(problem.facts) | {
+            "command": list(command or sys.argv),
+            "data_seconds": round(time.monotonic() - started, 3),
+        }
         result = SearchResult(home, config.name, wrapped, reporter)
         with result.interruptible("resume"):
             store_shapes(problem.context, shapes)
@@ -203,6 +212,15 @@ def _space_section(space: str | type[Space] | Sequence[str | type[Space]]) -> di
 
 def _space_name(space: str | type[Space]) -> str:
     return space if isinstance(space, str) else reference_to(space)
+
+
+def _shortened(config: SearchConfig, rungs: Sequence[float]) -> str:
+    """That the rungs were shortened, and why."""
+    before, now = (", ".join(f"{rung:g}" for rung in each) for each in (config.training.rungs, rungs))
+    return (
+        f"rungs of {now} epochs instead of {before}, so that {config.min_trials} trials fit into {config.seconds:g} s "
+        "at the measured speed"
+    )
 
 
 def _place(home: Workspace | str | Path | None) -> Workspace:

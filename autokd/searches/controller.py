@@ -19,6 +19,7 @@ from autokd.searches.problem import Problem
 from autokd.searches.proposals import propose, prunes
 from autokd.searches.references import NO_TEACHER, latest_references, no_teacher_parameters, reference_parameters
 from autokd.searches.students import add_student
+from autokd.searches.times import measure_times
 from autokd.searches.trial_record import TrialRecord, search_records
 from search_spaces.architecture.cost import Cost, cost
 from search_spaces.architecture.format import Architecture
@@ -55,6 +56,7 @@ class Controller:
         """
         self.dispatcher.prepare(self.problem.context)
         self.problem.check_fidelity_metric()
+        prepared = measure_times(self.store.events(self.lease.search_id)).teacher_outputs
         while True:
             rows, references = search_records(self.store, self.lease.search_id)
             running = [record for record in (*references, *rows.values()) if record.trial.state == "running"]
@@ -62,7 +64,7 @@ class Controller:
                 continue  # something was written: look again
             if self.dispatcher.has_room and (name := self._missing_reference(references)):
                 self._open_reference(name, reference_parameters(name), references)
-            elif self.dispatcher.has_room and self.problem.wants_trial(rows.values()):
+            elif self.dispatcher.has_room and self.problem.wants_trial(rows.values(), references, prepared):
                 self._open_trial(rows)
             elif not self.dispatcher.is_idle:
                 self.dispatcher.wait()

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from autokd.searches.lengths import FullLength
 from autokd.teachers.cost import TeacherCost
 
 __all__ = ["Facts"]
@@ -23,7 +24,7 @@ class Facts:
         teacher_macs: Its multiply-accumulates for one sample, where it is a module.
         teacher_metrics: Its metrics on the validation split.
         device: Name of the device that trains.
-        precision: "float32" or "bfloat16".
+        precision: "float32" or "bfloat16"; what "auto" stands for is known after the speed was measured.
         versions: Of Python and of the packages that decide results.
         further_teachers: Digests of the teachers beside the first, by their number.
         teacher_nonzero_params: The teacher's parameters that are not 0. This and the following figures are None where
@@ -36,6 +37,12 @@ class Facts:
         teacher_graph: The teacher's network as an architecture; None where it has no such form, and in searches of
             earlier versions.
         why_no_graph: Why it has none, if so.
+        n_train: Number of training samples. This and the following are None in searches of earlier versions.
+        images_per_second: Speed of training a student as the search may draw it, in one worker; None if none can be
+            drawn.
+        teacher_images_per_second: Speed of computing the teacher's outputs in one worker.
+        rungs: Epochs at each rung, where `min_trials` shortened them; None for those of the configuration.
+        full_length: Length of the full-length trainings with `final.seconds`, once it is decided.
     """
 
     input_shape: tuple[int, ...]
@@ -57,6 +64,11 @@ class Facts:
     spaces: tuple[str, ...] = ()
     teacher_graph: dict[str, Any] | None = None
     why_no_graph: str = ""
+    n_train: int | None = None
+    images_per_second: float | None = None
+    teacher_images_per_second: float | None = None
+    rungs: tuple[float, ...] | None = None
+    full_length: FullLength | None = None
 
     @property
     def teacher_cost(self) -> TeacherCost:
@@ -79,5 +91,7 @@ class Facts:
             "normalisation": (tuple(mean), tuple(deviation)),
             "further_teachers": tuple(known.get("further_teachers", ())),
             "spaces": tuple(known.get("spaces", ())),
+            "rungs": tuple(rungs) if (rungs := known.get("rungs")) else None,
+            "full_length": FullLength.from_dict(length) if (length := known.get("full_length")) else None,
         }
         return cls(**(known | tuples))

@@ -9,6 +9,7 @@ from autokd.data.registry import load_data
 from autokd.database.rows import SearchRow
 from autokd.export.folder import Export
 from autokd.export.replacement import Origin
+from autokd.searches.pace import full_length
 from autokd.searches.problem import Problem
 from autokd.searches.students import TrainedStudent
 
@@ -62,6 +63,7 @@ def _facts(problem: Problem, search: SearchRow, student: TrainedStudent, scale: 
         "training": {
             "epochs": student.evaluation.epochs,
             "full_length": student.is_final,
+            "length": full_length(problem) if student.is_final else None,
             "precision": facts.precision,
             "seed": search.seed,
             "trial": student.trial.number,

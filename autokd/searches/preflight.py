@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from autokd.config.schema import SearchConfig
-from autokd.core.device import pick_device, pick_precision
+from autokd.core.device import pick_device
 from autokd.core.seeds import derive
 from autokd.data.augmentation import Augmentation, check_augmentation, check_shift
 from autokd.data.registry import check_resized, check_source, load_data
@@ -24,9 +24,10 @@ from autokd.evaluation.precompute import check_room, find_shapes, missing_output
 from autokd.searches.choices import Choices
 from autokd.searches.facts import Facts
 from autokd.searches.problem import Problem
-from autokd.searches.proposals import check_optimizer, propose
+from autokd.searches.proposals import check_optimizer
 from autokd.searches.reporter import SILENT, Reporter
 from autokd.searches.session import make_executor
+from autokd.searches.speed import typical_students
 from autokd.teachers.cost import TeacherCost, measure_cost
 from autokd.teachers.graph import teacher_graph
 from autokd.teachers.outputs.shapes import OutputKind, OutputShapes
@@ -35,8 +36,6 @@ from autokd.teachers.registry import Teacher, check_made_from, load_teacher
 from autokd.teachers.validation import check_teacher
 from search_spaces.design.budget import LARGEST_LIMIT
 from search_spaces.design.envelope import Offer, envelope
-from search_spaces.errors import BudgetError
-from search_spaces.networks.network import build
 
 __all__ = [
     "check_budget",
@@ -126,11 +125,12 @@ def find_facts(config: SearchConfig, teacher: Teacher | None = None, reporter: R
         budget=config.budget.resolved(cost.limits).limits,
         teacher_metrics=metrics,
         device=str(device),
-        precision=pick_precision(config.training.precision, device),
+        precision="float32" if config.training.precision == "auto" else config.training.precision,
         versions={"python": platform.python_version()} | {name: version(name) for name in DECISIVE_PACKAGES},
         further_teachers=tuple(other.digest for other in further),
         teacher_graph=graph,
         why_no_graph=why_no_graph,
+        n_train=len(dataset.train),
     )
 
 
@@ -148,12 +148,12 @@ def check_methods(problem: Problem, teacher: Teacher | None = None) -> None:
     context, device = problem.context, torch.device(problem.facts.device)
     dataset = context.load_data()
     teacher = teacher or context.load_teacher(0, dataset)
-    students = [_some_student(problem, number, device) for number in range(len(problem.space.members))]
+    students = typical_students(problem, device)
     batch = context.stream(dataset).batch(torch.arange(min(PROBED, len(dataset.train)), device=device), 0)
     for name, method in problem.methods.examples():
         _check_needs(name, method, teacher)
         for student in students:
-            if teacher.network is not None and student is not None:
+            if teacher.network is not None:
                 _check_runs(name, method, student, teacher, batch, dataset.train.labels)
 
 
@@ -257,19 +257,6 @@ def _check_same(config: SearchConfig, first: Teacher, second: Teacher) -> None:
             f"of the digests {first.digest[:12]} and {second.digest[:12]}. Save the weights of one to a file and set "
             "teacher.weights, or seed the factory's random numbers."
         )
-
-
-def _some_student(problem: Problem, number: int, device: torch.device) -> nn.Module | None:
-    """A student of the family that the search would try first of space `number`; None if it does not fit the budget."""
-    facts, space = problem.facts, problem.space
-    proposed = propose(problem, [], number)  # the first trials try each space once
-    parameters = {name: value for name, value in proposed.items() if name in space.distributions()}
-    rng = np.random.default_rng(derive(problem.config.seed, "probe"))
-    try:
-        architecture = space.sample(parameters, problem.budget, facts.input_shape, facts.classes, rng)
-    except BudgetError:
-        return None
-    return build(architecture, device=device)
 
 
 def _check_needs(name: str, method: Method, teacher: Teacher) -> None:

@@ -106,7 +106,8 @@ def print_checks(console: Console, facts: Facts, offers: Sequence[Offer]) -> Non
     size = "" if facts.teacher_params is None else f", {count(facts.teacher_params)} parameters"
     console.print(f"data     {describe(facts.input_shape)}, {facts.classes} classes")
     console.print(f"teacher  {percent(facts.teacher_metrics['accuracy'])} validation accuracy{size}")
-    console.print(f"device   {facts.device}, {facts.precision}")
+    speed = "" if facts.images_per_second is None else f", {facts.images_per_second:,.0f} images/s in a worker"
+    console.print(f"device   {facts.device}, {facts.precision}{speed}")
     for space, of_space in groupby(offers, key=lambda offer: offer.space):
         if space:
             console.print(f"space    {space}")

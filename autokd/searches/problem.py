@@ -22,6 +22,7 @@ from autokd.searches.method_choice import MethodChoice
 from autokd.searches.references import NO_TEACHER, reference_methods, reference_space
 from autokd.searches.trial_record import TrialRecord
 from autokd.searches.warm_start_source import warm_start_source
+from autokd.training.timetable import new_epochs
 from search_spaces.architecture.cost import Cost, cost
 from search_spaces.architecture.format import Architecture
 from search_spaces.architecture.layers import KINDS
@@ -65,9 +66,20 @@ class Problem(Choices):
         return None if recorded is None else Architecture.from_dict(recorded)
 
     @property
+    def rungs(self) -> tuple[float, ...]:
+        """Epochs at each rung: those of the configuration, or shorter ones if `min_trials` did not fit."""
+        return self.facts.rungs or self.config.training.rungs
+
+    @property
+    def new_epochs(self) -> tuple[float, ...]:
+        """Epochs that are trained to each rung, beyond those to the rung before."""
+        training = self.config.training
+        return new_epochs(training.schedule, self.rungs, training.cooldown)
+
+    @property
     def last_rung(self) -> int:
         """Index of the last rung."""
-        return len(self.config.training.rungs) - 1
+        return len(self.rungs) - 1
 
     @property
     def references(self) -> tuple[str, ...]:
@@ -87,21 +99,35 @@ class Problem(Choices):
     @cached_property
     def context(self) -> TrainingContext:
         """What the search's evaluations share."""
-        return self._context(self.config.training)
+        return self._context(self.config.training.model_copy(update={"rungs": self.rungs}))
 
     @cached_property
     def retraining_context(self) -> TrainingContext:
         """What the retrainings at full length share."""
         final = self.config.final
         changes = final.model_dump(include={"schedule", "learning_rate", "ema", "views"}, exclude_none=True)
-        changes["rungs"] = (final.epochs,)
+        changes["rungs"] = (self.full_length_epochs,)
         return replace(self._context(self.config.training.model_copy(update=changes)), is_tested=True)
 
-    def wants_trial(self, trial_records: Collection[TrialRecord]) -> bool:
-        """Whether another trial may begin: fewer were opened than asked for, and time is left."""
-        seconds = sum(row.seconds or 0.0 for record in trial_records for row in record.evaluations)
+    @property
+    def full_length_epochs(self) -> float:
+        """Length of the full-length trainings: what was decided for `final.seconds`, else `final.epochs`."""
+        final, decided = self.config.final, self.facts.full_length
+        return final.epochs if final.seconds is None or decided is None else decided.epochs(final.epochs)
+
+    def wants_trial(
+        self, trial_records: Collection[TrialRecord], references: Iterable[TrialRecord] = (), prepared: float = 0.0
+    ) -> bool:
+        """Whether another trial may begin: fewer were opened than asked for, and time is left.
+
+        Args:
+            trial_records: All trials.
+            references: The references, whose time counts, too.
+            prepared: Seconds that the teacher's outputs took before the first trial.
+        """
+        seconds = sum(row.seconds or 0.0 for record in (*trial_records, *references) for row in record.evaluations)
         limit = self.config.seconds
-        in_time = limit is None or seconds / self.config.workers.count < limit
+        in_time = limit is None or prepared + seconds / self.config.workers.count < limit
         return len(trial_records) < self.config.trials and in_time
 
     def draw(self, trial: TrialRow, replicate: int, purpose: str = "search") -> tuple[Architecture, Cost]:

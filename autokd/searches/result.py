@@ -27,6 +27,7 @@ from autokd.searches.controller import Controller
 from autokd.searches.dispatcher import Dispatcher
 from autokd.searches.facts import Facts
 from autokd.searches.manifest import describe_export, origin
+from autokd.searches.pace import with_full_length
 from autokd.searches.problem import Problem
 from autokd.searches.progress import Progress, Training, measure_progress
 from autokd.searches.references import latest_references, references_to_retrain
@@ -36,6 +37,7 @@ from autokd.searches.session import search_error, session
 from autokd.searches.students import TrainedStudent, trained_references, trained_students
 from autokd.searches.study import to_study
 from autokd.searches.tables import count, counted, percent
+from autokd.searches.times import Times, measure_times
 from autokd.searches.trial_record import TrialRecord, search_records, trial_records
 from autokd.searches.workspace import Workspace
 from autokd.teachers.registry import Teacher, load_teacher
@@ -121,6 +123,14 @@ class SearchResult:
         """How far the search is."""
         with self.home.open() as store:
             return _progress(store, self.name)
+
+    @property
+    def times(self) -> Times:
+        """What the search spent its time on so far."""
+        with self.home.open() as store:
+            search = store.search(self.name)
+            final = {student.id for student in store.students(search.id, "final")}
+            return measure_times(store.events(search.id), final, search.facts.get("data_seconds"))
 
     def last_events(self, n: int) -> list[EventRow]:
         """The last `n` events of the search, the newest last."""
@@ -235,11 +245,12 @@ class SearchResult:
         if best is None:
             raise InputError(f"search {self.name!r} has no trained student yet.")
         with self._session("train", config) as (lease, dispatcher):
-            problem, store = self.problem, dispatcher.store
+            store, record = dispatcher.store, self.trial(best.trial)
+            references = _references_to_retrain(self.problem, store, lease.search_id, best.trial)
+            problem = self._at_full_length(lease, dispatcher, [record, *references])
             dispatcher.on_change = lambda: self.reporter.trained(trainings(problem, store, lease.search_id))
             self._prepare(problem.retraining_context)
-            references = _references_to_retrain(problem, store, lease.search_id, best.trial)
-            Retraining(store, lease, problem, dispatcher, self.trial(best.trial).trial, references).run()
+            Retraining(store, lease, problem, dispatcher, record.trial, references).run()
             store.set_status(lease, "finished", self._teacher_on_test(problem))
         return [student for student in self.students if student.is_final and student.trial.number == best.trial]
 
@@ -305,6 +316,18 @@ class SearchResult:
             session(self.home, self.name, recorded, config or recorded, self.reporter) as running,
         ):
             yield running
+
+    def _at_full_length(self, lease: Lease, dispatcher: Dispatcher, families: Sequence[TrialRecord]) -> Problem:
+        """The search with the length of the trainings of these families, and a line that says it if it was decided."""
+
+        def prepare(context: TrainingContext) -> None:
+            self._prepare(context)
+            dispatcher.prepare(context)
+
+        problem = with_full_length(self.problem, dispatcher.store, lease, families, prepare)
+        if problem.facts.full_length:
+            self.reporter.notify(f"full length: {problem.facts.full_length.describe(problem.config.final.epochs)}")
+        return problem
 
     def _prepare(self, context: TrainingContext) -> None:
         """Compute the outputs of a teacher object here, since workers cannot make it."""

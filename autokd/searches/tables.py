@@ -1,6 +1,7 @@
 """Numbers and tables as people read them."""
 
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 
 from rich.box import SIMPLE_HEAD
@@ -8,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from autokd.searches.progress import ReferenceProgress, Training
+from autokd.searches.times import Times
 from autokd.teachers.cost import TeacherCost
 from search_spaces.design.envelope import Offer
 
@@ -23,6 +25,7 @@ __all__ = [
     "ratio",
     "reference_state",
     "table",
+    "times_line",
     "training_state",
 ]
 
@@ -66,6 +69,12 @@ def duration(seconds: float | None) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def times_line(times: Times) -> str:
+    """`data 10 s, teacher outputs 3 min, search 5 min, training 9 min`, without parts that took no time."""
+    parts = asdict(times).items()
+    return ", ".join(f"{part.replace('_', ' ')} {duration(seconds)}" for part, seconds in parts if seconds)
 
 
 def moment(at: datetime) -> str:

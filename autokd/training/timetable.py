@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 from autokd.training.schedules import Cooldown, Cosine, Schedule, Trunk
 
-__all__ = ["Leg", "Timetable", "timetable"]
+__all__ = ["Leg", "Timetable", "new_epochs", "timetable"]
 
 
 @dataclass(frozen=True)
@@ -78,3 +79,17 @@ def timetable(kind: Literal["cosine", "stable"], ends: Sequence[int], warmup: fl
             for rung, (start, end) in enumerate(zip(starts, ends, strict=True))
         )
     )
+
+
+def new_epochs(kind: Literal["cosine", "stable"], rungs: Sequence[float], cooldown: float) -> tuple[float, ...]:
+    """Epochs that are trained to each rung, beyond those to the rung before.
+
+    With "stable" the cooldown of the rung before is trained again, at the peak.
+
+    Args:
+        kind: Kind of schedule.
+        rungs: Epochs at each rung, increasing.
+        cooldown: Share of the epochs to a rung for its cooldown, with "stable".
+    """
+    kept = 1 - cooldown if kind == "stable" else 1.0
+    return (rungs[0], *(rung - kept * before for before, rung in pairwise(rungs)))

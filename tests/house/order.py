@@ -9,7 +9,7 @@ ORDER = {
         "errors core config data distillation training teachers optimizers database evaluation export searches "
         "analysis recipes testing __init__ cli __main__"
     ),
-    "autokd.core": "seeds spelling extras files console cache_folder disk device references",
+    "autokd.core": "seeds spelling extras files console cache_folder disk speed device references",
     "autokd.config": (
         "numbers budget compatibility fidelity_metrics flat teacher schema json_schema messages parsing toml"
     ),
@@ -41,9 +41,9 @@ ORDER = {
     "autokd.evaluation": "context warm_start precompute task distillation_stream evaluate",
     "autokd.export": "module check manifest preprocess verification replacement folder",
     "autokd.searches": (
-        "facts workspace data_from_python trial_record method_choice references progress tables study choices "
-        "warm_start_source problem reporter printer proposals families students comparison dispatcher session "
-        "controller manifest preflight retraining deletion result api doctor"
+        "lengths facts workspace data_from_python trial_record method_choice references progress times tables study "
+        "choices warm_start_source problem reporter printer proposals families students comparison dispatcher session "
+        "controller pace speed manifest preflight retraining deletion result api doctor"
     ),
     "autokd.analysis": "rung_correlations plots",
     "autokd.recipes": "catalogue teachers runnable train_teacher",

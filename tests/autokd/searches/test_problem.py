@@ -150,6 +150,8 @@ def test_a_trial_is_wanted_while_workers_have_time(make_problem, make_record, se
     problem = make_problem(trials=9, seconds=seconds, workers={"engine": "local", "count": 2})
     spent = [make_record(k, [[0.5], [0.6]], "complete") for k in range(2)]  # 8 s by two workers
     assert problem.wants_trial(spent) is wanted
+    assert problem.wants_trial(spent[:1], spent[1:]) is wanted  # references count like trials
+    assert problem.wants_trial([], (), prepared=sum(2.0 for each in spent for _ in each.evaluations) / 2) is wanted
 
 
 def test_no_more_trials_are_wanted_than_asked_for(make_problem, make_record):

@@ -1,5 +1,9 @@
+from typing import Literal
+
+import pytest
+
 from autokd.training.schedules import Cooldown, Cosine, Trunk
-from autokd.training.timetable import Leg, timetable
+from autokd.training.timetable import Leg, new_epochs, timetable
 
 
 def test_under_cosine_all_rungs_share_one_schedule_of_the_whole_training() -> None:
@@ -31,3 +35,14 @@ def test_the_route_to_a_rung_under_stable_does_not_depend_on_later_rungs() -> No
 def test_a_training_of_one_step_can_be_stable() -> None:
     (trunk, branch) = timetable("stable", [1], 0.2, 0.3).routes[0]
     assert (trunk.end, branch.start, branch.end) == (1, 1, 1)
+
+
+@pytest.mark.parametrize("kind", ["cosine", "stable"])
+def test_new_epochs_are_the_steps_of_the_route_that_no_lower_rung_left_a_checkpoint_of(
+    kind: Literal["cosine", "stable"],
+) -> None:
+    ends = (10, 30, 100)
+    routes = timetable(kind, ends, 0.1, 0.3).routes
+    starts = [0, *(route[0].end for route in routes[:-1])]  # what lies on the trunk stays
+    by_hand = [route[-1].end - start for route, start in zip(routes, starts, strict=True)]
+    assert new_epochs(kind, ends, 0.3) == pytest.approx(by_hand)

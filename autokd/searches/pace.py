@@ -1,0 +1,145 @@
+"""How fast a search trains, told by its rows, and the length of its full-length trainings that follows."""
+
+import time
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import asdict, replace
+from datetime import datetime
+from typing import Any
+
+from autokd.database.lease import Lease
+from autokd.database.rows import EvaluationRow
+from autokd.database.store import Store
+from autokd.evaluation.context import TrainingContext
+from autokd.searches.lengths import FullLength, affordable_epochs, scaled_rungs
+from autokd.searches.problem import Problem
+from autokd.searches.trial_record import TrialRecord
+
+__all__ = ["fitting_rungs", "full_length", "seconds_per_epoch", "slowest_epoch", "with_full_length"]
+
+
+def fitting_rungs(problem: Problem) -> tuple[float, ...] | None:
+    """Shorter rungs for which `min_trials` fit into `seconds` at the measured speed; None if those of the user do.
+
+    What the teacher's outputs for the views of a trial take comes first. Rungs stay at least a step apart.
+    """
+    config, facts, training = problem.config, problem.facts, problem.context.training
+    speeds = facts.images_per_second, facts.teacher_images_per_second
+    if config.min_trials is None or config.seconds is None or facts.n_train is None or None in speeds:
+        return None
+    student, teacher = (facts.n_train / (speed or 1.0) for speed in speeds)  # seconds of an epoch and of a view
+    views = min(training.views, problem.context.whole_epochs)
+    rungs = scaled_rungs(
+        training.rungs,
+        problem.new_epochs,
+        seconds=config.workers.count * config.seconds - views * teacher,
+        seconds_per_epoch=student,
+        trials=min(config.min_trials, config.trials) * config.students_per_trial,
+        others=len(problem.references),
+        prunes=config.optimizer.pruner != "none",
+    )
+    steps = [int(rung * facts.n_train / training.batch_size) for rung in rungs]
+    return rungs if rungs != training.rungs and steps[0] > 0 and sorted(set(steps)) == steps else None
+
+
+def with_full_length(
+    problem: Problem,
+    store: Store,
+    lease: Lease,
+    families: Sequence[TrialRecord],
+    prepare: Callable[[TrainingContext], None],
+    clock: Callable[[], float] = time.monotonic,
+) -> Problem:
+    """The search with the length of its full-length trainings, which is decided and recorded if it was not before.
+
+    What was decided holds as long as `final.seconds`, the winner and the number of trainings stay the same. Within the
+    time, the teacher's outputs that are still missing come first; the trainings get the rest.
+
+    Args:
+        problem: The search.
+        store: Its database.
+        lease: The right to write there.
+        families: The records of the families that are trained: that of the winner, of which `final.students` are, and
+            those of references, of which one each is.
+        prepare: Computes the missing outputs of the teacher.
+        clock: Time in seconds.
+    """
+    seconds, decided = problem.config.final.seconds, problem.facts.full_length
+    trial, trainings = families[0].trial.number, problem.config.final.students + len(families) - 1
+    if seconds is None:
+        return problem
+    if decided and (decided.seconds, decided.trial, decided.trainings) == (seconds, trial, trainings):
+        return problem
+    per_epoch = slowest_epoch(problem, store, lease.search_id, families)
+    workers, n_train = problem.config.workers.count, problem.facts.n_train
+    longest = FullLength(
+        seconds=seconds,
+        prepared_seconds=0.0,
+        seconds_per_epoch=per_epoch,
+        images_per_second=None if n_train is None else round(n_train / per_epoch, 1),
+        trainings=trainings,
+        workers=workers,
+        trial=trial,
+        affordable=affordable_epochs(seconds, per_epoch, trainings, workers),
+    )
+    started = clock()
+    prepare(_at(problem, longest).retraining_context)
+    spent = round(clock() - started, 3)
+    affordable = affordable_epochs(seconds - spent, per_epoch, trainings, workers)
+    length = replace(longest, prepared_seconds=spent, affordable=affordable)
+    store.set_status(lease, "running", {"full_length": asdict(length)})
+    return _at(problem, length)
+
+
+def full_length(problem: Problem) -> dict[str, Any] | None:
+    """Length of the full-length trainings and what it follows from, as plain values; None without `final.seconds`."""
+    length = problem.facts.full_length
+    return None if length is None else asdict(length) | {"epochs": problem.full_length_epochs}
+
+
+def slowest_epoch(problem: Problem, store: Store, search_id: int, families: Iterable[TrialRecord]) -> float:
+    """Seconds of an epoch of the slowest of the families, see `seconds_per_epoch`.
+
+    A family without an evaluation that tells it trains as slowly as the slowest evaluation of the whole search.
+
+    Args:
+        problem: The search.
+        store: Its database.
+        search_id: Its id there.
+        families: The records of the families.
+    """
+    starts = [event.at for event in store.events(search_id) if event.kind == "lease_acquired"]
+    everything = store.evaluations(search_id)
+    searched = {student.id for student in store.students(search_id, "search")}
+    rows = [row for row in everything if row.student_id in searched and row.state == "complete"]
+    found = []
+    for family in families:
+        own = seconds_per_epoch(family.evaluations, problem.new_epochs, starts)
+        found.append(own or max(seconds_per_epoch([row], problem.new_epochs) or 0.0 for row in rows))
+    return max(found)
+
+
+def seconds_per_epoch(
+    rows: Iterable[EvaluationRow], new_epochs: Collection[float], starts: Collection[datetime] = ()
+) -> float | None:
+    """Seconds of an epoch, as complete evaluations took with all that they measured; None if none can tell.
+
+    An evaluation that was interrupted and resumed recorded the time of its last part only, so it does not count.
+
+    Args:
+        rows: The evaluations.
+        new_epochs: Epochs that an evaluation trains to each rung, beyond those to the rung before.
+        starts: When a controller took the search.
+    """
+    epochs = tuple(new_epochs)
+    usual = [row for row in rows if row.state == "complete" and row.seconds and not _is_resumed(row, starts)]
+    if not usual:
+        return None
+    return sum(row.seconds or 0.0 for row in usual) / sum(epochs[row.rung] for row in usual)
+
+
+def _is_resumed(row: EvaluationRow, starts: Iterable[datetime]) -> bool:
+    return any(row.created_at < start <= (row.finished_at or start) for start in starts)
+
+
+def _at(problem: Problem, length: FullLength) -> Problem:
+    return replace(problem, facts=replace(problem.facts, full_length=length))

@@ -1,0 +1,60 @@
+"""What a search spent its time on, told by its recorded events."""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from autokd.database.rows import EventRow
+
+__all__ = ["Times", "measure_times"]
+
+
+@dataclass(frozen=True)
+class Times:
+    """Seconds by the clock that each part of a search took, over all its sessions.
+
+    A session ends with its last recorded event, so the time between that and a kill is missing.
+
+    Attributes:
+        data: Reading data, and checking teacher and configuration; None for searches of earlier versions.
+        teacher_outputs: Computing the teacher's outputs.
+        search: Trials and references.
+        training: Trainings at full length.
+    """
+
+    data: float | None
+    teacher_outputs: float
+    search: float
+    training: float
+
+
+def measure_times(events: Iterable[EventRow], final: Collection[int] = (), data: float | None = None) -> Times:
+    """Times of a search: each event ends a piece of work that began with the event before.
+
+    Args:
+        events: All events of the search, in order.
+        final: Ids of the students that are trained at full length.
+        data: Time before the search was recorded, in seconds.
+    """
+    seconds = {"teacher_outputs": 0.0, "search": 0.0, "training": 0.0}
+    phase, before = "search", None
+    for event in events:
+        if event.kind == "lease_acquired":  # a session begins; nobody worked before it
+            phase, before = "search", event.at
+            continue
+        if _is_final(event.payload, final):
+            phase = "training"
+        if before is not None:
+            seconds["teacher_outputs" if event.kind == "teacher" else phase] += _between(before, event.at)
+            before = event.at
+    return Times(data, **{part: round(each, 3) for part, each in seconds.items()})
+
+
+def _is_final(payload: Any, final: Collection[int]) -> bool:
+    """Whether an event is of a training at full length, of which a session then has no others."""
+    return payload.get("purpose") == "final" or payload.get("student") in final
+
+
+def _between(before: datetime, after: datetime) -> float:
+    return max(0.0, (after - before).total_seconds())

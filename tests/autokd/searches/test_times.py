@@ -1,0 +1,66 @@
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from autokd.database.rows import EventRow
+from autokd.searches.tables import times_line
+from autokd.searches.times import Times, measure_times
+
+BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
+FINAL_STUDENT = 7
+Moment = tuple[float, str, dict[str, Any]]
+
+
+def history(*events: Moment) -> Sequence[EventRow]:
+    """Events at these seconds."""
+    return [
+        EventRow(number, 1, BEGIN + timedelta(seconds=at), kind, payload)
+        for number, (at, kind, payload) in enumerate(events)
+    ]
+
+
+SEARCH: tuple[Moment, ...] = (
+    (0, "search_created", {}),
+    (1, "lease_acquired", {}),
+    (2, "status_changed", {}),
+    (32, "teacher", {"missing": 1}),
+    (62, "teacher", {"missing": 0}),
+    (63, "trial_opened", {}),
+    (63, "evaluation_opened", {"student": 1}),
+    (163, "evaluation_finished", {}),
+    (165, "lease_released", {}),
+)
+TRAINING: tuple[Moment, ...] = (
+    (1000, "lease_acquired", {}),
+    (1000, "status_changed", {}),
+    (1020, "teacher", {}),
+    (1021, "student_added", {"purpose": "final"}),
+    (1021, "evaluation_opened", {"student": FINAL_STUDENT}),
+    (1321, "evaluation_finished", {}),
+    (1330, "status_changed", {}),
+)
+
+
+def test_each_event_ends_a_piece_of_work_of_its_part() -> None:
+    times = measure_times(history(*SEARCH, *TRAINING), {FINAL_STUDENT}, data=10.0)
+    assert times == Times(data=10.0, teacher_outputs=60 + 20, search=1 + 1 + 100 + 2, training=1 + 300 + 9)
+
+
+def test_nobody_works_between_two_sessions() -> None:
+    killed = SEARCH[:-2]
+    resumed = [(at + 5000, kind, payload) for at, kind, payload in SEARCH[1:2] + SEARCH[5:]]
+    found = measure_times(history(*killed, *resumed), ())
+    assert (found.data, found.teacher_outputs) == (None, 60)
+    assert found.search == pytest.approx(2 + 162 + 2)
+
+
+def test_a_resumed_training_is_known_by_its_students() -> None:
+    found = measure_times(history(*TRAINING[:2], *TRAINING[4:]), {FINAL_STUDENT})
+    assert (found.search, found.training) == (0, 21 + 300 + 9)
+
+
+def test_times_are_one_line_without_parts_that_took_none() -> None:
+    assert times_line(Times(10.0, 180.0, 300.0, 0.0)) == "data 10 s, teacher outputs 3 min, search 5 min"
+    assert times_line(Times(None, 0.0, 0.0, 0.0)) == ""
