@@ -28,7 +28,7 @@ def _blocks(fixed: Mapping[str, Any], depths: Sequence[int], **options: Any) -> 
         depths: Blocks of each stage, which replace its depths.
         options: Other values, and options of the space.
     """
-    return Arm(space="blocks", ranges={**fixed, **_stages("depth", depths), **options})
+    return Arm(spaces=("blocks",), ranges={**fixed, **_stages("depth", depths), **options})
 
 
 def _stages(name: str, values: Sequence[Any]) -> dict[str, Any]:
@@ -39,7 +39,7 @@ _SHUFFLENET = _stages("block", ["shuffle"] * 4) | _stages("ratio", [1.0] * 4)
 _CONVNEXT = _stages("block", ["convnext"] * 4) | _stages("ratio", [1.0] * 4)
 
 STUDENTS: Mapping[str, Arm] = {
-    "like-teacher": Arm(space="like-teacher"),
+    "like-teacher": Arm(spaces=("like-teacher",)),
     "resnet-1-1-1-1": _blocks(RESNET, (1, 1, 1, 1), head_ratio=0),
     "resnet-2-2-2-2": _blocks(RESNET, (2, 2, 2, 2), head_ratio=0),
     "mobilenet-v2": _blocks(MOBILENETV2, (1, 2, 3, 2), stage1_expansion=1),  # as published in its first stage

@@ -99,7 +99,7 @@ class _Planner:
     def floor(self, name: str, seed: int) -> Iterator[Job]:
         """Arm P."""
         arm = Arm(ranges=ARMS["A"].ranges)
-        run = self.run(name, "", seed, arm)
+        run = self.run(name, "", seed, arm, self.protocol.random_families)
         epochs = self.protocol.random_families * self.protocol.rungs[-1] + self.protocol.final
         yield Job(run, epochs, folder_of(run), partial(best_of_random, self.bench, run, arm))
 
@@ -170,7 +170,7 @@ class _Planner:
 
     def _pair(self, arm: str, pair: Pair, seed: int, epochs: float) -> Job:
         student, method = STUDENTS[pair.student], METHODS[pair.method]
-        run = self.run(arm, pair.text, seed, student, [method[0], pair.settings])
+        run = self.run(arm, pair.text, seed, student, [method[0], pair.settings, epochs])
 
         def perform() -> Record:
             try:
@@ -191,7 +191,7 @@ class _Planner:
         self, name: str, variant: str, seed: int, epochs: float, choose: Callable[[Mapping[str, object]], object]
     ) -> Job:
         """A student that arm A found, trained anew with its distillation."""
-        run = self.run(name, variant, seed, ARMS["A"])
+        run = self.run(name, variant, seed, ARMS["A"], epochs)
         found = self._found(seed)
         chosen = choose(found) if found else None
         if not isinstance(chosen, Mapping):
@@ -212,7 +212,7 @@ class _Planner:
         find: Callable[[Mapping[str, object]], Mapping[str, object]],
     ) -> Job:
         """A draw of a family, with the distillation of arm A's winner."""
-        run = self.run(arm, variant, seed, ARMS["A"])
+        run = self.run(arm, variant, seed, ARMS["A"], epochs)
         found = self._found(seed)
         if found is None:
             return Job(run, epochs, folder_of(run), None, f"arm A, seed {seed}")

@@ -7,7 +7,7 @@ carries the digest of both, so that lines of other settings are never mixed in.
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
 __all__ = ["ARMS", "FIXED", "PROTOCOLS", "WITHOUT_TEACHER", "Arm", "Protocol", "Screening", "Study", "digest"]
@@ -101,17 +101,18 @@ class Arm:
     """A searching arm: the product, and in what it departs from it.
 
     Attributes:
-        space: Name of the space.
-        ranges: Its ranges.
+        spaces: Name of the space, or of those among which the search chooses.
+        ranges: Their ranges.
         distillation: Ranges of KD's temperature and weight; single values fix them.
         sampler: Name of the sampler.
         options: Its options.
         pruner: Name of the pruner.
         final: Temperature and weight of the full training, if they are not those that the search chose.
         search: Name under which arms share a search; by default the arm's own.
+        further: Further keys of the configuration, such as `students_per_trial`.
     """
 
-    space: str = "nago"
+    spaces: tuple[str, ...] = ("nago",)
     ranges: Settings = field(default_factory=dict)
     distillation: Settings = field(default_factory=dict)
     sampler: str = "trust-region"
@@ -119,18 +120,35 @@ class Arm:
     pruner: str = "halving"
     final: Settings | None = None
     search: str = ""
+    further: Settings = field(default_factory=dict)
 
 
-def digest(*parts: Any) -> str:
-    """Short digest of dataclasses and plain values, without the paths of files."""
-    plain = [asdict(part) if hasattr(part, "__dataclass_fields__") else part for part in parts]
-    for part in plain:
-        if isinstance(part, dict):
-            for section in ("data", "teacher"):
-                part.pop(section, None)  # data and teacher have digests of their own in each line
-    return hashlib.sha256(json.dumps(plain, sort_keys=True, default=str).encode()).hexdigest()[:12]
+def digest(protocol: Protocol, *settings: Any) -> str:
+    """Short digest of what a run depends on: the training of a protocol, and settings of the run.
+
+    Fields at their defaults do not count, so that later fields leave the digests of earlier lines as they are; nor do
+    data and teacher, which have digests of their own in each line, or how many runs there are of what.
+
+    Args:
+        protocol: The protocol.
+        settings: Dataclasses and plain values.
+    """
+    parts = [_departures(part) if is_dataclass(part) else part for part in (protocol, *settings)]
+    parts[0] = {name: value for name, value in parts[0].items() if name not in _NOT_OF_A_RUN}
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
 
 
+def _departures(part: Any) -> dict[str, Any]:
+    """Fields of a dataclass that are not at their defaults, as plain values."""
+    return {
+        each.name: value
+        for each in fields(part)
+        if (value := asdict(part)[each.name]) != each.default
+        and (each.default_factory is MISSING or value != each.default_factory())
+    }
+
+
+_NOT_OF_A_RUN = {"data", "teacher", "seeds", "screening", "study", "random_families", "long"}
 _LIMITS = {"params": 0.1, "activation_bytes": 0.3333333}
 _F = Protocol(
     data={"source": "fashion-mnist", "subset": 20_000},
@@ -257,16 +275,21 @@ _C = replace(_A, distillation=WITHOUT_TEACHER, search="C")
 
 ARMS: Mapping[str, Arm] = {
     "A": _A,
+    "A+": Arm(
+        spaces=("nago", "blocks", "like-teacher"),
+        ranges={f"nago.{name}": values for name, values in _NAGO.items()},
+        distillation=_KD,
+    ),
     "A-t": replace(_A, sampler="tpe", options={"multivariate": True}),
     "B": replace(_A, sampler="random"),
     "E": replace(_A, distillation=FIXED),
     "C1": replace(_C, final=WITHOUT_TEACHER),
     "C2": replace(_C, final=FIXED),
     "K-nago": replace(_A, ranges=_NAGO_CENTRE),
-    "K-randwire": replace(_A, space="randwire", ranges=_RANDWIRE),
-    "TR": replace(_A, space="blocks", ranges={}),
-    "TB-random": replace(_A, space="blocks", ranges={}, sampler="random"),
-    "TB-evolution": replace(_A, space="blocks", ranges={}, sampler=_EVOLUTION, pruner="none"),
+    "K-randwire": replace(_A, spaces=("randwire",), ranges=_RANDWIRE),
+    "TR": replace(_A, spaces=("blocks",), ranges={}),
+    "TB-random": replace(_A, spaces=("blocks",), ranges={}, sampler="random"),
+    "TB-evolution": replace(_A, spaces=("blocks",), ranges={}, sampler=_EVOLUTION, pruner="none"),
     "V": replace(_A, sampler=_EVOLUTION, pruner="none"),
 }
 """The searching arms. One more line is one more arm, such as the product with other defaults."""

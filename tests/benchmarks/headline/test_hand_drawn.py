@@ -24,7 +24,7 @@ def test_there_are_six_students_and_sixteen_methods() -> None:
 @pytest.mark.parametrize(("params", "activation_bytes", "shape"), [F, D])
 def test_students_use_the_limits(student: str, params: int, activation_bytes: int, shape: tuple[int, ...]) -> None:
     arm, budget = STUDENTS[student], Budget(params=params, activation_bytes=activation_bytes)
-    drawn = space(arm.space, **arm.ranges).sample({}, budget, shape, 10, None)
+    drawn = space(arm.spaces[0], **arm.ranges).sample({}, budget, shape, 10, None)
     assert budget.fits(cost(drawn))
     assert budget.tightest(cost(drawn)) > 0.75
 

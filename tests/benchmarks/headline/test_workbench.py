@@ -1,8 +1,8 @@
-from pathlib import Path
+from dataclasses import make_dataclass, replace
 
 import pytest
 from hand_drawn import STUDENTS
-from protocol import ARMS, PROTOCOLS, digest
+from protocol import ARMS, PROTOCOLS, Arm, Screening, digest
 from trainings import draw
 from workbench import Workbench
 
@@ -36,11 +36,18 @@ def test_runs_of_one_seed_share_the_teachers_outputs(bench: Workbench) -> None:
     assert (second / "answer").exists()
 
 
-def test_equal_settings_have_equal_digests_whatever_the_paths(tmp_path: Path) -> None:
-    arm = ARMS["A"]
-    assert digest(PROTOCOLS["F"], arm) == digest(PROTOCOLS["F-full"].__class__(**vars(PROTOCOLS["F"])), arm)
-    assert digest(PROTOCOLS["F"], arm) != digest(PROTOCOLS["D"], arm)
-    assert digest(PROTOCOLS["F"], arm) != digest(PROTOCOLS["F"], ARMS["B"])
+def test_a_digest_tells_trainings_apart_and_not_how_many_there_are() -> None:
+    arm, protocol = ARMS["A"], PROTOCOLS["F"]
+    assert digest(protocol, arm) == digest(replace(protocol, seeds=9, screening=Screening(best=1), data={}), arm)
+    for others in ((PROTOCOLS["D"], arm), (protocol, ARMS["B"]), (protocol, arm, 6), (replace(protocol, final=9), arm)):
+        assert digest(protocol, arm) != digest(*others)
+
+
+def test_fields_that_are_added_later_change_no_digest() -> None:
+    later = make_dataclass("Later", [("new", int, 0)], bases=(Arm,), frozen=True)
+    values = vars(ARMS["E"])
+    assert digest(PROTOCOLS["F"], later(**values)) == digest(PROTOCOLS["F"], ARMS["E"])
+    assert digest(PROTOCOLS["F"], later(**values, new=1)) != digest(PROTOCOLS["F"], ARMS["E"])
 
 
 @pytest.mark.parametrize("name", ARMS)

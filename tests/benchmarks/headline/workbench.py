@@ -84,13 +84,14 @@ class Workbench:
                 "data": self._placed(protocol.data),
                 "teacher": {**self._placed(protocol.teacher), "disk_bytes": DISK_BYTES},
                 "budget": {"of_teacher": dict(protocol.shares)},
-                "space": {"name": arm.space, "ranges": dict(arm.ranges)},
+                "space": {"names": list(arm.spaces), "ranges": dict(arm.ranges)},
                 "distillation": {"method": "kd", "ranges": dict(arm.distillation)},
                 "optimizer": {"name": arm.sampler, "options": dict(arm.options), "pruner": arm.pruner},
                 "training": {**protocol.training, "rungs": list(protocol.rungs if halves else protocol.rungs[-1:])},
                 "workers": {"engine": "inline", "count": 1, "device": "cpu"},
                 "final": {"epochs": protocol.final if epochs is None else epochs, "students": 1},
                 "references": {"names": "none"},  # arm H is what all others are compared with
+                **arm.further,
             }
         )
 
