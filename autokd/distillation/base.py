@@ -196,11 +196,14 @@ class Wrapper(Method):
     Attributes:
         inner: The wrapped method.
         inner_is_optional: Whether the wrapper is also a method of its own, if no `inner` is given.
+        inner_needs: Outputs that the inner method needs. In a composed name, the wrapper wraps only such methods;
+            before others it is a method of its own.
         alone_only: Hyper-parameters of the wrapper that have no effect if it wraps another method.
         overridden: Hyper-parameters of the inner method that have no effect inside the wrapper.
     """
 
     inner_is_optional: ClassVar[bool] = False
+    inner_needs: ClassVar[frozenset[Need]] = frozenset()
     alone_only: ClassVar[frozenset[str]] = frozenset()
     overridden: ClassVar[frozenset[str]] = frozenset()
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from autokd.errors import InputError
 
-__all__ = ["non_negative", "one_of", "positive", "share"]
+__all__ = ["non_negative", "one_of", "positive", "share", "whole"]
 
 
 def positive(**named: float) -> float:
@@ -21,6 +21,14 @@ def non_negative(**named: float) -> float:
 def share(**named: float) -> float:
     """Return the value if it is in `[0, 1]`; raise `InputError` otherwise."""
     return _checked("0 <= {name} <= 1", lambda value: 0 <= value <= 1, named)
+
+
+def whole(least: int, **named: float) -> int:
+    """Return the value if it is a whole number of at least `least`; raise `InputError` otherwise."""
+    ((name, value),) = named.items()
+    if not (value >= least and float(value).is_integer()):
+        raise InputError(f"`{name}` must be a whole number of at least {least}, but got {name}={value!r}.")
+    return int(value)
 
 
 def one_of(known: Iterable[str], **named: str) -> str:

@@ -2,7 +2,7 @@
 
 `kd+at` is the sum of both losses. A wrapper precedes the method that it wraps, as in `ctkd+kd`; in
 `early-stopping+standardise+dkd+at` only `dkd` is standardised and stopped. A wrapper that is also a method of its own,
-like `continuation`, wraps the method that follows it, if any.
+like `continuation`, wraps the method that follows it, if any; `clustered-hints` only one that compares feature maps.
 """
 
 from collections.abc import Iterator, Mapping
@@ -161,9 +161,18 @@ def _components(name: str) -> list[_Component]:
     kinds = [method_class(component) for component in names]
     if issubclass(kinds[-1], Wrapper) and not kinds[-1].inner_is_optional:
         raise InputError(f"distillation method {names[-1]!r} wraps another: write `{names[-1]}{_JOIN}kd`.")
-    wraps = [issubclass(kind, Wrapper) for kind in kinds[:-1]] + [False]
+    wraps = _wrapping(kinds)
     prefixes = [f"{component}." if len(names) > 1 else "" for component in names]
     return [_Component(*facts) for facts in zip(kinds, prefixes, wraps, strict=True)]
+
+
+def _wrapping(kinds: list[type[Method]]) -> list[bool]:
+    """Whether each component wraps the one that follows it."""
+    wraps, needs = [False], kinds[-1].needs
+    for kind in reversed(kinds[:-1]):
+        wraps.insert(0, issubclass(kind, Wrapper) and kind.inner_needs <= needs)
+        needs = kind.needs | needs if wraps[0] else kind.needs
+    return wraps
 
 
 def _distributions(components: list[_Component]) -> Iterator[tuple[str, BaseDistribution]]:

@@ -18,7 +18,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from torch import Tensor
 from torch.optim import SGD
 
-from autokd.distillation import KD, BatchContext, Method, Outputs, Wrapper
+from autokd.distillation import KD, BatchContext, FitNet, Method, Outputs, Wrapper
 from autokd.errors import InputError
 
 __all__ = ["MethodConformance"]
@@ -34,7 +34,7 @@ class MethodConformance:
     """Tests of the guarantees of `autokd.distillation.Method`.
 
     Attributes:
-        method: The method under test; a wrapper is tested around KD.
+        method: The method under test; a wrapper is tested around KD, or FitNet if the inner method must need features.
         kinds: Kinds of samples that the method supports.
     """
 
@@ -43,7 +43,9 @@ class MethodConformance:
 
     def make(self, **settings: Any) -> Method:
         """The method with these hyper-parameters."""
-        return self.method(KD(), **settings) if issubclass(self.method, Wrapper) else self.method(**settings)
+        if not issubclass(self.method, Wrapper):
+            return self.method(**settings)
+        return self.method(FitNet() if "features" in self.method.inner_needs else KD(), **settings)
 
     def prepared(self, outputs: "tuple[Outputs, Outputs, BatchContext]", **settings: Any) -> Method:
         """The method after `prepare`, always with the same initial parameters."""

@@ -16,7 +16,9 @@ ORDER = {
     "autokd.data": "dataset prefetch augmentation mixup stream decoding sources registry",
     "autokd.data.decoding": "pictures undecoded mapped decode",
     "autokd.data.sources": "arrays digits fashion_mnist folder map_style",
-    "autokd.distillation": "base checks maps feature_extractor methods wrappers pruning distiller registry __init__",
+    "autokd.distillation": (
+        "base checks maps feature_extractor layer_similarity methods wrappers pruning distiller registry __init__"
+    ),
     "autokd.distillation.methods": (
         "kd dkd nkd mlld bdkd dist similarity rkd attention fitnet hints review multi_step modality crd"
     ),

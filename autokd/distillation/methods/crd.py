@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from autokd.distillation.base import BatchContext, Method, Outputs
-from autokd.distillation.checks import non_negative, positive
+from autokd.distillation.checks import non_negative, positive, whole
 from autokd.distillation.maps import embeddings, unit
 from autokd.errors import InputError
 
@@ -118,9 +118,7 @@ class CRD(Method):
         super().__init__()
         self.weight = non_negative(weight=weight)
         self.temperature = positive(temperature=temperature)
-        if not (negatives >= 1 and float(negatives).is_integer()):
-            raise InputError(f"`negatives` must be a whole number of at least 1, but got {negatives=}.")
-        self.negatives = int(negatives)
+        self.negatives = whole(1, negatives=negatives)
 
     @staticmethod
     def distributions() -> dict[str, BaseDistribution]:

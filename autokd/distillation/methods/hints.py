@@ -1,51 +1,26 @@
 """Hints at representative layers, found by clustering (Keser et al. 2021, https://arxiv.org/abs/2103.00053)."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 from weakref import WeakKeyDictionary
 
 import torch
-from optuna.distributions import BaseDistribution, FloatDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from torch import Tensor, nn
 
+from autokd.distillation.base import BatchContext, Method, Outputs, Wrapper
+from autokd.distillation.checks import non_negative, one_of, whole
 from autokd.distillation.feature_extractor import averaged, layer_outputs
+from autokd.distillation.layer_similarity import METRICS
 from autokd.distillation.methods.fitnet import FitNet
 from autokd.errors import InputError
 
-__all__ = ["ClusteredHints", "cluster_layers", "linear_cka"]
+__all__ = ["ClusteredHints", "cluster_layers"]
 
-N_HINTS = 3
-N_SAMPLES = 2048
 CHUNK = 32  # samples at a time, since the outputs of all layers are in memory at once
 
-_LEAST = 4  # samples for which the estimate of the similarity is defined
 
-
-def linear_cka(chunks: Iterable[Sequence[Tensor]]) -> Tensor:
-    """Linear CKA of all pairs of layers, float64, `L x L`, at most 1; about 0 for unrelated layers, 1 on the diagonal.
-
-    Linear centred kernel alignment (Kornblith et al. 2019, https://arxiv.org/abs/1905.00414), estimated from chunks of
-    samples without a bias towards wide layers (Nguyen, Raghu and Kornblith 2021, https://arxiv.org/abs/2010.15327). The
-    estimate may be negative. It does not change if a layer's outputs are shifted, rotated or scaled. A layer with the
-    same output for all samples has a similarity of 0 to all others.
-
-    Args:
-        chunks: Chunks of samples: for each, the outputs of the L layers, `chunk x` their width. Chunks of less than
-            four samples are ignored.
-
-    Raises:
-        InputError: If no chunk has four samples.
-    """
-    of_chunks = [_products(layers) for layers in chunks if len(layers[0]) >= _LEAST]
-    if not of_chunks:
-        raise InputError(f"similarities of layers need batches of at least {_LEAST} samples, but all are smaller.")
-    products = torch.stack(of_chunks).sum(0)
-    lengths = products.diagonal().sqrt()
-    similarities = products / torch.outer(lengths, lengths)
-    return similarities.nan_to_num(0, 0, 0).fill_diagonal_(1)
-
-
-def cluster_layers(distances: Tensor, k: int = N_HINTS) -> tuple[int, ...]:
+def cluster_layers(distances: Tensor, k: int) -> tuple[int, ...]:
     """Indices of the representative layers, the centres of clusters, ascending, at most `k`.
 
     Keser et al. 2021: k-means over layers, with initial centres evenly spaced from the first layer to the last. Each
@@ -66,28 +41,61 @@ def cluster_layers(distances: Tensor, k: int = N_HINTS) -> tuple[int, ...]:
     return centres
 
 
-class ClusteredHints(FitNet):
-    """`CE + weight sum MSE(r(f_S), f_T)` at three layers of the teacher, each the centre of a cluster of layers.
+class ClusteredHints(Wrapper):
+    """A loss of feature maps at some layers of the teacher, each the centre of a cluster of layers.
 
-    The distance of two layers is 1 - linear CKA of their outputs, averaged over positions. The student's layer for a
-    hint is the one at the same relative depth, which is our interpretation. The loss is FitNet's; the paper tries
-    several. The paper uses 10,000 training samples for the clustering; here it is the first 2048 samples, once for each
-    teacher, which must not be sorted by class [ours].
+    The loss is that of the inner method, as in `clustered-hints+at`; alone it is FitNet's at all hints,
+    `CE + weight sum MSE(r(f_S), f_T)`. The distance of two layers is 1 minus the similarity of their outputs, averaged
+    over positions. The student's layer for a hint is the one at the same relative depth, which is our interpretation.
+    The samples for the clustering are the first of the training stream, which must not be sorted by class; they are
+    used once for each teacher.
 
     Args:
-        weight: Weight of the hints, at least 0; default and range are those of FitNet.
+        inner: A method that compares feature maps.
+        weight: Weight of FitNet's loss, at least 0; default and range are those of FitNet. Without effect if there is
+            an inner method.
+        metric: Similarity of layers: "cca" as in the paper, "cka" or "rbf", see `METRICS`. The default "cka" is ours:
+            it needs the least memory and the fewest samples.
+        hints: Number of clusters, at least 1; 3 in the paper.
+        samples: Samples for the clustering, at least 32; 10,000 in the paper. "rbf" uses 1,000 of them.
+
+    Raises:
+        InputError: If a hyper-parameter is out of range, or the inner method does not compare feature maps.
     """
 
     name = "clustered-hints"
-    chooses_layers = True
+    needs = frozenset({"features"})
+    inner_is_optional = True
+    alone_only = frozenset({"weight"})
+    inner_needs = frozenset({"features"})
 
-    def __init__(self, weight: float = 100.0) -> None:
-        super().__init__(weight, stages="all")
+    def __init__(
+        self,
+        inner: Method | None = None,
+        weight: float = 100.0,
+        metric: str = "cka",
+        hints: int = 3,
+        samples: int = 10_000,
+    ) -> None:
+        if inner is not None and not self.inner_needs <= inner.needs:
+            raise InputError(
+                f"distillation method {self.name!r} wraps one that compares feature maps, but {inner.name!r} does not."
+            )
+        weight = non_negative(weight=weight)
+        super().__init__(FitNet(weight, stages="all") if inner is None else inner)
+        self.chooses_layers = True
+        self.metric = one_of(tuple(METRICS), metric=metric)
+        self.hints, self.samples = whole(1, hints=hints), whole(CHUNK, samples=samples)
 
     @staticmethod
     def distributions() -> dict[str, BaseDistribution]:
-        """Distribution of the weight."""
-        return {"weight": FloatDistribution(1.0, 1000.0, log=True)}
+        """Distributions of the weight and of what decides the clusters."""
+        return {
+            "weight": FloatDistribution(1.0, 1000.0, log=True),
+            "metric": CategoricalDistribution(tuple(METRICS)),
+            "hints": IntDistribution(2, 5),
+            "samples": IntDistribution(1000, 10_000, log=True),
+        }
 
     def layers(
         self, student: nn.Module, teacher: nn.Module, samples: Iterator[Tensor]
@@ -97,45 +105,40 @@ class ClusteredHints(FitNet):
         Raises:
             InputError: If a network has no hidden layer.
         """
-        chunks = _chunks(samples)
+        chunks = self._chunks(samples)
         first = next(chunks)
         own, hints = (list(layer_outputs(network, first, averaged)) for network in (student, teacher))
         if not (own and hints):
             raise InputError(f"distillation method {self.name!r} compares hidden layers, but a network has none.")
-        if teacher not in _chosen:
-            outputs = (list(layer_outputs(teacher, chunk, averaged).values()) for chunk in chain([first], chunks))
-            _chosen[teacher] = cluster_layers(1 - linear_cka(outputs))
-        centres = _chosen[teacher]
+        centres = self.centres(len(hints), teacher, chain([first], chunks))
         return [own[_same_depth(centre, len(hints), len(own))] for centre in centres], [hints[c] for c in centres]
 
+    def centres(self, n: int, teacher: nn.Module, chunks: Iterator[Tensor]) -> Sequence[int]:
+        """Indices of the representative ones of the teacher's n layers, ascending.
 
-_chosen: WeakKeyDictionary[nn.Module, tuple[int, ...]] = WeakKeyDictionary()
-"""Hint layers by teacher: choosing them takes seconds, and a worker trains many students of one teacher."""
+        Args:
+            n: Number of layers.
+            teacher: The teacher.
+            chunks: Chunks of samples, as inputs of the teacher.
+        """
+        known = _similarities.setdefault(teacher, {})
+        key = self.metric, self.samples
+        if key not in known:
+            outputs = (list(layer_outputs(teacher, chunk, averaged).values()) for chunk in chunks)
+            known[key] = METRICS[self.metric](outputs)
+        return cluster_layers(1 - known[key], self.hints)
+
+    def teacher_loss(self, student: Outputs, teacher: Outputs, context: BatchContext) -> Tensor:
+        """Loss of the inner method."""
+        return self.inner.teacher_loss(student, teacher, context)
+
+    def _chunks(self, samples: Iterator[Tensor]) -> Iterator[Tensor]:
+        chunks = (chunk for batch in samples for chunk in torch.split(batch, CHUNK))
+        return islice(chunks, self.samples // CHUNK)
 
 
-def _chunks(samples: Iterator[Tensor]) -> Iterator[Tensor]:
-    chunks = (chunk for batch in samples for chunk in torch.split(batch, CHUNK))
-    return islice(chunks, N_SAMPLES // CHUNK)
-
-
-def _products(layers: Sequence[Tensor]) -> Tensor:
-    n = len(layers[0])
-    grams = torch.stack([_centred_gram(outputs).flatten() for outputs in layers])
-    return grams @ grams.T / (n * (n - 3))
-
-
-def _centred_gram(outputs: Tensor) -> Tensor:
-    """Gram matrix of different samples, U-centred so that inner products of two such matrices are unbiased.
-
-    float64, `chunk x chunk`; the diagonal is 0, and each row and column sums to 0 (Szekely and Rizzo 2014,
-    https://arxiv.org/abs/1310.2926, definition 2).
-    """
-    n = len(outputs)
-    outputs = outputs.double()
-    outputs = outputs - outputs.mean(0)
-    gram = (outputs @ outputs.T).fill_diagonal_(0)
-    rows = gram.sum(0) / (n - 2)
-    return (gram - rows - rows.unsqueeze(1) + rows.sum() / (n - 1)).fill_diagonal_(0)
+_similarities: WeakKeyDictionary[nn.Module, dict[tuple[str, int], Tensor]] = WeakKeyDictionary()
+"""Similarities of layers by teacher: they take seconds, and a worker trains many students of one teacher."""
 
 
 def _equal_steps(n: int, k: int) -> tuple[int, ...]:

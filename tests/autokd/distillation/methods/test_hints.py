@@ -1,75 +1,29 @@
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
 
-from autokd.distillation import BatchContext, Outputs
+from autokd.distillation import (
+    AT,
+    KD,
+    BatchContext,
+    Combined,
+    EarlyStopping,
+    Method,
+    Outputs,
+    make_method,
+    method_distributions,
+)
 from autokd.distillation.feature_extractor import FeatureExtractor, layer_outputs
 from autokd.distillation.methods.fitnet import FitNet
-from autokd.distillation.methods.hints import ClusteredHints, cluster_layers, linear_cka
+from autokd.distillation.methods.hints import ClusteredHints, cluster_layers
 from autokd.errors import InputError
+from autokd.testing.methods import MethodConformance
 
 
 def drawn(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-
-
-def hsic_slowly(x: Tensor, y: Tensor) -> float:
-    """Unbiased estimate of Song et al. 2012, in loops."""
-    n = len(x)
-    k = [[0.0 if i == j else float(x[i] @ x[j]) for j in range(n)] for i in range(n)]
-    m = [[0.0 if i == j else float(y[i] @ y[j]) for j in range(n)] for i in range(n)]
-    trace = sum(k[i][j] * m[j][i] for i in range(n) for j in range(n))
-    ends = sum(map(sum, k)) * sum(map(sum, m)) / ((n - 1) * (n - 2))
-    middle = sum(k[i][j] * m[j][q] for i in range(n) for j in range(n) for q in range(n))
-    return (trace + ends - 2 / (n - 2) * middle) / (n * (n - 3))
-
-
-def test_similarities_equal_the_estimate_in_loops() -> None:
-    chunks = [(drawn(n, 3, seed=n), drawn(n, 4, seed=n + 1), drawn(n, 2, seed=n + 2)) for n in (6, 5)]
-    expected = torch.eye(3, dtype=torch.float64)
-    sums = [[sum(hsic_slowly(c[i], c[j]) for c in chunks) for j in range(3)] for i in range(3)]
-    for i in range(3):
-        for j in range(3):
-            expected[i, j] = sums[i][j] / (sums[i][i] * sums[j][j]) ** 0.5
-    torch.testing.assert_close(linear_cka(chunks), expected, rtol=0, atol=1e-9)
-
-
-def test_many_samples_have_the_plain_similarity() -> None:
-    x = drawn(400, 3)
-    y = x @ drawn(3, 5, seed=1) + drawn(400, 5, seed=2)
-    centred = [outputs - outputs.mean(0) for outputs in (x, y)]
-    own = [float((outputs.T @ outputs).norm()) for outputs in centred]
-    plain = float((centred[0].T @ centred[1]).square().sum()) / (own[0] * own[1])
-    assert float(linear_cka([(x, y)])[0, 1]) == pytest.approx(plain, abs=0.01)
-    split = zip(x.split(20), y.split(20), strict=True)
-    assert float(linear_cka(split)[0, 1]) == pytest.approx(plain, abs=0.05)
-
-
-def test_similarities_ignore_shift_rotation_and_scale() -> None:
-    x, y = drawn(12, 4), drawn(12, 3, seed=1)
-    rotation = torch.linalg.qr(drawn(4, 4, seed=2)).Q
-    found = linear_cka([(x, y, 5 * x @ rotation + 100)])
-    torch.testing.assert_close(found[0, 1], found[2, 1])
-    assert float(found[0, 2]) == pytest.approx(1)
-
-
-def test_unrelated_layers_wider_than_the_chunk_are_not_similar() -> None:
-    chunks = [(drawn(32, 200, seed=2 * s), drawn(32, 200, seed=2 * s + 1)) for s in range(20)]
-    assert abs(float(linear_cka(chunks)[0, 1])) < 0.02
-
-
-def test_a_constant_layer_is_similar_only_to_itself() -> None:
-    found = linear_cka([(drawn(8, 3), torch.full((8, 2), 3.0), drawn(8, 3, seed=1))])
-    assert found[1].tolist() == [0, 1, 0]
-    assert found[:, 1].tolist() == [0, 1, 0]
-
-
-def test_chunks_of_less_than_four_samples_are_ignored() -> None:
-    whole = drawn(9, 3), drawn(9, 2, seed=1)
-    rest = drawn(3, 3, seed=2), drawn(3, 2, seed=3)
-    torch.testing.assert_close(linear_cka([whole, rest]), linear_cka([whole]))
-    with pytest.raises(InputError, match="at least 4 samples"):
-        linear_cka([rest])
 
 
 def on_a_line(*places: float) -> Tensor:
@@ -79,14 +33,14 @@ def on_a_line(*places: float) -> Tensor:
 
 def test_layers_are_assigned_to_the_nearest_centre_and_the_middle_one_is_chosen() -> None:
     groups = on_a_line(0.0, 0.1, 0.2, 5.0, 5.1, 5.2, 5.3, 5.4, 9.0)
-    assert cluster_layers(groups) == (1, 5, 8)
+    assert cluster_layers(groups, 3) == (1, 5, 8)
 
 
 def test_centres_move_until_they_are_stable() -> None:
     # From 0, 4 and 8 the clusters are (0 1 2 3), (4 5), (6 7 8), whose middles are 1, 4 and 7; these stay.
-    assert cluster_layers(on_a_line(0, 1, 2, 3, 10, 11, 20, 21, 22)) == (1, 4, 7)
+    assert cluster_layers(on_a_line(0, 1, 2, 3, 10, 11, 20, 21, 22), 3) == (1, 4, 7)
     # From 0, 3 and 6: (0 1), (2 3), (4 5 6), then from 0, 2 and 5 the same.
-    assert cluster_layers(on_a_line(0, 1, 6, 6.5, 12, 12.5, 13)) == (0, 2, 5)
+    assert cluster_layers(on_a_line(0, 1, 6, 6.5, 12, 12.5, 13), 3) == (0, 2, 5)
 
 
 def test_the_new_centre_is_the_member_nearest_the_mean_index_not_the_mean_place() -> None:
@@ -98,20 +52,49 @@ def test_a_cluster_may_have_layers_that_are_not_neighbours() -> None:
     assert cluster_layers(on_a_line(0.0, 9.0, 0.1, 9.1, 0.2, 9.2), k=2) == (2, 3)
 
 
+def clustered_slowly(distances: list[list[float]], k: int) -> list[int]:
+    """The paper's algorithm in loops."""
+    n, seen = len(distances), []
+    centres = sorted({round(step * (n - 1) / max(1, k - 1)) for step in range(k)})
+    while centres not in seen:
+        seen.append(centres)
+        clusters: dict[int, list[int]] = {}
+        for layer in range(n):
+            _, nearest = min((distances[layer][centre], centre) for centre in centres)
+            clusters.setdefault(nearest, []).append(layer)
+        means = [(sum(members) / len(members), members) for members in clusters.values()]
+        centres = sorted(min((abs(layer - mean), layer) for layer in members)[1] for mean, members in means)
+    return centres
+
+
+@pytest.mark.parametrize("k", [2, 3, 5])
+@pytest.mark.parametrize("seed", range(8))
+def test_clusters_are_those_of_the_algorithm_in_loops(seed: int, k: int) -> None:
+    distances = drawn(8, 8, seed=seed).abs()
+    distances = (distances + distances.T).fill_diagonal_(0)
+    assert list(cluster_layers(distances, k)) == clustered_slowly(distances.tolist(), k)
+
+
+@pytest.mark.parametrize("n", range(1, 7))
+def test_as_many_clusters_as_layers_return_all(n: int) -> None:
+    distances = 1 - torch.eye(n) + drawn(n, n).abs().fill_diagonal_(0)
+    assert cluster_layers(distances, n) == tuple(range(n))
+
+
 @pytest.mark.parametrize(("n", "k", "centres"), [(1, 3, (0,)), (2, 3, (0, 1)), (3, 3, (0, 1, 2)), (5, 1, (2,))])
 def test_there_are_no_more_centres_than_layers(n: int, k: int, centres: tuple[int, ...]) -> None:
     assert cluster_layers(on_a_line(*range(n)), k) == centres
 
 
 def test_layers_that_do_not_differ_have_one_centre() -> None:
-    assert cluster_layers(torch.zeros(7, 7)) == (3,)
+    assert cluster_layers(torch.zeros(7, 7), 3) == (3,)
 
 
 @pytest.mark.parametrize("seed", range(30))
 def test_clustering_terminates_for_any_distances(seed: int) -> None:
     distances = drawn(9, 9, seed=seed).abs()
     distances = (distances + distances.T).fill_diagonal_(0)
-    centres = cluster_layers(distances)
+    centres = cluster_layers(distances, 3)
     assert 1 <= len(centres) <= 3
     assert list(centres) == sorted(set(centres))
     assert torch.equal(distances, distances.T)
@@ -161,7 +144,7 @@ def test_no_more_samples_are_used_than_needed() -> None:
             yield drawn(512, 6).float()
 
     network = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 3))
-    ClusteredHints().layers(network, network, endless())
+    ClusteredHints(samples=2048).layers(network, network, endless())
     assert len(looked_at) == 4
 
 
@@ -188,7 +171,8 @@ def test_networks_learn_from_the_chosen_layers() -> None:
         extractor.outputs(network(seen)) for extractor, network in zip(extractors, (student, teacher), strict=True)
     ]
     method.prepare(outputs[0], outputs[1], labels)
-    assert len(method.regressors) == len(chosen[0])
+    assert isinstance(method.inner, FitNet)
+    assert len(method.inner.regressors) == len(chosen[0])
     method.loss(outputs[0], outputs[1], BatchContext(labels, torch.arange(40))).backward()
     assert all(parameter.grad is not None for parameter in student.parameters())
     assert all(parameter.grad is None for parameter in teacher.parameters())
@@ -215,6 +199,69 @@ def test_a_network_without_hidden_layers_is_rejected() -> None:
         ClusteredHints().layers(student, teacher, iter([drawn(8, 6).float()]))
 
 
-def test_a_weight_must_not_be_negative() -> None:
-    with pytest.raises(InputError, match="weight=-1"):
-        ClusteredHints(weight=-1.0)
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"weight": -1.0}, "weight=-1"),
+        ({"metric": "cosine"}, "must be one of cka, cca, rbf, but got metric='cosine'"),
+        ({"hints": 0}, "`hints` must be a whole number of at least 1"),
+        ({"hints": 2.5}, "but got hints=2.5"),
+        ({"samples": 31}, "`samples` must be a whole number of at least 32"),
+        ({"inner": KD()}, "wraps one that compares feature maps, but 'kd' does not"),
+    ],
+)
+def test_invalid_settings_are_rejected(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        ClusteredHints(**settings)
+
+
+class TestAlone(MethodConformance):
+    method = ClusteredHints
+
+    def make(self, **settings: Any) -> Method:
+        return ClusteredHints(**settings)
+
+
+@pytest.mark.parametrize("metric", ["cka", "cca", "rbf"])
+@pytest.mark.parametrize("hints", [2, 5])
+def test_every_metric_finds_so_many_hints(metric: str, hints: int) -> None:
+    teacher = convolutional([4, 5, 6, 8])
+    _, found = ClusteredHints(metric=metric, hints=hints, samples=96).layers(teacher, teacher, iter(samples()))
+    assert 1 <= len(found) <= hints
+    assert len(set(found)) == len(found)
+
+
+def test_any_loss_of_features_is_applied_at_the_hints() -> None:
+    method = make_method("clustered-hints+at", {"clustered-hints.hints": 2, "at.weight": 3.0})
+    assert type(method) is ClusteredHints
+    assert method.chooses_layers
+    maps = [tuple(drawn(5, 4, 6, 6, seed=seed + s).float() for s in (1, 2)) for seed in (0, 10)]
+    student, teacher = (Outputs(drawn(5, 3).float(), None, features) for features in maps)
+    context = BatchContext(torch.arange(5) % 3, torch.arange(5))
+    method.prepare(student, teacher, context.labels)
+    assert method.loss(student, teacher, context) == AT(weight=3.0).loss(student, teacher, context)
+    assert "clustered-hints.weight" not in method_distributions("clustered-hints+at")
+    assert "clustered-hints.metric" in method_distributions("clustered-hints+at")
+
+
+@pytest.mark.parametrize(
+    ("name", "kinds"),
+    [
+        ("clustered-hints+kd", [ClusteredHints, KD]),
+        ("kd+clustered-hints", [KD, ClusteredHints]),
+        ("kd+clustered-hints+at", [KD, ClusteredHints]),
+        ("clustered-hints+kd+at", [ClusteredHints, KD, AT]),
+    ],
+)
+def test_it_wraps_only_a_loss_of_features(name: str, kinds: list[type[Method]]) -> None:
+    method = make_method(name, {})
+    assert isinstance(method, Combined)
+    assert [type(member) for member in method.members] == kinds
+    assert method.chooses_layers
+
+
+def test_it_wraps_a_loss_of_features_in_another_wrapper() -> None:
+    method = make_method("clustered-hints+early-stopping+at", {})
+    assert type(method) is ClusteredHints
+    assert type(method.inner) is EarlyStopping
+    assert make_method("early-stopping+clustered-hints+at", {}).chooses_layers
