@@ -105,7 +105,7 @@ Value = bool | int | float | str
 Range = Annotated[Value | list[Value], BeforeValidator(_one_or_several)]
 Ranges = dict[str, Range]  # one value fixes a dimension, two numbers bound it, names list the choices
 Schedule = Literal["cosine", "stable"]
-ReferenceName = Literal["resnet", "mobilenetv2", "no-teacher"]
+ReferenceName = Literal["resnet", "mobilenetv2", "like-teacher", "no-teacher"]
 
 
 class _Section(BaseModel):
@@ -378,8 +378,9 @@ class ReferencesConfig(_Section):
 
     Attributes:
         names: References to train, in this order, or "none". "resnet" and "mobilenetv2" are networks of the space
-            `blocks`, as wide as the budget allows, distilled by "kd" with its default settings; "no-teacher" is the
-            best student, trained without the teacher once all trials have ended.
+            `blocks`, and "like-teacher" has the graph and the proportions of the teacher, if that can be copied; they
+            are as wide as the budget allows, and distilled by "kd" with its default settings. "no-teacher" is the best
+            student, trained without the teacher once all trials have ended.
         final: Number of references that are also trained at full length, those of the highest validation accuracy at
             the last rung; "all" for all of them.
     """
@@ -387,7 +388,7 @@ class ReferencesConfig(_Section):
     names: Annotated[
         tuple[ReferenceName, ...],
         BeforeValidator(_names, json_schema_input_type=tuple[ReferenceName, ...] | Literal["none"]),
-    ] = ("resnet", "mobilenetv2", "no-teacher")
+    ] = ("resnet", "mobilenetv2", "like-teacher", "no-teacher")
     final: Annotated[int | Literal["all"], BeforeValidator(_number_or_all)] = 1
 
     @field_validator("names")

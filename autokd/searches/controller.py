@@ -63,7 +63,7 @@ class Controller:
             if any(self._advance(record, rows) for record in running):
                 continue  # something was written: look again
             if self.dispatcher.has_room and (name := self._missing_reference(references)):
-                self._open_reference(name, reference_parameters(name), references)
+                self._open_reference(name, reference_parameters(name, self.problem.teacher_graph), references)
             elif self.dispatcher.has_room and self.problem.wants_trial(rows.values(), references, prepared):
                 self._open_trial(rows)
             elif not self.dispatcher.is_idle:

@@ -19,7 +19,7 @@ from autokd.evaluation.task import EvaluationTask
 from autokd.searches.choices import Choices
 from autokd.searches.facts import Facts
 from autokd.searches.method_choice import MethodChoice
-from autokd.searches.references import NO_TEACHER, reference_methods, reference_space
+from autokd.searches.references import LIKE_TEACHER, NO_TEACHER, reference_methods, reference_space
 from autokd.searches.trial_record import TrialRecord
 from autokd.searches.warm_start_source import warm_start_source
 from autokd.training.timetable import new_epochs
@@ -29,6 +29,7 @@ from search_spaces.architecture.layers import KINDS
 from search_spaces.design.budget import Budget
 from search_spaces.design.dimensions import Value
 from search_spaces.design.space import Space
+from search_spaces.errors import SpaceError
 
 __all__ = ["Problem"]
 
@@ -140,6 +141,7 @@ class Problem(Choices):
 
         Raises:
             BudgetError: If the student does not fit the budget at its smallest width.
+            SpaceError: If it is to be like a teacher whose graph is not known.
         """
         rng = np.random.default_rng(self._seed(trial, replicate, purpose, "graph"))
         facts = self.facts
@@ -170,8 +172,13 @@ class Problem(Choices):
         """The family of a trial, or the architecture of a reference, in words."""
         if trial.reference == NO_TEACHER:
             return f"the student of trial {trial.parameters['trial']}"
-        space, parameters = self._family(trial)
-        return space.describe(space.complete(parameters))
+        try:
+            space, parameters = self._family(trial)
+            return space.describe(space.complete(parameters))
+        except SpaceError:
+            if trial.reference == LIKE_TEACHER:  # its teacher cannot be copied
+                return "a slim copy of the teacher"
+            raise
 
     def methods_of(self, trial: TrialRow) -> MethodChoice:
         """The distillation methods among which the parameters of a trial or reference choose."""
@@ -221,7 +228,9 @@ class Problem(Choices):
         """The space of a trial or reference, and the parameters that belong to it."""
         if trial.reference is None:
             return self.space, self.space_parameters(trial)
-        return reference_space(trial.parameters), {}
+        if trial.reference == LIKE_TEACHER and self.teacher_graph is None:
+            raise SpaceError(self.facts.why_no_graph or "the teacher's graph was not recorded")
+        return reference_space(trial.parameters, self.teacher_graph), {}
 
     def _context(self, training: TrainingConfig) -> TrainingContext:
         facts = self.facts

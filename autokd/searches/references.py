@@ -12,12 +12,15 @@ from autokd.config.schema import DistillationConfig
 from autokd.distillation import KD
 from autokd.searches.method_choice import MethodChoice
 from autokd.searches.trial_record import TrialRecord
+from search_spaces.architecture.format import Architecture
 from search_spaces.design.dimensions import Value
 from search_spaces.design.registry import space
 from search_spaces.design.space import Space
+from search_spaces.errors import SpaceError
 from search_spaces.spaces.blocks import MOBILENETV2, RESNET
 
 __all__ = [
+    "LIKE_TEACHER",
     "NO_TEACHER",
     "latest_references",
     "no_teacher_parameters",
@@ -27,7 +30,7 @@ __all__ = [
     "references_to_retrain",
 ]
 
-NO_TEACHER = "no-teacher"
+NO_TEACHER, LIKE_TEACHER = "no-teacher", "like-teacher"
 
 NETWORKS: Mapping[str, Mapping[str, Value]] = {
     "resnet": {**RESNET, "head_ratio": 0.0},  # a ResNet has none
@@ -36,11 +39,18 @@ NETWORKS: Mapping[str, Mapping[str, Value]] = {
 """Ranges of the space `blocks` that fix it to one network."""
 
 
-def reference_parameters(name: str) -> dict[str, Any]:
-    """Parameters of the reference with this name; `NO_TEACHER` has others."""
+def reference_parameters(name: str, teacher_graph: Architecture | None) -> dict[str, Any]:
+    """Parameters of a reference.
+
+    Args:
+        name: Its name; `NO_TEACHER` has parameters of another form.
+        teacher_graph: The teacher's network; None if it is not known.
+    """
+    name_of_space = LIKE_TEACHER if name == LIKE_TEACHER else "blocks"
+    ranges = _teachers_own(teacher_graph) if name == LIKE_TEACHER else dict(NETWORKS[name])
     defaults = KD()
     settings = {"temperature": defaults.temperature, "weight": defaults.weight}
-    return {"space": "blocks", "ranges": dict(NETWORKS[name]), "method": KD.name, "settings": settings}
+    return {"space": name_of_space, "ranges": ranges, "method": KD.name, "settings": settings}
 
 
 def no_teacher_parameters(trial: int) -> dict[str, Any]:
@@ -48,9 +58,15 @@ def no_teacher_parameters(trial: int) -> dict[str, Any]:
     return {"trial": trial, "method": KD.name, "settings": {"temperature": 1.0, "weight": 0.0}}
 
 
-def reference_space(parameters: Mapping[str, Any]) -> Space:
-    """The space of a reference's architecture; all its dimensions are fixed."""
-    return space(parameters["space"], **parameters["ranges"])
+def reference_space(parameters: Mapping[str, Any], teacher_graph: Architecture | None) -> Space:
+    """The space of a reference's architecture; all its dimensions are fixed.
+
+    Args:
+        parameters: Parameters of the reference.
+        teacher_graph: The teacher's network; None if it is not known.
+    """
+    found = space(parameters["space"], **parameters["ranges"])
+    return found if teacher_graph is None else found.with_teacher(teacher_graph)
 
 
 def reference_methods(parameters: Mapping[str, Any]) -> MethodChoice:
@@ -77,3 +93,13 @@ def references_to_retrain(references: Iterable[TrialRecord], n: int | Literal["a
     complete = [record for record in latest_references(references).values() if record.trial.state == "complete"]
     best = sorted(complete, key=lambda record: -record.best_value)
     return best if n == "all" else best[:n]
+
+
+def _teachers_own(teacher_graph: Architecture | None) -> dict[str, Value]:
+    """Ranges of the space `like-teacher` that fix it to the proportions of the teacher; none if it cannot be copied."""
+    if teacher_graph is None:
+        return {}
+    try:
+        return dict.fromkeys(space(LIKE_TEACHER).with_teacher(teacher_graph).distributions(), 1.0)
+    except SpaceError:  # as its draw will say
+        return {}

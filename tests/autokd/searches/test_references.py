@@ -1,24 +1,30 @@
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
 import pytest
 
 from autokd.database.lease import acquire, release
+from autokd.database.rows import TrialRow
 from autokd.database.store import Store
 from autokd.evaluation.task import EvaluationTask
 from autokd.searches.controller import Controller
 from autokd.searches.dispatcher import Dispatcher
 from autokd.searches.problem import Problem
-from autokd.searches.references import NO_TEACHER, references_to_retrain
+from autokd.searches.references import NO_TEACHER, reference_parameters, reference_space, references_to_retrain
 from autokd.searches.trial_record import search_records
 from autokd.training.loop import DivergedError
 from search_spaces.architecture.format import Architecture
+from search_spaces.design.budget import Budget
 from workers.inline import InlineExecutor
 
 MakeProblem = Callable[..., Problem]
 MakeStore = Callable[..., Store]
 Pretend = Callable[..., None]
+CLOCK = datetime(2026, 1, 1, tzinfo=UTC)
+THREE = ["resnet", "mobilenetv2", "no-teacher"]
 OURS = {"name": "trust-region", "options": {"n_startup_trials": 3}}
 
 pytestmark = pytest.mark.usefixtures("with_references")
@@ -32,6 +38,12 @@ def run(problem: Problem, store: Store, lines: list[str] | None = None) -> None:
         Controller(store, lease, problem, dispatcher).run()
     finally:
         release(store, lease)
+
+
+def build_teacher() -> Architecture:
+    """A network of the space `blocks`, far larger than students."""
+    space = reference_space(reference_parameters("resnet", None), None)
+    return space.sample({}, Budget(params=50_000), (1, 8, 8), 10, np.random.default_rng(0))
 
 
 def trial_rows(store: Store) -> list[dict[str, Any]]:
@@ -55,7 +67,7 @@ def test_references_change_no_proposal_and_no_trial(
 ) -> None:
     pretend()
     stores = []
-    for names in ("none", ["resnet", "mobilenetv2", "no-teacher"]):
+    for names in ("none", THREE):
         problem = make_problem(
             trials=6, optimizer=OURS, training={"rungs": [1, 3]}, references={"names": names}, seconds=1000
         )
@@ -68,7 +80,7 @@ def test_references_change_no_proposal_and_no_trial(
 def test_references_climb_all_rungs_the_one_without_teacher_after_the_trials(
     make_problem: MakeProblem, make_store: MakeStore, pretend: Pretend
 ) -> None:
-    problem = make_problem(training={"rungs": [1, 2, 3]})
+    problem = make_problem(training={"rungs": [1, 2, 3]}, references={"names": THREE})
     store, trained = make_store(problem), []
     pretend(lambda task: trained.append(task))
     run(problem, store)
@@ -115,7 +127,7 @@ def test_references_are_as_wide_as_the_budget_allows_and_distilled_at_the_defaul
 def test_a_reference_that_does_not_fit_is_left_out_with_one_line(
     make_problem: MakeProblem, make_store: MakeStore, pretend: Pretend
 ) -> None:
-    problem, lines = make_problem(budget={"params": 2_000}), list[str]()
+    problem, lines = make_problem(budget={"params": 2_000}, references={"names": THREE}), list[str]()
     store = make_store(problem)
     pretend()
     run(problem, store, lines)
@@ -123,6 +135,30 @@ def test_a_reference_that_does_not_fit_is_left_out_with_one_line(
     assert [row.reference for row in failed] == ["mobilenetv2"]
     assert lines == [f"reference mobilenetv2 is left out: {failed[0].reason}"]
     assert str(failed[0].reason).startswith("BudgetError: The smallest network")
+
+
+def test_a_slim_copy_of_the_teacher_has_its_graph_and_proportions(make_problem: MakeProblem) -> None:
+    teacher = build_teacher()
+    problem = make_problem(budget={"params": 5_000})
+    problem = replace(problem, facts=replace(problem.facts, teacher_graph=teacher.to_dict()))
+    parameters = reference_parameters("like-teacher", problem.teacher_graph)
+    row = TrialRow(1, 1, -1, parameters, "running", None, None, CLOCK, None, None, 0, "like-teacher")
+    copy, its_cost = problem.draw(row, 0)
+    assert [node.operation for node in copy.nodes] == [node.operation for node in teacher.nodes]
+    assert 4_500 < its_cost.params <= 5_000
+    assert problem.describe(row).startswith("teacher at 1")
+
+
+def test_a_teacher_that_cannot_be_copied_is_said_in_one_line(
+    make_problem: MakeProblem, make_store: MakeStore, pretend: Pretend
+) -> None:
+    problem, lines = make_problem(trials=1, references={"names": ["like-teacher"]}), list[str]()
+    problem = replace(problem, facts=replace(problem.facts, why_no_graph="the teacher is no torch module"))
+    store = make_store(problem)
+    pretend()
+    run(problem, store, lines)
+    assert lines == ["reference like-teacher is left out: SpaceError: the teacher is no torch module"]
+    assert problem.describe(store.references(1)[0]) == "a slim copy of the teacher"
 
 
 def test_a_reference_that_cannot_be_trained_stops_nothing(
@@ -134,7 +170,8 @@ def test_a_reference_that_cannot_be_trained_stops_nothing(
         if task.key == first[0]:
             raise DivergedError("no")
 
-    problem, first = make_problem(optimizer={"name": "random", "pruner": "none"}), list[str]()
+    problem = make_problem(optimizer={"name": "random", "pruner": "none"}, references={"names": THREE})
+    first = list[str]()
     store = make_store(problem)
     pretend(diverge_first)
     run(problem, store)
@@ -145,7 +182,7 @@ def test_a_reference_that_cannot_be_trained_stops_nothing(
 def test_a_search_stopped_in_every_evaluation_goes_on_to_the_same_rows_with_references(
     make_problem: MakeProblem, make_store: MakeStore, pretend: Pretend
 ) -> None:
-    problem = make_problem(trials=3, training={"rungs": [1, 3]})
+    problem = make_problem(trials=3, training={"rungs": [1, 3]}, references={"names": THREE})
     whole, store, seen = make_store(problem), make_store(problem), set()
 
     def stop_once(task: EvaluationTask) -> None:
@@ -178,8 +215,6 @@ def test_a_search_that_goes_on_to_another_best_student_trains_that_one_without_t
 
 
 def test_the_best_references_at_the_last_rung_are_retrained(make_record: Callable[..., Any]) -> None:
-    from dataclasses import replace
-
     names = {"resnet": 0.7, "mobilenetv2": 0.9, "no-teacher": 0.8}
     records = []
     for number, (name, accuracy) in enumerate(names.items(), 1):
