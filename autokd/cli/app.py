@@ -276,8 +276,10 @@ def families(
     """Rank the families by what the search believes of them."""
     from autokd.cli import show
     from autokd.searches.api import find
+    from autokd.searches.tables import flat_line
 
-    show.families(find(name, _home(home)).families[:top], output)
+    result = find(name, _home(home))
+    show.families(result.families[:top], output, flat_line(result.flatness))
 
 
 @app.command(rich_help_panel="Results")

@@ -26,6 +26,7 @@ from autokd.searches.tables import (
     decimal,
     duration,
     facts_table,
+    flat_line,
     moment,
     percent,
     ratio,
@@ -88,6 +89,7 @@ def status(result: SearchResult, output: Output) -> None:
     progress, trainings, row = result.progress, result.trainings, result.row
     problem = result.problem
     trials, rungs, metric = result.trials, problem.rungs, problem.fidelity_metric
+    flatness = result.flatness
     if output == "json":
         predictions = [
             one for each in FIDELITY_METRICS.values() for one in rung_correlations(trials, rungs, each) if one.n
@@ -99,6 +101,7 @@ def status(result: SearchResult, output: Output) -> None:
             "rungs": list(rungs),
             "seconds": asdict(result.times),
             "full_length": full_length(problem),
+            "flatness": flatness and asdict(flatness) | {"is_flat": flatness.is_flat},
         }
         show_json(asdict(progress) | lists)
         return
@@ -123,6 +126,7 @@ def status(result: SearchResult, output: Output) -> None:
     facts += [
         ("prediction", _rung_correlation_line(one, progress.pruned)) for one in rung_correlations(trials, rungs, metric)
     ]
+    facts += [("space", line) for line in [flat_line(flatness)] if line]
     facts += [("failed", f"{number} x {reason}") for reason, number in progress.reasons.items()]
     facts += [("full length", line) for line in _full_length_lines(problem)]
     facts += [("full length", f"student {training.replicate}: {training_state(training)}") for training in trainings]
@@ -314,8 +318,14 @@ def _settings(values: Mapping[str, Any]) -> str:
     )
 
 
-def families(ranked: "Sequence[Family]", output: Output) -> None:
-    """Print families in the given order."""
+def families(ranked: "Sequence[Family]", output: Output, caveat: str | None = None) -> None:
+    """Print families in the given order.
+
+    Args:
+        ranked: The families.
+        output: What to print: text or one JSON value.
+        caveat: A line about their order.
+    """
     if output == "json":
         show_json([asdict(family) for family in ranked])
         return
@@ -335,6 +345,8 @@ def families(ranked: "Sequence[Family]", output: Output) -> None:
     headings = ("trial", "observed", "rung", "mean ± sd", "P(best)", *chosen, "family")
     show_text(table(headings, rows, numeric=range(5)))
     show_text("mean ± sd, P(best): what the model believes of the accuracy at the last rung")
+    if caveat:
+        show_text(caveat)
 
 
 def trained(students: Sequence[TrainedStudent], result: SearchResult, output: Output) -> None:

@@ -10,6 +10,7 @@ from autokd.config.fidelity_metrics import FIDELITY_METRICS, FidelityMetric
 from autokd.config.schema import SearchConfig
 from autokd.core.references import include_current_folder
 from autokd.errors import InputError
+from autokd.optimizers.space.conditions import Parents
 from autokd.searches.method_choice import MethodChoice
 from search_spaces.architecture.format import Architecture
 from search_spaces.design.dimensions import Dimension, Value
@@ -17,7 +18,7 @@ from search_spaces.design.registry import space_of
 from search_spaces.design.space import Space
 from search_spaces.errors import SpaceError
 
-__all__ = ["Choices"]
+__all__ = ["Choices", "parents_of"]
 
 
 @dataclass(frozen=True)
@@ -73,13 +74,12 @@ class Choices:
         return [point | self.methods.defaults for point in points]
 
     @property
-    def conditions(self) -> Mapping[str, tuple[str, Sequence[Value]]]:
-        """Parent of each conditional dimension, and the parent's values with which it is active, for the optimiser.
+    def conditions(self) -> Parents:
+        """The conditional dimensions as far as the optimiser is told of them.
 
-        With one space there are none, since the optimiser was not told before there were several, and must go on so.
+        With one space it is told of none, since it was not before there were several, and must go on so.
         """
-        children = ((name, each) for name, each in self.dimensions.items() if self._has_spaces)
-        return {name: (each.parent, each.values) for name, each in children if each.parent is not None}
+        return parents_of(self.dimensions) if self._has_spaces else {}
 
     @property
     def distributions(self) -> dict[str, BaseDistribution]:
@@ -94,3 +94,8 @@ class Choices:
     def fidelity_metric(self) -> FidelityMetric:
         """By what trials are compared below the last rung."""
         return FIDELITY_METRICS[self.config.optimizer.signal]
+
+
+def parents_of(dimensions: Mapping[str, Dimension]) -> Parents:
+    """The conditional ones among some dimensions."""
+    return {name: (each.parent, each.values) for name, each in dimensions.items() if each.parent is not None}

@@ -36,7 +36,7 @@ from autokd.searches.retraining import Retraining, trainings
 from autokd.searches.session import search_error, session
 from autokd.searches.students import TrainedStudent, trained_references, trained_students
 from autokd.searches.study import to_study
-from autokd.searches.tables import count, counted, percent
+from autokd.searches.tables import count, counted, flat_line, percent
 from autokd.searches.times import Times, measure_times
 from autokd.searches.trial_record import TrialRecord, search_records, trial_records
 from autokd.searches.workspace import Workspace
@@ -48,6 +48,7 @@ from workers.worker_process import leave_if_importing
 if TYPE_CHECKING:
     import pandas
 
+    from autokd.optimizers.models.signal_to_noise import SignalToNoise
     from autokd.searches.families import Family
 
 __all__ = ["SearchResult"]
@@ -182,6 +183,16 @@ class SearchResult:
             raise search_error(self.name, error) from error
 
     @property
+    def flatness(self) -> "SignalToNoise | None":
+        """How much the families differ, compared with the noise of a trial; None before 8 trials reached the last rung.
+
+        Where `is_flat` is true, the order of the families is mostly luck.
+        """
+        from autokd.searches.flatness import flatness  # loads the model
+
+        return flatness(self.problem, self.trials)
+
+    @property
     def importances(self) -> dict[str, float]:
         """How much each searched dimension decides the accuracy, as shares of 1, the most important first.
 
@@ -226,6 +237,8 @@ class SearchResult:
         if progress.best_trial is None:
             reason, number = max(progress.reasons.items(), key=lambda item: item[1])
             raise AutoKDError(f"no trial could be trained; {number} of {progress.failed} failed with: {reason}")
+        if line := flat_line(self.flatness):
+            self.reporter.notify(line)
         return self
 
     def train(self, config: SearchConfig | None = None) -> Sequence[TrainedStudent]:

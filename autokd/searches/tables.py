@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
@@ -13,6 +14,9 @@ from autokd.searches.times import Times
 from autokd.teachers.cost import TeacherCost
 from search_spaces.design.envelope import Offer
 
+if TYPE_CHECKING:
+    from autokd.optimizers.models.signal_to_noise import SignalToNoise
+
 __all__ = [
     "budget_table",
     "count",
@@ -20,6 +24,7 @@ __all__ = [
     "decimal",
     "duration",
     "facts_table",
+    "flat_line",
     "moment",
     "percent",
     "ratio",
@@ -134,6 +139,15 @@ def reference_state(reference: ReferenceProgress) -> str:
         return "under way"
     size = f"{count(reference.params)} parameters, {count(reference.macs)} MACs"
     return f"{percent(reference.accuracy)} after {counted(reference.epochs, 'epoch')}, {size}"
+
+
+def flat_line(found: "SignalToNoise | None") -> str | None:
+    """A line for the user if families evidently differ by less than a trial's noise; None otherwise."""
+    if found is None or not found.is_flat:
+        return None
+    students = f"{counted(found.n, 'trial')} at the last rung with {counted(found.observations, 'student')} each"
+    spread = f"{found.ratio:g} times it, 90 %: {found.low:g} to {found.high:g}"
+    return f"families differ by less than a trial's noise ({spread}; {students}): their order is mostly luck"
 
 
 def training_state(training: Training) -> str:

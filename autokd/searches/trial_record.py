@@ -45,6 +45,12 @@ class TrialRecord:
         """The value at the highest rung reached; -inf before the first rung."""
         return self.values[max(self.values)] if self.values else -math.inf
 
+    def accuracies(self, rung: int) -> list[float]:
+        """Validation accuracy of each student that reached a rung, by replicate."""
+        complete = {row.student_id: row for row in self.evaluations if row.rung == rung and row.state == "complete"}
+        found = [complete[student.id].metrics for student in self.students if student.id in complete]
+        return [metrics["accuracy"] for metrics in found if metrics is not None]
+
     def means(self, metric: str) -> dict[int, float]:
         """Mean of a metric over all students, at each rung where all of them have it."""
         reached: dict[int, list[float]] = {}

@@ -37,15 +37,15 @@ ORDER = {
         "proposal trust_region_sampler importance registry __init__"
     ),
     "autokd.optimizers.space": "coordinates union encoding conditions features",
-    "autokd.optimizers.models": "outcome_transforms gaussian_process surrogate posterior",
+    "autokd.optimizers.models": "outcome_transforms gaussian_process surrogate posterior signal_to_noise",
     "autokd.optimizers.acquisition": "functions candidates optimisation",
     "autokd.database": "errors rows types models engine schema reading writing store lease lease_keeper",
     "autokd.evaluation": "context warm_start precompute task distillation_stream evaluate",
     "autokd.export": "module check manifest preprocess verification replacement folder",
     "autokd.searches": (
         "lengths facts workspace data_from_python trial_record method_choice references progress times tables study "
-        "choices warm_start_source problem reporter printer proposals families students comparison dispatcher session "
-        "controller pace speed manifest preflight retraining deletion result api doctor"
+        "choices warm_start_source problem reporter printer proposals families flatness students comparison dispatcher "
+        "session controller pace speed manifest preflight retraining deletion result api doctor"
     ),
     "autokd.analysis": "rung_correlations plots",
     "autokd.recipes": "catalogue teachers runnable train_teacher",
