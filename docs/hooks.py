@@ -24,7 +24,16 @@ from autokd.config.json_schema import search_schema
 from autokd.distillation import METHODS
 from search_spaces.design.registry import known_spaces, space
 
-__all__ = ["GENERATED", "command_line", "configuration", "method_table", "on_files", "on_page_markdown", "space_table"]
+__all__ = [
+    "GENERATED",
+    "claims",
+    "command_line",
+    "configuration",
+    "method_table",
+    "on_files",
+    "on_page_markdown",
+    "space_table",
+]
 
 ROOT = Path(__file__).resolve().parents[1]
 BENCHMARKS = ROOT / "tests" / "benchmarks"
@@ -32,6 +41,8 @@ COUNTER = re.compile(r"(?<=[a-z_])\d+(?=_|$)")  # dimensions that differ in thes
 LARGE = 10**9  # written as a power
 MOST_NAMES = 4  # in a row
 MARK = re.compile(r"<!-- generated: ([\w-]+) -->")
+CLAIMS = (*(f"S{number}" for number in range(1, 8) if number != 4), "P(best)")  # S4 is that there are three data sets
+NOT_MEASURED = "not measured yet"
 RESULTS = re.compile(r"\((?:\.\./)+tests/benchmarks/(?:(\w+)/)?RESULTS\.md(#[\w-]+)?\)")
 
 
@@ -216,6 +227,22 @@ def _range(distribution: BaseDistribution) -> str:
     return f"{distribution.low:g} to {distribution.high:g}{step}{', logarithmic' if distribution.log else ''}"
 
 
+# --- what is claimed
+
+
+def claims() -> str:
+    """The claims that the headline's results mark, and those that nothing was measured for yet."""
+    text = (BENCHMARKS / "headline" / "RESULTS.md").read_text()
+    rows: list[tuple[str, ...]] = []
+    for part in text.split("\n### ")[1:]:
+        data = part.partition("\n")[0]
+        found = re.findall(r"^\| (S\d|P\(best\)) \| (.*?) \| (.*?) \| \*\*(.*?)\*\* \|$", part, re.MULTILINE)
+        rows += [(name, data, number, value, mark) for name, number, value, mark in found if mark != NOT_MEASURED]
+    measured = {row[0] for row in rows}
+    rows += [(name, "", "", "", NOT_MEASURED) for name in CLAIMS if name not in measured]
+    return _table(("claim", "data", "number", "measured", "mark"), sorted(rows, key=lambda row: row[0]))
+
+
 def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     lines = [head, ("---",) * len(head), *rows]
     return "\n".join(
@@ -228,6 +255,7 @@ GENERATED: Mapping[str, Callable[[], str]] = {
     "command-line": command_line,
     "spaces": space_table,
     "methods": method_table,
+    "claims": claims,
 }
 
 

@@ -2,6 +2,7 @@
 
 import importlib.util
 import re
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -38,7 +39,10 @@ def test_every_reference_has_a_page_and_every_page_a_reference(hooks: ModuleType
 def test_the_configuration_is_whole(hooks: ModuleType) -> None:
     schema = search_schema()
     properties = [item for part in (schema, *schema["$defs"].values()) for item in part["properties"].items()]
-    sections = {key for key, value in schema["properties"].items() if "$ref" in value} | {"training.augmentation"}
+    sections = {key for key, value in schema["properties"].items() if "$ref" in value} | {
+        "training.augmentation",
+        "budget.of_teacher",
+    }
     text = hooks.configuration()
     assert sorted(rows(text)) == sorted(f"`{key}`" for key, value in properties if "$ref" not in value)
     assert set(re.findall(r"^## `\[(.*)\]`$", text, re.MULTILINE)) == sections
@@ -64,3 +68,16 @@ def test_every_dimension_is_in_its_spaces_table(hooks: ModuleType) -> None:
 def test_every_hyper_parameter_is_in_the_table(hooks: ModuleType) -> None:
     n_hyper_parameters = sum(len(method.distributions()) for method in METHODS.values())
     assert len(rows(hooks.method_table())) == n_hyper_parameters
+
+
+def test_claims_are_those_that_the_results_mark(
+    hooks: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "headline").mkdir()
+    lines = ["| S5 | A - teacher | -0.1 [-0.2, +0.0] | **reached** |", "| S7 | TR - H |  | **not measured yet** |"]
+    (tmp_path / "headline" / "RESULTS.md").write_text("\n".join(["# Title", "", "### F", "", *lines, ""]))
+    monkeypatch.setattr(hooks, "BENCHMARKS", tmp_path)
+    table = hooks.claims()
+    assert "| S5 | F | A - teacher | -0.1 [-0.2, +0.0] | reached |" in table
+    assert "| S7 |  |  |  | not measured yet |" in table
+    assert "TR - H" not in table

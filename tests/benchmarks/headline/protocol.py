@@ -10,7 +10,18 @@ from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
-__all__ = ["ARMS", "FIXED", "PROTOCOLS", "WITHOUT_TEACHER", "Arm", "Protocol", "Screening", "Study", "digest"]
+__all__ = [
+    "ARMS",
+    "FIXED",
+    "PROTOCOLS",
+    "STUDIED",
+    "WITHOUT_TEACHER",
+    "Arm",
+    "Protocol",
+    "Screening",
+    "Study",
+    "digest",
+]
 
 Settings = Mapping[str, Any]
 
@@ -293,3 +304,6 @@ ARMS: Mapping[str, Arm] = {
     "V": replace(_A, sampler=_EVOLUTION, pruner="none"),
 }
 """The searching arms. One more line is one more arm, such as the product with other defaults."""
+
+STUDIED = ("A", "A+")
+"""Arms whose best families are recorded with their students, to be studied."""

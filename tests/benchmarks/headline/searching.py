@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from measures import named
-from protocol import Arm
+from protocol import STUDIED, Arm
 from records import Record, Run
 from workbench import Workbench, costs, machine
 
@@ -56,7 +56,7 @@ def search(bench: Workbench, run: Run, arm: Arm, folder: str, times: int = 1) ->
             "description": best.description,
             "distillation": dict(task.settings),
             "trials": len(result.trials),
-            "families": _families(bench, result),
+            "families": _families(bench, result, run.arm in STUDIED),
             "importances": _importances(result),
         },
         machine=machine(),
@@ -107,8 +107,8 @@ def _train(result: SearchResult, arm: Arm) -> tuple[Family, EvaluationTask, Mapp
     return best, task, student.metrics, student.evaluation.seconds or 0.0
 
 
-def _families(bench: Workbench, result: SearchResult) -> list[dict[str, Any]]:
-    """The best families as the model of the search sees them, for the studies."""
+def _families(bench: Workbench, result: SearchResult, is_studied: bool) -> list[dict[str, Any]]:
+    """The best families as the model of the search sees them; their students only if they are to be studied."""
     problem = result.problem
     return [
         {
@@ -119,7 +119,7 @@ def _families(bench: Workbench, result: SearchResult) -> list[dict[str, Any]]:
             "mean": family.mean,
             "deviation": family.deviation,
             "observed": family.observed,
-            "architecture": dict(result.trial(family.trial).students[0].architecture),
+            **({"architecture": dict(result.trial(family.trial).students[0].architecture)} if is_studied else {}),
         }
         for family in result.families[: bench.protocol.study.top]
     ]

@@ -50,7 +50,9 @@ def train(bench: Workbench, run: Run, training: Training) -> Record:
         run: The run; its seed is that of stream and first weights.
         training: What is trained.
     """
-    found = {"architecture": training.architecture.to_dict(), "distillation": _distillation(training)}
+    found: dict[str, Any] = {"distillation": {"method": training.method, **training.settings}}
+    if training.tested:
+        found["architecture"] = training.architecture.to_dict()
     common: dict[str, Any] = {"cost": costs(cost(training.architecture)), "found": found}
     try:
         done = evaluate(_task(bench, run, training))
@@ -154,7 +156,3 @@ def _task(bench: Workbench, run: Run, training: Training) -> EvaluationTask:
         folder=problem.evaluations,
         keeps_best=True,
     )
-
-
-def _distillation(training: Training) -> dict[str, Any]:
-    return {"method": training.method, **training.settings}
