@@ -103,6 +103,8 @@ def method_distributions(name: str) -> dict[str, BaseDistribution]:
 def method_defaults(name: str) -> dict[str, Any]:
     """The papers' values of the hyper-parameters of a method, which are named as in `method_distributions`.
 
+    Those that depend on other hyper-parameters (None) are omitted.
+
     Raises:
         InputError: As `method_distributions`.
     """
@@ -112,7 +114,7 @@ def method_defaults(name: str) -> dict[str, Any]:
         for component in _components(name)
         for own, parameter in signature(component.kind).parameters.items()
     )
-    return {key: default for key, default in pairs if key in known and default is not Parameter.empty}
+    return {key: default for key, default in pairs if key in known and default not in (Parameter.empty, None)}
 
 
 def method_class(name: str) -> type[Method]:

@@ -66,11 +66,14 @@ class MethodChoice:
         return str(self._values(parameters)[METHOD]) if self._several else self.config.names[0]
 
     def settings(self, parameters: Mapping[str, Value]) -> Settings:
-        """The hyper-parameters of the trial's method by its own names, fixed ones included."""
+        """The hyper-parameters of the trial's method by its own names, fixed ones included.
+
+        Those that did not exist yet when the trial was recorded are omitted, so that they have their defaults.
+        """
         values = self._values(parameters)
         prefix = self._prefix(self.name(parameters))
         own = method_distributions(self.name(parameters))
-        return tuple(sorted((name, values[prefix + name]) for name in own))
+        return tuple(sorted((name, values[prefix + name]) for name in own if prefix + name in values))
 
     def teacher_schedule(self, parameters: Mapping[str, Value]) -> int:
         """Number of the teacher schedule of a trial with these parameters."""

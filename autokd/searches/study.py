@@ -57,11 +57,12 @@ def _empty_study() -> optuna.Study:
 
 def _frozen(record: TrialRecord, distributions: Mapping[str, BaseDistribution], metric: FidelityMetric) -> FrozenTrial:
     trial, reported = record.trial, metric.oriented(record.means(metric.name))
+    known = [name for name in trial.parameters if name in distributions]  # what a later version still searches
     frozen = create_trial(
         state=_STATES[trial.state],
         value=trial.value if trial.state in ("complete", "pruned") else None,
-        params=dict(trial.parameters),
-        distributions={name: distributions[name] for name in trial.parameters},
+        params={name: trial.parameters[name] for name in known},
+        distributions={name: distributions[name] for name in known},
         intermediate_values={rung + 1: value for rung, value in reported.items()},
     )
     frozen.datetime_start = _moment(trial.opened_after)

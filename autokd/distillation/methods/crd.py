@@ -1,7 +1,7 @@
 """Contrastive representation distillation (Tian et al. 2020, https://arxiv.org/abs/1910.10699).
 
 n                 training samples
-K                 negatives for each sample of the batch: samples of other classes
+K                 negatives for each sample of the batch: samples of other classes, or any others
 v          128    projected embedding of a sample by one network, a unit vector
 M_S, M_T   n x 128  memories of the student's and the teacher's last v of each sample
 t                 temperature
@@ -12,12 +12,12 @@ o_j               exp(<M[j], v> / t) / Z, with M the other network's memory: sco
 import math
 
 import torch
-from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from autokd.distillation.base import BatchContext, Method, Outputs
-from autokd.distillation.checks import non_negative, positive, whole
+from autokd.distillation.checks import non_negative, one_of, positive, whole
 from autokd.distillation.maps import embeddings, unit
 from autokd.errors import InputError
 
@@ -25,6 +25,7 @@ __all__ = ["CRD", "contrastive_loss", "log_partition", "remembered", "similariti
 
 WIDTH = 128  # of the vectors that are compared
 MOMENTUM = 0.5  # weight of a memory's old content
+MODES = ("class", "any")
 
 _DRAWN_BELOW = 2**62  # far larger than any number of samples, so that remainders are uniform
 
@@ -91,8 +92,8 @@ class CRD(Method):
 
     Both networks' embeddings pass through a trained linear layer of width 128. Negatives are drawn for each sample of
     each batch, uniformly and with replacement, as the derivation requires; the authors' code draws without replacement
-    if possible. K is at most the number of samples outside the largest class, if that is less than `negatives`. The
-    class of a mixed sample is the one of larger weight [ours].
+    if possible. K is at most the number of samples outside the largest class, or of all others, if that is less than
+    `negatives`. The class of a mixed sample is the one of larger weight [ours].
 
     A step takes `512 x batch x n` multiplications including the backward pass, and the memories hold `256 n` numbers.
     Many negatives about double the cost.
@@ -101,6 +102,8 @@ class CRD(Method):
         weight: At least 0; 0.8 in the authors' code. All ranges are ours.
         temperature: t, positive; 0.07 in the authors' code.
         negatives: K, at least 1; 16384 in the paper.
+        mode: "class" for negatives of other classes; "any" for any other samples, which needs no labels, as for the
+            paper's transfer between modalities (section 3.2).
     """
 
     name = "crd"
@@ -114,26 +117,30 @@ class CRD(Method):
     _starts: Tensor
     _sizes: Tensor
 
-    def __init__(self, weight: float = 0.8, temperature: float = 0.07, negatives: int = 16384) -> None:
+    def __init__(
+        self, weight: float = 0.8, temperature: float = 0.07, negatives: int = 16384, mode: str = "class"
+    ) -> None:
         super().__init__()
         self.weight = non_negative(weight=weight)
         self.temperature = positive(temperature=temperature)
         self.negatives = whole(1, negatives=negatives)
+        self.mode = one_of(MODES, mode=mode)
 
     @staticmethod
     def distributions() -> dict[str, BaseDistribution]:
-        """Distributions of weight, temperature and number of negatives."""
+        """Distributions of weight, temperature, number and kind of negatives."""
         return {
             "weight": FloatDistribution(0.08, 8.0, log=True),
             "temperature": FloatDistribution(0.02, 0.5, log=True),
             "negatives": IntDistribution(64, 16384, log=True),
+            "mode": CategoricalDistribution(MODES),
         }
 
     def prepare(self, student: Outputs, teacher: Outputs, labels: Tensor) -> None:
         """Create heads and memories, and sort the samples by class.
 
         Raises:
-            InputError: If a network has no embedding, or all samples are of one class.
+            InputError: If a network has no embedding, or there are no negatives.
         """
         device = student.logits.device
         widths = [embedding.shape[1] for embedding in embeddings(student, teacher)]
@@ -148,17 +155,21 @@ class CRD(Method):
         """`weight (h_S + h_T)`; afterwards both memories are updated with the vectors of the batch."""
         own, other = embeddings(student, teacher)
         student_vectors, teacher_vectors = unit(self.student_head(own)), unit(self.teacher_head(other.detach()))
-        chosen = torch.cat([context.indices.unsqueeze(1), self.draw_negatives(context.labels)], 1)
+        chosen = torch.cat([context.indices.unsqueeze(1), self.draw_negatives(context)], 1)
         h_student = self._contrast(0, student_vectors, self.teacher_memory, chosen)
         h_teacher = self._contrast(1, teacher_vectors, self.student_memory, chosen)
         self.student_memory = remembered(self.student_memory, context.indices, student_vectors)
         self.teacher_memory = remembered(self.teacher_memory, context.indices, teacher_vectors)
         return self.weight * (h_student + h_teacher)
 
-    def draw_negatives(self, labels: Tensor) -> Tensor:
-        """Indices of samples of other classes, int64, `batch x K`, for samples with these labels, int64, `batch`."""
-        starts, sizes = self._starts[labels].unsqueeze(1), self._sizes[labels].unsqueeze(1)
+    def draw_negatives(self, context: BatchContext) -> Tensor:
+        """Indices of negatives for the samples of a batch, int64, `batch x K`."""
+        labels, indices = context.labels, context.indices.unsqueeze(1)
         drawn = torch.randint(_DRAWN_BELOW, (len(labels), self._n_negatives), device=labels.device)
+        if self.mode == "any":
+            places = drawn % (len(self._sorted) - 1)
+            return torch.where(places < indices, places, places + 1)
+        starts, sizes = self._starts[labels].unsqueeze(1), self._sizes[labels].unsqueeze(1)
         places = drawn % (len(self._sorted) - sizes)
         return self._sorted[torch.where(places < starts, places, places + sizes)]
 
@@ -167,9 +178,11 @@ class CRD(Method):
         self.register_buffer("_sorted", labels.argsort(stable=True), persistent=False)
         self.register_buffer("_starts", sizes.cumsum(0) - sizes, persistent=False)
         self.register_buffer("_sizes", sizes, persistent=False)
-        self._n_negatives = min(self.negatives, len(labels) - int(sizes.max()))
+        n_alike = 1 if self.mode == "any" else int(sizes.max())
+        self._n_negatives = min(self.negatives, len(labels) - n_alike)
         if self._n_negatives == 0:
-            raise InputError("distillation method 'crd' needs samples of several classes, but all are of one class.")
+            wanted = "several samples" if self.mode == "any" else "samples of several classes, but all are of one class"
+            raise InputError(f"distillation method 'crd' needs {wanted}.")
 
     def _contrast(self, side: int, anchors: Tensor, memory: Tensor, chosen: Tensor) -> Tensor:
         scores = similarities(anchors, memory, chosen, self.temperature)

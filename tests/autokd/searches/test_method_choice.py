@@ -125,3 +125,12 @@ def test_the_defaults_are_the_first_method_with_its_papers_settings_inside_the_r
         "teacher": "first",
     }
     assert MethodChoice(DistillationConfig()).defaults == {"temperature": KD().temperature, "weight": KD().weight}
+
+
+def test_a_trial_recorded_before_a_hyper_parameter_existed_has_its_default():
+    assert choice(method="crd").settings({"weight": 0.5, "temperature": 0.1}) == (("temperature", 0.1), ("weight", 0.5))
+
+
+def test_a_default_that_depends_on_other_hyper_parameters_is_not_named():
+    assert "until" not in choice(method="continuation").defaults
+    assert choice(method="continuation").defaults["transition"] == "linear"

@@ -141,3 +141,8 @@ def test_trials_that_never_improve_shrink_the_trust_region(make_record):
     ]
     history = History.of(to_study(rows, SPACE).trials, Encoding.of(SPACE), [1.0])
     assert fold(history.outcomes, rules).length == rules.initial_length / 2
+
+
+def test_a_hyper_parameter_that_is_no_longer_searched_is_left_out(rows):
+    (trial,) = to_study(rows[:1], {"x": SPACE["x"]}).trials
+    assert trial.params == {"x": rows[0].trial.parameters["x"]}

@@ -24,6 +24,8 @@ def outputs(width: int, seed: int) -> Outputs:
 
 STUDENT, OTHER_STUDENT, TEACHER = outputs(5, 0), outputs(5, 4), outputs(7, 2)
 CONTEXT = BatchContext(LABELS[INDICES], INDICES)
+EVERYTHING = BatchContext(LABELS, torch.arange(N))
+OF_CLASS_1 = BatchContext(LABELS[1:2], torch.tensor([1]))
 
 
 def prepared(**settings: Any) -> CRD:
@@ -61,7 +63,7 @@ def half_of_the_loss_slowly(vectors: list[list[float]], memory: list[list[float]
 
 def loss_slowly(method: CRD, seed: int) -> float:
     torch.manual_seed(seed)
-    negatives = method.draw_negatives(CONTEXT.labels).tolist()
+    negatives = method.draw_negatives(CONTEXT).tolist()
     chosen = [[i, *row] for i, row in zip(INDICES.tolist(), negatives, strict=True)]
     student = [projected_slowly(method.student_head, row) for row in STUDENT.embedding.tolist()]
     teacher = [projected_slowly(method.teacher_head, row) for row in TEACHER.embedding.tolist()]
@@ -186,14 +188,14 @@ def test_both_heads_learn() -> None:
 def test_negatives_are_of_other_classes() -> None:
     method = prepared(negatives=16384)
     for _ in range(20):
-        negatives = method.draw_negatives(LABELS)
+        negatives = method.draw_negatives(EVERYTHING)
         assert (LABELS[negatives] != LABELS.unsqueeze(1)).all()
 
 
 def test_negatives_are_uniform_over_the_samples_of_other_classes() -> None:
     method = prepared()
     torch.manual_seed(0)
-    counts = torch.cat([method.draw_negatives(torch.tensor([1])) for _ in range(1000)]).flatten().bincount(minlength=N)
+    counts = torch.cat([method.draw_negatives(OF_CLASS_1) for _ in range(1000)]).flatten().bincount(minlength=N)
     others = counts[LABELS != 1]
     expected = 1000 * K / len(others)
     assert float(((others - expected) ** 2 / expected).sum()) < 45  # chi-square of 20 degrees: one in a thousand
@@ -204,7 +206,38 @@ def test_negatives_are_uniform_over_the_samples_of_other_classes() -> None:
 def test_the_number_of_negatives_is_limited_by_the_samples_outside_the_largest_class(
     negatives: int, found: int
 ) -> None:
-    assert prepared(negatives=negatives).draw_negatives(CONTEXT.labels).shape == (BATCH, found)
+    assert prepared(negatives=negatives).draw_negatives(CONTEXT).shape == (BATCH, found)
+
+
+def test_without_labels_negatives_are_uniform_over_all_other_samples() -> None:
+    method = prepared(mode="any")
+    torch.manual_seed(0)
+    counts = torch.cat([method.draw_negatives(OF_CLASS_1) for _ in range(1000)]).flatten().bincount(minlength=N)
+    others = torch.cat([counts[:1], counts[2:]])
+    expected = 1000 * K / (N - 1)
+    assert float(((others - expected) ** 2 / expected).sum()) < 58  # chi-square of 28 degrees: one in a thousand
+    assert counts[1] == 0
+
+
+def test_without_labels_no_sample_is_its_own_negative() -> None:
+    method = prepared(mode="any", negatives=16384)
+    negatives = method.draw_negatives(EVERYTHING)
+    assert negatives.shape == (N, N - 1)
+    assert (negatives != torch.arange(N).unsqueeze(1)).all()
+    assert (LABELS[negatives] == LABELS.unsqueeze(1)).any()
+
+
+def test_without_labels_all_samples_may_be_of_one_class() -> None:
+    CRD(mode="any").prepare(STUDENT, TEACHER, torch.zeros(5, dtype=torch.int64))
+    with pytest.raises(InputError, match="needs several samples"):
+        CRD(mode="any").prepare(STUDENT, TEACHER, torch.zeros(1, dtype=torch.int64))
+
+
+def test_the_loss_without_labels_equals_a_loop_over_samples_and_negatives() -> None:
+    method = prepared(mode="any")
+    expected = loss_slowly(method, seed=1)
+    torch.manual_seed(1)
+    assert method.teacher_loss(STUDENT, TEACHER, CONTEXT).item() == pytest.approx(expected, abs=1e-9)
 
 
 def test_training_lowers_the_loss() -> None:
