@@ -2,13 +2,16 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from math import prod
+from statistics import fmean
 
 import numpy as np
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from autokd.testing.toys import BATCH, relative_gradients, toy_losses, toy_samples
 from search_spaces.architecture.cost import BYTES, cost
 from search_spaces.architecture.format import Architecture, Node
 from search_spaces.architecture.layers import Shape
@@ -22,6 +25,12 @@ from search_spaces.networks.source import source
 
 __all__ = ["SpaceConformance", "relabelled", "simulated_peak_bytes"]
 
+STEEPEST = 10.0
+"""Largest change of the loss, in nats, per relative change of a kernel at the first step."""
+
+ENOUGH = 0.9
+"""Share of the first loss below which a network learns: the mean of five steps at the end of fifty."""
+
 
 class SpaceConformance:
     """Tests of the guarantees of `search_spaces.design.space.Space`.
@@ -34,6 +43,9 @@ class SpaceConformance:
         dead: Whether some weights may reach no output, as in the exact network of a benchmark.
         many: Number of families in the exhaustive test (`pytest -m exhaustive`).
         many_run: Number of these on which the exhaustive test runs torch.
+        many_trained: Number of families in the exhaustive test of training.
+        toy_params: Parameters of networks that are trained, unless the space has a fixed width.
+        toy_size: Longest side of the samples on which they are trained.
     """
 
     input_shape: Shape = (1, 28, 28)
@@ -43,6 +55,9 @@ class SpaceConformance:
     dead: bool = False
     many: int = 10_000
     many_run: int = 300
+    many_trained: int = 1_000
+    toy_params: int = 20_000
+    toy_size: int = 8
 
     @pytest.fixture
     def space(self) -> Space:
@@ -181,6 +196,20 @@ class SpaceConformance:
             gradients = torch.autograd.grad(loss, list(network.parameters()), allow_unused=self.dead)
             assert all(gradient.isfinite().all() for gradient in gradients if gradient is not None)
 
+    def test_every_draw_trains(self, space: Space) -> None:
+        """Gradients are in scale at the first step, and the loss falls within fifty."""
+        for number, architecture in enumerate(self._toys(space, max(4, self.draws // 5))):
+            self._check_first_step(architecture)
+            if number < max(2, self.draws // 20):
+                self._check_training(architecture)
+
+    @pytest.mark.skipif("AUTOKD_EXHAUSTIVE" not in os.environ, reason="takes hours: set AUTOKD_EXHAUSTIVE=1 to run it")
+    def test_a_thousand_draws_train(self, space: Space) -> None:
+        """The same for many families."""
+        for architecture in self._toys(space, self.many_trained):
+            self._check_first_step(architecture)
+            self._check_training(architecture)
+
     def test_the_generated_source_computes_the_same_bits(self, space: Space) -> None:
         """The weights are those of the built network, loaded by name."""
         for architecture in self._architectures(space, max(2, self.draws // 20)):
@@ -203,6 +232,25 @@ class SpaceConformance:
         rng = np.random.default_rng(seed)
         parameters = space.random_parameters(rng)
         return space.fit(parameters, self.budget, self.input_shape, self.classes, rng)
+
+    def _toys(self, space: Space, n: int) -> Iterator[Architecture]:
+        """Small networks on small samples."""
+        shape = (self.input_shape[0], *(min(size, self.toy_size) for size in self.input_shape[1:]))
+        budget = Budget(params=self.toy_params) if space.width is None else self.budget
+        for seed in range(n):
+            rng = np.random.default_rng(seed)
+            family = space.fit(space.random_parameters(rng), budget, shape, self.classes, rng)
+            with suppress(BudgetError):  # a draw of a family that barely fits
+                yield space.sample(family, budget, shape, self.classes, rng)
+
+    def _check_first_step(self, architecture: Architecture) -> None:
+        samples, labels = toy_samples(architecture.input_shape, architecture.classes)
+        norms = relative_gradients(build(architecture), samples[:BATCH], labels[:BATCH])
+        assert all(norm < STEEPEST for norm in norms.values()), (architecture.to_json(), norms)
+
+    def _check_training(self, architecture: Architecture) -> None:
+        losses = toy_losses(build(architecture), *toy_samples(architecture.input_shape, architecture.classes))
+        assert fmean(losses[-5:]) < ENOUGH * losses[0], (architecture.to_json(), losses)
 
     def _check_budget(self, space: Space, architecture: Architecture) -> None:
         used = self.budget.tightest(cost(architecture))

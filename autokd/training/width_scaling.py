@@ -25,7 +25,7 @@ def rate_factors(network: nn.Module, optimizer: Literal["sgd", "adamw"]) -> dict
     anything else                                 1            1
     ============================================  ===========  ===========
 
-    [ours] Initial weights are those of `search_spaces.networks.network.initialise`, not the table's. Scales, shifts,
+    [ours] Initial weights are those of `search_spaces.networks.initialisation`, not the table's. Scales, shifts,
     merge weights and the first layer's kernels have a factor of 1 with SGD, too, where the paper has "fan-out": batch
     normalisation follows the kernels, so their norm does not matter. Inputs are channels, regardless of the kernel
     size, since students differ in their widths. A kernel with at most 4 inputs processes the sample or a single

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
-from math import prod
 from typing import cast
 
 import torch
@@ -17,13 +16,14 @@ from search_spaces.architecture.layers import Layer, Shape
 from search_spaces.architecture.operations import Width, layers
 from search_spaces.errors import SpaceError
 from search_spaces.networks import modules
+from search_spaces.networks.initialisation import initialise
 from search_spaces.networks.kernels.batch_norm import BatchNorm2d
 from search_spaces.networks.kernels.bindings import is_traced
 from search_spaces.networks.kernels.convolution import Conv2d
 from search_spaces.networks.kernels.pooling import AvgPool2d
 from search_spaces.networks.merging import concatenated, gathered, mean, product, spread, summed, weighted_sum
 
-__all__ = ["Network", "build", "initialise"]
+__all__ = ["Network", "build"]
 
 Gates = tuple[Tensor, ...]
 Readers = tuple[int | None, ...]
@@ -40,7 +40,7 @@ def build(
 
     Args:
         architecture: What to build.
-        seed: Seed of the initial weights; see `initialise`.
+        seed: Seed of the initial weights; see `initialisation.py`.
         device: Device of the weights; their values are the same on every device.
         dtype: Data type of the weights.
 
@@ -49,34 +49,8 @@ def build(
     """
     network = Network(architecture, device="meta", dtype=dtype)
     network.to_empty(device=device or torch.get_default_device())
-    initialise(network, seed)
+    initialise(network, architecture, seed)
     return network
-
-
-def initialise(module: nn.Module, seed: int) -> None:
-    """Overwrite all weights and statistics of a built network, or of its generated source, in place.
-
-    * Convolutions, and linear layers without bias (convolutions on vectors): normal with variance 2 / fan-out (He et
-      al. 2015, the backward case, with the fan-out of one group).
-    * Batch norm: scale 1 and shift 0.
-    * Linear layers with bias: normal with standard deviation 0.01, and bias 0.
-    * Merge weights: 1.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for part in module.modules():
-            if isinstance(part, nn.Conv1d | nn.Conv2d):
-                fan_out = part.out_channels // part.groups * prod(part.kernel_size)
-                _fill_normal(part.weight, (2 / fan_out) ** 0.5, generator)
-            elif isinstance(part, nn.Linear):
-                deviation = 0.01 if part.bias is not None else (2 / part.out_features) ** 0.5
-                _fill_normal(part.weight, deviation, generator)
-            elif isinstance(part, nn.BatchNorm1d | nn.BatchNorm2d):
-                part.reset_parameters()
-            if isinstance(bias := getattr(part, "bias", None), nn.Parameter):
-                bias.zero_()
-            if isinstance(gates := getattr(part, "merge_weights", None), nn.Parameter):
-                gates.fill_(1.0)
 
 
 class Network(nn.Module):
@@ -226,8 +200,3 @@ def _torch_layer(layer: Layer, shape: Shape, device: torch.device | str | None, 
     module = made(*call.arguments, **keywords)
     assert isinstance(module, nn.Module)
     return module
-
-
-def _fill_normal(weight: Tensor, deviation: float, generator: torch.Generator) -> None:
-    """Fill a weight with values drawn on the CPU in float32, so that they are the same on every device."""
-    weight.copy_(torch.randn(weight.shape, generator=generator) * deviation)

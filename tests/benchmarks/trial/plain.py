@@ -18,7 +18,7 @@ from autokd.data.registry import load_data
 from autokd.recipes.teachers import fashion_mnist
 from autokd.teachers.weights import find_path, load_weights
 from search_spaces.architecture.format import Architecture
-from search_spaces.networks.network import initialise
+from search_spaces.networks.initialisation import initialise
 from search_spaces.networks.source import source
 
 __all__ = ["plain_trial"]
@@ -86,9 +86,10 @@ def plain_trial(config: SearchConfig, architecture: str, steps: int) -> float:
 
 def _exported(architecture: str) -> nn.Module:
     namespace: dict[str, Any] = {"__name__": "exported"}
-    exec(source(Architecture.from_json(architecture)), namespace)
+    parsed = Architecture.from_json(architecture)
+    exec(source(parsed), namespace)
     network: nn.Module = namespace["Student"]()
-    initialise(network, 0)
+    initialise(network, parsed, 0)
     return network.train()
 
 

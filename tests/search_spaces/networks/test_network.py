@@ -11,7 +11,7 @@ from search_spaces.architecture.format import Architecture, Node
 from search_spaces.architecture.memory import last_uses
 from search_spaces.design.budget import Budget
 from search_spaces.errors import SpaceError
-from search_spaces.networks.network import build, initialise
+from search_spaces.networks.network import build
 from search_spaces.spaces.nago import Nago
 
 DIAMOND = Architecture(
@@ -67,33 +67,6 @@ def test_the_same_seed_gives_the_same_weights_and_keeps_the_global_random_state(
     assert torch.equal(before, torch.get_rng_state())
     assert all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), same.state_dict().values(), strict=True))
     assert not torch.equal(one.left[0].weight, other.left[0].weight)
-
-
-def test_initial_weights_have_the_stated_spread() -> None:
-    wide = Architecture(
-        (1, 4, 4), 2, (Node("input", (), 1), Node("sepconv3x3_bn", (0,), 4000), Node("classifier", (1,), 2))
-    )
-    network = build(wide).requires_grad_(False)
-    pointwise = network.node1[1].weight
-    assert float(pointwise.std()) == pytest.approx((2 / 4000) ** 0.5, rel=0.05)
-    assert float(network.node2[4].weight.std()) == pytest.approx(0.01, rel=0.05)
-    assert float(network.node2[4].bias.abs().max()) == 0
-    assert torch.equal(network.node1[2].weight, torch.ones(4000))
-
-
-def test_merge_weights_start_at_one_in_the_order_of_nodes_and_inputs() -> None:
-    assert build(DIAMOND).merge_weights.tolist() == [1.0, 1.0]
-
-
-def test_initialise_overwrites_trained_weights_and_statistics() -> None:
-    network = build(DIAMOND, 1)
-    network(images(4, 2, 6, 6))
-    with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.add_(1)
-    initialise(network, 1)
-    fresh = build(DIAMOND, 1).state_dict()
-    assert all(torch.equal(value, fresh[name]) for name, value in network.state_dict().items())
 
 
 def test_device_and_dtype_are_arguments() -> None:
@@ -210,9 +183,3 @@ def test_signals_vectors_products_and_concatenations_run_as_the_nodes_describe()
     joined = torch.cat([found * gate, found], 1).flatten(1)
     matrix = network.matrix[1](joined @ network.matrix[0].weight.T)
     torch.testing.assert_close(network(x), network.classifier[2](torch.relu(matrix)))
-
-
-def test_linear_layers_that_stand_for_convolutions_are_initialised_like_convolutions() -> None:
-    matrix = build(SIGNAL, seed=1).matrix[0].weight.detach()
-    assert float(matrix.std()) == pytest.approx((2 / 5) ** 0.5, rel=0.15)
-    assert float(build(SIGNAL, seed=1).classifier[-1].weight.detach().abs().max()) < 0.05

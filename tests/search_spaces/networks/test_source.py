@@ -16,7 +16,8 @@ from search_spaces.architecture.operations import OPERATIONS, Width, layers
 from search_spaces.design.budget import Budget
 from search_spaces.design.space import Space
 from search_spaces.errors import SpaceError
-from search_spaces.networks.network import build, initialise
+from search_spaces.networks.initialisation import initialise
+from search_spaces.networks.network import build
 from search_spaces.networks.source import source
 from search_spaces.spaces.nago import Nago
 from search_spaces.spaces.randwire import RandWire
@@ -105,7 +106,7 @@ def test_it_computes_the_bits_of_the_built_network_with_the_same_weights(archite
 @each
 def test_initialising_it_gives_the_weights_of_the_built_network(architecture: Architecture) -> None:
     network, student = build(architecture, seed=5), load(source(architecture))
-    initialise(student, seed=5)
+    initialise(student, architecture, seed=5)
     theirs = network.state_dict()
     assert all(torch.equal(value, theirs[name]) for name, value in student.state_dict().items())
 
