@@ -276,10 +276,9 @@ def families(
     """Rank the families by what the search believes of them."""
     from autokd.cli import show
     from autokd.searches.api import find
-    from autokd.searches.tables import flat_line
 
     result = find(name, _home(home))
-    show.families(result.families[:top], output, flat_line(result.flatness))
+    show.families(result.families[:top], output, result.remarks)
 
 
 @app.command(rich_help_panel="Results")

@@ -26,6 +26,7 @@ from autokd.searches.tables import (
     decimal,
     duration,
     facts_table,
+    failures,
     flat_line,
     moment,
     percent,
@@ -127,7 +128,7 @@ def status(result: SearchResult, output: Output) -> None:
         ("prediction", _rung_correlation_line(one, progress.pruned)) for one in rung_correlations(trials, rungs, metric)
     ]
     facts += [("space", line) for line in [flat_line(flatness)] if line]
-    facts += [("failed", f"{number} x {reason}") for reason, number in progress.reasons.items()]
+    facts += failures(progress)
     facts += [("full length", line) for line in _full_length_lines(problem)]
     facts += [("full length", f"student {training.replicate}: {training_state(training)}") for training in trainings]
     events = result.last_events(EVENTS)
@@ -318,13 +319,13 @@ def _settings(values: Mapping[str, Any]) -> str:
     )
 
 
-def families(ranked: "Sequence[Family]", output: Output, caveat: str | None = None) -> None:
+def families(ranked: "Sequence[Family]", output: Output, remarks: Sequence[str] = ()) -> None:
     """Print families in the given order.
 
     Args:
         ranked: The families.
         output: What to print: text or one JSON value.
-        caveat: A line about their order.
+        remarks: Lines about their order, and about trials that are not among them.
     """
     if output == "json":
         show_json([asdict(family) for family in ranked])
@@ -345,8 +346,8 @@ def families(ranked: "Sequence[Family]", output: Output, caveat: str | None = No
     headings = ("trial", "observed", "rung", "mean ± sd", "P(best)", *chosen, "family")
     show_text(table(headings, rows, numeric=range(5)))
     show_text("mean ± sd, P(best): what the model believes of the accuracy at the last rung")
-    if caveat:
-        show_text(caveat)
+    for remark in remarks:
+        show_text(remark)
 
 
 def trained(students: Sequence[TrainedStudent], result: SearchResult, output: Output) -> None:

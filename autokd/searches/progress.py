@@ -11,6 +11,9 @@ from autokd.searches.trial_record import TrialRecord
 
 __all__ = ["Progress", "ReferenceProgress", "Training", "best_trial_record", "measure_progress", "ranked"]
 
+CHANCE_MARGIN = 1.2
+"""A student with less than this many times the balanced accuracy of guessing, 1 / classes, has learnt nothing."""
+
 
 @dataclass(frozen=True)
 class ReferenceProgress:
@@ -55,6 +58,7 @@ class Progress:
         teacher_params: The teacher's parameters, where it has any.
         seconds_left: Estimated time until the last trial ends; None before one ended.
         reasons: Why trials failed, with their number.
+        at_chance: Complete and pruned trials whose students were hardly better than guessing when they ended.
         references: The references, in the order in which they were opened.
     """
 
@@ -73,6 +77,7 @@ class Progress:
     teacher_params: int | None
     seconds_left: float | None
     reasons: dict[str, int]
+    at_chance: int = 0
     references: tuple[ReferenceProgress, ...] = ()
 
     @property
@@ -142,6 +147,7 @@ def measure_progress(
         reasons=dict(
             Counter(record.trial.reason or "unknown" for record in trial_records if record.trial.state == "failed")
         ),
+        at_chance=sum(_is_at_chance(record, search.facts["classes"]) for record in trial_records),
         references=tuple(_reference(name, record) for name, record in latest_references(references).items()),
     )
 
@@ -155,6 +161,15 @@ def ranked(trial_records: Collection[TrialRecord]) -> list[TrialRecord]:
 def best_trial_record(trial_records: Collection[TrialRecord]) -> TrialRecord | None:
     """The trial with the best observed value, if any; the search's model may prefer another one."""
     return next(iter(ranked(trial_records)), None)
+
+
+def _is_at_chance(record: TrialRecord, classes: int) -> bool:
+    """Whether an ended trial is hardly better than guessing; unknown, and so false, in trials of earlier versions."""
+    balanced = record.means("balanced_accuracy")
+    if record.trial.state not in ("complete", "pruned") or not balanced:
+        return False
+    rung = max(balanced)
+    return balanced[rung] < CHANCE_MARGIN / (classes - record.means("absent_classes")[rung])
 
 
 def _reference(name: str, record: TrialRecord) -> ReferenceProgress:

@@ -36,7 +36,7 @@ from autokd.searches.retraining import Retraining, trainings
 from autokd.searches.session import search_error, session
 from autokd.searches.students import TrainedStudent, trained_references, trained_students
 from autokd.searches.study import to_study
-from autokd.searches.tables import count, counted, flat_line, percent
+from autokd.searches.tables import count, counted, failures, flat_line, percent
 from autokd.searches.times import Times, measure_times
 from autokd.searches.trial_record import TrialRecord, search_records, trial_records
 from autokd.searches.workspace import Workspace
@@ -204,6 +204,12 @@ class SearchResult:
         problem = self.problem
         return importances(to_study(self.trials, problem.distributions), problem.dimensions)
 
+    @property
+    def remarks(self) -> list[str]:
+        """Lines about trials that failed or learnt nothing, and about families that hardly differ."""
+        flat = flat_line(self.flatness)
+        return [*(f"{word}: {line}" for word, line in failures(self.progress)), *([flat] if flat else [])]
+
     def trials_dataframe(self) -> "pandas.DataFrame":
         """All trials as Optuna's `study.trials_dataframe` shows them: number, value, times, parameters and state.
 
@@ -237,8 +243,8 @@ class SearchResult:
         if progress.best_trial is None:
             reason, number = max(progress.reasons.items(), key=lambda item: item[1])
             raise AutoKDError(f"no trial could be trained; {number} of {progress.failed} failed with: {reason}")
-        if line := flat_line(self.flatness):
-            self.reporter.notify(line)
+        for remark in self.remarks:
+            self.reporter.notify(remark)
         return self
 
     def train(self, config: SearchConfig | None = None) -> Sequence[TrainedStudent]:

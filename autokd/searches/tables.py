@@ -9,7 +9,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from autokd.searches.progress import ReferenceProgress, Training
+from autokd.searches.progress import Progress, ReferenceProgress, Training
 from autokd.searches.times import Times
 from autokd.teachers.cost import TeacherCost
 from search_spaces.design.envelope import Offer
@@ -24,6 +24,7 @@ __all__ = [
     "decimal",
     "duration",
     "facts_table",
+    "failures",
     "flat_line",
     "moment",
     "percent",
@@ -148,6 +149,14 @@ def flat_line(found: "SignalToNoise | None") -> str | None:
     students = f"{counted(found.n, 'trial')} at the last rung with {counted(found.observations, 'student')} each"
     spread = f"{found.ratio:g} times it, 90 %: {found.low:g} to {found.high:g}"
     return f"families differ by less than a trial's noise ({spread}; {students}): their order is mostly luck"
+
+
+def failures(progress: Progress) -> list[tuple[str, str]]:
+    """Trials that could not be trained or learnt nothing: a word and a line for each reason."""
+    lines = [("failed", f"{number} x {reason}") for reason, number in progress.reasons.items()]
+    if progress.at_chance:
+        lines.append(("at chance", f"{counted(progress.at_chance, 'trial')} ended hardly better than guessing"))
+    return lines
 
 
 def training_state(training: Training) -> str:

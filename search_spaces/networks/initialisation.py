@@ -31,7 +31,7 @@ import torch
 from torch import Tensor, nn
 
 from search_spaces.architecture.format import Architecture, Node
-from search_spaces.architecture.layers import BatchNorm, Layer, ReLU, Shape
+from search_spaces.architecture.layers import BatchNorm, Layer, ReLU, ReLU6, Shape
 from search_spaces.architecture.operations import Width, layers
 
 __all__ = ["SHALLOW", "gradient_growth", "initialise", "relu_depths", "relu_shift"]
@@ -107,7 +107,7 @@ def relu_depths(architecture: Architecture) -> list[float]:
         depth = sum(variances[source] * depths[source] for source in sources) / total if total else 0.0
         variance = total * _share(node.merge, len(sources))
         for layer, entering in _layers(node, shape):
-            if isinstance(layer, ReLU):
+            if isinstance(layer, ReLU | ReLU6):
                 depth, variance = depth + 1 + NARROW / prod(entering), variance * (1 - 1 / pi) / 2
             elif isinstance(layer, BatchNorm):
                 variance = 1.0

@@ -290,8 +290,11 @@ def test_doctor_says_no_to_a_broken_database(invoke, tmp_path: Path):
 
 def test_families_name_the_method_where_the_search_chose_it(capsys: pytest.CaptureFixture[str]):
     family = Family(0, "WS(4,2)", {"method": "dkd", "depth": 3}, False, 0.9, 1, 0.91, 0.01, 0.5, 1000, 2000)
-    show.families([family, replace(family, trial=1, parameters={"method": "kd"})], "text")
+    show.families(
+        [family, replace(family, trial=1, parameters={"method": "kd"})], "text", ["failed: 2 x training diverged"]
+    )
     text = capsys.readouterr().out
+    assert "failed: 2 x training diverged" in text
     assert row_of(text, "0 ")[-2:] == ["dkd", "WS(4,2)"]
     show.families([replace(family, parameters={"depth": 3})], "text")
     assert "method" not in capsys.readouterr().out.splitlines()[1]

@@ -5,6 +5,7 @@ import pytest
 
 from autokd.database.rows import SearchRow
 from autokd.searches.progress import best_trial_record, measure_progress, ranked
+from autokd.searches.tables import failures
 
 
 @pytest.fixture
@@ -25,6 +26,24 @@ def test_trials_are_counted_by_their_state(search: SearchRow, make_record):
     assert (progress.complete, progress.pruned, progress.failed, progress.running) == (2, 1, 1, 1)
     assert (progress.finished, progress.trials, progress.name) == (4, 10, "first")
     assert progress.teacher_accuracy == 0.99
+
+
+def test_trials_that_ended_hardly_better_than_guessing_are_counted(search: SearchRow, make_record):
+    def guessing(number: int, balanced: float, state: str = "complete"):
+        record = finished(make_record, number, [[0.5], [0.5]], state)
+        rows = [
+            replace(row, metrics={"balanced_accuracy": balanced, "absent_classes": 5}) for row in record.evaluations
+        ]
+        return replace(record, evaluations=tuple(rows))
+
+    assert search.facts["classes"] == 10
+    records = [guessing(0, 0.23), guessing(1, 0.25), guessing(2, 0.2, "pruned"), guessing(3, 0.2, "failed")]
+    progress = measure_progress(search, [*records, finished(make_record, 4, [[0.1]])])
+    assert progress.at_chance == 2  # of 5 classes there
+    assert failures(replace(progress, reasons={"training diverged": 3})) == [
+        ("failed", "3 x training diverged"),
+        ("at chance", "2 trials ended hardly better than guessing"),
+    ]
 
 
 def test_the_best_climbed_highest_then_has_the_highest_value_then_is_the_first(make_record):
