@@ -20,15 +20,20 @@ DOUBTFUL = 0.04  # distance from that ratio within which more steps are timed
 
 @dataclass(frozen=True)
 class StepTime:
-    """Time of a forward and a backward pass.
+    """Time of a computation.
 
     Attributes:
         seconds: By the clock.
-        cpu_seconds: Of this process's own computation, which other processes hardly disturb.
+        cpu_seconds: Of this process on all its threads, which other processes hardly disturb; by the clock on a GPU.
     """
 
     seconds: float
     cpu_seconds: float
+
+    @property
+    def undisturbed(self) -> float:
+        """Seconds that it would take without other work on the machine, at most."""
+        return min(self.seconds, self.cpu_seconds)
 
 
 @dataclass(frozen=True)
@@ -37,7 +42,8 @@ class TrainingSpeed:
 
     Attributes:
         precision: The precision to train in, "float32" or "bfloat16".
-        images_per_second: Forward and backward passes in this precision, by the clock.
+        images_per_second: Forward and backward passes in this precision, as fast as they are without other work on the
+            machine.
     """
 
     precision: str
@@ -81,25 +87,27 @@ def measure_training(
     """
     time_step = time_step or _step_time
     few = images[:WARM_UP]
-    warm = [time_step(network, few, precision).seconds for _ in range(2) for precision in precisions]
+    warm = [time_step(network, few, precision).undisturbed for _ in range(2) for precision in precisions]
     images = images[: max(len(few), int(STEP_SECONDS * len(few) / max(warm[-1], 1e-9)))]
     rounds: list[Mapping[str, StepTime]] = []
     while len(rounds) < FEWEST or (len(rounds) < MOST and abs(_ratio(rounds) - CLEARLY_FASTER) < DOUBTFUL):
         rounds.append({precision: time_step(network, images, precision) for precision in precisions})
     chosen = precisions[-1] if len(precisions) == 1 or _ratio(rounds) < CLEARLY_FASTER else "float32"
-    seconds = statistics.median(times[chosen].seconds for times in rounds)
+    seconds = statistics.median(times[chosen].undisturbed for times in rounds)
     return TrainingSpeed(chosen, round(len(images) / max(seconds, 1e-9), 1))
 
 
-def median_speed(compute: Callable[[], object], n: int) -> float:
-    """Images per second of a function that computes something for `n` images, after a first call that warms it up."""
+def median_speed(compute: Callable[[], object], n: int, device: torch.device) -> float:
+    """Images per second of a computation, as fast as it is without other work on the machine; a first call warms it up.
+
+    Args:
+        compute: Computes something for `n` images.
+        n: Number of images.
+        device: Device of the computation.
+    """
     compute()
-    seconds = []
-    for _ in range(FEWEST):
-        started = perf_counter()
-        compute()
-        seconds.append(perf_counter() - started)
-    return round(n / max(statistics.median(seconds), 1e-9), 1)
+    seconds = statistics.median(_timed(compute, device).undisturbed for _ in range(FEWEST))
+    return round(n / max(seconds, 1e-9), 1)
 
 
 @contextmanager
@@ -122,11 +130,21 @@ def _ratio(rounds: Sequence[Mapping[str, StepTime]]) -> float:
 
 
 def _step_time(network: nn.Module, images: Tensor, precision: str) -> StepTime:
+    """Time of a forward and a backward pass."""
+
+    def step() -> None:
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+            total = network(images).float().sum()
+        network.zero_grad()
+        total.backward()
+
+    return _timed(step, images.device)
+
+
+def _timed(compute: Callable[[], object], device: torch.device) -> StepTime:
     started, cpu_started = perf_counter(), process_time()
-    with torch.autocast(images.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
-        total = network(images).float().sum()
-    network.zero_grad()
-    total.backward()
-    if images.is_cuda:
+    compute()
+    if device.type == "cuda":
         torch.cuda.synchronize()
+        return StepTime(seconds := perf_counter() - started, seconds)
     return StepTime(perf_counter() - started, process_time() - cpu_started)

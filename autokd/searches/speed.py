@@ -48,7 +48,7 @@ def measure_speed(problem: Problem, teacher: Teacher | None = None) -> Facts:
             facts = replace(facts, precision=pick_precision(wanted, device))
         few = stream.batch(batch.indices[:PROBED], 0)
         with closing(TeacherWithFeatures(teacher, context.needs, facts.precision, context.teacher.layers)) as live:
-            facts = replace(facts, teacher_images_per_second=median_speed(lambda: live(few), len(few.labels)))
+            facts = replace(facts, teacher_images_per_second=median_speed(lambda: live(few), len(few.labels), device))
     return replace(facts, rungs=fitting_rungs(replace(problem, facts=facts)))
 
 

@@ -55,9 +55,12 @@ def test_more_steps_are_timed_near_the_threshold(half: float, expected: int) -> 
     assert len(seen) == 2 + expected  # two are not counted
 
 
-def test_the_speed_is_that_of_the_clock_in_the_precision_that_was_chosen() -> None:
-    speed = measure_training(nn.Linear(2, 2), IMAGES, BOTH, timer(cycle([0.05]), clock=2.0))
-    assert speed.images_per_second == 8 / 0.1
+@pytest.mark.parametrize(("clock", "seconds"), [(7.0, 0.05), (0.5, 0.025)])
+def test_the_speed_is_that_of_the_chosen_precision_without_waiting_and_with_all_threads(
+    clock: float, seconds: float
+) -> None:
+    speed = measure_training(nn.Linear(2, 2), IMAGES, BOTH, timer(cycle([0.05]), clock))
+    assert speed.images_per_second == 8 / seconds
 
 
 def test_a_precision_without_choice_is_only_timed() -> None:
@@ -86,5 +89,5 @@ def test_timing_leaves_threads_and_random_numbers_alone() -> None:
 
 def test_the_median_speed_counts_images_not_calls() -> None:
     calls: list[int] = []
-    assert median_speed(lambda: calls.append(1), 10) > 0
+    assert median_speed(lambda: calls.append(1), 10, CPU) > 0
     assert len(calls) == 1 + FEWEST
