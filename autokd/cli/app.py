@@ -267,6 +267,22 @@ def best(name: Name, output: Output = "text", home: HomeFolder = None) -> None:
 
 
 @app.command(rich_help_panel="Results")
+def pareto(
+    name: Name,
+    against: Annotated[
+        Literal["params", "macs", "activation_bytes", "memory_bytes"],
+        typer.Option("--against", help="Cost that the accuracy is set against."),
+    ] = "params",
+    output: Output = "text",
+    home: HomeFolder = None,
+) -> None:
+    """Show the students that are best for their size: no other one, trained as long, is as accurate and as small."""
+    from autokd.cli.pareto import pareto
+
+    pareto(name, against, output, home)
+
+
+@app.command(rich_help_panel="Results")
 def families(
     name: Name,
     top: Annotated[int, typer.Option("--top", help="How many to show.", min=1)] = 10,
@@ -350,12 +366,12 @@ def export(
 
     An earlier export of the same search is replaced as a whole; nothing that an export did not write ever is.
     """
-    from autokd.cli import show
+    from autokd.cli.exports import exported
     from autokd.searches.api import find
 
     result = find(name, _home(home))
     verification = result.export(folder, fold=not keep, force=force)
-    show.exported(folder, verification, result.best.is_final, output, result.compare())
+    exported(folder, verification, result.best.is_final, output, result.compare())
 
 
 @app.command(rich_help_panel="Winner")
@@ -372,22 +388,21 @@ def verify(
     This RUNS the folder's `model.py`, with your rights: do not verify a folder whose code you would not run. It finds
     changed files and wrong results; it cannot tell who wrote the folder.
     """
-    from autokd.cli import show
+    from autokd.cli.exports import verified
     from autokd.config.schema import DataConfig
     from autokd.data.registry import load_data
     from autokd.export.verification import verify_folder
 
     test = load_data(DataConfig(source=data)).test if data else None
-    show.verified(folder, verify_folder(folder, test), output)
+    verified(folder, verify_folder(folder, test), output)
 
 
 @app.command(rich_help_panel="Help")
 def doctor(output: Output = "text", home: HomeFolder = None) -> None:
     """Show what works here and what does not: versions, devices, engines, database, data, disk."""
-    from autokd.cli import show
-    from autokd.searches.doctor import examine
+    from autokd.cli.doctor import doctor
 
-    show.findings(examine(_home(home)), output)
+    doctor(output, home)
 
 
 def _conclude(result: "SearchResult", export: Path | None, force: bool, output: Literal["text", "json"]) -> None:

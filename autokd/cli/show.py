@@ -6,14 +6,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from autokd.analysis.rung_correlations import RungCorrelation, rung_correlations
+from autokd.cli.axes import axes_json, axes_lines, axes_table, limits_lines
 from autokd.cli.events import event_line
+from autokd.cli.exports import exported
 from autokd.cli.output import show_json, show_text
 from autokd.config.fidelity_metrics import ACCURACY, FIDELITY_METRICS
 from autokd.config.flat import flat
 from autokd.database.rows import TrialRow
 from autokd.export.verification import Verification
 from autokd.searches.comparison import Comparison, describe_references
-from autokd.searches.doctor import Finding
 from autokd.searches.method_choice import METHOD, TEACHER
 from autokd.searches.pace import full_length
 from autokd.searches.problem import Problem
@@ -33,6 +34,7 @@ from autokd.searches.tables import (
     ratio,
     reference_state,
     table,
+    tightest_limit,
     times_line,
     training_state,
 )
@@ -42,7 +44,16 @@ from autokd.searches.workspace import Workspace
 if TYPE_CHECKING:
     from autokd.searches.families import Family
 
-__all__ = ["best", "exported", "families", "findings", "recipes", "searches", "status", "trained", "trial", "verified"]
+__all__ = [
+    "best",
+    "families",
+    "recipes",
+    "searches",
+    "status",
+    "student_json",
+    "trained",
+    "trial",
+]
 
 Output = Literal["text", "json"]
 CALIBRATION = ("ECE", "ECE scaled")
@@ -111,7 +122,8 @@ def status(result: SearchResult, output: Output) -> None:
         ("search", f"{progress.name} ({progress.status})"),
         ("trials", f"{progress.finished} of {progress.trials}: {ended}, {progress.running} running"),
         ("best", _best_line(progress)),
-        ("teacher", f"{percent(progress.teacher_accuracy)}, {count(progress.teacher_params)} parameters"),
+        ("teacher", _teacher_line(progress)),
+        *limits_lines(result),
         *(("reference", f"{one.name}: {reference_state(one)}") for one in progress.references),
         ("time", times_line(result.times)),
         ("last change", moment(row.updated_at)),
@@ -183,11 +195,14 @@ def trial(record: TrialRecord, result: SearchResult, output: Output) -> None:
             student.digest[:12],
             count(student.params),
             count(student.macs),
-            count(student.model_bytes + student.activation_bytes),
+            count(student.activation_bytes),
+            count(student.cost.memory_bytes),
+            tightest_limit(problem.budget.utilisation(student.cost)),
         )
         for student in record.students
     ]
-    show_text(table(("student", "architecture", "parameters", "MACs", "memory bytes"), students, numeric=range(2, 5)))
+    columns = ("student", "architecture", "parameters", "MACs", "activations", "memory bytes", "tightest limit")
+    show_text(table(columns, students, numeric=range(2, 6)))
     replicates = {student.id: student.replicate for student in record.students}
     evaluations = [
         (
@@ -232,9 +247,12 @@ def best(
     student, facts = result.best, result.row.facts
     if output == "json":
         teacher = {key: value for key, value in facts.items() if key.startswith("teacher")}
-        answer = _student(student) | {"search": result.name, "distillation": _distillation(result, student)} | teacher
+        answer = (
+            student_json(student) | {"search": result.name, "distillation": _distillation(result, student)} | teacher
+        )
         answer |= describe_references(result.references, result.compare(student))
         answer |= {"full_length": full_length(result.problem), "seconds": asdict(result.times)}
+        answer |= axes_json(result, student)
         if verification:
             answer |= {"exported_to": str(exported_to), "verification": asdict(verification)}
         show_json(answer)
@@ -261,6 +279,7 @@ def best(
     rows.append(("times smaller", params, ratio(facts["teacher_macs"], student.row.macs), "", "", "", "", ""))
     headings = ("", "parameters", "MACs", "validation", "loss", *CALIBRATION, "test")
     show_text(table(headings, rows, numeric=range(1, 8)))
+    show_text(axes_table(result.axes(student)))
     space, settings = result.problem.space, _distillation(result, student)
     method = settings.pop("method")
     length = counted(student.evaluation.epochs, "epoch") + ("" if student.is_final else " (search only)")
@@ -277,6 +296,7 @@ def best(
     if "agreement" in student.metrics:
         agreement, divergence = _teacher_cells(student.metrics)
         lines.append(("agrees", f"with the teacher on {agreement} of the validation samples, KL {divergence} nats"))
+    lines += axes_lines(result, student)
     show_text(facts_table(lines))
     if verification:
         exported(exported_to or Path(), verification, student.is_final, output)
@@ -338,14 +358,17 @@ def families(ranked: "Sequence[Family]", output: Output, remarks: Sequence[str] 
             str(family.rung),
             f"{100 * family.mean:.1f} ± {100 * family.deviation:.1f} %",
             f"{family.probability_best:.2f}",
+            count(family.activation_bytes),
+            tightest_limit(family.limits),
             *(str(family.parameters[name]) for name in chosen),
             family.description,
         )
         for family in ranked
     ]
-    headings = ("trial", "observed", "rung", "mean ± sd", "P(best)", *chosen, "family")
-    show_text(table(headings, rows, numeric=range(5)))
+    headings = ("trial", "observed", "rung", "mean ± sd", "P(best)", "activations", "tightest limit", *chosen, "family")
+    show_text(table(headings, rows, numeric=range(6)))
     show_text("mean ± sd, P(best): what the model believes of the accuracy at the last rung")
+    show_text("activations: bytes of the family's first student; tightest limit: the one of which it uses the most")
     for remark in remarks:
         show_text(remark)
 
@@ -359,7 +382,7 @@ def trained(students: Sequence[TrainedStudent], result: SearchResult, output: Ou
         output: What to print: text or one JSON value.
     """
     if output == "json":
-        show_json([_student(student) for student in students])
+        show_json([student_json(student) | {"axes": result.axes(student)} for student in students])
         return
     rows = [
         (
@@ -383,60 +406,8 @@ def trained(students: Sequence[TrainedStudent], result: SearchResult, output: Ou
     best(result, output)
 
 
-def exported(
-    folder: Path, verification: Verification, is_final: bool, output: Output, comparison: Comparison | None = None
-) -> None:
-    """Print the result of an export.
-
-    Args:
-        folder: The exported folder.
-        verification: Result of verifying it.
-        is_final: Whether the student was trained at full length.
-        output: What to print: text or one JSON value.
-        comparison: The student beside the best reference, if that is to be said.
-    """
-    if output == "json":
-        show_json({"folder": str(folder)} | asdict(verification) | {"comparison": comparison and comparison.to_dict()})
-        return
-    if not is_final:
-        show_text("this student is from the search alone: `autokd train` trains it at full length")
-    verified(folder, verification, output, done="exported")
-    if comparison is not None:
-        show_text(str(comparison))
-
-
-def verified(folder: Path, verification: Verification, output: Output, done: str = "verified") -> None:
-    """Print the result of verifying an exported folder.
-
-    Args:
-        folder: The exported folder.
-        verification: Result of verifying it.
-        output: What to print: text or one JSON value.
-        done: Word in front of the folder's path.
-    """
-    if output == "json":
-        show_json({"folder": str(folder)} | asdict(verification))
-        return
-    facts = [
-        (done, str(folder)),
-        ("reloaded", f"without autokd: logits differ by {verification.max_difference:.1e} at most"),
-    ]
-    if verification.test_accuracy is not None:
-        accuracy = percent(verification.test_accuracy)
-        facts.append(("test accuracy", accuracy if verification.is_tested else f"{accuracy} (as recorded)"))
-    show_text(facts_table(facts))
-
-
-def findings(found: Sequence[Finding], output: Output) -> None:
-    """Print the findings of `autokd doctor`."""
-    if output == "json":
-        show_json([asdict(finding) for finding in found])
-        return
-    marks = {True: "yes", False: "NO", None: "-"}
-    show_text(table(("what", "works", "detail"), [(f.subject, marks[f.works], f.detail) for f in found]))
-
-
-def _student(student: TrainedStudent) -> dict[str, Any]:
+def student_json(student: TrainedStudent) -> dict[str, Any]:
+    """A student with its costs and metrics as plain values."""
     return {
         "trial": student.trial.number,
         "parameters": student.trial.parameters,
@@ -446,6 +417,7 @@ def _student(student: TrainedStudent) -> dict[str, Any]:
         "macs": student.row.macs,
         "activation_bytes": student.row.activation_bytes,
         "model_bytes": student.row.model_bytes,
+        "memory_bytes": student.row.cost.memory_bytes,
         "epochs": student.evaluation.epochs,
         "is_final": student.is_final,
         "metrics": student.metrics,
@@ -456,7 +428,14 @@ def _best_line(progress: Progress) -> str:
     if progress.best_accuracy is None:
         return "-"
     size = f"{count(progress.best_params)} parameters, {count(progress.best_macs)} MACs"
-    return f"{percent(progress.best_accuracy)} by trial {progress.best_trial}, {size}"
+    activations = f"{count(progress.best_activation_bytes)} activation bytes"
+    return f"{percent(progress.best_accuracy)} by trial {progress.best_trial}, {size}, {activations}"
+
+
+def _teacher_line(progress: Progress) -> str:
+    size = f"{percent(progress.teacher_accuracy)}, {count(progress.teacher_params)} parameters"
+    activations = progress.teacher_activation_bytes
+    return size if activations is None else f"{size}, {count(activations)} activation bytes"
 
 
 def _fidelity_metric_line(record: TrialRecord, problem: Problem) -> str:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
+from search_spaces.architecture.cost import Cost
+
 __all__ = [
     "EvaluationRow",
     "EvaluationState",
@@ -104,6 +106,11 @@ class StudentRow:
     activation_bytes: int
     model_bytes: int
     warm_from: str | None = None
+
+    @property
+    def cost(self) -> Cost:
+        """What the architecture costs."""
+        return Cost(self.params, self.macs, self.activation_bytes, self.model_bytes)
 
 
 @dataclass(frozen=True)

@@ -58,6 +58,8 @@ class Manifest(BaseModel):
         references: Size and metrics of what one would have trained without the search.
         teacher: Source, digest, size and metrics of the teacher.
         training: Settings of the student's training.
+        axes: The student beside its teacher: effectiveness, lightness and computation.
+        search_cost: What the trainings of the search cost: `worker_seconds`, `images` and `teacher_images`.
     """
 
     model_config = ConfigDict(extra="allow", strict=True, frozen=True)
@@ -82,6 +84,8 @@ class Manifest(BaseModel):
     references: list[dict[Key, Any]] | None = None
     teacher: dict[Key, Any] | None = None
     training: dict[Key, Any] | None = None
+    axes: dict[Key, Any] | None = None
+    search_cost: dict[Key, float | None] | None = None
 
     @field_validator("files")
     @classmethod

@@ -33,6 +33,7 @@ class Facts:
         teacher_model_bytes: Size of its parameters and buffers of floating-point numbers.
         budget: The limits that every student keeps, by name, with shares of the teacher resolved; None in searches of
             earlier versions, which had no such shares.
+        samples: Number of samples of each split, by its name; None in searches of earlier versions.
         spaces: Names of the spaces with students within the budget, if several are searched; empty if only one is.
         teacher_graph: The teacher's network as an architecture; None where it has no such form, and in searches of
             earlier versions.
@@ -61,6 +62,7 @@ class Facts:
     teacher_activation_bytes: int | None = None
     teacher_model_bytes: int | None = None
     budget: dict[str, int] | None = None
+    samples: dict[str, int] | None = None
     spaces: tuple[str, ...] = ()
     teacher_graph: dict[str, Any] | None = None
     why_no_graph: str = ""

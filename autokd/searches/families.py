@@ -32,6 +32,8 @@ class Family:
         probability_best: Posterior probability that it is the best of the families tried.
         params: Parameters of its first student.
         macs: Multiply-accumulates of that student.
+        activation_bytes: Peak size of its activations of one sample.
+        limits: Share of each limit that it uses, by name.
     """
 
     trial: int
@@ -45,6 +47,8 @@ class Family:
     probability_best: float
     params: int
     macs: int
+    activation_bytes: int
+    limits: dict[str, float]
 
 
 def rank_families(problem: Problem, trial_records: Collection[TrialRecord]) -> list[Family]:
@@ -87,6 +91,7 @@ def winner(families: Sequence[Family]) -> Family | None:
 
 def _family(problem: Problem, record: TrialRecord, mean: float, deviation: float, probability_best: float) -> Family:
     parameters = problem.space.complete(problem.space_parameters(record.trial))
+    first = record.students[0]
     return Family(
         trial=record.trial.number,
         description=problem.space.describe(parameters),
@@ -97,6 +102,8 @@ def _family(problem: Problem, record: TrialRecord, mean: float, deviation: float
         mean=mean,
         deviation=deviation,
         probability_best=probability_best,
-        params=record.students[0].params,
-        macs=record.students[0].macs,
+        params=first.params,
+        macs=first.macs,
+        activation_bytes=first.activation_bytes,
+        limits=problem.budget.utilisation(first.cost),
     )

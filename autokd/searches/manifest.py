@@ -9,6 +9,7 @@ from autokd.data.registry import load_data
 from autokd.database.rows import SearchRow
 from autokd.export.folder import Export
 from autokd.export.replacement import Origin
+from autokd.searches.axes import three_axes
 from autokd.searches.pace import full_length
 from autokd.searches.problem import Problem
 from autokd.searches.students import TrainedStudent
@@ -19,7 +20,7 @@ PROBE_SAMPLES = 32
 
 
 def describe_export(
-    problem: Problem, search: SearchRow, student: TrainedStudent, references: Mapping[str, Any], fold: bool
+    problem: Problem, search: SearchRow, student: TrainedStudent, evidence: Mapping[str, Any], fold: bool
 ) -> Export:
     """Everything about a student that goes into its folder; `fold` as in `Export`.
 
@@ -29,7 +30,7 @@ def describe_export(
         problem: What is searched.
         search: The search's row.
         student: The student to export.
-        references: The references of its search, see `describe_references`.
+        evidence: What the manifest says of the whole search: references and cost.
         fold: Whether to fold batch norm into the convolutions before it, see `Export`.
     """
     dataset = load_data(problem.config.data)
@@ -40,7 +41,7 @@ def describe_export(
         normalisation=problem.facts.normalisation,
         probe=probe,
         test=dataset.test if student.is_final else None,
-        facts={**_facts(problem, search, student, dataset.scale), "classes": list(dataset.class_names), **references},
+        facts={**_facts(problem, search, student, dataset.scale), "classes": list(dataset.class_names), **evidence},
         fold=fold,
     )
 
@@ -60,6 +61,7 @@ def _facts(problem: Problem, search: SearchRow, student: TrainedStudent, scale: 
         "versions": facts.versions,
         "input": {"shape": list(facts.input_shape), "scale": scale, "mean": list(mean), "deviation": list(deviation)},
         "metrics": student.metrics,
+        "axes": three_axes(student, search),
         "training": {
             "epochs": student.evaluation.epochs,
             "full_length": student.is_final,

@@ -25,6 +25,7 @@ from autokd.searches.choices import Choices
 from autokd.searches.facts import Facts
 from autokd.searches.problem import Problem
 from autokd.searches.proposals import check_optimizer
+from autokd.searches.remarks import no_mistakes
 from autokd.searches.reporter import SILENT, Reporter
 from autokd.searches.session import make_executor
 from autokd.searches.speed import typical_students
@@ -103,6 +104,8 @@ def find_facts(config: SearchConfig, teacher: Teacher | None = None, reporter: R
     is_given = teacher is not None
     teacher = (teacher or load_teacher(config.teacher, device, dataset, reporter.notify)).to(device)
     metrics = check_teacher(teacher, dataset, config.teacher.floor, device)
+    if line := no_mistakes(metrics["accuracy"], len(dataset.validation)):
+        reporter.notify(line)
     if not is_given:
         _check_same(config, teacher, cached_teacher(config.teacher.numbered(0), str(device), dataset))
     further = [load_teacher(config.teacher.numbered(k), device, dataset) for k in range(1, len(config.teacher.files))]
@@ -123,6 +126,7 @@ def find_facts(config: SearchConfig, teacher: Teacher | None = None, reporter: R
         teacher_activation_bytes=cost.activation_bytes,
         teacher_model_bytes=cost.model_bytes,
         budget=config.budget.resolved(cost.limits).limits,
+        samples={name: len(split) for name, split in dataset.splits.items()},
         teacher_metrics=metrics,
         device=str(device),
         precision="float32" if config.training.precision == "auto" else config.training.precision,

@@ -9,7 +9,15 @@ from autokd.database.rows import SearchRow, StudentRow
 from autokd.searches.references import latest_references
 from autokd.searches.trial_record import TrialRecord
 
-__all__ = ["Progress", "ReferenceProgress", "Training", "best_trial_record", "measure_progress", "ranked"]
+__all__ = [
+    "Progress",
+    "ReferenceProgress",
+    "Training",
+    "best_trial_record",
+    "measure_progress",
+    "ranked",
+    "smallest_student",
+]
 
 CHANCE_MARGIN = 1.2
 """A student with less than this many times the balanced accuracy of guessing, 1 / classes, has learnt nothing."""
@@ -54,8 +62,10 @@ class Progress:
         best_accuracy: Its validation accuracy.
         best_params: Parameters of its smallest student.
         best_macs: Multiply-accumulates of that student.
+        best_activation_bytes: Peak size of its activations of one sample.
         teacher_accuracy: The teacher's validation accuracy.
         teacher_params: The teacher's parameters, where it has any.
+        teacher_activation_bytes: Peak size of its activations, where they could be measured.
         seconds_left: Estimated time until the last trial ends; None before one ended.
         reasons: Why trials failed, with their number.
         at_chance: Complete and pruned trials whose students were hardly better than guessing when they ended.
@@ -73,8 +83,10 @@ class Progress:
     best_accuracy: float | None
     best_params: int | None
     best_macs: int | None
+    best_activation_bytes: int | None
     teacher_accuracy: float
     teacher_params: int | None
+    teacher_activation_bytes: int | None
     seconds_left: float | None
     reasons: dict[str, int]
     at_chance: int = 0
@@ -128,7 +140,7 @@ def measure_progress(
     """
     states = Counter(record.trial.state for record in trial_records)
     best = best_trial_record(trial_records)
-    student = _smallest(best.students) if best else None
+    student = smallest_student(best.students) if best else None
     return Progress(
         name=search.name,
         status=search.status,
@@ -141,8 +153,10 @@ def measure_progress(
         best_accuracy=best.best_value if best else None,
         best_params=student.params if student else None,
         best_macs=student.macs if student else None,
+        best_activation_bytes=student.activation_bytes if student else None,
         teacher_accuracy=search.facts["teacher_metrics"]["accuracy"],
         teacher_params=search.facts["teacher_params"],
+        teacher_activation_bytes=search.facts.get("teacher_activation_bytes"),
         seconds_left=_seconds_left(search, trial_records),
         reasons=dict(
             Counter(record.trial.reason or "unknown" for record in trial_records if record.trial.state == "failed")
@@ -185,7 +199,8 @@ def _reference(name: str, record: TrialRecord) -> ReferenceProgress:
     )
 
 
-def _smallest(students: Collection[StudentRow]) -> StudentRow:
+def smallest_student(students: Collection[StudentRow]) -> StudentRow:
+    """The one with the fewest parameters."""
     return min(students, key=lambda student: student.params)
 
 

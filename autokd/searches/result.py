@@ -22,12 +22,14 @@ from autokd.export.folder import write_folder
 from autokd.export.replacement import check_replaceable
 from autokd.export.verification import Verification
 from autokd.optimizers.errors import OptimizerError
+from autokd.searches.axes import search_cost, three_axes
 from autokd.searches.comparison import Comparison, compare, describe_references
 from autokd.searches.controller import Controller
 from autokd.searches.dispatcher import Dispatcher
 from autokd.searches.facts import Facts
 from autokd.searches.manifest import describe_export, origin
 from autokd.searches.pace import with_full_length
+from autokd.searches.pareto import Against, pareto_fronts
 from autokd.searches.problem import Problem
 from autokd.searches.progress import Progress, Training, measure_progress
 from autokd.searches.references import latest_references, references_to_retrain
@@ -172,6 +174,21 @@ class SearchResult:
             raise InputError(f"search {self.name!r} has no trained student yet.")
         return students[0]
 
+    def pareto(self, against: Against = "params") -> list[TrainedStudent]:
+        """The students and references that are best for their size, see `pareto_fronts`."""
+        return pareto_fronts([*self.students, *self.references], against)
+
+    def axes(self, student: TrainedStudent) -> dict[str, dict[str, Any]]:
+        """Figures of a student beside its teacher: effectiveness, lightness and computation, see `three_axes`."""
+        return three_axes(student, self.row)
+
+    @property
+    def search_cost(self) -> dict[str, float | None]:
+        """What all trainings of the search cost so far, see `autokd.searches.axes.search_cost`."""
+        problem = self.problem
+        with self.home.open() as store:
+            return search_cost(problem, store.evaluations(store.search(self.name).id))
+
     @property
     def families(self) -> "list[Family]":
         """The families searched, the best first, with what the model of the search believes of them."""
@@ -292,8 +309,8 @@ class SearchResult:
         row = self.row
         check_replaceable(Path(folder), origin(row), force)  # before data are loaded
         student = student or self.best
-        references = describe_references(self.references, self.compare(student))
-        return write_folder(describe_export(self.problem, row, student, references, fold), Path(folder), force)
+        evidence = describe_references(self.references, self.compare(student)) | {"search_cost": self.search_cost}
+        return write_folder(describe_export(self.problem, row, student, evidence, fold), Path(folder), force)
 
     def with_reporter(self, reporter: Reporter) -> "SearchResult":
         """The same search with another listener."""

@@ -59,6 +59,10 @@ class TrainedStudent:
         """Metrics at the end of the training."""
         return dict(self.evaluation.metrics or {})
 
+    def cost(self, name: str) -> int:
+        """One of the costs of its architecture, such as `params` or `memory_bytes`."""
+        return int(getattr(self.row.cost, name))
+
     @property
     def is_final(self) -> bool:
         """Whether the student was retrained at full length."""

@@ -1,6 +1,6 @@
 """Numbers and tables as people read them."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -22,15 +22,18 @@ __all__ = [
     "count",
     "counted",
     "decimal",
+    "divided",
     "duration",
     "facts_table",
     "failures",
     "flat_line",
+    "limits_used",
     "moment",
     "percent",
     "ratio",
     "reference_state",
     "table",
+    "tightest_limit",
     "times_line",
     "training_state",
 ]
@@ -63,9 +66,15 @@ def counted(number: float, noun: str) -> str:
     return f"{number:g} {noun}" + ("" if number == 1 else "s")
 
 
+def divided(dividend: float | None, divisor: float | None) -> float | None:
+    """Their quotient, or None where one of them is unknown or the divisor is 0."""
+    return None if dividend is None or not divisor else dividend / divisor
+
+
 def ratio(larger: float | None, smaller: float | None) -> str:
     """How many times larger, `12.3`, or a dash where one of them is unknown."""
-    return "-" if larger is None or not smaller else f"{larger / smaller:.1f}"
+    times = divided(larger, smaller)
+    return "-" if times is None else f"{times:.1f}"
 
 
 def duration(seconds: float | None) -> str:
@@ -157,6 +166,19 @@ def failures(progress: Progress) -> list[tuple[str, str]]:
     if progress.at_chance:
         lines.append(("at chance", f"{counted(progress.at_chance, 'trial')} ended hardly better than guessing"))
     return lines
+
+
+def limits_used(used: Mapping[str, float]) -> str:
+    """The share of each limit that a student uses, the tightest first: it is the one that bound its size."""
+    others = sorted(used, key=lambda name: -used[name])[1:]
+    words = [f"{tightest_limit(used)} used (the tightest)", *(f"{name} {100 * used[name]:.1f} %" for name in others)]
+    return ", ".join(words)
+
+
+def tightest_limit(used: Mapping[str, float]) -> str:
+    """The limit of which a student uses the most, with its share: `params 99.8 %`."""
+    name = max(used, key=lambda name: used[name])
+    return f"{name} {100 * used[name]:.1f} %"
 
 
 def training_state(training: Training) -> str:

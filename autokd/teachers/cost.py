@@ -38,6 +38,10 @@ class TeacherCost:
             return None
         return self.model_bytes + self.activation_bytes
 
+    def to_dict(self) -> dict[str, int | None]:
+        """All figures by name."""
+        return {**vars(self), "memory_bytes": self.memory_bytes}
+
     @property
     def limits(self) -> dict[str, int | None]:
         """The figures that a budget can limit, by name."""

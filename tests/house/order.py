@@ -44,13 +44,16 @@ ORDER = {
     "autokd.export": "module check manifest preprocess verification replacement folder",
     "autokd.searches": (
         "lengths facts workspace data_from_python trial_record method_choice references progress times tables study "
-        "choices warm_start_source problem reporter printer proposals families flatness students comparison dispatcher "
-        "session controller pace speed manifest preflight retraining deletion result api doctor"
+        "choices warm_start_source problem reporter printer proposals families flatness students comparison axes "
+        "remarks pareto dispatcher session controller pace speed manifest preflight retraining "
+        "deletion result api doctor"
     ),
     "autokd.analysis": "rung_correlations plots",
     "autokd.recipes": "catalogue teachers runnable train_teacher",
     "autokd.testing": "tasks toys executors methods optimizers spaces",
-    "autokd.cli": "interruption output events report draw plot delete teach show app __init__",
+    "autokd.cli": (
+        "interruption output events report draw plot delete doctor exports teach axes show pareto app __init__"
+    ),
     "search_spaces": "errors architecture networks design drawing spaces blueprint space",
     "search_spaces.architecture": "layers building patterns operations memory schedule format cost folding",
     "search_spaces.networks": "activation_memory kernels modules merging initialisation network source reading traced",

@@ -25,7 +25,8 @@ METHODS = DIMENSIONS | {"method": Dimension(CategoricalDistribution(("kd", "dkd"
 
 def family(trial: int, mean: float, **parameters: Any) -> Family:
     chosen = {"nodes": 3 + trial % 3, "generator": "er", "er_probability": 0.5, "temperature": 2.0, **parameters}
-    return Family(trial, "a family", chosen, False, 0.9, 1, mean, 0.01, 0.1, 1000 * (trial + 1), 5000)
+    params = 1000 * (trial + 1)
+    return Family(trial, "a family", chosen, False, 0.9, 1, mean, 0.01, 0.1, params, 5000, 6000, {"params": 0.9})
 
 
 @pytest.fixture

@@ -24,6 +24,7 @@ WORDS: dict[str, tuple[str, ...]] = {
     "show": ("digits", "0"),
     "best": ("digits",),
     "families": ("digits",),
+    "pareto": ("digits",),
 }
 
 
@@ -203,6 +204,65 @@ def test_best_is_the_trained_student_beside_its_teacher(invoke, answer, finished
     assert f"Export it: autokd export digits --home {finished} FOLDER" in text
 
 
+def test_best_has_student_and_teacher_along_three_axes(invoke, answer, finished: Path):
+    best = answer("best")
+    axes, teacher = best["axes"], best["axes"]["lightness"]["teacher"]
+    assert teacher["activation_bytes"] == best["teacher_activation_bytes"] == 3 * 4 * 16 * 8 * 8
+    assert axes["lightness"]["compression"]["params"] == pytest.approx(77_754 / best["params"])
+    relative = 100 * best["metrics"]["test_accuracy"] / best["teacher_test_metrics"]["accuracy"]
+    assert axes["test_effectiveness"]["relative_accuracy"] == pytest.approx(relative)
+    assert {"balanced_accuracy", "macro_f1", "auroc"} <= {*best["metrics"]} & {*best["teacher_metrics"]}
+    assert best["limits"]["used"] == {"params": best["params"] / 7_700}
+    assert best["search_cost"]["images"] > best["search_cost"]["teacher_images"] > 0
+    assert best["energy"] is None
+    text = invoke("best", "digits", "--home", finished).out
+    assert row_of(text, "activation_bytes")[1:3] == ["12.3", "k"]
+    assert (
+        f"relative   {axes['effectiveness']['relative_accuracy']:.1f} % of the teacher's validation accuracy, " in text
+    )
+    assert f"limits     params {100 * best['params'] / 7_700:.1f} % used (the tightest)" in text
+    assert re.search(r"cost +\d+ s of workers, [\d.]+ k training images, .* teacher images; energy not measured", text)
+
+
+def test_train_and_the_manifest_have_the_three_axes(answer, finished: Path):
+    axes = answer("best")["axes"]
+    manifest = json.loads((finished / "exported" / "manifest.json").read_text())
+    assert manifest["axes"] == axes
+    assert manifest["search_cost"]["images"] == answer("best")["search_cost"]["images"]
+
+
+def test_status_and_families_have_activations_and_the_tightest_limit(invoke, answer, finished: Path):
+    status, families = answer("status"), answer("families")
+    assert (status["best_activation_bytes"] > 0, status["teacher_activation_bytes"]) == (True, 12_288)
+    text = invoke("status", "digits", "--home", finished).out
+    assert "12.3 k activation bytes" in text
+    assert re.search(r"limits +params \d+\.\d % used \(the tightest\)", text)
+    assert all(0 < family["limits"]["params"] <= 1 and family["activation_bytes"] > 0 for family in families)
+    assert re.search(r"params \d+\.\d %", invoke("families", "digits", "--home", finished).out)
+
+
+def test_pareto_has_the_students_that_are_best_for_their_size(invoke, answer, finished: Path):
+    found = answer("pareto", "digits", "--against", "macs")
+    assert found[0]["is_final"]
+    longest = [student for student in found if student["is_final"]]
+    assert [student["macs"] for student in longest] == sorted(student["macs"] for student in longest)
+    text = invoke("pareto", "digits", "--home", finished).out
+    assert "no other one that was trained for as long is as accurate with as few params" in text
+    assert invoke("pareto", "digits", "--against", "size", "--home", finished).code == 2
+
+
+def test_a_student_that_beats_its_teacher_is_noted(invoke, home: Path):
+    with Workspace(home).open() as store, store.transaction() as session:
+        search = session.query(Search).one()
+        weak, seen = {"accuracy": 0.1}, {"accuracy": 0.99}
+        search.facts = {**search.facts, "teacher_metrics": seen, "teacher_test_metrics": weak}
+    notes = json.loads(invoke("best", "digits", "-o", "json", "--home", home).out)["remarks"]
+    assert notes[0].startswith("the student beats its teacher by ")
+    assert "the validation samples are evidently among its own training samples" in notes[1]
+    text = invoke("best", "digits", "--home", home).out
+    assert text.count("note ") == 2
+
+
 def test_families_are_ranked_and_cut(answer):
     families = answer("families", "digits", "--top", "2")
     assert len(families) == 2
@@ -289,7 +349,9 @@ def test_doctor_says_no_to_a_broken_database(invoke, tmp_path: Path):
 
 
 def test_families_name_the_method_where_the_search_chose_it(capsys: pytest.CaptureFixture[str]):
-    family = Family(0, "WS(4,2)", {"method": "dkd", "depth": 3}, False, 0.9, 1, 0.91, 0.01, 0.5, 1000, 2000)
+    family = Family(
+        0, "WS(4,2)", {"method": "dkd", "depth": 3}, False, 0.9, 1, 0.91, 0.01, 0.5, 1000, 2000, 3000, {"params": 0.9}
+    )
     show.families(
         [family, replace(family, trial=1, parameters={"method": "kd"})], "text", ["failed: 2 x training diverged"]
     )

@@ -1,0 +1,58 @@
+"""Output of the verbs that write and verify exported folders."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Literal
+
+from autokd.cli.output import show_json, show_text
+from autokd.export.verification import Verification
+from autokd.searches.comparison import Comparison
+from autokd.searches.tables import facts_table, percent
+
+__all__ = ["exported", "verified"]
+
+Output = Literal["text", "json"]
+
+
+def exported(
+    folder: Path, verification: Verification, is_final: bool, output: Output, comparison: Comparison | None = None
+) -> None:
+    """Print the result of an export.
+
+    Args:
+        folder: The exported folder.
+        verification: Result of verifying it.
+        is_final: Whether the student was trained at full length.
+        output: What to print: text or one JSON value.
+        comparison: The student beside the best reference, if that is to be said.
+    """
+    if output == "json":
+        show_json({"folder": str(folder)} | asdict(verification) | {"comparison": comparison and comparison.to_dict()})
+        return
+    if not is_final:
+        show_text("this student is from the search alone: `autokd train` trains it at full length")
+    verified(folder, verification, output, done="exported")
+    if comparison is not None:
+        show_text(str(comparison))
+
+
+def verified(folder: Path, verification: Verification, output: Output, done: str = "verified") -> None:
+    """Print the result of verifying an exported folder.
+
+    Args:
+        folder: The exported folder.
+        verification: Result of verifying it.
+        output: What to print: text or one JSON value.
+        done: Word in front of the folder's path.
+    """
+    if output == "json":
+        show_json({"folder": str(folder)} | asdict(verification))
+        return
+    facts = [
+        (done, str(folder)),
+        ("reloaded", f"without autokd: logits differ by {verification.max_difference:.1e} at most"),
+    ]
+    if verification.test_accuracy is not None:
+        accuracy = percent(verification.test_accuracy)
+        facts.append(("test accuracy", accuracy if verification.is_tested else f"{accuracy} (as recorded)"))
+    show_text(facts_table(facts))

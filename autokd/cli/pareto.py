@@ -1,0 +1,49 @@
+"""The verb `pareto`."""
+
+from pathlib import Path
+from typing import Literal
+
+from autokd.cli.output import show_json, show_text
+from autokd.cli.show import student_json
+from autokd.searches.api import find
+from autokd.searches.pareto import AGAINST, Against
+from autokd.searches.students import TrainedStudent
+from autokd.searches.tables import count, counted, percent, table
+from autokd.searches.workspace import default_workspace
+
+__all__ = ["pareto"]
+
+
+def pareto(name: str, against: Against, output: Literal["text", "json"], home: Path | None) -> None:
+    """Print the students and references of a search that are best for their size.
+
+    Args:
+        name: Name of the search.
+        against: Cost that the accuracy is set against.
+        output: What to print: text or one JSON value.
+        home: Folder of all searches.
+    """
+    students = find(name, default_workspace(home)).pareto(against)
+    if output == "json":
+        show_json([student_json(student) | {"reference": student.trial.reference} for student in students])
+        return
+    if not students:
+        show_text("no student is trained up to the highest rung yet")
+        return
+    costs = [against, *(each for each in AGAINST if each != against)]
+    rows = [(_origin(student), _length(student), *_cells(student, costs)) for student in students]
+    show_text(table(("student of", "trained", "validation", *costs), rows, numeric=range(2, 7)))
+    show_text(f"no other one that was trained for as long is as accurate with as few {against}")
+
+
+def _origin(student: TrainedStudent) -> str:
+    trial = student.trial
+    return f"trial {trial.number}" if trial.reference is None else f"reference {trial.reference}"
+
+
+def _length(student: TrainedStudent) -> str:
+    return counted(student.evaluation.epochs, "epoch") + ("" if student.is_final else " (search only)")
+
+
+def _cells(student: TrainedStudent, costs: list[Against]) -> tuple[str, ...]:
+    return percent(student.metrics["accuracy"]), *(count(student.cost(name)) for name in costs)

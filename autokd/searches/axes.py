@@ -1,0 +1,99 @@
+"""A student beside its teacher along three axes: effectiveness, lightness and computation.
+
+The names are those of the metrics and costs wherever they are recorded or shown.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from autokd.database.rows import EvaluationRow, SearchRow
+from autokd.searches.problem import Problem
+from autokd.searches.students import TrainedStudent
+from autokd.searches.tables import divided
+
+__all__ = ["COMPUTATION", "EFFECTIVENESS", "LIGHTNESS", "relative_accuracy", "search_cost", "three_axes"]
+
+EFFECTIVENESS = ("accuracy", "top5", "balanced_accuracy", "macro_f1", "auroc", "loss", "ece", "ece_scaled")
+LIGHTNESS = ("params", "nonzero_params", "model_bytes", "activation_bytes", "memory_bytes")
+COMPUTATION = ("macs",)
+
+Figures = dict[str, float | None]
+
+
+def three_axes(student: TrainedStudent, search: SearchRow) -> dict[str, dict[str, Any]]:
+    """Figures of the student and of its teacher by axis, as plain values; None where they are not known.
+
+    * `effectiveness`: `EFFECTIVENESS` on the validation split, and `relative_accuracy`.
+    * `test_effectiveness`: the same on the test split; only after a training at full length.
+    * `lightness`: `LIGHTNESS`; `compression` has how many times larger each is for the teacher.
+    * `computation`: `COMPUTATION`; `ratio` has how many times larger each is for the teacher.
+
+    Args:
+        student: The student.
+        search: Its search, which knows the teacher.
+    """
+    metrics, problem = student.metrics, student.problem
+    test = {name: metrics.get(f"test_{name}") for name in EFFECTIVENESS}
+    cost = student.row.cost
+    costs = vars(cost) | {"memory_bytes": cost.memory_bytes, "nonzero_params": metrics.get("nonzero_params")}
+    theirs = problem.facts.teacher_cost.to_dict()
+    axes = {
+        "effectiveness": _effectiveness(metrics, problem.facts.teacher_metrics),
+        "lightness": _sizes(costs, theirs, LIGHTNESS, "compression"),
+        "computation": _sizes(costs, theirs, COMPUTATION, "ratio"),
+    }
+    if test["accuracy"] is not None:
+        axes["test_effectiveness"] = _effectiveness(test, search.facts.get("teacher_test_metrics") or {})
+    return axes
+
+
+def relative_accuracy(student: float | None, teacher: float | None) -> float | None:
+    """Accuracy of the student in per cent of its teacher's."""
+    share = divided(student, teacher)
+    return None if share is None else 100 * share
+
+
+def search_cost(problem: Problem, evaluations: Iterable[EvaluationRow]) -> Figures:
+    """What trainings cost: `worker_seconds`, `images` trained on, and `teacher_images` that the teacher got.
+
+    It gets those of every view and split once, and those of a training whose method runs it live. Counts are None if
+    some trainings are of a version that did not record them.
+
+    Args:
+        problem: What is searched.
+        evaluations: The trainings.
+    """
+    rows = list(evaluations)
+    done = [row.metrics or {} for row in rows if row.state == "complete"]
+    images, live = (_total(done, name) for name in ("images", "live_teacher_images"))
+    stored = _stored_images(problem, any("test_accuracy" in metrics for metrics in done))
+    return {
+        "worker_seconds": sum(row.seconds or 0.0 for row in rows),
+        "images": images,
+        "teacher_images": None if live is None or stored is None else live + stored,
+    }
+
+
+def _effectiveness(student: Mapping[str, Any], teacher: Mapping[str, Any]) -> dict[str, Any]:
+    ours, theirs = ({name: metrics.get(name) for name in EFFECTIVENESS} for metrics in (student, teacher))
+    relative = relative_accuracy(ours["accuracy"], theirs["accuracy"])
+    return {"student": ours, "teacher": theirs, "relative_accuracy": relative}
+
+
+def _sizes(
+    student: Mapping[str, float | None], teacher: Mapping[str, float | None], names: Iterable[str], ratio: str
+) -> dict[str, Figures]:
+    ours, theirs = ({name: figures[name] for name in names} for figures in (student, teacher))
+    return {"student": ours, "teacher": theirs, ratio: {name: divided(theirs[name], ours[name]) for name in ours}}
+
+
+def _total(metrics: Iterable[Mapping[str, Any]], name: str) -> float | None:
+    values = [each.get(name) for each in metrics]
+    return None if None in values else sum(value for value in values if value is not None)
+
+
+def _stored_images(problem: Problem, has_final: bool) -> int | None:
+    contexts = [problem.context, *([problem.retraining_context] if has_final else [])]
+    keys = {key for context in contexts for key in context.outputs_needed}
+    samples = problem.facts.samples
+    return sum(samples["train" if key.view is not None else key.part] for key in keys) if samples else None

@@ -1,0 +1,94 @@
+"""What a user should be told of a student and its teacher without asking: where the teacher seems to be wrong."""
+
+from math import sqrt
+
+from autokd.database.rows import SearchRow
+from autokd.searches.students import TrainedStudent
+from autokd.searches.tables import percent
+
+__all__ = ["beats_teacher", "no_mistakes", "remarks", "seen_samples"]
+
+SURPRISING = 2.0  # standard errors by which a student must be ahead of its teacher
+EVIDENT = 3.0  # standard errors by which the teacher must be better on the validation split than on the test split
+RULE_OF_THREE = 300
+"""Samples without a mistake after which an error rate of 1 % is ruled out with 95 % confidence."""
+
+
+def remarks(student: TrainedStudent, search: SearchRow) -> list[str]:
+    """What is remarkable about the student and its teacher, one sentence each.
+
+    Args:
+        student: The student.
+        search: Its search, which knows the teacher.
+    """
+    facts, test = student.problem.facts, search.facts.get("teacher_test_metrics") or {}
+    n = facts.samples or {}
+    ours, theirs, split = student.metrics.get("accuracy"), facts.teacher_metrics["accuracy"], "validation"
+    if "test_accuracy" in student.metrics and test:
+        ours, theirs, split = student.metrics["test_accuracy"], test["accuracy"], "test"
+    found = []
+    if ours is not None:
+        found.append(beats_teacher(ours, theirs, split, n.get(split)))
+    if test:
+        validation = facts.teacher_metrics["accuracy"]
+        found.append(seen_samples(validation, test["accuracy"], n.get("validation"), n.get("test")))
+    return [line for line in found if line]
+
+
+def beats_teacher(student: float, teacher: float, split: str, n: int | None) -> str | None:
+    """Sentence about a student with a higher accuracy than its teacher; None if it is not higher.
+
+    The teacher is suspected if the difference is more than `SURPRISING` standard errors of two independent accuracies;
+    they are of the same samples, so that this is the cautious side.
+
+    Args:
+        student: Accuracy of the student.
+        teacher: Accuracy of the teacher.
+        split: Name of the split.
+        n: Samples of the split; None if their number is not known.
+    """
+    if student <= teacher:
+        return None
+    said = f"the student beats its teacher by {100 * (student - teacher):.2f} points on the {split} split"
+    error = sqrt((student * (1 - student) + teacher * (1 - teacher)) / n) if n else 0.0
+    surprising = student - teacher > SURPRISING * error
+    return f"{said}: the teacher may be weak or mis-prepared" if surprising else f"{said}, within its noise"
+
+
+def seen_samples(validation: float, test: float, n_validation: int | None, n_test: int | None) -> str | None:
+    """Sentence about a teacher that is far better on the validation split than on the test split; None if it is not.
+
+    It is a one-sided test of two proportions with the pooled variance, at `EVIDENT` standard errors.
+
+    Args:
+        validation: Accuracy of the teacher on the validation split.
+        test: Its accuracy on the test split.
+        n_validation: Samples of the validation split; None if their number is not known.
+        n_test: Samples of the test split.
+    """
+    if not n_validation or not n_test:
+        return None
+    pooled = (validation * n_validation + test * n_test) / (n_validation + n_test)
+    error = sqrt(pooled * (1 - pooled) * (1 / n_validation + 1 / n_test))
+    if validation - test <= EVIDENT * error:
+        return None
+    return (
+        f"the teacher is right on {percent(validation)} of the validation samples, but only on {percent(test)} of the "
+        "test samples: the validation samples are evidently among its own training samples, and flatter it; hold out "
+        "samples that it has not seen"
+    )
+
+
+def no_mistakes(accuracy: float, n: int) -> str | None:
+    """Sentence about a teacher without a mistake on many validation samples; None if there are few, or one mistake.
+
+    Args:
+        accuracy: Accuracy of the teacher on the validation split.
+        n: Samples of the split.
+    """
+    if accuracy < 1 or n < RULE_OF_THREE:
+        return None
+    return (
+        f"the teacher makes no mistake on {n:,} validation samples: if they are among its own training samples, its "
+        "validation accuracy says nothing; hold out samples that it has not seen"
+    )
