@@ -1,6 +1,7 @@
 """Output of the commands that only read: tables for people, or one JSON value for programs."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,6 +14,7 @@ from autokd.cli.output import show_json, show_text
 from autokd.config.fidelity_metrics import ACCURACY, FIDELITY_METRICS
 from autokd.config.flat import flat
 from autokd.database.rows import TrialRow
+from autokd.errors import AutoKDError
 from autokd.export.verification import Verification
 from autokd.searches.comparison import Comparison, describe_references
 from autokd.searches.method_choice import METHOD, TEACHER
@@ -101,7 +103,9 @@ def status(result: SearchResult, output: Output) -> None:
     progress, trainings, row = result.progress, result.trainings, result.row
     problem = result.problem
     trials, rungs, metric = result.trials, problem.rungs, problem.fidelity_metric
-    flatness = result.flatness
+    flatness = None
+    with suppress(AutoKDError):  # the status is told even where a space of the user's own is gone
+        flatness = result.flatness
     if output == "json":
         predictions = [
             one for each in FIDELITY_METRICS.values() for one in rung_correlations(trials, rungs, each) if one.n

@@ -207,7 +207,10 @@ class SearchResult:
         """
         from autokd.searches.flatness import flatness  # loads the model
 
-        return flatness(self.problem, self.trials)
+        try:
+            return flatness(self.problem, self.trials)
+        except (SpaceError, OptimizerError) as error:
+            raise search_error(self.name, error) from error
 
     @property
     def importances(self) -> dict[str, float]:

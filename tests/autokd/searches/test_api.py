@@ -228,6 +228,17 @@ def test_a_space_may_be_given_as_its_class(search) -> None:
     assert result.progress.finished == 2
 
 
+def test_a_list_of_spaces_is_a_choice_that_ends_with_a_student_of_either(search, tmp_path: Path) -> None:
+    ranges = {"blocks.head_ratio": 0, "search_spaces.spaces.nago:Nago": {"top_nodes": 3, "middle_nodes": 1}}
+    result = search(space=[Nago, "blocks"], ranges=ranges)
+    spaces = [record.trial.parameters["space"] for record in result.trials]
+    assert spaces == ["search_spaces.spaces.nago:Nago", "blocks"]
+    assert {family.description.partition(": ")[0] for family in result.families} == set(spaces)
+    result.export(tmp_path / "student")
+    family = json.loads((tmp_path / "student" / "manifest.json").read_text())["family"]
+    assert family["space"] == result.best.trial.parameters["space"]
+
+
 def test_a_search_goes_on_with_its_teacher_where_outputs_are_missing_and_with_no_other(search, home: Workspace):
     longer = {"final": {"epochs": 2, "views": 2}}
     search(**longer)
