@@ -201,7 +201,7 @@ class SearchResult:
 
     @property
     def flatness(self) -> "SignalToNoise | None":
-        """How much the families differ, compared with the noise of a trial; None before 8 trials reached the last rung.
+        """How much the families differ, compared with the noise of a trial; None while trials are too few to tell.
 
         Where `is_flat` is true, the order of the families is mostly luck.
         """

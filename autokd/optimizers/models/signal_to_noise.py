@@ -18,14 +18,21 @@ values. It is an e-value (Perez-Ortiz et al. 2022, https://arxiv.org/abs/2208.07
 `LARGE`, the probability that it exceeds 10 at any time of a search is at most 1 / 10, on average over `LARGE` and the
 prior. That holds whatever chose the points, also if it saw the earlier values.
 
+If some parameters divide the space into parts of their own, as the choice of a space does, points may differ within the
+parts although these are equally good on average, or the other way round. So there is a second model, in which each part
+has a mean of its own (1 becomes a matrix with a column for each part) and a K of variance 1 over it, and the smaller of
+the two evidences counts.
+
 Points with one observation each tell signal from noise only as far as near points are alike; the differences of points
 without any order look like noise.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 from scipy.special import logsumexp
 from torch import Tensor
 
@@ -72,65 +79,113 @@ class SignalToNoise:
 
 
 def signal_to_noise(
-    points: Tensor, values: Array, encoding: Encoding, conditions: Conditions, description: Description = NO_FEATURES
+    points: Tensor,
+    values: Array,
+    conditions: Conditions,
+    description: Description = NO_FEATURES,
+    dividing: Collection[str] = (),
 ) -> SignalToNoise | None:
     """Ratio of signal to noise; None if all values are equal, or there is nothing to choose. Deterministic.
 
     Args:
         points: Codes of the points, `n x d`.
         values: Observations of each point, `n x r`.
-        encoding: Encoding of the search space.
-        conditions: Its conditional parameters.
+        conditions: The conditional parameters and the encoding of the search space.
         description: Features of points.
+        dividing: Names of the parameters that divide the space into parts.
     """
+    encoding = conditions.encoding
     if encoding.dimension == 0 or np.ptp(values) == 0:
         return None
     most = max(1, MOST_OBSERVATIONS // values.shape[1])
     points, values = points[:most], values[:most]
-    ratios = np.array([*SMALL, *MIDDLE, *LARGE])
-    kernels = _kernels(points, encoding, conditions, description)
-    logs = logsumexp([_log_likelihoods(K, values, ratios) for K in kernels], axis=0)
+    space = conditions.canonical(encoding.sobol(0, N_SPACE, SEED))
+    kernels = _kernels(torch.cat([points, space]), encoding, description)
+    columns = [column for column, name in enumerate(encoding.names) if name in dividing]
+    found = [
+        _posterior(kernels, values, _parts(torch.cat([points, space])[:, divided]))
+        for divided in ([[], columns] if columns else [[]])
+    ]
+    return min(found, key=lambda one: one.evidence)
+
+
+def _posterior(kernels: Sequence[Array], values: Array, parts: NDArray[np.int64]) -> SignalToNoise:
+    """Posterior in the model whose parts have means of their own.
+
+    Args:
+        kernels: For each draw of length scales, the kernel between the n points and others all over the space.
+        values: Observations of the n points, `n x r`.
+        parts: Part of each point of the kernels.
+    """
+    n, ratios = len(values), np.array([*SMALL, *MIDDLE, *LARGE])
+    means = (parts[:n, None] == np.unique(parts[:n])).astype(float)
+    scaled = [_scaled(K, n, parts) for K in kernels]
+    logs = logsumexp([_log_likelihoods(K, values, ratios, means) for K in scaled], axis=0)
     likelihoods = np.exp(logs - logs.max())
     posterior = np.cumsum(likelihoods / likelihoods.sum())
     low, middle, high = (float(ratios[np.searchsorted(posterior, share)]) for share in (0.05, 0.5, 0.95))
     evidence = likelihoods[: len(SMALL)].mean() / likelihoods[-len(LARGE) :].mean()
-    return SignalToNoise(len(points), values.shape[1], middle, low, high, float(evidence))
+    return SignalToNoise(n, values.shape[1], middle, low, high, float(evidence))
 
 
-def _kernels(points: Tensor, encoding: Encoding, conditions: Conditions, description: Description) -> Sequence[Array]:
-    """Kernel between the points for each draw of length scales, `n x n`, with variance 1 over the space."""
-    space = conditions.canonical(encoding.sobol(0, N_SPACE, SEED))
-    features = Features.of(description, space)
-    X, whole = (np.concatenate([features(codes), codes.numpy()], axis=1) for codes in (points, space))
+def _kernels(points: Tensor, encoding: Encoding, description: Description) -> list[Array]:
+    """Kernel between the points for each draw of length scales."""
+    features = Features.of(description, points)
+    X = np.concatenate([features(points), points.numpy()], axis=1)
     n_features, dimension = features.number, X.shape[1]
     categorical = np.array([False] * n_features + [n > 0 for n in encoding.categories])
     described = np.array([False] * n_features + [k in description.coordinates for k in range(encoding.dimension)])
     prior = Prior(KernelPrior(is_matern=True), categorical, described)
     draws = np.random.default_rng(SEED).normal(np.sqrt(2) + np.log(dimension) / 2, np.sqrt(3), (N_SCALES, dimension))
-    return [_scaled_kernel(prior, X, whole, np.exp(draw)) for draw in draws]
+    return [prior.between(X, X, np.exp(draw)) for draw in draws]
 
 
-def _scaled_kernel(prior: Prior, points: Array, space: Array, lengthscales: Array) -> Array:
-    whole = prior.between(space, space, lengthscales)
-    variance = 1 - (whole.sum() - len(space)) / (len(space) * (len(space) - 1))
-    scaled: Array = prior.between(points, points, lengthscales) / max(variance, 1e-9)
+def _parts(codes: Tensor) -> NDArray[np.int64]:
+    """Number of the part of each row, which has the same codes as all others of the part, `n`."""
+    return np.unique(codes.numpy(), axis=0, return_inverse=True)[1].reshape(-1) if codes.shape[1] else _one(len(codes))
+
+
+def _one(n: int) -> NDArray[np.int64]:
+    return np.zeros(n, dtype=np.int64)
+
+
+def _scaled(K: Array, n: int, parts: NDArray[np.int64]) -> Array:
+    """The kernel between the first n points, so that the process has an expected variance of 1 over each part.
+
+    Without this, a draw whose shortest length scales are of parameters of one part would be constant over all others.
+    """
+    among = K[n:, n:]
+    pairs = ~np.eye(len(among), dtype=bool)
+    scales = np.ones(n)
+    for part in np.unique(parts[:n]):
+        inside = np.ix_(parts[n:] == part, parts[n:] == part)
+        chosen = among[inside][pairs[inside]]
+        scales[parts[:n] == part] = max(1 - float(chosen.mean() if len(chosen) else among[pairs].mean()), 1e-9)
+    scaled: Array = K[:n, :n] / np.sqrt(scales[:, None] * scales)
     return scaled
 
 
-def _log_likelihoods(K: Array, values: Array, ratios: Array) -> Array:
+def _log_likelihoods(K: Array, values: Array, ratios: Array, means: Array) -> Array:
     """Log p(y | q, l) for each ratio q, up to a constant.
 
     Observations of a point enter by their mean, of covariance (q^2 K + I) / r, and by the squares around it.
+
+    Args:
+        K: Kernel between the n points.
+        values: Observations, `n x r`.
+        ratios: The ratios q.
+        means: The columns that stand for 1, `n x m`.
     """
     n, r = values.shape
+    average = values.mean(axis=1)
+    within = ((values - average[:, None]) ** 2).sum() / r  # in units of the noise of a mean
     roots, vectors = np.linalg.eigh(K)
-    means = values.mean(axis=1)
-    within = ((values - means[:, None]) ** 2).sum() / r  # in units of the noise of a mean
-    y, ones = vectors.T @ means, vectors.sum(axis=0)
+    y, H = vectors.T @ average, vectors.T @ means
     spread = 1 + ratios[:, None] ** 2 * np.maximum(roots, 0)
-    information = (ones**2 / spread).sum(axis=1)
-    squares = (y**2 / spread).sum(axis=1) - (ones * y / spread).sum(axis=1) ** 2 / information
-    found: Array = (
-        -np.log(spread).sum(axis=1) / 2 - np.log(information) / 2 - (n * r - 1) / 2 * np.log(squares + within)
-    )
+    information = np.einsum("ia,qi,ib->qab", H, 1 / spread, H)
+    score = np.einsum("ia,qi,i->qa", H, 1 / spread, y)
+    explained = (score * np.linalg.solve(information, score[..., None])[..., 0]).sum(axis=1)
+    squares = (y**2 / spread).sum(axis=1) - explained + within
+    determinants = np.log(spread).sum(axis=1) + np.linalg.slogdet(information)[1]
+    found: Array = -determinants / 2 - (n * r - means.shape[1]) / 2 * np.log(np.maximum(squares, 1e-300))
     return found

@@ -27,7 +27,7 @@ def observations(n: int, r: int, ratio: float, seed: int) -> tuple[torch.Tensor,
 
 
 def share_flat(n: int, r: int, ratio: float, n_searches: int = 12) -> float:
-    found = [signal_to_noise(*observations(n, r, ratio, seed), ENCODING, CONDITIONS) for seed in range(n_searches)]
+    found = [signal_to_noise(*observations(n, r, ratio, seed), CONDITIONS) for seed in range(n_searches)]
     return float(np.mean([one is not None and one.is_flat for one in found]))
 
 
@@ -35,14 +35,16 @@ def test_the_likelihood_is_that_of_all_observations_with_their_full_covariance()
     rng = np.random.default_rng(0)
     root, values = rng.normal(size=(5, 5)), rng.normal(size=(5, 3))
     K, ratios = root @ root.T, np.array([0.0, 0.5, 4.0])
+    H = np.eye(2)[[0, 0, 1, 1, 1]]  # two parts with means of their own
     direct = []
     for ratio in ratios:
         A = ratio**2 / 3 * np.kron(K, np.ones((3, 3))) + np.eye(15)
-        inverse, y, ones = np.linalg.inv(A), values.reshape(-1), np.ones(15)
-        P = inverse - np.outer(inverse @ ones, inverse @ ones) / (ones @ inverse @ ones)
-        determinants = np.linalg.slogdet(A)[1] + np.log(ones @ inverse @ ones)
-        direct.append(-determinants / 2 - 7 * np.log(y @ P @ y))
-    found = _log_likelihoods(K, values, ratios)
+        inverse, y, columns = np.linalg.inv(A), values.reshape(-1), np.repeat(H, 3, axis=0)
+        information = columns.T @ inverse @ columns
+        P = inverse - inverse @ columns @ np.linalg.inv(information) @ columns.T @ inverse
+        determinants = np.linalg.slogdet(A)[1] + np.linalg.slogdet(information)[1]
+        direct.append(-determinants / 2 - 13 / 2 * np.log(y @ P @ y))
+    found = _log_likelihoods(K, values, ratios, H)
     np.testing.assert_allclose(found - found[0], np.array(direct) - direct[0])
 
 
@@ -58,14 +60,30 @@ def test_few_trials_of_one_student_are_not_enough() -> None:
 
 def test_the_ratio_is_near_the_true_one_and_independent_of_scale_and_location() -> None:
     points, values = observations(40, 2, 4.0, seed=3)
-    found = signal_to_noise(points, values, ENCODING, CONDITIONS)
+    found = signal_to_noise(points, values, CONDITIONS)
     assert found is not None
     assert max(SMALL) < found.low <= 4.0 <= found.high
     assert found.ratio in LARGE
-    again = signal_to_noise(points, 7 + 5 * values, ENCODING, CONDITIONS)
+    again = signal_to_noise(points, 7 + 5 * values, CONDITIONS)
     assert again is not None
     assert again.evidence == pytest.approx(found.evidence)
 
 
 def test_equal_values_say_nothing() -> None:
-    assert signal_to_noise(ENCODING.sobol(0, 9, 0), np.full((9, 1), 0.1), ENCODING, CONDITIONS) is None
+    assert signal_to_noise(ENCODING.sobol(0, 9, 0), np.full((9, 1), 0.1), CONDITIONS) is None
+
+
+@pytest.mark.parametrize("is_between", [True, False])
+def test_neither_differences_within_parts_nor_between_them_are_taken_for_noise(is_between: bool) -> None:
+    column, flat = ENCODING.names.index("k"), []
+    for seed in range(12):
+        points, values = observations(24, 1, 0.0 if is_between else 3.0, seed)
+        parts = points[:, column].numpy()
+        values = values + 0.05 * parts[:, None] if is_between else values - _part_means(values, parts)
+        found = signal_to_noise(points, values, CONDITIONS, dividing=["k"])
+        flat.append(found is not None and found.is_flat)
+    assert np.mean(flat) <= 0.1
+
+
+def _part_means(values: np.ndarray, parts: np.ndarray) -> np.ndarray:
+    return np.stack([values[parts == part].mean(axis=0) for part in parts])
