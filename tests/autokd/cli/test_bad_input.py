@@ -47,7 +47,7 @@ def _bad_module(_elsewhere: None) -> None:
         ("trials=0", "trials: input should be greater than 0, but got 0."),
         ("training.rungs=[2, 1]", "training.rungs: rungs must increase, but are [2.0, 1.0]."),
         ("budget=5", "budget: must be a section with keys of its own, but got 5."),
-        ("space.ranges.top_nodes={a=1}", "space.ranges.top_nodes: must be one value or a list of values"),
+        ("space.ranges.top_nodes={a=1}", "Unknown dimension of space 'nago' 'top_nodes.a'. Did you mean 'top_nodes'?"),
         ("budget.of_teacher.params=2", "budget.of_teacher.params: input should be less than or equal to 1, but got 2."),
         ("budget.of_teacher.params=1e-9", "budget.of_teacher.params: 1e-09 of the teacher's 77,754 is less than 1."),
         ("trials", "an override must be `key=value`, but got 'trials'."),
