@@ -71,8 +71,8 @@ def _facts(problem: Problem, search: SearchRow, student: TrainedStudent, scale: 
             "trial": student.trial.number,
             "replicate": student.row.replicate,
         },
-        "family": dict(problem.space.complete(problem.space_parameters(student.trial))),
-        "distillation": problem.methods.chosen(parameters),
+        "family": problem.family(student.trial),
+        "distillation": problem.methods_of(student.trial).chosen(parameters),
         "teacher": {
             "source": problem.config.teacher.source,
             "digest": facts.teacher_digest,

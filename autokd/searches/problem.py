@@ -180,6 +180,12 @@ class Problem(Choices):
                 return "a slim copy of the teacher"
             raise
 
+    def family(self, trial: TrialRow) -> dict[str, Any]:
+        """Parameters of a trial's family, fixed ones included, or of a reference."""
+        if trial.reference is not None:
+            return dict(trial.parameters)
+        return dict(self.space.complete(self.space_parameters(trial)))
+
     def methods_of(self, trial: TrialRow) -> MethodChoice:
         """The distillation methods among which the parameters of a trial or reference choose."""
         return self.methods if trial.reference is None else reference_methods(trial.parameters)

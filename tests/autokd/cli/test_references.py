@@ -74,6 +74,16 @@ def test_status_and_show_know_references_by_their_names(answer: Callable[..., An
     assert answer("show", "digits", "0")["comparison"]["split"] == "validation"
 
 
+def test_a_reference_is_exported_like_a_student(compared: Path, tmp_path: Path) -> None:
+    result = find("digits", compared)
+    resnet = next(one for one in result.references if one.trial.reference == "resnet")
+    result.export(tmp_path / "reference", resnet)
+    manifest = json.loads((tmp_path / "reference" / "manifest.json").read_text())
+    assert manifest["distillation"] == {"method": "kd", "temperature": 4.0, "weight": 0.9}
+    assert manifest["family"]["space"] == "blocks"
+    assert manifest["comparison"]["difference"] <= 0  # at most as good as the best
+
+
 @pytest.mark.parametrize("trial", ["resnet", "0"])
 def test_show_is_text_too(invoke: Any, compared: Path, trial: str) -> None:
     outcome = invoke("show", "digits", trial, "--home", compared)
