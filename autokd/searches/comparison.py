@@ -62,7 +62,7 @@ class Comparison:
 
 
 def compare(problem: Problem, store: Reader, search_id: int, student: TrainedStudent) -> Comparison | None:
-    """Compare a student with the best reference that was trained for as long; None if there is none.
+    """Compare a student with the best reference that was trained for as long; None without one, and for references.
 
     They are compared after trainings at full length, or else at the highest rung that both reached, where the student
     is the one that the search trained.
@@ -79,6 +79,8 @@ def compare(problem: Problem, store: Reader, search_id: int, student: TrainedStu
         search_id: Id of the search.
         student: The student.
     """
+    if student.trial.reference is not None:
+        return None
     runs = list(_complete_runs(store, search_id))
     for purpose, replicate in _twins(student.row):
         of_purpose = [run for run in runs if run.purpose == purpose]
