@@ -258,7 +258,7 @@ def test_no_references_is_a_name_or_an_empty_list() -> None:
     [
         (
             {"names": ["resnet", "vgg"]},
-            r"references\.names\.1: .*'resnet', 'mobilenetv2' or 'no-teacher', but got 'vgg'",
+            r"references\.names\.1: .*'mobilenetv2', 'like-teacher' or 'no-teacher', but got 'vgg'",
         ),
         ({"names": ["resnet", "resnet"]}, "references.names: must be different"),
         ({"final": -1}, 'references.final: must be a number from 0 or "all", but got -1'),
