@@ -1,6 +1,6 @@
 """A student beside its teacher along three axes, as a table and as lines."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.table import Table
@@ -10,6 +10,8 @@ from autokd.searches.remarks import remarks
 from autokd.searches.result import SearchResult
 from autokd.searches.students import TrainedStudent
 from autokd.searches.tables import count, decimal, duration, limits_used, percent, ratio, table
+from autokd.searches.trial_record import TrialRecord
+from search_spaces.design.budget import Budget
 
 __all__ = ["axes_json", "axes_lines", "axes_table", "limits_lines"]
 
@@ -55,12 +57,12 @@ def axes_lines(result: SearchResult, student: TrainedStudent) -> list[tuple[str,
     ]
 
 
-def limits_lines(result: SearchResult) -> list[tuple[str, str]]:
+def limits_lines(budget: Budget, trials: Sequence[TrialRecord]) -> list[tuple[str, str]]:
     """The share of each limit that the best trial's smallest student uses; nothing before there is a best trial."""
-    best = best_trial_record(result.trials)
+    best = best_trial_record(trials)
     if best is None:
         return []
-    return [("limits", limits_used(result.problem.budget.utilisation(smallest_student(best.students).cost)))]
+    return [("limits", limits_used(budget.utilisation(smallest_student(best.students).cost)))]
 
 
 def _cost_line(cost: Mapping[str, float | None]) -> str:

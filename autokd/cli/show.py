@@ -127,7 +127,7 @@ def status(result: SearchResult, output: Output) -> None:
         ("trials", f"{progress.finished} of {progress.trials}: {ended}, {progress.running} running"),
         ("best", _best_line(progress)),
         ("teacher", _teacher_line(progress)),
-        *limits_lines(result),
+        *limits_lines(result.problem.budget, trials),
         *(("reference", f"{one.name}: {reference_state(one)}") for one in progress.references),
         ("time", times_line(result.times)),
         ("last change", moment(row.updated_at)),

@@ -47,7 +47,7 @@ class _Lifetimes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         result = func(*args, **(kwargs or {}))
         self._n_operators += 1
         for value in tree_leaves((args, kwargs, result)):
-            if isinstance(value, Tensor):
+            if isinstance(value, Tensor) and value.layout is torch.strided:  # others have no storage of their own
                 self._use(value)
         return result
 
