@@ -22,6 +22,7 @@ from autokd.config.fidelity_metrics import FIDELITY_METRICS
 from autokd.config.flat import flat
 from autokd.config.numbers import (
     Bytes,
+    Channels,
     Epochs,
     Fraction,
     NonNegative,
@@ -124,6 +125,8 @@ class DataConfig(_Section):
         memory_bytes: Largest size of the decoded images of a folder or a map-style data set, in bytes, for which they
             are held in memory. Larger data sets are decoded once into files that all workers share. 4 GB by default.
         cache: Folder for these files; a folder in the user's cache by default.
+        student_channels: Indices of the channels (of vectors: features) that the student gets; all by default. The
+            teacher gets all, or `teacher.channels`.
     """
 
     source: str
@@ -133,6 +136,7 @@ class DataConfig(_Section):
     image_size: Side | None = None
     memory_bytes: Bytes | None = None
     cache: Path | None = None
+    student_channels: Channels | None = None
 
 
 class SpaceConfig(_Section):

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from autokd.config.numbers import Finite, Index, Positive, Probability, Room, Side, check_number
+from autokd.config.numbers import Channels, Finite, Index, Positive, Probability, Room, Side, check_number
 
 __all__ = ["TeacherConfig"]
 
@@ -60,6 +60,7 @@ class TeacherConfig(BaseModel):
         mean: Mean of each channel, for values in `[0, 1]` or raw ones as in `preprocess`. The network gets
             `(values - mean) / deviation`.
         deviation: Standard deviation of each channel; required with `mean`.
+        channels: Indices of the channels (of vectors: features) that the network gets, before `resize`; all by default.
         classes: Indices of the outputs for the classes of the task, in the order of the classes; all outputs by
             default.
         probabilities: Whether the outputs are probabilities; their logarithms are then the logits. If the key is
@@ -91,6 +92,7 @@ class TeacherConfig(BaseModel):
     preprocess: str | None = None
     mean: Annotated[tuple[Finite, ...], Field(min_length=1)] | None = None
     deviation: tuple[Positive, ...] | None = None
+    channels: Channels | None = None
     classes: Annotated[tuple[Index, ...], Field(min_length=2)] | None = None
     probabilities: bool | None = None
     floor: Probability | None = None
@@ -143,7 +145,7 @@ class TeacherConfig(BaseModel):
         n_means, n_deviations = len(self.mean or ()), len(self.deviation or ())
         if n_means != n_deviations:
             raise ValueError(f"mean and deviation go together, but got {n_means} and {n_deviations} values")
-        unused = [name for name in ("output", "resize", "preprocess", "mean", "deviation") if name in given]
+        unused = [name for name in ("output", "channels", "resize", "preprocess", "mean", "deviation") if name in given]
         if "outputs" in given and unused:
             raise ValueError(f"{unused[0]} is for a network, but outputs are no network")
         return self

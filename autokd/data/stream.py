@@ -31,6 +31,8 @@ class Batch:
         indices: Indices of the samples in the training split, int64, `batch`.
         view: Number of the augmented view.
         mixture: Labels and weights of the other samples with mixup or CutMix; None without.
+        all_channels: The samples for the teacher if `images` has only the student's channels; None if both are the
+            same.
     """
 
     images: Tensor
@@ -38,6 +40,7 @@ class Batch:
     indices: Tensor
     view: int
     mixture: Mixture | None = None
+    all_channels: Tensor | None = None
 
 
 class _Read(NamedTuple):

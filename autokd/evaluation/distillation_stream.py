@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from autokd.core.seeds import derive
+from autokd.data.channels import SomeChannels, of_samples
 from autokd.data.dataset import Dataset
 from autokd.data.stream import Batch
 from autokd.distillation import BatchContext, Method, Outputs
@@ -53,6 +54,7 @@ class DistillationStream:
         self._context = context
         self._dataset = dataset
         self._stream = context.stream(dataset)
+        self._channels = context.data.student_channels
         self._method = method
         self._teacher_schedule = teacher_schedule
         self._shapes = output_shapes(context, dataset=dataset)
@@ -82,8 +84,7 @@ class DistillationStream:
         batches = self._stream.batches(first_step, last_step)
         if not self._is_live:
             batches = self._read_ahead(batches, first_step // self.steps_per_epoch)
-        for batch in batches:
-            yield replace(batch, images=self._method.views(batch.images))
+        yield from map(self._with_views, batches)
 
     def loss(self, state: TrainingState, total: int) -> Callable[[Tensor, Batch], Tensor]:
         """The loss as a function of logits and batch.
@@ -113,8 +114,7 @@ class DistillationStream:
     def _prepare(self, network: nn.Module, seed: int) -> None:
         """Create the method's parameters for the shapes of both networks' outputs, found with a few samples."""
         indices = torch.arange(min(SHAPE_SAMPLES, len(self._stream.split)), device=self._stream.split.labels.device)
-        batch = self._stream.batch(indices, 0)
-        batch = replace(batch, images=self._method.views(batch.images))
+        batch = self._with_views(self._stream.batch(indices, 0))
         network.eval()
         with torch.no_grad(), torch.random.fork_rng():
             torch.manual_seed(derive(seed, "method"))
@@ -128,8 +128,16 @@ class DistillationStream:
             return None
         teacher = self._context.load_teacher(self._context.last_teacher(self._teacher_schedule), self._dataset)
         samples = (batch.images for batch in self._stream.batches(0, self._stream.steps_per_epoch))
-        chosen = self._method.layers(network, teacher, samples)
-        return None if chosen is None else (chosen[0], teacher.inner_names(chosen[1]))
+        student = SomeChannels(network, self._channels)
+        chosen = self._method.layers(student, teacher, samples)
+        return None if chosen is None else (student.inner_names(chosen[0]), teacher.inner_names(chosen[1]))
+
+    def _with_views(self, batch: Batch) -> Batch:
+        """The batch with all views that the method asks for, of the channels that the student gets."""
+        images = self._method.views(batch.images)
+        if self._channels is None:
+            return replace(batch, images=images)
+        return replace(batch, images=of_samples(images, self._channels), all_channels=images)
 
     def _live(self, number: int) -> TeacherWithFeatures:
         """The teacher with this number, ready to run."""
@@ -166,6 +174,8 @@ class DistillationStream:
 
     def _teacher_outputs(self, batch: Batch, epoch: int) -> Outputs:
         if self._is_live:
+            if batch.all_channels is not None:
+                batch = replace(batch, images=batch.all_channels)
             return self._live(self._context.teacher_at(self._teacher_schedule, epoch))(batch)
         return self._reader_of(batch.view, epoch).of(batch.indices)
 

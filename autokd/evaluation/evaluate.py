@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from autokd.config.schema import TrainingConfig
 from autokd.core.files import write_atomically, write_json
 from autokd.core.seeds import derive
+from autokd.data.channels import moments_of, of_split
 from autokd.data.dataset import Dataset
 from autokd.distillation import make_method
 from autokd.errors import AutoKDError, first_line
@@ -173,8 +174,8 @@ def _sparsity(network: nn.Module) -> dict[str, float]:
 
 def _predictions(task: EvaluationTask, network: nn.Module, dataset: Dataset, part: str) -> tuple[Tensor, Tensor]:
     """The student's logits for a split, and its labels."""
-    split = dataset.splits[part].to(torch.device(task.context.device))
-    return predict(network, split, dataset.normalisation), split.labels
+    split, channels = dataset.splits[part].to(torch.device(task.context.device)), task.context.data.student_channels
+    return predict(network, of_split(split, channels), moments_of(dataset.normalisation, channels)), split.labels
 
 
 def _fidelity(task: EvaluationTask, logits: Tensor, dataset: Dataset, part: str) -> dict[str, float]:

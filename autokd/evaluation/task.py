@@ -67,6 +67,8 @@ class EvaluationTask:
             further["inherited"] = [self.warm_from, self.context.training.warm_start]
         if self.keeps_best:
             further["keep"] = "best"
+        if self.context.data.student_channels is not None:
+            further["channels"] = list(self.context.data.student_channels)
         return further
 
     @property

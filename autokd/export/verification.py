@@ -22,6 +22,7 @@ from typing import Any
 from safetensors.torch import save_file
 from torch import Tensor
 
+from autokd.data.channels import of_split
 from autokd.data.dataset import Split
 from autokd.errors import AutoKDError, InputError
 from autokd.export import check
@@ -65,7 +66,8 @@ def verify_folder(folder: Path, test: Split | None = None, seconds: float | None
 
     Args:
         folder: An exported folder.
-        test: Test samples, for which the accuracy must equal the recorded one.
+        test: Test samples, for which the accuracy must equal the recorded one; the student gets the channels that the
+            manifest names.
         seconds: Time limit for the folder's code; by default 5 minutes plus 0.1 seconds for each test sample.
 
     Raises:
@@ -74,7 +76,7 @@ def verify_folder(folder: Path, test: Split | None = None, seconds: float | None
     """
     manifest = read_manifest(folder)
     check_files(folder, manifest)
-    found = examine(folder, test, seconds)
+    found = examine(folder, None if test is None else of_split(test, _channels(manifest, test)), seconds)
     recorded = manifest.test_accuracy
     if not found.is_tested:
         return Verification(found.max_difference, recorded, False)
@@ -83,6 +85,16 @@ def verify_folder(folder: Path, test: Split | None = None, seconds: float | None
             f"{folder}: test accuracy is {found.test_accuracy:.4%} here, but was {recorded:.4%} at the export."
         )
     return found
+
+
+def _channels(manifest: Manifest, test: Split) -> list[int] | None:
+    """Channels that the student gets, if not all."""
+    channels, n = (manifest.input or {}).get("channels"), test.images.shape[-1]
+    if channels is None:
+        return None
+    if not isinstance(channels, list) or any(type(each) is not int or not 0 <= each < n for each in channels):
+        raise InputError(f"the student takes the channels {reprlib.repr(channels)}, but the samples have 0..{n - 1}.")
+    return channels
 
 
 def check_files(folder: Path, manifest: Manifest) -> None:

@@ -15,7 +15,8 @@ class Facts:
     """What a search found out about its data, teacher and machine before it began; the same after resuming.
 
     Attributes:
-        input_shape: Shape of a sample: channels, height and width; channels and length; or features.
+        input_shape: Shape of a sample as the student gets it: channels, height and width; channels and length; or
+            features.
         classes: Number of classes.
         data_digest: Digest of the samples.
         normalisation: Mean and deviation of each channel or feature, of values in `[0, 1]` or of raw float32.

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 
+from autokd.data.channels import of_split
 from autokd.data.registry import load_data
 from autokd.database.rows import SearchRow
 from autokd.export.folder import Export
@@ -35,12 +36,13 @@ def describe_export(
     """
     dataset = load_data(problem.config.data)
     probe = dataset.validation.take(torch.arange(min(PROBE_SAMPLES, len(dataset.validation))))
+    channels = problem.config.data.student_channels
     return Export(
         architecture=student.architecture,
         module=student.network(),
         normalisation=problem.facts.normalisation,
-        probe=probe,
-        test=dataset.test if student.is_final else None,
+        probe=of_split(probe, channels),
+        test=of_split(dataset.test, channels) if student.is_final else None,
         facts={**_facts(problem, search, student, dataset.scale), "classes": list(dataset.class_names), **evidence},
         fold=fold,
     )
@@ -54,12 +56,19 @@ def origin(search: SearchRow) -> Origin:
 def _facts(problem: Problem, search: SearchRow, student: TrainedStudent, scale: float) -> dict[str, Any]:
     facts, parameters = problem.facts, student.trial.parameters
     mean, deviation = facts.normalisation
+    channels = problem.config.data.student_channels
     return {
         "search": search.name,
         "search_began": origin(search)[1],
         "command": search.facts.get("command"),
         "versions": facts.versions,
-        "input": {"shape": list(facts.input_shape), "scale": scale, "mean": list(mean), "deviation": list(deviation)},
+        "input": {
+            "shape": list(facts.input_shape),
+            "scale": scale,
+            "mean": list(mean),
+            "deviation": list(deviation),
+            **({} if channels is None else {"channels": list(channels)}),
+        },
         "metrics": student.metrics,
         "axes": three_axes(student, search),
         "training": {

@@ -15,6 +15,7 @@ from autokd.config.schema import SearchConfig
 from autokd.core.device import pick_device
 from autokd.core.seeds import derive
 from autokd.data.augmentation import Augmentation, check_augmentation, check_shift
+from autokd.data.channels import SomeChannels, check_channels, moments_of, shape_of
 from autokd.data.registry import check_resized, check_source, load_data
 from autokd.data.stream import Batch
 from autokd.distillation import Distiller, Method
@@ -100,6 +101,7 @@ def find_facts(config: SearchConfig, teacher: Teacher | None = None, reporter: R
     check_resized(config.data, dataset)
     check_augmentation(Augmentation(**config.training.augmentation.model_dump()), dataset.input_shape)
     check_shift(config.training.augmentation.shift, dataset.input_shape)
+    check_channels(config.data.student_channels, dataset, "data.student_channels")
     reporter.checking()
     is_given = teacher is not None
     teacher = (teacher or load_teacher(config.teacher, device, dataset, reporter.notify)).to(device)
@@ -115,10 +117,10 @@ def find_facts(config: SearchConfig, teacher: Teacher | None = None, reporter: R
     if graph is None and copying:
         raise InputError(f"space {copying[0]!r} copies the teacher, but {why_no_graph}")
     return Facts(
-        input_shape=dataset.input_shape,
+        input_shape=shape_of(dataset.input_shape, config.data.student_channels),
         classes=dataset.classes,
         data_digest=dataset.digest,
-        normalisation=dataset.normalisation,
+        normalisation=moments_of(dataset.normalisation, config.data.student_channels),
         teacher_digest=teacher.digest,
         teacher_params=cost.params,
         teacher_nonzero_params=cost.nonzero_params,
@@ -152,7 +154,7 @@ def check_methods(problem: Problem, teacher: Teacher | None = None) -> None:
     context, device = problem.context, torch.device(problem.facts.device)
     dataset = context.load_data()
     teacher = teacher or context.load_teacher(0, dataset)
-    students = typical_students(problem, device)
+    students = [SomeChannels(each, context.data.student_channels) for each in typical_students(problem, device)]
     batch = context.stream(dataset).batch(torch.arange(min(PROBED, len(dataset.train)), device=device), 0)
     for name, method in problem.methods.examples():
         _check_needs(name, method, teacher)

@@ -10,6 +10,7 @@ from torch import nn
 from autokd.core.device import pick_precision
 from autokd.core.seeds import derive
 from autokd.core.speed import measure_training, median_speed, possible_precisions, worker_threads
+from autokd.data.channels import of_samples
 from autokd.searches.facts import Facts
 from autokd.searches.pace import fitting_rungs
 from autokd.searches.problem import Problem
@@ -40,7 +41,8 @@ def measure_speed(problem: Problem, teacher: Teacher | None = None) -> Facts:
     batch = stream.batch(torch.arange(stream.batch_size, device=device), 0)
     with worker_threads(problem.config.workers.threads):
         students = typical_students(problem, device)
-        speeds = [measure_training(each, batch.images, possible_precisions(wanted, device)) for each in students]
+        images = of_samples(batch.images, context.data.student_channels)
+        speeds = [measure_training(each, images, possible_precisions(wanted, device)) for each in students]
         if speeds:
             slowest = min(speeds, key=lambda speed: speed.images_per_second)
             facts = replace(facts, precision=slowest.precision, images_per_second=slowest.images_per_second)

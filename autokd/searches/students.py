@@ -72,7 +72,8 @@ class TrainedStudent:
         """A module that takes samples as the data set holds them and gives logits, in evaluation mode, on the CPU.
 
         Images are uint8, `batch x channels x height x width`; signals and vectors are uint8 or float32 as in the data
-        set, channels first. It normalises them itself, as the exported `model.py` with its `preprocess` does.
+        set, channels first. They have the channels of `data.student_channels` alone. It normalises them itself, as the
+        exported `model.py` with its `preprocess` does.
 
         Raises:
             InputError: If the file of its weights is gone or damaged, or the data whose type it needs to know are.

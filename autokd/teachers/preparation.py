@@ -11,6 +11,7 @@ from torch import Tensor
 
 from autokd.config.teacher import TeacherConfig
 from autokd.core.references import resolve
+from autokd.data.channels import check_channels, of_samples, shape_of
 from autokd.data.dataset import Dataset, describe
 from autokd.errors import InputError
 
@@ -27,12 +28,14 @@ class Preparation:
 
     Attributes:
         data: Mean and deviation of the data set, whose normalisation is undone.
+        channels: Indices of the channels that are kept.
         resize: Height and width in pixels.
         normalisation: Mean and deviation of the teacher's own normalisation.
         function: A user's function.
     """
 
     data: Normalisation | None = None
+    channels: tuple[int, ...] | None = None
     resize: tuple[int, int] | None = None
     normalisation: Normalisation | None = None
     function: Callable[[Tensor], Any] | None = None
@@ -45,6 +48,7 @@ class Preparation:
         """
         if self.data:
             samples = denormalise(samples, self.data)
+        samples = of_samples(samples, self.channels)
         if self.resize:
             samples = F.interpolate(samples, self.resize, mode="bilinear", antialias=True)
         if self.normalisation:
@@ -54,7 +58,7 @@ class Preparation:
 
     def values(self, input_shape: tuple[int, ...]) -> int:
         """Number of values of a converted sample, before `function` is applied."""
-        return input_shape[0] * math.prod(self.resize or input_shape[1:])
+        return len(self.channels or range(input_shape[0])) * math.prod(self.resize or input_shape[1:])
 
 
 def denormalise(samples: Tensor, normalisation: Normalisation) -> Tensor:
@@ -81,11 +85,13 @@ def preparation_of(config: TeacherConfig, dataset: Dataset | None) -> Preparatio
     """
     undone = config.preprocess is not None or config.mean is not None
     if dataset is not None:
-        _check_fits(config, dataset.input_shape)
+        check_channels(config.channels, dataset, "teacher.channels")
+        _check_fits(config, shape_of(dataset.input_shape, config.channels))
     elif undone:
         raise ValueError("a teacher with inputs of its own needs the data set, whose normalisation is undone first")
     return Preparation(
         data=dataset.normalisation if dataset is not None and undone else None,
+        channels=config.channels,
         resize=config.resize,
         normalisation=(config.mean, config.deviation) if config.mean and config.deviation else None,
         function=_function(config.preprocess) if config.preprocess else None,

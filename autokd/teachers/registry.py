@@ -23,7 +23,15 @@ from autokd.teachers.weights import check_suffix, find_path, load_weights
 
 __all__ = ["Teacher", "check_made_from", "load_teacher", "teacher_of"]
 
-SETTINGS = {"output", "preprocess", "resize", "mean", "deviation", "classes"}  # that change the outputs of a teacher
+SETTINGS = {
+    "output",
+    "preprocess",
+    "channels",
+    "resize",
+    "mean",
+    "deviation",
+    "classes",
+}  # that change the outputs of a teacher
 
 
 def check_made_from(config: TeacherConfig) -> None:

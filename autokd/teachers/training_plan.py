@@ -15,7 +15,17 @@ from autokd.errors import InputError
 
 __all__ = ["TeacherTraining", "check_files", "check_kind"]
 
-OF_THE_TEACHER = {"factory", "output", "preprocess", "resize", "mean", "deviation", "classes", "probabilities"}
+OF_THE_TEACHER = {
+    "factory",
+    "output",
+    "channels",
+    "preprocess",
+    "resize",
+    "mean",
+    "deviation",
+    "classes",
+    "probabilities",
+}
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ ORDER = {
     "autokd.config": (
         "numbers budget compatibility fidelity_metrics flat teacher schema json_schema messages parsing toml"
     ),
-    "autokd.data": "dataset prefetch augmentation mixup stream decoding sources registry",
+    "autokd.data": "dataset channels prefetch augmentation mixup stream decoding sources registry",
     "autokd.data.decoding": "pictures undecoded mapped decode",
     "autokd.data.sources": "arrays digits fashion_mnist folder map_style",
     "autokd.distillation": (

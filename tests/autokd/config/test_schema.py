@@ -298,3 +298,10 @@ def test_several_spaces_come_back_from_plain_values_with_nested_ranges() -> None
 def test_the_space_is_one_or_several_different_ones(space: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=message):
         parse_config(changed(space=space))
+
+
+@pytest.mark.parametrize("channels", [[], [0, 0], [-1], [True]])
+def test_channels_are_different_indices(channels: list[int]) -> None:
+    values = {"name": "a", "data": {"source": "digits", "student_channels": channels}, "budget": {"params": 1}}
+    with pytest.raises(InputError, match=r"data.student_channels"):
+        parse_config(values | {"teacher": {"factory": "m:f"}})

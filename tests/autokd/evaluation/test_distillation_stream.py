@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from autokd.config.schema import AugmentationConfig, DataConfig, TeacherConfig, TrainingConfig
+from autokd.data.dataset import Dataset, Split
 from autokd.data.registry import load_data
 from autokd.distillation import KD, METHODS, BatchContext, Method, Outputs, Wrapper, kd_loss, make_method
 from autokd.distillation.base import Mixture, Need
@@ -137,6 +138,34 @@ def test_what_the_disk_may_not_hold_comes_from_a_running_teacher(context, method
     network, stream = taught(context, make_method(method, {}))
     with closing(stream):
         assert n_asked(context, network, stream) == (3 if live else 0)
+
+
+@pytest.mark.parametrize(("method", "limit"), [("kd", TEACHER.disk_bytes), ("kd", 0), ("clustered-hints", 0)])
+def test_student_and_teacher_with_channels_of_their_own_are_as_with_data_of_these_channels(
+    context: TrainingContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, limit: int
+):
+    dataset = context.load_data()
+    train, validation, test = (
+        Split(torch.cat([split.images, 255 - split.images], -1), split.labels) for split in dataset.splits.values()
+    )
+    both = Dataset("both", train, validation, test, dataset.class_names)
+    teacher = TEACHER.model_copy(update={"channels": (0,), "disk_bytes": limit})
+    some = replace(
+        context,
+        data=DATA.model_copy(update={"student_channels": (0,)}),
+        data_digest=both.digest,
+        teacher=teacher,
+        teacher_digest=load_teacher(teacher, CPU, both).digest,
+    )
+    tasks = [
+        EvaluationTask(each, ARCHITECTURE.to_json(), method, (), 0, 7, tmp_path / "evaluations")
+        for each in (with_limit(context, limit), some)
+    ]
+    expected = evaluate(tasks[0]).metrics
+    monkeypatch.setattr(TrainingContext, "load_data", lambda self: both)
+    found = evaluate(tasks[1])
+    assert found.key != tasks[0].key
+    assert found.metrics == pytest.approx(expected, rel=1e-4)
 
 
 def test_methods_of_several_views_have_a_running_teacher():

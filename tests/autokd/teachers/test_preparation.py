@@ -72,6 +72,22 @@ def test_resize_means_height_and_width() -> None:
     assert TeacherConfig.model_validate({"factory": "m:f", "resize": 160}).resize == (160, 160)
 
 
+def test_channels_come_before_resize_and_normalisation(make_dataset: Callable[..., Dataset]) -> None:
+    dataset = make_dataset(channels=3)
+    config = TeacherConfig(factory="m:f", channels=(2, 0), resize=(3, 3), mean=(0.1, 0.2), deviation=(0.5, 0.25))
+    found = preparation_of(config, dataset)(normalise(dataset.train.images, dataset.normalisation))
+    bytes_of_two = dataset.train.images[..., [2, 0]].movedim(-1, 1).float() / 255
+    resized = torch.nn.functional.interpolate(bytes_of_two, (3, 3), mode="bilinear", antialias=True)
+    moments = torch.tensor([0.1, 0.2]).view(2, 1, 1), torch.tensor([0.5, 0.25]).view(2, 1, 1)
+    torch.testing.assert_close(found, (resized - moments[0]) / moments[1], rtol=0, atol=1e-5)
+    assert preparation_of(config, dataset).values((3, 6, 6)) == 2 * 9
+
+
+def test_channels_that_the_samples_lack_are_refused(make_dataset: Callable[..., Dataset]) -> None:
+    with pytest.raises(InputError, match=r"teacher.channels names channel 3"):
+        preparation_of(TeacherConfig(factory="m:f", channels=(3,)), make_dataset(channels=3))
+
+
 def test_a_function_comes_after_the_resize_and_may_return_anything(dataset: Dataset, config) -> None:
     preparation = preparation_of(config(preprocess="my_teachers_for_tests:doubled", resize=12), dataset)
     prepared = preparation(normalise(dataset.validation.images, dataset.normalisation))
