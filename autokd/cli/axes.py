@@ -31,16 +31,38 @@ def axes_json(result: SearchResult, student: TrainedStudent) -> dict[str, Any]:
     }
 
 
-def axes_table(axes: Mapping[str, Mapping[str, Any]]) -> Table:
-    """The figures that the table of networks has no column for: student and teacher side by side, and their ratio."""
+def axes_table(axes: Mapping[str, Mapping[str, Any]], references: Sequence[TrainedStudent] = ()) -> Table:
+    """The figures that the table of networks has no column for: student and teacher side by side, and their ratio.
+
+    Args:
+        axes: Of the student, from `SearchResult.axes`.
+        references: References that stand beside it.
+    """
     effectiveness, lightness = axes["effectiveness"], axes["lightness"]
     ours, theirs = effectiveness["student"], effectiveness["teacher"]
-    rows = [(name, percent(theirs[name]), percent(ours[name]), "") for name in RATES if ours[name] is not None]
+    measured = [one.metrics for one in references]
+    rows = [
+        (name, percent(theirs[name]), percent(ours[name]), "", *(percent(each.get(name)) for each in measured))
+        for name in RATES
+        if ours[name] is not None
+    ]
     if ours["auroc"] is not None:
-        rows.append(("auroc", decimal(theirs["auroc"]), decimal(ours["auroc"]), ""))
+        others = (decimal(each.get("auroc")) for each in measured)
+        rows.append(("auroc", decimal(theirs["auroc"]), decimal(ours["auroc"]), "", *others))
     ours, theirs = lightness["student"], lightness["teacher"]
-    rows += [(name, count(theirs[name]), count(ours[name]), ratio(theirs[name], ours[name])) for name in SIZES]
-    return table(("", "teacher", "student", "times smaller"), rows, numeric=range(1, 4))
+    sizes = [vars(one.row.cost) | one.metrics | {"memory_bytes": one.row.cost.memory_bytes} for one in references]
+    rows += [
+        (
+            name,
+            count(theirs[name]),
+            count(ours[name]),
+            ratio(theirs[name], ours[name]),
+            *(count(each.get(name)) for each in sizes),
+        )
+        for name in SIZES
+    ]
+    headings = ("", "teacher", "student", "times smaller", *(str(one.trial.reference) for one in references))
+    return table(headings, rows, numeric=range(1, len(headings)))
 
 
 def axes_lines(result: SearchResult, student: TrainedStudent) -> list[tuple[str, str]]:

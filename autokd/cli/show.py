@@ -283,7 +283,7 @@ def best(
     rows.append(("times smaller", params, ratio(facts["teacher_macs"], student.row.macs), "", "", "", "", ""))
     headings = ("", "parameters", "MACs", "validation", "loss", *CALIBRATION, "test")
     show_text(table(headings, rows, numeric=range(1, 8)))
-    show_text(axes_table(result.axes(student)))
+    show_text(axes_table(result.axes(student), result.references))
     space, settings = result.problem.space, _distillation(result, student)
     method = settings.pop("method")
     length = counted(student.evaluation.epochs, "epoch") + ("" if student.is_final else " (search only)")

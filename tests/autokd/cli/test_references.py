@@ -42,6 +42,10 @@ def test_the_end_of_a_search_shows_references_beside_the_student_and_who_is_bett
     starts = [line.split("  ")[0].strip() for line in lines]
     assert starts.index("student") < starts.index("resnet") < starts.index("times smaller")
     assert "no-teacher" in starts
+    (heads,) = [line.split() for line in lines if {"teacher", "resnet", "no-teacher"} <= {*line.split()}]
+    (sizes,) = [line for line in lines if line.strip().startswith("activation_bytes") and line.count("k") >= 4]
+    assert heads[:2] == ["teacher", "student"]
+    assert sizes
     (line,) = [line for line in lines if line.startswith("compared")]
     assert "better than the best reference (" in line
     assert "points (test, 2 epochs)" in line
