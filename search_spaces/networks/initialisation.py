@@ -23,8 +23,9 @@ Both are [ours] in this form. Training can undo them, as they change initial val
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from math import exp, inf, pi, prod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import exp, inf, log, prod
 from statistics import NormalDist
 
 import torch
@@ -95,25 +96,22 @@ def initialise(module: nn.Module, architecture: Architecture, seed: int) -> None
 def relu_depths(architecture: Architecture) -> list[float]:
     """For each node, the mean number of ReLUs that a gradient passes from its output back to the sample.
 
-    A ReLU on n values of a sample counts as `1 + NARROW / n`. At a merge, the mean over the inputs is weighted by their
-    variance, since that is how a gradient divides: at a sum of equal inputs evenly, but in a residual network, whose
-    sums grow, mostly to the shortcut. Variances are those of independent inputs. At a product, the depth is that of the
-    first input.
+    A ReLU counts as much as gradients grow there, relative to a ReLU on values with mean 0; one after the sum of a
+    residual block, which is mostly positive, counts less. If it has n values of a sample, `NARROW / n` is added. At a
+    merge, the mean over the inputs is weighted by their variance, since that is how a gradient divides: at a sum of
+    equal inputs evenly, but in a residual network, whose sums grow, mostly to the shortcut. Values are taken to be
+    normal and inputs to be independent. At a product, all is that of the first input.
     """
-    depths, variances = [0.0], [1.0]
+    found = [_Output(0.0, 0.0, 1.0)]
     for node, shape in _nodes(architecture):
-        sources = node.inputs[:1] if node.merge == "product" else node.inputs
-        total = sum(variances[source] for source in sources)
-        depth = sum(variances[source] * depths[source] for source in sources) / total if total else 0.0
-        variance = total * _share(node.merge, len(sources))
+        output = _merged(node.merge, [found[source] for source in node.inputs])
         for layer, entering in _layers(node, shape):
             if isinstance(layer, ReLU | ReLU6):
-                depth, variance = depth + 1 + NARROW / prod(entering), variance * (1 - 1 / pi) / 2
+                output = _rectified(output, NARROW / prod(entering))
             elif isinstance(layer, BatchNorm):
-                variance = 1.0
-        depths.append(depth)
-        variances.append(variance)
-    return depths
+                output = _Output(output.depth, 0.0, 1.0)
+        found.append(output)
+    return [output.depth for output in found]
 
 
 def relu_shift(depth: float) -> float:
@@ -132,9 +130,44 @@ def gradient_growth(shift: float) -> float:
     For z from the standard normal distribution, the ReLU multiplies it by `P(z + shift > 0)`, and the batch norm
     divides it by the variance of `max(z + shift, 0)`. Without a shift, this is pi / (pi - 1).
     """
+    return _GAUSS.cdf(shift) / _rectified_moments(shift)[1]
+
+
+def _rectified_moments(shift: float) -> tuple[float, float]:
+    """Mean and variance of `max(z + shift, 0)` for z from the standard normal distribution."""
     passing, density = _GAUSS.cdf(shift), _GAUSS.pdf(shift)
     mean = density + shift * passing
-    return passing / ((1 + shift**2) * passing + shift * density - mean**2)
+    return mean, (1 + shift**2) * passing + shift * density - mean**2
+
+
+@dataclass(frozen=True)
+class _Output:
+    """Depth of a node's output, and mean and variance of its values."""
+
+    depth: float
+    mean: float
+    variance: float
+
+
+def _merged(merge: str, inputs: Sequence[_Output]) -> _Output:
+    if len(inputs) == 1 or merge == "product":
+        return inputs[0]
+    total = sum(each.variance for each in inputs)
+    depth = sum(each.variance * each.depth for each in inputs) / total
+    mean = sum(each.mean for each in inputs)
+    gate = {"weighted_sum": GATE, "mean": 1 / len(inputs)}.get(merge, 1.0)
+    if merge == "concat":
+        return _Output(depth, mean / len(inputs), total / len(inputs))
+    return _Output(depth, gate * mean, gate**2 * total)
+
+
+def _rectified(output: _Output, narrow: float) -> _Output:
+    """The same after a ReLU, whose narrowness adds to the depth."""
+    deviation = output.variance**0.5
+    shift = output.mean / deviation
+    mean, variance = _rectified_moments(shift)
+    depth = output.depth + log(gradient_growth(shift)) / log(gradient_growth(0.0)) + narrow
+    return _Output(depth, deviation * mean, deviation**2 * variance)
 
 
 def _exposed(architecture: Architecture) -> list[bool]:
@@ -147,11 +180,6 @@ def _exposed(architecture: Architecture) -> list[bool]:
             for source in node.inputs:
                 exposed[source] = True
     return exposed
-
-
-def _share(merge: str, n_inputs: int) -> float:
-    """Variance of a merge of independent inputs, as a share of the sum of their variances."""
-    return {"weighted_sum": GATE**2, "mean": 1 / n_inputs**2, "concat": 1 / n_inputs}.get(merge, 1.0)
 
 
 def _nodes(architecture: Architecture) -> Iterator[tuple[Node, Shape]]:

@@ -1,4 +1,4 @@
-from math import inf, pi
+from math import inf, log, pi
 
 import pytest
 import torch
@@ -97,6 +97,16 @@ def test_in_a_residual_network_depth_grows_with_the_logarithm_of_the_blocks() ->
         last = len(nodes)
     depth = relu_depths(network((6,), *nodes))[last]
     assert depth == pytest.approx(2.25 * sum(1 / (block + 1) for block in range(1, 101)))
+
+
+def test_a_relu_on_mostly_positive_values_counts_less() -> None:
+    once, twice = network((6,), STEM, Node(HEAD, (1,), 4)), network((6,), STEM, Node("relu", (1,), 4, name="relu"))
+    doubled = network((6,), STEM, Node("relu", (1,), 4, name="relu"), Node("relu", (2,), 4, name="again"))
+    assert relu_depths(once)[2] == relu_depths(twice)[2] == pytest.approx(2.25)
+    mean, variance = (2 * pi) ** -0.5, (1 - 1 / pi) / 2
+    again = log(gradient_growth(mean / variance**0.5)) / log(pi / (pi - 1))
+    assert relu_depths(doubled)[3] == pytest.approx(2.25 + again + 1.25)
+    assert 0 < again < 0.7
 
 
 def test_a_shallow_network_starts_as_usual() -> None:
