@@ -49,5 +49,8 @@ _WORDS: dict[str, Callable[[Payload], str]] = {
     "evaluation_finished": _evaluation_finished,
     "evaluation_failed": lambda payload: f"evaluation {payload['evaluation']} failed: {payload['reason']}",
     "teacher": lambda payload: f"teacher outputs: {payload['missing']} of {payload['views']} views and splits missing",
+    "pruned": lambda payload: (
+        f"teacher pruned, round {payload['rounds']} of {payload['of']}: {percent(payload['accuracy'])}"
+    ),
     "fall-back": lambda payload: str(payload["line"]),
 }

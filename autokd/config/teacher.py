@@ -5,11 +5,24 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from autokd.config.numbers import Channels, Finite, Index, Positive, Probability, Room, Side, check_number
+from autokd.config.numbers import (
+    Channels,
+    Finite,
+    Index,
+    Number,
+    Positive,
+    PositiveFraction,
+    Probability,
+    Room,
+    Side,
+    check_number,
+)
 
-__all__ = ["TeacherConfig"]
+__all__ = ["PRUNED", "PruningConfig", "TeacherConfig", "pruning_rounds"]
 
 CHECKPOINTS = "checkpoints"  # name of the schedule that follows the teacher's own training
+PRUNED = 0.2  # share of the remaining weights that a round prunes, as in Park and No 2022
+MOST_ROUNDS = 30  # after which 0.1 % of the weights remain
 
 
 def _index_or_name(value: Any) -> Any:
@@ -24,6 +37,48 @@ def _height_and_width(value: Any) -> Any:
     if not isinstance(sizes, list | tuple) or len(sizes) != 2:
         raise ValueError(f"must be a number of pixels, or height and width, but got {value!r}")
     return sizes
+
+
+def pruning_rounds(share: float) -> int:
+    """Number of rounds, each of which prunes a fifth of the remaining weights, after which nearly `share` is pruned."""
+    return min(range(1, MOST_ROUNDS + 1), key=lambda rounds: abs(share - (1 - (1 - PRUNED) ** rounds)))
+
+
+class PruningConfig(BaseModel):
+    """Pruned copies of the teacher (Park and No 2022), made by the workers before the search.
+
+    Attributes:
+        shares: Shares of the weights of all convolutions and linear layers that are pruned, each for one more teacher
+            among which the search chooses, named `pruned-36` for 0.36. A round prunes the smallest fifth of the
+            remaining weights; the number of rounds comes as near to the share as possible: 0.36 is two rounds, 0.59
+            four, 0.79 seven.
+        epochs: Length of the training after each round: the whole schedule, with the settings of `[training]` and the
+            labels alone.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    shares: Annotated[tuple[PositiveFraction, ...], Field(min_length=1)]
+    epochs: Number = 8
+
+    @property
+    def rounds(self) -> dict[str, int]:
+        """Number of rounds of each pruned teacher, by its name."""
+        return {f"pruned-{100 * share:g}": pruning_rounds(share) for share in self.shares}
+
+    @field_validator("shares")
+    @classmethod
+    def _distinct(cls, shares: tuple[float, ...]) -> tuple[float, ...]:
+        first: dict[int, float] = {}
+        for share in shares:
+            rounds = pruning_rounds(share)
+            if rounds in first:
+                raise ValueError(
+                    f"each share is one teacher, but {first[rounds]:g} and {share:g} are both nearest to {rounds} "
+                    "rounds that prune a fifth of the weights each"
+                )
+            first[rounds] = share
+        return shares
 
 
 class TeacherConfig(BaseModel):
@@ -70,6 +125,7 @@ class TeacherConfig(BaseModel):
         disk_bytes: Largest size of all stored outputs of the teachers for training samples, in bytes; the full-length
             trainings have as much again. What does not fit is not stored, feature maps first, then embeddings, then
             logits, but computed in every training that needs it. Results differ only by the rounding to float16.
+        pruning: Pruned copies of the teacher, which are further teachers for the search to choose from.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -97,6 +153,7 @@ class TeacherConfig(BaseModel):
     probabilities: bool | None = None
     floor: Probability | None = None
     disk_bytes: Room = 4_000_000_000
+    pruning: PruningConfig | None = None
 
     @property
     def source(self) -> str | None:
@@ -114,11 +171,21 @@ class TeacherConfig(BaseModel):
         single = {_file_name(file): (number,) for number, file in enumerate((self.weights, *self.alternatives))}
         n_single = len(single)
         following = tuple(range(n_single, n_single + len(self.checkpoints)))
-        return single | ({CHECKPOINTS: following} if following else {})
+        pruned = {name: (number,) for number, name in enumerate(self.pruned, len(self.files))}
+        return single | ({CHECKPOINTS: following} if following else {}) | pruned
+
+    @property
+    def pruned(self) -> dict[str, int]:
+        """Rounds of pruning of each pruned teacher by its name; their numbers follow those of `files`."""
+        return {} if self.pruning is None else self.pruning.rounds
 
     def numbered(self, number: int) -> "TeacherConfig":
-        """Configuration with only the teacher of that number."""
-        return self.model_copy(update={"weights": self.files[number], "alternatives": (), "checkpoints": ()})
+        """Configuration with only the teacher of that number, which has a file."""
+        return self.with_weights(self.files[number])
+
+    def with_weights(self, file: str | None) -> "TeacherConfig":
+        """Configuration with only a teacher of these weights."""
+        return self.model_copy(update={"weights": file, "alternatives": (), "checkpoints": (), "pruning": None})
 
     @field_validator("classes")
     @classmethod
@@ -134,8 +201,10 @@ class TeacherConfig(BaseModel):
         sources = [name for name in ("factory", "onnx", "outputs") if name in given]
         if len(sources) > 1:
             raise ValueError(f"only one of factory, onnx and outputs may be set, but got {' and '.join(sources)}")
-        if len(self.teacher_schedules) < 1 + len(self.alternatives) + bool(self.checkpoints):
+        if len(self.teacher_schedules) < 1 + len(self.alternatives) + bool(self.checkpoints) + len(self.pruned):
             raise ValueError("weights and alternatives must be files of different names")
+        if self.pruning is not None and not self.factory:
+            raise ValueError("pruning is for the module of a factory, but there is no factory")
         if (self.alternatives or self.checkpoints) and not self.weights:
             raise ValueError("alternatives and checkpoints need weights beside them")
         if "weights" in given and "factory" not in given:

@@ -13,7 +13,7 @@ from torch.nn.utils import prune
 
 from autokd.errors import InputError
 
-__all__ = ["prune_globally", "prune_iteratively", "remaining_widths", "remove_masks"]
+__all__ = ["is_prunable", "mask_zeros", "prune_globally", "prune_iteratively", "remaining_widths", "remove_masks"]
 
 Prunable = nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear
 
@@ -63,7 +63,7 @@ def prune_globally(network: nn.Module, share: float) -> None:
     if not 0 < share < 1:
         raise InputError(f"`0 < share < 1` must hold, but got {share=}.")
     layers = [layer for _, layer in _prunable(network)]
-    if not layers:
+    if not is_prunable(network):
         raise InputError(f"{type(network).__name__} has no convolution or linear layer whose weights could be pruned.")
     magnitudes = torch.cat([_magnitudes(layer) for layer in layers])
     n_pruned = round(share * int(magnitudes.isfinite().sum()))
@@ -72,6 +72,17 @@ def prune_globally(network: nn.Module, share: float) -> None:
     masks = kept.split([layer.weight.numel() for layer in layers])  # type: ignore[no-untyped-call]
     for layer, mask in zip(layers, masks, strict=True):
         prune.custom_from_mask(layer, _WEIGHT, mask.reshape(layer.weight.shape))  # type: ignore[no-untyped-call]
+
+
+def mask_zeros(network: nn.Module) -> None:
+    """Mask the weights of all convolutions and linear layers that are 0, in place: those of an earlier pruning."""
+    for _, layer in _prunable(network):
+        prune.custom_from_mask(layer, _WEIGHT, layer.weight != 0)  # type: ignore[no-untyped-call]
+
+
+def is_prunable(network: nn.Module) -> bool:
+    """Whether the network has a convolution or a linear layer."""
+    return any(True for _ in _prunable(network))
 
 
 def remove_masks(network: nn.Module) -> None:

@@ -18,6 +18,7 @@ from autokd.teachers.outputs.disk_budget import DiskBudget
 from autokd.teachers.outputs.key import OutputsKey
 from autokd.teachers.outputs.shapes import OutputShapes
 from autokd.teachers.process_cache import cached_teacher
+from autokd.teachers.pruned import PrunedTeachers
 from autokd.teachers.teacher import Teacher
 
 __all__ = ["TrainingContext"]
@@ -39,6 +40,7 @@ class TrainingContext:
         further_digests: Digests of the second teacher and those after it, in order.
         needs: What the search's methods need from teachers besides logits.
         is_tested: Whether students are also measured on the test split: only retrained winners are.
+        pruned: The pruned teachers, if there are any; their numbers follow those of the others.
     """
 
     data: DataConfig
@@ -52,6 +54,7 @@ class TrainingContext:
     further_digests: tuple[str, ...] = ()
     needs: frozenset[Need] = frozenset()
     is_tested: bool = False
+    pruned: PrunedTeachers | None = None
 
     @property
     def augmentation(self) -> Augmentation:
@@ -154,8 +157,12 @@ class TrainingContext:
                 "the teacher was given as an object, and not all of its outputs are stored whole: go on from Python, "
                 "with autokd.find(name, teacher=...).resume()."
             )
-        teacher = cached_teacher(self.teacher.numbered(number), self.device, dataset)
-        expected = self.digest(number)
+        rounds = self._rounds(number)
+        if self.pruned is not None and rounds is not None:
+            config, expected = self.pruned.config(rounds), str(self.pruned.result(rounds)["digest"])
+        else:
+            config, expected = self.teacher.numbered(number), self.digest(number)
+        teacher = cached_teacher(config, self.device, dataset)
         if teacher.digest != expected:
             raise InputError(
                 f"teacher {self.teacher.source} changed since the search began: its digest is {teacher.digest[:12]}, "
@@ -168,6 +175,19 @@ class TrainingContext:
         digests = self.digest(number), self.data_digest
         return TeacherCache.at(self.cache, *digests, self.augmentation, self.seed, self.precision, self.teacher.layers)
 
+    @property
+    def n_teachers(self) -> int:
+        """Number of teachers, pruned ones included."""
+        return 1 + len(self.further_digests) + (0 if self.pruned is None else len(self.pruned.wanted))
+
     def digest(self, number: int) -> str:
         """Digest of the teacher with this number."""
+        rounds = self._rounds(number)
+        if self.pruned is not None and rounds is not None:
+            return self.pruned.digest(rounds)
         return (self.teacher_digest, *self.further_digests)[number]
+
+    def _rounds(self, number: int) -> int | None:
+        """Rounds of pruning of a pruned teacher; None for the others."""
+        place = number - 1 - len(self.further_digests)
+        return None if self.pruned is None or place < 0 else self.pruned.wanted[place]

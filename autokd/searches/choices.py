@@ -36,6 +36,11 @@ class Choices:
         """The teacher's network as an architecture, once the facts are known and if it has such a form."""
         return None
 
+    @property
+    def pruned_widths(self) -> Mapping[str, int] | None:
+        """Widths that follow from the most pruned teacher, by the teacher's nodes, once it is made."""
+        return None
+
     @cached_property
     def space(self) -> Space:
         """The search space, or the choice among several, narrowed to the configured ranges.
@@ -45,7 +50,9 @@ class Choices:
         include_current_folder()  # a user's space is "module:Class"; so are samplers and pruners below
         try:
             found = space_of(self.config.space.listed, self.config.space.ranges)
-            return found if self.teacher_graph is None else found.with_teacher(self.teacher_graph)
+            if self.teacher_graph is None:
+                return found
+            return found.with_teacher(self.teacher_graph, self.pruned_widths if found.needs_pruning else None)
         except SpaceError as error:
             raise InputError(f"space: {error}") from None
 

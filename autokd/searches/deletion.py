@@ -1,4 +1,4 @@
-"""The deletion of a search: its rows, its files, and the teachers' outputs that no other search uses."""
+"""The deletion of a search: its rows, its files, and the outputs and pruned teachers that no other search uses."""
 
 import shutil
 from collections.abc import Iterable
@@ -23,7 +23,7 @@ class Belongings:
     Attributes:
         search: Name of the search.
         trials: Number of its trials.
-        folders: Its files, and the teachers' outputs that no other search uses.
+        folders: Its files, and the teachers' outputs and pruned teachers that no other search uses.
         bytes: Size of the files in these folders.
     """
 
@@ -74,13 +74,16 @@ def delete_search(workspace: Workspace, name: str) -> Belongings:
 
 
 def _outputs(workspace: Workspace, rows: Iterable[SearchRow]) -> set[Path]:
-    """Folders of the teachers' outputs that these searches use."""
+    """Folders of the teachers' outputs and pruned teachers that these searches use."""
     problems = (
         Problem(recorded_config(dict(row.config), f"search {row.name}"), Facts.from_dict(row.facts), workspace.folder)
         for row in rows
     )
-    return {
-        problem.context.stored(number).folder
-        for problem in problems
-        for number in range(1 + len(problem.facts.further_teachers))
-    }
+    return {folder for problem in problems for folder in _folders(problem)}
+
+
+def _folders(problem: Problem) -> Iterable[Path]:
+    """Folders of a search's teacher outputs, and of its pruned teachers."""
+    yield from (problem.context.stored(number).folder for number in range(problem.context.n_teachers))
+    if problem.pruned is not None:
+        yield problem.pruned.folder

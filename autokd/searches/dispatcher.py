@@ -13,8 +13,11 @@ from autokd.errors import AutoKDError, InputError
 from autokd.evaluation.context import TrainingContext
 from autokd.evaluation.evaluate import evaluate
 from autokd.evaluation.precompute import check_room, missing_outputs, output_shapes, precompute_outputs
+from autokd.evaluation.prune import prune_round
 from autokd.evaluation.task import EvaluationResult, EvaluationTask
+from autokd.searches.tables import percent
 from autokd.teachers.outputs.key import OutputsKey
+from autokd.teachers.pruned import PrunedTeachers
 from workers.base import Executor
 from workers.errors import UnguardedMain, WorkerError, WorkerLost
 
@@ -76,12 +79,17 @@ class Dispatcher:
             self.on_change()
 
     def prepare(self, context: TrainingContext) -> None:
-        """Let the workers precompute the teachers' outputs for all views, in chunks, and for the other splits.
+        """Let the workers prune teachers, then precompute all teachers' outputs.
+
+        The outputs are those for all views, in chunks, and for the other splits.
 
         Raises:
             InputError: If data or teacher are gone, or the disk has no room.
-            AutoKDError: If a worker cannot compute a view within its limits.
+            AutoKDError: If a worker cannot train a pruned teacher, or compute a view, within its limits.
         """
+        if context.pruned is not None:
+            for rounds in context.pruned.missing:
+                self._prune(context, context.pruned, rounds)
         missing = missing_outputs(context)
         check_room(context, missing)
         if missing or context.needs:
@@ -110,6 +118,25 @@ class Dispatcher:
                     pending[self.executor.submit(precompute_outputs, context, key)] = key
             self.store.record_event(self.lease, "teacher", {"views": needed, "missing": unready()})
             report()
+
+    def _prune(self, context: TrainingContext, files: PrunedTeachers, rounds: int) -> None:
+        """Let a worker do a round of pruning; one that is lost is replaced."""
+        for attempt in range(1, ATTEMPTS + 1):
+            future = self.executor.submit(prune_round, context, rounds)
+            _first([future], self.on_change)
+            try:
+                future.result()
+                break
+            except InputError:
+                raise
+            except UnguardedMain as error:
+                raise InputError(str(error)) from None
+            except Exception as error:
+                if not isinstance(error, WorkerLost) or attempt == ATTEMPTS:
+                    raise AutoKDError(f"the teacher cannot be pruned: {_reason(error)}") from error
+        accuracy = float(files.result(rounds)["accuracy"])
+        self.store.record_event(self.lease, "pruned", {"rounds": rounds, "of": files.n_rounds, "accuracy": accuracy})
+        self.on_notify(f"teacher pruned, round {rounds} of {files.n_rounds}: {percent(accuracy)} validation accuracy")
 
     def _notify_fall_back(self, context: TrainingContext) -> None:
         line = context.disk_budget(output_shapes(context)).fall_back

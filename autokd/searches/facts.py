@@ -36,7 +36,7 @@ class Facts:
             earlier versions, which had no such shares.
         samples: Number of samples of each split, by its name; None in searches of earlier versions.
         spaces: Names of the spaces with students within the budget, if several are searched; empty if only one is.
-        teacher_graph: The teacher's network as an architecture; None where it has no such form, and in searches of
+        graph: The teacher's network as an architecture; None where it has no such form, and in searches of
             earlier versions.
         why_no_graph: Why it has none, if so.
         n_train: Number of training samples. This and the following are None in searches of earlier versions.
@@ -65,7 +65,7 @@ class Facts:
     budget: dict[str, int] | None = None
     samples: dict[str, int] | None = None
     spaces: tuple[str, ...] = ()
-    teacher_graph: dict[str, Any] | None = None
+    graph: dict[str, Any] | None = None
     why_no_graph: str = ""
     n_train: int | None = None
     images_per_second: float | None = None

@@ -19,6 +19,7 @@ from autokd.data.channels import SomeChannels, check_channels, moments_of, shape
 from autokd.data.registry import check_resized, check_source, load_data
 from autokd.data.stream import Batch
 from autokd.distillation import Distiller, Method
+from autokd.distillation.pruning import is_prunable
 from autokd.errors import BudgetInfeasibleError, InputError, first_line
 from autokd.evaluation.distillation_stream import is_live
 from autokd.evaluation.precompute import check_room, find_shapes, missing_outputs
@@ -31,7 +32,7 @@ from autokd.searches.reporter import SILENT, Reporter
 from autokd.searches.session import make_executor
 from autokd.searches.speed import typical_students
 from autokd.teachers.cost import TeacherCost, measure_cost
-from autokd.teachers.graph import teacher_graph
+from autokd.teachers.graph import traced_teacher
 from autokd.teachers.outputs.shapes import OutputKind, OutputShapes
 from autokd.teachers.process_cache import cached_teacher
 from autokd.teachers.registry import Teacher, check_made_from, load_teacher
@@ -65,6 +66,8 @@ def check_config(config: SearchConfig) -> None:
     make_executor(config).shutdown(cancel=True)  # it starts no process before its first task
     pick_device(config.workers.device)
     _check_mixup(config)
+    if config.teacher.pruning is None and Choices(config).space.needs_pruning:
+        raise InputError('space.ranges.widths = "pruned" is for searches with pruned teachers: set teacher.pruning.')
     check_choices(Choices(config))
     check_source(config.data)
     check_made_from(config.teacher)
@@ -105,6 +108,7 @@ def find_facts(config: SearchConfig, teacher: Teacher | None = None, reporter: R
     reporter.checking()
     is_given = teacher is not None
     teacher = (teacher or load_teacher(config.teacher, device, dataset, reporter.notify)).to(device)
+    _check_prunable(config, teacher)
     metrics = check_teacher(teacher, dataset, config.teacher.floor, device)
     if line := no_mistakes(metrics["accuracy"], len(dataset.validation)):
         reporter.notify(line)
@@ -134,7 +138,7 @@ def find_facts(config: SearchConfig, teacher: Teacher | None = None, reporter: R
         precision="float32" if config.training.precision == "auto" else config.training.precision,
         versions={"python": platform.python_version()} | {name: version(name) for name in DECISIVE_PACKAGES},
         further_teachers=tuple(other.digest for other in further),
-        teacher_graph=graph,
+        graph=graph,
         why_no_graph=why_no_graph,
         n_train=len(dataset.train),
     )
@@ -247,10 +251,16 @@ def _check_mixup(config: SearchConfig) -> None:
         )
 
 
+def _check_prunable(config: SearchConfig, teacher: Teacher) -> None:
+    """Raise if the teacher is to be pruned, but has no weights that could be."""
+    if config.teacher.pruning is not None and (teacher.network is None or not is_prunable(teacher.network)):
+        raise InputError("teacher.pruning needs a module with convolutions or linear layers.")
+
+
 def _graph(teacher: Teacher, input_shape: tuple[int, ...], device: torch.device) -> tuple[dict[str, Any] | None, str]:
     """The teacher's network as plain values of an architecture, or why it has no such form."""
     try:
-        return teacher_graph(teacher, input_shape, device).to_dict(), ""
+        return traced_teacher(teacher, input_shape, device).architecture.to_dict(), ""
     except InputError as error:
         return None, str(error)
 

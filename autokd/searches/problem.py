@@ -1,7 +1,7 @@
 """What is searched: the choices of a configuration with the facts of data and teacher."""
 
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +22,7 @@ from autokd.searches.method_choice import MethodChoice
 from autokd.searches.references import LIKE_TEACHER, NO_TEACHER, reference_methods, reference_space
 from autokd.searches.trial_record import TrialRecord
 from autokd.searches.warm_start_source import warm_start_source
+from autokd.teachers.pruned import PrunedTeachers
 from autokd.training.timetable import new_epochs
 from search_spaces.architecture.cost import Cost, cost
 from search_spaces.architecture.format import Architecture
@@ -63,7 +64,7 @@ class Problem(Choices):
     @cached_property
     def teacher_graph(self) -> Architecture | None:
         """The teacher's network as an architecture; None if it has no such form, or was recorded before this was."""
-        recorded = self.facts.teacher_graph
+        recorded = self.facts.graph
         return None if recorded is None else Architecture.from_dict(recorded)
 
     @property
@@ -76,6 +77,14 @@ class Problem(Choices):
         """Epochs that are trained to each rung, beyond those to the rung before."""
         training = self.config.training
         return new_epochs(training.schedule, self.rungs, training.cooldown)
+
+    @property
+    def pruned_widths(self) -> Mapping[str, int] | None:
+        """Widths that follow from the most pruned teacher, by the teacher's nodes; None before the workers made it."""
+        if self.pruned is None or self.pruned.missing:
+            return None
+        widths: dict[str, int] = self.pruned.result(self.pruned.n_rounds)["widths"]
+        return widths
 
     @property
     def last_rung(self) -> int:
@@ -252,6 +261,24 @@ class Problem(Choices):
             device=facts.device,
             further_digests=facts.further_teachers,
             needs=self.methods.needs,
+            pruned=self.pruned,
+        )
+
+    @cached_property
+    def pruned(self) -> PrunedTeachers | None:
+        """The pruned teachers, if there are to be any; they do not depend on how students are trained."""
+        pruning = self.config.teacher.pruning
+        if pruning is None:
+            return None
+        return PrunedTeachers(
+            teacher=self.config.teacher.numbered(0),
+            teacher_digest=self.facts.teacher_digest,
+            data_digest=self.facts.data_digest,
+            training=self.config.training.model_copy(update={"precision": self.facts.precision}),
+            epochs=pruning.epochs,
+            seed=derive(self.config.seed, "pruning"),
+            root=self.home / "teachers",
+            wanted=tuple(pruning.rounds.values()),
         )
 
     def _seed(self, trial: TrialRow, replicate: int, purpose: str, use: str) -> int:

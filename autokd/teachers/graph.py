@@ -4,16 +4,15 @@ import torch
 
 from autokd.errors import InputError, first_line
 from autokd.teachers.teacher import Teacher
-from search_spaces.architecture.format import Architecture
 from search_spaces.errors import SpaceError
-from search_spaces.networks.traced import trace
+from search_spaces.networks.traced import Traced, trace
 
-__all__ = ["teacher_graph"]
+__all__ = ["traced_teacher"]
 
 EXAMPLES = 2  # samples
 
 
-def teacher_graph(teacher: Teacher, input_shape: tuple[int, ...], device: torch.device) -> Architecture:
+def traced_teacher(teacher: Teacher, input_shape: tuple[int, ...], device: torch.device) -> Traced:
     """The teacher's network in the one format; its inputs may be larger than the student's.
 
     Args:
@@ -28,6 +27,6 @@ def teacher_graph(teacher: Teacher, input_shape: tuple[int, ...], device: torch.
         raise InputError("the teacher is no torch module, so its graph is not known")
     samples = torch.randn(EXAMPLES, *input_shape, generator=torch.Generator().manual_seed(0)).to(device)
     try:
-        return trace(teacher.network, teacher.prepared(samples), teacher.reading.output).architecture
+        return trace(teacher.network, teacher.prepared(samples), teacher.reading.output)
     except SpaceError as error:
         raise InputError(f"the teacher's graph cannot be copied: {first_line(error)}") from None

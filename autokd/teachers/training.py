@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from autokd.config.teacher import TeacherConfig
 from autokd.core.device import pick_device
 from autokd.core.files import write_json
 from autokd.core.references import call
@@ -32,7 +33,7 @@ from autokd.training.metrics import label_metrics, predict, validation_metrics
 from autokd.training.selection import averaged, is_candidate, keep_if_best, kept_weights
 from autokd.training.supervised import fit, label_stream
 
-__all__ = ["TeacherProgress", "train_teacher"]
+__all__ = ["TeacherProgress", "as_teacher", "train_teacher"]
 
 VERSIONS = ("autokd", "torch", "numpy")
 PROBED = 2  # samples that show what an untrained network returns
@@ -87,7 +88,7 @@ def train_teacher(
     check_shift(training.config.training.augmentation.shift, dataset.input_shape)
     network = _network(training, device)
     try:
-        with _as_teacher(network, training, dataset):
+        with as_teacher(network, training.config.teacher, dataset):
             return _Run(training, network, dataset, device, on_epoch).finish()
     except KeyboardInterrupt:
         if not (done := int(epochs_done(training.checkpoint))):
@@ -113,9 +114,15 @@ def _network(training: TeacherTraining, device: torch.device) -> nn.Module:
 
 
 @contextmanager
-def _as_teacher(network: nn.Module, training: TeacherTraining, dataset: Dataset) -> Iterator[None]:
-    """A block in which the network takes normalised samples and returns logits, as the teacher of the search will."""
-    preparation, reading = preparation_of(training.config.teacher, dataset), reading_of(training.config.teacher)
+def as_teacher(network: nn.Module, config: TeacherConfig, dataset: Dataset) -> Iterator[None]:
+    """A block in which the network takes normalised samples and returns logits, as the teacher of the search will.
+
+    Args:
+        network: The network to train.
+        config: Section `[teacher]`.
+        dataset: Data set of the search.
+    """
+    preparation, reading = preparation_of(config, dataset), reading_of(config)
     hooks = (
         network.register_forward_pre_hook(lambda module, samples: (preparation(samples[0]),)),
         network.register_forward_hook(lambda module, samples, returned: reading(returned)),

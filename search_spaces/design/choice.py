@@ -50,9 +50,14 @@ class SpaceChoice(Space):
         """The spaces by name."""
         return dict(self._spaces)
 
-    def with_teacher(self, teacher: Architecture) -> SpaceChoice:
-        """The choice among the spaces for a teacher of this graph."""
-        return SpaceChoice({name: each.with_teacher(teacher) for name, each in self._spaces.items()})
+    def with_teacher(self, teacher: Architecture, pruned: Mapping[str, int] | None = None) -> SpaceChoice:
+        """The choice among the spaces for this teacher; see `Space.with_teacher`."""
+        return SpaceChoice({name: each.with_teacher(teacher, pruned) for name, each in self._spaces.items()})
+
+    @property
+    def needs_pruning(self) -> bool:
+        """Whether one of the spaces does."""
+        return any(each.needs_pruning for each in self._spaces.values())
 
     def restricted(self, names: Collection[str]) -> SpaceChoice:
         """The choice among the spaces of these names, even if there is only one."""

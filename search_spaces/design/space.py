@@ -66,9 +66,19 @@ class Space(ABC):
         """Dimensions that are searched, parents before children; fixed ones are excluded."""
         return dict(self._open)
 
-    def with_teacher(self, teacher: Architecture) -> Space:
-        """The space for a teacher of this graph; most spaces are the same for every teacher."""
+    def with_teacher(self, teacher: Architecture, pruned: Mapping[str, int] | None = None) -> Space:
+        """The space for a teacher of this graph; most spaces are the same for every teacher.
+
+        Args:
+            teacher: The teacher's graph.
+            pruned: Widths of a student that has as many weights as remain in a pruned teacher, by the names of nodes.
+        """
         return self
+
+    @property
+    def needs_pruning(self) -> bool:
+        """Whether the networks have widths that follow from a pruned teacher."""
+        return False
 
     def sample(
         self,

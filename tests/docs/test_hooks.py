@@ -42,6 +42,7 @@ def test_the_configuration_is_whole(hooks: ModuleType) -> None:
     sections = {key for key, value in schema["properties"].items() if "$ref" in value} | {
         "training.augmentation",
         "budget.of_teacher",
+        "teacher.pruning",
     }
     text = hooks.configuration()
     assert sorted(rows(text)) == sorted(f"`{key}`" for key, value in properties if "$ref" not in value)

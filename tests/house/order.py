@@ -29,7 +29,7 @@ ORDER = {
     ),
     "autokd.teachers": (
         "preparation logits weights fingerprint onnx teacher graph cost features outputs validation precomputed "
-        "registry from_python process_cache training_plan training"
+        "registry from_python process_cache training_plan training pruned"
     ),
     "autokd.teachers.outputs": "key shapes cache reader disk_budget",
     "autokd.optimizers": (
@@ -40,7 +40,7 @@ ORDER = {
     "autokd.optimizers.models": "outcome_transforms gaussian_process surrogate posterior signal_to_noise",
     "autokd.optimizers.acquisition": "functions candidates optimisation",
     "autokd.database": "errors rows types models engine schema reading writing store lease lease_keeper",
-    "autokd.evaluation": "context warm_start precompute task distillation_stream evaluate",
+    "autokd.evaluation": "context prune warm_start precompute task distillation_stream evaluate",
     "autokd.export": "module check manifest preprocess verification replacement folder",
     "autokd.searches": (
         "lengths facts workspace data_from_python trial_record method_choice references progress times tables study "

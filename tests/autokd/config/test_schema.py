@@ -8,6 +8,7 @@ import pytest
 
 from autokd.config.parsing import differences, parse_config, recorded_config
 from autokd.config.schema import SearchConfig, TrainingConfig
+from autokd.config.teacher import PruningConfig, TeacherConfig, pruning_rounds
 from autokd.config.toml import override_config, read_config
 from autokd.errors import InputError
 from search_spaces.design.budget import Budget
@@ -305,3 +306,38 @@ def test_channels_are_different_indices(channels: list[int]) -> None:
     values = {"name": "a", "data": {"source": "digits", "student_channels": channels}, "budget": {"params": 1}}
     with pytest.raises(InputError, match=r"data.student_channels"):
         parse_config(values | {"teacher": {"factory": "m:f"}})
+
+
+@pytest.mark.parametrize(("share", "rounds"), [(0.01, 1), (0.2, 1), (0.36, 2), (0.59, 4), (0.79, 7), (0.999, 30)])
+def test_a_share_is_pruned_in_the_number_of_rounds_that_comes_nearest(share: float, rounds: int) -> None:
+    assert pruning_rounds(share) == rounds
+    others = [n for n in range(1, 31) if abs(share - (1 - 0.8**n)) < abs(share - (1 - 0.8**rounds)) - 1e-12]
+    assert others == []
+
+
+@pytest.mark.parametrize(
+    ("teacher", "message"),
+    [
+        ({"pruning": {"shares": []}}, "teacher.pruning.shares"),
+        ({"pruning": {"shares": [0.0]}}, "teacher.pruning.shares"),
+        ({"pruning": {"shares": [1.0]}}, "teacher.pruning.shares"),
+        ({"pruning": {"shares": [0.35, 0.36]}}, "0.35 and 0.36 are both nearest to 2 rounds"),
+        ({"pruning": {"shares": [0.36], "epochs": 0}}, "teacher.pruning.epochs"),
+        ({"pruning": {"share": [0.36]}}, "shares"),
+        ({"factory": None, "onnx": "a.onnx", "pruning": {"shares": [0.36]}}, "pruning is for the module of a factory"),
+        ({"factory": None, "pruning": {"shares": [0.36]}}, "pruning is for the module of a factory"),
+    ],
+)
+def test_pruning_that_makes_no_sense_is_one_line(teacher: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message) as caught:
+        parse_config(changed(teacher={"factory": "a:b"} | teacher))
+    assert "\n" not in str(caught.value)
+
+
+def test_pruned_teachers_are_choices_beside_files_and_checkpoints() -> None:
+    teacher = TeacherConfig(
+        factory="a:b", weights="w.pth", checkpoints=("1.pth", "2.pth"), pruning=PruningConfig(shares=(0.36, 0.79))
+    )
+    expected = {"w.pth": (0,), "checkpoints": (1, 2), "pruned-36": (3,), "pruned-79": (4,)}
+    assert teacher.teacher_schedules == expected
+    assert teacher.numbered(0).pruning is None

@@ -6,7 +6,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from autokd.distillation.pruning import prune_globally, prune_iteratively, remaining_widths, remove_masks
+from autokd.distillation.pruning import (
+    is_prunable,
+    mask_zeros,
+    prune_globally,
+    prune_iteratively,
+    remaining_widths,
+    remove_masks,
+)
 from autokd.errors import InputError
 
 
@@ -202,3 +209,14 @@ def test_a_network_without_prunable_layers_is_rejected() -> None:
 def test_no_rounds_are_rejected() -> None:
     with pytest.raises(InputError, match="`rounds >= 1` must hold, but got rounds=0"):
         prune_iteratively(two_layers(), trained, rounds=0)
+
+
+def test_masked_zeros_are_pruned_already() -> None:
+    once, again = two_layers(), two_layers()
+    prune_iteratively(once, lambda network: None, 3)
+    for _ in range(3):
+        mask_zeros(again)
+        prune_globally(again, 0.2)
+        remove_masks(again)
+    assert sizes(again) == sizes(once)
+    assert not is_prunable(nn.ReLU())

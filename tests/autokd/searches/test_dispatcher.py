@@ -260,3 +260,57 @@ def test_a_full_disk_stops_the_search_before_anything_is_computed(world: World, 
     with pytest.raises(InputError, match="no room"):
         world.dispatcher.prepare(world.problem.context)
     assert world.executor.submitted == []
+
+
+@pytest.fixture
+def pruning_world(make_problem: Any, make_store: Any) -> World:
+    problem = make_problem(teacher={"factory": "a:b", "pruning": {"shares": [0.2, 0.36]}})
+    return World(problem, make_store(problem))
+
+
+def test_pruning_is_done_round_by_round_and_only_what_is_missing(
+    pruning_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world, files = pruning_world, pruning_world.problem.pruned
+    lines: list[str] = []
+
+    def submit(function: Callable[..., Any], context: TrainingContext, rounds: int) -> Future[Any]:
+        assert rounds == files.missing[0]
+        files.write_result(rounds, accuracy=0.9 - rounds / 10)
+        future: Future[Any] = Future()
+        future.set_result(None)
+        return future
+
+    monkeypatch.setattr("autokd.searches.dispatcher.missing_outputs", lambda context: [])
+    monkeypatch.setattr(world.executor, "submit", submit)
+    world.dispatcher.on_notify = lines.append
+    for context in (world.problem.context, world.problem.retraining_context):
+        world.dispatcher.prepare(context)
+    assert lines == [f"teacher pruned, round {k} of 2: {90 - 10 * k}.00 % validation accuracy" for k in (1, 2)]
+    events = [event.payload for event in world.store.events(1) if event.kind == "pruned"]
+    assert events == [{"rounds": k, "of": 2, "accuracy": 0.9 - k / 10} for k in (1, 2)]
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "submitted"),
+    [
+        (WorkerLost("it died"), AutoKDError, ATTEMPTS),
+        (TaskTimeout("after 5 s"), AutoKDError, 1),
+        (InputError("the data changed"), InputError, 1),
+    ],
+)
+def test_a_round_that_fails_ends_the_search_and_a_lost_worker_is_replaced(
+    pruning_world: World, monkeypatch: pytest.MonkeyPatch, error: Exception, kind: type[Exception], submitted: int
+) -> None:
+    calls: list[int] = []
+
+    def submit(function: Callable[..., Any], context: TrainingContext, rounds: int) -> Future[Any]:
+        calls.append(rounds)
+        future: Future[Any] = Future()
+        future.set_exception(error)
+        return future
+
+    monkeypatch.setattr(pruning_world.executor, "submit", submit)
+    with pytest.raises(kind, match=r"the teacher cannot be pruned|the data changed"):
+        pruning_world.dispatcher.prepare(pruning_world.problem.context)
+    assert calls == [1] * submitted

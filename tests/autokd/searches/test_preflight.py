@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -32,6 +33,7 @@ from autokd.searches.problem import Problem
 from autokd.teachers.cost import TeacherCost
 from autokd.teachers.registry import Teacher, load_teacher
 from search_spaces.architecture.cost import cost
+from search_spaces.design.budget import Budget
 
 SPACES = {"names": ["nago", "blocks"], "ranges": {"nago.width": 64}}
 
@@ -117,7 +119,7 @@ def test_a_teacher_without_a_graph_is_refused_only_where_the_space_copies_it(con
     config = override_config(config, ["teacher.floor=0.0"])
     teacher = Teacher(lambda x: x.flatten(1)[:, :10], "name")
     facts = find_facts(config, teacher)
-    assert (facts.teacher_graph, facts.why_no_graph) == (
+    assert (facts.graph, facts.why_no_graph) == (
         None,
         "the teacher is no torch module, so its graph is not known",
     )
@@ -131,6 +133,39 @@ def test_a_teacher_that_does_what_no_student_can_is_refused_by_the_module(config
     changes = ["teacher.floor=0.0", "space={name='like-teacher'}"]
     with pytest.raises(InputError, match=r"the teacher's graph cannot be copied: module '2' \(LayerNorm\) has no"):
         find_facts(override_config(config, changes), Teacher(network, "name"))
+
+
+def test_a_teacher_without_weights_is_not_pruned(config: SearchConfig) -> None:
+    changes = ["teacher.floor=0.0", "teacher.pruning={shares=[0.36]}"]
+    with pytest.raises(InputError, match=r"teacher.pruning needs a module with convolutions or linear layers"):
+        find_facts(override_config(config, changes), Teacher(lambda x: x.flatten(1)[:, :10], "name"))
+
+
+def test_pruned_widths_are_refused_without_a_pruned_teacher(config: SearchConfig) -> None:
+    changes = ["space={name='like-teacher', ranges={widths='pruned'}}"]
+    with pytest.raises(
+        InputError, match=r'widths = "pruned" is for searches with pruned teachers: set teacher.pruning'
+    ):
+        check_config(override_config(config, changes))
+    check_config(override_config(config, [*changes, "teacher.pruning={shares=[0.36]}"]))
+
+
+def test_pruned_widths_are_the_teachers_until_they_are_known(config: SearchConfig, tmp_path: Path) -> None:
+    changes = ["space={name='like-teacher', ranges={widths='pruned', width=64}}", "teacher.pruning={shares=[0.36]}"]
+    config = override_config(config, changes)
+    facts = find_facts(config)
+
+    def stem() -> int:
+        problem = Problem(config, facts, tmp_path)
+        family = dict.fromkeys(problem.space.distributions(), 1.0)
+        student = problem.space.sample(family, Budget(), (1, 8, 8), 10, np.random.default_rng(0))
+        return next(node.channels for node in student.nodes if node.name == "stem_0")
+
+    assert stem() == 16
+    files = Problem(config, facts, tmp_path).pruned
+    assert files is not None
+    files.write_result(2, widths={"stem_0": 11, "blocks_0_second_0": 12})
+    assert stem() == 12  # the mean is 11.5
 
 
 @pytest.mark.parametrize("mix", ["mixup", "cutmix"])

@@ -4,7 +4,7 @@ from torch import nn
 
 from autokd.config.teacher import TeacherConfig
 from autokd.errors import InputError
-from autokd.teachers.graph import teacher_graph
+from autokd.teachers.graph import traced_teacher
 from autokd.teachers.registry import Teacher, teacher_of
 
 CPU = torch.device("cpu")
@@ -14,10 +14,10 @@ def test_the_graph_is_that_of_the_network_at_the_size_that_it_sees(make_dataset)
     network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 7))
     config = TeacherConfig(factory="a:b", resize=(12, 12), classes=(0, 3, 6))
     teacher = teacher_of(network, "name", config, make_dataset())
-    graph = teacher_graph(teacher, (1, 6, 6), CPU)
+    graph = traced_teacher(teacher, (1, 6, 6), CPU).architecture
     assert (graph.input_shape, graph.classes) == ((1, 12, 12), 7)
 
 
 def test_what_is_no_module_has_no_graph() -> None:
     with pytest.raises(InputError, match="the teacher is no torch module, so its graph is not known"):
-        teacher_graph(Teacher(lambda x: x, "name"), (4,), CPU)
+        traced_teacher(Teacher(lambda x: x, "name"), (4,), CPU)

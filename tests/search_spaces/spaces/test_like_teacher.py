@@ -164,3 +164,24 @@ def test_it_begins_with_the_teachers_own_proportions(elsewhere: Make) -> None:
     ]
     assert LikeTeacher(stage2_ratio=(0.1, 0.5)).with_teacher(teacher).start_points() == []
     assert LikeTeacher().start_points() == []
+
+
+def test_pruned_widths_replace_the_teachers_and_tied_ones_are_the_mean(elsewhere: Make) -> None:
+    teacher = graph(*elsewhere("digits"))
+    left = {"stem_0": 9, "blocks_0_first_0": 6, "blocks_0_second_0": 5, "blocks_1_second_0": 32, "classifier": 10}
+    space = LikeTeacher(width=64, widths="pruned").with_teacher(teacher, left)
+    family = dict.fromkeys(space.distributions(), 1.0)
+    slim = space.sample(family, Budget(), (1, 8, 8), 10, np.random.default_rng(0))
+    widths = {node.name: node.channels for node in slim.nodes}
+    assert (widths["stem_0"], widths["blocks_0_first_0"]) == (7, 6)  # stem and second meet in a sum: (9 + 5) / 2
+    assert (widths["blocks_1_shortcut_0"], widths["blocks_2_first_0"], widths["classifier"]) == (32, 64, 10)
+    assert space.describe(family) == "pruned teacher at 1, 1, 1"
+
+
+def test_pruned_widths_can_be_searched_and_need_a_pruned_teacher(elsewhere: Make) -> None:
+    space = LikeTeacher(widths=("teacher", "pruned"))
+    assert space.needs_pruning
+    assert not LikeTeacher().needs_pruning
+    bound = space.with_teacher(graph(*elsewhere("digits")), {})
+    ratios = dict.fromkeys([f"stage{stage}_ratio" for stage in (1, 2, 3)], 1.0)
+    assert bound.start_points() == [{"widths": "teacher", **ratios}, {"widths": "pruned", **ratios}]
