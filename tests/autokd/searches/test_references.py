@@ -140,7 +140,7 @@ def test_a_reference_that_does_not_fit_is_left_out_with_one_line(
 def test_a_slim_copy_of_the_teacher_has_its_graph_and_proportions(make_problem: MakeProblem) -> None:
     teacher = build_teacher()
     problem = make_problem(budget={"params": 5_000})
-    problem = replace(problem, facts=replace(problem.facts, teacher_graph=teacher.to_dict()))
+    problem = replace(problem, facts=replace(problem.facts, graph=teacher.to_dict()))
     parameters = reference_parameters("like-teacher", problem.teacher_graph)
     row = TrialRow(1, 1, -1, parameters, "running", None, None, CLOCK, None, None, 0, "like-teacher")
     copy, its_cost = problem.draw(row, 0)
