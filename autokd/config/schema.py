@@ -386,7 +386,7 @@ class ReferencesConfig(_Section):
             are as wide as the budget allows, and distilled by "kd" with its default settings. "no-teacher" is the best
             student, trained without the teacher once all trials have ended.
         final: Number of references that are also trained at full length, those of the highest validation accuracy at
-            the last rung; "all" for all of them.
+            the last rung, "no-teacher" after all others; "all" for all of them.
     """
 
     names: Annotated[

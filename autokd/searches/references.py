@@ -86,12 +86,14 @@ def latest_references(references: Iterable[TrialRecord]) -> dict[str, TrialRecor
 def references_to_retrain(references: Iterable[TrialRecord], n: int | Literal["all"]) -> list[TrialRecord]:
     """The `n` best references at the last rung, by validation accuracy, that are to be trained at full length.
 
+    The student without the teacher comes last: it says what distilling is worth, but nothing of networks drawn by hand.
+
     Args:
         references: References in the order in which they were opened.
         n: Number of them; "all" for all that reached the last rung.
     """
     complete = [record for record in latest_references(references).values() if record.trial.state == "complete"]
-    best = sorted(complete, key=lambda record: -record.best_value)
+    best = sorted(complete, key=lambda record: (record.trial.reference == NO_TEACHER, -record.best_value))
     return best if n == "all" else best[:n]
 
 

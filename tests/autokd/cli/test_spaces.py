@@ -13,6 +13,7 @@ SMALL: dict[str, dict[str, object]] = {
     "darts": {"cells": 4},
     "enas-macro": {"layers": [3, 5]},
     "enas-micro": {"cells": 4},
+    "like-teacher": {},
     "nago": {"top_nodes": 3, "middle_nodes": 1, "merge": ["concat", "attention"]},
     "nasbench101": {"modules": 1},
     "nasbench201": {"cells": 1},

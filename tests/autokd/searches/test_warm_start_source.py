@@ -3,13 +3,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
+from autokd.recipes.teachers import ResidualTeacher
 from autokd.searches.trial_record import TrialRecord
 from autokd.searches.warm_start_source import _nodes, warm_start_source
 from search_spaces.architecture.format import Architecture, Node
 from search_spaces.design.budget import Budget
 from search_spaces.design.registry import known_spaces, space
 from search_spaces.networks.network import Network, build
+from search_spaces.networks.traced import trace
 
 
 def chain(*channels: int) -> Architecture:
@@ -74,6 +77,8 @@ def test_a_node_that_is_shared_has_the_same_tensors(make_trained, merge: str):
 @pytest.mark.parametrize("name", known_spaces())
 def test_of_every_space_the_nodes_with_weights_are_those_whose_modules_have_parameters(name: str):
     searched, rng = space(name), np.random.default_rng(0)
+    if searched.needs_teacher:
+        searched = searched.with_teacher(trace(ResidualTeacher(3, 10, (8, 16)), torch.randn(2, 3, 16, 16)).architecture)
     drawn = searched.sample(searched.random_parameters(rng), Budget(params=300_000), (3, 16, 16), 10, rng)
     network = Network(drawn, device="meta")
     weighted = {child for child, module in network.named_children() if any(True for _ in module.parameters())}
