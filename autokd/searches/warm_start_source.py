@@ -7,6 +7,7 @@ from typing import Any
 from autokd.database.rows import EvaluationRow, StudentRow, TrialRow
 from autokd.searches.trial_record import TrialRecord
 from search_spaces.architecture.format import Architecture
+from search_spaces.architecture.layers import Flatten
 from search_spaces.architecture.operations import Width, layers
 
 __all__ = ["warm_start_source"]
@@ -54,17 +55,23 @@ def _nodes(architecture: Mapping[str, Any]) -> Nodes:
     They are read from the plain values, since creating an `Architecture` validates it, which takes seconds for all
     students of a long search.
     """
-    nodes, rank = architecture["nodes"], len(architecture["input_shape"]) - 1
+    nodes = architecture["nodes"]
+    ranks = [len(architecture["input_shape"]) - 1]
     found: Nodes = set()
     for number, node in enumerate(nodes[1:], 1):
         merged = sum if node["merge"] == "concat" else max
         entering = merged(nodes[source]["channels"] for source in node["inputs"])
         made = node["operation"], entering, node["channels"], node["stride"]
-        if _has_weights(*made, rank):
+        has_weights, rank = _effect(*made, ranks[node["inputs"][0]])
+        ranks.append(rank)
+        if has_weights:
             found.add((node["name"] or f"node{number}", *made))
     return found
 
 
 @lru_cache(maxsize=4096)
-def _has_weights(operation: str, entering: int, leaving: int, stride: int, rank: int) -> bool:
-    return any(layer.parameters for layer in layers(operation, Width(entering, leaving, stride, rank)))
+def _effect(operation: str, entering: int, leaving: int, stride: int, rank: int) -> tuple[bool, int]:
+    """Whether an operation on inputs of this rank has weights, and the rank of its output."""
+    made = layers(operation, Width(entering, leaving, stride, rank))
+    flattened = [layer.start - 1 for layer in made if isinstance(layer, Flatten)]
+    return any(layer.parameters for layer in made), min([rank, *flattened])
