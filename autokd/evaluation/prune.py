@@ -1,5 +1,7 @@
 """One round of pruning a teacher and training it again. Pure and idempotent, like an evaluation."""
 
+import time
+
 import torch
 from torch import nn
 
@@ -37,6 +39,7 @@ def prune_round(context: TrainingContext, rounds: int) -> None:
     files = context.pruned
     if files is None or rounds not in files.missing:
         return
+    started = time.monotonic()
     dataset, device = context.load_data(), torch.device(context.device)
     network = _trainable(context, files, rounds - 1, dataset)
     mask_zeros(network)
@@ -45,7 +48,14 @@ def prune_round(context: TrainingContext, rounds: int) -> None:
     save_weights(network, files.weights(rounds))
     pruned = load_teacher(files.config(rounds), device, dataset)
     found = label_metrics(pruned.on_split(dataset, "validation", device), dataset.validation.labels.to(device))
-    files.write_result(rounds, digest=pruned.digest, widths=_widths(pruned, dataset, device), **found)
+    files.write_result(
+        rounds,
+        digest=pruned.digest,
+        widths=_widths(pruned, dataset, device),
+        seconds=round(time.monotonic() - started, 3),
+        images=files.epochs * len(dataset.train),
+        **found,
+    )
     files.checkpoint(rounds).unlink(missing_ok=True)
 
 

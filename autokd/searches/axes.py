@@ -56,20 +56,21 @@ def relative_accuracy(student: float | None, teacher: float | None) -> float | N
 def search_cost(problem: Problem, evaluations: Iterable[EvaluationRow]) -> Figures:
     """What trainings cost: `worker_seconds`, `images` trained on, and `teacher_images` that the teacher got.
 
-    It gets those of every view and split once, and those of a training whose method runs it live. Counts are None if
-    some trainings are of a version that did not record them.
+    It gets those of every view and split once, and those of a training whose method runs it live. The trainings of
+    pruned teachers count like those of students. Counts are None if some trainings are of a version that did not record
+    them.
 
     Args:
         problem: What is searched.
         evaluations: The trainings.
     """
-    rows = list(evaluations)
+    rows, rounds = list(evaluations), [] if problem.pruned is None else problem.pruned.results
     done = [row.metrics or {} for row in rows if row.state == "complete"]
     images, live = (_total(done, name) for name in ("images", "live_teacher_images"))
     stored = _stored_images(problem, any("test_accuracy" in metrics for metrics in done))
     return {
-        "worker_seconds": sum(row.seconds or 0.0 for row in rows),
-        "images": images,
+        "worker_seconds": sum(row.seconds or 0.0 for row in rows) + sum(each["seconds"] for each in rounds),
+        "images": None if images is None else images + sum(each["images"] for each in rounds),
         "teacher_images": None if live is None or stored is None else live + stored,
     }
 

@@ -30,3 +30,7 @@ def traced_teacher(teacher: Teacher, input_shape: tuple[int, ...], device: torch
         return trace(teacher.network, teacher.prepared(samples), teacher.reading.output)
     except SpaceError as error:
         raise InputError(f"the teacher's graph cannot be copied: {first_line(error)}") from None
+    except Exception as error:  # a user's network can fail in any way, and most searches do not need its graph
+        raise InputError(
+            f"the teacher's graph cannot be copied: {type(error).__name__}: {first_line(error)}"
+        ) from error

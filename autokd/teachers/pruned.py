@@ -48,9 +48,14 @@ class PrunedTeachers:
 
     @property
     def missing(self) -> range:
-        """The rounds that are still to do, from 1 on."""
-        done = next((rounds for rounds in range(self.n_rounds, 0, -1) if self._result(rounds).exists()), 0)
-        return range(done + 1, self.n_rounds + 1)
+        """The rounds that are still to do, from 1 on: the first that is not complete, and all behind it."""
+        first = next((rounds for rounds in range(1, self.n_rounds + 1) if not self._is_done(rounds)), self.n_rounds + 1)
+        return range(first, self.n_rounds + 1)
+
+    @property
+    def results(self) -> list[dict[str, Any]]:
+        """Figures of the rounds that are done."""
+        return [self.result(rounds) for rounds in range(1, self.missing.start)]
 
     def digest(self, rounds: int) -> str:
         """Digest of the teacher after so many rounds, known before it is made."""
@@ -92,6 +97,9 @@ class PrunedTeachers:
             **figures: Plain values by name.
         """
         write_json(self._result(rounds), figures)
+
+    def _is_done(self, rounds: int) -> bool:
+        return self._result(rounds).exists() and self.weights(rounds).exists()
 
     def _result(self, rounds: int) -> Path:
         return self.folder / f"round-{rounds:02d}.json"

@@ -79,6 +79,19 @@ def test_a_search_costs_its_trainings_and_the_teachers_views_and_splits(problem:
     assert search_cost(problem, [rows[0], tested])["teacher_images"] == 2 * 100 + 10 + 2 * 7 + extra
 
 
+def test_pruning_the_teacher_is_part_of_what_a_search_costs(make_problem: Any, make_record: Any) -> None:
+    problem = make_problem(teacher={"factory": "a:b", "pruning": {"shares": [0.36]}})
+    rows = [
+        replace(row, metrics={"images": 100, "live_teacher_images": 0}) for row in make_record(0, [[0.5]]).evaluations
+    ]
+    before = search_cost(problem, rows)
+    for rounds in (1, 2):
+        problem.pruned.write_result(rounds, seconds=3.0, images=50)
+        problem.pruned.weights(rounds).touch()
+    after = search_cost(problem, rows)
+    assert (after["images"], after["worker_seconds"]) == (before["images"] + 100, before["worker_seconds"] + 6.0)
+
+
 def test_counts_that_an_older_version_did_not_record_are_unknown(problem: Problem, make_record: Any) -> None:
     cost = search_cost(problem, make_record(0, [[0.5]]).evaluations)
     assert cost == {"worker_seconds": 2.0, "images": None, "teacher_images": None}

@@ -164,7 +164,9 @@ def test_pruned_widths_are_the_teachers_until_they_are_known(config: SearchConfi
     assert stem() == 16
     files = Problem(config, facts, tmp_path).pruned
     assert files is not None
-    files.write_result(2, widths={"stem_0": 11, "blocks_0_second_0": 12})
+    for rounds in (1, 2):
+        files.write_result(rounds, widths={"stem_0": 11, "blocks_0_second_0": 12})
+        files.weights(rounds).touch()
     assert stem() == 12  # the mean is 11.5
 
 

@@ -21,3 +21,9 @@ def test_the_graph_is_that_of_the_network_at_the_size_that_it_sees(make_dataset)
 def test_what_is_no_module_has_no_graph() -> None:
     with pytest.raises(InputError, match="the teacher is no torch module, so its graph is not known"):
         traced_teacher(Teacher(lambda x: x, "name"), (4,), CPU)
+
+
+def test_a_network_that_cannot_even_be_tried_is_one_line() -> None:
+    network = nn.Sequential(nn.Flatten(), nn.Linear(4, 3)).double()
+    with pytest.raises(InputError, match="the teacher's graph cannot be copied: "):
+        traced_teacher(Teacher(network, "name"), (1, 2, 2), CPU)
