@@ -14,8 +14,8 @@ import pytest
 
 from autokd.database.store import Store
 
-KILLS = 10  # with each recipe
-TRIALS = 30
+KILLS = 6  # with each recipe
+TRIALS = 18
 NAME = "killed"
 SETTINGS = (
     "workers.count=1",
@@ -54,7 +54,7 @@ def start() -> Iterator[Start]:
             _kill(controller)
 
 
-@pytest.mark.slow  # twelve starts of a controller with its worker
+@pytest.mark.slow  # eight starts of a controller with its worker
 @pytest.mark.long
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("recipe", RECIPES)
