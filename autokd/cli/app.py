@@ -293,8 +293,7 @@ def families(
     from autokd.cli import show
     from autokd.searches.api import find
 
-    result = find(name, _home(home))
-    show.families(result.families[:top], output, result.remarks)
+    show.families(find(name, _home(home)), top, output)
 
 
 @app.command(rich_help_panel="Results")

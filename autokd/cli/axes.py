@@ -6,7 +6,7 @@ from typing import Any
 from rich.table import Table
 
 from autokd.searches.progress import best_trial_record, smallest_student
-from autokd.searches.remarks import remarks
+from autokd.searches.remarks import student_remarks
 from autokd.searches.result import SearchResult
 from autokd.searches.students import TrainedStudent
 from autokd.searches.tables import count, decimal, duration, limits_used, percent, ratio, table
@@ -27,7 +27,7 @@ def axes_json(result: SearchResult, student: TrainedStudent) -> dict[str, Any]:
         "limits": {"allowed": budget.limits, "used": budget.utilisation(student.row.cost)},
         "search_cost": result.search_cost,
         "energy": None,  # not measured
-        "remarks": remarks(student, result.row),
+        "remarks": student_remarks(student, result.row),
     }
 
 
@@ -75,7 +75,7 @@ def axes_lines(result: SearchResult, student: TrainedStudent) -> list[tuple[str,
         *([("relative", ", ".join(shares))] if shares else []),
         ("limits", limits_used(result.problem.budget.utilisation(student.row.cost))),
         ("cost", _cost_line(result.search_cost)),
-        *(("note", line) for line in remarks(student, result.row)),
+        *(("note", line) for line in student_remarks(student, result.row)),
     ]
 
 

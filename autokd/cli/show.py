@@ -6,6 +6,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from rich.table import Table
+
 from autokd.analysis.rung_correlations import RungCorrelation, rung_correlations
 from autokd.cli.axes import axes_json, axes_lines, axes_table, limits_lines
 from autokd.cli.events import event_line
@@ -21,6 +23,7 @@ from autokd.searches.method_choice import METHOD, TEACHER
 from autokd.searches.pace import full_length
 from autokd.searches.problem import Problem
 from autokd.searches.progress import Progress
+from autokd.searches.remarks import search_remarks
 from autokd.searches.result import SearchResult
 from autokd.searches.students import TrainedStudent
 from autokd.searches.tables import (
@@ -29,8 +32,6 @@ from autokd.searches.tables import (
     decimal,
     duration,
     facts_table,
-    failures,
-    flat_line,
     moment,
     percent,
     ratio,
@@ -143,8 +144,7 @@ def status(result: SearchResult, output: Output) -> None:
     facts += [
         ("prediction", _rung_correlation_line(one, progress.pruned)) for one in rung_correlations(trials, rungs, metric)
     ]
-    facts += [("space", line) for line in [flat_line(flatness)] if line]
-    facts += failures(progress)
+    facts += search_remarks(progress, flatness)
     facts += [("full length", line) for line in _full_length_lines(problem)]
     facts += [("full length", f"student {training.replicate}: {training_state(training)}") for training in trainings]
     events = result.last_events(EVENTS)
@@ -343,17 +343,27 @@ def _settings(values: Mapping[str, Any]) -> str:
     )
 
 
-def families(ranked: "Sequence[Family]", output: Output, remarks: Sequence[str] = ()) -> None:
-    """Print families in the given order.
+def families(result: SearchResult, top: int, output: Output) -> None:
+    """Print the families of a search, the best first, and what is remarkable about their order.
 
     Args:
-        ranked: The families.
+        result: The search.
+        top: How many to print at most.
         output: What to print: text or one JSON value.
-        remarks: Lines about their order, and about trials that are not among them.
     """
+    ranked = result.families[:top]
     if output == "json":
         show_json([asdict(family) for family in ranked])
         return
+    show_text(_families_table(ranked))
+    show_text("mean ± sd, P(best): what the model believes of the accuracy at the last rung")
+    show_text("activations: bytes of the family's first student; tightest limit: the one of which it uses the most")
+    for remark in result.remarks:
+        show_text(remark)
+
+
+def _families_table(ranked: "Sequence[Family]") -> Table:
+    """A row for each family, with the method and the teacher where the search chose among several."""
     chosen = [name for name in (METHOD, TEACHER) if any(name in family.parameters for family in ranked)]
     rows = [
         (
@@ -370,11 +380,7 @@ def families(ranked: "Sequence[Family]", output: Output, remarks: Sequence[str] 
         for family in ranked
     ]
     headings = ("trial", "observed", "rung", "mean ± sd", "P(best)", "activations", "tightest limit", *chosen, "family")
-    show_text(table(headings, rows, numeric=range(6)))
-    show_text("mean ± sd, P(best): what the model believes of the accuracy at the last rung")
-    show_text("activations: bytes of the family's first student; tightest limit: the one of which it uses the most")
-    for remark in remarks:
-        show_text(remark)
+    return table(headings, rows, numeric=range(6))
 
 
 def trained(students: Sequence[TrainedStudent], result: SearchResult, output: Output) -> None:

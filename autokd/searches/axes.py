@@ -9,7 +9,6 @@ from typing import Any
 from autokd.database.rows import EvaluationRow, SearchRow
 from autokd.searches.problem import Problem
 from autokd.searches.students import TrainedStudent
-from autokd.searches.tables import divided
 
 __all__ = ["COMPUTATION", "EFFECTIVENESS", "LIGHTNESS", "relative_accuracy", "search_cost", "three_axes"]
 
@@ -49,7 +48,7 @@ def three_axes(student: TrainedStudent, search: SearchRow) -> dict[str, dict[str
 
 def relative_accuracy(student: float | None, teacher: float | None) -> float | None:
     """Accuracy of the student in per cent of its teacher's."""
-    share = divided(student, teacher)
+    share = _divided(student, teacher)
     return None if share is None else 100 * share
 
 
@@ -85,7 +84,12 @@ def _sizes(
     student: Mapping[str, float | None], teacher: Mapping[str, float | None], names: Iterable[str], ratio: str
 ) -> dict[str, Figures]:
     ours, theirs = ({name: figures[name] for name in names} for figures in (student, teacher))
-    return {"student": ours, "teacher": theirs, ratio: {name: divided(theirs[name], ours[name]) for name in ours}}
+    return {"student": ours, "teacher": theirs, ratio: {name: _divided(theirs[name], ours[name]) for name in ours}}
+
+
+def _divided(dividend: float | None, divisor: float | None) -> float | None:
+    """Their quotient; None where one of them is unknown or the divisor is 0."""
+    return None if dividend is None or not divisor else dividend / divisor
 
 
 def _total(metrics: Iterable[Mapping[str, Any]], name: str) -> float | None:

@@ -1,12 +1,17 @@
-"""What a user should be told of a student and its teacher without asking: where the teacher seems to be wrong."""
+"""What a user should be told without asking: trials that failed, families that hardly differ, a dubious teacher."""
 
 from math import sqrt
+from typing import TYPE_CHECKING
 
 from autokd.database.rows import SearchRow
+from autokd.searches.progress import Progress
 from autokd.searches.students import TrainedStudent
-from autokd.searches.tables import percent
+from autokd.searches.tables import counted, percent
 
-__all__ = ["beats_teacher", "no_mistakes", "remarks", "seen_samples"]
+if TYPE_CHECKING:
+    from autokd.optimizers.models.signal_to_noise import SignalToNoise
+
+__all__ = ["beats_teacher", "no_mistakes", "search_remarks", "seen_samples", "student_remarks"]
 
 SURPRISING = 2.0  # standard errors by which a student must be ahead of its teacher
 EVIDENT = 3.0  # standard errors by which the teacher must be better on the validation split than on the test split
@@ -14,8 +19,26 @@ RULE_OF_THREE = 300
 """Samples without a mistake after which an error rate of 1 % is ruled out with 95 % confidence."""
 
 
-def remarks(student: TrainedStudent, search: SearchRow) -> list[str]:
-    """What is remarkable about the student and its teacher, one sentence each.
+def search_remarks(progress: Progress, flatness: "SignalToNoise | None") -> list[tuple[str, str]]:
+    """What is remarkable about a search: a word and a sentence each.
+
+    They are about trials that failed, one for each reason, about trials that learnt nothing, and about families that
+    differ by less than the noise of a trial.
+
+    Args:
+        progress: How far the search is.
+        flatness: How much its families differ; None if too few trials are finished to tell.
+    """
+    found = [("failed", f"{number} x {reason}") for reason, number in progress.reasons.items()]
+    if progress.at_chance:
+        found.append(("at chance", f"{counted(progress.at_chance, 'trial')} ended hardly better than guessing"))
+    if flatness is not None and flatness.is_flat:
+        found.append(("space", _flat(flatness)))
+    return found
+
+
+def student_remarks(student: TrainedStudent, search: SearchRow) -> list[str]:
+    """What is remarkable about a student and its teacher, one sentence each.
 
     Args:
         student: The student.
@@ -92,3 +115,9 @@ def no_mistakes(accuracy: float, n: int) -> str | None:
         f"the teacher makes no mistake on {n:,} validation samples: if they are among its own training samples, its "
         "validation accuracy says nothing; hold out samples that it has not seen"
     )
+
+
+def _flat(found: "SignalToNoise") -> str:
+    students = f"{counted(found.n, 'trial')} at the last rung with {counted(found.observations, 'student')} each"
+    spread = f"{found.ratio:g} times it, 90 %: {found.low:g} to {found.high:g}"
+    return f"families differ by less than a trial's noise ({spread}; {students}): their order is mostly luck"

@@ -33,12 +33,13 @@ from autokd.searches.pareto import Against, pareto_fronts
 from autokd.searches.problem import Problem
 from autokd.searches.progress import Progress, Training, measure_progress
 from autokd.searches.references import latest_references, references_to_retrain
+from autokd.searches.remarks import search_remarks
 from autokd.searches.reporter import Reporter
 from autokd.searches.retraining import Retraining, trainings
 from autokd.searches.session import search_error, session
 from autokd.searches.students import TrainedStudent, trained_references, trained_students
 from autokd.searches.study import to_study
-from autokd.searches.tables import count, counted, failures, flat_line, percent
+from autokd.searches.tables import count, counted, percent
 from autokd.searches.times import Times, measure_times
 from autokd.searches.trial_record import TrialRecord, search_records, trial_records
 from autokd.searches.workspace import Workspace
@@ -227,8 +228,7 @@ class SearchResult:
     @property
     def remarks(self) -> list[str]:
         """Lines about trials that failed or learnt nothing, and about families that hardly differ."""
-        flat = flat_line(self.flatness)
-        return [*(f"{word}: {line}" for word, line in failures(self.progress)), *([flat] if flat else [])]
+        return [f"{word}: {line}" for word, line in search_remarks(self.progress, self.flatness)]
 
     def trials_dataframe(self) -> "pandas.DataFrame":
         """All trials as Optuna's `study.trials_dataframe` shows them: number, value, times, parameters and state.

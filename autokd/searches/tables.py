@@ -3,30 +3,23 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from autokd.searches.progress import Progress, ReferenceProgress, Training
+from autokd.searches.progress import ReferenceProgress, Training
 from autokd.searches.times import Times
 from autokd.teachers.cost import TeacherCost
 from search_spaces.design.envelope import Offer
-
-if TYPE_CHECKING:
-    from autokd.optimizers.models.signal_to_noise import SignalToNoise
 
 __all__ = [
     "budget_table",
     "count",
     "counted",
     "decimal",
-    "divided",
     "duration",
     "facts_table",
-    "failures",
-    "flat_line",
     "limits_used",
     "moment",
     "percent",
@@ -66,15 +59,9 @@ def counted(number: float, noun: str) -> str:
     return f"{number:g} {noun}" + ("" if number == 1 else "s")
 
 
-def divided(dividend: float | None, divisor: float | None) -> float | None:
-    """Their quotient, or None where one of them is unknown or the divisor is 0."""
-    return None if dividend is None or not divisor else dividend / divisor
-
-
 def ratio(larger: float | None, smaller: float | None) -> str:
-    """How many times larger, `12.3`, or a dash where one of them is unknown."""
-    times = divided(larger, smaller)
-    return "-" if times is None else f"{times:.1f}"
+    """How many times larger, `12.3`, or a dash where one of them is unknown or the smaller is 0."""
+    return "-" if larger is None or not smaller else f"{larger / smaller:.1f}"
 
 
 def duration(seconds: float | None) -> str:
@@ -149,23 +136,6 @@ def reference_state(reference: ReferenceProgress) -> str:
         return "under way"
     size = f"{count(reference.params)} parameters, {count(reference.macs)} MACs"
     return f"{percent(reference.accuracy)} after {counted(reference.epochs, 'epoch')}, {size}"
-
-
-def flat_line(found: "SignalToNoise | None") -> str | None:
-    """A line for the user if families evidently differ by less than a trial's noise; None otherwise."""
-    if found is None or not found.is_flat:
-        return None
-    students = f"{counted(found.n, 'trial')} at the last rung with {counted(found.observations, 'student')} each"
-    spread = f"{found.ratio:g} times it, 90 %: {found.low:g} to {found.high:g}"
-    return f"families differ by less than a trial's noise ({spread}; {students}): their order is mostly luck"
-
-
-def failures(progress: Progress) -> list[tuple[str, str]]:
-    """Trials that could not be trained or learnt nothing: a word and a line for each reason."""
-    lines = [("failed", f"{number} x {reason}") for reason, number in progress.reasons.items()]
-    if progress.at_chance:
-        lines.append(("at chance", f"{counted(progress.at_chance, 'trial')} ended hardly better than guessing"))
-    return lines
 
 
 def limits_used(used: Mapping[str, float]) -> str:

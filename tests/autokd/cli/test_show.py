@@ -11,6 +11,7 @@ import pytest
 
 from autokd.analysis.rung_correlations import RungCorrelation
 from autokd.cli import show
+from autokd.cli.output import show_text
 from autokd.config.fidelity_metrics import FIDELITY_METRICS
 from autokd.database.models import Search
 from autokd.searches.api import find
@@ -351,15 +352,11 @@ def test_doctor_says_no_to_a_broken_database(invoke, tmp_path: Path):
     assert " NO " in line
 
 
-def test_families_name_the_method_where_the_search_chose_it(capsys: pytest.CaptureFixture[str]):
+def test_families_name_the_method_where_the_search_chose_it(capsys: pytest.CaptureFixture[str]) -> None:
     family = Family(
         0, "WS(4,2)", {"method": "dkd", "depth": 3}, False, 0.9, 1, 0.91, 0.01, 0.5, 1000, 2000, 3000, {"params": 0.9}
     )
-    show.families(
-        [family, replace(family, trial=1, parameters={"method": "kd"})], "text", ["failed: 2 x training diverged"]
-    )
-    text = capsys.readouterr().out
-    assert "failed: 2 x training diverged" in text
-    assert row_of(text, "0 ")[-2:] == ["dkd", "WS(4,2)"]
-    show.families([replace(family, parameters={"depth": 3})], "text")
+    show_text(show._families_table([family, replace(family, trial=1, parameters={"method": "kd"})]))
+    assert row_of(capsys.readouterr().out, "0 ")[-2:] == ["dkd", "WS(4,2)"]
+    show_text(show._families_table([replace(family, parameters={"depth": 3})]))
     assert "method" not in capsys.readouterr().out.splitlines()[1]

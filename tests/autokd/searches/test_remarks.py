@@ -1,6 +1,33 @@
+from dataclasses import replace
+
 import pytest
 
-from autokd.searches.remarks import beats_teacher, no_mistakes, seen_samples
+from autokd.optimizers.models.signal_to_noise import SignalToNoise
+from autokd.searches.progress import Progress
+from autokd.searches.remarks import beats_teacher, no_mistakes, search_remarks, seen_samples
+
+PROGRESS = Progress("digits", "finished", 12, 12, 0, 0, 0, 3, 0.9, 7, 7, 7, 0.99, 9, 9, 0.0, {})
+
+
+def test_only_of_a_flat_space_it_is_said_that_the_order_of_families_is_mostly_luck() -> None:
+    flat = SignalToNoise(n=12, observations=2, ratio=0.25, low=0.0, high=0.5, evidence=30.0)
+    assert search_remarks(PROGRESS, flat) == [
+        (
+            "space",
+            "families differ by less than a trial's noise (0.25 times it, 90 %: 0 to 0.5; 12 trials at the last rung "
+            "with 2 students each): their order is mostly luck",
+        )
+    ]
+    others = replace(flat, evidence=9.0), replace(flat, ratio=1.0), None
+    assert not any(search_remarks(PROGRESS, each) for each in others)
+
+
+def test_failed_trials_and_those_that_learnt_nothing_are_counted() -> None:
+    progress = replace(PROGRESS, reasons={"training diverged": 3}, at_chance=1)
+    assert search_remarks(progress, None) == [
+        ("failed", "3 x training diverged"),
+        ("at chance", "1 trial ended hardly better than guessing"),
+    ]
 
 
 def test_a_student_that_is_not_better_is_no_news() -> None:
