@@ -39,9 +39,8 @@ class Facts:
         graph: The teacher's network as an architecture; None where it has no such form, and in searches of
             earlier versions.
         why_no_graph: Why it has none, if so.
-        n_train: Number of training samples. This and the following are None in searches of earlier versions.
         images_per_second: Speed of training a student as the search may draw it, in one worker; None if none can be
-            drawn.
+            drawn. This and the following are None in searches of earlier versions, too.
         teacher_images_per_second: Speed of computing the teacher's outputs in one worker.
         rungs: Epochs at each rung, where `min_trials` shortened them; None for those of the configuration.
         full_length: Length of the full-length trainings with `final.seconds`, once it is decided.
@@ -67,11 +66,15 @@ class Facts:
     spaces: tuple[str, ...] = ()
     graph: dict[str, Any] | None = None
     why_no_graph: str = ""
-    n_train: int | None = None
     images_per_second: float | None = None
     teacher_images_per_second: float | None = None
     rungs: tuple[float, ...] | None = None
     full_length: FullLength | None = None
+
+    @property
+    def n_train(self) -> int | None:
+        """Number of training samples; None in searches of earlier versions."""
+        return None if self.samples is None else self.samples["train"]
 
     @property
     def teacher_cost(self) -> TeacherCost:

@@ -140,7 +140,6 @@ def find_facts(config: SearchConfig, teacher: Teacher | None = None, reporter: R
         further_teachers=tuple(other.digest for other in further),
         graph=graph,
         why_no_graph=why_no_graph,
-        n_train=len(dataset.train),
     )
 
 

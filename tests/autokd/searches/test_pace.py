@@ -165,7 +165,7 @@ def test_an_evaluation_that_was_resumed_does_not_tell_the_speed(make_record: Cal
 
 def test_rungs_fit_the_speed_of_the_machine(make_problem: Callable[..., Problem]) -> None:
     problem = make_problem(trials=40, seconds=100, min_trials=10, training={"rungs": [1, 3], "views": 1})
-    measured = replace(problem.facts, n_train=1000, teacher_images_per_second=1000.0)
+    measured = replace(problem.facts, samples={"train": 1000}, teacher_images_per_second=1000.0)
 
     def on(images_per_second: float) -> tuple[float, ...] | None:
         facts = replace(measured, images_per_second=images_per_second)
