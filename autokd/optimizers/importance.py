@@ -27,9 +27,9 @@ from autokd.errors import InputError
 from autokd.optimizers.arrays import Array
 from autokd.optimizers.history import History
 from autokd.optimizers.models.surrogate import TAILS, Surrogate
-from autokd.optimizers.space.conditions import Conditions, Parents
+from autokd.optimizers.space.conditions import Conditions, parents_of
 from autokd.optimizers.space.encoding import Encoding
-from search_spaces.design.dimensions import Dimension, Value, low_ends
+from search_spaces.design.dimensions import Dimension
 
 __all__ = ["importances", "shapley_effects"]
 
@@ -102,7 +102,7 @@ def _effects(model: Surrogate, encoding: Encoding, dimensions: Mapping[str, Dime
     first, second = engine.draw(N_PAIRS, dtype=torch.float64).chunk(2, dim=1)
     rows = np.tile(np.arange(encoding.dimension), (N_PAIRS, 1))
     orders = np.random.default_rng(SEED).permuted(rows, axis=1)
-    conditions = Conditions(encoding, _parents(dimensions))
+    conditions = Conditions(encoding, parents_of(dimensions))
 
     def posterior_mean(points: Array) -> Array:
         mean: Array = model.mean(conditions.canonical(torch.from_numpy(points))).numpy()
@@ -111,14 +111,3 @@ def _effects(model: Surrogate, encoding: Encoding, dimensions: Mapping[str, Dime
     pair = encoding.snap(first).numpy(), encoding.snap(second).numpy()
     effects: Array = np.maximum(shapley_effects(posterior_mean, *pair, orders), 0)
     return effects
-
-
-def _parents(dimensions: Mapping[str, Dimension]) -> Parents:
-    """The conditional dimensions; without values if the parent has a single value, which is not among them."""
-    parents: dict[str, tuple[str, tuple[Value, ...]]] = {}
-    for name, dimension in dimensions.items():
-        if dimension.parent is not None:
-            above = dimensions[dimension.parent].distribution
-            never = above.single() and low_ends(above)[0] not in dimension.values
-            parents[name] = dimension.parent, () if never else dimension.values
-    return parents

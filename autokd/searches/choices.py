@@ -10,7 +10,7 @@ from autokd.config.fidelity_metrics import FIDELITY_METRICS, FidelityMetric
 from autokd.config.schema import SearchConfig
 from autokd.core.references import include_current_folder
 from autokd.errors import InputError
-from autokd.optimizers.space.conditions import Parents
+from autokd.optimizers.space.conditions import Parents, parents_of
 from autokd.searches.method_choice import MethodChoice
 from search_spaces.architecture.format import Architecture
 from search_spaces.design.dimensions import Dimension, Value
@@ -18,7 +18,7 @@ from search_spaces.design.registry import space_of
 from search_spaces.design.space import Space
 from search_spaces.errors import SpaceError
 
-__all__ = ["Choices", "parents_of"]
+__all__ = ["Choices"]
 
 
 @dataclass(frozen=True)
@@ -101,8 +101,3 @@ class Choices:
     def fidelity_metric(self) -> FidelityMetric:
         """By what trials are compared below the last rung."""
         return FIDELITY_METRICS[self.config.optimizer.signal]
-
-
-def parents_of(dimensions: Mapping[str, Dimension]) -> Parents:
-    """The conditional ones among some dimensions."""
-    return {name: (each.parent, each.values) for name, each in dimensions.items() if each.parent is not None}

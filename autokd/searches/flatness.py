@@ -6,10 +6,9 @@ import numpy as np
 import torch
 
 from autokd.optimizers.models.signal_to_noise import SignalToNoise, signal_to_noise
-from autokd.optimizers.space.conditions import Conditions
+from autokd.optimizers.space.conditions import Conditions, parents_of
 from autokd.optimizers.space.encoding import Encoding
 from autokd.optimizers.space.features import description_of
-from autokd.searches.choices import parents_of
 from autokd.searches.method_choice import METHOD
 from autokd.searches.problem import Problem
 from autokd.searches.proposals import feature_options

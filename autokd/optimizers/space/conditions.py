@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from autokd.optimizers.space.encoding import Encoding
+from search_spaces.design.dimensions import Dimension, Value, low_ends
 
-__all__ = ["Conditions", "Parents"]
+__all__ = ["Conditions", "Parents", "parents_of"]
 
 Parents = Mapping[str, tuple[str, Collection[Any]]]
 """For each conditional parameter, the name of its parent and the parent's values with which it is active."""
@@ -89,3 +90,21 @@ class Conditions:
         decode = self.encoding.coordinates[column].decode
         has_value = [not self.encoding.is_missing(column, code) and decode(code) in values for code in codes.tolist()]
         return above & torch.tensor(has_value)[places]
+
+
+def parents_of(dimensions: Mapping[str, Dimension]) -> Parents:
+    """The conditional ones among some dimensions.
+
+    A dimension whose parent has a single value, and another one than it needs, is never active: it has no values here,
+    since a parent of a single value is not encoded.
+
+    Args:
+        dimensions: Dimensions by name, parents before children.
+    """
+    parents: dict[str, tuple[str, tuple[Value, ...]]] = {}
+    for name, dimension in dimensions.items():
+        if dimension.parent is not None:
+            above = dimensions[dimension.parent].distribution
+            never = above.single() and low_ends(above)[0] not in dimension.values
+            parents[name] = dimension.parent, () if never else dimension.values
+    return parents

@@ -2,8 +2,9 @@ import pytest
 import torch
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from autokd.optimizers.space.conditions import Conditions
+from autokd.optimizers.space.conditions import Conditions, parents_of
 from autokd.optimizers.space.encoding import Encoding
+from search_spaces.design.dimensions import Dimension
 
 DISTRIBUTIONS: dict[str, BaseDistribution] = {
     "space": CategoricalDistribution(("a", "b")),
@@ -56,3 +57,14 @@ def test_coordinates_that_become_active_are_drawn_and_the_others_kept() -> None:
 
 def test_nothing_changes_without_conditions() -> None:
     assert Conditions(ENCODING, {}).settled(A, BASIC, MBCONV).equal(A)
+
+
+@pytest.mark.parametrize(("kinds", "values"), [(("a", "b"), ("b",)), (("b",), ("b",)), (("a",), ())])
+def test_a_dimension_whose_parent_always_has_another_value_is_never_active(
+    kinds: tuple[str, ...], values: tuple[str, ...]
+) -> None:
+    dimensions = {
+        "kind": Dimension(CategoricalDistribution(kinds)),
+        "size": Dimension(FloatDistribution(0, 1), "kind", ("b",)),
+    }
+    assert parents_of(dimensions) == {"size": ("kind", values)}
