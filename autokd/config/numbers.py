@@ -5,6 +5,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from autokd.config.distinct import distinct
+
 __all__ = [
     "NO_BOOL",
     "Bytes",
@@ -51,12 +53,6 @@ def _no_bool(value: Any) -> Any:
     return value
 
 
-def _distinct(channels: tuple[int, ...]) -> tuple[int, ...]:
-    if len(set(channels)) < len(channels):
-        raise ValueError(f"must be different channels, but are {list(channels)}")
-    return channels
-
-
 # It comes after the bounds, so that they belong to the schema of the number and appear in the JSON schema.
 NO_BOOL = BeforeValidator(_no_bool)
 
@@ -69,7 +65,7 @@ Side = Annotated[int, Field(gt=0, le=4096), NO_BOOL]
 Shift = Annotated[int, Field(ge=0, le=4096), NO_BOOL]
 """Number of pixels, possibly 0."""
 Index = Annotated[int, Field(ge=0, le=10**7), NO_BOOL]
-Channels = Annotated[tuple[Index, ...], Field(min_length=1), AfterValidator(_distinct)]
+Channels = Annotated[tuple[Index, ...], Field(min_length=1), AfterValidator(distinct)]
 """Indices of some channels of the samples, counted from 0."""
 Seed = Annotated[int, Field(ge=0, lt=MOST_INT), NO_BOOL]
 Bytes = Annotated[int, Field(gt=0, le=10**18), NO_BOOL]

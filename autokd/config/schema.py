@@ -18,6 +18,7 @@ from pydantic import (
 
 from autokd.config.budget import BudgetSection
 from autokd.config.compatibility import is_recorded, without_later_keys
+from autokd.config.distinct import distinct
 from autokd.config.fidelity_metrics import FIDELITY_METRICS
 from autokd.config.flat import flat
 from autokd.config.numbers import (
@@ -105,6 +106,7 @@ def _short(name: str, info: ValidationInfo) -> str:
 Value = bool | int | float | str
 Range = Annotated[Value | list[Value], BeforeValidator(_one_or_several)]
 Ranges = dict[str, Range]  # one value fixes a dimension, two numbers bound it, names list the choices
+Names = Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(distinct)]
 Schedule = Literal["cosine", "stable"]
 ReferenceName = Literal["resnet", "mobilenetv2", "like-teacher", "no-teacher"]
 
@@ -152,7 +154,7 @@ class SpaceConfig(_Section):
     """
 
     name: str | None = None
-    names: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    names: Names | None = None
     ranges: Annotated[Ranges, BeforeValidator(_flattened, json_schema_input_type=dict[str, Any])] = {}
 
     @model_validator(mode="before")
@@ -170,8 +172,6 @@ class SpaceConfig(_Section):
     def _one_or_several(self) -> "SpaceConfig":
         if self.name is not None and self.names is not None:
             raise ValueError("name and names exclude each other")
-        if len(set(self.listed)) < len(self.listed):
-            raise ValueError(f"names must be different, but are {list(self.listed)}")
         return self
 
     @property
@@ -193,15 +193,13 @@ class DistillationConfig(_Section):
     """
 
     method: Annotated[str, AfterValidator(_some_text)] | None = None
-    methods: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    methods: Names | None = None
     ranges: Annotated[Ranges, BeforeValidator(_flattened, json_schema_input_type=dict[str, Any])] = {}
 
     @model_validator(mode="after")
     def _one_choice(self) -> "DistillationConfig":
         if self.method is not None and self.methods is not None:
             raise ValueError("method and methods exclude each other")
-        if len(set(self.names)) < len(self.names):
-            raise ValueError(f"methods must be different, but are {list(self.names)}")
         return self
 
     @property
@@ -364,8 +362,8 @@ class RetrainingConfig(_Section):
     views: Views | None = None
 
 
-def _names(value: Any) -> Any:
-    """The names, none for "none"."""
+def _names_or_none(value: Any) -> Any:
+    """The names, no names for "none"."""
     return () if value == "none" else value
 
 
@@ -391,16 +389,10 @@ class ReferencesConfig(_Section):
 
     names: Annotated[
         tuple[ReferenceName, ...],
-        BeforeValidator(_names, json_schema_input_type=tuple[ReferenceName, ...] | Literal["none"]),
+        AfterValidator(distinct),
+        BeforeValidator(_names_or_none, json_schema_input_type=tuple[ReferenceName, ...] | Literal["none"]),
     ] = ("resnet", "mobilenetv2", "like-teacher", "no-teacher")
     final: Annotated[int | Literal["all"], BeforeValidator(_number_or_all)] = 1
-
-    @field_validator("names")
-    @classmethod
-    def _different(cls, names: tuple[ReferenceName, ...]) -> tuple[ReferenceName, ...]:
-        if len(set(names)) < len(names):
-            raise ValueError(f"must be different, but are {list(names)}")
-        return names
 
 
 class SearchConfig(_Section):

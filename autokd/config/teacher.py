@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+from autokd.config.distinct import distinct
 from autokd.config.numbers import (
     Channels,
     Finite,
@@ -149,7 +150,7 @@ class TeacherConfig(BaseModel):
     mean: Annotated[tuple[Finite, ...], Field(min_length=1)] | None = None
     deviation: tuple[Positive, ...] | None = None
     channels: Channels | None = None
-    classes: Annotated[tuple[Index, ...], Field(min_length=2)] | None = None
+    classes: Annotated[tuple[Index, ...], Field(min_length=2), AfterValidator(distinct)] | None = None
     probabilities: bool | None = None
     floor: Probability | None = None
     disk_bytes: Room = 4_000_000_000
@@ -186,14 +187,6 @@ class TeacherConfig(BaseModel):
     def with_weights(self, file: str | None) -> "TeacherConfig":
         """Configuration with only a teacher of these weights."""
         return self.model_copy(update={"weights": file, "alternatives": (), "checkpoints": (), "pruning": None})
-
-    @field_validator("classes")
-    @classmethod
-    def _distinct(cls, classes: tuple[int, ...] | None) -> tuple[int, ...] | None:
-        repeated = {index for index in classes or () if (classes or ()).count(index) > 1}
-        if repeated:
-            raise ValueError(f"each output is one class at most, but {sorted(repeated)} come more than once")
-        return classes
 
     @model_validator(mode="after")
     def _fit_together(self) -> "TeacherConfig":

@@ -11,7 +11,7 @@ ORDER = {
     ),
     "autokd.core": "seeds spelling extras files console cache_folder disk speed device references",
     "autokd.config": (
-        "numbers budget compatibility fidelity_metrics flat teacher schema json_schema messages parsing toml"
+        "distinct numbers budget compatibility fidelity_metrics flat teacher schema json_schema messages parsing toml"
     ),
     "autokd.data": "dataset channels prefetch augmentation mixup stream decoding sources registry",
     "autokd.data.decoding": "pictures undecoded mapped decode",

@@ -47,7 +47,7 @@ def early(refused: Refused, monkeypatch: pytest.MonkeyPatch) -> Refused:
         ("space={name='darts', ranges={cells=[2, 4]}}", "Option `cells` of space 'darts' must be int, but got [2, 4]."),
         ("space={name='darts', ranges={cells=true}}", "Option `cells` of space 'darts' must be int, but got True."),
         ("space={names=['nago', 'block']}", "space: Unknown search space 'block'. Did you mean 'blocks'?"),
-        ("space={names=['nago', 'nago']}", "space: names must be different, but are ['nago', 'nago']."),
+        ("space={names=['nago', 'nago']}", "space.names: must be different, but 'nago' comes more than once."),
         ("space={name='nago', names=['nago', 'blocks']}", "space: name and names exclude each other."),
         (
             "space={names=['nago', 'blocks'], ranges={cells=2}}",

@@ -78,7 +78,7 @@ def test_mistakes_are_found(config, message: str):
     ("config", "message"),
     [
         ({"method": "kd", "methods": ["kd", "dkd"]}, "method and methods exclude each other"),
-        ({"methods": ["kd", "kd"]}, "methods must be different"),
+        ({"methods": ["kd", "kd"]}, "must be different, but 'kd' comes more than once"),
         ({"methods": []}, "at least 1 item"),
     ],
 )
