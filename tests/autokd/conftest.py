@@ -150,6 +150,19 @@ def pretend(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     return install
 
 
+@pytest.fixture
+def interrupt_once() -> Callable[[EvaluationTask], None]:
+    """For `pretend`: interrupts every evaluation when it is begun for the first time."""
+    seen = set[str]()
+
+    def interrupt(task: EvaluationTask) -> None:
+        if task.key not in seen:
+            seen.add(task.key)
+            raise KeyboardInterrupt
+
+    return interrupt
+
+
 CLOCK = datetime(2026, 1, 1, tzinfo=UTC)
 
 

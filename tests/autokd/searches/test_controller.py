@@ -312,19 +312,14 @@ def test_a_trial_that_has_begun_a_rung_is_not_pruned_below_it(
 
 
 def test_a_search_stopped_in_every_evaluation_goes_on_to_the_same_rows(
-    make_problem: MakeProblem, make_store: MakeStore, pretend: Pretend
-):
+    make_problem: MakeProblem, make_store: MakeStore, pretend: Pretend, interrupt_once: Callable[[EvaluationTask], None]
+) -> None:
     problem = make_problem(trials=3, training=TWO_RUNGS)
-    whole, store, seen = make_store(problem), make_store(problem), set()
-
-    def stop_once(task: EvaluationTask) -> None:
-        if task.key not in seen:
-            seen.add(task.key)
-            raise KeyboardInterrupt
+    whole, store = make_store(problem), make_store(problem)
 
     pretend()
     run(problem, whole)
-    pretend(stop_once)
+    pretend(interrupt_once)
     for _ in range(len(whole.evaluations(1))):
         with pytest.raises(KeyboardInterrupt):
             run(problem, store)

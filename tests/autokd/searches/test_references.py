@@ -180,19 +180,14 @@ def test_a_reference_that_cannot_be_trained_stops_nothing(
 
 
 def test_a_search_stopped_in_every_evaluation_goes_on_to_the_same_rows_with_references(
-    make_problem: MakeProblem, make_store: MakeStore, pretend: Pretend
+    make_problem: MakeProblem, make_store: MakeStore, pretend: Pretend, interrupt_once: Callable[[EvaluationTask], None]
 ) -> None:
     problem = make_problem(trials=3, training={"rungs": [1, 3]}, references={"names": THREE})
-    whole, store, seen = make_store(problem), make_store(problem), set()
-
-    def stop_once(task: EvaluationTask) -> None:
-        if task.key not in seen:
-            seen.add(task.key)
-            raise KeyboardInterrupt
+    whole, store = make_store(problem), make_store(problem)
 
     pretend()
     run(problem, whole)
-    pretend(stop_once)
+    pretend(interrupt_once)
     for _ in whole.evaluations(1):
         with pytest.raises(KeyboardInterrupt):
             run(problem, store)

@@ -1,4 +1,4 @@
-import importlib.util
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -11,13 +11,8 @@ HERE = Path(__file__).parent
 
 
 @pytest.fixture(scope="module")
-def teachers() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("headline_teachers", HERE / "teachers.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def teachers(load_script: Callable[[Path], ModuleType]) -> ModuleType:
+    return load_script(HERE / "teachers.py")
 
 
 def test_the_teacher_has_three_million_parameters_and_its_own_first_weights(teachers: ModuleType) -> None:

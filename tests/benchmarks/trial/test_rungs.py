@@ -1,5 +1,5 @@
-import importlib.util
 import json
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -19,14 +19,8 @@ FIDELITY_METRICS = (
 
 
 @pytest.fixture
-def rungs() -> ModuleType:
-    """Not by its plain name: another benchmark's modules have theirs on the path."""
-    spec = importlib.util.spec_from_file_location("trial_rungs", Path(__file__).with_name("rungs.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def rungs(load_script: Callable[[Path], ModuleType]) -> ModuleType:
+    return load_script(Path(__file__).with_name("rungs.py"))
 
 
 @pytest.fixture

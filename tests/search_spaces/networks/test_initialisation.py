@@ -12,21 +12,6 @@ from search_spaces.networks.network import Network, build
 STEM, HEAD = Node("conv1x1_bn", (0,), 4, name="stem"), "relu_conv1x1_bn"
 
 
-DIAMOND = Architecture(
-    (2, 6, 6),
-    3,
-    (
-        Node("input", (), 2, name="image"),
-        Node("conv3x3_bn", (0,), 4, name="left"),
-        Node("conv1x1_bn", (0,), 4, name="right"),
-        Node("relu_conv3x3_bn", (1, 2), 4, merge="weighted_sum", name="gated"),
-        Node("identity", (1, 3), 4, merge="mean", name="middle"),
-        Node("identity", (2, 3, 4), 4, merge="sum", name="total"),
-        Node("classifier", (5,), 3, name="classifier"),
-    ),
-)
-
-
 def network(shape: tuple[int, ...], *inner: Node) -> Architecture:
     """Network with a classifier after the given nodes, of which the first reads the sample."""
     last = Node("classifier", (len(inner),), 3, name="classifier")
@@ -169,18 +154,17 @@ def test_initial_weights_have_the_stated_spread() -> None:
     assert torch.equal(built.node1[2].weight, torch.ones(4000))
 
 
-def test_merge_weights_start_at_one_in_the_order_of_nodes_and_inputs() -> None:
-    assert build(DIAMOND).merge_weights.tolist() == [1.0, 1.0]
-
-
 def test_initialise_overwrites_trained_weights_and_statistics() -> None:
-    built = build(DIAMOND, 1)
+    gated = Node("relu_conv3x3_bn", (1, 2), 4, merge="weighted_sum", name="gated")
+    described = network((2, 6, 6), STEM, Node("conv3x3_bn", (0,), 4, name="other"), gated)
+    built = build(described, 1)
+    assert built.merge_weights.tolist() == [1.0, 1.0]
     built(samples(4, 2, 6, 6))
     with torch.no_grad():
         for parameter in built.parameters():
             parameter.add_(1)
-    initialise(built, DIAMOND, 1)
-    fresh = build(DIAMOND, 1).state_dict()
+    initialise(built, described, 1)
+    fresh = build(described, 1).state_dict()
     assert all(torch.equal(value, fresh[name]) for name, value in built.state_dict().items())
 
 
