@@ -1,15 +1,13 @@
 """The command `teach`: trains a teacher, and prints its figures and the lines that name its weights in a search."""
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
-
 from autokd.cli.output import show_json, show_text
 from autokd.cli.report import teacher_reporter
+from autokd.core.speed import worker_threads
 from autokd.searches.tables import count, counted, duration, facts_table, percent
 from autokd.teachers.training import train_teacher
 from autokd.teachers.training_plan import TeacherTraining
@@ -27,7 +25,7 @@ def teach(training: TeacherTraining, source: Path, force: bool, output: Literal[
         output: What to print: text or one JSON value.
     """
     workers = training.config.workers
-    with _threads(workers.count * workers.threads), teacher_reporter(to_stderr=output == "json") as on_epoch:
+    with worker_threads(workers.count * workers.threads), teacher_reporter(to_stderr=output == "json") as on_epoch:
         figures = train_teacher(training, force, on_epoch)
     lines = toml_lines(training, source.parent if source.suffix == ".toml" else None)
     if output == "json":
@@ -79,14 +77,3 @@ def _relative(file: str, folder: Path | None) -> str:
     if folder is None or not Path(file).is_relative_to(folder.resolve()):
         return file
     return str(Path(file).relative_to(folder.resolve()))
-
-
-@contextmanager
-def _threads(n: int) -> Iterator[None]:
-    """A block in which torch computes with so many threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(n)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -112,7 +112,7 @@ def median_speed(compute: Callable[[], object], n: int, device: torch.device) ->
 
 @contextmanager
 def worker_threads(threads: int = 1) -> Iterator[None]:
-    """A block that computes on as many threads as a worker, and leaves the random numbers as they were."""
+    """A block that computes on as many threads as workers would, and leaves the random numbers as they were."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:

@@ -53,7 +53,7 @@ def measure_cost(teacher: Teacher, input_shape: tuple[int, ...], device: torch.d
 
     Args:
         teacher: The teacher, on the device.
-        input_shape: Shape of a sample as the student gets it.
+        input_shape: Shape of a sample of the data set, which `teacher.prepared` takes.
         device: Device that computes.
     """
     network, sample = teacher.network, torch.zeros(1, *input_shape, device=device)

@@ -13,11 +13,11 @@ EXAMPLES = 2  # samples
 
 
 def traced_teacher(teacher: Teacher, input_shape: tuple[int, ...], device: torch.device) -> Traced:
-    """The teacher's network in the one format; its inputs may be larger than the student's.
+    """The teacher's network in the one format, for its own inputs, which may be larger than the data set's samples.
 
     Args:
         teacher: The teacher, on the device.
-        input_shape: Shape of a sample as the student gets it.
+        input_shape: Shape of a sample of the data set, which `teacher.prepared` takes.
         device: Device that computes.
 
     Raises:

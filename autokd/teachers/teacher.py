@@ -26,7 +26,7 @@ class Teacher(nn.Module):
     Args:
         network: A module or any callable.
         name: Text that distinguishes the teacher from others with the same weights.
-        preparation: Conversion of the student's samples to the network's inputs.
+        preparation: Conversion of normalised samples to the network's inputs.
         reading: Conversion of the network's outputs to logits.
         parameter_count: Number of parameters of a network that is not a module; those of a module are counted.
 

@@ -15,7 +15,8 @@ from search_spaces.architecture.layers import KINDS
 
 __all__ = ["check_teacher", "check_untrained", "lowest_accuracy"]
 
-CHANCE_MARGIN = 1.5  # a teacher with this many times the accuracy of guessing has learnt something
+MAJORITY_MARGIN = 1.5
+"""A teacher with less than this many times the accuracy of always choosing the most frequent class is refused."""
 
 
 def check_teacher(teacher: Teacher, dataset: Dataset, floor: float | None, device: torch.device) -> dict[str, float]:
@@ -73,7 +74,7 @@ def check_untrained(network: nn.Module, samples: Tensor, classes: int, reading: 
 def lowest_accuracy(labels: Tensor) -> float:
     """Accuracy below which a teacher is hardly better than always choosing the most frequent class."""
     most_frequent = _most_frequent(labels)
-    return min(CHANCE_MARGIN * most_frequent, (1 + most_frequent) / 2)
+    return min(MAJORITY_MARGIN * most_frequent, (1 + most_frequent) / 2)
 
 
 def _most_frequent(labels: Tensor) -> float:
