@@ -16,6 +16,7 @@ __all__ = ["NOT_MEASURED", "Claim", "Evidence", "claims"]
 NOT_MEASURED = "not measured yet"
 REACHED, WITHIN_HALF, NOT_REACHED = "reached", "within half a point", "not reached"
 HOLDS, LEVEL, REPORTED = "holds", "level", "reported"
+NOT_JUDGED = "T1"  # its teacher saw ImageNet, which no student of the data set can make up for: parity is reported only
 PARITY, HALF_A_POINT = -0.25, -0.5
 FEWEST_SEEDS = 3  # below it an interval says nothing
 MOSTLY_BETWEEN = 0.5
@@ -67,7 +68,7 @@ class Evidence:
 
     def best_hand_drawn(self) -> str | None:
         """The pair of student and method that is best by mean validation accuracy over all its seeds."""
-        return hand_drawn.best_variant(self.arm("H"))
+        return hand_drawn.best_variant([record for record in self.records if record.run.arm == "H"])
 
     def difference(self, first: Mapping[int, float], second: Mapping[int, float]) -> Estimate | None:
         """First minus second, seed by seed."""
@@ -83,8 +84,10 @@ def _parity(evidence: Evidence) -> Iterator[Claim]:
     teacher = {record.run.seed: 100 * record.teacher["test"] for record in evidence.records if record.teacher}
     for name in ("A", "L"):
         found = evidence.difference(evidence.tests(name), teacher)
-        mark = NOT_MEASURED if not _is_enough(found) else _parity_mark(found)
         fits = [_fits(record) for record in evidence.arm(name)]
+        mark = _parity_mark(found, all(fits))
+        if mark != NOT_MEASURED and evidence.data == NOT_JUDGED:
+            mark = REPORTED
         beyond = "" if all(fits) else f"; {fits.count(False)} of {len(fits)} students exceed 1/10 or 1/3"
         yield Claim(
             "S5",
@@ -95,9 +98,12 @@ def _parity(evidence: Evidence) -> Iterator[Claim]:
         )
 
 
-def _parity_mark(found: Estimate | None) -> str:
-    if found is None:
+def _parity_mark(found: Estimate | None, fits: bool) -> str:
+    """By the lower end of the interval and by the mean, if all students fit."""
+    if not _is_enough(found) or found is None:
         return NOT_MEASURED
+    if not fits:
+        return NOT_REACHED
     if found.low >= PARITY:
         return REACHED
     return WITHIN_HALF if found.mean >= HALF_A_POINT else NOT_REACHED
@@ -154,7 +160,7 @@ def _efficiency(evidence: Evidence) -> Iterator[Claim]:
         needed += good[:1]
         tried += [] if good else [of_seed[-1][0] / images]
     values = [f"{min(needed):.1f} to {max(needed):.1f} times"] if needed else []
-    values += [f"not within {min(tried):.1f} times with {len(tried)} seeds"] if tried else []
+    values += [f">= {min(tried):.1f} times for {len(tried)} that never reached it"] if tried else []
     yield Claim("S3", evidence.data, number, f"{'; '.join(values)}, n = {len(needed) + len(tried)}", REPORTED)
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from math import inf
 from statistics import median
 
 import hand_drawn
@@ -24,6 +23,7 @@ KNOWN = ("P", *ARMS, "H", "L", "top", "families", "draws")
 """Arms and studies in the order in which they are worth most."""
 
 MOST_IMAGES = 5  # of arm V, as a multiple of the others'
+STUDIED_SEED = 0  # whose search by arm A gives the families of the studies, whichever seeds a process is asked for
 
 Records = Mapping[Run, Record]
 
@@ -80,18 +80,22 @@ class _Planner:
         """A searching arm."""
         arm, run = ARMS[name], self.run(name, "", seed, ARMS[name])
         folder = arm.search or name
-        epochs = self.protocol.search_epochs + self.protocol.final
-        yield Job(run, epochs, folder, partial(search, self.bench, run, arm, folder))
+        if arm.seeds is None or seed < arm.seeds:
+            yield Job(run, self._epochs_of_a_search, folder, partial(search, self.bench, run, arm, folder))
 
     def evolution(self, name: str, seed: int) -> Iterator[Job]:
         """Arm V: one search that goes on, with a line for each multiple of A's images until it is as good as A."""
         arm, wanted, before = ARMS[name], self._median_of_a(), None
+        if wanted is None:
+            yield self._waiting(name, "1x", seed, self._epochs_of_a_search, "arm A with all seeds")
+            return
         for times in range(1, MOST_IMAGES + 1):
             run = self.run(name, f"{times}x", seed, arm)
             perform = partial(search, self.bench, run, arm, name, times)
             is_next = before is None or before in self.records
-            epochs = self.protocol.search_epochs + self.protocol.final
-            yield Job(run, epochs, name, perform if is_next else None, f"arm {name} with fewer images")
+            yield Job(
+                run, self._epochs_of_a_search, name, perform if is_next else None, f"arm {name} with fewer images"
+            )
             if run in self.records and self.records[run].metrics.get("validation", 0.0) >= wanted:
                 return
             before = run
@@ -121,24 +125,14 @@ class _Planner:
             yield from self._best_of_subset()
             return
         screening = self.protocol.screening
-        pairs = hand_drawn.pairs()
-        screens = [self._pair("H-screen", pair, screening.seed, screening.epochs) for pair in pairs]
-        yield from screens
+        screens = [self._pair("H-screen", pair, screening.seed, screening.epochs) for pair in hand_drawn.pairs()]
         screened = self._done(screens)
-        best = hand_drawn.best_pairs(screened, screening) if self._is_enough(screens, screened) else []
-        tried: Collection[Record] | None = screened if best else None
-        if not self.quick:
-            tunes = [
-                self._pair("H-tune", pair, screening.seed, screening.epochs)
-                for pair in hand_drawn.variants(best, screening)
-            ] or [
-                self._waiting("H-tune", f"{number}", screening.seed, screening.epochs, "H-screen")
-                for number in range(screening.best * screening.settings)
-            ]
-            yield from tunes
-            tuned = self._done(tunes)
-            tried = [*screened, *tuned] if best and len(tuned) == len(tunes) else None
-        chosen = hand_drawn.finalists(tried, best, screening) if tried else []
+        best = hand_drawn.best_pairs(screened, screening) if len(screened) == len(screens) else []
+        tunes = [] if self.quick else self._tunes(best)
+        yield from (*screens, *tunes)
+        tried = [*screened, *self._done(tunes)]
+        is_chosen = best and len(tried) == len(screens) + len(tunes)
+        chosen = hand_drawn.finalists(tried, best, screening) if is_chosen else []
         for seed in self.seeds:
             for number in range(len(chosen) or screening.finalists):
                 if chosen:
@@ -148,21 +142,18 @@ class _Planner:
 
     def families(self) -> Iterator[Job]:
         """Draws of the best and of random families with one distillation, for the variance between families."""
-        study, seed, arm = self.protocol.study, self.seeds[0], ARMS["A"]
+        study, arm = self.protocol.study, ARMS["A"]
         for kind, count in (("best", study.best), ("random", study.random)):
             for family in range(count):
                 for number in range(study.draws):
-                    variant = f"{kind}-{family}/{number}"
-                    yield self._drawn(
-                        "families", variant, seed, study.epochs, partial(_family, self.bench, arm, kind, family)
-                    )
+                    find = partial(_family, self.bench, arm, kind, family)
+                    yield self._drawn("families", f"{kind}-{family}/{number}", study.epochs, find)
 
     def draws(self) -> Iterator[Job]:
         """Draws of the best family, trained in full."""
-        study, seed, arm = self.protocol.study, self.seeds[0], ARMS["A"]
-        for number in range(study.members):
-            find = partial(_family, self.bench, arm, "best", 0)
-            yield self._drawn("draws", f"draw-{number}", seed, self.protocol.final, find)
+        for number in range(self.protocol.study.members):
+            find = partial(_family, self.bench, ARMS["A"], "best", 0)
+            yield self._drawn("draws", f"draw-{number}", self.protocol.final, find)
 
     def run(self, arm: str, variant: str, seed: int, *settings: object) -> Run:
         """A run whose digest is that of the protocol and of these settings."""
@@ -173,15 +164,27 @@ class _Planner:
         run = self.run(arm, pair.text, seed, student, [method[0], pair.settings, epochs])
 
         def perform() -> Record:
+            problem = self.bench.space(student)
             try:
-                usual = dict.fromkeys(self.bench.space(student).space.distributions(), 1.0)  # of the teacher's copy
-                architecture = draw(self.bench, student, usual, "H")
+                ratios = dict.fromkeys(problem.space.distributions(), 1.0)  # of the teacher's copy; others have none
+                architecture = draw(self.bench, student, ratios, "H")
             except (InputError, SpaceError) as error:  # a teacher that cannot be copied, or limits that are too tight
                 return failed(self.bench, run, error)
             training = Training(architecture, method[0], pair.settings, epochs, tested=arm == "H")
             return train(self.bench, run, training)
 
         return Job(run, epochs, folder_of(run), perform)
+
+    def _tunes(self, best: Sequence[Pair]) -> list[Job]:
+        """Random settings of the best pairs, which are not known before all pairs are screened."""
+        screening = self.protocol.screening
+        if best:
+            pairs = hand_drawn.variants(best, screening)
+            return [self._pair("H-tune", pair, screening.seed, screening.epochs) for pair in pairs]
+        return [
+            self._waiting("H-tune", f"{number}", screening.seed, screening.epochs, "H-screen")
+            for number in range(screening.best * screening.settings)
+        ]
 
     def _waiting(self, arm: str, variant: str, seed: int, epochs: float, waits_for: str) -> Job:
         run = self.run(arm, f"({variant})", seed)
@@ -207,15 +210,14 @@ class _Planner:
         self,
         arm: str,
         variant: str,
-        seed: int,
         epochs: float,
         find: Callable[[Mapping[str, object]], Mapping[str, object]],
     ) -> Job:
         """A draw of a family, with the distillation of arm A's winner."""
-        run = self.run(arm, variant, seed, ARMS["A"], epochs)
-        found = self._found(seed)
+        run = self.run(arm, variant, STUDIED_SEED, ARMS["A"], epochs)
+        found = self._found(STUDIED_SEED)
         if found is None:
-            return Job(run, epochs, folder_of(run), None, f"arm A, seed {seed}")
+            return Job(run, epochs, folder_of(run), None, f"arm A, seed {STUDIED_SEED}")
 
         def perform() -> Record:
             architecture = draw(self.bench, ARMS["A"], find(found), arm, variant)
@@ -229,15 +231,16 @@ class _Planner:
         record = self.records.get(self.run("A", "", seed, ARMS["A"]))
         return record.found if record and record.metrics else None
 
-    def _median_of_a(self) -> float:
-        """Median validation accuracy of arm A over all its seeds that are done; infinity if there are none."""
-        digest_of_a = self.run("A", "", 0, ARMS["A"]).settings
-        done = [
-            record.metrics["validation"]
-            for run, record in self.records.items()
-            if (run.data, run.arm, run.settings) == (self.bench.name, "A", digest_of_a) and record.metrics
-        ]
-        return median(done) if done else inf
+    def _median_of_a(self) -> float | None:
+        """Median validation accuracy of arm A over all its seeds; None before those that are asked for are done."""
+        of_a = self.run("A", "", 0, ARMS["A"])
+        done = {run.seed: record for run, record in self.records.items() if replace(run, seed=0) == of_a}
+        values = [record.metrics["validation"] for record in done.values() if record.metrics]
+        return median(values) if values and done.keys() >= {*self.seeds} else None
+
+    @property
+    def _epochs_of_a_search(self) -> float:
+        return self.protocol.search_epochs + self.protocol.final
 
     def _best_of_subset(self) -> Iterator[Job]:
         """The hand-designed student that is best on F by validation, trained on all samples."""
@@ -253,11 +256,6 @@ class _Planner:
 
     def _done(self, jobs: Collection[Job]) -> list[Record]:
         return [self.records[job.run] for job in jobs if job.run in self.records]
-
-    def _is_enough(self, screens: Collection[Job], screened: Collection[Record]) -> bool:
-        """Whether the best pairs can be chosen: all are screened, or with `quick` all that can be."""
-        possible = [job for job in screens if job.perform is not None]
-        return len(screened) >= len(possible if self.quick else screens)
 
 
 def _nth(found: Mapping[str, object], number: int) -> object:

@@ -83,6 +83,7 @@ class Protocol:
         study: What is studied beside the arms.
         random_families: Of arm P.
         long: Epochs of arm L; 0 if there is none.
+        arms: Arms that are run if none are named; all by default.
     """
 
     data: Settings
@@ -97,6 +98,7 @@ class Protocol:
     study: Study = Study()
     random_families: int = 10
     long: float = 0
+    arms: tuple[str, ...] = ()
 
     @property
     def search_epochs(self) -> float:
@@ -121,6 +123,7 @@ class Arm:
         final: Temperature and weight of the full training, if they are not those that the search chose.
         search: Name under which arms share a search; by default the arm's own.
         further: Further keys of the configuration, such as `students_per_trial`.
+        seeds: Number of seeds that it is run with at most; all that are asked for by default.
     """
 
     spaces: tuple[str, ...] = ("nago",)
@@ -132,6 +135,7 @@ class Arm:
     final: Settings | None = None
     search: str = ""
     further: Settings = field(default_factory=dict)
+    seeds: int | None = None
 
 
 def digest(protocol: Protocol, *settings: Any) -> str:
@@ -159,7 +163,7 @@ def _departures(part: Any) -> dict[str, Any]:
     }
 
 
-_NOT_OF_A_RUN = {"data", "teacher", "seeds", "screening", "study", "random_families", "long"}
+_NOT_OF_A_RUN = {"data", "teacher", "seeds", "screening", "study", "random_families", "long", "arms"}
 _LIMITS = {"params": 0.1, "activation_bytes": 0.3333333}
 _F = Protocol(
     data={"source": "fashion-mnist", "subset": 20_000},
@@ -246,7 +250,7 @@ _EFFICIENTNET = {
 
 PROTOCOLS: Mapping[str, Protocol] = {
     "F": _F,
-    "F-full": replace(_F, data={"source": "fashion-mnist"}, seeds=3, long=0),
+    "F-full": replace(_F, data={"source": "fashion-mnist"}, seeds=3, long=0, arms=("A", "H")),
     "D": _D,
     "T": _T,  # its teacher saw the same 9,000 images
     "T1": replace(_T, teacher=_EFFICIENTNET),  # saw ImageNet: no student of 9,000 images can be expected to reach it
@@ -269,6 +273,7 @@ _NAGO = {
     "bottom_neighbours": [2, 4],
     "bottom_probability": _PROBABILITY,
 }
+_NAGO_OF_THE_PAPER = _NAGO | {"top_nodes": [3, 10], "middle_nodes": [1, 10], "bottom_nodes": [3, 10]}
 _NAGO_CENTRE = {
     "top_nodes": 5,
     "top_neighbours": 2,
@@ -291,6 +296,7 @@ ARMS: Mapping[str, Arm] = {
         ranges={f"nago.{name}": values for name, values in _NAGO.items()},
         distillation=_KD,
     ),
+    "A-paper": replace(_A, ranges=_NAGO_OF_THE_PAPER, seeds=1),  # graphs of up to 1,000 nodes cost too much for more
     "A-t": replace(_A, sampler="tpe", options={"multivariate": True}),
     "B": replace(_A, sampler="random"),
     "E": replace(_A, distillation=FIXED),

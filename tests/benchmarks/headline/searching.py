@@ -9,9 +9,10 @@ from typing import Any
 from measures import named
 from protocol import STUDIED, Arm
 from records import Record, Run
+from trainings import failed
 from workbench import Workbench, costs, machine
 
-from autokd.errors import InputError
+from autokd.errors import AutoKDError, InputError, InterruptedSearchError
 from autokd.evaluation.evaluate import evaluate
 from autokd.evaluation.task import EvaluationTask
 from autokd.searches.api import begin
@@ -31,16 +32,27 @@ NAME = "search"
 def search(bench: Workbench, run: Run, arm: Arm, folder: str, times: int = 1) -> Record:
     """Search, train the winner in full, and record it. A search that was killed, or had fewer images, goes on.
 
+    That no student fits the limits, or none can be trained, is a result: the record of a failure.
+
     Args:
         bench: Data set and protocol.
         run: The run.
         arm: What is searched and how.
         folder: Name of the folder of the search, which runs may share.
         times: Images trained in the search, as a multiple of the protocol's.
+
+    Raises:
+        InputError: If data or teacher are missing.
+        InterruptedSearchError: If it is interrupted.
     """
-    result = _open(bench, run.seed, arm, folder)
-    _spend(bench, result, times)
-    best, task, metrics, seconds = _train(result, arm)
+    try:
+        result = _open(bench, run.seed, arm, folder)
+        _spend(bench, result, times)
+        best, task, metrics, seconds = _train(result, arm)
+    except (InputError, InterruptedSearchError):
+        raise
+    except AutoKDError as error:
+        return failed(bench, run, error)
     rows = [row for record in result.trials for row in record.evaluations]
     images = _search_images(result)
     return Record(
@@ -96,7 +108,7 @@ def _train(result: SearchResult, arm: Arm) -> tuple[Family, EvaluationTask, Mapp
     """The winner so far, its full training, and that training's metrics and seconds."""
     problem, best = result.problem, winner(result.families)
     if best is None:
-        raise InputError(f"search {result.name!r} has no trained student.")
+        raise AutoKDError(f"search {result.name!r} has no trained student")
     trial = result.trial(best.trial)
     task = problem.task(trial.trial, replace(trial.students[0], purpose="final"), rung=0)
     if arm.final is not None:  # another distillation than the search's: the same training, but not the product's verb

@@ -1,10 +1,19 @@
+import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import searching
 import work
+from locks import alone, together
+from plan import jobs
+from protocol import ARMS, PROTOCOLS
+from records import Record, read
 from work import main, seeds_of
+from workbench import Workbench
+
+from autokd.errors import AutoKDError, BudgetInfeasibleError, InputError
 
 
 def run(folder: Path, *options: str) -> list[dict[str, object]]:
@@ -26,6 +35,75 @@ def test_bad_arguments_end_with_2(options: list[str], capsys: pytest.CaptureFixt
         main("", options)
     assert stopped.value.code == 2
     assert "error" in capsys.readouterr().err
+
+
+TEACHER = {"digest": "teacher", "data": "samples"}
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Workbench:
+    """A bench that knows its teacher without asking it."""
+    bench = Workbench("tiny", PROTOCOLS["tiny"], tmp_path / "runs")
+    vars(bench)["teacher"] = TEACHER
+    return bench
+
+
+def perform(bench: Workbench, arm: str, teacher: dict[str, str] = TEACHER) -> bool:
+    """Whether a process that is asked for one arm does it; its job leaves files and takes no time."""
+    asked = argparse.Namespace(results=bench.scratch / "lines", arms=[arm], seeds=[0], quick=False)
+    (job,) = jobs(bench, [arm], [0], {})
+
+    def leave_files() -> Record:
+        (bench.home(0, job.folder) / "teachers" / "view").touch()
+        return Record(job.run, {}, teacher=teacher)
+
+    return work._perform(replace(job, perform=leave_files), bench, asked, 0, 1)
+
+
+def test_a_run_that_another_process_does_is_left_to_it(bench: Workbench) -> None:
+    with alone(work._lock(bench, "B 0")) as is_alone:
+        assert is_alone
+        assert not perform(bench, "B")
+    assert perform(bench, "B")
+    assert not perform(bench, "B")
+    assert len(read(bench.scratch / "lines")) == 1
+
+
+def test_the_teachers_outputs_stay_while_another_process_needs_them(bench: Workbench) -> None:
+    with together(work._lock(bench, "seed 0")):
+        assert perform(bench, "B")
+    assert (bench.folder(0) / "teachers" / "view").exists()
+    assert not (bench.folder(0) / "B").exists()
+    assert perform(bench, "E")
+    assert not (bench.folder(0) / "teachers").exists()
+
+
+def test_a_search_stays_until_all_arms_that_share_it_are_done(bench: Workbench) -> None:
+    assert perform(bench, "C1")
+    assert (bench.folder(0) / "C").exists()
+    assert perform(bench, "C2")
+    assert not (bench.folder(0) / "C").exists()
+
+
+@pytest.mark.parametrize("name", ["digest", "data"])
+def test_runs_with_another_teacher_or_other_samples_are_not_mixed_in(bench: Workbench, name: str) -> None:
+    assert perform(bench, "B", TEACHER | {name: "other"})
+    with pytest.raises(InputError, match=r"digest other\) than this one .*: choose another --results file"):
+        perform(bench, "E")
+
+
+@pytest.mark.parametrize("error", [AutoKDError("no trial could be trained"), BudgetInfeasibleError("too small")])
+def test_a_search_without_a_student_is_a_result(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch, error: AutoKDError
+) -> None:
+    def begin(*arguments: object, **options: object) -> None:
+        raise error
+
+    monkeypatch.setattr(searching, "begin", begin)
+    (job,) = jobs(bench, ["A"], [0], {})
+    record = searching.search(bench, job.run, ARMS["A"], "A")
+    assert (record.metrics, record.teacher) == ({}, TEACHER)
+    assert record.failure == f"{type(error).__name__}: {error}"
 
 
 @pytest.mark.slow  # a whole search, with the training of its winner

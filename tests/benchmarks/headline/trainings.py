@@ -12,7 +12,7 @@ from workbench import Workbench, costs, machine
 
 from autokd.core.seeds import derive
 from autokd.distillation import make_method
-from autokd.errors import AutoKDError, InputError
+from autokd.errors import AutoKDError, InterruptedSearchError
 from autokd.evaluation.evaluate import evaluate
 from autokd.evaluation.task import EvaluationTask
 from search_spaces.architecture.cost import cost
@@ -45,6 +45,9 @@ def train(bench: Workbench, run: Run, training: Training) -> Record:
 
     A method that cannot work with the student, or diverges, is a result: the record of a failure.
 
+    Raises:
+        InputError: If data or teacher are missing.
+
     Args:
         bench: Data set and protocol.
         run: The run; its seed is that of stream and first weights.
@@ -54,8 +57,11 @@ def train(bench: Workbench, run: Run, training: Training) -> Record:
     if training.tested:
         found["architecture"] = training.architecture.to_dict()
     common: dict[str, Any] = {"cost": costs(cost(training.architecture)), "found": found}
+    task = _task(bench, run, training)
     try:
-        done = evaluate(_task(bench, run, training))
+        done = evaluate(task)
+    except InterruptedSearchError:
+        raise
     except AutoKDError as error:
         return failed(bench, run, error, **common)
     return Record(
@@ -127,7 +133,7 @@ def best_of_random(bench: Workbench, run: Run, arm: Arm) -> Record:
         screened.append((train(bench, run, short), architecture))
     good = [pair for pair in screened if pair[0].metrics]
     if not good:
-        raise InputError("none of the random families can be trained.")
+        return failed(bench, run, AutoKDError("none of the random families can be trained"))
     _, best = max(good, key=lambda pair: pair[0].metrics["validation"])
     full = train(bench, run, Training(best, "kd", WITHOUT_TEACHER, bench.protocol.final))
     images, seconds = (sum(getattr(record, name) for record, _ in screened) for name in ("images", "seconds"))

@@ -1,20 +1,19 @@
 """The work of `run.py`: finds what is missing, does it, and writes a line for each run."""
 
 import argparse
-import fcntl
 import hashlib
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import optuna
 import torch
+from locks import alone, together
 from plan import KNOWN, Job, jobs
 from protocol import PROTOCOLS
-from records import append, read
+from records import Record, Run, append, read
 from speed import images_a_second
 from tables import markdown
 from workbench import Workbench
@@ -50,7 +49,8 @@ def main(description: str, command: Sequence[str] | None = None) -> None:
         else:
             _perform_all(bench, arguments)
             print(markdown(read(arguments.results)))
-    except InterruptedSearchError:
+    except (InterruptedSearchError, KeyboardInterrupt):
+        print("headline: interrupted; the same command goes on.", file=sys.stderr)
         sys.exit(4)
     except InputError as error:
         print(f"headline: {error}", file=sys.stderr)
@@ -61,7 +61,7 @@ def _arguments(description: str, command: Sequence[str] | None) -> argparse.Name
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", choices=sorted(PROTOCOLS))
     parser.add_argument(
-        "--arms", nargs="+", choices=KNOWN, metavar="ARM", help=f"of {', '.join(KNOWN)}; all by default"
+        "--arms", nargs="+", choices=KNOWN, metavar="ARM", help=f"of {', '.join(KNOWN)}; by default those of the data"
     )
     parser.add_argument("--seeds", nargs="+", help="how many, or which; those of the protocol by default")
     parser.add_argument("--results", type=Path, default=Path("headline-results.jsonl"))
@@ -74,7 +74,8 @@ def _arguments(description: str, command: Sequence[str] | None) -> argparse.Name
     arguments.data = arguments.data or ("D" if arguments.quick else None)
     if arguments.data is None:
         parser.error(f"--data is needed: {', '.join(PROTOCOLS)}.")
-    arguments.arms = arguments.arms or list(QUICK if arguments.quick else KNOWN)
+    usual = QUICK if arguments.quick else PROTOCOLS[arguments.data].arms or KNOWN
+    arguments.arms = arguments.arms or list(usual)
     for name, path in _files(arguments).items():
         if path is None and f"{{{name}}}" in str(PROTOCOLS[arguments.data]):
             parser.error(f"--data {arguments.data} needs --{name}, or {FILES[name][0]} in the environment.")
@@ -102,10 +103,10 @@ def seeds_of(given: Sequence[str]) -> list[int]:
     return sorted(seeds)
 
 
-def _jobs(bench: Workbench, arguments: argparse.Namespace) -> tuple[list[Job], list[Job]]:
-    """All jobs, and those that are not done."""
+def _jobs(bench: Workbench, arguments: argparse.Namespace, arms: Collection[str] = ()) -> tuple[list[Job], list[Job]]:
+    """All jobs, and those that are not done, of these arms or of those that are asked for."""
     records = read(arguments.results)
-    wanted = jobs(bench, arguments.arms, arguments.seeds, records, arguments.quick)
+    wanted = jobs(bench, arms or arguments.arms, arguments.seeds, records, arguments.quick)
     return wanted, [job for job in wanted if job.run not in records]
 
 
@@ -122,44 +123,45 @@ def _perform_all(bench: Workbench, arguments: argparse.Namespace) -> None:
 
 def _perform(job: Job, bench: Workbench, arguments: argparse.Namespace, n_done: int, n_wanted: int) -> bool:
     """Do a job and write its line, unless another process does; whether it was done here."""
-    with _locked(job, bench) as is_ours:
-        if not is_ours or job.run in read(arguments.results) or job.perform is None:
+    run, of_seed = job.run, _lock(bench, f"seed {job.run.seed}")
+    with alone(_lock(bench, f"{job.folder} {run.seed}")) as is_ours:  # arms that share a search take turns
+        records = read(arguments.results)
+        if not is_ours or run in records or job.perform is None:
             return False
-        started = time.monotonic()
-        record = job.perform()
-        append(arguments.results, record)
-        name = " ".join(filter(None, (job.run.arm, job.run.variant, f"seed {job.run.seed}")))
+        _check_alike(bench, records)
+        with together(of_seed):
+            started = time.monotonic()
+            record = job.perform()
+            append(arguments.results, record)
+        name = " ".join(filter(None, (run.arm, run.variant, f"seed {run.seed}")))
         outcome = record.failure or ", ".join(f"{key} {100 * value:.2f}" for key, value in record.metrics.items())
         minutes = (time.monotonic() - started) / 60
         print(f"[{n_done + 1} of {n_wanted}] {name}: {outcome} ({minutes:.1f} min)", file=sys.stderr, flush=True)
-    _tidy(job, bench, arguments)
+        if all((other.folder, other.run.seed) != (job.folder, run.seed) for other in _jobs(bench, arguments, KNOWN)[1]):
+            bench.clear(run.seed, job.folder)
+    with alone(of_seed) as is_unused:
+        if is_unused and all(other.run.seed != run.seed for other in _jobs(bench, arguments)[1]):
+            bench.clear(run.seed, "teachers")
     return True
 
 
-def _tidy(job: Job, bench: Workbench, arguments: argparse.Namespace) -> None:
-    """Remove what only finished runs needed: the run's folder, and the seed's outputs of the teacher after its last."""
-    _, left = _jobs(bench, arguments)
-    if all(other.folder != job.folder or other.run.seed != job.run.seed for other in left):
-        bench.clear(job.run.seed, job.folder)
-    if all(other.run.seed != job.run.seed for other in left):
-        bench.clear(job.run.seed, "teachers")
+def _check_alike(bench: Workbench, records: Mapping[Run, Record]) -> None:
+    """Raise if the file has runs of another teacher or of other samples, whose results are not comparable."""
+    for run, record in records.items():
+        for name in ("digest", "data"):
+            if run.data == bench.name and record.teacher[name] != bench.teacher[name]:
+                what = {"digest": "teacher", "data": "samples"}[name]
+                raise InputError(
+                    f"the results have runs with another {what} (digest {record.teacher[name]}) than this one "
+                    f"({bench.teacher[name]}): choose another --results file."
+                )
 
 
-@contextmanager
-def _locked(job: Job, bench: Workbench) -> Iterator[bool]:
-    """A block in which no other process does the job; false if one does. The lock ends with its process."""
+def _lock(bench: Workbench, name: str) -> Path:
+    """File of the lock of this name."""
     folder = bench.scratch / bench.name / "locks"
     folder.mkdir(parents=True, exist_ok=True)
-    name = hashlib.sha256(f"{job.folder} {job.run.seed}".encode()).hexdigest()[
-        :16
-    ]  # arms that share a search take turns
-    with (folder / name).open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            yield False
-            return
-        yield True
+    return folder / hashlib.sha256(name.encode()).hexdigest()[:16]
 
 
 def _list(bench: Workbench, arguments: argparse.Namespace) -> None:

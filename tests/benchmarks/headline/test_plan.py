@@ -1,0 +1,82 @@
+from dataclasses import replace
+from pathlib import Path
+
+import hand_drawn
+import pytest
+from plan import KNOWN, Job, jobs
+from protocol import ARMS, PROTOCOLS, digest
+from records import Record, Run
+from workbench import Workbench
+
+Records = dict[Run, Record]
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Workbench:
+    return Workbench("tiny", PROTOCOLS["tiny"], tmp_path)
+
+
+def done(job: Job, validation: float) -> tuple[Run, Record]:
+    return job.run, Record(job.run, {"validation": validation})
+
+
+def ready(planned: list[Job]) -> list[str]:
+    return [job.run.variant for job in planned if job.perform is not None]
+
+
+def test_lines_that_were_measured_before_keep_their_digests() -> None:
+    assert digest(PROTOCOLS["F"], ARMS["A"]) == "c999a499d6d7"
+    assert digest(PROTOCOLS["D"], ARMS["C2"]) == "ba170e3d621b"
+
+
+def test_the_ranges_of_the_paper_are_searched_on_one_seed(bench: Workbench) -> None:
+    assert [job.run.seed for job in jobs(bench, ["A-paper"], range(5), {})] == [0]
+    assert [job.run.seed for job in jobs(bench, ["A"], range(5), {})] == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("name", ["families", "draws"])
+def test_studies_are_of_the_first_seed_whichever_a_machine_is_asked_for(bench: Workbench, name: str) -> None:
+    first, others = (jobs(bench, [name], seeds, {}) for seeds in (range(3), range(3, 5)))
+    assert [job.run for job in first] == [job.run for job in others]
+    assert {job.run.seed for job in first} == {0}
+
+
+def test_evolution_waits_for_the_median_of_a_and_goes_on_until_it_is_reached(bench: Workbench) -> None:
+    of_a: Records = dict(done(job, 0.9) for job in jobs(bench, ["A"], range(3), {}))
+    records = dict(list(of_a.items())[:2])
+    assert ready(jobs(bench, ["V"], range(3), records)) == []
+    records = of_a
+    for times, validation in enumerate((0.8, 0.85, 0.9), 1):
+        (job,) = [job for job in jobs(bench, ["V"], [0], records) if job.perform and job.run not in records]
+        assert job.run.variant == f"{times}x"
+        records |= dict([done(job, validation)])
+    assert {job.run for job in jobs(bench, ["V"], [0], records)} <= records.keys()
+
+
+def test_hand_designed_students_are_screened_then_tuned_then_trained_in_full(bench: Workbench) -> None:
+    screens = [job for job in jobs(bench, ["H"], [0], {}) if job.run.arm == "H-screen"]
+    assert len(screens) == len(hand_drawn.pairs())
+    records: Records = dict(done(job, 0.5) for job in screens[1:])
+    assert not [variant for variant in ready(jobs(bench, ["H"], [0], records)) if "#" in variant]
+    records |= dict([done(screens[0], 0.9)])
+    tunes = [job for job in jobs(bench, ["H"], [0], records) if job.run.arm == "H-tune"]
+    assert all(job.perform for job in tunes)
+    records |= dict(done(job, 0.6) for job in tunes)
+    finalists = [job for job in jobs(bench, ["H"], [0, 1], records) if job.run.arm == "H"]
+    assert [(job.run.variant, job.run.seed) for job in finalists] == [(screens[0].run.variant, seed) for seed in (0, 1)]
+
+
+def test_pairs_are_tuned_even_if_most_of_the_best_are_not_distilled(bench: Workbench) -> None:
+    screens = [job for job in jobs(bench, ["H"], [0], {}) if job.run.arm == "H-screen"]
+    records = dict(done(job, 0.9 if job.run.variant.endswith("/none") else 0.5) for job in screens)
+    assert [job.run.arm for job in jobs(bench, ["H"], [0], records) if job.run not in records] == ["H"]
+
+
+def test_all_samples_are_for_the_product_and_the_best_hand_designed_student(tmp_path: Path) -> None:
+    assert PROTOCOLS["F-full"].arms == ("A", "H")
+    assert replace(PROTOCOLS["F-full"], arms=()) != PROTOCOLS["F-full"]
+    bench = Workbench("F-full", PROTOCOLS["F-full"], tmp_path)
+    planned = jobs(bench, PROTOCOLS["F-full"].arms, range(3), {})
+    assert [(job.run.arm, job.run.seed) for job in planned] == [(arm, seed) for arm in "AH" for seed in range(3)]
+    assert [job.perform is None for job in planned] == [False] * 3 + [True] * 3
+    assert set(PROTOCOLS["F-full"].arms) <= set(KNOWN)
