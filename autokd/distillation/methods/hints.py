@@ -1,5 +1,6 @@
 """Hints at representative layers, found by clustering (Keser et al. 2021, https://arxiv.org/abs/2103.00053)."""
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 from weakref import WeakKeyDictionary
@@ -47,8 +48,8 @@ class ClusteredHints(Wrapper):
     The loss is that of the inner method, as in `clustered-hints+at`; alone it is FitNet's at all hints,
     `CE + weight sum MSE(r(f_S), f_T)`. The distance of two layers is 1 minus the similarity of their outputs, averaged
     over positions. The student's layer for a hint is the one at the same relative depth, which is our interpretation.
-    The samples for the clustering are the first of the training stream, which must not be sorted by class; they are
-    used once for each teacher.
+    The samples for the clustering are the first of the training stream, which must not be sorted by class; a process
+    looks at them once for each teacher.
 
     Args:
         inner: A method that compares feature maps.
@@ -121,10 +122,10 @@ class ClusteredHints(Wrapper):
             teacher: The teacher.
             chunks: Chunks of samples, as inputs of the teacher.
         """
-        known = _similarities.setdefault(teacher, {})
-        key = self.metric, self.samples
+        known, first = _similarities.setdefault(teacher, {}), next(chunks)
+        key = self.metric, self.samples, hashlib.sha256(first.cpu().contiguous().numpy().data).hexdigest()
         if key not in known:
-            outputs = (list(layer_outputs(teacher, chunk, averaged).values()) for chunk in chunks)
+            outputs = (list(layer_outputs(teacher, each, averaged).values()) for each in chain([first], chunks))
             known[key] = METRICS[self.metric](outputs)
         return cluster_layers(1 - known[key], self.hints)
 
@@ -137,8 +138,11 @@ class ClusteredHints(Wrapper):
         return islice(chunks, self.samples // CHUNK)
 
 
-_similarities: WeakKeyDictionary[nn.Module, dict[tuple[str, int], Tensor]] = WeakKeyDictionary()
-"""Similarities of layers by teacher: they take seconds, and a worker trains many students of one teacher."""
+_similarities: WeakKeyDictionary[nn.Module, dict[tuple[str, int, str], Tensor]] = WeakKeyDictionary()
+"""Similarities of layers by teacher, by metric, number of samples and digest of the first ones.
+
+They take seconds, and a worker trains many students of one teacher.
+"""
 
 
 def _equal_steps(n: int, k: int) -> tuple[int, ...]:

@@ -16,6 +16,8 @@ from autokd.distillation import (
     method_distributions,
 )
 from autokd.distillation.feature_extractor import FeatureExtractor, layer_outputs
+from autokd.distillation.layer_similarity import linear_cka
+from autokd.distillation.methods import hints
 from autokd.distillation.methods.fitnet import FitNet
 from autokd.distillation.methods.hints import ClusteredHints, cluster_layers
 from autokd.errors import InputError
@@ -146,6 +148,15 @@ def test_no_more_samples_are_used_than_needed() -> None:
     network = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 3))
     ClusteredHints(samples=2048).layers(network, network, endless())
     assert len(looked_at) == 4
+
+
+def test_similarities_are_computed_once_for_each_teacher_and_its_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    student, teacher = convolutional([4, 6]), convolutional([4, 5, 6, 8])
+    calls: list[int] = []
+    monkeypatch.setattr(hints, "METRICS", {"cka": lambda outputs: calls.append(1) or linear_cka(outputs)})
+    for seen in (samples(), samples(), [batch + 1 for batch in samples()]):
+        ClusteredHints().layers(student, teacher, iter(seen))
+    assert len(calls) == 2
 
 
 def test_choosing_layers_does_not_change_the_networks() -> None:
