@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 from torch.nn.utils import prune
 
 from autokd.errors import InputError
@@ -50,8 +51,8 @@ def prune_globally(network: nn.Module, share: float) -> None:
     """Set the smallest remaining weights of all convolutions and linear layers together to 0, in place.
 
     Masks keep them at 0 during training: a pruned layer has the parameter `weight_orig` and the buffer `weight_mask`,
-    from which each forward call computes `weight`. PyTorch cannot copy such a network before `remove_masks`. Biases
-    and batch normalisation are not pruned.
+    from which each forward call computes `weight`. PyTorch cannot copy such a network before `remove_masks`. Biases,
+    batch normalisation and the weights of `nn.MultiheadAttention`, which reads them without a call, are not pruned.
 
     Args:
         network: The network, which may have been pruned before.
@@ -124,7 +125,11 @@ def _magnitudes(layer: Prunable) -> Tensor:
 
 
 def _prunable(network: nn.Module) -> Iterator[tuple[str, Prunable]]:
-    return ((name, module) for name, module in network.named_modules() if isinstance(module, Prunable))
+    return (
+        (name, module)
+        for name, module in network.named_modules()
+        if isinstance(module, Prunable) and not isinstance(module, NonDynamicallyQuantizableLinear)
+    )
 
 
 def _channels_in(inputs: int, before: list[tuple[int, int]], groups: int) -> int:

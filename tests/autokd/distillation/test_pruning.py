@@ -108,6 +108,17 @@ def test_training_keeps_zeros_and_moves_the_others() -> None:
     assert not torch.equal(network[3].weight, before)  # type: ignore[arg-type]
 
 
+def test_attention_trains_with_masks() -> None:
+    attention = nn.MultiheadAttention(4, 2)
+    layers = nn.ModuleList([attention, nn.Linear(4, 2)])
+    prune_globally(layers, 0.5)
+    for _ in range(2):
+        layers[1](attention(*[torch.randn(3, 1, 4)] * 3)[0]).sum().backward()
+    remove_masks(layers)
+    assert (attention.out_proj.weight != 0).all()  # read without a call, so that no mask could be applied
+    assert layers[1].weight.count_nonzero() == 4
+
+
 def test_a_network_without_its_masks_computes_the_same() -> None:
     network = two_layers().eval()
     names = set(network.state_dict())
