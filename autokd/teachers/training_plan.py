@@ -100,9 +100,12 @@ class TeacherTraining:
         return own | dict(flat(sections))
 
     def resolved(self, device: torch.device) -> TrainingConfig:
-        """Section `[training]` with the precision that "auto" is on the device."""
+        """Section `[training]` with the precision that "auto" is on the device, or was as an unfinished one began."""
         training = self.config.training
-        return training.model_copy(update={"precision": pick_precision(training.precision, device)})
+        precision = training.precision
+        if precision == "auto" and self.record.exists():  # it is measured, and may come out otherwise now
+            precision = json.loads(self.record.read_text())["settings"]["training.precision"]
+        return training.model_copy(update={"precision": pick_precision(precision, device)})
 
     def _file(self, suffix: str) -> Path:
         return self.folder / f"{self.name or f'teacher-{self.epochs}'}.{suffix}"

@@ -222,6 +222,20 @@ def test_an_unfinished_training_with_other_settings_is_abandoned_only_by_force(m
     assert are_equal(load_weights(other.weights), trained(fresh))
 
 
+def test_an_unfinished_training_goes_on_in_the_precision_that_was_measured(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    faster = "float32"
+    monkeypatch.setattr(
+        "autokd.teachers.training_plan.pick_precision", lambda name, device: faster if name == "auto" else name
+    )
+    training = make(precision="auto")
+    with pytest.raises(InterruptedSearchError):
+        train_teacher(training, on_epoch=interrupt_after(1))
+    faster = "bfloat16"
+    assert train_teacher(training)["settings"]["training.precision"] == "float32"
+
+
 def test_an_unfinished_training_does_not_go_on_with_other_data(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     training = make()
     with pytest.raises(InterruptedSearchError):
