@@ -5,7 +5,7 @@ progress. A checkpoint is overwritten as training continues; the final weights o
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ _COUNTER = "step"  # the one state of PyTorch's optimisers that is a scalar and 
 
 def save_checkpoint(state: TrainingState, path: Path) -> None:
     """Save everything needed to continue a training bit for bit."""
-    tensors = {name: _plain(tensor) for name, tensor in _tensors(state)}
+    tensors = _plain(_tensors(state))
     progress = {
         "format": _FORMAT,
         "step": state.step,
@@ -67,7 +67,7 @@ def load_checkpoint(state: TrainingState, path: Path) -> None:
 
 def save_weights(network: nn.Module, path: Path) -> None:
     """Save a network's state dict."""
-    tensors = {name: _plain(tensor) for name, tensor in network.state_dict().items()}
+    tensors = _plain(network.state_dict().items())
     write_atomically(path, lambda temporary: save_file(tensors, temporary))
 
 
@@ -153,6 +153,13 @@ def _progress(path: Path) -> dict[str, Any] | None:
     return progress if progress.get("format") == _FORMAT else None
 
 
-def _plain(tensor: Tensor) -> Tensor:
-    """The tensor detached, on the CPU and contiguous, as safetensors requires."""
-    return tensor.detach().cpu().contiguous()
+def _plain(named: Iterable[tuple[str, Tensor]]) -> dict[str, Tensor]:
+    """The tensors detached, on the CPU, contiguous, and each in memory of its own, as safetensors requires."""
+    plain: dict[str, Tensor] = {}
+    addresses = set[int]()
+    for name, tensor in named:
+        own = tensor.detach().cpu().contiguous()
+        address = own.untyped_storage().data_ptr()
+        plain[name] = own.clone() if address in addresses else own  # layers may share a weight
+        addresses.add(address)
+    return plain

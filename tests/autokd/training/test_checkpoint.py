@@ -50,6 +50,18 @@ def test_the_state_is_restored_bit_for_bit(trained: TrainingState, path: Path, f
         assert torch.equal(found, expected)
 
 
+def test_layers_that_share_a_weight_are_saved_and_share_it_again(tmp_path: Path) -> None:
+    states = [fresh_state(SETTINGS, nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))) for _ in range(2)]
+    for state in states:
+        state.network[1].weight = state.network[0].weight
+    save_checkpoint(states[0], tmp_path / "checkpoint")
+    load_checkpoint(states[1], tmp_path / "checkpoint")
+    assert torch.equal(states[1].network[1].weight, states[0].network[1].weight)
+    assert states[1].network[1].weight is states[1].network[0].weight
+    save_weights(states[0].network, tmp_path / "weights")
+    assert torch.equal(load_weights(tmp_path / "weights")["1.weight"], states[0].network[0].weight)
+
+
 @pytest.mark.parametrize(("optimizer", "key"), [("sgd", "momentum_buffer"), ("adamw", "exp_avg_sq")])
 def test_the_memory_format_is_kept(stream: TrainingStream, fresh: Fresh, tmp_path: Path, optimizer, key: str) -> None:
     settings = TrainingSettings(optimizer=optimizer)
