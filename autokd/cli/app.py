@@ -186,10 +186,13 @@ def teach(
         str, typer.Argument(metavar="FILE-or-RECIPE", help="A search.toml, or a recipe's name.", show_default=False)
     ],
     folder: Annotated[Path, typer.Argument(help="Folder of the trained weights.", show_default=False)],
-    epochs: Annotated[int, typer.Option("--epochs", help="Length of the whole schedule.", min=1, show_default=False)],
+    epochs: Annotated[
+        int, typer.Option("--epochs", help="Length of the whole schedule.", min=1, max=100_000, show_default=False)
+    ],
     checkpoints: Annotated[bool, typer.Option("--checkpoints", help="Keep the weights of every epoch, too.")] = False,
     seed: Annotated[
-        int | None, typer.Option("--seed", help="Seed of the training.", min=0, show_default="the file's")
+        int | None,
+        typer.Option("--seed", help="Seed of the training.", min=0, max=2**63 - 1, show_default="the file's"),
     ] = None,
     overrides: Override = None,
     force: Annotated[

@@ -111,6 +111,7 @@ def test_an_interruption_leaves_with_exit_code_4_and_the_same_command_goes_on(
     [
         (("digits", "out"), "Missing option '--epochs'"),
         (("digits", "out", "--epochs", "0"), "'--epochs': Input should be greater than or equal to 1"),
+        (("digits", "out", "--epochs", "1000000"), "'--epochs': Input should be less than or equal to 100000"),
         (("digits", "out", "--epochs", "1", "--seed", "-1"), "'--seed': Input should be greater than or equal to 0"),
         (("digit", "out", "--epochs", "1"), "there is no recipe 'digit'"),
         (("digits", "out", "--epochs", "1", "--set", "data.source=letters"), "data.source must be one of"),
