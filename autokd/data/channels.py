@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from autokd.data.dataset import Dataset, Split, describe
 from autokd.errors import InputError
 
-__all__ = ["SomeChannels", "check_channels", "chosen", "moments_of", "of_samples", "of_split", "shape_of"]
+__all__ = ["SomeChannels", "check_channels", "moments_of", "of_samples", "of_split", "shape_of"]
 
 Channels = Sequence[int] | None  # indices, counted from 0; None for all
 Moments = tuple[tuple[float, ...], tuple[float, ...]]
@@ -33,7 +33,7 @@ def check_channels(channels: Channels, dataset: Dataset, key: str) -> None:
         )
 
 
-def chosen(values: Sequence[float], channels: Channels) -> tuple[float, ...]:
+def _chosen(values: Sequence[float], channels: Channels) -> tuple[float, ...]:
     """Values of these channels, from one value for each channel of the data."""
     return tuple(values) if channels is None else tuple(values[channel] for channel in channels)
 
@@ -41,7 +41,7 @@ def chosen(values: Sequence[float], channels: Channels) -> tuple[float, ...]:
 def moments_of(normalisation: Moments, channels: Channels) -> Moments:
     """Mean and deviation of these channels."""
     mean, deviation = normalisation
-    return chosen(mean, channels), chosen(deviation, channels)
+    return _chosen(mean, channels), _chosen(deviation, channels)
 
 
 def shape_of(input_shape: tuple[int, ...], channels: Channels) -> tuple[int, ...]:

@@ -1,6 +1,6 @@
 """The training stream: the samples of each step, their order and their augmented views."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import NamedTuple
@@ -102,22 +102,13 @@ class TrainingStream:
         epoch = first_step // self.steps_per_epoch
         order = self._order(epoch)[(first_step - epoch * self.steps_per_epoch) * self.batch_size :]
         parts = torch.split(order[: (last_step - first_step) * self.batch_size], self.batch_size)
-        yield from self._batches(parts, epoch % self.views)
+        read = partial(self._read, view=epoch % self.views)
+        stored = prefetch(read, parts, N_PREFETCHED) if self.split.is_mapped else map(read, parts)
+        yield from map(self._augmented, stored)
 
     def batch(self, indices: Tensor, view: int) -> Batch:
         """Batch of the samples at `indices` in view number `view`."""
         return self._augmented(self._read(indices, view))
-
-    def whole_view(self, view: int, size: int) -> Iterator[Batch]:
-        """Batches of at most `size` samples with all samples in view number `view`, in order."""
-        everything = torch.arange(len(self.split), device=self._stored.device)
-        yield from self._batches(torch.split(everything, size), view)
-
-    def _batches(self, parts: Iterable[Tensor], view: int) -> Iterator[Batch]:
-        """One batch for each tensor of indices in `parts`."""
-        read = partial(self._read, view=view)
-        stored = prefetch(read, parts, N_PREFETCHED) if self.split.is_mapped else map(read, parts)
-        yield from map(self._augmented, stored)
 
     def _read(self, indices: Tensor, view: int) -> _Read:
         rows = indices = indices.to(self._stored.device)

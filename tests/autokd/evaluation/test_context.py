@@ -87,7 +87,7 @@ def test_embedding_and_features_are_what_a_teacher_with_hooks_gives(context: Tra
     precompute_outputs(context, OutputsKey(0, 0))
     dataset = load_data(DATA)
     live_teacher = TeacherWithFeatures(load_teacher(TEACHER, torch.device("cpu")), ALL, "float32")
-    expected = live_teacher(next(context.stream(dataset).whole_view(0, 200)))
+    expected = live_teacher(context.stream(dataset).batch(torch.arange(128), 0))
     stored = context.stored().read("view-0000", frozenset({"logits", *ALL}), 3)
     with closing(ViewReader(stored, output_shapes(context).features, torch.device("cpu"))) as reader:
         found = reader.of(torch.arange(128))
@@ -173,7 +173,7 @@ def test_outputs_for_a_view_are_of_its_augmented_samples(context: TrainingContex
     shifted = replace(context, training=TRAINING.model_copy(update={"augmentation": AugmentationConfig(shift=2)}))
     precompute_outputs(shifted, OutputsKey(0, 1))
     dataset, teacher = load_data(DATA), load_teacher(TEACHER, torch.device("cpu"))
-    images = torch.cat([batch.images for batch in shifted.stream(dataset).whole_view(1, 50)])
+    images = shifted.stream(dataset).batch(torch.arange(128), 1).images
     torch.testing.assert_close(shifted.stored().read("view-0001", n_chunks=3).logits, teacher(images).half())
 
 

@@ -90,7 +90,8 @@ def _outputs(config: SearchConfig, dataset: Dataset, stream: TrainingStream, fil
     if not file.exists():
         teacher = load_teacher(config.teacher, CPU, dataset)
         with torch.inference_mode():
-            view = torch.cat([teacher(batch.images) for batch in stream.whole_view(0, 500)])
+            pieces = torch.arange(len(dataset.train)).split(500)
+            view = torch.cat([teacher(stream.batch(piece, 0).images) for piece in pieces])
         torch.save({"view": view.half(), "validation": teacher.on_split(dataset, "validation", CPU)}, file)
     return dict(torch.load(file))
 
