@@ -3,19 +3,20 @@
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
-from typing import Literal, Protocol, Self
+from typing import Protocol, Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
 
-from autokd.config.schema import TrainingConfig
+from autokd.config.schema import OptimizerName, TrainingConfig
 from autokd.core.seeds import derive
 from autokd.data.stream import Batch
 from autokd.errors import AutoKDError
 from autokd.training.averaged_weights import Average
 from autokd.training.best_checkpoint import Score
+from autokd.training.muon import Muon, hidden_kernels
 from autokd.training.schedules import Schedule
 from autokd.training.width_scaling import rate_factors
 
@@ -48,10 +49,10 @@ class TrainingSettings:
     Attributes:
         learning_rate: Peak learning rate of the schedule.
         weight_decay: Decay of weights with more than one dimension; scales, shifts and biases have none. It is an L2
-            penalty with "sgd" and decoupled with "adamw".
-        momentum: Nesterov momentum with "sgd", decay of the mean gradient with "adamw".
+            penalty with "sgd", and decoupled with "adamw" and for the kernels of "muon".
+        momentum: Nesterov momentum with "sgd" and "muon", decay of the mean gradient with "adamw".
         precision: "float32", or "bfloat16" for autocast.
-        optimizer: "sgd" or "adamw".
+        optimizer: "sgd", "adamw" or "muon", see `Muon`.
         gradient_clip: Largest norm of all gradients together, to which a longer gradient is scaled; None for no limit.
         ema: Decay of the moving average of the network's weights, see `Average`; None for no average.
         width_scaling: Whether learning rates depend on the layers' widths, see `rate_factors`.
@@ -61,7 +62,7 @@ class TrainingSettings:
     weight_decay: float = 5e-4
     momentum: float = 0.9
     precision: str = "float32"
-    optimizer: Literal["sgd", "adamw"] = "sgd"
+    optimizer: OptimizerName = "sgd"
     gradient_clip: float | None = None
     ema: float | None = None
     width_scaling: bool = False
@@ -122,18 +123,23 @@ def optimiser(settings: TrainingSettings, network: nn.Module, *others: nn.Module
         *others: Further modules.
     """
     factors = rate_factors(network, settings.optimizer) if settings.width_scaling else {}
-    groups: dict[tuple[bool, float], list[nn.Parameter]] = {}
+    kernels = hidden_kernels(network) if settings.optimizer == "muon" else set()
+    groups: dict[tuple[bool, float, bool], list[nn.Parameter]] = {}
     for parameter in _parameters(network, *others):
-        groups.setdefault((parameter.ndim <= 1, factors.get(parameter, 1.0)), []).append(parameter)
+        kind = parameter.ndim <= 1, factors.get(parameter, 1.0), parameter in kernels
+        groups.setdefault(kind, []).append(parameter)
     described = [
         {
             "params": parameters,
             "weight_decay": 0.0 if is_free else settings.weight_decay / factor,  # so that rate x decay is constant
             "factor": factor,
+            **({"orthogonal": is_kernel} if settings.optimizer == "muon" else {}),
         }
-        for (is_free, factor), parameters in sorted(groups.items(), key=lambda group: group[0])
+        for (is_free, factor, is_kernel), parameters in sorted(groups.items(), key=lambda group: group[0])
     ]
     rate, momentum = settings.learning_rate, settings.momentum
+    if settings.optimizer == "muon":
+        return Muon(described, rate, momentum)
     if settings.optimizer == "adamw":
         return AdamW(described, lr=rate, betas=(momentum, 0.999), fused=True)
     return SGD(described, lr=rate, momentum=momentum, nesterov=momentum > 0, fused=True)

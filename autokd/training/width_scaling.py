@@ -1,8 +1,8 @@
 """Factors on the learning rate by width, so that one learning rate suits networks of different widths."""
 
-from typing import Literal
-
 from torch import Tensor, nn
+
+from autokd.config.schema import OptimizerName
 
 __all__ = ["rate_factors"]
 
@@ -11,14 +11,14 @@ FURTHEST = 8.0  # factors are in [1/8, 8]
 FEW = 4  # inputs, up to which the factor of a kernel is 1
 
 
-def rate_factors(network: nn.Module, optimizer: Literal["sgd", "adamw"]) -> dict[Tensor, float]:
+def rate_factors(network: nn.Module, optimizer: OptimizerName) -> dict[Tensor, float]:
     """Factor on the learning rate of each parameter.
 
     Maximal update parametrisation, Yang et al. 2022, https://arxiv.org/abs/2203.03466, table 3, relative to a layer
     with 64 inputs:
 
     ============================================  ===========  ===========
-    parameter                                     SGD          AdamW
+    parameter                                     SGD, Muon    AdamW
     ============================================  ===========  ===========
     classifier: weights of a layer with bias      64 / inputs  64 / inputs
     hidden: kernels, linear layers without bias   1            64 / inputs
@@ -33,7 +33,7 @@ def rate_factors(network: nn.Module, optimizer: Literal["sgd", "adamw"]) -> dict
 
     Args:
         network: A student.
-        optimizer: "sgd" or "adamw".
+        optimizer: "sgd", "adamw" or "muon".
     """
     factors: dict[Tensor, float] = dict.fromkeys(network.parameters(), 1.0)
     for module in network.modules():

@@ -24,8 +24,8 @@ ORDER = {
     ),
     "autokd.distillation.wrappers": "combined standardise early_stopping continuation ctkd",
     "autokd.training": (
-        "class_metrics metrics schedules timetable averaged_weights best_checkpoint width_scaling loop checkpoint "
-        "selection supervised"
+        "class_metrics metrics schedules timetable averaged_weights best_checkpoint width_scaling muon loop "
+        "checkpoint selection supervised"
     ),
     "autokd.teachers": (
         "preparation logits weights fingerprint onnx teacher graph cost features outputs validation precomputed "

@@ -239,7 +239,7 @@ def test_keys_that_say_what_was_done_before_they_existed_decide_nothing_new():
         ({"cooldown": 1}, "training.cooldown: input should be less than 1, but got 1"),
         ({"ema": 1}, "training.ema: input should be less than 1, but got 1"),
         ({"gradient_clip": 0}, "training.gradient_clip: input should be greater than 0, but got 0"),
-        ({"optimizer": "adam"}, "training.optimizer: input should be 'sgd' or 'adamw', but got 'adam'"),
+        ({"optimizer": "adam"}, "training.optimizer: input should be 'sgd', 'muon' or 'adamw', but got 'adam'"),
     ],
 )
 def test_ways_to_train_that_make_no_sense_are_refused(training: dict[str, Any], message: str):

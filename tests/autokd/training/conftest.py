@@ -25,6 +25,7 @@ def fresh() -> Callable[..., TrainingState]:
             torch.manual_seed(0)
             network = nn.Sequential(
                 nn.Conv2d(1, 4, 3, bias=False),
+                nn.Conv2d(4, 4, 1, bias=False),
                 nn.BatchNorm2d(4),
                 nn.ReLU(),
                 nn.Flatten(),

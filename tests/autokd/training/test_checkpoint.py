@@ -62,13 +62,15 @@ def test_layers_that_share_a_weight_are_saved_and_share_it_again(tmp_path: Path)
     assert torch.equal(load_weights(tmp_path / "weights")["1.weight"], states[0].network[0].weight)
 
 
-@pytest.mark.parametrize(("optimizer", "key"), [("sgd", "momentum_buffer"), ("adamw", "exp_avg_sq")])
+@pytest.mark.parametrize(
+    ("optimizer", "key"), [("sgd", "momentum_buffer"), ("muon", "momentum_buffer"), ("adamw", "exp_avg_sq")]
+)
 def test_the_memory_format_is_kept(stream: TrainingStream, fresh: Fresh, tmp_path: Path, optimizer, key: str) -> None:
     settings = TrainingSettings(optimizer=optimizer)
     trained, state = fresh(settings), fresh(settings)
     train(trained, stream, lambda logits, batch: logits.square().sum(), settings, 1, Cosine(10), 0)
     save_checkpoint(trained, tmp_path / "checkpoint")
-    kernel = state.network[0].weight
+    kernel = state.network[1].weight
     strides = kernel.stride()
     load_checkpoint(state, tmp_path / "checkpoint")
     assert kernel.stride() == state.optimiser.state[kernel][key].stride() == strides
@@ -78,7 +80,7 @@ def test_average_and_best_score_are_restored(fresh: Fresh, tmp_path: Path) -> No
     settings = TrainingSettings(ema=0.5)
     before, after = fresh(settings), fresh(settings)
     before.average.update(3)
-    before.average.tensors["5.bias"] += 1 / 3
+    before.average.tensors["6.bias"] += 1 / 3
     before.best = Score(0.1, 1 / 3, 2.0)
     save_checkpoint(before, tmp_path / "checkpoint")
     load_checkpoint(after, tmp_path / "checkpoint")
