@@ -51,8 +51,9 @@ def prune_globally(network: nn.Module, share: float) -> None:
     """Set the smallest remaining weights of all convolutions and linear layers together to 0, in place.
 
     Masks keep them at 0 during training: a pruned layer has the parameter `weight_orig` and the buffer `weight_mask`,
-    from which each forward call computes `weight`. PyTorch cannot copy such a network before `remove_masks`. Biases,
-    batch normalisation and the weights of `nn.MultiheadAttention`, which reads them without a call, are not pruned.
+    from which each forward call computes `weight`. PyTorch cannot copy such a network before `remove_masks`. Biases and
+    batch normalisation are not pruned, nor are weights that are computed, as by `weight_norm`, or that are read without
+    a call, as by `nn.MultiheadAttention`.
 
     Args:
         network: The network, which may have been pruned before.
@@ -128,7 +129,9 @@ def _prunable(network: nn.Module) -> Iterator[tuple[str, Prunable]]:
     return (
         (name, module)
         for name, module in network.named_modules()
-        if isinstance(module, Prunable) and not isinstance(module, NonDynamicallyQuantizableLinear)
+        if isinstance(module, Prunable)
+        and not isinstance(module, NonDynamicallyQuantizableLinear)  # of `nn.MultiheadAttention`
+        and {_WEIGHT, f"{_WEIGHT}_orig"} & module._parameters.keys()
     )
 
 

@@ -44,7 +44,7 @@ def prune_round(context: TrainingContext, rounds: int) -> None:
     network = _trainable(context, files, rounds - 1, dataset)
     mask_zeros(network)
     prune_globally(network, PRUNED)
-    _train(network, files, rounds, dataset, device)
+    images = _train(network, files, rounds, dataset, device)
     save_weights(network, files.weights(rounds))
     pruned = load_teacher(files.config(rounds), device, dataset)
     found = label_metrics(pruned.on_split(dataset, "validation", device), dataset.validation.labels.to(device))
@@ -53,7 +53,7 @@ def prune_round(context: TrainingContext, rounds: int) -> None:
         digest=pruned.digest,
         widths=_widths(pruned, dataset, device),
         seconds=round(time.monotonic() - started, 3),
-        images=files.epochs * len(dataset.train),
+        images=images,
         **found,
     )
     files.checkpoint(rounds).unlink(missing_ok=True)
@@ -82,8 +82,11 @@ def _trainable(context: TrainingContext, files: PrunedTeachers, rounds: int, dat
     return teacher.network.requires_grad_(True)
 
 
-def _train(network: nn.Module, files: PrunedTeachers, rounds: int, dataset: Dataset, device: torch.device) -> None:
-    """Train a masked network, from its checkpoint if there is one; afterwards it has no masks."""
+def _train(network: nn.Module, files: PrunedTeachers, rounds: int, dataset: Dataset, device: torch.device) -> int:
+    """Train a masked network, from its checkpoint if there is one; afterwards it has no masks.
+
+    Returns the number of images of the whole training.
+    """
     state = fresh_state(TrainingSettings.of(files.training), network)
     checkpoint = files.checkpoint(rounds)
     if checkpoint.exists():
@@ -96,3 +99,4 @@ def _train(network: nn.Module, files: PrunedTeachers, rounds: int, dataset: Data
     network.load_state_dict(kept)
     remove_masks(network)
     network.eval()
+    return state.step * stream.batch_size

@@ -119,6 +119,15 @@ def test_attention_trains_with_masks() -> None:
     assert layers[1].weight.count_nonzero() == 4
 
 
+def test_a_layer_whose_weight_is_computed_is_left_as_it_is() -> None:
+    network = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(2, 4)), nn.Linear(4, 2))
+    prune_globally(network, 0.5)
+    trained(network)
+    remove_masks(network)
+    assert (network[0].weight != 0).all()
+    assert network[1].weight.count_nonzero() == 4
+
+
 def test_a_network_without_its_masks_computes_the_same() -> None:
     network = two_layers().eval()
     names = set(network.state_dict())

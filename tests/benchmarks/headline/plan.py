@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from statistics import median
+from typing import Any
 
 import hand_drawn
 from hand_drawn import METHODS, STUDENTS, Pair
@@ -26,6 +27,7 @@ MOST_IMAGES = 5  # of arm V, as a multiple of the others'
 STUDIED_SEED = 0  # whose search by arm A gives the families of the studies, whichever seeds a process is asked for
 
 Records = Mapping[Run, Record]
+Found = Mapping[str, Any]  # what a search found, or a part of it
 
 
 @dataclass(frozen=True)
@@ -114,10 +116,8 @@ class _Planner:
 
     def top(self, name: str, seed: int) -> Iterator[Job]:
         """The best families of arm A, trained in full, to see whether the model knew which would win."""
-        for number in range(self.protocol.study.top):
-            yield self._again(
-                name, f"family-{number}", seed, self.protocol.final, lambda found, number=number: _nth(found, number)
-            )
+        for number in range(self._n_best(seed, self.protocol.study.top)):
+            yield self._again(name, f"family-{number}", seed, self.protocol.final, partial(_nth, number))
 
     def hand_drawn(self) -> Iterator[Job]:
         """Arm H: screening, tuning, and the finalists."""
@@ -142,18 +142,20 @@ class _Planner:
 
     def families(self) -> Iterator[Job]:
         """Draws of the best and of random families with one distillation, for the variance between families."""
-        study, arm = self.protocol.study, ARMS["A"]
-        for kind, count in (("best", study.best), ("random", study.random)):
-            for family in range(count):
-                for number in range(study.draws):
-                    find = partial(_family, self.bench, arm, kind, family)
-                    yield self._drawn("families", f"{kind}-{family}/{number}", study.epochs, find)
+        study = self.protocol.study
+        kinds = {
+            "best": (self._n_best(STUDIED_SEED, study.best), _best_family),
+            "random": (study.random, self._random_family),
+        }
+        for kind, (count, family) in kinds.items():
+            for number in range(count):
+                for member in range(study.draws):
+                    yield self._drawn("families", f"{kind}-{number}/{member}", study.epochs, partial(family, number))
 
     def draws(self) -> Iterator[Job]:
-        """Draws of the best family, trained in full."""
+        """Draws of the family that won, trained in full."""
         for number in range(self.protocol.study.members):
-            find = partial(_family, self.bench, ARMS["A"], "best", 0)
-            yield self._drawn("draws", f"draw-{number}", self.protocol.final, find)
+            yield self._drawn("draws", f"draw-{number}", self.protocol.final, _winning_family)
 
     def run(self, arm: str, variant: str, seed: int, *settings: object) -> Run:
         """A run whose digest is that of the protocol and of these settings."""
@@ -190,15 +192,13 @@ class _Planner:
         run = self.run(arm, f"({variant})", seed)
         return Job(run, epochs, folder_of(run), None, waits_for)
 
-    def _again(
-        self, name: str, variant: str, seed: int, epochs: float, choose: Callable[[Mapping[str, object]], object]
-    ) -> Job:
+    def _again(self, name: str, variant: str, seed: int, epochs: float, choose: Callable[[Found], Found]) -> Job:
         """A student that arm A found, trained anew with its distillation."""
         run = self.run(name, variant, seed, ARMS["A"], epochs)
         found = self._found(seed)
-        chosen = choose(found) if found else None
-        if not isinstance(chosen, Mapping):
+        if found is None:
             return Job(run, epochs, folder_of(run), None, f"arm A, seed {seed}")
+        chosen = choose(found)
 
         def perform() -> Record:
             architecture = Architecture.from_dict(dict(chosen["architecture"]))
@@ -206,13 +206,7 @@ class _Planner:
 
         return Job(run, epochs, folder_of(run), perform)
 
-    def _drawn(
-        self,
-        arm: str,
-        variant: str,
-        epochs: float,
-        find: Callable[[Mapping[str, object]], Mapping[str, object]],
-    ) -> Job:
+    def _drawn(self, arm: str, variant: str, epochs: float, family: Callable[[Found], Found]) -> Job:
         """A draw of a family, with the distillation of arm A's winner."""
         run = self.run(arm, variant, STUDIED_SEED, ARMS["A"], epochs)
         found = self._found(STUDIED_SEED)
@@ -220,13 +214,24 @@ class _Planner:
             return Job(run, epochs, folder_of(run), None, f"arm A, seed {STUDIED_SEED}")
 
         def perform() -> Record:
-            architecture = draw(self.bench, ARMS["A"], find(found), arm, variant)
+            try:
+                architecture = draw(self.bench, ARMS["A"], family(found), arm, variant)
+            except SpaceError as error:  # not every member of a family that fits has to
+                return failed(self.bench, run, error)
             training = Training(architecture, "kd", found["distillation"], epochs, tested=arm == "draws")
             return train(self.bench, run, training)
 
         return Job(run, epochs, folder_of(run), perform)
 
-    def _found(self, seed: int) -> Mapping[str, object] | None:
+    def _random_family(self, number: int, found: Found) -> Found:
+        return random_family(self.bench, ARMS["A"], "random family", number)
+
+    def _n_best(self, seed: int, most: int) -> int:
+        """Number of arm A's best families to study: `most`, or all that it found."""
+        found = self._found(seed)
+        return most if found is None else min(most, len(found["families"]))
+
+    def _found(self, seed: int) -> Found | None:
         """What arm A found with this seed; None until it is done."""
         record = self.records.get(self.run("A", "", seed, ARMS["A"]))
         return record.found if record and record.metrics else None
@@ -258,19 +263,25 @@ class _Planner:
         return [self.records[job.run] for job in jobs if job.run in self.records]
 
 
-def _nth(found: Mapping[str, object], number: int) -> object:
+def _nth(number: int, found: Found) -> Found:
+    """One of the best families that a search found."""
+    return dict(found["families"][number])
+
+
+def _best_family(number: int, found: Found) -> Found:
+    """Parameters of one of the best families that a search found."""
+    return dict(_nth(number, found)["family"])
+
+
+def _winning_family(found: Found) -> Found:
+    """Parameters of the family whose student the search trained in full.
+
+    It is the best that reached the last rung, so others may be listed before it; the first one is taken if it is not
+    listed.
+    """
     families = found["families"]
-    assert isinstance(families, list)
-    return families[number] if number < len(families) else None
-
-
-def _family(bench: Workbench, arm: Arm, kind: str, number: int, found: Mapping[str, object]) -> Mapping[str, object]:
-    """Parameters of one of the best families that were found, or of a random one."""
-    if kind == "best":
-        families = found["families"]
-        assert isinstance(families, list)
-        return dict(families[min(number, len(families) - 1)]["family"])
-    return random_family(bench, arm, "random family", number)
+    winners = [each for each in families if each.get("architecture") == found["architecture"]]
+    return dict((winners or families)[0]["family"])
 
 
 _EACH_SEED: Mapping[str, Callable[[_Planner, str, int], Iterator[Job]]] = {

@@ -2,11 +2,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import hand_drawn
+import plan
 import pytest
 from plan import KNOWN, Job, jobs
-from protocol import ARMS, PROTOCOLS, digest
+from protocol import ARMS, PROTOCOLS, Study, digest
 from records import Record, Run
 from workbench import Workbench
+
+from search_spaces.errors import SpaceError
 
 Records = dict[Run, Record]
 
@@ -39,6 +42,39 @@ def test_studies_are_of_the_first_seed_whichever_a_machine_is_asked_for(bench: W
     first, others = (jobs(bench, [name], seeds, {}) for seeds in (range(3), range(3, 5)))
     assert [job.run for job in first] == [job.run for job in others]
     assert {job.run.seed for job in first} == {0}
+
+
+def test_no_more_families_are_studied_than_were_found(bench: Workbench) -> None:
+    (job,) = jobs(bench, ["A"], [0], {})
+    found = {"families": [{"family": {}}, {"family": {}}]}
+    records = {job.run: Record(job.run, {"validation": 0.9}, found=found)}
+    wide = replace(bench, protocol=replace(bench.protocol, study=Study(best=4, random=1, draws=2, top=5)))
+    assert ready(jobs(wide, ["top"], [0], records)) == ["family-0", "family-1"]
+    names = ["best-0/0", "best-0/1", "best-1/0", "best-1/1", "random-0/0", "random-0/1"]
+    assert ready(jobs(wide, ["families"], [0], records)) == names
+
+
+def test_a_member_of_a_family_that_fits_no_limits_is_a_result(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: object) -> None:
+        raise SpaceError("too large")
+
+    monkeypatch.setattr(plan, "draw", refuse)
+    vars(bench)["teacher"] = {"digest": "teacher"}
+    (job,) = jobs(bench, ["A"], [0], {})
+    found = {"families": [{"family": {}}], "architecture": {}}
+    records = {job.run: Record(job.run, {"validation": 0.9}, found=found)}
+    (drawn,) = jobs(bench, ["draws"], [0], records)
+    assert drawn.perform is not None
+    assert drawn.perform().failure == "SpaceError: too large"
+
+
+def test_the_family_that_won_need_not_be_listed_first() -> None:
+    families = [{"family": {"nodes": nodes}, "architecture": {"nodes": nodes}} for nodes in (3, 4, 5)]
+    found = {"families": families, "architecture": {"nodes": 4}}
+    assert plan._winning_family(found) == {"nodes": 4}
+    assert plan._winning_family(found | {"architecture": {"nodes": 9}}) == {"nodes": 3}
 
 
 def test_evolution_waits_for_the_median_of_a_and_goes_on_until_it_is_reached(bench: Workbench) -> None:

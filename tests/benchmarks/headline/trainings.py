@@ -17,6 +17,7 @@ from autokd.evaluation.evaluate import evaluate
 from autokd.evaluation.task import EvaluationTask
 from search_spaces.architecture.cost import cost
 from search_spaces.architecture.format import Architecture
+from search_spaces.errors import SpaceError
 
 __all__ = ["Training", "best_of_random", "draw", "failed", "folder_of", "random_family", "train"]
 
@@ -128,7 +129,10 @@ def best_of_random(bench: Workbench, run: Run, arm: Arm) -> Record:
     screened = []
     for number in range(bench.protocol.random_families):
         family = random_family(bench, arm, "P", run.seed, number)
-        architecture = draw(bench, arm, family, "P", run.seed, number)
+        try:
+            architecture = draw(bench, arm, family, "P", run.seed, number)
+        except SpaceError:  # not every member of a family that fits has to
+            continue
         short = Training(architecture, "kd", WITHOUT_TEACHER, bench.protocol.rungs[-1], tested=False)
         screened.append((train(bench, run, short), architecture))
     good = [pair for pair in screened if pair[0].metrics]

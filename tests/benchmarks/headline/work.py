@@ -147,14 +147,14 @@ def _perform(job: Job, bench: Workbench, arguments: argparse.Namespace, n_done: 
 
 def _check_alike(bench: Workbench, records: Mapping[Run, Record]) -> None:
     """Raise if the file has runs of another teacher or of other samples, whose results are not comparable."""
-    for run, record in records.items():
-        for name in ("digest", "data"):
-            if run.data == bench.name and record.teacher[name] != bench.teacher[name]:
-                what = {"digest": "teacher", "data": "samples"}[name]
-                raise InputError(
-                    f"the results have runs with another {what} (digest {record.teacher[name]}) than this one "
-                    f"({bench.teacher[name]}): choose another --results file."
-                )
+    for name, what in (("digest", "teacher"), ("data", "samples")):
+        own = bench.teacher[name]
+        found = {record.teacher.get(name, own) for run, record in records.items() if run.data == bench.name}
+        if others := found - {own}:
+            raise InputError(
+                f"the results have runs with another {what} (digest {others.pop()}) than this one ({own}): choose "
+                "another --results file."
+            )
 
 
 def _lock(bench: Workbench, name: str) -> Path:
