@@ -31,12 +31,18 @@ class RecipeTraining:
     overrides: tuple[str, ...]
 
 
-_COSINE = ("training.schedule=cosine", "training.warmup=0.05", "final.keep=last")
+_COMMON = (
+    "training.optimizer=sgd",
+    "training.learning_rate=0.1",
+    "training.schedule=cosine",
+    "training.warmup=0.05",
+    "final.keep=last",
+)
 TRAININGS = {
     "fashion-mnist": RecipeTraining(
         24,
         (
-            *_COSINE,
+            *_COMMON,
             "training.weight_decay=5e-4",
             "training.augmentation.cutout=8",
             "training.precision=bfloat16",
@@ -44,7 +50,7 @@ TRAININGS = {
     ),
     "digits": RecipeTraining(
         60,
-        (*_COSINE, "training.batch_size=64", "training.learning_rate=0.1", "training.precision=float32"),
+        (*_COMMON, "training.batch_size=64", "training.precision=float32"),
     ),
 }
 

@@ -178,7 +178,8 @@ _F = Protocol(
     final=26,
     training={
         "batch_size": 128,
-        "learning_rate": 0.1,
+        "optimizer": "muon",
+        "learning_rate": 0.05,
         "weight_decay": 1e-3,
         "views": 6,
         "augmentation": {"shift": 2, "flip": True},
@@ -199,6 +200,7 @@ _D = Protocol(
     final=60,
     training={
         "batch_size": 32,
+        "optimizer": "muon",
         "learning_rate": 0.05,
         "views": 8,
         "augmentation": {"shift": 1},
@@ -230,6 +232,7 @@ _T = Protocol(
     final=40,
     training={
         "batch_size": 64,
+        "optimizer": "muon",
         "learning_rate": 0.05,
         "weight_decay": 1e-3,
         "views": 6,
