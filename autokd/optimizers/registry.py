@@ -43,6 +43,7 @@ PRUNERS: Mapping[str, str] = MappingProxyType(
 
 def sampler(
     name: str,
+    /,
     seed: int,
     search_space: Mapping[str, BaseDistribution] | None = None,
     trial_number: int | None = None,
@@ -82,7 +83,7 @@ def sampler(
     return built
 
 
-def pruner(name: str, **options: Any) -> BasePruner:
+def pruner(name: str, /, **options: Any) -> BasePruner:
     """An Optuna pruner by name.
 
     Args:

@@ -27,7 +27,7 @@ _SPACES = {
 }
 
 
-def space(name: str, **options: Any) -> Space:
+def space(name: str, /, **options: Any) -> Space:
     """The search space of a name, with options, as in `space("nago", top_nodes=(3, 6))`.
 
     Args:

@@ -22,6 +22,9 @@ from search_spaces.errors import SpaceError, unknown
 
 __all__ = ["Dimension", "Parameters", "Range", "Space", "Value", "narrow"]
 
+WIDEST = 10**6
+"""Largest fixed base width; costs of much wider networks could not be computed."""
+
 MANY = 64
 """Up to this many smallest families, every choice of every category is included."""
 
@@ -41,7 +44,8 @@ class Space(ABC):
     * Equal parameters, inputs, classes and generator states give equal architectures in every process.
 
     Args:
-        width: Fixed base width, with which budgets are only checked. By default it is solved from the budget.
+        width: Fixed base width, with which budgets are only checked, at most `WIDEST`. By default it is solved from the
+            budget.
         max_width: Largest base width.
         **ranges: A narrower or other legal range for any dimension, or one value to fix it; a fixed dimension is no
             longer in `distributions` and need not be among the parameters.
@@ -54,11 +58,11 @@ class Space(ABC):
     dimensions: ClassVar[Mapping[str, Dimension]]
     random: ClassVar[bool] = True
     well_known: ClassVar[Sequence[Parameters]] = ()
-    needs_teacher: ClassVar[bool] = False
+    needs_teacher: bool = False
 
     def __init__(self, *, width: float | None = None, max_width: int = 512, **ranges: Range) -> None:
-        if max_width < 1 or (width is not None and width <= 0):
-            raise SpaceError(f"`max_width >= 1` and `width > 0` must hold, but got {max_width=}, {width=}.")
+        if max_width < 1 or not (width is None or 0 < width <= WIDEST):
+            raise SpaceError(f"`max_width >= 1` and `0 < width <= {WIDEST}` must hold, but got {max_width=}, {width=}.")
         self.width, self.max_width = width, max_width
         self._open, self.fixed = narrow(self.dimensions, ranges, f"space {self.name!r}")
 

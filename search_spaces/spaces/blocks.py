@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import inf
 from typing import ClassVar
 
 import numpy as np
@@ -112,8 +113,8 @@ class Blocks(Space):
         self, *, head_ratio: float = 1.0, width: float | None = None, max_width: int = 512, **ranges: Range
     ) -> None:
         super().__init__(width=width, max_width=max_width, **ranges)
-        if head_ratio < 0:
-            raise SpaceError(f"`head_ratio >= 0` must hold, but got {head_ratio=}.")
+        if not 0 <= head_ratio < inf:
+            raise SpaceError(f"`0 <= head_ratio < inf` must hold, but got {head_ratio=}.")
         self.head_ratio = head_ratio
 
     def blueprint(

@@ -7,6 +7,7 @@ graph of operations. A family is described by eight numbers: the sizes and the r
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import inf
 from typing import ClassVar
 
 import numpy as np
@@ -95,8 +96,8 @@ class Nago(Space):
         **ranges: Range,
     ) -> None:
         super().__init__(width=width, max_width=max_width, **ranges)
-        if head_ratio <= 0:
-            raise SpaceError(f"`head_ratio > 0` must hold, but got {head_ratio=}.")
+        if not 0 < head_ratio < inf:
+            raise SpaceError(f"`0 < head_ratio < inf` must hold, but got {head_ratio=}.")
         self.head_ratio = head_ratio
 
     def blueprint(

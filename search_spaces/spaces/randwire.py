@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import inf
 from typing import ClassVar
 
 import numpy as np
@@ -63,8 +64,8 @@ class RandWire(Space):
         super().__init__(width=width, max_width=max_width, **ranges)
         if regime not in ("small", "regular"):
             raise SpaceError(f"`regime` must be small or regular, but got {regime!r}.")
-        if head_ratio <= 0:
-            raise SpaceError(f"`head_ratio > 0` must hold, but got {head_ratio=}.")
+        if not 0 < head_ratio < inf:
+            raise SpaceError(f"`0 < head_ratio < inf` must hold, but got {head_ratio=}.")
         self.regime, self.nodes, self.head_ratio = regime, nodes, head_ratio
         self.operation = known_operation(operation)
         self._check_edges()

@@ -1,4 +1,5 @@
 import re
+from math import inf, nan
 
 import pytest
 
@@ -6,6 +7,8 @@ from search_spaces.design import registry
 from search_spaces.errors import SpaceError
 from search_spaces.spaces.nago import Nago
 from search_spaces.spaces.randwire import RandWire
+
+BAD, HEADED = (nan, inf, 1e300, 0, -1.0), ("nago", "randwire", "blocks", "sequential")
 
 
 def test_known_spaces_are_found_with_their_options() -> None:
@@ -46,6 +49,10 @@ def test_a_name_that_refers_to_no_space_is_rejected(name: str, message: str) -> 
         ("nasbench201", {"pruned": "no"}, "Option `pruned` of space 'nasbench201' must be bool, but got 'no'"),
         ("randwire", {"nodes": 10**6}, "nodes <= 1000` must hold, but got 1000000"),
         ("randwire", {"operation": ["conv"]}, "Option `operation` of space 'randwire' must be str"),
+        ("nago", {"name": 1}, "Unknown dimension of space 'nago' 'name'"),
+        *((name, {"width": width}, "`0 < width <= 1000000` must hold") for name in ("nago", "darts") for width in BAD),
+        *((name, {"head_ratio": nan}, "head_ratio < inf` must hold, but got head_ratio=nan") for name in HEADED),
+        *((name, {"head_ratio": inf}, "head_ratio < inf` must hold, but got head_ratio=inf") for name in HEADED),
     ],
 )
 def test_an_option_that_only_the_constructor_knows_is_checked(
