@@ -34,7 +34,6 @@ __all__ = [
     "depthwise",
     "downsample",
     "flat",
-    "flatten",
     "global_pool",
     "linear",
     "maximum",
@@ -43,6 +42,7 @@ __all__ = [
     "sepconv",
     "sequence",
     "sliced",
+    "vector",
 ]
 
 
@@ -237,9 +237,9 @@ def attention(stack: _Stack) -> _Stack:
     return stack.add(layer, channels)
 
 
-def flatten(start: int) -> Extend:
-    """Flattening of all axes from `start` on; the node states the resulting number of channels."""
-    return lambda stack: stack.add(Flatten(start), stack.width.outputs)
+def vector(stack: _Stack) -> _Stack:
+    """All values of a sample as one vector; the node states how many they are."""
+    return stack.add(Flatten(), stack.width.outputs)
 
 
 def sepconv(kernel: int, dilation: int = 1) -> tuple[Extend, ...]:

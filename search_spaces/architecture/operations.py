@@ -24,7 +24,6 @@ from search_spaces.architecture.building import (
     depthwise,
     downsample,
     flat,
-    flatten,
     global_pool,
     linear,
     maximum,
@@ -32,12 +31,14 @@ from search_spaces.architecture.building import (
     sepconv,
     sequence,
     sliced,
+    vector,
 )
 from search_spaces.architecture.layers import (
     GELU,
     BatchNorm,
     Convolution,
     Dropout,
+    Flatten,
     Layer,
     Linear,
     ReLU6,
@@ -268,8 +269,8 @@ OPERATIONS: dict[str, Operation] = {
     "relu_sepconv5x5_bn": sequence(relu, *sepconv(5)),
     "relu_sepconv5x5_bn_twice": sequence(relu, *sepconv(5), relu, *sepconv(5)),
     "sepconv3x3_bn": sequence(*sepconv(3)),
-    "series": sequence(flatten(2)),
-    "vector": sequence(flatten(1)),
+    "series": sequence(alone(Flatten(2))),
+    "vector": sequence(vector),
     "zero": sequence(alone(Zeros())),
 }
 """All operations by name; a name lists the layers in order.

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from copy import copy
-from dataclasses import dataclass
-from math import prod
-from statistics import fmean
 from typing import ClassVar, Self
 
 import numpy as np
@@ -15,9 +12,9 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution
 
 from search_spaces.architecture.format import Architecture
 from search_spaces.architecture.layers import Shape
-from search_spaces.architecture.operations import keeps_channels
-from search_spaces.design.blueprint import CLASSES, IMAGE, Blueprint, Sketch, Total
+from search_spaces.design.blueprint import Blueprint
 from search_spaces.design.dimensions import contains, low_ends
+from search_spaces.design.open_graph import OpenGraph
 from search_spaces.design.space import Dimension, Parameters, Range, Space, Value
 from search_spaces.errors import SpaceError
 
@@ -29,17 +26,13 @@ WIDTHS, TEACHER, PRUNED = "widths", "teacher", "pruned"
 MOST_STAGES = 8
 """Number of stages with a ratio of their own; later ones share the last."""
 
-FLATTENING = "vector"
-"""The operation that makes a vector of all channels at all positions."""
-
 
 class LikeTeacher(Space):
     """Networks with the graph of the teacher, in which the width of each of its resolutions is searched.
 
-    Every width is open. Widths that must be equal, because their maps meet in a sum or an operation keeps its channels,
-    are one; a concatenation is as wide as its parts together. A stage is a resolution at which widths first appear, and
-    the vectors behind the maps are one more. A width is the teacher's, times the ratio of its stage, times a factor
-    that the budget decides, so only the proportions of the ratios matter.
+    Every width is open; those that must be equal are one (see `OpenGraph`). A stage is a resolution at which widths
+    first appear, and the vectors behind the maps are one more. A width is the teacher's, times the ratio of its stage,
+    times a factor that the budget decides, so only the proportions of the ratios matter.
 
     With `widths = "pruned"`, the widths to begin with are not the teacher's, but those at which each layer has as many
     weights as remain in the pruned teacher (Park and No 2022, https://arxiv.org/abs/2109.14960). Widths that are one
@@ -68,7 +61,8 @@ class LikeTeacher(Space):
     def __init__(self, *, width: float | None = None, max_width: int = 4096, **ranges: Range) -> None:
         super().__init__(width=width, max_width=max_width, **ranges)
         self._given = tuple(ranges)
-        self._teacher: _Teacher | None = None
+        self._teacher: OpenGraph | None = None
+        self._pruned: tuple[float, ...] = ()  # of each free group
 
     def with_teacher(self, teacher: Architecture, pruned: Mapping[str, int] | None = None) -> Self:
         """The space of the copies of this graph.
@@ -80,13 +74,13 @@ class LikeTeacher(Space):
         Raises:
             SpaceError: If the widths of the graph cannot be chosen, or a range is for a stage that it does not have.
         """
-        opened = _opened(teacher, pruned or {})
-        ratios = _RATIOS[: opened.n_stages]
+        opened = OpenGraph.of(teacher)
+        ratios = _RATIOS[: max(opened.stages) + 1]
         for name in self._given:
             if name not in (WIDTHS, *ratios):
                 raise SpaceError(f"`{name}` has no meaning: the stages of this teacher are {', '.join(ratios)}.")
         made = copy(self)
-        made._teacher = opened
+        made._teacher, made._pruned = opened, opened.mean_widths(pruned or {})
         made._open = {name: dimension for name, dimension in self._open.items() if name in (WIDTHS, *ratios)}
         return made
 
@@ -104,7 +98,7 @@ class LikeTeacher(Space):
     @property
     def pruned_width(self) -> float:
         """Base width at which, with all ratios 1, the widths are those of the pruned teacher's own student."""
-        return max(self._known.pruned)
+        return max(self._pruned or self._known.widths)
 
     def blueprint(
         self, parameters: Parameters, input_shape: Shape, classes: int, rng: np.random.Generator
@@ -115,13 +109,11 @@ class LikeTeacher(Space):
             SpaceError: If there is no teacher, or its layers do not fit inputs of this shape.
         """
         teacher = self._known
-        ratios = [float(parameters[name]) for name in _RATIOS if name in parameters]
-        widths = teacher.pruned if parameters[WIDTHS] == PRUNED else teacher.widths
-        sketch = Sketch(input_shape, classes, teacher.ratios(widths, ratios), self.name)
-        for number, node in enumerate(teacher.graph.nodes[1:], 1):
-            place = teacher.place(number, sketch)
-            sketch.add(node.operation, node.inputs, place, node.stride, node.merge, node.stage, node.name)
-        return sketch.finish()
+        widths = self._pruned if parameters[WIDTHS] == PRUNED else teacher.widths
+        of_stages = [float(parameters[name]) for name in _RATIOS if name in parameters]
+        stages = (min(stage, MOST_STAGES - 1) for stage in teacher.stages)
+        ratios = [width / max(widths) * of_stages[stage] for width, stage in zip(widths, stages, strict=True)]
+        return teacher.blueprint(input_shape, classes, ratios, self.name)
 
     def start_points(self) -> list[dict[str, Value]]:
         """The proportions to begin with, if they lie within the ranges; none without a teacher."""
@@ -145,135 +137,10 @@ class LikeTeacher(Space):
         return f"{'pruned ' * (complete[WIDTHS] == PRUNED)}teacher at {ratios}"
 
     @property
-    def _known(self) -> _Teacher:
+    def _known(self) -> OpenGraph:
         if self._teacher is None:
             raise SpaceError(f"Space {self.name!r} has no networks without a teacher. Call `with_teacher` first.")
         return self._teacher
 
 
 _RATIOS = [name for name in LikeTeacher.dimensions if name != WIDTHS]
-
-
-@dataclass(frozen=True)
-class _Teacher:
-    """A graph whose widths are open; a group of nodes of the same width is named by its first node.
-
-    Attributes:
-        graph: The teacher.
-        group_of: The group of each node.
-        joining: For each group that is as wide as others together, the node that joins them.
-        free: Groups whose widths are chosen, in order.
-        stages: Their stages, from 0.
-        widths: Their widths in the teacher.
-        pruned: Their widths where weights were pruned, see `LikeTeacher`.
-    """
-
-    graph: Architecture
-    group_of: tuple[int, ...]
-    joining: Mapping[int, int]
-    free: tuple[int, ...]
-    stages: tuple[int, ...]
-    widths: tuple[int, ...]
-    pruned: tuple[float, ...]
-
-    @property
-    def n_stages(self) -> int:
-        return max(self.stages) + 1
-
-    def ratios(self, widths: Sequence[float], of_stages: Sequence[float]) -> list[float]:
-        """Width of each free group as a multiple of the base width, which the largest of `widths` has at ratio 1."""
-        pairs = zip(widths, self.stages, strict=True)
-        return [width / max(widths) * of_stages[stage] for width, stage in pairs]
-
-    def place(self, number: int, sketch: Sketch) -> int:
-        """Place of a node's width; the nodes before it are in the sketch."""
-        group = self.group_of[number]
-        if group in self.joining:
-            joint = self.graph.nodes[self.joining[group]]
-            places = tuple(self.place(source, sketch) for source in joint.inputs)
-            n_positions = prod(sketch.shape(joint.inputs[0])[1:]) if joint.operation == FLATTENING else 1
-            return sketch.derive(Total(places * n_positions))
-        if group in self.free:
-            return self.free.index(group)
-        return IMAGE if group == self.group_of[0] else CLASSES
-
-
-def _opened(graph: Architecture, pruned: Mapping[str, int]) -> _Teacher:
-    """The graph with its widths open.
-
-    Args:
-        graph: The teacher.
-        pruned: Widths of some of its nodes where weights were pruned.
-
-    Raises:
-        SpaceError: If that is not possible.
-    """
-    groups, joints = _Groups(len(graph.nodes)), []
-    for number, node in enumerate(graph.nodes[1:], 1):
-        sizes = graph.entering()[number][1:]
-        if node.merge not in ("none", "concat"):
-            groups.unite(*node.inputs)
-        if node.operation == FLATTENING and prod(sizes) > 1:
-            joints.append(number)
-        elif node.operation == FLATTENING or keeps_channels(node.operation, len(sizes)):
-            if node.merge == "concat":
-                joints.append(number)
-            else:
-                groups.unite(number, node.inputs[0])
-    group_of = tuple(groups.first(number) for number in range(len(graph.nodes)))
-    _check_widths(graph, group_of)
-    joining = _joining(graph, group_of, joints)
-    free = tuple(group for group in sorted({*group_of} - {*joining, group_of[0], group_of[-1]}))
-    if not free:
-        raise SpaceError("This teacher has no width that could be chosen.")
-    stages = sorted({graph.nodes[group].stage for group in free})
-    numbers = tuple(min(stages.index(graph.nodes[group].stage), MOST_STAGES - 1) for group in free)
-    widths = tuple(graph.nodes[group].channels for group in free)
-    known: dict[int, list[int]] = {group: [] for group in group_of}
-    for name, group in zip(graph.names, group_of, strict=True):
-        known[group] += [pruned[name]] if name in pruned else []
-    left = tuple(fmean(known[group] or [width]) for group, width in zip(free, widths, strict=True))
-    return _Teacher(graph, group_of, joining, free, numbers, widths, left)
-
-
-def _check_widths(graph: Architecture, group_of: Sequence[int]) -> None:
-    """Raise if nodes of one group differ in width, as after an operation that takes a part of its channels."""
-    for number, group in enumerate(group_of):
-        if graph.nodes[number].channels != graph.nodes[group].channels:
-            operation = graph.nodes[number].operation
-            raise SpaceError(f"The width of {graph.names[number]!r} cannot be chosen: {operation} takes a part.")
-    if group_of[0] == group_of[-1]:
-        raise SpaceError("The widths of this teacher cannot be chosen: its outputs must be as many as its inputs.")
-
-
-def _joining(graph: Architecture, group_of: Sequence[int], joints: Sequence[int]) -> dict[int, int]:
-    """The node that decides the width of a group as that of other groups together, for each group that has one."""
-    joining: dict[int, int] = {}
-    for number in joints:
-        group = group_of[number]
-        other = joining.setdefault(group, number)
-        groups, others = ([group_of[source] for source in graph.nodes[each].inputs] for each in (number, other))
-        is_late = graph.nodes[number].operation == FLATTENING and number != group
-        if groups != others or is_late or group in (group_of[0], group_of[-1]):
-            raise SpaceError(
-                f"The width of {graph.names[number]!r} cannot be chosen: it follows from several others, but must "
-                f"equal that of {graph.names[group if number != group else -1]!r}, too."
-            )
-    return joining
-
-
-class _Groups:
-    """Union-find over nodes; a group is named by its first node."""
-
-    def __init__(self, n_nodes: int) -> None:
-        self._parent = list(range(n_nodes))
-
-    def first(self, number: int) -> int:
-        while self._parent[number] != number:
-            number = self._parent[number]
-        return number
-
-    def unite(self, *numbers: int) -> None:
-        first, *others = sorted(self.first(number) for number in numbers)
-        for other in others:
-            self._parent[other] = first

@@ -58,7 +58,9 @@ ORDER = {
     "search_spaces.architecture": "layers building patterns operations memory schedule format cost folding",
     "search_spaces.networks": "activation_memory kernels modules merging initialisation network source reading traced",
     "search_spaces.networks.kernels": "library bindings batch_norm convolution pooling",
-    "search_spaces.design": "dimensions graphs budget counting blueprint wiring repair space choice envelope registry",
+    "search_spaces.design": (
+        "dimensions graphs budget counting blueprint open_graph wiring repair space choice envelope registry"
+    ),
     "search_spaces.drawing": "layout picture",
     "search_spaces.spaces": (
         "blocks like_teacher cells two_input_cells nago randwire sequential enas_macro enas_micro darts nasbench101 "

@@ -4,10 +4,10 @@ from math import prod
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from search_spaces.architecture.cost import cost
-from search_spaces.architecture.format import Architecture, Node
+from search_spaces.architecture.format import Architecture
 from search_spaces.architecture.layers import Shape
 from search_spaces.design.budget import Budget
 from search_spaces.errors import SpaceError
@@ -120,36 +120,6 @@ def test_without_a_teacher_there_are_dimensions_but_no_networks() -> None:
     assert len(space.distributions()) == 8
     with pytest.raises(SpaceError, match="has no networks without a teacher"):
         space.blueprint({}, (1, 8, 8), 10, np.random.default_rng(0))
-
-
-class Joined(nn.Module):
-    """A concatenation that must be as wide as the input."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.one, self.two, self.last = nn.Linear(4, 2), nn.Linear(4, 2), nn.Linear(4, 3)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.last(x + torch.cat([self.one(x), self.two(x)], 1))
-
-
-def shuffling() -> Architecture:
-    nodes = [Node("input", (), 4), Node("conv1x1_bn", (0,), 6), Node("first_channels", (1,), 3)]
-    return Architecture((4, 5, 5), 2, (*nodes, Node("pool_classifier", (2,), 2)))
-
-
-@pytest.mark.parametrize(
-    ("teacher", "message"),
-    [
-        (graph(Joined(), (4,)), "The width of 'cat' cannot be chosen: it follows from several others, but must equal"),
-        (graph(nn.Sequential(nn.Flatten(), nn.Linear(9, 3)), (1, 3, 3)), "no width that could be chosen"),
-        (graph(nn.Sequential(nn.ReLU(), nn.BatchNorm1d(4)), (4,)), "outputs must be as many as its inputs"),
-        (shuffling(), "The width of 'node2' cannot be chosen: first_channels takes a part"),
-    ],
-)
-def test_widths_that_cannot_be_chosen_are_refused(teacher: Architecture, message: str) -> None:
-    with pytest.raises(SpaceError, match=message):
-        LikeTeacher().with_teacher(teacher)
 
 
 def test_a_family_is_described_by_its_ratios(elsewhere: Make) -> None:
