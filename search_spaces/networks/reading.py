@@ -30,13 +30,14 @@ class Counterpart:
         operation: Name of the operation, or `PASSED`.
         stride: See `Node`.
         merge: See `Node`.
-        module: Name of the module whose weights the operation has, in the network; empty if it has none.
+        module: Name of the module whose weights the operation has, in the network, which is "" for the network itself;
+            None if it has none.
     """
 
     operation: str
     stride: int = 1
     merge: str = "none"
-    module: str = ""
+    module: str | None = None
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ def read_call(
         raise call.refused(f"has no counterpart in a student: there are {SUPPORTED}")
     found = read(call)
     has_weights = module is not None and any(True for _ in layer.parameters())
-    return replace(found, module=module or "") if has_weights or found.operation == "bn" else found
+    return replace(found, module=module) if has_weights or found.operation == "bn" else found
 
 
 def module_name(node: fx.Node) -> str | None:
@@ -129,8 +130,8 @@ def _arguments(node: fx.Node, names: Sequence[str], values: Mapping[fx.Node, Any
     def known(value: Any) -> Any:
         return values.get(value, value) if isinstance(value, fx.Node) else value
 
-    given = [fx.node.map_aggregate(value, known) for value in node.args[1:]]
-    return dict(zip(names, given, strict=False)) | {key: known(value) for key, value in node.kwargs.items()}
+    given, named = fx.node.map_aggregate((node.args[1:], node.kwargs), known)
+    return dict(zip(names, given, strict=False)) | dict(named)
 
 
 def _convolution(call: _Call) -> Counterpart:

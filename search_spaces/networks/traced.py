@@ -207,7 +207,7 @@ def _steps(recorder: _Recorder, network: nn.Module) -> list[_Step]:
             inputs = tuple(places[source] for source in node.all_input_nodes if source in places)
             places[node] = inputs[0] if found.operation == PASSED else len(steps)
             if found.operation != PASSED:
-                modules = (found.module,) if found.module else ()
+                modules = () if found.module is None else (found.module,)
                 name = module_name(node) or node.name
                 steps.append(
                     _Step(found.operation, inputs, recorder.shapes[node], name, modules, found.stride, found.merge)

@@ -44,6 +44,7 @@ def operations(
         (nn.AvgPool2d(3, 2, 1), "average3x3_counted", 2),
         (nn.AvgPool2d(3, 2, 1, count_include_pad=False), "average3x3", 2),
         (lambda x: F.avg_pool2d(x, x.shape[-1]), "global_pool", 1),
+        (lambda x: F.avg_pool2d(x, kernel_size=(x.size(2), x.size(3))), "global_pool", 1),
         (lambda x: F.adaptive_avg_pool2d(x, (5, 5)), "pool", 3),
         (nn.AdaptiveMaxPool2d(3), "maxpool4x4", 4),
         (lambda x: F.dropout(x, 0.3, training=False), "dropout30", 1),

@@ -86,6 +86,14 @@ def test_one_of_several_outputs_is_traced_without_what_only_the_others_need() ->
         trace(Several(), example(4))
 
 
+def test_a_network_that_is_a_single_layer_keeps_its_weights() -> None:
+    network = nn.Linear(4, 3)
+    traced = trace(network, example(4))
+    assert [node.operation for node in traced.architecture.nodes] == ["input", "linear_bias"]
+    with torch.no_grad():
+        torch.testing.assert_close(copied(network, traced)(example(4)), network(example(4)))
+
+
 class Branching(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return x if x.sum() > 0 else -x
