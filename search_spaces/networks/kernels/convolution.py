@@ -43,18 +43,19 @@ class Conv2d(nn.Conv2d):
         """Output, `batch x channels x height x width`, bfloat16 under autocast."""
         if self._is_usual() and _is_autocast() and suits(input) and self._is_small(input):
             return cast(Tensor, _Convolved.apply(input.to(torch.bfloat16), self.weight))  # type: ignore[no-untyped-call]
-        if torch.is_grad_enabled() and self._is_depthwise() and suits(input) and input.numel() > 0:
+        if torch.is_grad_enabled() and self._is_depthwise(input.dtype) and suits(input) and input.numel() > 0:
             x = input.to(torch.bfloat16) if _is_autocast() else input
             return cast(Tensor, _Depthwise.apply(x, self.weight, self.stride[0]))  # type: ignore[no-untyped-call]
         return super().forward(input)
 
-    def _is_depthwise(self) -> bool:
+    def _is_depthwise(self, dtype: torch.dtype) -> bool:
         side, stride = self.kernel_size[0], self.stride[0]
         plain = self.bias is None and self.padding_mode == "zeros" and self.dilation == (1, 1)
         square = self.kernel_size == (side, side) and self.stride == (stride, stride)
         sizes = side in (3, 5, 7) and self.padding == (side // 2, side // 2) and (side > 3 or _is_autocast())
         each = self.groups == self.in_channels == self.out_channels
-        return plain and square and sizes and each and self.weight.dtype == torch.float32
+        full = self.weight.dtype == torch.float32 and (dtype == torch.float32 or _is_autocast())
+        return plain and square and sizes and each and full
 
     def _is_usual(self) -> bool:
         shape = self.kernel_size, self.stride, self.padding, self.dilation

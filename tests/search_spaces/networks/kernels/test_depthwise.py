@@ -102,6 +102,11 @@ def test_other_convolutions_are_torchs(changes: dict[str, Any]) -> None:
     assert not is_ours(layer(4, 5, 1, **changes)(x))
 
 
+def test_images_of_another_dtype_than_the_weights_are_refused_as_by_torch() -> None:
+    with pytest.raises(RuntimeError, match="should be the same"):
+        layer(4, 5, 1)(images((2, 4, 8, 8), HALF))
+
+
 def test_the_first_layer_needs_no_gradient_of_its_images() -> None:
     ours, x = layer(4, 5, 1), images((2, 4, 8, 8), FULL)
     ours(x).sum().backward()
