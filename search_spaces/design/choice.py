@@ -32,13 +32,19 @@ class SpaceChoice(Space):
 
     Args:
         spaces: The spaces by the names under which they are chosen, at least one.
+
+    Raises:
+        SpaceError: If there are none.
     """
 
     name = "choice"
     dimensions: ClassVar[Mapping[str, Dimension]] = {}  # each choice has its own, in `distributions`
 
     def __init__(self, spaces: Mapping[str, Space]) -> None:
+        if not spaces:
+            raise SpaceError("A choice among spaces needs at least one space.")
         super().__init__()
+        self.needs_teacher = any(each.needs_teacher for each in spaces.values())
         self._spaces = dict(spaces)
         self._open = {SPACE: Dimension(CategoricalDistribution(tuple(spaces)))}
         for name, each in spaces.items():
@@ -60,7 +66,7 @@ class SpaceChoice(Space):
         return any(each.needs_pruning for each in self._spaces.values())
 
     def restricted(self, names: Collection[str]) -> SpaceChoice:
-        """The choice among the spaces of these names, even if there is only one."""
+        """The choice among the spaces of these names, even if there is only one; a `SpaceError` if there is none."""
         return SpaceChoice({name: each for name, each in self._spaces.items() if name in names})
 
     def complete(self, parameters: Parameters) -> dict[str, Value]:
@@ -142,7 +148,9 @@ class SpaceChoice(Space):
 
     def _chosen(self, parameters: Parameters) -> tuple[str, dict[str, Value]]:
         """The name of the chosen space, and its parameters by its own names."""
-        name = str(parameters.get(SPACE))
+        if SPACE not in parameters:
+            raise SpaceError(f"`{SPACE}` is missing: one of {', '.join(self._spaces)}.")
+        name = str(parameters[SPACE])
         if name not in self._spaces:
             raise unknown("value of `space`", name, self._spaces)
         own: dict[str, Value] = {}

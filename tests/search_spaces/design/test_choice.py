@@ -112,6 +112,8 @@ def test_a_restricted_choice_keeps_the_names(choice: SpaceChoice) -> None:
     only = choice.restricted(["blocks"])
     assert set(only.distributions()) == {SPACE} | {f"blocks.{key}" for key in Blocks().distributions()}
     assert only.random_parameters(rng())[SPACE] == "blocks"
+    with pytest.raises(SpaceError, match="needs at least one space"):
+        choice.restricted(["block"])
     assert Blocks().restricted(["blocks"]).distributions() == Blocks().distributions()
 
 
@@ -132,6 +134,16 @@ def test_a_budget_that_nothing_of_the_space_meets_is_an_error_as_in_the_space(ch
 def test_a_range_of_no_space_is_refused(names: list[str], ranges: dict[str, int], message: str) -> None:
     with pytest.raises(SpaceError, match=message):
         space_of(names, ranges)
+
+
+def test_a_family_without_a_space_is_refused(choice: SpaceChoice) -> None:
+    with pytest.raises(SpaceError, match="`space` is missing: one of nago, blocks, cells"):
+        choice.complete({})
+
+
+def test_a_choice_needs_the_teacher_if_one_of_its_spaces_does(choice: SpaceChoice) -> None:
+    assert not choice.needs_teacher
+    assert space_of(["nago", "like-teacher"], {}).needs_teacher
 
 
 def test_one_space_is_that_space() -> None:
