@@ -92,6 +92,7 @@ class TrustRegionSampler(BaseSampler):
         self._conditions = dict(conditions or {})
         self._lock = Lock()  # a proposal must be stored before the next one is computed
         Rules.of(1, n_startup_trials, noise)  # reject invalid options here and not at the first trial
+        _check_order(self._conditions)
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "_lock"}
@@ -167,6 +168,17 @@ class TrustRegionSampler(BaseSampler):
         if feasible is None:
             return lambda points: torch.ones(len(points), dtype=torch.bool)
         return lambda points: torch.tensor([bool(feasible(encoding.decode(row))) for row in points.tolist()]).bool()
+
+
+def _check_order(conditions: Parents) -> None:
+    """Raise `OptimizerError` if a parameter comes before its parent, which would then count as always active."""
+    seen: set[str] = set()
+    for name, (parent, _) in conditions.items():
+        if parent in conditions and parent not in seen:
+            raise OptimizerError(
+                f"`conditions` must name parents before their children, but {name!r} precedes {parent!r}."
+            )
+        seen.add(name)
 
 
 def _check_options(

@@ -306,6 +306,8 @@ def test_the_constructor_rejects_invalid_options() -> None:
         TrustRegionSampler(n_startup_trials=0)
     with pytest.raises(OptimizerError, match="noise"):
         TrustRegionSampler(noise=-1)
+    with pytest.raises(OptimizerError, match="parents before their children, but 'leaf' precedes 'branch'"):
+        TrustRegionSampler(conditions={"leaf": ("branch", (1,)), "branch": ("root", (1,))})
 
 
 def test_proposals_are_the_same_with_a_stored_study(tmp_path) -> None:
