@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from autokd.testing.toys import relative_gradients
 from search_spaces.architecture.format import Architecture, Node
 from search_spaces.networks import initialisation
 from search_spaces.networks.initialisation import SHALLOW, gradient_growth, initialise, relu_depths, relu_shift
@@ -29,14 +30,9 @@ def samples(*shape: int) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(0))
 
 
-def relative_gradients(built: Network, shape: tuple[int, ...]) -> list[float]:
-    """Norms of weights times those of their gradients, at the first step; infinite where they are not finite."""
-    loss = nn.functional.cross_entropy(built(samples(64, *shape)), torch.arange(64) % 3)
-    weights = [weight for weight in built.parameters() if weight.ndim > 1]
-    norms = [
-        float(weight.detach().norm() * gradient.norm())
-        for weight, gradient in zip(weights, torch.autograd.grad(loss, weights), strict=True)
-    ]
+def norms_of(built: Network, shape: tuple[int, ...]) -> list[float]:
+    """Relative gradients of the kernels at the first step; infinite where they are not finite."""
+    norms = relative_gradients(built, samples(64, *shape), torch.arange(64) % 3).values()
     return [norm if norm == norm else inf for norm in norms]
 
 
@@ -132,14 +128,14 @@ def test_what_the_classifier_reads_without_a_further_batch_norm_starts_as_usual(
 
 @pytest.mark.parametrize(("length", "width"), [(60, 1), (60, 16), (400, 1), (400, 4)])
 def test_gradients_of_a_deep_chain_neither_explode_nor_vanish(length: int, width: int) -> None:
-    norms = relative_gradients(build(chain(length, width)), (6,))
+    norms = norms_of(build(chain(length, width)), (6,))
     assert max(norms) < 1
     assert norms[0] > 0.001  # of the stem
 
 
 def test_without_this_initialisation_they_explode(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(initialisation, "SHALLOW", 1e9)
-    assert max(relative_gradients(build(chain(60, 16)), (6,))) > 100
+    assert max(norms_of(build(chain(60, 16)), (6,))) > 100
 
 
 def test_initial_weights_have_the_stated_spread() -> None:
