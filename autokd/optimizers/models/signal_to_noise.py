@@ -141,12 +141,10 @@ def _kernels(points: Tensor, encoding: Encoding, description: Description) -> li
 
 
 def _parts(codes: Tensor) -> NDArray[np.int64]:
-    """Number of the part of each row, which has the same codes as all others of the part, `n`."""
-    return np.unique(codes.numpy(), axis=0, return_inverse=True)[1].reshape(-1) if codes.shape[1] else _one(len(codes))
-
-
-def _one(n: int) -> NDArray[np.int64]:
-    return np.zeros(n, dtype=np.int64)
+    """Number of the part of each row, `n`; all rows of a part have the same codes. Without codes there is one part."""
+    if not codes.shape[1]:
+        return np.zeros(len(codes), dtype=np.int64)
+    return np.unique(codes.numpy(), axis=0, return_inverse=True)[1].reshape(-1)
 
 
 def _scaled(K: Array, n: int, parts: NDArray[np.int64]) -> Array:
