@@ -74,9 +74,9 @@ def narrow(
 
 
 def contains(distribution: BaseDistribution, value: Value) -> bool:
-    """Whether a value, including its type, is one of the distribution."""
+    """Whether a value is one of the distribution; whole numbers must be `int`, and a bool is no number."""
     if isinstance(distribution, CategoricalDistribution):
-        return value in distribution.choices
+        return any(value == each and isinstance(value, bool) == isinstance(each, bool) for each in distribution.choices)
     if isinstance(value, str | bool):
         return False
     if isinstance(distribution, IntDistribution):
@@ -154,7 +154,7 @@ def _narrowed(name: str, given: Sequence[Value], dimension: Dimension) -> BaseDi
 
 def _choices(name: str, given: tuple[Value, ...], distribution: CategoricalDistribution) -> tuple[Value, ...]:
     for choice in given:
-        if choice not in distribution.choices:
+        if not contains(distribution, choice):
             raise unknown(f"value of `{name}`", str(choice), map(str, distribution.choices))
     if not given or len(set(given)) != len(given):
         raise SpaceError(f"`{name}` must be one or more different choices, but got {given}.")

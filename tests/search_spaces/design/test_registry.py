@@ -49,6 +49,7 @@ def test_a_name_that_refers_to_no_space_is_rejected(name: str, message: str) -> 
         ("nasbench201", {"pruned": "no"}, "Option `pruned` of space 'nasbench201' must be bool, but got 'no'"),
         ("randwire", {"nodes": 10**6}, "nodes <= 1000` must hold, but got 1000000"),
         ("randwire", {"operation": ["conv"]}, "Option `operation` of space 'randwire' must be str"),
+        ("blocks", {"stage1_expansion": True}, "Unknown value of `stage1_expansion` 'True'"),
         ("nago", {"name": 1}, "Unknown dimension of space 'nago' 'name'"),
         *((name, {"width": width}, "`0 < width <= 1000000` must hold") for name in ("nago", "darts") for width in BAD),
         *((name, {"head_ratio": nan}, "head_ratio < inf` must hold, but got head_ratio=nan") for name in HEADED),
