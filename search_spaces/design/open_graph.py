@@ -61,7 +61,7 @@ class OpenGraph:
         group_of = tuple(groups.first(number) for number in range(len(graph.nodes)))
         _check_widths(graph, group_of)
         joining = _joining(graph, group_of, joints)
-        free = tuple(group for group in sorted({*group_of} - {*joining, group_of[0], group_of[-1]}))
+        free = tuple(sorted({*group_of} - {*joining, group_of[0], group_of[-1]}))
         if not free:
             raise SpaceError("This teacher has no width that could be chosen.")
         return cls(graph, group_of, joining, free)

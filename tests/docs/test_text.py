@@ -3,6 +3,7 @@
 import ast
 import re
 import tomllib
+from inspect import signature
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from autokd.distillation import METHODS
 from autokd.export.manifest import FILES
 from autokd.searches.method_choice import MethodChoice
 from search_spaces.design.budget import LIMITS
-from search_spaces.design.registry import known_spaces, space_of
+from search_spaces.design.registry import known_spaces, space, space_of
 
 MOST_README_BYTES = 8192
 MOST_LINES = 250
@@ -128,6 +129,18 @@ def test_every_method_is_listed() -> None:
 def test_every_space_is_listed() -> None:
     table = PAGES["search-spaces.md"].split("| name |")[1].split("\n\n")[0]
     assert names(table) == set(known_spaces())
+
+
+def test_every_option_of_a_space_is_listed_with_it() -> None:
+    table = PAGES["search-spaces.md"].split("| option | of |")[1].split("\n\n")[0]
+    rows = [[re.findall(r"`([\w-]+)`", cell) for cell in row.split("|")[1:3]] for row in table.split("\n")[2:]]
+    of_constructors = {
+        (option, name)
+        for name in known_spaces()
+        for option, each in signature(type(space(name))).parameters.items()
+        if each.kind is each.KEYWORD_ONLY and option not in ("width", "max_width")
+    }
+    assert {(option, name) for options, spaces in rows for option in options for name in spaces} == of_constructors
 
 
 def test_the_exported_files_are_those_of_an_export() -> None:
