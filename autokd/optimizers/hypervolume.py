@@ -22,10 +22,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from autokd.optimizers import expected_improvement as improvement
 from autokd.optimizers.arrays import Array
+from autokd.optimizers.expected_improvement import log_expected_improvement
 
-__all__ = ["boxes", "front", "hypervolume", "log_expected_improvement", "reference_point"]
+__all__ = ["boxes", "front", "hypervolume", "log_expected_hypervolume_improvement", "reference_point"]
 
 _MARGIN = 0.1  # distance of an inferred reference point from the front, as a share of the front's extent
 
@@ -85,7 +85,7 @@ def boxes(values: Array, reference: Array) -> tuple[Array, Array]:
     return corners[:, 0], corners[:, 1]
 
 
-def log_expected_improvement(mean: Array, deviation: Array, lower: Array, upper: Array) -> Array:
+def log_expected_hypervolume_improvement(mean: Array, deviation: Array, lower: Array, upper: Array) -> Array:
     """Logarithm of the expected hypervolume improvement of independent normal objectives, `p`.
 
     Each factor is log EI(l) + log(1 - EI(u) / EI(l)), and the sum over boxes is a log-sum-exp. So nothing underflows,
@@ -153,4 +153,4 @@ def _log_expected_extent(mean: Array, deviation: Array, lower: Array, upper: Arr
 def _log_improvement(mean: Array, deviation: Array, level: float) -> Array:
     if math.isinf(level):
         return np.full(len(mean), -math.inf)
-    return improvement.log_expected_improvement(mean, deviation, level)
+    return log_expected_improvement(mean, deviation, level)

@@ -18,8 +18,13 @@ from torch import Tensor
 
 from autokd.optimizers.arrays import Array
 from autokd.optimizers.history import History
-from autokd.optimizers.hypervolume import boxes, front, hypervolume, reference_point
-from autokd.optimizers.hypervolume import log_expected_improvement as log_expected_hypervolume_improvement
+from autokd.optimizers.hypervolume import (
+    boxes,
+    front,
+    hypervolume,
+    log_expected_hypervolume_improvement,
+    reference_point,
+)
 from autokd.optimizers.models.surrogate import PLAIN, SURROGATE_CONFIGS, TAILS, Surrogate
 from autokd.optimizers.space.encoding import Key, keys, unseen
 from autokd.optimizers.space.features import NO_FEATURES, Description

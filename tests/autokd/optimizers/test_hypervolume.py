@@ -4,8 +4,14 @@ from itertools import combinations, product
 import numpy as np
 import pytest
 
-from autokd.optimizers import expected_improvement as improvement
-from autokd.optimizers.hypervolume import boxes, front, hypervolume, log_expected_improvement, reference_point
+from autokd.optimizers.expected_improvement import log_expected_improvement
+from autokd.optimizers.hypervolume import (
+    boxes,
+    front,
+    hypervolume,
+    log_expected_hypervolume_improvement,
+    reference_point,
+)
 
 OBJECTIVES = (2, 3, 4)
 SIDE = 5  # of the grid of unit cells that the whole numbers of `whole` can dominate
@@ -112,7 +118,7 @@ def test_expected_improvement_is_the_mean_volume_that_samples_add(m: int, level:
     values, reference, n = a_front(m), np.zeros(m), 200_000
     mean, deviation = np.full(m, level), np.linspace(0.2, 0.5, m)
     added = added_volume(np.random.default_rng(0).normal(mean, deviation, (n, m)), values, reference)
-    (score,) = log_expected_improvement(mean[None], deviation[None], *boxes(values, reference))
+    (score,) = log_expected_hypervolume_improvement(mean[None], deviation[None], *boxes(values, reference))
     assert math.exp(score) == pytest.approx(added.mean(), abs=4 * added.std() / math.sqrt(n))
 
 
@@ -122,25 +128,24 @@ def test_expected_improvement_of_certain_outcomes_is_a_difference_of_hypervolume
     points = np.random.default_rng(1).uniform(-0.2, 1.5, (200, m))
     before = hypervolume(values, reference)
     gains = np.array([hypervolume(np.vstack([values, point]), reference) - before for point in points])
-    scores = log_expected_improvement(points, np.full_like(points, 1e-9), *boxes(values, reference))
+    scores = log_expected_hypervolume_improvement(points, np.full_like(points, 1e-9), *boxes(values, reference))
     assert (gains == 0).any()
     np.testing.assert_allclose(np.exp(scores), gains, rtol=1e-6, atol=1e-8)
 
 
 def test_without_rows_expected_improvement_is_the_product_over_objectives() -> None:
     mean, deviation, reference = np.array([[0.3, -2.0]]), np.array([[0.5, 1.0]]), np.array([0.1, 0.7])
-    scores = log_expected_improvement(mean, deviation, *boxes(np.empty((0, 2)), reference))
-    parts = [improvement.log_expected_improvement(mean[:, i], deviation[:, i], reference[i]) for i in range(2)]
+    scores = log_expected_hypervolume_improvement(mean, deviation, *boxes(np.empty((0, 2)), reference))
+    parts = [log_expected_improvement(mean[:, i], deviation[:, i], reference[i]) for i in range(2)]
     np.testing.assert_allclose(scores, sum(parts))
 
 
-def test_log_expected_improvement_is_accurate_where_the_improvement_underflows() -> None:
+def test_the_logarithm_is_accurate_where_the_expected_improvement_underflows() -> None:
     """With one row at 0 and the reference at -1 it is EI(-1) EI'(0) + EI(0) EI'(-1) - EI(0) EI'(0)."""
     mean, one = np.array([[-30.0, -40.0]]), np.ones((1, 2))
-    (score,) = log_expected_improvement(mean, one, *boxes(np.zeros((1, 2)), np.full(2, -1.0)))
+    (score,) = log_expected_hypervolume_improvement(mean, one, *boxes(np.zeros((1, 2)), np.full(2, -1.0)))
     first, second = (
-        [float(improvement.log_expected_improvement(mean[:, i], one[:, i], a)[0]) for a in (-1.0, 0.0)]
-        for i in range(2)
+        [float(log_expected_improvement(mean[:, i], one[:, i], a)[0]) for a in (-1.0, 0.0)] for i in range(2)
     )
     either = np.logaddexp(first[0] + second[1], first[1] + second[0])
     assert math.exp(score) == 0
@@ -153,7 +158,7 @@ def test_far_below_the_front_a_larger_mean_still_scores_higher(m: int) -> None:
     for i in range(m):
         mean = np.full((len(levels), m), -50.0)
         mean[:, i] = levels
-        scores = log_expected_improvement(mean, np.full_like(mean, 1e-3), *boxes(a_front(m), np.zeros(m)))
+        scores = log_expected_hypervolume_improvement(mean, np.full_like(mean, 1e-3), *boxes(a_front(m), np.zeros(m)))
         assert np.isfinite(scores).all()
         assert (np.diff(scores) > 0).all()
 
@@ -162,7 +167,7 @@ def test_rows_that_differ_by_rounding_only_count_as_one() -> None:
     values = np.array([[1.0, 2.0], [1.0 + 1e-15, 2.0 - 1e-15]])
     mean = np.stack([np.linspace(-5, 5, 200), np.linspace(-9, 9, 200)], axis=1)
     both, one = (
-        log_expected_improvement(mean, np.full_like(mean, 0.1), *boxes(rows, np.zeros(2)))
+        log_expected_hypervolume_improvement(mean, np.full_like(mean, 0.1), *boxes(rows, np.zeros(2)))
         for rows in (values, values[:1])
     )
     np.testing.assert_allclose(both, one)
