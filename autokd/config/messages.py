@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import ValidationError
 
@@ -42,6 +42,7 @@ def _known_keys(location: Iterable[int | str]) -> list[str]:
     section: Any = SearchConfig
     for part in location:
         section = section.model_fields[part].annotation
+        section = next(iter(get_args(section)), section)  # of `PruningConfig | None`, as one may omit it
         section = BudgetKeys if section is Budget else section
     return list(section.model_fields)
 

@@ -21,6 +21,11 @@ def test_a_list_is_called_one() -> None:
     assert "list should have at least 1 item, not 0" in message_of(training={"rungs": []})
 
 
+def test_an_unknown_key_of_a_section_that_may_be_omitted_is_told_all() -> None:
+    pruning = {"factory": "m:t", "pruning": {"shares": [0.4], "rounds": 2}}
+    assert message_of(teacher=pruning) == "my.toml: unknown key 'teacher.pruning.rounds'; known are shares, epochs."
+
+
 def test_an_unknown_key_without_a_near_one_is_told_all() -> None:
     assert message_of(budget={"flops": 1}) == (
         "my.toml: unknown key 'budget.flops'; known are params, macs, activation_bytes, model_bytes, memory_bytes, "
