@@ -17,8 +17,9 @@ from search_spaces.architecture.format import Architecture, Node
 from search_spaces.architecture.layers import Shape
 from search_spaces.architecture.operations import INPUT, ORDERED, Profile, merged_shape, profile
 from search_spaces.architecture.schedule import best_schedule
-from search_spaces.design.budget import Budget, solve_widths, widths_at
+from search_spaces.design.budget import Budget
 from search_spaces.design.counting import Count, count
+from search_spaces.design.widths import solve_widths, widths_at
 
 __all__ = ["CLASSES", "IMAGE", "Blueprint", "Derived", "Share", "Sketch", "Total", "is_small"]
 

@@ -11,8 +11,9 @@ import numpy as np
 from search_spaces.architecture.cost import Cost
 from search_spaces.architecture.layers import Shape
 from search_spaces.design.blueprint import Blueprint
-from search_spaces.design.budget import LIMITS, Budget, widths_at
+from search_spaces.design.budget import LIMITS, Budget
 from search_spaces.design.space import Parameters, Space
+from search_spaces.design.widths import widths_at
 from search_spaces.errors import BudgetError
 
 __all__ = ["Offer", "envelope"]

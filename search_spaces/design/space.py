@@ -15,9 +15,10 @@ from search_spaces.architecture.cost import Cost
 from search_spaces.architecture.format import Architecture
 from search_spaces.architecture.layers import Shape
 from search_spaces.design.blueprint import Blueprint
-from search_spaces.design.budget import Budget, widths_at
+from search_spaces.design.budget import Budget
 from search_spaces.design.dimensions import Dimension, Parameters, Range, Value, contains, low_ends, narrow
 from search_spaces.design.repair import drawn, repair
+from search_spaces.design.widths import widths_at
 from search_spaces.errors import SpaceError, unknown
 
 __all__ = ["Dimension", "Parameters", "Range", "Space", "Value", "narrow"]

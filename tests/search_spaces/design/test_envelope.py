@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 
 from search_spaces.architecture.cost import cost
-from search_spaces.design.budget import LIMITS, Budget, widths_at
+from search_spaces.design.budget import LIMITS, Budget
 from search_spaces.design.envelope import Offer, envelope
 from search_spaces.design.space import Space
+from search_spaces.design.widths import widths_at
 from search_spaces.spaces.nago import Nago
 from search_spaces.spaces.randwire import RandWire
 

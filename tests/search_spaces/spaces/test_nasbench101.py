@@ -8,8 +8,9 @@ from torch import Tensor
 
 from search_spaces.architecture.cost import cost
 from search_spaces.architecture.format import Architecture
-from search_spaces.design.budget import Budget, widths_at
+from search_spaces.design.budget import Budget
 from search_spaces.design.space import Value
+from search_spaces.design.widths import widths_at
 from search_spaces.errors import SpaceError
 from search_spaces.networks.network import Network, build
 from search_spaces.spaces.nasbench101 import NasBench101, cell_matrix, parse_matrix

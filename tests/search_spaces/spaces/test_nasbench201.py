@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from search_spaces.architecture.format import Architecture
 from search_spaces.design.blueprint import Blueprint
-from search_spaces.design.budget import Budget, widths_at
+from search_spaces.design.budget import Budget
 from search_spaces.design.space import Value
+from search_spaces.design.widths import widths_at
 from search_spaces.errors import SpaceError
 from search_spaces.networks.network import Network, build
 from search_spaces.spaces.nasbench201 import NasBench201, cell_string, parse_cell
