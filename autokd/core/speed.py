@@ -9,7 +9,7 @@ from time import perf_counter, process_time
 import torch
 from torch import Tensor, nn
 
-__all__ = ["StepTime", "TrainingSpeed", "measure_training", "possible_precisions", "worker_threads"]
+__all__ = ["StepTime", "TrainingSpeed", "measure_training", "median_speed", "possible_precisions", "worker_threads"]
 
 FEWEST, MOST = 5, 25  # timed steps in each precision
 WARM_UP = 8  # images of the steps that are not counted: the first ones compile and allocate

@@ -21,6 +21,7 @@ from autokd.evaluation.precompute import store_shapes
 from autokd.optimizers.errors import OptimizerError
 from autokd.searches.data_from_python import data_source
 from autokd.searches.preflight import (
+    broken_limits,
     check_budget,
     check_config,
     check_methods,
@@ -33,7 +34,7 @@ from autokd.searches.printer import default_reporter
 from autokd.searches.problem import Problem
 from autokd.searches.reporter import Reporter, Silent
 from autokd.searches.result import SearchResult
-from autokd.searches.speed import measure_speed
+from autokd.searches.speed import measure_speed, typical_students
 from autokd.searches.workspace import Workspace, default_workspace
 from autokd.teachers.from_python import teacher_from_python, teacher_source
 from search_spaces.design.budget import Budget
@@ -144,13 +145,15 @@ def begin(
         facts = find_facts(config, wrapped, reporter)
         problem = Problem(config, facts, home.folder)
         offers = survey(problem)
-        problem = with_feasible_spaces(problem, offers)
-        check_methods(problem, wrapped)
-        problem = replace(problem, facts=measure_speed(problem, wrapped))
+        broken = broken_limits(offers)
+        problem = with_feasible_spaces(problem, broken)
+        students = typical_students(problem)
+        check_methods(problem, students, wrapped)
+        problem = replace(problem, facts=measure_speed(problem, students, wrapped))
         reporter.checked(problem.facts, offers)
         if problem.facts.rungs:
             reporter.notify(_shortened(config, problem.facts.rungs))
-        check_budget(offers, reporter)
+        check_budget(broken, reporter)
         shapes = check_storage(problem, wrapped)
     with home.open(create=True) as store:
         config = _named(config, home, store, reporter, renames)  # another search may have begun meanwhile

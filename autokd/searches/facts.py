@@ -41,7 +41,7 @@ class Facts:
         why_no_graph: Why it has none, if so.
         images_per_second: Speed of training a student as the search may draw it, in one worker; None if none can be
             drawn. This and the following are None in searches of earlier versions, too.
-        teacher_images_per_second: Speed of computing the teacher's outputs in one worker.
+        teacher_images_per_second: Speed of computing the teacher's outputs in one worker; None without `min_trials`.
         rungs: Epochs at each rung, where `min_trials` shortened them; None for those of the configuration.
         full_length: Length of the full-length trainings with `final.seconds`, once it is decided.
     """

@@ -1,7 +1,7 @@
 """What is checked and found out before a search begins: data, teacher, device, and whether the budget can be met."""
 
 import platform
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from importlib.metadata import version
@@ -30,7 +30,6 @@ from autokd.searches.proposals import check_optimizer
 from autokd.searches.remarks import no_mistakes
 from autokd.searches.reporter import SILENT, Reporter
 from autokd.searches.session import make_executor
-from autokd.searches.speed import typical_students
 from autokd.teachers.cost import TeacherCost, measure_cost
 from autokd.teachers.graph import traced_teacher
 from autokd.teachers.outputs.shapes import OutputKind, OutputShapes
@@ -41,6 +40,7 @@ from search_spaces.design.budget import LARGEST_LIMIT
 from search_spaces.design.envelope import Offer, envelope
 
 __all__ = [
+    "broken_limits",
     "check_budget",
     "check_choices",
     "check_config",
@@ -143,11 +143,12 @@ def find_facts(config: SearchConfig, teacher: Teacher | None = None, reporter: R
     )
 
 
-def check_methods(problem: Problem, teacher: Teacher | None = None) -> None:
+def check_methods(problem: Problem, students: Sequence[nn.Module], teacher: Teacher | None = None) -> None:
     """Try each distillation method at the ends of its ranges on a few samples, with a student of each space.
 
     Args:
         problem: The search.
+        students: Typical students, see `autokd.searches.speed.typical_students`.
         teacher: The teacher, where it is given as an object.
 
     Raises:
@@ -157,7 +158,7 @@ def check_methods(problem: Problem, teacher: Teacher | None = None) -> None:
     context, device = problem.context, torch.device(problem.facts.device)
     dataset = context.load_data()
     teacher = teacher or context.load_teacher(0, dataset)
-    students = [SomeChannels(each, context.data.student_channels) for each in typical_students(problem, device)]
+    students = [SomeChannels(each, context.data.student_channels) for each in students]
     batch = context.stream(dataset).batch(torch.arange(min(PROBED, len(dataset.train)), device=device), 0)
     for name, method in problem.methods.examples():
         _check_needs(name, method, teacher)
@@ -196,48 +197,50 @@ def survey(problem: Problem) -> Sequence[Offer]:
     ]
 
 
-def with_feasible_spaces(problem: Problem, offers: Sequence[Offer]) -> Problem:
-    """The problem without those of several spaces that have no student within the budget, unless none has."""
-    feasible = tuple(name for name, broken in _broken(offers).items() if name and not broken)
+def broken_limits(offers: Sequence[Offer]) -> dict[str, str]:
+    """The limits that each space cannot keep, in words; an empty text for a space that keeps all."""
+    spaces = dict.fromkeys(offer.space for offer in offers)
+    return {space: _broken_limits([offer for offer in offers if offer.space == space]) for space in spaces}
+
+
+def with_feasible_spaces(problem: Problem, broken: Mapping[str, str]) -> Problem:
+    """The problem without those of several spaces that have no student within the budget, unless none has.
+
+    `broken` is what `broken_limits` returns.
+    """
+    feasible = tuple(name for name, limits in broken.items() if name and not limits)
     return replace(problem, facts=replace(problem.facts, spaces=feasible))
 
 
-def check_budget(offers: Sequence[Offer], reporter: Reporter = SILENT) -> None:
+def check_budget(broken: Mapping[str, str], reporter: Reporter = SILENT) -> None:
     """Check that some student meets the budget.
 
     Args:
-        offers: What the spaces offer.
+        broken: The limits that the spaces cannot keep, see `broken_limits`.
         reporter: Hears of each space that is left out as long as another one has such students.
 
     Raises:
         BudgetInfeasibleError: If none does, with the limits that cannot be met.
     """
-    broken = {name: "; ".join(limits) for name, limits in _broken(offers).items() if limits}
-    if len(broken) < len({offer.space for offer in offers}):
-        for name, limits in broken.items():
+    if all(broken.values()):
+        texts = (f"{name}: {limits}" if name else limits for name, limits in broken.items())
+        raise BudgetInfeasibleError(
+            f"the budget cannot be met: {'; '.join(texts)}. Raise the limit, or narrow the space to smaller graphs."
+        )
+    for name, limits in broken.items():
+        if limits:
             reporter.notify(f"space {name!r} is left out, since it cannot meet the budget: {limits}")
-        return
-    texts = (f"{name}: {limits}" if name else limits for name, limits in broken.items())
-    raise BudgetInfeasibleError(
-        f"the budget cannot be met: {'; '.join(texts)}. Raise the limit, or narrow the space to smaller graphs."
-    )
 
 
-def _broken(offers: Sequence[Offer]) -> dict[str, list[str]]:
-    """The limits that each space cannot keep, in words."""
-    spaces = dict.fromkeys(offer.space for offer in offers)
-    return {space: _broken_limits([offer for offer in offers if offer.space == space]) for space in spaces}
-
-
-def _broken_limits(offers: Sequence[Offer]) -> list[str]:
+def _broken_limits(offers: Sequence[Offer]) -> str:
     broken = [
         f"{offer.limit} <= {offer.allowed:,}, but the smallest student has {offer.smallest:,}"
         for offer in offers
         if not offer.satisfiable
     ]
     if not broken and any(offer.allowed is not None and offer.typical is None for offer in offers):
-        return ["no random family of the space keeps all limits at once"]
-    return broken
+        return "no random family of the space keeps all limits at once"
+    return "; ".join(broken)
 
 
 def _check_mixup(config: SearchConfig) -> None:

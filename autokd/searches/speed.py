@@ -1,5 +1,6 @@
 """How fast students and teacher are on this machine, measured before a search with students as it may draw them."""
 
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 
@@ -25,22 +26,21 @@ __all__ = ["measure_speed", "typical_students"]
 PROBED = 8  # samples for the teacher
 
 
-def measure_speed(problem: Problem, teacher: Teacher | None = None) -> Facts:
+def measure_speed(problem: Problem, students: Sequence[nn.Module], teacher: Teacher | None = None) -> Facts:
     """The facts with the speed of student and teacher in one worker, and with what follows: precision and rungs.
 
-    Of several spaces, the one whose student is slowest decides.
+    Of several students, the slowest decides. The teacher is measured only where rungs may be shortened.
 
     Args:
         problem: The search.
+        students: Typical students, see `typical_students`.
         teacher: The teacher, where it is given as an object.
     """
     facts, context, device = problem.facts, problem.context, torch.device(problem.facts.device)
-    dataset = context.load_data()
-    teacher = teacher or context.load_teacher(0, dataset)
-    stream, wanted = context.stream(dataset), problem.config.training.precision
+    dataset, wanted = context.load_data(), problem.config.training.precision
+    stream = context.stream(dataset)
     batch = stream.batch(torch.arange(stream.batch_size, device=device), 0)
     with worker_threads(problem.config.workers.threads):
-        students = typical_students(problem, device)
         images = of_samples(batch.images, context.data.student_channels)
         speeds = [measure_training(each, images, possible_precisions(wanted, device)) for each in students]
         if speeds:
@@ -48,14 +48,18 @@ def measure_speed(problem: Problem, teacher: Teacher | None = None) -> Facts:
             facts = replace(facts, precision=slowest.precision, images_per_second=slowest.images_per_second)
         else:
             facts = replace(facts, precision=pick_precision(wanted, device))
-        few = stream.batch(batch.indices[:PROBED], 0)
-        with closing(TeacherWithFeatures(teacher, context.needs, facts.precision, context.teacher.layers)) as live:
-            facts = replace(facts, teacher_images_per_second=median_speed(lambda: live(few), len(few.labels), device))
+        if problem.config.min_trials is not None:
+            teacher = teacher or context.load_teacher(0, dataset)
+            few = stream.batch(batch.indices[:PROBED], 0)
+            with closing(TeacherWithFeatures(teacher, context.needs, facts.precision, context.teacher.layers)) as live:
+                speed = median_speed(lambda: live(few), len(few.labels), device)
+            facts = replace(facts, teacher_images_per_second=speed)
     return replace(facts, rungs=fitting_rungs(replace(problem, facts=facts)))
 
 
-def typical_students(problem: Problem, device: torch.device) -> list[nn.Module]:
+def typical_students(problem: Problem) -> list[nn.Module]:
     """A student of the family that the search would try first of each space; none of a family that fits no budget."""
+    device = torch.device(problem.facts.device)
     students = (_student(problem, number, device) for number in range(len(problem.space.members)))
     return [student for student in students if student is not None]
 

@@ -21,6 +21,7 @@ from autokd.recipes.catalogue import find_config
 from autokd.searches.choices import Choices
 from autokd.searches.facts import Facts
 from autokd.searches.preflight import (
+    broken_limits,
     check_budget,
     check_config,
     check_methods,
@@ -30,6 +31,7 @@ from autokd.searches.preflight import (
     with_feasible_spaces,
 )
 from autokd.searches.problem import Problem
+from autokd.searches.speed import typical_students
 from autokd.teachers.cost import TeacherCost
 from autokd.teachers.registry import Teacher, load_teacher
 from search_spaces.architecture.cost import cost
@@ -181,14 +183,14 @@ def test_the_survey_is_the_same_for_the_same_search(make_problem):
     offers = survey(make_problem())
     assert offers == survey(make_problem())
     assert {offer.limit: offer.allowed for offer in offers}["params"] == 4_000
-    check_budget(offers)
+    check_budget(broken_limits(offers))
 
 
 def test_a_budget_that_nothing_keeps_is_named_with_the_smallest_student(make_problem):
     offers = survey(make_problem(budget={"params": 50, "macs": 10**9}))
     smallest = next(offer.smallest for offer in offers if offer.limit == "params")
     with pytest.raises(BudgetInfeasibleError) as caught:
-        check_budget(offers)
+        check_budget(broken_limits(offers))
     assert f"params <= 50, but the smallest student has {smallest:,}." in str(caught.value)
     assert "macs" not in str(caught.value)
 
@@ -197,18 +199,20 @@ def test_a_space_that_cannot_keep_the_budget_is_left_out_unless_none_can(make_pr
     problem = make_problem(space=SPACES, budget={"params": 8_000})
     offers = survey(problem)
     assert {offer.space for offer in offers} == {"nago", "blocks"}
-    assert with_feasible_spaces(problem, offers).facts.spaces == ("blocks",)
+    broken = broken_limits(offers)
+    assert with_feasible_spaces(problem, broken).facts.spaces == ("blocks",)
     lines: list[str] = []
-    check_budget(offers, SimpleNamespace(notify=lines.append))
+    check_budget(broken, SimpleNamespace(notify=lines.append))
     assert lines[0].startswith("space 'nago' is left out, since it cannot meet the budget: params <= 8,000, but")
+    offers = survey(replace(problem, config=make_problem(budget={"params": 50}, space=SPACES).config))
     with pytest.raises(BudgetInfeasibleError, match=r"met: nago: params <= .*; blocks: params <= 50, but"):
-        check_budget(survey(replace(problem, config=make_problem(budget={"params": 50}, space=SPACES).config)))
+        check_budget(broken_limits(offers))
 
 
 def test_limits_that_can_be_kept_one_by_one_but_not_together_are_infeasible(make_problem):
     offers = [replace(offer, typical=None) for offer in survey(make_problem())]
     with pytest.raises(BudgetInfeasibleError, match="no random family of the space keeps all limits at once"):
-        check_budget(offers)
+        check_budget(broken_limits(offers))
 
 
 def test_the_facts_of_signals_are_those_of_the_samples_and_their_teacher(
@@ -249,7 +253,8 @@ def problem_of(config: SearchConfig, *overrides: str, teacher: Teacher | None = 
 
 def test_every_method_can_be_used_with_the_recipes_teacher(config: SearchConfig):
     names = [name for name, kind in METHODS.items() if not issubclass(kind, Wrapper)]
-    check_methods(problem_of(config, f"distillation={{methods={[*names, 'ctkd+kd', 'early-stopping+kd+at']}}}"))
+    problem = problem_of(config, f"distillation={{methods={[*names, 'ctkd+kd', 'early-stopping+kd+at']}}}")
+    check_methods(problem, typical_students(problem))
 
 
 @pytest.mark.parametrize("method", ["crd", "fitnet", "modality"])
@@ -259,7 +264,7 @@ def test_what_a_callable_does_not_give_cannot_be_learnt_from(config: SearchConfi
     with pytest.raises(
         InputError, match=f"method '{method}' needs the teacher's .*, but the teacher is no torch module"
     ):
-        check_methods(problem, teacher)
+        check_methods(problem, typical_students(problem), teacher)
 
 
 def test_an_object_cannot_run_in_the_workers(config: SearchConfig):
@@ -288,4 +293,4 @@ def test_a_method_that_cannot_work_with_the_shapes_is_told_before_the_search(con
     config = override_config(config, [f"data.source='{tmp_path / 'vectors.npz'}'", "training.augmentation={}"])
     problem = problem_of(config, "teacher={floor=0.0}", "distillation={method='at'}", teacher=teacher)
     with pytest.raises(InputError, match="method 'at'"):
-        check_methods(problem, teacher)
+        check_methods(problem, typical_students(problem), teacher)
