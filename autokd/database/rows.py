@@ -58,7 +58,7 @@ class TrialRow:
 
     Attributes:
         number: Counts from 0 within its search, in the order in which trials were opened; references count down from
-            -1, and so do their finish orders.
+            -1, and their number is their finish order, too.
         parameters: What the optimiser proposed, by name.
         value: Objective value given to the optimiser; None if there is none.
         reason: Why it was pruned or failed.

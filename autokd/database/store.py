@@ -252,7 +252,7 @@ class Store(Reader):
         value: float | None = None,
         reason: str | None = None,
     ) -> TrialRow:
-        """Record the end of a trial, with the next finish order of its search.
+        """Record the end of a trial, with the next finish order of its search, or of a reference, with its number.
 
         Args:
             lease: Lease of the search, from `lease.acquire`.
@@ -271,7 +271,7 @@ class Store(Reader):
             )
         with self._writing(lease) as (session, search):
             trial = _running(_get(session, Trial, trial_id, search))
-            trial.finish_order = _finish_order(session, search, trial)
+            trial.finish_order = trial.number if trial.reference else _n_finished(session, search)
             trial.state, trial.value, trial.reason, trial.finished_at = state, value, reason, datetime.now(UTC)
             payload = {"state": state, "value": value, "reason": reason}
             record(session, search, "trial_finished", _named(trial) | payload)
@@ -343,14 +343,6 @@ def _n_finished(session: Session, search: Search) -> int:
     """Number of trials that ended; references do not count."""
     last = session.scalar(select(func.max(Trial.finish_order)).where(Trial.search_id == search.id))
     return 0 if last is None else max(0, last + 1)
-
-
-def _finish_order(session: Session, search: Search, trial: Trial) -> int:
-    """The next finish order of trials, which count up from 0, or of references, which count down from -1."""
-    if trial.reference is None:
-        return _n_finished(session, search)
-    last = session.scalar(select(func.min(Trial.finish_order)).where(Trial.search_id == search.id))
-    return -1 if last is None else min(0, last) - 1
 
 
 def _named(trial: Trial) -> dict[str, Any]:

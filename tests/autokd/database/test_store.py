@@ -361,7 +361,7 @@ def test_references_are_no_trials_and_count_down(store: Store, lease: Lease) -> 
         store.open_trial(lease, 0, {}),
         store.open_trial(lease, -2, {}, "other"),
     ]
-    for row in rows:
+    for row in reversed(rows):
         store.finish_trial(lease, row.id, "failed", reason="no")
     assert [(row.number, row.finish_order, row.opened_after) for row in store.trials(lease.search_id)] == [(0, 0, 0)]
     references = store.references(lease.search_id)
