@@ -146,7 +146,7 @@ def status(result: SearchResult, output: Output) -> None:
     ]
     facts += search_remarks(progress, flatness)
     facts += [("full length", line) for line in _full_length_lines(problem)]
-    facts += [("full length", f"student {training.replicate}: {training_state(training)}") for training in trainings]
+    facts += [("full length", f"{training.name}: {training_state(training)}") for training in trainings]
     events = result.last_events(EVENTS)
     facts += [("" if position else "last events", event_line(event)) for position, event in enumerate(events)]
     show_text(facts_table(facts))
@@ -470,7 +470,7 @@ def _rung_correlation_line(rung_correlation: RungCorrelation, pruned: int) -> st
 
 def _full_length_lines(problem: Problem) -> list[str]:
     """Length of the full-length trainings with its reason, if it follows from the time that they may take."""
-    length = problem.facts.full_length
+    length = problem.full_length
     return [] if length is None else [length.describe(problem.config.final.epochs)]
 
 

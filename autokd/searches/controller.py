@@ -19,9 +19,9 @@ from autokd.searches.problem import Problem
 from autokd.searches.proposals import propose, prunes
 from autokd.searches.references import NO_TEACHER, latest_references, no_teacher_parameters, reference_parameters
 from autokd.searches.students import add_student
-from autokd.searches.times import measure_times
+from autokd.searches.times import prepared_seconds
 from autokd.searches.trial_record import TrialRecord, search_records
-from search_spaces.architecture.cost import Cost, cost
+from search_spaces.architecture.cost import Cost
 from search_spaces.architecture.format import Architecture
 from search_spaces.errors import SpaceError
 
@@ -56,7 +56,7 @@ class Controller:
         """
         self.dispatcher.prepare(self.problem.context)
         self.problem.check_fidelity_metric()
-        prepared = measure_times(self.store.events(self.lease.search_id)).teacher_outputs
+        prepared = prepared_seconds(self.store.events(self.lease.search_id))
         while True:
             rows, references = search_records(self.store, self.lease.search_id)
             running = [record for record in (*references, *rows.values()) if record.trial.state == "running"]
@@ -135,8 +135,7 @@ class Controller:
         if trial.reference != NO_TEACHER:
             return self.problem.draw(trial, replicate)
         student = rows[trial.parameters["trial"]].students[0]
-        architecture = Architecture.from_dict(dict(student.architecture))
-        return architecture, cost(architecture)
+        return Architecture.from_dict(dict(student.architecture)), student.cost
 
     def _open_evaluations(self, record: TrialRecord, rung: int) -> bool:
         for student in record.to_open(rung):

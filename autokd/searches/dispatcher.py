@@ -1,9 +1,10 @@
 """Sends evaluations to workers and records what comes back."""
 
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
+from itertools import count
 from typing import TypeVar
 
 from autokd.database.lease import Lease
@@ -18,15 +19,16 @@ from autokd.evaluation.task import EvaluationResult, EvaluationTask
 from autokd.searches.tables import percent
 from autokd.teachers.outputs.key import OutputsKey
 from autokd.teachers.pruned import PrunedTeachers
+from autokd.teachers.registry import Teacher
 from workers.base import Executor
-from workers.errors import UnguardedMain, WorkerError, WorkerLost
+from workers.errors import UnguardedMain, WorkerLost
 
 __all__ = ["Dispatcher"]
 
 T = TypeVar("T")
 
 TICK_SECONDS = 2.0
-ATTEMPTS = 3  # at an evaluation whose worker is lost, before it counts as failed
+ATTEMPTS = 3  # at a task whose worker is lost, before it counts as failed
 
 
 @dataclass
@@ -38,8 +40,9 @@ class Dispatcher:
         lease: The right to write there.
         executor: Where evaluations run.
         on_change: Called after everything that is recorded, and every few seconds while waiting.
-        on_prepared: Called with the number of views and splits whose answers are stored, and of those needed.
+        on_prepared: Called with the number of views and splits whose outputs are stored, and of those needed.
         on_notify: Called with a line that the user should read.
+        teacher: The teacher, where it was given as an object, which workers cannot make.
     """
 
     store: Store
@@ -48,6 +51,7 @@ class Dispatcher:
     on_change: Callable[[], None] = lambda: None
     on_prepared: Callable[[int, int], None] = lambda ready, needed: None
     on_notify: Callable[[str], None] = lambda line: None
+    teacher: Teacher | None = None
     _in_flight: dict[Future[EvaluationResult], tuple[EvaluationRow, EvaluationTask]] = field(default_factory=dict)
     _lost: Counter[int] = field(default_factory=Counter)
 
@@ -81,59 +85,60 @@ class Dispatcher:
     def prepare(self, context: TrainingContext) -> None:
         """Let the workers prune teachers, then precompute all teachers' outputs.
 
-        The outputs are those for all views, in chunks, and for the other splits.
+        The outputs are those for all views, in chunks, and for the other splits. Those of a teacher object are computed
+        in this process.
 
         Raises:
             InputError: If data or teacher are gone, or the disk has no room.
-            AutoKDError: If a worker cannot train a pruned teacher, or compute a view, within its limits.
+            AutoKDError: If a worker cannot train a pruned teacher, or compute a view.
         """
         if context.pruned is not None:
             for rounds in context.pruned.missing:
                 self._prune(context, context.pruned, rounds)
+        if context.teacher.source is None:
+            self._precompute_here(context)
         missing = missing_outputs(context)
         check_room(context, missing)
         if missing or context.needs:
             self._notify_fall_back(context)
-        needed = len(context.outputs_needed)
         pending = {self.executor.submit(precompute_outputs, context, key): key for key in missing}
-        lost = Counter[OutputsKey]()
-
-        def unready() -> int:
-            return len({key._replace(chunk=None) for key in pending.values()})
-
-        def report() -> None:
-            self.on_prepared(needed - unready(), needed)
-
+        attempts = Counter[OutputsKey]()
         while pending:
-            for future in _first(pending, report):
+            for future in _first(pending, lambda: self._report_outputs(context, pending.values())):
                 key = pending.pop(future)
-                try:
-                    future.result()
-                except UnguardedMain as error:
-                    raise InputError(str(error)) from None
-                except WorkerError as error:
-                    lost[key] += 1
-                    if not isinstance(error, WorkerLost) or lost[key] == ATTEMPTS:
-                        raise AutoKDError(f"the teacher's outputs cannot be computed: {_reason(error)}") from error
+                attempts[key] += 1
+                if not _succeeded(future, attempts[key], "the teacher's outputs cannot be computed"):
                     pending[self.executor.submit(precompute_outputs, context, key)] = key
-            self.store.record_event(self.lease, "teacher", {"views": needed, "missing": unready()})
-            report()
+            self._record_outputs(context, pending.values())
+
+    def _precompute_here(self, context: TrainingContext) -> None:
+        missing = missing_outputs(context)
+        for done, key in enumerate(missing, 1):
+            if self.teacher is None:
+                raise InputError(
+                    "the teacher was given as an object, and not all of its outputs are stored yet: go on from Python, "
+                    f"with autokd.find({self.store.search(self.lease.search_id).name!r}, teacher=...)."
+                )
+            precompute_outputs(context, key, self.teacher)
+            self._record_outputs(context, missing[done:])
+
+    def _record_outputs(self, context: TrainingContext, missing: Iterable[OutputsKey]) -> None:
+        """Record and report that some of a teacher's outputs were computed, so that these are missing."""
+        payload = {"views": len(context.outputs_needed), "missing": _n_incomplete(missing)}
+        self.store.record_event(self.lease, "teacher", payload)
+        self._report_outputs(context, missing)
+
+    def _report_outputs(self, context: TrainingContext, missing: Iterable[OutputsKey]) -> None:
+        needed = len(context.outputs_needed)
+        self.on_prepared(needed - _n_incomplete(missing), needed)
 
     def _prune(self, context: TrainingContext, files: PrunedTeachers, rounds: int) -> None:
         """Let a worker do a round of pruning; one that is lost is replaced."""
-        for attempt in range(1, ATTEMPTS + 1):
+        for attempt in count(1):
             future = self.executor.submit(prune_round, context, rounds)
             _first([future], self.on_change)
-            try:
-                future.result()
+            if _succeeded(future, attempt, "the teacher cannot be pruned"):
                 break
-            except InputError:
-                raise
-            except UnguardedMain as error:
-                raise InputError(str(error)) from None
-            except Exception as error:
-                if not isinstance(error, WorkerLost) or attempt == ATTEMPTS:
-                    raise AutoKDError(f"the teacher cannot be pruned: {_reason(error)}") from error
         accuracy = float(files.result(rounds)["accuracy"])
         self.store.record_event(self.lease, "pruned", {"rounds": rounds, "of": files.n_rounds, "accuracy": accuracy})
         self.on_notify(f"teacher pruned, round {rounds} of {files.n_rounds}: {percent(accuracy)} validation accuracy")
@@ -146,11 +151,9 @@ class Dispatcher:
 
     def _record(self, row: EvaluationRow, task: EvaluationTask, future: Future[EvaluationResult]) -> None:
         try:
-            result = future.result()
+            result = _result(future)
         except InputError:
             raise
-        except UnguardedMain as error:
-            raise InputError(str(error)) from None
         except WorkerLost as error:
             self._lost[row.id] += 1
             if self._lost[row.id] < ATTEMPTS:
@@ -168,6 +171,42 @@ def _first(futures: Collection[Future[T]], on_tick: Callable[[], None]) -> set[F
     while not (done := wait(futures, TICK_SECONDS, FIRST_COMPLETED).done):
         on_tick()
     return done
+
+
+def _result(future: Future[T]) -> T:
+    """The result of a task that ended; what the user's script has to mend is an `InputError`."""
+    try:
+        return future.result()
+    except UnguardedMain as error:
+        raise InputError(str(error)) from None
+
+
+def _succeeded(future: Future[None], attempt: int, failure: str) -> bool:
+    """Whether a task that ended did its work; False if its worker was lost, and it is to be sent again.
+
+    Args:
+        future: The task.
+        attempt: How often it was sent, at most `ATTEMPTS` times.
+        failure: What has failed if it raised anything else.
+
+    Raises:
+        InputError: If data or teacher are gone.
+        AutoKDError: If it failed, or was sent often enough.
+    """
+    try:
+        _result(future)
+    except InputError:
+        raise
+    except Exception as error:
+        if isinstance(error, WorkerLost) and attempt < ATTEMPTS:
+            return False
+        raise AutoKDError(f"{failure}: {_reason(error)}") from error
+    return True
+
+
+def _n_incomplete(missing: Iterable[OutputsKey]) -> int:
+    """Number of views and splits of which something is missing."""
+    return len({key._replace(chunk=None) for key in missing})
 
 
 def _reason(error: Exception) -> str:

@@ -49,10 +49,11 @@ def with_full_length(
     prepare: Callable[[TrainingContext], None],
     clock: Callable[[], float] = time.monotonic,
 ) -> Problem:
-    """The search with the length of its full-length trainings, which is decided and recorded if it was not before.
+    """The search with the length of its full-length trainings, whose missing outputs of the teacher are computed.
 
-    What was decided holds as long as `final.seconds`, the winner and the number of trainings stay the same. Within the
-    time, the teacher's outputs that are still missing come first; the trainings get the rest.
+    The length is decided and recorded if it was not before. What was decided holds as long as `final.seconds`, the
+    winner and the number of trainings stay the same. Within the time, the teacher's outputs come first; the trainings
+    get the rest.
 
     Args:
         problem: The search.
@@ -63,11 +64,11 @@ def with_full_length(
         prepare: Computes the missing outputs of the teacher.
         clock: Time in seconds.
     """
-    seconds, decided = problem.config.final.seconds, problem.facts.full_length
+    seconds, decided = problem.config.final.seconds, problem.full_length
     trial, trainings = families[0].trial.number, problem.config.final.students + len(families) - 1
-    if seconds is None:
-        return problem
-    if decided and (decided.seconds, decided.trial, decided.trainings) == (seconds, trial, trainings):
+    wanted = (seconds, trial, trainings)
+    if seconds is None or (decided and (decided.seconds, decided.trial, decided.trainings) == wanted):
+        prepare(problem.retraining_context)
         return problem
     per_epoch = slowest_epoch(problem, store, lease.search_id, families)
     workers, n_train = problem.config.workers.count, problem.facts.n_train
@@ -81,18 +82,22 @@ def with_full_length(
         trial=trial,
         affordable=affordable_epochs(seconds, per_epoch, trainings, workers),
     )
+    context = _at(problem, longest).retraining_context
     started = clock()
-    prepare(_at(problem, longest).retraining_context)
+    prepare(context)
     spent = round(clock() - started, 3)
     affordable = affordable_epochs(seconds - spent, per_epoch, trainings, workers)
     length = replace(longest, prepared_seconds=spent, affordable=affordable)
     store.set_status(lease, "running", {"full_length": asdict(length)})
-    return _at(problem, length)
+    found = _at(problem, length)
+    if not set(found.retraining_context.outputs_needed) <= set(context.outputs_needed):
+        prepare(found.retraining_context)  # in a shorter training, checkpoints of the teacher teach other epochs
+    return found
 
 
 def full_length(problem: Problem) -> dict[str, Any] | None:
     """Length of the full-length trainings and what it follows from, as plain values; None without `final.seconds`."""
-    length = problem.facts.full_length
+    length = problem.full_length
     return None if length is None else asdict(length) | {"epochs": problem.full_length_epochs}
 
 

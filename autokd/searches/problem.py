@@ -18,6 +18,7 @@ from autokd.evaluation.context import TrainingContext
 from autokd.evaluation.task import EvaluationTask
 from autokd.searches.choices import Choices
 from autokd.searches.facts import Facts
+from autokd.searches.lengths import FullLength
 from autokd.searches.method_choice import MethodChoice
 from autokd.searches.references import LIKE_TEACHER, NO_TEACHER, reference_methods, reference_space
 from autokd.searches.trial_record import TrialRecord
@@ -120,10 +121,15 @@ class Problem(Choices):
         return replace(self._context(self.config.training.model_copy(update=changes)), is_tested=True)
 
     @property
+    def full_length(self) -> FullLength | None:
+        """The length that was decided for `final.seconds`; None without that, even if there was one before."""
+        return None if self.config.final.seconds is None else self.facts.full_length
+
+    @property
     def full_length_epochs(self) -> float:
         """Length of the full-length trainings: what was decided for `final.seconds`, else `final.epochs`."""
-        final, decided = self.config.final, self.facts.full_length
-        return final.epochs if final.seconds is None or decided is None else decided.epochs(final.epochs)
+        most = self.config.final.epochs
+        return most if self.full_length is None else self.full_length.epochs(most)
 
     def wants_trial(
         self, trial_records: Collection[TrialRecord], references: Iterable[TrialRecord] = (), prepared: float = 0.0

@@ -6,9 +6,9 @@ distillation.
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal
+from typing import Any
 
-from autokd.config.schema import DistillationConfig
+from autokd.config.schema import DistillationConfig, ReferencesConfig
 from autokd.distillation import KD
 from autokd.searches.method_choice import MethodChoice
 from autokd.searches.trial_record import TrialRecord
@@ -83,18 +83,25 @@ def latest_references(references: Iterable[TrialRecord]) -> dict[str, TrialRecor
     return {str(record.trial.reference): record for record in references}
 
 
-def references_to_retrain(references: Iterable[TrialRecord], n: int | Literal["all"]) -> list[TrialRecord]:
-    """The `n` best references at the last rung, by validation accuracy, that are to be trained at full length.
+def references_to_retrain(references: Iterable[TrialRecord], config: ReferencesConfig, best: int) -> list[TrialRecord]:
+    """The references to train at full length: the `config.final` best at the last rung, by validation accuracy.
 
     The student without the teacher comes last: it says what distilling is worth, but nothing of networks drawn by hand.
 
     Args:
         references: References in the order in which they were opened.
-        n: Number of them; "all" for all that reached the last rung.
+        config: Which references are wanted, and how many of them at full length.
+        best: Number of the winning trial; another one's student without the teacher is left out.
     """
-    complete = [record for record in latest_references(references).values() if record.trial.state == "complete"]
-    best = sorted(complete, key=lambda record: (record.trial.reference == NO_TEACHER, -record.best_value))
-    return best if n == "all" else best[:n]
+    wanted = [
+        record
+        for name, record in latest_references(references).items()
+        if name in config.names
+        and record.trial.state == "complete"
+        and record.trial.parameters.get("trial", best) == best
+    ]
+    ranked = sorted(wanted, key=lambda record: (record.trial.reference == NO_TEACHER, -record.best_value))
+    return ranked if config.final == "all" else ranked[: config.final]
 
 
 def _teachers_own(teacher_graph: Architecture | None) -> dict[str, Value]:

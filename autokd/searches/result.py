@@ -16,8 +16,6 @@ from autokd.database.lease import Lease, is_owned
 from autokd.database.reading import Reader
 from autokd.database.rows import EventRow, SearchRow
 from autokd.errors import AutoKDError, InputError, InterruptedSearchError, first_line
-from autokd.evaluation.context import TrainingContext
-from autokd.evaluation.precompute import missing_outputs, precompute_outputs
 from autokd.export.folder import write_folder
 from autokd.export.replacement import check_replaceable
 from autokd.export.verification import Verification
@@ -156,7 +154,7 @@ class SearchResult:
             return trained_references(problem, store, store.search(self.name).id)
 
     def compare(self, student: TrainedStudent | None = None) -> Comparison | None:
-        """A student, by default the best, beside the best reference; None before both were trained for as long."""
+        """A student, by default the best, beside the best reference; None before there is one."""
         student = student or next(iter(self.students), None)
         if student is None:
             return None
@@ -255,7 +253,6 @@ class SearchResult:
         with self._session("resume", config) as (lease, dispatcher):
             problem, store = self.problem, dispatcher.store
             dispatcher.on_change = lambda: self.reporter.searched(_progress(store, self.name))
-            self._prepare(problem.context)
             Controller(store, lease, problem, dispatcher).run()
             progress = _progress(store, self.name)
             store.set_status(lease, "failed" if progress.best_trial is None else "finished")
@@ -284,11 +281,14 @@ class SearchResult:
         if best is None:
             raise InputError(f"search {self.name!r} has no trained student yet.")
         with self._session("train", config) as (lease, dispatcher):
-            store, record = dispatcher.store, self.trial(best.trial)
-            references = _references_to_retrain(self.problem, store, lease.search_id, best.trial)
-            problem = self._at_full_length(lease, dispatcher, [record, *references])
+            problem, store = self.problem, dispatcher.store
+            trials, recorded = search_records(store, lease.search_id)
+            record = trials[best.trial]
+            references = references_to_retrain(recorded, problem.config.references, best.trial)
             dispatcher.on_change = lambda: self.reporter.trained(trainings(problem, store, lease.search_id))
-            self._prepare(problem.retraining_context)
+            problem = with_full_length(problem, store, lease, [record, *references], dispatcher.prepare)
+            if problem.full_length:
+                self.reporter.notify(f"full length: {problem.full_length.describe(problem.config.final.epochs)}")
             Retraining(store, lease, problem, dispatcher, record.trial, references).run()
             store.set_status(lease, "finished", self._teacher_on_test(problem))
         return [student for student in self.students if student.is_final and student.trial.number == best.trial]
@@ -352,32 +352,10 @@ class SearchResult:
         recorded = self.config
         with (
             self.interruptible(verb),
-            session(self.home, self.name, recorded, config or recorded, self.reporter) as running,
+            session(self.home, self.name, recorded, config or recorded, self.reporter) as (lease, dispatcher),
         ):
-            yield running
-
-    def _at_full_length(self, lease: Lease, dispatcher: Dispatcher, families: Sequence[TrialRecord]) -> Problem:
-        """The search with the length of the trainings of these families, and a line that says it if it was decided."""
-
-        def prepare(context: TrainingContext) -> None:
-            self._prepare(context)
-            dispatcher.prepare(context)
-
-        problem = with_full_length(self.problem, dispatcher.store, lease, families, prepare)
-        if problem.facts.full_length:
-            self.reporter.notify(f"full length: {problem.facts.full_length.describe(problem.config.final.epochs)}")
-        return problem
-
-    def _prepare(self, context: TrainingContext) -> None:
-        """Compute the outputs of a teacher object here, since workers cannot make it."""
-        if context.teacher.source is None:
-            for key in missing_outputs(context):
-                if self.teacher is None:
-                    raise InputError(
-                        "the teacher was given as an object, and not all of its outputs are stored yet: "
-                        f"go on from Python, with autokd.find({self.name!r}, teacher=...)."
-                    )
-                precompute_outputs(context, key, self.teacher)
+            dispatcher.teacher = self.teacher
+            yield lease, dispatcher
 
     def _teacher_on_test(self, problem: Problem) -> dict[str, Any]:
         """The teacher's test metrics, as a fact to compare the winners with; none if the teacher is gone."""
@@ -391,17 +369,6 @@ class SearchResult:
         logits = teacher.on_split(dataset, "test", device)
         temperature = problem.facts.teacher_metrics.get("scaling_temperature")
         return {"teacher_test_metrics": label_metrics(logits, dataset.test.labels.to(device), temperature)}
-
-
-def _references_to_retrain(problem: Problem, store: Reader, search_id: int, best: int) -> Sequence[TrialRecord]:
-    """The references to train beside a trial; without teacher only the student of that trial."""
-    _, records = search_records(store, search_id)
-    wanted = [
-        record
-        for name, record in latest_references(records).items()
-        if name in problem.references and record.trial.parameters.get("trial", best) == best
-    ]
-    return references_to_retrain(wanted, problem.config.references.final)
 
 
 def _progress(store: Reader, name: str) -> Progress:

@@ -16,7 +16,6 @@ from autokd.searches.progress import Training
 from autokd.searches.students import add_student
 from autokd.searches.trial_record import TrialRecord
 from autokd.training.checkpoint import epochs_done
-from search_spaces.architecture.cost import cost
 from search_spaces.architecture.format import Architecture
 from search_spaces.errors import SpaceError
 
@@ -28,7 +27,7 @@ class Retraining:
     """Trains students of one trial's family at full length, and continues after interruptions.
 
     The first student is the very architecture that was searched, the others are new draws of its family. Each reference
-    is trained once, with the architecture that it had in the search.
+    is trained once, with the architecture that it had in the search. The teacher's outputs are stored before.
 
     Attributes:
         store: The database.
@@ -52,7 +51,6 @@ class Retraining:
         Raises:
             AutoKDError: If all trainings of students failed.
         """
-        self.dispatcher.prepare(self.problem.retraining_context)
         students = self._students()
         if not students:
             raise AutoKDError(f"no student of the family of trial {self.trial.number} can be drawn.")
@@ -72,8 +70,9 @@ class Retraining:
 
     def _reference(self, record: TrialRecord) -> StudentRow:
         """The student of a reference to train."""
-        architecture = Architecture.from_dict(dict(record.students[0].architecture))
-        return add_student(self.store, self.lease, record.trial, 0, "final", architecture, cost(architecture))
+        searched = record.students[0]
+        architecture = Architecture.from_dict(dict(searched.architecture))
+        return add_student(self.store, self.lease, record.trial, 0, "final", architecture, searched.cost)
 
     def _rung(self, student: StudentRow, task: EvaluationTask) -> int:
         """The recorded rung of this training, or the next free one; other lengths or settings have other rungs."""
@@ -120,18 +119,16 @@ def trainings(problem: Problem, store: Reader, search_id: int) -> list[Training]
             task = problem.task(trial, student, rung=0)
             if row.key != task.key:
                 continue
-            done = row.epochs if row.state == "complete" else min(row.epochs, _epochs_done(task))
-            metrics = dict(row.metrics or {})
             found.append(
                 Training(
-                    student.replicate,
-                    student.params,
-                    row.state,
-                    row.epochs,
-                    done,
-                    metrics,
-                    row.reason,
-                    trial.reference,
+                    replicate=student.replicate,
+                    params=student.params,
+                    state=row.state,
+                    epochs=row.epochs,
+                    epochs_done=row.epochs if row.state == "complete" else min(row.epochs, _epochs_done(task)),
+                    metrics=dict(row.metrics or {}),
+                    reason=row.reason,
+                    reference=trial.reference,
                 )
             )
     return found

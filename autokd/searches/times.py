@@ -3,11 +3,14 @@
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import takewhile
 from typing import Any
 
 from autokd.database.rows import EventRow
 
-__all__ = ["Times", "measure_times"]
+__all__ = ["Times", "measure_times", "prepared_seconds"]
+
+TEACHER_EVENTS = ("teacher", "pruned")
 
 
 @dataclass(frozen=True)
@@ -18,7 +21,7 @@ class Times:
 
     Attributes:
         data: Reading data, and checking teacher and configuration; None for searches of earlier versions.
-        teacher_outputs: Computing the teacher's outputs.
+        teacher_outputs: Pruning the teacher, and computing the teachers' outputs.
         search: Trials and references.
         training: Trainings at full length.
     """
@@ -46,9 +49,17 @@ def measure_times(events: Iterable[EventRow], final: Collection[int] = (), data:
         if _is_final(event.payload, final):
             phase = "training"
         if before is not None:
-            seconds["teacher_outputs" if event.kind == "teacher" else phase] += _between(before, event.at)
+            seconds["teacher_outputs" if event.kind in TEACHER_EVENTS else phase] += _between(before, event.at)
             before = event.at
     return Times(data, **{part: round(each, 3) for part, each in seconds.items()})
+
+
+def prepared_seconds(events: Iterable[EventRow]) -> float:
+    """Seconds that the teachers and their outputs took before the first trial or reference.
+
+    Outputs for full-length trainings are computed later and do not count.
+    """
+    return measure_times(takewhile(lambda event: event.kind != "trial_opened", events)).teacher_outputs
 
 
 def _is_final(payload: Any, final: Collection[int]) -> bool:

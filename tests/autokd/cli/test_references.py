@@ -1,6 +1,7 @@
 """What is said of references, by one small search that trained two of them at full length, too."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,13 @@ def test_status_and_show_know_references_by_their_names(answer: Callable[..., An
     assert shown["family"].startswith("1 basic at 1, ")
     assert answer("show", "digits", "no-teacher")["family"].startswith("the student of trial ")
     assert answer("show", "digits", "0")["comparison"]["split"] == "validation"
+
+
+def test_status_tells_the_full_length_trainings_apart(invoke: Any, compared: Path) -> None:
+    lines = [line for line in invoke("status", "digits", "--home", compared).out.splitlines() if "full length" in line]
+    names = [re.sub(r"full length +|:.*", "", line) for line in lines]
+    assert len(set(names)) == len(names) > 1
+    assert any(name.startswith("reference ") for name in names)
 
 
 def test_a_reference_is_exported_like_a_student(compared: Path, tmp_path: Path) -> None:

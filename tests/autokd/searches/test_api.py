@@ -222,6 +222,25 @@ def test_an_interrupted_search_of_a_teacher_object_says_how_to_continue_in_pytho
     assert str(caught.value) == f"search 'search' was interrupted; `{call}` goes on."
 
 
+def test_computing_the_outputs_of_a_teacher_object_is_recorded_and_heard(search) -> None:
+    heard: list[tuple[int, int]] = []
+
+    class Listening(Silent):
+        def prepared(self, ready: int, needed: int) -> None:
+            heard.append((ready, needed))
+
+    result = search(reporter=Listening())
+    events = result.last_events(1000)
+    kinds, missing = (
+        [each.kind for each in events],
+        [each.payload["missing"] for each in events if each.kind == "teacher"],
+    )
+    assert missing == sorted(missing, reverse=True)
+    assert missing[-1] == 0
+    assert kinds.index("teacher") < kinds.index("trial_opened")
+    assert heard[-1] == (heard[-1][1], len(result.problem.context.outputs_needed))
+
+
 def test_a_space_may_be_given_as_its_class(search) -> None:
     result = search(space=Nago)
     assert result.config.space.name == "search_spaces.spaces.nago:Nago"

@@ -13,7 +13,7 @@ from autokd.searches.controller import Controller
 from autokd.searches.dispatcher import Dispatcher
 from autokd.searches.facts import Facts
 from autokd.searches.lengths import RESERVE
-from autokd.searches.pace import fitting_rungs, seconds_per_epoch, with_full_length
+from autokd.searches.pace import fitting_rungs, full_length, seconds_per_epoch, with_full_length
 from autokd.searches.problem import Problem
 from autokd.searches.retraining import Retraining, trainings
 from autokd.searches.trial_record import trial_records
@@ -79,6 +79,44 @@ def test_the_time_in_which_the_teachers_outputs_are_computed_is_taken_off(
     assert length.prepared_seconds == 4.0
     assert length.affordable == pytest.approx(0.6 * (1 - RESERVE) * 10 / (2 * length.seconds_per_epoch), abs=0.1)
     assert prepared[0].training.rungs[-1] >= found.full_length_epochs  # nothing more is needed afterwards
+
+
+def test_the_teachers_outputs_are_prepared_once_however_the_length_is_known(
+    make_problem: Callable[..., Problem], problem: Problem, store: Store, lease: Lease
+) -> None:
+    def prepared(problem: Problem) -> list[TrainingContext]:
+        contexts: list[TrainingContext] = []
+        with_full_length(problem, store, lease, [trial_records(store, 1)[0]], contexts.append)
+        return contexts
+
+    given = make_problem(final={"epochs": 7})
+    assert prepared(given) == [given.retraining_context]
+    assert len(prepared(problem)) == 1
+    decided = recorded(problem, store)
+    assert prepared(decided) == [decided.retraining_context]
+
+
+def test_checkpoints_that_teach_other_epochs_of_a_shorter_training_are_prepared_too(
+    make_problem: Callable[..., Problem], store: Store, lease: Lease
+) -> None:
+    files = {"weights": "0.pt", "checkpoints": ["1.pt", "2.pt", "3.pt"]}
+    problem = make_problem(final=FINAL, teacher={"factory": "a:b", **files}, training={"rungs": [1, 3]})
+    problem = replace(problem, facts=replace(problem.facts, further_teachers=("1", "2", "3")))
+    contexts: list[TrainingContext] = []
+    families = [trial_records(store, 1)[0]]
+    found = with_full_length(problem, store, lease, families, contexts.append, clock(0.0, 4.0))
+    assert found.full_length_epochs < contexts[0].training.rungs[-1]
+    needed = {key for context in contexts for key in context.outputs_needed}
+    assert set(found.retraining_context.outputs_needed) <= needed
+
+
+def test_a_length_that_was_decided_is_forgotten_without_a_time(
+    make_problem: Callable[..., Problem], problem: Problem, store: Store, lease: Lease
+) -> None:
+    decided(problem, store, lease)
+    later = replace(recorded(problem, store), config=make_problem(final={"epochs": 7}).config)
+    assert recorded(problem, store).full_length is not None
+    assert (later.full_length, later.full_length_epochs, full_length(later)) == (None, 7, None)
 
 
 def test_the_recorded_length_is_kept_whatever_is_measured_later(problem: Problem, store: Store, lease: Lease) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from autokd.config.schema import ReferencesConfig
 from autokd.database.lease import acquire, release
 from autokd.database.rows import TrialRow
 from autokd.database.store import Store
@@ -206,7 +207,9 @@ def test_a_search_that_goes_on_to_another_best_student_trains_that_one_without_t
     assert [row.parameters["trial"] for row in store.references(1)] == [1]
     run(make_problem(trials=4, references={"names": ["no-teacher"]}), store)
     assert [row.parameters["trial"] for row in store.references(1)] == [1, 3]
-    assert references_to_retrain(search_records(store, 1)[1], "all")[0].trial.parameters["trial"] == 3
+    records, config = search_records(store, 1)[1], ReferencesConfig(final="all")
+    assert [record.trial.number for record in references_to_retrain(records, config, best=3)] == [-2]
+    assert references_to_retrain(records, config, best=1) == []  # as another student than the winner's
 
 
 def test_the_best_references_at_the_last_rung_are_retrained(make_record: Callable[..., Any]) -> None:
@@ -215,5 +218,12 @@ def test_the_best_references_at_the_last_rung_are_retrained(make_record: Callabl
     for number, (name, accuracy) in enumerate(names.items(), 1):
         record = make_record(-number, [[accuracy]], "complete")
         records.append(replace(record, trial=replace(record.trial, reference=name)))
-    best = [[record.trial.reference for record in references_to_retrain(records, n)] for n in (0, 1, "all")]
-    assert best == [[], ["mobilenetv2"], ["mobilenetv2", "resnet", "no-teacher"]]
+
+    def chosen(**config: Any) -> list[str | None]:
+        found = references_to_retrain(records, ReferencesConfig(**config), best=0)
+        return [record.trial.reference for record in found]
+
+    assert chosen(final=0) == []
+    assert chosen(final=1) == ["mobilenetv2"]
+    assert chosen(final="all") == ["mobilenetv2", "resnet", "no-teacher"]
+    assert chosen(names=["resnet", "no-teacher"], final="all") == ["resnet", "no-teacher"]

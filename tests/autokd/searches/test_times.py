@@ -6,7 +6,7 @@ import pytest
 
 from autokd.database.rows import EventRow
 from autokd.searches.tables import times_line
-from autokd.searches.times import Times, measure_times
+from autokd.searches.times import Times, measure_times, prepared_seconds
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 FINAL_STUDENT = 7
@@ -46,6 +46,16 @@ TRAINING: tuple[Moment, ...] = (
 def test_each_event_ends_a_piece_of_work_of_its_part() -> None:
     times = measure_times(history(*SEARCH, *TRAINING), {FINAL_STUDENT}, data=10.0)
     assert times == Times(data=10.0, teacher_outputs=60 + 20, search=1 + 1 + 100 + 2, training=1 + 300 + 9)
+
+
+def test_pruning_a_teacher_counts_with_its_outputs() -> None:
+    pruned = [(at, "pruned" if at == 32 else kind, payload) for at, kind, payload in SEARCH]
+    assert measure_times(history(*pruned)) == measure_times(history(*SEARCH))
+
+
+def test_outputs_for_full_length_trainings_take_no_time_of_the_search() -> None:
+    assert measure_times(history(*SEARCH, *TRAINING)).teacher_outputs == 80
+    assert prepared_seconds(history(*SEARCH, *TRAINING)) == 60
 
 
 def test_nobody_works_between_two_sessions() -> None:
