@@ -24,7 +24,7 @@ def exported(
         verification: Result of verifying it.
         is_final: Whether the student was trained at full length.
         output: What to print: text or one JSON value.
-        comparison: The student beside the best reference, if that is to be said.
+        comparison: The student beside the best reference trained as long, if that is to be said.
     """
     if output == "json":
         show_json({"folder": str(folder)} | asdict(verification) | {"comparison": comparison and comparison.to_dict()})

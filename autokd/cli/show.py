@@ -225,7 +225,7 @@ def trial(record: TrialRecord, result: SearchResult, output: Output) -> None:
 
 
 def _comparison_of(record: TrialRecord, result: SearchResult) -> Comparison | None:
-    """A trial's first student beside the best reference, as the search trained both."""
+    """A trial's first student beside the best reference trained as long, as the search trained both."""
     searched = {student.id for student in record.students}
     mine = (student for student in result.students if student.row.id in searched)
     return result.compare(student) if (student := next(mine, None)) else None
@@ -328,7 +328,7 @@ def _reference_cells(reference: TrainedStudent, student: TrainedStudent) -> tupl
 
 
 def _reference_lines(result: SearchResult, student: TrainedStudent) -> list[tuple[str, str]]:
-    """The comparison with the best reference, and why references are left out."""
+    """The comparison with the best reference trained as long, and why references are left out."""
     failed = [f"{one.name}: {one.reason}" for one in result.progress.references if one.state == "failed"]
     comparison = result.compare(student)
     return [

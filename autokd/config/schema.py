@@ -3,7 +3,7 @@
 import hashlib
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     AfterValidator,
@@ -370,10 +370,15 @@ def _names_or_none(value: Any) -> Any:
     return () if value == "none" else value
 
 
-def _number_or_all(value: Any) -> Any:
-    """Check a number of references; see `_one`."""
+def _some_of_names(value: Any, info: ValidationInfo) -> Any:
+    """Check which references are trained at full length; see `_one`."""
+    if isinstance(value, list | tuple):
+        allowed = info.data.get("names") or get_args(ReferenceName)  # without references, a list has no effect
+        if wrong := [name for name in value if name not in allowed]:
+            raise ValueError(f"must be a list of names among {', '.join(allowed)}, but got {wrong[0]!r}")
+        return distinct(tuple(value))
     if value != "all" and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
-        raise ValueError(f'must be a number from 0 or "all", but got {value!r}')
+        raise ValueError(f'must be a number from 0, "all" or a list of names, but got {value!r}')
     check_number(value)
     return value
 
@@ -386,8 +391,9 @@ class ReferencesConfig(_Section):
             `blocks`, and "like-teacher" has the graph and the proportions of the teacher, if that can be copied; they
             are as wide as the budget allows, and distilled by "kd" with its default settings. "no-teacher" is the best
             student, trained without the teacher once all trials have ended.
-        final: Number of references that are also trained at full length, those of the highest validation accuracy at
-            the last rung, "no-teacher" after all others; "all" for all of them.
+        final: References that are also trained at full length: a list of some of `names`, "all", or a number: those of
+            the highest validation accuracy at the last rung, "no-teacher" after all others. Which one leads after short
+            trainings is partly luck, so where one is known to be strong, name it.
     """
 
     names: Annotated[
@@ -395,7 +401,7 @@ class ReferencesConfig(_Section):
         AfterValidator(distinct),
         BeforeValidator(_names_or_none, json_schema_input_type=tuple[ReferenceName, ...] | Literal["none"]),
     ] = ("resnet", "mobilenetv2", "like-teacher", "no-teacher")
-    final: Annotated[int | Literal["all"], BeforeValidator(_number_or_all)] = 1
+    final: Annotated[int | Literal["all"] | tuple[ReferenceName, ...], BeforeValidator(_some_of_names)] = 1
 
 
 class SearchConfig(_Section):

@@ -52,8 +52,8 @@ class Manifest(BaseModel):
         data: Source and digest of the data set.
         distillation: Distillation method and its settings.
         family: Parameters of the student's family.
-        comparison: The student beside the best reference: difference of their accuracies, half-width of its 95 %
-            interval, by which samples and after how many epochs; None without references.
+        comparison: The student beside the best of the references trained as long: its name, the difference of their
+            accuracies, half-width of its 95 % interval, by which samples and after how many epochs; None without one.
         input: Shape and normalisation of the samples.
         references: Size and metrics of what one would have trained without the search.
         teacher: Source, digest, size and metrics of the teacher.

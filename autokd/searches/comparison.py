@@ -1,4 +1,8 @@
-"""The best student beside the best reference: who is better, by how much, and how sure that is."""
+"""A student beside the best reference trained as long: who is better, by how much, and how sure that is.
+
+Who leads the references after a short training need not lead them after a long one, so a result holds for those only
+that were trained as long as the student.
+"""
 
 import statistics
 from collections.abc import Iterable, Iterator, Sequence
@@ -26,10 +30,10 @@ Z = 1.96  # of the 95 % interval of a normal distribution
 
 @dataclass(frozen=True)
 class Comparison:
-    """A student beside the best reference, after trainings of the same length.
+    """A student beside the best of the references that were trained as long.
 
     Attributes:
-        reference: Name of the reference: of those trained for so long, the one of the highest validation accuracy.
+        reference: Name of the reference: of those trained as long, the one of the highest validation accuracy.
         split: Samples by which they are compared: "test" after trainings at full length, else "validation".
         epochs: Length of both trainings.
         difference: Accuracy of the student minus that of the reference, in `[-1, 1]`.
@@ -51,7 +55,7 @@ class Comparison:
         """The result in words, in percentage points."""
         margin = "" if self.margin is None else f" ± {100 * self.margin:.2f}"
         where = f"({self.split}, {counted(self.epochs, 'epoch')})"
-        rival = f"better than the best reference ({self.reference})"
+        rival = f"better than the best reference trained as long ({self.reference})"
         if self.is_better:
             return f"{rival} by {100 * self.difference:.2f}{margin} points {where}"
         return f"not {rival}: {100 * self.difference:+.2f}{margin} points {where}"
@@ -62,7 +66,7 @@ class Comparison:
 
 
 def compare(problem: Problem, store: Reader, search_id: int, student: TrainedStudent) -> Comparison | None:
-    """Compare a student with the best reference that was trained for as long; None without one, and for references.
+    """Compare a student with the best reference that was trained as long; None without one, and for references.
 
     They are compared after trainings at full length, or else at the highest rung that both reached, where the student
     is the one that the search trained.

@@ -84,13 +84,14 @@ def latest_references(references: Iterable[TrialRecord]) -> dict[str, TrialRecor
 
 
 def references_to_retrain(references: Iterable[TrialRecord], config: ReferencesConfig, best: int) -> list[TrialRecord]:
-    """The references to train at full length: the `config.final` best at the last rung, by validation accuracy.
+    """The references to train at full length: those that are named, or the best at the last rung.
 
-    The student without the teacher comes last: it says what distilling is worth, but nothing of networks drawn by hand.
+    They are ranked by validation accuracy, but the student without the teacher comes last: it says what distilling is
+    worth, but nothing of networks drawn by hand.
 
     Args:
         references: References in the order in which they were opened.
-        config: Which references are wanted, and how many of them at full length.
+        config: Which references are wanted, and which or how many of them at full length.
         best: Number of the winning trial; another one's student without the teacher is left out.
     """
     wanted = [
@@ -101,6 +102,8 @@ def references_to_retrain(references: Iterable[TrialRecord], config: ReferencesC
         and record.trial.parameters.get("trial", best) == best
     ]
     ranked = sorted(wanted, key=lambda record: (record.trial.reference == NO_TEACHER, -record.best_value))
+    if isinstance(config.final, tuple):
+        return [record for record in ranked if record.trial.reference in config.final]
     return ranked if config.final == "all" else ranked[: config.final]
 
 

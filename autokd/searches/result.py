@@ -154,7 +154,7 @@ class SearchResult:
             return trained_references(problem, store, store.search(self.name).id)
 
     def compare(self, student: TrainedStudent | None = None) -> Comparison | None:
-        """A student, by default the best, beside the best reference; None before there is one."""
+        """A student, by default the best, beside the best reference trained as long; None before there is one."""
         student = student or next(iter(self.students), None)
         if student is None:
             return None

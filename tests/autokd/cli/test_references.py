@@ -48,7 +48,7 @@ def test_the_end_of_a_search_shows_references_beside_the_student_and_who_is_bett
     assert heads[:2] == ["teacher", "student"]
     assert sizes
     (line,) = [line for line in lines if line.startswith("compared")]
-    assert "better than the best reference (" in line
+    assert "better than the best reference trained as long (" in line
     assert "points (test, 2 epochs)" in line
 
 

@@ -262,13 +262,28 @@ def test_no_references_is_a_name_or_an_empty_list() -> None:
             r"references\.names\.1: .*'mobilenetv2', 'like-teacher' or 'no-teacher', but got 'vgg'",
         ),
         ({"names": ["resnet", "resnet"]}, "references.names: must be different, but 'resnet' comes"),
-        ({"final": -1}, 'references.final: must be a number from 0 or "all", but got -1'),
-        ({"final": "best"}, "references.final: must be a number from 0 or \"all\", but got 'best'"),
+        ({"final": -1}, 'references.final: must be a number from 0, "all" or a list of names, but got -1'),
+        ({"final": "best"}, "references.final: must be a number from 0, \"all\" or a list of names, but got 'best'"),
+        (
+            {"names": ["resnet", "no-teacher"], "final": ["mobilenetv2"]},
+            r"references\.final: must be a list of names among resnet, no-teacher, but got 'mobilenetv2'\.$",
+        ),
+        ({"names": "none", "final": ["vgg"]}, "references.final: must be a list of names among resnet, .* got 'vgg'"),
+        ({"final": ["resnet", "resnet"]}, "references.final: must be different, but 'resnet' comes"),
+        ({"final": [["resnet"]]}, r"references\.final: must be a list of names among resnet, .* got \['resnet'\]"),
     ],
 )
 def test_references_that_make_no_sense_are_refused(section: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         parse_config(changed(references=section))
+
+
+def test_references_for_full_length_trainings_may_be_named() -> None:
+    config = parse_config(changed(references={"final": ["resnet"]}))
+    assert config.references.final == ("resnet",)
+    assert parse_config(config.to_dict()) == config
+    none = parse_config(changed(references={"names": "none", "final": ["resnet"]}))  # as a recipe's without references
+    assert none.references.names == ()
 
 
 def test_one_space_is_recorded_alike_however_it_is_given() -> None:

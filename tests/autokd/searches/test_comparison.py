@@ -139,14 +139,14 @@ def test_a_student_that_was_retrained_alone_is_compared_as_searched(problem: Pro
         (
             0.0061,
             0.004,
-            "better than the best reference (resnet) by 0.61 ± 0.40 points (test, 26 epochs)",
+            "better than the best reference trained as long (resnet) by 0.61 ± 0.40 points (test, 26 epochs)",
         ),
         (
             0.0061,
             0.007,
-            "not better than the best reference (resnet): +0.61 ± 0.70 points (test, 26 epochs)",
+            "not better than the best reference trained as long (resnet): +0.61 ± 0.70 points (test, 26 epochs)",
         ),
-        (-0.0061, None, "not better than the best reference (resnet): -0.61 points (test, 26 epochs)"),
+        (-0.0061, None, "not better than the best reference trained as long (resnet): -0.61 points (test, 26 epochs)"),
     ],
 )
 def test_better_is_said_only_beyond_the_margin(difference: float, margin: float | None, line: str) -> None:

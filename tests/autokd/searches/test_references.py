@@ -212,7 +212,7 @@ def test_a_search_that_goes_on_to_another_best_student_trains_that_one_without_t
     assert references_to_retrain(records, config, best=1) == []  # as another student than the winner's
 
 
-def test_the_best_references_at_the_last_rung_are_retrained(make_record: Callable[..., Any]) -> None:
+def test_references_are_retrained_by_name_or_as_the_best_at_the_last_rung(make_record: Callable[..., Any]) -> None:
     names = {"resnet": 0.7, "mobilenetv2": 0.8, "no-teacher": 0.9}
     records = []
     for number, (name, accuracy) in enumerate(names.items(), 1):
@@ -227,3 +227,5 @@ def test_the_best_references_at_the_last_rung_are_retrained(make_record: Callabl
     assert chosen(final=1) == ["mobilenetv2"]
     assert chosen(final="all") == ["mobilenetv2", "resnet", "no-teacher"]
     assert chosen(names=["resnet", "no-teacher"], final="all") == ["resnet", "no-teacher"]
+    assert chosen(final=["resnet"]) == ["resnet"]
+    assert chosen(final=["no-teacher", "like-teacher", "resnet"]) == ["resnet", "no-teacher"]  # one was left out
