@@ -3,7 +3,7 @@
     OMP_NUM_THREADS=1 python tests/benchmarks/trial/pool.py POOL.jsonl [--students 60] [--first 0]
     python tests/benchmarks/trial/rungs.py POOL.jsonl
 
-Students and distillation settings are drawn at random from the `fashion-mnist` recipe's own space under smaller limits.
+Students and distillation settings are drawn at random: small NAGO graphs under less than the recipe's limits.
 Each is trained to three rungs, a ninth, a third and the whole of a training, in several ways that share their first
 weights and batches; at every rung the validation metrics and the training losses so far are kept:
 
@@ -47,7 +47,9 @@ from search_spaces.networks.network import build
 
 CPU = torch.device("cpu")
 SEED = 0
+RANGES = {"top_nodes": (3, 4), "middle_nodes": 1, "bottom_nodes": (3, 5)}
 LIMITS = Budget(params=30_000, macs=1_200_000)
+RATE = 0.1
 STEPS = 215  # the whole training: half an epoch
 RUNGS = (STEPS // 9, STEPS // 3, STEPS)
 COOLDOWN = 0.3  # part of a rung
@@ -101,11 +103,11 @@ def _row(
 ) -> dict[str, Any]:
     started = time.monotonic()
     rng = np.random.default_rng([SEED, number])
-    students = space(config.space.name, **config.space.ranges)
+    students = space("nago", **RANGES)
     parameters = _draw(students.distributions(), number)
     architecture = students.sample(parameters, LIMITS, dataset.input_shape, dataset.classes, rng)
     method = KD(temperature=float(rng.uniform(1, 4)), weight=float(rng.uniform(0.5, 1)))
-    trial = _Trial(architecture, method, stream, dataset, outputs, config.training.learning_rate, number)
+    trial = _Trial(architecture, method, stream, dataset, outputs, RATE, number)
     trial.weight_decay = config.training.weight_decay
     trial.precision = pick_precision("auto", CPU)
     ways = {"cosine": trial.cosine(), **trial.stable()}
