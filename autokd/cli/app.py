@@ -262,11 +262,11 @@ def show_trial(
 
 @app.command(rich_help_panel="Results")
 def best(name: Name, output: Output = "text", home: HomeFolder = None) -> None:
-    """Show the best student beside its teacher."""
-    from autokd.cli import show
+    """Show the best student beside its teacher and the references."""
+    from autokd.cli.best import best
     from autokd.searches.api import find
 
-    show.best(find(name, _home(home)), output)
+    best(find(name, _home(home)), output)
 
 
 @app.command(rich_help_panel="Results")
@@ -343,14 +343,13 @@ def train(name: Name, overrides: LateOverride = None, output: Output = "text", h
 
     Ctrl-C keeps every finished epoch.
     """
+    from autokd.cli.best import trained
     from autokd.searches.api import find
 
     with _reporter(output) as reporter:
         result = find(name, _home(home), reporter)
-        trained = result.train(_changed(result, overrides))
-    from autokd.cli import show
-
-    show.trained(trained, result, output)
+        students = result.train(_changed(result, overrides))
+    trained(students, result, output)
 
 
 @app.command(rich_help_panel="Winner")
@@ -409,14 +408,14 @@ def doctor(output: Output = "text", home: HomeFolder = None) -> None:
 
 def _conclude(result: "SearchResult", export: Path | None, force: bool, output: Literal["text", "json"]) -> None:
     """Show the best student of a search, or train and export it if a folder is given."""
-    from autokd.cli import show
+    from autokd.cli.best import best
 
     if export is None:
-        show.best(result, output)
+        best(result, output)
         return
     with _reporter(output) as reporter:
         result.with_reporter(reporter).train()
-    show.best(result, output, export, result.export(export, force=force))
+    best(result, output, (export, result.export(export, force=force)))
 
 
 def _check_replaceable(export: Path | None, search: "SearchResult | None", force: bool) -> None:

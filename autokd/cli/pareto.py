@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Literal
 
+from autokd.cli.best import student_json
 from autokd.cli.output import show_json, show_text
-from autokd.cli.show import student_json
 from autokd.searches.api import find
 from autokd.searches.pareto import AGAINST, Against
 from autokd.searches.students import TrainedStudent

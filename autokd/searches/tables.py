@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
+from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
@@ -14,6 +15,7 @@ from autokd.teachers.cost import TeacherCost
 from search_spaces.design.envelope import Offer
 
 __all__ = [
+    "METRIC_HEADINGS",
     "budget_table",
     "count",
     "counted",
@@ -21,16 +23,19 @@ __all__ = [
     "duration",
     "facts_table",
     "limits_used",
+    "metric_cells",
     "moment",
     "percent",
     "ratio",
     "reference_state",
     "table",
+    "teacher_cells",
     "tightest_limit",
     "times_line",
     "training_state",
 ]
 
+METRIC_HEADINGS = ("accuracy", "loss", "ECE", "ECE scaled")
 _UNITS = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
@@ -62,6 +67,17 @@ def counted(number: float, noun: str) -> str:
 def ratio(larger: float | None, smaller: float | None) -> str:
     """How many times larger, `12.3`, or a dash where one of them is unknown or the smaller is 0."""
     return "-" if larger is None or not smaller else f"{larger / smaller:.1f}"
+
+
+def metric_cells(metrics: Mapping[str, Any]) -> tuple[str, str, str, str]:
+    """Accuracy, loss and calibration errors, see `METRIC_HEADINGS`; a dash for those that were not measured."""
+    loss, ece, scaled = (decimal(metrics.get(name)) for name in ("loss", "ece", "ece_scaled"))
+    return percent(metrics.get("accuracy")), loss, ece, scaled
+
+
+def teacher_cells(metrics: Mapping[str, Any]) -> tuple[str, str]:
+    """Agreement with the teacher, and divergence from it."""
+    return percent(metrics.get("agreement")), decimal(metrics.get("teacher_kl"))
 
 
 def duration(seconds: float | None) -> str:

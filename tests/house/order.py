@@ -52,7 +52,7 @@ ORDER = {
     "autokd.recipes": "catalogue teachers runnable train_teacher",
     "autokd.testing": "tasks toys executors methods optimizers spaces",
     "autokd.cli": (
-        "interruption output events report draw plot delete doctor exports teach axes show pareto app __init__"
+        "interruption output events report draw plot delete doctor exports teach axes best show pareto app __init__"
     ),
     "search_spaces": "errors architecture networks design drawing spaces blueprint space",
     "search_spaces.architecture": "layers building patterns operations memory schedule format cost folding",
