@@ -29,4 +29,4 @@ class InterruptedSearchError(AutoKDError):
 
 def first_line(error: BaseException) -> str:
     """The first line of an error's message without its full stop; its type if it has no message."""
-    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

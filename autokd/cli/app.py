@@ -16,7 +16,6 @@ from autokd.errors import AutoKDError, InputError
 if TYPE_CHECKING:
     from autokd.config.schema import SearchConfig
     from autokd.searches.result import SearchResult
-    from autokd.searches.workspace import Workspace
 
 __all__ = ["app", "main"]
 
@@ -156,7 +155,7 @@ def search(
     is_named = name is not None or any(override.partition("=")[0].strip() == "name" for override in overrides or [])
     with _reporter(output) as reporter:
         command = ["autokd", *sys.argv[1:]]
-        result = begin(config, _home(home), reporter=reporter, command=command, renames=not is_named)
+        result = begin(config, home, reporter=reporter, command=command, renames=not is_named)
         result.resume()
     _conclude(result, export, force, output)
 
@@ -173,9 +172,9 @@ def resume(
     """Go on after any interruption; only trials, seconds, workers, references and final may be changed."""
     from autokd.searches.api import find
 
-    _check_replaceable(export, find(name, _home(home)) if export else None, force)
+    _check_replaceable(export, find(name, home) if export else None, force)
     with _reporter(output) as reporter:
-        result = find(name, _home(home), reporter)
+        result = find(name, home, reporter)
         result.resume(_changed(result, overrides))
     _conclude(result, export, force, output)
 
@@ -231,8 +230,9 @@ def list_searches(output: Output = "text", home: HomeFolder = None) -> None:
     """List all searches."""
     from autokd.cli import show
     from autokd.searches.api import find_all
+    from autokd.searches.workspace import default_workspace
 
-    place = _home(home)
+    place = default_workspace(home)
     show.searches([result.progress for result in find_all(place)], place, output)
 
 
@@ -242,7 +242,7 @@ def status(name: Name, output: Output = "text", home: HomeFolder = None) -> None
     from autokd.cli import show
     from autokd.searches.api import find
 
-    show.status(find(name, _home(home)), output)
+    show.status(find(name, home), output)
 
 
 @app.command("show", rich_help_panel="Results")
@@ -256,7 +256,7 @@ def show_trial(
     from autokd.cli import show
     from autokd.searches.api import find
 
-    result = find(name, _home(home))
+    result = find(name, home)
     show.trial(result.trial(trial), result, output)
 
 
@@ -266,7 +266,7 @@ def best(name: Name, output: Output = "text", home: HomeFolder = None) -> None:
     from autokd.cli.best import best
     from autokd.searches.api import find
 
-    best(find(name, _home(home)), output)
+    best(find(name, home), output)
 
 
 @app.command(rich_help_panel="Results")
@@ -281,8 +281,9 @@ def pareto(
 ) -> None:
     """Show the students that are best for their size: no other one, trained as long, is as accurate and as small."""
     from autokd.cli.pareto import pareto
+    from autokd.searches.api import find
 
-    pareto(name, against, output, home)
+    pareto(find(name, home), against, output)
 
 
 @app.command(rich_help_panel="Results")
@@ -296,7 +297,7 @@ def families(
     from autokd.cli import show
     from autokd.searches.api import find
 
-    show.families(find(name, _home(home)), top, output)
+    show.families(find(name, home), top, output)
 
 
 @app.command(rich_help_panel="Results")
@@ -333,8 +334,9 @@ def plot(
 ) -> None:
     """Plot a search: its history, the importance of its dimensions, and where its good trials are."""
     from autokd.cli.plot import plot
+    from autokd.searches.api import find
 
-    plot(name, out, output, home)
+    plot(find(name, home), out, output)
 
 
 @app.command(rich_help_panel="Winner")
@@ -347,7 +349,7 @@ def train(name: Name, overrides: LateOverride = None, output: Output = "text", h
     from autokd.searches.api import find
 
     with _reporter(output) as reporter:
-        result = find(name, _home(home), reporter)
+        result = find(name, home, reporter)
         students = result.train(_changed(result, overrides))
     trained(students, result, output)
 
@@ -370,7 +372,7 @@ def export(
     from autokd.cli.exports import exported
     from autokd.searches.api import find
 
-    result = find(name, _home(home))
+    result = find(name, home)
     verification = result.export(folder, fold=not keep, force=force)
     exported(folder, verification, result.best.is_final, output, result.compare())
 
@@ -437,12 +439,6 @@ def _changed(result: "SearchResult", overrides: list[str] | None) -> "SearchConf
     from autokd.config.toml import override_config
 
     return override_config(result.config, overrides) if overrides else None
-
-
-def _home(folder: Path | None) -> "Workspace":
-    from autokd.searches.workspace import default_workspace
-
-    return default_workspace(folder)
 
 
 def _show_usage_error(error: Exception) -> int:

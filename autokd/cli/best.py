@@ -3,13 +3,13 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from rich.table import Table
 
 from autokd.cli.axes import axes_table
 from autokd.cli.exports import exported
-from autokd.cli.output import show_json, show_text
+from autokd.cli.output import Output, show_json, show_text
 from autokd.database.rows import SearchRow
 from autokd.export.verification import Verification
 from autokd.searches.axes import three_axes
@@ -37,8 +37,6 @@ from autokd.searches.tables import (
 from autokd.searches.times import Times
 
 __all__ = ["best", "full_length_lines", "student_json", "trained"]
-
-Output = Literal["text", "json"]
 
 
 def best(result: SearchResult, output: Output, export: tuple[Path, Verification] | None = None) -> None:

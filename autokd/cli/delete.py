@@ -2,11 +2,10 @@
 
 import sys
 from pathlib import Path
-from typing import Literal
 
 import typer
 
-from autokd.cli.output import show_json
+from autokd.cli.output import Output, show_json
 from autokd.errors import InputError
 from autokd.searches.deletion import Belongings, belongings, delete_search
 from autokd.searches.tables import counted
@@ -15,7 +14,7 @@ from autokd.searches.workspace import default_workspace
 __all__ = ["delete"]
 
 
-def delete(name: str, yes: bool, output: Literal["text", "json"], home: Path | None) -> None:
+def delete(name: str, yes: bool, output: Output, home: Path | None) -> None:
     """Delete a search, and print what was deleted.
 
     Args:

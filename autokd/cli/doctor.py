@@ -2,9 +2,8 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Literal
 
-from autokd.cli.output import show_json, show_text
+from autokd.cli.output import Output, show_json, show_text
 from autokd.searches.doctor import examine
 from autokd.searches.tables import table
 from autokd.searches.workspace import default_workspace
@@ -14,7 +13,7 @@ __all__ = ["doctor"]
 MARKS = {True: "yes", False: "NO", None: "-"}
 
 
-def doctor(output: Literal["text", "json"], home: Path | None) -> None:
+def doctor(output: Output, home: Path | None) -> None:
     """Print what works here and what does not.
 
     Args:

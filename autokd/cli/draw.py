@@ -2,12 +2,11 @@
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import typer
 
-from autokd.cli.output import show_json
-from autokd.core.files import write_atomically
+from autokd.cli.output import Output, picture_format, show_json, write_picture
 from autokd.errors import InputError
 from search_spaces.architecture.cost import cost
 from search_spaces.architecture.format import Architecture
@@ -20,9 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["draw"]
 
 
-def draw(
-    what: str, out: Path, trial: int | None, engine: str | None, output: Literal["text", "json"], home: Path | None
-) -> None:
+def draw(what: str, out: Path, trial: int | None, engine: str | None, output: Output, home: Path | None) -> None:
     """Write the drawing of an architecture, and print what was written.
 
     Args:
@@ -36,17 +33,12 @@ def draw(
     Raises:
         InputError: If there is no such architecture, or the file cannot be written.
     """
-    form = out.suffix.removeprefix(".")
-    if form not in FORMATS:
-        raise InputError(f"the file to write must end in {', '.join(f'.{known}' for known in FORMATS)}, but got {out}.")
+    form = picture_format(out, FORMATS)
     architecture = _find(what, trial, home)
     try:
-        content = render(architecture, form, engine)
-        write_atomically(out, lambda temporary: temporary.write_bytes(content))
+        write_picture(out, render(architecture, form, engine))
     except SpaceError as error:
         raise InputError(str(error)) from None
-    except OSError as error:
-        raise InputError(f"{out} cannot be written: {error.strerror}.") from None
     _say(architecture, out, output)
 
 
@@ -84,7 +76,7 @@ def _student_of(result: "SearchResult", number: int) -> Architecture:
     raise InputError(f"trial {number} of search {result.name!r} has no student.")
 
 
-def _say(architecture: Architecture, out: Path, output: Literal["text", "json"]) -> None:
+def _say(architecture: Architecture, out: Path, output: Output) -> None:
     nodes, total = len(architecture.nodes), cost(architecture)
     if output == "text":
         typer.echo(f"wrote {out}: {nodes} nodes, {total.params:,} parameters, {total.macs:,} MACs")

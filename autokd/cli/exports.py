@@ -2,16 +2,13 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Literal
 
-from autokd.cli.output import show_json, show_text
+from autokd.cli.output import Output, show_json, show_text
 from autokd.export.verification import Verification
 from autokd.searches.comparison import Comparison
 from autokd.searches.tables import facts_table, percent
 
 __all__ = ["exported", "verified"]
-
-Output = Literal["text", "json"]
 
 
 def exported(

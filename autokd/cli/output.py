@@ -3,15 +3,21 @@
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, redirect_stdout
-from typing import Any, TextIO
+from pathlib import Path
+from typing import Any, Literal, TextIO
 
 from rich.console import RenderableType
 
 from autokd.core.console import PlainConsole
+from autokd.core.files import write_atomically
+from autokd.errors import InputError
 
-__all__ = ["reserve_stdout", "show_json", "show_text"]
+__all__ = ["Output", "picture_format", "reserve_stdout", "show_json", "show_text", "write_picture"]
+
+Output = Literal["text", "json"]
+"""What a command prints: text for people, or one JSON value for programs."""
 
 FILE_WIDTH = 160  # columns, if the output is not a terminal
 
@@ -33,6 +39,31 @@ def show_text(value: RenderableType) -> None:
 def show_json(value: Any) -> None:
     """Print one JSON value to stdout, even if it is reserved."""
     print(json.dumps(value, indent=2, default=str), file=_reserved[-1] if _reserved else sys.stdout, flush=True)
+
+
+def picture_format(file: Path, formats: Collection[str]) -> str:
+    """The format of a picture, which the name of its file ends in.
+
+    Raises:
+        InputError: If that is none of the formats.
+    """
+    form = file.suffix.removeprefix(".")
+    if form not in formats:
+        endings = ", ".join(f".{known}" for known in formats)
+        raise InputError(f"the file to write must end in {endings}, but got {file}.")
+    return form
+
+
+def write_picture(file: Path, content: bytes) -> None:
+    """Write the file.
+
+    Raises:
+        InputError: If it cannot be written.
+    """
+    try:
+        write_atomically(file, lambda temporary: temporary.write_bytes(content))
+    except OSError as error:
+        raise InputError(f"{file} cannot be written: {error.strerror}.") from None
 
 
 @contextmanager

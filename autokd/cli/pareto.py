@@ -1,29 +1,24 @@
 """The verb `pareto`."""
 
-from pathlib import Path
-from typing import Literal
-
 from autokd.cli.best import student_json
-from autokd.cli.output import show_json, show_text
-from autokd.searches.api import find
+from autokd.cli.output import Output, show_json, show_text
 from autokd.searches.pareto import AGAINST, Against
+from autokd.searches.result import SearchResult
 from autokd.searches.students import TrainedStudent
 from autokd.searches.tables import count, counted, percent, table
-from autokd.searches.workspace import default_workspace
 
 __all__ = ["pareto"]
 
 
-def pareto(name: str, against: Against, output: Literal["text", "json"], home: Path | None) -> None:
+def pareto(result: SearchResult, against: Against, output: Output) -> None:
     """Print the students and references of a search that are best for their size.
 
     Args:
-        name: Name of the search.
+        result: The search.
         against: Cost that the accuracy is set against.
         output: What to print: text or one JSON value.
-        home: Folder of all searches.
     """
-    students = find(name, default_workspace(home)).pareto(against)
+    students = result.pareto(against)
     if output == "json":
         show_json([student_json(student) | {"reference": student.trial.reference} for student in students])
         return

@@ -3,14 +3,14 @@
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from rich.table import Table
 
 from autokd.analysis.rung_correlations import RungCorrelation, rung_correlations
 from autokd.cli.best import full_length_lines
 from autokd.cli.events import event_line
-from autokd.cli.output import show_json, show_text
+from autokd.cli.output import Output, show_json, show_text
 from autokd.config.fidelity_metrics import ACCURACY, FIDELITY_METRICS
 from autokd.config.flat import flat
 from autokd.database.rows import TrialRow
@@ -54,7 +54,6 @@ __all__ = [
     "trial",
 ]
 
-Output = Literal["text", "json"]
 EVENTS = 5  # number of events in `status`
 
 

@@ -3,9 +3,9 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from autokd.cli.output import show_json, show_text
+from autokd.cli.output import Output, show_json, show_text
 from autokd.cli.report import teacher_reporter
 from autokd.core.speed import worker_threads
 from autokd.searches.tables import count, counted, duration, facts_table, percent
@@ -15,7 +15,7 @@ from autokd.teachers.training_plan import TeacherTraining
 __all__ = ["teach", "toml_lines"]
 
 
-def teach(training: TeacherTraining, source: Path, force: bool, output: Literal["text", "json"]) -> None:
+def teach(training: TeacherTraining, source: Path, force: bool, output: Output) -> None:
     """Train a teacher with as many threads as all workers of the search have, and print the result.
 
     Args:

@@ -16,6 +16,7 @@ from autokd.database.errors import DatabaseError, DatabaseUnavailable, UnknownSe
 from autokd.database.models import Base, Evaluation, Event, Search, Student, Trial
 from autokd.database.rows import EvaluationRow, EventRow, Purpose, SearchRow, StudentRow, TrialRow
 from autokd.database.schema import prepare
+from autokd.errors import first_line
 
 __all__ = ["Reader", "find_search", "row_of", "translated"]
 
@@ -156,16 +157,12 @@ def translated(engine: Engine) -> Iterator[None]:
     try:
         yield
     except IntegrityError as error:
-        raise DatabaseError(f"A row must keep the rules of its table, but {_first_line(error)}") from error
+        raise DatabaseError(f"A row must keep the rules of its table, but {first_line(error.orig or error)}") from error
     except DBAPIError as error:
-        raise DatabaseUnavailable(
-            f"The database {engine.url} must be there, writable and free, but it says: {_first_line(error)}"
-        ) from error
+        said = first_line(error.orig or error)
+        message = f"The database {engine.url} must be there, writable and free, but it says: {said}"
+        raise DatabaseUnavailable(message) from error
     except StatementError as error:
         if isinstance(error.orig, DatabaseError):
             raise error.orig from error  # a column type refused a value
         raise
-
-
-def _first_line(error: DBAPIError) -> str:
-    return next(iter(str(error.orig).strip().splitlines()), type(error).__name__)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from autokd.errors import InputError
+from autokd.errors import InputError, first_line
 from autokd.export.manifest import MANIFEST, Manifest, read_manifest
 from autokd.export.verification import check_files, check_names
 
@@ -148,4 +148,4 @@ def _remove_export(folder: Path) -> None:
 
 
 def _reason(error: Exception) -> str:
-    return getattr(error, "strerror", None) or (str(error).splitlines() or [type(error).__name__])[0]
+    return getattr(error, "strerror", None) or first_line(error)
