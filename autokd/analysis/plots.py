@@ -1,38 +1,29 @@
-"""A search as one picture: history, rung correlation, importances, and where good trials lie.
-
-Accuracies stand on a logarithmic axis of the error, since a step from 98 to 99 % is as large as one from 80 to 90 %.
-"""
+"""A search as one picture: history, rung correlation, importances, and where good trials lie."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from io import BytesIO
 from itertools import accumulate, cycle
-from math import inf, isclose
+from math import inf
 from textwrap import fill
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
+from autokd.analysis.evidence import Evidence
 from autokd.analysis.rung_correlations import pairs
+from autokd.analysis.scales import accuracy_places, jitter, label_accuracies, label_values, short
 from autokd.config.fidelity_metrics import ACCURACY, FidelityMetric
 from autokd.core.extras import needs
-from autokd.errors import InputError
-from autokd.optimizers.arrays import Array
 from autokd.searches.families import Family
 from autokd.searches.method_choice import METHOD
 from autokd.searches.trial_record import TrialRecord
-from search_spaces.design.dimensions import Dimension
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
-    from autokd.searches.result import SearchResult
-
-__all__ = ["FORMATS", "Evidence", "draw", "evidence", "render"]
+__all__ = ["FORMATS", "draw", "render"]
 
 FORMATS = ("pdf", "png", "svg")
 
@@ -46,79 +37,7 @@ COLOUR_MAP = "cividis"
 FONT = "DejaVu Sans"  # it comes with matplotlib
 INCHES, DPI = (11.0, 8.0), 120
 MOST_BARS = 12
-LONGEST_NAME = 25  # letters
-JITTER = 0.16  # of points that share a level
-LEAST_ERROR = 0.01  # percent: the end of the axis of accuracies
-ERRORS = (90, 70, *(step * 10.0**power for power in (1, 0, -1, -2) for step in (5, 3, 2, 1)))  # at ticks
-FEWEST_TICKS = 4
 NAME_SHARE, NAME_HEIGHT = 0.22, 0.055  # of the axes, for the names of references
-ROUGH_BELOW = 30  # trials, by which importances are told
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """The data of a picture.
-
-    Attributes:
-        name: Of the search.
-        teacher_accuracy: On the validation split.
-        references: Validation accuracy of each reference at the last rung, by name.
-        trial_records: Its trials.
-        families: What the model believes of those with a value, the best first.
-        dimensions: What was searched.
-        distillation: Names of those dimensions that belong to the distillation.
-        importances: Of the dimensions, the most important first; none where nothing can be said.
-        note: Why there are none.
-        rungs: Epochs at which trials were judged.
-        metric: By what they were, below the last rung.
-    """
-
-    name: str
-    teacher_accuracy: float
-    references: Mapping[str, float]
-    trial_records: Sequence[TrialRecord]
-    families: Sequence[Family]
-    dimensions: Mapping[str, Dimension]
-    distillation: frozenset[str]
-    importances: Mapping[str, float]
-    note: str | None
-    rungs: Sequence[float]
-    metric: FidelityMetric
-
-    @property
-    def caveat(self) -> str:
-        """How many trials the importances rest on, and whether these are few."""
-        n = sum(record.trial.state in ("complete", "pruned") for record in self.trial_records)
-        return f"from {n} trials" + (": rough" if n < ROUGH_BELOW else "")
-
-
-def evidence(result: "SearchResult") -> Evidence:
-    """Collect the data of a search's picture.
-
-    Raises:
-        InputError: If no trial of it has a value yet.
-    """
-    problem, families = result.problem, result.families
-    if not families:
-        raise InputError(f"search {result.name!r} has no trial with a value yet: there is nothing to plot.")
-    importances, note = _importances(result)
-    return Evidence(
-        name=result.name,
-        teacher_accuracy=problem.facts.teacher_metrics["accuracy"],
-        references={
-            reference.name: reference.accuracy
-            for reference in result.progress.references
-            if reference.state == "complete" and reference.accuracy is not None
-        },
-        trial_records=result.trials,
-        families=families,
-        dimensions=problem.dimensions,
-        distillation=frozenset(problem.methods.dimensions),
-        importances=importances,
-        note=note,
-        rungs=problem.rungs,
-        metric=problem.fidelity_metric,
-    )
 
 
 def render(shown: Evidence, form: str) -> bytes:
@@ -176,10 +95,10 @@ def _draw_history(axes: "Axes", shown: Evidence) -> None:
     _draw_trials(axes, shown.trial_records)
     _draw_best(axes, shown.trial_records)
     teacher = 100 * shown.teacher_accuracy
-    line = float(_places([teacher])[0])
+    line = float(accuracy_places([teacher])[0])
     axes.axhline(line, color=ORANGE, linewidth=1.4, linestyle=(0, (5, 2)), label=f"teacher, {teacher:.2f} %")
     values = [100 * record.best_value for record in shown.trial_records if record.values]
-    _label_accuracies(axes.yaxis, [teacher, *values, *(100 * value for value in shown.references.values())])
+    label_accuracies(axes.yaxis, [teacher, *values, *(100 * value for value in shown.references.values())])
     last = len(shown.trial_records) - 1
     ticks = MaxNLocator(integer=True, min_n_ticks=1).tick_values(0, last)
     axes.set_xticks([tick for tick in ticks if 0 <= tick <= last])
@@ -201,7 +120,7 @@ def _draw_trials(axes: "Axes", trial_records: Sequence[TrialRecord]) -> None:
         }
         label = "pruned, at its last rung" if state == "pruned" else state
         if points:
-            x, y = list(points), _places(list(points.values()))
+            x, y = list(points), accuracy_places(list(points.values()))
             axes.scatter(x, y, s=26, marker=marker, facecolors=face, edgecolors=edge, label=label, zorder=3)
     failed = [record.trial.number for record in trial_records if record.trial.state == "failed"]
     if failed:
@@ -213,7 +132,7 @@ def _draw_references(axes: "Axes", references: Mapping[str, float], last: int) -
     """Draw a mark for each reference left of the trials, with its name on its left; return where the axis begins."""
     x, width = -0.6 - last / 30, (last + 1.2) * NAME_SHARE
     lower, upper = axes.get_ylim()
-    places = _places([100 * accuracy for accuracy in references.values()])
+    places = accuracy_places([100 * accuracy for accuracy in references.values()])
     axes.scatter([x] * len(places), places, s=30, marker="^", color=VERMILION, label="reference", zorder=3)
     height = -inf
     for place, name in sorted(zip(places, references, strict=True)):
@@ -229,7 +148,7 @@ def _draw_best(axes: "Axes", trial_records: Sequence[TrialRecord]) -> None:
     }
     best = list(accumulate(complete.values(), max))
     if best:
-        x, y = [*complete, trial_records[-1].trial.number], _places([*best, best[-1]])
+        x, y = [*complete, trial_records[-1].trial.number], accuracy_places([*best, best[-1]])
         axes.step(x, y, where="post", color=BLUE, linewidth=1.2, label="best so far")
 
 
@@ -252,15 +171,15 @@ def _draw_rung_correlation(
     is_accuracy = metric == ACCURACY
     for (epochs, both), colour in zip(rung_correlation.items(), cycle((BLUE, ORANGE, VERMILION, GREY)), strict=False):
         metrics, accuracies = zip(*both, strict=True)
-        x = _places([100 * value for value in metrics]) if is_accuracy else metrics
-        y = _places([100 * value for value in accuracies])
+        x = accuracy_places([100 * value for value in metrics]) if is_accuracy else metrics
+        y = accuracy_places([100 * value for value in accuracies])
         axes.scatter(
             x, y, s=26, facecolors="none", edgecolors=colour, label=f"after {epochs:g} epoch{'s' * (epochs != 1)}"
         )
     every = [pair for both in rung_correlation.values() for pair in both]
-    _label_accuracies(axes.yaxis, [100 * accuracy for _, accuracy in every])
+    label_accuracies(axes.yaxis, [100 * accuracy for _, accuracy in every])
     if is_accuracy:
-        _label_accuracies(axes.xaxis, [100 * value for value, _ in every])
+        label_accuracies(axes.xaxis, [100 * value for value, _ in every])
     elif metric.sign < 0:
         axes.invert_xaxis()
     name = "accuracy, %" if is_accuracy else metric.name
@@ -285,7 +204,7 @@ def _draw_importances(axes: "Axes", shown: Evidence) -> None:
     shares = [100 * share for share in bars.values()]
     drawn = axes.barh(range(len(bars)), shares, color=colours, height=0.7)
     axes.bar_label(drawn, [f"{share:.0f} %" if share >= 0.5 else "< 1 %" for share in shares], padding=3, color=INK)
-    axes.set_yticks(range(len(bars)), [_short(name) for name in bars], parse_math=False)
+    axes.set_yticks(range(len(bars)), [short(name) for name in bars], parse_math=False)
     axes.invert_yaxis()
     axes.set_xlim(0, max(shares) * 1.15)
     axes.set_xlabel(f"share of the model's variance (Shapley effects), %\n{shown.caveat}")
@@ -332,16 +251,16 @@ def _draw_methods(axes: "Axes", families: Sequence[Family]) -> None:
     rows = sorted(by_method.items(), key=lambda item: (-np.median(item[1]), item[0]))
     rng = np.random.default_rng(0)
     for row, (_, means) in enumerate(rows):
-        places = _places(means)
-        axes.scatter(places, row + _jitter(len(means), rng), s=24, color=BLUE, alpha=0.65, linewidths=0)
+        places = accuracy_places(means)
+        axes.scatter(places, row + jitter(len(means), rng), s=24, color=BLUE, alpha=0.65, linewidths=0)
         median = axes.plot([np.median(places)] * 2, [row - 0.32, row + 0.32], color=VERMILION, linewidth=2.2)
         median[0].set_label("median" if row == 0 else "")
-    labels = [f"{_short(name)} ({len(means)})" for name, means in rows]
+    labels = [f"{short(name)} ({len(means)})" for name, means in rows]
     axes.set_yticks(range(len(rows)), labels, parse_math=False)
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.grid(axis="y", visible=False)
     axes.tick_params(axis="y", length=0)
-    _label_accuracies(axes.xaxis, [100 * family.mean for family in families])
+    label_accuracies(axes.xaxis, [100 * family.mean for family in families])
     axes.set_xlabel(POSTERIOR)
     _head(axes, "Trials by method (how many)")
     _explain(axes)
@@ -352,12 +271,12 @@ def _draw_plane(axes: "Axes", shown: Evidence, across: str, up: str) -> None:
     families = shown.families[::-1]  # the best are drawn last
     means, rng = [100 * family.mean for family in families], np.random.default_rng(0)
     x, y = (
-        _placed(axis, shown.dimensions[name].distribution, [family.parameters[name] for family in families], rng)
+        label_values(axis, shown.dimensions[name].distribution, [family.parameters[name] for family in families], rng)
         for axis, name in ((axes.xaxis, across), (axes.yaxis, up))
     )
-    drawn = axes.scatter(x, y, c=_places(means), cmap=COLOUR_MAP, s=46, edgecolors=INK, linewidths=0.5)
+    drawn = axes.scatter(x, y, c=accuracy_places(means), cmap=COLOUR_MAP, s=46, edgecolors=INK, linewidths=0.5)
     bar = axes.figure.colorbar(drawn, ax=axes, pad=0.02, label=POSTERIOR)
-    _label_accuracies(bar.ax.yaxis, means)
+    label_accuracies(bar.ax.yaxis, means)
     bar.ax.set_ylim(drawn.get_clim())  # no further than there are colours
     axes.set_xlabel(across, parse_math=False)
     axes.set_ylabel(up, parse_math=False)
@@ -367,34 +286,13 @@ def _draw_plane(axes: "Axes", shown: Evidence, across: str, up: str) -> None:
 def _draw_sizes(axes: "Axes", families: Sequence[Family]) -> None:
     """Draw the posterior means of trials by the size of their students."""
     means = [100 * family.mean for family in families]
-    axes.scatter([family.params / 1000 for family in families], _places(means), s=26, color=BLUE)
-    _label_accuracies(axes.yaxis, means)
+    axes.scatter([family.params / 1000 for family in families], accuracy_places(means), s=26, color=BLUE)
+    label_accuracies(axes.yaxis, means)
     axes.set(xlabel="parameters, thousands", ylabel=POSTERIOR)
     _head(axes, "Trials by size")
 
 
-def _placed(axis: "Axis", distribution: BaseDistribution, values: Sequence[Any], rng: np.random.Generator) -> Array:
-    """Positions of a dimension's values on an axis, which is labelled; names and integers are jittered."""
-    from matplotlib.ticker import LogLocator, MaxNLocator
-
-    if isinstance(distribution, CategoricalDistribution):
-        names = [str(choice) for choice in distribution.choices]
-        axis.set_ticks(range(len(names)), [_short(name) for name in names], parse_math=False)
-        return np.array([names.index(str(value)) for value in values]) + _jitter(len(values), rng)
-    assert isinstance(distribution, IntDistribution | FloatDistribution)
-    places = np.array(values, dtype=float)
-    if distribution.log:
-        low, high = distribution.low, distribution.high
-        ticks = [tick for tick in LogLocator(subs=(1, 2, 5)).tick_values(low, high) if low <= tick <= high]
-        axis.set_ticks(np.log10(ticks), [f"{tick:g}" for tick in ticks])
-        places = np.log10(places)
-    elif isinstance(distribution, IntDistribution):
-        axis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-        places = places + _jitter(len(values), rng)
-    return places
-
-
-# --- heads, accuracies and names
+# --- heads
 
 
 def _head(axes: "Axes", title: str) -> None:
@@ -415,50 +313,8 @@ def _explain(axes: "Axes") -> None:
     )
 
 
-def _places(accuracies: Sequence[float]) -> Array:
-    """Positions of accuracies in percent on their logarithmic axis."""
-    places: Array = -np.log10(np.maximum(100 - np.array(accuracies, dtype=float), LEAST_ERROR))
-    return places
-
-
-def _label_accuracies(axis: "Axis", accuracies: Sequence[float]) -> None:
-    """Label the axis of these accuracies in percent."""
-    low, high = _places([min(accuracies), max(accuracies)])
-    room = max(0.06 * (high - low), 0.02)
-    ticks = _ticks(100 - 10 ** (room - low), min(100 - 10 ** (-room - high), 100 - LEAST_ERROR))
-    last = 100 - LEAST_ERROR
-    axis.set_ticks(_places(ticks), ["100" if isclose(tick, last) else f"{tick:g}" for tick in ticks])
-
-
-def _ticks(low: float, high: float) -> list[float]:
-    """Round accuracies in percent from low to high."""
-    from matplotlib.ticker import MaxNLocator
-
-    ticks = [100 - error for error in ERRORS if low <= 100 - error <= high]
-    if len(ticks) < FEWEST_TICKS and high - low > LEAST_ERROR:
-        ticks = [tick for tick in MaxNLocator(5).tick_values(low, high) if low <= tick <= high]
-    return ticks
-
-
-def _jitter(n: int, rng: np.random.Generator) -> Array:
-    return rng.uniform(-JITTER, JITTER, n)
-
-
-def _short(name: str) -> str:
-    """A long name without its middle: composed methods differ at their ends."""
-    half = LONGEST_NAME // 2
-    return name if len(name) <= LONGEST_NAME else f"{name[:half]}\N{HORIZONTAL ELLIPSIS}{name[-half:]}"
-
-
 def _headline(shown: Evidence) -> str:
     states = Counter(record.trial.state for record in shown.trial_records)
     ended = [f"{states[state]} {state}" for state in ("complete", "pruned", "failed", "running") if states[state]]
     n = len(shown.trial_records)
     return f"{shown.name}: {n} trial{'s' * (n > 1)}, {', '.join(ended)}"
-
-
-def _importances(result: "SearchResult") -> tuple[dict[str, float], str | None]:
-    try:
-        return result.importances, None
-    except InputError as error:
-        return {}, str(error)

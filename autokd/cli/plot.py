@@ -4,7 +4,8 @@ from pathlib import Path
 
 import typer
 
-from autokd.analysis.plots import FORMATS, Evidence, evidence, render
+from autokd.analysis.evidence import Evidence, evidence
+from autokd.analysis.plots import FORMATS, render
 from autokd.cli.output import Output, picture_format, show_json, write_picture
 from autokd.searches.result import SearchResult
 from autokd.searches.tables import counted

@@ -48,7 +48,7 @@ ORDER = {
         "remarks pareto dispatcher session controller pace speed manifest preflight retraining "
         "deletion result api doctor"
     ),
-    "autokd.analysis": "rung_correlations plots",
+    "autokd.analysis": "rung_correlations evidence scales plots",
     "autokd.recipes": "catalogue teachers runnable train_teacher",
     "autokd.testing": "tasks toys executors methods optimizers spaces",
     "autokd.cli": (

@@ -8,7 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from autokd.analysis.plots import FORMATS, Evidence, draw, render
+from autokd.analysis.evidence import Evidence
+from autokd.analysis.plots import FORMATS, draw, render
 from autokd.config.fidelity_metrics import ACCURACY, FIDELITY_METRICS
 from autokd.searches.families import Family
 from autokd.searches.trial_record import TrialRecord

@@ -1,0 +1,91 @@
+"""The data of a search's picture."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from autokd.config.fidelity_metrics import FidelityMetric
+from autokd.errors import InputError
+from autokd.searches.families import Family
+from autokd.searches.trial_record import TrialRecord
+from search_spaces.design.dimensions import Dimension
+
+if TYPE_CHECKING:
+    from autokd.searches.result import SearchResult
+
+__all__ = ["Evidence", "evidence"]
+
+ROUGH_BELOW = 30  # trials, by which importances are told
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The data of a picture.
+
+    Attributes:
+        name: Of the search.
+        teacher_accuracy: On the validation split.
+        references: Validation accuracy of each reference at the last rung, by name.
+        trial_records: Its trials.
+        families: What the model believes of those with a value, the best first.
+        dimensions: What was searched.
+        distillation: Names of those dimensions that belong to the distillation.
+        importances: Of the dimensions, the most important first; none where nothing can be said.
+        note: Why there are none.
+        rungs: Epochs at which trials were judged.
+        metric: By what they were, below the last rung.
+    """
+
+    name: str
+    teacher_accuracy: float
+    references: Mapping[str, float]
+    trial_records: Sequence[TrialRecord]
+    families: Sequence[Family]
+    dimensions: Mapping[str, Dimension]
+    distillation: frozenset[str]
+    importances: Mapping[str, float]
+    note: str | None
+    rungs: Sequence[float]
+    metric: FidelityMetric
+
+    @property
+    def caveat(self) -> str:
+        """How many trials the importances rest on, and whether these are few."""
+        n = sum(record.trial.state in ("complete", "pruned") for record in self.trial_records)
+        return f"from {n} trials" + (": rough" if n < ROUGH_BELOW else "")
+
+
+def evidence(result: "SearchResult") -> Evidence:
+    """Collect the data of a search's picture.
+
+    Raises:
+        InputError: If no trial of it has a value yet.
+    """
+    problem, families = result.problem, result.families
+    if not families:
+        raise InputError(f"search {result.name!r} has no trial with a value yet: there is nothing to plot.")
+    importances, note = _importances(result)
+    return Evidence(
+        name=result.name,
+        teacher_accuracy=problem.facts.teacher_metrics["accuracy"],
+        references={
+            reference.name: reference.accuracy
+            for reference in result.progress.references
+            if reference.state == "complete" and reference.accuracy is not None
+        },
+        trial_records=result.trials,
+        families=families,
+        dimensions=problem.dimensions,
+        distillation=frozenset(problem.methods.dimensions),
+        importances=importances,
+        note=note,
+        rungs=problem.rungs,
+        metric=problem.fidelity_metric,
+    )
+
+
+def _importances(result: "SearchResult") -> tuple[dict[str, float], str | None]:
+    try:
+        return result.importances, None
+    except InputError as error:
+        return {}, str(error)
