@@ -19,8 +19,6 @@ __all__ = ["Output", "picture_format", "reserve_stdout", "show_json", "show_text
 Output = Literal["text", "json"]
 """What a command prints: text for people, or one JSON value for programs."""
 
-FILE_WIDTH = 160  # columns, if the output is not a terminal
-
 _reserved: list[TextIO] = []
 
 
@@ -30,7 +28,6 @@ def show_text(value: RenderableType) -> None:
     if console.is_terminal:
         console.print(value, soft_wrap=isinstance(value, str))
         return
-    console.width = FILE_WIDTH
     with console.capture() as captured:
         console.print(value, soft_wrap=isinstance(value, str))
     print("\n".join(line.rstrip() for line in captured.get().splitlines()))
