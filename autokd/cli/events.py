@@ -26,14 +26,23 @@ def _trial(payload: Payload) -> str:
     return f"reference {payload['reference']}" if "reference" in payload else f"trial {payload['trial']}"
 
 
+def _student(payload: Payload) -> str:
+    """Whose evaluation it is; earlier versions recorded its id alone."""
+    if "replicate" not in payload:
+        return f"evaluation {payload['evaluation']}"
+    return f"student {payload['replicate']} of {_trial(payload)}"
+
+
 def _evaluation_opened(payload: Payload) -> str:
-    again = " again" if payload["again"] else ""
-    return f"evaluation {payload['evaluation']} of student {payload['student']} opened{again} at rung {payload['rung']}"
+    return f"{_student(payload)} begins rung {payload['rung']}" + (" again" if payload["again"] else "")
 
 
 def _evaluation_finished(payload: Payload) -> str:
-    accuracy = percent(payload["metrics"].get("accuracy"))
-    return f"evaluation {payload['evaluation']} finished rung {payload['rung']}: {accuracy}"
+    return f"{_student(payload)} finished rung {payload['rung']}: {percent(payload['metrics'].get('accuracy'))}"
+
+
+def _evaluation_failed(payload: Payload) -> str:
+    return f"{_student(payload)} failed at rung {payload['rung']}: {payload['reason']}"
 
 
 _WORDS: dict[str, Callable[[Payload], str]] = {
@@ -44,10 +53,10 @@ _WORDS: dict[str, Callable[[Payload], str]] = {
     "config_changed": lambda payload: "configuration changed",
     "trial_opened": lambda payload: f"{_trial(payload)} opened",
     "trial_finished": _trial_finished,
-    "student_added": lambda payload: f"student {payload['replicate']} of {_trial(payload)} drawn",
+    "student_added": lambda payload: f"{_student(payload)} drawn",
     "evaluation_opened": _evaluation_opened,
     "evaluation_finished": _evaluation_finished,
-    "evaluation_failed": lambda payload: f"evaluation {payload['evaluation']} failed: {payload['reason']}",
+    "evaluation_failed": _evaluation_failed,
     "teacher": lambda payload: f"teacher outputs: {payload['missing']} of {payload['views']} views and splits missing",
     "pruned": lambda payload: (
         f"teacher pruned, round {payload['rounds']} of {payload['of']}: {percent(payload['accuracy'])}"

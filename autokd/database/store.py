@@ -199,8 +199,8 @@ class Store(Reader):
             evaluation.state, evaluation.reason, evaluation.finished_at = "running", None, None
             session.add(evaluation)
             session.flush()
-            payload = {"evaluation": evaluation.id, "student": student_id, "rung": rung, "again": known is not None}
-            record(session, search, "evaluation_opened", payload)
+            payload = {"student": student_id, "again": known is not None}
+            record(session, search, "evaluation_opened", _described(session, evaluation) | payload)
             return _written(session, EvaluationRow, evaluation)
 
     def finish_evaluation(
@@ -222,7 +222,7 @@ class Store(Reader):
             evaluation = _running(_get(session, Evaluation, evaluation_id, search))
             evaluation.state, evaluation.finished_at = "complete", datetime.now(UTC)
             evaluation.metrics, evaluation.seconds, evaluation.worker = dict(metrics), seconds, worker
-            payload = {"evaluation": evaluation_id, "rung": evaluation.rung, "metrics": dict(metrics)}
+            payload = _described(session, evaluation) | {"metrics": dict(metrics)}
             record(session, search, "evaluation_finished", payload)
             return _written(session, EvaluationRow, evaluation)
 
@@ -240,7 +240,7 @@ class Store(Reader):
         with self._writing(lease) as (session, search):
             evaluation = _running(_get(session, Evaluation, evaluation_id, search))
             evaluation.state, evaluation.reason, evaluation.finished_at = "failed", reason, datetime.now(UTC)
-            payload = {"evaluation": evaluation_id, "rung": evaluation.rung, "reason": reason}
+            payload = _described(session, evaluation) | {"reason": reason}
             record(session, search, "evaluation_failed", payload)
             return _written(session, EvaluationRow, evaluation)
 
@@ -348,6 +348,12 @@ def _n_finished(session: Session, search: Search) -> int:
 def _named(trial: Trial) -> dict[str, Any]:
     """Number of a trial, and the name of a reference, for an event."""
     return {"trial": trial.number} | ({} if trial.reference is None else {"reference": trial.reference})
+
+
+def _described(session: Session, evaluation: Evaluation) -> dict[str, Any]:
+    """Id and rung of an evaluation, and whose it is, for an event."""
+    trial, student = session.get_one(Trial, evaluation.trial_id), session.get_one(Student, evaluation.student_id)
+    return {"evaluation": evaluation.id, "rung": evaluation.rung, "replicate": student.replicate} | _named(trial)
 
 
 def _running(row: E) -> E:

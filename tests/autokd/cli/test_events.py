@@ -1,0 +1,31 @@
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from autokd.cli.events import event_line
+from autokd.database.rows import EventRow
+
+OF_TRIAL = {"evaluation": 9, "rung": 1, "replicate": 0, "trial": 3}
+OF_REFERENCE = {**OF_TRIAL, "trial": -1, "reference": "resnet"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "payload", "line"),
+    [
+        ("evaluation_opened", OF_TRIAL | {"again": False}, "student 0 of trial 3 begins rung 1"),
+        ("evaluation_opened", OF_REFERENCE | {"again": True}, "student 0 of reference resnet begins rung 1 again"),
+        (
+            "evaluation_finished",
+            OF_TRIAL | {"metrics": {"accuracy": 0.9}},
+            "student 0 of trial 3 finished rung 1: 90.00 %",
+        ),
+        ("evaluation_failed", OF_TRIAL | {"reason": "lost"}, "student 0 of trial 3 failed at rung 1: lost"),
+        ("evaluation_finished", {"evaluation": 9, "rung": 1, "metrics": {}}, "evaluation 9 finished rung 1: -"),
+        ("trial_finished", {"trial": 3, "state": "failed", "value": None, "reason": "no"}, "trial 3 failed: no"),
+        ("something_new", {}, "something new"),
+    ],
+)
+def test_an_event_is_told_by_what_a_user_knows(kind: str, payload: dict[str, Any], line: str) -> None:
+    event = EventRow(1, 1, datetime(2026, 11, 28, 14, 3, 7, tzinfo=UTC), kind, payload)
+    assert event_line(event) == f"2026-11-28 14:03:07  {line}"
