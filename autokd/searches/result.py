@@ -35,7 +35,7 @@ from autokd.searches.remarks import search_remarks
 from autokd.searches.reporter import Reporter
 from autokd.searches.retraining import Retraining, trainings
 from autokd.searches.session import search_error, session
-from autokd.searches.students import TrainedStudent, trained_references, trained_students
+from autokd.searches.students import TrainedStudent, reference_students, trained_references, trained_students
 from autokd.searches.study import to_study
 from autokd.searches.tables import count, counted, percent
 from autokd.searches.times import Times, measure_times
@@ -175,7 +175,12 @@ class SearchResult:
 
     def pareto(self, against: Against = "params") -> list[TrainedStudent]:
         """The students and references that are best for their size, see `pareto_fronts`."""
-        return pareto_fronts([*self.students, *self.references], against)
+        problem = self.problem
+        with self.home.open() as store:
+            search_id = store.search(self.name).id
+            students = trained_students(problem, store, search_id)
+            references = reference_students(problem, store, search_id)
+        return pareto_fronts([*students, *references], against)
 
     def axes(self, student: TrainedStudent) -> dict[str, dict[str, Any]]:
         """Figures of a student beside its teacher: effectiveness, lightness and computation, see `three_axes`."""

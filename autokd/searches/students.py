@@ -21,7 +21,7 @@ from search_spaces.architecture.cost import Cost
 from search_spaces.architecture.format import Architecture
 from search_spaces.networks.network import build
 
-__all__ = ["TrainedStudent", "add_student", "trained_references", "trained_students"]
+__all__ = ["TrainedStudent", "add_student", "reference_students", "trained_references", "trained_students"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -116,11 +116,24 @@ def trained_references(problem: Problem, store: Reader, search_id: int) -> Seque
         store: The search's database.
         search_id: Id of the search.
     """
-    latest = {row.reference: row for row in store.references(search_id)}
     found: dict[str | None, TrainedStudent] = {}
-    for student in _trained(problem, store, search_id, list(latest.values())):
+    for student in reference_students(problem, store, search_id):
         found.setdefault(student.trial.reference, student)
     return list(found.values())
+
+
+def reference_students(problem: Problem, store: Reader, search_id: int) -> Sequence[TrainedStudent]:
+    """All students of references with a complete evaluation, searched and retrained ones; the best first.
+
+    Of the references of one name only the latest counts.
+
+    Args:
+        problem: What is searched.
+        store: The search's database.
+        search_id: Id of the search.
+    """
+    latest = {row.reference: row for row in store.references(search_id)}
+    return _trained(problem, store, search_id, list(latest.values()))
 
 
 def _trained(problem: Problem, store: Reader, search_id: int, trials: Sequence[TrialRow]) -> list[TrainedStudent]:

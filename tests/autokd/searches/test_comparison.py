@@ -15,7 +15,7 @@ from autokd.searches.dispatcher import Dispatcher
 from autokd.searches.problem import Problem
 from autokd.searches.references import references_to_retrain
 from autokd.searches.retraining import Retraining, trainings
-from autokd.searches.students import trained_references, trained_students
+from autokd.searches.students import reference_students, trained_references, trained_students
 from autokd.searches.trial_record import search_records
 from workers.inline import InlineExecutor
 
@@ -73,6 +73,15 @@ def mcnemar(problem: Problem, store: Store, split: str, purpose: str) -> tuple[f
     ours, theirs = (load_file(correct_file(problem.evaluations, one.evaluation.key))[split] for one in (best, rival))
     more, less = int((ours & ~theirs).sum()), int((~ours & theirs).sum())
     return (more - less) / N, sqrt(more + less - (more - less) ** 2 / N) / N
+
+
+def test_a_reference_has_a_searched_and_a_retrained_student_of_which_the_longer_training_counts(
+    problem: Problem, store: Store
+) -> None:
+    retrain(problem, store)
+    found = [(student.trial.reference, student.is_final) for student in reference_students(problem, store, 1)]
+    assert sorted(found) == [(name, is_final) for name in ("mobilenetv2", "resnet") for is_final in (False, True)]
+    assert all(student.is_final for student in trained_references(problem, store, 1))
 
 
 def test_after_the_search_students_are_compared_by_validation_samples(problem: Problem, store: Store) -> None:
