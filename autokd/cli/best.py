@@ -189,13 +189,13 @@ def _networks_table(shown: _Best) -> Table:
     student, facts = shown.student, shown.search.facts
     teacher_test = (facts.get("teacher_test_metrics") or {}).get("accuracy")
     sizes = count(facts["teacher_params"]), count(facts["teacher_macs"])
+    ratios = ratio(facts["teacher_params"], student.row.params), ratio(facts["teacher_macs"], student.row.macs)
     rows = [
         ("teacher", *sizes, *metric_cells(facts["teacher_metrics"]), percent(teacher_test)),
         _row("student", student),
+        ("times smaller", *ratios, "", "", "", "", ""),
         *(_row(_reference_name(reference, student), reference) for reference in shown.references),
     ]
-    params = ratio(facts["teacher_params"], student.row.params)
-    rows.append(("times smaller", params, ratio(facts["teacher_macs"], student.row.macs), "", "", "", "", ""))
     headings = ("", "parameters", "MACs", "validation", *METRIC_HEADINGS[1:], "test")
     return table(headings, rows, numeric=range(1, 8))
 

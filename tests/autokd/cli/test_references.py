@@ -41,7 +41,7 @@ def answer(invoke: Any, compared: Path) -> Callable[..., Any]:
 def test_the_end_of_a_search_shows_references_beside_the_student_and_who_is_better(compared: Path) -> None:
     lines = (compared / "out.txt").read_text().splitlines()
     starts = [line.split("  ")[0].strip() for line in lines]
-    assert starts.index("student") < starts.index("resnet") < starts.index("times smaller")
+    assert starts.index("student") < starts.index("times smaller") < starts.index("resnet")
     assert "no-teacher" in starts
     (heads,) = [line.split() for line in lines if {"teacher", "resnet", "no-teacher"} <= {*line.split()}]
     (sizes,) = [line for line in lines if line.strip().startswith("activation_bytes") and line.count("k") >= 4]
