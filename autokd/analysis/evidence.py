@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from autokd.config.fidelity_metrics import FidelityMetric
 from autokd.errors import InputError
 from autokd.searches.families import Family
+from autokd.searches.tables import counted
 from autokd.searches.trial_record import TrialRecord
 from search_spaces.design.dimensions import Dimension
 
@@ -52,7 +53,7 @@ class Evidence:
     def caveat(self) -> str:
         """How many trials the importances rest on, and whether these are few."""
         n = sum(record.trial.state in ("complete", "pruned") for record in self.trial_records)
-        return f"from {n} trials" + (": rough" if n < ROUGH_BELOW else "")
+        return f"from {counted(n, 'trial')}" + (": rough" if n < ROUGH_BELOW else "")
 
 
 def evidence(result: "SearchResult") -> Evidence:

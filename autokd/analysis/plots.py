@@ -17,6 +17,7 @@ from autokd.config.fidelity_metrics import ACCURACY, FidelityMetric
 from autokd.core.extras import needs
 from autokd.searches.families import Family
 from autokd.searches.method_choice import METHOD
+from autokd.searches.tables import counted
 from autokd.searches.trial_record import TrialRecord
 
 if TYPE_CHECKING:
@@ -173,9 +174,7 @@ def _draw_rung_correlation(
         metrics, accuracies = zip(*both, strict=True)
         x = accuracy_places([100 * value for value in metrics]) if is_accuracy else metrics
         y = accuracy_places([100 * value for value in accuracies])
-        axes.scatter(
-            x, y, s=26, facecolors="none", edgecolors=colour, label=f"after {epochs:g} epoch{'s' * (epochs != 1)}"
-        )
+        axes.scatter(x, y, s=26, facecolors="none", edgecolors=colour, label=f"after {counted(epochs, 'epoch')}")
     every = [pair for both in rung_correlation.values() for pair in both]
     label_accuracies(axes.yaxis, [100 * accuracy for _, accuracy in every])
     if is_accuracy:
@@ -316,5 +315,4 @@ def _explain(axes: "Axes") -> None:
 def _headline(shown: Evidence) -> str:
     states = Counter(record.trial.state for record in shown.trial_records)
     ended = [f"{states[state]} {state}" for state in ("complete", "pruned", "failed", "running") if states[state]]
-    n = len(shown.trial_records)
-    return f"{shown.name}: {n} trial{'s' * (n > 1)}, {', '.join(ended)}"
+    return f"{shown.name}: {counted(len(shown.trial_records), 'trial')}, {', '.join(ended)}"
