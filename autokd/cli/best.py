@@ -190,7 +190,7 @@ def _networks_table(shown: _Best) -> Table:
     teacher_test = (facts.get("teacher_test_metrics") or {}).get("accuracy")
     sizes = count(facts["teacher_params"]), count(facts["teacher_macs"])
     ratios = ratio(facts["teacher_params"], student.row.params), ratio(facts["teacher_macs"], student.row.macs)
-    rows = [
+    rows: list[tuple[str, ...]] = [
         ("teacher", *sizes, *metric_cells(facts["teacher_metrics"]), percent(teacher_test)),
         _row("student", student),
         ("times smaller", *ratios, "", "", "", "", ""),
