@@ -278,12 +278,12 @@ def _free_name(wanted: str, taken: Sequence[str]) -> str:
     name = wanted.replace(".", "_")
     if not name.isidentifier() or name.startswith("_"):
         name = f"layer{name}"
-    while name in taken or name in RESERVED or iskeyword(name) or hasattr(_NAMES, name):
+    while name in taken or name in RESERVED or iskeyword(name) or name == "architecture" or hasattr(_NAMES, name):
         name += "_"
     return name
 
 
-_NAMES = nn.Module()  # whose attributes cannot be names of nodes
+_NAMES = nn.Module()  # whose attributes, and `Network.architecture`, cannot be names of nodes
 
 
 def _check_same(found: Tensor, wanted: Tensor, network: nn.Module) -> None:

@@ -1,3 +1,4 @@
+from collections import OrderedDict
 from collections.abc import Callable
 
 import pytest
@@ -92,6 +93,12 @@ def test_a_network_that_is_a_single_layer_keeps_its_weights() -> None:
     assert [node.operation for node in traced.architecture.nodes] == ["input", "linear_bias"]
     with torch.no_grad():
         torch.testing.assert_close(copied(network, traced)(example(4)), network(example(4)))
+
+
+def test_names_that_nodes_cannot_have_are_extended() -> None:
+    names = ("architecture", "torch", "0", "architecture_")
+    traced = trace(nn.Sequential(OrderedDict((name, nn.Linear(4, 4)) for name in names)), example(4))
+    assert traced.architecture.names[1:] == ("architecture_", "torch_", "layer0", "architecture__")
 
 
 class Branching(nn.Module):
