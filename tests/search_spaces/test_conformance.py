@@ -238,4 +238,4 @@ class TestSpaceChoice(SpaceConformance):
     @pytest.fixture
     def space(self) -> Space:
         nago = Nago(top_nodes=(3, 4), middle_nodes=(1, 2), bottom_nodes=(3, 4))
-        return SpaceChoice({"nago": nago, "randwire": RandWire(nodes=8)})
+        return SpaceChoice({"nago": nago, "blocks": Blocks()})
