@@ -21,7 +21,7 @@ from search_spaces.design.repair import drawn, repair
 from search_spaces.design.widths import widths_at
 from search_spaces.errors import SpaceError, unknown
 
-__all__ = ["Dimension", "Parameters", "Range", "Space", "Value", "narrow"]
+__all__ = ["Dimension", "Parameters", "Range", "Space", "Value"]
 
 WIDEST = 10**6
 """Largest fixed base width; costs of much wider networks could not be computed."""
