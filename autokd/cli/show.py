@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
@@ -46,13 +46,7 @@ from search_spaces.design.budget import Budget
 if TYPE_CHECKING:
     from autokd.searches.families import Family
 
-__all__ = [
-    "families",
-    "recipes",
-    "searches",
-    "status",
-    "trial",
-]
+__all__ = ["families", "recipes", "searches", "status", "trial"]
 
 EVENTS = 5  # number of events in `status`
 
@@ -95,27 +89,33 @@ def searches(progresses: Sequence[Progress], home: Workspace, output: Output) ->
 
 def status(result: SearchResult, output: Output) -> None:
     """Print the progress of a search and of its full-length trainings."""
-    progress, trainings, row = result.progress, result.trainings, result.row
-    problem = result.problem
-    trials, rungs, metric = result.trials, problem.rungs, problem.fidelity_metric
-    flatness = None
-    with suppress(AutoKDError):  # the status is told even where a space of the user's own is gone
-        flatness = result.flatness
     if output == "json":
-        predictions = [
-            one for each in FIDELITY_METRICS.values() for one in rung_correlations(trials, rungs, each) if one.n
-        ]
-        lists = {
-            "trainings": [asdict(training) for training in trainings],
-            "rung_correlations": [asdict(prediction) for prediction in predictions],
-            "events": [asdict(event) for event in result.last_events(EVENTS)],
-            "rungs": list(rungs),
-            "seconds": asdict(result.times),
-            "full_length": full_length(problem),
-            "flatness": flatness and asdict(flatness) | {"is_flat": flatness.is_flat},
-        }
-        show_json(asdict(progress) | lists)
-        return
+        show_json(_status_json(result))
+    else:
+        show_text(facts_table(_status_facts(result)))
+
+
+def _status_json(result: SearchResult) -> dict[str, Any]:
+    """The progress as plain values."""
+    problem, trials, flatness = result.problem, result.trials, _flatness(result)
+    correlations = [
+        one for metric in FIDELITY_METRICS.values() for one in rung_correlations(trials, problem.rungs, metric) if one.n
+    ]
+    return asdict(result.progress) | {
+        "trainings": [asdict(training) for training in result.trainings],
+        "rung_correlations": [asdict(one) for one in correlations],
+        "events": [asdict(event) for event in result.last_events(EVENTS)],
+        "rungs": list(problem.rungs),
+        "seconds": asdict(result.times),
+        "full_length": full_length(problem),
+        "flatness": flatness and asdict(flatness) | {"is_flat": flatness.is_flat},
+    }
+
+
+def _status_facts(result: SearchResult) -> list[tuple[str, str]]:
+    """The progress as names and sentences."""
+    progress, trainings, row = result.progress, result.trainings, result.row
+    problem, trials = result.problem, result.trials
     ended = f"{progress.complete} complete, {progress.pruned} pruned, {progress.failed} failed"
     facts = [
         ("search", f"{progress.name} ({progress.status})"),
@@ -135,15 +135,20 @@ def status(result: SearchResult, output: Output) -> None:
     elif progress.status != "finished":
         is_training = any(training.state == "running" for training in trainings)
         facts.append(("go on with", result.command("train" if is_training else "resume")))
-    facts += [
-        ("prediction", _rung_correlation_line(one, progress.pruned)) for one in rung_correlations(trials, rungs, metric)
-    ]
-    facts += search_remarks(progress, flatness)
+    correlations = rung_correlations(trials, problem.rungs, problem.fidelity_metric)
+    facts += [("prediction", _rung_correlation_line(one, progress.pruned)) for one in correlations]
+    facts += search_remarks(progress, _flatness(result))
     facts += [("full length", line) for line in full_length_lines(problem)]
     facts += [("full length", f"{training.name}: {training_state(training)}") for training in trainings]
-    events = result.last_events(EVENTS)
-    facts += [("" if position else "last events", event_line(event)) for position, event in enumerate(events)]
-    show_text(facts_table(facts))
+    lines = [event_line(event) for event in result.last_events(EVENTS)]
+    return facts + [("" if position else "last events", line) for position, line in enumerate(lines)]
+
+
+def _flatness(result: SearchResult) -> Any:
+    """`SearchResult.flatness`; None too where a space of the user's own is gone, which the status survives."""
+    with suppress(AutoKDError):
+        return result.flatness
+    return None
 
 
 def trial(record: TrialRecord, result: SearchResult, output: Output) -> None:
