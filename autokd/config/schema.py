@@ -108,6 +108,7 @@ Range = Annotated[Value | list[Value], BeforeValidator(_one_or_several)]
 Ranges = dict[str, Range]  # one value fixes a dimension, two numbers bound it, names list the choices
 Names = Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(distinct)]
 Schedule = Literal["cosine", "stable"]
+DEFAULT_SPACES = ("nago", "blocks", "like-teacher")
 OptimizerName = Literal["sgd", "muon", "adamw"]
 ReferenceName = Literal["resnet", "mobilenetv2", "like-teacher", "no-teacher"]
 
@@ -146,9 +147,11 @@ class SpaceConfig(_Section):
     """The search space: the architectures among which the student is chosen.
 
     Attributes:
-        name: Name of a search space, or "module:Class" of your own; "nago" by default.
+        name: Name of a search space, or "module:Class" of your own.
         names: Several spaces among which the search chooses; replaces `name`. A space that has no student within the
-            budget is left out.
+            budget is left out, and so is `like-teacher` where the teacher cannot be copied. If neither is given, the
+            search chooses among random graphs, known blocks and slim copies of the teacher: "nago", "blocks" and
+            "like-teacher".
         ranges: Narrower ranges for dimensions of the space, or single values that fix them. Options of the space, such
             as `width = 16` or `cells = 2`, are set here, too. If there are several spaces, the name of the space comes
             first: "blocks.head_ratio".
@@ -161,13 +164,13 @@ class SpaceConfig(_Section):
     @model_validator(mode="before")
     @classmethod
     def _single_by_name(cls, values: Any) -> Any:
-        """A single space is recorded by `name`, however it is given, and also if it is the default."""
+        """A single space is recorded by `name`, however it is given, and the default by `names`."""
         if not isinstance(values, dict):
             return values
         name, names = values.get("name"), values.get("names")
         if name is None and isinstance(names, list | tuple) and len(names) == 1:
             return values | {"name": names[0], "names": None}
-        return values | {"name": "nago"} if name is None and names is None else values
+        return values | {"names": list(DEFAULT_SPACES)} if name is None and names is None else values
 
     @model_validator(mode="after")
     def _one_or_several(self) -> "SpaceConfig":
@@ -178,7 +181,7 @@ class SpaceConfig(_Section):
     @property
     def listed(self) -> tuple[str, ...]:
         """Names of the search spaces: one, or those among which the search chooses."""
-        return self.names or (self.name or "nago",)
+        return self.names or (str(self.name),)
 
 
 class DistillationConfig(_Section):

@@ -13,6 +13,14 @@ from autokd.errors import InputError
 
 __all__ = ["make_paths_absolute", "override_config", "read_config"]
 
+REPLACED = {
+    "space.name": "names",
+    "space.names": "name",
+    "distillation.method": "methods",
+    "distillation.methods": "method",
+}
+"""Of keys that exclude each other, the one that an override of the other removes."""
+
 
 def read_config(path: Path, overrides: Iterable[str] = (), name: str | None = None) -> SearchConfig:
     """Configuration from a TOML file; relative paths in it are relative to its folder.
@@ -110,4 +118,5 @@ def _set(values: dict[str, Any], override: str) -> None:
         values = values.setdefault(section, {})
         if not isinstance(values, dict):
             raise InputError(f"override {override!r}: {section!r} is a value, not a section.")
+    values.pop(REPLACED.get(key.strip(), ""), None)
     values[last] = value

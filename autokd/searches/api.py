@@ -53,7 +53,7 @@ def search(
     weights: str | Path | None = None,
     floor: float | None = None,
     teacher_settings: Mapping[str, Any] | None = None,
-    space: str | type[Space] | Sequence[str | type[Space]] = "nago",
+    space: str | type[Space] | Sequence[str | type[Space]] | None = None,
     ranges: Mapping[str, Any] | None = None,
     trials: int = 60,
     name: str = "search",
@@ -77,7 +77,8 @@ def search(
         floor: Smallest validation accuracy of the teacher at which the search starts.
         teacher_settings: Everything else that the section `[teacher]` may say:
             `{"resize": 224, "mean": [0.5], "deviation": [0.5]}`.
-        space: Name of the search space, or a class of your own; a list of several lets the search choose among them.
+        space: Name of the search space, or a class of your own; a list of several lets the search choose among them, by
+            default among random graphs, known blocks and slim copies of the teacher.
         ranges: Narrower ranges for the space's dimensions, or values that fix them. With several spaces, the space's
             name comes first: `{"blocks.head_ratio": 0}`.
         trials: Number of trials.
@@ -207,7 +208,9 @@ def find_all(home: Workspace | str | Path | None = None) -> list["SearchResult"]
         return [SearchResult(home, row.name, None, Silent()) for row in store.searches()]
 
 
-def _space_section(space: str | type[Space] | Sequence[str | type[Space]]) -> dict[str, Any]:
+def _space_section(space: str | type[Space] | Sequence[str | type[Space]] | None) -> dict[str, Any]:
+    if space is None:
+        return {}
     if isinstance(space, str | type):
         return {"name": _space_name(space)}
     return {"names": [_space_name(each) for each in space]}

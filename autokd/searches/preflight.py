@@ -117,9 +117,7 @@ def find_facts(config: SearchConfig, teacher: Teacher | None = None, reporter: R
     further = [load_teacher(config.teacher.numbered(k), device, dataset) for k in range(1, len(config.teacher.files))]
     cost = measure_cost(teacher, dataset.input_shape, device)
     graph, why_no_graph = _graph(teacher, dataset.input_shape, device)
-    copying = [each.name for each in Choices(config).space.members.values() if each.needs_teacher]
-    if graph is None and copying:
-        raise InputError(f"space {copying[0]!r} copies the teacher, but {why_no_graph}")
+    spaces = _spaces_without_copies(config, why_no_graph, reporter) if graph is None else ()
     return Facts(
         input_shape=shape_of(dataset.input_shape, config.data.student_channels),
         classes=dataset.classes,
@@ -140,6 +138,7 @@ def find_facts(config: SearchConfig, teacher: Teacher | None = None, reporter: R
         further_teachers=tuple(other.digest for other in further),
         graph=graph,
         why_no_graph=why_no_graph,
+        spaces=spaces,
     )
 
 
@@ -209,7 +208,7 @@ def with_feasible_spaces(problem: Problem, broken: Mapping[str, str]) -> Problem
     `broken` is what `broken_limits` returns.
     """
     feasible = tuple(name for name, limits in broken.items() if name and not limits)
-    return replace(problem, facts=replace(problem.facts, spaces=feasible))
+    return replace(problem, facts=replace(problem.facts, spaces=feasible or problem.facts.spaces))
 
 
 def check_budget(broken: Mapping[str, str], reporter: Reporter = SILENT) -> None:
@@ -265,6 +264,17 @@ def _graph(teacher: Teacher, input_shape: tuple[int, ...], device: torch.device)
         return traced_teacher(teacher, input_shape, device).architecture.to_dict(), ""
     except InputError as error:
         return None, str(error)
+
+
+def _spaces_without_copies(config: SearchConfig, why_no_graph: str, reporter: Reporter) -> tuple[str, ...]:
+    """Those of several spaces that do not copy the teacher; none if all are left."""
+    members = Choices(config).space.members
+    copies = {name for name, each in members.items() if each.needs_teacher}
+    if copies and copies == members.keys():
+        raise InputError(f"space {next(iter(members.values())).name!r} copies the teacher, but {why_no_graph}")
+    for name in sorted(copies):
+        reporter.notify(f"space {name!r} is left out, since it copies the teacher, but {why_no_graph}")
+    return tuple(name for name in members if name not in copies) if copies else ()
 
 
 def _check_same(config: SearchConfig, first: Teacher, second: Teacher) -> None:

@@ -100,7 +100,7 @@ def make_problem(facts: Facts, tmp_path: Path) -> Callable[..., Problem]:
             "data": {"source": "digits"},
             "teacher": {"factory": "autokd.recipes.teachers:digits"},
             "budget": {"params": 4_000},
-            "space": {"ranges": {"top_nodes": 3, "middle_nodes": 1, "bottom_nodes": [3, 4]}},
+            "space": {"name": "nago", "ranges": {"top_nodes": 3, "middle_nodes": 1, "bottom_nodes": [3, 4]}},
             "optimizer": {"name": "random"},
             "workers": {"engine": "inline", "count": 1},
         }

@@ -42,7 +42,8 @@ def file(tmp_path: Path) -> Path:
 
 def test_defaults_stand_where_nothing_is_said(config: SearchConfig):
     assert config.training.rungs == (1.0, 3.0)
-    assert (config.space.name, config.distillation.names, config.optimizer.name) == ("nago", ("kd",), "trust-region")
+    assert config.space.listed == ("nago", "blocks", "like-teacher")
+    assert (config.distillation.names, config.optimizer.name) == (("kd",), "trust-region")
     assert config.budget == Budget(params=1000)
 
 
@@ -92,6 +93,20 @@ def test_overrides_reach_their_key(config: SearchConfig, override: str, path: tu
     for part in path:
         values = values[part]
     assert values == value
+
+
+@pytest.mark.parametrize(
+    ("override", "section"),
+    [
+        ("space.name=blocks", {"name": "blocks", "ranges": {}}),
+        ("space.names=['blocks', 'randwire']", {"names": ["blocks", "randwire"], "ranges": {}}),
+    ],
+)
+@pytest.mark.parametrize("before", [{"name": "nago"}, {"names": ["nago", "darts"]}, {}])
+def test_an_override_replaces_the_key_that_excludes_it(
+    override: str, section: dict[str, Any], before: dict[str, Any]
+) -> None:
+    assert override_config(parse_config(changed(space=before)), [override]).to_dict()["space"] == section
 
 
 @pytest.mark.parametrize(
@@ -290,7 +305,7 @@ def test_one_space_is_recorded_alike_however_it_is_given() -> None:
     configs = [parse_config(changed(space=space)) for space in ({"name": "blocks"}, {"names": ["blocks"]})]
     assert configs[0] == configs[1]
     assert configs[0].to_dict()["space"] == {"name": "blocks", "ranges": {}}
-    assert parse_config(changed()).to_dict()["space"] == {"name": "nago", "ranges": {}}
+    assert parse_config(changed()).to_dict()["space"] == {"names": ["nago", "blocks", "like-teacher"], "ranges": {}}
 
 
 def test_several_spaces_come_back_from_plain_values_with_nested_ranges() -> None:

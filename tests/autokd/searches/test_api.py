@@ -27,6 +27,7 @@ from search_spaces.spaces.nago import Nago
 
 SETTINGS: dict[str, Any] = {
     "budget": autokd.Budget(params=3_000),
+    "space": "nago",
     "ranges": {"top_nodes": 3, "middle_nodes": 1, "bottom_nodes": 3},
     "trials": 2,
     "training": {"rungs": [1, 2], "views": 1, "batch_size": 20},
@@ -286,7 +287,8 @@ def test_workers_find_a_users_module_in_the_current_folder(tmp_path: Path, datas
     )
     (tmp_path / "search.toml").write_text(
         "trials = 2\n[data]\nsource = 'my_module:data'\n[teacher]\nfactory = 'my_module:teacher'\n[budget]\n"
-        "params = 3000\n[space.ranges]\ntop_nodes = 3\nmiddle_nodes = 1\nbottom_nodes = 3\n[training]\nrungs = [1]\n"
+        "params = 3000\n[space]\nname = 'nago'\n[space.ranges]\ntop_nodes = 3\nmiddle_nodes = 1\nbottom_nodes = 3\n"
+        "[training]\nrungs = [1]\n"
         "[references]\nnames = []\n"
     )
     command = [sys.executable, "-m", "autokd", "search", "search.toml"]

@@ -5,6 +5,7 @@ from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -31,6 +32,7 @@ from autokd.searches.preflight import (
     with_feasible_spaces,
 )
 from autokd.searches.problem import Problem
+from autokd.searches.reporter import Reporter
 from autokd.searches.speed import typical_students
 from autokd.teachers.cost import TeacherCost
 from autokd.teachers.registry import Teacher, load_teacher
@@ -128,6 +130,18 @@ def test_a_teacher_without_a_graph_is_refused_only_where_the_space_copies_it(con
     wanted = "space 'like-teacher' copies the teacher, but the teacher is no torch module"
     with pytest.raises(InputError, match=wanted):
         find_facts(override_config(config, ["space={name='like-teacher'}"]), teacher)
+
+
+def test_of_several_spaces_the_copies_of_a_teacher_without_a_graph_are_left_out(config: SearchConfig) -> None:
+    config = override_config(config, ["teacher.floor=0.0", "space={names=['like-teacher', 'blocks']}"])
+    lines: list[str] = []
+    reporter = mock.Mock(spec=Reporter, notify=lines.append)
+    facts = find_facts(config, Teacher(lambda x: x.flatten(1)[:, :10], "name"), reporter)
+    problem = Problem(config, Facts.from_dict(json.loads(json.dumps(asdict(facts)))), Path("home"))
+    assert list(problem.space.members) == ["blocks"]
+    assert lines == ["space 'like-teacher' is left out, since it copies the teacher, but " + facts.why_no_graph]
+    none_fits = with_feasible_spaces(problem, {"blocks": "params <= 8, but the smallest student has 9"})
+    assert list(none_fits.space.members) == ["blocks"]
 
 
 def test_a_teacher_that_does_what_no_student_can_is_refused_by_the_module(config: SearchConfig) -> None:

@@ -171,7 +171,7 @@ def test_a_trial_is_pruned_by_its_rank_at_its_rung(problem: Problem, make_record
     ("sections", "message"),
     [
         ({"space": {"name": "nagoo"}}, "^space: .*nagoo"),
-        ({"space": {"ranges": {"top_node": 3}}}, "^space: .*top_node"),
+        ({"space": {"name": "nago", "ranges": {"top_node": 3}}}, "^space: .*top_node"),
         ({"distillation": {"method": "dk"}}, "a distillation method must be one of kd"),
         ({"distillation": {"ranges": {"temprature": 3}}}, "^distillation.ranges: .*temprature"),
         ({"distillation": {"ranges": {"weight": [0, 3]}}}, "^distillation.ranges: "),
@@ -215,7 +215,7 @@ def test_a_users_own_space_is_found_in_the_current_folder_although_no_teacher_wa
 
 def test_a_proposal_that_breaks_the_budget_becomes_a_near_one_that_keeps_it(make_problem, make_record):
     sections = {
-        "space": {"ranges": {"top_nodes": [3, 10], "middle_nodes": [1, 10], "bottom_nodes": [3, 10]}},
+        "space": {"name": "nago", "ranges": {"top_nodes": [3, 10], "middle_nodes": [1, 10], "bottom_nodes": [3, 10]}},
         "budget": {"params": 1_500},
     }
     problem = make_problem(**sections)
