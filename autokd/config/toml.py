@@ -7,19 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from autokd.config.compatibility import RECORDED
+from autokd.config.flat import flat
 from autokd.config.parsing import parse_config
 from autokd.config.schema import NAMED_SOURCES, SearchConfig
 from autokd.errors import InputError
 
 __all__ = ["make_paths_absolute", "override_config", "read_config"]
 
-REPLACED = {
-    "space.name": "names",
-    "space.names": "name",
-    "distillation.method": "methods",
-    "distillation.methods": "method",
-}
-"""Of keys that exclude each other, the one that an override of the other removes."""
+EXCLUDED = {"space.names": "name", "distillation.method": "methods", "distillation.methods": "method"}
+"""The key that an override of another removes, as the two exclude each other."""
 
 
 def read_config(path: Path, overrides: Iterable[str] = (), name: str | None = None) -> SearchConfig:
@@ -118,5 +114,13 @@ def _set(values: dict[str, Any], override: str) -> None:
         values = values.setdefault(section, {})
         if not isinstance(values, dict):
             raise InputError(f"override {override!r}: {section!r} is a value, not a section.")
-    values.pop(REPLACED.get(key.strip(), ""), None)
+    values.pop(EXCLUDED.get(key.strip(), ""), None)
+    if key.strip() == "space.name" and values.pop("names", None) is not None:
+        values["ranges"] = _own_ranges(values.get("ranges", {}), str(value))
     values[last] = value
+
+
+def _own_ranges(ranges: dict[str, Any], space: str) -> dict[str, Any]:
+    """Of the ranges of several spaces those of one, without its name."""
+    own = f"{space}."
+    return {key.removeprefix(own): value for key, value in flat(ranges) if key.startswith(own)}

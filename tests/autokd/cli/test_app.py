@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from autokd.cli import app
+from autokd.searches import workspace
 
 VERBS = (
     *("recipes", "init", "search", "resume", "teach", "delete", "list", "status", "show", "best", "families"),
@@ -124,7 +124,7 @@ def test_init_where_nothing_can_be_written_says_so(invoke):
 
 
 def test_a_mistake_of_ours_shows_where_it_is_and_exits_with_5(invoke, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(app, "_home", lambda folder: 1 / 0)
+    monkeypatch.setattr(workspace, "default_workspace", lambda folder: 1 / 0)
     outcome = invoke("list")
     assert outcome.code == 5
     assert "Traceback" in outcome.err
@@ -135,6 +135,6 @@ def test_ctrl_c_before_there_is_a_search_is_one_line(invoke, monkeypatch: pytest
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(app, "_home", interrupt)
+    monkeypatch.setattr(workspace, "default_workspace", interrupt)
     outcome = invoke("list")
     assert (outcome.code, outcome.err) == (130, "autokd: interrupted.\n")

@@ -24,7 +24,7 @@ class Draw(Nago):
 
 class Fit(Nago):
     def fit(self, parameters, *rest):
-        if next(calls) == 3:  # after those of the checks, the timed student and the first trial
+        if next(calls) == 2:  # after that of the checks and the first trial's
             raise SpaceError("No family is near.")
         return super().fit(parameters, *rest)
 
@@ -41,7 +41,9 @@ def search(invoke: Any, tiny: tuple[str, ...], tmp_path: Path) -> Any:
     Path("my_space.py").write_text(MODULE)
 
     def run(change: str) -> tuple[Any, dict[str, Any]]:
-        outcome = invoke("search", "digits", *tiny, "--set", change, "--home", tmp_path / "home")
+        outcome = invoke(
+            "search", "digits", *tiny, "--set", "space.name=nago", "--set", change, "--home", tmp_path / "home"
+        )
         status = json.loads(invoke("status", "digits", "-o", "json", "--home", tmp_path / "home").out)
         return outcome, status
 

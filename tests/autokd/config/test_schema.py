@@ -109,6 +109,13 @@ def test_an_override_replaces_the_key_that_excludes_it(
     assert override_config(parse_config(changed(space=before)), [override]).to_dict()["space"] == section
 
 
+def test_one_of_several_spaces_is_chosen_with_its_own_ranges() -> None:
+    ranges = {"nago": {"top_nodes": [3, 4]}, "blocks.head_ratio": 0, "blocks": {"stage1_depth": 1}}
+    several = parse_config(changed(space={"names": ["nago", "blocks"], "ranges": ranges}))
+    found = override_config(several, ["space.name=blocks"]).to_dict()["space"]
+    assert found == {"name": "blocks", "ranges": {"head_ratio": 0, "stage1_depth": 1}}
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [
