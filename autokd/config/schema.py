@@ -242,8 +242,8 @@ class TrainingConfig(_Section):
             cooldown of its own; a trial that continues does so from before the cooldown.
         cooldown: Share of the steps up to a rung that form its cooldown; with "stable" only.
         warmup: Share of the training for the warm-up; with "stable", share of the first rung.
-        optimizer: "sgd", with Nesterov momentum; "muon", which is SGD but for the kernels of hidden layers, whose steps
-            are made orthogonal: students learn more in as many epochs, with a learning rate about half as large; or
+        optimizer: "sgd", with Nesterov momentum; "muon", the same but for kernels before batch norm, whose steps are
+            made orthogonal: students learn more in as many epochs, with a learning rate about half as large; or
             "adamw", which needs a far lower learning rate, such as 0.002.
         learning_rate: Peak of the learning rate.
         weight_decay: L2 penalty on the weights with "sgd"; decoupled weight decay with "adamw" and for the kernels of

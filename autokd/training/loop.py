@@ -16,7 +16,7 @@ from autokd.data.stream import Batch
 from autokd.errors import AutoKDError
 from autokd.training.averaged_weights import Average
 from autokd.training.best_checkpoint import Score
-from autokd.training.muon import Muon, hidden_kernels
+from autokd.training.muon import Muon, scale_free_kernels
 from autokd.training.schedules import Schedule
 from autokd.training.width_scaling import rate_factors
 
@@ -123,7 +123,7 @@ def optimiser(settings: TrainingSettings, network: nn.Module, *others: nn.Module
         *others: Further modules.
     """
     factors = rate_factors(network, settings.optimizer) if settings.width_scaling else {}
-    kernels = hidden_kernels(network) if settings.optimizer == "muon" else set()
+    kernels = scale_free_kernels(network) if settings.optimizer == "muon" else set()
     groups: dict[tuple[bool, float, bool], list[nn.Parameter]] = {}
     for parameter in _parameters(network, *others):
         kind = parameter.ndim <= 1, factors.get(parameter, 1.0), parameter in kernels

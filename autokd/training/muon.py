@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD
 
-__all__ = ["Muon", "hidden_kernels", "orthogonalised"]
+__all__ = ["Muon", "orthogonalised", "scale_free_kernels"]
 
 ITERATIONS = 5
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
@@ -23,7 +23,8 @@ class Muon(SGD):
     `sqrt(max(1, outputs / others))`. Weight decay is decoupled there, and an L2 penalty in the other groups.
 
     Departures [ours]: The iteration runs in float32, which is as fast for matrices as small as a student's. The other
-    groups have SGD instead of AdamW, so that one learning rate suits all.
+    groups have SGD instead of AdamW, so that one learning rate suits all. They include kernels that no batch norm
+    follows: steps of a constant size let a student with attention diverge within 600 steps.
 
     Args:
         groups: Parameter groups, each with a key "orthogonal".
@@ -85,17 +86,14 @@ def orthogonalised(matrices: Tensor) -> Tensor:
     return found.mT if rows > columns else found
 
 
-def hidden_kernels(network: nn.Module) -> set[Tensor]:
-    """Weights of convolutions and linear layers but those of the classifier, and of filters on a single channel.
+def scale_free_kernels(network: nn.Module) -> set[Tensor]:
+    """Weights of convolutions and linear layers that batch norm follows, without filters on a single channel.
 
-    The classifier has a bias; a convolution before batch norm has none.
+    These are the layers without bias. Batch norm undoes the size of a kernel, so it may grow; the steps of gates,
+    attention, and the classifier would grow with their size.
 
     Args:
         network: A student.
     """
     layers = (layer for layer in network.modules() if isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Linear))
-    return {
-        layer.weight
-        for layer in layers
-        if layer.weight.shape[1] > 1 and not (isinstance(layer, nn.Linear) and layer.bias is not None)
-    }
+    return {layer.weight for layer in layers if layer.bias is None and layer.weight.shape[1] > 1}

@@ -1,3 +1,4 @@
+import itertools
 from math import sqrt
 
 import numpy as np
@@ -7,7 +8,7 @@ from torch import Tensor, nn
 from torch.optim import SGD
 
 from autokd.training.loop import TrainingSettings, optimiser
-from autokd.training.muon import hidden_kernels, orthogonalised
+from autokd.training.muon import orthogonalised, scale_free_kernels
 from search_spaces.design.budget import Budget
 from search_spaces.design.registry import space
 from search_spaces.networks.network import build
@@ -63,7 +64,7 @@ def test_the_size_of_a_gradient_does_not_matter() -> None:
 def test_kernels_move_by_orthogonal_momentum_and_a_decoupled_decay_and_all_else_by_sgd() -> None:
     """Against a plain loop with exact singular value decompositions, and PyTorch's SGD."""
     model, other = network(), network()
-    kernels = {name for name, weight in model.named_parameters() if weight in hidden_kernels(model)}
+    kernels = {name for name, weight in model.named_parameters() if weight in scale_free_kernels(model)}
     assert kernels == {"0.weight", "2.weight", "3.weight"}
     settings = TrainingSettings(RATE, DECAY, MOMENTUM, optimizer="muon")
     ours = optimiser(settings, model)
@@ -109,12 +110,20 @@ def test_kernels_of_the_same_shape_move_as_if_each_were_alone() -> None:
         torch.testing.assert_close(together[index].weight, alone[index].weight)
 
 
-def test_the_classifier_and_filters_on_one_channel_are_not_hidden() -> None:
-    mobilenet = space("blocks", head_ratio=0, **MOBILENETV2)
-    architecture = mobilenet.sample(MOBILENETV2, Budget(params=20_000), (1, 16, 16), 10, np.random.default_rng(0))
+@pytest.mark.parametrize("block", ["mbconv", "attention", "convnext"])
+def test_kernels_without_batch_norm_and_filters_on_one_channel_are_left_to_sgd(block: str) -> None:
+    network = MOBILENETV2 | {f"stage{stage}_block": block for stage in (3, 4)} | {"stage4_squeeze": 1}
+    blocks = space("blocks", head_ratio=0, **network)
+    architecture = blocks.sample(blocks.complete({}), Budget(params=20_000), (1, 16, 16), 10, np.random.default_rng(0))
     student = build(architecture)
-    hidden = hidden_kernels(student)
-    left = [tuple(each.shape) for each in student.parameters() if each.ndim > 1 and each not in hidden]
-    assert hidden
-    assert (10, architecture.nodes[-2].channels) in left
-    assert all(shape[1] == 1 for shape in left if len(shape) == 4)
+    chosen = scale_free_kernels(student)
+    assert chosen
+    parts = [part for part in student.modules() if isinstance(part, nn.Sequential)]
+    followed = {
+        before.weight
+        for part in parts
+        for before, after in itertools.pairwise(part)
+        if isinstance(after, nn.BatchNorm2d) and isinstance(before, nn.Conv2d)
+    }
+    assert chosen == {weight for weight in followed if weight.shape[1] > 1}
+    assert len(followed) > len(chosen)
