@@ -18,7 +18,7 @@ from autokd.cli import main
 TINY = (
     *("--set", "trials=3", "--set", "training.rungs=[1, 2]", "--set", "training.views=1"),
     *("--set", "final.epochs=2", "--set", "workers.engine=inline", "--set", "workers.count=1"),
-    *("--set", "references.names=none"),
+    *("--set", "references.names=none", "--set", "space.name=nago"),
     *("--set", "training.precision=float32"),  # "auto" measures, and may find otherwise in another search
 )
 

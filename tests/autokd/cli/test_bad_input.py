@@ -48,7 +48,7 @@ def _bad_module(_elsewhere: None) -> None:
         ("training.rungs=[2, 1]", "training.rungs: rungs must increase, but are [2.0, 1.0]."),
         ("budget=5", "budget: must be a section with keys of its own, but got 5."),
         (
-            "space.ranges.nago.top_nodes={a=1}",
+            "space.ranges.top_nodes={a=1}",
             "Unknown dimension of space 'nago' 'top_nodes.a'. Did you mean 'top_nodes'?",
         ),
         ("budget.of_teacher.params=2", "budget.of_teacher.params: input should be less than or equal to 1, but got 2."),
@@ -61,8 +61,8 @@ def _bad_module(_elsewhere: None) -> None:
         ("trials.x=5", "'trials' is a value, not a section."),
         ("name='a b'", "name: string should match pattern"),
         ("space.name=nagoo", "space: Unknown search space 'nagoo'. Did you mean 'nago'? Known: blocks, "),
-        ("space.ranges.nago.top_nods=[3, 4]", "Did you mean 'top_nodes'?"),
-        ("space.ranges.nago.top_nodes=[1, 200]", "`3 <= low <= high <= 1000` must hold for `top_nodes`"),
+        ("space.ranges.top_nods=[3, 4]", "Did you mean 'top_nodes'?"),
+        ("space.ranges.top_nodes=[1, 200]", "`3 <= low <= high <= 1000` must hold for `top_nodes`"),
         (
             "distillation.method=dk",
             "or `module:Class`, or several joined by '+', but got 'dk'; the nearest known is 'dkd'",
@@ -113,8 +113,8 @@ def test_a_budget_that_no_student_meets_prints_the_table_and_exits_with_3(invoke
     outcome = invoke("search", "digits", *tiny, "--set", "budget.params=100", "--home", tmp_path / "new")
     assert outcome.code == 3
     (line,) = outcome.err.splitlines()
-    assert line.startswith("autokd: the budget cannot be met: nago: params <= 100, but the smallest student has 811; ")
-    assert [row.split()[-1] for row in outcome.out.splitlines() if "params" in row] == ["NO", "NO", "NO"]
+    assert line.startswith("autokd: the budget cannot be met: params <= 100, but the smallest student has 811.")
+    assert [row.split()[-1] for row in outcome.out.splitlines() if row.strip().startswith("params")] == ["NO"]
     assert not (tmp_path / "new").exists()
 
 

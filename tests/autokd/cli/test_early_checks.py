@@ -41,12 +41,12 @@ def early(refused: Refused, monkeypatch: pytest.MonkeyPatch) -> Refused:
     ("change", "message"),
     [
         ("space.name=nagoo", "space: Unknown search space 'nagoo'. Did you mean 'nago'?"),
-        ("space.ranges.nago.top_nods=3", "Did you mean 'top_nodes'?"),
+        ("space.ranges.top_nods=3", "Did you mean 'top_nodes'?"),
         (
-            "space.ranges.nago.width='wide'",
+            "space.ranges.width='wide'",
             "space: Option `width` of space 'nago' must be float or none or int, but got",
         ),
-        ("space.ranges.nago.max_width=2.5", "space: Option `max_width` of space 'nago' must be int, but got 2.5."),
+        ("space.ranges.max_width=2.5", "space: Option `max_width` of space 'nago' must be int, but got 2.5."),
         ("space={name='darts', ranges={cells=[2, 4]}}", "Option `cells` of space 'darts' must be int, but got [2, 4]."),
         ("space={name='darts', ranges={cells=true}}", "Option `cells` of space 'darts' must be int, but got True."),
         ("space={names=['nago', 'block']}", "space: Unknown search space 'block'. Did you mean 'blocks'?"),

@@ -261,7 +261,9 @@ def test_augmentation_of_anything_but_images_is_refused(
 
 
 def problem_of(config: SearchConfig, *overrides: str, teacher: Teacher | None = None) -> Problem:
-    config = override_config(config, ["space.ranges={top_nodes=3, middle_nodes=1, bottom_nodes=3}", *overrides])
+    config = override_config(
+        config, ["space={name='nago', ranges={top_nodes=3, middle_nodes=1, bottom_nodes=3}}", *overrides]
+    )
     return Problem(config, find_facts(config, teacher), Path("home"))
 
 
