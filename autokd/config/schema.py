@@ -163,14 +163,15 @@ class SpaceConfig(_Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _single_by_name(cls, values: Any) -> Any:
+    def _one_form(cls, values: Any) -> Any:
         """A single space is recorded by `name`, however it is given, and the default by `names`."""
-        if not isinstance(values, dict):
+        if not isinstance(values, dict) or values.get("name") is not None:
             return values
-        name, names = values.get("name"), values.get("names")
-        if name is None and isinstance(names, list | tuple) and len(names) == 1:
-            return values | {"name": names[0], "names": None}
-        return values | {"names": list(DEFAULT_SPACES)} if name is None and names is None else values
+        names = values.get("names")
+        if names is None:
+            return values | {"names": list(DEFAULT_SPACES)}
+        is_single = isinstance(names, list | tuple) and len(names) == 1
+        return values | {"name": names[0], "names": None} if is_single else values
 
     @model_validator(mode="after")
     def _one_or_several(self) -> "SpaceConfig":

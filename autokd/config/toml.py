@@ -14,8 +14,8 @@ from autokd.errors import InputError
 
 __all__ = ["make_paths_absolute", "override_config", "read_config"]
 
-EXCLUDED = {"space.names": "name", "distillation.method": "methods", "distillation.methods": "method"}
-"""The key that an override of another removes, as the two exclude each other."""
+EXCLUSIVE = {"space": ("name", "names"), "distillation": ("method", "methods")}
+"""Keys for one choice and for several, which exclude each other, of each section that has both."""
 
 
 def read_config(path: Path, overrides: Iterable[str] = (), name: str | None = None) -> SearchConfig:
@@ -114,13 +114,15 @@ def _set(values: dict[str, Any], override: str) -> None:
         values = values.setdefault(section, {})
         if not isinstance(values, dict):
             raise InputError(f"override {override!r}: {section!r} is a value, not a section.")
-    values.pop(EXCLUDED.get(key.strip(), ""), None)
-    if key.strip() == "space.name" and values.pop("names", None) is not None:
+    one, several = EXCLUSIVE.get(".".join(sections), ("", ""))
+    if last == several:
+        values.pop(one, None)
+    elif last == one and values.pop(several, None) is not None:
         values["ranges"] = _own_ranges(values.get("ranges", {}), str(value))
     values[last] = value
 
 
-def _own_ranges(ranges: dict[str, Any], space: str) -> dict[str, Any]:
-    """Of the ranges of several spaces those of one, without its name."""
-    own = f"{space}."
-    return {key.removeprefix(own): value for key, value in flat(ranges) if key.startswith(own)}
+def _own_ranges(ranges: dict[str, Any], choice: str) -> dict[str, Any]:
+    """Of the ranges of several choices those of one, without its name."""
+    own = f"{choice}."
+    return {key.removeprefix(own): each for key, each in flat(ranges) if key.startswith(own)}

@@ -116,6 +116,12 @@ def test_one_of_several_spaces_is_chosen_with_its_own_ranges() -> None:
     assert found == {"name": "blocks", "ranges": {"head_ratio": 0, "stage1_depth": 1}}
 
 
+def test_one_of_several_methods_is_chosen_with_its_own_ranges() -> None:
+    several = parse_config(changed(distillation={"methods": ["kd", "dkd"], "ranges": {"kd.weight": 1, "dkd.beta": 2}}))
+    found = override_config(several, ["distillation.method=dkd"]).to_dict()["distillation"]
+    assert found == {"method": "dkd", "ranges": {"beta": 2}}
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [
