@@ -115,7 +115,9 @@ def fresh_state(settings: TrainingSettings, network: nn.Module, method: nn.Modul
 
 
 def optimiser(settings: TrainingSettings, network: nn.Module, *others: nn.Module) -> Optimizer:
-    """Optimiser of the modules' parameters. The "factor" of a parameter group multiplies the schedule's learning rate.
+    """Optimiser of the modules' parameters.
+
+    The "factor" of a parameter group multiplies the schedule's learning rate; "orthogonal" groups are for `Muon`.
 
     Args:
         settings: Settings of the training.
@@ -133,7 +135,7 @@ def optimiser(settings: TrainingSettings, network: nn.Module, *others: nn.Module
             "params": parameters,
             "weight_decay": 0.0 if is_free else settings.weight_decay / factor,  # so that rate x decay is constant
             "factor": factor,
-            **({"orthogonal": is_kernel} if settings.optimizer == "muon" else {}),
+            "orthogonal": is_kernel,
         }
         for (is_free, factor, is_kernel), parameters in sorted(groups.items(), key=lambda group: group[0])
     ]
