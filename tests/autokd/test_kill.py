@@ -20,6 +20,7 @@ NAME = "killed"
 SETTINGS = (
     "workers.count=1",
     f"trials={TRIALS}",
+    "space.name=nago",
     "training.rungs=[2, 4]",
     "training.views=2",
     "training.precision=float32",  # "auto" measures, and may find otherwise in the second search
