@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from search_spaces.architecture.format import Architecture
 from search_spaces.design.budget import Budget
 from search_spaces.design.registry import space
-from search_spaces.networks.kernels import passes
+from search_spaces.networks.kernels import bindings
 from search_spaces.networks.kernels.batch_norm import BatchNorm2d
 from search_spaces.networks.kernels.convolution import Conv2d
 from search_spaces.networks.kernels.library import Kernels, load
@@ -59,7 +59,7 @@ def main() -> None:
             runs = {"batch norm": _norm(shape, dtype), f"weighted sum of {SUMMANDS}": _sum(shape, dtype)}
             if height % SIDE == 0:
                 runs["average pool"] = _pool(shape, dtype)
-            if dtype == torch.bfloat16 and channels <= passes.convolution_limits()[0]:
+            if dtype == torch.bfloat16 and channels <= bindings.convolution_limits()[0]:
                 runs["convolution"] = _convolution(shape)
             for name, run in runs.items():
                 label = f"{name} | {channels} x {height} x {height} | {precision}"
@@ -146,7 +146,7 @@ def _print(label: str, run: Run, repeats: int, unit: Callable[[float], float]) -
 
 
 def _seconds(run: Run, kernels: Kernels) -> float:
-    passes.load = lambda: kernels
+    bindings.load = lambda: kernels
     started = time.process_time()
     run()
     return time.process_time() - started

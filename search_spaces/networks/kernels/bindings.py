@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
+from functools import cache
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,7 @@ __all__ = [
     "convolution_forward",
     "convolution_limits",
     "depthwise_backward",
+    "has_amx",
     "is_traced",
     "norm_backward",
     "norm_forward",
@@ -143,6 +145,12 @@ def convolution_limits() -> tuple[int, int]:
     limits = (ctypes.c_long * 2)()
     _library().convolution_limits(limits)
     return limits[0], limits[1]
+
+
+@cache
+def has_amx() -> bool:
+    """Whether torch multiplies bfloat16 matrices with the CPU's own instructions for it."""
+    return bool(torch.cpu.get_capabilities().get("amx_bf16"))
 
 
 def convolution_forward(x: Tensor, weight: Tensor) -> Tensor:

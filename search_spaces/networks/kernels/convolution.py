@@ -1,8 +1,9 @@
 """3 x 3 convolutions between few channels in bfloat16, and the backward pass of depthwise convolutions.
 
 Torch's own convolutions take up to three times as long for channels_last images of few channels, because they fill the
-lanes of vector registers with channels, whereas the kernels fill them with pixels. Its backward pass of depthwise
-convolutions takes up to twenty times as long as the kernel in bfloat16, and up to three times in float32.
+lanes of vector registers with channels, whereas the kernels fill them with pixels. Where torch has matrix instructions
+(AMX), it is the kernel that takes up to three times as long, unless there are very few channels. Torch's backward pass
+of depthwise convolutions takes up to twenty times as long as the kernel in bfloat16, and up to three times in float32.
 """
 
 from __future__ import annotations
@@ -19,10 +20,14 @@ from search_spaces.networks.kernels.bindings import (
     convolution_forward,
     convolution_limits,
     depthwise_backward,
+    has_amx,
     suits,
 )
 
 __all__ = ["Conv2d"]
+
+MOST_PAIRS_BESIDE_AMX = 24
+"""Pairs of input and output channel up to which the kernel takes less time than torch's matrix instructions."""
 
 
 class Conv2d(nn.Conv2d):
@@ -32,7 +37,8 @@ class Conv2d(nn.Conv2d):
     as by autocast, but their gradient is not rounded:
 
     * Under bfloat16 autocast on CPUs with instructions for that format, for 3 x 3 convolutions with stride 1 and
-      padding 1, without groups, between at most 12 channels, on images of at most 32 x 32 pixels.
+      padding 1, without groups, between at most 12 channels, on images of at most 32 x 32 pixels. On CPUs with matrix
+      instructions (AMX), which torch uses, only between up to 24 pairs of channels: beyond, torch's take less time.
     * In the backward pass of depthwise convolutions of side 3, 5 or 7, with a padding of half the side and no dilation;
       of side 3 only under bfloat16 autocast, since torch's own are as fast in float32.
 
@@ -66,7 +72,9 @@ class Conv2d(nn.Conv2d):
         weight = self.weight
         in_order = weight.is_contiguous() or weight.is_contiguous(memory_format=torch.channels_last)
         channels, side = convolution_limits()
-        fits = max(weight.shape[:2]) <= channels and max(x.shape[2:]) <= side and x.shape[1] == weight.shape[1]
+        outputs, inputs = weight.shape[:2]
+        is_quicker = outputs * inputs <= MOST_PAIRS_BESIDE_AMX or not has_amx()
+        fits = max(outputs, inputs) <= channels and max(x.shape[2:]) <= side and x.shape[1] == inputs and is_quicker
         return fits and x.numel() > 0 and in_order and weight.dtype == torch.float32 and weight.device == x.device
 
 

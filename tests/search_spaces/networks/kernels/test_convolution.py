@@ -21,7 +21,8 @@ SHAPES = [
 
 
 @pytest.fixture(autouse=True)
-def convolutions(kernels: Kernels) -> None:
+def convolutions(kernels: Kernels, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(convolution, "has_amx", lambda: False)
     if bindings.convolution_limits() != (MOST, SIDE):
         pytest.skip("this processor has no instructions for them")
 
@@ -204,6 +205,15 @@ def test_without_kernels_it_uses_torch(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_on_a_cpu_without_the_instructions_it_uses_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(convolution, "convolution_limits", lambda: (0, 0))
     assert not is_ours(layer(6, 4)(images((2, 6, 4, 4))))
+
+
+@pytest.mark.parametrize(("inputs", "outputs"), [(3, 8), (8, 3), (4, 6)])
+def test_beside_matrix_instructions_it_is_used_up_to_so_many_pairs_of_channels(
+    inputs: int, outputs: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(convolution, "has_amx", lambda: True)
+    assert is_ours(layer(inputs, outputs)(images((2, inputs, 4, 4))))
+    assert not is_ours(layer(inputs, outputs + 1)(images((2, inputs, 4, 4))))
 
 
 def test_second_derivatives_equal_those_of_torch() -> None:
