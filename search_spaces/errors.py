@@ -1,11 +1,12 @@
-"""Errors of search spaces, and the message for an unknown name."""
+"""Errors of search spaces, and the messages for an unknown name and for a package that is not installed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 
-__all__ = ["BudgetError", "SpaceError", "unknown"]
+__all__ = ["BudgetError", "SpaceError", "needs_networkx", "unknown"]
 
 
 class SpaceError(ValueError):
@@ -28,3 +29,19 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> SpaceError:
     near = get_close_matches(name, names, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     return SpaceError(f"Unknown {kind} {name!r}.{hint} Known: {', '.join(names) or 'none'}.")
+
+
+@contextmanager
+def needs_networkx(user: str) -> Iterator[None]:
+    """A block of imports whose failure says how to install networkx.
+
+    Args:
+        user: What needs it, as the message's first words.
+
+    Raises:
+        SpaceError: If an import in the block fails.
+    """
+    try:
+        yield
+    except ImportError as error:
+        raise SpaceError(f"{user} needs networkx: pip install 'autokd[networkx]'.") from error

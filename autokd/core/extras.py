@@ -11,6 +11,7 @@ __all__ = ["EXTRAS", "needs"]
 EXTRAS = {
     "digits": "scikit-learn",
     "images": "pillow",
+    "networkx": "networkx",
     "onnx": "onnxruntime",
     "plot": "matplotlib",
     "postgresql": "psycopg",

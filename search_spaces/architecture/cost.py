@@ -8,9 +8,9 @@ from math import prod
 from search_spaces.architecture.format import Architecture
 from search_spaces.architecture.layers import Shape
 from search_spaces.architecture.memory import Demand, node_peaks
-from search_spaces.architecture.operations import Profile, profile
+from search_spaces.architecture.operations import Profile
 
-__all__ = ["BYTES", "Cost", "cost", "demand", "demands", "profiles"]
+__all__ = ["BYTES", "Cost", "cost", "demand", "demands"]
 
 BYTES = 4
 """Size of one float32 number."""
@@ -46,7 +46,7 @@ class Cost:
 
 def cost(architecture: Architecture) -> Cost:
     """Cost of an architecture; `Cost` describes what is counted."""
-    steps = profiles(architecture)
+    steps = architecture.profiles()
     gates = sum(len(node.inputs) for node in architecture.nodes if node.merge == "weighted_sum")
     params = sum(step.parameters for step in steps) + gates
     inputs = [node.inputs for node in architecture.nodes]
@@ -59,18 +59,9 @@ def cost(architecture: Architecture) -> Cost:
     )
 
 
-def profiles(architecture: Architecture) -> list[Profile]:
-    """Profile of each node's operation; the input node only takes memory."""
-    image = prod(architecture.input_shape)
-    steps = [Profile(architecture.input_shape, 0, 0, 0, image, image)]
-    rest = zip(architecture.nodes[1:], architecture.entering()[1:], strict=True)
-    steps += [profile(node.operation, shape, node.channels, node.stride) for node, shape in rest]
-    return steps
-
-
 def demands(architecture: Architecture) -> list[Demand]:
     """Memory that each node needs while it runs."""
-    steps = zip(profiles(architecture), architecture.entering(), strict=True)
+    steps = zip(architecture.profiles(), architecture.entering(), strict=True)
     return [demand(step, shape) for step, shape in steps]
 
 

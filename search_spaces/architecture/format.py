@@ -8,15 +8,28 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from functools import cached_property
-from hashlib import blake2b
 from keyword import iskeyword
-from typing import Any
+from math import prod
+from typing import TYPE_CHECKING, Any
 
+from search_spaces.architecture.digest import hashed, refined_colours
 from search_spaces.architecture.layers import Shape
-from search_spaces.architecture.operations import INPUT, MERGES, ORDERED, known_operation, merged_shape, profile
+from search_spaces.architecture.networkx_form import from_graph, to_graph
+from search_spaces.architecture.operations import (
+    INPUT,
+    MERGES,
+    ORDERED,
+    Profile,
+    known_operation,
+    merged_shape,
+    profile,
+)
 from search_spaces.errors import SpaceError
+
+if TYPE_CHECKING:
+    from networkx import DiGraph
 
 __all__ = ["RESERVED", "SCHEMA", "Architecture", "Node"]
 
@@ -105,24 +118,29 @@ class Architecture:
         return tuple(node.name or f"node{number}" for number, node in enumerate(self.nodes))
 
     @cached_property
-    def _shapes(self) -> tuple[tuple[Shape, ...], tuple[Shape, ...]]:
-        """Shapes of the merged inputs of all nodes, and of their outputs."""
-        entering, leaving = [self.input_shape], [self.input_shape]
+    def _steps(self) -> tuple[tuple[Shape, Profile], ...]:
+        """Shape of the merged inputs of each node, and the profile of its operation; an input only takes memory."""
+        image = prod(self.input_shape)
+        steps = [(self.input_shape, Profile(self.input_shape, 0, 0, 0, image, image))]
         for number, node in enumerate(self.nodes[1:], 1):
             try:
-                entering.append(merged_shape(node.merge, [leaving[source] for source in node.inputs]))
+                shape = merged_shape(node.merge, [steps[source][1].output for source in node.inputs])
+                steps.append((shape, profile(node.operation, shape, node.channels, node.stride)))
             except SpaceError as error:
                 raise SpaceError(f"Node {number}: {error}") from None
-            leaving.append(profile(node.operation, entering[-1], node.channels, node.stride).output)
-        return tuple(entering), tuple(leaving)
+        return tuple(steps)
+
+    def profiles(self) -> tuple[Profile, ...]:
+        """Profile of each node's operation."""
+        return tuple(step for _, step in self._steps)
 
     def shapes(self) -> tuple[Shape, ...]:
         """Shape of each node's output for one sample."""
-        return self._shapes[1]
+        return tuple(step.output for _, step in self._steps)
 
     def entering(self) -> tuple[Shape, ...]:
         """Shape of each node's merged inputs for one sample; for node 0 that of the network's input."""
-        return self._shapes[0]
+        return tuple(shape for shape, _ in self._steps)
 
     def levels(self) -> tuple[int, ...]:
         """Length of the longest path from the input to each node, which a drawing uses as the node's level."""
@@ -135,25 +153,14 @@ class Architecture:
     def digest(self) -> str:
         """32 hex digits that do not depend on the order and names of the nodes, on stages, or on the space.
 
-        Colour refinement (Weisfeiler and Leman 1968) on the directed graph: each node's colour is hashed together with
-        those of its inputs, then with those of its users, until no further nodes get different colours. Isomorphic
-        graphs therefore always have the same digest. Different graphs share one only if refinement cannot distinguish
-        them, as with two 6-cycles in place of a 12-cycle between otherwise equal nodes; random graphs are hardly ever
-        so regular.
+        It is made of refined colours (`digest.py`), so isomorphic graphs always have the same digest. Different graphs
+        share one only if refinement cannot distinguish them, as with two 6-cycles in place of a 12-cycle between
+        otherwise equal nodes; random graphs are hardly ever so regular.
         """
-        users = _users(self.nodes)
-        colours = [_hash(node.operation, node.channels, node.stride, node.merge) for node in self.nodes]
-        distinct = 0
-        while len(set(colours)) > distinct:
-            distinct = len(set(colours))
-            for number, node in enumerate(self.nodes):
-                if node.inputs:
-                    sources = [colours[source] for source in node.inputs]
-                    colours[number] = _hash(colours[number], *_unless_ordered(node, sources))
-            for number in range(len(self.nodes) - 1, -1, -1):
-                after = [_seen_from(number, self.nodes[user], colours[user]) for user in users[number]]
-                colours[number] = _hash(colours[number], *sorted(after))
-        return _hash(self.input_shape, self.classes, *sorted(colours))
+        own = [hashed(node.operation, node.channels, node.stride, node.merge) for node in self.nodes]
+        ordered = [node.merge in ORDERED for node in self.nodes]
+        colours = refined_colours(own, [node.inputs for node in self.nodes], ordered)
+        return hashed(self.input_shape, self.classes, *sorted(colours))
 
     def to_dict(self) -> dict[str, Any]:
         """The architecture as plain lists, numbers and strings, with the schema version."""
@@ -204,6 +211,38 @@ class Architecture:
         if not isinstance(data, dict):
             raise SpaceError(f"An architecture is a JSON object, but got {type(data).__name__}.")
         return cls.from_dict(data)
+
+    def to_networkx(self) -> DiGraph[int]:
+        """The architecture as a graph of networkx, whose nodes are 0, 1, ... in execution order.
+
+        A node has the attributes of `Node` but its inputs, and besides `shape` (of its output for one sample), `params`
+        and `macs`, which sum up to the network's. An edge's `position` is that among the inputs of the node where it
+        ends. The graph has the attributes `schema`, `space`, `input_shape` and `classes`.
+
+        Raises:
+            SpaceError: If networkx is not installed.
+        """
+        gates = [len(node.inputs) if node.merge == "weighted_sum" else 0 for node in self.nodes]
+        known = [
+            {"shape": step.output, "params": step.parameters + weights, "macs": step.macs}
+            for step, weights in zip(self.profiles(), gates, strict=True)
+        ]
+        return to_graph(self.to_dict(), known)
+
+    @classmethod
+    def from_networkx(cls, graph: DiGraph[Any]) -> Architecture:
+        """Architecture from a graph as `to_networkx` returns it, which may have been changed or built by hand.
+
+        Nodes may have any labels. They run in the order in which they were added, except that inputs come first;
+        messages number them so. `stride`, `merge`, `stage` and `name` may be missing, with the defaults of `Node`, and
+        so may the graph's `schema` and `space`, and the `position` of an only input. Further attributes are ignored.
+
+        Raises:
+            SpaceError: If networkx is not installed, the graph has a cycle, a node lacks an attribute or the order of
+                its inputs, or for the reasons of `from_dict`.
+        """
+        defaults = {field.name: field.default for field in fields(Node) if field.default is not MISSING}
+        return cls.from_dict({"schema": SCHEMA, "space": ""} | from_graph(graph, defaults))
 
 
 def _check_node(number: int, node: Node) -> None:
@@ -259,24 +298,3 @@ def _whole(value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         raise SpaceError(f"Not an architecture: expected a whole number, but got {value!r}.")
     return value
-
-
-def _users(nodes: Sequence[Node]) -> list[list[int]]:
-    users: list[list[int]] = [[] for _ in nodes]
-    for number, node in enumerate(nodes):
-        for source in node.inputs:
-            users[source].append(number)
-    return users
-
-
-def _unless_ordered(node: Node, sources: list[str]) -> list[str]:
-    return sources if node.merge in ORDERED else sorted(sources)
-
-
-def _seen_from(number: int, user: Node, colour: str) -> str:
-    """Colour of a user, with the position at which it reads the node if the position matters."""
-    return _hash(colour, user.inputs.index(number)) if user.merge in ORDERED else colour
-
-
-def _hash(*parts: object) -> str:
-    return blake2b(repr(parts).encode(), digest_size=16).hexdigest()

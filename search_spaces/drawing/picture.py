@@ -16,7 +16,7 @@ from shutil import which
 from subprocess import run
 from typing import TYPE_CHECKING
 
-from search_spaces.architecture.cost import cost, profiles
+from search_spaces.architecture.cost import cost
 from search_spaces.architecture.format import Architecture, Node
 from search_spaces.architecture.operations import INPUT, MERGES
 from search_spaces.drawing.layout import PITCH, Layout, Point, Step, lay_out
@@ -172,7 +172,7 @@ def _words(node: Node) -> str:
 
 def _costs(architecture: Architecture) -> list[tuple[int, int]]:
     """Parameters, including merge weights, and multiply-accumulates of each node."""
-    steps = zip(architecture.nodes, profiles(architecture), strict=True)
+    steps = zip(architecture.nodes, architecture.profiles(), strict=True)
     return [(step.parameters + len(node.inputs) * (node.merge == "weighted_sum"), step.macs) for node, step in steps]
 
 

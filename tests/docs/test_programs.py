@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -71,6 +72,7 @@ PROGRAMS = (  # words that tell each program from the others; every program is r
     *("teacher=teacher(), data=data()", "teacher_settings=", "def teacher():", "from model import"),
     *("distillation.Distiller(", "TrustRegionSampler(", "class Chain(", "SpaceConformance)"),
     *("class Brier(", "MethodConformance)", "class MyTPE(", "SamplerConformance)", "np.savez("),
+    "to_networkx()",
 )
 
 
@@ -199,6 +201,17 @@ def test_signals_of_the_example_are_data(folder: Path) -> None:
     show = "print(from_npz(Path('signals.npz')).input_shape)\n"
     (folder / "make.py").write_text(f"{check}{block('python', 'np.savez(')}{show}")
     assert run(folder, "make.py") == "(2, 64)\n"
+
+
+def test_an_exported_student_is_a_graph_of_networkx(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cell = parse_cell("|none~0|+|none~0|none~1|+|nor_conv_3x3~0|none~1|none~2|")
+    student = NasBench201(width=4).sample(cell, Budget(), (3, 8, 8), 10, RNG)
+    (folder / "student").mkdir()
+    (folder / "student" / "architecture.json").write_text(student.to_json())
+    monkeypatch.chdir(folder)
+    values: dict[str, Any] = {}
+    exec(block("python", "to_networkx()"), values)
+    assert values["changed"].nodes[3].operation == "relu_sepconv3x3_bn" != student.nodes[3].operation
 
 
 def test_the_cells_of_the_text_are_what_it_says() -> None:

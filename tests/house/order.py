@@ -55,7 +55,9 @@ ORDER = {
         "interruption output events report draw plot delete doctor exports teach axes best show pareto app __init__"
     ),
     "search_spaces": "errors architecture networks design drawing spaces blueprint space",
-    "search_spaces.architecture": "layers building patterns operations memory schedule format cost folding",
+    "search_spaces.architecture": (
+        "layers building patterns operations memory schedule digest networkx_form format cost folding"
+    ),
     "search_spaces.networks": "activation_memory kernels modules merging initialisation network source reading traced",
     "search_spaces.networks.kernels": "library bindings batch_norm convolution pooling",
     "search_spaces.design": (

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from search_spaces.architecture.cost import cost, profiles
+from search_spaces.architecture.cost import cost
 from search_spaces.design.budget import Budget
 from search_spaces.networks.activation_memory import peak_activation_bytes
 from search_spaces.networks.network import build
@@ -48,6 +48,6 @@ def test_students_need_at_most_one_map_more_than_their_cost_says() -> None:
     space, rng = Nago(top_nodes=3, middle_nodes=1, bottom_nodes=(3, 4)), np.random.default_rng(0)
     for _ in range(50):
         architecture = space.sample(space.random_parameters(rng), Budget(params=2_000), (1, 8, 8), 10, rng)
-        largest = 4 * max(prod(profile.output) for profile in profiles(architecture))
+        largest = 4 * max(prod(profile.output) for profile in architecture.profiles())
         measured = peak_activation_bytes(build(architecture), torch.zeros(1, 1, 8, 8))
         assert 0 <= measured - cost(architecture).activation_bytes <= largest
