@@ -16,16 +16,21 @@ it would become shorter than `min_length`. [ours] Departures, most of them for n
 * Pruned and failed trials count as failures.
 * The centre is chosen by the model (posterior mean), so it is not part of this state.
 * No data are dropped: after a restart the model still learns from all trials.
+
+`Rules.of` has the paper's constants and its restart with new space-filling points, too, under the name "turbo"; the
+other departures then remain.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from functools import reduce
+from typing import Any
 
 from autokd.optimizers.errors import OptimizerError
 
-__all__ = ["WHOLE", "Outcome", "Rules", "TrustRegion", "fold", "update"]
+__all__ = ["RULES", "WHOLE", "Outcome", "Rules", "TrustRegion", "fold", "update"]
 
 WHOLE = 2.0
 """Length at which a region covers the whole space, wherever its centre is."""
@@ -61,6 +66,7 @@ class Rules:
         max_length: Largest length.
         relative_margin: Share of the best value by which a success must exceed it.
         noise: Standard deviation of one observation, in the objective's unit; 0 if unknown.
+        starts_anew: Whether a restarted region begins with `n_startup` trials of its own.
     """
 
     n_startup: int
@@ -71,6 +77,7 @@ class Rules:
     max_length: float = WHOLE
     relative_margin: float = 1e-3
     noise: float = 0.0
+    starts_anew: bool = False
 
     def __post_init__(self) -> None:
         if min(self.n_startup, self.failure_tolerance, self.success_tolerance) < 1:
@@ -81,11 +88,16 @@ class Rules:
             raise OptimizerError(f"`relative_margin` and `noise` must not be negative, but got {self}.")
 
     @classmethod
-    def of(cls, dimension: int, n_startup: int | None = None, noise: float = 0.0, resolution: float = 0.0) -> "Rules":
+    def of(
+        cls,
+        dimension: int,
+        n_startup: int | None = None,
+        noise: float = 0.0,
+        resolution: float = 0.0,
+        rules: str | Mapping[str, Any] = "own",
+        n_trials: int | None = None,
+    ) -> "Rules":
         """Rules for a search space.
-
-        The failure tolerance is `4 max(4, d)`, where the paper's is `max(4, d)`: a region that begins as the whole
-        space needs more trials before half of it may be dropped.
 
         Args:
             dimension: Number of coordinates, d.
@@ -93,15 +105,58 @@ class Rules:
             noise: As in the attribute.
             resolution: Shortest step between two points, see `Encoding.resolution`. The region gets no shorter than
                 this, since shorter regions would all hold the same points.
+            rules: "own"; "turbo", the constants of the paper; "none" for a region that stays the whole space; or
+                attributes that differ from our own.
+            n_trials: Number of trials of the whole study, if known, for our own failure tolerance.
+
+        Raises:
+            OptimizerError: If the rules are unknown or do not fit together.
         """
-        default = min(max(dimension + 2, 5), 12)
-        tolerance = 4 * max(4, dimension)
-        return cls(
-            default if n_startup is None else n_startup,
-            failure_tolerance=tolerance,
+        n_startup = min(max(dimension + 2, 5), 12) if n_startup is None else n_startup
+        own = cls(
+            n_startup,
+            failure_tolerance=_failure_tolerance(dimension, n_startup, n_trials),
             min_length=max(resolution, cls.min_length),
             noise=noise,
         )
+        try:
+            return replace(own, **_changes(rules, dimension, own))
+        except TypeError:
+            names, attributes = ", ".join(map(repr, RULES)), ", ".join(each.name for each in fields(cls))
+            raise OptimizerError(f"`rules` must be {names} or values for {attributes}, but got {rules!r}.") from None
+
+
+RULES = ("own", "turbo", "none")
+"""Names of the rules of a region."""
+
+_NEVER = 2**31
+
+
+def _changes(rules: str | Mapping[str, Any], dimension: int, own: Rules) -> Mapping[str, Any]:
+    """Attributes in which rules differ from our own.
+
+    Those of "turbo" are from the paper's code, https://github.com/uber-research/TuRBO.
+    """
+    turbo = {
+        "failure_tolerance": max(4, dimension),
+        "initial_length": 0.8,
+        "min_length": min(own.min_length, 0.8),
+        "max_length": 1.6,
+        "starts_anew": True,
+    }
+    named: Mapping[str, Mapping[str, Any]] = {"own": {}, "turbo": turbo, "none": {"failure_tolerance": _NEVER}}
+    return named.get(rules, {rules: None}) if isinstance(rules, str) else rules
+
+
+def _failure_tolerance(dimension: int, n_startup: int, n_trials: int | None) -> int:
+    """Failures in a row that halve our own region.
+
+    They are `4 max(4, d)`, where the paper has `max(4, d)`: a region that begins as the whole space needs more trials
+    before half of it may be dropped. If the number of trials is known, there are fewer, but not under four, so that the
+    region may halve eight times.
+    """
+    longest = 4 * max(4, dimension)
+    return longest if n_trials is None else min(max(math.ceil((n_trials - n_startup) / 8), 4), longest)
 
 
 @dataclass(frozen=True)
@@ -173,6 +228,8 @@ def _resized(region: TrustRegion, outcome: Outcome, rules: Rules) -> TrustRegion
         return region
     if region.length / 2 < rules.min_length:
         fresh = TrustRegion(rules.initial_length, restarts=region.restarts + 1, born=outcome.finished)
+        if rules.starts_anew:
+            return fresh
         return replace(fresh, n_observed=region.n_observed, opened=outcome.finished)
     return replace(region, length=region.length / 2, failures=0)
 

@@ -64,6 +64,9 @@ class TrustRegionSampler(BaseSampler):
             addition to the features.
         conditions: For each conditional parameter, the name of its parent and the values of the parent with which it
             exists, parents before children. Points that differ only in parameters that do not exist are then the same.
+        rules: Rules of the trust region: "own"; "turbo", the paper's constants; "none" for a region that stays the
+            whole space; or attributes of `trust_region.Rules` that differ from our own.
+        n_trials: Number of trials of the whole study, if known. With it our own region halves sooner in a short one.
     """
 
     def __init__(
@@ -78,8 +81,10 @@ class TrustRegionSampler(BaseSampler):
         features: Callable[[Mapping[str, Any]], Sequence[float]] | None = None,
         described: Collection[str] | None = None,
         conditions: Parents | None = None,
+        rules: str | Mapping[str, Any] = "own",
+        n_trials: int | None = None,
     ) -> None:
-        _check_options(n_startup_trials, noise, deterministic, feasible, reference_point)
+        _check_options(n_startup_trials, n_trials, noise, deterministic, feasible, reference_point)
         self._seed = secrets.randbits(32) if seed is None else seed
         self._n_startup_trials = n_startup_trials
         self._search_space = None if search_space is None else dict(search_space)
@@ -91,7 +96,9 @@ class TrustRegionSampler(BaseSampler):
         self._described = described
         self._conditions = dict(conditions or {})
         self._lock = Lock()  # a proposal must be stored before the next one is computed
-        Rules.of(1, n_startup_trials, noise)  # reject invalid options here and not at the first trial
+        self._rules = rules
+        self._n_trials = n_trials
+        Rules.of(1, n_startup_trials, noise, rules=rules)  # reject invalid options here and not at the first trial
         _check_order(self._conditions)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -155,7 +162,14 @@ class TrustRegionSampler(BaseSampler):
             )
         return SamplerConfig(
             seed=self._seed,
-            rules=Rules.of(encoding.dimension, self._n_startup_trials, self._noise, encoding.resolution),
+            rules=Rules.of(
+                encoding.dimension,
+                self._n_startup_trials,
+                self._noise,
+                encoding.resolution,
+                self._rules,
+                self._n_trials,
+            ),
             repeats=not self._deterministic,
             allowed=self._allowed(encoding),
             reference=None if reference is None else [s * r for s, r in zip(signs, reference, strict=True)],
@@ -182,11 +196,17 @@ def _check_order(conditions: Parents) -> None:
 
 
 def _check_options(
-    n_startup_trials: object, noise: object, deterministic: object, feasible: object, reference_point: Any
+    n_startup_trials: object,
+    n_trials: object,
+    noise: object,
+    deterministic: object,
+    feasible: object,
+    reference_point: Any,
 ) -> None:
     """Raise `OptimizerError` for an option of the wrong type, which a configuration file may well hold."""
-    if n_startup_trials is not None and not isinstance(n_startup_trials, Integral):
-        raise OptimizerError(f"`n_startup_trials` must be a whole number, but got {n_startup_trials!r}.")
+    for name, number in (("n_startup_trials", n_startup_trials), ("n_trials", n_trials)):
+        if number is not None and not isinstance(number, Integral):
+            raise OptimizerError(f"`{name}` must be a whole number, but got {number!r}.")
     if isinstance(noise, bool) or not isinstance(noise, Real) or not math.isfinite(noise):
         raise OptimizerError(f"`noise` must be a finite number, but got {noise!r}.")
     if not isinstance(deterministic, bool):

@@ -108,6 +108,45 @@ def test_a_region_begins_as_the_whole_space_and_gets_no_shorter_than_a_step() ->
     assert Rules.of(3, resolution=0.2).min_length == 0.2
 
 
+def test_the_paper_s_rules_folded_by_hand_over_a_history() -> None:
+    rules = Rules.of(2, n_startup=2, rules="turbo")
+    assert (rules.failure_tolerance, rules.success_tolerance, rules.min_length) == (4, 3, 0.5**7)
+    history = [1.0, 0.0]  # start-up
+    for length in (0.8, 0.4, 0.2, 0.1, 0.05, 0.025, 0.0125):
+        assert fold(outcomes(history), rules).length == pytest.approx(length)
+        history += [0.5] * 4
+    anew = fold(outcomes(history), rules)  # 0.00625 would be below 1/128
+    assert (anew.restarts, anew.length, anew.n_observed, anew.is_open(rules)) == (1, 0.8, 0, False)
+    again = fold(outcomes([*history, 0.1, 0.2]), rules)
+    assert (again.is_open(rules), again.best, again.failures) == (True, 0.2, 0)
+    assert fold(outcomes([*history, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8]), rules).length == 1.6  # the longest
+
+
+def test_without_rules_the_region_stays_the_whole_space() -> None:
+    assert fold(outcomes([1.0] + [0.0] * 500), Rules.of(2, rules="none")).length == WHOLE
+
+
+def test_rules_that_know_the_number_of_trials_let_the_region_halve_up_to_eight_times() -> None:
+    tolerances = [Rules.of(10, n_startup=12, n_trials=n).failure_tolerance for n in (5, 40, 60, 100, 200, 1000)]
+    assert tolerances == [4, 4, 6, 11, 24, 40]
+    assert Rules.of(10).failure_tolerance == 40
+
+
+def test_given_attributes_replace_our_own() -> None:
+    assert Rules.of(3, rules={"initial_length": 0.5}) == replace(Rules.of(3), initial_length=0.5)
+
+
+def test_the_paper_s_region_begins_no_shorter_than_a_step() -> None:
+    assert Rules.of(3, resolution=1.0, rules="turbo").min_length == 0.8
+
+
+@pytest.mark.parametrize("rules", ["trade", {"minimum": 1}, 3, {"min_length": 1.0, "initial_length": 0.8}])
+def test_unknown_rules_and_a_shortest_length_above_the_first_are_one_line(rules) -> None:
+    with pytest.raises(OptimizerError, match=r"`rules` must be 'own', 'turbo', 'none'|`0 < min_length <=") as caught:
+        Rules.of(2, rules=rules)
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize("change", [{"n_startup": 0}, {"min_length": 1.0}, {"max_length": 0.5}, {"noise": -1.0}])
 def test_rules_reject_invalid_constants(change) -> None:
     with pytest.raises(OptimizerError):
