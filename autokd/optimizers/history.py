@@ -15,6 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 from torch import Tensor
 
 from autokd.optimizers.hypervolume import front, hypervolume, reference_point
+from autokd.optimizers.reports import Values, reports
 from autokd.optimizers.space.encoding import Encoding
 from autokd.optimizers.trust_region import Outcome
 
@@ -22,9 +23,6 @@ __all__ = ["PROPOSAL", "History"]
 
 PROPOSAL = "autokd:proposal"
 """System attribute of a running trial that holds the proposed parameters, as it may not have asked for all of them."""
-
-Values = tuple[float, ...]
-"""One value for each objective, or none at all."""
 
 _N_STEPS = 4  # most reported steps of one trial that the model uses; an objective may report thousands
 _STEP_RATIO = 3  # ratio between successive ones
@@ -84,7 +82,7 @@ class History:
             signs: For each objective, 1 to maximise and -1 to minimise.
             reference: Reference point of the hypervolume, with signs such that larger is better; inferred if None.
         """
-        steps = sorted({step for t in trials for step in t.intermediate_values})
+        steps = sorted({step for t in trials for step in reports(t)})
         has_steps = len(steps) > 1
         records = [_record(t, encoding, signs, steps[-1] if steps else 0, has_steps) for t in trials]
         known = [record for record in records if record is not None]
@@ -140,7 +138,7 @@ def _record(
     params = {**_proposal(trial, encoding), **trial.params}
     if params.keys().isdisjoint(encoding.names):
         return None
-    values: dict[int, Values] = {step: (value,) for step, value in sorted(trial.intermediate_values.items())}
+    values = dict(sorted(reports(trial).items()))
     if trial.state == TrialState.COMPLETE and trial.values is not None:
         values[max(values, default=last_step)] = tuple(trial.values)
     thinned = _thinned(values) if has_steps else values

@@ -25,7 +25,14 @@ from numpy.typing import NDArray
 from autokd.optimizers.arrays import Array
 from autokd.optimizers.expected_improvement import log_expected_improvement
 
-__all__ = ["boxes", "front", "hypervolume", "log_expected_hypervolume_improvement", "reference_point"]
+__all__ = [
+    "boxes",
+    "front",
+    "hypervolume",
+    "log_expected_hypervolume_improvement",
+    "order_by_fronts",
+    "reference_point",
+]
 
 _MARGIN = 0.1  # distance of an inferred reference point from the front, as a share of the front's extent
 
@@ -46,6 +53,24 @@ def front(values: Array) -> NDArray[np.bool_]:
         kept[best] = True
         left = left[(values[left] > values[best]).any(axis=1)]
     return kept
+
+
+def order_by_fronts(values: Array) -> NDArray[np.int64]:
+    """Indices of the rows from the best to the worst, `n`: any number of the first ones are good and spread evenly.
+
+    The rows that no other dominates come first, then those that only these dominate, and so on. Within such a front the
+    first row is the best one in the first objective, and each further row is the one farthest from all before it, with
+    each objective scaled to the front's extent: the epsilon net by which multi-objective ASHA orders a front (Schmucker
+    et al. 2021, https://arxiv.org/abs/2106.12639). [ours] The first row is chosen by the first objective rather than
+    at random. Equal rows are of successive fronts, in their order. Rows that are not finite come last.
+    """
+    finite = np.isfinite(values).all(axis=1)
+    left, order = np.flatnonzero(finite), []
+    while len(left):
+        best = front(values[left])
+        order.append(left[best][_spread(values[left[best]])])
+        left = left[~best]
+    return np.concatenate([*order, np.flatnonzero(~finite)])
 
 
 def reference_point(values: Array, given: Sequence[float] | None = None) -> Array:
@@ -102,6 +127,19 @@ def log_expected_hypervolume_improvement(mean: Array, deviation: Array, lower: A
         logs += _log_expected_extent(mean[:, i], deviation[:, i], lower[:, i], upper[:, i])
     scores: Array = np.logaddexp.reduce(logs, axis=1)
     return scores
+
+
+def _spread(values: Array) -> NDArray[np.int64]:
+    """Indices of the rows of a front, `n`: the best one in the first objective, then always the farthest."""
+    extent = np.ptp(values, axis=0)
+    scaled = (values - values.min(axis=0)) / np.where(extent > 0, extent, 1.0)
+    order = [int(values[:, 0].argmax())]
+    distance = np.full(len(values), np.inf)
+    while len(order) < len(values):
+        distance = np.minimum(distance, np.linalg.norm(scaled - scaled[order[-1]], axis=1))
+        distance[order] = -np.inf
+        order.append(int(distance.argmax()))
+    return np.array(order)
 
 
 def _front_above(values: Array, reference: Array) -> Array:

@@ -33,7 +33,7 @@ ORDER = {
     ),
     "autokd.teachers.outputs": "key shapes cache reader disk_budget",
     "autokd.optimizers": (
-        "errors arrays space expected_improvement hypervolume trust_region halving history models acquisition "
+        "errors arrays space reports expected_improvement hypervolume trust_region halving history models acquisition "
         "proposal trust_region_sampler importance registry __init__"
     ),
     "autokd.optimizers.space": "coordinates union encoding conditions features",

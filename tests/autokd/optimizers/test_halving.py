@@ -6,6 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autokd.optimizers import HalvingPruner, OptimizerError
+from autokd.optimizers.reports import REPORTS
+
+RUNNING = optuna.trial.TrialState.RUNNING
 
 
 def judged(reports, own, direction="minimize", factor=3, **options):
@@ -61,3 +64,34 @@ def test_steps_between_the_rungs_are_not_judged() -> None:
 def test_a_factor_that_keeps_all_is_rejected() -> None:
     with pytest.raises(OptimizerError, match="reduction_factor=1"):
         HalvingPruner(1)
+
+
+def judged_by_front(others, own):
+    """Whether a trial of an accuracy and a cost at step 1 is pruned after others."""
+    study = optuna.create_study(directions=["maximize", "minimize"])
+    for values in [*others, own]:
+        study.add_trial(optuna.create_trial(state=RUNNING, system_attrs={REPORTS: {1: list(values)}}))
+    return HalvingPruner().prune(study, study.trials[-1])
+
+
+# the front is a, b, c, d from the most accurate to the cheapest; e and f are dominated
+TRADED = {"a": (0.9, 9.0), "b": (0.8, 8.0), "c": (0.6, 4.0), "d": (0.3, 1.0), "e": (0.5, 5.0), "f": (0.2, 2.0)}
+
+
+@pytest.mark.parametrize(("last", "is_pruned"), [("a", False), ("d", False), ("c", True), ("b", True), ("e", True)])
+def test_a_third_is_kept_of_several_objectives_the_ends_of_the_front_first(last, is_pruned) -> None:
+    others = [values for name, values in TRADED.items() if name != last]
+    assert judged_by_front(others, TRADED[last]) == is_pruned
+
+
+def test_the_middle_of_a_front_is_kept_once_there_are_enough_trials_behind_it() -> None:
+    bad = [(0.1, 9.5 + number) for number in range(3)]
+    others = [*bad, *(values for name, values in TRADED.items() if name != "c")]
+    assert not judged_by_front(others, TRADED["c"])
+    assert judged_by_front([*bad, *TRADED.values()], TRADED["e"])
+
+
+def test_no_trial_is_judged_by_front_before_there_are_three_and_equal_ones_are_kept() -> None:
+    assert not judged_by_front([(0.9, 1.0)], (0.1, 9.0))
+    assert not judged_by_front([(0.9, 1.0), (0.9, 1.0)], (0.9, 1.0))
+    assert judged_by_front([(math.nan, 1.0), (0.9, 1.0)], (math.nan, 0.5))

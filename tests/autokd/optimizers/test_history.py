@@ -7,6 +7,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from autokd.optimizers.history import PROPOSAL, History
+from autokd.optimizers.reports import REPORTS
 from autokd.optimizers.space.encoding import Encoding
 
 SPACE = {"x": FloatDistribution(0, 1), "k": CategoricalDistribution(("a", "b"))}
@@ -157,3 +158,14 @@ def test_the_outcome_of_several_objectives_is_the_hypervolume_so_far() -> None:
     assert seen.Y.tolist() == [[1.0, 2.0], [2.0, 1.0], [0.5, 0.5], [0.5, 0.5]]
     turned = History.of(trials, ENCODING, [1.0, -1.0], reference=[0.0, -3.0])
     assert [o.value for o in turned.outcomes] == [1.0, 4.0, 4.25]
+
+
+def test_reports_of_several_objectives_are_observed_at_their_steps() -> None:
+    climbed = trial(0, values=[0.9, 5.0], attrs={REPORTS: {1: [0.6, 5.0], 3: [0.9, 5.0]}})
+    pruned = trial(1, values=[0.5, 7.0], state=TrialState.PRUNED, attrs={REPORTS: {"1": [0.5, 7.0]}})  # as JSON has it
+    running = trial(2, state=TrialState.RUNNING, attrs={REPORTS: {1: [0.7, 6.0]}})
+    seen = History.of([climbed, pruned, running], ENCODING, [1.0, -1.0])
+    assert seen.has_steps
+    assert seen.Y.tolist() == [[0.6, -5.0], [0.9, -5.0], [0.5, -7.0], [0.7, -6.0]]
+    assert seen.X[:, -1].tolist() == [0.0, 1.0, 0.0, 0.0]
+    assert [outcome.value is None for outcome in seen.outcomes] == [False, True]

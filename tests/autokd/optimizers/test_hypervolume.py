@@ -10,6 +10,7 @@ from autokd.optimizers.hypervolume import (
     front,
     hypervolume,
     log_expected_hypervolume_improvement,
+    order_by_fronts,
     reference_point,
 )
 
@@ -179,3 +180,24 @@ def test_an_inferred_reference_point_lies_a_tenth_below_the_worst_of_the_front()
     np.testing.assert_allclose(reference_point(values[:1]), [-0.1, 9.0])
     np.testing.assert_allclose(reference_point(values, [1, 2]), [1, 2])
     np.testing.assert_allclose(reference_point(values[:0]), [0, 0])
+
+
+def test_a_front_is_ordered_from_its_best_row_to_the_farthest_of_the_others() -> None:
+    on_front = [[1.0, 0.0], [0.0, 8.0], [0.9, 1.0], [0.5, 5.0]]
+    behind = [[0.8, 0.5], [0.4, 4.0]]
+    assert order_by_fronts(np.array([*behind, *on_front])).tolist() == [2, 3, 5, 4, 0, 1]
+
+
+@pytest.mark.parametrize("m", OBJECTIVES)
+def test_no_row_is_dominated_by_one_of_a_later_front(m: int) -> None:
+    values = np.unique(whole(m, seed=m, n=30), axis=0)
+    place = {row: position for position, row in enumerate(order_by_fronts(values).tolist())}
+    assert sorted(place) == list(range(len(values)))
+    for one, other in product(range(len(values)), repeat=2):
+        if (values[one] >= values[other]).all() and one != other:
+            assert place[one] < place[other]
+
+
+def test_equal_rows_keep_their_order_and_rows_that_are_not_finite_are_last() -> None:
+    values = np.array([[np.nan, 9.0], [1.0, 1.0], [0.0, 2.0], [1.0, 1.0], [np.inf, 0.0]])
+    assert order_by_fronts(values).tolist() == [1, 2, 3, 0, 4]
