@@ -16,7 +16,7 @@ import numpy as np
 
 from search_spaces.errors import SpaceError
 
-__all__ = ["Dag", "barabasi_albert", "erdos_renyi", "watts_strogatz"]
+__all__ = ["Dag", "barabasi_albert", "connected", "erdos_renyi", "watts_strogatz"]
 
 Edge = tuple[int, int]
 
@@ -65,7 +65,7 @@ def erdos_renyi(nodes: int, probability: float, rng: np.random.Generator) -> Dag
     _check(nodes, probability)
     pairs = list(combinations(range(nodes), 2))
     chosen = (rng.random(len(pairs)) < probability).tolist()
-    return _connected(nodes, set(compress(pairs, chosen)), rng)
+    return connected(nodes, set(compress(pairs, chosen)), rng)
 
 
 def barabasi_albert(nodes: int, edges: int, rng: np.random.Generator) -> Dag:
@@ -133,7 +133,24 @@ def watts_strogatz(nodes: int, neighbours: int, probability: float, rng: np.rand
             joined[end].remove(start)
             joined[start].add(new)
             joined[new].add(start)
-    return _connected(nodes, {(start, end) for start in range(nodes) for end in joined[start] if start < end}, rng)
+    return connected(nodes, {(start, end) for start in range(nodes) for end in joined[start] if start < end}, rng)
+
+
+def connected(nodes: int, edges: set[Edge], rng: np.random.Generator) -> Dag:
+    """A graph with these edges, repaired if it is not connected.
+
+    Args:
+        nodes: Number of nodes.
+        edges: Edges from smaller to larger nodes.
+        rng: Source of randomness.
+    """
+    first, *others = _components(nodes, edges)
+    further = set[Edge]()
+    for component in others:
+        ends = (first[int(rng.integers(len(first)))], component[int(rng.integers(len(component)))])
+        further.add((min(ends), max(ends)))
+        first += component
+    return Dag(nodes, tuple(sorted(edges | further)))
 
 
 def _check(nodes: int, probability: float) -> None:
@@ -141,15 +158,6 @@ def _check(nodes: int, probability: float) -> None:
         raise SpaceError(f"`nodes >= 1` must hold, but got {nodes=}.")
     if not 0 <= probability <= 1:
         raise SpaceError(f"`0 <= probability <= 1` must hold, but got {probability=}.")
-
-
-def _connected(nodes: int, edges: set[Edge], rng: np.random.Generator) -> Dag:
-    connected, *others = _components(nodes, edges)
-    for component in others:
-        ends = (connected[int(rng.integers(len(connected)))], component[int(rng.integers(len(component)))])
-        edges.add((min(ends), max(ends)))
-        connected += component
-    return Dag(nodes, tuple(sorted(edges)))
 
 
 def _components(nodes: int, edges: set[Edge]) -> list[list[int]]:

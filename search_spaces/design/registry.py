@@ -22,6 +22,7 @@ _SPACES = {
     "nago": "search_spaces.spaces.nago:Nago",
     "nasbench101": "search_spaces.spaces.nasbench101:NasBench101",
     "nasbench201": "search_spaces.spaces.nasbench201:NasBench201",
+    "networkx": "search_spaces.spaces.networkx_graphs:NetworkxGraphs",
     "randwire": "search_spaces.spaces.randwire:RandWire",
     "sequential": "search_spaces.spaces.sequential:Sequential",
 }

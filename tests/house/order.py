@@ -65,8 +65,8 @@ ORDER = {
     ),
     "search_spaces.drawing": "layout picture",
     "search_spaces.spaces": (
-        "blocks like_teacher cells two_input_cells nago randwire sequential enas_macro enas_micro darts nasbench101 "
-        "nasbench201"
+        "blocks like_teacher cells two_input_cells nago random_stages randwire networkx_graphs sequential enas_macro "
+        "enas_micro darts nasbench101 nasbench201"
     ),
     "workers": "errors base inline worker_process local simulated registry",
 }

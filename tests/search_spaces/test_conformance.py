@@ -16,6 +16,7 @@ from search_spaces.spaces.like_teacher import LikeTeacher
 from search_spaces.spaces.nago import Nago
 from search_spaces.spaces.nasbench101 import NasBench101
 from search_spaces.spaces.nasbench201 import NasBench201
+from search_spaces.spaces.networkx_graphs import NetworkxGraphs
 from search_spaces.spaces.randwire import RandWire
 from search_spaces.spaces.sequential import Sequential
 
@@ -97,6 +98,14 @@ class TestRandWireRegular(SpaceConformance):
     @pytest.fixture
     def space(self) -> Space:
         return RandWire(regime="regular", nodes=20)
+
+
+class TestNetworkxGraphs(SpaceConformance):
+    draws = 30
+
+    @pytest.fixture
+    def space(self) -> Space:
+        return NetworkxGraphs(nodes=16)
 
 
 class TestBlocks(SpaceConformance):

@@ -17,6 +17,7 @@ SMALL: dict[str, dict[str, object]] = {
     "nago": {"top_nodes": 3, "middle_nodes": 1, "merge": ["concat", "attention"]},
     "nasbench101": {"modules": 1},
     "nasbench201": {"cells": 1},
+    "networkx": {"nodes": 6, "generator": "watts_strogatz_graph", "watts_strogatz_k": 2},
     "randwire": {"nodes": 8, "ba_edges": [1, 4]},
     "sequential": {"top_nodes": 3, "middle_nodes": 1},
 }

@@ -1,4 +1,5 @@
 from collections import Counter
+from collections.abc import Callable
 from itertools import combinations
 
 import networkx as nx
@@ -84,6 +85,34 @@ def test_barabasi_albert_prefers_high_degrees_like_networkx() -> None:
         [tail(list(nx.barabasi_albert_graph(30, 2, seed=s, initial_graph=nx.star_graph(2)).edges)) for s in range(400)]
     )
     assert ours == pytest.approx(theirs, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        (lambda rng: watts_strogatz(24, 4, 0.4, rng), lambda rng: nx.watts_strogatz_graph(24, 4, 0.4, seed=rng)),
+        (lambda rng: erdos_renyi(24, 0.4, rng), lambda rng: nx.erdos_renyi_graph(24, 0.4, seed=rng)),
+        (
+            lambda rng: barabasi_albert(24, 3, rng),
+            lambda rng: nx.barabasi_albert_graph(24, 3, seed=rng, initial_graph=nx.star_graph(3)),
+        ),
+    ],
+)
+def test_draws_are_distributed_like_those_of_networkx(
+    ours: Callable[[np.random.Generator], Dag], theirs: Callable[[np.random.Generator], "nx.Graph[int]"]
+) -> None:
+    """Means of three statistics within four standard errors: variance of degrees, transitivity, longest path."""
+    rng = np.random.default_rng(0)
+    mine = np.array([statistics(nx.Graph(ours(rng).edges)) for _ in range(200)])
+    other = np.array([statistics(theirs(rng)) for _ in range(200)])
+    error = np.sqrt((mine.var(0) + other.var(0)) / 200)
+    assert np.all(np.abs(mine.mean(0) - other.mean(0)) < 4 * error)
+
+
+def statistics(graph: "nx.Graph[int]") -> tuple[float, float, int]:
+    dag = nx.DiGraph((min(edge), max(edge)) for edge in graph.edges)
+    degrees = [degree for _, degree in graph.degree]
+    return float(np.var(degrees)), nx.transitivity(graph), nx.dag_longest_path_length(dag)
 
 
 def test_disconnected_draws_are_repaired_with_one_edge_for_each_further_component() -> None:
