@@ -56,10 +56,10 @@ def teacher_reporter(to_stderr: bool) -> Iterator[Callable[[TeacherProgress], No
 
 
 def _print_progress(console: PlainConsole, progress: TeacherProgress) -> None:
-    """Print a line at each tenth of the training."""
+    """Print a line after the first epoch, which tells how long the others will take, and at each tenth."""
     raise_if_interrupted()
     lines = [TRAINING_LINES * epoch // progress.epochs for epoch in (progress.epoch - 1, progress.epoch)]
-    if lines[0] != lines[1]:
+    if progress.epoch == 1 or lines[0] != lines[1]:
         console.print(f"teacher: {_teacher_state(progress)}", soft_wrap=True)
 
 

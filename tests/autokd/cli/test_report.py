@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from autokd.cli.report import reporter
+from autokd.cli.report import reporter, teacher_reporter
 from autokd.searches.progress import Progress, Training
+from autokd.teachers.training import TeacherProgress
 
 CONTROL = re.compile(r"\x1b\[(\??\d*)([A-Za-z])")
 
@@ -93,6 +94,15 @@ def test_elsewhere_full_length_trainings_are_a_line_at_each_tenth(capsys: pytest
         "full length: student 0: epoch 2 of 12; student 1: epoch 0 of 12",
         "full length: student 0: 92.00 % after 12 epochs; student 1: failed: no memory",
     ]
+
+
+def test_elsewhere_a_teacher_s_first_epoch_and_each_tenth_are_a_line(capsys: pytest.CaptureFixture[str]):
+    with teacher_reporter(to_stderr=False) as on_epoch:
+        for epoch in range(1, 21):
+            on_epoch(TeacherProgress(epoch, 20, loss=0.5, accuracy=0.9, seconds=3.0 * epoch))
+    lines = capsys.readouterr().out.splitlines()
+    assert [int(line.split()[2]) for line in lines] == [1, *range(2, 21, 2)]
+    assert lines[0] == "teacher: epoch 1 of 20, loss 0.5000, 90.00 % on validation, about 57 s left"
 
 
 @pytest.mark.parametrize("width", [80, 120])

@@ -2,7 +2,9 @@
 
 It is trained from the root of the repository, with the images, unpacked, in FOLDER:
 
-    autokd teach tests/benchmarks/headline/tiny-imagenet-20.toml WEIGHTS --epochs 60 --set data.source=FOLDER
+    autokd teach tests/benchmarks/headline/tiny-imagenet-20.toml teachers --epochs 60 --set data.source=FOLDER
+
+Then `teachers/teacher-60.safetensors` is what `run.py --tiny-teacher` wants.
 """
 
 import numpy as np
