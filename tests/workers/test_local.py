@@ -94,10 +94,12 @@ def test_a_worker_keeps_freed_memory_unless_the_user_sets_the_variable(
 ) -> None:
     name = "MALLOC_TRIM_THRESHOLD_"
     monkeypatch.delenv("MALLOC_MMAP_THRESHOLD_", raising=False)
+    monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
     monkeypatch.delenv(name, raising=False) if own is None else monkeypatch.setenv(name, own)
     with LocalExecutor(1) as executor:
         assert executor.submit(os.getenv, name).result() == found
         assert executor.submit(os.getenv, "MALLOC_MMAP_THRESHOLD_").result() == "33554432"
+        assert executor.submit(os.getenv, "GLIBC_TUNABLES").result() == "glibc.malloc.hugetlb=1"
     assert os.environ.get(name) == own
 
 
