@@ -11,7 +11,7 @@ from autokd.database.types import BigInt, Json, UtcDateTime
 __all__ = ["REVISION", "Base", "Evaluation", "Event", "Search", "Student", "Trial"]
 
 # The newest migration, kept here so that opening an up-to-date database need not load alembic.
-REVISION = "0004"
+REVISION = "0005"
 
 
 class Base(DeclarativeBase):
@@ -23,6 +23,7 @@ class Base(DeclarativeBase):
         str: String(),
         datetime: UtcDateTime(),
         dict[str, Any]: Json(),
+        list[float]: Json(),
     }
     metadata = MetaData(
         naming_convention={
@@ -83,6 +84,7 @@ class Trial(Base):
     finish_order: Mapped[int | None]
     opened_after: Mapped[int] = mapped_column(server_default="0")
     reference: Mapped[str | None]
+    costs: Mapped[list[float] | None]
 
 
 class Student(Base):

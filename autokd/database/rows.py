@@ -1,6 +1,6 @@
 """Rows as frozen values, detached from the database."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -60,13 +60,14 @@ class TrialRow:
         number: Counts from 0 within its search, in the order in which trials were opened; references count down from
             -1, and their number is their finish order, too.
         parameters: What the optimiser proposed, by name.
-        value: Objective value given to the optimiser; None if there is none.
+        value: Objective value given to the optimiser, an accuracy; None if there is none.
         reason: Why it was pruned or failed.
         finish_order: Counts from 0 within its search, in the order in which trials ended; the optimiser's state is a
             fold over the finished trials in this order.
         opened_after: Number of trials that had ended when this one was opened: with `finish_order` it says which
             trials the optimiser knew when it proposed this one.
         reference: Name of the reference; None for a trial.
+        costs: Values of the further objectives, in their order; None if there are none, or no value.
     """
 
     id: int
@@ -81,6 +82,7 @@ class TrialRow:
     finish_order: int | None
     opened_after: int = 0
     reference: str | None = None
+    costs: Sequence[float] | None = None
 
 
 @dataclass(frozen=True)

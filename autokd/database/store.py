@@ -1,7 +1,7 @@
 """Writing to a database: every method is one transaction of check, change and event."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeVar
@@ -251,6 +251,7 @@ class Store(Reader):
         state: Literal["complete", "pruned", "failed"],
         value: float | None = None,
         reason: str | None = None,
+        costs: Sequence[float] | None = None,
     ) -> TrialRow:
         """Record the end of a trial, with the next finish order of its search, or of a reference, with its number.
 
@@ -260,20 +261,24 @@ class Store(Reader):
             state: How the trial ended.
             value: Objective value, finite; required if the trial is complete.
             reason: Why the trial was pruned or failed.
+            costs: Values of the further objectives, finite, if it has several and a value.
 
         Raises:
-            DatabaseError: If it was not running, the value is not finite, or a complete one has no value.
+            DatabaseError: If it was not running, a value is not finite, or a complete one has no value.
         """
-        if (value is None and state == "complete") or (value is not None and not math.isfinite(value)):
+        values = [] if value is None else [value, *(costs or ())]
+        if (value is None and (costs or state == "complete")) or not all(map(math.isfinite, values)):
             raise DatabaseError(
-                f"A trial's value must be finite, and a complete trial must have one, but got {state=}, {value=}; "
+                "A trial's values must be finite, and a complete trial must have one, but got "
+                f"{state=}, {value=}, {costs=}; "
                 'finish it as "failed" with a reason.'
             )
         with self._writing(lease) as (session, search):
             trial = _running(_get(session, Trial, trial_id, search))
             trial.finish_order = trial.number if trial.reference else _n_finished(session, search)
             trial.state, trial.value, trial.reason, trial.finished_at = state, value, reason, datetime.now(UTC)
-            payload = {"state": state, "value": value, "reason": reason}
+            trial.costs = None if costs is None else list(costs)
+            payload = {"state": state, "value": values if costs else value, "reason": reason}
             record(session, search, "trial_finished", _named(trial) | payload)
             return _written(session, TrialRow, trial)
 

@@ -229,6 +229,17 @@ def test_a_value_that_no_optimiser_can_use_is_refused(store: Store, lease: Lease
     assert store.trials(lease.search_id) == [trial]
 
 
+def test_a_trial_of_several_objectives_has_a_value_of_each(store: Store, lease: Lease) -> None:
+    trial = store.open_trial(lease, 0, {})
+    with pytest.raises(DatabaseError, match="must be finite"):
+        store.finish_trial(lease, trial.id, "complete", 0.5, costs=[math.inf])
+    with pytest.raises(DatabaseError, match="must have one"):
+        store.finish_trial(lease, trial.id, "pruned", costs=[1.0])
+    ended = store.finish_trial(lease, trial.id, "complete", 0.5, costs=[0.1 + 0.2, 7.0])
+    assert ([ended], ended.costs) == (store.trials(lease.search_id), [0.1 + 0.2, 7.0])
+    assert store.events(lease.search_id)[-1].payload["value"] == [0.5, 0.1 + 0.2, 7.0]
+
+
 def test_metrics_may_be_nan(store: Store, lease: Lease) -> None:
     evaluation = store.open_evaluation(lease, add_student(store, lease).id, 0, 1.0, "k0")
     metrics = store.finish_evaluation(lease, evaluation.id, {"loss": math.nan, "top": math.inf}, 1.0).metrics
