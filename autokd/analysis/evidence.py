@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from autokd.config.fidelity_metrics import FidelityMetric
+from autokd.config.objectives import Against
 from autokd.errors import InputError
 from autokd.searches.families import Family
+from autokd.searches.students import TrainedStudent
 from autokd.searches.tables import counted
 from autokd.searches.trial_record import TrialRecord
 from search_spaces.design.dimensions import Dimension
@@ -35,6 +37,8 @@ class Evidence:
         note: Why there are none.
         rungs: Epochs at which trials were judged.
         metric: By what they were, below the last rung.
+        costs: The objectives beside the accuracy.
+        front: The students of the front, if there are costs.
     """
 
     name: str
@@ -48,6 +52,8 @@ class Evidence:
     note: str | None
     rungs: Sequence[float]
     metric: FidelityMetric
+    costs: Sequence[Against] = ()
+    front: Sequence[TrainedStudent] = ()
 
     @property
     def caveat(self) -> str:
@@ -82,6 +88,8 @@ def evidence(result: "SearchResult") -> Evidence:
         note=note,
         rungs=problem.rungs,
         metric=problem.fidelity_metric,
+        costs=problem.costs,
+        front=result.front if problem.costs else (),
     )
 
 

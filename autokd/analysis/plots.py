@@ -14,6 +14,7 @@ from autokd.analysis.evidence import Evidence
 from autokd.analysis.rung_correlations import pairs
 from autokd.analysis.scales import accuracy_places, jitter, label_accuracies, label_values, short
 from autokd.config.fidelity_metrics import ACCURACY, FidelityMetric
+from autokd.config.objectives import Against
 from autokd.core.extras import needs
 from autokd.searches.families import Family
 from autokd.searches.method_choice import METHOD
@@ -110,21 +111,21 @@ def _draw_history(axes: "Axes", shown: Evidence) -> None:
     _explain(axes)
 
 
-def _draw_trials(axes: "Axes", trial_records: Sequence[TrialRecord]) -> None:
-    """Draw a point for each trial's value at its highest rung, and a cross below for each failed trial."""
+def _draw_trials(axes: "Axes", trial_records: Sequence[TrialRecord], cost: Against | None = None) -> None:
+    """Draw a point for each trial's value at its highest rung over its number or cost.
+
+    Over numbers there is a cross below for each failed trial.
+    """
     styles = {"complete": ("o", BLUE, BLUE), "pruned": ("o", "none", GREY), "running": ("D", "none", BLUE)}
     for state, (marker, face, edge) in styles.items():
-        points = {
-            record.trial.number: 100 * record.best_value
-            for record in trial_records
-            if record.trial.state == state and record.values
-        }
+        drawn = [record for record in trial_records if record.trial.state == state and record.values]
         label = "pruned, at its last rung" if state == "pruned" else state
-        if points:
-            x, y = list(points), accuracy_places(list(points.values()))
+        if drawn:
+            x = [record.costs([cost])[0] if cost else record.trial.number for record in drawn]
+            y = accuracy_places([100 * record.best_value for record in drawn])
             axes.scatter(x, y, s=26, marker=marker, facecolors=face, edgecolors=edge, label=label, zorder=3)
     failed = [record.trial.number for record in trial_records if record.trial.state == "failed"]
-    if failed:
+    if failed and cost is None:
         height, of_axes = [0.03] * len(failed), axes.get_xaxis_transform()
         axes.scatter(failed, height, transform=of_axes, s=26, marker="x", color=VERMILION, label="failed")
 
@@ -228,10 +229,14 @@ def _most_important(importances: Mapping[str, float]) -> dict[str, float]:
 
 
 def _draw_where(axes: "Axes", shown: Evidence) -> None:
-    """Draw trials by method if several were tried, else over the two most important dimensions, or by size.
+    """Draw the front of several objectives, or trials by method if several were tried, else over two dimensions.
 
-    A conditional dimension is no axis, since some trials have no place on it.
+    These are the most important ones; a conditional dimension is no axis, since some trials have no place on it. If
+    there are none, trials are drawn by size.
     """
+    if shown.costs:
+        _draw_front(axes, shown, shown.costs[0])
+        return
     tried = {family.parameters.get(METHOD) for family in shown.families}
     deciding = [name for name in shown.importances if shown.dimensions[name].parent is None]
     if METHOD in shown.distillation and len(tried) > 1:
@@ -240,6 +245,21 @@ def _draw_where(axes: "Axes", shown: Evidence) -> None:
         _draw_plane(axes, shown, deciding[0], deciding[1])
     else:
         _draw_sizes(axes, shown.families)
+
+
+def _draw_front(axes: "Axes", shown: Evidence, cost: Against) -> None:
+    """Draw the trials by accuracy and cost, and a line through the students of the front."""
+    _draw_trials(axes, shown.trial_records, cost)
+    front = sorted((student.cost(cost), 100 * student.metrics["accuracy"]) for student in shown.front)
+    if front:
+        x, y = zip(*front, strict=True)
+        axes.step(x, accuracy_places(list(y)), where="post", color=VERMILION, linewidth=1.2, label="front", zorder=2)
+    values = [100 * record.best_value for record in shown.trial_records if record.values]
+    label_accuracies(axes.yaxis, [*values, *(accuracy for _, accuracy in front)])
+    axes.set_xscale("log")
+    axes.set(xlabel=f"{cost}, logarithmic scale", ylabel="validation accuracy, %")
+    _head(axes, f"Accuracy against {cost}")
+    _explain(axes)
 
 
 def _draw_methods(axes: "Axes", families: Sequence[Family]) -> None:

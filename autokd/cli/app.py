@@ -54,6 +54,10 @@ Exported = Annotated[
 Force = Annotated[
     bool, typer.Option("--force", help="Replace an export of another search, or one whose files were changed.")
 ]
+Within = Annotated[
+    list[str] | None,
+    typer.Option("--within", metavar="LIMIT=NUMBER", help="Choose among students that cost no more: macs=3000000."),
+]
 HomeFolder = Annotated[
     Path | None,
     typer.Option("--home", envvar="AUTOKD_HOME", help="Folder of all searches.", show_default="autokd-runs"),
@@ -261,21 +265,26 @@ def show_trial(
 
 
 @app.command(rich_help_panel="Results")
-def best(name: Name, output: Output = "text", home: HomeFolder = None) -> None:
+def best(name: Name, within: Within = None, output: Output = "text", home: HomeFolder = None) -> None:
     """Show the best student beside its teacher and the references."""
     from autokd.cli.best import best
+    from autokd.cli.within import parse_within
     from autokd.searches.api import find
 
-    best(find(name, home), output)
+    best(find(name, home), output, within=parse_within(within))
 
 
 @app.command(rich_help_panel="Results")
 def pareto(
     name: Name,
     against: Annotated[
-        Literal["params", "macs", "activation_bytes", "memory_bytes"],
-        typer.Option("--against", help="Cost that the accuracy is set against."),
-    ] = "params",
+        Literal["params", "macs", "activation_bytes", "memory_bytes"] | None,
+        typer.Option(
+            "--against",
+            help="Cost that the accuracy is set against.",
+            show_default="the search's objectives, or params",
+        ),
+    ] = None,
     output: Output = "text",
     home: HomeFolder = None,
 ) -> None:
@@ -340,18 +349,26 @@ def plot(
 
 
 @app.command(rich_help_panel="Winner")
-def train(name: Name, overrides: LateOverride = None, output: Output = "text", home: HomeFolder = None) -> None:
+def train(
+    name: Name,
+    overrides: LateOverride = None,
+    within: Within = None,
+    output: Output = "text",
+    home: HomeFolder = None,
+) -> None:
     """Draw students from the best of `families` that climbed highest, and distil them at full length.
 
     Ctrl-C keeps every finished epoch.
     """
     from autokd.cli.best import trained
+    from autokd.cli.within import parse_within
     from autokd.searches.api import find
 
+    limits = parse_within(within)
     with _reporter(output) as reporter:
         result = find(name, home, reporter)
-        students = result.train(_changed(result, overrides))
-    trained(students, result, output)
+        students = result.train(_changed(result, overrides), limits)
+    trained(students, result, output, limits)
 
 
 @app.command(rich_help_panel="Winner")
@@ -362,6 +379,7 @@ def export(
         bool, typer.Option("--keep-batch-norm", help="Do not fold batch norm into the convolutions: to train on.")
     ] = False,
     force: Force = False,
+    within: Within = None,
     output: Output = "text",
     home: HomeFolder = None,
 ) -> None:
@@ -370,11 +388,13 @@ def export(
     An earlier export of the same search is replaced as a whole; nothing that an export did not write ever is.
     """
     from autokd.cli.exports import exported
+    from autokd.cli.within import parse_within
     from autokd.searches.api import find
 
     result = find(name, home)
-    verification = result.export(folder, fold=not keep, force=force)
-    exported(folder, verification, result.best.is_final, output, result.compare())
+    student = result.best_within(parse_within(within))
+    verification = result.export(folder, student, fold=not keep, force=force)
+    exported(folder, verification, student.is_final, output, result.compare(student))
 
 
 @app.command(rich_help_panel="Winner")

@@ -10,6 +10,8 @@ from rich.table import Table
 from autokd.cli.axes import axes_table
 from autokd.cli.exports import exported
 from autokd.cli.output import Output, show_json, show_text
+from autokd.cli.within import option
+from autokd.config.objectives import Against
 from autokd.database.rows import SearchRow
 from autokd.export.verification import Verification
 from autokd.searches.axes import three_axes
@@ -35,19 +37,28 @@ from autokd.searches.tables import (
     times_line,
 )
 from autokd.searches.times import Times
+from search_spaces.design.budget import Budget
 
-__all__ = ["best", "full_length_lines", "student_json", "trained"]
+__all__ = ["best", "front_line", "full_length_lines", "student_json", "trained"]
+
+NO_LIMITS = Budget()
 
 
-def best(result: SearchResult, output: Output, export: tuple[Path, Verification] | None = None) -> None:
+def best(
+    result: SearchResult,
+    output: Output,
+    export: tuple[Path, Verification] | None = None,
+    within: Budget = NO_LIMITS,
+) -> None:
     """Print the best student of a search beside its teacher and the references.
 
     Args:
         result: The search.
         output: What to print: text or one JSON value.
         export: Folder to which the student was exported, and the result of verifying it; None if it was not.
+        within: Further limits that the student keeps.
     """
-    shown = _Best.of(result)
+    shown = _Best.of(result, within)
     if output == "json":
         done = {} if export is None else {"exported_to": str(export[0]), "verification": asdict(export[1])}
         show_json(shown.to_json() | done)
@@ -56,21 +67,26 @@ def best(result: SearchResult, output: Output, export: tuple[Path, Verification]
     show_text(_networks_table(shown))
     show_text(axes_table(shown.axes, shown.references))
     show_text(facts_table(_lines(shown, result.progress.references)))
+    if costs := shown.problem.costs:
+        show_text(front_line(result, costs))
     if export is not None:
         exported(*export, student.is_final, output)
     elif not student.is_final:
-        show_text(f"\nTrain it at full length: {result.command('train')}")
+        show_text(f"\nTrain it at full length: {result.command('train')}{option(within)}")
     else:
-        show_text(f"\nExport it: {result.command('export')} FOLDER")
+        show_text(f"\nExport it: {result.command('export')} FOLDER{option(within)}")
 
 
-def trained(students: Sequence[TrainedStudent], result: SearchResult, output: Output) -> None:
+def trained(
+    students: Sequence[TrainedStudent], result: SearchResult, output: Output, within: Budget = NO_LIMITS
+) -> None:
     """Print the students trained at full length, and the best one beside the teacher.
 
     Args:
         students: The students that were trained.
         result: Their search.
         output: What to print: text or one JSON value.
+        within: Further limits that the best one keeps.
     """
     if output == "json":
         search = result.row
@@ -95,7 +111,7 @@ def trained(students: Sequence[TrainedStudent], result: SearchResult, output: Ou
             f"test accuracy: mean {percent(mean)}, spread {percent(spread)} over {len(accuracies)} students; "
             "the best is chosen by validation accuracy"
         )
-    best(result, output)
+    best(result, output, within=within)
 
 
 def student_json(student: TrainedStudent) -> dict[str, Any]:
@@ -114,6 +130,18 @@ def student_json(student: TrainedStudent) -> dict[str, Any]:
         "is_final": student.is_final,
         "metrics": student.metrics,
     }
+
+
+def front_line(result: SearchResult, costs: Sequence[Against]) -> str:
+    """The front of a search of several objectives in a sentence: its ends, and how to see and choose the others."""
+    students = result.front
+    if not students:
+        return "front: no student is trained up to the highest rung yet"
+    ends = " to ".join(
+        f"{percent(one.metrics['accuracy'])} with {', '.join(f'{count(one.cost(name))} {name}' for name in costs)}"
+        for one in (students[:1] if len(students) == 1 else (students[0], students[-1]))
+    )
+    return f"front: {counted(len(students), 'student')}, {ends}; `{result.command('pareto')}` lists them"
 
 
 def full_length_lines(problem: Problem) -> list[str]:
@@ -135,8 +163,8 @@ class _Best:
     times: Times
 
     @classmethod
-    def of(cls, result: SearchResult) -> "_Best":
-        student, search = result.best, result.row
+    def of(cls, result: SearchResult, within: Budget) -> "_Best":
+        student, search = result.best_within(within), result.row
         return cls(
             student=student,
             search=search,

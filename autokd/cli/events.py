@@ -18,7 +18,10 @@ def event_line(event: EventRow) -> str:
 
 
 def _trial_finished(payload: Payload) -> str:
-    result = percent(payload["value"]) if payload["value"] is not None else payload["reason"] or "no value"
+    value = payload["value"]
+    accuracy, *costs = value if isinstance(value, list) else [value]  # a list where there are several objectives
+    result = payload["reason"] or "no value" if accuracy is None else percent(accuracy)
+    result += "".join(f", {cost:,.0f}" for cost in costs)
     return f"{_trial(payload)} {payload['state']}: {result}"
 
 

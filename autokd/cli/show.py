@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from autokd.analysis.rung_correlations import RungCorrelation, rung_correlations
-from autokd.cli.best import full_length_lines
+from autokd.cli.best import front_line, full_length_lines, student_json
 from autokd.cli.events import event_line
 from autokd.cli.output import Output, show_json, show_text
 from autokd.config.fidelity_metrics import ACCURACY, FIDELITY_METRICS
@@ -109,7 +109,16 @@ def _status_json(result: SearchResult) -> dict[str, Any]:
         "seconds": asdict(result.times),
         "full_length": full_length(problem),
         "flatness": flatness and asdict(flatness) | {"is_flat": flatness.is_flat},
+        **_front_json(result, problem),
     }
+
+
+def _front_json(result: SearchResult, problem: Problem) -> dict[str, Any]:
+    """The front of a search of several objectives."""
+    if not problem.costs:
+        return {}
+    rows = [student_json(student) | {"reference": student.trial.reference} for student in result.front]
+    return {"front": rows}
 
 
 def _status_facts(result: SearchResult) -> list[tuple[str, str]]:
@@ -121,6 +130,7 @@ def _status_facts(result: SearchResult) -> list[tuple[str, str]]:
         ("search", f"{progress.name} ({progress.status})"),
         ("trials", f"{progress.finished} of {progress.trials}: {ended}, {progress.running} running"),
         ("best", _best_line(progress)),
+        *([("front", front_line(result, problem.costs).removeprefix("front: "))] if problem.costs else []),
         ("teacher", _teacher_line(progress)),
         *_limits_lines(problem.budget, trials),
         *(("reference", f"{one.name}: {reference_state(one)}") for one in progress.references),
@@ -165,7 +175,7 @@ def trial(record: TrialRecord, result: SearchResult, output: Output) -> None:
         metric = problem.fidelity_metric.name
         show_json(
             {
-                "trial": asdict(row),
+                "trial": _trial_json(row),
                 "family": problem.describe(row),
                 "students": [asdict(student) for student in record.students],
                 "evaluations": [asdict(evaluation) for evaluation in record.evaluations],
@@ -180,12 +190,20 @@ def trial(record: TrialRecord, result: SearchResult, output: Output) -> None:
     show_text("of the validation samples; ECE scaled: after temperature scaling; KL: KL(teacher || student) in nats")
 
 
+def _trial_json(row: TrialRow) -> dict[str, Any]:
+    """The trial as plain values, with a list as its value if there are several objectives."""
+    values = asdict(row)
+    costs = values.pop("costs")
+    return values | ({"value": [row.value, *costs]} if costs else {})
+
+
 def _trial_facts(record: TrialRecord, problem: Problem, comparison: Comparison | None) -> list[tuple[str, str]]:
     """Names and values: state, family, parameters, and how the trial compares with the best reference."""
     row, metric = record.trial, problem.fidelity_metric
     facts = [
         ("reference", f"{row.reference} ({row.state})") if row.reference else ("trial", f"{row.number} ({row.state})"),
         ("value", percent(row.value)),
+        *((name, f"{cost:,.0f}") for name, cost in zip(problem.costs, row.costs or (), strict=False)),
         ("opened", f"{moment(row.created_at)}, when {counted(row.opened_after, 'trial')} had ended"),
         ("ended", _ended(row)),
         *([] if metric == ACCURACY else [("fidelity metric", _fidelity_metric_line(record, problem))]),
@@ -260,19 +278,26 @@ def families(result: SearchResult, top: int, output: Output) -> None:
         top: How many to print at most.
         output: What to print: text or one JSON value.
     """
-    ranked = result.families[:top]
+    ranked, costs = result.families[:top], result.problem.costs
+    front = {student.trial.number for student in result.front} if costs else set()
     if output == "json":
-        show_json([asdict(family) for family in ranked])
+        show_json([asdict(each) | ({"is_on_front": each.trial in front} if costs else {}) for each in ranked])
         return
-    show_text(_families_table(ranked))
+    marks = {each.trial: "yes" if each.trial in front else "" for each in ranked} if costs else None
+    show_text(_families_table(ranked, marks))
+    if costs:
+        show_text(f"front: whether a student of the highest rung is on that of accuracy and {' and '.join(costs)}")
     show_text("mean ± sd, P(best): what the model believes of the accuracy at the last rung")
     show_text("activations: bytes of the family's first student; tightest limit: the one of which it uses the most")
     for remark in result.remarks:
         show_text(remark)
 
 
-def _families_table(ranked: "Sequence[Family]") -> Table:
-    """A row for each family, with the method and the teacher where the search chose among several."""
+def _families_table(ranked: "Sequence[Family]", marks: Mapping[int, str] | None = None) -> Table:
+    """A row for each family, with the method and the teacher where the search chose among several.
+
+    Where the search has several objectives, `marks` say which trials are on the front, and sizes are shown.
+    """
     chosen = [name for name in (METHOD, TEACHER) if any(name in family.parameters for family in ranked)]
     rows = [
         (
@@ -282,14 +307,17 @@ def _families_table(ranked: "Sequence[Family]") -> Table:
             f"{100 * family.mean:.1f} ± {100 * family.deviation:.1f} %",
             f"{family.probability_best:.2f}",
             count(family.activation_bytes),
+            *([] if marks is None else [count(family.params), count(family.macs), marks[family.trial]]),
             tightest_limit(family.limits),
             *(str(family.parameters[name]) for name in chosen),
             family.description,
         )
         for family in ranked
     ]
-    headings = ("trial", "observed", "rung", "mean ± sd", "P(best)", "activations", "tightest limit", *chosen, "family")
-    return table(headings, rows, numeric=range(6))
+    sizes = () if marks is None else ("parameters", "MACs", "front")
+    numbers = ("trial", "observed", "rung", "mean ± sd", "P(best)", "activations")
+    headings = (*numbers, *sizes, "tightest limit", *chosen, "family")
+    return table(headings, rows, numeric=range(len(numbers) + len(sizes[:2])))
 
 
 def _best_line(progress: Progress) -> str:

@@ -39,6 +39,7 @@ from autokd.config.numbers import (
     Views,
     check_number,
 )
+from autokd.config.objectives import Against, Objectives
 from autokd.config.teacher import TeacherConfig
 
 __all__ = [
@@ -306,12 +307,29 @@ class OptimizerConfig(_Section):
             is comparable only if the method and its settings are fixed. The objective of the search is the validation
             accuracy in any case.
         options: Keyword arguments for the sampler.
+        objectives: What to trade off: "accuracy", which is the default and comes first, then costs that are to be
+            small: "params", "macs", "activation_bytes" or "memory_bytes". Each of these needs a limit in `[budget]`.
+            The search then has one more dimension, `budget_share` from 0.1 to 1: the share of these limits within which
+            the widths of a trial's students are solved; the other limits stay as they are. The pruner must be "halving"
+            or "none".
     """
 
     name: str = "trust-region"
     pruner: str = "halving"
     signal: str = "training_cross_entropy"
     options: dict[str, Annotated[Value, BeforeValidator(_one)]] = {}
+    objectives: Objectives | None = None
+
+    @field_validator("objectives")
+    @classmethod
+    def _several(cls, objectives: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        """The accuracy alone is recorded as no objectives, as before there were others."""
+        return objectives if objectives and len(objectives) > 1 else None
+
+    @property
+    def costs(self) -> tuple[Against, ...]:
+        """The objectives after the accuracy."""
+        return tuple(name for name in self.objectives or () if name != "accuracy")
 
     @field_validator("signal")
     @classmethod
@@ -446,6 +464,17 @@ class SearchConfig(_Section):
         if min_trials is not None and info.data.get("seconds", 0.0) is None:
             raise ValueError(f"needs seconds, into which {min_trials} trials are to fit")
         return min_trials
+
+    @field_validator("optimizer")
+    @classmethod
+    def _costs_have_limits(cls, optimizer: OptimizerConfig, info: ValidationInfo) -> OptimizerConfig:
+        budget = info.data.get("budget")
+        limited = budget.to_dict().keys() | budget.of_teacher.keys() if budget else optimizer.costs
+        if without := [name for name in optimizer.costs if name not in limited]:
+            raise ValueError(
+                f"objectives: {without[0]!r} needs a limit, budget.{without[0]} or budget.of_teacher.{without[0]}"
+            )
+        return optimizer
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values that JSON and TOML can represent; `parse_config` reads them back."""

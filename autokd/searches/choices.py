@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from optuna.distributions import BaseDistribution
+from optuna.distributions import BaseDistribution, FloatDistribution
 
 from autokd.config.fidelity_metrics import FIDELITY_METRICS, FidelityMetric
+from autokd.config.objectives import Against
 from autokd.config.schema import SearchConfig
 from autokd.core.references import include_current_folder
 from autokd.errors import InputError
@@ -18,7 +19,12 @@ from search_spaces.design.registry import space_of
 from search_spaces.design.space import Space
 from search_spaces.errors import SpaceError
 
-__all__ = ["Choices"]
+__all__ = ["BUDGET_SHARE", "Choices"]
+
+BUDGET_SHARE = "budget_share"
+"""Name of the dimension that says which share of the limits of its cost objectives a trial may use."""
+
+SHARES = Dimension(FloatDistribution(0.1, 1.0, log=True))
 
 
 @dataclass(frozen=True)
@@ -64,11 +70,20 @@ class Choices:
 
     @cached_property
     def dimensions(self) -> dict[str, Dimension]:
-        """Everything that the optimiser chooses: the space's dimensions, then the methods'."""
+        """Everything that the optimiser chooses: the space's dimensions, then the methods', then the budget's."""
         ours, theirs = self.space.distributions(), self.methods.dimensions
         if shared := ours.keys() & theirs.keys():
             raise InputError(f"the space and the distillation method share the dimension {min(shared)!r}.")
-        return ours | theirs
+        if not self.costs:
+            return ours | theirs
+        if BUDGET_SHARE in ours | theirs:
+            raise InputError(f"optimizer.objectives: {BUDGET_SHARE!r} is a dimension of the space or the method, too.")
+        return ours | theirs | {BUDGET_SHARE: SHARES}
+
+    @property
+    def costs(self) -> tuple[Against, ...]:
+        """The objectives beside the accuracy."""
+        return self.config.optimizer.costs
 
     @cached_property
     def start_points(self) -> Sequence[Mapping[str, Value]]:

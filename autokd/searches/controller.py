@@ -150,7 +150,8 @@ class Controller:
 
     def _finish(self, record: TrialRecord, state: Literal["complete", "pruned", "failed"], reason: str | None) -> bool:
         value = record.values[max(record.values)] if record.values and state != "failed" else None
-        self.store.finish_trial(self.lease, record.trial.id, state, value, reason)
+        costs = record.costs(self.problem.costs) if value is not None else []
+        self.store.finish_trial(self.lease, record.trial.id, state, value, reason, costs or None)
         if record.trial.reference is not None and state == "failed":
             self.dispatcher.on_notify(f"reference {record.trial.reference} is left out: {reason}")
         self.dispatcher.on_change()

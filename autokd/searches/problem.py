@@ -16,7 +16,7 @@ from autokd.database.rows import StudentRow, TrialRow
 from autokd.errors import InputError
 from autokd.evaluation.context import TrainingContext
 from autokd.evaluation.task import EvaluationTask
-from autokd.searches.choices import Choices
+from autokd.searches.choices import BUDGET_SHARE, Choices
 from autokd.searches.facts import Facts
 from autokd.searches.lengths import FullLength
 from autokd.searches.method_choice import MethodChoice
@@ -56,6 +56,15 @@ class Problem(Choices):
         """The limits that every student keeps; shares of the teacher are resolved."""
         recorded: dict[str, Any] | None = self.facts.budget
         return Budget(**recorded) if recorded else self.config.budget.resolved(self.facts.teacher_cost.limits)
+
+    def budget_of(self, parameters: Mapping[str, Any]) -> Budget:
+        """The limits within which the widths of a trial with these parameters are solved.
+
+        They are those of the search but for costs that are objectives, of whose limits the trial has a share. So each
+        share is one point of the epsilon-constraint method (Haimes et al. 1971): the most accurate student of at most
+        this cost. The other limits hold whatever a student costs, and scaling them, too, would cost accuracy.
+        """
+        return self.budget.scaled(parameters.get(BUDGET_SHARE, 1.0), self.costs)
 
     @cached_property
     def space(self) -> Space:
@@ -161,7 +170,8 @@ class Problem(Choices):
         rng = np.random.default_rng(self._seed(trial, replicate, purpose, "graph"))
         facts = self.facts
         space, parameters = self._family(trial)
-        architecture = space.sample(parameters, self.budget, facts.input_shape, facts.classes, rng)
+        budget = self.budget_of(trial.parameters)
+        architecture = space.sample(parameters, budget, facts.input_shape, facts.classes, rng)
         return architecture, cost(architecture)
 
     def warm_from(

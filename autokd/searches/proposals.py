@@ -4,21 +4,20 @@ Sampler and pruner are made anew for each decision: what they decide follows fro
 """
 
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-from optuna.pruners import BasePruner
+from optuna.pruners import BasePruner, NopPruner
 from optuna.samplers import BaseSampler
 from optuna.trial import Trial
 
 from autokd.core.references import include_current_folder
 from autokd.core.seeds import derive
 from autokd.errors import InputError, first_line
-from autokd.optimizers import pruner, sampler
+from autokd.optimizers import HalvingPruner, pruner, sampler
 from autokd.optimizers.errors import OptimizerError
-from autokd.searches.choices import Choices
+from autokd.searches.choices import BUDGET_SHARE, Choices
 from autokd.searches.problem import Problem
 from autokd.searches.study import to_study
 from autokd.searches.trial_record import TrialRecord
@@ -26,6 +25,8 @@ from search_spaces.design.dimensions import Dimension, Value
 from search_spaces.errors import BudgetError
 
 __all__ = ["check_optimizer", "feature_options", "propose", "prunes"]
+
+SHARE_STEP = 2**0.5  # factor by which a share of the budget is raised until something fits
 
 
 def propose(problem: Problem, trial_records: Iterable[TrialRecord], number: int) -> dict[str, Value]:
@@ -39,7 +40,7 @@ def propose(problem: Problem, trial_records: Iterable[TrialRecord], number: int)
         trial_records: All trials so far.
         number: Number of the next trial.
     """
-    study = to_study(trial_records, problem.distributions)
+    study = to_study(trial_records, problem.distributions, costs=problem.costs)
     study.sampler = _sampler(problem, number)
     given = dict(enumerate(problem.start_points)).get(number, {})
     return _repaired(problem, _suggest(study.ask(), problem.dimensions, given), number)
@@ -53,7 +54,7 @@ def prunes(problem: Problem, trial_records: Iterable[TrialRecord], record: Trial
         trial_records: All trials.
         record: The trial.
     """
-    study = to_study(trial_records, problem.distributions, problem.fidelity_metric)
+    study = to_study(trial_records, problem.distributions, problem.fidelity_metric, problem.costs)
     trial = study.get_trials(deepcopy=False)[record.trial.number]
     return bool(_pruner(problem).prune(study, trial))
 
@@ -62,10 +63,18 @@ def check_optimizer(choices: Choices) -> None:
     """Check that sampler and pruner can be created, and that the sampler proposes a trial, which nobody runs.
 
     Raises:
-        InputError: If one of them does not exist, does not take its options, or fails.
+        InputError: If one of them does not exist, does not take its options, or fails, or there are several objectives
+            and the pruner compares one only, or the widths are fixed.
     """
-    _pruner(choices)
-    study, config = to_study([], choices.distributions), choices.config.optimizer
+    made, config = _pruner(choices), choices.config.optimizer
+    if choices.costs and not isinstance(made, HalvingPruner | NopPruner):
+        raise InputError(
+            f"optimizer.pruner = {config.pruner!r} compares trials by one objective, but optimizer.objectives are "
+            f'several: choose "halving" or "none".'
+        )
+    if choices.costs and any(member.width is not None for member in choices.space.members.values()):
+        raise InputError("optimizer.objectives need widths that follow from the budget, but space.ranges fix `width`.")
+    study = to_study([], choices.distributions, costs=choices.costs)
     study.sampler = _sampler(choices, 0)
     try:
         _suggest(study.ask(), choices.dimensions)
@@ -111,14 +120,22 @@ def _pruner(choices: Choices) -> BasePruner:
 
 
 def _repaired(problem: Problem, values: Mapping[str, Value], number: int) -> dict[str, Value]:
-    """The values, with those of the space repaired to fit the budget and the space's rules."""
+    """The values, with those of the space repaired to fit the budget and the space's rules.
+
+    Where nothing near fits the trial's share of the budget, the share is raised, at most to 1.
+    """
     space, facts = problem.space, problem.facts
     ours = space.distributions()
     chosen = {name: value for name, value in values.items() if name in ours}
-    rng = np.random.default_rng(derive(problem.config.seed, number, "fit"))
-    with suppress(BudgetError):  # nothing near fits: the trial's draw will say so
-        chosen = space.fit(chosen, problem.budget, facts.input_shape, facts.classes, rng)
-    return chosen | {name: value for name, value in values.items() if name not in ours}
+    others = {name: value for name, value in values.items() if name not in ours}
+    while True:
+        rng = np.random.default_rng(derive(problem.config.seed, number, "fit"))
+        try:
+            return space.fit(chosen, problem.budget_of(others), facts.input_shape, facts.classes, rng) | others
+        except BudgetError:
+            if others.get(BUDGET_SHARE, 1.0) == 1.0:
+                return chosen | others  # nothing near fits: the trial's draw will say so
+            others[BUDGET_SHARE] = min(1.0, float(others[BUDGET_SHARE]) * SHARE_STEP)
 
 
 def _suggest(

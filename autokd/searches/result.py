@@ -5,10 +5,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import torch
 
+from autokd.config.objectives import Against
 from autokd.config.parsing import recorded_config
 from autokd.config.schema import SearchConfig
 from autokd.data.registry import load_data
@@ -27,7 +28,7 @@ from autokd.searches.dispatcher import Dispatcher
 from autokd.searches.facts import Facts
 from autokd.searches.manifest import describe_export, origin
 from autokd.searches.pace import with_full_length
-from autokd.searches.pareto import Against, pareto_fronts
+from autokd.searches.pareto import pareto_fronts
 from autokd.searches.problem import Problem
 from autokd.searches.progress import Progress, Training, measure_progress
 from autokd.searches.references import latest_references, references_to_retrain
@@ -43,6 +44,7 @@ from autokd.searches.trial_record import TrialRecord, search_records, trial_reco
 from autokd.searches.workspace import Workspace
 from autokd.teachers.registry import Teacher, load_teacher
 from autokd.training.metrics import label_metrics
+from search_spaces.design.budget import Budget
 from search_spaces.errors import SpaceError
 from workers.worker_process import leave_if_importing
 
@@ -53,6 +55,8 @@ if TYPE_CHECKING:
     from autokd.searches.families import Family
 
 __all__ = ["SearchResult"]
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, repr=False)
@@ -168,19 +172,34 @@ class SearchResult:
         Raises:
             InputError: If no student was trained yet.
         """
-        students = self.students
-        if not students:
-            raise InputError(f"search {self.name!r} has no trained student yet.")
-        return students[0]
+        return self.best_within(Budget())
 
-    def pareto(self, against: Against = "params") -> list[TrainedStudent]:
-        """The students and references that are best for their size, see `pareto_fronts`."""
+    def best_within(self, within: Budget) -> TrainedStudent:
+        """The best of the students that keep further limits, such as `Budget(macs=3_000_000)`; see `best`.
+
+        Raises:
+            InputError: If there is none yet.
+        """
+        fitting = (student for student in self.students if within.fits(student.row.cost))
+        return self._found(next(fitting, None), within)
+
+    def pareto(self, *against: Against) -> list[TrainedStudent]:
+        """The students and references that are best for their size, see `pareto_fronts`.
+
+        Args:
+            against: Costs that are to be small; by default those that are objectives of the search, or the parameters.
+        """
         problem = self.problem
         with self.home.open() as store:
             search_id = store.search(self.name).id
             students = trained_students(problem, store, search_id)
             references = reference_students(problem, store, search_id)
-        return pareto_fronts([*students, *references], against)
+        return pareto_fronts([*students, *references], *(against or problem.costs))
+
+    @property
+    def front(self) -> list[TrainedStudent]:
+        """The students and references of the highest rung that no other one there exceeds in all objectives."""
+        return [student for student in self.pareto() if not student.is_final]
 
     def axes(self, student: TrainedStudent) -> dict[str, dict[str, Any]]:
         """Figures of a student beside its teacher: effectiveness, lightness and computation, see `three_axes`."""
@@ -241,7 +260,8 @@ class SearchResult:
         """
         if find_spec("pandas") is None:
             raise InputError("trials_dataframe needs pandas: pip install pandas.")
-        return to_study(self.trials, self.problem.distributions).trials_dataframe()
+        problem = self.problem
+        return to_study(self.trials, problem.distributions, costs=problem.costs).trials_dataframe()
 
     def resume(self, config: SearchConfig | None = None) -> Self:
         """Go on until all trials are finished; the same code as beginning.
@@ -269,11 +289,16 @@ class SearchResult:
             self.reporter.notify(remark)
         return self
 
-    def train(self, config: SearchConfig | None = None) -> Sequence[TrainedStudent]:
+    def train(self, config: SearchConfig | None = None, within: Budget | None = None) -> Sequence[TrainedStudent]:
         """Train students of the best family at full length, and return them, the best first.
 
         The best family is the first of `families` among those that climbed to the last rung, or as high as any did.
         References are trained beside its students, as `references.final` says.
+
+        Args:
+            config: A changed configuration, as for `resume`.
+            within: Further limits: only families whose searched student keeps them count, and only draws that do are
+                trained.
 
         Raises:
             InputError: If the search has no trained student yet, or another controller owns it.
@@ -282,9 +307,9 @@ class SearchResult:
         """
         from autokd.searches.families import winner  # loads the model
 
-        best = winner(self.families)
-        if best is None:
-            raise InputError(f"search {self.name!r} has no trained student yet.")
+        within = within or Budget()
+        small = {one.trial.number for one in self.trials if one.students and within.fits(one.students[0].cost)}
+        best = self._found(winner([family for family in self.families if family.trial in small]), within)
         with self._session("train", config) as (lease, dispatcher):
             problem, store = self.problem, dispatcher.store
             trials, recorded = search_records(store, lease.search_id)
@@ -294,7 +319,7 @@ class SearchResult:
             problem = with_full_length(problem, store, lease, [record, *references], dispatcher.prepare)
             if problem.full_length:
                 self.reporter.notify(f"full length: {problem.full_length.describe(problem.config.final.epochs)}")
-            Retraining(store, lease, problem, dispatcher, record.trial, references).run()
+            Retraining(store, lease, problem, dispatcher, record.trial, references, within).run()
             store.set_status(lease, "finished", self._teacher_on_test(problem))
         return [student for student in self.students if student.is_final and student.trial.number == best.trial]
 
@@ -319,6 +344,13 @@ class SearchResult:
         student = student or self.best
         evidence = describe_references(self.references, self.compare(student)) | {"search_cost": self.search_cost}
         return write_folder(describe_export(self.problem, row, student, evidence, fold), Path(folder), force)
+
+    def _found(self, found: T | None, within: Budget) -> T:
+        """What was found; an `InputError` if that is nothing."""
+        if found is None:
+            limits = ", ".join(f"{name} <= {limit:,}" for name, limit in within.limits.items())
+            raise InputError(f"search {self.name!r} has no trained student{limits and f' of {limits}'} yet.")
+        return found
 
     def with_reporter(self, reporter: Reporter) -> "SearchResult":
         """The same search with another listener."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from autokd.database.lease import Lease
 from autokd.database.reading import Reader
@@ -17,6 +17,7 @@ from autokd.searches.students import add_student
 from autokd.searches.trial_record import TrialRecord
 from autokd.training.checkpoint import epochs_done
 from search_spaces.architecture.format import Architecture
+from search_spaces.design.budget import Budget
 from search_spaces.errors import SpaceError
 
 __all__ = ["Retraining", "trainings"]
@@ -36,6 +37,7 @@ class Retraining:
         dispatcher: Sends trainings to workers.
         trial: The trial whose family and distillation setting win.
         references: References to train beside it.
+        within: Further limits; new draws that exceed them are left out.
     """
 
     store: Store
@@ -44,6 +46,7 @@ class Retraining:
     dispatcher: Dispatcher
     trial: TrialRow
     references: Sequence[TrialRecord] = ()
+    within: Budget = field(default_factory=Budget)
 
     def run(self) -> None:
         """Train every student and reference at full length.
@@ -92,6 +95,7 @@ class Retraining:
     def _add(self, replicate: int) -> StudentRow:
         purpose: Purpose = "search" if replicate == 0 else "final"
         architecture, cost = self.problem.draw(self.trial, replicate, purpose)
+        self.within.check(cost, f"draw {replicate} of the family of trial {self.trial.number}")
         return add_student(self.store, self.lease, self.trial, replicate, "final", architecture, cost)
 
     def _check(self, keys: Collection[str]) -> None:

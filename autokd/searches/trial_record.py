@@ -63,6 +63,10 @@ class TrialRecord:
             if len(values) == len(self.students)
         }
 
+    def costs(self, names: Iterable[str]) -> list[float]:
+        """Mean of each of these costs over all students."""
+        return [statistics.fmean(getattr(student.cost, name) for student in self.students) for name in names]
+
     def started(self, rung: int) -> bool:
         """Whether any student has an evaluation at `rung`."""
         return any(row.rung == rung for row in self.evaluations)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields
 from fractions import Fraction
 from functools import cached_property
@@ -86,6 +86,16 @@ class Budget:
             limit = _share_of(teacher[name], share, name)
             limits[name] = min(limit, limits.get(name, limit))
         return Budget(**limits)
+
+    def scaled(self, share: float, names: Collection[str]) -> Budget:
+        """The same budget with a share of some of its limits, rounded down but at least 1.
+
+        Args:
+            share: Above 0 and at most 1.
+            names: Names of the limits to scale; the others stay as they are.
+        """
+        limits: dict[str, Any] = dict(self.limits)
+        return Budget(**limits | {name: max(1, int(limits[name] * share)) for name in names if name in limits})
 
     @property
     def _absolute(self) -> dict[str, int]:

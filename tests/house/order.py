@@ -11,7 +11,8 @@ ORDER = {
     ),
     "autokd.core": "seeds spelling extras files console cache_folder disk speed device references",
     "autokd.config": (
-        "distinct numbers budget compatibility fidelity_metrics flat teacher schema json_schema messages parsing toml"
+        "distinct numbers budget objectives compatibility fidelity_metrics flat teacher schema json_schema messages "
+        "parsing toml"
     ),
     "autokd.data": "dataset channels prefetch augmentation mixup stream decoding sources registry",
     "autokd.data.decoding": "pictures undecoded mapped decode",
@@ -52,7 +53,8 @@ ORDER = {
     "autokd.recipes": "catalogue teachers runnable train_teacher",
     "autokd.testing": "tasks toys executors methods optimizers spaces",
     "autokd.cli": (
-        "interruption output events report draw plot delete doctor exports teach axes best show pareto app __init__"
+        "interruption output within events report draw plot delete doctor exports teach axes best show pareto app "
+        "__init__"
     ),
     "search_spaces": "errors architecture networks design drawing spaces blueprint space",
     "search_spaces.architecture": (

@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from autokd.searches.pareto import AGAINST, Against, pareto_fronts
+from autokd.config.objectives import AGAINST, Against
+from autokd.searches.pareto import pareto_fronts
 from autokd.searches.problem import Problem
 from autokd.searches.students import TrainedStudent
 
@@ -57,3 +58,11 @@ def test_the_longest_trainings_come_first_and_in_each_front_accuracy_grows_with_
 
 def test_there_is_no_front_without_students() -> None:
     assert pareto_fronts([]) == []
+
+
+def test_the_front_of_two_costs_is_that_of_a_brute_force(candidates: list[TrainedStudent]) -> None:
+    group = [each for each in candidates if each.evaluation.epochs == 3.0]
+    points = {(-each.metrics["accuracy"], each.cost("macs"), each.cost("params")) for each in group}
+    best = {p for p in points if not any(q != p and all(a <= b for a, b in zip(q, p, strict=True)) for q in points)}
+    found = [each for each in pareto_fronts(candidates, "macs", "params") if not each.is_final]
+    assert {(-each.metrics["accuracy"], each.cost("macs"), each.cost("params")) for each in found} == best

@@ -63,3 +63,12 @@ def test_utilisation_is_per_limit_and_fits_means_all() -> None:
     assert budget.tightest(costs) == 1.0
     assert budget.fits(costs)
     assert not Budget(params=100, memory_bytes=999).fits(costs)
+
+
+@given(st.integers(1, 10**12), st.floats(1e-9, 1))
+def test_a_share_of_a_limit_is_rounded_down_and_others_stay(limit: int, share: float) -> None:
+    scaled = Budget(macs=limit, params=7).scaled(share, ["macs", "memory_bytes"])
+    assert scaled.limits["params"] == 7
+    assert scaled.limits.keys() == {"macs", "params"}
+    assert scaled.limits["macs"] == max(1, int(limit * share)) <= limit
+    assert Budget(macs=limit).scaled(1.0, ["macs"]) == Budget(macs=limit)

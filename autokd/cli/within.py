@@ -1,0 +1,35 @@
+"""The option `--within`: further limits that the student to be chosen keeps."""
+
+from collections.abc import Sequence
+
+from autokd.errors import InputError
+from search_spaces.design.budget import LIMITS, Budget
+from search_spaces.errors import SpaceError
+
+__all__ = ["option", "parse_within"]
+
+
+def parse_within(limits: Sequence[str] | None) -> Budget:
+    """The limits of texts such as `macs=3000000`.
+
+    Raises:
+        InputError: If one of them is no limit.
+    """
+    found: dict[str, int] = {}
+    for text in limits or ():
+        name, _, number = (part.strip() for part in text.partition("="))
+        if name not in LIMITS:
+            raise InputError(f"--within: {text!r} must be LIMIT=NUMBER with one of {', '.join(LIMITS)}.")
+        try:
+            found[name] = int(number)
+        except ValueError:
+            raise InputError(f"--within: {name} must be a whole number, but got {number!r}.") from None
+    try:
+        return Budget(**found)  # type: ignore[arg-type]
+    except SpaceError as error:
+        raise InputError(f"--within: {error}") from None
+
+
+def option(within: Budget) -> str:
+    """The options that stand for these limits on a command line."""
+    return "".join(f" --within {name}={limit}" for name, limit in within.limits.items())
