@@ -248,8 +248,14 @@ def _draw_where(axes: "Axes", shown: Evidence) -> None:
 
 
 def _draw_front(axes: "Axes", shown: Evidence, cost: Against) -> None:
-    """Draw the trials by accuracy and cost, and a line through the students of the front."""
+    """Draw the trials by accuracy and cost, a line through the students of the front, and references on it."""
     _draw_trials(axes, shown.trial_records, cost)
+    named = {student.trial.reference: student for student in shown.front if student.trial.reference}
+    for name, student in named.items():
+        point = student.cost(cost), float(accuracy_places([100 * student.metrics["accuracy"]])[0])
+        label = "reference" if name == next(iter(named)) else None
+        axes.scatter(*point, s=30, marker="^", color=VERMILION, label=label, zorder=3)
+        axes.annotate(name, point, (-5, 3), textcoords="offset points", ha="right", size=8, color=INK, parse_math=False)
     front = sorted((student.cost(cost), 100 * student.metrics["accuracy"]) for student in shown.front)
     if front:
         x, y = zip(*front, strict=True)

@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -268,3 +269,14 @@ def test_nothing_leaves_the_picture_and_no_label_covers_another(shown: Evidence)
         legend, head = axes.get_legend(), axes._left_title  # type: ignore[attr-defined]
         if legend:
             assert not legend.get_window_extent().overlaps(head.get_window_extent())
+
+
+def test_references_on_the_front_are_marked_and_named(shown: Evidence) -> None:
+    def student(reference: str | None, macs: int, accuracy: float) -> Any:
+        trial = SimpleNamespace(reference=reference)
+        return SimpleNamespace(trial=trial, cost={"macs": macs}.get, metrics={"accuracy": accuracy})
+
+    front = [student(None, 1000, 0.9), student("resnet", 2000, 0.94), student("like-teacher", 3000, 0.96)]
+    axes = panels(draw(replace(shown, costs=("macs",), front=front)))["Accuracy against macs"]
+    assert points(axes, "reference") == [(2000, place(94))]
+    assert texts(axes.texts) == ["resnet", "like-teacher"]
