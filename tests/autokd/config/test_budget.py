@@ -14,7 +14,7 @@ ALL = {"memory_bytes": 7, "model_bytes": 6, "activation_bytes": 5, "macs": 4, "p
 
 def config(budget: Any) -> SearchConfig:
     values = {"name": "first", "data": {"source": "digits"}, "teacher": {"factory": "m:f"}, "space": {"name": "nago"}}
-    return parse_config(values | {"budget": budget})
+    return parse_config(values | {"training": {"optimizer": "sgd"}, "budget": budget})
 
 
 def test_there_is_one_budget() -> None:

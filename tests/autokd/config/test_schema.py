@@ -256,8 +256,8 @@ def test_a_recorded_search_goes_on_as_it_was_recorded():
 
 def test_keys_that_say_what_was_done_before_they_existed_decide_nothing_new():
     old = {"rungs", "batch_size", "learning_rate", "weight_decay", "warmup", "views", "precision", "augmentation"}
-    assert TrainingConfig(schedule="cosine").decisive.keys() == old
-    assert TrainingConfig(schedule="stable", ema=0.9).decisive.keys() == old | {"schedule", "ema"}
+    assert TrainingConfig(schedule="cosine", optimizer="sgd").decisive.keys() == old
+    assert TrainingConfig(schedule="stable", optimizer="sgd", ema=0.9).decisive.keys() == old | {"schedule", "ema"}
 
 
 @pytest.mark.parametrize(
@@ -274,6 +274,22 @@ def test_ways_to_train_that_make_no_sense_are_refused(training: dict[str, Any], 
     with pytest.raises(InputError) as caught:
         parse_config(changed(training=training), "my.toml")
     assert str(caught.value) == f"my.toml: {message}."
+
+
+@pytest.mark.parametrize(
+    ("training", "rate"),
+    [
+        ({}, 0.05),
+        ({"optimizer": "muon"}, 0.05),
+        ({"optimizer": "sgd"}, 0.1),
+        ({"optimizer": "adamw"}, 0.002),
+        ({"optimizer": "adamw", "learning_rate": 0.1}, 0.1),
+    ],
+)
+def test_the_usual_learning_rate_is_that_of_the_optimizer(training: dict[str, Any], rate: float) -> None:
+    made = parse_config(changed(training=training))
+    assert made.training.learning_rate == rate
+    assert parse_config(made.to_dict()) == made
 
 
 def test_no_references_is_a_name_or_an_empty_list() -> None:

@@ -163,7 +163,7 @@ def test_figures_hold_metrics_settings_versions_and_seconds(make: Make) -> None:
 def test_the_teacher_is_trained_on_what_it_gets_in_a_search(
     make: Make, factory: str, teacher: dict[str, object]
 ) -> None:
-    training = make(factory, teacher=teacher, epochs=8)
+    training = make(factory, teacher=teacher, epochs=12)
     figures = train_teacher(training)
     config = training.config.teacher.model_copy(update={"weights": str(training.weights)})
     dataset, cpu = load_data(training.config.data), torch.device("cpu")
@@ -215,7 +215,7 @@ def test_an_unfinished_training_with_other_settings_is_abandoned_only_by_force(m
     with pytest.raises(InterruptedSearchError):
         train_teacher(make(), on_epoch=interrupt_after(1))
     other = make(learning_rate=0.01)
-    with pytest.raises(InputError, match=r"with other settings: training.learning_rate was 0.1, but is 0.01 now"):
+    with pytest.raises(InputError, match=r"with other settings: training.learning_rate was 0.05, but is 0.01 now"):
         train_teacher(other)
     train_teacher(other, force=True)
     fresh = make(folder="fresh", learning_rate=0.01)

@@ -39,7 +39,7 @@ def test_the_loss_of_an_epoch_is_the_cross_entropy_with_all_labels_of_its_sample
 def test_the_whole_schedule_is_compressed_into_the_epochs(
     dataset: Dataset, fresh: Callable[..., TrainingState], schedule: Literal["cosine", "stable"], ends: list[int]
 ) -> None:
-    config = TrainingConfig(batch_size=12, precision="float32", schedule=schedule)
+    config = TrainingConfig(batch_size=12, precision="float32", schedule=schedule, optimizer="sgd")
     state, steps, rates = fresh(TrainingSettings.of(config)), [], []
 
     def note(state: TrainingState) -> None:
