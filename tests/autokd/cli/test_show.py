@@ -222,7 +222,9 @@ def test_best_has_student_and_teacher_along_three_axes(invoke, answer, finished:
         f"relative   {axes['effectiveness']['relative_accuracy']:.1f} % of the teacher's validation accuracy, " in text
     )
     assert f"limits     params {100 * best['params'] / 7_700:.1f} % used (the tightest)" in text
-    assert re.search(r"cost +\d+ s of workers, [\d.]+ k training images, .* teacher images; energy not measured", text)
+    assert re.search(
+        r"cost +\d+ (s|min) of workers, [\d.]+ k training images, .* teacher images; energy not measured", text
+    )
 
 
 def test_train_and_the_manifest_have_the_three_axes(answer, finished: Path):
