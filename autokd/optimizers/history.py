@@ -19,7 +19,7 @@ from autokd.optimizers.reports import Values, reports
 from autokd.optimizers.space.encoding import Encoding
 from autokd.optimizers.trust_region import Outcome
 
-__all__ = ["PROPOSAL", "History"]
+__all__ = ["PROPOSAL", "History", "Record", "finish", "read"]
 
 PROPOSAL = "autokd:proposal"
 """System attribute of a running trial that holds the proposed parameters, as it may not have asked for all of them."""
@@ -43,6 +43,7 @@ class History:
             none. A constraint is satisfied if its value is at most 0.
         outcomes: Outcomes of the finished trials for the trust region, `m`.
         pending: Points of the running trials, `p x d`.
+        is_part: Whether finished trials are left out, since there are very many, see `archive`.
     """
 
     X: Tensor
@@ -53,6 +54,7 @@ class History:
     excesses: Tensor
     outcomes: tuple[Outcome, ...]
     pending: Tensor
+    is_part: bool = False
 
     @property
     def feasible(self) -> Tensor:
@@ -83,12 +85,35 @@ class History:
             reference: Reference point of the hypervolume, with signs such that larger is better; inferred if None.
         """
         steps = sorted({step for t in trials for step in reports(t)})
+        known = read(trials, encoding, signs, steps)
+        finished = sorted((r for r in known if r.trial.state.is_finished()), key=finish)
+        return cls.of_records(finished, known, encoding, signs, steps, reference)
+
+    @classmethod
+    def of_records(
+        cls,
+        finished: Sequence["Record"],
+        known: Sequence["Record"],
+        encoding: Encoding,
+        signs: Sequence[float],
+        steps: Sequence[int],
+        reference: Sequence[float] | None = None,
+        is_part: bool = False,
+    ) -> "History":
+        """History of trials that were read before, as `of` describes it.
+
+        Args:
+            finished: The finished ones, in the order in which they finished.
+            known: All that are not finished, and any others.
+            encoding: Encoding of the search space.
+            signs: For each objective, 1 to maximise and -1 to minimise.
+            steps: The steps at which any trial of the study reports, in order.
+            reference: As in `of`.
+            is_part: Whether finished trials are left out.
+        """
         has_steps = len(steps) > 1
-        records = [_record(t, encoding, signs, steps[-1] if steps else 0, has_steps) for t in trials]
-        known = [record for record in records if record is not None]
-        finished = sorted((r for r in known if r.trial.state.is_finished()), key=_finished)
         running = [r for r in known if r.trial.state == TrialState.RUNNING]
-        worst = _worst(known)
+        worst = _worst([*finished, *running])
         seen = [(r.codes, *pair) for r in (*finished, *running) for pair in _observations(r, worst)]
         X = _matrix([codes for codes, _, _ in seen], encoding.dimension)
         if has_steps:
@@ -104,37 +129,65 @@ class History:
             excesses=_excesses([r.trial for r in finished]),
             outcomes=(),
             pending=_matrix([r.codes for r in running], encoding.dimension),
+            is_part=is_part,
         )
         return replace(history, outcomes=_outcomes(finished, history, reference))
 
 
-@dataclass(frozen=True)
-class _Record:
-    """One trial: its codes, and its values by step, with signs such that larger is better; some may not be finite."""
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One trial: its codes, and its values by step, with signs such that larger is better; some may not be finite.
+
+    Attributes:
+        trial: The trial.
+        codes: Codes of its parameters, `d`.
+        values: Values by step, in the order of the steps.
+        last_step: The study's last step.
+        final: Values at the trial's last step; empty if it has none.
+        failed: Whether the trial finished without finite values.
+        complete: Whether the trial is complete, with finite values.
+    """
 
     trial: FrozenTrial
     codes: list[float]
     values: dict[int, Values]
     last_step: int
+    final: Values
+    failed: bool
+    complete: bool
 
     @property
-    def failed(self) -> bool:
-        """Whether the trial finished without finite values."""
-        return self.trial.state.is_finished() and (self.trial.state == TrialState.FAIL or not _is_finite(self.final))
+    def region_value(self) -> float | None:
+        """Value of one objective for the trust region; None if the trial is not complete, or violates a constraint."""
+        feasible = self.complete and not any(excess > 0 for excess in self.trial.constraints.values())
+        return self.final[0] if feasible else None
 
-    @property
-    def final(self) -> Values:
-        """Values at the trial's last step; empty if it has none."""
-        return self.values[max(self.values)] if self.values else ()
 
-    @property
-    def complete(self) -> bool:
-        return self.trial.state == TrialState.COMPLETE and not self.failed
+def read(
+    trials: Iterable[FrozenTrial], encoding: Encoding, signs: Sequence[float], steps: Sequence[int]
+) -> list[Record]:
+    """The records of the trials that have a parameter of the space, in their order.
+
+    Args:
+        trials: Trials in any state.
+        encoding: Encoding of the search space.
+        signs: For each objective, 1 to maximise and -1 to minimise.
+        steps: The steps at which any trial of the study reports, in order.
+    """
+    last_step = steps[-1] if steps else 0
+    records = (_record(trial, encoding, signs, last_step, len(steps) > 1) for trial in trials)
+    return [record for record in records if record is not None]
+
+
+def finish(record: Record) -> tuple[datetime, int]:
+    """When a finished trial ended, as a key for sorting."""
+    assert record.trial.datetime_complete is not None  # Optuna validates this of finished trials
+    return record.trial.datetime_complete, record.trial.number
 
 
 def _record(
     trial: FrozenTrial, encoding: Encoding, signs: Sequence[float], last_step: int, has_steps: bool
-) -> _Record | None:
+) -> Record | None:
     params = {**_proposal(trial, encoding), **trial.params}
     if params.keys().isdisjoint(encoding.names):
         return None
@@ -143,7 +196,10 @@ def _record(
         values[max(values, default=last_step)] = tuple(trial.values)
     thinned = _thinned(values) if has_steps else values
     turned = {step: tuple(s * v for s, v in zip(signs, of_step, strict=True)) for step, of_step in thinned.items()}
-    return _Record(trial, encoding.encode(params), turned, last_step)
+    final = turned[max(turned)] if turned else ()
+    failed = trial.state.is_finished() and (trial.state == TrialState.FAIL or not _is_finite(final))
+    complete = trial.state == TrialState.COMPLETE and not failed
+    return Record(trial, encoding.encode(params), turned, last_step, final, failed, complete)
 
 
 def _proposal(trial: FrozenTrial, encoding: Encoding) -> dict[str, object]:
@@ -153,14 +209,14 @@ def _proposal(trial: FrozenTrial, encoding: Encoding) -> dict[str, object]:
     return encoding.from_internal(trial.system_attrs.get(PROPOSAL, {}))
 
 
-def _worst(records: Sequence[_Record]) -> Values | None:
+def _worst(records: Sequence[Record]) -> Values | None:
     """Worst final values, or worst reported values as long as no trial is complete; None if there are neither."""
     final = [r.final for r in records if r.complete]
     reported = [values for r in records for values in r.values.values() if _is_finite(values)]
     return tuple(min(column) for column in zip(*(final or reported), strict=True)) or None
 
 
-def _observations(record: _Record, worst: Values | None) -> list[tuple[float, Values]]:
+def _observations(record: Record, worst: Values | None) -> list[tuple[float, Values]]:
     """Pairs of step and values for the model."""
     values = {record.last_step: ()} if record.failed else record.values
     filled = {step: of_step if _is_finite(of_step) else worst for step, of_step in values.items()}
@@ -184,7 +240,7 @@ def _bounded(excesses: Tensor) -> Tensor:
     return excesses.clamp(-size, size)
 
 
-def _outcomes(finished: Sequence[_Record], history: History, reference: Sequence[float] | None) -> tuple[Outcome, ...]:
+def _outcomes(finished: Sequence[Record], history: History, reference: Sequence[float] | None) -> tuple[Outcome, ...]:
     return tuple(
         Outcome(value, not record.failed, record.trial.datetime_start, record.trial.datetime_complete)
         for record, value in zip(finished, _region_values(history, reference), strict=True)
@@ -226,11 +282,6 @@ def _scaled(steps: Sequence[float], all_steps: Sequence[int]) -> Tensor:
     shift = 1 - min(all_steps[0], 1)  # steps may start at 0
     low, high = math.log(all_steps[0] + shift), math.log(all_steps[-1] + shift)
     return ((torch.tensor(steps, dtype=torch.float64) + shift).log().unsqueeze(1) - low) / (high - low)
-
-
-def _finished(record: _Record) -> tuple[datetime, int]:
-    assert record.trial.datetime_complete is not None  # Optuna validates this of finished trials
-    return record.trial.datetime_complete, record.trial.number
 
 
 def _matrix(rows: Sequence[Sequence[float]], n_columns: int) -> Tensor:

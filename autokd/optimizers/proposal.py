@@ -10,11 +10,12 @@ from autokd.core.seeds import derive
 from autokd.optimizers.acquisition.candidates import Box
 from autokd.optimizers.acquisition.functions import AcquisitionFunction, acquisition_function
 from autokd.optimizers.acquisition.optimisation import Allowed, best_candidate, spare_points
+from autokd.optimizers.archive import Past
 from autokd.optimizers.history import History
 from autokd.optimizers.space.conditions import Parents
-from autokd.optimizers.space.encoding import Encoding, keys, unseen
+from autokd.optimizers.space.encoding import Encoding, unseen
 from autokd.optimizers.space.features import NO_FEATURES, Description
-from autokd.optimizers.trust_region import Rules, TrustRegion, fold
+from autokd.optimizers.trust_region import Rules, TrustRegion
 
 __all__ = ["SamplerConfig", "propose"]
 
@@ -45,21 +46,20 @@ class SamplerConfig:
     conditions: Parents = field(default_factory=dict)
 
 
-def propose(history: History, encoding: Encoding, config: SamplerConfig, number: int) -> Tensor:
+def propose(past: Past, encoding: Encoding, config: SamplerConfig, number: int) -> Tensor:
     """Codes of the point that trial `number` should try, `d`.
 
     During start-up it is the point of a Sobol sequence whose index is the trial's number, so parallel trials differ
     without shared state. Later it is the best candidate of the trust region.
 
     Args:
-        history: All other trials.
+        past: All other trials.
         encoding: Encoding of the search space.
         config: The sampler's options.
         number: Number of the trial.
     """
     generator = torch.Generator().manual_seed(derive(config.seed, number, "candidates"))
-    seen = {*keys(history.finished), *keys(history.pending)}
-    region = fold(history.outcomes, config.rules)
+    history, region, seen = past.history, past.region, past.seen
     if not region.is_open(config.rules):
         fresh = unseen(encoding.sobol(number, _N_SOBOL, derive(config.seed, "sobol")), seen)
         fresh = fresh[config.allowed(fresh)]

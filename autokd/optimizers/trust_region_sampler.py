@@ -15,16 +15,19 @@ from optuna.trial import FrozenTrial
 
 from autokd.core.seeds import derive
 from autokd.optimizers.acquisition.optimisation import Allowed
+from autokd.optimizers.archive import Archive
 from autokd.optimizers.errors import OptimizerError
-from autokd.optimizers.history import PROPOSAL, History
+from autokd.optimizers.history import PROPOSAL
 from autokd.optimizers.proposal import SamplerConfig, propose
 from autokd.optimizers.space.conditions import Parents
 from autokd.optimizers.space.encoding import Encoding
-from autokd.optimizers.space.features import description_of
+from autokd.optimizers.space.features import Description, description_of
 from autokd.optimizers.space.union import union
 from autokd.optimizers.trust_region import Rules
 
 __all__ = ["TrustRegionSampler"]
+
+_NOT_PICKLED = ("_lock", "_archive", "_description")
 
 
 class TrustRegionSampler(BaseSampler):
@@ -35,10 +38,11 @@ class TrustRegionSampler(BaseSampler):
     the search space is the union of the parameters of all trials. A parameter that a trial lacks counts as the middle
     of its range, or as a further choice. Which parameters depend on which can be told by `conditions`.
 
-    The sampler keeps no state between calls: the same trials and seed give the same proposal, whether or not this
-    instance made the earlier ones. The model learns from the values that pruned trials reported; failed trials are
-    avoided, and running ones are not repeated. Threads may share a sampler. Processes that propose at the same moment
-    do not see each other's proposals and may, rarely, choose the same point.
+    The same trials and seed give the same proposal, whether or not this instance made the earlier ones: between calls
+    the sampler keeps what it read of finished trials (see `archive`), and features, but no more. The model learns from
+    the values that pruned trials reported; failed trials are avoided, and running ones are not repeated. Threads may
+    share a sampler. Processes that propose at the same moment do not see each other's proposals and may, rarely, choose
+    the same point.
 
     With several objectives, it improves the hypervolume of the Pareto front. Constraints that an objective measures
     (Optuna's `trial.set_constraint`) have one model each. Constraints that can be computed before a trial should be
@@ -96,16 +100,18 @@ class TrustRegionSampler(BaseSampler):
         self._described = described
         self._conditions = dict(conditions or {})
         self._lock = Lock()  # a proposal must be stored before the next one is computed
+        self._archive = Archive()
+        self._description: tuple[Encoding, Description] | None = None
         self._rules = rules
         self._n_trials = n_trials
         Rules.of(1, n_startup_trials, noise, rules=rules)  # reject invalid options here and not at the first trial
         _check_order(self._conditions)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_lock"}
+        return {name: value for name, value in self.__dict__.items() if name not in _NOT_PICKLED}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _lock=Lock())
+        self.__dict__.update(state, _lock=Lock(), _archive=Archive(), _description=None)
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """The given search space, or the union of the parameters of all other trials."""
@@ -133,9 +139,9 @@ class TrustRegionSampler(BaseSampler):
         encoding = Encoding.of(search_space)
         config = self._config(encoding, signs)
         with self._lock:
-            others = [other for other in study.get_trials(deepcopy=False) if other.number != trial.number]
-            history = History.of(others, encoding, signs, config.reference)
-            params = encoding.decode(propose(history, encoding, config, trial.number).tolist())
+            trials = study.get_trials(deepcopy=False)
+            past = self._archive.past(trials, trial.number, encoding, signs, config.rules, config.reference)
+            params = encoding.decode(propose(past, encoding, config, trial.number).tolist())
             # A trial has a parameter only once it has asked for it. Until then, others need the proposal to avoid it.
             study._storage.set_trial_system_attr(trial._trial_id, PROPOSAL, encoding.to_internal(params))
         return params
@@ -173,9 +179,15 @@ class TrustRegionSampler(BaseSampler):
             repeats=not self._deterministic,
             allowed=self._allowed(encoding),
             reference=None if reference is None else [s * r for s, r in zip(signs, reference, strict=True)],
-            description=description_of(self._features, self._described, encoding),
+            description=self._described_by(encoding),
             conditions=self._conditions,
         )
+
+    def _described_by(self, encoding: Encoding) -> Description:
+        """The description, which keeps the features of points, so there is one for all proposals in a space."""
+        if self._description is None or self._description[0] != encoding:
+            self._description = encoding, description_of(self._features, self._described, encoding)
+        return self._description[1]
 
     def _allowed(self, encoding: Encoding) -> Allowed:
         feasible = self._feasible

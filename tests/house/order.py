@@ -34,8 +34,8 @@ ORDER = {
     ),
     "autokd.teachers.outputs": "key shapes cache reader disk_budget",
     "autokd.optimizers": (
-        "errors arrays space reports expected_improvement hypervolume trust_region halving history models acquisition "
-        "proposal trust_region_sampler importance registry __init__"
+        "errors arrays space reports expected_improvement hypervolume trust_region halving history archive models "
+        "acquisition proposal trust_region_sampler importance registry __init__"
     ),
     "autokd.optimizers.space": "coordinates union encoding conditions features",
     "autokd.optimizers.models": "outcome_transforms gaussian_process surrogate posterior signal_to_noise",

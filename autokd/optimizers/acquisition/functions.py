@@ -26,7 +26,7 @@ from autokd.optimizers.hypervolume import (
     reference_point,
 )
 from autokd.optimizers.models.surrogate import PLAIN, SURROGATE_CONFIGS, TAILS, Surrogate
-from autokd.optimizers.space.encoding import Key, keys, unseen
+from autokd.optimizers.space.encoding import Key, keys, nearest, unseen
 from autokd.optimizers.space.features import NO_FEATURES, Description
 
 __all__ = ["AcquisitionFunction", "acquisition_function"]
@@ -36,8 +36,8 @@ _MAX_OBSERVATIONS = 400
 best feasible trial are kept: the model must be accurate only where the search continues."""
 
 _MAX_WITH_STEPS = 150
-"""The same if trials report at several steps. Then most trials are cheap, so proposals must be, too. On recorded
-learning curves 400 were no better."""
+"""The same if trials report at several steps, or are so many that a history is a part of them. Then most trials are
+cheap, so proposals must be, too. On recorded learning curves 400 were no better."""
 
 _LIKELY = math.log(0.5)
 _N_REPEATED = 30  # best tried points that are considered for another observation
@@ -80,7 +80,7 @@ def acquisition_function(
     """
     n_objectives = history.Y.shape[1]
     configs = [SURROGATE_CONFIGS[number % len(SURROGATE_CONFIGS)]] if n_objectives == 1 else [TAILS] * n_objectives
-    most = _MAX_WITH_STEPS if history.has_steps else _MAX_OBSERVATIONS
+    most = _MAX_WITH_STEPS if history.has_steps or history.is_part else _MAX_OBSERVATIONS
     near = _nearest(history, history.X[:, : len(categories)], categories, most)
     X, Y = history.X[near], history.Y[near]
     models = [
@@ -115,7 +115,7 @@ def _limits(history: History, categories: Sequence[int], description: Descriptio
     for j in range(history.excesses.shape[1]):
         reported = ~history.excesses[:, j].isnan()
         X, excesses = history.finished[reported], history.excesses[reported, j]
-        near = _nearest(history, X, categories, _MAX_OBSERVATIONS)
+        near = _nearest(history, X, categories, _MAX_WITH_STEPS if history.is_part else _MAX_OBSERVATIONS)
         models.append(Surrogate.fit(X[near], excesses[near], categories, False, PLAIN, description))
     return _Limits(tuple(models))
 
@@ -125,10 +125,7 @@ def _nearest(history: History, points: Tensor, categories: Sequence[int], most: 
     if len(points) <= most:
         return torch.arange(len(points))
     values = [(outcome.value, i) for i, outcome in enumerate(history.outcomes) if outcome.value is not None]
-    difference = points - history.finished[max(values)[1] if values else -1]
-    categorical = torch.tensor([n > 0 for n in categories])
-    distance = torch.where(categorical, (difference != 0).double(), difference.square()).sum(dim=1)
-    return distance.argsort(stable=True)[:most].sort().values
+    return nearest(points, history.finished[max(values)[1] if values else -1], categories, most)
 
 
 @dataclass(frozen=True)

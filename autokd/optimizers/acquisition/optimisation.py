@@ -1,6 +1,6 @@
 """Optimisation of the acquisition function: the best new point of the trust region, or a tried point again."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 
 import torch
 from torch import Generator, Tensor
@@ -29,7 +29,7 @@ def best_candidate(
     acquisition_function: AcquisitionFunction,
     box: Box,
     tops: Tensor,
-    seen: set[Key],
+    seen: Container[Key],
     allowed: Allowed,
     generator: Generator,
 ) -> Tensor:
@@ -68,7 +68,7 @@ def best_candidate(
     return torch.cat([points, tried])[torch.cat([values, values_again]).argmax()]
 
 
-def spare_points(encoding: Encoding, seen: set[Key], allowed: Allowed, generator: Generator) -> Tensor:
+def spare_points(encoding: Encoding, seen: Container[Key], allowed: Allowed, generator: Generator) -> Tensor:
     """Codes of allowed points from the whole space, `n x d` with n > 0; seen ones only if there is no unseen one.
 
     Args:
@@ -96,7 +96,7 @@ def spare_points(encoding: Encoding, seen: set[Key], allowed: Allowed, generator
     return _preferably_unseen(kept, seen, n_drawn)
 
 
-def _preferably_unseen(points: Tensor, seen: set[Key], n_drawn: int) -> Tensor:
+def _preferably_unseen(points: Tensor, seen: Container[Key], n_drawn: int) -> Tensor:
     if len(points) == 0:
         raise OptimizerError(f"`feasible` must allow some points, but it rejected all {n_drawn} that were tried.")
     fresh = unseen(points, seen)

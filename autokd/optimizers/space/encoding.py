@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,9 +13,9 @@ from torch.quasirandom import SobolEngine
 
 from autokd.optimizers.space.coordinates import MISSING, Category, Coordinate, coordinate
 
-__all__ = ["Encoding", "Key", "keys", "unseen"]
+__all__ = ["Encoding", "Key", "keys", "nearest", "unseen"]
 
-Key = tuple[float, ...]
+Key = bytes
 """Hashable form of a point, see `keys`."""
 
 _KEY_DIGITS = 9  # points whose codes agree to these digits are the same; no sensible space has narrower levels
@@ -111,15 +111,35 @@ class Encoding:
 
 def keys(points: Tensor) -> list[Key]:
     """Hashable key of each row; rows that are equal up to rounding have the same key."""
-    return [tuple(row) for row in points.numpy().round(_KEY_DIGITS).tolist()]
+    return [row.tobytes() for row in points.numpy().round(_KEY_DIGITS) + 0.0]  # no -0.0, whose bytes differ
 
 
-def unseen(points: Tensor, seen: Iterable[Key]) -> Tensor:
+def unseen(points: Tensor, seen: Container[Key]) -> Tensor:
     """Rows whose keys are not among the seen ones, without repetitions and in order."""
-    known = set(seen)
-    kept = []
+    kept: dict[Key, int] = {}
     for row, key in enumerate(keys(points)):
-        if key not in known:
-            known.add(key)
-            kept.append(row)
-    return points[kept]
+        if key not in seen:
+            kept.setdefault(key, row)
+    return points[list(kept.values())]
+
+
+def nearest(points: Tensor, center: Tensor, categories: Sequence[int], most: int) -> Tensor:
+    """Indices of at most `most` of the points, those nearest to the centre, in their order; of ties, the first ones.
+
+    The distance is the sum of squared differences of numbers and of the number of different categories.
+
+    Args:
+        points: Codes, `n x d`.
+        center: Codes, `d`.
+        categories: Number of choices of each coordinate, as in `Encoding.categories`.
+        most: Largest number of points, at least 1.
+    """
+    if len(points) <= most:
+        return torch.arange(len(points))
+    difference = points - center
+    categorical = torch.tensor([n > 0 for n in categories])
+    distance = torch.where(categorical, (difference != 0).double(), difference.square()).sum(dim=1)
+    edge = distance.kthvalue(most).values
+    inside = (distance < edge).nonzero().flatten()
+    at_edge = (distance == edge).nonzero().flatten()[: most - len(inside)]
+    return torch.cat([inside, at_edge]).sort().values

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,9 @@ from autokd.optimizers.errors import OptimizerError
 from autokd.optimizers.space.encoding import Encoding
 
 __all__ = ["NO_FEATURES", "Description", "Features", "description_of"]
+
+
+_N_KEPT = 2**14  # points whose features are kept: those that the model is shown at each proposal, and candidates
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,7 @@ NO_FEATURES = Description(lambda points: np.empty((len(points), 0)), frozenset()
 def description_of(
     features: Callable[[Mapping[str, Any]], Sequence[float]] | None, names: Collection[str] | None, encoding: Encoding
 ) -> Description:
-    """Description by a user's function of parameters, called once for each point and cached.
+    """Description by a user's function of parameters, called once for each point that was not asked for recently.
 
     The resulting function raises `OptimizerError` if a point's features are not finite, or are not as many as those of
     the first point.
@@ -47,22 +51,20 @@ def description_of(
     """
     if features is None:
         return NO_FEATURES
-    known: dict[tuple[float, ...], list[float]] = {}
+    n_features: list[int] = []  # of the first point
 
+    @lru_cache(_N_KEPT)
     def ask(row: tuple[float, ...]) -> list[float]:
         params = encoding.decode(row)
         found = [float(value) for value in features(params)]
-        n_expected = len(next(iter(known.values()), found))
+        n_expected = n_features[0] if n_features else len(found)
         if len(found) != n_expected or not all(map(math.isfinite, found)):
             raise OptimizerError(f"`features` must be {n_expected} finite numbers, but got {found} for {params}.")
+        n_features[:] = [n_expected]
         return found
 
     def of_codes(points: Tensor) -> Array:
-        rows = [tuple(row) for row in points.tolist()]
-        for row in rows:
-            if row not in known:
-                known[row] = ask(row)
-        return np.array([known[row] for row in rows])
+        return np.array([ask(tuple(row)) for row in points.tolist()])
 
     coordinates = (k for k, name in enumerate(encoding.names) if names is None or name in names)
     return Description(of_codes, frozenset(coordinates))

@@ -14,6 +14,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from autokd.optimizers import HalvingPruner, OptimizerError, TrustRegionSampler
+from autokd.optimizers.archive import Past
 from autokd.optimizers.history import History
 from autokd.optimizers.hypervolume import hypervolume
 from autokd.optimizers.proposal import propose
@@ -116,7 +117,9 @@ def test_pending_trials_change_the_proposal_and_are_not_repeated() -> None:
     parallel = History.of(study.trials[:11], encoding, [-1])
     sequential = replace(parallel, pending=parallel.pending[:0])
     config = study.sampler._config(encoding, [-1])
-    with_pending, without = (propose(history, encoding, config, 11) for history in (parallel, sequential))
+    with_pending, without = (
+        propose(Past.of(history, config.rules), encoding, config, 11) for history in (parallel, sequential)
+    )
     assert with_pending.tolist() == codes(proposals[3])
     assert with_pending.tolist() != without.tolist()
 

@@ -1,6 +1,7 @@
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -9,7 +10,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 
 from autokd.optimizers.errors import OptimizerError
 from autokd.optimizers.space.coordinates import MISSING, Category, Continuous, Levels, coordinate
-from autokd.optimizers.space.encoding import Encoding, keys, unseen
+from autokd.optimizers.space.encoding import Encoding, keys, nearest, unseen
 
 SPACE: dict[str, Any] = {
     "rate": FloatDistribution(1e-5, 1e-1, log=True),
@@ -128,3 +129,17 @@ def test_an_unknown_distribution_is_rejected() -> None:
         coordinate("x", object())  # type: ignore[arg-type]
     with pytest.raises(OptimizerError, match="have levels"):
         Continuous(SPACE["share"]).levels()
+
+
+def test_the_nearest_points_are_the_first_of_a_stable_order_by_distance() -> None:
+    rng = np.random.default_rng(0)
+    points = torch.from_numpy(np.stack([rng.integers(4, size=200) / 4, rng.integers(3, size=200) / 3], axis=1))
+    difference = points - points[7]
+    distance = difference[:, 0].square() + (difference[:, 1] != 0)
+    for most in (1, 2, 17, 50, 199, 200, 300):
+        expected = distance.argsort(stable=True)[:most].sort().values
+        assert nearest(points, points[7], (0, 3), most).tolist() == expected.tolist()
+
+
+def test_a_negative_zero_has_the_key_of_zero() -> None:
+    assert len(set(keys(torch.tensor([[0.0], [-0.0], [-1e-12]], dtype=torch.float64)))) == 1
