@@ -31,8 +31,8 @@ def trials_of(n: int, seed: int = 0) -> list[FrozenTrial]:
         state = STATES[rng.integers(len(STATES))]
         params = {"x": round(float(rng.random()), 2), "k": "abc"[rng.integers(3)]}
         reports = {1: float(rng.normal())} if number < 0.8 * n else {1: float(rng.normal()), 3: float(rng.normal())}
-        values = {"value": float(rng.normal())} if state == TrialState.COMPLETE else {}
-        trial = create_trial(state=state, params=params, distributions=SPACE, intermediate_values=reports, **values)
+        value = float(rng.normal()) if state == TrialState.COMPLETE else None
+        trial = create_trial(state=state, value=value, params=params, distributions=SPACE, intermediate_values=reports)
         trial.number = number
         trial.datetime_start = datetime(2000, 1, 1) + timedelta(seconds=max(0, number - 2))
         if state.is_finished():
