@@ -4,7 +4,7 @@
 
 One line of JSON a search; what the file holds already is left out, so a run that was killed goes on, and several
 processes may fill one file, each its share. Then a table: mean regret of the best point tried (left) and of the best
-value observed (right), and over all tables the geometric mean of the former's ratio to that of our own rules.
+value observed (right), and over all tables the geometric mean of the latter's ratio to that of our own rules.
 
 All sorts of a search have one sampler's seed and one stream of noise, so they are equal until their regions differ.
 """
@@ -48,7 +48,7 @@ LENGTHS = {
 }
 """Which sorts are compared after so many evaluations."""
 
-ALMOST_ZERO = 1e-5  # added to regrets before ratios are taken
+ALMOST_ZERO = 1e-4  # added to regrets before ratios are taken
 Row = dict[str, Any]
 
 
@@ -81,7 +81,7 @@ def report(rows: Sequence[Row]) -> Iterator[str]:
             means = {s: [regrets(found[task, s, seed], n) for seed in seeds] for s in sorts} if seeds else {}
             cells = [" / ".join(f"{fmean(each):.4f}" for each in zip(*pairs, strict=True)) for pairs in means.values()]
             for sort, pairs in means.items():
-                logs[sort].append(math.log(fmean(first for first, _ in pairs) + ALMOST_ZERO))
+                logs[sort].append(math.log(fmean(second for _, second in pairs) + ALMOST_ZERO))
             yield f"| {task} | {len(seeds)} | {' | '.join(cells)} |"
         ratios = [math.exp(fmean(a - b for a, b in zip(logs[s], logs["own"], strict=True))) for s in sorts if logs[s]]
         yield f"| ratio to own | | {' | '.join(f'{ratio:.2f}' for ratio in ratios)} |"
