@@ -359,7 +359,7 @@ def test_the_trajectory_depends_on_nothing_else(
 
 
 def test_the_trajectory_of_a_training_from_before_there_were_schedules_is_what_it_was():
-    training = TRAINING.model_copy(update={"schedule": "cosine"})
+    training = TRAINING.model_copy(update={"schedule": "cosine", "optimizer": "sgd", "learning_rate": 0.1})
     context = TrainingContext(DATA, "data", TEACHER, "teacher", training, 5, Path("cache"), "cpu")
     task = EvaluationTask(context, '{"a": 1}', "kd", SETTINGS, 1, 7, Path("evaluations"))
     assert task.trajectory == "c9c7da555800ed25865ec303"  # of the last version without them
