@@ -26,11 +26,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from functools import reduce
+from numbers import Real
 from typing import Any
 
 from autokd.optimizers.errors import OptimizerError
 
-__all__ = ["RULES", "WHOLE", "Outcome", "Rules", "TrustRegion", "fold", "update"]
+__all__ = ["WHOLE", "Outcome", "Rules", "TrustRegion", "fold", "update"]
 
 WHOLE = 2.0
 """Length at which a region covers the whole space, wherever its centre is."""
@@ -119,15 +120,8 @@ class Rules:
             min_length=max(resolution, cls.min_length),
             noise=noise,
         )
-        try:
-            return replace(own, **_changes(rules, dimension, own))
-        except TypeError:
-            names, attributes = ", ".join(map(repr, RULES)), ", ".join(each.name for each in fields(cls))
-            raise OptimizerError(f"`rules` must be {names} or values for {attributes}, but got {rules!r}.") from None
+        return replace(own, **_changes(rules, dimension, own))
 
-
-RULES = ("own", "turbo", "none")
-"""Names of the rules of a region."""
 
 _NEVER = 2**31
 
@@ -136,6 +130,9 @@ def _changes(rules: str | Mapping[str, Any], dimension: int, own: Rules) -> Mapp
     """Attributes in which rules differ from our own.
 
     Those of "turbo" are from the paper's code, https://github.com/uber-research/TuRBO.
+
+    Raises:
+        OptimizerError: If there are no such rules or attributes.
     """
     turbo = {
         "failure_tolerance": max(4, dimension),
@@ -144,8 +141,18 @@ def _changes(rules: str | Mapping[str, Any], dimension: int, own: Rules) -> Mapp
         "max_length": 1.6,
         "starts_anew": True,
     }
-    named: Mapping[str, Mapping[str, Any]] = {"own": {}, "turbo": turbo, "none": {"failure_tolerance": _NEVER}}
-    return named.get(rules, {rules: None}) if isinstance(rules, str) else rules
+    named: dict[str, dict[str, Any]] = {"own": {}, "turbo": turbo, "none": {"failure_tolerance": _NEVER}}
+    attributes = [each.name for each in fields(own)]
+    if isinstance(rules, str) and rules in named:
+        return named[rules]
+    if (
+        isinstance(rules, Mapping)
+        and rules.keys() <= {*attributes}
+        and all(isinstance(each, Real) for each in rules.values())
+    ):
+        return rules
+    allowed = f"{', '.join(map(repr, named))} or values for {', '.join(attributes)}"
+    raise OptimizerError(f"`rules` must be {allowed}, but got {rules!r}.")
 
 
 def _failure_tolerance(dimension: int, n_startup: int, n_trials: int | None) -> int:
