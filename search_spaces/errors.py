@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
 
-__all__ = ["BudgetError", "SpaceError", "needs_networkx", "unknown"]
+__all__ = ["BudgetError", "SpaceError", "needs", "unknown"]
 
 
 class SpaceError(ValueError):
@@ -32,16 +32,19 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> SpaceError:
 
 
 @contextmanager
-def needs_networkx(user: str) -> Iterator[None]:
-    """A block of imports whose failure says how to install networkx.
+def needs(user: str, package: str, extra: str, error: type[Exception] = SpaceError) -> Iterator[None]:
+    """A block of imports whose failure says how to install what is missing.
 
     Args:
         user: What needs it, as the message's first words.
+        package: The distribution that is missing then.
+        extra: The extra of `pip install` that brings it.
+        error: Class of the error.
 
     Raises:
-        SpaceError: If an import in the block fails.
+        SpaceError: If an import in the block fails, or an `error` of another class.
     """
     try:
         yield
-    except ImportError as error:
-        raise SpaceError(f"{user} needs networkx: pip install 'autokd[networkx]'.") from error
+    except ImportError as reason:
+        raise error(f"{user} needs {package}: pip install 'autokd[{extra}]'.") from reason

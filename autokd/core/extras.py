@@ -1,9 +1,9 @@
 """Packages that only some uses of AutoKD need, and the extra of `pip install` that brings each."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 from autokd.errors import InputError
+from search_spaces import errors
 
 __all__ = ["EXTRAS", "needs"]
 
@@ -18,8 +18,7 @@ EXTRAS = {
 }
 
 
-@contextmanager
-def needs(extra: str, user: str) -> Iterator[None]:
+def needs(extra: str, user: str) -> AbstractContextManager[None]:
     """A block of imports whose failure names the extra to install.
 
     Args:
@@ -29,7 +28,4 @@ def needs(extra: str, user: str) -> Iterator[None]:
     Raises:
         InputError: If an import in the block fails.
     """
-    try:
-        yield
-    except ImportError as error:
-        raise InputError(f"{user} needs {EXTRAS[extra]}: pip install 'autokd[{extra}]'.") from error
+    return errors.needs(user, EXTRAS[extra], extra, InputError)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from search_spaces.architecture.operations import INPUT, known_operation
-from search_spaces.errors import SpaceError, needs_networkx
+from search_spaces.errors import SpaceError, needs
 
 if TYPE_CHECKING:
     from networkx import DiGraph
@@ -27,7 +27,7 @@ def to_graph(data: Mapping[str, Any], further: Sequence[Mapping[str, Any]]) -> D
     Raises:
         SpaceError: If networkx is not installed.
     """
-    with needs_networkx("A graph of networkx"):
+    with needs("A graph of networkx", "networkx", "networkx"):
         import networkx as nx
     graph: DiGraph[int] = nx.DiGraph(**{key: value for key, value in data.items() if key != "nodes"})
     for number, (node, more) in enumerate(zip(data["nodes"], further, strict=True)):
@@ -65,7 +65,7 @@ def from_graph(graph: DiGraph[Any], defaults: Mapping[str, Any]) -> dict[str, An
 
 def _execution_order(graph: DiGraph[Any]) -> list[Any]:
     """The nodes in the order in which they were added, as far as their inputs come first."""
-    with needs_networkx("A graph of networkx"):
+    with needs("A graph of networkx", "networkx", "networkx"):
         import networkx as nx
     if not isinstance(graph, nx.DiGraph) or graph.is_multigraph():
         raise SpaceError(f"The graph must be a networkx.DiGraph, but is a {type(graph).__name__}.")

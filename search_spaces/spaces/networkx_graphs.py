@@ -11,7 +11,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 
 from search_spaces.design.graphs import Dag, connected
 from search_spaces.design.space import Dimension, Parameters, Value
-from search_spaces.errors import SpaceError, needs_networkx
+from search_spaces.errors import SpaceError, needs
 from search_spaces.spaces.random_stages import MOST_NODES, RandomStages
 
 __all__ = ["GENERATORS", "Generator", "NetworkxGraphs"]
@@ -102,7 +102,7 @@ class NetworkxGraphs(RandomStages):
 
         More are impossible for some generators, and `random_regular_graph` takes long for them.
         """
-        with needs_networkx(f"Space {self.name!r}"):
+        with needs(f"Space {self.name!r}", "networkx", "networkx"):
             import networkx  # noqa: F401 - before a search begins
         most = self.smallest_stage // 2
         numbers = {name: self.largest(name) for name in self.dimensions}
