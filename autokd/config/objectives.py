@@ -22,7 +22,7 @@ def _accuracy_first(names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 Objectives = Annotated[
-    tuple[Literal["accuracy", "params", "macs", "activation_bytes", "memory_bytes"], ...],
+    tuple[Literal["accuracy", Against], ...],
     AfterValidator(distinct),
     AfterValidator(_accuracy_first),
 ]

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -232,9 +233,13 @@ class AugmentationConfig(_Section):
     cutmix: NonNegative = 0.0
 
 
+LEARNING_RATES: Mapping[OptimizerName, float] = {"muon": 0.05, "sgd": 0.1, "adamw": 0.002}
+"""Usual peak of the learning rate with each optimizer."""
+
+
 def _usual_learning_rate(validated: dict[str, Any]) -> float:
-    """Learning rate if none is given; an optimiser that does not exist has been found by then."""
-    return {"muon": 0.05, "sgd": 0.1, "adamw": 0.002}.get(validated.get("optimizer", ""), 0.1)
+    """The optimizer's; any for one that does not exist, about which there is an error of its own."""
+    return LEARNING_RATES[validated.get("optimizer", "muon")]
 
 
 class TrainingConfig(_Section):
