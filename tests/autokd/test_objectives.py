@@ -2,19 +2,16 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import pytest
+from inline_searches import rows, run
 from optuna.trial import TrialState
 
-from autokd.database.lease import acquire, release
 from autokd.database.store import Store
 from autokd.errors import InputError
 from autokd.evaluation.task import EvaluationTask
-from autokd.searches.controller import Controller
-from autokd.searches.dispatcher import Dispatcher
 from autokd.searches.preflight import check_choices
 from autokd.searches.problem import Problem
 from autokd.searches.proposals import propose
@@ -22,7 +19,6 @@ from autokd.searches.study import to_study
 from autokd.searches.trial_record import trial_records
 from search_spaces.architecture.cost import cost
 from search_spaces.architecture.format import Architecture
-from workers.inline import InlineExecutor
 
 MakeProblem = Callable[..., Problem]
 MakeStore = Callable[..., Store]
@@ -47,21 +43,6 @@ def saturating(task: EvaluationTask) -> float:
     """An accuracy that grows with what the student costs, less and less."""
     macs = cost(Architecture.from_dict(json.loads(task.architecture))).macs
     return macs / (macs + 20_000)
-
-
-def run(problem: Problem, store: Store) -> None:
-    lease = acquire(store, problem.config.name)
-    try:
-        Controller(store, lease, problem, Dispatcher(store, lease, InlineExecutor())).run()
-    finally:
-        release(store, lease)
-
-
-def rows(store: Store) -> list[dict[str, Any]]:
-    """Everything recorded of the search, but clocks."""
-    tables = (*store.trials(1), *store.students(1), *store.evaluations(1))
-    clocks = {"created_at", "finished_at"}
-    return [{key: value for key, value in asdict(row).items() if key not in clocks} for row in tables]
 
 
 def test_each_student_keeps_its_share_of_the_objectives_limit_and_the_whole_of_the_others(

@@ -2,24 +2,24 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from inline_searches import rows, run
 
 from autokd.config.parsing import parse_config
 from autokd.config.schema import DataConfig, SearchConfig, TeacherConfig, TrainingConfig
 from autokd.data.registry import load_data
-from autokd.database.lease import acquire, release
+from autokd.database.lease import acquire
 from autokd.database.store import Store
 from autokd.evaluation import evaluate as evaluation
 from autokd.evaluation.context import TrainingContext
 from autokd.evaluation.evaluate import evaluate
 from autokd.evaluation.task import EvaluationTask
 from autokd.evaluation.warm_start import WarmStartGoneError, inherit
-from autokd.searches.controller import Controller
 from autokd.searches.dispatcher import Dispatcher
 from autokd.searches.preflight import find_facts
 from autokd.searches.problem import Problem
@@ -125,21 +125,6 @@ class StoppingStore(Store):
             raise Stopped
 
 
-def run(problem: Problem, store: Store) -> None:
-    lease = acquire(store, problem.config.name)
-    try:
-        Controller(store, lease, problem, Dispatcher(store, lease, InlineExecutor())).run()
-    finally:
-        release(store, lease)
-
-
-def rows(store: Store) -> list[dict[str, Any]]:
-    """Everything recorded of the first search, but clocks."""
-    tables = (*store.trials(1), *store.students(1), *store.evaluations(1))
-    clocks = {"created_at", "finished_at", "seconds"}
-    return [{key: value for key, value in asdict(row).items() if key not in clocks} for row in tables]
-
-
 def test_students_inherit_from_earlier_trials_as_the_rows_tell(
     make_problem: MakeProblem, make_store: MakeStore, pretend: Pretend
 ):
@@ -191,7 +176,7 @@ def test_a_stopped_search_inherits_the_same_weights(make_problem: MakeProblem, m
         with pytest.raises(Stopped):
             run(problem, store)
         run(problem, store)
-        assert rows(store) == rows(whole)
+        assert rows(store, "seconds") == rows(whole, "seconds")
 
 
 @pytest.mark.slow  # two searches that train
@@ -207,7 +192,7 @@ def test_a_stopped_search_trains_heirs_bit_for_bit_the_same(make_store: MakeStor
         run(problems[1], store)
     assert len(store.trials(1)) == 3
     run(problems[1], store)
-    assert rows(store) == rows(whole)
+    assert rows(store, "seconds") == rows(whole, "seconds")
     assert [student.warm_from is None for student in store.students(1)] == [True, False, False, False]
 
 

@@ -1,11 +1,11 @@
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict
 from statistics import fmean
 from typing import Any
 
 import pytest
+from inline_searches import rows, run
 
 from autokd.database.errors import LeaseLost
 from autokd.database.lease import acquire, release
@@ -26,22 +26,6 @@ MakeProblem = Callable[..., Problem]
 MakeStore = Callable[..., Store]
 Pretend = Callable[..., None]
 TWO_RUNGS = {"rungs": [1, 3]}
-
-
-def run(problem: Problem, store: Store, executor: Executor | None = None) -> None:
-    """The whole search, or as far as it comes."""
-    lease = acquire(store, problem.config.name)
-    try:
-        Controller(store, lease, problem, Dispatcher(store, lease, executor or InlineExecutor())).run()
-    finally:
-        release(store, lease)
-
-
-def rows(store: Store) -> list[dict[str, Any]]:
-    """Everything recorded of the first search, but clocks."""
-    tables = (*store.trials(1), *store.students(1), *store.evaluations(1))
-    clocks = {"created_at", "finished_at"}
-    return [{key: value for key, value in asdict(row).items() if key not in clocks} for row in tables]
 
 
 def number_of(task: EvaluationTask, problem: Problem) -> int:
