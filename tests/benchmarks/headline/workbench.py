@@ -3,6 +3,7 @@
 import platform
 import shutil
 import subprocess
+import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -12,6 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # where benchmarks keep what they share
+
+from machines import processor
 from protocol import FIXED, Arm, Protocol
 
 from autokd.config.parsing import parse_config
@@ -157,19 +162,11 @@ def costs(cost: Cost | TeacherCost) -> dict[str, Any]:
 def machine() -> dict[str, str]:
     """Processor, versions and commit, for a record."""
     return {
-        "processor": _processor(),
+        "processor": processor(),
         "python": platform.python_version(),
         "torch": version("torch"),
         "commit": _commit(),
     }
-
-
-def _processor() -> str:
-    with suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 def _commit() -> str:

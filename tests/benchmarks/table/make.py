@@ -10,7 +10,7 @@ import argparse
 import shutil
 import sys
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +21,12 @@ from entries import SPACES, TASKS, Entry, Training, trainings
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from lines import append_line, read_lines
+from machines import processor
 
 from autokd.config.parsing import parse_config
 from autokd.config.schema import SearchConfig
 from autokd.core.seeds import derive
 from autokd.errors import AutoKDError
-from autokd.evaluation.context import TrainingContext
 from autokd.evaluation.evaluate import evaluate
 from autokd.evaluation.precompute import missing_outputs, precompute_outputs
 from autokd.evaluation.task import EvaluationTask
@@ -79,7 +79,8 @@ class Bench:
         context = problem.retraining_context if training.in_full else problem.context
         context = replace(context, seed=derive("table", training.repeat, "stream") % 2**31, is_tested=True)
         last = len(context.training.rungs) - 1
-        self._store_outputs(context)
+        for key in missing_outputs(context):
+            precompute_outputs(context, key)
         folder = self.scratch / "-".join(map(str, map(int, training.key)))
         task = EvaluationTask(
             context,
@@ -103,16 +104,6 @@ class Bench:
     @cache  # noqa: B019 - one bench a process
     def _facts(self, task: str) -> Facts:
         return find_facts(_config(task, "nago"))
-
-    def _store_outputs(self, context: TrainingContext) -> None:
-        for key in missing_outputs(context):
-            precompute_outputs(context, key)
-
-    @cached_property
-    def processor(self) -> str:
-        """Name of the processor, for those who wonder about rounding."""
-        lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-        return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
 
 
 def _config(task: str, space: str) -> SearchConfig:
@@ -183,7 +174,7 @@ def main() -> None:
     wanted = [each for each in trainings(arguments.entries) if each.entry.number % parts == part]
     for number, training in enumerate(wanted, 1):
         if training.key not in done:
-            row = bench.row(training) | {"processor": bench.processor}
+            row = bench.row(training) | {"processor": processor()}
             append_line(arguments.file, row)
             outcome = row.get("failure") or f"{100 * row['rungs'][-1]['accuracy']:.2f} %, {row['seconds']:.0f} s"
             print(f"[{number} of {len(wanted)}] {row['space']} {training.key}: {outcome}", flush=True)
