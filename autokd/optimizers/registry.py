@@ -119,4 +119,5 @@ def _built(
             warnings.simplefilter("ignore", ExperimentalWarning)  # the user chose it by name
             return make(**{**fixed, **options})
     except (TypeError, ValueError) as error:
-        raise OptimizerError(f"{name!r} cannot be made with the options {dict(options)}: {error}.") from error
+        reason = str(error).removesuffix(".")  # our own messages end with one, others' do not
+        raise OptimizerError(f"{name!r} cannot be made with the options {dict(options)}: {reason}.") from error
