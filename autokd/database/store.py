@@ -1,9 +1,11 @@
 """Writing to a database: every method is one transaction of check, change and event."""
 
 import math
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from sqlalchemy import delete, func, select
@@ -28,7 +30,12 @@ class Store(Reader):
 
     Every write verb but `create_search` wants a lease (`lease.acquire`) and raises `LeaseLost`, having written nothing,
     if the lease changed hands. When a verb returns, its change and its event are on disk; when it raises, neither is.
+    In a `batch` that holds of the batch instead.
     """
+
+    def __init__(self, where: str | Path, create: bool = True) -> None:
+        super().__init__(where, create)
+        self._batch = threading.local()
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:
@@ -323,7 +330,27 @@ class Store(Reader):
             return _written(session, EventRow, record(session, search, kind, payload))
 
     @contextmanager
+    def batch(self, lease: Lease) -> Iterator[None]:
+        """A block whose writes to the search are one transaction, for which the disk is waited for once.
+
+        Until it ends nobody else can write to the search, or with SQLite to the database, so it must be short. Readers
+        do not see its writes before, this thread included.
+
+        Args:
+            lease: Lease of the search.
+        """
+        with self._writing(lease) as writing:
+            self._batch.writing = writing
+            try:
+                yield
+            finally:
+                self._batch.writing = None
+
+    @contextmanager
     def _writing(self, lease: Lease) -> Iterator[tuple[Session, Search]]:
+        if (writing := getattr(self._batch, "writing", None)) is not None:
+            yield writing
+            return
         with self.transaction() as session:
             search = fenced(session, lease)
             search.updated_at = datetime.now(UTC)

@@ -13,14 +13,13 @@ from array import array
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from itertools import chain, compress, count, repeat
 from math import nan
-from operator import is_not
 
 import numpy as np
 import torch
 from optuna.trial import FrozenTrial
 
+from autokd.optimizers.ended import EndedTrials
 from autokd.optimizers.history import History, Record, finish, read
 from autokd.optimizers.reports import reports
 from autokd.optimizers.space.encoding import Encoding, Key, keys, nearest
@@ -75,11 +74,7 @@ class _Either(Container[Key]):
 
 
 class Archive:
-    """The trials of one study at a time; it begins anew when it is shown others.
-
-    A trial that changes must become another object, as it does in Optuna's storage in memory. Where every call makes
-    new objects, all trials are read each time.
-    """
+    """The trials of one study at a time; it begins anew when it is shown others, see `EndedTrials`."""
 
     def __init__(self) -> None:
         self._finished: _Finished | None = None
@@ -120,7 +115,7 @@ class _Finished:
 
     def __init__(self, setting: _Setting) -> None:
         self.setting = setting
-        self._known: list[FrozenTrial | None] = []  # by place in the study; None for one that may change
+        self._ended = EndedTrials()
         self._records: list[Record] = []  # in the order in which they finished, as what follows
         self._codes = array("d")
         self._values = array("d")  # for the region; NaN for none
@@ -137,8 +132,8 @@ class _Finished:
             number: Number of the trial that does not count.
             setting: How to read them.
         """
-        places = list(compress(count(), map(is_not, trials, chain(self._known, repeat(None)))))
-        if setting != self.setting or len(trials) < len(self._known) or any(map(self._is_known, places)):
+        places = self._ended.changed(trials)
+        if setting != self.setting or places is None:
             return None
         changed = [trials[place] for place in places if trials[place].number != number]
         if not {step for trial in changed for step in reports(trial)} <= set(setting.steps):
@@ -147,10 +142,7 @@ class _Finished:
         new = sorted((record for record in records if record.trial.state.is_finished()), key=finish)
         if new and self._records and finish(new[0]) < finish(self._records[-1]):
             return None
-        self._known += [None] * (len(trials) - len(self._known))
-        for place in places:
-            if trials[place].state.is_finished():
-                self._known[place] = trials[place]
+        self._ended.keep(trials, places)
         self._append(new)
         return [record for record in records if not record.trial.state.is_finished()]
 
@@ -168,9 +160,6 @@ class _Finished:
         if not is_part:
             return Past.of(history, self.setting.rules)
         return Past(history, self._region, _Either((self._keys, set(keys(history.pending)))))
-
-    def _is_known(self, place: int) -> bool:
-        return place < len(self._known) and self._known[place] is not None
 
     def _append(self, records: Sequence[Record]) -> None:
         for record in records:

@@ -17,7 +17,7 @@ from autokd.optimizers.errors import OptimizerError
 if TYPE_CHECKING:
     from autokd.optimizers.space.conditions import Parents
 
-__all__ = ["PRUNERS", "SAMPLERS", "pruner", "sampler"]
+__all__ = ["LASTING", "PRUNERS", "SAMPLERS", "pruner", "sampler"]
 
 _OWN = "trust-region"
 
@@ -39,6 +39,9 @@ PRUNERS: Mapping[str, str] = MappingProxyType(
     }
 )
 """Known pruners and their import paths."""
+
+LASTING = frozenset({_OWN, *PRUNERS})
+"""Those that decide the same whether or not they made the earlier decisions, so that one may serve a whole search."""
 
 
 def sampler(

@@ -1,13 +1,15 @@
 """The controller: ask, submit, record, tell.
 
-The database is the truth. What happens next is decided from its rows alone, so resuming is the same code as starting:
-open evaluations are submitted, a trial with a result is promoted to the next rung or ends, and a free worker gets a new
-trial. References come before the trials, but the one without teacher, which trains the best student, comes after them.
-No decision about a trial depends on them.
+The database is the truth. What happens next is decided from its rows alone, which are read once and then kept in a
+`SearchState`, so resuming is the same code as starting: open evaluations are submitted, a trial with a result is
+promoted to the next rung or ends, and a free worker gets a new trial. References come before the trials, but the one
+without teacher, which trains the best student, comes after them. No decision about a trial depends on them.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from time import monotonic
 from typing import Any, Literal
 
 from autokd.config.fidelity_metrics import ACCURACY
@@ -16,16 +18,18 @@ from autokd.database.rows import TrialRow
 from autokd.database.store import Store
 from autokd.searches.dispatcher import Dispatcher
 from autokd.searches.problem import Problem
-from autokd.searches.proposals import propose, prunes
 from autokd.searches.references import NO_TEACHER, latest_references, no_teacher_parameters, reference_parameters
+from autokd.searches.state import SearchState
 from autokd.searches.students import add_student
 from autokd.searches.times import prepared_seconds
-from autokd.searches.trial_record import TrialRecord, search_records
+from autokd.searches.trial_record import TrialRecord, trial_records
 from search_spaces.architecture.cost import Cost
 from search_spaces.architecture.format import Architecture
 from search_spaces.errors import SpaceError
 
 __all__ = ["Controller"]
+
+BATCH_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,11 @@ class Controller:
     problem: Problem
     dispatcher: Dispatcher
 
+    @cached_property
+    def state(self) -> SearchState:
+        """What the rows say."""
+        return SearchState.read(self.problem, self.store, self.lease.search_id)
+
     def run(self) -> None:
         """Search until all trials are finished.
 
@@ -56,60 +65,96 @@ class Controller:
         """
         self.dispatcher.prepare(self.problem.context)
         self.problem.check_fidelity_metric()
-        prepared = prepared_seconds(self.store.events(self.lease.search_id))
+        self.dispatcher.on_recorded = self.state.update
         while True:
-            rows, references = search_records(self.store, self.lease.search_id)
-            running = [record for record in (*references, *rows.values()) if record.trial.state == "running"]
-            if any(self._advance(record, rows) for record in running):
-                continue  # something was written: look again
-            if self.dispatcher.has_room and (name := self._missing_reference(references)):
-                self._open_reference(name, reference_parameters(name, self.problem.teacher_graph), references)
-            elif self.dispatcher.has_room and self.problem.wants_trial(rows.values(), references, prepared):
-                self._open_trial(rows)
+            if self.state.has_changed:
+                self._advance()
+            if self.dispatcher.room > 0 and (name := self._missing_reference()):
+                self._open_reference(name, reference_parameters(name, self.problem.teacher_graph))
+            elif self.dispatcher.room > 0 and self._wants_trial:
+                self._open_trials()
             elif not self.dispatcher.is_idle:
                 self.dispatcher.wait()
-            elif (best := self._without_teacher(rows, references)) is not None:
-                self._open_reference(NO_TEACHER, no_teacher_parameters(best), references)
+            elif (best := self._without_teacher()) is not None:
+                self._open_reference(NO_TEACHER, no_teacher_parameters(best))
             else:
                 return
+
+    @cached_property
+    def _prepared_seconds(self) -> float:
+        return prepared_seconds(self.store.events(self.lease.search_id))
+
+    @property
+    def _wants_trial(self) -> bool:
+        return self.problem.wants_trial(self.state.n_trials, self.state.worker_seconds, self._prepared_seconds)
 
     @property
     def _by_metric(self) -> str:
         metric = self.problem.fidelity_metric
         return "" if metric == ACCURACY else f" by {metric.name}"
 
-    def _open_trial(self, rows: Mapping[int, TrialRecord]) -> None:
-        number = len(rows)
-        self.store.open_trial(self.lease, number, propose(self.problem, rows.values(), number))
-        self.dispatcher.on_change()
+    def _open_trials(self) -> None:
+        """Open trials for free workers, in one transaction as many as are proposed within `BATCH_SECONDS`."""
+        until = monotonic() + BATCH_SECONDS
+        parameters = self._propose()  # before the transaction, since some samplers take long
+        opened: list[TrialRecord] = []
+        with self.store.batch(self.lease):
+            while True:
+                self.state.update(self.store.open_trial(self.lease, self.state.n_trials, parameters))
+                opened += self._write_steps()
+                room = self.dispatcher.room - sum(len(record.running) for record in opened)
+                if room <= 0 or monotonic() > until or not self._wants_trial:
+                    break
+                parameters = self._propose()
+        self._submit(opened)
 
-    def _missing_reference(self, references: Iterable[TrialRecord]) -> str | None:
+    def _propose(self) -> Mapping[str, Any]:
+        return self.state.proposer.propose(self.state.n_trials)
+
+    def _missing_reference(self) -> str | None:
         """The first reference that is to be trained before the trials and is not recorded yet."""
-        there = {NO_TEACHER, *latest_references(references)}
+        there = {NO_TEACHER, *latest_references(self.state.references)}
         return next((name for name in self.problem.references if name not in there), None)
 
-    def _without_teacher(self, rows: Mapping[int, TrialRecord], references: Iterable[TrialRecord]) -> int | None:
+    def _without_teacher(self) -> int | None:
         """Number of the best trial, whose student is to be trained without teacher; None if that is recorded."""
         if NO_TEACHER not in self.problem.references:
             return None
         from autokd.searches.families import rank_families, winner  # loads the model
 
-        best, recorded = winner(rank_families(self.problem, rows.values())), latest_references(references)
+        records = trial_records(self.store, self.lease.search_id)
+        best, recorded = winner(rank_families(self.problem, records.values())), latest_references(self.state.references)
         if best is None or (NO_TEACHER in recorded and recorded[NO_TEACHER].trial.parameters["trial"] == best.trial):
             return None
         return best.trial
 
-    def _open_reference(self, name: str, parameters: Mapping[str, Any], references: Sequence[TrialRecord]) -> None:
-        self.store.open_trial(self.lease, -1 - len(references), parameters, name)
-        self.dispatcher.on_change()
+    def _open_reference(self, name: str, parameters: Mapping[str, Any]) -> None:
+        number = -1 - len(self.state.references)
+        with self.store.batch(self.lease):
+            self.state.update(self.store.open_trial(self.lease, number, parameters, name))
+            opened = self._write_steps()
+        self._submit(opened)
 
-    def _advance(self, record: TrialRecord, rows: Mapping[int, TrialRecord]) -> bool:
+    def _advance(self) -> None:
+        """Write the next steps of trials and references, and submit the evaluations that these open."""
+        with self.store.batch(self.lease):
+            opened = self._write_steps()
+        self._submit(opened)
+
+    def _write_steps(self) -> list[TrialRecord]:
+        """Write the next steps of all trials and references that changed, and return those that now train."""
+        training = []
+        while (record := self.state.take_changed()) is not None:
+            if not self._write_step(record):
+                training.append(record)
+        return training
+
+    def _write_step(self, record: TrialRecord) -> bool:
         """Write the next step of a running trial or reference, and return whether there was one."""
         is_reference = record.trial.reference is not None
         if len(record.students) < (1 if is_reference else self.problem.config.students_per_trial):
-            return self._draw_student(record, rows)
+            return self._draw_student(record)
         if record.running:
-            self._submit_running(record)
             return False
         if record.failure:
             return self._finish(record, "failed", record.failure)
@@ -117,42 +162,47 @@ class Controller:
         if rung == self.problem.last_rung:
             return self._finish(record, "complete", None)
         may_be_pruned = rung >= 0 and not record.started(rung + 1) and not is_reference
-        if may_be_pruned and prunes(self.problem, rows.values(), record):
+        if may_be_pruned and self.state.proposer.prunes(record.trial.number):
             return self._finish(record, "pruned", f"not among the best{self._by_metric} at rung {rung}")
         return self._open_evaluations(record, rung + 1)
 
-    def _draw_student(self, record: TrialRecord, rows: Mapping[int, TrialRecord]) -> bool:
+    def _draw_student(self, record: TrialRecord) -> bool:
         replicate = len(record.students)
         try:
-            architecture, its_cost = self._drawn(record.trial, replicate, rows)
+            architecture, its_cost = self._drawn(record.trial, replicate)
         except SpaceError as error:  # such as a BudgetError
             return self._finish(record, "failed", f"{type(error).__name__}: {error}")
-        warm_from = self.problem.warm_from(rows.values(), record.trial, architecture)
-        add_student(self.store, self.lease, record.trial, replicate, "search", architecture, its_cost, warm_from)
+        warm_from = self.problem.warm_from(self.state.ended, record.trial, architecture)
+        student = add_student(
+            self.store, self.lease, record.trial, replicate, "search", architecture, its_cost, warm_from
+        )
+        self.state.update(student)
         return True
 
-    def _drawn(self, trial: TrialRow, replicate: int, rows: Mapping[int, TrialRecord]) -> tuple[Architecture, Cost]:
+    def _drawn(self, trial: TrialRow, replicate: int) -> tuple[Architecture, Cost]:
         if trial.reference != NO_TEACHER:
             return self.problem.draw(trial, replicate)
-        student = rows[trial.parameters["trial"]].students[0]
+        student = trial_records(self.store, self.lease.search_id)[trial.parameters["trial"]].students[0]
         return Architecture.from_dict(dict(student.architecture)), student.cost
 
     def _open_evaluations(self, record: TrialRecord, rung: int) -> bool:
         for student in record.to_open(rung):
             task = self.problem.task(record.trial, student, rung)
-            self.store.open_evaluation(self.lease, student.id, rung, task.epochs, task.key)
+            self.state.update(self.store.open_evaluation(self.lease, student.id, rung, task.epochs, task.key))
         return True
 
-    def _submit_running(self, record: TrialRecord) -> None:
-        students = {student.id: student for student in record.students}
-        for row in record.running:
-            self.dispatcher.submit(row, self.problem.task(record.trial, students[row.student_id], row.rung))
+    def _submit(self, records: Iterable[TrialRecord]) -> None:
+        """Submit what is open of some trials, once this is recorded, and report the progress."""
+        for record in records:
+            students = {student.id: student for student in record.students}
+            for row in record.running:
+                self.dispatcher.submit(row, self.problem.task(record.trial, students[row.student_id], row.rung))
+        self.dispatcher.on_change()
 
     def _finish(self, record: TrialRecord, state: Literal["complete", "pruned", "failed"], reason: str | None) -> bool:
         value = record.values[max(record.values)] if record.values and state != "failed" else None
         costs = record.costs(self.problem.costs) if value is not None else []
-        self.store.finish_trial(self.lease, record.trial.id, state, value, reason, costs or None)
+        self.state.update(self.store.finish_trial(self.lease, record.trial.id, state, value, reason, costs or None))
         if record.trial.reference is not None and state == "failed":
             self.dispatcher.on_notify(f"reference {record.trial.reference} is left out: {reason}")
-        self.dispatcher.on_change()
         return True

@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 from itertools import count
+from queue import Empty, SimpleQueue
 from typing import TypeVar
 
 from autokd.database.lease import Lease
@@ -43,6 +44,7 @@ class Dispatcher:
         on_prepared: Called with the number of views and splits whose outputs are stored, and of those needed.
         on_notify: Called with a line that the user should read.
         teacher: The teacher, where it was given as an object, which workers cannot make.
+        on_recorded: Called with the row of each evaluation that ended.
     """
 
     store: Store
@@ -52,13 +54,16 @@ class Dispatcher:
     on_prepared: Callable[[int, int], None] = lambda ready, needed: None
     on_notify: Callable[[str], None] = lambda line: None
     teacher: Teacher | None = None
+    on_recorded: Callable[[EvaluationRow], None] = lambda row: None
     _in_flight: dict[Future[EvaluationResult], tuple[EvaluationRow, EvaluationTask]] = field(default_factory=dict)
+    _sent: set[int] = field(default_factory=set)
+    _ended: SimpleQueue[Future[EvaluationResult]] = field(default_factory=SimpleQueue)
     _lost: Counter[int] = field(default_factory=Counter)
 
     @property
-    def has_room(self) -> bool:
-        """Whether a worker is free."""
-        return len(self._in_flight) < self.executor.capacity
+    def room(self) -> int:
+        """Number of free workers; negative if evaluations wait for one."""
+        return self.executor.capacity - len(self._in_flight)
 
     @property
     def is_idle(self) -> bool:
@@ -67,20 +72,43 @@ class Dispatcher:
 
     def submit(self, row: EvaluationRow, task: EvaluationTask) -> None:
         """Send an open evaluation to a worker, unless it is in flight already."""
-        if all(sent.id != row.id for sent, _ in self._in_flight.values()):
-            self._in_flight[self.executor.submit(evaluate, task)] = (row, task)
+        if row.id not in self._sent:
+            future = self.executor.submit(evaluate, task)
+            self._sent.add(row.id)
+            self._in_flight[future] = row, task
+            future.add_done_callback(self._ended.put)
 
     def wait(self) -> None:
-        """Wait until at least one evaluation in flight ends, and record each that did.
+        """Wait until at least one evaluation in flight ends, and record all that did.
 
         Raises:
             InputError: If an evaluation failed because data or teacher are gone, as all others would.
         """
-        done = _first(self._in_flight, self.on_change)
-        for future in sorted(done, key=lambda future: self._in_flight[future][0].id):
-            row, task = self._in_flight.pop(future)
-            self._record(row, task, future)
-            self.on_change()
+        ended = sorted(self._first_ended(), key=lambda future: self._in_flight[future][0].id)
+        outcomes = [(*self._in_flight.pop(future), _outcome(future)) for future in ended]
+        self._sent -= {row.id for row, _, _ in outcomes}
+        with self.store.batch(self.lease):
+            written = [self._record(row, outcome) for row, _, outcome in outcomes]
+        for (row, task, outcome), now in zip(outcomes, written, strict=True):
+            if isinstance(outcome, InputError):
+                raise outcome
+            if now is None:
+                self.submit(row, task)
+            else:
+                self.on_recorded(now)
+        self.on_change()
+
+    def _first_ended(self) -> list[Future[EvaluationResult]]:
+        """The evaluations that ended, at least one."""
+        ended = list[Future[EvaluationResult]]()
+        while not ended:
+            try:
+                ended.append(self._ended.get(timeout=TICK_SECONDS))
+            except Empty:
+                self.on_change()
+        while not self._ended.empty():
+            ended.append(self._ended.get())
+        return ended
 
     def prepare(self, context: TrainingContext) -> None:
         """Let the workers prune teachers, then precompute all teachers' outputs.
@@ -149,21 +177,28 @@ class Dispatcher:
             self.store.record_event(self.lease, "fall-back", {"line": line})
             self.on_notify(line)
 
-    def _record(self, row: EvaluationRow, task: EvaluationTask, future: Future[EvaluationResult]) -> None:
-        try:
-            result = _result(future)
-        except InputError:
-            raise
-        except WorkerLost as error:
+    def _record(self, row: EvaluationRow, outcome: EvaluationResult | Exception) -> EvaluationRow | None:
+        """The row of an evaluation that ended; None if it did not, since its worker was lost or its data are gone."""
+        if isinstance(outcome, EvaluationResult):
+            store = self.store.finish_evaluation
+            return store(self.lease, row.id, outcome.metrics, outcome.seconds, outcome.worker)
+        if isinstance(outcome, InputError):
+            return None
+        if isinstance(outcome, WorkerLost):
             self._lost[row.id] += 1
             if self._lost[row.id] < ATTEMPTS:
-                self.submit(row, task)
-            else:
-                self.store.fail_evaluation(self.lease, row.id, f"{error} ({ATTEMPTS} times)")
-        except Exception as error:  # a network that cannot be trained ends its trial, not the search
-            self.store.fail_evaluation(self.lease, row.id, _reason(error))
-        else:
-            self.store.finish_evaluation(self.lease, row.id, result.metrics, result.seconds, result.worker)
+                return None
+            return self.store.fail_evaluation(self.lease, row.id, f"{outcome} ({ATTEMPTS} times)")
+        # A network that cannot be trained ends its trial, not the search.
+        return self.store.fail_evaluation(self.lease, row.id, _reason(outcome))
+
+
+def _outcome(future: Future[EvaluationResult]) -> EvaluationResult | Exception:
+    """The result of an evaluation, or why there is none."""
+    try:
+        return _result(future)
+    except Exception as error:
+        return error
 
 
 def _first(futures: Collection[Future[T]], on_tick: Callable[[], None]) -> set[Future[T]]:

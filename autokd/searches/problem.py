@@ -1,7 +1,7 @@
 """What is searched: the choices of a configuration with the facts of data and teacher."""
 
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -140,20 +140,17 @@ class Problem(Choices):
         most = self.config.final.epochs
         return most if self.full_length is None else self.full_length.epochs(most)
 
-    def wants_trial(
-        self, trial_records: Collection[TrialRecord], references: Iterable[TrialRecord] = (), prepared: float = 0.0
-    ) -> bool:
+    def wants_trial(self, n_trials: int, worker_seconds: float, prepared: float = 0.0) -> bool:
         """Whether another trial may begin: fewer were opened than asked for, and time is left.
 
         Args:
-            trial_records: All trials.
-            references: The references, whose time counts, too.
+            n_trials: Number of trials that were opened.
+            worker_seconds: Seconds that all evaluations took in their workers, those of references included.
             prepared: Seconds that the teacher's outputs took before the first trial.
         """
-        seconds = sum(row.seconds or 0.0 for record in (*trial_records, *references) for row in record.evaluations)
         limit = self.config.seconds
-        in_time = limit is None or prepared + seconds / self.config.workers.count < limit
-        return len(trial_records) < self.config.trials and in_time
+        in_time = limit is None or prepared + worker_seconds / self.config.workers.count < limit
+        return n_trials < self.config.trials and in_time
 
     def draw(self, trial: TrialRow, replicate: int, purpose: str = "search") -> tuple[Architecture, Cost]:
         """Draw a student of the trial's family, or the student of a reference that has a space of its own.

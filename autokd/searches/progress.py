@@ -1,9 +1,9 @@
 """Progress of a search, computed from its rows for all interfaces."""
 
-import statistics
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from fractions import Fraction
 
 from autokd.database.rows import SearchRow, StudentRow
 from autokd.searches.references import latest_references
@@ -12,6 +12,7 @@ from autokd.searches.trial_record import TrialRecord
 __all__ = [
     "Progress",
     "ReferenceProgress",
+    "Tally",
     "Training",
     "best_trial_record",
     "measure_progress",
@@ -128,8 +129,97 @@ class Training:
         return f"student {self.replicate}" if self.reference is None else f"reference {self.reference}"
 
 
+class Tally:
+    """What progress is computed from, told of trials one at a time.
+
+    Args:
+        classes: Number of classes of the data.
+    """
+
+    def __init__(self, classes: int) -> None:
+        self._classes = classes
+        self._running: dict[int, TrialRecord] = {}
+        self._states: Counter[str] = Counter()  # of trials that ended, as what follows
+        self._reasons: Counter[str] = Counter()
+        self._at_chance = 0
+        self._seconds = Fraction()  # of complete and pruned trials
+        self._best_ended: TrialRecord | None = None
+        self._best: TrialRecord | None = None
+        self.spent = Fraction()  # seconds of all trials
+
+    @property
+    def n_trials(self) -> int:
+        """Number of trials, running ones included."""
+        return self._states.total() + len(self._running)
+
+    def put(self, record: TrialRecord) -> None:
+        """Count a trial, in the place of what it was before if it ran."""
+        trial, before = record.trial, self._running.pop(record.trial.number, None)
+        self.spent += record.seconds - (before.seconds if before else 0)
+        if trial.state == "running":
+            self._running[trial.number] = record
+        else:
+            self._add_ended(record)
+        if before is not None and before is self._best:  # a trial that fails is the best no more
+            self._best = best_trial_record([record, *self._running.values(), *_known(self._best_ended)])
+        else:
+            self._best = best_trial_record([record, *_known(self._best)])
+
+    def progress(self, search: SearchRow, references: Iterable[TrialRecord] = ()) -> Progress:
+        """The progress of the search.
+
+        Args:
+            search: Its row.
+            references: Its references, in the order in which they were opened.
+        """
+        best = self._best
+        student = smallest_student(best.students) if best else None
+        return Progress(
+            name=search.name,
+            status=search.status,
+            trials=search.config["trials"],
+            complete=self._states["complete"],
+            pruned=self._states["pruned"],
+            failed=self._states["failed"],
+            running=len(self._running),
+            best_trial=best.trial.number if best else None,
+            best_accuracy=best.best_value if best else None,
+            best_params=student.params if student else None,
+            best_macs=student.macs if student else None,
+            best_activation_bytes=student.activation_bytes if student else None,
+            teacher_accuracy=search.facts["teacher_metrics"]["accuracy"],
+            teacher_params=search.facts["teacher_params"],
+            teacher_activation_bytes=search.facts.get("teacher_activation_bytes"),
+            seconds_left=self._seconds_left(search),
+            reasons=dict(self._reasons),
+            at_chance=self._at_chance,
+            references=tuple(_reference(name, record) for name, record in latest_references(references).items()),
+        )
+
+    def _add_ended(self, record: TrialRecord) -> None:
+        self._states[record.trial.state] += 1
+        if record.trial.state == "failed":
+            self._reasons[record.trial.reason or "unknown"] += 1
+            return
+        self._seconds += record.seconds
+        self._at_chance += _is_at_chance(record, self._classes)
+        self._best_ended = best_trial_record([record, *_known(self._best_ended)])
+
+    def _seconds_left(self, search: SearchRow) -> float | None:
+        """Remaining trials times the mean time of an ended one, over the workers."""
+        ended = self._states["complete"] + self._states["pruned"]
+        if not ended:
+            return None
+        workers = int(search.config["workers"]["count"])
+        mean = float(self._seconds) / ended
+        left = mean * (int(search.config["trials"]) - self._states.total()) / workers
+        if limit := search.config.get("seconds"):
+            left = min(left, max(0.0, float(limit) - float(self.spent) / workers))
+        return left
+
+
 def measure_progress(
-    search: SearchRow, trial_records: Collection[TrialRecord], references: Collection[TrialRecord] = ()
+    search: SearchRow, trial_records: Iterable[TrialRecord], references: Iterable[TrialRecord] = ()
 ) -> Progress:
     """The progress of a search.
 
@@ -138,32 +228,10 @@ def measure_progress(
         trial_records: Its trials.
         references: Its references, in the order in which they were opened.
     """
-    states = Counter(record.trial.state for record in trial_records)
-    best = best_trial_record(trial_records)
-    student = smallest_student(best.students) if best else None
-    return Progress(
-        name=search.name,
-        status=search.status,
-        trials=search.config["trials"],
-        complete=states["complete"],
-        pruned=states["pruned"],
-        failed=states["failed"],
-        running=states["running"],
-        best_trial=best.trial.number if best else None,
-        best_accuracy=best.best_value if best else None,
-        best_params=student.params if student else None,
-        best_macs=student.macs if student else None,
-        best_activation_bytes=student.activation_bytes if student else None,
-        teacher_accuracy=search.facts["teacher_metrics"]["accuracy"],
-        teacher_params=search.facts["teacher_params"],
-        teacher_activation_bytes=search.facts.get("teacher_activation_bytes"),
-        seconds_left=_seconds_left(search, trial_records),
-        reasons=dict(
-            Counter(record.trial.reason or "unknown" for record in trial_records if record.trial.state == "failed")
-        ),
-        at_chance=sum(_is_at_chance(record, search.facts["classes"]) for record in trial_records),
-        references=tuple(_reference(name, record) for name, record in latest_references(references).items()),
-    )
+    tally = Tally(search.facts["classes"])
+    for record in trial_records:
+        tally.put(record)
+    return tally.progress(search, references)
 
 
 def ranked(trial_records: Collection[TrialRecord]) -> list[TrialRecord]:
@@ -178,9 +246,9 @@ def best_trial_record(trial_records: Collection[TrialRecord]) -> TrialRecord | N
 
 
 def _is_at_chance(record: TrialRecord, classes: int) -> bool:
-    """Whether an ended trial is hardly better than guessing; unknown, and so false, in trials of earlier versions."""
+    """Whether a trial is hardly better than guessing; unknown, and so false, in trials of earlier versions."""
     balanced = record.means("balanced_accuracy")
-    if record.trial.state not in ("complete", "pruned") or not balanced:
+    if not balanced:
         return False
     rung = max(balanced)
     return balanced[rung] < CHANCE_MARGIN / (classes - record.means("absent_classes")[rung])
@@ -204,16 +272,5 @@ def smallest_student(students: Collection[StudentRow]) -> StudentRow:
     return min(students, key=lambda student: student.params)
 
 
-def _seconds_left(search: SearchRow, trial_records: Collection[TrialRecord]) -> float | None:
-    """Remaining trials times the mean time of an ended one, over the workers."""
-    ended = [record for record in trial_records if record.trial.state in ("complete", "pruned")]
-    if not ended:
-        return None
-    workers = int(search.config["workers"]["count"])
-    mean = statistics.fmean(sum(row.seconds or 0.0 for row in record.evaluations) for record in ended)
-    finished = sum(record.trial.state != "running" for record in trial_records)
-    left = mean * (int(search.config["trials"]) - finished) / workers
-    if limit := search.config.get("seconds"):
-        spent = sum(row.seconds or 0.0 for record in trial_records for row in record.evaluations) / workers
-        left = min(left, max(0.0, float(limit) - spent))
-    return left
+def _known(record: TrialRecord | None) -> list[TrialRecord]:
+    return [] if record is None else [record]

@@ -1,7 +1,4 @@
-"""What the optimiser decides for a search: the parameters of the next trial, and which trials are pruned.
-
-Sampler and pruner are made anew for each decision: what they decide follows from the recorded rows alone.
-"""
+"""What the optimiser decides for a search: the parameters of the next trial, and which trials are pruned."""
 
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
@@ -12,51 +9,89 @@ from optuna.pruners import BasePruner, NopPruner
 from optuna.samplers import BaseSampler
 from optuna.trial import Trial
 
+from autokd.config.fidelity_metrics import ACCURACY
 from autokd.core.references import include_current_folder
 from autokd.core.seeds import derive
 from autokd.errors import InputError, first_line
 from autokd.optimizers import HalvingPruner, pruner, sampler
 from autokd.optimizers.errors import OptimizerError
+from autokd.optimizers.registry import LASTING
 from autokd.searches.choices import BUDGET_SHARE, Choices
 from autokd.searches.problem import Problem
-from autokd.searches.study import to_study
+from autokd.searches.study import GrowingStudy
 from autokd.searches.trial_record import TrialRecord
 from search_spaces.design.dimensions import Dimension, Value
 from search_spaces.errors import BudgetError
 
-__all__ = ["check_optimizer", "feature_options", "propose", "prunes"]
+__all__ = ["Proposer", "check_optimizer", "feature_options", "propose"]
 
 SHARE_STEP = 2**0.5  # factor by which a share of the budget is raised until something fits
 
 
-def propose(problem: Problem, trial_records: Iterable[TrialRecord], number: int) -> dict[str, Value]:
-    """Parameters of the next trial: the same for the same rows.
+class Proposer:
+    """What the optimiser decides for a search whose trials it is told one at a time.
 
-    They fit the budget if anything near the optimiser's choice does. The first trials have the start points, if there
-    are any; the optimiser chooses what a start point leaves open.
+    Each decision follows from the trials alone, however they came to be known: our own sampler and pruner keep what
+    they read of trials that ended, and all others are made anew for each decision.
+
+    Args:
+        problem: The search.
+        trial_records: Its trials, by number.
+    """
+
+    def __init__(self, problem: Problem, trial_records: Iterable[TrialRecord] = ()) -> None:
+        self._problem, metric = problem, problem.fidelity_metric
+        self._proposed_from = GrowingStudy(problem.distributions, costs=problem.costs)
+        self._pruned_by = (
+            self._proposed_from
+            if metric == ACCURACY
+            else GrowingStudy(problem.distributions, metric, costs=problem.costs)
+        )
+        self._sampler: BaseSampler | None = None
+        self._pruner: BasePruner | None = None
+        for record in trial_records:
+            self.put(record)
+
+    def put(self, record: TrialRecord) -> None:
+        """Add a trial, or put it in the place of what it was before."""
+        self._proposed_from.put(record, record.trial.number)
+        if self._pruned_by is not self._proposed_from:
+            self._pruned_by.put(record, record.trial.number)
+
+    def propose(self, number: int) -> dict[str, Value]:
+        """Parameters of the next trial.
+
+        They fit the budget if anything near the optimiser's choice does. The first trials have the start points, if
+        there are any; the optimiser chooses what a start point leaves open.
+
+        Args:
+            number: Number of the next trial.
+        """
+        problem = self._problem
+        if self._sampler is None or problem.config.optimizer.name not in LASTING:
+            self._sampler = _sampler(problem, number)
+        self._proposed_from.study.sampler = self._sampler
+        given = dict(enumerate(problem.start_points)).get(number, {})
+        with self._proposed_from.asked() as trial:
+            values = _suggest(trial, problem.dimensions, given)
+        return _repaired(problem, values, number)
+
+    def prunes(self, number: int) -> bool:
+        """Whether to prune a trial: its fidelity metric at its last rung is too bad compared with the others."""
+        if self._pruner is None or self._problem.config.optimizer.pruner not in LASTING:
+            self._pruner = _pruner(self._problem)
+        return self._pruned_by.prunes(self._pruner, number)
+
+
+def propose(problem: Problem, trial_records: Iterable[TrialRecord], number: int) -> dict[str, Value]:
+    """Parameters of the next trial after these, see `Proposer.propose`.
 
     Args:
         problem: The search.
         trial_records: All trials so far.
         number: Number of the next trial.
     """
-    study = to_study(trial_records, problem.distributions, costs=problem.costs)
-    study.sampler = _sampler(problem, number)
-    given = dict(enumerate(problem.start_points)).get(number, {})
-    return _repaired(problem, _suggest(study.ask(), problem.dimensions, given), number)
-
-
-def prunes(problem: Problem, trial_records: Iterable[TrialRecord], record: TrialRecord) -> bool:
-    """Whether to prune a trial: its fidelity metric at its last rung is too bad compared with the others.
-
-    Args:
-        problem: The search.
-        trial_records: All trials.
-        record: The trial.
-    """
-    study = to_study(trial_records, problem.distributions, problem.fidelity_metric, problem.costs)
-    trial = study.get_trials(deepcopy=False)[record.trial.number]
-    return bool(_pruner(problem).prune(study, trial))
+    return Proposer(problem, trial_records).propose(number)
 
 
 def check_optimizer(choices: Choices) -> None:
@@ -74,7 +109,7 @@ def check_optimizer(choices: Choices) -> None:
         )
     if choices.costs and any(member.width is not None for member in choices.space.members.values()):
         raise InputError("optimizer.objectives need widths that follow from the budget, but space.ranges fix `width`.")
-    study = to_study([], choices.distributions, costs=choices.costs)
+    study = GrowingStudy(choices.distributions, costs=choices.costs).study
     study.sampler = _sampler(choices, 0)
     try:
         _suggest(study.ask(), choices.dimensions)

@@ -277,11 +277,13 @@ class SearchResult:
         """
         with self._session("resume", config) as (lease, dispatcher):
             problem, store = self.problem, dispatcher.store
-            dispatcher.on_change = lambda: self.reporter.searched(_progress(store, self.name))
-            Controller(store, lease, problem, dispatcher).run()
-            progress = _progress(store, self.name)
-            store.set_status(lease, "failed" if progress.best_trial is None else "finished")
-            dispatcher.on_change()
+            controller, search = Controller(store, lease, problem, dispatcher), store.search(self.name)
+            dispatcher.on_change = lambda: self.reporter.searched(controller.state.progress(search))
+            controller.run()
+            found = controller.state.progress(search).best_trial
+            ended = store.set_status(lease, "failed" if found is None else "finished")
+            progress = controller.state.progress(ended)
+            self.reporter.searched(progress)
         if progress.best_trial is None:
             reason, number = max(progress.reasons.items(), key=lambda item: item[1])
             raise AutoKDError(f"no trial could be trained; {number} of {progress.failed} failed with: {reason}")

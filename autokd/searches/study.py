@@ -1,18 +1,21 @@
 """A search's rows as an in-memory Optuna study, on which samplers, pruners and plots work."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 import optuna
 from optuna.distributions import BaseDistribution
+from optuna.pruners import BasePruner
+from optuna.storages import InMemoryStorage
 from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from autokd.config.fidelity_metrics import ACCURACY, FidelityMetric
 from autokd.optimizers.reports import REPORTS
 from autokd.searches.trial_record import TrialRecord
 
-__all__ = ["to_study"]
+__all__ = ["GrowingStudy", "to_study"]
 
 _STATES = {
     "running": TrialState.RUNNING,
@@ -41,24 +44,101 @@ def to_study(
     `autokd.optimizers.reports` finds them. The costs of a trial are the means over its students, the same at all steps.
 
     Args:
-        trial_records: All trials of a search with their evaluations, by number from 0 without gaps.
+        trial_records: Trials of a search with their evaluations, by number. In the study they are numbered from 0.
         distributions: Every dimension of the search by name.
         metric: What trials report.
         costs: Names of the costs that are objectives beside the accuracy.
     """
-    study = _empty_study(len(costs))
-    for record in trial_records:
-        study.add_trial(_frozen(record, distributions, metric, costs))
-    return study
+    grown = GrowingStudy(distributions, metric, costs)
+    for number, record in enumerate(trial_records):
+        grown.put(record, number)
+    return grown.study
 
 
-def _empty_study(n_costs: int) -> optuna.Study:
-    """An empty in-memory study, created without a line in Optuna's log, which users read for their own studies."""
+class GrowingStudy:
+    """The study of `to_study`, to which trials are added, and in which they change, one at a time.
+
+    It is at any time what `to_study` makes of the same trials: a question to its sampler leaves nothing behind.
+
+    Args:
+        distributions: Every dimension of the search by name.
+        metric: What trials report.
+        costs: Names of the costs that are objectives beside the accuracy.
+    """
+
+    def __init__(
+        self,
+        distributions: Mapping[str, BaseDistribution],
+        metric: FidelityMetric = ACCURACY,
+        costs: Sequence[str] = (),
+    ) -> None:
+        self._distributions, self._metric, self._costs = distributions, metric, costs
+        self._storage = _Storage()
+        self.study = _empty_study(self._storage, len(costs))
+
+    def put(self, record: TrialRecord, number: int) -> None:
+        """Add a trial, or put it in the place of what it was before.
+
+        Args:
+            record: The trial.
+            number: Its number in the study: at most one more than the last one's.
+        """
+        frozen = _frozen(record, self._distributions, self._metric, self._costs)
+        frozen.number = number
+        self._storage.put(frozen)
+
+    @contextmanager
+    def asked(self) -> Iterator[Trial]:
+        """A block with a new trial, whose values the study's sampler chooses; after it the trial is gone again."""
+        try:
+            yield self.study.ask()
+        finally:
+            self._storage.forget_last()
+
+    def prunes(self, pruner: BasePruner, number: int) -> bool:
+        """Whether a pruner stops the running trial of this number."""
+        trial = self._storage.get_trial(number)
+        try:
+            return bool(pruner.prune(self.study, trial))
+        finally:
+            self._storage.put(trial)  # without what the pruner noted in it
+
+
+class _Storage(InMemoryStorage):
+    """Optuna's storage of one study, whose trials come from elsewhere and have their number as id."""
+
+    def put(self, trial: FrozenTrial) -> None:
+        """Add a trial, or put it in the place of the one of the same number."""
+        study, number = self._studies[0], trial.number
+        trial._trial_id = number
+        if number == len(study.trials):
+            self._max_trial_id = number
+            self._trial_id_to_study_id_and_number[number] = 0, number
+            study.trials.append(trial)
+        else:
+            study.trials[number] = trial
+        if trial.state == TrialState.COMPLETE and len(study.directions) == 1:
+            best = None if study.best_trial_id is None else study.trials[study.best_trial_id]
+            if best is None or (trial.value, -number) > (best.value, -best.number):
+                study.best_trial_id = number
+
+    def forget_last(self) -> None:
+        """Remove the last trial, and what was noted about the study as a whole."""
+        study = self._studies[0]
+        study.trials.pop()
+        del self._trial_id_to_study_id_and_number[self._max_trial_id]
+        self._max_trial_id -= 1
+        study.user_attrs, study.system_attrs, study.param_distribution = {}, {}, {}
+
+
+def _empty_study(storage: InMemoryStorage, n_costs: int) -> optuna.Study:
+    """An empty study, created without a line in Optuna's log, which users read for their own studies."""
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
         directions = [StudyDirection.MAXIMIZE, *[StudyDirection.MINIMIZE] * n_costs]
-        return optuna.create_study(directions=directions, sampler=optuna.samplers.RandomSampler(seed=0))
+        sampler = optuna.samplers.RandomSampler(seed=0)
+        return optuna.create_study(storage=storage, directions=directions, sampler=sampler)
     finally:
         optuna.logging.set_verbosity(verbosity)
 

@@ -3,7 +3,8 @@
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fractions import Fraction
 
 from autokd.database.reading import Reader
 from autokd.database.rows import EvaluationRow, StudentRow, TrialRow
@@ -44,6 +45,21 @@ class TrialRecord:
     def best_value(self) -> float:
         """The value at the highest rung reached; -inf before the first rung."""
         return self.values[max(self.values)] if self.values else -math.inf
+
+    @property
+    def seconds(self) -> Fraction:
+        """Time that its evaluations took in their workers, exactly, so that sums do not depend on their order."""
+        return sum((Fraction(row.seconds) for row in self.evaluations if row.seconds is not None), Fraction())
+
+    def with_row(self, row: TrialRow | StudentRow | EvaluationRow) -> "TrialRecord":
+        """The record after one of its rows was written."""
+        if isinstance(row, TrialRow):
+            return replace(self, trial=row)
+        if isinstance(row, StudentRow):
+            drawn = (each for each in self.students if each.id != row.id)
+            return replace(self, students=_by_replicate([*drawn, row]))
+        others = (each for each in self.evaluations if each.id != row.id)
+        return replace(self, evaluations=_by_rung([*others, row]))
 
     def accuracies(self, rung: int) -> list[float]:
         """Validation accuracy of each student that reached a rung, by replicate."""
@@ -113,12 +129,16 @@ def _assembled(
     return {
         trial.number: TrialRecord(
             trial,
-            tuple(sorted(students_of.get(trial.id, ()), key=lambda student: student.replicate)),
-            _sorted(evaluations_of.get(trial.id, ())),
+            _by_replicate(students_of.get(trial.id, ())),
+            _by_rung(evaluations_of.get(trial.id, ())),
         )
         for trial in sorted(trials, key=lambda trial: trial.number)
     }
 
 
-def _sorted(rows: Sequence[EvaluationRow] | tuple[()]) -> tuple[EvaluationRow, ...]:
+def _by_replicate(rows: Iterable[StudentRow]) -> tuple[StudentRow, ...]:
+    return tuple(sorted(rows, key=lambda row: row.replicate))
+
+
+def _by_rung(rows: Iterable[EvaluationRow]) -> tuple[EvaluationRow, ...]:
     return tuple(sorted(rows, key=lambda row: (row.rung, row.student_id)))

@@ -34,8 +34,8 @@ ORDER = {
     ),
     "autokd.teachers.outputs": "key shapes cache reader disk_budget",
     "autokd.optimizers": (
-        "errors arrays space reports expected_improvement hypervolume trust_region halving history archive models "
-        "acquisition proposal trust_region_sampler importance registry __init__"
+        "errors arrays space reports expected_improvement hypervolume trust_region ended halving history archive "
+        "models acquisition proposal trust_region_sampler importance registry __init__"
     ),
     "autokd.optimizers.space": "coordinates union encoding conditions features",
     "autokd.optimizers.models": "outcome_transforms gaussian_process surrogate posterior signal_to_noise",
@@ -45,7 +45,7 @@ ORDER = {
     "autokd.export": "module check manifest preprocess verification replacement folder",
     "autokd.searches": (
         "lengths facts workspace data_from_python trial_record method_choice references progress times tables study "
-        "choices warm_start_source problem reporter printer proposals families flatness students comparison axes "
+        "choices warm_start_source problem reporter printer proposals state families flatness students comparison axes "
         "remarks pareto dispatcher session controller pace speed manifest preflight retraining "
         "deletion result api doctor"
     ),

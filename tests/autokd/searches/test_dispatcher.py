@@ -86,7 +86,7 @@ def world(make_problem, make_store) -> World:
 
 def test_an_evaluation_is_in_flight_until_it_is_recorded(world: World):
     future = world.send()
-    assert (world.dispatcher.is_idle, world.dispatcher.has_room) == (False, True)
+    assert (world.dispatcher.is_idle, world.dispatcher.room) == (False, 1)
     future.set_result(EvaluationResult("key", {"accuracy": 0.5}, 3.0))
     world.dispatcher.wait()
     (row,) = world.evaluations
@@ -98,7 +98,7 @@ def test_an_evaluation_is_in_flight_until_it_is_recorded(world: World):
 def test_there_is_room_for_as_many_as_the_executor_runs(world: World):
     world.send(0)
     world.send(1)
-    assert not world.dispatcher.has_room
+    assert world.dispatcher.room == 0
 
 
 def test_an_evaluation_is_sent_once(world: World):

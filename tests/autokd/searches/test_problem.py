@@ -9,7 +9,7 @@ from autokd.errors import InputError
 from autokd.searches.facts import Facts
 from autokd.searches.preflight import check_choices
 from autokd.searches.problem import Problem
-from autokd.searches.proposals import feature_options, propose, prunes
+from autokd.searches.proposals import Proposer, feature_options, propose
 from autokd.searches.trial_record import TrialRecord
 from search_spaces.architecture.cost import cost
 from search_spaces.architecture.format import Architecture
@@ -146,25 +146,22 @@ def test_every_trial_and_replicate_trains_from_a_seed_of_its_own(problem: Proble
 
 
 @pytest.mark.parametrize(("seconds", "wanted"), [(None, True), (4.1, True), (4.0, False), (1.0, False)])
-def test_a_trial_is_wanted_while_workers_have_time(make_problem, make_record, seconds, wanted):
+def test_a_trial_is_wanted_while_workers_have_time(make_problem, seconds, wanted):
     problem = make_problem(trials=9, seconds=seconds, workers={"engine": "local", "count": 2})
-    spent = [make_record(k, [[0.5], [0.6]], "complete") for k in range(2)]  # 8 s by two workers
-    assert problem.wants_trial(spent) is wanted
-    assert problem.wants_trial(spent[:1], spent[1:]) is wanted  # references count like trials
-    assert problem.wants_trial([], (), prepared=sum(2.0 for each in spent for _ in each.evaluations) / 2) is wanted
+    assert problem.wants_trial(2, worker_seconds=8.0) is wanted
+    assert problem.wants_trial(2, worker_seconds=2.0, prepared=3.0) is wanted
 
 
-def test_no_more_trials_are_wanted_than_asked_for(make_problem, make_record):
+def test_no_more_trials_are_wanted_than_asked_for(make_problem):
     problem = make_problem(trials=2)
-    assert problem.wants_trial([make_record(0)])
-    assert not problem.wants_trial([make_record(0), make_record(1)])
+    assert [problem.wants_trial(n, 0.0) for n in (1, 2, 3)] == [True, False, False]
 
 
 @pytest.mark.parametrize(("own", "pruned"), [(0.9, False), (0.7, False), (0.1, True)])
 def test_a_trial_is_pruned_by_its_rank_at_its_rung(problem: Problem, make_record, own: float, pruned: bool):
     others = [make_record(k, [[k / 10]], "pruned", PARAMETERS, k, k / 10) for k in range(6)]
     record = make_record(6, [[own]], parameters=PARAMETERS)
-    assert prunes(problem, [*others, record], record) is pruned
+    assert Proposer(problem, [*others, record]).prunes(record.trial.number) is pruned
 
 
 @pytest.mark.parametrize(
