@@ -9,21 +9,27 @@ sparse teacher.
 from autokd.distillation.base import BatchContext, LogitMethod, Method, Need, Outputs, Wrapper
 from autokd.distillation.distiller import Distiller
 from autokd.distillation.feature_extractor import FeatureExtractor
+from autokd.distillation.methods.abkd import ABKD, abkd_loss
 from autokd.distillation.methods.attention import AT, attention_loss
 from autokd.distillation.methods.bdkd import BDKD, bdkd_loss, bdkd_teacher_loss
 from autokd.distillation.methods.crd import CRD
+from autokd.distillation.methods.crld import CRLD, crld_loss
 from autokd.distillation.methods.dist import DIST, dist_loss
 from autokd.distillation.methods.dkd import DKD, dkd_loss
 from autokd.distillation.methods.fitnet import FitNet, hint_loss
 from autokd.distillation.methods.hints import ClusteredHints
 from autokd.distillation.methods.kd import KD, kd_loss
+from autokd.distillation.methods.ldrld import LDRLD, ldrld_loss
 from autokd.distillation.methods.mlld import MLLD, mlld_loss
 from autokd.distillation.methods.modality import Modality, modality_loss
 from autokd.distillation.methods.multi_step import MultiStep, embedding_loss
 from autokd.distillation.methods.nkd import NKD, nkd_loss
 from autokd.distillation.methods.review import ReviewKD
 from autokd.distillation.methods.rkd import RKD, angle_loss, distance_loss
+from autokd.distillation.methods.rld import RLD, confidence_loss, masked_loss
 from autokd.distillation.methods.similarity import SP, similarity_loss
+from autokd.distillation.methods.sld import SLD, sld_loss
+from autokd.distillation.methods.ttm import TTM, WTTM, ttm_loss, wttm_loss
 from autokd.distillation.registry import METHODS, make_method, method_class, method_defaults, method_distributions
 from autokd.distillation.wrappers.combined import Combined
 from autokd.distillation.wrappers.continuation import Continuation
@@ -32,18 +38,25 @@ from autokd.distillation.wrappers.early_stopping import EarlyStopping
 from autokd.distillation.wrappers.standardise import Standardised
 
 __all__ = [
+    "ABKD",
     "AT",
     "BDKD",
     "CRD",
+    "CRLD",
     "CTKD",
     "DIST",
     "DKD",
     "KD",
+    "LDRLD",
     "METHODS",
     "MLLD",
     "NKD",
     "RKD",
+    "RLD",
+    "SLD",
     "SP",
+    "TTM",
+    "WTTM",
     "BatchContext",
     "ClusteredHints",
     "Combined",
@@ -61,17 +74,22 @@ __all__ = [
     "ReviewKD",
     "Standardised",
     "Wrapper",
+    "abkd_loss",
     "angle_loss",
     "attention_loss",
     "bdkd_loss",
     "bdkd_teacher_loss",
+    "confidence_loss",
+    "crld_loss",
     "dist_loss",
     "distance_loss",
     "dkd_loss",
     "embedding_loss",
     "hint_loss",
     "kd_loss",
+    "ldrld_loss",
     "make_method",
+    "masked_loss",
     "method_class",
     "method_defaults",
     "method_distributions",
@@ -79,4 +97,7 @@ __all__ = [
     "modality_loss",
     "nkd_loss",
     "similarity_loss",
+    "sld_loss",
+    "ttm_loss",
+    "wttm_loss",
 ]

@@ -16,21 +16,27 @@ from optuna.distributions import BaseDistribution
 from autokd.core.references import is_reference, resolve
 from autokd.core.spelling import nearest_name
 from autokd.distillation.base import Method, Wrapper
+from autokd.distillation.methods.abkd import ABKD
 from autokd.distillation.methods.attention import AT
 from autokd.distillation.methods.bdkd import BDKD
 from autokd.distillation.methods.crd import CRD
+from autokd.distillation.methods.crld import CRLD
 from autokd.distillation.methods.dist import DIST
 from autokd.distillation.methods.dkd import DKD
 from autokd.distillation.methods.fitnet import FitNet
 from autokd.distillation.methods.hints import ClusteredHints
 from autokd.distillation.methods.kd import KD
+from autokd.distillation.methods.ldrld import LDRLD
 from autokd.distillation.methods.mlld import MLLD
 from autokd.distillation.methods.modality import Modality
 from autokd.distillation.methods.multi_step import MultiStep
 from autokd.distillation.methods.nkd import NKD
 from autokd.distillation.methods.review import ReviewKD
 from autokd.distillation.methods.rkd import RKD
+from autokd.distillation.methods.rld import RLD
 from autokd.distillation.methods.similarity import SP
+from autokd.distillation.methods.sld import SLD
+from autokd.distillation.methods.ttm import TTM, WTTM
 from autokd.distillation.wrappers.combined import Combined
 from autokd.distillation.wrappers.continuation import Continuation
 from autokd.distillation.wrappers.ctkd import CTKD
@@ -47,6 +53,12 @@ _ALL: tuple[type[Method], ...] = (
     NKD,
     MLLD,
     BDKD,
+    TTM,
+    WTTM,
+    RLD,
+    SLD,
+    ABKD,
+    LDRLD,
     FitNet,
     ClusteredHints,
     AT,
@@ -56,6 +68,7 @@ _ALL: tuple[type[Method], ...] = (
     MultiStep,
     CRD,
     Modality,
+    CRLD,
     Standardised,
     CTKD,
     Continuation,

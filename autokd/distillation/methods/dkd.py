@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from autokd.distillation.base import BatchContext, LogitMethod
 from autokd.distillation.checks import non_negative, positive
 
-__all__ = ["DKD", "dkd_loss", "dkd_terms", "other_classes", "warmup_factor"]
+__all__ = ["DKD", "dkd_loss", "dkd_terms", "other_classes", "target_and_rest", "warmup_factor"]
 
 
 def dkd_terms(
@@ -73,6 +73,18 @@ def other_classes(logits: Tensor, labels: Tensor) -> Tensor:
     return logits.gather(1, positions + (positions >= labels.unsqueeze(1)))
 
 
+def target_and_rest(log_probabilities: Tensor, labels: Tensor) -> Tensor:
+    """`log b = [log p_y, log(1 - p_y)]`, `batch x 2`, in which even the logarithm of a tiny `1 - p_y` is exact.
+
+    Args:
+        log_probabilities: `log p`, `batch x classes`, at least two classes.
+        labels: `y`, int64, `batch`, in `[0, classes)`.
+    """
+    target = log_probabilities.gather(1, labels.unsqueeze(1))
+    rest = other_classes(log_probabilities, labels).logsumexp(1, keepdim=True)
+    return torch.cat([target, rest], dim=1)
+
+
 def warmup_factor(epoch: float, warmup: float) -> float:
     """`min(e / warmup, 1)`, with `e` the number of the current epoch, counted from 1; 1 without a warm-up.
 
@@ -127,7 +139,5 @@ class DKD(LogitMethod):
 
 def _decoupled(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """`log b`, `batch x 2`, and `log q`, `batch x (classes - 1)`, from logits already divided by the temperature."""
-    log_probabilities = F.log_softmax(logits, dim=1)
-    target = log_probabilities.gather(1, labels.unsqueeze(1))
-    rest = other_classes(log_probabilities, labels).logsumexp(1, keepdim=True)
-    return torch.cat([target, rest], dim=1), F.log_softmax(other_classes(logits, labels), dim=1)
+    log_target_and_rest = target_and_rest(F.log_softmax(logits, dim=1), labels)
+    return log_target_and_rest, F.log_softmax(other_classes(logits, labels), dim=1)

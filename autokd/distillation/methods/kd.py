@@ -7,7 +7,21 @@ from torch.nn import functional as F
 from autokd.distillation.base import BatchContext, LogitMethod
 from autokd.distillation.checks import positive, share
 
-__all__ = ["KD", "kd_loss"]
+__all__ = ["KD", "kd_loss", "kd_terms"]
+
+
+def kd_terms(student_logits: Tensor, teacher_logits: Tensor, temperature: float | Tensor) -> Tensor:
+    """KD loss of each sample, `t^2 KL(p_T^t || p_S^t)`, in nats, `batch`; `p^t = softmax(logits / t)`.
+
+    Args:
+        student_logits: `batch x classes`.
+        teacher_logits: `batch x classes`; no gradient flows into it.
+        temperature: `t > 0`: one for all samples, or one for each as `batch x 1`.
+    """
+    log_student = F.log_softmax(student_logits / temperature, dim=1)
+    log_teacher = F.log_softmax(teacher_logits.detach() / temperature, dim=1)
+    divergence = F.kl_div(log_student, log_teacher, reduction="none", log_target=True)
+    return (temperature**2 * divergence).sum(1)
 
 
 def kd_loss(student_logits: Tensor, teacher_logits: Tensor, temperature: float | Tensor) -> Tensor:
@@ -21,10 +35,7 @@ def kd_loss(student_logits: Tensor, teacher_logits: Tensor, temperature: float |
         teacher_logits: `batch x classes`; no gradient flows into it.
         temperature: `t > 0`: one for all samples, or one for each as `batch x 1`.
     """
-    log_student = F.log_softmax(student_logits / temperature, dim=1)
-    log_teacher = F.log_softmax(teacher_logits.detach() / temperature, dim=1)
-    divergence = F.kl_div(log_student, log_teacher, reduction="none", log_target=True)
-    return (temperature**2 * divergence).sum(1).mean()
+    return kd_terms(student_logits, teacher_logits, temperature).mean()
 
 
 class KD(LogitMethod):
