@@ -16,6 +16,7 @@ from autokd.config.flat import flat
 from autokd.database.rows import TrialRow
 from autokd.errors import AutoKDError
 from autokd.searches.comparison import Comparison
+from autokd.searches.earlier import learns_from, learns_from_json
 from autokd.searches.method_choice import METHOD, TEACHER
 from autokd.searches.pace import full_length
 from autokd.searches.problem import Problem
@@ -108,6 +109,7 @@ def _status_json(result: SearchResult) -> dict[str, Any]:
         "rungs": list(problem.rungs),
         "seconds": asdict(result.times),
         "full_length": full_length(problem),
+        "learns_from": learns_from_json(problem.facts.earlier),
         "flatness": flatness and asdict(flatness) | {"is_flat": flatness.is_flat},
         **_front_json(result, problem),
     }
@@ -129,6 +131,7 @@ def _status_facts(result: SearchResult) -> list[tuple[str, str]]:
     facts = [
         ("search", f"{progress.name} ({progress.status})"),
         ("trials", f"{progress.finished} of {progress.trials}: {ended}, {progress.running} running"),
+        *([("learns from", learns_from(problem.facts.earlier))] if problem.facts.earlier else []),
         ("best", _best_line(progress)),
         *([("front", front_line(result, problem.costs).removeprefix("front: "))] if problem.costs else []),
         ("teacher", _teacher_line(progress)),
@@ -181,6 +184,7 @@ def trial(record: TrialRecord, result: SearchResult, output: Output) -> None:
                 "evaluations": [asdict(evaluation) for evaluation in record.evaluations],
                 "fidelity_metric": {"metric": metric, "values": record.means(metric)},
                 "comparison": comparison and comparison.to_dict(),
+                "learns_from": learns_from_json(problem.facts.earlier),
             }
         )
         return
@@ -213,6 +217,7 @@ def _trial_facts(record: TrialRecord, problem: Problem, comparison: Comparison |
             for name, value in flat(dict(row.parameters))
         ),
         *([("compared", str(comparison))] if comparison else []),
+        *([("learns from", learns_from(problem.facts.earlier))] if problem.facts.earlier else []),
     ]
     if workers := sorted({evaluation.worker for evaluation in record.evaluations if evaluation.worker}):
         facts.append(("workers", ", ".join(workers)))

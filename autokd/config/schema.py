@@ -22,6 +22,7 @@ from autokd.config.compatibility import is_recorded, without_later_keys
 from autokd.config.distinct import distinct
 from autokd.config.fidelity_metrics import FIDELITY_METRICS
 from autokd.config.flat import flat
+from autokd.config.learn_from import LearnFrom
 from autokd.config.numbers import (
     Bytes,
     Channels,
@@ -59,13 +60,7 @@ __all__ = [
 
 NAMED_SOURCES = ("fashion-mnist", "digits")
 LONGEST_NAME = 100  # characters of a search's name
-RESUMABLE_CHANGES = {
-    "trials",
-    "seconds",
-    "workers",
-    "references",
-    "final",
-}  # sections and keys that `resume` may change
+RESUMABLE_CHANGES = {"trials", "seconds", "workers", "references", "final"}  # what `resume` may change
 
 
 def _one(value: Any) -> Any:
@@ -322,6 +317,9 @@ class OptimizerConfig(_Section):
             The search then has one more dimension, `budget_share` from 0.1 to 1: the share of these limits within which
             the widths of a trial's students are solved; the other limits stay as they are. The pruner must be "halving"
             or "none".
+        learn_from: Earlier searches from which the optimiser learns: a list of their names in this database, and of
+            `.json` files that `autokd families NAME -o json` printed; or "all" for the newest 20 that have finished and
+            have the same objectives. What is learnt from is recorded when the search begins. "none" by default.
     """
 
     name: str = "trust-region"
@@ -329,6 +327,7 @@ class OptimizerConfig(_Section):
     signal: str = "training_cross_entropy"
     options: dict[str, Annotated[Value, BeforeValidator(_one)]] = {}
     objectives: Objectives | None = None
+    learn_from: LearnFrom = None
 
     @field_validator("objectives")
     @classmethod

@@ -8,6 +8,7 @@ from typing import Any
 
 from autokd.config.compatibility import RECORDED
 from autokd.config.flat import flat
+from autokd.config.learn_from import is_file
 from autokd.config.parsing import parse_config
 from autokd.config.schema import NAMED_SOURCES, SearchConfig
 from autokd.errors import InputError
@@ -62,7 +63,7 @@ def override_config(config: SearchConfig, overrides: Iterable[str]) -> SearchCon
 
 def make_paths_absolute(values: dict[str, Any], folder: Path) -> None:
     """Replace paths relative to `folder` in plain values by absolute ones."""
-    data, teacher = values.get("data"), values.get("teacher")
+    data, teacher, optimizer = values.get("data"), values.get("teacher"), values.get("optimizer")
     if isinstance(data, dict):
         source = data.get("source")
         if isinstance(source, str) and source not in NAMED_SOURCES and _is_path(source, folder):
@@ -76,6 +77,9 @@ def make_paths_absolute(values: dict[str, Any], folder: Path) -> None:
                 teacher[key] = _absolute(file, folder)
             elif isinstance(file, list):
                 teacher[key] = [_absolute(each, folder) if isinstance(each, str) else each for each in file]
+    if isinstance(optimizer, dict) and isinstance(earlier := optimizer.get("learn_from"), list):
+        absolute = [str(folder / each) if isinstance(each, str) and is_file(each) else each for each in earlier]
+        optimizer["learn_from"] = absolute
 
 
 def _loads(text: str) -> dict[str, Any]:

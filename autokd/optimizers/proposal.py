@@ -10,9 +10,12 @@ from autokd.core.seeds import derive
 from autokd.optimizers.acquisition.candidates import Box
 from autokd.optimizers.acquisition.functions import AcquisitionFunction, acquisition_function
 from autokd.optimizers.acquisition.optimisation import Allowed, best_candidate, spare_points
+from autokd.optimizers.acquisition.portfolio import suggested
 from autokd.optimizers.archive import Past
+from autokd.optimizers.earlier import suggestion_number
 from autokd.optimizers.history import History
-from autokd.optimizers.space.conditions import Parents
+from autokd.optimizers.models.prior_mean import NO_MEMORY, Memory
+from autokd.optimizers.space.conditions import Conditions, Parents
 from autokd.optimizers.space.encoding import Encoding, unseen
 from autokd.optimizers.space.features import NO_FEATURES, Description
 from autokd.optimizers.trust_region import Rules, TrustRegion
@@ -35,6 +38,7 @@ class SamplerConfig:
         reference: Reference point of several objectives, with signs such that larger is better; inferred if None.
         description: Features of points.
         conditions: The conditional parameters.
+        memory: What is known of earlier tasks.
     """
 
     seed: int
@@ -44,13 +48,16 @@ class SamplerConfig:
     reference: Sequence[float] | None = None
     description: Description = NO_FEATURES
     conditions: Parents = field(default_factory=dict)
+    memory: Memory = NO_MEMORY
 
 
 def propose(past: Past, encoding: Encoding, config: SamplerConfig, number: int) -> Tensor:
     """Codes of the point that trial `number` should try, `d`.
 
     During start-up it is the point of a Sobol sequence whose index is the trial's number, so parallel trials differ
-    without shared state. Later it is the best candidate of the trust region.
+    without shared state. Later it is the best candidate of the trust region. [ours] Earlier tasks suggest some of the
+    start-up points, and later two proposals in four use them: where a task is alike but has another optimum, a search
+    that always begins with theirs stays there.
 
     Args:
         past: All other trials.
@@ -63,9 +70,11 @@ def propose(past: Past, encoding: Encoding, config: SamplerConfig, number: int) 
     if not region.is_open(config.rules):
         fresh = unseen(encoding.sobol(number, _N_SOBOL, derive(config.seed, "sobol")), seen)
         fresh = fresh[config.allowed(fresh)]
-        return fresh[0] if len(fresh) else spare_points(encoding, seen, config.allowed, generator)[0]
+        own = fresh[0] if len(fresh) else spare_points(encoding, seen, config.allowed, generator)[0]
+        return _start_up(past, own, encoding, config, number)
+    memory = config.memory if number // 2 % 2 == 0 else NO_MEMORY  # each view of the objective with and without it
     acquisition = acquisition_function(
-        history, encoding.categories, number, config.repeats, config.reference, config.description
+        history, encoding.categories, number, config.repeats, config.reference, config.description, memory
     )
     observed = history.finished[[i for i, outcome in enumerate(history.outcomes) if outcome.observed]]
     merit = acquisition.merit(observed)
@@ -73,6 +82,16 @@ def propose(past: Past, encoding: Encoding, config: SamplerConfig, number: int) 
     center = _center(history, region, acquisition, tops[0])
     box = Box.of(encoding, center, region.length, acquisition.lengthscales, config.conditions)
     return best_candidate(encoding, acquisition, box, tops, seen, config.allowed, generator)
+
+
+def _start_up(past: Past, own: Tensor, encoding: Encoding, config: SamplerConfig, number: int) -> Tensor:
+    """The start-up point that earlier tasks suggest for this trial, or else the study's own."""
+    place = suggestion_number(number)
+    if place is None or not config.memory.tasks:
+        return own
+    conditions = Conditions(encoding, config.conditions)
+    point = suggested(config.memory, past.history, own, place, past.seen, config.allowed, conditions)
+    return own if point is None else point
 
 
 def _center(history: History, region: TrustRegion, acquisition: AcquisitionFunction, top: Tensor) -> Tensor:

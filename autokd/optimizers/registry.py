@@ -10,6 +10,7 @@ from optuna.distributions import BaseDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
+from optuna.study import Study
 
 from autokd.core.seeds import derive
 from autokd.optimizers.errors import OptimizerError
@@ -53,6 +54,7 @@ def sampler(
     features: Callable[[Mapping[str, Any]], Sequence[float]] | None = None,
     described: Collection[str] | None = None,
     conditions: "Parents | None" = None,
+    earlier: Sequence[Study] = (),
     **options: Any,
 ) -> BaseSampler:
     """An Optuna sampler by name.
@@ -68,6 +70,7 @@ def sampler(
         features: Features of points as in `TrustRegionSampler`; other samplers do not use them.
         described: Names of the parameters that the features describe, as in `TrustRegionSampler`.
         conditions: Conditional parameters, as in `TrustRegionSampler`; other samplers do not use them.
+        earlier: Studies from which to learn, as in `TrustRegionSampler`; other samplers do not use them.
         **options: Passed to the constructor.
 
     Raises:
@@ -76,7 +79,7 @@ def sampler(
     make = _find(name, SAMPLERS, "sampler")
     fixed: dict[str, Any] = {"seed": seed}
     if name == _OWN:
-        known = {"features": features, "described": described, "conditions": conditions}
+        known = {"features": features, "described": described, "conditions": conditions, "earlier": earlier}
         fixed |= {"search_space": search_space, **known}
     elif trial_number is not None:
         fixed["seed"] = derive(seed, trial_number, "sampler") % 2**32  # numpy takes no more

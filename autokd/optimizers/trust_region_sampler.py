@@ -10,14 +10,16 @@ from typing import Any
 import torch
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, RandomSampler
-from optuna.study import Study, StudyDirection
+from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from autokd.core.seeds import derive
 from autokd.optimizers.acquisition.optimisation import Allowed
 from autokd.optimizers.archive import Archive
+from autokd.optimizers.earlier import EarlierStudy, EarlierTask, signs_of
 from autokd.optimizers.errors import OptimizerError
 from autokd.optimizers.history import PROPOSAL
+from autokd.optimizers.models.prior_mean import Memory
 from autokd.optimizers.proposal import SamplerConfig, propose
 from autokd.optimizers.space.conditions import Parents
 from autokd.optimizers.space.encoding import Encoding
@@ -27,7 +29,7 @@ from autokd.optimizers.trust_region import Rules
 
 __all__ = ["TrustRegionSampler"]
 
-_NOT_PICKLED = ("_lock", "_archive", "_description")
+_NOT_PICKLED = ("_lock", "_archive", "_description", "_memory")
 
 
 class TrustRegionSampler(BaseSampler):
@@ -71,6 +73,8 @@ class TrustRegionSampler(BaseSampler):
         rules: Rules of the trust region: "own"; "turbo", the paper's constants; "none" for a region that stays the
             whole space; or attributes of `trust_region.Rules` that differ from our own.
         n_trials: Number of trials of the whole study, if known. With it our own region halves sooner in a short one.
+        earlier: Studies from which to learn, as they are now, of as many objectives; `models.prior_mean` says how.
+            Parameters are matched by name, and values that are not legal here are left out.
     """
 
     def __init__(
@@ -87,6 +91,7 @@ class TrustRegionSampler(BaseSampler):
         conditions: Parents | None = None,
         rules: str | Mapping[str, Any] = "own",
         n_trials: int | None = None,
+        earlier: Sequence[Study] = (),
     ) -> None:
         _check_options(n_startup_trials, n_trials, noise, deterministic, feasible, reference_point)
         self._seed = secrets.randbits(32) if seed is None else seed
@@ -104,6 +109,8 @@ class TrustRegionSampler(BaseSampler):
         self._description: tuple[Encoding, Description] | None = None
         self._rules = rules
         self._n_trials = n_trials
+        self._earlier = [EarlierStudy.of(study) for study in earlier]
+        self._memory: tuple[Encoding, Memory] | None = None
         Rules.of(1, n_startup_trials, noise, rules=rules)  # reject invalid options here and not at the first trial
         _check_order(self._conditions)
 
@@ -111,7 +118,7 @@ class TrustRegionSampler(BaseSampler):
         return {name: value for name, value in self.__dict__.items() if name not in _NOT_PICKLED}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _lock=Lock(), _archive=Archive(), _description=None)
+        self.__dict__.update(state, _lock=Lock(), _archive=Archive(), _description=None, _memory=None)
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """The given search space, or the union of the parameters of all other trials."""
@@ -135,7 +142,7 @@ class TrustRegionSampler(BaseSampler):
         """
         if not search_space:
             return {}
-        signs = [1.0 if direction == StudyDirection.MAXIMIZE else -1.0 for direction in study.directions]
+        signs = signs_of(study)
         encoding = Encoding.of(search_space)
         config = self._config(encoding, signs)
         with self._lock:
@@ -181,6 +188,7 @@ class TrustRegionSampler(BaseSampler):
             reference=None if reference is None else [s * r for s, r in zip(signs, reference, strict=True)],
             description=self._described_by(encoding),
             conditions=self._conditions,
+            memory=self._remembered(encoding, len(signs)),
         )
 
     def _described_by(self, encoding: Encoding) -> Description:
@@ -188,6 +196,14 @@ class TrustRegionSampler(BaseSampler):
         if self._description is None or self._description[0] != encoding:
             self._description = encoding, description_of(self._features, self._described, encoding)
         return self._description[1]
+
+    def _remembered(self, encoding: Encoding, n_objectives: int) -> Memory:
+        """The memory, which keeps the models of earlier studies, so there is one for all proposals in a space."""
+        if self._memory is None or self._memory[0] != encoding:
+            tasks = (EarlierTask.of(study, encoding, n_objectives) for study in self._earlier)
+            description = self._described_by(encoding)
+            self._memory = encoding, Memory([t for t in tasks if t is not None], encoding.categories, description)
+        return self._memory[1]
 
     def _allowed(self, encoding: Encoding) -> Allowed:
         feasible = self._feasible

@@ -32,6 +32,7 @@ from autokd.searches.preflight import (
 )
 from autokd.searches.printer import default_reporter
 from autokd.searches.problem import Problem
+from autokd.searches.recall import recall, usable
 from autokd.searches.reporter import Reporter, Silent
 from autokd.searches.result import SearchResult
 from autokd.searches.speed import measure_speed, typical_students
@@ -141,6 +142,7 @@ def begin(
             config = _named(config, home, store, reporter, renames)
     with _checks():
         check_config(config)
+        earlier = recall(config, home)
         reporter.loading()
         wrapped = teacher_from_python(teacher, config)
         facts = find_facts(config, wrapped, reporter)
@@ -155,6 +157,7 @@ def begin(
         if problem.facts.rungs:
             reporter.notify(_shortened(config, problem.facts.rungs))
         check_budget(broken, reporter)
+        problem = replace(problem, facts=replace(problem.facts, earlier=usable(earlier, problem, reporter)))
         shapes = check_storage(problem, wrapped)
     with home.open(create=True) as store:
         config = _named(config, home, store, reporter, renames)  # another search may have begun meanwhile

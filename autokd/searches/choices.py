@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from optuna.distributions import BaseDistribution, FloatDistribution
+from optuna.study import Study
 
 from autokd.config.fidelity_metrics import FIDELITY_METRICS, FidelityMetric
 from autokd.config.objectives import Against
@@ -46,6 +47,11 @@ class Choices:
     def pruned_widths(self) -> Mapping[str, int] | None:
         """Widths that follow from the most pruned teacher, by the teacher's nodes, once it is made."""
         return None
+
+    @property
+    def earlier_studies(self) -> Sequence[Study]:
+        """What the optimiser learns from, once the facts are known."""
+        return ()
 
     @cached_property
     def space(self) -> Space:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from autokd.searches.earlier import EarlierSearch
 from autokd.searches.lengths import FullLength
 from autokd.teachers.cost import TeacherCost
 
@@ -44,6 +45,7 @@ class Facts:
         teacher_images_per_second: Speed of computing the teacher's outputs in one worker; None without `min_trials`.
         rungs: Epochs at each rung, where `min_trials` shortened them; None for those of the configuration.
         full_length: Length of the full-length trainings with `final.seconds`, once it is decided.
+        earlier: What the search learns from, as it was: earlier searches may go on, or be deleted.
     """
 
     input_shape: tuple[int, ...]
@@ -70,6 +72,7 @@ class Facts:
     teacher_images_per_second: float | None = None
     rungs: tuple[float, ...] | None = None
     full_length: FullLength | None = None
+    earlier: tuple[EarlierSearch, ...] = ()
 
     @property
     def n_train(self) -> int | None:
@@ -98,6 +101,7 @@ class Facts:
             "further_teachers": tuple(known.get("further_teachers", ())),
             "spaces": tuple(known.get("spaces", ())),
             "rungs": tuple(rungs) if (rungs := known.get("rungs")) else None,
+            "earlier": tuple(map(EarlierSearch.from_dict, known.get("earlier", ()))),
             "full_length": FullLength.from_dict(length) if (length := known.get("full_length")) else None,
         }
         return cls(**(known | tuples))

@@ -1,13 +1,14 @@
 """What is searched: the choices of a configuration with the facts of data and teacher."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from optuna.study import Study
 
 from autokd.config.fidelity_metrics import FIDELITY_METRICS
 from autokd.config.schema import TrainingConfig
@@ -21,6 +22,7 @@ from autokd.searches.facts import Facts
 from autokd.searches.lengths import FullLength
 from autokd.searches.method_choice import MethodChoice
 from autokd.searches.references import LIKE_TEACHER, NO_TEACHER, reference_methods, reference_space
+from autokd.searches.study import earlier_study
 from autokd.searches.trial_record import TrialRecord
 from autokd.searches.warm_start_source import warm_start_source
 from autokd.teachers.pruned import PrunedTeachers
@@ -76,6 +78,11 @@ class Problem(Choices):
         """The teacher's network as an architecture; None if it has no such form, or was recorded before this was."""
         recorded = self.facts.graph
         return None if recorded is None else Architecture.from_dict(recorded)
+
+    @cached_property
+    def earlier_studies(self) -> Sequence[Study]:
+        """What the optimiser learns from, as Optuna's studies."""
+        return [earlier_study(each, self.distributions, len(self.costs)) for each in self.facts.earlier]
 
     @property
     def rungs(self) -> tuple[float, ...]:

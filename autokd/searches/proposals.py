@@ -1,5 +1,6 @@
 """What the optimiser decides for a search: the parameters of the next trial, and which trials are pruned."""
 
+import itertools
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -14,6 +15,7 @@ from autokd.core.references import include_current_folder
 from autokd.core.seeds import derive
 from autokd.errors import InputError, first_line
 from autokd.optimizers import HalvingPruner, pruner, sampler
+from autokd.optimizers.earlier import suggestion_number
 from autokd.optimizers.errors import OptimizerError
 from autokd.optimizers.registry import LASTING
 from autokd.searches.choices import BUDGET_SHARE, Choices
@@ -62,7 +64,8 @@ class Proposer:
         """Parameters of the next trial.
 
         They fit the budget if anything near the optimiser's choice does. The first trials have the start points, if
-        there are any; the optimiser chooses what a start point leaves open.
+        there are any, but for those that earlier searches suggest; the optimiser chooses what a start point leaves
+        open.
 
         Args:
             number: Number of the next trial.
@@ -71,7 +74,8 @@ class Proposer:
         if self._sampler is None or problem.config.optimizer.name not in LASTING:
             self._sampler = _sampler(problem, number)
         self._proposed_from.study.sampler = self._sampler
-        given = dict(enumerate(problem.start_points)).get(number, {})
+        own = (n for n in itertools.count() if not problem.earlier_studies or suggestion_number(n) is None)
+        given = dict(zip(own, problem.start_points, strict=False)).get(number, {})
         with self._proposed_from.asked() as trial:
             values = _suggest(trial, problem.dimensions, given)
         return _repaired(problem, values, number)
@@ -134,6 +138,7 @@ def _sampler(choices: Choices, number: int) -> BaseSampler:
         "search_space": choices.distributions,
         "trial_number": number,
         "conditions": choices.conditions,
+        "earlier": choices.earlier_studies,
         **feature_options(choices),
     }
     options: Mapping[str, Any] = choices.config.optimizer.options

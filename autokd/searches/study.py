@@ -13,9 +13,10 @@ from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from autokd.config.fidelity_metrics import ACCURACY, FidelityMetric
 from autokd.optimizers.reports import REPORTS
+from autokd.searches.earlier import EarlierSearch
 from autokd.searches.trial_record import TrialRecord
 
-__all__ = ["GrowingStudy", "to_study"]
+__all__ = ["GrowingStudy", "earlier_study", "to_study"]
 
 _STATES = {
     "running": TrialState.RUNNING,
@@ -102,6 +103,29 @@ class GrowingStudy:
             return bool(pruner.prune(self.study, trial))
         finally:
             self._storage.put(trial)  # without what the pruner noted in it
+
+
+def earlier_study(earlier: EarlierSearch, distributions: Mapping[str, BaseDistribution], n_costs: int) -> optuna.Study:
+    """What a search learns from, as a study of trials that reported as in `to_study` and ended there.
+
+    Args:
+        earlier: The earlier search, within these dimensions.
+        distributions: Every dimension of this search by name.
+        n_costs: Number of objectives beside the accuracy.
+    """
+    study = _empty_study(InMemoryStorage(), n_costs)
+    for place, trial in enumerate(earlier.trials):
+        reports = {rung + 1: list(values) for rung, values in trial.reports}
+        frozen = create_trial(
+            state=TrialState.PRUNED if reports else TrialState.FAIL,
+            params=trial.parameters,
+            distributions={name: distributions[name] for name in trial.parameters},
+            intermediate_values={} if n_costs else {step: values[0] for step, values in reports.items()},
+            system_attrs={REPORTS: reports} if n_costs else {},
+        )
+        frozen.datetime_start, frozen.datetime_complete = _moment(place), _moment(place + 1)
+        study.add_trial(frozen)
+    return study
 
 
 class _Storage(InMemoryStorage):

@@ -11,8 +11,8 @@ ORDER = {
     ),
     "autokd.core": "seeds spelling extras files console cache_folder disk speed device references",
     "autokd.config": (
-        "distinct numbers budget objectives compatibility fidelity_metrics flat teacher schema json_schema messages "
-        "parsing toml"
+        "distinct numbers budget objectives learn_from compatibility fidelity_metrics flat teacher schema json_schema "
+        "messages parsing toml"
     ),
     "autokd.data": "dataset channels prefetch augmentation mixup stream decoding sources registry",
     "autokd.data.decoding": "pictures undecoded mapped decode",
@@ -36,18 +36,18 @@ ORDER = {
     "autokd.teachers.outputs": "key shapes cache reader disk_budget",
     "autokd.optimizers": (
         "errors arrays space reports expected_improvement hypervolume trust_region ended halving history archive "
-        "models acquisition proposal trust_region_sampler importance registry __init__"
+        "earlier models acquisition proposal trust_region_sampler importance registry __init__"
     ),
     "autokd.optimizers.space": "coordinates union encoding conditions features",
-    "autokd.optimizers.models": "outcome_transforms gaussian_process surrogate posterior signal_to_noise",
-    "autokd.optimizers.acquisition": "functions candidates optimisation",
+    "autokd.optimizers.models": "outcome_transforms gaussian_process surrogate prior_mean posterior signal_to_noise",
+    "autokd.optimizers.acquisition": "functions candidates optimisation portfolio",
     "autokd.database": "errors rows types models engine schema reading writing store lease lease_keeper",
     "autokd.evaluation": "context prune warm_start precompute task distillation_stream evaluate",
     "autokd.export": "module check manifest preprocess verification replacement folder",
     "autokd.searches": (
-        "lengths facts workspace data_from_python trial_record method_choice references progress times tables study "
-        "choices warm_start_source problem reporter printer proposals state families flatness students comparison axes "
-        "remarks pareto dispatcher session controller pace speed manifest preflight retraining "
+        "lengths earlier facts workspace data_from_python trial_record method_choice references progress times tables "
+        "study choices warm_start_source problem reporter recall printer proposals state families flatness students "
+        "comparison axes remarks pareto dispatcher session controller pace speed manifest preflight retraining "
         "deletion result api doctor"
     ),
     "autokd.analysis": "rung_correlations evidence scales plots",

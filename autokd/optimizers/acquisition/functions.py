@@ -25,6 +25,7 @@ from autokd.optimizers.hypervolume import (
     log_expected_hypervolume_improvement,
     reference_point,
 )
+from autokd.optimizers.models.prior_mean import NO_MEMORY, Memory
 from autokd.optimizers.models.surrogate import PLAIN, SURROGATE_CONFIGS, TAILS, Surrogate
 from autokd.optimizers.space.encoding import Key, keys, nearest, unseen
 from autokd.optimizers.space.features import NO_FEATURES, Description
@@ -67,6 +68,7 @@ def acquisition_function(
     repeats: bool,
     reference: Sequence[float] | None,
     description: Description = NO_FEATURES,
+    memory: Memory = NO_MEMORY,
 ) -> AcquisitionFunction:
     """Acquisition function for trial `number`.
 
@@ -77,6 +79,7 @@ def acquisition_function(
         repeats: Whether tried points may be proposed again.
         reference: Reference point of several objectives, with signs such that larger is better; inferred if None.
         description: Features of points.
+        memory: What is known of earlier tasks.
     """
     n_objectives = history.Y.shape[1]
     configs = [SURROGATE_CONFIGS[number % len(SURROGATE_CONFIGS)]] if n_objectives == 1 else [TAILS] * n_objectives
@@ -84,7 +87,9 @@ def acquisition_function(
     near = _nearest(history, history.X[:, : len(categories)], categories, most)
     X, Y = history.X[near], history.Y[near]
     models = [
-        Surrogate.fit(X, Y[:, j], categories, history.has_steps, config, description)
+        Surrogate.fit(
+            X, Y[:, j], categories, history.has_steps, config, description, memory.prior_mean(X, Y[:, j], j, config)
+        )
         for j, config in enumerate(configs)
     ]
     limits = _limits(history, categories, description)

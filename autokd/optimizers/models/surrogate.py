@@ -62,12 +62,14 @@ class Surrogate:
         has_steps: Whether the last coordinate is the step.
         transform: Outcome transform fitted to the observed values.
         features: Features of points.
+        prior_mean: Prior mean of the score at codes `n x d`, `n`, if it is not 0; the process is of the difference.
     """
 
     process: GaussianProcess
     has_steps: bool
     transform: OutcomeTransform
     features: Features
+    prior_mean: Callable[[Tensor], Array] | None = None
 
     @classmethod
     def fit(
@@ -78,6 +80,7 @@ class Surrogate:
         has_steps: bool,
         config: SurrogateConfig,
         description: Description = NO_FEATURES,
+        prior_mean: Callable[[Tensor], Array] | None = None,
     ) -> "Surrogate":
         """Model fitted to at least one observation; deterministic.
 
@@ -88,6 +91,7 @@ class Surrogate:
             has_steps: Whether the last column of X is the step, in [0, 1].
             config: Outcome transform and priors.
             description: Features of points.
+            prior_mean: As in the attribute.
         """
         transform = OutcomeTransform.of(y.numpy(), config.scale)
         points = X[:, : len(categories)]
@@ -97,8 +101,9 @@ class Surrogate:
         is_described = [*before, *(k in description.coordinates for k in range(len(categories))), *after]
         known = np.concatenate([features(points), X.numpy()], axis=1)
         prior = Prior(config.kernel_prior, np.array(categorical), np.array(is_described))
-        process = GaussianProcess.fit(known, transform.transformed, prior)
-        return cls(process, has_steps, transform, features)
+        scores = transform.transformed if prior_mean is None else transform.transformed - prior_mean(points)
+        process = GaussianProcess.fit(known, scores, prior)
+        return cls(process, has_steps, transform, features, prior_mean)
 
     @property
     def lengthscales(self) -> Tensor:
@@ -113,7 +118,8 @@ class Surrogate:
 
     def mean(self, points: Tensor) -> Tensor:
         """Posterior mean score at codes `n x d`, `n`."""
-        return torch.from_numpy(self.process.mean(self._coordinates(points)))
+        mean = torch.from_numpy(self.process.mean(self._coordinates(points)))
+        return mean if self.prior_mean is None else mean + torch.from_numpy(self.prior_mean(points))
 
     def estimates(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """Posterior mean and standard deviation of the score, without noise, at codes `n x d`, `n` each."""
@@ -122,8 +128,10 @@ class Surrogate:
             (self.process.mean(part), self.process.deviation(part))
             for part in np.array_split(codes, max(1, -(-len(codes) // _CHUNK)))
         ]
-        means, deviations = zip(*parts, strict=True)
-        return torch.from_numpy(np.concatenate(means)), torch.from_numpy(np.concatenate(deviations))
+        means, deviations = (np.concatenate(each) for each in zip(*parts, strict=True))
+        if self.prior_mean is not None:
+            means = means + self.prior_mean(points)
+        return torch.from_numpy(means), torch.from_numpy(deviations)
 
     def joint(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """Posterior mean, `n`, and covariance, `n x n`, of the scores, without noise, at codes `n x d`."""
