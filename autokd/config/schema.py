@@ -186,8 +186,8 @@ class DistillationConfig(_Section):
     """How students learn from the teacher.
 
     Attributes:
-        method: Name of a distillation method, "module:Class" of your own, or a composition such as "ctkd+kd"; "kd" by
-            default.
+        method: Name of a distillation method, "module:Class" of your own, a composition such as "ctkd+kd", or two in
+            turn such as "fitnet>dist"; "kd" by default.
         methods: Several methods among which the search chooses; replaces `method`.
         ranges: Narrower ranges for dimensions of the method, or single values that fix them, such as "temperature". In
             a composition, the name of the part comes first: "kd.temperature". So does the name of the method if the

@@ -35,6 +35,7 @@ from autokd.distillation.wrappers.combined import Combined
 from autokd.distillation.wrappers.continuation import Continuation
 from autokd.distillation.wrappers.ctkd import CTKD
 from autokd.distillation.wrappers.early_stopping import EarlyStopping
+from autokd.distillation.wrappers.in_turn import InTurn
 from autokd.distillation.wrappers.standardise import Standardised
 
 __all__ = [
@@ -65,6 +66,7 @@ __all__ = [
     "EarlyStopping",
     "FeatureExtractor",
     "FitNet",
+    "InTurn",
     "LogitMethod",
     "Method",
     "Modality",

@@ -3,11 +3,13 @@
 `kd+at` is the sum of both losses. A wrapper precedes the method that it wraps, as in `ctkd+kd`; in
 `early-stopping+standardise+dkd+at` only `dkd` is standardised and stopped. A wrapper that is also a method of its own,
 like `continuation`, wraps the method that follows it, if any; `clustered-hints` only one that compares feature maps.
+`fitnet>kd+at` is a schedule: first `fitnet`, then `kd+at`.
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from inspect import Parameter, signature
+from itertools import chain
 from types import MappingProxyType
 from typing import Any
 
@@ -41,10 +43,11 @@ from autokd.distillation.wrappers.combined import Combined
 from autokd.distillation.wrappers.continuation import Continuation
 from autokd.distillation.wrappers.ctkd import CTKD
 from autokd.distillation.wrappers.early_stopping import EarlyStopping
+from autokd.distillation.wrappers.in_turn import InTurn
 from autokd.distillation.wrappers.standardise import Standardised
 from autokd.errors import InputError
 
-__all__ = ["METHODS", "make_method", "method_class", "method_defaults", "method_distributions"]
+__all__ = ["METHODS", "components_of", "make_method", "method_class", "method_defaults", "method_distributions"]
 
 _ALL: tuple[type[Method], ...] = (
     KD,
@@ -78,7 +81,7 @@ _ALL: tuple[type[Method], ...] = (
 METHODS: Mapping[str, type[Method]] = MappingProxyType({method.name: method for method in _ALL})
 """Known methods by their names in a configuration."""
 
-_JOIN = "+"
+_JOIN, _THEN = "+", ">"
 
 
 def make_method(name: str, settings: Mapping[str, Any] | None = None) -> Method:
@@ -90,27 +93,27 @@ def make_method(name: str, settings: Mapping[str, Any] | None = None) -> Method:
         InputError: If the name is unknown, its components cannot be composed, the method has no such hyper-parameter,
             or a value is invalid.
     """
-    components, settings = _components(name), settings or {}
+    stages, settings = _stages(name), settings or {}
     _check_known(name, settings)
-    members: list[Method] = []
-    for component in reversed(components):
-        given = component.own(settings)
-        if component.wraps:
-            members[0] = component.kind(members[0], **given)
-        else:
-            members.insert(0, component.kind(**given))
-    return members[0] if len(members) == 1 else Combined(members)
+    methods = [_made(components, settings) for components in stages]
+    if len(methods) == 1:
+        return methods[0]
+    first, last = methods
+    return InTurn(first, last, **{key: settings[key] for key in InTurn.distributions() if key in settings})
 
 
 def method_distributions(name: str) -> dict[str, BaseDistribution]:
     """Distributions of the hyper-parameters of a method; of a composed one they are named `component.hyper-parameter`.
 
-    Hyper-parameters without effect in the composition, such as KD's temperature in `ctkd+kd`, are omitted.
+    Hyper-parameters without effect in the composition, such as KD's temperature in `ctkd+kd`, are omitted. A schedule
+    has one of its own, `switch`.
 
     Raises:
         InputError: If the name is unknown, or its components cannot be composed.
     """
-    return dict(_distributions(_components(name)))
+    stages = _stages(name)
+    found = dict(chain.from_iterable(map(_distributions, stages)))
+    return found | InTurn.distributions() if len(stages) > 1 else found
 
 
 def method_defaults(name: str) -> dict[str, Any]:
@@ -121,11 +124,14 @@ def method_defaults(name: str) -> dict[str, Any]:
     Raises:
         InputError: As `method_distributions`.
     """
-    known = method_distributions(name)
+    known, stages = method_distributions(name), _stages(name)
+    kinds = [(component.prefix, component.kind) for component in chain.from_iterable(stages)]
+    if len(stages) > 1:
+        kinds.append(("", InTurn))
     pairs = (
-        (component.prefix + own, parameter.default)
-        for component in _components(name)
-        for own, parameter in signature(component.kind).parameters.items()
+        (prefix + own, parameter.default)
+        for prefix, kind in kinds
+        for own, parameter in signature(kind).parameters.items()
     )
     return {key: default for key, default in pairs if key in known and default not in (Parameter.empty, None)}
 
@@ -144,9 +150,14 @@ def method_class(name: str) -> type[Method]:
     if name not in METHODS:
         raise InputError(
             f"a distillation method must be one of {', '.join(METHODS)} or `module:Class`, or several joined by "
-            f"{_JOIN!r}, but got {name!r}{nearest_name(name, METHODS)}."
+            f"{_JOIN!r}, or two in turn, `first{_THEN}last`, but got {name!r}{nearest_name(name, METHODS)}."
         )
     return METHODS[name]
+
+
+def components_of(name: str) -> list[str]:
+    """Names of the single methods in the name of a method, which are not checked."""
+    return [component for stage in name.split(_THEN) for component in stage.split(_JOIN)]
 
 
 @dataclass(frozen=True)
@@ -169,16 +180,34 @@ class _Component:
         return {name: settings[self.prefix + name] for name in names if self.prefix + name in settings}
 
 
-def _components(name: str) -> list[_Component]:
-    names = name.split(_JOIN)
+def _stages(name: str) -> list[list[_Component]]:
+    """Components of a method, or of each of the two of a schedule."""
+    names, stages = components_of(name), name.split(_THEN)
+    if len(stages) > 2:
+        raise InputError(f"distillation method {name!r} names {len(stages)} methods in turn; two are allowed.")
     if len(set(names)) < len(names):
         raise InputError(f"distillation method {name!r} names a component twice.")
+    return [_components(stage.split(_JOIN), is_alone=len(names) == 1) for stage in stages]
+
+
+def _components(names: list[str], is_alone: bool) -> list[_Component]:
     kinds = [method_class(component) for component in names]
     if issubclass(kinds[-1], Wrapper) and not kinds[-1].inner_is_optional:
         raise InputError(f"distillation method {names[-1]!r} wraps another: write `{names[-1]}{_JOIN}kd`.")
     wraps = _wrapping(kinds)
-    prefixes = [f"{component}." if len(names) > 1 else "" for component in names]
+    prefixes = ["" if is_alone else f"{component}." for component in names]
     return [_Component(*facts) for facts in zip(kinds, prefixes, wraps, strict=True)]
+
+
+def _made(components: list[_Component], settings: Mapping[str, Any]) -> Method:
+    members: list[Method] = []
+    for component in reversed(components):
+        given = component.own(settings)
+        if component.wraps:
+            members[0] = component.kind(members[0], **given)
+        else:
+            members.insert(0, component.kind(**given))
+    return members[0] if len(members) == 1 else Combined(members)
 
 
 def _wrapping(kinds: list[type[Method]]) -> list[bool]:

@@ -8,6 +8,7 @@ from autokd.config.schema import RESUMABLE_CHANGES, SearchConfig
 from autokd.core.references import is_interactive
 from autokd.database.lease import Lease
 from autokd.database.lease_keeper import owning
+from autokd.distillation.registry import components_of
 from autokd.errors import AutoKDError, InputError, first_line
 from autokd.optimizers.errors import OptimizerError
 from autokd.searches.dispatcher import Dispatcher
@@ -109,7 +110,7 @@ def _imported_by_workers(config: SearchConfig) -> Iterable[tuple[str, str]]:
     yield "teacher.factory", config.teacher.factory or ""
     yield "teacher.preprocess", config.teacher.preprocess or ""
     key = "distillation.methods" if config.distillation.methods else "distillation.method"
-    yield from ((key, part) for name in config.distillation.names for part in name.split("+"))
+    yield from ((key, part) for name in config.distillation.names for part in components_of(name))
 
 
 def _may_change(key: str) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import typer.main
+from optuna.distributions import FloatDistribution
 from pages import EVERYTHING, PAGES, README, ROOT, block, blocks
 
 import autokd
@@ -166,6 +167,14 @@ def test_the_methods_of_the_example_can_be_searched() -> None:
     choice.check()
     assert "kd+at.kd.weight" not in choice.dimensions
     assert "kd.temperature" in choice.dimensions
+
+
+def test_the_schedule_of_the_example_can_be_searched() -> None:
+    choice = MethodChoice(DistillationConfig(**tomllib.loads(block("toml", "fitnet>dist"))["distillation"]))
+    choice.check()
+    switches = [key for key in choice.dimensions if key.endswith("switch")]
+    assert switches == ["fitnet>dist.switch", "kd>dist.switch"]
+    assert choice.dimensions["fitnet>dist.switch"].distribution == FloatDistribution(0.2, 0.6)
 
 
 @pytest.mark.parametrize("text", [text for text in blocks("toml") if "top_nodes" in text or "pruned" in text])

@@ -24,7 +24,7 @@ ORDER = {
         "kd dkd nkd mlld bdkd ttm rld sld abkd ldrld crld dist similarity rkd attention fitnet hints review multi_step "
         "modality crd"
     ),
-    "autokd.distillation.wrappers": "combined standardise early_stopping continuation ctkd",
+    "autokd.distillation.wrappers": "combined in_turn standardise early_stopping continuation ctkd",
     "autokd.training": (
         "class_metrics metrics schedules timetable averaged_weights best_checkpoint width_scaling muon loop "
         "checkpoint selection supervised"

@@ -64,12 +64,19 @@ class Combined(Method):
             member.prepare(*self._outputs_for(member, student, teacher), labels)
 
     def label_weight(self, context: BatchContext) -> float:
-        """Weight of the first member."""
-        return self.members[0].label_weight(context)
+        """Weight of the first active member."""
+        return self.active(context)[0].label_weight(context)
+
+    def active(self, context: BatchContext) -> list[Method]:
+        """Members that teach at this point of the training: all of them."""
+        return self.members
 
     def teacher_loss(self, student: Outputs, teacher: Outputs, context: BatchContext) -> Tensor:
-        """Sum of the members' teacher losses."""
-        losses = [member.teacher_loss(*self._outputs_for(member, student, teacher), context) for member in self.members]
+        """Sum of the active members' teacher losses."""
+        losses = [
+            member.teacher_loss(*self._outputs_for(member, student, teacher), context)
+            for member in self.active(context)
+        ]
         return sum(losses[1:], start=losses[0])
 
     def _outputs_for(self, member: Method, student: Outputs, teacher: Outputs) -> tuple[Outputs, Outputs]:
@@ -83,4 +90,4 @@ class Combined(Method):
 def _only_one(members: Sequence[Method], what: str) -> None:
     if len(members) > 1:
         names = " and ".join(repr(member.name) for member in members)
-        raise InputError(f"only one distillation method of a sum may {what}, but {names} do.")
+        raise InputError(f"only one of several distillation methods may {what}, but {names} do.")

@@ -3,9 +3,21 @@ import torch
 from optuna.distributions import FloatDistribution
 from torch import Tensor
 
-from autokd.distillation import KD, METHODS, BatchContext, Combined, Method, Outputs, make_method, method_class
+from autokd.distillation import (
+    KD,
+    METHODS,
+    BatchContext,
+    Combined,
+    InTurn,
+    Method,
+    Outputs,
+    make_method,
+    method_class,
+    method_defaults,
+)
 from autokd.distillation import method_distributions as distributions
 from autokd.distillation.base import LogitMethod, Wrapper
+from autokd.distillation.registry import components_of
 from autokd.distillation.wrappers.continuation import Continuation
 from autokd.distillation.wrappers.ctkd import CTKD
 from autokd.distillation.wrappers.early_stopping import EarlyStopping
@@ -127,6 +139,40 @@ def test_wrappers_wrap_each_other_in_order() -> None:
     assert (method.inner.form, method.inner.inner.scale) == ("instance", 3.0)
 
 
+def test_a_schedule_teaches_by_two_methods_in_turn() -> None:
+    settings = {"switch": 0.25, "features.weight": 0.75, "ctkd.form": "instance", "kd.weight": 0.25}
+    method = make_method("features>ctkd+kd+doubled+dist", settings)
+    assert isinstance(method, InTurn)
+    first, last = method.members
+    assert isinstance(last, Combined)
+    assert (method.switch, first.weight) == (0.25, 0.75)
+    assert [type(member) for member in last.members] == [CTKD, Doubled]
+    assert (last.members[0].form, last.members[0].inner.weight) == ("instance", 0.25)
+
+
+def test_a_schedule_has_the_hyper_parameters_of_its_methods_and_its_switch() -> None:
+    assert list(distributions("features>ctkd+kd")) == [
+        "features.weight",
+        "ctkd.form",
+        "ctkd.warmup",
+        "kd.weight",
+        "switch",
+    ]
+    assert distributions("kd>features")["switch"] == InTurn.distributions()["switch"]
+    assert method_defaults("kd>features") == {
+        "kd.temperature": 4,
+        "kd.weight": 0.9,
+        "features.weight": 0.5,
+        "switch": 0.5,
+    }
+    assert "switch" not in distributions("kd+features")
+
+
+def test_the_components_of_a_schedule_are_those_of_both_methods() -> None:
+    assert components_of("kd") == ["kd"]
+    assert components_of("a+b>c") == ["a", "b", "c"]
+
+
 def test_continuation_is_a_method_or_a_wrapper() -> None:
     assert type(make_method("continuation", {"margin": 2.0})) is Continuation
     assert type(make_method("early-stopping+continuation", {"continuation.margin": 2.0}).inner) is Continuation
@@ -162,6 +208,10 @@ def test_a_wrapper_does_not_override_other_components_of_a_sum() -> None:
         ("kd+features+kd", r"'kd\+features\+kd' names a component twice"),
         ("kd+nothing", r"must be one of .*, but got 'nothing'"),
         ("kd+", "must be one of .*, but got ''"),
+        ("kd>", "must be one of .*, but got ''"),
+        ("kd>features+kd", r"'kd>features\+kd' names a component twice"),
+        ("ctkd>kd", r"'ctkd' wraps another: write `ctkd\+kd`"),
+        ("kd>features>dist", "'kd>features>dist' names 3 methods in turn; two are allowed"),
         ("", "must be one of .*, but got ''"),
     ],
 )
@@ -179,7 +229,14 @@ def test_a_wrapper_of_logit_methods_rejects_other_methods(wrapper: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "setting"),
-    [("kd", "wieght"), ("kd", "kd.weight"), ("kd+features", "weight"), ("ctkd+kd", "kd.temperature")],
+    [
+        ("kd", "wieght"),
+        ("kd", "kd.weight"),
+        ("kd+features", "weight"),
+        ("ctkd+kd", "kd.temperature"),
+        ("kd", "switch"),
+        ("kd>features", "kd.switch"),
+    ],
 )
 def test_an_unknown_hyper_parameter_is_rejected(name: str, setting: str) -> None:
     with pytest.raises(InputError, match=f"has no hyper-parameter '{setting}'.*; it has .*weight"):

@@ -158,6 +158,32 @@ def assert_killed_is_unbroken(task: EvaluationTask, tmp_path: Path, monkeypatch:
     assert weights_of(task) == weights_of(unbroken)
 
 
+@pytest.fixture
+def scheduled(task: EvaluationTask) -> EvaluationTask:
+    """The last rung, of 12 steps, by two methods in turn; the second one learns a projection."""
+    return replace(task, rung=2, method="kd>multi-step", settings=(("switch", 0.5),))
+
+
+def test_methods_in_turn_switch_at_a_share_of_the_whole_training(scheduled: EvaluationTask):
+    alone = replace(scheduled, method="kd", settings=())
+    in_turn = replace(scheduled, method="kd>dist")
+    found, expected = ([evaluate(replace(task, rung=rung)).metrics for rung in (1, 2)] for task in (in_turn, alone))
+    assert found[0] == expected[0]  # 6 steps of 12
+    assert found[1] != expected[1]
+
+
+def test_methods_in_turn_are_the_same_rung_after_rung(scheduled: EvaluationTask, tmp_path: Path):
+    climbed = [evaluate(replace(scheduled, rung=rung)) for rung in range(3)][-1]
+    assert evaluate(replace(scheduled, folder=tmp_path / "elsewhere")).metrics == climbed.metrics
+
+
+@pytest.mark.parametrize("n", [2, 3])  # just before the switch at step 6, and after it
+def test_methods_in_turn_go_on_where_they_were_killed(
+    scheduled: EvaluationTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n: int
+):
+    assert_killed_is_unbroken(scheduled, tmp_path, monkeypatch, n)
+
+
 def test_weights_of_a_rung_are_kept_whatever_is_trained_afterwards(
     task: EvaluationTask, monkeypatch: pytest.MonkeyPatch
 ):

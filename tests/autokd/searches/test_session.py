@@ -33,6 +33,7 @@ def notebook(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"data": {"source": "__main__:mine"}}, "data.source"),
         ({"distillation": {"method": "ctkd+__main__:mine"}}, "distillation.method"),
         ({"distillation": {"methods": ["kd", "__main__:mine"]}}, "distillation.methods"),
+        ({"distillation": {"method": "kd>__main__:mine"}}, "distillation.method"),
     ],
 )
 def test_what_workers_cannot_import_from_a_notebook_is_refused(notebook: None, changes: Any, key: str) -> None:
