@@ -1,4 +1,6 @@
-"""What all tests share: one thread, and property tests that draw the same examples every time."""
+"""What all tests share: one thread, property tests that draw the same examples every time, and clusters."""
+
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -12,6 +14,21 @@ settings.load_profile("autokd")
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread() -> None:
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def dask_address() -> Iterator[str]:
+    """Address of a Dask cluster of two workers, each with a GPU that it declares; a task outlives one of them."""
+    dask = pytest.importorskip("dask", reason="Dask is not installed: pip install 'autokd[dask]'")
+    from distributed import LocalCluster
+
+    with (
+        dask.config.set({"distributed.scheduler.allowed-failures": 1}),
+        LocalCluster(
+            n_workers=2, threads_per_worker=1, memory_limit=None, dashboard_address=":0", resources={"GPU": 1}
+        ) as cluster,
+    ):
+        yield cluster.scheduler_address
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

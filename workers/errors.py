@@ -4,6 +4,7 @@ Subclasses are named after what happened; ruff's N818 would append `Error` to ea
 """
 
 __all__ = [
+    "EngineLost",
     "ExecutorClosed",
     "TaskOutOfMemory",
     "TaskTimeout",
@@ -16,6 +17,10 @@ __all__ = [
 
 class WorkerError(Exception):
     """Base class of all errors of this package."""
+
+
+class EngineLost(WorkerError):  # noqa: N818
+    """The engine of a cluster does not answer, or no longer does; no task can be submitted to it."""
 
 
 class ExecutorClosed(WorkerError):  # noqa: N818

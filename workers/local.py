@@ -11,30 +11,26 @@ and 0.14 ms a task, against 0.02 ms over a bare pipe, which is nothing beside ta
 `multiprocessing.Process` and its pipe itself would need no pebble and about as many lines as we have around it.
 """
 
-import atexit
 import os
 import signal
+import socket
 import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, InvalidStateError
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import current_process, get_context
 from multiprocessing.context import SpawnContext, SpawnProcess
-from queue import SimpleQueue
-from typing import Any, TypeVar, TypeVarTuple
+from typing import Any
 
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
 from workers import worker_process
-from workers.base import DEFAULT_LIMITS, Executor, Limits
-from workers.errors import ExecutorClosed, TaskOutOfMemory, TaskTimeout, UnguardedMain, WorkerError, WorkerLost
+from workers.base import DEFAULT_LIMITS, Limits, Placement
+from workers.errors import TaskOutOfMemory, TaskTimeout, UnguardedMain, WorkerError, WorkerLost
+from workers.lanes import Lane, LaneExecutor, Queue, Task
 
-__all__ = ["LocalExecutor"]
-
-T = TypeVar("T")
-Ts = TypeVarTuple("Ts")
+__all__ = ["LocalExecutor", "interrupts_blocked"]
 
 # Environment variables that OpenMP, MKL, OpenBLAS, numexpr and Accelerate read when they are loaded.
 _THREAD_VARIABLES = (
@@ -58,7 +54,7 @@ _LOOK_SECONDS = 1.0
 _spawning = threading.Lock()
 
 
-class LocalExecutor(Executor):
+class LocalExecutor(LaneExecutor["_LocalLane"]):
     """Executor that runs tasks in spawned processes, each of which runs one task after another.
 
     A worker imports the main module under the name `__mp_main__`. A script therefore cannot make an executor at its
@@ -78,112 +74,66 @@ class LocalExecutor(Executor):
 
     def __init__(self, workers: int, limits: Limits = DEFAULT_LIMITS) -> None:
         worker_process.leave_if_importing()
-        if workers < 1:
-            raise WorkerError(f"`workers >= 1` must hold, but got {workers=}.")
-        self._queue: SimpleQueue[_Task | None] = SimpleQueue()
-        self._lanes = [_Lane(self._queue, limits) for _ in range(workers)]
-        self._unfinished: set[Future[Any]] = set()
-        self._lock = threading.Lock()
-        self._open = True
-        for lane in self._lanes:
-            lane.start()
-        # Registered after pebble's own hook and so called before it: no lane may start a worker during shutdown.
-        atexit.register(self.shutdown, cancel=True)
+        super().__init__(lambda queue: _LocalLane(queue, limits), workers)
 
-    @property
-    def capacity(self) -> int:
-        """Number of worker processes."""
-        return len(self._lanes)
-
-    def submit(self, function: Callable[[*Ts], T], /, *args: *Ts) -> Future[T]:
-        """Future of `function(*args)` in the next free worker process."""
-        task = _Task(worker_process.encode(function, args), ProcessFuture())
-        with self._lock:
-            if not self._open:
-                raise ExecutorClosed("The local executor was shut down and accepts no more tasks; make a new one.")
-            self._unfinished.add(task.future)
-            self._queue.put(task)
-        task.future.add_done_callback(self._forget)
-        return task.future
-
-    def shutdown(self, cancel: bool) -> None:
-        """Wait for all tasks, or kill them if `cancel` is true, then end all worker processes."""
-        with self._lock:
-            was_open, self._open = self._open, False
-            unfinished = list(self._unfinished)
-        if cancel:
-            for future in unfinished:
-                future.cancel()
-        if was_open:
-            for _ in self._lanes:
-                self._queue.put(None)
-        for lane in self._lanes:
-            lane.join()
-        atexit.unregister(self.shutdown)
-
-    def _forget(self, future: Future[Any]) -> None:
-        with self._lock:
-            self._unfinished.discard(future)
+    def _placements(self, lanes: Sequence["_LocalLane"]) -> Iterable[Placement]:
+        return (Placement(lane.worker) for lane in lanes)
 
 
-@dataclass(frozen=True)
-class _Task:
-    payload: bytes
-    future: Future[Any]
+class _LocalLane(Lane):
+    """A lane with one worker process at a time."""
 
-
-class _Lane(threading.Thread):
-    """A thread that runs tasks in one worker process at a time."""
-
-    def __init__(self, queue: SimpleQueue[_Task | None], limits: Limits) -> None:
-        super().__init__(name="worker-lane", daemon=True)
-        self._queue = queue
+    def __init__(self, queue: Queue, limits: Limits) -> None:
+        super().__init__(queue)
         self._limits = limits
         self._worker: _Worker | None = None
 
-    def run(self) -> None:
-        """Execute tasks until the queue returns None."""
-        while (task := self._queue.get()) is not None:
-            if task.future.set_running_or_notify_cancel():
-                _finish(task.future, *self._execute(task))
-        self._retire()
+    @property
+    def worker(self) -> str | None:
+        """Host and id of the worker process; None before it has started."""
+        worker = self._worker
+        return None if worker is None else worker.name
 
-    def _execute(self, task: _Task) -> tuple[bool, Any]:
-        """Whether the task succeeded, and its result or exception."""
+    def execute(self, task: Task) -> bytes:
+        """Encoded outcome of a task in the worker process, which is replaced unless it has one."""
         # A worker may have died while it was idle, before it received the task, which is then tried once more.
         for _ in range(2):
             try:
-                return worker_process.decode(self._attempt(task))
+                return self._attempt(task)
             except BrokenProcessPool as error:
                 if self._worker is not None and self._worker.is_unguarded:
-                    self._retire()
-                    return False, UnguardedMain(_UNGUARDED)
-                failure = self._cause(self._retire()) or WorkerLost(_NEVER_STARTED.format(error=error))
+                    self._stop()
+                    raise UnguardedMain(_UNGUARDED) from None
+                failure = self._cause(self._stop()) or WorkerLost(_NEVER_STARTED.format(error=error))
             except ProcessExpired as error:
-                return False, self._cause(self._retire()) or _lost(error.exitcode)
+                raise (self._cause(self._stop()) or _lost(error.exitcode)) from None
             except TimeoutError:
-                self._retire()
-                return False, self._timeout()
-            except Exception as error:  # no error may end this thread; a cancelled future remains cancelled
-                self._retire()
-                return False, error
-        return False, failure
+                self._stop()
+                raise self._timeout() from None
+            except Exception:
+                self._stop()
+                raise
+        raise failure
 
-    def _attempt(self, task: _Task) -> bytes:
+    def retire(self) -> None:
+        """End the worker process and its children."""
+        self._stop()
+
+    def _attempt(self, task: Task) -> bytes:
         if self._worker is None or not self._worker.pool.active:
-            self._retire()
+            self._stop()
             self._worker = _Worker.start(self._limits)
         worker = self._worker
         inner = worker.schedule(task.payload, self._limits)
         ended = threading.Event()
         inner.add_done_callback(lambda _: ended.set())
-        task.future.add_done_callback(lambda future: future.cancelled() and inner.cancel())  # type: ignore[no-untyped-call]
+        task.on_cancel(inner.cancel)
         while not ended.wait(_LOOK_SECONDS):
             if worker.report[worker_process.STARTS] > 1 and not ended.wait(_LOOK_SECONDS):
                 raise ProcessExpired("The worker exited without an outcome.", code=0)  # type: ignore[no-untyped-call]
         return inner.result()
 
-    def _retire(self) -> int:
+    def _stop(self) -> int:
         """End the worker process and its children; return the memory, in bytes, for which it exited, or 0."""
         worker, self._worker = self._worker, None
         return 0 if worker is None else worker.stop()
@@ -225,6 +175,12 @@ class _Worker:
             raise BrokenProcessPool(str(error)) from error
 
     @property
+    def name(self) -> str | None:
+        """Host and process id; None before the process runs."""
+        pid = self.report[worker_process.PID]
+        return f"{socket.gethostname()}:{pid}" if pid else None
+
+    @property
     def is_unguarded(self) -> bool:
         """Whether a process left because the main module starts workers when it is imported."""
         return any(process.exitcode == worker_process.UNGUARDED for process in self.context.processes)
@@ -258,7 +214,7 @@ class _Process(SpawnProcess):
     environment: dict[str, str]
 
     def start(self) -> None:
-        with _spawning, _environment(self.environment), _interrupts_blocked():
+        with _spawning, _environment(self.environment), interrupts_blocked(), _children_allowed():
             super().start()
 
 
@@ -278,7 +234,19 @@ def _environment(variables: dict[str, str]) -> Iterator[None]:
 
 
 @contextmanager
-def _interrupts_blocked() -> Iterator[None]:
+def _children_allowed() -> Iterator[None]:
+    """Let a daemonic process start children, such as a worker of Dask; ours end with their parent, however it dies."""
+    config = current_process()._config  # type: ignore[attr-defined]
+    before = config.get("daemon")
+    config["daemon"] = False
+    try:
+        yield
+    finally:
+        config["daemon"] = before
+
+
+@contextmanager
+def interrupts_blocked() -> Iterator[None]:
     """Block SIGINT, which a child inherits, so that Ctrl-C does not end it before it ignores the signal."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
@@ -288,16 +256,6 @@ def _interrupts_blocked() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _finish(future: Future[Any], succeeded: bool, value: Any) -> None:
-    with suppress(InvalidStateError):  # it was cancelled in the meantime
-        if succeeded:
-            future.set_result(value)
-        else:
-            future.set_exception(value)
-    if future.cancelled():
-        future.set_running_or_notify_cancel()  # wakes `concurrent.futures.wait`
 
 
 def _lost(exit_code: int) -> WorkerLost:

@@ -25,6 +25,7 @@ __all__ = [
     "UNGUARDED",
     "decode",
     "encode",
+    "encode_error",
     "initialize",
     "leave_if_importing",
     "own_memory",
@@ -77,11 +78,11 @@ def run(task: bytes, threads: int) -> bytes:
             torch.set_num_threads(threads)
         outcome = (True, function(*args), "")
     except BaseException as error:
-        return _encode_error(error, traceback.format_exc())
+        return encode_error(error, traceback.format_exc())
     try:
         return pickle.dumps(outcome)
     except Exception as error:
-        return _encode_error(
+        return encode_error(
             TaskUnpicklable(f"A task's result must be picklable, but {type(outcome[1]).__name__} is not: {error}"), ""
         )
 
@@ -112,17 +113,13 @@ def decode(outcome: bytes) -> tuple[bool, Any]:
     return succeeded, value
 
 
-def own_memory(process: psutil.Process) -> int:
-    """Resident memory that a process does not share, in bytes.
+def encode_error(error: BaseException, trace: str = "") -> bytes:
+    """Encoded outcome of a task that failed.
 
-    Pages of mapped files are excluded: all workers share them, and the system reclaims them when it needs memory. Only
-    Linux reports them; on other systems this is all resident memory.
+    Args:
+        error: The task's exception; a stand-in takes the place of one that cannot be pickled.
+        trace: Its traceback as text, which becomes a note.
     """
-    memory = process.memory_info()
-    return int(memory.rss - getattr(memory, "shared", 0))
-
-
-def _encode_error(error: BaseException, trace: str) -> bytes:
     try:
         outcome = pickle.dumps((False, error, trace))
         pickle.loads(outcome)  # an exception with its own constructor often fails only here
@@ -131,6 +128,16 @@ def _encode_error(error: BaseException, trace: str) -> bytes:
         name = f"{type(error).__module__}.{type(error).__qualname__}"
         stand_in = TaskUnpicklable(f"A task's exception must be picklable, but {name} is not; its message: {error}")
         return pickle.dumps((False, stand_in, trace))
+
+
+def own_memory(process: psutil.Process) -> int:
+    """Resident memory that a process does not share, in bytes.
+
+    Pages of mapped files are excluded: all workers share them, and the system reclaims them when it needs memory. Only
+    Linux reports them; on other systems this is all resident memory.
+    """
+    memory = process.memory_info()
+    return int(memory.rss - getattr(memory, "shared", 0))
 
 
 def _watch(controller: int, memory_bytes: int | None, report: MutableSequence[int]) -> None:

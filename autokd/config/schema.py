@@ -37,12 +37,12 @@ from autokd.config.numbers import (
     Seed,
     Shift,
     Side,
-    Threads,
     Views,
     check_number,
 )
 from autokd.config.objectives import Against, Objectives
 from autokd.config.teacher import TeacherConfig
+from autokd.config.workers import WorkersConfig
 
 __all__ = [
     "AugmentationConfig",
@@ -346,28 +346,6 @@ class OptimizerConfig(_Section):
         if signal not in FIDELITY_METRICS:
             raise ValueError(f"must be one of {', '.join(FIDELITY_METRICS)}, but got {signal!r}")
         return signal
-
-
-class WorkersConfig(_Section):
-    """The processes in which students are trained.
-
-    Attributes:
-        engine: "local" for processes on this machine, or "inline" for the process of the search itself.
-        count: Number of evaluations that run at the same time.
-        threads: Number of threads per evaluation.
-        seconds: Time limit of an evaluation, in seconds. If it is exceeded, the evaluation is stopped and its trial
-            fails.
-        memory_bytes: Memory limit of an evaluation, in bytes. If it is exceeded, the evaluation is stopped and its
-            trial fails.
-        device: "auto" (a GPU if there is one), "cpu", "cuda", ...
-    """
-
-    engine: str = "local"
-    count: Threads = 2
-    threads: Threads = 1
-    seconds: Seconds | None = None
-    memory_bytes: Bytes | None = None
-    device: str = "auto"
 
 
 class RetrainingConfig(_Section):

@@ -123,7 +123,9 @@ class EvaluationRow:
         epochs: Length of the training from its start, not from the previous rung.
         key: Digest of all that decides the result; checkpoint and result files are named by it.
         metrics: By name; None until complete.
-        worker: Host and process that trained it, as text for people.
+        reason: Why it failed; of a running one why it waits, None if it does not, or if that is not known.
+        worker: Host and process that trained it, as text for people; of a running one the worker that has it, None if
+            it waits, or if that is not known.
     """
 
     id: int

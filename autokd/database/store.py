@@ -210,6 +210,25 @@ class Store(Reader):
             record(session, search, "evaluation_opened", _described(session, evaluation) | payload)
             return _written(session, EvaluationRow, evaluation)
 
+    def place_evaluation(
+        self, lease: Lease, evaluation_id: int, worker: str | None, reason: str | None
+    ) -> EvaluationRow:
+        """Record where a running evaluation is.
+
+        Args:
+            lease: Lease of the search, from `lease.acquire`.
+            evaluation_id: Id of the evaluation.
+            worker: Host and process that train it, or None.
+            reason: Why it waits, on one line, or None.
+
+        Raises:
+            DatabaseError: If it is not running.
+        """
+        with self._writing(lease) as (session, search):
+            evaluation = _running(_get(session, Evaluation, evaluation_id, search))
+            evaluation.worker, evaluation.reason = worker, reason
+            return _written(session, EvaluationRow, evaluation)
+
     def finish_evaluation(
         self, lease: Lease, evaluation_id: int, metrics: Mapping[str, Any], seconds: float, worker: str | None = None
     ) -> EvaluationRow:
@@ -227,7 +246,7 @@ class Store(Reader):
         """
         with self._writing(lease) as (session, search):
             evaluation = _running(_get(session, Evaluation, evaluation_id, search))
-            evaluation.state, evaluation.finished_at = "complete", datetime.now(UTC)
+            evaluation.state, evaluation.reason, evaluation.finished_at = "complete", None, datetime.now(UTC)
             evaluation.metrics, evaluation.seconds, evaluation.worker = dict(metrics), seconds, worker
             payload = _described(session, evaluation) | {"metrics": dict(metrics)}
             record(session, search, "evaluation_finished", payload)

@@ -26,6 +26,7 @@ from autokd.searches.preflight import (
     check_config,
     check_methods,
     check_storage,
+    check_workers,
     find_facts,
     survey,
     with_feasible_spaces,
@@ -143,6 +144,7 @@ def begin(
     with _checks():
         check_config(config)
         earlier = recall(config, home)
+        check_workers(config, home.folder, reporter)
         reporter.loading()
         wrapped = teacher_from_python(teacher, config)
         facts = find_facts(config, wrapped, reporter)

@@ -1,12 +1,12 @@
 """Sends evaluations to workers and records what comes back."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 from itertools import count
 from queue import Empty, SimpleQueue
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from autokd.database.lease import Lease
 from autokd.database.rows import EvaluationRow
@@ -17,12 +17,13 @@ from autokd.evaluation.evaluate import evaluate
 from autokd.evaluation.precompute import check_room, missing_outputs, output_shapes, precompute_outputs
 from autokd.evaluation.prune import prune_round
 from autokd.evaluation.task import EvaluationResult, EvaluationTask
+from autokd.searches.bottleneck import Bottleneck
 from autokd.searches.tables import percent
 from autokd.teachers.outputs.key import OutputsKey
 from autokd.teachers.pruned import PrunedTeachers
 from autokd.teachers.registry import Teacher
-from workers.base import Executor
-from workers.errors import UnguardedMain, WorkerLost
+from workers.base import Executor, Placement
+from workers.errors import EngineLost, UnguardedMain, WorkerLost
 
 __all__ = ["Dispatcher"]
 
@@ -30,6 +31,7 @@ T = TypeVar("T")
 
 TICK_SECONDS = 2.0
 ATTEMPTS = 3  # at a task whose worker is lost, before it counts as failed
+_STOPPING = (InputError, EngineLost)  # what ends the whole search, as every task would end so
 
 
 @dataclass
@@ -59,6 +61,8 @@ class Dispatcher:
     _sent: set[int] = field(default_factory=set)
     _ended: SimpleQueue[Future[EvaluationResult]] = field(default_factory=SimpleQueue)
     _lost: Counter[int] = field(default_factory=Counter)
+    _placed: dict[int, Placement] = field(default_factory=dict)
+    _bottleneck: Bottleneck = field(default_factory=Bottleneck)
 
     @property
     def room(self) -> int:
@@ -75,6 +79,7 @@ class Dispatcher:
         if row.id not in self._sent:
             future = self.executor.submit(evaluate, task)
             self._sent.add(row.id)
+            self._placed.setdefault(row.id, Placement(row.worker, row.reason))
             self._in_flight[future] = row, task
             future.add_done_callback(self._ended.put)
 
@@ -83,6 +88,7 @@ class Dispatcher:
 
         Raises:
             InputError: If an evaluation failed because data or teacher are gone, as all others would.
+            EngineLost: If the cluster is gone.
         """
         ended = sorted(self._first_ended(), key=lambda future: self._in_flight[future][0].id)
         outcomes = [(*self._in_flight.pop(future), _outcome(future)) for future in ended]
@@ -90,7 +96,7 @@ class Dispatcher:
         with self.store.batch(self.lease):
             written = [self._record(row, outcome) for row, _, outcome in outcomes]
         for (row, task, outcome), now in zip(outcomes, written, strict=True):
-            if isinstance(outcome, InputError):
+            if isinstance(outcome, _STOPPING):
                 raise outcome
             if now is None:
                 self.submit(row, task)
@@ -105,6 +111,7 @@ class Dispatcher:
             try:
                 ended.append(self._ended.get(timeout=TICK_SECONDS))
             except Empty:
+                self._place()
                 self.on_change()
         while not self._ended.empty():
             ended.append(self._ended.get())
@@ -118,6 +125,7 @@ class Dispatcher:
 
         Raises:
             InputError: If data or teacher are gone, or the disk has no room.
+            EngineLost: If the cluster is gone.
             AutoKDError: If a worker cannot train a pruned teacher, or compute a view.
         """
         if context.pruned is not None:
@@ -132,7 +140,7 @@ class Dispatcher:
         pending = {self.executor.submit(precompute_outputs, context, key): key for key in missing}
         attempts = Counter[OutputsKey]()
         while pending:
-            for future in _first(pending, lambda: self._report_outputs(context, pending.values())):
+            for future in _first(pending, lambda: self._tick_outputs(context, pending)):
                 key = pending.pop(future)
                 attempts[key] += 1
                 if not _succeeded(future, attempts[key], "the teacher's outputs cannot be computed"):
@@ -160,6 +168,10 @@ class Dispatcher:
         needed = len(context.outputs_needed)
         self.on_prepared(needed - _n_incomplete(missing), needed)
 
+    def _tick_outputs(self, context: TrainingContext, pending: Mapping[Future[None], OutputsKey]) -> None:
+        self._look(pending)
+        self._report_outputs(context, pending.values())
+
     def _prune(self, context: TrainingContext, files: PrunedTeachers, rounds: int) -> None:
         """Let a worker do a round of pruning; one that is lost is replaced."""
         for attempt in count(1):
@@ -177,12 +189,28 @@ class Dispatcher:
             self.store.record_event(self.lease, "fall-back", {"line": line})
             self.on_notify(line)
 
+    def _place(self) -> None:
+        """Record where the evaluations in flight are, as far as that changed."""
+        placements = self._look(self._in_flight)
+        for future, (row, _) in self._in_flight.items():
+            placement = placements.get(future, Placement())
+            if placement != self._placed[row.id]:
+                self.store.place_evaluation(self.lease, row.id, placement.worker, placement.reason)
+                self._placed[row.id] = placement
+
+    def _look(self, futures: Collection[Future[Any]]) -> Mapping[Future[Any], Placement]:
+        """Where tasks are; the user hears why some wait."""
+        placements = self.executor.where(futures)
+        if line := self._bottleneck.line(placements.values()):
+            self.on_notify(line)
+        return placements
+
     def _record(self, row: EvaluationRow, outcome: EvaluationResult | Exception) -> EvaluationRow | None:
-        """The row of an evaluation that ended; None if it did not, since its worker was lost or its data are gone."""
+        """The row of an evaluation that ended; None if it did not, since its worker, cluster or data are gone."""
         if isinstance(outcome, EvaluationResult):
             store = self.store.finish_evaluation
             return store(self.lease, row.id, outcome.metrics, outcome.seconds, outcome.worker)
-        if isinstance(outcome, InputError):
+        if isinstance(outcome, _STOPPING):
             return None
         if isinstance(outcome, WorkerLost):
             self._lost[row.id] += 1
@@ -226,11 +254,12 @@ def _succeeded(future: Future[None], attempt: int, failure: str) -> bool:
 
     Raises:
         InputError: If data or teacher are gone.
+        EngineLost: If the cluster is gone.
         AutoKDError: If it failed, or was sent often enough.
     """
     try:
         _result(future)
-    except InputError:
+    except _STOPPING:
         raise
     except Exception as error:
         if isinstance(error, WorkerLost) and attempt < ATTEMPTS:

@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,7 @@ from autokd.searches.problem import Problem
 from autokd.searches.proposals import check_optimizer
 from autokd.searches.remarks import no_mistakes
 from autokd.searches.reporter import SILENT, Reporter
-from autokd.searches.session import make_executor
+from autokd.searches.session import check_shared, make_executor
 from autokd.teachers.cost import TeacherCost, measure_cost
 from autokd.teachers.graph import traced_teacher
 from autokd.teachers.outputs.shapes import OutputKind, OutputShapes
@@ -46,6 +47,7 @@ __all__ = [
     "check_config",
     "check_methods",
     "check_storage",
+    "check_workers",
     "find_facts",
     "survey",
     "with_feasible_spaces",
@@ -59,11 +61,10 @@ def check_config(config: SearchConfig) -> None:
     """Check everything that can be told before data are decoded and the teacher runs.
 
     Raises:
-        InputError: If the workers, the space, the methods, the optimiser or their settings do not exist or fit, or a
+        InputError: If the device, the space, the methods, the optimiser or their settings do not exist or fit, or a
             file or function that is named is not there.
         SpaceError: If a limit is a share of what cannot be told of the teacher.
     """
-    make_executor(config).shutdown(cancel=True)  # it starts no process before its first task
     pick_device(config.workers.device)
     _check_mixup(config)
     if config.teacher.pruning is None and Choices(config).space.needs_pruning:
@@ -73,6 +74,21 @@ def check_config(config: SearchConfig) -> None:
     check_made_from(config.teacher)
     if config.teacher.onnx or config.teacher.outputs:  # of which at most the number of parameters can be told
         config.budget.resolved(TeacherCost(params=LARGEST_LIMIT if config.teacher.onnx else None).limits)
+
+
+def check_workers(config: SearchConfig, folder: Path, reporter: Reporter = SILENT) -> None:
+    """Check that there are such workers, and that those of a cluster see the folder of searches.
+
+    Args:
+        config: The search.
+        folder: Folder of all searches.
+        reporter: Hears why there is no worker yet.
+
+    Raises:
+        InputError: If there are none, or they do not.
+    """
+    with make_executor(config) as pool:  # it starts no process before its first task
+        check_shared(pool, config, folder, reporter)
 
 
 def check_choices(choices: Choices) -> None:

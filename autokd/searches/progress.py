@@ -1,8 +1,8 @@
 """Progress of a search, computed from its rows for all interfaces."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from autokd.database.rows import SearchRow, StudentRow
@@ -12,6 +12,7 @@ from autokd.searches.trial_record import TrialRecord
 __all__ = [
     "Progress",
     "ReferenceProgress",
+    "RunningEvaluation",
     "Tally",
     "Training",
     "best_trial_record",
@@ -48,6 +49,27 @@ class ReferenceProgress:
 
 
 @dataclass(frozen=True)
+class RunningEvaluation:
+    """An evaluation under way.
+
+    Attributes:
+        trial: Number of its trial; None for a reference.
+        reference: Name of its reference; None for a trial.
+        replicate: Number of its student within the trial.
+        epochs: Epochs up to which it trains.
+        worker: The worker that has it; None while it waits, or if that is not known.
+        reason: Why it waits; None if it does not, or if that is not known.
+    """
+
+    trial: int | None
+    reference: str | None
+    replicate: int
+    epochs: float
+    worker: str | None
+    reason: str | None
+
+
+@dataclass(frozen=True)
 class Progress:
     """Progress of a search at one moment.
 
@@ -71,6 +93,7 @@ class Progress:
         reasons: Why trials failed, with their number.
         at_chance: Complete and pruned trials whose students were hardly better than guessing when they ended.
         references: The references, in the order in which they were opened.
+        evaluations: The evaluations under way; none if the search is not.
     """
 
     name: str
@@ -92,6 +115,7 @@ class Progress:
     reasons: dict[str, int]
     at_chance: int = 0
     references: tuple[ReferenceProgress, ...] = ()
+    evaluations: tuple[RunningEvaluation, ...] = ()
 
     @property
     def finished(self) -> int:
@@ -111,7 +135,8 @@ class Training:
         epochs: Epochs asked for.
         epochs_done: Epochs whose checkpoint is on disk.
         metrics: What was measured at its end.
-        reason: Why it failed.
+        reason: Why it failed, or why it waits.
+        worker: The worker that has it; None while it waits, or if that is not known.
     """
 
     replicate: int
@@ -122,11 +147,17 @@ class Training:
     metrics: dict[str, float]
     reason: str | None
     reference: str | None = None
+    worker: str | None = None
 
     @property
     def name(self) -> str:
         """Name of what is trained, such as `student 0` or `reference resnet`."""
         return f"student {self.replicate}" if self.reference is None else f"reference {self.reference}"
+
+    @property
+    def at_rest(self) -> "Training":
+        """The same while the search does not run, and no worker has it."""
+        return replace(self, worker=None, reason=None) if self.state == "running" else self
 
 
 class Tally:
@@ -172,7 +203,8 @@ class Tally:
             search: Its row.
             references: Its references, in the order in which they were opened.
         """
-        best = self._best
+        best, references = self._best, tuple(references)
+        records = (*references, *self._running.values()) if search.status == "running" else ()
         student = smallest_student(best.students) if best else None
         return Progress(
             name=search.name,
@@ -194,6 +226,7 @@ class Tally:
             reasons=dict(self._reasons),
             at_chance=self._at_chance,
             references=tuple(_reference(name, record) for name, record in latest_references(references).items()),
+            evaluations=tuple(evaluation for record in records for evaluation in _under_way(record)),
         )
 
     def _add_ended(self, record: TrialRecord) -> None:
@@ -252,6 +285,19 @@ def _is_at_chance(record: TrialRecord, classes: int) -> bool:
         return False
     rung = max(balanced)
     return balanced[rung] < CHANCE_MARGIN / (classes - record.means("absent_classes")[rung])
+
+
+def _under_way(record: TrialRecord) -> Iterator[RunningEvaluation]:
+    trial, replicates = record.trial, {student.id: student.replicate for student in record.students}
+    for row in record.running:
+        yield RunningEvaluation(
+            trial=None if trial.reference else trial.number,
+            reference=trial.reference,
+            replicate=replicates[row.student_id],
+            epochs=row.epochs,
+            worker=row.worker,
+            reason=row.reason,
+        )
 
 
 def _reference(name: str, record: TrialRecord) -> ReferenceProgress:

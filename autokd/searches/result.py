@@ -46,6 +46,7 @@ from autokd.teachers.registry import Teacher, load_teacher
 from autokd.training.metrics import label_metrics
 from search_spaces.design.budget import Budget
 from search_spaces.errors import SpaceError
+from workers.errors import EngineLost
 from workers.worker_process import leave_if_importing
 
 if TYPE_CHECKING:
@@ -363,7 +364,8 @@ class SearchResult:
         """How far the full-length trainings are."""
         problem = self.problem
         with self.home.open() as store:
-            return trainings(problem, store, store.search(self.name).id)
+            found = trainings(problem, store, store.search(self.name).id)
+            return found if _progress(store, self.name).status == "running" else [each.at_rest for each in found]
 
     def command(self, verb: str) -> str:
         """The command line that does this with the search."""
@@ -376,6 +378,9 @@ class SearchResult:
             yield
         except KeyboardInterrupt:
             message = f"search {self.name!r} was interrupted; `{self._way_on(verb)}` goes on."
+            raise InterruptedSearchError(message) from None
+        except EngineLost as error:
+            message = f"search {self.name!r} was interrupted: {first_line(error)}; `{self._way_on(verb)}` goes on."
             raise InterruptedSearchError(message) from None
 
     def _way_on(self, verb: str) -> str:
@@ -415,4 +420,4 @@ def _progress(store: Reader, name: str) -> Progress:
     trials, references = search_records(store, search.id)
     progress = measure_progress(search, trials.values(), references)
     killed = progress.status == "running" and not is_owned(store, name)
-    return replace(progress, status="interrupted") if killed else progress
+    return replace(progress, status="interrupted", evaluations=()) if killed else progress

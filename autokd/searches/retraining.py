@@ -133,6 +133,7 @@ def trainings(problem: Problem, store: Reader, search_id: int) -> list[Training]
                     metrics=dict(row.metrics or {}),
                     reason=row.reason,
                     reference=trial.reference,
+                    worker=row.worker,
                 )
             )
     return found

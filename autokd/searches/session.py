@@ -1,16 +1,22 @@
 """The session of a run: the lease of its search, and its workers."""
 
+import os
 from collections.abc import Collection, Iterable, Iterator
+from concurrent.futures import wait
 from contextlib import contextmanager
+from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 from autokd.config.parsing import differences
 from autokd.config.schema import RESUMABLE_CHANGES, SearchConfig
+from autokd.core.device import pick_device
 from autokd.core.references import is_interactive
 from autokd.database.lease import Lease
 from autokd.database.lease_keeper import owning
 from autokd.distillation.registry import components_of
 from autokd.errors import AutoKDError, InputError, first_line
 from autokd.optimizers.errors import OptimizerError
+from autokd.searches.bottleneck import Bottleneck
 from autokd.searches.dispatcher import Dispatcher
 from autokd.searches.reporter import Reporter
 from autokd.searches.workspace import Workspace
@@ -19,7 +25,9 @@ from workers.base import Executor, Limits
 from workers.errors import WorkerError
 from workers.registry import executor
 
-__all__ = ["changes", "make_executor", "search_error", "session"]
+__all__ = ["changes", "check_shared", "make_executor", "search_error", "session"]
+
+LOOK_SECONDS = 2.0
 
 
 @contextmanager
@@ -45,6 +53,7 @@ def session(
         changed = changes(recorded, config)
         pool = make_executor(config)
         try:
+            check_shared(pool, config, workspace.folder, reporter)
             if changed:
                 store.set_config(lease, config.to_dict(), config.digest)
             store.set_status(lease, "running")
@@ -83,15 +92,50 @@ def make_executor(config: SearchConfig) -> Executor:
     """The workers that a configuration asks for; no process starts before the first task.
 
     Raises:
-        InputError: If there is no such engine, or its processes cannot import what the configuration names.
+        InputError: If there is no such engine, device or cluster, or the processes cannot import what the configuration
+            names.
     """
     workers = config.workers
     if workers.engine != "inline" and is_interactive():
         _check_importable(config)
+    gpus = int(pick_device(workers.device).type == "cuda")
+    limits = Limits(workers.threads, workers.seconds, workers.memory_bytes, gpus)
     try:
-        return executor(workers.engine, workers.count, Limits(workers.threads, workers.seconds, workers.memory_bytes))
+        return executor(workers.engine, workers.count, limits, workers.address)
     except WorkerError as error:
         raise InputError(f"workers: {error}") from None
+
+
+def check_shared(pool: Executor, config: SearchConfig, folder: Path, reporter: Reporter) -> None:
+    """See that a worker of a cluster, which may be another machine, sees the folder of searches.
+
+    Args:
+        pool: The workers.
+        config: The search.
+        folder: Folder of all searches; it is made if it is missing.
+        reporter: Hears why there is no worker yet.
+
+    Raises:
+        InputError: If it does not, or cannot run a task of ours.
+    """
+    address = config.workers.address
+    if address is None:
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    with NamedTemporaryFile(dir=folder, prefix=".shared-") as mark:
+        future, bottleneck = pool.submit(os.path.exists, mark.name), Bottleneck()
+        while not wait([future], LOOK_SECONDS).done:
+            if line := bottleneck.line(pool.where([future]).values()):
+                reporter.notify(line)
+        try:
+            is_seen = future.result()
+        except Exception as error:
+            raise InputError(f"workers: no task runs on those of {address}: {first_line(error)}.") from None
+    if not is_seen:
+        raise InputError(
+            f"workers: those of {address} do not see the folder of searches {folder}: put it on a disk that all "
+            "machines share under the same path, and name it by --home or AUTOKD_HOME."
+        )
 
 
 def _check_importable(config: SearchConfig) -> None:

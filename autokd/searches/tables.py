@@ -9,7 +9,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from autokd.searches.progress import ReferenceProgress, Training
+from autokd.searches.progress import ReferenceProgress, RunningEvaluation, Training
 from autokd.searches.times import Times
 from autokd.teachers.cost import TeacherCost
 from search_spaces.design.envelope import Offer
@@ -21,6 +21,7 @@ __all__ = [
     "counted",
     "decimal",
     "duration",
+    "evaluation_state",
     "facts_table",
     "limits_used",
     "metric_cells",
@@ -173,4 +174,17 @@ def training_state(training: Training) -> str:
         return f"failed: {training.reason}"
     if training.state == "complete":
         return f"{percent(training.metrics['accuracy'])} after {counted(training.epochs, 'epoch')}"
-    return f"epoch {training.epochs_done:g} of {training.epochs:g}"
+    return f"epoch {training.epochs_done:g} of {training.epochs:g}{_place(training)}"
+
+
+def evaluation_state(evaluation: RunningEvaluation) -> str:
+    """What is trained, and where: `trial 3, student 0 up to 9 epochs, on node7:4711`."""
+    whose = f"trial {evaluation.trial}" if evaluation.reference is None else f"reference {evaluation.reference}"
+    return f"{whose}, student {evaluation.replicate} up to {counted(evaluation.epochs, 'epoch')}{_place(evaluation)}"
+
+
+def _place(under_way: RunningEvaluation | Training) -> str:
+    """`, on WORKER` or `, waits: REASON`, as far as it is known."""
+    if under_way.worker is not None:
+        return f", on {under_way.worker}"
+    return "" if under_way.reason is None else f", waits: {under_way.reason}"

@@ -11,8 +11,8 @@ ORDER = {
     ),
     "autokd.core": "seeds spelling extras files console cache_folder disk speed device references",
     "autokd.config": (
-        "distinct numbers budget objectives learn_from compatibility fidelity_metrics flat teacher schema json_schema "
-        "messages parsing toml"
+        "distinct numbers budget objectives learn_from compatibility fidelity_metrics flat teacher workers schema "
+        "json_schema messages parsing toml"
     ),
     "autokd.data": "dataset channels prefetch augmentation mixup stream decoding sources registry",
     "autokd.data.decoding": "pictures undecoded mapped decode",
@@ -47,8 +47,8 @@ ORDER = {
     "autokd.searches": (
         "lengths earlier facts workspace data_from_python trial_record method_choice references progress times tables "
         "study choices warm_start_source problem reporter recall printer proposals state families flatness students "
-        "comparison axes remarks pareto dispatcher session controller pace speed manifest preflight retraining "
-        "deletion result api doctor"
+        "comparison axes remarks pareto bottleneck dispatcher session controller pace speed manifest preflight "
+        "retraining deletion result api doctor"
     ),
     "autokd.analysis": "rung_correlations evidence scales plots",
     "autokd.recipes": "catalogue teachers runnable train_teacher",
@@ -71,5 +71,5 @@ ORDER = {
         "blocks like_teacher cells two_input_cells nago random_stages randwire networkx_graphs sequential enas_macro "
         "enas_micro darts nasbench101 nasbench201"
     ),
-    "workers": "errors base inline worker_process local simulated registry",
+    "workers": "errors base inline worker_process lanes local hosted dask simulated registry",
 }

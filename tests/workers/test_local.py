@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from processes import gone, read
 
 from autokd.testing import tasks
 from autokd.testing.executors import ExecutorConformance, wait_until
@@ -36,18 +37,6 @@ class TestConformance(ExecutorConformance):
 def local() -> Iterator[LocalExecutor]:
     with LocalExecutor(1) as executor:
         yield executor
-
-
-def gone(process_id: int) -> bool:
-    try:
-        return psutil.Process(process_id).status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
-
-
-def read(mark: Path) -> int:
-    wait_until(mark.exists)
-    return int(mark.read_text())
 
 
 def test_a_worker_runs_one_task_after_another(local: LocalExecutor) -> None:

@@ -1,3 +1,5 @@
+import sys
+
 import pytest
 
 from workers.base import Executor, Limits
@@ -18,7 +20,7 @@ def test_local_by_name_has_the_requested_capacity() -> None:
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:
-    with pytest.raises(WorkerError, match="inline, local"):
+    with pytest.raises(WorkerError, match="dask, inline, local"):
         executor("slurm")
 
 
@@ -27,10 +29,28 @@ def test_inline_rejects_more_than_one_worker() -> None:
         executor("inline", workers=2)
 
 
+@pytest.mark.parametrize("name", ["inline", "local"])
+def test_an_executor_of_this_machine_has_no_address(name: str) -> None:
+    with pytest.raises(WorkerError, match=f'`address` is for the executors of clusters, .* "{name}"; omit it'):
+        executor(name, address="tcp://127.0.0.1:8786")
+
+
+@pytest.mark.parametrize(("name", "package"), [("dask", "distributed")])
+def test_an_executor_whose_package_is_missing_names_the_extra(
+    name: str, package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.delitem(sys.modules, f"workers.{name}", raising=False)
+    with pytest.raises(
+        WorkerError, match=rf"^The executor \"{name}\" needs {package}: pip install 'autokd\[{name}\]'\.$"
+    ):
+        executor(name)
+
+
 def test_a_name_cannot_be_registered_twice() -> None:
-    def build(workers: int, limits: Limits) -> Executor:
+    def build(workers: int, limits: Limits, address: str | None) -> Executor:
         return InlineExecutor(limits)
 
     with pytest.raises(WorkerError, match="taken"):
         register_executor("local", build)
-    assert executor_names() == ["inline", "local"]
+    assert executor_names() == ["dask", "inline", "local"]

@@ -13,7 +13,7 @@ from autokd.analysis.rung_correlations import RungCorrelation
 from autokd.cli import show
 from autokd.cli.output import show_text
 from autokd.config.fidelity_metrics import FIDELITY_METRICS
-from autokd.database.models import Search
+from autokd.database.models import Evaluation, Search
 from autokd.searches.api import find
 from autokd.searches.families import Family
 from autokd.searches.tables import counted
@@ -92,6 +92,15 @@ def test_status_ends_with_the_last_events(invoke, answer, finished: Path) -> Non
 def test_show_names_the_process_that_trained(answer) -> None:
     workers = {evaluation["worker"] for evaluation in answer("show", "digits", "0")["evaluations"]}
     assert workers == {f"{socket.gethostname()}:{os.getpid()}"}  # the search ran in this process
+
+
+def test_status_of_a_running_search_says_which_worker_has_what(invoke, answer, home: Path, monkeypatch) -> None:
+    monkeypatch.setattr("autokd.searches.result.is_owned", lambda store, name: True)
+    with Workspace(home).open() as store, store.transaction() as session:
+        session.query(Search).one().status = "running"
+        session.query(Evaluation).filter_by(rung=1).first().state = "running"
+    (line,) = [line for line in invoke("status", "digits", "--home", home).out.splitlines() if " up to " in line]
+    assert line.endswith(f"up to 2 epochs, on {socket.gethostname()}:{os.getpid()}")
 
 
 def test_status_of_a_killed_search_says_how_to_go_on(invoke, home: Path, monkeypatch: pytest.MonkeyPatch):

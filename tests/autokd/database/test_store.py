@@ -169,6 +169,16 @@ def test_a_failed_evaluation_runs_again(store: Store, lease: Lease) -> None:
     assert (again.id, again.state, again.reason, again.finished_at) == (evaluation.id, "running", None, None)
 
 
+def test_an_evaluation_waits_then_has_a_worker_and_no_reason_is_left(store: Store, lease: Lease) -> None:
+    evaluation = store.open_evaluation(lease, add_student(store, lease).id, 0, 1.0, "k0")
+    waits = store.place_evaluation(lease, evaluation.id, None, "the cluster has no worker")
+    assert (waits.state, waits.worker, waits.reason) == ("running", None, "the cluster has no worker")
+    complete = store.finish_evaluation(lease, evaluation.id, {}, 1.0, "host:1")
+    assert (complete.worker, complete.reason) == ("host:1", None)
+    with pytest.raises(DatabaseError, match="is complete"):
+        store.place_evaluation(lease, evaluation.id, "host:2", None)
+
+
 def test_a_complete_evaluation_is_not_opened_again(store: Store, lease: Lease) -> None:
     student = add_student(store, lease)
     evaluation = store.open_evaluation(lease, student.id, 0, 1.0, "k0")
@@ -291,6 +301,9 @@ WRITES: dict[str, Callable[[Store, Lease, int, int, int], object]] = {
         lease, evaluation, {}, 1.0
     ),
     "fail_evaluation": lambda store, lease, trial, student, evaluation: store.fail_evaluation(lease, evaluation, "x"),
+    "place_evaluation": lambda store, lease, trial, student, evaluation: store.place_evaluation(
+        lease, evaluation, "w", None
+    ),
     "finish_trial": lambda store, lease, trial, student, evaluation: store.finish_trial(lease, trial, "failed"),
     "set_status": lambda store, lease, trial, student, evaluation: store.set_status(lease, "failed"),
     "set_config": lambda store, lease, trial, student, evaluation: store.set_config(lease, {}, "d"),

@@ -24,6 +24,7 @@ from autokd.searches.workspace import Workspace
 from autokd.teachers.outputs.key import OutputsKey
 from autokd.training.metrics import label_metrics
 from search_spaces.spaces.nago import Nago
+from workers.errors import EngineLost
 
 SETTINGS: dict[str, Any] = {
     "budget": autokd.Budget(params=3_000),
@@ -221,6 +222,20 @@ def test_an_interrupted_search_of_a_teacher_object_says_how_to_continue_in_pytho
         search(reporter=Stopping())
     call = f"autokd.find('search', home={str(home.folder)!r}, teacher=...).resume()"
     assert str(caught.value) == f"search 'search' was interrupted; `{call}` goes on."
+
+
+class Unplugging(Silent):
+    """Ends the cluster when the first trial has ended."""
+
+    def searched(self, progress: Any) -> None:
+        if progress.finished:
+            raise EngineLost("The scheduler is gone.")
+
+
+def test_a_search_whose_cluster_is_gone_is_interrupted_and_goes_on(search, home: Workspace) -> None:
+    with pytest.raises(InterruptedSearchError, match=r"was interrupted: The scheduler is gone; `autokd.* goes on"):
+        search(reporter=Unplugging())
+    assert autokd.find("search", home).resume().progress.status == "finished"
 
 
 def test_computing_the_outputs_of_a_teacher_object_is_recorded_and_heard(search) -> None:

@@ -1,4 +1,4 @@
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future
 from types import SimpleNamespace
 from typing import Any
@@ -16,8 +16,8 @@ from autokd.searches.dispatcher import ATTEMPTS, Dispatcher
 from autokd.searches.problem import Problem
 from autokd.searches.proposals import propose
 from autokd.teachers.outputs.key import OutputsKey
-from workers.base import Executor
-from workers.errors import TaskTimeout, WorkerLost
+from workers.base import Executor, Placement
+from workers.errors import EngineLost, TaskTimeout, WorkerLost
 
 MISSING = [OutputsKey(0, 1, chunk=0), OutputsKey(0, 1, chunk=1), OutputsKey(0, part="validation")]
 
@@ -32,10 +32,11 @@ def unprepared(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class ManualExecutor(Executor):
-    """Two tasks at once, which end when the test says so."""
+    """Two tasks at once, which end when the test says so, and are where it says."""
 
     def __init__(self) -> None:
         self.submitted: list[tuple[Future[Any], tuple[Any, ...]]] = []
+        self.placement = Placement()
 
     @property
     def capacity(self) -> int:
@@ -45,6 +46,9 @@ class ManualExecutor(Executor):
         future: Future[Any] = Future()
         self.submitted.append((future, args))
         return future
+
+    def where(self, futures: Collection[Future[Any]]) -> Mapping[Future[Any], Placement]:
+        return dict.fromkeys(futures, self.placement)
 
     def shutdown(self, cancel: bool) -> None:
         pass
@@ -170,6 +174,33 @@ def test_waiting_is_not_silent(world: World, monkeypatch: pytest.MonkeyPatch):
     world.dispatcher.on_change = tick
     world.dispatcher.wait()
     assert len(world.changes) == 4
+
+
+def test_where_an_evaluation_is_gets_recorded_and_why_it_waits_is_said_once(world: World, monkeypatch):
+    lines: list[str] = []
+    places = [Placement(reason="no worker")] * 2 + [Placement("node7:1")]
+    future, seen = world.send(), []
+
+    def tick() -> None:
+        seen.append((world.evaluations[0].worker, world.evaluations[0].reason))
+        if places:
+            world.executor.placement = places.pop(0)
+        elif not future.done():
+            future.set_result(EvaluationResult("key", {"accuracy": 0.5}, 1.0, "node7:2"))
+
+    monkeypatch.setattr("autokd.searches.dispatcher.TICK_SECONDS", 0.001)
+    world.dispatcher.on_change, world.dispatcher.on_notify = tick, lines.append
+    world.dispatcher.wait()
+    assert seen[:4] == [(None, None), (None, "no worker"), (None, "no worker"), ("node7:1", None)]
+    assert world.evaluations[0].worker == "node7:2"
+    assert lines == ["waiting for a worker: no worker"]
+
+
+def test_a_lost_engine_stops_everything_and_records_nothing(world: World):
+    world.send().set_exception(EngineLost("the scheduler is gone"))
+    with pytest.raises(EngineLost):
+        world.dispatcher.wait()
+    assert world.evaluations[0].state == "running"
 
 
 @pytest.mark.usefixtures("unprepared")

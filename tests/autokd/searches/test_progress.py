@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from autokd.database.rows import SearchRow
-from autokd.searches.progress import best_trial_record, measure_progress, ranked
+from autokd.searches.progress import RunningEvaluation, best_trial_record, measure_progress, ranked
 
 
 @pytest.fixture
@@ -25,6 +25,14 @@ def test_trials_are_counted_by_their_state(search: SearchRow, make_record):
     assert (progress.complete, progress.pruned, progress.failed, progress.running) == (2, 1, 1, 1)
     assert (progress.finished, progress.trials, progress.name) == (4, 10, "first")
     assert progress.teacher_accuracy == 0.99
+
+
+def test_a_running_search_tells_where_each_evaluation_is(search: SearchRow, make_record):
+    record, waits = make_record(3, [[0.5]]), {"state": "running", "worker": None, "reason": "no worker"}
+    record = replace(record, evaluations=(replace(record.evaluations[0], **waits),))
+    expected = RunningEvaluation(3, None, 0, epochs=1.0, worker=None, reason="no worker")
+    assert measure_progress(replace(search, status="running"), [record]).evaluations == (expected,)
+    assert measure_progress(replace(search, status="interrupted"), [record]).evaluations == ()
 
 
 def test_trials_that_ended_hardly_better_than_guessing_are_counted(search: SearchRow, make_record):

@@ -1,4 +1,8 @@
+import os
 import sys
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -7,9 +11,12 @@ import pytest
 from autokd.config.parsing import parse_config
 from autokd.core.references import reference_to
 from autokd.errors import InputError
-from autokd.searches.session import make_executor
+from autokd.searches.reporter import SILENT
+from autokd.searches.session import check_shared, make_executor
 from search_spaces.design.registry import space
 from search_spaces.spaces.nago import Nago
+from workers.base import Executor
+from workers.inline import InlineExecutor
 
 GIVEN: dict[str, Any] = {
     "name": "search",
@@ -60,6 +67,37 @@ def test_without_worker_processes_a_notebook_may_define_everything(notebook: Non
         GIVEN | {"teacher": {"factory": "__main__:mine"}, "workers": {"engine": "inline", "count": 1}}
     )
     assert make_executor(config).capacity == 1
+
+
+class Elsewhere(InlineExecutor):
+    """A machine that does something else than it is told to."""
+
+    def __init__(self, function: Callable[[str], Any], argument: str) -> None:
+        super().__init__()
+        self.function, self.argument = function, argument
+
+    def submit(self, function: Any, /, *args: Any) -> Any:  # type: ignore[override]
+        return super().submit(self.function, self.argument)
+
+
+@pytest.mark.parametrize(
+    ("executor", "message"),
+    [
+        (
+            Elsewhere(os.path.exists, "/no such/disk"),
+            r"those of tcp://10\.0\.0\.1:8786 do not see the folder of searches",
+        ),
+        (Elsewhere(import_module, "no_such"), r"no task runs on those of tcp://.*: No module named 'no_such'\.$"),
+    ],
+    ids=["another disk", "without our package"],
+)
+def test_workers_that_cannot_work_are_refused(executor: Executor, message: str, tmp_path: Path) -> None:
+    config = parse_config(GIVEN | {"workers": {"engine": "dask", "address": "tcp://10.0.0.1:8786"}})
+    home = tmp_path / "home"
+    check_shared(InlineExecutor(), config, home, SILENT)
+    with pytest.raises(InputError, match=message):
+        check_shared(executor, config, home, SILENT)
+    assert list(home.iterdir()) == []
 
 
 def test_workers_import_what_a_script_defines(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 import pytest
 
-from autokd.searches.tables import counted, ratio
+from autokd.searches.progress import RunningEvaluation
+from autokd.searches.tables import counted, evaluation_state, ratio
 
 
 def test_one_is_singular_and_everything_else_plural() -> None:
@@ -18,3 +19,15 @@ def test_one_is_singular_and_everything_else_plural() -> None:
 )
 def test_a_ratio_that_cannot_be_told_is_a_dash(larger: int | None, smaller: int | None, shown: str) -> None:
     assert ratio(larger, smaller) == shown
+
+
+@pytest.mark.parametrize(
+    ("evaluation", "line"),
+    [
+        (RunningEvaluation(3, None, 0, 9.0, "node7:1", None), "trial 3, student 0 up to 9 epochs, on node7:1"),
+        (RunningEvaluation(3, None, 1, 1.0, None, "no worker"), "trial 3, student 1 up to 1 epoch, waits: no worker"),
+        (RunningEvaluation(None, "resnet", 0, 9.0, None, None), "reference resnet, student 0 up to 9 epochs"),
+    ],
+)
+def test_an_evaluation_under_way_is_told_as_far_as_it_is_known(evaluation: RunningEvaluation, line: str) -> None:
+    assert evaluation_state(evaluation) == line

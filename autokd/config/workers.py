@@ -1,0 +1,37 @@
+"""The section `[workers]`."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from autokd.config.numbers import Bytes, Seconds, Threads
+
+__all__ = ["WorkersConfig"]
+
+
+class WorkersConfig(BaseModel):
+    """The processes in which students are trained.
+
+    Attributes:
+        engine: "local" for processes on this machine, "inline" for the process of the search itself, or "dask" for the
+            workers of a cluster.
+        address: Address of the cluster, such as "tcp://10.0.0.1:8786"; by default one starts on this machine. Its
+            workers must see the folder of searches under the same path.
+        count: Number of evaluations that run at the same time.
+        threads: Number of threads per evaluation.
+        seconds: Time limit of an evaluation, in seconds. If it is exceeded, the evaluation is stopped and its trial
+            fails.
+        memory_bytes: Memory limit of an evaluation, in bytes. If it is exceeded, the evaluation is stopped and its
+            trial fails.
+        device: "auto" (a GPU if there is one), "cpu", "cuda", ...
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    engine: str = "local"
+    address: Annotated[str, Field(min_length=1)] | None = None
+    count: Threads = 2
+    threads: Threads = 1
+    seconds: Seconds | None = None
+    memory_bytes: Bytes | None = None
+    device: str = "auto"
