@@ -11,33 +11,52 @@ from sqlalchemy.exc import ArgumentError
 
 from autokd.database.errors import DatabaseError, DatabaseUnavailable
 
-__all__ = ["database_url", "open_engine", "write_engine"]
+__all__ = ["database_url", "open_engine", "shown", "write_engine"]
 
 # Far longer than any transaction of ours: a writer that waits this long is blocked by a stopped process.
 _BUSY_SECONDS = 60.0
 _BEGIN = "sqlite_begin"
+
+# What libpq is told unless the URL says otherwise: a server that vanishes without a word is noticed within a minute.
+_CONNECTING = {
+    "connect_timeout": 10,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 4,
+    "tcp_user_timeout": 30_000,  # milliseconds
+}
+_PRINTABLE = ("host", "port", "dbname")  # keys of a URL's query that hold no secret
 
 
 def database_url(where: str | Path) -> URL:
     """The URL of a SQLite file (a path or `sqlite:///PATH`) or of a PostgreSQL database (`postgresql://...`).
 
     Raises:
-        DatabaseError: If it is neither.
+        DatabaseError: If it is neither; the message repeats nothing of a URL that may be its password.
     """
     if isinstance(where, Path) or "://" not in where:
         return URL.create("sqlite", database=str(Path(where).expanduser()))
     try:
         url = make_url(where)
-    except ArgumentError as error:
-        raise DatabaseError(f"A database must be a file or a URL, but got {where!r}: {error}") from error
+        (url.host or "").encode("idna")
+    except (ArgumentError, ValueError):  # the latter of a port that is no number, or a host that is no name
+        raise DatabaseError(_UNREADABLE) from None
     kind = url.get_backend_name()
     if kind == "sqlite":
-        if url.database in (None, "", ":memory:"):
-            raise DatabaseError(f"A SQLite database must be a file that several processes can open, but got {where!r}.")
-        return url.set(drivername="sqlite")
-    if kind in ("postgresql", "postgres"):
-        return url.set(drivername="postgresql+psycopg")
-    raise DatabaseError(f"A database must be a file, sqlite:///PATH or postgresql://..., but got {kind!r} in {url!r}.")
+        if url.database in (None, "", ":memory:") or url.host or url.username or url.password:
+            raise DatabaseError("A SQLite database must be a file that several processes can open: sqlite:///PATH.")
+        return URL.create("sqlite", database=url.database)
+    if kind not in ("postgresql", "postgres"):
+        raise DatabaseError(f"A database must be a file, sqlite:///PATH or postgresql://..., but got {kind!r}.")
+    if "@" in (url.host or ""):  # the rest of a password
+        raise DatabaseError(_UNREADABLE)
+    return url.set(drivername="postgresql+psycopg")
+
+
+def shown(url: URL) -> str:
+    """The URL as it may be printed: without password, and without what else may be secret."""
+    known = {key: value for key, value in url.query.items() if key in _PRINTABLE}
+    return url.set(query=known).render_as_string(hide_password=True)
 
 
 def open_engine(url: URL) -> Engine:
@@ -48,13 +67,16 @@ def open_engine(url: URL) -> Engine:
 
     Raises:
         DatabaseUnavailable: If the driver is not installed.
+        DatabaseError: If the URL's parameters make no sense.
     """
     if url.get_backend_name() == "sqlite":
         return _sqlite_engine(url)
     try:
-        return create_engine(url, pool_pre_ping=True)
+        return _postgresql_engine(url)
     except ImportError as error:
         raise DatabaseUnavailable(f"PostgreSQL needs psycopg: pip install 'autokd[postgresql]' ({error}).") from error
+    except ArgumentError:
+        raise DatabaseError(_UNREADABLE) from None
 
 
 def write_engine(engine: Engine) -> Engine:
@@ -64,6 +86,21 @@ def write_engine(engine: Engine) -> Engine:
     not wait, if another had written in between.
     """
     return engine.execution_options(**{_BEGIN: "IMMEDIATE"})
+
+
+def _postgresql_engine(url: URL) -> Engine:
+    connecting = {key: value for key, value in _CONNECTING.items() if key not in url.query}
+    engine = create_engine(url, pool_pre_ping=True, connect_args=connecting)
+    engine.dialect.create_connect_args(url)  # raises what connecting would
+
+    @event.listens_for(engine, "connect")
+    def configure(connection: Any, record: Any) -> None:
+        # Neither a stopped process nor one whose connection was cut keeps others waiting for ever.
+        for setting in ("lock_timeout", "idle_in_transaction_session_timeout"):
+            connection.execute(f"SET {setting} = '{_BUSY_SECONDS:.0f}s'")
+        connection.commit()
+
+    return engine
 
 
 def _sqlite_engine(url: URL) -> Engine:
@@ -96,3 +133,9 @@ def _use_write_ahead_log(cursor: sqlite3.Cursor) -> None:
             if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                 raise
             time.sleep(0.01)
+
+
+_UNREADABLE = (
+    "A database must be a file or a URL such as postgresql://USER:PASSWORD@HOST:PORT/NAME, but this one cannot be "
+    "read: the port must be a number, and characters such as @ : / in a password are written %40 %3A %2F."
+)

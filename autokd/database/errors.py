@@ -7,6 +7,7 @@ from autokd.errors import InputError
 
 __all__ = [
     "DatabaseError",
+    "DatabaseGone",
     "DatabaseUnavailable",
     "LeaseHeld",
     "LeaseLost",
@@ -23,6 +24,10 @@ class DatabaseError(InputError):
 
 class DatabaseUnavailable(DatabaseError):  # noqa: N818
     """The database cannot be reached, locked or written."""
+
+
+class DatabaseGone(DatabaseUnavailable):
+    """The database cannot be reached, or is locked or full, and may be back later."""
 
 
 class NotOurDatabase(DatabaseError):  # noqa: N818

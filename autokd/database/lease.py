@@ -20,6 +20,7 @@ from sqlalchemy.orm import Session
 
 from autokd.database.errors import LeaseHeld, LeaseLost
 from autokd.database.models import Search
+from autokd.database.outages import patient
 from autokd.database.reading import Reader, find_search
 from autokd.database.store import Store
 from autokd.database.writing import Lease, fenced, record
@@ -32,6 +33,7 @@ TTL_SECONDS = 60.0
 _START_TOLERANCE_SECONDS = 2.0
 
 
+@patient
 def acquire(store: Store, search: str | int, ttl_seconds: float = TTL_SECONDS) -> Lease:
     """Acquire the lease of a search for this process; all earlier leases of the search become void.
 
@@ -57,6 +59,7 @@ def acquire(store: Store, search: str | int, ttl_seconds: float = TTL_SECONDS) -
         return Lease(row.id, row.lease_token)
 
 
+@patient
 def is_owned(store: Reader, search: str | int, ttl_seconds: float = TTL_SECONDS) -> bool:
     """Whether a live controller owns the search; one that was killed did not release its lease.
 
@@ -83,6 +86,7 @@ def heartbeat(store: Store, lease: Lease) -> None:
         fenced(session, lease).lease_heartbeat_at = _now(session)
 
 
+@patient
 def release(store: Store, lease: Lease) -> bool:
     """Release the lease, and return whether it was still held; a lost lease is no error here."""
     try:

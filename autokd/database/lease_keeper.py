@@ -1,11 +1,13 @@
 """A thread that keeps a lease alive while its controller works or waits."""
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from autokd.database.errors import DatabaseError
+from autokd.database.errors import DatabaseError, DatabaseGone
 from autokd.database.lease import Lease, acquire, heartbeat, release
+from autokd.database.outages import Patience
 from autokd.database.store import Store
 
 __all__ = ["owning"]
@@ -16,6 +18,10 @@ PERIOD_SECONDS = 5.0
 @contextmanager
 def owning(store: Store, name: str) -> Iterator[Lease]:
     """A block with the lease of a search, renewed by a thread and released at the end.
+
+    While the database is gone the lease cannot be renewed: another machine may take it over as soon as the database is
+    back, and then the token stops this owner. If it is gone at the end, a thread releases the lease later; the end of
+    the process does so, too.
 
     Raises:
         LeaseHeld: If another controller owns the search.
@@ -29,7 +35,10 @@ def owning(store: Store, name: str) -> Iterator[Lease]:
     finally:
         ended.set()
         beating.join()
-        release(store, lease)
+        try:
+            release(store, lease)
+        except DatabaseGone:
+            threading.Thread(target=_release_later, args=(store, lease), name="release", daemon=True).start()
 
 
 def _beat(store: Store, lease: Lease, ended: threading.Event) -> None:
@@ -37,4 +46,17 @@ def _beat(store: Store, lease: Lease, ended: threading.Event) -> None:
         try:
             heartbeat(store, lease)
         except DatabaseError:
-            continue  # a lost lease or database stops the controller at its next write, in the open
+            continue  # the controller meets it at its next write, in the open
+
+
+def _release_later(store: Store, lease: Lease) -> None:
+    store.patience = Patience()  # nobody is told of it any more
+    gone = True
+    while gone:
+        time.sleep(PERIOD_SECONDS)
+        try:
+            release(store, lease)
+            gone = False
+        except DatabaseError as error:  # another one than the outage: the lease or the database is no longer ours
+            gone = isinstance(error, DatabaseGone)
+    store.close()

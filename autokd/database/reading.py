@@ -11,9 +11,10 @@ from sqlalchemy import Engine, select
 from sqlalchemy.exc import DBAPIError, IntegrityError, StatementError
 from sqlalchemy.orm import Session
 
-from autokd.database.engine import database_url, open_engine
-from autokd.database.errors import DatabaseError, DatabaseUnavailable, UnknownSearch
+from autokd.database.engine import database_url, open_engine, shown
+from autokd.database.errors import DatabaseError, DatabaseGone, DatabaseUnavailable, UnknownSearch
 from autokd.database.models import Base, Evaluation, Event, Search, Student, Trial
+from autokd.database.outages import Patience, is_outage, patient
 from autokd.database.rows import EvaluationRow, EventRow, Purpose, SearchRow, StudentRow, TrialRow
 from autokd.database.schema import prepare
 from autokd.errors import first_line
@@ -32,25 +33,31 @@ class Reader:
     Args:
         where: A SQLite file, `sqlite:///PATH` or `postgresql://...`; the folder of a file is made if it is missing.
         create: Whether to make a database where there is none; if false that is an error.
+        patience: How outages are waited out, now and in every verb; by default they are errors.
 
     Raises:
         DatabaseError: If it cannot be used; then nothing was changed.
     """
 
-    def __init__(self, where: str | Path, create: bool = True) -> None:
+    def __init__(self, where: str | Path, create: bool = True, patience: Patience | None = None) -> None:
         url = database_url(where)
         self.engine = open_engine(url)
+        self.patience = patience or Patience()
         try:
-            with translated(self.engine):
-                if create and url.get_backend_name() == "sqlite":
-                    Path(str(url.database)).parent.mkdir(parents=True, exist_ok=True)
-                prepare(self.engine, create)
+            if create and url.get_backend_name() == "sqlite":
+                Path(str(url.database)).parent.mkdir(parents=True, exist_ok=True)
+            self._prepare(create)
         except OSError as error:
             self.close()
-            raise DatabaseUnavailable(f"The database {url} must be a usable file, but: {error}") from error
+            raise DatabaseUnavailable(f"The database {shown(url)} must be a usable file, but: {error}") from error
         except BaseException:
             self.close()
             raise
+
+    @patient
+    def _prepare(self, create: bool) -> None:
+        with translated(self.engine):
+            prepare(self.engine, create)
 
     def close(self) -> None:
         """Close all connections."""
@@ -62,11 +69,13 @@ class Reader:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @patient
     def searches(self) -> list[SearchRow]:
         """All searches, oldest first."""
         with self.session() as session:
             return _rows(SearchRow, session.scalars(select(Search).order_by(Search.id)))
 
+    @patient
     def search(self, name: str | int) -> SearchRow:
         """The search with this name or id.
 
@@ -76,18 +85,21 @@ class Reader:
         with self.session() as session:
             return row_of(SearchRow, find_search(session, name))
 
+    @patient
     def trials(self, search_id: int) -> list[TrialRow]:
         """A search's trials by number, without references."""
         with self.session() as session:
             query = select(Trial).where(Trial.search_id == search_id, Trial.reference.is_(None)).order_by(Trial.number)
             return _rows(TrialRow, session.scalars(query))
 
+    @patient
     def references(self, search_id: int) -> list[TrialRow]:
         """A search's references in the order in which they were opened."""
         query = select(Trial).where(Trial.search_id == search_id, Trial.reference.is_not(None))
         with self.session() as session:
             return _rows(TrialRow, session.scalars(query.order_by(Trial.number.desc())))
 
+    @patient
     def students(self, search_id: int, purpose: Purpose | None = None) -> list[StudentRow]:
         """A search's students in the order in which they were added, of one purpose or all."""
         query = select(Student).where(Student.search_id == search_id).order_by(Student.id)
@@ -96,18 +108,21 @@ class Reader:
         with self.session() as session:
             return _rows(StudentRow, session.scalars(query))
 
+    @patient
     def evaluations(self, search_id: int) -> list[EvaluationRow]:
         """A search's evaluations in the order in which they were first opened."""
         with self.session() as session:
             query = select(Evaluation).where(Evaluation.search_id == search_id).order_by(Evaluation.id)
             return _rows(EvaluationRow, session.scalars(query))
 
+    @patient
     def events(self, search_id: int, after: int = 0) -> list[EventRow]:
         """A search's events with an id above `after`, in order; none with a smaller id appears later."""
         with self.session() as session:
             query = select(Event).where(Event.search_id == search_id, Event.id > after).order_by(Event.id)
             return _rows(EventRow, session.scalars(query))
 
+    @patient
     def last_events(self, search_id: int, n: int) -> list[EventRow]:
         """The last `n` events of a search, the newest last."""
         with self.session() as session:
@@ -159,9 +174,11 @@ def translated(engine: Engine) -> Iterator[None]:
     except IntegrityError as error:
         raise DatabaseError(f"A row must keep the rules of its table, but {first_line(error.orig or error)}") from error
     except DBAPIError as error:
+        kind = DatabaseGone if is_outage(error) else DatabaseUnavailable
         said = first_line(error.orig or error)
-        message = f"The database {engine.url} must be there, writable and free, but it says: {said}"
-        raise DatabaseUnavailable(message) from error
+        raise kind(
+            f"The database {shown(engine.url)} must be there, writable and free, but it says: {said}."
+        ) from error
     except StatementError as error:
         if isinstance(error.orig, DatabaseError):
             raise error.orig from error  # a column type refused a value

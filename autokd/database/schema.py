@@ -9,8 +9,8 @@ from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, inspect, text
 
-from autokd.database.engine import write_engine
-from autokd.database.errors import DatabaseUnavailable, NotOurDatabase, UnknownRevision
+from autokd.database.engine import shown, write_engine
+from autokd.database.errors import DatabaseGone, DatabaseUnavailable, NotOurDatabase, UnknownRevision
 from autokd.database.models import REVISION
 
 if TYPE_CHECKING:
@@ -49,10 +49,12 @@ def prepare(engine: Engine, create: bool) -> None:
 
 def _check(revision: str | None, engine: Engine, create: bool) -> None:
     if revision is None and not create:
-        raise DatabaseUnavailable(f"There must be a database at {engine.url}, but there is none; check the path.")
+        raise DatabaseUnavailable(
+            f"There must be a database at {shown(engine.url)}, but there is none; check the path."
+        )
     if revision not in (None, REVISION) and revision not in _known_revisions():
         raise UnknownRevision(
-            f"The database {engine.url} has revision {revision!r}, but this version of autokd knows them up to "
+            f"The database {shown(engine.url)} has revision {revision!r}, but this version of autokd knows them up to "
             f"{REVISION!r}; upgrade autokd or use another database. Nothing was changed."
         )
 
@@ -71,7 +73,8 @@ def _sqlite_revision(file: Path) -> str | None:
                 rows = connection.execute(f"SELECT version_num FROM {_VERSION_TABLE}").fetchall()
                 return str(rows[0][0]) if rows else None
     except sqlite3.DatabaseError as error:
-        raise NotOurDatabase(f"The database must be a SQLite file, but of {file} SQLite says: {error}.") from error
+        kind = DatabaseGone if error.sqlite_errorcode == sqlite3.SQLITE_BUSY else NotOurDatabase
+        raise kind(f"The database must be a SQLite file, but of {file} SQLite says: {error}.") from error
     raise NotOurDatabase(_FOREIGN.format(where=file, tables=", ".join(sorted(tables)[:3])))
 
 
@@ -79,7 +82,7 @@ def _revision(tables: list[str], connection: Connection, engine: Engine) -> str 
     if not tables:
         return None
     if _VERSION_TABLE not in tables:
-        raise NotOurDatabase(_FOREIGN.format(where=engine.url, tables=", ".join(sorted(tables)[:3])))
+        raise NotOurDatabase(_FOREIGN.format(where=shown(engine.url), tables=", ".join(sorted(tables)[:3])))
     row = connection.execute(text(f"SELECT version_num FROM {_VERSION_TABLE}")).first()
     return None if row is None else str(row[0])
 

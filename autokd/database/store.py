@@ -9,14 +9,16 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from sqlalchemy import delete, func, select
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from autokd.database.engine import write_engine
 from autokd.database.errors import DatabaseError, SearchExists
 from autokd.database.models import Base, Evaluation, Event, Search, Student, Trial
+from autokd.database.outages import Patience, is_outage, patient
 from autokd.database.reading import Reader, row_of, translated
 from autokd.database.rows import EvaluationRow, EventRow, Purpose, SearchRow, SearchStatus, StudentRow, TrialRow
-from autokd.database.writing import Lease, fenced, record
+from autokd.database.writing import Lease, Sent, fenced, record, sent
 
 __all__ = ["Store"]
 
@@ -30,19 +32,41 @@ class Store(Reader):
 
     Every write verb but `create_search` wants a lease (`lease.acquire`) and raises `LeaseLost`, having written nothing,
     if the lease changed hands. When a verb returns, its change and its event are on disk; when it raises, neither is.
-    In a `batch` that holds of the batch instead.
+    Where it raises `DatabaseGone` as the connection is lost while it commits, that is not known. In a `batch` all this
+    holds of the batch instead.
     """
 
-    def __init__(self, where: str | Path, create: bool = True) -> None:
-        super().__init__(where, create)
+    def __init__(self, where: str | Path, create: bool = True, patience: Patience | None = None) -> None:
+        super().__init__(where, create, patience)
         self._batch = threading.local()
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:
-        """A session for writing: committed at the end, rolled back by any exception."""
-        with translated(self.engine), Session(write_engine(self.engine)) as session, session.begin():
-            yield session
+        """A session for writing: committed at the end, rolled back by any exception.
 
+        Raises:
+            DatabaseGone: If nothing was written, or that cannot be known.
+        """
+        with translated(self.engine), Session(write_engine(self.engine)) as session:
+            yield session
+            session.flush()
+            self._commit(session)
+
+    def _commit(self, session: Session) -> None:
+        """Commit; if the answer is lost, look whether the event is there."""
+        try:
+            session.commit()
+        except DBAPIError as error:
+            write = sent(session)
+            session.rollback()
+            if write is None or not is_outage(error) or not self.patience.ask(lambda: self._has(write)):
+                raise
+
+    def _has(self, write: Sent) -> bool:
+        with translated(self.engine), Session(write_engine(self.engine)) as session:
+            return write.is_there(session)
+
+    @patient
     def create_search(
         self, name: str, seed: int, config: Mapping[str, Any], digest: str, facts: Mapping[str, Any]
     ) -> SearchRow:
@@ -85,6 +109,7 @@ class Store(Reader):
                 session.execute(delete(model).where(model.search_id == search.id))
             session.delete(search)
 
+    @patient
     def open_trial(
         self, lease: Lease, number: int, parameters: Mapping[str, Any], reference: str | None = None
     ) -> TrialRow:
@@ -116,6 +141,7 @@ class Store(Reader):
             record(session, search, "trial_opened", _named(trial))
             return _written(session, TrialRow, trial)
 
+    @patient
     def add_student(
         self,
         lease: Lease,
@@ -172,6 +198,7 @@ class Store(Reader):
             record(session, search, "student_added", _named(trial) | payload)
             return _written(session, StudentRow, student)
 
+    @patient
     def open_evaluation(self, lease: Lease, student_id: int, rung: int, epochs: float, key: str) -> EvaluationRow:
         """Open the evaluation of a student at a rung; a complete one is returned unchanged.
 
@@ -210,6 +237,7 @@ class Store(Reader):
             record(session, search, "evaluation_opened", _described(session, evaluation) | payload)
             return _written(session, EvaluationRow, evaluation)
 
+    @patient
     def place_evaluation(
         self, lease: Lease, evaluation_id: int, worker: str | None, reason: str | None
     ) -> EvaluationRow:
@@ -229,6 +257,7 @@ class Store(Reader):
             evaluation.worker, evaluation.reason = worker, reason
             return _written(session, EvaluationRow, evaluation)
 
+    @patient
     def finish_evaluation(
         self, lease: Lease, evaluation_id: int, metrics: Mapping[str, Any], seconds: float, worker: str | None = None
     ) -> EvaluationRow:
@@ -252,6 +281,7 @@ class Store(Reader):
             record(session, search, "evaluation_finished", payload)
             return _written(session, EvaluationRow, evaluation)
 
+    @patient
     def fail_evaluation(self, lease: Lease, evaluation_id: int, reason: str) -> EvaluationRow:
         """Record an evaluation as failed.
 
@@ -270,6 +300,7 @@ class Store(Reader):
             record(session, search, "evaluation_failed", payload)
             return _written(session, EvaluationRow, evaluation)
 
+    @patient
     def finish_trial(
         self,
         lease: Lease,
@@ -308,6 +339,7 @@ class Store(Reader):
             record(session, search, "trial_finished", _named(trial) | payload)
             return _written(session, TrialRow, trial)
 
+    @patient
     def set_status(
         self, lease: Lease, status: SearchStatus, facts_update: Mapping[str, Any] | None = None
     ) -> SearchRow:
@@ -324,6 +356,7 @@ class Store(Reader):
             record(session, search, "status_changed", {"status": status})
             return _written(session, SearchRow, search)
 
+    @patient
     def set_config(self, lease: Lease, config: Mapping[str, Any], digest: str) -> SearchRow:
         """Change the configuration of a search.
 
@@ -337,6 +370,7 @@ class Store(Reader):
             record(session, search, "config_changed", {"before": before, "after": digest})
             return _written(session, SearchRow, search)
 
+    @patient
     def record_event(self, lease: Lease, kind: str, payload: Mapping[str, Any]) -> EventRow:
         """Record an event of any kind.
 
@@ -357,6 +391,9 @@ class Store(Reader):
 
         Args:
             lease: Lease of the search.
+
+        Raises:
+            DatabaseGone: If there is an outage: no part of the block can be tried again by itself.
         """
         with self._writing(lease) as writing:
             self._batch.writing = writing

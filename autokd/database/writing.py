@@ -1,17 +1,20 @@
-"""The two parts of every write besides its change: the check of the fencing token, and the event."""
+"""The parts of every write besides its change: the check of the fencing token, the event, and the commit."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from autokd.database.errors import LeaseLost
 from autokd.database.models import Event, Search
 from autokd.database.reading import find_search
 
-__all__ = ["Lease", "fenced", "record"]
+__all__ = ["Lease", "Sent", "fenced", "record", "sent"]
+
+_SENT = "sent"  # where a session keeps it
 
 
 @dataclass(frozen=True)
@@ -20,6 +23,27 @@ class Lease:
 
     search_id: int
     token: int
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What tells a write from all others: its event, of which the id alone may be given anew after a server's crash."""
+
+    search_id: int
+    event_id: int
+    at: datetime
+
+    def is_there(self, session: Session) -> bool:
+        """Whether it was committed; waits for a transaction of its search that has not ended."""
+        session.execute(select(Search.id).where(Search.id == self.search_id).with_for_update())
+        query = select(Event.id).where(Event.id == self.event_id, Event.at == self.at)
+        return session.scalar(query) is not None
+
+
+def sent(session: Session) -> Sent | None:
+    """What the session recorded last; None if it has no event."""
+    found: Sent | None = session.info.get(_SENT)
+    return found
 
 
 def fenced(session: Session, lease: Lease) -> Search:
@@ -50,4 +74,5 @@ def record(session: Session, search: Search, kind: str, payload: Mapping[str, An
     event = Event(search_id=search.id, at=datetime.now(UTC), kind=kind, payload=dict(payload))
     session.add(event)
     session.flush()
+    session.info[_SENT] = Sent(search.id, event.id, event.at)
     return event

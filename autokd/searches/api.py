@@ -161,7 +161,7 @@ def begin(
         check_budget(broken, reporter)
         problem = replace(problem, facts=replace(problem.facts, earlier=usable(earlier, problem, reporter)))
         shapes = check_storage(problem, wrapped)
-    with home.open(create=True) as store:
+    with home.open(create=True, notify=reporter.notify) as store:
         config = _named(config, home, store, reporter, renames)  # another search may have begun meanwhile
         recorded = asdict(problem.facts) | {
             "command": list(command or sys.argv),

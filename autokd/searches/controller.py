@@ -13,6 +13,7 @@ from time import monotonic
 from typing import Any, Literal
 
 from autokd.config.fidelity_metrics import ACCURACY
+from autokd.database.errors import DatabaseGone
 from autokd.database.lease import Lease
 from autokd.database.rows import TrialRow
 from autokd.database.store import Store
@@ -62,9 +63,18 @@ class Controller:
         Raises:
             InputError: If data or teacher are gone, or the teacher lacks outputs that the fidelity metric needs.
             LeaseLost: If another controller took the search over.
+            DatabaseGone: If an outage lasts longer than the store waits. After a shorter one the rows are read again.
         """
         self.dispatcher.prepare(self.problem.context)
         self.problem.check_fidelity_metric()
+        while True:
+            try:
+                return self._search()
+            except DatabaseGone as error:
+                self.store.patience.wait(error)
+                vars(self).pop("state", None)  # it may know of rows that were never committed
+
+    def _search(self) -> None:
         self.dispatcher.on_recorded = self.state.update
         while True:
             if self.state.has_changed:

@@ -78,13 +78,12 @@ def _extra(extra: str, package: str) -> Finding:
 
 
 def _database(home: Workspace) -> Finding:
-    place = home.url or str(home.folder / "autokd.db")
     try:
         home.check()
         if not home.exists:
             return Finding("database", None, f"none yet in {home.folder}")
         with home.open() as store:
-            return Finding("database", True, f"{place}, searches: {len(store.searches())}")
+            return Finding("database", True, f"{home.database}, searches: {len(store.searches())}")
     except AutoKDError as error:
         return Finding("database", False, str(error))
 

@@ -13,6 +13,7 @@ from autokd.config.objectives import Against
 from autokd.config.parsing import recorded_config
 from autokd.config.schema import SearchConfig
 from autokd.data.registry import load_data
+from autokd.database.errors import DatabaseGone
 from autokd.database.lease import Lease, is_owned
 from autokd.database.reading import Reader
 from autokd.database.rows import EventRow, SearchRow
@@ -99,7 +100,9 @@ class SearchResult:
     @property
     def problem(self) -> Problem:
         """What is searched."""
-        row = self.row
+        return self._problem(self.row)
+
+    def _problem(self, row: SearchRow) -> Problem:
         return Problem(
             recorded_config(dict(row.config), f"search {self.name}"), Facts.from_dict(row.facts), self.home.folder
         )
@@ -277,8 +280,9 @@ class SearchResult:
             AutoKDError: If no trial could be trained.
         """
         with self._session("resume", config) as (lease, dispatcher):
-            problem, store = self.problem, dispatcher.store
-            controller, search = Controller(store, lease, problem, dispatcher), store.search(self.name)
+            store = dispatcher.store
+            search = store.search(self.name)
+            controller = Controller(store, lease, self._problem(search), dispatcher)
             dispatcher.on_change = lambda: self.reporter.searched(controller.state.progress(search))
             controller.run()
             found = controller.state.progress(search).best_trial
@@ -314,7 +318,8 @@ class SearchResult:
         small = {one.trial.number for one in self.trials if one.students and within.fits(one.students[0].cost)}
         best = self._found(winner([family for family in self.families if family.trial in small]), within)
         with self._session("train", config) as (lease, dispatcher):
-            problem, store = self.problem, dispatcher.store
+            store = dispatcher.store
+            problem = self._problem(store.search(self.name))
             trials, recorded = search_records(store, lease.search_id)
             record = trials[best.trial]
             references = references_to_retrain(recorded, problem.config.references, best.trial)
@@ -394,12 +399,17 @@ class SearchResult:
     def _session(self, verb: str, config: SearchConfig | None) -> Iterator[tuple[Lease, Dispatcher]]:
         leave_if_importing()
         recorded = self.config
-        with (
-            self.interruptible(verb),
-            session(self.home, self.name, recorded, config or recorded, self.reporter) as (lease, dispatcher),
-        ):
-            dispatcher.teacher = self.teacher
-            yield lease, dispatcher
+        try:
+            with (
+                self.interruptible(verb),
+                session(self.home, self.name, recorded, config or recorded, self.reporter) as (lease, dispatcher),
+            ):
+                dispatcher.teacher = self.teacher
+                yield lease, dispatcher
+        except DatabaseGone as error:
+            raise InterruptedSearchError(
+                f"search {self.name!r} was interrupted; `{self._way_on(verb)}` goes on. {error}"
+            ) from error
 
     def _teacher_on_test(self, problem: Problem) -> dict[str, Any]:
         """The teacher's test metrics, as a fact to compare the winners with; none if the teacher is gone."""

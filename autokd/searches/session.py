@@ -3,7 +3,7 @@
 import os
 from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
@@ -11,8 +11,12 @@ from autokd.config.parsing import differences
 from autokd.config.schema import RESUMABLE_CHANGES, SearchConfig
 from autokd.core.device import pick_device
 from autokd.core.references import is_interactive
+from autokd.database.errors import DatabaseGone
 from autokd.database.lease import Lease
 from autokd.database.lease_keeper import owning
+from autokd.database.outages import Patience
+from autokd.database.rows import SearchStatus
+from autokd.database.store import Store
 from autokd.distillation.registry import components_of
 from autokd.errors import AutoKDError, InputError, first_line
 from autokd.optimizers.errors import OptimizerError
@@ -36,7 +40,8 @@ def session(
 ) -> Iterator[tuple[Lease, Dispatcher]]:
     """A block that owns a search and has workers.
 
-    An exception leaves the search "interrupted", or "failed" if its space or its optimiser raised it.
+    An exception leaves the search "interrupted", or "failed" if its space or its optimiser raised it. Outages of the
+    database are waited out.
 
     Args:
         workspace: Where the search is recorded.
@@ -48,8 +53,9 @@ def session(
     Raises:
         InputError: If the configurations differ in what may not change, or another controller owns the search.
         AutoKDError: If its space or its optimiser fails.
+        DatabaseGone: If an outage lasts too long.
     """
-    with workspace.open() as store, owning(store, name) as lease:
+    with workspace.open(notify=reporter.notify) as store, owning(store, name) as lease:
         changed = changes(recorded, config)
         pool = make_executor(config)
         try:
@@ -59,13 +65,20 @@ def session(
             store.set_status(lease, "running")
             yield lease, Dispatcher(store, lease, pool, on_prepared=reporter.prepared, on_notify=reporter.notify)
         except (SpaceError, OptimizerError) as error:
-            store.set_status(lease, "failed")
+            _end(store, lease, "failed")
             raise search_error(name, error) from error
         except BaseException:
-            store.set_status(lease, "interrupted")
+            _end(store, lease, "interrupted")
             raise
         finally:
             pool.shutdown(cancel=True)
+
+
+def _end(store: Store, lease: Lease, status: SearchStatus) -> None:
+    """Record how a session ended; without a database at once, since a search without a live owner is interrupted."""
+    store.patience = Patience()
+    with suppress(DatabaseGone):
+        store.set_status(lease, status)
 
 
 def search_error(name: str, error: SpaceError | OptimizerError) -> AutoKDError:

@@ -1,11 +1,15 @@
 """The workspace: the folder of all searches, and their database."""
 
+import math
 import os
 import shlex
 import stat
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from autokd.database.engine import database_url, shown
+from autokd.database.outages import Patience
 from autokd.database.store import Store
 from autokd.errors import InputError
 
@@ -18,17 +22,20 @@ class Workspace:
 
     Attributes:
         folder: Holds the teachers' outputs and each search's files.
-        url: The database: `postgresql+psycopg://...`, or None for the file `autokd.db` in the folder.
+        url: The database: `postgresql://...`, or None for the file `autokd.db` in the folder.
+        patience_seconds: The longest outage of the database that a running search waits out.
     """
 
     folder: Path
-    url: str | None = None
+    url: str | None = field(default=None, repr=False)  # it may hold a password
+    patience_seconds: float = 600.0
 
-    def open(self, create: bool = False) -> Store:
-        """Open the database and upgrade it to the newest schema.
+    def open(self, create: bool = False, notify: Callable[[str], None] | None = None) -> Store:
+        """Open the database and upgrade it to the newest schema; a server's that is empty gets its tables.
 
         Args:
             create: Whether to create a missing SQLite file.
+            notify: Called with a line when an outage begins and when it ends; without it, an outage is an error.
 
         Raises:
             InputError: If there is no database, or it cannot be used.
@@ -38,7 +45,8 @@ class Workspace:
             raise InputError(
                 f"there is no search in {self.folder}: begin one with `autokd search`, or give its folder."
             )
-        return Store(self.url or self._file, create)
+        patience = Patience() if notify is None else Patience(self.patience_seconds, notify)
+        return Store(self.url or self._file, create or self.url is not None, patience)
 
     def check(self) -> None:
         """Check that the folder can be one: nothing else is there, and its path is none that the system refuses.
@@ -61,6 +69,11 @@ class Workspace:
         return self.url is not None or os.path.exists(self._file)
 
     @property
+    def database(self) -> str:
+        """The database as it may be printed, without its password."""
+        return shown(database_url(self.url)) if self.url else str(self._file)
+
+    @property
     def option(self) -> str:
         """The option that a command line needs to find this workspace; empty for the default one."""
         return "" if self == default_workspace() else f" --home {shlex.quote(str(self.folder))}"
@@ -71,6 +84,24 @@ class Workspace:
 
 
 def default_workspace(folder: str | Path | None = None) -> Workspace:
-    """The workspace in a folder, by default `AUTOKD_HOME` or `autokd-runs`, with `AUTOKD_DATABASE` if set."""
+    """The workspace in a folder, by default `AUTOKD_HOME` or `autokd-runs`, with `AUTOKD_DATABASE` if set.
+
+    Raises:
+        InputError: If `AUTOKD_DATABASE` or `AUTOKD_DATABASE_PATIENCE` makes no sense.
+    """
     folder = Path(folder or os.environ.get("AUTOKD_HOME") or "autokd-runs")
-    return Workspace(folder.absolute(), os.environ.get("AUTOKD_DATABASE") or None)
+    url, patience = os.environ.get("AUTOKD_DATABASE") or None, os.environ.get("AUTOKD_DATABASE_PATIENCE")
+    if url and "://" not in url:
+        raise InputError("AUTOKD_DATABASE must be a URL such as postgresql://USER:PASSWORD@HOST/NAME, but has no ://.")
+    workspace = Workspace(folder.absolute(), url)
+    return replace(workspace, patience_seconds=_seconds(patience)) if patience else workspace
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:
+        raise InputError(f"AUTOKD_DATABASE_PATIENCE must be a number of seconds from 0 on, but is {text!r}.")
+    return seconds

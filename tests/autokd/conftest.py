@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from clusters import Cluster, running_cluster
 
 from autokd.config.parsing import parse_config
 from autokd.core.seeds import derive
@@ -32,6 +33,13 @@ def _no_references() -> Iterator[None]:
 def with_references(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lets searches train the references that their configuration names, as those of users do."""
     monkeypatch.setattr(Problem, "references", property(lambda problem: problem.config.references.names))
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """One PostgreSQL server for all tests, gone afterwards; it takes about two seconds to start."""
+    with running_cluster() as cluster:
+        yield cluster
 
 
 @pytest.fixture(scope="session")

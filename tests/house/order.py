@@ -41,7 +41,7 @@ ORDER = {
     "autokd.optimizers.space": "coordinates union encoding conditions features",
     "autokd.optimizers.models": "outcome_transforms gaussian_process surrogate prior_mean posterior signal_to_noise",
     "autokd.optimizers.acquisition": "functions candidates optimisation portfolio",
-    "autokd.database": "errors rows types models engine schema reading writing store lease lease_keeper",
+    "autokd.database": "errors rows types models engine schema outages reading writing store lease lease_keeper",
     "autokd.evaluation": "context prune warm_start precompute task distillation_stream evaluate",
     "autokd.export": "module check manifest preprocess verification replacement folder",
     "autokd.searches": (

@@ -83,3 +83,40 @@ def test_workers_that_cannot_be_had_leave_the_search_as_it_was(invoke, home: Pat
     status = json.loads(invoke("status", "digits", "--home", home, "-o", "json").out)
     assert status["status"] == "finished"
     assert invoke("resume", "digits", "--home", home).code == 0
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("mysql://me:s3cret@host/name", "must be a file, sqlite:///PATH or postgresql://..., but got 'mysql'"),
+        ("nothing://s3cret", "but got 'nothing'"),
+        ("postgresql://me:s3cret@host:s3cret/name", "cannot be read: the port must be a number"),
+        ("postgresql://me:s3c@s3cret@host/name", "cannot be read: the port must be a number"),
+        ("://s3cret", "cannot be read"),
+        ("s3cret", "AUTOKD_DATABASE must be a URL such as postgresql://USER:PASSWORD@HOST/NAME, but has no ://"),
+        ("postgresql://me@/name?password=s3cret&nothing=1", 'says: invalid connection option "nothing"'),
+        ("postgresql://me@/name?password=s3cret&host=/nowhere", "/nowhere"),
+        ("postgresql://me:s3cret@a..b/name", "cannot be read"),
+        ("postgresql://me:s3cret@/name?port=s3cret", "cannot be read"),
+        ("sqlite://s3cret/name", "must be a file that several processes can open: sqlite:///PATH"),
+        ("sqlite://", "must be a file that several processes can open"),
+    ],
+)
+@pytest.mark.parametrize("words", [["list"], ["search", "digits"]])
+def test_a_url_that_makes_no_sense_is_refused_without_repeating_it(
+    invoke, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, words: list[str], url: str, said: str
+):
+    pytest.importorskip("psycopg")
+    monkeypatch.setenv("AUTOKD_DATABASE", url)
+    outcome = invoke(*words, "--home", tmp_path)
+    assert (outcome.code, outcome.out, outcome.err.count("\n")) == (2, "", 1)
+    assert said in outcome.err
+    assert "s3c" not in outcome.err
+
+
+@pytest.mark.parametrize("seconds", ["-1", "nan", "inf", "soon"])
+def test_a_patience_that_is_no_time_is_refused(invoke, monkeypatch: pytest.MonkeyPatch, seconds: str):
+    monkeypatch.setenv("AUTOKD_DATABASE_PATIENCE", seconds)
+    outcome = invoke("list")
+    message = f"autokd: AUTOKD_DATABASE_PATIENCE must be a number of seconds from 0 on, but is {seconds!r}.\n"
+    assert (outcome.code, outcome.err) == (2, message)

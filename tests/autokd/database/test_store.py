@@ -4,6 +4,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -11,11 +12,15 @@ from threading import Event, Thread
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from autokd.database.errors import DatabaseError, LeaseLost, SearchExists, UnknownSearch
 from autokd.database.lease import Lease, acquire
+from autokd.database.models import Trial
+from autokd.database.reading import find_search
 from autokd.database.rows import SearchRow, StudentRow
 from autokd.database.store import Store
+from autokd.database.writing import fenced, record
 
 COST: dict[str, Any] = {"params": 10**10, "macs": 2**40, "activation_bytes": 3, "model_bytes": 4}
 
@@ -343,6 +348,33 @@ def test_readers_see_whole_transactions_while_a_writer_writes(where: str, store:
         reader.join()
     assert not wrong
     assert len(store.trials(lease.search_id)) == 30
+
+
+def test_a_reader_and_a_writer_do_not_wait_for_each_other(where: str, store: Store, lease: Lease) -> None:
+    with Store(where) as other, other.session() as reading, store.transaction() as writing:
+        assert reading.scalars(select(Trial.number)).all() == []
+        fenced(writing, lease)  # now both are in a transaction
+        assert other.trials(lease.search_id) == []
+        record(writing, find_search(writing, "first"), "note", {})
+        writing.commit()  # while the other one still reads
+
+
+def test_two_controllers_and_their_readers_never_meet_a_locked_database(where: str, store: Store) -> None:
+    def control(name: str) -> None:
+        with Store(where) as own:
+            lease = acquire(own, own.create_search(name, 0, {}, "d", {}).id)
+            for number in range(20):
+                own.open_trial(lease, number, {})
+
+    def read(name: str) -> None:
+        n = 0
+        while n < 20:
+            with Store(where) as reader:  # as `autokd status` does, again and again
+                n = sum(len(reader.trials(search.id)) for search in reader.searches() if search.name == name)
+
+    with ThreadPoolExecutor(4) as pool:
+        running = [pool.submit(work, name) for name in ("a", "b") for work in (control, read)]
+    assert [future.result() for future in running] == [None] * 4
 
 
 WRITER = """
