@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
 
+from autokd.cli import upkeep
 from autokd.cli.interruption import listen
+from autokd.cli.options import HomeFolder, Name
+from autokd.cli.options import OutputOption as Output
 from autokd.errors import AutoKDError, InputError
 
 if TYPE_CHECKING:
@@ -21,27 +24,14 @@ __all__ = ["app", "main"]
 
 INTERRUPTED = 130  # exit code of typer after Ctrl-C, when there is no search to resume yet
 
-
 app = typer.Typer(
     name="autokd",
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(upkeep.app)
 
-
-def _leave_stdout_to_json(context: typer.Context, output: str) -> str:
-    if output == "json" and not context.resilient_parsing:
-        from autokd.cli.output import reserve_stdout
-
-        context.with_resource(reserve_stdout())
-    return output
-
-
-Name = Annotated[str, typer.Argument(help="Name of the search, as `autokd list` shows it.", show_default=False)]
-Output = Annotated[
-    Literal["text", "json"], typer.Option("-o", "--output", help="What to print.", callback=_leave_stdout_to_json)
-]
 Override = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting: training.rungs='[1, 3]'.")
 ]
@@ -57,10 +47,6 @@ Force = Annotated[
 Within = Annotated[
     list[str] | None,
     typer.Option("--within", metavar="LIMIT=NUMBER", help="Choose among students that cost no more: macs=3000000."),
-]
-HomeFolder = Annotated[
-    Path | None,
-    typer.Option("--home", envvar="AUTOKD_HOME", help="Folder of all searches.", show_default="autokd-runs"),
 ]
 
 
@@ -214,19 +200,6 @@ def teach(
     config = find_config(file_or_recipe, overrides or [])
     seed = config.seed if seed is None else seed
     teach(TeacherTraining(config, epochs, seed, folder, checkpoints), Path(file_or_recipe), force, output)
-
-
-@app.command(rich_help_panel="Search")
-def delete(
-    name: Name,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    output: Output = "text",
-    home: HomeFolder = None,
-) -> None:
-    """Delete a search and its files; what other searches use, such as stored teacher outputs, stays."""
-    from autokd.cli.delete import delete
-
-    delete(name, yes, output, home)
 
 
 @app.command("list", rich_help_panel="Results")

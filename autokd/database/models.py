@@ -8,10 +8,10 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from autokd.database.types import BigInt, Json, UtcDateTime
 
-__all__ = ["REVISION", "Base", "Evaluation", "Event", "Search", "Student", "Trial"]
+__all__ = ["REVISION", "Base", "Evaluation", "Event", "Leftover", "Search", "Student", "Trial"]
 
 # The newest migration, kept here so that opening an up-to-date database need not load alembic.
-REVISION = "0005"
+REVISION = "0006"
 
 
 class Base(DeclarativeBase):
@@ -149,3 +149,11 @@ class Event(Base):
     at: Mapped[datetime]
     kind: Mapped[str]
     payload: Mapped[dict[str, Any]]
+
+
+class Leftover(Base):
+    """A folder of a deleted search that is still to be removed, relative to the folder of all searches."""
+
+    __tablename__ = "leftovers"
+
+    folder: Mapped[str] = mapped_column(primary_key=True)

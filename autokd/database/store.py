@@ -8,13 +8,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import func, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from autokd.database.engine import write_engine
 from autokd.database.errors import DatabaseError, SearchExists
-from autokd.database.models import Base, Evaluation, Event, Search, Student, Trial
+from autokd.database.models import Base, Evaluation, Search, Student, Trial
 from autokd.database.outages import Patience, is_outage, patient
 from autokd.database.reading import Reader, row_of, translated
 from autokd.database.rows import EvaluationRow, EventRow, Purpose, SearchRow, SearchStatus, StudentRow, TrialRow
@@ -100,14 +100,6 @@ class Store(Reader):
             session.flush()
             record(session, search, "search_created", {"name": name})
             return _written(session, SearchRow, search)
-
-    def delete_search(self, lease: Lease) -> None:
-        """Delete the search of the lease, with its trials, students, evaluations and events."""
-        with self.transaction() as session:
-            search = fenced(session, lease)
-            for model in (Event, Evaluation, Student, Trial):
-                session.execute(delete(model).where(model.search_id == search.id))
-            session.delete(search)
 
     @patient
     def open_trial(

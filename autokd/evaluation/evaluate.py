@@ -47,7 +47,7 @@ class OutOfMemoryError(AutoKDError):
 
 
 def evaluate(task: EvaluationTask) -> EvaluationResult:
-    """Distil the task's architecture up to its rung, or return the result of an earlier evaluation.
+    """Distil the task's architecture up to its rung, or return the result of an earlier evaluation with its weights.
 
     Raises:
         DivergedError: If the loss is no longer finite.
@@ -55,7 +55,7 @@ def evaluate(task: EvaluationTask) -> EvaluationResult:
         WarmStartGoneError: If the weights to inherit are gone.
         InputError: If data or teacher are missing, or changed since the search began.
     """
-    if task.result.exists():
+    if task.result.exists() and task.weights.exists():
         _tidy(task)
         return EvaluationResult(**json.loads(task.result.read_text()))
     started = time.monotonic()

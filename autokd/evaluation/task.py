@@ -4,11 +4,11 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from autokd.evaluation.context import TrainingContext
 
-__all__ = ["EvaluationResult", "EvaluationTask", "correct_file", "weights_file"]
+__all__ = ["Checkpoints", "EvaluationResult", "EvaluationTask", "checkpoints", "correct_file", "weights_file"]
 
 
 @dataclass(frozen=True)
@@ -84,17 +84,17 @@ class EvaluationTask:
     @property
     def checkpoint(self) -> Path:
         """File of the trajectory's last checkpoint, from which later rungs continue."""
-        return self.folder / self.trajectory / "checkpoint.safetensors"
+        return checkpoints(self.folder, self.key).trunk
 
     @property
     def branch_checkpoint(self) -> Path:
         """File of the last checkpoint of this rung's cooldown; it exists only during the cooldown."""
-        return self.folder / self.trajectory / f"checkpoint-{self.rung}.safetensors"
+        return checkpoints(self.folder, self.key).branch
 
     @property
     def best(self) -> Path:
         """File of the best weights so far; it exists only during the training."""
-        return self.folder / self.trajectory / "best.safetensors"
+        return checkpoints(self.folder, self.key).best
 
     @property
     def weights(self) -> Path:
@@ -110,6 +110,27 @@ class EvaluationTask:
     def result(self) -> Path:
         """File of this evaluation's result."""
         return self.folder / self.trajectory / f"result-{self.key.removeprefix(self.trajectory + '-')}.json"
+
+
+class Checkpoints(NamedTuple):
+    """Files with which a training goes on: nobody needs them once its last evaluation has ended.
+
+    Attributes:
+        trunk: Last checkpoint of the trajectory.
+        branch: Last checkpoint of the cooldown to the evaluation's rung.
+        best: Best weights so far.
+    """
+
+    trunk: Path
+    branch: Path
+    best: Path
+
+
+def checkpoints(folder: Path, key: str) -> Checkpoints:
+    """Files with which the training of the evaluation with this key goes on, those that are not there among them."""
+    trajectory, rung = key.split("-")[:2]
+    names = "checkpoint.safetensors", f"checkpoint-{rung}.safetensors", "best.safetensors"
+    return Checkpoints(*(folder / trajectory / name for name in names))
 
 
 def weights_file(folder: Path, key: str) -> Path:

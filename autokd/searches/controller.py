@@ -20,6 +20,7 @@ from autokd.database.store import Store
 from autokd.searches.dispatcher import Dispatcher
 from autokd.searches.problem import Problem
 from autokd.searches.references import NO_TEACHER, latest_references, no_teacher_parameters, reference_parameters
+from autokd.searches.retention import Retention, remove_files, remove_surplus
 from autokd.searches.state import SearchState
 from autokd.searches.students import add_student
 from autokd.searches.times import prepared_seconds
@@ -67,12 +68,14 @@ class Controller:
         """
         self.dispatcher.prepare(self.problem.context)
         self.problem.check_fidelity_metric()
+        remove_surplus(self.store, self.lease.search_id, self._retention)
         while True:
             try:
                 return self._search()
             except DatabaseGone as error:
                 self.store.patience.wait(error)
                 vars(self).pop("state", None)  # it may know of rows that were never committed
+                self._just_ended.clear()
 
     def _search(self) -> None:
         self.dispatcher.on_recorded = self.state.update
@@ -97,6 +100,15 @@ class Controller:
     @property
     def _wants_trial(self) -> bool:
         return self.problem.wants_trial(self.state.n_trials, self.state.worker_seconds, self._prepared_seconds)
+
+    @cached_property
+    def _retention(self) -> Retention:
+        return Retention.of(self.problem)
+
+    @cached_property
+    def _just_ended(self) -> list[TrialRecord]:
+        """Trials and references whose end is written, but perhaps not yet on the disk."""
+        return []
 
     @property
     def _by_metric(self) -> str:
@@ -203,11 +215,18 @@ class Controller:
 
     def _submit(self, records: Iterable[TrialRecord]) -> None:
         """Submit what is open of some trials, once this is recorded, and report the progress."""
+        self._remove_surplus()
         for record in records:
             students = {student.id: student for student in record.students}
             for row in record.running:
                 self.dispatcher.submit(row, self.problem.task(record.trial, students[row.student_id], row.rung))
         self.dispatcher.on_change()
+
+    def _remove_surplus(self) -> None:
+        """Remove what the trials that ended do not need, now that this is recorded."""
+        for files in self._retention.end(self._just_ended):
+            remove_files(files)
+        self._just_ended.clear()
 
     def _finish(self, record: TrialRecord, state: Literal["complete", "pruned", "failed"], reason: str | None) -> bool:
         value = record.values[max(record.values)] if record.values and state != "failed" else None
@@ -215,4 +234,6 @@ class Controller:
         self.state.update(self.store.finish_trial(self.lease, record.trial.id, state, value, reason, costs or None))
         if record.trial.reference is not None and state == "failed":
             self.dispatcher.on_notify(f"reference {record.trial.reference} is left out: {reason}")
+        if state != "failed":
+            self._just_ended.append(record)
         return True

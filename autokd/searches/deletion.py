@@ -1,19 +1,29 @@
-"""The deletion of a search: its rows, its files, and the outputs and pruned teachers that no other search uses."""
+"""The deletion of a search: its rows, its files, and the outputs and pruned teachers that no other search uses.
+
+The rows go first, and in the same transaction the folders are recorded as leftovers. A kill in between leaves folders
+that the database knows as nobody's, and the next `finish_deletions` removes them.
+"""
 
 import shutil
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from autokd.config.parsing import recorded_config
 from autokd.database.lease import acquire
+from autokd.database.reading import Reader
+from autokd.database.removal import delete_rows, forget_leftover, leftovers
 from autokd.database.rows import SearchRow
+from autokd.database.store import Store
 from autokd.errors import AutoKDError, InputError
 from autokd.searches.facts import Facts
 from autokd.searches.problem import Problem
 from autokd.searches.workspace import Workspace
 
-__all__ = ["Belongings", "belongings", "delete_search"]
+__all__ = ["Belongings", "belongings", "bytes_in", "delete_search", "finish_deletions", "leftover_folders"]
+
+_DAMAGED = (InputError, KeyError, TypeError, ValueError)  # raised by what a row holds of another version or hand
 
 
 @dataclass(frozen=True)
@@ -46,11 +56,10 @@ def belongings(workspace: Workspace, name: str) -> Belongings:
     files = workspace.folder / "searches" / row.name
     try:
         outputs = _outputs(workspace, [row]) - _outputs(workspace, others)
-    except (InputError, KeyError, TypeError, ValueError):  # a damaged row tells nothing, but can be deleted
+    except _DAMAGED:  # such a row tells nothing, but can be deleted
         outputs = set()
     folders = tuple(folder for folder in (files, *sorted(outputs)) if folder.is_dir())
-    n_bytes = sum(file.stat().st_size for folder in folders for file in folder.rglob("*") if file.is_file())
-    return Belongings(row.name, n_trials, folders, n_bytes)
+    return Belongings(row.name, n_trials, folders, sum(map(bytes_in, folders)))
 
 
 def delete_search(workspace: Workspace, name: str) -> Belongings:
@@ -62,15 +71,49 @@ def delete_search(workspace: Workspace, name: str) -> Belongings:
     """
     deleted = belongings(workspace, name)
     with workspace.open() as store:
-        store.delete_search(acquire(store, name))
-    try:
-        for folder in deleted.folders:
-            shutil.rmtree(folder)
-    except OSError as error:
-        raise AutoKDError(
-            f"search {name!r} is deleted, but its file {error.filename} cannot be: {error.strerror}."
-        ) from None
+        folders = [str(folder.relative_to(workspace.folder)) for folder in deleted.folders]
+        delete_rows(store, acquire(store, name), folders)
+        try:
+            finish_deletions(workspace, store)
+        except OSError as error:
+            raise AutoKDError(
+                f"search {name!r} is deleted, but its file {error.filename} cannot be: {error.strerror}; once it can, "
+                f"`autokd gc{workspace.option}` removes it."
+            ) from None
     return deleted
+
+
+def leftover_folders(workspace: Workspace, store: Reader) -> list[Path]:
+    """Folders of deleted searches that are still there and that no other search uses."""
+    recorded = [workspace.folder / folder for folder in leftovers(store)]
+    if not recorded:
+        return []
+    rows = store.searches()
+    used = {workspace.folder / "searches" / row.name for row in rows}
+    try:
+        used |= _outputs(workspace, rows)
+    except _DAMAGED:  # such a search may use any outputs
+        used |= {folder for folder in recorded if folder.parent.name != "searches"}
+    return [folder for folder in recorded if folder.is_dir() and folder not in used]
+
+
+def finish_deletions(workspace: Workspace, store: Store) -> None:
+    """Remove the folders of deleted searches that no other search uses.
+
+    Raises:
+        OSError: If one cannot be removed; it stays recorded.
+    """
+    for folder in leftover_folders(workspace, store):
+        with suppress(FileNotFoundError):  # another process removes it, too
+            shutil.rmtree(folder)
+    for name in leftovers(store):
+        if not (workspace.folder / name).exists():
+            forget_leftover(store, name)
+
+
+def bytes_in(folder: Path) -> int:
+    """Size of the files in a folder."""
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
 def _outputs(workspace: Workspace, rows: Iterable[SearchRow]) -> set[Path]:

@@ -13,6 +13,7 @@ from autokd.evaluation.task import EvaluationTask
 from autokd.searches.dispatcher import Dispatcher
 from autokd.searches.problem import Problem
 from autokd.searches.progress import Training
+from autokd.searches.retention import Retention, remove_surplus
 from autokd.searches.students import add_student
 from autokd.searches.trial_record import TrialRecord
 from autokd.training.checkpoint import epochs_done
@@ -63,6 +64,7 @@ class Retraining:
             self._submit(record.trial, self._reference(record))
         while not self.dispatcher.is_idle:
             self.dispatcher.wait()
+        remove_surplus(self.store, self.lease.search_id, Retention.of(self.problem))
         self._check({self.problem.task(self.trial, student, rung=0).key for student in students})
 
     def _submit(self, trial: TrialRow, student: StudentRow) -> None:

@@ -89,7 +89,10 @@ class TrainedStudent:
             InputError: If the file of its weights is gone or damaged.
         """
         if not self.weights.exists():
-            raise InputError(f"the weights of this student are gone: there is no {self.weights}.")
+            raise InputError(
+                f"the weights of this student are gone: there is no {self.weights}; of trials that have ended, those "
+                "that `autokd best` and `autokd pareto` choose stay."
+            )
         network = build(self.architecture)
         network.load_state_dict(load_weights(self.weights))
         return network.eval()

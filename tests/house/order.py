@@ -41,20 +41,23 @@ ORDER = {
     "autokd.optimizers.space": "coordinates union encoding conditions features",
     "autokd.optimizers.models": "outcome_transforms gaussian_process surrogate prior_mean posterior signal_to_noise",
     "autokd.optimizers.acquisition": "functions candidates optimisation portfolio",
-    "autokd.database": "errors rows types models engine schema outages reading writing store lease lease_keeper",
+    "autokd.database": (
+        "errors rows types models engine schema outages reading writing store removal lease lease_keeper"
+    ),
     "autokd.evaluation": "context prune warm_start precompute task distillation_stream evaluate",
     "autokd.export": "module check manifest preprocess verification replacement folder",
     "autokd.searches": (
         "lengths earlier facts workspace data_from_python trial_record method_choice references progress times tables "
-        "study choices warm_start_source problem reporter recall printer proposals state families flatness students "
-        "comparison axes remarks pareto bottleneck dispatcher session controller pace speed manifest preflight "
-        "retraining deletion result api doctor"
+        "study choices warm_start_source problem retention reporter recall printer proposals state families flatness "
+        "students comparison axes remarks pareto bottleneck dispatcher session controller pace speed manifest preflight "
+        "retraining deletion garbage result api doctor"
     ),
     "autokd.analysis": "rung_correlations evidence scales plots",
     "autokd.recipes": "catalogue teachers runnable train_teacher",
     "autokd.testing": "tasks toys executors methods optimizers spaces",
     "autokd.cli": (
-        "interruption output within events report draw plot delete doctor exports teach axes best show pareto app "
+        "interruption options output within events report draw plot delete gc doctor exports teach axes best show pareto "
+        "upkeep app "
         "__init__"
     ),
     "search_spaces": "errors architecture networks design drawing spaces blueprint space",

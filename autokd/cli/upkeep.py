@@ -1,0 +1,44 @@
+"""The commands that keep searches in order. Heavy imports are local, as in `app`."""
+
+from typing import Annotated
+
+import typer
+
+from autokd.cli.options import HomeFolder, Name, Output
+
+__all__ = ["app"]
+
+app = typer.Typer()
+PANEL = "Upkeep"
+
+
+@app.command(rich_help_panel=PANEL)
+def gc(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[NAME]...", help="Names of searches.", show_default="all, and deleted ones"),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
+    output: Output = "text",
+    home: HomeFolder = None,
+) -> None:
+    """Remove files that nothing needs: checkpoints and weights of losers, unfinished files, remains of deleted searches.
+
+    Searches may run meanwhile.
+    """
+    from autokd.cli.gc import gc
+
+    gc(names or [], dry_run, output, home)
+
+
+@app.command(rich_help_panel=PANEL)
+def delete(
+    name: Name,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    output: Output = "text",
+    home: HomeFolder = None,
+) -> None:
+    """Delete a search and its files; what other searches use, such as stored teacher outputs, stays."""
+    from autokd.cli.delete import delete
+
+    delete(name, yes, output, home)

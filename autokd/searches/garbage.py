@@ -1,0 +1,123 @@
+"""Files in the folder of all searches that nothing needs any more.
+
+Only files that AutoKD writes are looked at, told by their places and names. Folders of searches that this database does
+not know are named and left, since another database may share the folder.
+"""
+
+import math
+import os
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from autokd.config.parsing import recorded_config
+from autokd.database.lease import is_owned
+from autokd.database.reading import Reader
+from autokd.database.removal import leftovers
+from autokd.database.rows import SearchRow
+from autokd.errors import InputError
+from autokd.searches.deletion import finish_deletions, leftover_folders
+from autokd.searches.retention import Retention, find_surplus
+from autokd.searches.workspace import Workspace
+
+__all__ = ["Garbage", "collect_garbage", "unknown_folders"]
+
+PARTS = (".*.????????.part", ".tmp??????")  # names under which `write_atomically`, and safetensors beside it, write
+SHARED = ("teachers", "outputs", "data")  # folders of files that all searches share
+UNTOUCHED_SECONDS = 3600.0
+"""Time without a change after which nobody is taken to be still writing a file that searches share."""
+
+
+@dataclass(frozen=True)
+class Garbage:
+    """Files of one kind that nothing needs.
+
+    Attributes:
+        search: The search that wrote them; None if several may have.
+        kind: What they are, in words.
+        files: The files.
+        bytes: Their size.
+    """
+
+    search: str | None
+    kind: str
+    files: tuple[Path, ...]
+    bytes: int
+
+
+def collect_garbage(workspace: Workspace, names: Sequence[str] = (), dry_run: bool = False) -> list[Garbage]:
+    """Remove what nothing needs of these searches, or of all of them and of deleted ones, and return what that was.
+
+    Searches may run meanwhile: see `retention` for what they keep.
+
+    Args:
+        workspace: Where the searches are.
+        names: The searches; all if there is none.
+        dry_run: Whether to remove nothing.
+
+    Raises:
+        InputError: If there is no search of such a name.
+        OSError: If a file cannot be removed.
+    """
+    with workspace.open() as store:
+        rows = [store.search(name) for name in names] or store.searches()
+        found = [each for row in rows for each in _of_search(workspace, store, row)]
+        if not names:
+            found += [*map(_of_folder, leftover_folders(workspace, store)), _unfinished(workspace.folder)]
+        if not dry_run:
+            for file in (file for each in found for file in each.files):
+                file.unlink(missing_ok=True)
+            if not names:
+                finish_deletions(workspace, store)
+    return [each for each in found if each.files]
+
+
+def unknown_folders(workspace: Workspace) -> list[Path]:
+    """Folders of searches that the database does not know."""
+    with workspace.open() as store:
+        known = {row.name for row in store.searches()} | {Path(folder).name for folder in leftovers(store)}
+    folder = workspace.folder / "searches"
+    names = sorted(os.listdir(folder)) if folder.is_dir() else []
+    return [folder / name for name in names if name not in known]
+
+
+def _of_search(workspace: Workspace, store: Reader, row: SearchRow) -> Iterator[Garbage]:
+    folder = workspace.folder / "searches" / row.name / "evaluations"
+    surplus = find_surplus(store, row.id, Retention(folder, _keeps_sources(row)))
+    yield _garbage(row.name, "checkpoints", surplus.checkpoints)
+    yield _garbage(row.name, "weights", surplus.weights)
+    if not is_owned(store, row.id):  # asked after they were listed, so no controller that begins now writes them
+        yield _garbage(row.name, "unfinished files", surplus.unfinished)
+
+
+def _keeps_sources(row: SearchRow) -> bool:
+    """Whether later students may inherit any weights; True where the configuration cannot be read."""
+    try:
+        return recorded_config(dict(row.config), f"search {row.name}").training.warm_start > 0
+    except InputError:
+        return True
+
+
+def _of_folder(folder: Path) -> Garbage:
+    """All files in a folder of a deleted search."""
+    is_own = folder.parent.name == "searches"
+    files = (file for file in sorted(folder.rglob("*")) if file.is_file())
+    return _garbage(folder.name if is_own else None, "deleted search" if is_own else "teacher outputs", files)
+
+
+def _unfinished(home: Path) -> Garbage:
+    """Files of all searches that were being written when their process ended."""
+    parts = (file for shared in SHARED for name in PARTS for file in sorted((home / shared).rglob(name)))
+    return _garbage(None, "unfinished files", parts, before=time.time() - UNTOUCHED_SECONDS)
+
+
+def _garbage(search: str | None, kind: str, files: Iterable[Path], before: float = math.inf) -> Garbage:
+    """Those of the files that are still there and were last changed before a time."""
+    sizes = {}
+    for file in files:
+        with suppress(FileNotFoundError):  # another process has removed it
+            if (status := file.stat()).st_mtime < before:
+                sizes[file] = status.st_size
+    return Garbage(search, kind, tuple(sizes), sum(sizes.values()))

@@ -1,0 +1,178 @@
+"""Which files of a search's evaluations are kept, as its rows say.
+
+* A trial or reference that is running or has failed keeps everything: it goes on from its checkpoint.
+* A complete or pruned trial keeps the weights of its longest training where `best`, whatever the limits, or `pareto`
+  may choose them, or a later student may inherit them. A complete reference keeps those of its longest training.
+* A training at full length keeps its weights, and until it is complete its checkpoint.
+* Results, and which samples were right, are kept: they are small.
+
+Rows come first: a file is removed once the rows say that nobody needs it. They never say otherwise later, since a trial
+that is complete or pruned stays so. Files may therefore be removed late, twice, or by a controller that has lost its
+search, and what a killed one left is removed by the next.
+"""
+
+import os
+import re
+from collections.abc import Collection, Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from autokd.database.reading import Reader
+from autokd.database.rows import EvaluationRow, StudentRow
+from autokd.evaluation.task import checkpoints, weights_file
+from autokd.searches.problem import Problem
+from autokd.searches.trial_record import TrialRecord, search_records
+
+__all__ = ["Retention", "Surplus", "find_surplus", "remove_files", "remove_surplus"]
+
+ENDED = ("complete", "pruned")  # states of trials that never go on
+_TRAJECTORY = re.compile(r"[0-9a-f]{24}")
+_OURS = re.compile(r"(checkpoint|checkpoint-\d+|best|weights-\d+|correct-\d+)\.safetensors|result-\d+(-test)?\.json")
+# The names under which `write_atomically`, and safetensors beside it, write.
+_PART = re.compile(rf"\.({_OURS.pattern})\.\w{{8}}\.part|\.tmp\w{{6}}")
+
+
+class Surplus(NamedTuple):
+    """Files of a search's evaluations that are not kept.
+
+    Attributes:
+        checkpoints: Those of trainings that do not go on.
+        weights: Those of students that nothing chooses.
+        unfinished: Files that were being written when they were listed; if no worker runs, they stay so.
+    """
+
+    checkpoints: list[Path]
+    weights: list[Path]
+    unfinished: list[Path]
+
+
+class Retention:
+    """The weights that are kept of the trials that have ended.
+
+    Args:
+        folder: Folder of the files of all evaluations.
+        keeps_sources: Whether later students may inherit the weights of any ended trial.
+    """
+
+    def __init__(self, folder: Path, keeps_sources: bool) -> None:
+        self.folder = folder
+        self._keeps_sources = keeps_sources
+        self._kept: list[_Candidate] = []
+
+    @classmethod
+    def of(cls, problem: Problem) -> "Retention":
+        """That of a search none of whose trials is known yet to have ended."""
+        return cls(problem.evaluations, problem.config.training.warm_start > 0)
+
+    def end(self, records: Iterable[TrialRecord]) -> tuple[list[Path], list[Path]]:
+        """Checkpoints and weights that are not kept any more now that these trials and references have ended."""
+        needless: list[Path] = []
+        surplus: list[Path] = []
+        candidates = list(self._kept)
+        for record in records:
+            for student, rows in _trained(record):
+                needless += [file for row in rows for file in checkpoints(self.folder, row.key)]
+                surplus += [weights_file(self.folder, row.key) for row in rows[:-1]]
+                if record.trial.reference is None and not self._keeps_sources:
+                    candidates.append(_Candidate.of(student, rows[-1]))
+        self._kept = _choosable(candidates)
+        kept = {each.key for each in self._kept}
+        surplus += [weights_file(self.folder, each.key) for each in candidates if each.key not in kept]
+        return needless, surplus
+
+
+def find_surplus(store: Reader, search_id: int, retention: Retention) -> Surplus:
+    """The files on disk that are not kept; those of evaluations that the search does not have are not looked at.
+
+    Files are listed before rows are read: whoever writes a file has recorded its evaluation before.
+
+    Args:
+        store: The search's database.
+        search_id: Id of the search.
+        retention: That of the search; it knows the ended trials afterwards.
+    """
+    finished, unfinished = _ours(retention.folder)
+    trials, references = search_records(store, search_id)
+    rows = store.evaluations(search_id)
+    final = {student.id for student in store.students(search_id, "final")}
+    needless, surplus = retention.end(
+        record for record in (*trials.values(), *references) if record.trial.state in ENDED
+    )
+    trained = (row.key for row in rows if row.student_id in final and row.state == "complete")
+    needless += [file for key in trained for file in checkpoints(retention.folder, key)]
+    known = {row.key.split("-")[0] for row in rows}
+    return Surplus(
+        checkpoints=_among(finished, needless),
+        weights=_among(finished, surplus),
+        unfinished=[file for file in unfinished if file.parent.name in known],
+    )
+
+
+def remove_surplus(store: Reader, search_id: int, retention: Retention) -> None:
+    """Remove the files that are not kept, while none of the search's workers runs.
+
+    Args:
+        store: The search's database.
+        search_id: Id of the search.
+        retention: That of the search; it knows the ended trials afterwards.
+    """
+    for files in find_surplus(store, search_id, retention):
+        remove_files(files)
+
+
+def remove_files(files: Iterable[Path]) -> None:
+    """Remove files, some of which may be gone."""
+    for file in files:
+        file.unlink(missing_ok=True)
+
+
+class _Candidate(NamedTuple):
+    """A student of an ended trial, with the key of its longest evaluation."""
+
+    rank: tuple[float, float, int]
+    costs: tuple[int, int, int, int]
+    key: str
+
+    @classmethod
+    def of(cls, student: StudentRow, row: EvaluationRow) -> "_Candidate":
+        rank = -row.epochs, -float((row.metrics or {})["accuracy"]), student.id
+        return cls(rank, (student.params, student.macs, student.activation_bytes, student.model_bytes), row.key)
+
+
+def _choosable(candidates: Collection[_Candidate]) -> list[_Candidate]:
+    """Those that are the best within some limits: no better one costs as little in everything."""
+    costs = np.empty((len(candidates), 4), dtype=np.int64)
+    kept: list[_Candidate] = []
+    for each in sorted(candidates):
+        if not (costs[: len(kept)] <= each.costs).all(1).any():
+            costs[len(kept)] = each.costs
+            kept.append(each)
+    return kept
+
+
+def _trained(record: TrialRecord) -> Iterator[tuple[StudentRow, list[EvaluationRow]]]:
+    """The students of a trial with their complete evaluations, the longest last."""
+    for student in record.students:
+        rows = [row for row in record.evaluations if row.student_id == student.id and row.state == "complete"]
+        if rows:
+            yield student, rows
+
+
+def _ours(folder: Path) -> tuple[list[Path], list[Path]]:
+    """Files that evaluations have written, and those that they had begun to write."""
+    finished, unfinished = [], []
+    for trajectory in sorted(os.listdir(folder)) if folder.is_dir() else ():
+        if _TRAJECTORY.fullmatch(trajectory):
+            for name in sorted(os.listdir(folder / trajectory)):
+                if _OURS.fullmatch(name):
+                    finished.append(folder / trajectory / name)
+                elif _PART.fullmatch(name):
+                    unfinished.append(folder / trajectory / name)
+    return finished, unfinished
+
+
+def _among(files: Iterable[Path], chosen: Iterable[Path]) -> list[Path]:
+    wanted = set(chosen)
+    return [file for file in files if file in wanted]
