@@ -60,6 +60,7 @@ _WORDS: dict[str, Callable[[Payload], str]] = {
     "evaluation_opened": _evaluation_opened,
     "evaluation_finished": _evaluation_finished,
     "evaluation_failed": _evaluation_failed,
+    "stop_requested": lambda payload: f"asked to stop {payload['mode']}",
     "teacher": lambda payload: f"teacher outputs: {payload['missing']} of {payload['views']} views and splits missing",
     "pruned": lambda payload: (
         f"teacher pruned, round {payload['rounds']} of {payload['of']}: {percent(payload['accuracy'])}"

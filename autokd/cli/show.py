@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 __all__ = ["families", "recipes", "searches", "status", "trial"]
 
 EVENTS = 5  # number of events in `status`
+_STOPS = {"gracefully": "once the running evaluations have ended", "now": "within seconds"}
 
 
 def recipes(known: Mapping[str, str], output: Output) -> None:
@@ -142,7 +143,9 @@ def _status_facts(result: SearchResult) -> list[tuple[str, str]]:
         ("time", times_line(result.times)),
         ("last change", moment(row.updated_at)),
     ]
-    if progress.status == "running":
+    if progress.status == "stopping":
+        facts.append(("stops", _STOPS[row.stop or "now"]))
+    if progress.status in ("running", "stopping"):
         facts += [
             ("time left", duration(progress.seconds_left)),
             ("controller", f"process {row.lease_pid} on {row.lease_host}"),

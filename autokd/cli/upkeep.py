@@ -13,6 +13,23 @@ PANEL = "Upkeep"
 
 
 @app.command(rich_help_panel=PANEL)
+def stop(
+    name: Name,
+    now: Annotated[bool, typer.Option("--now", help="Interrupt running evaluations, too, as Ctrl-C does.")] = False,
+    output: Output = "text",
+    home: HomeFolder = None,
+) -> None:
+    """Ask a running search to stop once its running evaluations have ended; `autokd resume` goes on.
+
+    It may run in another terminal, or on another machine with the same database; it hears of this within seconds.
+    """
+    from autokd.cli.stop import stop
+    from autokd.searches.api import find
+
+    stop(find(name, home), now, output)
+
+
+@app.command(rich_help_panel=PANEL)
 def gc(
     names: Annotated[
         list[str] | None,

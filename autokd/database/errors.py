@@ -12,6 +12,7 @@ __all__ = [
     "LeaseHeld",
     "LeaseLost",
     "NotOurDatabase",
+    "NotRunning",
     "SearchExists",
     "UnknownRevision",
     "UnknownSearch",
@@ -32,6 +33,10 @@ class DatabaseGone(DatabaseUnavailable):
 
 class NotOurDatabase(DatabaseError):  # noqa: N818
     """The file is no database, or another program's."""
+
+
+class NotRunning(DatabaseError):  # noqa: N818
+    """No controller runs the search."""
 
 
 class UnknownRevision(DatabaseError):  # noqa: N818

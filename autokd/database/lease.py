@@ -18,14 +18,15 @@ import psutil
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from autokd.database.errors import LeaseHeld, LeaseLost
+from autokd.database.errors import LeaseHeld, LeaseLost, NotRunning
 from autokd.database.models import Search
 from autokd.database.outages import patient
-from autokd.database.reading import Reader, find_search
+from autokd.database.reading import Reader, find_search, row_of
+from autokd.database.rows import SearchRow, StopMode
 from autokd.database.store import Store
 from autokd.database.writing import Lease, fenced, record
 
-__all__ = ["TTL_SECONDS", "Lease", "acquire", "heartbeat", "is_owned", "release"]
+__all__ = ["TTL_SECONDS", "Lease", "acquire", "heartbeat", "is_owned", "release", "request_stop"]
 
 # Twelve missed heartbeats, one every five seconds: a busy server or a slow network does not count as death.
 TTL_SECONDS = 60.0
@@ -76,14 +77,39 @@ def is_owned(store: Reader, search: str | int, ttl_seconds: float = TTL_SECONDS)
         return owner is not None and owner.is_alive(_now(session), ttl_seconds)
 
 
-def heartbeat(store: Store, lease: Lease) -> None:
-    """Record that the owner is alive; to be called about every five seconds.
+def heartbeat(store: Store, lease: Lease) -> StopMode | None:
+    """Record that the owner is alive, and return how it was asked to stop; to be called about every five seconds.
 
     Raises:
         LeaseLost: If the lease changed hands.
     """
     with store.transaction() as session:
-        fenced(session, lease).lease_heartbeat_at = _now(session)
+        search = fenced(session, lease)
+        search.lease_heartbeat_at = _now(session)
+        return search.stop  # type: ignore[return-value]
+
+
+def request_stop(store: Store, search: str | int, mode: StopMode, ttl_seconds: float = TTL_SECONDS) -> SearchRow:
+    """Ask the owner of a search to stop, and return the row that names it; it hears of that at its next heartbeat.
+
+    Args:
+        store: The database.
+        search: Name or id of the search.
+        mode: "gracefully", once the running evaluations have ended, or "now".
+        ttl_seconds: Silence, in seconds, after which an owner on another machine counts as dead.
+
+    Raises:
+        UnknownSearch: If there is no such search.
+        NotRunning: If nobody owns it.
+    """
+    with store.transaction() as session:
+        row = find_search(session, search, lock=True)
+        owner = _Owner.of(row)
+        if owner is None or not owner.is_alive(_now(session), ttl_seconds):
+            raise NotRunning(f"Only a search that runs can be stopped, but nobody runs {row.name!r}.")
+        row.stop = mode
+        record(session, row, "stop_requested", {"mode": mode})
+        return row_of(SearchRow, row)
 
 
 @patient
@@ -144,10 +170,12 @@ def _occupy(row: Search, owner: _Owner) -> None:
     row.lease_host, row.lease_machine = owner.host, owner.machine
     row.lease_pid, row.lease_process_started = owner.pid, owner.process_started
     row.lease_heartbeat_at = owner.heartbeat_at
+    row.stop = None
 
 
 def _vacate(row: Search) -> None:
     row.lease_host = row.lease_machine = row.lease_pid = row.lease_process_started = row.lease_heartbeat_at = None
+    row.stop = None
 
 
 def _held(name: str, owner: _Owner, now: datetime, ttl_seconds: float) -> str:

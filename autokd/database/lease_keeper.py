@@ -1,34 +1,48 @@
-"""A thread that keeps a lease alive while its controller works or waits."""
+"""A thread that keeps a lease alive while its controller works or waits, and hears who wants it to stop."""
 
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from autokd.database.errors import DatabaseError, DatabaseGone
 from autokd.database.lease import Lease, acquire, heartbeat, release
 from autokd.database.outages import Patience
+from autokd.database.rows import StopMode
 from autokd.database.store import Store
 
-__all__ = ["owning"]
+__all__ = ["StopRequest", "owning"]
 
 PERIOD_SECONDS = 5.0
 
 
+@dataclass
+class StopRequest:
+    """How the owner of a search was asked to stop, as its heartbeat last heard; None if it was not."""
+
+    mode: StopMode | None = None
+
+
 @contextmanager
-def owning(store: Store, name: str) -> Iterator[Lease]:
+def owning(store: Store, name: str, stop: StopRequest) -> Iterator[Lease]:
     """A block with the lease of a search, renewed by a thread and released at the end.
 
     While the database is gone the lease cannot be renewed: another machine may take it over as soon as the database is
     back, and then the token stops this owner. If it is gone at the end, a thread releases the lease later; the end of
     the process does so, too.
 
+    Args:
+        store: The database.
+        name: Name of the search.
+        stop: Set by the thread.
+
     Raises:
         LeaseHeld: If another controller owns the search.
     """
     lease = acquire(store, name)
     ended = threading.Event()
-    beating = threading.Thread(target=_beat, args=(store, lease, ended), name="heartbeat", daemon=True)
+    beating = threading.Thread(target=_beat, args=(store, lease, stop, ended), name="heartbeat", daemon=True)
     beating.start()
     try:
         yield lease
@@ -41,10 +55,10 @@ def owning(store: Store, name: str) -> Iterator[Lease]:
             threading.Thread(target=_release_later, args=(store, lease), name="release", daemon=True).start()
 
 
-def _beat(store: Store, lease: Lease, ended: threading.Event) -> None:
+def _beat(store: Store, lease: Lease, stop: StopRequest, ended: threading.Event) -> None:
     while not ended.wait(PERIOD_SECONDS):
         try:
-            heartbeat(store, lease)
+            stop.mode = heartbeat(store, lease)
         except DatabaseError:
             continue  # the controller meets it at its next write, in the open
 

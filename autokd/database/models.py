@@ -11,7 +11,7 @@ from autokd.database.types import BigInt, Json, UtcDateTime
 __all__ = ["REVISION", "Base", "Evaluation", "Event", "Leftover", "Search", "Student", "Trial"]
 
 # The newest migration, kept here so that opening an up-to-date database need not load alembic.
-REVISION = "0006"
+REVISION = "0007"
 
 
 class Base(DeclarativeBase):
@@ -59,6 +59,7 @@ class Search(Base):
     lease_pid: Mapped[int | None]
     lease_process_started: Mapped[float | None]
     lease_heartbeat_at: Mapped[datetime | None]
+    stop: Mapped[str | None]
 
 
 class Trial(Base):

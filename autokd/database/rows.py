@@ -14,6 +14,7 @@ __all__ = [
     "Purpose",
     "SearchRow",
     "SearchStatus",
+    "StopMode",
     "StudentRow",
     "TrialRow",
     "TrialState",
@@ -23,6 +24,7 @@ SearchStatus = Literal["created", "running", "interrupted", "finished", "failed"
 TrialState = Literal["running", "complete", "pruned", "failed"]
 EvaluationState = Literal["running", "complete", "failed"]
 Purpose = Literal["search", "final"]
+StopMode = Literal["gracefully", "now"]
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,8 @@ class SearchRow:
         lease_token: Grows whenever the right to write changes hands.
         lease_host: The owner's host name; None while nobody owns the search.
         lease_process_started: The owner's start, seconds since 1970; tells it from a later process of the same id.
+        stop: How the owner was asked to stop: "gracefully", once the running evaluations have ended, or "now"; None if
+            it was not.
     """
 
     id: int
@@ -50,6 +54,7 @@ class SearchRow:
     lease_pid: int | None
     lease_process_started: float | None
     lease_heartbeat_at: datetime | None
+    stop: StopMode | None = None
 
 
 @dataclass(frozen=True)

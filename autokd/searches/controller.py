@@ -80,6 +80,7 @@ class Controller:
     def _search(self) -> None:
         self.dispatcher.on_recorded = self.state.update
         while True:
+            self.dispatcher.heed_stop()
             if self.state.has_changed:
                 self._advance()
             if self.dispatcher.room > 0 and (name := self._missing_reference()):

@@ -9,6 +9,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
 from autokd.database.lease import Lease
+from autokd.database.lease_keeper import StopRequest
 from autokd.database.rows import EvaluationRow
 from autokd.database.store import Store
 from autokd.errors import AutoKDError, InputError
@@ -47,6 +48,7 @@ class Dispatcher:
         on_notify: Called with a line that the user should read.
         teacher: The teacher, where it was given as an object, which workers cannot make.
         on_recorded: Called with the row of each evaluation that ended.
+        stop: Whether somebody wants the search to stop, and how.
     """
 
     store: Store
@@ -57,6 +59,7 @@ class Dispatcher:
     on_notify: Callable[[str], None] = lambda line: None
     teacher: Teacher | None = None
     on_recorded: Callable[[EvaluationRow], None] = lambda row: None
+    stop: StopRequest = field(default_factory=StopRequest)
     _in_flight: dict[Future[EvaluationResult], tuple[EvaluationRow, EvaluationTask]] = field(default_factory=dict)
     _sent: set[int] = field(default_factory=set)
     _ended: SimpleQueue[Future[EvaluationResult]] = field(default_factory=SimpleQueue)
@@ -105,23 +108,47 @@ class Dispatcher:
         self.on_change()
 
     def _first_ended(self) -> list[Future[EvaluationResult]]:
-        """The evaluations that ended, at least one."""
+        """The evaluations that ended, at least one; none if all that were left were taken back."""
         ended = list[Future[EvaluationResult]]()
-        while not ended:
+        while not ended and self._in_flight:
             try:
                 ended.append(self._ended.get(timeout=TICK_SECONDS))
             except Empty:
                 self._place()
-                self.on_change()
+                self._tick()
         while not self._ended.empty():
             ended.append(self._ended.get())
-        return ended
+        return [future for future in ended if future in self._in_flight]
+
+    def heed_stop(self) -> None:
+        """If the search is to stop, wait until what runs has ended, and raise KeyboardInterrupt."""
+        if self.stop.mode is not None:
+            self._drop_waiting()
+            while not self.is_idle:
+                self.wait()
+            raise KeyboardInterrupt
+
+    def _tick(self) -> None:
+        self.on_change()
+        if self.stop.mode == "now":
+            raise KeyboardInterrupt
+        if self.stop.mode == "gracefully":
+            self._drop_waiting()
+
+    def _drop_waiting(self) -> None:
+        """Take back the evaluations for which no worker was free yet; their rows stay open."""
+        placements = self.executor.where(self._in_flight)
+        for future in list(self._in_flight):
+            has_worker = future.running() or placements.get(future, Placement()).worker is not None
+            if not has_worker and future.cancel():
+                row, _ = self._in_flight.pop(future)
+                self._sent.discard(row.id)
 
     def prepare(self, context: TrainingContext) -> None:
         """Let the workers prune teachers, then precompute all teachers' outputs.
 
         The outputs are those for all views, in chunks, and for the other splits. Those of a teacher object are computed
-        in this process.
+        in this process. A search that is to stop in either way does so at once: what is stored stays.
 
         Raises:
             InputError: If data or teacher are gone, or the disk has no room.
@@ -167,6 +194,7 @@ class Dispatcher:
     def _report_outputs(self, context: TrainingContext, missing: Iterable[OutputsKey]) -> None:
         needed = len(context.outputs_needed)
         self.on_prepared(needed - _n_incomplete(missing), needed)
+        self.heed_stop()
 
     def _tick_outputs(self, context: TrainingContext, pending: Mapping[Future[None], OutputsKey]) -> None:
         self._look(pending)
@@ -176,12 +204,16 @@ class Dispatcher:
         """Let a worker do a round of pruning; one that is lost is replaced."""
         for attempt in count(1):
             future = self.executor.submit(prune_round, context, rounds)
-            _first([future], self.on_change)
+            _first([future], self._tick_of_pruning)
             if _succeeded(future, attempt, "the teacher cannot be pruned"):
                 break
         accuracy = float(files.result(rounds)["accuracy"])
         self.store.record_event(self.lease, "pruned", {"rounds": rounds, "of": files.n_rounds, "accuracy": accuracy})
         self.on_notify(f"teacher pruned, round {rounds} of {files.n_rounds}: {percent(accuracy)} validation accuracy")
+
+    def _tick_of_pruning(self) -> None:
+        self.on_change()
+        self.heed_stop()
 
     def _notify_fall_back(self, context: TrainingContext) -> None:
         line = context.disk_budget(output_shapes(context)).fall_back

@@ -75,7 +75,7 @@ class Progress:
 
     Attributes:
         name: Of the search.
-        status: Of the search.
+        status: Of the search; "stopping" if it runs and somebody asked it to stop.
         trials: Trials asked for.
         complete: Trials that climbed to the last rung.
         pruned: Trials stopped at an earlier rung.

@@ -14,7 +14,7 @@ from autokd.config.parsing import recorded_config
 from autokd.config.schema import SearchConfig
 from autokd.data.registry import load_data
 from autokd.database.errors import DatabaseGone
-from autokd.database.lease import Lease, is_owned
+from autokd.database.lease import Lease, is_owned, request_stop
 from autokd.database.reading import Reader
 from autokd.database.rows import EventRow, SearchRow
 from autokd.errors import AutoKDError, InputError, InterruptedSearchError, first_line
@@ -296,6 +296,20 @@ class SearchResult:
             self.reporter.notify(remark)
         return self
 
+    def stop(self, now: bool = False) -> SearchRow:
+        """Ask the process that runs the search, here or elsewhere, to stop; return the row that names it.
+
+        It hears of that within seconds. The search can be resumed.
+
+        Args:
+            now: Whether to interrupt running evaluations, too, as Ctrl-C does; otherwise they end first.
+
+        Raises:
+            InputError: If no process runs it.
+        """
+        with self.home.open() as store:
+            return request_stop(store, self.name, "now" if now else "gracefully")
+
     def train(self, config: SearchConfig | None = None, within: Budget | None = None) -> Sequence[TrainedStudent]:
         """Train students of the best family at full length, and return them, the best first.
 
@@ -370,7 +384,11 @@ class SearchResult:
         problem = self.problem
         with self.home.open() as store:
             found = trainings(problem, store, store.search(self.name).id)
-            return found if _progress(store, self.name).status == "running" else [each.at_rest for each in found]
+            return (
+                found
+                if _progress(store, self.name).status in ("running", "stopping")
+                else [each.at_rest for each in found]
+            )
 
     def command(self, verb: str) -> str:
         """The command line that does this with the search."""
@@ -429,5 +447,8 @@ def _progress(store: Reader, name: str) -> Progress:
     search = store.search(name)
     trials, references = search_records(store, search.id)
     progress = measure_progress(search, trials.values(), references)
-    killed = progress.status == "running" and not is_owned(store, name)
-    return replace(progress, status="interrupted", evaluations=()) if killed else progress
+    if progress.status != "running":
+        return progress
+    if not is_owned(store, name):  # its process was killed
+        return replace(progress, status="interrupted", evaluations=())
+    return replace(progress, status="stopping") if search.stop else progress

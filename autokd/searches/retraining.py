@@ -63,6 +63,7 @@ class Retraining:
         for record in self.references:
             self._submit(record.trial, self._reference(record))
         while not self.dispatcher.is_idle:
+            self.dispatcher.heed_stop()
             self.dispatcher.wait()
         remove_surplus(self.store, self.lease.search_id, Retention.of(self.problem))
         self._check({self.problem.task(self.trial, student, rung=0).key for student in students})

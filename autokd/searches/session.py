@@ -13,7 +13,7 @@ from autokd.core.device import pick_device
 from autokd.core.references import is_interactive
 from autokd.database.errors import DatabaseGone
 from autokd.database.lease import Lease
-from autokd.database.lease_keeper import owning
+from autokd.database.lease_keeper import StopRequest, owning
 from autokd.database.outages import Patience
 from autokd.database.rows import SearchStatus
 from autokd.database.store import Store
@@ -55,7 +55,8 @@ def session(
         AutoKDError: If its space or its optimiser fails.
         DatabaseGone: If an outage lasts too long.
     """
-    with workspace.open(notify=reporter.notify) as store, owning(store, name) as lease:
+    stop = StopRequest()
+    with workspace.open(notify=reporter.notify) as store, owning(store, name, stop) as lease:
         changed = changes(recorded, config)
         pool = make_executor(config)
         try:
@@ -63,7 +64,10 @@ def session(
             if changed:
                 store.set_config(lease, config.to_dict(), config.digest)
             store.set_status(lease, "running")
-            yield lease, Dispatcher(store, lease, pool, on_prepared=reporter.prepared, on_notify=reporter.notify)
+            yield (
+                lease,
+                Dispatcher(store, lease, pool, on_prepared=reporter.prepared, on_notify=reporter.notify, stop=stop),
+            )
         except (SpaceError, OptimizerError) as error:
             _end(store, lease, "failed")
             raise search_error(name, error) from error

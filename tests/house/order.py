@@ -56,7 +56,7 @@ ORDER = {
     "autokd.recipes": "catalogue teachers runnable train_teacher",
     "autokd.testing": "tasks toys executors methods optimizers spaces",
     "autokd.cli": (
-        "interruption options output within events report draw plot delete gc doctor exports teach axes best show pareto "
+        "interruption options output within events report draw plot delete gc stop doctor exports teach axes best show pareto "
         "upkeep app "
         "__init__"
     ),

@@ -6,11 +6,12 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
-from autokd.database.errors import LeaseHeld, LeaseLost, UnknownSearch
-from autokd.database.lease import Lease, acquire, heartbeat, release
+from autokd.database.errors import LeaseHeld, LeaseLost, NotRunning, UnknownSearch
+from autokd.database.lease import Lease, acquire, heartbeat, release, request_stop
 from autokd.database.models import Search
 from autokd.database.reading import find_search
 from autokd.database.rows import SearchRow
@@ -131,6 +132,31 @@ def test_a_heartbeat_moves_the_clock_only(store: Store, lease: Lease) -> None:
     assert after is not None
     assert after - before >= timedelta(seconds=50)
     assert store.events(lease.search_id) == events
+
+
+@pytest.mark.parametrize("mode", ["gracefully", "now"])
+def test_an_owner_hears_with_its_heartbeat_that_it_is_to_stop(store: Store, lease: Lease, mode: Any) -> None:
+    assert heartbeat(store, lease) is None
+    assert request_stop(store, "first", mode).lease_pid == os.getpid()
+    assert heartbeat(store, lease) == mode
+    assert store.search("first").stop == mode
+    assert (store.events(1)[-1].kind, store.events(1)[-1].payload) == ("stop_requested", {"mode": mode})
+
+
+def test_the_next_owner_is_not_asked_to_stop(store: Store, lease: Lease) -> None:
+    request_stop(store, "first", "now")
+    release(store, lease)
+    assert store.search("first").stop is None
+    with owner_of(store, lease) as row:
+        row.stop = "now"  # as one leaves it that was killed
+    assert heartbeat(store, acquire(store, "first")) is None
+
+
+def test_only_a_search_that_runs_can_be_asked_to_stop(store: Store, lease: Lease) -> None:
+    release(store, lease)
+    with pytest.raises(NotRunning, match="nobody runs 'first'"):
+        request_stop(store, "first", "now")
+    assert store.search("first").stop is None
 
 
 def test_a_released_lease_is_free_and_void(store: Store, lease: Lease) -> None:

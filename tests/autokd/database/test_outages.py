@@ -11,7 +11,7 @@ from clusters import Cluster
 from autokd.database import engine, lease_keeper, outages
 from autokd.database.errors import DatabaseGone, DatabaseUnavailable
 from autokd.database.lease import acquire
-from autokd.database.lease_keeper import owning
+from autokd.database.lease_keeper import StopRequest, owning
 from autokd.database.outages import Patience
 from autokd.database.store import Store
 
@@ -113,7 +113,7 @@ def test_a_lease_that_cannot_be_released_is_released_when_the_database_is_back(
 ) -> None:
     monkeypatch.setattr(lease_keeper, "PERIOD_SECONDS", 0.01)
     with closing(sqlite3.connect(file, isolation_level=None)) as other, Store(file) as store:
-        with owning(store, "first"):
+        with owning(store, "first", StopRequest()):
             other.execute("BEGIN IMMEDIATE")
         assert store.search("first").lease_host is not None
         other.rollback()

@@ -203,6 +203,44 @@ def test_a_lost_engine_stops_everything_and_records_nothing(world: World):
     assert world.evaluations[0].state == "running"
 
 
+def test_a_search_that_is_to_stop_gracefully_ends_what_runs_and_takes_back_what_waits(world: World):
+    running, waiting = world.send(0), world.send(1)
+    running.set_running_or_notify_cancel()
+    running.set_result(EvaluationResult("key", {"accuracy": 0.5}, 1.0))
+    world.dispatcher.stop.mode = "gracefully"
+    with pytest.raises(KeyboardInterrupt):
+        world.dispatcher.heed_stop()
+    assert waiting.cancelled()
+    assert [row.state for row in world.evaluations] == ["complete", "running"]
+    assert world.dispatcher.is_idle
+
+
+def test_a_search_that_is_to_stop_now_does_not_wait(world: World, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("autokd.searches.dispatcher.TICK_SECONDS", 0.001)
+    world.send().set_running_or_notify_cancel()
+    world.dispatcher.on_change = lambda: setattr(world.dispatcher.stop, "mode", "now")
+    with pytest.raises(KeyboardInterrupt):
+        world.dispatcher.wait()
+    assert [row.state for row in world.evaluations] == ["running"]
+
+
+def test_nobody_waits_for_evaluations_that_were_all_taken_back(world: World, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("autokd.searches.dispatcher.TICK_SECONDS", 0.001)
+    world.send()
+    world.dispatcher.on_change = lambda: setattr(world.dispatcher.stop, "mode", "gracefully")
+    world.dispatcher.wait()
+    assert world.dispatcher.is_idle
+
+
+@pytest.mark.usefixtures("unprepared")
+@pytest.mark.parametrize("mode", ["gracefully", "now"])
+def test_preparation_stops_at_once(world: World, mode: Any, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("autokd.searches.dispatcher.TICK_SECONDS", 0.001)
+    world.dispatcher.on_prepared = lambda ready, needed: setattr(world.dispatcher.stop, "mode", mode)
+    with pytest.raises(KeyboardInterrupt):
+        world.dispatcher.prepare(world.problem.context)
+
+
 @pytest.mark.usefixtures("unprepared")
 def test_missing_chunks_are_prepared_by_the_workers_at_once_and_recorded(world: World, monkeypatch):
     submit = world.executor.submit
