@@ -56,6 +56,7 @@ _WORDS: dict[str, Callable[[Payload], str]] = {
     "config_changed": lambda payload: "configuration changed",
     "trial_opened": lambda payload: f"{_trial(payload)} opened",
     "trial_finished": _trial_finished,
+    "trial_reopened": lambda payload: f"{_trial(payload)} opened again; it had failed: {payload['reason']}",
     "student_added": lambda payload: f"{_student(payload)} drawn",
     "evaluation_opened": _evaluation_opened,
     "evaluation_finished": _evaluation_finished,

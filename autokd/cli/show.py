@@ -228,6 +228,8 @@ def _trial_facts(record: TrialRecord, problem: Problem, comparison: Comparison |
         facts.append(("workers", ", ".join(workers)))
     if row.reason:
         facts.append(("reason", row.reason))
+    if row.state == "failed":
+        facts.append(("fault", "of a worker" if record.is_workers_fault else "of its own"))
     return facts
 
 

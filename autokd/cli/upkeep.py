@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from autokd.cli.options import HomeFolder, Name, Output
+from autokd.cli.options import HomeFolder, Name
+from autokd.cli.options import OutputOption as Output
 
 __all__ = ["app"]
 
@@ -30,6 +31,22 @@ def stop(
 
 
 @app.command(rich_help_panel=PANEL)
+def retry(
+    name: Name,
+    failed: Annotated[
+        bool, typer.Option("--failed", help="All failed trials, also those that failed by their own fault.")
+    ] = False,
+    output: Output = "text",
+    home: HomeFolder = None,
+) -> None:
+    """Open trials again that failed because their worker was lost or had no disk; `autokd resume` then goes on."""
+    from autokd.cli.retry import retry
+    from autokd.searches.api import find
+
+    retry(find(name, home), failed, output)
+
+
+@app.command(rich_help_panel=PANEL)
 def gc(
     names: Annotated[
         list[str] | None,
@@ -39,7 +56,7 @@ def gc(
     output: Output = "text",
     home: HomeFolder = None,
 ) -> None:
-    """Remove files that nothing needs: checkpoints and weights of losers, unfinished files, remains of deleted searches.
+    """Remove files that nothing needs: checkpoints and weights of losers, unfinished files, what `delete` left.
 
     Searches may run meanwhile.
     """

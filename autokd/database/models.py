@@ -11,7 +11,7 @@ from autokd.database.types import BigInt, Json, UtcDateTime
 __all__ = ["REVISION", "Base", "Evaluation", "Event", "Leftover", "Search", "Student", "Trial"]
 
 # The newest migration, kept here so that opening an up-to-date database need not load alembic.
-REVISION = "0007"
+REVISION = "0008"
 
 
 class Base(DeclarativeBase):
@@ -134,6 +134,7 @@ class Evaluation(Base):
     worker: Mapped[str | None]
     created_at: Mapped[datetime]
     finished_at: Mapped[datetime | None]
+    fault: Mapped[str | None]
 
 
 class Event(Base):

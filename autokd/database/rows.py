@@ -11,6 +11,7 @@ __all__ = [
     "EvaluationRow",
     "EvaluationState",
     "EventRow",
+    "Fault",
     "Purpose",
     "SearchRow",
     "SearchStatus",
@@ -23,6 +24,7 @@ __all__ = [
 SearchStatus = Literal["created", "running", "interrupted", "finished", "failed"]
 TrialState = Literal["running", "complete", "pruned", "failed"]
 EvaluationState = Literal["running", "complete", "failed"]
+Fault = Literal["worker", "trial"]
 Purpose = Literal["search", "final"]
 StopMode = Literal["gracefully", "now"]
 
@@ -129,6 +131,8 @@ class EvaluationRow:
         key: Digest of all that decides the result; checkpoint and result files are named by it.
         metrics: By name; None until complete.
         reason: Why it failed; of a running one why it waits, None if it does not, or if that is not known.
+        fault: Whose fault the failure was: "worker" if another worker may well succeed, since this one was lost or its
+            disk failed, else "trial". None unless it failed.
         worker: Host and process that trained it, as text for people; of a running one the worker that has it, None if
             it waits, or if that is not known.
     """
@@ -144,6 +148,7 @@ class EvaluationRow:
     metrics: Mapping[str, Any] | None
     seconds: float | None
     reason: str | None
+    fault: Fault | None
     worker: str | None
     created_at: datetime
     finished_at: datetime | None

@@ -17,7 +17,7 @@ from autokd.database.errors import DatabaseError, SearchExists
 from autokd.database.models import Base, Evaluation, Search, Student, Trial
 from autokd.database.outages import Patience, is_outage, patient
 from autokd.database.reading import Reader, row_of, translated
-from autokd.database.rows import EvaluationRow, EventRow, Purpose, SearchRow, SearchStatus, StudentRow, TrialRow
+from autokd.database.rows import EvaluationRow, EventRow, Fault, Purpose, SearchRow, SearchStatus, StudentRow, TrialRow
 from autokd.database.writing import Lease, Sent, fenced, record, sent
 
 __all__ = ["Store"]
@@ -222,7 +222,7 @@ class Store(Reader):
                 key=key,
                 created_at=datetime.now(UTC),
             )
-            evaluation.state, evaluation.reason, evaluation.finished_at = "running", None, None
+            _reopen(evaluation)
             session.add(evaluation)
             session.flush()
             payload = {"student": student_id, "again": known is not None}
@@ -274,21 +274,23 @@ class Store(Reader):
             return _written(session, EvaluationRow, evaluation)
 
     @patient
-    def fail_evaluation(self, lease: Lease, evaluation_id: int, reason: str) -> EvaluationRow:
+    def fail_evaluation(self, lease: Lease, evaluation_id: int, reason: str, fault: Fault = "trial") -> EvaluationRow:
         """Record an evaluation as failed.
 
         Args:
             lease: Lease of the search, from `lease.acquire`.
             evaluation_id: Id of the evaluation.
             reason: Why it failed, on one line.
+            fault: Whose fault that was, see `EvaluationRow`.
 
         Raises:
             DatabaseError: If it was not running.
         """
         with self._writing(lease) as (session, search):
             evaluation = _running(_get(session, Evaluation, evaluation_id, search))
-            evaluation.state, evaluation.reason, evaluation.finished_at = "failed", reason, datetime.now(UTC)
-            payload = _described(session, evaluation) | {"reason": reason}
+            evaluation.state, evaluation.reason, evaluation.fault = "failed", reason, fault
+            evaluation.finished_at = datetime.now(UTC)
+            payload = _described(session, evaluation) | {"reason": reason, "fault": fault}
             record(session, search, "evaluation_failed", payload)
             return _written(session, EvaluationRow, evaluation)
 
@@ -329,6 +331,33 @@ class Store(Reader):
             trial.costs = None if costs is None else list(costs)
             payload = {"state": state, "value": values if costs else value, "reason": reason}
             record(session, search, "trial_finished", _named(trial) | payload)
+            return _written(session, TrialRow, trial)
+
+    @patient
+    def reopen_trial(self, lease: Lease, trial_id: int) -> TrialRow:
+        """Open a failed trial or reference again, with its failed evaluations; why it failed stays in the events.
+
+        Args:
+            lease: Lease of the search, from `lease.acquire`.
+            trial_id: Id of the trial.
+
+        Raises:
+            DatabaseError: If it has not failed.
+        """
+        with self._writing(lease) as (session, search):
+            trial = _get(session, Trial, trial_id, search)
+            if trial.state != "failed":
+                raise DatabaseError(
+                    f"Only a failed trial can be opened again, but trial {trial.number} is {trial.state}."
+                )
+            record(session, search, "trial_reopened", _named(trial) | {"reason": trial.reason})
+            failed = select(Evaluation).join(Student, Student.id == Evaluation.student_id)
+            failed = failed.where(
+                Evaluation.trial_id == trial.id, Evaluation.state == "failed", Student.purpose == "search"
+            )
+            for evaluation in session.scalars(failed):
+                _reopen(evaluation)
+            trial.state, trial.reason, trial.finished_at, trial.finish_order = "running", None, None, None
             return _written(session, TrialRow, trial)
 
     @patient
@@ -410,6 +439,10 @@ def _written(session: Session, kind: type[R], model: Base) -> R:
     session.flush()
     session.refresh(model)
     return row_of(kind, model)
+
+
+def _reopen(evaluation: Evaluation) -> None:
+    evaluation.state, evaluation.reason, evaluation.fault, evaluation.finished_at = "running", None, None, None
 
 
 def _get(session: Session, model: type[M], row_id: int, search: Search) -> M:

@@ -248,7 +248,9 @@ class Dispatcher:
             self._lost[row.id] += 1
             if self._lost[row.id] < ATTEMPTS:
                 return None
-            return self.store.fail_evaluation(self.lease, row.id, f"{outcome} ({ATTEMPTS} times)")
+            return self.store.fail_evaluation(self.lease, row.id, f"{outcome} ({ATTEMPTS} times)", "worker")
+        if isinstance(outcome, OSError):  # of its disk or network
+            return self.store.fail_evaluation(self.lease, row.id, _reason(outcome), "worker")
         # A network that cannot be trained ends its trial, not the search.
         return self.store.fail_evaluation(self.lease, row.id, _reason(outcome))
 

@@ -91,6 +91,7 @@ class Progress:
         teacher_activation_bytes: Peak size of its activations, where they could be measured.
         seconds_left: Estimated time until the last trial ends; None before one ended.
         reasons: Why trials failed, with their number.
+        retriable: Failed trials that failed by a worker's fault.
         at_chance: Complete and pruned trials whose students were hardly better than guessing when they ended.
         references: The references, in the order in which they were opened.
         evaluations: The evaluations under way; none if the search is not.
@@ -113,6 +114,7 @@ class Progress:
     teacher_activation_bytes: int | None
     seconds_left: float | None
     reasons: dict[str, int]
+    retriable: int = 0
     at_chance: int = 0
     references: tuple[ReferenceProgress, ...] = ()
     evaluations: tuple[RunningEvaluation, ...] = ()
@@ -172,6 +174,7 @@ class Tally:
         self._running: dict[int, TrialRecord] = {}
         self._states: Counter[str] = Counter()  # of trials that ended, as what follows
         self._reasons: Counter[str] = Counter()
+        self._retriable = 0
         self._at_chance = 0
         self._seconds = Fraction()  # of complete and pruned trials
         self._best_ended: TrialRecord | None = None
@@ -224,6 +227,7 @@ class Tally:
             teacher_activation_bytes=search.facts.get("teacher_activation_bytes"),
             seconds_left=self._seconds_left(search),
             reasons=dict(self._reasons),
+            retriable=self._retriable,
             at_chance=self._at_chance,
             references=tuple(_reference(name, record) for name, record in latest_references(references).items()),
             evaluations=tuple(evaluation for record in records for evaluation in _under_way(record)),
@@ -233,6 +237,7 @@ class Tally:
         self._states[record.trial.state] += 1
         if record.trial.state == "failed":
             self._reasons[record.trial.reason or "unknown"] += 1
+            self._retriable += record.is_workers_fault
             return
         self._seconds += record.seconds
         self._at_chance += _is_at_chance(record, self._classes)

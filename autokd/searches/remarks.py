@@ -22,14 +22,17 @@ RULE_OF_THREE = 300
 def search_remarks(progress: Progress, flatness: "SignalToNoise | None") -> list[tuple[str, str]]:
     """What is remarkable about a search: a word and a sentence each.
 
-    They are about trials that failed, one for each reason, about trials that learnt nothing, and about families that
-    differ by less than the noise of a trial.
+    They are about trials that failed, one for each reason, and which of them were a worker's fault, about trials that
+    learnt nothing, and about families that differ by less than the noise of a trial.
 
     Args:
         progress: How far the search is.
         flatness: How much its families differ; None if too few trials are finished to tell.
     """
     found = [("failed", f"{number} x {reason}") for reason, number in progress.reasons.items()]
+    if progress.retriable:
+        blamed = f"{counted(progress.retriable, 'trial')} by a worker's fault"
+        found.append(("failed", f"{blamed}: `autokd retry {progress.name}` opens them again"))
     if progress.at_chance:
         found.append(("at chance", f"{counted(progress.at_chance, 'trial')} ended hardly better than guessing"))
     if flatness is not None and flatness.is_flat:

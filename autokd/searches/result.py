@@ -36,6 +36,7 @@ from autokd.searches.references import latest_references, references_to_retrain
 from autokd.searches.remarks import search_remarks
 from autokd.searches.reporter import Reporter
 from autokd.searches.retraining import Retraining, trainings
+from autokd.searches.retry import reopen
 from autokd.searches.session import search_error, session
 from autokd.searches.students import TrainedStudent, reference_students, trained_references, trained_students
 from autokd.searches.study import to_study
@@ -309,6 +310,21 @@ class SearchResult:
         """
         with self.home.open() as store:
             return request_stop(store, self.name, "now" if now else "gracefully")
+
+    def retry(self, failed: bool = False) -> Sequence[TrialRecord]:
+        """Open trials and references again that failed by a worker's fault, and return them as they were.
+
+        `resume` then goes on with them, from their last checkpoints. Failed trainings at full length need none of this:
+        `train` begins them again.
+
+        Args:
+            failed: Whether to open all that failed, also those that did so by their own fault.
+
+        Raises:
+            InputError: If a process runs the search.
+        """
+        with self.home.open() as store:
+            return reopen(store, self.name, failed)
 
     def train(self, config: SearchConfig | None = None, within: Budget | None = None) -> Sequence[TrainedStudent]:
         """Train students of the best family at full length, and return them, the best first.

@@ -32,6 +32,12 @@ class TrialRecord:
         return next((row.reason or "unknown" for row in self.evaluations if row.state == "failed"), None)
 
     @property
+    def is_workers_fault(self) -> bool:
+        """Whether only workers are to blame for its failed evaluations, of which there are some."""
+        faults = {row.fault for row in self.evaluations if row.state == "failed"}
+        return faults == {"worker"}
+
+    @property
     def running(self) -> list[EvaluationRow]:
         """Evaluations that are running."""
         return [row for row in self.evaluations if row.state == "running"]

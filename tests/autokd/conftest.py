@@ -224,6 +224,7 @@ def make_record() -> Callable[..., TrialRecord]:
                 2.0,
                 None,
                 None,
+                None,
                 CLOCK,
                 CLOCK,
             )

@@ -23,6 +23,8 @@ OF_REFERENCE = {**OF_TRIAL, "trial": -1, "reference": "resnet"}
         ("evaluation_failed", OF_TRIAL | {"reason": "lost"}, "student 0 of trial 3 failed at rung 1: lost"),
         ("evaluation_finished", {"evaluation": 9, "rung": 1, "metrics": {}}, "evaluation 9 finished rung 1: -"),
         ("trial_finished", {"trial": 3, "state": "failed", "value": None, "reason": "no"}, "trial 3 failed: no"),
+        ("trial_reopened", {"trial": 3, "reason": "no"}, "trial 3 opened again; it had failed: no"),
+        ("stop_requested", {"mode": "now"}, "asked to stop now"),
         ("something_new", {}, "something new"),
     ],
 )

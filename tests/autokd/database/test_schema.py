@@ -142,6 +142,18 @@ def test_old_trials_are_told_how_many_had_ended_before_them(tmp_path: Path) -> N
         assert [trial.opened_after for trial in store.trials(1)] == [0, 1, 1, 2, 3]
 
 
+def test_old_failures_are_their_workers_fault_if_they_say_that_it_was_lost(tmp_path: Path) -> None:
+    row = "INSERT INTO evaluations VALUES (?, 1, 1, 1, ?, 1.0, 'k', 'failed', NULL, NULL, ?, NULL, ?, ?)"
+    day = "2026-11-25 09:00:00.000000"
+    with closing(sqlite3.connect(tmp_path / "db")) as connection:
+        connection.executescript(next(dump for dump in OLD if dump.stem == "0007").read_text())
+        for number, reason in enumerate(("A worker must outlive its task, but ... (3 times)", "DivergedError: no"), 2):
+            connection.execute(row, (number, number, reason, day, day))
+        connection.commit()
+    with Store(tmp_path / "db") as store:
+        assert [row.fault for row in store.evaluations(1)] == [None, "worker", "trial"]
+
+
 def test_a_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(NotOurDatabase, match="SQLite says"):
         Store(tmp_path)

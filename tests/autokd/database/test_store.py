@@ -184,6 +184,27 @@ def test_an_evaluation_waits_then_has_a_worker_and_no_reason_is_left(store: Stor
         store.place_evaluation(lease, evaluation.id, "host:2", None)
 
 
+def test_a_failed_trial_is_opened_again_and_its_failure_stays_in_the_events(store: Store, lease: Lease) -> None:
+    student = add_student(store, lease)
+    evaluation = store.open_evaluation(lease, student.id, 0, 1.0, "k0")
+    failed = store.fail_evaluation(lease, evaluation.id, "it died", "worker")
+    assert failed.fault == "worker"
+    store.finish_trial(lease, student.trial_id, "failed", reason="it died")
+    trial = store.reopen_trial(lease, student.trial_id)
+    assert (trial.state, trial.reason, trial.finish_order, trial.finished_at) == ("running", None, None, None)
+    assert store.evaluations(lease.search_id) == [evaluation]
+    reasons = [event.payload.get("reason") for event in store.events(lease.search_id)]
+    assert reasons[-3:] == ["it died"] * 3
+    store.finish_evaluation(lease, evaluation.id, {}, 1.0)
+    assert store.finish_trial(lease, trial.id, "complete", 1.0).finish_order == 0
+
+
+def test_only_a_failed_trial_is_opened_again(store: Store, lease: Lease) -> None:
+    student = add_student(store, lease)
+    with pytest.raises(DatabaseError, match="Only a failed trial can be opened again, but trial 0 is running"):
+        store.reopen_trial(lease, student.trial_id)
+
+
 def test_a_complete_evaluation_is_not_opened_again(store: Store, lease: Lease) -> None:
     student = add_student(store, lease)
     evaluation = store.open_evaluation(lease, student.id, 0, 1.0, "k0")
@@ -310,6 +331,7 @@ WRITES: dict[str, Callable[[Store, Lease, int, int, int], object]] = {
         lease, evaluation, "w", None
     ),
     "finish_trial": lambda store, lease, trial, student, evaluation: store.finish_trial(lease, trial, "failed"),
+    "reopen_trial": lambda store, lease, trial, student, evaluation: store.reopen_trial(lease, trial),
     "set_status": lambda store, lease, trial, student, evaluation: store.set_status(lease, "failed"),
     "set_config": lambda store, lease, trial, student, evaluation: store.set_config(lease, {}, "d"),
     "record_event": lambda store, lease, trial, student, evaluation: store.record_event(lease, "x", {}),

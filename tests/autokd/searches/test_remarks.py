@@ -9,6 +9,14 @@ from autokd.searches.remarks import beats_teacher, no_mistakes, search_remarks, 
 PROGRESS = Progress("digits", "finished", 12, 12, 0, 0, 0, 3, 0.9, 7, 7, 7, 0.99, 9, 9, 0.0, {})
 
 
+def test_trials_that_failed_by_a_workers_fault_can_be_retried():
+    progress = replace(PROGRESS, failed=3, reasons={"lost": 2, "diverged": 1}, retriable=2)
+    assert search_remarks(progress, None)[-1] == (
+        "failed",
+        "2 trials by a worker's fault: `autokd retry digits` opens them again",
+    )
+
+
 def test_only_of_a_flat_space_it_is_said_that_the_order_of_families_is_mostly_luck() -> None:
     flat = SignalToNoise(n=12, observations=2, ratio=0.25, low=0.0, high=0.5, evidence=30.0)
     assert search_remarks(PROGRESS, flat) == [

@@ -1,0 +1,43 @@
+"""Failed trials, opened again."""
+
+from collections.abc import Sequence
+
+from autokd.database.lease import acquire, release
+from autokd.database.store import Store
+from autokd.searches.references import latest_references
+from autokd.searches.trial_record import TrialRecord, search_records
+
+__all__ = ["reopen"]
+
+
+def reopen(store: Store, name: str, of_their_own: bool = False) -> Sequence[TrialRecord]:
+    """Open trials and references again that failed by a worker's fault, and return them as they were.
+
+    The search is interrupted afterwards, also if it was finished; a kill in between leaves some of them open.
+
+    Args:
+        store: The database.
+        name: Name of the search.
+        of_their_own: Whether to open also those that failed by their own fault, and will probably fail again.
+
+    Raises:
+        UnknownSearch: If there is no such search.
+        LeaseHeld: If a controller runs it.
+    """
+    lease = acquire(store, name)
+    try:
+        chosen = [each for each in _failed(store, lease.search_id) if of_their_own or each.is_workers_fault]
+        if chosen:
+            store.set_status(lease, "interrupted")
+        for record in chosen:
+            store.reopen_trial(lease, record.trial.id)
+    finally:
+        release(store, lease)
+    return chosen
+
+
+def _failed(store: Store, search_id: int) -> list[TrialRecord]:
+    """The trials and references that have failed."""
+    trials, references = search_records(store, search_id)
+    candidates = (*latest_references(references).values(), *trials.values())
+    return [record for record in candidates if record.trial.state == "failed"]
