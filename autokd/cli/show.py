@@ -1,6 +1,6 @@
 """Output of the commands that only read: tables for people, or one JSON value for programs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -13,8 +13,10 @@ from autokd.cli.events import event_line
 from autokd.cli.output import Output, show_json, show_text
 from autokd.config.fidelity_metrics import ACCURACY, FIDELITY_METRICS
 from autokd.config.flat import flat
-from autokd.database.rows import TrialRow
+from autokd.database.rows import EvaluationRow, TrialRow
 from autokd.errors import AutoKDError
+from autokd.evaluation.log import tail
+from autokd.evaluation.task import log_file
 from autokd.searches.comparison import Comparison
 from autokd.searches.earlier import learns_from, learns_from_json
 from autokd.searches.method_choice import METHOD, TEACHER
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
 __all__ = ["families", "recipes", "searches", "status", "trial"]
 
 EVENTS = 5  # number of events in `status`
+LOG_LINES = 12  # of a failed evaluation in `show`: the end of a traceback
 _STOPS = {"gracefully": "once the running evaluations have ended", "now": "within seconds"}
 
 
@@ -186,7 +189,7 @@ def trial(record: TrialRecord, result: SearchResult, output: Output) -> None:
                 "trial": _trial_json(row),
                 "family": problem.describe(row),
                 "students": [asdict(student) for student in record.students],
-                "evaluations": [asdict(evaluation) for evaluation in record.evaluations],
+                "evaluations": [asdict(row) | _log_json(row, problem) for row in record.evaluations],
                 "fidelity_metric": {"metric": metric, "values": record.means(metric)},
                 "comparison": comparison and comparison.to_dict(),
                 "learns_from": learns_from_json(problem.facts.earlier),
@@ -196,6 +199,8 @@ def trial(record: TrialRecord, result: SearchResult, output: Output) -> None:
     show_text(facts_table(_trial_facts(record, problem, comparison)))
     show_text(_students_table(record, problem.budget))
     show_text(_evaluations_table(record))
+    for line in _log_lines(record, problem):
+        show_text(line)
     show_text("of the validation samples; ECE scaled: after temperature scaling; KL: KL(teacher || student) in nats")
 
 
@@ -267,6 +272,22 @@ def _evaluations_table(record: TrialRecord) -> Table:
     ]
     headings = ("student", "epochs", "state", *METRIC_HEADINGS, "agreement", "KL", "took")
     return table(headings, rows, numeric=range(3, 10))
+
+
+def _log_json(row: EvaluationRow, problem: Problem) -> dict[str, Any]:
+    """The file of what an evaluation printed, None if it printed nothing, and the last lines of it."""
+    file = log_file(problem.evaluations, row.key)
+    return {"log": str(file) if file.exists() else None, "log_tail": tail(file, LOG_LINES)}
+
+
+def _log_lines(record: TrialRecord, problem: Problem) -> Iterator[str]:
+    """Where evaluations that printed something have their logs, with the last lines of those that failed."""
+    replicates = {student.id: student.replicate for student in record.students}
+    for row in record.evaluations:
+        file = log_file(problem.evaluations, row.key)
+        if file.exists():
+            yield f"log of student {replicates[row.student_id]} up to {counted(row.epochs, 'epoch')}: {file}"
+            yield from (f"  {line}" for line in tail(file, LOG_LINES) if row.state == "failed")
 
 
 def _comparison_of(record: TrialRecord, result: SearchResult) -> Comparison | None:

@@ -1,9 +1,9 @@
 """`evaluate(task)`: one architecture, distilled up to one rung. Pure and idempotent.
 
 The files of an evaluation lie in a folder named by its trajectory, the digest of everything that decides the training:
-the last checkpoint, and for each rung weights and a result; while a training lasts also the checkpoint of a rung's
-cooldown and the best weights so far. A second evaluation of a task finds the first one's result. A lost worker costs at
-most the epoch that it was training.
+the last checkpoint, and for each rung weights, a result, and what was printed; while a training lasts also the
+checkpoint of a rung's cooldown and the best weights so far. A second evaluation of a task finds the first one's result.
+A lost worker costs at most the epoch that it was training.
 """
 
 import json
@@ -26,6 +26,7 @@ from autokd.data.dataset import Dataset
 from autokd.distillation import make_method
 from autokd.errors import AutoKDError, first_line
 from autokd.evaluation.distillation_stream import DistillationStream
+from autokd.evaluation.log import logged
 from autokd.evaluation.precompute import precompute_outputs
 from autokd.evaluation.task import EvaluationResult, EvaluationTask, weights_file
 from autokd.evaluation.warm_start import inherit, warm_start_weights
@@ -60,7 +61,8 @@ def evaluate(task: EvaluationTask) -> EvaluationResult:
         return EvaluationResult(**json.loads(task.result.read_text()))
     started = time.monotonic()
     try:
-        metrics = _distil(task)
+        with logged(task.log):
+            metrics = _distil(task)
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
         if _is_out_of_memory(error):
             raise OutOfMemoryError(f"out of memory on {task.context.device}: {first_line(error)}") from None

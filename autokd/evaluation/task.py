@@ -8,7 +8,15 @@ from typing import Any, NamedTuple
 
 from autokd.evaluation.context import TrainingContext
 
-__all__ = ["Checkpoints", "EvaluationResult", "EvaluationTask", "checkpoints", "correct_file", "weights_file"]
+__all__ = [
+    "Checkpoints",
+    "EvaluationResult",
+    "EvaluationTask",
+    "checkpoints",
+    "correct_file",
+    "log_file",
+    "weights_file",
+]
 
 
 @dataclass(frozen=True)
@@ -107,6 +115,11 @@ class EvaluationTask:
         return correct_file(self.folder, self.key)
 
     @property
+    def log(self) -> Path:
+        """File of what the evaluation prints, if it does."""
+        return log_file(self.folder, self.key)
+
+    @property
     def result(self) -> Path:
         """File of this evaluation's result."""
         return self.folder / self.trajectory / f"result-{self.key.removeprefix(self.trajectory + '-')}.json"
@@ -137,6 +150,12 @@ def weights_file(folder: Path, key: str) -> Path:
     """File of the weights that the evaluation with this key saved."""
     trajectory, rung = key.split("-")[:2]
     return folder / trajectory / f"weights-{rung}.safetensors"
+
+
+def log_file(folder: Path, key: str) -> Path:
+    """File of what the evaluation with this key printed; there is none if it printed nothing."""
+    trajectory, _, rung = key.partition("-")
+    return folder / trajectory / f"log-{rung}.txt"
 
 
 def correct_file(folder: Path, key: str) -> Path:

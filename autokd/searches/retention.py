@@ -4,7 +4,7 @@
 * A complete or pruned trial keeps the weights of its longest training where `best`, whatever the limits, or `pareto`
   may choose them, or a later student may inherit them. A complete reference keeps those of its longest training.
 * A training at full length keeps its weights, and until it is complete its checkpoint.
-* Results, and which samples were right, are kept: they are small.
+* Results, which samples were right, and logs are kept: they are small.
 
 Rows come first: a file is removed once the rows say that nobody needs it. They never say otherwise later, since a trial
 that is complete or pruned stays so. Files may therefore be removed late, twice, or by a controller that has lost its
@@ -14,6 +14,7 @@ search, and what a killed one left is removed by the next.
 import os
 import re
 from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -123,9 +124,10 @@ def remove_surplus(store: Reader, search_id: int, retention: Retention) -> None:
 
 
 def remove_files(files: Iterable[Path]) -> None:
-    """Remove files, some of which may be gone."""
+    """Remove files, some of which may be gone; one that cannot be removed is left to `gc`, which says why."""
     for file in files:
-        file.unlink(missing_ok=True)
+        with suppress(OSError):
+            file.unlink(missing_ok=True)
 
 
 class _Candidate(NamedTuple):
@@ -163,13 +165,11 @@ def _trained(record: TrialRecord) -> Iterator[tuple[StudentRow, list[EvaluationR
 def _ours(folder: Path) -> tuple[list[Path], list[Path]]:
     """Files that evaluations have written, and those that they had begun to write."""
     finished, unfinished = [], []
-    for trajectory in sorted(os.listdir(folder)) if folder.is_dir() else ():
-        if _TRAJECTORY.fullmatch(trajectory):
-            for name in sorted(os.listdir(folder / trajectory)):
-                if _OURS.fullmatch(name):
-                    finished.append(folder / trajectory / name)
-                elif _PART.fullmatch(name):
-                    unfinished.append(folder / trajectory / name)
+    for place, _, names in os.walk(folder):  # which passes over what has vanished in the meantime
+        trajectory = Path(place)
+        if trajectory.parent == folder and _TRAJECTORY.fullmatch(trajectory.name):
+            finished += [trajectory / name for name in sorted(names) if _OURS.fullmatch(name)]
+            unfinished += [trajectory / name for name in sorted(names) if _PART.fullmatch(name)]
     return finished, unfinished
 
 

@@ -44,7 +44,7 @@ ORDER = {
     "autokd.database": (
         "errors rows types models engine schema outages reading writing store removal lease lease_keeper"
     ),
-    "autokd.evaluation": "context prune warm_start precompute task distillation_stream evaluate",
+    "autokd.evaluation": "context prune warm_start precompute task distillation_stream log evaluate",
     "autokd.export": "module check manifest preprocess verification replacement folder",
     "autokd.searches": (
         "lengths earlier facts workspace data_from_python trial_record method_choice references progress times tables "
