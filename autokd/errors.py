@@ -1,6 +1,13 @@
 """Errors that a user meets: one line each, with the exit code that the command line documents."""
 
-__all__ = ["AutoKDError", "BudgetInfeasibleError", "InputError", "InterruptedSearchError", "first_line"]
+__all__ = [
+    "AutoKDError",
+    "BudgetInfeasibleError",
+    "DiskFullError",
+    "InputError",
+    "InterruptedSearchError",
+    "first_line",
+]
 
 
 class AutoKDError(Exception):
@@ -13,6 +20,10 @@ class InputError(AutoKDError):
     """What was given cannot be used: a file, a name, a value, a database."""
 
     exit_code = 2
+
+
+class DiskFullError(InputError):
+    """A disk has no room for what is to be written; a search that is recorded goes on once it has."""
 
 
 class BudgetInfeasibleError(AutoKDError):

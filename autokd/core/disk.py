@@ -3,13 +3,13 @@
 import shutil
 from pathlib import Path
 
-from autokd.errors import InputError
+from autokd.errors import DiskFullError
 
 __all__ = ["check_space", "size_text"]
 
 
 def check_space(folder: Path, n_bytes: int, what: str, advice: str) -> None:
-    """Raise `InputError` if the disk of a folder has no room for so many bytes.
+    """Raise `DiskFullError` if the disk of a folder has no room for so many bytes.
 
     Args:
         folder: The folder; it need not exist yet.
@@ -18,11 +18,11 @@ def check_space(folder: Path, n_bytes: int, what: str, advice: str) -> None:
         advice: End of the error message.
 
     Raises:
-        InputError: If there is no room.
+        DiskFullError: If there is no room.
     """
     free = shutil.disk_usage(next(place for place in (folder, *folder.parents) if place.exists())).free
     if n_bytes > free:
-        raise InputError(
+        raise DiskFullError(
             f"{what} need {size_text(n_bytes)} in {folder}, but the disk has {size_text(free)} left: {advice}."
         )
 

@@ -3,9 +3,13 @@
 import json
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from errno import EDQUOT, ENOSPC
 from pathlib import Path
 from typing import Any
+
+from autokd.errors import DiskFullError
 
 __all__ = ["write_atomically", "write_json"]
 
@@ -19,7 +23,32 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     Args:
         path: The final name; missing folders are created.
         write: Writes the content to the path that it is given.
+
+    Raises:
+        DiskFullError: If the disk is full.
     """
+    with _noticing_full_disk(path.parent):
+        _write(path, write)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as indented JSON, complete or not at all."""
+    text = json.dumps(value, indent=2, sort_keys=True) + "\n"
+    write_atomically(path, lambda temporary: temporary.write_text(text))
+
+
+@contextmanager
+def _noticing_full_disk(folder: Path) -> Iterator[None]:
+    """A block in which errors of a full disk become `DiskFullError`; libraries tell them by their text alone."""
+    try:
+        yield
+    except Exception as error:
+        if any(os.strerror(number) in str(error) for number in (ENOSPC, EDQUOT)):
+            raise DiskFullError(f"the disk of {folder} is full: make room.") from error
+        raise
+
+
+def _write(path: Path, write: Callable[[Path], object]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     os.close(handle)
@@ -32,12 +61,6 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         _flush(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write `value` as indented JSON, complete or not at all."""
-    text = json.dumps(value, indent=2, sort_keys=True) + "\n"
-    write_atomically(path, lambda temporary: temporary.write_text(text))
 
 
 def _flush(path: Path) -> None:

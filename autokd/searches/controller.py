@@ -17,6 +17,7 @@ from autokd.database.errors import DatabaseGone
 from autokd.database.lease import Lease
 from autokd.database.rows import TrialRow
 from autokd.database.store import Store
+from autokd.errors import DiskFullError
 from autokd.searches.dispatcher import Dispatcher
 from autokd.searches.problem import Problem
 from autokd.searches.references import NO_TEACHER, latest_references, no_teacher_parameters, reference_parameters
@@ -62,6 +63,7 @@ class Controller:
         """Search until all trials are finished.
 
         Raises:
+            DiskFullError: If the disk has no room for another trial, or became full.
             InputError: If data or teacher are gone, or the teacher lacks outputs that the fidelity metric needs.
             LeaseLost: If another controller took the search over.
             DatabaseGone: If an outage lasts longer than the store waits. After a shorter one the rows are read again.
@@ -84,9 +86,11 @@ class Controller:
             if self.state.has_changed:
                 self._advance()
             if self.dispatcher.room > 0 and (name := self._missing_reference()):
-                self._open_reference(name, reference_parameters(name, self.problem.teacher_graph))
+                if self._has_space():
+                    self._open_reference(name, reference_parameters(name, self.problem.teacher_graph))
             elif self.dispatcher.room > 0 and self._wants_trial:
-                self._open_trials()
+                if self._has_space():
+                    self._open_trials()
             elif not self.dispatcher.is_idle:
                 self.dispatcher.wait()
             elif (best := self._without_teacher()) is not None:
@@ -115,6 +119,21 @@ class Controller:
     def _by_metric(self) -> str:
         metric = self.problem.fidelity_metric
         return "" if metric == ACCURACY else f" by {metric.name}"
+
+    def _has_space(self) -> bool:
+        """Whether the disk has room for another trial; if not, wait until a running evaluation has ended.
+
+        Raises:
+            DiskFullError: If it has none and nothing runs that could make some.
+        """
+        try:
+            self.problem.check_space()
+        except DiskFullError:
+            if self.dispatcher.is_idle:
+                raise
+            self.dispatcher.wait()
+            return False
+        return True
 
     def _open_trials(self) -> None:
         """Open trials for free workers, in one transaction as many as are proposed within `BATCH_SECONDS`."""

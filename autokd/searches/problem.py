@@ -12,6 +12,7 @@ from optuna.study import Study
 
 from autokd.config.fidelity_metrics import FIDELITY_METRICS
 from autokd.config.schema import TrainingConfig
+from autokd.core.disk import check_space
 from autokd.core.seeds import derive
 from autokd.database.rows import StudentRow, TrialRow
 from autokd.errors import InputError
@@ -36,6 +37,13 @@ from search_spaces.design.space import Space
 from search_spaces.errors import SpaceError
 
 __all__ = ["Problem"]
+
+SPARE_BYTES = 64 * 10**6
+"""Room that is left on the disk for the database, logs and results."""
+COPIES = 10
+"""Copies of a student's weights on the disk while it trains: those of two rungs, and a checkpoint that replaces another
+one, each with the network, its average and the optimiser's state of two numbers a parameter."""
+FLOAT_BYTES = 4
 
 
 @dataclass(frozen=True)
@@ -158,6 +166,24 @@ class Problem(Choices):
         limit = self.config.seconds
         in_time = limit is None or prepared + worker_seconds / self.config.workers.count < limit
         return n_trials < self.config.trials and in_time
+
+    def check_space(self) -> None:
+        """Check that the disk has room for the files of as many students as there are workers.
+
+        Raises:
+            DiskFullError: If it has not.
+        """
+        needed = SPARE_BYTES + COPIES * self.largest_model_bytes * self.config.workers.count
+        check_space(self.home, needed, "trainings", "make room")
+
+    @property
+    def largest_model_bytes(self) -> int:
+        """Size of the largest student that the budget allows; the teacher's where it limits only other costs."""
+        limits = self.budget.limits
+        sizes = [limits[name] for name in ("model_bytes", "memory_bytes") if name in limits]
+        if "params" in limits:
+            sizes.append(FLOAT_BYTES * limits["params"])
+        return min(sizes, default=self.facts.teacher_model_bytes or 0)
 
     def draw(self, trial: TrialRow, replicate: int, purpose: str = "search") -> tuple[Architecture, Cost]:
         """Draw a student of the trial's family, or the student of a reference that has a space of its own.

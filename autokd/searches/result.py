@@ -17,7 +17,7 @@ from autokd.database.errors import DatabaseGone
 from autokd.database.lease import Lease, is_owned, request_stop
 from autokd.database.reading import Reader
 from autokd.database.rows import EventRow, SearchRow
-from autokd.errors import AutoKDError, InputError, InterruptedSearchError, first_line
+from autokd.errors import AutoKDError, DiskFullError, InputError, InterruptedSearchError, first_line
 from autokd.export.folder import write_folder
 from autokd.export.replacement import check_replaceable
 from autokd.export.verification import Verification
@@ -412,13 +412,13 @@ class SearchResult:
 
     @contextmanager
     def interruptible(self, verb: str) -> Iterator[None]:
-        """A block whose interruption leaves a search with which `verb` goes on, and says so."""
+        """A block that leaves a search with which `verb` goes on if it is interrupted or the disk is full; says so."""
         try:
             yield
         except KeyboardInterrupt:
             message = f"search {self.name!r} was interrupted; `{self._way_on(verb)}` goes on."
             raise InterruptedSearchError(message) from None
-        except EngineLost as error:
+        except (DiskFullError, EngineLost) as error:
             message = f"search {self.name!r} was interrupted: {first_line(error)}; `{self._way_on(verb)}` goes on."
             raise InterruptedSearchError(message) from None
 

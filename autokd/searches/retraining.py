@@ -53,8 +53,10 @@ class Retraining:
         """Train every student and reference at full length.
 
         Raises:
+            DiskFullError: If the disk has no room for them.
             AutoKDError: If all trainings of students failed.
         """
+        self.problem.check_space()
         students = self._students()
         if not students:
             raise AutoKDError(f"no student of the family of trial {self.trial.number} can be drawn.")

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 import pytest
 
 from autokd.core.disk import check_space, size_text
-from autokd.errors import InputError
+from autokd.errors import DiskFullError
 
 
 def test_the_disk_is_that_of_the_nearest_folder_there_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -12,7 +12,7 @@ def test_the_disk_is_that_of_the_nearest_folder_there_is(tmp_path: Path, monkeyp
     monkeypatch.setattr("shutil.disk_usage", lambda folder: asked.append(folder) or SimpleNamespace(free=5_000_000))
     check_space(tmp_path / "a" / "b", 5_000_000, "maps", "make room")
     assert asked == [tmp_path]
-    with pytest.raises(InputError, match=r"^maps need 5 MB in .*/a/b, but the disk has 5 MB left: make room\.$"):
+    with pytest.raises(DiskFullError, match=r"^maps need 5 MB in .*/a/b, but the disk has 5 MB left: make room\.$"):
         check_space(tmp_path / "a" / "b", 5_000_001, "maps", "make room")
 
 

@@ -1,10 +1,13 @@
 import json
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from safetensors import SafetensorError
 
 from autokd.core.files import write_atomically, write_json
+from autokd.errors import DiskFullError
 
 
 def test_write_creates_missing_folders_and_leaves_only_the_file(tmp_path: Path):
@@ -26,6 +29,21 @@ def test_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path):
         write_atomically(path, fail)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def from_python(temporary: Path) -> None:
+    Path("/dev/full").write_text("x")
+
+
+def from_safetensors(temporary: Path) -> None:
+    raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+
+@pytest.mark.parametrize("write", [from_python, from_safetensors])
+def test_a_full_disk_is_told_apart_from_other_failures(tmp_path: Path, write: Callable[[Path], None]):
+    with pytest.raises(DiskFullError, match=rf"^the disk of {tmp_path} is full: make room\.$"):
+        write_atomically(tmp_path / "file", write)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_file_appears_only_when_it_is_written(tmp_path: Path):

@@ -2,6 +2,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from statistics import fmean
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from inline_searches import rows, run
 from autokd.database.errors import LeaseLost
 from autokd.database.lease import acquire, release
 from autokd.database.store import Store
-from autokd.errors import InputError
+from autokd.errors import DiskFullError, InputError
 from autokd.evaluation.task import EvaluationResult, EvaluationTask
 from autokd.searches.controller import Controller
 from autokd.searches.dispatcher import Dispatcher
@@ -373,6 +374,67 @@ def test_a_time_limit_ends_the_search_early(make_problem: MakeProblem, make_stor
     pretend()
     run(problem, store)
     assert [trial.state for trial in store.trials(1)] == ["complete"] * 3
+
+
+@pytest.fixture
+def free(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Bytes that the disk has left each time that somebody asks, at the end ever so many."""
+    left: list[int] = []
+    usage = lambda folder: SimpleNamespace(free=left.pop(0) if left else 10**12)  # noqa: E731
+    monkeypatch.setattr("autokd.core.disk.shutil.disk_usage", usage)
+    return left
+
+
+def test_no_trial_begins_on_a_full_disk_and_the_search_goes_on_once_there_is_room(
+    make_problem: MakeProblem, make_store: MakeStore, pretend: Pretend, free: list[int]
+):
+    problem = make_problem()
+    stores = make_store(problem), make_store(problem)
+    pretend()
+    free += [10**12, 10**12, 0]
+    with pytest.raises(DiskFullError, match=r"trainings need 64\.2 MB in .*, but the disk has 0 MB left: make room"):
+        run(problem, stores[0])
+    assert [trial.state for trial in stores[0].trials(1)] == ["complete"] * 2
+    run(problem, stores[0])
+    run(problem, stores[1])
+    assert rows(stores[0]) == rows(stores[1])
+
+
+class TwoAtOnce(InlineExecutor):
+    """Seems to have room for another task beside the one that ended and is not recorded yet."""
+
+    @property
+    def capacity(self) -> int:
+        return 2
+
+
+def test_a_full_disk_waits_for_what_runs(
+    make_problem: MakeProblem,
+    make_store: MakeStore,
+    pretend: Pretend,
+    free: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+):
+    problem = make_problem()
+    store = make_store(problem)
+    pretend()
+    monkeypatch.setattr("autokd.searches.controller.BATCH_SECONDS", -1.0)
+    free += [10**12, 0, 10**12, 0]
+    run(problem, store, TwoAtOnce())
+    assert {trial.state for trial in store.trials(1)} <= {"complete", "pruned"}
+    assert not free
+
+
+def test_a_disk_that_becomes_full_fails_no_trial(make_problem: MakeProblem, make_store: MakeStore, pretend: Pretend):
+    def full(task: EvaluationTask) -> None:
+        raise DiskFullError("the disk is full")
+
+    problem = make_problem()
+    store = make_store(problem)
+    pretend(full)
+    with pytest.raises(DiskFullError):
+        run(problem, store)
+    assert [trial.state for trial in store.trials(1)] == ["running"]
 
 
 def test_each_evaluation_is_of_its_students_task(make_problem: MakeProblem, make_store: MakeStore, pretend: Pretend):

@@ -23,9 +23,9 @@ def problem(make_problem: Callable[..., Problem]) -> Problem:
 
 @pytest.fixture
 def failed(problem: Problem, make_store: Any, pretend: Pretend) -> Store:
-    """A search whose three trials failed at rung 1: a worker was lost, the disk was full, the training diverged."""
+    """A search whose three trials failed at rung 1: a worker was lost, its disk failed, the training diverged."""
     causes: dict[int, Exception] = {}
-    errors = [WorkerLost("it died"), OSError(28, "No space left on device"), DivergedError("no")]
+    errors = [WorkerLost("it died"), OSError(5, "Input/output error"), DivergedError("no")]
 
     def fail(task: EvaluationTask) -> None:
         if task.rung == 1:
@@ -44,7 +44,7 @@ def test_what_failed_tells_whose_fault_it_was(failed: Store) -> None:
     found = [(row.fault, row.reason) for row in failed.evaluations(1) if row.state == "failed"]
     assert found == [
         ("worker", "it died (3 times)"),
-        ("worker", "OSError: [Errno 28] No space left on device"),
+        ("worker", "OSError: [Errno 5] Input/output error"),
         ("trial", "DivergedError: no"),
     ]
 
