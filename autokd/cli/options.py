@@ -5,7 +5,9 @@ from typing import Annotated, Literal
 
 import typer
 
-__all__ = ["HomeFolder", "Name", "OutputOption"]
+from autokd.errors import AutoKDError
+
+__all__ = ["HomeFolder", "Name", "Names", "OutputOption"]
 
 
 def _leave_stdout_to_json(context: typer.Context, output: str) -> str:
@@ -16,7 +18,27 @@ def _leave_stdout_to_json(context: typer.Context, output: str) -> str:
     return output
 
 
-Name = Annotated[str, typer.Argument(help="Name of the search, as `autokd list` shows it.", show_default=False)]
+def _names(context: typer.Context, incomplete: str) -> list[str]:
+    """Names of searches, for the shell's completion; none if there is no database that can be read."""
+    from autokd.searches.workspace import default_workspace
+
+    try:
+        with default_workspace(context.params.get("home")).open() as store:
+            return [row.name for row in store.searches() if row.name.startswith(incomplete)]
+    except AutoKDError:
+        return []
+
+
+Name = Annotated[
+    str,
+    typer.Argument(help="Name of the search, as `autokd list` shows it.", show_default=False, autocompletion=_names),
+]
+Names = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[NAME]...", help="Names of searches.", show_default="all, and deleted ones", autocompletion=_names
+    ),
+]
 OutputOption = Annotated[
     Literal["text", "json"], typer.Option("-o", "--output", help="What to print.", callback=_leave_stdout_to_json)
 ]

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from autokd.cli.options import HomeFolder, Name
+from autokd.cli.options import HomeFolder, Name, Names
 from autokd.cli.options import OutputOption as Output
 
 __all__ = ["app"]
@@ -48,10 +48,7 @@ def retry(
 
 @app.command(rich_help_panel=PANEL)
 def gc(
-    names: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[NAME]...", help="Names of searches.", show_default="all, and deleted ones"),
-    ] = None,
+    names: Names = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
     output: Output = "text",
     home: HomeFolder = None,

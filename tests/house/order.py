@@ -49,8 +49,8 @@ ORDER = {
     "autokd.searches": (
         "lengths earlier facts workspace data_from_python trial_record method_choice references progress times tables "
         "study choices warm_start_source problem retention reporter recall printer proposals state families flatness "
-        "students comparison axes remarks pareto bottleneck dispatcher session controller pace speed manifest preflight "
-        "retraining retry deletion garbage result api doctor"
+        "students comparison axes remarks pareto bottleneck dispatcher session controller pace speed manifest "
+        "preflight retraining retry deletion garbage result api doctor"
     ),
     "autokd.analysis": "rung_correlations evidence scales plots",
     "autokd.recipes": "catalogue teachers runnable train_teacher",

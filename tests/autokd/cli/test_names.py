@@ -3,7 +3,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer.main
 
+from autokd.cli.app import app
 from autokd.searches import preflight
 
 
@@ -29,6 +31,21 @@ def test_a_name_that_is_a_number_to_toml_is_a_name(invoke: Any, tiny: tuple[str,
     outcome = invoke("search", "digits", *tiny, "--set", "trials=1", "--name", "2024", "--home", tmp_path)
     assert (outcome.code, outcome.err) == (0, "")
     assert invoke("status", "2024", "--home", tmp_path).code == 0
+
+
+@pytest.mark.parametrize(("begun", "proposed"), [("di", ["digits"]), ("x", [])])
+@pytest.mark.parametrize("verb", ["status", "stop", "gc"])
+def test_the_shell_completes_names_of_searches(finished: Path, verb: str, begun: str, proposed: list[str]) -> None:
+    command = typer.main.get_command(app).commands[verb]  # type: ignore[attr-defined]
+    context = command.make_context(verb, ["--home", str(finished)], resilient_parsing=True)
+    assert [item.value for item in command.params[0].shell_complete(context, begun)] == proposed
+
+
+def test_the_shell_completes_nothing_where_there_is_no_database(tmp_path: Path) -> None:
+    command = typer.main.get_command(app).commands["status"]  # type: ignore[attr-defined]
+    context = command.make_context("status", ["--home", str(tmp_path / "none")], resilient_parsing=True)
+    assert command.params[0].shell_complete(context, "") == []
+    assert not (tmp_path / "none").exists()
 
 
 def test_resume_proposes_settings_that_it_takes(invoke: Any, home: Path) -> None:
