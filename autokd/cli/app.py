@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 import typer
 
 from autokd.cli import upkeep
+from autokd.cli.damage import explained, find_explanation, forget_home
 from autokd.cli.interruption import listen
 from autokd.cli.options import HomeFolder, Name
 from autokd.cli.options import OutputOption as Output
@@ -53,13 +54,15 @@ Within = Annotated[
 def main() -> NoReturn:
     """Run the command line; an `AutoKDError` is printed on one line and determines the exit code."""
     listen()
+    forget_home()
     try:
         code = app(prog_name="autokd", standalone_mode=False) or 0
         if code == INTERRUPTED:
             _complain("interrupted.")
     except AutoKDError as error:
-        _complain(str(error))
-        code = error.exit_code
+        shown = explained(error)
+        _complain(str(shown))
+        code = shown.exit_code
     except BrokenPipeError:  # the reader of the output has ended, such as `head` in a pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
@@ -394,11 +397,17 @@ def verify(
 
 
 @app.command(rich_help_panel="Help")
-def doctor(output: Output = "text", home: HomeFolder = None) -> None:
+def doctor(
+    database: Annotated[
+        bool, typer.Option("--database", help="List the rows of the database that are damaged; exit code 2 if any is.")
+    ] = False,
+    output: Output = "text",
+    home: HomeFolder = None,
+) -> None:
     """Show what works here and what does not: versions, devices, engines, database, data, disk."""
-    from autokd.cli.doctor import doctor
+    from autokd.cli.doctor import doctor, doctor_database
 
-    doctor(output, home)
+    (doctor_database if database else doctor)(output, home)
 
 
 def _conclude(result: "SearchResult", export: Path | None, force: bool, output: Literal["text", "json"]) -> None:
@@ -435,9 +444,15 @@ def _changed(result: "SearchResult", overrides: list[str] | None) -> "SearchConf
 
 
 def _show_usage_error(error: Exception) -> int:
-    """Print an error of typer on one line and return exit code 2; for any other error, a bug, print the traceback."""
+    """Print an error of typer, or the damaged row behind any other one, on one line; return the exit code.
+
+    An error that nothing explains is a bug, and printed with its traceback.
+    """
     show, context = getattr(error, "format_message", None), getattr(error, "ctx", None)
     if show is None:
+        if damage := find_explanation():
+            _complain(str(damage))
+            return damage.exit_code
         traceback.print_exception(error)
         _complain(f"failed unexpectedly: {type(error).__name__}; please report the lines above.")
         return AutoKDError.exit_code

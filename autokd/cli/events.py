@@ -13,7 +13,10 @@ Payload = Mapping[str, Any]
 
 def event_line(event: EventRow) -> str:
     """Description such as `2026-11-28 14:03:07  trial 7 complete: 93.10 %`; times are UTC."""
-    words = _WORDS[event.kind](event.payload) if event.kind in _WORDS else event.kind.replace("_", " ")
+    try:
+        words = _WORDS[event.kind](event.payload)
+    except (LookupError, TypeError, ValueError):  # a kind of a later version, or a payload that was edited
+        words = event.kind.replace("_", " ")
     return f"{event.at:%Y-%m-%d %H:%M:%S}  {words}"
 
 

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from autokd.cli.damage import remember_home
 from autokd.errors import AutoKDError
 
 __all__ = ["HomeFolder", "Name", "Names", "OutputOption"]
@@ -44,5 +45,11 @@ OutputOption = Annotated[
 ]
 HomeFolder = Annotated[
     Path | None,
-    typer.Option("--home", envvar="AUTOKD_HOME", help="Folder of all searches.", show_default="autokd-runs"),
+    typer.Option(
+        "--home",
+        envvar="AUTOKD_HOME",
+        help="Folder of all searches.",
+        show_default="autokd-runs",
+        callback=remember_home,
+    ),
 ]

@@ -6,6 +6,7 @@ The children are named by what happened; N818 would append Error to each.
 from autokd.errors import InputError
 
 __all__ = [
+    "DamagedRow",
     "DatabaseError",
     "DatabaseGone",
     "DatabaseUnavailable",
@@ -21,6 +22,22 @@ __all__ = [
 
 class DatabaseError(InputError):
     """Base of all errors of this package."""
+
+
+class DamagedRow(DatabaseError):  # noqa: N818
+    """A row that makes no sense: the database was edited, or only part of it was restored.
+
+    Args:
+        table: Its table.
+        row: Its id.
+        damage: What is wrong with it.
+    """
+
+    def __init__(self, table: str, row: object, damage: str) -> None:
+        super().__init__(
+            f"row {row} of table {table} is damaged: {damage}; `autokd doctor --database` lists all that are."
+        )
+        self.table, self.row, self.damage = table, row, damage
 
 
 class DatabaseUnavailable(DatabaseError):  # noqa: N818

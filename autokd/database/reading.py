@@ -4,24 +4,34 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields
 from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 from sqlalchemy import Engine, select
 from sqlalchemy.exc import DBAPIError, IntegrityError, StatementError
 from sqlalchemy.orm import Session
 
 from autokd.database.engine import database_url, open_engine, shown
-from autokd.database.errors import DatabaseError, DatabaseGone, DatabaseUnavailable, UnknownSearch
+from autokd.database.errors import DamagedRow, DatabaseError, DatabaseGone, DatabaseUnavailable, UnknownSearch
 from autokd.database.models import Base, Evaluation, Event, Search, Student, Trial
 from autokd.database.outages import Patience, is_outage, patient
 from autokd.database.rows import EvaluationRow, EventRow, Purpose, SearchRow, StudentRow, TrialRow
 from autokd.database.schema import prepare
 from autokd.errors import first_line
 
-__all__ = ["Reader", "find_search", "row_of", "translated"]
+__all__ = ["TABLES", "Reader", "find_search", "row_of", "translated"]
 
 R = TypeVar("R")
+
+TABLES: dict[type, type[Base]] = {
+    SearchRow: Search,
+    TrialRow: Trial,
+    StudentRow: Student,
+    EvaluationRow: Evaluation,
+    EventRow: Event,
+}
 
 
 class Reader:
@@ -129,6 +139,14 @@ class Reader:
             query = select(Event).where(Event.search_id == search_id).order_by(Event.id.desc()).limit(n)
             return _rows(EventRow, session.scalars(query))[::-1]
 
+    @patient
+    def scan(self) -> dict[type, tuple[list[Any], list[DamagedRow]]]:
+        """All rows of all searches, of one moment: of each kind those that can be read, and why the others cannot."""
+        with self.session() as session:
+            if self.engine.dialect.name == "postgresql":  # SQLite has no weaker one
+                session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
+            return {kind: _scanned(kind, session) for kind in TABLES}
+
     @contextmanager
     def session(self) -> Iterator[Session]:
         """A session for reading."""
@@ -158,8 +176,43 @@ def find_search(session: Session, name: str | int, lock: bool = False) -> Search
 
 
 def row_of(kind: type[R], model: Base) -> R:
-    """The model's fields as a frozen row."""
-    return kind(**{field.name: getattr(model, field.name) for field in fields(kind)})  # type: ignore[arg-type]
+    """The model's fields as a frozen row.
+
+    Raises:
+        DamagedRow: If a column holds what is none of its type.
+    """
+    checks = _checks(kind)  # type: ignore[arg-type]
+    values = {name: getattr(model, name) for name in checks.model_fields}
+    try:
+        checks.model_validate(values)
+    except ValidationError as error:
+        raise DamagedRow(model.__tablename__, values["id"], _damage(error)) from None
+    return kind(**values)
+
+
+@cache
+def _checks(kind: type) -> type[BaseModel]:
+    """The types of a row's columns."""
+    columns: Any = {field.name: (field.type, ...) for field in fields(kind)}
+    return create_model(kind.__name__, __config__=ConfigDict(strict=True, protected_namespaces=()), **columns)
+
+
+def _damage(error: ValidationError) -> str:
+    """The first error, such as `created_at should be a valid datetime, but is 'soon'`."""
+    first = error.errors()[0]
+    return f"{first['loc'][0]} {first['msg'].removeprefix('Input ')}, but is {first['input']!r:.60}"
+
+
+def _scanned(kind: type[R], session: Session) -> tuple[list[R], list[DamagedRow]]:
+    found: list[R] = []
+    damaged: list[DamagedRow] = []
+    table: Any = TABLES[kind]
+    for model in session.scalars(select(table).order_by(table.id)):
+        try:
+            found.append(row_of(kind, model))
+        except DamagedRow as error:
+            damaged.append(error)
+    return found, damaged
 
 
 def _rows(kind: type[R], models: Iterable[Base]) -> list[R]:

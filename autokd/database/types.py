@@ -1,16 +1,19 @@
 """Column types that mean the same on SQLite and PostgreSQL."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import JSON, BigInteger, DateTime, Dialect, Integer
 from sqlalchemy.types import TypeDecorator
 
 from autokd.database.errors import DatabaseError
 
-__all__ = ["BigInt", "Json", "UtcDateTime"]
+__all__ = ["BigInt", "Json", "Unreadable", "UtcDateTime"]
+
+T = TypeVar("T")
 
 # SQLite numbers rows itself only for the exact type INTEGER, which is 64 bits wide there anyway.
 BigInt = BigInteger().with_variant(Integer(), "sqlite")
@@ -19,7 +22,34 @@ BigInt = BigInteger().with_variant(Integer(), "sqlite")
 _FLOAT = "__float__"
 
 
-class Json(TypeDecorator[Any]):
+@dataclass(frozen=True)
+class Unreadable:
+    """Stands in a damaged row for what its column cannot hold."""
+
+    stored: object
+
+    def __repr__(self) -> str:
+        return repr(self.stored)
+
+
+class _Tolerant(TypeDecorator[T]):
+    """A type of which values that cannot be read come as `Unreadable`, so that the other rows can be."""
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], Any]:
+        """What reads a value."""
+        process = super().result_processor(dialect, coltype)
+        assert process is not None
+
+        def read(value: Any) -> Any:
+            try:
+                return process(value)
+            except (ValueError, TypeError, RecursionError):
+                return Unreadable(value)
+
+        return read
+
+
+class Json(_Tolerant[Any]):
     """Values made of dict, list, str, int, float, bool and None; every float comes back bit for bit.
 
     A tuple comes back as a list, and all NaNs as the one that Python calls nan.
@@ -41,7 +71,7 @@ class Json(TypeDecorator[Any]):
         return _decode(value)
 
 
-class UtcDateTime(TypeDecorator[datetime]):
+class UtcDateTime(_Tolerant[datetime]):
     """Times with a zone in Python, UTC in the database."""
 
     impl = DateTime(timezone=True)

@@ -9,10 +9,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from autokd.core.extras import EXTRAS
+from autokd.database.errors import DamagedRow
 from autokd.errors import AutoKDError
 from autokd.searches.workspace import Workspace
 
-__all__ = ["Finding", "examine"]
+__all__ = ["Finding", "examine", "find_damage"]
 
 PACKAGES = ("autokd", "torch", "optuna", "numpy", "sqlalchemy", "safetensors")
 LITTLE_SPACE_BYTES = 2**30
@@ -44,6 +45,21 @@ def examine(home: Workspace) -> Sequence[Finding]:
         _disk(home.folder),
         *_data(),
     ]
+
+
+def find_damage(home: Workspace) -> Sequence[DamagedRow]:
+    """The damaged rows of the database; none where there is no database yet.
+
+    Raises:
+        InputError: If the database cannot be used.
+    """
+    from autokd.searches.damage import damaged_rows  # loads torch
+
+    home.check()
+    if not home.exists:
+        return []
+    with home.open() as store:
+        return damaged_rows(store, home.folder)
 
 
 def _installed(name: str) -> tuple[bool, str]:

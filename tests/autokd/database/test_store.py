@@ -18,7 +18,7 @@ from autokd.database.errors import DatabaseError, LeaseLost, SearchExists, Unkno
 from autokd.database.lease import Lease, acquire
 from autokd.database.models import Trial
 from autokd.database.reading import find_search
-from autokd.database.rows import SearchRow, StudentRow
+from autokd.database.rows import EvaluationRow, EventRow, SearchRow, StudentRow, TrialRow
 from autokd.database.store import Store
 from autokd.database.writing import fenced, record
 
@@ -125,6 +125,19 @@ def test_events_of_an_evaluation_say_whose_it_is(store: Store, lease: Lease) -> 
     whose = {"evaluation": evaluation.id, "rung": 1, "replicate": 2, "trial": -1, "reference": "resnet"}
     for event in store.events(lease.search_id)[-2:]:
         assert event.payload.items() >= whose.items()
+
+
+def test_a_scan_finds_all_rows_of_all_kinds(store: Store, lease: Lease) -> None:
+    student = add_student(store, lease)
+    evaluation = store.open_evaluation(lease, student.id, 0, 1.0, "k0")
+    assert store.scan() == {
+        SearchRow: ([store.search("first")], []),
+        TrialRow: (store.trials(lease.search_id), []),
+        StudentRow: ([student], []),
+        EvaluationRow: ([evaluation], []),
+        EventRow: (store.events(lease.search_id), []),
+    }
+    store.set_status(lease, "running")  # on the same connection
 
 
 def test_events_after_an_id_are_the_rest(store: Store, lease: Lease) -> None:
