@@ -111,7 +111,7 @@ class Stopped(BaseException):
 
 
 class StoppingStore(Store):
-    """Stops the process after its n-th write."""
+    """Stops the process after its n-th write, a batch or one in it."""
 
     writes = 0
     stop_at = 0
@@ -119,9 +119,10 @@ class StoppingStore(Store):
     @contextmanager
     def _writing(self, lease: Any) -> Iterator[Any]:
         self.writes += 1
+        stops = self.writes == self.stop_at
         with super()._writing(lease) as inside:
             yield inside
-        if self.writes == self.stop_at:
+        if stops:
             raise Stopped
 
 
@@ -187,7 +188,7 @@ def test_a_stopped_search_trains_heirs_bit_for_bit_the_same(make_store: MakeStor
     stores: list[Any] = [make_store(problem, StoppingStore) for problem in problems]
     whole, store = stores
     run(problems[0], whole)
-    store.stop_at = 17  # in the third trial
+    store.stop_at = 33  # in the third trial
     with pytest.raises(Stopped):
         run(problems[1], store)
     assert len(store.trials(1)) == 3
