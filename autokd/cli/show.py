@@ -199,9 +199,9 @@ def trial(record: TrialRecord, result: SearchResult, output: Output) -> None:
     show_text(facts_table(_trial_facts(record, problem, comparison)))
     show_text(_students_table(record, problem.budget))
     show_text(_evaluations_table(record))
+    show_text("of the validation samples; ECE scaled: after temperature scaling; KL: KL(teacher || student) in nats")
     for line in _log_lines(record, problem):
         show_text(line)
-    show_text("of the validation samples; ECE scaled: after temperature scaling; KL: KL(teacher || student) in nats")
 
 
 def _trial_json(row: TrialRow) -> dict[str, Any]:
