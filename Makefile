@@ -35,7 +35,7 @@ install: .venv/installed
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test,docs,postgresql,dask]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test,docs,postgresql,dask,ray]'
 	@touch $@
 
 # Debian's package as root, else a download when the data are first read; with neither, `make search` says so.

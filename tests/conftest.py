@@ -1,5 +1,6 @@
 """What all tests share: one thread, property tests that draw the same examples every time, and clusters."""
 
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -29,6 +30,19 @@ def dask_address() -> Iterator[str]:
         ) as cluster,
     ):
         yield cluster.scheduler_address
+
+
+@pytest.fixture(scope="session")
+def ray_cluster() -> Iterator[None]:
+    """A Ray cluster of this machine, to which the executors of this process connect, for two tasks and no GPU."""
+    ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'autokd[ray]'")
+    before = signal.getsignal(signal.SIGTERM)
+    ray.init(
+        address="local", num_cpus=2, num_gpus=0, include_dashboard=False, log_to_driver=False, logging_level="ERROR"
+    )
+    signal.signal(signal.SIGTERM, before)
+    yield
+    ray.shutdown()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

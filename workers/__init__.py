@@ -2,8 +2,8 @@
 
 Start with `base.py`, which states what every executor guarantees. `registry.py` makes executors by name; `inline.py`
 runs tasks in this process, and `local.py` in processes that it starts and replaces, with the code of
-`worker_process.py`. `dask.py` sends them to a cluster, whose workers let such processes run them: `hosted.py`. What
-`local.py` and `dask.py` share is in `lanes.py`.
+`worker_process.py`. `dask.py` and `ray.py` send them to a cluster, whose workers let such processes run them:
+`hosted.py`. What these three share is in `lanes.py`.
 `simulated.py` is a cluster in simulated time for benchmarks. The package itself imports nothing.
 """
 

@@ -69,6 +69,13 @@ def _dask(workers: int, limits: Limits, address: str | None) -> Executor:
     return DaskExecutor(workers, limits, address)
 
 
+def _ray(workers: int, limits: Limits, address: str | None) -> Executor:
+    with _needs("ray", "ray"):
+        from workers.ray import RayExecutor
+
+    return RayExecutor(workers, limits, address)
+
+
 def _check_no_address(name: str, address: str | None) -> None:
     if address is not None:
         raise WorkerError(f'`address` is for the executors of clusters, but got {address!r} for "{name}"; omit it.')
@@ -83,4 +90,4 @@ def _needs(package: str, extra: str) -> Iterator[None]:
         raise WorkerError(f"The executor \"{extra}\" needs {package}: pip install 'autokd[{extra}]'.") from error
 
 
-_builds: dict[str, Build] = {"dask": _dask, "inline": _inline, "local": _local}
+_builds: dict[str, Build] = {"dask": _dask, "inline": _inline, "local": _local, "ray": _ray}

@@ -13,10 +13,10 @@ class WorkersConfig(BaseModel):
     """The processes in which students are trained.
 
     Attributes:
-        engine: "local" for processes on this machine, "inline" for the process of the search itself, or "dask" for the
-            workers of a cluster.
-        address: Address of the cluster, such as "tcp://10.0.0.1:8786"; by default one starts on this machine. Its
-            workers must see the folder of searches under the same path.
+        engine: "local" for processes on this machine, "inline" for the process of the search itself, or "dask" or "ray"
+            for the workers of a cluster.
+        address: Address of the cluster, such as "tcp://10.0.0.1:8786" with Dask or "10.0.0.1:6379" with Ray; by default
+            one starts on this machine. Its workers must see the folder of searches under the same path.
         count: Number of evaluations that run at the same time.
         threads: Number of threads per evaluation.
         seconds: Time limit of an evaluation, in seconds. If it is exceeded, the evaluation is stopped and its trial

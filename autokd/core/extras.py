@@ -16,6 +16,7 @@ EXTRAS = {
     "onnx": "onnxruntime",
     "plot": "matplotlib",
     "postgresql": "psycopg",
+    "ray": "ray",
 }
 
 

@@ -73,5 +73,5 @@ ORDER = {
         "blocks like_teacher cells two_input_cells nago random_stages randwire networkx_graphs sequential enas_macro "
         "enas_micro darts nasbench101 nasbench201"
     ),
-    "workers": "errors base inline worker_process lanes local hosted dask simulated registry",
+    "workers": "errors base inline worker_process lanes local hosted dask ray simulated registry",
 }

@@ -115,6 +115,6 @@ def test_without_an_address_a_cluster_starts_with_the_first_task_and_ends_with_t
 
 
 def started_here() -> set[psutil.Process]:
-    """The processes that descend from this one, without those of multiprocessing that stay for its whole life."""
+    """The processes that this one, and those that descend from it, started by multiprocessing."""
     family = psutil.Process().children(recursive=True)
-    return {process for process in family if "resource_tracker" not in " ".join(process.cmdline())}
+    return {process for process in family if "spawn_main" in " ".join(process.cmdline())}

@@ -20,7 +20,7 @@ def test_local_by_name_has_the_requested_capacity() -> None:
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:
-    with pytest.raises(WorkerError, match="dask, inline, local"):
+    with pytest.raises(WorkerError, match="dask, inline, local, ray"):
         executor("slurm")
 
 
@@ -35,7 +35,7 @@ def test_an_executor_of_this_machine_has_no_address(name: str) -> None:
         executor(name, address="tcp://127.0.0.1:8786")
 
 
-@pytest.mark.parametrize(("name", "package"), [("dask", "distributed")])
+@pytest.mark.parametrize(("name", "package"), [("dask", "distributed"), ("ray", "ray")])
 def test_an_executor_whose_package_is_missing_names_the_extra(
     name: str, package: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -53,4 +53,4 @@ def test_a_name_cannot_be_registered_twice() -> None:
 
     with pytest.raises(WorkerError, match="taken"):
         register_executor("local", build)
-    assert executor_names() == ["dask", "inline", "local"]
+    assert executor_names() == ["dask", "inline", "local", "ray"]

@@ -43,3 +43,9 @@ def test_a_cluster_of_dask_records_what_the_process_of_the_search_does(
     inline: Any, tmp_path: Path, dask_address: str
 ) -> None:
     assert recorded(tmp_path, {"engine": "dask", "address": dask_address}) == inline
+
+
+@pytest.mark.slow  # a process that trains
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_cluster_of_ray_records_what_the_process_of_the_search_does(inline: Any, tmp_path: Path) -> None:
+    assert recorded(tmp_path, {"engine": "ray"}) == inline
