@@ -96,8 +96,9 @@ class Dispatcher:
         ended = sorted(self._first_ended(), key=lambda future: self._in_flight[future][0].id)
         outcomes = [(*self._in_flight.pop(future), _outcome(future)) for future in ended]
         self._sent -= {row.id for row, _, _ in outcomes}
-        with self.store.batch(self.lease):
-            written = [self._record(row, outcome) for row, _, outcome in outcomes]
+        self._lost.update(row.id for row, _, outcome in outcomes if isinstance(outcome, WorkerLost))
+        ended_rows = [(row, outcome) for row, _, outcome in outcomes]
+        written = self.store.patience.call(lambda: self._record_all(ended_rows))
         for (row, task, outcome), now in zip(outcomes, written, strict=True):
             if isinstance(outcome, _STOPPING):
                 raise outcome
@@ -237,6 +238,12 @@ class Dispatcher:
             self.on_notify(line)
         return placements
 
+    def _record_all(
+        self, ended: Iterable[tuple[EvaluationRow, EvaluationResult | Exception]]
+    ) -> list[EvaluationRow | None]:
+        with self.store.batch(self.lease):
+            return [self._record(row, outcome) for row, outcome in ended]
+
     def _record(self, row: EvaluationRow, outcome: EvaluationResult | Exception) -> EvaluationRow | None:
         """The row of an evaluation that ended; None if it did not, since its worker, cluster or data are gone."""
         if isinstance(outcome, EvaluationResult):
@@ -245,7 +252,6 @@ class Dispatcher:
         if isinstance(outcome, _STOPPING):
             return None
         if isinstance(outcome, WorkerLost):
-            self._lost[row.id] += 1
             if self._lost[row.id] < ATTEMPTS:
                 return None
             return self.store.fail_evaluation(self.lease, row.id, f"{outcome} ({ATTEMPTS} times)", "worker")

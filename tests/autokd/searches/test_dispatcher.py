@@ -1,5 +1,7 @@
+import sqlite3
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future
+from contextlib import closing
 from types import SimpleNamespace
 from typing import Any
 
@@ -7,6 +9,7 @@ import pytest
 
 from autokd.database.errors import LeaseLost
 from autokd.database.lease import acquire, release
+from autokd.database.outages import Patience
 from autokd.database.rows import EvaluationRow
 from autokd.database.store import Store
 from autokd.errors import AutoKDError, InputError
@@ -97,6 +100,28 @@ def test_an_evaluation_is_in_flight_until_it_is_recorded(world: World):
     assert (row.state, row.metrics, row.seconds) == ("complete", {"accuracy": 0.5}, 3.0)
     assert world.dispatcher.is_idle
     assert len(world.changes) == 1
+
+
+def test_results_that_cannot_be_recorded_yet_wait_for_the_database(world: World):
+    future, lost = world.send(0), world.send(1)
+    with world.store.engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA busy_timeout = 1")
+    with closing(sqlite3.connect(str(world.store.engine.url.database), isolation_level=None)) as other:
+
+        def free(line: str) -> None:
+            if other.in_transaction:
+                other.rollback()
+
+        world.store.patience = Patience(60, free)
+        other.execute("BEGIN IMMEDIATE")
+        future.set_result(EvaluationResult("key", {"accuracy": 0.5}, 3.0))
+        lost.set_exception(WorkerLost("its worker died"))
+        world.dispatcher.wait()
+    assert [row.state for row in world.evaluations] == ["complete", "running"]
+    for state in ["running"] * (ATTEMPTS - 2) + ["failed"]:  # the loss counts once
+        world.executor.submitted[-1][0].set_exception(WorkerLost("its worker died"))
+        world.dispatcher.wait()
+        assert world.evaluations[1].state == state
 
 
 def test_there_is_room_for_as_many_as_the_executor_runs(world: World):
