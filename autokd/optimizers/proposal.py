@@ -68,7 +68,7 @@ def propose(past: Past, encoding: Encoding, config: SamplerConfig, number: int) 
     generator = torch.Generator().manual_seed(derive(config.seed, number, "candidates"))
     history, region, seen = past.history, past.region, past.seen
     if not region.is_open(config.rules):
-        fresh = unseen(encoding.sobol(number, _N_SOBOL, derive(config.seed, "sobol")), seen)
+        fresh = unseen(_own_points(encoding, config, number), seen)
         fresh = fresh[config.allowed(fresh)]
         own = fresh[0] if len(fresh) else spare_points(encoding, seen, config.allowed, generator)[0]
         return _start_up(past, own, encoding, config, number)
@@ -82,6 +82,16 @@ def propose(past: Past, encoding: Encoding, config: SamplerConfig, number: int) 
     center = _center(history, region, acquisition, tops[0])
     box = Box.of(encoding, center, region.length, acquisition.lengthscales, config.conditions)
     return best_candidate(encoding, acquisition, box, tops, seen, config.allowed, generator)
+
+
+def _own_points(encoding: Encoding, config: SamplerConfig, number: int) -> Tensor:
+    """Points of the study's Sobol sequence from the trial's on, `n x d`.
+
+    With earlier tasks they have the codes of missing values where a parameter does not exist, as trials do: a search
+    of the same seed has tried the same points, so that one of them may have been suggested already.
+    """
+    points = encoding.sobol(number, _N_SOBOL, derive(config.seed, "sobol"))
+    return Conditions(encoding, config.conditions).canonical(points) if config.memory.tasks else points
 
 
 def _start_up(past: Past, own: Tensor, encoding: Encoding, config: SamplerConfig, number: int) -> Tensor:

@@ -5,7 +5,7 @@ from statistics import median
 
 import optuna
 import pytest
-from optuna.distributions import BaseDistribution, FloatDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.samplers import BaseSampler
 
 from autokd.optimizers import OptimizerError, TrustRegionSampler, sampler
@@ -72,6 +72,26 @@ def test_three_of_four_startup_points_are_the_searchs_own(related) -> None:
     cold, warm = (study_of(bowl, N_STARTUP, 1, earlier, search_space=CUBE).trials for earlier in ((), (related,)))
     same = [a.params == b.params for a, b in zip(cold, warm, strict=True)]
     assert same == [number % 4 != 0 for number in range(N_STARTUP)]
+
+
+def test_an_own_point_that_the_earlier_study_suggested_is_not_tried_again() -> None:
+    space: dict[str, BaseDistribution] = {
+        "kind": CategoricalDistribution(("a", "b")),
+        "rate": FloatDistribution(0, 1),
+        "width": FloatDistribution(0, 1),
+    }
+    options = {"search_space": space, "conditions": {"rate": ("kind", ("a",)), "width": ("kind", ("b",))}}
+
+    def conditional(trial):
+        if trial.suggest_categorical("kind", ("a", "b")) == "a":
+            return 1 + trial.suggest_float("rate", 0, 1)
+        return 1 - trial.suggest_float("width", 0, 1)
+
+    first = study_of(conditional, N_STARTUP, **options)
+    second = study_of(conditional, N_STARTUP, earlier=[first], **options)
+    points = [tuple(sorted(trial.params.items())) for trial in second.trials]
+    assert dict(points[0]) == first.best_params != first.trials[0].params
+    assert len(set(points)) == N_STARTUP
 
 
 def test_what_the_observations_refute_has_no_influence(opposite) -> None:
