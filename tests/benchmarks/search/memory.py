@@ -13,7 +13,6 @@ An earlier search is a cold one with the other seed of a pair: 0 and 1, 2 and 3,
 * relabelled: learns from a search of its own table in which every parameter had been turned round: a function of the
   same kind that has nothing to do with this one.
 * negated: learns from a search of its own table in which good and bad had been exchanged, the worst that there can be.
-* mixed: learns from all of these.
 
 All sorts of a search have one sampler's seed and one stream of noise.
 """
@@ -57,7 +56,7 @@ FAMILIES: Mapping[str, tuple[str, ...]] = {
     ),
     "Macro": ("macro",),
 }
-SORTS = ("cold", "related", "relabelled", "negated", "mixed")
+SORTS = ("cold", "related", "relabelled", "negated")
 LENGTHS = (10, 20, 40)
 FEW, MANY = 10, 40  # trials with memory that are to reach what a cold search has after so many
 ALMOST_ZERO = 1e-4  # added to regrets before ratios are taken
@@ -78,15 +77,16 @@ def run(task_name: str, sort: str, seed: int, earlier: Sequence[optuna.Study], t
 
 def earlier_studies(task_name: str, sort: str, seed: int, done: Rows, tables: Path) -> list[optuna.Study]:
     """The studies from which a search of this sort learns."""
-    family = next(names for names in FAMILIES.values() if task_name in names)
-    others = [name for name in family if name != task_name]
-    made: Mapping[str, Callable[[], list[optuna.Study]]] = {
-        "cold": list,
-        "related": lambda: [study_of(_load(other, tables), done[other, "cold", seed]) for other in others],
-        "relabelled": lambda: [study_of(_load(task_name, tables), done[task_name, "cold", seed], turned)],
-        "negated": lambda: [study_of(_load(task_name, tables), done[task_name, "cold", seed], sign=-1)],
-    }
-    return [study for each in (SORTS[1:4] if sort == "mixed" else (sort,)) for study in made[each]()]
+
+    def study(name: str, **changes: Any) -> optuna.Study:
+        return study_of(_load(name, tables), done[name, "cold", seed], **changes)
+
+    if sort == "related":
+        family = next(names for names in FAMILIES.values() if task_name in names)
+        return [study(name) for name in family if name != task_name]
+    if sort == "cold":
+        return []
+    return [study(task_name, changed=turned) if sort == "relabelled" else study(task_name, sign=-1.0)]
 
 
 def turned(distribution: BaseDistribution, value: Any) -> Any:
@@ -128,10 +128,17 @@ def report(rows: Rows) -> Iterator[str]:
             for n in LENGTHS:
                 cells = [" / ".join(f"{fmean(each):.4f}" for each in _columns(rows, task, sort, n)) for sort in sorts]
                 yield f"| {task} | {n} | {' | '.join(cells)} |"
-        for n in LENGTHS:
-            yield f"| ratio to cold | {n} | {' | '.join(_ratio(rows, tasks, sort, (n, n)) for sort in sorts)} |"
-        cells = [_ratio(rows, tasks, sort, (FEW, MANY)) for sort in sorts]
-        yield f"| ratio to cold after {MANY} | {FEW} | {' | '.join(cells)} |"
+        yield from _ratios(rows, tasks, sorts)
+    tasks = tuple(dict.fromkeys(task for task, _, _ in rows))
+    yield f"\n| all tables | trials | {' | '.join(SORTS)} |\n|---|---|{'---|' * len(SORTS)}"
+    yield from _ratios(rows, tasks, SORTS)
+
+
+def _ratios(rows: Rows, tasks: Sequence[str], sorts: Sequence[str]) -> Iterator[str]:
+    """Rows of the ratios to a cold search, after as many trials and after `MANY`."""
+    for mine, cold in (*((n, n) for n in LENGTHS), (FEW, MANY)):
+        cells = [_ratio(rows, tasks, sort, (mine, cold)) for sort in sorts]
+        yield f"| ratio to cold after {cold} | {mine} | {' | '.join(cells)} |"
 
 
 def _columns(rows: Rows, task: str, sort: str, n: int) -> tuple[tuple[float, ...], ...]:
@@ -144,8 +151,12 @@ def _ratio(rows: Rows, tasks: Sequence[str], sort: str, lengths: tuple[int, int]
     pairs = []
     for task in tasks:
         seeds = sorted(key[2] for key in rows if key[:2] == (task, sort))
+        if not seeds:
+            continue
         of_sorts = zip((sort, "cold"), lengths, strict=True)
         pairs.append(np.array([[regrets(rows[task, one, seed], n)[1] for seed in seeds] for one, n in of_sorts]))
+    if not pairs:
+        return "-"
     rng = np.random.default_rng(0)
     drawn = [
         _mean_ratio([pair[:, rng.integers(pair.shape[1], size=pair.shape[1])] for pair in pairs]) for _ in range(DRAWS)

@@ -39,5 +39,5 @@ def test_the_report_compares_the_means_over_seeds_with_a_cold_search(memory: Mod
     rows += [row("negated", seed, [0.25] * 10 + [0.75] * 30) for seed in range(3)]
     text = "\n".join(memory.report({tuple(each["key"]): each for each in rows}))
     assert "| macro | 10 | 0.5000 / 0.5000 | 0.7500 / 0.7500 |" in text
-    assert "| ratio to cold | 10 | 1.00 (1.00 to 1.00) | 1.50 (1.50 to 1.50) |" in text
+    assert "| ratio to cold after 10 | 10 | 1.00 (1.00 to 1.00) | 1.50 (1.50 to 1.50) |" in text
     assert "| ratio to cold after 40 | 10 | 2.00 (2.00 to 2.00) | 3.00 (3.00 to 3.00) |" in text
