@@ -9,7 +9,7 @@
 
 [ours] Like RGPE (Feurer et al. 2018, https://arxiv.org/abs/1802.02219) this weights tasks by how they rank this one's
 observations, since ranks are comparable where values are not. Unlike it, tasks do not compete with this task's own
-model, which with ten observations ranks hardly better than chance itself; and they enter as the mean of its prior, so
+model, which ranks hardly better than chance while its observations are few; and they enter as the mean of its prior, so
 that every observation corrects them, not as further models of an ensemble whose variance is that of the earlier tasks.
 
 Half of the prior probability is that a task is unrelated, rho = 0, and half is uniform over rho in (0, 1). A pair is
