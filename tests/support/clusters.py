@@ -83,10 +83,12 @@ def running_cluster() -> Iterator[Cluster]:
         os.chown(folder, user.pw_uid, user.pw_gid)
         as_user = ("runuser", "-u", "postgres", "--")
     cluster = Cluster(folder, programs[-1].parent, as_user)
-    cluster.call("initdb", "-D", "data", "-U", "postgres", "-A", "trust", "--no-sync", "--locale=C", "-E", "UTF8")
-    cluster.start()
     try:
-        yield cluster
+        cluster.call("initdb", "-D", "data", "-U", "postgres", "-A", "trust", "--no-sync", "--locale=C", "-E", "UTF8")
+        cluster.start()
+        try:
+            yield cluster
+        finally:
+            cluster.stop("immediate")
     finally:
-        cluster.stop("immediate")
         shutil.rmtree(folder)
