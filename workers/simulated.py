@@ -26,7 +26,7 @@ class SimulatedCluster(Generic[T]):
 
     A task is called at its simulated start, and its future ends when the clock reaches start plus duration. The clock
     advances only in `advance` or when a future's `result` or `exception` is awaited, so the caller's own code takes no
-    simulated time. Tasks that end at the same time end in the order in which they started.
+    simulated time, unless it says so by `elapse`. Tasks that end at the same time end in the order of their starts.
 
     It has the methods of a `workers.base.Executor` but is not one, and therefore has no name in the registry. Callers
     of an executor may wait by `concurrent.futures.wait` or a done-callback, of which a simulation is not informed. It
@@ -93,6 +93,20 @@ class SimulatedCluster(Generic[T]):
         self._start_waiting()  # before the callbacks, which may submit tasks: waiting tasks come first
         ended.settle()
         return ended.future
+
+    def elapse(self, seconds: float) -> None:
+        """Let the clock advance by this time, such as that of the caller's own work, and let end what ends in it.
+
+        Args:
+            seconds: Simulated seconds, at least 0.
+
+        Raises:
+            WorkerError: If the duration of a task that starts meanwhile is negative or not finite.
+        """
+        until = self._now + seconds
+        while self._running and self._running[0].finish <= until:
+            self.advance()
+        self._now = until
 
     def _start_waiting(self) -> None:
         while self._waiting and self.has_free_worker:

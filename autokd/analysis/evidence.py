@@ -8,6 +8,7 @@ from autokd.config.fidelity_metrics import FidelityMetric
 from autokd.config.objectives import Against
 from autokd.errors import InputError
 from autokd.searches.families import Family
+from autokd.searches.part import MANY, MOST_CLIMBED, TrialOutcome
 from autokd.searches.students import TrainedStudent
 from autokd.searches.tables import counted
 from autokd.searches.trial_record import TrialRecord
@@ -29,8 +30,9 @@ class Evidence:
         name: Of the search.
         teacher_accuracy: On the validation split.
         references: Validation accuracy of each reference at the last rung, by name.
-        trial_records: Its trials.
-        families: What the model believes of those with a value, the best first.
+        outcomes: State and value of each of its trials, by number.
+        climbed: Trials that reached the last rung; of very many, some that are spread evenly.
+        families: What the model believes of those with a value, the best first; of very many, of a part.
         dimensions: What was searched.
         distillation: Names of those dimensions that belong to the distillation.
         importances: Of the dimensions, the most important first; none where nothing can be said.
@@ -44,7 +46,8 @@ class Evidence:
     name: str
     teacher_accuracy: float
     references: Mapping[str, float]
-    trial_records: Sequence[TrialRecord]
+    outcomes: Sequence[TrialOutcome]
+    climbed: Sequence[TrialRecord]
     families: Sequence[Family]
     dimensions: Mapping[str, Dimension]
     distillation: frozenset[str]
@@ -58,8 +61,17 @@ class Evidence:
     @property
     def caveat(self) -> str:
         """How many trials the importances rest on, and whether these are few."""
-        n = sum(record.trial.state in ("complete", "pruned") for record in self.trial_records)
+        n, total = sum(each.state in ("complete", "pruned") for each in self.outcomes), len(self.outcomes)
+        if total > MANY:
+            return f"from {MANY} of {counted(total, 'trial')}"
         return f"from {counted(n, 'trial')}" + (": rough" if n < ROUGH_BELOW else "")
+
+    @property
+    def ranked(self) -> str:
+        """Of how many trials the model's beliefs are drawn, if not of all."""
+        if not self.families or self.families[0].learnt_from == len(self.outcomes):
+            return ""
+        return f", {self.families[0].learnt_from} of {len(self.outcomes)}"
 
 
 def evidence(result: "SearchResult") -> Evidence:
@@ -80,7 +92,8 @@ def evidence(result: "SearchResult") -> Evidence:
             for reference in result.progress.references
             if reference.state == "complete" and reference.accuracy is not None
         },
-        trial_records=result.trials,
+        outcomes=result.outcomes,
+        climbed=result.spread(MOST_CLIMBED, "complete"),
         families=families,
         dimensions=problem.dimensions,
         distillation=frozenset(problem.methods.dimensions),

@@ -1,7 +1,7 @@
 """A search as one picture: history, rung correlation, importances, and where good trials lie."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from io import BytesIO
 from itertools import accumulate, cycle
 from math import inf
@@ -16,10 +16,9 @@ from autokd.analysis.scales import accuracy_places, jitter, label_accuracies, la
 from autokd.config.fidelity_metrics import ACCURACY, FidelityMetric
 from autokd.config.objectives import Against
 from autokd.core.extras import needs
-from autokd.searches.families import Family
 from autokd.searches.method_choice import METHOD
+from autokd.searches.part import TrialOutcome
 from autokd.searches.tables import counted
-from autokd.searches.trial_record import TrialRecord
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,6 +38,7 @@ COLOUR_MAP = "cividis"
 FONT = "DejaVu Sans"  # it comes with matplotlib
 INCHES, DPI = (11.0, 8.0), 120
 MOST_BARS = 12
+MOST_POINTS = 5000  # that are drawn as shapes of their own in a vector format
 NAME_SHARE, NAME_HEIGHT = 0.22, 0.055  # of the axes, for the names of references
 
 
@@ -94,14 +94,14 @@ def _draw_history(axes: "Axes", shown: Evidence) -> None:
     """Every trial's value, the best so far, the teacher's, and left of the trials those of the references."""
     from matplotlib.ticker import MaxNLocator
 
-    _draw_trials(axes, shown.trial_records)
-    _draw_best(axes, shown.trial_records)
+    _draw_trials(axes, shown.outcomes)
+    _draw_best(axes, shown.outcomes)
     teacher = 100 * shown.teacher_accuracy
     line = float(accuracy_places([teacher])[0])
     axes.axhline(line, color=ORANGE, linewidth=1.4, linestyle=(0, (5, 2)), label=f"teacher, {teacher:.2f} %")
-    values = [100 * record.best_value for record in shown.trial_records if record.values]
+    values = _values(shown.outcomes)
     label_accuracies(axes.yaxis, [teacher, *values, *(100 * value for value in shown.references.values())])
-    last = len(shown.trial_records) - 1
+    last = len(shown.outcomes) - 1
     ticks = MaxNLocator(integer=True, min_n_ticks=1).tick_values(0, last)
     axes.set_xticks([tick for tick in ticks if 0 <= tick <= last])
     left = _draw_references(axes, shown.references, last) if shown.references else -0.6 - last / 100
@@ -111,23 +111,31 @@ def _draw_history(axes: "Axes", shown: Evidence) -> None:
     _explain(axes)
 
 
-def _draw_trials(axes: "Axes", trial_records: Sequence[TrialRecord], cost: Against | None = None) -> None:
-    """Draw a point for each trial's value at its highest rung over its number or cost.
+def _values(outcomes: Iterable[TrialOutcome]) -> list[float]:
+    """The values that there are, in percent."""
+    return [100 * each.value for each in outcomes if each.value is not None]
 
-    Over numbers there is a cross below for each failed trial.
+
+def _draw_trials(axes: "Axes", outcomes: Sequence[TrialOutcome], over_cost: bool = False) -> None:
+    """Draw a point for each trial's value at its highest rung over its number, or its first cost.
+
+    Over numbers there is a cross below for each failed trial. Many points are drawn as one image.
     """
+    is_image = len(outcomes) > MOST_POINTS
     styles = {"complete": ("o", BLUE, BLUE), "pruned": ("o", "none", GREY), "running": ("D", "none", BLUE)}
     for state, (marker, face, edge) in styles.items():
-        drawn = [record for record in trial_records if record.trial.state == state and record.values]
+        drawn = [each for each in outcomes if each.state == state and each.value is not None]
         label = "pruned, at its last rung" if state == "pruned" else state
         if drawn:
-            x = [record.costs([cost])[0] if cost else record.trial.number for record in drawn]
-            y = accuracy_places([100 * record.best_value for record in drawn])
-            axes.scatter(x, y, s=26, marker=marker, facecolors=face, edgecolors=edge, label=label, zorder=3)
-    failed = [record.trial.number for record in trial_records if record.trial.state == "failed"]
-    if failed and cost is None:
+            x = [each.costs[0] if over_cost and each.costs else each.number for each in drawn]
+            y = accuracy_places(_values(drawn))
+            points = axes.scatter(x, y, s=26, marker=marker, facecolors=face, edgecolors=edge, label=label, zorder=3)
+            points.set_rasterized(is_image)
+    failed = [each.number for each in outcomes if each.state == "failed"]
+    if failed and not over_cost:
         height, of_axes = [0.03] * len(failed), axes.get_xaxis_transform()
-        axes.scatter(failed, height, transform=of_axes, s=26, marker="x", color=VERMILION, label="failed")
+        points = axes.scatter(failed, height, transform=of_axes, s=26, marker="x", color=VERMILION, label="failed")
+        points.set_rasterized(is_image)
 
 
 def _draw_references(axes: "Axes", references: Mapping[str, float], last: int) -> float:
@@ -143,14 +151,14 @@ def _draw_references(axes: "Axes", references: Mapping[str, float], last: int) -
     return x - width
 
 
-def _draw_best(axes: "Axes", trial_records: Sequence[TrialRecord]) -> None:
+def _draw_best(axes: "Axes", outcomes: Sequence[TrialOutcome]) -> None:
     """The best value of a complete trial up to each trial."""
     complete = {
-        record.trial.number: 100 * record.best_value for record in trial_records if record.trial.state == "complete"
+        each.number: 100 * each.value for each in outcomes if each.state == "complete" and each.value is not None
     }
     best = list(accumulate(complete.values(), max))
     if best:
-        x, y = [*complete, trial_records[-1].trial.number], accuracy_places([*best, best[-1]])
+        x, y = [*complete, outcomes[-1].number], accuracy_places([*best, best[-1]])
         axes.step(x, y, where="post", color=BLUE, linewidth=1.2, label="best so far")
 
 
@@ -160,9 +168,7 @@ def _draw_best(axes: "Axes", trial_records: Sequence[TrialRecord]) -> None:
 def _rung_correlation(shown: Evidence) -> dict[float, list[tuple[float, float]]]:
     """Fidelity metric and last accuracy of the trials that reached the last rung, by the epochs of each lower rung."""
     last = len(shown.rungs) - 1
-    found = {
-        epochs: pairs(shown.trial_records, rung, last, shown.metric) for rung, epochs in enumerate(shown.rungs[:last])
-    }
+    found = {epochs: pairs(shown.climbed, rung, last, shown.metric) for rung, epochs in enumerate(shown.rungs[:last])}
     return {epochs: both for epochs, both in found.items() if both}
 
 
@@ -240,16 +246,16 @@ def _draw_where(axes: "Axes", shown: Evidence) -> None:
     tried = {family.parameters.get(METHOD) for family in shown.families}
     deciding = [name for name in shown.importances if shown.dimensions[name].parent is None]
     if METHOD in shown.distillation and len(tried) > 1:
-        _draw_methods(axes, shown.families)
+        _draw_methods(axes, shown)
     elif len(deciding) > 1:
         _draw_plane(axes, shown, deciding[0], deciding[1])
     else:
-        _draw_sizes(axes, shown.families)
+        _draw_sizes(axes, shown)
 
 
 def _draw_front(axes: "Axes", shown: Evidence, cost: Against) -> None:
     """Draw the trials by accuracy and cost, a line through the students of the front, and references on it."""
-    _draw_trials(axes, shown.trial_records, cost)
+    _draw_trials(axes, shown.outcomes, over_cost=True)
     named = {student.trial.reference: student for student in shown.front if student.trial.reference}
     for name, student in named.items():
         point = student.cost(cost), float(accuracy_places([100 * student.metrics["accuracy"]])[0])
@@ -260,18 +266,17 @@ def _draw_front(axes: "Axes", shown: Evidence, cost: Against) -> None:
     if front:
         x, y = zip(*front, strict=True)
         axes.step(x, accuracy_places(list(y)), where="post", color=VERMILION, linewidth=1.2, label="front", zorder=2)
-    values = [100 * record.best_value for record in shown.trial_records if record.values]
-    label_accuracies(axes.yaxis, [*values, *(accuracy for _, accuracy in front)])
+    label_accuracies(axes.yaxis, [*_values(shown.outcomes), *(accuracy for _, accuracy in front)])
     axes.set_xscale("log")
     axes.set(xlabel=f"{cost}, logarithmic scale", ylabel="validation accuracy, %")
     _head(axes, f"Accuracy against {cost}")
     _explain(axes)
 
 
-def _draw_methods(axes: "Axes", families: Sequence[Family]) -> None:
+def _draw_methods(axes: "Axes", shown: Evidence) -> None:
     """Draw a row of points for each method, sorted by median."""
     by_method: dict[str, list[float]] = {}
-    for family in families:
+    for family in shown.families:
         by_method.setdefault(str(family.parameters[METHOD]), []).append(100 * family.mean)
     rows = sorted(by_method.items(), key=lambda item: (-np.median(item[1]), item[0]))
     rng = np.random.default_rng(0)
@@ -285,9 +290,9 @@ def _draw_methods(axes: "Axes", families: Sequence[Family]) -> None:
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.grid(axis="y", visible=False)
     axes.tick_params(axis="y", length=0)
-    label_accuracies(axes.xaxis, [100 * family.mean for family in families])
+    label_accuracies(axes.xaxis, [100 * family.mean for family in shown.families])
     axes.set_xlabel(POSTERIOR)
-    _head(axes, "Trials by method (how many)")
+    _head(axes, f"Trials by method (how many){shown.ranked}")
     _explain(axes)
 
 
@@ -305,16 +310,16 @@ def _draw_plane(axes: "Axes", shown: Evidence, across: str, up: str) -> None:
     bar.ax.set_ylim(drawn.get_clim())  # no further than there are colours
     axes.set_xlabel(across, parse_math=False)
     axes.set_ylabel(up, parse_math=False)
-    _head(axes, "Trials over two dimensions")
+    _head(axes, f"Trials over two dimensions{shown.ranked}")
 
 
-def _draw_sizes(axes: "Axes", families: Sequence[Family]) -> None:
+def _draw_sizes(axes: "Axes", shown: Evidence) -> None:
     """Draw the posterior means of trials by the size of their students."""
-    means = [100 * family.mean for family in families]
-    axes.scatter([family.params / 1000 for family in families], accuracy_places(means), s=26, color=BLUE)
+    means = [100 * family.mean for family in shown.families]
+    axes.scatter([family.params / 1000 for family in shown.families], accuracy_places(means), s=26, color=BLUE)
     label_accuracies(axes.yaxis, means)
     axes.set(xlabel="parameters, thousands", ylabel=POSTERIOR)
-    _head(axes, "Trials by size")
+    _head(axes, f"Trials by size{shown.ranked}")
 
 
 # --- heads
@@ -339,6 +344,6 @@ def _explain(axes: "Axes") -> None:
 
 
 def _headline(shown: Evidence) -> str:
-    states = Counter(record.trial.state for record in shown.trial_records)
+    states = Counter(each.state for each in shown.outcomes)
     ended = [f"{states[state]} {state}" for state in ("complete", "pruned", "failed", "running") if states[state]]
-    return f"{shown.name}: {counted(len(shown.trial_records), 'trial')}, {', '.join(ended)}"
+    return f"{shown.name}: {counted(len(shown.outcomes), 'trial')}, {', '.join(ended)}"

@@ -33,12 +33,13 @@ def plot(result: SearchResult, out: Path, output: Output) -> None:
 
 
 def _say(shown: Evidence, out: Path, output: Output) -> None:
-    trials = len(shown.trial_records)
+    trials = len(shown.outcomes)
     if output == "text":
         typer.echo(f"wrote {out}: {counted(trials, 'trial')}; {shown.note or _named(shown)}")
         return
     facts = {"file": str(out), "search": shown.name, "trials": trials}
-    show_json(facts | {"importances": dict(shown.importances) or None, "note": shown.note})
+    learnt_from = shown.families[0].learnt_from
+    show_json(facts | {"learnt_from": learnt_from, "importances": dict(shown.importances) or None, "note": shown.note})
 
 
 def _named(shown: Evidence) -> str:

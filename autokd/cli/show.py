@@ -21,8 +21,9 @@ from autokd.searches.comparison import Comparison
 from autokd.searches.earlier import learns_from, learns_from_json
 from autokd.searches.method_choice import METHOD, TEACHER
 from autokd.searches.pace import full_length
+from autokd.searches.part import MOST_CLIMBED
 from autokd.searches.problem import Problem
-from autokd.searches.progress import Progress, best_trial_record, smallest_student
+from autokd.searches.progress import Progress, smallest_student
 from autokd.searches.remarks import search_remarks
 from autokd.searches.result import SearchResult
 from autokd.searches.tables import (
@@ -103,10 +104,9 @@ def status(result: SearchResult, output: Output) -> None:
 
 def _status_json(result: SearchResult) -> dict[str, Any]:
     """The progress as plain values."""
-    problem, trials, flatness = result.problem, result.trials, _flatness(result)
-    correlations = [
-        one for metric in FIDELITY_METRICS.values() for one in rung_correlations(trials, problem.rungs, metric) if one.n
-    ]
+    problem, flatness, climbed = result.problem, _flatness(result), result.spread(MOST_CLIMBED, "complete")
+    found = (rung_correlations(climbed, problem.rungs, metric) for metric in FIDELITY_METRICS.values())
+    correlations = [one for of_metric in found for one in of_metric if one.n]
     return asdict(result.progress) | {
         "trainings": [asdict(training) for training in result.trainings],
         "rung_correlations": [asdict(one) for one in correlations],
@@ -131,7 +131,7 @@ def _front_json(result: SearchResult, problem: Problem) -> dict[str, Any]:
 def _status_facts(result: SearchResult) -> list[tuple[str, str]]:
     """The progress as names and sentences."""
     progress, trainings, row = result.progress, result.trainings, result.row
-    problem, trials = result.problem, result.trials
+    problem = result.problem
     ended = f"{progress.complete} complete, {progress.pruned} pruned, {progress.failed} failed"
     facts = [
         ("search", f"{progress.name} ({progress.status})"),
@@ -141,7 +141,7 @@ def _status_facts(result: SearchResult) -> list[tuple[str, str]]:
         ("best", _best_line(progress)),
         *([("front", front_line(result, problem.costs).removeprefix("front: "))] if problem.costs else []),
         ("teacher", _teacher_line(progress)),
-        *_limits_lines(problem.budget, trials),
+        *_limits_lines(result, progress, problem.budget),
         *(("reference", f"{one.name}: {reference_state(one)}") for one in progress.references),
         ("time", times_line(result.times)),
         ("last change", moment(row.updated_at)),
@@ -156,8 +156,9 @@ def _status_facts(result: SearchResult) -> list[tuple[str, str]]:
     elif progress.status != "finished":
         is_training = any(training.state == "running" for training in trainings)
         facts.append(("go on with", result.command("train" if is_training else "resume")))
-    correlations = rung_correlations(trials, problem.rungs, problem.fidelity_metric)
-    facts += [("prediction", _rung_correlation_line(one, progress.pruned)) for one in correlations]
+    climbed = result.spread(MOST_CLIMBED, "complete")
+    correlations = rung_correlations(climbed, problem.rungs, problem.fidelity_metric)
+    facts += [("prediction", _rung_correlation_line(one, progress.pruned, progress.complete)) for one in correlations]
     facts += search_remarks(progress, _flatness(result))
     facts += [("full length", line) for line in full_length_lines(problem)]
     facts += [("full length", f"{training.name}: {training_state(training)}") for training in trainings]
@@ -321,6 +322,11 @@ def families(result: SearchResult, top: int, output: Output) -> None:
     if costs:
         show_text(f"front: whether a student of the highest rung is on that of accuracy and {' and '.join(costs)}")
     show_text("mean ± sd, P(best): what the model believes of the accuracy at the last rung")
+    progress = result.progress
+    total = progress.finished + progress.running
+    if ranked and ranked[0].learnt_from < total:
+        learnt = f"{ranked[0].learnt_from} of {counted(total, 'trial')}"
+        show_text(f"of the {learnt} that the model learns from: the best, and others spread evenly over the search")
     show_text("activations: bytes of the family's first student; tightest limit: the one of which it uses the most")
     for remark in result.remarks:
         show_text(remark)
@@ -361,12 +367,12 @@ def _best_line(progress: Progress) -> str:
     return f"{percent(progress.best_accuracy)} by trial {progress.best_trial}, {size}, {activations}"
 
 
-def _limits_lines(budget: Budget, trials: Sequence[TrialRecord]) -> list[tuple[str, str]]:
+def _limits_lines(result: SearchResult, progress: Progress, budget: Budget) -> list[tuple[str, str]]:
     """The share of each limit that the best trial's smallest student uses; nothing before there is a best trial."""
-    best = best_trial_record(trials)
-    if best is None:
+    if progress.best_trial is None:
         return []
-    return [("limits", limits_used(budget.utilisation(smallest_student(best.students).cost)))]
+    best = smallest_student(result.trial(progress.best_trial).students)
+    return [("limits", limits_used(budget.utilisation(best.cost)))]
 
 
 def _teacher_line(progress: Progress) -> str:
@@ -382,10 +388,18 @@ def _fidelity_metric_line(record: TrialRecord, problem: Problem) -> str:
     return f"{metric.name} {', '.join(values) or '-'}"
 
 
-def _rung_correlation_line(rung_correlation: RungCorrelation, pruned: int) -> str:
-    """Correlation of a rung with the last one, with a remark if pruned trials are missing from the sample."""
+def _rung_correlation_line(rung_correlation: RungCorrelation, pruned: int, complete: int) -> str:
+    """Correlation of a rung with the last one, with what is missing from the sample.
+
+    Args:
+        rung_correlation: The correlation.
+        pruned: Number of trials that were pruned.
+        complete: Number of trials that reached the last rung.
+    """
     what = f"{rung_correlation.metric} after {counted(rung_correlation.epochs, 'epoch')}"
     n = counted(rung_correlation.n, "trial")
+    if complete > MOST_CLIMBED:
+        n = f"{rung_correlation.n} of {counted(complete, 'trial')}"
     if rung_correlation.rho is None:
         return f"{what}: too little to tell, {n} reached the last rung"
     spread = (

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CheckConstraint, Double, ForeignKey, Index, MetaData, String, UniqueConstraint
+from sqlalchemy import CheckConstraint, Double, ForeignKey, Index, MetaData, String, UniqueConstraint, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from autokd.database.types import BigInt, Json, UtcDateTime
@@ -11,7 +11,9 @@ from autokd.database.types import BigInt, Json, UtcDateTime
 __all__ = ["REVISION", "Base", "Evaluation", "Event", "Leftover", "Search", "Student", "Trial"]
 
 # The newest migration, kept here so that opening an up-to-date database need not load alembic.
-REVISION = "0008"
+REVISION = "0009"
+
+_BEGINS_SESSION = text("kind = 'lease_acquired'")
 
 
 class Base(DeclarativeBase):
@@ -86,6 +88,9 @@ class Trial(Base):
     opened_after: Mapped[int] = mapped_column(server_default="0")
     reference: Mapped[str | None]
     costs: Mapped[list[float] | None]
+    rung: Mapped[int | None]
+    seconds: Mapped[float | None]
+    at_chance: Mapped[bool | None]
 
 
 class Student(Base):
@@ -143,6 +148,7 @@ class Event(Base):
     __tablename__ = "events"
     __table_args__ = (
         Index(None, "search_id", "id"),
+        Index("ix_events_sessions", "search_id", "id", sqlite_where=_BEGINS_SESSION, postgresql_where=_BEGINS_SESSION),
         {"sqlite_autoincrement": True},
     )
 

@@ -1,23 +1,36 @@
 """Reading a database, which anybody may do while a controller writes."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import fields, replace
 from difflib import get_close_matches
 from functools import cache
+from itertools import zip_longest
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
-from sqlalchemy import Engine, select
+from sqlalchemy import ColumnElement, Engine, Select, and_, case, func, literal, or_, select
 from sqlalchemy.exc import DBAPIError, IntegrityError, StatementError
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, defer
 
 from autokd.database.engine import database_url, open_engine, shown
 from autokd.database.errors import DamagedRow, DatabaseError, DatabaseGone, DatabaseUnavailable, UnknownSearch
 from autokd.database.models import Base, Evaluation, Event, Search, Student, Trial
 from autokd.database.outages import Patience, is_outage, patient
-from autokd.database.rows import EvaluationRow, EventRow, Purpose, SearchRow, StudentRow, TrialRow
+from autokd.database.rows import (
+    UNREAD,
+    EvaluationRow,
+    EventRow,
+    Purpose,
+    SearchRow,
+    StudentRow,
+    TrialOutcome,
+    TrialRow,
+    TrialState,
+    TrialTotals,
+)
 from autokd.database.schema import prepare
 from autokd.errors import first_line
 
@@ -32,6 +45,11 @@ TABLES: dict[type, type[Base]] = {
     EvaluationRow: Evaluation,
     EventRow: Event,
 }
+
+# Written into the statement, since only so is it known to be the condition of the partial index.
+_BEGINS_SESSION = Event.kind == literal("lease_acquired", literal_execute=True)
+_BEST_FIRST = Trial.rung.desc().nulls_last(), Trial.value.desc(), Trial.number
+_NO_LIMITS: Mapping[str, int] = MappingProxyType({})
 
 
 class Reader:
@@ -82,8 +100,7 @@ class Reader:
     @patient
     def searches(self) -> list[SearchRow]:
         """All searches, oldest first."""
-        with self.session() as session:
-            return _rows(SearchRow, session.scalars(select(Search).order_by(Search.id)))
+        return self._rows(SearchRow, select(*_columns(SearchRow, Search)).order_by(Search.id))
 
     @patient
     def search(self, name: str | int) -> SearchRow:
@@ -96,48 +113,147 @@ class Reader:
             return row_of(SearchRow, find_search(session, name))
 
     @patient
-    def trials(self, search_id: int) -> list[TrialRow]:
-        """A search's trials by number, without references."""
-        with self.session() as session:
-            query = select(Trial).where(Trial.search_id == search_id, Trial.reference.is_(None)).order_by(Trial.number)
-            return _rows(TrialRow, session.scalars(query))
+    def trials(self, search_id: int, ids: Collection[int] | None = None) -> list[TrialRow]:
+        """A search's trials by number, without references.
+
+        Args:
+            search_id: Id of the search.
+            ids: Ids of the trials to read; None for all.
+        """
+        query = select(*_columns(TrialRow, Trial)).where(Trial.search_id == search_id, Trial.reference.is_(None))
+        return self._rows(TrialRow, _among(query, Trial.id, ids).order_by(Trial.number))
 
     @patient
     def references(self, search_id: int) -> list[TrialRow]:
         """A search's references in the order in which they were opened."""
-        query = select(Trial).where(Trial.search_id == search_id, Trial.reference.is_not(None))
-        with self.session() as session:
-            return _rows(TrialRow, session.scalars(query.order_by(Trial.number.desc())))
+        query = select(*_columns(TrialRow, Trial)).where(Trial.search_id == search_id, Trial.reference.is_not(None))
+        return self._rows(TrialRow, query.order_by(Trial.number.desc()))
 
     @patient
-    def students(self, search_id: int, purpose: Purpose | None = None) -> list[StudentRow]:
-        """A search's students in the order in which they were added, of one purpose or all."""
-        query = select(Student).where(Student.search_id == search_id).order_by(Student.id)
+    def students(
+        self,
+        search_id: int,
+        purpose: Purpose | None = None,
+        trials: Collection[int] | None = None,
+        architectures: bool = True,
+    ) -> list[StudentRow]:
+        """A search's students in the order in which they were added.
+
+        Args:
+            search_id: Id of the search.
+            purpose: Purpose of the students to read; None for both.
+            trials: Ids of the trials and references whose students to read; None for all.
+            architectures: Whether to read the architectures.
+        """
+        columns = {column.key: column for column in _columns(StudentRow, Student)}
+        if not architectures:
+            del columns["architecture"]
+        query = select(*columns.values()).where(Student.search_id == search_id)
         if purpose is not None:
             query = query.where(Student.purpose == purpose)
+        query = _among(query, Student.trial_id, trials).order_by(Student.id)
+        if architectures:
+            return self._rows(StudentRow, query)
         with self.session() as session:
-            return _rows(StudentRow, session.scalars(query))
+            rows = session.execute(query).mappings()
+            return [replace(_checked(StudentRow, {**row, "architecture": {}}), architecture=UNREAD) for row in rows]
 
     @patient
-    def evaluations(self, search_id: int) -> list[EvaluationRow]:
-        """A search's evaluations in the order in which they were first opened."""
+    def evaluations(
+        self, search_id: int, purpose: Purpose | None = None, trials: Collection[int] | None = None
+    ) -> list[EvaluationRow]:
+        """A search's evaluations in the order in which they were first opened.
+
+        Args:
+            search_id: Id of the search.
+            purpose: Purpose of the students whose evaluations to read; None for both.
+            trials: Ids of the trials and references whose evaluations to read; None for all.
+        """
+        query = select(*_columns(EvaluationRow, Evaluation)).where(Evaluation.search_id == search_id)
+        if purpose is not None:
+            query = query.join(Student, Student.id == Evaluation.student_id).where(Student.purpose == purpose)
+        return self._rows(EvaluationRow, _among(query, Evaluation.trial_id, trials).order_by(Evaluation.id))
+
+    @patient
+    def trial_ids(self, search_id: int, *states: TrialState) -> list[int]:
+        """Ids of a search's trials by number, of some states or all, without references."""
+        query = select(Trial.id).where(Trial.search_id == search_id, Trial.reference.is_(None))
         with self.session() as session:
-            query = select(Evaluation).where(Evaluation.search_id == search_id).order_by(Evaluation.id)
-            return _rows(EvaluationRow, session.scalars(query))
+            return list(session.scalars(_among(query, Trial.state, states or None).order_by(Trial.number)))
+
+    @patient
+    def best_trial_ids(self, search_id: int, n: int, limits: Mapping[str, int] = _NO_LIMITS) -> list[int]:
+        """Ids of the best of a search's complete and pruned trials: by highest rung, by value there, by number.
+
+        Args:
+            search_id: Id of the search.
+            n: How many at most.
+            limits: The largest cost of their first students, by name.
+        """
+        query = select(Trial.id).where(
+            Trial.search_id == search_id, Trial.reference.is_(None), Trial.state.in_(("complete", "pruned"))
+        )
+        if limits:
+            first = and_(Student.trial_id == Trial.id, Student.purpose == "search", Student.replicate == 0)
+            query = query.join(Student, first).where(*(_cost(name) <= limit for name, limit in limits.items()))
+        with self.session() as session:
+            return list(session.scalars(query.order_by(*_BEST_FIRST).limit(n)))
+
+    @patient
+    def trial_outcomes(self, search_id: int) -> list[TrialOutcome]:
+        """Number, state, values and rung of each of a search's trials, by number, without references."""
+        query = select(*_columns(TrialOutcome, Trial)).where(Trial.search_id == search_id, Trial.reference.is_(None))
+        return self._rows(TrialOutcome, query.order_by(Trial.number))
+
+    @patient
+    def trial_totals(self, search_id: int) -> list[TrialTotals]:
+        """Counts and sums over a search's trials, by state and, if they failed, by reason.
+
+        They are in the order of their first trials, and references do not count.
+        """
+        reason = case((Trial.state == "failed", Trial.reason))
+        at_chance = func.sum(case((Trial.at_chance.is_(True), 1), else_=0))
+        sums = func.count().label("n"), func.coalesce(func.sum(Trial.seconds), 0.0).label("seconds")
+        query = select(Trial.state, reason.label("reason"), *sums, at_chance.label("at_chance"))
+        query = query.where(Trial.search_id == search_id, Trial.reference.is_(None)).group_by(Trial.state, reason)
+        return self._rows(TrialTotals, query.order_by(func.min(Trial.number)))
 
     @patient
     def events(self, search_id: int, after: int = 0) -> list[EventRow]:
         """A search's events with an id above `after`, in order; none with a smaller id appears later."""
-        with self.session() as session:
-            query = select(Event).where(Event.search_id == search_id, Event.id > after).order_by(Event.id)
-            return _rows(EventRow, session.scalars(query))
+        return self._rows(EventRow, _events(search_id, Event.id > after).order_by(Event.id))
 
     @patient
     def last_events(self, search_id: int, n: int) -> list[EventRow]:
         """The last `n` events of a search, the newest last."""
+        return self._rows(EventRow, _events(search_id).order_by(Event.id.desc()).limit(n))[::-1]
+
+    @patient
+    def outline(self, search_id: int) -> list[EventRow]:
+        """Those events of a search that bound what it spent its time on, in order.
+
+        Of each session they are all until the first trial or reference is opened or ends, and the last one. A session
+        without such an event prepares or trains at full length, and has few.
+        """
+        starts = select(Event.id).where(Event.search_id == search_id, _BEGINS_SESSION).order_by(Event.id)
         with self.session() as session:
-            query = select(Event).where(Event.search_id == search_id).order_by(Event.id.desc()).limit(n)
-            return _rows(EventRow, session.scalars(query))[::-1]
+            ids = list(session.scalars(starts))
+        bounds = zip_longest(ids, ids[1:])
+        return [event for first, end in bounds for event in self._session_outline(search_id, first, end)]
+
+    def _session_outline(self, search_id: int, first: int, end: int | None) -> list[EventRow]:
+        within = [Event.search_id == search_id, Event.id >= first, *([] if end is None else [Event.id < end])]
+        searching = select(Event.id).where(*within, Event.kind.in_(("trial_opened", "trial_finished")))
+        with self.session() as session:
+            found = session.scalar(searching.order_by(Event.id).limit(1))
+            last = session.scalar(select(func.max(Event.id)).where(*within))
+        wanted = within if found is None else [*within, or_(Event.id <= found, Event.id == last)]
+        return self._rows(EventRow, _events(search_id, *wanted).order_by(Event.id))
+
+    def _rows(self, kind: type[R], query: Select[Any]) -> list[R]:
+        with self.session() as session:
+            rows = session.execute(query).mappings()
+            return [_checked(kind, dict(row)) for row in rows]
 
     @patient
     def scan(self) -> dict[type, tuple[list[Any], list[DamagedRow]]]:
@@ -160,13 +276,15 @@ def find_search(session: Session, name: str | int, lock: bool = False) -> Search
     Args:
         session: Open session; the search belongs to it.
         name: Name or id of the search.
-        lock: Whether to lock its row until the transaction ends.
+        lock: Whether to lock its row until the transaction ends; configuration and facts are then read when needed.
 
     Raises:
         UnknownSearch: If there is none; the message offers similar names.
     """
     query = select(Search).where(Search.id == name if isinstance(name, int) else Search.name == name)
-    found = session.scalar(query.with_for_update() if lock else query)
+    if lock:
+        query = query.options(defer(Search.config), defer(Search.facts)).with_for_update()
+    found = session.scalar(query)
     if found is not None:
         return found
     names = session.scalars(select(Search.name)).all()
@@ -175,18 +293,27 @@ def find_search(session: Session, name: str | int, lock: bool = False) -> Search
     raise UnknownSearch(f"There is no search {name!r}: {known}")
 
 
-def row_of(kind: type[R], model: Base) -> R:
+def row_of(kind: type[R], model: Base, convert: Callable[[Any], Any] = lambda value: value) -> R:
     """The model's fields as a frozen row.
+
+    Args:
+        kind: Kind of the row.
+        model: The model.
+        convert: What to make of each value.
 
     Raises:
         DamagedRow: If a column holds what is none of its type.
     """
-    checks = _checks(kind)  # type: ignore[arg-type]
-    values = {name: getattr(model, name) for name in checks.model_fields}
+    return _checked(kind, {field.name: convert(getattr(model, field.name)) for field in fields(kind)})  # type: ignore[arg-type]
+
+
+def _checked(kind: type[R], values: Mapping[str, Any]) -> R:
+    """The row of these values, if they are of its types."""
     try:
-        checks.model_validate(values)
+        _checks(kind).model_validate(values)  # type: ignore[arg-type]
     except ValidationError as error:
-        raise DamagedRow(model.__tablename__, values["id"], _damage(error)) from None
+        table, row_id = TABLES.get(kind, Trial), values.get("id", values.get("number", 0))
+        raise DamagedRow(table.__tablename__, row_id, _damage(error)) from None
     return kind(**values)
 
 
@@ -215,8 +342,23 @@ def _scanned(kind: type[R], session: Session) -> tuple[list[R], list[DamagedRow]
     return found, damaged
 
 
-def _rows(kind: type[R], models: Iterable[Base]) -> list[R]:
-    return [row_of(kind, model) for model in models]
+def _columns(kind: type[Any], model: type[Base]) -> list[Any]:
+    """The model's columns for the fields of a row."""
+    return [getattr(model, field.name) for field in fields(kind)]
+
+
+def _cost(name: str) -> Any:
+    """Column of a cost of students."""
+    return Student.activation_bytes + Student.model_bytes if name == "memory_bytes" else getattr(Student, name)
+
+
+def _events(search_id: int, *criteria: ColumnElement[bool]) -> Select[Any]:
+    return select(*_columns(EventRow, Event)).where(Event.search_id == search_id, *criteria)
+
+
+def _among(query: Select[Any], column: Any, values: Collection[Any] | None) -> Select[Any]:
+    """The query, with the rows whose column has one of these values; all of them for None."""
+    return query if values is None else query.where(column.in_(values))
 
 
 @contextmanager

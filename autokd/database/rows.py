@@ -1,6 +1,6 @@
 """Rows as frozen values, detached from the database."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -8,6 +8,7 @@ from typing import Any, Literal
 from search_spaces.architecture.cost import Cost
 
 __all__ = [
+    "UNREAD",
     "EvaluationRow",
     "EvaluationState",
     "EventRow",
@@ -17,8 +18,10 @@ __all__ = [
     "SearchStatus",
     "StopMode",
     "StudentRow",
+    "TrialOutcome",
     "TrialRow",
     "TrialState",
+    "TrialTotals",
 ]
 
 SearchStatus = Literal["created", "running", "interrupted", "finished", "failed"]
@@ -75,6 +78,10 @@ class TrialRow:
             trials the optimiser knew when it proposed this one.
         reference: Name of the reference; None for a trial.
         costs: Values of the further objectives, in their order; None if there are none, or no value.
+        rung: The highest rung that all its students reached; None if there is none, or while it runs. This and what
+            follows are recorded when a trial ends, so that its evaluations need not be read.
+        seconds: Time that its evaluations took in their workers.
+        at_chance: Whether its students were hardly better than guessing; None where that is not known.
     """
 
     id: int
@@ -90,6 +97,53 @@ class TrialRow:
     opened_after: int = 0
     reference: str | None = None
     costs: Sequence[float] | None = None
+    rung: int | None = None
+    seconds: float | None = None
+    at_chance: bool | None = None
+
+
+@dataclass(frozen=True)
+class TrialOutcome:
+    """What a picture needs of a trial; see `TrialRow`."""
+
+    number: int
+    state: TrialState
+    value: float | None
+    costs: Sequence[float] | None
+
+
+@dataclass(frozen=True)
+class TrialTotals:
+    """Counts and sums over the trials of one state and, if they failed, of one reason.
+
+    Attributes:
+        n: Number of trials.
+        seconds: Time that their evaluations took in their workers; 0 for running ones.
+        at_chance: Number of those that ended hardly better than guessing.
+    """
+
+    state: TrialState
+    reason: str | None
+    n: int
+    seconds: float
+    at_chance: int
+
+
+class _Unread(Mapping[str, Any]):
+    """Stands for values that were not read, and refuses to be used."""
+
+    def __getitem__(self, key: str) -> Any:
+        raise LookupError("This row was read without its architecture.")
+
+    def __iter__(self) -> Iterator[str]:
+        raise LookupError("This row was read without its architecture.")
+
+    def __len__(self) -> int:
+        raise LookupError("This row was read without its architecture.")
+
+
+UNREAD = _Unread()
+"""The architecture of a student that was read without it, which saves nearly all of the time and memory."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +151,7 @@ class StudentRow:
     """One architecture drawn from a trial's family, with its cost.
 
     Attributes:
+        architecture: As plain values, or `UNREAD`.
         replicate: Counts the draws from 0 within the trial and purpose.
         purpose: Drawn to judge the family ("search") or to be delivered ("final").
         digest: The architecture's digest.

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
@@ -18,13 +18,16 @@ from autokd.database.models import Base, Evaluation, Search, Student, Trial
 from autokd.database.outages import Patience, is_outage, patient
 from autokd.database.reading import Reader, row_of, translated
 from autokd.database.rows import EvaluationRow, EventRow, Fault, Purpose, SearchRow, SearchStatus, StudentRow, TrialRow
-from autokd.database.writing import Lease, Sent, fenced, record, sent
+from autokd.database.types import as_read
+from autokd.database.writing import Lease, Sent, described, fenced, n_finished, named, record, sent
 
 __all__ = ["Store"]
 
 R = TypeVar("R")
 M = TypeVar("M", Trial, Student, Evaluation)
 E = TypeVar("E", Trial, Evaluation)
+
+_FIGURES = ("rung", "seconds", "at_chance")  # of trials that ended
 
 
 class Store(Reader):
@@ -126,11 +129,12 @@ class Store(Reader):
                 parameters=dict(parameters),
                 state="running",
                 created_at=datetime.now(UTC),
-                opened_after=_n_finished(session, search),
+                opened_after=n_finished(session, search),
                 reference=reference,
+                **dict.fromkeys(("value", "reason", "finished_at", "finish_order", "costs", *_FIGURES)),
             )
             session.add(trial)
-            record(session, search, "trial_opened", _named(trial))
+            record(session, search, "trial_opened", named(trial))
             return _written(session, TrialRow, trial)
 
     @patient
@@ -187,7 +191,7 @@ class Store(Reader):
             )
             session.add(student)
             payload = {"replicate": replicate, "purpose": purpose, "digest": digest}
-            record(session, search, "student_added", _named(trial) | payload)
+            record(session, search, "student_added", named(trial) | payload)
             return _written(session, StudentRow, student)
 
     @patient
@@ -207,7 +211,7 @@ class Store(Reader):
             DatabaseError: If the one that is there has another key.
         """
         with self._writing(lease) as (session, search):
-            student = _get(session, Student, student_id, search)
+            trial_id, whose = described(session, student_id, search)
             known = session.scalar(select(Evaluation).filter_by(student_id=student_id, rung=rung))
             if known is not None:
                 _check_same(f"the evaluation of student {student_id} at rung {rung}", "key", known.key, key)
@@ -215,18 +219,19 @@ class Store(Reader):
                     return _written(session, EvaluationRow, known)
             evaluation = known or Evaluation(
                 search_id=search.id,
-                trial_id=student.trial_id,
+                trial_id=trial_id,
                 student_id=student_id,
                 rung=rung,
                 epochs=epochs,
                 key=key,
                 created_at=datetime.now(UTC),
+                **dict.fromkeys(("metrics", "seconds", "worker")),
             )
             _reopen(evaluation)
             session.add(evaluation)
             session.flush()
-            payload = {"student": student_id, "again": known is not None}
-            record(session, search, "evaluation_opened", _described(session, evaluation) | payload)
+            payload = {"evaluation": evaluation.id, "rung": rung, "student": student_id, "again": known is not None}
+            record(session, search, "evaluation_opened", payload | whose)
             return _written(session, EvaluationRow, evaluation)
 
     @patient
@@ -269,8 +274,9 @@ class Store(Reader):
             evaluation = _running(_get(session, Evaluation, evaluation_id, search))
             evaluation.state, evaluation.reason, evaluation.finished_at = "complete", None, datetime.now(UTC)
             evaluation.metrics, evaluation.seconds, evaluation.worker = dict(metrics), seconds, worker
-            payload = _described(session, evaluation) | {"metrics": dict(metrics)}
-            record(session, search, "evaluation_finished", payload)
+            payload = {"evaluation": evaluation.id, "rung": evaluation.rung, "metrics": dict(metrics)}
+            _, whose = described(session, evaluation.student_id, search)
+            record(session, search, "evaluation_finished", payload | whose)
             return _written(session, EvaluationRow, evaluation)
 
     @patient
@@ -290,8 +296,9 @@ class Store(Reader):
             evaluation = _running(_get(session, Evaluation, evaluation_id, search))
             evaluation.state, evaluation.reason, evaluation.fault = "failed", reason, fault
             evaluation.finished_at = datetime.now(UTC)
-            payload = _described(session, evaluation) | {"reason": reason, "fault": fault}
-            record(session, search, "evaluation_failed", payload)
+            payload = {"evaluation": evaluation.id, "rung": evaluation.rung, "reason": reason, "fault": fault}
+            _, whose = described(session, evaluation.student_id, search)
+            record(session, search, "evaluation_failed", payload | whose)
             return _written(session, EvaluationRow, evaluation)
 
     @patient
@@ -303,6 +310,9 @@ class Store(Reader):
         value: float | None = None,
         reason: str | None = None,
         costs: Sequence[float] | None = None,
+        rung: int | None = None,
+        seconds: float | None = None,
+        at_chance: bool | None = None,
     ) -> TrialRow:
         """Record the end of a trial, with the next finish order of its search, or of a reference, with its number.
 
@@ -313,6 +323,9 @@ class Store(Reader):
             value: Objective value, finite; required if the trial is complete.
             reason: Why the trial was pruned or failed.
             costs: Values of the further objectives, finite, if it has several and a value.
+            rung: The highest rung that all its students reached.
+            seconds: Time that its evaluations took in their workers.
+            at_chance: Whether its students were hardly better than guessing, where that is known.
 
         Raises:
             DatabaseError: If it was not running, a value is not finite, or a complete one has no value.
@@ -326,11 +339,12 @@ class Store(Reader):
             )
         with self._writing(lease) as (session, search):
             trial = _running(_get(session, Trial, trial_id, search))
-            trial.finish_order = trial.number if trial.reference else _n_finished(session, search)
+            trial.finish_order = trial.number if trial.reference else n_finished(session, search)
             trial.state, trial.value, trial.reason, trial.finished_at = state, value, reason, datetime.now(UTC)
             trial.costs = None if costs is None else list(costs)
+            trial.rung, trial.seconds, trial.at_chance = rung, seconds, at_chance
             payload = {"state": state, "value": values if costs else value, "reason": reason}
-            record(session, search, "trial_finished", _named(trial) | payload)
+            record(session, search, "trial_finished", named(trial) | payload)
             return _written(session, TrialRow, trial)
 
     @patient
@@ -350,7 +364,7 @@ class Store(Reader):
                 raise DatabaseError(
                     f"Only a failed trial can be opened again, but trial {trial.number} is {trial.state}."
                 )
-            record(session, search, "trial_reopened", _named(trial) | {"reason": trial.reason})
+            record(session, search, "trial_reopened", named(trial) | {"reason": trial.reason})
             failed = select(Evaluation).join(Student, Student.id == Evaluation.student_id)
             failed = failed.where(
                 Evaluation.trial_id == trial.id, Evaluation.state == "failed", Student.purpose == "search"
@@ -437,8 +451,7 @@ class Store(Reader):
 def _written(session: Session, kind: type[R], model: Base) -> R:
     """The row as a reader will see it; it shares no object with the caller's arguments."""
     session.flush()
-    session.refresh(model)
-    return row_of(kind, model)
+    return row_of(kind, model, as_read)
 
 
 def _reopen(evaluation: Evaluation) -> None:
@@ -450,23 +463,6 @@ def _get(session: Session, model: type[M], row_id: int, search: Search) -> M:
     if found is None or found.search_id != search.id:
         raise DatabaseError(f"Search {search.name!r} must have the {model.__name__.lower()} {row_id}, but it has not.")
     return found
-
-
-def _n_finished(session: Session, search: Search) -> int:
-    """Number of trials that ended; references do not count."""
-    last = session.scalar(select(func.max(Trial.finish_order)).where(Trial.search_id == search.id))
-    return 0 if last is None else max(0, last + 1)
-
-
-def _named(trial: Trial) -> dict[str, Any]:
-    """Number of a trial, and the name of a reference, for an event."""
-    return {"trial": trial.number} | ({} if trial.reference is None else {"reference": trial.reference})
-
-
-def _described(session: Session, evaluation: Evaluation) -> dict[str, Any]:
-    """Id and rung of an evaluation, and whose it is, for an event."""
-    trial, student = session.get_one(Trial, evaluation.trial_id), session.get_one(Student, evaluation.student_id)
-    return {"evaluation": evaluation.id, "rung": evaluation.rung, "replicate": student.replicate} | _named(trial)
 
 
 def _running(row: E) -> E:

@@ -1,5 +1,6 @@
 """Column types that mean the same on SQLite and PostgreSQL."""
 
+import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from sqlalchemy.types import TypeDecorator
 
 from autokd.database.errors import DatabaseError
 
-__all__ = ["BigInt", "Json", "Unreadable", "UtcDateTime"]
+__all__ = ["BigInt", "Json", "Unreadable", "UtcDateTime", "as_read"]
 
 T = TypeVar("T")
 
@@ -95,6 +96,11 @@ class UtcDateTime(_Tolerant[datetime]):
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def as_read(value: Any) -> Any:
+    """A value that was written to a column, as it will be read."""
+    return _decode(json.loads(json.dumps(_encode(value, "value")))) if isinstance(value, dict | list) else value
 
 
 def _encode(value: Any, where: str) -> Any:

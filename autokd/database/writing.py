@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from autokd.database.errors import LeaseLost
-from autokd.database.models import Event, Search
+from autokd.database.errors import DatabaseError, LeaseLost
+from autokd.database.models import Event, Search, Student, Trial
 from autokd.database.reading import find_search
 
-__all__ = ["Lease", "Sent", "fenced", "record", "sent"]
+__all__ = ["Lease", "Sent", "described", "fenced", "n_finished", "named", "record", "sent"]
 
 _SENT = "sent"  # where a session keeps it
 
@@ -76,3 +76,37 @@ def record(session: Session, search: Search, kind: str, payload: Mapping[str, An
     session.flush()
     session.info[_SENT] = Sent(search.id, event.id, event.at)
     return event
+
+
+def n_finished(session: Session, search: Search) -> int:
+    """Number of trials that ended; references do not count."""
+    last = session.scalar(select(func.max(Trial.finish_order)).where(Trial.search_id == search.id))
+    return 0 if last is None else max(0, last + 1)
+
+
+def named(trial: Any) -> dict[str, Any]:
+    """Number of a trial, and the name of a reference, for an event.
+
+    Args:
+        trial: A `Trial`, or its columns `number` and `reference`.
+    """
+    return {"trial": trial.number} | ({} if trial.reference is None else {"reference": trial.reference})
+
+
+def described(session: Session, student_id: int, search: Search) -> tuple[int, dict[str, Any]]:
+    """Id of a student's trial, and for an event whose an evaluation of the student is.
+
+    Args:
+        session: Session of the write.
+        student_id: Id of the student.
+        search: The search.
+
+    Raises:
+        DatabaseError: If the search has no such student.
+    """
+    columns = Student.trial_id, Student.replicate, Trial.number, Trial.reference
+    query = select(*columns).join(Trial, Trial.id == Student.trial_id)
+    found = session.execute(query.where(Student.id == student_id, Student.search_id == search.id)).one_or_none()
+    if found is None:
+        raise DatabaseError(f"Search {search.name!r} must have the student {student_id}, but it has not.")
+    return found.trial_id, {"replicate": found.replicate} | named(found)

@@ -19,7 +19,9 @@ from autokd.database.rows import TrialRow
 from autokd.database.store import Store
 from autokd.errors import DiskFullError
 from autokd.searches.dispatcher import Dispatcher
+from autokd.searches.part import records_to_rank
 from autokd.searches.problem import Problem
+from autokd.searches.progress import is_at_chance
 from autokd.searches.references import NO_TEACHER, latest_references, no_teacher_parameters, reference_parameters
 from autokd.searches.retention import Retention, remove_files, remove_surplus
 from autokd.searches.state import SearchState
@@ -100,7 +102,7 @@ class Controller:
 
     @cached_property
     def _prepared_seconds(self) -> float:
-        return prepared_seconds(self.store.events(self.lease.search_id))
+        return prepared_seconds(self.store.outline(self.lease.search_id))
 
     @property
     def _wants_trial(self) -> bool:
@@ -164,8 +166,8 @@ class Controller:
             return None
         from autokd.searches.families import rank_families, winner  # loads the model
 
-        records = trial_records(self.store, self.lease.search_id)
-        best, recorded = winner(rank_families(self.problem, records.values())), latest_references(self.state.references)
+        records = records_to_rank(self.store, self.lease.search_id)
+        best, recorded = winner(rank_families(self.problem, records)), latest_references(self.state.references)
         if best is None or (NO_TEACHER in recorded and recorded[NO_TEACHER].trial.parameters["trial"] == best.trial):
             return None
         return best.trial
@@ -224,7 +226,8 @@ class Controller:
     def _drawn(self, trial: TrialRow, replicate: int) -> tuple[Architecture, Cost]:
         if trial.reference != NO_TEACHER:
             return self.problem.draw(trial, replicate)
-        student = trial_records(self.store, self.lease.search_id)[trial.parameters["trial"]].students[0]
+        number, search_id = trial.parameters["trial"], self.lease.search_id
+        student = trial_records(self.store, search_id, [self.store.trial_ids(search_id)[number]])[number].students[0]
         return Architecture.from_dict(dict(student.architecture)), student.cost
 
     def _open_evaluations(self, record: TrialRecord, rung: int) -> bool:
@@ -251,7 +254,18 @@ class Controller:
     def _finish(self, record: TrialRecord, state: Literal["complete", "pruned", "failed"], reason: str | None) -> bool:
         value = record.values[max(record.values)] if record.values and state != "failed" else None
         costs = record.costs(self.problem.costs) if value is not None else []
-        self.state.update(self.store.finish_trial(self.lease, record.trial.id, state, value, reason, costs or None))
+        row = self.store.finish_trial(
+            self.lease,
+            record.trial.id,
+            state,
+            value,
+            reason,
+            costs or None,
+            rung=max(record.values, default=None),
+            seconds=float(record.seconds),
+            at_chance=is_at_chance(record, self.problem.facts.classes),
+        )
+        self.state.update(row)
         if record.trial.reference is not None and state == "failed":
             self.dispatcher.on_notify(f"reference {record.trial.reference} is left out: {reason}")
         if state != "failed":

@@ -34,6 +34,7 @@ class Family:
         macs: Multiply-accumulates of that student.
         activation_bytes: Peak size of its activations of one sample.
         limits: Share of each limit that it uses, by name.
+        learnt_from: Number of trials from which the model has learnt.
     """
 
     trial: int
@@ -49,6 +50,7 @@ class Family:
     macs: int
     activation_bytes: int
     limits: dict[str, float]
+    learnt_from: int
 
 
 def rank_families(problem: Problem, trial_records: Collection[TrialRecord]) -> list[Family]:
@@ -56,10 +58,10 @@ def rank_families(problem: Problem, trial_records: Collection[TrialRecord]) -> l
 
     Args:
         problem: The search.
-        trial_records: Its trials.
+        trial_records: Its trials, or a part of them, by number.
     """
     valued = {
-        record.trial.number: record for record in trial_records if record.values and record.trial.state != "failed"
+        place: record for place, record in enumerate(trial_records) if record.values and record.trial.state != "failed"
     }
     if not valued:
         return []
@@ -69,8 +71,8 @@ def rank_families(problem: Problem, trial_records: Collection[TrialRecord]) -> l
         study, problem.distributions, list(valued), POSTERIOR_SAMPLES, seed, **feature_options(problem)
     )
     families = [
-        _family(problem, valued[number], mean, deviation, best)
-        for number, mean, deviation, best in zip(
+        _family(problem, valued[place], mean, deviation, best, len(trial_records))
+        for place, mean, deviation, best in zip(
             valued, estimates.mean, estimates.deviation, estimates.probability_best, strict=True
         )
     ]
@@ -89,7 +91,9 @@ def winner(families: Sequence[Family]) -> Family | None:
     return next((family for family in families if family.rung == highest), None)
 
 
-def _family(problem: Problem, record: TrialRecord, mean: float, deviation: float, probability_best: float) -> Family:
+def _family(
+    problem: Problem, record: TrialRecord, mean: float, deviation: float, probability_best: float, learnt_from: int
+) -> Family:
     parameters = problem.space.complete(problem.space_parameters(record.trial))
     first = record.students[0]
     return Family(
@@ -106,4 +110,5 @@ def _family(problem: Problem, record: TrialRecord, mean: float, deviation: float
         macs=first.macs,
         activation_bytes=first.activation_bytes,
         limits=problem.budget.utilisation(first.cost),
+        learnt_from=learnt_from,
     )

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 import torch
 
-from autokd.optimizers.models.signal_to_noise import SignalToNoise, signal_to_noise
+from autokd.optimizers.models.signal_to_noise import MOST_OBSERVATIONS, SignalToNoise, signal_to_noise
 from autokd.optimizers.space.conditions import Conditions, parents_of
 from autokd.optimizers.space.encoding import Encoding
 from autokd.optimizers.space.features import description_of
@@ -15,7 +15,9 @@ from autokd.searches.proposals import feature_options
 from autokd.searches.trial_record import TrialRecord
 from search_spaces.design.choice import SPACE
 
-__all__ = ["flatness"]
+__all__ = ["MOST_TRIALS", "flatness"]
+
+MOST_TRIALS = MOST_OBSERVATIONS  # of which the first count
 
 FEWEST_TRIALS, FEWEST_STUDENTS = 8, 16  # at the last rung, before anything is said
 

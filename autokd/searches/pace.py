@@ -112,15 +112,12 @@ def slowest_epoch(problem: Problem, store: Store, search_id: int, families: Iter
         search_id: Its id there.
         families: The records of the families.
     """
-    starts = [event.at for event in store.events(search_id) if event.kind == "lease_acquired"]
-    everything = store.evaluations(search_id)
-    searched = {student.id for student in store.students(search_id, "search")}
-    rows = [row for row in everything if row.student_id in searched and row.state == "complete"]
-    found = []
-    for family in families:
-        own = seconds_per_epoch(family.evaluations, problem.new_epochs, starts)
-        found.append(own or max(seconds_per_epoch([row], problem.new_epochs) or 0.0 for row in rows))
-    return max(found)
+    starts = [event.at for event in store.outline(search_id) if event.kind == "lease_acquired"]
+    own = [seconds_per_epoch(family.evaluations, problem.new_epochs, starts) for family in families]
+    known = [seconds for seconds in own if seconds]
+    if len(known) < len(own):
+        known += [seconds_per_epoch([row], problem.new_epochs) or 0.0 for row in store.evaluations(search_id, "search")]
+    return max(known)
 
 
 def seconds_per_epoch(

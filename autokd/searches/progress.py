@@ -4,10 +4,12 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from typing import Self
 
-from autokd.database.rows import SearchRow, StudentRow
+from autokd.database.reading import Reader
+from autokd.database.rows import SearchRow, StudentRow, TrialTotals
 from autokd.searches.references import latest_references
-from autokd.searches.trial_record import TrialRecord
+from autokd.searches.trial_record import TrialRecord, reference_records, trial_records
 
 __all__ = [
     "Progress",
@@ -16,8 +18,10 @@ __all__ = [
     "Tally",
     "Training",
     "best_trial_record",
+    "is_at_chance",
     "measure_progress",
     "ranked",
+    "read_progress",
     "smallest_student",
 ]
 
@@ -181,6 +185,31 @@ class Tally:
         self._best: TrialRecord | None = None
         self.spent = Fraction()  # seconds of all trials
 
+    @classmethod
+    def of(cls, classes: int, totals: Iterable[TrialTotals], records: Iterable[TrialRecord]) -> Self:
+        """The tally of a search of whose trials few are read.
+
+        Args:
+            classes: Number of classes of the data.
+            totals: Sums over its trials.
+            records: The running ones, and the best of those that ended.
+        """
+        tally = cls(classes)
+        for ended in (each for each in totals if each.state != "running"):
+            tally._states[ended.state] += ended.n
+            tally.spent += Fraction(ended.seconds)
+            if ended.state == "failed":
+                tally._reasons[ended.reason or "unknown"] += ended.n
+            else:
+                tally._seconds += Fraction(ended.seconds)
+                tally._at_chance += ended.at_chance
+        for record in records:
+            if record.trial.state == "running":
+                tally.put(record)
+            else:
+                tally._best_ended, tally._best = record, best_trial_record([record, *_known(tally._best)])
+        return tally
+
     @property
     def n_trials(self) -> int:
         """Number of trials, running ones included."""
@@ -240,7 +269,7 @@ class Tally:
             self._retriable += record.is_workers_fault
             return
         self._seconds += record.seconds
-        self._at_chance += _is_at_chance(record, self._classes)
+        self._at_chance += bool(is_at_chance(record, self._classes))
         self._best_ended = best_trial_record([record, *_known(self._best_ended)])
 
     def _seconds_left(self, search: SearchRow) -> float | None:
@@ -272,6 +301,19 @@ def measure_progress(
     return tally.progress(search, references)
 
 
+def read_progress(store: Reader, search: SearchRow) -> Progress:
+    """The progress of a search, from sums over its trials and a few of them.
+
+    Args:
+        store: The search's database.
+        search: The search.
+    """
+    ids = [*store.trial_ids(search.id, "running"), *store.best_trial_ids(search.id, 1)]
+    records = trial_records(store, search.id, ids, architectures=False).values()
+    tally = Tally.of(search.facts["classes"], store.trial_totals(search.id), records)
+    return tally.progress(search, reference_records(store, search.id))
+
+
 def ranked(trial_records: Collection[TrialRecord]) -> list[TrialRecord]:
     """Trials with a value, the best first: by highest rung, then by value there, then by number."""
     valued = [record for record in trial_records if record.values and record.trial.state != "failed"]
@@ -283,11 +325,16 @@ def best_trial_record(trial_records: Collection[TrialRecord]) -> TrialRecord | N
     return next(iter(ranked(trial_records)), None)
 
 
-def _is_at_chance(record: TrialRecord, classes: int) -> bool:
-    """Whether a trial is hardly better than guessing; unknown, and so false, in trials of earlier versions."""
+def is_at_chance(record: TrialRecord, classes: int) -> bool | None:
+    """Whether a trial is hardly better than guessing; None where that is not known, as in trials of earlier versions.
+
+    Args:
+        record: The trial.
+        classes: Number of classes of the data.
+    """
     balanced = record.means("balanced_accuracy")
     if not balanced:
-        return False
+        return None
     rung = max(balanced)
     return balanced[rung] < CHANCE_MARGIN / (classes - record.means("absent_classes")[rung])
 

@@ -16,7 +16,7 @@ from autokd.data.registry import load_data
 from autokd.database.errors import DatabaseGone
 from autokd.database.lease import Lease, is_owned, request_stop
 from autokd.database.reading import Reader
-from autokd.database.rows import EventRow, SearchRow
+from autokd.database.rows import EventRow, SearchRow, TrialState
 from autokd.errors import AutoKDError, DiskFullError, InputError, InterruptedSearchError, first_line
 from autokd.export.folder import write_folder
 from autokd.export.replacement import check_replaceable
@@ -30,8 +30,9 @@ from autokd.searches.facts import Facts
 from autokd.searches.manifest import describe_export, origin
 from autokd.searches.pace import with_full_length
 from autokd.searches.pareto import pareto_fronts
+from autokd.searches.part import MANY, TrialOutcome, read_outcomes, records_to_rank, spread_records
 from autokd.searches.problem import Problem
-from autokd.searches.progress import Progress, Training, measure_progress
+from autokd.searches.progress import Progress, Training, read_progress
 from autokd.searches.references import latest_references, references_to_retrain
 from autokd.searches.remarks import search_remarks
 from autokd.searches.reporter import Reporter
@@ -42,7 +43,7 @@ from autokd.searches.students import TrainedStudent, reference_students, trained
 from autokd.searches.study import to_study
 from autokd.searches.tables import count, counted, percent
 from autokd.searches.times import Times, measure_times
-from autokd.searches.trial_record import TrialRecord, search_records, trial_records
+from autokd.searches.trial_record import TrialRecord, reference_records, trial_records
 from autokd.searches.workspace import Workspace
 from autokd.teachers.registry import Teacher, load_teacher
 from autokd.training.metrics import label_metrics
@@ -121,13 +122,30 @@ class SearchResult:
             InputError: If there is none.
         """
         with self.home.open() as store:
-            trials, references = search_records(store, store.search(self.name).id)
-        found = latest_references(references) | {str(known): record for known, record in trials.items()}
-        if str(number) in found:
-            return found[str(number)]
-        allowed = [f"0..{len(trials) - 1}"] if trials else ["none yet"]
-        names = [*allowed, *latest_references(references)]
-        raise InputError(f"search {self.name!r} has no trial {number}: there are {', '.join(names)}.")
+            search_id = store.search(self.name).id
+            ids, references = store.trial_ids(search_id), latest_references(reference_records(store, search_id))
+            if str(number) in references:
+                return references[str(number)]
+            if str(number) in map(str, range(len(ids))):
+                return trial_records(store, search_id, [ids[int(number)]])[int(number)]
+        allowed = [f"0..{len(ids) - 1}"] if ids else ["none yet"]
+        raise InputError(f"search {self.name!r} has no trial {number}: there are {', '.join([*allowed, *references])}.")
+
+    def spread(self, most: int, *states: TrialState) -> Sequence[TrialRecord]:
+        """At most so many trials, of some states or all, spread evenly over the search, by number.
+
+        Args:
+            most: Largest number of trials.
+            states: Their states; none for all.
+        """
+        with self.home.open() as store:
+            return spread_records(store, store.search(self.name).id, most, *states)
+
+    @property
+    def outcomes(self) -> list[TrialOutcome]:
+        """Number, state and values of all trials, by number, see `read_outcomes`."""
+        with self.home.open() as store:
+            return read_outcomes(store, store.search(self.name).id, self.problem.costs)
 
     @property
     def progress(self) -> Progress:
@@ -141,7 +159,7 @@ class SearchResult:
         with self.home.open() as store:
             search = store.search(self.name)
             final = {student.id for student in store.students(search.id, "final")}
-            return measure_times(store.events(search.id), final, search.facts.get("data_seconds"))
+            return measure_times(store.outline(search.id), final, search.facts.get("data_seconds"))
 
     def last_events(self, n: int) -> list[EventRow]:
         """The last `n` events of the search, the newest last."""
@@ -219,11 +237,18 @@ class SearchResult:
 
     @property
     def families(self) -> "list[Family]":
-        """The families searched, the best first, with what the model of the search believes of them."""
+        """The families searched, the best first, with what the model believes; of very many a part, see `part`."""
+        return self._ranked(self._to_rank())
+
+    def _to_rank(self, within: Budget | None = None) -> Sequence[TrialRecord]:
+        with self.home.open() as store:
+            return records_to_rank(store, store.search(self.name).id, within)
+
+    def _ranked(self, trials: Sequence[TrialRecord]) -> "list[Family]":
         from autokd.searches.families import rank_families  # loads the model
 
         try:
-            return rank_families(self.problem, self.trials)
+            return rank_families(self.problem, trials)
         except (SpaceError, OptimizerError) as error:
             raise search_error(self.name, error) from error
 
@@ -233,10 +258,13 @@ class SearchResult:
 
         Where `is_flat` is true, the order of the families is mostly luck.
         """
-        from autokd.searches.flatness import flatness  # loads the model
+        from autokd.searches.flatness import MOST_TRIALS, flatness  # loads the model
 
+        with self.home.open() as store:
+            search_id = store.search(self.name).id
+            first = trial_records(store, search_id, store.trial_ids(search_id, "complete")[:MOST_TRIALS])
         try:
-            return flatness(self.problem, self.trials)
+            return flatness(self.problem, first.values())
         except (SpaceError, OptimizerError) as error:
             raise search_error(self.name, error) from error
 
@@ -250,7 +278,7 @@ class SearchResult:
         from autokd.optimizers.importance import importances  # loads the model
 
         problem = self.problem
-        return importances(to_study(self.trials, problem.distributions), problem.dimensions)
+        return importances(to_study(self.spread(MANY), problem.distributions), problem.dimensions)
 
     @property
     def remarks(self) -> list[str]:
@@ -345,13 +373,14 @@ class SearchResult:
         from autokd.searches.families import winner  # loads the model
 
         within = within or Budget()
-        small = {one.trial.number for one in self.trials if one.students and within.fits(one.students[0].cost)}
-        best = self._found(winner([family for family in self.families if family.trial in small]), within)
+        trials = self._to_rank(within)
+        small = {one.trial.number for one in trials if one.students and within.fits(one.students[0].cost)}
+        best = self._found(winner([family for family in self._ranked(trials) if family.trial in small]), within)
+        record = self.trial(best.trial)
         with self._session("train", config) as (lease, dispatcher):
             store = dispatcher.store
             problem = self._problem(store.search(self.name))
-            trials, recorded = search_records(store, lease.search_id)
-            record = trials[best.trial]
+            recorded = reference_records(store, lease.search_id)
             references = references_to_retrain(recorded, problem.config.references, best.trial)
             dispatcher.on_change = lambda: self.reporter.trained(trainings(problem, store, lease.search_id))
             problem = with_full_length(problem, store, lease, [record, *references], dispatcher.prepare)
@@ -461,8 +490,7 @@ class SearchResult:
 
 def _progress(store: Reader, name: str) -> Progress:
     search = store.search(name)
-    trials, references = search_records(store, search.id)
-    progress = measure_progress(search, trials.values(), references)
+    progress = read_progress(store, search)
     if progress.status != "running":
         return progress
     if not is_owned(store, name):  # its process was killed

@@ -84,13 +84,14 @@ class Retraining:
 
     def _rung(self, student: StudentRow, task: EvaluationTask) -> int:
         """The recorded rung of this training, or the next free one; other lengths or settings have other rungs."""
-        rows = [row for row in self.store.evaluations(self.lease.search_id) if row.student_id == student.id]
+        of_trial = self.store.evaluations(self.lease.search_id, "final", [student.trial_id])
+        rows = [row for row in of_trial if row.student_id == student.id]
         return next((row.rung for row in rows if row.key == task.key), len(rows))
 
     def _students(self) -> list[StudentRow]:
         """The students to train: recorded ones and new draws, without draws that the space refuses."""
-        rows = [row for row in self.store.students(self.lease.search_id) if row.trial_id == self.trial.id]
-        there = {row.replicate: row for row in rows if row.purpose == "final"}
+        rows = self.store.students(self.lease.search_id, "final", [self.trial.id])
+        there = {row.replicate: row for row in rows}
         students = []
         for replicate in range(self.problem.config.final.students):
             with suppress(SpaceError):
@@ -104,7 +105,7 @@ class Retraining:
         return add_student(self.store, self.lease, self.trial, replicate, "final", architecture, cost)
 
     def _check(self, keys: Collection[str]) -> None:
-        rows = [row for row in self.store.evaluations(self.lease.search_id) if row.key in keys]
+        rows = [row for row in self.store.evaluations(self.lease.search_id, "final") if row.key in keys]
         if all(row.state == "failed" for row in rows):
             raise AutoKDError(f"all {len(rows)} full-length trainings failed; the first: {rows[0].reason}.")
 
@@ -120,9 +121,10 @@ def trainings(problem: Problem, store: Reader, search_id: int) -> list[Training]
         search_id: Id of the search.
     """
     students = {student.id: student for student in store.students(search_id, "final")}
-    trials = {trial.id: trial for trial in (*store.trials(search_id), *store.references(search_id))}
+    ids = {student.trial_id for student in students.values()}
+    trials = {trial.id: trial for trial in (*store.trials(search_id, ids), *store.references(search_id))}
     found = []
-    for row in store.evaluations(search_id):
+    for row in store.evaluations(search_id, "final"):
         if row.student_id in students:
             student, trial = students[row.student_id], trials[row.trial_id]
             task = problem.task(trial, student, rung=0)

@@ -8,7 +8,7 @@ from autokd.database.rows import EvaluationRow, SearchRow, StudentRow, TrialRow
 from autokd.searches.problem import Problem
 from autokd.searches.progress import Progress, Tally
 from autokd.searches.proposals import Proposer
-from autokd.searches.trial_record import TrialRecord, search_records
+from autokd.searches.trial_record import TrialRecord, each_record, reference_records
 
 __all__ = ["SearchState"]
 
@@ -28,7 +28,7 @@ class SearchState:
     """
 
     def __init__(self, problem: Problem) -> None:
-        self._keeps_ended = problem.config.training.warm_start
+        self._keeps_ended = bool(problem.config.training.warm_start)
         self._running: dict[int, TrialRecord] = {}  # by id, as what follows; references, too
         self._references: dict[int, TrialRecord] = {}
         self._changed: list[tuple[bool, int, int]] = []  # a heap: see `take_changed`
@@ -47,8 +47,9 @@ class SearchState:
             search_id: Its id there.
         """
         state = cls(problem)
-        trials, references = search_records(store, search_id)
-        for record in (*references, *trials.values()):
+        for record in reference_records(store, search_id):
+            state._put(record)
+        for record in each_record(store, search_id, architectures=state._keeps_ended):
             state._put(record)
         return state
 

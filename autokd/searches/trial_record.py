@@ -2,14 +2,16 @@
 
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from autokd.database.reading import Reader
 from autokd.database.rows import EvaluationRow, StudentRow, TrialRow
 
-__all__ = ["TrialRecord", "search_records", "trial_records"]
+__all__ = ["TrialRecord", "each_record", "reference_records", "search_records", "trial_records"]
+
+AT_ONCE = 1000  # trials that are read at once
 
 
 @dataclass(frozen=True)
@@ -99,26 +101,57 @@ class TrialRecord:
         return [student for student in self.students if student.id not in there]
 
 
-def trial_records(store: Reader, search_id: int) -> Mapping[int, TrialRecord]:
-    """The record of each trial of a search by its number, without references and retrainings."""
-    return search_records(store, search_id)[0]
+def trial_records(
+    store: Reader, search_id: int, ids: Collection[int] | None = None, architectures: bool = True
+) -> Mapping[int, TrialRecord]:
+    """The record of each trial of a search by its number, without references and retrainings.
+
+    Args:
+        store: The search's database.
+        search_id: Id of the search.
+        ids: Ids of the trials to read; None for all.
+        architectures: Whether to read the architectures of the students.
+    """
+    students = store.students(search_id, "search", ids, architectures)
+    return _assembled(store.trials(search_id, ids), students, store.evaluations(search_id, trials=ids))
 
 
-def search_records(store: Reader, search_id: int) -> tuple[Mapping[int, TrialRecord], Sequence[TrialRecord]]:
-    """The record of each trial of a search by its number, and those of its references, without retrainings.
-
-    References are in the order in which they were opened.
+def reference_records(store: Reader, search_id: int) -> Sequence[TrialRecord]:
+    """The records of a search's references in the order in which they were opened, without retrainings.
 
     Args:
         store: The search's database.
         search_id: Id of the search.
     """
-    trials, references = store.trials(search_id), store.references(search_id)
-    found = _assembled([*trials, *references], store.students(search_id, "search"), store.evaluations(search_id))
-    return (
-        {row.number: found[row.number] for row in trials},
-        [found[row.number] for row in references],
-    )
+    rows = store.references(search_id)
+    ids = [row.id for row in rows]
+    found = _assembled(rows, store.students(search_id, "search", ids), store.evaluations(search_id, trials=ids))
+    return [found[row.number] for row in rows]
+
+
+def search_records(store: Reader, search_id: int) -> tuple[Mapping[int, TrialRecord], Sequence[TrialRecord]]:
+    """All of `trial_records` and `reference_records`.
+
+    Args:
+        store: The search's database.
+        search_id: Id of the search.
+    """
+    return trial_records(store, search_id), reference_records(store, search_id)
+
+
+def each_record(store: Reader, search_id: int, architectures: bool) -> Iterator[TrialRecord]:
+    """The record of one trial after the other, by number; few are in memory at once.
+
+    Args:
+        store: The search's database.
+        search_id: Id of the search.
+        architectures: Whether to read the architectures of the students of trials that ended.
+    """
+    running = trial_records(store, search_id, store.trial_ids(search_id, "running"))
+    ids = store.trial_ids(search_id)
+    for start in range(0, len(ids), AT_ONCE):
+        records = trial_records(store, search_id, ids[start : start + AT_ONCE], architectures)
+        yield from (running.get(number, record) for number, record in records.items())
 
 
 def _assembled(

@@ -47,10 +47,10 @@ ORDER = {
     "autokd.evaluation": "context prune warm_start precompute task distillation_stream log evaluate",
     "autokd.export": "module check manifest preprocess verification replacement folder",
     "autokd.searches": (
-        "lengths earlier facts workspace data_from_python trial_record method_choice references progress times tables "
-        "study choices warm_start_source problem retention reporter recall printer proposals state families flatness "
-        "students comparison axes remarks pareto bottleneck dispatcher session controller pace speed manifest "
-        "preflight retraining retry deletion garbage result api damage doctor"
+        "lengths earlier facts workspace data_from_python trial_record part method_choice references progress "
+        "times tables study choices warm_start_source problem retention reporter recall printer proposals state "
+        "families flatness students comparison axes remarks pareto bottleneck dispatcher session controller pace "
+        "speed manifest preflight retraining retry deletion garbage result api damage doctor"
     ),
     "autokd.analysis": "rung_correlations evidence scales plots",
     "autokd.recipes": "catalogue teachers runnable train_teacher",

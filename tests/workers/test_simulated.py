@@ -61,6 +61,17 @@ def test_the_order_and_the_clock_agree_with_a_ticking_simulation(workers: int, d
     assert ends(cluster, futures) == ticked(workers, durations)
 
 
+@given(durations=DURATIONS, pauses=st.lists(st.integers(1, 7), max_size=20))
+def test_tasks_end_while_time_elapses(durations: list[int], pauses: list[int]) -> None:
+    cluster = cluster_of(2)
+    futures = [cluster.submit(train, seconds) for seconds in durations]
+    for pause in pauses:
+        cluster.elapse(pause)
+    ended = {task for task, end in ticked(2, durations) if end <= sum(pauses)}
+    assert {task for task, future in enumerate(futures) if future.done()} == ended
+    assert cluster.now == sum(pauses)
+
+
 @given(workers=st.integers(1, 4), durations=DURATIONS)
 def test_submitting_when_a_worker_is_free_equals_submitting_all_at_once(workers: int, durations: list[int]) -> None:
     cluster = cluster_of(workers)

@@ -12,6 +12,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from autokd.analysis.evidence import Evidence
 from autokd.analysis.plots import FORMATS, draw, render
 from autokd.config.fidelity_metrics import ACCURACY, FIDELITY_METRICS
+from autokd.database.rows import TrialOutcome
 from autokd.searches.families import Family
 from autokd.searches.trial_record import TrialRecord
 from search_spaces.design.dimensions import Dimension
@@ -28,7 +29,12 @@ METHODS = DIMENSIONS | {"method": Dimension(CategoricalDistribution(("kd", "dkd"
 def family(trial: int, mean: float, **parameters: Any) -> Family:
     chosen = {"nodes": 3 + trial % 3, "generator": "er", "er_probability": 0.5, "temperature": 2.0, **parameters}
     params = 1000 * (trial + 1)
-    return Family(trial, "a family", chosen, False, 0.9, 1, mean, 0.01, 0.1, params, 5000, 6000, {"params": 0.9})
+    return Family(trial, "a family", chosen, False, 0.9, 1, mean, 0.01, 0.1, params, 5000, 6000, {"params": 0.9}, 6)
+
+
+def outcome(record: TrialRecord) -> TrialOutcome:
+    costs = record.costs(["macs"]) if record.values else None
+    return TrialOutcome(record.trial.number, record.trial.state, record.best_value if record.values else None, costs)
 
 
 @pytest.fixture
@@ -46,7 +52,8 @@ def shown(make_record: Callable[..., Any]) -> Evidence:
         name="mine",
         teacher_accuracy=0.99,
         references={"resnet": 0.94, "mobilenetv2": 0.94, "no-teacher": 0.6},
-        trial_records=trial_records,
+        outcomes=[outcome(record) for record in trial_records],
+        climbed=[record for record in trial_records if record.trial.state == "complete"],
         families=[family(2, 0.94), family(0, 0.9), family(4, 0.82), family(1, 0.4)],
         dimensions=DIMENSIONS,
         distillation=frozenset({"temperature"}),
@@ -113,8 +120,8 @@ def test_the_rung_correlation_has_a_point_for_each_trial_that_climbed(shown: Evi
 
 def test_of_a_metric_that_should_be_small_small_is_to_the_right(shown: Evidence):
     losses = {0: 0.7, 2: 0.4, 4: 0.9}
-    trial_records = [with_losses(record, losses.get(record.trial.number, 1.0)) for record in shown.trial_records]
-    rung_correlation = panels(draw(replace(shown, trial_records=trial_records, metric=FIDELITY_METRICS["loss"])))[
+    trial_records = [with_losses(record, losses.get(record.trial.number, 1.0)) for record in shown.climbed]
+    rung_correlation = panels(draw(replace(shown, climbed=trial_records, metric=FIDELITY_METRICS["loss"])))[
         "Rung correlation"
     ]
     assert points(rung_correlation, "after 1 epoch") == [(0.7, place(90)), (0.4, place(95)), (0.9, place(80))]
@@ -124,7 +131,7 @@ def test_of_a_metric_that_should_be_small_small_is_to_the_right(shown: Evidence)
 
 def test_one_rung_or_no_trial_that_climbed_leave_the_rung_correlation_out(shown: Evidence):
     assert "Rung correlation" not in panels(draw(replace(shown, rungs=(1.0,))))
-    assert "Rung correlation" not in panels(draw(replace(shown, trial_records=shown.trial_records[1:2])))
+    assert "Rung correlation" not in panels(draw(replace(shown, outcomes=shown.outcomes[1:2], climbed=[])))
 
 
 def test_the_best_so_far_never_falls_and_goes_on_to_the_last_trial(shown: Evidence):
@@ -180,9 +187,19 @@ def test_the_least_important_of_many_are_one_bar(shown: Evidence):
 
 @pytest.mark.parametrize(("copies", "caveat"), [(1, "from 4 trials: rough"), (10, "from 40 trials")])
 def test_importances_say_by_how_many_trials_they_are_told(shown: Evidence, copies: int, caveat: str) -> None:
-    many = replace(shown, trial_records=list(shown.trial_records) * copies)
+    many = replace(shown, outcomes=list(shown.outcomes) * copies)
     assert many.caveat == caveat
     assert panels(draw(shown))["Importance"].get_xlabel().endswith("%\nfrom 4 trials: rough")
+
+
+def test_a_picture_of_very_many_trials_says_what_is_of_a_part(shown: Evidence) -> None:
+    many = replace(shown, outcomes=[replace(shown.outcomes[0], number=number) for number in range(6000)])
+    drawn = panels(draw(many))
+    assert drawn["Importance"].get_xlabel().endswith("from 500 of 6000 trials")
+    assert "Trials over two dimensions, 6 of 6000" in drawn
+    (trials,) = [points for points in drawn["History"].collections if points.get_label() == "complete"]
+    assert trials.get_rasterized()
+    assert len(trials.get_offsets()) == 6000  # type: ignore[arg-type]
 
 
 def test_where_there_are_no_importances_the_panel_says_why(shown: Evidence):

@@ -72,6 +72,7 @@ def test_the_answer_in_json_has_the_importances_or_why_there_are_none(invoke, fi
         "file": "out.svg",
         "search": "digits",
         "trials": 5,
+        "learnt_from": 5,
         "importances": result.importances,
         "note": None,
     }

@@ -127,12 +127,11 @@ def test_status_tells_what_each_lower_rung_predicts(invoke, answer, finished: Pa
 def test_a_rung_correlation_has_its_interval_and_says_where_it_is_of_a_selected_sample():
     rung_correlation = RungCorrelation(0, 1.0, "loss", 12, 0.6234, 0.2, 0.85)
     line = "loss after 1 epoch: rank correlation 0.62 (90 %: 0.20 to 0.85) with the last rung, 12 trials"
-    assert show._rung_correlation_line(rung_correlation, pruned=0) == line
-    assert (
-        show._rung_correlation_line(rung_correlation, pruned=3) == f"{line}; pruned ones are missing, which lowers it"
-    )
+    assert show._rung_correlation_line(rung_correlation, 0, 12) == line
+    assert show._rung_correlation_line(rung_correlation, 3, 12) == f"{line}; pruned ones are missing, which lowers it"
+    assert show._rung_correlation_line(rung_correlation, 0, 5000) == line.replace("12 trials", "12 of 5000 trials")
     perfect = replace(rung_correlation, rho=1.0, low=None, high=None)
-    assert "rank correlation 1.00 with" in show._rung_correlation_line(perfect, pruned=0)
+    assert "rank correlation 1.00 with" in show._rung_correlation_line(perfect, 0, 12)
 
 
 def test_show_has_the_fidelity_metric_only_where_it_is_not_the_accuracy(invoke, answer, home: Path):
@@ -365,7 +364,20 @@ def test_doctor_says_no_to_a_broken_database(invoke, tmp_path: Path):
 
 def test_families_name_the_method_where_the_search_chose_it(capsys: pytest.CaptureFixture[str]) -> None:
     family = Family(
-        0, "WS(4,2)", {"method": "dkd", "depth": 3}, False, 0.9, 1, 0.91, 0.01, 0.5, 1000, 2000, 3000, {"params": 0.9}
+        0,
+        "WS(4,2)",
+        {"method": "dkd", "depth": 3},
+        False,
+        0.9,
+        1,
+        0.91,
+        0.01,
+        0.5,
+        1000,
+        2000,
+        3000,
+        {"params": 0.9},
+        2,
     )
     show_text(show._families_table([family, replace(family, trial=1, parameters={"method": "kd"})]))
     assert row_of(capsys.readouterr().out, "0 ")[-2:] == ["dkd", "WS(4,2)"]

@@ -1,6 +1,7 @@
 """A state that its own writes keep up to date, compared with one that reads all rows after each of them."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from autokd.database.store import Store
 from autokd.evaluation.task import EvaluationResult, EvaluationTask
 from autokd.searches.controller import Controller
 from autokd.searches.problem import Problem
-from autokd.searches.progress import measure_progress
+from autokd.searches.progress import measure_progress, read_progress
 from autokd.searches.state import SearchState
 from autokd.searches.study import GrowingStudy
 from autokd.searches.trial_record import search_records
@@ -86,7 +87,11 @@ def test_the_state_is_after_every_write_what_all_rows_tell(make_problem, make_st
         read = SearchState.read(problem, store, 1)
         assert seen(state) == seen(read)
         trials, references = search_records(store, 1)
-        assert state.progress(search) == measure_progress(search, trials.values(), references)
+        progress = state.progress(search)
+        assert progress == measure_progress(search, trials.values(), references)
+        from_sums = read_progress(store, search)
+        assert replace(from_sums, seconds_left=None) == replace(progress, seconds_left=None)
+        assert from_sums.seconds_left == pytest.approx(progress.seconds_left)
 
     simulate(problem, store, compare)
     assert looks > 2 * problem.config.trials

@@ -1,9 +1,12 @@
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from inline_searches import run
 
+from autokd.database.lease import acquire, release
 from autokd.database.rows import EventRow
 from autokd.searches.tables import times_line
 from autokd.searches.times import Times, measure_times, prepared_seconds
@@ -74,3 +77,21 @@ def test_a_resumed_training_is_known_by_its_students() -> None:
 def test_times_are_one_line_without_parts_that_took_none() -> None:
     assert times_line(Times(10.0, 180.0, 300.0, 0.0)) == "data 10 s, teacher outputs 3 min, search 5 min"
     assert times_line(Times(None, 0.0, 0.0, 0.0)) == ""
+
+
+def test_the_outline_of_the_events_tells_the_times_of_all(make_problem, make_store, pretend) -> None:
+    store = make_store(make_problem())
+    pretend()
+    for trials in (2, 3):  # two sessions that search
+        run(make_problem(trials=trials), store)
+    lease = acquire(store, 1)  # one that trains
+    store.add_student(lease, 1, 0, "final", "d", {}, 1, 1, 1, 1)
+    release(store, lease)
+    final = {student.id for student in store.students(1, "final")}
+    events, outline = store.events(1), store.outline(1)
+    assert len(outline) < len(events)
+    found, expected = (asdict(measure_times(some, final)) for some in (outline, events))
+    assert found == {
+        part: seconds if seconds is None else pytest.approx(seconds, abs=2e-3) for part, seconds in expected.items()
+    }
+    assert prepared_seconds(outline) == prepared_seconds(events)

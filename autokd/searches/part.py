@@ -1,0 +1,70 @@
+"""The part of a search's trials from which figures are computed where there are very many.
+
+What is shown must not take longer the longer a search was. Up to a number of trials all are read; beyond, some are
+chosen from their rows alone. Whoever shows a figure says of how many trials it is.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from autokd.database.reading import Reader
+from autokd.database.rows import TrialOutcome, TrialState
+from autokd.searches.trial_record import TrialRecord, trial_records
+from search_spaces.design.budget import Budget
+
+__all__ = ["MANY", "MOST_CLIMBED", "TrialOutcome", "read_outcomes", "records_to_rank", "spread_records"]
+
+MANY = 500  # most trials of which all are ranked: the model's time is cubic in their number
+N_BEST, N_SPREAD = 200, 100  # of more trials
+MOST_CLIMBED = 1000  # trials at the last rung of which lower rungs are judged: a standard error of 0.03
+
+
+def records_to_rank(store: Reader, search_id: int, within: Budget | None = None) -> Sequence[TrialRecord]:
+    """The trials whose families are ranked, and from which the model learns that ranks them, by number.
+
+    Of more than `MANY` they are the best, and others spread evenly over the search, without which the model would know
+    nothing of bad ones.
+
+    Args:
+        store: The search's database.
+        search_id: Id of the search.
+        within: Limits that the first students of the best ones keep.
+    """
+    ids = store.trial_ids(search_id)
+    if len(ids) > MANY:
+        best = set(store.best_trial_ids(search_id, N_BEST, within.limits if within else {}))
+        ids = [*best, *_spread([each for each in ids if each not in best], N_SPREAD)]
+    return list(trial_records(store, search_id, ids, architectures=False).values())
+
+
+def spread_records(store: Reader, search_id: int, most: int, *states: TrialState) -> Sequence[TrialRecord]:
+    """Trials of some states or all, by number; where there are more than `most`, so many, spread evenly.
+
+    Args:
+        store: The search's database.
+        search_id: Id of the search.
+        most: Largest number of trials.
+        states: Their states; none for all.
+    """
+    ids = _spread(store.trial_ids(search_id, *states), most)
+    return list(trial_records(store, search_id, ids, architectures=False).values())
+
+
+def read_outcomes(store: Reader, search_id: int, costs: Sequence[str]) -> list[TrialOutcome]:
+    """Number, state and values of all trials, by number; a running one has the value of its highest rung so far.
+
+    Args:
+        store: The search's database.
+        search_id: Id of the search.
+        costs: Names of the costs that are objectives.
+    """
+    running = trial_records(store, search_id, store.trial_ids(search_id, "running"), architectures=False)
+    outcomes = store.trial_outcomes(search_id)
+    for number, record in running.items():
+        if record.values:
+            outcomes[number] = replace(outcomes[number], value=record.best_value, costs=record.costs(costs) or None)
+    return outcomes
+
+
+def _spread(ids: Sequence[int], most: int) -> Sequence[int]:
+    return ids if len(ids) <= most else [ids[place * len(ids) // most] for place in range(most)]
