@@ -78,7 +78,7 @@ class _DaskLane(Lane):
         except KilledWorker as error:
             raise WorkerLost(_LOST.format(n=error.allowed_failures + 1, address=error.last_worker.address)) from None
         except CancelledError:  # by us, or by Dask because the connection was lost
-            raise WorkerLost("The scheduler of Dask must outlive a task, but the connection to it was lost.") from None
+            raise EngineLost(_GONE) from None
 
 
 class _Cluster:
@@ -96,14 +96,17 @@ class _Cluster:
         """Future of a task's encoded outcome.
 
         Raises:
-            EngineLost: If the connection to the scheduler was lost, and could not be made again.
+            EngineLost: If the connection to the scheduler was lost.
         """
         client = self._client()
         try:
-            demand = self._demand(client.scheduler_info()["workers"])
-            return client.submit(_run, payload, self._limits, key=key, resources=demand)
-        except (ClosedClientError, OSError) as error:
-            raise EngineLost(f"The scheduler of Dask must answer, but it is gone: {error}") from None
+            demand = self._demand(_workers(client)) if client.status == "running" else {}
+            sent: DaskFuture[bytes] = client.submit(_run, payload, self._limits, key=key, resources=demand)
+        except (ClosedClientError, OSError):
+            raise EngineLost(_GONE) from None
+        if client.status != "running":  # a task that is sent while the connection is lost may never end
+            raise EngineLost(_GONE)
+        return sent
 
     def placements(self, keys: Sequence[str]) -> Sequence[Placement]:
         """Where the tasks with these keys are."""
@@ -111,7 +114,7 @@ class _Cluster:
         if client is None:
             return [Placement(reason="the cluster starts")] * len(keys)
         try:
-            workers, processing = client.scheduler_info()["workers"], client.processing()
+            workers, processing = _workers(client), client.processing()
         except (ClosedClientError, OSError):  # of which the tasks hear by themselves
             return [Placement()] * len(keys)
         has = {key: address for address, has in processing.items() for key in has}
@@ -163,6 +166,12 @@ def _connect(cluster: str | LocalCluster) -> Client:
         raise EngineLost(f"A scheduler of Dask must answer at {cluster}, but none does: {error}") from None
 
 
+def _workers(client: Client) -> Workers:
+    """What the scheduler tells of its workers; nothing while the connection is lost."""
+    workers: Workers = client.scheduler_info().get("workers", {})
+    return workers
+
+
 def _run(payload: bytes, limits: Limits) -> bytes:
     """`run_hosted` on a worker of Dask, which cannot stop a thread: the state of the task says that it is cancelled."""
     worker = get_worker()
@@ -170,6 +179,7 @@ def _run(payload: bytes, limits: Limits) -> bytes:
     return run_hosted(payload, limits, lambda: task.state == "executing")
 
 
+_GONE = "The scheduler of Dask must outlive its tasks, but the connection to it was lost."
 _LOST = (
     "A worker must outlive its task, but {n} workers of Dask died in turn, {address} last. "
     "The task can be submitted again."

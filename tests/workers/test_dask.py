@@ -1,6 +1,9 @@
 """The Dask executor, with a real cluster of two workers in processes of their own."""
 
+import json
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import CancelledError
@@ -105,6 +108,26 @@ def test_an_address_without_a_scheduler_is_refused(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(dask, "CONNECT_SECONDS", 0.5)
     with pytest.raises(EngineLost, match=r"must answer at tcp://127\.0\.0\.1:1, but none does"):
         dask.DaskExecutor(1, address="tcp://127.0.0.1:1")
+
+
+def test_without_a_scheduler_no_task_waits_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dask, "CONNECT_SECONDS", 2.0)
+    file = tmp_path / "scheduler.json"
+    words = ("--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(file))
+    scheduler = subprocess.Popen([sys.executable, "-m", "dask", "scheduler", *words], stderr=subprocess.DEVNULL)
+    try:
+        wait_until(lambda: file.exists() and file.read_text().rstrip().endswith("}"))
+        with dask.DaskExecutor(1, address=json.loads(file.read_text())["address"]) as executor:
+            future = executor.submit(tasks.add, 1, 1)
+            waiting = {future: Placement(reason="the cluster has no worker")}
+            wait_until(lambda: executor.where([future]) == waiting)
+            scheduler.kill()
+            assert isinstance(future.exception(), EngineLost)
+            assert isinstance(executor.submit(tasks.add, 1, 1).exception(), EngineLost)
+            assert executor.where([future]) == {}
+    finally:
+        scheduler.kill()
+        scheduler.wait()
 
 
 def test_without_an_address_a_cluster_starts_with_the_first_task_and_ends_with_the_last() -> None:
