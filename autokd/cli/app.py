@@ -162,7 +162,7 @@ def resume(
     output: Output = "text",
     home: HomeFolder = None,
 ) -> None:
-    """Go on after any interruption; only trials, seconds, workers, references and final may be changed."""
+    """Go on after any interruption; only trials, seconds, workers, references, final and stop may change."""
     from autokd.searches.api import find
 
     _check_replaceable(export, find(name, home) if export else None, force)

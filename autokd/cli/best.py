@@ -21,6 +21,7 @@ from autokd.searches.problem import Problem
 from autokd.searches.progress import ReferenceProgress
 from autokd.searches.remarks import student_remarks
 from autokd.searches.result import SearchResult
+from autokd.searches.stopping import Outlook
 from autokd.searches.students import TrainedStudent
 from autokd.searches.tables import (
     METRIC_HEADINGS,
@@ -161,6 +162,7 @@ class _Best:
     axes: Mapping[str, Mapping[str, Any]]
     search_cost: Mapping[str, float | None]
     times: Times
+    outlook: Outlook | None
 
     @classmethod
     def of(cls, result: SearchResult, within: Budget) -> "_Best":
@@ -173,6 +175,7 @@ class _Best:
             axes=three_axes(student, search),
             search_cost=result.search_cost,
             times=result.times,
+            outlook=result.outlook,
         )
 
     @property
@@ -207,6 +210,7 @@ class _Best:
             "axes": self.axes,
             "limits": {"allowed": self.problem.budget.limits, "used": self.limits_used},
             "search_cost": self.search_cost,
+            "outlook": self.outlook and asdict(self.outlook),
             "energy": None,  # not measured
             "remarks": self.remarks,
         }
@@ -249,6 +253,7 @@ def _lines(shown: _Best, references: Iterable[ReferenceProgress]) -> list[tuple[
         ("family", shown.problem.describe(student.trial)),
         ("distilled", f"by {method}" + (f": {_settings(settings)}" if settings else "")),
         ("trained", _length(student)),
+        *(shown.outlook.facts if shown.outlook else []),
         *([("compared", str(shown.comparison))] if shown.comparison else []),
         *(("left out", f"{one.name}: {one.reason}") for one in references if one.state == "failed"),
         ("time", times_line(shown.times)),

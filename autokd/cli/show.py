@@ -50,6 +50,7 @@ from search_spaces.design.budget import Budget
 
 if TYPE_CHECKING:
     from autokd.searches.families import Family
+    from autokd.searches.stopping import Outlook
 
 __all__ = ["families", "recipes", "searches", "status", "trial"]
 
@@ -104,7 +105,8 @@ def status(result: SearchResult, output: Output) -> None:
 
 def _status_json(result: SearchResult) -> dict[str, Any]:
     """The progress as plain values."""
-    problem, flatness, climbed = result.problem, _flatness(result), result.spread(MOST_CLIMBED, "complete")
+    problem, climbed = result.problem, result.spread(MOST_CLIMBED, "complete")
+    outlook, flatness = _estimates(result)
     found = (rung_correlations(climbed, problem.rungs, metric) for metric in FIDELITY_METRICS.values())
     correlations = [one for of_metric in found for one in of_metric if one.n]
     return asdict(result.progress) | {
@@ -115,6 +117,7 @@ def _status_json(result: SearchResult) -> dict[str, Any]:
         "seconds": asdict(result.times),
         "full_length": full_length(problem),
         "learns_from": learns_from_json(problem.facts.earlier),
+        "outlook": outlook and asdict(outlook),
         "flatness": flatness and asdict(flatness) | {"is_flat": flatness.is_flat},
         **_front_json(result, problem),
     }
@@ -131,7 +134,7 @@ def _front_json(result: SearchResult, problem: Problem) -> dict[str, Any]:
 def _status_facts(result: SearchResult) -> list[tuple[str, str]]:
     """The progress as names and sentences."""
     progress, trainings, row = result.progress, result.trainings, result.row
-    problem = result.problem
+    problem, (outlook, flatness) = result.problem, _estimates(result)
     ended = f"{progress.complete} complete, {progress.pruned} pruned, {progress.failed} failed"
     facts = [
         ("search", f"{progress.name} ({progress.status})"),
@@ -140,6 +143,7 @@ def _status_facts(result: SearchResult) -> list[tuple[str, str]]:
         *(("running", evaluation_state(one)) for one in progress.evaluations),
         ("best", _best_line(progress)),
         *([("front", front_line(result, problem.costs).removeprefix("front: "))] if problem.costs else []),
+        *(outlook.facts if outlook else []),
         ("teacher", _teacher_line(progress)),
         *_limits_lines(result, progress, problem.budget),
         *(("reference", f"{one.name}: {reference_state(one)}") for one in progress.references),
@@ -159,18 +163,18 @@ def _status_facts(result: SearchResult) -> list[tuple[str, str]]:
     climbed = result.spread(MOST_CLIMBED, "complete")
     correlations = rung_correlations(climbed, problem.rungs, problem.fidelity_metric)
     facts += [("prediction", _rung_correlation_line(one, progress.pruned, progress.complete)) for one in correlations]
-    facts += search_remarks(progress, _flatness(result))
+    facts += search_remarks(progress, flatness, outlook)
     facts += [("full length", line) for line in full_length_lines(problem)]
     facts += [("full length", f"{training.name}: {training_state(training)}") for training in trainings]
     lines = [event_line(event) for event in result.last_events(EVENTS)]
     return facts + [("" if position else "last events", line) for position, line in enumerate(lines)]
 
 
-def _flatness(result: SearchResult) -> Any:
-    """`SearchResult.flatness`; None too where a space of the user's own is gone, which the status survives."""
+def _estimates(result: SearchResult) -> tuple["Outlook | None", Any]:
+    """Outlook and flatness; None where a space of the user's own is gone, which the status survives."""
     with suppress(AutoKDError):
-        return result.flatness
-    return None
+        return result.outlook, result.flatness
+    return None, None
 
 
 def trial(record: TrialRecord, result: SearchResult, output: Output) -> None:
@@ -327,6 +331,8 @@ def families(result: SearchResult, top: int, output: Output) -> None:
     if ranked and ranked[0].learnt_from < total:
         learnt = f"{ranked[0].learnt_from} of {counted(total, 'trial')}"
         show_text(f"of the {learnt} that the model learns from: the best, and others spread evenly over the search")
+    if outlook := result.outlook:
+        show_text(facts_table(outlook.facts))
     show_text("activations: bytes of the family's first student; tightest limit: the one of which it uses the most")
     for remark in result.remarks:
         show_text(remark)

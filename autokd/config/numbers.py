@@ -17,6 +17,7 @@ __all__ = [
     "Index",
     "NonNegative",
     "Number",
+    "Points",
     "Portion",
     "Positive",
     "PositiveFraction",
@@ -77,6 +78,8 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False), NO_BOOL]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False), NO_BOOL]
 Epochs = Annotated[float, Field(gt=0, le=10**5, allow_inf_nan=False), NO_BOOL]
 Seconds = Annotated[float, Field(gt=0, le=10**9, allow_inf_nan=False), NO_BOOL]
+Points = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False), NO_BOOL]
+"""Difference of two accuracies in percent, possibly 0."""
 Portion = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False), NO_BOOL]
 Probability = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False), NO_BOOL]
 Fraction = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False), NO_BOOL]

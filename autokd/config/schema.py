@@ -30,6 +30,7 @@ from autokd.config.numbers import (
     Fraction,
     NonNegative,
     Number,
+    Points,
     Positive,
     PositiveFraction,
     Samples,
@@ -53,6 +54,7 @@ __all__ = [
     "RetrainingConfig",
     "SearchConfig",
     "SpaceConfig",
+    "StopConfig",
     "TeacherConfig",
     "TrainingConfig",
     "WorkersConfig",
@@ -60,7 +62,7 @@ __all__ = [
 
 NAMED_SOURCES = ("fashion-mnist", "digits")
 LONGEST_NAME = 100  # characters of a search's name
-RESUMABLE_CHANGES = {"trials", "seconds", "workers", "references", "final"}  # what `resume` may change
+RESUMABLE_CHANGES = {"trials", "seconds", "workers", "references", "final", "stop"}  # what `resume` may change
 
 
 def _one(value: Any) -> Any:
@@ -413,6 +415,18 @@ class ReferencesConfig(_Section):
     final: Annotated[int | Literal["all"] | tuple[ReferenceName, ...], BeforeValidator(_some_of_names)] = 1
 
 
+class StopConfig(_Section):
+    """When a search ends before it has run all its trials.
+
+    Attributes:
+        gain: A gain of validation accuracy at the last rung, in points, that is not worth 20 more trials. The search
+            ends once these gain less with a probability of about 90 %, which is estimated after 20, 30, 40, ... ended
+            trials. By default, and with 0, all trials run.
+    """
+
+    gain: Points | None = None
+
+
 class SearchConfig(_Section):
     """Configuration of a search.
 
@@ -444,6 +458,7 @@ class SearchConfig(_Section):
     workers: WorkersConfig = WorkersConfig()
     references: ReferencesConfig = ReferencesConfig()
     final: RetrainingConfig = RetrainingConfig()
+    stop: StopConfig = StopConfig()
 
     @field_validator("min_trials")
     @classmethod
@@ -462,6 +477,14 @@ class SearchConfig(_Section):
                 f"objectives: {without[0]!r} needs a limit, budget.{without[0]} or budget.of_teacher.{without[0]}"
             )
         return optimizer
+
+    @field_validator("stop")
+    @classmethod
+    def _gains_accuracy_alone(cls, stop: StopConfig, info: ValidationInfo) -> StopConfig:
+        optimizer = info.data.get("optimizer")
+        if stop.gain is not None and optimizer and optimizer.costs:
+            raise ValueError(f"gain: needs the accuracy as the only objective, but got {list(optimizer.objectives)}")
+        return stop
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values that JSON and TOML can represent; `parse_config` reads them back."""

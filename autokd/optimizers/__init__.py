@@ -4,7 +4,8 @@
 `trust_region_sampler` (Optuna's interface), `proposal` (how the next point is chosen), `history` (the trials as
 tensors), `trust_region`, then the packages `space` (parameters as coordinates), `models` (the surrogate) and
 `acquisition` (acquisition functions and their optimisation). `halving` is the pruner, `importance` the importance of
-each parameter.
+each parameter; `models.posterior` says how good each trial is, and how sure that is; `gain` says what further trials
+would gain.
 
 The names below are imported on first use, because torch and SciPy take seconds to import.
 """

@@ -7,7 +7,7 @@ without teacher, which trains the best student, comes after them. No decision ab
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from time import monotonic
 from typing import Any, Literal
@@ -25,6 +25,7 @@ from autokd.searches.progress import is_at_chance
 from autokd.searches.references import NO_TEACHER, latest_references, no_teacher_parameters, reference_parameters
 from autokd.searches.retention import Retention, remove_files, remove_surplus
 from autokd.searches.state import SearchState
+from autokd.searches.stopping import EVERY, is_enough
 from autokd.searches.students import add_student
 from autokd.searches.times import prepared_seconds
 from autokd.searches.trial_record import TrialRecord, trial_records
@@ -55,6 +56,7 @@ class Controller:
     lease: Lease
     problem: Problem
     dispatcher: Dispatcher
+    _enough: dict[int, bool] = field(default_factory=dict)  # by full tens of ended trials
 
     @cached_property
     def state(self) -> SearchState:
@@ -106,7 +108,19 @@ class Controller:
 
     @property
     def _wants_trial(self) -> bool:
-        return self.problem.wants_trial(self.state.n_trials, self.state.worker_seconds, self._prepared_seconds)
+        state = self.state
+        wanted = self.problem.wants_trial(state.n_trials, state.worker_seconds, self._prepared_seconds)
+        return wanted and not self._is_enough
+
+    @property
+    def _is_enough(self) -> bool:
+        """Whether further trials would gain less than `stop.gain`, asked once for each full ten of ended trials."""
+        if not self.problem.config.stop.gain:
+            return False
+        tens = self.state.n_ended // EVERY
+        if tens not in self._enough:
+            self._enough[tens] = is_enough(self.problem, trial_records(self.store, self.lease.search_id).values())
+        return self._enough[tens]
 
     @cached_property
     def _retention(self) -> Retention:

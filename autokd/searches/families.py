@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from autokd.core.seeds import derive
-from autokd.optimizers.models.posterior import posterior
+from autokd.optimizers.models.posterior import Posterior, posterior
 from autokd.searches.problem import Problem
 from autokd.searches.proposals import feature_options
 from autokd.searches.study import to_study
@@ -30,6 +30,9 @@ class Family:
         mean: Posterior mean of the validation accuracy at the last rung.
         deviation: Posterior standard deviation of the same.
         probability_best: Posterior probability that it is the best of the families tried.
+        low: One more student of it, trained to the last rung, exceeds this validation accuracy with a probability of
+            95 %; None if the family did not climb to the highest rung.
+        high: It stays below this with the same probability.
         params: Parameters of its first student.
         macs: Multiply-accumulates of that student.
         activation_bytes: Peak size of its activations of one sample.
@@ -46,6 +49,8 @@ class Family:
     mean: float
     deviation: float
     probability_best: float
+    low: float | None
+    high: float | None
     params: int
     macs: int
     activation_bytes: int
@@ -65,16 +70,20 @@ def rank_families(problem: Problem, trial_records: Collection[TrialRecord]) -> l
     }
     if not valued:
         return []
-    study = to_study(trial_records, problem.distributions)
-    seed = derive(problem.config.seed, "families") % 2**31
+    highest = max(max(record.values) for record in valued.values())
     estimates = posterior(
-        study, problem.distributions, list(valued), POSTERIOR_SAMPLES, seed, **feature_options(problem)
+        to_study(trial_records, problem.distributions),
+        problem.distributions,
+        list(valued),
+        POSTERIOR_SAMPLES,
+        seed=derive(problem.config.seed, "families") % 2**31,
+        eligible=[place for place, record in valued.items() if max(record.values) == highest],
+        averaged=problem.config.students_per_trial,
+        **feature_options(problem),
     )
     families = [
-        _family(problem, valued[place], mean, deviation, best, len(trial_records))
-        for place, mean, deviation, best in zip(
-            valued, estimates.mean, estimates.deviation, estimates.probability_best, strict=True
-        )
+        _family(problem, record, estimates, place, highest, len(trial_records))
+        for place, record in enumerate(valued.values())
     ]
     return sorted(families, key=lambda family: (-family.mean, family.trial))
 
@@ -92,8 +101,9 @@ def winner(families: Sequence[Family]) -> Family | None:
 
 
 def _family(
-    problem: Problem, record: TrialRecord, mean: float, deviation: float, probability_best: float, learnt_from: int
+    problem: Problem, record: TrialRecord, estimates: Posterior, place: int, highest: int, learnt_from: int
 ) -> Family:
+    climbed = max(record.values) == highest
     parameters = problem.space.complete(problem.space_parameters(record.trial))
     first = record.students[0]
     return Family(
@@ -103,9 +113,11 @@ def _family(
         single_member=problem.space.single_member(parameters),
         observed=record.best_value,
         rung=max(record.values),
-        mean=mean,
-        deviation=deviation,
-        probability_best=probability_best,
+        mean=estimates.mean[place],
+        deviation=estimates.deviation[place],
+        probability_best=estimates.probability_best[place],
+        low=max(0.0, estimates.low[place]) if climbed else None,
+        high=min(1.0, estimates.high[place]) if climbed else None,
         params=first.params,
         macs=first.macs,
         activation_bytes=first.activation_bytes,

@@ -211,9 +211,14 @@ class Tally:
         return tally
 
     @property
+    def n_ended(self) -> int:
+        """Number of trials that ended."""
+        return self._states.total()
+
+    @property
     def n_trials(self) -> int:
         """Number of trials, running ones included."""
-        return self._states.total() + len(self._running)
+        return self.n_ended + len(self._running)
 
     def put(self, record: TrialRecord) -> None:
         """Count a trial, in the place of what it was before if it ran."""

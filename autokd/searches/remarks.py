@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from autokd.database.rows import SearchRow
 from autokd.searches.progress import Progress
+from autokd.searches.stopping import Outlook
 from autokd.searches.students import TrainedStudent
 from autokd.searches.tables import counted, percent
 
@@ -19,15 +20,19 @@ RULE_OF_THREE = 300
 """Samples without a mistake after which an error rate of 1 % is ruled out with 95 % confidence."""
 
 
-def search_remarks(progress: Progress, flatness: "SignalToNoise | None") -> list[tuple[str, str]]:
+def search_remarks(
+    progress: Progress, flatness: "SignalToNoise | None", outlook: Outlook | None = None
+) -> list[tuple[str, str]]:
     """What is remarkable about a search: a word and a sentence each.
 
     They are about trials that failed, one for each reason, and which of them were a worker's fault, about trials that
-    learnt nothing, and about families that differ by less than the noise of a trial.
+    learnt nothing, about families that differ by less than the noise of a trial, and about the end of the search before
+    its last trial.
 
     Args:
         progress: How far the search is.
         flatness: How much its families differ; None if too few trials are finished to tell.
+        outlook: What further trials would gain.
     """
     found = [("failed", f"{number} x {reason}") for reason, number in progress.reasons.items()]
     if progress.retriable:
@@ -37,6 +42,8 @@ def search_remarks(progress: Progress, flatness: "SignalToNoise | None") -> list
         found.append(("at chance", f"{counted(progress.at_chance, 'trial')} ended hardly better than guessing"))
     if flatness is not None and flatness.is_flat:
         found.append(("space", _flat(flatness)))
+    if outlook is not None and outlook.is_enough and progress.finished < progress.trials:
+        found.append(("stop", "no further trial begins, as 20 more would gain less than `stop.gain`"))
     return found
 
 

@@ -21,7 +21,6 @@ from autokd.errors import AutoKDError, DiskFullError, InputError, InterruptedSea
 from autokd.export.folder import write_folder
 from autokd.export.replacement import check_replaceable
 from autokd.export.verification import Verification
-from autokd.optimizers.errors import OptimizerError
 from autokd.searches.axes import search_cost, three_axes
 from autokd.searches.comparison import Comparison, compare, describe_references
 from autokd.searches.controller import Controller
@@ -38,7 +37,8 @@ from autokd.searches.remarks import search_remarks
 from autokd.searches.reporter import Reporter
 from autokd.searches.retraining import Retraining, trainings
 from autokd.searches.retry import reopen
-from autokd.searches.session import search_error, session
+from autokd.searches.session import naming_search, session
+from autokd.searches.stopping import Outlook, outlook
 from autokd.searches.students import TrainedStudent, reference_students, trained_references, trained_students
 from autokd.searches.study import to_study
 from autokd.searches.tables import count, counted, percent
@@ -48,7 +48,6 @@ from autokd.searches.workspace import Workspace
 from autokd.teachers.registry import Teacher, load_teacher
 from autokd.training.metrics import label_metrics
 from search_spaces.design.budget import Budget
-from search_spaces.errors import SpaceError
 from workers.errors import EngineLost
 from workers.worker_process import leave_if_importing
 
@@ -247,10 +246,15 @@ class SearchResult:
     def _ranked(self, trials: Sequence[TrialRecord]) -> "list[Family]":
         from autokd.searches.families import rank_families  # loads the model
 
-        try:
+        with naming_search(self.name):
             return rank_families(self.problem, trials)
-        except (SpaceError, OptimizerError) as error:
-            raise search_error(self.name, error) from error
+
+    @property
+    def outlook(self) -> Outlook | None:
+        """What the model believes of the winner, and of 20 more trials; None while there is no family."""
+        trials = self._to_rank()
+        with naming_search(self.name):
+            return outlook(self.problem, trials, self._ranked(trials))
 
     @property
     def flatness(self) -> "SignalToNoise | None":
@@ -263,10 +267,8 @@ class SearchResult:
         with self.home.open() as store:
             search_id = store.search(self.name).id
             first = trial_records(store, search_id, store.trial_ids(search_id, "complete")[:MOST_TRIALS])
-        try:
+        with naming_search(self.name):
             return flatness(self.problem, first.values())
-        except (SpaceError, OptimizerError) as error:
-            raise search_error(self.name, error) from error
 
     @property
     def importances(self) -> dict[str, float]:
@@ -282,8 +284,8 @@ class SearchResult:
 
     @property
     def remarks(self) -> list[str]:
-        """Lines about trials that failed or learnt nothing, and about families that hardly differ."""
-        return [f"{word}: {line}" for word, line in search_remarks(self.progress, self.flatness)]
+        """Lines about trials that failed or learnt nothing, families that hardly differ, and an end by `stop.gain`."""
+        return [f"{word}: {line}" for word, line in search_remarks(self.progress, self.flatness, self.outlook)]
 
     def trials_dataframe(self) -> "pandas.DataFrame":
         """All trials as Optuna's `study.trials_dataframe` shows them: number, value, times, parameters and state.
@@ -300,7 +302,7 @@ class SearchResult:
         """Go on until all trials are finished; the same code as beginning.
 
         Args:
-            config: A changed configuration; only trials, seconds, workers, references and final may
+            config: A changed configuration; only trials, seconds, workers, references, final and stop may
                 differ.
 
         Raises:

@@ -29,7 +29,7 @@ from workers.base import Executor, Limits
 from workers.errors import WorkerError
 from workers.registry import executor
 
-__all__ = ["changes", "check_shared", "make_executor", "search_error", "session"]
+__all__ = ["changes", "check_shared", "make_executor", "naming_search", "search_error", "session"]
 
 LOOK_SECONDS = 2.0
 
@@ -83,6 +83,15 @@ def _end(store: Store, lease: Lease, status: SearchStatus) -> None:
     store.patience = Patience()
     with suppress(DatabaseGone):
         store.set_status(lease, status)
+
+
+@contextmanager
+def naming_search(name: str) -> Iterator[None]:
+    """A block in which an error of the space or the optimiser is one of the search; see `search_error`."""
+    try:
+        yield
+    except (SpaceError, OptimizerError) as error:
+        raise search_error(name, error) from error
 
 
 def search_error(name: str, error: SpaceError | OptimizerError) -> AutoKDError:

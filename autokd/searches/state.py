@@ -64,6 +64,11 @@ class SearchState:
         return self._tally.n_trials
 
     @property
+    def n_ended(self) -> int:
+        """Number of trials that ended."""
+        return self._tally.n_ended
+
+    @property
     def worker_seconds(self) -> float:
         """Seconds that evaluations took in their workers, those of references included."""
         return float(sum((record.seconds for record in self._references.values()), self._tally.spent))

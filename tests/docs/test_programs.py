@@ -72,7 +72,7 @@ PROGRAMS = (  # words that tell each program from the others; every program is r
     *("teacher=teacher(), data=data()", "teacher_settings=", "def teacher():", "from model import"),
     *("distillation.Distiller(", "TrustRegionSampler(", "class Chain(", "SpaceConformance)"),
     *("class Brier(", "MethodConformance)", "class MyTPE(", "SamplerConformance)", "np.savez("),
-    "to_networkx()",
+    *("to_networkx()", "gain(study"),
 )
 
 
@@ -172,11 +172,16 @@ before = student[0].weight.detach().clone()
     assert run(folder, "loop.py") == "False\n"
 
 
-def test_the_optimiser_alone_keeps_its_limits_and_gets_near(folder: Path) -> None:
-    (folder / "optimise.py").write_text(block("python", "TrustRegionSampler(") + "\nprint(study.best_trial.params)\n")
-    best = ast.literal_eval(run(folder, "optimise.py"))
-    assert best["activation"] == "silu"
-    assert 96 < best["width"] <= 192
+def test_the_optimiser_alone_keeps_its_limits_and_gets_near_and_says_how_sure_it_is(folder: Path) -> None:
+    programs = block("python", "TrustRegionSampler("), "print(study.best_trial.params)\n", block("python", "gain(study")
+    (folder / "optimise.py").write_text("\n".join(programs))
+    best, sure, bound = run(folder, "optimise.py").splitlines()
+    assert ast.literal_eval(best)["activation"] == "silu"
+    assert 96 < ast.literal_eval(best)["width"] <= 192
+    probability, low, high = map(float, sure.split())
+    assert 0 < probability < 1
+    assert low < high
+    assert float(bound) > 0
 
 
 @pytest.mark.slow  # a whole suite, in an interpreter of its own

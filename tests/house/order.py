@@ -36,10 +36,12 @@ ORDER = {
     "autokd.teachers.outputs": "key shapes cache reader disk_budget",
     "autokd.optimizers": (
         "errors arrays space reports expected_improvement hypervolume trust_region ended halving history archive "
-        "earlier models acquisition proposal trust_region_sampler importance registry __init__"
+        "earlier models acquisition proposal trust_region_sampler gain importance registry __init__"
     ),
     "autokd.optimizers.space": "coordinates union encoding conditions features",
-    "autokd.optimizers.models": "outcome_transforms gaussian_process surrogate prior_mean posterior signal_to_noise",
+    "autokd.optimizers.models": (
+        "outcome_transforms gaussian_process surrogate prior_mean study_model posterior signal_to_noise"
+    ),
     "autokd.optimizers.acquisition": "functions candidates optimisation portfolio",
     "autokd.database": (
         "errors rows types models engine schema outages reading writing store removal lease lease_keeper"
@@ -47,9 +49,9 @@ ORDER = {
     "autokd.evaluation": "context prune warm_start precompute task distillation_stream log evaluate",
     "autokd.export": "module check manifest preprocess verification replacement folder",
     "autokd.searches": (
-        "lengths earlier facts workspace data_from_python trial_record part method_choice references progress "
-        "times tables study choices warm_start_source problem retention reporter recall printer proposals state "
-        "families flatness students comparison axes remarks pareto bottleneck dispatcher session controller pace "
+        "lengths earlier facts workspace data_from_python trial_record part method_choice references progress times "
+        "tables study choices warm_start_source problem retention reporter recall printer proposals state families "
+        "flatness stopping students comparison axes remarks pareto bottleneck dispatcher session controller pace "
         "speed manifest preflight retraining retry deletion garbage result api damage doctor"
     ),
     "autokd.analysis": "rung_correlations evidence scales plots",

@@ -45,6 +45,7 @@ _LEAST_NOISE, _MOST_NOISE = math.log(1e-6), math.log(1e3)
 _SHAPE, _SCALE = 1.0, 1.0  # prior of the variance
 _MAX_ITERATIONS = 75  # of L-BFGS; a fit that converges does so in far fewer
 _TOLERANCE = 1e-7  # relative, of the log posterior
+NOISE_LEVELS = np.arange(-6.0, 3.0)  # values of log v over which `noise_levels` averages
 _DECIDING = 0.9  # share of the variance that does not depend on the described coordinates
 
 
@@ -212,6 +213,23 @@ class GaussianProcess:
         weights = cho_solve((root, True), y)
         variance = float(_SCALE + y @ weights / 2) / (_SHAPE + len(y) / 2)
         return cls(prior, lengthscales, variance, share * variance, X, weights, X, root)
+
+    @property
+    def noise_levels(self) -> list[tuple[float, "GaussianProcess"]]:
+        """The process with each of `NOISE_LEVELS` in place of its noise, and their posterior probabilities.
+
+        A few observations are explained as well by much noise as by little, and the most probable noise alone makes
+        predictions too sure. The length scales stay as they are.
+        """
+        deltas, logs = self.prior.deltas(self.X), np.log(self.lengthscales)
+        root = self.root[: len(self.X), : len(self.X)]
+        y = root @ (root.T @ self.weights)
+        density = -np.array(
+            [_negative_log_posterior(np.append(logs, level), deltas, y, self.prior)[0] for level in NOISE_LEVELS]
+        )
+        weights = np.exp(density - density.max())
+        levels = [self.of(self.X, y, self.prior, self.lengthscales, math.exp(level)) for level in NOISE_LEVELS]
+        return list(zip((weights / weights.sum()).tolist(), levels, strict=True))
 
     def mean(self, points: Array) -> Array:
         """Posterior mean at `p x q` points, `p`."""

@@ -137,6 +137,11 @@ class Surrogate:
         """Posterior mean, `n`, and covariance, `n x n`, of the scores, without noise, at codes `n x d`."""
         return self.mean(points), torch.from_numpy(self.process.covariance(self._coordinates(points)))
 
+    @property
+    def noise_levels(self) -> list[tuple[float, "Surrogate"]]:
+        """The surrogate with other noise, and the probability of each, see `GaussianProcess.noise_levels`."""
+        return [(probability, replace(self, process=process)) for probability, process in self.process.noise_levels]
+
     def value(self, scores: Tensor) -> Tensor:
         """Values of the objective at the given scores, same shape."""
         return torch.from_numpy(self.transform.value(scores.numpy()))

@@ -28,8 +28,9 @@ METHODS = DIMENSIONS | {"method": Dimension(CategoricalDistribution(("kd", "dkd"
 
 def family(trial: int, mean: float, **parameters: Any) -> Family:
     chosen = {"nodes": 3 + trial % 3, "generator": "er", "er_probability": 0.5, "temperature": 2.0, **parameters}
-    params = 1000 * (trial + 1)
-    return Family(trial, "a family", chosen, False, 0.9, 1, mean, 0.01, 0.1, params, 5000, 6000, {"params": 0.9}, 6)
+    params, ends = 1000 * (trial + 1), (mean - 0.02, mean + 0.02)
+    sizes = (params, 5000, 6000)
+    return Family(trial, "a family", chosen, False, 0.9, 1, mean, 0.01, 0.1, *ends, *sizes, {"params": 0.9}, 6)
 
 
 def outcome(record: TrialRecord) -> TrialOutcome:

@@ -60,6 +60,15 @@ def test_objectives_that_cannot_be_are_one_line_and_nothing_is_recorded(
     assert not (tmp_path / "home").exists()
 
 
+def test_a_search_of_several_objectives_does_not_stop_by_its_gain_of_accuracy(invoke: Any, tmp_path: Path):
+    changes = ("--set", 'optimizer.objectives=["accuracy", "params"]', "--set", "stop.gain=0.1")
+    outcome = invoke("search", "digits", *changes, "--home", tmp_path / "home")
+    assert (outcome.code, outcome.out) == (2, "")
+    message = "stop: gain: needs the accuracy as the only objective, but got ['accuracy', 'params']."
+    assert outcome.err.endswith(f"{message}\n")
+    assert outcome.err.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     ("within", "message"),
     [

@@ -3,7 +3,7 @@ import os
 import re
 import socket
 import sqlite3
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from autokd.searches.api import find
 from autokd.searches.families import Family
 from autokd.searches.tables import counted
 from autokd.searches.workspace import Workspace
+from search_spaces.design.dimensions import Value
 
 WORDS: dict[str, tuple[str, ...]] = {
     "list": (),
@@ -79,6 +80,25 @@ def test_status_tells_progress_and_full_length_trainings(invoke, answer, finishe
     assert "3 of 3" in text
     assert "student 1: " in text
     assert "controller" not in text
+
+
+@pytest.mark.parametrize("verb", ["status", "families", "best"])
+def test_the_winner_and_what_further_trials_would_gain_are_told(invoke, answer, finished: Path, verb: str):
+    result = find("digits", finished)
+    outlook = result.outlook
+    assert outlook is not None
+    assert outlook.gain is not None
+    (best,) = [family for family in result.families if family.trial == outlook.trial]
+    words = " ".join(invoke(verb, "digits", "--home", finished).out.split())
+    assert f"winner trial {best.trial}, the best family tried with probability {best.probability_best:.2f}; " in words
+    assert f"has {100 * outlook.low:.2f} % to {100 * outlook.high:.2f} % after 2 epochs (90 %)" in words
+    assert f"further 20 more trials would gain less than {100 * outlook.gain.most:.2f} points (90 %)" in words
+    assert (outlook.low, outlook.high) == (best.low, best.high)
+    told = answer(verb)
+    if verb == "families":
+        assert (told[0]["low"] is None) == (told[0]["rung"] < best.rung)
+    else:
+        assert told["outlook"] == asdict(outlook)
 
 
 def test_status_ends_with_the_last_events(invoke, answer, finished: Path) -> None:
@@ -363,22 +383,9 @@ def test_doctor_says_no_to_a_broken_database(invoke, tmp_path: Path):
 
 
 def test_families_name_the_method_where_the_search_chose_it(capsys: pytest.CaptureFixture[str]) -> None:
-    family = Family(
-        0,
-        "WS(4,2)",
-        {"method": "dkd", "depth": 3},
-        False,
-        0.9,
-        1,
-        0.91,
-        0.01,
-        0.5,
-        1000,
-        2000,
-        3000,
-        {"params": 0.9},
-        2,
-    )
+    chosen: dict[str, Value] = {"method": "dkd", "depth": 3}
+    ends, sizes = (0.89, 0.93), (1000, 2000, 3000)
+    family = Family(0, "WS(4,2)", chosen, False, 0.9, 1, 0.91, 0.01, 0.5, *ends, *sizes, {"params": 0.9}, 2)
     show_text(show._families_table([family, replace(family, trial=1, parameters={"method": "kd"})]))
     assert row_of(capsys.readouterr().out, "0 ")[-2:] == ["dkd", "WS(4,2)"]
     show_text(show._families_table([replace(family, parameters={"depth": 3})]))

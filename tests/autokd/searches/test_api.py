@@ -112,7 +112,7 @@ def test_the_family_that_is_trained_is_the_one_that_the_model_believes_in(search
 
     def estimates(study: Any, space: Any, numbers: Sequence[int], *_: Any, **__: Any) -> Posterior:
         means = tuple(0.0 if number == lucky else 1.0 for number in numbers)
-        return Posterior(means, (0.1,) * len(means), means)
+        return Posterior(means, (0.1,) * len(means), means, means, means)
 
     monkeypatch.setattr("autokd.searches.families.posterior", estimates)
     trained = result.train()

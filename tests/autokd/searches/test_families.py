@@ -34,8 +34,8 @@ def test_families_with_a_value_are_ranked_by_their_posterior_mean(make_problem, 
 
     def estimates(study, search_space, numbers, n_samples, seed, **description):
         asked.append(numbers)
-        assert description == feature_options(problem)
-        return Posterior((0.6, 0.7, 0.65), (0.1, 0.2, 0.3), (0.2, 0.5, 0.3))
+        assert description == {"eligible": [0, 2], "averaged": 1} | feature_options(problem)
+        return Posterior((0.6, 0.7, 0.65), (0.1, 0.2, 0.3), (0.2, 0.5, 0.3), (0.5, 0.4, 0.3), (0.7, 0.8, 0.9))
 
     monkeypatch.setattr(module, "posterior", estimates)
     problem = make_problem()
@@ -47,10 +47,12 @@ def test_families_with_a_value_are_ranked_by_their_posterior_mean(make_problem, 
         (0, 0.6, 0.1, 0.2),
     ]
     assert [(f.observed, f.rung) for f in families] == [(0.4, 0), (0.9, 1), (0.6, 1)]
+    assert [(f.low, f.high) for f in families] == [(None, None), (0.3, 0.9), (0.5, 0.7)]
 
 
 def test_a_family_is_described_by_the_space_and_its_first_student(make_problem, trial_records, monkeypatch):
-    monkeypatch.setattr(module, "posterior", lambda *args, **_: Posterior((0.6,) * 3, (0.1,) * 3, (1.0, 0.0, 0.0)))
+    told = Posterior((0.6,) * 3, (0.1,) * 3, (1.0, 0.0, 0.0), (0.5,) * 3, (0.7,) * 3)
+    monkeypatch.setattr(module, "posterior", lambda *args, **_: told)
     problem = make_problem()
     family = rank_families(problem, trial_records)[0]
     complete = problem.space.complete(problem.space_parameters(trial_records[0].trial))
@@ -70,9 +72,8 @@ def test_the_model_believes_in_what_it_has_seen(make_problem, trial_records):
 
 
 def test_the_winner_is_the_first_of_those_that_climbed_highest(make_problem, trial_records, monkeypatch):
-    monkeypatch.setattr(
-        module, "posterior", lambda *args, **_: Posterior((0.66, 0.7, 0.65), (0.1,) * 3, (0.0, 1.0, 0.0))
-    )
+    told = Posterior((0.66, 0.7, 0.65), (0.1,) * 3, (0.0, 1.0, 0.0), (0.5,) * 3, (0.8,) * 3)
+    monkeypatch.setattr(module, "posterior", lambda *args, **_: told)
     families = rank_families(make_problem(), trial_records)
     assert [family.trial for family in families] == [1, 0, 2]
     assert winner(families) == families[1]  # trial 1 was pruned; 2 has the best value, but the model believes in 0

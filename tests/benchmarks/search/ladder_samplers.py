@@ -12,7 +12,7 @@ from tasks import Measurement, Task
 from autokd.optimizers.halving import HalvingPruner
 from autokd.optimizers.registry import sampler as own_sampler
 
-__all__ = ["bohb", "hyperband", "ours_graphs_halving", "ours_halving", "random_halving", "tpe_halving"]
+__all__ = ["bohb", "halving", "hyperband", "ours_graphs_halving", "ours_halving", "random_halving", "tpe_halving"]
 
 REDUCTION_FACTOR = 3
 
@@ -55,22 +55,22 @@ class LadderPeer(SamplerPeer):
 
 def random_halving(task: Task, seed: int, workers: int) -> Peer:
     """Random points and our pruner: asynchronous successive halving, https://arxiv.org/abs/1810.05934."""
-    return _halving(task, RandomSampler(seed))
+    return halving(task, RandomSampler(seed))
 
 
 def ours_halving(task: Task, seed: int, workers: int) -> Peer:
     """Our sampler and our pruner, as in a search of AutoKD with rungs."""
-    return _halving(task, own_sampler("trust-region", seed, task.space))
+    return halving(task, own_sampler("trust-region", seed, task.space))
 
 
 def ours_graphs_halving(task: Task, seed: int, workers: int) -> Peer:
     """The same, told what the graphs are like that the parameters make, where something is known of them."""
-    return _halving(task, own_sampler("trust-region", seed, task.space, features=task.features))
+    return halving(task, own_sampler("trust-region", seed, task.space, features=task.features))
 
 
 def tpe_halving(task: Task, seed: int, workers: int) -> Peer:
     """Optuna's sampler and our pruner."""
-    return _halving(task, tpe_sampler(seed, workers))
+    return halving(task, tpe_sampler(seed, workers))
 
 
 def hyperband(task: Task, seed: int, workers: int) -> Peer:
@@ -86,7 +86,8 @@ def bohb(task: Task, seed: int, workers: int) -> Peer:
     return _hyperband(task, tpe_sampler(seed, workers), seed)
 
 
-def _halving(task: Task, sampler: BaseSampler) -> Peer:
+def halving(task: Task, sampler: BaseSampler) -> LadderPeer:
+    """A sampler with our pruner, which judges at all rungs but the top."""
     pruner = HalvingPruner(REDUCTION_FACTOR, rungs=task.ladder.steps[:-1])
     return LadderPeer(task, sampler, pruner, task.ladder.steps)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.integrate import quad
 from scipy.optimize import approx_fprime, minimize
-from scipy.stats import invgamma, multivariate_normal, norm
+from scipy.stats import invgamma, multivariate_normal, multivariate_t, norm
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, Matern
 
@@ -158,3 +158,21 @@ def test_relevant_coordinates_get_the_shortest_length_scales() -> None:
     assumed = prior(RUGGED, categorical=np.array([False] * 3 + [True] * 3))
     scales = GaussianProcess.fit(X, (y - y.mean()) / y.std(), assumed).lengthscales
     assert set(np.argsort(scales)[:2]) == {1, 4}
+
+
+@kernel_priors
+def test_noise_levels_are_weighted_by_the_marginal_likelihood_and_their_prior(kernel_prior: KernelPrior) -> None:
+    """By hand: y is Student's t over all variances, with 2 degrees of freedom and the scale matrix K + v I."""
+    X, y = data(n=8)
+    fitted = GaussianProcess.fit(X, y, prior(kernel_prior))
+    K = kernel_by_hand(X, X, fitted.lengthscales, kernel_prior)
+    logs = []
+    for level in module.NOISE_LEVELS:
+        likelihood = multivariate_t(shape=K + math.exp(level) * np.eye(8), df=2).logpdf(y)
+        logs.append(likelihood + norm(kernel_prior.noise, kernel_prior.noise_spread).logpdf(level))
+    expected = np.exp(logs) / np.exp(logs).sum()
+    assert [probability for probability, _ in fitted.noise_levels] == pytest.approx(expected.tolist(), abs=1e-8)
+    again = GaussianProcess.of(X, y, prior(kernel_prior), fitted.lengthscales, math.exp(module.NOISE_LEVELS[3]))
+    points, _ = data(seed=1)
+    assert fitted.noise_levels[3][1].mean(points) == pytest.approx(again.mean(points))
+    assert fitted.noise_levels[3][1].noise == pytest.approx(again.noise)

@@ -1,0 +1,66 @@
+"""Samples of a study's model, by their moments."""
+
+import math
+
+import optuna
+import pytest
+import torch
+from optuna.distributions import BaseDistribution, FloatDistribution
+from optuna.trial import TrialState, create_trial
+
+from autokd.optimizers.models.study_model import StudyModel, _normal
+
+SPACE: dict[str, BaseDistribution] = {"x": FloatDistribution(0, 1)}
+
+
+@pytest.fixture
+def study() -> optuna.Study:
+    """A wave with some noise, and a point that was tried twice."""
+    study = optuna.create_study(direction="maximize")
+    for k in range(9):
+        x = min(k, 7) / 8
+        value = math.sin(5 * x) + 0.3 * (-1) ** k
+        study.add_trial(create_trial(value=value, params={"x": x}, distributions=SPACE))
+    return study
+
+
+def test_normal_samples_have_the_given_moments_and_are_equal_at_equal_points() -> None:
+    mean = torch.tensor([1.0, 1.0, -2.0], dtype=torch.float64)
+    covariance = torch.tensor([[1.0, 1.0, 0.5], [1.0, 1.0, 0.5], [0.5, 0.5, 2.0]], dtype=torch.float64)
+    samples = _normal(mean, covariance, 20_000, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(samples[:, 0], samples[:, 1], rtol=0, atol=1e-6)
+    torch.testing.assert_close(samples.mean(0), mean, rtol=0, atol=0.05)
+    torch.testing.assert_close(samples.T.cov(), covariance, rtol=0, atol=0.05)
+
+
+def test_samples_have_the_moments_of_the_mixture_over_the_noise(study) -> None:
+    model = StudyModel.fit(study, SPACE)
+    samples, noises = model.samples(model.codes[:4], 40_000, torch.Generator().manual_seed(0))
+    levels = model.surrogate.noise_levels
+    means = torch.stack([level.joint(model.codes[:4])[0] for _, level in levels])
+    variances = torch.stack([level.joint(model.codes[:4])[1].diagonal() for _, level in levels])
+    weights = torch.tensor([probability for probability, _ in levels], dtype=torch.float64)
+    expected = weights @ means
+    torch.testing.assert_close(samples.mean(0), expected, rtol=0, atol=0.02)
+    torch.testing.assert_close(samples.var(0), weights @ (variances + means**2) - expected**2, rtol=0.05, atol=0.01)
+    assert float(noises.mean()) == pytest.approx(sum(p * level.noise**2 for p, level in levels), rel=0.1)
+
+
+def test_only_observations_of_the_last_step_count() -> None:
+    study = optuna.create_study(direction="minimize")
+    for x, reports, state in (
+        (0.2, {1: 4.0, 3: 2.0}, TrialState.COMPLETE),
+        (0.2, {1: 3.0, 3: 1.0}, TrialState.COMPLETE),
+        (0.7, {1: 5.0}, TrialState.PRUNED),
+    ):
+        value = reports[3] if state == TrialState.COMPLETE else None
+        study.add_trial(
+            create_trial(
+                state=state, value=value, params={"x": x}, distributions=SPACE, intermediate_values=dict(reports)
+            )
+        )
+    model = StudyModel.fit(study, SPACE)
+    counts, scores = model.observed(model.codes[1:])
+    assert counts.tolist() == [2.0, 0.0]
+    expected = model.surrogate.transform.score(-torch.tensor([2.0, 1.0], dtype=torch.float64).numpy()).mean()
+    assert scores.tolist() == pytest.approx([expected, 0.0])
