@@ -56,11 +56,11 @@ def test_a_search_on_dask_ends_well_though_a_worker_is_killed(
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     scheduler, worker = block("sh", "dask worker", PAGE).replace("10.0.0.1:8786", f"127.0.0.1:{port}").splitlines()[:2]
-    search = block("sh", "autokd search", PAGE).replace("10.0.0.1:8786", f"127.0.0.1:{port}").strip()
+    search = block("sh", "workers.engine=dask", PAGE).replace("10.0.0.1:8786", f"127.0.0.1:{port}").strip()
     with running_cluster() as database:
         home = Workspace(tmp_path / "home", database.emptied())
         for name, value in {"AUTOKD_HOME": str(home.folder), "AUTOKD_DATABASE": str(home.url)}.items():
-            assert f"export {name}=" in block("sh", "export", PAGE)
+            assert f"export {name}=" in block("sh", "AUTOKD_HOME", PAGE)
             monkeypatch.setenv(name, value)
         start(scheduler.replace("8786", str(port)))
         machines = [start(worker.replace("--nworkers 4", "--nworkers 1")) for _ in range(2)]
