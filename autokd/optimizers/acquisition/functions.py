@@ -40,6 +40,10 @@ _MAX_WITH_STEPS = 150
 """The same if trials report at several steps, or are so many that a history is a part of them. Then most trials are
 cheap, so proposals must be, too. On recorded learning curves 400 were no better."""
 
+_MAX_PENDING = 128
+"""Most pending points on which a model is conditioned where a history is a part: those nearest to the best trial. The
+time is cubic in their number, too, and none of the others is proposed again."""
+
 _LIKELY = math.log(0.5)
 _N_REPEATED = 30  # best tried points that are considered for another observation
 
@@ -94,7 +98,7 @@ def acquisition_function(
     ]
     limits = _limits(history, categories, description)
     if n_objectives == 1:
-        return _Improvement.of(models[0], limits, history, repeats)
+        return _Improvement.of(models[0], limits, history, _pending(history, categories), repeats)
     return _FrontImprovement.of(models, limits, history, reference)
 
 
@@ -133,6 +137,12 @@ def _nearest(history: History, points: Tensor, categories: Sequence[int], most: 
     return nearest(points, history.finished[max(values)[1] if values else -1], categories, most)
 
 
+def _pending(history: History, categories: Sequence[int]) -> Tensor:
+    """The pending points on which a model is conditioned, `p x d`."""
+    most = _MAX_PENDING if history.is_part else len(history.pending)
+    return history.pending[_nearest(history, history.pending, categories, most)]
+
+
 @dataclass(frozen=True)
 class _Improvement:
     """Expected improvement of one objective over the best posterior mean of the feasible finished trials."""
@@ -146,7 +156,7 @@ class _Improvement:
     repeats: bool
 
     @classmethod
-    def of(cls, model: Surrogate, limits: _Limits, history: History, repeats: bool) -> "_Improvement":
+    def of(cls, model: Surrogate, limits: _Limits, history: History, pending: Tensor, repeats: bool) -> "_Improvement":
         # Pruned trials count, too: the model predicts their values at the last step.
         possible = ~(history.excesses > 0).any(dim=1)
         tried = history.finished[possible]
@@ -156,7 +166,7 @@ class _Improvement:
         # A trial that was stopped early would be stopped again, and the model would learn nothing from it.
         stopped = history.finished[history.final.isnan().any(dim=1)]
         barred = frozenset(keys(torch.cat([history.pending, stopped])))
-        return cls(model, model.condition_on_pending(history.pending), limits, tried[order], barred, best, repeats)
+        return cls(model, model.condition_on_pending(pending), limits, tried[order], barred, best, repeats)
 
     @property
     def lengthscales(self) -> Tensor:

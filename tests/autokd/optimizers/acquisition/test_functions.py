@@ -1,7 +1,9 @@
+from dataclasses import replace
+
 from optuna.distributions import BaseDistribution, IntDistribution
 from optuna.trial import TrialState, create_trial
 
-from autokd.optimizers.acquisition.functions import acquisition_function
+from autokd.optimizers.acquisition.functions import _MAX_PENDING, _Improvement, acquisition_function
 from autokd.optimizers.history import History
 from autokd.optimizers.space.encoding import Encoding
 
@@ -24,3 +26,17 @@ def test_only_points_that_were_not_pruned_are_observed_again() -> None:
     ).repeated()
     assert sorted(encoding.decode(codes)["n"] for codes in again.tolist()) == [0, 9]
     assert len(values) == 2
+
+
+def test_where_a_history_is_a_part_only_pending_points_near_the_best_one_condition_the_model() -> None:
+    space: dict[str, BaseDistribution] = {"x": IntDistribution(0, 999)}
+    encoding = Encoding.of(space)
+    ended = [create_trial(params={"x": x}, distributions=space, value=float(x)) for x in (100, 500, 300)]
+    running = [create_trial(state=TrialState.RUNNING, params={"x": x}, distributions=space) for x in range(600, 1000)]
+    history = History.of([*ended, *running], encoding, [1.0])
+    for is_part, expected in ((False, range(600, 1000)), (True, range(600, 600 + _MAX_PENDING))):
+        shown = replace(history, is_part=is_part)
+        function = acquisition_function(shown, encoding.categories, number=0, repeats=True, reference=None)
+        assert isinstance(function, _Improvement)
+        codes = function.conditioned.process.seen[len(ended) :]
+        assert [encoding.decode(row)["x"] for row in codes.tolist()] == list(expected)
