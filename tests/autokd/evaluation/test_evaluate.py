@@ -164,6 +164,7 @@ def scheduled(task: EvaluationTask) -> EvaluationTask:
     return replace(task, rung=2, method="kd>multi-step", settings=(("switch", 0.5),))
 
 
+@pytest.mark.slow  # trains to several rungs
 def test_methods_in_turn_switch_at_a_share_of_the_whole_training(scheduled: EvaluationTask):
     alone = replace(scheduled, method="kd", settings=())
     in_turn = replace(scheduled, method="kd>dist")
@@ -172,11 +173,13 @@ def test_methods_in_turn_switch_at_a_share_of_the_whole_training(scheduled: Eval
     assert found[1] != expected[1]
 
 
+@pytest.mark.slow  # trains to several rungs
 def test_methods_in_turn_are_the_same_rung_after_rung(scheduled: EvaluationTask, tmp_path: Path):
     climbed = [evaluate(replace(scheduled, rung=rung)) for rung in range(3)][-1]
     assert evaluate(replace(scheduled, folder=tmp_path / "elsewhere")).metrics == climbed.metrics
 
 
+@pytest.mark.slow  # trains to several rungs
 @pytest.mark.parametrize("n", [2, 3])  # just before the switch at step 6, and after it
 def test_methods_in_turn_go_on_where_they_were_killed(
     scheduled: EvaluationTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n: int
