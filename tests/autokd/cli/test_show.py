@@ -13,7 +13,7 @@ from autokd.analysis.rung_correlations import RungCorrelation
 from autokd.cli import show
 from autokd.cli.output import show_text
 from autokd.config.fidelity_metrics import FIDELITY_METRICS
-from autokd.database.models import Evaluation, Search
+from autokd.database.models import Evaluation, Search, Trial
 from autokd.searches.api import find
 from autokd.searches.families import Family
 from autokd.searches.tables import counted
@@ -118,7 +118,10 @@ def test_status_of_a_running_search_says_which_worker_has_what(invoke, answer, h
     monkeypatch.setattr("autokd.searches.result.is_owned", lambda store, name: True)
     with Workspace(home).open() as store, store.transaction() as session:
         session.query(Search).one().status = "running"
-        session.query(Evaluation).filter_by(rung=1).first().state = "running"
+        evaluation = session.query(Evaluation).filter_by(rung=1).first()
+        evaluation.state = "running"
+        trial = session.get(Trial, evaluation.trial_id)
+        trial.state, trial.finish_order = "running", None
     (line,) = [line for line in invoke("status", "digits", "--home", home).out.splitlines() if " up to " in line]
     assert line.endswith(f"up to 2 epochs, on {socket.gethostname()}:{os.getpid()}")
 
