@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
-from sqlalchemy import ColumnElement, Engine, Select, and_, case, func, literal, or_, select
+from sqlalchemy import ColumnElement, Engine, Select, and_, case, exists, func, literal, or_, select
 from sqlalchemy.exc import DBAPIError, IntegrityError, StatementError
 from sqlalchemy.orm import Session, defer
 
@@ -49,6 +49,12 @@ TABLES: dict[type, type[Base]] = {
 # Written into the statement, since only so is it known to be the condition of the partial index.
 _BEGINS_SESSION = Event.kind == literal("lease_acquired", literal_execute=True)
 _BEST_FIRST = Trial.rung.desc().nulls_last(), Trial.value.desc(), Trial.number
+_FAILS = and_(Evaluation.trial_id == Trial.id, Evaluation.state == "failed")
+_FAILED_BY_WORKERS = and_(
+    Trial.state == "failed",
+    exists().where(_FAILS),
+    ~exists().where(_FAILS, or_(Evaluation.fault.is_(None), Evaluation.fault != "worker")),
+)
 _NO_LIMITS: Mapping[str, int] = MappingProxyType({})
 
 
@@ -214,7 +220,10 @@ class Reader:
         reason = case((Trial.state == "failed", Trial.reason))
         at_chance = func.sum(case((Trial.at_chance.is_(True), 1), else_=0))
         sums = func.count().label("n"), func.coalesce(func.sum(Trial.seconds), 0.0).label("seconds")
-        query = select(Trial.state, reason.label("reason"), *sums, at_chance.label("at_chance"))
+        retriable = func.sum(case((_FAILED_BY_WORKERS, 1), else_=0))
+        query = select(
+            Trial.state, reason.label("reason"), *sums, at_chance.label("at_chance"), retriable.label("retriable")
+        )
         query = query.where(Trial.search_id == search_id, Trial.reference.is_(None)).group_by(Trial.state, reason)
         return self._rows(TrialTotals, query.order_by(func.min(Trial.number)))
 

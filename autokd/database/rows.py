@@ -120,6 +120,7 @@ class TrialTotals:
         n: Number of trials.
         seconds: Time that their evaluations took in their workers; 0 for running ones.
         at_chance: Number of those that ended hardly better than guessing.
+        retriable: Number of those for whose failed evaluations, of which there are some, only workers are to blame.
     """
 
     state: TrialState
@@ -127,6 +128,7 @@ class TrialTotals:
     n: int
     seconds: float
     at_chance: int
+    retriable: int
 
 
 class _Unread(Mapping[str, Any]):

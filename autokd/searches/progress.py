@@ -200,6 +200,7 @@ class Tally:
             tally.spent += Fraction(ended.seconds)
             if ended.state == "failed":
                 tally._reasons[ended.reason or "unknown"] += ended.n
+                tally._retriable += ended.retriable
             else:
                 tally._seconds += Fraction(ended.seconds)
                 tally._at_chance += ended.at_chance

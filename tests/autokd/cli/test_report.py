@@ -57,7 +57,7 @@ def progress(finished: int, **changes: Any) -> Progress:
 
 
 def training(replicate: int, done: float, state: str = "running") -> Training:
-    return Training(replicate, 7_590, state, 12, done, {"accuracy": 0.92}, "no memory")
+    return Training(replicate, 7_590, state, 12, done, {"accuracy": 0.92}, "no memory" if state == "failed" else None)
 
 
 def test_elsewhere_each_news_is_one_line_once(capsys: pytest.CaptureFixture[str]):

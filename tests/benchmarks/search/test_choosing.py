@@ -54,7 +54,7 @@ def test_the_model_sees_the_first_points_that_keep_the_limits_and_is_asked_once(
     def posterior(study, space, numbers, n_samples, seed, features):  # type: ignore[no-untyped-def]
         assert features is None
         seen.append([(trial.params["layer"], trial.value, trial.state) for trial in study.trials])
-        return Posterior((0.1, 0.3, 0.2), (1.0,) * 3, (1 / 3,) * 3)
+        return Posterior((0.1, 0.3, 0.2), (1.0,) * 3, (1 / 3,) * 3, (0.0,) * 3, (1.0,) * 3)
 
     monkeypatch.setattr(choosing, "posterior", posterior)
     observed = result(Trace(rows=[5, 6, 7, 8, 2], values=[1.0, -math.inf, 2.0, 3.0, 9.0]))
@@ -68,7 +68,7 @@ def test_for_the_peer_that_is_told_of_graphs_the_model_is_told_too(line: Task, m
 
     def posterior(*args, features, **options):  # type: ignore[no-untyped-def]
         seen.append(features)
-        return Posterior((0.1, 0.3), (1.0,) * 2, (0.5,) * 2)
+        return Posterior((0.1, 0.3), (1.0,) * 2, (0.5,) * 2, (0.0,) * 2, (1.0,) * 2)
 
     monkeypatch.setattr(choosing, "posterior", posterior)
     known = replace(line, features=lambda params: [params["layer"]])
