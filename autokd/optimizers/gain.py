@@ -10,8 +10,10 @@ The mean of g is the expected gain if C were tried, and the best was known after
 learns from each trial, and worse, since it chooses by noisy values; and the less certain f(m) is, the more there may be
 to gain over it. In nine of ten searches over recorded trainings the gain was less than `FACTOR` (mean g + d). This
 factor was fitted to one half of the tables and checked on the other, see `tests/benchmarks/search`, "When to stop".
+Where values have a ceiling, the gain is at most the mean of what is left between f(m) and it.
 """
 
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -59,6 +61,7 @@ def gain(
     features: Callable[[Mapping[str, Any]], Sequence[float]] | None = None,
     described: Collection[str] | None = None,
     conditions: Parents = MappingProxyType({}),
+    ceiling: float = math.inf,
 ) -> Gain | None:
     """What 20 further trials would gain over the best one; None if there is nothing to choose. Deterministic.
 
@@ -69,6 +72,8 @@ def gain(
         features: As in `TrustRegionSampler`.
         described: As in `TrustRegionSampler`.
         conditions: As in `TrustRegionSampler`.
+        ceiling: What no value of an objective that is maximised exceeds, such as 1 for an accuracy: the gain is at most
+            what is left to it.
     """
     if all(distribution.single() for distribution in search_space.values()):
         return None
@@ -79,7 +84,8 @@ def gain(
     candidates = _candidates(model, chosen, conditions, generator)
     scores, _ = model.samples(torch.cat([chosen[None], candidates]), N_SAMPLES, generator)
     now, best = model.surrogate.value(scores[:, 0]), model.surrogate.value(scores.max(dim=1).values)
-    return Gain(TRIALS, FACTOR * float((best - now).mean() + now.std()))
+    most = FACTOR * float((best - now).mean() + now.std())
+    return Gain(TRIALS, min(most, max(0.0, ceiling - float(now.mean()))))
 
 
 def _candidates(model: StudyModel, chosen: Tensor, conditions: Parents, generator: Generator) -> Tensor:

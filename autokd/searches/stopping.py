@@ -92,7 +92,8 @@ def further_gain(problem: Problem, trial_records: Collection[TrialRecord]) -> "G
         return None
     chosen = [place for place, rung in enumerate(rungs) if rung == highest]
     study = to_study(trial_records, problem.distributions)
-    return gain(study, problem.distributions, chosen, conditions=problem.conditions, **feature_options(problem))
+    options = feature_options(problem)
+    return gain(study, problem.distributions, chosen, conditions=problem.conditions, ceiling=1.0, **options)
 
 
 def is_enough(problem: Problem, trial_records: Collection[TrialRecord]) -> bool:

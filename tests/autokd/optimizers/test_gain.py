@@ -43,6 +43,15 @@ def test_the_more_is_known_the_less_is_to_be_gained() -> None:
     assert first > second > third > 0
 
 
+def test_no_more_is_to_be_gained_than_is_left_to_a_ceiling() -> None:
+    study = study_of(8)
+    left = {ceiling: gain(study, SPACE, range(8), ceiling=ceiling) for ceiling in (0.9, 1.0, 9.0)}
+    assert left[0.9] == Gain(TRIALS, 0.0)  # the best value is above it
+    assert left[1.0] is not None
+    assert left[1.0].most == pytest.approx(1.0 - study.best_value, abs=0.02)
+    assert left[9.0] == found(study)
+
+
 def test_where_all_points_are_tried_only_the_uncertainty_of_the_chosen_one_is_left() -> None:
     space: dict[str, BaseDistribution] = {"x": CategoricalDistribution(("a", "b"))}
     study = optuna.create_study(direction="maximize")
