@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from autokd.distillation.base import BatchContext, LogitMethod
 from autokd.distillation.checks import non_negative, positive
 from autokd.distillation.methods.dkd import target_and_rest, warmup_factor
+from autokd.distillation.methods.kd import kd_loss
 
 __all__ = ["RLD", "confidence_loss", "masked_loss"]
 
@@ -55,12 +56,8 @@ def masked_loss(student_logits: Tensor, teacher_logits: Tensor, labels: Tensor, 
     """
     teacher_logits = teacher_logits.detach()
     is_masked = teacher_logits >= teacher_logits.gather(1, labels.unsqueeze(1))
-    log_student, log_teacher = (
-        F.log_softmax((logits / temperature).masked_fill(is_masked, _MASKED), dim=1)
-        for logits in (student_logits, teacher_logits)
-    )
-    divergence = F.kl_div(log_student, log_teacher, reduction="none", log_target=True)
-    return (temperature**2 * divergence).sum(1).mean()
+    student, teacher = (logits.masked_fill(is_masked, _MASKED) for logits in (student_logits, teacher_logits))
+    return kd_loss(student, teacher, temperature)
 
 
 class RLD(LogitMethod):
