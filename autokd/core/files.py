@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,7 +12,10 @@ from typing import Any
 
 from autokd.errors import DiskFullError
 
-__all__ = ["write_atomically", "write_json"]
+__all__ = ["UNFINISHED", "write_atomically", "write_json"]
+
+UNFINISHED = re.compile(r"\.(?P<name>.+)\.\w{8}\.part|\.tmp\w{6}")
+"""Names under which `write_atomically`, and safetensors beside it, write a file; `name` is the final one, if known."""
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autokd.config.parsing import recorded_config
+from autokd.core.files import UNFINISHED
 from autokd.database.lease import is_owned
 from autokd.database.reading import Reader
 from autokd.database.removal import leftovers
@@ -24,7 +25,6 @@ from autokd.searches.workspace import Workspace
 
 __all__ = ["Garbage", "collect_garbage", "unknown_folders"]
 
-PARTS = (".*.????????.part", ".tmp??????")  # names under which `write_atomically`, and safetensors beside it, write
 SHARED = ("teachers", "outputs", "data")  # folders of files that all searches share
 UNTOUCHED_SECONDS = 3600.0
 """Time without a change after which nobody is taken to be still writing a file that searches share."""
@@ -109,7 +109,8 @@ def _of_folder(folder: Path) -> Garbage:
 
 def _unfinished(home: Path) -> Garbage:
     """Files of all searches that were being written when their process ended."""
-    parts = (file for shared in SHARED for name in PARTS for file in sorted((home / shared).rglob(name)))
+    files = (file for shared in SHARED for file in sorted((home / shared).rglob(".*")))
+    parts = (file for file in files if UNFINISHED.fullmatch(file.name))
     return _garbage(None, "unfinished files", parts, before=time.time() - UNTOUCHED_SECONDS)
 
 

@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from autokd.core.files import UNFINISHED
 from autokd.database.reading import Reader
 from autokd.database.rows import EvaluationRow, StudentRow
 from autokd.evaluation.task import checkpoints, weights_file
@@ -31,8 +32,6 @@ __all__ = ["Retention", "Surplus", "find_surplus", "remove_files", "remove_surpl
 ENDED = ("complete", "pruned")  # states of trials that never go on
 _TRAJECTORY = re.compile(r"[0-9a-f]{24}")
 _OURS = re.compile(r"(checkpoint|checkpoint-\d+|best|weights-\d+|correct-\d+)\.safetensors|result-\d+(-test)?\.json")
-# The names under which `write_atomically`, and safetensors beside it, write.
-_PART = re.compile(rf"\.({_OURS.pattern})\.\w{{8}}\.part|\.tmp\w{{6}}")
 
 
 class Surplus(NamedTuple):
@@ -169,8 +168,13 @@ def _ours(folder: Path) -> tuple[list[Path], list[Path]]:
         trajectory = Path(place)
         if trajectory.parent == folder and _TRAJECTORY.fullmatch(trajectory.name):
             finished += [trajectory / name for name in sorted(names) if _OURS.fullmatch(name)]
-            unfinished += [trajectory / name for name in sorted(names) if _PART.fullmatch(name)]
+            unfinished += [trajectory / name for name in sorted(names) if _is_unfinished(name)]
     return finished, unfinished
+
+
+def _is_unfinished(name: str) -> bool:
+    found = UNFINISHED.fullmatch(name)
+    return found is not None and (found["name"] is None or _OURS.fullmatch(found["name"]) is not None)
 
 
 def _among(files: Iterable[Path], chosen: Iterable[Path]) -> list[Path]:
