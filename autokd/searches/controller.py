@@ -57,6 +57,7 @@ class Controller:
     problem: Problem
     dispatcher: Dispatcher
     _enough: dict[int, bool] = field(default_factory=dict)  # by full tens of ended trials
+    _just_ended: list[TrialRecord] = field(default_factory=list)  # written, but perhaps not yet on the disk
 
     @cached_property
     def state(self) -> SearchState:
@@ -125,11 +126,6 @@ class Controller:
     @cached_property
     def _retention(self) -> Retention:
         return Retention.of(self.problem)
-
-    @cached_property
-    def _just_ended(self) -> list[TrialRecord]:
-        """Trials and references whose end is written, but perhaps not yet on the disk."""
-        return []
 
     @property
     def _by_metric(self) -> str:

@@ -36,6 +36,15 @@ _STOPPING = (InputError, EngineLost)  # what ends the whole search, as every tas
 
 
 @dataclass
+class _Flight:
+    """An evaluation on its way, and where it is, as far as that is recorded."""
+
+    row: EvaluationRow
+    task: EvaluationTask
+    placement: Placement
+
+
+@dataclass
 class Dispatcher:
     """The evaluations in flight.
 
@@ -47,7 +56,7 @@ class Dispatcher:
         on_prepared: Called with the number of views and splits whose outputs are stored, and of those needed.
         on_notify: Called with a line that the user should read.
         teacher: The teacher, where it was given as an object, which workers cannot make.
-        on_recorded: Called with the row of each evaluation that ended.
+        on_recorded: Called with the row of each evaluation that ended, before `on_change`.
         stop: Whether somebody wants the search to stop, and how.
     """
 
@@ -60,11 +69,10 @@ class Dispatcher:
     teacher: Teacher | None = None
     on_recorded: Callable[[EvaluationRow], None] = lambda row: None
     stop: StopRequest = field(default_factory=StopRequest)
-    _in_flight: dict[Future[EvaluationResult], tuple[EvaluationRow, EvaluationTask]] = field(default_factory=dict)
+    _in_flight: dict[Future[EvaluationResult], _Flight] = field(default_factory=dict)
     _sent: set[int] = field(default_factory=set)
     _ended: SimpleQueue[Future[EvaluationResult]] = field(default_factory=SimpleQueue)
     _lost: Counter[int] = field(default_factory=Counter)
-    _placed: dict[int, Placement] = field(default_factory=dict)
     _bottleneck: Bottleneck = field(default_factory=Bottleneck)
 
     @property
@@ -80,11 +88,13 @@ class Dispatcher:
     def submit(self, row: EvaluationRow, task: EvaluationTask) -> None:
         """Send an open evaluation to a worker, unless it is in flight already."""
         if row.id not in self._sent:
-            future = self.executor.submit(evaluate, task)
-            self._sent.add(row.id)
-            self._placed.setdefault(row.id, Placement(row.worker, row.reason))
-            self._in_flight[future] = row, task
-            future.add_done_callback(self._ended.put)
+            self._send(_Flight(row, task, Placement(row.worker, row.reason)))
+
+    def _send(self, flight: _Flight) -> None:
+        future = self.executor.submit(evaluate, flight.task)
+        self._sent.add(flight.row.id)
+        self._in_flight[future] = flight
+        future.add_done_callback(self._ended.put)
 
     def wait(self) -> None:
         """Wait until at least one evaluation in flight ends, and record all that did.
@@ -93,19 +103,18 @@ class Dispatcher:
             InputError: If an evaluation failed because data or teacher are gone, as all others would.
             EngineLost: If the cluster is gone.
         """
-        ended = sorted(self._first_ended(), key=lambda future: self._in_flight[future][0].id)
-        outcomes = [(*self._in_flight.pop(future), _outcome(future)) for future in ended]
-        self._sent -= {row.id for row, _, _ in outcomes}
-        self._lost.update(row.id for row, _, outcome in outcomes if isinstance(outcome, WorkerLost))
-        ended_rows = [(row, outcome) for row, _, outcome in outcomes]
-        written = self.store.patience.call(lambda: self._record_all(ended_rows))
-        for (row, task, outcome), now in zip(outcomes, written, strict=True):
+        ended = sorted(self._first_ended(), key=lambda future: self._in_flight[future].row.id)
+        outcomes = [(self._in_flight.pop(future), _outcome(future)) for future in ended]
+        self._sent -= {flight.row.id for flight, _ in outcomes}
+        self._lost.update(flight.row.id for flight, outcome in outcomes if isinstance(outcome, WorkerLost))
+        written = self.store.patience.call(lambda: self._record_all(outcomes))
+        for (flight, outcome), row in zip(outcomes, written, strict=True):
             if isinstance(outcome, _STOPPING):
                 raise outcome
-            if now is None:
-                self.submit(row, task)
+            if row is None:
+                self._send(flight)
             else:
-                self.on_recorded(now)
+                self.on_recorded(row)
         self.on_change()
 
     def _first_ended(self) -> list[Future[EvaluationResult]]:
@@ -142,8 +151,7 @@ class Dispatcher:
         for future in list(self._in_flight):
             has_worker = future.running() or placements.get(future, Placement()).worker is not None
             if not has_worker and future.cancel():
-                row, _ = self._in_flight.pop(future)
-                self._sent.discard(row.id)
+                self._sent.discard(self._in_flight.pop(future).row.id)
 
     def prepare(self, context: TrainingContext) -> None:
         """Let the workers prune teachers, then precompute all teachers' outputs.
@@ -225,11 +233,11 @@ class Dispatcher:
     def _place(self) -> None:
         """Record where the evaluations in flight are, as far as that changed."""
         placements = self._look(self._in_flight)
-        for future, (row, _) in self._in_flight.items():
+        for future, flight in self._in_flight.items():
             placement = placements.get(future, Placement())
-            if placement != self._placed[row.id]:
-                self.store.place_evaluation(self.lease, row.id, placement.worker, placement.reason)
-                self._placed[row.id] = placement
+            if placement != flight.placement:
+                self.store.place_evaluation(self.lease, flight.row.id, placement.worker, placement.reason)
+                flight.placement = placement
 
     def _look(self, futures: Collection[Future[Any]]) -> Mapping[Future[Any], Placement]:
         """Where tasks are; the user hears why some wait."""
@@ -238,11 +246,9 @@ class Dispatcher:
             self.on_notify(line)
         return placements
 
-    def _record_all(
-        self, ended: Iterable[tuple[EvaluationRow, EvaluationResult | Exception]]
-    ) -> list[EvaluationRow | None]:
+    def _record_all(self, ended: Iterable[tuple[_Flight, EvaluationResult | Exception]]) -> list[EvaluationRow | None]:
         with self.store.batch(self.lease):
-            return [self._record(row, outcome) for row, outcome in ended]
+            return [self._record(flight.row, outcome) for flight, outcome in ended]
 
     def _record(self, row: EvaluationRow, outcome: EvaluationResult | Exception) -> EvaluationRow | None:
         """The row of an evaluation that ended; None if it did not, since its worker, cluster or data are gone."""
