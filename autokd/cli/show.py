@@ -163,7 +163,7 @@ def _status_facts(result: SearchResult) -> list[tuple[str, str]]:
     climbed = result.spread(MOST_CLIMBED, "complete")
     correlations = rung_correlations(climbed, problem.rungs, problem.fidelity_metric)
     facts += [("prediction", _rung_correlation_line(one, progress.pruned, progress.complete)) for one in correlations]
-    facts += search_remarks(progress, flatness, outlook)
+    facts += search_remarks(progress, flatness, outlook is not None and outlook.is_enough)
     facts += [("full length", line) for line in full_length_lines(problem)]
     facts += [("full length", f"{training.name}: {training_state(training)}") for training in trainings]
     lines = [event_line(event) for event in result.last_events(EVENTS)]

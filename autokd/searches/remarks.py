@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 
 from autokd.database.rows import SearchRow
 from autokd.searches.progress import Progress
-from autokd.searches.stopping import Outlook
 from autokd.searches.students import TrainedStudent
 from autokd.searches.tables import counted, percent
 
@@ -21,7 +20,7 @@ RULE_OF_THREE = 300
 
 
 def search_remarks(
-    progress: Progress, flatness: "SignalToNoise | None", outlook: Outlook | None = None
+    progress: Progress, flatness: "SignalToNoise | None", is_enough: bool = False
 ) -> list[tuple[str, str]]:
     """What is remarkable about a search: a word and a sentence each.
 
@@ -32,7 +31,7 @@ def search_remarks(
     Args:
         progress: How far the search is.
         flatness: How much its families differ; None if too few trials are finished to tell.
-        outlook: What further trials would gain.
+        is_enough: Whether further trials would gain less than `stop.gain`.
     """
     found = [("failed", f"{number} x {reason}") for reason, number in progress.reasons.items()]
     if progress.retriable:
@@ -42,7 +41,7 @@ def search_remarks(
         found.append(("at chance", f"{counted(progress.at_chance, 'trial')} ended hardly better than guessing"))
     if flatness is not None and flatness.is_flat:
         found.append(("space", _flat(flatness)))
-    if outlook is not None and outlook.is_enough and progress.finished < progress.trials:
+    if is_enough and progress.finished < progress.trials:
         found.append(("stop", "no further trial begins, as 20 more would gain less than `stop.gain`"))
     return found
 

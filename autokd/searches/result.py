@@ -7,12 +7,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-import torch
-
 from autokd.config.objectives import Against
 from autokd.config.parsing import recorded_config
 from autokd.config.schema import SearchConfig
-from autokd.data.registry import load_data
 from autokd.database.errors import DatabaseGone
 from autokd.database.lease import Lease, is_owned, request_stop
 from autokd.database.reading import Reader
@@ -35,18 +32,17 @@ from autokd.searches.progress import Progress, Training, read_progress
 from autokd.searches.references import latest_references, references_to_retrain
 from autokd.searches.remarks import search_remarks
 from autokd.searches.reporter import Reporter
-from autokd.searches.retraining import Retraining, trainings
+from autokd.searches.retraining import Retraining, teacher_on_test, trainings
 from autokd.searches.retry import reopen
 from autokd.searches.session import naming_search, session
-from autokd.searches.stopping import Outlook, outlook
+from autokd.searches.stopping import Outlook, is_enough, outlook
 from autokd.searches.students import TrainedStudent, reference_students, trained_references, trained_students
 from autokd.searches.study import to_study
 from autokd.searches.tables import count, counted, percent
 from autokd.searches.times import Times, measure_times
 from autokd.searches.trial_record import TrialRecord, reference_records, trial_records
 from autokd.searches.workspace import Workspace
-from autokd.teachers.registry import Teacher, load_teacher
-from autokd.training.metrics import label_metrics
+from autokd.teachers.registry import Teacher
 from search_spaces.design.budget import Budget
 from workers.errors import EngineLost
 from workers.worker_process import leave_if_importing
@@ -285,7 +281,10 @@ class SearchResult:
     @property
     def remarks(self) -> list[str]:
         """Lines about trials that failed or learnt nothing, families that hardly differ, and an end by `stop.gain`."""
-        return [f"{word}: {line}" for word, line in search_remarks(self.progress, self.flatness, self.outlook)]
+        problem = self.problem
+        with naming_search(self.name):
+            enough = bool(problem.config.stop.gain) and is_enough(problem, self.trials)
+        return [f"{word}: {line}" for word, line in search_remarks(self.progress, self.flatness, enough)]
 
     def trials_dataframe(self) -> "pandas.DataFrame":
         """All trials as Optuna's `study.trials_dataframe` shows them: number, value, times, parameters and state.
@@ -389,7 +388,7 @@ class SearchResult:
             if problem.full_length:
                 self.reporter.notify(f"full length: {problem.full_length.describe(problem.config.final.epochs)}")
             Retraining(store, lease, problem, dispatcher, record.trial, references, within).run()
-            store.set_status(lease, "finished", self._teacher_on_test(problem))
+            store.set_status(lease, "finished", teacher_on_test(problem, self.teacher))
         return [student for student in self.students if student.is_final and student.trial.number == best.trial]
 
     def export(
@@ -475,19 +474,6 @@ class SearchResult:
             raise InterruptedSearchError(
                 f"search {self.name!r} was interrupted; `{self._way_on(verb)}` goes on. {error}"
             ) from error
-
-    def _teacher_on_test(self, problem: Problem) -> dict[str, Any]:
-        """The teacher's test metrics, as a fact to compare the winners with; none if the teacher is gone."""
-        if problem.context.teacher.source is None and self.teacher is None:
-            return {}
-        device = torch.device(problem.facts.device)
-        dataset = load_data(problem.config.data)
-        teacher = (self.teacher or load_teacher(problem.context.teacher, device, dataset)).to(device)
-        if not teacher.knows("test"):
-            return {}
-        logits = teacher.on_split(dataset, "test", device)
-        temperature = problem.facts.teacher_metrics.get("scaling_temperature")
-        return {"teacher_test_metrics": label_metrics(logits, dataset.test.labels.to(device), temperature)}
 
 
 def _progress(store: Reader, name: str) -> Progress:

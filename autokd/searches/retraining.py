@@ -3,7 +3,11 @@
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any
 
+import torch
+
+from autokd.data.registry import load_data
 from autokd.database.lease import Lease
 from autokd.database.reading import Reader
 from autokd.database.rows import Purpose, StudentRow, TrialRow
@@ -16,12 +20,14 @@ from autokd.searches.progress import Training
 from autokd.searches.retention import Retention, remove_surplus
 from autokd.searches.students import add_student
 from autokd.searches.trial_record import TrialRecord
+from autokd.teachers.registry import Teacher, load_teacher
 from autokd.training.checkpoint import epochs_done
+from autokd.training.metrics import label_metrics
 from search_spaces.architecture.format import Architecture
 from search_spaces.design.budget import Budget
 from search_spaces.errors import SpaceError
 
-__all__ = ["Retraining", "trainings"]
+__all__ = ["Retraining", "teacher_on_test", "trainings"]
 
 
 @dataclass(frozen=True)
@@ -149,3 +155,22 @@ def trainings(problem: Problem, store: Reader, search_id: int) -> list[Training]
 def _epochs_done(task: EvaluationTask) -> float:
     """Whole epochs done at the last checkpoint of the task."""
     return max(epochs_done(task.checkpoint), epochs_done(task.branch_checkpoint)) // 1
+
+
+def teacher_on_test(problem: Problem, teacher: Teacher | None) -> dict[str, Any]:
+    """The teacher's test metrics, as a fact to compare the winners with; none if the teacher is gone.
+
+    Args:
+        problem: The search.
+        teacher: The teacher, where it was given as an object.
+    """
+    if problem.context.teacher.source is None and teacher is None:
+        return {}
+    device = torch.device(problem.facts.device)
+    dataset = load_data(problem.config.data)
+    asked = (teacher or load_teacher(problem.context.teacher, device, dataset)).to(device)
+    if not asked.knows("test"):
+        return {}
+    logits = asked.on_split(dataset, "test", device)
+    temperature = problem.facts.teacher_metrics.get("scaling_temperature")
+    return {"teacher_test_metrics": label_metrics(logits, dataset.test.labels.to(device), temperature)}

@@ -5,7 +5,6 @@ import pytest
 from autokd.optimizers.models.signal_to_noise import SignalToNoise
 from autokd.searches.progress import Progress
 from autokd.searches.remarks import beats_teacher, no_mistakes, search_remarks, seen_samples
-from autokd.searches.stopping import Outlook
 
 PROGRESS = Progress("digits", "finished", 12, 12, 0, 0, 0, 3, 0.9, 7, 7, 7, 0.99, 9, 9, 0.0, {})
 
@@ -32,11 +31,10 @@ def test_only_of_a_flat_space_it_is_said_that_the_order_of_families_is_mostly_lu
 
 
 def test_a_search_that_stops_early_says_why() -> None:
-    enough = Outlook(3, 0.6, 0.8, 0.9, 2.0, None, is_enough=True)
-    assert search_remarks(PROGRESS, None, enough) == []  # it ran all its trials
-    (remark,) = search_remarks(replace(PROGRESS, trials=60), None, enough)
+    assert search_remarks(PROGRESS, None, is_enough=True) == []  # it ran all its trials
+    (remark,) = search_remarks(replace(PROGRESS, trials=60), None, is_enough=True)
     assert remark == ("stop", "no further trial begins, as 20 more would gain less than `stop.gain`")
-    assert search_remarks(replace(PROGRESS, trials=60), None, replace(enough, is_enough=False)) == []
+    assert search_remarks(replace(PROGRESS, trials=60), None, is_enough=False) == []
 
 
 def test_failed_trials_and_those_that_learnt_nothing_are_counted() -> None:
