@@ -21,7 +21,8 @@ from sqlalchemy.orm import Session
 from autokd.database.errors import LeaseHeld, LeaseLost, NotRunning
 from autokd.database.models import Search
 from autokd.database.outages import patient
-from autokd.database.reading import Reader, find_search, row_of
+from autokd.database.reading import Reader, find_search
+from autokd.database.row_checks import row_of
 from autokd.database.rows import SearchRow, StopMode
 from autokd.database.store import Store
 from autokd.database.writing import Lease, fenced, record

@@ -1,16 +1,14 @@
 """Reading a database, which anybody may do while a controller writes."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields, replace
 from difflib import get_close_matches
-from functools import cache
 from itertools import zip_longest
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 from sqlalchemy import ColumnElement, Engine, Select, and_, case, exists, func, literal, or_, select
 from sqlalchemy.exc import DBAPIError, IntegrityError, StatementError
 from sqlalchemy.orm import Session, defer
@@ -19,6 +17,7 @@ from autokd.database.engine import database_url, open_engine, shown
 from autokd.database.errors import DamagedRow, DatabaseError, DatabaseGone, DatabaseUnavailable, UnknownSearch
 from autokd.database.models import Base, Evaluation, Event, Search, Student, Trial
 from autokd.database.outages import Patience, is_outage, patient
+from autokd.database.row_checks import TABLES, checked, row_of
 from autokd.database.rows import (
     UNREAD,
     EvaluationRow,
@@ -34,17 +33,9 @@ from autokd.database.rows import (
 from autokd.database.schema import prepare
 from autokd.errors import first_line
 
-__all__ = ["TABLES", "Reader", "find_search", "row_of", "translated"]
+__all__ = ["Reader", "find_search", "translated"]
 
 R = TypeVar("R")
-
-TABLES: dict[type, type[Base]] = {
-    SearchRow: Search,
-    TrialRow: Trial,
-    StudentRow: Student,
-    EvaluationRow: Evaluation,
-    EventRow: Event,
-}
 
 # Written into the statement, since only so is it known to be the condition of the partial index.
 _BEGINS_SESSION = Event.kind == literal("lease_acquired", literal_execute=True)
@@ -162,7 +153,7 @@ class Reader:
             return self._rows(StudentRow, query)
         with self.session() as session:
             rows = session.execute(query).mappings()
-            return [replace(_checked(StudentRow, {**row, "architecture": {}}), architecture=UNREAD) for row in rows]
+            return [replace(checked(StudentRow, {**row, "architecture": {}}), architecture=UNREAD) for row in rows]
 
     @patient
     def evaluations(
@@ -262,7 +253,7 @@ class Reader:
     def _rows(self, kind: type[R], query: Select[Any]) -> list[R]:
         with self.session() as session:
             rows = session.execute(query).mappings()
-            return [_checked(kind, dict(row)) for row in rows]
+            return [checked(kind, dict(row)) for row in rows]
 
     @patient
     def scan(self) -> dict[type, tuple[list[Any], list[DamagedRow]]]:
@@ -300,43 +291,6 @@ def find_search(session: Session, name: str | int, lock: bool = False) -> Search
     near = get_close_matches(str(name), names) or sorted(names)[:5]
     known = f"did you mean {' or '.join(map(repr, near))}?" if near else "this database has no search yet."
     raise UnknownSearch(f"There is no search {name!r}: {known}")
-
-
-def row_of(kind: type[R], model: Base, convert: Callable[[Any], Any] = lambda value: value) -> R:
-    """The model's fields as a frozen row.
-
-    Args:
-        kind: Kind of the row.
-        model: The model.
-        convert: What to make of each value.
-
-    Raises:
-        DamagedRow: If a column holds what is none of its type.
-    """
-    return _checked(kind, {field.name: convert(getattr(model, field.name)) for field in fields(kind)})  # type: ignore[arg-type]
-
-
-def _checked(kind: type[R], values: Mapping[str, Any]) -> R:
-    """The row of these values, if they are of its types."""
-    try:
-        _checks(kind).model_validate(values)  # type: ignore[arg-type]
-    except ValidationError as error:
-        table, row_id = TABLES.get(kind, Trial), values.get("id", values.get("number", 0))
-        raise DamagedRow(table.__tablename__, row_id, _damage(error)) from None
-    return kind(**values)
-
-
-@cache
-def _checks(kind: type) -> type[BaseModel]:
-    """The types of a row's columns."""
-    columns: Any = {field.name: (field.type, ...) for field in fields(kind)}
-    return create_model(kind.__name__, __config__=ConfigDict(strict=True, protected_namespaces=()), **columns)
-
-
-def _damage(error: ValidationError) -> str:
-    """The first error, such as `created_at should be a valid datetime, but is 'soon'`."""
-    first = error.errors()[0]
-    return f"{first['loc'][0]} {first['msg'].removeprefix('Input ')}, but is {first['input']!r:.60}"
 
 
 def _scanned(kind: type[R], session: Session) -> tuple[list[R], list[DamagedRow]]:

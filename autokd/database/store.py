@@ -16,7 +16,8 @@ from autokd.database.engine import write_engine
 from autokd.database.errors import DatabaseError, SearchExists
 from autokd.database.models import Base, Evaluation, Search, Student, Trial
 from autokd.database.outages import Patience, is_outage, patient
-from autokd.database.reading import Reader, row_of, translated
+from autokd.database.reading import Reader, translated
+from autokd.database.row_checks import row_of
 from autokd.database.rows import EvaluationRow, EventRow, Fault, Purpose, SearchRow, SearchStatus, StudentRow, TrialRow
 from autokd.database.types import as_read
 from autokd.database.writing import Lease, Sent, described, fenced, n_finished, named, record, sent

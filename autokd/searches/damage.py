@@ -11,7 +11,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from autokd.config.parsing import recorded_config
 from autokd.database.errors import DamagedRow
-from autokd.database.reading import TABLES, Reader
+from autokd.database.reading import Reader
+from autokd.database.row_checks import TABLES
 from autokd.database.rows import EvaluationRow, SearchRow, StudentRow, TrialRow
 from autokd.errors import InputError, first_line
 from autokd.searches.facts import Facts
