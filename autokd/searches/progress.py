@@ -19,7 +19,6 @@ __all__ = [
     "Training",
     "best_trial_record",
     "is_at_chance",
-    "measure_progress",
     "ranked",
     "read_progress",
     "smallest_student",
@@ -289,22 +288,6 @@ class Tally:
         if limit := search.config.get("seconds"):
             left = min(left, max(0.0, float(limit) - float(self.spent) / workers))
         return left
-
-
-def measure_progress(
-    search: SearchRow, trial_records: Iterable[TrialRecord], references: Iterable[TrialRecord] = ()
-) -> Progress:
-    """The progress of a search.
-
-    Args:
-        search: The search.
-        trial_records: Its trials.
-        references: Its references, in the order in which they were opened.
-    """
-    tally = Tally(search.facts["classes"])
-    for record in trial_records:
-        tally.put(record)
-    return tally.progress(search, references)
 
 
 def read_progress(store: Reader, search: SearchRow) -> Progress:

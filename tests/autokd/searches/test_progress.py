@@ -2,9 +2,10 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
+from measured_progress import measure_progress
 
 from autokd.database.rows import SearchRow
-from autokd.searches.progress import RunningEvaluation, best_trial_record, measure_progress, ranked
+from autokd.searches.progress import RunningEvaluation, best_trial_record, ranked
 
 
 @pytest.fixture

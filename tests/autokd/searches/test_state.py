@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from measured_progress import measure_progress
 from simulated_searches import SimulatedDispatcher
 
 from autokd.core.seeds import derive
@@ -13,7 +14,7 @@ from autokd.database.store import Store
 from autokd.evaluation.task import EvaluationResult, EvaluationTask
 from autokd.searches.controller import Controller
 from autokd.searches.problem import Problem
-from autokd.searches.progress import measure_progress, read_progress
+from autokd.searches.progress import read_progress
 from autokd.searches.state import SearchState
 from autokd.searches.study import GrowingStudy
 from autokd.searches.trial_record import search_records
