@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from clusters import Cluster, running_cluster
+from digits_facts import DIGITS
 
 from autokd.config.parsing import parse_config
 from autokd.core.seeds import derive
@@ -82,19 +83,7 @@ def dataset(make_dataset: Callable[..., Dataset]) -> Dataset:
 @pytest.fixture
 def facts() -> Facts:
     """Of digits, without loading them."""
-    return Facts(
-        input_shape=(1, 8, 8),
-        classes=10,
-        data_digest="data",
-        normalisation=((0.3,), (0.4,)),
-        teacher_digest="teacher",
-        teacher_params=77_754,
-        teacher_macs=1_000_000,
-        teacher_metrics={"accuracy": 0.99},
-        device="cpu",
-        precision="float32",
-        versions={"python": "3"},
-    )
+    return DIGITS
 
 
 @pytest.fixture

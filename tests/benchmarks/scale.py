@@ -32,6 +32,7 @@ from sqlalchemy import insert, text
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
+from digits_facts import DIGITS
 from machines import processor
 from simulated_searches import SimulatedDispatcher
 
@@ -43,7 +44,6 @@ from autokd.database.rows import EvaluationRow, TrialRow
 from autokd.database.store import Store
 from autokd.evaluation.task import EvaluationResult, EvaluationTask
 from autokd.searches.controller import Controller
-from autokd.searches.facts import Facts
 from autokd.searches.problem import Problem
 from autokd.searches.proposals import propose
 
@@ -54,19 +54,6 @@ RUNGS = (1, 3, 9)
 FURTHER_METRICS = (
     *("loss", "ece", "ece_scaled", "scaling_temperature", "top5", "macro_f1", "auroc", "agreement", "teacher_kl"),
     *("training_loss", "images", "live_teacher_images", "nonzero_params"),
-)
-FACTS = Facts(
-    input_shape=(1, 8, 8),
-    classes=10,
-    data_digest="data",
-    normalisation=((0.3,), (0.4,)),
-    teacher_digest="teacher",
-    teacher_params=77_754,
-    teacher_macs=1_000_000,
-    teacher_metrics={"accuracy": 0.99},
-    device="cpu",
-    precision="float32",
-    versions={"python": "3"},
 )
 
 
@@ -230,13 +217,13 @@ def problem_of(folder: Path, trials: int, sampler: str, rungs: tuple[int, ...] =
         "references": {"names": []},
         "workers": {"count": WORKERS},
     }
-    return Problem(parse_config(values), FACTS, folder)
+    return Problem(parse_config(values), DIGITS, folder)
 
 
 def create(store: Store, problem: Problem) -> None:
     """Record the search."""
     config = problem.config
-    store.create_search(config.name, config.seed, config.to_dict(), config.digest, asdict(FACTS))
+    store.create_search(config.name, config.seed, config.to_dict(), config.digest, asdict(DIGITS))
 
 
 def run(controller: Controller, look: Callable[[], None]) -> None:
