@@ -1,28 +1,24 @@
 """The Dask executor, with a real cluster of two workers in processes of their own."""
 
 import json
-import os
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
-from concurrent.futures import CancelledError
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
 import pytest
-from processes import gone, read
+from hosted_tasks import HostedTasks
+from processes import read
 
 from autokd.testing import tasks
 from autokd.testing.executors import ExecutorConformance, wait_until
 from workers.base import Executor, Limits, Placement
-from workers.errors import EngineLost, TaskOutOfMemory, TaskTimeout, WorkerLost
+from workers.errors import EngineLost, WorkerLost
 
 dask = pytest.importorskip("workers.dask", reason="distributed is not installed: pip install 'autokd[dask]'")
 
 pytestmark = pytest.mark.slow  # processes are spawned
-
-MIB = 2**20
 
 
 class TestConformance(ExecutorConformance):
@@ -31,6 +27,12 @@ class TestConformance(ExecutorConformance):
         executor = dask.DaskExecutor(2, address=dask_address)
         yield executor
         executor.shutdown(cancel=True)
+
+
+class TestHostedTasks(HostedTasks):
+    @pytest.fixture
+    def make(self, dask_address: str) -> Callable[[Limits], Executor]:
+        return lambda limits: dask.DaskExecutor(1, limits, dask_address)
 
 
 @pytest.fixture
@@ -50,32 +52,6 @@ def test_tasks_run_at_the_same_time_on_several_workers(executor: Executor, tmp_p
     futures = [executor.submit(tasks.sleep, tmp_path / name) for name in ("a", "b")]
     assert host_of(read(tmp_path / "a")) != host_of(read(tmp_path / "b"))
     assert all(future.cancel() for future in futures)
-
-
-def test_cancelling_a_running_task_kills_it_and_the_next_one_runs(executor: Executor, tmp_path: Path) -> None:
-    future = executor.submit(tasks.sleep, tmp_path / "mark")
-    process_id = read(tmp_path / "mark")
-    assert future.cancel()
-    with pytest.raises(CancelledError):
-        future.result()
-    wait_until(lambda: gone(process_id))
-    assert executor.submit(tasks.add, 1, 1).result() == 2
-
-
-@pytest.mark.parametrize(
-    ("limits", "function", "argument", "error"),
-    [
-        (Limits(seconds=0.5), time.sleep, 600.0, TaskTimeout),
-        (Limits(memory_bytes=150 * MIB), tasks.allocate, 200 * MIB, TaskOutOfMemory),
-        (Limits(), tasks.leave, 3, WorkerLost),
-    ],
-    ids=["time", "memory", "death"],
-)
-def test_what_ends_a_task_is_told_and_the_worker_lives_on(dask_address, limits, function, argument, error) -> None:
-    with dask.DaskExecutor(1, limits, dask_address) as executor:
-        before = executor.submit(os.getppid).result()
-        assert isinstance(executor.submit(function, argument).exception(), error)
-        assert not gone(before)
 
 
 def test_a_task_moves_to_another_worker_when_its_own_dies_and_is_lost_when_that_dies_too(

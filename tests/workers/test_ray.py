@@ -1,25 +1,21 @@
 """The Ray executor, with a real cluster of this machine."""
 
-import os
-import time
-from collections.abc import Iterator
-from concurrent.futures import CancelledError
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
 import pytest
+from hosted_tasks import HostedTasks
 from processes import gone, read
 
 from autokd.testing import tasks
 from autokd.testing.executors import ExecutorConformance, wait_until
 from workers.base import Executor, Limits, Placement
-from workers.errors import EngineLost, TaskOutOfMemory, TaskTimeout, WorkerLost
+from workers.errors import EngineLost, WorkerLost
 
 ray = pytest.importorskip("workers.ray", reason="Ray is not installed: pip install 'autokd[ray]'")
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_cluster")]  # processes are started
-
-MIB = 2**20
 
 
 class TestConformance(ExecutorConformance):
@@ -30,36 +26,16 @@ class TestConformance(ExecutorConformance):
         executor.shutdown(cancel=True)
 
 
+class TestHostedTasks(HostedTasks):
+    @pytest.fixture
+    def make(self) -> Callable[[Limits], Executor]:
+        return lambda limits: ray.RayExecutor(1, limits)
+
+
 @pytest.fixture
 def executor() -> Iterator[Executor]:
     with ray.RayExecutor(1) as executor:
         yield executor
-
-
-def test_cancelling_a_running_task_kills_it_and_the_next_one_runs(executor: Executor, tmp_path: Path) -> None:
-    future = executor.submit(tasks.sleep, tmp_path / "mark")
-    process_id = read(tmp_path / "mark")
-    assert future.cancel()
-    with pytest.raises(CancelledError):
-        future.result()
-    wait_until(lambda: gone(process_id))
-    assert executor.submit(tasks.add, 1, 1).result() == 2
-
-
-@pytest.mark.parametrize(
-    ("limits", "function", "argument", "error"),
-    [
-        (Limits(seconds=0.5), time.sleep, 600.0, TaskTimeout),
-        (Limits(memory_bytes=150 * MIB), tasks.allocate, 200 * MIB, TaskOutOfMemory),
-        (Limits(), tasks.leave, 3, WorkerLost),
-    ],
-    ids=["time", "memory", "death"],
-)
-def test_what_ends_a_task_is_told_and_the_worker_lives_on(limits, function, argument, error) -> None:
-    with ray.RayExecutor(1, limits) as executor:
-        before = executor.submit(os.getppid).result()
-        assert isinstance(executor.submit(function, argument).exception(), error)
-        assert not gone(before)
 
 
 def test_where_a_task_is_and_that_it_is_lost_with_its_worker(executor: Executor, tmp_path: Path) -> None:
