@@ -316,11 +316,14 @@ def families(result: SearchResult, top: int, output: Output) -> None:
         top: How many to print at most.
         output: What to print: text or one JSON value.
     """
-    ranked, costs = result.families[:top], result.problem.costs
+    costs = result.problem.costs
     front = {student.trial.number for student in result.front} if costs else set()
     if output == "json":
-        show_json([asdict(each) | ({"is_on_front": each.trial in front} if costs else {}) for each in ranked])
+        found = result.families[:top]
+        show_json([asdict(each) | ({"is_on_front": each.trial in front} if costs else {}) for each in found])
         return
+    of_all, outlook = result.judgement
+    ranked = of_all[:top]
     marks = {each.trial: "yes" if each.trial in front else "" for each in ranked} if costs else None
     show_text(_families_table(ranked, marks))
     if costs:
@@ -331,7 +334,7 @@ def families(result: SearchResult, top: int, output: Output) -> None:
     if ranked and ranked[0].learnt_from < total:
         learnt = f"{ranked[0].learnt_from} of {counted(total, 'trial')}"
         show_text(f"of the {learnt} that the model learns from: the best, and others spread evenly over the search")
-    if outlook := result.outlook:
+    if outlook:
         show_text(facts_table(outlook.facts))
     show_text("activations: bytes of the family's first student; tightest limit: the one of which it uses the most")
     for remark in result.remarks:

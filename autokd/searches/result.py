@@ -248,9 +248,15 @@ class SearchResult:
     @property
     def outlook(self) -> Outlook | None:
         """What the model believes of the winner, and of 20 more trials; None while there is no family."""
+        return self.judgement[1]
+
+    @property
+    def judgement(self) -> "tuple[list[Family], Outlook | None]":
+        """Both `families` and `outlook`, for which the families are ranked once."""
         trials = self._to_rank()
+        families = self._ranked(trials)
         with naming_search(self.name):
-            return outlook(self.problem, trials, self._ranked(trials))
+            return families, outlook(self.problem, trials, families)
 
     @property
     def flatness(self) -> "SignalToNoise | None":
