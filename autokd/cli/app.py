@@ -13,7 +13,7 @@ import typer
 from autokd.cli import upkeep
 from autokd.cli.damage import explained, find_explanation, forget_home
 from autokd.cli.interruption import listen
-from autokd.cli.options import HomeFolder, Name
+from autokd.cli.options import HomeFolder, LateOverride, Name, Override
 from autokd.cli.options import OutputOption as Output
 from autokd.errors import AutoKDError, InputError
 
@@ -33,12 +33,6 @@ app = typer.Typer(
 )
 app.add_typer(upkeep.app)
 
-Override = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting: training.rungs='[1, 3]'.")
-]
-LateOverride = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting: trials=100, final.epochs=50.")
-]
 Exported = Annotated[
     Path | None, typer.Option("--export", metavar="FOLDER", help="Then train the winner at full length and export it.")
 ]
@@ -217,12 +211,36 @@ def list_searches(output: Output = "text", home: HomeFolder = None) -> None:
 
 
 @app.command(rich_help_panel="Results")
-def status(name: Name, output: Output = "text", home: HomeFolder = None) -> None:
+def status(
+    name: Name,
+    watch: Annotated[
+        float | None,
+        typer.Option("--watch", metavar="SECONDS", help="Show it again every so often until the search ends.", min=0.1),
+    ] = None,
+    output: Output = "text",
+    home: HomeFolder = None,
+) -> None:
     """Show how far a search is, its best so far, and why trials wait or failed."""
     from autokd.cli import show
+    from autokd.cli.watch import keep_showing
     from autokd.searches.api import find
 
-    show.status(find(name, home), output)
+    if watch is None:
+        show.status(find(name, home), output)
+    else:
+        keep_showing(find(name, home), watch, output)
+
+
+@app.command(rich_help_panel="Results")
+def watch(name: Name, output: Output = "text", home: HomeFolder = None) -> None:
+    """Watch a search that runs elsewhere, as `search` shows it there; end as it does, with the same exit code.
+
+    Ctrl-C ends the watching only.
+    """
+    from autokd.cli.watch import watch_search
+    from autokd.searches.api import find
+
+    watch_search(find(name, home), output)
 
 
 @app.command("show", rich_help_panel="Results")

@@ -8,7 +8,7 @@ import typer
 from autokd.cli.damage import remember_home
 from autokd.errors import AutoKDError
 
-__all__ = ["HomeFolder", "Name", "Names", "OutputOption"]
+__all__ = ["HomeFolder", "LateOverride", "Name", "Names", "OutputOption", "Override"]
 
 
 def _leave_stdout_to_json(context: typer.Context, output: str) -> str:
@@ -30,6 +30,20 @@ def _names(context: typer.Context, incomplete: str) -> list[str]:
         return []
 
 
+def _settings(incomplete: str) -> list[str]:
+    """The settings of a search, for the shell's completion."""
+    from autokd.config.json_schema import setting_keys
+
+    return [f"{key}=" for key in setting_keys() if key.startswith(incomplete)]
+
+
+def _late_settings(incomplete: str) -> list[str]:
+    """Those that may change when a search is resumed."""
+    from autokd.config.parsing import may_change
+
+    return [setting for setting in _settings(incomplete) if may_change(setting.removesuffix("="))]
+
+
 Name = Annotated[
     str,
     typer.Argument(help="Name of the search, as `autokd list` shows it.", show_default=False, autocompletion=_names),
@@ -38,6 +52,24 @@ Names = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[NAME]...", help="Names of searches.", show_default="all, and deleted ones", autocompletion=_names
+    ),
+]
+Override = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change a setting: training.rungs='[1, 3]'.",
+        autocompletion=_settings,
+    ),
+]
+LateOverride = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change a setting: trials=100, final.epochs=50.",
+        autocompletion=_late_settings,
     ),
 ]
 OutputOption = Annotated[

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from autokd.searches.families import Family
     from autokd.searches.stopping import Outlook
 
-__all__ = ["families", "recipes", "searches", "status", "trial"]
+__all__ = ["families", "recipes", "searches", "status", "status_table", "trial"]
 
 EVENTS = 5  # number of events in `status`
 LOG_LINES = 12  # of a failed evaluation in `show`: the end of a traceback
@@ -100,7 +100,12 @@ def status(result: SearchResult, output: Output) -> None:
     if output == "json":
         show_json(_status_json(result))
     else:
-        show_text(facts_table(_status_facts(result)))
+        show_text(status_table(result))
+
+
+def status_table(result: SearchResult) -> Table:
+    """The progress of a search and of its full-length trainings as names and sentences."""
+    return facts_table(_status_facts(result))
 
 
 def _status_json(result: SearchResult) -> dict[str, Any]:
@@ -152,7 +157,7 @@ def _status_facts(result: SearchResult) -> list[tuple[str, str]]:
     ]
     if progress.status == "stopping":
         facts.append(("stops", _STOPS[row.stop or "now"]))
-    if progress.status in ("running", "stopping"):
+    if progress.is_running:
         facts += [
             ("time left", duration(progress.seconds_left)),
             ("controller", f"process {row.lease_pid} on {row.lease_host}"),

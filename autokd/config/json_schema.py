@@ -4,6 +4,7 @@ Editors use it to check and complete a file, and the configuration reference is 
 """
 
 import re
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel
@@ -12,7 +13,7 @@ from pydantic_core import core_schema
 
 from autokd.config.schema import SearchConfig
 
-__all__ = ["TITLE", "search_schema"]
+__all__ = ["TITLE", "search_schema", "setting_keys"]
 
 TITLE = "AutoKD search"
 
@@ -27,6 +28,21 @@ def search_schema() -> dict[str, Any]:
             section["properties"][key]["description"] = text
     required = [key for key in schema["required"] if key != "name"]
     return schema | {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": TITLE, "required": required}
+
+
+def setting_keys() -> Iterator[str]:
+    """The dotted key of every setting, such as `training.rungs`."""
+    schema = search_schema()
+    return _keys("", schema, schema["$defs"])
+
+
+def _keys(prefix: str, section: Mapping[str, Any], definitions: Mapping[str, Any]) -> Iterator[str]:
+    for key, value in section["properties"].items():
+        if "$ref" in value:
+            inner = definitions[value["$ref"].rpartition("/")[2]]
+            yield from _keys(f"{prefix}{key}.", inner, definitions)
+        else:
+            yield f"{prefix}{key}"
 
 
 def _summary(docstring: str) -> str:

@@ -8,10 +8,10 @@ from pydantic import ValidationError
 from autokd.config.compatibility import RECORDED, fill_recorded
 from autokd.config.flat import depth, flat
 from autokd.config.messages import one_line, wrong_key
-from autokd.config.schema import SearchConfig
+from autokd.config.schema import RESUMABLE_CHANGES, SearchConfig
 from autokd.errors import InputError
 
-__all__ = ["differences", "parse_config", "recorded_config"]
+__all__ = ["differences", "may_change", "parse_config", "recorded_config"]
 
 DEEPEST = 20  # of sections within sections
 
@@ -58,3 +58,8 @@ def differences(old: SearchConfig, new: SearchConfig) -> dict[str, tuple[Any, An
     before, after = dict(flat(old.to_dict())), dict(flat(new.to_dict()))
     keys = sorted(before.keys() | after.keys())
     return {key: (before.get(key), after.get(key)) for key in keys if before.get(key) != after.get(key)}
+
+
+def may_change(key: str) -> bool:
+    """Whether a search may be resumed with another value of the setting with this dotted key."""
+    return key.partition(".")[0] in RESUMABLE_CHANGES and key != "workers.device"  # the device decides results

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Self
 
+from autokd.database.lease import is_owned
 from autokd.database.reading import Reader
 from autokd.database.rows import SearchRow, StudentRow, TrialTotals
 from autokd.searches.references import latest_references
@@ -18,10 +19,12 @@ __all__ = [
     "Tally",
     "Training",
     "best_trial_record",
+    "current_progress",
     "is_at_chance",
     "ranked",
     "read_progress",
     "smallest_student",
+    "why_failed",
 ]
 
 CHANCE_MARGIN = 1.2
@@ -126,6 +129,11 @@ class Progress:
     def finished(self) -> int:
         """Trials that ended in any way."""
         return self.complete + self.pruned + self.failed
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a process runs the search."""
+        return self.status in ("running", "stopping")
 
 
 @dataclass(frozen=True)
@@ -301,6 +309,30 @@ def read_progress(store: Reader, search: SearchRow) -> Progress:
     records = trial_records(store, search.id, ids, architectures=False).values()
     tally = Tally.of(search.facts["classes"], store.trial_totals(search.id), records)
     return tally.progress(search, reference_records(store, search.id))
+
+
+def current_progress(store: Reader, name: str) -> Progress:
+    """The progress of a search as somebody else sees it, who knows of its process by its lease alone.
+
+    Args:
+        store: The search's database.
+        name: The search.
+    """
+    search = store.search(name)
+    progress = read_progress(store, search)
+    if progress.status != "running":
+        return progress
+    if not is_owned(store, name):  # its process was killed
+        return replace(progress, status="interrupted", evaluations=())
+    return replace(progress, status="stopping") if search.stop else progress
+
+
+def why_failed(progress: Progress) -> str:
+    """Why a search failed, as far as its trials tell: the reason for which most of them did."""
+    if progress.best_trial is not None or not progress.reasons:
+        return f"search {progress.name!r} failed: the process that ran it has said why."
+    reason, number = max(progress.reasons.items(), key=lambda item: item[1])
+    return f"no trial could be trained; {number} of {progress.failed} failed with: {reason}"
 
 
 def ranked(trial_records: Collection[TrialRecord]) -> list[TrialRecord]:

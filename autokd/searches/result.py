@@ -11,8 +11,7 @@ from autokd.config.objectives import Against
 from autokd.config.parsing import recorded_config
 from autokd.config.schema import SearchConfig
 from autokd.database.errors import DatabaseGone
-from autokd.database.lease import Lease, is_owned, request_stop
-from autokd.database.reading import Reader
+from autokd.database.lease import Lease, request_stop
 from autokd.database.rows import EventRow, SearchRow, TrialState
 from autokd.errors import AutoKDError, DiskFullError, InputError, InterruptedSearchError, first_line
 from autokd.export.folder import write_folder
@@ -28,7 +27,7 @@ from autokd.searches.pace import with_full_length
 from autokd.searches.pareto import pareto_fronts
 from autokd.searches.part import MANY, TrialOutcome, read_outcomes, records_to_rank, spread_records
 from autokd.searches.problem import Problem
-from autokd.searches.progress import Progress, Training, read_progress
+from autokd.searches.progress import Progress, Training, current_progress, why_failed
 from autokd.searches.references import latest_references, references_to_retrain
 from autokd.searches.remarks import search_remarks
 from autokd.searches.reporter import Reporter
@@ -146,7 +145,7 @@ class SearchResult:
     def progress(self) -> Progress:
         """How far the search is."""
         with self.home.open() as store:
-            return _progress(store, self.name)
+            return current_progress(store, self.name)
 
     @property
     def times(self) -> Times:
@@ -326,8 +325,7 @@ class SearchResult:
             progress = controller.state.progress(ended)
             self.reporter.searched(progress)
         if progress.best_trial is None:
-            reason, number = max(progress.reasons.items(), key=lambda item: item[1])
-            raise AutoKDError(f"no trial could be trained; {number} of {progress.failed} failed with: {reason}")
+            raise AutoKDError(why_failed(progress))
         for remark in self.remarks:
             self.reporter.notify(remark)
         return self
@@ -436,11 +434,7 @@ class SearchResult:
         problem = self.problem
         with self.home.open() as store:
             found = trainings(problem, store, store.search(self.name).id)
-            return (
-                found
-                if _progress(store, self.name).status in ("running", "stopping")
-                else [each.at_rest for each in found]
-            )
+            return found if current_progress(store, self.name).is_running else [each.at_rest for each in found]
 
     def command(self, verb: str) -> str:
         """The command line that does this with the search."""
@@ -480,13 +474,3 @@ class SearchResult:
             raise InterruptedSearchError(
                 f"search {self.name!r} was interrupted; `{self._way_on(verb)}` goes on. {error}"
             ) from error
-
-
-def _progress(store: Reader, name: str) -> Progress:
-    search = store.search(name)
-    progress = read_progress(store, search)
-    if progress.status != "running":
-        return progress
-    if not is_owned(store, name):  # its process was killed
-        return replace(progress, status="interrupted", evaluations=())
-    return replace(progress, status="stopping") if search.stop else progress

@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
-from autokd.config.parsing import differences
+from autokd.config.parsing import differences, may_change
 from autokd.config.schema import RESUMABLE_CHANGES, SearchConfig
 from autokd.core.device import pick_device
 from autokd.core.references import is_interactive
@@ -106,7 +106,7 @@ def changes(recorded: SearchConfig, config: SearchConfig) -> Collection[str]:
         InputError: If one of them decides what the search found so far.
     """
     changed = differences(recorded, config)
-    refused = {key: change for key, change in changed.items() if not _may_change(key)}
+    refused = {key: change for key, change in changed.items() if not may_change(key)}
     if refused:
         lines = [f"{key}: {before!r} -> {after!r}" for key, (before, after) in refused.items()]
         allowed = ", ".join(sorted(RESUMABLE_CHANGES))
@@ -181,7 +181,3 @@ def _imported_by_workers(config: SearchConfig) -> Iterable[tuple[str, str]]:
     yield "teacher.preprocess", config.teacher.preprocess or ""
     key = "distillation.methods" if config.distillation.methods else "distillation.method"
     yield from ((key, part) for name in config.distillation.names for part in components_of(name))
-
-
-def _may_change(key: str) -> bool:
-    return key.partition(".")[0] in RESUMABLE_CHANGES and key != "workers.device"  # the device decides results

@@ -4,6 +4,7 @@ import io
 import os
 import shutil
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
@@ -73,6 +74,23 @@ def finished(invoke: Invoke, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def home(finished: Path, tmp_path: Path) -> Path:
     """A copy of the finished home, to be changed."""
     return Path(shutil.copytree(finished, tmp_path / "home"))
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Starts commands in processes of their own, which do not outlive the test; they use the folder of `home`."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(*words: str, stdout: int = subprocess.DEVNULL) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "autokd", *words, "--home", str(tmp_path / "home")]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        started.append(subprocess.Popen(command, stdout=stdout, stderr=subprocess.PIPE, text=True, env=environment))
+        return started[-1]
+
+    yield start
+    for process in started:
+        with process:
+            process.kill()
 
 
 @pytest.fixture(autouse=True)

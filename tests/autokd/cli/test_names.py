@@ -41,6 +41,27 @@ def test_the_shell_completes_names_of_searches(finished: Path, verb: str, begun:
     assert [item.value for item in command.params[0].shell_complete(context, begun)] == proposed
 
 
+@pytest.mark.parametrize(
+    ("line", "proposed"),
+    [
+        ("search digits --set training.ru", ["training.rungs="]),
+        ("resume digits --set training.ru", []),
+        ("resume digits --set workers.d", []),
+        ("train digits --set final.e", ["final.epochs=", "final.ema="]),
+    ],
+)
+def test_bash_completes_the_settings_that_a_verb_takes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], line: str, proposed: list[str]
+) -> None:
+    words = ["autokd", *line.split()]
+    monkeypatch.setenv("COMP_WORDS", "\n".join(words))
+    monkeypatch.setenv("COMP_CWORD", str(len(words) - 1))
+    monkeypatch.setenv("_AUTOKD_COMPLETE", "complete_bash")
+    with pytest.raises(SystemExit):
+        app(prog_name="autokd")
+    assert capsys.readouterr().out.split() == proposed
+
+
 def test_the_shell_completes_nothing_where_there_is_no_database(tmp_path: Path) -> None:
     command = typer.main.get_command(app).commands["status"]  # type: ignore[attr-defined]
     context = command.make_context("status", ["--home", str(tmp_path / "none")], resilient_parsing=True)

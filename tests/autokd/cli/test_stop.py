@@ -1,9 +1,7 @@
 import json
 import os
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,25 +13,6 @@ from autokd.searches.api import find
 from autokd.searches.workspace import Workspace
 
 LONG = ("--set", "workers.engine=local", "--set", "training.rungs=[1, 10_000]")
-
-
-@pytest.fixture
-def start(tiny: tuple[str, ...], tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Starts commands in processes of their own, which do not outlive the test."""
-    started: list[subprocess.Popen[str]] = []
-
-    def start(*words: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "autokd", *words, "--home", str(tmp_path / "home")]
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-        started.append(
-            subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment)
-        )
-        return started[-1]
-
-    yield start
-    for process in started:
-        with process:
-            process.kill()
 
 
 def evaluations(home: Path) -> list[EvaluationRow]:

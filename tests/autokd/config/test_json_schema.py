@@ -3,7 +3,8 @@ from typing import Any
 
 import pytest
 
-from autokd.config.json_schema import search_schema
+from autokd.config.flat import flat
+from autokd.config.json_schema import search_schema, setting_keys
 from autokd.config.parsing import parse_config
 from autokd.config.schema import TrainingConfig
 from autokd.recipes.catalogue import recipe_path, recipes
@@ -69,3 +70,11 @@ def test_a_description_is_one_line_of_the_docstring() -> None:
     described = SCHEMA["$defs"]["TrainingConfig"]["properties"]["views"]["description"]
     assert described in " ".join((TrainingConfig.__doc__ or "").split())
     assert described.startswith("Number of distinct augmented views")
+
+
+def test_every_setting_has_its_key() -> None:
+    open_tables = ("space.ranges", "distillation.ranges", "optimizer.options")
+    config = dict(flat(parse_config(RECIPE | {"name": "test"}).to_dict()))
+    known = set(setting_keys())
+    assert {key for key in config if key not in known and not key.startswith(open_tables)} == set()
+    assert {"training.rungs", "training.augmentation.shift", "budget.of_teacher.params", *open_tables} <= known

@@ -1,0 +1,57 @@
+"""A search as seen by another process than the one that runs it, looked at again and again until it ends."""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from autokd.database.rows import EventRow
+from autokd.searches.progress import Progress, Training, current_progress
+from autokd.searches.result import SearchResult
+from autokd.searches.retraining import trainings
+
+__all__ = ["Look", "watch"]
+
+
+@dataclass(frozen=True)
+class Look:
+    """What was seen at one moment.
+
+    Attributes:
+        progress: How far the search is.
+        trainings: How far its full-length trainings are.
+        events: What happened since the look before.
+    """
+
+    progress: Progress
+    trainings: Sequence[Training]
+    events: Sequence[EventRow]
+
+    @property
+    def is_training(self) -> bool:
+        """Whether students are being trained at full length, rather than searched."""
+        return not self.progress.evaluations and any(each.state == "running" for each in self.trainings)
+
+
+def watch(result: SearchResult, seconds: float) -> Iterator[Look]:
+    """Look at a search until no process runs it any more, at least once; outages of the database are waited out.
+
+    Nothing is written and no transaction stays open between two looks, so the search does not notice.
+
+    Args:
+        result: The search; its reporter hears of outages.
+        seconds: Time between two looks.
+
+    Raises:
+        DatabaseGone: If an outage lasts too long.
+    """
+    with result.home.open(notify=result.reporter.notify) as store:
+        search_id = store.search(result.name).id
+        seen = max((event.id for event in store.last_events(search_id, 1)), default=0)
+        while True:
+            progress = current_progress(store, result.name)  # first: events of its end are then among what follows
+            events = store.events(search_id, after=seen)
+            seen = max((event.id for event in events), default=seen)
+            yield Look(progress, trainings(result.problem, store, search_id), events)
+            if not progress.is_running:
+                return
+            time.sleep(seconds)
