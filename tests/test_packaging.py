@@ -6,6 +6,7 @@ import sys
 import tarfile
 import tomllib
 import venv
+import zipfile
 from collections.abc import Iterator, Sequence
 from importlib.metadata import distribution
 from pathlib import Path
@@ -135,6 +136,13 @@ def test_the_source_distribution_has_all_that_make_needs_and_what_people_read(sd
         "tests",
     } | written
     assert not list(sdist.rglob("__pycache__"))
+
+
+@pytest.mark.slow  # builds
+def test_the_wheel_has_the_pages_of_reports(wheel: Path) -> None:
+    pages = (ROOT / "autokd" / "analysis" / "templates").iterdir()
+    with zipfile.ZipFile(wheel) as archive:
+        assert {f"autokd/analysis/templates/{page.name}" for page in pages} <= set(archive.namelist())
 
 
 @pytest.mark.slow  # builds, installs, and searches

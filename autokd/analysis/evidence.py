@@ -1,7 +1,8 @@
-"""The data of a search's picture."""
+"""The data of a search's pictures."""
 
+import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from autokd.config.fidelity_metrics import FidelityMetric
@@ -17,7 +18,7 @@ from search_spaces.design.dimensions import Dimension
 if TYPE_CHECKING:
     from autokd.searches.result import SearchResult
 
-__all__ = ["Evidence", "evidence"]
+__all__ = ["Evidence", "evidence", "set_against"]
 
 ROUGH_BELOW = 30  # trials, by which importances are told
 
@@ -41,6 +42,9 @@ class Evidence:
         metric: By what they were, below the last rung.
         costs: The objectives beside the accuracy.
         front: The students of the front, if there are costs.
+        finals: Students and references trained at full length that stand beside it.
+        limits: Of the budget, by the name of the cost.
+        teacher_cost: What the teacher costs, by the same names; None where that is not known.
     """
 
     name: str
@@ -57,6 +61,9 @@ class Evidence:
     metric: FidelityMetric
     costs: Sequence[Against] = ()
     front: Sequence[TrainedStudent] = ()
+    finals: Sequence[TrainedStudent] = ()
+    limits: Mapping[str, int] = field(default_factory=dict)
+    teacher_cost: Mapping[str, int | None] = field(default_factory=dict)
 
     @property
     def caveat(self) -> str:
@@ -103,6 +110,30 @@ def evidence(result: "SearchResult") -> Evidence:
         metric=problem.fidelity_metric,
         costs=problem.costs,
         front=result.front if problem.costs else (),
+        limits=problem.budget.limits,
+        teacher_cost=problem.facts.teacher_cost.to_dict(),
+    )
+
+
+def set_against(shown: Evidence, result: "SearchResult", cost: Against) -> Evidence:
+    """The same with the accuracy set against a cost, whether or not it is an objective.
+
+    Args:
+        shown: The data.
+        result: Its search.
+        cost: The cost that is to be small.
+    """
+    students, sizes = result.students, dict[int, list[int]]()
+    for student in students:
+        if not student.is_final:
+            sizes.setdefault(student.trial.number, []).append(student.cost(cost))
+    means = {number: statistics.fmean(each) for number, each in sizes.items()}
+    return replace(
+        shown,
+        outcomes=[replace(each, costs=[means[each.number]]) for each in shown.outcomes if each.number in means],
+        costs=(cost,),
+        front=[student for student in result.pareto(cost) if not student.is_final],
+        finals=[student for student in (*students, *result.references) if student.is_final],
     )
 
 

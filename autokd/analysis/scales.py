@@ -4,24 +4,35 @@ Accuracies stand on a logarithmic axis of the error, since a step from 98 to 99 
 """
 
 from collections.abc import Sequence
-from math import isclose
+from math import inf, isclose
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from autokd.optimizers.arrays import Array
+from autokd.searches.tables import count
 
 if TYPE_CHECKING:
     from matplotlib.axis import Axis
 
-__all__ = ["accuracy_places", "jitter", "label_accuracies", "label_values", "short"]
+__all__ = [
+    "NAME_HEIGHT",
+    "accuracy_places",
+    "apart",
+    "jitter",
+    "label_accuracies",
+    "label_costs",
+    "label_values",
+    "short",
+]
 
 JITTER = 0.16  # of points that share a level
 LEAST_ERROR = 0.01  # percent: the end of the axis of accuracies
 ERRORS = (90, 70, *(step * 10.0**power for power in (1, 0, -1, -2) for step in (5, 3, 2, 1)))  # at ticks
 FEWEST_TICKS = 4
 LONGEST_NAME = 25  # letters
+NAME_HEIGHT = 0.055  # of a name beside a point, as a share of the axes
 
 
 def accuracy_places(accuracies: Sequence[float]) -> Array:
@@ -37,6 +48,30 @@ def label_accuracies(axis: "Axis", accuracies: Sequence[float]) -> None:
     ticks = _ticks(100 - 10 ** (room - low), min(100 - 10 ** (-room - high), 100 - LEAST_ERROR))
     last = 100 - LEAST_ERROR
     axis.set_ticks(accuracy_places(ticks), ["100" if isclose(tick, last) else f"{tick:g}" for tick in ticks])
+
+
+def label_costs(axis: "Axis", costs: Sequence[float]) -> None:
+    """Label the logarithmic axis of these costs by numbers with three digits and a unit; few lie within a decade."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+
+    is_narrow = max(costs) < 10 * min(costs)
+    axis.set_major_locator(MaxNLocator(4) if is_narrow else LogLocator(subs=(1, 3)))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(lambda value, _: count(round(value))))
+
+
+def apart(places: Sequence[float], least: float) -> list[float]:
+    """Heights of names beside points, in the order of the points, so that names of equal points stand above each other.
+
+    Args:
+        places: Heights of the points.
+        least: Smallest distance of two names.
+    """
+    heights, height = dict[int, float](), -inf
+    for position in sorted(range(len(places)), key=lambda position: places[position]):
+        height = max(places[position], height + least)
+        heights[position] = height
+    return [heights[position] for position in range(len(places))]
 
 
 def label_values(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
 
-from autokd.cli import upkeep
+from autokd.cli import pictures, upkeep
 from autokd.cli.damage import explained, find_explanation, forget_home
 from autokd.cli.interruption import listen
 from autokd.cli.options import HomeFolder, LateOverride, Name, Override
@@ -31,6 +31,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(pictures.app)
 app.add_typer(upkeep.app)
 
 Exported = Annotated[
@@ -301,45 +302,6 @@ def families(
     from autokd.searches.api import find
 
     show.families(find(name, home), top, output)
-
-
-@app.command(rich_help_panel="Results")
-def draw(
-    what: Annotated[
-        str,
-        typer.Argument(
-            metavar="ARCHITECTURE-or-NAME",
-            help="An architecture.json, an exported folder, or a search: its best student.",
-            show_default=False,
-        ),
-    ],
-    out: Annotated[Path, typer.Argument(help="File to write: .svg, .png, .pdf or .dot.", show_default=False)],
-    trial: Annotated[int | None, typer.Option("--trial", help="Draw the student of this trial of the search.")] = None,
-    engine: Annotated[
-        Literal["graphviz", "networkx"] | None,
-        typer.Option("--engine", help="Who lays it out.", show_default="graphviz if installed"),
-    ] = None,
-    output: Output = "text",
-    home: HomeFolder = None,
-) -> None:
-    """Draw a network: its graph by level, with stages, shapes and cost."""
-    from autokd.cli.draw import draw
-
-    draw(what, out, trial, engine, output, home)
-
-
-@app.command(rich_help_panel="Results")
-def plot(
-    name: Name,
-    out: Annotated[Path, typer.Argument(metavar="FILE", help="File to write: .svg, .png or .pdf.", show_default=False)],
-    output: Output = "text",
-    home: HomeFolder = None,
-) -> None:
-    """Plot a search: its history, the importance of its dimensions, and where its good trials are."""
-    from autokd.cli.plot import plot
-    from autokd.searches.api import find
-
-    plot(find(name, home), out, output)
 
 
 @app.command(rich_help_panel="Winner")

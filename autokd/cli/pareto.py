@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from autokd.cli.best import student_json
 from autokd.cli.output import Output, show_json, show_text
 from autokd.config.objectives import AGAINST, Against
+from autokd.searches.findings import student_json
 from autokd.searches.result import SearchResult
 from autokd.searches.students import TrainedStudent
 from autokd.searches.tables import count, counted, percent, table

@@ -6,6 +6,7 @@ import typer
 
 from autokd.analysis.evidence import Evidence, evidence
 from autokd.analysis.plots import FORMATS, render
+from autokd.analysis.report import plot_page
 from autokd.cli.output import Output, picture_format, show_json, write_picture
 from autokd.searches.result import SearchResult
 from autokd.searches.tables import counted
@@ -26,9 +27,9 @@ def plot(result: SearchResult, out: Path, output: Output) -> None:
     Raises:
         InputError: If none of its trials has a value yet, or the file cannot be written.
     """
-    form = picture_format(out, FORMATS)
+    form = picture_format(out, ("html", *FORMATS))
     shown = evidence(result)
-    write_picture(out, render(shown, form))
+    write_picture(out, plot_page(shown).encode() if form == "html" else render(shown, form))
     _say(shown, out, output)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from autokd.analysis.rung_correlations import RungCorrelation, rung_correlations
-from autokd.cli.best import front_line, full_length_lines, student_json
+from autokd.cli.best import front_line
 from autokd.cli.events import event_line
 from autokd.cli.output import Output, show_json, show_text
 from autokd.config.fidelity_metrics import ACCURACY, FIDELITY_METRICS
@@ -19,6 +19,7 @@ from autokd.evaluation.log import tail
 from autokd.evaluation.task import log_file
 from autokd.searches.comparison import Comparison
 from autokd.searches.earlier import learns_from, learns_from_json
+from autokd.searches.findings import full_length_lines, student_json
 from autokd.searches.method_choice import METHOD, TEACHER
 from autokd.searches.pace import full_length
 from autokd.searches.part import MOST_CLIMBED

@@ -52,14 +52,16 @@ ORDER = {
         "lengths earlier facts workspace data_from_python trial_record part method_choice references progress times "
         "tables study choices warm_start_source problem retention reporter recall printer proposals state families "
         "flatness stopping students comparison axes remarks pareto bottleneck dispatcher session controller pace "
-        "speed manifest preflight retraining retry deletion garbage result watching api damage doctor"
+        "speed manifest preflight retraining retry deletion garbage result findings watching api damage doctor"
     ),
-    "autokd.analysis": "rung_correlations evidence scales plots",
+    "autokd.analysis": (
+        "rung_correlations evidence scales style history correlation importances where curves plots inline_svg report"
+    ),
     "autokd.recipes": "catalogue teachers runnable train_teacher",
     "autokd.testing": "tasks toys executors methods optimizers spaces",
     "autokd.cli": (
-        "damage interruption output options within events report draw plot delete gc stop retry doctor exports teach "
-        "axes best show watch pareto upkeep app __init__"
+        "damage interruption output options within events report draw plot page delete gc stop retry doctor exports "
+        "teach axes best show watch pareto pictures upkeep app __init__"
     ),
     "search_spaces": "errors architecture networks design drawing spaces blueprint space",
     "search_spaces.architecture": (

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from autokd.analysis.evidence import Evidence
-from autokd.analysis.plots import FORMATS, draw, render
+from autokd.analysis.plots import FORMATS, draw, panels_svg, render
 from autokd.config.fidelity_metrics import ACCURACY, FIDELITY_METRICS
 from autokd.database.rows import TrialOutcome
 from autokd.searches.families import Family
@@ -298,3 +298,23 @@ def test_references_on_the_front_are_marked_and_named(shown: Evidence) -> None:
     axes = panels(draw(replace(shown, costs=("macs",), front=front)))["Accuracy against macs"]
     assert points(axes, "reference") == [(2000, place(94))]
     assert texts(axes.texts) == ["resnet", "like-teacher"]
+
+
+def test_the_front_stands_beside_the_teacher_the_limit_and_the_full_length_trainings(shown: Evidence) -> None:
+    trial = SimpleNamespace(reference=None)
+    final: Any = SimpleNamespace(trial=trial, cost={"macs": 1500}.get, metrics={"accuracy": 0.97})
+    changed = replace(
+        shown, costs=("macs",), finals=[final], limits={"macs": 2000}, teacher_cost={"macs": 9000, "params": None}
+    )
+    axes = panels(draw(changed))["Accuracy against macs"]
+    assert points(axes, "teacher") == [(9000, place(99))]
+    assert points(axes, "full length") == [(1500, place(97))]
+    (limit,) = [line for line in axes.lines if line.get_label() == "limit, 2,000"]
+    assert list(limit.get_xdata()) == [2000, 2000]  # type: ignore[arg-type]
+
+
+def test_each_panel_alone_is_the_panel_of_the_picture(shown: Evidence) -> None:
+    alone = [svg.decode() for svg in panels_svg(shown)]
+    heads = list(panels(draw(shown)))
+    assert sorted(head for head in heads for svg in alone if f">{head}<" in svg) == sorted(heads)
+    assert len(alone) == len(heads)

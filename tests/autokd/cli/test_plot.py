@@ -105,8 +105,8 @@ def test_a_search_of_several_methods_shows_them_and_what_is_conditional_on_them(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["digits", "out.gif"], "the file to write must end in .pdf, .png, .svg, but got out.gif."),
-        (["digits", "out"], "the file to write must end in .pdf, .png, .svg, but got out."),
+        (["digits", "out.gif"], "the file to write must end in .html, .pdf, .png, .svg, but got out.gif."),
+        (["digits", "out"], "the file to write must end in .html, .pdf, .png, .svg, but got out."),
         (["digitts", "out.svg"], "did you mean 'digits'?"),
     ],
 )

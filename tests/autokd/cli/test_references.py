@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from html_pages import Page
 
 from autokd.searches.api import find
 from autokd.searches.problem import Problem
@@ -50,6 +51,31 @@ def test_the_end_of_a_search_shows_references_beside_the_student_and_who_is_bett
     (line,) = [line for line in lines if line.startswith("compared")]
     assert "better than the best reference trained as long (" in line
     assert "points (test, 2 epochs)" in line
+
+
+def test_the_numbers_of_a_report_are_those_of_best(answer: Callable[..., Any], tmp_path: Path) -> None:
+    best, page = answer("best", "digits"), Page(Path(answer("report", "digits", str(tmp_path))["file"]).read_text())
+
+    def row(costs: Any, metrics: Any, test: float, epochs: float | None) -> list[float | None]:
+        sizes = ("params", "macs", "activation_bytes", "model_bytes", "memory_bytes")
+        figures = (metrics[name] for name in ("loss", "ece", "ece_scaled"))
+        return [test, metrics["accuracy"], *(costs[size] for size in sizes), epochs, *figures]
+
+    teacher = best["axes"]["lightness"]["teacher"] | {"macs": best["teacher_macs"]}
+    rows = {
+        "teacher": row(teacher, best["teacher_metrics"], best["teacher_test_metrics"]["accuracy"], None),
+        "student": row(best, best["metrics"], best["metrics"]["test_accuracy"], best["epochs"]),
+    }
+    for one in best["references"]:
+        costs = one | {"memory_bytes": one["model_bytes"] + one["activation_bytes"]}
+        rows[one["name"]] = row(costs, one["metrics"], one["metrics"]["test_accuracy"], one["epochs"])
+    assert page.tables["networks"] == rows
+    limits = best["limits"]
+    assert page.tables["limits"] == {
+        name: [allowed, best[name], limits["used"][name]] for name, allowed in limits["allowed"].items()
+    }
+    comparison = best["comparison"]
+    assert f"{100 * comparison['difference']:+.2f} ± {100 * comparison['margin']:.2f} points" in page.text
 
 
 def test_the_same_is_said_in_json_in_python_and_in_the_manifest(answer: Callable[..., Any], compared: Path) -> None:

@@ -1,0 +1,34 @@
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from matplotlib.figure import Figure
+
+from autokd.analysis.scales import apart, label_costs
+
+
+@given(st.lists(st.floats(-3, 3), max_size=12), st.floats(0.01, 1))
+def test_names_stand_apart_in_the_order_of_their_points_and_not_below_them(places: list[float], least: float) -> None:
+    heights = apart(places, least)
+    order = np.argsort(places, kind="stable")
+    assert all(np.diff(np.array(heights)[order]) >= least - 1e-9)
+    assert all(height >= place for height, place in zip(heights, places, strict=True))
+
+
+def test_a_name_that_has_room_stands_at_its_point() -> None:
+    assert apart([0.5, 0.1, 0.9], 0.3) == [0.5, 0.1, 0.9]
+    assert apart([0.5, 0.5], 0.3) == [0.5, 0.8]
+
+
+@pytest.mark.parametrize(
+    ("costs", "labels"), [((900, 1_200_000), {"1 k", "10 k", "100 k", "1 M"}), ((7_500, 7_700), {"7.6 k"})]
+)
+def test_an_axis_of_costs_has_ticks_whether_they_are_wide_or_narrow(costs: Any, labels: set[str]) -> None:
+    axes = Figure().subplots()
+    axes.set(xscale="log", xlim=costs)
+    label_costs(axes.xaxis, costs)
+    low, high = costs
+    ticks = zip(axes.get_xticks(), axes.get_xticklabels(), strict=True)
+    assert labels <= {label.get_text() for tick, label in ticks if low <= tick <= high}
