@@ -96,9 +96,10 @@ class SearchResult:
     @property
     def problem(self) -> Problem:
         """What is searched."""
-        return self._problem(self.row)
+        return self.problem_of(self.row)
 
-    def _problem(self, row: SearchRow) -> Problem:
+    def problem_of(self, row: SearchRow) -> Problem:
+        """What is searched, by the search's row as it was read."""
         return Problem(
             recorded_config(dict(row.config), f"search {self.name}"), Facts.from_dict(row.facts), self.home.folder
         )
@@ -317,7 +318,7 @@ class SearchResult:
         with self._session("resume", config) as (lease, dispatcher):
             store = dispatcher.store
             search = store.search(self.name)
-            controller = Controller(store, lease, self._problem(search), dispatcher)
+            controller = Controller(store, lease, self.problem_of(search), dispatcher)
             dispatcher.on_change = lambda: self.reporter.searched(controller.state.progress(search))
             controller.run()
             found = controller.state.progress(search).best_trial
@@ -384,7 +385,7 @@ class SearchResult:
         record = self.trial(best.trial)
         with self._session("train", config) as (lease, dispatcher):
             store = dispatcher.store
-            problem = self._problem(store.search(self.name))
+            problem = self.problem_of(store.search(self.name))
             recorded = reference_records(store, lease.search_id)
             references = references_to_retrain(recorded, problem.config.references, best.trial)
             dispatcher.on_change = lambda: self.reporter.trained(trainings(problem, store, lease.search_id))

@@ -51,7 +51,8 @@ def watch(result: SearchResult, seconds: float) -> Iterator[Look]:
             progress = current_progress(store, result.name)  # first: events of its end are then among what follows
             events = store.events(search_id, after=seen)
             seen = max((event.id for event in events), default=seen)
-            yield Look(progress, trainings(result.problem, store, search_id), events)
+            problem = result.problem_of(store.search(result.name))
+            yield Look(progress, trainings(problem, store, search_id), events)
             if not progress.is_running:
                 return
             time.sleep(seconds)

@@ -115,7 +115,7 @@ def test_show_names_the_process_that_trained(answer) -> None:
 
 
 def test_status_of_a_running_search_says_which_worker_has_what(invoke, answer, home: Path, monkeypatch) -> None:
-    monkeypatch.setattr("autokd.searches.result.is_owned", lambda store, name: True)
+    monkeypatch.setattr("autokd.searches.progress.is_owned", lambda store, name: True)
     with Workspace(home).open() as store, store.transaction() as session:
         session.query(Search).one().status = "running"
         evaluation = session.query(Evaluation).filter_by(rung=1).first()
