@@ -1,9 +1,11 @@
 """Checkpoints, each a safetensors file.
 
 It holds the network, its average, the parameters and buffers of the loss, the optimiser's state and, in its header, the
-progress. A checkpoint is overwritten as training continues; the final weights of a training have a file of their own.
+progress with a digest of the rest. A checkpoint is overwritten as training continues; the final weights of a training
+have a file of their own.
 """
 
+import hashlib
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
@@ -20,9 +22,17 @@ from autokd.errors import InputError
 from autokd.training.best_checkpoint import Score
 from autokd.training.loop import TrainingState
 
-__all__ = ["epochs_done", "load_checkpoint", "load_weights", "save_checkpoint", "save_weights", "steps_done"]
+__all__ = [
+    "epochs_done",
+    "load_checkpoint",
+    "load_weights",
+    "save_checkpoint",
+    "save_weights",
+    "steps_done",
+    "undamaged_steps",
+]
 
-_FORMAT = 2  # a file of another format is ignored: its training starts again
+_FORMAT = 3  # a file of another format is ignored: its training starts again
 _AVERAGE, _OPTIMISER = "average.", "optimiser."  # prefixes of tensors' names, besides those of the modules
 _COUNTER = "step"  # the one state of PyTorch's optimisers that is a scalar and not of the parameter's shape
 
@@ -37,6 +47,7 @@ def save_checkpoint(state: TrainingState, path: Path) -> None:
         "losses": state.losses,
         "entropies": state.entropies,
         "best": None if state.best is None else asdict(state.best),
+        "digest": _digest(tensors),
     }
     write_atomically(path, lambda temporary: save_file(tensors, temporary, {"progress": json.dumps(progress)}))
 
@@ -47,9 +58,10 @@ def load_checkpoint(state: TrainingState, path: Path) -> None:
     Raises:
         InputError: If the file is damaged, of another network or method, or of another version's format.
     """
-    progress, tensors = _progress(path), _read(path, "checkpoint")
+    progress = _progress(path)
     if progress is None:
         raise InputError(f"checkpoint {path} is of another version: delete it to train again from the start.")
+    tensors = _undamaged(path, progress)
     for part, module in _modules(state).items():
         try:
             module.load_state_dict(_starting_with(f"{part}.", tensors))
@@ -96,7 +108,19 @@ def steps_done(path: Path) -> int:
         InputError: If the file is damaged.
     """
     progress = _progress(path) if path.exists() else None
-    return int(progress["step"]) if progress else 0
+    if progress is None:
+        return 0
+    _undamaged(path, progress)
+    return int(progress["step"])
+
+
+def undamaged_steps(path: Path) -> int:
+    """The same, and 0 for a damaged file, of which a line on stdout tells: training from the start finds the same."""
+    try:
+        return steps_done(path)
+    except InputError as error:
+        print(f"{error} It is left out.")
+        return 0
 
 
 def _modules(state: TrainingState) -> dict[str, nn.Module]:
@@ -151,6 +175,23 @@ def _progress(path: Path) -> dict[str, Any] | None:
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"checkpoint {path} cannot be read: {error}.") from None
     return progress if progress.get("format") == _FORMAT else None
+
+
+def _undamaged(path: Path, progress: dict[str, Any]) -> dict[str, Tensor]:
+    """Tensors of a checkpoint, whose bytes safetensors does not check."""
+    tensors = _read(path, "checkpoint")
+    if _digest(tensors) != progress["digest"]:
+        raise InputError(f"checkpoint {path} cannot be read: some of its bytes have changed.")
+    return tensors
+
+
+def _digest(tensors: dict[str, Tensor]) -> str:
+    """Digest of the names and bytes of tensors."""
+    digest = hashlib.blake2b(digest_size=16)
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(tensors[name].reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def _plain(named: Iterable[tuple[str, Tensor]]) -> dict[str, Tensor]:

@@ -158,6 +158,20 @@ def assert_killed_is_unbroken(task: EvaluationTask, tmp_path: Path, monkeypatch:
     assert weights_of(task) == weights_of(unbroken)
 
 
+def test_a_damaged_checkpoint_is_left_out_and_the_result_is_the_same(
+    task: EvaluationTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    expected = evaluate(replace(task, folder=tmp_path / "unbroken")).metrics
+    with monkeypatch.context() as patch:
+        stopping_after(1, patch)
+        with pytest.raises(Stopped):
+            evaluate(task)
+    content = task.checkpoint.read_bytes()
+    task.checkpoint.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    assert evaluate(task).metrics == expected
+    assert "some of its bytes have changed. It is left out." in task.log.read_text()
+
+
 @pytest.fixture
 def scheduled(task: EvaluationTask) -> EvaluationTask:
     """The last rung, of 12 steps, by two methods in turn; the second one learns a projection."""

@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -73,11 +74,14 @@ def test_each_round_prunes_a_fifth_and_an_interruption_changes_nothing(
 
 
 def _run_with_interruptions(context: TrainingContext, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Prune, with a kill behind each checkpoint."""
+    """Prune, with a kill behind each checkpoint, the first of which is damaged."""
     assert context.pruned
+    saved = count()
 
-    def saved_and_killed(*given: Any) -> None:
-        save_checkpoint(*given)
+    def saved_and_killed(state: Any, path: Path) -> None:
+        save_checkpoint(state, path)
+        if next(saved) == 0:
+            path.write_bytes(path.read_bytes()[:-100])
         raise KeyboardInterrupt
 
     for rounds in context.pruned.missing:

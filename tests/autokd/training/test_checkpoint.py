@@ -18,6 +18,7 @@ from autokd.training.checkpoint import (
     save_checkpoint,
     save_weights,
     steps_done,
+    undamaged_steps,
 )
 from autokd.training.loop import TrainingSettings, TrainingState, fresh_state, train
 from autokd.training.schedules import Cosine
@@ -103,7 +104,7 @@ def test_weights_are_the_networks_state_dict(trained: TrainingState, tmp_path: P
 
 
 def test_epochs_and_steps_done_are_zero_without_a_checkpoint_of_this_format(path: Path, tmp_path: Path) -> None:
-    assert (epochs_done(path), steps_done(path)) == (2.0, 10)
+    assert (epochs_done(path), steps_done(path), undamaged_steps(path)) == (2.0, 10, 10)
     assert (epochs_done(tmp_path / "nowhere"), steps_done(tmp_path / "nowhere")) == (0, 0)
     save_file({"x": torch.zeros(1)}, tmp_path / "foreign")
     assert epochs_done(tmp_path / "foreign") == 0
@@ -117,11 +118,24 @@ def test_a_checkpoint_of_the_first_format_is_ignored_and_cannot_be_loaded(fresh:
         load_checkpoint(fresh(SETTINGS), tmp_path / "old")
 
 
-@pytest.mark.parametrize("damage", [lambda content: content[:100], lambda content: b"", lambda content: b"x" * 1000])
-def test_a_damaged_file_cannot_be_read(path: Path, fresh: Fresh, damage: Callable[[bytes], bytes]) -> None:
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: content[:100],
+        lambda content: b"",
+        lambda content: b"x" * 1000,
+        lambda content: content[:-1] + bytes([content[-1] ^ 1]),  # one bit of a weight
+    ],
+)
+def test_a_damaged_file_cannot_be_read(
+    path: Path, fresh: Fresh, damage: Callable[[bytes], bytes], capsys: pytest.CaptureFixture[str]
+) -> None:
     path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(InputError, match=r"^checkpoint .*checkpoint.safetensors cannot be read: "):
-        load_checkpoint(fresh(SETTINGS), path)
+    for read in (steps_done, lambda path: load_checkpoint(fresh(SETTINGS), path)):
+        with pytest.raises(InputError, match=r"^checkpoint .*checkpoint.safetensors cannot be read: "):
+            read(path)
+    assert undamaged_steps(path) == 0
+    assert capsys.readouterr().out.endswith("It is left out.\n")
 
 
 def test_a_missing_or_foreign_file_cannot_be_read(tmp_path: Path, fresh: Fresh) -> None:

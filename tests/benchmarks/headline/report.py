@@ -12,10 +12,13 @@ from pathlib import Path
 from records import read_all
 from tables import markdown
 
-__all__ = ["between_marks", "main"]
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # where benchmarks keep what they share
+
+from marked_pages import between_marks
+
+__all__ = ["main"]
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
-BEGIN, END = "<!-- report -->\n", "<!-- end of report -->\n"
 
 
 def main() -> None:
@@ -31,12 +34,6 @@ def main() -> None:
         RESULTS.write_text(between_marks(RESULTS.read_text(), tables))
     else:
         print(tables)
-
-
-def between_marks(page: str, tables: str) -> str:
-    """The page with these tables in place of those that it has between its marks."""
-    before, _, rest = page.partition(BEGIN)
-    return f"{before}{BEGIN}\n{tables}\n\n{END}{rest.partition(END)[2]}"
 
 
 if __name__ == "__main__":

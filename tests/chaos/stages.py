@@ -1,0 +1,48 @@
+"""The stages of a search, told by its events."""
+
+from collections.abc import Sequence
+from typing import Literal, get_args
+
+from autokd.database.rows import EventRow
+
+__all__ = ["STAGES", "Stage", "stage_of"]
+
+Stage = Literal["start", "pruning", "outputs", "trials", "reference", "training", "export"]
+STAGES: tuple[Stage, ...] = get_args(Stage)
+"""In the order in which a search comes through them: data are read and the teacher is asked; the teacher is pruned; its
+outputs are stored; trials; a reference; training at full length; export."""
+
+
+def stage_of(events: Sequence[EventRow], prunings: int) -> Stage:
+    """The stage that a search with these events is in.
+
+    Args:
+        events: All its events.
+        prunings: Number of rounds in which its teacher is pruned.
+    """
+    kinds = [event.kind for event in events]
+    if "search_created" not in kinds:
+        return "start"
+    if kinds.count("pruned") < prunings:
+        return "pruning"
+    finals = [event for event in events if event.kind == "student_added" and event.payload["purpose"] == "final"]
+    if finals:
+        return "training" if _n_open(events) or not _is_finished(events) else "export"
+    opened = [event for event in events if event.kind == "trial_opened"]
+    if not opened:
+        return "outputs"
+    if _is_finished(events):
+        return "training"
+    return "reference" if "reference" in opened[-1].payload else "trials"
+
+
+def _n_open(events: Sequence[EventRow]) -> int:
+    """Number of evaluations that were opened and have not ended."""
+    opened = {event.payload["evaluation"] for event in events if event.kind == "evaluation_opened"}
+    ended = {event.payload["evaluation"] for event in events if event.kind == "evaluation_finished"}
+    return len(opened - ended)
+
+
+def _is_finished(events: Sequence[EventRow]) -> bool:
+    statuses = [event.payload["status"] for event in events if event.kind == "status_changed"]
+    return statuses[-1:] == ["finished"]
