@@ -46,7 +46,7 @@ def _stage_dimensions(stage: int) -> dict[str, Dimension]:
     mbconv = (block, ("mbconv",))
     return {
         block: Dimension(CategoricalDistribution(EARLY if stage <= STAGES // 2 else LATE)),
-        f"stage{stage}_depth": Dimension(IntDistribution(1, 4), legal=(1, 100)),
+        f"stage{stage}_depth": Dimension(IntDistribution(1, 4), legal=(0, 100)),
         f"stage{stage}_ratio": Dimension(FloatDistribution(0.25, 1.5), legal=(0.01, 100)),
         f"stage{stage}_expansion": Dimension(CategoricalDistribution((1, 3, 6)), *mbconv),
         f"stage{stage}_kernel": Dimension(IntDistribution(3, 7, step=2), *mbconv, legal=(3, 7)),
@@ -79,9 +79,11 @@ class Blocks(Space):
     Inputs of up to 39 px keep their resolution in the stem, a 3x3 convolution; larger ones enter through a convolution
     and a max pooling of stride 2 each, as in ShuffleNetV2. The second and third stages halve the resolution; the fourth
     does so if the map is larger than 4 px. The stem is as wide as the first stage, so that the first block there equals
-    the others. A block that changes width or resolution has a projection shortcut (`basic`, `bottleneck`), no shortcut
-    (`mbconv`), or both branches on the whole input (`shuffle`); the other three follow an average pooling and a 1x1
-    convolution.
+    the others. A stage of depth 0, which only ranges that begin there allow, is left out together with its halving of
+    the resolution; of the first stage the stem remains.
+
+    A block that changes width or resolution has a projection shortcut (`basic`, `bottleneck`), no shortcut (`mbconv`),
+    or both branches on the whole input (`shuffle`); the other three follow an average pooling and a 1x1 convolution.
 
     `basic`, `bottleneck` (with the stride in the 3x3 convolution, as is common now) and `shuffle` are as published, and
     so is `mbconv` without squeeze-excitation, except for ReLU in place of ReLU6. Departures [ours]:
@@ -99,7 +101,7 @@ class Blocks(Space):
             ends with a ReLU; the classifier then has no dropout either.
         width: See `Space`; default width of the first stage.
         max_width: See `Space`.
-        **ranges: See `Space`; also deeper stages, such as `stage3_depth=6`.
+        **ranges: See `Space`; also deeper stages, such as `stage3_depth=6`, or none, such as `stage4_depth=[0, 2]`.
     """
 
     name = "blocks"
@@ -122,32 +124,34 @@ class Blocks(Space):
     ) -> Blueprint:
         """The network of the parameters; nothing is drawn. On vectors, which have no axes, `kernel` is always 3."""
         stages = _stages(parameters, has_axes=len(input_shape) > 1)
-        ratios = [2**number * stage.ratio / stage.parts for number, stage in enumerate(stages)]
-        head = [2 ** (STAGES - 1) * stages[-1].ratio * self.head_ratio] if self.head_ratio else []
+        ratios = [2**stage.number * stage.ratio / stage.parts for stage in stages]
+        head = [2 ** stages[-1].number * stages[-1].ratio * self.head_ratio] if self.head_ratio else []
         sketch = Sketch(input_shape, classes, (*ratios, *head), self.name)
         widths = [stage.width(sketch, part) for part, stage in enumerate(stages)]
         last = _stem(sketch, widths[0])
         for part, (stage, width) in enumerate(zip(stages, widths, strict=True)):
             last = _run(sketch, stage, part, width, last)
-        return self._classify(sketch, last)
+        return self._classify(sketch, last, len(stages), stages[-1].number)
 
     def describe(self, parameters: Parameters) -> str:
         """Depth, block and ratio of each stage, such as `2 basic at 1, 3 mbconv(6,5,se) at 0.5, ...`."""
-        return ", ".join(stage.text for stage in _stages(self.complete(parameters)))
+        complete = self.complete(parameters)
+        return ", ".join(_stage(complete, number).text for number in range(STAGES))
 
-    def _classify(self, sketch: Sketch, last: int) -> Blueprint:
-        """Blueprint with head and classifier; the place of the head's width follows those of the stages."""
+    def _classify(self, sketch: Sketch, last: int, head: int, stage: int) -> Blueprint:
+        """Blueprint with the classifier, and before it the head, whose width is at place `head`, if there is one."""
         if self.head_ratio:
-            last = sketch.add("conv1x1_bn", (last,), STAGES, stage=STAGES - 1, name="head")
+            last = sketch.add("conv1x1_bn", (last,), head, stage=stage, name="head")
         classifier = "classifier" if self.head_ratio else "pool_classifier"
-        sketch.add(classifier, (last,), CLASSES, stage=STAGES - 1, name="classifier")
+        sketch.add(classifier, (last,), CLASSES, stage=stage, name="classifier")
         return sketch.finish()
 
 
 @dataclass(frozen=True)
 class _Stage:
-    """Parameters of one stage; the last three apply to `mbconv` only."""
+    """Parameters of one stage, counted from 0; the last three apply to `mbconv` only."""
 
+    number: int
     block: str
     depth: int
     ratio: float
@@ -167,21 +171,26 @@ class _Stage:
     @property
     def text(self) -> str:
         """Description of the stage."""
+        if not self.depth:
+            return "none" if self.number else f"stem at {self.ratio:.2g}"
         details = f"({self.expansion},{self.kernel}{',se' * self.squeeze})" if self.block == "mbconv" else ""
         return f"{self.depth} {self.block}{details} at {self.ratio:.2g}"
 
 
-def _stages(parameters: Parameters, has_axes: bool = True) -> list[_Stage]:
-    return [_stage(parameters, f"stage{number}", has_axes) for number in range(1, STAGES + 1)]
+def _stages(parameters: Parameters, has_axes: bool) -> list[_Stage]:
+    """The stages that are not left out."""
+    stages = [_stage(parameters, number, has_axes) for number in range(STAGES)]
+    return [stage for stage in stages if stage.depth or not stage.number]
 
 
-def _stage(parameters: Parameters, name: str, has_axes: bool) -> _Stage:
+def _stage(parameters: Parameters, number: int, has_axes: bool = True) -> _Stage:
+    name = f"stage{number + 1}"
     block, depth = str(parameters[f"{name}_block"]), int(parameters[f"{name}_depth"])
     ratio = float(parameters[f"{name}_ratio"])
     if block != "mbconv":
-        return _Stage(block, depth, ratio)
+        return _Stage(number, block, depth, ratio)
     expansion, squeeze = int(parameters[f"{name}_expansion"]), int(parameters[f"{name}_squeeze"])
-    return _Stage(block, depth, ratio, expansion, int(parameters[f"{name}_kernel"]) if has_axes else 3, squeeze)
+    return _Stage(number, block, depth, ratio, expansion, int(parameters[f"{name}_kernel"]) if has_axes else 3, squeeze)
 
 
 def _stem(sketch: Sketch, width: int) -> int:
@@ -192,10 +201,11 @@ def _stem(sketch: Sketch, width: int) -> int:
 
 
 def _run(sketch: Sketch, stage: _Stage, part: int, width: int, last: int) -> int:
-    """Index of the last node of a stage's blocks, which follow node `last`; `part` is the index of the stage."""
-    stride = _stride(part, sketch.shape(last))
+    """Index of the last node of a stage's blocks, which follow node `last`."""
+    stride = _stride(stage.number, sketch.shape(last))
     for number in range(stage.depth):
-        site = _Site(sketch, stage, part, width, 1 if number else stride, f"stage{part + 1}_block{number + 1}")
+        name = f"stage{stage.number + 1}_block{number + 1}"
+        site = _Site(sketch, stage, part, width, 1 if number else stride, name)
         last = _BLOCKS[stage.block](site, last)
     return last
 
@@ -220,7 +230,7 @@ class _Site:
 
     def add(self, role: str, operation: str, *inputs: int, width: int, stride: int = 1, merge: str = "sum") -> int:
         """Index of a new node of the block."""
-        return self.sketch.add(operation, inputs, width, stride, merge, self.part, f"{self.name}_{role}")
+        return self.sketch.add(operation, inputs, width, stride, merge, self.stage.number, f"{self.name}_{role}")
 
     def changes(self, entering: int) -> bool:
         """Whether the block changes width or resolution."""

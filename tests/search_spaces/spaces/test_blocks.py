@@ -235,6 +235,27 @@ def test_resnet_50_is_in_the_space_except_for_its_stem_and_first_block() -> None
     assert found == 25_557_032 + stem + first_block
 
 
+def test_resnet_20_for_small_images_is_in_the_space_without_the_fourth_stage() -> None:
+    """He et al. 2016, section 4.2, with projection shortcuts: 272,474 parameters."""
+    space = Blocks(width=16, head_ratio=0, stage4_depth=0)
+    found = cost(sample(space, family(*["basic"] * 4, depths=(3, 3, 3, 0)), (3, 32, 32)))
+    assert (found.params, found.macs) == (272_474, 40_813_184)
+
+
+def test_a_stage_of_depth_0_is_left_out_with_its_halving_and_its_ratio() -> None:
+    space = Blocks(width=8, stage1_depth=0, stage3_depth=[0, 2])
+    parameters = family(*["basic"] * 4, depths=(0, 1, 0, 1))
+    architecture = sample(space, parameters, (1, 28, 28))
+    shapes = dict(zip(architecture.names, architecture.shapes(), strict=True))
+    assert shapes["stem"] == (8, 28, 28)
+    assert (shapes["stage2_block1_sum"], shapes["stage4_block1_sum"]) == ((16, 14, 14), (64, 7, 7))
+    assert not [name for name in shapes if name.startswith(("stage1_", "stage3_"))]
+    assert sample(space, parameters | {"stage3_ratio": 0.3}, (1, 28, 28)) == architecture
+    assert space.describe(parameters) == "stem at 1, 1 basic at 1, none, 1 basic at 1"
+    with pytest.raises(SpaceError, match="stage1_depth"):
+        Blocks().complete(parameters)
+
+
 def test_the_shuffle_units_of_a_published_stage_are_in_the_space() -> None:
     """ShuffleNetV2 1x, stage 3: 116 to 232 channels, 8 units; weights by the formula of figure 3, c and d."""
     architecture = sample(
@@ -381,7 +402,7 @@ def test_the_head_is_an_option() -> None:
 
 
 def test_invalid_ranges_are_rejected() -> None:
-    for options in ({"stage1_block": "attention"}, {"stage1_kernel": 4}, {"stage1_ratio": 0}, {"stage1_depth": 0}):
+    for options in ({"stage1_block": "attention"}, {"stage1_kernel": 4}, {"stage1_ratio": 0}, {"stage1_depth": -1}):
         with pytest.raises(SpaceError):
             Blocks(**options)
     assert Blocks(stage3_depth=6).fixed == {"stage3_depth": 6}
