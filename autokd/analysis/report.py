@@ -3,7 +3,7 @@
 import json
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -43,10 +43,12 @@ def report_page(result: "SearchResult") -> str:
         InputError: If it has no trained student yet.
     """
     findings, shown = Findings.of(result), evidence(result)
-    progress = result.progress
+    progress, outlook = result.progress, findings.outlook.facts if findings.outlook else []
     return _page(
         "report.html",
         findings=findings,
+        student_facts=[fact for fact in findings.facts if fact not in outlook],
+        outlook=outlook,
         answer=_answer(findings),
         asked=_asked(findings, progress.trials),
         networks=list(_networks(findings)),
@@ -97,7 +99,8 @@ def _pictures(findings: Findings, shown: Evidence, result: "SearchResult") -> li
         for cost in _costs_to_draw(findings)
     ]
     curves = curves_svg(learning_curves(result), shown.teacher_accuracy)
-    return [*fronts, *_panels(shown), inline_svg(curves, "curves", "Learning curves", THEMED)]
+    others = _panels(replace(shown, costs=(), front=()))  # of which none is a front again
+    return [*fronts, *others, inline_svg(curves, "curves", "Learning curves", THEMED)]
 
 
 def _costs_to_draw(findings: Findings) -> list[Against]:

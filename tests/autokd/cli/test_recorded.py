@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from html_pages import Page
 from safetensors.torch import load_file
 
 from autokd.database.store import Store
@@ -56,6 +57,15 @@ def test_a_finished_search_shows_the_same_figures(invoke: Any, name: str, words:
     done = invoke(name, "finished", *words, "-o", "json")
     assert done.code == 0, done.err
     check_contains(json.loads(done.out), expected(name))
+
+
+@pytest.mark.slow  # draws pictures
+@pytest.mark.parametrize("name", ["finished", "interrupted"])
+@pytest.mark.usefixtures("recorded")
+def test_a_search_has_a_report(invoke: Any, name: str) -> None:
+    done = invoke("report", name, "report")
+    assert done.code == 0, done.err
+    assert f"autokd export {name} FOLDER" in Page(Path("report/index.html").read_text()).text
 
 
 @pytest.mark.slow  # reloads the student in a fresh interpreter

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from html_pages import Page
 
 from autokd.config.teacher import TeacherConfig
 from autokd.database.models import Search
@@ -55,6 +56,16 @@ def test_every_end_of_a_search_shows_an_unknown_cost(invoke: Any, forget: Any, v
     words = [] if verb == "list" else ["digits"]
     outcome = invoke(verb, *words, "--home", forget("macs", "params"))
     assert (outcome.code, outcome.err) == (0, "")
+
+
+@pytest.mark.slow  # draws pictures
+def test_a_report_has_dashes_where_nothing_is_known_of_the_teacher(invoke: Any, forget: Any) -> None:
+    names = ("macs", "params", "activation_bytes", "model_bytes")
+    outcome = invoke("report", "digits", "out", "--home", forget(*names))
+    assert (outcome.code, outcome.err) == (0, "")
+    page = Page(Path("out/index.html").read_text())
+    assert page.tables["networks"]["teacher"][2:8] == [None] * 6  # five costs, and the epochs
+    assert None not in page.tables["networks"]["student"]
 
 
 @pytest.mark.slow  # torch writes the file of a network

@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +21,21 @@ from autokd.searches.api import find
 from autokd.searches.workspace import Workspace
 
 SECONDS_EACH = ("--set", "training.rungs=[1, 20]")
+
+
+WRITER = """
+import sys
+from autokd.database.lease import acquire, release
+from autokd.database.store import Store
+with Store(sys.argv[1]) as store:
+    lease = acquire(store, "digits")
+    store.set_status(lease, "running")
+    print("running", flush=True)
+    for number in range(400):
+        store.record_event(lease, "test", {"number": number})
+    store.set_status(lease, "finished")
+    release(store, lease)
+"""
 
 
 @contextmanager
@@ -116,3 +132,17 @@ def test_a_search_whose_process_was_killed_is_interrupted(invoke: Any, home: Pat
 def test_the_status_of_a_search_that_has_ended_is_shown_once(invoke: Any, finished: Path, output: str) -> None:
     words = ("status", "digits", "-o", output, "--home", finished)
     assert invoke(*words, "--watch", "0.1").out == invoke(*words).out
+
+
+@pytest.mark.slow  # a process of its own that writes without a pause
+def test_the_status_is_shown_again_while_a_process_writes_as_fast_as_it_can(invoke: Any, home: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    command = [sys.executable, "-c", WRITER, str(home / "autokd.db")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as writer:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == "running\n"
+        outcome = invoke("status", "digits", "--watch", "0.1", "--home", home)
+        assert (outcome.code, outcome.err, writer.wait()) == (0, "", 0)
+    first, *_, last = outcome.out.split("\n\n")
+    assert "digits (running)" in first
+    assert "digits (finished)" in last
