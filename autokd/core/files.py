@@ -12,7 +12,7 @@ from typing import Any
 
 from autokd.errors import DiskFullError
 
-__all__ = ["UNFINISHED", "write_atomically", "write_json"]
+__all__ = ["UNFINISHED", "noticing_full_disk", "write_atomically", "write_json"]
 
 UNFINISHED = re.compile(r"\.(?P<name>.+)\.\w{8}\.part|\.tmp\w{6}")
 """Names under which `write_atomically`, and safetensors beside it, write a file; `name` is the final one, if known."""
@@ -31,7 +31,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     Raises:
         DiskFullError: If the disk is full.
     """
-    with _noticing_full_disk(path.parent):
+    with noticing_full_disk(path.parent):
         _write(path, write)
 
 
@@ -42,8 +42,12 @@ def write_json(path: Path, value: Any) -> None:
 
 
 @contextmanager
-def _noticing_full_disk(folder: Path) -> Iterator[None]:
-    """A block in which errors of a full disk become `DiskFullError`; libraries tell them by their text alone."""
+def noticing_full_disk(folder: Path) -> Iterator[None]:
+    """A block in which errors of a full disk become `DiskFullError`; libraries tell them by their text alone.
+
+    Raises:
+        DiskFullError: If the disk is full.
+    """
     try:
         yield
     except Exception as error:

@@ -31,7 +31,7 @@ __all__ = ["TTL_SECONDS", "Lease", "acquire", "heartbeat", "is_owned", "release"
 
 # Twelve missed heartbeats, one every five seconds: a busy server or a slow network does not count as death.
 TTL_SECONDS = 60.0
-# Linux counts a process' start in hundredths of a second since boot, and the boot time moves as the clock is set.
+# The boot time is in whole seconds, and may be rounded otherwise from one second to the next.
 _START_TOLERANCE_SECONDS = 2.0
 
 
@@ -143,7 +143,7 @@ class _Owner:
     @classmethod
     def this(cls, now: datetime) -> "_Owner":
         process = psutil.Process()
-        return cls(socket.gethostname(), _machine(), process.pid, process.create_time(), now)
+        return cls(socket.gethostname(), _machine(), process.pid, _started(process), now)
 
     @property
     def label(self) -> str:
@@ -154,7 +154,7 @@ class _Owner:
             return self.silent_seconds(now) < ttl_seconds
         try:
             process = psutil.Process(self.pid)
-            started = process.create_time()
+            started = _started(process)
             return process.status() != psutil.STATUS_ZOMBIE and (
                 abs(started - self.process_started) < _START_TOLERANCE_SECONDS
             )
@@ -165,6 +165,11 @@ class _Owner:
 
     def silent_seconds(self, now: datetime) -> float:
         return (now - self.heartbeat_at).total_seconds()
+
+
+def _started(process: psutil.Process) -> float:
+    """Seconds from the boot of this machine to the start of a process; a time of day would move as the clock is set."""
+    return process.create_time() - psutil.boot_time()
 
 
 def _occupy(row: Search, owner: _Owner) -> None:

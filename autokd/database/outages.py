@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 from autokd.database.errors import DatabaseGone
 
-__all__ = ["Patience", "is_outage", "patient"]
+__all__ = ["Patience", "is_outage", "is_sqlite_outage", "patient"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -96,8 +96,13 @@ def patient(verb: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P],
 def is_outage(error: DBAPIError) -> bool:
     """Whether waiting may help: the database is out of reach, stopped, locked or full, but not damaged or forbidden."""
     if isinstance(error.orig, sqlite3.Error):
-        return getattr(error.orig, "sqlite_errorcode", 0) & 0xFF in _SQLITE  # the rest of the code says more
+        return is_sqlite_outage(error.orig)
     state: str | None = getattr(error.orig, "sqlstate", None)
     if state is None:  # there was no answer
         return error.connection_invalidated or isinstance(error, OperationalError)
     return state.startswith(_POSTGRESQL)
+
+
+def is_sqlite_outage(error: sqlite3.Error) -> bool:
+    """The same of what SQLite itself raises."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in _SQLITE  # the rest of the code says more

@@ -40,7 +40,8 @@ class SearchRow:
         facts: What was found out and not chosen: digests of teacher and data, the teacher's metrics, versions, command.
         lease_token: Grows whenever the right to write changes hands.
         lease_host: The owner's host name; None while nobody owns the search.
-        lease_process_started: The owner's start, seconds since 1970; tells it from a later process of the same id.
+        lease_process_started: The owner's start, seconds since its machine's boot; tells it from a later process of the
+            same id.
         stop: How the owner was asked to stop: "gracefully", once the running evaluations have ended, or "now"; None if
             it was not.
     """

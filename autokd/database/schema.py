@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Engine, inspect, text
 from autokd.database.engine import shown, write_engine
 from autokd.database.errors import DatabaseGone, DatabaseUnavailable, NotOurDatabase, UnknownRevision
 from autokd.database.models import REVISION
+from autokd.database.outages import is_sqlite_outage
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -73,8 +74,11 @@ def _sqlite_revision(file: Path) -> str | None:
                 rows = connection.execute(f"SELECT version_num FROM {_VERSION_TABLE}").fetchall()
                 return str(rows[0][0]) if rows else None
     except sqlite3.DatabaseError as error:
-        kind = DatabaseGone if error.sqlite_errorcode == sqlite3.SQLITE_BUSY else NotOurDatabase
-        raise kind(f"The database must be a SQLite file, but of {file} SQLite says: {error}.") from error
+        if is_sqlite_outage(error) and file.is_file():  # a folder is a disk error, too
+            raise DatabaseGone(
+                f"The database {file} must be there, writable and free, but it says: {error}."
+            ) from error
+        raise NotOurDatabase(f"The database must be a SQLite file, but of {file} SQLite says: {error}.") from error
     raise NotOurDatabase(_FOREIGN.format(where=file, tables=", ".join(sorted(tables)[:3])))
 
 

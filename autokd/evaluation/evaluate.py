@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from autokd.config.schema import TrainingConfig
-from autokd.core.files import write_atomically, write_json
+from autokd.core.files import noticing_full_disk, write_atomically, write_json
 from autokd.core.seeds import derive
 from autokd.data.channels import moments_of, of_split
 from autokd.data.dataset import Dataset
@@ -54,6 +54,7 @@ def evaluate(task: EvaluationTask) -> EvaluationResult:
         DivergedError: If the loss is no longer finite.
         OutOfMemoryError: If the device runs out of memory.
         WarmStartGoneError: If the weights to inherit are gone.
+        DiskFullError: If the disk is full.
         InputError: If data or teacher are missing, or changed since the search began.
     """
     if task.result.exists() and task.weights.exists():
@@ -61,7 +62,7 @@ def evaluate(task: EvaluationTask) -> EvaluationResult:
         return EvaluationResult(**json.loads(task.result.read_text()))
     started = time.monotonic()
     try:
-        with logged(task.log):
+        with noticing_full_disk(task.folder), logged(task.log):
             metrics = _distil(task)
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
         if _is_out_of_memory(error):

@@ -20,8 +20,8 @@ _SPANS = {"start": 6, "pruning": 2, "outputs": 0.5, "trials": 6, "reference": 3,
 """Seconds that a stage lasts, roughly: a fault comes at a random instant of them."""
 _AT_ONCE = 0.2
 """Share of faults after which the next one comes before the search has recorded anything."""
-INTERRUPTED = 4
-"""Exit code of a command that left a search which can be resumed."""
+INTERRUPTED, REFUSED = 4, 2
+"""Exit codes of a command that left a search which can be resumed, and of one that could not begin."""
 MOST_COMPLAINTS = 3
 
 
@@ -101,12 +101,17 @@ def _goes_on(victim: Victim, arena: Arena) -> bool:
     """
     if victim.code == 0:
         return False
-    if victim.code != -signal.SIGKILL and not (victim.code == INTERRUPTED and arena.disk is not None):
+    if victim.code != -signal.SIGKILL and not (arena.disk is not None and _tells_of_full_disk(victim)):
         victim.complaints.append(f"a command ended with exit code {victim.code}: {victim.last_words}")
     if len(victim.complaints) > MOST_COMPLAINTS:
         raise Hung("its commands end with errors again and again")
     victim.start()
     return True
+
+
+def _tells_of_full_disk(victim: Victim) -> bool:
+    """Whether a command ended as one does whose disk is full: interrupted, or refused with a line that says so."""
+    return victim.code == INTERRUPTED or (victim.code == REFUSED and "writable and free" in victim.last_words)
 
 
 def _hit(victim: Victim, arena: Arena, each: Planned, chance: Random) -> Hit:

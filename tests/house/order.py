@@ -44,7 +44,7 @@ ORDER = {
     ),
     "autokd.optimizers.acquisition": "functions candidates optimisation portfolio",
     "autokd.database": (
-        "errors rows types models row_checks engine schema outages reading writing store removal lease lease_keeper"
+        "errors rows types models row_checks engine outages schema reading writing store removal lease lease_keeper"
     ),
     "autokd.evaluation": "context prune warm_start precompute task distillation_stream log evaluate",
     "autokd.export": "module check manifest preprocess verification replacement folder",

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
+import psutil
 import pytest
 
 from autokd.database.errors import LeaseHeld, LeaseLost, NotRunning, UnknownSearch
@@ -96,6 +97,16 @@ def test_a_later_process_of_the_same_id_is_not_the_owner(store: Store, lease: Le
         assert row.lease_process_started is not None
         row.lease_process_started -= 100.0
     assert acquire(store, "first").token == lease.token + 1
+
+
+def test_a_live_process_keeps_its_lease_when_the_clock_is_set_back(
+    store: Store, lease: Lease, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    booted = psutil.boot_time() - 3600  # which is how psutil sees it
+    monkeypatch.setattr(psutil._psplatform, "boot_time", lambda: booted)
+    assert psutil.boot_time() == booted
+    with pytest.raises(LeaseHeld, match="it is this very process"):
+        acquire(store, "first")
 
 
 @pytest.mark.parametrize("silent_seconds", [0, 50])

@@ -1,3 +1,4 @@
+import resource
 import sqlite3
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from sqlalchemy import Engine, create_engine, inspect
 
 from autokd.database import schema
 from autokd.database.engine import database_url, open_engine
-from autokd.database.errors import DatabaseUnavailable, NotOurDatabase, UnknownRevision
+from autokd.database.errors import DatabaseGone, DatabaseUnavailable, NotOurDatabase, UnknownRevision
 from autokd.database.models import REVISION, Base
 from autokd.database.store import Store
 
@@ -116,6 +117,17 @@ def test_a_newer_database_of_any_kind_is_refused(where: str) -> None:
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
     with pytest.raises(UnknownRevision, match="'9999'"):
         Store(where)
+
+
+def test_a_full_disk_is_an_outage_and_no_foreign_file(tmp_path: Path) -> None:
+    Store(tmp_path / "db").close()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))  # no byte more, not even of the log's index
+    try:
+        with pytest.raises(DatabaseGone, match="must be there, writable and free, but it says: disk I/O error"):
+            Store(tmp_path / "db")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def test_a_file_that_is_no_database_is_refused_untouched(tmp_path: Path) -> None:

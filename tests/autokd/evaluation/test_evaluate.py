@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from autokd.config.schema import AugmentationConfig, DataConfig, TeacherConfig, TrainingConfig
 from autokd.data.registry import load_data
-from autokd.errors import InputError
+from autokd.errors import DiskFullError, InputError
 from autokd.evaluation import evaluate as evaluation
 from autokd.evaluation.context import TrainingContext
 from autokd.evaluation.evaluate import OutOfMemoryError, evaluate
@@ -115,6 +115,13 @@ def test_the_second_time_finds_the_result_of_the_first(task: EvaluationTask, mon
     first = evaluate(task)
     monkeypatch.setattr(evaluation, "_distil", None)
     assert evaluate(task) == first
+
+
+def test_a_full_disk_is_told_as_such_where_only_the_log_is_written(task: EvaluationTask):
+    task.log.parent.mkdir(parents=True)
+    task.log.symlink_to("/dev/full")
+    with pytest.raises(DiskFullError, match="is full: make room"):
+        evaluate(task)
 
 
 def test_rung_after_rung_is_the_last_rung_alone(recipe: EvaluationTask, tmp_path: Path):
