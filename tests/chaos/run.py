@@ -15,6 +15,7 @@ is to be cut, a scheduler here and one worker in a network namespace.
 
 import argparse
 import platform
+import signal
 import subprocess
 import sys
 import tempfile
@@ -148,4 +149,5 @@ def _parse(words: Sequence[str] | None) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what was started and mounted goes, too
     sys.exit(main())

@@ -25,14 +25,13 @@ def stage_of(events: Sequence[EventRow], prunings: int) -> Stage:
         return "start"
     if kinds.count("pruned") < prunings:
         return "pruning"
-    finals = [event for event in events if event.kind == "student_added" and event.payload["purpose"] == "final"]
-    if finals:
-        return "training" if _n_open(events) or not _is_finished(events) else "export"
     opened = [event for event in events if event.kind == "trial_opened"]
     if not opened:
         return "outputs"
-    if _is_finished(events):
-        return "training"
+    statuses = [event.payload["status"] for event in events if event.kind == "status_changed"]
+    if "finished" in statuses:
+        is_trained = statuses[-1] == "finished" and _has_final_student(events) and not _n_open(events)
+        return "export" if is_trained else "training"
     return "reference" if "reference" in opened[-1].payload else "trials"
 
 
@@ -43,6 +42,5 @@ def _n_open(events: Sequence[EventRow]) -> int:
     return len(opened - ended)
 
 
-def _is_finished(events: Sequence[EventRow]) -> bool:
-    statuses = [event.payload["status"] for event in events if event.kind == "status_changed"]
-    return statuses[-1:] == ["finished"]
+def _has_final_student(events: Sequence[EventRow]) -> bool:
+    return any(event.kind == "student_added" and event.payload["purpose"] == "final" for event in events)

@@ -175,6 +175,12 @@ class Victim:
         """Number of its events; 0 while its database cannot be read."""
         return len(read_events(self.workspace, NAME))
 
+    def terminate(self) -> None:
+        """SIGTERM to its controller, which leaves a search that can be resumed."""
+        if self._controller is not None:
+            self._controller.terminate()
+            self._controller.wait(PATIENCE_SECONDS)
+
     def kill(self) -> None:
         """SIGKILL to its controller alone; the workers must see to their end themselves."""
         if self._controller is not None:
