@@ -37,11 +37,11 @@ def entered(
         is_root = os.geteuid() == 0
         disk = stack.enter_context(_small_disk(folder / "home")) if is_root and "fill-disk" in faults else None
         settings: tuple[str, ...] = (f"workers.engine={engine}",)
-        link = None
+        link = mark = None
         if engine == "dask" and is_root and "cut-network" in faults:
-            link = stack.enter_context(_remote_worker(folder))
+            link, mark = stack.enter_context(_remote_worker(folder))
             settings = (*settings, f"workers.address=tcp://{NETWORK}.1:{PORT}")
-        yield Arena(cluster, disk, link), settings, None if cluster is None else cluster.emptied()
+        yield Arena(cluster, disk, link, mark), settings, None if cluster is None else cluster.emptied()
 
 
 @contextmanager
@@ -56,8 +56,11 @@ def _small_disk(folder: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _remote_worker(folder: Path) -> Iterator[str]:
-    """A scheduler of Dask here and its one worker in a network namespace; yields the name of the link between them."""
+def _remote_worker(folder: Path) -> Iterator[tuple[str, str]]:
+    """A scheduler of Dask here and its one worker in a network namespace.
+
+    Yields the name of the link between them, and the mark of their processes.
+    """
     name = f"chaos{os.getpid() % 10_000}"
     mark, link, far = f"AUTOKD_CHAOS_CLUSTER={uuid4().hex}", f"{name}a", f"{name}b"
     _run("ip", "netns", "add", name)
@@ -84,7 +87,7 @@ def _remote_worker(folder: Path) -> Iterator[str]:
             "--no-dashboard",
             before=inside,
         )
-        yield link
+        yield link, mark
     finally:
         for process in marked_processes(mark):
             process.kill()

@@ -3,13 +3,14 @@
 import signal
 import time
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from itertools import cycle, islice
 from random import Random
 from typing import NamedTuple
 
 from chaos_records import Hit
 from evidence import Evidence
-from faults import FAULTS, Arena
+from faults import FAULTS, Arena, Missed
 from invariants import ALWAYS, AT_THE_END, difference, loss, orphans, violations
 from stages import STAGES, Stage
 from victims import Hung, Victim
@@ -75,7 +76,8 @@ def attack(victim: Victim, arena: Arena, planned: Sequence[Planned], chance: Ran
         for each in planned:
             if not _await(victim, arena, each, chance):
                 break
-            hits.append(_hit(victim, arena, each, chance))
+            with suppress(Missed):
+                hits.append(_hit(victim, arena, each, chance))
         _finish(victim, arena)
         return Outcome(hits, [*victim.complaints, *_verdict(victim, undisturbed)], hung=False)
     except Hung as error:

@@ -17,12 +17,16 @@ from clocks import SteppedClock, lacks_compiler
 from stages import STAGES, Stage
 from victims import LOOK_SECONDS, Victim
 
-__all__ = ["FAULTS", "Arena", "Fault"]
+__all__ = ["FAULTS", "Arena", "Fault", "Missed"]
 
 WITH_WORKERS: tuple[Stage, ...] = ("pruning", "outputs", "trials", "reference", "training")
 LEASE_SECONDS = 60
 BACK_SECONDS = 3600
 LEAVING_SECONDS = 60
+
+
+class Missed(Exception):  # noqa: N818 (it is what happened)
+    """A fault had nothing to strike."""
 
 
 @dataclass(frozen=True)
@@ -33,11 +37,13 @@ class Arena:
         cluster: The PostgreSQL server, `clusters.Cluster`; None with SQLite.
         disk: The small disk of the search's home; None if it is on a large one.
         link: Name of the network link to the one worker; None if that is on this machine.
+        worker_mark: The mark of that worker's processes.
     """
 
     cluster: Any = None
     disk: Path | None = None
     link: str | None = None
+    worker_mark: str | None = None
 
     @property
     def is_postgresql(self) -> bool:
@@ -78,14 +84,12 @@ def _kill_all(victim: Victim, arena: Arena, chance: Random) -> None:
 
 
 def _kill_worker(victim: Victim, arena: Arena, chance: Random) -> None:
-    for worker in _one(victim, chance):
-        worker.kill()
+    _one(victim, chance).kill()
 
 
 def _stop_worker(victim: Victim, arena: Arena, chance: Random) -> None:
     """SIGSTOP to a worker for a while."""
-    for worker in _one(victim, chance):
-        _pause(worker, chance.uniform(1, 6))
+    _pause(_one(victim, chance), chance.uniform(1, 6))
 
 
 def _stop_controller(victim: Victim, arena: Arena, chance: Random) -> None:
@@ -159,12 +163,14 @@ def _corrupt_checkpoint(victim: Victim, arena: Arena, chance: Random) -> None:
     """Power fails, and the newest checkpoint loses its end, all its bytes, or a few in its middle."""
     victim.wait(lambda: bool(_checkpoints(victim)) or victim.stage == "export")
     victim.kill_all()
-    if newest := max(_checkpoints(victim), key=lambda file: file.stat().st_mtime, default=None):
-        content = newest.read_bytes()
-        middle = chance.randrange(len(content) // 2, len(content) - 8)
-        damaged = (content[: chance.randrange(len(content))], b"", content[:middle] + bytes(8) + content[middle + 8 :])
-        newest.write_bytes(chance.choice(damaged))
-        victim.spoilt[newest] = newest.stat().st_ino
+    newest = max(_checkpoints(victim), key=lambda file: file.stat().st_mtime, default=None)
+    if newest is None:
+        return  # the kill has come between two trainings
+    content = newest.read_bytes()
+    middle = chance.randrange(len(content) // 2, len(content) - 8)
+    damaged = (content[: chance.randrange(len(content))], b"", content[:middle] + bytes(8) + content[middle + 8 :])
+    newest.write_bytes(chance.choice(damaged))
+    victim.spoilt[newest] = newest.stat().st_ino
 
 
 def _with_clock(victim: Victim, arena: Arena, chance: Random) -> None:
@@ -179,11 +185,12 @@ def _step_clock_back(victim: Victim, arena: Arena, chance: Random) -> None:
     time.sleep(2)
 
 
-def _one(victim: Victim, chance: Random) -> list[psutil.Process]:
-    """A worker, waited for; none if the search ends before there is one."""
+def _one(victim: Victim, chance: Random) -> psutil.Process:
+    """A worker, waited for."""
     victim.wait(lambda: bool(victim.workers) or victim.stage == "export")
-    workers = victim.workers
-    return [chance.choice(workers)] if workers else []
+    if not (workers := victim.workers):
+        raise Missed("the search needs no worker any more")
+    return chance.choice(workers)
 
 
 def _pause(process: psutil.Process, seconds: float) -> None:

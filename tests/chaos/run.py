@@ -87,7 +87,7 @@ def _run(options: argparse.Namespace, number: int, kills: int, known: dict[str, 
             known[recipe] = undisturbed(recipe, folder / "whole")
         with entered(folder, options.database, options.engine, options.faults) as (arena, engine, url):
             faults = _possible(options.faults, arena, first=number == 0)
-            victim = Victim(folder, RECIPES[recipe], engine, url)
+            victim = Victim(folder, RECIPES[recipe], engine, url, worker_mark=arena.worker_mark)
             outcome = attack(victim, arena, plan(faults, kills, chance), chance, known[recipe])
     return Record(
         options.engine,

@@ -24,8 +24,12 @@ def test_a_clock_is_stepped_while_its_process_runs_and_time_goes_on(tmp_path: Pa
         pytest.skip(lack)
     clock = SteppedClock(tmp_path, -3600)
     code = "import time\nfor _ in range(2): print(time.time(), time.monotonic(), flush=True); input()"
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    with subprocess.Popen([sys.executable, "-c", code], env={**os.environ, **clock.environment}, **pipes) as child:
+    command, pipe = [sys.executable, "-c", code], subprocess.PIPE
+    with subprocess.Popen(
+        command, env={**os.environ, **clock.environment}, stdin=pipe, stdout=pipe, text=True
+    ) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
         shifts = []
         for shift in (1800, 0):
             wall, monotonic = map(float, child.stdout.readline().split())

@@ -75,6 +75,7 @@ class Victim:
         engine: Settings that say where it trains.
         url: The database; None for SQLite in the home.
         mark: Stands in the environment of all its processes.
+        worker_mark: The same of the workers of a cluster that is not its own; None if there is none.
         spoilt: See `Evidence`.
         complaints: What went wrong at once, one line each.
     """
@@ -84,6 +85,7 @@ class Victim:
     engine: tuple[str, ...]
     url: str | None = None
     mark: str = field(default_factory=lambda: f"AUTOKD_CHAOS={uuid4().hex}")
+    worker_mark: str | None = None
     spoilt: dict[Path, int] = field(default_factory=dict)
     complaints: list[str] = field(default_factory=list)
     _controller: subprocess.Popen[bytes] | None = None
@@ -120,8 +122,9 @@ class Victim:
 
     @property
     def workers(self) -> list[psutil.Process]:
-        """The processes that its controller has spawned to work."""
-        spawned = [process for process in marked_processes(self.mark) if "spawn_main" in " ".join(_words(process))]
+        """The processes that were spawned to work for it."""
+        marked = marked_processes(self.worker_mark or self.mark)
+        spawned = [process for process in marked if "spawn_main" in " ".join(_words(process))]
         return sorted(spawned, key=lambda process: process.pid)
 
     @property

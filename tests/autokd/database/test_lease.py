@@ -103,7 +103,7 @@ def test_a_live_process_keeps_its_lease_when_the_clock_is_set_back(
     store: Store, lease: Lease, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     booted = psutil.boot_time() - 3600  # which is how psutil sees it
-    monkeypatch.setattr(psutil._psplatform, "boot_time", lambda: booted)
+    monkeypatch.setattr("psutil._psplatform.boot_time", lambda: booted)
     assert psutil.boot_time() == booted
     with pytest.raises(LeaseHeld, match="it is this very process"):
         acquire(store, "first")
