@@ -101,8 +101,10 @@ def _stop_controller(victim: Victim, arena: Arena, chance: Random) -> None:
 def _elsewhere(victim: Victim, arena: Arena, chance: Random) -> None:
     """Start the controller in a namespace of processes, which to other controllers is another machine.
 
-    The one before must release its lease: on another machine nobody sees that it is dead before it was silent for long.
+    The one before must take and release the lease: on another machine nobody sees that an owner is dead before it was
+    silent for long.
     """
+    victim.wait(lambda: victim.owns_lease)
     victim.terminate()
     victim.start(before=("unshare", "--pid", "--fork", "--kill-child", "--mount-proc"))
 

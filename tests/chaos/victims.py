@@ -22,7 +22,7 @@ __all__ = ["RECIPES", "Hung", "Recipe", "Victim"]
 
 ROOT = Path(__file__).resolve().parents[2]
 NAME = "victim"
-LOOK_SECONDS = 0.05
+LOOK_SECONDS = 0.2
 PATIENCE_SECONDS = 300.0
 """The longest that a search may do nothing that it records, on a busy machine, before it counts as hung."""
 
@@ -167,6 +167,12 @@ class Victim:
     def n_news(self) -> int:
         """Number of events that tell of progress."""
         return sum(event.kind not in _BOOKKEEPING for event in read_events(self.workspace, NAME))
+
+    @property
+    def owns_lease(self) -> bool:
+        """Whether its controller has taken the search."""
+        leases = [each for each in read_events(self.workspace, NAME) if each.kind == "lease_acquired"]
+        return self._controller is not None and leases[-1:] != [] and leases[-1].payload["pid"] == self._controller.pid
 
     @property
     def n_leases(self) -> int:
