@@ -245,8 +245,9 @@ class Victim:
 
     @property
     def last_words(self) -> str:
-        """The last line that a command has printed."""
-        return (self.log.read_text(errors="replace").strip().splitlines() or [""])[-1] if self.log.exists() else ""
+        """The last line that a command has printed, without the path of its folder."""
+        lines = self.log.read_text(errors="replace").strip().splitlines() if self.log.exists() else []
+        return lines[-1].replace(f"{self.folder}/", "") if lines else ""
 
 
 def _words(process: psutil.Process) -> list[str]:
