@@ -26,7 +26,7 @@ from search_spaces.design.blueprint import CLASSES, Blueprint, Sketch, Total, is
 from search_spaces.design.space import Dimension, Parameters, Range, Space, Value
 from search_spaces.errors import SpaceError
 
-__all__ = ["MOBILENETV2", "RESNET", "Blocks"]
+__all__ = ["DEEP_EARLY", "MOBILENETV2", "RESNET", "RESNET_20", "Blocks"]
 
 STAGES = 4
 
@@ -46,7 +46,7 @@ def _stage_dimensions(stage: int) -> dict[str, Dimension]:
     mbconv = (block, ("mbconv",))
     return {
         block: Dimension(CategoricalDistribution(EARLY if stage <= STAGES // 2 else LATE)),
-        f"stage{stage}_depth": Dimension(IntDistribution(1, 4), legal=(0, 100)),
+        f"stage{stage}_depth": Dimension(IntDistribution(int(stage < STAGES), 4), legal=(0, 100)),
         f"stage{stage}_ratio": Dimension(FloatDistribution(0.25, 1.5), legal=(0.01, 100)),
         f"stage{stage}_expansion": Dimension(CategoricalDistribution((1, 3, 6)), *mbconv),
         f"stage{stage}_kernel": Dimension(IntDistribution(3, 7, step=2), *mbconv, legal=(3, 7)),
@@ -62,6 +62,13 @@ def _uniform(ratios: tuple[float, ...], **stage: int | str) -> dict[str, Value]:
 
 RESNET = _uniform((1.0, 1.0, 1.0, 0.5), block="basic", depth=1)
 """A ResNet of one basic block a stage; its last stage is narrow, as it would take most of the parameters."""
+
+RESNET_20 = _uniform((1.0, 1.0, 1.0, 0.5), block="basic", depth=3) | {"stage4_depth": 0}
+"""The ResNet of 20 layers for images of 32 px: three stages of three blocks, as in He et al. 2016, section 4.2."""
+
+DEEP_EARLY = RESNET_20 | {"stage2_depth": 4, "stage2_ratio": 1.5, "stage3_depth": 1, "stage3_ratio": 0.75}
+"""The same with its blocks and widths moved to higher resolutions, where parameters buy more multiply-accumulates [ours,
+by the measurements in `tests/benchmarks/RESULTS.md`]."""
 
 MOBILENETV2 = _uniform((1.0, 0.67, 0.67, 0.83), block="mbconv", depth=2, expansion=6, kernel=3, squeeze=0)
 """A MobileNetV2: 24, 32, 64 and 160 channels, those of the first layers of each resolution in Sandler et al. 2018,
@@ -79,8 +86,8 @@ class Blocks(Space):
     Inputs of up to 39 px keep their resolution in the stem, a 3x3 convolution; larger ones enter through a convolution
     and a max pooling of stride 2 each, as in ShuffleNetV2. The second and third stages halve the resolution; the fourth
     does so if the map is larger than 4 px. The stem is as wide as the first stage, so that the first block there equals
-    the others. A stage of depth 0, which only ranges that begin there allow, is left out together with its halving of
-    the resolution; of the first stage the stem remains.
+    the others. A stage of depth 0 is left out together with its halving of the resolution; it may be the last, or with
+    ranges that begin there any other one. Of the first stage the stem remains.
 
     A block that changes width or resolution has a projection shortcut (`basic`, `bottleneck`), no shortcut (`mbconv`),
     or both branches on the whole input (`shuffle`); the other three follow an average pooling and a 1x1 convolution.
@@ -101,12 +108,12 @@ class Blocks(Space):
             ends with a ReLU; the classifier then has no dropout either.
         width: See `Space`; default width of the first stage.
         max_width: See `Space`.
-        **ranges: See `Space`; also deeper stages, such as `stage3_depth=6`, or none, such as `stage4_depth=[0, 2]`.
+        **ranges: See `Space`; also deeper stages, such as `stage3_depth=6`, or none, such as `stage1_depth=0`.
     """
 
     name = "blocks"
     random = False
-    well_known = (RESNET, MOBILENETV2)
+    well_known = (RESNET, MOBILENETV2, DEEP_EARLY, RESNET_20)
     dimensions: ClassVar[Mapping[str, Dimension]] = {
         name: dimension for stage in range(1, STAGES + 1) for name, dimension in _stage_dimensions(stage).items()
     }

@@ -296,7 +296,7 @@ ARMS: Mapping[str, Arm] = {
     "A": _A,
     "A+": Arm(
         spaces=("nago", "blocks", "like-teacher"),
-        ranges={f"nago.{name}": values for name, values in _NAGO.items()},
+        ranges={f"nago.{name}": values for name, values in _NAGO.items()} | {"blocks.stage4_depth": [0, 4]},
         distillation=_KD,
     ),
     "A-paper": replace(_A, ranges=_NAGO_OF_THE_PAPER, seeds=1),  # graphs of up to 1,000 nodes cost too much for more

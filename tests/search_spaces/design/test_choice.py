@@ -6,7 +6,7 @@ from search_spaces.design.choice import SPACE, SpaceChoice
 from search_spaces.design.dimensions import contains
 from search_spaces.design.registry import space_of
 from search_spaces.errors import BudgetError, SpaceError
-from search_spaces.spaces.blocks import MOBILENETV2, RESNET, Blocks
+from search_spaces.spaces.blocks import DEEP_EARLY, MOBILENETV2, RESNET, RESNET_20, Blocks
 from search_spaces.spaces.nago import Nago
 from search_spaces.spaces.nasbench201 import NasBench201
 
@@ -96,13 +96,15 @@ def test_features_are_those_of_the_space_and_distinguish_no_families_of_others(c
 def test_the_first_start_points_are_one_of_each_space() -> None:
     points = space_of(["nago", "blocks"], {}).start_points()
     assert points[0] == {SPACE: "nago"}
-    assert [point["blocks.stage1_block"] for point in points[1:]] == ["basic", "mbconv"]
-    assert Blocks().start_points() == [RESNET, MOBILENETV2]
+    assert [point["blocks.stage1_block"] for point in points[1:]] == ["basic", "mbconv", "basic", "basic"]
+    assert Blocks().start_points() == [RESNET, MOBILENETV2, DEEP_EARLY, RESNET_20]
 
 
 def test_start_points_are_legal_families_without_what_is_fixed() -> None:
     space = Blocks(stage1_block="basic", stage2_depth=(1, 3), stage1_ratio=(0.5, 1.5))
-    assert space.start_points() == [{key: value for key, value in RESNET.items() if key != "stage1_block"}]
+    assert space.start_points() == [
+        {key: value for key, value in family.items() if key != "stage1_block"} for family in (RESNET, RESNET_20)
+    ]
     assert Blocks(stage1_depth=4).start_points() == []
     for point in space.start_points():
         space.sample(point, BUDGET, SHAPE, CLASSES, rng())
