@@ -67,8 +67,8 @@ RESNET_20 = _uniform((1.0, 1.0, 1.0, 0.5), block="basic", depth=3) | {"stage4_de
 """The ResNet of 20 layers for images of 32 px: three stages of three blocks, as in He et al. 2016, section 4.2."""
 
 DEEP_EARLY = RESNET_20 | {"stage2_depth": 4, "stage2_ratio": 1.5, "stage3_depth": 1, "stage3_ratio": 0.75}
-"""The same with its blocks and widths moved to higher resolutions, where parameters buy more multiply-accumulates [ours,
-by the measurements in `tests/benchmarks/RESULTS.md`]."""
+"""The same with blocks and widths moved to higher resolutions, where a parameter buys more multiply-accumulates [ours];
+measured in `tests/benchmarks/RESULTS.md`."""
 
 MOBILENETV2 = _uniform((1.0, 0.67, 0.67, 0.83), block="mbconv", depth=2, expansion=6, kernel=3, squeeze=0)
 """A MobileNetV2: 24, 32, 64 and 160 channels, those of the first layers of each resolution in Sandler et al. 2018,
