@@ -50,7 +50,8 @@ def plan(faults: Collection[str], kills: int, chance: Random) -> list[Planned]:
         chance: Chooses among them.
     """
     killing = [FAULTS[name] for name in faults if FAULTS[name].kills]
-    stages = islice(cycle(chance.sample(STAGES, len(STAGES))), kills if killing else 0)
+    reached = [stage for stage in STAGES if any(stage in fault.stages for fault in killing)]
+    stages = islice(cycle(chance.sample(reached, len(reached))), kills)
     planned = [
         Planned(stage, chance.choice([fault for fault in killing if stage in fault.stages]).name) for stage in stages
     ]

@@ -34,3 +34,10 @@ def test_a_plan_has_all_kills_in_every_stage_and_each_other_fault_once() -> None
     others = sorted(each.fault for each in planned if not FAULTS[each.fault].kills)
     assert others == sorted(name for name, fault in FAULTS.items() if not fault.kills)
     assert plan(sorted(FAULTS), 14, Random(1)) == planned
+
+
+def test_a_fault_comes_only_in_the_stages_that_it_can_hit() -> None:
+    planned = plan(["kill-worker", "cut-network"], 9, Random(2))
+    assert len(planned) == 10
+    assert all(each.stage in FAULTS[each.fault].stages for each in planned)
+    assert [each.fault for each in plan(["fill-disk"], 9, Random(2))] == ["fill-disk"]
