@@ -15,7 +15,7 @@ from records import Record
 
 from autokd.core.seeds import derive
 from autokd.distillation import method_distributions
-from search_spaces.spaces.blocks import MOBILENETV2, RESNET
+from search_spaces.spaces.blocks import MOBILENETV2, RESNET, RESNET_20
 
 __all__ = ["METHODS", "STUDENTS", "Pair", "best_pairs", "best_variant", "finalists", "pairs", "variants"]
 
@@ -42,6 +42,7 @@ STUDENTS: Mapping[str, Arm] = {
     "like-teacher": Arm(spaces=("like-teacher",)),
     "resnet-1-1-1-1": _blocks(RESNET, (1, 1, 1, 1), head_ratio=0),
     "resnet-2-2-2-2": _blocks(RESNET, (2, 2, 2, 2), head_ratio=0),
+    "resnet-3-3-3": _blocks(RESNET_20, (3, 3, 3, 0), head_ratio=0),  # as drawn for small images
     "mobilenet-v2": _blocks(MOBILENETV2, (1, 2, 3, 2), stage1_expansion=1),  # as published in its first stage
     "shufflenet-v2": _blocks(_SHUFFLENET, (1, 2, 4, 2)),
     "convnext": _blocks(_CONVNEXT, (1, 1, 3, 1)),

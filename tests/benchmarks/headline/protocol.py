@@ -253,7 +253,7 @@ _EFFICIENTNET = {
 
 PROTOCOLS: Mapping[str, Protocol] = {
     "F": _F,
-    "F-full": replace(_F, data={"source": "fashion-mnist"}, seeds=3, long=0, arms=("A", "H")),
+    "F-full": replace(_F, data={"source": "fashion-mnist"}, seeds=3, long=0, arms=("A", "A+", "H")),
     "D": _D,
     "T": _T,  # its teacher saw the same 9,000 images
     "T1": replace(_T, teacher=_EFFICIENTNET),  # saw ImageNet: no student of 9,000 images can be expected to reach it

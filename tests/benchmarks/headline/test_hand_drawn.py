@@ -16,8 +16,8 @@ def record(pair: Pair, validation: float | None, seed: int = 9) -> Record:
     return Record(Run("F", "H", pair.text, seed, "s"), {} if validation is None else {"validation": validation})
 
 
-def test_there_are_six_students_and_sixteen_methods() -> None:
-    assert (len(STUDENTS), len(METHODS), len(pairs())) == (6, 16, 96)
+def test_there_are_seven_students_and_sixteen_methods() -> None:
+    assert (len(STUDENTS), len(METHODS), len(pairs())) == (7, 16, 112)
 
 
 @pytest.mark.parametrize("student", [name for name in STUDENTS if name != "like-teacher"])

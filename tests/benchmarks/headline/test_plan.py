@@ -109,10 +109,11 @@ def test_pairs_are_tuned_even_if_most_of_the_best_are_not_distilled(bench: Workb
 
 
 def test_all_samples_are_for_the_product_and_the_best_hand_designed_student(tmp_path: Path) -> None:
-    assert PROTOCOLS["F-full"].arms == ("A", "H")
+    assert PROTOCOLS["F-full"].arms == ("A", "A+", "H")
     assert replace(PROTOCOLS["F-full"], arms=()) != PROTOCOLS["F-full"]
     bench = Workbench("F-full", PROTOCOLS["F-full"], tmp_path)
     planned = jobs(bench, PROTOCOLS["F-full"].arms, range(3), {})
-    assert [(job.run.arm, job.run.seed) for job in planned] == [(arm, seed) for arm in "AH" for seed in range(3)]
-    assert [job.perform is None for job in planned] == [False] * 3 + [True] * 3
+    searched = [(arm, seed) for seed in range(3) for arm in ("A", "A+")]
+    assert [(job.run.arm, job.run.seed) for job in planned] == [*searched, *(("H", seed) for seed in range(3))]
+    assert [job.perform is None for job in planned] == [False] * 6 + [True] * 3
     assert set(PROTOCOLS["F-full"].arms) <= set(KNOWN)
