@@ -1,4 +1,4 @@
-"""The short version of a chaos run: one search, struck once in each of several ways, ends as the undisturbed one."""
+"""The short version of a chaos run: one search, struck twice, ends as the undisturbed one."""
 
 from collections import Counter
 from pathlib import Path
@@ -16,7 +16,7 @@ LOCAL = ("workers.engine=local",)
 
 @pytest.mark.slow  # two starts of a controller, three of a worker
 @pytest.mark.long
-def test_a_search_that_is_struck_at_every_turn_leaves_behind_what_an_undisturbed_one_does(
+def test_a_search_whose_worker_and_controller_are_killed_leaves_behind_what_an_undisturbed_one_does(
     tmp_path: Path, tiny: Recipe, undisturbed: Evidence
 ) -> None:
     planned = [Planned("trials", "kill-worker"), Planned("trials", "kill-controller")]
