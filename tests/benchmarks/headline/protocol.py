@@ -123,6 +123,7 @@ class Arm:
         final: Temperature and weight of the full training, if they are not those that the search chose.
         search: Name under which arms share a search; by default the arm's own.
         further: Further keys of the configuration, such as `students_per_trial`.
+        longer: Factor by which its trials are longer than the protocol's; there are so many fewer of them.
         seeds: Number of seeds that it is run with at most; all that are asked for by default.
     """
 
@@ -135,6 +136,7 @@ class Arm:
     final: Settings | None = None
     search: str = ""
     further: Settings = field(default_factory=dict)
+    longer: float = 1
     seeds: int | None = None
 
 
@@ -298,6 +300,7 @@ ARMS: Mapping[str, Arm] = {
         spaces=("nago", "blocks", "like-teacher"),
         ranges={f"nago.{name}": values for name, values in _NAGO.items()} | {"blocks.stage4_depth": [0, 4]},
         distillation=_KD,
+        longer=2,  # after half an epoch of F, 78 steps, networks of many layers are still behind those of few
     ),
     "A-paper": replace(_A, ranges=_NAGO_OF_THE_PAPER, seeds=1),  # graphs of up to 1,000 nodes cost too much for more
     "A-t": replace(_A, sampler="tpe", options={"multivariate": True}),

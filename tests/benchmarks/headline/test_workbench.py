@@ -28,6 +28,12 @@ def test_a_full_training_is_that_of_the_protocol(bench: Workbench) -> None:
     assert context.seed != bench.problem(4, "x", epochs=60).retraining_context.seed
 
 
+def test_an_arm_of_longer_trials_has_so_many_fewer(bench: Workbench) -> None:
+    short, long = (bench.config(0, Arm(longer=factor)) for factor in (1, 2))
+    assert (list(short.training.rungs), list(long.training.rungs)) == ([4, 12], [8, 24])
+    assert (short.trials, long.trials) == (26, 13)
+
+
 def test_runs_of_one_seed_share_the_teachers_outputs(bench: Workbench) -> None:
     first, second = (bench.home(5, name) / "teachers" for name in ("one", "two"))
     (first / "answer").write_text("42")

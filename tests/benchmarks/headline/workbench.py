@@ -80,19 +80,19 @@ class Workbench:
             epochs: Epochs of a full training; those of the protocol by default.
         """
         protocol, arm = self.protocol, arm or Arm(distillation=FIXED)
-        halves = arm.pruner != "none"
+        rungs = [arm.longer * rung for rung in protocol.rungs]
         return parse_config(
             {
                 "name": "search",
                 "seed": seed,
-                "trials": max(1, int(protocol.search_epochs / protocol.rungs[-1])),
+                "trials": max(1, int(protocol.search_epochs / rungs[-1])),
                 "data": self._placed(protocol.data),
                 "teacher": {**self._placed(protocol.teacher), "disk_bytes": DISK_BYTES},
                 "budget": {"of_teacher": dict(protocol.shares)},
                 "space": {"names": list(arm.spaces), "ranges": dict(arm.ranges)},
                 "distillation": {"method": "kd", "ranges": dict(arm.distillation)},
                 "optimizer": {"name": arm.sampler, "options": dict(arm.options), "pruner": arm.pruner},
-                "training": {**protocol.training, "rungs": list(protocol.rungs if halves else protocol.rungs[-1:])},
+                "training": {**protocol.training, "rungs": rungs if arm.pruner != "none" else rungs[-1:]},
                 "workers": {"engine": "inline", "count": 1, "device": "cpu"},
                 "final": {"epochs": protocol.final if epochs is None else epochs, "students": 1},
                 "references": {"names": "none"},  # arm H is what all others are compared with
