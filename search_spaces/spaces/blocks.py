@@ -34,6 +34,9 @@ EARLY = ("shuffle", "mbconv", "bottleneck", "convnext", "basic")
 LATE = ("shuffle", "mbconv", "bottleneck", "pooling", "convnext", "attention", "basic")
 """Blocks of the first two and of the last two stages, ordered by their parameters at the same width."""
 
+RESIDUAL = ("basic", "bottleneck")
+"""Blocks that end with a ReLU, after which published networks have no head."""
+
 PARTS = {"shuffle": 2, "bottleneck": 4, "attention": 4}
 """Number that divides a stage's width: for the two halves, for an inner width of a quarter, or for four heads."""
 
@@ -102,10 +105,10 @@ class Blocks(Space):
     * `attention` has no position encoding; only the zero padding of earlier convolutions indicates positions.
 
     Args:
-        head_ratio: Width of the 1x1 convolution before the classifier as a multiple of the last stage's. The
-            convolution takes about a tenth of the parameters, and adds the batch norm and ReLU that the sums of
-            `mbconv`, `convnext`, `pooling` and `attention` lack. With 0 it is omitted, as in a ResNet, whose last block
-            ends with a ReLU; the classifier then has no dropout either.
+        head_ratio: Width of the 1x1 convolution before the classifier as a multiple of the last stage's; with 0 it is
+            omitted, and the classifier has no dropout then. By default it is 1, or 0 where the last stage is of `basic`
+            or `bottleneck` blocks, as in a ResNet. The convolution takes about a tenth of the parameters, and adds the
+            batch norm and ReLU that the sums of `mbconv`, `convnext`, `pooling` and `attention` lack.
         width: See `Space`; default width of the first stage.
         max_width: See `Space`.
         **ranges: See `Space`; also deeper stages, such as `stage3_depth=6`, or none, such as `stage1_depth=0`.
@@ -119,10 +122,10 @@ class Blocks(Space):
     }
 
     def __init__(
-        self, *, head_ratio: float = 1.0, width: float | None = None, max_width: int = 512, **ranges: Range
+        self, *, head_ratio: float | None = None, width: float | None = None, max_width: int = 512, **ranges: Range
     ) -> None:
         super().__init__(width=width, max_width=max_width, **ranges)
-        if not 0 <= head_ratio < inf:
+        if head_ratio is not None and not 0 <= head_ratio < inf:
             raise SpaceError(f"`0 <= head_ratio < inf` must hold, but got {head_ratio=}.")
         self.head_ratio = head_ratio
 
@@ -132,26 +135,23 @@ class Blocks(Space):
         """The network of the parameters; nothing is drawn. On vectors, which have no axes, `kernel` is always 3."""
         stages = _stages(parameters, has_axes=len(input_shape) > 1)
         ratios = [2**stage.number * stage.ratio / stage.parts for stage in stages]
-        head = [2 ** stages[-1].number * stages[-1].ratio * self.head_ratio] if self.head_ratio else []
-        sketch = Sketch(input_shape, classes, (*ratios, *head), self.name)
+        head = self._head_of(stages[-1])
+        sketch = Sketch(input_shape, classes, (*ratios, *([head] if head else [])), self.name)
         widths = [stage.width(sketch, part) for part, stage in enumerate(stages)]
         last = _stem(sketch, widths[0])
         for part, (stage, width) in enumerate(zip(stages, widths, strict=True)):
             last = _run(sketch, stage, part, width, last)
-        return self._classify(sketch, last, len(stages), stages[-1].number)
+        return _classified(sketch, last, len(stages) if head else None, stages[-1].number)
 
     def describe(self, parameters: Parameters) -> str:
         """Depth, block and ratio of each stage, such as `2 basic at 1, 3 mbconv(6,5,se) at 0.5, ...`."""
         complete = self.complete(parameters)
         return ", ".join(_stage(complete, number).text for number in range(STAGES))
 
-    def _classify(self, sketch: Sketch, last: int, head: int, stage: int) -> Blueprint:
-        """Blueprint with the classifier, and before it the head, whose width is at place `head`, if there is one."""
-        if self.head_ratio:
-            last = sketch.add("conv1x1_bn", (last,), head, stage=stage, name="head")
-        classifier = "classifier" if self.head_ratio else "pool_classifier"
-        sketch.add(classifier, (last,), CLASSES, stage=stage, name="classifier")
-        return sketch.finish()
+    def _head_of(self, last: _Stage) -> float:
+        """Ratio of the head after this stage; 0 if there is none."""
+        by_default = 0.0 if last.block in RESIDUAL else 1.0
+        return float(2**last.number) * last.ratio * (by_default if self.head_ratio is None else self.head_ratio)
 
 
 @dataclass(frozen=True)
@@ -198,6 +198,15 @@ def _stage(parameters: Parameters, number: int, has_axes: bool = True) -> _Stage
         return _Stage(number, block, depth, ratio)
     expansion, squeeze = int(parameters[f"{name}_expansion"]), int(parameters[f"{name}_squeeze"])
     return _Stage(number, block, depth, ratio, expansion, int(parameters[f"{name}_kernel"]) if has_axes else 3, squeeze)
+
+
+def _classified(sketch: Sketch, last: int, head: int | None, stage: int) -> Blueprint:
+    """Blueprint with the classifier, and before it the head, whose width is at place `head`, if there is one."""
+    if head is not None:
+        last = sketch.add("conv1x1_bn", (last,), head, stage=stage, name="head")
+    classifier = "pool_classifier" if head is None else "classifier"
+    sketch.add(classifier, (last,), CLASSES, stage=stage, name="classifier")
+    return sketch.finish()
 
 
 def _stem(sketch: Sketch, width: int) -> int:

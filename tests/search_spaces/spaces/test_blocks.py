@@ -201,7 +201,7 @@ class Reference(nn.Module):
 @pytest.mark.parametrize("block", ALL)
 def test_a_network_of_each_block_computes_the_same_as_a_second_implementation(block: str) -> None:
     blocks = everywhere(block)
-    architecture = sample(Blocks(width=8), family(*blocks, depths=(2,) * 4), (3, 32, 32))
+    architecture = sample(Blocks(width=8, head_ratio=1), family(*blocks, depths=(2,) * 4), (3, 32, 32))
     network = build(architecture, seed=1, dtype=torch.float64).eval()
     generator = torch.Generator().manual_seed(0)
     for buffer in network.state_dict().values():  # statistics and biases as after training, not 0 and 1
@@ -343,7 +343,7 @@ def test_ratios_multiply_the_default_widths() -> None:
 @pytest.mark.parametrize(("block", "multiple"), [("shuffle", 2), ("bottleneck", 4), ("attention", 4)])
 @pytest.mark.parametrize("width", [1.0, 5.3, 9.9])
 def test_widths_are_multiples_of_what_divides_them(block: str, multiple: int, width: float) -> None:
-    architecture = sample(Blocks(width=width), family("basic", "basic", block, block), (1, 8, 8))
+    architecture = sample(Blocks(width=width, head_ratio=1), family("basic", "basic", block, block), (1, 8, 8))
     head = next(node for node in architecture.nodes if node.name == "head")
     last = architecture.nodes[head.inputs[0]].channels
     assert last % multiple == 0
@@ -390,6 +390,15 @@ def test_a_description_names_every_stage() -> None:
     assert "2 mbconv(6,3) at 1," in Blocks().describe(
         family("mbconv", "basic", "basic", "basic", depths=(2, 1, 1, 1), expansion=6, kernel=3, squeeze=0)
     )
+
+
+@pytest.mark.parametrize("block", ALL)
+def test_networks_that_end_with_a_residual_block_have_no_head_by_default(block: str) -> None:
+    by_default, without = (
+        sample(Blocks(width=8, **options), family(*everywhere(block)), (1, 28, 28))
+        for options in ({}, {"head_ratio": 0})
+    )
+    assert (by_default == without) == (block in ("basic", "bottleneck"))
 
 
 def test_the_head_is_an_option() -> None:
