@@ -24,6 +24,14 @@ TINY = (
 )
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """SIGINT is not ignored, as it is in a shell's background jobs and in all processes that these start."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What a command did."""

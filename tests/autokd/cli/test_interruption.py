@@ -22,6 +22,8 @@ from autokd.searches.api import find
 from autokd.searches.result import SearchResult
 from autokd.searches.workspace import Workspace
 
+pytestmark = pytest.mark.usefixtures("interruptible")
+
 INLINE = ("--set", "workers.engine=inline", "--set", "workers.count=1")
 LONG = (
     "--set",
@@ -67,14 +69,6 @@ class Controller:
         _, alive = psutil.wait_procs(workers, timeout=10)
         assert alive == []
         return self.process.returncode, err
-
-
-@pytest.fixture(autouse=True)
-def _interruptible() -> Iterator[None]:
-    """SIGINT is not ignored, as it is in a shell's background jobs and in all processes that these start."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

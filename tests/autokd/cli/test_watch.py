@@ -77,6 +77,7 @@ def test_a_search_in_another_process_is_watched_until_it_ends_as_it_does(
     assert outcome.out.endswith(invoke("best", "digits", "--home", home).out)
 
 
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("verb", [("watch",), ("status", "--watch", "1")], ids=lambda words: words[0])
 @pytest.mark.slow  # a process of its own that watches
 def test_ctrl_c_ends_the_watching_and_leaves_the_search_alone(
@@ -87,7 +88,7 @@ def test_ctrl_c_ends_the_watching_and_leaves_the_search_alone(
         assert process.stdout is not None
         process.stdout.readline()
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate()
+        _, said = process.communicate(timeout=60)
         assert process.returncode == 130
         assert said.startswith(f"search 'digits' is left alone; `autokd watch digits --home {home}` shows it again\n")
         progress = find("digits", home).progress
