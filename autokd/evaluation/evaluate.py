@@ -32,7 +32,7 @@ from autokd.evaluation.task import EvaluationResult, EvaluationTask, weights_fil
 from autokd.evaluation.warm_start import inherit, warm_start_weights
 from autokd.teachers.outputs.key import OutputsKey
 from autokd.training.best_checkpoint import Score
-from autokd.training.checkpoint import load_checkpoint, save_checkpoint, save_weights, undamaged_steps
+from autokd.training.checkpoint import save_checkpoint, save_weights, undamaged_checkpoint
 from autokd.training.loop import Batches, TrainingSettings, TrainingState, fresh_state, train
 from autokd.training.metrics import label_metrics, predict, teacher_metrics, validation_metrics
 from autokd.training.selection import averaged, is_candidate, keep_if_best, kept_weights
@@ -123,11 +123,13 @@ def _begin(
     task: EvaluationTask, network: nn.Module, method: nn.Module, route: Sequence[Leg], settings: TrainingSettings
 ) -> tuple[TrainingState, Sequence[Leg]]:
     """The state of the last checkpoint on the route, or a fresh state, with the remaining legs."""
-    for position in reversed(range(len(route))):
-        leg, file = route[position], _checkpoint_file(task, route[position])
-        if leg.start < undamaged_steps(file) <= leg.end:
+    files = [_checkpoint_file(task, leg) for leg in route]
+    saved = {file: undamaged_checkpoint(file) for file in dict.fromkeys(files)}
+    for position, leg in reversed(list(enumerate(route))):
+        checkpoint = saved[files[position]]
+        if checkpoint is not None and leg.start < checkpoint.step <= leg.end:
             state = fresh_state(settings, network, method)
-            load_checkpoint(state, file)
+            checkpoint.restore(state)
             return state, route[position:]
     _warm_start(network, task)
     return fresh_state(settings, network, method), route

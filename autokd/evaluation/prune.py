@@ -14,7 +14,7 @@ from autokd.teachers.graph import traced_teacher
 from autokd.teachers.pruned import PrunedTeachers
 from autokd.teachers.registry import Teacher, load_teacher
 from autokd.teachers.training import as_teacher
-from autokd.training.checkpoint import load_checkpoint, save_checkpoint, save_weights, undamaged_steps
+from autokd.training.checkpoint import save_checkpoint, save_weights, undamaged_checkpoint
 from autokd.training.loop import TrainingSettings, fresh_state
 from autokd.training.metrics import label_metrics
 from autokd.training.selection import averaged
@@ -89,8 +89,8 @@ def _train(network: nn.Module, files: PrunedTeachers, rounds: int, dataset: Data
     """
     state = fresh_state(TrainingSettings.of(files.training), network)
     checkpoint = files.checkpoint(rounds)
-    if undamaged_steps(checkpoint):
-        load_checkpoint(state, checkpoint)
+    if saved := undamaged_checkpoint(checkpoint):
+        saved.restore(state)
     stream = label_stream(dataset, files.training, files.epochs, files.seed, device)
     with as_teacher(network, files.teacher, dataset):
         fit(state, stream, files.training, files.epochs, lambda state: save_checkpoint(state, checkpoint))

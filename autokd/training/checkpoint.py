@@ -7,8 +7,8 @@ have a file of their own.
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +23,13 @@ from autokd.training.best_checkpoint import Score
 from autokd.training.loop import TrainingState
 
 __all__ = [
+    "Checkpoint",
     "epochs_done",
     "load_checkpoint",
     "load_weights",
     "save_checkpoint",
     "save_weights",
-    "steps_done",
-    "undamaged_steps",
+    "undamaged_checkpoint",
 ]
 
 _FORMAT = 3  # a file of another format is ignored: its training starts again
@@ -52,29 +52,68 @@ def save_checkpoint(state: TrainingState, path: Path) -> None:
     write_atomically(path, lambda temporary: save_file(tensors, temporary, {"progress": json.dumps(progress)}))
 
 
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint that was read whole and is undamaged.
+
+    Attributes:
+        path: Its file.
+        progress: What its header says of the training.
+        tensors: The saved tensors by name.
+    """
+
+    path: Path
+    progress: Mapping[str, Any]
+    tensors: dict[str, Tensor]
+
+    @property
+    def step(self) -> int:
+        """Steps trained up to it."""
+        return int(self.progress["step"])
+
+    def restore(self, state: TrainingState) -> None:
+        """Restore the saved state into a fresh one. The learning rate is not saved, since it depends on the step.
+
+        Raises:
+            InputError: If it is of another network or method.
+        """
+        for part, module in _modules(state).items():
+            try:
+                module.load_state_dict(_starting_with(f"{part}.", self.tensors))
+            except RuntimeError:
+                raise InputError(
+                    f"checkpoint {self.path} is of another {part}: delete it to train again from the start."
+                ) from None
+        if state.average is not None:
+            state.average.load(_starting_with(_AVERAGE, self.tensors))
+        _load_optimiser(state, _starting_with(_OPTIMISER, self.tensors))
+        state.step, state.epochs = self.step, self.progress["epochs"]
+        state.losses, state.entropies = self.progress["losses"], self.progress["entropies"]
+        state.best = None if self.progress["best"] is None else Score(**self.progress["best"])
+
+
 def load_checkpoint(state: TrainingState, path: Path) -> None:
-    """Restore a saved state into a fresh one, in place. The learning rate is not saved, since it depends on the step.
+    """Restore a saved state into a fresh one, in place; see `Checkpoint.restore`.
 
     Raises:
         InputError: If the file is damaged, of another network or method, or of another version's format.
     """
-    progress = _progress(path)
-    if progress is None:
+    checkpoint = _whole(path)
+    if checkpoint is None:
         raise InputError(f"checkpoint {path} is of another version: delete it to train again from the start.")
-    tensors = _undamaged(path, progress)
-    for part, module in _modules(state).items():
-        try:
-            module.load_state_dict(_starting_with(f"{part}.", tensors))
-        except RuntimeError:
-            raise InputError(
-                f"checkpoint {path} is of another {part}: delete it to train again from the start."
-            ) from None
-    if state.average is not None:
-        state.average.load(_starting_with(_AVERAGE, tensors))
-    _load_optimiser(state, _starting_with(_OPTIMISER, tensors))
-    state.step, state.epochs = progress["step"], progress["epochs"]
-    state.losses, state.entropies = progress["losses"], progress["entropies"]
-    state.best = None if progress["best"] is None else Score(**progress["best"])
+    checkpoint.restore(state)
+
+
+def undamaged_checkpoint(path: Path) -> Checkpoint | None:
+    """The checkpoint at `path`; None if there is none of this format, or a damaged one, of which a line on stdout tells.
+
+    A training without it starts again, and comes to the same.
+    """
+    try:
+        return _whole(path) if path.exists() else None
+    except InputError as error:
+        print(f"{error} It is left out.")
+        return None
 
 
 def save_weights(network: nn.Module, path: Path) -> None:
@@ -99,28 +138,6 @@ def epochs_done(path: Path) -> float:
     except InputError:
         return 0.0
     return float(progress["epochs"]) if progress else 0.0
-
-
-def steps_done(path: Path) -> int:
-    """Steps trained up to the checkpoint at `path`; 0 if there is none of this format.
-
-    Raises:
-        InputError: If the file is damaged.
-    """
-    progress = _progress(path) if path.exists() else None
-    if progress is None:
-        return 0
-    _undamaged(path, progress)
-    return int(progress["step"])
-
-
-def undamaged_steps(path: Path) -> int:
-    """The same, and 0 for a damaged file, of which a line on stdout tells: training from the start finds the same."""
-    try:
-        return steps_done(path)
-    except InputError as error:
-        print(f"{error} It is left out.")
-        return 0
 
 
 def _modules(state: TrainingState) -> dict[str, nn.Module]:
@@ -177,12 +194,15 @@ def _progress(path: Path) -> dict[str, Any] | None:
     return progress if progress.get("format") == _FORMAT else None
 
 
-def _undamaged(path: Path, progress: dict[str, Any]) -> dict[str, Tensor]:
-    """Tensors of a checkpoint, whose bytes safetensors does not check."""
+def _whole(path: Path) -> Checkpoint | None:
+    """The checkpoint with its tensors, whose bytes safetensors does not check; None if it is of another format."""
+    progress = _progress(path)
+    if progress is None:
+        return None
     tensors = _read(path, "checkpoint")
     if _digest(tensors) != progress["digest"]:
         raise InputError(f"checkpoint {path} cannot be read: some of its bytes have changed.")
-    return tensors
+    return Checkpoint(path, progress, tensors)
 
 
 def _digest(tensors: dict[str, Tensor]) -> str:

@@ -17,8 +17,7 @@ from autokd.training.checkpoint import (
     load_weights,
     save_checkpoint,
     save_weights,
-    steps_done,
-    undamaged_steps,
+    undamaged_checkpoint,
 )
 from autokd.training.loop import TrainingSettings, TrainingState, fresh_state, train
 from autokd.training.schedules import Cosine
@@ -103,9 +102,14 @@ def test_weights_are_the_networks_state_dict(trained: TrainingState, tmp_path: P
     assert all(torch.equal(weights[name], expected[name]) for name in expected)
 
 
-def test_epochs_and_steps_done_are_zero_without_a_checkpoint_of_this_format(path: Path, tmp_path: Path) -> None:
-    assert (epochs_done(path), steps_done(path), undamaged_steps(path)) == (2.0, 10, 10)
-    assert (epochs_done(tmp_path / "nowhere"), steps_done(tmp_path / "nowhere")) == (0, 0)
+def steps(path: Path) -> int | None:
+    checkpoint = undamaged_checkpoint(path)
+    return checkpoint and checkpoint.step
+
+
+def test_no_epochs_are_done_without_a_checkpoint_of_this_format(path: Path, tmp_path: Path) -> None:
+    assert (epochs_done(path), steps(path)) == (2.0, 10)
+    assert (epochs_done(tmp_path / "nowhere"), steps(tmp_path / "nowhere")) == (0, None)
     save_file({"x": torch.zeros(1)}, tmp_path / "foreign")
     assert epochs_done(tmp_path / "foreign") == 0
 
@@ -113,7 +117,7 @@ def test_epochs_and_steps_done_are_zero_without_a_checkpoint_of_this_format(path
 def test_a_checkpoint_of_the_first_format_is_ignored_and_cannot_be_loaded(fresh: Fresh, tmp_path: Path) -> None:
     old = {"progress": json.dumps({"step": 5, "losses": [1.0]})}
     save_file({f"network.{name}": x for name, x in fresh(SETTINGS).network.state_dict().items()}, tmp_path / "old", old)
-    assert (epochs_done(tmp_path / "old"), steps_done(tmp_path / "old")) == (0, 0)
+    assert (epochs_done(tmp_path / "old"), steps(tmp_path / "old")) == (0, None)
     with pytest.raises(InputError, match="old is of another version: delete it to train again from the start"):
         load_checkpoint(fresh(SETTINGS), tmp_path / "old")
 
@@ -131,10 +135,9 @@ def test_a_damaged_file_cannot_be_read(
     path: Path, fresh: Fresh, damage: Callable[[bytes], bytes], capsys: pytest.CaptureFixture[str]
 ) -> None:
     path.write_bytes(damage(path.read_bytes()))
-    for read in (steps_done, lambda path: load_checkpoint(fresh(SETTINGS), path)):
-        with pytest.raises(InputError, match=r"^checkpoint .*checkpoint.safetensors cannot be read: "):
-            read(path)
-    assert undamaged_steps(path) == 0
+    with pytest.raises(InputError, match=r"^checkpoint .*checkpoint.safetensors cannot be read: "):
+        load_checkpoint(fresh(SETTINGS), path)
+    assert undamaged_checkpoint(path) is None
     assert capsys.readouterr().out.endswith("It is left out.\n")
 
 
