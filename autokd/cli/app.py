@@ -412,7 +412,7 @@ def _check_replaceable(export: Path | None, search: "SearchResult | None", force
 
 
 def _reporter(output: Literal["text", "json"]) -> Any:
-    from autokd.cli.report import reporter
+    from autokd.cli.reporting import reporter
 
     return reporter(to_stderr=output == "json")
 

@@ -63,7 +63,7 @@ def report(
     home: HomeFolder = None,
 ) -> None:
     """Write one page, which needs no network, with all that decides whether to use the student."""
-    from autokd.cli.page import report
+    from autokd.cli.report import report
     from autokd.searches.api import find
 
     report(find(name, home), folder, output)

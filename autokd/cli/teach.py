@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from autokd.cli.output import Output, show_json, show_text
-from autokd.cli.report import teacher_reporter
+from autokd.cli.reporting import teacher_reporter
 from autokd.core.speed import worker_threads
 from autokd.searches.tables import count, counted, duration, facts_table, percent
 from autokd.teachers.training import train_teacher

@@ -10,7 +10,7 @@ from rich.live import Live
 from autokd.cli.best import best
 from autokd.cli.events import event_line
 from autokd.cli.output import Output
-from autokd.cli.report import reporter
+from autokd.cli.reporting import reporter
 from autokd.cli.show import status, status_table
 from autokd.core.console import PlainConsole
 from autokd.errors import AutoKDError, InterruptedSearchError

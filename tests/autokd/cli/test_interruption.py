@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from autokd.cli.interruption import listen, raise_if_interrupted
-from autokd.cli.report import reporter
+from autokd.cli.reporting import reporter
 from autokd.errors import InputError
 from autokd.searches.api import find
 from autokd.searches.result import SearchResult

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from autokd.cli.output import reserve_stdout, show_json, show_text
-from autokd.cli.report import reporter
+from autokd.cli.reporting import reporter
 
 BRACKETS = "/data/[red]runs[/red]/[/x]:smile:"
 

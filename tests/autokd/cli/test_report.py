@@ -1,164 +1,124 @@
-import fcntl
-import io
-import os
-import pty
+"""The report of a small search that is finished."""
+
+import hashlib
+import json
 import re
-import struct
+import shutil
+import sqlite3
 import subprocess
-import sys
-import termios
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
+from html_pages import Page
 
-from autokd.cli.report import reporter, teacher_reporter
-from autokd.searches.progress import Progress, Training
-from autokd.teachers.training import TeacherProgress
+from autokd.analysis.evidence import evidence, set_against
+from autokd.searches.api import find
 
-CONTROL = re.compile(r"\x1b\[(\??\d*)([A-Za-z])")
+pytestmark = pytest.mark.slow  # pictures take a second, and the search before them more
 
-
-class Terminal(io.StringIO):
-    """A stream that says it is a terminal."""
-
-    def isatty(self) -> bool:
-        return True
+SCRIPT = "<script>alert(1)<b>"
 
 
-def screen(text: str) -> list[str]:
-    """The lines that a terminal shows in the end: carriage returns, line feeds, cursor up, erase line."""
-    lines, row, column = [""], 0, 0
-    for part in re.split(r"(\x1b\[\??\d*[A-Za-z]|\r|\n)", text):
-        control = CONTROL.fullmatch(part)
-        if part == "\r":
-            column = 0
-        elif part == "\n":
-            row, column = row + 1, 0
-            lines += [""] * (row + 1 - len(lines))
-        elif control and control[2] == "A":
-            row -= int(control[1] or 1)
-        elif control and control[2] == "K":
-            lines[row] = ""
-        elif not control:
-            lines[row] = lines[row][:column].ljust(column) + part + lines[row][column + len(part) :]
-            column += len(part)
-    return [line.rstrip() for line in lines]
+@pytest.fixture(scope="module")
+def file(invoke: Any, finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("report")
+    assert invoke("report", "digits", folder, "--home", finished).code == 0
+    return folder / "index.html"
 
 
-def progress(finished: int, **changes: Any) -> Progress:
-    values: dict[str, Any] = {
-        **{"name": "first", "status": "running", "trials": 24, "complete": finished, "pruned": 0, "failed": 0},
-        **{"running": 2, "best_trial": 9, "best_accuracy": 0.91234, "best_params": 7_590, "best_macs": 81_300},
-        **{"best_activation_bytes": 2_960, "teacher_activation_bytes": 12_288},
-        **{"teacher_accuracy": 0.9933, "teacher_params": 77_754, "seconds_left": 200.0, "reasons": {}},
+@pytest.fixture(scope="module")
+def page(file: Path) -> Page:
+    return Page(file.read_text())
+
+
+def test_a_report_needs_no_network_and_runs_no_script(page: Page) -> None:
+    assert {link for link in page.links if not link.startswith(("#", "data:"))} == set()
+    assert page.tags.isdisjoint({"script", "link", "iframe", "object", "embed", "base"})
+
+
+def test_every_id_is_there_once_and_every_reference_to_one_finds_it(page: Page) -> None:
+    assert [name for name, n in Counter(page.ids).items() if n > 1] == []
+    assert {link[1:] for link in page.links if link.startswith("#")} <= set(page.ids)
+    assert len(page.links) > 20
+
+
+def test_a_report_tells_all_that_decides(page: Page, finished: Path) -> None:
+    result = find("digits", finished)
+    facts = result.row.facts
+    said = [facts["data_digest"], facts["teacher_digest"], result.row.config_digest, result.best.row.digest]
+    said += [f"torch {facts['versions']['torch']}", "params ≤ 7,700", result.families[0].description]
+    said += ["History", "Learning curves", "Accuracy against params", "Accuracy against macs", "autokd export digits"]
+    assert [words for words in said if words not in page.text] == []
+
+
+def test_the_times_of_a_report_are_those_of_the_search(page: Page, finished: Path) -> None:
+    times = vars(find("digits", finished).times)
+    assert page.tables["times"] == {part.replace("_", " "): [seconds] for part, seconds in times.items()}
+
+
+def test_the_same_rows_are_the_same_page_which_replaces_itself(invoke: Any, finished: Path, file: Path) -> None:
+    before = file.read_bytes()
+    answer = json.loads(invoke("report", "digits", file.parent, "-o", "json", "--home", finished).out)
+    assert file.read_bytes() == before
+    assert answer == {
+        "file": str(file),
+        "search": "digits",
+        "bytes": len(before),
+        "sha256": hashlib.sha256(before).hexdigest(),
     }
-    return Progress(**(values | changes))
 
 
-def training(replicate: int, done: float, state: str = "running") -> Training:
-    return Training(replicate, 7_590, state, 12, done, {"accuracy": 0.92}, "no memory" if state == "failed" else None)
+def test_another_page_is_not_replaced(invoke: Any, finished: Path) -> None:
+    Path("site").mkdir()
+    Path("site/index.html").write_text("<p>mine</p>")
+    outcome = invoke("report", "digits", "site", "--home", finished)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert outcome.err == "autokd: site/index.html is no report of AutoKD and is not replaced: choose another folder.\n"
+    assert Path("site/index.html").read_text() == "<p>mine</p>"
 
 
-def test_elsewhere_each_news_is_one_line_once(capsys: pytest.CaptureFixture[str]):
-    with reporter(to_stderr=False) as lines:
-        lines.began("first")
-        for finished in (0, 1, 1, 2):
-            lines.searched(progress(finished))
-        lines.searched(progress(9, pruned=7, failed=1, seconds_left=20.0))
-        lines.searched(progress(24))
-    assert capsys.readouterr().out.splitlines() == [
-        "search first begins",
-        "1/24 trials, best 91.23 % by trial 9, about 3 min left",
-        "2/24 trials, best 91.23 % by trial 9, about 3 min left",
-        "17/24 trials, 7 pruned, 1 failed, best 91.23 % by trial 9, about 20 s left",
-        "24/24 trials, best 91.23 % by trial 9",
-    ]
+def test_no_name_and_no_reason_of_the_database_is_markup(invoke: Any, home: Path) -> None:
+    with sqlite3.connect(home / "autokd.db") as connection:
+        connection.execute("UPDATE searches SET name = ?", [SCRIPT])
+        connection.execute("UPDATE trials SET state = 'failed', value = NULL, reason = ? WHERE number = 1", [SCRIPT])
+    connection.close()
+    (home / "searches" / "digits").rename(home / "searches" / SCRIPT)
+    outcome = invoke("report", SCRIPT, "out", "--home", home)
+    assert outcome.code == 0, outcome.err
+    page = Page(Path("out/index.html").read_text())
+    assert "script" not in page.tags
+    assert page.text.count(SCRIPT) >= 3  # the title, the heading, and the reason
 
 
-def test_what_the_user_should_know_is_a_line(capsys: pytest.CaptureFixture[str]):
-    with reporter(to_stderr=False) as hears:
-        hears.notify("teacher: feature maps need 11.2 GB")
-    assert capsys.readouterr().out == "teacher: feature maps need 11.2 GB\n"
+def test_a_search_without_a_student_has_no_report(invoke: Any, home: Path) -> None:
+    with sqlite3.connect(home / "autokd.db") as connection:
+        connection.execute("UPDATE evaluations SET state = 'failed', metrics = NULL, reason = 'none'")
+    connection.close()
+    outcome = invoke("report", "digits", "out", "--home", home)
+    assert (outcome.code, outcome.err) == (2, "autokd: search 'digits' has no trained student yet.\n")
+    assert not Path("out").exists()
 
 
-def test_elsewhere_full_length_trainings_are_a_line_at_each_tenth(capsys: pytest.CaptureFixture[str]):
-    with reporter(to_stderr=True) as lines:
-        for done in (0, 0.5, 1, 2):
-            lines.trained([training(0, done), training(1, 0)])
-        lines.trained([training(0, 12, "complete"), training(1, 0, "failed")])
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert captured.err.splitlines() == [
-        "full length: student 0: epoch 0 of 12; student 1: epoch 0 of 12",
-        "full length: student 0: epoch 2 of 12; student 1: epoch 0 of 12",
-        "full length: student 0: 92.00 % after 12 epochs; student 1: failed: no memory",
-    ]
+def test_accuracy_can_be_set_against_any_cost(finished: Path) -> None:
+    result = find("digits", finished)
+    shown = set_against(evidence(result), result, "macs")
+    costs = {record.trial.number: record.costs(["macs"]) for record in result.trials}
+    assert {outcome.number: outcome.costs for outcome in shown.outcomes} == costs
+    assert {student.row.id for student in shown.finals} == {one.row.id for one in result.students if one.is_final}
 
 
-def test_elsewhere_a_teacher_s_first_epoch_and_each_tenth_are_a_line(capsys: pytest.CaptureFixture[str]):
-    with teacher_reporter(to_stderr=False) as on_epoch:
-        for epoch in range(1, 21):
-            on_epoch(TeacherProgress(epoch, 20, loss=0.5, accuracy=0.9, seconds=3.0 * epoch))
-    lines = capsys.readouterr().out.splitlines()
-    assert [int(line.split()[2]) for line in lines] == [1, *range(2, 21, 2)]
-    assert lines[0] == "teacher: epoch 1 of 20, loss 0.5000, 90.00 % on validation, about 57 s left"
+def test_a_plot_can_be_a_page(invoke: Any, finished: Path) -> None:
+    assert invoke("plot", "digits", "out.html", "--home", finished).code == 0
+    page = Page(Path("out.html").read_text())
+    assert {"History", "Importance", "Rung correlation"} <= set(re.findall(r"[A-Z][a-z]+(?: [a-z]+)*", page.text))
+    assert {link for link in page.links if not link.startswith("#")} == set()
 
 
-@pytest.mark.parametrize("width", [80, 120])
-def test_on_a_terminal_a_few_lines_are_redrawn_and_vanish(monkeypatch: pytest.MonkeyPatch, width: int):
-    monkeypatch.setenv("COLUMNS", str(width))
-    monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setattr(sys, "stdout", terminal := Terminal())
-    with reporter(to_stderr=False) as live:
-        live.began("first")
-        assert "search first begins" in screen(terminal.getvalue())[0]
-        live.searched(progress(17, pruned=3))
-        drawn = screen(terminal.getvalue())
-        live.trained([training(0, 5), training(1, 6)])
-    assert drawn[0].startswith("search first ━")
-    assert drawn[0].endswith("20/24 about 3 min left")
-    assert drawn[1:3] == [
-        "17 complete, 3 pruned, 0 failed, 2 running",
-        "best 91.23 % by trial 9 with 7.59 k parameters, teacher 99.33 %",
-    ]
-    assert max(map(len, drawn)) <= width
-    assert [line for line in screen(terminal.getvalue()) if line] == []
-
-
-def test_a_reader_that_leaves_interrupts(monkeypatch: pytest.MonkeyPatch):
-    class Closed(io.StringIO):
-        def write(self, text: str) -> int:
-            raise BrokenPipeError
-
-    monkeypatch.setattr(sys, "stdout", Closed())
-    with reporter(to_stderr=False) as lines, pytest.raises(KeyboardInterrupt):
-        lines.began("first")
-
-
-@pytest.mark.slow  # a search in a process of its own, under a pseudo-terminal: seconds of imports
-def test_a_search_on_a_terminal_leaves_its_checks_and_its_result_and_nothing_else(tiny, tmp_path: Path):
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 80, 0, 0))
-    command = [sys.executable, "-m", "autokd", "search", "digits", *tiny, "--home", str(tmp_path)]
-    environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "NO_COLOR")}
-    environment |= {"TERM": "xterm-256color", "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment)
-    os.close(theirs)
-    text = b"".join(iter(lambda: read(ours), b"")).decode()
-    assert process.wait() == 0
-    colourless = re.sub(r"\x1b\[[\d;]*m", "", text)
-    assert colourless.count("\x1b[?25l") == colourless.count("\x1b[?25h")  # the cursor is back
-    shown = [line for line in screen(colourless) if line]
-    assert shown[0] == "data     1 x 8 x 8 images, 10 classes"
-    assert shown[-1].startswith("Train it at full length: autokd train digits --home ")
-    assert not [line for line in shown if "starting" in line or "running" in line or "\x1b" in line]
-    assert "search digits" in colourless
-
-
-def read(descriptor: int) -> bytes:
-    """What comes next from a pseudo-terminal; Linux says EIO where a pipe would end."""
-    try:
-        return os.read(descriptor, 65536)
-    except OSError:
-        return b""
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="Chromium is not installed")
+def test_a_browser_shows_the_report_and_complains_of_nothing(file: Path, page: Page) -> None:
+    command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--dump-dom"]
+    done = subprocess.run([*command, file.as_uri()], capture_output=True, text=True, check=True, timeout=120)
+    assert "CONSOLE" not in done.stderr  # what it blocks or cannot load
+    assert sorted(Page(done.stdout).ids) == sorted(page.ids)
