@@ -135,7 +135,7 @@ class Blocks(Space):
         """The network of the parameters; nothing is drawn. On vectors, which have no axes, `kernel` is always 3."""
         stages = _stages(parameters, has_axes=len(input_shape) > 1)
         ratios = [2**stage.number * stage.ratio / stage.parts for stage in stages]
-        head = self._head_of(stages[-1])
+        head = self._head_ratio(stages[-1])
         sketch = Sketch(input_shape, classes, (*ratios, *([head] if head else [])), self.name)
         widths = [stage.width(sketch, part) for part, stage in enumerate(stages)]
         last = _stem(sketch, widths[0])
@@ -148,8 +148,8 @@ class Blocks(Space):
         complete = self.complete(parameters)
         return ", ".join(_stage(complete, number).text for number in range(STAGES))
 
-    def _head_of(self, last: _Stage) -> float:
-        """Ratio of the head after this stage; 0 if there is none."""
+    def _head_ratio(self, last: _Stage) -> float:
+        """Ratio of the head's width after this last stage; 0 if there is no head."""
         by_default = 0.0 if last.block in RESIDUAL else 1.0
         return float(2**last.number) * last.ratio * (by_default if self.head_ratio is None else self.head_ratio)
 
