@@ -81,13 +81,17 @@ class Evidence:
         return f", {self.families[0].learnt_from} of {len(self.outcomes)}"
 
 
-def evidence(result: "SearchResult") -> Evidence:
+def evidence(result: "SearchResult", families: Sequence[Family] | None = None) -> Evidence:
     """Collect the data of a search's picture.
+
+    Args:
+        result: The search.
+        families: Its families, if they are known already.
 
     Raises:
         InputError: If no trial of it has a value yet.
     """
-    problem, families = result.problem, result.families
+    problem, families = result.problem, result.families if families is None else families
     if not families:
         raise InputError(f"search {result.name!r} has no trial with a value yet: there is nothing to plot.")
     importances, note = _importances(result)

@@ -34,13 +34,13 @@ def render(shown: Evidence, form: str) -> bytes:
         return _content(draw(shown), form)
 
 
-def panels_svg(shown: Evidence) -> Iterator[bytes]:
-    """The panels of the picture as a picture each."""
-    yield _panel(lambda axes: draw_history(axes, shown))
-    yield _panel(lambda axes: draw_where(axes, shown))
-    yield _panel(lambda axes: draw_importances(axes, shown))
+def panels_svg(shown: Evidence) -> Iterator[tuple[str, bytes]]:
+    """The panels of the picture as a picture each, with what it shows in words."""
+    yield "History of the trials", _panel(lambda axes: draw_history(axes, shown))
+    yield "Where the good trials are", _panel(lambda axes: draw_where(axes, shown))
+    yield "Importance of each dimension", _panel(lambda axes: draw_importances(axes, shown))
     if found := climbs(shown):
-        yield _panel(lambda axes: draw_rung_correlation(axes, found, shown.metric))
+        yield "Rung correlation", _panel(lambda axes: draw_rung_correlation(axes, found, shown.metric))
 
 
 def front_svg(shown: Evidence) -> bytes:

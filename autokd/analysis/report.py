@@ -42,7 +42,8 @@ def report_page(result: "SearchResult") -> str:
     Raises:
         InputError: If it has no trained student yet.
     """
-    findings, shown = Findings.of(result), evidence(result)
+    findings = Findings.of(result)
+    shown = evidence(result, findings.families)
     progress, outlook = result.progress, findings.outlook.facts if findings.outlook else []
     return _page(
         "report.html",
@@ -86,8 +87,8 @@ def _page(template: str, **values: Any) -> str:
 
 
 def _panels(shown: Evidence) -> Iterator[Markup]:
-    for position, svg in enumerate(panels_svg(shown)):
-        yield inline_svg(svg, f"panel{position}", f"Panel {position + 1} of the picture of the search", THEMED)
+    for position, (label, svg) in enumerate(panels_svg(shown)):
+        yield inline_svg(svg, f"panel{position}", label, THEMED)
 
 
 def _pictures(findings: Findings, shown: Evidence, result: "SearchResult") -> list[Markup]:

@@ -1,7 +1,8 @@
 """Arguments and options that many commands share."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -44,6 +45,10 @@ def _late_settings(incomplete: str) -> list[str]:
     return [setting for setting in _settings(incomplete) if may_change(setting.removesuffix("="))]
 
 
+def _set_option(example: str, keys: Callable[[str], list[str]]) -> Any:
+    return typer.Option("--set", metavar="KEY=VALUE", help=f"Change a setting: {example}.", autocompletion=keys)
+
+
 Name = Annotated[
     str,
     typer.Argument(help="Name of the search, as `autokd list` shows it.", show_default=False, autocompletion=_names),
@@ -54,24 +59,8 @@ Names = Annotated[
         metavar="[NAME]...", help="Names of searches.", show_default="all, and deleted ones", autocompletion=_names
     ),
 ]
-Override = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        metavar="KEY=VALUE",
-        help="Change a setting: training.rungs='[1, 3]'.",
-        autocompletion=_settings,
-    ),
-]
-LateOverride = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        metavar="KEY=VALUE",
-        help="Change a setting: trials=100, final.epochs=50.",
-        autocompletion=_late_settings,
-    ),
-]
+Override = Annotated[list[str] | None, _set_option("training.rungs='[1, 3]'", _settings)]
+LateOverride = Annotated[list[str] | None, _set_option("trials=100, final.epochs=50", _late_settings)]
 OutputOption = Annotated[
     Literal["text", "json"], typer.Option("-o", "--output", help="What to print.", callback=_leave_stdout_to_json)
 ]

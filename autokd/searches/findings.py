@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from autokd.database.rows import SearchRow
 from autokd.searches.axes import three_axes
@@ -17,6 +17,9 @@ from autokd.searches.students import TrainedStudent
 from autokd.searches.tables import count, counted, duration, limits_used, teacher_cells, times_line
 from autokd.searches.times import Times
 from search_spaces.design.budget import Budget
+
+if TYPE_CHECKING:
+    from autokd.searches.families import Family
 
 __all__ = ["Findings", "full_length_lines", "student_json"]
 
@@ -36,7 +39,8 @@ class Findings:
         axes: Its figures beside its teacher's, from `three_axes`.
         search_cost: What all trainings cost.
         times: What the search spent its time on.
-        outlook: What the model believes of the winner and of further trials.
+        families: The families searched, the best first, with what the model believes.
+        outlook: What it believes of the winner and of further trials.
     """
 
     student: TrainedStudent
@@ -47,6 +51,7 @@ class Findings:
     axes: Mapping[str, Mapping[str, Any]]
     search_cost: Mapping[str, float | None]
     times: Times
+    families: "Sequence[Family]"
     outlook: Outlook | None
 
     @classmethod
@@ -61,6 +66,7 @@ class Findings:
             InputError: If there is no such student yet.
         """
         student, search = result.best_within(within), result.row
+        families, outlook = result.judgement
         return cls(
             student=student,
             search=search,
@@ -70,7 +76,8 @@ class Findings:
             axes=three_axes(student, search),
             search_cost=result.search_cost,
             times=result.times,
-            outlook=result.outlook,
+            families=families,
+            outlook=outlook,
         )
 
     @property

@@ -311,18 +311,17 @@ def read_progress(store: Reader, search: SearchRow) -> Progress:
     return tally.progress(search, reference_records(store, search.id))
 
 
-def current_progress(store: Reader, name: str) -> Progress:
+def current_progress(store: Reader, search: SearchRow) -> Progress:
     """The progress of a search as somebody else sees it, who knows of its process by its lease alone.
 
     Args:
         store: The search's database.
-        name: The search.
+        search: The search.
     """
-    search = store.search(name)
     progress = read_progress(store, search)
     if progress.status != "running":
         return progress
-    if not is_owned(store, name):  # its process was killed
+    if not is_owned(store, search.name):  # its process was killed
         return replace(progress, status="interrupted", evaluations=())
     return replace(progress, status="stopping") if search.stop else progress
 

@@ -146,7 +146,7 @@ class SearchResult:
     def progress(self) -> Progress:
         """How far the search is."""
         with self.home.open() as store:
-            return current_progress(store, self.name)
+            return current_progress(store, store.search(self.name))
 
     @property
     def times(self) -> Times:
@@ -432,10 +432,10 @@ class SearchResult:
     @property
     def trainings(self) -> list[Training]:
         """How far the full-length trainings are."""
-        problem = self.problem
         with self.home.open() as store:
-            found = trainings(problem, store, store.search(self.name).id)
-            return found if current_progress(store, self.name).is_running else [each.at_rest for each in found]
+            search = store.search(self.name)
+            found = trainings(self.problem_of(search), store, search.id)
+            return found if current_progress(store, search).is_running else [each.at_rest for each in found]
 
     def command(self, verb: str) -> str:
         """The command line that does this with the search."""

@@ -45,14 +45,13 @@ def watch(result: SearchResult, seconds: float) -> Iterator[Look]:
         DatabaseGone: If an outage lasts too long.
     """
     with result.home.open(notify=result.reporter.notify) as store:
-        search_id = store.search(result.name).id
-        seen = max((event.id for event in store.last_events(search_id, 1)), default=0)
+        seen = max((event.id for event in store.last_events(store.search(result.name).id, 1)), default=0)
         while True:
-            progress = current_progress(store, result.name)  # first: events of its end are then among what follows
-            events = store.events(search_id, after=seen)
+            search = store.search(result.name)
+            progress = current_progress(store, search)  # first: events of its end are then among what follows
+            events = store.events(search.id, after=seen)
             seen = max((event.id for event in events), default=seen)
-            problem = result.problem_of(store.search(result.name))
-            yield Look(progress, trainings(problem, store, search_id), events)
+            yield Look(progress, trainings(result.problem_of(search), store, search.id), events)
             if not progress.is_running:
                 return
             time.sleep(seconds)

@@ -105,7 +105,7 @@ def load_checkpoint(state: TrainingState, path: Path) -> None:
 
 
 def undamaged_checkpoint(path: Path) -> Checkpoint | None:
-    """The checkpoint at `path`; None if there is none of this format, or a damaged one, of which a line on stdout tells.
+    """The checkpoint at `path`; None if there is none of this format or it is damaged, which a line on stdout says.
 
     A training without it starts again, and comes to the same.
     """

@@ -314,7 +314,7 @@ def test_the_front_stands_beside_the_teacher_the_limit_and_the_full_length_train
 
 
 def test_each_panel_alone_is_the_panel_of_the_picture(shown: Evidence) -> None:
-    alone = [svg.decode() for svg in panels_svg(shown)]
+    alone = [svg.decode() for _, svg in panels_svg(shown)]
     heads = list(panels(draw(shown)))
     assert sorted(head for head in heads for svg in alone if f">{head}<" in svg) == sorted(heads)
     assert len(alone) == len(heads)
@@ -323,6 +323,6 @@ def test_each_panel_alone_is_the_panel_of_the_picture(shown: Evidence) -> None:
 def test_no_name_is_markup_in_a_picture(shown: Evidence) -> None:
     name = "<script>a&b"
     changed = replace(shown, references={name: 0.9}, importances={name: 1.0}, dimensions={name: DIMENSIONS["nodes"]})
-    texts = [svg.decode() for svg in panels_svg(changed)]
+    texts = [svg.decode() for _, svg in panels_svg(changed)]
     assert not any("<script" in text for text in texts)
     assert sum(text.count("&lt;script&gt;a&amp;b") for text in texts) == 2
