@@ -72,21 +72,10 @@ def _remote_worker(folder: Path) -> Iterator[tuple[str, str]]:
         _run(*inside, "ip", "address", "add", f"{NETWORK}.2/24", "dev", far)
         _run(*inside, "ip", "link", "set", far, "up")
         _run(*inside, "ip", "link", "set", "lo", "up")
-        address = f"{NETWORK}.1:{PORT}"
-        _start(folder, mark, "dask", "scheduler", "--host", f"{NETWORK}.1", "--port", str(PORT), "--no-dashboard")
-        _start(
-            folder,
-            mark,
-            "dask",
-            "worker",
-            address,
-            "--nworkers",
-            "1",
-            "--nthreads",
-            "1",
-            "--no-dashboard",
-            before=inside,
-        )
+        scheduler = ("scheduler", "--host", f"{NETWORK}.1", "--port", str(PORT))
+        worker = ("worker", f"{NETWORK}.1:{PORT}", "--nworkers", "1", "--nthreads", "1")
+        _start(folder, mark, "dask", *scheduler, "--no-dashboard")
+        _start(folder, mark, "dask", *worker, "--no-dashboard", before=inside)
         yield link, mark
     finally:
         for process in marked_processes(mark):

@@ -1,9 +1,9 @@
-"""What holds of a task on any cluster, whose worker lets a process of its own run it."""
+"""What holds of tasks that run in processes of their own, here or on a cluster."""
 
 import os
 import time
 from collections.abc import Callable
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, wait
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,13 @@ from autokd.testing.executors import wait_until
 from workers.base import Executor, Limits
 from workers.errors import TaskOutOfMemory, TaskTimeout, WorkerLost
 
-__all__ = ["HostedTasks"]
+__all__ = ["CancelledTasks", "HostedTasks"]
 
 MIB = 2**20
 
 
-class HostedTasks:
-    """Tests of a cluster's executor. A subclass has the fixture `make`: an executor of one worker with these limits."""
+class CancelledTasks:
+    """Tests of an executor. A subclass has the fixture `make`: an executor of one worker with these limits."""
 
     def test_cancelling_a_running_task_kills_it_and_the_next_one_runs(
         self, make: Callable[[Limits], Executor], tmp_path: Path
@@ -33,7 +33,12 @@ class HostedTasks:
             with pytest.raises(CancelledError):
                 future.result()
             wait_until(lambda: gone(process_id))
+            assert not wait([future], timeout=60).not_done
             assert executor.submit(tasks.add, 1, 1).result() == 2
+
+
+class HostedTasks(CancelledTasks):
+    """Tests of a cluster's executor, whose worker lets a process of its own run a task."""
 
     @pytest.mark.parametrize(
         ("limits", "function", "argument", "error"),

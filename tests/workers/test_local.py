@@ -6,12 +6,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import CancelledError, wait
+from concurrent.futures import wait
 from contextlib import suppress
 from pathlib import Path
 
 import psutil
 import pytest
+from hosted_tasks import CancelledTasks
 from processes import gone, read
 
 from autokd.testing import tasks
@@ -149,15 +150,10 @@ def test_a_worker_killed_while_idle_loses_no_task(local: LocalExecutor) -> None:
     assert local.submit(tasks.process_id).result() != idle
 
 
-def test_cancelling_a_running_task_kills_it(local: LocalExecutor, tmp_path: Path) -> None:
-    future = local.submit(tasks.sleep, tmp_path / "mark")
-    process_id = read(tmp_path / "mark")
-    assert future.cancel()
-    with pytest.raises(CancelledError):
-        future.result()
-    wait_until(lambda: gone(process_id))
-    assert not wait([future], timeout=60).not_done
-    assert local.submit(tasks.add, 1, 1).result() == 2
+class TestCancelling(CancelledTasks):
+    @pytest.fixture
+    def make(self) -> Callable[[Limits], Executor]:
+        return lambda limits: LocalExecutor(1, limits)
 
 
 def test_cancelling_a_waiting_task_drops_it(local: LocalExecutor, tmp_path: Path) -> None:
