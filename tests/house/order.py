@@ -60,8 +60,8 @@ ORDER = {
     "autokd.recipes": "catalogue teachers runnable train_teacher",
     "autokd.testing": "tasks toys executors methods optimizers spaces",
     "autokd.cli": (
-        "damage interruption output options within events reporting draw plot report delete gc stop retry doctor exports "
-        "teach axes best show watch pareto pictures upkeep app __init__"
+        "damage interruption output options within events reporting draw plot report delete gc stop retry doctor "
+        "exports teach axes best show watch pareto pictures upkeep app __init__"
     ),
     "search_spaces": "errors architecture networks design drawing spaces blueprint space",
     "search_spaces.architecture": (

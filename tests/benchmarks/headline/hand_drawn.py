@@ -15,9 +15,9 @@ from records import Record
 
 from autokd.core.seeds import derive
 from autokd.distillation import method_distributions
-from search_spaces.spaces.blocks import MOBILENETV2, RESNET, RESNET_20
+from search_spaces.spaces.blocks import DEEP_EARLY, MOBILENETV2, RESNET, RESNET_20
 
-__all__ = ["METHODS", "STUDENTS", "Pair", "best_pairs", "best_variant", "finalists", "pairs", "variants"]
+__all__ = ["METHODS", "STARTS", "STUDENTS", "Pair", "best_pairs", "best_variant", "finalists", "pairs", "variants"]
 
 
 def _blocks(fixed: Mapping[str, Any], depths: Sequence[int], **options: Any) -> Arm:
@@ -48,6 +48,12 @@ STUDENTS: Mapping[str, Arm] = {
     "convnext": _blocks(_CONVNEXT, (1, 1, 3, 1)),
 }
 """Students whose widths are solved for the limits."""
+
+STARTS: Mapping[str, Arm] = {
+    **{name: STUDENTS[name] for name in ("resnet-1-1-1-1", "resnet-3-3-3")},
+    "deep-early": _blocks(DEEP_EARLY, (3, 4, 1, 0), head_ratio=0),
+}
+"""Residual networks with which searches of `blocks` begin."""
 
 METHODS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "none": ("kd", {"weight": 0.0}),
@@ -80,7 +86,7 @@ class Pair:
     """A student and a method with one setting.
 
     Attributes:
-        student: Key of `STUDENTS`.
+        student: Key of `STUDENTS` or `STARTS`.
         method: Key of `METHODS`.
         setting: Number of the random setting, from 1; 0 for the defaults.
     """

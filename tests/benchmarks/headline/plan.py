@@ -7,7 +7,7 @@ from statistics import median
 from typing import Any
 
 import hand_drawn
-from hand_drawn import METHODS, STUDENTS, Pair
+from hand_drawn import METHODS, STARTS, STUDENTS, Pair
 from protocol import ARMS, PROTOCOLS, Arm, Protocol, digest
 from records import Record, Run
 from searching import search
@@ -20,7 +20,7 @@ from search_spaces.errors import SpaceError
 
 __all__ = ["KNOWN", "Job", "jobs"]
 
-KNOWN = ("P", *ARMS, "H", "L", "top", "families", "draws")
+KNOWN = ("P", *ARMS, "H", "S", "L", "top", "families", "draws")
 """Arms and studies in the order in which they are worth most."""
 
 MOST_IMAGES = 5  # of arm V, as a multiple of the others'
@@ -109,6 +109,11 @@ class _Planner:
         epochs = self.protocol.random_families * self.protocol.rungs[-1] + self.protocol.final
         yield Job(run, epochs, folder_of(run), partial(best_of_random, self.bench, run, arm))
 
+    def starts(self, name: str, seed: int) -> Iterator[Job]:
+        """Arm S: networks with which a search begins, trained in full without one."""
+        for student in STARTS:
+            yield self._pair(name, Pair(student, "kd"), seed, self.protocol.final)
+
     def long(self, name: str, seed: int) -> Iterator[Job]:
         """Arm L: the student that arm A found, trained longer."""
         if self.protocol.long:
@@ -162,7 +167,7 @@ class _Planner:
         return Run(self.bench.name, arm, variant, seed, digest(self.protocol, *settings))
 
     def _pair(self, arm: str, pair: Pair, seed: int, epochs: float) -> Job:
-        student, method = STUDENTS[pair.student], METHODS[pair.method]
+        student, method = (STUDENTS | STARTS)[pair.student], METHODS[pair.method]
         run = self.run(arm, pair.text, seed, student, [method[0], pair.settings, epochs])
 
         def perform() -> Record:
@@ -172,7 +177,7 @@ class _Planner:
                 architecture = draw(self.bench, student, ratios, "H")
             except (InputError, SpaceError) as error:  # a teacher that cannot be copied, or limits that are too tight
                 return failed(self.bench, run, error)
-            training = Training(architecture, method[0], pair.settings, epochs, tested=arm == "H")
+            training = Training(architecture, method[0], pair.settings, epochs, tested=arm in ("H", "S"))
             return train(self.bench, run, training)
 
         return Job(run, epochs, folder_of(run), perform)
@@ -288,6 +293,7 @@ _EACH_SEED: Mapping[str, Callable[[_Planner, str, int], Iterator[Job]]] = {
     **dict.fromkeys(ARMS, _Planner.search),
     "V": _Planner.evolution,
     "P": _Planner.floor,
+    "S": _Planner.starts,
     "L": _Planner.long,
     "top": _Planner.top,
 }

@@ -7,6 +7,7 @@ import pytest
 from plan import KNOWN, Job, jobs
 from protocol import ARMS, PROTOCOLS, Study, digest
 from records import Record, Run
+from trainings import Training
 from workbench import Workbench
 
 from search_spaces.errors import SpaceError
@@ -100,6 +101,20 @@ def test_hand_designed_students_are_screened_then_tuned_then_trained_in_full(ben
     records |= dict(done(job, 0.6) for job in tunes)
     finalists = [job for job in jobs(bench, ["H"], [0, 1], records) if job.run.arm == "H"]
     assert [(job.run.variant, job.run.seed) for job in finalists] == [(screens[0].run.variant, seed) for seed in (0, 1)]
+
+
+def test_networks_with_which_searches_begin_are_trained_in_full_and_tested(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained: list[Training] = []
+    monkeypatch.setattr(plan, "train", lambda bench, run, training: trained.append(training))
+    planned = jobs(bench, ["S"], [0, 1], {})
+    assert ready(planned) == 2 * ["resnet-1-1-1-1/kd", "resnet-3-3-3/kd", "deep-early/kd"]
+    for job in planned[:3]:
+        job.perform()
+    assert {(training.epochs, training.tested) for training in trained} == {(bench.protocol.final, True)}
+    depths = [sum(name.endswith("_sum") for name in training.architecture.names) for training in trained]
+    assert depths == [4, 9, 8]
 
 
 def test_pairs_are_tuned_even_if_most_of_the_best_are_not_distilled(bench: Workbench) -> None:
