@@ -300,7 +300,7 @@ ARMS: Mapping[str, Arm] = {
         spaces=("nago", "blocks", "like-teacher"),
         ranges={f"nago.{name}": values for name, values in _NAGO.items()} | {"blocks.stage4_depth": [0, 4]},
         distillation=_KD,
-        longer=2,  # after half an epoch of F, 78 steps, networks of many layers are still behind those of few
+        longer=3,  # only from 200 steps on, 1.5 epochs of F, is the order of deep and shallow networks the final one
     ),
     "A-paper": replace(_A, ranges=_NAGO_OF_THE_PAPER, seeds=1),  # graphs of up to 1,000 nodes cost too much for more
     "A-t": replace(_A, sampler="tpe", options={"multivariate": True}),
