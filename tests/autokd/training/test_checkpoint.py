@@ -104,7 +104,7 @@ def test_weights_are_the_networks_state_dict(trained: TrainingState, tmp_path: P
 
 def steps(path: Path) -> int | None:
     checkpoint = undamaged_checkpoint(path)
-    return checkpoint and checkpoint.step
+    return None if checkpoint is None else checkpoint.step
 
 
 def test_no_epochs_are_done_without_a_checkpoint_of_this_format(path: Path, tmp_path: Path) -> None:
