@@ -76,13 +76,22 @@ def search(bench: Workbench, run: Run, arm: Arm, folder: str, times: int = 1) ->
 
 
 def _open(bench: Workbench, seed: int, arm: Arm, folder: str) -> SearchResult:
-    """The search of a run, recorded now or by an earlier process."""
-    home = Workspace(bench.home(seed, folder))
-    if home.exists:
-        with home.open() as store:
-            if store.searches():
-                return SearchResult(home, NAME, None, SILENT)
-    return begin(bench.config(seed, arm), home, reporter=SILENT)
+    """The search of a run, recorded now or by an earlier process; one with other settings is removed."""
+    home, config = Workspace(bench.home(seed, folder)), bench.config(seed, arm)
+    if _is_recorded(home):
+        found = SearchResult(home, NAME, None, SILENT)
+        if found.config.model_copy(update={"trials": config.trials}) == config:
+            return found
+        bench.clear(seed, folder)
+        bench.home(seed, folder)
+    return begin(config, home, reporter=SILENT)
+
+
+def _is_recorded(home: Workspace) -> bool:
+    if not home.exists:
+        return False
+    with home.open() as store:
+        return bool(store.searches())
 
 
 def _spend(bench: Workbench, result: SearchResult, times: int) -> None:

@@ -8,7 +8,7 @@ import searching
 import work
 from locks import alone, together
 from plan import jobs
-from protocol import ARMS, PROTOCOLS
+from protocol import ARMS, FIXED, PROTOCOLS
 from records import Record, read
 from work import main, seeds_of
 from workbench import Workbench
@@ -124,6 +124,16 @@ def test_a_run_that_was_killed_goes_on_and_is_written_once(
     assert line["cost"]["params"] <= 7_775
     assert line["search_images"] >= 2 * (0.25 + 0.5) / 2 * 256
     assert "| A |" in capsys.readouterr().out
+
+
+@pytest.mark.slow  # finds the facts of data and teacher twice
+def test_a_search_that_was_left_goes_on_only_with_the_same_settings(tmp_path: Path) -> None:
+    bench = Workbench("tiny", PROTOCOLS["tiny"], tmp_path)
+    left = searching._open(bench, 0, ARMS["A"], "A").row.created_at
+    assert searching._open(bench, 0, ARMS["A"], "A").row.created_at == left
+    other = searching._open(bench, 0, ARMS["E"], "A")
+    assert other.row.created_at > left
+    assert other.config.distillation.ranges == FIXED
 
 
 @pytest.mark.slow  # two searches, and trainings of five students
