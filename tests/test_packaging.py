@@ -130,7 +130,9 @@ def wheel(sdist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_source_distribution_has_all_that_make_needs_and_what_people_read(sdist: Path) -> None:
     written = {"CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md", "LICENSE", "README.md"}
     assert {path.name for path in sdist.iterdir()} >= {
+        "Dockerfile",
         "Makefile",
+        "compose.yaml",
         "constraints.txt",
         "pyproject.toml",
         "tests",

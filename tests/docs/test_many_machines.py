@@ -1,15 +1,22 @@
-"""The walk through `docs/howto/many-machines.md`, all on this machine, and a worker is killed on the way."""
+"""The walks through `docs/howto/many-machines.md`, all on this machine, and a worker is killed on the way.
+
+The containers are checked as far as a machine without Docker can: their commands run here, and what the image copies
+and installs is there to be copied and installed.
+"""
 
 import os
+import re
 import shlex
 import socket
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
 import pytest
+import yaml
 from clusters import running_cluster
 from pages import PAGES, ROOT, block
 
@@ -19,18 +26,20 @@ from autokd.testing.executors import wait_until
 
 PAGE = PAGES["howto/many-machines.md"]
 SHORT = ("trials=2", "training.rungs=[1, 6]", "training.views=1", "space.name=nago", "references.names=none")
-Start = Callable[[str], subprocess.Popen[str]]
+Process = subprocess.Popen[str]
+Start = Callable[[str], Process]
 
 
 @pytest.fixture
 def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
     """Starts a command of the page; it and what it starts do not outlive the test, however that ends."""
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), *filter(None, sys.path)]))
-    started: list[subprocess.Popen[str]] = []
+    started: list[Process] = []
 
-    def start(line: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", *shlex.split(line)]
+    def start(line: str) -> Process:
+        program, *words = shlex.split(line)
         with (tmp_path / f"{len(started)}.log").open("w") as log:
+            command = [str(Path(sys.executable).parent / program), *words]
             started.append(subprocess.Popen(command, cwd=tmp_path, stdout=log, stderr=log, text=True))
         return started[-1]
 
@@ -40,7 +49,39 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
             kill(process)
 
 
-def kill(process: subprocess.Popen[str]) -> None:
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workspace]:
+    """The folder and the database of PostgreSQL that the machines share, named as the page names them."""
+    with running_cluster() as database:
+        home = Workspace(tmp_path / "home", database.emptied())
+        for name, value in {"AUTOKD_HOME": str(home.folder), "AUTOKD_DATABASE": str(home.url)}.items():
+            assert f"export {name}=" in block("sh", "AUTOKD_HOME", PAGE)
+            monkeypatch.setenv(name, value)
+        yield home
+
+
+def of_the_page(*words: str) -> list[str]:
+    """The commands of the page's blocks that have these words; the last one searches."""
+    lines = "".join(block("sh", each, PAGE) for each in words).splitlines()
+    return [line for line in lines if not line.startswith("export")]
+
+
+def of_the_containers() -> list[str]:
+    """The commands of the services that need AutoKD."""
+    services = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
+    return [services[name]["command"] for name in ("scheduler", "worker", "search")]
+
+
+def on_this_machine(commands: list[str], port: str) -> list[str]:
+    """The commands with another port, a shorter search, and this machine in place of all others."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        other = str(free.getsockname()[1])
+    short = " ".join(f"--set {shlex.quote(setting)}" for setting in SHORT)
+    here = re.sub(r"10\.0\.0\.1|(?<=//)scheduler", "127.0.0.1", "\n".join([*commands[:-1], f"{commands[-1]} {short}"]))
+    return here.replace(port, other).splitlines()
+
+
+def kill(process: Process) -> None:
     """SIGKILL to a process and all that descend from it, as if the power of its machine failed."""
     family = [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]
     for each in family:
@@ -48,30 +89,79 @@ def kill(process: subprocess.Popen[str]) -> None:
     process.wait()
 
 
+def check_search_ends_well(searching: Process, home: Workspace, killed: Process) -> None:
+    """Kill a machine once both of them train, and see the search end as if nothing had happened."""
+    wait_until(lambda: searching.poll() is not None or are_both_busy(home), 240)
+    kill(killed)
+    assert searching.wait(240) == 0, "\n".join(log.read_text() for log in home.folder.parent.glob("*.log"))
+    progress = find("digits", home).progress
+    assert (progress.status, progress.finished, progress.failed) == ("finished", 2, 0)
+
+
+def are_both_busy(home: Workspace) -> bool:
+    """Whether two workers have a training each."""
+    return len({each.worker for search in find_all(home) for each in search.progress.evaluations} - {None}) == 2
+
+
 @pytest.mark.slow  # a database, a scheduler, two workers and a search, all of which load a lot
+@pytest.mark.parametrize(
+    "commands", [of_the_page("dask worker", "workers.engine=dask"), of_the_containers()], ids=["page", "containers"]
+)
 def test_a_search_on_dask_ends_well_though_a_worker_is_killed(
-    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    commands: list[str], start: Start, home: Workspace
 ) -> None:
     pytest.importorskip("distributed", reason="distributed is not installed: pip install 'autokd[dask]'")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    scheduler, worker = block("sh", "dask worker", PAGE).replace("10.0.0.1:8786", f"127.0.0.1:{port}").splitlines()[:2]
-    search = block("sh", "workers.engine=dask", PAGE).replace("10.0.0.1:8786", f"127.0.0.1:{port}").strip()
-    with running_cluster() as database:
-        home = Workspace(tmp_path / "home", database.emptied())
-        for name, value in {"AUTOKD_HOME": str(home.folder), "AUTOKD_DATABASE": str(home.url)}.items():
-            assert f"export {name}=" in block("sh", "AUTOKD_HOME", PAGE)
-            monkeypatch.setenv(name, value)
-        start(scheduler.replace("8786", str(port)))
-        machines = [start(worker.replace("--nworkers 4", "--nworkers 1")) for _ in range(2)]
-        searching = start(" ".join([search, *(f"--set {shlex.quote(setting)}" for setting in SHORT)]))
-        wait_until(lambda: searching.poll() is not None or is_training(home), 240)
-        kill(machines[0])
-        assert searching.wait(240) == 0, (tmp_path / "3.log").read_text()
-        progress = find("digits", home).progress
-        assert (progress.status, progress.finished, progress.failed) == ("finished", 2, 0)
+    scheduler, worker, search = on_this_machine(commands, "8786")
+    start(scheduler)
+    machines = [start(worker.replace("--nworkers 4", "--nworkers 1")) for _ in range(2)]
+    check_search_ends_well(start(search), home, killed=machines[0])
 
 
-def is_training(home: Workspace) -> bool:
-    """Whether two evaluations are under way."""
-    return len([each for search in find_all(home) for each in search.progress.evaluations]) == 2
+@pytest.mark.slow  # a database, two nodes of Ray and a search, all of which load a lot
+def test_a_search_on_ray_ends_well_though_a_node_is_killed(
+    start: Start, home: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("ray", reason="Ray is not installed: pip install 'autokd[ray]'")
+    monkeypatch.setenv("HOME", str(tmp_path))  # where Ray keeps the token
+    assert start("ray get-auth-token --generate").wait(60) == 0
+    assert "export RAY_AUTH_MODE=token" in block("sh", "ray start", PAGE)
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    head, node, search = on_this_machine(of_the_page("ray start"), "6379")
+    address = search.partition("workers.address=")[2].split()[0]
+    start(f"{head} --block --num-cpus 1 --include-dashboard=false")
+    wait_until(lambda: has_nodes(address, 1), 60)
+    machine = start(f"{node} --block --num-cpus 1")
+    wait_until(lambda: has_nodes(address, 2), 60)
+    check_search_ends_well(start(search), home, killed=machine)
+
+
+def has_nodes(address: str, count: int) -> bool:
+    """Whether so many nodes of Ray answer."""
+    ray = str(Path(sys.executable).parent / "ray")
+    told = subprocess.run([ray, "status", "--address", address], capture_output=True, text=True)
+    return told.stdout.count(" node_") == count
+
+
+def test_the_containers_keep_what_the_machines_share() -> None:
+    compose = yaml.safe_load((ROOT / "compose.yaml").read_text())
+    services = [service for service in compose["services"].values() if "build" in service]
+    assert len(services) == 3
+    for service in services:
+        assert service["environment"]["AUTOKD_DATABASE"] == "postgresql://autokd@database/autokd"
+        assert service["volumes"] == [f"runs:{service['environment']['AUTOKD_HOME']}"]
+    assert compose["services"]["database"]["environment"]["POSTGRES_USER"] == "autokd"
+    assert set(compose["volumes"]) == {"database", "runs"}
+    assert set(compose["services"]["search"]["depends_on"]) == {"database", "scheduler", "worker"}
+
+
+def test_the_image_copies_and_installs_what_there_is() -> None:
+    recipe = (ROOT / "Dockerfile").read_text()
+    copied = [name for line in re.findall(r"^COPY (.*)", recipe, re.MULTILINE) for name in line.split()[:-1]]
+    seen = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
+    assert sorted(copied) == sorted(seen)
+    assert all((ROOT / name).exists() for name in copied)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    (extras,) = re.findall(r"'\.\[(.*)\]'", recipe)
+    assert set(extras.split(",")) <= set(project["project"]["optional-dependencies"])
+    packages = project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+    assert set(packages) | {project["project"]["readme"], *project["project"]["license-files"]} <= set(copied)
