@@ -34,6 +34,7 @@ from autokd.searches.preflight import (
 from autokd.searches.printer import default_reporter
 from autokd.searches.problem import Problem
 from autokd.searches.recall import recall, usable
+from autokd.searches.remarks import prunes_early
 from autokd.searches.reporter import Reporter, Silent
 from autokd.searches.result import SearchResult
 from autokd.searches.speed import measure_speed, typical_students
@@ -158,6 +159,8 @@ def begin(
         reporter.checked(problem.facts, offers)
         if problem.facts.rungs:
             reporter.notify(_shortened(config, problem.facts.rungs))
+        if line := prunes_early(problem):
+            reporter.notify(line)
         check_budget(broken, reporter)
         problem = replace(problem, facts=replace(problem.facts, earlier=usable(earlier, problem, reporter)))
         shapes = check_storage(problem, wrapped)

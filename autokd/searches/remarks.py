@@ -4,6 +4,7 @@ from math import sqrt
 from typing import TYPE_CHECKING
 
 from autokd.database.rows import SearchRow
+from autokd.searches.problem import Problem
 from autokd.searches.progress import Progress
 from autokd.searches.students import TrainedStudent
 from autokd.searches.tables import counted, percent
@@ -11,12 +12,16 @@ from autokd.searches.tables import counted, percent
 if TYPE_CHECKING:
     from autokd.optimizers.models.signal_to_noise import SignalToNoise
 
-__all__ = ["beats_teacher", "no_mistakes", "search_remarks", "seen_samples", "student_remarks"]
+__all__ = ["beats_teacher", "no_mistakes", "prunes_early", "search_remarks", "seen_samples", "student_remarks"]
 
 SURPRISING = 2.0  # standard errors by which a student must be ahead of its teacher
 EVIDENT = 3.0  # standard errors by which the teacher must be better on the validation split than on the test split
 RULE_OF_THREE = 300
 """Samples without a mistake after which an error rate of 1 % is ruled out with 95 % confidence."""
+
+EARLY = 100
+"""Steps within which shallow networks are ahead of deep ones that they fall behind later: on Fashion-MNIST they are
+after 80 and no longer after 200 (`tests/benchmarks/RESULTS.md`)."""
 
 
 def search_remarks(
@@ -123,6 +128,24 @@ def no_mistakes(accuracy: float, n: int) -> str | None:
     return (
         f"the teacher makes no mistake on {n:,} validation samples: if they are among its own training samples, its "
         "validation accuracy says nothing; hold out samples that it has not seen"
+    )
+
+
+def prunes_early(problem: Problem) -> str | None:
+    """Sentence about a search whose first rung is less than `EARLY` steps away; None if it is not, or prunes nothing.
+
+    Args:
+        problem: The search.
+    """
+    config, rungs, n_train = problem.config, problem.rungs, problem.facts.n_train
+    if config.optimizer.pruner == "none" or len(rungs) == 1 or n_train is None:
+        return None
+    steps = int(rungs[0] * (n_train // config.training.batch_size))
+    if steps >= EARLY:
+        return None
+    return (
+        f"trials are pruned after {counted(steps, 'step')}, when deep networks are still behind shallow ones: the best "
+        "may be among them; some 200 steps tell more (training.rungs)"
     )
 
 

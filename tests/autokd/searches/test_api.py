@@ -152,6 +152,23 @@ def test_augmentation_of_vectors_is_refused_before_anything_is_recorded(search, 
     assert not home.exists
 
 
+class Lines(Silent):
+    """Keeps the lines that the user should read."""
+
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+
+    def notify(self, line: str) -> None:
+        """Keep it."""
+        self.heard.append(line)
+
+
+def test_a_search_that_prunes_early_says_so(search):
+    reporter = Lines()
+    search(reporter=reporter)
+    assert [line for line in reporter.heard if line.startswith("trials are pruned after")]
+
+
 def test_a_dict_of_arrays_is_data(search, dataset: Dataset):
     result = search(data=arrays(dataset))
     assert result.problem.facts.classes == 3

@@ -4,7 +4,7 @@ import pytest
 
 from autokd.optimizers.models.signal_to_noise import SignalToNoise
 from autokd.searches.progress import Progress
-from autokd.searches.remarks import beats_teacher, no_mistakes, search_remarks, seen_samples
+from autokd.searches.remarks import beats_teacher, no_mistakes, prunes_early, search_remarks, seen_samples
 
 PROGRESS = Progress("digits", "finished", 12, 12, 0, 0, 0, 3, 0.9, 7, 7, 7, 0.99, 9, 9, 0.0, {})
 
@@ -81,3 +81,15 @@ def test_nothing_is_said_where_the_numbers_of_samples_are_unknown() -> None:
 @pytest.mark.parametrize(("accuracy", "n", "said"), [(1.0, 300, True), (1.0, 299, False), (0.9999, 10_000, False)])
 def test_a_perfect_teacher_is_suspected_before_the_search(accuracy: float, n: int, said: bool) -> None:
     assert (no_mistakes(accuracy, n) is not None) == said
+
+
+@pytest.mark.parametrize(
+    ("rungs", "pruner", "steps"),
+    [([3, 9], "halving", 84), ([4, 9], "halving", None), ([3], "halving", None), ([3, 9], "none", None)],
+)
+def test_one_is_told_that_trials_are_pruned_within_a_hundred_steps(
+    make_problem, rungs: list[float], pruner: str, steps: int | None
+):
+    problem = make_problem(training={"rungs": rungs, "batch_size": 32}, optimizer={"pruner": pruner})
+    line = prunes_early(replace(problem, facts=replace(problem.facts, samples={"train": 900})))
+    assert line is None if steps is None else (line or "").startswith(f"trials are pruned after {steps} steps,")
