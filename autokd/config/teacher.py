@@ -7,7 +7,6 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from autokd.config.distinct import distinct
 from autokd.config.numbers import (
-    Channels,
     Finite,
     Index,
     Number,
@@ -38,6 +37,18 @@ def _height_and_width(value: Any) -> Any:
     if not isinstance(sizes, list | tuple) or len(sizes) != 2:
         raise ValueError(f"must be a number of pixels, or height and width, but got {value!r}")
     return sizes
+
+
+def _plain_arguments(values: Any) -> Any:
+    """Check keyword arguments, whose messages are then one line each; pydantic's have one for each type of a union."""
+    for name, value in values.items() if isinstance(values, dict) else ():
+        if not name.isidentifier():
+            raise ValueError(f"must be named as arguments of a function are, but got {name!r}")
+        for each in value if isinstance(value, list) else [value]:
+            if not isinstance(each, bool | int | float | str):
+                raise ValueError(f"{name} must be one value or a list of values, but got {value!r}")
+            check_number(each)
+    return values
 
 
 def pruning_rounds(share: float) -> int:
@@ -90,11 +101,18 @@ class TeacherConfig(BaseModel):
     `preprocess`, or `mean` and `deviation`, this normalisation is undone first.
 
     Attributes:
-        factory: "module:function". Called without arguments, the function returns the teacher: a module, or any
-            callable from a float batch (normalised, `batch x channels x height x width`) to logits.
+        factory: "module:function". The function returns the teacher: a module, or any callable from a float batch
+            (normalised, `batch x channels x height x width`) to logits. Or a model of a collection: "timm:NAME",
+            "torchvision:NAME", which need `weights`; "timm:FOLDER", "transformers:FOLDER", or "user/name" on the
+            Hugging Face hub in place of FOLDER. Their own configuration then gives `resize`, `mean`, `deviation` and
+            `output`, as far as these are not set.
+        arguments: Keyword arguments with which the factory is called.
         weights: File with weights for the module of the factory: `.safetensors`, or a checkpoint of tensors and plain
             values (`.pth`, `.pt`, `.th`, `.ckpt`, `.bin`) with exactly one entry that fits the module. A file in an
-            installed package is written "package:file", here and for `onnx` and `outputs`.
+            installed package is written "package:file", here and for `onnx` and `outputs`; "hf:user/name" is the
+            `model.safetensors` of a repository on the hub, "hf:user/name/FILE.safetensors" another one.
+        download: Whether what is named on the hub may be fetched. By default it must be in this machine's cache. A
+            revision follows the name: "user/name@revision".
         alternatives: Further files of weights for the same module, for example from shorter trainings, which often
             teach better. The search chooses among all of them by the accuracy of the students.
         checkpoints: Files of weights from the training of the teacher, evenly spaced, the last one from its end. They
@@ -117,6 +135,7 @@ class TeacherConfig(BaseModel):
             `(values - mean) / deviation`.
         deviation: Standard deviation of each channel; required with `mean`.
         channels: Indices of the channels (of vectors: features) that the network gets, before `resize`; all by default.
+            `[0, 0, 0]` makes colour images of grey ones.
         classes: Indices of the outputs for the classes of the task, in the order of the classes; all outputs by
             default.
         probabilities: Whether the outputs are probabilities; their logarithms are then the logits. If the key is
@@ -132,7 +151,9 @@ class TeacherConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     factory: str | None = None
+    arguments: Annotated[dict[str, Any], BeforeValidator(_plain_arguments)] | None = None
     weights: str | None = None
+    download: bool | None = None
     alternatives: tuple[str, ...] = ()
     checkpoints: tuple[str, ...] = ()
     layers: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
@@ -149,7 +170,7 @@ class TeacherConfig(BaseModel):
     preprocess: str | None = None
     mean: Annotated[tuple[Finite, ...], Field(min_length=1)] | None = None
     deviation: tuple[Positive, ...] | None = None
-    channels: Channels | None = None
+    channels: Annotated[tuple[Index, ...], Field(min_length=1)] | None = None
     classes: Annotated[tuple[Index, ...], Field(min_length=2), AfterValidator(distinct)] | None = None
     probabilities: bool | None = None
     floor: Probability | None = None
@@ -200,6 +221,8 @@ class TeacherConfig(BaseModel):
             raise ValueError("pruning is for the module of a factory, but there is no factory")
         if (self.alternatives or self.checkpoints) and not self.weights:
             raise ValueError("alternatives and checkpoints need weights beside them")
+        if "arguments" in given and "factory" not in given:
+            raise ValueError("arguments are for a factory, but there is none")
         if "weights" in given and "factory" not in given:
             raise ValueError("weights are for the module of a factory, but there is no factory")
         if "preprocess" in given and given.keys() & {"mean", "deviation"}:

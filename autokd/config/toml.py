@@ -15,6 +15,8 @@ from autokd.errors import InputError
 
 __all__ = ["make_paths_absolute", "override_config", "read_config"]
 
+FOLDER_KINDS = ("hf", "timm", "transformers")
+"""Words in front of the colon behind which a name may be a folder."""
 EXCLUSIVE = {"space": ("name", "names"), "distillation": ("method", "methods")}
 """Keys for one choice and for several, which exclude each other, of each section that has both."""
 
@@ -66,12 +68,15 @@ def make_paths_absolute(values: dict[str, Any], folder: Path) -> None:
     data, teacher, optimizer = values.get("data"), values.get("teacher"), values.get("optimizer")
     if isinstance(data, dict):
         source = data.get("source")
-        if isinstance(source, str) and source not in NAMED_SOURCES and _is_path(source, folder):
-            data["source"] = str(folder / source)
+        if isinstance(source, str) and source not in NAMED_SOURCES:
+            is_path = _is_path(source, folder)
+            data["source"] = str(folder / source) if is_path else _absolute_folder(source, folder)
         for key in ("folder", "cache"):
             if isinstance(files := data.get(key), str):
                 data[key] = str(folder / files)
     if isinstance(teacher, dict):
+        if isinstance(factory := teacher.get("factory"), str):
+            teacher["factory"] = _absolute_folder(factory, folder)
         for key in ("weights", "alternatives", "checkpoints", "onnx", "outputs"):
             if isinstance(file := teacher.get(key), str):
                 teacher[key] = _absolute(file, folder)
@@ -97,6 +102,13 @@ def _loads(text: str) -> dict[str, Any]:
 def _absolute(file: str, folder: Path) -> str:
     """Absolute path of a file; a file in a package, "package:file", is left as it is."""
     return file if ":" in file else str(folder / file)
+
+
+def _absolute_folder(name: str, folder: Path) -> str:
+    """A name such as "transformers:FOLDER" with the absolute path, if there is such a folder."""
+    kind, _, place = name.partition(":")
+    is_folder = kind in FOLDER_KINDS and place and os.path.isdir(folder / place)
+    return f"{kind}:{folder / place}" if is_folder else name
 
 
 def _is_path(source: str, folder: Path) -> bool:

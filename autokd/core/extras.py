@@ -11,6 +11,7 @@ __all__ = ["EXTRAS", "needs"]
 EXTRAS = {
     "dask": "distributed",
     "digits": "scikit-learn",
+    "hubs": "huggingface_hub",
     "images": "pillow",
     "networkx": "networkx",
     "onnx": "onnxruntime",
@@ -20,14 +21,15 @@ EXTRAS = {
 }
 
 
-def needs(extra: str, user: str) -> AbstractContextManager[None]:
+def needs(extra: str, user: str, package: str | None = None) -> AbstractContextManager[None]:
     """A block of imports whose failure names the extra to install.
 
     Args:
         extra: One of `EXTRAS`.
         user: What needs it, as the message's first words.
+        package: The distribution that is imported, if the extra brings several.
 
     Raises:
         InputError: If an import in the block fails.
     """
-    return errors.needs(user, EXTRAS[extra], extra, InputError)
+    return errors.needs(user, package or EXTRAS[extra], extra, InputError)

@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -66,14 +67,20 @@ def include_current_folder() -> None:
         sys.path.insert(0, folder)
 
 
-def call(reference: str, what: str) -> Any:
-    """What the function that `module:function` names returns without arguments.
+def call(reference: str, what: str, arguments: Mapping[str, Any] | None = None) -> Any:
+    """What the function that `module:function` names returns.
+
+    Args:
+        reference: For example "my_models:teacher".
+        what: What it is for, for the error message: "teacher.factory".
+        arguments: Its keyword arguments.
 
     Raises:
         InputError: If there is no such function, or it fails.
     """
-    function = resolve(reference, what)
+    function, arguments = resolve(reference, what), arguments or {}
     try:
-        return function()
+        return function(**arguments)
     except Exception as error:  # a user's function can fail in any way
-        raise InputError(f"{what}: {reference}() fails: {type(error).__name__}: {error}.") from error
+        called = f"{reference}({', '.join(f'{name}={value!r}' for name, value in arguments.items())})"
+        raise InputError(f"{what}: {called} fails: {type(error).__name__}: {error}.") from error

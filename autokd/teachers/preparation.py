@@ -104,7 +104,8 @@ def _check_fits(config: TeacherConfig, input_shape: tuple[int, ...]) -> None:
     if config.mean and len(config.mean) != input_shape[0]:
         raise InputError(
             f"teacher.mean and teacher.deviation have {len(config.mean)} values, but the data are "
-            f"{describe(input_shape)}; use teacher.preprocess for anything else."
+            f"{describe(input_shape)}; teacher.channels = [0, 0, 0] repeats a grey channel, and "
+            "teacher.preprocess does anything else."
         )
 
 

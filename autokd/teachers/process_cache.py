@@ -8,7 +8,7 @@ from autokd.teachers.registry import Teacher, load_teacher
 
 __all__ = ["cached_teacher"]
 
-_loaded: dict[tuple[TeacherConfig, str, str], Teacher] = {}
+_loaded: dict[tuple[str, str, str], Teacher] = {}
 
 
 def cached_teacher(config: TeacherConfig, device: str, dataset: Dataset) -> Teacher:
@@ -19,7 +19,7 @@ def cached_teacher(config: TeacherConfig, device: str, dataset: Dataset) -> Teac
         device: Device of the teacher, as torch names it.
         dataset: Data set of the search.
     """
-    key = config, device, dataset.digest
+    key = config.model_dump_json(), device, dataset.digest
     if key not in _loaded:
         _loaded.clear()
         with torch.random.fork_rng():  # initial weights are random, and a training may be under way

@@ -11,9 +11,10 @@ import torch
 from torch import nn
 
 from autokd.config.teacher import TeacherConfig
-from autokd.core.references import call, resolve
+from autokd.core.references import resolve
 from autokd.data.dataset import Dataset
 from autokd.errors import InputError
+from autokd.teachers.factories.registry import check_factory, make_network, own_settings
 from autokd.teachers.logits import reading_of
 from autokd.teachers.onnx import OnnxNetwork, file_digest, parameter_count
 from autokd.teachers.precomputed import precomputed_teacher, read_outputs
@@ -24,6 +25,7 @@ from autokd.teachers.weights import check_suffix, find_path, load_weights
 __all__ = ["Teacher", "check_made_from", "load_teacher", "teacher_of"]
 
 SETTINGS = {
+    "arguments",
     "output",
     "preprocess",
     "channels",
@@ -40,11 +42,12 @@ def check_made_from(config: TeacherConfig) -> None:
     Raises:
         InputError: If a function or file is not.
     """
-    for key in ("factory", "preprocess"):
-        if reference := getattr(config, key):
-            resolve(reference, f"teacher.{key}")
+    if config.factory:
+        check_factory(config.factory, config)
+    if config.preprocess:
+        resolve(config.preprocess, "teacher.preprocess")
     for file in filter(None, config.files):
-        check_suffix(find_path(file, "teacher.weights"))
+        check_suffix(find_path(file, "teacher.weights", config.download))
     for key in ("onnx", "outputs"):
         if file := getattr(config, key):
             find_path(file, f"teacher.{key}")
@@ -62,7 +65,8 @@ def load_teacher(
         config: Section `[teacher]` of a configuration.
         device: Device of the teacher.
         dataset: Data set of the search; it can be omitted if the teacher is a network with the student's inputs.
-        notify: Called with a line for the user if the weights are only a part of their file.
+        notify: Called with a line for the user if the weights are only a part of their file, or the network's own
+            configuration settles its inputs or outputs.
 
     Raises:
         InputError: If the teacher's files or functions cannot be found or read, or do not fit together.
@@ -92,18 +96,21 @@ def teacher_of(network: Callable[[Any], Any], name: str, config: TeacherConfig, 
 def _from_factory(
     config: TeacherConfig, factory: str, device: torch.device, dataset: Dataset | None, notify: Callable[[str], None]
 ) -> Teacher:
-    network = call(factory, "teacher.factory")
-    if not callable(network):
-        raise InputError(
-            f"teacher.factory {factory!r} must return a module or a callable, not {type(network).__name__}."
-        )
+    made = make_network(config)
+    network = made.network
     if config.weights:
         if not isinstance(network, nn.Module):
             raise InputError(f"teacher.weights needs a factory that returns a module, not {type(network).__name__}.")
-        load_weights(network, find_path(config.weights, "teacher.weights"), factory, notify)
+        path = find_path(config.weights, "teacher.weights", config.download)
+        load_weights(network, path, factory, notify)
+    elif made.where_weights_are:
+        raise InputError(f"teacher.weights is missing for {factory!r}: set it to {made.where_weights_are}.")
     if isinstance(network, nn.Module):
         network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return teacher_of(network, factory, config, dataset)
+    if own := own_settings(config, made):
+        lines = ", ".join(f"{key} = {json.dumps(value)}" for key, value in own.items())
+        notify(f"teacher: {lines}, by the configuration of {factory}")
+    return teacher_of(network, factory, config.model_copy(update=own), dataset)
 
 
 def _from_onnx(config: TeacherConfig, dataset: Dataset | None) -> Teacher:

@@ -16,12 +16,12 @@ from torch import Tensor, nn
 from autokd.config.teacher import TeacherConfig
 from autokd.core.device import pick_device
 from autokd.core.files import write_json
-from autokd.core.references import call
 from autokd.core.seeds import derive
 from autokd.data.augmentation import check_shift
 from autokd.data.dataset import Dataset
 from autokd.data.registry import check_resized, check_source, load_data
 from autokd.errors import InputError, InterruptedSearchError
+from autokd.teachers.factories.registry import make_network, own_settings
 from autokd.teachers.logits import reading_of
 from autokd.teachers.preparation import preparation_of
 from autokd.teachers.training_plan import TeacherTraining, check_files, check_kind
@@ -86,9 +86,9 @@ def train_teacher(
     dataset = load_data(training.config.data)
     check_resized(training.config.data, dataset)
     check_shift(training.config.training.augmentation.shift, dataset.input_shape)
-    network = _network(training, device)
+    network, teacher = _network(training, device)
     try:
-        with as_teacher(network, training.config.teacher, dataset):
+        with as_teacher(network, teacher, dataset):
             return _Run(training, network, dataset, device, on_epoch).finish()
     except KeyboardInterrupt:
         if not (done := int(epochs_done(training.checkpoint))):
@@ -99,18 +99,20 @@ def train_teacher(
         ) from None
 
 
-def _network(training: TeacherTraining, device: torch.device) -> nn.Module:
-    """The untrained module on its device."""
-    factory = str(training.config.teacher.factory)
+def _network(training: TeacherTraining, device: torch.device) -> tuple[nn.Module, TeacherConfig]:
+    """The module on its device, untrained or with the weights of its factory, and how it is used as a teacher."""
+    config = training.config.teacher
+    factory = str(config.factory)
     with torch.random.fork_rng():
         torch.manual_seed(derive(training.seed, "weights"))
-        network = call(factory, "teacher.factory")
+        made = make_network(config)
+    network = made.network
     if not isinstance(network, nn.Module):
         raise InputError(f"teacher.factory {factory!r} must return a module to train, not {type(network).__name__}.")
     if not any(parameter.requires_grad for parameter in network.parameters()):
         raise InputError(f"teacher.factory {factory!r} returns a module without parameters: there is nothing to train.")
     network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return network
+    return network, config.model_copy(update=own_settings(config, made))
 
 
 @contextmanager

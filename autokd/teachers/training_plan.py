@@ -17,6 +17,7 @@ __all__ = ["TeacherTraining", "check_files", "check_kind"]
 
 OF_THE_TEACHER = {
     "factory",
+    "arguments",
     "output",
     "channels",
     "preprocess",

@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from autokd.core.hub import HUB, hub_file
 from autokd.errors import InputError, first_line
 
 __all__ = ["SUFFIXES", "check_suffix", "find_path", "load_weights"]
@@ -24,16 +25,19 @@ _SHOWN = 3  # keys of a kind in a message
 _MISFITS = (RuntimeError, TypeError, AttributeError, KeyError)  # of `load_state_dict`
 
 
-def find_path(name: str, key: str) -> Path:
-    """Path of a file that is named by its path, or as "package:file" if it is in an installed package.
+def find_path(name: str, key: str, download: bool | None = None) -> Path:
+    """Path of a file that is named by its path, as "package:file" in an installed package, or as "hf:user/name".
 
     Args:
         name: The name.
         key: Key of the configuration that names the file, for error messages.
+        download: Whether a file on the hub may be fetched; otherwise it must be in the cache.
 
     Raises:
         InputError: If there is no such package or file.
     """
+    if name.startswith(HUB):
+        return hub_file(name.removeprefix(HUB), key, download)
     package, colon, file = name.partition(":")
     try:
         path = Path(str(resources.files(package))) / file if colon else Path(name)

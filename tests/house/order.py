@@ -9,7 +9,7 @@ ORDER = {
         "errors core config data distillation training teachers optimizers database evaluation export searches "
         "analysis recipes testing __init__ cli __main__"
     ),
-    "autokd.core": "seeds spelling extras files console cache_folder disk speed device references",
+    "autokd.core": "seeds spelling extras hub files console cache_folder disk speed device references",
     "autokd.config": (
         "distinct numbers budget objectives learn_from compatibility fidelity_metrics flat teacher workers schema "
         "json_schema messages parsing toml"
@@ -30,9 +30,10 @@ ORDER = {
         "checkpoint selection supervised"
     ),
     "autokd.teachers": (
-        "preparation logits weights fingerprint onnx teacher graph cost features outputs validation precomputed "
-        "registry from_python process_cache training_plan training pruned"
+        "factories preparation logits weights fingerprint onnx teacher graph cost features outputs validation "
+        "precomputed registry from_python process_cache training_plan training pruned"
     ),
+    "autokd.teachers.factories": "mended base timm torchvision transformers registry",
     "autokd.teachers.outputs": "key shapes cache reader disk_budget",
     "autokd.optimizers": (
         "errors arrays space reports expected_improvement hypervolume trust_region ended halving history archive "

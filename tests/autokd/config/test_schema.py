@@ -211,6 +211,14 @@ def test_values_of_ranges_keep_their_type():
         ({"resize": "large"}, "teacher.resize: must be a number of pixels, or height and width, but got 'large'"),
         ({"resize": [1, 2, 3]}, "teacher.resize: must be a number of pixels, or height and width, but got [1, 2, 3]"),
         ({"resize": 0}, "teacher.resize.0: input should be greater than 0, but got 0"),
+        ({"factory": None, "arguments": {"n": 1}}, "teacher: arguments are for a factory, but there is none"),
+        (
+            {"arguments": {"n": {"m": 1}}},
+            "teacher.arguments: n must be one value or a list of values, but got {'m': 1}",
+        ),
+        ({"arguments": {"n": [float("nan")]}}, "teacher.arguments: must be a finite number, but got nan"),
+        ({"arguments": {"a b": 1}}, "teacher.arguments: must be named as arguments of a function are, but got 'a b'"),
+        ({"arguments": [1]}, "teacher.arguments: input should be a valid dictionary, but got [1]"),
     ],
 )
 def test_settings_of_a_teacher_that_exclude_each_other_are_refused(settings: dict[str, Any], message: str):

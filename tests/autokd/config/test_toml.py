@@ -79,3 +79,21 @@ def test_what_the_command_line_says_wrong_is_said_to_be_there(file: Path, overri
 
 def test_depth_counts_what_is_within_each_other() -> None:
     assert [depth(value) for value in (3, {}, {"a": 1}, {"a": [{"b": 2}], "c": {}})] == [0, 1, 1, 3]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("timm:models/mine", "timm:{folder}/models/mine"),
+        ("transformers:models/mine", "transformers:{folder}/models/mine"),
+        ("transformers:google/vit", "transformers:google/vit"),
+        ("timm:resnet18", "timm:resnet18"),
+        ("models:mine", "models:mine"),
+        ("timm:", "timm:"),
+    ],
+)
+def test_the_folder_of_a_model_is_relative_to_the_file(file: Path, name: str, expected: str) -> None:
+    for folder in ("models/mine", "mine"):
+        (file.parent / folder).mkdir(parents=True)
+    file.write_text(TEXT.replace("m:t", name))
+    assert read_config(file).teacher.factory == expected.format(folder=file.parent)

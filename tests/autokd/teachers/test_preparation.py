@@ -110,7 +110,7 @@ def test_values_are_those_of_a_resized_sample() -> None:
         (
             (6, 6, 1),
             {"mean": [0, 0, 0], "deviation": [1, 1, 1]},
-            "have 3 values, but the data are 1 x 6 x 6 images; use tea",
+            "have 3 values, but the data are 1 x 6 x 6 images; teacher.ch",
         ),
         ((6, 6, 1), {"preprocess": "my_teachers_for_tests:no_function"}, "must be a function, not int"),
         (

@@ -63,7 +63,7 @@ def test_a_callable_that_is_no_module_teaches_too(config) -> None:
 
 def test_only_weights_of_four_dimensions_are_channels_last(config, monkeypatch: pytest.MonkeyPatch) -> None:
     mixed = nn.ModuleList([nn.Conv1d(3, 4, 5), nn.Conv2d(3, 4, 5), nn.Linear(3, 4)])
-    monkeypatch.setattr("autokd.teachers.registry.call", lambda *_: mixed)
+    monkeypatch.setattr("autokd.teachers.factories.registry.call", lambda *_: mixed)
     load_teacher(config(), CPU)
     signal, image, vector = (part.weight for part in mixed)
     assert signal.is_contiguous()

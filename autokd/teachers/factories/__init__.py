@@ -1,0 +1,1 @@
+"""Factories of teachers: functions of the user, and the model collections that are known by name."""

@@ -1,0 +1,101 @@
+"""The contract of a collection of models, and what is common to them."""
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from autokd.config.teacher import TeacherConfig
+from autokd.core.extras import needs
+from autokd.core.hub import hub_folder
+from autokd.errors import InputError, first_line
+from autokd.teachers.factories.mended import mend_torchvision
+
+__all__ = ["Collection", "Made", "importing", "making", "model_folder"]
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a factory made.
+
+    Attributes:
+        network: The network; to be checked: a user's function can return anything.
+        settings: What the network's own configuration says of keys of `[teacher]`: `resize`, `mean`, `deviation` and
+            `output`. They apply where the user sets none.
+        where_weights_are: What to set as `weights`, for an error message; None if the network has its weights.
+    """
+
+    network: Any
+    settings: dict[str, Any] = field(default_factory=dict)
+    where_weights_are: str | None = None
+
+
+class Collection(ABC):
+    """Models that a package knows by name, `teacher.factory = "PACKAGE:NAME"`.
+
+    Both methods raise `InputError` if there is no such model, its package is not installed, or its weights are only in
+    a file that would have to be unpickled. Nothing is fetched unless `config.download` is set.
+    """
+
+    @abstractmethod
+    def check(self, name: str, config: TeacherConfig) -> None:
+        """Check what can be told without making the network."""
+
+    @abstractmethod
+    def make(self, name: str, config: TeacherConfig) -> Made:
+        """The network, called with `config.arguments`, with its own settings."""
+
+
+@contextmanager
+def importing(package: str) -> Iterator[None]:
+    """A block that imports the package of a collection.
+
+    Raises:
+        InputError: If it is not installed, or cannot be imported.
+    """
+    try:
+        with needs("hubs", "teacher.factory", package):
+            mend_torchvision()
+            yield
+    except InputError:
+        raise
+    except Exception as error:  # compiled parts of other packages may not fit torch
+        raise InputError(f"teacher.factory: {package} cannot be imported: {first_line(error)}.") from error
+
+
+def making(factory: str, make: Callable[[], Any]) -> Any:
+    """What `make` returns.
+
+    Raises:
+        InputError: If it fails, which a package can in any way, as with arguments that it does not know.
+    """
+    try:
+        return make()
+    except Exception as error:
+        raise InputError(f"teacher.factory {factory!r} fails: {type(error).__name__}: {first_line(error)}.") from error
+
+
+def model_folder(name: str, package: str, download: bool | None) -> Path:
+    """Folder with the `config.json` and the weights of a model, local or from the hub.
+
+    Args:
+        name: A folder, or "user/name" on the hub.
+        package: The collection, for error messages.
+        download: Whether it may be fetched from the hub.
+
+    Raises:
+        InputError: If there is no such folder, or it has no `config.json` or no `.safetensors`.
+    """
+    factory = f"{package}:{name}"
+    folder = Path(name) if name and os.path.isdir(name) else hub_folder(name, "teacher.factory", download)
+    if not (folder / "config.json").exists():
+        raise InputError(f"teacher.factory {factory!r}: {folder} has no config.json.")
+    if not any(folder.glob("model*.safetensors")):
+        raise InputError(
+            f"teacher.factory {factory!r}: {folder} has no model.safetensors, and pickles are never read: save the "
+            "model in that format."
+        )
+    return folder

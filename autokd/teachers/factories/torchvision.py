@@ -1,0 +1,50 @@
+"""Models of torchvision: `torchvision:NAME`, with the weights of `teacher.weights`."""
+
+from typing import Any
+
+from autokd.config.teacher import TeacherConfig
+from autokd.core.spelling import nearest_name
+from autokd.errors import InputError
+from autokd.teachers.factories.base import Collection, Made, importing, making
+
+__all__ = ["Torchvision"]
+
+
+class Torchvision(Collection):
+    """torchvision (https://github.com/pytorch/vision).
+
+    It publishes weights as pickles alone, so it fetches none: `teacher.weights` is a file, of which only the tensors
+    are read. Size, mean and deviation are those of the default weights.
+    """
+
+    def check(self, name: str, config: TeacherConfig) -> None:
+        """Check that there is such an image classifier."""
+        _published(name)
+
+    def make(self, name: str, config: TeacherConfig) -> Made:
+        """The network with the size, mean and deviation of its default weights."""
+        published = _published(name)
+        with importing("torchvision"):
+            from torchvision import models
+
+        network = making(f"torchvision:{name}", lambda: models.get_model(name, **(config.arguments or {})))
+        inputs = published.transforms()
+        settings = {
+            "resize": (inputs.crop_size[0],) * 2,
+            "mean": tuple(inputs.mean),
+            "deviation": tuple(inputs.std),
+        }
+        return Made(network, settings, f"a file: {published.url} is torchvision's own")
+
+
+def _published(name: str) -> Any:
+    """The weights that torchvision publishes for an image classifier."""
+    with importing("torchvision"):
+        from torchvision import models
+
+    known = models.list_models(models)
+    if name not in known:
+        raise InputError(
+            f"teacher.factory 'torchvision:{name}': there is no such image classifier{nearest_name(name, known)}."
+        )
+    return models.get_model_weights(name).DEFAULT
