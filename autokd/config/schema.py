@@ -3,7 +3,6 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
@@ -19,13 +18,12 @@ from pydantic import (
 
 from autokd.config.budget import BudgetSection
 from autokd.config.compatibility import is_recorded, without_later_keys
+from autokd.config.data import DataConfig
 from autokd.config.distinct import distinct
 from autokd.config.fidelity_metrics import FIDELITY_METRICS
 from autokd.config.flat import flat
 from autokd.config.learn_from import LearnFrom
 from autokd.config.numbers import (
-    Bytes,
-    Channels,
     Epochs,
     Fraction,
     NonNegative,
@@ -33,11 +31,9 @@ from autokd.config.numbers import (
     Points,
     Positive,
     PositiveFraction,
-    Samples,
     Seconds,
     Seed,
     Shift,
-    Side,
     Views,
     check_number,
 )
@@ -60,7 +56,6 @@ __all__ = [
     "WorkersConfig",
 ]
 
-NAMED_SOURCES = ("fashion-mnist", "digits")
 LONGEST_NAME = 100  # characters of a search's name
 RESUMABLE_CHANGES = {"trials", "seconds", "workers", "references", "final", "stop"}  # what `resume` may change
 
@@ -114,32 +109,6 @@ ReferenceName = Literal["resnet", "mobilenetv2", "like-teacher", "no-teacher"]
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class DataConfig(_Section):
-    """The labelled samples: images, signals or vectors.
-
-    Attributes:
-        source: "fashion-mnist", "digits", an `.npz` file of arrays, a folder of images, or "module:function".
-        folder: Folder with the files of "fashion-mnist", if they are not in the usual place.
-        validation: Number of training samples to hold out for validation, if the source has no validation split.
-        subset: Number of training samples to use, drawn at random; all by default.
-        image_size: Height and width, in pixels, to which the images of a folder or a map-style data set are resized.
-        memory_bytes: Largest size of the decoded images of a folder or a map-style data set, in bytes, for which they
-            are held in memory. Larger data sets are decoded once into files that all workers share. 4 GB by default.
-        cache: Folder for these files; a folder in the user's cache by default.
-        student_channels: Indices of the channels (of vectors: features) that the student gets; all by default. The
-            teacher gets all, or `teacher.channels`.
-    """
-
-    source: str
-    folder: Path | None = None
-    validation: Samples | None = None
-    subset: Samples | None = None
-    image_size: Side | None = None
-    memory_bytes: Bytes | None = None
-    cache: Path | None = None
-    student_channels: Channels | None = None
 
 
 class SpaceConfig(_Section):

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from autokd.config.compatibility import RECORDED
+from autokd.config.data import NAMED_SOURCES
 from autokd.config.flat import flat
 from autokd.config.learn_from import is_file
 from autokd.config.parsing import parse_config
-from autokd.config.schema import NAMED_SOURCES, SearchConfig
+from autokd.config.schema import SearchConfig
 from autokd.errors import InputError
 
 __all__ = ["make_paths_absolute", "override_config", "read_config"]

@@ -4,13 +4,15 @@ import os
 from functools import lru_cache
 from pathlib import Path
 
-from autokd.config.schema import NAMED_SOURCES, DataConfig
+from autokd.config.data import NAMED_SOURCES, DataConfig
+from autokd.core.hub import HUB
 from autokd.core.references import call, is_reference, resolve
 from autokd.core.spelling import nearest_name
 from autokd.data.dataset import Dataset
 from autokd.data.decoding.decode import decode
 from autokd.data.decoding.undecoded import Undecoded
 from autokd.data.sources.folder import from_folder
+from autokd.data.sources.hugging_face import check_hub_source, from_hub
 from autokd.data.sources.map_style import from_map_style
 from autokd.errors import InputError
 
@@ -23,6 +25,9 @@ def check_source(config: DataConfig) -> None:
     Raises:
         InputError: If there is no such source, or images are to be resized that cannot be.
     """
+    if config.source.startswith(HUB):
+        check_hub_source(config)
+        return
     path = Path(config.source)
     is_named = config.source in NAMED_SOURCES
     if is_reference(config.source) and not is_named:
@@ -62,6 +67,8 @@ def load_data(config: DataConfig) -> Dataset:
 def _load(config: DataConfig) -> Dataset | Undecoded:
     validation = {} if config.validation is None else {"validation": config.validation}
     path = Path(config.source)
+    if config.source.startswith(HUB):
+        return from_hub(config)
     if config.source == "digits":
         from autokd.data.sources.digits import digits
 
@@ -83,7 +90,8 @@ def _load(config: DataConfig) -> Dataset | Undecoded:
 
 def _unknown(source: str) -> InputError:
     return InputError(
-        f"data.source must be one of {', '.join(NAMED_SOURCES)}, a .npz file, a folder or `module:function`, "
+        f"data.source must be one of {', '.join(NAMED_SOURCES)}, a .npz file, a folder, `hf:user/name` or "
+        f"`module:function`, "
         f"but got {source!r}{nearest_name(source, NAMED_SOURCES)}."
     )
 

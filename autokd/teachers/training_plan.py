@@ -93,7 +93,7 @@ class TeacherTraining:
         """
         config, training = self.config, self.resolved(device)
         sections = {
-            "data": config.data.model_dump(mode="json", exclude={"memory_bytes", "cache"}),
+            "data": config.data.model_dump(mode="json", exclude={"memory_bytes", "cache", "download"}),
             "teacher": config.teacher.model_dump(mode="json", include=OF_THE_TEACHER),
             "training": training.model_dump(mode="json", exclude={"rungs", "views", "warm_start"}),
         }

@@ -42,6 +42,7 @@ def test_the_configuration_is_whole(hooks: ModuleType) -> None:
     sections = {key for key, value in schema["properties"].items() if "$ref" in value} | {
         "training.augmentation",
         "budget.of_teacher",
+        "data.splits",
         "teacher.pruning",
     }
     text = hooks.configuration()

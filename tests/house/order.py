@@ -11,12 +11,12 @@ ORDER = {
     ),
     "autokd.core": "seeds spelling extras hub files console cache_folder disk speed device references",
     "autokd.config": (
-        "distinct numbers budget objectives learn_from compatibility fidelity_metrics flat teacher workers schema "
+        "distinct numbers budget objectives learn_from compatibility fidelity_metrics flat data teacher workers schema "
         "json_schema messages parsing toml"
     ),
     "autokd.data": "dataset channels prefetch augmentation mixup stream decoding sources registry",
     "autokd.data.decoding": "pictures undecoded mapped decode",
-    "autokd.data.sources": "arrays digits fashion_mnist folder map_style",
+    "autokd.data.sources": "arrays digits fashion_mnist folder map_style hugging_face",
     "autokd.distillation": (
         "base checks maps feature_extractor layer_similarity methods wrappers pruning distiller registry __init__"
     ),

@@ -1,13 +1,18 @@
-"""Tiny models with random weights, saved as the packages of the hubs save them; tests are skipped without these."""
+"""Models and data as the packages of the hubs save them; tests are skipped without these packages."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
+from autokd.data.dataset import Dataset, Split
 from autokd.teachers.factories.mended import mend_torchvision
 
-__all__ = ["package", "save_classifier", "save_timm"]
+__all__ = ["as_table", "as_tables", "package", "pictures", "save_classifier", "save_timm"]
+
+PARTS = {"train": "train", "validation": "validation", "test": "test"}
 
 
 def package(name: str) -> Any:
@@ -17,7 +22,7 @@ def package(name: str) -> Any:
 
 
 def save_timm(folder: Path, channels: int, classes: int) -> None:
-    """Save a model of timm for images of 32 x 32, with mean and deviation of its own."""
+    """Save a model of timm with random weights for images of 32 x 32, with mean and deviation of its own."""
     timm = package("timm")
     network = timm.create_model("test_resnet", num_classes=classes, in_chans=channels)
     own = {"mean": (0.5, 0.4, 0.3)[:channels], "std": (0.2, 0.3, 0.4)[:channels]}
@@ -26,10 +31,31 @@ def save_timm(folder: Path, channels: int, classes: int) -> None:
 
 
 def save_classifier(folder: Path, channels: int, classes: int, **settings: Any) -> None:
-    """Save an image classifier of transformers, and an image processor with these settings if there are any."""
+    """Save an image classifier of transformers with random weights, with an image processor if it has settings."""
     transformers = package("transformers")
     shape = {"embedding_size": 4, "hidden_sizes": [4, 8], "depths": [1, 1], "layer_type": "basic"}
     config = transformers.ResNetConfig(num_channels=channels, num_labels=classes, **shape)
     transformers.AutoModelForImageClassification.from_config(config).save_pretrained(folder)
     if settings:
         transformers.ViTImageProcessor(**settings).save_pretrained(folder)
+
+
+def pictures(split: Split) -> list[Image.Image]:
+    """The grey images of a split."""
+    return [Image.fromarray(image[:, :, 0].numpy()) for image in split.images]
+
+
+def as_table(split: Split, classes: tuple[str, ...], **more: Any) -> Any:
+    """A `datasets.Dataset` with columns `picture` and `kind`, and more ones by a feature and one value for all rows."""
+    datasets = package("datasets")
+    features = {"picture": datasets.Image(), "kind": datasets.ClassLabel(names=list(classes))}
+    features |= {name: feature for name, (feature, _) in more.items()}
+    values = {"picture": pictures(split), "kind": split.labels.tolist()}
+    values |= {name: [value] * len(split) for name, (_, value) in more.items()}
+    return datasets.Dataset.from_dict(values, features=datasets.Features(features))
+
+
+def as_tables(dataset: Dataset, names: Mapping[str, str] = PARTS, **more: Any) -> Any:
+    """A `datasets.DatasetDict` with the splits that have a name."""
+    tables = {name: as_table(dataset.splits[part], dataset.class_names, **more) for part, name in names.items()}
+    return package("datasets").DatasetDict(tables)

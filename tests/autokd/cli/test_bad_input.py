@@ -126,7 +126,7 @@ def test_missing_files_are_named(refused, tmp_path: Path):
     here = Path.cwd()
     assert f"there is no file {here / 'none.safetensors'}." in refused("teacher.weights=none.safetensors")
     assert f"data {here / 'none.npz'} is not a readable .npz archive" in refused("data.source=none.npz")
-    assert "a folder or `module:function`, but got '/no/images'" in refused("data.source=/no/images")
+    assert "a folder, `hf:user/name` or `module:function`, but got '/no/images'" in refused("data.source=/no/images")
     (here / "images").mkdir()
     assert f"data {here / 'images'}: needs a folder `train`" in refused("data.source=images")
 

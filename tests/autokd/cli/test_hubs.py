@@ -1,10 +1,13 @@
-"""Teachers by their names in searches that are written as a user writes them."""
+"""Teachers and data by their names in searches that are written as a user writes them."""
 
 import json
 from pathlib import Path
 
 import pytest
-from hub_models import package, save_classifier, save_timm
+from hub_models import as_tables, package, save_classifier, save_timm
+
+from autokd.data.sources.digits import digits
+from autokd.recipes.catalogue import recipe_path
 
 
 @pytest.fixture
@@ -66,6 +69,17 @@ def test_a_name_that_is_not_there_is_one_line(invoke, models: Path, factory: str
     outcome = invoke("search", "digits", *setting)
     assert (outcome.code, outcome.err.count("\n")) == (2, 1)
     assert message in outcome.err
+
+
+@pytest.mark.slow  # a whole search
+def test_data_are_a_line(invoke, tiny: tuple[str, ...], tmp_path: Path) -> None:
+    as_tables(digits()).save_to_disk(tmp_path / "saved")
+    recipe = recipe_path("digits").read_text()
+    (tmp_path / "search.toml").write_text(recipe.replace('"digits"', '"hf:saved"', 1))
+    short = ("--set", "trials=1", "--set", "data.subset=60")
+    outcome = invoke("search", tmp_path / "search.toml", *tiny, *short, "--home", tmp_path / "home", "-o", "json")
+    assert outcome.code == 0, outcome.err
+    assert json.loads(outcome.out)["teacher_metrics"]["accuracy"] > 0.97
 
 
 @pytest.mark.slow  # trains a teacher

@@ -228,6 +228,14 @@ def test_settings_of_a_teacher_that_exclude_each_other_are_refused(settings: dic
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("key", ["download", "config_name", "image_column", "label_column"])
+def test_keys_of_data_on_a_hub_are_for_those(key: str):
+    value = True if key == "download" else "mine"
+    assert parse_config(changed(data={"source": "hf:me/mine", key: value}))
+    with pytest.raises(InputError, match=rf"data: {key} is for a source hf:..., but source is 'digits'"):
+        parse_config(changed(data={"source": "digits", key: value}))
+
+
 def test_a_teacher_has_one_source_or_none(config: SearchConfig):
     sources = [{"factory": "m:f"}, {"onnx": "t.onnx"}, {"outputs": "o.npz"}, {}]
     configs = [parse_config(changed(teacher=source)).teacher for source in sources]

@@ -36,6 +36,13 @@ def test_what_is_in_the_cache_needs_no_network(cached: Path, name: str) -> None:
     assert hub_file(f"{name}/fp16/model.safetensors", "teacher.weights", None) == cached / "fp16/model.safetensors"
 
 
+def test_a_data_set_has_a_name_of_its_own(cached: Path, tmp_path: Path) -> None:
+    cached.parents[1].rename(tmp_path / "datasets--me--mine")
+    assert hub_folder("me/mine", "data.source", None, "dataset").is_relative_to(tmp_path / "datasets--me--mine")
+    with pytest.raises(InputError, match=r"'me/mine' is not on this machine"):
+        hub_folder("me/mine", "teacher.factory", None)
+
+
 @pytest.mark.parametrize("find", [hub_file, hub_folder])
 @pytest.mark.parametrize("name", ["me/yours", "me/mine@v2"])
 def test_what_is_not_is_fetched_on_request_only(find, name: str) -> None:

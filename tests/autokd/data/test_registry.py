@@ -98,8 +98,11 @@ def test_an_archive_and_a_folder_are_recognised(tmp_path: Path, dataset: Dataset
 
 
 def test_an_unknown_source_is_an_error_with_the_known_and_the_nearest() -> None:
-    message = "must be one of fashion-mnist, digits, a .npz file, a folder or `module:function`, but got 'digit'"
-    with pytest.raises(InputError, match=f"{message}; the nearest known is 'digits'"):
+    message = (
+        "must be one of fashion-mnist, digits, a .npz file, a folder, `hf:user/name` or `module:function`, but got "
+        "'digit'; the nearest known is 'digits'"
+    )
+    with pytest.raises(InputError, match=message):
         load("digit")
 
 
