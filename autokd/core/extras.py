@@ -9,6 +9,7 @@ __all__ = ["EXTRAS", "needs"]
 
 # Extra: the distribution without which nothing of it works. `pyproject.toml` lists the same extras.
 EXTRAS = {
+    "botorch": "botorch",
     "dask": "distributed",
     "digits": "scikit-learn",
     "hubs": "huggingface_hub",

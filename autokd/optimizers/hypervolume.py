@@ -27,6 +27,7 @@ from autokd.optimizers.expected_improvement import log_expected_improvement
 
 __all__ = [
     "boxes",
+    "exclusive_hypervolume",
     "front",
     "hypervolume",
     "log_expected_hypervolume_improvement",
@@ -71,6 +72,21 @@ def order_by_fronts(values: Array) -> NDArray[np.int64]:
         order.append(left[best][_spread(values[left[best]])])
         left = left[~best]
     return np.concatenate([*order, np.flatnonzero(~finite)])
+
+
+def exclusive_hypervolume(values: Array, reference: Array) -> Array:
+    """Hypervolume of each row that no other row dominates, `n`; 0 where there is none.
+
+    Args:
+        values: Values, `n x m`.
+        reference: Reference point, `m`.
+    """
+    exclusive = np.zeros(len(values))
+    best = np.flatnonzero(front(values))
+    total = hypervolume(values[best], reference)
+    for place in best:
+        exclusive[place] = total - hypervolume(values[best[best != place]], reference)
+    return exclusive
 
 
 def reference_point(values: Array, given: Sequence[float] | None = None) -> Array:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from autokd.core.seeds import derive
 from autokd.optimizers.acquisition.candidates import Box
-from autokd.optimizers.acquisition.functions import AcquisitionFunction, acquisition_function
+from autokd.optimizers.acquisition.functions import Acquisition, AcquisitionFunction, acquisition_function
 from autokd.optimizers.acquisition.optimisation import Allowed, best_candidate, spare_points
 from autokd.optimizers.acquisition.portfolio import suggested
 from autokd.optimizers.archive import Past
@@ -39,6 +39,7 @@ class SamplerConfig:
         description: Features of points.
         conditions: The conditional parameters.
         memory: What is known of earlier tasks.
+        acquisition: Makes the acquisition function.
     """
 
     seed: int
@@ -49,6 +50,7 @@ class SamplerConfig:
     description: Description = NO_FEATURES
     conditions: Parents = field(default_factory=dict)
     memory: Memory = NO_MEMORY
+    acquisition: Acquisition = acquisition_function
 
 
 def propose(past: Past, encoding: Encoding, config: SamplerConfig, number: int) -> Tensor:
@@ -73,7 +75,7 @@ def propose(past: Past, encoding: Encoding, config: SamplerConfig, number: int) 
         own = fresh[0] if len(fresh) else spare_points(encoding, seen, config.allowed, generator)[0]
         return _start_up(past, own, encoding, config, number)
     memory = config.memory if number // 2 % 2 == 0 else NO_MEMORY  # each view of the objective with and without it
-    acquisition = acquisition_function(
+    acquisition = config.acquisition(
         history, encoding.categories, number, config.repeats, config.reference, config.description, memory
     )
     observed = history.finished[[i for i, outcome in enumerate(history.outcomes) if outcome.observed]]

@@ -13,7 +13,9 @@ from optuna.samplers import BaseSampler, RandomSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
+from autokd.core.extras import needs
 from autokd.core.seeds import derive
+from autokd.optimizers.acquisition.functions import Acquisition, acquisition_function
 from autokd.optimizers.acquisition.optimisation import Allowed
 from autokd.optimizers.archive import Archive
 from autokd.optimizers.earlier import EarlierStudy, EarlierTask, signs_of
@@ -75,6 +77,10 @@ class TrustRegionSampler(BaseSampler):
         n_trials: Number of trials of the whole study, if known. With it our own region halves sooner in a short one.
         earlier: Studies from which to learn, as they are now, of as many objectives; `models.prior_mean` says how.
             Parameters are matched by name, and values that are not legal here are left out.
+        model: "own", or "botorch" for BoTorch's models and acquisition functions, see `acquisition.botorch`; it needs
+            the extra `botorch`.
+        kernel: Name of GPyTorch's kernel in a model of BoTorch: one of `acquisition.botorch.KERNELS`; BoTorch's default
+            if None.
     """
 
     def __init__(
@@ -92,6 +98,8 @@ class TrustRegionSampler(BaseSampler):
         rules: str | Mapping[str, Any] = "own",
         n_trials: int | None = None,
         earlier: Sequence[Study] = (),
+        model: str = "own",
+        kernel: str | None = None,
     ) -> None:
         _check_options(n_startup_trials, n_trials, noise, deterministic, feasible, reference_point)
         self._seed = secrets.randbits(32) if seed is None else seed
@@ -111,6 +119,7 @@ class TrustRegionSampler(BaseSampler):
         self._n_trials = n_trials
         self._earlier = [EarlierStudy.of(study) for study in earlier]
         self._memory: tuple[Encoding, Memory] | None = None
+        self._acquisition = _acquisition(model, kernel)
         Rules.of(1, n_startup_trials, noise, rules=rules)  # reject invalid options here and not at the first trial
         _check_order(self._conditions)
 
@@ -189,6 +198,7 @@ class TrustRegionSampler(BaseSampler):
             description=self._described_by(encoding),
             conditions=self._conditions,
             memory=self._remembered(encoding, len(signs)),
+            acquisition=self._acquisition,
         )
 
     def _described_by(self, encoding: Encoding) -> Description:
@@ -210,6 +220,19 @@ class TrustRegionSampler(BaseSampler):
         if feasible is None:
             return lambda points: torch.ones(len(points), dtype=torch.bool)
         return lambda points: torch.tensor([bool(feasible(encoding.decode(row))) for row in points.tolist()]).bool()
+
+
+def _acquisition(model: str, kernel: str | None) -> Acquisition:
+    """What makes the acquisition functions."""
+    if model == "botorch":
+        with needs("botorch", 'model = "botorch"'):
+            from autokd.optimizers.acquisition.botorch import BoTorch  # takes seconds
+        return BoTorch(kernel)
+    if model != "own":
+        raise OptimizerError(f'`model` must be "own" or "botorch", but got {model!r}.')
+    if kernel is not None:
+        raise OptimizerError(f'`kernel` is an option of model = "botorch", but got {kernel!r}.')
+    return acquisition_function
 
 
 def _check_order(conditions: Parents) -> None:

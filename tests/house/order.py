@@ -43,7 +43,7 @@ ORDER = {
     "autokd.optimizers.models": (
         "outcome_transforms gaussian_process surrogate prior_mean study_model posterior signal_to_noise"
     ),
-    "autokd.optimizers.acquisition": "functions candidates optimisation portfolio",
+    "autokd.optimizers.acquisition": "functions botorch candidates optimisation portfolio",
     "autokd.database": (
         "errors rows types models row_checks engine outages schema reading writing store removal lease lease_keeper"
     ),

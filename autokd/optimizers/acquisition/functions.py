@@ -7,7 +7,7 @@ acquisition function. All values are logarithms.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -20,8 +20,8 @@ from autokd.optimizers.arrays import Array
 from autokd.optimizers.history import History
 from autokd.optimizers.hypervolume import (
     boxes,
+    exclusive_hypervolume,
     front,
-    hypervolume,
     log_expected_hypervolume_improvement,
     reference_point,
 )
@@ -30,7 +30,15 @@ from autokd.optimizers.models.surrogate import PLAIN, SURROGATE_CONFIGS, TAILS, 
 from autokd.optimizers.space.encoding import Key, keys, nearest, unseen
 from autokd.optimizers.space.features import NO_FEATURES, Description
 
-__all__ = ["AcquisitionFunction", "acquisition_function"]
+__all__ = [
+    "Acquisition",
+    "AcquisitionFunction",
+    "acquisition_function",
+    "constrained_observations",
+    "feasible_first",
+    "observations",
+    "pending_points",
+]
 
 _MAX_OBSERVATIONS = 400
 """Most observations in a model, since a fit takes time cubic in their number. If there are more, those nearest to the
@@ -65,6 +73,12 @@ class AcquisitionFunction(Protocol):
         """Tried points that may deserve another observation, `n x d`, and their log acquisition values, `n`."""
 
 
+Acquisition = Callable[
+    [History, Sequence[int], int, bool, Sequence[float] | None, Description, Memory], AcquisitionFunction
+]
+"""Makes the acquisition function for a trial, see `acquisition_function`."""
+
+
 def acquisition_function(
     history: History,
     categories: Sequence[int],
@@ -87,9 +101,7 @@ def acquisition_function(
     """
     n_objectives = history.Y.shape[1]
     configs = [SURROGATE_CONFIGS[number % len(SURROGATE_CONFIGS)]] if n_objectives == 1 else [TAILS] * n_objectives
-    most = _MAX_WITH_STEPS if history.has_steps or history.is_part else _MAX_OBSERVATIONS
-    near = _nearest(history, history.X[:, : len(categories)], categories, most)
-    X, Y = history.X[near], history.Y[near]
+    X, Y = observations(history, categories)
     models = [
         Surrogate.fit(
             X, Y[:, j], categories, history.has_steps, config, description, memory.prior_mean(X, Y[:, j], j, config)
@@ -98,8 +110,55 @@ def acquisition_function(
     ]
     limits = _limits(history, categories, description)
     if n_objectives == 1:
-        return _Improvement.of(models[0], limits, history, _pending(history, categories), repeats)
+        return _Improvement.of(models[0], limits, history, pending_points(history, categories), repeats)
     return _FrontImprovement.of(models, limits, history, reference)
+
+
+def observations(history: History, categories: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """Points and values of the observations in a model, as in `History`: all, or those nearest to the best trial.
+
+    Args:
+        history: All other trials.
+        categories: Number of choices of each coordinate, as in `Encoding.categories`.
+    """
+    most = _MAX_WITH_STEPS if history.has_steps or history.is_part else _MAX_OBSERVATIONS
+    near = _nearest(history, history.X[:, : len(categories)], categories, most)
+    return history.X[near], history.Y[near]
+
+
+def constrained_observations(history: History, categories: Sequence[int]) -> Iterator[tuple[Tensor, Tensor]]:
+    """Points, `n x d`, and values, `n`, of the observations in the model of each measured constraint.
+
+    Args:
+        history: All other trials.
+        categories: Number of choices of each coordinate, as in `Encoding.categories`.
+    """
+    for j in range(history.excesses.shape[1]):
+        reported = ~history.excesses[:, j].isnan()
+        X, excesses = history.finished[reported], history.excesses[reported, j]
+        near = _nearest(history, X, categories, _MAX_WITH_STEPS if history.is_part else _MAX_OBSERVATIONS)
+        yield X[near], excesses[near]
+
+
+def pending_points(history: History, categories: Sequence[int]) -> Tensor:
+    """The pending points on which a model is conditioned, `p x d`: all, or those nearest to the best trial.
+
+    Args:
+        history: All other trials.
+        categories: Number of choices of each coordinate, as in `Encoding.categories`.
+    """
+    most = _MAX_PENDING if history.is_part else len(history.pending)
+    return history.pending[_nearest(history, history.pending, categories, most)]
+
+
+def feasible_first(mean: Tensor, log_probability: Tensor) -> Tensor:
+    """The means, but below every mean for points that are probably infeasible, the lower the less probable.
+
+    Args:
+        mean: Posterior means, `n`.
+        log_probability: Logarithms of the probabilities that all constraints hold, `n`.
+    """
+    return torch.where(log_probability >= _LIKELY, mean, mean.min() + log_probability)
 
 
 @dataclass(frozen=True)
@@ -120,13 +179,8 @@ class _Limits:
 
 
 def _limits(history: History, categories: Sequence[int], description: Description) -> _Limits:
-    models = []
-    for j in range(history.excesses.shape[1]):
-        reported = ~history.excesses[:, j].isnan()
-        X, excesses = history.finished[reported], history.excesses[reported, j]
-        near = _nearest(history, X, categories, _MAX_WITH_STEPS if history.is_part else _MAX_OBSERVATIONS)
-        models.append(Surrogate.fit(X[near], excesses[near], categories, False, PLAIN, description))
-    return _Limits(tuple(models))
+    constraints = constrained_observations(history, categories)
+    return _Limits(tuple(Surrogate.fit(X, y, categories, False, PLAIN, description) for X, y in constraints))
 
 
 def _nearest(history: History, points: Tensor, categories: Sequence[int], most: int) -> Tensor:
@@ -135,12 +189,6 @@ def _nearest(history: History, points: Tensor, categories: Sequence[int], most: 
         return torch.arange(len(points))
     values = [(outcome.value, i) for i, outcome in enumerate(history.outcomes) if outcome.value is not None]
     return nearest(points, history.finished[max(values)[1] if values else -1], categories, most)
-
-
-def _pending(history: History, categories: Sequence[int]) -> Tensor:
-    """The pending points on which a model is conditioned, `p x d`."""
-    most = _MAX_PENDING if history.is_part else len(history.pending)
-    return history.pending[_nearest(history, history.pending, categories, most)]
 
 
 @dataclass(frozen=True)
@@ -173,9 +221,8 @@ class _Improvement:
         return self.model.lengthscales
 
     def merit(self, points: Tensor) -> Tensor:
-        """Posterior mean; below every mean for points that are probably infeasible, the lower the less probable."""
-        mean, feasibility = self.model.mean(points), self.limits.log_probability(points)
-        return torch.where(feasibility >= _LIKELY, mean, mean.min() + feasibility)
+        """Posterior mean, of feasible points first."""
+        return feasible_first(self.model.mean(points), self.limits.log_probability(points))
 
     def log_value(self, points: Tensor) -> Tensor:
         value = self.limits.log_probability(points)
@@ -216,14 +263,8 @@ class _FrontImprovement:
         return torch.stack([model.lengthscales.log() for model in self.models]).mean(dim=0).exp()
 
     def merit(self, points: Tensor) -> Tensor:
-        """Exclusive hypervolume of each point: what the others do not dominate, as in MORBO (Daulton et al. 2022)."""
-        means = _means(self.models, points)
-        merit = np.zeros(len(means))
-        best = np.flatnonzero(front(means))
-        total = hypervolume(means[best], self.reference)
-        for place in best:
-            merit[place] = total - hypervolume(means[best[best != place]], self.reference)
-        return torch.from_numpy(merit)
+        """Exclusive hypervolume, as in MORBO (Daulton et al. 2022)."""
+        return torch.from_numpy(exclusive_hypervolume(_means(self.models, points), self.reference))
 
     def log_value(self, points: Tensor) -> Tensor:
         estimates = [model.estimates(points) for model in self.conditioned]

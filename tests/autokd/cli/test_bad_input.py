@@ -73,6 +73,7 @@ def _bad_module(_elsewhere: None) -> None:
         ),
         ("optimizer.name=tpee", "optimizer: Unknown sampler 'tpee'. Known: trust-region, random, tpe, gp"),
         ("optimizer.pruner=halve", "optimizer.pruner: Unknown pruner 'halve'. Known: halving, median, none"),
+        ("optimizer.options.model=bo", '`model` must be "own" or "botorch", but got \'bo\''),
         ("optimizer.options.foo=3", "'trust-region' cannot be made with the options {'foo': 3}: "),
         ("workers.engine=locl", "workers: `executor` must be one of dask, inline, local, ray, but got 'locl'."),
         ("workers.count=2", "`workers` must be 1 for the inline executor"),

@@ -1,5 +1,6 @@
 """Every registered sampler passes the conformance suite."""
 
+import pytest
 from optuna.samplers import BaseSampler
 
 from autokd.optimizers import SAMPLERS, sampler
@@ -9,6 +10,12 @@ from autokd.testing.optimizers import SamplerConformance
 class TestTrustRegion(SamplerConformance):
     def make(self, seed: int, trial_number: int) -> BaseSampler:
         return sampler("trust-region", seed, trial_number=trial_number, n_startup_trials=3)
+
+
+@pytest.mark.slow  # BoTorch fits a model for each proposal
+class TestBoTorch(SamplerConformance):
+    def make(self, seed: int, trial_number: int) -> BaseSampler:
+        return sampler("trust-region", seed, trial_number=trial_number, n_startup_trials=3, model="botorch")
 
 
 class TestRandom(SamplerConformance):

@@ -100,6 +100,7 @@ PEERS: Mapping[str, Kind] = {
     "cma-es": Kind("samplers:cma_es", "cmaes"),
     "smac": Kind("smac_peer:SmacPeer", "smac"),
     "botorch": Kind("samplers:botorch", "optuna-integration"),
+    "botorch-model": Kind("samplers:botorch_model", "botorch"),
     "random+halving": Kind("ladder_samplers:random_halving", "autokd.optimizers"),
     "ours+halving": Kind("ladder_samplers:ours_halving", "autokd.optimizers"),
     "ours+graphs+halving": Kind("ladder_samplers:ours_graphs_halving", "autokd.optimizers"),
@@ -110,7 +111,7 @@ PEERS: Mapping[str, Kind] = {
 }
 """The peers; imported when asked for, since some take seconds and some need not be installed."""
 
-FULL = ("random", "evolution", "ours", "ours+graphs", "tpe", "gp", "cma-es", "smac", "botorch")
+FULL = ("random", "evolution", "ours", "ours+graphs", "tpe", "gp", "cma-es", "smac", "botorch", "botorch-model")
 """Those that train everything fully."""
 
 LADDER = (

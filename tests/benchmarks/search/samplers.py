@@ -16,7 +16,18 @@ from tasks import Measurement, Task
 
 from autokd.optimizers.registry import sampler as own_sampler
 
-__all__ = ["SamplerPeer", "botorch", "cma_es", "experimental", "gp", "ours", "ours_graphs", "tpe", "tpe_sampler"]
+__all__ = [
+    "SamplerPeer",
+    "botorch",
+    "botorch_model",
+    "cma_es",
+    "experimental",
+    "gp",
+    "ours",
+    "ours_graphs",
+    "tpe",
+    "tpe_sampler",
+]
 
 
 class SamplerPeer(Peer):
@@ -80,6 +91,12 @@ def _ours(task: Task, seed: int, **options: Any) -> Peer:
         options["feasible"] = task.keeps_computable
     sampler = own_sampler("trust-region", seed, task.space, **options)
     return SamplerPeer(task, sampler, [name for name, limit in task.limits.items() if not limit.computable])
+
+
+def botorch_model(task: Task, seed: int, workers: int) -> Peer:
+    """Ours with today's BoTorch as its model and acquisition function, and the whole space as its region."""
+    imported("botorch", "botorch-model", "botorch")
+    return _ours(task, seed, model="botorch", rules="none")
 
 
 def tpe(task: Task, seed: int, workers: int) -> Peer:
