@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
 
-from autokd.cli import pictures, upkeep
+from autokd.cli import pictures, serve, upkeep
 from autokd.cli.damage import explained, find_explanation, forget_home
 from autokd.cli.interruption import listen
 from autokd.cli.options import HomeFolder, LateOverride, Name, Override
@@ -33,6 +33,7 @@ app = typer.Typer(
 )
 app.add_typer(pictures.app)
 app.add_typer(upkeep.app)
+app.add_typer(serve.app)
 
 Exported = Annotated[
     Path | None, typer.Option("--export", metavar="FOLDER", help="Then train the winner at full length and export it.")

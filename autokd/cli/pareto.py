@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
+from autokd.analysis.plain_values import pareto_json
 from autokd.cli.output import Output, show_json, show_text
 from autokd.config.objectives import AGAINST, Against
-from autokd.searches.findings import student_json
 from autokd.searches.result import SearchResult
 from autokd.searches.students import TrainedStudent
 from autokd.searches.tables import count, counted, percent, table
@@ -21,10 +21,10 @@ def pareto(result: SearchResult, against: Against | None, output: Output) -> Non
         output: What to print: text or one JSON value.
     """
     chosen: Sequence[Against] = [against] if against else result.problem.costs or ["params"]
-    students = result.pareto(*chosen)
     if output == "json":
-        show_json([student_json(student) | {"reference": student.trial.reference} for student in students])
+        show_json(pareto_json(result, chosen))
         return
+    students = result.pareto(*chosen)
     if not students:
         show_text("no student is trained up to the highest rung yet")
         return

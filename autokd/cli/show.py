@@ -1,27 +1,33 @@
 """Output of the commands that only read: tables for people, or one JSON value for programs."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.table import Table
 
+from autokd.analysis.plain_values import (
+    EVENTS,
+    LOG_LINES,
+    comparison_of,
+    estimates,
+    families_json,
+    status_json,
+    trial_json,
+)
 from autokd.analysis.rung_correlations import RungCorrelation, rung_correlations
 from autokd.cli.best import front_line
 from autokd.cli.events import event_line
 from autokd.cli.output import Output, show_json, show_text
-from autokd.config.fidelity_metrics import ACCURACY, FIDELITY_METRICS
+from autokd.config.fidelity_metrics import ACCURACY
 from autokd.config.flat import flat
-from autokd.database.rows import EvaluationRow, TrialRow
-from autokd.errors import AutoKDError
+from autokd.database.rows import TrialRow
 from autokd.evaluation.log import tail
 from autokd.evaluation.task import log_file
 from autokd.searches.comparison import Comparison
-from autokd.searches.earlier import learns_from, learns_from_json
-from autokd.searches.findings import full_length_lines, student_json
+from autokd.searches.earlier import learns_from
+from autokd.searches.findings import full_length_lines
 from autokd.searches.method_choice import METHOD, TEACHER
-from autokd.searches.pace import full_length
 from autokd.searches.part import MOST_CLIMBED
 from autokd.searches.problem import Problem
 from autokd.searches.progress import Progress, smallest_student
@@ -51,12 +57,9 @@ from search_spaces.design.budget import Budget
 
 if TYPE_CHECKING:
     from autokd.searches.families import Family
-    from autokd.searches.stopping import Outlook
 
 __all__ = ["families", "recipes", "searches", "status", "status_table", "trial"]
 
-EVENTS = 5  # number of events in `status`
-LOG_LINES = 12  # of a failed evaluation in `show`: the end of a traceback
 _STOPS = {"gracefully": "once the running evaluations have ended", "now": "within seconds"}
 
 
@@ -99,7 +102,7 @@ def searches(progresses: Sequence[Progress], home: Workspace, output: Output) ->
 def status(result: SearchResult, output: Output) -> None:
     """Print the progress of a search and of its full-length trainings."""
     if output == "json":
-        show_json(_status_json(result))
+        show_json(status_json(result))
     else:
         show_text(status_table(result))
 
@@ -109,38 +112,10 @@ def status_table(result: SearchResult) -> Table:
     return facts_table(_status_facts(result))
 
 
-def _status_json(result: SearchResult) -> dict[str, Any]:
-    """The progress as plain values."""
-    problem, climbed = result.problem, result.spread(MOST_CLIMBED, "complete")
-    outlook, flatness = _estimates(result)
-    found = (rung_correlations(climbed, problem.rungs, metric) for metric in FIDELITY_METRICS.values())
-    correlations = [one for of_metric in found for one in of_metric if one.n]
-    return asdict(result.progress) | {
-        "trainings": [asdict(training) for training in result.trainings],
-        "rung_correlations": [asdict(one) for one in correlations],
-        "events": [asdict(event) for event in result.last_events(EVENTS)],
-        "rungs": list(problem.rungs),
-        "seconds": asdict(result.times),
-        "full_length": full_length(problem),
-        "learns_from": learns_from_json(problem.facts.earlier),
-        "outlook": outlook and asdict(outlook),
-        "flatness": flatness and asdict(flatness) | {"is_flat": flatness.is_flat},
-        **_front_json(result, problem),
-    }
-
-
-def _front_json(result: SearchResult, problem: Problem) -> dict[str, Any]:
-    """The front of a search of several objectives."""
-    if not problem.costs:
-        return {}
-    rows = [student_json(student) | {"reference": student.trial.reference} for student in result.front]
-    return {"front": rows}
-
-
 def _status_facts(result: SearchResult) -> list[tuple[str, str]]:
     """The progress as names and sentences."""
     progress, trainings, row = result.progress, result.trainings, result.row
-    problem, (outlook, flatness) = result.problem, _estimates(result)
+    problem, (outlook, flatness) = result.problem, estimates(result)
     ended = f"{progress.complete} complete, {progress.pruned} pruned, {progress.failed} failed"
     facts = [
         ("search", f"{progress.name} ({progress.status})"),
@@ -176,13 +151,6 @@ def _status_facts(result: SearchResult) -> list[tuple[str, str]]:
     return facts + [("" if position else "last events", line) for position, line in enumerate(lines)]
 
 
-def _estimates(result: SearchResult) -> tuple["Outlook | None", Any]:
-    """Outlook and flatness; None where a space of the user's own is gone, which the status survives."""
-    with suppress(AutoKDError):
-        return result.outlook, result.flatness
-    return None, None
-
-
 def trial(record: TrialRecord, result: SearchResult, output: Output) -> None:
     """Print a trial or reference with its students and evaluations.
 
@@ -191,35 +159,16 @@ def trial(record: TrialRecord, result: SearchResult, output: Output) -> None:
         result: Its search.
         output: What to print: text or one JSON value.
     """
-    row, problem = record.trial, result.problem
-    comparison = None if row.reference else _comparison_of(record, result)
     if output == "json":
-        metric = problem.fidelity_metric.name
-        show_json(
-            {
-                "trial": _trial_json(row),
-                "family": problem.describe(row),
-                "students": [asdict(student) for student in record.students],
-                "evaluations": [asdict(row) | _log_json(row, problem) for row in record.evaluations],
-                "fidelity_metric": {"metric": metric, "values": record.means(metric)},
-                "comparison": comparison and comparison.to_dict(),
-                "learns_from": learns_from_json(problem.facts.earlier),
-            }
-        )
+        show_json(trial_json(record, result))
         return
+    problem, comparison = result.problem, comparison_of(record, result)
     show_text(facts_table(_trial_facts(record, problem, comparison)))
     show_text(_students_table(record, problem.budget))
     show_text(_evaluations_table(record))
     show_text("of the validation samples; ECE scaled: after temperature scaling; KL: KL(teacher || student) in nats")
     for line in _log_lines(record, problem):
         show_text(line)
-
-
-def _trial_json(row: TrialRow) -> dict[str, Any]:
-    """The trial as plain values, with a list as its value if there are several objectives."""
-    values = asdict(row)
-    costs = values.pop("costs")
-    return values | ({"value": [row.value, *costs]} if costs else {})
 
 
 def _trial_facts(record: TrialRecord, problem: Problem, comparison: Comparison | None) -> list[tuple[str, str]]:
@@ -285,12 +234,6 @@ def _evaluations_table(record: TrialRecord) -> Table:
     return table(headings, rows, numeric=range(3, 10))
 
 
-def _log_json(row: EvaluationRow, problem: Problem) -> dict[str, Any]:
-    """The file of what an evaluation printed, None if it printed nothing, and the last lines of it."""
-    file = log_file(problem.evaluations, row.key)
-    return {"log": str(file) if file.exists() else None, "log_tail": tail(file, LOG_LINES)}
-
-
 def _log_lines(record: TrialRecord, problem: Problem) -> Iterator[str]:
     """Where evaluations that printed something have their logs, with the last lines of those that failed."""
     replicates = {student.id: student.replicate for student in record.students}
@@ -299,13 +242,6 @@ def _log_lines(record: TrialRecord, problem: Problem) -> Iterator[str]:
         if file.exists():
             yield f"log of student {replicates[row.student_id]} up to {counted(row.epochs, 'epoch')}: {file}"
             yield from (f"  {line}" for line in tail(file, LOG_LINES) if row.state == "failed")
-
-
-def _comparison_of(record: TrialRecord, result: SearchResult) -> Comparison | None:
-    """A trial's first student beside the best reference trained as long, as the search trained both."""
-    searched = {student.id for student in record.students}
-    mine = (student for student in result.students if student.row.id in searched)
-    return result.compare(student) if (student := next(mine, None)) else None
 
 
 def _ended(row: TrialRow) -> str:
@@ -322,12 +258,11 @@ def families(result: SearchResult, top: int, output: Output) -> None:
         top: How many to print at most.
         output: What to print: text or one JSON value.
     """
+    if output == "json":
+        show_json(families_json(result, top))
+        return
     costs = result.problem.costs
     front = {student.trial.number for student in result.front} if costs else set()
-    if output == "json":
-        found = result.families[:top]
-        show_json([asdict(each) | ({"is_on_front": each.trial in front} if costs else {}) for each in found])
-        return
     of_all, outlook = result.judgement
     ranked = of_all[:top]
     marks = {each.trial: "yes" if each.trial in front else "" for each in ranked} if costs else None

@@ -19,6 +19,7 @@ EXTRAS = {
     "plot": "matplotlib",
     "postgresql": "psycopg",
     "ray": "ray",
+    "serve": "fastapi",
 }
 
 

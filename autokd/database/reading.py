@@ -219,9 +219,15 @@ class Reader:
         return self._rows(TrialTotals, query.order_by(func.min(Trial.number)))
 
     @patient
-    def events(self, search_id: int, after: int = 0) -> list[EventRow]:
-        """A search's events with an id above `after`, in order; none with a smaller id appears later."""
-        return self._rows(EventRow, _events(search_id, Event.id > after).order_by(Event.id))
+    def events(self, search_id: int, after: int = 0, most: int | None = None) -> list[EventRow]:
+        """A search's events in order; none with a smaller id than one of them appears later.
+
+        Args:
+            search_id: Id of the search.
+            after: Only events with a larger id.
+            most: Only the first so many of them; None for all.
+        """
+        return self._rows(EventRow, _events(search_id, Event.id > after).order_by(Event.id).limit(most))
 
     @patient
     def last_events(self, search_id: int, n: int) -> list[EventRow]:

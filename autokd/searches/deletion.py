@@ -112,8 +112,12 @@ def finish_deletions(workspace: Workspace, store: Store) -> None:
 
 
 def bytes_in(folder: Path) -> int:
-    """Size of the files in a folder."""
-    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    """Size of the files in a folder; one that is removed meanwhile does not count."""
+    total = 0
+    for file in folder.rglob("*"):
+        with suppress(FileNotFoundError):
+            total += file.stat().st_size if file.is_file() else 0
+    return total
 
 
 def _outputs(workspace: Workspace, rows: Iterable[SearchRow]) -> set[Path]:

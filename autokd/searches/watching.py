@@ -4,12 +4,13 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from autokd.database.reading import Reader
 from autokd.database.rows import EventRow
 from autokd.searches.progress import Progress, Training, current_progress
 from autokd.searches.result import SearchResult
 from autokd.searches.retraining import trainings
 
-__all__ = ["Look", "watch"]
+__all__ = ["Look", "look", "newest_event", "watch"]
 
 
 @dataclass(frozen=True)
@@ -19,12 +20,14 @@ class Look:
     Attributes:
         progress: How far the search is.
         trainings: How far its full-length trainings are.
-        events: What happened since the look before.
+        events: What happened since the look before, or the oldest part of it where that is much.
+        seen: Id of the newest event that was seen.
     """
 
     progress: Progress
     trainings: Sequence[Training]
     events: Sequence[EventRow]
+    seen: int
 
     @property
     def is_training(self) -> bool:
@@ -45,13 +48,32 @@ def watch(result: SearchResult, seconds: float) -> Iterator[Look]:
         DatabaseGone: If an outage lasts too long.
     """
     with result.home.open(notify=result.reporter.notify) as store:
-        seen = max((event.id for event in store.last_events(store.search(result.name).id, 1)), default=0)
+        seen = newest_event(result, store)
         while True:
-            search = store.search(result.name)
-            progress = current_progress(store, search)  # first: events of its end are then among what follows
-            events = store.events(search.id, after=seen)
-            seen = max((event.id for event in events), default=seen)
-            yield Look(progress, trainings(result.problem_of(search), store, search.id), events)
-            if not progress.is_running:
+            now = look(result, store, seen)
+            seen = now.seen
+            yield now
+            if not now.progress.is_running:
                 return
             time.sleep(seconds)
+
+
+def newest_event(result: SearchResult, store: Reader) -> int:
+    """Id of the newest event of a search; 0 if it has none."""
+    return max((event.id for event in store.last_events(store.search(result.name).id, 1)), default=0)
+
+
+def look(result: SearchResult, store: Reader, seen: int, most: int | None = None) -> Look:
+    """Look at a search once.
+
+    Args:
+        result: The search.
+        store: Its database.
+        seen: Id of the newest event that was seen before.
+        most: Largest number of events; what is left comes with the next look.
+    """
+    search = store.search(result.name)
+    progress = current_progress(store, search)  # first: events of its end are then among what follows
+    events = store.events(search.id, seen, most)
+    newest = max((event.id for event in events), default=seen)
+    return Look(progress, trainings(result.problem_of(search), store, search.id), events, newest)

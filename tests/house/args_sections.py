@@ -11,7 +11,8 @@ FEWEST = 3
 def missing_args_sections(tree: Tree) -> list[str]:
     """Public functions and methods with three or more parameters that have no `Args` section.
 
-    A method may inherit the section from a method of a base class. Commands explain their parameters in their help.
+    A method may inherit the section from a method of a base class. Commands explain their parameters in their help, and
+    routes in the description of the service.
     """
     nodes = [node for module in tree.modules.values() for node in module.nodes]
     classes = {node.name: node for node in nodes if isinstance(node, ast.ClassDef)}
@@ -20,7 +21,7 @@ def missing_args_sections(tree: Tree) -> list[str]:
         for owner, function in _public(ast.parse(module.text)):
             above = _bases(owner, classes) if owner else []
             if _n_parameters(owner, function) >= FEWEST and not (
-                _is_command(function) or _has_section(function) or any(_explains(base, function.name) for base in above)
+                _is_face(function) or _has_section(function) or any(_explains(base, function.name) for base in above)
             ):
                 found.append(f"{module.name}: {f'{owner.name}.' if owner else ''}{function.name}")
     return found
@@ -58,8 +59,9 @@ def _n_parameters(owner: ast.ClassDef | None, function: ast.FunctionDef) -> int:
     return count - (owner is not None and "staticmethod" not in _decorators(function))
 
 
-def _is_command(function: ast.FunctionDef) -> bool:
-    return any(".command(" in decorator for decorator in _decorators(function))
+def _is_face(function: ast.FunctionDef) -> bool:
+    """Whether it is a command or a route."""
+    return any(".command(" in each or each.startswith("router.") for each in _decorators(function))
 
 
 def _decorators(function: ast.FunctionDef) -> list[str]:

@@ -7,7 +7,7 @@ none of them and comes first.
 ORDER = {
     "autokd": (
         "errors core config data distillation training teachers optimizers database evaluation export searches "
-        "analysis recipes testing __init__ cli __main__"
+        "analysis recipes testing __init__ service cli __main__"
     ),
     "autokd.core": "seeds spelling extras hub files console cache_folder disk speed device references",
     "autokd.config": (
@@ -56,13 +56,19 @@ ORDER = {
         "speed manifest preflight retraining retry deletion garbage result findings watching api damage doctor"
     ),
     "autokd.analysis": (
-        "rung_correlations evidence scales style history correlation importances where curves plots inline_svg report"
+        "rung_correlations plain_values evidence scales style history correlation importances where curves plots "
+        "inline_svg report"
     ),
     "autokd.recipes": "catalogue teachers runnable train_teacher",
     "autokd.testing": "tasks toys executors methods optimizers spaces",
     "autokd.cli": (
         "damage interruption output options within events reporting draw plot report delete gc stop retry doctor "
-        "exports teach axes best show watch pareto pictures upkeep app __init__"
+        "exports teach axes best show watch pareto pictures upkeep serving serve app "
+        "__init__"
+    ),
+    "autokd.service": (
+        "settings tokens refusals guard bodies audit quota schemas reading watching artefacts changing metrics health "
+        "app server"
     ),
     "search_spaces": "errors architecture networks design drawing spaces blueprint space",
     "search_spaces.architecture": (

@@ -1,0 +1,162 @@
+"""What the verbs that only read answer as plain values: `-o json` on the command line, and the same over HTTP."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from autokd.analysis.rung_correlations import rung_correlations
+from autokd.config.fidelity_metrics import FIDELITY_METRICS
+from autokd.config.objectives import Against
+from autokd.errors import AutoKDError
+from autokd.evaluation.log import tail
+from autokd.evaluation.task import log_file
+from autokd.searches.comparison import Comparison
+from autokd.searches.earlier import learns_from_json
+from autokd.searches.findings import student_json
+from autokd.searches.pace import full_length
+from autokd.searches.part import MOST_CLIMBED
+from autokd.searches.problem import Problem
+from autokd.searches.result import SearchResult
+from autokd.searches.students import TrainedStudent
+from autokd.searches.trial_record import TrialRecord
+
+if TYPE_CHECKING:
+    from autokd.optimizers.models.signal_to_noise import SignalToNoise
+    from autokd.searches.stopping import Outlook
+
+__all__ = [
+    "EVENTS",
+    "LOG_LINES",
+    "comparison_of",
+    "estimates",
+    "failures_json",
+    "families_json",
+    "pareto_json",
+    "status_json",
+    "student_or_reference_json",
+    "trial_json",
+]
+
+EVENTS = 5  # number of events in `status`
+LOG_LINES = 12  # of a failed evaluation in `show`: the end of a traceback
+
+
+def status_json(result: SearchResult) -> dict[str, Any]:
+    """The progress of a search and of its full-length trainings, with what its model believes."""
+    problem, climbed = result.problem, result.spread(MOST_CLIMBED, "complete")
+    outlook, flatness = estimates(result)
+    found = (rung_correlations(climbed, problem.rungs, metric) for metric in FIDELITY_METRICS.values())
+    correlations = [one for of_metric in found for one in of_metric if one.n]
+    return asdict(result.progress) | {
+        "trainings": [asdict(training) for training in result.trainings],
+        "rung_correlations": [asdict(one) for one in correlations],
+        "events": [asdict(event) for event in result.last_events(EVENTS)],
+        "rungs": list(problem.rungs),
+        "seconds": asdict(result.times),
+        "full_length": full_length(problem),
+        "learns_from": learns_from_json(problem.facts.earlier),
+        "outlook": outlook and asdict(outlook),
+        "flatness": flatness and asdict(flatness) | {"is_flat": flatness.is_flat},
+        **({"front": [student_or_reference_json(student) for student in result.front]} if problem.costs else {}),
+    }
+
+
+def estimates(result: SearchResult) -> tuple["Outlook | None", "SignalToNoise | None"]:
+    """Outlook and flatness; None where a space of the user's own is gone, which the status survives."""
+    with suppress(AutoKDError):
+        return result.outlook, result.flatness
+    return None, None
+
+
+def trial_json(record: TrialRecord, result: SearchResult) -> dict[str, Any]:
+    """A trial or reference with its students and evaluations.
+
+    Args:
+        record: The trial or reference.
+        result: Its search.
+    """
+    problem, comparison = result.problem, comparison_of(record, result)
+    metric = problem.fidelity_metric.name
+    return {
+        "trial": _trial_row_json(record),
+        "family": problem.describe(record.trial),
+        "students": [asdict(student) for student in record.students],
+        "evaluations": [asdict(row) | _log_json(row.key, problem) for row in record.evaluations],
+        "fidelity_metric": {"metric": metric, "values": record.means(metric)},
+        "comparison": comparison and comparison.to_dict(),
+        "learns_from": learns_from_json(problem.facts.earlier),
+    }
+
+
+def comparison_of(record: TrialRecord, result: SearchResult) -> Comparison | None:
+    """A trial's first student beside the best reference trained as long, as the search trained both; see `compare`."""
+    if record.trial.reference:
+        return None
+    searched = {student.id for student in record.students}
+    mine = (student for student in result.students if student.row.id in searched)
+    return result.compare(student) if (student := next(mine, None)) else None
+
+
+def _log_json(key: str, problem: Problem) -> dict[str, Any]:
+    """The file of what an evaluation printed, None if it printed nothing, and the last lines of it."""
+    file = log_file(problem.evaluations, key)
+    return {"log": str(file) if file.exists() else None, "log_tail": tail(file, LOG_LINES)}
+
+
+def failures_json(result: SearchResult, most: int) -> list[dict[str, Any]]:
+    """Failed trials and references with their reasons, and the end of what their failed evaluations printed.
+
+    Args:
+        result: The search.
+        most: Largest number of trials, spread evenly over the search; references come on top.
+    """
+    problem = result.problem
+    names = [one.name for one in result.progress.references if one.state == "failed"]
+    records = [*(result.trial(name) for name in names), *result.spread(most, "failed")]
+    return [
+        {
+            "trial": record.trial.number,
+            "reference": record.trial.reference,
+            "reason": record.trial.reason,
+            "is_workers_fault": record.is_workers_fault,
+            "logs": [_log_json(row.key, problem) for row in record.evaluations if row.state == "failed"],
+        }
+        for record in records
+    ]
+
+
+def families_json(result: SearchResult, top: int) -> list[dict[str, Any]]:
+    """The families of a search, the best first, and with several objectives whether each has a student on the front.
+
+    Args:
+        result: The search.
+        top: How many at most.
+    """
+    found = [asdict(family) for family in result.families[:top]]
+    if not result.problem.costs:
+        return found
+    front = {student.trial.number for student in result.front}
+    return [family | {"is_on_front": family["trial"] in front} for family in found]
+
+
+def pareto_json(result: SearchResult, against: Sequence[Against]) -> list[dict[str, Any]]:
+    """The students and references that are best for their size.
+
+    Args:
+        result: The search.
+        against: Costs that are to be small; see `SearchResult.pareto`.
+    """
+    return [student_or_reference_json(student) for student in result.pareto(*against)]
+
+
+def student_or_reference_json(student: TrainedStudent) -> dict[str, Any]:
+    """A student with its costs and metrics, and the name of the reference that it is, if it is one."""
+    return student_json(student) | {"reference": student.trial.reference}
+
+
+def _trial_row_json(record: TrialRecord) -> dict[str, Any]:
+    """The trial, with a list as its value if there are several objectives."""
+    values = asdict(record.trial)
+    costs = values.pop("costs")
+    return values | ({"value": [record.trial.value, *costs]} if costs else {})

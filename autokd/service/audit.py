@@ -1,0 +1,70 @@
+"""The audit: one line of JSON for each request that changes something or tried to, in a file that only grows."""
+
+import json
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from autokd.service.guard import READING
+
+__all__ = ["Audit", "audit_lines"]
+
+LONGEST_PATH = 300  # characters of a request's path that are kept
+
+
+class Audit:
+    """Records each request with a method that changes something: when, who, what, and how it ended.
+
+    Args:
+        app: What answers.
+        file: Where lines are appended.
+    """
+
+    def __init__(self, app: ASGIApp, file: Path) -> None:
+        self._app, self._file = app, file
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        if scope["method"] in READING:
+            await self._app(scope, receive, send)
+            return
+        status = 500
+
+        async def send_and_see(message: Message) -> None:
+            nonlocal status
+            status = message.get("status", status)
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_and_see)
+        finally:
+            self._record(scope, status)
+
+    def _record(self, scope: Scope, status: int) -> None:
+        caller = scope.get("state", {}).get("caller")
+        line = {
+            "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "token": caller and caller.name,
+            "role": caller and caller.role,
+            "peer": (scope.get("client") or [None])[0],
+            "method": scope["method"],
+            "path": scope["path"][:LONGEST_PATH],
+            "status": status,
+        }
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(self._file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            os.write(descriptor, json.dumps(line).encode() + b"\n")  # one write, so that lines never mix
+        finally:
+            os.close(descriptor)
+
+
+def audit_lines(file: Path, n: int) -> list[dict[str, Any]]:
+    """The last `n` lines of an audit, the newest last."""
+    try:
+        return [json.loads(line) for line in file.read_text().splitlines()[-n:]]
+    except FileNotFoundError:
+        return []

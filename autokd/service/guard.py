@@ -1,0 +1,101 @@
+"""What every request passes before a route sees it: its Origin, the mode of the service, and its token.
+
+All methods are treated alike. The token comes in the `Authorization` header alone, never in a cookie or an address, so
+another site can make a browser send a request, but none that is answered.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated
+
+from fastapi import HTTPException, Request, Security, params
+from fastapi.security import HTTPBearer
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from autokd.service.refusals import refuse
+from autokd.service.settings import Settings
+from autokd.service.tokens import Caller, Role, Tokens
+
+__all__ = ["READING", "Guard", "SafeHeaders", "allow"]
+
+READING = ("GET", "HEAD", "OPTIONS")
+"""Methods that change nothing."""
+
+_BEARER = HTTPBearer(auto_error=False)  # for the description alone: `Guard` has looked at the token by then
+_OPEN = ("/health/live", "/health/ready")  # paths without a token, for what watches processes
+
+_SAFE: Mapping[str, str] = {
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+
+
+class SafeHeaders:
+    """Gives each response the headers that make browsers careful, where it does not have them itself.
+
+    Args:
+        app: What answers.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+
+        async def send_safely(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in _SAFE.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        await self._app(scope, receive, send_safely)
+
+
+class Guard:
+    """Lets a request through to the app if its Origin, the mode of the service and its token allow it.
+
+    Args:
+        app: What is guarded.
+        settings: Allowed origins, and the mode.
+        tokens: Tokens that are valid.
+    """
+
+    def __init__(self, app: ASGIApp, settings: Settings, tokens: Tokens) -> None:
+        self._app, self._settings, self._tokens = app, settings, tokens
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        headers = Headers(scope=scope)
+        if any(origin not in self._settings.origins for origin in headers.getlist("origin")):
+            await refuse(403, "scripts of this Origin may not call the service")(scope, receive, send)
+        elif self._settings.read_only and scope["method"] not in READING:
+            await refuse(403, "this service only reads")(scope, receive, send)
+        elif scope["path"] in _OPEN:
+            await self._app(scope, receive, send)
+        elif (caller := self._caller(headers)) is None:
+            bearer = {"WWW-Authenticate": "Bearer"}
+            await refuse(401, "a valid token is needed: `Authorization: Bearer TOKEN`", bearer)(scope, receive, send)
+        else:
+            scope.setdefault("state", {})["caller"] = caller
+            await self._app(scope, receive, send)
+
+    def _caller(self, headers: Headers) -> Caller | None:
+        given = headers.getlist("authorization")
+        scheme, _, token = given[0].partition(" ") if len(given) == 1 else ("", "", "")
+        return self._tokens.caller(token.strip()) if scheme.lower() == "bearer" else None
+
+
+def allow(role: Role) -> params.Depends:
+    """What a route depends on that needs this role: the check that its caller has it."""
+
+    def check(request: Request, described: Annotated[object, Security(_BEARER)]) -> None:
+        caller: Caller = request.state.caller
+        if not caller.may(role):
+            raise HTTPException(403, f"this needs a token of the role {role!r}, but yours has {caller.role!r}")
+
+    return params.Depends(check)

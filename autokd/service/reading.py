@@ -1,0 +1,157 @@
+"""The routes that only read. Each answers what a verb of the command line prints with `-o json`."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Path, Query
+
+from autokd.analysis.plain_values import (
+    failures_json,
+    families_json,
+    pareto_json,
+    status_json,
+    student_or_reference_json,
+    trial_json,
+)
+from autokd.config.objectives import Against
+from autokd.database.rows import EventRow
+from autokd.recipes.catalogue import recipes
+from autokd.searches.api import find, find_all
+from autokd.searches.findings import Findings
+from autokd.searches.progress import Progress
+from autokd.searches.reporter import SILENT
+from autokd.searches.result import SearchResult
+from autokd.service.guard import allow
+from autokd.service.refusals import meaning
+from autokd.service.schemas import (
+    BestAnswer,
+    FailureAnswer,
+    FamilyAnswer,
+    RecipeAnswer,
+    StatusAnswer,
+    StudentAnswer,
+    TrialAnswer,
+    WorkersAnswer,
+)
+from autokd.service.settings import Current
+
+__all__ = ["Found", "SearchName", "router"]
+
+MOST = 1_000  # rows in one answer
+
+router = APIRouter(prefix="/api", dependencies=[allow("read")], tags=["reading"])
+
+SearchName = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=255)]
+Number = Annotated[int, Query(ge=1, le=MOST, description="How many at most.")]
+
+
+def _found(search: SearchName, settings: Current) -> SearchResult:
+    return find(search, settings.home, SILENT)
+
+
+Found = Annotated[SearchResult, Depends(_found)]
+"""The search that a route's path names, as an argument of the route."""
+
+
+@router.get("/recipes")
+def list_recipes() -> list[RecipeAnswer]:
+    """The ready-made searches."""
+    return [RecipeAnswer(name=name, description=line) for name, line in recipes().items()]
+
+
+@router.get("/searches")
+def list_searches(settings: Current) -> list[Progress]:
+    """The progress of all searches, the oldest first."""
+    return [result.progress for result in find_all(settings.home)]
+
+
+@router.get("/searches/{search}", response_model=StatusAnswer)
+def show_status(found: Found) -> dict[str, Any]:
+    """How far a search is, and what its model believes, which takes a while to compute; see `progress`."""
+    return status_json(found)
+
+
+@router.get("/searches/{search}/progress")
+def show_progress(found: Found) -> Progress:
+    """How far a search is."""
+    return found.progress
+
+
+@router.get("/searches/{search}/configuration")
+def show_configuration(found: Found) -> dict[str, Any]:
+    """The search's configuration, as a `search.toml` would say it."""
+    return found.config.to_dict()
+
+
+@router.get("/searches/{search}/best", response_model=BestAnswer)
+def show_best(found: Found) -> dict[str, Any]:
+    """The best student beside its teacher and the references."""
+    with meaning(409):
+        return Findings.of(found).to_json()
+
+
+@router.get("/searches/{search}/families", response_model=list[FamilyAnswer])
+def list_families(found: Found, top: Number = 10) -> list[dict[str, Any]]:
+    """The families, the best first by what the model believes."""
+    return families_json(found, top)
+
+
+@router.get("/searches/{search}/pareto", response_model=list[StudentAnswer])
+def list_pareto(found: Found, against: Against | None = None) -> list[dict[str, Any]]:
+    """The students and references that no other one trained as long exceeds in accuracy and the given cost."""
+    chosen: Sequence[Against] = [against] if against else found.problem.costs or ["params"]
+    return pareto_json(found, chosen)
+
+
+@router.get("/searches/{search}/students", response_model=list[StudentAnswer])
+def list_students(
+    found: Found,
+    offset: Annotated[int, Query(ge=0, le=2**31, description="How many to leave out.")] = 0,
+    most: Number = 100,
+) -> list[dict[str, Any]]:
+    """The trained students, the best first, from number `offset` on."""
+    return [student_or_reference_json(student) for student in found.students[offset : offset + most]]
+
+
+@router.get("/searches/{search}/references", response_model=list[StudentAnswer])
+def list_references(found: Found) -> list[dict[str, Any]]:
+    """The trained references, the best first."""
+    return [student_or_reference_json(student) for student in found.references]
+
+
+@router.get("/searches/{search}/trials/{trial}", response_model=TrialAnswer)
+def show_trial(found: Found, trial: Annotated[str, Path(pattern=r"^[a-z0-9-]{1,32}$")]) -> dict[str, Any]:
+    """A trial by its number, or a reference by its name, with its students, evaluations and the ends of their logs."""
+    with meaning(404):
+        record = found.trial(trial)
+    return trial_json(record, found)
+
+
+@router.get("/searches/{search}/failures", response_model=list[FailureAnswer])
+def list_failures(found: Found, most: Number = 100) -> list[dict[str, Any]]:
+    """The failed trials and references with their reasons and the ends of their logs."""
+    return failures_json(found, most)
+
+
+@router.get("/searches/{search}/workers")
+def list_workers(found: Found) -> WorkersAnswer:
+    """The process that runs the search, and what its workers have."""
+    row, progress = found.row, found.progress
+    return WorkersAnswer(
+        host=row.lease_host,
+        pid=row.lease_pid,
+        heartbeat_at=row.lease_heartbeat_at,
+        stop=row.stop,
+        evaluations=list(progress.evaluations),
+    )
+
+
+@router.get("/searches/{search}/events")
+def list_events(
+    found: Found,
+    after: Annotated[int, Query(ge=0, le=2**62, description="Only events with a larger id.")] = 0,
+    most: Number = 100,
+) -> list[EventRow]:
+    """The events of a search with an id above `after`, the oldest first."""
+    with found.home.open() as store:
+        return store.events(store.search(found.name).id, after, most)

@@ -1,0 +1,268 @@
+"""The types of what routes answer, beside those that searches have themselves, as OpenAPI describes them."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from autokd.analysis.rung_correlations import RungCorrelation
+from autokd.database.rows import EventRow, StopMode
+from autokd.searches.families import Family
+from autokd.searches.progress import Progress, RunningEvaluation, Training
+from autokd.searches.times import Times
+
+__all__ = [
+    "AuditAnswer",
+    "BestAnswer",
+    "FailureAnswer",
+    "FamilyAnswer",
+    "FileAnswer",
+    "RecipeAnswer",
+    "RetryAnswer",
+    "StatusAnswer",
+    "StopAnswer",
+    "StudentAnswer",
+    "TrialAnswer",
+    "WorkersAnswer",
+]
+
+Metrics = dict[str, float | None]
+
+
+class RecipeAnswer(BaseModel):
+    """A ready-made search."""
+
+    name: str
+    description: str
+
+
+class EarlierAnswer(BaseModel):
+    """An earlier search from which a search learns: how many of its trials are used, and how many are not."""
+
+    name: str
+    trials: int
+    dropped: int
+
+
+class GainAnswer(BaseModel):
+    """What further trials would gain in accuracy at most, in nine of ten cases."""
+
+    trials: int
+    most: float
+
+
+class OutlookAnswer(BaseModel):
+    """What the model of a search believes of its winner and of further trials; see `autokd status -o json`."""
+
+    trial: int
+    probability_best: float
+    low: float
+    high: float
+    epochs: float
+    gain: GainAnswer | None
+    is_enough: bool
+
+
+class FlatnessAnswer(BaseModel):
+    """How much the families differ, compared with the noise of a trial."""
+
+    n: int
+    observations: int
+    ratio: float
+    low: float
+    high: float
+    evidence: float
+    is_flat: bool
+
+
+class StudentAnswer(BaseModel):
+    """A student with its costs and metrics; `reference` is the name of the reference that it is, if it is one."""
+
+    trial: int
+    parameters: dict[str, Any]
+    replicate: int
+    digest: str
+    params: int
+    macs: int
+    activation_bytes: int
+    model_bytes: int
+    memory_bytes: int
+    epochs: float
+    is_final: bool
+    metrics: Metrics
+    reference: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StatusAnswer(Progress):
+    """The progress of a search, with its last events and what its model believes; see `autokd status -o json`."""
+
+    trainings: list[Training]
+    rung_correlations: list[RungCorrelation]
+    events: list[EventRow]
+    rungs: list[float]
+    seconds: Times
+    full_length: dict[str, Any] | None
+    learns_from: list[EarlierAnswer]
+    outlook: OutlookAnswer | None
+    flatness: FlatnessAnswer | None
+    front: list[StudentAnswer] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FamilyAnswer(Family):
+    """A family; `is_on_front` is known where the search has several objectives."""
+
+    is_on_front: bool | None = None
+
+
+class BestAnswer(StudentAnswer):
+    """The best student beside its teacher and the references; see `autokd best -o json`, of which all is here."""
+
+    model_config = ConfigDict(extra="allow")
+
+    search: str
+    distillation: dict[str, Any]
+    references: list[dict[str, Any]]
+    comparison: dict[str, Any] | None
+    seconds: Times
+    axes: dict[str, Any]
+    limits: dict[str, dict[str, float]]
+    search_cost: Metrics
+    outlook: OutlookAnswer | None
+    remarks: list[str]
+
+
+class EvaluationAnswer(BaseModel):
+    """An evaluation, with the end of what it printed."""
+
+    id: int
+    student_id: int
+    rung: int
+    epochs: float
+    key: str
+    state: str
+    metrics: Metrics | None
+    seconds: float | None
+    reason: str | None
+    fault: str | None
+    worker: str | None
+    created_at: datetime
+    finished_at: datetime | None
+    log: str | None
+    log_tail: list[str]
+
+
+class TrialRowAnswer(BaseModel):
+    """A trial; with several objectives, `value` is a list."""
+
+    number: int
+    parameters: dict[str, Any]
+    state: str
+    value: float | list[float | None] | None
+    reason: str | None
+    created_at: datetime
+    finished_at: datetime | None
+    finish_order: int | None
+    reference: str | None
+    rung: int | None
+    seconds: float | None
+    at_chance: bool | None
+
+
+class TrialStudentAnswer(BaseModel):
+    """A student of a trial, with its architecture in the one format of all spaces."""
+
+    id: int
+    replicate: int
+    purpose: str
+    digest: str
+    architecture: dict[str, Any]
+    params: int
+    macs: int
+    activation_bytes: int
+    model_bytes: int
+
+
+class MetricAnswer(BaseModel):
+    """The metric by which trials are compared below the last rung, with its value at each rung."""
+
+    metric: str
+    values: dict[int, float]
+
+
+class TrialAnswer(BaseModel):
+    """A trial or reference with its students and evaluations; see `autokd show -o json`."""
+
+    trial: TrialRowAnswer
+    family: str
+    students: list[TrialStudentAnswer]
+    evaluations: list[EvaluationAnswer]
+    fidelity_metric: MetricAnswer
+    comparison: dict[str, Any] | None
+    learns_from: list[EarlierAnswer]
+
+
+class LogAnswer(BaseModel):
+    """The file of what an evaluation printed, None if it printed nothing, and the last lines of it."""
+
+    log: str | None
+    log_tail: list[str]
+
+
+class FailureAnswer(BaseModel):
+    """A failed trial or reference."""
+
+    trial: int
+    reference: str | None
+    reason: str | None
+    is_workers_fault: bool
+    logs: list[LogAnswer]
+
+
+class WorkersAnswer(BaseModel):
+    """The process that runs a search, if one does, and what its workers have."""
+
+    host: str | None
+    pid: int | None
+    heartbeat_at: datetime | None
+    stop: StopMode | None
+    evaluations: list[RunningEvaluation]
+
+
+class FileAnswer(BaseModel):
+    """A file of an export, which `/api/artefacts/{sha256}` sends."""
+
+    name: str
+    sha256: str
+    bytes: int
+
+
+class StopAnswer(BaseModel):
+    """How a search was asked to stop, and the process that hears of it."""
+
+    search: str
+    stop: StopMode
+    host: str
+    pid: int
+
+
+class RetryAnswer(BaseModel):
+    """A trial or reference that is open again, and why it had failed."""
+
+    trial: int
+    reference: str | None
+    reason: str | None
+
+
+class AuditAnswer(BaseModel):
+    """A request that changed something or tried to; `token` is the first digits of the token's digest."""
+
+    at: datetime
+    token: str | None
+    role: str | None
+    peer: str | None
+    method: str
+    path: str
+    status: int

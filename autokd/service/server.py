@@ -1,0 +1,86 @@
+"""The service as a process: a socket, and uvicorn on it."""
+
+import ipaddress
+import socket
+from collections.abc import Sequence
+from contextlib import suppress
+
+import uvicorn
+
+from autokd.errors import InputError
+from autokd.service.app import make_app
+from autokd.service.settings import Settings
+
+__all__ = ["allowed_hosts", "allowed_origins", "listen", "run", "server"]
+
+LOCAL = ("127.0.0.1", "localhost", "[::1]")
+MOST_CONNECTIONS = 200
+LARGEST_HEADERS = 2**14  # bytes
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens at an address; port 0 takes a free one.
+
+    Raises:
+        InputError: If the address cannot be used.
+    """
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        raise InputError(f"the service cannot listen at {host}, port {port}: {error.strerror or error}.") from None
+
+
+def allowed_hosts(host: str, further: Sequence[str]) -> tuple[str, ...]:
+    """The names by which a service may be called that listens at an address.
+
+    Args:
+        host: The address.
+        further: Names beside this machine's own and the address.
+
+    Raises:
+        InputError: If it listens at all addresses, and no name is given.
+    """
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:  # a name
+        return *LOCAL, host, *further
+    if address.is_unspecified and not further:
+        raise InputError(
+            f"--host {host} listens at all addresses of this machine: say by --allow-host NAME how clients call it."
+        )
+    return *LOCAL, f"[{host}]" if address.version == 6 else host, *further
+
+
+def allowed_origins(hosts: Sequence[str], port: int, further: Sequence[str]) -> frozenset[str]:
+    """The origins whose scripts may call the service: its own, and further ones.
+
+    Args:
+        hosts: Names by which it may be called.
+        port: Its port.
+        further: Origins of others, such as `https://searches.example.org`.
+    """
+    return frozenset(f"http://{host}:{port}" for host in hosts) | frozenset(further)
+
+
+def run(settings: Settings, listening: socket.socket) -> None:
+    """Serve until SIGINT or SIGTERM."""
+    with suppress(KeyboardInterrupt):  # uvicorn ends its work first, then raises the signal again
+        server(settings).run(sockets=[listening])
+
+
+def server(settings: Settings) -> uvicorn.Server:
+    """What serves, not started yet."""
+    config = uvicorn.Config(
+        make_app(settings),
+        access_log=False,
+        h11_max_incomplete_event_size=LARGEST_HEADERS,
+        http="h11",
+        lifespan="off",
+        limit_concurrency=MOST_CONNECTIONS,
+        log_level="warning",
+        proxy_headers=False,
+        server_header=False,
+        timeout_graceful_shutdown=5,
+        ws="none",
+    )
+    return uvicorn.Server(config)

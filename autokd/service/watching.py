@@ -1,0 +1,82 @@
+"""Watching a search: its events as they are recorded, and its progress whenever it changes, as server-sent events."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from typing import Annotated
+
+import anyio
+from anyio.to_thread import run_sync
+from fastapi import APIRouter, Header, HTTPException, Query, Request
+from pydantic import TypeAdapter
+from sse_starlette import EventSourceResponse, ServerSentEvent
+
+from autokd.database.errors import UnknownSearch
+from autokd.database.rows import EventRow
+from autokd.searches.progress import Progress
+from autokd.searches.result import SearchResult
+from autokd.searches.watching import Look, look, newest_event
+from autokd.service.guard import allow
+from autokd.service.reading import Found
+
+__all__ = ["MOST_WATCHERS", "router"]
+
+LOOK_SECONDS = 1.0
+MOST_EVENTS = 500  # in one look: a client that was away for long gets them piece by piece
+MOST_WATCHERS = 100
+SEND_SECONDS = 30.0  # a client that takes nothing for so long has left
+
+_EVENT, _PROGRESS = TypeAdapter(EventRow), TypeAdapter(Progress)
+
+router = APIRouter(prefix="/api", dependencies=[allow("read")], tags=["watching"])
+
+
+@router.get(
+    "/searches/{search}/watch",
+    response_class=EventSourceResponse,
+    responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
+)
+async def watch(
+    request: Request,
+    found: Found,
+    after: Annotated[int | None, Query(ge=0, le=2**62)] = None,
+    last_event_id: Annotated[int | None, Header(ge=0, le=2**62)] = None,
+) -> EventSourceResponse:
+    """What happens to a search from now on, or after the event `Last-Event-ID` (or `after`), until the client leaves.
+
+    Each recorded event comes as `event: recorded` with its id, so that a client that reconnects misses none; the
+    progress comes as `event: progress`, without an id.
+    """
+    seen = after if last_event_id is None else last_event_id
+    watchers: asyncio.Semaphore = request.app.state.watchers
+    if watchers.locked():
+        raise HTTPException(503, f"{MOST_WATCHERS} clients are watching already: try again later")
+    return EventSourceResponse(_counted(watchers, _messages(found, seen)), send_timeout=SEND_SECONDS)
+
+
+async def _counted(
+    watchers: asyncio.Semaphore, messages: AsyncIterator[ServerSentEvent]
+) -> AsyncIterator[ServerSentEvent]:
+    async with watchers:
+        async for message in messages:
+            yield message
+
+
+async def _messages(found: SearchResult, seen: int | None) -> AsyncIterator[ServerSentEvent]:
+    store = await run_sync(found.home.open)
+    before = None
+    try:
+        if seen is None:
+            seen = await run_sync(newest_event, found, store)
+        with suppress(UnknownSearch):  # it was deleted
+            while True:
+                now: Look = await run_sync(look, found, store, seen, MOST_EVENTS)
+                for event in now.events:
+                    yield ServerSentEvent(_EVENT.dump_json(event).decode(), event="recorded", id=str(event.id))
+                if now.progress != before:
+                    yield ServerSentEvent(_PROGRESS.dump_json(now.progress).decode(), event="progress")
+                seen, before = now.seen, now.progress
+                if len(now.events) < MOST_EVENTS:
+                    await anyio.sleep(LOOK_SECONDS)
+    finally:
+        store.close()

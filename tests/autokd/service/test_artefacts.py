@@ -1,0 +1,76 @@
+"""An export is made, told and sent, and nothing else is sent."""
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autokd.export.manifest import FILES
+from autokd.export.verification import verify_folder
+from autokd.searches.workspace import Workspace
+from autokd.service.artefacts import exports_folder
+from autokd.service.settings import Settings
+
+EXPORT = "/api/searches/digits/export"
+
+
+@pytest.fixture(scope="module")
+def exported(searched: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home whose search was exported; not to be changed."""
+    from autokd.searches.api import find
+
+    home = Path(shutil.copytree(searched, tmp_path_factory.mktemp("exported") / "home"))
+    find("digits", home).export(folder(home))
+    return home
+
+
+def folder(home: Path) -> Path:
+    return exports_folder(Settings(Workspace(home))) / "digits"
+
+
+@pytest.fixture
+def copy(exported: Path, tmp_path: Path) -> Path:
+    """A copy of it, to be changed."""
+    return Path(shutil.copytree(exported, tmp_path / "copy"))
+
+
+@pytest.mark.slow  # an export, which a fresh interpreter verifies
+def test_an_export_that_is_fetched_file_by_file_can_be_verified(serve: Any, home: Path, tmp_path: Path) -> None:
+    client = serve(home, "run")
+    made = client.post(EXPORT, json={"within": {"params": 10**9}})
+    assert made.status_code == 201, made.text
+    assert client.get(EXPORT).json() == made.json()
+    fetched = tmp_path / "fetched"
+    fetched.mkdir()
+    for file in made.json():
+        answer = client.get(f"/api/artefacts/{file['sha256']}")
+        assert (len(answer.content), hashlib.sha256(answer.content).hexdigest()) == (file["bytes"], file["sha256"])
+        assert answer.headers["Content-Disposition"] == f'attachment; filename="{file["name"]}"'
+        (fetched / file["name"]).write_bytes(answer.content)
+    assert {file.name for file in fetched.iterdir()} == {*FILES, "manifest.json"}
+    assert verify_folder(fetched).max_difference < 1e-4
+
+
+def test_a_file_that_was_changed_or_replaced_by_a_link_is_not_sent(serve: Any, copy: Path) -> None:
+    client = serve(copy)
+    digests = {file["name"]: file["sha256"] for file in client.get(EXPORT).json()}
+    (folder(copy) / "model.py").write_text("import os")
+    (folder(copy) / "architecture.json").rename(copy / "elsewhere")
+    (folder(copy) / "architecture.json").symlink_to(copy / "elsewhere")
+    statuses = {name: client.get(f"/api/artefacts/{digest}").status_code for name, digest in digests.items()}
+    assert {name for name, status in statuses.items() if status == 404} == {"model.py", "architecture.json"}
+
+
+def test_the_export_of_an_earlier_search_of_the_same_name_is_not_this_ones(serve: Any, copy: Path) -> None:
+    manifest = folder(copy) / "manifest.json"
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"search_began": "2020-01-01T00:00:00+00:00"}))
+    assert serve(copy).get(EXPORT).status_code == 404
+
+
+def test_nothing_is_exported_above_the_quota(serve: Any, copy: Path) -> None:
+    answer = serve(copy, "run", quota_bytes=1000).post(EXPORT, json={})
+    assert answer.status_code == 507
+    assert "but the quota is" in answer.json()["detail"]

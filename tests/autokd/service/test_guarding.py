@@ -1,0 +1,80 @@
+"""The parts that every request passes, one at a time."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.responses import PlainTextResponse
+from starlette.testclient import TestClient
+from starlette.types import Message, Receive, Scope, Send
+
+from autokd.searches.workspace import Workspace
+from autokd.service.artefacts import exports_folder
+from autokd.service.audit import Audit, audit_lines
+from autokd.service.bodies import BodyLimits
+from autokd.service.settings import Settings
+
+
+async def echo(scope: Scope, receive: Receive, send: Send) -> None:
+    message = await receive()
+    await PlainTextResponse(message["body"])(scope, receive, send)
+
+
+def test_a_body_arrives_as_it_was_sent_in_however_many_pieces() -> None:
+    client = TestClient(BodyLimits(echo))
+    assert client.post("/", content=iter([b"one ", b"two ", b"three"])).text == "one two three"
+
+
+def test_a_body_that_comes_too_slowly_is_refused() -> None:
+    async def never() -> Message:
+        return await asyncio.Event().wait()  # type: ignore[return-value]
+
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "headers": []}
+    asyncio.run(BodyLimits(echo, seconds=0.01)(scope, never, send))
+    assert sent[0]["status"] == 408
+
+
+def test_each_change_and_each_attempt_is_a_line_of_the_audit(serve: Any, home: Path) -> None:
+    stranger, reader, admin = (serve(home, role) for role in (None, "read", "admin"))
+    for client in (stranger, reader, admin):
+        client.get("/api/searches")
+        client.delete("/api/searches/digits", headers={"Authorization": client.headers.get("Authorization", "")})
+    lines = admin.get("/api/audit").json()
+    assert [(line["role"], line["method"], line["path"], line["status"]) for line in lines] == [
+        (None, "DELETE", "/api/searches/digits", 401),
+        ("read", "DELETE", "/api/searches/digits", 403),
+        ("admin", "DELETE", "/api/searches/digits", 204),
+    ]
+    assert len(serve(home, "admin").get("/api/audit?most=1").json()) == 1
+
+
+def test_a_change_that_fails_unexpectedly_is_audited(tmp_path: Path) -> None:
+    async def fail(scope: Scope, receive: Receive, send: Send) -> None:
+        raise ZeroDivisionError
+
+    file = tmp_path / "audit.jsonl"
+    TestClient(Audit(fail, file), raise_server_exceptions=False).post("/somewhere%0a")
+    (line,) = audit_lines(file, 10)
+    assert (line["path"], line["status"]) == ("/somewhere\n", 500)
+    assert file.read_text().count("\n") == 1
+
+
+def test_a_search_that_is_deleted_is_gone_with_its_export(serve: Any, home: Path) -> None:
+    client, folder = serve(home, "admin"), exports_folder(Settings(Workspace(home))) / "digits"
+    folder.mkdir(parents=True)
+    assert client.delete("/api/searches/digits").status_code == 204
+    assert (client.get("/api/searches").json(), folder.exists()) == ([], False)
+    assert client.delete("/api/searches/digits").status_code == 404
+
+
+def test_an_error_that_nobody_foresaw_tells_nothing(serve: Any, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("autokd.service.reading.find_all", lambda home: 1 / 0)
+    answer = serve(home).get("/api/searches")
+    assert (answer.status_code, answer.headers["X-Content-Type-Options"]) == (500, "nosniff")
+    assert "ZeroDivisionError" not in answer.text

@@ -1,0 +1,142 @@
+"""Routes that read say what the command line prints, over a real database of a small search."""
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic_core import from_json, to_json
+from starlette.testclient import TestClient
+
+from autokd.analysis.plain_values import families_json, pareto_json, status_json, student_or_reference_json, trial_json
+from autokd.database.lease import acquire, release
+from autokd.searches.api import find
+from autokd.searches.findings import Findings
+from autokd.searches.workspace import Workspace
+
+ANSWERS: dict[str, Any] = {
+    "/api/searches/digits": status_json,
+    "/api/searches/digits/progress": lambda result: result.progress,
+    "/api/searches/digits/best": lambda result: Findings.of(result).to_json(),
+    "/api/searches/digits/families": lambda result: families_json(result, 10),
+    "/api/searches/digits/pareto?against=macs": lambda result: pareto_json(result, ["macs"]),
+    "/api/searches/digits/students?offset=1": lambda result: [
+        student_or_reference_json(student) for student in result.students[1:]
+    ],
+    "/api/searches/digits/configuration": lambda result: result.config.to_dict(),
+}
+
+
+def lost(answer: Any, printed: Any, where: str = "") -> list[str]:
+    """What an answer does not say of what the command line prints, which omits a key where the answer has null."""
+    if isinstance(printed, dict):
+        return [line for key, value in printed.items() for line in lost(answer.get(key), value, f"{where}.{key}")]
+    if isinstance(printed, list) and isinstance(answer, list) and len(answer) == len(printed):
+        return [
+            line for n, pair in enumerate(zip(answer, printed, strict=True)) for line in lost(*pair, f"{where}.{n}")
+        ]
+    return [] if answer == printed else [f"{where} is {answer}, not {printed}"]
+
+
+@pytest.mark.parametrize("path", ANSWERS)
+def test_an_answer_says_all_that_the_command_line_prints(reader: TestClient, searched: Path, path: str) -> None:
+    answer = reader.get(path)
+    assert answer.status_code == 200, answer.text
+    assert lost(answer.json(), from_json(to_json(ANSWERS[path](find("digits", searched))))) == []
+
+
+def test_a_trial_is_told_whole_but_for_the_ids_of_its_rows(reader: TestClient, searched: Path) -> None:
+    result = find("digits", searched)
+    missing = lost(
+        reader.get("/api/searches/digits/trials/0").json(), from_json(to_json(trial_json(result.trial(0), result)))
+    )
+    assert {line.split(" ")[0].rpartition(".")[2] for line in missing} <= {
+        *("id", "search_id", "trial_id", "opened_after", "warm_from")
+    }
+
+
+def test_the_list_has_every_search(reader: TestClient) -> None:
+    (progress,) = reader.get("/api/searches").json()
+    assert (progress["name"], progress["status"], progress["complete"] + progress["pruned"]) == (
+        "digits",
+        "finished",
+        3,
+    )
+
+
+def test_a_home_without_a_search_has_an_empty_list(serve: Any, tmp_path: Path) -> None:
+    assert serve(tmp_path).get("/api/searches").json() == []
+
+
+@pytest.mark.parametrize(
+    "path", ["/api/searches/digitz", "/api/searches/digits/trials/3", "/api/searches/digits/export"]
+)
+def test_what_is_not_there_is_404_in_one_line(reader: TestClient, path: str) -> None:
+    answer = reader.get(path)
+    assert answer.status_code == 404
+    assert set(answer.json()) == {"detail"}
+    assert "\n" not in answer.json()["detail"]
+
+
+def test_the_events_come_page_by_page(reader: TestClient, searched: Path) -> None:
+    with Workspace(searched).open() as store:
+        ids = [event.id for event in store.events(1)]
+    first = [event["id"] for event in reader.get("/api/searches/digits/events?most=5").json()]
+    rest = [event["id"] for event in reader.get(f"/api/searches/digits/events?most=1000&after={first[-1]}").json()]
+    assert first + rest == ids
+
+
+def test_the_workers_tell_which_process_runs_a_search(serve: Any, home: Path) -> None:
+    with Workspace(home).open() as store:
+        lease = acquire(store, "digits")
+        row = store.search("digits")
+        answer = serve(home).get("/api/searches/digits/workers").json()
+        release(store, lease)
+    assert (answer["host"], answer["pid"]) == (row.lease_host, row.lease_pid)
+
+
+def test_a_failed_trial_is_told_with_its_reason(serve: Any, home: Path) -> None:
+    with sqlite3.connect(home / "autokd.db") as connection:
+        connection.execute("UPDATE trials SET state = 'failed', reason = 'too warm' WHERE number = 1")
+    (failure,) = serve(home).get("/api/searches/digits/failures").json()
+    assert (failure["trial"], failure["reason"], failure["is_workers_fault"]) == (1, "too warm", False)
+
+
+def test_a_value_that_json_lacks_is_null(serve: Any, home: Path) -> None:
+    with sqlite3.connect(home / "autokd.db") as connection:
+        connection.execute(
+            """UPDATE evaluations SET metrics = json_set(metrics, '$.auroc', json('{"__float__": "nan"}'))"""
+        )
+    students = serve(home).get("/api/searches/digits/students").json()
+    assert {student["metrics"]["auroc"] for student in students} == {None}
+
+
+def test_a_search_without_a_student_has_no_best_one_yet(serve: Any, home: Path) -> None:
+    with sqlite3.connect(home / "autokd.db") as connection:
+        connection.execute("UPDATE evaluations SET state = 'running', metrics = NULL")
+    answer = serve(home).get("/api/searches/digits/best")
+    assert (answer.status_code, answer.json()) == (409, {"detail": "search 'digits' has no trained student yet."})
+
+
+def test_a_damaged_row_is_500_and_named(serve: Any, home: Path) -> None:
+    with sqlite3.connect(home / "autokd.db") as connection:
+        connection.execute("UPDATE searches SET created_at = 'soon'")
+    answer = serve(home).get("/api/searches/digits/progress")
+    assert answer.status_code == 500
+    assert "row 1 of table searches is damaged" in answer.json()["detail"]
+
+
+def test_a_service_is_ready_while_its_database_can_be_read(serve: Any, home: Path) -> None:
+    client = serve(home, None)
+    assert client.get("/health/ready").json() == client.get("/health/live").json() == {"status": "ok"}
+    (home / "autokd.db").write_text("no database")
+    assert (client.get("/health/ready").status_code, client.get("/health/live").status_code) == (503, 200)
+
+
+def test_the_metrics_count_trials_and_requests_by_route(serve: Any, searched: Path) -> None:
+    client = serve(searched)
+    client.get("/api/searches/digits/progress")
+    text = client.get("/metrics").text
+    assert 'autokd_searches{status="finished"} 1.0' in text
+    assert 'autokd_trials{search="digits",state="failed"} 0.0' in text
+    assert 'autokd_requests_total{method="GET",route="/api/searches/{search}/progress",status="200"} 1.0' in text
