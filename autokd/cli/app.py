@@ -355,6 +355,44 @@ def export(
 
 
 @app.command(rich_help_panel="Winner")
+def push(
+    name: Name,
+    repository: Annotated[str, typer.Argument(help="Repository on the hub, `user/name`.", show_default=False)],
+    folder: Annotated[
+        Path | None, typer.Option("--folder", help="Folder to write.", show_default="the repository's name")
+    ] = None,
+    licence: Annotated[
+        str | None,
+        typer.Option("--licence", help="Licence that the model card names: apache-2.0.", show_default="none"),
+    ] = None,
+    uploads: Annotated[bool, typer.Option("--upload", help="Also upload the folder to the hub.")] = False,
+    private: Annotated[bool, typer.Option("--private", help="Make a new repository private.")] = False,
+    force: Force = False,
+    within: Within = None,
+    output: Output = "text",
+    home: HomeFolder = None,
+) -> None:
+    """Write the best student as `export` does, as a repository of the Hugging Face hub with a model card.
+
+    Nothing is uploaded without `--upload`. The folder holds up to 32 of the validation samples.
+    """
+    from autokd.cli.exports import pushed
+    from autokd.cli.within import parse_within
+    from autokd.export.card import Card
+    from autokd.export.upload import check_upload, upload
+    from autokd.searches.api import find
+
+    card, folder = Card(repository, licence), folder or Path(repository)
+    if uploads:
+        check_upload()
+    result = find(name, home)
+    student = result.best_within(parse_within(within))
+    verification = result.export(folder, student, force=force, card=card)
+    address = upload(folder, repository, private) if uploads else None
+    pushed(folder, verification, student.is_final, output, address)
+
+
+@app.command(rich_help_panel="Winner")
 def verify(
     folder: Annotated[Path, typer.Argument(help="An exported folder.", show_default=False)],
     data: Annotated[

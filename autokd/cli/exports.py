@@ -8,7 +8,7 @@ from autokd.export.verification import Verification
 from autokd.searches.comparison import Comparison
 from autokd.searches.tables import facts_table, percent
 
-__all__ = ["exported", "verified"]
+__all__ = ["exported", "pushed", "verified"]
 
 
 def exported(
@@ -31,6 +31,25 @@ def exported(
     verified(folder, verification, output, done="exported")
     if comparison is not None:
         show_text(str(comparison))
+
+
+def pushed(folder: Path, verification: Verification, is_final: bool, output: Output, address: str | None) -> None:
+    """Print the result of writing a repository.
+
+    Args:
+        folder: The folder.
+        verification: Result of verifying it.
+        is_final: Whether the student was trained at full length.
+        output: What to print: text or one JSON value.
+        address: Where it was uploaded to; None if it was not.
+    """
+    if output == "json":
+        show_json({"folder": str(folder), "uploaded": address} | asdict(verification))
+        return
+    exported(folder, verification, is_final, output)
+    show_text(
+        f"uploaded to {address}" if address else "not uploaded: read README.md and manifest.json, then add --upload"
+    )
 
 
 def verified(folder: Path, verification: Verification, output: Output, done: str = "verified") -> None:

@@ -78,7 +78,7 @@ def hub_file(name: str, key: str, download: bool | None) -> Path:
 def _found(fetch: Callable[[Any], str], name: str, key: str, download: bool | None) -> Path:
     with needs("hubs", f"{key} {name!r}"):
         import huggingface_hub
-        from huggingface_hub.errors import LocalEntryNotFoundError
+        from huggingface_hub.errors import HTTPError, LocalEntryNotFoundError
     try:
         return Path(fetch(huggingface_hub))
     except LocalEntryNotFoundError as error:
@@ -88,5 +88,5 @@ def _found(fetch: Callable[[Any], str], name: str, key: str, download: bool | No
             f"{key}: {name!r} is not on this machine: set {key.partition('.')[0]}.download = true to fetch it from the "
             "hub."
         ) from None
-    except (OSError, ValueError) as error:  # errors of the hub are OSErrors; malformed names, ValueErrors
+    except (HTTPError, OSError, ValueError) as error:  # a name that none can be is a ValueError
         raise InputError(f"{key}: {name!r} cannot be fetched from the hub: {first_line(error)}.") from None

@@ -6,6 +6,7 @@
 | `weights.safetensors` | its state dict |
 | `architecture.json` | its graph in the one architecture format |
 | `probe.safetensors` | a few samples with the logits of the trained student |
+| `README.md` | its model card, if it is for a repository on a hub |
 | `manifest.json` | metrics, costs, digests, versions, and the command that began its search |
 """
 
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 from autokd.core.files import write_json
 from autokd.data.dataset import Split
 from autokd.data.stream import normalise
+from autokd.export.card import CARD, Card
 from autokd.export.manifest import FILES, FORMAT, MANIFEST
 from autokd.export.preprocess import preprocess_source, samples_name
 from autokd.export.replacement import Origin, put_in_place
@@ -45,6 +47,7 @@ class Export:
         facts: Further contents of the manifest.
         fold: Whether batch norm is folded into the convolutions, which makes the student faster and smaller, but no
             longer trainable as before.
+        card: Model card of the repository that the folder is for; None without one.
     """
 
     architecture: Architecture
@@ -54,6 +57,7 @@ class Export:
     test: Split | None
     facts: dict[str, Any]
     fold: bool = True
+    card: Card | None = None
 
     @property
     def written(self) -> Architecture:
@@ -115,14 +119,17 @@ def _write_manifest(export: Export, folder: Path, found: Verification) -> None:
     tested = {"test_accuracy": found.test_accuracy} if found.is_tested else {}
     own = {
         "format": FORMAT,
-        "files": {name: file_digest(folder / name) for name in FILES},
         "metrics": export.facts.get("metrics", {}) | tested,
         "batch_norm_folded": export.fold,
         "architecture_digest": export.architecture.digest,
         "written_architecture_digest": export.written.digest,
         "cost": asdict(cost(export.written)),
     }
-    write_json(folder / MANIFEST, export.facts | own)
+    contents, files = export.facts | own, list(FILES)
+    if export.card:
+        (folder / CARD).write_text(export.card.text(contents))
+        files.append(CARD)
+    write_json(folder / MANIFEST, contents | {"files": {name: file_digest(folder / name) for name in files}})
 
 
 def _make_readable(folder: Path) -> None:

@@ -8,6 +8,7 @@ import torch
 from autokd.data.channels import of_split
 from autokd.data.registry import load_data
 from autokd.database.rows import SearchRow
+from autokd.export.card import Card
 from autokd.export.folder import Export
 from autokd.export.replacement import Origin
 from autokd.searches.axes import three_axes
@@ -21,9 +22,14 @@ PROBE_SAMPLES = 32
 
 
 def describe_export(
-    problem: Problem, search: SearchRow, student: TrainedStudent, evidence: Mapping[str, Any], fold: bool
+    problem: Problem,
+    search: SearchRow,
+    student: TrainedStudent,
+    evidence: Mapping[str, Any],
+    fold: bool,
+    card: Card | None = None,
 ) -> Export:
-    """Everything about a student that goes into its folder; `fold` as in `Export`.
+    """Everything about a student that goes into its folder.
 
     Its test accuracy is measured only if it was trained at full length.
 
@@ -33,6 +39,7 @@ def describe_export(
         student: The student to export.
         evidence: What the manifest says of the whole search: references and cost.
         fold: Whether to fold batch norm into the convolutions before it, see `Export`.
+        card: Model card of the repository that the folder is for, if any.
     """
     dataset = load_data(problem.config.data)
     probe = dataset.validation.take(torch.arange(min(PROBE_SAMPLES, len(dataset.validation))))
@@ -45,6 +52,7 @@ def describe_export(
         test=of_split(dataset.test, channels) if student.is_final else None,
         facts={**_facts(problem, search, student, dataset.scale), "classes": list(dataset.class_names), **evidence},
         fold=fold,
+        card=card,
     )
 
 

@@ -14,6 +14,7 @@ from autokd.database.errors import DatabaseGone
 from autokd.database.lease import Lease, request_stop
 from autokd.database.rows import EventRow, SearchRow, TrialState
 from autokd.errors import AutoKDError, DiskFullError, InputError, InterruptedSearchError, first_line
+from autokd.export.card import Card
 from autokd.export.folder import write_folder
 from autokd.export.replacement import check_replaceable
 from autokd.export.verification import Verification
@@ -397,7 +398,12 @@ class SearchResult:
         return [student for student in self.students if student.is_final and student.trial.number == best.trial]
 
     def export(
-        self, folder: str | Path, student: TrainedStudent | None = None, fold: bool = True, force: bool = False
+        self,
+        folder: str | Path,
+        student: TrainedStudent | None = None,
+        fold: bool = True,
+        force: bool = False,
+        card: Card | None = None,
     ) -> Verification:
         """Write a student as a plain PyTorch module, reload it in a fresh interpreter, and compare.
 
@@ -407,6 +413,7 @@ class SearchResult:
             fold: Whether to fold batch norm into the convolutions, which makes inference faster; without it the module
                 is as it was trained, to be trained on.
             force: Whether the export of another search, or one whose files were changed, may be replaced.
+            card: Model card that makes the folder a repository on the Hugging Face hub, for `upload`.
 
         Raises:
             InputError: If there is no trained student, or the folder holds something else or cannot be written.
@@ -416,7 +423,7 @@ class SearchResult:
         check_replaceable(Path(folder), origin(row), force)  # before data are loaded
         student = student or self.best
         evidence = describe_references(self.references, self.compare(student)) | {"search_cost": self.search_cost}
-        return write_folder(describe_export(self.problem, row, student, evidence, fold), Path(folder), force)
+        return write_folder(describe_export(self.problem, row, student, evidence, fold, card), Path(folder), force)
 
     def _found(self, found: T | None, within: Budget) -> T:
         """What was found; an `InputError` if that is nothing."""

@@ -10,6 +10,8 @@ import pytest
 import torch
 from clusters import Cluster, running_cluster
 from digits_facts import DIGITS
+from hub_models import package
+from hub_server import HubServer, running_hub
 
 from autokd.config.parsing import parse_config
 from autokd.core.seeds import derive
@@ -223,3 +225,13 @@ def make_record() -> Callable[..., TrialRecord]:
         return TrialRecord(trial, students, evaluations)
 
     return make
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
+    """A hub on this machine, at which one is logged in."""
+    constants = package("huggingface_hub.constants")
+    with running_hub() as server:
+        monkeypatch.setattr(constants, "ENDPOINT", server.address)
+        monkeypatch.setenv("HF_TOKEN", "hf_test")
+        yield server

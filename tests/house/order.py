@@ -48,7 +48,7 @@ ORDER = {
         "errors rows types models row_checks engine outages schema reading writing store removal lease lease_keeper"
     ),
     "autokd.evaluation": "context prune warm_start precompute task distillation_stream log evaluate",
-    "autokd.export": "module check manifest preprocess verification replacement folder",
+    "autokd.export": "module check manifest preprocess verification replacement card folder upload",
     "autokd.searches": (
         "lengths earlier facts workspace data_from_python trial_record part method_choice references progress times "
         "tables study choices warm_start_source problem retention reporter recall printer proposals state families "
