@@ -16,6 +16,7 @@ from autokd.distillation.methods.crd import CRD
 from autokd.distillation.methods.crld import CRLD, crld_loss
 from autokd.distillation.methods.dist import DIST, dist_loss
 from autokd.distillation.methods.dkd import DKD, dkd_loss
+from autokd.distillation.methods.dml import DML
 from autokd.distillation.methods.fitnet import FitNet, hint_loss
 from autokd.distillation.methods.hints import ClusteredHints
 from autokd.distillation.methods.kd import KD, kd_loss
@@ -47,6 +48,7 @@ __all__ = [
     "CTKD",
     "DIST",
     "DKD",
+    "DML",
     "KD",
     "LDRLD",
     "METHODS",

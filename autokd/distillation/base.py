@@ -1,7 +1,7 @@
 """Contract of a distillation method, and its inputs: the networks' outputs and the batch context."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -53,6 +53,8 @@ class BatchContext:
         epoch: Epochs trained so far, a real number: 0 at the first step.
         progress: Share of the whole training done so far, in `[0, 1)`.
         mixture: Labels and weight of the other samples with mixup; None without.
+        companions: Outputs of the method's companions for the samples, with gradient, in the order of
+            `Method.companions`; their logits only.
     """
 
     labels: Tensor
@@ -60,6 +62,7 @@ class BatchContext:
     epoch: float = 0.0
     progress: float = 0.0
     mixture: Mixture | None = None
+    companions: tuple[Outputs, ...] = ()
 
     def cross_entropy(self, logits: Tensor) -> Tensor:
         """Cross-entropy with the labels, in nats, averaged over the batch; with mixup, weighted over both labels.
@@ -79,8 +82,9 @@ class Method(nn.Module, ABC):
     Every implementation must satisfy:
         * The constructor takes exactly the names of `distributions()`, each with the paper's value as default, and
           raises `InputError` if a value is invalid.
-        * What the method learns are parameters, and what it remembers are buffers. `prepare` makes all of them; its
-          random draws come from torch's global generator. They are trained, saved and restored with the student's.
+        * What the method learns are parameters, and what it remembers are buffers. `prepare` makes all of them but
+          those of companions; its random draws come from torch's global generator. They are trained, saved and restored
+          with the student's.
         * `loss` is averaged over the batch, is finite for finite inputs on every device, and has no gradient with
           respect to the teacher's outputs. It depends only on its arguments, the parameters and buffers, and torch's
           global generator.
@@ -90,6 +94,7 @@ class Method(nn.Module, ABC):
         n_views: Number of views of the batch for which outputs are needed, concatenated; see `views`.
         chooses_layers: Whether the method chooses the layers whose outputs are the features; see `layers`.
         remembers_samples: Whether the method needs the labels of all training samples and the index of each sample.
+        n_companions: Number of networks that learn beside the student; see `recruit`.
     """
 
     name: ClassVar[str]
@@ -97,11 +102,27 @@ class Method(nn.Module, ABC):
     n_views: int = 1
     chooses_layers: bool = False
     remembers_samples: bool = False
+    n_companions: int = 0
 
     @staticmethod
     @abstractmethod
     def distributions() -> dict[str, BaseDistribution]:
         """Distributions of the hyper-parameters that a search may choose, with the widest sensible ranges."""
+
+    @property
+    def companions(self) -> Sequence[nn.Module]:
+        """The networks that learn beside the student, once they are recruited; parts of this module."""
+        return ()
+
+    def recruit(self, fresh: Callable[[int], nn.Module]) -> None:
+        """Make the `n_companions` networks that learn beside the student, before `prepare`; none by default.
+
+        They run on the samples of each batch, and one backward pass and one optimiser serve student and companions.
+        They take no part in what is kept of the student: averaged weights, the best epoch.
+
+        Args:
+            fresh: Makes a network of the student's architecture with other initial weights, which follow from a number.
+        """
 
     def prepare(self, student: Outputs, teacher: Outputs, labels: Tensor) -> None:
         """Create the method's own parameters and buffers, on the outputs' device, before the first step.
@@ -214,6 +235,16 @@ class Wrapper(Method):
         self.n_views = inner.n_views
         self.chooses_layers = inner.chooses_layers
         self.remembers_samples = inner.remembers_samples
+        self.n_companions = inner.n_companions
+
+    @property
+    def companions(self) -> Sequence[nn.Module]:
+        """Companions of the inner method."""
+        return self.inner.companions
+
+    def recruit(self, fresh: Callable[[int], nn.Module]) -> None:
+        """Recruit those of the inner method."""
+        self.inner.recruit(fresh)
 
     def views(self, images: Tensor) -> Tensor:
         """Views of the inner method."""

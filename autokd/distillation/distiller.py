@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from autokd.distillation.base import BatchContext, Method, Mixture
+from autokd.distillation.base import BatchContext, Method, Mixture, Outputs
 from autokd.distillation.feature_extractor import FeatureExtractor
 from autokd.errors import InputError
 
@@ -27,10 +27,12 @@ class Distiller(nn.Module):
         student_layers: Names of the student's modules whose outputs are the features; by default the last one of each
             resolution.
         teacher_layers: Names of the teacher's modules likewise.
+        fresh: Makes a network like the student with initial weights that follow from a number, for methods with
+            companions (DML).
 
     Raises:
-        InputError: If the method needs outputs that the teacher does not provide, does not support their shapes, or
-            remembers samples and `labels` are omitted.
+        InputError: If the method needs outputs that the teacher does not provide, does not support their shapes,
+            remembers samples and `labels` are omitted, or has companions and `fresh` is omitted.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class Distiller(nn.Module):
         labels: Tensor | None = None,
         student_layers: Sequence[str] | None = None,
         teacher_layers: Sequence[str] | None = None,
+        fresh: Callable[[int], nn.Module] | None = None,
     ) -> None:
         super().__init__()
         self.method = method
@@ -55,6 +58,10 @@ class Distiller(nn.Module):
             raise InputError(
                 "the method remembers all training samples: pass their labels, Distiller(..., labels=...)."
             )
+        if method.n_companions and fresh is None:
+            raise InputError("the method trains companions: pass what makes one, Distiller(..., fresh=...).")
+        if fresh is not None:
+            method.recruit(fresh)
         chosen = None
         if method.chooses_layers and isinstance(teacher, nn.Module):
             chosen = method.layers(student, teacher, iter([example]))
@@ -98,7 +105,8 @@ class Distiller(nn.Module):
             teacher_outputs = teacher_extractor.outputs(teacher(views))
         student_outputs = student_extractor.outputs(student(views))
         samples = torch.arange(len(labels), device=labels.device) if indices is None else indices
-        context = BatchContext(labels, samples, epoch, progress, mixture)
+        companions = tuple(Outputs(companion(images)) for companion in self.method.companions)
+        context = BatchContext(labels, samples, epoch, progress, mixture, companions)
         return self.method.loss(student_outputs, teacher_outputs, context)
 
     def close(self) -> None:

@@ -25,6 +25,7 @@ from autokd.distillation.methods.crd import CRD
 from autokd.distillation.methods.crld import CRLD
 from autokd.distillation.methods.dist import DIST
 from autokd.distillation.methods.dkd import DKD
+from autokd.distillation.methods.dml import DML
 from autokd.distillation.methods.fitnet import FitNet
 from autokd.distillation.methods.hints import ClusteredHints
 from autokd.distillation.methods.kd import KD
@@ -72,6 +73,7 @@ _ALL: tuple[type[Method], ...] = (
     CRD,
     Modality,
     CRLD,
+    DML,
     Standardised,
     CTKD,
     Continuation,

@@ -36,7 +36,7 @@ class DistillationStream:
     Args:
         context: What the search's evaluations share.
         dataset: The samples.
-        method: The distillation method; it is prepared here.
+        method: The distillation method, with its companions; it is prepared here.
         network: The student; hooks read its features until `close`.
         teacher_schedule: Number of the teacher schedule.
         seed: Seed of the method's own initial parameters.
@@ -96,7 +96,8 @@ class DistillationStream:
 
         def batch_loss(logits: Tensor, batch: Batch) -> Tensor:
             epoch = state.step / self.steps_per_epoch
-            context = BatchContext(batch.labels, batch.indices, epoch, state.step / total, batch.mixture)
+            companions = self._companions_outputs(batch)
+            context = BatchContext(batch.labels, batch.indices, epoch, state.step / total, batch.mixture, companions)
             return self._method.loss(
                 self._feature_extractor.outputs(logits), self._teacher_outputs(batch, int(epoch)), context
             )
@@ -171,6 +172,13 @@ class DistillationStream:
             self._reader = ViewReader(stored, self._shapes.features, torch.device(self._context.device))
             self._key = key
         return self._reader
+
+    def _companions_outputs(self, batch: Batch) -> tuple[Outputs, ...]:
+        """What the method's companions say of the samples, which are the first of the views."""
+        images = batch.images[: len(batch.labels)]
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=self._context.precision == "bfloat16"):
+            logits = [companion(images) for companion in self._method.companions]
+        return tuple(Outputs(each.float()) for each in logits)
 
     def _teacher_outputs(self, batch: Batch, epoch: int) -> Outputs:
         if self._is_live:

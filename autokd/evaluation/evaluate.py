@@ -23,7 +23,7 @@ from autokd.core.files import noticing_full_disk, write_atomically, write_json
 from autokd.core.seeds import derive
 from autokd.data.channels import moments_of, of_split
 from autokd.data.dataset import Dataset
-from autokd.distillation import make_method
+from autokd.distillation import Method, make_method
 from autokd.errors import AutoKDError, first_line
 from autokd.evaluation.distillation_stream import DistillationStream
 from autokd.evaluation.log import logged
@@ -79,8 +79,8 @@ def _distil(task: EvaluationTask) -> dict[str, float]:
     context = task.context
     dataset = context.load_data()
     method = make_method(task.method, dict(task.settings))
-    network = build(Architecture.from_json(task.architecture), seed=derive(task.seed, "weights"))
-    network.to(torch.device(context.device), memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = _built(task, "weights")
+    method.recruit(lambda number: _built(task, "companion", number))
     with closing(DistillationStream(context, dataset, method, network, task.teacher_schedule, task.seed)) as stream:
         state = _train(task, network, method, stream, dataset)
         work = stream.images_of(_timetable(context.training, stream).steps_to(task.rung))
@@ -88,11 +88,19 @@ def _distil(task: EvaluationTask) -> dict[str, float]:
         save_weights(network, task.weights)
         training = {"training_loss": state.losses[-1], "training_cross_entropy": state.entropies[-1]}
         metrics = _measure(task, network, dataset) | training | work | _sparsity(network)
+        metrics |= _companions(task, method, dataset)
     return metrics if state.best is None else metrics | {"best_epoch": state.best.epoch}
 
 
+def _built(task: EvaluationTask, *role: int | str) -> nn.Module:
+    """A network of the task's architecture, whose initial weights follow from the seed and its role."""
+    network = build(Architecture.from_json(task.architecture), seed=derive(task.seed, *role))
+    network.to(torch.device(task.context.device), memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return network
+
+
 def _train(
-    task: EvaluationTask, network: nn.Module, method: nn.Module, stream: DistillationStream, dataset: Dataset
+    task: EvaluationTask, network: nn.Module, method: Method, stream: DistillationStream, dataset: Dataset
 ) -> TrainingState:
     """Train from the last checkpoint to the task's rung."""
     settings, table = TrainingSettings.of(task.context.training), _timetable(task.context.training, stream)
@@ -120,7 +128,7 @@ def _train(
 
 
 def _begin(
-    task: EvaluationTask, network: nn.Module, method: nn.Module, route: Sequence[Leg], settings: TrainingSettings
+    task: EvaluationTask, network: nn.Module, method: Method, route: Sequence[Leg], settings: TrainingSettings
 ) -> tuple[TrainingState, Sequence[Leg]]:
     """The state of the last checkpoint on the route, or a fresh state, with the remaining legs."""
     files = [_checkpoint_file(task, leg) for leg in route]
@@ -128,11 +136,11 @@ def _begin(
     for position, leg in reversed(list(enumerate(route))):
         checkpoint = saved[files[position]]
         if checkpoint is not None and leg.start < checkpoint.step <= leg.end:
-            state = fresh_state(settings, network, method)
+            state = fresh_state(settings, network, method, method.companions)
             checkpoint.restore(state)
             return state, route[position:]
     _warm_start(network, task)
-    return fresh_state(settings, network, method), route
+    return fresh_state(settings, network, method, method.companions), route
 
 
 def _warm_start(network: nn.Module, task: EvaluationTask) -> None:
@@ -171,6 +179,12 @@ def _measure(task: EvaluationTask, network: nn.Module, dataset: Dataset) -> dict
         metrics |= {f"test_{name}": value for name, value in test.items()}
     write_atomically(task.correct, lambda temporary: save_file(correct, temporary))
     return metrics
+
+
+def _companions(task: EvaluationTask, method: Method, dataset: Dataset) -> dict[str, float]:
+    """Validation accuracy of each network that learnt beside the student."""
+    found = (label_metrics(*_predictions(task, each, dataset, "validation")) for each in method.companions)
+    return {f"companion{number}_accuracy": metrics["accuracy"] for number, metrics in enumerate(found)}
 
 
 def _sparsity(network: nn.Module) -> dict[str, float]:

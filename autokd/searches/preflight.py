@@ -3,6 +3,7 @@
 import platform
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
+from copy import deepcopy
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -324,7 +325,12 @@ def _check_stored(name: str, method: Method, stored: Collection[OutputKind]) -> 
 def _check_runs(name: str, method: Method, student: nn.Module, teacher: Teacher, batch: Batch, labels: Tensor) -> None:
     """Raise if the loss of a batch cannot be computed."""
     try:
-        with torch.random.fork_rng(), closing(Distiller(method, student, teacher, batch.images, labels)) as distiller:
+        with (
+            torch.random.fork_rng(),
+            closing(
+                Distiller(method, student, teacher, batch.images, labels, fresh=lambda number: deepcopy(student))
+            ) as distiller,
+        ):
             loss = distiller(batch.images, batch.labels, batch.indices)
     except (InputError, RuntimeError, ValueError) as error:
         raise InputError(f"distillation method {name!r} cannot be used here: {first_line(error)}") from None

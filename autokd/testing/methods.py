@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import pytest
 import torch
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import SGD
 
 from autokd.distillation import KD, BatchContext, FitNet, Method, Outputs, Wrapper
@@ -27,6 +27,7 @@ CLASSES = 5
 SAMPLES = 40
 LABELS = torch.arange(SAMPLES) % CLASSES
 KINDS = {"images": 2, "signals": 1, "vectors": 0}  # number of spatial axes
+MOST_COMPANIONS = 8
 MOMENTS = ((0.0, 0.0), (7.5, 0.5), (14.75, 0.99))  # epoch and progress
 
 
@@ -58,6 +59,17 @@ class MethodConformance:
     def batch(self, n: int, kind: str = "images") -> "tuple[Outputs, Outputs, BatchContext]":
         """Outputs of a student and a teacher for `n` samples."""
         return _batch(n, self.make().n_views, KINDS[kind])
+
+    def loss(self, method: Method, student: Outputs, teacher: Outputs, context: BatchContext) -> Tensor:
+        """Loss of the method, which sees as many companions as it has.
+
+        Args:
+            method: The method.
+            student: Outputs of the student.
+            teacher: Outputs of the teacher.
+            context: With more companions than any method has.
+        """
+        return method.loss(student, teacher, replace(context, companions=context.companions[: method.n_companions]))
 
     def test_it_has_a_name(self) -> None:
         """A configuration can refer to the method."""
@@ -119,8 +131,21 @@ class MethodConformance:
         leaves = _leaves(teacher)
         for leaf in (*leaves, *_leaves(student)):
             leaf.requires_grad_()
-        method.loss(student, teacher, context).backward()  # type: ignore[no-untyped-call]
+        self.loss(method, student, teacher, context).backward()  # type: ignore[no-untyped-call]
         assert all(leaf.grad is None for leaf in leaves)
+
+    def test_it_recruits_its_companions_and_each_of_them_learns(self) -> None:
+        """They are parts of the method, made by numbers of their own, and the loss has a gradient for each."""
+        student, teacher, context = self.batch(6)
+        method, numbers = self.make(), list[int]()
+        method.recruit(lambda number: numbers.append(number) or nn.Linear(3, CLASSES))  # type: ignore[func-returns-value]
+        assert len(method.companions) == len(set(numbers)) == method.n_companions
+        assert set(method.companions) <= set(method.modules())
+        method.prepare(student, teacher, LABELS)
+        outputs = [_requiring_gradient(each) for each in context.companions[: method.n_companions]]
+        loss = self.loss(method, _requiring_gradient(student), teacher, replace(context, companions=tuple(outputs)))
+        loss.backward()  # type: ignore[no-untyped-call]
+        assert all(each.logits.grad is not None and each.logits.grad.any() for each in outputs)
 
     def test_it_is_deterministic(self) -> None:
         """Equal outputs, states and global random states give equal losses, and the outputs are not changed."""
@@ -162,7 +187,7 @@ class MethodConformance:
             torch.manual_seed(1)
             for _ in range(steps):
                 student = _requiring_gradient(outputs[0])
-                loss = method.loss(student, *outputs[1:])
+                loss = self.loss(method, student, *outputs[1:])
                 method.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
                 if optimiser:
@@ -173,7 +198,7 @@ class MethodConformance:
     def _check_finite(self, outputs: tuple[Outputs, Outputs, BatchContext], settings: dict[str, Any]) -> None:
         method = self.prepared(outputs, **settings)
         student = _requiring_gradient(outputs[0])
-        loss = method.loss(student, *outputs[1:])
+        loss = self.loss(method, student, *outputs[1:])
         assert loss.shape == ()
         assert loss.isfinite()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -207,7 +232,8 @@ def _batch(n: int, n_views: int, axes: int) -> tuple[Outputs, Outputs, BatchCont
     student = Outputs(drawn(CLASSES), drawn(8), tuple(drawn(4 + size, *[size] * axes) for size in sizes))
     teacher = Outputs(drawn(CLASSES), drawn(10), tuple(drawn(5 + size, *[size] * axes) for size in teacher_sizes))
     indices = torch.randperm(SAMPLES, generator=generator)[:n]
-    return student, teacher, BatchContext(LABELS[indices], indices, epoch=2.5, progress=0.25)
+    companions = tuple(Outputs(drawn(CLASSES)[:n]) for _ in range(MOST_COMPANIONS))
+    return student, teacher, BatchContext(LABELS[indices], indices, epoch=2.5, progress=0.25, companions=companions)
 
 
 def _leaves(outputs: Outputs) -> list[Tensor]:

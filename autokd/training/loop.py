@@ -1,7 +1,7 @@
 """The training loop of one network, given a stream of batches and a loss."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Protocol, Self
 
@@ -101,20 +101,28 @@ class TrainingState:
     best: Score | None = None
 
 
-def fresh_state(settings: TrainingSettings, network: nn.Module, method: nn.Module | None = None) -> TrainingState:
+def fresh_state(
+    settings: TrainingSettings,
+    network: nn.Module,
+    method: nn.Module | None = None,
+    companions: Sequence[nn.Module] = (),
+) -> TrainingState:
     """State before the first step, with the optimiser and the average that the settings require.
 
     Args:
         settings: Settings of the training.
         network: The network, on its device.
         method: Module with the parameters and buffers of the loss, if any; it is not averaged.
+        companions: Parts of the method that are networks to be optimised like the network.
     """
     method = method or nn.Module()
     average = None if settings.ema is None else Average(network, settings.ema)
-    return TrainingState(network, optimiser(settings, network, method), method, average)
+    return TrainingState(network, optimiser(settings, network, method, companions=companions), method, average)
 
 
-def optimiser(settings: TrainingSettings, network: nn.Module, *others: nn.Module) -> Optimizer:
+def optimiser(
+    settings: TrainingSettings, network: nn.Module, *others: nn.Module, companions: Sequence[nn.Module] = ()
+) -> Optimizer:
     """Optimiser of the modules' parameters.
 
     The "factor" of a parameter group multiplies the schedule's learning rate; "orthogonal" groups are for `Muon`.
@@ -123,9 +131,13 @@ def optimiser(settings: TrainingSettings, network: nn.Module, *others: nn.Module
         settings: Settings of the training.
         network: The network, on whose layers' widths the factors may depend.
         *others: Further modules.
+        companions: Parts of these that are optimised like the network.
     """
-    factors = rate_factors(network, settings.optimizer) if settings.width_scaling else {}
-    kernels = scale_free_kernels(network) if settings.optimizer == "muon" else set()
+    factors: dict[Tensor, float] = {}
+    kernels: set[Tensor] = set()
+    for each in (network, *companions):
+        factors |= rate_factors(each, settings.optimizer) if settings.width_scaling else {}
+        kernels |= scale_free_kernels(each) if settings.optimizer == "muon" else set()
     groups: dict[tuple[bool, float, bool], list[nn.Parameter]] = {}
     for parameter in _parameters(network, *others):
         kind = parameter.ndim <= 1, factors.get(parameter, 1.0), parameter in kernels

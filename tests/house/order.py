@@ -21,8 +21,8 @@ ORDER = {
         "base checks maps feature_extractor layer_similarity methods wrappers pruning distiller registry __init__"
     ),
     "autokd.distillation.methods": (
-        "kd dkd nkd mlld bdkd ttm rld sld abkd ldrld crld dist similarity rkd attention fitnet hints review multi_step "
-        "modality crd"
+        "kd dkd nkd mlld bdkd dml ttm rld sld abkd ldrld crld dist similarity rkd attention fitnet hints review "
+        "multi_step modality crd"
     ),
     "autokd.distillation.wrappers": "combined in_turn standardise early_stopping continuation ctkd",
     "autokd.training": (

@@ -1,6 +1,7 @@
 """Several methods at once: the sum of their teacher losses."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 from optuna.distributions import BaseDistribution
 from torch import Tensor, nn
@@ -37,6 +38,7 @@ class Combined(Method):
         self.n_views = max(member.n_views for member in members)
         self.chooses_layers = any(member.chooses_layers for member in members)
         self.remembers_samples = any(member.remembers_samples for member in members)
+        self.n_companions = sum(member.n_companions for member in members)
 
     @staticmethod
     def distributions() -> dict[str, BaseDistribution]:
@@ -47,6 +49,18 @@ class Combined(Method):
     def members(self) -> list[Method]:
         """The methods, in order."""
         return [member for member in self._members if isinstance(member, Method)]
+
+    @property
+    def companions(self) -> Sequence[nn.Module]:
+        """Companions of all members."""
+        return [companion for member in self.members for companion in member.companions]
+
+    def recruit(self, fresh: Callable[[int], nn.Module]) -> None:
+        """Recruit those of all members, no two of them with the same initial weights."""
+        first = 0
+        for member in self.members:
+            member.recruit(lambda number, first=first: fresh(first + number))  # type: ignore[misc]
+            first += member.n_companions
 
     def views(self, images: Tensor) -> Tensor:
         """Views of the member that uses several, if any."""
@@ -74,10 +88,15 @@ class Combined(Method):
     def teacher_loss(self, student: Outputs, teacher: Outputs, context: BatchContext) -> Tensor:
         """Sum of the active members' teacher losses."""
         losses = [
-            member.teacher_loss(*self._outputs_for(member, student, teacher), context)
+            member.teacher_loss(*self._outputs_for(member, student, teacher), self._context_for(member, context))
             for member in self.active(context)
         ]
         return sum(losses[1:], start=losses[0])
+
+    def _context_for(self, member: Method, context: BatchContext) -> BatchContext:
+        """The context with the member's own companions."""
+        first = sum(other.n_companions for other in self.members[: self.members.index(member)])
+        return replace(context, companions=context.companions[first : first + member.n_companions])
 
     def _outputs_for(self, member: Method, student: Outputs, teacher: Outputs) -> tuple[Outputs, Outputs]:
         """Outputs for as many views as the member uses."""

@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from autokd.distillation import CTKD, KD, Distiller, FitNet, kd_loss, make_method
+from autokd.distillation import CTKD, DML, KD, Distiller, FitNet, kd_loss, make_method
 from autokd.errors import InputError
 
 LABELS = torch.tensor([0, 1, 2, 0, 1, 2])
@@ -73,6 +73,19 @@ def test_student_and_method_learn_and_the_teacher_does_not(
     assert min(losses[1:]) < losses[0]
     assert all(torch.equal(tensor, before[key]) for key, tensor in teacher.state_dict().items())
     assert not any(parameter.grad is not None for parameter in teacher.parameters())
+
+
+def test_companions_run_beside_the_student_and_learn(student: nn.Module, teacher: nn.Module, images: Tensor) -> None:
+    distiller = Distiller(DML(), student, teacher, images, fresh=lambda number: network(4, 3 + number))
+    (companion,) = distiller.method.companions
+    loss = distiller(images, LABELS)
+    ours, theirs = student(images), companion(images)
+    expected = F.cross_entropy(ours, LABELS) + F.cross_entropy(theirs, LABELS)
+    torch.testing.assert_close(loss, expected + kd_loss(ours, theirs, 1.0) + kd_loss(theirs, ours, 1.0))
+    loss.backward()
+    assert all(parameter.grad is not None for parameter in companion.parameters())
+    with pytest.raises(InputError, match=r"companions: pass what makes one, Distiller\(..., fresh=...\)"):
+        Distiller(DML(), student, teacher, images)
 
 
 def test_its_parameters_and_state_are_those_of_the_method(

@@ -48,7 +48,7 @@ ALL: frozenset[Need] = frozenset({"embedding", "features"})
 STORED = [
     name
     for name, kind in METHODS.items()
-    if not issubclass(kind, Wrapper) and kind().n_views == 1 and not kind.chooses_layers
+    if not issubclass(kind, Wrapper) and kind().n_views == 1 and not kind.chooses_layers and name != "dml"
 ]
 STATEFUL = [
     "crd",
@@ -80,6 +80,7 @@ def make_task(context: TrainingContext, tmp_path: Path) -> Callable[..., Evaluat
 
 def taught(context: TrainingContext, method: Method) -> tuple[nn.Module, DistillationStream]:
     network = build(ARCHITECTURE)
+    method.recruit(lambda number: build(ARCHITECTURE, seed=number))
     return network, DistillationStream(context, context.load_data(), method, network, 0, 0)
 
 

@@ -9,7 +9,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from autokd.config.schema import AugmentationConfig, DataConfig, TeacherConfig, TrainingConfig
+from autokd.core.seeds import derive
 from autokd.data.registry import load_data
+from autokd.distillation import make_method
 from autokd.errors import DiskFullError, InputError
 from autokd.evaluation import evaluate as evaluation
 from autokd.evaluation.context import TrainingContext
@@ -206,6 +208,40 @@ def test_methods_in_turn_go_on_where_they_were_killed(
     scheduled: EvaluationTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n: int
 ):
     assert_killed_is_unbroken(scheduled, tmp_path, monkeypatch, n)
+
+
+@pytest.fixture
+def mutual(task: EvaluationTask) -> EvaluationTask:
+    """The last rung, of 12 steps, with two companions."""
+    return replace(task, rung=2, method="kd+dml", settings=(("dml.peers", 2),))
+
+
+@pytest.mark.slow  # trains three networks
+@pytest.mark.parametrize("n", [1, 3])
+def test_a_training_with_companions_goes_on_where_it_was_killed(
+    mutual: EvaluationTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n: int
+):
+    assert_killed_is_unbroken(mutual, tmp_path, monkeypatch, n)
+
+
+@pytest.mark.slow  # trains three networks
+def test_companions_are_networks_of_their_own_that_learn_and_are_measured(
+    mutual: EvaluationTask, monkeypatch: pytest.MonkeyPatch
+):
+    method = make_method(mutual.method, dict(mutual.settings))
+    monkeypatch.setattr(evaluation, "make_method", lambda name, settings: method)
+    metrics = evaluate(mutual).metrics
+    first, second = method.companions
+    untrained = build(ARCHITECTURE, seed=derive(mutual.seed, "companion", 0))
+    student = load_weights(mutual.weights)
+    for name, weight in first.state_dict().items():
+        if weight.ndim > 1:
+            assert not torch.equal(weight, untrained.state_dict()[name])
+            assert not torch.equal(weight, second.state_dict()[name])
+            assert not torch.equal(weight, student[name])
+    data = load_data(DATA)
+    logits = predict(second, data.validation, data.normalisation)
+    assert metrics["companion1_accuracy"] == label_metrics(logits, data.validation.labels)["accuracy"]
 
 
 def test_weights_of_a_rung_are_kept_whatever_is_trained_afterwards(

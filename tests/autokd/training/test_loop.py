@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from autokd.config.schema import OptimizerName
 from autokd.data.augmentation import Augmentation
 from autokd.data.stream import Batch, TrainingStream
 from autokd.training.checkpoint import load_checkpoint, save_checkpoint
@@ -101,6 +102,23 @@ def test_weight_decay_is_on_matrices_and_kernels_only(fresh: Fresh) -> None:
         if parameter.ndim > 1 or group["weight_decay"] == 0
     }
     assert sorted(decay.values()) == [0.0, 0.0, 0.0, 0.3, 0.3, 0.3]
+
+
+@pytest.mark.parametrize("name", ["sgd", "muon", "adamw"])
+def test_a_companion_is_optimised_like_the_network(name: OptimizerName) -> None:
+    def network() -> nn.Module:
+        return nn.Sequential(
+            nn.Conv2d(3, 8, 3, bias=False), nn.Conv2d(8, 8, 3, bias=False), nn.Flatten(), nn.Linear(8, 2)
+        )
+
+    settings = TrainingSettings(optimizer=name, width_scaling=True)
+    student, companion = network(), network()
+    method = nn.ModuleList([companion, nn.Linear(5, 2)])  # the other part is a loss's own
+    groups = optimiser(settings, student, method, companions=[companion]).param_groups
+    kinds = {parameter: number for number, group in enumerate(groups) for parameter in group["params"]}
+    ours, theirs = ([kinds[parameter] for parameter in each.parameters()] for each in (student, companion))
+    assert ours == theirs
+    assert len(set(ours)) > 1
 
 
 def test_a_network_of_vectors_or_of_matrices_only_can_be_trained() -> None:

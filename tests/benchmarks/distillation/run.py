@@ -249,9 +249,10 @@ def _speeds(rows: list[Row], context: TrainingContext, student: Architecture) ->
 def _speed(row: Row, context: TrainingContext, student: Architecture) -> float:
     method = make_method(row.name, dict(WITHOUT_TEACHER if row.method == PLAIN else row.settings))
     network = build(student).to(memory_format=torch.channels_last)
+    method.recruit(lambda number: build(student, seed=number).to(memory_format=torch.channels_last))
     settings = TrainingSettings(precision=context.precision, learning_rate=1e-3)
     with closing(DistillationStream(context, context.load_data(), method, network, 0, 0)) as stream:
-        state = TrainingState(network, optimiser(settings, network, method), method)
+        state = TrainingState(network, optimiser(settings, network, method, companions=method.companions), method)
         loss = stream.loss(state, STEPS)
         started = time.perf_counter()
         train(state, stream, loss, settings, STEPS, Cosine(STEPS), derive(0, "speed"))

@@ -1,11 +1,12 @@
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from autokd.distillation import KD, BatchContext, Combined, Method, Outputs
+from autokd.distillation import DML, KD, BatchContext, Combined, Method, Outputs
 from autokd.distillation.base import Need
 from autokd.errors import InputError
 
@@ -103,6 +104,23 @@ def test_the_layers_are_those_of_the_member_that_chooses() -> None:
     module = nn.Identity()
     assert Combined([Fake(), Fake(layers="stem")]).layers(module, module, iter([])) == (["stem"], ["stem"])
     assert Combined([Fake(), KD()]).layers(module, module, iter([])) is None
+
+
+def test_each_member_has_companions_of_its_own(student: Outputs, teacher: Outputs) -> None:
+    first, last = DML(peers=2), DML()
+    both = Combined([first, KD(), last])
+    numbers: list[int] = []
+    both.recruit(lambda number: numbers.append(number) or nn.Identity())
+    assert (numbers, both.n_companions) == ([0, 1, 2], 3)
+    assert both.companions == [*first.companions, *last.companions]
+    outputs = tuple(Outputs(student.logits.roll(shift, 1)) for shift in range(3))
+    seen = replace(CONTEXT, companions=outputs)
+    parts = [
+        first.teacher_loss(student, teacher, replace(CONTEXT, companions=outputs[:2])),
+        KD().teacher_loss(student, teacher, CONTEXT),
+        last.teacher_loss(student, teacher, replace(CONTEXT, companions=outputs[2:])),
+    ]
+    torch.testing.assert_close(both.teacher_loss(student, teacher, seen), sum(parts))
 
 
 def test_two_members_with_further_views_are_rejected() -> None:
