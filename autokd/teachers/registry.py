@@ -103,8 +103,6 @@ def _from_factory(
             raise InputError(f"teacher.weights needs a factory that returns a module, not {type(network).__name__}.")
         path = find_path(config.weights, "teacher.weights", config.download)
         load_weights(network, path, factory, notify)
-    elif made.where_weights_are:
-        raise InputError(f"teacher.weights is missing for {factory!r}: set it to {made.where_weights_are}.")
     if isinstance(network, nn.Module):
         network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     if own := own_settings(config, made):

@@ -14,7 +14,7 @@ from autokd.core.hub import hub_folder
 from autokd.errors import InputError, first_line
 from autokd.teachers.factories.mended import mend_torchvision
 
-__all__ = ["Collection", "Made", "importing", "making", "model_folder"]
+__all__ = ["Collection", "Made", "check_weights", "importing", "making", "model_folder"]
 
 
 @dataclass(frozen=True)
@@ -22,15 +22,13 @@ class Made:
     """What a factory made.
 
     Attributes:
-        network: The network; to be checked: a user's function can return anything.
+        network: The network, a module or any other callable.
         settings: What the network's own configuration says of keys of `[teacher]`: `resize`, `mean`, `deviation` and
             `output`. They apply where the user sets none.
-        where_weights_are: What to set as `weights`, for an error message; None if the network has its weights.
     """
 
     network: Any
     settings: dict[str, Any] = field(default_factory=dict)
-    where_weights_are: str | None = None
 
 
 class Collection(ABC):
@@ -42,7 +40,7 @@ class Collection(ABC):
 
     @abstractmethod
     def check(self, name: str, config: TeacherConfig) -> None:
-        """Check what can be told without making the network."""
+        """Check what can be told without making the network, and that there are weights for it."""
 
     @abstractmethod
     def make(self, name: str, config: TeacherConfig) -> Made:
@@ -64,6 +62,20 @@ def importing(package: str) -> Iterator[None]:
         raise
     except Exception as error:  # compiled parts of other packages may not fit torch
         raise InputError(f"teacher.factory: {package} cannot be imported: {first_line(error)}.") from error
+
+
+def check_weights(config: TeacherConfig, where: str) -> None:
+    """Check that there are weights for a network that is made without them.
+
+    Args:
+        config: Section `[teacher]` of a configuration.
+        where: Where there are some, for the error message.
+
+    Raises:
+        InputError: If there are none.
+    """
+    if not config.weights:
+        raise InputError(f"teacher.weights is missing for {config.factory!r}: set it to {where}.")
 
 
 def making(factory: str, make: Callable[[], Any]) -> Any:

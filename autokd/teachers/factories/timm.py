@@ -7,7 +7,7 @@ from typing import Any
 from autokd.config.teacher import TeacherConfig
 from autokd.core.spelling import nearest_name
 from autokd.errors import InputError
-from autokd.teachers.factories.base import Collection, Made, importing, making, model_folder
+from autokd.teachers.factories.base import Collection, Made, check_weights, importing, making, model_folder
 
 __all__ = ["Timm"]
 
@@ -20,21 +20,18 @@ class Timm(Collection):
     """
 
     def check(self, name: str, config: TeacherConfig) -> None:
-        """Check that there is such a model."""
-        _source(name, config)
+        """Check that there is such a model, with weights."""
+        if _source(name, config) == name:
+            check_weights(config, _published(name))
 
     def make(self, name: str, config: TeacherConfig) -> Made:
         """The network with size, mean and deviation of its `pretrained_cfg`."""
         with importing("timm"):
             import timm
 
-        source = _source(name, config)
-        has_weights = source != name
-        network = making(
-            f"timm:{name}", lambda: timm.create_model(source, pretrained=has_weights, **(config.arguments or {}))
-        )
-        n_channels = (config.arguments or {}).get("in_chans")
-        return Made(network, _settings(network, n_channels), None if has_weights else _published(network))
+        source, arguments = _source(name, config), config.arguments or {}
+        network = making(f"timm:{name}", lambda: timm.create_model(source, pretrained=source != name, **arguments))
+        return Made(network, _settings(network, arguments.get("in_chans")))
 
 
 def _source(name: str, config: TeacherConfig) -> str:
@@ -71,7 +68,11 @@ def _of_channels(values: Sequence[float], n_channels: int | None) -> tuple[float
     return (sum(values) / len(values),) * n_channels
 
 
-def _published(network: Any) -> str:
+def _published(name: str) -> str:
     """Where the weights of one of timm's own names are."""
-    repository = network.pretrained_cfg.get("hf_hub_id")
+    with importing("timm"):
+        import timm
+
+    published = timm.get_pretrained_cfg(name)
+    repository = published.hf_hub_id if published else None
     return f'"hf:{repository}" with download = true, or a file' if repository else "a file"

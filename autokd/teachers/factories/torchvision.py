@@ -5,7 +5,7 @@ from typing import Any
 from autokd.config.teacher import TeacherConfig
 from autokd.core.spelling import nearest_name
 from autokd.errors import InputError
-from autokd.teachers.factories.base import Collection, Made, importing, making
+from autokd.teachers.factories.base import Collection, Made, check_weights, importing, making
 
 __all__ = ["Torchvision"]
 
@@ -18,8 +18,8 @@ class Torchvision(Collection):
     """
 
     def check(self, name: str, config: TeacherConfig) -> None:
-        """Check that there is such an image classifier."""
-        _published(name)
+        """Check that there is such an image classifier, with weights."""
+        check_weights(config, f"a file: {_published(name).url} is torchvision's own")
 
     def make(self, name: str, config: TeacherConfig) -> Made:
         """The network with the size, mean and deviation of its default weights."""
@@ -34,7 +34,7 @@ class Torchvision(Collection):
             "mean": tuple(inputs.mean),
             "deviation": tuple(inputs.std),
         }
-        return Made(network, settings, f"a file: {published.url} is torchvision's own")
+        return Made(network, settings)
 
 
 def _published(name: str) -> Any:

@@ -39,6 +39,7 @@ class Transformers(Collection):
                 lambda: transformers.AutoModelForImageClassification.from_pretrained(
                     folder,
                     local_files_only=True,
+                    trust_remote_code=False,
                     use_safetensors=True,
                     output_loading_info=True,
                     **(config.arguments or {}),
@@ -62,7 +63,7 @@ class Transformers(Collection):
 def _processor(transformers: Any, folder: Path) -> Any:
     """The image processor beside a model; None if there is none."""
     try:
-        return transformers.AutoImageProcessor.from_pretrained(folder, local_files_only=True)
+        return transformers.AutoImageProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError):
         return None
 

@@ -11,7 +11,7 @@ from autokd.data.dataset import Dataset
 from autokd.data.stream import normalise
 from autokd.errors import InputError
 from autokd.teachers.factories.timm import Timm
-from autokd.teachers.registry import load_teacher
+from autokd.teachers.registry import check_made_from, load_teacher
 
 CPU = torch.device("cpu")
 
@@ -66,7 +66,7 @@ def test_a_model_by_name_needs_weights_and_says_where_they_are(timm: Any) -> Non
         '"hf:timm/test_resnet.r160_in1k" with download = true, or a file.'
     )
     with pytest.raises(InputError) as raised:
-        load_teacher(TeacherConfig(factory="timm:test_resnet.r160_in1k"), CPU)
+        check_made_from(TeacherConfig(factory="timm:test_resnet.r160_in1k"))
     assert str(raised.value) == expected
 
 

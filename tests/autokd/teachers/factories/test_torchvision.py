@@ -9,7 +9,7 @@ from autokd.config.teacher import TeacherConfig
 from autokd.data.dataset import Dataset
 from autokd.errors import InputError
 from autokd.teachers.factories.torchvision import Torchvision
-from autokd.teachers.registry import load_teacher
+from autokd.teachers.registry import check_made_from, load_teacher
 
 CPU = torch.device("cpu")
 NAME, FACTORY = "shufflenet_v2_x0_5", "torchvision:shufflenet_v2_x0_5"
@@ -32,7 +32,7 @@ def test_it_needs_weights_and_says_where_they_are(torchvision: Any) -> None:
     with pytest.raises(
         InputError, match=r"weights is missing for .*: set it to a file: https://.*\.pth is torchvision"
     ):
-        load_teacher(TeacherConfig(factory=FACTORY), CPU)
+        check_made_from(TeacherConfig(factory=FACTORY))
 
 
 def test_other_names_are_refused(torchvision: Any) -> None:

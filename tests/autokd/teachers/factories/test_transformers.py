@@ -1,3 +1,4 @@
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,20 @@ def test_a_network_without_a_trained_head_is_refused(transformers: Any, classifi
     network.resnet.save_pretrained(folder)
     with pytest.raises(InputError, match=r"its file of weights lacks classifier.1.bias: it is no trained image class"):
         Transformers().make(str(folder), config(folder))
+
+
+def test_code_beside_a_model_is_never_run(classifier: Callable[..., Path]) -> None:
+    folder = classifier(size=SIZE)
+    (folder / "modeling.py").write_text("raise SystemExit(3)")
+    values = json.loads((folder / "config.json").read_text())
+    own = {"AutoConfig": "modeling.Config", "AutoModelForImageClassification": "modeling.Model"}
+    (folder / "config.json").write_text(json.dumps(values | {"model_type": "mine", "auto_map": own}))
+    with pytest.raises(InputError, match=r"fails: ValueError: .*contains custom code"):
+        Transformers().make(str(folder), config(folder))
+    with pytest.raises(
+        InputError, match=r"fails: TypeError: .*multiple values for keyword argument 'trust_remote_code'"
+    ):
+        Transformers().make(str(folder), config(folder, arguments={"trust_remote_code": True}))
 
 
 def test_pickles_are_never_read(classifier: Callable[..., Path]) -> None:
