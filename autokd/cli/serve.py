@@ -1,5 +1,6 @@
 """The verb `serve`: the HTTP service. Heavy imports are local, as in `app`."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -31,6 +32,11 @@ def serve(
         int | None,
         typer.Option("--quota", metavar="BYTES", help="Size of all files above which nothing new begins.", min=0),
     ] = None,
+    at_once: Annotated[int, typer.Option("--at-once", help="Searches that run at the same time.", min=1)] = 1,
+    names: Annotated[
+        Path | None,
+        typer.Option("--names", metavar="FILE", help="Teachers and data that clients may name, beside the recipes'."),
+    ] = None,
     new_token: Annotated[
         Literal["read", "run", "admin"] | None,
         typer.Option("--new-token", help="Only print a new token of this role; a running service knows it at once."),
@@ -39,7 +45,7 @@ def serve(
     output: Output = "text",
     home: HomeFolder = None,
 ) -> None:
-    """Serve the searches over HTTP, on this machine alone unless told otherwise; Ctrl-C ends it.
+    """Serve the searches over HTTP, on this machine alone unless told otherwise; Ctrl-C ends it, and no search.
 
     Every request needs a token. The first start prints one of the role admin, once: only its digest is kept.
     """
@@ -57,4 +63,4 @@ def serve(
         serving.show_token(workspace, new_token, output)
     else:
         address = serving.Address(host, port, tuple(allow_hosts or ()), tuple(allow_origins or ()))
-        serving.serve(workspace, address, read_only, quota, output)
+        serving.serve(workspace, address, serving.Mode(read_only, quota, at_once, names), output)

@@ -2,14 +2,16 @@
 
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 from autokd.cli.output import Output, show_json, show_text
 from autokd.searches.workspace import Workspace
+from autokd.service.registered import read_registered
 from autokd.service.server import allowed_hosts, allowed_origins, listen, run
 from autokd.service.settings import Settings
 from autokd.service.tokens import Role, Tokens
 
-__all__ = ["Address", "forget_tokens", "serve", "show_token"]
+__all__ = ["Address", "Mode", "forget_tokens", "serve", "show_token"]
 
 
 @dataclass(frozen=True)
@@ -29,14 +31,30 @@ class Address:
     further_origins: tuple[str, ...]
 
 
-def serve(workspace: Workspace, address: Address, read_only: bool, quota: int | None, output: Output) -> None:
+@dataclass(frozen=True)
+class Mode:
+    """How a service works.
+
+    Attributes:
+        read_only: Whether nothing is changed.
+        quota_bytes: Bytes of files above which nothing new begins; None for no limit.
+        most_running: Searches of its queue that run at the same time.
+        names: File of the teachers and data that clients may name; None for those of the recipes alone.
+    """
+
+    read_only: bool
+    quota_bytes: int | None
+    most_running: int
+    names: Path | None
+
+
+def serve(workspace: Workspace, address: Address, mode: Mode, output: Output) -> None:
     """Serve a workspace until the process is interrupted; say first where, and the token of a new service.
 
     Args:
         workspace: What is served.
         address: Where.
-        read_only: Whether nothing is changed.
-        quota: Bytes of files above which nothing new begins; None for no limit.
+        mode: How.
         output: What to print.
 
     Raises:
@@ -46,12 +64,14 @@ def serve(workspace: Workspace, address: Address, read_only: bool, quota: int | 
     with listen(address.host, address.port) as listening:
         port = listening.getsockname()[1]
         origins = allowed_origins(hosts, port, address.further_origins)
-        settings = Settings(workspace, hosts, origins, read_only, quota)
+        settings = Settings(
+            workspace, hosts, origins, mode.read_only, mode.quota_bytes, mode.most_running, read_registered(mode.names)
+        )
         tokens = Tokens(settings.tokens_file)
         token = None if tokens.exist else tokens.make("admin")
         url = f"http://{f'[{address.host}]' if ':' in address.host else address.host}:{port}"
         if output == "json":
-            show_json({"url": url, "token": token, "read_only": read_only})
+            show_json({"url": url, "token": token, "read_only": mode.read_only})
         else:
             show_text(f"the searches in {workspace.folder} are served at {url}")
             if token:

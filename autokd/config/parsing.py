@@ -11,7 +11,7 @@ from autokd.config.messages import one_line, wrong_key
 from autokd.config.schema import RESUMABLE_CHANGES, SearchConfig
 from autokd.errors import InputError
 
-__all__ = ["differences", "may_change", "parse_config", "recorded_config"]
+__all__ = ["DEEPEST", "differences", "may_change", "parse_config", "recorded_config"]
 
 DEEPEST = 20  # of sections within sections
 

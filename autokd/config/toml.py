@@ -14,7 +14,7 @@ from autokd.config.parsing import parse_config
 from autokd.config.schema import SearchConfig
 from autokd.errors import InputError
 
-__all__ = ["make_paths_absolute", "override_config", "read_config"]
+__all__ = ["make_paths_absolute", "override_config", "put", "read_config"]
 
 FOLDER_KINDS = ("hf", "timm", "transformers")
 """Words in front of the colon behind which a name may be a folder."""
@@ -62,6 +62,30 @@ def override_config(config: SearchConfig, overrides: Iterable[str]) -> SearchCon
     for override in overrides:
         _set(values, override)
     return parse_config(values, "--set", context=RECORDED)
+
+
+def put(values: dict[str, Any], key: str, value: Any) -> None:
+    """Set a dotted key in nested tables, in place of another key for the same choice.
+
+    Args:
+        values: Nested tables of sections and keys, which are changed.
+        key: The key, such as "training.rungs".
+        value: Its value.
+
+    Raises:
+        InputError: If a section in the key is a value.
+    """
+    *sections, last = key.split(".")
+    for section in sections:
+        values = values.setdefault(section, {})
+        if not isinstance(values, dict):
+            raise InputError(f"{key}: {section!r} is a value, not a section.")
+    one, several = EXCLUSIVE.get(".".join(sections), ("", ""))
+    if last == several:
+        values.pop(one, None)
+    elif last == one and values.pop(several, None) is not None and isinstance(ranges := values.get("ranges", {}), dict):
+        values["ranges"] = _own_ranges(ranges, str(value))
+    values[last] = value
 
 
 def make_paths_absolute(values: dict[str, Any], folder: Path) -> None:
@@ -126,17 +150,7 @@ def _set(values: dict[str, Any], override: str) -> None:
         value = text.strip()
     except ValueError as error:
         raise InputError(f"override {key.strip()!r}: {error}.") from None
-    *sections, last = key.strip().split(".")
-    for section in sections:
-        values = values.setdefault(section, {})
-        if not isinstance(values, dict):
-            raise InputError(f"override {override!r}: {section!r} is a value, not a section.")
-    one, several = EXCLUSIVE.get(".".join(sections), ("", ""))
-    if last == several:
-        values.pop(one, None)
-    elif last == one and values.pop(several, None) is not None:
-        values["ranges"] = _own_ranges(values.get("ranges", {}), str(value))
-    values[last] = value
+    put(values, key.strip(), value)
 
 
 def _own_ranges(ranges: dict[str, Any], choice: str) -> dict[str, Any]:

@@ -15,6 +15,7 @@ __all__ = [
     "NotOurDatabase",
     "NotRunning",
     "SearchExists",
+    "UnknownJob",
     "UnknownRevision",
     "UnknownSearch",
 ]
@@ -62,6 +63,10 @@ class UnknownRevision(DatabaseError):  # noqa: N818
 
 class UnknownSearch(DatabaseError):  # noqa: N818
     """No search has this name."""
+
+
+class UnknownJob(DatabaseError):  # noqa: N818
+    """The queue has no such job."""
 
 
 class SearchExists(DatabaseError):  # noqa: N818

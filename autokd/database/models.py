@@ -8,10 +8,10 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from autokd.database.types import BigInt, Json, UtcDateTime
 
-__all__ = ["REVISION", "Base", "Evaluation", "Event", "Leftover", "Search", "Student", "Trial"]
+__all__ = ["REVISION", "Base", "Evaluation", "Event", "Job", "Leftover", "Search", "Student", "Trial"]
 
 # The newest migration, kept here so that opening an up-to-date database need not load alembic.
-REVISION = "0009"
+REVISION = "0010"
 
 _BEGINS_SESSION = text("kind = 'lease_acquired'")
 
@@ -157,6 +157,31 @@ class Event(Base):
     at: Mapped[datetime]
     kind: Mapped[str]
     payload: Mapped[dict[str, Any]]
+
+
+class Job(Base):
+    """See `rows.JobRow`; the columns of its lease are as those of `Search`, and are the process's that runs it."""
+
+    __tablename__ = "jobs"
+    __table_args__ = (
+        CheckConstraint("state IN ('waiting', 'running', 'done', 'stopped', 'failed', 'cancelled')", name="state"),
+        Index(None, "state", "priority", "id"),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    search: Mapped[str]
+    config: Mapped[dict[str, Any] | None]
+    priority: Mapped[int]
+    state: Mapped[str]
+    reason: Mapped[str | None]
+    starts: Mapped[int]
+    created_at: Mapped[datetime]
+    lease_host: Mapped[str | None]
+    lease_machine: Mapped[str | None]
+    lease_pid: Mapped[int | None]
+    lease_process_started: Mapped[float | None]
+    lease_heartbeat_at: Mapped[datetime | None]
 
 
 class Leftover(Base):

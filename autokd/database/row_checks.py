@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from autokd.database.errors import DamagedRow
-from autokd.database.models import Base, Evaluation, Event, Search, Student, Trial
-from autokd.database.rows import EvaluationRow, EventRow, SearchRow, StudentRow, TrialRow
+from autokd.database.models import Base, Evaluation, Event, Job, Search, Student, Trial
+from autokd.database.rows import EvaluationRow, EventRow, JobRow, SearchRow, StudentRow, TrialRow
 
 __all__ = ["TABLES", "checked", "row_of"]
 
@@ -21,6 +21,7 @@ TABLES: dict[type, type[Base]] = {
     StudentRow: Student,
     EvaluationRow: Evaluation,
     EventRow: Event,
+    JobRow: Job,
 }
 
 

@@ -13,6 +13,8 @@ __all__ = [
     "EvaluationState",
     "EventRow",
     "Fault",
+    "JobRow",
+    "JobState",
     "Purpose",
     "SearchRow",
     "SearchStatus",
@@ -30,6 +32,7 @@ EvaluationState = Literal["running", "complete", "failed"]
 Fault = Literal["worker", "trial"]
 Purpose = Literal["search", "final"]
 StopMode = Literal["gracefully", "now"]
+JobState = Literal["waiting", "running", "done", "stopped", "failed", "cancelled"]
 
 
 @dataclass(frozen=True)
@@ -210,6 +213,34 @@ class EvaluationRow:
     worker: str | None
     created_at: datetime
     finished_at: datetime | None
+
+
+@dataclass(frozen=True)
+class JobRow:
+    """The wish that a search be run by a process of its own, in the queue of the service.
+
+    Attributes:
+        search: Name of the search.
+        config: The configuration with which it begins; None if it is there and goes on.
+        priority: Of the waiting jobs, the one of the highest priority is next, then the oldest.
+        state: "waiting"; "running", which a process may have left by being killed; "done"; "stopped" on request, or
+            since another process has taken the search over; "failed"; or "cancelled" before it ran.
+        reason: Why it stopped or failed.
+        starts: How many processes have taken it.
+        lease_host: Host of the process that runs it; None while none does.
+        lease_pid: Its process id.
+    """
+
+    id: int
+    search: str
+    config: Mapping[str, Any] | None
+    priority: int
+    state: JobState
+    reason: str | None
+    starts: int
+    created_at: datetime
+    lease_host: str | None
+    lease_pid: int | None
 
 
 @dataclass(frozen=True)

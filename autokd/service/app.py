@@ -6,7 +6,7 @@ from fastapi import FastAPI
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp
 
-from autokd.service import artefacts, changing, health, metrics, reading, watching
+from autokd.service import artefacts, changing, health, metrics, queueing, reading, watching
 from autokd.service.audit import Audit
 from autokd.service.bodies import BodyLimits
 from autokd.service.guard import Guard, SafeHeaders
@@ -52,6 +52,6 @@ def make_api(settings: Settings) -> FastAPI:
     api.state.registry = metrics.registry(settings.home)
     api.state.watchers = asyncio.Semaphore(watching.MOST_WATCHERS)
     handle_errors(api)
-    for part in (health, metrics, reading, watching, artefacts, changing):
+    for part in (health, metrics, reading, watching, artefacts, changing, queueing):
         api.include_router(part.router)
     return api

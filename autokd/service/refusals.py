@@ -10,7 +10,15 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.responses import JSONResponse, Response
 
-from autokd.database.errors import DamagedRow, DatabaseUnavailable, LeaseHeld, NotRunning, SearchExists, UnknownSearch
+from autokd.database.errors import (
+    DamagedRow,
+    DatabaseUnavailable,
+    LeaseHeld,
+    NotRunning,
+    SearchExists,
+    UnknownJob,
+    UnknownSearch,
+)
 from autokd.errors import AutoKDError, DiskFullError, InputError
 
 __all__ = ["RESPONSES", "Refusal", "handle_errors", "meaning", "refuse"]
@@ -18,6 +26,7 @@ __all__ = ["RESPONSES", "Refusal", "handle_errors", "meaning", "refuse"]
 # The first that an error is an instance of.
 _STATUS: dict[type[AutoKDError], int] = {
     UnknownSearch: 404,
+    UnknownJob: 404,
     LeaseHeld: 409,
     NotRunning: 409,
     SearchExists: 409,

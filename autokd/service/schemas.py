@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from autokd.analysis.rung_correlations import RungCorrelation
-from autokd.database.rows import EventRow, StopMode
+from autokd.database.rows import EventRow, JobState, StopMode
 from autokd.searches.families import Family
 from autokd.searches.progress import Progress, RunningEvaluation, Training
 from autokd.searches.times import Times
@@ -18,6 +18,8 @@ __all__ = [
     "FailureAnswer",
     "FamilyAnswer",
     "FileAnswer",
+    "JobAnswer",
+    "NamesAnswer",
     "RecipeAnswer",
     "RetryAnswer",
     "StatusAnswer",
@@ -254,6 +256,27 @@ class RetryAnswer(BaseModel):
     trial: int
     reference: str | None
     reason: str | None
+
+
+class NamesAnswer(BaseModel):
+    """The names of teachers and data that are registered."""
+
+    teachers: list[str]
+    data: list[str]
+
+
+class JobAnswer(BaseModel):
+    """A job of the queue: that a search be run. `starts` counts the processes that have taken it."""
+
+    id: int
+    search: str
+    priority: int
+    state: JobState
+    reason: str | None
+    starts: int
+    created_at: datetime
+    lease_host: str | None
+    lease_pid: int | None
 
 
 class AuditAnswer(BaseModel):

@@ -3,13 +3,14 @@
 import ipaddress
 import socket
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 
 import uvicorn
 
 from autokd.errors import InputError
 from autokd.service.app import make_app
 from autokd.service.settings import Settings
+from autokd.service.supervisor import supervising
 
 __all__ = ["allowed_hosts", "allowed_origins", "listen", "run", "server"]
 
@@ -63,8 +64,9 @@ def allowed_origins(hosts: Sequence[str], port: int, further: Sequence[str]) -> 
 
 
 def run(settings: Settings, listening: socket.socket) -> None:
-    """Serve until SIGINT or SIGTERM."""
-    with suppress(KeyboardInterrupt):  # uvicorn ends its work first, then raises the signal again
+    """Serve until SIGINT or SIGTERM; unless it only reads, run what is in the queue."""
+    queue = nullcontext() if settings.read_only else supervising(settings)
+    with suppress(KeyboardInterrupt), queue:  # uvicorn ends its work first, then raises the signal again
         server(settings).run(sockets=[listening])
 
 

@@ -1,12 +1,13 @@
 """What a service is told when it starts."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
 from fastapi import Depends, Request
 
 from autokd.searches.workspace import Workspace
+from autokd.service.registered import Registered
 
 __all__ = ["Current", "Settings"]
 
@@ -21,6 +22,8 @@ class Settings:
         origins: Pages whose scripts may call it, such as `http://127.0.0.1:8765`.
         read_only: Whether it changes nothing.
         quota_bytes: Size of the workspace's files above which it begins nothing that writes; None for no limit.
+        most_running: Searches of the queue that run at the same time.
+        registered: Teachers and data that clients may name.
     """
 
     home: Workspace
@@ -28,6 +31,8 @@ class Settings:
     origins: frozenset[str] = frozenset()
     read_only: bool = False
     quota_bytes: int | None = None
+    most_running: int = 1
+    registered: Registered = field(default_factory=Registered)
 
     @property
     def folder(self) -> Path:
@@ -38,6 +43,11 @@ class Settings:
     def audit_file(self) -> Path:
         """Where changes are recorded, see `audit`."""
         return self.folder / "audit.jsonl"
+
+    @property
+    def logs(self) -> Path:
+        """What the processes that run searches print, a file for each job."""
+        return self.folder / "logs"
 
     @property
     def tokens_file(self) -> Path:

@@ -45,7 +45,8 @@ ORDER = {
     ),
     "autokd.optimizers.acquisition": "functions botorch candidates optimisation portfolio",
     "autokd.database": (
-        "errors rows types models row_checks engine outages schema reading writing store removal lease lease_keeper"
+        "errors rows types models row_checks engine outages schema reading writing store removal owner lease "
+        "lease_keeper queue"
     ),
     "autokd.evaluation": "context prune warm_start precompute task distillation_stream log evaluate",
     "autokd.export": "module check manifest preprocess verification replacement card folder upload",
@@ -67,8 +68,8 @@ ORDER = {
         "__init__"
     ),
     "autokd.service": (
-        "settings tokens refusals guard bodies audit quota schemas reading watching artefacts changing metrics health "
-        "app server"
+        "registered settings tokens refusals guard bodies audit quota schemas reading watching artefacts changing "
+        "queueing metrics health app run supervisor server"
     ),
     "search_spaces": "errors architecture networks design drawing spaces blueprint space",
     "search_spaces.architecture": (

@@ -26,7 +26,9 @@ def test_a_service_shows_a_token_at_its_first_start_only(invoke: Any, tmp_path: 
 
 
 def test_a_service_may_be_called_by_its_own_names_alone(invoke: Any, tmp_path: Path, started: list[Settings]) -> None:
-    out = invoke("serve", "--port", 0, "--home", tmp_path, "--allow-host", "lab", "--quota", 5, "--read-only").out
+    out = invoke(
+        "serve", "--port", 0, "--home", tmp_path, "--allow-host", "lab", "--quota", 5, "--read-only", "--at-once", 2
+    ).out
     port = out.splitlines()[0].rpartition(":")[2]
     (settings,) = started
     assert settings.hosts == ("127.0.0.1", "localhost", "[::1]", "127.0.0.1", "lab")

@@ -12,6 +12,7 @@ from autokd.searches.api import begin
 from autokd.searches.reporter import SILENT
 from autokd.searches.workspace import Workspace
 from autokd.service.app import make_app
+from autokd.service.registered import read_registered
 from autokd.service.settings import Settings
 from autokd.service.tokens import Role, Tokens
 
@@ -45,6 +46,7 @@ def serve() -> Iterator[Serve]:
     made: list[TestClient] = []
 
     def make(home: Path, role: Role | None = "read", **options: object) -> TestClient:
+        options = {"registered": read_registered(None)} | options
         settings = Settings(Workspace(home), origins=frozenset({ORIGIN}), **options)  # type: ignore[arg-type]
         client = TestClient(make_app(settings), base_url=ORIGIN, raise_server_exceptions=False)
         if role is not None:
@@ -67,7 +69,7 @@ def reader(searched: Path, serve: Serve) -> TestClient:
 @pytest.fixture(scope="module")
 def clients(searched: Path) -> Iterator[Callable[[Role | None], TestClient]]:
     """Clients of one service of the finished search, by role."""
-    settings = Settings(Workspace(searched), origins=frozenset({ORIGIN}))
+    settings = Settings(Workspace(searched), origins=frozenset({ORIGIN}), registered=read_registered(None))
     app, tokens = make_app(settings), Tokens(settings.tokens_file)
     made: dict[Role | None, TestClient] = {}
     for role in (None, "read", "run", "admin"):

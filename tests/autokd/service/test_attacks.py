@@ -24,6 +24,25 @@ def attack(status: int, method: str, path: str, role: Role | None = "admin", nam
     return pytest.param(status, method, path, role, request, id=" ".join(words)[:70])
 
 
+SMUGGLED = {
+    "data.source": "os:getcwd",
+    "data.folder": "/etc",
+    "data.name": "hf:user/name",
+    "teacher.factory": "os:getcwd",
+    "teacher.weights": "/etc/passwd",
+    "teacher.onnx": "x.onnx",
+    "teacher.preprocess": "os:system",
+    "space.name": "evil:Space",
+    "distillation.method": "kd+evil:Method",
+    "optimizer.name": "evil:Sampler",
+    "optimizer.learn_from": ["/tmp/x.json"],
+    "workers.address": "tcp://10.0.0.1:8786",
+    "workers.engine": "ray",
+    "trials.x": 1,
+    "": 1,
+}
+"""Settings that lead to code, files or machines, or to nothing."""
+
 ATTACKS = [
     # no token, or none that is valid
     *(
@@ -141,6 +160,24 @@ ATTACKS = [
     attack(422, "POST", EXPORT, json={"folder": "/etc"}),
     attack(422, "POST", EXPORT, json={"within": {"params": 0}}),
     attack(422, "POST", EXPORT, json={"within": {"__class__": 1}}),
+    # searches that are more than names and numbers
+    *(
+        attack(422, "POST", "/api/searches", json=order)
+        for order in (
+            *({}, {"recipe": "digits", "toml": ""}, {"recipe": "../digits"}, {"recipe": "digits", "config": {}}),
+            *({"recipe": "digits", "settings": {key: value}} for key, value in SMUGGLED.items()),
+            *({"recipe": "digits", "name": name} for name in ("../x", "<script>", 101 * "a", "", "a/b")),
+            *({"toml": text} for text in ("[", "x = " + 9_000 * "[", "trials = 3", '[data]\nsource = "os:getcwd"')),
+            *({"recipe": "digits", "priority": priority} for priority in (1000, "high")),
+        )
+    ),
+    attack(403, "POST", "/api/searches", "read", json={"recipe": "digits"}),
+    attack(403, "POST", "/api/searches/digits/resume", "read", json={}),
+    attack(403, "DELETE", "/api/queue/1", "read"),
+    attack(404, "DELETE", "/api/queue/1"),
+    attack(422, "DELETE", "/api/queue/-1"),
+    attack(422, "GET", "/api/queue?state=unknown"),
+    attack(409, "POST", "/api/searches", json={"recipe": "digits", "name": "digits"}),
     # what cannot be done, or not again
     *(attack(405, method, READ) for method in ("POST", "PUT", "DELETE", "PATCH")),
     attack(405, "POST", "/api/searches/digits/watch"),

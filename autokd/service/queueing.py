@@ -1,0 +1,121 @@
+"""The routes of the queue: a search is begun or resumed by a process of its own, once it is its turn."""
+
+import tomllib
+from typing import Annotated, Any
+
+from fastapi import APIRouter, HTTPException, Path, Query, Response
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+
+from autokd.config.toml import put
+from autokd.database.errors import LeaseHeld
+from autokd.database.lease import is_owned
+from autokd.database.queue import cancel, enqueue, jobs
+from autokd.database.rows import JobRow, JobState
+from autokd.errors import InputError
+from autokd.service.guard import allow
+from autokd.service.quota import check_quota
+from autokd.service.reading import MOST, Found
+from autokd.service.schemas import JobAnswer, NamesAnswer
+from autokd.service.settings import Current
+
+__all__ = ["router"]
+
+router = APIRouter(prefix="/api", tags=["queue"])
+
+Priority = Annotated[int, Field(ge=-100, le=100, description="Higher ones begin first.")]
+
+
+class SearchOrder(BaseModel):
+    """A search to begin: a recipe, or the text of a `search.toml` whose teacher and data are registered names.
+
+    `name` is its name; with one that is taken it is refused, so that a request may be repeated. Without `name` a number
+    is appended to the recipe's or the text's where that is taken. `settings` are further keys, such as
+    `{"trials": 20, "training.rungs": [1, 3]}`.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    recipe: Annotated[str, Field(max_length=100)] | None = None
+    toml: str | None = None
+    name: Annotated[str, Field(max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] | None = None
+    settings: Annotated[dict[str, JsonValue], Field(max_length=1000)] = {}
+    priority: Priority = 0
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "SearchOrder":
+        if (self.recipe is None) == (self.toml is None):
+            raise ValueError("either recipe or toml must be given")
+        return self
+
+
+class ResumeOrder(BaseModel):
+    """How urgent it is to go on."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    priority: Priority = 0
+
+
+@router.get("/names", dependencies=[allow("read")])
+def list_names(settings: Current) -> NamesAnswer:
+    """The names of teachers and data that a search may have."""
+    registered = settings.registered
+    return NamesAnswer(teachers=sorted(registered.teachers), data=sorted(registered.data))
+
+
+@router.post("/searches", dependencies=[allow("run")], status_code=202)
+def create_search(order: SearchOrder, settings: Current) -> JobAnswer:
+    """Put a new search into the queue. Its teacher and data are checked when it begins; see the job's `reason`."""
+    registered = settings.registered
+    values = _parsed(order.toml) if order.recipe is None else registered.recipe(order.recipe)
+    for key, value in order.settings.items():
+        put(values, key, value)
+    if order.name is not None:
+        values["name"] = order.name
+    config = registered.config(values)
+    check_quota(settings)
+    with settings.home.open(create=True) as store:
+        return _answer(enqueue(store, config.name, config.to_dict(), order.priority, renames=order.name is None))
+
+
+@router.post("/searches/{search}/resume", dependencies=[allow("run")], status_code=202)
+def resume(found: Found, settings: Current, order: ResumeOrder) -> JobAnswer:
+    """Put a search that nobody runs into the queue, to go on as `autokd resume` does."""
+    check_quota(settings)
+    with settings.home.open() as store:
+        if is_owned(store, found.name):
+            raise LeaseHeld(f"search {found.name!r} is running already.")
+        return _answer(enqueue(store, found.name, None, order.priority))
+
+
+@router.get("/queue", dependencies=[allow("read")])
+def list_queue(
+    settings: Current,
+    state: JobState | None = None,
+    most: Annotated[int, Query(ge=1, le=MOST, description="How many at most.")] = 100,
+) -> list[JobAnswer]:
+    """The newest jobs, of one state or all, the newest first."""
+    if not settings.home.exists:
+        return []
+    with settings.home.open() as store:
+        return [_answer(job) for job in jobs(store, most, *([] if state is None else [state]))]
+
+
+@router.delete("/queue/{job}", dependencies=[allow("run")], status_code=204)
+def cancel_job(job: Annotated[int, Path(ge=1, le=2**62)], settings: Current) -> Response:
+    """Cancel a job that is waiting; one that runs is ended by stopping its search."""
+    with settings.home.open(create=True) as store:
+        if not cancel(store, job):
+            raise HTTPException(409, f"job {job} is not waiting any more")
+    return Response(status_code=204)
+
+
+def _parsed(toml: str | None) -> dict[str, Any]:
+    try:
+        return tomllib.loads(toml or "")
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"toml: {error}.") from None
+
+
+def _answer(job: JobRow) -> JobAnswer:
+    return JobAnswer.model_validate(vars(job))

@@ -1,0 +1,121 @@
+"""The queue of searches: whose turn it is, and that no job is lost or run twice."""
+
+import os
+import subprocess
+import sys
+import threading
+
+import pytest
+from sqlalchemy import text
+
+from autokd.database.errors import SearchExists, UnknownJob
+from autokd.database.queue import MOST_STARTS, beat, cancel, end, enqueue, jobs, next_jobs, take
+from autokd.database.store import Store
+
+TAKER = """
+import sys
+from autokd.database.queue import take
+from autokd.database.store import Store
+with Store(sys.argv[1]) as store:
+    print(take(store, int(sys.argv[2]), 9) is not None)
+"""
+
+
+@pytest.fixture
+def queue(store: Store) -> Store:
+    return store
+
+
+def killed(where: str, job: int) -> bool:
+    """Let a process take a job and end without a word; whether it got it."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    command = [sys.executable, "-c", TAKER, where, str(job)]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout == "True\n"
+
+
+def due(queue: Store, most: int) -> list[str]:
+    return [job.search for job in next_jobs(queue, most)]
+
+
+def test_the_most_urgent_is_next_then_the_oldest(queue: Store) -> None:
+    for search, priority in [("a", 0), ("b", 5), ("c", 0), ("d", 5)]:
+        enqueue(queue, search, {}, priority)
+    assert due(queue, 9) == ["b", "d", "a", "c"]
+    assert due(queue, 1) == ["b"]
+    assert [job.search for job in jobs(queue, 2)] == ["d", "c"]
+
+
+def test_no_more_jobs_run_than_allowed(queue: Store) -> None:
+    first, second = (enqueue(queue, search, {}) for search in "ab")
+    assert take(queue, first.id, 1) is not None
+    assert (take(queue, second.id, 1), due(queue, 1), due(queue, 2)) == (None, [], ["b"])
+    end(queue, first.id, "done")
+    assert due(queue, 1) == ["b"]
+    assert [job.search for job in jobs(queue, 9, "done")] == ["a"]
+
+
+def test_of_many_that_want_a_job_one_gets_it(queue: Store, where: str) -> None:
+    job, found = enqueue(queue, "a", {}), []
+
+    def want() -> None:
+        with Store(where) as store:
+            found.append(take(store, job.id, 9))
+
+    threads = [threading.Thread(target=want) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(each is not None for each in found) == 1
+
+
+@pytest.mark.slow  # processes of their own
+def test_a_job_whose_process_was_killed_is_next_again_but_not_for_ever(queue: Store, where: str) -> None:
+    job = enqueue(queue, "a", {}, priority=-1)
+    enqueue(queue, "b", {}, priority=1)
+    for _ in range(MOST_STARTS):
+        assert due(queue, 1)[0] in ("a", "b")
+        assert killed(where, job.id)
+    assert due(queue, 1) == ["a"]
+    assert not killed(where, job.id)
+    assert [(row.state, row.reason) for row in jobs(queue, 9) if row.id == job.id] == [
+        ("failed", f"{MOST_STARTS} processes that ran it were killed")
+    ]
+    assert due(queue, 9) == ["b"]
+
+
+def test_a_job_that_is_given_back_waits_as_if_it_had_not_begun(queue: Store) -> None:
+    job = enqueue(queue, "a", {})
+    assert take(queue, job.id, 1) is not None
+    beat(queue, job.id)
+    end(queue, job.id, "waiting")
+    (row,) = jobs(queue, 9)
+    assert (row.state, row.starts, row.lease_pid) == ("waiting", 0, None)
+
+
+def test_only_its_owner_ends_a_job(queue: Store) -> None:
+    job = enqueue(queue, "a", {})
+    assert take(queue, job.id, 1) is not None
+    with queue.transaction() as session:
+        session.execute(text("UPDATE jobs SET lease_machine = 'elsewhere'"))
+    beat(queue, job.id)
+    end(queue, job.id, "done")
+    assert [(row.state, row.starts) for row in jobs(queue, 9)] == [("running", 1)]
+
+
+def test_a_name_is_in_the_queue_once_and_another_one_is_found_on_request(queue: Store) -> None:
+    queue.create_search("a", 0, {}, "", {})
+    assert [enqueue(queue, "a", {}, renames=True).search for _ in range(2)] == ["a-2", "a-3"]
+    assert enqueue(queue, "a", None).search == "a"
+    configs: list[dict[str, int] | None] = [{}, None]
+    for config in configs:
+        with pytest.raises(SearchExists, match="'a'"):
+            enqueue(queue, "a", config)
+
+
+def test_only_a_waiting_job_is_cancelled(queue: Store) -> None:
+    job = enqueue(queue, "a", {})
+    assert (cancel(queue, job.id), cancel(queue, job.id), due(queue, 9)) == (True, False, [])
+    assert take(queue, job.id, 9) is None
+    with pytest.raises(UnknownJob, match="no job 77"):
+        cancel(queue, 77)

@@ -1,0 +1,204 @@
+"""Searches that are put into the queue, and the processes that run them."""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from autokd.database.lease import acquire, release
+from autokd.database.queue import enqueue, jobs, take
+from autokd.database.rows import JobRow
+from autokd.searches.api import find
+from autokd.searches.workspace import Workspace
+from autokd.service import run
+from autokd.service.run import run_job
+from autokd.service.settings import Settings
+from autokd.service.supervisor import Supervisor
+
+ORDER: dict[str, Any] = {
+    "recipe": "digits",
+    "name": "first",
+    "settings": {
+        **{"trials": 3, "training.rungs": [1, 2], "training.views": 1, "workers.engine": "inline", "workers.count": 1},
+        **{"references.names": "none", "space.name": "nago", "training.precision": "float32"},
+    },
+}
+"""The search of the fixture `searched`, by another name."""
+
+
+SECONDS = 400  # until a search that does not end fails a test, on a machine that is busy with others
+
+
+def queue(home: Path) -> list[JobRow]:
+    with Workspace(home).open() as store:
+        return jobs(store, 100)
+
+
+def trials(home: Path, search: str) -> list[tuple[Any, ...]]:
+    return [(one.trial.parameters, one.trial.state, one.values) for one in find(search, home).trials]
+
+
+def tend_until(supervisor: Supervisor, done: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + SECONDS
+    while not done():
+        assert time.monotonic() < deadline
+        supervisor.tend()
+        time.sleep(0.5)
+
+
+def run_first(home: Path) -> tuple[str, str | None]:
+    """Run the oldest job that waits, in this process."""
+    with Workspace(home).open() as store:
+        job = take(store, min(job.id for job in jobs(store, 100, "waiting")), 9)
+        assert job is not None
+    return run_job(job, Workspace(home))
+
+
+@pytest.fixture
+def client(serve: Any, tmp_path: Path) -> TestClient:
+    client: TestClient = serve(tmp_path, "run")
+    return client
+
+
+@pytest.fixture
+def service() -> Iterator[Callable[..., Supervisor]]:
+    """Makes what starts the processes of a folder's queue; they do not outlive the test."""
+    made: list[Supervisor] = []
+
+    def make(home: Path, **options: Any) -> Supervisor:
+        made.append(Supervisor(Settings(Workspace(home), **options)))
+        return made[-1]
+
+    yield make
+    for process, _ in (started for supervisor in made for started in supervisor.started.values()):
+        process.kill()
+        process.wait()
+
+
+def test_an_order_waits_in_the_queue_and_nothing_else_happens(client: TestClient, tmp_path: Path) -> None:
+    answer = client.post("/api/searches", json=ORDER | {"priority": 7})
+    assert answer.status_code == 202
+    assert (answer.json()["search"], answer.json()["state"], answer.json()["priority"]) == ("first", "waiting", 7)
+    assert client.get("/api/queue?state=waiting").json() == [answer.json()]
+    assert client.get("/api/searches").json() == []
+    (job,) = queue(tmp_path)
+    assert job.config is not None
+    assert (job.config["trials"], job.config["data"]) == (3, {"source": "digits"})
+
+
+def test_an_order_that_is_repeated_begins_one_search(client: TestClient) -> None:
+    statuses = [client.post("/api/searches", json=ORDER).status_code for _ in range(3)]
+    assert statuses == [202, 409, 409]
+
+
+def test_an_order_without_a_name_finds_a_free_one(client: TestClient) -> None:
+    toml = '[data]\nname = "digits"\n[teacher]\nname = "digits"\n[budget]\nparams = 9000'
+    orders = ({"recipe": "digits"}, {"recipe": "digits"}, {"toml": toml}, {"toml": toml})
+    names = [client.post("/api/searches", json=order).json()["search"] for order in orders]
+    assert names == ["digits", "digits-2", "search", "search-2"]
+
+
+def test_a_waiting_job_is_cancelled_and_no_other(client: TestClient) -> None:
+    job = client.post("/api/searches", json=ORDER).json()["id"]
+    assert [client.delete(f"/api/queue/{job}").status_code for _ in range(2)] == [204, 409]
+    assert [each["state"] for each in client.get("/api/queue").json()] == ["cancelled"]
+
+
+def test_nothing_is_ordered_above_the_quota(serve: Any, home: Path) -> None:
+    client = serve(home, "run", quota_bytes=1000)
+    for path, order in (("/api/searches", ORDER), ("/api/searches/digits/resume", {})):
+        assert client.post(path, json=order).status_code == 507
+    assert queue(home) == []
+
+
+def test_the_names_that_may_be_ordered_are_told(client: TestClient) -> None:
+    assert client.get("/api/names").json() == {
+        "teachers": ["digits", "fashion-mnist"],
+        "data": ["digits", "fashion-mnist"],
+    }
+
+
+def test_a_search_that_somebody_runs_is_not_resumed(serve: Any, home: Path) -> None:
+    client = serve(home, "run")
+    with Workspace(home).open() as store:
+        lease = acquire(store, "digits")
+        refused = client.post("/api/searches/digits/resume", json={})
+        enqueue(store, "digits", None)
+        state, reason = run_first(home)
+        release(store, lease)
+    assert (refused.status_code, state) == (409, "stopped")
+    assert "is run by process" in str(reason)
+
+
+def test_a_job_whose_search_cannot_begin_says_why(client: TestClient, tmp_path: Path) -> None:
+    order = ORDER | {"settings": ORDER["settings"] | {"budget.params": 1}}
+    client.post("/api/searches", json=order)
+    state, reason = run_first(tmp_path)
+    assert (state, "\n" in str(reason)) == ("failed", False)
+    assert find_names(tmp_path) == []
+
+
+def find_names(home: Path) -> list[str]:
+    with Workspace(home).open() as store:
+        return [row.name for row in store.searches()]
+
+
+@pytest.mark.parametrize(
+    ("signum", "state", "starts"), [(signal.SIGTERM, "waiting", 0), (None, "stopped", 1)], ids=["shutdown", "stop"]
+)
+def test_a_search_that_nobody_asked_to_stop_waits_for_the_next_service(
+    client: TestClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, signum: int | None, state: str, starts: int
+) -> None:
+    client.post("/api/searches", json=ORDER)
+
+    def interrupted(job: JobRow, workspace: Workspace) -> tuple[str, str]:
+        try:
+            if signum is not None:
+                signal.raise_signal(signum)
+        except KeyboardInterrupt:
+            pass
+        return "stopped", "as it was asked to"
+
+    before = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)}
+    monkeypatch.setattr(run, "run_job", interrupted)
+    run.main(str(tmp_path), queue(tmp_path)[0].id, 1)
+    for each, handler in before.items():
+        signal.signal(each, handler)
+    assert [(job.state, job.starts) for job in queue(tmp_path)] == [(state, starts)]
+
+
+@pytest.mark.long
+@pytest.mark.slow  # two processes that search, one after the other
+def test_a_search_whose_process_and_service_are_killed_is_neither_lost_nor_begun_twice(
+    client: TestClient, service: Callable[[Path], Supervisor], searched: Path, tmp_path: Path
+) -> None:
+    client.post("/api/searches", json=ORDER)
+    client.post("/api/searches", json=ORDER | {"name": "second", "priority": -1})
+    first, second = service(tmp_path), service(tmp_path)  # the second one knows the rows alone
+    tend_until(first, lambda: "first" in find_names(tmp_path) and bool(find("first", tmp_path).trials))
+    assert len(first.started) == 1
+    os.kill(find("first", tmp_path).row.lease_pid or 0, signal.SIGKILL)
+    tend_until(second, lambda: queue(tmp_path)[1].state == "done")
+    assert trials(tmp_path, "first") == trials(searched, "digits")
+    assert (queue(tmp_path)[1].starts, find_names(tmp_path)) == (2, ["first"])
+
+
+def test_a_process_that_ends_at_once_is_not_started_again_and_again(
+    client: TestClient, service: Callable[..., Supervisor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client.post("/api/searches", json=ORDER)
+    supervisor, started = service(tmp_path, most_running=2), list[int]()
+    monkeypatch.setattr(Supervisor, "_start", lambda self, job: started.append(job) or subprocess.Popen(["true"]))
+    for _ in range(3):
+        supervisor.tend()
+        supervisor.started[1][0].wait()
+    assert started == [1]
+    monkeypatch.setattr("autokd.service.supervisor.RESTART_SECONDS", 0.0)
+    supervisor.tend()
+    assert started == [1, 1]
