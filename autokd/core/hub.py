@@ -1,8 +1,7 @@
 """Files of the Hugging Face hub: those in this machine's cache, and others only where downloading is allowed."""
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from autokd.core.extras import needs
 from autokd.errors import InputError, first_line
@@ -32,18 +31,7 @@ def hub_folder(name: str, key: str, download: bool | None, kind: Literal["model"
     Raises:
         InputError: If there is no such repository, or it is not in the cache and may not or cannot be fetched.
     """
-    repository, _, revision = name.partition("@")
-
-    def fetch(hub: Any) -> str:
-        return hub.snapshot_download(  # type: ignore[no-any-return]
-            repository,
-            repo_type=kind,
-            revision=revision or None,
-            local_files_only=not download,
-            **FETCHED[kind],
-        )
-
-    return _found(fetch, name, key, download)
+    return _snapshot(name, key, download, kind, **FETCHED[kind])
 
 
 def hub_file(name: str, key: str, download: bool | None) -> Path:
@@ -60,33 +48,43 @@ def hub_file(name: str, key: str, download: bool | None) -> Path:
     """
     user, _, rest = name.partition("/")
     repository, _, file = rest.partition("/")
-    repository, _, revision = repository.partition("@")
-    if file and not file.endswith(SAFE_WEIGHTS):
+    file = file or f"model{SAFE_WEIGHTS}"
+    if not file.endswith(SAFE_WEIGHTS):
         raise InputError(f"{key}: only {SAFE_WEIGHTS} files are read from the hub, never pickles, but got {file!r}.")
-
-    def fetch(hub: Any) -> str:
-        return hub.hf_hub_download(  # type: ignore[no-any-return]
-            f"{user}/{repository}",
-            file or f"model{SAFE_WEIGHTS}",
-            revision=revision or None,
-            local_files_only=not download,
-        )
-
-    return _found(fetch, name, key, download)
+    path = _snapshot(f"{user}/{repository}", key, download, "model", allow_patterns=[file]) / file
+    if path.exists():
+        return path
+    if not download:
+        raise _not_here(name, key)
+    raise InputError(f"{key}: {user}/{repository} on the hub has no {file}, and pickles are never read.")
 
 
-def _found(fetch: Callable[[Any], str], name: str, key: str, download: bool | None) -> Path:
+def _snapshot(name: str, key: str, download: bool | None, kind: str, **files: list[str]) -> Path:
+    """Folder with those of a repository's files that `files` says, in the words of `snapshot_download`.
+
+    `hf_hub_download` would ask the hub for a list of user agents even where all it needs is in the cache.
+    """
     with needs("hubs", f"{key} {name!r}"):
-        import huggingface_hub
+        from huggingface_hub import snapshot_download
         from huggingface_hub.errors import HTTPError, LocalEntryNotFoundError
+    repository, _, revision = name.partition("@")
     try:
-        return Path(fetch(huggingface_hub))
+        found = snapshot_download(
+            repository, repo_type=kind, revision=revision or None, local_files_only=not download, **files
+        )
     except LocalEntryNotFoundError as error:
-        if download:
-            raise InputError(f"{key}: {name!r} cannot be fetched from the hub: {first_line(error)}.") from None
-        raise InputError(
-            f"{key}: {name!r} is not on this machine: set {key.partition('.')[0]}.download = true to fetch it from the "
-            "hub."
-        ) from None
+        raise _not_fetched(name, key, error) if download else _not_here(name, key) from None
     except (HTTPError, OSError, ValueError) as error:  # a name that none can be is a ValueError
-        raise InputError(f"{key}: {name!r} cannot be fetched from the hub: {first_line(error)}.") from None
+        raise _not_fetched(name, key, error) from None
+    return Path(found)
+
+
+def _not_here(name: str, key: str) -> InputError:
+    section = key.partition(".")[0]
+    return InputError(
+        f"{key}: {name!r} is not on this machine: set {section}.download = true to fetch it from the hub."
+    )
+
+
+def _not_fetched(name: str, key: str, error: Exception) -> InputError:
+    return InputError(f"{key}: {name!r} cannot be fetched from the hub: {first_line(error)}.")

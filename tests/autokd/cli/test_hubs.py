@@ -1,13 +1,31 @@
 """Teachers and data by their names in searches that are written as a user writes them."""
 
 import json
+import socket
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from hub_models import as_tables, package, save_classifier, save_timm
 
 from autokd.data.sources.digits import digits
 from autokd.recipes.catalogue import recipe_path
+
+
+@pytest.fixture(autouse=True)
+def _no_network(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Nobody is called during a test."""
+    called: list[object] = []
+
+    def refuse(*where: object, **_: object) -> NoReturn:
+        called.append(where)
+        raise OSError("there is no network in this test")
+
+    for name in ("getaddrinfo", "create_connection"):
+        monkeypatch.setattr(socket, name, refuse)
+    yield
+    assert called == []
 
 
 @pytest.fixture
@@ -87,7 +105,16 @@ def test_a_model_by_name_is_trained_with_its_own_settings(invoke, models: Path) 
     lines = ("[data]", 'source = "digits"', "[teacher]", 'factory = "timm:test_resnet"', "resize = 16")
     arguments = "arguments = { num_classes = 10, in_chans = 1 }"
     (models / "search.toml").write_text("\n".join([*lines, arguments, "[budget]", "params = 3000"]))
-    short = ("--epochs", 2, "--set", "data.subset=300", "--set", "training.precision=float32")
+    short = (
+        "--epochs",
+        2,
+        "--set",
+        "data.subset=300",
+        "--set",
+        "training.precision=float32",
+        "--set",
+        "workers.count=1",
+    )
     outcome = invoke("teach", models / "search.toml", models / "teachers", *short)
     assert outcome.code == 0, outcome.err
     trained = ("--set", f"teacher.weights={models}/teachers/teacher-2.safetensors", "--set", "teacher.floor=0.99")
