@@ -1,5 +1,6 @@
 """The commands that keep searches in order. Heavy imports are local, as in `app`."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -60,6 +61,21 @@ def gc(
     from autokd.cli.gc import gc
 
     gc(names or [], dry_run, output, home)
+
+
+@app.command(rich_help_panel=PANEL)
+def backup(
+    folder: Annotated[Path, typer.Argument(help="Folder to write, missing or empty.", show_default=False)],
+    output: Output = "text",
+    home: HomeFolder = None,
+) -> None:
+    """Copy the database and all files to another folder, with which searches can go on; they may run meanwhile.
+
+    A database on a server is copied by pg_dump instead.
+    """
+    from autokd.cli.backup import backup
+
+    backup(folder, output, home)
 
 
 @app.command(rich_help_panel=PANEL)

@@ -54,7 +54,7 @@ ORDER = {
         "lengths earlier facts workspace data_from_python trial_record part method_choice references progress times "
         "tables study choices warm_start_source problem retention reporter recall printer proposals state families "
         "flatness stopping students comparison axes remarks pareto bottleneck dispatcher session controller pace "
-        "speed manifest preflight retraining retry deletion garbage result findings watching api damage doctor"
+        "speed manifest preflight retraining retry deletion garbage backup result findings watching api damage doctor"
     ),
     "autokd.analysis": (
         "rung_correlations plain_values evidence scales style history correlation importances where curves plots "
@@ -64,7 +64,7 @@ ORDER = {
     "autokd.testing": "tasks toys executors methods optimizers spaces",
     "autokd.cli": (
         "damage interruption output options within events reporting draw plot report delete gc stop retry doctor "
-        "exports teach axes best show watch pareto pictures upkeep serving serve app "
+        "exports teach axes best show watch pareto pictures backup upkeep serving serve app "
         "__init__"
     ),
     "autokd.service": (

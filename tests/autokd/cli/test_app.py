@@ -11,7 +11,7 @@ from autokd.searches import workspace
 
 VERBS = (
     *("recipes", "init", "search", "resume", "teach", "delete", "list", "status", "show", "best", "families"),
-    *("watch", "draw", "plot", "report", "train", "export", "verify", "doctor", "schema", "serve"),
+    *("watch", "draw", "plot", "report", "train", "export", "verify", "doctor", "schema", "serve", "backup"),
 )
 
 

@@ -1,0 +1,66 @@
+"""A copy of the searches, taken while one of them is written."""
+
+import json
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autokd.database.lease import acquire, release
+from autokd.searches.api import find
+from autokd.searches.doctor import find_damage
+from autokd.searches.workspace import Workspace
+
+
+def files(folder: Path) -> dict[Path, bytes]:
+    """The files but those of the database."""
+    found = (file for file in folder.rglob("*") if file.is_file() and not file.name.startswith("autokd.db"))
+    return {file.relative_to(folder): file.read_bytes() for file in found}
+
+
+def test_a_copy_that_is_taken_while_a_search_writes_is_whole(invoke: Any, home: Path, tmp_path: Path) -> None:
+    stop = threading.Event()
+
+    def write() -> None:
+        with Workspace(home).open() as store:
+            lease = acquire(store, "digits")
+            while not stop.is_set():
+                store.record_event(lease, "test", {"text": 1000 * "x"})
+            release(store, lease)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    outcome = invoke("backup", tmp_path / "copy", "-o", "json", "--home", home)
+    stop.set()
+    writer.join()
+    assert outcome.code == 0, outcome.err
+    copied = json.loads(outcome.out)
+    assert (copied["searches"], copied["files"]) == (1, len(files(home)))
+    assert files(tmp_path / "copy") == files(home)
+    assert find_damage(Workspace(tmp_path / "copy")) == []
+    assert find("digits", tmp_path / "copy").progress.complete == find("digits", home).progress.complete
+
+
+def test_unfinished_files_are_left_out(invoke: Any, home: Path, tmp_path: Path) -> None:
+    (home / ".weights.abcd1234.part").write_text("half")
+    assert invoke("backup", tmp_path / "copy", "--home", home).out.startswith("copied 1 search with ")
+    assert not (tmp_path / "copy" / ".weights.abcd1234.part").exists()
+
+
+@pytest.mark.parametrize(
+    ("folder", "said"), [(".", "is within the folder of searches itself"), ("../here", "is not empty")]
+)
+def test_nothing_is_written_where_something_is(invoke: Any, home: Path, folder: str, said: str) -> None:
+    (home.parent / "here" / "precious").write_text("precious")
+    outcome = invoke("backup", home / folder, "--home", home)
+    assert outcome.code == 2
+    assert said in outcome.err
+
+
+def test_a_database_on_a_server_is_left_to_its_own_tool(invoke: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setenv("AUTOKD_DATABASE", "postgresql://me:secret@nowhere/x")
+    outcome = invoke("backup", tmp_path / "copy", "--home", tmp_path / "home")
+    assert outcome.code == 2
+    assert "copy it by `pg_dump`" in outcome.err
+    assert "secret" not in outcome.err
