@@ -22,7 +22,7 @@ BEFORE: dict[str, Any] = {
     },
     "optimizer": {"signal": "accuracy"},
     "references": {"names": []},
-    "final": {"keep": "last"},
+    "final": {"keep": "last", "families": 1},
 }
 """These are not the defaults, which may change: a search that was recorded without a key continues as it began."""
 

@@ -320,13 +320,14 @@ class OptimizerConfig(_Section):
 
 
 class RetrainingConfig(_Section):
-    """The full-length training of the winner.
+    """The full-length training of the winners.
 
     Attributes:
         epochs: Length of the training, in epochs; with `seconds` the greatest length.
         seconds: Time in which all full-length trainings together end, in seconds. Their length in epochs, at least 1,
             follows from the speed at which the search trained. No limit by default.
-        students: Number of architectures to draw from the best family and train. The best of them is kept.
+        families: Number of best families whose students are trained. The best student of all of them is kept.
+        students: Number of architectures to draw from each of these families.
         keep: Weights to keep: "best" for those of the epoch with the highest validation accuracy in the second half of
             the training, or "last" for those of the last epoch.
         schedule: "cosine" or "stable"; the schedule of the search by default.
@@ -337,7 +338,8 @@ class RetrainingConfig(_Section):
 
     epochs: Epochs = 30
     seconds: Seconds | None = None
-    students: Number = 2
+    families: Number = 2
+    students: Number = 1
     keep: Literal["best", "last"] = "best"
     schedule: Schedule | None = None
     learning_rate: Positive | None = None

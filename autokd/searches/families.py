@@ -11,7 +11,7 @@ from autokd.searches.study import to_study
 from autokd.searches.trial_record import TrialRecord
 from search_spaces.design.dimensions import Value
 
-__all__ = ["Family", "rank_families", "winner"]
+__all__ = ["Family", "rank_families", "winner", "winners"]
 
 POSTERIOR_SAMPLES = 4_000  # standard error of a probability: at most 0.8 points
 
@@ -89,15 +89,18 @@ def rank_families(problem: Problem, trial_records: Collection[TrialRecord]) -> l
 
 
 def winner(families: Sequence[Family]) -> Family | None:
-    """The best family among those that reached the highest rung; None without families.
+    """The first of the `winners`; None without families."""
+    return next(iter(winners(families)), None)
 
-    The means of the other families extrapolate from shorter trainings.
+
+def winners(families: Sequence[Family]) -> list[Family]:
+    """The families that reached the highest rung. The means of the others extrapolate from shorter trainings.
 
     Args:
-        families: Sorted, the best first.
+        families: Sorted, the best first, as the result is.
     """
     highest = max((family.rung for family in families), default=None)
-    return next((family for family in families if family.rung == highest), None)
+    return [family for family in families if family.rung == highest]
 
 
 def _family(

@@ -59,13 +59,14 @@ def with_full_length(
         problem: The search.
         store: Its database.
         lease: The right to write there.
-        families: The records of the families that are trained: that of the winner, of which `final.students` are, and
-            those of references, of which one each is.
+        families: The records of the families that are trained: those of the winners, the best first, of each of which
+            `final.students` are, and those of references, of which one each is.
         prepare: Computes the missing outputs of the teacher.
         clock: Time in seconds.
     """
     seconds, decided = problem.config.final.seconds, problem.full_length
-    trial, trainings = families[0].trial.number, problem.config.final.students + len(families) - 1
+    trial, students = families[0].trial.number, problem.config.final.students
+    trainings = sum(1 if record.trial.reference else students for record in families)
     wanted = (seconds, trial, trainings)
     if seconds is None or (decided and (decided.seconds, decided.trial, decided.trainings) == wanted):
         prepare(problem.retraining_context)

@@ -141,8 +141,9 @@ class Training:
     """Progress of a retraining at one moment.
 
     Attributes:
+        trial: Number of the trial whose family it is of.
         replicate: Number of its student.
-        reference: Name of the reference that is trained; None for a student of the best family.
+        reference: Name of the reference that is trained; None for a student of a winning family.
         params: The student's parameters.
         state: "running", "complete" or "failed".
         epochs: Epochs asked for.
@@ -152,6 +153,7 @@ class Training:
         worker: The worker that has it; None while it waits, or if that is not known.
     """
 
+    trial: int
     replicate: int
     params: int
     state: str
@@ -164,8 +166,9 @@ class Training:
 
     @property
     def name(self) -> str:
-        """Name of what is trained, such as `student 0` or `reference resnet`."""
-        return f"student {self.replicate}" if self.reference is None else f"reference {self.reference}"
+        """Name of what is trained, such as `trial 4, student 0` or `reference resnet`."""
+        whose = f"trial {self.trial}, student {self.replicate}"
+        return whose if self.reference is None else f"reference {self.reference}"
 
     @property
     def at_rest(self) -> "Training":

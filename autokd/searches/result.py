@@ -362,10 +362,10 @@ class SearchResult:
             return reopen(store, self.name, failed)
 
     def train(self, config: SearchConfig | None = None, within: Budget | None = None) -> Sequence[TrainedStudent]:
-        """Train students of the best family at full length, and return them, the best first.
+        """Train students of the best families at full length, and return them, the best first.
 
-        The best family is the first of `families` among those that climbed to the last rung, or as high as any did.
-        References are trained beside its students, as `references.final` says.
+        These are the first `final.families` of `families` among those that climbed to the last rung, or as high as any
+        did. References are trained beside their students, as `references.final` says.
 
         Args:
             config: A changed configuration, as for `resume`.
@@ -377,25 +377,28 @@ class SearchResult:
             InterruptedSearchError: If it is interrupted; `train` goes on from the last epoch.
             AutoKDError: If all trainings failed.
         """
-        from autokd.searches.families import winner  # loads the model
+        from autokd.searches.families import winners  # loads the model
 
         within = within or Budget()
         trials = self._to_rank(within)
         small = {one.trial.number for one in trials if one.students and within.fits(one.students[0].cost)}
-        best = self._found(winner([family for family in self._ranked(trials) if family.trial in small]), within)
-        record = self.trial(best.trial)
+        ranked = winners([family for family in self._ranked(trials) if family.trial in small])
+        best = self._found(next(iter(ranked), None), within)
         with self._session("train", config) as (lease, dispatcher):
             store = dispatcher.store
             problem = self.problem_of(store.search(self.name))
+            of_winners = [self.trial(family.trial) for family in ranked[: problem.config.final.families]]
             recorded = reference_records(store, lease.search_id)
             references = references_to_retrain(recorded, problem.config.references, best.trial)
             dispatcher.on_change = lambda: self.reporter.trained(trainings(problem, store, lease.search_id))
-            problem = with_full_length(problem, store, lease, [record, *references], dispatcher.prepare)
+            problem = with_full_length(problem, store, lease, [*of_winners, *references], dispatcher.prepare)
             if problem.full_length:
                 self.reporter.notify(f"full length: {problem.full_length.describe(problem.config.final.epochs)}")
-            Retraining(store, lease, problem, dispatcher, record.trial, references, within).run()
+            winning = [record.trial for record in of_winners]
+            Retraining(store, lease, problem, dispatcher, winning, references, within).run()
             store.set_status(lease, "finished", teacher_on_test(problem, self.teacher))
-        return [student for student in self.students if student.is_final and student.trial.number == best.trial]
+        trained = {trial.number for trial in winning}
+        return [student for student in self.students if student.is_final and student.trial.number in trained]
 
     def export(
         self,

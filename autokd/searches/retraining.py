@@ -1,4 +1,4 @@
-"""Retraining of the best family's students at full length, of which the best is kept, and of references beside them."""
+"""Retraining of students of the best families at full length, of which the best is kept, and of references."""
 
 from collections.abc import Collection, Sequence
 from contextlib import suppress
@@ -32,17 +32,17 @@ __all__ = ["Retraining", "teacher_on_test", "trainings"]
 
 @dataclass(frozen=True)
 class Retraining:
-    """Trains students of one trial's family at full length, and continues after interruptions.
+    """Trains students of the best families at full length, and continues after interruptions.
 
-    The first student is the very architecture that was searched, the others are new draws of its family. Each reference
-    is trained once, with the architecture that it had in the search. The teacher's outputs are stored before.
+    The first student of each is the very architecture that was searched, the others are new draws of its family. Each
+    reference is trained once, with the architecture that it had in the search. The teacher's outputs are stored before.
 
     Attributes:
         store: The database.
         lease: The right to write to this search.
         problem: What is searched.
         dispatcher: Sends trainings to workers.
-        trial: The trial whose family and distillation setting win.
+        trials: The trials whose families and distillation settings win.
         references: References to train beside it.
         within: Further limits; new draws that exceed them are left out.
     """
@@ -51,7 +51,7 @@ class Retraining:
     lease: Lease
     problem: Problem
     dispatcher: Dispatcher
-    trial: TrialRow
+    trials: Sequence[TrialRow]
     references: Sequence[TrialRecord] = ()
     within: Budget = field(default_factory=Budget)
 
@@ -63,18 +63,19 @@ class Retraining:
             AutoKDError: If all trainings of students failed.
         """
         self.problem.check_space()
-        students = self._students()
+        students = [(trial, student) for trial in self.trials for student in self._students(trial)]
         if not students:
-            raise AutoKDError(f"no student of the family of trial {self.trial.number} can be drawn.")
-        for student in students:
-            self._submit(self.trial, student)
+            numbers = ", ".join(str(trial.number) for trial in self.trials)
+            raise AutoKDError(f"no student of the families of trials {numbers} can be drawn.")
+        for trial, student in students:
+            self._submit(trial, student)
         for record in self.references:
             self._submit(record.trial, self._reference(record))
         while not self.dispatcher.is_idle:
             self.dispatcher.heed_stop()
             self.dispatcher.wait()
         remove_surplus(self.store, self.lease.search_id, Retention.of(self.problem))
-        self._check({self.problem.task(self.trial, student, rung=0).key for student in students})
+        self._check({self.problem.task(trial, student, rung=0).key for trial, student in students})
 
     def _submit(self, trial: TrialRow, student: StudentRow) -> None:
         task = self.problem.task(trial, student, rung=0)
@@ -94,21 +95,21 @@ class Retraining:
         rows = [row for row in of_trial if row.student_id == student.id]
         return next((row.rung for row in rows if row.key == task.key), len(rows))
 
-    def _students(self) -> list[StudentRow]:
-        """The students to train: recorded ones and new draws, without draws that the space refuses."""
-        rows = self.store.students(self.lease.search_id, "final", [self.trial.id])
+    def _students(self, trial: TrialRow) -> list[StudentRow]:
+        """The students of a family to train: recorded ones and new draws, without draws that the space refuses."""
+        rows = self.store.students(self.lease.search_id, "final", [trial.id])
         there = {row.replicate: row for row in rows}
         students = []
         for replicate in range(self.problem.config.final.students):
             with suppress(SpaceError):
-                students.append(there.get(replicate) or self._add(replicate))
+                students.append(there.get(replicate) or self._add(trial, replicate))
         return students
 
-    def _add(self, replicate: int) -> StudentRow:
+    def _add(self, trial: TrialRow, replicate: int) -> StudentRow:
         purpose: Purpose = "search" if replicate == 0 else "final"
-        architecture, cost = self.problem.draw(self.trial, replicate, purpose)
-        self.within.check(cost, f"draw {replicate} of the family of trial {self.trial.number}")
-        return add_student(self.store, self.lease, self.trial, replicate, "final", architecture, cost)
+        architecture, cost = self.problem.draw(trial, replicate, purpose)
+        self.within.check(cost, f"draw {replicate} of the family of trial {trial.number}")
+        return add_student(self.store, self.lease, trial, replicate, "final", architecture, cost)
 
     def _check(self, keys: Collection[str]) -> None:
         rows = [row for row in self.store.evaluations(self.lease.search_id, "final") if row.key in keys]
@@ -138,6 +139,7 @@ def trainings(problem: Problem, store: Reader, search_id: int) -> list[Training]
                 continue
             found.append(
                 Training(
+                    trial=trial.number,
                     replicate=student.replicate,
                     params=student.params,
                     state=row.state,

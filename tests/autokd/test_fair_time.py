@@ -26,7 +26,7 @@ def result(tmp_path: Path) -> SearchResult:
         trials=1,
         training={"rungs": [0.5], "views": 1, "batch_size": 64, "precision": "float32"},
         references={"names": "none"},
-        final={"epochs": 3, "seconds": 1000, "students": 1},
+        final={"epochs": 3, "seconds": 1000, "families": 1},
         workers={"engine": "inline", "count": 1},
         home=tmp_path,
     )

@@ -159,7 +159,7 @@ def test_full_length_trainings_begin_afresh(make_problem: MakeProblem, make_stor
     run(problem, store)
     lease = acquire(store, 1)
     dispatcher = Dispatcher(store, lease, InlineExecutor())
-    Retraining(store, lease, problem, dispatcher, store.trials(1)[-1]).run()
+    Retraining(store, lease, problem, dispatcher, [store.trials(1)[-1]]).run()
     assert [student.warm_from for student in store.students(1, "final")] == [None, None]
 
 

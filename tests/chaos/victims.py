@@ -49,7 +49,7 @@ class Recipe:
 
 _ALL = (
     *("trials=4", "training.rungs=[1, 2]", "training.views=1", "space.name=nago", "final.epochs=2"),
-    *("final.students=1", "workers.count=1", 'references.names=["no-teacher"]'),
+    *("final.families=1", "workers.count=1", 'references.names=["no-teacher"]'),
     "training.precision=float32",  # "auto" measures, and may find otherwise in the second search
 )
 RECIPES = {

@@ -15,7 +15,7 @@ TRADED = (
 @pytest.mark.slow  # trains five small students, and one of them at full length
 def test_a_front_is_searched_shown_and_one_of_its_students_trained(invoke: Any, tiny: tuple[str, ...], tmp_path: Path):
     home = tmp_path / "home"
-    searched = invoke("search", "digits", *tiny, *TRADED, "--set", "final.students=1", "--home", home)
+    searched = invoke("search", "digits", *tiny, *TRADED, "--set", "final.families=1", "--home", home)
     assert (searched.code, searched.err) == (0, "")
     assert "front: " in searched.out
     status = json.loads(invoke("status", "digits", "-o", "json", "--home", home).out)

@@ -124,7 +124,7 @@ def test_ctrl_c_leaves_a_search_that_resumes_and_until_then_it_has_one_controlle
 def test_sigterm_leaves_a_training_that_goes_on(start, invoke, tmp_path: Path, tiny):
     home = tmp_path / "home"
     assert invoke("search", "digits", *tiny, "--home", home).code == 0
-    long = ("--set", "final.epochs=400", "--set", "workers.engine=local", "--set", "final.students=1")
+    long = ("--set", "final.epochs=400", "--set", "workers.engine=local", "--set", "final.families=1")
     controller = start("train", "digits", *long)
     controller.wait_until(lambda result: any(training.epochs_done >= 2 for training in result.trainings))
     code, err = controller.stop(terminate)

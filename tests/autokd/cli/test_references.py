@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow  # a search, once
 def compared(invoke: Any, tiny: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home with the search `digits`, whose winner and references are trained, and the winner exported."""
     home = tmp_path_factory.mktemp("compared")
-    changes = ('references.names=["resnet", "no-teacher"]', "references.final=all", "final.students=1", "trials=2")
+    changes = ('references.names=["resnet", "no-teacher"]', "references.final=all", "final.families=1", "trials=2")
     words = [word for change in changes for word in ("--set", change)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Problem, "references", property(lambda problem: problem.config.references.names))

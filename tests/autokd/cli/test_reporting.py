@@ -57,7 +57,9 @@ def progress(finished: int, **changes: Any) -> Progress:
 
 
 def training(replicate: int, done: float, state: str = "running") -> Training:
-    return Training(replicate, 7_590, state, 12, done, {"accuracy": 0.92}, "no memory" if state == "failed" else None)
+    return Training(
+        1, replicate, 7_590, state, 12, done, {"accuracy": 0.92}, "no memory" if state == "failed" else None
+    )
 
 
 def test_elsewhere_each_news_is_one_line_once(capsys: pytest.CaptureFixture[str]):
@@ -90,9 +92,9 @@ def test_elsewhere_full_length_trainings_are_a_line_at_each_tenth(capsys: pytest
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.splitlines() == [
-        "full length: student 0: epoch 0 of 12; student 1: epoch 0 of 12",
-        "full length: student 0: epoch 2 of 12; student 1: epoch 0 of 12",
-        "full length: student 0: 92.00 % after 12 epochs; student 1: failed: no memory",
+        "full length: trial 1, student 0: epoch 0 of 12; trial 1, student 1: epoch 0 of 12",
+        "full length: trial 1, student 0: epoch 2 of 12; trial 1, student 1: epoch 0 of 12",
+        "full length: trial 1, student 0: 92.00 % after 12 epochs; trial 1, student 1: failed: no memory",
     ]
 
 

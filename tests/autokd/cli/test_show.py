@@ -332,7 +332,7 @@ def test_train_goes_on_from_what_is_done_and_export_replaces(invoke, home: Path)
 
 def test_train_at_another_length_keeps_what_was_trained_and_prefers_the_longer(invoke, home: Path):
     before = find("digits", Workspace(home)).best
-    outcome = invoke("train", "digits", "--set", "final.epochs=3", "--set", "final.students=1", "--home", home)
+    outcome = invoke("train", "digits", "--set", "final.epochs=3", "--set", "final.families=1", "--home", home)
     assert outcome.code == 0, outcome.err
     after = find("digits", Workspace(home))
     assert (after.best.evaluation.epochs, after.best.is_final) == (3, True)

@@ -38,7 +38,7 @@ def settings(space: str, ranges: Mapping[str, object], params: int) -> list[str]
         "training.precision": "float32",  # measured, it may differ from one run to the next
         "training.views": 1,
         "final.epochs": 4,
-        "final.students": 1,
+        "final.families": 1,
         "workers.engine": "inline",
         "workers.count": 1,
     }

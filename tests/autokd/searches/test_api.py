@@ -107,7 +107,7 @@ def test_the_winner_is_trained_and_exported(search, home: Workspace, dataset: Da
 
 
 def test_the_family_that_is_trained_is_the_one_that_the_model_believes_in(search, monkeypatch: pytest.MonkeyPatch):
-    result = search(training={"rungs": [1], "views": 1, "batch_size": 20})
+    result = search(training={"rungs": [1], "views": 1, "batch_size": 20}, final={"epochs": 2, "families": 1})
     lucky = result.progress.best_trial
 
     def estimates(study: Any, space: Any, numbers: Sequence[int], *_: Any, **__: Any) -> Posterior:
@@ -150,6 +150,16 @@ def test_augmentation_of_vectors_is_refused_before_anything_is_recorded(search, 
     with pytest.raises(InputError, match=r"^training.augmentation is for images, but the data are vectors of 24"):
         search(teacher=Thirds(), data=make_dataset(shape=(24,)), training=training)
     assert not home.exists
+
+
+def test_students_of_the_best_families_are_trained_in_full_and_the_best_of_them_counts(search):
+    result = search(trials=3, optimizer={"pruner": "none"}, final={"epochs": 2, "families": 2})
+    best = [family.trial for family in result.families]
+    students = result.train()
+    assert sorted(student.trial.number for student in students) == sorted(best[:2])
+    accuracies = [student.metrics["accuracy"] for student in students]
+    assert accuracies == sorted(accuracies, reverse=True)
+    assert result.best.row == students[0].row
 
 
 class Lines(Silent):
@@ -421,7 +431,7 @@ def test_python_hears_of_the_progress_on_a_terminal_and_in_a_notebook(
     ]
     assert "search search-2 begins" in lines
     assert "search search-2 ends after 2 of 2 trials" in lines
-    assert re.match(r"full length: student 0: [\d.]+ % after 2 epochs; student 1: ", lines[-1])
+    assert re.match(r"full length: trial \d, student 0: [\d.]+ % after 2 epochs; trial \d, student 0: ", lines[-1])
 
 
 UNGUARDED = """

@@ -62,7 +62,7 @@ def retrain(problem: Problem, store: Store, trial: int = 0) -> None:
     _, recorded = search_records(store, 1)
     references = references_to_retrain(recorded, problem.config.references, trial)
     dispatcher = Dispatcher(store, lease, InlineExecutor())
-    Retraining(store, lease, problem, dispatcher, store.trials(1)[trial], references).run()
+    Retraining(store, lease, problem, dispatcher, [store.trials(1)[trial]], references).run()
 
 
 def mcnemar(problem: Problem, store: Store, split: str, purpose: str) -> tuple[float, float]:
@@ -116,7 +116,7 @@ def test_references_are_retrained_once_with_their_searched_architecture(problem:
     names = [training.name for training in trainings(problem, store, 1)]
     assert sorted(names) == [
         *(f"reference {name}" for name in sorted(map(str, searched))),
-        *(f"student {k}" for k in range(3)),
+        *(f"trial 0, student {k}" for k in range(3)),
     ]
     assert not {one.trial.reference for one in trained_students(problem, store, 1)} - {None}
 
@@ -134,7 +134,7 @@ def test_without_the_samples_of_one_of_them_both_accuracies_have_the_binomial_er
 
 def test_a_student_that_was_retrained_alone_is_compared_as_searched(problem: Problem, store: Store) -> None:
     lease = Lease(1, store.search(1).lease_token)
-    Retraining(store, lease, problem, Dispatcher(store, lease, InlineExecutor()), store.trials(1)[0]).run()
+    Retraining(store, lease, problem, Dispatcher(store, lease, InlineExecutor()), [store.trials(1)[0]]).run()
     best = trained_students(problem, store, 1)[0]
     found = compare(problem, store, 1, best)
     assert best.is_final

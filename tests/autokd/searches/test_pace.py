@@ -134,7 +134,7 @@ def test_a_training_that_was_interrupted_goes_on_to_the_recorded_length(
 
     def train(spent: float) -> None:
         at = decided(recorded(problem, store), store, lease, spent)
-        Retraining(store, lease, at, Dispatcher(store, lease, InlineExecutor()), trial).run()
+        Retraining(store, lease, at, Dispatcher(store, lease, InlineExecutor()), [trial]).run()
 
     def stop(task: Any) -> None:
         raise KeyboardInterrupt
@@ -176,7 +176,11 @@ def test_references_are_trained_in_the_same_time_and_the_slowest_decides(
     problem: Problem, store: Store, lease: Lease
 ) -> None:
     winner, other = (trial_records(store, 1)[number] for number in (0, 1))
-    slow = replace(other, evaluations=tuple(replace(row, seconds=6.0) for row in other.evaluations))
+    slow = replace(
+        other,
+        trial=replace(other.trial, reference="resnet"),
+        evaluations=tuple(replace(row, seconds=6.0) for row in other.evaluations),
+    )
     length = with_full_length(problem, store, lease, [winner, slow], lambda context: None).facts.full_length
     assert length is not None
     assert (length.trainings, length.trial) == (3, 0)

@@ -36,7 +36,7 @@ def train(problem: Problem, store: Store) -> Callable[[], None]:
     """Trains the winner, which is trial 1 here."""
     lease = Lease(1, store.search(1).lease_token)
     dispatcher = Dispatcher(store, lease, InlineExecutor())
-    return Retraining(store, lease, problem, dispatcher, store.trials(1)[1]).run
+    return Retraining(store, lease, problem, dispatcher, [store.trials(1)[1]]).run
 
 
 def test_the_searched_student_and_new_draws_are_trained_and_tested(problem: Problem, store: Store, train):
@@ -110,6 +110,14 @@ def test_a_draw_that_does_not_fit_is_left_out(store: Store, train, monkeypatch: 
     monkeypatch.setattr(Problem, "draw", sometimes)
     train()
     assert [student.replicate for student in store.students(1, "final")] == [0, 2]
+
+
+def test_students_of_several_families_are_trained(problem: Problem, store: Store):
+    lease = Lease(1, store.search(1).lease_token)
+    first, second = store.trials(1)
+    Retraining(store, lease, problem, Dispatcher(store, lease, InlineExecutor()), [second, first]).run()
+    found = [(t.trial, t.replicate, t.state) for t in trainings(problem, store, 1)]
+    assert sorted(found) == [(trial, replicate, "complete") for trial in (0, 1) for replicate in range(3)]
 
 
 def test_trainings_tell_how_far_they_are(problem: Problem, store: Store, train):

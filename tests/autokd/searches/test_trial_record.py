@@ -55,7 +55,7 @@ def test_records_are_by_number_and_leave_final_trainings_out(make_problem, make_
     lease = acquire(store, 1)
     Controller(store, lease, problem, Dispatcher(store, lease, InlineExecutor())).run()
     before = trial_records(store, 1)
-    Retraining(store, lease, problem, Dispatcher(store, lease, InlineExecutor()), store.trials(1)[1]).run()
+    Retraining(store, lease, problem, Dispatcher(store, lease, InlineExecutor()), [store.trials(1)[1]]).run()
     assert trial_records(store, 1) == before
     assert list(before) == [0, 1]
     assert len(store.students(1)) == 4

@@ -48,7 +48,7 @@ def search(bench: Workbench, run: Run, arm: Arm, folder: str, times: int = 1) ->
     try:
         result = _open(bench, run.seed, arm, folder)
         _spend(bench, result, times)
-        best, task, metrics, seconds = _train(result, arm)
+        best, task, metrics, trained_images, seconds = _train(result, arm)
     except (InputError, InterruptedSearchError):
         raise
     except AutoKDError as error:
@@ -61,7 +61,7 @@ def search(bench: Workbench, run: Run, arm: Arm, folder: str, times: int = 1) ->
         costs(cost(Architecture.from_json(task.architecture))),
         bench.teacher,
         search_images=images,
-        images=images + int(metrics["images"]),
+        images=images + trained_images,
         seconds=sum(row.seconds or 0.0 for row in rows) + seconds,
         found={
             "architecture": json.loads(task.architecture),
@@ -113,19 +113,27 @@ def _search_images(result: SearchResult) -> int:
     return sum(int((row.metrics or {}).get("images", 0)) for row in rows)
 
 
-def _train(result: SearchResult, arm: Arm) -> tuple[Family, EvaluationTask, Mapping[str, float], float]:
-    """The winner so far, its full training, and that training's metrics and seconds."""
-    problem, best = result.problem, winner(result.families)
+def _train(result: SearchResult, arm: Arm) -> tuple[Family, EvaluationTask, Mapping[str, float], int, float]:
+    """The best family trained in full, that training, its metrics, and images and seconds of all full trainings."""
+    families = result.families
+    best = winner(families)
     if best is None:
         raise AutoKDError(f"search {result.name!r} has no trained student")
-    trial = result.trial(best.trial)
-    task = problem.task(trial.trial, replace(trial.students[0], purpose="final"), rung=0)
     if arm.final is not None:  # another distillation than the search's: the same training, but not the product's verb
-        task = replace(task, settings=tuple(sorted(arm.final.items())))
+        task = replace(_task(result, best.trial), settings=tuple(sorted(arm.final.items())))
         done = evaluate(task)
-        return best, task, done.metrics, done.seconds
-    student = result.train()[0]
-    return best, task, student.metrics, student.evaluation.seconds or 0.0
+        return best, task, done.metrics, int(done.metrics["images"]), done.seconds
+    students = result.train()
+    best = next(family for family in families if family.trial == students[0].trial.number)
+    images = sum(int(student.metrics["images"]) for student in students)
+    seconds = sum(student.evaluation.seconds or 0.0 for student in students)
+    return best, _task(result, best.trial), students[0].metrics, images, seconds
+
+
+def _task(result: SearchResult, number: int) -> EvaluationTask:
+    """The full training of a trial's student."""
+    trial = result.trial(number)
+    return result.problem.task(trial.trial, replace(trial.students[0], purpose="final"), rung=0)
 
 
 def _families(bench: Workbench, result: SearchResult, is_studied: bool) -> list[dict[str, Any]]:

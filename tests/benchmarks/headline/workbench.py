@@ -94,7 +94,7 @@ class Workbench:
                 "optimizer": {"name": arm.sampler, "options": dict(arm.options), "pruner": arm.pruner},
                 "training": {**protocol.training, "rungs": rungs if arm.pruner != "none" else rungs[-1:]},
                 "workers": {"engine": "inline", "count": 1, "device": "cpu"},
-                "final": {"epochs": protocol.final if epochs is None else epochs, "students": 1},
+                "final": {"epochs": protocol.final if epochs is None else epochs, "families": 1},
                 "references": {"names": "none"},  # arm H is what all others are compared with
                 **arm.further,
             }

@@ -134,7 +134,7 @@ def _config(task: str, space: str) -> SearchConfig:
                 "precision": "bfloat16",
             },
             "workers": {"engine": "inline", "count": 1, "device": "cpu"},
-            "final": {"epochs": FULL, "students": 1},
+            "final": {"epochs": FULL, "families": 1},
             "references": {"names": "none"},
         }
     )
