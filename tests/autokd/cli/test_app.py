@@ -60,7 +60,7 @@ def test_version(invoke):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["serch"], "No such command 'serch'. Did you mean 'search', 'teach'? See `autokd --help`."),
+        (["serch"], "No such command 'serch'. Did you mean 'search', 'teach', 'serve'? See `autokd --help`."),
         (["search"], "Missing argument 'FILE-or-RECIPE'. See `autokd search --help`."),
         (["list", "--hme", "x"], "No such option: --hme (Possible options: --help, --home). See `autokd list --help`."),
         (["list", "-o", "yaml"], "'yaml' is not one of 'text', 'json'. See `autokd list --help`."),

@@ -78,7 +78,7 @@ def test_status_tells_progress_and_full_length_trainings(invoke, answer, finishe
     text = invoke("status", "digits", "--home", finished).out
     assert "digits (finished)" in text
     assert "3 of 3" in text
-    assert "student 1: " in text
+    assert ", student 0: " in text
     assert "controller" not in text
 
 
