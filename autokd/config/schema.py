@@ -282,6 +282,8 @@ class OptimizerConfig(_Section):
             "teacher_kl", on the validation split; "training_cross_entropy" with the labels; or "training_loss", which
             is comparable only if the method and its settings are fixed. The objective of the search is the validation
             accuracy in any case.
+        keeps_start_points: Whether the first trials of a search of several spaces, well-known networks, climb to the
+            last rung whatever the pruner finds: at the first one, deep ones may be behind those that they overtake.
         options: Keyword arguments for the sampler.
         objectives: What to trade off: "accuracy", which is the default and comes first, then costs that are to be
             small: "params", "macs", "activation_bytes" or "memory_bytes". Each of these needs a limit in `[budget]`.
@@ -296,6 +298,7 @@ class OptimizerConfig(_Section):
     name: str = "trust-region"
     pruner: str = "halving"
     signal: str = "training_cross_entropy"
+    keeps_start_points: bool = True
     options: dict[str, Annotated[Value, BeforeValidator(_one)]] = {}
     objectives: Objectives | None = None
     learn_from: LearnFrom = None
@@ -465,4 +468,5 @@ class SearchConfig(_Section):
     def digest(self) -> str:
         """Short digest of everything that must not change when a search is resumed."""
         fixed = {key: value for key, value in self.to_dict().items() if key not in RESUMABLE_CHANGES | {"name"}}
+        fixed["optimizer"] = without_later_keys(fixed["optimizer"], "optimizer")
         return hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest()[:16]

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
@@ -74,14 +75,25 @@ class Proposer:
         if self._sampler is None or problem.config.optimizer.name not in LASTING:
             self._sampler = _sampler(problem, number)
         self._proposed_from.study.sampler = self._sampler
-        own = (n for n in itertools.count() if not problem.earlier_studies or suggestion_number(n) is None)
-        given = dict(zip(own, problem.start_points, strict=False)).get(number, {})
+        given = self._start_points.get(number, {})
         with self._proposed_from.asked() as trial:
             values = _suggest(trial, problem.dimensions, given)
         return _repaired(problem, values, number)
 
+    @cached_property
+    def _start_points(self) -> Mapping[int, Mapping[str, Value]]:
+        """The start points by the numbers of the trials that have them."""
+        earlier = self._problem.earlier_studies
+        own = (n for n in itertools.count() if not earlier or suggestion_number(n) is None)
+        return dict(zip(own, self._problem.start_points, strict=False))
+
     def prunes(self, number: int) -> bool:
-        """Whether to prune a trial: its fidelity metric at its last rung is too bad compared with the others."""
+        """Whether to prune a trial: its fidelity metric at its last rung is too bad compared with the others.
+
+        A start point is not pruned if the configuration says so.
+        """
+        if self._problem.config.optimizer.keeps_start_points and number in self._start_points:
+            return False
         if self._pruner is None or self._problem.config.optimizer.pruner not in LASTING:
             self._pruner = _pruner(self._problem)
         return self._pruned_by.prunes(self._pruner, number)

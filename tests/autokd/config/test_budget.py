@@ -44,7 +44,7 @@ def test_recorded_budgets_read_back_and_have_the_digest_that_they_had(budget: di
     assert recorded["budget"] == budget
     assert list(recorded["budget"]) == [name for name in LIMITS if name in budget]
     assert parse_config(recorded) == config(budget)
-    assert config(budget).digest == digest
+    assert parse_config(recorded | {"optimizer": {"keeps_start_points": False}}).digest == digest
 
 
 @pytest.mark.parametrize(

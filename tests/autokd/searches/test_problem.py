@@ -301,6 +301,19 @@ def test_a_search_of_one_space_begins_as_it_did_before_there_were_several(make_p
     assert (by_name.start_points, by_name.conditions) == ([], {})
 
 
+@pytest.mark.parametrize("keeps", [True, False])
+def test_the_first_networks_of_several_spaces_climb_whatever_the_pruner_finds(make_problem, make_record, keeps: bool):
+    problem = make_problem(**SPACES | {"optimizer": {"keeps_start_points": keeps}})
+    first, after = 1, len(problem.start_points)
+    proposals = [propose(problem, [], number) for number in range(2 * after)]
+    records = [
+        make_record(number, [[0.1 if number in (first, after) else 0.5 + number / 100]], parameters=parameters)
+        for number, parameters in enumerate(proposals)
+    ]
+    proposer = Proposer(problem, records)
+    assert [proposer.prunes(number) for number in (first, after)] == [not keeps, True]
+
+
 def test_a_search_of_several_spaces_models_no_inactive_dimension(make_problem, make_record):
     problem = make_problem(**SPACES)
     records: list[TrialRecord] = []

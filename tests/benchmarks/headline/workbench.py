@@ -91,7 +91,12 @@ class Workbench:
                 "budget": {"of_teacher": dict(protocol.shares)},
                 "space": {"names": list(arm.spaces), "ranges": dict(arm.ranges)},
                 "distillation": {"method": "kd", "ranges": dict(arm.distillation)},
-                "optimizer": {"name": arm.sampler, "options": dict(arm.options), "pruner": arm.pruner},
+                "optimizer": {
+                    "name": arm.sampler,
+                    "options": dict(arm.options),
+                    "pruner": arm.pruner,
+                    "keeps_start_points": False,
+                },
                 "training": {**protocol.training, "rungs": rungs if arm.pruner != "none" else rungs[-1:]},
                 "workers": {"engine": "inline", "count": 1, "device": "cpu"},
                 "final": {"epochs": protocol.final if epochs is None else epochs, "families": 1},
