@@ -18,7 +18,7 @@ from typing import Any
 import gpytorch
 import torch
 from botorch.acquisition.logei import qLogNoisyExpectedImprovement
-from botorch.acquisition.multi_objective.logei import qLogNoisyExpectedHypervolumeImprovement
+from botorch.acquisition.multi_objective import logei
 from botorch.acquisition.multi_objective.objective import IdentityMCMultiOutputObjective
 from botorch.acquisition.objective import GenericMCObjective
 from botorch.exceptions.warnings import BotorchWarning
@@ -48,6 +48,9 @@ __all__ = ["KERNELS", "BoTorch"]
 
 KERNELS = ("MaternKernel", "PeriodicKernel", "PiecewisePolynomialKernel", "RBFKernel", "RQKernel")
 """The kernels of `gpytorch.kernels` that have a length scale for each coordinate and need no other argument."""
+
+# Else the first use in a process would compile a kernel for this very processor, and keep it for whichever comes next.
+logei._load_attempted = True
 
 _N_SAMPLES = 128  # of the outcomes, BoTorch's own number
 _CHUNK = 512  # points scored at once, so that memory stays small
@@ -113,7 +116,7 @@ def _improvement(
         made = qLogNoisyExpectedImprovement(model, objective=GenericMCObjective(_output(0)), **shared)
     else:
         objectives = IdentityMCMultiOutputObjective(list(range(n_objectives)), num_outcomes=model.num_outputs)
-        made = qLogNoisyExpectedHypervolumeImprovement(model, reference.tolist(), objective=objectives, **shared)
+        made = logei.qLogNoisyExpectedHypervolumeImprovement(model, reference.tolist(), objective=objectives, **shared)
     return made
 
 
