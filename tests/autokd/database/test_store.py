@@ -17,8 +17,9 @@ from sqlalchemy import select
 from autokd.database.errors import DatabaseError, LeaseLost, SearchExists, UnknownSearch
 from autokd.database.lease import Lease, acquire
 from autokd.database.models import Trial
+from autokd.database.queue import enqueue
 from autokd.database.reading import find_search
-from autokd.database.rows import EvaluationRow, EventRow, SearchRow, StudentRow, TrialRow
+from autokd.database.rows import EvaluationRow, EventRow, JobRow, SearchRow, StudentRow, TrialRow
 from autokd.database.store import Store
 from autokd.database.writing import fenced, record
 
@@ -130,12 +131,14 @@ def test_events_of_an_evaluation_say_whose_it_is(store: Store, lease: Lease) -> 
 def test_a_scan_finds_all_rows_of_all_kinds(store: Store, lease: Lease) -> None:
     student = add_student(store, lease)
     evaluation = store.open_evaluation(lease, student.id, 0, 1.0, "k0")
+    job = enqueue(store, "first", None)
     assert store.scan() == {
         SearchRow: ([store.search("first")], []),
         TrialRow: (store.trials(lease.search_id), []),
         StudentRow: ([student], []),
         EvaluationRow: ([evaluation], []),
         EventRow: (store.events(lease.search_id), []),
+        JobRow: ([job], []),
     }
     store.set_status(lease, "running")  # on the same connection
 
