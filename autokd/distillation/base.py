@@ -112,10 +112,10 @@ class Method(nn.Module, ABC):
     @property
     def companions(self) -> Sequence[nn.Module]:
         """The networks that learn beside the student, once they are recruited; parts of this module."""
-        return ()
+        return list(getattr(self, "_companions", ()))
 
     def recruit(self, fresh: Callable[[int], nn.Module]) -> None:
-        """Make the `n_companions` networks that learn beside the student, before `prepare`; none by default.
+        """Make the `n_companions` networks that learn beside the student, before `prepare`.
 
         They run on the samples of each batch, and one backward pass and one optimiser serve student and companions.
         They take no part in what is kept of the student: averaged weights, the best epoch.
@@ -123,6 +123,8 @@ class Method(nn.Module, ABC):
         Args:
             fresh: Makes a network of the student's architecture with other initial weights, which follow from a number.
         """
+        if self.n_companions:
+            self._companions = nn.ModuleList(fresh(number) for number in range(self.n_companions))
 
     def prepare(self, student: Outputs, teacher: Outputs, labels: Tensor) -> None:
         """Create the method's own parameters and buffers, on the outputs' device, before the first step.

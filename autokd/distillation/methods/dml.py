@@ -1,10 +1,8 @@
 """Deep mutual learning (Zhang et al. 2018, https://arxiv.org/abs/1706.00384): networks that teach each other."""
 
-from collections.abc import Callable, Sequence
-
 import torch
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
-from torch import Tensor, nn
+from torch import Tensor
 
 from autokd.distillation.base import BatchContext, Method, Outputs
 from autokd.distillation.checks import non_negative, positive, whole
@@ -44,7 +42,6 @@ class DML(Method):
         self.weight = non_negative(weight=weight)
         self.gate = positive(gate=gate)
         self.fade = non_negative(fade=fade)
-        self._companions = nn.ModuleList()
 
     @staticmethod
     def distributions() -> dict[str, BaseDistribution]:
@@ -55,15 +52,6 @@ class DML(Method):
             "gate": FloatDistribution(0.01, OPEN, log=True),
             "fade": FloatDistribution(0.0, 8.0),
         }
-
-    @property
-    def companions(self) -> Sequence[nn.Module]:
-        """The networks like the student."""
-        return list(self._companions)
-
-    def recruit(self, fresh: Callable[[int], nn.Module]) -> None:
-        """Make the companions."""
-        self._companions = nn.ModuleList(fresh(number) for number in range(self.n_companions))
 
     def teacher_loss(self, student: Outputs, teacher: Outputs, context: BatchContext) -> Tensor:
         """What the student learns from the companions, and the companions' losses."""
