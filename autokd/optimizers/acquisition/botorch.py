@@ -34,13 +34,14 @@ from autokd.optimizers.acquisition.functions import (
     AcquisitionFunction,
     constrained_observations,
     feasible_first,
+    front_reference,
     observations,
     pending_points,
 )
 from autokd.optimizers.arrays import Array
 from autokd.optimizers.errors import OptimizerError
 from autokd.optimizers.history import History
-from autokd.optimizers.hypervolume import exclusive_hypervolume, reference_point
+from autokd.optimizers.hypervolume import exclusive_hypervolume
 from autokd.optimizers.models.prior_mean import NO_MEMORY, Memory
 from autokd.optimizers.space.features import NO_FEATURES, Description, Features
 
@@ -88,10 +89,7 @@ class BoTorch:
         inputs = _Inputs.of(X, categories, history.has_steps, description)
         constraints = [(inputs(points), excesses) for points, excesses in constrained_observations(history, categories)]
         observed = [(inputs(X), Y[:, j]) for j in range(Y.shape[1])]
-        point = None
-        if len(observed) > 1:
-            known = history.final[history.feasible] if history.feasible.any() else history.Y
-            point = reference_point(known.numpy(), reference)
+        point = front_reference(history, reference) if len(observed) > 1 else None
         with _as_ever(number):
             model = ModelListGP(*(_fitted(*each, self.kernel) for each in [*observed, *constraints]))
             return _Scores(model, _improvement(model, inputs, history, number, point), inputs, number, point)

@@ -36,6 +36,7 @@ __all__ = [
     "acquisition_function",
     "constrained_observations",
     "feasible_first",
+    "front_reference",
     "observations",
     "pending_points",
 ]
@@ -151,6 +152,17 @@ def pending_points(history: History, categories: Sequence[int]) -> Tensor:
     return history.pending[_nearest(history, history.pending, categories, most)]
 
 
+def front_reference(history: History, reference: Sequence[float] | None) -> Array:
+    """Reference point of several objectives, `m`: the given one, or one that follows from the feasible trials, if any.
+
+    Args:
+        history: All other trials.
+        reference: The given one, with signs such that larger is better.
+    """
+    known = history.final[history.feasible] if history.feasible.any() else history.Y
+    return reference_point(known.numpy(), reference)
+
+
 def feasible_first(mean: Tensor, log_probability: Tensor) -> Tensor:
     """The means, but below every mean for points that are probably infeasible, the lower the less probable.
 
@@ -250,10 +262,8 @@ class _FrontImprovement:
     def of(
         cls, models: Sequence[Surrogate], limits: _Limits, history: History, reference: Sequence[float] | None
     ) -> "_FrontImprovement":
-        feasible = history.feasible
-        means = _means(models, history.finished[feasible])
-        known = history.final[feasible] if feasible.any() else history.Y
-        point = reference_point(known.numpy(), reference)
+        means = _means(models, history.finished[history.feasible])
+        point = front_reference(history, reference)
         scaled = np.array([float(model.transform.score(point[j : j + 1])[0]) for j, model in enumerate(models)])
         conditioned = tuple(model.condition_on_pending(history.pending) for model in models)
         return cls(tuple(models), conditioned, limits, means[front(means)], scaled)
