@@ -1,11 +1,11 @@
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from evaluation_tasks import measured_on_test, with_training
 from safetensors.torch import load_file, save_file
 
 from autokd.config.schema import AugmentationConfig, DataConfig, TeacherConfig, TrainingConfig
@@ -38,7 +38,6 @@ NODES = (
     Node("classifier", (1, 2), 10, merge="weighted_sum"),
 )
 ARCHITECTURE = Architecture((1, 8, 8), 10, NODES)
-SHORTER = replace(ARCHITECTURE, nodes=(*NODES[:2], Node("classifier", (1,), 10)))
 SETTINGS = (("temperature", 4.0), ("weight", 0.9))
 RECIPES: dict[str, dict[str, Any]] = {
     "cosine": {"schedule": "cosine"},
@@ -63,15 +62,6 @@ def task(context: TrainingContext, tmp_path: Path) -> EvaluationTask:
 def recipe(request: pytest.FixtureRequest, task: EvaluationTask) -> EvaluationTask:
     """The middle rung under several ways to train."""
     return with_training(task, **RECIPES[request.param])
-
-
-def with_training(task: EvaluationTask, **changes: Any) -> EvaluationTask:
-    return replace(task, context=replace(task.context, training=task.context.training.model_copy(update=changes)))
-
-
-def measured_on_test(task: EvaluationTask) -> EvaluationTask:
-    """The same, measured on the test split, too."""
-    return replace(task, context=replace(task.context, is_tested=True))
 
 
 def weights_of(task: EvaluationTask) -> dict[str, list[Any]]:
@@ -394,69 +384,6 @@ def test_which_samples_of_which_split_are_right_is_kept(task: EvaluationTask) ->
     metrics, correct = evaluate(tested).metrics, load_file(tested.correct)
     means = {part: hits.double().mean().item() for part, hits in correct.items()}
     assert means == pytest.approx({"validation": metrics["accuracy"], "test": metrics["test_accuracy"]})
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda task: replace(task, seed=8),
-        lambda task: replace(task, settings=(("temperature", 5.0), ("weight", 0.9))),
-        lambda task: replace(task, method="other"),
-        lambda task: replace(task, architecture=SHORTER.to_json()),
-        lambda task: replace(task, context=replace(task.context, data_digest="other")),
-        lambda task: replace(task, context=replace(task.context, teacher_digest="other")),
-        lambda task: replace(task, context=replace(task.context, seed=6)),
-        lambda task: replace(task, keeps_best=True),
-        lambda task: with_training(task, batch_size=33),
-        lambda task: with_training(task, rungs=(1.0, 1.5)),
-        lambda task: with_training(task, schedule="cosine"),
-        lambda task: with_training(task, cooldown=0.2),
-        lambda task: with_training(task, ema=0.9),
-        lambda task: with_training(task, gradient_clip=1.0),
-        lambda task: with_training(task, optimizer="adamw"),
-        lambda task: with_training(task, width_scaling=True),
-    ],
-)
-def test_the_trajectory_depends_on_what_decides_the_training(
-    task: EvaluationTask, change: Callable[[EvaluationTask], EvaluationTask]
-):
-    assert change(task).trajectory != task.trajectory
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda task: replace(task, folder=Path("elsewhere")),
-        lambda task: replace(task, rung=0),
-        lambda task: measured_on_test(task),
-        lambda task: replace(task, settings=SETTINGS[::-1]),
-        lambda task: replace(task, architecture=json.dumps(ARCHITECTURE.to_dict(), indent=2, sort_keys=True)),
-        lambda task: replace(task, context=replace(task.context, cache=Path("elsewhere"))),
-        lambda task: replace(task, context=replace(task.context, data=DataConfig(source="moved.npz"))),
-        lambda task: replace(
-            task, context=replace(task.context, teacher=TeacherConfig(factory="other:teacher", weights="moved.pth"))
-        ),
-    ],
-)
-def test_the_trajectory_depends_on_nothing_else(
-    task: EvaluationTask, change: Callable[[EvaluationTask], EvaluationTask]
-):
-    assert change(task).trajectory == task.trajectory
-
-
-def test_the_trajectory_of_a_training_from_before_there_were_schedules_is_what_it_was():
-    training = TRAINING.model_copy(update={"schedule": "cosine", "optimizer": "sgd", "learning_rate": 0.1})
-    context = TrainingContext(DATA, "data", TEACHER, "teacher", training, 5, Path("cache"), "cpu")
-    task = EvaluationTask(context, '{"a": 1}', "kd", SETTINGS, 1, 7, Path("evaluations"))
-    assert task.trajectory == "c9c7da555800ed25865ec303"  # of the last version without them
-
-
-def test_the_key_tells_rungs_and_tests_apart(task: EvaluationTask):
-    rungs = [replace(task, rung=rung) for rung in range(3)]
-    variants = [*rungs, *map(measured_on_test, rungs)]
-    assert len({variant.key for variant in variants}) == 6
-    assert len({variant.result for variant in variants}) == 6
-    assert {variant.checkpoint for variant in variants} == {task.checkpoint}
 
 
 def test_data_that_changed_are_refused(task: EvaluationTask):
