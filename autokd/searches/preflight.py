@@ -324,12 +324,14 @@ def _check_stored(name: str, method: Method, stored: Collection[OutputKind]) -> 
 
 def _check_runs(name: str, method: Method, student: nn.Module, teacher: Teacher, batch: Batch, labels: Tensor) -> None:
     """Raise if the loss of a batch cannot be computed."""
+
+    def copied(number: int) -> nn.Module:
+        return deepcopy(student)
+
     try:
         with (
             torch.random.fork_rng(),
-            closing(
-                Distiller(method, student, teacher, batch.images, labels, fresh=lambda number: deepcopy(student))
-            ) as distiller,
+            closing(Distiller(method, student, teacher, batch.images, labels, fresh=copied)) as distiller,
         ):
             loss = distiller(batch.images, batch.labels, batch.indices)
     except (InputError, RuntimeError, ValueError) as error:

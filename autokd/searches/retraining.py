@@ -66,7 +66,7 @@ class Retraining:
         students = [(trial, student) for trial in self.trials for student in self._students(trial)]
         if not students:
             numbers = ", ".join(str(trial.number) for trial in self.trials)
-            raise AutoKDError(f"no student of the families of trials {numbers} can be drawn.")
+            raise AutoKDError(f"no student of the winning families can be drawn (trials {numbers}).")
         for trial, student in students:
             self._submit(trial, student)
         for record in self.references:
