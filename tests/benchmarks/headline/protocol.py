@@ -124,6 +124,8 @@ class Arm:
         search: Name under which arms share a search; by default the arm's own.
         further: Further keys of the configuration, such as `students_per_trial`.
         longer: Factor by which its trials are longer than the protocol's; there are so many fewer of them.
+        keeps_start_points: Whether well-known networks with which it begins are never pruned.
+        finalists: Number of best families whose students are trained in full; the best of these students is kept.
         seeds: Number of seeds that it is run with at most; all that are asked for by default.
     """
 
@@ -137,6 +139,8 @@ class Arm:
     search: str = ""
     further: Settings = field(default_factory=dict)
     longer: float = 1
+    keeps_start_points: bool = False
+    finalists: int = 1
     seeds: int | None = None
 
 
@@ -301,6 +305,8 @@ ARMS: Mapping[str, Arm] = {
         ranges={f"nago.{name}": values for name, values in _NAGO.items()} | {"blocks.stage4_depth": [0, 4]},
         distillation=_KD,
         longer=3,  # only from 200 steps on, 1.5 epochs of F, is the order of deep and shallow networks the final one
+        keeps_start_points=True,  # this and two finalists are the product's defaults
+        finalists=2,
     ),
     "A-paper": replace(_A, ranges=_NAGO_OF_THE_PAPER, seeds=1),  # graphs of up to 1,000 nodes cost too much for more
     "A-t": replace(_A, sampler="tpe", options={"multivariate": True}),

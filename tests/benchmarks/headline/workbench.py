@@ -95,11 +95,11 @@ class Workbench:
                     "name": arm.sampler,
                     "options": dict(arm.options),
                     "pruner": arm.pruner,
-                    "keeps_start_points": False,
+                    "keeps_start_points": arm.keeps_start_points,
                 },
                 "training": {**protocol.training, "rungs": rungs if arm.pruner != "none" else rungs[-1:]},
                 "workers": {"engine": "inline", "count": 1, "device": "cpu"},
-                "final": {"epochs": protocol.final if epochs is None else epochs, "families": 1},
+                "final": {"epochs": protocol.final if epochs is None else epochs, "families": arm.finalists},
                 "references": {"names": "none"},  # arm H is what all others are compared with
                 **arm.further,
             }
