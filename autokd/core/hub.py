@@ -1,5 +1,6 @@
 """Files of the Hugging Face hub: those in this machine's cache, and others only where downloading is allowed."""
 
+import os
 from pathlib import Path
 from typing import Literal
 
@@ -20,17 +21,20 @@ FETCHED = {
 
 
 def hub_folder(name: str, key: str, download: bool | None, kind: Literal["model", "dataset"] = "model") -> Path:
-    """Folder with the files of a repository, without code and pickles.
+    """A folder on this machine, or one with the files of a repository, without code and pickles.
 
     Args:
-        name: "user/name", or "user/name@revision".
-        key: Key of the configuration that names the repository, for error messages.
+        name: A folder, "user/name", or "user/name@revision".
+        key: Key of the configuration that has the name, for error messages.
         download: Whether files may be fetched; otherwise they must be in the cache.
         kind: What the repository holds.
 
     Raises:
-        InputError: If there is no such repository, or it is not in the cache and may not or cannot be fetched.
+        InputError: If there is no such folder or repository, or it is not in the cache and may not or cannot be
+            fetched.
     """
+    if os.path.isdir(name):
+        return Path(name)
     return _snapshot(name, key, download, kind, **FETCHED[kind])
 
 

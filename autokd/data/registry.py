@@ -91,8 +91,7 @@ def _load(config: DataConfig) -> Dataset | Undecoded:
 def _unknown(source: str) -> InputError:
     return InputError(
         f"data.source must be one of {', '.join(NAMED_SOURCES)}, a .npz file, a folder, `hf:user/name` or "
-        f"`module:function`, "
-        f"but got {source!r}{nearest_name(source, NAMED_SOURCES)}."
+        f"`module:function`, but got {source!r}{nearest_name(source, NAMED_SOURCES)}."
     )
 
 

@@ -1,6 +1,5 @@
 """Data sets that the package `datasets` reads: Arrow, parquet, WebDataset, folders of images, and those on the hub."""
 
-import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -61,8 +60,7 @@ def _datasets(config: DataConfig) -> Any:
 
 
 def _folder(config: DataConfig) -> Path:
-    name = config.source.removeprefix(HUB)
-    return Path(name) if name and os.path.isdir(name) else hub_folder(name, "data.source", config.download, "dataset")
+    return hub_folder(config.source.removeprefix(HUB), "data.source", config.download, "dataset")
 
 
 def _read(datasets: Any, config: DataConfig) -> Mapping[str, Any]:

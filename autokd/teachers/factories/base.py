@@ -1,8 +1,7 @@
 """The contract of a collection of models, and what is common to them."""
 
-import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -78,36 +77,37 @@ def check_weights(config: TeacherConfig, where: str) -> None:
         raise InputError(f"teacher.weights is missing for {config.factory!r}: set it to {where}.")
 
 
-def making(factory: str, make: Callable[[], Any]) -> Any:
-    """What `make` returns.
+@contextmanager
+def making(config: TeacherConfig) -> Iterator[None]:
+    """A block in which the package of a collection makes a network.
 
     Raises:
         InputError: If it fails, which a package can in any way, as with arguments that it does not know.
     """
     try:
-        return make()
+        yield
     except Exception as error:
-        raise InputError(f"teacher.factory {factory!r} fails: {type(error).__name__}: {first_line(error)}.") from error
+        raise InputError(
+            f"teacher.factory {config.factory!r} fails: {type(error).__name__}: {first_line(error)}."
+        ) from error
 
 
-def model_folder(name: str, package: str, download: bool | None) -> Path:
+def model_folder(name: str, config: TeacherConfig) -> Path:
     """Folder with the `config.json` and the weights of a model, local or from the hub.
 
     Args:
         name: A folder, or "user/name" on the hub.
-        package: The collection, for error messages.
-        download: Whether it may be fetched from the hub.
+        config: Section `[teacher]` of a configuration.
 
     Raises:
         InputError: If there is no such folder, or it has no `config.json` or no `.safetensors`.
     """
-    factory = f"{package}:{name}"
-    folder = Path(name) if name and os.path.isdir(name) else hub_folder(name, "teacher.factory", download)
+    folder = hub_folder(name, "teacher.factory", config.download)
     if not (folder / "config.json").exists():
-        raise InputError(f"teacher.factory {factory!r}: {folder} has no config.json.")
+        raise InputError(f"teacher.factory {config.factory!r}: {folder} has no config.json.")
     if not any(folder.glob("model*.safetensors")):
         raise InputError(
-            f"teacher.factory {factory!r}: {folder} has no model.safetensors, and pickles are never read: save the "
-            "model in that format."
+            f"teacher.factory {config.factory!r}: {folder} has no model.safetensors, and pickles are never read: save "
+            "the model in that format."
         )
     return folder

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from autokd.config.teacher import TeacherConfig
@@ -21,39 +22,37 @@ class Timm(Collection):
 
     def check(self, name: str, config: TeacherConfig) -> None:
         """Check that there is such a model, with weights."""
-        if _source(name, config) == name:
+        if _folder(name, config) is None:
             check_weights(config, _published(name))
 
     def make(self, name: str, config: TeacherConfig) -> Made:
         """The network with size, mean and deviation of its `pretrained_cfg`."""
-        with importing("timm"):
-            import timm
-
-        source, arguments = _source(name, config), config.arguments or {}
-        network = making(f"timm:{name}", lambda: timm.create_model(source, pretrained=source != name, **arguments))
+        folder, arguments = _folder(name, config), config.arguments or {}
+        source = name if folder is None else f"local-dir:{folder}"
+        with making(config):
+            network = _timm().create_model(source, pretrained=folder is not None, **arguments)
         return Made(network, _settings(network, arguments.get("in_chans")))
 
 
-def _source(name: str, config: TeacherConfig) -> str:
-    """What timm calls the model."""
-    if os.path.isdir(name) or "/" in name:
-        return f"local-dir:{model_folder(name, 'timm', config.download)}"
+def _timm() -> Any:
     with importing("timm"):
         import timm
+    return timm
 
+
+def _folder(name: str, config: TeacherConfig) -> Path | None:
+    """Folder with a model and its weights; None for one of timm's own names."""
+    timm = _timm()
+    if os.path.isdir(name) or "/" in name:
+        return model_folder(name, config)
     if not timm.is_model(name):
-        architecture = name.partition(".")[0]
-        raise InputError(
-            f"teacher.factory 'timm:{name}': timm has no such model{nearest_name(architecture, timm.list_models())}."
-        )
-    return name
+        nearest = nearest_name(name.partition(".")[0], timm.list_models())
+        raise InputError(f"teacher.factory {config.factory!r}: timm has no such model{nearest}.")
+    return None
 
 
 def _settings(network: Any, n_channels: int | None) -> dict[str, Any]:
-    with importing("timm"):
-        from timm.data import resolve_model_data_config
-
-    inputs = resolve_model_data_config(network)
+    inputs = _timm().data.resolve_model_data_config(network)
     return {
         "resize": tuple(inputs["input_size"][1:]),
         "mean": _of_channels(inputs["mean"], n_channels),
@@ -70,9 +69,6 @@ def _of_channels(values: Sequence[float], n_channels: int | None) -> tuple[float
 
 def _published(name: str) -> str:
     """Where the weights of one of timm's own names are."""
-    with importing("timm"):
-        import timm
-
-    published = timm.get_pretrained_cfg(name)
+    published = _timm().get_pretrained_cfg(name)
     repository = published.hf_hub_id if published else None
     return f'"hf:{repository}" with download = true, or a file' if repository else "a file"

@@ -19,16 +19,13 @@ class Torchvision(Collection):
 
     def check(self, name: str, config: TeacherConfig) -> None:
         """Check that there is such an image classifier, with weights."""
-        check_weights(config, f"a file: {_published(name).url} is torchvision's own")
+        check_weights(config, f"a file: {_published(name, config).url} is torchvision's own")
 
     def make(self, name: str, config: TeacherConfig) -> Made:
         """The network with the size, mean and deviation of its default weights."""
-        published = _published(name)
-        with importing("torchvision"):
-            from torchvision import models
-
-        network = making(f"torchvision:{name}", lambda: models.get_model(name, **(config.arguments or {})))
-        inputs = published.transforms()
+        inputs = _published(name, config).transforms()
+        with making(config):
+            network = _models().get_model(name, **(config.arguments or {}))
         settings = {
             "resize": (inputs.crop_size[0],) * 2,
             "mean": tuple(inputs.mean),
@@ -37,14 +34,18 @@ class Torchvision(Collection):
         return Made(network, settings)
 
 
-def _published(name: str) -> Any:
-    """The weights that torchvision publishes for an image classifier."""
+def _models() -> Any:
     with importing("torchvision"):
         from torchvision import models
+    return models
 
+
+def _published(name: str, config: TeacherConfig) -> Any:
+    """The weights that torchvision publishes for an image classifier."""
+    models = _models()
     known = models.list_models(models)
     if name not in known:
         raise InputError(
-            f"teacher.factory 'torchvision:{name}': there is no such image classifier{nearest_name(name, known)}."
+            f"teacher.factory {config.factory!r}: there is no such image classifier{nearest_name(name, known)}."
         )
     return models.get_model_weights(name).DEFAULT

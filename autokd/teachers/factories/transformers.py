@@ -22,42 +22,42 @@ class Transformers(Collection):
 
     def check(self, name: str, config: TeacherConfig) -> None:
         """Check that the folder is there."""
-        with importing("transformers"):
-            import transformers  # noqa: F401
-        model_folder(name, "transformers", config.download)
+        _transformers()
+        model_folder(name, config)
 
     def make(self, name: str, config: TeacherConfig) -> Made:
         """The network with its weights, and the size, mean and deviation of its image processor."""
-        with importing("transformers"):
-            import transformers
-
-        factory = f"transformers:{name}"
-        folder = model_folder(name, "transformers", config.download)
+        transformers, folder = _transformers(), model_folder(name, config)
         with _quiet(transformers):
-            network, report = making(
-                factory,
-                lambda: transformers.AutoModelForImageClassification.from_pretrained(
+            with making(config):
+                network, report = transformers.AutoModelForImageClassification.from_pretrained(
                     folder,
                     local_files_only=True,
                     trust_remote_code=False,
                     use_safetensors=True,
                     output_loading_info=True,
                     **(config.arguments or {}),
-                ),
-            )
-            if report["missing_keys"] and not config.weights:
-                raise InputError(
-                    f"teacher.factory {factory!r}: its file of weights lacks {min(report['missing_keys'])}: it is no "
-                    "trained image classifier."
                 )
             processor = _processor(transformers, folder)
+        if report["missing_keys"] and not config.weights:
+            raise InputError(
+                f"teacher.factory {config.factory!r}: its file of weights lacks {min(report['missing_keys'])}: it is "
+                "no trained image classifier."
+            )
         if processor is None and config.mean is None and config.preprocess is None:
             raise InputError(
-                f"teacher.factory {factory!r}: {folder} has no readable preprocessor_config.json: set teacher.mean and "
-                "teacher.deviation, and teacher.resize if images have another size than the network wants."
+                f"teacher.factory {config.factory!r}: {folder} has no readable preprocessor_config.json: set "
+                "teacher.mean and teacher.deviation, and teacher.resize if images have another size than the network "
+                "wants."
             )
         inputs = {} if processor is None else _moments(processor, network.config) | _size(processor)
         return Made(network, {"output": "logits"} | inputs)
+
+
+def _transformers() -> Any:
+    with importing("transformers"):
+        import transformers
+    return transformers
 
 
 def _processor(transformers: Any, folder: Path) -> Any:
