@@ -4,6 +4,7 @@ __all__ = [
     "AutoKDError",
     "BudgetInfeasibleError",
     "DiskFullError",
+    "DivergedError",
     "InputError",
     "InterruptedSearchError",
     "first_line",
@@ -30,6 +31,10 @@ class BudgetInfeasibleError(AutoKDError):
     """No student of the space meets the device budget."""
 
     exit_code = 3
+
+
+class DivergedError(AutoKDError):
+    """Training diverged: the loss, or an output of the network, became infinite or NaN."""
 
 
 class InterruptedSearchError(AutoKDError):

@@ -51,7 +51,7 @@ def evaluate(task: EvaluationTask) -> EvaluationResult:
     """Distil the task's architecture up to its rung, or return the result of an earlier evaluation with its weights.
 
     Raises:
-        DivergedError: If the loss is no longer finite.
+        DivergedError: If the loss or an output of the network is no longer finite.
         OutOfMemoryError: If the device runs out of memory.
         WarmStartGoneError: If the weights to inherit are gone.
         DiskFullError: If the disk is full.

@@ -77,7 +77,7 @@ def train_teacher(
         InputError: If the teacher is no module of a factory or has nothing to train, files exist, an unfinished
             training has other settings, or the data cannot be loaded.
         InterruptedSearchError: If it is interrupted after an epoch; the same call continues.
-        DivergedError: If the loss is no longer finite.
+        DivergedError: If the loss or an output of the network is no longer finite.
     """
     check_kind(training)
     check_source(training.config.data)
@@ -164,8 +164,8 @@ class _Run:
             load_checkpoint(state, training.checkpoint)
         fit(state, self.stream, self.config, training.epochs, self._save)
         with kept_weights(state, self.best):
-            save_weights(self.network, training.weights)
             figures = self._figures(training.epochs if state.best is None else state.best.epoch)
+            save_weights(self.network, training.weights)
         write_json(training.figures, figures)
         shutil.rmtree(training.unfinished)
         return figures

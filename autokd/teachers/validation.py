@@ -31,13 +31,13 @@ def check_teacher(teacher: Teacher, dataset: Dataset, floor: float | None, devic
         device: Device on which the teacher runs.
 
     Raises:
-        InputError: If the outputs do not fit the classes, the accuracy is below the floor or near chance, or the logits
-            seem to be probabilities.
+        InputError: If the outputs do not fit the classes or are not finite, the accuracy is below the floor or near
+            chance, or the logits seem to be probabilities.
     """
     labels = dataset.validation.labels.to(device)
     with _failing(dataset.input_shape):
         logits = teacher.on_split(dataset, "validation", device)
-    _check_classes(logits, dataset.classes)
+    _check_outputs(logits, dataset.classes)
     metrics = validation_metrics(logits, labels)
     if floor is not None and metrics["accuracy"] < floor:
         raise InputError(
@@ -63,11 +63,12 @@ def check_untrained(network: nn.Module, samples: Tensor, classes: int, reading: 
         reading: How the outputs are read.
 
     Raises:
-        InputError: If the teacher fails, its outputs do not fit the classes, or they seem to be probabilities.
+        InputError: If the teacher fails, or its outputs do not fit the classes, are not finite, or seem to be
+            probabilities.
     """
     with torch.no_grad(), _failing(tuple(samples.shape[1:])):
         logits = network.eval()(samples)
-    _check_classes(logits, classes)
+    _check_outputs(logits, classes)
     _check_logits(logits, reading)
 
 
@@ -81,12 +82,14 @@ def _most_frequent(labels: Tensor) -> float:
     return float(labels.bincount().max() / len(labels))
 
 
-def _check_classes(logits: Tensor, classes: int) -> None:
+def _check_outputs(logits: Tensor, classes: int) -> None:
     if logits.ndim != 2 or logits.shape[1] != classes:
         raise InputError(
             f"the teacher gives {tuple(logits.shape[1:])} outputs a sample, but the data has {classes} classes"
             + (": teacher.classes says which outputs they are." if logits.shape[-1] > classes else ".")
         )
+    if not logits.isfinite().all():
+        raise InputError("the teacher's outputs are not finite: check its weights and what inputs it wants.")
 
 
 def _check_logits(logits: Tensor, reading: Reading) -> None:

@@ -13,14 +13,14 @@ from torch.optim import SGD, AdamW, Optimizer
 from autokd.config.schema import OptimizerName, TrainingConfig
 from autokd.core.seeds import derive
 from autokd.data.stream import Batch
-from autokd.errors import AutoKDError
+from autokd.errors import DivergedError
 from autokd.training.averaged_weights import Average
 from autokd.training.best_checkpoint import Score
 from autokd.training.muon import Muon, scale_free_kernels
 from autokd.training.schedules import Schedule
 from autokd.training.width_scaling import rate_factors
 
-__all__ = ["Batches", "DivergedError", "Loss", "TrainingSettings", "TrainingState", "fresh_state", "optimiser", "train"]
+__all__ = ["Batches", "Loss", "TrainingSettings", "TrainingState", "fresh_state", "optimiser", "train"]
 
 Loss = Callable[[Tensor, Batch], Tensor]  # (logits, their batch) -> scalar
 
@@ -36,10 +36,6 @@ class Batches(Protocol):
 
     def batches(self, first_step: int, last_step: int) -> Iterator[Batch]:
         """Batches of the steps `first_step <= step < last_step`, all of the same epoch."""
-
-
-class DivergedError(AutoKDError):
-    """Training diverged: the loss became infinite or NaN."""
 
 
 @dataclass(frozen=True)

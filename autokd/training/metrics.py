@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from autokd.data.dataset import Split
 from autokd.data.stream import evaluation_batches
+from autokd.errors import DivergedError
 from autokd.training.class_metrics import class_metrics
 
 __all__ = [
@@ -56,7 +57,12 @@ def validation_metrics(logits: Tensor, labels: Tensor) -> dict[str, float]:
     Args:
         logits: `n x classes`.
         labels: int64, `n`.
+
+    Raises:
+        DivergedError: If a logit is not finite, as after a last step to which no loss belongs.
     """
+    if not logits.isfinite().all():
+        raise DivergedError("training diverged: the network's outputs are not finite.")
     temperature = scaling_temperature(logits, labels)
     return label_metrics(logits, labels, temperature) | {"scaling_temperature": temperature}
 

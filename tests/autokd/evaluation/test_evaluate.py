@@ -12,7 +12,7 @@ from autokd.config.schema import AugmentationConfig, DataConfig, TeacherConfig, 
 from autokd.core.seeds import derive
 from autokd.data.registry import load_data
 from autokd.distillation import make_method
-from autokd.errors import DiskFullError, InputError
+from autokd.errors import DiskFullError, DivergedError, InputError
 from autokd.evaluation import evaluate as evaluation
 from autokd.evaluation.context import TrainingContext
 from autokd.evaluation.evaluate import OutOfMemoryError, evaluate
@@ -20,7 +20,6 @@ from autokd.evaluation.precompute import precompute_outputs
 from autokd.evaluation.task import EvaluationTask
 from autokd.teachers.registry import Teacher, load_teacher
 from autokd.training.checkpoint import load_weights, save_checkpoint
-from autokd.training.loop import DivergedError
 from autokd.training.metrics import label_metrics, predict, teacher_metrics, validation_metrics
 from search_spaces.architecture.format import Architecture, Node
 from search_spaces.networks.network import build

@@ -11,13 +11,12 @@ from inline_searches import rows, run
 from autokd.database.errors import LeaseLost
 from autokd.database.lease import acquire, release
 from autokd.database.store import Store
-from autokd.errors import DiskFullError, InputError
+from autokd.errors import DiskFullError, DivergedError, InputError
 from autokd.evaluation.task import EvaluationResult, EvaluationTask
 from autokd.searches.controller import Controller
 from autokd.searches.dispatcher import Dispatcher
 from autokd.searches.problem import Problem
 from autokd.searches.trial_record import trial_records
-from autokd.training.loop import DivergedError
 from search_spaces.errors import BudgetError
 from workers.base import Executor
 from workers.errors import WorkerLost

@@ -10,13 +10,13 @@ from autokd.config.schema import ReferencesConfig
 from autokd.database.lease import acquire, release
 from autokd.database.rows import TrialRow
 from autokd.database.store import Store
+from autokd.errors import DivergedError
 from autokd.evaluation.task import EvaluationTask
 from autokd.searches.controller import Controller
 from autokd.searches.dispatcher import Dispatcher
 from autokd.searches.problem import Problem
 from autokd.searches.references import NO_TEACHER, reference_parameters, reference_space, references_to_retrain
 from autokd.searches.trial_record import search_records
-from autokd.training.loop import DivergedError
 from search_spaces.architecture.format import Architecture
 from search_spaces.design.budget import Budget
 from workers.inline import InlineExecutor

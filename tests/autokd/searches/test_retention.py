@@ -12,11 +12,11 @@ import pytest
 from inline_searches import rows, run
 
 from autokd.database.store import Store
+from autokd.errors import DivergedError
 from autokd.evaluation.task import EvaluationTask, checkpoints, weights_file
 from autokd.searches.problem import Problem
 from autokd.searches.retention import Retention, find_surplus, remove_surplus
 from autokd.searches.trial_record import TrialRecord, trial_records
-from autokd.training.loop import DivergedError
 
 MakeRecord = Callable[..., TrialRecord]
 Pretend = Callable[..., None]

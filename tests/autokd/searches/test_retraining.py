@@ -5,14 +5,13 @@ import pytest
 
 from autokd.database.lease import Lease, acquire
 from autokd.database.store import Store
-from autokd.errors import AutoKDError
+from autokd.errors import AutoKDError, DivergedError
 from autokd.evaluation.task import EvaluationTask
 from autokd.searches.controller import Controller
 from autokd.searches.dispatcher import Dispatcher
 from autokd.searches.problem import Problem
 from autokd.searches.retraining import Retraining, trainings
 from autokd.searches.students import trained_students
-from autokd.training.loop import DivergedError
 from search_spaces.errors import BudgetError
 from workers.inline import InlineExecutor
 

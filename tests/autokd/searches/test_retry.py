@@ -7,10 +7,10 @@ from inline_searches import rows, run
 from autokd.database.errors import LeaseHeld
 from autokd.database.lease import acquire
 from autokd.database.store import Store
+from autokd.errors import DivergedError
 from autokd.evaluation.task import EvaluationTask
 from autokd.searches.problem import Problem
 from autokd.searches.retry import reopen
-from autokd.training.loop import DivergedError
 from workers.errors import WorkerLost
 
 Pretend = Callable[..., None]

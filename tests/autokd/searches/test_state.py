@@ -11,6 +11,7 @@ from simulated_searches import SimulatedDispatcher
 from autokd.core.seeds import derive
 from autokd.database.lease import acquire, release
 from autokd.database.store import Store
+from autokd.errors import DivergedError
 from autokd.evaluation.task import EvaluationResult, EvaluationTask
 from autokd.searches.controller import Controller
 from autokd.searches.problem import Problem
@@ -18,7 +19,6 @@ from autokd.searches.progress import read_progress
 from autokd.searches.state import SearchState
 from autokd.searches.study import GrowingStudy
 from autokd.searches.trial_record import search_records
-from autokd.training.loop import DivergedError
 
 TPE = {"name": "tpe", "signal": "accuracy"}
 TWO_OBJECTIVES = {"name": "random", "objectives": ["accuracy", "macs"]}

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from autokd.config.parsing import parse_config
 from autokd.data.registry import load_data
-from autokd.errors import InputError, InterruptedSearchError
+from autokd.errors import DivergedError, InputError, InterruptedSearchError
 from autokd.teachers.registry import load_teacher
 from autokd.teachers.training import TeacherProgress, train_teacher
 from autokd.teachers.training_plan import TeacherTraining
@@ -137,6 +137,13 @@ def test_the_last_weights_are_kept_if_that_is_wanted(make: Make) -> None:
     training = make(epochs=4, checkpoints=True, keep="last", learning_rate=1.0)
     assert train_teacher(training)["kept_epoch"] == 4
     assert are_equal(load_weights(training.weights), load_weights(training.checkpoints[-1]))
+
+
+def test_a_last_step_after_which_outputs_are_not_finite_is_a_diverged_training(make: Make) -> None:
+    training = make(epochs=1, batch_size=300, learning_rate=1e38)
+    with pytest.raises(DivergedError, match=r"^training diverged: the network's outputs are not finite\.$"):
+        train_teacher(training)
+    assert not training.weights.exists()
 
 
 def test_figures_hold_metrics_settings_versions_and_seconds(make: Make) -> None:

@@ -38,6 +38,7 @@ def test_a_good_teacher_gives_its_metrics(dataset: Dataset) -> None:
         ),
         (lambda x: torch.zeros(len(x), 2), None, r"gives \(2,\) outputs a sample, but the data has 3 classes\.$"),
         (lambda x: torch.zeros(len(x)), None, r"gives \(\) outputs a sample, but the data has 3 classes"),
+        (lambda x: bands(x) / 0, None, r"outputs are not finite: check its weights and what inputs it wants\.$"),
         (nn.Linear(5, 3), None, r"the teacher fails on images of \(1, 6, 6\): RuntimeError: mat1"),
         (
             lambda x: {"logits": x},
@@ -46,7 +47,18 @@ def test_a_good_teacher_gives_its_metrics(dataset: Dataset) -> None:
         ),
         (lambda x: 40 * bands(x).softmax(1) / 40, None, "look like probabilities: set teacher.probabilities = true"),
     ],
-    ids=["worse than chance", "constant", "floor", "more", "fewer", "no matrix", "failing", "dict", "probabilities"],
+    ids=[
+        "worse than chance",
+        "constant",
+        "floor",
+        "more",
+        "fewer",
+        "no matrix",
+        "not finite",
+        "failing",
+        "dict",
+        "probabilities",
+    ],
 )
 def test_a_teacher_that_cannot_teach_is_refused_in_one_line(dataset: Dataset, network, floor, message) -> None:
     with pytest.raises(InputError, match=message) as caught:

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from autokd.config.schema import OptimizerName
 from autokd.data.augmentation import Augmentation
 from autokd.data.stream import Batch, TrainingStream
+from autokd.errors import DivergedError
 from autokd.training.checkpoint import load_checkpoint, save_checkpoint
-from autokd.training.loop import DivergedError, TrainingSettings, TrainingState, optimiser, train
+from autokd.training.loop import TrainingSettings, TrainingState, optimiser, train
 from autokd.training.metrics import label_metrics, predict
 from autokd.training.schedules import Cosine, Schedule, cosine
 
