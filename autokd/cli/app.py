@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
 
-from autokd.cli import pictures, serve, upkeep
+from autokd.cli import pictures, serve, upkeep, winner
 from autokd.cli.damage import explained, find_explanation, forget_home
 from autokd.cli.interruption import listen
-from autokd.cli.options import HomeFolder, LateOverride, Name, Override
+from autokd.cli.options import Force, HomeFolder, LateOverride, Name, Override, Within
 from autokd.cli.options import OutputOption as Output
 from autokd.errors import AutoKDError, InputError
 
@@ -31,19 +31,13 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(winner.app)
 app.add_typer(pictures.app)
 app.add_typer(upkeep.app)
 app.add_typer(serve.app)
 
 Exported = Annotated[
     Path | None, typer.Option("--export", metavar="FOLDER", help="Then train the winner at full length and export it.")
-]
-Force = Annotated[
-    bool, typer.Option("--force", help="Replace an export of another search, or one whose files were changed.")
-]
-Within = Annotated[
-    list[str] | None,
-    typer.Option("--within", metavar="LIMIT=NUMBER", help="Choose among students that cost no more: macs=3000000."),
 ]
 
 
@@ -326,93 +320,6 @@ def train(
         result = find(name, home, reporter)
         students = result.train(_changed(result, overrides), limits)
     trained(students, result, output, limits)
-
-
-@app.command(rich_help_panel="Winner")
-def export(
-    name: Name,
-    folder: Annotated[Path, typer.Argument(help="Folder to write.", show_default=False)],
-    keep: Annotated[
-        bool, typer.Option("--keep-batch-norm", help="Do not fold batch norm into the convolutions: to train on.")
-    ] = False,
-    force: Force = False,
-    within: Within = None,
-    output: Output = "text",
-    home: HomeFolder = None,
-) -> None:
-    """Write the best student as a plain PyTorch module, reload it in a fresh interpreter, and compare.
-
-    An earlier export of the same search is replaced as a whole; nothing that an export did not write ever is.
-    """
-    from autokd.cli.exports import exported
-    from autokd.cli.within import parse_within
-    from autokd.searches.api import find
-
-    result = find(name, home)
-    student = result.best_within(parse_within(within))
-    verification = result.export(folder, student, fold=not keep, force=force)
-    exported(folder, verification, student.is_final, output, result.compare(student))
-
-
-@app.command(rich_help_panel="Winner")
-def push(
-    name: Name,
-    repository: Annotated[str, typer.Argument(help="Repository on the hub, `user/name`.", show_default=False)],
-    folder: Annotated[
-        Path | None, typer.Option("--folder", help="Folder to write.", show_default="the repository's name")
-    ] = None,
-    licence: Annotated[
-        str | None,
-        typer.Option("--licence", help="Licence that the model card names: apache-2.0.", show_default="none"),
-    ] = None,
-    uploads: Annotated[bool, typer.Option("--upload", help="Also upload the folder to the hub.")] = False,
-    private: Annotated[bool, typer.Option("--private", help="Make a new repository private.")] = False,
-    force: Force = False,
-    within: Within = None,
-    output: Output = "text",
-    home: HomeFolder = None,
-) -> None:
-    """Write the best student as `export` does, as a repository of the Hugging Face hub with a model card.
-
-    Nothing is uploaded without `--upload`. The folder holds up to 32 of the validation samples.
-    """
-    from autokd.cli.exports import pushed
-    from autokd.cli.within import parse_within
-    from autokd.export.card import Card
-    from autokd.export.upload import check_upload, upload
-    from autokd.searches.api import find
-
-    card, folder = Card(repository, licence), folder or Path(repository)
-    if uploads:
-        check_upload()
-    result = find(name, home)
-    student = result.best_within(parse_within(within))
-    verification = result.export(folder, student, force=force, card=card)
-    address = upload(folder, repository, private) if uploads else None
-    pushed(folder, verification, student.is_final, output, address)
-
-
-@app.command(rich_help_panel="Winner")
-def verify(
-    folder: Annotated[Path, typer.Argument(help="An exported folder.", show_default=False)],
-    data: Annotated[
-        str | None,
-        typer.Option("--data", help="Measure test accuracy again: fashion-mnist, digits, a .npz file, a folder."),
-    ] = None,
-    output: Output = "text",
-) -> None:
-    """Load an exported student in a fresh interpreter and compare it with what was exported.
-
-    This RUNS the folder's `model.py`, with your rights: do not verify a folder whose code you would not run. It finds
-    changed files and wrong results; it cannot tell who wrote the folder.
-    """
-    from autokd.cli.exports import verified
-    from autokd.config.schema import DataConfig
-    from autokd.data.registry import load_data
-    from autokd.export.verification import verify_folder
-
-    test = load_data(DataConfig(source=data)).test if data else None
-    verified(folder, verify_folder(folder, test), output)
 
 
 @app.command(rich_help_panel="Help")

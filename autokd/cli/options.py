@@ -9,7 +9,7 @@ import typer
 from autokd.cli.damage import remember_home
 from autokd.errors import AutoKDError
 
-__all__ = ["HomeFolder", "LateOverride", "Name", "Names", "OutputOption", "Override"]
+__all__ = ["Force", "HomeFolder", "LateOverride", "Name", "Names", "OutputOption", "Override", "Within"]
 
 
 def _leave_stdout_to_json(context: typer.Context, output: str) -> str:
@@ -61,6 +61,13 @@ Names = Annotated[
 ]
 Override = Annotated[list[str] | None, _set_option("training.rungs='[1, 3]'", _settings)]
 LateOverride = Annotated[list[str] | None, _set_option("trials=100, final.epochs=50", _late_settings)]
+Force = Annotated[
+    bool, typer.Option("--force", help="Replace an export of another search, or one whose files were changed.")
+]
+Within = Annotated[
+    list[str] | None,
+    typer.Option("--within", metavar="LIMIT=NUMBER", help="Choose among students that cost no more: macs=3000000."),
+]
 OutputOption = Annotated[
     Literal["text", "json"], typer.Option("-o", "--output", help="What to print.", callback=_leave_stdout_to_json)
 ]

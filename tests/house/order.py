@@ -64,7 +64,7 @@ ORDER = {
     "autokd.testing": "tasks toys executors methods optimizers spaces",
     "autokd.cli": (
         "damage interruption output options within events reporting draw plot report delete gc stop retry doctor "
-        "exports teach axes best show watch pareto pictures backup upkeep serving serve app "
+        "exports teach axes best show watch pareto winner pictures backup upkeep serving serve app "
         "__init__"
     ),
     "autokd.service": (
