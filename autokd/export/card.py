@@ -9,8 +9,10 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from autokd.core.hub import HUB
 from autokd.data.dataset import describe
 from autokd.errors import InputError
+from autokd.export.preprocess import samples_name
 from search_spaces.architecture.layers import KINDS
 
 __all__ = ["CARD", "Card"]
@@ -21,24 +23,6 @@ TAGS = ["knowledge-distillation", "neural-architecture-search", "autokd"]
 MOST_CLASSES = 20  # that the card lists
 
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
-_PROGRAM = """\
-import json
-import sys
-from pathlib import Path
-
-from huggingface_hub import snapshot_download
-from safetensors.torch import load_file
-
-folder = Path(snapshot_download("{repository}"))
-sys.path.insert(0, str(folder))
-from model import Student, preprocess
-
-student = Student().eval()
-student.load_state_dict(load_file(folder / "weights.safetensors"))
-{samples} = load_file(folder / "probe.safetensors")["{samples}"]  # {type}, {axes}: samples to try it with
-logits = student(preprocess({samples}))
-classes = json.loads((folder / "manifest.json").read_text())["classes"]
-print([classes[index] for index in logits.argmax(1)])"""
 
 
 @dataclass(frozen=True)
@@ -64,14 +48,17 @@ class Card:
             manifest: Contents of the manifest, see `Manifest`.
         """
         shape = tuple(manifest["input"]["shape"])
+        kind = KINDS[len(shape)]
         found = _environment().get_template("card.md")
         return found.render(
             manifest=manifest,
-            metadata=self._metadata(manifest, KINDS[len(shape)]),
-            name=self.repository.partition("/")[2],
-            classes=manifest["classes"],
-            samples=describe(shape),
-            program=self._program(manifest, shape),
+            metadata=self._metadata(manifest, kind),
+            repository=self.repository,
+            name=self._name,
+            description=describe(shape),
+            samples=samples_name(kind),
+            dtype="float32" if manifest["input"]["scale"] == 1 else "uint8",
+            axes=" x ".join(map(str, ("batch", *shape))),
             figures=list(_figures(manifest)),
             length=_length(manifest["training"]),
             comparison=_comparison(manifest["comparison"]),
@@ -79,13 +66,17 @@ class Card:
             origins=list(_origins(manifest)),
         )
 
+    @property
+    def _name(self) -> str:
+        return self.repository.partition("/")[2]
+
     def _metadata(self, manifest: Mapping[str, Any], kind: str) -> dict[str, Any]:
         """The head of the card, from which the hub makes its filters and its table of results."""
         source = _public(manifest["data"]["source"])
         metadata: dict[str, Any] = {"license": self.licence} if self.licence else {}
         metadata |= {"library_name": "pytorch", "tags": TAGS, "metrics": ["accuracy"]}
-        if source.startswith("hf:") and "/" in source:
-            metadata["datasets"] = [source.removeprefix("hf:").partition("@")[0]]
+        if source.startswith(HUB) and "/" in source:
+            metadata["datasets"] = [source.removeprefix(HUB).partition("@")[0]]
         if kind in TASKS:
             split = "validation" if manifest["metrics"].get("test_accuracy") is None else "test"
             accuracy = manifest["metrics"]["accuracy" if split == "validation" else "test_accuracy"]
@@ -95,16 +86,8 @@ class Card:
                 "metrics": [{"type": "accuracy", "value": accuracy}],
             }
             metadata["pipeline_tag"] = TASKS[kind]
-            metadata["model-index"] = [{"name": self.repository.partition("/")[2], "results": [result]}]
+            metadata["model-index"] = [{"name": self._name, "results": [result]}]
         return metadata
-
-    def _program(self, manifest: Mapping[str, Any], shape: tuple[int, ...]) -> str:
-        return _PROGRAM.format(
-            repository=self.repository,
-            samples="images" if KINDS[len(shape)] == "images" else "inputs",
-            type="float32" if manifest["input"]["scale"] == 1 else "uint8",
-            axes=" x ".join(map(str, ("batch", *shape))),
-        )
 
 
 def _environment() -> Environment:

@@ -104,7 +104,7 @@ def _write_parts(export: Export, folder: Path) -> None:
     save_file(weights, folder / "weights.safetensors")
     with torch.inference_mode():
         logits = export.module.eval()(normalise(export.probe.images, export.normalisation))
-    probe = {samples_name(export.probe): channels_first(export.probe), "logits": logits.contiguous()}
+    probe = {samples_name(export.probe.kind): channels_first(export.probe), "logits": logits.contiguous()}
     save_file(probe, folder / "probe.safetensors")
 
 

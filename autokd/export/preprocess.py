@@ -30,7 +30,7 @@ def preprocess_source(split: Split, normalisation: tuple[tuple[float, ...], tupl
     mean, deviation = normalisation
     floating = split.images.is_floating_point()
     return _SOURCE.format(
-        samples=samples_name(split),
+        samples=samples_name(split.kind),
         type="float32" if floating else "uint8",
         kind=split.kind,
         axes=_AXES[split.kind],
@@ -41,6 +41,6 @@ def preprocess_source(split: Split, normalisation: tuple[tuple[float, ...], tupl
     )
 
 
-def samples_name(split: Split) -> str:
-    """Name of the samples in an exported folder, `images` or `inputs` as in a user's own data."""
-    return "images" if split.kind == "images" else "inputs"
+def samples_name(kind: str) -> str:
+    """Name of samples of a kind in an exported folder, `images` or `inputs` as in a user's own data."""
+    return "images" if kind == "images" else "inputs"

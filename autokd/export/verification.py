@@ -191,7 +191,7 @@ def _ask_fresh_interpreter(folder: Path, test: Split | None, seconds: float) -> 
         answer, labelled = Path(scratch) / "answer.json", Path(scratch) / "test.safetensors"
         command = [sys.executable, "-I", "-B", str(check.__file__), str(folder.resolve()), str(answer)]
         if test is not None:
-            save_file({samples_name(test): channels_first(test), "labels": test.labels.contiguous()}, labelled)
+            save_file({samples_name(test.kind): channels_first(test), "labels": test.labels.contiguous()}, labelled)
             command.append(str(labelled))
         code = _run(command, nonce, scratch, seconds)
         if code is None:
