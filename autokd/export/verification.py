@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +43,7 @@ __all__ = [
 TOLERANCE = 1e-3  # of a logit, or of the largest one: more than float32 rounding, less than a wrong weight
 START_SECONDS = 300.0  # for importing torch on a busy machine and computing the probe; an idle one needs 2
 SAMPLE_SECONDS = 0.1  # for each test sample
+FETCHED = {".gitattributes", ".cache"}  # what `hf download --local-dir` puts beside the files of a repository
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ class Verification:
 def verify_folder(folder: Path, test: Split | None = None, seconds: float | None = None) -> Verification:
     """Check that a folder holds the files of its manifest and that its student computes what it did at the export.
 
-    This runs the folder's `model.py`.
+    This runs the folder's `model.py`. The folder may be one that was fetched from a hub.
 
     Args:
         folder: An exported folder.
@@ -75,7 +77,7 @@ def verify_folder(folder: Path, test: Split | None = None, seconds: float | None
         AutoKDError: If the student computes something else, or exceeds the time limit.
     """
     manifest = read_manifest(folder)
-    check_files(folder, manifest)
+    check_files(folder, manifest, FETCHED)
     found = examine(folder, None if test is None else of_split(test, _channels(manifest, test)), seconds)
     recorded = manifest.test_accuracy
     if not found.is_tested:
@@ -97,13 +99,18 @@ def _channels(manifest: Manifest, test: Split) -> list[int] | None:
     return channels
 
 
-def check_files(folder: Path, manifest: Manifest) -> None:
+def check_files(folder: Path, manifest: Manifest, ignored: Collection[str] = ()) -> None:
     """Check that a folder holds exactly the files that its manifest names, unchanged.
+
+    Args:
+        folder: An exported folder.
+        manifest: Its manifest.
+        ignored: Names that may stand beside them.
 
     Raises:
         InputError: If a file is missing or was changed, or there are further files.
     """
-    check_names(folder, manifest)
+    check_names(folder, manifest, ignored)
     for name, digest in manifest.files.items():
         path = folder / name
         try:
@@ -116,10 +123,15 @@ def check_files(folder: Path, manifest: Manifest) -> None:
             raise InputError(f"{path} was changed since the export: its SHA-256 is not the manifest's.")
 
 
-def check_names(folder: Path, manifest: Manifest) -> None:
+def check_names(folder: Path, manifest: Manifest, ignored: Collection[str] = ()) -> None:
     """Check that a folder holds nothing but regular files that its manifest names.
 
     The bytecode that Python caches when `model.py` is imported is allowed; the check never runs it.
+
+    Args:
+        folder: An exported folder.
+        manifest: Its manifest.
+        ignored: Names that may stand beside them.
 
     Raises:
         InputError: If there is anything else.
@@ -131,7 +143,7 @@ def check_names(folder: Path, manifest: Manifest) -> None:
         raise InputError(f"{folder} cannot be read: {error.strerror}.") from None
     known = {*manifest.files, MANIFEST}
     files = {entry.name for entry in entries if entry.is_file(follow_symlinks=False) and entry.name in known}
-    foreign = {entry.name for entry in entries if not _is_bytecode(entry)} - files
+    foreign = {entry.name for entry in entries if not _is_bytecode(entry)} - files - set(ignored)
     if foreign:
         names = ", ".join(reprlib.repr(name)[1:-1] for name in sorted(foreign)[:3])
         raise InputError(

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -25,10 +26,14 @@ def pushed(invoke, finished: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.mark.slow  # an export, which is loaded in a fresh interpreter
-def test_the_folder_is_an_export_with_a_card(invoke, pushed: Path) -> None:
-    outcome = invoke("verify", pushed, "--data", "digits")
+def test_what_is_fetched_from_the_hub_can_be_verified(invoke, pushed: Path, tmp_path: Path) -> None:
+    fetched = Path(shutil.copytree(pushed, tmp_path / "fetched"))
+    (fetched / ".gitattributes").touch()
+    (fetched / ".cache" / "huggingface").mkdir(parents=True)
+    outcome = invoke("verify", fetched, "--data", "digits")
     assert outcome.code == 0, outcome.err
-    assert "README.md" in json.loads((pushed / "manifest.json").read_text())["files"]
+    (fetched / "README.md").write_text("mine")
+    assert "README.md was changed since the export" in invoke("verify", fetched).err
 
 
 def test_the_hub_reads_from_the_card_what_the_rows_say(pushed: Path, invoke, finished: Path) -> None:

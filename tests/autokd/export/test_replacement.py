@@ -70,7 +70,7 @@ def test_a_changed_file_is_replaced_by_force_only(copied: Path, refused) -> None
 
 
 @pytest.mark.parametrize("force", [False, True])
-@pytest.mark.parametrize("name", ["notes.txt", "model.py/notes.txt", "__pycache__/notes.txt"])
+@pytest.mark.parametrize("name", ["notes.txt", ".gitattributes", "model.py/notes.txt", "__pycache__/notes.txt"])
 def test_whatever_an_export_did_not_write_stays(copied: Path, refused, name: str, force: bool) -> None:
     if name.startswith("model.py"):
         (copied / "model.py").unlink()
