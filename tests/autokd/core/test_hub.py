@@ -3,30 +3,23 @@
 from pathlib import Path
 
 import pytest
+from hub_models import COMMIT, package, put_in_cache
 
 from autokd.core.hub import hub_file, hub_folder
 from autokd.errors import InputError
 
-constants = pytest.importorskip(
-    "huggingface_hub.constants", reason="huggingface_hub is not installed: pip install 'autokd[hubs]'"
-)
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
+constants = package("huggingface_hub.constants")
 
 
 @pytest.fixture(autouse=True)
 def cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The files of the repository `me/mine` at its only commit, `main` and `v1`, in a cache; the hub is not reached."""
-    repository = tmp_path / "models--me--mine"
-    snapshot = repository / "snapshots" / COMMIT
-    (snapshot / "fp16").mkdir(parents=True)
-    (repository / "refs").mkdir()
-    for revision in ("main", "v1"):
-        (repository / "refs" / revision).write_text(COMMIT)
+    (tmp_path / "mine" / "fp16").mkdir(parents=True)
     for file in ("config.json", "model.safetensors", "fp16/model.safetensors"):
-        (snapshot / file).touch()
+        (tmp_path / "mine" / file).touch()
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    return snapshot
+    return put_in_cache(tmp_path, "me/mine", tmp_path / "mine", revisions=("main", "v1"))
 
 
 @pytest.mark.parametrize("name", ["me/mine", "me/mine@v1", f"me/mine@{COMMIT}"])
@@ -41,6 +34,10 @@ def test_a_data_set_has_a_name_of_its_own(cached: Path, tmp_path: Path) -> None:
     assert hub_folder("me/mine", "data.source", None, "dataset").is_relative_to(tmp_path / "datasets--me--mine")
     with pytest.raises(InputError, match=r"'me/mine' is not on this machine"):
         hub_folder("me/mine", "teacher.factory", None)
+
+
+def test_a_folder_is_found_without_the_hub(tmp_path: Path) -> None:
+    assert hub_folder(str(tmp_path), "data.source", None, "dataset") == tmp_path
 
 
 @pytest.mark.parametrize("find", [hub_file, hub_folder])

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from hub_models import as_table, as_tables, pictures
+from hub_models import as_table, as_tables, package, pictures
 from PIL import Image
 
 from autokd.config.schema import DataConfig
@@ -17,7 +17,7 @@ from autokd.data.dataset import Dataset, Split
 from autokd.data.registry import check_source, load_data
 from autokd.errors import InputError
 
-datasets = pytest.importorskip("datasets", reason="datasets is not installed: pip install 'autokd[hubs]'")
+datasets = package("datasets")
 
 
 @pytest.fixture(autouse=True)

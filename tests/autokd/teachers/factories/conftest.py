@@ -6,23 +6,23 @@ from typing import Any
 
 import pytest
 import torch
-from hub_models import package, save_classifier, save_timm
+from hub_models import collection, save_classifier, save_timm
 from torch import Tensor
 
 
 @pytest.fixture(scope="session")
 def timm() -> Any:
-    return package("timm")
+    return collection("timm")
 
 
 @pytest.fixture(scope="session")
 def transformers() -> Any:
-    return package("transformers")
+    return collection("transformers")
 
 
 @pytest.fixture(scope="session")
 def torchvision() -> Any:
-    return package("torchvision")
+    return collection("torchvision")
 
 
 @pytest.fixture(scope="session")

@@ -108,9 +108,3 @@ def test_pickles_are_never_read(classifier: Callable[..., Path]) -> None:
 def test_a_folder_without_a_model_is_named(transformers: Any, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=rf"'transformers:{tmp_path}': {tmp_path} has no config.json\.$"):
         Transformers().check(str(tmp_path), config(tmp_path))
-
-
-def test_what_is_not_on_this_machine_is_not_fetched_unasked(transformers: Any) -> None:
-    expected = r"'nobody/nothing' is not on this machine: set teacher.download = true to fetch it from the hub\.$"
-    with pytest.raises(InputError, match=expected):
-        Transformers().check("nobody/nothing", TeacherConfig(factory="transformers:nobody/nothing"))
