@@ -57,7 +57,7 @@ def write(folder: Path, *teacher: str, source: str = "digits") -> Path:
 )
 def test_a_teacher_in_a_folder_is_a_line(invoke, models: Path, factory: str, own: str) -> None:
     file = write(models, f'factory = "{factory}"', "floor = 0.99")
-    outcome = invoke("search", file, "--set", "data.subset=60", *FLOAT32, "--home", models / "home")
+    outcome = invoke("search", file, "--set", "data.subset=60", *FLOAT32, "--home", models / "home", "-o", "json")
     assert outcome.code == 2
     assert f"teacher: {own}, by the configuration of" in outcome.err
     assert "below teacher.floor = 99.00%" in outcome.err

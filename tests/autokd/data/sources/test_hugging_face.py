@@ -2,6 +2,7 @@
 
 import io
 import json
+import pickle
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,9 @@ from PIL import Image
 
 from autokd.config.schema import DataConfig
 from autokd.data.dataset import Dataset, Split
+from autokd.data.decoding.decode import decode
 from autokd.data.registry import check_source, load_data
+from autokd.data.sources.hugging_face import from_hub
 from autokd.errors import InputError
 
 datasets = package("datasets")
@@ -78,9 +81,13 @@ def test_all_formats_give_the_samples_that_were_saved(
     assert found.class_names in (dataset.class_names, ("0", "1", "2"))
 
 
-def test_larger_data_are_decoded_into_files(tmp_path: Path, dataset: Dataset) -> None:
+def test_larger_data_can_be_sent_to_the_processes_that_decode_into_files(
+    tmp_path: Path, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("autokd.data.decoding.mapped._n_cores", lambda: 1)
     save_dict(dataset, tmp_path / "data")
-    found = load_data(DataConfig(source=f"hf:{tmp_path / 'data'}", memory_bytes=1, cache=tmp_path / "decoded"))
+    sent = pickle.loads(pickle.dumps(from_hub(DataConfig(source=f"hf:{tmp_path / 'data'}"))))
+    found = decode(sent, memory_bytes=1, cache=tmp_path / "decoded")
     assert found.train.is_mapped
     assert found.digest == dataset.digest
 
