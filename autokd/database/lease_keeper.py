@@ -3,16 +3,17 @@
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
+from autokd.core.repeating import repeating
 from autokd.database.errors import DatabaseError, DatabaseGone
 from autokd.database.lease import Lease, acquire, heartbeat, release
 from autokd.database.outages import Patience
 from autokd.database.rows import StopMode
 from autokd.database.store import Store
 
-__all__ = ["StopRequest", "owning"]
+__all__ = ["PERIOD_SECONDS", "StopRequest", "owning"]
 
 PERIOD_SECONDS = 5.0
 
@@ -41,26 +42,19 @@ def owning(store: Store, name: str, stop: StopRequest) -> Iterator[Lease]:
         LeaseHeld: If another controller owns the search.
     """
     lease = acquire(store, name)
-    ended = threading.Event()
-    beating = threading.Thread(target=_beat, args=(store, lease, stop, ended), name="heartbeat", daemon=True)
-    beating.start()
     try:
-        yield lease
+        with repeating(lambda: _beat(store, lease, stop), PERIOD_SECONDS, "heartbeat"):
+            yield lease
     finally:
-        ended.set()
-        beating.join()
         try:
             release(store, lease)
         except DatabaseGone:
             threading.Thread(target=_release_later, args=(store, lease), name="release", daemon=True).start()
 
 
-def _beat(store: Store, lease: Lease, stop: StopRequest, ended: threading.Event) -> None:
-    while not ended.wait(PERIOD_SECONDS):
-        try:
-            stop.mode = heartbeat(store, lease)
-        except DatabaseError:
-            continue  # the controller meets it at its next write, in the open
+def _beat(store: Store, lease: Lease, stop: StopRequest) -> None:
+    with suppress(DatabaseError):  # the controller meets it at its next write, in the open
+        stop.mode = heartbeat(store, lease)
 
 
 def _release_later(store: Store, lease: Lease) -> None:

@@ -3,12 +3,13 @@
 import os
 import socket
 import sys
-import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from datetime import UTC, datetime
 from pathlib import Path
+
+from autokd.core.repeating import repeating
 
 __all__ = ["LARGEST_BYTES", "logged", "tail"]
 
@@ -71,19 +72,10 @@ def _redirected(descriptor: int) -> Iterator[None]:
 @contextmanager
 def _bounded(descriptor: int) -> Iterator[None]:
     """A block during which, and at whose end, a file that has grown too large is cut to its last bytes."""
-    ended = threading.Event()
-
-    def watch() -> None:
-        while not ended.wait(LOOK_SECONDS):
-            _cut(descriptor)
-
-    watching = threading.Thread(target=watch, name="log", daemon=True)
-    watching.start()
     try:
-        yield
+        with repeating(lambda: _cut(descriptor), LOOK_SECONDS, "log"):
+            yield
     finally:
-        ended.set()
-        watching.join()
         _cut(descriptor)
 
 

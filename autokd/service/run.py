@@ -6,14 +6,14 @@ that started it may end meanwhile, and another one, or the command line, may go 
 
 import signal
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from types import FrameType
 
 from autokd.config.parsing import recorded_config
 from autokd.core.console import PlainConsole
+from autokd.core.repeating import repeating
 from autokd.database.errors import DatabaseError, LeaseHeld, UnknownSearch
+from autokd.database.lease_keeper import PERIOD_SECONDS
 from autokd.database.queue import beat, end, take
 from autokd.database.rows import JobRow, JobState
 from autokd.database.store import Store
@@ -24,8 +24,6 @@ from autokd.searches.result import SearchResult
 from autokd.searches.workspace import Workspace, default_workspace
 
 __all__ = ["main", "run_job"]
-
-PERIOD_SECONDS = 5.0
 
 
 def main(folder: str, job_id: int, most: int) -> None:
@@ -42,7 +40,7 @@ def main(folder: str, job_id: int, most: int) -> None:
         job = take(store, job_id, most)
         if job is None:
             return
-        with _beating(store, job):
+        with repeating(lambda: _beat(store, job), PERIOD_SECONDS, "job"):
             state, reason = run_job(job, workspace)
         if state == "stopped" and ended_by:  # the machine shuts down: nobody has asked for the search to stop
             state, reason = "waiting", None
@@ -96,23 +94,9 @@ def _listen() -> list[int]:
     return received
 
 
-@contextmanager
-def _beating(store: Store, job: JobRow) -> Iterator[None]:
-    """A block during which a thread records that the process lives."""
-    ended = threading.Event()
-
-    def keep_beating() -> None:
-        while not ended.wait(PERIOD_SECONDS):
-            with suppress(DatabaseError):  # the search meets it, in the open
-                beat(store, job.id)
-
-    beating = threading.Thread(target=keep_beating, name="job", daemon=True)
-    beating.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        beating.join()
+def _beat(store: Store, job: JobRow) -> None:
+    with suppress(DatabaseError):  # the search meets it, in the open
+        beat(store, job.id)
 
 
 if __name__ == "__main__":

@@ -7,12 +7,12 @@ left and what waits. Which process gets a job is decided by `queue.take`, so it 
 import os
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from autokd.core.repeating import repeating
 from autokd.database.queue import next_jobs
 from autokd.errors import AutoKDError
 from autokd.service.quota import check_quota
@@ -76,21 +76,16 @@ class Supervisor:
 @contextmanager
 def supervising(settings: Settings) -> Iterator[None]:
     """A block during which a thread starts the processes of jobs; those that run go on afterwards."""
-    ended, supervisor = threading.Event(), Supervisor(settings)
+    supervisor, resting_until = Supervisor(settings), 0.0
 
-    def keep_tending() -> None:
-        seconds = LOOK_SECONDS
-        while not ended.wait(seconds):
-            try:
-                supervisor.tend()
-                seconds = LOOK_SECONDS
-            except (AutoKDError, OSError):  # an outage, or no room: it may be over at the next look
-                seconds = REST_SECONDS
+    def tend() -> None:
+        nonlocal resting_until
+        if time.monotonic() < resting_until:
+            return
+        try:
+            supervisor.tend()
+        except (AutoKDError, OSError):  # an outage, or no room: it may be over at the next look
+            resting_until = time.monotonic() + REST_SECONDS
 
-    tending = threading.Thread(target=keep_tending, name="supervisor", daemon=True)
-    tending.start()
-    try:
+    with repeating(tend, LOOK_SECONDS, "supervisor"):
         yield
-    finally:
-        ended.set()
-        tending.join()

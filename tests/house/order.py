@@ -9,7 +9,7 @@ ORDER = {
         "errors core config data distillation training teachers optimizers database evaluation export searches "
         "analysis recipes testing __init__ service cli __main__"
     ),
-    "autokd.core": "seeds spelling extras hub files console cache_folder disk speed device references",
+    "autokd.core": "seeds spelling repeating extras hub files console cache_folder disk speed device references",
     "autokd.config": (
         "distinct numbers budget objectives learn_from compatibility fidelity_metrics flat data teacher workers schema "
         "json_schema messages parsing toml"
