@@ -4,14 +4,14 @@ A job is taken by the very process that runs it, in one transaction, so two proc
 started them. A process that was killed leaves its job "running" without a live owner; then another one may take it.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from itertools import count
 from typing import Any
 
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
+from autokd.core.spelling import free_name
 from autokd.database.errors import SearchExists, UnknownJob
 from autokd.database.models import Job, Search
 from autokd.database.owner import Owner, now_of, occupy, vacate
@@ -49,7 +49,7 @@ def enqueue(
         queued = set(session.scalars(select(Job.search).where(Job.state.in_(_LIVE))))
         taken = queued | set(session.scalars(select(Search.name))) if config is not None else queued
         if renames:
-            search = next(name for name in _numbered(search) if name not in taken)
+            search = free_name(search, taken)
         if search in taken:
             raise SearchExists(f"There is a search {search!r} already, or it is in the queue: choose another name.")
         job = Job(
@@ -177,8 +177,3 @@ def _own(session: Session, job_id: int) -> Job | None:
 def _is_owned(job: Job, session: Session) -> bool:
     owner = Owner.of(job)
     return owner is not None and owner.is_alive(now_of(session))
-
-
-def _numbered(name: str) -> Iterator[str]:
-    yield name
-    yield from (f"{name}-{number}" for number in count(2))

@@ -14,6 +14,7 @@ from autokd.config.parsing import parse_config
 from autokd.config.schema import SearchConfig
 from autokd.config.toml import make_paths_absolute
 from autokd.core.references import reference_to
+from autokd.core.spelling import free_name
 from autokd.data.dataset import Dataset
 from autokd.database.reading import Reader
 from autokd.errors import InputError
@@ -260,7 +261,6 @@ def _named(config: SearchConfig, home: Workspace, store: Reader, reporter: Repor
             f"there is a search {name!r} in {home.folder} already: choose another name, go on with it by "
             f"`autokd resume {name}{home.option}`, or remove it by `autokd delete {name}{home.option}`."
         )
-    numbered = (f"{name}-{number}" for number in range(2, len(taken) + 3))
-    free = next(candidate for candidate in numbered if candidate not in taken)
+    free = free_name(name, taken)
     reporter.notify(f"there is a search {name!r} already: this one is called {free!r}")
     return config.model_copy(update={"name": free})
