@@ -8,7 +8,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from autokd.database.types import BigInt, Json, UtcDateTime
 
-__all__ = ["REVISION", "Base", "Evaluation", "Event", "Job", "Leftover", "Search", "Student", "Trial"]
+__all__ = ["REVISION", "Base", "Evaluation", "Event", "Job", "Leased", "Leftover", "Search", "Student", "Trial"]
 
 # The newest migration, kept here so that opening an up-to-date database need not load alembic.
 REVISION = "0010"
@@ -38,8 +38,21 @@ class Base(DeclarativeBase):
     )
 
 
-class Search(Base):
-    """See `rows.SearchRow`; `lease_machine` tells apart machines, boots and containers that share a host name."""
+class Leased:
+    """Columns of a table whose rows a process may own.
+
+    `lease_machine` tells apart machines, boots and containers that share a host name.
+    """
+
+    lease_host: Mapped[str | None]
+    lease_machine: Mapped[str | None]
+    lease_pid: Mapped[int | None]
+    lease_process_started: Mapped[float | None]
+    lease_heartbeat_at: Mapped[datetime | None]
+
+
+class Search(Leased, Base):
+    """See `rows.SearchRow`; the process that runs the search owns it."""
 
     __tablename__ = "searches"
     __table_args__ = (
@@ -56,12 +69,7 @@ class Search(Base):
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
     lease_token: Mapped[int] = mapped_column(default=0)
-    lease_host: Mapped[str | None]
-    lease_machine: Mapped[str | None]
-    lease_pid: Mapped[int | None]
-    lease_process_started: Mapped[float | None]
-    lease_heartbeat_at: Mapped[datetime | None]
-    stop: Mapped[str | None]
+    stop: Mapped[str | None] = mapped_column(sort_order=1)  # the last column, as migrations left it
 
 
 class Trial(Base):
@@ -159,8 +167,8 @@ class Event(Base):
     payload: Mapped[dict[str, Any]]
 
 
-class Job(Base):
-    """See `rows.JobRow`; the columns of its lease are as those of `Search`, and are the process's that runs it."""
+class Job(Leased, Base):
+    """See `rows.JobRow`; the process that runs the job owns it."""
 
     __tablename__ = "jobs"
     __table_args__ = (
@@ -177,11 +185,6 @@ class Job(Base):
     reason: Mapped[str | None]
     starts: Mapped[int]
     created_at: Mapped[datetime]
-    lease_host: Mapped[str | None]
-    lease_machine: Mapped[str | None]
-    lease_pid: Mapped[int | None]
-    lease_process_started: Mapped[float | None]
-    lease_heartbeat_at: Mapped[datetime | None]
 
 
 class Leftover(Base):

@@ -8,11 +8,12 @@ import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import psutil
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
+
+from autokd.database.models import Leased
 
 __all__ = ["TTL_SECONDS", "Owner", "machine", "now_of", "occupy", "vacate"]
 
@@ -33,10 +34,10 @@ class Owner:
     heartbeat_at: datetime
 
     @classmethod
-    def of(cls, row: Any) -> "Owner | None":
+    def of(cls, row: Leased) -> "Owner | None":
         """Who owns a row; None if nobody does."""
         values = (row.lease_host, row.lease_machine, row.lease_pid, row.lease_process_started, row.lease_heartbeat_at)
-        return None if any(value is None for value in values) else cls(*values)
+        return None if any(value is None for value in values) else cls(*values)  # type: ignore[arg-type]
 
     @classmethod
     def this(cls, now: datetime) -> "Owner":
@@ -74,19 +75,14 @@ class Owner:
         return (now - self.heartbeat_at).total_seconds()
 
 
-def _started(process: psutil.Process) -> float:
-    """Seconds from the boot of this machine to the start of a process; a time of day would move as the clock is set."""
-    return process.create_time() - psutil.boot_time()
-
-
-def occupy(row: Any, owner: Owner) -> None:
+def occupy(row: Leased, owner: Owner) -> None:
     """Let a process own a row."""
     row.lease_host, row.lease_machine = owner.host, owner.machine
     row.lease_pid, row.lease_process_started = owner.pid, owner.process_started
     row.lease_heartbeat_at = owner.heartbeat_at
 
 
-def vacate(row: Any) -> None:
+def vacate(row: Leased) -> None:
     """Let nobody own a row."""
     row.lease_host = row.lease_machine = row.lease_pid = row.lease_process_started = row.lease_heartbeat_at = None
 
@@ -109,3 +105,8 @@ def machine() -> str:
     except OSError:
         space = f"{uuid.getnode():x}"
     return hashlib.sha256(space.encode()).hexdigest()[:16]
+
+
+def _started(process: psutil.Process) -> float:
+    """Seconds from the boot of this machine to the start of a process; a time of day would move as the clock is set."""
+    return process.create_time() - psutil.boot_time()
