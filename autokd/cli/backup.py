@@ -27,5 +27,5 @@ def backup(folder: Path, output: Output, home: Path | None) -> None:
     if output == "json":
         show_json(asdict(done))
         return
-    searches = f"{done.searches} search{'' if done.searches == 1 else 'es'}"
-    show_text(f"copied {searches} with {counted(done.files, 'file')} ({size_text(done.bytes)}) to {done.folder}")
+    searches, files = counted(done.searches, "search", "searches"), counted(done.files, "file")
+    show_text(f"copied {searches} with {files} ({size_text(done.bytes)}) to {done.folder}")

@@ -60,9 +60,15 @@ def count(number: int | None) -> str:
     return str(number)
 
 
-def counted(number: float, noun: str) -> str:
-    """`1 trial`, `2 trials`, `0.5 epochs`."""
-    return f"{number:g} {noun}" + ("" if number == 1 else "s")
+def counted(number: float, noun: str, plural: str | None = None) -> str:
+    """`1 trial`, `2 trials`, `0.5 epochs`.
+
+    Args:
+        number: How many.
+        noun: Of what.
+        plural: Its plural, where that is not the noun with an s.
+    """
+    return f"{number:g} {noun if number == 1 else plural or f'{noun}s'}"
 
 
 def ratio(larger: float | None, smaller: float | None) -> str:

@@ -12,6 +12,7 @@ def test_one_is_singular_and_everything_else_plural() -> None:
         "1 epoch",
         "2 epochs",
     ]
+    assert [counted(n, "search", "searches") for n in (1, 2)] == ["1 search", "2 searches"]
 
 
 @pytest.mark.parametrize(
