@@ -14,7 +14,7 @@ from autokd.config.parsing import parse_config
 from autokd.config.schema import SearchConfig
 from autokd.errors import InputError
 
-__all__ = ["make_paths_absolute", "override_config", "put", "read_config"]
+__all__ = ["make_paths_absolute", "override_config", "parse_tables", "put", "read_config", "read_tables"]
 
 FOLDER_KINDS = ("hf", "timm", "transformers")
 """Words in front of the colon behind which a name may be a folder."""
@@ -34,12 +34,7 @@ def read_config(path: Path, overrides: Iterable[str] = (), name: str | None = No
     Raises:
         InputError: If there is no such file, it is not TOML, or a value in it is not allowed.
     """
-    try:
-        values = _loads(path.read_text())
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}.") from None
-    except ValueError as error:
-        raise InputError(f"{path} is not TOML: {error}.") from None
+    values = read_tables(path)
     make_paths_absolute(values, path.parent.resolve())
     values.setdefault("name", path.stem)
     overrides = list(overrides)
@@ -112,7 +107,21 @@ def make_paths_absolute(values: dict[str, Any], folder: Path) -> None:
         optimizer["learn_from"] = absolute
 
 
-def _loads(text: str) -> dict[str, Any]:
+def read_tables(path: Path) -> dict[str, Any]:
+    """The tables of a TOML file.
+
+    Raises:
+        InputError: If there is no such file, or it is not TOML.
+    """
+    try:
+        return parse_tables(path.read_text())
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}.") from None
+    except ValueError as error:
+        raise InputError(f"{path} is not TOML: {error}.") from None
+
+
+def parse_tables(text: str) -> dict[str, Any]:
     """The tables of a TOML text.
 
     Raises:
@@ -145,7 +154,7 @@ def _set(values: dict[str, Any], override: str) -> None:
     if not equals or not key.strip():
         raise InputError(f"an override must be `key=value`, but got {override!r}.")
     try:
-        value = _loads(f"value = {text}")["value"]
+        value = parse_tables(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         value = text.strip()
     except ValueError as error:

@@ -1,12 +1,11 @@
 """The routes of the queue: a search is begun or resumed by a process of its own, once it is its turn."""
 
-import tomllib
 from typing import Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
-from autokd.config.toml import put
+from autokd.config.toml import parse_tables, put
 from autokd.database.errors import LeaseHeld
 from autokd.database.lease import is_owned
 from autokd.database.queue import cancel, enqueue, jobs
@@ -112,8 +111,8 @@ def cancel_job(job: Annotated[int, Path(ge=1, le=2**62)], settings: Current) -> 
 
 def _parsed(toml: str | None) -> dict[str, Any]:
     try:
-        return tomllib.loads(toml or "")
-    except (ValueError, RecursionError) as error:
+        return parse_tables(toml or "")
+    except ValueError as error:
         raise InputError(f"toml: {error}.") from None
 
 

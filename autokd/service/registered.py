@@ -5,7 +5,6 @@ address or a reference `module:attribute` could be: those stand in the server's 
 """
 
 import re
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +19,7 @@ from autokd.config.messages import one_line
 from autokd.config.parsing import DEEPEST, parse_config
 from autokd.config.schema import SearchConfig
 from autokd.config.teacher import TeacherConfig
-from autokd.config.toml import make_paths_absolute
+from autokd.config.toml import make_paths_absolute, read_tables
 from autokd.core.spelling import nearest_name
 from autokd.errors import InputError
 from autokd.recipes.catalogue import recipe_path, recipes
@@ -65,7 +64,7 @@ class Registered:
         Raises:
             InputError: If there is none.
         """
-        return {"name": name, **_read(recipe_path(name)), "data": {"name": name}, "teacher": {"name": name}}
+        return {"name": name, **read_tables(recipe_path(name)), "data": {"name": name}, "teacher": {"name": name}}
 
     def config(self, values: dict[str, Any]) -> SearchConfig:
         """The configuration that a client sent, with what its names stand for.
@@ -92,10 +91,10 @@ def read_registered(file: Path | None) -> Registered:
     """
     named: dict[str, dict[str, Any]] = {"teachers": {}, "data": {}}
     for name in recipes():
-        values = _read(recipe_path(name))
+        values = read_tables(recipe_path(name))
         named["teachers"][name], named["data"][name] = values["teacher"], values["data"]
     if file is not None:
-        values = _read(file)
+        values = read_tables(file)
         if unknown := values.keys() - _TABLES.keys():
             raise InputError(f"{file}: {min(unknown)}: must be one of {', '.join(_TABLES)}.")
         for table, section in _TABLES.items():
@@ -104,18 +103,11 @@ def read_registered(file: Path | None) -> Registered:
     return Registered(**named)
 
 
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(file.read_text())
-    except OSError as error:
-        raise InputError(f"{file}: {error.strerror}.") from None
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{file} is not TOML: {error}.") from None
-
-
 def _checked(name: str, given: Any, section: str, file: Path) -> dict[str, Any]:
     if not _HARMLESS.fullmatch(name):
-        raise InputError(f"{file}: a name must be made of letters, digits, `.`, `_` and `-`, but got {name!r}.")
+        raise InputError(
+            f"{file}: a name must be made of letters, digits, blanks and `_.+>,()-`, but got {name!r:.80}."
+        )
     values = {section: given}
     make_paths_absolute(values, file.parent.resolve())
     try:
