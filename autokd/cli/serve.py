@@ -56,11 +56,16 @@ def serve(
     workspace.check()
     with needs("serve", "`autokd serve`"):
         from autokd.cli import serving
+        from autokd.service.registered import read_registered
+        from autokd.service.server import allowed_hosts
+        from autokd.service.settings import Settings
 
     if forget_tokens:
         serving.forget_tokens(workspace, output)
     elif new_token is not None:
         serving.show_token(workspace, new_token, output)
     else:
-        address = serving.Address(host, port, tuple(allow_hosts or ()), tuple(allow_origins or ()))
-        serving.serve(workspace, address, serving.Mode(read_only, quota, at_once, names), output)
+        hosts, origins = allowed_hosts(host, allow_hosts or ()), frozenset(allow_origins or ())
+        named = read_registered(names)
+        settings = Settings(workspace, hosts, origins, read_only, quota, most_running=at_once, registered=named)
+        serving.serve(settings, host, port, output)

@@ -2,19 +2,18 @@
 
 import ipaddress
 import socket
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable
 from contextlib import nullcontext, suppress
 
 import uvicorn
 
 from autokd.errors import InputError
 from autokd.service.app import make_app
-from autokd.service.settings import Settings
+from autokd.service.settings import LOCAL, Settings
 from autokd.service.supervisor import supervising
 
 __all__ = ["allowed_hosts", "allowed_origins", "listen", "run", "server"]
 
-LOCAL = ("127.0.0.1", "localhost", "[::1]")
 MOST_CONNECTIONS = 200
 LARGEST_HEADERS = 2**14  # bytes
 
@@ -31,7 +30,7 @@ def listen(host: str, port: int) -> socket.socket:
         raise InputError(f"the service cannot listen at {host}, port {port}: {error.strerror or error}.") from None
 
 
-def allowed_hosts(host: str, further: Sequence[str]) -> tuple[str, ...]:
+def allowed_hosts(host: str, further: Collection[str]) -> tuple[str, ...]:
     """The names by which a service may be called that listens at an address.
 
     Args:
@@ -52,7 +51,7 @@ def allowed_hosts(host: str, further: Sequence[str]) -> tuple[str, ...]:
     return *LOCAL, f"[{host}]" if address.version == 6 else host, *further
 
 
-def allowed_origins(hosts: Sequence[str], port: int, further: Sequence[str]) -> frozenset[str]:
+def allowed_origins(hosts: Iterable[str], port: int, further: Iterable[str]) -> frozenset[str]:
     """The origins whose scripts may call the service: its own, and further ones.
 
     Args:

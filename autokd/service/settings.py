@@ -9,7 +9,10 @@ from fastapi import Depends, Request
 from autokd.searches.workspace import Workspace
 from autokd.service.registered import Registered
 
-__all__ = ["Current", "Settings"]
+__all__ = ["LOCAL", "Current", "Settings"]
+
+LOCAL = ("127.0.0.1", "localhost", "[::1]")
+"""The names of this machine."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,7 @@ class Settings:
     """
 
     home: Workspace
-    hosts: tuple[str, ...] = ("127.0.0.1", "localhost", "[::1]")
+    hosts: tuple[str, ...] = LOCAL
     origins: frozenset[str] = frozenset()
     read_only: bool = False
     quota_bytes: int | None = None
