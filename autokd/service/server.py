@@ -25,9 +25,13 @@ def listen(host: str, port: int) -> socket.socket:
         InputError: If the address cannot be used.
     """
     try:
-        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+        listening = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except OSError as error:
         raise InputError(f"the service cannot listen at {host}, port {port}: {error.strerror or error}.") from None
+    # Otherwise a body waits 40 ms until the client has acknowledged its headers: asyncio sees to it only for sockets
+    # whose protocol is given, which here is the default one. What is accepted inherits it.
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
+    return listening
 
 
 def allowed_hosts(host: str, further: Collection[str]) -> tuple[str, ...]:

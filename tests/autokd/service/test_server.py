@@ -126,6 +126,13 @@ def test_an_address_that_is_taken_is_one_clear_line() -> None:
             listen("127.0.0.1", port)
 
 
+def test_a_body_does_not_wait_until_its_headers_are_acknowledged() -> None:
+    with listen("127.0.0.1", 0) as listening, socket.create_connection(listening.getsockname()):
+        accepted, _ = listening.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
 def test_a_service_at_all_addresses_must_be_told_its_name() -> None:
     with pytest.raises(InputError, match="say by --allow-host NAME"):
         allowed_hosts("0.0.0.0", ())
