@@ -1,5 +1,6 @@
 """Engines for a file or a URL, with transactions that are safe for several processes."""
 
+import os
 import sqlite3
 import time
 from pathlib import Path
@@ -7,11 +8,11 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, DisconnectionError
 
 from autokd.database.errors import DatabaseError, DatabaseUnavailable
 
-__all__ = ["database_url", "open_engine", "shown", "write_engine"]
+__all__ = ["database_url", "notice_replacement", "open_engine", "shown", "write_engine"]
 
 # Far longer than any transaction of ours: a writer that waits this long is blocked by a stopped process.
 _BUSY_SECONDS = 60.0
@@ -79,6 +80,21 @@ def open_engine(url: URL) -> Engine:
         raise DatabaseError(_UNREADABLE) from None
 
 
+def notice_replacement(engine: Engine) -> None:
+    """Let an engine that is kept for long close a connection to a SQLite file whose place another file has taken."""
+    if engine.dialect.name != "sqlite":
+        return
+
+    @event.listens_for(engine, "connect")
+    def remember(connection: sqlite3.Connection, record: Any) -> None:
+        record.info["file"] = _identity(engine.url)
+
+    @event.listens_for(engine, "checkout")
+    def compare(connection: sqlite3.Connection, record: Any, proxy: Any) -> None:
+        if record.info["file"] != _identity(engine.url):
+            raise DisconnectionError  # the pool connects anew
+
+
 def write_engine(engine: Engine) -> Engine:
     """The same engine for transactions that write.
 
@@ -120,6 +136,15 @@ def _sqlite_engine(url: URL) -> Engine:
         connection.exec_driver_sql(f"BEGIN {connection.get_execution_options().get(_BEGIN, 'DEFERRED')}")
 
     return engine
+
+
+def _identity(url: URL) -> tuple[int, int] | None:
+    """What no other file has while it is open; None if there is none."""
+    try:
+        found = os.stat(str(url.database))
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _use_write_ahead_log(cursor: sqlite3.Cursor) -> None:

@@ -56,7 +56,8 @@ class Reader:
     list from one consistent query.
 
     Args:
-        where: A SQLite file, `sqlite:///PATH` or `postgresql://...`; the folder of a file is made if it is missing.
+        where: A SQLite file, `sqlite:///PATH` or `postgresql://...`; the folder of a file is made if it is missing. An
+            engine from `open_engine` may be shared by several, none of which closes it.
         create: Whether to make a database where there is none; if false that is an error.
         patience: How outages are waited out, now and in every verb; by default they are errors.
 
@@ -64,10 +65,11 @@ class Reader:
         DatabaseError: If it cannot be used; then nothing was changed.
     """
 
-    def __init__(self, where: str | Path, create: bool = True, patience: Patience | None = None) -> None:
-        url = database_url(where)
-        self.engine = open_engine(url)
+    def __init__(self, where: str | Path | Engine, create: bool = True, patience: Patience | None = None) -> None:
+        self._is_shared = isinstance(where, Engine)
+        self.engine = where if isinstance(where, Engine) else open_engine(database_url(where))
         self.patience = patience or Patience()
+        url = self.engine.url
         try:
             if create and url.get_backend_name() == "sqlite":
                 Path(str(url.database)).parent.mkdir(parents=True, exist_ok=True)
@@ -85,8 +87,9 @@ class Reader:
             prepare(self.engine, create)
 
     def close(self) -> None:
-        """Close all connections."""
-        self.engine.dispose()
+        """Close all connections, unless others share them."""
+        if not self._is_shared:
+            self.engine.dispose()
 
     def __enter__(self) -> Self:
         return self

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from sqlalchemy import select
+from sqlalchemy import Engine, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
@@ -40,7 +40,7 @@ class Store(Reader):
     holds of the batch instead.
     """
 
-    def __init__(self, where: str | Path, create: bool = True, patience: Patience | None = None) -> None:
+    def __init__(self, where: str | Path | Engine, create: bool = True, patience: Patience | None = None) -> None:
         super().__init__(where, create, patience)
         self._batch = threading.local()
 

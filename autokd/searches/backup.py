@@ -17,7 +17,6 @@ from autokd.searches.workspace import Workspace
 
 __all__ = ["Backup", "back_up"]
 
-DATABASE = "autokd.db"
 PAGES = 256  # of the database at a time, between which writers have their turn
 
 
@@ -61,11 +60,12 @@ def back_up(workspace: Workspace, folder: Path) -> Backup:
         with workspace.open() as store:
             searches = len(store.searches())
         folder.mkdir(parents=True, exist_ok=True)
-        _copy_database(workspace.folder / DATABASE, folder / DATABASE)
-        copied = list(_copy_files(workspace.folder, folder))
+        copy = folder / workspace.file.name
+        _copy_database(workspace.file, copy)
+        copied = list(_copy_files(workspace, folder))
     except OSError as error:
         raise InputError(f"{folder} cannot be written: {error.strerror}.") from None
-    return Backup(folder, searches, len(copied), sum(copied) + (folder / DATABASE).stat().st_size)
+    return Backup(folder, searches, len(copied), sum(copied) + copy.stat().st_size)
 
 
 def _copy_database(source: Path, target: Path) -> None:
@@ -73,12 +73,12 @@ def _copy_database(source: Path, target: Path) -> None:
         before.backup(copy, pages=PAGES)
 
 
-def _copy_files(source: Path, target: Path) -> Iterator[int]:
+def _copy_files(workspace: Workspace, target: Path) -> Iterator[int]:
     """Copy all finished files but the database; gives the size of each."""
-    for file in source.rglob("*"):
-        within = file.relative_to(source)
-        if UNFINISHED.fullmatch(file.name) or within.name.startswith(DATABASE) or file.is_symlink():
+    for file in workspace.folder.rglob("*"):
+        if UNFINISHED.fullmatch(file.name) or file.name.startswith(workspace.file.name) or file.is_symlink():
             continue
+        within = file.relative_to(workspace.folder)
         with suppress(FileNotFoundError):  # it was removed meanwhile, so no row needs it
             if file.is_file():
                 (target / within).parent.mkdir(parents=True, exist_ok=True)

@@ -4,11 +4,14 @@ import math
 import os
 import shlex
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from autokd.database.engine import database_url, shown
+from sqlalchemy import Engine
+
+from autokd.database.engine import database_url, notice_replacement, open_engine, shown
 from autokd.database.outages import Patience
 from autokd.database.store import Store
 from autokd.errors import InputError
@@ -24,11 +27,13 @@ class Workspace:
         folder: Holds the teachers' outputs and each search's files.
         url: The database: `postgresql://...`, or None for the file `autokd.db` in the folder.
         patience_seconds: The longest outage of the database that a running search waits out.
+        engine: What `open` uses within `kept_open`; otherwise each store has its own.
     """
 
     folder: Path
     url: str | None = field(default=None, repr=False)  # it may hold a password
     patience_seconds: float = 600.0
+    engine: Engine | None = field(default=None, repr=False, compare=False)
 
     def open(self, create: bool = False, notify: Callable[[str], None] | None = None) -> Store:
         """Open the database and upgrade it to the newest schema; a server's that is empty gets its tables.
@@ -46,7 +51,17 @@ class Workspace:
                 f"there is no search in {self.folder}: begin one with `autokd search`, or give its folder."
             )
         patience = Patience() if notify is None else Patience(self.patience_seconds, notify)
-        return Store(self.url or self._file, create or self.url is not None, patience)
+        return Store(self.engine or self.url or self.file, create or self.url is not None, patience)
+
+    @contextmanager
+    def kept_open(self) -> Iterator["Workspace"]:
+        """A block with the same workspace whose stores share one engine, so that `open` is cheap; for many threads."""
+        engine = open_engine(database_url(self.url or self.file))
+        notice_replacement(engine)
+        try:
+            yield replace(self, engine=engine)
+        finally:
+            engine.dispose()
 
     def check(self) -> None:
         """Check that the folder can be one: nothing else is there, and its path is none that the system refuses.
@@ -66,12 +81,12 @@ class Workspace:
     @property
     def exists(self) -> bool:
         """Whether there is a database, as far as can be told without opening it."""
-        return self.url is not None or os.path.exists(self._file)
+        return self.url is not None or os.path.exists(self.file)
 
     @property
     def database(self) -> str:
         """The database as it may be printed, without its password."""
-        return shown(database_url(self.url)) if self.url else str(self._file)
+        return shown(database_url(self.url)) if self.url else str(self.file)
 
     @property
     def option(self) -> str:
@@ -79,7 +94,8 @@ class Workspace:
         return "" if self == default_workspace() else f" --home {shlex.quote(str(self.folder))}"
 
     @property
-    def _file(self) -> Path:
+    def file(self) -> Path:
+        """The SQLite file, unless the database is on a server."""
         return self.folder / "autokd.db"
 
 

@@ -4,6 +4,7 @@ import ipaddress
 import socket
 from collections.abc import Collection, Iterable
 from contextlib import nullcontext, suppress
+from dataclasses import replace
 
 import uvicorn
 
@@ -68,9 +69,11 @@ def allowed_origins(hosts: Iterable[str], port: int, further: Iterable[str]) -> 
 
 def run(settings: Settings, listening: socket.socket) -> None:
     """Serve until SIGINT or SIGTERM; unless it only reads, run what is in the queue."""
-    queue = nullcontext() if settings.read_only else supervising(settings)
-    with suppress(KeyboardInterrupt), queue:  # uvicorn ends its work first, then raises the signal again
-        server(settings).run(sockets=[listening])
+    with settings.home.kept_open() as home:
+        settings = replace(settings, home=home)
+        queue = nullcontext() if settings.read_only else supervising(settings)
+        with suppress(KeyboardInterrupt), queue:  # uvicorn ends its work first, then raises the signal again
+            server(settings).run(sockets=[listening])
 
 
 def server(settings: Settings) -> uvicorn.Server:
