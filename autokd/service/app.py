@@ -3,7 +3,6 @@
 import asyncio
 
 from fastapi import FastAPI
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp
 
 from autokd.service import artefacts, changing, health, metrics, queueing, reading, watching
@@ -30,7 +29,6 @@ def make_app(settings: Settings) -> ASGIApp:
     api = make_api(settings)
     app: ASGIApp = BodyLimits(api)
     app = Guard(app, settings, Tokens(settings.tokens_file))
-    app = TrustedHostMiddleware(app, settings.hosts, www_redirect=False)
     app = Audit(app, settings.audit_file)
     app = metrics.Measured(app, api.state.registry)
     return SafeHeaders(app)

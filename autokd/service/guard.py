@@ -1,9 +1,10 @@
-"""What every request passes before a route sees it: its Origin, the mode of the service, and its token.
+"""What every request passes before a route sees it: its Host and Origin, the mode of the service, and its token.
 
 All methods are treated alike. The token comes in the `Authorization` header alone, never in a cookie or an address, so
 another site can make a browser send a request, but none that is answered.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Annotated
 
@@ -57,21 +58,24 @@ class SafeHeaders:
 
 
 class Guard:
-    """Lets a request through to the app if its Origin, the mode of the service and its token allow it.
+    """Lets a request through to the app if its Host, its Origin, the mode of the service and its token allow it.
 
     Args:
         app: What is guarded.
-        settings: Allowed origins, and the mode.
+        settings: Allowed hosts and origins, and the mode.
         tokens: Tokens that are valid.
     """
 
     def __init__(self, app: ASGIApp, settings: Settings, tokens: Tokens) -> None:
         self._app, self._settings, self._tokens = app, settings, tokens
+        self._hosts = {host.lower() for host in settings.hosts}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
         headers = Headers(scope=scope)
-        if any(origin not in self._settings.origins for origin in headers.getlist("origin")):
+        if _without_port(headers.get("host", "")) not in self._hosts:
+            await refuse(400, "the service may not be called by this Host")(scope, receive, send)
+        elif any(origin not in self._settings.origins for origin in headers.getlist("origin")):
             await refuse(403, "scripts of this Origin may not call the service")(scope, receive, send)
         elif self._settings.read_only and scope["method"] not in READING:
             await refuse(403, "this service only reads")(scope, receive, send)
@@ -99,3 +103,7 @@ def allow(role: Role) -> params.Depends:
             raise HTTPException(403, f"this needs a token of the role {role!r}, but yours has {caller.role!r}")
 
     return params.Depends(check)
+
+
+def _without_port(host: str) -> str:
+    return re.sub(r":[0-9]*$", "", host).lower()

@@ -116,8 +116,7 @@ ATTACKS = [
     ),
     *(
         attack(422, "GET", f"{FILES}/{name}")
-        for name in ("tokens.json", "..", 64 * "g", 63 * "0", 64 * "A", "%00", 65 * "0", SCRIPT, 64 * "0" + "%0a")
-        if name != ".."
+        for name in ("tokens.json", 64 * "g", 63 * "0", 64 * "A", "%00", 65 * "0", SCRIPT, 64 * "0" + "%0a")
     ),
     # names that are none
     *(
@@ -214,6 +213,7 @@ def test_an_attack_is_refused_and_changes_nothing(
     answer = clients(role).request(method, path, **request_)
     assert answer.status_code == status, answer.text
     assert answer.text.count("\n") == 0
+    assert method == "HEAD" or answer.json().keys() == {"detail"}
     assert "<script>" not in answer.text
     assert (answer.headers["X-Content-Type-Options"], "Set-Cookie" in answer.headers) == ("nosniff", False)
     assert answer.headers["Content-Security-Policy"].startswith("default-src 'none'")
