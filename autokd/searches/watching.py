@@ -2,10 +2,10 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from autokd.database.reading import Reader
-from autokd.database.rows import EventRow
+from autokd.database.rows import EventRow, SearchRow
 from autokd.searches.progress import Progress, Training, current_progress
 from autokd.searches.result import SearchResult
 from autokd.searches.retraining import trainings
@@ -19,15 +19,15 @@ class Look:
 
     Attributes:
         progress: How far the search is.
-        trainings: How far its full-length trainings are.
         events: What happened since the look before, or the oldest part of it where that is much.
         seen: Id of the newest event that was seen.
+        trainings: How far its full-length trainings are, which `watch` alone reads.
     """
 
     progress: Progress
-    trainings: Sequence[Training]
     events: Sequence[EventRow]
     seen: int
+    trainings: Sequence[Training] = ()
 
     @property
     def is_training(self) -> bool:
@@ -48,32 +48,32 @@ def watch(result: SearchResult, seconds: float) -> Iterator[Look]:
         DatabaseGone: If an outage lasts too long.
     """
     with result.home.open(notify=result.reporter.notify) as store:
-        seen = newest_event(result, store)
+        seen = newest_event(store, store.search(result.name))
         while True:
-            now = look(result, store, seen)
+            search = store.search(result.name)
+            now = look(store, search, seen)
             seen = now.seen
-            yield now
+            yield replace(now, trainings=trainings(result.problem_of(search), store, search.id))
             if not now.progress.is_running:
                 return
             time.sleep(seconds)
 
 
-def newest_event(result: SearchResult, store: Reader) -> int:
+def newest_event(store: Reader, search: SearchRow) -> int:
     """Id of the newest event of a search; 0 if it has none."""
-    return max((event.id for event in store.last_events(store.search(result.name).id, 1)), default=0)
+    return max((event.id for event in store.last_events(search.id, 1)), default=0)
 
 
-def look(result: SearchResult, store: Reader, seen: int, most: int | None = None) -> Look:
+def look(store: Reader, search: SearchRow, seen: int, most: int | None = None) -> Look:
     """Look at a search once.
 
     Args:
-        result: The search.
-        store: Its database.
+        store: The search's database.
+        search: The search.
         seen: Id of the newest event that was seen before.
         most: Largest number of events; what is left comes with the next look.
     """
-    search = store.search(result.name)
     progress = current_progress(store, search)  # first: events of its end are then among what follows
     events = store.events(search.id, seen, most)
     newest = max((event.id for event in events), default=seen)
-    return Look(progress, trainings(result.problem_of(search), store, search.id), events, newest)
+    return Look(progress, events, newest)

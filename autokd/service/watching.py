@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from autokd.database.errors import UnknownSearch
+from autokd.database.reading import Reader
 from autokd.database.rows import EventRow
 from autokd.searches.progress import Progress
 from autokd.searches.result import SearchResult
@@ -66,11 +67,9 @@ async def _messages(found: SearchResult, seen: int | None) -> AsyncIterator[Serv
     store = await run_sync(found.home.open)
     before = None
     try:
-        if seen is None:
-            seen = await run_sync(newest_event, found, store)
         with suppress(UnknownSearch):  # it was deleted
             while True:
-                now: Look = await run_sync(look, found, store, seen, MOST_EVENTS)
+                now = await run_sync(_look, store, found.name, seen)
                 for event in now.events:
                     yield ServerSentEvent(_EVENT.dump_json(event).decode(), event="recorded", id=str(event.id))
                 if now.progress != before:
@@ -80,3 +79,8 @@ async def _messages(found: SearchResult, seen: int | None) -> AsyncIterator[Serv
                     await anyio.sleep(LOOK_SECONDS)
     finally:
         store.close()
+
+
+def _look(store: Reader, name: str, seen: int | None) -> Look:
+    search = store.search(name)
+    return look(store, search, newest_event(store, search) if seen is None else seen, MOST_EVENTS)
