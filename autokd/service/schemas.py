@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from autokd.analysis.rung_correlations import RungCorrelation
-from autokd.database.rows import EventRow, JobState, StopMode
+from autokd.database.rows import EvaluationRow, EventRow, JobState, StopMode, StudentRow
 from autokd.searches.families import Family
 from autokd.searches.progress import Progress, RunningEvaluation, Training
 from autokd.searches.times import Times
@@ -136,22 +136,11 @@ class BestAnswer(StudentAnswer):
     remarks: list[str]
 
 
-class EvaluationAnswer(BaseModel):
+@dataclass(frozen=True, kw_only=True)
+class EvaluationAnswer(EvaluationRow):
     """An evaluation, with the end of what it printed."""
 
-    id: int
-    student_id: int
-    rung: int
-    epochs: float
-    key: str
-    state: str
     metrics: Metrics | None
-    seconds: float | None
-    reason: str | None
-    fault: str | None
-    worker: str | None
-    created_at: datetime
-    finished_at: datetime | None
     log: str | None
     log_tail: list[str]
 
@@ -173,20 +162,6 @@ class TrialRowAnswer(BaseModel):
     at_chance: bool | None
 
 
-class TrialStudentAnswer(BaseModel):
-    """A student of a trial, with its architecture in the one format of all spaces."""
-
-    id: int
-    replicate: int
-    purpose: str
-    digest: str
-    architecture: dict[str, Any]
-    params: int
-    macs: int
-    activation_bytes: int
-    model_bytes: int
-
-
 class MetricAnswer(BaseModel):
     """The metric by which trials are compared below the last rung, with its value at each rung."""
 
@@ -199,7 +174,7 @@ class TrialAnswer(BaseModel):
 
     trial: TrialRowAnswer
     family: str
-    students: list[TrialStudentAnswer]
+    students: list[StudentRow]
     evaluations: list[EvaluationAnswer]
     fidelity_metric: MetricAnswer
     comparison: dict[str, Any] | None
