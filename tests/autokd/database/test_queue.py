@@ -1,9 +1,9 @@
 """The queue of searches: whose turn it is, and that no job is lost or run twice."""
 
-import os
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 
 import pytest
 from sqlalchemy import text
@@ -26,11 +26,15 @@ def queue(store: Store) -> Store:
     return store
 
 
-def killed(where: str, job: int) -> bool:
-    """Let a process take a job and end without a word; whether it got it."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    command = [sys.executable, "-c", TAKER, where, str(job)]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout == "True\n"
+@pytest.fixture
+def killed(where: str, environment: Callable[[], dict[str, str]]) -> Callable[[int], bool]:
+    """Lets a process take a job and end without a word, and tells whether it got it."""
+
+    def take_and_end(job: int) -> bool:
+        command = [sys.executable, "-c", TAKER, where, str(job)]
+        return subprocess.run(command, env=environment(), capture_output=True, text=True, check=True).stdout == "True\n"
+
+    return take_and_end
 
 
 def due(queue: Store, most: int) -> list[str]:
@@ -70,14 +74,16 @@ def test_of_many_that_want_a_job_one_gets_it(queue: Store, where: str) -> None:
 
 
 @pytest.mark.slow  # processes of their own
-def test_a_job_whose_process_was_killed_is_next_again_but_not_for_ever(queue: Store, where: str) -> None:
+def test_a_job_whose_process_was_killed_is_next_again_but_not_for_ever(
+    queue: Store, killed: Callable[[int], bool]
+) -> None:
     job = enqueue(queue, "a", {}, priority=-1)
     enqueue(queue, "b", {}, priority=1)
     for _ in range(MOST_STARTS):
         assert due(queue, 1)[0] in ("a", "b")
-        assert killed(where, job.id)
+        assert killed(job.id)
     assert due(queue, 1) == ["a"]
-    assert not killed(where, job.id)
+    assert not killed(job.id)
     assert [(row.state, row.reason) for row in jobs(queue, 9) if row.id == job.id] == [
         ("failed", f"{MOST_STARTS} processes that ran it were killed")
     ]

@@ -2,10 +2,13 @@
 
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 from starlette.testclient import TestClient
+from starlette.types import ASGIApp
 
 from autokd.recipes.catalogue import find_config
 from autokd.searches.api import begin
@@ -16,10 +19,10 @@ from autokd.service.registered import read_registered
 from autokd.service.settings import Settings
 from autokd.service.tokens import Role, Tokens
 
-TINY = (
-    *("trials=3", "training.rungs=[1, 2]", "training.views=1", "workers.engine=inline", "workers.count=1"),
-    *("references.names=none", "space.name=nago", "training.precision=float32"),
-)
+TINY = {
+    **{"trials": 3, "training.rungs": [1, 2], "training.views": 1, "workers.engine": "inline", "workers.count": 1},
+    **{"references.names": "none", "space.name": "nago", "training.precision": "float32"},
+}
 ORIGIN = "http://127.0.0.1:8765"
 
 
@@ -27,8 +30,15 @@ ORIGIN = "http://127.0.0.1:8765"
 def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home with the finished search `digits`; not to be changed, but for tokens."""
     home = tmp_path_factory.mktemp("searched")
-    begin(find_config("digits", list(TINY)), home, reporter=SILENT).resume()
+    settings = [f"{key}={value}" for key, value in TINY.items()]
+    begin(find_config("digits", settings), home, reporter=SILENT).resume()
     return home
+
+
+@pytest.fixture
+def order() -> dict[str, Any]:
+    """The order of the same search by the name `first`."""
+    return {"recipe": "digits", "name": "first", "settings": dict(TINY)}
 
 
 @pytest.fixture
@@ -43,21 +53,13 @@ Serve = Callable[..., TestClient]
 @pytest.fixture
 def serve() -> Iterator[Serve]:
     """Makes clients of a service of a folder: `serve(home, "admin")`, with settings as options."""
-    made: list[TestClient] = []
+    with ExitStack() as made:
 
-    def make(home: Path, role: Role | None = "read", **options: object) -> TestClient:
-        options = {"registered": read_registered(None)} | options
-        settings = Settings(Workspace(home), origins=frozenset({ORIGIN}), **options)  # type: ignore[arg-type]
-        client = TestClient(make_app(settings), base_url=ORIGIN, raise_server_exceptions=False)
-        if role is not None:
-            token = Tokens(settings.tokens_file).make(role)
-            client.headers["Authorization"] = f"Bearer {token}"
-        made.append(client)
-        return client
+        def make(home: Path, role: Role | None = "read", **options: Any) -> TestClient:
+            settings = made.enter_context(settings_of(home, **options))
+            return made.enter_context(closing(client(make_app(settings), settings, role)))
 
-    yield make
-    for client in made:
-        client.close()
+        yield make
 
 
 @pytest.fixture
@@ -69,13 +71,23 @@ def reader(searched: Path, serve: Serve) -> TestClient:
 @pytest.fixture(scope="module")
 def clients(searched: Path) -> Iterator[Callable[[Role | None], TestClient]]:
     """Clients of one service of the finished search, by role."""
-    settings = Settings(Workspace(searched), origins=frozenset({ORIGIN}), registered=read_registered(None))
-    app, tokens = make_app(settings), Tokens(settings.tokens_file)
-    made: dict[Role | None, TestClient] = {}
-    for role in (None, "read", "run", "admin"):
-        made[role] = TestClient(app, base_url=ORIGIN, raise_server_exceptions=False)
-        if role is not None:
-            made[role].headers["Authorization"] = f"Bearer {tokens.make(role)}"
-    yield made.__getitem__
-    for client in made.values():
-        client.close()
+    with ExitStack() as made:
+        settings = made.enter_context(settings_of(searched))
+        app, roles = make_app(settings), (None, *get_args(Role))
+        by_role = {role: made.enter_context(closing(client(app, settings, role))) for role in roles}
+        yield by_role.__getitem__
+
+
+@contextmanager
+def settings_of(home: Path, **options: Any) -> Iterator[Settings]:
+    """A block with the settings of a service of a folder that is kept open."""
+    with Workspace(home).kept_open() as workspace:
+        yield Settings(workspace, origins=frozenset({ORIGIN}), **{"registered": read_registered(None)} | options)
+
+
+def client(app: ASGIApp, settings: Settings, role: Role | None) -> TestClient:
+    """A client with a token of a role, or with none."""
+    client = TestClient(app, base_url=ORIGIN, raise_server_exceptions=False)
+    if role is not None:
+        client.headers["Authorization"] = f"Bearer {Tokens(settings.tokens_file).make(role)}"
+    return client

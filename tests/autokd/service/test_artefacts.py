@@ -10,6 +10,7 @@ import pytest
 
 from autokd.export.manifest import FILES
 from autokd.export.verification import verify_folder
+from autokd.searches.api import find
 from autokd.searches.workspace import Workspace
 from autokd.service.artefacts import exports_folder
 from autokd.service.settings import Settings
@@ -20,8 +21,6 @@ EXPORT = "/api/searches/digits/export"
 @pytest.fixture(scope="module")
 def exported(searched: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home whose search was exported; not to be changed."""
-    from autokd.searches.api import find
-
     home = Path(shutil.copytree(searched, tmp_path_factory.mktemp("exported") / "home"))
     find("digits", home).export(folder(home))
     return home

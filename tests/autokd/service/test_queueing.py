@@ -21,23 +21,17 @@ from autokd.service.run import run_job
 from autokd.service.settings import Settings
 from autokd.service.supervisor import Supervisor
 
-ORDER: dict[str, Any] = {
-    "recipe": "digits",
-    "name": "first",
-    "settings": {
-        **{"trials": 3, "training.rungs": [1, 2], "training.views": 1, "workers.engine": "inline", "workers.count": 1},
-        **{"references.names": "none", "space.name": "nago", "training.precision": "float32"},
-    },
-}
-"""The search of the fixture `searched`, by another name."""
-
-
 SECONDS = 400  # until a search that does not end fails a test, on a machine that is busy with others
 
 
 def queue(home: Path) -> list[JobRow]:
     with Workspace(home).open() as store:
         return jobs(store, 100)
+
+
+def find_names(home: Path) -> list[str]:
+    with Workspace(home).open() as store:
+        return [row.name for row in store.searches()]
 
 
 def trials(home: Path, search: str) -> list[tuple[Any, ...]]:
@@ -81,8 +75,10 @@ def service() -> Iterator[Callable[..., Supervisor]]:
         process.wait()
 
 
-def test_an_order_waits_in_the_queue_and_nothing_else_happens(client: TestClient, tmp_path: Path) -> None:
-    answer = client.post("/api/searches", json=ORDER | {"priority": 7})
+def test_an_order_waits_in_the_queue_and_nothing_else_happens(
+    client: TestClient, tmp_path: Path, order: dict[str, Any]
+) -> None:
+    answer = client.post("/api/searches", json=order | {"priority": 7})
     assert answer.status_code == 202
     assert (answer.json()["search"], answer.json()["state"], answer.json()["priority"]) == ("first", "waiting", 7)
     assert client.get("/api/queue?state=waiting").json() == [answer.json()]
@@ -92,8 +88,8 @@ def test_an_order_waits_in_the_queue_and_nothing_else_happens(client: TestClient
     assert (job.config["trials"], job.config["data"]) == (3, {"source": "digits"})
 
 
-def test_an_order_that_is_repeated_begins_one_search(client: TestClient) -> None:
-    statuses = [client.post("/api/searches", json=ORDER).status_code for _ in range(3)]
+def test_an_order_that_is_repeated_begins_one_search(client: TestClient, order: dict[str, Any]) -> None:
+    statuses = [client.post("/api/searches", json=order).status_code for _ in range(3)]
     assert statuses == [202, 409, 409]
 
 
@@ -104,16 +100,16 @@ def test_an_order_without_a_name_finds_a_free_one(client: TestClient) -> None:
     assert names == ["digits", "digits-2", "search", "search-2"]
 
 
-def test_a_waiting_job_is_cancelled_and_no_other(client: TestClient) -> None:
-    job = client.post("/api/searches", json=ORDER).json()["id"]
+def test_a_waiting_job_is_cancelled_and_no_other(client: TestClient, order: dict[str, Any]) -> None:
+    job = client.post("/api/searches", json=order).json()["id"]
     assert [client.delete(f"/api/queue/{job}").status_code for _ in range(2)] == [204, 409]
     assert [each["state"] for each in client.get("/api/queue").json()] == ["cancelled"]
 
 
-def test_nothing_is_ordered_above_the_quota(serve: Any, home: Path) -> None:
+def test_nothing_is_ordered_above_the_quota(serve: Any, home: Path, order: dict[str, Any]) -> None:
     client = serve(home, "run", quota_bytes=1000)
-    for path, order in (("/api/searches", ORDER), ("/api/searches/digits/resume", {})):
-        assert client.post(path, json=order).status_code == 507
+    for path, body in (("/api/searches", order), ("/api/searches/digits/resume", {})):
+        assert client.post(path, json=body).status_code == 507
     assert queue(home) == []
 
 
@@ -136,26 +132,27 @@ def test_a_search_that_somebody_runs_is_not_resumed(serve: Any, home: Path) -> N
     assert "is run by process" in str(reason)
 
 
-def test_a_job_whose_search_cannot_begin_says_why(client: TestClient, tmp_path: Path) -> None:
-    order = ORDER | {"settings": ORDER["settings"] | {"budget.params": 1}}
+def test_a_job_whose_search_cannot_begin_says_why(client: TestClient, tmp_path: Path, order: dict[str, Any]) -> None:
+    order["settings"] |= {"budget.params": 1}
     client.post("/api/searches", json=order)
     state, reason = run_first(tmp_path)
     assert (state, "\n" in str(reason)) == ("failed", False)
     assert find_names(tmp_path) == []
 
 
-def find_names(home: Path) -> list[str]:
-    with Workspace(home).open() as store:
-        return [row.name for row in store.searches()]
-
-
 @pytest.mark.parametrize(
     ("signum", "state", "starts"), [(signal.SIGTERM, "waiting", 0), (None, "stopped", 1)], ids=["shutdown", "stop"]
 )
 def test_a_search_that_nobody_asked_to_stop_waits_for_the_next_service(
-    client: TestClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, signum: int | None, state: str, starts: int
+    client: TestClient,
+    tmp_path: Path,
+    order: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    signum: int | None,
+    state: str,
+    starts: int,
 ) -> None:
-    client.post("/api/searches", json=ORDER)
+    client.post("/api/searches", json=order)
 
     def interrupted(job: JobRow, workspace: Workspace) -> tuple[str, str]:
         try:
@@ -176,10 +173,14 @@ def test_a_search_that_nobody_asked_to_stop_waits_for_the_next_service(
 @pytest.mark.long
 @pytest.mark.slow  # two processes that search, one after the other
 def test_a_search_whose_process_and_service_are_killed_is_neither_lost_nor_begun_twice(
-    client: TestClient, service: Callable[[Path], Supervisor], searched: Path, tmp_path: Path
+    client: TestClient,
+    service: Callable[[Path], Supervisor],
+    searched: Path,
+    tmp_path: Path,
+    order: dict[str, Any],
 ) -> None:
-    client.post("/api/searches", json=ORDER)
-    client.post("/api/searches", json=ORDER | {"name": "second", "priority": -1})
+    client.post("/api/searches", json=order)
+    client.post("/api/searches", json=order | {"name": "second", "priority": -1})
     first, second = service(tmp_path), service(tmp_path)  # the second one knows the rows alone
     tend_until(first, lambda: "first" in find_names(tmp_path) and bool(find("first", tmp_path).trials))
     assert len(first.started) == 1
@@ -190,9 +191,13 @@ def test_a_search_whose_process_and_service_are_killed_is_neither_lost_nor_begun
 
 
 def test_a_process_that_ends_at_once_is_not_started_again_and_again(
-    client: TestClient, service: Callable[..., Supervisor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    client: TestClient,
+    service: Callable[..., Supervisor],
+    tmp_path: Path,
+    order: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    client.post("/api/searches", json=ORDER)
+    client.post("/api/searches", json=order)
     supervisor, started = service(tmp_path, most_running=2), list[int]()
     monkeypatch.setattr(Supervisor, "_start", lambda self, job: started.append(job) or subprocess.Popen(["true"]))
     for _ in range(3):
