@@ -19,6 +19,7 @@ from autokd.service.guard import allow
 __all__ = ["Measured", "registry", "router"]
 
 PLAIN_TEXT = "text/plain; version=0.0.4; charset=utf-8"
+_METHODS = {"GET", "HEAD", "POST", "DELETE", "OPTIONS"}
 
 router = APIRouter(tags=["health"])
 
@@ -68,9 +69,6 @@ class Measured:
             await send(message)
 
         await self._app(scope, receive, send_and_see)
-
-
-_METHODS = {"GET", "HEAD", "POST", "DELETE", "OPTIONS"}
 
 
 class _Searches(Collector):
