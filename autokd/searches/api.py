@@ -12,7 +12,7 @@ from torch import Tensor
 
 from autokd.config.parsing import parse_config
 from autokd.config.schema import SearchConfig
-from autokd.config.toml import make_paths_absolute
+from autokd.config.toml import make_paths_absolute, read_config
 from autokd.core.references import reference_to
 from autokd.core.spelling import free_name
 from autokd.data.dataset import Dataset
@@ -113,19 +113,19 @@ def search(
 
 
 def begin(
-    config: SearchConfig,
+    config: SearchConfig | str | Path,
     home: Workspace | str | Path | None = None,
     teacher: Callable[[Tensor], Any] | None = None,
     reporter: Reporter | None = None,
     command: Sequence[str] = (),
     renames: bool = True,
 ) -> "SearchResult":
-    """Check everything and record a new search, which `SearchResult.resume` then runs.
+    """Check everything and record a new search, which `SearchResult.resume` then runs, or `SearchResult.asking`.
 
     What needs neither data nor teacher is checked first. Nothing is recorded if a check fails.
 
     Args:
-        config: The search.
+        config: The search, or the file `search.toml` that describes it.
         home: Where it is recorded.
         teacher: The teacher, where the configuration does not name one.
         reporter: Hears of the progress; by default lines are printed on a terminal and in a notebook.
@@ -138,6 +138,8 @@ def begin(
     """
     leave_if_importing()
     started = time.monotonic()
+    if not isinstance(config, SearchConfig):
+        config = read_config(Path(config))
     home, reporter = _place(home), reporter or default_reporter()
     home.check()
     if home.exists:

@@ -15,13 +15,13 @@ from typing import Any, Literal
 from autokd.config.fidelity_metrics import ACCURACY
 from autokd.database.errors import DatabaseGone
 from autokd.database.lease import Lease
-from autokd.database.rows import TrialRow
+from autokd.database.rows import SearchStatus, TrialRow
 from autokd.database.store import Store
 from autokd.errors import DiskFullError
 from autokd.searches.dispatcher import Dispatcher
 from autokd.searches.part import records_to_rank
 from autokd.searches.problem import Problem
-from autokd.searches.progress import is_at_chance
+from autokd.searches.progress import Progress, is_at_chance
 from autokd.searches.references import NO_TEACHER, latest_references, no_teacher_parameters, reference_parameters
 from autokd.searches.retention import Retention, remove_files, remove_surplus
 from autokd.searches.state import SearchState
@@ -78,30 +78,56 @@ class Controller:
         remove_surplus(self.store, self.lease.search_id, self._retention)
         while True:
             try:
-                return self._search()
+                while self.advance() or self._wait():
+                    pass
+                return
             except DatabaseGone as error:
                 self.store.patience.wait(error)
                 vars(self).pop("state", None)  # it may know of rows that were never committed
                 self._just_ended.clear()
 
-    def _search(self) -> None:
+    def advance(self) -> bool:
+        """Write the next steps of what ended and, if a worker is free, open what comes next.
+
+        Returns:
+            Whether anything was opened. If not, the search waits for results; if nothing is in flight, it is over.
+
+        Raises:
+            DiskFullError: If the disk has no room for another trial, and nothing runs that could make some.
+            LeaseLost: If another controller took the search over.
+            DatabaseGone: If an outage lasts longer than the store waits.
+        """
         self.dispatcher.on_recorded = self.state.update
-        while True:
-            self.dispatcher.heed_stop()
-            if self.state.has_changed:
-                self._advance()
-            if self.dispatcher.room > 0 and (name := self._missing_reference()):
-                if self._has_space():
-                    self._open_reference(name, reference_parameters(name, self.problem.teacher_graph))
-            elif self.dispatcher.room > 0 and self._wants_trial:
-                if self._has_space():
-                    self._open_trials()
-            elif not self.dispatcher.is_idle:
-                self.dispatcher.wait()
-            elif (best := self._without_teacher()) is not None:
-                self._open_reference(NO_TEACHER, no_teacher_parameters(best))
-            else:
-                return
+        self.dispatcher.heed_stop()
+        if self.state.has_changed:
+            self._write_and_submit()
+        if self.dispatcher.room > 0:
+            if (name := self._missing_reference()) is not None:
+                return self._has_space() and self._open_reference(
+                    name, reference_parameters(name, self.problem.teacher_graph)
+                )
+            if self._wants_trial:
+                return self._has_space() and self._open_trials()
+        if self.dispatcher.is_idle and (best := self._without_teacher()) is not None:
+            return self._open_reference(NO_TEACHER, no_teacher_parameters(best))
+        return False
+
+    def record_end(self, is_over: bool = True) -> Progress:
+        """Record how the search ended, and return how far it is.
+
+        Args:
+            is_over: Whether nothing is left to train; else it is interrupted.
+        """
+        found = self.state.progress(self.store.search(self.lease.search_id)).best_trial
+        status: SearchStatus = "interrupted" if not is_over else "failed" if found is None else "finished"
+        return self.state.progress(self.store.set_status(self.lease, status))
+
+    def _wait(self) -> bool:
+        """Wait for results; False if there is nothing to wait for."""
+        if self.dispatcher.is_idle:
+            return False
+        self.dispatcher.wait()
+        return True
 
     @cached_property
     def _prepared_seconds(self) -> float:
@@ -133,21 +159,20 @@ class Controller:
         return "" if metric == ACCURACY else f" by {metric.name}"
 
     def _has_space(self) -> bool:
-        """Whether the disk has room for another trial; if not, wait until a running evaluation has ended.
+        """Whether the disk has room for another trial; if not, a running evaluation may make some when it ends.
 
         Raises:
-            DiskFullError: If it has none and nothing runs that could make some.
+            DiskFullError: If it has none and nothing runs.
         """
         try:
             self.problem.check_space()
         except DiskFullError:
             if self.dispatcher.is_idle:
                 raise
-            self.dispatcher.wait()
             return False
         return True
 
-    def _open_trials(self) -> None:
+    def _open_trials(self) -> bool:
         """Open trials for free workers, in one transaction as many as are proposed within `BATCH_SECONDS`."""
         until = monotonic() + BATCH_SECONDS
         parameters = self._propose()  # before the transaction, since some samplers take long
@@ -161,6 +186,7 @@ class Controller:
                     break
                 parameters = self._propose()
         self._submit(opened)
+        return True
 
     def _propose(self) -> Mapping[str, Any]:
         return self.state.proposer.propose(self.state.n_trials)
@@ -182,14 +208,15 @@ class Controller:
             return None
         return best.trial
 
-    def _open_reference(self, name: str, parameters: Mapping[str, Any]) -> None:
+    def _open_reference(self, name: str, parameters: Mapping[str, Any]) -> bool:
         number = -1 - len(self.state.references)
         with self.store.batch(self.lease):
             self.state.update(self.store.open_trial(self.lease, number, parameters, name))
             opened = self._write_steps()
         self._submit(opened)
+        return True
 
-    def _advance(self) -> None:
+    def _write_and_submit(self) -> None:
         """Write the next steps of trials and references, and submit the evaluations that these open."""
         with self.store.batch(self.lease):
             opened = self._write_steps()

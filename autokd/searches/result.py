@@ -1,308 +1,57 @@
-"""A recorded search: what it found, and how to go on."""
+"""A recorded search, and how to go on with it."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Self
 
-from autokd.config.objectives import Against
-from autokd.config.parsing import recorded_config
 from autokd.config.schema import SearchConfig
 from autokd.database.errors import DatabaseGone
 from autokd.database.lease import Lease, request_stop
-from autokd.database.rows import EventRow, SearchRow, TrialState
-from autokd.errors import AutoKDError, DiskFullError, InputError, InterruptedSearchError, first_line
+from autokd.database.rows import SearchRow
+from autokd.errors import AutoKDError, DiskFullError, InterruptedSearchError, first_line
 from autokd.export.card import Card
 from autokd.export.folder import write_folder
 from autokd.export.replacement import check_replaceable
 from autokd.export.verification import Verification
-from autokd.searches.axes import search_cost, three_axes
-from autokd.searches.comparison import Comparison, compare, describe_references
+from autokd.searches.comparison import describe_references
 from autokd.searches.controller import Controller
 from autokd.searches.dispatcher import Dispatcher
-from autokd.searches.facts import Facts
 from autokd.searches.manifest import describe_export, origin
 from autokd.searches.pace import with_full_length
-from autokd.searches.pareto import pareto_fronts
-from autokd.searches.part import MANY, TrialOutcome, read_outcomes, records_to_rank, spread_records
-from autokd.searches.problem import Problem
-from autokd.searches.progress import Progress, Training, current_progress, why_failed
-from autokd.searches.references import latest_references, references_to_retrain
-from autokd.searches.remarks import search_remarks
+from autokd.searches.progress import why_failed
+from autokd.searches.recorded import RecordedSearch
+from autokd.searches.references import references_to_retrain
 from autokd.searches.reporter import Reporter
 from autokd.searches.retraining import Retraining, teacher_on_test, trainings
 from autokd.searches.retry import reopen
-from autokd.searches.session import naming_search, session
-from autokd.searches.stopping import Outlook, is_enough, outlook
-from autokd.searches.students import TrainedStudent, reference_students, trained_references, trained_students
-from autokd.searches.study import to_study
-from autokd.searches.tables import count, counted, percent
-from autokd.searches.times import Times, measure_times
-from autokd.searches.trial_record import TrialRecord, reference_records, trial_records
-from autokd.searches.workspace import Workspace
+from autokd.searches.session import session
+from autokd.searches.students import TrainedStudent
+from autokd.searches.trial_record import TrialRecord, reference_records
 from autokd.teachers.registry import Teacher
 from search_spaces.design.budget import Budget
+from workers.base import Executor
 from workers.errors import EngineLost
 from workers.worker_process import leave_if_importing
 
 if TYPE_CHECKING:
-    import pandas
-
-    from autokd.optimizers.models.signal_to_noise import SignalToNoise
-    from autokd.searches.families import Family
+    from autokd.searches.asking import Asking
 
 __all__ = ["SearchResult"]
 
-T = TypeVar("T")
-
 
 @dataclass(frozen=True, repr=False)
-class SearchResult:
-    """A recorded search: what it found so far, and how to go on. Every property is read from the database anew.
+class SearchResult(RecordedSearch):
+    """A recorded search: what it found so far, and how to go on.
 
     Attributes:
-        home: Where it is recorded.
-        name: Its name.
         teacher: The teacher, where it was given as an object.
         reporter: Hears of the progress.
     """
 
-    home: Workspace
-    name: str
     teacher: Teacher | None
     reporter: Reporter
-
-    def __repr__(self) -> str:
-        try:
-            progress = self.progress
-        except AutoKDError as error:
-            return f"<SearchResult {self.name!r}: {first_line(error)}>"
-        best = f"best {percent(progress.best_accuracy)} with {count(progress.best_params)} parameters"
-        trials = f"{progress.status}, {progress.finished} of {counted(progress.trials, 'trial')}"
-        return f"<SearchResult {self.name!r}: {trials}, {'no student yet' if progress.best_trial is None else best}>"
-
-    @property
-    def row(self) -> SearchRow:
-        """Status, configuration and facts as recorded."""
-        with self.home.open() as store:
-            return store.search(self.name)
-
-    @property
-    def config(self) -> SearchConfig:
-        """The configuration."""
-        return recorded_config(dict(self.row.config), f"search {self.name}")
-
-    @property
-    def problem(self) -> Problem:
-        """What is searched."""
-        return self.problem_of(self.row)
-
-    def problem_of(self, row: SearchRow) -> Problem:
-        """What is searched, by the search's row as it was read."""
-        return Problem(
-            recorded_config(dict(row.config), f"search {self.name}"), Facts.from_dict(row.facts), self.home.folder
-        )
-
-    @property
-    def trials(self) -> list[TrialRecord]:
-        """All trials with their students and evaluations, by number."""
-        with self.home.open() as store:
-            return list(trial_records(store, store.search(self.name).id).values())
-
-    def trial(self, number: int | str) -> TrialRecord:
-        """One trial by its number, or one reference by its name.
-
-        Raises:
-            InputError: If there is none.
-        """
-        with self.home.open() as store:
-            search_id = store.search(self.name).id
-            ids, references = store.trial_ids(search_id), latest_references(reference_records(store, search_id))
-            if str(number) in references:
-                return references[str(number)]
-            if str(number) in map(str, range(len(ids))):
-                return trial_records(store, search_id, [ids[int(number)]])[int(number)]
-        allowed = [f"0..{len(ids) - 1}"] if ids else ["none yet"]
-        raise InputError(f"search {self.name!r} has no trial {number}: there are {', '.join([*allowed, *references])}.")
-
-    def spread(self, most: int, *states: TrialState) -> Sequence[TrialRecord]:
-        """At most so many trials, of some states or all, spread evenly over the search, by number.
-
-        Args:
-            most: Largest number of trials.
-            states: Their states; none for all.
-        """
-        with self.home.open() as store:
-            return spread_records(store, store.search(self.name).id, most, *states)
-
-    @property
-    def outcomes(self) -> list[TrialOutcome]:
-        """Number, state and values of all trials, by number, see `read_outcomes`."""
-        with self.home.open() as store:
-            return read_outcomes(store, store.search(self.name).id, self.problem.costs)
-
-    @property
-    def progress(self) -> Progress:
-        """How far the search is."""
-        with self.home.open() as store:
-            return current_progress(store, store.search(self.name))
-
-    @property
-    def times(self) -> Times:
-        """What the search spent its time on so far."""
-        with self.home.open() as store:
-            search = store.search(self.name)
-            final = {student.id for student in store.students(search.id, "final")}
-            return measure_times(store.outline(search.id), final, search.facts.get("data_seconds"))
-
-    def last_events(self, n: int) -> list[EventRow]:
-        """The last `n` events of the search, the newest last."""
-        with self.home.open() as store:
-            return store.last_events(store.search(self.name).id, n)
-
-    @property
-    def students(self) -> Sequence[TrainedStudent]:
-        """All students that were trained, the best first; see `references` for those."""
-        problem = self.problem
-        with self.home.open() as store:
-            return trained_students(problem, store, store.search(self.name).id)
-
-    @property
-    def references(self) -> Sequence[TrainedStudent]:
-        """The references that were trained, the best first: `trial.reference` is the name of one."""
-        problem = self.problem
-        with self.home.open() as store:
-            return trained_references(problem, store, store.search(self.name).id)
-
-    def compare(self, student: TrainedStudent | None = None) -> Comparison | None:
-        """A student, by default the best, beside the best reference trained as long; None before there is one."""
-        student = student or next(iter(self.students), None)
-        if student is None:
-            return None
-        with self.home.open() as store:
-            return compare(student.problem, store, store.search(self.name).id, student)
-
-    @property
-    def best(self) -> TrainedStudent:
-        """The best student: of the full-length training if there was one, else of the search.
-
-        Raises:
-            InputError: If no student was trained yet.
-        """
-        return self.best_within(Budget())
-
-    def best_within(self, within: Budget) -> TrainedStudent:
-        """The best of the students that keep further limits, such as `Budget(macs=3_000_000)`; see `best`.
-
-        Raises:
-            InputError: If there is none yet.
-        """
-        fitting = (student for student in self.students if within.fits(student.row.cost))
-        return self._found(next(fitting, None), within)
-
-    def pareto(self, *against: Against) -> list[TrainedStudent]:
-        """The students and references that are best for their size, see `pareto_fronts`.
-
-        Args:
-            against: Costs that are to be small; by default those that are objectives of the search, or the parameters.
-        """
-        problem = self.problem
-        with self.home.open() as store:
-            search_id = store.search(self.name).id
-            students = trained_students(problem, store, search_id)
-            references = reference_students(problem, store, search_id)
-        return pareto_fronts([*students, *references], *(against or problem.costs))
-
-    @property
-    def front(self) -> list[TrainedStudent]:
-        """The students and references of the highest rung that no other one there exceeds in all objectives."""
-        return [student for student in self.pareto() if not student.is_final]
-
-    def axes(self, student: TrainedStudent) -> dict[str, dict[str, Any]]:
-        """Figures of a student beside its teacher: effectiveness, lightness and computation, see `three_axes`."""
-        return three_axes(student, self.row)
-
-    @property
-    def search_cost(self) -> dict[str, float | None]:
-        """What all trainings of the search cost so far, see `autokd.searches.axes.search_cost`."""
-        problem = self.problem
-        with self.home.open() as store:
-            return search_cost(problem, store.evaluations(store.search(self.name).id))
-
-    @property
-    def families(self) -> "list[Family]":
-        """The families searched, the best first, with what the model believes; of very many a part, see `part`."""
-        return self._ranked(self._to_rank())
-
-    def _to_rank(self, within: Budget | None = None) -> Sequence[TrialRecord]:
-        with self.home.open() as store:
-            return records_to_rank(store, store.search(self.name).id, within)
-
-    def _ranked(self, trials: Sequence[TrialRecord]) -> "list[Family]":
-        from autokd.searches.families import rank_families  # loads the model
-
-        with naming_search(self.name):
-            return rank_families(self.problem, trials)
-
-    @property
-    def outlook(self) -> Outlook | None:
-        """What the model believes of the winner, and of 20 more trials; None while there is no family."""
-        return self.judgement[1]
-
-    @property
-    def judgement(self) -> "tuple[list[Family], Outlook | None]":
-        """Both `families` and `outlook`, for which the families are ranked once."""
-        trials = self._to_rank()
-        families = self._ranked(trials)
-        with naming_search(self.name):
-            return families, outlook(self.problem, trials, families)
-
-    @property
-    def flatness(self) -> "SignalToNoise | None":
-        """How much the families differ, compared with the noise of a trial; None while trials are too few to tell.
-
-        Where `is_flat` is true, the order of the families is mostly luck.
-        """
-        from autokd.searches.flatness import MOST_TRIALS, flatness  # loads the model
-
-        with self.home.open() as store:
-            search_id = store.search(self.name).id
-            first = trial_records(store, search_id, store.trial_ids(search_id, "complete")[:MOST_TRIALS])
-        with naming_search(self.name):
-            return flatness(self.problem, first.values())
-
-    @property
-    def importances(self) -> dict[str, float]:
-        """How much each searched dimension decides the accuracy, as shares of 1, the most important first.
-
-        Raises:
-            InputError: If there are too few finished trials to tell.
-        """
-        from autokd.optimizers.importance import importances  # loads the model
-
-        problem = self.problem
-        return importances(to_study(self.spread(MANY), problem.distributions), problem.dimensions)
-
-    @property
-    def remarks(self) -> list[str]:
-        """Lines about trials that failed or learnt nothing, families that hardly differ, and an end by `stop.gain`."""
-        problem = self.problem
-        with naming_search(self.name):
-            enough = bool(problem.config.stop.gain) and is_enough(problem, self.trials)
-        return [f"{word}: {line}" for word, line in search_remarks(self.progress, self.flatness, enough)]
-
-    def trials_dataframe(self) -> "pandas.DataFrame":
-        """All trials as Optuna's `study.trials_dataframe` shows them: number, value, times, parameters and state.
-
-        Raises:
-            InputError: If pandas is not installed.
-        """
-        if find_spec("pandas") is None:
-            raise InputError("trials_dataframe needs pandas: pip install pandas.")
-        problem = self.problem
-        return to_study(self.trials, problem.distributions, costs=problem.costs).trials_dataframe()
 
     def resume(self, config: SearchConfig | None = None) -> Self:
         """Go on until all trials are finished; the same code as beginning.
@@ -317,20 +66,37 @@ class SearchResult:
             AutoKDError: If no trial could be trained.
         """
         with self._session("resume", config) as (lease, dispatcher):
-            store = dispatcher.store
-            search = store.search(self.name)
-            controller = Controller(store, lease, self.problem_of(search), dispatcher)
-            dispatcher.on_change = lambda: self.reporter.searched(controller.state.progress(search))
+            controller = self._controller(lease, dispatcher)
             controller.run()
-            found = controller.state.progress(search).best_trial
-            ended = store.set_status(lease, "failed" if found is None else "finished")
-            progress = controller.state.progress(ended)
+            progress = controller.record_end()
             self.reporter.searched(progress)
         if progress.best_trial is None:
             raise AutoKDError(why_failed(progress))
         for remark in self.remarks:
             self.reporter.notify(remark)
         return self
+
+    @contextmanager
+    def asking(self) -> Iterator["Asking"]:
+        """A block in which you train the students, see `Asking`; after it, another one or `resume` goes on.
+
+        Raises:
+            InputError: If another controller owns the search.
+            InterruptedSearchError: If it is interrupted; everything recorded stays.
+        """
+        from autokd.searches.asking import AskedTasks, Asking
+
+        tasks = AskedTasks()
+        with self._session("asking", None, tasks) as (lease, dispatcher):
+            asking = Asking(self._controller(lease, dispatcher), tasks)
+            yield asking
+            self.reporter.searched(asking.record_end())
+
+    def _controller(self, lease: Lease, dispatcher: Dispatcher) -> Controller:
+        search = dispatcher.store.search(self.name)
+        controller = Controller(dispatcher.store, lease, self.problem_of(search), dispatcher)
+        dispatcher.on_change = lambda: self.reporter.searched(controller.state.progress(search))
+        return controller
 
     def stop(self, now: bool = False) -> SearchRow:
         """Ask the process that runs the search, here or elsewhere, to stop; return the row that names it.
@@ -428,28 +194,9 @@ class SearchResult:
         evidence = describe_references(self.references, self.compare(student)) | {"search_cost": self.search_cost}
         return write_folder(describe_export(self.problem, row, student, evidence, fold, card), Path(folder), force)
 
-    def _found(self, found: T | None, within: Budget) -> T:
-        """What was found; an `InputError` if that is nothing."""
-        if found is None:
-            limits = ", ".join(f"{name} <= {limit:,}" for name, limit in within.limits.items())
-            raise InputError(f"search {self.name!r} has no trained student{limits and f' of {limits}'} yet.")
-        return found
-
     def with_reporter(self, reporter: Reporter) -> "SearchResult":
         """The same search with another listener."""
         return replace(self, reporter=reporter)
-
-    @property
-    def trainings(self) -> list[Training]:
-        """How far the full-length trainings are."""
-        with self.home.open() as store:
-            search = store.search(self.name)
-            found = trainings(self.problem_of(search), store, search.id)
-            return found if current_progress(store, search).is_running else [each.at_rest for each in found]
-
-    def command(self, verb: str) -> str:
-        """The command line that does this with the search."""
-        return f"autokd {verb} {self.name}{self.home.option}"
 
     @contextmanager
     def interruptible(self, verb: str) -> Iterator[None]:
@@ -464,20 +211,25 @@ class SearchResult:
             raise InterruptedSearchError(message) from None
 
     def _way_on(self, verb: str) -> str:
-        """The command line, or the Python where only Python has the teacher."""
-        if self.teacher is None:
+        """The command line, or the Python where only Python has the teacher, or trains."""
+        if self.teacher is None and verb != "asking":
             return self.command(verb)
         home = f", home={str(self.home.folder)!r}" if self.home.option else ""
-        return f"autokd.find({self.name!r}{home}, teacher=...).{verb}()"
+        return f"autokd.find({self.name!r}{home}{', teacher=...' if self.teacher else ''}).{verb}()"
 
     @contextmanager
-    def _session(self, verb: str, config: SearchConfig | None) -> Iterator[tuple[Lease, Dispatcher]]:
+    def _session(
+        self, verb: str, config: SearchConfig | None, executor: Executor | None = None
+    ) -> Iterator[tuple[Lease, Dispatcher]]:
         leave_if_importing()
         recorded = self.config
         try:
             with (
                 self.interruptible(verb),
-                session(self.home, self.name, recorded, config or recorded, self.reporter) as (lease, dispatcher),
+                session(self.home, self.name, recorded, config or recorded, self.reporter, executor) as (
+                    lease,
+                    dispatcher,
+                ),
             ):
                 dispatcher.teacher = self.teacher
                 yield lease, dispatcher

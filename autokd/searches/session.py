@@ -27,7 +27,7 @@ from autokd.searches.workspace import Workspace
 from search_spaces.errors import SpaceError
 from workers.base import Executor, Limits
 from workers.errors import WorkerError
-from workers.registry import executor
+from workers.registry import executor as executor_named
 
 __all__ = ["changes", "check_shared", "make_executor", "naming_search", "search_error", "session"]
 
@@ -36,7 +36,12 @@ LOOK_SECONDS = 2.0
 
 @contextmanager
 def session(
-    workspace: Workspace, name: str, recorded: SearchConfig, config: SearchConfig, reporter: Reporter
+    workspace: Workspace,
+    name: str,
+    recorded: SearchConfig,
+    config: SearchConfig,
+    reporter: Reporter,
+    executor: Executor | None = None,
 ) -> Iterator[tuple[Lease, Dispatcher]]:
     """A block that owns a search and has workers.
 
@@ -49,6 +54,7 @@ def session(
         recorded: Its recorded configuration.
         config: The configuration from now on.
         reporter: Hears of the progress.
+        executor: Its workers, which end with the block; by default those that the configuration asks for.
 
     Raises:
         InputError: If the configurations differ in what may not change, or another controller owns the search.
@@ -58,9 +64,10 @@ def session(
     stop = StopRequest()
     with workspace.open(notify=reporter.notify) as store, owning(store, name, stop) as lease:
         changed = changes(recorded, config)
-        pool = make_executor(config)
+        pool = executor or make_executor(config)
         try:
-            check_shared(pool, config, workspace.folder, reporter)
+            if executor is None:
+                check_shared(pool, config, workspace.folder, reporter)
             if changed:
                 store.set_config(lease, config.to_dict(), config.digest)
             store.set_status(lease, "running")
@@ -127,7 +134,7 @@ def make_executor(config: SearchConfig) -> Executor:
     gpus = int(pick_device(workers.device).type == "cuda")
     limits = Limits(workers.threads, workers.seconds, workers.memory_bytes, gpus)
     try:
-        return executor(workers.engine, workers.count, limits, workers.address)
+        return executor_named(workers.engine, workers.count, limits, workers.address)
     except WorkerError as error:
         raise InputError(f"workers: {error}") from None
 

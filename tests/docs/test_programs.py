@@ -1,6 +1,7 @@
 """The programs of README.md and docs/: each is run, with stand-ins for what only a user has."""
 
 import ast
+import json
 import re
 import subprocess
 import sys
@@ -72,7 +73,7 @@ PROGRAMS = (  # words that tell each program from the others; every program is r
     *("teacher=teacher(), data=data()", "teacher_settings=", "def teacher():", "from model import"),
     *("distillation.Distiller(", "TrustRegionSampler(", "class Chain(", "SpaceConformance)"),
     *("class Brier(", "MethodConformance)", "class MyTPE(", "SamplerConformance)", "np.savez("),
-    *("to_networkx()", "gain(study"),
+    *("to_networkx()", "gain(study", "result.asking()"),
 )
 
 
@@ -170,6 +171,34 @@ before = student[0].weight.detach().clone()
     text = block("python", "distillation.Distiller(").replace("student, teacher, loader = ...", yours + "# ")
     (folder / "loop.py").write_text(text + "print(torch.equal(before, student[0].weight))\n")
     assert run(folder, "loop.py") == "False\n"
+
+
+@pytest.mark.slow  # a search in a fresh interpreter
+def test_a_search_whose_students_you_train_ends_with_one_of_them(folder: Path) -> None:
+    yours = """
+import torch
+from search_spaces.networks.network import build
+
+def my_training(architecture, method, settings, epochs):
+    assert 0 <= settings["weight"] <= 1
+    return build(architecture, seed=0), settings["weight"], 1 - settings["weight"]
+"""
+    (folder / "search.toml").write_text("""
+trials = 3
+training.rungs = [1, 2]
+references.names = "none"
+data.source = "my_module:data"
+teacher.factory = "my_module:teacher"
+budget.params = 3_000
+space = { name = "nago", ranges = { top_nodes = 3, middle_nodes = 1, bottom_nodes = 3 } }
+""")
+    (folder / "ask.py").write_text(
+        f"{yours}{block('python', 'result.asking()')}\nprint(result.best.metrics['accuracy'])\n"
+    )
+    told = float(run(folder, "ask.py").split()[-1])
+    assert 0 < told <= 1
+    shown = json.loads(run(folder, "-m", "autokd", "status", "search", "-o", "json"))
+    assert (shown["status"], shown["complete"] + shown["pruned"]) == ("finished", 3)
 
 
 def test_the_optimiser_alone_keeps_its_limits_and_gets_near_and_says_how_sure_it_is(folder: Path) -> None:

@@ -53,8 +53,9 @@ ORDER = {
     "autokd.searches": (
         "lengths earlier facts workspace data_from_python trial_record part method_choice references progress times "
         "tables study choices warm_start_source problem retention reporter recall printer proposals state families "
-        "flatness stopping students comparison axes remarks pareto bottleneck dispatcher session controller pace "
-        "speed manifest preflight retraining retry deletion garbage backup result findings watching api damage doctor"
+        "flatness stopping students comparison axes remarks pareto bottleneck dispatcher session controller asking "
+        "pace speed manifest preflight retraining retry deletion garbage backup recorded result findings watching "
+        "api damage doctor"
     ),
     "autokd.analysis": (
         "rung_correlations plain_values evidence scales style history correlation importances where curves plots "

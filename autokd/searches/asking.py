@@ -1,0 +1,233 @@
+"""Ask and tell: the search says what to train and how far, and you train it."""
+
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from math import isfinite
+from typing import Any, TypeVar, TypeVarTuple
+
+from torch import nn
+
+from autokd.core.seeds import derive
+from autokd.distillation import Method, make_method
+from autokd.errors import InputError
+from autokd.evaluation.task import EvaluationResult, EvaluationTask
+from autokd.searches.controller import Controller
+from autokd.searches.progress import Progress
+from autokd.training.checkpoint import save_weights
+from search_spaces.architecture.format import Architecture
+from search_spaces.networks.network import build
+from workers.base import Executor
+
+__all__ = ["Asked", "AskedTasks", "Asking"]
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Asked:
+    """A student to train up to a rung.
+
+    Attributes:
+        task: The evaluation.
+        future: What the search waits for.
+        since: Time of `time.monotonic` at which it was asked for.
+    """
+
+    task: EvaluationTask
+    future: Future[EvaluationResult]
+    since: float
+
+    def __repr__(self) -> str:
+        return f"<student {self.name} to train by {self.method} up to {self.epochs:g} epochs>"
+
+    @property
+    def name(self) -> str:
+        """The same for all rungs of a student: under it you may keep what a later rung goes on from."""
+        return self.task.trajectory
+
+    @property
+    def rung(self) -> int:
+        """Index of the rung."""
+        return self.task.rung
+
+    @property
+    def epochs(self) -> float:
+        """Length of the training from its start; the rung before, if there is one, is part of it."""
+        return self.task.epochs
+
+    @property
+    def architecture(self) -> Architecture:
+        """The student."""
+        return Architecture.from_json(self.task.architecture)
+
+    @property
+    def method(self) -> str:
+        """Name of the distillation method."""
+        return self.task.method
+
+    @property
+    def settings(self) -> dict[str, bool | int | float | str]:
+        """Its hyper-parameters."""
+        return dict(self.task.settings)
+
+    @property
+    def seed(self) -> int:
+        """Seed of the first weights, different for each student."""
+        return derive(self.task.seed, "weights")
+
+    def module(self) -> nn.Module:
+        """The student with its first weights, on the CPU."""
+        return build(self.architecture, seed=self.seed)
+
+    def make_method(self) -> Method:
+        """The distillation method with its hyper-parameters, for `autokd.distillation.Distiller`."""
+        return make_method(self.method, self.settings)
+
+
+class AskedTasks(Executor):
+    """Executor whose tasks somebody takes and ends: it has room for one more than were taken."""
+
+    def __init__(self) -> None:
+        self._waiting = deque[tuple[Any, ...]]()
+        self._taken = set[Asked]()
+
+    @property
+    def capacity(self) -> int:
+        """Number of tasks that were taken, and one."""
+        return len(self._taken) + 1
+
+    @property
+    def has_waiting(self) -> bool:
+        """Whether there is a task to take."""
+        return bool(self._waiting)
+
+    def submit(self, function: Callable[[*Ts], T], /, *args: *Ts) -> Future[T]:
+        """Future of an evaluation, whose task is the one argument, that waits until it is taken."""
+        future = Future[T]()
+        self._waiting.append((*args, future))
+        return future
+
+    def take(self) -> Asked:
+        """Take the task that has waited longest."""
+        task, future = self._waiting.popleft()
+        asked = Asked(task, future, time.monotonic())
+        self._taken.add(asked)
+        return asked
+
+    def give_back(self, asked: Asked) -> None:
+        """Take note that a task ends now.
+
+        Raises:
+            InputError: If it was not taken, or has ended already.
+        """
+        if asked not in self._taken or asked.future.done():
+            raise InputError("what is told must have been asked for here, and not been told yet.")
+        self._taken.remove(asked)
+
+    def shutdown(self, cancel: bool) -> None:
+        """Forget all tasks; there is no process to end."""
+        self._waiting.clear()
+        self._taken.clear()
+
+
+class Asking:
+    """A search whose students you train.
+
+    Proposals, pruning and everything that is recorded are those of any search; only the trainings are yours. They need
+    not be told in the order in which they were asked for.
+
+    Args:
+        controller: Of the search; its workers are `tasks`.
+        tasks: What is asked for.
+    """
+
+    def __init__(self, controller: Controller, tasks: AskedTasks) -> None:
+        self._controller, self._tasks = controller, tasks
+        self._is_over = False
+
+    def ask(self) -> Asked | None:
+        """What to train next: a rung of a new student, or the next rung of one that was told and not pruned.
+
+        Returns:
+            None if there is nothing: for good if all that was asked for was told, else until some of it is.
+
+        Raises:
+            InterruptedSearchError: If somebody wants the search to stop, such as by `autokd stop`.
+            DatabaseGone: If an outage of the database lasts too long.
+        """
+        while not self._tasks.has_waiting and self._controller.advance():
+            pass
+        if self._tasks.has_waiting:
+            return self._tasks.take()
+        self._is_over = self._controller.dispatcher.is_idle
+        return None
+
+    def tell(
+        self,
+        asked: Asked,
+        accuracy: float,
+        weights: nn.Module | None = None,
+        seconds: float | None = None,
+        **metrics: float,
+    ) -> None:
+        """Record what a training gave.
+
+        Args:
+            asked: What was trained.
+            accuracy: Accuracy on the validation split, in [0, 1].
+            weights: The trained student, as `asked.module()` made it. Without it the search can name the best student,
+                but neither return nor export its weights.
+            seconds: Time that it took; since it was asked for by default.
+            metrics: Further metrics. The one by which trials are pruned (`optimizer.signal`) must be there.
+
+        Raises:
+            InputError: If it was not asked for or told already, or a metric is missing or out of its range.
+        """
+        metrics = {"accuracy": accuracy, **metrics}
+        self._check(metrics)
+        if weights is not None:
+            _check_weights(weights, asked)
+        self._tasks.give_back(asked)
+        if weights is not None:
+            save_weights(weights, asked.task.weights)
+        took = time.monotonic() - asked.since if seconds is None else seconds
+        asked.future.set_result(EvaluationResult(asked.task.key, metrics, round(took, 3)))
+        self._controller.dispatcher.wait()
+
+    def fail(self, asked: Asked, error: Exception) -> None:
+        """Record that a training failed, which ends its trial, not the search.
+
+        Args:
+            asked: What could not be trained.
+            error: Why. An `OSError`, of a disk or network, can be tried again by `autokd retry`.
+
+        Raises:
+            InputError: If it was not asked for, or told already.
+        """
+        self._tasks.give_back(asked)
+        asked.future.set_exception(error)
+        self._controller.dispatcher.wait()
+
+    def record_end(self) -> Progress:
+        """Record whether the search is over or interrupted, and return how far it is."""
+        return self._controller.record_end(self._is_over)
+
+    def _check(self, metrics: dict[str, float]) -> None:
+        needed = {"accuracy", self._controller.problem.fidelity_metric.name}
+        if missing := needed - metrics.keys():
+            raise InputError(f"{min(missing)} must be told, too: trials are pruned by it (optimizer.signal).")
+        if bad := sorted(name for name in needed if not isfinite(metrics[name])):
+            raise InputError(f"{bad[0]} must be finite, but got {metrics[bad[0]]}.")
+        if not 0 <= metrics["accuracy"] <= 1:
+            raise InputError(f"accuracy must be in [0, 1], but got {metrics['accuracy']}.")
+
+
+def _check_weights(weights: nn.Module, asked: Asked) -> None:
+    try:
+        asked.module().load_state_dict(weights.state_dict())
+    except RuntimeError:
+        raise InputError("weights must be those of a module that `asked.module()` made.") from None
