@@ -200,8 +200,9 @@ def find(
         InputError: If there is none, or it began with another teacher.
     """
     result = SearchResult(_place(home), name, None, reporter or default_reporter())
-    result = replace(result, teacher=teacher_from_python(teacher, result.config))
-    digest = result.row.facts["teacher_digest"]
+    row = result.row
+    result = replace(result, teacher=teacher_from_python(teacher, result.problem_of(row).config))
+    digest = row.facts["teacher_digest"]
     if result.teacher and result.teacher.digest != digest:
         raise InputError(
             f"search {name!r} began with another teacher: the digest of this one is {result.teacher.digest[:12]}, "

@@ -124,6 +124,8 @@ def reference_records(store: Reader, search_id: int) -> Sequence[TrialRecord]:
         search_id: Id of the search.
     """
     rows = store.references(search_id)
+    if not rows:
+        return []
     ids = [row.id for row in rows]
     found = _assembled(rows, store.students(search_id, "search", ids), store.evaluations(search_id, trials=ids))
     return [found[row.number] for row in rows]
