@@ -48,6 +48,7 @@ def make_api(settings: Settings) -> FastAPI:
     )
     api.state.settings = settings
     api.state.registry = metrics.registry(settings.home)
+    api.state.families = reading.ranked_families()
     api.state.watchers = asyncio.Semaphore(watching.MOST_WATCHERS)
     handle_errors(api)
     for part in (health, metrics, reading, watching, artefacts, changing, queueing):

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Path, Query
+from fastapi import APIRouter, Depends, Path, Query, Request
 
 from autokd.analysis.plain_values import (
     failures_json,
@@ -23,6 +23,7 @@ from autokd.searches.reporter import SILENT
 from autokd.searches.result import SearchResult
 from autokd.service.guard import allow
 from autokd.service.refusals import meaning
+from autokd.service.remembered import Remembered
 from autokd.service.schemas import (
     BestAnswer,
     FailureAnswer,
@@ -35,7 +36,7 @@ from autokd.service.schemas import (
 )
 from autokd.service.settings import Current
 
-__all__ = ["Found", "SearchName", "router"]
+__all__ = ["Found", "SearchName", "ranked_families", "router"]
 
 MOST = 1_000  # rows in one answer
 
@@ -43,6 +44,13 @@ router = APIRouter(prefix="/api", dependencies=[allow("read")], tags=["reading"]
 
 SearchName = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=255)]
 Number = Annotated[int, Query(ge=1, le=MOST, description="How many at most.")]
+
+RankedFamilies = Remembered[list[dict[str, Any]]]
+
+
+def ranked_families() -> RankedFamilies:
+    """The families of searches, for which a model is fitted, so that many clients are shown them at once."""
+    return Remembered(lambda found: families_json(found, MOST))
 
 
 def _found(search: SearchName, settings: Current) -> SearchResult:
@@ -91,9 +99,10 @@ def show_best(found: Found) -> dict[str, Any]:
 
 
 @router.get("/searches/{search}/families", response_model=list[FamilyAnswer])
-def list_families(found: Found, top: Number = 10) -> list[dict[str, Any]]:
+async def list_families(request: Request, found: Found, top: Number = 10) -> list[dict[str, Any]]:
     """The families, the best first by what the model believes."""
-    return families_json(found, top)
+    ranked: RankedFamilies = request.app.state.families
+    return (await ranked.of(found))[:top]
 
 
 @router.get("/searches/{search}/pareto", response_model=list[StudentAnswer])

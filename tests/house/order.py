@@ -69,8 +69,8 @@ ORDER = {
         "__init__"
     ),
     "autokd.service": (
-        "registered settings tokens refusals guard bodies audit quota schemas reading watching artefacts changing "
-        "queueing metrics health app run supervisor server"
+        "registered settings tokens refusals guard bodies audit quota schemas remembered reading watching artefacts "
+        "changing queueing metrics health app run supervisor server"
     ),
     "search_spaces": "errors architecture networks design drawing spaces blueprint space",
     "search_spaces.architecture": (
