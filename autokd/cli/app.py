@@ -152,7 +152,7 @@ def resume(
     output: Output = "text",
     home: HomeFolder = None,
 ) -> None:
-    """Go on after any interruption; only trials, seconds, workers, references, final and stop may change."""
+    """Go on after any interruption; only trials, seconds, workers, references, final, stop and tracking may change."""
     from autokd.searches.api import find
 
     _check_replaceable(export, find(name, home) if export else None, force)

@@ -1,4 +1,4 @@
-"""The commands that write pictures and pages. Heavy imports are local, as in `app`."""
+"""The commands that write pictures, pages and studies. Heavy imports are local, as in `app`."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -67,3 +67,18 @@ def report(
     from autokd.searches.api import find
 
     report(find(name, home), folder, output)
+
+
+@app.command(rich_help_panel=PANEL)
+def study(
+    name: Name,
+    file: Annotated[Path, typer.Argument(help="SQLite file to write, such as study.db.", show_default=False)],
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
+    output: Output = "text",
+    home: HomeFolder = None,
+) -> None:
+    """Write a search as an Optuna study, which optuna-dashboard shows."""
+    from autokd.cli.study import study
+    from autokd.searches.api import find
+
+    study(find(name, home), file, force, output)

@@ -39,6 +39,7 @@ from autokd.config.numbers import (
 )
 from autokd.config.objectives import Against, Objectives
 from autokd.config.teacher import TeacherConfig
+from autokd.config.tracking import TrackingConfig
 from autokd.config.workers import WorkersConfig
 
 __all__ = [
@@ -57,7 +58,7 @@ __all__ = [
 ]
 
 LONGEST_NAME = 100  # characters of a search's name
-RESUMABLE_CHANGES = {"trials", "seconds", "workers", "references", "final", "stop"}  # what `resume` may change
+RESUMABLE_CHANGES = {"trials", "seconds", "workers", "references", "final", "stop", "tracking"}  # by `resume`
 
 
 def _one(value: Any) -> Any:
@@ -433,6 +434,7 @@ class SearchConfig(_Section):
     references: ReferencesConfig = ReferencesConfig()
     final: RetrainingConfig = RetrainingConfig()
     stop: StopConfig = StopConfig()
+    tracking: TrackingConfig = TrackingConfig()
 
     @field_validator("min_trials")
     @classmethod

@@ -105,6 +105,8 @@ def make_paths_absolute(values: dict[str, Any], folder: Path) -> None:
     if isinstance(optimizer, dict) and isinstance(earlier := optimizer.get("learn_from"), list):
         absolute = [str(folder / each) if isinstance(each, str) and is_file(each) else each for each in earlier]
         optimizer["learn_from"] = absolute
+    if isinstance(tracking := values.get("tracking"), dict) and isinstance(place := tracking.get("tensorboard"), str):
+        tracking["tensorboard"] = str(folder / place)
 
 
 def read_tables(path: Path) -> dict[str, Any]:

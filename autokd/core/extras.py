@@ -20,6 +20,7 @@ EXTRAS = {
     "postgresql": "psycopg",
     "ray": "ray",
     "serve": "fastapi",
+    "tracking": "tensorboard",
 }
 
 

@@ -38,6 +38,7 @@ from autokd.teachers.outputs.shapes import OutputKind, OutputShapes
 from autokd.teachers.process_cache import cached_teacher
 from autokd.teachers.registry import Teacher, check_made_from, load_teacher
 from autokd.teachers.validation import check_teacher
+from autokd.tracking.following import check_trackers
 from search_spaces.design.budget import LARGEST_LIMIT
 from search_spaces.design.envelope import Offer, envelope
 
@@ -62,8 +63,8 @@ def check_config(config: SearchConfig) -> None:
     """Check everything that can be told before data are decoded and the teacher runs.
 
     Raises:
-        InputError: If the device, the space, the methods, the optimiser or their settings do not exist or fit, or a
-            file or function that is named is not there.
+        InputError: If the device, the space, the methods, the optimiser or their settings do not exist or fit, a file
+            or function that is named is not there, or a tracker does not answer.
         SpaceError: If a limit is a share of what cannot be told of the teacher.
     """
     pick_device(config.workers.device)
@@ -73,6 +74,7 @@ def check_config(config: SearchConfig) -> None:
     check_choices(Choices(config))
     check_source(config.data)
     check_made_from(config.teacher)
+    check_trackers(config.tracking)
     if config.teacher.onnx or config.teacher.outputs:  # of which at most the number of parameters can be told
         config.budget.resolved(TeacherCost(params=LARGEST_LIMIT if config.teacher.onnx else None).limits)
 

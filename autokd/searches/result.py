@@ -30,6 +30,7 @@ from autokd.searches.session import session
 from autokd.searches.students import TrainedStudent
 from autokd.searches.trial_record import TrialRecord, reference_records
 from autokd.teachers.registry import Teacher
+from autokd.tracking.following import tracked
 from search_spaces.design.budget import Budget
 from workers.base import Executor
 from workers.errors import EngineLost
@@ -57,7 +58,7 @@ class SearchResult(RecordedSearch):
         """Go on until all trials are finished; the same code as beginning.
 
         Args:
-            config: A changed configuration; only trials, seconds, workers, references, final and stop may
+            config: A changed configuration; only trials, seconds, workers, references, final, stop and tracking may
                 differ.
 
         Raises:
@@ -223,13 +224,12 @@ class SearchResult(RecordedSearch):
     ) -> Iterator[tuple[Lease, Dispatcher]]:
         leave_if_importing()
         recorded = self.config
+        config, notify = config or recorded, self.reporter.notify
         try:
             with (
                 self.interruptible(verb),
-                session(self.home, self.name, recorded, config or recorded, self.reporter, executor) as (
-                    lease,
-                    dispatcher,
-                ),
+                session(self.home, self.name, recorded, config, self.reporter, executor) as (lease, dispatcher),
+                tracked(config.tracking, lease.search_id, self.home.open, notify),
             ):
                 dispatcher.teacher = self.teacher
                 yield lease, dispatcher

@@ -16,7 +16,7 @@ from autokd.optimizers.reports import REPORTS
 from autokd.searches.earlier import EarlierSearch
 from autokd.searches.trial_record import TrialRecord
 
-__all__ = ["GrowingStudy", "earlier_study", "to_study"]
+__all__ = ["GrowingStudy", "earlier_study", "quiet_optuna", "to_study"]
 
 _STATES = {
     "running": TrialState.RUNNING,
@@ -155,16 +155,22 @@ class _Storage(InMemoryStorage):
         study.user_attrs, study.system_attrs, study.param_distribution = {}, {}, {}
 
 
-def _empty_study(storage: InMemoryStorage, n_costs: int) -> optuna.Study:
-    """An empty study, created without a line in Optuna's log, which users read for their own studies."""
+@contextmanager
+def quiet_optuna() -> Iterator[None]:
+    """A block without a line in Optuna's log, which users read for their own studies."""
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
-        directions = [StudyDirection.MAXIMIZE, *[StudyDirection.MINIMIZE] * n_costs]
-        sampler = optuna.samplers.RandomSampler(seed=0)
-        return optuna.create_study(storage=storage, directions=directions, sampler=sampler)
+        yield
     finally:
         optuna.logging.set_verbosity(verbosity)
+
+
+def _empty_study(storage: InMemoryStorage, n_costs: int) -> optuna.Study:
+    directions = [StudyDirection.MAXIMIZE, *[StudyDirection.MINIMIZE] * n_costs]
+    with quiet_optuna():
+        sampler = optuna.samplers.RandomSampler(seed=0)
+        return optuna.create_study(storage=storage, directions=directions, sampler=sampler)
 
 
 def _frozen(

@@ -6,13 +6,13 @@ none of them and comes first.
 
 ORDER = {
     "autokd": (
-        "errors core config data distillation training teachers optimizers database evaluation export searches "
-        "analysis recipes testing __init__ service cli __main__"
+        "errors core config data distillation training teachers optimizers database evaluation export tracking "
+        "searches analysis recipes testing __init__ service cli __main__"
     ),
     "autokd.core": "seeds spelling repeating extras hub files console cache_folder disk speed device references",
     "autokd.config": (
-        "distinct numbers budget objectives learn_from compatibility fidelity_metrics flat data teacher workers schema "
-        "json_schema messages parsing toml"
+        "distinct numbers budget objectives learn_from tracking compatibility fidelity_metrics flat data teacher "
+        "workers schema json_schema messages parsing toml"
     ),
     "autokd.data": "dataset channels prefetch augmentation mixup stream decoding sources registry",
     "autokd.data.decoding": "pictures undecoded mapped decode",
@@ -50,6 +50,7 @@ ORDER = {
     ),
     "autokd.evaluation": "context prune warm_start precompute task distillation_stream log evaluate",
     "autokd.export": "module check manifest preprocess verification replacement card folder upload",
+    "autokd.tracking": "tracker mlflow tensorboard following",
     "autokd.searches": (
         "lengths earlier facts workspace data_from_python trial_record part method_choice references progress times "
         "tables study choices warm_start_source problem retention reporter recall printer proposals state families "
@@ -59,12 +60,12 @@ ORDER = {
     ),
     "autokd.analysis": (
         "rung_correlations plain_values evidence scales style history correlation importances where curves plots "
-        "inline_svg report"
+        "inline_svg report optuna_study"
     ),
     "autokd.recipes": "catalogue teachers runnable train_teacher",
     "autokd.testing": "tasks toys executors methods optimizers spaces",
     "autokd.cli": (
-        "damage interruption output options within events reporting draw plot report delete gc stop retry doctor "
+        "damage interruption output options within events reporting draw plot report study delete gc stop retry doctor "
         "exports teach axes best show watch pareto winner pictures backup upkeep serving serve app "
         "__init__"
     ),

@@ -14,7 +14,11 @@ MOST_LOOSE = 4
 OLD_ADDRESSES = ("search_spaces.blueprint", "search_spaces.space")  # for users' spaces
 FORBIDDEN_TO_WORKERS = ("database", "optimizers", "searches", "analysis", "cli", "service")
 OWN_EXTRAS = {"test", "dev", "docs", "notebooks"}  # what tests, docs and notebooks need
-IMPORT_NAMES = {"pillow": "PIL", "scikit-learn": "sklearn"}  # where they are not those of the distribution
+IMPORT_NAMES = {
+    "mlflow-skinny": "mlflow",
+    "pillow": "PIL",
+    "scikit-learn": "sklearn",
+}  # where they are not those of the distribution
 
 
 def unplaced(tree: Tree, order: Mapping[str, str]) -> list[str]:

@@ -1,0 +1,175 @@
+"""Real MLflow on SQLite, real event files of TensorBoard: what they hold is what the rows hold."""
+
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hub_models import package
+from inline_searches import run
+
+from autokd.config.tracking import TrackingConfig
+from autokd.database.lease import acquire, release
+from autokd.database.store import Store
+from autokd.errors import InputError
+from autokd.searches.controller import Controller
+from autokd.searches.dispatcher import Dispatcher
+from autokd.searches.problem import Problem
+from autokd.tracking.following import _TRACKERS, check_trackers, follow, tracked
+from autokd.tracking.mlflow import MLflow
+from autokd.tracking.tensorboard import TensorBoard
+from workers.inline import InlineExecutor
+
+mlflow = package("mlflow")
+accumulators = package("tensorboard.backend.event_processing.event_accumulator")
+TWO_RUNGS = {"rungs": [1, 2]}
+pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy")  # which MLflow uses
+
+
+@pytest.fixture
+def search(
+    make_problem: Callable[..., Problem], make_store: Callable[..., Store], pretend: Callable[..., None]
+) -> Store:
+    """The database of a search that ended, with two rungs."""
+    problem = make_problem(trials=5, training=TWO_RUNGS, optimizer={"name": "random", "pruner": "halving"})
+    pretend(lambda task: 0.1 if task.rung == 0 and task.seed % 2 else None)
+    store = make_store(problem)
+    run(problem, store)
+    return store
+
+
+def expected(store: Store) -> dict[str, dict[str, Any]]:
+    """What rows hold of each trial: its accuracies by rung and its value."""
+    found: dict[str, dict[str, Any]] = {}
+    for trial in store.trials(1):
+        rows = store.evaluations(1, trials=[trial.id])
+        accuracies = {row.rung: row.metrics["accuracy"] for row in rows if row.metrics}
+        found[f"trial-{trial.number:04}"] = {"accuracy": accuracies, "value": trial.value}
+    return found
+
+
+def runs_of(uri: str) -> dict[str, Any]:
+    """The runs of MLflow by name; a name that is there twice fails."""
+    client = mlflow.MlflowClient(tracking_uri=uri)
+    runs = client.search_runs([experiment.experiment_id for experiment in client.search_experiments()])
+    names = [run.info.run_name for run in runs]
+    assert len(set(names)) == len(names)
+    return dict(zip(names, runs, strict=True))
+
+
+def in_mlflow(uri: str) -> dict[str, dict[str, Any]]:
+    client, found = mlflow.MlflowClient(tracking_uri=uri), {}
+    for name, each in runs_of(uri).items():
+        if name.startswith("trial-"):
+            history = client.get_metric_history(each.info.run_id, "accuracy")
+            found[name] = {
+                "accuracy": {metric.step: metric.value for metric in history},
+                "value": each.data.metrics.get("value"),
+            }
+    return found
+
+
+def in_tensorboard(folder: Path) -> dict[str, dict[str, Any]]:
+    found = {}
+    (search,) = folder.iterdir()
+    for trial in sorted(search.glob("trial-*")):
+        events = accumulators.EventAccumulator(str(trial))
+        events.Reload()
+        scalars = {tag: {each.step: each.value for each in events.Scalars(tag)} for tag in events.Tags()["scalars"]}
+        found[trial.name] = {"accuracy": scalars["accuracy"], "value": scalars.get("value", {}).get(0)}
+    return found
+
+
+def nearly(expected: Mapping[str, Any]) -> Any:
+    """Equal but for float32, as which TensorBoard keeps scalars."""
+    return {
+        name: {"accuracy": pytest.approx(each["accuracy"], rel=1e-6), "value": pytest.approx(each["value"], rel=1e-6)}
+        for name, each in expected.items()
+    }
+
+
+@pytest.mark.slow  # MLflow makes its database
+def test_both_hold_what_the_rows_hold_however_often_the_session_was_interrupted(search: Store, tmp_path: Path) -> None:
+    uri, folder, row = f"sqlite:///{tmp_path}/mlflow.db", tmp_path / "runs", search.search("first")
+    ids = [event.id for event in search.events(row.id)]
+
+    class Part(Store):
+        """The database as it was when only the first so many events had happened."""
+
+        last = 0
+
+        def events(self, search_id: int, after: int = 0, most: int | None = None) -> list[Any]:
+            return [event for event in super().events(search_id, after, most) if event.id <= self.last]
+
+    for share in (3, 2, 1):
+        part = Part(search.engine.url.render_as_string())
+        part.last = ids[len(ids) // share - 1]
+        for tracker in (MLflow(uri, row), TensorBoard(str(folder), row)):
+            assert follow(tracker, part, row.id, tracker.seen) == part.last
+            tracker.close()
+        part.close()
+    assert in_mlflow(uri) == expected(search)
+    assert in_tensorboard(folder) == nearly(expected(search))
+
+
+@pytest.mark.slow  # MLflow makes its database
+def test_runs_say_what_the_trial_was_and_how_it_ended(search: Store, tmp_path: Path) -> None:
+    uri, row = f"sqlite:///{tmp_path}/mlflow.db", search.search("first")
+    tracker = MLflow(uri, row)
+    follow(tracker, search, row.id, tracker.seen)
+    runs = runs_of(uri)
+    assert runs["first"].data.params["budget.params"] == "4000"
+    (student,) = search.students(row.id, trials=[search.trials(row.id)[0].id])
+    for trial in search.trials(row.id):
+        data = runs[f"trial-{trial.number:04}"].data
+        assert data.params == {name: str(value) for name, value in trial.parameters.items()}
+        assert data.tags["autokd.state"] == trial.state
+        assert data.tags["mlflow.parentRunId"] == runs["first"].info.run_id
+    assert runs["trial-0000"].data.metrics["params"] == student.params
+
+
+class Stubborn(TensorBoard):
+    """Fails at its second measurement."""
+
+    n_measured = 0
+
+    def measured(self, *_: Any) -> None:
+        self.n_measured += 1
+        if self.n_measured > 1:
+            raise ConnectionError("the server is gone")
+
+
+def test_a_tracker_that_fails_is_left_alone_and_the_search_goes_on(
+    make_problem: Callable[..., Problem],
+    make_store: Callable[..., Store],
+    pretend: Callable[..., None],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    problem, heard = make_problem(trials=3), list[str]()
+    store = make_store(problem)
+    pretend()
+    monkeypatch.setitem(_TRACKERS, "tensorboard", Stubborn)
+    config, lease = TrackingConfig(tensorboard=str(tmp_path / "runs")), acquire(store, "first")
+    with tracked(config, lease.search_id, lambda: Store(store.engine.url.render_as_string()), heard.append):
+        Controller(store, lease, problem, Dispatcher(store, lease, InlineExecutor())).run()
+    release(store, lease)
+    assert heard == ["tracking.tensorboard failed and was left alone from then on: the server is gone"]
+    assert all(trial.finished_at for trial in store.trials(1))
+
+
+@pytest.fixture
+def closed_port() -> Iterator[int]:
+    """A port at which nobody listens."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield taken.getsockname()[1]
+
+
+def test_a_server_that_does_not_answer_is_an_error_at_once(closed_port: int, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"^tracking\.mlflow: 'http://127\.0\.0\.1:\d+' cannot be used: "):
+        check_trackers(TrackingConfig(mlflow=f"http://127.0.0.1:{closed_port}"))
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"^tracking\.tensorboard: '.*file/runs' cannot be used: .*Not a directory"):
+        check_trackers(TrackingConfig(tensorboard=str(tmp_path / "file" / "runs")))
