@@ -11,6 +11,7 @@ from autokd.analysis.curves import Curve, draw_curves
 from autokd.analysis.evidence import Evidence
 from autokd.analysis.history import draw_history
 from autokd.analysis.importances import draw_importances
+from autokd.analysis.parallel import draw_parallel, shared_dimensions
 from autokd.analysis.style import FONT, INK, PALE
 from autokd.analysis.where import draw_front, draw_where
 from autokd.core.extras import needs
@@ -39,6 +40,8 @@ def panels_svg(shown: Evidence) -> Iterator[tuple[str, bytes]]:
     yield "History of the trials", _panel(lambda axes: draw_history(axes, shown))
     yield "Where the good trials are", _panel(lambda axes: draw_where(axes, shown))
     yield "Importance of each dimension", _panel(lambda axes: draw_importances(axes, shown))
+    if shared_dimensions(shown):
+        yield "Parallel coordinates of the trials", _panel(lambda axes: draw_parallel(axes, shown))
     if found := climbs(shown):
         yield "Rung correlation", _panel(lambda axes: draw_rung_correlation(axes, found, shown.metric))
 

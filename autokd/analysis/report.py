@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from autokd.analysis.curves import learning_curves
@@ -14,16 +13,18 @@ from autokd.analysis.evidence import Evidence, evidence, set_against
 from autokd.analysis.inline_svg import inline_svg
 from autokd.analysis.plots import curves_svg, front_svg, panels_svg
 from autokd.analysis.style import THEMED
+from autokd.analysis.templating import environment
 from autokd.config.objectives import AGAINST, Against
 from autokd.data.dataset import describe
 from autokd.searches.findings import Findings
-from autokd.searches.tables import count, counted, decimal, duration, moment, percent, tightest_limit
+from autokd.searches.tables import counted, percent, tightest_limit
+from search_spaces.architecture.format import Architecture
 from search_spaces.drawing.picture import render
 
 if TYPE_CHECKING:
     from autokd.searches.result import SearchResult
 
-__all__ = ["GENERATOR", "plot_page", "report_page"]
+__all__ = ["GENERATOR", "drawing", "findings_values", "plot_page", "report_page"]
 
 GENERATOR = "AutoKD"
 MOST_FAMILIES = 10
@@ -42,30 +43,48 @@ def report_page(result: "SearchResult") -> str:
     Raises:
         InputError: If it has no trained student yet.
     """
+    return _page("report.html", **findings_values(result))
+
+
+def findings_values(result: "SearchResult") -> dict[str, Any]:
+    """What the template `findings.html` shows of a search: all of its report.
+
+    Raises:
+        InputError: If it has no trained student yet.
+    """
     findings = Findings.of(result)
     shown = evidence(result, findings.families)
     progress, outlook = result.progress, findings.outlook.facts if findings.outlook else []
-    return _page(
-        "report.html",
-        findings=findings,
-        student_facts=[fact for fact in findings.facts if fact not in outlook],
-        outlook=outlook,
-        answer=_answer(findings),
-        asked=_asked(findings, progress.trials),
-        networks=list(_networks(findings)),
-        costs=COSTS,
-        limits=_limits(findings),
-        pictures=_pictures(findings, shown, result),
-        drawing=inline_svg(render(findings.student.architecture, "svg"), "student", "Graph of the student"),
-        progress=progress,
-        families=shown.families[:MOST_FAMILIES],
-        n_families=len(shown.families),
-        remarks=result.remarks,
-        times=asdict(findings.times),
-        made_again=list(_reproduction(findings)),
-        commands=_commands(result, findings),
-        configuration=json.dumps(findings.problem.config.to_dict(), indent=2, ensure_ascii=False),
-    )
+    return {
+        "findings": findings,
+        "student_facts": [fact for fact in findings.facts if fact not in outlook],
+        "outlook": outlook,
+        "answer": _answer(findings),
+        "asked": _asked(findings, progress.trials),
+        "networks": list(_networks(findings)),
+        "costs": COSTS,
+        "limits": _limits(findings),
+        "pictures": _pictures(findings, shown, result),
+        "drawing": drawing(findings.student.architecture, "student"),
+        "progress": progress,
+        "families": shown.families[:MOST_FAMILIES],
+        "n_families": len(shown.families),
+        "remarks": result.remarks,
+        "times": asdict(findings.times),
+        "made_again": list(_reproduction(findings)),
+        "commands": _commands(result, findings),
+        "configuration": json.dumps(findings.problem.config.to_dict(), indent=2, ensure_ascii=False),
+    }
+
+
+def drawing(architecture: Architecture, name: str) -> Markup:
+    """The graph of a student as an element of a page.
+
+    Args:
+        architecture: The student.
+        name: Letters that no other picture of the page has as its name.
+    """
+    return inline_svg(render(architecture, "svg"), name, "Graph of the student")
 
 
 def plot_page(shown: Evidence) -> str:
@@ -74,16 +93,7 @@ def plot_page(shown: Evidence) -> str:
 
 
 def _page(template: str, **values: Any) -> str:
-    environment = Environment(
-        loader=PackageLoader("autokd.analysis"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    formats = (count, counted, decimal, duration, moment, percent, tightest_limit)
-    environment.filters.update({function.__name__: function for function in formats})
-    return environment.get_template(template).render(generator=GENERATOR, **values)
+    return environment().get_template(template).render(generator=GENERATOR, **values)
 
 
 def _panels(shown: Evidence) -> Iterator[Markup]:

@@ -5,7 +5,20 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["BLUE", "COLOUR_MAP", "FONT", "GREY", "INK", "ORANGE", "PALE", "THEMED", "VERMILION", "explain", "head"]
+__all__ = [
+    "BLUE",
+    "COLOUR_MAP",
+    "FONT",
+    "GREY",
+    "INK",
+    "ORANGE",
+    "PALE",
+    "POSTERIOR",
+    "THEMED",
+    "VERMILION",
+    "explain",
+    "head",
+]
 
 # Okabe and Ito's colours (https://jfly.uni-koeln.de/color/) and a map, all of which colour-blind people tell apart.
 BLUE, ORANGE, VERMILION = "#0072B2", "#E69F00", "#D55E00"
@@ -19,6 +32,9 @@ THEMED = {
     "#ffffff": "var(--paper)",
 }
 """Colours that follow a page on which a picture stands, as variables of its style sheet."""
+
+POSTERIOR = "posterior mean of the validation accuracy, %"
+"""Label of what the model believes of trials."""
 
 FONT = "DejaVu Sans"  # it comes with matplotlib
 

@@ -7,7 +7,7 @@ import numpy as np
 from autokd.analysis.evidence import Evidence
 from autokd.analysis.history import draw_trials, values
 from autokd.analysis.scales import accuracy_places, jitter, label_accuracies, label_costs, label_values, short
-from autokd.analysis.style import BLUE, COLOUR_MAP, INK, ORANGE, VERMILION, explain, head
+from autokd.analysis.style import BLUE, COLOUR_MAP, INK, ORANGE, POSTERIOR, VERMILION, explain, head
 from autokd.config.objectives import Against
 from autokd.searches.method_choice import METHOD
 from autokd.searches.students import TrainedStudent
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 __all__ = ["draw_front", "draw_where"]
-
-POSTERIOR = "posterior mean of the validation accuracy, %"
 
 
 def draw_where(axes: "Axes", shown: Evidence) -> None:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from rich.table import Table
 
+from autokd.analysis.status_facts import front_line
 from autokd.cli.axes import axes_table
 from autokd.cli.exports import exported
 from autokd.cli.output import Output, show_json, show_text
 from autokd.cli.within import option
-from autokd.config.objectives import Against
 from autokd.export.verification import Verification
 from autokd.searches.axes import three_axes
 from autokd.searches.findings import Findings, student_json
@@ -29,7 +29,7 @@ from autokd.searches.tables import (
 )
 from search_spaces.design.budget import Budget
 
-__all__ = ["best", "front_line", "trained"]
+__all__ = ["best", "trained"]
 
 NO_LIMITS = Budget()
 
@@ -102,18 +102,6 @@ def trained(
             "the best is chosen by validation accuracy"
         )
     best(result, output, within=within)
-
-
-def front_line(result: SearchResult, costs: Sequence[Against]) -> str:
-    """The front of a search of several objectives in a sentence: its ends, and how to see and choose the others."""
-    students = result.front
-    if not students:
-        return "front: no student is trained up to the highest rung yet"
-    ends = " to ".join(
-        f"{percent(one.metrics['accuracy'])} with {', '.join(f'{count(one.cost(name))} {name}' for name in costs)}"
-        for one in (students[:1] if len(students) == 1 else (students[0], students[-1]))
-    )
-    return f"front: {counted(len(students), 'student')}, {ends}; `{result.command('pareto')}` lists them"
 
 
 def _networks_table(shown: Findings) -> Table:

@@ -1,66 +1,38 @@
 """Output of the commands that only read: tables for people, or one JSON value for programs."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from rich.table import Table
 
 from autokd.analysis.plain_values import (
-    EVENTS,
-    LOG_LINES,
-    comparison_of,
-    estimates,
     families_json,
     status_json,
     trial_json,
 )
-from autokd.analysis.rung_correlations import RungCorrelation, rung_correlations
-from autokd.cli.best import front_line
-from autokd.cli.events import event_line
+from autokd.analysis.status_facts import status_facts
+from autokd.analysis.trial_facts import evaluations_table, log_lines, students_table, trial_facts
 from autokd.cli.output import Output, show_json, show_text
-from autokd.config.fidelity_metrics import ACCURACY
-from autokd.config.flat import flat
-from autokd.database.rows import TrialRow
-from autokd.evaluation.log import tail
-from autokd.evaluation.task import log_file
-from autokd.searches.comparison import Comparison
-from autokd.searches.earlier import learns_from
-from autokd.searches.findings import full_length_lines
 from autokd.searches.method_choice import METHOD, TEACHER
-from autokd.searches.part import MOST_CLIMBED
-from autokd.searches.problem import Problem
-from autokd.searches.progress import Progress, smallest_student
-from autokd.searches.remarks import search_remarks
+from autokd.searches.progress import Progress
 from autokd.searches.result import SearchResult
 from autokd.searches.tables import (
-    METRIC_HEADINGS,
     count,
     counted,
-    duration,
-    evaluation_state,
     facts_table,
-    limits_used,
-    metric_cells,
-    moment,
     percent,
-    reference_state,
+    searches_table,
     table,
-    teacher_cells,
     tightest_limit,
-    times_line,
-    training_state,
 )
 from autokd.searches.trial_record import TrialRecord
 from autokd.searches.workspace import Workspace
-from search_spaces.design.budget import Budget
 
 if TYPE_CHECKING:
     from autokd.searches.families import Family
 
 __all__ = ["families", "recipes", "searches", "status", "status_table", "trial"]
-
-_STOPS = {"gracefully": "once the running evaluations have ended", "now": "within seconds"}
 
 
 def recipes(known: Mapping[str, str], output: Output) -> None:
@@ -85,18 +57,7 @@ def searches(progresses: Sequence[Progress], home: Workspace, output: Output) ->
     if not progresses:
         show_text(f"no search in {home.folder} yet: begin one with `autokd search`")
         return
-    rows = [
-        (
-            progress.name,
-            progress.status,
-            f"{progress.finished}/{progress.trials}",
-            percent(progress.best_accuracy),
-            percent(progress.teacher_accuracy),
-            count(progress.best_params),
-        )
-        for progress in progresses
-    ]
-    show_text(table(("search", "status", "trials", "best", "teacher", "parameters"), rows, numeric=range(2, 6)))
+    show_text(searches_table(progresses))
 
 
 def status(result: SearchResult, output: Output) -> None:
@@ -109,46 +70,7 @@ def status(result: SearchResult, output: Output) -> None:
 
 def status_table(result: SearchResult) -> Table:
     """The progress of a search and of its full-length trainings as names and sentences."""
-    return facts_table(_status_facts(result))
-
-
-def _status_facts(result: SearchResult) -> list[tuple[str, str]]:
-    """The progress as names and sentences."""
-    progress, trainings, row = result.progress, result.trainings, result.row
-    problem, (outlook, flatness) = result.problem, estimates(result)
-    ended = f"{progress.complete} complete, {progress.pruned} pruned, {progress.failed} failed"
-    facts = [
-        ("search", f"{progress.name} ({progress.status})"),
-        ("trials", f"{progress.finished} of {progress.trials}: {ended}, {progress.running} running"),
-        *([("learns from", learns_from(problem.facts.earlier))] if problem.facts.earlier else []),
-        *(("running", evaluation_state(one)) for one in progress.evaluations),
-        ("best", _best_line(progress)),
-        *([("front", front_line(result, problem.costs).removeprefix("front: "))] if problem.costs else []),
-        *(outlook.facts if outlook else []),
-        ("teacher", _teacher_line(progress)),
-        *_limits_lines(result, progress, problem.budget),
-        *(("reference", f"{one.name}: {reference_state(one)}") for one in progress.references),
-        ("time", times_line(result.times)),
-        ("last change", moment(row.updated_at)),
-    ]
-    if progress.status == "stopping":
-        facts.append(("stops", _STOPS[row.stop or "now"]))
-    if progress.is_running:
-        facts += [
-            ("time left", duration(progress.seconds_left)),
-            ("controller", f"process {row.lease_pid} on {row.lease_host}"),
-        ]
-    elif progress.status != "finished":
-        is_training = any(training.state == "running" for training in trainings)
-        facts.append(("go on with", result.command("train" if is_training else "resume")))
-    climbed = result.spread(MOST_CLIMBED, "complete")
-    correlations = rung_correlations(climbed, problem.rungs, problem.fidelity_metric)
-    facts += [("prediction", _rung_correlation_line(one, progress.pruned, progress.complete)) for one in correlations]
-    facts += search_remarks(progress, flatness, outlook is not None and outlook.is_enough)
-    facts += [("full length", line) for line in full_length_lines(problem)]
-    facts += [("full length", f"{training.name}: {training_state(training)}") for training in trainings]
-    lines = [event_line(event) for event in result.last_events(EVENTS)]
-    return facts + [("" if position else "last events", line) for position, line in enumerate(lines)]
+    return facts_table(status_facts(result))
 
 
 def trial(record: TrialRecord, result: SearchResult, output: Output) -> None:
@@ -162,92 +84,13 @@ def trial(record: TrialRecord, result: SearchResult, output: Output) -> None:
     if output == "json":
         show_json(trial_json(record, result))
         return
-    problem, comparison = result.problem, comparison_of(record, result)
-    show_text(facts_table(_trial_facts(record, problem, comparison)))
-    show_text(_students_table(record, problem.budget))
-    show_text(_evaluations_table(record))
+    problem = result.problem
+    show_text(facts_table(trial_facts(record, result)))
+    show_text(students_table(record, problem.budget))
+    show_text(evaluations_table(record))
     show_text("of the validation samples; ECE scaled: after temperature scaling; KL: KL(teacher || student) in nats")
-    for line in _log_lines(record, problem):
+    for line in log_lines(record, problem):
         show_text(line)
-
-
-def _trial_facts(record: TrialRecord, problem: Problem, comparison: Comparison | None) -> list[tuple[str, str]]:
-    """Names and values: state, family, parameters, and how the trial compares with the best reference."""
-    row, metric = record.trial, problem.fidelity_metric
-    facts = [
-        ("reference", f"{row.reference} ({row.state})") if row.reference else ("trial", f"{row.number} ({row.state})"),
-        ("value", percent(row.value)),
-        *((name, f"{cost:,.0f}") for name, cost in zip(problem.costs, row.costs or (), strict=False)),
-        ("opened", f"{moment(row.created_at)}, when {counted(row.opened_after, 'trial')} had ended"),
-        ("ended", _ended(row)),
-        *([] if metric == ACCURACY else [("fidelity metric", _fidelity_metric_line(record, problem))]),
-        ("family", problem.describe(row)),
-        *(
-            (name, f"{value:.4g}" if isinstance(value, float) else str(value))
-            for name, value in flat(dict(row.parameters))
-        ),
-        *([("compared", str(comparison))] if comparison else []),
-        *([("learns from", learns_from(problem.facts.earlier))] if problem.facts.earlier else []),
-    ]
-    if workers := sorted({evaluation.worker for evaluation in record.evaluations if evaluation.worker}):
-        facts.append(("workers", ", ".join(workers)))
-    if row.reason:
-        facts.append(("reason", row.reason))
-    if row.state == "failed":
-        facts.append(("fault", "of a worker" if record.is_workers_fault else "of its own"))
-    return facts
-
-
-def _students_table(record: TrialRecord, budget: Budget) -> Table:
-    """A row for each student with its cost."""
-    rows = [
-        (
-            str(student.replicate),
-            student.digest[:12],
-            count(student.params),
-            count(student.macs),
-            count(student.activation_bytes),
-            count(student.cost.memory_bytes),
-            tightest_limit(budget.utilisation(student.cost)),
-        )
-        for student in record.students
-    ]
-    columns = ("student", "architecture", "parameters", "MACs", "activations", "memory bytes", "tightest limit")
-    return table(columns, rows, numeric=range(2, 6))
-
-
-def _evaluations_table(record: TrialRecord) -> Table:
-    """A row for each evaluation with its metrics."""
-    replicates = {student.id: student.replicate for student in record.students}
-    rows = [
-        (
-            str(replicates[evaluation.student_id]),
-            f"{evaluation.epochs:g}",
-            evaluation.state,
-            *metric_cells(evaluation.metrics or {}),
-            *teacher_cells(evaluation.metrics or {}),
-            duration(evaluation.seconds),
-        )
-        for evaluation in record.evaluations
-    ]
-    headings = ("student", "epochs", "state", *METRIC_HEADINGS, "agreement", "KL", "took")
-    return table(headings, rows, numeric=range(3, 10))
-
-
-def _log_lines(record: TrialRecord, problem: Problem) -> Iterator[str]:
-    """Where evaluations that printed something have their logs, with the last lines of those that failed."""
-    replicates = {student.id: student.replicate for student in record.students}
-    for row in record.evaluations:
-        file = log_file(problem.evaluations, row.key)
-        if file.exists():
-            yield f"log of student {replicates[row.student_id]} up to {counted(row.epochs, 'epoch')}: {file}"
-            yield from (f"  {line}" for line in tail(file, LOG_LINES) if row.state == "failed")
-
-
-def _ended(row: TrialRow) -> str:
-    if row.finished_at is None:
-        return "not yet"
-    return moment(row.finished_at) + ("" if row.reference else f", as number {row.finish_order}")
 
 
 def families(result: SearchResult, top: int, output: Output) -> None:
@@ -307,53 +150,3 @@ def _families_table(ranked: "Sequence[Family]", marks: Mapping[int, str] | None 
     numbers = ("trial", "observed", "rung", "mean ± sd", "P(best)", "activations")
     headings = (*numbers, *sizes, "tightest limit", *chosen, "family")
     return table(headings, rows, numeric=range(len(numbers) + len(sizes[:2])))
-
-
-def _best_line(progress: Progress) -> str:
-    if progress.best_accuracy is None:
-        return "-"
-    size = f"{count(progress.best_params)} parameters, {count(progress.best_macs)} MACs"
-    activations = f"{count(progress.best_activation_bytes)} activation bytes"
-    return f"{percent(progress.best_accuracy)} by trial {progress.best_trial}, {size}, {activations}"
-
-
-def _limits_lines(result: SearchResult, progress: Progress, budget: Budget) -> list[tuple[str, str]]:
-    """The share of each limit that the best trial's smallest student uses; nothing before there is a best trial."""
-    if progress.best_trial is None:
-        return []
-    best = smallest_student(result.trial(progress.best_trial).students)
-    return [("limits", limits_used(budget.utilisation(best.cost)))]
-
-
-def _teacher_line(progress: Progress) -> str:
-    size = f"{percent(progress.teacher_accuracy)}, {count(progress.teacher_params)} parameters"
-    activations = progress.teacher_activation_bytes
-    return size if activations is None else f"{size}, {count(activations)} activation bytes"
-
-
-def _fidelity_metric_line(record: TrialRecord, problem: Problem) -> str:
-    """Values of the metric by which the trial was compared, at each rung."""
-    metric, rungs = problem.fidelity_metric, problem.rungs
-    values = [f"{value:.4f} after {counted(rungs[rung], 'epoch')}" for rung, value in record.means(metric.name).items()]
-    return f"{metric.name} {', '.join(values) or '-'}"
-
-
-def _rung_correlation_line(rung_correlation: RungCorrelation, pruned: int, complete: int) -> str:
-    """Correlation of a rung with the last one, with what is missing from the sample.
-
-    Args:
-        rung_correlation: The correlation.
-        pruned: Number of trials that were pruned.
-        complete: Number of trials that reached the last rung.
-    """
-    what = f"{rung_correlation.metric} after {counted(rung_correlation.epochs, 'epoch')}"
-    n = counted(rung_correlation.n, "trial")
-    if complete > MOST_CLIMBED:
-        n = f"{rung_correlation.n} of {counted(complete, 'trial')}"
-    if rung_correlation.rho is None:
-        return f"{what}: too little to tell, {n} reached the last rung"
-    spread = (
-        "" if rung_correlation.low is None else f" (90 %: {rung_correlation.low:.2f} to {rung_correlation.high:.2f})"
-    )
-    selected = "; pruned ones are missing, which lowers it" if pruned else ""
-    return f"{what}: rank correlation {rung_correlation.rho:.2f}{spread} with the last rung, {n}{selected}"

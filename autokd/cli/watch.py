@@ -8,12 +8,12 @@ import typer
 from rich.live import Live
 
 from autokd.cli.best import best
-from autokd.cli.events import event_line
 from autokd.cli.output import Output
 from autokd.cli.reporting import reporter
 from autokd.cli.show import status, status_table
 from autokd.core.console import PlainConsole
 from autokd.errors import AutoKDError, InterruptedSearchError
+from autokd.searches.event_lines import event_line
 from autokd.searches.progress import Progress, why_failed
 from autokd.searches.reporter import Reporter
 from autokd.searches.result import SearchResult

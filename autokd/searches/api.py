@@ -2,8 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,6 @@ from autokd.data.dataset import Dataset
 from autokd.database.reading import Reader
 from autokd.errors import InputError
 from autokd.evaluation.precompute import store_shapes
-from autokd.optimizers.errors import OptimizerError
 from autokd.searches.data_from_python import data_source
 from autokd.searches.preflight import (
     broken_limits,
@@ -28,6 +26,7 @@ from autokd.searches.preflight import (
     check_methods,
     check_storage,
     check_workers,
+    checks,
     find_facts,
     survey,
     with_feasible_spaces,
@@ -43,7 +42,6 @@ from autokd.searches.workspace import Workspace, default_workspace
 from autokd.teachers.from_python import teacher_from_python, teacher_source
 from search_spaces.design.budget import Budget
 from search_spaces.design.space import Space
-from search_spaces.errors import SpaceError
 from workers.worker_process import leave_if_importing
 
 __all__ = ["begin", "find", "find_all", "search"]
@@ -145,7 +143,7 @@ def begin(
     if home.exists:
         with home.open() as store:
             config = _named(config, home, store, reporter, renames)
-    with _checks():
+    with checks():
         check_config(config)
         earlier = recall(config, home)
         check_workers(config, home.folder, reporter)
@@ -243,15 +241,6 @@ def _shortened(config: SearchConfig, rungs: Sequence[float]) -> str:
 
 def _place(home: Workspace | str | Path | None) -> Workspace:
     return home if isinstance(home, Workspace) else default_workspace(home)
-
-
-@contextmanager
-def _checks() -> Iterator[None]:
-    """A block in which what a space or an optimiser refuses is an error of the caller."""
-    try:
-        yield
-    except (SpaceError, OptimizerError) as error:
-        raise InputError(str(error)) from error
 
 
 def _named(config: SearchConfig, home: Workspace, store: Reader, reporter: Reporter, renames: bool) -> SearchConfig:

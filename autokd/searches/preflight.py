@@ -1,8 +1,8 @@
 """What is checked and found out before a search begins: data, teacher, device, and whether the budget can be met."""
 
 import platform
-from collections.abc import Collection, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from copy import deepcopy
 from dataclasses import replace
 from importlib.metadata import version
@@ -25,6 +25,7 @@ from autokd.distillation.pruning import is_prunable
 from autokd.errors import BudgetInfeasibleError, InputError, first_line
 from autokd.evaluation.distillation_stream import is_live
 from autokd.evaluation.precompute import check_room, find_shapes, missing_outputs
+from autokd.optimizers.errors import OptimizerError
 from autokd.searches.choices import Choices
 from autokd.searches.facts import Facts
 from autokd.searches.problem import Problem
@@ -41,6 +42,7 @@ from autokd.teachers.validation import check_teacher
 from autokd.tracking.following import check_trackers
 from search_spaces.design.budget import LARGEST_LIMIT
 from search_spaces.design.envelope import Offer, envelope
+from search_spaces.errors import SpaceError
 
 __all__ = [
     "broken_limits",
@@ -50,6 +52,7 @@ __all__ = [
     "check_methods",
     "check_storage",
     "check_workers",
+    "checks",
     "find_facts",
     "survey",
     "with_feasible_spaces",
@@ -57,6 +60,15 @@ __all__ = [
 
 DECISIVE_PACKAGES = ("autokd", "torch", "numpy", "optuna", "scipy")
 PROBED = 8  # samples
+
+
+@contextmanager
+def checks() -> Iterator[None]:
+    """A block in which what a space or an optimiser refuses is an error of the caller."""
+    try:
+        yield
+    except (SpaceError, OptimizerError) as error:
+        raise InputError(str(error)) from error
 
 
 def check_config(config: SearchConfig) -> None:

@@ -15,7 +15,7 @@ from autokd.searches.reporter import Reporter, Silent
 from autokd.searches.tables import budget_table, count, counted, duration, percent, reference_state, training_state
 from search_spaces.design.envelope import Offer
 
-__all__ = ["CHECKING", "LOADING", "Printer", "default_reporter", "print_checks", "time_left"]
+__all__ = ["CHECKING", "LOADING", "Printer", "default_reporter", "found", "print_checks", "time_left"]
 
 LOADING = "reading data, decoding images ..."
 TRAINING_LINES = 10  # for each student: a line an epoch would fill the cell of a notebook
@@ -103,15 +103,23 @@ def print_checks(console: Console, facts: Facts, offers: Sequence[Offer]) -> Non
         facts: What was found out about data, teacher and device.
         offers: What the space offers under each limit of the budget.
     """
-    size = "" if facts.teacher_params is None else f", {count(facts.teacher_params)} parameters"
-    console.print(f"data     {describe(facts.input_shape)}, {facts.classes} classes")
-    console.print(f"teacher  {percent(facts.teacher_metrics['accuracy'])} validation accuracy{size}")
-    speed = "" if facts.images_per_second is None else f", {facts.images_per_second:,.0f} images/s in a worker"
-    console.print(f"device   {facts.device}, {facts.precision}{speed}")
+    for word, sentence in found(facts):
+        console.print(f"{word:<9}{sentence}")
     for space, of_space in groupby(offers, key=lambda offer: offer.space):
         if space:
             console.print(f"space    {space}")
         console.print(budget_table(list(of_space), facts.teacher_cost))
+
+
+def found(facts: Facts) -> list[tuple[str, str]]:
+    """What was found out about data, teacher and device, as words and sentences."""
+    size = "" if facts.teacher_params is None else f", {count(facts.teacher_params)} parameters"
+    speed = "" if facts.images_per_second is None else f", {facts.images_per_second:,.0f} images/s in a worker"
+    return [
+        ("data", f"{describe(facts.input_shape)}, {facts.classes} classes"),
+        ("teacher", f"{percent(facts.teacher_metrics['accuracy'])} validation accuracy{size}"),
+        ("device", f"{facts.device}, {facts.precision}{speed}"),
+    ]
 
 
 def time_left(progress: Progress) -> str:

@@ -9,7 +9,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from autokd.searches.progress import ReferenceProgress, RunningEvaluation, Training
+from autokd.searches.progress import Progress, ReferenceProgress, RunningEvaluation, Training
 from autokd.searches.times import Times
 from autokd.teachers.cost import TeacherCost
 from search_spaces.design.envelope import Offer
@@ -29,6 +29,7 @@ __all__ = [
     "percent",
     "ratio",
     "reference_state",
+    "searches_table",
     "table",
     "teacher_cells",
     "tightest_limit",
@@ -131,6 +132,22 @@ def facts_table(facts: Iterable[tuple[str, str]]) -> Table:
     for name, value in facts:
         drawn.add_row(name, Text(value))
     return drawn
+
+
+def searches_table(progresses: Iterable[Progress]) -> Table:
+    """A row for each search."""
+    rows = [
+        (
+            progress.name,
+            progress.status,
+            f"{progress.finished}/{progress.trials}",
+            percent(progress.best_accuracy),
+            percent(progress.teacher_accuracy),
+            count(progress.best_params),
+        )
+        for progress in progresses
+    ]
+    return table(("search", "status", "trials", "best", "teacher", "parameters"), rows, numeric=range(2, 6))
 
 
 def budget_table(offers: Sequence[Offer], teacher: TeacherCost) -> Table:

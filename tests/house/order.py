@@ -45,7 +45,7 @@ ORDER = {
     ),
     "autokd.optimizers.acquisition": "functions botorch candidates optimisation portfolio",
     "autokd.database": (
-        "errors rows types models owner row_checks engine outages schema reading writing store removal lease "
+        "errors rows types models row_checks engine outages schema reading writing store removal owner lease "
         "lease_keeper queue"
     ),
     "autokd.evaluation": "context prune warm_start precompute task distillation_stream log evaluate",
@@ -53,19 +53,19 @@ ORDER = {
     "autokd.tracking": "tracker mlflow tensorboard following",
     "autokd.searches": (
         "lengths earlier facts workspace data_from_python trial_record part method_choice references progress times "
-        "tables study choices warm_start_source problem retention reporter recall printer proposals state families "
-        "flatness stopping students comparison axes remarks pareto bottleneck dispatcher session controller asking "
-        "pace speed manifest preflight retraining retry deletion garbage backup recorded result findings watching "
-        "api damage doctor"
+        "tables event_lines study choices warm_start_source problem retention reporter recall printer proposals state "
+        "families flatness stopping students comparison axes remarks pareto bottleneck dispatcher session controller "
+        "asking pace speed manifest preflight retraining retry deletion garbage backup recorded result findings "
+        "watching api damage doctor"
     ),
     "autokd.analysis": (
-        "rung_correlations plain_values evidence scales style history correlation importances where curves plots "
-        "inline_svg report optuna_study"
+        "rung_correlations plain_values status_facts trial_facts evidence scales style history correlation importances "
+        "where parallel curves plots inline_svg templating report optuna_study"
     ),
     "autokd.recipes": "catalogue teachers runnable train_teacher",
     "autokd.testing": "tasks toys executors methods optimizers spaces",
     "autokd.cli": (
-        "damage interruption output options within events reporting draw plot report study delete gc stop retry doctor "
+        "damage interruption output options within reporting draw plot report study delete gc stop retry doctor "
         "exports teach axes best show watch pareto winner pictures backup upkeep serving serve app "
         "__init__"
     ),

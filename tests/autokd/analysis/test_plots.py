@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from autokd.analysis.evidence import Evidence
+from autokd.analysis.parallel import draw_parallel, shared_dimensions
 from autokd.analysis.plots import FORMATS, draw, panels_svg, render
 from autokd.config.fidelity_metrics import ACCURACY, FIDELITY_METRICS
 from autokd.database.rows import TrialOutcome
@@ -256,6 +257,21 @@ def test_a_search_of_methods_of_which_one_was_tried_has_no_rows(shown: Evidence)
     assert "Trials by method (how many)" not in panels(draw(changed))
 
 
+def test_each_family_is_a_line_across_the_dimensions_that_all_have(shown: Evidence) -> None:
+    shares = {"nodes": 0.4, "er_probability": 0.3, "temperature": 0.2, "generator": 0.1}
+    axes, shown = Figure().subplots(), replace(shown, importances=shares)
+    draw_parallel(axes, shown)
+    assert shared_dimensions(shown) == ["nodes", "temperature", "generator"]
+    lines = np.array([path.vertices for path in axes.collections[0].get_paths()])
+    assert lines.shape == (4, 3, 2)
+    heights = lines[:, :, 1]
+    assert heights.min() > 0
+    assert heights.max() < 1
+    nodes = [family.parameters["nodes"] for family in shown.families[::-1]]
+    assert [np.argmax(nodes), np.argmin(nodes)] == [np.argmax(heights[:, 0]), np.argmin(heights[:, 0])]
+    assert shared_dimensions(replace(shown, importances={"nodes": 1.0})) == []
+
+
 def test_names_that_are_too_long_lose_their_middle(shown: Evidence):
     name = "early-stopping+standardise+dkd+at.dkd.beta"
     dimensions = {name: Dimension(FloatDistribution(0, 1))}
@@ -313,11 +329,11 @@ def test_the_front_stands_beside_the_teacher_the_limit_and_the_full_length_train
     assert list(limit.get_xdata()) == [2000, 2000]  # type: ignore[arg-type]
 
 
-def test_each_panel_alone_is_the_panel_of_the_picture(shown: Evidence) -> None:
+def test_each_panel_of_the_picture_can_be_had_alone(shown: Evidence) -> None:
     alone = [svg.decode() for _, svg in panels_svg(shown)]
     heads = list(panels(draw(shown)))
     assert sorted(head for head in heads for svg in alone if f">{head}<" in svg) == sorted(heads)
-    assert len(alone) == len(heads)
+    assert len(alone) == len(heads) + 1  # parallel coordinates, which the picture has no room for
 
 
 def test_no_name_is_markup_in_a_picture(shown: Evidence) -> None:

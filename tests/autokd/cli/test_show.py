@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from autokd.analysis.rung_correlations import RungCorrelation
 from autokd.cli import show
 from autokd.cli.output import show_text
 from autokd.config.fidelity_metrics import FIDELITY_METRICS
@@ -145,16 +144,6 @@ def test_status_tells_what_each_lower_rung_predicts(invoke, answer, finished: Pa
     (line,) = [line for line in invoke("status", "digits", "--home", finished).out.splitlines() if "prediction" in line]
     message = f"after 1 epoch: too little to tell, {counted(status['complete'], 'trial')} reached the last rung"
     assert line.split(maxsplit=1)[1] == f"training_cross_entropy {message}"
-
-
-def test_a_rung_correlation_has_its_interval_and_says_where_it_is_of_a_selected_sample():
-    rung_correlation = RungCorrelation(0, 1.0, "loss", 12, 0.6234, 0.2, 0.85)
-    line = "loss after 1 epoch: rank correlation 0.62 (90 %: 0.20 to 0.85) with the last rung, 12 trials"
-    assert show._rung_correlation_line(rung_correlation, 0, 12) == line
-    assert show._rung_correlation_line(rung_correlation, 3, 12) == f"{line}; pruned ones are missing, which lowers it"
-    assert show._rung_correlation_line(rung_correlation, 0, 5000) == line.replace("12 trials", "12 of 5000 trials")
-    perfect = replace(rung_correlation, rho=1.0, low=None, high=None)
-    assert "rank correlation 1.00 with" in show._rung_correlation_line(perfect, 0, 12)
 
 
 def test_show_has_the_fidelity_metric_only_where_it_is_not_the_accuracy(invoke, answer, home: Path):

@@ -3,8 +3,8 @@ from typing import Any
 
 import pytest
 
-from autokd.cli.events import event_line
 from autokd.database.rows import EventRow
+from autokd.searches.event_lines import event_line
 
 OF_TRIAL = {"evaluation": 9, "rung": 1, "replicate": 0, "trial": 3}
 OF_REFERENCE = {**OF_TRIAL, "trial": -1, "reference": "resnet"}
