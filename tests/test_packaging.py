@@ -141,10 +141,12 @@ def test_the_source_distribution_has_all_that_make_needs_and_what_people_read(sd
 
 
 @pytest.mark.slow  # builds
-def test_the_wheel_has_the_pages_of_reports(wheel: Path) -> None:
-    pages = (ROOT / "autokd" / "analysis" / "templates").iterdir()
+@pytest.mark.parametrize("folder", ["analysis/templates", "service/pages/templates", "service/pages/static"])
+def test_the_wheel_has_the_pages_of_reports_and_of_the_service(wheel: Path, folder: str) -> None:
     with zipfile.ZipFile(wheel) as archive:
-        assert {f"autokd/analysis/templates/{page.name}" for page in pages} <= set(archive.namelist())
+        assert {f"autokd/{folder}/{page.name}" for page in (ROOT / "autokd" / folder).iterdir()} <= set(
+            archive.namelist()
+        )
 
 
 @pytest.mark.slow  # builds, installs, and searches

@@ -30,12 +30,14 @@ def serve(settings: Settings, host: str, port: int, output: Output) -> None:
         tokens = Tokens(settings.tokens_file)
         token = None if tokens.exist else tokens.make("admin")
         url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        page = f"{url}/#token={token}" if token else url
         if output == "json":
-            show_json({"url": url, "token": token, "read_only": settings.read_only})
+            show_json({"url": url, "token": token, "page": page, "read_only": settings.read_only})
         else:
             show_text(f"the searches in {settings.home.folder} are served at {url}")
             if token:
                 show_text(f"token of the role admin, shown this once: {token}")
+                show_text(f"its page, for the browser in which you open this: {page}")
         sys.stdout.flush()
         run(settings, listening)
 

@@ -9,6 +9,7 @@ from autokd.service import artefacts, changing, health, metrics, queueing, readi
 from autokd.service.audit import Audit
 from autokd.service.bodies import BodyLimits
 from autokd.service.guard import Guard, SafeHeaders
+from autokd.service.pages import form, fragments, shell
 from autokd.service.refusals import RESPONSES, handle_errors
 from autokd.service.settings import Settings
 from autokd.service.tokens import Tokens
@@ -48,9 +49,10 @@ def make_api(settings: Settings) -> FastAPI:
     )
     api.state.settings = settings
     api.state.registry = metrics.registry(settings.home)
+    api.state.findings = fragments.remembered_findings()
     api.state.families = reading.ranked_families()
     api.state.watchers = asyncio.Semaphore(watching.MOST_WATCHERS)
     handle_errors(api)
-    for part in (health, metrics, reading, watching, artefacts, changing, queueing):
+    for part in (health, metrics, reading, watching, artefacts, changing, queueing, shell, fragments, form):
         api.include_router(part.router)
     return api

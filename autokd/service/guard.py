@@ -23,7 +23,8 @@ READING = ("GET", "HEAD", "OPTIONS")
 """Methods that change nothing."""
 
 _BEARER = HTTPBearer(auto_error=False)  # for the description alone: `Guard` has looked at the token by then
-_OPEN = ("/health/live", "/health/ready")  # paths without a token, for what watches processes
+_OPEN = re.compile(r"/(health/(live|ready)|new|searches/[^/]+(/trials/[^/]+)?|static/[^/]+)?")
+"""Paths without a token: for what watches processes, and the page's shell, in which there are no data."""
 
 _SAFE: Mapping[str, str] = {
     "X-Content-Type-Options": "nosniff",
@@ -79,7 +80,7 @@ class Guard:
             await refuse(403, "scripts of this Origin may not call the service")(scope, receive, send)
         elif self._settings.read_only and scope["method"] not in READING:
             await refuse(403, "this service only reads")(scope, receive, send)
-        elif scope["path"] in _OPEN:
+        elif _OPEN.fullmatch(scope["path"]):
             await self._app(scope, receive, send)
         elif (caller := self._caller(headers)) is None:
             bearer = {"WWW-Authenticate": "Bearer"}

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, HTTPException, Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
+from autokd.config.schema import SearchConfig
 from autokd.config.toml import parse_tables, put
 from autokd.database.errors import LeaseHeld
 from autokd.database.lease import is_owned
@@ -14,10 +15,11 @@ from autokd.errors import InputError
 from autokd.service.guard import allow
 from autokd.service.quota import check_quota
 from autokd.service.reading import MOST, Found
+from autokd.service.registered import Registered
 from autokd.service.schemas import JobAnswer, NamesAnswer
 from autokd.service.settings import Current
 
-__all__ = ["router"]
+__all__ = ["SearchOrder", "config_of", "router"]
 
 router = APIRouter(prefix="/api", tags=["queue"])
 
@@ -65,13 +67,7 @@ def list_names(settings: Current) -> NamesAnswer:
 @router.post("/searches", dependencies=[allow("run")], status_code=202)
 def create_search(order: SearchOrder, settings: Current) -> JobAnswer:
     """Put a new search into the queue. Its teacher and data are checked when it begins; see the job's `reason`."""
-    registered = settings.registered
-    values = _parsed(order.toml) if order.recipe is None else registered.recipe(order.recipe)
-    for key, value in order.settings.items():
-        put(values, key, value)
-    if order.name is not None:
-        values["name"] = order.name
-    config = registered.config(values)
+    config = config_of(order, settings.registered)
     check_quota(settings)
     with settings.home.open(create=True) as store:
         return _answer(enqueue(store, config.name, config.to_dict(), order.priority, renames=order.name is None))
@@ -107,6 +103,20 @@ def cancel_job(job: Annotated[int, Path(ge=1, le=2**62)], settings: Current) -> 
         if not cancel(store, job):
             raise HTTPException(409, f"job {job} is not waiting any more")
     return Response(status_code=204)
+
+
+def config_of(order: SearchOrder, registered: Registered) -> SearchConfig:
+    """The configuration that an order says.
+
+    Raises:
+        InputError: If there is no such recipe, the text is not TOML, or the configuration is not allowed.
+    """
+    values = _parsed(order.toml) if order.recipe is None else registered.recipe(order.recipe)
+    for key, value in order.settings.items():
+        put(values, key, value)
+    if order.name is not None:
+        values["name"] = order.name
+    return registered.config(values)
 
 
 def _parsed(toml: str | None) -> dict[str, Any]:

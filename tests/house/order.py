@@ -71,8 +71,9 @@ ORDER = {
     ),
     "autokd.service": (
         "registered settings tokens refusals guard bodies audit quota schemas remembered reading watching artefacts "
-        "changing queueing metrics health app run supervisor server"
+        "changing queueing pages metrics health app run supervisor server"
     ),
+    "autokd.service.pages": "rendering shell fragments form",
     "search_spaces": "errors architecture networks design drawing spaces blueprint space",
     "search_spaces.architecture": (
         "layers building patterns operations memory schedule digest networkx_form format cost folding"

@@ -45,10 +45,12 @@ SMUGGLED = {
 
 ATTACKS = [
     # no token, or none that is valid
+    *(attack(401, "GET", path, None) for path in ("/api/searches", READ, "/metrics", "/openapi.json", "/api/audit")),
     *(
-        attack(401, "GET", path, None)
-        for path in ("/api/searches", READ, "/metrics", "/openapi.json", "/api/audit", "/")
+        attack(401, "GET", f"/fragments/{path}", None)
+        for path in ("", "searches", "searches/digits", "searches/digits/findings", "new", "offers?order={}")
     ),
+    *(attack(401, "GET", path, None) for path in ("/searches", "/searches/a/b", "/searches/a/trials/1/x", "/static")),
     *(attack(401, method, SEARCH, None) for method in ("POST", "PUT", "DELETE", "PATCH", "OPTIONS", "HEAD", "TRACE")),
     *(
         attack(401, "GET", READ, None, headers={"Authorization": value})
@@ -71,6 +73,7 @@ ATTACKS = [
     *(attack(403, "POST", path, "read", json={}) for path in (STOP, RETRY, EXPORT)),
     *(attack(403, "DELETE", SEARCH, role) for role in ("read", "run")),
     *(attack(403, "GET", "/api/audit", role) for role in ("read", "run")),
+    *(attack(403, "GET", f"/fragments/{path}", "read") for path in ("new", "offers?order={}")),
     # a foreign Host, as after a name was made to point here
     *(
         attack(400, method, path, headers={"Host": host})
@@ -112,6 +115,9 @@ ATTACKS = [
             "//etc/passwd",
             f"{FILES}/{64 * '0'}",
             "/docs",
+            "/static/..%2fguard.py",
+            "/static/%2e%2e/guard.py",
+            "/static/shell.html",
         )
     ),
     *(
@@ -136,6 +142,8 @@ ATTACKS = [
         for trial in ("-1%20OR%201", "..%5c", 40 * "9", SCRIPT)
     ),
     attack(404, "GET", "/api/searches/digits/trials/99999999"),
+    *(attack(422, "GET", f"/fragments/searches/{name}") for name in (SCRIPT, "a%00b", ".hidden")),
+    attack(422, "GET", f"/fragments/searches/digits/trials/{SCRIPT}"),
     # values that make no sense, or too much work
     *(
         attack(422, "GET", f"/api/searches/digits/{query}")
@@ -156,6 +164,11 @@ ATTACKS = [
         for body in (b"", b"{", b"null", b"[]", 9_000 * b"[", b'{"now": 2}', b'{"now": true, "more": 1}', b"\xff\xfe")
     ),
     attack(422, "POST", STOP, content=b"now=true", headers={"Content-Type": "application/x-www-form-urlencoded"}),
+    *(
+        attack(422, "GET", f"/fragments/{query}")
+        for query in ("new?recipe=../digits", "offers?order=[", "offers?order={}", "searches/digits/trials?end=0")
+    ),
+    *(attack(405, method, path, None) for method in ("POST", "DELETE") for path in ("/", "/static/page.js")),
     attack(422, "POST", EXPORT, json={"folder": "/etc"}),
     attack(422, "POST", EXPORT, json={"within": {"params": 0}}),
     attack(422, "POST", EXPORT, json={"within": {"__class__": 1}}),

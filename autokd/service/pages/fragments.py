@@ -1,0 +1,182 @@
+"""Fragments of HTML that tell of searches, as the command line and the report do."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Annotated, Any
+
+from fastapi import APIRouter, HTTPException, Path, Query, Request
+from starlette.responses import HTMLResponse
+
+from autokd.analysis.plain_values import failures_json
+from autokd.analysis.report import drawing, findings_values
+from autokd.analysis.status_facts import status_facts
+from autokd.analysis.trial_facts import evaluations_table, log_lines, students_table, trial_facts, trials_table
+from autokd.database.errors import UnknownSearch
+from autokd.database.queue import jobs
+from autokd.database.rows import JobRow
+from autokd.errors import InputError
+from autokd.searches.api import find, find_all
+from autokd.searches.reporter import SILENT
+from autokd.searches.result import SearchResult
+from autokd.searches.tables import searches_table
+from autokd.searches.trial_record import TrialRecord, trial_records
+from autokd.service.artefacts import list_export
+from autokd.service.guard import allow
+from autokd.service.pages.rendering import Roles, render
+from autokd.service.reading import Found, SearchName, list_workers
+from autokd.service.refusals import meaning
+from autokd.service.remembered import Remembered
+from autokd.service.settings import Current, Settings
+from search_spaces.architecture.format import Architecture
+
+__all__ = ["remembered_findings", "router"]
+
+MOST_JOBS = 100
+MOST_TRIALS = 20  # on a page
+MOST_FAILURES = 20
+
+router = APIRouter(
+    prefix="/fragments", dependencies=[allow("read")], include_in_schema=False, default_response_class=HTMLResponse
+)
+
+Trial = Annotated[str, Path(pattern=r"^[a-z0-9-]{1,32}$")]
+
+
+@router.get("/")
+def show_start(roles: Roles) -> str:
+    """The page of all searches."""
+    return render("start.html", roles=roles)
+
+
+@router.get("/searches")
+def show_searches(settings: Current, roles: Roles) -> str:
+    """All searches with their progress, and the queue."""
+    found = [result.progress for result in find_all(settings.home)]
+    queued = [job for job in _jobs(settings) if job.state in ("waiting", "running", "failed")]
+    return render("searches.html", table=searches_table(found[::-1]), jobs=queued, roles=roles)
+
+
+@router.get("/searches/{search}")
+def show_search(search: SearchName, settings: Current, roles: Roles) -> str:
+    """The page of a search, or of its job in the queue while it has not begun."""
+    try:
+        found = find(search, settings.home, SILENT)
+    except UnknownSearch:
+        if (job := _job(search, settings)) is None:
+            raise
+        return render("waiting.html", job=job)
+    return render("search.html", **_progress_values(found, settings, roles))
+
+
+@router.get("/searches/{search}/progress")
+def show_progress(found: Found, settings: Current, roles: Roles) -> str:
+    """How far a search is, and what may be done with it."""
+    return render("progress.html", **_progress_values(found, settings, roles))
+
+
+@router.get("/searches/{search}/findings")
+async def show_findings(request: Request, found: Found) -> str:
+    """All that the report of a search tells; it asks the model, and draws."""
+    findings: Remembered[str] = request.app.state.findings
+    return await findings.of(found)
+
+
+@router.get("/searches/{search}/trials")
+def show_trials(found: Found, end: Annotated[int | None, Query(ge=1, le=2**31)] = None) -> str:
+    """The newest trials, or those before number `end`, the newest first."""
+    records, first, n = _records(found, end)
+    table = trials_table(records[::-1], found.problem)
+    return render("trials.html", search=found.name, table=table, first=first, end=first + len(records), n=n)
+
+
+@router.get("/searches/{search}/trials/{trial}")
+def show_trial(found: Found, trial: Trial) -> str:
+    """The page of a trial or reference: its students, evaluations and logs."""
+    record = _record(found, trial)
+    return render(
+        "trial.html",
+        search=found.name,
+        trial=trial,
+        facts=trial_facts(record, found),
+        students=students_table(record, found.problem.budget),
+        evaluations=evaluations_table(record),
+        logs=list(log_lines(record, found.problem)),
+    )
+
+
+@router.get("/searches/{search}/trials/{trial}/drawings")
+def show_drawings(found: Found, trial: Trial) -> str:
+    """The graphs of a trial's students, each once."""
+    drawn = {row.digest: Architecture.from_dict(dict(row.architecture)) for row in _record(found, trial).students}
+    return render("drawings.html", drawings=[drawing(each, f"graph-{digest}") for digest, each in drawn.items()])
+
+
+@router.get("/searches/{search}/failures")
+def show_failures(found: Found) -> str:
+    """The failed trials and references with their reasons and the ends of their logs."""
+    return render("failures.html", search=found.name, failures=failures_json(found, MOST_FAILURES))
+
+
+@router.get("/searches/{search}/workers")
+def show_workers(found: Found) -> str:
+    """The process that runs a search, and what its workers have."""
+    return render("workers.html", workers=list_workers(found))
+
+
+@router.get("/searches/{search}/export")
+def show_export(found: Found, settings: Current, roles: Roles) -> str:
+    """The files of a search's export."""
+    files: Sequence[Any] = ()
+    with suppress(HTTPException):  # there is none yet
+        files = list_export(found, settings)
+    has_student = found.progress.best_trial is not None
+    return render("export.html", search=found.name, files=files, has_student=has_student, roles=roles)
+
+
+def remembered_findings() -> Remembered[str]:
+    """What `show_findings` answers, computed once for all who ask until something happens to the search."""
+    return Remembered(_findings)
+
+
+def _findings(found: SearchResult) -> str:
+    try:
+        return render("findings.html", **findings_values(found))
+    except InputError as error:  # there is no student yet, which is no failure
+        return render("nothing.html", line=str(error))
+
+
+def _progress_values(found: SearchResult, settings: Settings, roles: Sequence[str]) -> dict[str, Any]:
+    job = _job(found.name, settings)
+    return {
+        "progress": found.progress,
+        "facts": status_facts(found, asks_model=False),
+        "job": job if job and job.state in ("waiting", "failed") else None,
+        "roles": roles,
+    }
+
+
+def _jobs(settings: Settings) -> list[JobRow]:
+    if not settings.home.exists:
+        return []
+    with settings.home.open() as store:
+        return jobs(store, MOST_JOBS)
+
+
+def _job(search: str, settings: Settings) -> JobRow | None:
+    """The newest job of a search."""
+    return next((job for job in _jobs(settings) if job.search == search), None)
+
+
+def _record(found: SearchResult, trial: str) -> TrialRecord:
+    with meaning(404):
+        return found.trial(trial)
+
+
+def _records(found: SearchResult, end: int | None) -> tuple[list[TrialRecord], int, int]:
+    """The trials of one page, the number of the first, and that of all trials."""
+    with found.home.open() as store:
+        search_id = store.search(found.name).id
+        ids = store.trial_ids(search_id)
+        last = len(ids) if end is None else min(end, len(ids))
+        first = max(0, last - MOST_TRIALS)
+        return list(trial_records(store, search_id, ids[first:last]).values()), first, len(ids)

@@ -1,0 +1,157 @@
+"""A walk through the page in a real browser: from an empty folder to a student that was downloaded."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect, sync_playwright
+
+from autokd.database.queue import jobs
+from autokd.export.verification import verify_folder
+from autokd.searches.workspace import Workspace
+
+CHROMIUM = shutil.which("chromium")
+MILLISECONDS = 150_000  # until what does not happen fails a test, on a machine that is busy with others
+SETTINGS = """\
+training.rungs = [1, 2]
+training.views = 1
+training.precision = "float32"
+workers.engine = inline
+workers.count = 1
+references.names = "none"
+space.name = "nago"
+"""
+
+pytestmark = [
+    pytest.mark.slow,  # a browser, a service, and two processes of a search
+    pytest.mark.long,
+    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed: apt-get install chromium"),
+]
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """What `autokd serve` prints of itself."""
+    home = tmp_path_factory.mktemp("home")
+    command = [sys.executable, "-m", "autokd", "serve", "--port", "0", "--home", str(home)]
+    with subprocess.Popen([*command, "-o", "json"], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        printed = ""
+        while not printed.endswith("}\n"):
+            printed += process.stdout.readline()
+        yield json.loads(printed)
+        process.terminate()
+    with Workspace(home).open() as store:
+        for job in jobs(store, 9, "running"):  # which outlives the service, if the test failed
+            os.kill(job.lease_pid or 0, signal.SIGKILL)
+
+
+@pytest.fixture
+def page() -> Iterator[Page]:
+    """A page of a browser, which complains of nothing."""
+    complaints: list[str] = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page(accept_downloads=True)
+        page.set_default_timeout(MILLISECONDS)
+        page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        yield page
+        browser.close()
+    assert complaints == []
+
+
+def shown(page: Page, text: str) -> None:
+    """Wait until the page shows a text."""
+    expect(page.get_by_text(text).first).to_be_visible(timeout=MILLISECONDS)
+
+
+def press(page: Page, name: str) -> None:
+    page.get_by_role("button", name=name, exact=True).click()
+
+
+def ended(page: Page) -> int:
+    """How many trials of the search on the page have ended."""
+    return int(page.locator("progress").get_attribute("value") or 0)
+
+
+def wait_until_more_end(page: Page) -> None:
+    page.wait_for_function("n => document.querySelector('progress')?.value > n", arg=ended(page))
+
+
+def check_looks(page: Page) -> None:
+    """The page fits the windows of a desk and of a telephone, and follows the browser's light or dark mode."""
+    papers = set()
+    for width in (1280, 360):
+        for scheme in ("light", "dark"):
+            page.set_viewport_size({"width": width, "height": 700})
+            page.emulate_media(color_scheme=scheme)
+            assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+            papers.add(page.evaluate("getComputedStyle(document.body).backgroundColor"))
+    assert len(papers) == 2
+
+
+def save_files(page: Page, folder: Path) -> None:
+    """Save each file of the export by its button."""
+    for button in page.locator("button[data-save]").all():
+        with page.expect_download() as saving:
+            button.click()
+        saving.value.save_as(folder / saving.value.suggested_filename)
+
+
+def test_a_search_is_begun_watched_stopped_resumed_exported_and_loaded(
+    page: Page, service: dict[str, Any], tmp_path: Path
+) -> None:
+    page.goto(service["page"])
+    shown(page, "There is no search yet")
+    assert page.url == f"{service['url']}/"  # without the token
+
+    page.get_by_role("link", name="New search").press("Enter")
+    page.get_by_label("Name").fill("first")
+    page.get_by_label("Trials").fill("500")
+    page.get_by_text("Further settings").click()
+    page.get_by_label("One key = value a line").fill(SETTINGS)
+    page.get_by_label("params").first.fill("5000")
+    shown(page, "5,000")
+    check_looks(page)
+    press(page, "Begin the search")
+
+    shown(page, "of 500 trials")
+    wait_until_more_end(page)
+    press(page, "Stop after the running trials")
+    shown(page, "interrupted")
+    before = ended(page)
+    press(page, "Resume")
+    page.wait_for_function("n => document.querySelector('progress')?.value > n", arg=before)
+    press(page, "Stop now")
+    shown(page, "Learning curves")
+    check_looks(page)
+
+    press(page, "Export the best student")
+    shown(page, "model.py")
+    save_files(page, tmp_path)
+    assert verify_folder(tmp_path).max_difference < 1e-3
+
+    page.get_by_role("link", name="0", exact=True).click()
+    node = page.locator("figure.drawing g[id*=-text-]").nth(1)
+    node.hover()
+    expect(page.locator("figcaption")).to_have_text(node.locator("title").text_content() or "")
+    check_looks(page)
+
+
+def test_a_page_without_a_token_asks_for_one_and_is_used_by_the_keyboard(page: Page, service: dict[str, Any]) -> None:
+    page.goto(service["url"])
+    page.get_by_label("Token").press_sequentially(service["token"])
+    page.keyboard.press("Enter")
+    shown(page, "Searches")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
+    press(page, "Forget the token")
+    expect(page.get_by_label("Token")).to_be_focused(timeout=MILLISECONDS)
