@@ -8,9 +8,10 @@ import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import psutil
-from sqlalchemy import func, select
+from sqlalchemy import Row, func, select
 from sqlalchemy.orm import Session
 
 from autokd.database.models import Leased
@@ -34,8 +35,8 @@ class Owner:
     heartbeat_at: datetime
 
     @classmethod
-    def of(cls, row: Leased) -> "Owner | None":
-        """Who owns a row; None if nobody does."""
+    def of(cls, row: "Leased | Row[*tuple[Any, ...]]") -> "Owner | None":
+        """Who owns a row, or a row of these columns; None if nobody does."""
         values = (row.lease_host, row.lease_machine, row.lease_pid, row.lease_process_started, row.lease_heartbeat_at)
         return None if any(value is None for value in values) else cls(*values)  # type: ignore[arg-type]
 

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from sqlalchemy import Connection, Engine, inspect, text
+from sqlalchemy import Connection, Engine, inspect, select, text
+from sqlalchemy.orm import Session
 
 from autokd.database.engine import shown, write_engine
-from autokd.database.errors import DatabaseGone, DatabaseUnavailable, NotOurDatabase, UnknownRevision
-from autokd.database.models import REVISION
+from autokd.database.errors import DatabaseGone, DatabaseUnavailable, LeaseHeld, NotOurDatabase, UnknownRevision
+from autokd.database.models import REVISION, Search
 from autokd.database.outages import is_sqlite_outage
+from autokd.database.owner import Owner, now_of
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -34,7 +36,9 @@ def prepare(engine: Engine, create: bool) -> None:
     Raises:
         DatabaseUnavailable: If there is nothing and `create` is false.
         NotOurDatabase: If the file is no database, or holds tables of another program.
-        UnknownRevision: If a newer version wrote it. In all three cases nothing was written.
+        UnknownRevision: If a newer version wrote it.
+        LeaseHeld: If an earlier version wrote it, and a process of that version runs a search in it. In all four cases
+            nothing was written.
     """
     if engine.dialect.name == "sqlite":
         # Before the first real connection, which would switch the file to a write-ahead log.
@@ -45,6 +49,8 @@ def prepare(engine: Engine, create: bool) -> None:
     _check(revision, engine, create)
     if revision != REVISION:
         with _exclusive(engine) as connection:
+            if revision is not None:
+                _check_unused(connection, engine)
             _upgrade(connection)
 
 
@@ -98,6 +104,23 @@ def _exclusive(engine: Engine) -> Iterator[Connection]:
         if engine.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
         yield connection
+
+
+def _check_unused(connection: Connection, engine: Engine) -> None:
+    """Check that no process runs a search, which would fail at its first write to tables that it does not know.
+
+    Only columns that every revision has are read.
+    """
+    with Session(connection) as session:
+        now = now_of(session)
+        leased = (Search.lease_host, Search.lease_machine, Search.lease_pid, Search.lease_process_started)
+        for row in session.execute(select(Search.name, *leased, Search.lease_heartbeat_at)):
+            owner = Owner.of(row)
+            if owner is not None and owner.is_alive(now):
+                raise LeaseHeld(
+                    f"The database {shown(engine.url)} is of an earlier version of autokd, and {owner.label} runs "
+                    f"search {row.name!r} in it: let it end or stop it by that version first. Nothing was changed."
+                )
 
 
 def _upgrade(connection: Connection) -> None:

@@ -45,7 +45,7 @@ ORDER = {
     ),
     "autokd.optimizers.acquisition": "functions botorch candidates optimisation portfolio",
     "autokd.database": (
-        "errors rows types models row_checks engine outages schema reading writing store removal owner lease "
+        "errors rows types models owner row_checks engine outages schema reading writing store removal lease "
         "lease_keeper queue"
     ),
     "autokd.evaluation": "context prune warm_start precompute task distillation_stream log evaluate",

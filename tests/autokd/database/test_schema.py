@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ from sqlalchemy import Engine, create_engine, inspect
 
 from autokd.database import schema
 from autokd.database.engine import database_url, open_engine
-from autokd.database.errors import DatabaseGone, DatabaseUnavailable, NotOurDatabase, UnknownRevision
+from autokd.database.errors import DatabaseGone, DatabaseUnavailable, LeaseHeld, NotOurDatabase, UnknownRevision
 from autokd.database.models import REVISION, Base
+from autokd.database.owner import Owner
 from autokd.database.store import Store
 
 OLD = sorted((Path(__file__).parent / "old").glob("*.sql"))
@@ -76,6 +78,31 @@ def test_an_old_database_still_opens(dump: Path, tmp_path: Path) -> None:
         assert [student.digest for student in store.students(search.id)] == ["a0"]
         assert [evaluation.state for evaluation in store.evaluations(search.id)] == ["complete"]
         assert store.events(search.id)[0].kind == "search_created"
+
+
+@pytest.mark.parametrize("dump", OLD[:-1], ids=lambda dump: dump.stem)
+def test_an_old_database_is_left_as_it_is_while_its_search_runs(dump: Path, tmp_path: Path) -> None:
+    owner = Owner.this(datetime.now(UTC))
+    values = {
+        "lease_host": owner.host,
+        "lease_machine": owner.machine,
+        "lease_pid": owner.pid,
+        "lease_process_started": owner.process_started,
+        "lease_heartbeat_at": "2026-11-28 00:00:00.000000",
+    }
+    with closing(sqlite3.connect(tmp_path / "db")) as connection:
+        connection.executescript(dump.read_text())
+        connection.execute(f"UPDATE searches SET {', '.join(f'{name} = :{name}' for name in values)}", values)
+        connection.commit()
+        before = list(connection.iterdump())
+    with pytest.raises(LeaseHeld, match=rf"process {owner.pid} on .* runs search 'old' in it.* Nothing was changed"):
+        Store(tmp_path / "db")
+    with closing(sqlite3.connect(tmp_path / "db")) as connection:
+        assert list(connection.iterdump()) == before
+        connection.execute("UPDATE searches SET lease_pid = NULL")
+        connection.commit()
+    with Store(tmp_path / "db") as store:
+        assert store.search("old").name == "old"
 
 
 def test_opening_again_keeps_what_is_there(where: str) -> None:
