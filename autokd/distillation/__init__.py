@@ -1,9 +1,9 @@
 """Distillation methods, as PyTorch modules that can be used without a search.
 
 Start with `base`, the contract of a method, and `methods.kd`, the simplest one. `methods` has one file for each method,
-`wrappers` one for each way to modify or combine methods, and `registry` makes them by name. `Distiller` applies a
-method in a custom training loop. `feature_extractor` and `maps` provide features and embeddings, and `pruning` makes a
-sparse teacher.
+`wrappers` one for each way to modify or combine methods, `panels` one for each way to learn from several teachers, and
+`registry` makes them by name. `Distiller` applies a method in a custom training loop. `feature_extractor` and `maps`
+provide features and embeddings, and `pruning` makes a sparse teacher.
 """
 
 from autokd.distillation.base import BatchContext, LogitMethod, Method, Need, Outputs, Wrapper
@@ -31,6 +31,11 @@ from autokd.distillation.methods.rld import RLD, confidence_loss, masked_loss
 from autokd.distillation.methods.similarity import SP, similarity_loss
 from autokd.distillation.methods.sld import SLD, sld_loss
 from autokd.distillation.methods.ttm import TTM, WTTM, ttm_loss, wttm_loss
+from autokd.distillation.panels.base import PanelWrapper
+from autokd.distillation.panels.ces import CES
+from autokd.distillation.panels.dgkd import DGKD
+from autokd.distillation.panels.ensemble import Ensemble
+from autokd.distillation.panels.takd import TAKD
 from autokd.distillation.registry import METHODS, make_method, method_class, method_defaults, method_distributions
 from autokd.distillation.wrappers.combined import Combined
 from autokd.distillation.wrappers.continuation import Continuation
@@ -43,9 +48,11 @@ __all__ = [
     "ABKD",
     "AT",
     "BDKD",
+    "CES",
     "CRD",
     "CRLD",
     "CTKD",
+    "DGKD",
     "DIST",
     "DKD",
     "DML",
@@ -58,6 +65,7 @@ __all__ = [
     "RLD",
     "SLD",
     "SP",
+    "TAKD",
     "TTM",
     "WTTM",
     "BatchContext",
@@ -66,6 +74,7 @@ __all__ = [
     "Continuation",
     "Distiller",
     "EarlyStopping",
+    "Ensemble",
     "FeatureExtractor",
     "FitNet",
     "InTurn",
@@ -75,6 +84,7 @@ __all__ = [
     "MultiStep",
     "Need",
     "Outputs",
+    "PanelWrapper",
     "ReviewKD",
     "Standardised",
     "Wrapper",

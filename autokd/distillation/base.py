@@ -1,7 +1,7 @@
 """Contract of a distillation method, and its inputs: the networks' outputs and the batch context."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -28,16 +28,20 @@ class Outputs:
         embedding: Input of the last linear layer, float32, `batch x width`; None if not requested.
         features: Feature maps from the first layer to the last, float32, `batch x channels x` resolution; empty if not
             requested. The two networks may differ in the number, channels and resolutions of their maps.
+        others: Of a teacher, what its assistants say of the same samples, from the largest to the smallest; their
+            logits only. Empty unless the method learns from them.
     """
 
     logits: Tensor
     embedding: Tensor | None = None
     features: tuple[Tensor, ...] = ()
+    others: tuple["Outputs", ...] = ()
 
     def first(self, n: int) -> "Outputs":
         """Outputs for the first `n` samples."""
         embedding = None if self.embedding is None else self.embedding[:n]
-        return Outputs(self.logits[:n], embedding, tuple(maps[:n] for maps in self.features))
+        features, others = tuple(maps[:n] for maps in self.features), tuple(other.first(n) for other in self.others)
+        return Outputs(self.logits[:n], embedding, features, others)
 
 
 @dataclass(frozen=True)
@@ -95,6 +99,7 @@ class Method(nn.Module, ABC):
         chooses_layers: Whether the method chooses the layers whose outputs are the features; see `layers`.
         remembers_samples: Whether the method needs the labels of all training samples and the index of each sample.
         n_companions: Number of networks that learn beside the student; see `recruit`.
+        learns_from_panel: Whether the method needs the outputs of the teacher's assistants, `Outputs.others`.
     """
 
     name: ClassVar[str]
@@ -103,6 +108,7 @@ class Method(nn.Module, ABC):
     chooses_layers: bool = False
     remembers_samples: bool = False
     n_companions: int = 0
+    learns_from_panel: bool = False
 
     @staticmethod
     @abstractmethod
@@ -125,6 +131,13 @@ class Method(nn.Module, ABC):
         """
         if self.n_companions:
             self._companions = nn.ModuleList(fresh(number) for number in range(self.n_companions))
+
+    def weigh(self, weights: Mapping[str, Sequence[float]]) -> None:
+        """Take what teacher and assistants are worth, before `prepare`; most methods have no use for it.
+
+        Args:
+            weights: By the rule that found them, the weights of the teacher and of each assistant, which add to 1.
+        """
 
     def prepare(self, student: Outputs, teacher: Outputs, labels: Tensor) -> None:
         """Create the method's own parameters and buffers, on the outputs' device, before the first step.
@@ -238,6 +251,7 @@ class Wrapper(Method):
         self.chooses_layers = inner.chooses_layers
         self.remembers_samples = inner.remembers_samples
         self.n_companions = inner.n_companions
+        self.learns_from_panel = self.learns_from_panel or inner.learns_from_panel
 
     @property
     def companions(self) -> Sequence[nn.Module]:
@@ -247,6 +261,10 @@ class Wrapper(Method):
     def recruit(self, fresh: Callable[[int], nn.Module]) -> None:
         """Recruit those of the inner method."""
         self.inner.recruit(fresh)
+
+    def weigh(self, weights: Mapping[str, Sequence[float]]) -> None:
+        """Tell the inner method."""
+        self.inner.weigh(weights)
 
     def views(self, images: Tensor) -> Tensor:
         """Views of the inner method."""
@@ -278,8 +296,10 @@ class LogitWrapper(Wrapper, LogitMethod):
 
     def __init__(self, inner: Method) -> None:
         if not isinstance(inner, LogitMethod):
+            way_out = f": write `{inner.name}+{self.name}+...`" if inner.learns_from_panel else ""
             raise InputError(
-                f"distillation method {self.name!r} wraps one that compares logits, but {inner.name!r} does not."
+                f"distillation method {self.name!r} wraps one that compares logits, but {inner.name!r} does "
+                f"not{way_out}."
             )
         super().__init__(inner)
         self.temperature = inner.temperature

@@ -1,6 +1,7 @@
 """Distillation in a custom training loop."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -29,10 +30,13 @@ class Distiller(nn.Module):
         teacher_layers: Names of the teacher's modules likewise.
         fresh: Makes a network like the student with initial weights that follow from a number, for methods with
             companions (DML).
+        panel: The teacher's assistants, from the largest to the smallest, for methods that learn from them (TAKD);
+            modules or callables, which are not trained.
 
     Raises:
         InputError: If the method needs outputs that the teacher does not provide, does not support their shapes,
-            remembers samples and `labels` are omitted, or has companions and `fresh` is omitted.
+            remembers samples and `labels` are omitted, has companions and `fresh` is omitted, or learns from assistants
+            and there are none.
     """
 
     def __init__(
@@ -45,6 +49,7 @@ class Distiller(nn.Module):
         student_layers: Sequence[str] | None = None,
         teacher_layers: Sequence[str] | None = None,
         fresh: Callable[[int], nn.Module] | None = None,
+        panel: Sequence[Callable[[Tensor], Tensor]] = (),
     ) -> None:
         super().__init__()
         self.method = method
@@ -62,12 +67,16 @@ class Distiller(nn.Module):
             raise InputError("the method trains companions: pass what makes one, Distiller(..., fresh=...).")
         if fresh is not None:
             method.recruit(fresh)
+        for assistant in panel:
+            if isinstance(assistant, nn.Module):
+                assistant.eval()
         chosen = None
         if method.chooses_layers and isinstance(teacher, nn.Module):
             chosen = method.layers(student, teacher, iter([example]))
         student_layers, teacher_layers = chosen or (student_layers, teacher_layers)
         live_teacher = teacher if isinstance(teacher, nn.Module) else nn.Identity()
         self._networks = student, teacher  # in a tuple, so that they do not become submodules
+        self._panel = tuple(panel) if method.learns_from_panel else ()
         self._extractors = (
             FeatureExtractor(student, method.needs, student_layers),
             FeatureExtractor(live_teacher, method.needs, teacher_layers),
@@ -99,10 +108,9 @@ class Distiller(nn.Module):
         """
         if self.method.remembers_samples and indices is None:
             raise InputError("the method remembers all training samples: pass the indices of those in the batch.")
-        (student, teacher), (student_extractor, teacher_extractor) = self._networks, self._extractors
+        student, student_extractor = self._networks[0], self._extractors[0]
         views = self.method.views(images)
-        with torch.no_grad():
-            teacher_outputs = teacher_extractor.outputs(teacher(views))
+        teacher_outputs = self._teacher_outputs(views, len(images))
         student_outputs = student_extractor.outputs(student(views))
         samples = torch.arange(len(labels), device=labels.device) if indices is None else indices
         companions = tuple(Outputs(companion(images)) for companion in self.method.companions)
@@ -115,12 +123,18 @@ class Distiller(nn.Module):
             extractor.remove()
 
     @torch.no_grad()
+    def _teacher_outputs(self, views: Tensor, n: int) -> Outputs:
+        """Outputs of the teacher for all views, with those of the assistants for the first `n`, the samples."""
+        found = self._extractors[1].outputs(self._networks[1](views))
+        return replace(found, others=tuple(Outputs(assistant(views[:n])) for assistant in self._panel))
+
+    @torch.no_grad()
     def _prepare(self, example: Tensor, labels: Tensor | None) -> None:
-        (student, teacher), (student_extractor, teacher_extractor) = self._networks, self._extractors
+        student, student_extractor = self._networks[0], self._extractors[0]
         modes = {module: module.training for module in student.modules()}
         student.eval()  # so that the example does not change the statistics of batch normalisation
         views = self.method.views(example)
-        outputs = student_extractor.outputs(student(views)), teacher_extractor.outputs(teacher(views))
+        outputs = student_extractor.outputs(student(views)), self._teacher_outputs(views, len(example))
         for module, mode in modes.items():
             module.training = mode
         none = torch.zeros(0, dtype=torch.int64, device=example.device)

@@ -40,6 +40,10 @@ from autokd.distillation.methods.rld import RLD
 from autokd.distillation.methods.similarity import SP
 from autokd.distillation.methods.sld import SLD
 from autokd.distillation.methods.ttm import TTM, WTTM
+from autokd.distillation.panels.ces import CES
+from autokd.distillation.panels.dgkd import DGKD
+from autokd.distillation.panels.ensemble import Ensemble
+from autokd.distillation.panels.takd import TAKD
 from autokd.distillation.wrappers.combined import Combined
 from autokd.distillation.wrappers.continuation import Continuation
 from autokd.distillation.wrappers.ctkd import CTKD
@@ -78,6 +82,10 @@ _ALL: tuple[type[Method], ...] = (
     CTKD,
     Continuation,
     EarlyStopping,
+    TAKD,
+    DGKD,
+    CES,
+    Ensemble,
 )
 
 METHODS: Mapping[str, type[Method]] = MappingProxyType({method.name: method for method in _ALL})

@@ -28,6 +28,7 @@ SAMPLES = 40
 LABELS = torch.arange(SAMPLES) % CLASSES
 KINDS = {"images": 2, "signals": 1, "vectors": 0}  # number of spatial axes
 MOST_COMPANIONS = 8
+N_ASSISTANTS = 2
 MOMENTS = ((0.0, 0.0), (7.5, 0.5), (14.75, 0.99))  # epoch and progress
 
 
@@ -221,7 +222,7 @@ def _ends(distribution: BaseDistribution) -> tuple[object, ...]:
 
 
 def _batch(n: int, n_views: int, axes: int) -> tuple[Outputs, Outputs, BatchContext]:
-    """Outputs of two networks of different widths; the teacher has larger feature maps, and one more of them."""
+    """Outputs of two networks of different widths; the teacher has one more and larger maps, and assistants."""
     generator = torch.Generator().manual_seed(n)
     rows = n * n_views
 
@@ -233,18 +234,21 @@ def _batch(n: int, n_views: int, axes: int) -> tuple[Outputs, Outputs, BatchCont
     teacher = Outputs(drawn(CLASSES), drawn(10), tuple(drawn(5 + size, *[size] * axes) for size in teacher_sizes))
     indices = torch.randperm(SAMPLES, generator=generator)[:n]
     companions = tuple(Outputs(drawn(CLASSES)[:n]) for _ in range(MOST_COMPANIONS))
+    teacher = replace(teacher, others=tuple(Outputs(drawn(CLASSES)[:n]) for _ in range(N_ASSISTANTS)))
     return student, teacher, BatchContext(LABELS[indices], indices, epoch=2.5, progress=0.25, companions=companions)
 
 
 def _leaves(outputs: Outputs) -> list[Tensor]:
     embedding = [] if outputs.embedding is None else [outputs.embedding]
-    return [outputs.logits, *embedding, *outputs.features]
+    others = [leaf for other in outputs.others for leaf in _leaves(other)]
+    return [outputs.logits, *embedding, *outputs.features, *others]
 
 
 def _mapped(outputs: Outputs, change: Any, logits: bool = True) -> Outputs:
     embedding = None if outputs.embedding is None else change(outputs.embedding)
     changed = change(outputs.logits) if logits else outputs.logits
-    return Outputs(changed, embedding, tuple(map(change, outputs.features)))
+    others = tuple(_mapped(other, change, logits) for other in outputs.others)
+    return Outputs(changed, embedding, tuple(map(change, outputs.features)), others)
 
 
 def _scaled(outputs: Outputs, scale: float) -> Outputs:

@@ -18,12 +18,14 @@ ORDER = {
     "autokd.data.decoding": "pictures undecoded mapped decode",
     "autokd.data.sources": "arrays digits fashion_mnist folder map_style hugging_face",
     "autokd.distillation": (
-        "base checks maps feature_extractor layer_similarity methods wrappers pruning distiller registry __init__"
+        "base checks maps feature_extractor layer_similarity methods wrappers panels pruning distiller registry "
+        "__init__"
     ),
     "autokd.distillation.methods": (
         "kd dkd nkd mlld bdkd dml ttm rld sld abkd ldrld crld dist similarity rkd attention fitnet hints review "
         "multi_step modality crd"
     ),
+    "autokd.distillation.panels": "base takd dgkd ces ensemble weights",
     "autokd.distillation.wrappers": "combined in_turn standardise early_stopping continuation ctkd",
     "autokd.training": (
         "class_metrics metrics schedules timetable averaged_weights best_checkpoint width_scaling muon loop "

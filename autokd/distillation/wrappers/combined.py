@@ -1,6 +1,6 @@
 """Several methods at once: the sum of their teacher losses."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from optuna.distributions import BaseDistribution
@@ -39,6 +39,7 @@ class Combined(Method):
         self.chooses_layers = any(member.chooses_layers for member in members)
         self.remembers_samples = any(member.remembers_samples for member in members)
         self.n_companions = sum(member.n_companions for member in members)
+        self.learns_from_panel = any(member.learns_from_panel for member in members)
 
     @staticmethod
     def distributions() -> dict[str, BaseDistribution]:
@@ -61,6 +62,11 @@ class Combined(Method):
         for member in self.members:
             member.recruit(lambda number, first=first: fresh(first + number))  # type: ignore[misc]
             first += member.n_companions
+
+    def weigh(self, weights: Mapping[str, Sequence[float]]) -> None:
+        """Tell all members."""
+        for member in self.members:
+            member.weigh(weights)
 
     def views(self, images: Tensor) -> Tensor:
         """Views of the member that uses several, if any."""

@@ -88,6 +88,20 @@ def test_companions_run_beside_the_student_and_learn(student: nn.Module, teacher
         Distiller(DML(), student, teacher, images)
 
 
+def test_assistants_run_beside_the_teacher_and_do_not_learn(
+    student: nn.Module, teacher: nn.Module, images: Tensor
+) -> None:
+    assistant = network(5, 2).train()
+    distiller = Distiller(make_method("takd+kd"), student, teacher, images, panel=[teacher, assistant])
+    assert not assistant.training
+    loss = distiller(images, LABELS)
+    torch.testing.assert_close(loss, Distiller(KD(), student, assistant, images)(images, LABELS))
+    loss.backward()
+    assert all(parameter.grad is None for parameter in assistant.parameters())
+    with pytest.raises(InputError, match="learns from assistants, too, but there are none"):
+        Distiller(make_method("takd+kd"), student, teacher, images)
+
+
 def test_its_parameters_and_state_are_those_of_the_method(
     student: nn.Module, teacher: nn.Module, images: Tensor
 ) -> None:

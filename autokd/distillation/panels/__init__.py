@@ -1,0 +1,1 @@
+"""Methods by which a student learns from several teachers, one file each. Start with `base` and `takd`."""
