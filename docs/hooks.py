@@ -70,15 +70,20 @@ def _page_of(folder: str) -> str:
 def configuration() -> str:
     """Every section and key of a `search.toml`."""
     schema = search_schema()
-    return "\n\n".join(_section(title, section, schema["$defs"]) for title, section in _sections("", schema, schema))
+    sections = _sections("", schema, schema["$defs"], set())
+    return "\n\n".join(_section(title, section, schema["$defs"]) for title, section in sections)
 
 
-def _sections(title: str, section: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+def _sections(
+    title: str, section: Mapping[str, Any], definitions: Mapping[str, Any], shown: set[str]
+) -> Iterator[tuple[str, Any]]:
+    """A section and those within it, each kind once; lists of sections, too."""
     yield title, section
     for key, value in section["properties"].items():
-        if "$ref" in value:
-            inner = schema["$defs"][_referred(value)]
-            yield from _sections(f"{title}.{key}".strip("."), inner, schema)
+        referring = value.get("items", value)
+        if "$ref" in referring and (name := _referred(referring)) not in shown:
+            shown.add(name)
+            yield from _sections(f"{title}.{key}".strip("."), definitions[name], definitions, shown)
 
 
 def _section(title: str, section: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
@@ -113,6 +118,8 @@ def _toml(value: object) -> str:
 
 def _kind(value: Mapping[str, Any]) -> str:
     """A JSON schema's type in words."""
+    if "$ref" in value:
+        return "table"
     if "anyOf" in value:
         return " or ".join(dict.fromkeys(map(_kind, value["anyOf"])))
     if "enum" in value:

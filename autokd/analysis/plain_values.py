@@ -11,6 +11,7 @@ from autokd.config.objectives import Against
 from autokd.errors import AutoKDError
 from autokd.evaluation.log import tail
 from autokd.evaluation.task import log_file
+from autokd.searches.assistants import panel_json
 from autokd.searches.comparison import Comparison
 from autokd.searches.earlier import learns_from_json
 from autokd.searches.findings import student_json
@@ -56,6 +57,7 @@ def status_json(result: SearchResult) -> dict[str, Any]:
         "seconds": asdict(result.times),
         "full_length": full_length(problem),
         "learns_from": learns_from_json(problem.facts.earlier),
+        "panel": panel_json(problem.facts.panel),
         "outlook": outlook and asdict(outlook),
         "flatness": flatness and asdict(flatness) | {"is_flat": flatness.is_flat},
         **({"front": [student_or_reference_json(student) for student in result.front]} if problem.costs else {}),

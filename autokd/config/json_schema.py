@@ -3,6 +3,7 @@
 Editors use it to check and complete a file, and the configuration reference is generated from it.
 """
 
+import inspect
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -20,12 +21,7 @@ TITLE = "AutoKD search"
 
 def search_schema() -> dict[str, Any]:
     """JSON schema of a file; `name` is optional in it, as it defaults to the name of the file."""
-    schema = SearchConfig.model_json_schema(schema_generator=_WithoutNull)
-    for section in (schema, *schema["$defs"].values()):
-        docstring = section["description"]
-        section["description"] = _summary(docstring)
-        for key, text in _attributes(docstring).items():
-            section["properties"][key]["description"] = text
+    schema = SearchConfig.model_json_schema(schema_generator=_Described)
     required = [key for key in schema["required"] if key != "name"]
     return schema | {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": TITLE, "required": required}
 
@@ -58,8 +54,20 @@ def _attributes(docstring: str) -> dict[str, str]:
     return {name: " ".join(text.split()) for name, text in entries}
 
 
-class _WithoutNull(GenerateJsonSchema):
-    """Generator without `null`, which TOML does not have, defaults of whole sections, and titles that repeat keys."""
+class _Described(GenerateJsonSchema):
+    """Generator of the sections with the descriptions in their docstrings and in those of their base classes.
+
+    It leaves out `null`, which TOML does not have, defaults of whole sections, and titles that repeat keys.
+    """
+
+    def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
+        found, section = super().model_schema(schema), schema["cls"]
+        found["description"] = _summary(inspect.getdoc(section) or "")
+        for kind in reversed(section.__mro__):
+            for key, text in _attributes(inspect.getdoc(kind) or "").items():
+                if key in found["properties"]:
+                    found["properties"][key]["description"] = text
+        return found
 
     def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
         return self.generate_inner(schema["schema"])

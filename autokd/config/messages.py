@@ -41,6 +41,8 @@ def wrong_key(error: ValidationError) -> str:
 def _known_keys(location: Iterable[int | str]) -> list[str]:
     section: Any = SearchConfig
     for part in location:
+        if isinstance(part, int):  # a place in a list
+            continue
         section = section.model_fields[part].annotation
         section = next(iter(get_args(section)), section)  # of `PruningConfig | None`, as one may omit it
         section = BudgetKeys if section is Budget else section

@@ -38,6 +38,7 @@ from autokd.config.numbers import (
     check_number,
 )
 from autokd.config.objectives import Against, Objectives
+from autokd.config.panel import PanelConfig
 from autokd.config.teacher import TeacherConfig
 from autokd.config.tracking import TrackingConfig
 from autokd.config.workers import WorkersConfig
@@ -47,6 +48,7 @@ __all__ = [
     "DataConfig",
     "DistillationConfig",
     "OptimizerConfig",
+    "PanelConfig",
     "ReferencesConfig",
     "RetrainingConfig",
     "SearchConfig",
@@ -428,6 +430,7 @@ class SearchConfig(_Section):
     budget: BudgetSection
     space: SpaceConfig = SpaceConfig()
     distillation: DistillationConfig = DistillationConfig()
+    panel: PanelConfig | None = None
     training: TrainingConfig = TrainingConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     workers: WorkersConfig = WorkersConfig()
@@ -461,6 +464,11 @@ class SearchConfig(_Section):
         if stop.gain is not None and optimizer and optimizer.costs:
             raise ValueError(f"gain: needs the accuracy as the only objective, but got {list(optimizer.objectives)}")
         return stop
+
+    @property
+    def networks(self) -> tuple[TeacherConfig, ...]:
+        """The teacher, then the assistants that are given."""
+        return (self.teacher, *(each.teacher for each in (self.panel.assistants if self.panel else ())))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values that JSON and TOML can represent; `parse_config` reads them back."""

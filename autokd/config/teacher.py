@@ -1,7 +1,8 @@
 """The section `[teacher]`, and the teachers and teacher schedules that it describes."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
@@ -18,8 +19,9 @@ from autokd.config.numbers import (
     check_number,
 )
 
-__all__ = ["PRUNED", "PruningConfig", "TeacherConfig", "pruning_rounds"]
+__all__ = ["PRUNED", "NetworkConfig", "PruningConfig", "TeacherConfig", "pruning_rounds"]
 
+SOURCES = ("factory", "architecture", "onnx", "outputs")
 CHECKPOINTS = "checkpoints"  # name of the schedule that follows the teacher's own training
 PRUNED = 0.2  # share of the remaining weights that a round prunes, as in Park and No 2022
 MOST_ROUNDS = 30  # after which 0.1 % of the weights remain
@@ -93,12 +95,8 @@ class PruningConfig(BaseModel):
         return shares
 
 
-class TeacherConfig(BaseModel):
-    """The teacher: anything that returns logits or probabilities for the classes of the task.
-
-    It is given by one of `factory`, `onnx` and `outputs`, or in Python as an object. It gets the same augmented views
-    as the student, with the same normalisation: by mean and standard deviation of the training samples. With
-    `preprocess`, or `mean` and `deviation`, this normalisation is undone first.
+class NetworkConfig(BaseModel):
+    """A trained network that returns logits or probabilities for the classes of the task.
 
     Attributes:
         factory: "module:function". The function returns the teacher: a module, or any callable from a float batch
@@ -107,19 +105,15 @@ class TeacherConfig(BaseModel):
             Hugging Face hub in place of FOLDER. Their own configuration then gives `resize`, `mean`, `deviation` and
             `output`, as far as these are not set.
         arguments: Keyword arguments with which the factory is called.
+        architecture: File of an architecture in AutoKD's own format, in place of a factory: the `architecture.json` of
+            an exported student, whose `weights.safetensors` are its `weights`. So a student can teach.
         weights: File with weights for the module of the factory: `.safetensors`, or a checkpoint of tensors and plain
             values (`.pth`, `.pt`, `.th`, `.ckpt`, `.bin`) with exactly one entry that fits the module. A file in an
-            installed package is written "package:file", here and for `onnx` and `outputs`; "hf:user/name" is the
-            `model.safetensors` of a repository on the hub, "hf:user/name/FILE.safetensors" another one.
+            installed package is written "package:file", here and for `architecture`, `onnx` and `outputs`;
+            "hf:user/name" is the `model.safetensors` of a repository on the hub, "hf:user/name/FILE.safetensors"
+            another one.
         download: Whether what is named on the hub may be fetched. By default it must be in this machine's cache. A
             revision follows the name: "user/name@revision".
-        alternatives: Further files of weights for the same module, for example from shorter trainings, which often
-            teach better. The search chooses among all of them by the accuracy of the students.
-        checkpoints: Files of weights from the training of the teacher, evenly spaced, the last one from its end. They
-            are one more choice for the search: in each epoch, the student then learns from the checkpoint that had done
-            the same share of its training.
-        layers: Names of the modules whose outputs are the features, for methods that need features; by default the last
-            module of each resolution.
         onnx: File of a network with one input, `.onnx`. It is run by onnxruntime on the CPU.
         outputs: Stored outputs in place of a network, for the samples of each split in the order of the data set: an
             `.npz` archive of arrays `train`, `validation` and, if there is a test split, `test`, each
@@ -140,23 +134,15 @@ class TeacherConfig(BaseModel):
             default.
         probabilities: Whether the outputs are probabilities; their logarithms are then the logits. If the key is
             omitted, outputs that look like probabilities are an error.
-        floor: Smallest validation accuracy, in `[0, 1]`, that the teacher must have for the search to start. By default
-            it must be clearly better than guessing.
-        disk_bytes: Largest size of all stored outputs of the teachers for training samples, in bytes; the full-length
-            trainings have as much again. What does not fit is not stored, feature maps first, then embeddings, then
-            logits, but computed in every training that needs it. Results differ only by the rounding to float16.
-        pruning: Pruned copies of the teacher, which are further teachers for the search to choose from.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     factory: str | None = None
     arguments: Annotated[dict[str, Any], BeforeValidator(_plain_arguments)] | None = None
+    architecture: str | None = None
     weights: str | None = None
     download: bool | None = None
-    alternatives: tuple[str, ...] = ()
-    checkpoints: tuple[str, ...] = ()
-    layers: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
     onnx: str | None = None
     outputs: str | None = None
     output: Annotated[int | str, BeforeValidator(_index_or_name)] | None = None
@@ -173,14 +159,64 @@ class TeacherConfig(BaseModel):
     channels: Annotated[tuple[Index, ...], Field(min_length=1)] | None = None
     classes: Annotated[tuple[Index, ...], Field(min_length=2), AfterValidator(distinct)] | None = None
     probabilities: bool | None = None
-    floor: Probability | None = None
-    disk_bytes: Room = 4_000_000_000
-    pruning: PruningConfig | None = None
 
     @property
     def source(self) -> str | None:
-        """The value of `factory`, `onnx` or `outputs`; None if the teacher is given as an object."""
-        return self.factory or self.onnx or self.outputs
+        """The value of `factory`, `architecture`, `onnx` or `outputs`; None if the network is given as an object."""
+        return self.factory or self.architecture or self.onnx or self.outputs
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        given = self.model_dump(exclude_none=True)
+        sources = [name for name in SOURCES if name in given]
+        if len(sources) > 1:
+            raise ValueError(f"only one of {_listed(SOURCES)} may be set, but got {' and '.join(sources)}")
+        if "arguments" in given and "factory" not in given:
+            raise ValueError("arguments are for a factory, but there is none")
+        if "weights" in given and not given.keys() & {"factory", "architecture"}:
+            raise ValueError("weights are for the module of a factory, but there is no factory")
+        if "architecture" in given and "weights" not in given:
+            raise ValueError("an architecture needs weights beside it")
+        if "preprocess" in given and given.keys() & {"mean", "deviation"}:
+            raise ValueError("preprocess does what mean and deviation do: set it, or those two")
+        n_means, n_deviations = len(self.mean or ()), len(self.deviation or ())
+        if n_means != n_deviations:
+            raise ValueError(f"mean and deviation go together, but got {n_means} and {n_deviations} values")
+        unused = [name for name in ("output", "channels", "resize", "preprocess", "mean", "deviation") if name in given]
+        if "outputs" in given and unused:
+            raise ValueError(f"{unused[0]} is for a network, but outputs are no network")
+        return self
+
+
+class TeacherConfig(NetworkConfig):
+    """The teacher: anything that returns logits or probabilities for the classes of the task.
+
+    It is given by one of `factory`, `architecture`, `onnx` and `outputs`, or in Python as an object. It gets the same
+    augmented views as the student, with the same normalisation: by mean and standard deviation of the training samples.
+    With `preprocess`, or `mean` and `deviation`, this normalisation is undone first.
+
+    Attributes:
+        alternatives: Further files of weights for the same module, for example from shorter trainings, which often
+            teach better. The search chooses among all of them by the accuracy of the students.
+        checkpoints: Files of weights from the training of the teacher, evenly spaced, the last one from its end. They
+            are one more choice for the search: in each epoch, the student then learns from the checkpoint that had done
+            the same share of its training.
+        layers: Names of the modules whose outputs are the features, for methods that need features; by default the last
+            module of each resolution.
+        floor: Smallest validation accuracy, in `[0, 1]`, that the teacher must have for the search to start. By default
+            it must be clearly better than guessing.
+        disk_bytes: Largest size of all stored outputs of the teachers for training samples, in bytes; the full-length
+            trainings have as much again. What does not fit is not stored, feature maps first, then embeddings, then
+            logits, but computed in every training that needs it. Results differ only by the rounding to float16.
+        pruning: Pruned copies of the teacher, which are further teachers for the search to choose from.
+    """
+
+    alternatives: tuple[str, ...] = ()
+    checkpoints: tuple[str, ...] = ()
+    layers: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    floor: Probability | None = None
+    disk_bytes: Room = 4_000_000_000
+    pruning: PruningConfig | None = None
 
     @property
     def files(self) -> tuple[str | None, ...]:
@@ -210,30 +246,18 @@ class TeacherConfig(BaseModel):
         return self.model_copy(update={"weights": file, "alternatives": (), "checkpoints": (), "pruning": None})
 
     @model_validator(mode="after")
-    def _fit_together(self) -> "TeacherConfig":
-        given = self.model_dump(exclude_none=True)
-        sources = [name for name in ("factory", "onnx", "outputs") if name in given]
-        if len(sources) > 1:
-            raise ValueError(f"only one of factory, onnx and outputs may be set, but got {' and '.join(sources)}")
+    def _fit_together(self) -> Self:
         if len(self.teacher_schedules) < 1 + len(self.alternatives) + bool(self.checkpoints) + len(self.pruned):
             raise ValueError("weights and alternatives must be files of different names")
         if self.pruning is not None and not self.factory:
             raise ValueError("pruning is for the module of a factory, but there is no factory")
         if (self.alternatives or self.checkpoints) and not self.weights:
             raise ValueError("alternatives and checkpoints need weights beside them")
-        if "arguments" in given and "factory" not in given:
-            raise ValueError("arguments are for a factory, but there is none")
-        if "weights" in given and "factory" not in given:
-            raise ValueError("weights are for the module of a factory, but there is no factory")
-        if "preprocess" in given and given.keys() & {"mean", "deviation"}:
-            raise ValueError("preprocess does what mean and deviation do: set it, or those two")
-        n_means, n_deviations = len(self.mean or ()), len(self.deviation or ())
-        if n_means != n_deviations:
-            raise ValueError(f"mean and deviation go together, but got {n_means} and {n_deviations} values")
-        unused = [name for name in ("output", "channels", "resize", "preprocess", "mean", "deviation") if name in given]
-        if "outputs" in given and unused:
-            raise ValueError(f"{unused[0]} is for a network, but outputs are no network")
         return self
+
+
+def _listed(names: Sequence[str]) -> str:
+    return f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def _file_name(file: str | None) -> str:

@@ -85,7 +85,7 @@ def put(values: dict[str, Any], key: str, value: Any) -> None:
 
 def make_paths_absolute(values: dict[str, Any], folder: Path) -> None:
     """Replace paths relative to `folder` in plain values by absolute ones."""
-    data, teacher, optimizer = values.get("data"), values.get("teacher"), values.get("optimizer")
+    data, optimizer, panel = values.get("data"), values.get("optimizer"), values.get("panel")
     if isinstance(data, dict):
         source = data.get("source")
         if isinstance(source, str) and source not in NAMED_SOURCES:
@@ -94,14 +94,10 @@ def make_paths_absolute(values: dict[str, Any], folder: Path) -> None:
         for key in ("folder", "cache"):
             if isinstance(files := data.get(key), str):
                 data[key] = str(folder / files)
-    if isinstance(teacher, dict):
-        if isinstance(factory := teacher.get("factory"), str):
-            teacher["factory"] = _absolute_folder(factory, folder)
-        for key in ("weights", "alternatives", "checkpoints", "onnx", "outputs"):
-            if isinstance(file := teacher.get(key), str):
-                teacher[key] = _absolute(file, folder)
-            elif isinstance(file, list):
-                teacher[key] = [_absolute(each, folder) if isinstance(each, str) else each for each in file]
+    assistants = panel.get("assistants") if isinstance(panel, dict) else None
+    for network in (values.get("teacher"), *(assistants if isinstance(assistants, list) else ())):
+        if isinstance(network, dict):
+            _make_files_absolute(network, folder)
     if isinstance(optimizer, dict) and isinstance(earlier := optimizer.get("learn_from"), list):
         absolute = [str(folder / each) if isinstance(each, str) and is_file(each) else each for each in earlier]
         optimizer["learn_from"] = absolute
@@ -133,6 +129,17 @@ def parse_tables(text: str) -> dict[str, Any]:
         return tomllib.loads(text)
     except RecursionError:
         raise ValueError("it is nested too deep") from None
+
+
+def _make_files_absolute(network: dict[str, Any], folder: Path) -> None:
+    """The same for what a teacher or an assistant is made from."""
+    if isinstance(factory := network.get("factory"), str):
+        network["factory"] = _absolute_folder(factory, folder)
+    for key in ("architecture", "weights", "alternatives", "checkpoints", "onnx", "outputs"):
+        if isinstance(file := network.get(key), str):
+            network[key] = _absolute(file, folder)
+        elif isinstance(file, list):
+            network[key] = [_absolute(each, folder) if isinstance(each, str) else each for each in file]
 
 
 def _absolute(file: str, folder: Path) -> str:

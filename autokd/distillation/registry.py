@@ -52,7 +52,15 @@ from autokd.distillation.wrappers.in_turn import InTurn
 from autokd.distillation.wrappers.standardise import Standardised
 from autokd.errors import InputError
 
-__all__ = ["METHODS", "components_of", "make_method", "method_class", "method_defaults", "method_distributions"]
+__all__ = [
+    "METHODS",
+    "components_of",
+    "learns_from_panel",
+    "make_method",
+    "method_class",
+    "method_defaults",
+    "method_distributions",
+]
 
 _ALL: tuple[type[Method], ...] = (
     KD,
@@ -163,6 +171,15 @@ def method_class(name: str) -> type[Method]:
             f"{_JOIN!r}, or two in turn, `first{_THEN}last`, but got {name!r}{nearest_name(name, METHODS)}."
         )
     return METHODS[name]
+
+
+def learns_from_panel(name: str) -> bool:
+    """Whether the method of this name learns from the teacher's assistants.
+
+    Raises:
+        InputError: If a component is unknown.
+    """
+    return any(method_class(component).learns_from_panel for component in components_of(name))
 
 
 def components_of(name: str) -> list[str]:

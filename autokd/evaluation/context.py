@@ -16,7 +16,8 @@ from autokd.errors import InputError
 from autokd.teachers.outputs.cache import TeacherCache
 from autokd.teachers.outputs.disk_budget import DiskBudget
 from autokd.teachers.outputs.key import OutputsKey
-from autokd.teachers.outputs.shapes import OutputShapes
+from autokd.teachers.outputs.shapes import OutputKind, OutputShapes
+from autokd.teachers.panel import Panel
 from autokd.teachers.process_cache import cached_teacher
 from autokd.teachers.pruned import PrunedTeachers
 from autokd.teachers.teacher import Teacher
@@ -41,6 +42,7 @@ class TrainingContext:
         needs: What the search's methods need from teachers besides logits.
         is_tested: Whether students are also measured on the test split: only retrained winners are.
         pruned: The pruned teachers, if there are any; their numbers follow those of the others.
+        panel: The assistants, if the search has methods that learn from them; their numbers come last.
     """
 
     data: DataConfig
@@ -55,6 +57,7 @@ class TrainingContext:
     needs: frozenset[Need] = frozenset()
     is_tested: bool = False
     pruned: PrunedTeachers | None = None
+    panel: Panel | None = None
 
     @property
     def augmentation(self) -> Augmentation:
@@ -111,19 +114,27 @@ class TrainingContext:
             for teacher_schedule in teacher_schedules
             for part in splits
         }
-        return [*sorted(taught), *sorted(compared)]
+        assisted = {OutputsKey(number, epoch % views) for number in self.assistants for epoch in epochs}
+        weighed = {OutputsKey(number, part="validation") for number in self.assistants}
+        return [*sorted(taught | assisted), *sorted(compared | weighed)]
 
     @property
     def n_views(self) -> int:
-        """Number of views whose teacher outputs are read, counted for each teacher."""
-        return sum(key.view is not None for key in self.outputs_needed)
+        """Number of views whose teacher outputs are read, counted for each teacher; those of assistants are not."""
+        return sum(key.view is not None and key.teacher not in self.assistants for key in self.outputs_needed)
 
     def disk_budget(self, shapes: OutputShapes) -> DiskBudget:
         """How much of the teacher outputs is stored; the rest is computed by the teachers during training.
 
         It is not part of an evaluation's key: results differ only by the rounding to float16.
         """
-        return DiskBudget(shapes, self.needs, self.n_views, self.teacher.disk_bytes)
+        assisted = sum(key.view is not None for key in self.outputs_needed) - self.n_views
+        return DiskBudget(shapes, self.needs, self.n_views, self.teacher.disk_bytes, assisted)
+
+    def stored_kinds(self, number: int, shapes: OutputShapes) -> frozenset[OutputKind]:
+        """Which outputs of the teacher with this number are stored for each view; of assistants at most logits."""
+        stored = self.disk_budget(shapes).stored
+        return stored & {"logits"} if number in self.assistants else stored
 
     def load_data(self) -> Dataset:
         """The samples.
@@ -152,20 +163,16 @@ class TrainingContext:
         Raises:
             InputError: If it is gone, changed since the search began, or was given as an object.
         """
-        if self.teacher.source is None:
+        if self.teacher.source is None and number not in self.assistants:
             raise InputError(
                 "the teacher was given as an object, and not all of its outputs are stored whole: go on from Python, "
                 "with autokd.find(name, teacher=...).resume()."
             )
-        rounds = self._rounds(number)
-        if self.pruned is not None and rounds is not None:
-            config, expected = self.pruned.config(rounds), str(self.pruned.result(rounds)["digest"])
-        else:
-            config, expected = self.teacher.numbered(number), self.digest(number)
+        config, expected = self._made_from(number)
         teacher = cached_teacher(config, self.device, dataset)
         if teacher.digest != expected:
             raise InputError(
-                f"teacher {self.teacher.source} changed since the search began: its digest is {teacher.digest[:12]}, "
+                f"teacher {config.source} changed since the search began: its digest is {teacher.digest[:12]}, "
                 f"but was {expected[:12]}."
             )
         return teacher
@@ -173,19 +180,38 @@ class TrainingContext:
     def stored(self, number: int = 0) -> TeacherCache:
         """The stored outputs of the teacher with this number."""
         digests = self.digest(number), self.data_digest
-        return TeacherCache.at(self.cache, *digests, self.augmentation, self.seed, self.precision, self.teacher.layers)
+        layers = None if number in self.assistants else self.teacher.layers
+        return TeacherCache.at(self.cache, *digests, self.augmentation, self.seed, self.precision, layers)
 
     @property
     def n_teachers(self) -> int:
-        """Number of teachers, pruned ones included."""
-        return 1 + len(self.further_digests) + (0 if self.pruned is None else len(self.pruned.wanted))
+        """Number of teachers, pruned ones and assistants included."""
+        return self.assistants.stop
+
+    @property
+    def assistants(self) -> range:
+        """Numbers of the assistants among the teachers, from the largest to the smallest."""
+        first = 1 + len(self.further_digests) + (0 if self.pruned is None else len(self.pruned.wanted))
+        return range(first, first + (0 if self.panel is None else len(self.panel.assistants)))
 
     def digest(self, number: int) -> str:
         """Digest of the teacher with this number."""
+        if self.panel is not None and number in self.assistants:
+            return self.panel.digests[number - self.assistants.start]
         rounds = self._rounds(number)
         if self.pruned is not None and rounds is not None:
             return self.pruned.digest(rounds)
         return (self.teacher_digest, *self.further_digests)[number]
+
+    def _made_from(self, number: int) -> tuple[TeacherConfig, str]:
+        """What the teacher with this number is made from, and its digest once it is."""
+        if self.panel is not None and number in self.assistants:
+            assistant = self.panel.assistants[number - self.assistants.start]
+            return assistant.config, assistant.digest
+        rounds = self._rounds(number)
+        if self.pruned is not None and rounds is not None:
+            return self.pruned.config(rounds), str(self.pruned.result(rounds)["digest"])
+        return self.teacher.numbered(number), self.digest(number)
 
     def _rounds(self, number: int) -> int | None:
         """Rounds of pruning of a pruned teacher; None for the others."""

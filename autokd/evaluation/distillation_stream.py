@@ -14,6 +14,7 @@ from autokd.data.stream import Batch
 from autokd.distillation import BatchContext, Method, Outputs
 from autokd.distillation.feature_extractor import FeatureExtractor
 from autokd.evaluation.context import TrainingContext
+from autokd.evaluation.panel_outputs import PanelOutputs
 from autokd.evaluation.precompute import output_shapes, precompute_outputs
 from autokd.teachers.features import TeacherWithFeatures
 from autokd.teachers.outputs.key import OutputsKey
@@ -63,7 +64,9 @@ class DistillationStream:
         self._live_teacher: TeacherWithFeatures | None = None
         self._live_number = -1
         chosen = self._chosen_layers(network)
-        self._is_live = is_live(method, context.disk_budget(self._shapes).stored)
+        stored = context.disk_budget(self._shapes).stored
+        self._is_live = is_live(method, stored)
+        self._panel = PanelOutputs(context, dataset, stored) if method.learns_from_panel else None
         own, theirs = chosen or (None, context.teacher.layers)
         self._layers = theirs
         self._feature_extractor = FeatureExtractor(network, method.needs, own)
@@ -111,6 +114,8 @@ class DistillationStream:
             self._live_teacher.close()
         if self._reader is not None:
             self._reader.close()
+        if self._panel is not None:
+            self._panel.close()
 
     def _prepare(self, network: nn.Module, seed: int) -> None:
         """Create the method's parameters for the shapes of both networks' outputs, found with a few samples."""
@@ -181,11 +186,14 @@ class DistillationStream:
         return tuple(Outputs(each.float()) for each in logits)
 
     def _teacher_outputs(self, batch: Batch, epoch: int) -> Outputs:
+        """What the teacher says of the batch, and the assistants if the method learns from them."""
+        if batch.all_channels is not None:
+            batch = replace(batch, images=batch.all_channels)
         if self._is_live:
-            if batch.all_channels is not None:
-                batch = replace(batch, images=batch.all_channels)
-            return self._live(self._context.teacher_at(self._teacher_schedule, epoch))(batch)
-        return self._reader_of(batch.view, epoch).of(batch.indices)
+            outputs = self._live(self._context.teacher_at(self._teacher_schedule, epoch))(batch)
+        else:
+            outputs = self._reader_of(batch.view, epoch).of(batch.indices)
+        return outputs if self._panel is None else replace(outputs, others=self._panel.of(batch))
 
 
 def is_live(method: Method, stored: Collection[OutputKind]) -> bool:

@@ -81,6 +81,7 @@ def _distil(task: EvaluationTask) -> dict[str, float]:
     method = make_method(task.method, dict(task.settings))
     network = _built(task, "weights")
     method.recruit(lambda number: _built(task, "companion", number))
+    method.weigh({} if context.panel is None else context.panel.weights)
     with closing(DistillationStream(context, dataset, method, network, task.teacher_schedule, task.seed)) as stream:
         state = _train(task, network, method, stream, dataset)
         work = stream.images_of(_timetable(context.training, stream).steps_to(task.rung))

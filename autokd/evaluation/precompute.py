@@ -130,9 +130,11 @@ def check_room(context: TrainingContext, missing: Iterable[OutputsKey], shapes: 
     Raises:
         InputError: If there is too little room.
     """
-    chunks = [key.chunk for key in missing if key.chunk is not None]
-    if chunks:
-        context.disk_budget(shapes or output_shapes(context)).check_room(chunks, context.cache)
+    pieces = [key for key in missing if key.chunk is not None]
+    if pieces:
+        shapes = shapes or output_shapes(context)
+        chunks = [(piece.chunk or 0, context.stored_kinds(piece.teacher, shapes)) for piece in pieces]
+        context.disk_budget(shapes).check_room(chunks, context.cache)
 
 
 def _store_split(context: TrainingContext, key: OutputsKey, teacher: Teacher | None, dataset: Dataset | None) -> None:
@@ -152,7 +154,7 @@ def _store_chunk(
         return
     dataset = dataset or context.load_data()
     teacher = teacher or context.load_teacher(key.teacher, dataset)
-    parts = context.disk_budget(shapes).stored
+    parts = context.stored_kinds(key.teacher, shapes)
     samples = shapes.chunks[key.chunk]
     needs = frozenset(need for need in context.needs if need in parts)
     with closing(TeacherWithFeatures(teacher, needs, context.precision, context.teacher.layers)) as live_teacher:
@@ -166,7 +168,7 @@ def _is_stored(context: TrainingContext, key: OutputsKey, shapes: OutputShapes) 
     store = context.stored(key.teacher)
     if key.chunk is None:
         return store.holds(key.name)
-    return store.holds(key.name, context.disk_budget(shapes).stored, key.chunk)
+    return store.holds(key.name, context.stored_kinds(key.teacher, shapes), key.chunk)
 
 
 def _chunks(key: OutputsKey, shapes: OutputShapes) -> list[OutputsKey]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from autokd.distillation.registry import learns_from_panel
 from autokd.evaluation.context import TrainingContext
 
 __all__ = [
@@ -75,6 +76,8 @@ class EvaluationTask:
             further["inherited"] = [self.warm_from, self.context.training.warm_start]
         if self.keeps_best:
             further["keep"] = "best"
+        if self.context.panel is not None and learns_from_panel(self.method):
+            further["panel"] = self.context.panel.digests
         if self.context.data.student_channels is not None:
             further["channels"] = list(self.context.data.student_channels)
         return further

@@ -57,6 +57,7 @@ class Manifest(BaseModel):
         input: Shape and normalisation of the samples.
         references: Size and metrics of what one would have trained without the search.
         teacher: Source, digest, size and metrics of the teacher.
+        panel: Assistants that taught beside the teacher, with their digests, figures and weights; None without any.
         training: Settings of the student's training.
         axes: The student beside its teacher: effectiveness, lightness and computation.
         search_cost: What the trainings of the search cost: `worker_seconds`, `images` and `teacher_images`.
@@ -83,6 +84,7 @@ class Manifest(BaseModel):
     input: dict[Key, Any] | None = None
     references: list[dict[Key, Any]] | None = None
     teacher: dict[Key, Any] | None = None
+    panel: dict[Key, Any] | None = None
     training: dict[Key, Any] | None = None
     axes: dict[Key, Any] | None = None
     search_cost: dict[Key, float | None] | None = None

@@ -185,14 +185,15 @@ class Dispatcher:
 
     def _precompute_here(self, context: TrainingContext) -> None:
         missing = missing_outputs(context)
-        for done, key in enumerate(missing, 1):
+        for key in [key for key in missing if key.teacher not in context.assistants]:
             if self.teacher is None:
                 raise InputError(
                     "the teacher was given as an object, and not all of its outputs are stored yet: go on from Python, "
                     f"with autokd.find({self.store.search(self.lease.search_id).name!r}, teacher=...)."
                 )
             precompute_outputs(context, key, self.teacher)
-            self._record_outputs(context, missing[done:])
+            missing.remove(key)
+            self._record_outputs(context, missing)
 
     def _record_outputs(self, context: TrainingContext, missing: Iterable[OutputsKey]) -> None:
         """Record and report that some of a teacher's outputs were computed, so that these are missing."""

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from autokd.searches.assistants import PanelFacts
 from autokd.searches.earlier import EarlierSearch
 from autokd.searches.lengths import FullLength
 from autokd.teachers.cost import TeacherCost
@@ -46,6 +47,7 @@ class Facts:
         rungs: Epochs at each rung, where `min_trials` shortened them; None for those of the configuration.
         full_length: Length of the full-length trainings with `final.seconds`, once it is decided.
         earlier: What the search learns from, as it was: earlier searches may go on, or be deleted.
+        panel: The assistants; None if no method learns from any.
     """
 
     input_shape: tuple[int, ...]
@@ -73,6 +75,7 @@ class Facts:
     rungs: tuple[float, ...] | None = None
     full_length: FullLength | None = None
     earlier: tuple[EarlierSearch, ...] = ()
+    panel: PanelFacts | None = None
 
     @property
     def n_train(self) -> int | None:
@@ -102,6 +105,7 @@ class Facts:
             "spaces": tuple(known.get("spaces", ())),
             "rungs": tuple(rungs) if (rungs := known.get("rungs")) else None,
             "earlier": tuple(map(EarlierSearch.from_dict, known.get("earlier", ()))),
+            "panel": PanelFacts.from_dict(panel) if (panel := known.get("panel")) else None,
             "full_length": FullLength.from_dict(length) if (length := known.get("full_length")) else None,
         }
         return cls(**(known | tuples))

@@ -11,6 +11,7 @@ from autokd.database.rows import SearchRow
 from autokd.export.card import Card
 from autokd.export.folder import Export
 from autokd.export.replacement import Origin
+from autokd.searches.assistants import panel_json
 from autokd.searches.axes import three_axes
 from autokd.searches.pace import full_length
 from autokd.searches.problem import Problem
@@ -98,5 +99,6 @@ def _facts(problem: Problem, search: SearchRow, student: TrainedStudent, scale: 
             "metrics": facts.teacher_metrics,
             "test_metrics": search.facts.get("teacher_test_metrics"),
         },
+        "panel": panel_json(facts.panel),
         "data": {"source": problem.config.data.source, "digest": facts.data_digest},
     }

@@ -7,7 +7,8 @@ from functools import cached_property
 from optuna.distributions import CategoricalDistribution
 
 from autokd.config.schema import DistillationConfig
-from autokd.distillation import Method, Need, make_method, method_defaults, method_distributions
+from autokd.distillation import Ensemble, Method, Need, make_method, method_class, method_defaults, method_distributions
+from autokd.distillation.registry import components_of, learns_from_panel
 from autokd.errors import InputError
 from search_spaces.design.dimensions import Dimension, Value, contains, low_ends, narrow
 from search_spaces.errors import SpaceError
@@ -92,6 +93,16 @@ class MethodChoice:
         methods = (method for _, method in self.examples())
         reading = (method for method in methods if method.n_views == 1 and not method.chooses_layers)
         return frozenset[Need]().union(*(method.needs for method in reading))
+
+    @property
+    def first_with_panel(self) -> str | None:
+        """The first method that learns from assistants; None if none does."""
+        return next(filter(learns_from_panel, self.names), None)
+
+    @property
+    def weighs_panel(self) -> bool:
+        """Whether a method wants weights of teacher and assistants."""
+        return any(issubclass(method_class(part), Ensemble) for name in self.names for part in components_of(name))
 
     def chosen(self, parameters: Mapping[str, Value]) -> dict[str, Value]:
         """How a trial with these parameters distils: `method`, its settings, and `teacher` if there are several."""

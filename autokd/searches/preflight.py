@@ -28,6 +28,7 @@ from autokd.evaluation.precompute import check_room, find_shapes, missing_output
 from autokd.optimizers.errors import OptimizerError
 from autokd.searches.choices import Choices
 from autokd.searches.facts import Facts
+from autokd.searches.panel import check_panel_config, find_panel
 from autokd.searches.problem import Problem
 from autokd.searches.proposals import check_optimizer
 from autokd.searches.remarks import no_mistakes
@@ -38,7 +39,7 @@ from autokd.teachers.graph import traced_teacher
 from autokd.teachers.outputs.shapes import OutputKind, OutputShapes
 from autokd.teachers.process_cache import cached_teacher
 from autokd.teachers.registry import Teacher, check_made_from, load_teacher
-from autokd.teachers.validation import check_teacher
+from autokd.teachers.validation import check_same, check_teacher
 from autokd.tracking.following import check_trackers
 from search_spaces.design.budget import LARGEST_LIMIT
 from search_spaces.design.envelope import Offer, envelope
@@ -83,9 +84,12 @@ def check_config(config: SearchConfig) -> None:
     _check_mixup(config)
     if config.teacher.pruning is None and Choices(config).space.needs_pruning:
         raise InputError('space.ranges.widths = "pruned" is for searches with pruned teachers: set teacher.pruning.')
-    check_choices(Choices(config))
+    choices = Choices(config)
+    check_choices(choices)
+    check_panel_config(choices)
     check_source(config.data)
-    check_made_from(config.teacher)
+    for network in config.networks:
+        check_made_from(network)
     check_trackers(config.tracking)
     if config.teacher.onnx or config.teacher.outputs:  # of which at most the number of parameters can be told
         config.budget.resolved(TeacherCost(params=LARGEST_LIMIT if config.teacher.onnx else None).limits)
@@ -144,8 +148,9 @@ def find_facts(config: SearchConfig, teacher: Teacher | None = None, reporter: R
     if line := no_mistakes(metrics["accuracy"], len(dataset.validation)):
         reporter.notify(line)
     if not is_given:
-        _check_same(config, teacher, cached_teacher(config.teacher.numbered(0), str(device), dataset))
+        check_same(config.teacher, teacher, cached_teacher(config.teacher.numbered(0), str(device), dataset))
     further = [load_teacher(config.teacher.numbered(k), device, dataset) for k in range(1, len(config.teacher.files))]
+    panel = find_panel(config, teacher, dataset, device, reporter)
     cost = measure_cost(teacher, dataset.input_shape, device)
     graph, why_no_graph = _graph(teacher, dataset.input_shape, device)
     spaces = _spaces_without_copies(config, why_no_graph, reporter) if graph is None else ()
@@ -170,6 +175,7 @@ def find_facts(config: SearchConfig, teacher: Teacher | None = None, reporter: R
         graph=graph,
         why_no_graph=why_no_graph,
         spaces=spaces,
+        panel=panel,
     )
 
 
@@ -275,7 +281,8 @@ def _broken_limits(offers: Sequence[Offer]) -> str:
 
 def _check_mixup(config: SearchConfig) -> None:
     augmentation = config.training.augmentation
-    if config.teacher.outputs is not None and (augmentation.mixup or augmentation.cutmix):
+    has_outputs = any(network.outputs is not None for network in config.networks)
+    if has_outputs and (augmentation.mixup or augmentation.cutmix):
         raise InputError(
             "teacher.outputs are of samples as they are, but training.augmentation mixes them "
             f"(mixup = {augmentation.mixup:g}, cutmix = {augmentation.cutmix:g}): set both to 0, or give a teacher "
@@ -308,16 +315,6 @@ def _spaces_without_copies(config: SearchConfig, why_no_graph: str, reporter: Re
     return tuple(name for name in members if name not in copies) if copies else ()
 
 
-def _check_same(config: SearchConfig, first: Teacher, second: Teacher) -> None:
-    """Raise if the teacher is another one the second time it is made, as it will be in every worker."""
-    if first.digest != second.digest:
-        raise InputError(
-            f"teacher.factory {config.teacher.factory!r} is not deterministic: two calls gave different weights, "
-            f"of the digests {first.digest[:12]} and {second.digest[:12]}. Save the weights of one to a file and set "
-            "teacher.weights, or seed the factory's random numbers."
-        )
-
-
 def _check_needs(name: str, method: Method, teacher: Teacher) -> None:
     wanted = [*sorted(method.needs), *(["answers for further views"] if method.n_views > 1 else [])]
     if wanted and teacher.network is None:
@@ -342,10 +339,11 @@ def _check_runs(name: str, method: Method, student: nn.Module, teacher: Teacher,
     def copied(number: int) -> nn.Module:
         return deepcopy(student)
 
+    panel = [teacher] if method.learns_from_panel else []  # the logits of an assistant have the same shape
     try:
         with (
             torch.random.fork_rng(),
-            closing(Distiller(method, student, teacher, batch.images, labels, fresh=copied)) as distiller,
+            closing(Distiller(method, student, teacher, batch.images, labels, fresh=copied, panel=panel)) as distiller,
         ):
             loss = distiller(batch.images, batch.labels, batch.indices)
     except (InputError, RuntimeError, ValueError) as error:

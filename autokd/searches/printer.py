@@ -12,7 +12,16 @@ from autokd.data.dataset import describe
 from autokd.searches.facts import Facts
 from autokd.searches.progress import Progress, Training
 from autokd.searches.reporter import Reporter, Silent
-from autokd.searches.tables import budget_table, count, counted, duration, percent, reference_state, training_state
+from autokd.searches.tables import (
+    budget_table,
+    count,
+    counted,
+    duration,
+    panel_facts,
+    percent,
+    reference_state,
+    training_state,
+)
 from search_spaces.design.envelope import Offer
 
 __all__ = ["CHECKING", "LOADING", "Printer", "default_reporter", "found", "print_checks", "time_left"]
@@ -104,7 +113,7 @@ def print_checks(console: Console, facts: Facts, offers: Sequence[Offer]) -> Non
         offers: What the space offers under each limit of the budget.
     """
     for word, sentence in found(facts):
-        console.print(f"{word:<9}{sentence}")
+        console.print(f"{word:<9}{sentence}", soft_wrap=True)
     for space, of_space in groupby(offers, key=lambda offer: offer.space):
         if space:
             console.print(f"space    {space}")
@@ -118,6 +127,7 @@ def found(facts: Facts) -> list[tuple[str, str]]:
     return [
         ("data", f"{describe(facts.input_shape)}, {facts.classes} classes"),
         ("teacher", f"{percent(facts.teacher_metrics['accuracy'])} validation accuracy{size}"),
+        *panel_facts(facts.panel),
         ("device", f"{facts.device}, {facts.precision}{speed}"),
     ]
 

@@ -26,6 +26,7 @@ from autokd.searches.references import LIKE_TEACHER, NO_TEACHER, reference_metho
 from autokd.searches.study import earlier_study
 from autokd.searches.trial_record import TrialRecord
 from autokd.searches.warm_start_source import warm_start_source
+from autokd.teachers.panel import Assistant, Panel
 from autokd.teachers.pruned import PrunedTeachers
 from autokd.training.timetable import new_epochs
 from search_spaces.architecture.cost import Cost, cost
@@ -308,7 +309,18 @@ class Problem(Choices):
             further_digests=facts.further_teachers,
             needs=self.methods.needs,
             pruned=self.pruned,
+            panel=self.panel,
         )
+
+    @cached_property
+    def panel(self) -> Panel | None:
+        """The assistants, if methods learn from them."""
+        recorded, section = self.facts.panel, self.config.panel
+        if recorded is None or section is None:
+            return None
+        made_from = {each.name: each.teacher for each in section.assistants}
+        assistants = (Assistant(each.name, made_from[each.name], each.digest) for each in recorded.assistants)
+        return Panel(tuple(assistants), recorded.weights)
 
     @cached_property
     def pruned(self) -> PrunedTeachers | None:

@@ -184,7 +184,8 @@ def _check_importable(config: SearchConfig) -> None:
 
 def _imported_by_workers(config: SearchConfig) -> Iterable[tuple[str, str]]:
     yield "data.source", config.data.source
-    yield "teacher.factory", config.teacher.factory or ""
-    yield "teacher.preprocess", config.teacher.preprocess or ""
+    for network in config.networks:
+        yield "teacher.factory", network.factory or ""
+        yield "teacher.preprocess", network.preprocess or ""
     key = "distillation.methods" if config.distillation.methods else "distillation.method"
     yield from ((key, part) for name in config.distillation.names for part in components_of(name))

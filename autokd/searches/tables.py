@@ -9,6 +9,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
+from autokd.searches.assistants import AssistantFacts, PanelFacts
 from autokd.searches.progress import Progress, ReferenceProgress, RunningEvaluation, Training
 from autokd.searches.times import Times
 from autokd.teachers.cost import TeacherCost
@@ -26,6 +27,7 @@ __all__ = [
     "limits_used",
     "metric_cells",
     "moment",
+    "panel_facts",
     "percent",
     "ratio",
     "reference_state",
@@ -176,6 +178,25 @@ def reference_state(reference: ReferenceProgress) -> str:
         return "under way"
     size = f"{count(reference.params)} parameters, {count(reference.macs)} MACs"
     return f"{percent(reference.accuracy)} after {counted(reference.epochs, 'epoch')}, {size}"
+
+
+def panel_facts(panel: PanelFacts | None) -> list[tuple[str, str]]:
+    """A name and a sentence for each assistant, and for the weights if they are known; none without a panel."""
+    if panel is None:
+        return []
+    facts = [("panel", f"{each.name}: {_assistant(each)}") for each in panel.assistants]
+    if not panel.weights:
+        return facts
+    names = "teacher", *(each.name for each in panel.assistants)
+    weights = ", ".join(f"{name} {weight:.2f}" for name, weight in zip(names, panel.weights["de"], strict=True))
+    reached = f"{percent(panel.accuracy)}, equal ones {percent(panel.uniform_accuracy)}, on other validation samples"
+    return [*facts, ("weights", f"{weights}: {reached}")]
+
+
+def _assistant(assistant: AssistantFacts) -> str:
+    size = "" if assistant.params is None else f", {count(assistant.params)} parameters"
+    agreement = percent(assistant.agreement)
+    return f"{percent(assistant.accuracy)} validation accuracy{size}, agrees with the teacher on {agreement}"
 
 
 def limits_used(used: Mapping[str, float]) -> str:

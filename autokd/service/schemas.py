@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 from autokd.analysis.rung_correlations import RungCorrelation
 from autokd.database.rows import EvaluationRow, EventRow, JobState, StopMode, StudentRow
+from autokd.searches.assistants import PanelFacts
 from autokd.searches.families import Family
 from autokd.searches.progress import Progress, RunningEvaluation, Training
 from autokd.searches.times import Times
@@ -107,6 +108,7 @@ class StatusAnswer(Progress):
     seconds: Times
     full_length: dict[str, Any] | None
     learns_from: list[EarlierAnswer]
+    panel: PanelFacts | None
     outlook: OutlookAnswer | None
     flatness: FlatnessAnswer | None
     front: list[StudentAnswer] | None = None
@@ -132,6 +134,7 @@ class BestAnswer(StudentAnswer):
     axes: dict[str, Any]
     limits: dict[str, dict[str, float]]
     search_cost: Metrics
+    panel: PanelFacts | None
     outlook: OutlookAnswer | None
     remarks: list[str]
 

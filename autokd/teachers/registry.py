@@ -13,7 +13,7 @@ from torch import nn
 from autokd.config.teacher import TeacherConfig
 from autokd.core.references import resolve
 from autokd.data.dataset import Dataset
-from autokd.errors import InputError
+from autokd.errors import InputError, first_line
 from autokd.teachers.factories.registry import check_factory, make_network, own_settings
 from autokd.teachers.logits import reading_of
 from autokd.teachers.onnx import OnnxNetwork, file_digest, parameter_count
@@ -21,6 +21,9 @@ from autokd.teachers.precomputed import precomputed_teacher, read_outputs
 from autokd.teachers.preparation import preparation_of
 from autokd.teachers.teacher import Teacher
 from autokd.teachers.weights import check_suffix, find_path, load_weights
+from search_spaces.architecture.format import Architecture
+from search_spaces.errors import SpaceError
+from search_spaces.networks.network import build
 
 __all__ = ["Teacher", "check_made_from", "load_teacher", "teacher_of"]
 
@@ -48,7 +51,7 @@ def check_made_from(config: TeacherConfig) -> None:
         resolve(config.preprocess, "teacher.preprocess")
     for file in filter(None, config.files):
         check_suffix(find_path(file, "teacher.weights", config.download))
-    for key in ("onnx", "outputs"):
+    for key in ("architecture", "onnx", "outputs"):
         if file := getattr(config, key):
             find_path(file, f"teacher.{key}")
 
@@ -76,9 +79,11 @@ def load_teacher(
         return _from_outputs(config, dataset)
     if config.onnx:
         return _from_onnx(config, dataset)
+    if config.architecture:
+        return _from_architecture(config, config.architecture, device, dataset, notify)
     if config.factory:
         return _from_factory(config, config.factory, device, dataset, notify)
-    raise InputError("teacher.factory is missing: a teacher is made from factory, onnx or outputs.")
+    raise InputError("teacher.factory is missing: a teacher is made from factory, architecture, onnx or outputs.")
 
 
 def teacher_of(network: Callable[[Any], Any], name: str, config: TeacherConfig, dataset: Dataset | None) -> Teacher:
@@ -109,6 +114,20 @@ def _from_factory(
         lines = ", ".join(f"{key} = {json.dumps(value)}" for key, value in own.items())
         notify(f"teacher: {lines}, by the configuration of {factory}")
     return teacher_of(network, factory, config.model_copy(update=own), dataset)
+
+
+def _from_architecture(
+    config: TeacherConfig, file: str, device: torch.device, dataset: Dataset | None, notify: Callable[[str], None]
+) -> Teacher:
+    path = find_path(file, "teacher.architecture")
+    try:
+        architecture = Architecture.from_json(path.read_bytes())
+        network = build(architecture)
+    except (OSError, SpaceError) as error:
+        raise InputError(f"teacher.architecture: {path} is no readable architecture: {first_line(error)}.") from None
+    load_weights(network, find_path(str(config.weights), "teacher.weights", config.download), path.name, notify)
+    network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return teacher_of(network, f"architecture {architecture.digest}", config, dataset)
 
 
 def _from_onnx(config: TeacherConfig, dataset: Dataset | None) -> Teacher:

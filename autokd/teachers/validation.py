@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from autokd.config.teacher import TeacherConfig
 from autokd.data.dataset import Dataset
 from autokd.errors import InputError, first_line
 from autokd.teachers.logits import Reading, look_like_probabilities
@@ -13,7 +14,7 @@ from autokd.teachers.teacher import Teacher
 from autokd.training.metrics import validation_metrics
 from search_spaces.architecture.layers import KINDS
 
-__all__ = ["check_teacher", "check_untrained", "lowest_accuracy"]
+__all__ = ["check_same", "check_teacher", "check_untrained", "lowest_accuracy"]
 
 MAJORITY_MARGIN = 1.5
 """A teacher with less than this many times the accuracy of always choosing the most frequent class is refused."""
@@ -51,6 +52,25 @@ def check_teacher(teacher: Teacher, dataset: Dataset, floor: float | None, devic
         )
     _check_logits(logits, teacher.reading)
     return metrics
+
+
+def check_same(config: TeacherConfig, first: Teacher, second: Teacher) -> None:
+    """Check that a teacher is the same one the second time it is made, as it will be in every worker.
+
+    Args:
+        config: What both are made from.
+        first: The teacher as it was made first.
+        second: The teacher as it was made again.
+
+    Raises:
+        InputError: If they differ.
+    """
+    if first.digest != second.digest:
+        raise InputError(
+            f"teacher.factory {config.factory!r} is not deterministic: two calls gave different weights, "
+            f"of the digests {first.digest[:12]} and {second.digest[:12]}. Save the weights of one to a file and set "
+            "teacher.weights, or seed the factory's random numbers."
+        )
 
 
 def check_untrained(network: nn.Module, samples: Tensor, classes: int, reading: Reading) -> None:

@@ -44,6 +44,7 @@ def test_the_configuration_is_whole(hooks: ModuleType) -> None:
         "budget.of_teacher",
         "data.splits",
         "teacher.pruning",
+        "panel.assistants",
     }
     text = hooks.configuration()
     assert sorted(rows(text)) == sorted(f"`{key}`" for key, value in properties if "$ref" not in value)

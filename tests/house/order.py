@@ -12,7 +12,7 @@ ORDER = {
     "autokd.core": "seeds spelling repeating extras hub files console cache_folder disk speed device references",
     "autokd.config": (
         "distinct numbers budget objectives learn_from tracking compatibility fidelity_metrics flat data teacher "
-        "workers schema json_schema messages parsing toml"
+        "panel workers schema json_schema messages parsing toml"
     ),
     "autokd.data": "dataset channels prefetch augmentation mixup stream decoding sources registry",
     "autokd.data.decoding": "pictures undecoded mapped decode",
@@ -33,7 +33,7 @@ ORDER = {
     ),
     "autokd.teachers": (
         "factories preparation logits weights fingerprint onnx teacher graph cost features outputs validation "
-        "precomputed registry from_python process_cache training_plan training pruned"
+        "precomputed registry from_python process_cache training_plan training pruned panel"
     ),
     "autokd.teachers.factories": "mended base timm torchvision transformers registry",
     "autokd.teachers.outputs": "key shapes cache reader disk_budget",
@@ -50,15 +50,15 @@ ORDER = {
         "errors rows types models owner row_checks engine outages schema reading writing store removal lease "
         "lease_keeper queue"
     ),
-    "autokd.evaluation": "context prune warm_start precompute task distillation_stream log evaluate",
+    "autokd.evaluation": "context prune warm_start precompute task panel_outputs distillation_stream log evaluate",
     "autokd.export": "module check manifest preprocess verification replacement card folder upload",
     "autokd.tracking": "tracker mlflow tensorboard following",
     "autokd.searches": (
-        "lengths earlier facts workspace data_from_python trial_record part method_choice references progress times "
-        "tables event_lines study choices warm_start_source problem retention reporter recall printer proposals state "
-        "families flatness stopping students comparison axes remarks pareto bottleneck dispatcher session controller "
-        "asking pace speed manifest preflight retraining retry deletion garbage backup recorded result findings "
-        "watching api damage doctor"
+        "lengths earlier assistants facts workspace data_from_python trial_record part method_choice references "
+        "progress times tables event_lines study choices warm_start_source problem retention reporter recall "
+        "printer proposals state families flatness stopping students comparison axes remarks pareto bottleneck "
+        "dispatcher session controller asking pace speed manifest panel preflight retraining retry deletion garbage "
+        "backup recorded result findings watching api damage doctor"
     ),
     "autokd.analysis": (
         "rung_correlations plain_values status_facts trial_facts evidence scales style history correlation importances "

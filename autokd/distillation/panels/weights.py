@@ -54,7 +54,8 @@ def panel_weights(logits: Sequence[Tensor], labels: Tensor, seed: int) -> PanelW
         labels: int64, `n`.
         seed: Seed of the half of the samples and of the evolution.
     """
-    order = np.random.default_rng(seed).permutation(len(labels))
+    generator = np.random.default_rng(seed)
+    order = generator.permutation(len(labels))
     probabilities = torch.stack([each.double().softmax(1) for each in logits]).cpu().numpy()
     right = labels.cpu().numpy()
     found, kept = (
@@ -70,7 +71,7 @@ def panel_weights(logits: Sequence[Tensor], labels: Tensor, seed: int) -> PanelW
         mutation=(0.5, 1.0),
         recombination=0.7,
         tol=0.0,  # accuracies on a plateau are equal long before the best plateau is found
-        seed=seed,
+        seed=generator,
         polish=False,
     )
     best = _normalised(evolved.x)

@@ -1,6 +1,6 @@
 """The disk policy of the teachers' outputs: which of them are stored, and whether the disk has room for them."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,12 +24,14 @@ class DiskBudget:
         needs: Outputs that the methods need in addition to logits.
         n_views: Number of views to store, summed over the teachers.
         limit_bytes: Largest total size of the stored outputs.
+        n_logit_views: Number of further views of which only logits are stored, summed over the assistants.
     """
 
     shapes: OutputShapes
     needs: frozenset[Need]
     n_views: int
     limit_bytes: int
+    n_logit_views: int = 0
 
     @property
     def stored(self) -> frozenset[OutputKind]:
@@ -49,27 +51,28 @@ class DiskBudget:
         if not left_out:
             return None
         names = " and ".join(NAMES[kind] for kind in left_out)
-        rest = " beside the rest" if self.stored else ""
+        rest, n_views = " beside the rest" if self.stored else "", self.n_views + self.n_logit_views
         return (
-            f"teacher: {names} of {self.n_views} views need {size_text(self._bytes(left_out))}, more than "
+            f"teacher: {names} of {n_views} views need {size_text(self._bytes(left_out))}, more than "
             f"teacher.disk_bytes = {size_text(self.limit_bytes)} allows{rest}: the teacher runs in every "
             "training that needs them instead."
         )
 
-    def check_room(self, chunks: Iterable[int], folder: Path) -> None:
+    def check_room(self, chunks: Iterable[tuple[int, Collection[OutputKind]]], folder: Path) -> None:
         """Check that the disk has room for the outputs.
 
         Args:
-            chunks: Numbers of the chunks that are to be stored, once for each view.
+            chunks: Numbers of the chunks that are to be stored, once for each view, with what is stored of them.
             folder: Folder on the disk.
 
         Raises:
             InputError: If there is not enough room.
         """
-        n_samples = sum(len(self.shapes.chunks[chunk]) for chunk in chunks)
-        needed = n_samples * self.shapes.sample_bytes(self.stored)
+        needed = sum(len(self.shapes.chunks[chunk]) * self.shapes.sample_bytes(kinds) for chunk, kinds in chunks)
         advice = "make room, or set teacher.disk_bytes lower, so that the teacher runs in every training instead"
         check_space(folder, needed, "the teacher's outputs", advice)
 
     def _bytes(self, kinds: Iterable[OutputKind]) -> int:
-        return self.n_views * self.shapes.samples * self.shapes.sample_bytes(list(kinds))
+        chosen = list(kinds)
+        logits = self.n_logit_views * self.shapes.sample_bytes([kind for kind in chosen if kind == "logits"])
+        return self.shapes.samples * (self.n_views * self.shapes.sample_bytes(chosen) + logits)

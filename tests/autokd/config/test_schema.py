@@ -198,7 +198,10 @@ def test_values_of_ranges_keep_their_type():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"onnx": "t.onnx"}, "teacher: only one of factory, onnx and outputs may be set, but got factory and onnx"),
+        (
+            {"onnx": "t.onnx"},
+            "teacher: only one of factory, architecture, onnx and outputs may be set, but got",
+        ),
         ({"factory": None, "weights": "w.pth"}, "teacher: weights are for the module of a factory, but there is no"),
         ({"preprocess": "m:f", "mean": [0], "deviation": [1]}, "teacher: preprocess does what mean and deviation do"),
         ({"mean": [0.5, 0.5]}, "teacher: mean and deviation go together, but got 2 and 0 values"),

@@ -4,6 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from autokd.config.schema import TeacherConfig
@@ -11,6 +12,8 @@ from autokd.data.dataset import Dataset
 from autokd.data.stream import normalise
 from autokd.errors import InputError
 from autokd.teachers.registry import Teacher, load_teacher, teacher_of
+from search_spaces.architecture.format import Architecture, Node
+from search_spaces.networks.network import build
 
 CPU = torch.device("cpu")
 
@@ -51,8 +54,24 @@ def test_a_factory_that_does_not_fit_is_named(config, factory: str, weights: str
 
 
 def test_a_teacher_made_from_nothing_cannot_be_loaded() -> None:
-    with pytest.raises(InputError, match=r"teacher.factory is missing: .* made from factory, onnx or outputs"):
+    with pytest.raises(InputError, match=r"teacher.factory is missing: .* from factory, architecture, onnx or outputs"):
         load_teacher(TeacherConfig(), CPU)
+
+
+def test_a_student_teaches_by_its_architecture_and_weights(tmp_path: Path) -> None:
+    nodes = Node("input", (), 1), Node("conv3x3_bn", (0,), 4), Node("classifier", (1,), 10)
+    student = build(Architecture((1, 8, 8), 10, nodes), seed=3)
+    (tmp_path / "architecture.json").write_text(Architecture((1, 8, 8), 10, nodes).to_json())
+    save_file(student.state_dict(), tmp_path / "weights.safetensors")
+    files = {"architecture": str(tmp_path / "architecture.json"), "weights": str(tmp_path / "weights.safetensors")}
+    teacher, images = load_teacher(TeacherConfig.model_validate(files), CPU), torch.randn(4, 1, 8, 8)
+    torch.testing.assert_close(teacher(images), student.eval()(images))
+    with pytest.raises(InputError, match=r"teacher.architecture: .*weights.safetensors is no readable architecture"):
+        load_teacher(TeacherConfig.model_validate(files | {"architecture": files["weights"]}), CPU)
+    with pytest.raises(InputError, match=r"teacher.architecture: there is no file gone.json"):
+        load_teacher(TeacherConfig.model_validate(files | {"architecture": "gone.json"}), CPU)
+    with pytest.raises(ValueError, match="an architecture needs weights beside it"):
+        TeacherConfig(architecture="architecture.json")
 
 
 def test_a_callable_that_is_no_module_teaches_too(config) -> None:

@@ -48,17 +48,18 @@ def test_a_disk_without_room_is_told_before_anything_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shapes, "CHUNK_SAMPLES", 40_000)
-    needed = 60_000 * 2 * 1000
+    needed, kinds = 60_000 * 2 * 1000, budget(GB).stored
     monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=needed))
-    budget(GB).check_room([1, 2], tmp_path)
+    budget(GB).check_room([(1, kinds), (2, kinds)], tmp_path)
     monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=needed - 1))
     with pytest.raises(InputError, match=r"the teacher's outputs need 120 MB in .*, but the disk has 120 MB left"):
-        budget(GB).check_room([1, 2], tmp_path)
-    budget(GB).check_room([2], tmp_path)
+        budget(GB).check_room([(1, kinds), (2, kinds)], tmp_path)
+    budget(GB).check_room([(2, kinds)], tmp_path)
+    budget(GB).check_room([(1, {"logits"}), (2, kinds)], tmp_path)
 
 
 def test_a_folder_that_is_not_there_yet_is_on_its_parents_disk(tmp_path: Path) -> None:
-    budget(GB).check_room([0], tmp_path / "not" / "there")
+    budget(GB).check_room([(0, {"logits"})], tmp_path / "not" / "there")
 
 
 @pytest.mark.parametrize(
@@ -72,6 +73,13 @@ def test_a_folder_that_is_not_there_yet_is_on_its_parents_disk(tmp_path: Path) -
 )
 def test_features_are_given_up_first_then_embeddings_then_logits(limit: int, parts: set[str]) -> None:
     assert DiskBudget(SMALL, NEEDS, 3, limit).stored == parts
+
+
+def test_of_the_assistants_logits_alone_count() -> None:
+    limit = 3 * (LOGITS + EMBEDDING) + 2 * LOGITS
+    assert DiskBudget(SMALL, frozenset({"embedding"}), 3, limit, 2).stored == {"logits", "embedding"}
+    assert DiskBudget(SMALL, frozenset({"embedding"}), 3, limit - 1, 2).stored == {"logits"}
+    assert DiskBudget(SMALL, frozenset(), 3, 5 * LOGITS - 1, 2).stored == set()
 
 
 def test_only_what_is_needed_counts() -> None:

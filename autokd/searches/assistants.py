@@ -1,0 +1,57 @@
+"""What a search found out about the assistants of its panel."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+__all__ = ["AssistantFacts", "PanelFacts", "panel_json"]
+
+
+@dataclass(frozen=True)
+class AssistantFacts:
+    """One assistant.
+
+    Attributes:
+        name: Its name.
+        digest: Digest of the network.
+        params: Its number of parameters, where it has any.
+        accuracy: Its validation accuracy.
+        agreement: Share of the validation samples for which it predicts the class that the teacher does.
+    """
+
+    name: str
+    digest: str
+    params: int | None
+    accuracy: float
+    agreement: float
+
+
+@dataclass(frozen=True)
+class PanelFacts:
+    """The assistants from the largest to the smallest, and how much they and the teacher weigh.
+
+    Attributes:
+        assistants: The assistants.
+        weights: Weights of the teacher and of each assistant by the rule that found them; empty if no method wants any.
+        accuracy: Accuracy of all together with the weights "de", on the half of the validation samples on which these
+            were not found; None if no method wants any.
+        uniform_accuracy: The same with equal weights.
+    """
+
+    assistants: tuple[AssistantFacts, ...]
+    weights: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    accuracy: float | None = None
+    uniform_accuracy: float | None = None
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "PanelFacts":
+        """The facts among recorded values."""
+        known = {field.name: values[field.name] for field in fields(cls) if field.name in values}
+        assistants = tuple(AssistantFacts(**each) for each in known["assistants"])
+        weights = {rule: tuple(each) for rule, each in known["weights"].items()}
+        return cls(**(known | {"assistants": assistants, "weights": weights}))
+
+
+def panel_json(panel: PanelFacts | None) -> dict[str, Any] | None:
+    """The facts as plain values; None without a panel."""
+    return None if panel is None else asdict(panel)

@@ -1,0 +1,112 @@
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+import torch
+
+from autokd.config.parsing import parse_config
+from autokd.config.schema import SearchConfig
+from autokd.data.registry import load_data
+from autokd.errors import InputError
+from autokd.searches import api
+from autokd.searches.assistants import PanelFacts, panel_json
+from autokd.searches.choices import Choices
+from autokd.searches.panel import check_panel_config, find_panel
+from autokd.teachers.registry import load_teacher
+
+CPU = torch.device("cpu")
+PIXELS, POOLS = ({"name": name, "factory": f"small_teachers:{name}"} for name in ("pixels", "pools"))
+DIGITS = {"name": "digits", "factory": "autokd.recipes.teachers:digits", "weights": "autokd.recipes:digits.safetensors"}
+MODULE = """
+import torch
+def eleven(): return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 11))
+def ten(): return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
+"""
+
+
+def config(*assistants: dict[str, str], **sections: Any) -> SearchConfig:
+    values: dict[str, Any] = {
+        "name": "first",
+        "data": {"source": "digits"},
+        "teacher": {key: value for key, value in DIGITS.items() if key != "name"},
+        "budget": {"params": 4_000},
+        "distillation": {"method": "takd+kd"},
+        "panel": {"assistants": assistants},
+    }
+    return parse_config(values | sections)
+
+
+def found(config: SearchConfig, reporter: Any = None) -> PanelFacts | None:
+    teacher = load_teacher(config.teacher, CPU)
+    return find_panel(config, teacher, load_data(config.data), CPU, reporter or mock.Mock())
+
+
+def test_each_assistant_is_measured_beside_the_teacher() -> None:
+    panel = found(config(PIXELS, POOLS))
+    assert panel is not None
+    assert [(each.name, each.params) for each in panel.assistants] == [("pixels", 650), ("pools", 170)]
+    assert [each.accuracy > 0.7 for each in panel.assistants] == [True, True]
+    assert [0.7 < each.agreement < 1 for each in panel.assistants] == [True, True]
+    assert panel.weights == {}
+
+
+def test_teachers_are_weighed_where_a_method_wants_that() -> None:
+    panel = found(config(PIXELS, distillation={"methods": ["kd", "early-stopping+ensemble+kd"]}))
+    assert panel is not None
+    assert [len(weights) for weights in panel.weights.values()] == [2, 2]
+    assert panel.accuracy is not None
+    recorded = panel_json(panel)
+    assert recorded is not None
+    assert PanelFacts.from_dict(recorded) == panel
+
+
+def test_a_panel_from_which_nothing_learns_is_left_out_and_that_is_said() -> None:
+    reporter = mock.Mock()
+    assert found(config(PIXELS, distillation={"method": "kd"}), reporter) is None
+    reporter.notify.assert_called_once_with("panel: no method learns from assistants, so they are left out")
+
+
+def test_a_method_that_learns_from_assistants_wants_some() -> None:
+    without = config(panel=None)
+    with pytest.raises(InputError, match=r"method 'takd\+kd' learns from assistants: describe some in \[\[panel"):
+        check_panel_config(Choices(without))
+
+
+@pytest.mark.parametrize(
+    ("assistants", "message"),
+    [
+        ([POOLS, PIXELS], "must fall in size, from the teacher on, but pixels has 650 parameters and pools has 170"),
+        ([DIGITS], "must fall in size, .* but digits has 77,754 parameters and the teacher has 77,754"),
+        ([{"name": "eleven"}], "assistant 'eleven', as a teacher: the teacher gives .11,. outputs .* has 10 classes"),
+        ([{"name": "ten"}], "assistant 'ten', as a teacher: the teacher's validation accuracy is .*, hardly"),
+        ([{"name": "gone"}], "assistant 'gone', as a teacher: .*has no 'gone'"),
+    ],
+)
+def test_an_assistant_that_cannot_teach_is_refused(
+    assistants: list[dict[str, str]], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bad_assistants.py").write_text(MODULE)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(InputError, match=message):
+        found(config(*({"factory": f"bad_assistants:{each['name']}"} | each for each in assistants)))
+
+
+@pytest.mark.slow  # trains a student
+def test_a_search_whose_teacher_is_an_object_learns_from_assistants(tmp_path: Path) -> None:
+    teacher = load_teacher(config(PIXELS).teacher, CPU).network
+    few = config(
+        PIXELS,
+        POOLS,
+        teacher={},
+        trials=1,
+        data={"source": "digits", "subset": 256},
+        space={"name": "nago", "ranges": {"top_nodes": 3, "middle_nodes": 1, "bottom_nodes": 3}},
+        training={"rungs": [1], "views": 1, "precision": "float32"},
+        optimizer={"name": "random"},
+        workers={"engine": "inline", "count": 1},
+    )
+    result = api.begin(few, tmp_path, teacher, mock.Mock()).resume()
+    assert result.problem.panel is not None
+    assert [each.name for each in result.problem.panel.assistants] == ["pixels", "pools"]
+    assert result.progress.complete == 1
