@@ -16,7 +16,7 @@ from pydantic_core import CoreSchema, core_schema
 from autokd.config.numbers import NO_BOOL, Portion
 from search_spaces.design.budget import LARGEST_LIMIT, LIMITS, Budget
 
-__all__ = ["BudgetKeys", "BudgetSection"]
+__all__ = ["BudgetKeys", "BudgetSection", "Limit"]
 
 
 Limit = Annotated[int, Field(ge=1, le=LARGEST_LIMIT), NO_BOOL]

@@ -1,34 +1,68 @@
 """The section `[panel]`: further networks that teach beside the teacher."""
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from autokd.config.budget import Limit
+from autokd.config.distillation import DistillationConfig
+from autokd.config.numbers import Epochs
+from autokd.config.ranges import PlainValue, Ranges
 from autokd.config.teacher import SOURCES, NetworkConfig, TeacherConfig
+from search_spaces.design.budget import Budget
 
-__all__ = ["AssistantConfig", "PanelConfig"]
+__all__ = ["TEACHER", "AssistantConfig", "PanelConfig", "Path"]
 
+TEACHER = "teacher"
+"""Name of the teacher among those from whom an assistant may learn."""
 MOST_ASSISTANTS = 6
+KD = "kd"
+
+Path = Literal["best", "chain", "dense"]
 
 
 class AssistantConfig(NetworkConfig):
-    """A network between teacher and student in size, given as the teacher may be.
+    """A network between teacher and student in size: given as the teacher may be, or drawn and trained here.
 
     Attributes:
         name: Name of the assistant.
+        params: Most parameters of an assistant that is trained before the search, by its workers.
+        macs: Most multiply-accumulates of one, for one sample.
+        space: Search space from which it is drawn; by default it is a ResNet, as the reference of that name.
+        ranges: Narrower ranges for dimensions of the space, or single values that fix them, as in `[space]`. What is
+            left open is drawn at random.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=40)]
+    params: Limit | None = None
+    macs: Limit | None = None
+    space: str | None = None
+    ranges: Ranges = Field(default_factory=dict)
 
     @property
     def teacher(self) -> TeacherConfig:
         """The network, as if it was the teacher."""
         return TeacherConfig(**{key: getattr(self, key) for key in NetworkConfig.model_fields})
 
+    @property
+    def is_trained(self) -> bool:
+        """Whether it is trained before the search; otherwise it is given."""
+        return self.source is None
+
+    @property
+    def budget(self) -> Budget:
+        """The limits within which it is drawn."""
+        return Budget(params=self.params, macs=self.macs)
+
     @model_validator(mode="after")
-    def _has_a_source(self) -> Self:
-        if self.source is None:
-            raise ValueError(f"one of {', '.join(SOURCES)} is missing")
+    def _is_given_or_trained(self) -> Self:
+        drawn = [key for key in ("params", "macs", "space", "ranges") if getattr(self, key)]
+        if self.source is not None and drawn:
+            raise ValueError(f"{drawn[0]} is for an assistant that is trained here, but {self.source!r} is given")
+        if self.source is None and not self.budget.limits:
+            raise ValueError(f"needs one of {', '.join(SOURCES)}, or params or macs to be drawn and trained here")
+        if self.ranges and self.space is None:
+            raise ValueError("ranges are for a space, but there is none")
         return self
 
 
@@ -37,11 +71,31 @@ class PanelConfig(BaseModel):
 
     Attributes:
         assistants: The assistants, from the largest to the smallest; at most 6.
+        path: From whom an assistant that is trained here learns. "best", the default: it is trained once from the
+            teacher and from each assistant before it, and the most accurate one is kept. "chain": from the one before
+            it. "dense": from the teacher and all before it, by `dgkd`.
+        epochs: Length of each of these trainings, which are as those of `[final]` otherwise.
+        distillation: How an assistant learns, as in `[distillation]`, with one method and one value for each
+            hyper-parameter; by default "kd" with a temperature of 4 and a weight of 0.9.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     assistants: Annotated[tuple[AssistantConfig, ...], Field(min_length=1, max_length=MOST_ASSISTANTS)]
+    path: Path | None = None
+    epochs: Epochs = 24
+    distillation: DistillationConfig | None = None
+
+    @property
+    def method(self) -> str:
+        """The method by which assistants learn."""
+        return self.distillation.names[0] if self.distillation else KD
+
+    @property
+    def settings(self) -> dict[str, PlainValue]:
+        """Its hyper-parameters; those that are left out have their defaults."""
+        ranges = self.distillation.ranges if self.distillation else {}
+        return {name: value for name, value in ranges.items() if not isinstance(value, list)}
 
     @field_validator("assistants")
     @classmethod
@@ -49,4 +103,23 @@ class PanelConfig(BaseModel):
         names = [assistant.name for assistant in assistants]
         if twice := next((name for name in names if names.count(name) > 1), None):
             raise ValueError(f"each needs a name of its own, but two are called {twice!r}")
+        if TEACHER in names:
+            raise ValueError(f"{TEACHER!r} is the teacher's name")
         return assistants
+
+    @field_validator("distillation")
+    @classmethod
+    def _is_fixed(cls, distillation: DistillationConfig | None) -> DistillationConfig | None:
+        if distillation is not None and distillation.methods is not None:
+            raise ValueError("methods are for a search, but an assistant learns by one method")
+        for name, value in (distillation.ranges if distillation else {}).items():
+            if isinstance(value, list):
+                raise ValueError(f"ranges.{name} must be one value, but got {value!r}")
+        return distillation
+
+    @model_validator(mode="after")
+    def _trains_what_is_said(self) -> Self:
+        said = [key for key in ("path", "distillation") if getattr(self, key) is not None]
+        if said and not any(assistant.is_trained for assistant in self.assistants):
+            raise ValueError(f"{said[0]} is for assistants that are trained here, but all are given")
+        return self

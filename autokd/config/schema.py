@@ -19,9 +19,9 @@ from pydantic import (
 from autokd.config.budget import BudgetSection
 from autokd.config.compatibility import is_recorded, without_later_keys
 from autokd.config.data import DataConfig
+from autokd.config.distillation import DistillationConfig, DistinctNames
 from autokd.config.distinct import distinct
 from autokd.config.fidelity_metrics import FIDELITY_METRICS
-from autokd.config.flat import flat
 from autokd.config.learn_from import LearnFrom
 from autokd.config.numbers import (
     Epochs,
@@ -39,6 +39,7 @@ from autokd.config.numbers import (
 )
 from autokd.config.objectives import Against, Objectives
 from autokd.config.panel import PanelConfig
+from autokd.config.ranges import OneValue, Ranges
 from autokd.config.teacher import TeacherConfig
 from autokd.config.tracking import TrackingConfig
 from autokd.config.workers import WorkersConfig
@@ -63,36 +64,6 @@ LONGEST_NAME = 100  # characters of a search's name
 RESUMABLE_CHANGES = {"trials", "seconds", "workers", "references", "final", "stop", "tracking"}  # by `resume`
 
 
-def _one(value: Any) -> Any:
-    """Check that a value is plain. The message is one line; pydantic's own has a line for each type of the union."""
-    if not isinstance(value, bool | int | float | str):
-        raise ValueError(f"must be one value, but got {value!r}")
-    check_number(value)
-    return value
-
-
-def _one_or_several(value: Any) -> Any:
-    """Check that a value is plain, or a list of plain values; see `_one`."""
-    values = value if isinstance(value, list) else [value]
-    if not all(isinstance(each, bool | int | float | str) for each in values):
-        raise ValueError(f"must be one value or a list of values, but got {value!r}")
-    for each in values:
-        check_number(each)
-    return value
-
-
-def _flattened(ranges: Any) -> Any:
-    """Nested tables as one table: `dkd = {beta = [1, 8]}` means the same as `"dkd.beta" = [1, 8]`."""
-    return dict(flat(ranges)) if isinstance(ranges, dict) else ranges
-
-
-def _some_text(text: str, info: ValidationInfo) -> str:
-    """Check that a text is not empty, unless it was recorded: earlier versions replaced an empty one by the default."""
-    if not text and not is_recorded(info):
-        raise ValueError("must be a name, but is empty: omit the key for the default")
-    return text
-
-
 def _short(name: str, info: ValidationInfo) -> str:
     """Check the length of a name, which is also that of a folder. Earlier versions recorded longer names."""
     if len(name) > LONGEST_NAME and not is_recorded(info):
@@ -100,10 +71,6 @@ def _short(name: str, info: ValidationInfo) -> str:
     return name
 
 
-Value = bool | int | float | str
-Range = Annotated[Value | list[Value], BeforeValidator(_one_or_several)]
-Ranges = dict[str, Range]  # one value fixes a dimension, two numbers bound it, names list the choices
-Names = Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(distinct)]
 Schedule = Literal["cosine", "stable"]
 DEFAULT_SPACES = ("nago", "blocks", "like-teacher")
 OptimizerName = Literal["sgd", "muon", "adamw"]
@@ -129,8 +96,8 @@ class SpaceConfig(_Section):
     """
 
     name: str | None = None
-    names: Names | None = None
-    ranges: Annotated[Ranges, BeforeValidator(_flattened, json_schema_input_type=dict[str, Any])] = {}
+    names: DistinctNames | None = None
+    ranges: Ranges = {}
 
     @model_validator(mode="before")
     @classmethod
@@ -152,36 +119,8 @@ class SpaceConfig(_Section):
 
     @property
     def listed(self) -> tuple[str, ...]:
-        """Names of the search spaces: one, or those among which the search chooses."""
+        """DistinctNames of the search spaces: one, or those among which the search chooses."""
         return self.names or (str(self.name),)
-
-
-class DistillationConfig(_Section):
-    """How students learn from the teacher.
-
-    Attributes:
-        method: Name of a distillation method, "module:Class" of your own, a composition such as "ctkd+kd", or two in
-            turn such as "fitnet>dist"; "kd" by default.
-        methods: Several methods among which the search chooses; replaces `method`.
-        ranges: Narrower ranges for dimensions of the method, or single values that fix them, such as "temperature". In
-            a composition, the name of the part comes first: "kd.temperature". So does the name of the method if the
-            search chooses it: "dkd.beta".
-    """
-
-    method: Annotated[str, AfterValidator(_some_text)] | None = None
-    methods: Names | None = None
-    ranges: Annotated[Ranges, BeforeValidator(_flattened, json_schema_input_type=dict[str, Any])] = {}
-
-    @model_validator(mode="after")
-    def _one_choice(self) -> "DistillationConfig":
-        if self.method is not None and self.methods is not None:
-            raise ValueError("method and methods exclude each other")
-        return self
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the distillation methods: one, or those among which the search chooses."""
-        return self.methods or (self.method or "kd",)
 
 
 class AugmentationConfig(_Section):
@@ -302,7 +241,7 @@ class OptimizerConfig(_Section):
     pruner: str = "halving"
     signal: str = "training_cross_entropy"
     keeps_start_points: bool = True
-    options: dict[str, Annotated[Value, BeforeValidator(_one)]] = {}
+    options: dict[str, OneValue] = {}
     objectives: Objectives | None = None
     learn_from: LearnFrom = None
 
@@ -468,7 +407,8 @@ class SearchConfig(_Section):
     @property
     def networks(self) -> tuple[TeacherConfig, ...]:
         """The teacher, then the assistants that are given."""
-        return (self.teacher, *(each.teacher for each in (self.panel.assistants if self.panel else ())))
+        assistants = self.panel.assistants if self.panel else ()
+        return (self.teacher, *(each.teacher for each in assistants if not each.is_trained))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values that JSON and TOML can represent; `parse_config` reads them back."""

@@ -85,7 +85,9 @@ class Asked:
 
     def make_method(self) -> Method:
         """The distillation method with its hyper-parameters, for `autokd.distillation.Distiller`."""
-        return make_method(self.method, self.settings)
+        method, panel = make_method(self.method, self.settings), self.task.context.panel
+        method.weigh({} if panel is None else panel.weights)
+        return method
 
 
 class AskedTasks(Executor):

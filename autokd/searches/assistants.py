@@ -17,6 +17,11 @@ class AssistantFacts:
         params: Its number of parameters, where it has any.
         accuracy: Its validation accuracy.
         agreement: Share of the validation samples for which it predicts the class that the teacher does.
+        learnt_from: Of one that was trained here, whom it learnt from; empty if it was given.
+        tried: Its validation accuracy after each training, by whom it learnt from, joined by " + ".
+        key: Key of the training that was kept; None if it was given.
+        seconds: Time that its trainings took in their workers.
+        images: Number of images of these trainings.
     """
 
     name: str
@@ -24,6 +29,17 @@ class AssistantFacts:
     params: int | None
     accuracy: float
     agreement: float
+    learnt_from: tuple[str, ...] = ()
+    tried: dict[str, float] = field(default_factory=dict)
+    key: str | None = None
+    seconds: float = 0.0
+    images: float = 0.0
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "AssistantFacts":
+        """The facts among recorded values."""
+        known = {field.name: values[field.name] for field in fields(cls) if field.name in values}
+        return cls(**(known | {"learnt_from": tuple(known.get("learnt_from", ()))}))
 
 
 @dataclass(frozen=True)
@@ -31,14 +47,14 @@ class PanelFacts:
     """The assistants from the largest to the smallest, and how much they and the teacher weigh.
 
     Attributes:
-        assistants: The assistants.
+        assistants: The assistants; those that are still to be trained are missing.
         weights: Weights of the teacher and of each assistant by the rule that found them; empty if no method wants any.
         accuracy: Accuracy of all together with the weights "de", on the half of the validation samples on which these
             were not found; None if no method wants any.
         uniform_accuracy: The same with equal weights.
     """
 
-    assistants: tuple[AssistantFacts, ...]
+    assistants: tuple[AssistantFacts, ...] = ()
     weights: dict[str, tuple[float, ...]] = field(default_factory=dict)
     accuracy: float | None = None
     uniform_accuracy: float | None = None
@@ -47,7 +63,7 @@ class PanelFacts:
     def from_dict(cls, values: Mapping[str, Any]) -> "PanelFacts":
         """The facts among recorded values."""
         known = {field.name: values[field.name] for field in fields(cls) if field.name in values}
-        assistants = tuple(AssistantFacts(**each) for each in known["assistants"])
+        assistants = tuple(map(AssistantFacts.from_dict, known["assistants"]))
         weights = {rule: tuple(each) for rule, each in known["weights"].items()}
         return cls(**(known | {"assistants": assistants, "weights": weights}))
 

@@ -56,20 +56,23 @@ def search_cost(problem: Problem, evaluations: Iterable[EvaluationRow]) -> Figur
     """What trainings cost: `worker_seconds`, `images` trained on, and `teacher_images` that the teacher got.
 
     It gets those of every view and split once, and those of a training whose method runs it live. The trainings of
-    pruned teachers count like those of students. Counts are None if some trainings are of a version that did not record
-    them.
+    pruned teachers and of assistants count like those of students. Counts are None if some trainings are of a version
+    that did not record them.
 
     Args:
         problem: What is searched.
         evaluations: The trainings.
     """
     rows, rounds = list(evaluations), [] if problem.pruned is None else problem.pruned.results
+    assistants = problem.facts.panel.assistants if problem.facts.panel else ()
+    seconds = [*(each["seconds"] for each in rounds), *(each.seconds for each in assistants)]
+    n_images = [*(each["images"] for each in rounds), *(each.images for each in assistants)]
     done = [row.metrics or {} for row in rows if row.state == "complete"]
     images, live = (_total(done, name) for name in ("images", "live_teacher_images"))
     stored = _stored_images(problem, any("test_accuracy" in metrics for metrics in done))
     return {
-        "worker_seconds": sum(row.seconds or 0.0 for row in rows) + sum(each["seconds"] for each in rounds),
-        "images": None if images is None else images + sum(each["images"] for each in rounds),
+        "worker_seconds": sum(row.seconds or 0.0 for row in rows) + sum(seconds),
+        "images": None if images is None else images + sum(n_images),
         "teacher_images": None if live is None or stored is None else live + stored,
     }
 

@@ -1,7 +1,7 @@
 """Sends evaluations to workers and records what comes back."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 from itertools import count
@@ -183,6 +183,30 @@ class Dispatcher:
                     pending[self.executor.submit(precompute_outputs, context, key)] = key
             self._record_outputs(context, pending.values())
 
+    def evaluated(self, tasks: Sequence[EvaluationTask], failure: str) -> list[EvaluationResult]:
+        """The results of evaluations that are none of a trial, whose workers are replaced where they are lost.
+
+        Args:
+            tasks: The evaluations.
+            failure: What has failed if one of them does, for the message.
+
+        Raises:
+            InputError: If data or teacher are gone.
+            EngineLost: If the cluster is gone.
+            AutoKDError: If one of them fails.
+        """
+        pending = {self.executor.submit(evaluate, task): task for task in tasks}
+        attempts, results = Counter[str](), dict[str, EvaluationResult]()
+        while pending:
+            for future in _first(pending, self._tick_of_teachers):
+                task = pending.pop(future)
+                attempts[task.key] += 1
+                if _succeeded(future, attempts[task.key], failure):
+                    results[task.key] = future.result()
+                else:
+                    pending[self.executor.submit(evaluate, task)] = task
+        return [results[task.key] for task in tasks]
+
     def _precompute_here(self, context: TrainingContext) -> None:
         missing = missing_outputs(context)
         for key in [key for key in missing if key.teacher not in context.assistants]:
@@ -214,14 +238,14 @@ class Dispatcher:
         """Let a worker do a round of pruning; one that is lost is replaced."""
         for attempt in count(1):
             future = self.executor.submit(prune_round, context, rounds)
-            _first([future], self._tick_of_pruning)
+            _first([future], self._tick_of_teachers)
             if _succeeded(future, attempt, "the teacher cannot be pruned"):
                 break
         accuracy = float(files.result(rounds)["accuracy"])
         self.store.record_event(self.lease, "pruned", {"rounds": rounds, "of": files.n_rounds, "accuracy": accuracy})
         self.on_notify(f"teacher pruned, round {rounds} of {files.n_rounds}: {percent(accuracy)} validation accuracy")
 
-    def _tick_of_pruning(self) -> None:
+    def _tick_of_teachers(self) -> None:
         self.on_change()
         self.heed_stop()
 
@@ -291,7 +315,7 @@ def _result(future: Future[T]) -> T:
         raise InputError(str(error)) from None
 
 
-def _succeeded(future: Future[None], attempt: int, failure: str) -> bool:
+def _succeeded(future: Future[Any], attempt: int, failure: str) -> bool:
     """Whether a task that ended did its work; False if its worker was lost, and it is to be sent again.
 
     Args:

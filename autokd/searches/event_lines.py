@@ -69,5 +69,8 @@ _WORDS: dict[str, Callable[[Payload], str]] = {
     "pruned": lambda payload: (
         f"teacher pruned, round {payload['rounds']} of {payload['of']}: {percent(payload['accuracy'])}"
     ),
+    "assistant": lambda payload: (
+        f"assistant {payload['name']} learnt from {' + '.join(payload['learnt_from'])}: {percent(payload['accuracy'])}"
+    ),
     "fall-back": lambda payload: str(payload["line"]),
 }

@@ -41,6 +41,7 @@ from autokd.teachers.process_cache import cached_teacher
 from autokd.teachers.registry import Teacher, check_made_from, load_teacher
 from autokd.teachers.validation import check_same, check_teacher
 from autokd.tracking.following import check_trackers
+from search_spaces.architecture.format import Architecture
 from search_spaces.design.budget import LARGEST_LIMIT
 from search_spaces.design.envelope import Offer, envelope
 from search_spaces.errors import SpaceError
@@ -150,9 +151,10 @@ def find_facts(config: SearchConfig, teacher: Teacher | None = None, reporter: R
     if not is_given:
         check_same(config.teacher, teacher, cached_teacher(config.teacher.numbered(0), str(device), dataset))
     further = [load_teacher(config.teacher.numbered(k), device, dataset) for k in range(1, len(config.teacher.files))]
-    panel = find_panel(config, teacher, dataset, device, reporter)
     cost = measure_cost(teacher, dataset.input_shape, device)
     graph, why_no_graph = _graph(teacher, dataset.input_shape, device)
+    traced = None if graph is None else Architecture.from_dict(graph)
+    panel = find_panel(config, teacher, dataset, device, traced, reporter)
     spaces = _spaces_without_copies(config, why_no_graph, reporter) if graph is None else ()
     return Facts(
         input_shape=shape_of(dataset.input_shape, config.data.student_channels),

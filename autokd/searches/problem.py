@@ -11,13 +11,14 @@ import numpy as np
 from optuna.study import Study
 
 from autokd.config.fidelity_metrics import FIDELITY_METRICS
-from autokd.config.schema import TrainingConfig
+from autokd.config.schema import TeacherConfig, TrainingConfig
 from autokd.core.disk import check_space
 from autokd.core.seeds import derive
 from autokd.database.rows import StudentRow, TrialRow
 from autokd.errors import InputError
 from autokd.evaluation.context import TrainingContext
-from autokd.evaluation.task import EvaluationTask
+from autokd.evaluation.task import EvaluationTask, weights_file
+from autokd.searches.assistants import AssistantFacts
 from autokd.searches.choices import BUDGET_SHARE, Choices
 from autokd.searches.facts import Facts
 from autokd.searches.lengths import FullLength
@@ -314,13 +315,45 @@ class Problem(Choices):
 
     @cached_property
     def panel(self) -> Panel | None:
-        """The assistants, if methods learn from them."""
+        """The assistants, if methods learn from them, and once all of them are trained."""
         recorded, section = self.facts.panel, self.config.panel
-        if recorded is None or section is None:
+        if recorded is None or section is None or len(recorded.assistants) < len(section.assistants):
             return None
-        made_from = {each.name: each.teacher for each in section.assistants}
-        assistants = (Assistant(each.name, made_from[each.name], each.digest) for each in recorded.assistants)
-        return Panel(tuple(assistants), recorded.weights)
+        return Panel(tuple(map(self.assistant, recorded.assistants)), recorded.weights)
+
+    @property
+    def lacks_assistants(self) -> bool:
+        """Whether methods learn from assistants, some of which are still to be trained."""
+        return self.methods.first_with_panel is not None and self.panel is None
+
+    def assistant(self, facts: AssistantFacts) -> Assistant:
+        """A recorded assistant, as workers find it."""
+        given = {each.name: each for each in self.config.panel.assistants} if self.config.panel else {}
+        config = given[facts.name].teacher if facts.key is None else self.trained_assistant(facts.name, facts.key)
+        return Assistant(facts.name, config, facts.digest)
+
+    def trained_assistant(self, name: str, key: str) -> TeacherConfig:
+        """What an assistant that was trained here is made from.
+
+        Args:
+            name: Its name.
+            key: Key of its training.
+        """
+        return TeacherConfig(
+            architecture=str(self.assistant_file(name)),
+            weights=str(weights_file(self.panel_folder, key)),
+            channels=self.config.data.student_channels,
+            disk_bytes=self.config.teacher.disk_bytes,
+        )
+
+    @property
+    def panel_folder(self) -> Path:
+        """Folder of the files of assistants that are trained here."""
+        return self.folder / "panel"
+
+    def assistant_file(self, name: str) -> Path:
+        """File of the architecture of an assistant that is trained here."""
+        return self.panel_folder / f"{name}.json"
 
     @cached_property
     def pruned(self) -> PrunedTeachers | None:

@@ -10,7 +10,7 @@ from autokd.config.schema import SearchConfig
 from autokd.database.errors import DatabaseGone
 from autokd.database.lease import Lease, request_stop
 from autokd.database.rows import SearchRow
-from autokd.errors import AutoKDError, DiskFullError, InterruptedSearchError, first_line
+from autokd.errors import AutoKDError, DiskFullError, InputError, InterruptedSearchError, first_line
 from autokd.export.card import Card
 from autokd.export.folder import write_folder
 from autokd.export.replacement import check_replaceable
@@ -20,7 +20,9 @@ from autokd.searches.controller import Controller
 from autokd.searches.dispatcher import Dispatcher
 from autokd.searches.manifest import describe_export, origin
 from autokd.searches.pace import with_full_length
-from autokd.searches.progress import why_failed
+from autokd.searches.panel_stage import PanelStage
+from autokd.searches.problem import Problem
+from autokd.searches.progress import current_progress, why_failed
 from autokd.searches.recorded import RecordedSearch
 from autokd.searches.references import references_to_retrain
 from autokd.searches.reporter import Reporter
@@ -67,7 +69,10 @@ class SearchResult(RecordedSearch):
             AutoKDError: If no trial could be trained.
         """
         with self._session("resume", config) as (lease, dispatcher):
-            controller = self._controller(lease, dispatcher)
+            search = dispatcher.store.search(self.name)
+            dispatcher.on_change = lambda: self.reporter.searched(current_progress(dispatcher.store, search))
+            problem = PanelStage(dispatcher.store, lease, self.problem_of(search), dispatcher).run()
+            controller = self._controller(lease, dispatcher, problem)
             controller.run()
             progress = controller.record_end()
             self.reporter.searched(progress)
@@ -82,20 +87,22 @@ class SearchResult(RecordedSearch):
         """A block in which you train the students, see `Asking`; after it, another one or `resume` goes on.
 
         Raises:
-            InputError: If another controller owns the search.
+            InputError: If another controller owns the search, or assistants are still to be trained.
             InterruptedSearchError: If it is interrupted; everything recorded stays.
         """
         from autokd.searches.asking import AskedTasks, Asking
 
-        tasks = AskedTasks()
+        problem, tasks = self.problem, AskedTasks()
+        if problem.lacks_assistants:
+            raise InputError("panel: the workers of `resume` train assistants: interrupt it after that, or give them.")
         with self._session("asking", None, tasks) as (lease, dispatcher):
-            asking = Asking(self._controller(lease, dispatcher), tasks)
+            asking = Asking(self._controller(lease, dispatcher, problem), tasks)
             yield asking
             self.reporter.searched(asking.record_end())
 
-    def _controller(self, lease: Lease, dispatcher: Dispatcher) -> Controller:
+    def _controller(self, lease: Lease, dispatcher: Dispatcher, problem: Problem) -> Controller:
         search = dispatcher.store.search(self.name)
-        controller = Controller(dispatcher.store, lease, self.problem_of(search), dispatcher)
+        controller = Controller(dispatcher.store, lease, problem, dispatcher)
         dispatcher.on_change = lambda: self.reporter.searched(controller.state.progress(search))
         return controller
 

@@ -195,8 +195,9 @@ def panel_facts(panel: PanelFacts | None) -> list[tuple[str, str]]:
 
 def _assistant(assistant: AssistantFacts) -> str:
     size = "" if assistant.params is None else f", {count(assistant.params)} parameters"
-    agreement = percent(assistant.agreement)
-    return f"{percent(assistant.accuracy)} validation accuracy{size}, agrees with the teacher on {agreement}"
+    learnt = f"learnt from {' + '.join(assistant.learnt_from)}, " if assistant.learnt_from else ""
+    agreement = f"agrees with the teacher on {percent(assistant.agreement)}"
+    return f"{percent(assistant.accuracy)} validation accuracy{size}, {learnt}{agreement}"
 
 
 def limits_used(used: Mapping[str, float]) -> str:

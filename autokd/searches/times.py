@@ -10,7 +10,7 @@ from autokd.database.rows import EventRow
 
 __all__ = ["Times", "measure_times", "prepared_seconds"]
 
-TEACHER_EVENTS = ("teacher", "pruned")
+TEACHER_EVENTS = ("teacher", "pruned", "assistant")
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Times:
 
     Attributes:
         data: Reading data, and checking teacher and configuration; None for searches of earlier versions.
-        teacher_outputs: Pruning the teacher, and computing the teachers' outputs.
+        teacher_outputs: Pruning the teacher, training assistants, and computing the outputs of all teachers.
         search: Trials and references.
         training: Trainings at full length.
     """

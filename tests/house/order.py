@@ -11,8 +11,8 @@ ORDER = {
     ),
     "autokd.core": "seeds spelling repeating extras hub files console cache_folder disk speed device references",
     "autokd.config": (
-        "distinct numbers budget objectives learn_from tracking compatibility fidelity_metrics flat data teacher "
-        "panel workers schema json_schema messages parsing toml"
+        "distinct numbers budget objectives learn_from tracking compatibility fidelity_metrics flat ranges "
+        "distillation data teacher panel workers schema json_schema messages parsing toml"
     ),
     "autokd.data": "dataset channels prefetch augmentation mixup stream decoding sources registry",
     "autokd.data.decoding": "pictures undecoded mapped decode",
@@ -57,8 +57,8 @@ ORDER = {
         "lengths earlier assistants facts workspace data_from_python trial_record part method_choice references "
         "progress times tables event_lines study choices warm_start_source problem retention reporter recall "
         "printer proposals state families flatness stopping students comparison axes remarks pareto bottleneck "
-        "dispatcher session controller asking pace speed manifest panel preflight retraining retry deletion garbage "
-        "backup recorded result findings watching api damage doctor"
+        "dispatcher session controller asking pace speed manifest panel preflight panel_stage retraining retry "
+        "deletion garbage backup recorded result findings watching api damage doctor"
     ),
     "autokd.analysis": (
         "rung_correlations plain_values status_facts trial_facts evidence scales style history correlation importances "

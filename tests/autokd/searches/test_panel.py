@@ -39,7 +39,7 @@ def config(*assistants: dict[str, str], **sections: Any) -> SearchConfig:
 
 def found(config: SearchConfig, reporter: Any = None) -> PanelFacts | None:
     teacher = load_teacher(config.teacher, CPU)
-    return find_panel(config, teacher, load_data(config.data), CPU, reporter or mock.Mock())
+    return find_panel(config, teacher, load_data(config.data), CPU, None, reporter or mock.Mock())
 
 
 def test_each_assistant_is_measured_beside_the_teacher() -> None:

@@ -1,0 +1,200 @@
+"""Assistants that the workers train before the first trial."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+import torch
+from small_teachers import pixels
+
+from autokd.config.panel import PanelConfig
+from autokd.config.parsing import parse_config
+from autokd.config.schema import SearchConfig
+from autokd.data.registry import load_data
+from autokd.errors import InputError, InterruptedSearchError
+from autokd.evaluation.evaluate import evaluate
+from autokd.evaluation.task import EvaluationResult, EvaluationTask
+from autokd.searches import api
+from autokd.searches.assistants import PanelFacts
+from autokd.searches.choices import Choices
+from autokd.searches.panel import check_panel_config, find_panel
+from autokd.searches.panel_stage import PanelStage, routes
+from autokd.searches.result import SearchResult
+from autokd.teachers.registry import load_teacher
+
+CPU = torch.device("cpu")
+MIDDLE, SMALL = {"name": "middle", "params": 6_000}, {"name": "small", "params": 3_000}
+GIVEN = {"name": "pixels", "factory": "small_teachers:pixels"}
+
+
+def config(*assistants: dict[str, Any], method: str = "takd+kd", **panel: Any) -> SearchConfig:
+    return parse_config(
+        {
+            "name": "first",
+            "trials": 1,
+            "data": {"source": "digits", "subset": 128},
+            "teacher": {"factory": "autokd.recipes.teachers:digits", "weights": "autokd.recipes:digits.safetensors"},
+            "panel": {"epochs": 1, "assistants": assistants} | panel,
+            "budget": {"params": 2_000},
+            "space": {"name": "nago", "ranges": {"top_nodes": 3, "middle_nodes": 1, "bottom_nodes": 3}},
+            "distillation": {"method": method},
+            "training": {"rungs": [1], "views": 1, "precision": "float32", "batch_size": 32},
+            "optimizer": {"name": "random"},
+            "workers": {"engine": "inline", "count": 1},
+        }
+    )
+
+
+def searched(config: SearchConfig, home: Path) -> SearchResult:
+    return api.begin(config, home, reporter=mock.Mock()).resume()
+
+
+def panel_of(result: SearchResult) -> PanelFacts:
+    found = result.problem.facts.panel
+    assert found is not None
+    return found
+
+
+@pytest.fixture
+def pretending(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[EvaluationTask]]:
+    """Lets the trainings of assistants have accuracies that are told, in the order in which they begin."""
+
+    def install(*accuracies: float) -> list[EvaluationTask]:
+        tasks, left = list[EvaluationTask](), list(accuracies)
+
+        def pretend(task: EvaluationTask) -> EvaluationResult:
+            result = evaluate(task)
+            if task.folder.name == "panel" and left:
+                tasks.append(task)
+                result.metrics["accuracy"] = left.pop(0)
+            return result
+
+        monkeypatch.setattr("autokd.searches.dispatcher.evaluate", pretend)
+        return tasks
+
+    return install
+
+
+@pytest.mark.slow  # trains four networks
+def test_the_panel_is_trained_recorded_and_teaches(tmp_path: Path) -> None:
+    result = searched(config(MIDDLE, SMALL, method="ensemble+kd"), tmp_path)
+    panel, problem = panel_of(result), result.problem
+    assert [each.name for each in panel.assistants] == ["middle", "small"]
+    assert [set(each.tried) for each in panel.assistants] == [{"teacher"}, {"teacher", "middle"}]
+    assert all(each.tried[each.learnt_from[0]] == max(each.tried.values()) for each in panel.assistants)
+    assert sum(panel.weights["de"]) == pytest.approx(1.0)
+    assert problem.panel is not None
+    for assistant in problem.panel.assistants:
+        assert load_teacher(assistant.config, CPU).digest == assistant.digest
+    students = sum(row.seconds for row in result.trials[0].evaluations if row.seconds)
+    trained = sum(each.seconds for each in panel.assistants)
+    assert result.search_cost["worker_seconds"] == pytest.approx(students + trained)
+    assert [event.payload["name"] for event in result.last_events(100) if event.kind == "assistant"] == [
+        "middle",
+        "small",
+    ]
+    assert not list(problem.panel_folder.rglob("checkpoint*"))
+    assert len(list(problem.panel_folder.rglob("weights*"))) == 2
+
+
+@pytest.mark.slow  # trains five networks, some of them twice
+def test_a_kill_in_the_panel_stage_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = config(MIDDLE, SMALL)
+    whole = panel_of(searched(wanted, tmp_path / "whole"))
+    result, begun = api.begin(wanted, tmp_path / "killed", reporter=mock.Mock()), list[str]()
+
+    def killed_once(task: EvaluationTask) -> EvaluationResult:
+        begun.append(task.key)
+        if begun.count(task.key) == 1:
+            raise KeyboardInterrupt
+        return evaluate(task)
+
+    monkeypatch.setattr("autokd.searches.dispatcher.evaluate", killed_once)
+    while True:
+        try:
+            result.resume()
+            break
+        except InterruptedSearchError:
+            continue
+    found = panel_of(result)
+    assert len(begun) > len(set(begun)) > 3
+    for one, other in zip(whole.assistants, found.assistants, strict=True):
+        assert (one.digest, one.tried, one.learnt_from) == (other.digest, other.tried, other.learnt_from)
+
+
+@pytest.mark.slow  # trains networks
+@pytest.mark.parametrize(
+    ("accuracies", "learnt_from"), [((0.5, 0.6, 0.7), ("middle",)), ((0.5, 0.7, 0.7), ("teacher",))]
+)
+def test_the_best_way_is_kept_and_of_equal_ones_the_shorter(
+    accuracies: tuple[float, ...], learnt_from: tuple[str, ...], tmp_path: Path, pretending: Callable[..., Any]
+) -> None:
+    pretending(*accuracies)
+    assert panel_of(searched(config(MIDDLE, SMALL), tmp_path)).assistants[1].learnt_from == learnt_from
+
+
+@pytest.mark.slow  # trains networks
+def test_densely_trained_assistants_learn_from_all_before(tmp_path: Path, pretending: Callable[..., Any]) -> None:
+    tasks = pretending(0.5, 0.5)
+    wanted = config(MIDDLE, SMALL, path="dense", distillation={"ranges": {"temperature": 2.0}})
+    panel = panel_of(searched(wanted, tmp_path))
+    assert [each.learnt_from for each in panel.assistants] == [("teacher",), ("teacher", "middle")]
+    assert [task.method for task in tasks] == ["kd", "dgkd+kd"]
+    assert dict(tasks[1].settings) == {"kd.temperature": 2.0, "dgkd.drop": 0}
+
+
+@pytest.mark.slow  # trains a network
+def test_given_and_trained_assistants_mix(tmp_path: Path) -> None:
+    panel = panel_of(searched(config(MIDDLE, GIVEN, path="chain"), tmp_path))
+    assert [(each.name, each.learnt_from) for each in panel.assistants] == [("middle", ("teacher",)), ("pixels", ())]
+    assert panel.assistants[1].params == sum(each.numel() for each in pixels().parameters())
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("best", [("teacher",), ("a",), ("b",)]),
+        ("chain", [("b",)]),
+        ("dense", [("teacher", "a", "b")]),
+    ],
+)
+def test_the_path_says_from_whom_an_assistant_learns(path: str, expected: list[tuple[str, ...]]) -> None:
+    section = PanelConfig.model_validate({"path": path, "assistants": [MIDDLE]})
+    assert routes(section, ["a", "b"]) == expected
+
+
+@pytest.mark.parametrize(
+    ("assistants", "message"),
+    [
+        ([SMALL, MIDDLE], "must fall in size, from the teacher on, but middle has"),
+        ([{"name": "one", "params": 5}], "assistant 'one' cannot be drawn: "),
+        ([{"name": "one", "params": 5_000, "space": "nagoo"}], "assistant 'one' cannot be drawn: .*'nagoo'"),
+        ([MIDDLE | {"space": "nago", "ranges": {"depth": 3}}], "assistant 'middle' cannot be drawn: .*'depth'"),
+    ],
+)
+def test_an_assistant_that_cannot_be_drawn_is_refused_before_anything_is_trained(
+    assistants: list[dict[str, Any]], message: str
+) -> None:
+    wanted = config(*assistants)
+    with pytest.raises(InputError, match=message):
+        find_panel(wanted, load_teacher(wanted.teacher, CPU), load_data(wanted.data), CPU, None, mock.Mock())
+
+
+@pytest.mark.parametrize(
+    ("distillation", "message"),
+    [
+        ({"method": "takd+kd"}, "panel.distillation: assistants learn from one network, or from all before with"),
+        ({"method": "kd", "ranges": {"beta": 1}}, "panel.distillation: distillation method 'kd' has no .*'beta'"),
+        ({"method": "fitnet"}, r"panel.distillation: .*'dgkd' wraps one that compares logits, but 'fitnet' does not"),
+    ],
+)
+def test_how_assistants_learn_is_checked_first(distillation: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        check_panel_config(Choices(config(MIDDLE, SMALL, path="dense", distillation=distillation)))
+
+
+def test_without_a_panel_the_stage_does_nothing(make_problem: Callable[..., Any]) -> None:
+    problem = make_problem()
+    assert PanelStage(mock.Mock(), mock.Mock(), problem, mock.Mock()).run() is problem
