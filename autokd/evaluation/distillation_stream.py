@@ -78,9 +78,10 @@ class DistillationStream:
         return self._stream.steps_per_epoch
 
     def images_of(self, steps: int) -> dict[str, float]:
-        """Number of images in that many batches, and of those that the teacher gets while it runs live."""
+        """Number of images in that many batches, and of those that teacher and assistants get while they run live."""
         images = steps * self._stream.batch_size
-        return {"images": images, "live_teacher_images": images * self._method.n_views if self._is_live else 0}
+        asked = (self._method.n_views if self._is_live else 0) + (self._panel.n_running if self._panel else 0)
+        return {"images": images, "live_teacher_images": images * asked}
 
     def batches(self, first_step: int, last_step: int) -> Iterator[Batch]:
         """Batches of the stream, with the further views that the method asks for."""

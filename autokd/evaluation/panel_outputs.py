@@ -35,6 +35,11 @@ class PanelOutputs:
         self._readers: list[ViewReader] = []
         self._live: list[TeacherWithFeatures] = []
 
+    @property
+    def n_running(self) -> int:
+        """Number of assistants that run for each batch."""
+        return len(self._context.assistants) if self._is_live else 0
+
     def of(self, batch: Batch) -> tuple[Outputs, ...]:
         """Outputs of each assistant for the samples of a batch, float32, from the largest to the smallest.
 

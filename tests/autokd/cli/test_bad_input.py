@@ -53,6 +53,11 @@ def _bad_module(_elsewhere: None) -> None:
         ),
         ("budget.of_teacher.params=2", "budget.of_teacher.params: input should be less than or equal to 1, but got 2."),
         ("budget.of_teacher.params=1e-9", "budget.of_teacher.params: 1e-09 of the teacher's 77,754 is less than 1."),
+        (
+            "distillation.method=takd+kd",
+            "distillation method 'takd+kd' learns from assistants: describe some in [[panel",
+        ),
+        ("panel.path=best", "'panel.assistants' is missing."),
         ("trials", "an override must be `key=value`, but got 'trials'."),
         ("min_trials=9", "command line: min_trials: needs seconds, into which 9 trials are to fit."),
         ("stop.gain=-0.1", "command line: stop.gain: input should be greater than or equal to 0, but got -0.1."),

@@ -98,6 +98,8 @@ def test_the_student_learns_from_the_smallest(context: TrainingContext, name: st
         batch = next(stream.batches(0, 1))
         logits, n = network(batch.images), len(batch.labels)
         outputs = stream._teacher_outputs(batch, 0)
+        teacher_runs = method.n_views if method.n_views > 1 or not limit else 0
+        assert stream.images_of(3)["live_teacher_images"] == 3 * n * (teacher_runs + (0 if limit else 2))
         torch.testing.assert_close(outputs.others[1].logits, pools()(batch.images[:n]), rtol=2e-3, atol=2e-3)
         if name == "takd+kd":
             loss = stream.loss(TrainingState(network, optimiser(TrainingSettings(), network)), 10)(logits, batch)

@@ -9,6 +9,7 @@ import pytest
 import torch
 from small_teachers import pixels
 
+from autokd.analysis.plain_values import status_json
 from autokd.config.panel import PanelConfig
 from autokd.config.parsing import parse_config
 from autokd.config.schema import SearchConfig
@@ -17,8 +18,9 @@ from autokd.errors import InputError, InterruptedSearchError
 from autokd.evaluation.evaluate import evaluate
 from autokd.evaluation.task import EvaluationResult, EvaluationTask
 from autokd.searches import api
-from autokd.searches.assistants import PanelFacts
+from autokd.searches.assistants import PanelFacts, panel_json
 from autokd.searches.choices import Choices
+from autokd.searches.findings import Findings
 from autokd.searches.panel import check_panel_config, find_panel
 from autokd.searches.panel_stage import PanelStage, routes
 from autokd.searches.result import SearchResult
@@ -95,6 +97,7 @@ def test_the_panel_is_trained_recorded_and_teaches(tmp_path: Path) -> None:
         "middle",
         "small",
     ]
+    assert Findings.of(result).to_json()["panel"] == status_json(result)["panel"] == panel_json(panel)
     assert not list(problem.panel_folder.rglob("checkpoint*"))
     assert len(list(problem.panel_folder.rglob("weights*"))) == 2
 
