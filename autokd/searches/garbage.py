@@ -108,8 +108,9 @@ def _of_folder(folder: Path) -> Garbage:
 
 
 def _unfinished(home: Path) -> Garbage:
-    """Files of all searches that were being written when their process ended."""
-    files = (file for shared in SHARED for file in sorted((home / shared).rglob(".*")))
+    """Files that all searches share, or of assistants, that were being written when their process ended."""
+    folders = [*(home / shared for shared in SHARED), *sorted((home / "searches").glob("*/panel"))]
+    files = (file for folder in folders for file in sorted(folder.rglob(".*")))
     parts = (file for file in files if UNFINISHED.fullmatch(file.name))
     return _garbage(None, "unfinished files", parts, before=time.time() - UNTOUCHED_SECONDS)
 

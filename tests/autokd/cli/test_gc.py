@@ -86,8 +86,14 @@ def test_a_search_that_runs_loses_no_file_that_is_being_written(invoke: Any, hom
     assert not part.exists()
 
 
-def test_unfinished_files_that_searches_share_go_once_nobody_has_touched_them_for_long(invoke: Any, home: Path) -> None:
-    folder = next(folder for folder in (home / "teachers").iterdir() if folder.is_dir())
+@pytest.mark.parametrize("kind", ["teachers", "panel"])
+def test_unfinished_files_beside_evaluations_go_once_nobody_has_touched_them_for_long(
+    invoke: Any, home: Path, kind: str
+) -> None:
+    folder = home / "searches" / "digits" / "panel" / "0123456789abcdef01234567"
+    if kind == "teachers":
+        folder = next(folder for folder in (home / "teachers").iterdir() if folder.is_dir())
+    folder.mkdir(parents=True, exist_ok=True)
     old, new, mine = (folder / name for name in (".a.npy.abcdefgh.part", ".b.npy.abcdefgh.part", "mine.part"))
     for file in (old, new, mine):
         file.touch()

@@ -13,6 +13,7 @@ from autokd.searches import api
 from autokd.searches.assistants import PanelFacts, panel_json
 from autokd.searches.choices import Choices
 from autokd.searches.panel import check_panel_config, find_panel
+from autokd.searches.preflight import check_config
 from autokd.teachers.registry import load_teacher
 
 CPU = torch.device("cpu")
@@ -90,6 +91,12 @@ def test_an_assistant_that_cannot_teach_is_refused(
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(InputError, match=message):
         found(config(*({"factory": f"bad_assistants:{each['name']}"} | each for each in assistants)))
+
+
+def test_stored_outputs_of_an_assistant_are_none_of_mixed_samples() -> None:
+    mixed = config({"name": "stored", "outputs": "outputs.npz"}, training={"augmentation": {"mixup": 0.2}})
+    with pytest.raises(InputError, match=r"teacher.outputs are of samples as they are, but training.augmentation mix"):
+        check_config(mixed)
 
 
 @pytest.mark.slow  # trains a student

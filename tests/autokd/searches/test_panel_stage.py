@@ -14,6 +14,7 @@ from autokd.config.panel import PanelConfig
 from autokd.config.parsing import parse_config
 from autokd.config.schema import SearchConfig
 from autokd.data.registry import load_data
+from autokd.distillation import Ensemble, Outputs
 from autokd.errors import InputError, InterruptedSearchError
 from autokd.evaluation.evaluate import evaluate
 from autokd.evaluation.task import EvaluationResult, EvaluationTask
@@ -201,3 +202,26 @@ def test_how_assistants_learn_is_checked_first(distillation: dict[str, Any], mes
 def test_without_a_panel_the_stage_does_nothing(make_problem: Callable[..., Any]) -> None:
     problem = make_problem()
     assert PanelStage(mock.Mock(), mock.Mock(), problem, mock.Mock()).run() is problem
+
+
+@pytest.mark.slow  # begins a search
+def test_who_trains_the_students_does_not_train_assistants(tmp_path: Path) -> None:
+    result = api.begin(config(MIDDLE), tmp_path, reporter=mock.Mock())
+    with pytest.raises(InputError, match="panel: the workers of `resume` train assistants"), result.asking():
+        pass
+
+
+@pytest.mark.slow  # begins a search
+def test_who_trains_the_students_gets_methods_that_know_the_weights(tmp_path: Path) -> None:
+    result = api.begin(config(GIVEN, method="ensemble+kd"), tmp_path, reporter=mock.Mock())
+    with result.asking() as asking:
+        asked = asking.ask()
+        assert asked is not None
+        method = asked.make_method()
+        method.prepare(
+            Outputs(torch.zeros(1, 10)),
+            Outputs(torch.zeros(1, 10), others=(Outputs(torch.zeros(1, 10)),)),
+            torch.zeros(1),
+        )
+    assert isinstance(method, Ensemble)
+    assert method.weights.tolist() == pytest.approx(panel_of(result).weights["de"])

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
@@ -11,6 +13,16 @@ PANELS = ("takd", "dgkd", "ces", "ensemble")
 @pytest.mark.parametrize("name", PANELS)
 def test_the_labels_weigh_what_they_do_in_the_inner_method(name: str, context: BatchContext) -> None:
     assert make_method(f"{name}+kd", {"kd.weight": 0.4}).label_weight(context) == pytest.approx(0.6)
+
+
+@pytest.mark.parametrize("name", PANELS)
+def test_the_gradient_is_that_of_finite_differences(
+    name: str, student: Tensor, panel: Outputs, context: BatchContext
+) -> None:
+    method = make_method(f"{name}+kd", {"dgkd.drop": 0} if name == "dgkd" else {})
+    method.prepare(Outputs(student), panel, context.labels)
+    late = replace(context, progress=0.9)
+    assert torch.autograd.gradcheck(lambda z: method.loss(Outputs(z), panel, late), student.requires_grad_())
 
 
 @pytest.mark.parametrize("name", PANELS)
