@@ -14,7 +14,7 @@ from autokd.analysis.plain_values import (
 from autokd.analysis.status_facts import status_facts
 from autokd.analysis.trial_facts import evaluations_table, log_lines, students_table, trial_facts
 from autokd.cli.output import Output, show_json, show_text
-from autokd.searches.method_choice import METHOD, TEACHER
+from autokd.searches.method_choice import METHOD, PATH, TEACHER
 from autokd.searches.progress import Progress
 from autokd.searches.result import SearchResult
 from autokd.searches.tables import (
@@ -126,11 +126,11 @@ def families(result: SearchResult, top: int, output: Output) -> None:
 
 
 def _families_table(ranked: "Sequence[Family]", marks: Mapping[int, str] | None = None) -> Table:
-    """A row for each family, with the method and the teacher where the search chose among several.
+    """A row for each family, with the method, the teacher and the assistants where the search chose among several.
 
     Where the search has several objectives, `marks` say which trials are on the front, and sizes are shown.
     """
-    chosen = [name for name in (METHOD, TEACHER) if any(name in family.parameters for family in ranked)]
+    chosen = [name for name in (METHOD, TEACHER, PATH) if any(name in family.parameters for family in ranked)]
     rows = [
         (
             str(family.trial),
@@ -141,7 +141,7 @@ def _families_table(ranked: "Sequence[Family]", marks: Mapping[int, str] | None 
             count(family.activation_bytes),
             *([] if marks is None else [count(family.params), count(family.macs), marks[family.trial]]),
             tightest_limit(family.limits),
-            *(str(family.parameters[name]) for name in chosen),
+            *(str(family.parameters.get(name, "-")) for name in chosen),
             family.description,
         )
         for family in ranked

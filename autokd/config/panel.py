@@ -1,5 +1,6 @@
 """The section `[panel]`: further networks that teach beside the teacher."""
 
+from itertools import combinations
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -16,9 +17,10 @@ __all__ = ["TEACHER", "AssistantConfig", "PanelConfig", "Path"]
 TEACHER = "teacher"
 """Name of the teacher among those from whom an assistant may learn."""
 MOST_ASSISTANTS = 6
+MOST_SEARCHED = 3  # assistants, whose subsets are 7
 KD = "kd"
 
-Path = Literal["best", "chain", "dense"]
+Path = Literal["best", "chain", "dense", "search"]
 
 
 class AssistantConfig(NetworkConfig):
@@ -73,7 +75,8 @@ class PanelConfig(BaseModel):
         assistants: The assistants, from the largest to the smallest; at most 6.
         path: From whom an assistant that is trained here learns. "best", the default: it is trained once from the
             teacher and from each assistant before it, and the most accurate one is kept. "chain": from the one before
-            it. "dense": from the teacher and all before it, by `dgkd`.
+            it. "dense": from the teacher and all before it, by `dgkd`. "search": as with "best", and the search chooses
+            by the dimension `path` which of the assistants teach, for at most 3 of them.
         epochs: Length of each of these trainings, which are as those of `[final]` otherwise.
         distillation: How an assistant learns, as in `[distillation]`, with one method and one value for each
             hyper-parameter; by default "kd" with a temperature of 4 and a weight of 0.9.
@@ -85,6 +88,15 @@ class PanelConfig(BaseModel):
     path: Path | None = None
     epochs: Epochs = 24
     distillation: DistillationConfig | None = None
+
+    @property
+    def subsets(self) -> dict[str, tuple[str, ...]]:
+        """Names of the assistants that may teach together, by the name of the choice; none without a choice."""
+        names = [assistant.name for assistant in self.assistants]
+        if self.path != "search" or len(names) == 1:
+            return {}
+        chosen = (subset for size in range(1, len(names) + 1) for subset in combinations(names, size))
+        return {"+".join(subset): subset for subset in chosen}
 
     @property
     def method(self) -> str:
@@ -122,4 +134,6 @@ class PanelConfig(BaseModel):
         said = [key for key in ("path", "distillation") if getattr(self, key) is not None]
         if said and not any(assistant.is_trained for assistant in self.assistants):
             raise ValueError(f"{said[0]} is for assistants that are trained here, but all are given")
+        if self.path == "search" and (n := len(self.assistants)) > MOST_SEARCHED:
+            raise ValueError(f'path = "search" is for {MOST_SEARCHED} assistants at most: {n} have {2**n - 1} subsets')
         return self

@@ -128,7 +128,8 @@ class TrainingContext:
 
         It is not part of an evaluation's key: results differ only by the rounding to float16.
         """
-        assisted = sum(key.view is not None for key in self.outputs_needed) - self.n_views
+        n_assistants = 0 if self.panel is None else self.panel.n_stored
+        assisted = n_assistants * min(self.whole_epochs, self.training.views)
         return DiskBudget(shapes, self.needs, self.n_views, self.teacher.disk_bytes, assisted)
 
     def stored_kinds(self, number: int, shapes: OutputShapes) -> frozenset[OutputKind]:

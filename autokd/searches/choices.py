@@ -72,7 +72,8 @@ class Choices:
     def methods(self) -> MethodChoice:
         """The distillation methods and teachers."""
         include_current_folder()
-        return MethodChoice(self.config.distillation, tuple(self.config.teacher.teacher_schedules))
+        paths = self.config.panel.subsets if self.config.panel else ()
+        return MethodChoice(self.config.distillation, tuple(self.config.teacher.teacher_schedules), tuple(paths))
 
     @cached_property
     def dimensions(self) -> dict[str, Dimension]:

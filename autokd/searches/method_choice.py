@@ -13,10 +13,10 @@ from autokd.errors import InputError
 from search_spaces.design.dimensions import Dimension, Value, contains, low_ends, narrow
 from search_spaces.errors import SpaceError
 
-__all__ = ["METHOD", "TEACHER", "MethodChoice"]
+__all__ = ["METHOD", "PATH", "TEACHER", "MethodChoice"]
 
-METHOD, TEACHER = "method", "teacher"
-"""Names of the dimensions that choose, if there are several methods or teachers."""
+METHOD, TEACHER, PATH = "method", "teacher", "path"
+"""Names of the dimensions that choose, if there are several methods, teachers or subsets of the assistants."""
 
 Settings = tuple[tuple[str, Value], ...]
 
@@ -28,10 +28,12 @@ class MethodChoice:
     Attributes:
         config: The section `[distillation]`.
         teacher_schedules: Names of the teacher schedules to choose from.
+        paths: Names of the subsets of the assistants to choose from; none without a choice.
     """
 
     config: DistillationConfig
     teacher_schedules: tuple[str, ...] = ("",)
+    paths: tuple[str, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -56,6 +58,8 @@ class MethodChoice:
         prefix = self._prefix(name)
         settings = {prefix + key: value for key, value in method_defaults(name).items()}
         wanted = {METHOD: name, **settings, TEACHER: self.teacher_schedules[0]}
+        if self._has_path(name):
+            wanted[PATH] = self.paths[-1]
         return {
             key: wanted[key]
             for key, dimension in self.dimensions.items()
@@ -84,6 +88,10 @@ class MethodChoice:
             else 0
         )
 
+    def path(self, parameters: Mapping[str, Value]) -> str | None:
+        """Name of the subset of the assistants that teaches in a trial with these parameters; None for all."""
+        return str(self._values(parameters)[PATH]) if self._has_path(self.name(parameters)) else None
+
     @cached_property
     def needs(self) -> frozenset[Need]:
         """What any of the methods needs from the stored teacher outputs besides logits.
@@ -105,13 +113,14 @@ class MethodChoice:
         return any(issubclass(method_class(part), Ensemble) for name in self.names for part in components_of(name))
 
     def chosen(self, parameters: Mapping[str, Value]) -> dict[str, Value]:
-        """How a trial with these parameters distils: `method`, its settings, and `teacher` if there are several."""
+        """How a trial with these parameters distils: `method`, its settings, and `teacher` and `path` where chosen."""
         teacher = (
             {TEACHER: self.teacher_schedules[self.teacher_schedule(parameters)]}
             if len(self.teacher_schedules) > 1
             else {}
         )
-        return {METHOD: self.name(parameters), **dict(self.settings(parameters)), **teacher}
+        path = {} if (chosen := self.path(parameters)) is None else {PATH: chosen}
+        return {METHOD: self.name(parameters), **dict(self.settings(parameters)), **teacher, **path}
 
     def check(self) -> None:
         """Create each method at the ends of its ranges.
@@ -159,6 +168,13 @@ class MethodChoice:
                 yield self._prefix(method) + name, parent
         if len(self.teacher_schedules) > 1:
             yield TEACHER, Dimension(CategoricalDistribution(self.teacher_schedules))
+        if with_panel := tuple(filter(self._has_path, self.config.names)):
+            choice = CategoricalDistribution(self.paths)
+            yield PATH, Dimension(choice, METHOD, with_panel) if self._several else Dimension(choice)
+
+    def _has_path(self, method: str) -> bool:
+        """Whether it is to be chosen which assistants teach by this method."""
+        return bool(self.paths) and learns_from_panel(method)
 
     def _prefix(self, method: str) -> str:
         return f"{method}." if self._several else ""

@@ -256,8 +256,9 @@ class Problem(Choices):
             rung: Index of the rung.
         """
         final, methods = student.purpose == "final", self.methods_of(trial)
+        context = self.retraining_context if final else self.context
         return EvaluationTask(
-            context=self.retraining_context if final else self.context,
+            context=self._by_path(context, methods.path(trial.parameters)),
             architecture=json.dumps(student.architecture, sort_keys=True),
             method=methods.name(trial.parameters),
             settings=methods.settings(trial.parameters),
@@ -268,6 +269,12 @@ class Problem(Choices):
             warm_from=student.warm_from,
             keeps_best=final and self.config.final.keep == "best",
         )
+
+    def _by_path(self, context: TrainingContext, path: str | None) -> TrainingContext:
+        """The context with those assistants alone that teach by a path; None for all."""
+        if path is None or context.panel is None or self.config.panel is None:
+            return context
+        return replace(context, panel=context.panel.of(self.config.panel.subsets[path]))
 
     def check_fidelity_metric(self) -> None:
         """Check, once the teacher outputs are stored, that every trial will have the fidelity metric.

@@ -1,7 +1,8 @@
 """The panel of a search: the networks that teach beside the teacher."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import compress
 
 from autokd.config.teacher import TeacherConfig
 
@@ -31,12 +32,36 @@ class Panel:
         assistants: The assistants.
         weights: Weights of the teacher and of each assistant by the rule that found them, see `panel_weights`; empty
             until they are found.
+        part_of: Number of assistants of the whole panel, if this is a part of it: how much of the teachers' outputs is
+            stored depends on all of them.
     """
 
     assistants: tuple[Assistant, ...]
     weights: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    part_of: int | None = None
+
+    def of(self, names: Collection[str]) -> "Panel":
+        """The panel of some of the assistants; what they and the teacher weigh keeps its proportions.
+
+        Args:
+            names: Names of the assistants, at least one.
+        """
+        chosen = [each.name in names for each in self.assistants]
+        weights = {rule: _normalised(list(compress(each, [True, *chosen]))) for rule, each in self.weights.items()}
+        return Panel(tuple(compress(self.assistants, chosen)), weights, self.n_stored)
+
+    @property
+    def n_stored(self) -> int:
+        """Number of assistants whose outputs the search stores."""
+        return self.part_of or len(self.assistants)
 
     @property
     def digests(self) -> list[str]:
         """Digests of the assistants."""
         return [assistant.digest for assistant in self.assistants]
+
+
+def _normalised(weights: Sequence[float]) -> tuple[float, ...]:
+    """Weights that add to 1; equal ones if all are 0."""
+    total = sum(weights)
+    return tuple(weight / total if total else 1 / len(weights) for weight in weights)

@@ -380,5 +380,10 @@ def test_families_name_the_method_where_the_search_chose_it(capsys: pytest.Captu
     family = Family(0, "WS(4,2)", chosen, False, 0.9, 1, 0.91, 0.01, 0.5, *ends, *sizes, {"params": 0.9}, 2)
     show_text(show._families_table([family, replace(family, trial=1, parameters={"method": "kd"})]))
     assert row_of(capsys.readouterr().out, "0 ")[-2:] == ["dkd", "WS(4,2)"]
+    with_panel = replace(family, trial=1, parameters={"method": "takd+kd", "path": "small"})
+    show_text(show._families_table([family, with_panel]))
+    shown = capsys.readouterr().out
+    assert row_of(shown, "0 ")[-3:] == ["dkd", "-", "WS(4,2)"]
+    assert row_of(shown, "1 ")[-3:] == ["takd+kd", "small", "WS(4,2)"]
     show_text(show._families_table([replace(family, parameters={"depth": 3})]))
     assert "method" not in capsys.readouterr().out.splitlines()[1]

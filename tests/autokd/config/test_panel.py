@@ -89,7 +89,7 @@ def test_an_assistant_is_either_given_or_trained(change: dict[str, Any], message
     [
         (ONE, {"path": "best"}, "panel: path is for assistants that are trained here, but all are given"),
         (ONE, {"distillation": {}}, "panel: distillation is for assistants that are trained here, but all are given"),
-        (SMALL, {"path": "worst"}, "panel.path: input should be 'best', 'chain' or 'dense', but got 'worst'"),
+        (SMALL, {"path": "worst"}, "panel.path: input should be 'best', 'chain', 'dense' or 'search', but got 'worst'"),
         (SMALL, {"epochs": 0}, "panel.epochs: "),
         (SMALL, {"distillation": {"methods": ["kd", "dkd"]}}, "panel.distillation: methods are for a search, but"),
         (SMALL, {"distillation": {"ranges": {"weight": [0, 1]}}}, r"ranges.weight must be one value, but got \[0, 1\]"),
@@ -98,3 +98,14 @@ def test_an_assistant_is_either_given_or_trained(change: dict[str, Any], message
 def test_how_assistants_are_trained_is_checked(assistant: Any, panel: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         parsed(assistant, **panel)
+
+
+def test_a_searched_path_chooses_among_all_subsets() -> None:
+    panel = parsed({"name": "a", "params": 9}, {"name": "b", "params": 8}, path="search").panel
+    assert panel is not None
+    assert panel.subsets == {"a": ("a",), "b": ("b",), "a+b": ("a", "b")}
+    for other in (parsed(SMALL, path="search"), parsed(SMALL, path="best")):
+        assert other.panel is not None
+        assert other.panel.subsets == {}
+    with pytest.raises(InputError, match='path = "search" is for 3 assistants at most: 4 have 15 subsets'):
+        parsed(*({"name": f"a{k}", "params": 9} for k in range(4)), path="search")

@@ -14,7 +14,7 @@ from autokd.evaluation.context import TrainingContext
 from autokd.evaluation.distillation_stream import DistillationStream
 from autokd.evaluation.evaluate import evaluate
 from autokd.evaluation.panel_outputs import PanelOutputs
-from autokd.evaluation.precompute import missing_outputs, precompute_outputs
+from autokd.evaluation.precompute import missing_outputs, output_shapes, precompute_outputs
 from autokd.evaluation.task import EvaluationTask
 from autokd.teachers.outputs.key import OutputsKey
 from autokd.teachers.panel import Assistant, Panel
@@ -69,6 +69,13 @@ def test_their_outputs_are_stored_with_those_of_the_teacher(alone: TrainingConte
     for key in missing_outputs(context):
         precompute_outputs(context, key)
     assert missing_outputs(context) == []
+
+
+def test_a_part_of_the_panel_is_stored_as_the_whole_is(context: TrainingContext) -> None:
+    assert context.panel is not None
+    part, shapes = replace(context, panel=context.panel.of(["pools"])), output_shapes(context)
+    assert context.disk_budget(shapes).n_logit_views == 4
+    assert part.disk_budget(shapes) == context.disk_budget(shapes)
 
 
 @pytest.mark.parametrize("limit", BOTH, ids=["stored", "running"])

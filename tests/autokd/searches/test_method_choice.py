@@ -6,7 +6,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution
 from autokd.config.schema import DistillationConfig
 from autokd.distillation import KD
 from autokd.errors import InputError
-from autokd.searches.method_choice import MethodChoice
+from autokd.searches.method_choice import PATH, MethodChoice
 
 OTHER = "autokd.distillation.methods.kd:KD"  # a user's own, for all that the configuration knows
 
@@ -134,3 +134,25 @@ def test_a_trial_recorded_before_a_hyper_parameter_existed_has_its_default():
 def test_a_default_that_depends_on_other_hyper_parameters_is_not_named():
     assert "until" not in choice(method="continuation").defaults
     assert choice(method="continuation").defaults["transition"] == "linear"
+
+
+def test_the_path_is_a_dimension_of_the_methods_that_learn_from_assistants():
+    methods = DistillationConfig(methods=("kd", "takd+kd", "ces+kd"))
+    some = MethodChoice(methods, paths=("middle", "small", "middle+small"))
+    assert some.dimensions[PATH].distribution == CategoricalDistribution(("middle", "small", "middle+small"))
+    assert [some.dimensions[PATH].is_active({"method": name}) for name in methods.names] == [False, True, True]
+    parameters: dict[str, Any] = {"method": "takd+kd", "takd+kd.kd.temperature": 2.0, "path": "small"}
+    assert (some.path(parameters), some.chosen(parameters)["path"]) == ("small", "small")
+    assert some.path({"method": "kd"}) is None
+    assert PATH not in MethodChoice(methods).dimensions
+    assert PATH not in MethodChoice(DistillationConfig(), paths=("middle", "small")).dimensions
+
+
+def test_with_one_method_the_path_depends_on_nothing():
+    one = MethodChoice(DistillationConfig(method="takd+kd"), paths=("middle", "small", "middle+small"))
+    assert one.dimensions[PATH].is_active({})
+    assert one.defaults[PATH] == "middle+small"
+    assert (
+        MethodChoice(DistillationConfig(method="takd+kd", ranges={"path": "small"}), paths=one.paths).path({})
+        == "small"
+    )

@@ -225,3 +225,22 @@ def test_who_trains_the_students_gets_methods_that_know_the_weights(tmp_path: Pa
         )
     assert isinstance(method, Ensemble)
     assert method.weights.tolist() == pytest.approx(panel_of(result).weights["de"])
+
+
+@pytest.mark.slow  # trains networks
+def test_a_searched_path_says_which_assistants_teach(tmp_path: Path) -> None:
+    wanted = config(MIDDLE, SMALL, path="search")
+    wanted = wanted.model_copy(
+        update={"trials": 5, "optimizer": wanted.optimizer.model_copy(update={"pruner": "none"})}
+    )
+    result = searched(wanted, tmp_path)
+    problem, taught = result.problem, set[tuple[str, ...]]()
+    digests = {each.name: each.digest for each in panel_of(result).assistants}
+    for record in result.trials:
+        task = problem.task(record.trial, record.students[0], 0)
+        assert task.context.panel is not None
+        assert task.key == record.evaluations[0].key
+        names = tuple(str(record.trial.parameters["path"]).split("+"))
+        assert task.context.panel.digests == [digests[name] for name in names]
+        taught.add(names)
+    assert len(taught) > 1
