@@ -21,6 +21,7 @@ __all__ = [
     "best_trial_record",
     "current_progress",
     "is_at_chance",
+    "is_running",
     "ranked",
     "read_progress",
     "smallest_student",
@@ -324,9 +325,14 @@ def current_progress(store: Reader, search: SearchRow) -> Progress:
     progress = read_progress(store, search)
     if progress.status != "running":
         return progress
-    if not is_owned(store, search.name):  # its process was killed
+    if not is_running(store, search):
         return replace(progress, status="interrupted", evaluations=())
     return replace(progress, status="stopping") if search.stop else progress
+
+
+def is_running(store: Reader, search: SearchRow) -> bool:
+    """Whether a process runs the search; one that was killed has left it as it was."""
+    return search.status == "running" and is_owned(store, search.name)
 
 
 def why_failed(progress: Progress) -> str:

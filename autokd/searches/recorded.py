@@ -16,7 +16,7 @@ from autokd.searches.facts import Facts
 from autokd.searches.pareto import pareto_fronts
 from autokd.searches.part import MANY, TrialOutcome, read_outcomes, records_to_rank, spread_records
 from autokd.searches.problem import Problem
-from autokd.searches.progress import Progress, Training, current_progress
+from autokd.searches.progress import Progress, Training, current_progress, is_running
 from autokd.searches.references import latest_references
 from autokd.searches.remarks import search_remarks
 from autokd.searches.retraining import trainings
@@ -289,7 +289,7 @@ class RecordedSearch:
         with self.home.open() as store:
             search = store.search(self.name)
             found = trainings(self.problem_of(search), store, search.id)
-            return found if current_progress(store, search).is_running else [each.at_rest for each in found]
+            return found if is_running(store, search) else [each.at_rest for each in found]
 
     def command(self, verb: str) -> str:
         """The command line that does this with the search."""

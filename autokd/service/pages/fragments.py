@@ -34,6 +34,7 @@ __all__ = ["remembered_findings", "router"]
 MOST_JOBS = 100
 MOST_TRIALS = 20  # on a page
 MOST_FAILURES = 20
+MOST_FOUND = 2_000  # trials of a search whose findings are told without being asked for
 
 router = APIRouter(
     prefix="/fragments", dependencies=[allow("read")], include_in_schema=False, default_response_class=HTMLResponse
@@ -65,13 +66,20 @@ def show_search(search: SearchName, settings: Current, roles: Roles) -> str:
         if (job := _job(search, settings)) is None:
             raise
         return render("waiting.html", job=job)
-    return render("search.html", **_progress_values(found, settings, roles))
+    values = _progress_values(found, settings, roles)
+    return render("search.html", is_large=values["progress"].finished > MOST_FOUND, **values)
 
 
 @router.get("/searches/{search}/progress")
 def show_progress(found: Found, settings: Current, roles: Roles) -> str:
     """How far a search is, and what may be done with it."""
     return render("progress.html", **_progress_values(found, settings, roles))
+
+
+@router.get("/searches/{search}/facts")
+def show_facts(found: Found) -> str:
+    """What its status says but what the model believes, which is among the findings."""
+    return render("facts.html", facts=status_facts(found, asks_model=False)[1:])
 
 
 @router.get("/searches/{search}/findings")
@@ -149,7 +157,6 @@ def _progress_values(found: SearchResult, settings: Settings, roles: Sequence[st
     job = _job(found.name, settings)
     return {
         "progress": found.progress,
-        "facts": status_facts(found, asks_model=False),
         "job": job if job and job.state in ("waiting", "failed") else None,
         "roles": roles,
     }

@@ -62,10 +62,12 @@ def test_the_searches_are_those_of_the_command_line_and_lead_to_their_pages(read
 
 
 def test_the_progress_of_a_search_is_what_status_says_without_the_model(reader: TestClient, searched: Path) -> None:
-    shown = page(reader, f"{FRAGMENTS}/progress")
     facts = status_facts(find("digits", searched), asks_model=False)[1:]
+    shown = page(reader, f"{FRAGMENTS}/facts")
     assert [sentence for _, sentence in facts if sentence not in shown.text] == []
-    assert shown.text in page(reader, FRAGMENTS).text
+    progress = page(reader, f"{FRAGMENTS}/progress").text
+    assert "finished, 3 of 3 trials" in progress
+    assert progress in page(reader, FRAGMENTS).text
 
 
 @pytest.mark.slow  # pictures take a second
@@ -132,7 +134,7 @@ def test_a_search_that_waits_or_failed_to_begin_has_a_page(serve: Any, tmp_path:
     assert SCRIPT in page(client, "/fragments/searches").text
 
 
-@pytest.mark.parametrize("part", ["failures", "trials/1", "progress"])
+@pytest.mark.parametrize("part", ["failures", "trials/1", "facts"])
 def test_what_is_written_in_the_database_is_never_markup(serve: Any, home: Path, part: str) -> None:
     with sqlite3.connect(home / "autokd.db") as connection:
         connection.execute("UPDATE trials SET state = 'failed', value = NULL, reason = ? WHERE number = 1", [SCRIPT])
@@ -169,3 +171,13 @@ def test_the_budget_table_follows_the_budget_before_anything_is_trained(offers: 
     assert "params &lt;= 1, but the smallest student has" in offers(**{"budget.params": 1}).text
     assert offers(**{"budget.params": 0}).status_code == 422
     assert offers(**{"teacher.factory": "os:getcwd"}).status_code == 422
+
+
+def test_what_a_large_search_found_is_told_only_when_asked_for(
+    reader: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert f'data-from="{FRAGMENTS}/findings"' in reader.get(FRAGMENTS).text
+    monkeypatch.setattr("autokd.service.pages.fragments.MOST_FOUND", 2)
+    large = reader.get(FRAGMENTS).text
+    assert f'data-from="{FRAGMENTS}/findings"' not in large
+    assert f'data-turn="{FRAGMENTS}/findings"' in large

@@ -1,6 +1,6 @@
 // Elements that are filled with fragments of HTML from the service.
 //
-// data-from="PATH"     where an element's content comes from
+// data-from="PATH"     where an element's content comes from; while it is empty, what is there stays
 // data-live            it is asked for again when the search has changed
 // data-every="SECONDS" it is asked for again after so long
 
@@ -40,7 +40,7 @@ function fillDue() {
   for (const element of document.querySelectorAll("[data-from]")) {
     const state = stateOf(element);
     const isStale = state.isStale || "every" in element.dataset;
-    if (!state.isBusy && isStale && performance.now() >= state.due) fill(element, state);
+    if (element.dataset.from && !state.isBusy && isStale && performance.now() >= state.due) fill(element, state);
   }
 }
 
