@@ -31,7 +31,6 @@ space.name = "nago"
 
 pytestmark = [
     pytest.mark.slow,  # a browser, a service, and two processes of a search
-    pytest.mark.long,
     pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed: apt-get install chromium"),
 ]
 
@@ -48,7 +47,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
             printed += process.stdout.readline()
         yield json.loads(printed)
         process.terminate()
-    with Workspace(home).open() as store:
+    with Workspace(home).open(create=True) as store:
         for job in jobs(store, 9, "running"):  # which outlives the service, if the test failed
             os.kill(job.lease_pid or 0, signal.SIGKILL)
 
