@@ -24,6 +24,7 @@ export const hasToken = () => localStorage.getItem(KEY) !== null;
 
 /** The response to a request that the service grants. */
 export async function request(path, { headers = {}, ...options } = {}) {
+  if (!hasToken()) throw new Refusal(401, "A token is needed.");
   const authorization = { Authorization: `Bearer ${localStorage.getItem(KEY)}` };
   let response;
   try {
