@@ -1,7 +1,7 @@
 """The peers that are Optuna samplers and train everything fully: its own, those of its integrations, and ours."""
 
 import warnings
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,7 +12,7 @@ from optuna.pruners import BasePruner, NopPruner
 from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, RandomSampler, TPESampler
 from optuna.trial import Trial, TrialState
 from peers import Peer, PeerUnavailable, Proposal, imported
-from tasks import Measurement, Task
+from tasks import Measurement, Params, Task
 
 from autokd.optimizers.registry import sampler as own_sampler
 
@@ -40,6 +40,7 @@ class SamplerPeer(Peer):
             a failed trial.
         pruner: Judges trials at the rungs of a ladder.
         name: The study's, on which some pruners depend.
+        given: Parameters of the first trials.
     """
 
     def __init__(
@@ -49,12 +50,15 @@ class SamplerPeer(Peer):
         constraints: Collection[str] = (),
         pruner: BasePruner | None = None,
         name: str | None = None,
+        given: Iterable[Params] = (),
     ) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._space = dict(task.space)
         self._study = optuna.create_study(
             study_name=name, direction="maximize", sampler=sampler, pruner=pruner or NopPruner()
         )
+        for parameters in given:
+            self._study.enqueue_trial(dict(parameters))
         self._constraints = frozenset(constraints)
         self._running: dict[int, Trial] = {}
 
