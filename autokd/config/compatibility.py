@@ -20,7 +20,7 @@ BEFORE: dict[str, Any] = {
         "warm_start": 0.0,
         "augmentation": {"mixup": 0.0, "cutmix": 0.0},
     },
-    "optimizer": {"signal": "accuracy", "keeps_start_points": False},
+    "optimizer": {"signal": "accuracy", "keeps_start_points": False, "proposes_early": False},
     "references": {"names": []},
     "final": {"keep": "last", "families": 1},
 }

@@ -226,6 +226,9 @@ class OptimizerConfig(_Section):
             accuracy in any case.
         keeps_start_points: Whether the first trials of a search of several spaces, well-known networks, climb to the
             last rung whatever the pruner finds: at the first one, deep ones may be behind those that they overtake.
+        proposes_early: Whether "trust-region" trusts its model sooner in a search of at most 15 trials: once five have
+            ended, and not after as many as there are dimensions and two, at most twelve. `options.n_startup_trials`
+            says it for any search.
         options: Keyword arguments for the sampler.
         objectives: What to trade off: "accuracy", which is the default and comes first, then costs that are to be
             small: "params", "macs", "activation_bytes" or "memory_bytes". Each of these needs a limit in `[budget]`.
@@ -241,6 +244,7 @@ class OptimizerConfig(_Section):
     pruner: str = "halving"
     signal: str = "training_cross_entropy"
     keeps_start_points: bool = True
+    proposes_early: bool = True
     options: dict[str, OneValue] = {}
     objectives: Objectives | None = None
     learn_from: LearnFrom = None

@@ -28,6 +28,8 @@ from search_spaces.errors import BudgetError
 
 __all__ = ["Proposer", "check_optimizer", "feature_options", "propose"]
 
+FEW_TRIALS = 15  # up to which a model of five trials is better than further random points
+EARLY_STARTUP = 5
 SHARE_STEP = 2**0.5  # factor by which a share of the budget is raised until something fits
 
 
@@ -153,7 +155,7 @@ def _sampler(choices: Choices, number: int) -> BaseSampler:
         "earlier": choices.earlier_studies,
         **feature_options(choices),
     }
-    options: Mapping[str, Any] = choices.config.optimizer.options
+    options: Mapping[str, Any] = _few_trials(choices) | choices.config.optimizer.options
     if taken := sorted(own.keys() & options.keys()):
         raise InputError(f"optimizer: the option {taken[0]!r} is the search's own.")
     include_current_folder()
@@ -161,6 +163,13 @@ def _sampler(choices: Choices, number: int) -> BaseSampler:
         return sampler(choices.config.optimizer.name, **own, **options)
     except OptimizerError as error:
         raise InputError(f"optimizer: {error}") from None
+
+
+def _few_trials(choices: Choices) -> dict[str, Any]:
+    """Options of our sampler for a search of few trials: most of them would otherwise be random."""
+    config = choices.config
+    is_short = config.optimizer.proposes_early and config.trials <= FEW_TRIALS
+    return {"n_startup_trials": EARLY_STARTUP} if is_short and config.optimizer.name == "trust-region" else {}
 
 
 def _pruner(choices: Choices) -> BasePruner:

@@ -1,6 +1,8 @@
 import json
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict, replace
+from typing import Any
 
 import pytest
 from optuna.distributions import FloatDistribution, IntDistribution
@@ -312,6 +314,22 @@ def test_the_first_networks_of_several_spaces_climb_whatever_the_pruner_finds(ma
     ]
     proposer = Proposer(problem, records)
     assert [proposer.prunes(number) for number in (first, after)] == [not keeps, True]
+
+
+def test_a_search_of_few_trials_trusts_the_model_once_five_have_ended(make_problem, make_record):
+    def seventh(trials: int, **optimizer: Any) -> Mapping[str, Any]:
+        problem = make_problem(trials=trials, optimizer={"name": "trust-region", **optimizer})
+        records: list[TrialRecord] = []
+        for number in range(6):
+            parameters = propose(make_problem(), [], number)
+            value = 0.5 + number / 100
+            records.append(make_record(number, [[value]], "complete", parameters, number, value, opened_after=number))
+        return propose(problem, records, 6)
+
+    early, late = ({"options": {"n_startup_trials": n}} for n in (5, 12))
+    assert seventh(15) == seventh(16, **early) == seventh(60, **early)
+    assert seventh(16) == seventh(15, **late) == seventh(15, proposes_early=False)
+    assert seventh(15) != seventh(16)
 
 
 def test_a_search_of_several_spaces_models_no_inactive_dimension(make_problem, make_record):

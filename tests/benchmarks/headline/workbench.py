@@ -96,6 +96,7 @@ class Workbench:
                     "options": dict(arm.options),
                     "pruner": arm.pruner,
                     "keeps_start_points": arm.keeps_start_points,
+                    "proposes_early": False,  # as in the lines that there are
                 },
                 "training": {**protocol.training, "rungs": rungs if arm.pruner != "none" else rungs[-1:]},
                 "workers": {"engine": "inline", "count": 1, "device": "cpu"},

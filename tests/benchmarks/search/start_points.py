@@ -1,6 +1,6 @@
 """In a search of few trials, how many of them should end before the model proposes?
 
-    OMP_NUM_THREADS=1 python tests/benchmarks/search/start_points.py ROWS.jsonl --tables FOLDER [--seeds 20] [--share 0/2]
+    OMP_NUM_THREADS=1 python tests/benchmarks/search/start_points.py ROWS.jsonl --tables FOLDER [--seeds 40]
 
 A search may begin with what experts would draw: here six points of a table, drawn anew for each seed among its best
 5 %, without its best 0.5 %. Random points follow, as many as the sampler takes by default, two more than there are
