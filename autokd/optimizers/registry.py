@@ -55,6 +55,7 @@ def sampler(
     described: Collection[str] | None = None,
     conditions: "Parents | None" = None,
     earlier: Sequence[Study] = (),
+    startup: int | None = None,
     **options: Any,
 ) -> BaseSampler:
     """An Optuna sampler by name.
@@ -71,6 +72,7 @@ def sampler(
         described: Names of the parameters that the features describe, as in `TrustRegionSampler`.
         conditions: Conditional parameters, as in `TrustRegionSampler`; other samplers do not use them.
         earlier: Studies from which to learn, as in `TrustRegionSampler`; other samplers do not use them.
+        startup: `n_startup_trials` of ours, unless the options have it; other samplers do not use it.
         **options: Passed to the constructor.
 
     Raises:
@@ -80,7 +82,7 @@ def sampler(
     fixed: dict[str, Any] = {"seed": seed}
     if name == _OWN:
         known = {"features": features, "described": described, "conditions": conditions, "earlier": earlier}
-        fixed |= {"search_space": search_space, **known}
+        fixed |= {"search_space": search_space, "n_startup_trials": startup, **known}
     elif trial_number is not None:
         fixed["seed"] = derive(seed, trial_number, "sampler") % 2**32  # numpy takes no more
     built = _built(make, name, options, fixed)

@@ -12,6 +12,7 @@ from optuna.samplers import BaseSampler
 from optuna.trial import Trial
 
 from autokd.config.fidelity_metrics import ACCURACY
+from autokd.config.schema import SearchConfig
 from autokd.core.references import include_current_folder
 from autokd.core.seeds import derive
 from autokd.errors import InputError, first_line
@@ -153,9 +154,10 @@ def _sampler(choices: Choices, number: int) -> BaseSampler:
         "trial_number": number,
         "conditions": choices.conditions,
         "earlier": choices.earlier_studies,
+        "startup": _n_startup(choices.config),
         **feature_options(choices),
     }
-    options: Mapping[str, Any] = _few_trials(choices) | choices.config.optimizer.options
+    options: Mapping[str, Any] = choices.config.optimizer.options
     if taken := sorted(own.keys() & options.keys()):
         raise InputError(f"optimizer: the option {taken[0]!r} is the search's own.")
     include_current_folder()
@@ -165,11 +167,9 @@ def _sampler(choices: Choices, number: int) -> BaseSampler:
         raise InputError(f"optimizer: {error}") from None
 
 
-def _few_trials(choices: Choices) -> dict[str, Any]:
-    """Options of our sampler for a search of few trials: most of them would otherwise be random."""
-    config = choices.config
-    is_short = config.optimizer.proposes_early and config.trials <= FEW_TRIALS
-    return {"n_startup_trials": EARLY_STARTUP} if is_short and config.optimizer.name == "trust-region" else {}
+def _n_startup(config: SearchConfig) -> int | None:
+    """Trials that end before the model proposes; in a short search most would otherwise be random."""
+    return EARLY_STARTUP if config.optimizer.proposes_early and config.trials <= FEW_TRIALS else None
 
 
 def _pruner(choices: Choices) -> BasePruner:

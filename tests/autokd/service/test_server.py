@@ -150,7 +150,8 @@ def test_a_server_lets_its_token_in_and_ends_by_ctrl_c(home: Path) -> None:
     command = [sys.executable, "-m", "autokd", "serve", "--port", "0", "--home", str(home)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
         assert process.stdout is not None
-        url, token = (process.stdout.readline().split()[-1] for _ in range(2))
+        url, token, page = (process.stdout.readline().split()[-1] for _ in range(3))
+        assert page == f"{url}/#token={token}"
         headers = {"Authorization": f"Bearer {token}"}
         assert httpx2.get(f"{url}/api/searches", headers=headers, timeout=60).status_code == 200
         process.send_signal(signal.SIGINT)
