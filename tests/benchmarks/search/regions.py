@@ -9,9 +9,7 @@ value observed (right), and over all tables the geometric mean of the latter's r
 All sorts of a search have one sampler's seed and one stream of noise, so they are equal until their regions differ.
 """
 
-import argparse
 import math
-import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -19,13 +17,11 @@ from statistics import fmean
 from typing import Any
 
 import numpy as np
-import torch
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))  # where benchmarks keep what they share
 
 from catalogue import GROUPS, load_task
-from lines import append_line, read_lines
-from run import VARIABLE
+from filling import Row, fill_and_report
 from runner import search
 from samplers import SamplerPeer
 
@@ -49,7 +45,6 @@ LENGTHS = {
 """Which sorts are compared after so many evaluations."""
 
 ALMOST_ZERO = 1e-4  # added to regrets before ratios are taken
-Row = dict[str, Any]
 
 
 def run(task_name: str, sort: str, seed: int, tables: Path) -> Row:
@@ -87,25 +82,10 @@ def report(rows: Sequence[Row]) -> Iterator[str]:
         yield f"| ratio to own | | {' | '.join(f'{ratio:.2f}' for ratio in ratios)} |"
 
 
-def main() -> None:
-    """Run what is missing, then print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("file", type=Path)
-    parser.add_argument("--tables", type=Path, default=os.environ.get(VARIABLE), help="folder of the recorded tables")
-    parser.add_argument("--seeds", type=int, default=20)
-    parser.add_argument("--share", default="0/1", help="of the searches, such as 1/2")
-    arguments = parser.parse_args()
-    if arguments.tables is None:
-        parser.error(f"the tables' folder is needed: pass --tables FOLDER or set {VARIABLE}.")
-    part, parts = map(int, arguments.share.split("/"))
-    torch.set_num_threads(1)
-    done = {tuple(row["key"]) for row in read_lines(arguments.file)}
-    wanted = [(task, sort, seed) for seed in range(arguments.seeds) for task in GROUPS["plain"] for sort in SORTS]
-    for key in wanted[part::parts]:
-        if key not in done:
-            append_line(arguments.file, run(*key, arguments.tables))
-    print("\n".join(report([*read_lines(arguments.file)])))
+def wanted(seeds: int) -> list[tuple[Any, ...]]:
+    """Keys of all searches."""
+    return [(task, sort, seed) for seed in range(seeds) for task in GROUPS["plain"] for sort in SORTS]
 
 
 if __name__ == "__main__":
-    main()
+    fill_and_report(__doc__, wanted, run, report)

@@ -9,9 +9,7 @@ is left out, so a run that was killed goes on. Then a table: mean regret of the 
 the geometric mean of its ratio to that of the default.
 """
 
-import argparse
 import math
-import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
@@ -20,13 +18,11 @@ from statistics import fmean
 from typing import Any
 
 import numpy as np
-import torch
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))  # where benchmarks keep what they share
 
 from catalogue import GROUPS, load_task
-from lines import append_line, read_lines
-from run import VARIABLE
+from filling import Row, fill_and_report
 from runner import search
 from samplers import SamplerPeer
 from tasks import Task
@@ -42,7 +38,6 @@ SORTS: Mapping[str, Mapping[str, Any]] = {"default": {}, "five": {"n_startup_tri
 
 LENGTHS = (8, 10, 15, 20, 40)
 ALMOST_ZERO = 1e-4  # added to regrets before ratios are taken
-Row = dict[str, Any]
 
 
 def given(task: Task, n: int, seed: int) -> list[dict[str, Any]]:
@@ -86,28 +81,11 @@ def _pairs(found: Mapping[tuple[Any, ...], Row], task: str, n_given: int, n: int
     return [[row["opt"] - max(row["worths"][:n]) for row in rows if row] for rows in searches if all(rows)]
 
 
-def main() -> None:
-    """Run what is missing, then print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("file", type=Path)
-    parser.add_argument("--tables", type=Path, default=os.environ.get(VARIABLE), help="folder of the recorded tables")
-    parser.add_argument("--seeds", type=int, default=20)
-    parser.add_argument("--share", default="0/1", help="of the searches, such as 1/2")
-    arguments = parser.parse_args()
-    if arguments.tables is None:
-        parser.error(f"the tables' folder is needed: pass --tables FOLDER or set {VARIABLE}.")
-    part, parts = map(int, arguments.share.split("/"))
-    torch.set_num_threads(1)
-    done = {tuple(row["key"]) for row in read_lines(arguments.file)}
-    wanted = [
-        (task, n_given, sort, seed)
-        for seed, n_given, task, sort in product(range(arguments.seeds), GIVEN, GROUPS["plain"], SORTS)
-    ]
-    for key in wanted[part::parts]:
-        if key not in done:
-            append_line(arguments.file, run(*key, arguments.tables))
-    print("\n".join(report([*read_lines(arguments.file)])))
+def wanted(seeds: int) -> list[tuple[Any, ...]]:
+    """Keys of all searches."""
+    order = product(range(seeds), GIVEN, GROUPS["plain"], SORTS)
+    return [(task, n_given, sort, seed) for seed, n_given, task, sort in order]
 
 
 if __name__ == "__main__":
-    main()
+    fill_and_report(__doc__, wanted, run, report)
