@@ -20,7 +20,6 @@ from torch import Tensor, nn
 
 from autokd.config.schema import TrainingConfig
 from autokd.core.files import noticing_full_disk, write_atomically, write_json
-from autokd.core.seeds import derive
 from autokd.data.channels import moments_of, of_split
 from autokd.data.dataset import Dataset
 from autokd.distillation import Method, make_method
@@ -40,7 +39,7 @@ from autokd.training.timetable import Leg, Timetable, timetable
 from search_spaces.architecture.format import Architecture
 from search_spaces.networks.network import build
 
-__all__ = ["OutOfMemoryError", "evaluate"]
+__all__ = ["OutOfMemoryError", "evaluate", "made_method"]
 
 
 class OutOfMemoryError(AutoKDError):
@@ -75,13 +74,19 @@ def evaluate(task: EvaluationTask) -> EvaluationResult:
     return result
 
 
+def made_method(task: EvaluationTask) -> Method:
+    """The task's distillation method with its hyper-parameters, which knows the weights of its search's assistants."""
+    method, panel = make_method(task.method, dict(task.settings)), task.context.panel
+    method.weigh({} if panel is None else panel.weights)
+    return method
+
+
 def _distil(task: EvaluationTask) -> dict[str, float]:
     context = task.context
     dataset = context.load_data()
-    method = make_method(task.method, dict(task.settings))
+    method = made_method(task)
     network = _built(task, "weights")
     method.recruit(lambda number: _built(task, "companion", number))
-    method.weigh({} if context.panel is None else context.panel.weights)
     with closing(DistillationStream(context, dataset, method, network, task.teacher_schedule, task.seed)) as stream:
         state = _train(task, network, method, stream, dataset)
         work = stream.images_of(_timetable(context.training, stream).steps_to(task.rung))
@@ -95,7 +100,7 @@ def _distil(task: EvaluationTask) -> dict[str, float]:
 
 def _built(task: EvaluationTask, *role: int | str) -> nn.Module:
     """A network of the task's architecture, whose initial weights follow from the seed and its role."""
-    network = build(Architecture.from_json(task.architecture), seed=derive(task.seed, *role))
+    network = build(Architecture.from_json(task.architecture), seed=task.seed_of(*role))
     network.to(torch.device(task.context.device), memory_format=torch.channels_last)  # type: ignore[call-overload]
     return network
 

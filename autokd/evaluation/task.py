@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from autokd.core.seeds import derive
 from autokd.distillation.registry import learns_from_panel
 from autokd.evaluation.context import TrainingContext
 
@@ -86,6 +87,10 @@ class EvaluationTask:
     def key(self) -> str:
         """Digest of the evaluation: its trajectory and its rung."""
         return f"{self.trajectory}-{self.rung}{'-test' if self.context.is_tested else ''}"
+
+    def seed_of(self, *role: int | str) -> int:
+        """Seed of a network's first weights: "weights" are those of the student, "companion" and a number others."""
+        return derive(self.seed, *role)
 
     @property
     def epochs(self) -> float:

@@ -10,9 +10,9 @@ from typing import Any, TypeVar, TypeVarTuple
 
 from torch import nn
 
-from autokd.core.seeds import derive
-from autokd.distillation import Method, make_method
+from autokd.distillation import Method
 from autokd.errors import InputError
+from autokd.evaluation.evaluate import made_method
 from autokd.evaluation.task import EvaluationResult, EvaluationTask
 from autokd.searches.controller import Controller
 from autokd.searches.progress import Progress
@@ -77,7 +77,7 @@ class Asked:
     @property
     def seed(self) -> int:
         """Seed of the first weights, different for each student."""
-        return derive(self.task.seed, "weights")
+        return self.task.seed_of("weights")
 
     def module(self) -> nn.Module:
         """The student with its first weights, on the CPU."""
@@ -85,9 +85,7 @@ class Asked:
 
     def make_method(self) -> Method:
         """The distillation method with its hyper-parameters, for `autokd.distillation.Distiller`."""
-        method, panel = make_method(self.method, self.settings), self.task.context.panel
-        method.weigh({} if panel is None else panel.weights)
-        return method
+        return made_method(self.task)
 
 
 class AskedTasks(Executor):
