@@ -101,16 +101,20 @@ class Controller:
         self.dispatcher.heed_stop()
         if self.state.has_changed:
             self._write_and_submit()
-        if self.dispatcher.room > 0:
-            if (name := self._missing_reference()) is not None:
-                return self._has_space() and self._open_reference(
-                    name, reference_parameters(name, self.problem.teacher_graph)
-                )
-            if self._wants_trial:
-                return self._has_space() and self._open_trials()
-        if self.dispatcher.is_idle and (best := self._without_teacher()) is not None:
-            return self._open_reference(NO_TEACHER, no_teacher_parameters(best))
-        return False
+        has_room = self.dispatcher.room > 0
+        if has_room and (name := self._missing_reference()) is not None:
+            if not self._has_space():
+                return False
+            self._open_reference(name, reference_parameters(name, self.problem.teacher_graph))
+        elif has_room and self._wants_trial:
+            if not self._has_space():
+                return False
+            self._open_trials()
+        elif self.dispatcher.is_idle and (best := self._without_teacher()) is not None:
+            self._open_reference(NO_TEACHER, no_teacher_parameters(best))
+        else:
+            return False
+        return True
 
     def record_end(self, is_over: bool = True) -> Progress:
         """Record how the search ended, and return how far it is.
@@ -172,7 +176,7 @@ class Controller:
             return False
         return True
 
-    def _open_trials(self) -> bool:
+    def _open_trials(self) -> None:
         """Open trials for free workers, in one transaction as many as are proposed within `BATCH_SECONDS`."""
         until = monotonic() + BATCH_SECONDS
         parameters = self._propose()  # before the transaction, since some samplers take long
@@ -186,7 +190,6 @@ class Controller:
                     break
                 parameters = self._propose()
         self._submit(opened)
-        return True
 
     def _propose(self) -> Mapping[str, Any]:
         return self.state.proposer.propose(self.state.n_trials)
@@ -208,13 +211,12 @@ class Controller:
             return None
         return best.trial
 
-    def _open_reference(self, name: str, parameters: Mapping[str, Any]) -> bool:
+    def _open_reference(self, name: str, parameters: Mapping[str, Any]) -> None:
         number = -1 - len(self.state.references)
         with self.store.batch(self.lease):
             self.state.update(self.store.open_trial(self.lease, number, parameters, name))
             opened = self._write_steps()
         self._submit(opened)
-        return True
 
     def _write_and_submit(self) -> None:
         """Write the next steps of trials and references, and submit the evaluations that these open."""
