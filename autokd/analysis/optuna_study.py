@@ -1,6 +1,5 @@
 """A search as an Optuna study in a file, for optuna-dashboard and whatever else reads studies."""
 
-from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from warnings import catch_warnings
@@ -19,9 +18,7 @@ from autokd.searches.trial_record import TrialRecord
 __all__ = ["write_study"]
 
 
-def write_study(
-    result: RecordedSearch, file: Path, force: bool = False, progress: Callable[[int, int], None] = lambda n, of: None
-) -> int:
+def write_study(result: RecordedSearch, file: Path, force: bool = False) -> int:
     """Write a search as an Optuna study of its name into a new SQLite file, and return the number of trials.
 
     Values and reports are those that the optimiser sees: accuracy first, then the costs that are objectives; the report
@@ -32,7 +29,6 @@ def write_study(
         result: The search.
         file: File to write.
         force: Whether the file may exist.
-        progress: Hears how many trials of how many are written.
 
     Raises:
         InputError: If the file exists, or cannot be written.
@@ -50,9 +46,7 @@ def write_study(
             written.set_metric_names(["accuracy", *problem.costs])
         for name, value in _facts(result).items():
             written.set_user_attr(name, value)
-        for number, trial in enumerate(trials):
-            written.add_trial(trial)
-            progress(number + 1, len(trials))
+        written.add_trials(trials)
         storage.remove_session()
         storage.engine.dispose()
 

@@ -160,6 +160,8 @@ def _tell(tracker: Tracker, store: Reader, search_id: int, events: Sequence[Even
 def _trials_of(store: Reader, search_id: int, events: Sequence[EventRow]) -> dict[int, TrialRow]:
     """The trials and references that events are about, by number."""
     numbers = {event.payload["trial"] for event in events if "trial" in event.payload}
+    if not numbers:  # as while the teacher's outputs are computed
+        return {}
     ids = store.trial_ids(search_id)
     found = store.trials(search_id, [ids[number] for number in numbers if number >= 0])
     return {trial.number: trial for trial in [*found, *store.references(search_id)]}

@@ -86,9 +86,9 @@ class MLflow:
 
     def ended(self, trial: TrialRow, students: Sequence[StudentRow]) -> None:
         """End the run of a trial, with its value and the costs of its first student."""
-        run, (first, *_) = self._run(trial), (*students, None)
-        if first is not None:
-            self._log_metrics(run, {name: float(value) for name, value in vars(first.cost).items()})
+        run, at = self._run(trial), trial.finished_at
+        for student in students[:1]:
+            self._log_metrics(run, {name: float(value) for name, value in vars(student.cost).items()})
         if trial.value is not None:
             self._log_metrics(run, {"value": trial.value})
             if trial.reference is None:
@@ -96,7 +96,7 @@ class MLflow:
         self._client.set_tag(run, "autokd.state", trial.state)
         if trial.reason:
             self._client.set_tag(run, "autokd.reason", trial.reason)
-        self._client.set_terminated(run, STATES[trial.state], _milliseconds(trial.finished_at))
+        self._client.set_terminated(run, STATES[trial.state], None if at is None else _milliseconds(at))
 
     def changed(self, search: SearchRow) -> None:
         """Say how the search stands."""
@@ -110,7 +110,7 @@ class MLflow:
         self._client.set_tag(self._search, SEEN, str(event))
 
     def close(self) -> None:
-        """Nothing is left to write."""
+        """Do nothing: everything is written at once."""
 
     def _find_experiment(self, name: str) -> str:
         found = self._client.get_experiment_by_name(name)
@@ -143,8 +143,9 @@ class MLflow:
         from mlflow.entities import Metric
 
         now = _milliseconds(datetime.now().astimezone())
-        self._client.log_batch(run, [Metric(name, value, now or 0, step) for name, value in metrics.items()])
+        self._client.log_batch(run, [Metric(name, value, now, step) for name, value in metrics.items()])
 
 
-def _milliseconds(at: datetime | None) -> int | None:
-    return None if at is None else round(1000 * at.timestamp())
+def _milliseconds(at: datetime) -> int:
+    """A time as MLflow keeps it: since 1970."""
+    return round(1000 * at.timestamp())
