@@ -13,7 +13,7 @@ import typer
 from autokd.cli import pictures, serve, upkeep, winner
 from autokd.cli.damage import explained, find_explanation, forget_home
 from autokd.cli.interruption import listen
-from autokd.cli.options import Force, HomeFolder, LateOverride, Name, Override, Within
+from autokd.cli.options import Force, HomeFolder, LateOverride, Name, Override, Overwrite, Within
 from autokd.cli.options import OutputOption as Output
 from autokd.errors import AutoKDError, InputError
 
@@ -98,7 +98,7 @@ def recipes(output: Output = "text") -> None:
 def init(
     recipe: Annotated[str, typer.Argument(help="Name of a recipe.", show_default=False)],
     file: Annotated[Path, typer.Argument(help="File to write.")] = Path("search.toml"),
-    force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
+    force: Overwrite = False,
 ) -> None:
     """Write a recipe as an editable file, and beside it the schema with which editors check and complete it."""
     from autokd.recipes.catalogue import SCHEMA_FILE, write_recipe

@@ -9,7 +9,7 @@ import typer
 from autokd.cli.damage import remember_home
 from autokd.errors import AutoKDError
 
-__all__ = ["Force", "HomeFolder", "LateOverride", "Name", "Names", "OutputOption", "Override", "Within"]
+__all__ = ["Force", "HomeFolder", "LateOverride", "Name", "Names", "OutputOption", "Override", "Overwrite", "Within"]
 
 
 def _leave_stdout_to_json(context: typer.Context, output: str) -> str:
@@ -64,6 +64,7 @@ LateOverride = Annotated[list[str] | None, _set_option("trials=100, final.epochs
 Force = Annotated[
     bool, typer.Option("--force", help="Replace an export of another search, or one whose files were changed.")
 ]
+Overwrite = Annotated[bool, typer.Option("--force", help="Overwrite the file.")]
 Within = Annotated[
     list[str] | None,
     typer.Option("--within", metavar="LIMIT=NUMBER", help="Choose among students that cost no more: macs=3000000."),

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from autokd.cli.options import HomeFolder, Name
+from autokd.cli.options import HomeFolder, Name, Overwrite
 from autokd.cli.options import OutputOption as Output
 
 __all__ = ["app"]
@@ -73,7 +73,7 @@ def report(
 def study(
     name: Name,
     file: Annotated[Path, typer.Argument(help="SQLite file to write, such as study.db.", show_default=False)],
-    force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
+    force: Overwrite = False,
     output: Output = "text",
     home: HomeFolder = None,
 ) -> None:
