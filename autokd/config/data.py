@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import model_validator
 
 from autokd.config.numbers import Bytes, Channels, Samples, Side
+from autokd.config.section import Section
 from autokd.core.hub import HUB
 
 __all__ = ["NAMED_SOURCES", "DataConfig", "SplitsConfig"]
@@ -14,7 +15,7 @@ HUB_KEYS = ("download", "config_name", "splits", "image_column", "label_column")
 """Keys for sources that the package `datasets` reads."""
 
 
-class SplitsConfig(BaseModel):
+class SplitsConfig(Section):
     """Splits of a data set on the hub, where their names do not tell which is which.
 
     Attributes:
@@ -23,14 +24,12 @@ class SplitsConfig(BaseModel):
         test: Name of the test split; held out of the training samples by default.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     train: str
     validation: str | None = None
     test: str | None = None
 
 
-class DataConfig(BaseModel):
+class DataConfig(Section):
     """The labelled samples: images, signals or vectors.
 
     Attributes:
@@ -53,8 +52,6 @@ class DataConfig(BaseModel):
         student_channels: Indices of the channels (of vectors: features) that the student gets; all by default. The
             teacher gets all, or `teacher.channels`.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     source: str
     folder: Path | None = None

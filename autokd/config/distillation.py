@@ -2,11 +2,12 @@
 
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
 from autokd.config.compatibility import is_recorded
 from autokd.config.distinct import distinct
 from autokd.config.ranges import Ranges
+from autokd.config.section import Section
 
 __all__ = ["DistillationConfig", "DistinctNames"]
 
@@ -21,7 +22,7 @@ def _some_text(text: str, info: ValidationInfo) -> str:
 DistinctNames = Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(distinct)]
 
 
-class DistillationConfig(BaseModel):
+class DistillationConfig(Section):
     """How students learn from the teacher.
 
     Attributes:
@@ -33,11 +34,9 @@ class DistillationConfig(BaseModel):
             search chooses it: "dkd.beta".
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     method: Annotated[str, AfterValidator(_some_text)] | None = None
     methods: DistinctNames | None = None
-    ranges: Ranges = {}
+    ranges: Ranges = Field(default={})
 
     @model_validator(mode="after")
     def _one_choice(self) -> "DistillationConfig":
@@ -47,5 +46,5 @@ class DistillationConfig(BaseModel):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """DistinctNames of the distillation methods: one, or those among which the search chooses."""
+        """Names of the distillation methods: one, or those among which the search chooses."""
         return self.methods or (self.method or "kd",)

@@ -3,12 +3,13 @@
 from itertools import combinations
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from autokd.config.budget import Limit
 from autokd.config.distillation import DistillationConfig
 from autokd.config.numbers import Epochs
 from autokd.config.ranges import PlainValue, Ranges
+from autokd.config.section import Section
 from autokd.config.teacher import SOURCES, NetworkConfig, TeacherConfig
 from search_spaces.design.budget import Budget
 
@@ -18,7 +19,6 @@ TEACHER = "teacher"
 """Name of the teacher among those from whom an assistant may learn."""
 MOST_ASSISTANTS = 6
 MOST_SEARCHED = 3  # assistants, whose subsets are 7
-KD = "kd"
 
 Path = Literal["best", "chain", "dense", "search"]
 
@@ -68,7 +68,7 @@ class AssistantConfig(NetworkConfig):
         return self
 
 
-class PanelConfig(BaseModel):
+class PanelConfig(Section):
     """Assistants, which teach beside the teacher by the methods `takd`, `dgkd`, `ces` and `ensemble`.
 
     Attributes:
@@ -81,8 +81,6 @@ class PanelConfig(BaseModel):
         distillation: How an assistant learns, as in `[distillation]`, with one method and one value for each
             hyper-parameter; by default "kd" with a temperature of 4 and a weight of 0.9.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     assistants: Annotated[tuple[AssistantConfig, ...], Field(min_length=1, max_length=MOST_ASSISTANTS)]
     path: Path | None = None
@@ -101,7 +99,7 @@ class PanelConfig(BaseModel):
     @property
     def method(self) -> str:
         """The method by which assistants learn."""
-        return self.distillation.names[0] if self.distillation else KD
+        return (self.distillation or DistillationConfig()).names[0]
 
     @property
     def settings(self) -> dict[str, PlainValue]:

@@ -7,9 +7,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     ValidationInfo,
     field_validator,
@@ -40,6 +38,7 @@ from autokd.config.numbers import (
 from autokd.config.objectives import Against, Objectives
 from autokd.config.panel import PanelConfig
 from autokd.config.ranges import OneValue, Ranges
+from autokd.config.section import Section
 from autokd.config.teacher import TeacherConfig
 from autokd.config.tracking import TrackingConfig
 from autokd.config.workers import WorkersConfig
@@ -77,11 +76,7 @@ OptimizerName = Literal["sgd", "muon", "adamw"]
 ReferenceName = Literal["resnet", "mobilenetv2", "like-teacher", "no-teacher"]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class SpaceConfig(_Section):
+class SpaceConfig(Section):
     """The search space: the architectures among which the student is chosen.
 
     Attributes:
@@ -97,7 +92,7 @@ class SpaceConfig(_Section):
 
     name: str | None = None
     names: DistinctNames | None = None
-    ranges: Ranges = {}
+    ranges: Ranges = Field(default={})
 
     @model_validator(mode="before")
     @classmethod
@@ -119,11 +114,11 @@ class SpaceConfig(_Section):
 
     @property
     def listed(self) -> tuple[str, ...]:
-        """DistinctNames of the search spaces: one, or those among which the search chooses."""
+        """Names of the search spaces: one, or those among which the search chooses."""
         return self.names or (str(self.name),)
 
 
-class AugmentationConfig(_Section):
+class AugmentationConfig(Section):
     """Augmentation of training images. It is not available for signals and vectors: omit the section for them.
 
     Attributes:
@@ -150,7 +145,7 @@ def _usual_learning_rate(validated: dict[str, Any]) -> float:
     return LEARNING_RATES[validated.get("optimizer", "muon")]
 
 
-class TrainingConfig(_Section):
+class TrainingConfig(Section):
     """How students are trained during the search.
 
     Attributes:
@@ -213,7 +208,7 @@ class TrainingConfig(_Section):
         return without_later_keys(self.model_dump(mode="json", exclude={"warm_start"}), "training")
 
 
-class OptimizerConfig(_Section):
+class OptimizerConfig(Section):
     """The optimiser that proposes trials, and the pruner that decides which of them continue.
 
     Attributes:
@@ -245,7 +240,7 @@ class OptimizerConfig(_Section):
     signal: str = "training_cross_entropy"
     keeps_start_points: bool = True
     proposes_early: bool = True
-    options: dict[str, OneValue] = {}
+    options: dict[str, OneValue] = Field(default={})
     objectives: Objectives | None = None
     learn_from: LearnFrom = None
 
@@ -268,7 +263,7 @@ class OptimizerConfig(_Section):
         return signal
 
 
-class RetrainingConfig(_Section):
+class RetrainingConfig(Section):
     """The full-length training of the winners.
 
     Attributes:
@@ -314,7 +309,7 @@ def _some_of_names(value: Any, info: ValidationInfo) -> Any:
     return value
 
 
-class ReferencesConfig(_Section):
+class ReferencesConfig(Section):
     """References: students that one would try without a search, trained under the conditions of the search.
 
     Attributes:
@@ -335,7 +330,7 @@ class ReferencesConfig(_Section):
     final: Annotated[int | Literal["all"] | tuple[ReferenceName, ...], BeforeValidator(_some_of_names)] = 1
 
 
-class StopConfig(_Section):
+class StopConfig(Section):
     """When a search ends before it has run all its trials.
 
     Attributes:
@@ -347,7 +342,7 @@ class StopConfig(_Section):
     gain: Points | None = None
 
 
-class SearchConfig(_Section):
+class SearchConfig(Section):
     """Configuration of a search.
 
     Attributes:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from autokd.config.distinct import distinct
 from autokd.config.numbers import (
@@ -18,6 +18,7 @@ from autokd.config.numbers import (
     Side,
     check_number,
 )
+from autokd.config.section import Section
 
 __all__ = ["PRUNED", "NetworkConfig", "PruningConfig", "TeacherConfig", "pruning_rounds"]
 
@@ -58,7 +59,7 @@ def pruning_rounds(share: float) -> int:
     return min(range(1, MOST_ROUNDS + 1), key=lambda rounds: abs(share - (1 - (1 - PRUNED) ** rounds)))
 
 
-class PruningConfig(BaseModel):
+class PruningConfig(Section):
     """Pruned copies of the teacher (Park and No 2022), made by the workers before the search.
 
     Attributes:
@@ -69,8 +70,6 @@ class PruningConfig(BaseModel):
         epochs: Length of the training after each round: the whole schedule, with the settings of `[training]` and the
             labels alone.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     shares: Annotated[tuple[PositiveFraction, ...], Field(min_length=1)]
     epochs: Number = 8
@@ -95,7 +94,7 @@ class PruningConfig(BaseModel):
         return shares
 
 
-class NetworkConfig(BaseModel):
+class NetworkConfig(Section):
     """A trained network that returns logits or probabilities for the classes of the task.
 
     Attributes:
@@ -135,8 +134,6 @@ class NetworkConfig(BaseModel):
         probabilities: Whether the outputs are probabilities; their logarithms are then the logits. If the key is
             omitted, outputs that look like probabilities are an error.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     factory: str | None = None
     arguments: Annotated[dict[str, Any], BeforeValidator(_plain_arguments)] | None = None

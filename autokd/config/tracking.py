@@ -1,11 +1,11 @@
 """The section `[tracking]`."""
 
-from pydantic import BaseModel, ConfigDict
+from autokd.config.section import Section
 
 __all__ = ["TrackingConfig"]
 
 
-class TrackingConfig(BaseModel):
+class TrackingConfig(Section):
     """Where a search can be looked at beside its own database, which stays the truth.
 
     Attributes:
@@ -13,8 +13,6 @@ class TrackingConfig(BaseModel):
             experiment "autokd", or that of the environment variable MLFLOW_EXPERIMENT_NAME, and each trial a run in it.
         tensorboard: Folder of TensorBoard, in which the search becomes a folder with one for each trial.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     mlflow: str | None = None
     tensorboard: str | None = None

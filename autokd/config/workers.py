@@ -2,14 +2,15 @@
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from autokd.config.numbers import Bytes, Seconds, Threads
+from autokd.config.section import Section
 
 __all__ = ["WorkersConfig"]
 
 
-class WorkersConfig(BaseModel):
+class WorkersConfig(Section):
     """The processes in which students are trained.
 
     Attributes:
@@ -25,8 +26,6 @@ class WorkersConfig(BaseModel):
             trial fails.
         device: "auto" (a GPU if there is one), "cpu", "cuda", ...
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     engine: str = "local"
     address: Annotated[str, Field(min_length=1)] | None = None

@@ -11,7 +11,7 @@ ORDER = {
     ),
     "autokd.core": "seeds spelling repeating extras hub files console cache_folder disk speed device references",
     "autokd.config": (
-        "distinct numbers budget objectives learn_from tracking compatibility fidelity_metrics flat ranges "
+        "section distinct numbers budget objectives learn_from tracking compatibility fidelity_metrics flat ranges "
         "distillation data teacher panel workers schema json_schema messages parsing toml"
     ),
     "autokd.data": "dataset channels prefetch augmentation mixup stream decoding sources registry",
