@@ -17,7 +17,7 @@ from autokd.teachers.outputs.cache import TeacherCache
 from autokd.teachers.outputs.disk_budget import DiskBudget
 from autokd.teachers.outputs.key import OutputsKey
 from autokd.teachers.outputs.shapes import OutputKind, OutputShapes
-from autokd.teachers.panel import Panel
+from autokd.teachers.panel import Assistant, Panel
 from autokd.teachers.process_cache import cached_teacher
 from autokd.teachers.pruned import PrunedTeachers
 from autokd.teachers.teacher import Teacher
@@ -115,8 +115,7 @@ class TrainingContext:
             for part in splits
         }
         assisted = {OutputsKey(number, epoch % views) for number in self.assistants for epoch in epochs}
-        weighed = {OutputsKey(number, part="validation") for number in self.assistants}
-        return [*sorted(taught | assisted), *sorted(compared | weighed)]
+        return [*sorted(taught | assisted), *sorted(compared)]
 
     @property
     def n_views(self) -> int:
@@ -197,8 +196,8 @@ class TrainingContext:
 
     def digest(self, number: int) -> str:
         """Digest of the teacher with this number."""
-        if self.panel is not None and number in self.assistants:
-            return self.panel.digests[number - self.assistants.start]
+        if (assistant := self._assistant(number)) is not None:
+            return assistant.digest
         rounds = self._rounds(number)
         if self.pruned is not None and rounds is not None:
             return self.pruned.digest(rounds)
@@ -206,13 +205,17 @@ class TrainingContext:
 
     def _made_from(self, number: int) -> tuple[TeacherConfig, str]:
         """What the teacher with this number is made from, and its digest once it is."""
-        if self.panel is not None and number in self.assistants:
-            assistant = self.panel.assistants[number - self.assistants.start]
+        if (assistant := self._assistant(number)) is not None:
             return assistant.config, assistant.digest
         rounds = self._rounds(number)
         if self.pruned is not None and rounds is not None:
             return self.pruned.config(rounds), str(self.pruned.result(rounds)["digest"])
         return self.teacher.numbered(number), self.digest(number)
+
+    def _assistant(self, number: int) -> Assistant | None:
+        """The assistant with this number; None for the teachers."""
+        place = number - self.assistants.start
+        return None if self.panel is None or place < 0 else self.panel.assistants[place]
 
     def _rounds(self, number: int) -> int | None:
         """Rounds of pruning of a pruned teacher; None for the others."""

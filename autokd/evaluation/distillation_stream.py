@@ -64,9 +64,8 @@ class DistillationStream:
         self._live_teacher: TeacherWithFeatures | None = None
         self._live_number = -1
         chosen = self._chosen_layers(network)
-        stored = context.disk_budget(self._shapes).stored
-        self._is_live = is_live(method, stored)
-        self._panel = PanelOutputs(context, dataset, stored) if method.learns_from_panel else None
+        self._is_live = is_live(method, context.disk_budget(self._shapes).stored)
+        self._panel = PanelOutputs(context, dataset, self._shapes) if method.learns_from_panel else None
         own, theirs = chosen or (None, context.teacher.layers)
         self._layers = theirs
         self._feature_extractor = FeatureExtractor(network, method.needs, own)

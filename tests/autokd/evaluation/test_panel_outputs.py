@@ -63,9 +63,7 @@ def test_assistants_are_the_last_teachers(alone: TrainingContext, context: Train
 def test_their_outputs_are_stored_with_those_of_the_teacher(alone: TrainingContext, context: TrainingContext) -> None:
     added = set(context.outputs_needed) - set(alone.outputs_needed)
     assert set(alone.outputs_needed) < set(context.outputs_needed)
-    assert added == {OutputsKey(n, view) for n in (1, 2) for view in (0, 1)} | {
-        OutputsKey(n, part="validation") for n in (1, 2)
-    }
+    assert added == {OutputsKey(n, view) for n in (1, 2) for view in (0, 1)}
     for key in missing_outputs(context):
         precompute_outputs(context, key)
     assert missing_outputs(context) == []
@@ -81,8 +79,7 @@ def test_a_part_of_the_panel_is_stored_as_the_whole_is(context: TrainingContext)
 @pytest.mark.parametrize("limit", BOTH, ids=["stored", "running"])
 def test_they_say_of_a_batch_what_the_networks_do(context: TrainingContext, limit: int) -> None:
     context = limited(context, limit)
-    stored = frozenset({"logits"}) if limit else frozenset[str]()
-    with closing(PanelOutputs(context, context.load_data(), stored)) as panel:  # type: ignore[arg-type]
+    with closing(PanelOutputs(context, context.load_data(), output_shapes(context))) as panel:
         for batch in context.stream(context.load_data()).batches(2, 5):  # of two views
             for found, network in zip(panel.of(batch), SMALL.values(), strict=True):
                 torch.testing.assert_close(found.logits, network()(batch.images), rtol=2e-3, atol=2e-3)
