@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
-from itertools import count
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
@@ -28,6 +27,7 @@ from workers.errors import EngineLost, UnguardedMain, WorkerLost
 
 __all__ = ["Dispatcher"]
 
+K = TypeVar("K")
 T = TypeVar("T")
 
 TICK_SECONDS = 2.0
@@ -173,18 +173,16 @@ class Dispatcher:
         check_room(context, missing)
         if missing or context.needs:
             self._notify_fall_back(context)
-        pending = {self.executor.submit(precompute_outputs, context, key): key for key in missing}
-        attempts = Counter[OutputsKey]()
-        while pending:
-            for future in _first(pending, lambda: self._tick_outputs(context, pending)):
-                key = pending.pop(future)
-                attempts[key] += 1
-                if not _succeeded(future, attempts[key], "the teacher's outputs cannot be computed"):
-                    pending[self.executor.submit(precompute_outputs, context, key)] = key
-            self._record_outputs(context, pending.values())
+        self._results(
+            precompute_outputs,
+            {key: (context, key) for key in missing},
+            "the teacher's outputs cannot be computed",
+            on_tick=lambda pending: self._tick_outputs(context, pending),
+            on_done=lambda left: self._record_outputs(context, left),
+        )
 
     def evaluated(self, tasks: Sequence[EvaluationTask], failure: str) -> list[EvaluationResult]:
-        """The results of evaluations that are none of a trial, whose workers are replaced where they are lost.
+        """The results of evaluations that are none of a trial.
 
         Args:
             tasks: The evaluations.
@@ -195,16 +193,7 @@ class Dispatcher:
             EngineLost: If the cluster is gone.
             AutoKDError: If one of them fails.
         """
-        pending = {self.executor.submit(evaluate, task): task for task in tasks}
-        attempts, results = Counter[str](), dict[str, EvaluationResult]()
-        while pending:
-            for future in _first(pending, self._tick_of_teachers):
-                task = pending.pop(future)
-                attempts[task.key] += 1
-                if _succeeded(future, attempts[task.key], failure):
-                    results[task.key] = future.result()
-                else:
-                    pending[self.executor.submit(evaluate, task)] = task
+        results = self._results(evaluate, {task.key: (task,) for task in tasks}, failure, self._tick_of_teachers)
         return [results[task.key] for task in tasks]
 
     def _precompute_here(self, context: TrainingContext) -> None:
@@ -235,17 +224,44 @@ class Dispatcher:
         self._report_outputs(context, pending.values())
 
     def _prune(self, context: TrainingContext, files: PrunedTeachers, rounds: int) -> None:
-        """Let a worker do a round of pruning; one that is lost is replaced."""
-        for attempt in count(1):
-            future = self.executor.submit(prune_round, context, rounds)
-            _first([future], self._tick_of_teachers)
-            if _succeeded(future, attempt, "the teacher cannot be pruned"):
-                break
+        """Let a worker do a round of pruning."""
+        task, failure = {rounds: (context, rounds)}, "the teacher cannot be pruned"
+        self._results(prune_round, task, failure, self._tick_of_teachers)
         accuracy = float(files.result(rounds)["accuracy"])
         self.store.record_event(self.lease, "pruned", {"rounds": rounds, "of": files.n_rounds, "accuracy": accuracy})
         self.on_notify(f"teacher pruned, round {rounds} of {files.n_rounds}: {percent(accuracy)} validation accuracy")
 
-    def _tick_of_teachers(self) -> None:
+    def _results(
+        self,
+        work: Callable[..., T],
+        inputs: Mapping[K, tuple[Any, ...]],
+        failure: str,
+        on_tick: Callable[[Mapping[Future[T], K]], None],
+        on_done: Callable[[Iterable[K]], None] = lambda left: None,
+    ) -> dict[K, T]:
+        """What workers return for tasks that are none of a trial; those whose worker is lost are sent again.
+
+        Args:
+            work: What a worker does.
+            inputs: Its arguments, for each task by its key.
+            failure: What has failed if one of them does, for the message.
+            on_tick: Called with the tasks under way every few seconds while waiting.
+            on_done: Called with the keys of those that are left, whenever some have ended.
+        """
+        pending = {self.executor.submit(work, *given): key for key, given in inputs.items()}
+        attempts, results = Counter[K](), dict[K, T]()
+        while pending:
+            for future in _first(pending, lambda: on_tick(pending)):
+                key = pending.pop(future)
+                attempts[key] += 1
+                if _succeeded(future, attempts[key], failure):
+                    results[key] = future.result()
+                else:
+                    pending[self.executor.submit(work, *inputs[key])] = key
+            on_done(pending.values())
+        return results
+
+    def _tick_of_teachers(self, _: object) -> None:
         self.on_change()
         self.heed_stop()
 
