@@ -100,6 +100,7 @@ class Method(nn.Module, ABC):
         remembers_samples: Whether the method needs the labels of all training samples and the index of each sample.
         n_companions: Number of networks that learn beside the student; see `recruit`.
         learns_from_panel: Whether the method needs the outputs of the teacher's assistants, `Outputs.others`.
+        weighs_panel: Whether the method needs weights of teacher and assistants; see `weigh`.
     """
 
     name: ClassVar[str]
@@ -109,6 +110,7 @@ class Method(nn.Module, ABC):
     remembers_samples: bool = False
     n_companions: int = 0
     learns_from_panel: bool = False
+    weighs_panel: ClassVar[bool] = False
 
     @staticmethod
     @abstractmethod
@@ -133,7 +135,7 @@ class Method(nn.Module, ABC):
             self._companions = nn.ModuleList(fresh(number) for number in range(self.n_companions))
 
     def weigh(self, weights: Mapping[str, Sequence[float]]) -> None:
-        """Take what teacher and assistants are worth, before `prepare`; most methods have no use for it.
+        """Take the weights of teacher and assistants, before `prepare`; only methods that weigh the panel use them.
 
         Args:
             weights: By the rule that found them, the weights of the teacher and of each assistant, which add to 1.

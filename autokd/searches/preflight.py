@@ -341,7 +341,7 @@ def _check_runs(name: str, method: Method, student: nn.Module, teacher: Teacher,
     def copied(number: int) -> nn.Module:
         return deepcopy(student)
 
-    panel = [teacher] if method.learns_from_panel else []  # the logits of an assistant have the same shape
+    panel = [teacher]  # the logits of an assistant have the same shape
     try:
         with (
             torch.random.fork_rng(),

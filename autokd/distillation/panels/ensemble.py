@@ -37,6 +37,7 @@ class Ensemble(PanelWrapper):
     """
 
     name = "ensemble"
+    weighs_panel = True
 
     weights: Tensor
 
