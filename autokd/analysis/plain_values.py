@@ -11,11 +11,11 @@ from autokd.config.objectives import Against
 from autokd.errors import AutoKDError
 from autokd.evaluation.log import tail
 from autokd.evaluation.task import log_file
-from autokd.searches.assistants import panel_json
 from autokd.searches.comparison import Comparison
 from autokd.searches.earlier import learns_from_json
 from autokd.searches.findings import student_json
 from autokd.searches.pace import full_length
+from autokd.searches.panel_facts import panel_json
 from autokd.searches.part import MOST_CLIMBED
 from autokd.searches.problem import Problem
 from autokd.searches.result import SearchResult

@@ -1,73 +1,95 @@
-"""What a search found out about the assistants of its panel."""
+"""Assistants: how one is drawn and learns, what it is worth, and how much all weigh."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
 
-__all__ = ["AssistantFacts", "PanelFacts", "panel_json"]
+import numpy as np
+from torch import Tensor
+
+from autokd.config.panel import AssistantConfig, PanelConfig
+from autokd.config.ranges import PlainValue
+from autokd.core.seeds import derive
+from autokd.distillation.panels.weights import panel_weights
+from autokd.errors import InputError, first_line
+from autokd.searches.panel_facts import AssistantFacts, PanelFacts
+from autokd.searches.references import NETWORKS
+from autokd.teachers.teacher import Teacher
+from autokd.training.metrics import teacher_metrics
+from search_spaces.architecture.format import Architecture
+from search_spaces.architecture.layers import Shape
+from search_spaces.design.registry import space
+from search_spaces.errors import BudgetError, SpaceError
+
+__all__ = ["distillation_of", "draw_assistant", "measured", "weighed"]
+
+TRIES = 20  # families that are drawn at random until one fits the limits of an assistant
 
 
-@dataclass(frozen=True)
-class AssistantFacts:
-    """One assistant.
+def draw_assistant(
+    assistant: AssistantConfig, seed: int, input_shape: Shape, classes: int, graph: Architecture | None
+) -> Architecture:
+    """The network of an assistant that is trained here.
 
-    Attributes:
+    Args:
+        assistant: The assistant.
+        seed: Seed of the search.
+        input_shape: Shape of one sample, without the batch.
+        classes: Number of logits.
+        graph: The teacher's network, for spaces that copy it; None if it has no such form.
+
+    Raises:
+        InputError: If the space or its ranges do not exist, or no family of it that was drawn fits the limits.
+    """
+    name, ranges = (assistant.space, assistant.ranges) if assistant.space else ("blocks", NETWORKS["resnet"])
+    rng = np.random.default_rng(derive(seed, "assistant", assistant.name))
+    try:
+        chosen = space(name, **ranges)
+        chosen = chosen if graph is None else chosen.with_teacher(graph)
+        for _ in range(TRIES - 1):
+            with suppress(BudgetError):
+                return chosen.sample(chosen.random_parameters(rng), assistant.budget, input_shape, classes, rng)
+        return chosen.sample(chosen.random_parameters(rng), assistant.budget, input_shape, classes, rng)
+    except SpaceError as error:
+        raise InputError(f"assistant {assistant.name!r} cannot be drawn: {first_line(error)}.") from None
+
+
+def distillation_of(panel: PanelConfig, n_teachers: int) -> tuple[str, dict[str, PlainValue]]:
+    """Method and hyper-parameters by which an assistant learns from one network, or from several at once.
+
+    Args:
+        panel: The section `[panel]`.
+        n_teachers: Number of networks that teach it.
+    """
+    if n_teachers == 1:
+        return panel.method, panel.settings
+    prefix = "" if "+" in panel.method else f"{panel.method}."
+    return f"dgkd+{panel.method}", {"dgkd.drop": 0} | {prefix + key: value for key, value in panel.settings.items()}
+
+
+def measured(name: str, network: Teacher, logits: Tensor, teacher: Tensor, labels: Tensor) -> AssistantFacts:
+    """What is known of an assistant, whoever trained it.
+
+    Args:
         name: Its name.
-        digest: Digest of the network.
-        params: Its number of parameters, where it has any.
-        accuracy: Its validation accuracy.
-        agreement: Share of the validation samples for which it predicts the class that the teacher does.
-        learnt_from: Of one that was trained here, whom it learnt from; empty if it was given.
-        tried: Its validation accuracy after each training, by whom it learnt from, joined by " + ".
-        key: Key of the training that was kept; None if it was given.
-        seconds: Time that its trainings took in their workers.
-        images: Number of images of these trainings.
+        network: The network.
+        logits: Its logits for the validation split, `n x classes`.
+        teacher: Logits of the teacher, `n x classes`.
+        labels: int64, `n`.
     """
-
-    name: str
-    digest: str
-    params: int | None
-    accuracy: float
-    agreement: float
-    learnt_from: tuple[str, ...] = ()
-    tried: dict[str, float] = field(default_factory=dict)
-    key: str | None = None
-    seconds: float = 0.0
-    images: float = 0.0
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "AssistantFacts":
-        """The facts among recorded values."""
-        known = {field.name: values[field.name] for field in fields(cls) if field.name in values}
-        return cls(**(known | {"learnt_from": tuple(known.get("learnt_from", ()))}))
+    accuracy = float((logits.argmax(1) == labels.to(logits.device)).double().mean())
+    agreement = teacher_metrics(logits, teacher)["agreement"]
+    return AssistantFacts(name, network.digest, network.parameter_count, accuracy, agreement)
 
 
-@dataclass(frozen=True)
-class PanelFacts:
-    """The assistants from the largest to the smallest, and how much they and the teacher weigh.
+def weighed(panel: PanelFacts, logits: Sequence[Tensor], labels: Tensor, seed: int) -> PanelFacts:
+    """The panel with the weights of teacher and assistants.
 
-    Attributes:
-        assistants: The assistants; those that are still to be trained are missing.
-        weights: Weights of the teacher and of each assistant by the rule that found them; empty if no method wants any.
-        accuracy: Accuracy of all together with the weights "de", on the half of the validation samples on which these
-            were not found; None if no method wants any.
-        uniform_accuracy: The same with equal weights.
+    Args:
+        panel: All assistants.
+        logits: Logits of the teacher and of each assistant for the validation split, `n x classes`.
+        labels: int64, `n`.
+        seed: Seed of the search.
     """
-
-    assistants: tuple[AssistantFacts, ...] = ()
-    weights: dict[str, tuple[float, ...]] = field(default_factory=dict)
-    accuracy: float | None = None
-    uniform_accuracy: float | None = None
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "PanelFacts":
-        """The facts among recorded values."""
-        known = {field.name: values[field.name] for field in fields(cls) if field.name in values}
-        assistants = tuple(map(AssistantFacts.from_dict, known["assistants"]))
-        weights = {rule: tuple(each) for rule, each in known["weights"].items()}
-        return cls(**(known | {"assistants": assistants, "weights": weights}))
-
-
-def panel_json(panel: PanelFacts | None) -> dict[str, Any] | None:
-    """The facts as plain values; None without a panel."""
-    return None if panel is None else asdict(panel)
+    found = panel_weights(logits, labels, derive(seed, "panel"))
+    return replace(panel, weights=found.by_rule, accuracy=found.accuracy, uniform_accuracy=found.uniform_accuracy)

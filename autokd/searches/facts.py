@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from autokd.searches.assistants import PanelFacts
 from autokd.searches.earlier import EarlierSearch
 from autokd.searches.lengths import FullLength
+from autokd.searches.panel_facts import PanelFacts
 from autokd.teachers.cost import TeacherCost
 
 __all__ = ["Facts"]

@@ -5,17 +5,17 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from autokd.database.rows import SearchRow
-from autokd.searches.assistants import panel_json
 from autokd.searches.axes import three_axes
 from autokd.searches.comparison import Comparison, describe_references
 from autokd.searches.pace import full_length
+from autokd.searches.panel_facts import panel_json
 from autokd.searches.problem import Problem
 from autokd.searches.progress import ReferenceProgress
 from autokd.searches.remarks import student_remarks
 from autokd.searches.result import SearchResult
 from autokd.searches.stopping import Outlook
 from autokd.searches.students import TrainedStudent
-from autokd.searches.tables import count, counted, duration, limits_used, panel_facts, teacher_cells, times_line
+from autokd.searches.tables import count, counted, duration, limits_used, panel_lines, teacher_cells, times_line
 from autokd.searches.times import Times
 from search_spaces.design.budget import Budget
 
@@ -111,7 +111,7 @@ class Findings:
             ("family", self.problem.describe(student.trial)),
             ("distilled", f"by {method}" + (f": {_settings(settings)}" if settings else "")),
             ("trained", _length(student)),
-            *panel_facts(self.problem.facts.panel),
+            *panel_lines(self.problem.facts.panel),
             *(self.outlook.facts if self.outlook else []),
             *([("compared", str(self.comparison))] if self.comparison else []),
             *(("left out", f"{one.name}: {one.reason}") for one in self.left_out),

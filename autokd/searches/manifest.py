@@ -11,9 +11,9 @@ from autokd.database.rows import SearchRow
 from autokd.export.card import Card
 from autokd.export.folder import Export
 from autokd.export.replacement import Origin
-from autokd.searches.assistants import panel_json
 from autokd.searches.axes import three_axes
 from autokd.searches.pace import full_length
+from autokd.searches.panel_facts import panel_json
 from autokd.searches.problem import Problem
 from autokd.searches.students import TrainedStudent
 

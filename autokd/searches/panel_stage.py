@@ -21,12 +21,12 @@ from autokd.database.store import Store
 from autokd.distillation import make_method
 from autokd.evaluation.context import TrainingContext
 from autokd.evaluation.task import EvaluationResult, EvaluationTask, checkpoints, weights_file
-from autokd.searches.assistants import AssistantFacts, PanelFacts
+from autokd.searches.assistants import distillation_of, draw_assistant, measured, weighed
 from autokd.searches.dispatcher import Dispatcher
-from autokd.searches.panel import distillation_of, draw_assistant, measured, weighed
+from autokd.searches.panel_facts import AssistantFacts, PanelFacts
 from autokd.searches.problem import Problem
 from autokd.searches.retention import remove_files
-from autokd.searches.tables import count, counted, duration, panel_facts, percent
+from autokd.searches.tables import count, counted, duration, panel_lines, percent
 from autokd.teachers.panel import Panel
 from autokd.teachers.registry import Teacher, load_teacher
 from search_spaces.architecture.cost import cost
@@ -73,18 +73,19 @@ class PanelStage:
     def _with_assistant(self, problem: Problem, section: PanelConfig, assistant: AssistantConfig) -> Problem:
         """The problem with this assistant, which learns once by each route and is kept from the best."""
         names = [each.name for each in section.assistants]
-        larger = names[: names.index(assistant.name)]
-        before = {name: each for name, each in _known(problem).items() if name in larger}
-        ways, architecture = routes(section, list(before)), self._drawn(problem, assistant)
+        ways = routes(section, names[: names.index(assistant.name)])
+        architecture = self._drawn(problem, assistant)
         self._say_what_begins(assistant, architecture, section, ways)
         tasks = [self._task(problem, section, assistant, architecture, way) for way in ways]
         for task in tasks:
             self.dispatcher.prepare(task.context)
         results = self.dispatcher.evaluated(tasks, f"assistant {assistant.name!r} cannot be trained")
-        steps = {name: each.learnt_from for name, each in before.items()}
+        steps = {name: each.learnt_from for name, each in _known(problem).items()}
         chosen = max(range(len(ways)), key=lambda k: (_accuracy(results[k]), -_length(ways[k], steps)))
         facts = replace(
-            self._measured(problem, assistant, tasks[chosen].key, ways[chosen]),
+            self._measured(problem, assistant.name, tasks[chosen].key),
+            learnt_from=ways[chosen],
+            key=tasks[chosen].key,
             tried={_named(way): _accuracy(result) for way, result in zip(ways, results, strict=True)},
             seconds=sum(result.seconds for result in results),
             images=sum(result.metrics["images"] for result in results),
@@ -100,17 +101,18 @@ class PanelStage:
         numbers = problem.context.assistants
         networks = [self._teacher(problem, dataset), *(problem.context.load_teacher(k, dataset) for k in numbers)]
         logits = [each.on_split(dataset, "validation", self._device) for each in networks]
-        panel = replace(_panel(problem), **weighed(logits, dataset, problem.config.seed))
+        panel = weighed(_panel(problem), logits, dataset.validation.labels, problem.config.seed)
         problem = self._recorded(problem, panel)
-        self.dispatcher.on_notify("  ".join(panel_facts(panel)[-1]))
+        self.dispatcher.on_notify("  ".join(panel_lines(panel)[-1]))
         return problem
 
-    def _measured(self, problem: Problem, assistant: AssistantConfig, key: str, way: Route) -> AssistantFacts:
+    def _measured(self, problem: Problem, name: str, key: str) -> AssistantFacts:
         """What is known of the assistant with the weights of this training."""
         dataset = load_data(problem.config.data)
-        network = load_teacher(problem.trained_assistant(assistant.name, key), self._device, dataset)
-        teacher = self._teacher(problem, dataset).on_split(dataset, "validation", self._device)
-        return measured(assistant.name, network, teacher, dataset, learnt_from=way, key=key)
+        network = load_teacher(problem.trained_assistant(name, key), self._device, dataset)
+        networks = network, self._teacher(problem, dataset)
+        logits, teacher = (each.on_split(dataset, "validation", self._device) for each in networks)
+        return measured(name, network, logits, teacher, dataset.validation.labels)
 
     def _say_what_begins(
         self, assistant: AssistantConfig, architecture: Architecture, section: PanelConfig, ways: Sequence[Route]

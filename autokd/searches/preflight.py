@@ -28,7 +28,7 @@ from autokd.evaluation.precompute import check_room, find_shapes, missing_output
 from autokd.optimizers.errors import OptimizerError
 from autokd.searches.choices import Choices
 from autokd.searches.facts import Facts
-from autokd.searches.panel import check_panel_config, find_panel
+from autokd.searches.panel_check import check_panel_config, find_panel
 from autokd.searches.problem import Problem
 from autokd.searches.proposals import check_optimizer
 from autokd.searches.remarks import no_mistakes

@@ -17,7 +17,7 @@ from autokd.searches.tables import (
     count,
     counted,
     duration,
-    panel_facts,
+    panel_lines,
     percent,
     reference_state,
     training_state,
@@ -127,7 +127,7 @@ def found(facts: Facts) -> list[tuple[str, str]]:
     return [
         ("data", f"{describe(facts.input_shape)}, {facts.classes} classes"),
         ("teacher", f"{percent(facts.teacher_metrics['accuracy'])} validation accuracy{size}"),
-        *panel_facts(facts.panel),
+        *panel_lines(facts.panel),
         ("device", f"{facts.device}, {facts.precision}{speed}"),
     ]
 

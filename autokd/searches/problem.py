@@ -18,11 +18,11 @@ from autokd.database.rows import StudentRow, TrialRow
 from autokd.errors import InputError
 from autokd.evaluation.context import TrainingContext
 from autokd.evaluation.task import EvaluationTask, weights_file
-from autokd.searches.assistants import AssistantFacts
 from autokd.searches.choices import BUDGET_SHARE, Choices
 from autokd.searches.facts import Facts
 from autokd.searches.lengths import FullLength
 from autokd.searches.method_choice import MethodChoice
+from autokd.searches.panel_facts import AssistantFacts
 from autokd.searches.references import LIKE_TEACHER, NO_TEACHER, reference_methods, reference_space
 from autokd.searches.study import earlier_study
 from autokd.searches.trial_record import TrialRecord

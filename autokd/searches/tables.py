@@ -9,7 +9,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from autokd.searches.assistants import AssistantFacts, PanelFacts
+from autokd.searches.panel_facts import AssistantFacts, PanelFacts
 from autokd.searches.progress import Progress, ReferenceProgress, RunningEvaluation, Training
 from autokd.searches.times import Times
 from autokd.teachers.cost import TeacherCost
@@ -27,7 +27,7 @@ __all__ = [
     "limits_used",
     "metric_cells",
     "moment",
-    "panel_facts",
+    "panel_lines",
     "percent",
     "ratio",
     "reference_state",
@@ -180,7 +180,7 @@ def reference_state(reference: ReferenceProgress) -> str:
     return f"{percent(reference.accuracy)} after {counted(reference.epochs, 'epoch')}, {size}"
 
 
-def panel_facts(panel: PanelFacts | None) -> list[tuple[str, str]]:
+def panel_lines(panel: PanelFacts | None) -> list[tuple[str, str]]:
     """A name and a sentence for each assistant, and for the weights if they are known; none without a panel."""
     if panel is None:
         return []

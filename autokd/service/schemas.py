@@ -8,8 +8,8 @@ from pydantic import BaseModel, ConfigDict
 
 from autokd.analysis.rung_correlations import RungCorrelation
 from autokd.database.rows import EvaluationRow, EventRow, JobState, StopMode, StudentRow
-from autokd.searches.assistants import PanelFacts
 from autokd.searches.families import Family
+from autokd.searches.panel_facts import PanelFacts
 from autokd.searches.progress import Progress, RunningEvaluation, Training
 from autokd.searches.times import Times
 

@@ -54,11 +54,11 @@ ORDER = {
     "autokd.export": "module check manifest preprocess verification replacement card folder upload",
     "autokd.tracking": "tracker mlflow tensorboard following",
     "autokd.searches": (
-        "lengths earlier assistants facts workspace data_from_python trial_record part method_choice references "
+        "lengths earlier panel_facts facts workspace data_from_python trial_record part method_choice references "
         "progress times tables event_lines study choices warm_start_source problem retention reporter recall "
         "printer proposals state families flatness stopping students comparison axes remarks pareto bottleneck "
-        "dispatcher session controller asking pace speed manifest panel preflight panel_stage retraining retry "
-        "deletion garbage backup recorded result findings watching api damage doctor"
+        "dispatcher session controller asking pace speed manifest assistants panel_check preflight panel_stage "
+        "retraining retry deletion garbage backup recorded result findings watching api damage doctor"
     ),
     "autokd.analysis": (
         "rung_correlations plain_values status_facts trial_facts evidence scales style history correlation importances "

@@ -13,16 +13,13 @@ from autokd.analysis.plain_values import status_json
 from autokd.config.panel import PanelConfig
 from autokd.config.parsing import parse_config
 from autokd.config.schema import SearchConfig
-from autokd.data.registry import load_data
 from autokd.distillation import Ensemble, Outputs
 from autokd.errors import InputError, InterruptedSearchError
 from autokd.evaluation.evaluate import evaluate
 from autokd.evaluation.task import EvaluationResult, EvaluationTask
 from autokd.searches import api
-from autokd.searches.assistants import PanelFacts, panel_json
-from autokd.searches.choices import Choices
 from autokd.searches.findings import Findings
-from autokd.searches.panel import check_panel_config, find_panel
+from autokd.searches.panel_facts import PanelFacts, panel_json
 from autokd.searches.panel_stage import PanelStage, routes
 from autokd.searches.result import SearchResult
 from autokd.teachers.registry import load_teacher
@@ -167,36 +164,6 @@ def test_given_and_trained_assistants_mix(tmp_path: Path) -> None:
 def test_the_path_says_from_whom_an_assistant_learns(path: str, expected: list[tuple[str, ...]]) -> None:
     section = PanelConfig.model_validate({"path": path, "assistants": [MIDDLE]})
     assert routes(section, ["a", "b"]) == expected
-
-
-@pytest.mark.parametrize(
-    ("assistants", "message"),
-    [
-        ([SMALL, MIDDLE], "must fall in size, from the teacher on, but middle has"),
-        ([{"name": "one", "params": 5}], "assistant 'one' cannot be drawn: "),
-        ([{"name": "one", "params": 5_000, "space": "nagoo"}], "assistant 'one' cannot be drawn: .*'nagoo'"),
-        ([MIDDLE | {"space": "nago", "ranges": {"depth": 3}}], "assistant 'middle' cannot be drawn: .*'depth'"),
-    ],
-)
-def test_an_assistant_that_cannot_be_drawn_is_refused_before_anything_is_trained(
-    assistants: list[dict[str, Any]], message: str
-) -> None:
-    wanted = config(*assistants)
-    with pytest.raises(InputError, match=message):
-        find_panel(wanted, load_teacher(wanted.teacher, CPU), load_data(wanted.data), CPU, None, mock.Mock())
-
-
-@pytest.mark.parametrize(
-    ("distillation", "message"),
-    [
-        ({"method": "takd+kd"}, "panel.distillation: assistants learn from one network, or from all before with"),
-        ({"method": "kd", "ranges": {"beta": 1}}, "panel.distillation: distillation method 'kd' has no .*'beta'"),
-        ({"method": "fitnet"}, r"panel.distillation: .*'dgkd' wraps one that compares logits, but 'fitnet' does not"),
-    ],
-)
-def test_how_assistants_learn_is_checked_first(distillation: dict[str, Any], message: str) -> None:
-    with pytest.raises(InputError, match=message):
-        check_panel_config(Choices(config(MIDDLE, SMALL, path="dense", distillation=distillation)))
 
 
 def test_without_a_panel_the_stage_does_nothing(make_problem: Callable[..., Any]) -> None:

@@ -1,40 +1,27 @@
-"""The check of a panel: given assistants are asked about the validation samples, and all that are given are weighed."""
+"""The check of a panel before a search begins, which measures the assistants that are given."""
 
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping
 from itertools import pairwise
-from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
 
-from autokd.config.panel import AssistantConfig, PanelConfig
-from autokd.config.ranges import PlainValue
+from autokd.config.panel import AssistantConfig
 from autokd.config.schema import SearchConfig
-from autokd.core.seeds import derive
 from autokd.data.channels import shape_of
 from autokd.data.dataset import Dataset
 from autokd.distillation import make_method
-from autokd.distillation.panels.weights import panel_weights
 from autokd.errors import InputError, first_line
-from autokd.searches.assistants import AssistantFacts, PanelFacts
+from autokd.searches.assistants import distillation_of, draw_assistant, measured, weighed
 from autokd.searches.choices import Choices
-from autokd.searches.references import NETWORKS
+from autokd.searches.panel_facts import PanelFacts
 from autokd.searches.reporter import Reporter
 from autokd.teachers.process_cache import cached_teacher
 from autokd.teachers.registry import Teacher, load_teacher
 from autokd.teachers.validation import check_same, check_teacher
-from autokd.training.metrics import teacher_metrics
 from search_spaces.architecture.cost import cost
 from search_spaces.architecture.format import Architecture
-from search_spaces.architecture.layers import Shape
-from search_spaces.design.registry import space
-from search_spaces.errors import BudgetError, SpaceError
 
-__all__ = ["check_panel_config", "distillation_of", "draw_assistant", "find_panel", "measured", "weighed"]
-
-TRIES = 20  # families that are drawn at random until one fits the limits of an assistant
+__all__ = ["check_panel_config", "find_panel"]
 
 
 def check_panel_config(choices: Choices) -> None:
@@ -60,19 +47,6 @@ def check_panel_config(choices: Choices) -> None:
         make_method(*distillation_of(panel, len(panel.assistants) if panel.path == "dense" else 1))
     except (InputError, TypeError) as error:
         raise InputError(f"panel.distillation: {error}") from None
-
-
-def distillation_of(panel: PanelConfig, n_teachers: int) -> tuple[str, dict[str, PlainValue]]:
-    """Method and hyper-parameters by which an assistant learns from one network, or from several at once.
-
-    Args:
-        panel: The section `[panel]`.
-        n_teachers: Number of networks that teach it.
-    """
-    if n_teachers == 1:
-        return panel.method, panel.settings
-    prefix = "" if "+" in panel.method else f"{panel.method}."
-    return f"dgkd+{panel.method}", {"dgkd.drop": 0} | {prefix + key: value for key, value in panel.settings.items()}
 
 
 def find_panel(
@@ -114,66 +88,13 @@ def find_panel(
         else:
             sizes[each.name] = given[each.name].parameter_count
     _check_sizes(sizes)
-    logits = [each.on_split(dataset, "validation", device) for each in (teacher, *given.values())]
-    figures = (measured(name, each, logits[0], dataset) for name, each in given.items())
-    is_complete = methods.weighs_panel and len(given) == len(panel.assistants)
-    return PanelFacts(tuple(figures), **(weighed(logits, dataset, config.seed) if is_complete else {}))
-
-
-def draw_assistant(
-    assistant: AssistantConfig, seed: int, input_shape: Shape, classes: int, graph: Architecture | None
-) -> Architecture:
-    """The network of an assistant that is trained here.
-
-    Args:
-        assistant: The assistant.
-        seed: Seed of the search.
-        input_shape: Shape of one sample, without the batch.
-        classes: Number of logits.
-        graph: The teacher's network, for spaces that copy it; None if it has no such form.
-
-    Raises:
-        InputError: If the space or its ranges do not exist, or no family of it that was drawn fits the limits.
-    """
-    name, ranges = (assistant.space, assistant.ranges) if assistant.space else ("blocks", NETWORKS["resnet"])
-    rng = np.random.default_rng(derive(seed, "assistant", assistant.name))
-    try:
-        chosen = space(name, **ranges)
-        chosen = chosen if graph is None else chosen.with_teacher(graph)
-        for _ in range(TRIES - 1):
-            with suppress(BudgetError):
-                return chosen.sample(chosen.random_parameters(rng), assistant.budget, input_shape, classes, rng)
-        return chosen.sample(chosen.random_parameters(rng), assistant.budget, input_shape, classes, rng)
-    except SpaceError as error:
-        raise InputError(f"assistant {assistant.name!r} cannot be drawn: {first_line(error)}.") from None
-
-
-def measured(name: str, network: Teacher, teacher: Tensor, dataset: Dataset, **training: Any) -> AssistantFacts:
-    """What is known of an assistant.
-
-    Args:
-        name: Its name.
-        network: The network.
-        teacher: Logits of the teacher for the validation split.
-        dataset: The samples.
-        **training: Further facts, of its training.
-    """
-    logits, labels = network.on_split(dataset, "validation", teacher.device), dataset.validation.labels
-    accuracy = float((logits.argmax(1) == labels.to(logits.device)).double().mean())
-    agreement = teacher_metrics(logits, teacher)["agreement"]
-    return AssistantFacts(name, network.digest, network.parameter_count, accuracy, agreement, **training)
-
-
-def weighed(logits: Sequence[Tensor], dataset: Dataset, seed: int) -> dict[str, Any]:
-    """Facts of a panel: the weights of teacher and assistants.
-
-    Args:
-        logits: Logits of the teacher and of each assistant for the validation split.
-        dataset: The samples.
-        seed: Seed of the search.
-    """
-    found = panel_weights(logits, dataset.validation.labels, derive(seed, "panel"))
-    return {"weights": found.by_rule, "accuracy": found.accuracy, "uniform_accuracy": found.uniform_accuracy}
+    labels = dataset.validation.labels
+    taught, *logits = (each.on_split(dataset, "validation", device) for each in (teacher, *given.values()))
+    named = zip(given.items(), logits, strict=True)
+    found = PanelFacts(tuple(measured(name, each, own, taught, labels) for (name, each), own in named))
+    if methods.weighs_panel and len(given) == len(panel.assistants):
+        return weighed(found, [taught, *logits], labels, config.seed)
+    return found
 
 
 def _loaded(assistant: AssistantConfig, dataset: Dataset, device: torch.device, reporter: Reporter) -> Teacher:

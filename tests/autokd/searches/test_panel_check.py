@@ -10,15 +10,16 @@ from autokd.config.schema import SearchConfig
 from autokd.data.registry import load_data
 from autokd.errors import InputError
 from autokd.searches import api
-from autokd.searches.assistants import PanelFacts, panel_json
 from autokd.searches.choices import Choices
-from autokd.searches.panel import check_panel_config, find_panel
+from autokd.searches.panel_check import check_panel_config, find_panel
+from autokd.searches.panel_facts import PanelFacts, panel_json
 from autokd.searches.preflight import check_config
 from autokd.teachers.registry import load_teacher
 
 CPU = torch.device("cpu")
 PIXELS, POOLS = ({"name": name, "factory": f"small_teachers:{name}"} for name in ("pixels", "pools"))
 DIGITS = {"name": "digits", "factory": "autokd.recipes.teachers:digits", "weights": "autokd.recipes:digits.safetensors"}
+MIDDLE, SMALL = {"name": "middle", "params": 6_000}, {"name": "small", "params": 3_000}
 MODULE = """
 import torch
 def eleven(): return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 11))
@@ -26,7 +27,7 @@ def ten(): return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10
 """
 
 
-def config(*assistants: dict[str, str], **sections: Any) -> SearchConfig:
+def config(*assistants: dict[str, Any], **sections: Any) -> SearchConfig:
     values: dict[str, Any] = {
         "name": "first",
         "data": {"source": "digits"},
@@ -91,6 +92,36 @@ def test_an_assistant_that_cannot_teach_is_refused(
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(InputError, match=message):
         found(config(*({"factory": f"bad_assistants:{each['name']}"} | each for each in assistants)))
+
+
+@pytest.mark.parametrize(
+    ("assistants", "message"),
+    [
+        ([SMALL, MIDDLE], "must fall in size, from the teacher on, but middle has"),
+        ([{"name": "one", "params": 5}], "assistant 'one' cannot be drawn: "),
+        ([{"name": "one", "params": 5_000, "space": "nagoo"}], "assistant 'one' cannot be drawn: .*'nagoo'"),
+        ([MIDDLE | {"space": "nago", "ranges": {"depth": 3}}], "assistant 'middle' cannot be drawn: .*'depth'"),
+    ],
+)
+def test_an_assistant_that_cannot_be_drawn_is_refused_before_anything_is_trained(
+    assistants: list[dict[str, Any]], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        found(config(*assistants))
+
+
+@pytest.mark.parametrize(
+    ("distillation", "message"),
+    [
+        ({"method": "takd+kd"}, "panel.distillation: assistants learn from one network, or from all before with"),
+        ({"method": "kd", "ranges": {"beta": 1}}, "panel.distillation: distillation method 'kd' has no .*'beta'"),
+        ({"method": "fitnet"}, r"panel.distillation: .*'dgkd' wraps one that compares logits, but 'fitnet' does not"),
+    ],
+)
+def test_how_assistants_learn_is_checked_first(distillation: dict[str, Any], message: str) -> None:
+    panel = {"assistants": [MIDDLE, SMALL], "path": "dense", "distillation": distillation}
+    with pytest.raises(InputError, match=message):
+        check_panel_config(Choices(config(panel=panel)))
 
 
 def test_stored_outputs_of_an_assistant_are_none_of_mixed_samples() -> None:
