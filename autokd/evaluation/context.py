@@ -117,7 +117,7 @@ class TrainingContext:
         assisted = {OutputsKey(number, epoch % views) for number in self.assistants for epoch in epochs}
         return [*sorted(taught | assisted), *sorted(compared)]
 
-    @property
+    @cached_property
     def n_views(self) -> int:
         """Number of views whose teacher outputs are read, counted for each teacher; those of assistants are not."""
         return sum(key.view is not None and key.teacher not in self.assistants for key in self.outputs_needed)
