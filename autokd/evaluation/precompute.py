@@ -130,10 +130,10 @@ def check_room(context: TrainingContext, missing: Iterable[OutputsKey], shapes: 
     Raises:
         InputError: If there is too little room.
     """
-    pieces = [key for key in missing if key.chunk is not None]
+    pieces = [(key.teacher, key.chunk) for key in missing if key.chunk is not None]
     if pieces:
         shapes = shapes or output_shapes(context)
-        chunks = [(piece.chunk or 0, context.stored_kinds(piece.teacher, shapes)) for piece in pieces]
+        chunks = [(chunk, context.stored_kinds(number, shapes)) for number, chunk in pieces]
         context.disk_budget(shapes).check_room(chunks, context.cache)
 
 

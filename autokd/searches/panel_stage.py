@@ -155,7 +155,8 @@ class PanelStage:
         needs = make_method(section.method, section.settings).needs
         assistants = {name: problem.assistant(_known(problem)[name]) for name in way if name != TEACHER}
         if first == TEACHER:
-            teacher, digest, needs = problem.config.teacher.numbered(0), full.teacher_digest, needs | full.needs
+            teacher, digest = problem.config.teacher.numbered(0), full.teacher_digest
+            needs = needs | full.needs  # what is stored then serves the students, too
         else:
             teacher, digest = assistants[first].config, assistants[first].digest
         return replace(

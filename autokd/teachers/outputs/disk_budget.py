@@ -51,7 +51,8 @@ class DiskBudget:
         if not left_out:
             return None
         names = " and ".join(NAMES[kind] for kind in left_out)
-        rest, n_views = " beside the rest" if self.stored else "", self.n_views + self.n_logit_views
+        rest = " beside the rest" if self.stored else ""
+        n_views = self.n_views + (self.n_logit_views if "logits" in left_out else 0)
         return (
             f"teacher: {names} of {n_views} views need {size_text(self._bytes(left_out))}, more than "
             f"teacher.disk_bytes = {size_text(self.limit_bytes)} allows{rest}: the teacher runs in every "

@@ -82,6 +82,13 @@ def test_of_the_assistants_logits_alone_count() -> None:
     assert DiskBudget(SMALL, frozenset(), 3, 5 * LOGITS - 1, 2).stored == set()
 
 
+@pytest.mark.parametrize(("limit", "words"), [(5 * LOGITS, "embeddings of 3 views"), (0, "embeddings of 5 views")])
+def test_views_of_assistants_are_told_where_their_logits_do_not_fit(limit: int, words: str) -> None:
+    line = DiskBudget(SMALL, frozenset({"embedding"}), 3, limit, 2).fall_back
+    assert line is not None
+    assert words in line
+
+
 def test_only_what_is_needed_counts() -> None:
     assert DiskBudget(SMALL, frozenset(), 3, 3 * LOGITS).stored == {"logits"}
     assert DiskBudget(SMALL, frozenset({"features"}), 1, LOGITS + FEATURES).stored == {"logits", "features"}
