@@ -43,7 +43,7 @@ class AssistantConfig(NetworkConfig):
 
     @property
     def teacher(self) -> TeacherConfig:
-        """The network, as if it was the teacher."""
+        """The network, as if it were the teacher."""
         return TeacherConfig(**{key: getattr(self, key) for key in NetworkConfig.model_fields})
 
     @property

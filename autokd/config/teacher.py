@@ -106,11 +106,11 @@ class NetworkConfig(Section):
         arguments: Keyword arguments with which the factory is called.
         architecture: File of an architecture in AutoKD's own format, in place of a factory: the `architecture.json` of
             an exported student, whose `weights.safetensors` are its `weights`. So a student can teach.
-        weights: File with weights for the module of the factory: `.safetensors`, or a checkpoint of tensors and plain
-            values (`.pth`, `.pt`, `.th`, `.ckpt`, `.bin`) with exactly one entry that fits the module. A file in an
-            installed package is written "package:file", here and for `architecture`, `onnx` and `outputs`;
-            "hf:user/name" is the `model.safetensors` of a repository on the hub, "hf:user/name/FILE.safetensors"
-            another one.
+        weights: File with weights for the module of the factory or architecture: `.safetensors`, or a checkpoint of
+            tensors and plain values (`.pth`, `.pt`, `.th`, `.ckpt`, `.bin`) with exactly one entry that fits the
+            module. A file in an installed package is written "package:file", here and for `architecture`, `onnx` and
+            `outputs`; "hf:user/name" is the `model.safetensors` of a repository on the hub,
+            "hf:user/name/FILE.safetensors" another one.
         download: Whether what is named on the hub may be fetched. By default it must be in this machine's cache. A
             revision follows the name: "user/name@revision".
         onnx: File of a network with one input, `.onnx`. It is run by onnxruntime on the CPU.
@@ -171,7 +171,7 @@ class NetworkConfig(Section):
         if "arguments" in given and "factory" not in given:
             raise ValueError("arguments are for a factory, but there is none")
         if "weights" in given and not given.keys() & {"factory", "architecture"}:
-            raise ValueError("weights are for the module of a factory, but there is no factory")
+            raise ValueError("weights are for the module of a factory or an architecture, but there is neither")
         if "architecture" in given and "weights" not in given:
             raise ValueError("an architecture needs weights beside it")
         if "preprocess" in given and given.keys() & {"mean", "deviation"}:

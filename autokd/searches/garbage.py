@@ -108,7 +108,7 @@ def _of_folder(folder: Path) -> Garbage:
 
 
 def _unfinished(home: Path) -> Garbage:
-    """Files that all searches share, or of assistants, that were being written when their process ended."""
+    """Files of assistants, and of what all searches share, that were being written when their process ended."""
     folders = [*(home / shared for shared in SHARED), *sorted((home / "searches").glob("*/panel"))]
     files = (file for folder in folders for file in sorted(folder.rglob(".*")))
     parts = (file for file in files if UNFINISHED.fullmatch(file.name))

@@ -202,7 +202,10 @@ def test_values_of_ranges_keep_their_type():
             {"onnx": "t.onnx"},
             "teacher: only one of factory, architecture, onnx and outputs may be set, but got",
         ),
-        ({"factory": None, "weights": "w.pth"}, "teacher: weights are for the module of a factory, but there is no"),
+        (
+            {"factory": None, "weights": "w.pth"},
+            "teacher: weights are for the module of a factory or an architecture, but",
+        ),
         ({"preprocess": "m:f", "mean": [0], "deviation": [1]}, "teacher: preprocess does what mean and deviation do"),
         ({"mean": [0.5, 0.5]}, "teacher: mean and deviation go together, but got 2 and 0 values"),
         ({"mean": [0.5], "deviation": [0]}, "teacher.deviation.0: input should be greater than 0, but got 0"),
