@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from autokd.analysis.scales import NAME_HEIGHT, accuracy_places, apart, label_accuracies
 from autokd.analysis.style import BLUE, GREY, INK, ORANGE, VERMILION, explain, head
+from autokd.searches.students import TrainedStudent
 from autokd.searches.trial_record import TrialRecord
 
 if TYPE_CHECKING:
@@ -36,16 +37,17 @@ class Curve:
     points: Sequence[tuple[float, float]]
 
 
-def learning_curves(result: "SearchResult") -> list[Curve]:
+def learning_curves(result: "SearchResult", trained: Sequence[TrainedStudent]) -> list[Curve]:
     """The curve of each trial, of very many some that are spread evenly, of references and of full-length trainings.
 
     Within a search accuracies are measured at its rungs, of a full-length training at its end.
 
     Args:
         result: The search.
+        trained: What it has `trained`.
     """
-    rungs, students = result.problem.rungs, result.students
-    best = next((student.trial.number for student in students), None)
+    rungs = result.problem.rungs
+    best = next((student.trial.number for student in trained if student.trial.reference is None), None)
     trials = {record.trial.number: record for record in result.spread(MOST_CURVES)}
     if best is not None:
         trials[best] = result.trial(best)
@@ -58,7 +60,7 @@ def learning_curves(result: "SearchResult") -> list[Curve]:
     ]
     curves += [
         Curve("full length", student.trial.reference or "", [(student.evaluation.epochs, student.metrics["accuracy"])])
-        for student in (*students, *result.references)
+        for student in trained
         if student.is_final
     ]
     return [curve for curve in curves if curve.points]

@@ -9,6 +9,7 @@ from autokd.config.fidelity_metrics import FidelityMetric
 from autokd.config.objectives import Against
 from autokd.errors import InputError
 from autokd.searches.families import Family
+from autokd.searches.pareto import pareto_fronts
 from autokd.searches.part import MANY, MOST_CLIMBED, TrialOutcome
 from autokd.searches.students import TrainedStudent
 from autokd.searches.tables import counted
@@ -119,25 +120,25 @@ def evidence(result: "SearchResult", families: Sequence[Family] | None = None) -
     )
 
 
-def set_against(shown: Evidence, result: "SearchResult", cost: Against) -> Evidence:
+def set_against(shown: Evidence, trained: Sequence[TrainedStudent], cost: Against) -> Evidence:
     """The same with the accuracy set against a cost, whether or not it is an objective.
 
     Args:
         shown: The data.
-        result: Its search.
+        trained: What its search has `trained`.
         cost: The cost that is to be small.
     """
-    students, sizes = result.students, dict[int, list[int]]()
-    for student in students:
-        if not student.is_final:
+    sizes: dict[int, list[int]] = {}
+    for student in trained:
+        if student.trial.reference is None and not student.is_final:
             sizes.setdefault(student.trial.number, []).append(student.cost(cost))
     means = {number: statistics.fmean(each) for number, each in sizes.items()}
     return replace(
         shown,
         outcomes=[replace(each, costs=[means[each.number]]) for each in shown.outcomes if each.number in means],
         costs=(cost,),
-        front=[student for student in result.pareto(cost) if not student.is_final],
-        finals=[student for student in (*students, *result.references) if student.is_final],
+        front=[student for student in pareto_fronts(trained, cost) if not student.is_final],
+        finals=[student for student in trained if student.is_final],
     )
 
 

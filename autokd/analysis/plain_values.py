@@ -19,7 +19,7 @@ from autokd.searches.panel_facts import panel_json
 from autokd.searches.part import MOST_CLIMBED
 from autokd.searches.problem import Problem
 from autokd.searches.result import SearchResult
-from autokd.searches.students import TrainedStudent
+from autokd.searches.students import TrainedStudent, trained_students
 from autokd.searches.trial_record import TrialRecord
 
 if TYPE_CHECKING:
@@ -95,9 +95,11 @@ def comparison_of(record: TrialRecord, result: SearchResult) -> Comparison | Non
     """A trial's first student beside the best reference trained as long, as the search trained both; see `compare`."""
     if record.trial.reference:
         return None
-    searched = {student.id for student in record.students}
-    mine = (student for student in result.students if student.row.id in searched)
-    return result.compare(student) if (student := next(mine, None)) else None
+    row = record.trial
+    with result.home.open() as store:
+        trained = trained_students(result.problem, store, row.search_id, [row.id], architectures=False)
+    searched = next((student for student in trained if not student.is_final), None)
+    return None if searched is None else result.compare(searched)
 
 
 def _log_json(key: str, problem: Problem) -> dict[str, Any]:

@@ -85,7 +85,7 @@ def compare(problem: Problem, store: Reader, search_id: int, student: TrainedStu
     """
     if student.trial.reference is not None:
         return None
-    runs = list(_complete_runs(store, search_id))
+    runs = list(_complete_runs(store, search_id, student.trial.id))
     for purpose, replicate in _twins(student.row):
         of_purpose = [run for run in runs if run.purpose == purpose]
         family = [run for run in of_purpose if run.trial_id == student.trial.id]
@@ -128,14 +128,13 @@ class _Run(NamedTuple):
     row: EvaluationRow
 
 
-def _complete_runs(store: Reader, search_id: int) -> Iterator[_Run]:
-    """All complete trainings; of the references of one name only those of the latest."""
-    students = {row.id: row for row in store.students(search_id)}
+def _complete_runs(store: Reader, search_id: int, trial_id: int) -> Iterator[_Run]:
+    """The complete trainings of a trial and of the references, of those of one name only the latest's."""
     latest = {row.reference: row.id for row in store.references(search_id)}
-    trials: dict[int, str | None] = dict.fromkeys((row.id for row in store.trials(search_id)), None)
-    names = trials | {trial_id: name for name, trial_id in latest.items()}
-    for row in store.evaluations(search_id):
-        if row.state == "complete" and row.trial_id in names:
+    names = {trial_id: None} | {each: name for name, each in latest.items()}
+    students = {row.id: row for row in store.students(search_id, trials=list(names), architectures=False)}
+    for row in store.evaluations(search_id, trials=list(names)):
+        if row.state == "complete":
             student = students[row.student_id]
             yield _Run(row.trial_id, student.purpose, student.replicate, names[row.trial_id], row)
 

@@ -1,5 +1,6 @@
 """A recorded search: what it found so far."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -22,7 +23,13 @@ from autokd.searches.remarks import search_remarks
 from autokd.searches.retraining import trainings
 from autokd.searches.session import naming_search
 from autokd.searches.stopping import Outlook, is_enough, outlook
-from autokd.searches.students import TrainedStudent, reference_students, trained_references, trained_students
+from autokd.searches.students import (
+    TrainedStudent,
+    all_trained,
+    trained_references,
+    trained_students,
+    with_architectures,
+)
 from autokd.searches.study import to_study
 from autokd.searches.tables import count, counted, percent
 from autokd.searches.times import Times, measure_times
@@ -155,6 +162,13 @@ class RecordedSearch:
         with self.home.open() as store:
             return trained_references(problem, store, store.search(self.name).id)
 
+    @property
+    def trained(self) -> Sequence[TrainedStudent]:
+        """All `students`, without their architectures and so read sooner, and then all students of references."""
+        problem = self.problem
+        with self.home.open() as store:
+            return all_trained(problem, store, store.search(self.name).id)
+
     def compare(self, student: TrainedStudent | None = None) -> Comparison | None:
         """A student, by default the best, beside the best reference trained as long; None before there is one."""
         student = student or next(iter(self.students), None)
@@ -178,8 +192,12 @@ class RecordedSearch:
         Raises:
             InputError: If there is none yet.
         """
-        fitting = (student for student in self.students if within.fits(student.row.cost))
-        return self._found(next(fitting, None), within)
+        problem = self.problem
+        with self.home.open() as store:
+            search_id = store.search(self.name).id
+            students = trained_students(problem, store, search_id, architectures=False)
+            best = next((student for student in students if within.fits(student.row.cost)), None)
+            return with_architectures(store, search_id, [self._found(best, within)])[0]
 
     def pareto(self, *against: Against) -> list[TrainedStudent]:
         """The students and references that are best for their size, see `pareto_fronts`.
@@ -190,9 +208,8 @@ class RecordedSearch:
         problem = self.problem
         with self.home.open() as store:
             search_id = store.search(self.name).id
-            students = trained_students(problem, store, search_id)
-            references = reference_students(problem, store, search_id)
-        return pareto_fronts([*students, *references], *(against or problem.costs))
+            fronts = pareto_fronts(all_trained(problem, store, search_id), *(against or problem.costs))
+            return with_architectures(store, search_id, fronts)
 
     @property
     def front(self) -> list[TrainedStudent]:
@@ -269,7 +286,7 @@ class RecordedSearch:
         """Lines about trials that failed or learnt nothing, families that hardly differ, and an end by `stop.gain`."""
         problem = self.problem
         with naming_search(self.name):
-            enough = bool(problem.config.stop.gain) and is_enough(problem, self.trials)
+            enough = bool(problem.config.stop.gain) and is_enough(problem, self.spread(sys.maxsize))
         return [f"{word}: {line}" for word, line in search_remarks(self.progress, self.flatness, enough)]
 
     def trials_dataframe(self) -> "pandas.DataFrame":

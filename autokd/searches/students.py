@@ -1,7 +1,7 @@
 """Students: recorded when drawn, and found again with the weights of their longest evaluation."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from torch import nn
@@ -21,7 +21,15 @@ from search_spaces.architecture.cost import Cost
 from search_spaces.architecture.format import Architecture
 from search_spaces.networks.network import build
 
-__all__ = ["TrainedStudent", "add_student", "reference_students", "trained_references", "trained_students"]
+__all__ = [
+    "TrainedStudent",
+    "add_student",
+    "all_trained",
+    "reference_students",
+    "trained_references",
+    "trained_students",
+    "with_architectures",
+]
 
 
 @dataclass(frozen=True, repr=False)
@@ -98,7 +106,13 @@ class TrainedStudent:
         return network.eval()
 
 
-def trained_students(problem: Problem, store: Reader, search_id: int) -> Sequence[TrainedStudent]:
+def trained_students(
+    problem: Problem,
+    store: Reader,
+    search_id: int,
+    trials: Collection[int] | None = None,
+    architectures: bool = True,
+) -> Sequence[TrainedStudent]:
     """All students with a complete evaluation, without references; the best first.
 
     Retrained ones come first, then those that trained longest, and within each those of highest validation accuracy.
@@ -107,8 +121,10 @@ def trained_students(problem: Problem, store: Reader, search_id: int) -> Sequenc
         problem: What is searched.
         store: The search's database.
         search_id: Id of the search.
+        trials: Ids of the trials whose students to read; None for all.
+        architectures: Whether to read the architectures, which takes most of the time; see `with_architectures`.
     """
-    return _trained(problem, store, search_id, store.trials(search_id))
+    return _trained(problem, store, search_id, store.trials(search_id, trials), trials, architectures)
 
 
 def trained_references(problem: Problem, store: Reader, search_id: int) -> Sequence[TrainedStudent]:
@@ -136,22 +152,32 @@ def reference_students(problem: Problem, store: Reader, search_id: int) -> Seque
         search_id: Id of the search.
     """
     latest = {row.reference: row for row in store.references(search_id)}
-    return _trained(problem, store, search_id, list(latest.values()))
+    return _trained(problem, store, search_id, list(latest.values()), [row.id for row in latest.values()])
 
 
-def _trained(problem: Problem, store: Reader, search_id: int, trials: Sequence[TrialRow]) -> list[TrainedStudent]:
-    trial_of = {trial.id: trial for trial in trials}
-    row_of = {student.id: student for student in store.students(search_id)}
-    longest: dict[int, EvaluationRow] = {}
-    for evaluation in sorted(store.evaluations(search_id), key=lambda row: row.rung):
-        if evaluation.state == "complete" and evaluation.trial_id in trial_of:
-            longest[evaluation.student_id] = evaluation
-    found = []
-    for student_id, evaluation in longest.items():
-        row = row_of[student_id]
-        weights = weights_file(problem.evaluations, evaluation.key)
-        found.append(TrainedStudent(problem, trial_of[row.trial_id], row, evaluation, weights))
-    return sorted(found, key=_rank)
+def all_trained(problem: Problem, store: Reader, search_id: int) -> Sequence[TrainedStudent]:
+    """What `trained_students` and then `reference_students` give; students are without their architectures.
+
+    Args:
+        problem: What is searched.
+        store: The search's database.
+        search_id: Id of the search.
+    """
+    students = trained_students(problem, store, search_id, architectures=False)
+    return [*students, *reference_students(problem, store, search_id)]
+
+
+def with_architectures(store: Reader, search_id: int, students: Collection[TrainedStudent]) -> list[TrainedStudent]:
+    """A few students that were read without their architectures, with them.
+
+    Args:
+        store: The search's database.
+        search_id: Id of the search.
+        students: The students.
+    """
+    rows = store.students(search_id, trials={student.trial.id for student in students})
+    row_of = {row.id: row for row in rows}
+    return [replace(student, row=row_of[student.row.id]) for student in students]
 
 
 def add_student(
@@ -189,6 +215,29 @@ def add_student(
         model_bytes=cost.model_bytes,
         warm_from=warm_from,
     )
+
+
+def _trained(
+    problem: Problem,
+    store: Reader,
+    search_id: int,
+    trials: Sequence[TrialRow],
+    ids: Collection[int] | None,
+    architectures: bool = True,
+) -> list[TrainedStudent]:
+    """The students of these trials that have a complete evaluation, the best first; the `ids` are theirs or None."""
+    trial_of = {trial.id: trial for trial in trials}
+    row_of = {row.id: row for row in store.students(search_id, trials=ids, architectures=architectures)}
+    longest: dict[int, EvaluationRow] = {}
+    for evaluation in sorted(store.evaluations(search_id, trials=ids), key=lambda row: row.rung):
+        if evaluation.state == "complete" and evaluation.trial_id in trial_of:
+            longest[evaluation.student_id] = evaluation
+    found = []
+    for student_id, evaluation in longest.items():
+        row = row_of[student_id]
+        weights = weights_file(problem.evaluations, evaluation.key)
+        found.append(TrainedStudent(problem, trial_of[row.trial_id], row, evaluation, weights))
+    return sorted(found, key=_rank)
 
 
 def _rank(student: TrainedStudent) -> tuple[bool, float, float, int]:

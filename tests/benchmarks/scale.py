@@ -193,7 +193,8 @@ def verbs(folder: Path, trials: int) -> None:
         fill(store, problem, trials)
         print(f"database of {size(store):,} MiB\n\n| verb | CPU s | MiB |\n|---|---|---|", flush=True)
     environment = {**os.environ, "AUTOKD_HOME": str(folder)}
-    for verb in ("list", "status scale", "families scale", f"plot scale {folder / 'scale.svg'}", "best scale"):
+    writing = f"plot scale {folder / 'scale.svg'}", f"report scale {folder / 'report'}"
+    for verb in ("list", "status scale", "families scale", "best scale", *writing):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run(
             [sys.executable, "-m", "autokd", *verb.split()], check=True, env=environment, capture_output=True

@@ -15,7 +15,13 @@ from autokd.searches.dispatcher import Dispatcher
 from autokd.searches.problem import Problem
 from autokd.searches.references import references_to_retrain
 from autokd.searches.retraining import Retraining, trainings
-from autokd.searches.students import reference_students, trained_references, trained_students
+from autokd.searches.students import (
+    all_trained,
+    reference_students,
+    trained_references,
+    trained_students,
+    with_architectures,
+)
 from autokd.searches.trial_record import search_records
 from workers.inline import InlineExecutor
 
@@ -82,6 +88,15 @@ def test_a_reference_has_a_searched_and_a_retrained_student_of_which_the_longer_
     found = [(student.trial.reference, student.is_final) for student in reference_students(problem, store, 1)]
     assert sorted(found) == [(name, is_final) for name in ("mobilenetv2", "resnet") for is_final in (False, True)]
     assert all(student.is_final for student in trained_references(problem, store, 1))
+
+
+def test_students_read_without_architectures_or_of_one_trial_are_among_all(problem: Problem, store: Store) -> None:
+    retrain(problem, store)
+    students = trained_students(problem, store, 1)
+    everyone = [*students, *reference_students(problem, store, 1)]
+    assert with_architectures(store, 1, all_trained(problem, store, 1)) == everyone
+    trial = store.trial_ids(1)[0]
+    assert trained_students(problem, store, 1, [trial]) == [one for one in students if one.trial.id == trial]
 
 
 def test_after_the_search_students_are_compared_by_validation_samples(problem: Problem, store: Store) -> None:
