@@ -21,6 +21,7 @@ from autokd.searches.findings import Findings
 from autokd.searches.progress import Progress
 from autokd.searches.reporter import SILENT
 from autokd.searches.result import SearchResult
+from autokd.searches.trial_record import TrialRecord
 from autokd.service.guard import allow
 from autokd.service.refusals import meaning
 from autokd.service.remembered import Remembered
@@ -36,7 +37,7 @@ from autokd.service.schemas import (
 )
 from autokd.service.settings import Current
 
-__all__ = ["Found", "SearchName", "ranked_families", "router"]
+__all__ = ["Found", "FoundTrial", "SearchName", "ranked_families", "router"]
 
 MOST = 1_000  # rows in one answer
 
@@ -59,6 +60,15 @@ def _found(search: SearchName, settings: Current) -> SearchResult:
 
 Found = Annotated[SearchResult, Depends(_found)]
 """The search that a route's path names, as an argument of the route."""
+
+
+def _found_trial(found: Found, trial: Annotated[str, Path(pattern=r"^[a-z0-9-]{1,32}$")]) -> TrialRecord:
+    with meaning(404):
+        return found.trial(trial)
+
+
+FoundTrial = Annotated[TrialRecord, Depends(_found_trial)]
+"""The trial that a route's path names by its number, or the reference by its name, as an argument of the route."""
 
 
 @router.get("/recipes")
@@ -129,10 +139,8 @@ def list_references(found: Found) -> list[dict[str, Any]]:
 
 
 @router.get("/searches/{search}/trials/{trial}", response_model=TrialAnswer)
-def show_trial(found: Found, trial: Annotated[str, Path(pattern=r"^[a-z0-9-]{1,32}$")]) -> dict[str, Any]:
+def show_trial(found: Found, record: FoundTrial) -> dict[str, Any]:
     """A trial by its number, or a reference by its name, with its students, evaluations and the ends of their logs."""
-    with meaning(404):
-        record = found.trial(trial)
     return trial_json(record, found)
 
 

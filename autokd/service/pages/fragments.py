@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Annotated, Any
 
-from fastapi import APIRouter, HTTPException, Path, Query, Request
+from fastapi import APIRouter, HTTPException, Query, Request
 from starlette.responses import HTMLResponse
 
 from autokd.analysis.plain_values import failures_json
@@ -12,8 +12,6 @@ from autokd.analysis.report import drawing, findings_values
 from autokd.analysis.status_facts import status_facts
 from autokd.analysis.trial_facts import evaluations_table, log_lines, students_table, trial_facts, trials_table
 from autokd.database.errors import UnknownSearch
-from autokd.database.queue import jobs
-from autokd.database.rows import JobRow
 from autokd.errors import InputError
 from autokd.searches.api import find, find_all
 from autokd.searches.reporter import SILENT
@@ -23,15 +21,15 @@ from autokd.searches.trial_record import TrialRecord, trial_records
 from autokd.service.artefacts import list_export
 from autokd.service.guard import allow
 from autokd.service.pages.rendering import Roles, render
-from autokd.service.reading import Found, SearchName, list_workers
-from autokd.service.refusals import meaning
+from autokd.service.queueing import list_queue
+from autokd.service.reading import Found, FoundTrial, SearchName, list_workers
 from autokd.service.remembered import Remembered
+from autokd.service.schemas import JobAnswer
 from autokd.service.settings import Current, Settings
 from search_spaces.architecture.format import Architecture
 
 __all__ = ["remembered_findings", "router"]
 
-MOST_JOBS = 100
 MOST_TRIALS = 20  # on a page
 MOST_FAILURES = 20
 MOST_FOUND = 2_000  # trials of a search whose findings are told without being asked for
@@ -39,8 +37,6 @@ MOST_FOUND = 2_000  # trials of a search whose findings are told without being a
 router = APIRouter(
     prefix="/fragments", dependencies=[allow("read")], include_in_schema=False, default_response_class=HTMLResponse
 )
-
-Trial = Annotated[str, Path(pattern=r"^[a-z0-9-]{1,32}$")]
 
 
 @router.get("/")
@@ -53,7 +49,7 @@ def show_start(roles: Roles) -> str:
 def show_searches(settings: Current, roles: Roles) -> str:
     """All searches with their progress, and the queue."""
     found = [result.progress for result in find_all(settings.home)]
-    queued = [job for job in _jobs(settings) if job.state in ("waiting", "running", "failed")]
+    queued = [job for job in list_queue(settings) if job.state in ("waiting", "running", "failed")]
     return render("searches.html", table=searches_table(found[::-1]), jobs=queued, roles=roles)
 
 
@@ -98,13 +94,12 @@ def show_trials(found: Found, end: Annotated[int | None, Query(ge=1, le=2**31)] 
 
 
 @router.get("/searches/{search}/trials/{trial}")
-def show_trial(found: Found, trial: Trial) -> str:
+def show_trial(found: Found, record: FoundTrial) -> str:
     """The page of a trial or reference: its students, evaluations and logs."""
-    record = _record(found, trial)
     return render(
         "trial.html",
         search=found.name,
-        trial=trial,
+        trial=record.trial,
         facts=trial_facts(record, found),
         students=students_table(record, found.problem.budget),
         evaluations=evaluations_table(record),
@@ -113,9 +108,9 @@ def show_trial(found: Found, trial: Trial) -> str:
 
 
 @router.get("/searches/{search}/trials/{trial}/drawings")
-def show_drawings(found: Found, trial: Trial) -> str:
+def show_drawings(record: FoundTrial) -> str:
     """The graphs of a trial's students, each once."""
-    drawn = {row.digest: Architecture.from_dict(dict(row.architecture)) for row in _record(found, trial).students}
+    drawn = {row.digest: Architecture.from_dict(dict(row.architecture)) for row in record.students}
     return render("drawings.html", drawings=[drawing(each, f"graph-{digest}") for digest, each in drawn.items()])
 
 
@@ -162,21 +157,9 @@ def _progress_values(found: SearchResult, settings: Settings, roles: Sequence[st
     }
 
 
-def _jobs(settings: Settings) -> list[JobRow]:
-    if not settings.home.exists:
-        return []
-    with settings.home.open() as store:
-        return jobs(store, MOST_JOBS)
-
-
-def _job(search: str, settings: Settings) -> JobRow | None:
+def _job(search: str, settings: Settings) -> JobAnswer | None:
     """The newest job of a search."""
-    return next((job for job in _jobs(settings) if job.search == search), None)
-
-
-def _record(found: SearchResult, trial: str) -> TrialRecord:
-    with meaning(404):
-        return found.trial(trial)
+    return next((job for job in list_queue(settings) if job.search == search), None)
 
 
 def _records(found: SearchResult, end: int | None) -> tuple[list[TrialRecord], int, int]:
