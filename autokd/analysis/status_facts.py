@@ -48,7 +48,7 @@ def status_facts(result: SearchResult, asks_model: bool = True) -> list[tuple[st
         *([("learns from", learns_from(problem.facts.earlier))] if problem.facts.earlier else []),
         *(("running", evaluation_state(one)) for one in progress.evaluations),
         ("best", _best_line(progress)),
-        *([("front", _front(result, problem.costs))] if problem.costs and asks_model else []),
+        *([("front", front_line(result, problem.costs))] if problem.costs and asks_model else []),
         *(outlook.facts if outlook else []),
         ("teacher", _teacher_line(progress)),
         *panel_lines(problem.facts.panel),
@@ -80,16 +80,12 @@ def front_line(result: SearchResult, costs: Sequence[Against]) -> str:
     """The front of a search of several objectives in a sentence: its ends, and how to see and choose the others."""
     students = result.front
     if not students:
-        return "front: no student is trained up to the highest rung yet"
+        return "no student is trained up to the highest rung yet"
     ends = " to ".join(
         f"{percent(one.metrics['accuracy'])} with {', '.join(f'{count(one.cost(name))} {name}' for name in costs)}"
         for one in (students[:1] if len(students) == 1 else (students[0], students[-1]))
     )
-    return f"front: {counted(len(students), 'student')}, {ends}; `{result.command('pareto')}` lists them"
-
-
-def _front(result: SearchResult, costs: Sequence[Against]) -> str:
-    return front_line(result, costs).removeprefix("front: ")
+    return f"{counted(len(students), 'student')}, {ends}; `{result.command('pareto')}` lists them"
 
 
 def _predictions(result: SearchResult, progress: Progress) -> list[tuple[str, str]]:

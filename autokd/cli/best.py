@@ -58,7 +58,7 @@ def best(
     show_text(axes_table(shown.axes, shown.references))
     show_text(facts_table(shown.facts))
     if costs := shown.problem.costs:
-        show_text(front_line(result, costs))
+        show_text(f"front: {front_line(result, costs)}")
     if export is not None:
         exported(*export, student.is_final, output)
     elif not student.is_final:

@@ -6,26 +6,14 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from autokd.analysis.plain_values import (
-    families_json,
-    status_json,
-    trial_json,
-)
+from autokd.analysis.plain_values import families_json, status_json, trial_json
 from autokd.analysis.status_facts import status_facts
 from autokd.analysis.trial_facts import evaluations_table, log_lines, students_table, trial_facts
 from autokd.cli.output import Output, show_json, show_text
 from autokd.searches.method_choice import METHOD, PATH, TEACHER
 from autokd.searches.progress import Progress
 from autokd.searches.result import SearchResult
-from autokd.searches.tables import (
-    count,
-    counted,
-    facts_table,
-    percent,
-    searches_table,
-    table,
-    tightest_limit,
-)
+from autokd.searches.tables import count, counted, facts_table, percent, searches_table, table, tightest_limit
 from autokd.searches.trial_record import TrialRecord
 from autokd.searches.workspace import Workspace
 
