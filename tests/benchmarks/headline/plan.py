@@ -83,7 +83,8 @@ class _Planner:
         arm, run = ARMS[name], self.run(name, "", seed, ARMS[name])
         folder = arm.search or name
         if arm.seeds is None or seed < arm.seeds:
-            yield Job(run, self._epochs_of_a_search, folder, partial(search, self.bench, run, arm, folder))
+            epochs = self._epochs_of_a_search + (arm.images - 1) * self.protocol.search_epochs
+            yield Job(run, epochs, folder, partial(search, self.bench, run, arm, folder))
 
     def evolution(self, name: str, seed: int) -> Iterator[Job]:
         """Arm V: one search that goes on, with a line for each multiple of A's images until it is as good as A."""
@@ -93,7 +94,7 @@ class _Planner:
             return
         for times in range(1, MOST_IMAGES + 1):
             run = self.run(name, f"{times}x", seed, arm)
-            perform = partial(search, self.bench, run, arm, name, times)
+            perform = partial(search, self.bench, run, replace(arm, images=times), name)
             is_next = before is None or before in self.records
             yield Job(
                 run, self._epochs_of_a_search, name, perform if is_next else None, f"arm {name} with fewer images"

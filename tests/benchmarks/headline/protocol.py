@@ -124,7 +124,9 @@ class Arm:
         search: Name under which arms share a search; by default the arm's own.
         further: Further keys of the configuration, such as `students_per_trial`.
         longer: Factor by which its trials are longer than the protocol's; there are so many fewer of them.
+        images: Images trained in its search, as a multiple of the protocol's.
         keeps_start_points: Whether well-known networks with which it begins are never pruned.
+        proposes_early: Whether the model of a search of few trials proposes once five have ended.
         finalists: Number of best families whose students are trained in full; the best of these students is kept.
         seeds: Number of seeds that it is run with at most; all that are asked for by default.
     """
@@ -139,7 +141,9 @@ class Arm:
     search: str = ""
     further: Settings = field(default_factory=dict)
     longer: float = 1
+    images: int = 1
     keeps_start_points: bool = False
+    proposes_early: bool = False
     finalists: int = 1
     seeds: int | None = None
 
@@ -298,16 +302,20 @@ _EVOLUTION = "evolution:RegularisedEvolution"
 _A = Arm(ranges=_NAGO, distillation=_KD)
 _C = replace(_A, distillation=WITHOUT_TEACHER, search="C")
 
+_PLUS = Arm(
+    spaces=("nago", "blocks", "like-teacher"),
+    ranges={f"nago.{name}": values for name, values in _NAGO.items()} | {"blocks.stage4_depth": [0, 4]},
+    distillation=_KD,
+    longer=3,  # only from 200 steps on, 1.5 epochs of F, is the order of deep and shallow networks the final one
+    keeps_start_points=True,  # this, early proposals and two finalists are the product's defaults
+    proposes_early=True,
+    finalists=2,
+)
+
 ARMS: Mapping[str, Arm] = {
     "A": _A,
-    "A+": Arm(
-        spaces=("nago", "blocks", "like-teacher"),
-        ranges={f"nago.{name}": values for name, values in _NAGO.items()} | {"blocks.stage4_depth": [0, 4]},
-        distillation=_KD,
-        longer=3,  # only from 200 steps on, 1.5 epochs of F, is the order of deep and shallow networks the final one
-        keeps_start_points=True,  # this and two finalists are the product's defaults
-        finalists=2,
-    ),
+    "A+": _PLUS,
+    "A+4": replace(_PLUS, images=4),  # what would a longer search find?
     "A-paper": replace(_A, ranges=_NAGO_OF_THE_PAPER, seeds=1),  # graphs of up to 1,000 nodes cost too much for more
     "A-t": replace(_A, sampler="tpe", options={"multivariate": True}),
     "B": replace(_A, sampler="random"),
@@ -323,5 +331,5 @@ ARMS: Mapping[str, Arm] = {
 }
 """The searching arms. One more line is one more arm, such as the product with other defaults."""
 
-STUDIED = ("A", "A+")
+STUDIED = ("A", "A+", "A+4")
 """Arms whose best families are recorded with their students, to be studied."""

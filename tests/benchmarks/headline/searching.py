@@ -29,7 +29,7 @@ MOST_TRIALS = 4  # times those of the protocol: a search whose trials all fail t
 NAME = "search"
 
 
-def search(bench: Workbench, run: Run, arm: Arm, folder: str, times: int = 1) -> Record:
+def search(bench: Workbench, run: Run, arm: Arm, folder: str) -> Record:
     """Search, train the winner in full, and record it. A search that was killed, or had fewer images, goes on.
 
     That no student fits the limits, or none can be trained, is a result: the record of a failure.
@@ -39,7 +39,6 @@ def search(bench: Workbench, run: Run, arm: Arm, folder: str, times: int = 1) ->
         run: The run.
         arm: What is searched and how.
         folder: Name of the folder of the search, which runs may share.
-        times: Images trained in the search, as a multiple of the protocol's.
 
     Raises:
         InputError: If data or teacher are missing.
@@ -47,7 +46,7 @@ def search(bench: Workbench, run: Run, arm: Arm, folder: str, times: int = 1) ->
     """
     try:
         result = _open(bench, run.seed, arm, folder)
-        _spend(bench, result, times)
+        _spend(bench, result, arm)
         best, task, metrics, trained_images, seconds = _train(result, arm)
     except (InputError, InterruptedSearchError):
         raise
@@ -94,14 +93,14 @@ def _is_recorded(home: Workspace) -> bool:
         return bool(store.searches())
 
 
-def _spend(bench: Workbench, result: SearchResult, times: int) -> None:
-    """Search until so many times the images of the protocol are trained on.
+def _spend(bench: Workbench, result: SearchResult, arm: Arm) -> None:
+    """Search until as many images are trained on as the protocol allows the arm.
 
     Trials are added in stages that cannot exceed them, until less than one trial is left; then one more begins.
     """
     whole = bench.images_of_a_trial(result.problem)
-    allowed = times * bench.protocol.search_epochs * len(bench.dataset.train)
-    most = times * MOST_TRIALS * bench.protocol.trials
+    allowed = arm.images * bench.protocol.search_epochs * len(bench.dataset.train)
+    most = arm.images * MOST_TRIALS * bench.protocol.trials
     result.resume()
     while (used := _search_images(result)) < allowed and result.config.trials < most:
         more = max(1, int((allowed - used) // whole))

@@ -34,6 +34,10 @@ def test_an_arm_of_longer_trials_has_so_many_fewer(bench: Workbench) -> None:
     assert (short.trials, long.trials) == (26, 13)
 
 
+def test_an_arm_of_more_images_has_so_many_more_trials(bench: Workbench) -> None:
+    assert bench.config(0, Arm(images=4)).trials == 106  # of 320 epochs, four times: 12 epochs each
+
+
 def test_runs_of_one_seed_share_the_teachers_outputs(bench: Workbench) -> None:
     first, second = (bench.home(5, name) / "teachers" for name in ("one", "two"))
     (first / "answer").write_text("42")

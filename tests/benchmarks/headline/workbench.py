@@ -85,7 +85,7 @@ class Workbench:
             {
                 "name": "search",
                 "seed": seed,
-                "trials": max(1, int(protocol.search_epochs / rungs[-1])),
+                "trials": max(1, int(arm.images * protocol.search_epochs / rungs[-1])),
                 "data": self._placed(protocol.data),
                 "teacher": {**self._placed(protocol.teacher), "disk_bytes": DISK_BYTES},
                 "budget": {"of_teacher": dict(protocol.shares)},
@@ -96,7 +96,7 @@ class Workbench:
                     "options": dict(arm.options),
                     "pruner": arm.pruner,
                     "keeps_start_points": arm.keeps_start_points,
-                    "proposes_early": False,  # as in the lines that there are
+                    "proposes_early": arm.proposes_early,
                 },
                 "training": {**protocol.training, "rungs": rungs if arm.pruner != "none" else rungs[-1:]},
                 "workers": {"engine": "inline", "count": 1, "device": "cpu"},
