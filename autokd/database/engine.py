@@ -11,6 +11,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DisconnectionError
 
 from autokd.database.errors import DatabaseError, DatabaseUnavailable
+from autokd.database.types import undecoded
 
 __all__ = ["database_url", "notice_replacement", "open_engine", "shown", "write_engine"]
 
@@ -106,7 +107,7 @@ def write_engine(engine: Engine) -> Engine:
 
 def _postgresql_engine(url: URL) -> Engine:
     connecting = {key: value for key, value in _CONNECTING.items() if key not in url.query}
-    engine = create_engine(url, pool_pre_ping=True, connect_args=connecting)
+    engine = create_engine(url, pool_pre_ping=True, connect_args=connecting, json_deserializer=undecoded)
     engine.dialect.create_connect_args(url)  # raises what connecting would
 
     @event.listens_for(engine, "connect")
@@ -120,7 +121,7 @@ def _postgresql_engine(url: URL) -> Engine:
 
 
 def _sqlite_engine(url: URL) -> Engine:
-    engine = create_engine(url, connect_args={"timeout": _BUSY_SECONDS})
+    engine = create_engine(url, connect_args={"timeout": _BUSY_SECONDS}, json_deserializer=undecoded)
 
     @event.listens_for(engine, "connect")
     def configure(connection: sqlite3.Connection, record: Any) -> None:

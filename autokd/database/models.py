@@ -11,9 +11,10 @@ from autokd.database.types import BigInt, Json, UtcDateTime
 __all__ = ["REVISION", "Base", "Evaluation", "Event", "Job", "Leased", "Leftover", "Search", "Student", "Trial"]
 
 # The newest migration, kept here so that opening an up-to-date database need not load alembic.
-REVISION = "0010"
+REVISION = "0011"
 
 _BEGINS_SESSION = text("kind = 'lease_acquired'")
+_IS_FINAL = text("purpose = 'final'")
 
 
 class Base(DeclarativeBase):
@@ -108,6 +109,7 @@ class Student(Base):
     __table_args__ = (
         UniqueConstraint("trial_id", "purpose", "replicate"),
         CheckConstraint("purpose IN ('search', 'final')", name="purpose"),
+        Index("ix_students_final", "search_id", "id", sqlite_where=_IS_FINAL, postgresql_where=_IS_FINAL),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)

@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from itertools import zip_longest
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, cast
 
 from sqlalchemy import ColumnElement, Engine, Select, and_, case, exists, func, literal, or_, select
 from sqlalchemy.exc import DBAPIError, IntegrityError, StatementError
@@ -21,6 +21,7 @@ from autokd.database.row_checks import TABLES, checked, row_of
 from autokd.database.rows import (
     UNREAD,
     EvaluationRow,
+    EvaluationTotals,
     EventRow,
     Purpose,
     SearchRow,
@@ -37,8 +38,10 @@ __all__ = ["Reader", "find_search", "translated"]
 
 R = TypeVar("R")
 
-# Written into the statement, since only so is it known to be the condition of the partial index.
+# Written into the statement, since only so are these known to be the conditions of partial indexes.
 _BEGINS_SESSION = Event.kind == literal("lease_acquired", literal_execute=True)
+_IS_FINAL = Student.purpose == literal("final", literal_execute=True)
+_IS_TRIAL, _IS_REFERENCE = Trial.number >= 0, Trial.number < 0  # which an index tells
 _BEST_FIRST = Trial.rung.desc().nulls_last(), Trial.value.desc(), Trial.number
 _FAILS = and_(Evaluation.trial_id == Trial.id, Evaluation.state == "failed")
 _FAILED_BY_WORKERS = and_(
@@ -120,13 +123,13 @@ class Reader:
             search_id: Id of the search.
             ids: Ids of the trials to read; None for all.
         """
-        query = select(*_columns(TrialRow, Trial)).where(Trial.search_id == search_id, Trial.reference.is_(None))
+        query = select(*_columns(TrialRow, Trial)).where(Trial.search_id == search_id, _IS_TRIAL)
         return self._rows(TrialRow, _among(query, Trial.id, ids).order_by(Trial.number))
 
     @patient
     def references(self, search_id: int) -> list[TrialRow]:
         """A search's references in the order in which they were opened."""
-        query = select(*_columns(TrialRow, Trial)).where(Trial.search_id == search_id, Trial.reference.is_not(None))
+        query = select(*_columns(TrialRow, Trial)).where(Trial.search_id == search_id, _IS_REFERENCE)
         return self._rows(TrialRow, query.order_by(Trial.number.desc()))
 
     @patient
@@ -148,10 +151,9 @@ class Reader:
         columns = {column.key: column for column in _columns(StudentRow, Student)}
         if not architectures:
             del columns["architecture"]
-        query = select(*columns.values()).where(Student.search_id == search_id)
+        query = select(*columns.values()).where(_within(Student, search_id, trials)).order_by(Student.id)
         if purpose is not None:
-            query = query.where(Student.purpose == purpose)
-        query = _among(query, Student.trial_id, trials).order_by(Student.id)
+            query = query.where(_has_purpose(purpose))
         if architectures:
             return self._rows(StudentRow, query)
         with self.session() as session:
@@ -169,29 +171,51 @@ class Reader:
             purpose: Purpose of the students whose evaluations to read; None for both.
             trials: Ids of the trials and references whose evaluations to read; None for all.
         """
-        query = select(*_columns(EvaluationRow, Evaluation)).where(Evaluation.search_id == search_id)
-        if purpose is not None:
-            query = query.join(Student, Student.id == Evaluation.student_id).where(Student.purpose == purpose)
-        return self._rows(EvaluationRow, _among(query, Evaluation.trial_id, trials).order_by(Evaluation.id))
+        query = select(*_columns(EvaluationRow, Evaluation)).order_by(Evaluation.id)
+        if purpose is None:
+            return self._rows(EvaluationRow, query.where(_within(Evaluation, search_id, trials)))
+        query = query.join(Student, Student.id == Evaluation.student_id)
+        return self._rows(EvaluationRow, query.where(_within(Student, search_id, trials), _has_purpose(purpose)))
 
     @patient
-    def trial_ids(self, search_id: int, *states: TrialState) -> list[int]:
-        """Ids of a search's trials by number, of some states or all, without references."""
-        query = select(Trial.id).where(Trial.search_id == search_id, Trial.reference.is_(None))
+    def n_trials(self, search_id: int) -> int:
+        """Number of a search's trials, without references."""
         with self.session() as session:
-            return list(session.scalars(_among(query, Trial.state, states or None).order_by(Trial.number)))
+            query = select(func.count()).select_from(Trial).where(Trial.search_id == search_id, _IS_TRIAL)
+            return session.scalar(query) or 0
 
     @patient
-    def best_trial_ids(self, search_id: int, n: int, limits: Mapping[str, int] = _NO_LIMITS) -> list[int]:
-        """Ids of the best of a search's complete and pruned trials: by highest rung, by value there, by number.
+    def trial_ids(
+        self,
+        search_id: int,
+        *states: TrialState,
+        numbers: Collection[int] | None = None,
+        most: int | None = None,
+    ) -> list[int]:
+        """Ids of a search's trials by number, without references.
+
+        Args:
+            search_id: Id of the search.
+            states: Their states; none for all.
+            numbers: Their numbers; None for all.
+            most: Only the first so many of them; None for all.
+        """
+        query = select(Trial.id).where(Trial.search_id == search_id, _IS_TRIAL).order_by(Trial.number).limit(most)
+        query = _among(_among(query, Trial.state, states or None), Trial.number, numbers)
+        with self.session() as session:
+            return list(session.scalars(query))
+
+    @patient
+    def best_trials(self, search_id: int, n: int, limits: Mapping[str, int] = _NO_LIMITS) -> list[int]:
+        """Numbers of the best of a search's complete and pruned trials: by highest rung, by value there, by number.
 
         Args:
             search_id: Id of the search.
             n: How many at most.
             limits: The largest cost of their first students, by name.
         """
-        query = select(Trial.id).where(
-            Trial.search_id == search_id, Trial.reference.is_(None), Trial.state.in_(("complete", "pruned"))
+        query = select(Trial.number).where(
+            Trial.search_id == search_id, _IS_TRIAL, Trial.state.in_(("complete", "pruned"))
         )
         if limits:
             first = and_(Student.trial_id == Trial.id, Student.purpose == "search", Student.replicate == 0)
@@ -200,9 +224,47 @@ class Reader:
             return list(session.scalars(query.order_by(*_BEST_FIRST).limit(n)))
 
     @patient
+    def best_student_trial_id(self, search_id: int, limits: Mapping[str, int] = _NO_LIMITS) -> int | None:
+        """Id of the trial of the best of a search's students: by length of the training, by accuracy after it, by id.
+
+        Neither references nor students that were trained at full length count. None if no student was trained.
+
+        Args:
+            search_id: Id of the search.
+            limits: The largest cost of the student, by name.
+        """
+        references = select(Trial.id).where(Trial.search_id == search_id, _IS_REFERENCE)
+        finals = select(Student.id).where(Student.search_id == search_id, _IS_FINAL)
+        trained = [
+            Evaluation.search_id == search_id,
+            Evaluation.state == "complete",
+            Evaluation.trial_id.not_in(references),
+            Evaluation.student_id.not_in(finals),
+        ]
+        if limits:
+            kept = (_cost(name) <= limit for name, limit in limits.items())
+            trained.append(Evaluation.student_id.in_(select(Student.id).where(Student.search_id == search_id, *kept)))
+        longest = select(func.max(Evaluation.epochs)).where(*trained).scalar_subquery()
+        query = select(Evaluation.trial_id).where(*trained, Evaluation.epochs == longest)
+        best_first = _metric("accuracy").desc(), Evaluation.student_id
+        with self.session() as session:
+            return session.scalar(query.order_by(*best_first).limit(1))
+
+    @patient
+    def evaluation_totals(self, search_id: int) -> EvaluationTotals:
+        """Sums over all of a search's evaluations."""
+        sums: list[Any] = [
+            func.coalesce(func.sum(Evaluation.seconds), 0.0).label("seconds"),
+            _total("images").label("images"),
+            _total("live_teacher_images").label("live_teacher_images"),
+            func.count(_metric("test_accuracy")).label("n_tested"),
+        ]
+        return self._rows(EvaluationTotals, select(*sums).where(Evaluation.search_id == search_id))[0]
+
+    @patient
     def trial_outcomes(self, search_id: int) -> list[TrialOutcome]:
         """Number, state, values and rung of each of a search's trials, by number, without references."""
-        query = select(*_columns(TrialOutcome, Trial)).where(Trial.search_id == search_id, Trial.reference.is_(None))
+        query = select(*_columns(TrialOutcome, Trial)).where(Trial.search_id == search_id, _IS_TRIAL)
         return self._rows(TrialOutcome, query.order_by(Trial.number))
 
     @patient
@@ -218,7 +280,7 @@ class Reader:
         query = select(
             Trial.state, reason.label("reason"), *sums, at_chance.label("at_chance"), retriable.label("retriable")
         )
-        query = query.where(Trial.search_id == search_id, Trial.reference.is_(None)).group_by(Trial.state, reason)
+        query = query.where(Trial.search_id == search_id, _IS_TRIAL).group_by(Trial.state, reason)
         return self._rows(TrialTotals, query.order_by(func.min(Trial.number)))
 
     @patient
@@ -322,6 +384,29 @@ def _columns(kind: type[Any], model: type[Base]) -> list[Any]:
 def _cost(name: str) -> Any:
     """Column of a cost of students."""
     return Student.activation_bytes + Student.model_bytes if name == "memory_bytes" else getattr(Student, name)
+
+
+def _metric(name: str) -> ColumnElement[float]:
+    """A metric of an evaluation; NULL if it has none, as one that is not complete."""
+    return cast("ColumnElement[float]", Evaluation.metrics[name].as_float())
+
+
+def _total(name: str) -> ColumnElement[float | None]:
+    """Sum of a metric over complete evaluations; NULL if one of them does not have it."""
+    of_all = func.count(_metric(name)) == func.count(case((Evaluation.state == "complete", 1)))
+    return case((of_all, func.coalesce(func.sum(_metric(name)), 0.0)))
+
+
+def _within(model: type[Student | Evaluation], search_id: int, trials: Collection[int] | None) -> ColumnElement[bool]:
+    """That a row is of a search, or of some of its trials.
+
+    The search of these is not asked for: SQLite, which does not know how many rows it has, would read them all.
+    """
+    return model.search_id == search_id if trials is None else model.trial_id.in_(trials)
+
+
+def _has_purpose(purpose: Purpose) -> ColumnElement[bool]:
+    return _IS_FINAL if purpose == "final" else Student.purpose == purpose
 
 
 def _events(search_id: int, *criteria: ColumnElement[bool]) -> Select[Any]:

@@ -11,6 +11,7 @@ __all__ = [
     "UNREAD",
     "EvaluationRow",
     "EvaluationState",
+    "EvaluationTotals",
     "EventRow",
     "Fault",
     "JobRow",
@@ -133,6 +134,23 @@ class TrialTotals:
     seconds: float
     at_chance: int
     retriable: int
+
+
+@dataclass(frozen=True)
+class EvaluationTotals:
+    """Sums over the evaluations of a search, also over those of references and at full length.
+
+    Attributes:
+        seconds: Time that they took in their workers.
+        images: Sum of this metric over complete ones; None if one of them does not have it.
+        live_teacher_images: The same of this metric.
+        n_tested: Number of those that were measured on the test split.
+    """
+
+    seconds: float
+    images: float | None
+    live_teacher_images: float | None
+    n_tested: int
 
 
 class _Unread(Mapping[str, Any]):

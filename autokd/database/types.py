@@ -12,7 +12,7 @@ from sqlalchemy.types import TypeDecorator
 
 from autokd.database.errors import DatabaseError
 
-__all__ = ["BigInt", "Json", "Unreadable", "UtcDateTime", "as_read"]
+__all__ = ["BigInt", "Json", "Unreadable", "UtcDateTime", "as_read", "undecoded"]
 
 T = TypeVar("T")
 
@@ -53,6 +53,8 @@ class _Tolerant(TypeDecorator[T]):
 class Json(_Tolerant[Any]):
     """Values made of dict, list, str, int, float, bool and None; every float comes back bit for bit.
 
+    Its engine is opened with `undecoded`, so that a value is read in one pass.
+
     A tuple comes back as a list, and all NaNs as the one that Python calls nan.
     """
 
@@ -69,7 +71,7 @@ class Json(_Tolerant[Any]):
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Any:
         """The value as it was written."""
-        return _decode(value)
+        return None if value is None else _decoded(value)
 
 
 class UtcDateTime(_Tolerant[datetime]):
@@ -98,9 +100,14 @@ class UtcDateTime(_Tolerant[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
+def undecoded(text: str | bytes) -> str | bytes:
+    """The text itself: what an engine makes of the JSON of a column, which `Json` then decodes."""
+    return text
+
+
 def as_read(value: Any) -> Any:
     """A value that was written to a column, as it will be read."""
-    return _decode(json.loads(json.dumps(_encode(value, "value")))) if isinstance(value, dict | list) else value
+    return _decoded(json.dumps(_encode(value, "value"))) if isinstance(value, dict | list) else value
 
 
 def _encode(value: Any, where: str) -> Any:
@@ -118,9 +125,5 @@ def _encode(value: Any, where: str) -> Any:
     )
 
 
-def _decode(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_decode(part) for part in value]
-    if isinstance(value, dict):
-        return float(value[_FLOAT]) if _FLOAT in value else {key: _decode(part) for key, part in value.items()}
-    return value
+def _decoded(text: str | bytes) -> Any:
+    return json.loads(text, object_hook=lambda part: float(part[_FLOAT]) if _FLOAT in part else part)

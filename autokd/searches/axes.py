@@ -6,7 +6,7 @@ The names are those of the metrics and costs wherever they are recorded or shown
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from autokd.database.rows import EvaluationRow, SearchRow
+from autokd.database.rows import EvaluationTotals, SearchRow
 from autokd.searches.problem import Problem
 from autokd.searches.students import TrainedStudent
 
@@ -52,7 +52,7 @@ def relative_accuracy(student: float | None, teacher: float | None) -> float | N
     return None if share is None else 100 * share
 
 
-def search_cost(problem: Problem, evaluations: Iterable[EvaluationRow]) -> Figures:
+def search_cost(problem: Problem, totals: EvaluationTotals) -> Figures:
     """What trainings cost: `worker_seconds`, `images` trained on, and `teacher_images` that the teacher got.
 
     It gets those of every view and split once, and those of a training whose method runs it live. The trainings of
@@ -61,17 +61,15 @@ def search_cost(problem: Problem, evaluations: Iterable[EvaluationRow]) -> Figur
 
     Args:
         problem: What is searched.
-        evaluations: The trainings.
+        totals: Sums over its trainings.
     """
-    rows, rounds = list(evaluations), [] if problem.pruned is None else problem.pruned.results
+    rounds = [] if problem.pruned is None else problem.pruned.results
     assistants = problem.facts.panel.assistants if problem.facts.panel else ()
     seconds = [*(each["seconds"] for each in rounds), *(each.seconds for each in assistants)]
     n_images = [*(each["images"] for each in rounds), *(each.images for each in assistants)]
-    done = [row.metrics or {} for row in rows if row.state == "complete"]
-    images, live = (_total(done, name) for name in ("images", "live_teacher_images"))
-    stored = _stored_images(problem, any("test_accuracy" in metrics for metrics in done))
+    images, live, stored = totals.images, totals.live_teacher_images, _stored_images(problem, totals.n_tested > 0)
     return {
-        "worker_seconds": sum(row.seconds or 0.0 for row in rows) + sum(seconds),
+        "worker_seconds": totals.seconds + sum(seconds),
         "images": None if images is None else images + sum(n_images),
         "teacher_images": None if live is None or stored is None else live + stored,
     }
@@ -93,11 +91,6 @@ def _sizes(
 def _divided(dividend: float | None, divisor: float | None) -> float | None:
     """Their quotient; None where one of them is unknown or the divisor is 0."""
     return None if dividend is None or not divisor else dividend / divisor
-
-
-def _total(metrics: Iterable[Mapping[str, Any]], name: str) -> float | None:
-    values = [each.get(name) for each in metrics]
-    return None if None in values else sum(value for value in values if value is not None)
 
 
 def _stored_images(problem: Problem, has_final: bool) -> int | None:

@@ -266,7 +266,8 @@ class Controller:
         if trial.reference != NO_TEACHER:
             return self.problem.draw(trial, replicate)
         number, search_id = trial.parameters["trial"], self.lease.search_id
-        student = trial_records(self.store, search_id, [self.store.trial_ids(search_id)[number]])[number].students[0]
+        ids = self.store.trial_ids(search_id, numbers=[number])
+        student = trial_records(self.store, search_id, ids)[number].students[0]
         return Architecture.from_dict(dict(student.architecture)), student.cost
 
     def _open_evaluations(self, record: TrialRecord, rung: int) -> bool:

@@ -52,7 +52,7 @@ def belongings(workspace: Workspace, name: str) -> Belongings:
     with workspace.open() as store:
         row = store.search(name)
         others = [other for other in store.searches() if other.id != row.id]
-        n_trials = len(store.trial_ids(row.id))
+        n_trials = store.n_trials(row.id)
     files = workspace.folder / "searches" / row.name
     try:
         outputs = _outputs(workspace, [row]) - _outputs(workspace, others)

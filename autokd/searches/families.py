@@ -5,13 +5,14 @@ from dataclasses import dataclass
 
 from autokd.core.seeds import derive
 from autokd.optimizers.models.posterior import Posterior, posterior
+from autokd.optimizers.models.study_model import StudyModel
 from autokd.searches.problem import Problem
 from autokd.searches.proposals import feature_options
 from autokd.searches.study import to_study
 from autokd.searches.trial_record import TrialRecord
 from search_spaces.design.dimensions import Value
 
-__all__ = ["Family", "rank_families", "winner", "winners"]
+__all__ = ["Family", "fit_model", "rank_families", "winner", "winners"]
 
 POSTERIOR_SAMPLES = 4_000  # standard error of a probability: at most 0.8 points
 
@@ -58,12 +59,28 @@ class Family:
     learnt_from: int
 
 
-def rank_families(problem: Problem, trial_records: Collection[TrialRecord]) -> list[Family]:
+def fit_model(problem: Problem, trial_records: Collection[TrialRecord]) -> StudyModel | None:
+    """The model of a search that has learnt from these trials; None if none of them has a value.
+
+    Args:
+        problem: The search.
+        trial_records: Its trials, or a part of them, by number.
+    """
+    if not any(record.values and record.trial.state != "failed" for record in trial_records):
+        return None
+    study = to_study(trial_records, problem.distributions)
+    return StudyModel.fit(study, problem.distributions, **feature_options(problem))
+
+
+def rank_families(
+    problem: Problem, trial_records: Collection[TrialRecord], model: StudyModel | None = None
+) -> list[Family]:
     """All families with a value, sorted by posterior mean, the highest first.
 
     Args:
         problem: The search.
         trial_records: Its trials, or a part of them, by number.
+        model: From `fit_model` of the same trials, if it is fitted already.
     """
     valued = {
         place: record for place, record in enumerate(trial_records) if record.values and record.trial.state != "failed"
@@ -79,6 +96,7 @@ def rank_families(problem: Problem, trial_records: Collection[TrialRecord]) -> l
         seed=derive(problem.config.seed, "families") % 2**31,
         eligible=[place for place, record in valued.items() if max(record.values) == highest],
         averaged=problem.config.students_per_trial,
+        model=model,
         **feature_options(problem),
     )
     families = [

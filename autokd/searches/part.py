@@ -30,10 +30,11 @@ def records_to_rank(store: Reader, search_id: int, within: Budget | None = None)
         search_id: Id of the search.
         within: Limits that the first students of the best ones keep.
     """
-    ids = store.trial_ids(search_id)
-    if len(ids) > MANY:
-        best = set(store.best_trial_ids(search_id, N_BEST, within.limits if within else {}))
-        ids = [*best, *_spread([each for each in ids if each not in best], N_SPREAD)]
+    numbers: Sequence[int] = range(store.n_trials(search_id))
+    if len(numbers) > MANY:
+        best = set(store.best_trials(search_id, N_BEST, within.limits if within else {}))
+        numbers = [*best, *_spread([each for each in numbers if each not in best], N_SPREAD)]
+    ids = store.trial_ids(search_id, numbers=numbers)
     return list(trial_records(store, search_id, ids, architectures=False).values())
 
 
@@ -66,5 +67,6 @@ def read_outcomes(store: Reader, search_id: int, costs: Sequence[str]) -> list[T
     return outcomes
 
 
-def _spread(ids: Sequence[int], most: int) -> Sequence[int]:
-    return ids if len(ids) <= most else [ids[place * len(ids) // most] for place in range(most)]
+def _spread(trials: Sequence[int], most: int) -> Sequence[int]:
+    n = len(trials)
+    return trials if n <= most else [trials[place * n // most] for place in range(most)]

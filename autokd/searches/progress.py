@@ -309,7 +309,8 @@ def read_progress(store: Reader, search: SearchRow) -> Progress:
         store: The search's database.
         search: The search.
     """
-    ids = [*store.trial_ids(search.id, "running"), *store.best_trial_ids(search.id, 1)]
+    best = store.trial_ids(search.id, numbers=store.best_trials(search.id, 1))
+    ids = [*store.trial_ids(search.id, "running"), *best]
     records = trial_records(store, search.id, ids, architectures=False).values()
     tally = Tally.of(search.facts["classes"], store.trial_totals(search.id), records)
     return tally.progress(search, reference_records(store, search.id))

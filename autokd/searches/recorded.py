@@ -26,6 +26,7 @@ from autokd.searches.stopping import Outlook, is_enough, outlook
 from autokd.searches.students import (
     TrainedStudent,
     all_trained,
+    best_students,
     trained_references,
     trained_students,
     with_architectures,
@@ -105,12 +106,13 @@ class RecordedSearch:
         """
         with self.home.open() as store:
             search_id = store.search(self.name).id
-            ids, references = store.trial_ids(search_id), latest_references(reference_records(store, search_id))
+            n, references = store.n_trials(search_id), latest_references(reference_records(store, search_id))
             if str(number) in references:
                 return references[str(number)]
-            if str(number) in map(str, range(len(ids))):
-                return trial_records(store, search_id, [ids[int(number)]])[int(number)]
-        allowed = [f"0..{len(ids) - 1}"] if ids else ["none yet"]
+            if str(number) in map(str, range(n)):
+                ids = store.trial_ids(search_id, numbers=[int(number)])
+                return trial_records(store, search_id, ids)[int(number)]
+        allowed = [f"0..{n - 1}"] if n else ["none yet"]
         raise InputError(f"search {self.name!r} has no trial {number}: there are {', '.join([*allowed, *references])}.")
 
     def spread(self, most: int, *states: TrialState) -> Sequence[TrialRecord]:
@@ -195,7 +197,7 @@ class RecordedSearch:
         problem = self.problem
         with self.home.open() as store:
             search_id = store.search(self.name).id
-            students = trained_students(problem, store, search_id, architectures=False)
+            students = best_students(problem, store, search_id, within)
             best = next((student for student in students if within.fits(student.row.cost)), None)
             return with_architectures(store, search_id, [self._found(best, within)])[0]
 
@@ -225,7 +227,7 @@ class RecordedSearch:
         """What all trainings of the search cost so far, see `autokd.searches.axes.search_cost`."""
         problem = self.problem
         with self.home.open() as store:
-            return search_cost(problem, store.evaluations(store.search(self.name).id))
+            return search_cost(problem, store.evaluation_totals(store.search(self.name).id))
 
     @property
     def families(self) -> "list[Family]":
@@ -249,11 +251,14 @@ class RecordedSearch:
 
     @property
     def judgement(self) -> "tuple[list[Family], Outlook | None]":
-        """Both `families` and `outlook`, for which the families are ranked once."""
-        trials = self._to_rank()
-        families = self._ranked(trials)
+        """Both `families` and `outlook`, for which the model is fitted once."""
+        from autokd.searches.families import fit_model, rank_families  # loads the model
+
+        problem, trials = self.problem, self._to_rank()
         with naming_search(self.name):
-            return families, outlook(self.problem, trials, families)
+            model = fit_model(problem, trials)
+            families = rank_families(problem, trials, model)
+            return families, outlook(problem, trials, families, model)
 
     @property
     def flatness(self) -> "SignalToNoise | None":
@@ -265,7 +270,7 @@ class RecordedSearch:
 
         with self.home.open() as store:
             search_id = store.search(self.name).id
-            first = trial_records(store, search_id, store.trial_ids(search_id, "complete")[:MOST_TRIALS])
+            first = trial_records(store, search_id, store.trial_ids(search_id, "complete", most=MOST_TRIALS), False)
         with naming_search(self.name):
             return flatness(self.problem, first.values())
 

@@ -12,6 +12,7 @@ from autokd.searches.trial_record import TrialRecord
 
 if TYPE_CHECKING:
     from autokd.optimizers.gain import Gain
+    from autokd.optimizers.models.study_model import StudyModel
     from autokd.searches.families import Family
 
 __all__ = ["EVERY", "Outlook", "further_gain", "is_enough", "outlook"]
@@ -52,20 +53,26 @@ class Outlook:
         return [("winner", winner), *([("further", _gain(self.gain))] if self.gain else [])]
 
 
-def outlook(problem: Problem, trial_records: Collection[TrialRecord], families: Sequence["Family"]) -> Outlook | None:
+def outlook(
+    problem: Problem,
+    trial_records: Collection[TrialRecord],
+    families: Sequence["Family"],
+    model: "StudyModel | None" = None,
+) -> Outlook | None:
     """What the model believes of the winner and of further trials; None without a family.
 
     Args:
         problem: The search.
         trial_records: Its trials.
         families: Its families, the best first.
+        model: Of these trials, from `families.fit_model`, if it is fitted already.
     """
     from autokd.searches.families import winner  # loads the model
 
     best = winner(families)
     if best is None or best.low is None or best.high is None:
         return None
-    gain = None if problem.costs else further_gain(problem, trial_records)
+    gain = None if problem.costs else further_gain(problem, trial_records, model)
     return Outlook(
         trial=best.trial,
         probability_best=best.probability_best,
@@ -77,12 +84,15 @@ def outlook(problem: Problem, trial_records: Collection[TrialRecord], families: 
     )
 
 
-def further_gain(problem: Problem, trial_records: Collection[TrialRecord]) -> "Gain | None":
+def further_gain(
+    problem: Problem, trial_records: Collection[TrialRecord], model: "StudyModel | None" = None
+) -> "Gain | None":
     """What 20 more trials would gain in accuracy over the winner of these; None if none of these has a value.
 
     Args:
         problem: The search, of one objective.
         trial_records: Some of its trials, by number.
+        model: Of these, from `families.fit_model`, if it is fitted already.
     """
     from autokd.optimizers.gain import gain  # loads the model
 
@@ -92,8 +102,8 @@ def further_gain(problem: Problem, trial_records: Collection[TrialRecord]) -> "G
         return None
     chosen = [place for place, rung in enumerate(rungs) if rung == highest]
     study = to_study(trial_records, problem.distributions)
-    options = feature_options(problem)
-    return gain(study, problem.distributions, chosen, conditions=problem.conditions, ceiling=1.0, **options)
+    options = feature_options(problem) | {"conditions": problem.conditions, "model": model}
+    return gain(study, problem.distributions, chosen, ceiling=1.0, **options)
 
 
 def is_enough(problem: Problem, trial_records: Collection[TrialRecord]) -> bool:

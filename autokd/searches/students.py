@@ -19,12 +19,14 @@ from autokd.searches.tables import count, counted, percent
 from autokd.training.checkpoint import load_weights
 from search_spaces.architecture.cost import Cost
 from search_spaces.architecture.format import Architecture
+from search_spaces.design.budget import Budget
 from search_spaces.networks.network import build
 
 __all__ = [
     "TrainedStudent",
     "add_student",
     "all_trained",
+    "best_students",
     "reference_students",
     "trained_references",
     "trained_students",
@@ -125,6 +127,21 @@ def trained_students(
         architectures: Whether to read the architectures, which takes most of the time; see `with_architectures`.
     """
     return _trained(problem, store, search_id, store.trials(search_id, trials), trials, architectures)
+
+
+def best_students(problem: Problem, store: Reader, search_id: int, within: Budget) -> Sequence[TrainedStudent]:
+    """Some of `trained_students`, in the same order: the first of these and of all that keep the limits are the same.
+
+    Args:
+        problem: What is searched.
+        store: The search's database.
+        search_id: Id of the search.
+        within: The limits.
+    """
+    best = store.best_student_trial_id(search_id, within.limits)
+    final = store.students(search_id, "final", architectures=False)
+    trials = {student.trial_id for student in final} | ({best} if best is not None else set())
+    return trained_students(problem, store, search_id, trials, architectures=False)
 
 
 def trained_references(problem: Problem, store: Reader, search_id: int) -> Sequence[TrainedStudent]:

@@ -162,6 +162,5 @@ def _trials_of(store: Reader, search_id: int, events: Sequence[EventRow]) -> dic
     numbers = {event.payload["trial"] for event in events if "trial" in event.payload}
     if not numbers:  # as while the teacher's outputs are computed
         return {}
-    ids = store.trial_ids(search_id)
-    found = store.trials(search_id, [ids[number] for number in numbers if number >= 0])
+    found = store.trials(search_id, store.trial_ids(search_id, numbers=numbers))
     return {trial.number: trial for trial in [*found, *store.references(search_id)]}

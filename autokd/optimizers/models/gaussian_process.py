@@ -28,6 +28,7 @@ computation is float64 on the CPU.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -214,7 +215,7 @@ class GaussianProcess:
         variance = float(_SCALE + y @ weights / 2) / (_SHAPE + len(y) / 2)
         return cls(prior, lengthscales, variance, share * variance, X, weights, X, root)
 
-    @property
+    @cached_property
     def noise_levels(self) -> list[tuple[float, "GaussianProcess"]]:
         """The process with each of `NOISE_LEVELS` in place of its noise, and their posterior probabilities.
 

@@ -68,6 +68,7 @@ def posterior(
     described: Collection[str] | None = None,
     eligible: Collection[int] | None = None,
     averaged: int = 1,
+    model: StudyModel | None = None,
 ) -> Posterior:
     """Posterior of the trials with these numbers, given all trials of the study; deterministic for a seed.
 
@@ -82,8 +83,9 @@ def posterior(
         eligible: Those of the numbers among which the one of largest mean is chosen, such as the trials that reached
             the last step; all by default. The probability of this one is calibrated, and the others share the rest.
         averaged: Number of values of which each value of a trial is the mean; the intervals are for a single one.
+        model: Of the study, if it is fitted already.
     """
-    model = StudyModel.fit(study, search_space, features, described)
+    model = model or StudyModel.fit(study, search_space, features, described)
     points = model.codes[list(numbers)]
     mean, covariance = model.surrogate.joint(points)
     deviation = covariance.diagonal().clamp_min(0).sqrt()

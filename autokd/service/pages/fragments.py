@@ -166,7 +166,8 @@ def _records(found: SearchResult, end: int | None) -> tuple[list[TrialRecord], i
     """The trials of one page, the number of the first, and that of all trials."""
     with found.home.open() as store:
         search_id = store.search(found.name).id
-        ids = store.trial_ids(search_id)
-        last = len(ids) if end is None else min(end, len(ids))
+        n = store.n_trials(search_id)
+        last = n if end is None else min(end, n)
         first = max(0, last - MOST_TRIALS)
-        return list(trial_records(store, search_id, ids[first:last]).values()), first, len(ids)
+        ids = store.trial_ids(search_id, numbers=range(first, last))
+        return list(trial_records(store, search_id, ids).values()), first, n

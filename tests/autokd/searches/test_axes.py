@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from autokd.database.rows import SearchRow
+from autokd.database.rows import EvaluationTotals, SearchRow
 from autokd.searches.axes import search_cost, three_axes
 from autokd.searches.problem import Problem
 from autokd.searches.students import TrainedStudent
@@ -65,33 +65,26 @@ def test_what_is_unknown_of_the_teacher_has_no_ratio(problem: Problem, search: S
     assert "test_effectiveness" not in axes
 
 
-def test_a_search_costs_its_trainings_and_the_teachers_views_and_splits(problem: Problem, make_record: Any) -> None:
-    record = make_record(0, [[0.5], [0.6]])
-    rows = [
-        replace(row, metrics={"images": 100 * (row.rung + 1), "live_teacher_images": 7}) for row in record.evaluations
-    ]
-    failed = replace(rows[0], state="failed", metrics=None, seconds=None)
-    cost = search_cost(problem, [*rows, failed])
-    assert cost == {"worker_seconds": 4.0, "images": 300, "teacher_images": 2 * 100 + 10 + 2 * 7}
-    tested = replace(rows[1], metrics=rows[1].metrics | {"test_accuracy": 0.5})
+def test_a_search_costs_its_trainings_and_the_teachers_views_and_splits(problem: Problem) -> None:
+    totals = EvaluationTotals(seconds=4.0, images=300, live_teacher_images=14, n_tested=0)
+    cost = search_cost(problem, totals)
+    assert cost == {"worker_seconds": 4.0, "images": 300, "teacher_images": 2 * 100 + 10 + 14}
     final_views = set(problem.retraining_context.outputs_needed) - set(problem.context.outputs_needed)
     extra = sum(100 if key.view is not None else 20 for key in final_views)
-    assert search_cost(problem, [rows[0], tested])["teacher_images"] == 2 * 100 + 10 + 2 * 7 + extra
+    assert search_cost(problem, replace(totals, n_tested=1))["teacher_images"] == cost["teacher_images"] + extra
 
 
-def test_pruning_the_teacher_is_part_of_what_a_search_costs(make_problem: Any, make_record: Any) -> None:
+def test_pruning_the_teacher_is_part_of_what_a_search_costs(make_problem: Any) -> None:
     problem = make_problem(teacher={"factory": "a:b", "pruning": {"shares": [0.36]}})
-    rows = [
-        replace(row, metrics={"images": 100, "live_teacher_images": 0}) for row in make_record(0, [[0.5]]).evaluations
-    ]
-    before = search_cost(problem, rows)
+    totals = EvaluationTotals(seconds=2.0, images=100, live_teacher_images=0, n_tested=0)
+    before = search_cost(problem, totals)
     for rounds in (1, 2):
         problem.pruned.write_result(rounds, seconds=3.0, images=50)
         problem.pruned.weights(rounds).touch()
-    after = search_cost(problem, rows)
+    after = search_cost(problem, totals)
     assert (after["images"], after["worker_seconds"]) == (before["images"] + 100, before["worker_seconds"] + 6.0)
 
 
-def test_counts_that_an_older_version_did_not_record_are_unknown(problem: Problem, make_record: Any) -> None:
-    cost = search_cost(problem, make_record(0, [[0.5]]).evaluations)
+def test_counts_that_an_older_version_did_not_record_are_unknown(problem: Problem) -> None:
+    cost = search_cost(problem, EvaluationTotals(2.0, images=None, live_teacher_images=None, n_tested=0))
     assert cost == {"worker_seconds": 2.0, "images": None, "teacher_images": None}

@@ -34,7 +34,7 @@ def test_families_with_a_value_are_ranked_by_their_posterior_mean(make_problem, 
 
     def estimates(study, search_space, numbers, n_samples, seed, **description):
         asked.append(numbers)
-        assert description == {"eligible": [0, 2], "averaged": 1} | feature_options(problem)
+        assert description == {"eligible": [0, 2], "averaged": 1, "model": None} | feature_options(problem)
         return Posterior((0.6, 0.7, 0.65), (0.1, 0.2, 0.3), (0.2, 0.5, 0.3), (0.5, 0.4, 0.3), (0.7, 0.8, 0.9))
 
     monkeypatch.setattr(module, "posterior", estimates)

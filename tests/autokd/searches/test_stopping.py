@@ -3,7 +3,7 @@ from inline_searches import rows, run
 
 from autokd.optimizers import gain as model
 from autokd.optimizers.gain import Gain
-from autokd.searches.families import rank_families, winner
+from autokd.searches.families import fit_model, rank_families, winner
 from autokd.searches.proposals import propose
 from autokd.searches.stopping import further_gain, is_enough, outlook
 
@@ -83,6 +83,16 @@ def test_the_outlook_is_that_of_the_winner(make_problem, make_record):
     assert (found.gain, found.is_enough) == (further_gain(problem, records), False)
     assert [word for word, _ in found.facts] == ["winner", "further"]
     assert outlook(problem, [], []) is None
+
+
+def test_a_model_that_is_fitted_already_believes_the_same(make_problem, make_record):
+    problem = make_problem(training={"rungs": [1, 3]})
+    records = [make_record(k, [[0.3], [0.5 + 0.1 * k]], "complete", propose(problem, [], k), k, 0.5) for k in range(4)]
+    fitted = fit_model(problem, records)
+    families = rank_families(problem, records, fitted)
+    assert families == rank_families(problem, records)
+    assert outlook(problem, records, families, fitted) == outlook(problem, records, families)
+    assert fit_model(problem, [make_record(0)]) is None
 
 
 @pytest.mark.slow  # proposes 44 trials

@@ -2,12 +2,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from random_searches import record_randomly
 
 from autokd.data.stream import normalise
+from autokd.database.lease import acquire
 from autokd.errors import InputError
-from autokd.searches.students import TrainedStudent
+from autokd.searches.students import TrainedStudent, best_students, trained_students
 from autokd.training.checkpoint import save_weights
 from search_spaces.architecture.format import Architecture, Node
+from search_spaces.design.budget import Budget
 from search_spaces.networks.network import build
 
 ARCHITECTURE = Architecture(
@@ -51,3 +54,19 @@ def test_weights_that_are_gone_or_damaged_are_named(student: TrainedStudent):
     student.weights.write_bytes(b"damaged")
     with pytest.raises(InputError, match="cannot be read"):
         student.module()
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_best_student_is_found_without_reading_all(make_problem, make_store, seed: int) -> None:
+    problem = make_problem()
+    store = make_store(problem)
+    record_randomly(store, acquire(store, 1), seed, students=1 + seed % 2)
+    for within in (Budget(), Budget(params=4), Budget(macs=3, memory_bytes=9), Budget(params=1, macs=1)):
+        of_all, of_few = (
+            next((one for one in students if within.fits(one.row.cost)), None)
+            for students in (
+                trained_students(problem, store, 1, architectures=False),
+                best_students(problem, store, 1, within),
+            )
+        )
+        assert of_few == of_all
