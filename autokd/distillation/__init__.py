@@ -12,6 +12,7 @@ from autokd.distillation.feature_extractor import FeatureExtractor
 from autokd.distillation.methods.abkd import ABKD, abkd_loss
 from autokd.distillation.methods.attention import AT, attention_loss
 from autokd.distillation.methods.bdkd import BDKD, bdkd_loss, bdkd_teacher_loss
+from autokd.distillation.methods.bdkd_online import BDKDOnline
 from autokd.distillation.methods.crd import CRD
 from autokd.distillation.methods.crld import CRLD, crld_loss
 from autokd.distillation.methods.dist import DIST, dist_loss
@@ -30,12 +31,14 @@ from autokd.distillation.methods.rkd import RKD, angle_loss, distance_loss
 from autokd.distillation.methods.rld import RLD, confidence_loss, masked_loss
 from autokd.distillation.methods.similarity import SP, similarity_loss
 from autokd.distillation.methods.sld import SLD, sld_loss
+from autokd.distillation.methods.sokd import SOKD
 from autokd.distillation.methods.ttm import TTM, WTTM, ttm_loss, wttm_loss
 from autokd.distillation.panels.base import PanelWrapper
 from autokd.distillation.panels.ces import CES
 from autokd.distillation.panels.dgkd import DGKD
 from autokd.distillation.panels.ensemble import Ensemble
 from autokd.distillation.panels.takd import TAKD
+from autokd.distillation.recruits import Recruits
 from autokd.distillation.registry import METHODS, make_method, method_class, method_defaults, method_distributions
 from autokd.distillation.wrappers.combined import Combined
 from autokd.distillation.wrappers.continuation import Continuation
@@ -64,10 +67,12 @@ __all__ = [
     "RKD",
     "RLD",
     "SLD",
+    "SOKD",
     "SP",
     "TAKD",
     "TTM",
     "WTTM",
+    "BDKDOnline",
     "BatchContext",
     "ClusteredHints",
     "Combined",
@@ -85,6 +90,7 @@ __all__ = [
     "Need",
     "Outputs",
     "PanelWrapper",
+    "Recruits",
     "ReviewKD",
     "Standardised",
     "Wrapper",

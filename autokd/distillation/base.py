@@ -1,7 +1,7 @@
 """Contract of a distillation method, and its inputs: the networks' outputs and the batch context."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -11,6 +11,7 @@ from optuna.distributions import BaseDistribution
 from torch import Tensor, nn
 
 from autokd.data.mixup import Mixture
+from autokd.distillation.recruits import Recruits
 from autokd.errors import InputError
 
 __all__ = ["BatchContext", "LogitMethod", "LogitWrapper", "Method", "Mixture", "Need", "Outputs", "Wrapper"]
@@ -99,6 +100,8 @@ class Method(nn.Module, ABC):
         chooses_layers: Whether the method chooses the layers whose outputs are the features; see `layers`.
         remembers_samples: Whether the method needs the labels of all training samples and the index of each sample.
         n_companions: Number of networks that learn beside the student; see `recruit`.
+        copies_teacher: Whether a companion is a copy of the teacher, which must be a module then.
+        companion_rate: Factor on the learning rate of the companions, in `[0, 1]`; 0 if they do not learn.
         learns_from_panel: Whether the method needs the outputs of the teacher's assistants, `Outputs.others`.
         weighs_panel: Whether the method needs weights of teacher and assistants; see `weigh`.
     """
@@ -109,6 +112,8 @@ class Method(nn.Module, ABC):
     chooses_layers: bool = False
     remembers_samples: bool = False
     n_companions: int = 0
+    copies_teacher: bool = False
+    companion_rate: float = 1.0
     learns_from_panel: bool = False
     weighs_panel: ClassVar[bool] = False
 
@@ -122,17 +127,27 @@ class Method(nn.Module, ABC):
         """The networks that learn beside the student, once they are recruited; parts of this module."""
         return list(getattr(self, "_companions", ()))
 
-    def recruit(self, fresh: Callable[[int], nn.Module]) -> None:
+    @property
+    def companion_rates(self) -> Mapping[nn.Module, float]:
+        """The companions, each with the factor on its learning rate."""
+        return dict.fromkeys(self.companions, self.companion_rate)
+
+    def recruit(self, recruits: Recruits) -> None:
         """Make the `n_companions` networks that learn beside the student, before `prepare`.
 
-        They run on the samples of each batch, and one backward pass and one optimiser serve student and companions.
-        They take no part in what is kept of the student: averaged weights, the best epoch.
+        By default they are fresh networks of the student's architecture. Random draws come from torch's global
+        generator. Companions run on the samples of each batch, with the channels that the teacher gets, and one
+        backward pass and one optimiser serve student and companions. They take no part in what is kept of the student:
+        averaged weights, the best epoch.
 
         Args:
-            fresh: Makes a network of the student's architecture with other initial weights, which follow from a number.
+            recruits: What they are made from.
+
+        Raises:
+            InputError: If the teacher is no network that can be copied, or not one that the method can do this with.
         """
         if self.n_companions:
-            self._companions = nn.ModuleList(fresh(number) for number in range(self.n_companions))
+            self._companions = nn.ModuleList(recruits.fresh(number) for number in range(self.n_companions))
 
     def weigh(self, weights: Mapping[str, Sequence[float]]) -> None:
         """Take the weights of teacher and assistants, before `prepare`; only methods that weigh the panel use them.
@@ -253,6 +268,7 @@ class Wrapper(Method):
         self.chooses_layers = inner.chooses_layers
         self.remembers_samples = inner.remembers_samples
         self.n_companions = inner.n_companions
+        self.copies_teacher = inner.copies_teacher
         self.learns_from_panel = self.learns_from_panel or inner.learns_from_panel
 
     @property
@@ -260,9 +276,14 @@ class Wrapper(Method):
         """Companions of the inner method."""
         return self.inner.companions
 
-    def recruit(self, fresh: Callable[[int], nn.Module]) -> None:
+    @property
+    def companion_rates(self) -> Mapping[nn.Module, float]:
+        """Those of the inner method."""
+        return self.inner.companion_rates
+
+    def recruit(self, recruits: Recruits) -> None:
         """Recruit those of the inner method."""
-        self.inner.recruit(fresh)
+        self.inner.recruit(recruits)
 
     def weigh(self, weights: Mapping[str, Sequence[float]]) -> None:
         """Tell the inner method."""

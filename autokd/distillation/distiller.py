@@ -1,13 +1,16 @@
 """Distillation in a custom training loop."""
 
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from autokd.distillation.base import BatchContext, Method, Mixture, Outputs
 from autokd.distillation.feature_extractor import FeatureExtractor
+from autokd.distillation.recruits import Recruits
 from autokd.errors import InputError
 
 __all__ = ["Distiller"]
@@ -29,14 +32,14 @@ class Distiller(nn.Module):
             resolution.
         teacher_layers: Names of the teacher's modules likewise.
         fresh: Makes a network like the student with initial weights that follow from a number, for methods with
-            companions (DML).
+            companions of that kind (DML).
         panel: The teacher's assistants, from the largest to the smallest, for methods that learn from them (TAKD);
             modules or callables, which are not trained.
 
     Raises:
         InputError: If the method needs outputs that the teacher does not provide, does not support their shapes,
-            remembers samples and `labels` are omitted, has companions and `fresh` is omitted, or learns from assistants
-            and there are none.
+            remembers samples and `labels` are omitted, has companions like the student and `fresh` is omitted or like
+            the teacher and it is no module, or learns from assistants and there are none.
     """
 
     def __init__(
@@ -63,10 +66,7 @@ class Distiller(nn.Module):
             raise InputError(
                 "the method remembers all training samples: pass their labels, Distiller(..., labels=...)."
             )
-        if method.n_companions and fresh is None:
-            raise InputError("the method trains companions: pass what makes one, Distiller(..., fresh=...).")
-        if fresh is not None:
-            method.recruit(fresh)
+        method.recruit(Recruits(fresh or _no_companion, partial(_copied, teacher), example, teacher_layers))
         for assistant in panel:
             if isinstance(assistant, nn.Module):
                 assistant.eval()
@@ -140,3 +140,13 @@ class Distiller(nn.Module):
         none = torch.zeros(0, dtype=torch.int64, device=example.device)
         self.method.prepare(*outputs, none if labels is None else labels.to(example.device))
         self.method.to(example.device)
+
+
+def _no_companion(number: int) -> nn.Module:
+    raise InputError("the method trains companions: pass what makes one, Distiller(..., fresh=...).")
+
+
+def _copied(teacher: Callable[[Tensor], Tensor]) -> nn.Module:
+    if not isinstance(teacher, nn.Module):
+        raise InputError("the method trains a copy of the teacher, so the teacher must be a module.")
+    return deepcopy(teacher).requires_grad_()

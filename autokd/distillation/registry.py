@@ -21,6 +21,7 @@ from autokd.distillation.base import Method, Wrapper
 from autokd.distillation.methods.abkd import ABKD
 from autokd.distillation.methods.attention import AT
 from autokd.distillation.methods.bdkd import BDKD
+from autokd.distillation.methods.bdkd_online import BDKDOnline
 from autokd.distillation.methods.crd import CRD
 from autokd.distillation.methods.crld import CRLD
 from autokd.distillation.methods.dist import DIST
@@ -39,6 +40,7 @@ from autokd.distillation.methods.rkd import RKD
 from autokd.distillation.methods.rld import RLD
 from autokd.distillation.methods.similarity import SP
 from autokd.distillation.methods.sld import SLD
+from autokd.distillation.methods.sokd import SOKD
 from autokd.distillation.methods.ttm import TTM, WTTM
 from autokd.distillation.panels.ces import CES
 from autokd.distillation.panels.dgkd import DGKD
@@ -86,6 +88,8 @@ _ALL: tuple[type[Method], ...] = (
     Modality,
     CRLD,
     DML,
+    SOKD,
+    BDKDOnline,
     Standardised,
     CTKD,
     Continuation,

@@ -179,8 +179,9 @@ class DistillationStream:
         return self._reader
 
     def _companions_outputs(self, batch: Batch) -> tuple[Outputs, ...]:
-        """What the method's companions say of the samples, which are the first of the views."""
-        images = batch.images[: len(batch.labels)]
+        """What the method's companions say of the samples, which are the first of the views, with all channels."""
+        images = batch.images if batch.all_channels is None else batch.all_channels
+        images = images[: len(batch.labels)]
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self._context.precision == "bfloat16"):
             logits = [companion(images) for companion in self._method.companions]
         return tuple(Outputs(each.float()) for each in logits)

@@ -26,6 +26,7 @@ from autokd.distillation import Method, make_method
 from autokd.errors import AutoKDError, first_line
 from autokd.evaluation.distillation_stream import DistillationStream
 from autokd.evaluation.log import logged
+from autokd.evaluation.networks import built_student, recruit
 from autokd.evaluation.precompute import precompute_outputs
 from autokd.evaluation.task import EvaluationResult, EvaluationTask, weights_file
 from autokd.evaluation.warm_start import inherit, warm_start_weights
@@ -36,8 +37,6 @@ from autokd.training.loop import Batches, TrainingSettings, TrainingState, fresh
 from autokd.training.metrics import label_metrics, predict, teacher_metrics, validation_metrics
 from autokd.training.selection import averaged, is_candidate, keep_if_best, kept_weights
 from autokd.training.timetable import Leg, Timetable, timetable
-from search_spaces.architecture.format import Architecture
-from search_spaces.networks.network import build
 
 __all__ = ["OutOfMemoryError", "evaluate", "made_method"]
 
@@ -85,8 +84,8 @@ def _distil(task: EvaluationTask) -> dict[str, float]:
     context = task.context
     dataset = context.load_data()
     method = made_method(task)
-    network = _built(task, "weights")
-    method.recruit(lambda number: _built(task, "companion", number))
+    network = built_student(task, "weights")
+    recruit(task, method, dataset)
     with closing(DistillationStream(context, dataset, method, network, task.teacher_schedule, task.seed)) as stream:
         state = _train(task, network, method, stream, dataset)
         work = stream.images_of(_timetable(context.training, stream).steps_to(task.rung))
@@ -96,13 +95,6 @@ def _distil(task: EvaluationTask) -> dict[str, float]:
         metrics = _measure(task, network, dataset) | training | work | _sparsity(network)
         metrics |= _companions(task, method, dataset)
     return metrics if state.best is None else metrics | {"best_epoch": state.best.epoch}
-
-
-def _built(task: EvaluationTask, *role: int | str) -> nn.Module:
-    """A network of the task's architecture, whose initial weights follow from the seed and its role."""
-    network = build(Architecture.from_json(task.architecture), seed=task.seed_of(*role))
-    network.to(torch.device(task.context.device), memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return network
 
 
 def _train(
@@ -142,11 +134,11 @@ def _begin(
     for position, leg in reversed(list(enumerate(route))):
         checkpoint = saved[files[position]]
         if checkpoint is not None and leg.start < checkpoint.step <= leg.end:
-            state = fresh_state(settings, network, method, method.companions)
+            state = fresh_state(settings, network, method, method.companion_rates)
             checkpoint.restore(state)
             return state, route[position:]
     _warm_start(network, task)
-    return fresh_state(settings, network, method, method.companions), route
+    return fresh_state(settings, network, method, method.companion_rates), route
 
 
 def _warm_start(network: nn.Module, task: EvaluationTask) -> None:
@@ -189,8 +181,12 @@ def _measure(task: EvaluationTask, network: nn.Module, dataset: Dataset) -> dict
 
 def _companions(task: EvaluationTask, method: Method, dataset: Dataset) -> dict[str, float]:
     """Validation accuracy of each network that learnt beside the student."""
-    found = (label_metrics(*_predictions(task, each, dataset, "validation")) for each in method.companions)
-    return {f"companion{number}_accuracy": metrics["accuracy"] for number, metrics in enumerate(found)}
+    split = dataset.validation.to(torch.device(task.context.device))
+    logits = [predict(each, split, dataset.normalisation) for each in method.companions]
+    return {
+        f"companion{number}_accuracy": label_metrics(each, split.labels)["accuracy"]
+        for number, each in enumerate(logits)
+    }
 
 
 def _sparsity(network: nn.Module) -> dict[str, float]:

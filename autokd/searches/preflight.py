@@ -193,16 +193,16 @@ def check_methods(problem: Problem, students: Sequence[nn.Module], teacher: Teac
         InputError: If the teacher does not give what a method needs, a method cannot work with the shapes of student
             and teacher, or its loss is not finite.
     """
-    context, device = problem.context, torch.device(problem.facts.device)
+    context, device, is_object = problem.context, torch.device(problem.facts.device), teacher is not None
     dataset = context.load_data()
     teacher = teacher or context.load_teacher(0, dataset)
     students = [SomeChannels(each, context.data.student_channels) for each in students]
     batch = context.stream(dataset).batch(torch.arange(min(PROBED, len(dataset.train)), device=device), 0)
     for name, method in problem.methods.examples():
-        _check_needs(name, method, teacher)
+        _check_needs(name, method, teacher, is_object)
         for student in students:
             if teacher.network is not None:
-                _check_runs(name, method, student, teacher, batch, dataset.train.labels)
+                _check_runs(name, method, student, teacher, batch, dataset.train.labels, context.teacher.layers)
 
 
 def check_storage(problem: Problem, teacher: Teacher | None = None) -> OutputShapes:
@@ -317,7 +317,20 @@ def _spaces_without_copies(config: SearchConfig, why_no_graph: str, reporter: Re
     return tuple(name for name in members if name not in copies) if copies else ()
 
 
-def _check_needs(name: str, method: Method, teacher: Teacher) -> None:
+def _check_needs(name: str, method: Method, teacher: Teacher, is_object: bool) -> None:
+    """Raise if the method needs more of the teacher than there is.
+
+    Args:
+        name: Name of the method.
+        method: The method.
+        teacher: The teacher.
+        is_object: Whether the teacher is given as an object, which workers do not have.
+    """
+    if method.copies_teacher and (is_object or teacher.network is None):
+        raise InputError(
+            f"distillation method {name!r} trains a copy of the teacher in the workers, so it wants a torch module "
+            "given by name, `module:function`."
+        )
     wanted = [*sorted(method.needs), *(["answers for further views"] if method.n_views > 1 else [])]
     if wanted and teacher.network is None:
         raise InputError(
@@ -335,19 +348,26 @@ def _check_stored(name: str, method: Method, stored: Collection[OutputKind]) -> 
         )
 
 
-def _check_runs(name: str, method: Method, student: nn.Module, teacher: Teacher, batch: Batch, labels: Tensor) -> None:
+def _check_runs(
+    name: str,
+    method: Method,
+    student: nn.Module,
+    teacher: Teacher,
+    batch: Batch,
+    labels: Tensor,
+    layers: Sequence[str] | None,
+) -> None:
     """Raise if the loss of a batch cannot be computed."""
 
     def copied(number: int) -> nn.Module:
         return deepcopy(student)
 
-    panel = [teacher]  # the logits of an assistant have the same shape
+    theirs, panel = layers and teacher.outer_names(layers), [teacher]  # an assistant's logits have the same shape
     try:
-        with (
-            torch.random.fork_rng(),
-            closing(Distiller(method, student, teacher, batch.images, labels, fresh=copied, panel=panel)) as distiller,
-        ):
-            loss = distiller(batch.images, batch.labels, batch.indices)
+        with torch.random.fork_rng():
+            distiller = Distiller(method, student, teacher, batch.images, labels, None, theirs, copied, panel)
+            with closing(distiller):
+                loss = distiller(batch.images, batch.labels, batch.indices)
     except (InputError, RuntimeError, ValueError) as error:
         raise InputError(f"distillation method {name!r} cannot be used here: {first_line(error)}") from None
     if not loss.isfinite():

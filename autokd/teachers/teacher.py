@@ -23,6 +23,8 @@ _INNER = "_network."
 class Teacher(nn.Module):
     """Frozen network in evaluation mode that returns logits of the task's classes.
 
+    No gradient flows into its weights; a copy of it whose `requires_grad_()` is called can be trained.
+
     Args:
         network: A module or any callable.
         name: Text that distinguishes the teacher from others with the same weights.
@@ -76,7 +78,11 @@ class Teacher(nn.Module):
         inputs: Tensor = self._preparation(samples)
         return inputs
 
-    @torch.no_grad()
+    @staticmethod
+    def outer_names(names: Iterable[str]) -> list[str]:
+        """Names as submodules of a teacher of modules that are named within its network."""
+        return [_INNER + name for name in names]
+
     def forward(self, samples: Tensor) -> Tensor:
         """Logits, float32, `batch x classes`.
 

@@ -18,7 +18,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from torch import Tensor, nn
 from torch.optim import SGD
 
-from autokd.distillation import KD, BatchContext, FitNet, Method, Outputs, Wrapper
+from autokd.distillation import KD, BatchContext, FitNet, Method, Outputs, Recruits, Wrapper
 from autokd.errors import InputError
 
 __all__ = ["MethodConformance"]
@@ -136,12 +136,15 @@ class MethodConformance:
         assert all(leaf.grad is None for leaf in leaves)
 
     def test_it_recruits_its_companions_and_each_of_them_learns(self) -> None:
-        """They are parts of the method, made by numbers of their own, and the loss has a gradient for each."""
+        """They are parts of the method, fresh ones by numbers of their own, and the loss has a gradient for each."""
         student, teacher, context = self.batch(6)
-        method, numbers = self.make(), list[int]()
-        method.recruit(lambda number: numbers.append(number) or nn.Linear(3, CLASSES))  # type: ignore[func-returns-value]
-        assert len(method.companions) == len(set(numbers)) == method.n_companions
+        method, numbers, samples = self.make(), list[int](), torch.zeros(2, 1, 8, 8)
+        method.recruit(Recruits(lambda number: numbers.append(number) or _network(), _network, samples))  # type: ignore[func-returns-value]
+        assert len(set(method.companions)) == method.n_companions
+        assert len(set(numbers)) == len(numbers)
         assert set(method.companions) <= set(method.modules())
+        assert list(method.companion_rates) == list(method.companions)
+        assert all(companion(samples).shape == (2, CLASSES) for companion in method.companions)
         method.prepare(student, teacher, LABELS)
         outputs = [_requiring_gradient(each) for each in context.companions[: method.n_companions]]
         loss = self.loss(method, _requiring_gradient(student), teacher, replace(context, companions=tuple(outputs)))
@@ -212,6 +215,12 @@ class MethodConformance:
         distributions = self.method.distributions()
         for values in product(*map(_ends, distributions.values())):
             yield dict(zip(distributions, values, strict=True))
+
+
+def _network() -> nn.Module:
+    """Network for images of one channel, with two resolutions."""
+    first, second = (nn.Conv2d(channels, 4, 3, 2, padding=1) for channels in (1, 4))
+    return nn.Sequential(first, nn.BatchNorm2d(4), nn.ReLU(), second, nn.Flatten(), nn.Linear(16, CLASSES)).eval()
 
 
 def _ends(distribution: BaseDistribution) -> tuple[object, ...]:

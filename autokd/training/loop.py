@@ -1,7 +1,7 @@
 """The training loop of one network, given a stream of batches and a loss."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Protocol, Self
 
@@ -101,7 +101,7 @@ def fresh_state(
     settings: TrainingSettings,
     network: nn.Module,
     method: nn.Module | None = None,
-    companions: Sequence[nn.Module] = (),
+    companions: Mapping[nn.Module, float] | None = None,
 ) -> TrainingState:
     """State before the first step, with the optimiser and the average that the settings require.
 
@@ -109,7 +109,8 @@ def fresh_state(
         settings: Settings of the training.
         network: The network, on its device.
         method: Module with the parameters and buffers of the loss, if any; it is not averaged.
-        companions: Parts of the method that are networks to be optimised like the network.
+        companions: Parts of the method that are networks to be optimised like the network, each with a factor on its
+            learning rate.
     """
     method = method or nn.Module()
     average = None if settings.ema is None else Average(network, settings.ema)
@@ -117,7 +118,10 @@ def fresh_state(
 
 
 def optimiser(
-    settings: TrainingSettings, network: nn.Module, *others: nn.Module, companions: Sequence[nn.Module] = ()
+    settings: TrainingSettings,
+    network: nn.Module,
+    *others: nn.Module,
+    companions: Mapping[nn.Module, float] | None = None,
 ) -> Optimizer:
     """Optimiser of the modules' parameters.
 
@@ -127,25 +131,28 @@ def optimiser(
         settings: Settings of the training.
         network: The network, on whose layers' widths the factors may depend.
         *others: Further modules.
-        companions: Parts of these that are optimised like the network.
+        companions: Parts of these that are optimised like the network, each with a factor on its learning rate.
     """
     factors: dict[Tensor, float] = {}
     kernels: set[Tensor] = set()
+    companions = companions or {}
     for each in (network, *companions):
         factors |= rate_factors(each, settings.optimizer) if settings.width_scaling else {}
         kernels |= scale_free_kernels(each) if settings.optimizer == "muon" else set()
-    groups: dict[tuple[bool, float, bool], list[nn.Parameter]] = {}
+    rates = {parameter: rate for companion, rate in companions.items() for parameter in companion.parameters()}
+    groups: dict[tuple[bool, float, bool, float], list[nn.Parameter]] = {}
     for parameter in _parameters(network, *others):
-        kind = parameter.ndim <= 1, factors.get(parameter, 1.0), parameter in kernels
+        is_free, is_kernel = parameter.ndim <= 1, parameter in kernels
+        kind = is_free, factors.get(parameter, 1.0), is_kernel, rates.get(parameter, 1.0)
         groups.setdefault(kind, []).append(parameter)
     described = [
         {
             "params": parameters,
             "weight_decay": 0.0 if is_free else settings.weight_decay / factor,  # so that rate x decay is constant
-            "factor": factor,
+            "factor": factor * rate,
             "orthogonal": is_kernel,
         }
-        for (is_free, factor, is_kernel), parameters in sorted(groups.items(), key=lambda group: group[0])
+        for (is_free, factor, is_kernel, rate), parameters in sorted(groups.items(), key=lambda group: group[0])
     ]
     rate, momentum = settings.learning_rate, settings.momentum
     if settings.optimizer == "muon":

@@ -18,12 +18,12 @@ ORDER = {
     "autokd.data.decoding": "pictures undecoded mapped decode",
     "autokd.data.sources": "arrays digits fashion_mnist folder map_style hugging_face",
     "autokd.distillation": (
-        "base checks maps feature_extractor layer_similarity methods wrappers panels pruning distiller registry "
-        "__init__"
+        "recruits base checks maps feature_extractor layer_similarity teacher_copy methods wrappers panels pruning "
+        "distiller registry __init__"
     ),
     "autokd.distillation.methods": (
-        "kd dkd nkd mlld bdkd dml ttm rld sld abkd ldrld crld dist similarity rkd attention fitnet hints review "
-        "multi_step modality crd"
+        "kd dkd nkd mlld bdkd bdkd_online dml sokd ttm rld sld abkd ldrld crld dist similarity rkd attention fitnet "
+        "hints review multi_step modality crd"
     ),
     "autokd.distillation.panels": "base takd dgkd ces ensemble weights",
     "autokd.distillation.wrappers": "combined in_turn standardise early_stopping continuation ctkd",
@@ -50,7 +50,9 @@ ORDER = {
         "errors rows types models owner row_checks engine outages schema reading writing store removal lease "
         "lease_keeper queue"
     ),
-    "autokd.evaluation": "context prune warm_start precompute task panel_outputs distillation_stream log evaluate",
+    "autokd.evaluation": (
+        "context prune warm_start precompute task networks panel_outputs distillation_stream log evaluate"
+    ),
     "autokd.export": "module check manifest preprocess verification replacement card folder upload",
     "autokd.tracking": "tracker mlflow tensorboard following",
     "autokd.searches": (

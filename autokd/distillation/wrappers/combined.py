@@ -1,12 +1,13 @@
 """Several methods at once: the sum of their teacher losses."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from optuna.distributions import BaseDistribution
 from torch import Tensor, nn
 
 from autokd.distillation.base import BatchContext, Method, Outputs
+from autokd.distillation.recruits import Recruits
 from autokd.errors import InputError
 
 __all__ = ["Combined"]
@@ -39,6 +40,7 @@ class Combined(Method):
         self.chooses_layers = any(member.chooses_layers for member in members)
         self.remembers_samples = any(member.remembers_samples for member in members)
         self.n_companions = sum(member.n_companions for member in members)
+        self.copies_teacher = any(member.copies_teacher for member in members)
         self.learns_from_panel = any(member.learns_from_panel for member in members)
 
     @staticmethod
@@ -56,11 +58,16 @@ class Combined(Method):
         """Companions of all members."""
         return [companion for member in self.members for companion in member.companions]
 
-    def recruit(self, fresh: Callable[[int], nn.Module]) -> None:
+    @property
+    def companion_rates(self) -> Mapping[nn.Module, float]:
+        """Companions of all members, each with the factor on its learning rate."""
+        return {companion: rate for member in self.members for companion, rate in member.companion_rates.items()}
+
+    def recruit(self, recruits: Recruits) -> None:
         """Recruit those of all members, no two of them with the same initial weights."""
         first = 0
         for member in self.members:
-            member.recruit(lambda number, first=first: fresh(first + number))  # type: ignore[misc]
+            member.recruit(recruits.after(first))
             first += member.n_companions
 
     def weigh(self, weights: Mapping[str, Sequence[float]]) -> None:

@@ -1,6 +1,7 @@
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,17 @@ from torch import nn
 from autokd.config.schema import AugmentationConfig, DataConfig, TeacherConfig, TrainingConfig
 from autokd.data.dataset import Dataset, Split
 from autokd.data.registry import load_data
-from autokd.distillation import KD, METHODS, BatchContext, Method, Outputs, Wrapper, kd_loss, make_method
+from autokd.distillation import (
+    KD,
+    METHODS,
+    BatchContext,
+    Method,
+    Outputs,
+    Recruits,
+    Wrapper,
+    kd_loss,
+    make_method,
+)
 from autokd.distillation.base import Mixture, Need
 from autokd.evaluation import evaluate as evaluation
 from autokd.evaluation.context import TrainingContext
@@ -45,10 +56,11 @@ NODES = (
 )
 ARCHITECTURE = Architecture((1, 8, 8), 10, NODES)
 ALL: frozenset[Need] = frozenset({"embedding", "features"})
+WITHOUT_TEACHER = ("dml", "bd-kd-online")
 STORED = [
     name
     for name, kind in METHODS.items()
-    if not issubclass(kind, Wrapper) and kind().n_views == 1 and not kind.chooses_layers and name != "dml"
+    if not issubclass(kind, Wrapper) and kind().n_views == 1 and not kind.chooses_layers and name not in WITHOUT_TEACHER
 ]
 STATEFUL = [
     "crd",
@@ -78,9 +90,13 @@ def make_task(context: TrainingContext, tmp_path: Path) -> Callable[..., Evaluat
     return make
 
 
+def copied_teacher() -> nn.Module:
+    return load_teacher(TEACHER, CPU).requires_grad_()
+
+
 def taught(context: TrainingContext, method: Method) -> tuple[nn.Module, DistillationStream]:
     network = build(ARCHITECTURE)
-    method.recruit(lambda number: build(ARCHITECTURE, seed=number))
+    method.recruit(Recruits(partial(build, ARCHITECTURE), copied_teacher, torch.zeros(2, 1, 8, 8)))
     return network, DistillationStream(context, context.load_data(), method, network, 0, 0)
 
 

@@ -115,7 +115,7 @@ def test_a_companion_is_optimised_like_the_network(name: OptimizerName) -> None:
     settings = TrainingSettings(optimizer=name, width_scaling=True)
     student, companion = network(), network()
     method = nn.ModuleList([companion, nn.Linear(5, 2)])  # the other part is a loss's own
-    groups = optimiser(settings, student, method, companions=[companion]).param_groups
+    groups = optimiser(settings, student, method, companions={companion: 1.0}).param_groups
     kinds = {parameter: number for number, group in enumerate(groups) for parameter in group["params"]}
     ours, theirs = ([kinds[parameter] for parameter in each.parameters()] for each in (student, companion))
     assert ours == theirs

@@ -42,6 +42,7 @@ from autokd.errors import AutoKDError, InputError
 from autokd.evaluation.context import TrainingContext
 from autokd.evaluation.distillation_stream import DistillationStream
 from autokd.evaluation.evaluate import evaluate
+from autokd.evaluation.networks import built_student, recruit
 from autokd.evaluation.precompute import missing_outputs, precompute_outputs
 from autokd.evaluation.task import EvaluationTask
 from autokd.teachers.registry import load_teacher
@@ -50,7 +51,6 @@ from autokd.training.schedules import Cosine
 from search_spaces.architecture.format import Architecture
 from search_spaces.design.budget import Budget
 from search_spaces.design.registry import space
-from search_spaces.networks.network import build
 
 PLAIN = "plain training"
 SHIPPED = "shipped"
@@ -248,11 +248,12 @@ def _speeds(rows: list[Row], context: TrainingContext, student: Architecture) ->
 
 def _speed(row: Row, context: TrainingContext, student: Architecture) -> float:
     method = make_method(row.name, dict(WITHOUT_TEACHER if row.method == PLAIN else row.settings))
-    network = build(student).to(memory_format=torch.channels_last)
-    method.recruit(lambda number: build(student, seed=number).to(memory_format=torch.channels_last))
+    task = EvaluationTask(context, student.to_json(), row.name, (), 0, 0, Path())
+    network, dataset = built_student(task, "weights"), context.load_data()
+    recruit(task, method, dataset)
     settings = TrainingSettings(precision=context.precision, learning_rate=1e-3)
-    with closing(DistillationStream(context, context.load_data(), method, network, 0, 0)) as stream:
-        state = TrainingState(network, optimiser(settings, network, method, companions=method.companions), method)
+    with closing(DistillationStream(context, dataset, method, network, 0, 0)) as stream:
+        state = TrainingState(network, optimiser(settings, network, method, companions=method.companion_rates), method)
         loss = stream.loss(state, STEPS)
         started = time.perf_counter()
         train(state, stream, loss, settings, STEPS, Cosine(STEPS), derive(0, "speed"))

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from autokd.distillation import DML, KD, BatchContext, Combined, Method, Outputs
+from autokd.distillation import DML, KD, BatchContext, Combined, Method, Outputs, Recruits
 from autokd.distillation.base import Need
 from autokd.errors import InputError
 
@@ -110,7 +110,7 @@ def test_each_member_has_companions_of_its_own(student: Outputs, teacher: Output
     first, last = DML(peers=2), DML()
     both = Combined([first, KD(), last])
     numbers: list[int] = []
-    both.recruit(lambda number: numbers.append(number) or nn.Identity())
+    both.recruit(Recruits(lambda number: numbers.append(number) or nn.Identity(), nn.Identity, torch.zeros(2, 3)))
     assert (numbers, both.n_companions) == ([0, 1, 2], 3)
     assert both.companions == [*first.companions, *last.companions]
     outputs = tuple(Outputs(student.logits.roll(shift, 1)) for shift in range(3))

@@ -1,0 +1,116 @@
+"""Semi-online distillation: a part of the teacher learns beside the student (Liu et al. 2021).
+
+"Semi-Online Knowledge Distillation", https://arxiv.org/abs/2111.11747.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from torch import Tensor, nn
+
+from autokd.distillation.base import BatchContext, Method, Outputs
+from autokd.distillation.checks import non_negative, one_of, positive, share, whole
+from autokd.distillation.feature_extractor import default_layers
+from autokd.distillation.methods.kd import kd_loss
+from autokd.distillation.recruits import Recruits
+from autokd.distillation.teacher_copy import TeacherCopy, modules_after, redraw
+from autokd.errors import InputError
+
+__all__ = ["SOKD"]
+
+BRIDGES = "teacher", "random"
+TRUNK_NORMS = "frozen", "drifting"
+
+
+class SOKD(Method):
+    """Student S and companion A, a copy of the teacher T whose last part, the bridge, learns with the student.
+
+    With `KD(a <- b) = t^2 KL(p_b || p_a)`, through which no gradient flows into b, training minimises the sum of
+
+        L_S = CE(S) + weight KD(S <- A)
+        L_A = CE(A) + weight (KD(A <- T) + KD(A <- S))
+
+    in one step for both networks. The part of A before the bridge, the trunk, keeps the teacher's weights. Departures
+    from the authors' code: where the bridge begins is counted in layers, and both `bridge = "teacher"` and
+    `trunk_norm = "frozen"` are ours. There, the bridge's first weights are effectively random, and batch norms of the
+    trunk drift. Ranges are ours, too: temperature 1 to 10 and weight 0.1 to 10 (both log).
+
+    Args:
+        temperature: `t`, positive and finite; 4 in the paper.
+        weight: Weight of each divergence, at least 0; 1 in the paper.
+        bridge: First weights of the bridge: those of the "teacher", or "random" ones.
+        bridge_from: The bridge is what runs after this one of the teacher's layers, counted from the end, at least 1;
+            the layers are those that `teacher.layers` names, by default the last module of each resolution. 2 is the
+            end of the last but one resolution; 1 leaves only what follows the last one. The range is 1 to 2.
+        trunk_norm: Whether batch norms of the trunk are "frozen", or "drifting": they then normalise by the batch.
+        companion_rate: Factor on the learning rate of the companion, in `[0, 1]`.
+    """
+
+    name = "sokd"
+    n_companions = 1
+    copies_teacher = True
+
+    def __init__(
+        self,
+        temperature: float = 4.0,
+        weight: float = 1.0,
+        bridge: str = "teacher",
+        bridge_from: int = 2,
+        trunk_norm: str = "frozen",
+        companion_rate: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.temperature = positive(temperature=temperature)
+        self.weight = non_negative(weight=weight)
+        self.bridge = one_of(BRIDGES, bridge=bridge)
+        self.bridge_from = whole(1, bridge_from=bridge_from)
+        self.trunk_norm = one_of(TRUNK_NORMS, trunk_norm=trunk_norm)
+        self.companion_rate = share(companion_rate=companion_rate)
+
+    @staticmethod
+    def distributions() -> dict[str, BaseDistribution]:
+        """Distributions of temperature and weight, and of what decides how the companion learns."""
+        return {
+            "temperature": FloatDistribution(1.0, 10.0, log=True),
+            "weight": FloatDistribution(0.1, 10.0, log=True),
+            "bridge": CategoricalDistribution(BRIDGES),
+            "bridge_from": IntDistribution(1, 2),
+            "trunk_norm": CategoricalDistribution(TRUNK_NORMS),
+            "companion_rate": FloatDistribution(0.0, 1.0),
+        }
+
+    def recruit(self, recruits: Recruits) -> None:
+        """Make the companion.
+
+        Raises:
+            InputError: If the teacher has too few layers, no weights run after the one where the trunk ends, or those
+                of the bridge cannot be drawn again.
+        """
+        network = recruits.copied()
+        end = self._end_of_trunk(recruits.layers or default_layers(network, recruits.samples))
+        bridge = modules_after(network, end, recruits.samples)
+        if not any(True for name in bridge for _ in network.get_submodule(name).parameters(recurse=False)):
+            raise InputError(
+                f"`bridge_from` = {self.bridge_from} is the teacher's layer {end!r}, after which no weights can learn."
+            )
+        if self.bridge == "random":
+            redraw(network, bridge, 'bridge = "random"')
+        learns, drifts = self.companion_rate > 0, self.trunk_norm == "drifting"
+        self._companions = nn.ModuleList([TeacherCopy(network, bridge if learns else (), learns and drifts)])
+
+    def teacher_loss(self, student: Outputs, teacher: Outputs, context: BatchContext) -> Tensor:
+        """What the student learns from the companion, and the companion's loss."""
+        (companion,) = context.companions
+        pairs = (student, companion), (companion, teacher), (companion, student)  # pupil, tutor
+        divergences = [kd_loss(pupil.logits, tutor.logits, self.temperature) for pupil, tutor in pairs]
+        return context.cross_entropy(companion.logits) + self.weight * torch.stack(divergences).sum()
+
+    def _end_of_trunk(self, layers: Sequence[str]) -> str:
+        """The layer after which the bridge begins."""
+        if len(layers) < self.bridge_from:
+            raise InputError(
+                f"`bridge_from` = {self.bridge_from} wants as many of the teacher's layers, but it has "
+                f"{', '.join(map(repr, layers)) or 'none'}: lower `bridge_from`, or name layers in `teacher.layers`."
+            )
+        return layers[-self.bridge_from]
