@@ -35,6 +35,7 @@ class TeacherCopy(nn.Module):
                 if (name in learning) == is_learning:
                     for parameter in modules[name].parameters(recurse=False):
                         parameter.requires_grad_(is_learning)
+        self.train()
 
     def forward(self, samples: Tensor) -> Tensor:
         """Logits, `batch x classes`."""

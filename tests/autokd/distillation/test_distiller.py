@@ -88,6 +88,23 @@ def test_companions_run_beside_the_student_and_learn(student: nn.Module, teacher
         Distiller(DML(), student, teacher, images)
 
 
+@pytest.mark.parametrize("name", ["sokd", "bd-kd-online"])
+def test_a_copy_of_the_teacher_learns_and_the_teacher_does_not(
+    name: str, student: nn.Module, teacher: nn.Module, images: Tensor
+) -> None:
+    before = {key: tensor.clone() for key, tensor in teacher.state_dict().items()}
+    distiller = Distiller(make_method(name, {}), student, teacher, images, teacher_layers=["2", "4"])
+    (companion,) = distiller.method.companions
+    optimiser = torch.optim.SGD(distiller.parameters(), lr=0.01)
+    distiller(images, LABELS).backward()
+    optimiser.step()
+    assert not torch.equal(companion.network[6].weight, before["6.weight"])
+    assert all(torch.equal(tensor, before[key]) for key, tensor in teacher.state_dict().items())
+    assert not any(parameter.grad is not None for parameter in teacher.parameters())
+    with pytest.raises(InputError, match="trains a copy of the teacher, so the teacher must be a module"):
+        Distiller(make_method(name, {}), student, lambda images: images.flatten(1)[:, :3], images)
+
+
 def test_assistants_run_beside_the_teacher_and_do_not_learn(
     student: nn.Module, teacher: nn.Module, images: Tensor
 ) -> None:

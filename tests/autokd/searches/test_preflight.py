@@ -1,5 +1,6 @@
 import json
 import platform
+import re
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -295,6 +296,23 @@ def test_an_object_cannot_run_in_the_workers(config: SearchConfig):
     limited = problem_of(config, "teacher={disk_bytes=0}", "distillation={method='kd'}", teacher=teacher)
     with pytest.raises(InputError, match="method 'kd' runs the teacher in the workers"):
         check_storage(limited, teacher)
+
+
+@pytest.mark.parametrize("method", ["sokd", "kd+bd-kd-online"])
+def test_only_a_module_that_workers_can_make_is_copied(config: SearchConfig, method: str):
+    module = Teacher(load_teacher(config.teacher, torch.device("cpu")).network, "name")  # type: ignore[arg-type]
+    wanted = f"method '{re.escape(method)}' trains a copy of the teacher in the workers, so it wants a torch module"
+    for teacher in (module, Teacher(lambda images: images.flatten(1)[:, :10], "name")):
+        problem = problem_of(config, "teacher={floor=0.0}", f"distillation={{method='{method}'}}", teacher=teacher)
+        with pytest.raises(InputError, match=wanted):
+            check_methods(problem, typical_students(problem), teacher)
+
+
+def test_layers_that_the_teacher_names_count_before_the_search_too(config: SearchConfig):
+    changes = ["distillation={method='sokd'}", "teacher.layers=['blocks.0']"]
+    problem = problem_of(config, *changes)
+    with pytest.raises(InputError, match=r"'sokd' cannot be used here: `bridge_from` = 2 wants .* 'blocks.0': lower"):
+        check_methods(problem, typical_students(problem))
 
 
 def test_a_disk_without_room_for_the_teachers_outputs_stops_the_search(config, monkeypatch: pytest.MonkeyPatch):

@@ -122,6 +122,17 @@ def test_a_companion_is_optimised_like_the_network(name: OptimizerName) -> None:
     assert len(set(ours)) > 1
 
 
+@pytest.mark.parametrize("name", ["sgd", "muon", "adamw"])
+def test_a_companion_learns_at_a_share_of_the_rate_and_not_at_all_at_none(name: OptimizerName) -> None:
+    student, companion = nn.Linear(64, 2), nn.Linear(512, 2)
+    settings = TrainingSettings(optimizer=name, width_scaling=True, weight_decay=0.1)
+    for rate in (0.5, 0.0):
+        groups = optimiser(settings, student, companion, companions={companion: rate}).param_groups
+        found = {each: (group["factor"], group["weight_decay"]) for group in groups for each in group["params"]}
+        assert [found[parameter] for parameter in student.parameters()] == [(1.0, 0.1), (1.0, 0.0)]
+        assert [found[each] for each in companion.parameters()] == [(rate / 8, pytest.approx(0.8)), (rate, 0.0)]
+
+
 def test_a_network_of_vectors_or_of_matrices_only_can_be_trained() -> None:
     for network in (nn.Linear(2, 2, bias=False), nn.BatchNorm1d(2)):
         assert len(optimiser(TrainingSettings(), network).param_groups) == 1
