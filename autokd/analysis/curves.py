@@ -37,17 +37,17 @@ class Curve:
     points: Sequence[tuple[float, float]]
 
 
-def learning_curves(result: "SearchResult", trained: Sequence[TrainedStudent]) -> list[Curve]:
+def learning_curves(result: "SearchResult", leading: Sequence[TrainedStudent]) -> list[Curve]:
     """The curve of each trial, of very many some that are spread evenly, of references and of full-length trainings.
 
     Within a search accuracies are measured at its rungs, of a full-length training at its end.
 
     Args:
         result: The search.
-        trained: What it has `trained`.
+        leading: Those of its students that are `leading`.
     """
     rungs = result.problem.rungs
-    best = next((student.trial.number for student in trained if student.trial.reference is None), None)
+    best = next((student.trial.number for student in leading if student.trial.reference is None), None)
     trials = {record.trial.number: record for record in result.spread(MOST_CURVES)}
     if best is not None:
         trials[best] = result.trial(best)
@@ -60,7 +60,7 @@ def learning_curves(result: "SearchResult", trained: Sequence[TrainedStudent]) -
     ]
     curves += [
         Curve("full length", student.trial.reference or "", [(student.evaluation.epochs, student.metrics["accuracy"])])
-        for student in trained
+        for student in leading
         if student.is_final
     ]
     return [curve for curve in curves if curve.points]

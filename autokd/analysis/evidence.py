@@ -1,6 +1,5 @@
 """The data of a search's pictures."""
 
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -120,25 +119,23 @@ def evidence(result: "SearchResult", families: Sequence[Family] | None = None) -
     )
 
 
-def set_against(shown: Evidence, trained: Sequence[TrainedStudent], cost: Against) -> Evidence:
+def set_against(
+    shown: Evidence, leading: Sequence[TrainedStudent], cost: Against, costs: Mapping[int, Sequence[float]]
+) -> Evidence:
     """The same with the accuracy set against a cost, whether or not it is an objective.
 
     Args:
         shown: The data.
-        trained: What its search has `trained`.
+        leading: The students of its search that are `leading`.
         cost: The cost that is to be small.
+        costs: What each trial costs, by its number.
     """
-    sizes: dict[int, list[int]] = {}
-    for student in trained:
-        if student.trial.reference is None and not student.is_final:
-            sizes.setdefault(student.trial.number, []).append(student.cost(cost))
-    means = {number: statistics.fmean(each) for number, each in sizes.items()}
     return replace(
         shown,
-        outcomes=[replace(each, costs=[means[each.number]]) for each in shown.outcomes if each.number in means],
+        outcomes=[replace(each, costs=costs[each.number]) for each in shown.outcomes if each.number in costs],
         costs=(cost,),
-        front=[student for student in pareto_fronts(trained, cost) if not student.is_final],
-        finals=[student for student in trained if student.is_final],
+        front=[student for student in pareto_fronts(leading, cost) if not student.is_final],
+        finals=[student for student in leading if student.is_final],
     )
 
 

@@ -103,14 +103,17 @@ def _panels(shown: Evidence) -> Iterator[Markup]:
 
 def _pictures(findings: Findings, shown: Evidence, result: "SearchResult") -> list[Markup]:
     """Accuracy against costs, the panels of the picture of the search, and learning curves."""
-    trained = result.trained
+    leading = result.leading
     fronts = [
         inline_svg(
-            front_svg(set_against(shown, trained, cost)), f"front-{cost}", f"Accuracy against {COSTS[cost]}", THEMED
+            front_svg(set_against(shown, leading, cost, result.mean_costs(cost))),
+            f"front-{cost}",
+            f"Accuracy against {COSTS[cost]}",
+            THEMED,
         )
         for cost in _costs_to_draw(findings)
     ]
-    curves = curves_svg(learning_curves(result, trained), shown.teacher_accuracy)
+    curves = curves_svg(learning_curves(result, leading), shown.teacher_accuracy)
     others = _panels(replace(shown, costs=(), front=()))  # of which none is a front again
     return [*fronts, *others, inline_svg(curves, "curves", "Learning curves", THEMED)]
 

@@ -7,9 +7,9 @@ from difflib import get_close_matches
 from itertools import zip_longest
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Self, TypeVar, cast
+from typing import Any, Self, TypeVar
 
-from sqlalchemy import ColumnElement, Engine, Select, and_, case, exists, func, literal, or_, select
+from sqlalchemy import ColumnElement, Engine, Select, and_, func, literal, or_, select
 from sqlalchemy.exc import DBAPIError, IntegrityError, StatementError
 from sqlalchemy.orm import Session, defer
 
@@ -21,7 +21,6 @@ from autokd.database.row_checks import TABLES, checked, row_of
 from autokd.database.rows import (
     UNREAD,
     EvaluationRow,
-    EvaluationTotals,
     EventRow,
     Purpose,
     SearchRow,
@@ -29,27 +28,20 @@ from autokd.database.rows import (
     TrialOutcome,
     TrialRow,
     TrialState,
-    TrialTotals,
 )
 from autokd.database.schema import prepare
 from autokd.errors import first_line
 
-__all__ = ["Reader", "find_search", "translated"]
+__all__ = ["IS_FINAL", "IS_REFERENCE", "IS_TRIAL", "NO_LIMITS", "Reader", "cost_of", "find_search", "translated"]
 
 R = TypeVar("R")
 
 # Written into the statement, since only so are these known to be the conditions of partial indexes.
 _BEGINS_SESSION = Event.kind == literal("lease_acquired", literal_execute=True)
-_IS_FINAL = Student.purpose == literal("final", literal_execute=True)
-_IS_TRIAL, _IS_REFERENCE = Trial.number >= 0, Trial.number < 0  # which an index tells
+IS_FINAL = Student.purpose == literal("final", literal_execute=True)
+IS_TRIAL, IS_REFERENCE = Trial.number >= 0, Trial.number < 0  # which an index tells
 _BEST_FIRST = Trial.rung.desc().nulls_last(), Trial.value.desc(), Trial.number
-_FAILS = and_(Evaluation.trial_id == Trial.id, Evaluation.state == "failed")
-_FAILED_BY_WORKERS = and_(
-    Trial.state == "failed",
-    exists().where(_FAILS),
-    ~exists().where(_FAILS, or_(Evaluation.fault.is_(None), Evaluation.fault != "worker")),
-)
-_NO_LIMITS: Mapping[str, int] = MappingProxyType({})
+NO_LIMITS: Mapping[str, int] = MappingProxyType({})
 
 
 class Reader:
@@ -103,7 +95,7 @@ class Reader:
     @patient
     def searches(self) -> list[SearchRow]:
         """All searches, oldest first."""
-        return self._rows(SearchRow, select(*_columns(SearchRow, Search)).order_by(Search.id))
+        return self.rows(SearchRow, select(*_columns(SearchRow, Search)).order_by(Search.id))
 
     @patient
     def search(self, name: str | int) -> SearchRow:
@@ -123,14 +115,14 @@ class Reader:
             search_id: Id of the search.
             ids: Ids of the trials to read; None for all.
         """
-        query = select(*_columns(TrialRow, Trial)).where(Trial.search_id == search_id, _IS_TRIAL)
-        return self._rows(TrialRow, _among(query, Trial.id, ids).order_by(Trial.number))
+        query = select(*_columns(TrialRow, Trial)).where(Trial.search_id == search_id, IS_TRIAL)
+        return self.rows(TrialRow, _among(query, Trial.id, ids).order_by(Trial.number))
 
     @patient
     def references(self, search_id: int) -> list[TrialRow]:
         """A search's references in the order in which they were opened."""
-        query = select(*_columns(TrialRow, Trial)).where(Trial.search_id == search_id, _IS_REFERENCE)
-        return self._rows(TrialRow, query.order_by(Trial.number.desc()))
+        query = select(*_columns(TrialRow, Trial)).where(Trial.search_id == search_id, IS_REFERENCE)
+        return self.rows(TrialRow, query.order_by(Trial.number.desc()))
 
     @patient
     def students(
@@ -155,7 +147,7 @@ class Reader:
         if purpose is not None:
             query = query.where(_has_purpose(purpose))
         if architectures:
-            return self._rows(StudentRow, query)
+            return self.rows(StudentRow, query)
         with self.session() as session:
             rows = session.execute(query).mappings()
             return [replace(checked(StudentRow, {**row, "architecture": {}}), architecture=UNREAD) for row in rows]
@@ -173,15 +165,15 @@ class Reader:
         """
         query = select(*_columns(EvaluationRow, Evaluation)).order_by(Evaluation.id)
         if purpose is None:
-            return self._rows(EvaluationRow, query.where(_within(Evaluation, search_id, trials)))
+            return self.rows(EvaluationRow, query.where(_within(Evaluation, search_id, trials)))
         query = query.join(Student, Student.id == Evaluation.student_id)
-        return self._rows(EvaluationRow, query.where(_within(Student, search_id, trials), _has_purpose(purpose)))
+        return self.rows(EvaluationRow, query.where(_within(Student, search_id, trials), _has_purpose(purpose)))
 
     @patient
     def n_trials(self, search_id: int) -> int:
         """Number of a search's trials, without references."""
         with self.session() as session:
-            query = select(func.count()).select_from(Trial).where(Trial.search_id == search_id, _IS_TRIAL)
+            query = select(func.count()).select_from(Trial).where(Trial.search_id == search_id, IS_TRIAL)
             return session.scalar(query) or 0
 
     @patient
@@ -200,13 +192,13 @@ class Reader:
             numbers: Their numbers; None for all.
             most: Only the first so many of them; None for all.
         """
-        query = select(Trial.id).where(Trial.search_id == search_id, _IS_TRIAL).order_by(Trial.number).limit(most)
+        query = select(Trial.id).where(Trial.search_id == search_id, IS_TRIAL).order_by(Trial.number).limit(most)
         query = _among(_among(query, Trial.state, states or None), Trial.number, numbers)
         with self.session() as session:
             return list(session.scalars(query))
 
     @patient
-    def best_trials(self, search_id: int, n: int, limits: Mapping[str, int] = _NO_LIMITS) -> list[int]:
+    def best_trials(self, search_id: int, n: int, limits: Mapping[str, int] = NO_LIMITS) -> list[int]:
         """Numbers of the best of a search's complete and pruned trials: by highest rung, by value there, by number.
 
         Args:
@@ -215,73 +207,19 @@ class Reader:
             limits: The largest cost of their first students, by name.
         """
         query = select(Trial.number).where(
-            Trial.search_id == search_id, _IS_TRIAL, Trial.state.in_(("complete", "pruned"))
+            Trial.search_id == search_id, IS_TRIAL, Trial.state.in_(("complete", "pruned"))
         )
         if limits:
             first = and_(Student.trial_id == Trial.id, Student.purpose == "search", Student.replicate == 0)
-            query = query.join(Student, first).where(*(_cost(name) <= limit for name, limit in limits.items()))
+            query = query.join(Student, first).where(*(cost_of(name) <= limit for name, limit in limits.items()))
         with self.session() as session:
             return list(session.scalars(query.order_by(*_BEST_FIRST).limit(n)))
 
     @patient
-    def best_student_trial_id(self, search_id: int, limits: Mapping[str, int] = _NO_LIMITS) -> int | None:
-        """Id of the trial of the best of a search's students: by length of the training, by accuracy after it, by id.
-
-        Neither references nor students that were trained at full length count. None if no student was trained.
-
-        Args:
-            search_id: Id of the search.
-            limits: The largest cost of the student, by name.
-        """
-        references = select(Trial.id).where(Trial.search_id == search_id, _IS_REFERENCE)
-        finals = select(Student.id).where(Student.search_id == search_id, _IS_FINAL)
-        trained = [
-            Evaluation.search_id == search_id,
-            Evaluation.state == "complete",
-            Evaluation.trial_id.not_in(references),
-            Evaluation.student_id.not_in(finals),
-        ]
-        if limits:
-            kept = (_cost(name) <= limit for name, limit in limits.items())
-            trained.append(Evaluation.student_id.in_(select(Student.id).where(Student.search_id == search_id, *kept)))
-        longest = select(func.max(Evaluation.epochs)).where(*trained).scalar_subquery()
-        query = select(Evaluation.trial_id).where(*trained, Evaluation.epochs == longest)
-        best_first = _metric("accuracy").desc(), Evaluation.student_id
-        with self.session() as session:
-            return session.scalar(query.order_by(*best_first).limit(1))
-
-    @patient
-    def evaluation_totals(self, search_id: int) -> EvaluationTotals:
-        """Sums over all of a search's evaluations."""
-        sums: list[Any] = [
-            func.coalesce(func.sum(Evaluation.seconds), 0.0).label("seconds"),
-            _total("images").label("images"),
-            _total("live_teacher_images").label("live_teacher_images"),
-            func.count(_metric("test_accuracy")).label("n_tested"),
-        ]
-        return self._rows(EvaluationTotals, select(*sums).where(Evaluation.search_id == search_id))[0]
-
-    @patient
     def trial_outcomes(self, search_id: int) -> list[TrialOutcome]:
         """Number, state, values and rung of each of a search's trials, by number, without references."""
-        query = select(*_columns(TrialOutcome, Trial)).where(Trial.search_id == search_id, _IS_TRIAL)
-        return self._rows(TrialOutcome, query.order_by(Trial.number))
-
-    @patient
-    def trial_totals(self, search_id: int) -> list[TrialTotals]:
-        """Counts and sums over a search's trials, by state and, if they failed, by reason.
-
-        They are in the order of their first trials, and references do not count.
-        """
-        reason = case((Trial.state == "failed", Trial.reason))
-        at_chance = func.sum(case((Trial.at_chance.is_(True), 1), else_=0))
-        sums = func.count().label("n"), func.coalesce(func.sum(Trial.seconds), 0.0).label("seconds")
-        retriable = func.sum(case((_FAILED_BY_WORKERS, 1), else_=0))
-        query = select(
-            Trial.state, reason.label("reason"), *sums, at_chance.label("at_chance"), retriable.label("retriable")
-        )
-        query = query.where(Trial.search_id == search_id, _IS_TRIAL).group_by(Trial.state, reason)
-        return self._rows(TrialTotals, query.order_by(func.min(Trial.number)))
+        query = select(*_columns(TrialOutcome, Trial)).where(Trial.search_id == search_id, IS_TRIAL)
+        return self.rows(TrialOutcome, query.order_by(Trial.number))
 
     @patient
     def events(self, search_id: int, after: int = 0, most: int | None = None) -> list[EventRow]:
@@ -292,12 +230,12 @@ class Reader:
             after: Only events with a larger id.
             most: Only the first so many of them; None for all.
         """
-        return self._rows(EventRow, _events(search_id, Event.id > after).order_by(Event.id).limit(most))
+        return self.rows(EventRow, _events(search_id, Event.id > after).order_by(Event.id).limit(most))
 
     @patient
     def last_events(self, search_id: int, n: int) -> list[EventRow]:
         """The last `n` events of a search, the newest last."""
-        return self._rows(EventRow, _events(search_id).order_by(Event.id.desc()).limit(n))[::-1]
+        return self.rows(EventRow, _events(search_id).order_by(Event.id.desc()).limit(n))[::-1]
 
     @patient
     def outline(self, search_id: int) -> list[EventRow]:
@@ -319,9 +257,15 @@ class Reader:
             found = session.scalar(searching.order_by(Event.id).limit(1))
             last = session.scalar(select(func.max(Event.id)).where(*within))
         wanted = within if found is None else [*within, or_(Event.id <= found, Event.id == last)]
-        return self._rows(EventRow, _events(search_id, *wanted).order_by(Event.id))
+        return self.rows(EventRow, _events(search_id, *wanted).order_by(Event.id))
 
-    def _rows(self, kind: type[R], query: Select[Any]) -> list[R]:
+    def rows(self, kind: type[R], query: Select[Any]) -> list[R]:
+        """The rows that a query finds, whose columns are named as the fields of their kind.
+
+        Args:
+            kind: Kind of the rows.
+            query: The query.
+        """
         with self.session() as session:
             rows = session.execute(query).mappings()
             return [checked(kind, dict(row)) for row in rows]
@@ -381,20 +325,9 @@ def _columns(kind: type[Any], model: type[Base]) -> list[Any]:
     return [getattr(model, field.name) for field in fields(kind)]
 
 
-def _cost(name: str) -> Any:
+def cost_of(name: str) -> Any:
     """Column of a cost of students."""
     return Student.activation_bytes + Student.model_bytes if name == "memory_bytes" else getattr(Student, name)
-
-
-def _metric(name: str) -> ColumnElement[float]:
-    """A metric of an evaluation; NULL if it has none, as one that is not complete."""
-    return cast("ColumnElement[float]", Evaluation.metrics[name].as_float())
-
-
-def _total(name: str) -> ColumnElement[float | None]:
-    """Sum of a metric over complete evaluations; NULL if one of them does not have it."""
-    of_all = func.count(_metric(name)) == func.count(case((Evaluation.state == "complete", 1)))
-    return case((of_all, func.coalesce(func.sum(_metric(name)), 0.0)))
 
 
 def _within(model: type[Student | Evaluation], search_id: int, trials: Collection[int] | None) -> ColumnElement[bool]:
@@ -406,7 +339,7 @@ def _within(model: type[Student | Evaluation], search_id: int, trials: Collectio
 
 
 def _has_purpose(purpose: Purpose) -> ColumnElement[bool]:
-    return _IS_FINAL if purpose == "final" else Student.purpose == purpose
+    return IS_FINAL if purpose == "final" else Student.purpose == purpose
 
 
 def _events(search_id: int, *criteria: ColumnElement[bool]) -> Select[Any]:

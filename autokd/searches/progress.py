@@ -9,6 +9,7 @@ from typing import Self
 from autokd.database.lease import is_owned
 from autokd.database.reading import Reader
 from autokd.database.rows import SearchRow, StudentRow, TrialTotals
+from autokd.database.summaries import trial_totals
 from autokd.searches.references import latest_references
 from autokd.searches.trial_record import TrialRecord, reference_records, trial_records
 
@@ -312,7 +313,7 @@ def read_progress(store: Reader, search: SearchRow) -> Progress:
     best = store.trial_ids(search.id, numbers=store.best_trials(search.id, 1))
     ids = [*store.trial_ids(search.id, "running"), *best]
     records = trial_records(store, search.id, ids, architectures=False).values()
-    tally = Tally.of(search.facts["classes"], store.trial_totals(search.id), records)
+    tally = Tally.of(search.facts["classes"], trial_totals(store, search.id), records)
     return tally.progress(search, reference_records(store, search.id))
 
 

@@ -1,7 +1,7 @@
 """A recorded search: what it found so far."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -10,6 +10,7 @@ from autokd.config.objectives import Against
 from autokd.config.parsing import recorded_config
 from autokd.config.schema import SearchConfig
 from autokd.database.rows import EventRow, SearchRow, TrialState
+from autokd.database.summaries import evaluation_totals, mean_costs
 from autokd.errors import AutoKDError, InputError, first_line
 from autokd.searches.axes import search_cost, three_axes
 from autokd.searches.comparison import Comparison, compare
@@ -25,8 +26,8 @@ from autokd.searches.session import naming_search
 from autokd.searches.stopping import Outlook, is_enough, outlook
 from autokd.searches.students import (
     TrainedStudent,
-    all_trained,
     best_students,
+    leading_students,
     trained_references,
     trained_students,
     with_architectures,
@@ -165,11 +166,16 @@ class RecordedSearch:
             return trained_references(problem, store, store.search(self.name).id)
 
     @property
-    def trained(self) -> Sequence[TrainedStudent]:
-        """All `students`, without their architectures and so read sooner, and then all students of references."""
+    def leading(self) -> Sequence[TrainedStudent]:
+        """The `students` that trained longest or at full length, and those of references, without architectures."""
         problem = self.problem
         with self.home.open() as store:
-            return all_trained(problem, store, store.search(self.name).id)
+            return leading_students(problem, store, store.search(self.name).id)
+
+    def mean_costs(self, *names: Against) -> Mapping[int, Sequence[float]]:
+        """Means of these costs over the students of each trial, by its number."""
+        with self.home.open() as store:
+            return mean_costs(store, store.search(self.name).id, *names)
 
     def compare(self, student: TrainedStudent | None = None) -> Comparison | None:
         """A student, by default the best, beside the best reference trained as long; None before there is one."""
@@ -210,7 +216,7 @@ class RecordedSearch:
         problem = self.problem
         with self.home.open() as store:
             search_id = store.search(self.name).id
-            fronts = pareto_fronts(all_trained(problem, store, search_id), *(against or problem.costs))
+            fronts = pareto_fronts(leading_students(problem, store, search_id), *(against or problem.costs))
             return with_architectures(store, search_id, fronts)
 
     @property
@@ -227,7 +233,7 @@ class RecordedSearch:
         """What all trainings of the search cost so far, see `autokd.searches.axes.search_cost`."""
         problem = self.problem
         with self.home.open() as store:
-            return search_cost(problem, store.evaluation_totals(store.search(self.name).id))
+            return search_cost(problem, evaluation_totals(store, store.search(self.name).id))
 
     @property
     def families(self) -> "list[Family]":

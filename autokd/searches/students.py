@@ -11,11 +11,13 @@ from autokd.database.lease import Lease
 from autokd.database.reading import Reader
 from autokd.database.rows import EvaluationRow, Purpose, StudentRow, TrialRow
 from autokd.database.store import Store
+from autokd.database.summaries import best_student_trial_id, longest_trial_ids
 from autokd.errors import InputError
 from autokd.evaluation.task import weights_file
 from autokd.export.module import StudentModule
 from autokd.searches.problem import Problem
 from autokd.searches.tables import count, counted, percent
+from autokd.searches.trial_record import AT_ONCE
 from autokd.training.checkpoint import load_weights
 from search_spaces.architecture.cost import Cost
 from search_spaces.architecture.format import Architecture
@@ -25,8 +27,8 @@ from search_spaces.networks.network import build
 __all__ = [
     "TrainedStudent",
     "add_student",
-    "all_trained",
     "best_students",
+    "leading_students",
     "reference_students",
     "trained_references",
     "trained_students",
@@ -138,9 +140,8 @@ def best_students(problem: Problem, store: Reader, search_id: int, within: Budge
         search_id: Id of the search.
         within: The limits.
     """
-    best = store.best_student_trial_id(search_id, within.limits)
-    final = store.students(search_id, "final", architectures=False)
-    trials = {student.trial_id for student in final} | ({best} if best is not None else set())
+    best = best_student_trial_id(store, search_id, within.limits)
+    trials = _retrained(store, search_id) | ({best} if best is not None else set())
     return trained_students(problem, store, search_id, trials, architectures=False)
 
 
@@ -172,16 +173,23 @@ def reference_students(problem: Problem, store: Reader, search_id: int) -> Seque
     return _trained(problem, store, search_id, list(latest.values()), [row.id for row in latest.values()])
 
 
-def all_trained(problem: Problem, store: Reader, search_id: int) -> Sequence[TrainedStudent]:
-    """What `trained_students` and then `reference_students` give; students are without their architectures.
+def leading_students(problem: Problem, store: Reader, search_id: int) -> Sequence[TrainedStudent]:
+    """What `trained_students` and then `reference_students` give, as far as it trained longest or at full length.
+
+    Others of the same trials may be among them. Students are without their architectures.
 
     Args:
         problem: What is searched.
         store: The search's database.
         search_id: Id of the search.
     """
-    students = trained_students(problem, store, search_id, architectures=False)
-    return [*students, *reference_students(problem, store, search_id)]
+    ids = sorted({*longest_trial_ids(store, search_id), *_retrained(store, search_id)})
+    students = [
+        student
+        for start in range(0, len(ids), AT_ONCE)
+        for student in trained_students(problem, store, search_id, ids[start : start + AT_ONCE], architectures=False)
+    ]
+    return [*sorted(students, key=_rank), *reference_students(problem, store, search_id)]
 
 
 def with_architectures(store: Reader, search_id: int, students: Collection[TrainedStudent]) -> list[TrainedStudent]:
@@ -232,6 +240,11 @@ def add_student(
         model_bytes=cost.model_bytes,
         warm_from=warm_from,
     )
+
+
+def _retrained(store: Reader, search_id: int) -> set[int]:
+    """Ids of the trials and references of which students were trained at full length."""
+    return {student.trial_id for student in store.students(search_id, "final", architectures=False)}
 
 
 def _trained(

@@ -9,7 +9,7 @@ from fractions import Fraction
 from autokd.database.reading import Reader
 from autokd.database.rows import EvaluationRow, StudentRow, TrialRow
 
-__all__ = ["TrialRecord", "each_record", "reference_records", "search_records", "trial_records"]
+__all__ = ["AT_ONCE", "TrialRecord", "each_record", "reference_records", "search_records", "trial_records"]
 
 AT_ONCE = 1000  # trials that are read at once
 

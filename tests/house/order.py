@@ -47,7 +47,7 @@ ORDER = {
     ),
     "autokd.optimizers.acquisition": "functions botorch candidates optimisation portfolio",
     "autokd.database": (
-        "errors rows types models owner row_checks engine outages schema reading writing store removal lease "
+        "errors rows types models owner row_checks engine outages schema reading summaries writing store removal lease "
         "lease_keeper queue"
     ),
     "autokd.evaluation": (

@@ -103,7 +103,7 @@ def test_a_search_without_a_student_has_no_report(invoke: Any, home: Path) -> No
 
 def test_accuracy_can_be_set_against_any_cost(finished: Path) -> None:
     result = find("digits", finished)
-    shown = set_against(evidence(result), result.trained, "macs")
+    shown = set_against(evidence(result), result.leading, "macs", result.mean_costs("macs"))
     costs = {record.trial.number: record.costs(["macs"]) for record in result.trials}
     assert {outcome.number: outcome.costs for outcome in shown.outcomes} == costs
     assert {student.row.id for student in shown.finals} == {one.row.id for one in result.students if one.is_final}

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from clusters import Cluster
+from random_searches import record_randomly
 
 from autokd.database.lease import Lease, acquire
 from autokd.database.rows import SearchRow
@@ -45,3 +46,12 @@ def lease(store: Store, search: SearchRow) -> Lease:
 def environment() -> Callable[[], dict[str, str]]:
     """What a subprocess needs to import what this process can."""
     return lambda: {**os.environ, "PYTHONPATH": os.pathsep.join([os.getcwd(), *filter(None, sys.path)])}
+
+
+@pytest.fixture(params=range(3))
+def searches(request: pytest.FixtureRequest, store: Store) -> list[int]:
+    """Ids of two searches of which everything is left to chance."""
+    rows = [store.create_search(name, 7, {}, "c0", {}) for name in ("one", "other")]
+    for row in rows:
+        record_randomly(store, acquire(store, row.id), seed=10 * request.param + row.id)
+    return [row.id for row in rows]

@@ -5,13 +5,10 @@ import sys
 from collections.abc import Callable, Iterator
 
 import pytest
-from random_searches import record_randomly
 from sqlalchemy import func, select
 
-from autokd.database.lease import Lease, acquire
 from autokd.database.models import Event
 from autokd.database.reading import Reader
-from autokd.database.rows import EvaluationTotals
 from autokd.database.store import Store
 
 EVENTS = 200
@@ -60,15 +57,6 @@ def test_who_reads_for_long_keeps_no_writer_waiting(where: str, writer: subproce
         assert len(reader.events(1)) > EVENTS
 
 
-@pytest.fixture(params=range(3))
-def searches(request: pytest.FixtureRequest, store: Store) -> list[int]:
-    """Ids of two searches of which everything is left to chance."""
-    rows = [store.create_search(name, 7, {}, "c0", {}) for name in ("one", "other")]
-    for row in rows:
-        record_randomly(store, acquire(store, row.id), seed=10 * request.param + row.id)
-    return [row.id for row in rows]
-
-
 def test_trials_are_found_by_number_and_state(store: Store, searches: list[int]) -> None:
     for search in searches:
         trials = store.trials(search)
@@ -92,23 +80,3 @@ def test_rows_of_a_purpose_and_of_some_trials_are_those_among_all(store: Store, 
             row for row in students if row.id not in final and row.trial_id in some
         ]
         assert store.evaluations(search, trials=some) == [row for row in evaluations if row.trial_id in some]
-
-
-def test_totals_of_evaluations_are_the_sums_over_all_rows(store: Store, searches: list[int]) -> None:
-    for search in searches:
-        found, rows = store.evaluation_totals(search), store.evaluations(search)
-        done = [row.metrics for row in rows if row.metrics is not None]
-        assert found.seconds == pytest.approx(sum(row.seconds or 0 for row in rows))
-        assert found.images == sum(metrics["images"] for metrics in done)
-        assert found.live_teacher_images == sum(metrics["live_teacher_images"] for metrics in done)
-        assert found.n_tested == sum("test_accuracy" in metrics for metrics in done)
-
-
-def test_a_total_is_unknown_where_one_evaluation_lacks_the_metric(store: Store, lease: Lease) -> None:
-    assert store.evaluation_totals(1) == EvaluationTotals(0.0, 0.0, 0.0, 0)
-    record_randomly(store, lease, seed=0)
-    student = store.students(1)[0]
-    row = store.open_evaluation(lease, student.id, 9, 99.0, "old")
-    store.finish_evaluation(lease, row.id, {"accuracy": 0.5, "images": 3}, 1.0)
-    found = store.evaluation_totals(1)
-    assert (found.images is None, found.live_teacher_images) == (False, None)

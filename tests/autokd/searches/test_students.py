@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -6,8 +7,18 @@ from random_searches import record_randomly
 
 from autokd.data.stream import normalise
 from autokd.database.lease import acquire
+from autokd.database.rows import UNREAD
+from autokd.database.summaries import mean_costs
 from autokd.errors import InputError
-from autokd.searches.students import TrainedStudent, best_students, trained_students
+from autokd.searches.pareto import pareto_fronts
+from autokd.searches.students import (
+    TrainedStudent,
+    best_students,
+    leading_students,
+    reference_students,
+    trained_students,
+)
+from autokd.searches.trial_record import trial_records
 from autokd.training.checkpoint import save_weights
 from search_spaces.architecture.format import Architecture, Node
 from search_spaces.design.budget import Budget
@@ -70,3 +81,21 @@ def test_the_best_student_is_found_without_reading_all(make_problem, make_store,
             )
         )
         assert of_few == of_all
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_fronts_of_the_leading_students_are_those_of_all(make_problem, make_store, seed: int, monkeypatch) -> None:
+    monkeypatch.setattr("autokd.searches.students.AT_ONCE", 3)
+    problem = make_problem()
+    store = make_store(problem)
+    record_randomly(store, acquire(store, 1), seed, students=1 + seed % 2)
+    students, references = (read(problem, store, 1) for read in (trained_students, reference_students))
+    students = [replace(one, row=replace(one.row, architecture=UNREAD)) for one in students]
+    leading = leading_students(problem, store, 1)
+    for against in ("params", "macs", "memory_bytes"):
+        assert pareto_fronts(leading, against) == pareto_fronts([*students, *references], against)
+    assert leading[:1] == [*students, *references][:1]
+    assert [one for one in leading if one.is_final] == [one for one in [*students, *references] if one.is_final]
+    means = mean_costs(store, 1, "params", "memory_bytes")
+    for number, record in trial_records(store, 1).items():
+        assert means[number] == record.costs(["params", "memory_bytes"])
