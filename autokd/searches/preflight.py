@@ -369,6 +369,7 @@ def _check_runs(
             with closing(distiller):
                 loss = distiller(batch.images, batch.labels, batch.indices)
     except (InputError, RuntimeError, ValueError) as error:
-        raise InputError(f"distillation method {name!r} cannot be used here: {first_line(error)}") from None
+        why = teacher.inner_text(first_line(error))
+        raise InputError(f"distillation method {name!r} cannot be used here: {why}") from None
     if not loss.isfinite():
         raise InputError(f"distillation method {name!r}: its loss is {float(loss)} before training: narrow its ranges.")

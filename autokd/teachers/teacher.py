@@ -83,6 +83,11 @@ class Teacher(nn.Module):
         """Names as submodules of a teacher of modules that are named within its network."""
         return [_INNER + name for name in names]
 
+    @staticmethod
+    def inner_text(text: str) -> str:
+        """A text that names submodules of a teacher, with their names within its network instead."""
+        return text.replace(_INNER, "")
+
     def forward(self, samples: Tensor) -> Tensor:
         """Logits, float32, `batch x classes`.
 
