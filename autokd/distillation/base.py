@@ -59,7 +59,7 @@ class BatchContext:
         progress: Share of the whole training done so far, in `[0, 1)`.
         mixture: Labels and weight of the other samples with mixup; None without.
         companions: Outputs of the method's companions for the samples, with gradient, in the order of
-            `Method.companions`; their logits only.
+            `Method.companions`; see `Method.companion_outputs`.
     """
 
     labels: Tensor
@@ -125,12 +125,12 @@ class Method(nn.Module, ABC):
     @property
     def companions(self) -> Sequence[nn.Module]:
         """The networks that learn beside the student, once they are recruited; parts of this module."""
-        return list(getattr(self, "_companions", ()))
+        return list(self.companion_rates)
 
     @property
     def companion_rates(self) -> Mapping[nn.Module, float]:
         """The companions, each with the factor on its learning rate."""
-        return dict.fromkeys(self.companions, self.companion_rate)
+        return dict.fromkeys(getattr(self, "_companions", ()), self.companion_rate)
 
     def recruit(self, recruits: Recruits) -> None:
         """Make the `n_companions` networks that learn beside the student, before `prepare`.
@@ -148,6 +148,14 @@ class Method(nn.Module, ABC):
         """
         if self.n_companions:
             self._companions = nn.ModuleList(recruits.fresh(number) for number in range(self.n_companions))
+
+    def companion_outputs(self, samples: Tensor) -> tuple[Outputs, ...]:
+        """Outputs of the companions, with gradient, float32: by default their logits only.
+
+        Args:
+            samples: Samples with the channels that the teacher gets.
+        """
+        return tuple(Outputs(companion(samples).float()) for companion in self.companions)
 
     def weigh(self, weights: Mapping[str, Sequence[float]]) -> None:
         """Take the weights of teacher and assistants, before `prepare`; only methods that weigh the panel use them.
@@ -272,18 +280,17 @@ class Wrapper(Method):
         self.learns_from_panel = self.learns_from_panel or inner.learns_from_panel
 
     @property
-    def companions(self) -> Sequence[nn.Module]:
-        """Companions of the inner method."""
-        return self.inner.companions
-
-    @property
     def companion_rates(self) -> Mapping[nn.Module, float]:
-        """Those of the inner method."""
-        return self.inner.companion_rates
+        """Own companions, if any, and those of the inner method."""
+        return {**super().companion_rates, **self.inner.companion_rates}
 
     def recruit(self, recruits: Recruits) -> None:
         """Recruit those of the inner method."""
         self.inner.recruit(recruits)
+
+    def companion_outputs(self, samples: Tensor) -> tuple[Outputs, ...]:
+        """Outputs of the inner method's companions."""
+        return self.inner.companion_outputs(samples)
 
     def weigh(self, weights: Mapping[str, Sequence[float]]) -> None:
         """Tell the inner method."""

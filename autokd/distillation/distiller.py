@@ -113,7 +113,7 @@ class Distiller(nn.Module):
         teacher_outputs = self._teacher_outputs(views, len(images))
         student_outputs = student_extractor.outputs(student(views))
         samples = torch.arange(len(labels), device=labels.device) if indices is None else indices
-        companions = tuple(Outputs(companion(images)) for companion in self.method.companions)
+        companions = self.method.companion_outputs(images)
         context = BatchContext(labels, samples, epoch, progress, mixture, companions)
         return self.method.loss(student_outputs, teacher_outputs, context)
 

@@ -2,7 +2,8 @@
 
 `kd+at` is the sum of both losses. A wrapper precedes the method that it wraps, as in `ctkd+kd`; in
 `early-stopping+standardise+dkd+at` only `dkd` is standardised and stopped. A wrapper that is also a method of its own,
-like `continuation`, wraps the method that follows it, if any; `clustered-hints` only one that compares feature maps.
+like `continuation`, wraps the method that follows it, if any; `clustered-hints` and `sokd` only one that compares
+feature maps.
 `fitnet>kd+at` is a schedule: first `fitnet`, then `kd+at`.
 """
 

@@ -183,8 +183,7 @@ class DistillationStream:
         images = batch.images if batch.all_channels is None else batch.all_channels
         images = images[: len(batch.labels)]
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self._context.precision == "bfloat16"):
-            logits = [companion(images) for companion in self._method.companions]
-        return tuple(Outputs(each.float()) for each in logits)
+            return self._method.companion_outputs(images)
 
     def _teacher_outputs(self, batch: Batch, epoch: int) -> Outputs:
         """What the teacher says of the batch, and the assistants if the method learns from them."""

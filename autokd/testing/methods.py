@@ -144,7 +144,7 @@ class MethodConformance:
         assert len(set(numbers)) == len(numbers)
         assert set(method.companions) <= set(method.modules())
         assert list(method.companion_rates) == list(method.companions)
-        assert all(companion(samples).shape == (2, CLASSES) for companion in method.companions)
+        assert all(outputs.logits.shape == (2, CLASSES) for outputs in method.companion_outputs(samples))
         method.prepare(student, teacher, LABELS)
         outputs = [_requiring_gradient(each) for each in context.companions[: method.n_companions]]
         loss = self.loss(method, _requiring_gradient(student), teacher, replace(context, companions=tuple(outputs)))
@@ -242,7 +242,10 @@ def _batch(n: int, n_views: int, axes: int) -> tuple[Outputs, Outputs, BatchCont
     student = Outputs(drawn(CLASSES), drawn(8), tuple(drawn(4 + size, *[size] * axes) for size in sizes))
     teacher = Outputs(drawn(CLASSES), drawn(10), tuple(drawn(5 + size, *[size] * axes) for size in teacher_sizes))
     indices = torch.randperm(SAMPLES, generator=generator)[:n]
-    companions = tuple(Outputs(drawn(CLASSES)[:n]) for _ in range(MOST_COMPANIONS))
+    companions = tuple(
+        Outputs(drawn(CLASSES)[:n], features=tuple(maps.roll(1)[:n] for maps in teacher.features))
+        for _ in range(MOST_COMPANIONS)
+    )
     teacher = replace(teacher, others=tuple(Outputs(drawn(CLASSES)[:n]) for _ in range(N_ASSISTANTS)))
     return student, teacher, BatchContext(LABELS[indices], indices, epoch=2.5, progress=0.25, companions=companions)
 

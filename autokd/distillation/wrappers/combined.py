@@ -54,11 +54,6 @@ class Combined(Method):
         return [member for member in self._members if isinstance(member, Method)]
 
     @property
-    def companions(self) -> Sequence[nn.Module]:
-        """Companions of all members."""
-        return [companion for member in self.members for companion in member.companions]
-
-    @property
     def companion_rates(self) -> Mapping[nn.Module, float]:
         """Companions of all members, each with the factor on its learning rate."""
         return {companion: rate for member in self.members for companion, rate in member.companion_rates.items()}
@@ -69,6 +64,10 @@ class Combined(Method):
         for member in self.members:
             member.recruit(recruits.after(first))
             first += member.n_companions
+
+    def companion_outputs(self, samples: Tensor) -> tuple[Outputs, ...]:
+        """Outputs of all members' companions."""
+        return tuple(outputs for member in self.members for outputs in member.companion_outputs(samples))
 
     def weigh(self, weights: Mapping[str, Sequence[float]]) -> None:
         """Tell all members."""

@@ -56,7 +56,7 @@ NODES = (
 )
 ARCHITECTURE = Architecture((1, 8, 8), 10, NODES)
 ALL: frozenset[Need] = frozenset({"embedding", "features"})
-WITHOUT_TEACHER = ("dml", "bd-kd-online")
+WITHOUT_TEACHER = "dml", "bd-kd-online"
 STORED = [
     name
     for name, kind in METHODS.items()
@@ -67,6 +67,7 @@ STATEFUL = [
     "clustered-hints",
     "modality",
     "ctkd+kd",
+    "sokd+fitnet",
     "fitnet",
     "reviewkd",
     "kd+rkd",

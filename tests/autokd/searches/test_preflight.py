@@ -270,7 +270,9 @@ def problem_of(config: SearchConfig, *overrides: str, teacher: Teacher | None = 
 
 def test_every_method_can_be_used_with_the_recipes_teacher(config: SearchConfig):
     names = [name for name, kind in METHODS.items() if not issubclass(kind, Wrapper)]
-    problem = problem_of(config, f"distillation={{methods={[*names, 'ctkd+kd', 'early-stopping+kd+at']}}}")
+    problem = problem_of(
+        config, f"distillation={{methods={[*names, 'sokd', 'sokd+at', 'ctkd+kd', 'early-stopping+kd+at']}}}"
+    )
     check_methods(problem, typical_students(problem))
 
 

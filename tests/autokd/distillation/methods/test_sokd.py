@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -6,7 +7,22 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from autokd.data.mixup import Mixture
-from autokd.distillation import SOKD, BatchContext, Outputs, Recruits, kd_loss
+from autokd.distillation import (
+    AT,
+    DML,
+    KD,
+    SOKD,
+    BatchContext,
+    ClusteredHints,
+    Combined,
+    FeatureExtractor,
+    FitNet,
+    Method,
+    Outputs,
+    Recruits,
+    kd_loss,
+    make_method,
+)
 from autokd.errors import InputError
 from autokd.recipes.teachers import digits
 
@@ -63,6 +79,38 @@ def test_no_gradient_crosses_and_none_enters_the_teacher(
     torch.testing.assert_close(found[0], torch.autograd.grad(own, student)[0])
     torch.testing.assert_close(found[2], torch.autograd.grad(theirs, companion)[0])
     assert found[1] is None
+
+
+def test_feature_maps_are_compared_with_those_of_the_companion(
+    student: Tensor, teacher: Tensor, labels: Tensor, companion: Tensor
+) -> None:
+    maps = [torch.randn(7, 3, 4, 4, dtype=torch.float64).requires_grad_() for _ in range(3)]
+    own, theirs, learnt = (
+        Outputs(logits, features=(each,)) for logits, each in zip((student, teacher, companion), maps, strict=True)
+    )
+    seen = replace(context(labels, companion), companions=(learnt,))
+    found = make_method("sokd+at").loss(own, theirs, seen)
+    torch.testing.assert_close(found, SOKD().loss(own, theirs, seen) + AT().teacher_loss(own, learnt, seen))
+    gradients = torch.autograd.grad(found, maps, allow_unused=True)
+    assert [gradient is not None for gradient in gradients] == [True, False, False]
+
+
+@pytest.mark.parametrize("layers", [None, ("blocks.1", "blocks.2")])
+def test_the_companions_maps_are_those_of_the_teachers_layers(layers: tuple[str, ...] | None) -> None:
+    method, teacher = make_method("sokd+at"), network()
+    method.recruit(recruits(layers=layers))
+    (found,) = method.eval().companion_outputs(IMAGES)
+    expected = FeatureExtractor(teacher, {"features"}, layers).outputs(teacher(IMAGES))
+    assert len(found.features) == (2 if layers else 3)
+    for own, other in zip(found.features, expected.features, strict=True):
+        torch.testing.assert_close(own, other)
+    assert found.logits.requires_grad
+
+
+@pytest.mark.parametrize("inner", [KD(), ClusteredHints(), Combined([FitNet(), DML()])])
+def test_only_a_comparison_of_feature_maps_at_the_teachers_layers_can_be_wrapped(inner: Method) -> None:
+    with pytest.raises(InputError, match=rf"'sokd' wraps one that compares feature maps .*, but '{inner.name}' does"):
+        SOKD(inner)
 
 
 def test_the_companion_learns_both_labels_of_a_mixed_sample(
