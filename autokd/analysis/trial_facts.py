@@ -1,6 +1,7 @@
 """A trial as words, sentences and tables: for the command line and for the page."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from rich.table import Table
 
@@ -95,8 +96,9 @@ def students_table(record: TrialRecord, budget: Budget) -> Table:
 
 
 def evaluations_table(record: TrialRecord) -> Table:
-    """A row for each evaluation with its metrics."""
+    """A row for each evaluation with its metrics, among them the accuracies of companions if there were any."""
     replicates = {student.id: student.replicate for student in record.students}
+    companions = [_companions(evaluation.metrics or {}) for evaluation in record.evaluations]
     rows = [
         (
             str(replicates[evaluation.student_id]),
@@ -104,12 +106,14 @@ def evaluations_table(record: TrialRecord) -> Table:
             evaluation.state,
             *metric_cells(evaluation.metrics or {}),
             *teacher_cells(evaluation.metrics or {}),
+            *([theirs] if any(companions) else []),
             duration(evaluation.seconds),
         )
-        for evaluation in record.evaluations
+        for evaluation, theirs in zip(record.evaluations, companions, strict=True)
     ]
-    headings = ("student", "epochs", "state", *METRIC_HEADINGS, "agreement", "KL", "took")
-    return table(headings, rows, numeric=range(3, 10))
+    further = ["companions"] if any(companions) else []
+    headings = ("student", "epochs", "state", *METRIC_HEADINGS, "agreement", "KL", *further, "took")
+    return table(headings, rows, numeric=range(3, len(headings)))
 
 
 def log_lines(record: TrialRecord, problem: Problem) -> Iterator[str]:
@@ -120,6 +124,11 @@ def log_lines(record: TrialRecord, problem: Problem) -> Iterator[str]:
         if file.exists():
             yield f"log of student {replicates[row.student_id]} up to {counted(row.epochs, 'epoch')}: {file}"
             yield from (f"  {line}" for line in tail(file, LOG_LINES) if row.state == "failed")
+
+
+def _companions(metrics: Mapping[str, Any]) -> str:
+    """Accuracy of each network that learnt beside the student; empty if none did."""
+    return ", ".join(percent(metrics[name]) for name in sorted(metrics) if name.startswith("companion"))
 
 
 def _ended(record: TrialRecord) -> str:
