@@ -14,21 +14,19 @@ from sqlalchemy.orm import Session
 
 from autokd.database.engine import write_engine
 from autokd.database.errors import DatabaseError, SearchExists
-from autokd.database.models import Base, Evaluation, Search, Student, Trial
+from autokd.database.models import Search
 from autokd.database.outages import Patience, is_outage, patient
 from autokd.database.reading import Reader, translated
 from autokd.database.row_checks import row_of
 from autokd.database.rows import EvaluationRow, EventRow, Fault, Purpose, SearchRow, SearchStatus, StudentRow, TrialRow
 from autokd.database.types import as_read
-from autokd.database.writing import Lease, Sent, described, fenced, n_finished, named, record, sent
+from autokd.database.writing import Lease, Sent, Writing, named, sent
 
 __all__ = ["Store"]
 
-R = TypeVar("R")
-M = TypeVar("M", Trial, Student, Evaluation)
-E = TypeVar("E", Trial, Evaluation)
+E = TypeVar("E", TrialRow, EvaluationRow)
 
-_FIGURES = ("rung", "seconds", "at_chance")  # of trials that ended
+_REOPENED = {"state": "running", "reason": None, "fault": None, "finished_at": None}  # columns of an evaluation
 
 
 class Store(Reader):
@@ -102,8 +100,7 @@ class Store(Reader):
                 raise SearchExists(f"There is a search {name!r} already: choose another name, or resume that one.")
             session.add(search)
             session.flush()
-            record(session, search, "search_created", {"name": name})
-            return _written(session, SearchRow, search)
+            return _changed(Writing(session, search.id), "search_created", {"name": name})
 
     @patient
     def open_trial(
@@ -120,23 +117,21 @@ class Store(Reader):
         Raises:
             DatabaseError: If the search has a trial of this number.
         """
-        with self._writing(lease) as (session, search):
-            query = select(Trial.id).where(Trial.search_id == search.id, Trial.number == number)
-            if session.scalar(query) is not None:
-                raise DatabaseError(f"A trial must be opened once, but search {search.name!r} has trial {number}.")
-            trial = Trial(
-                search_id=search.id,
+        with self._writing(lease) as writing:
+            if writing.find(TrialRow, number=number):
+                name = writing.search.name
+                raise DatabaseError(f"A trial must be opened once, but search {name!r} has trial {number}.")
+            trial = writing.insert(
+                TrialRow,
                 number=number,
                 parameters=dict(parameters),
                 state="running",
                 created_at=datetime.now(UTC),
-                opened_after=n_finished(session, search),
+                opened_after=writing.n_finished,
                 reference=reference,
-                **dict.fromkeys(("value", "reason", "finished_at", "finish_order", "costs", *_FIGURES)),
             )
-            session.add(trial)
-            record(session, search, "trial_opened", named(trial))
-            return _written(session, TrialRow, trial)
+            writing.record("trial_opened", named(trial))
+            return trial
 
     @patient
     def add_student(
@@ -171,14 +166,14 @@ class Store(Reader):
         Raises:
             DatabaseError: If the one that is there has another digest.
         """
-        with self._writing(lease) as (session, search):
-            trial = _get(session, Trial, trial_id, search)
-            query = select(Student).filter_by(trial_id=trial_id, purpose=purpose, replicate=replicate)
-            if (known := session.scalar(query)) is not None:
-                _check_same(f"student {replicate} ({purpose}) of trial {trial.number}", "digest", known.digest, digest)
-                return _written(session, StudentRow, known)
-            student = Student(
-                search_id=search.id,
+        with self._writing(lease) as writing:
+            trial = writing.get(TrialRow, trial_id)
+            if known := writing.find(StudentRow, trial_id=trial_id, purpose=purpose, replicate=replicate):
+                what = f"student {replicate} ({purpose}) of trial {trial.number}"
+                _check_same(what, "digest", known[0].digest, digest)
+                return known[0]
+            student = writing.insert(
+                StudentRow,
                 trial_id=trial_id,
                 replicate=replicate,
                 purpose=purpose,
@@ -190,10 +185,9 @@ class Store(Reader):
                 model_bytes=model_bytes,
                 warm_from=warm_from,
             )
-            session.add(student)
             payload = {"replicate": replicate, "purpose": purpose, "digest": digest}
-            record(session, search, "student_added", named(trial) | payload)
-            return _written(session, StudentRow, student)
+            writing.record("student_added", named(trial) | payload)
+            return student
 
     @patient
     def open_evaluation(self, lease: Lease, student_id: int, rung: int, epochs: float, key: str) -> EvaluationRow:
@@ -211,29 +205,28 @@ class Store(Reader):
         Raises:
             DatabaseError: If the one that is there has another key.
         """
-        with self._writing(lease) as (session, search):
-            trial_id, whose = described(session, student_id, search)
-            known = session.scalar(select(Evaluation).filter_by(student_id=student_id, rung=rung))
-            if known is not None:
-                _check_same(f"the evaluation of student {student_id} at rung {rung}", "key", known.key, key)
-                if known.state == "complete":
-                    return _written(session, EvaluationRow, known)
-            evaluation = known or Evaluation(
-                search_id=search.id,
-                trial_id=trial_id,
-                student_id=student_id,
-                rung=rung,
-                epochs=epochs,
-                key=key,
-                created_at=datetime.now(UTC),
-                **dict.fromkeys(("metrics", "seconds", "worker")),
-            )
-            _reopen(evaluation)
-            session.add(evaluation)
-            session.flush()
-            payload = {"evaluation": evaluation.id, "rung": rung, "student": student_id, "again": known is not None}
-            record(session, search, "evaluation_opened", payload | whose)
-            return _written(session, EvaluationRow, evaluation)
+        with self._writing(lease) as writing:
+            trial_id, whose = writing.whose(student_id)
+            known = writing.find(EvaluationRow, student_id=student_id, rung=rung)
+            if known:
+                _check_same(f"the evaluation of student {student_id} at rung {rung}", "key", known[0].key, key)
+                if known[0].state == "complete":
+                    return known[0]
+                evaluation = writing.update(known[0], **_REOPENED)
+            else:
+                evaluation = writing.insert(
+                    EvaluationRow,
+                    trial_id=trial_id,
+                    student_id=student_id,
+                    rung=rung,
+                    epochs=epochs,
+                    key=key,
+                    state="running",
+                    created_at=datetime.now(UTC),
+                )
+            payload = {"evaluation": evaluation.id, "rung": rung, "student": student_id, "again": bool(known)}
+            writing.record("evaluation_opened", payload | whose)
+            return evaluation
 
     @patient
     def place_evaluation(
@@ -250,10 +243,9 @@ class Store(Reader):
         Raises:
             DatabaseError: If it is not running.
         """
-        with self._writing(lease) as (session, search):
-            evaluation = _running(_get(session, Evaluation, evaluation_id, search))
-            evaluation.worker, evaluation.reason = worker, reason
-            return _written(session, EvaluationRow, evaluation)
+        with self._writing(lease) as writing:
+            evaluation = _running(writing.get(EvaluationRow, evaluation_id))
+            return writing.update(evaluation, worker=worker, reason=reason)
 
     @patient
     def finish_evaluation(
@@ -271,14 +263,20 @@ class Store(Reader):
         Raises:
             DatabaseError: If it was not running.
         """
-        with self._writing(lease) as (session, search):
-            evaluation = _running(_get(session, Evaluation, evaluation_id, search))
-            evaluation.state, evaluation.reason, evaluation.finished_at = "complete", None, datetime.now(UTC)
-            evaluation.metrics, evaluation.seconds, evaluation.worker = dict(metrics), seconds, worker
+        with self._writing(lease) as writing:
+            evaluation = writing.update(
+                _running(writing.get(EvaluationRow, evaluation_id)),
+                state="complete",
+                reason=None,
+                finished_at=datetime.now(UTC),
+                metrics=dict(metrics),
+                seconds=seconds,
+                worker=worker,
+            )
             payload = {"evaluation": evaluation.id, "rung": evaluation.rung, "metrics": dict(metrics)}
-            _, whose = described(session, evaluation.student_id, search)
-            record(session, search, "evaluation_finished", payload | whose)
-            return _written(session, EvaluationRow, evaluation)
+            _, whose = writing.whose(evaluation.student_id)
+            writing.record("evaluation_finished", payload | whose)
+            return evaluation
 
     @patient
     def fail_evaluation(self, lease: Lease, evaluation_id: int, reason: str, fault: Fault = "trial") -> EvaluationRow:
@@ -293,14 +291,18 @@ class Store(Reader):
         Raises:
             DatabaseError: If it was not running.
         """
-        with self._writing(lease) as (session, search):
-            evaluation = _running(_get(session, Evaluation, evaluation_id, search))
-            evaluation.state, evaluation.reason, evaluation.fault = "failed", reason, fault
-            evaluation.finished_at = datetime.now(UTC)
+        with self._writing(lease) as writing:
+            evaluation = writing.update(
+                _running(writing.get(EvaluationRow, evaluation_id)),
+                state="failed",
+                reason=reason,
+                fault=fault,
+                finished_at=datetime.now(UTC),
+            )
             payload = {"evaluation": evaluation.id, "rung": evaluation.rung, "reason": reason, "fault": fault}
-            _, whose = described(session, evaluation.student_id, search)
-            record(session, search, "evaluation_failed", payload | whose)
-            return _written(session, EvaluationRow, evaluation)
+            _, whose = writing.whose(evaluation.student_id)
+            writing.record("evaluation_failed", payload | whose)
+            return evaluation
 
     @patient
     def finish_trial(
@@ -338,15 +340,23 @@ class Store(Reader):
                 f"{state=}, {value=}, {costs=}; "
                 'finish it as "failed" with a reason.'
             )
-        with self._writing(lease) as (session, search):
-            trial = _running(_get(session, Trial, trial_id, search))
-            trial.finish_order = trial.number if trial.reference else n_finished(session, search)
-            trial.state, trial.value, trial.reason, trial.finished_at = state, value, reason, datetime.now(UTC)
-            trial.costs = None if costs is None else list(costs)
-            trial.rung, trial.seconds, trial.at_chance = rung, seconds, at_chance
+        with self._writing(lease) as writing:
+            trial = _running(writing.get(TrialRow, trial_id))
+            trial = writing.update(
+                trial,
+                finish_order=trial.number if trial.reference else writing.n_finished,
+                state=state,
+                value=value,
+                reason=reason,
+                finished_at=datetime.now(UTC),
+                costs=None if costs is None else list(costs),
+                rung=rung,
+                seconds=seconds,
+                at_chance=at_chance,
+            )
             payload = {"state": state, "value": values if costs else value, "reason": reason}
-            record(session, search, "trial_finished", named(trial) | payload)
-            return _written(session, TrialRow, trial)
+            writing.record("trial_finished", named(trial) | payload)
+            return trial
 
     @patient
     def reopen_trial(self, lease: Lease, trial_id: int) -> TrialRow:
@@ -359,21 +369,18 @@ class Store(Reader):
         Raises:
             DatabaseError: If it has not failed.
         """
-        with self._writing(lease) as (session, search):
-            trial = _get(session, Trial, trial_id, search)
+        with self._writing(lease) as writing:
+            trial = writing.get(TrialRow, trial_id)
             if trial.state != "failed":
                 raise DatabaseError(
                     f"Only a failed trial can be opened again, but trial {trial.number} is {trial.state}."
                 )
-            record(session, search, "trial_reopened", named(trial) | {"reason": trial.reason})
-            failed = select(Evaluation).join(Student, Student.id == Evaluation.student_id)
-            failed = failed.where(
-                Evaluation.trial_id == trial.id, Evaluation.state == "failed", Student.purpose == "search"
-            )
-            for evaluation in session.scalars(failed):
-                _reopen(evaluation)
-            trial.state, trial.reason, trial.finished_at, trial.finish_order = "running", None, None, None
-            return _written(session, TrialRow, trial)
+            writing.record("trial_reopened", named(trial) | {"reason": trial.reason})
+            searched = {row.id for row in writing.find(StudentRow, trial_id=trial.id, purpose="search")}
+            for evaluation in writing.find(EvaluationRow, trial_id=trial.id, state="failed"):
+                if evaluation.student_id in searched:
+                    writing.update(evaluation, **_REOPENED)
+            return writing.update(trial, state="running", reason=None, finished_at=None, finish_order=None)
 
     @patient
     def set_status(
@@ -386,11 +393,11 @@ class Store(Reader):
             status: The new status.
             facts_update: Facts to add, or to put in place of those with the same name.
         """
-        with self._writing(lease) as (session, search):
+        with self._writing(lease) as writing:
+            search = writing.search
             search.status = status
             search.facts = {**search.facts, **(facts_update or {})}
-            record(session, search, "status_changed", {"status": status})
-            return _written(session, SearchRow, search)
+            return _changed(writing, "status_changed", {"status": status})
 
     @patient
     def set_config(self, lease: Lease, config: Mapping[str, Any], digest: str) -> SearchRow:
@@ -401,10 +408,10 @@ class Store(Reader):
             config: Plain values of the new configuration, as JSON takes them.
             digest: Digest of the new configuration.
         """
-        with self._writing(lease) as (session, search):
+        with self._writing(lease) as writing:
+            search = writing.search
             before, search.config, search.config_digest = search.config_digest, dict(config), digest
-            record(session, search, "config_changed", {"before": before, "after": digest})
-            return _written(session, SearchRow, search)
+            return _changed(writing, "config_changed", {"before": before, "after": digest})
 
     @patient
     def record_event(self, lease: Lease, kind: str, payload: Mapping[str, Any]) -> EventRow:
@@ -415,8 +422,8 @@ class Store(Reader):
             kind: Kind of the event.
             payload: Details, as JSON takes them.
         """
-        with self._writing(lease) as (session, search):
-            return _written(session, EventRow, record(session, search, kind, payload))
+        with self._writing(lease) as writing:
+            return writing.record(kind, payload)
 
     @contextmanager
     def batch(self, lease: Lease) -> Iterator[None]:
@@ -439,38 +446,25 @@ class Store(Reader):
                 self._batch.writing = None
 
     @contextmanager
-    def _writing(self, lease: Lease) -> Iterator[tuple[Session, Search]]:
+    def _writing(self, lease: Lease) -> Iterator[Writing]:
         if (writing := getattr(self._batch, "writing", None)) is not None:
             yield writing
             return
         with self.transaction() as session:
-            search = fenced(session, lease)
-            search.updated_at = datetime.now(UTC)
-            yield session, search
+            yield Writing.begin(session, lease)
 
 
-def _written(session: Session, kind: type[R], model: Base) -> R:
-    """The row as a reader will see it; it shares no object with the caller's arguments."""
-    session.flush()
-    return row_of(kind, model, as_read)
-
-
-def _reopen(evaluation: Evaluation) -> None:
-    evaluation.state, evaluation.reason, evaluation.fault, evaluation.finished_at = "running", None, None, None
-
-
-def _get(session: Session, model: type[M], row_id: int, search: Search) -> M:
-    found = session.get(model, row_id)
-    if found is None or found.search_id != search.id:
-        raise DatabaseError(f"Search {search.name!r} must have the {model.__name__.lower()} {row_id}, but it has not.")
-    return found
+def _changed(writing: Writing, kind: str, payload: Mapping[str, Any]) -> SearchRow:
+    """The row of a search that was created or changed, as a reader will see it, with an event of this kind."""
+    writing.session.flush()
+    writing.record(kind, payload)
+    return row_of(SearchRow, writing.search, as_read)
 
 
 def _running(row: E) -> E:
     if row.state != "running":
-        raise DatabaseError(
-            f"Only a running {type(row).__name__.lower()} can end, but the one with id {row.id} is {row.state}."
-        )
+        what = "trial" if isinstance(row, TrialRow) else "evaluation"
+        raise DatabaseError(f"Only a running {what} can end, but the one with id {row.id} is {row.state}.")
     return row
 
 

@@ -67,7 +67,7 @@ class Json(_Tolerant[Any]):
         Raises:
             DatabaseError: If a part of the value is none of the types above.
         """
-        return _encode(value, "value")
+        return _encoded(value)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Any:
         """The value as it was written."""
@@ -107,7 +107,20 @@ def undecoded(text: str | bytes) -> str | bytes:
 
 def as_read(value: Any) -> Any:
     """A value that was written to a column, as it will be read."""
-    return _decoded(json.dumps(_encode(value, "value"))) if isinstance(value, dict | list) else value
+    return _decoded(json.dumps(_encoded(value))) if isinstance(value, dict | list) else value
+
+
+def _encoded(value: Any) -> Any:
+    return value if _is_plain(value) else _encode(value, "value")
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether JSON holds the value as it is, which most are and the parser tells soonest."""
+    try:
+        text = json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError):
+        return False
+    return _FLOAT not in text and bool(json.loads(text) == value)
 
 
 def _encode(value: Any, where: str) -> Any:

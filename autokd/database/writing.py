@@ -1,18 +1,24 @@
 """The parts of every write besides its change: the check of the fencing token, the event, and the commit."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
-from typing import Any
+from functools import cache
+from typing import Any, TypeVar
 
-from sqlalchemy import func, select
+from sqlalchemy import Connection, Insert, Select, Update, bindparam, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from autokd.database.errors import DatabaseError, LeaseLost
 from autokd.database.models import Event, Search, Student, Trial
 from autokd.database.reading import find_search
+from autokd.database.row_checks import TABLES, checked
+from autokd.database.rows import EventRow
+from autokd.database.types import as_read
 
-__all__ = ["Lease", "Sent", "described", "fenced", "n_finished", "named", "record", "sent"]
+__all__ = ["Lease", "Sent", "Writing", "fenced", "named", "record", "sent"]
+
+R = TypeVar("R")
 
 _SENT = "sent"  # where a session keeps it
 
@@ -62,7 +68,7 @@ def fenced(session: Session, lease: Lease) -> Search:
     return search
 
 
-def record(session: Session, search: Search, kind: str, payload: Mapping[str, Any]) -> Event:
+def record(session: Session, search: Search, kind: str, payload: Mapping[str, Any]) -> EventRow:
     """A new event of a search, with its id.
 
     Args:
@@ -71,42 +77,144 @@ def record(session: Session, search: Search, kind: str, payload: Mapping[str, An
         kind: Kind of the event.
         payload: Details, as JSON takes them.
     """
-    event = Event(search_id=search.id, at=datetime.now(UTC), kind=kind, payload=dict(payload))
-    session.add(event)
-    session.flush()
-    session.info[_SENT] = Sent(search.id, event.id, event.at)
-    return event
-
-
-def n_finished(session: Session, search: Search) -> int:
-    """Number of trials that ended; references do not count."""
-    last = session.scalar(select(func.max(Trial.finish_order)).where(Trial.search_id == search.id))
-    return 0 if last is None else max(0, last + 1)
+    return Writing(session, search.id).record(kind, payload)
 
 
 def named(trial: Any) -> dict[str, Any]:
     """Number of a trial, and the name of a reference, for an event.
 
     Args:
-        trial: A `Trial`, or its columns `number` and `reference`.
+        trial: A trial's row, or its columns `number` and `reference`.
     """
     return {"trial": trial.number} | ({} if trial.reference is None else {"reference": trial.reference})
 
 
-def described(session: Session, student_id: int, search: Search) -> tuple[int, dict[str, Any]]:
-    """Id of a student's trial, and for an event whose an evaluation of the student is.
+@dataclass(frozen=True)
+class Writing:
+    """The owner of a search writes rows of it, in one transaction.
 
-    Args:
-        session: Session of the write.
-        student_id: Id of the student.
-        search: The search.
+    They are written by plain statements: a controller writes a few rows at a time, for each of which the ORM would take
+    several times as long.
 
-    Raises:
-        DatabaseError: If the search has no such student.
+    Attributes:
+        session: The transaction, in which the search's row is locked.
+        search_id: Id of the search.
     """
-    columns = Student.trial_id, Student.replicate, Trial.number, Trial.reference
-    query = select(*columns).join(Trial, Trial.id == Student.trial_id)
-    found = session.execute(query.where(Student.id == student_id, Student.search_id == search.id)).one_or_none()
-    if found is None:
-        raise DatabaseError(f"Search {search.name!r} must have the student {student_id}, but it has not.")
-    return found.trial_id, {"replicate": found.replicate} | named(found)
+
+    session: Session
+    search_id: int
+
+    @classmethod
+    def begin(cls, session: Session, lease: Lease) -> "Writing":
+        """Lock the search of a lease, and note that it changes.
+
+        Raises:
+            LeaseLost: If the lease has changed hands.
+        """
+        now = {"of_search": lease.search_id, "of_token": lease.token, "updated_at": datetime.now(UTC)}
+        if not session.connection().execute(_TOUCH, now).rowcount:
+            fenced(session, lease)  # which says why
+        return cls(session, lease.search_id)
+
+    @property
+    def search(self) -> Search:
+        """The search."""
+        return self.session.get_one(Search, self.search_id)
+
+    def get(self, kind: type[R], row_id: int) -> R:
+        """The row of this id.
+
+        Raises:
+            DatabaseError: If the search has none.
+        """
+        found = self.find(kind, id=row_id)
+        if not found:
+            what = TABLES[kind].__name__.lower()
+            raise DatabaseError(f"Search {self.search.name!r} must have the {what} {row_id}, but it has not.")
+        return found[0]
+
+    def find(self, kind: type[R], /, **values: Any) -> list[R]:
+        """The rows of the search with these values in these columns, by id."""
+        query = _select(kind, *values)  # type: ignore[arg-type]
+        found = self._connection.execute(query, {"search_id": self.search_id, **values})
+        return [checked(kind, dict(row)) for row in found.mappings()]
+
+    def insert(self, kind: type[R], /, **values: Any) -> R:
+        """A new row of the search, as a reader will see it; columns that are not named are empty."""
+        whole = dict.fromkeys(each.name for each in fields(kind) if each.name != "id")  # type: ignore[arg-type]
+        whole |= {"search_id": self.search_id, **values}
+        key = self._connection.execute(_insert(kind), whole).inserted_primary_key  # type: ignore[arg-type]
+        assert key is not None
+        return checked(kind, {"id": key[0]} | {name: as_read(value) for name, value in whole.items()})
+
+    def update(self, row: R, /, **values: Any) -> R:
+        """A row with other values in these columns, as a reader will see it."""
+        kind: Any = type(row)
+        self._connection.execute(_update(kind), {"row_id": row.id, **values})  # type: ignore[attr-defined]
+        found: R = checked(kind, vars(row) | {name: as_read(value) for name, value in values.items()})
+        return found
+
+    def record(self, kind: str, payload: Mapping[str, Any]) -> EventRow:
+        """A new event of the search.
+
+        Args:
+            kind: Kind of the event.
+            payload: Details, as JSON takes them.
+        """
+        event = self.insert(EventRow, at=datetime.now(UTC), kind=kind, payload=dict(payload))
+        self.session.info[_SENT] = Sent(self.search_id, event.id, event.at)
+        return event
+
+    @property
+    def n_finished(self) -> int:
+        """Number of trials that ended; references do not count."""
+        last = self._connection.execute(_LAST_ORDER, {"search_id": self.search_id}).scalar()
+        return 0 if last is None else max(0, last + 1)
+
+    def whose(self, student_id: int) -> tuple[int, dict[str, Any]]:
+        """Id of a student's trial, and for an event whose an evaluation of the student is.
+
+        Raises:
+            DatabaseError: If the search has no such student.
+        """
+        asked = {"student_id": student_id, "search_id": self.search_id}
+        found = self._connection.execute(_WHOSE, asked).one_or_none()
+        if found is None:
+            raise DatabaseError(f"Search {self.search.name!r} must have the student {student_id}, but it has not.")
+        return found.trial_id, {"replicate": found.replicate} | named(found)
+
+    @property
+    def _connection(self) -> Connection:
+        return self.session.connection()
+
+
+_SEARCHES: Any = Search.__table__
+_TOUCH = update(_SEARCHES).where(
+    _SEARCHES.c.id == bindparam("of_search"), _SEARCHES.c.lease_token == bindparam("of_token")
+)
+_TRIALS, _STUDENTS = Trial.__table__.c, Student.__table__.c
+_LAST_ORDER = select(func.max(_TRIALS.finish_order)).where(_TRIALS.search_id == bindparam("search_id"))
+_WHOSE = (
+    select(_STUDENTS.trial_id, _STUDENTS.replicate, _TRIALS.number, _TRIALS.reference)
+    .join(Trial.__table__, _TRIALS.id == _STUDENTS.trial_id)
+    .where(_STUDENTS.id == bindparam("student_id"), _STUDENTS.search_id == bindparam("search_id"))
+)
+
+
+@cache
+def _select(kind: type, *names: str) -> Select[Any]:
+    columns: Any = TABLES[kind].__table__.c
+    wanted = [columns[each.name] for each in fields(kind)]
+    criteria = (columns[name] == bindparam(name) for name in ("search_id", *names))
+    return select(*wanted).where(*criteria).order_by(columns.id)
+
+
+@cache
+def _insert(kind: type) -> Insert:
+    return insert(TABLES[kind].__table__)  # type: ignore[arg-type]
+
+
+@cache
+def _update(kind: type) -> Update:
+    table: Any = TABLES[kind].__table__
+    return update(table).where(table.c.id == bindparam("row_id"))

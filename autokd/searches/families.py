@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from autokd.core.seeds import derive
 from autokd.optimizers.models.posterior import Posterior, posterior
 from autokd.optimizers.models.study_model import StudyModel
+from autokd.searches.part import MOST_OBSERVATIONS, is_part
 from autokd.searches.problem import Problem
 from autokd.searches.proposals import feature_options
 from autokd.searches.study import to_study
@@ -62,6 +63,8 @@ class Family:
 def fit_model(problem: Problem, trial_records: Collection[TrialRecord]) -> StudyModel | None:
     """The model of a search that has learnt from these trials; None if none of them has a value.
 
+    Of a part of the trials it learns from `MOST_OBSERVATIONS`, those at the last rung first.
+
     Args:
         problem: The search.
         trial_records: Its trials, or a part of them, by number.
@@ -69,7 +72,8 @@ def fit_model(problem: Problem, trial_records: Collection[TrialRecord]) -> Study
     if not any(record.values and record.trial.state != "failed" for record in trial_records):
         return None
     study = to_study(trial_records, problem.distributions)
-    return StudyModel.fit(study, problem.distributions, **feature_options(problem))
+    most = MOST_OBSERVATIONS if is_part(trial_records) else None
+    return StudyModel.fit(study, problem.distributions, most=most, **feature_options(problem))
 
 
 def rank_families(
@@ -96,7 +100,7 @@ def rank_families(
         seed=derive(problem.config.seed, "families") % 2**31,
         eligible=[place for place, record in valued.items() if max(record.values) == highest],
         averaged=problem.config.students_per_trial,
-        model=model,
+        model=model or fit_model(problem, trial_records),
         **feature_options(problem),
     )
     families = [

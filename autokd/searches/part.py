@@ -4,7 +4,7 @@ What is shown must not take longer the longer a search was. Up to a number of tr
 chosen from their rows alone. Whoever shows a figure says of how many trials it is.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from autokd.database.reading import Reader
@@ -12,10 +12,20 @@ from autokd.database.rows import TrialOutcome, TrialState
 from autokd.searches.trial_record import TrialRecord, trial_records
 from search_spaces.design.budget import Budget
 
-__all__ = ["MANY", "MOST_CLIMBED", "TrialOutcome", "read_outcomes", "records_to_rank", "spread_records"]
+__all__ = [
+    "MANY",
+    "MOST_CLIMBED",
+    "MOST_OBSERVATIONS",
+    "TrialOutcome",
+    "is_part",
+    "read_outcomes",
+    "records_to_rank",
+    "spread_records",
+]
 
 MANY = 500  # most trials of which all are ranked: the model's time is cubic in their number
 N_BEST, N_SPREAD = 200, 100  # of more trials
+MOST_OBSERVATIONS = 400  # from which the model then learns, a trial having one at each of its rungs
 MOST_CLIMBED = 1000  # trials at the last rung of which lower rungs are judged: a standard error of 0.03
 
 
@@ -23,7 +33,7 @@ def records_to_rank(store: Reader, search_id: int, within: Budget | None = None)
     """The trials whose families are ranked, and from which the model learns that ranks them, by number.
 
     Of more than `MANY` they are the best, and others spread evenly over the search, without which the model would know
-    nothing of bad ones.
+    nothing of bad ones. See `is_part`.
 
     Args:
         store: The search's database.
@@ -36,6 +46,11 @@ def records_to_rank(store: Reader, search_id: int, within: Budget | None = None)
         numbers = [*best, *_spread([each for each in numbers if each not in best], N_SPREAD)]
     ids = store.trial_ids(search_id, numbers=numbers)
     return list(trial_records(store, search_id, ids, architectures=False).values())
+
+
+def is_part(trial_records: Collection[TrialRecord]) -> bool:
+    """Whether trials of a search, by number, are not all up to the last of them."""
+    return any(place != record.trial.number for place, record in enumerate(trial_records))
 
 
 def spread_records(store: Reader, search_id: int, most: int, *states: TrialState) -> Sequence[TrialRecord]:

@@ -87,7 +87,8 @@ class SearchState:
         if isinstance(row, TrialRow) and trial_id not in self._running:
             self._put(TrialRecord(row, (), ()))
         else:
-            self._put(self._running[trial_id].with_row(row))
+            before = self._running[trial_id]
+            self._put(before.with_row(row), is_measured=not _begins(row, before))
 
     @property
     def has_changed(self) -> bool:
@@ -106,14 +107,20 @@ class SearchState:
                 return self._running[trial_id]
         return None
 
-    def _put(self, record: TrialRecord) -> None:
-        """Add a trial or reference, or put it in the place of what it was before."""
+    def _put(self, record: TrialRecord, is_measured: bool = True) -> None:
+        """Add a trial or reference, or put it in the place of what it was before.
+
+        Args:
+            record: The trial or reference.
+            is_measured: Whether the optimiser knows more of it now.
+        """
         trial = record.trial
         if trial.reference is not None:
             self._references[trial.id] = record
         else:
             self._tally.put(record)
-            self.proposer.put(record)
+            if is_measured:
+                self.proposer.put(record)
         if trial.state == "running":
             self._running[trial.id] = record
             self._add_changed(trial)
@@ -127,3 +134,10 @@ class SearchState:
         if trial.id not in self._listed:
             self._listed.add(trial.id)
             heappush(self._changed, (trial.reference is None, abs(trial.number), trial.id))
+
+
+def _begins(row: TrialRow | StudentRow | EvaluationRow, before: TrialRecord) -> bool:
+    """Whether a trial only goes on with this row: its first students, or an evaluation that runs."""
+    if isinstance(row, EvaluationRow):
+        return row.state == "running"
+    return isinstance(row, StudentRow) and not before.evaluations

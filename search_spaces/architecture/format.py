@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from functools import cached_property
 from keyword import iskeyword
 from math import prod
@@ -169,7 +169,7 @@ class Architecture:
             "space": self.space,
             "input_shape": list(self.input_shape),
             "classes": self.classes,
-            "nodes": [{**asdict(node), "inputs": list(node.inputs)} for node in self.nodes],
+            "nodes": [{**vars(node), "inputs": list(node.inputs)} for node in self.nodes],
         }
 
     @classmethod

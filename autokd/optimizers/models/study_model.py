@@ -1,7 +1,7 @@
 """The model of a study of one objective, with which it is judged: what its trials are worth, and how sure that is."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -24,7 +24,7 @@ class StudyModel:
     Attributes:
         surrogate: The surrogate, with the outcome transform `TAILS`.
         encoding: Encoding of the search space.
-        history: The trials.
+        history: The trials; where observations are left out, without these.
         sign: 1 if the study maximises its objective, -1 if it minimises it.
         codes: Codes of all trials by number, `n x d`.
     """
@@ -42,6 +42,7 @@ class StudyModel:
         search_space: Mapping[str, BaseDistribution],
         features: Callable[[Mapping[str, Any]], Sequence[float]] | None = None,
         described: Collection[str] | None = None,
+        most: int | None = None,
     ) -> "StudyModel":
         """Model of a study of one objective with at least one value; deterministic.
 
@@ -50,11 +51,13 @@ class StudyModel:
             search_space: Search space of its trials.
             features: As in `TrustRegionSampler`.
             described: As in `TrustRegionSampler`.
+            most: Most observations, to which a fit's time is cubic: those at the last step are kept first, and others
+                spread evenly over the study; None keeps all.
         """
         sign = 1.0 if study.direction == StudyDirection.MAXIMIZE else -1.0
         encoding = Encoding.of({name: d for name, d in search_space.items() if not d.single()})
         trials = study.get_trials(deepcopy=False)
-        history = History.of(trials, encoding, [sign])
+        history = _limited(History.of(trials, encoding, [sign]), most)
         description = description_of(features, described, encoding)
         surrogate = Surrogate.fit(
             history.X, history.Y[:, 0], encoding.categories, history.has_steps, TAILS, description
@@ -87,7 +90,7 @@ class StudyModel:
 
         The mean score of a point that was not is 0.
         """
-        at_last = self.history.X[:, -1] == 1 if self.history.has_steps else torch.ones(len(self.history.X)).bool()
+        at_last = _at_last_step(self.history)
         scores = torch.from_numpy(self.surrogate.transform.transformed)[at_last]
         place = {key: row for row, key in enumerate(keys(points))}
         rows = [place.get(key, len(points)) for key in keys(self.history.X[at_last][:, : points.shape[1]])]
@@ -96,6 +99,27 @@ class StudyModel:
         counts.index_add_(0, index, torch.ones_like(scores))
         sums.index_add_(0, index, scores)
         return counts[:-1], (sums / counts.clamp_min(1))[:-1]
+
+
+def _limited(history: History, most: int | None) -> History:
+    """The history with at most so many observations, in their order."""
+    if most is None or len(history.X) <= most:
+        return history
+    at_last = _at_last_step(history)
+    kept = _spread(at_last.nonzero().flatten(), most)
+    kept = torch.cat([kept, _spread((~at_last).nonzero().flatten(), most - len(kept))]).sort().values
+    return replace(history, X=history.X[kept], Y=history.Y[kept])
+
+
+def _at_last_step(history: History) -> Tensor:
+    """Mask of the observations at the last step, `n`, bool."""
+    return history.X[:, -1] == 1 if history.has_steps else torch.ones(len(history.X), dtype=torch.bool)
+
+
+def _spread(places: Tensor, most: int) -> Tensor:
+    """At most so many of the places, spread evenly."""
+    n = len(places)
+    return places if n <= most else places[torch.arange(most) * n // most]
 
 
 def _normal(mean: Tensor, covariance: Tensor, n: int, generator: Generator) -> Tensor:

@@ -2,7 +2,7 @@ import pytest
 
 from autokd.optimizers.models.posterior import Posterior
 from autokd.searches import families as module
-from autokd.searches.families import rank_families, winner
+from autokd.searches.families import fit_model, rank_families, winner
 from autokd.searches.proposals import feature_options
 
 PARAMETERS = {
@@ -34,7 +34,8 @@ def test_families_with_a_value_are_ranked_by_their_posterior_mean(make_problem, 
 
     def estimates(study, search_space, numbers, n_samples, seed, **description):
         asked.append(numbers)
-        assert description == {"eligible": [0, 2], "averaged": 1, "model": None} | feature_options(problem)
+        assert description.pop("model").codes.shape[0] == 5  # it knows all trials
+        assert description == {"eligible": [0, 2], "averaged": 1} | feature_options(problem)
         return Posterior((0.6, 0.7, 0.65), (0.1, 0.2, 0.3), (0.2, 0.5, 0.3), (0.5, 0.4, 0.3), (0.7, 0.8, 0.9))
 
     monkeypatch.setattr(module, "posterior", estimates)
@@ -79,3 +80,9 @@ def test_the_winner_is_the_first_of_those_that_climbed_highest(make_problem, tri
     assert winner(families) == families[1]  # trial 1 was pruned; 2 has the best value, but the model believes in 0
     assert winner(families[:1]) == families[0]
     assert winner([]) is None
+
+
+def test_of_a_part_of_the_trials_the_model_learns_from_fewer_observations(make_problem, trial_records, monkeypatch):
+    monkeypatch.setattr(module, "MOST_OBSERVATIONS", 2)
+    whole, part = (fit_model(make_problem(), records) for records in (trial_records, trial_records[1:]))
+    assert len(whole.history.X) > len(part.history.X) == 2
