@@ -10,7 +10,14 @@ from autokd.database.outages import patient
 from autokd.database.reading import IS_FINAL, IS_REFERENCE, IS_TRIAL, NO_LIMITS, Reader, cost_of
 from autokd.database.rows import EvaluationTotals, TrialTotals
 
-__all__ = ["best_student_trial_id", "evaluation_totals", "longest_trial_ids", "mean_costs", "trial_totals"]
+__all__ = [
+    "best_student_trial_id",
+    "evaluation_keys",
+    "evaluation_totals",
+    "longest_trial_ids",
+    "mean_costs",
+    "trial_totals",
+]
 
 _FAILS = and_(Evaluation.trial_id == Trial.id, Evaluation.state == "failed")
 _FAILED_BY_WORKERS = and_(
@@ -47,6 +54,14 @@ def evaluation_totals(store: Reader, search_id: int) -> EvaluationTotals:
         func.count(_metric("test_accuracy")).label("n_tested"),
     ]
     return store.rows(EvaluationTotals, select(*sums).where(Evaluation.search_id == search_id))[0]
+
+
+@patient
+def evaluation_keys(store: Reader, search_id: int) -> list[str]:
+    """Keys of all of a search's evaluations, by id."""
+    with store.session() as session:
+        query = select(Evaluation.key).where(Evaluation.search_id == search_id)
+        return list(session.scalars(query.order_by(Evaluation.id)))
 
 
 @patient

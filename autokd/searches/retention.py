@@ -15,6 +15,7 @@ import os
 import re
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,9 +24,10 @@ import numpy as np
 from autokd.core.files import UNFINISHED
 from autokd.database.reading import Reader
 from autokd.database.rows import EvaluationRow, StudentRow
+from autokd.database.summaries import evaluation_keys
 from autokd.evaluation.task import checkpoints, weights_file
 from autokd.searches.problem import Problem
-from autokd.searches.trial_record import TrialRecord, search_records
+from autokd.searches.trial_record import TrialRecord, each_record, reference_records
 
 __all__ = ["Retention", "Surplus", "find_surplus", "remove_files", "remove_surplus"]
 
@@ -94,15 +96,11 @@ def find_surplus(store: Reader, search_id: int, retention: Retention) -> Surplus
         retention: That of the search; it knows the ended trials afterwards.
     """
     finished, unfinished = _ours(retention.folder)
-    trials, references = search_records(store, search_id)
-    rows = store.evaluations(search_id)
-    final = {student.id for student in store.students(search_id, "final")}
-    needless, surplus = retention.end(
-        record for record in (*trials.values(), *references) if record.trial.state in ENDED
-    )
-    trained = (row.key for row in rows if row.student_id in final and row.state == "complete")
+    records = chain(each_record(store, search_id, architectures=False), reference_records(store, search_id))
+    needless, surplus = retention.end(record for record in records if record.trial.state in ENDED)
+    trained = (row.key for row in store.evaluations(search_id, "final") if row.state == "complete")
     needless += [file for key in trained for file in checkpoints(retention.folder, key)]
-    known = {row.key.split("-")[0] for row in rows}
+    known = {key.split("-")[0] for key in evaluation_keys(store, search_id)}
     return Surplus(
         checkpoints=_among(finished, needless),
         weights=_among(finished, surplus),

@@ -5,6 +5,7 @@ import statistics
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import cached_property
 
 from autokd.database.reading import Reader
 from autokd.database.rows import EvaluationRow, StudentRow, TrialRow
@@ -44,7 +45,7 @@ class TrialRecord:
         """Evaluations that are running."""
         return [row for row in self.evaluations if row.state == "running"]
 
-    @property
+    @cached_property
     def values(self) -> dict[int, float]:
         """Mean validation accuracy of all students at each rung that all of them reached."""
         return self.means("accuracy")

@@ -6,7 +6,7 @@ from random_searches import record_randomly
 from autokd.database.lease import Lease
 from autokd.database.rows import EvaluationTotals
 from autokd.database.store import Store
-from autokd.database.summaries import evaluation_totals
+from autokd.database.summaries import evaluation_keys, evaluation_totals
 
 
 def test_totals_of_evaluations_are_the_sums_over_all_rows(store: Store, searches: list[int]) -> None:
@@ -16,6 +16,7 @@ def test_totals_of_evaluations_are_the_sums_over_all_rows(store: Store, searches
         assert found.seconds == pytest.approx(sum(row.seconds or 0 for row in rows))
         assert found.images == sum(metrics["images"] for metrics in done)
         assert found.live_teacher_images == sum(metrics["live_teacher_images"] for metrics in done)
+        assert evaluation_keys(store, search) == [row.key for row in rows]
         assert found.n_tested == sum("test_accuracy" in metrics for metrics in done)
 
 
