@@ -63,7 +63,7 @@ class Family:
 def fit_model(problem: Problem, trial_records: Collection[TrialRecord]) -> StudyModel | None:
     """The model of a search that has learnt from these trials; None if none of them has a value.
 
-    Of a part of the trials it learns from `MOST_OBSERVATIONS`, those at the last rung first.
+    Of a part of the trials it learns from `MOST_OBSERVATIONS`, the last one of each trial first.
 
     Args:
         problem: The search.

@@ -51,8 +51,8 @@ class StudyModel:
             search_space: Search space of its trials.
             features: As in `TrustRegionSampler`.
             described: As in `TrustRegionSampler`.
-            most: Most observations, to which a fit's time is cubic: those at the last step are kept first, and others
-                spread evenly over the study; None keeps all.
+            most: Most observations, to which a fit's time is cubic: the last one of each trial is kept first, and
+                others spread evenly over the study; None keeps all.
         """
         sign = 1.0 if study.direction == StudyDirection.MAXIMIZE else -1.0
         encoding = Encoding.of({name: d for name, d in search_space.items() if not d.single()})
@@ -90,7 +90,7 @@ class StudyModel:
 
         The mean score of a point that was not is 0.
         """
-        at_last = _at_last_step(self.history)
+        at_last = self.history.X[:, -1] == 1 if self.history.has_steps else torch.ones(len(self.history.X)).bool()
         scores = torch.from_numpy(self.surrogate.transform.transformed)[at_last]
         place = {key: row for row, key in enumerate(keys(points))}
         rows = [place.get(key, len(points)) for key in keys(self.history.X[at_last][:, : points.shape[1]])]
@@ -105,15 +105,13 @@ def _limited(history: History, most: int | None) -> History:
     """The history with at most so many observations, in their order."""
     if most is None or len(history.X) <= most:
         return history
-    at_last = _at_last_step(history)
-    kept = _spread(at_last.nonzero().flatten(), most)
-    kept = torch.cat([kept, _spread((~at_last).nonzero().flatten(), most - len(kept))]).sort().values
+    is_last = torch.ones(len(history.X), dtype=torch.bool)  # of its trial, whose observations are in the order of steps
+    if history.has_steps:
+        before, after = history.X[:-1], history.X[1:]
+        is_last[:-1] = (before[:, :-1] != after[:, :-1]).any(dim=1) | (before[:, -1] >= after[:, -1])
+    kept = _spread(is_last.nonzero().flatten(), most)
+    kept = torch.cat([kept, _spread((~is_last).nonzero().flatten(), most - len(kept))]).sort().values
     return replace(history, X=history.X[kept], Y=history.Y[kept])
-
-
-def _at_last_step(history: History) -> Tensor:
-    """Mask of the observations at the last step, `n`, bool."""
-    return history.X[:, -1] == 1 if history.has_steps else torch.ones(len(history.X), dtype=torch.bool)
 
 
 def _spread(places: Tensor, most: int) -> Tensor:

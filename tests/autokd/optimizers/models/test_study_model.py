@@ -66,7 +66,7 @@ def test_only_observations_of_the_last_step_count() -> None:
     assert scores.tolist() == pytest.approx([expected, 0.0])
 
 
-def test_of_many_observations_those_at_the_last_step_and_some_of_the_others_are_kept() -> None:
+def test_of_many_observations_the_last_one_of_each_trial_and_some_of_the_others_are_kept() -> None:
     study = optuna.create_study(direction="maximize")
     for k in range(12):
         steps = {1: 0.1 * k, 3: 0.2 * k} if k % 3 else {1: 0.1 * k, 3: 0.2 * k, 9: 0.3 * k}
@@ -75,11 +75,12 @@ def test_of_many_observations_those_at_the_last_step_and_some_of_the_others_are_
                 state=TrialState.PRUNED, params={"x": k / 12}, distributions=SPACE, intermediate_values=steps, value=0.1
             )
         )
-    whole, some, few = (StudyModel.fit(study, SPACE, most=most).history for most in (None, 10, 3))
+    whole, some, few = (StudyModel.fit(study, SPACE, most=most).history for most in (None, 20, 3))
     rows = [tuple(row) for row in torch.cat([whole.X, whole.Y], dim=1).tolist()]
     kept = [tuple(row) for row in torch.cat([some.X, some.Y], dim=1).tolist()]
-    assert (len(whole.X), len(some.X), len(few.X)) == (28, 10, 3)
+    assert (len(whole.X), len(some.X), len(few.X)) == (28, 20, 3)
     assert [row for row in rows if row in kept] == kept  # in their order
-    assert {row for row in rows if row[1] == 1} <= set(kept)
-    assert (few.X[:, -1] == 1).all()
+    last = {row[0]: row for row in rows}  # of each point, and so of each trial
+    assert set(last.values()) < set(kept)
+    assert {tuple(row) for row in torch.cat([few.X, few.Y], dim=1).tolist()} < set(last.values())
     assert len(StudyModel.fit(study, SPACE, most=28).history.X) == 28
