@@ -148,8 +148,8 @@ class EvaluationTotals:
     """
 
     seconds: float
-    images: float | None
-    live_teacher_images: float | None
+    images: int | None
+    live_teacher_images: int | None
     n_tested: int
 
 

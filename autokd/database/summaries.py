@@ -4,11 +4,13 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from sqlalchemy import ColumnElement, and_, case, exists, func, or_, select
+from sqlalchemy import cast as sql_cast
 
 from autokd.database.models import Evaluation, Student, Trial
 from autokd.database.outages import patient
 from autokd.database.reading import IS_FINAL, IS_REFERENCE, IS_TRIAL, NO_LIMITS, Reader, cost_of
 from autokd.database.rows import EvaluationTotals, TrialTotals
+from autokd.database.types import BigInt
 
 __all__ = [
     "best_student_trial_id",
@@ -131,7 +133,7 @@ def _metric(name: str) -> ColumnElement[float]:
     return cast("ColumnElement[float]", Evaluation.metrics[name].as_float())
 
 
-def _total(name: str) -> ColumnElement[float | None]:
-    """Sum of a metric over complete evaluations; NULL if one of them does not have it."""
+def _total(name: str) -> ColumnElement[int | None]:
+    """Sum of a metric that counts over complete evaluations; NULL if one of them does not have it."""
     of_all = func.count(_metric(name)) == func.count(case((Evaluation.state == "complete", 1)))
-    return case((of_all, func.coalesce(func.sum(_metric(name)), 0.0)))
+    return case((of_all, sql_cast(func.coalesce(func.sum(_metric(name)), 0.0), BigInt)))

@@ -15,13 +15,14 @@ def test_totals_of_evaluations_are_the_sums_over_all_rows(store: Store, searches
         done = [row.metrics for row in rows if row.metrics is not None]
         assert found.seconds == pytest.approx(sum(row.seconds or 0 for row in rows))
         assert found.images == sum(metrics["images"] for metrics in done)
+        assert isinstance(found.images, int)  # as JSON then shows it
         assert found.live_teacher_images == sum(metrics["live_teacher_images"] for metrics in done)
         assert evaluation_keys(store, search) == [row.key for row in rows]
         assert found.n_tested == sum("test_accuracy" in metrics for metrics in done)
 
 
 def test_a_total_is_unknown_where_one_evaluation_lacks_the_metric(store: Store, lease: Lease) -> None:
-    assert evaluation_totals(store, 1) == EvaluationTotals(0.0, 0.0, 0.0, 0)
+    assert evaluation_totals(store, 1) == EvaluationTotals(0.0, 0, 0, 0)
     record_randomly(store, lease, seed=0)
     student = store.students(1)[0]
     row = store.open_evaluation(lease, student.id, 9, 99.0, "old")
