@@ -30,10 +30,10 @@ class Task:
 
 
 TASKS: Mapping[str, Task] = {
-    "main": Task(3_000, 1 / 10, 4_000_000, 7),
-    "fewer-samples": Task(1_000, 1 / 10, 4_000_000, 1),
-    "smaller-students": Task(3_000, 1 / 30, 1_500_000, 1),
-    "both": Task(1_000, 1 / 30, 1_500_000, 1),
+    "main": Task(3_000, 1 / 10, 20_000_000, 7),
+    "fewer-samples": Task(1_000, 1 / 10, 20_000_000, 1),
+    "smaller-students": Task(3_000, 1 / 30, 6_000_000, 1),
+    "both": Task(1_000, 1 / 30, 6_000_000, 1),
 }
 """The tasks: most entries are of the first, the others show what is learnt from one task for another."""
 
