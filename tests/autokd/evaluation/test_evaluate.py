@@ -5,40 +5,22 @@ from typing import Any
 
 import pytest
 import torch
-from evaluation_tasks import measured_on_test, with_training
+from evaluation_tasks import ARCHITECTURE, DATA, TEACHER, digits_task, measured_on_test, with_training
+from killed_evaluations import Stopped, assert_killed_is_unbroken, stopping_after, weights_of
 from safetensors.torch import load_file, save_file
 
-from autokd.config.schema import AugmentationConfig, DataConfig, TeacherConfig, TrainingConfig
-from autokd.core.seeds import derive
-from autokd.data.dataset import Dataset, Split
 from autokd.data.registry import load_data
-from autokd.distillation import make_method
 from autokd.errors import DiskFullError, DivergedError, InputError
 from autokd.evaluation import evaluate as evaluation
-from autokd.evaluation.context import TrainingContext
 from autokd.evaluation.evaluate import OutOfMemoryError, evaluate
 from autokd.evaluation.precompute import precompute_outputs
 from autokd.evaluation.task import EvaluationTask
 from autokd.teachers.registry import Teacher, load_teacher
 from autokd.training.checkpoint import load_weights, save_checkpoint
 from autokd.training.metrics import label_metrics, predict, teacher_metrics, validation_metrics
-from search_spaces.architecture.format import Architecture, Node
 from search_spaces.networks.network import build
 
 CPU = torch.device("cpu")
-DATA = DataConfig(source="digits", subset=128)
-TEACHER = TeacherConfig(factory="autokd.recipes.teachers:digits", weights="autokd.recipes:digits.safetensors")
-TRAINING = TrainingConfig(
-    rungs=(1.0, 1.5, 3.0), batch_size=32, views=2, precision="float32", augmentation=AugmentationConfig(shift=1)
-)
-NODES = (
-    Node("input", (), 1),
-    Node("conv3x3_bn", (0,), 4, stride=2),
-    Node("relu_conv3x3_bn", (1,), 4),
-    Node("classifier", (1, 2), 10, merge="weighted_sum"),
-)
-ARCHITECTURE = Architecture((1, 8, 8), 10, NODES)
-SETTINGS = (("temperature", 4.0), ("weight", 0.9))
 RECIPES: dict[str, dict[str, Any]] = {
     "cosine": {"schedule": "cosine"},
     "stable": {"schedule": "stable", "cooldown": 0.6, "ema": 0.9},
@@ -47,43 +29,15 @@ RECIPES: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture
-def context(tmp_path: Path) -> TrainingContext:
-    digests = load_data(DATA).digest, load_teacher(TEACHER, CPU).digest
-    return TrainingContext(DATA, digests[0], TEACHER, digests[1], TRAINING, 5, tmp_path / "teachers", "cpu")
-
-
-@pytest.fixture
-def task(context: TrainingContext, tmp_path: Path) -> EvaluationTask:
+def task(tmp_path: Path) -> EvaluationTask:
     """The middle rung, which ends within an epoch."""
-    return EvaluationTask(context, ARCHITECTURE.to_json(), "kd", SETTINGS, 1, 7, tmp_path / "evaluations")
+    return digits_task(tmp_path)
 
 
 @pytest.fixture(params=RECIPES)
 def recipe(request: pytest.FixtureRequest, task: EvaluationTask) -> EvaluationTask:
     """The middle rung under several ways to train."""
     return with_training(task, **RECIPES[request.param])
-
-
-def weights_of(task: EvaluationTask) -> dict[str, list[Any]]:
-    return {name: tensor.tolist() for name, tensor in load_weights(task.weights).items()}
-
-
-class Stopped(BaseException):
-    """Stands for a killed process: nothing catches it."""
-
-
-def stopping_after(n: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Kill the process as soon as it has written its n-th checkpoint."""
-    saved: list[int] = []
-    save = save_checkpoint
-
-    def save_and_stop(state: Any, path: Path) -> None:
-        save(state, path)
-        saved.append(state.step)
-        if len(saved) == n:
-            raise Stopped
-
-    monkeypatch.setattr(evaluation, "save_checkpoint", save_and_stop)
 
 
 def test_the_metrics_are_those_of_the_trained_network(recipe: EvaluationTask):
@@ -144,19 +98,6 @@ def test_killed_after_any_checkpoint_it_goes_on_to_the_same_result(
     assert_killed_is_unbroken(task, tmp_path, monkeypatch, n)
 
 
-def assert_killed_is_unbroken(task: EvaluationTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n: int) -> None:
-    """Killed after its n-th checkpoint, an evaluation ends as one that was not, in another folder."""
-    unbroken = replace(task, folder=tmp_path / "unbroken")
-    expected = evaluate(unbroken).metrics
-    with monkeypatch.context() as patch:
-        stopping_after(n, patch)
-        with pytest.raises(Stopped):
-            evaluate(task)
-    assert not task.result.exists()
-    assert evaluate(task).metrics == expected
-    assert weights_of(task) == weights_of(unbroken)
-
-
 def test_a_damaged_checkpoint_is_left_out_and_the_result_is_the_same(
     task: EvaluationTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -198,121 +139,6 @@ def test_methods_in_turn_go_on_where_they_were_killed(
     scheduled: EvaluationTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n: int
 ):
     assert_killed_is_unbroken(scheduled, tmp_path, monkeypatch, n)
-
-
-@pytest.fixture
-def mutual(task: EvaluationTask) -> EvaluationTask:
-    """The last rung, of 12 steps, with two companions."""
-    return replace(task, rung=2, method="kd+dml", settings=(("dml.peers", 2),))
-
-
-@pytest.mark.slow  # trains three networks
-@pytest.mark.parametrize("n", [1, 3])
-def test_a_training_with_companions_goes_on_where_it_was_killed(
-    mutual: EvaluationTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n: int
-):
-    assert_killed_is_unbroken(mutual, tmp_path, monkeypatch, n)
-
-
-COPYING: dict[str, tuple[tuple[str, Any], ...]] = {
-    "sokd": (("bridge", "random"), ("companion_rate", 0.5), ("trunk_norm", "drifting")),
-    "bd-kd-online": (("companion_rate", 0.5),),
-}
-
-
-@pytest.fixture(params=COPYING)
-def copying(request: pytest.FixtureRequest, task: EvaluationTask) -> EvaluationTask:
-    """The last rung, of 12 steps, with a copy of the teacher that learns."""
-    task = replace(task, rung=2, method=request.param, settings=COPYING[request.param])
-    return with_training(task, ema=0.9, width_scaling=True)
-
-
-@pytest.mark.slow  # trains the teacher, too
-def test_a_training_with_a_copy_of_the_teacher_goes_on_where_it_was_killed(
-    copying: EvaluationTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    assert_killed_is_unbroken(copying, tmp_path, monkeypatch, 2)
-
-
-@pytest.mark.slow  # trains the teacher, too
-def test_a_copy_of_the_teacher_learns_and_is_measured_and_the_teacher_stays_as_it_is(
-    copying: EvaluationTask, monkeypatch: pytest.MonkeyPatch
-):
-    method = make_method(copying.method, dict(copying.settings))
-    monkeypatch.setattr(evaluation, "make_method", lambda name, settings: method)
-    metrics = evaluate(copying).metrics
-    (companion,), data = method.companions, load_data(DATA)
-    assert metrics["companion0_accuracy"] == pytest.approx(accuracy_of(companion, data))
-    teacher = copying.context.load_teacher(0, data)
-    assert teacher.digest == load_teacher(TEACHER, CPU).digest
-    states = {
-        name: network.state_dict()["_network.classifier.weight"]
-        for name, network in (("teacher", teacher), ("before", load_teacher(TEACHER, CPU)))
-    }
-    assert torch.equal(states["teacher"], states["before"])
-    assert not torch.equal(companion.state_dict()["network._network.classifier.weight"], states["before"])
-
-
-@pytest.mark.slow  # trains the teacher, too
-@pytest.mark.parametrize("optimizer", ["sgd", "adamw", "muon"])
-def test_a_trained_companion_that_does_not_learn_teaches_as_the_teacher(
-    task: EvaluationTask, tmp_path: Path, optimizer: str
-):
-    """By `bd-kd`, with the teacher's outputs as they are, not rounded as in the store."""
-    task = with_training(task, optimizer=optimizer, learning_rate=0.01, gradient_clip=1.0)
-    settings = (("companion_rate", 0.0), ("start", "trained"))
-    online = replace(task, method="bd-kd-online", settings=settings)
-    live = replace(task.context, teacher=TEACHER.model_copy(update={"disk_bytes": 0}))
-    offline = replace(task, method="bd-kd", settings=(), context=live, folder=tmp_path / "offline")
-    found, expected = evaluate(online).metrics, evaluate(offline).metrics
-    assert weights_of(online) == weights_of(offline)
-    assert found["companion0_accuracy"] == accuracy_of(load_teacher(TEACHER, CPU), load_data(DATA))
-    assert found["accuracy"] == expected["accuracy"]
-
-
-@pytest.mark.slow  # trains the teacher, too
-def test_companions_get_the_channels_that_are_theirs(task: EvaluationTask, monkeypatch: pytest.MonkeyPatch):
-    """The student and those like it some, copies of the teacher all."""
-    data, seen = load_data(DATA), list[tuple[int, ...]]()
-    train, validation, test = map(with_two_channels, data.splits.values())
-    both = Dataset("both", train, validation, test, data.class_names)
-    teacher = TEACHER.model_copy(update={"channels": (0,), "floor": None})
-    digests = both.digest, load_teacher(teacher, CPU, both).digest
-    context = replace(task.context, data=DATA.model_copy(update={"student_channels": (1,)}))
-    context = replace(context, teacher=teacher, data_digest=digests[0], teacher_digest=digests[1])
-    monkeypatch.setattr(TrainingContext, "load_data", lambda self: both)
-    forward = Teacher.forward
-    monkeypatch.setattr(Teacher, "forward", lambda self, x: (seen.append(tuple(x.shape[1:])), forward(self, x))[1])
-    metrics = evaluate(replace(task, context=context, method="dml+sokd", settings=())).metrics
-    assert set(seen) == {(2, 8, 8)}
-    assert {"companion0_accuracy", "companion1_accuracy"} < metrics.keys()
-
-
-def with_two_channels(split: Split) -> Split:
-    return Split(torch.cat([split.images, 255 - split.images], -1), split.labels)
-
-
-def accuracy_of(network: torch.nn.Module, data: Dataset) -> float:
-    logits = predict(network, data.validation, data.normalisation)
-    return label_metrics(logits, data.validation.labels)["accuracy"]
-
-
-@pytest.mark.slow  # trains three networks
-def test_companions_are_networks_of_their_own_that_learn_and_are_measured(
-    mutual: EvaluationTask, monkeypatch: pytest.MonkeyPatch
-):
-    method = make_method(mutual.method, dict(mutual.settings))
-    monkeypatch.setattr(evaluation, "make_method", lambda name, settings: method)
-    metrics = evaluate(mutual).metrics
-    first, second = method.companions
-    untrained = build(ARCHITECTURE, seed=derive(mutual.seed, "companion", 0))
-    student = load_weights(mutual.weights)
-    for name, weight in first.state_dict().items():
-        if weight.ndim > 1:
-            assert not torch.equal(weight, untrained.state_dict()[name])
-            assert not torch.equal(weight, second.state_dict()[name])
-            assert not torch.equal(weight, student[name])
-    assert metrics["companion1_accuracy"] == accuracy_of(second, load_data(DATA))
 
 
 def test_weights_of_a_rung_are_kept_whatever_is_trained_afterwards(
