@@ -44,7 +44,7 @@ def learning_curves(result: "SearchResult", leading: Sequence[TrainedStudent]) -
 
     Args:
         result: The search.
-        leading: Those of its students that are `leading`.
+        leading: Its `leading` students, which take time to read.
     """
     rungs = result.problem.rungs
     best = next((student.trial.number for student in leading if student.trial.reference is None), None)

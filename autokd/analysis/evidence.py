@@ -126,9 +126,9 @@ def set_against(
 
     Args:
         shown: The data.
-        leading: The students of its search that are `leading`.
+        leading: The `leading` students of its search, which take time to read.
         cost: The cost that is to be small.
-        costs: What each trial costs, by its number.
+        costs: Mean of that cost over the students of each trial, by its number, from `mean_costs`.
     """
     return replace(
         shown,

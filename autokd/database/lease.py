@@ -15,7 +15,7 @@ from autokd.database.reading import Reader, find_search
 from autokd.database.row_checks import row_of
 from autokd.database.rows import SearchRow, StopMode
 from autokd.database.store import Store
-from autokd.database.writing import Lease, fenced, record
+from autokd.database.writing import Lease, Writing, fenced
 
 __all__ = ["TTL_SECONDS", "Lease", "acquire", "heartbeat", "is_owned", "release", "request_stop"]
 
@@ -43,7 +43,8 @@ def acquire(store: Store, search: str | int, ttl_seconds: float = TTL_SECONDS) -
         row.stop = None
         row.lease_token += 1
         payload = {"token": row.lease_token, "host": row.lease_host, "pid": row.lease_pid}
-        record(session, row, "lease_acquired", {**payload, "before": None if before is None else before.label})
+        payload |= {"before": None if before is None else before.label}
+        Writing(session, row.id).record("lease_acquired", payload)
         return Lease(row.id, row.lease_token)
 
 
@@ -95,7 +96,7 @@ def request_stop(store: Store, search: str | int, mode: StopMode, ttl_seconds: f
         if owner is None or not owner.is_alive(now_of(session), ttl_seconds):
             raise NotRunning(f"Only a search that runs can be stopped, but nobody runs {row.name!r}.")
         row.stop = mode
-        record(session, row, "stop_requested", {"mode": mode})
+        Writing(session, row.id).record("stop_requested", {"mode": mode})
         return row_of(SearchRow, row)
 
 
@@ -108,7 +109,7 @@ def release(store: Store, lease: Lease) -> bool:
             vacate(search)
             search.stop = None
             search.lease_token += 1  # so that this lease is void, too
-            record(session, search, "lease_released", {"token": lease.token})
+            Writing(session, search.id).record("lease_released", {"token": lease.token})
     except LeaseLost:
         return False
     return True

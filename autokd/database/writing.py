@@ -16,7 +16,7 @@ from autokd.database.row_checks import TABLES, checked
 from autokd.database.rows import EventRow
 from autokd.database.types import as_read
 
-__all__ = ["Lease", "Sent", "Writing", "fenced", "named", "record", "sent"]
+__all__ = ["Lease", "Sent", "Writing", "fenced", "named", "sent"]
 
 R = TypeVar("R")
 
@@ -68,18 +68,6 @@ def fenced(session: Session, lease: Lease) -> Search:
     return search
 
 
-def record(session: Session, search: Search, kind: str, payload: Mapping[str, Any]) -> EventRow:
-    """A new event of a search, with its id.
-
-    Args:
-        session: Session of the write that the event belongs to.
-        search: The search.
-        kind: Kind of the event.
-        payload: Details, as JSON takes them.
-    """
-    return Writing(session, search.id).record(kind, payload)
-
-
 def named(trial: Any) -> dict[str, Any]:
     """Number of a trial, and the name of a reference, for an event.
 
@@ -91,7 +79,7 @@ def named(trial: Any) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Writing:
-    """The owner of a search writes rows of it, in one transaction.
+    """Writes rows and events of a search, in one transaction; rows only for the owner of the search, see `begin`.
 
     They are written by plain statements: a controller writes a few rows at a time, for each of which the ORM would take
     several times as long.

@@ -9,7 +9,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from autokd.core.spelling import nearest_name
 from autokd.errors import InputError
 
-__all__ = ["TeacherCopy", "modules_after", "redraw"]
+__all__ = ["TeacherCopy", "has_weights", "modules_after", "redraw"]
 
 
 class TeacherCopy(nn.Module):
@@ -50,6 +50,11 @@ class TeacherCopy(nn.Module):
         return self
 
 
+def has_weights(module: nn.Module) -> bool:
+    """Whether a module has parameters of its own, without those of modules inside it."""
+    return next(module.parameters(recurse=False), None) is not None
+
+
 def redraw(network: nn.Module, names: Iterable[str], setting: str) -> None:
     """Give modules new initial weights by their `reset_parameters`, with draws from torch's global generator.
 
@@ -66,7 +71,7 @@ def redraw(network: nn.Module, names: Iterable[str], setting: str) -> None:
         reset = getattr(module, "reset_parameters", None)
         if reset is not None:
             reset()
-        elif next(module.parameters(recurse=False), None) is not None:
+        elif has_weights(module):
             raise InputError(
                 f"`{setting}` draws weights anew, but the teacher's module {name!r} ({type(module).__name__}) has no "
                 "`reset_parameters`, so it cannot be told how."

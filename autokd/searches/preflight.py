@@ -362,10 +362,18 @@ def _check_runs(
     def copied(number: int) -> nn.Module:
         return deepcopy(student)
 
-    theirs, panel = layers and teacher.outer_names(layers), [teacher]  # an assistant's logits have the same shape
     try:
         with torch.random.fork_rng():
-            distiller = Distiller(method, student, teacher, batch.images, labels, None, theirs, copied, panel)
+            distiller = Distiller(
+                method,
+                student,
+                teacher,
+                batch.images,
+                labels,
+                teacher_layers=layers and teacher.outer_names(layers),
+                fresh=copied,
+                panel=[teacher],  # an assistant's logits have the same shape
+            )
             with closing(distiller):
                 loss = distiller(batch.images, batch.labels, batch.indices)
     except (InputError, RuntimeError, ValueError) as error:

@@ -1,6 +1,5 @@
 """A recorded search: what it found so far."""
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -35,7 +34,7 @@ from autokd.searches.students import (
 from autokd.searches.study import to_study
 from autokd.searches.tables import count, counted, percent
 from autokd.searches.times import Times, measure_times
-from autokd.searches.trial_record import TrialRecord, reference_records, trial_records
+from autokd.searches.trial_record import TrialRecord, each_record, reference_records, trial_records
 from autokd.searches.workspace import Workspace
 from search_spaces.design.budget import Budget
 
@@ -295,10 +294,19 @@ class RecordedSearch:
     @property
     def remarks(self) -> list[str]:
         """Lines about trials that failed or learnt nothing, families that hardly differ, and an end by `stop.gain`."""
+        remarks = search_remarks(self.progress, self.flatness, self._is_enough)
+        return [f"{word}: {line}" for word, line in remarks]
+
+    @property
+    def _is_enough(self) -> bool:
+        """Whether further trials would gain less than `stop.gain`."""
         problem = self.problem
+        if not problem.config.stop.gain:
+            return False
+        with self.home.open() as store:
+            trials = list(each_record(store, store.search(self.name).id, architectures=False))
         with naming_search(self.name):
-            enough = bool(problem.config.stop.gain) and is_enough(problem, self.spread(sys.maxsize))
-        return [f"{word}: {line}" for word, line in search_remarks(self.progress, self.flatness, enough)]
+            return is_enough(problem, trials)
 
     def trials_dataframe(self) -> "pandas.DataFrame":
         """All trials as Optuna's `study.trials_dataframe` shows them: number, value, times, parameters and state.

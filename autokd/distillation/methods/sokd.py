@@ -14,7 +14,7 @@ from autokd.distillation.checks import non_negative, one_of, positive, share, wh
 from autokd.distillation.feature_extractor import FeatureExtractor, default_layers
 from autokd.distillation.methods.kd import kd_loss
 from autokd.distillation.recruits import Recruits
-from autokd.distillation.teacher_copy import TeacherCopy, modules_after, redraw
+from autokd.distillation.teacher_copy import TeacherCopy, has_weights, modules_after, redraw
 from autokd.errors import InputError
 
 __all__ = ["SOKD"]
@@ -105,7 +105,7 @@ class SOKD(Wrapper):
         layers = recruits.layers or default_layers(network, recruits.samples)
         end = self._end_of_trunk(layers)
         bridge = modules_after(network, end, recruits.samples)
-        if not any(True for name in bridge for _ in network.get_submodule(name).parameters(recurse=False)):
+        if not any(has_weights(network.get_submodule(name)) for name in bridge):
             raise InputError(
                 f"`bridge_from` = {self.bridge_from} is the teacher's layer {end!r}, after which no weights can learn."
             )

@@ -21,7 +21,7 @@ from autokd.database.queue import enqueue
 from autokd.database.reading import find_search
 from autokd.database.rows import EvaluationRow, EventRow, JobRow, SearchRow, StudentRow, TrialRow
 from autokd.database.store import Store
-from autokd.database.writing import fenced, record
+from autokd.database.writing import Writing, fenced
 
 COST: dict[str, Any] = {"params": 10**10, "macs": 2**40, "activation_bytes": 3, "model_bytes": 4}
 
@@ -393,7 +393,7 @@ def test_a_reader_and_a_writer_do_not_wait_for_each_other(where: str, store: Sto
         assert reading.scalars(select(Trial.number)).all() == []
         fenced(writing, lease)  # now both are in a transaction
         assert other.trials(lease.search_id) == []
-        record(writing, find_search(writing, "first"), "note", {})
+        Writing(writing, find_search(writing, "first").id).record("note", {})
         writing.commit()  # while the other one still reads
 
 

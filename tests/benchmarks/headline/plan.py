@@ -83,22 +83,21 @@ class _Planner:
         arm, run = ARMS[name], self.run(name, "", seed, ARMS[name])
         folder = arm.search or name
         if arm.seeds is None or seed < arm.seeds:
-            epochs = self._epochs_of_a_search + (arm.images - 1) * self.protocol.search_epochs
+            epochs = self._epochs_of_a_search(arm.images)
             yield Job(run, epochs, folder, partial(search, self.bench, run, arm, folder))
 
     def evolution(self, name: str, seed: int) -> Iterator[Job]:
         """Arm V: one search that goes on, with a line for each multiple of A's images until it is as good as A."""
         arm, wanted, before = ARMS[name], self._median_of_a(), None
         if wanted is None:
-            yield self._waiting(name, "1x", seed, self._epochs_of_a_search, "arm A with all seeds")
+            yield self._waiting(name, "1x", seed, self._epochs_of_a_search(), "arm A with all seeds")
             return
         for times in range(1, MOST_IMAGES + 1):
             run = self.run(name, f"{times}x", seed, arm)
             perform = partial(search, self.bench, run, replace(arm, images=times), name)
             is_next = before is None or before in self.records
-            yield Job(
-                run, self._epochs_of_a_search, name, perform if is_next else None, f"arm {name} with fewer images"
-            )
+            epochs, waits_for = self._epochs_of_a_search(), f"arm {name} with fewer images"  # the search goes on
+            yield Job(run, epochs, name, perform if is_next else None, waits_for)
             if run in self.records and self.records[run].metrics.get("validation", 0.0) >= wanted:
                 return
             before = run
@@ -249,9 +248,9 @@ class _Planner:
         values = [record.metrics["validation"] for record in done.values() if record.metrics]
         return median(values) if values and done.keys() >= {*self.seeds} else None
 
-    @property
-    def _epochs_of_a_search(self) -> float:
-        return self.protocol.search_epochs + self.protocol.final
+    def _epochs_of_a_search(self, times: int = 1) -> float:
+        """Epochs of a search of so many times the protocol's images, and of the full training of what it finds."""
+        return times * self.protocol.search_epochs + self.protocol.final
 
     def _best_of_subset(self) -> Iterator[Job]:
         """The hand-designed student that is best on F by validation, trained on all samples."""
