@@ -1,7 +1,8 @@
-"""Exports: folders of a student, made on request, whose files are told and sent by their SHA-256 alone."""
+"""Exports: folders of a student, made on request, whose files and zips are told and sent by their SHA-256 alone."""
 
 import hashlib
 import os
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import StreamingResponse
 
 from autokd.errors import InputError
+from autokd.export.archive import write_archive
 from autokd.export.manifest import MANIFEST, read_manifest
 from autokd.export.verification import file_digest
 from autokd.searches.manifest import origin
@@ -21,11 +23,11 @@ from autokd.service.guard import allow
 from autokd.service.quota import check_quota
 from autokd.service.reading import Found
 from autokd.service.refusals import meaning
-from autokd.service.schemas import FileAnswer
+from autokd.service.schemas import ExportAnswer, FileAnswer
 from autokd.service.settings import Current, Settings
 from search_spaces.design.budget import LARGEST_LIMIT, Budget
 
-__all__ = ["exports_folder", "router"]
+__all__ = ["exports_folder", "forget_export", "router"]
 
 CHUNK_BYTES = 2**18
 
@@ -57,20 +59,22 @@ class ExportOrder(BaseModel):
 
 
 @router.get("/searches/{search}/export", dependencies=[allow("read")])
-def list_export(found: Found, settings: Current) -> list[FileAnswer]:
-    """The files of the search's export, which `/api/artefacts/{sha256}` sends."""
-    return _files(found, settings)
+def list_export(found: Found, settings: Current) -> ExportAnswer:
+    """The files of the search's export, and a zip of them, which `/api/artefacts/{sha256}` sends."""
+    return _export(found, settings)
 
 
 @router.post("/searches/{search}/export", dependencies=[allow("run")], status_code=201)
-def make_export(found: Found, settings: Current, order: ExportOrder) -> list[FileAnswer]:
+def make_export(found: Found, settings: Current, order: ExportOrder) -> ExportAnswer:
     """Export the best student, replacing the search's earlier export, and verify it in a fresh interpreter."""
     check_quota(settings)
     with meaning(409):
         student = found.best_within(Budget(**order.within.model_dump()))
+    folder = exports_folder(settings) / found.name
     with _one_at_a_time:
-        found.export(exports_folder(settings) / found.name, student, fold=not order.keep_batch_norm, force=True)
-    return _files(found, settings)
+        found.export(folder, student, fold=not order.keep_batch_norm, force=True)
+        _make_archive(folder, _archives(settings) / found.name)
+    return _export(found, settings)
 
 
 @router.get(
@@ -80,17 +84,16 @@ def make_export(found: Found, settings: Current, order: ExportOrder) -> list[Fil
     responses={200: {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}},
 )
 def send_artefact(sha256: Annotated[str, InPath(pattern=r"^[0-9a-f]{64}$")], settings: Current) -> StreamingResponse:
-    """A file of an export; one that has another digest by now is not sent."""
-    for folder in exports_folder(settings).glob("[!.]*"):
-        for name, digest in _digests(folder).items():
-            if digest == sha256 and (file := _opened(folder / name, sha256)):
-                headers = {
-                    "Content-Disposition": f'attachment; filename="{name}"',
-                    "Content-Length": str(os.fstat(file.fileno()).st_size),
-                    "ETag": f'"{sha256}"',
-                    "Cache-Control": "private, immutable, max-age=31536000",
-                }
-                return StreamingResponse(_chunks(file), headers=headers, media_type="application/octet-stream")
+    """A file of an export, or the zip of one; what has another digest by now is not sent."""
+    for path, name in _of_digest(sha256, settings):
+        if file := _opened(path, sha256):
+            headers = {
+                "Content-Disposition": f'attachment; filename="{name}"',
+                "Content-Length": str(os.fstat(file.fileno()).st_size),
+                "ETag": f'"{sha256}"',
+                "Cache-Control": "private, immutable, max-age=31536000",
+            }
+            return StreamingResponse(_chunks(file), headers=headers, media_type="application/octet-stream")
     raise HTTPException(404, "no export has a file of this digest")
 
 
@@ -99,14 +102,53 @@ def exports_folder(settings: Settings) -> Path:
     return settings.folder / "exports"
 
 
-def _files(found: SearchResult, settings: Settings) -> list[FileAnswer]:
+def forget_export(settings: Settings, search: str) -> None:
+    """Delete the export of a search, if it has one."""
+    for folder in (exports_folder(settings), _archives(settings)):
+        shutil.rmtree(folder / search, ignore_errors=True)
+
+
+def _archives(settings: Settings) -> Path:
+    """The folder of the zips, in which each search has one: the zip of its export, named by the digests of both.
+
+    `MANIFEST-ZIP.zip` is the zip of digest `ZIP` of the export whose manifest has the digest `MANIFEST`.
+    """
+    return settings.folder / "archives"
+
+
+def _make_archive(export: Path, folder: Path) -> None:
+    """Put the zip of an export into a folder, in place of an earlier one."""
+    earlier, made = list(folder.glob("*.zip")), folder / "export.zip.new"
+    write_archive(export, made)
+    named = made.rename(folder / f"{file_digest(export / MANIFEST)}-{file_digest(made)}.zip")
+    for file in earlier:
+        if file != named:
+            file.unlink()
+
+
+def _export(found: SearchResult, settings: Settings) -> ExportAnswer:
     folder = exports_folder(settings) / found.name
     digests = _digests(folder, began=origin(found.row)[1])
     if not digests:
         raise HTTPException(404, f"search {found.name!r} has no export yet")
-    return [
-        FileAnswer(name=name, sha256=digest, bytes=(folder / name).stat().st_size) for name, digest in digests.items()
-    ]
+    zips = (_archives(settings) / found.name).glob(f"{digests[MANIFEST]}-*.zip")
+    archives = (_file(path, f"{found.name}.zip", path.stem.partition("-")[2]) for path in zips)
+    return ExportAnswer(
+        archive=next(archives, None),
+        files=[_file(folder / name, name, digest) for name, digest in digests.items()],
+    )
+
+
+def _file(path: Path, name: str, sha256: str) -> FileAnswer:
+    return FileAnswer(name=name, sha256=sha256, bytes=path.stat().st_size)
+
+
+def _of_digest(sha256: str, settings: Settings) -> Iterator[tuple[Path, str]]:
+    """What should have this digest, each with the name to save it as."""
+    for folder in exports_folder(settings).glob("[!.]*"):
+        yield from ((folder / name, name) for name, digest in _digests(folder).items() if digest == sha256)
+    for path in _archives(settings).glob(f"*/*-{sha256}.zip"):
+        yield path, f"{path.parent.name}.zip"
 
 
 def _digests(folder: Path, began: str | None = None) -> dict[str, str]:

@@ -1,13 +1,12 @@
 """The routes that change something: what `autokd stop`, `retry` and `delete` do."""
 
-import shutil
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict
 
 from autokd.searches.deletion import delete_search
-from autokd.service.artefacts import exports_folder
+from autokd.service.artefacts import forget_export
 from autokd.service.audit import audit_lines
 from autokd.service.guard import allow
 from autokd.service.reading import Found
@@ -55,7 +54,7 @@ def retry(found: Found, order: RetryOrder) -> list[RetryAnswer]:
 def delete(found: Found, settings: Current) -> Response:
     """Delete a search that nobody runs, with its files and its export."""
     delete_search(settings.home, found.name)
-    shutil.rmtree(exports_folder(settings) / found.name, ignore_errors=True)
+    forget_export(settings, found.name)
     return Response(status_code=204)
 
 

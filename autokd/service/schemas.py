@@ -16,6 +16,7 @@ from autokd.searches.times import Times
 __all__ = [
     "AuditAnswer",
     "BestAnswer",
+    "ExportAnswer",
     "FailureAnswer",
     "FamilyAnswer",
     "FileAnswer",
@@ -212,11 +213,18 @@ class WorkersAnswer(BaseModel):
 
 
 class FileAnswer(BaseModel):
-    """A file of an export, which `/api/artefacts/{sha256}` sends."""
+    """A file of an export, or its zip, which `/api/artefacts/{sha256}` sends."""
 
     name: str
     sha256: str
     bytes: int
+
+
+class ExportAnswer(BaseModel):
+    """The files of an export, and a zip of them all; None if the export was made before exports had one."""
+
+    archive: FileAnswer | None
+    files: list[FileAnswer]
 
 
 class StopAnswer(BaseModel):

@@ -129,11 +129,11 @@ def show_workers(found: Found) -> str:
 @router.get("/searches/{search}/export")
 def show_export(found: Found, settings: Current, roles: Roles) -> str:
     """The files of a search's export."""
-    files: Sequence[Any] = ()
+    export = None
     with suppress(HTTPException):  # there is none yet
-        files = list_export(found, settings)
+        export = list_export(found, settings)
     has_student = found.progress.best_trial is not None
-    return render("export.html", search=found.name, files=files, has_student=has_student, roles=roles)
+    return render("export.html", search=found.name, export=export, has_student=has_student, roles=roles)
 
 
 def remembered_findings() -> Remembered[str]:

@@ -5,6 +5,7 @@ import json
 import shutil
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import pytest
 
@@ -12,7 +13,7 @@ from autokd.export.manifest import FILES
 from autokd.export.verification import verify_folder
 from autokd.searches.api import find
 from autokd.searches.workspace import Workspace
-from autokd.service.artefacts import exports_folder
+from autokd.service.artefacts import _archives, _make_archive, exports_folder
 from autokd.service.settings import Settings
 
 EXPORT = "/api/searches/digits/export"
@@ -37,25 +38,45 @@ def copy(exported: Path, tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow  # an export, which a fresh interpreter verifies
-def test_an_export_that_is_fetched_file_by_file_can_be_verified(serve: Any, home: Path, tmp_path: Path) -> None:
+def test_an_export_that_is_fetched_file_by_file_or_at_once_can_be_verified(
+    serve: Any, home: Path, tmp_path: Path
+) -> None:
     client = serve(home, "run")
     made = client.post(EXPORT, json={"within": {"params": 10**9}})
     assert made.status_code == 201, made.text
     assert client.get(EXPORT).json() == made.json()
+    files, archive = made.json()["files"], made.json()["archive"]
     fetched = tmp_path / "fetched"
     fetched.mkdir()
-    for file in made.json():
+    for file in [*files, archive]:
         answer = client.get(f"/api/artefacts/{file['sha256']}")
         assert (len(answer.content), hashlib.sha256(answer.content).hexdigest()) == (file["bytes"], file["sha256"])
         assert answer.headers["Content-Disposition"] == f'attachment; filename="{file["name"]}"'
         (fetched / file["name"]).write_bytes(answer.content)
-    assert {file.name for file in fetched.iterdir()} == {*FILES, "manifest.json"}
+    with ZipFile(fetched / "digits.zip") as unpacked:
+        unpacked.extractall(tmp_path)
+    (fetched / "digits.zip").unlink()
+    for folder in (fetched, tmp_path / "digits"):
+        assert {file.name for file in folder.iterdir()} == {*FILES, "manifest.json"}
     assert verify_folder(fetched).max_difference < 1e-4
+
+
+def test_the_archive_is_that_of_the_export_which_is_there(serve: Any, copy: Path) -> None:
+    client, settings = serve(copy), Settings(Workspace(copy))
+    assert client.get(EXPORT).json()["archive"] is None  # as of one that the command line made
+    for _ in range(2):
+        _make_archive(folder(copy), _archives(settings) / "digits")
+        archive = client.get(EXPORT).json()["archive"]
+        assert client.get(f"/api/artefacts/{archive['sha256']}").status_code == 200
+        manifest = folder(copy) / "manifest.json"
+        manifest.write_text(manifest.read_text() + "\n")
+        assert client.get(EXPORT).json()["archive"] is None
+    assert len(list(_archives(settings).glob("*/*"))) == 1
 
 
 def test_a_file_that_was_changed_or_replaced_by_a_link_is_not_sent(serve: Any, copy: Path) -> None:
     client = serve(copy)
-    digests = {file["name"]: file["sha256"] for file in client.get(EXPORT).json()}
+    digests = {file["name"]: file["sha256"] for file in client.get(EXPORT).json()["files"]}
     (folder(copy) / "model.py").write_text("import os")
     (folder(copy) / "architecture.json").rename(copy / "elsewhere")
     (folder(copy) / "architecture.json").symlink_to(copy / "elsewhere")
