@@ -1,6 +1,7 @@
 # make search   install, fetch the data, search a student for the Fashion-MNIST teacher, train and export it
 # make test     install, and run every check and test
 # make notebooks   install, and run the notebooks in place
+# make client   install, and write the generated code of autokd/client anew
 # make docs     install, and build the documentation into site/; a warning fails
 RECIPE ?= fashion-mnist
 PYTHON ?= python3
@@ -8,7 +9,7 @@ BIN := .venv/bin
 # Each test, and each process that one starts, gets one thread: never more threads than cores.
 TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
-.PHONY: search test docs notebooks data install benchmarks smoke clean
+.PHONY: search test docs notebooks client data install benchmarks smoke clean
 
 search: install data
 	@recipe=$$($(BIN)/python -m autokd.recipes.runnable $(RECIPE)) && $(BIN)/autokd search $$recipe --export exported/$$recipe --force
@@ -24,6 +25,12 @@ docs: install
 
 notebooks: install
 	$(BIN)/python notebooks/execute.py
+
+# The generator wants other versions than constraints.txt, so it has an environment of its own.
+client: install
+	$(PYTHON) -m venv --clear .venv-client
+	.venv-client/bin/python -m pip install --quiet --disable-pip-version-check datamodel-code-generator==0.89.0
+	$(BIN)/python tests/support/client_code.py .venv-client/bin/datamodel-codegen
 
 benchmarks: install data
 	OMP_NUM_THREADS=1 $(BIN)/python tests/benchmarks/trial/run.py
@@ -56,4 +63,4 @@ smoke:
 	$(SMOKE)/bin/autokd verify $(SMOKE)/student
 
 clean:
-	rm -rf .venv .venv-torch-* exported autokd-runs site
+	rm -rf .venv .venv-client .venv-torch-* exported autokd-runs site

@@ -10,6 +10,7 @@ __all__ = ["EXTRAS", "needs"]
 # Extra: the distribution without which nothing of it works. `pyproject.toml` lists the same extras.
 EXTRAS = {
     "botorch": "botorch",
+    "client": "httpx2",
     "dask": "distributed",
     "digits": "scikit-learn",
     "hubs": "huggingface_hub",

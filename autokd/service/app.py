@@ -46,6 +46,7 @@ def make_api(settings: Settings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         responses=RESPONSES,
+        generate_unique_id_function=lambda route: route.name,  # by which clients call it
     )
     api.state.settings = settings
     api.state.registry = metrics.registry(settings.home)

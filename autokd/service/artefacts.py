@@ -54,7 +54,7 @@ class ExportOrder(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    within: WithinOrder = WithinOrder()
+    within: WithinOrder = Field(default_factory=WithinOrder)
     keep_batch_norm: bool = False
 
 

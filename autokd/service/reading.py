@@ -140,7 +140,7 @@ def list_references(found: Found) -> list[dict[str, Any]]:
 
 @router.get("/searches/{search}/trials/{trial}", response_model=TrialAnswer)
 def show_trial(found: Found, record: FoundTrial) -> dict[str, Any]:
-    """A trial by its number, or a reference by its name, with its students, evaluations and the ends of their logs."""
+    """A trial by number, or a reference by name, with its students, evaluations and the ends of their logs."""
     return trial_json(record, found)
 
 

@@ -69,11 +69,11 @@ class EfficientNet(nn.Module):
 BRIGHTNESS = torch.linspace(0.1, 0.9, 20)
 RNG = np.random.default_rng(0)
 QUICK = 'trials=2, training={"rungs": [1, 2], "batch_size": 20}, final={"epochs": 2}'
-PROGRAMS = (  # words that tell each program from the others; every program is run below
+PROGRAMS = (  # words that tell each program from the others; each is run below, the client in `tests/autokd/client`
     *("teacher=teacher(), data=data()", "teacher_settings=", "def teacher():", "from model import"),
     *("distillation.Distiller(", "TrustRegionSampler(", "class Chain(", "SpaceConformance)"),
     *("class Brier(", "MethodConformance)", "class MyTPE(", "SamplerConformance)", "np.savez("),
-    *("to_networkx()", "gain(study", "result.asking()"),
+    *("to_networkx()", "gain(study", "result.asking()", "autokd.client"),
 )
 
 

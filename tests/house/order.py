@@ -6,10 +6,11 @@ none of them and comes first.
 
 ORDER = {
     "autokd": (
-        "errors core config data distillation training teachers optimizers database evaluation export tracking "
+        "errors core client config data distillation training teachers optimizers database evaluation export tracking "
         "searches analysis recipes testing __init__ service cli __main__"
     ),
     "autokd.core": "seeds spelling repeating extras hub files console cache_folder disk speed device references",
+    "autokd.client": "client __init__",
     "autokd.config": (
         "section distinct numbers budget objectives learn_from tracking compatibility fidelity_metrics flat ranges "
         "distillation data teacher panel workers schema json_schema messages parsing toml"
@@ -53,7 +54,7 @@ ORDER = {
     "autokd.evaluation": (
         "context prune warm_start precompute task networks panel_outputs distillation_stream log evaluate"
     ),
-    "autokd.export": "module check manifest preprocess verification replacement card folder upload",
+    "autokd.export": "module check manifest archive preprocess verification replacement card folder upload",
     "autokd.tracking": "tracker mlflow tensorboard following",
     "autokd.searches": (
         "lengths earlier panel_facts facts workspace data_from_python trial_record part method_choice references "

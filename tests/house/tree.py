@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 PACKAGES = ("autokd", "search_spaces", "workers")
+_APART = {"migrations", "generated"}  # folders of scripts, and of what a program wrote
 _REFERENCE = re.compile(r"[a-z_]\w*(\.\w+)+(:\w+)?")  # "package.module" or "package.module:attribute"
 
 
@@ -55,9 +56,9 @@ class Tree:
 
     @cached_property
     def modules(self) -> dict[str, Module]:
-        """By full name, without the migrations, which are scripts."""
+        """By full name, without what is in folders apart."""
         files = [file for package in PACKAGES for file in sorted((self.root / package).rglob("*.py"))]
-        found = [Module(self._name(file), file) for file in files if "migrations" not in file.parts]
+        found = [Module(self._name(file), file) for file in files if not _APART & set(file.parts)]
         return {module.name: module for module in found}
 
     def inside(self, package: str) -> list[Module]:

@@ -1,0 +1,181 @@
+"""A client of the service: its calls, watching, and downloads that are checked."""
+
+import hashlib
+import json
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar
+from urllib.parse import quote
+
+from pydantic import BaseModel, TypeAdapter
+
+from autokd.client.generated.calls import Calls
+from autokd.client.generated.types import EventRow, Progress
+from autokd.core.extras import needs
+from autokd.errors import AutoKDError, InputError, first_line
+
+with needs("client", "autokd.client"):
+    import httpx2
+
+__all__ = ["Client", "ServiceError"]
+
+PAUSE_SECONDS = 2.0
+T = TypeVar("T")
+
+
+class ServiceError(AutoKDError):
+    """The service refused something or failed; the message is its line.
+
+    Args:
+        line: What it said.
+        status: The status of HTTP; None if it did not answer.
+    """
+
+    def __init__(self, line: str, status: int | None = None) -> None:
+        super().__init__(line)
+        self.status = status
+
+
+class Client(Calls):
+    """A service of searches, which `autokd serve` runs, perhaps on another machine.
+
+    Each method but `watch` and `download` is one request. All raise `ServiceError` if the service refuses or fails, or
+    does not answer. Not for several threads at once.
+
+    Args:
+        url: Its address, such as "http://127.0.0.1:8765".
+        token: A token that it printed.
+        timeout: Seconds to wait for each answer; an export takes as long as loading the data does.
+    """
+
+    def __init__(self, url: str, token: str, timeout: float = 600.0) -> None:
+        self._http = httpx2.Client(
+            base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=httpx2.Timeout(timeout, connect=10.0)
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._http.close()
+
+    def watch(self, search: str, after: int | None = None) -> Iterator[EventRow | Progress]:
+        """What happens to a search from now on: events as they are recorded, progress whenever it changes.
+
+        It waits while the search is in the queue. A connection that breaks is made again, and no event that came after
+        the last one is missed; it does not end by itself: leave the loop when `Progress.status` says so.
+
+        Args:
+            search: Its name.
+            after: Id of an event after which to begin; None begins with the next one.
+
+        Raises:
+            ServiceError: If the service refuses, there is no such search, or it could not begin.
+        """
+        path = f"/api/searches/{quote(search, safe='')}/watch"
+        while True:
+            try:
+                with self._http.stream("GET", path, params=_given({"after": after})) as answer:
+                    _check(answer)
+                    for news in _news(answer.iter_lines()):
+                        after = news.id if isinstance(news, EventRow) else after
+                        yield news
+            except ServiceError as error:
+                if error.status != 503 and not (error.status == 404 and self._is_queued(search)):
+                    raise
+            except httpx2.TransportError:
+                pass  # it may be back soon
+            time.sleep(PAUSE_SECONDS)
+
+    def download(self, search: str, folder: str | Path) -> Path:
+        """Fetch a search's export into a new folder, check the SHA-256 of each file, and return the folder.
+
+        Args:
+            search: Name of the search; `make_export` makes its export.
+            folder: The folder, which must be missing or empty.
+
+        Raises:
+            InputError: If the folder is not empty.
+            ServiceError: If the search has no export, or a file is not what it should be.
+        """
+        folder = Path(folder)
+        if folder.exists() and any(folder.iterdir()):
+            raise InputError(f"{folder} is not empty: choose another folder.")
+        contents = {file.name: self._fetch(file.sha256) for file in self.list_export(search).files}
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in contents.items():
+            (folder / Path(name).name).write_bytes(content)  # the name alone, whatever the service says
+        return folder
+
+    def _fetch(self, sha256: str) -> bytes:
+        content = bytes(self._answer("GET", f"/api/artefacts/{sha256}").content)
+        if hashlib.sha256(content).hexdigest() != sha256:
+            raise ServiceError(f"the service sent another file than the one of SHA-256 {sha256}")
+        return content
+
+    def _is_queued(self, search: str) -> bool:
+        """Whether a search waits in the queue, or begins.
+
+        Raises:
+            ServiceError: If it could not begin.
+        """
+        job = next((job for job in self.list_queue(most=1000) if job.search == search), None)
+        if job is not None and job.state == "failed":
+            raise ServiceError(f"search {search!r} could not begin: {job.reason}")
+        return job is not None and job.state in ("waiting", "running")
+
+    def _call(
+        self,
+        answer: type[T],
+        method: str,
+        path: str,
+        query: Mapping[str, object] | None = None,
+        body: BaseModel | None = None,
+    ) -> T:
+        content = self._answer(method, path, query, body).content
+        return TypeAdapter(answer).validate_json(content or b"null")
+
+    def _answer(
+        self, method: str, path: str, query: Mapping[str, object] | None = None, body: BaseModel | None = None
+    ) -> httpx2.Response:
+        value = None if body is None else body.model_dump(mode="json", exclude_unset=True)
+        try:
+            response = self._http.request(method, path, params=_given(query or {}), json=value)
+        except httpx2.TransportError as error:
+            raise ServiceError(f"the service at {self._http.base_url} does not answer: {first_line(error)}") from error
+        return _check(response)
+
+
+def _check(response: httpx2.Response) -> httpx2.Response:
+    """The response, if it is what was asked for."""
+    if response.is_success:
+        return response
+    try:
+        line = json.loads(response.read())["detail"]
+    except (ValueError, KeyError, TypeError):  # of something between here and the service
+        line = f"the service answered {response.status_code}"
+    raise ServiceError(line, response.status_code)
+
+
+def _given(query: Mapping[str, object]) -> dict[str, str]:
+    return {name: str(value) for name, value in query.items() if value is not None}
+
+
+def _news(lines: Iterator[str]) -> Iterator[EventRow | Progress]:
+    """What the service's server-sent events tell."""
+    kinds: Mapping[str, type[EventRow] | type[Progress]] = {"recorded": EventRow, "progress": Progress}
+    kind = ""
+    for line in lines:
+        name, _, value = line.partition(": ")
+        if name == "event":
+            kind = value
+        elif name == "data" and kind in kinds:
+            yield kinds[kind].model_validate_json(value)

@@ -1,0 +1,1 @@
+"""What `make client` generates from the service's OpenAPI document; not to be edited."""

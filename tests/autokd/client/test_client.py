@@ -1,0 +1,138 @@
+"""A real service in a process of its own, used from Python as from another machine."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pages import block
+
+from autokd.client import Client, ServiceError, types
+from autokd.client.generated.calls import Calls
+from autokd.database.lease import acquire, release
+from autokd.database.queue import jobs
+from autokd.errors import InputError
+from autokd.export.verification import verify_folder
+from autokd.searches.workspace import Workspace
+
+TINY = {
+    **{"trials": 2, "training.rungs": [1], "training.views": 1, "training.precision": "float32"},
+    **{"workers.engine": "inline", "workers.count": 1, "references.names": "none", "space.name": "nago"},
+}
+NOTHING = {
+    *("cancel_job", "create_search", "delete", "list_audit", "make_export", "resume", "retry", "show_trial", "stop"),
+}
+"""Calls that change something, or need more than the name of a search."""
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder of searches; what still runs in it ends with the tests."""
+    home = tmp_path_factory.mktemp("home")
+    yield home
+    with Workspace(home).open(create=True) as store:
+        for job in jobs(store, 9, "running"):
+            os.kill(job.lease_pid or 0, signal.SIGKILL)
+
+
+@pytest.fixture(scope="module")
+def start(home: Path) -> Iterator[Callable[..., tuple[subprocess.Popen[str], dict[str, Any]]]]:
+    """Starts the service of the folder, and returns its process and what it printed."""
+    with ExitStack() as running:
+
+        def start(port: str = "0") -> tuple[subprocess.Popen[str], dict[str, Any]]:
+            command = [sys.executable, "-m", "autokd", "serve", "--port", port, "--home", str(home), "-o", "json"]
+            process = running.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
+            running.callback(process.terminate)
+            assert process.stdout is not None
+            printed = ""
+            while not printed.endswith("}\n"):
+                printed += process.stdout.readline()
+            return process, json.loads(printed)
+
+        yield start
+
+
+@pytest.fixture(scope="module")
+def service(start: Any) -> Any:
+    return start()
+
+
+@pytest.fixture(scope="module")
+def client(service: Any) -> Iterator[Client]:
+    with Client(service[1]["url"], service[1]["token"]) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def searched(service: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the program of the page leaves: the search `first` in the service, and its student in a folder."""
+    folder = tmp_path_factory.mktemp("fetched")
+    program = block("python", "autokd.client").replace("http://127.0.0.1:8765", service[1]["url"])
+    program = program.replace('{"trials": 20}', repr(TINY)).replace('"student"', repr(str(folder / "student")))
+    exec(program, {"token": service[1]["token"]})
+    return folder / "student"
+
+
+@pytest.mark.slow  # a service, a process that searches, and an export
+def test_a_search_is_begun_watched_to_its_end_and_fetched(client: Client, searched: Path) -> None:
+    assert client.show_progress("first").complete == TINY["trials"]
+    files = client.list_export("first").files
+    assert {file.name for file in files} == {file.name for file in searched.iterdir()}
+    assert verify_folder(searched).max_difference < 1e-4
+    with pytest.raises(InputError, match="is not empty"):
+        client.download("first", searched)
+
+
+@pytest.mark.slow  # the service that the tests here share
+@pytest.mark.parametrize(
+    "name", sorted(name for name in vars(Calls) if not name.startswith("_") and name not in NOTHING)
+)
+def test_every_answer_is_of_its_type(client: Client, searched: Path, name: str) -> None:
+    """Parsing fails otherwise."""
+    call = getattr(client, name)
+    call("first") if "search" in call.__annotations__ else call()
+
+
+@pytest.mark.slow  # a service that ends and begins anew
+def test_a_watcher_of_a_service_that_is_started_again_misses_nothing(
+    client: Client, searched: Path, service: Any, start: Any, home: Path
+) -> None:
+    before = client.list_events("first", most=1000)
+    events = (news for news in client.watch("first", after=0) if isinstance(news, types.EventRow))
+    assert list(islice(events, len(before))) == before
+    service[0].terminate()
+    service[0].wait()
+    with Workspace(home).open() as store:
+        lease = acquire(store, "first")
+        release(store, lease)
+    start(service[1]["url"].rpartition(":")[2])
+    since = client.list_events("first", after=before[-1].id)
+    assert list(islice(events, len(since))) == since != []
+
+
+@pytest.mark.slow  # the service that the tests here share
+def test_what_is_refused_is_one_line_with_its_status(client: Client) -> None:
+    with pytest.raises(ServiceError, match="search 'nowhere'") as refused:
+        next(client.watch("nowhere"))
+    assert refused.value.status == 404
+    with pytest.raises(ServiceError, match="trials"):
+        client.create_search(types.SearchOrder(recipe="digits", settings={"trials": -1}))
+
+
+def test_a_service_that_is_not_there_is_one_line() -> None:
+    with Client("http://127.0.0.1:9", "token") as client, pytest.raises(ServiceError, match="does not answer") as error:
+        client.list_searches()
+    assert error.value.status is None
+
+
+def test_the_client_loads_no_torch() -> None:
+    program = "import sys, autokd.client; assert not {'torch', 'optuna', 'sqlalchemy'} & sys.modules.keys()"
+    subprocess.run([sys.executable, "-c", program], check=True)
