@@ -10,7 +10,7 @@ from urllib.parse import quote
 from sqlalchemy import Connection, Engine, inspect, select, text
 from sqlalchemy.orm import Session
 
-from autokd.database.engine import shown, write_engine
+from autokd.database.engine import shown, write_connection
 from autokd.database.errors import DatabaseGone, DatabaseUnavailable, LeaseHeld, NotOurDatabase, UnknownRevision
 from autokd.database.models import REVISION, Search
 from autokd.database.outages import is_sqlite_outage
@@ -100,7 +100,7 @@ def _revision(tables: list[str], connection: Connection, engine: Engine) -> str 
 @contextmanager
 def _exclusive(engine: Engine) -> Iterator[Connection]:
     """A transaction that no other process can hold at the same time."""
-    with write_engine(engine).begin() as connection:
+    with write_connection(engine) as connection, connection.begin():
         if engine.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
         yield connection

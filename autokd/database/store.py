@@ -12,7 +12,7 @@ from sqlalchemy import Engine, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from autokd.database.engine import write_engine
+from autokd.database.engine import write_connection
 from autokd.database.errors import DatabaseError, SearchExists
 from autokd.database.models import Search
 from autokd.database.outages import Patience, is_outage, patient
@@ -49,7 +49,7 @@ class Store(Reader):
         Raises:
             DatabaseGone: If nothing was written, or that cannot be known.
         """
-        with translated(self.engine), Session(write_engine(self.engine)) as session:
+        with translated(self.engine), write_connection(self.engine) as connection, Session(connection) as session:
             yield session
             session.flush()
             self._commit(session)
@@ -65,7 +65,7 @@ class Store(Reader):
                 raise
 
     def _has(self, write: Sent) -> bool:
-        with translated(self.engine), Session(write_engine(self.engine)) as session:
+        with translated(self.engine), write_connection(self.engine) as connection, Session(connection) as session:
             return write.is_there(session)
 
     @patient

@@ -5,13 +5,14 @@ depends on when that was: what an archive says is a function of the trials that 
 
 Up to `_MANY` finished trials, the model is shown all. [ours] Of more it is shown those nearest to the best one, among
 which its observations lie anyway, and the newest, among which the region's own are. Which points were tried and the
-state of the region still follow from all of them. With several objectives all are always shown, since the outcome of
-each depends on the others.
+state of the region still follow from all of them. The length scales of the model are then fitted after every `_EVERY`
+finished trials, to those that had finished by then; in between it learns from what is new with these. With several
+objectives all are always shown, since the outcome of each depends on the others.
 """
 
 from array import array
-from collections.abc import Container, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import reduce
 from math import nan
 
@@ -20,16 +21,17 @@ import torch
 from optuna.trial import FrozenTrial
 
 from autokd.optimizers.ended import EndedTrials
-from autokd.optimizers.history import History, Record, finish, read
+from autokd.optimizers.history import Basis, History, Record, finish, read
 from autokd.optimizers.reports import reports
 from autokd.optimizers.space.encoding import Encoding, Key, keys, nearest
-from autokd.optimizers.trust_region import Outcome, Rules, TrustRegion, fold, update
+from autokd.optimizers.trust_region import Rules, TrustRegion, fold, update
 
 __all__ = ["Archive", "Past"]
 
 _MANY = 2000  # most finished trials of which the model is shown all
 _N_NEAREST = 1024
 _N_NEWEST = 512  # in a dozen dimensions a region ends after as many failures
+_EVERY = 64
 
 
 @dataclass(frozen=True)
@@ -67,10 +69,11 @@ class _Setting:
 class _Either(Container[Key]):
     """The keys in any of two sets, of which the large one is not copied."""
 
-    sets: tuple[set[Key], set[Key]]
+    large: set[Key]
+    small: set[Key]
 
     def __contains__(self, key: object) -> bool:
-        return any(key in each for each in self.sets)
+        return key in self.large or key in self.small
 
 
 class Archive:
@@ -116,11 +119,13 @@ class _Finished:
     def __init__(self, setting: _Setting) -> None:
         self.setting = setting
         self._ended = EndedTrials()
+        self._running: dict[int, tuple[FrozenTrial, list[Record]]] = {}  # by number: no record, or one
         self._records: list[Record] = []  # in the order in which they finished, as what follows
         self._codes = array("d")
         self._values = array("d")  # for the region; NaN for none
         self._keys: set[Key] = set()
         self._region = fold((), setting.rules)
+        self._basis: tuple[int, Basis] | None = None  # and of how many finished trials it is
 
     def absorb(self, trials: Sequence[FrozenTrial], number: int, setting: _Setting) -> list[Record] | None:
         """Take in what has finished since the last call, and return the records of what has not.
@@ -132,19 +137,20 @@ class _Finished:
             number: Number of the trial that does not count.
             setting: How to read them.
         """
-        places = self._ended.changed(trials)
-        if setting != self.setting or places is None:
+        taken = None if setting != self.setting else self._ended.take(trials)
+        if taken is None:
             return None
-        changed = [trials[place] for place in places if trials[place].number != number]
-        if not {step for trial in changed for step in reports(trial)} <= set(setting.steps):
+        ended, running = taken[0], [trial for trial in taken[1] if trial.number != number]
+        changed = [trial for trial in running if not self._is_read(trial)]
+        if not {step for trial in (*ended, *changed) for step in reports(trial)} <= set(setting.steps):
             return None
-        records = read(changed, setting.encoding, setting.signs, setting.steps)
-        new = sorted((record for record in records if record.trial.state.is_finished()), key=finish)
+        new = sorted(self._read(ended), key=finish)
         if new and self._records and finish(new[0]) < finish(self._records[-1]):
             return None
-        self._ended.keep(trials, places)
         self._append(new)
-        return [record for record in records if not record.trial.state.is_finished()]
+        self._running |= {trial.number: (trial, self._read([trial])) for trial in changed}
+        self._running = {trial.number: self._running[trial.number] for trial in running}
+        return [record for _, records in self._running.values() for record in records]
 
     def past(self, running: Sequence[Record], reference: Sequence[float] | None) -> Past:
         """What is known, with the trials that have not finished.
@@ -153,34 +159,49 @@ class _Finished:
             running: Their records.
             reference: As in `History.of`.
         """
-        encoding, signs = self.setting.encoding, self.setting.signs
-        is_part = len(self._records) > _MANY and len(signs) == 1
-        shown = [self._records[i] for i in self._shown()] if is_part else self._records
-        history = History.of_records(shown, running, encoding, signs, self.setting.steps, reference, is_part)
-        if not is_part:
-            return Past.of(history, self.setting.rules)
-        return Past(history, self._region, _Either((self._keys, set(keys(history.pending)))))
+        setting, n = self.setting, len(self._records)
+        if n <= _MANY or len(setting.signs) > 1:
+            whole = History.of_records(
+                self._records, running, setting.encoding, setting.signs, setting.steps, reference
+            )
+            return Past.of(whole, setting.rules)
+        history = replace(self._part(n, running), basis=self._newest_basis(n // _EVERY * _EVERY))
+        return Past(history, self._region, _Either(self._keys, set(keys(history.pending))))
+
+    def _part(self, n: int, running: Sequence[Record] = ()) -> History:
+        """What the model is shown of the first `n` finished trials, and of some that have not finished."""
+        setting, shown = self.setting, [self._records[i] for i in self._shown(n)]
+        return History.of_records(shown, running, setting.encoding, setting.signs, setting.steps, is_part=True)
+
+    def _newest_basis(self, n: int) -> Basis:
+        """The basis of the first `n` finished trials."""
+        if self._basis is None or self._basis[0] != n:
+            self._basis = n, Basis(self._part(n))
+        return self._basis[1]
+
+    def _read(self, trials: Iterable[FrozenTrial]) -> list[Record]:
+        return read(trials, self.setting.encoding, self.setting.signs, self.setting.steps)
+
+    def _is_read(self, running: FrozenTrial) -> bool:
+        """Whether a trial that has not finished is the object that it was when it was read."""
+        before = self._running.get(running.number)
+        return before is not None and before[0] is running
 
     def _append(self, records: Sequence[Record]) -> None:
         for record in records:
             self._records.append(record)
             self._codes.extend(record.codes)
-            self._values.append(nan if record.region_value is None else record.region_value)
+            self._values.append(nan if record.outcome.value is None else record.outcome.value)
         codes = torch.tensor([record.codes for record in records], dtype=torch.float64)
         self._keys.update(keys(codes) if records else ())
-        outcomes = map(_outcome, records) if len(self.setting.signs) == 1 else ()
+        outcomes = [record.outcome for record in records] if len(self.setting.signs) == 1 else []
         self._region = reduce(lambda region, o: update(region, o, self.setting.rules), outcomes, self._region)
 
-    def _shown(self) -> list[int]:
-        """Indices of the finished trials that the model is shown, in order."""
-        encoding, n = self.setting.encoding, len(self._records)
-        codes = torch.frombuffer(self._codes, dtype=torch.float64).reshape(n, encoding.dimension)
-        values = np.frombuffer(self._values)
+    def _shown(self, n: int) -> list[int]:
+        """Indices of those of the first `n` finished trials that the model is shown, in order."""
+        encoding = self.setting.encoding
+        codes = torch.frombuffer(self._codes, dtype=torch.float64).reshape(-1, encoding.dimension)[:n]
+        values = np.frombuffer(self._values)[:n]
         best = n - 1 if np.isnan(values).all() else int(np.flatnonzero(values == np.nanmax(values))[-1])
         near = nearest(codes, codes[best], encoding.categories, _N_NEAREST)
         return sorted({*near.tolist(), *range(n - _N_NEWEST, n)})
-
-
-def _outcome(record: Record) -> Outcome:
-    trial = record.trial
-    return Outcome(record.region_value, not record.failed, trial.datetime_start, trial.datetime_complete)

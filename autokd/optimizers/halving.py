@@ -2,6 +2,7 @@
 
 import math
 from array import array
+from bisect import bisect_right, insort
 from collections.abc import Collection, Sequence
 
 import numpy as np
@@ -9,7 +10,6 @@ from optuna.pruners import BasePruner
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial
 
-from autokd.optimizers.arrays import Array
 from autokd.optimizers.ended import EndedTrials
 from autokd.optimizers.errors import OptimizerError
 from autokd.optimizers.hypervolume import order_by_fronts
@@ -61,14 +61,12 @@ class HalvingPruner(BasePruner):
         signs = [1.0 if direction == StudyDirection.MAXIMIZE else -1.0 for direction in study.directions]
         trials = study.get_trials(deepcopy=False)
         if len(signs) == 1:
-            others = self._reported.at(step, trials, trial.number)
+            n, n_better = self._reported.rank(signs[0], step, own[step][0], trials, trial.number)
         else:  # in order, since of equal trials the first counts as the better one
             of_others = (reports(other).get(step) for other in trials if other.number != trial.number)
-            others = np.array([values for values in of_others if values]).reshape(-1, len(signs))
-        values = np.concatenate([[own[step]], others]) * signs
-        return len(values) >= self._reduction_factor and _n_better(values) >= math.ceil(
-            len(values) / self._reduction_factor
-        )
+            values = np.array([own[step], *filter(None, of_others)]) * signs
+            n, n_better = len(values), int(order_by_fronts(values).tolist().index(0))
+        return n >= self._reduction_factor and n_better >= math.ceil(n / self._reduction_factor)
 
 
 class _Reported:
@@ -76,34 +74,34 @@ class _Reported:
 
     def __init__(self) -> None:
         self._ended = EndedTrials()
-        self._values: dict[int, array[float]] = {}  # of ended trials, by step
+        self._values: dict[int, array[float]] = {}  # of ended trials, by step; in order, larger ones are better
 
-    def at(self, step: int, trials: Sequence[FrozenTrial], number: int) -> Array:
-        """Values that the trials reported at a step, `n x 1`.
+    def rank(self, sign: float, step: int, own: float, trials: Sequence[FrozenTrial], number: int) -> tuple[int, int]:
+        """Number of values that the trials reported at a step, the own one included, and of those that are better.
 
         Args:
+            sign: 1 to maximise and -1 to minimise.
             step: The step.
+            own: The running trial's value there; it wins ties.
             trials: All trials of the study.
-            number: Number of the running trial that is left out.
+            number: Number of the running trial.
         """
-        places = self._ended.changed(trials)
-        if places is None:
+        taken = self._ended.take(trials)
+        if taken is None:
             self._ended, self._values = EndedTrials(), {}
-            places = list(range(len(trials)))
-        self._ended.keep(trials, places)
-        running = array("d")
-        for trial in (trials[place] for place in places):
-            if trial.state.is_finished():
-                for of_step, value in trial.intermediate_values.items():
-                    self._values.setdefault(of_step, array("d")).append(value)
-            elif trial.number != number and step in trial.intermediate_values:
-                running.append(trial.intermediate_values[step])
-        values: Array = np.array(self._values.get(step, array("d")) + running)
-        return values[:, None]
+            taken = self._ended.take(trials)
+            assert taken is not None  # nothing is known that could be gone
+        ended, running = taken
+        for trial in ended:
+            for of_step, value in trial.intermediate_values.items():
+                insort(self._values.setdefault(of_step, array("d")), _merit(sign, value))
+        others = [each.intermediate_values.get(step) for each in running if each.number != number]
+        merits = [_merit(sign, value) for value in others if value is not None]
+        of_ended, merit = self._values.get(step, array("d")), _merit(sign, own)
+        n_better = len(of_ended) - bisect_right(of_ended, merit) + sum(other > merit for other in merits)
+        return 1 + len(of_ended) + len(merits), n_better
 
 
-def _n_better(values: Array) -> int:
-    """Number of rows that are better than the first one, which wins ties; larger values are better."""
-    if values.shape[1] == 1:
-        return int((values > values[0]).sum())  # comparisons with NaN are False
-    return int(order_by_fronts(values).tolist().index(0))
+def _merit(sign: float, value: float) -> float:
+    """The value such that larger is better and NaN is worst."""
+    return -math.inf if math.isnan(value) else sign * value

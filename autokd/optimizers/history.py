@@ -5,9 +5,10 @@ study's trials; nothing is kept between calls.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -19,7 +20,9 @@ from autokd.optimizers.reports import Values, reports
 from autokd.optimizers.space.encoding import Encoding
 from autokd.optimizers.trust_region import Outcome
 
-__all__ = ["PROPOSAL", "History", "Record", "finish", "read"]
+__all__ = ["PROPOSAL", "Basis", "History", "Record", "finish", "read"]
+
+T = TypeVar("T")
 
 PROPOSAL = "autokd:proposal"
 """System attribute of a running trial that holds the proposed parameters, as it may not have asked for all of them."""
@@ -44,6 +47,7 @@ class History:
         outcomes: Outcomes of the finished trials for the trust region, `m`.
         pending: Points of the running trials, `p x d`.
         is_part: Whether finished trials are left out, since there are very many, see `archive`.
+        basis: What the length scales of the model are fitted to, if not to the observations.
     """
 
     X: Tensor
@@ -55,6 +59,7 @@ class History:
     outcomes: tuple[Outcome, ...]
     pending: Tensor
     is_part: bool = False
+    basis: "Basis | None" = None
 
     @property
     def feasible(self) -> Tensor:
@@ -114,7 +119,12 @@ class History:
         has_steps = len(steps) > 1
         running = [r for r in known if r.trial.state == TrialState.RUNNING]
         worst = _worst([*finished, *running])
-        seen = [(r.codes, *pair) for r in (*finished, *running) for pair in _observations(r, worst)]
+        seen = [
+            (r.codes, step, filled)
+            for r in (*finished, *running)
+            for step, values in r.observations
+            if (filled := values or worst) is not None
+        ]
         X = _matrix([codes for codes, _, _ in seen], encoding.dimension)
         if has_steps:
             X = torch.cat([X, _scaled([step for _, step, _ in seen], steps)], dim=1)
@@ -126,12 +136,31 @@ class History:
             has_steps=has_steps,
             finished=_matrix([r.codes for r in finished], encoding.dimension),
             final=_matrix([r.final if r.complete else lost for r in finished], n_objectives),
-            excesses=_excesses([r.trial for r in finished]),
+            excesses=_excesses([r.excesses for r in finished]),
             outcomes=(),
             pending=_matrix([r.codes for r in running], encoding.dimension),
             is_part=is_part,
         )
         return replace(history, outcomes=_outcomes(finished, history, reference))
+
+
+class Basis:
+    """The history of the first of very many finished trials, and what was computed of it.
+
+    Args:
+        history: The history.
+    """
+
+    def __init__(self, history: History) -> None:
+        self.history = history
+        self._found: dict[Hashable, Any] = {}
+
+    def once(self, key: Hashable, compute: Callable[[History], T]) -> T:
+        """What a function makes of the history, computed once for each key."""
+        if key not in self._found:
+            self._found[key] = compute(self.history)
+        found: T = self._found[key]
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,25 +171,23 @@ class Record:
         trial: The trial.
         codes: Codes of its parameters, `d`.
         values: Values by step, in the order of the steps.
-        last_step: The study's last step.
         final: Values at the trial's last step; empty if it has none.
         failed: Whether the trial finished without finite values.
         complete: Whether the trial is complete, with finite values.
+        excesses: Values of Optuna's constraints by name.
+        observations: Pairs of step and values for the model; None stands for the worst values of all trials.
+        outcome: Outcome for the trust region of the first objective; without a value if a constraint is violated.
     """
 
     trial: FrozenTrial
     codes: list[float]
     values: dict[int, Values]
-    last_step: int
     final: Values
     failed: bool
     complete: bool
-
-    @property
-    def region_value(self) -> float | None:
-        """Value of one objective for the trust region; None if the trial is not complete, or violates a constraint."""
-        feasible = self.complete and not any(excess > 0 for excess in self.trial.constraints.values())
-        return self.final[0] if feasible else None
+    excesses: dict[str, float]
+    observations: tuple[tuple[float, Values | None], ...]
+    outcome: Outcome
 
 
 def read(
@@ -199,7 +226,13 @@ def _record(
     final = turned[max(turned)] if turned else ()
     failed = trial.state.is_finished() and (trial.state == TrialState.FAIL or not _is_finite(final))
     complete = trial.state == TrialState.COMPLETE and not failed
-    return Record(trial, encoding.encode(params), turned, last_step, final, failed, complete)
+    observed = {last_step: ()} if failed else turned
+    observations = tuple((float(step), of_step if _is_finite(of_step) else None) for step, of_step in observed.items())
+    codes, excesses = encoding.encode(params), dict(trial.constraints)
+    feasible = complete and not any(excess > 0 for excess in excesses.values())
+    value = final[0] if feasible else None
+    outcome = Outcome(value, not failed, trial.datetime_start, trial.datetime_complete)
+    return Record(trial, codes, turned, final, failed, complete, excesses, observations, outcome)
 
 
 def _proposal(trial: FrozenTrial, encoding: Encoding) -> dict[str, object]:
@@ -212,23 +245,16 @@ def _proposal(trial: FrozenTrial, encoding: Encoding) -> dict[str, object]:
 def _worst(records: Sequence[Record]) -> Values | None:
     """Worst final values, or worst reported values as long as no trial is complete; None if there are neither."""
     final = [r.final for r in records if r.complete]
-    reported = [values for r in records for values in r.values.values() if _is_finite(values)]
-    return tuple(min(column) for column in zip(*(final or reported), strict=True)) or None
-
-
-def _observations(record: Record, worst: Values | None) -> list[tuple[float, Values]]:
-    """Pairs of step and values for the model."""
-    values = {record.last_step: ()} if record.failed else record.values
-    filled = {step: of_step if _is_finite(of_step) else worst for step, of_step in values.items()}
-    return [(float(step), of_step) for step, of_step in filled.items() if of_step is not None]
+    if not final:
+        final = [values for r in records for values in r.values.values() if _is_finite(values)]
+    return tuple(min(column) for column in zip(*final, strict=True)) or None
 
 
 def _is_finite(values: Values) -> bool:
     return bool(values) and all(map(math.isfinite, values))
 
 
-def _excesses(trials: Sequence[FrozenTrial]) -> Tensor:
-    of_trials = [trial.constraints for trial in trials]
+def _excesses(of_trials: Sequence[Mapping[str, float]]) -> Tensor:
     names = sorted({name for constraints in of_trials for name in constraints})
     rows = _matrix([[constraints.get(name, math.nan) for name in names] for constraints in of_trials], len(names))
     return torch.stack([_bounded(column) for column in rows.T], dim=1) if names else rows
@@ -241,17 +267,15 @@ def _bounded(excesses: Tensor) -> Tensor:
 
 
 def _outcomes(finished: Sequence[Record], history: History, reference: Sequence[float] | None) -> tuple[Outcome, ...]:
-    return tuple(
-        Outcome(value, not record.failed, record.trial.datetime_start, record.trial.datetime_complete)
-        for record, value in zip(finished, _region_values(history, reference), strict=True)
-    )
-
-
-def _region_values(history: History, reference: Sequence[float] | None) -> list[float | None]:
-    """Value of each finished trial for the trust region, None for one that is not feasible."""
+    of_first = [record.outcome for record in finished]
     if history.final.shape[1] == 1:
-        pairs = zip(history.final[:, 0].tolist(), history.feasible.tolist(), strict=True)
-        return [value if feasible else None for value, feasible in pairs]
+        return tuple(of_first)
+    volumes = _volumes(history, reference)
+    return tuple(replace(outcome, value=volume) for outcome, volume in zip(of_first, volumes, strict=True))
+
+
+def _volumes(history: History, reference: Sequence[float] | None) -> list[float | None]:
+    """Hypervolume of all trials that finished no later than each finished one, None for one that is not feasible."""
     values, feasible = history.final.numpy(), history.feasible.numpy()
     point = reference_point(values[feasible], reference)
     best = values[:0]  # the front so far; the hypervolume of all trials so far would take quadratic time
@@ -285,4 +309,4 @@ def _scaled(steps: Sequence[float], all_steps: Sequence[int]) -> Tensor:
 
 
 def _matrix(rows: Sequence[Sequence[float]], n_columns: int) -> Tensor:
-    return torch.tensor(rows, dtype=torch.float64).reshape(len(rows), n_columns)
+    return torch.from_numpy(np.array(rows, dtype=np.float64).reshape(len(rows), n_columns))

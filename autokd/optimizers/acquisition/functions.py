@@ -26,7 +26,7 @@ from autokd.optimizers.hypervolume import (
     reference_point,
 )
 from autokd.optimizers.models.prior_mean import NO_MEMORY, Memory
-from autokd.optimizers.models.surrogate import PLAIN, SURROGATE_CONFIGS, TAILS, Surrogate
+from autokd.optimizers.models.surrogate import PLAIN, SURROGATE_CONFIGS, TAILS, Surrogate, SurrogateConfig
 from autokd.optimizers.space.encoding import Key, keys, nearest, unseen
 from autokd.optimizers.space.features import NO_FEATURES, Description
 
@@ -49,7 +49,7 @@ _MAX_WITH_STEPS = 150
 """The same if trials report at several steps, or are so many that a history is a part of them. Then most trials are
 cheap, so proposals must be, too. On recorded learning curves 400 were no better."""
 
-_MAX_PENDING = 128
+_MAX_PENDING = 64
 """Most pending points on which a model is conditioned where a history is a part: those nearest to the best trial. The
 time is cubic in their number, too, and none of the others is proposed again."""
 
@@ -102,13 +102,7 @@ def acquisition_function(
     """
     n_objectives = history.Y.shape[1]
     configs = [SURROGATE_CONFIGS[number % len(SURROGATE_CONFIGS)]] if n_objectives == 1 else [TAILS] * n_objectives
-    X, Y = observations(history, categories)
-    models = [
-        Surrogate.fit(
-            X, Y[:, j], categories, history.has_steps, config, description, memory.prior_mean(X, Y[:, j], j, config)
-        )
-        for j, config in enumerate(configs)
-    ]
+    models = [_surrogate(history, j, categories, config, description, memory) for j, config in enumerate(configs)]
     limits = _limits(history, categories, description)
     if n_objectives == 1:
         return _Improvement.of(models[0], limits, history, pending_points(history, categories), repeats)
@@ -171,6 +165,25 @@ def feasible_first(mean: Tensor, log_probability: Tensor) -> Tensor:
         log_probability: Logarithms of the probabilities that all constraints hold, `n`.
     """
     return torch.where(log_probability >= _LIKELY, mean, mean.min() + log_probability)
+
+
+def _surrogate(
+    history: History,
+    j: int,
+    categories: Sequence[int],
+    config: SurrogateConfig,
+    description: Description,
+    memory: Memory,
+) -> Surrogate:
+    """The model of objective `j`, with the length scales that fit the basis if there is one."""
+    X, Y = observations(history, categories)
+    y, prior_mean = Y[:, j], memory.prior_mean(X, Y[:, j], j, config)
+    if history.basis is None:
+        return Surrogate.fit(X, y, categories, history.has_steps, config, description, prior_mean)
+    fitted = history.basis.once(
+        (j, config, memory), lambda basis: _surrogate(basis, j, categories, config, description, memory)
+    )
+    return fitted.of_others(X, y, config, prior_mean)
 
 
 @dataclass(frozen=True)

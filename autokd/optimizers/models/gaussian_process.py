@@ -47,6 +47,7 @@ _SHAPE, _SCALE = 1.0, 1.0  # prior of the variance
 _MAX_ITERATIONS = 75  # of L-BFGS; a fit that converges does so in far fewer
 _TOLERANCE = 1e-7  # relative, of the log posterior
 NOISE_LEVELS = np.arange(-6.0, 3.0)  # values of log v over which `noise_levels` averages
+_BLOCK = 2**15  # elements of a large matrix that are computed at once, so that what is in between stays in the cache
 _DECIDING = 0.9  # share of the variance that does not depend on the described coordinates
 
 
@@ -120,6 +121,13 @@ class Prior:
 
     def kernel(self, distances: Sequence[Array]) -> Array:
         """K at the distances r of each group, any shape."""
+        kernel, flat = np.empty(distances[0].shape), [each.reshape(-1) for each in distances]
+        for start in range(0, kernel.size, _BLOCK):
+            block = slice(start, start + _BLOCK)
+            kernel.reshape(-1)[block] = self._kernel_of_few([each[block] for each in flat])
+        return kernel
+
+    def _kernel_of_few(self, distances: Sequence[Array]) -> Array:
         if len(distances) == 1:
             return self.kernel_prior.kernel(distances[0])
         deciding, described = distances
@@ -215,6 +223,10 @@ class GaussianProcess:
         variance = float(_SCALE + y @ weights / 2) / (_SHAPE + len(y) / 2)
         return cls(prior, lengthscales, variance, share * variance, X, weights, X, root)
 
+    def of_others(self, X: Array, y: Array) -> "GaussianProcess":
+        """Process of other data with the same length scales and noise as a share of the variance, as in `of`."""
+        return self.of(X, y, self.prior, self.lengthscales, self.noise / self.variance)
+
     @cached_property
     def noise_levels(self) -> list[tuple[float, "GaussianProcess"]]:
         """The process with each of `NOISE_LEVELS` in place of its noise, and their posterior probabilities.
@@ -295,10 +307,13 @@ def _distance(A: Array, B: Array, categorical: Mask, lengthscales: Array) -> Arr
     """Distances r between all rows of A, `a x q`, and of B, `b x q`: a matrix `a x b`."""
     numbers = ~categorical
     scaled_A, scaled_B = A[:, numbers] / lengthscales[numbers], B[:, numbers] / lengthscales[numbers]
-    squares = (scaled_A**2).sum(axis=1)[:, None] + (scaled_B**2).sum(axis=1) - 2 * (scaled_A @ scaled_B.T)
-    distance: Array = np.maximum(squares, 0)
-    for k in np.flatnonzero(categorical):
-        distance += (A[:, k, None] != B[:, k]) / lengthscales[k] ** 2
+    distance: Array = (scaled_A**2).sum(axis=1)[:, None] + (scaled_B**2).sum(axis=1)
+    distance -= 2 * (scaled_A @ scaled_B.T)
+    np.maximum(distance, 0, out=distance)
+    n_rows = -(-_BLOCK // max(1, len(B)))
+    for rows in (slice(start, start + n_rows) for start in range(0, len(A), n_rows)):
+        for k in np.flatnonzero(categorical):
+            distance[rows] += (A[rows, k, None] != B[:, k]) / lengthscales[k] ** 2
     return distance
 
 

@@ -99,11 +99,24 @@ class Surrogate:
         before, after = [False] * features.number, [False] * has_steps
         categorical = [*before, *(n > 0 for n in categories), *after]
         is_described = [*before, *(k in description.coordinates for k in range(len(categories))), *after]
-        known = np.concatenate([features(points), X.numpy()], axis=1)
         prior = Prior(config.kernel_prior, np.array(categorical), np.array(is_described))
-        scores = transform.transformed if prior_mean is None else transform.transformed - prior_mean(points)
-        process = GaussianProcess.fit(known, scores, prior)
+        process = GaussianProcess.fit(*_data(X, points, transform, features, prior_mean), prior)
         return cls(process, has_steps, transform, features, prior_mean)
+
+    def of_others(
+        self, X: Tensor, y: Tensor, config: SurrogateConfig, prior_mean: Callable[[Tensor], Array] | None = None
+    ) -> "Surrogate":
+        """Model of other observations with the same length scales, noise as a share of the variance, and features.
+
+        Args:
+            X: Observed points as in `fit`.
+            y: Observed values as in `fit`.
+            config: The configuration of this model.
+            prior_mean: As in the attribute.
+        """
+        transform, points = OutcomeTransform.of(y.numpy(), config.scale), X[:, : X.shape[1] - self.has_steps]
+        process = self.process.of_others(*_data(X, points, transform, self.features, prior_mean))
+        return replace(self, process=process, transform=transform, prior_mean=prior_mean)
 
     @property
     def lengthscales(self) -> Tensor:
@@ -182,3 +195,15 @@ class Surrogate:
         """Coordinates of the model for codes `n x d`, at the last step."""
         last_step = np.ones((len(points), int(self.has_steps)))
         return np.concatenate([self.features(points), points.numpy(), last_step], axis=1)
+
+
+def _data(
+    X: Tensor,
+    points: Tensor,
+    transform: OutcomeTransform,
+    features: Features,
+    prior_mean: Callable[[Tensor], Array] | None,
+) -> tuple[Array, Array]:
+    """Coordinates of the observations in a model, `n x coordinates`, and what its process is to fit, `n`."""
+    scores = transform.transformed if prior_mean is None else transform.transformed - prior_mean(points)
+    return np.concatenate([features(points), X.numpy()], axis=1), scores

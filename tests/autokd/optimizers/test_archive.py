@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from autokd.optimizers import archive
 from autokd.optimizers.archive import Archive, Past
-from autokd.optimizers.history import History
+from autokd.optimizers.history import Basis, History
 from autokd.optimizers.space.encoding import Encoding, keys, nearest
 from autokd.optimizers.trust_region import Rules
 
@@ -48,10 +48,19 @@ def past(trials: Sequence[FrozenTrial], known: Archive) -> Past:
 def assert_same(first: History, second: History) -> None:
     for field in fields(History):
         one, other = getattr(first, field.name), getattr(second, field.name)
+        if isinstance(one, Basis) and isinstance(other, Basis):
+            assert_same(one.history, other.history)
+            continue
         same = (
             torch.equal(one.nan_to_num(7.0), other.nan_to_num(7.0)) if isinstance(one, torch.Tensor) else one == other
         )
         assert same, field.name
+
+
+def show_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let sixty finished trials be very many."""
+    for name, number in {"_MANY": 60, "_N_NEAREST": 30, "_N_NEWEST": 10, "_EVERY": 8}.items():
+        monkeypatch.setattr(archive, name, number)
 
 
 def test_what_is_read_bit_by_bit_is_what_is_read_at_once() -> None:
@@ -64,8 +73,7 @@ def test_what_is_read_bit_by_bit_is_what_is_read_at_once() -> None:
 
 
 def test_of_very_many_the_region_and_the_tried_points_are_those_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, most in {"_MANY": 60, "_N_NEAREST": 30, "_N_NEWEST": 10}.items():
-        monkeypatch.setattr(archive, name, most)
+    show_few(monkeypatch)
     trials, known = trials_of(240), Archive()
     for n in (50, 90, 91, 200, 240):
         found, expected = past(trials[:n], known), Past.of(History.of(trials[:n], ENCODING, [1.0]), RULES)
@@ -80,6 +88,32 @@ def test_of_very_many_the_region_and_the_tried_points_are_those_of_all(monkeypat
     assert set(keys(finished[nearest(finished, best, ENCODING.categories, 30)])) <= set(keys(shown))
     assert found.history.is_part
     assert not expected.history.is_part
+
+
+def test_the_basis_of_very_many_is_that_of_the_first_ones_until_enough_more_have_finished(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    show_few(monkeypatch)
+    trials, known = [trial for trial in trials_of(240) if trial.state.is_finished()], Archive()
+    assert past(trials[:60], known).history.basis is None
+    for n in (80, 83, 87, 88, 131):
+        basis = past(trials[:n], known).history.basis
+        assert basis is not None
+        assert basis is past(trials[:n], known).history.basis
+        whole = past(trials[: n // 8 * 8], Archive()).history
+        assert_same(basis.history, replace(whole, basis=None))
+
+
+def test_what_a_basis_is_asked_for_is_computed_once_for_each_key() -> None:
+    history, calls = History.of(trials_of(5), ENCODING, [1.0]), list[History]()
+
+    def count(given: History) -> int:
+        calls.append(given)
+        return len(calls)
+
+    basis = Basis(history)
+    assert [basis.once(key, count) for key in "abab"] == [1, 2, 1, 2]
+    assert all(given is history for given in calls)
 
 
 @pytest.mark.parametrize("change", ["another study", "fewer trials", "an earlier end"])

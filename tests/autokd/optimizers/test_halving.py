@@ -2,7 +2,7 @@ import math
 
 import optuna
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autokd.optimizers import HalvingPruner, OptimizerError
@@ -49,6 +49,21 @@ def test_nan_is_pruned_and_counts_as_worst() -> None:
     assert judged([], {1: math.nan})
     assert not judged([{1: math.nan}, {1: math.nan}], {1: 5.0})
     assert judged([{1: math.nan}, {1: 0.0}], {1: 5.0})
+
+
+@settings(max_examples=30)
+@given(
+    st.sampled_from(["maximize", "minimize"]),
+    st.lists(st.tuples(st.sampled_from([0.0, 1.0, 2.0, 3.0, math.nan]), st.booleans()), min_size=6, max_size=12),
+)
+def test_a_pruner_that_has_seen_trials_end_judges_as_a_new_one(direction, reported) -> None:
+    study, pruner = optuna.create_study(direction=direction), HalvingPruner()
+    for value, ends in reported:
+        trial = study.ask()
+        trial.report(value, 1)
+        assert pruner.prune(study, study.trials[-1]) == HalvingPruner().prune(study, study.trials[-1])
+        if ends:
+            study.tell(trial, state=optuna.trial.TrialState.PRUNED)
 
 
 def test_a_trial_without_reports_is_not_pruned() -> None:

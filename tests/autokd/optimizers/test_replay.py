@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import optuna
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
 
-from autokd.optimizers import TrustRegionSampler
+from autokd.optimizers import TrustRegionSampler, archive
 from autokd.testing.optimizers import rebuilt
 
 SPACE = {
@@ -156,6 +157,18 @@ def test_a_new_sampler_proposes_the_same_as_one_that_made_all_proposals(script) 
         assert proposal(rebuilt(study.trials, script.sampler(), script.direction)) == expected
         pickled = unpickled(pickled)
         assert proposal(snapshot(study, pickled)) == expected
+
+
+@pytest.mark.slow  # models are fitted to the past of each event
+def test_after_very_many_trials_a_new_sampler_proposes_the_same_as_one_that_made_all(monkeypatch) -> None:
+    for name, number in {"_MANY": 20, "_N_NEAREST": 12, "_N_NEWEST": 6, "_EVERY": 4}.items():
+        monkeypatch.setattr(archive, name, number)
+    events = [("start", 0, 0.0), ("start", 0, 0.0), ("report", 0, 0.25), ("complete", 0, 0.25), ("prune", 0, 0.0)] * 3
+    script = Script("minimize", RESTARTS_SOON, SPACE, area, events)
+    original = script.sampler()
+    for study in script.studies(original):
+        expected = proposal(snapshot(study, original))
+        assert proposal(rebuilt(study.trials, script.sampler(), script.direction)) == expected
 
 
 @settings(max_examples=N_SCRIPTS // 2)

@@ -114,3 +114,16 @@ def test_features_and_steps_can_be_combined() -> None:
     assert surrogate.process.X.shape == (len(X), 2 + 3 + 1)
     assert len(surrogate.lengthscales) == 3
     assert torch.isfinite(surrogate.condition_on_pending(X[:2]).estimates(X)[1]).all()
+
+
+@pytest.mark.parametrize("config", [RANKS, TAILS])
+def test_the_model_of_other_observations_keeps_the_length_scales_and_the_share_of_noise(config) -> None:
+    (X, y), points = data(), data(seed=1)[0]
+    fitted = fit(X, y, config=config)
+    torch.testing.assert_close(fitted.of_others(X, y, config).estimates(points), fitted.estimates(points))
+    others = fitted.of_others(*data(n=30, seed=2), config)
+    assert others.process.noise / others.process.variance == pytest.approx(
+        fitted.process.noise / fitted.process.variance
+    )
+    torch.testing.assert_close(others.lengthscales, fitted.lengthscales)
+    assert not torch.allclose(others.mean(points), fitted.mean(points))
