@@ -22,6 +22,7 @@ EXTRAS = {
     "ray": "ray",
     "serve": "fastapi",
     "tracking": "tensorboard",
+    "wandb": "wandb",
 }
 
 

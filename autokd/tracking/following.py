@@ -10,17 +10,22 @@ from autokd.database.reading import Reader
 from autokd.database.rows import EventRow, SearchRow, TrialRow
 from autokd.database.store import Store
 from autokd.errors import InputError, first_line
-from autokd.tracking import mlflow, tensorboard
+from autokd.tracking import mlflow, tensorboard, wandb
 from autokd.tracking.tracker import Measurement, Tracker
 
 __all__ = ["check_trackers", "follow", "tracked"]
 
 PERIOD_SECONDS = 2.0
 AT_ONCE = 500  # events
-_CONNECT: dict[str, Callable[[str], object]] = {"mlflow": mlflow.connect, "tensorboard": tensorboard.connect}
+_CONNECT: dict[str, Callable[[str], object]] = {
+    "mlflow": mlflow.connect,
+    "tensorboard": tensorboard.connect,
+    "wandb": wandb.connect,
+}
 _TRACKERS: dict[str, Callable[[str, SearchRow], Tracker]] = {
     "mlflow": mlflow.MLflow,
     "tensorboard": tensorboard.TensorBoard,
+    "wandb": wandb.WandB,
 }
 
 

@@ -55,7 +55,7 @@ ORDER = {
         "context prune warm_start precompute task networks panel_outputs distillation_stream log evaluate"
     ),
     "autokd.export": "module check manifest archive preprocess verification replacement card folder upload",
-    "autokd.tracking": "tracker mlflow tensorboard following",
+    "autokd.tracking": "tracker mlflow tensorboard wandb following",
     "autokd.searches": (
         "lengths earlier panel_facts facts workspace data_from_python trial_record part method_choice references "
         "progress times tables event_lines study choices warm_start_source problem retention reporter recall "

@@ -1,6 +1,8 @@
-"""Real MLflow on SQLite, real event files of TensorBoard: what they hold is what the rows hold."""
+"""Real MLflow on SQLite, real files of TensorBoard and W&B: what they hold is what the rows hold."""
 
+import json
 import socket
+import struct
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,10 +21,13 @@ from autokd.searches.problem import Problem
 from autokd.tracking.following import _TRACKERS, check_trackers, follow, tracked
 from autokd.tracking.mlflow import MLflow
 from autokd.tracking.tensorboard import TensorBoard
+from autokd.tracking.wandb import WandB
 from workers.inline import InlineExecutor
 
 mlflow = package("mlflow")
 accumulators = package("tensorboard.backend.event_processing.event_accumulator")
+wandb, wandb_records = package("wandb"), package("wandb.proto.wandb_internal_pb2")
+BLOCK_BYTES = 2**15  # of a file of W&B, which is a log as LevelDB writes it
 TWO_RUNGS = {"rungs": [1, 2]}
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy")  # which MLflow uses
 
@@ -81,6 +86,45 @@ def in_tensorboard(folder: Path) -> dict[str, dict[str, Any]]:
     return found
 
 
+@pytest.fixture
+def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The folder in which W&B keeps runs, without a network."""
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_DIR", str(tmp_path))
+    yield tmp_path / "wandb"
+    wandb.teardown()
+
+
+def in_wandb(folder: Path) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    for file in sorted(folder.glob("offline-run-*/*.wandb")):
+        runs = [record.run for record in records(file) if record.HasField("run")]
+        trial = found.setdefault(runs[0].display_name, {"accuracy": {}, "value": None})
+        for record in records(file):
+            said = [*record.history.item, *record.summary.update]
+            values = {"/".join(each.nested_key) or each.key: json.loads(each.value_json) for each in said}
+            if "accuracy" in values and "rung" in values:
+                trial["accuracy"][values["rung"]] = values["accuracy"]
+            trial["value"] = values.get("value", trial["value"])
+    return {name: each for name, each in found.items() if name.startswith("trial-")}
+
+
+def records(file: Path) -> Iterator[Any]:
+    """The records of a file of W&B: behind seven bytes, parts in blocks, each with checksum, length and kind."""
+    content, position, record = file.read_bytes(), 7, b""
+    while position < len(content):
+        left = BLOCK_BYTES - position % BLOCK_BYTES
+        if left < 7:
+            position += left
+            continue
+        length, kind = struct.unpack_from("<HB", content, position + 4)
+        record += content[position + 7 : position + 7 + length]
+        position += 7 + length
+        if kind in (1, 4):  # a whole one, or the last part of one
+            yield wandb_records.Record.FromString(record)
+            record = b""
+
+
 def nearly(expected: Mapping[str, Any]) -> Any:
     """Equal but for float32, as which TensorBoard keeps scalars."""
     return {
@@ -89,8 +133,10 @@ def nearly(expected: Mapping[str, Any]) -> Any:
     }
 
 
-@pytest.mark.slow  # MLflow makes its database
-def test_both_hold_what_the_rows_hold_however_often_the_session_was_interrupted(search: Store, tmp_path: Path) -> None:
+@pytest.mark.slow  # MLflow makes its database, W&B starts its process
+def test_all_hold_what_the_rows_hold_however_often_the_session_was_interrupted(
+    search: Store, tmp_path: Path, offline: Path
+) -> None:
     uri, folder, row = f"sqlite:///{tmp_path}/mlflow.db", tmp_path / "runs", search.search("first")
     ids = [event.id for event in search.events(row.id)]
 
@@ -105,12 +151,13 @@ def test_both_hold_what_the_rows_hold_however_often_the_session_was_interrupted(
     for share in (3, 2, 1):
         part = Part(search.engine.url.render_as_string())
         part.last = ids[len(ids) // share - 1]
-        for tracker in (MLflow(uri, row), TensorBoard(str(folder), row)):
+        for tracker in (MLflow(uri, row), TensorBoard(str(folder), row), WandB("students", row)):
             assert follow(tracker, part, row.id, tracker.seen) == part.last
             tracker.close()
         part.close()
     assert in_mlflow(uri) == expected(search)
     assert in_tensorboard(folder) == nearly(expected(search))
+    assert in_wandb(offline) == expected(search)
 
 
 @pytest.mark.slow  # MLflow makes its database
@@ -173,3 +220,12 @@ def test_a_server_that_does_not_answer_is_an_error_at_once(closed_port: int, tmp
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match=r"^tracking\.tensorboard: '.*file/runs' cannot be used: .*Not a directory"):
         check_trackers(TrackingConfig(tensorboard=str(tmp_path / "file" / "runs")))
+
+
+def test_without_a_key_there_is_no_wandb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HOME", "WANDB_DIR", "WANDB_CONFIG_DIR"):
+        monkeypatch.setenv(name, str(tmp_path))
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    with pytest.raises(InputError, match=r"^tracking\.wandb: 'students' cannot be used: No API key configured"):
+        check_trackers(TrackingConfig(wandb="students"))
+    wandb.teardown()
