@@ -51,6 +51,7 @@ def make_api(settings: Settings) -> FastAPI:
     api.state.settings = settings
     api.state.registry = metrics.registry(settings.home)
     api.state.findings = fragments.remembered_findings()
+    api.state.progress = reading.remembered_progress()
     api.state.families = reading.ranked_families()
     api.state.watchers = asyncio.Semaphore(watching.MOST_WATCHERS)
     handle_errors(api)

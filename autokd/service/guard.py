@@ -98,7 +98,7 @@ class Guard:
 def allow(role: Role) -> params.Depends:
     """What a route depends on that needs this role: the check that its caller has it."""
 
-    def check(request: Request, described: Annotated[object, Security(_BEARER)]) -> None:
+    async def check(request: Request, described: Annotated[object, Security(_BEARER)]) -> None:
         caller: Caller = request.state.caller
         if not caller.may(role):
             raise HTTPException(403, f"this needs a token of the role {role!r}, but yours has {caller.role!r}")

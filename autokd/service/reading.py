@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Annotated, Any
 
+from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, Path, Query, Request
 
 from autokd.analysis.plain_values import (
@@ -24,7 +25,7 @@ from autokd.searches.result import SearchResult
 from autokd.searches.trial_record import TrialRecord
 from autokd.service.guard import allow
 from autokd.service.refusals import meaning
-from autokd.service.remembered import Remembered
+from autokd.service.remembered import Remembered, as_of_events, as_of_process
 from autokd.service.schemas import (
     BestAnswer,
     FailureAnswer,
@@ -37,7 +38,16 @@ from autokd.service.schemas import (
 )
 from autokd.service.settings import Current
 
-__all__ = ["Found", "FoundTrial", "SearchName", "ranked_families", "router"]
+__all__ = [
+    "AllProgress",
+    "CurrentProgress",
+    "Found",
+    "FoundTrial",
+    "Named",
+    "ranked_families",
+    "remembered_progress",
+    "router",
+]
 
 MOST = 1_000  # rows in one answer
 
@@ -51,7 +61,38 @@ RankedFamilies = Remembered[list[dict[str, Any]]]
 
 def ranked_families() -> RankedFamilies:
     """The families of searches, for which a model is fitted, so that many clients are shown them at once."""
-    return Remembered(lambda found: families_json(found, MOST))
+    return Remembered(lambda found: families_json(found, MOST), as_of_events)
+
+
+def remembered_progress() -> Remembered[Progress]:
+    """The progress of searches, which many clients ask for again and again."""
+    return Remembered(lambda found: found.progress, as_of_process)
+
+
+async def _named(search: SearchName, settings: Current) -> SearchResult:
+    return SearchResult(settings.home, search, None, SILENT)
+
+
+Named = Annotated[SearchResult, Depends(_named)]
+"""The search that a route's path names, as an argument of a route that notices by itself if there is none."""
+
+
+async def _progress(request: Request, found: Named) -> Progress:
+    remembered: Remembered[Progress] = request.app.state.progress
+    return await remembered.of(found)
+
+
+CurrentProgress = Annotated[Progress, Depends(_progress)]
+"""The progress of the search that a route's path names, as an argument of the route."""
+
+
+async def _all_progress(request: Request, settings: Current) -> list[Progress]:
+    remembered: Remembered[Progress] = request.app.state.progress
+    return [await remembered.of(found) for found in await run_sync(find_all, settings.home)]
+
+
+AllProgress = Annotated[list[Progress], Depends(_all_progress)]
+"""The progress of all searches, the oldest first, as an argument of a route."""
 
 
 def _found(search: SearchName, settings: Current) -> SearchResult:
@@ -78,9 +119,9 @@ def list_recipes() -> list[RecipeAnswer]:
 
 
 @router.get("/searches")
-def list_searches(settings: Current) -> list[Progress]:
+async def list_searches(progress: AllProgress) -> list[Progress]:
     """The progress of all searches, the oldest first."""
-    return [result.progress for result in find_all(settings.home)]
+    return progress
 
 
 @router.get("/searches/{search}", response_model=StatusAnswer)
@@ -90,9 +131,9 @@ def show_status(found: Found) -> dict[str, Any]:
 
 
 @router.get("/searches/{search}/progress")
-def show_progress(found: Found) -> Progress:
+async def show_progress(progress: CurrentProgress) -> Progress:
     """How far a search is."""
-    return found.progress
+    return progress
 
 
 @router.get("/searches/{search}/configuration")
@@ -109,7 +150,7 @@ def show_best(found: Found) -> dict[str, Any]:
 
 
 @router.get("/searches/{search}/families", response_model=list[FamilyAnswer])
-async def list_families(request: Request, found: Found, top: Number = 10) -> list[dict[str, Any]]:
+async def list_families(request: Request, found: Named, top: Number = 10) -> list[dict[str, Any]]:
     """The families, the best first by what the model believes."""
     ranked: RankedFamilies = request.app.state.families
     return (await ranked.of(found))[:top]
@@ -151,9 +192,9 @@ def list_failures(found: Found, most: Number = 100) -> list[dict[str, Any]]:
 
 
 @router.get("/searches/{search}/workers")
-def list_workers(found: Found) -> WorkersAnswer:
+def list_workers(found: Named, progress: CurrentProgress) -> WorkersAnswer:
     """The process that runs the search, and what its workers have."""
-    row, progress = found.row, found.progress
+    row = found.row
     return WorkersAnswer(
         host=row.lease_host,
         pid=row.lease_pid,
@@ -165,7 +206,7 @@ def list_workers(found: Found) -> WorkersAnswer:
 
 @router.get("/searches/{search}/events")
 def list_events(
-    found: Found,
+    found: Named,
     after: Annotated[int, Query(ge=0, le=2**62, description="Only events with a larger id.")] = 0,
     most: Number = 100,
 ) -> list[EventRow]:

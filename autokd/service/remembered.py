@@ -2,45 +2,66 @@
 
 import asyncio
 from collections.abc import Callable
-from datetime import datetime
-from typing import Generic, TypeVar
+from datetime import UTC, datetime
+from typing import Any, Generic, TypeVar
 
 from anyio.to_thread import run_sync
 
+from autokd.searches.progress import is_running
 from autokd.searches.result import SearchResult
 from autokd.searches.watching import newest_event
 
-__all__ = ["Remembered"]
+__all__ = ["Remembered", "as_of_events", "as_of_process"]
 
 T = TypeVar("T")
+Moment = tuple[Any, ...]
+"""A moment in the life of a search; later ones are larger."""
+
+_NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 class Remembered(Generic[T]):
-    """Answers of a function of searches, each as new as the newest event when it was asked for.
+    """Answers of a function of searches, each as new as the search was when it was asked for.
 
     Whoever asks while it is computed waits, without a thread, for that answer or the next, which all those share.
 
     Args:
-        compute: The function, which reads what events tell of, and nothing else.
+        compute: The function, which reads what is the same as long as the moment is.
+        moment: Tells the moment of a search; far cheaper than the function.
     """
 
-    def __init__(self, compute: Callable[[SearchResult], T]) -> None:
-        self._compute, self._computing = compute, asyncio.Lock()
-        self._known: dict[str, tuple[tuple[datetime, int], T]] = {}
+    def __init__(self, compute: Callable[[SearchResult], T], moment: Callable[[SearchResult], Moment]) -> None:
+        self._compute, self._moment, self._computing = compute, moment, asyncio.Lock()
+        self._known: dict[str, tuple[Moment, T]] = {}
 
     async def of(self, found: SearchResult) -> T:
-        """The answer for a search."""
-        asked = await run_sync(_moment, found)
+        """The answer for a search.
+
+        Raises:
+            UnknownSearch: If there is none of its name.
+        """
+        asked = await run_sync(self._moment, found)
         async with self._computing:
             known = self._known.get(found.name)
             if known is None or known[0] < asked:
-                now = await run_sync(_moment, found)  # first: what happens meanwhile may be missing in the answer
+                now = await run_sync(self._moment, found)  # first: what happens meanwhile may be missing in the answer
                 known = self._known[found.name] = now, await run_sync(self._compute, found)
             return known[1]
 
 
-def _moment(found: SearchResult) -> tuple[datetime, int]:
+def as_of_events(found: SearchResult) -> Moment:
     """When a search was created, since its name may be used again, and its newest event."""
     with found.home.open() as store:
         search = store.search(found.name)
         return search.created_at, newest_event(store, search)
+
+
+def as_of_process(found: SearchResult) -> Moment:
+    """The same, with the last heartbeat of the process that runs the search, and whether it is gone.
+
+    What is recorded without an event, as which worker has what, is thus at most as old as a heartbeat.
+    """
+    with found.home.open() as store:
+        search = store.search(found.name)
+        newest, heartbeat = newest_event(store, search), search.lease_heartbeat_at or _NEVER
+        return search.created_at, newest, heartbeat, not is_running(store, search)

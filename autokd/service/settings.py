@@ -58,7 +58,7 @@ class Settings:
         return self.folder / "tokens.json"
 
 
-def _current(request: Request) -> Settings:
+async def _current(request: Request) -> Settings:
     settings: Settings = request.app.state.settings
     return settings
 

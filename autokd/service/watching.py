@@ -16,9 +16,10 @@ from autokd.database.reading import Reader
 from autokd.database.rows import EventRow
 from autokd.searches.progress import Progress
 from autokd.searches.result import SearchResult
-from autokd.searches.watching import Look, look, newest_event
+from autokd.searches.watching import newest_event
 from autokd.service.guard import allow
 from autokd.service.reading import Found
+from autokd.service.remembered import Remembered
 
 __all__ = ["MOST_WATCHERS", "router"]
 
@@ -50,9 +51,10 @@ async def watch(
     """
     seen = after if last_event_id is None else last_event_id
     watchers: asyncio.Semaphore = request.app.state.watchers
+    progress: Remembered[Progress] = request.app.state.progress
     if watchers.locked():
         raise HTTPException(503, f"{MOST_WATCHERS} clients are watching already: try again later")
-    return EventSourceResponse(_counted(watchers, _messages(found, seen)), send_timeout=SEND_SECONDS)
+    return EventSourceResponse(_counted(watchers, _messages(found, progress, seen)), send_timeout=SEND_SECONDS)
 
 
 async def _counted(
@@ -63,24 +65,30 @@ async def _counted(
             yield message
 
 
-async def _messages(found: SearchResult, seen: int | None) -> AsyncIterator[ServerSentEvent]:
+async def _messages(
+    found: SearchResult, progress: Remembered[Progress], seen: int | None
+) -> AsyncIterator[ServerSentEvent]:
     store = await run_sync(found.home.open)
     before = None
     try:
         with suppress(UnknownSearch):  # it was deleted
             while True:
-                now = await run_sync(_look, store, found.name, seen)
-                for event in now.events:
+                now = await progress.of(found)  # first: events of its end are then among what follows
+                events, seen = await run_sync(_since, store, found.name, seen)
+                for event in events:
                     yield ServerSentEvent(_EVENT.dump_json(event).decode(), event="recorded", id=str(event.id))
-                if now.progress != before:
-                    yield ServerSentEvent(_PROGRESS.dump_json(now.progress).decode(), event="progress")
-                seen, before = now.seen, now.progress
-                if len(now.events) < MOST_EVENTS:
+                if now != before:
+                    yield ServerSentEvent(_PROGRESS.dump_json(now).decode(), event="progress")
+                before = now
+                if len(events) < MOST_EVENTS:
                     await anyio.sleep(LOOK_SECONDS)
     finally:
         store.close()
 
 
-def _look(store: Reader, name: str, seen: int | None) -> Look:
+def _since(store: Reader, name: str, seen: int | None) -> tuple[list[EventRow], int]:
+    """The events of a search after one, by default its newest, and the id of the last of them."""
     search = store.search(name)
-    return look(store, search, newest_event(store, search) if seen is None else seen, MOST_EVENTS)
+    seen = newest_event(store, search) if seen is None else seen
+    events = store.events(search.id, seen, MOST_EVENTS)
+    return events, events[-1].id if events else seen

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Annotated, Any
 
+from anyio.to_thread import run_sync
 from fastapi import APIRouter, HTTPException, Query, Request
 from starlette.responses import HTMLResponse
 
@@ -13,8 +14,7 @@ from autokd.analysis.status_facts import status_facts
 from autokd.analysis.trial_facts import evaluations_table, log_lines, students_table, trial_facts, trials_table
 from autokd.database.errors import UnknownSearch
 from autokd.errors import InputError
-from autokd.searches.api import find, find_all
-from autokd.searches.reporter import SILENT
+from autokd.searches.progress import Progress
 from autokd.searches.result import SearchResult
 from autokd.searches.tables import searches_table
 from autokd.searches.trial_record import TrialRecord, trial_records
@@ -22,8 +22,8 @@ from autokd.service.artefacts import list_export
 from autokd.service.guard import allow
 from autokd.service.pages.rendering import Roles, render
 from autokd.service.queueing import list_queue
-from autokd.service.reading import Found, FoundTrial, SearchName, list_workers
-from autokd.service.remembered import Remembered
+from autokd.service.reading import AllProgress, CurrentProgress, Found, FoundTrial, Named, list_workers
+from autokd.service.remembered import Remembered, as_of_events
 from autokd.service.schemas import JobAnswer
 from autokd.service.settings import Current, Settings
 from search_spaces.architecture.format import Architecture
@@ -46,30 +46,30 @@ def show_start(roles: Roles) -> str:
 
 
 @router.get("/searches")
-def show_searches(settings: Current, roles: Roles) -> str:
+def show_searches(settings: Current, roles: Roles, progress: AllProgress) -> str:
     """All searches with their progress, and the queue."""
-    found = [result.progress for result in find_all(settings.home)]
     queued = [job for job in list_queue(settings) if job.state in ("waiting", "running", "failed")]
-    return render("searches.html", table=searches_table(found[::-1]), jobs=queued, roles=roles)
+    return render("searches.html", table=searches_table(progress[::-1]), jobs=queued, roles=roles)
 
 
 @router.get("/searches/{search}")
-def show_search(search: SearchName, settings: Current, roles: Roles) -> str:
+async def show_search(request: Request, found: Named, settings: Current, roles: Roles) -> str:
     """The page of a search, or of its job in the queue while it has not begun."""
+    job = await run_sync(_job, found.name, settings)
+    progress: Remembered[Progress] = request.app.state.progress
     try:
-        found = find(search, settings.home, SILENT)
+        values = _progress_values(await progress.of(found), job, roles)
     except UnknownSearch:
-        if (job := _job(search, settings)) is None:
+        if job is None:
             raise
         return render("waiting.html", job=job)
-    values = _progress_values(found, settings, roles)
     return render("search.html", is_large=values["progress"].finished > MOST_FOUND, **values)
 
 
 @router.get("/searches/{search}/progress")
-def show_progress(found: Found, settings: Current, roles: Roles) -> str:
+def show_progress(found: Named, progress: CurrentProgress, settings: Current, roles: Roles) -> str:
     """How far a search is, and what may be done with it."""
-    return render("progress.html", **_progress_values(found, settings, roles))
+    return render("progress.html", **_progress_values(progress, _job(found.name, settings), roles))
 
 
 @router.get("/searches/{search}/facts")
@@ -79,7 +79,7 @@ def show_facts(found: Found) -> str:
 
 
 @router.get("/searches/{search}/findings")
-async def show_findings(request: Request, found: Found) -> str:
+async def show_findings(request: Request, found: Named) -> str:
     """All that the report of a search tells; it asks the model, and draws."""
     findings: Remembered[str] = request.app.state.findings
     return await findings.of(found)
@@ -121,24 +121,24 @@ def show_failures(found: Found) -> str:
 
 
 @router.get("/searches/{search}/workers")
-def show_workers(found: Found) -> str:
+def show_workers(found: Named, progress: CurrentProgress) -> str:
     """The process that runs a search, and what its workers have."""
-    return render("workers.html", workers=list_workers(found))
+    return render("workers.html", workers=list_workers(found, progress))
 
 
 @router.get("/searches/{search}/export")
-def show_export(found: Found, settings: Current, roles: Roles) -> str:
+def show_export(found: Named, progress: CurrentProgress, settings: Current, roles: Roles) -> str:
     """The files of a search's export."""
     export = None
     with suppress(HTTPException):  # there is none yet
         export = list_export(found, settings)
-    has_student = found.progress.best_trial is not None
+    has_student = progress.best_trial is not None
     return render("export.html", search=found.name, export=export, has_student=has_student, roles=roles)
 
 
 def remembered_findings() -> Remembered[str]:
     """What `show_findings` answers, computed once for all who ask until something happens to the search."""
-    return Remembered(_findings)
+    return Remembered(_findings, as_of_events)
 
 
 def _findings(found: SearchResult) -> str:
@@ -148,13 +148,8 @@ def _findings(found: SearchResult) -> str:
         return render("nothing.html", line=str(error))
 
 
-def _progress_values(found: SearchResult, settings: Settings, roles: Sequence[str]) -> dict[str, Any]:
-    job = _job(found.name, settings)
-    return {
-        "progress": found.progress,
-        "job": job if job and job.state in ("waiting", "failed") else None,
-        "roles": roles,
-    }
+def _progress_values(progress: Progress, job: JobAnswer | None, roles: Sequence[str]) -> dict[str, Any]:
+    return {"progress": progress, "job": job if job and job.state in ("waiting", "failed") else None, "roles": roles}
 
 
 def _job(search: str, settings: Settings) -> JobAnswer | None:

@@ -1,10 +1,14 @@
 import asyncio
+from itertools import pairwise
 from pathlib import Path
 
-from autokd.database.lease import acquire
+from sqlalchemy import update
+
+from autokd.database.lease import acquire, heartbeat, release
+from autokd.database.models import Search
 from autokd.searches.api import find
 from autokd.searches.result import SearchResult
-from autokd.service.remembered import Remembered
+from autokd.service.remembered import Remembered, as_of_events, as_of_process
 
 
 def test_many_who_ask_at_once_share_an_answer_until_something_happens(home: Path) -> None:
@@ -15,7 +19,7 @@ def test_many_who_ask_at_once_share_an_answer_until_something_happens(home: Path
         return computed[-1]
 
     async def ask() -> tuple[list[int], int, list[int]]:
-        remembered = Remembered(compute)
+        remembered = Remembered(compute, as_of_events)
         first = await asyncio.gather(*(remembered.of(found) for _ in range(5)))
         with found.home.open() as store:
             newest = store.record_event(acquire(store, "digits"), "test", {}).id
@@ -25,3 +29,24 @@ def test_many_who_ask_at_once_share_an_answer_until_something_happens(home: Path
     assert first == [computed[0]] * 5
     assert second == [newest] * 5
     assert computed == [first[0], newest]
+
+
+def test_the_moment_of_a_search_grows_with_its_events_its_heartbeats_and_the_end_of_its_process(home: Path) -> None:
+    found, moments = find("digits", home), []
+    with found.home.open() as store:
+
+        def look() -> None:
+            moments.append(as_of_process(found))
+
+        look()
+        lease = acquire(store, "digits")
+        store.set_status(lease, "running")
+        look()
+        heartbeat(store, lease)
+        look()
+        with store.transaction() as session:  # as of a process of this machine that was killed
+            session.execute(update(Search).values(lease_process_started=0.0))
+        look()
+        release(store, lease)
+        look()
+    assert all(earlier < later for earlier, later in pairwise(moments))
