@@ -42,6 +42,10 @@ def _height_and_width(value: Any) -> Any:
     return sizes
 
 
+def _for_channels(value: Any) -> Any:
+    return (value,) if isinstance(value, int | float) else value
+
+
 def _plain_arguments(values: Any) -> Any:
     """Check keyword arguments, whose messages are then one line each; pydantic's have one for each type of a union."""
     for name, value in values.items() if isinstance(values, dict) else ():
@@ -124,9 +128,9 @@ class NetworkConfig(Section):
             interpolation is bilinear and antialiased.
         preprocess: "module:function" that turns float images in `[0, 1]` (`batch x channels x height x width`; raw
             values for signals and vectors in float32) into the input of the network. `resize` comes first.
-        mean: Mean of each channel, for values in `[0, 1]` or raw ones as in `preprocess`. The network gets
-            `(values - mean) / deviation`.
-        deviation: Standard deviation of each channel; required with `mean`.
+        mean: Mean of each channel, or one number for all, for values in `[0, 1]` or raw ones as in `preprocess`. The
+            network gets `(values - mean) / deviation`.
+        deviation: Standard deviation of each channel, or one number for all; required with `mean`.
         channels: Indices of the channels (of vectors: features) that the network gets, before `resize`; all by default.
             `[0, 0, 0]` makes colour images of grey ones.
         classes: Indices of the outputs for the classes of the task, in the order of the classes; all outputs by
@@ -151,8 +155,21 @@ class NetworkConfig(Section):
         | None
     ) = None
     preprocess: str | None = None
-    mean: Annotated[tuple[Finite, ...], Field(min_length=1)] | None = None
-    deviation: tuple[Positive, ...] | None = None
+    mean: (
+        Annotated[
+            tuple[Finite, ...],
+            Field(min_length=1),
+            BeforeValidator(_for_channels, json_schema_input_type=Finite | tuple[Finite, ...]),
+        ]
+        | None
+    ) = None
+    deviation: (
+        Annotated[
+            tuple[Positive, ...],
+            BeforeValidator(_for_channels, json_schema_input_type=Positive | tuple[Positive, ...]),
+        ]
+        | None
+    ) = None
     channels: Annotated[tuple[Index, ...], Field(min_length=1)] | None = None
     classes: Annotated[tuple[Index, ...], Field(min_length=2), AfterValidator(distinct)] | None = None
     probabilities: bool | None = None

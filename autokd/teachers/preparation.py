@@ -30,7 +30,7 @@ class Preparation:
         data: Mean and deviation of the data set, whose normalisation is undone.
         channels: Indices of the channels that are kept.
         resize: Height and width in pixels.
-        normalisation: Mean and deviation of the teacher's own normalisation.
+        normalisation: Mean and deviation of the teacher's own normalisation, of all channels or of each.
         function: A user's function.
     """
 
@@ -101,7 +101,7 @@ def preparation_of(config: TeacherConfig, dataset: Dataset | None) -> Preparatio
 def _check_fits(config: TeacherConfig, input_shape: tuple[int, ...]) -> None:
     if config.resize and len(input_shape) != 3:
         raise InputError(f"teacher.resize is for images, but the data are {describe(input_shape)}.")
-    if config.mean and len(config.mean) != input_shape[0]:
+    if config.mean and len(config.mean) not in (1, input_shape[0]):
         raise InputError(
             f"teacher.mean and teacher.deviation have {len(config.mean)} values, but the data are "
             f"{describe(input_shape)}; teacher.channels = [0, 0, 0] repeats a grey channel, and "

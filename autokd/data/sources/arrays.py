@@ -31,8 +31,8 @@ def from_arrays(
     the training samples at random.
 
     Args:
-        arrays: Images, uint8, `n x height x width` or `n x height x width x channels`; inputs, uint8 or float32,
-            `n x length x channels` or `n x features`; labels, integers, `n`.
+        arrays: Images, uint8, `n x height x width` or `n x height x width x channels`; inputs, uint8, float32
+            or float64, which is rounded to float32, `n x length x channels` or `n x features`; labels, integers, `n`.
         name: Name of the source, for messages.
         validation: Number of samples of a missing validation split; a tenth of the training samples by default.
         class_names: Names of the classes; by default the array `class_names` if there is one, else their numbers.
@@ -94,6 +94,8 @@ def _split(arrays: Mapping[str, Any], part: str, samples: str, name: str) -> Spl
         raise InputError(f"data {name}: {part}_{samples} must be {FORMS[samples]}, but are {tuple(values.shape)}.")
     if samples == "images" and values.ndim == 3:
         values = values.unsqueeze(3)
+    if samples == "inputs" and values.dtype == torch.float64:
+        values = values.float()
     if numbers.is_floating_point() or numbers.dtype == torch.bool:
         raise InputError(f"data {name}: {part}_labels must be integers, but are {numbers.dtype}.")
     try:

@@ -46,13 +46,22 @@ def test_missing_splits_of_inputs_are_held_out_as_those_of_images(shape, input_s
     assert sorted(found.tolist()) == sorted(inputs.reshape(50, -1).tolist())
 
 
+def test_inputs_of_float64_are_those_of_float32() -> None:
+    inputs, labels = np.random.default_rng(0).normal(size=(50, 4)), np.arange(50) % 3
+    digests = {
+        from_arrays({"train_inputs": inputs.astype(kind), "train_labels": labels}, "mine").digest
+        for kind in (np.float32, np.float64)
+    }
+    assert len(digests) == 1
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"train_images": np.zeros((50, 4, 4), np.uint8)}, "needs train_inputs and .* but has train_images, train_inp"),
         ({"test_images": np.zeros((3, 4), np.uint8)}, r"may have validation_inputs, .* \(inputs, not images, for sig"),
         ({"test_inputs": np.zeros((3, 4), np.float32)}, "test_inputs and test_labels go together"),
-        ({"train_inputs": np.zeros((50, 4))}, "train: signals and vectors must be uint8 or float32 .* torch.float64"),
+        ({"train_inputs": np.full((50, 4), 1e300)}, "train vectors must be finite, but 41 of 41 hold NaN"),
         ({"train_inputs": np.zeros((50, 4), np.int16)}, "train: signals and vectors must be .* torch.int16"),
         ({"train_inputs": np.zeros((50, 4, 4, 1), np.uint8)}, r"train_inputs must be .* but are \(50, 4, 4, 1\)"),
         (
