@@ -40,11 +40,13 @@ class Remembered(Generic[T]):
         Raises:
             UnknownSearch: If there is none of its name.
         """
-        asked = await run_sync(self._moment, found)
+        asked = now = await run_sync(self._moment, found)
+        has_waited = self._computing.locked()
         async with self._computing:
             known = self._known.get(found.name)
             if known is None or known[0] < asked:
-                now = await run_sync(self._moment, found)  # first: what happens meanwhile may be missing in the answer
+                if has_waited:  # the answer will do for those who have asked meanwhile, too
+                    now = await run_sync(self._moment, found)
                 known = self._known[found.name] = now, await run_sync(self._compute, found)
             return known[1]
 

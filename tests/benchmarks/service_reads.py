@@ -57,6 +57,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 10, 50])
     parser.add_argument("--writers", type=int, default=8)
+    parser.add_argument("--routes", nargs="+", default=ROUTES)
     parser.add_argument("--trials", type=int, default=300, help="of the search that is read, when it begins")
     parser.add_argument("--every", type=float, default=1.0, help="seconds between two results of a writer")
     parser.add_argument("--pause", type=float, default=1.0, help="seconds between an answer and the next request")
@@ -72,7 +73,7 @@ def main() -> None:
             "| route | clients | answers | p50, ms | p99, ms | CPU ms of an answer |\n|---|---|---|---|---|---|",
             flush=True,
         )
-        for route in ROUTES:
+        for route in options.routes:
             path = f"/api/searches/{problems[0].config.name}/{route}"
             poll(url, path, token, 3.0, 0.0)  # the first answers load what they need
             for n in options.clients:
