@@ -2,8 +2,9 @@
 
 import asyncio
 from collections.abc import Callable
-from datetime import UTC, datetime
-from typing import Any, Generic, TypeVar
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Generic, TypeVar
 
 from anyio.to_thread import run_sync
 
@@ -14,10 +15,26 @@ from autokd.searches.watching import newest_event
 __all__ = ["Remembered", "as_of_events", "as_of_process"]
 
 T = TypeVar("T")
-Moment = tuple[Any, ...]
-"""A moment in the life of a search; later ones are larger."""
 
-_NEVER = datetime.min.replace(tzinfo=UTC)
+
+@dataclass(frozen=True)
+class Moment:
+    """A moment in the life of a search.
+
+    Attributes:
+        created_at: When the search was created, since its name may be used again.
+        event: Id of its newest event.
+        process: What else can change, and needs no event for it: the last heartbeat of the process that runs it, and
+            whether it runs.
+    """
+
+    created_at: datetime
+    event: int
+    process: tuple[datetime | None, bool] | None = None
+
+    def is_as_new_as(self, other: "Moment") -> bool:
+        """Whether nothing that had happened at the other moment was still to happen at this one."""
+        return self == other or (self.created_at, self.event) > (other.created_at, other.event)
 
 
 class Remembered(Generic[T]):
@@ -44,7 +61,7 @@ class Remembered(Generic[T]):
         has_waited = self._computing.locked()
         async with self._computing:
             known = self._known.get(found.name)
-            if known is None or known[0] < asked:
+            if known is None or not known[0].is_as_new_as(asked):
                 if has_waited:  # the answer will do for those who have asked meanwhile, too
                     now = await run_sync(self._moment, found)
                 known = self._known[found.name] = now, await run_sync(self._compute, found)
@@ -52,18 +69,18 @@ class Remembered(Generic[T]):
 
 
 def as_of_events(found: SearchResult) -> Moment:
-    """When a search was created, since its name may be used again, and its newest event."""
+    """The moment of a search for what its events tell."""
     with found.home.open() as store:
         search = store.search(found.name)
-        return search.created_at, newest_event(store, search)
+        return Moment(search.created_at, newest_event(store, search))
 
 
 def as_of_process(found: SearchResult) -> Moment:
-    """The same, with the last heartbeat of the process that runs the search, and whether it is gone.
+    """The same, also for whether a process runs it.
 
     What is recorded without an event, as which worker has what, is thus at most as old as a heartbeat.
     """
     with found.home.open() as store:
         search = store.search(found.name)
-        newest, heartbeat = newest_event(store, search), search.lease_heartbeat_at or _NEVER
-        return search.created_at, newest, heartbeat, not is_running(store, search)
+        process = search.lease_heartbeat_at, is_running(store, search)
+        return Moment(search.created_at, newest_event(store, search), process)
