@@ -3,6 +3,7 @@
 __all__ = [
     "AutoKDError",
     "BudgetInfeasibleError",
+    "DepotError",
     "DiskFullError",
     "DivergedError",
     "InputError",
@@ -25,6 +26,10 @@ class InputError(AutoKDError):
 
 class DiskFullError(InputError):
     """A disk has no room for what is to be written; a search that is recorded goes on once it has."""
+
+
+class DepotError(InputError):
+    """A URL at which workers find files cannot be used; a search that is recorded goes on once it can."""
 
 
 class BudgetInfeasibleError(AutoKDError):

@@ -1,4 +1,4 @@
-"""What all tests share: one thread, property tests that draw the same examples every time, and clusters."""
+"""What all tests share: one thread, property tests that draw the same examples every time, clusters and buckets."""
 
 import signal
 from collections.abc import Iterator
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 from hypothesis import settings
+from object_store import Bucket, running_store
 
 # No deadline: no test asserts a wall-clock time.
 settings.register_profile("autokd", deadline=None, derandomize=True)
@@ -43,6 +44,22 @@ def ray_cluster() -> Iterator[None]:
     signal.signal(signal.SIGTERM, before)
     yield
     ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def object_store() -> Iterator[str]:
+    """Address of one S3-like server for all tests."""
+    with running_store() as address:
+        yield address
+
+
+@pytest.fixture
+def bucket(object_store: str, monkeypatch: pytest.MonkeyPatch) -> Bucket:
+    """An empty bucket, which this process and those that it starts may use."""
+    bucket = Bucket.new(object_store)
+    for name, value in bucket.variables.items():
+        monkeypatch.setenv(name, value)
+    return bucket
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

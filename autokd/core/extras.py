@@ -20,6 +20,7 @@ EXTRAS = {
     "plot": "matplotlib",
     "postgresql": "psycopg",
     "ray": "ray",
+    "s3": "s3fs",
     "serve": "fastapi",
     "tracking": "tensorboard",
     "wandb": "wandb",

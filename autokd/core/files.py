@@ -6,16 +6,19 @@ import re
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from errno import EDQUOT, ENOSPC
 from pathlib import Path
 from typing import Any
 
 from autokd.errors import DiskFullError
 
-__all__ = ["UNFINISHED", "noticing_full_disk", "write_atomically", "write_json"]
+__all__ = ["UNFINISHED", "followed_by", "noticing_full_disk", "write_atomically", "write_json"]
 
 UNFINISHED = re.compile(r"\.(?P<name>.+)\.\w{8}\.part|\.tmp\w{6}")
 """Names under which `write_atomically`, and safetensors beside it, write a file; `name` is the final one, if known."""
+
+_follower: ContextVar[Callable[[Path], object] | None] = ContextVar("_follower", default=None)
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
@@ -33,12 +36,24 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """
     with noticing_full_disk(path.parent):
         _write(path, write)
+    if (follower := _follower.get()) is not None:
+        follower(path)
 
 
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as indented JSON, complete or not at all."""
     text = json.dumps(value, indent=2, sort_keys=True) + "\n"
     write_atomically(path, lambda temporary: temporary.write_text(text))
+
+
+@contextmanager
+def followed_by(follower: Callable[[Path], object]) -> Iterator[None]:
+    """A block in which `follower` is called with the path of each file that this thread has written atomically."""
+    token = _follower.set(follower)
+    try:
+        yield
+    finally:
+        _follower.reset(token)
 
 
 @contextmanager

@@ -288,7 +288,7 @@ class Controller:
     def _remove_surplus(self) -> None:
         """Remove what the trials that ended do not need, now that this is recorded."""
         for files in self._retention.end(self._just_ended):
-            remove_files(files)
+            remove_files(files, self.problem.depot)
         self._just_ended.clear()
 
     def _finish(self, record: TrialRecord, state: Literal["complete", "pruned", "failed"], reason: str | None) -> bool:

@@ -1,7 +1,8 @@
 """The deletion of a search: its rows, its files, and the outputs and pruned teachers that no other search uses.
 
-The rows go first, and in the same transaction the folders are recorded as leftovers. A kill in between leaves folders
-that the database knows as nobody's, and the next `finish_deletions` removes them.
+Files at a URL go first, as only the rows know it. Then the rows go, and in the same transaction the folders are
+recorded as leftovers. A kill in between leaves folders that the database knows as nobody's, and the next
+`finish_deletions` removes them.
 """
 
 import shutil
@@ -11,17 +12,27 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autokd.config.parsing import recorded_config
+from autokd.core.depot import Depot
 from autokd.database.lease import acquire
 from autokd.database.reading import Reader
 from autokd.database.removal import delete_rows, forget_leftover, leftovers
 from autokd.database.rows import SearchRow
 from autokd.database.store import Store
-from autokd.errors import AutoKDError, InputError
+from autokd.errors import AutoKDError, DepotError, InputError, first_line
+from autokd.evaluation.remote import depot_of
 from autokd.searches.facts import Facts
 from autokd.searches.problem import Problem
 from autokd.searches.workspace import Workspace
 
-__all__ = ["Belongings", "belongings", "bytes_in", "delete_search", "finish_deletions", "leftover_folders"]
+__all__ = [
+    "Belongings",
+    "belongings",
+    "bytes_in",
+    "delete_search",
+    "finish_deletions",
+    "leftover_folders",
+    "recorded_depot",
+]
 
 _DAMAGED = (InputError, KeyError, TypeError, ValueError)  # raised by what a row holds of another version or hand
 
@@ -35,12 +46,14 @@ class Belongings:
         trials: Number of its trials.
         folders: Its files, and the teachers' outputs and pruned teachers that no other search uses.
         bytes: Size of the files in these folders.
+        depot: Where else they are.
     """
 
     search: str
     trials: int
     folders: tuple[Path, ...]
     bytes: int
+    depot: Depot | None = None
 
 
 def belongings(workspace: Workspace, name: str) -> Belongings:
@@ -58,8 +71,9 @@ def belongings(workspace: Workspace, name: str) -> Belongings:
         outputs = _outputs(workspace, [row]) - _outputs(workspace, others)
     except _DAMAGED:  # such a row tells nothing, but can be deleted
         outputs = set()
-    folders = tuple(folder for folder in (files, *sorted(outputs)) if folder.is_dir())
-    return Belongings(row.name, n_trials, folders, sum(map(bytes_in, folders)))
+    depot = recorded_depot(workspace, row)
+    folders = tuple(folder for folder in (files, *sorted(outputs)) if depot or folder.is_dir())
+    return Belongings(row.name, n_trials, folders, sum(map(bytes_in, folders)), depot)
 
 
 def delete_search(workspace: Workspace, name: str) -> Belongings:
@@ -67,12 +81,14 @@ def delete_search(workspace: Workspace, name: str) -> Belongings:
 
     Raises:
         InputError: If there is no such search, or a controller runs it.
-        AutoKDError: If its files cannot be deleted; its rows are deleted by then.
+        AutoKDError: If files of it cannot be deleted, here or at a URL; its rows are deleted by then.
     """
     deleted = belongings(workspace, name)
     with workspace.open() as store:
         folders = [str(folder.relative_to(workspace.folder)) for folder in deleted.folders]
-        delete_rows(store, acquire(store, name), folders)
+        lease = acquire(store, name)
+        failure = _emptied(deleted.depot, deleted.folders)
+        delete_rows(store, lease, folders)
         try:
             finish_deletions(workspace, store)
         except OSError as error:
@@ -80,7 +96,18 @@ def delete_search(workspace: Workspace, name: str) -> Belongings:
                 f"search {name!r} is deleted, but its file {error.filename} cannot be: {error.strerror}; once it can, "
                 f"`autokd gc{workspace.option}` removes it."
             ) from None
+    if deleted.depot is not None and failure is not None:
+        places = " and ".join(f"{deleted.depot.url}/{folder}" for folder in folders)
+        raise AutoKDError(f"search {name!r} is deleted, but not all of its files: {failure}; remove {places} by hand.")
     return deleted
+
+
+def recorded_depot(workspace: Workspace, row: SearchRow) -> Depot | None:
+    """The files of a search at a URL; None if it has none, or its configuration cannot be read."""
+    try:
+        return depot_of(recorded_config(dict(row.config), f"search {row.name}").workers.files, workspace.folder)
+    except _DAMAGED:
+        return None
 
 
 def leftover_folders(workspace: Workspace, store: Reader) -> list[Path]:
@@ -118,6 +145,18 @@ def bytes_in(folder: Path) -> int:
         with suppress(FileNotFoundError):
             total += file.stat().st_size if file.is_file() else 0
     return total
+
+
+def _emptied(depot: Depot | None, folders: Iterable[Path]) -> str | None:
+    """Remove the files of folders at a URL, and return why that failed: a URL that is lost must not keep a search."""
+    if depot is None:
+        return None
+    try:
+        for folder in folders:
+            depot.clear(folder)
+    except DepotError as error:
+        return first_line(error)
+    return None
 
 
 def _outputs(workspace: Workspace, rows: Iterable[SearchRow]) -> set[Path]:

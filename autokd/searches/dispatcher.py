@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
+from autokd.core.depot import Depot
 from autokd.database.lease import Lease
 from autokd.database.lease_keeper import StopRequest
 from autokd.database.rows import EvaluationRow
@@ -16,6 +17,7 @@ from autokd.evaluation.context import TrainingContext
 from autokd.evaluation.evaluate import evaluate
 from autokd.evaluation.precompute import check_room, missing_outputs, output_shapes, precompute_outputs
 from autokd.evaluation.prune import prune_round
+from autokd.evaluation.remote import bring, packed
 from autokd.evaluation.task import EvaluationResult, EvaluationTask
 from autokd.searches.bottleneck import Bottleneck
 from autokd.searches.tables import percent
@@ -58,6 +60,7 @@ class Dispatcher:
         teacher: The teacher, where it was given as an object, which workers cannot make.
         on_recorded: Called with the row of each evaluation that ended, before `on_change`.
         stop: Whether somebody wants the search to stop, and how.
+        depot: The files at a URL, where workers do not see the folder of searches.
     """
 
     store: Store
@@ -69,6 +72,7 @@ class Dispatcher:
     teacher: Teacher | None = None
     on_recorded: Callable[[EvaluationRow], None] = lambda row: None
     stop: StopRequest = field(default_factory=StopRequest)
+    depot: Depot | None = None
     _in_flight: dict[Future[EvaluationResult], _Flight] = field(default_factory=dict)
     _sent: set[int] = field(default_factory=set)
     _ended: SimpleQueue[Future[EvaluationResult]] = field(default_factory=SimpleQueue)
@@ -91,10 +95,22 @@ class Dispatcher:
             self._send(_Flight(row, task, Placement(row.worker, row.reason)))
 
     def _send(self, flight: _Flight) -> None:
-        future = self.executor.submit(evaluate, flight.task)
+        future = self._submitted(evaluate, flight.task)
         self._sent.add(flight.row.id)
         self._in_flight[future] = flight
         future.add_done_callback(self._ended.put)
+
+    def _submitted(self, work: Callable[..., T], *given: Any) -> Future[T]:
+        """The future of work on a worker."""
+        if self.depot is None:
+            return self.executor.submit(work, *given)
+        function, url, task = packed(self.depot, work, *given)
+        return self.executor.submit(function, url, task)
+
+    def _bring(self, task: EvaluationTask | TrainingContext) -> None:
+        """Bring the files that a worker wrote into the folder of searches, if it does not see that."""
+        if self.depot is not None:
+            bring(self.depot, task)
 
     def wait(self) -> None:
         """Wait until at least one evaluation in flight ends, and record all that did.
@@ -104,7 +120,8 @@ class Dispatcher:
             EngineLost: If the cluster is gone.
         """
         ended = sorted(self._first_ended(), key=lambda future: self._in_flight[future].row.id)
-        outcomes = [(self._in_flight.pop(future), _outcome(future)) for future in ended]
+        flights = [self._in_flight.pop(future) for future in ended]
+        outcomes = [(flight, self._outcome(future, flight)) for future, flight in zip(ended, flights, strict=True)]
         self._sent -= {flight.row.id for flight, _ in outcomes}
         self._lost.update(flight.row.id for flight, outcome in outcomes if isinstance(outcome, WorkerLost))
         written = self.store.patience.call(lambda: self._record_all(outcomes))
@@ -116,6 +133,16 @@ class Dispatcher:
             else:
                 self.on_recorded(row)
         self.on_change()
+
+    def _outcome(self, future: Future[EvaluationResult], flight: _Flight) -> EvaluationResult | Exception:
+        """The result of an evaluation, or why there is none; what it wrote is here, the log of a failed one, too."""
+        try:
+            try:
+                return _result(future)
+            finally:
+                self._bring(flight.task)
+        except Exception as error:
+            return error
 
     def _first_ended(self) -> list[Future[EvaluationResult]]:
         """The evaluations that ended, at least one; none if all that were left were taken back."""
@@ -248,16 +275,17 @@ class Dispatcher:
             on_tick: Called with the tasks under way every few seconds while waiting.
             on_done: Called with the keys of those that are left, whenever some have ended.
         """
-        pending = {self.executor.submit(work, *given): key for key, given in inputs.items()}
+        pending = {self._submitted(work, *given): key for key, given in inputs.items()}
         attempts, results = Counter[K](), dict[K, T]()
         while pending:
             for future in _first(pending, lambda: on_tick(pending)):
                 key = pending.pop(future)
                 attempts[key] += 1
+                self._bring(inputs[key][0])
                 if _succeeded(future, attempts[key], failure):
                     results[key] = future.result()
                 else:
-                    pending[self.executor.submit(work, *inputs[key])] = key
+                    pending[self._submitted(work, *inputs[key])] = key
             on_done(pending.values())
         return results
 
@@ -306,14 +334,6 @@ class Dispatcher:
             return self.store.fail_evaluation(self.lease, row.id, _reason(outcome), "worker")
         # A network that cannot be trained ends its trial, not the search.
         return self.store.fail_evaluation(self.lease, row.id, _reason(outcome))
-
-
-def _outcome(future: Future[EvaluationResult]) -> EvaluationResult | Exception:
-    """The result of an evaluation, or why there is none."""
-    try:
-        return _result(future)
-    except Exception as error:
-        return error
 
 
 def _first(futures: Collection[Future[T]], on_tick: Callable[[], None]) -> set[Future[T]]:

@@ -7,19 +7,20 @@ not know are named and left, since another database may share the folder.
 import math
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from autokd.config.parsing import recorded_config
+from autokd.core.depot import Depot
 from autokd.core.files import UNFINISHED
 from autokd.database.lease import is_owned
 from autokd.database.reading import Reader
 from autokd.database.removal import leftovers
 from autokd.database.rows import SearchRow
 from autokd.errors import InputError
-from autokd.searches.deletion import finish_deletions, leftover_folders
+from autokd.searches.deletion import finish_deletions, leftover_folders, recorded_depot
 from autokd.searches.retention import Retention, find_surplus
 from autokd.searches.workspace import Workspace
 
@@ -58,17 +59,21 @@ def collect_garbage(workspace: Workspace, names: Sequence[str] = (), dry_run: bo
         dry_run: Whether to remove nothing.
 
     Raises:
-        InputError: If there is no search of such a name.
+        InputError: If there is no search of such a name, or its files at a URL cannot be reached.
         OSError: If a file cannot be removed.
     """
     with workspace.open() as store:
         rows = [store.search(name) for name in names] or store.searches()
-        found = [each for row in rows for each in _of_search(workspace, store, row)]
+        depots = {row.name: recorded_depot(workspace, row) for row in rows}
+        found = [each for row in rows for each in _of_search(workspace, store, row, depots[row.name])]
         if not names:
             found += [*map(_of_folder, leftover_folders(workspace, store)), _unfinished(workspace.folder)]
         if not dry_run:
-            for file in (file for each in found for file in each.files):
-                file.unlink(missing_ok=True)
+            for each in found:
+                if each.search is not None and (depot := depots.get(each.search)) is not None:
+                    depot.remove(each.files)
+                for file in each.files:
+                    file.unlink(missing_ok=True)
             if not names:
                 finish_deletions(workspace, store)
     return [each for each in found if each.files]
@@ -83,11 +88,12 @@ def unknown_folders(workspace: Workspace) -> list[Path]:
     return [folder / name for name in names if name not in known]
 
 
-def _of_search(workspace: Workspace, store: Reader, row: SearchRow) -> Iterator[Garbage]:
+def _of_search(workspace: Workspace, store: Reader, row: SearchRow, depot: Depot | None) -> Iterator[Garbage]:
     folder = workspace.folder / "searches" / row.name / "evaluations"
-    surplus = find_surplus(store, row.id, Retention(folder, _keeps_sources(row)))
-    yield _garbage(row.name, "checkpoints", surplus.checkpoints)
-    yield _garbage(row.name, "weights", surplus.weights)
+    surplus = find_surplus(store, row.id, Retention(folder, _keeps_sources(row), depot))
+    there = {} if depot is None else depot.sizes(folder)
+    yield _garbage(row.name, "checkpoints", surplus.checkpoints, there=there)
+    yield _garbage(row.name, "weights", surplus.weights, there=there)
     if not is_owned(store, row.id):  # asked after they were listed, so no controller that begins now writes them
         yield _garbage(row.name, "unfinished files", surplus.unfinished)
 
@@ -115,10 +121,18 @@ def _unfinished(home: Path) -> Garbage:
     return _garbage(None, "unfinished files", parts, before=time.time() - UNTOUCHED_SECONDS)
 
 
-def _garbage(search: str | None, kind: str, files: Iterable[Path], before: float = math.inf) -> Garbage:
-    """Those of the files that are still there and were last changed before a time."""
+def _garbage(
+    search: str | None,
+    kind: str,
+    files: Iterable[Path],
+    before: float = math.inf,
+    there: Mapping[Path, int] | None = None,
+) -> Garbage:
+    """Those of the files that are still there and were last changed before a time, or have a size in the depot."""
     sizes = {}
     for file in files:
+        if there and file in there:
+            sizes[file] = there[file]
         with suppress(FileNotFoundError):  # another process has removed it
             if (status := file.stat()).st_mtime < before:
                 sizes[file] = status.st_size

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, replace
 import torch
 
 from autokd.config.panel import TEACHER, AssistantConfig, PanelConfig
+from autokd.core.depot import Depot
 from autokd.core.files import write_atomically
 from autokd.core.seeds import derive
 from autokd.data.dataset import Dataset
@@ -92,7 +93,7 @@ class PanelStage:
         )
         together = sorted((*_known(problem).values(), facts), key=lambda each: names.index(each.name))
         problem = self._recorded(problem, PanelFacts(tuple(together)), facts)
-        _tidy(tasks, tasks[chosen])
+        _tidy(tasks, tasks[chosen], problem.depot)
         self.dispatcher.on_notify(_result_line(facts))
         return problem
 
@@ -214,12 +215,12 @@ def _known(problem: Problem) -> dict[str, AssistantFacts]:
     return {each.name: each for each in _panel(problem).assistants}
 
 
-def _tidy(tasks: Sequence[EvaluationTask], kept: EvaluationTask) -> None:
+def _tidy(tasks: Sequence[EvaluationTask], kept: EvaluationTask, depot: Depot | None) -> None:
     """Remove what trainings that have ended do not need, and the weights of those that were not kept."""
     for task in tasks:
-        remove_files(checkpoints(task.folder, task.key))
+        remove_files(checkpoints(task.folder, task.key), depot)
         if task.key != kept.key:
-            remove_files([weights_file(task.folder, task.key)])
+            remove_files([weights_file(task.folder, task.key)], depot)
 
 
 def _accuracy(result: EvaluationResult) -> float:

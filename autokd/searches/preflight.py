@@ -33,7 +33,7 @@ from autokd.searches.problem import Problem
 from autokd.searches.proposals import check_optimizer
 from autokd.searches.remarks import no_mistakes
 from autokd.searches.reporter import SILENT, Reporter
-from autokd.searches.session import check_shared, make_executor
+from autokd.searches.session import check_files, make_executor
 from autokd.teachers.cost import TeacherCost, measure_cost
 from autokd.teachers.graph import traced_teacher
 from autokd.teachers.outputs.shapes import OutputKind, OutputShapes
@@ -97,7 +97,7 @@ def check_config(config: SearchConfig) -> None:
 
 
 def check_workers(config: SearchConfig, folder: Path, reporter: Reporter = SILENT) -> None:
-    """Check that there are such workers, and that those of a cluster see the folder of searches.
+    """Check that there are such workers, and that the files of a search reach them.
 
     Args:
         config: The search.
@@ -108,7 +108,7 @@ def check_workers(config: SearchConfig, folder: Path, reporter: Reporter = SILEN
         InputError: If there are none, or they do not.
     """
     with make_executor(config) as pool:  # it starts no process before its first task
-        check_shared(pool, config, folder, reporter)
+        check_files(pool, config, folder, reporter)
 
 
 def check_choices(choices: Choices) -> None:

@@ -12,11 +12,13 @@ from optuna.study import Study
 
 from autokd.config.fidelity_metrics import FIDELITY_METRICS
 from autokd.config.schema import TeacherConfig, TrainingConfig
+from autokd.core.depot import Depot
 from autokd.core.disk import check_space
 from autokd.core.seeds import derive
 from autokd.database.rows import StudentRow, TrialRow
 from autokd.errors import InputError
 from autokd.evaluation.context import TrainingContext
+from autokd.evaluation.remote import depot_of
 from autokd.evaluation.task import EvaluationTask, weights_file
 from autokd.searches.choices import BUDGET_SHARE, Choices
 from autokd.searches.facts import Facts
@@ -127,6 +129,11 @@ class Problem(Choices):
     def folder(self) -> Path:
         """Folder of the search's files."""
         return self.home / "searches" / self.config.name
+
+    @cached_property
+    def depot(self) -> Depot | None:
+        """The files at a URL, where workers do not see the folder of all searches."""
+        return depot_of(self.config.workers.files, self.home)
 
     @property
     def evaluations(self) -> Path:

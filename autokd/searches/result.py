@@ -10,7 +10,7 @@ from autokd.config.schema import SearchConfig
 from autokd.database.errors import DatabaseGone
 from autokd.database.lease import Lease, request_stop
 from autokd.database.rows import SearchRow
-from autokd.errors import AutoKDError, DiskFullError, InputError, InterruptedSearchError, first_line
+from autokd.errors import AutoKDError, DepotError, DiskFullError, InputError, InterruptedSearchError, first_line
 from autokd.export.card import Card
 from autokd.export.folder import write_folder
 from autokd.export.replacement import check_replaceable
@@ -208,13 +208,13 @@ class SearchResult(RecordedSearch):
 
     @contextmanager
     def interruptible(self, verb: str) -> Iterator[None]:
-        """A block that leaves a search with which `verb` goes on if it is interrupted or the disk is full; says so."""
+        """A block that leaves a search with which `verb` goes on if it is interrupted, a disk or a URL fails."""
         try:
             yield
         except KeyboardInterrupt:
             message = f"search {self.name!r} was interrupted; `{self._way_on(verb)}` goes on."
             raise InterruptedSearchError(message) from None
-        except (DiskFullError, EngineLost) as error:
+        except (DiskFullError, DepotError, EngineLost) as error:
             message = f"search {self.name!r} was interrupted: {first_line(error)}; `{self._way_on(verb)}` goes on."
             raise InterruptedSearchError(message) from None
 

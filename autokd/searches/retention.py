@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from autokd.core.depot import Depot
 from autokd.core.files import UNFINISHED
 from autokd.database.reading import Reader
 from autokd.database.rows import EvaluationRow, StudentRow
@@ -56,17 +57,19 @@ class Retention:
     Args:
         folder: Folder of the files of all evaluations.
         keeps_sources: Whether later students may inherit the weights of any ended trial.
+        depot: The same files at a URL, where workers do not see the folder.
     """
 
-    def __init__(self, folder: Path, keeps_sources: bool) -> None:
+    def __init__(self, folder: Path, keeps_sources: bool, depot: Depot | None = None) -> None:
         self.folder = folder
+        self.depot = depot
         self._keeps_sources = keeps_sources
         self._kept: list[_Candidate] = []
 
     @classmethod
     def of(cls, problem: Problem) -> "Retention":
         """That of a search none of whose trials is known yet to have ended."""
-        return cls(problem.evaluations, problem.config.training.warm_start > 0)
+        return cls(problem.evaluations, problem.config.training.warm_start > 0, problem.depot)
 
     def end(self, records: Iterable[TrialRecord]) -> tuple[list[Path], list[Path]]:
         """Checkpoints and weights that are not kept any more now that these trials and references have ended."""
@@ -86,7 +89,7 @@ class Retention:
 
 
 def find_surplus(store: Reader, search_id: int, retention: Retention) -> Surplus:
-    """The files on disk that are not kept; those of evaluations that the search does not have are not looked at.
+    """The files that are not kept, on disk or in the depot; those of evaluations that it does not have are left out.
 
     Files are listed before rows are read: whoever writes a file has recorded its evaluation before.
 
@@ -96,6 +99,7 @@ def find_surplus(store: Reader, search_id: int, retention: Retention) -> Surplus
         retention: That of the search; it knows the ended trials afterwards.
     """
     finished, unfinished = _ours(retention.folder)
+    finished += sorted(_in_depot(retention) - set(finished))
     records = chain(each_record(store, search_id, architectures=False), reference_records(store, search_id))
     needless, surplus = retention.end(record for record in records if record.trial.state in ENDED)
     trained = (row.key for row in store.evaluations(search_id, "final") if row.state == "complete")
@@ -117,11 +121,22 @@ def remove_surplus(store: Reader, search_id: int, retention: Retention) -> None:
         retention: That of the search; it knows the ended trials afterwards.
     """
     for files in find_surplus(store, search_id, retention):
-        remove_files(files)
+        remove_files(files, retention.depot)
 
 
-def remove_files(files: Iterable[Path]) -> None:
-    """Remove files, some of which may be gone; one that cannot be removed is left to `gc`, which says why."""
+def remove_files(files: Iterable[Path], depot: Depot | None) -> None:
+    """Remove files, some of which may be gone; one that cannot be removed is left to `gc`, which says why.
+
+    Args:
+        files: The files.
+        depot: Where else they are.
+
+    Raises:
+        DepotError: If the depot cannot be used.
+    """
+    files = list(files)
+    if depot is not None:
+        depot.remove(files)
     for file in files:
         with suppress(OSError):
             file.unlink(missing_ok=True)
@@ -168,6 +183,12 @@ def _ours(folder: Path) -> tuple[list[Path], list[Path]]:
             finished += [trajectory / name for name in sorted(names) if _OURS.fullmatch(name)]
             unfinished += [trajectory / name for name in sorted(names) if _is_unfinished(name)]
     return finished, unfinished
+
+
+def _in_depot(retention: Retention) -> set[Path]:
+    """Files that evaluations have left in the depot."""
+    there = {} if retention.depot is None else retention.depot.sizes(retention.folder)
+    return {file for file in there if _TRAJECTORY.fullmatch(file.parent.name) and _OURS.fullmatch(file.name)}
 
 
 def _is_unfinished(name: str) -> bool:

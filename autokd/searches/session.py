@@ -1,11 +1,12 @@
 """The session of a run: the lease of its search, and its workers."""
 
 import os
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import wait
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import NamedTemporaryFile
+from typing import TypeVarTuple
 
 from autokd.config.parsing import differences, may_change
 from autokd.config.schema import RESUMABLE_CHANGES, SearchConfig
@@ -19,6 +20,7 @@ from autokd.database.rows import SearchStatus
 from autokd.database.store import Store
 from autokd.distillation.registry import components_of
 from autokd.errors import AutoKDError, InputError, first_line
+from autokd.evaluation.remote import depot_of, is_marked
 from autokd.optimizers.errors import OptimizerError
 from autokd.searches.bottleneck import Bottleneck
 from autokd.searches.dispatcher import Dispatcher
@@ -29,7 +31,9 @@ from workers.base import Executor, Limits
 from workers.errors import WorkerError
 from workers.registry import executor as executor_named
 
-__all__ = ["changes", "check_shared", "make_executor", "naming_search", "search_error", "session"]
+__all__ = ["changes", "check_files", "make_executor", "naming_search", "search_error", "session"]
+
+Ts = TypeVarTuple("Ts")
 
 LOOK_SECONDS = 2.0
 
@@ -67,13 +71,21 @@ def session(
         pool = executor or make_executor(config)
         try:
             if executor is None:
-                check_shared(pool, config, workspace.folder, reporter)
+                check_files(pool, config, workspace.folder, reporter)
             if changed:
                 store.set_config(lease, config.to_dict(), config.digest)
             store.set_status(lease, "running")
             yield (
                 lease,
-                Dispatcher(store, lease, pool, on_prepared=reporter.prepared, on_notify=reporter.notify, stop=stop),
+                Dispatcher(
+                    store,
+                    lease,
+                    pool,
+                    on_prepared=reporter.prepared,
+                    on_notify=reporter.notify,
+                    stop=stop,
+                    depot=depot_of(config.workers.files, workspace.folder),
+                ),
             )
         except (SpaceError, OptimizerError) as error:
             _end(store, lease, "failed")
@@ -139,8 +151,8 @@ def make_executor(config: SearchConfig) -> Executor:
         raise InputError(f"workers: {error}") from None
 
 
-def check_shared(pool: Executor, config: SearchConfig, folder: Path, reporter: Reporter) -> None:
-    """See that a worker of a cluster, which may be another machine, sees the folder of searches.
+def check_files(pool: Executor, config: SearchConfig, folder: Path, reporter: Reporter) -> None:
+    """See that the files of a search reach its workers: by a URL, or by a folder that another machine sees, too.
 
     Args:
         pool: The workers.
@@ -149,26 +161,36 @@ def check_shared(pool: Executor, config: SearchConfig, folder: Path, reporter: R
         reporter: Hears why there is no worker yet.
 
     Raises:
-        InputError: If it does not, or cannot run a task of ours.
+        InputError: If they do not, or a worker cannot run a task of ours.
     """
-    address = config.workers.address
-    if address is None:
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    with NamedTemporaryFile(dir=folder, prefix=".shared-") as mark:
-        future, bottleneck = pool.submit(os.path.exists, mark.name), Bottleneck()
-        while not wait([future], LOOK_SECONDS).done:
-            if line := bottleneck.line(pool.where([future]).values()):
-                reporter.notify(line)
-        try:
-            is_seen = future.result()
-        except Exception as error:
-            raise InputError(f"workers: no task runs on those of {address}: {first_line(error)}.") from None
-    if not is_seen:
-        raise InputError(
-            f"workers: those of {address} do not see the folder of searches {folder}: put it on a disk that all "
-            "machines share under the same path, and name it by --home or AUTOKD_HOME."
-        )
+    address, depot = config.workers.address, depot_of(config.workers.files, folder)
+    if depot is not None:
+        with depot.mark() as name:
+            if address is not None and not _answer(pool, address, reporter, is_marked, depot.url, name):
+                raise InputError(
+                    f"workers: those of {address} do not find at {depot.url} what this machine puts there."
+                )
+    elif address is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        with NamedTemporaryFile(dir=folder, prefix=".shared-") as mark:
+            if not _answer(pool, address, reporter, os.path.exists, mark.name):
+                raise InputError(
+                    f"workers: those of {address} do not see the folder of searches {folder}: put it on a disk that "
+                    "all machines share under the same path, and name it by --home or AUTOKD_HOME; or set "
+                    'workers.files = "s3://bucket/prefix".'
+                )
+
+
+def _answer(pool: Executor, address: str, reporter: Reporter, question: Callable[[*Ts], bool], *arguments: *Ts) -> bool:
+    """What a worker of a cluster answers, once there is one."""
+    future, bottleneck = pool.submit(question, *arguments), Bottleneck()
+    while not wait([future], LOOK_SECONDS).done:
+        if line := bottleneck.line(pool.where([future]).values()):
+            reporter.notify(line)
+    try:
+        return future.result()
+    except Exception as error:
+        raise InputError(f"workers: no task runs on those of {address}: {first_line(error)}.") from None
 
 
 def _check_importable(config: SearchConfig) -> None:

@@ -9,7 +9,7 @@ ORDER = {
         "errors core client config data distillation training teachers optimizers database evaluation export tracking "
         "searches analysis recipes testing __init__ service cli __main__"
     ),
-    "autokd.core": "seeds spelling repeating extras hub files console cache_folder disk speed device references",
+    "autokd.core": "seeds spelling repeating extras hub files depot console cache_folder disk speed device references",
     "autokd.client": "client __init__",
     "autokd.config": (
         "section distinct numbers budget objectives learn_from tracking compatibility fidelity_metrics flat ranges "
@@ -52,7 +52,7 @@ ORDER = {
         "lease_keeper queue"
     ),
     "autokd.evaluation": (
-        "context prune warm_start precompute task networks panel_outputs distillation_stream log evaluate"
+        "context prune warm_start precompute task networks panel_outputs distillation_stream log evaluate remote"
     ),
     "autokd.export": "module check manifest archive preprocess verification replacement card folder upload",
     "autokd.tracking": "tracker mlflow tensorboard wandb following",

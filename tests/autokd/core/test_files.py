@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from safetensors import SafetensorError
 
-from autokd.core.files import write_atomically, write_json
+from autokd.core.files import followed_by, write_atomically, write_json
 from autokd.errors import DiskFullError
 
 
@@ -62,3 +62,12 @@ def test_json_comes_back_as_it_was(tmp_path: Path):
     value = {"b": [1, 2.5, None], "a": {"nested": "ä"}}
     write_json(tmp_path / "value.json", value)
     assert json.loads((tmp_path / "value.json").read_text()) == value
+
+
+def test_who_follows_hears_of_each_file_once_it_is_there_and_only_within_the_block(tmp_path: Path):
+    heard: list[str] = []
+    with followed_by(lambda path: heard.append(path.read_text())):
+        write_atomically(tmp_path / "a", lambda temporary: temporary.write_text("first"))
+        write_json(tmp_path / "b", 2)
+    write_json(tmp_path / "c", 3)
+    assert heard == ["first", "2\n"]

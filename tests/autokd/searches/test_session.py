@@ -5,6 +5,7 @@ from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -12,7 +13,7 @@ from autokd.config.parsing import parse_config
 from autokd.core.references import reference_to
 from autokd.errors import InputError
 from autokd.searches.reporter import SILENT
-from autokd.searches.session import check_shared, make_executor
+from autokd.searches.session import check_files, make_executor
 from search_spaces.design.registry import space
 from search_spaces.spaces.nago import Nago
 from workers.base import Executor
@@ -94,10 +95,22 @@ class Elsewhere(InlineExecutor):
 def test_workers_that_cannot_work_are_refused(executor: Executor, message: str, tmp_path: Path) -> None:
     config = parse_config(GIVEN | {"workers": {"engine": "dask", "address": "tcp://10.0.0.1:8786"}})
     home = tmp_path / "home"
-    check_shared(InlineExecutor(), config, home, SILENT)
+    check_files(InlineExecutor(), config, home, SILENT)
     with pytest.raises(InputError, match=message):
-        check_shared(executor, config, home, SILENT)
+        check_files(executor, config, home, SILENT)
     assert list(home.iterdir()) == []
+
+
+def test_workers_that_do_not_find_what_is_at_the_url_are_refused_and_no_folder_is_wanted(tmp_path: Path) -> None:
+    url = f"memory://{uuid4().hex}"
+    config = parse_config(GIVEN | {"workers": {"engine": "dask", "address": "tcp://10.0.0.1:8786", "files": url}})
+    check_files(InlineExecutor(), config, tmp_path / "home", SILENT)
+    elsewhere = Elsewhere(os.path.exists, "/no such/mark")
+    with pytest.raises(
+        InputError, match=rf"those of tcp://10\.0\.0\.1:8786 do not find at {url} what this machine puts"
+    ):
+        check_files(elsewhere, config, tmp_path / "home", SILENT)
+    assert not (tmp_path / "home").exists()
 
 
 def test_workers_import_what_a_script_defines(monkeypatch: pytest.MonkeyPatch) -> None:
