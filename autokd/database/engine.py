@@ -13,7 +13,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DisconnectionError
 
 from autokd.database.errors import DatabaseError, DatabaseUnavailable
-from autokd.database.types import undecoded
+from autokd.database.types import encoded, undecoded
 
 __all__ = ["database_url", "notice_replacement", "open_engine", "shown", "write_connection"]
 
@@ -29,6 +29,7 @@ _CONNECTING = {
     "keepalives_count": 4,
     "tcp_user_timeout": 30_000,  # milliseconds
 }
+_JSON: Any = {"json_serializer": encoded, "json_deserializer": undecoded}
 _PRINTABLE = ("host", "port", "dbname")  # keys of a URL's query that hold no secret
 
 
@@ -112,7 +113,7 @@ def write_connection(engine: Engine) -> Iterator[Connection]:
 
 def _postgresql_engine(url: URL) -> Engine:
     connecting = {key: value for key, value in _CONNECTING.items() if key not in url.query}
-    engine = create_engine(url, pool_pre_ping=True, connect_args=connecting, json_deserializer=undecoded)
+    engine = create_engine(url, pool_pre_ping=True, connect_args=connecting, **_JSON)
     engine.dialect.create_connect_args(url)  # raises what connecting would
 
     @event.listens_for(engine, "connect")
@@ -126,7 +127,7 @@ def _postgresql_engine(url: URL) -> Engine:
 
 
 def _sqlite_engine(url: URL) -> Engine:
-    engine = create_engine(url, connect_args={"timeout": _BUSY_SECONDS}, json_deserializer=undecoded)
+    engine = create_engine(url, connect_args={"timeout": _BUSY_SECONDS}, **_JSON)
 
     @event.listens_for(engine, "connect")
     def configure(connection: sqlite3.Connection, record: Any) -> None:

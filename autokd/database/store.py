@@ -130,7 +130,7 @@ class Store(Reader):
                 opened_after=writing.n_finished,
                 reference=reference,
             )
-            writing.record("trial_opened", named(trial))
+            writing.note("trial_opened", named(trial))
             return trial
 
     @patient
@@ -186,7 +186,7 @@ class Store(Reader):
                 warm_from=warm_from,
             )
             payload = {"replicate": replicate, "purpose": purpose, "digest": digest}
-            writing.record("student_added", named(trial) | payload)
+            writing.note("student_added", named(trial) | payload)
             return student
 
     @patient
@@ -225,7 +225,7 @@ class Store(Reader):
                     created_at=datetime.now(UTC),
                 )
             payload = {"evaluation": evaluation.id, "rung": rung, "student": student_id, "again": bool(known)}
-            writing.record("evaluation_opened", payload | whose)
+            writing.note("evaluation_opened", payload | whose)
             return evaluation
 
     @patient
@@ -275,7 +275,7 @@ class Store(Reader):
             )
             payload = {"evaluation": evaluation.id, "rung": evaluation.rung, "metrics": dict(metrics)}
             _, whose = writing.whose(evaluation.student_id)
-            writing.record("evaluation_finished", payload | whose)
+            writing.note("evaluation_finished", payload | whose)
             return evaluation
 
     @patient
@@ -301,7 +301,7 @@ class Store(Reader):
             )
             payload = {"evaluation": evaluation.id, "rung": evaluation.rung, "reason": reason, "fault": fault}
             _, whose = writing.whose(evaluation.student_id)
-            writing.record("evaluation_failed", payload | whose)
+            writing.note("evaluation_failed", payload | whose)
             return evaluation
 
     @patient
@@ -355,7 +355,7 @@ class Store(Reader):
                 at_chance=at_chance,
             )
             payload = {"state": state, "value": values if costs else value, "reason": reason}
-            writing.record("trial_finished", named(trial) | payload)
+            writing.note("trial_finished", named(trial) | payload)
             return trial
 
     @patient
@@ -375,7 +375,7 @@ class Store(Reader):
                 raise DatabaseError(
                     f"Only a failed trial can be opened again, but trial {trial.number} is {trial.state}."
                 )
-            writing.record("trial_reopened", named(trial) | {"reason": trial.reason})
+            writing.note("trial_reopened", named(trial) | {"reason": trial.reason})
             searched = {row.id for row in writing.find(StudentRow, trial_id=trial.id, purpose="search")}
             for evaluation in writing.find(EvaluationRow, trial_id=trial.id, state="failed"):
                 if evaluation.student_id in searched:
@@ -451,7 +451,9 @@ class Store(Reader):
             yield writing
             return
         with self.transaction() as session:
-            yield Writing.begin(session, lease)
+            writing = Writing.begin(session, lease)
+            yield writing
+            writing.write_events()
 
 
 def _changed(writing: Writing, kind: str, payload: Mapping[str, Any]) -> SearchRow:

@@ -12,7 +12,7 @@ from sqlalchemy.types import TypeDecorator
 
 from autokd.database.errors import DatabaseError
 
-__all__ = ["BigInt", "Json", "Unreadable", "UtcDateTime", "as_read", "undecoded"]
+__all__ = ["BigInt", "Json", "Unreadable", "UtcDateTime", "as_read", "encoded", "undecoded", "written"]
 
 T = TypeVar("T")
 
@@ -31,6 +31,10 @@ class Unreadable:
 
     def __repr__(self) -> str:
         return repr(self.stored)
+
+
+class _Text(str):
+    """JSON that a column takes as it is."""
 
 
 class _Tolerant(TypeDecorator[T]):
@@ -53,7 +57,7 @@ class _Tolerant(TypeDecorator[T]):
 class Json(_Tolerant[Any]):
     """Values made of dict, list, str, int, float, bool and None; every float comes back bit for bit.
 
-    Its engine is opened with `undecoded`, so that a value is read in one pass.
+    Its engine is opened with `encoded` and `undecoded`, so that a value is written and read in one pass.
 
     A tuple comes back as a list, and all NaNs as the one that Python calls nan.
     """
@@ -67,7 +71,7 @@ class Json(_Tolerant[Any]):
         Raises:
             DatabaseError: If a part of the value is none of the types above.
         """
-        return _encoded(value)
+        return value if isinstance(value, _Text) or _plain(value) else _encode(value, "value")
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Any:
         """The value as it was written."""
@@ -100,27 +104,43 @@ class UtcDateTime(_Tolerant[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
+def encoded(value: Any) -> str:
+    """The JSON of what `Json` hands to an engine."""
+    return value if isinstance(value, _Text) else json.dumps(value)
+
+
 def undecoded(text: str | bytes) -> str | bytes:
     """The text itself: what an engine makes of the JSON of a column, which `Json` then decodes."""
     return text
 
 
+def written(value: Any) -> tuple[Any, Any]:
+    """What a column may be given in place of a value, so that JSON is computed once; and the value as it will be read.
+
+    Raises:
+        DatabaseError: If a part of the value is none of the types that `Json` takes.
+    """
+    if not isinstance(value, dict | list):
+        return value, value
+    if (plain := _plain(value)) is not None:
+        return plain
+    text = _Text(json.dumps(_encode(value, "value")))
+    return text, _decoded(text)
+
+
 def as_read(value: Any) -> Any:
     """A value that was written to a column, as it will be read."""
-    return _decoded(json.dumps(_encoded(value))) if isinstance(value, dict | list) else value
+    return written(value)[1]
 
 
-def _encoded(value: Any) -> Any:
-    return value if _is_plain(value) else _encode(value, "value")
-
-
-def _is_plain(value: Any) -> bool:
-    """Whether JSON holds the value as it is, which most are and the parser tells soonest."""
+def _plain(value: Any) -> tuple[_Text, Any] | None:
+    """A value that JSON holds as it is, which most are and the parser tells soonest, as JSON and read again."""
     try:
-        text = json.dumps(value, allow_nan=False)
+        text = _Text(json.dumps(value, allow_nan=False))
     except (TypeError, ValueError):
-        return False
-    return _FLOAT not in text and bool(json.loads(text) == value)
+        return None
+    read = json.loads(text)
+    return (text, read) if _FLOAT not in text and read == value else None
 
 
 def _encode(value: Any, where: str) -> Any:

@@ -1,7 +1,7 @@
 """The parts of every write besides its change: the check of the fencing token, the event, and the commit."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any, TypeVar
@@ -14,7 +14,7 @@ from autokd.database.models import Event, Search, Student, Trial
 from autokd.database.reading import find_search
 from autokd.database.row_checks import TABLES, checked
 from autokd.database.rows import EventRow
-from autokd.database.types import as_read
+from autokd.database.types import written
 
 __all__ = ["Lease", "Sent", "Writing", "fenced", "named", "sent"]
 
@@ -91,6 +91,7 @@ class Writing:
 
     session: Session
     search_id: int
+    _noted: list[dict[str, Any]] = field(default_factory=list)
 
     @classmethod
     def begin(cls, session: Session, lease: Lease) -> "Writing":
@@ -130,27 +131,50 @@ class Writing:
     def insert(self, kind: type[R], /, **values: Any) -> R:
         """A new row of the search, as a reader will see it; columns that are not named are empty."""
         whole = dict.fromkeys(each.name for each in fields(kind) if each.name != "id")  # type: ignore[arg-type]
-        whole |= {"search_id": self.search_id, **values}
-        key = self._connection.execute(_insert(kind), whole).inserted_primary_key  # type: ignore[arg-type]
+        given, read = _written(whole | {"search_id": self.search_id, **values})
+        key = self._connection.execute(_insert(kind), given).inserted_primary_key  # type: ignore[arg-type]
         assert key is not None
-        return checked(kind, {"id": key[0]} | {name: as_read(value) for name, value in whole.items()})
+        return checked(kind, {"id": key[0]} | read)
 
     def update(self, row: R, /, **values: Any) -> R:
         """A row with other values in these columns, as a reader will see it."""
         kind: Any = type(row)
-        self._connection.execute(_update(kind), {"row_id": row.id, **values})  # type: ignore[attr-defined]
-        found: R = checked(kind, vars(row) | {name: as_read(value) for name, value in values.items()})
+        given, read = _written(values)
+        self._connection.execute(_update(kind), {"row_id": row.id, **given})  # type: ignore[attr-defined]
+        found: R = checked(kind, vars(row) | read)
         return found
 
-    def record(self, kind: str, payload: Mapping[str, Any]) -> EventRow:
-        """A new event of the search.
+    def note(self, kind: str, payload: Mapping[str, Any]) -> None:
+        """Have a new event of the search written by `write_events`, with all that were noted before.
 
         Args:
             kind: Kind of the event.
             payload: Details, as JSON takes them.
         """
-        event = self.insert(EventRow, at=datetime.now(UTC), kind=kind, payload=dict(payload))
+        self._noted.append({"at": datetime.now(UTC), "kind": kind, "payload": dict(payload)})
+
+    def write_events(self) -> EventRow | None:
+        """Write the events that were noted, in their order, and return the last one."""
+        if not self._noted:
+            return None
+        *earlier, last = self._noted
+        if earlier:
+            self._connection.execute(_insert(EventRow), [{"search_id": self.search_id, **each} for each in earlier])
+        self._noted.clear()
+        event = self.insert(EventRow, **last)
         self.session.info[_SENT] = Sent(self.search_id, event.id, event.at)
+        return event
+
+    def record(self, kind: str, payload: Mapping[str, Any]) -> EventRow:
+        """A new event of the search, written at once.
+
+        Args:
+            kind: Kind of the event.
+            payload: Details, as JSON takes them.
+        """
+        self.note(kind, payload)
+        event = self.write_events()
+        assert event is not None
         return event
 
     @property
@@ -187,6 +211,12 @@ _WHOSE = (
     .join(Trial.__table__, _TRIALS.id == _STUDENTS.trial_id)
     .where(_STUDENTS.id == bindparam("student_id"), _STUDENTS.search_id == bindparam("search_id"))
 )
+
+
+def _written(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What columns are given for these values, and the values as they will be read."""
+    both = {name: written(value) for name, value in values.items()}
+    return {name: given for name, (given, _) in both.items()}, {name: read for name, (_, read) in both.items()}
 
 
 @cache

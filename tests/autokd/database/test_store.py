@@ -388,6 +388,19 @@ def test_readers_see_whole_transactions_while_a_writer_writes(where: str, store:
     assert len(store.trials(lease.search_id)) == 30
 
 
+def test_the_events_of_a_batch_are_read_in_the_order_in_which_they_happened(store: Store, lease: Lease) -> None:
+    before = store.events(lease.search_id)
+    with store.batch(lease):
+        store.open_trial(lease, 0, {})
+        noted = store.record_event(lease, "note", {"loss": -math.inf})
+        for number in (1, 2, 3):
+            store.open_trial(lease, number, {})
+    first, second, *others = store.events(lease.search_id, after=before[-1].id)
+    assert second == noted
+    assert [each.kind for each in (first, *others)] == ["trial_opened"] * 4
+    assert [each.payload for each in (first, *others)] == [{"trial": number} for number in range(4)]
+
+
 def test_a_reader_and_a_writer_do_not_wait_for_each_other(where: str, store: Store, lease: Lease) -> None:
     with Store(where) as other, other.session() as reading, store.transaction() as writing:
         assert reading.scalars(select(Trial.number)).all() == []

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from autokd.database.errors import DatabaseError
 from autokd.database.lease import Lease
 from autokd.database.store import Store
-from autokd.database.types import Json, UtcDateTime
+from autokd.database.types import Json, UtcDateTime, encoded, written
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats() | st.text(),
@@ -35,6 +35,14 @@ def through(value: object) -> object:
 @given(JSON)
 def test_any_json_value_comes_back(value: object) -> None:
     assert repr(through(value)) == repr(value)
+
+
+@given(JSON)
+def test_what_a_column_is_given_in_place_of_a_value_is_stored_and_read_like_it(value: object) -> None:
+    given_instead, read = written(value)
+    bound, bound_instead = (Json().process_bind_param(each, DIALECT) for each in (value, given_instead))  # type: ignore[arg-type]
+    assert encoded(bound_instead) == encoded(bound) == json.dumps(bound)
+    assert repr(read) == repr(value)
 
 
 @given(st.floats(allow_nan=False))
