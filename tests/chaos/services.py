@@ -2,9 +2,10 @@
 
     python tests/chaos/services.py --kills 20 --seed 1 [--searches 3]
 
-Orders tiny searches over HTTP, and kills the service, the process of a search or both at random instants, each time
-starting the service again, as often as asked or until all have ended. A search that was killed more often than a queue
-forgives is resumed over HTTP. In the end each is compared with one that was ordered last and disturbed by nobody.
+Orders tiny searches over HTTP, and another one whenever all have ended, and kills the service, the processes of
+searches or both at random instants, each time starting the service again, until there were so many SIGKILLs. A search
+that was killed more often than a queue forgives is resumed over HTTP. In the end each is compared with one that was
+ordered last and disturbed by nobody.
 """
 
 import argparse
@@ -104,16 +105,14 @@ def main(words: Sequence[str] | None = None) -> int:
     random, struck = Random(options.seed), Counter[str]()
     with tempfile.TemporaryDirectory() as scratch:
         service = Service(Path(scratch) / "home")
-        names = [f"search-{number}" for number in range(options.searches)]
-        with service.start() as client:
-            for name in names:
-                client.create_search(_order(name))
-        while struck.total() < options.kills and not _have_ended(service, names):
+        names: list[str] = []
+        while struck.total() < options.kills:
+            if _have_ended(service, names):
+                new = options.searches if not names else 1
+                names += _ordered(service, [f"search-{len(names) + number}" for number in range(new)])
             time.sleep(random.uniform(0, LONGEST_PEACE))
             struck += _strike(service, random.choice(STRIKES))
-        with service.start() as client:
-            client.create_search(_order(LAST))
-        _wait(service, [*names, LAST])
+        _wait(service, [*names, *_ordered(service, [LAST])])
         broken = list(_broken(service, names))
         service.kill()
     print(f"{len(names)} searches, SIGKILLs: {dict(struck)}, broken: {len(broken)}", *broken, sep="\n")
@@ -122,6 +121,14 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def _order(name: str) -> types.SearchOrder:
     return types.SearchOrder(recipe="digits", name=name, settings=SETTINGS)
+
+
+def _ordered(service: Service, names: Sequence[str]) -> Sequence[str]:
+    """The names, after their searches were ordered."""
+    with service.start() as client:
+        for name in names:
+            client.create_search(_order(name))
+    return names
 
 
 def _strike(service: Service, what: str) -> Counter[str]:
