@@ -1,0 +1,204 @@
+"""What settings of a training are worth: well-known networks trained with each, measured on samples that none has seen.
+
+    OMP_NUM_THREADS=1 python tests/benchmarks/trial/settings.py RESULTS.jsonl [--students resnet deep-early]
+        [--seeds 0 1] [--settings training.learning_rate=0.1 training.batch_size=64,training.learning_rate=0.025 ...]
+        [--epochs 26] [--set data.subset=20000 budget.macs=20000000 ...]
+
+One line of JSON a training; what the file holds already is left out, so a run that was killed goes on, and several
+processes may fill one file. Then a table: the mean of each setting over students and seeds, and the mean difference to
+the recipe as it is, or as `--set` makes it, paired by student and seed, with its standard error.
+
+Students are trained at full length with traditional distillation on a part of Fashion-MNIST's training samples, within
+the recipe's limits. The other training samples, 35,000 by default, are what they are measured on: several times as many
+as the validation split has, and neither that nor the test split has to choose anything.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+import numpy as np
+import torch
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # where benchmarks keep what they share
+
+from lines import append_line, read_lines
+
+from autokd.core.seeds import derive
+from autokd.data.dataset import Split, hold_out
+from autokd.data.registry import load_data
+from autokd.errors import AutoKDError
+from autokd.evaluation.evaluate import evaluate
+from autokd.evaluation.networks import built_student
+from autokd.evaluation.precompute import missing_outputs, precompute_outputs
+from autokd.evaluation.task import EvaluationTask
+from autokd.recipes.catalogue import find_config
+from autokd.searches.facts import Facts
+from autokd.searches.preflight import find_facts
+from autokd.searches.problem import Problem
+from autokd.training.checkpoint import load_weights
+from autokd.training.metrics import label_metrics, predict
+from search_spaces.architecture.format import Architecture
+from search_spaces.design.registry import space
+from search_spaces.spaces.blocks import DEEP_EARLY, RESNET, RESNET_20
+
+RECIPE = "fashion-mnist"
+STUDENTS: Mapping[str, Mapping[str, Any]] = {"resnet": RESNET, "resnet-20": RESNET_20, "deep-early": DEEP_EARLY}
+OVERRIDES = ("data.subset=20000", "budget.macs=20000000")
+AS_IT_IS = ""
+SETTINGS = (
+    AS_IT_IS,
+    "training.learning_rate=0.025",
+    "training.learning_rate=0.1",
+    "training.batch_size=64",
+    "training.batch_size=64,training.learning_rate=0.025",
+    "training.weight_decay=0",
+    "training.weight_decay=0.01",
+    "training.augmentation.shift=0",
+    "training.augmentation.shift=1",
+    "training.augmentation.cutout=8",
+)
+MEASURED = ("accuracy", "test_accuracy", "training_cross_entropy")
+DISTILLATION = (("temperature", 4.0), ("weight", 0.9))
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Trains and measures.
+
+    Attributes:
+        epochs: Length of a training.
+        overrides: In what all trainings depart from the recipe, as on the command line.
+        folder: Folder of the teacher's outputs, and of trainings under way.
+    """
+
+    epochs: float
+    overrides: tuple[str, ...]
+    folder: Path
+
+    def identity(self, student: str, seed: int, setting: str) -> Row:
+        """What tells a training from others."""
+        common = {"epochs": self.epochs, "overrides": list(self.overrides)}
+        return {"student": student, "seed": seed, "setting": setting} | common
+
+    def row(self, student: str, seed: int, setting: str) -> Row:
+        """One training, as a line."""
+        problem = self.problem(seed, setting)
+        context = problem.retraining_context
+        for key in missing_outputs(context):
+            precompute_outputs(context, key)
+        task = EvaluationTask(
+            context,
+            _architecture(problem, student).to_json(),
+            "kd",
+            DISTILLATION,
+            rung=0,
+            seed=derive(seed, "training"),
+            folder=problem.evaluations,
+            keeps_best=True,
+        )
+        row = self.identity(student, seed, setting)
+        try:
+            done = evaluate(task)
+        except AutoKDError as error:  # a training that diverges
+            return row | {"failure": str(error)}
+        measured = {name: done.metrics[name] for name in MEASURED}
+        return row | {"unseen": self._accuracy_on_unseen(task)} | measured | {"seconds": done.seconds}
+
+    def problem(self, seed: int, setting: str) -> Problem:
+        """What the product makes of the recipe with other settings of its training."""
+        settings = [f"seed={seed}", *filter(None, setting.split(","))]
+        return Problem(find_config(RECIPE, [*self._given, *settings]), self.facts, self.folder)
+
+    @cached_property
+    def facts(self) -> Facts:
+        """What the product finds out about data and teacher."""
+        return find_facts(find_config(RECIPE, self._given))
+
+    @property
+    def _given(self) -> list[str]:
+        return [*self.overrides, f"final.epochs={self.epochs}", "workers.device=cpu", "training.precision=bfloat16"]
+
+    @cached_property
+    def _unseen(self) -> Split:
+        """The training samples that are not in the subset, which is drawn as `Dataset.subset` draws it."""
+        data = find_config(RECIPE, self._given).data
+        full = load_data(data.model_copy(update={"subset": None})).train
+        return hold_out(full, len(full) - (data.subset or 0))[1]
+
+    def _accuracy_on_unseen(self, task: EvaluationTask) -> float:
+        network = built_student(task, "weights")
+        network.load_state_dict(load_weights(task.weights))
+        logits = predict(network, self._unseen, task.context.load_data().normalisation)
+        return label_metrics(logits, self._unseen.labels)["accuracy"]
+
+
+def _architecture(problem: Problem, student: str) -> Architecture:
+    rng = np.random.default_rng(derive("settings", student))
+    facts = problem.facts
+    return space("blocks", head_ratio=0).sample(
+        STUDENTS[student], problem.budget, facts.input_shape, facts.classes, rng
+    )
+
+
+def table(rows: Sequence[Row]) -> Iterator[str]:
+    """Lines of a table in Markdown, from the setting that is best on unseen samples to the worst."""
+    yield "| setting | n | unseen, % | difference, points | validation, % | test, % | training cross-entropy |"
+    yield "|---|---|---|---|---|---|---|"
+    trained = {(row["setting"], row["student"], row["seed"]): row for row in rows if "unseen" in row}
+    settings = {setting: [row for key, row in trained.items() if key[0] == setting] for setting, _, _ in trained}
+    differences = {setting: _differences(mine, trained) for setting, mine in settings.items()}
+    for setting in sorted(settings, key=lambda each: -fmean(differences[each] or [-1.0])):
+        mine, paired = settings[setting], differences[setting]
+        unseen, validation, test = (100 * fmean(row[name] for row in mine) for name in ("unseen", *MEASURED[:2]))
+        entropy = fmean(row["training_cross_entropy"] for row in mine)
+        cells = len(mine), f"{unseen:.2f}", _shown(paired), f"{validation:.2f}", f"{test:.2f}", f"{entropy:.3f}"
+        yield f"| {setting or 'the recipe as it is'} | {' | '.join(map(str, cells))} |"
+
+
+def _differences(rows: Sequence[Row], trained: Mapping[tuple[str, str, int], Row]) -> list[float]:
+    """How much more accurate on unseen samples, in points, than the same student and seed with the recipe as it is."""
+    bases = (trained.get((AS_IT_IS, row["student"], row["seed"])) for row in rows)
+    return [100 * (row["unseen"] - base["unseen"]) for row, base in zip(rows, bases, strict=True) if base]
+
+
+def _shown(differences: Sequence[float]) -> str:
+    if not differences:
+        return ""
+    error = f" ± {stdev(differences) / len(differences) ** 0.5:.2f}" if len(differences) > 1 else ""
+    return f"{fmean(differences):+.2f}{error}"
+
+
+def main() -> None:
+    """Train what is missing, then print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--students", nargs="+", default=["resnet"], choices=list(STUDENTS))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1])
+    parser.add_argument("--settings", nargs="+", default=list(SETTINGS))
+    parser.add_argument("--epochs", type=float, default=26)
+    parser.add_argument("--set", dest="overrides", nargs="+", default=list(OVERRIDES))
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    file = arguments.file
+    bench = Bench(arguments.epochs, tuple(arguments.overrides), file.with_suffix("").resolve())
+    for seed, student, setting in product(arguments.seeds, arguments.students, arguments.settings):
+        if not _found(file, bench.identity(student, seed, setting)):
+            append_line(file, bench.row(student, seed, setting))
+    print("\n".join(table(_found(file, bench.identity("", 0, ""), "epochs", "overrides"))))
+
+
+def _found(file: Path, identity: Row, *names: str) -> list[Row]:
+    """Rows that agree in these parts of their identity, by default in all."""
+    return [row for row in read_lines(file) if all(row[name] == identity[name] for name in names or identity)]
+
+
+if __name__ == "__main__":
+    main()
