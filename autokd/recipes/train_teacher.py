@@ -44,6 +44,7 @@ TRAININGS = {
         (
             *_COMMON,
             "training.weight_decay=5e-4",
+            "training.augmentation.shift=2",
             "training.augmentation.cutout=8",
             "training.precision=bfloat16",
         ),

@@ -130,7 +130,7 @@ def _config(task: str, space: str) -> SearchConfig:
                 "learning_rate": 0.05,
                 "weight_decay": 1e-3,
                 "views": 4,
-                "augmentation": {"shift": 2, "flip": True},
+                "augmentation": {"shift": 1, "flip": True},
                 "precision": "bfloat16",
             },
             "workers": {"engine": "inline", "count": 1, "device": "cpu"},
