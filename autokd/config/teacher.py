@@ -194,7 +194,7 @@ class NetworkConfig(Section):
         if "preprocess" in given and given.keys() & {"mean", "deviation"}:
             raise ValueError("preprocess does what mean and deviation do: set it, or those two")
         n_means, n_deviations = len(self.mean or ()), len(self.deviation or ())
-        if n_means != n_deviations:
+        if (n_means == 0) != (n_deviations == 0) or len({n_means, n_deviations} - {1}) > 1:
             raise ValueError(f"mean and deviation go together, but got {n_means} and {n_deviations} values")
         unused = [name for name in ("output", "channels", "resize", "preprocess", "mean", "deviation") if name in given]
         if "outputs" in given and unused:

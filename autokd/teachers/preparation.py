@@ -101,9 +101,10 @@ def preparation_of(config: TeacherConfig, dataset: Dataset | None) -> Preparatio
 def _check_fits(config: TeacherConfig, input_shape: tuple[int, ...]) -> None:
     if config.resize and len(input_shape) != 3:
         raise InputError(f"teacher.resize is for images, but the data are {describe(input_shape)}.")
-    if config.mean and len(config.mean) not in (1, input_shape[0]):
+    n_values = max(len(config.mean or ()), len(config.deviation or ()))  # one number is that of all channels
+    if n_values > 1 and n_values != input_shape[0]:
         raise InputError(
-            f"teacher.mean and teacher.deviation have {len(config.mean)} values, but the data are "
+            f"teacher.mean and teacher.deviation have {n_values} values, but the data are "
             f"{describe(input_shape)}; teacher.channels = [0, 0, 0] repeats a grey channel, and "
             "teacher.preprocess does anything else."
         )

@@ -208,6 +208,7 @@ def test_values_of_ranges_keep_their_type():
         ),
         ({"preprocess": "m:f", "mean": [0], "deviation": [1]}, "teacher: preprocess does what mean and deviation do"),
         ({"mean": [0.5, 0.5]}, "teacher: mean and deviation go together, but got 2 and 0 values"),
+        ({"mean": [0, 0], "deviation": [1, 1, 1]}, "teacher: mean and deviation go together, but got 2 and 3 values"),
         ({"mean": [0.5], "deviation": [0]}, "teacher.deviation.0: input should be greater than 0, but got 0"),
         ({"factory": None, "outputs": "o.npz", "resize": 8}, "teacher: resize is for a network, but outputs are no"),
         ({"classes": [3, 1, 3]}, "teacher.classes: must be different, but 3 comes more than once"),

@@ -86,11 +86,16 @@ def test_channels_come_before_resize_and_normalisation(make_dataset: Callable[..
 def test_one_number_is_the_mean_or_deviation_of_all_channels(make_dataset: Callable[..., Dataset]) -> None:
     dataset = make_dataset(channels=3)
     batch = normalise(dataset.train.images, dataset.normalisation)
-    one, each = (
+    each, one, beside_several = (
         preparation_of(TeacherConfig.model_validate({"factory": "m:f"} | settings), dataset)(batch)
-        for settings in ({"mean": 0.5, "deviation": 0.25}, {"mean": [0.5] * 3, "deviation": [0.25] * 3})
+        for settings in (
+            {"mean": [0.5] * 3, "deviation": [0.25] * 3},
+            {"mean": 0.5, "deviation": 0.25},
+            {"mean": [0.5] * 3, "deviation": 0.25},
+        )
     )
     assert torch.equal(one, each)
+    assert torch.equal(beside_several, each)
 
 
 def test_channels_that_the_samples_lack_are_refused(make_dataset: Callable[..., Dataset]) -> None:
