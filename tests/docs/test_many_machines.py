@@ -6,18 +6,23 @@ The commands of the containers are run, too, since few machines that test have a
 import os
 import re
 import shlex
+import shutil
 import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
 import pytest
 import yaml
 from clusters import running_cluster
+from object_store import Bucket
 from pages import PAGES, ROOT, block
 
+from autokd.core.cache_folder import cache_folder
+from autokd.database.errors import DatabaseUnavailable
 from autokd.searches.api import find, find_all
 from autokd.searches.workspace import Workspace
 from autokd.testing.executors import wait_until
@@ -25,7 +30,18 @@ from autokd.testing.executors import wait_until
 PAGE = PAGES["howto/many-machines.md"]
 SHORT = ("trials=2", "training.rungs=[1, 6]", "training.views=1", "space.name=nago", "references.names=none")
 Process = subprocess.Popen[str]
-Start = Callable[[str], Process]
+Start = Callable[..., Process]
+BLIND = """
+import os, sys
+
+def refuse(event, given):
+    if event in ("open", "os.listdir", "os.scandir", "os.mkdir", "os.rename", "os.remove"):
+        if str(given[0]).startswith(os.environ["UNSEEN"]):
+            raise PermissionError(f"{event} {given[0]}: a machine of its own has no such folder")
+
+if os.environ.get("UNSEEN"):
+    sys.addaudithook(refuse)
+"""  # what a worker's Python does first, and each that it starts
 
 
 @pytest.fixture
@@ -34,11 +50,12 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), *filter(None, sys.path)]))
     started: list[Process] = []
 
-    def start(line: str) -> Process:
+    def start(line: str, **variables: str) -> Process:
         program, *words = shlex.split(line)
         with (tmp_path / f"{len(started)}.log").open("w") as log:
             command = [str(Path(sys.executable).parent / program), *words]
-            started.append(subprocess.Popen(command, cwd=tmp_path, stdout=log, stderr=log, text=True))
+            environment = os.environ | variables
+            started.append(subprocess.Popen(command, cwd=tmp_path, stdout=log, stderr=log, text=True, env=environment))
         return started[-1]
 
     yield start
@@ -98,12 +115,16 @@ def check_search_ends_well(searching: Process, home: Workspace, killed: Process)
 
 def are_both_busy(home: Workspace) -> bool:
     """Whether two workers have a training each."""
-    return len({each.worker for search in find_all(home) for each in search.progress.evaluations} - {None}) == 2
+    with suppress(DatabaseUnavailable):  # SQLite's file is there before its tables
+        return len({each.worker for search in find_all(home) for each in search.progress.evaluations} - {None}) == 2
+    return False
 
 
 @pytest.mark.slow  # a database, a scheduler, two workers and a search, all of which load a lot
 @pytest.mark.parametrize(
-    "commands", [of_the_page("dask worker", "workers.engine=dask"), of_the_containers()], ids=["page", "containers"]
+    "commands",
+    [of_the_page("dask worker", "8786 --set workers.count=8"), of_the_containers()],
+    ids=["page", "containers"],
 )
 def test_a_search_on_dask_ends_well_though_a_worker_is_killed(
     commands: list[str], start: Start, home: Workspace
@@ -113,6 +134,32 @@ def test_a_search_on_dask_ends_well_though_a_worker_is_killed(
     start(scheduler)
     machines = [start(worker.replace("--nworkers 4", "--nworkers 1")) for _ in range(2)]
     check_search_ends_well(start(search), home, killed=machines[0])
+
+
+@pytest.mark.slow  # a scheduler, two workers and a search, all of which load a lot
+def test_a_search_ends_well_on_machines_that_do_not_see_its_folder_though_one_is_killed(
+    start: Start, bucket: Bucket, tmp_path: Path
+) -> None:
+    pytest.importorskip("distributed", reason="distributed is not installed: pip install 'autokd[dask]'")
+    assert set(re.findall(r"AWS_\w+", block("sh", "AWS_ACCESS_KEY_ID", PAGE))) == set(bucket.variables)
+    scheduler, worker, search = on_this_machine(of_the_page("dask worker", "workers.files"), "8786")
+    home = Workspace(tmp_path / "home")
+    start(scheduler)
+    machines = []
+    for name in ("first", "second"):
+        cache = tmp_path / name / "autokd"
+        cache.mkdir(parents=True)
+        for library in cache_folder("").glob("kernels-*.so"):  # to compile it takes long
+            shutil.copy(library, cache)
+        (tmp_path / name / "sitecustomize.py").write_text(BLIND)
+        path = os.pathsep.join([str(tmp_path / name), os.environ["PYTHONPATH"]])
+        variables = {"XDG_CACHE_HOME": str(tmp_path / name), "PYTHONPATH": path, "UNSEEN": str(home.folder)}
+        machines.append(start(worker.replace("--nworkers 4", "--nworkers 1"), **variables))
+    searching = start(search.replace("s3://bucket/autokd", bucket.url), AUTOKD_HOME=str(home.folder))
+    check_search_ends_well(searching, home, killed=machines[0])
+    assert any((tmp_path / name / "autokd" / "files").is_dir() for name in ("first", "second"))
+    here = sorted(str(file.relative_to(home.folder)) for file in home.folder.rglob("*") if file.is_file())
+    assert bucket.names == [name for name in here if "autokd.db" not in name]
 
 
 @pytest.mark.slow  # a database, two nodes of Ray and a search, all of which load a lot
