@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
+from urllib.request import Request, urlopen
 
 import pytest
 
@@ -42,6 +43,20 @@ class Bucket:
     def remove(self) -> None:
         """Remove it, with everything in it."""
         self._files.rm(self.name, recursive=True)
+
+    @contextmanager
+    def refusing(self) -> Iterator[None]:
+        """A block in which the server asks who one is, and knows nobody."""
+        self._ask_after("0")
+        try:
+            yield
+        finally:
+            self._ask_after("inf")
+
+    def _ask_after(self, n: str) -> None:
+        """Let the server look at nobody's keys before so many requests."""
+        address = f"{self.variables['AWS_ENDPOINT_URL']}/moto-api/reset-auth"
+        urlopen(Request(address, n.encode(), {"Content-Type": "text/plain"}, method="POST")).close()
 
     @property
     def _files(self) -> Any:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from object_store import Bucket
 
 from autokd.database.lease import acquire
 from autokd.database.models import Evaluation, Event, Search, Student, Trial
@@ -102,3 +103,16 @@ def test_a_search_whose_configuration_cannot_be_read_any_more_is_deleted(invoke:
     shutil.rmtree(home / "searches")
     assert invoke("delete", "digits", "--yes", "--home", home).code == 0
     assert counts(home) == [0, 0, 0, 0, 0]
+
+
+def test_a_url_that_is_lost_keeps_no_search_but_is_named(
+    invoke: Any, home: Path, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert invoke("resume", "digits", "--set", f"workers.files={bucket.url}", "--home", home).code == 0
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    outcome = invoke("delete", "digits", "--yes", "--home", home)
+    assert (outcome.code, outcome.err.count("\n"), counts(home)) == (5, 1, [0, 0, 0, 0, 0])
+    assert f"not all of its files: workers.files: {bucket.url} cannot be used: Unable to locate cred" in outcome.err
+    assert f"; remove {bucket.url}/searches/digits and {bucket.url}/teachers/" in outcome.err

@@ -151,6 +151,20 @@ def test_arrays_of_a_function_are_not_resized_and_it_says_so(refused: Refused) -
     assert "data.image_size = 32, but only images of a folder or a map-style data set are resized" in refused(source)
 
 
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("s3://no-such-bucket/x", "s3://no-such-bucket/x cannot be used: The specified bucket does not exist"),
+        ("s3://key:hush@bucket/x", "must hold no password or key: give it to every machine by its environment"),
+    ],
+)
+@pytest.mark.usefixtures("bucket")
+def test_a_url_that_workers_cannot_use_is_refused(refused: Refused, url: str, reason: str) -> None:
+    message = refused(f"workers.files={url}")
+    assert message.endswith(f"workers.files: {reason}.\n")
+    assert "hush" not in message
+
+
 def test_the_text_says_what_is_under_way(invoke: Any, tiny: tuple[str, ...], tmp_path: Path) -> None:
     lines = invoke("search", "digits", *tiny, "--set", "trials=1", "--home", tmp_path / "new").out.splitlines()
     assert lines[0] == "reading data, decoding images ..."

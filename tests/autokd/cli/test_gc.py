@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from object_store import Bucket
 
+from autokd.core.depot import Depot
 from autokd.database.lease import acquire
 from autokd.database.models import Search
+from autokd.evaluation.remote import CHANGING
 from autokd.searches.garbage import UNTOUCHED_SECONDS
 from autokd.searches.workspace import Workspace
 
@@ -160,3 +163,28 @@ def test_a_search_whose_configuration_cannot_be_read_keeps_all_weights_of_longes
 def test_a_name_that_no_search_has_is_refused(invoke: Any, home: Path) -> None:
     outcome = invoke("gc", "digts", "--home", home)
     assert (outcome.code, outcome.err) == (2, "autokd: There is no search 'digts': did you mean 'digits'?\n")
+
+
+def test_files_at_a_url_are_collected_there_and_deleted_with_the_search(
+    invoke: Any, home: Path, losers: list[Path], bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert invoke("resume", "digits", "--set", f"workers.files={bucket.url}", "--home", home).code == 0
+    depot = Depot(bucket.url, home, CHANGING)
+    for file in losers:
+        file.write_bytes(b"123")
+        depot.send(file)
+        file.unlink()
+    kept = next((home / "searches").rglob("result-*.json"))
+    depot.send(kept)
+    said = collected(invoke, home, "--dry-run")
+    assert (said["files"], said["bytes"], len(bucket.names)) == (len(losers), 3 * len(losers), len(losers) + 1)
+    assert collected(invoke, home) == said | {"dry_run": False}
+    assert bucket.names == [str(kept.relative_to(home))]
+    with monkeypatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+        patch.setenv("AWS_MAX_ATTEMPTS", "1")
+        outcome = invoke("gc", "--home", home)
+        assert (outcome.code, outcome.err.count("\n")) == (2, 1)
+        assert outcome.err.startswith(f"autokd: workers.files: {bucket.url} cannot be used: Could not connect")
+    assert invoke("delete", "digits", "--yes", "--home", home).code == 0
+    assert bucket.names == []

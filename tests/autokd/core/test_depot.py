@@ -160,6 +160,15 @@ def test_without_credentials_the_line_says_so(bucket: Bucket, tmp_path: Path, mo
         Depot(bucket.url, tmp_path, CHANGING).sizes(tmp_path)
 
 
+def test_wrong_credentials_are_told_and_not_shown(bucket: Bucket, tmp_path: Path) -> None:
+    with (
+        bucket.refusing(),
+        pytest.raises(DepotError, match=r"The AWS Access Key Id you provided does not exist") as told,
+    ):
+        Depot(bucket.url, tmp_path, CHANGING).sizes(tmp_path)
+    assert bucket.variables["AWS_SECRET_ACCESS_KEY"] not in str(told.value)
+
+
 def test_a_missing_package_is_named_with_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "s3fs", None)
     with pytest.raises(InputError, match=r"^workers.files = 's3://a/b' needs s3fs: pip install 'autokd\[s3\]'\.$"):

@@ -13,10 +13,13 @@ from object_store import Bucket
 from autokd.core.depot import Depot
 from autokd.evaluation import evaluate as evaluation
 from autokd.evaluation import remote
+from autokd.evaluation.context import TrainingContext
 from autokd.evaluation.evaluate import evaluate
 from autokd.evaluation.precompute import missing_outputs, precompute_outputs
+from autokd.evaluation.prune import prune_round
 from autokd.evaluation.remote import bring, depot_of, packed, run_remotely
 from autokd.evaluation.task import EvaluationTask
+from autokd.teachers.pruned import PrunedTeachers
 from autokd.training.checkpoint import epochs_done, save_checkpoint
 from workers.errors import WorkerLost
 from workers.local import LocalExecutor
@@ -114,6 +117,24 @@ def test_what_was_made_here_and_is_named_in_the_configuration_is_found_there(
     assert seen["source"].startswith(str(there))
     assert names(there) == {"mine.npz", "1.npy", "2.npy"}
     assert (seen["other"], seen["above"]) == (given["other"], given["above"])
+
+
+def test_a_pruned_teacher_is_made_there_as_it_is_here(on: Callable[[str], Path], depot: Depot, tmp_path: Path) -> None:
+    def pruned(root: Path) -> tuple[TrainingContext, PrunedTeachers]:
+        context = digits_task(root).context
+        digests = context.teacher_digest, context.data_digest
+        files = PrunedTeachers(
+            context.teacher.numbered(0), *digests, context.training, 1, 7, context.cache, wanted=(1,)
+        )
+        return replace(context, pruned=files), files
+
+    (shared, expected), (context, found) = pruned(tmp_path / "shared"), pruned(depot.root)
+    prune_round(shared, 1)
+    on("there")
+    done(depot, prune_round, context, 1)
+    bring(depot, context)
+    assert found.weights(1).read_bytes() == expected.weights(1).read_bytes()
+    assert set(depot.sizes(found.folder)) == {found.weights(1), found.weights(1).with_suffix(".json")}
 
 
 def see(context: Any, given: dict[str, str]) -> dict[str, str]:
