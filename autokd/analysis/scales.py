@@ -95,7 +95,9 @@ def label_values(
     places = np.array(values, dtype=float)
     if distribution.log:
         low, high = distribution.low, distribution.high
-        ticks = [tick for tick in LogLocator(subs=(1, 2, 5)).tick_values(low, high) if low <= tick <= high]
+        is_narrow = high < 10 * low  # few ticks of the other kind lie within a decade
+        locator = MaxNLocator(4, steps=(1, 2, 5, 10)) if is_narrow else LogLocator(subs=(1, 2, 5))
+        ticks = [tick for tick in locator.tick_values(low, high) if low <= tick <= high]
         axis.set_ticks(np.log10(ticks), [f"{tick:g}" for tick in ticks])
         places = np.log10(places)
     elif isinstance(distribution, IntDistribution):

@@ -124,7 +124,7 @@ def _families_table(ranked: "Sequence[Family]", marks: Mapping[int, str] | None 
             str(family.trial),
             percent(family.observed),
             str(family.rung),
-            f"{100 * family.mean:.1f} ± {100 * family.deviation:.1f} %",
+            f"{100 * family.mean:.2f} ± {100 * family.deviation:.2f} %",
             f"{family.probability_best:.2f}",
             count(family.activation_bytes),
             *([] if marks is None else [count(family.params), count(family.macs), marks[family.trial]]),

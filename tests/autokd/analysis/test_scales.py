@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
+from optuna.distributions import FloatDistribution
 
-from autokd.analysis.scales import apart, label_costs
+from autokd.analysis.scales import apart, label_costs, label_values
 
 
 @given(st.lists(st.floats(-3, 3), max_size=12), st.floats(0.01, 1))
@@ -32,3 +33,16 @@ def test_an_axis_of_costs_has_ticks_whether_they_are_wide_or_narrow(costs: Any, 
     low, high = costs
     ticks = zip(axes.get_xticks(), axes.get_xticklabels(), strict=True)
     assert labels <= {label.get_text() for tick, label in ticks if low <= tick <= high}
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "labels"), [(1, 4, ["1", "2", "3", "4"]), (1, 20, ["1", "2", "5", "10", "20"])]
+)
+def test_a_logarithmic_dimension_has_ticks_whether_it_is_wide_or_narrow(
+    low: float, high: float, labels: list[str]
+) -> None:
+    axis = Figure().subplots().xaxis
+    distribution = FloatDistribution(low, high, log=True)
+    places = label_values(axis, distribution, [low, high], np.random.default_rng(0))
+    assert [label.get_text() for label in axis.get_ticklabels()] == labels
+    assert places == pytest.approx([axis.get_ticklocs()[0], axis.get_ticklocs()[-1]])
