@@ -6,14 +6,9 @@ from pydantic import AfterValidator, Field
 
 from autokd.config.numbers import Bytes, Seconds, Threads
 from autokd.config.section import Section
-from autokd.core.depot import check_url
+from autokd.core.depot import checked_url
 
 __all__ = ["WorkersConfig"]
-
-
-def _checked(url: str) -> str:
-    check_url(url)
-    return url
 
 
 class WorkersConfig(Section):
@@ -38,7 +33,7 @@ class WorkersConfig(Section):
 
     engine: str = "local"
     address: Annotated[str, Field(min_length=1)] | None = None
-    files: Annotated[str, AfterValidator(_checked)] | None = None
+    files: Annotated[str, AfterValidator(checked_url)] | None = None
     count: Threads = 2
     threads: Threads = 1
     seconds: Seconds | None = None

@@ -14,7 +14,7 @@ from autokd.core.extras import needs
 from autokd.core.files import UNFINISHED, write_atomically
 from autokd.errors import AutoKDError, DepotError, first_line
 
-__all__ = ["Depot", "check_url"]
+__all__ = ["Depot", "checked_url"]
 
 
 class Depot:
@@ -24,7 +24,7 @@ class Depot:
     Every method raises `DepotError` with the URL if it cannot be used.
 
     Args:
-        url: The URL, see `check_url`.
+        url: The URL, see `checked_url`.
         root: The folder; everything that is given by a path lies in it.
         changing: Pattern of the names of files that are overwritten in time. All others never change.
     """
@@ -152,8 +152,8 @@ class Depot:
             raise DepotError(f"workers.files: {self.url} cannot be used: {first_line(error)}.") from error
 
 
-def check_url(url: str) -> None:
-    """Check that a URL can be one of a depot.
+def checked_url(url: str) -> str:
+    """The URL, if it can be one of a depot.
 
     Raises:
         ValueError: If it has no scheme, is a folder, or may hold a secret; the message does not show it.
@@ -165,6 +165,7 @@ def check_url(url: str) -> None:
         raise ValueError("must not be a folder: name one that all machines share by --home, and leave this out")
     if parts.password is not None or parts.query:
         raise ValueError("must hold no password or key: give it to every machine by its environment")
+    return url
 
 
 def _files_in(place: Path) -> Iterator[Path]:

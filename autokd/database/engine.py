@@ -108,7 +108,10 @@ def write_connection(engine: Engine) -> Iterator[Connection]:
     """
     with engine.connect() as connection:
         connection.info[_BEGIN] = "IMMEDIATE"
-        yield connection
+        try:
+            yield connection
+        finally:
+            connection.info.pop(_BEGIN, None)  # the next transaction of the connection may be another's
 
 
 def _postgresql_engine(url: URL) -> Engine:

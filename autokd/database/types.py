@@ -66,12 +66,12 @@ class Json(_Tolerant[Any]):
     cache_ok = True
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
-        """The value without what JSON lacks.
+        """The value as JSON, without what JSON lacks.
 
         Raises:
             DatabaseError: If a part of the value is none of the types above.
         """
-        return value if isinstance(value, _Text) or _plain(value) else _encode(value, "value")
+        return value if value is None or isinstance(value, _Text) else _text(value)[0]
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Any:
         """The value as it was written."""
@@ -105,7 +105,7 @@ class UtcDateTime(_Tolerant[datetime]):
 
 
 def encoded(value: Any) -> str:
-    """The JSON of what `Json` hands to an engine."""
+    """What an engine makes of a value: JSON, which that of `Json` is already."""
     return value if isinstance(value, _Text) else json.dumps(value)
 
 
@@ -120,12 +120,7 @@ def written(value: Any) -> tuple[Any, Any]:
     Raises:
         DatabaseError: If a part of the value is none of the types that `Json` takes.
     """
-    if not isinstance(value, dict | list):
-        return value, value
-    if (plain := _plain(value)) is not None:
-        return plain
-    text = _Text(json.dumps(_encode(value, "value")))
-    return text, _decoded(text)
+    return _text(value) if isinstance(value, dict | list) else (value, value)
 
 
 def as_read(value: Any) -> Any:
@@ -133,14 +128,21 @@ def as_read(value: Any) -> Any:
     return written(value)[1]
 
 
-def _plain(value: Any) -> tuple[_Text, Any] | None:
-    """A value that JSON holds as it is, which most are and the parser tells soonest, as JSON and read again."""
+def _text(value: Any) -> tuple[_Text, Any]:
+    """A value as JSON and read again.
+
+    Most values JSON holds as they are, which the parser tells soonest.
+    """
     try:
         text = _Text(json.dumps(value, allow_nan=False))
     except (TypeError, ValueError):
-        return None
-    read = json.loads(text)
-    return (text, read) if _FLOAT not in text and read == value else None
+        pass
+    else:
+        read = json.loads(text)
+        if _FLOAT not in text and read == value:
+            return text, read
+    text = _Text(json.dumps(_encode(value, "value")))
+    return text, _decoded(text)
 
 
 def _encode(value: Any, where: str) -> Any:

@@ -134,17 +134,15 @@ class _Packer(pickle.Pickler):
 
     def __init__(self, file: io.BytesIO, root: Path) -> None:
         super().__init__(file)
-        self._root = root
+        self._start = f"{root}{os.sep}"
         self.named: set[str] = set()
 
     def persistent_id(self, value: Any) -> tuple[bool, str] | None:
-        if (
-            not isinstance(value, Path | str)
-            or not str(value).startswith(f"{self._root}{os.sep}")
-            or ".." in str(value)
-        ):
+        if not isinstance(value, Path | str) or not str(value).startswith(self._start):
             return None
-        name = str(value)[len(f"{self._root}{os.sep}") :]
+        name = str(value).removeprefix(self._start)
+        if os.pardir in Path(name).parts:  # it may lead out of the folder
+            return None
         if isinstance(value, str):
             self.named.add(name)
         return isinstance(value, Path), name

@@ -10,7 +10,7 @@ from autokd.searches.progress import Progress, Training, current_progress
 from autokd.searches.result import SearchResult
 from autokd.searches.retraining import trainings
 
-__all__ = ["Look", "look", "newest_event", "watch"]
+__all__ = ["Look", "newest_event", "watch"]
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Look:
 
     Attributes:
         progress: How far the search is.
-        events: What happened since the look before, or the oldest part of it where that is much.
+        events: What happened since the look before.
         seen: Id of the newest event that was seen.
         trainings: How far its full-length trainings are, which `watch` alone reads.
     """
@@ -51,7 +51,7 @@ def watch(result: SearchResult, seconds: float) -> Iterator[Look]:
         seen = newest_event(store, store.search(result.name))
         while True:
             search = store.search(result.name)
-            now = look(store, search, seen)
+            now = _look(store, search, seen)
             seen = now.seen
             yield replace(now, trainings=trainings(result.problem_of(search), store, search.id))
             if not now.progress.is_running:
@@ -64,16 +64,9 @@ def newest_event(store: Reader, search: SearchRow) -> int:
     return max((event.id for event in store.last_events(search.id, 1)), default=0)
 
 
-def look(store: Reader, search: SearchRow, seen: int, most: int | None = None) -> Look:
-    """Look at a search once.
-
-    Args:
-        store: The search's database.
-        search: The search.
-        seen: Id of the newest event that was seen before.
-        most: Largest number of events; what is left comes with the next look.
-    """
+def _look(store: Reader, search: SearchRow, seen: int) -> Look:
+    """Look at a search once, where `seen` is the newest event that was seen before."""
     progress = current_progress(store, search)  # first: events of its end are then among what follows
-    events = store.events(search.id, seen, most)
+    events = store.events(search.id, seen)
     newest = max((event.id for event in events), default=seen)
     return Look(progress, events, newest)

@@ -102,7 +102,8 @@ def acquisition_function(
     """
     n_objectives = history.Y.shape[1]
     configs = [SURROGATE_CONFIGS[number % len(SURROGATE_CONFIGS)]] if n_objectives == 1 else [TAILS] * n_objectives
-    models = [_surrogate(history, j, categories, config, description, memory) for j, config in enumerate(configs)]
+    seen = observations(history, categories)
+    models = [_surrogate(history, seen, j, categories, config, description, memory) for j, config in enumerate(configs)]
     limits = _limits(history, categories, description)
     if n_objectives == 1:
         return _Improvement.of(models[0], limits, history, pending_points(history, categories), repeats)
@@ -169,19 +170,31 @@ def feasible_first(mean: Tensor, log_probability: Tensor) -> Tensor:
 
 def _surrogate(
     history: History,
+    seen: tuple[Tensor, Tensor],
     j: int,
     categories: Sequence[int],
     config: SurrogateConfig,
     description: Description,
     memory: Memory,
 ) -> Surrogate:
-    """The model of objective `j`, with the length scales that fit the basis if there is one."""
-    X, Y = observations(history, categories)
-    y, prior_mean = Y[:, j], memory.prior_mean(X, Y[:, j], j, config)
+    """The model of objective `j`, with the length scales that fit the basis if there is one.
+
+    Args:
+        history: The history.
+        seen: Its observations.
+        j: Number of the objective.
+        categories: Numbers of categories, as in `acquisition_function`.
+        config: Configuration of the model.
+        description: Features of points.
+        memory: What earlier tasks tell.
+    """
+    X, y = seen[0], seen[1][:, j]
+    prior_mean = memory.prior_mean(X, y, j, config)
     if history.basis is None:
         return Surrogate.fit(X, y, categories, history.has_steps, config, description, prior_mean)
     fitted = history.basis.once(
-        (j, config, memory), lambda basis: _surrogate(basis, j, categories, config, description, memory)
+        (j, config, memory),
+        lambda basis: _surrogate(basis, observations(basis, categories), j, categories, config, description, memory),
     )
     return fitted.of_others(X, y, config, prior_mean)
 

@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 from object_store import Bucket
 
-from autokd.core.depot import Depot, check_url
+from autokd.core.depot import Depot, checked_url
 from autokd.errors import DepotError, InputError
 
 CHANGING = re.compile("checkpoint")
@@ -129,9 +129,9 @@ def test_a_mark_is_seen_by_others_as_long_as_it_is_there(make: Make) -> None:
 )
 def test_a_url_that_cannot_be_one_of_a_depot_is_refused_without_showing_it(url: str, message: str) -> None:
     with pytest.raises(ValueError, match=message) as refusal:
-        check_url(url)
+        checked_url(url)
     assert "hush" not in str(refusal.value)
-    check_url("abfs://container@account.dfs.core.windows.net/prefix")
+    checked_url("abfs://container@account.dfs.core.windows.net/prefix")
 
 
 @pytest.mark.parametrize(

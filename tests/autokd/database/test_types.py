@@ -28,7 +28,8 @@ def bits(value: float) -> bytes:
 
 def through(value: object) -> object:
     """Through the column type and strict JSON text."""
-    text = json.dumps(Json().process_bind_param(value, DIALECT), allow_nan=False)  # type: ignore[arg-type]
+    text = encoded(Json().process_bind_param(value, DIALECT))  # type: ignore[arg-type]
+    json.loads(text, parse_constant=pytest.fail)
     return Json().process_result_value(text, DIALECT)  # type: ignore[arg-type]
 
 
@@ -41,7 +42,7 @@ def test_any_json_value_comes_back(value: object) -> None:
 def test_what_a_column_is_given_in_place_of_a_value_is_stored_and_read_like_it(value: object) -> None:
     given_instead, read = written(value)
     bound, bound_instead = (Json().process_bind_param(each, DIALECT) for each in (value, given_instead))  # type: ignore[arg-type]
-    assert encoded(bound_instead) == encoded(bound) == json.dumps(bound)
+    assert encoded(bound_instead) == encoded(bound)
     assert repr(read) == repr(value)
 
 
