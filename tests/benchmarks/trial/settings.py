@@ -1,16 +1,18 @@
-"""What settings of a training are worth: well-known networks trained with each, measured on samples that none has seen.
+"""What settings of a training are worth: students trained with each of them, measured on samples that none has seen.
 
-    OMP_NUM_THREADS=1 python tests/benchmarks/trial/settings.py RESULTS.jsonl [--students resnet deep-early]
-        [--seeds 0 1] [--settings training.learning_rate=0.1 training.batch_size=64,training.learning_rate=0.025 ...]
-        [--epochs 26] [--set data.subset=20000 budget.macs=20000000 ...]
+    OMP_NUM_THREADS=1 python tests/benchmarks/trial/settings.py RESULTS.jsonl [--recipe fashion-mnist]
+        [--students resnet deep-early nago ...] [--seeds 0 1] [--epochs 26] [--set data.subset=20000 ...]
+        [--settings "" training.optimizer=sgd,training.learning_rate=0.1 training.batch_size=64 ...]
 
 One line of JSON a training; what the file holds already is left out, so a run that was killed goes on, and several
 processes may fill one file. Then a table: the mean of each setting over students and seeds, and the mean difference to
-the recipe as it is, or as `--set` makes it, paired by student and seed, with its standard error.
+the recipe as it is, or as `--set` makes it, which is the setting "", paired by student and seed, with its standard
+error.
 
-Students are trained at full length with traditional distillation on a part of Fashion-MNIST's training samples, within
-the recipe's limits. The other training samples, 35,000 by default, are what they are measured on: several times as many
-as the validation split has, and neither that nor the test split has to choose anything.
+Students are trained at full length with traditional distillation on a part of the recipe's training samples, within its
+limits. The other training samples, 35,000 by default, are what they are measured on: several times as many as the
+validation split has, and neither that nor the test split has to choose anything. Students are well-known networks, or
+the name of a space, of which each seed draws another one.
 """
 
 import argparse
@@ -48,8 +50,7 @@ from search_spaces.architecture.format import Architecture
 from search_spaces.design.registry import space
 from search_spaces.spaces.blocks import DEEP_EARLY, RESNET, RESNET_20
 
-RECIPE = "fashion-mnist"
-STUDENTS: Mapping[str, Mapping[str, Any]] = {"resnet": RESNET, "resnet-20": RESNET_20, "deep-early": DEEP_EARLY}
+KNOWN: Mapping[str, Mapping[str, Any]] = {"resnet": RESNET, "resnet-20": RESNET_20, "deep-early": DEEP_EARLY}
 OVERRIDES = ("data.subset=20000", "budget.macs=20000000")
 AS_IT_IS = ""
 SETTINGS = (
@@ -74,18 +75,20 @@ class Bench:
     """Trains and measures.
 
     Attributes:
+        recipe: Name of the recipe.
         epochs: Length of a training.
         overrides: In what all trainings depart from the recipe, as on the command line.
         folder: Folder of the teacher's outputs, and of trainings under way.
     """
 
+    recipe: str
     epochs: float
     overrides: tuple[str, ...]
     folder: Path
 
     def identity(self, student: str, seed: int, setting: str) -> Row:
         """What tells a training from others."""
-        common = {"epochs": self.epochs, "overrides": list(self.overrides)}
+        common = {"recipe": self.recipe, "epochs": self.epochs, "overrides": list(self.overrides)}
         return {"student": student, "seed": seed, "setting": setting} | common
 
     def row(self, student: str, seed: int, setting: str) -> Row:
@@ -96,7 +99,7 @@ class Bench:
             precompute_outputs(context, key)
         task = EvaluationTask(
             context,
-            _architecture(problem, student).to_json(),
+            _architecture(problem, student, seed).to_json(),
             "kd",
             DISTILLATION,
             rung=0,
@@ -115,12 +118,12 @@ class Bench:
     def problem(self, seed: int, setting: str) -> Problem:
         """What the product makes of the recipe with other settings of its training."""
         settings = [f"seed={seed}", *filter(None, setting.split(","))]
-        return Problem(find_config(RECIPE, [*self._given, *settings]), self.facts, self.folder)
+        return Problem(find_config(self.recipe, [*self._given, *settings]), self.facts, self.folder)
 
     @cached_property
     def facts(self) -> Facts:
         """What the product finds out about data and teacher."""
-        return find_facts(find_config(RECIPE, self._given))
+        return find_facts(find_config(self.recipe, self._given))
 
     @property
     def _given(self) -> list[str]:
@@ -129,7 +132,7 @@ class Bench:
     @cached_property
     def _unseen(self) -> Split:
         """The training samples that are not in the subset, which is drawn as `Dataset.subset` draws it."""
-        data = find_config(RECIPE, self._given).data
+        data = find_config(self.recipe, self._given).data
         full = load_data(data.model_copy(update={"subset": None})).train
         return hold_out(full, len(full) - (data.subset or 0))[1]
 
@@ -140,33 +143,38 @@ class Bench:
         return label_metrics(logits, self._unseen.labels)["accuracy"]
 
 
-def _architecture(problem: Problem, student: str) -> Architecture:
-    rng = np.random.default_rng(derive("settings", student))
-    facts = problem.facts
-    return space("blocks", head_ratio=0).sample(
-        STUDENTS[student], problem.budget, facts.input_shape, facts.classes, rng
-    )
+def _architecture(problem: Problem, student: str, seed: int) -> Architecture:
+    facts, rng = problem.facts, np.random.default_rng(derive("settings", student, seed))
+    limits = problem.budget, facts.input_shape, facts.classes
+    if student in KNOWN:
+        return space("blocks", head_ratio=0).sample(KNOWN[student], *limits, rng)
+    drawn_from = space(student)
+    return drawn_from.sample(drawn_from.fit(drawn_from.random_parameters(rng), *limits, rng), *limits, rng)
 
 
 def table(rows: Sequence[Row]) -> Iterator[str]:
     """Lines of a table in Markdown, from the setting that is best on unseen samples to the worst."""
-    yield "| setting | n | unseen, % | difference, points | validation, % | test, % | training cross-entropy |"
-    yield "|---|---|---|---|---|---|---|"
+    yield "| setting | n | failed | unseen, % | difference, points | validation, % | test, % | training cross-entropy |"
+    yield "|---|---|---|---|---|---|---|---|"
     trained = {(row["setting"], row["student"], row["seed"]): row for row in rows if "unseen" in row}
-    settings = {setting: [row for key, row in trained.items() if key[0] == setting] for setting, _, _ in trained}
-    differences = {setting: _differences(mine, trained) for setting, mine in settings.items()}
-    for setting in sorted(settings, key=lambda each: -fmean(differences[each] or [-1.0])):
-        mine, paired = settings[setting], differences[setting]
-        unseen, validation, test = (100 * fmean(row[name] for row in mine) for name in ("unseen", *MEASURED[:2]))
-        entropy = fmean(row["training_cross_entropy"] for row in mine)
-        cells = len(mine), f"{unseen:.2f}", _shown(paired), f"{validation:.2f}", f"{test:.2f}", f"{entropy:.3f}"
-        yield f"| {setting or 'the recipe as it is'} | {' | '.join(map(str, cells))} |"
+    differences = {row["setting"]: list[float]() for row in rows}
+    for setting, student, seed in trained:
+        if base := trained.get((AS_IT_IS, student, seed)):
+            difference = trained[setting, student, seed]["unseen"] - base["unseen"]
+            differences[setting].append(100 * difference)
+    for setting in sorted(differences, key=lambda each: -fmean(differences[each] or [-1.0])):
+        mine = [row for row in rows if row["setting"] == setting]
+        good = [row for row in mine if "unseen" in row]
+        shown = [len(good), len(mine) - len(good), *_means(good, differences[setting])]
+        yield f"| {setting or 'the recipe as it is'} | {' | '.join(map(str, shown))} |"
 
 
-def _differences(rows: Sequence[Row], trained: Mapping[tuple[str, str, int], Row]) -> list[float]:
-    """How much more accurate on unseen samples, in points, than the same student and seed with the recipe as it is."""
-    bases = (trained.get((AS_IT_IS, row["student"], row["seed"])) for row in rows)
-    return [100 * (row["unseen"] - base["unseen"]) for row, base in zip(rows, bases, strict=True) if base]
+def _means(rows: Sequence[Row], differences: Sequence[float]) -> Sequence[str]:
+    """What a line says of trainings that came to their end."""
+    if not rows:
+        return [""] * 5
+    unseen, validation, test = (f"{100 * fmean(row[name] for row in rows):.2f}" for name in ("unseen", *MEASURED[:2]))
+    return unseen, _shown(differences), validation, test, f"{fmean(row[MEASURED[2]] for row in rows):.3f}"
 
 
 def _shown(differences: Sequence[float]) -> str:
@@ -180,7 +188,8 @@ def main() -> None:
     """Train what is missing, then print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", type=Path)
-    parser.add_argument("--students", nargs="+", default=["resnet"], choices=list(STUDENTS))
+    parser.add_argument("--recipe", default="fashion-mnist")
+    parser.add_argument("--students", nargs="+", default=["resnet"], choices=[*KNOWN, "blocks", "nago", "randwire"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1])
     parser.add_argument("--settings", nargs="+", default=list(SETTINGS))
     parser.add_argument("--epochs", type=float, default=26)
@@ -188,11 +197,11 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     file = arguments.file
-    bench = Bench(arguments.epochs, tuple(arguments.overrides), file.with_suffix("").resolve())
+    bench = Bench(arguments.recipe, arguments.epochs, tuple(arguments.overrides), file.with_suffix("").resolve())
     for seed, student, setting in product(arguments.seeds, arguments.students, arguments.settings):
         if not _found(file, bench.identity(student, seed, setting)):
             append_line(file, bench.row(student, seed, setting))
-    print("\n".join(table(_found(file, bench.identity("", 0, ""), "epochs", "overrides"))))
+    print("\n".join(table(_found(file, bench.identity("", 0, ""), "recipe", "epochs", "overrides"))))
 
 
 def _found(file: Path, identity: Row, *names: str) -> list[Row]:

@@ -20,11 +20,11 @@ def test_a_setting_is_compared_with_the_same_students_and_seeds_as_the_recipe_tr
     rows = [_row("resnet", 0, "", 0.90), _row("resnet", 1, "", 0.92), _row("deep-early", 0, "", 0.50)]
     rows += [_row("resnet", 0, "x=1", 0.91), _row("resnet", 1, "x=1", 0.95)]
     lines = list(settings.table(rows))
-    assert lines[2] == "| x=1 | 2 | 93.00 | +2.00 ± 1.00 | 90.00 | 80.00 | 0.100 |"
-    assert lines[3].startswith("| the recipe as it is | 3 | 77.33 | +0.00 ± 0.00 |")
+    assert lines[2] == "| x=1 | 2 | 0 | 93.00 | +2.00 ± 1.00 | 90.00 | 80.00 | 0.100 |"
+    assert lines[3].startswith("| the recipe as it is | 3 | 0 | 77.33 | +0.00 ± 0.00 |")
 
 
 def test_trainings_that_failed_or_have_no_base_are_told_apart(settings: ModuleType) -> None:
-    failed = {"student": "resnet", "seed": 0, "setting": "x=1", "failure": "diverged"}
-    lines = list(settings.table([failed, _row("resnet", 0, "x=2", 0.9)]))
-    assert lines[2:] == ["| x=2 | 1 | 90.00 |  | 90.00 | 80.00 | 0.100 |"]
+    failed = {"student": "resnet", "seed": 1, "setting": "x=2", "failure": "diverged"}
+    lines = list(settings.table([failed, _row("resnet", 0, "x=2", 0.9), failed | {"setting": "x=3"}]))
+    assert lines[2:] == ["| x=2 | 1 | 1 | 90.00 |  | 90.00 | 80.00 | 0.100 |", "| x=3 | 0 | 1 |  |  |  |  |  |"]
