@@ -23,7 +23,11 @@ MIDDLE, SMALL = {"name": "middle", "params": 6_000}, {"name": "small", "params":
 MODULE = """
 import torch
 def eleven(): return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 11))
-def ten(): return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
+def ten():
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
+    torch.nn.init.zeros_(network[1].weight)
+    torch.nn.init.zeros_(network[1].bias)
+    return network
 """
 
 
