@@ -31,7 +31,7 @@ __all__ = ["Archive", "Past"]
 _MANY = 2000  # most finished trials of which the model is shown all
 _N_NEAREST = 1024
 _N_NEWEST = 512  # in a dozen dimensions a region ends after as many failures
-_EVERY = 64
+_EVERY = 64  # finished trials between two fits of the length scales
 
 
 @dataclass(frozen=True)
