@@ -50,9 +50,12 @@ def make_api(settings: Settings) -> FastAPI:
     )
     api.state.settings = settings
     api.state.registry = metrics.registry(settings.home)
-    api.state.findings = fragments.remembered_findings()
+    computing = asyncio.Lock()  # of whatever asks the model
     api.state.progress = reading.remembered_progress()
-    api.state.families = reading.ranked_families()
+    api.state.status = reading.remembered_status(computing)
+    api.state.best = reading.remembered_best(computing)
+    api.state.families = reading.ranked_families(computing)
+    api.state.findings = fragments.remembered_findings(computing)
     api.state.watchers = asyncio.Semaphore(watching.MOST_WATCHERS)
     handle_errors(api)
     for part in (health, metrics, reading, watching, artefacts, changing, queueing, shell, fragments, form):

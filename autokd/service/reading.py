@@ -1,6 +1,8 @@
 """The routes that only read. Each answers what a verb of the command line prints with `-o json`."""
 
+import asyncio
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Annotated, Any
 
 from anyio.to_thread import run_sync
@@ -29,7 +31,7 @@ from autokd.service.remembered import Remembered, as_of_events, as_of_process
 from autokd.service.schemas import (
     BestAnswer,
     FailureAnswer,
-    FamilyAnswer,
+    FamiliesAnswer,
     RecipeAnswer,
     StatusAnswer,
     StudentAnswer,
@@ -45,7 +47,9 @@ __all__ = [
     "FoundTrial",
     "Named",
     "ranked_families",
+    "remembered_best",
     "remembered_progress",
+    "remembered_status",
     "router",
 ]
 
@@ -59,14 +63,24 @@ Number = Annotated[int, Query(ge=1, le=MOST, description="How many at most.")]
 RankedFamilies = Remembered[list[dict[str, Any]]]
 
 
-def ranked_families() -> RankedFamilies:
-    """The families of searches, for which a model is fitted, so that many clients are shown them at once."""
-    return Remembered(lambda found: families_json(found, MOST), as_of_events)
-
-
 def remembered_progress() -> Remembered[Progress]:
     """The progress of searches, which many clients ask for again and again."""
     return Remembered(lambda found: found.progress, as_of_process)
+
+
+def remembered_status(computing: asyncio.Lock) -> Remembered[dict[str, Any]]:
+    """What `show_status` answers, for which a model is fitted, as is for the following two."""
+    return Remembered(status_json, as_of_events, computing)
+
+
+def remembered_best(computing: asyncio.Lock) -> Remembered[dict[str, Any]]:
+    """The best students of searches with all that is told of them."""
+    return Remembered(lambda found: Findings.of(found).to_json(), as_of_events, computing)
+
+
+def ranked_families(computing: asyncio.Lock) -> RankedFamilies:
+    """The families of searches."""
+    return Remembered(lambda found: families_json(found, MOST), as_of_events, computing)
 
 
 async def _named(search: SearchName, settings: Current) -> SearchResult:
@@ -125,9 +139,12 @@ async def list_searches(progress: AllProgress) -> list[Progress]:
 
 
 @router.get("/searches/{search}", response_model=StatusAnswer)
-def show_status(found: Found) -> dict[str, Any]:
-    """How far a search is, and what its model believes, which takes a while to compute; see `progress`."""
-    return status_json(found)
+async def show_status(request: Request, found: Named, progress: CurrentProgress) -> dict[str, Any]:
+    """How far a search and its full-length trainings are, and as of some event what its model believes."""
+    status: Remembered[dict[str, Any]] = request.app.state.status
+    known, as_of = await status.last(found)
+    trainings = await run_sync(lambda: found.trainings)
+    return known | asdict(progress) | {"trainings": [asdict(each) for each in trainings], "as_of": as_of}
 
 
 @router.get("/searches/{search}/progress")
@@ -143,17 +160,20 @@ def show_configuration(found: Found) -> dict[str, Any]:
 
 
 @router.get("/searches/{search}/best", response_model=BestAnswer)
-def show_best(found: Found) -> dict[str, Any]:
-    """The best student beside its teacher and the references."""
+async def show_best(request: Request, found: Named) -> dict[str, Any]:
+    """The best student beside its teacher and the references, as of some event."""
+    best: Remembered[dict[str, Any]] = request.app.state.best
     with meaning(409):
-        return Findings.of(found).to_json()
+        known, as_of = await best.last(found)
+    return known | {"as_of": as_of}
 
 
-@router.get("/searches/{search}/families", response_model=list[FamilyAnswer])
-async def list_families(request: Request, found: Named, top: Number = 10) -> list[dict[str, Any]]:
-    """The families, the best first by what the model believes."""
+@router.get("/searches/{search}/families", response_model=FamiliesAnswer)
+async def list_families(request: Request, found: Named, top: Number = 10) -> dict[str, Any]:
+    """The families, the best first by what the model believes, as of some event."""
     ranked: RankedFamilies = request.app.state.families
-    return (await ranked.of(found))[:top]
+    known, as_of = await ranked.last(found)
+    return {"as_of": as_of, "families": known[:top]}
 
 
 @router.get("/searches/{search}/pareto", response_model=list[StudentAnswer])

@@ -1,8 +1,9 @@
 """What takes long to compute of a search: computed by one thread at a time, and kept until something happens to it."""
 
 import asyncio
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Generic, TypeVar
 
@@ -12,7 +13,9 @@ from autokd.searches.progress import is_running
 from autokd.searches.result import SearchResult
 from autokd.searches.watching import newest_event
 
-__all__ = ["Remembered", "as_of_events", "as_of_process"]
+__all__ = ["AsOf", "Remembered", "as_of_events", "as_of_process"]
+
+REST = 9.0  # times as long as it took to compute an answer: so a search takes a tenth of a core at most
 
 T = TypeVar("T")
 
@@ -26,30 +29,58 @@ class Moment:
         event: Id of its newest event.
         process: What else can change, and needs no event for it: the last heartbeat of the process that runs it, and
             whether it runs.
+        at: When something was recorded of it last.
     """
 
     created_at: datetime
     event: int
     process: tuple[datetime | None, bool] | None = None
+    at: datetime = field(kw_only=True, compare=False)
 
     def is_as_new_as(self, other: "Moment") -> bool:
         """Whether nothing that had happened at the other moment was still to happen at this one."""
         return self == other or (self.created_at, self.event) > (other.created_at, other.event)
 
 
-class Remembered(Generic[T]):
-    """Answers of a function of searches, each as new as the search was when it was asked for.
+@dataclass(frozen=True)
+class AsOf:
+    """Up to where an answer knows what happened to a search.
 
-    Whoever asks while it is computed waits, without a thread, for that answer or the next, which all those share.
+    Attributes:
+        event: Id of the newest event that it knows of.
+        at: When something had been recorded last.
+        is_newest: Whether nothing has happened since. Otherwise a newer answer is computed: ask again later.
+    """
+
+    event: int
+    at: datetime
+    is_newest: bool
+
+
+class Remembered(Generic[T]):
+    """Answers of a function of searches: `of` as new as the search was when it was asked for, `last` at once.
+
+    Whoever asks for one that is computed waits, without a thread, for that answer or the next, which all those share.
 
     Args:
         compute: The function, which reads what is the same as long as the moment is.
         moment: Tells the moment of a search; far cheaper than the function.
+        computing: What is held while something is computed, where several functions share it.
+        rest: Times as long as it took to compute an answer, during which none is computed in the background.
     """
 
-    def __init__(self, compute: Callable[[SearchResult], T], moment: Callable[[SearchResult], Moment]) -> None:
-        self._compute, self._moment, self._computing = compute, moment, asyncio.Lock()
+    def __init__(
+        self,
+        compute: Callable[[SearchResult], T],
+        moment: Callable[[SearchResult], Moment],
+        computing: asyncio.Lock | None = None,
+        rest: float = REST,
+    ) -> None:
+        self._compute, self._moment, self._rest = compute, moment, rest
+        self._computing = computing or asyncio.Lock()
         self._known: dict[str, tuple[Moment, T]] = {}
+        self._rests_until: dict[str, float] = {}
+        self._renewals: dict[str, asyncio.Task[None]] = {}
 
     async def of(self, found: SearchResult) -> T:
         """The answer for a search.
@@ -57,22 +88,61 @@ class Remembered(Generic[T]):
         Raises:
             UnknownSearch: If there is none of its name.
         """
-        asked = now = await run_sync(self._moment, found)
-        has_waited = self._computing.locked()
+        _, answer = await self._as_new_as(await run_sync(self._moment, found), found)
+        return answer
+
+    async def last(self, found: SearchResult) -> tuple[T, AsOf]:
+        """The last answer for a search, for which only the first who ask wait, and how new it is.
+
+        If it is not the newest, that is computed in the background, after a rest.
+
+        Raises:
+            UnknownSearch: If there is none of its name.
+        """
+        now = await run_sync(self._moment, found)
+        known = self._known.get(found.name)
+        if known is None or known[0].created_at < now.created_at:
+            known = await self._as_new_as(now, found)
+        moment, answer = known
+        is_newest = moment.is_as_new_as(now)
+        if not is_newest:
+            self._renew(found)
+        return answer, AsOf(moment.event, moment.at, is_newest)
+
+    async def _as_new_as(self, asked: Moment, found: SearchResult) -> tuple[Moment, T]:
+        now, has_waited = asked, self._computing.locked()
         async with self._computing:
             known = self._known.get(found.name)
             if known is None or not known[0].is_as_new_as(asked):
                 if has_waited:  # the answer will do for those who have asked meanwhile, too
                     now = await run_sync(self._moment, found)
-                known = self._known[found.name] = now, await run_sync(self._compute, found)
-            return known[1]
+                began = time.monotonic()
+                try:
+                    known = self._known[found.name] = now, await run_sync(self._compute, found)
+                finally:
+                    ended = time.monotonic()
+                    self._rests_until[found.name] = ended + self._rest * (ended - began)
+            return known
+
+    def _renew(self, found: SearchResult) -> None:
+        """Let the newest answer for a search be computed, unless it will be already."""
+        renewal = self._renewals.get(found.name)
+        if renewal is None or renewal.done():
+            self._renewals[found.name] = asyncio.create_task(self._rest_and_compute(found))
+
+    async def _rest_and_compute(self, found: SearchResult) -> None:
+        await asyncio.sleep(self._rests_until[found.name] - time.monotonic())
+        try:
+            await self.of(found)
+        except Exception:
+            self._known.pop(found.name, None)  # whoever asks next waits for it, and hears why it fails
 
 
 def as_of_events(found: SearchResult) -> Moment:
     """The moment of a search for what its events tell."""
     with found.home.open() as store:
         search = store.search(found.name)
-        return Moment(search.created_at, newest_event(store, search))
+        return Moment(search.created_at, newest_event(store, search), at=search.updated_at)
 
 
 def as_of_process(found: SearchResult) -> Moment:
@@ -83,4 +153,4 @@ def as_of_process(found: SearchResult) -> Moment:
     with found.home.open() as store:
         search = store.search(found.name)
         process = search.lease_heartbeat_at, is_running(store, search)
-        return Moment(search.created_at, newest_event(store, search), process)
+        return Moment(search.created_at, newest_event(store, search), process, at=search.updated_at)

@@ -12,13 +12,14 @@ from autokd.searches.families import Family
 from autokd.searches.panel_facts import PanelFacts
 from autokd.searches.progress import Progress, RunningEvaluation, Training
 from autokd.searches.times import Times
+from autokd.service.remembered import AsOf
 
 __all__ = [
     "AuditAnswer",
     "BestAnswer",
     "ExportAnswer",
     "FailureAnswer",
-    "FamilyAnswer",
+    "FamiliesAnswer",
     "FileAnswer",
     "JobAnswer",
     "NamesAnswer",
@@ -100,7 +101,12 @@ class StudentAnswer(BaseModel):
 
 @dataclass(frozen=True, kw_only=True)
 class StatusAnswer(Progress):
-    """The progress of a search, with its last events and what its model believes; see `autokd status -o json`."""
+    """The progress of a search and of its full-length trainings; see `autokd status -o json`.
+
+    `as_of` tells of when the rest is, such as what the model believes.
+    """
+
+    as_of: AsOf
 
     trainings: list[Training]
     rung_correlations: list[RungCorrelation]
@@ -122,11 +128,19 @@ class FamilyAnswer(Family):
     is_on_front: bool | None = None
 
 
+class FamiliesAnswer(BaseModel):
+    """Families, the best first, and of when the ranking is."""
+
+    as_of: AsOf
+    families: list[FamilyAnswer]
+
+
 class BestAnswer(StudentAnswer):
     """The best student beside its teacher and the references; see `autokd best -o json`, of which all is here."""
 
     model_config = ConfigDict(extra="allow")
 
+    as_of: AsOf
     search: str
     distillation: dict[str, Any]
     references: list[dict[str, Any]]

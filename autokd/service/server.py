@@ -2,6 +2,7 @@
 
 import ipaddress
 import socket
+import sys
 from collections.abc import Collection, Iterable
 from contextlib import nullcontext, suppress
 from dataclasses import replace
@@ -17,6 +18,7 @@ __all__ = ["allowed_hosts", "allowed_origins", "listen", "run", "server"]
 
 MOST_CONNECTIONS = 200
 LARGEST_HEADERS = 2**14  # bytes
+SWITCH_SECONDS = 5e-4  # so long a thread that computes keeps those that answer from going on; by default 5e-3
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -69,6 +71,7 @@ def allowed_origins(hosts: Iterable[str], port: int, further: Iterable[str]) -> 
 
 def run(settings: Settings, listening: socket.socket) -> None:
     """Serve until SIGINT or SIGTERM; unless it only reads, run what is in the queue."""
+    sys.setswitchinterval(SWITCH_SECONDS)
     with settings.home.kept_open() as home:
         settings = replace(settings, home=home)
         queue = nullcontext() if settings.read_only else supervising(settings)

@@ -75,7 +75,7 @@ ORDER = {
         "__init__"
     ),
     "autokd.service": (
-        "registered settings tokens refusals guard bodies audit quota schemas remembered reading watching artefacts "
+        "registered settings tokens refusals guard bodies audit quota remembered schemas reading watching artefacts "
         "changing queueing pages metrics health app run supervisor server"
     ),
     "autokd.service.pages": "rendering shell fragments form",

@@ -50,7 +50,7 @@ class Calls:
         return self._call(types.JobAnswer, "POST", "/api/searches", body=order)
 
     def show_status(self, search: str) -> types.StatusAnswer:
-        """How far a search is, and what its model believes, which takes a while to compute; see `progress`."""
+        """How far a search and its full-length trainings are, and as of some event what its model believes."""
         return self._call(types.StatusAnswer, "GET", f"/api/searches/{_in(search)}")
 
     def delete(self, search: str) -> None:
@@ -66,12 +66,12 @@ class Calls:
         return self._call(dict[str, Any], "GET", f"/api/searches/{_in(search)}/configuration")
 
     def show_best(self, search: str) -> types.BestAnswer:
-        """The best student beside its teacher and the references."""
+        """The best student beside its teacher and the references, as of some event."""
         return self._call(types.BestAnswer, "GET", f"/api/searches/{_in(search)}/best")
 
-    def list_families(self, search: str, top: int = 10) -> list[types.FamilyAnswer]:
-        """The families, the best first by what the model believes."""
-        return self._call(list[types.FamilyAnswer], "GET", f"/api/searches/{_in(search)}/families", {"top": top})
+    def list_families(self, search: str, top: int = 10) -> types.FamiliesAnswer:
+        """The families, the best first by what the model believes, as of some event."""
+        return self._call(types.FamiliesAnswer, "GET", f"/api/searches/{_in(search)}/families", {"top": top})
 
     def list_pareto(
         self, search: str, against: Literal["params", "macs", "activation_bytes", "memory_bytes"] | None = None

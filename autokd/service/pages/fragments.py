@@ -1,5 +1,6 @@
 """Fragments of HTML that tell of searches, as the command line and the report do."""
 
+import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Annotated, Any
@@ -80,9 +81,10 @@ def show_facts(found: Found) -> str:
 
 @router.get("/searches/{search}/findings")
 async def show_findings(request: Request, found: Named) -> str:
-    """All that the report of a search tells; it asks the model, and draws."""
+    """All that the report of a search tells, as of some event; it asks the model, and draws."""
     findings: Remembered[str] = request.app.state.findings
-    return await findings.of(found)
+    known, as_of = await findings.last(found)
+    return render("as_of.html", as_of=as_of) + known
 
 
 @router.get("/searches/{search}/trials")
@@ -136,9 +138,9 @@ def show_export(found: Named, progress: CurrentProgress, settings: Current, role
     return render("export.html", search=found.name, export=export, has_student=has_student, roles=roles)
 
 
-def remembered_findings() -> Remembered[str]:
-    """What `show_findings` answers, computed once for all who ask until something happens to the search."""
-    return Remembered(_findings, as_of_events)
+def remembered_findings(computing: asyncio.Lock) -> Remembered[str]:
+    """The findings of searches, as HTML."""
+    return Remembered(_findings, as_of_events, computing)
 
 
 def _findings(found: SearchResult) -> str:

@@ -134,6 +134,7 @@ def test_a_search_is_begun_watched_stopped_resumed_exported_and_loaded(
     page.wait_for_function("n => document.querySelector('progress')?.value > n", arg=before)
     press(page, "Stop now")
     shown(page, "Learning curves")
+    expect(page.get_by_text("what came since")).to_have_count(0, timeout=MILLISECONDS)  # the newest comes by itself
     check_looks(page)
 
     press(page, "Export the best student")

@@ -15,6 +15,7 @@ import autokd
 from autokd.analysis.report import report_page
 from autokd.analysis.status_facts import status_facts
 from autokd.analysis.trial_facts import trial_facts
+from autokd.database.lease import acquire, release
 from autokd.database.queue import end, enqueue, take
 from autokd.searches.api import find
 from autokd.searches.workspace import Workspace
@@ -73,9 +74,23 @@ def test_the_progress_of_a_search_is_what_status_says_without_the_model(reader: 
 @pytest.mark.slow  # pictures take a second
 def test_what_a_search_found_is_all_of_its_report(reader: TestClient, searched: Path) -> None:
     shown, report = page(reader, f"{FRAGMENTS}/findings"), Page(report_page(find("digits", searched)))
+    as_of, _, told = shown.text.strip().partition("\n")
+    assert as_of.startswith("As of ")
     assert shown.tables == report.tables
-    assert shown.text.strip() in report.text
+    assert told.strip() in report.text
     assert "Learning curves" in shown.text
+
+
+def test_findings_that_are_not_the_newest_are_asked_for_again(serve: Any, home: Path) -> None:
+    with sqlite3.connect(home / "autokd.db") as connection:  # so that there is nothing to draw
+        connection.execute("UPDATE evaluations SET state = 'running', metrics = NULL")
+    client, shown = serve(home), []
+    for _ in range(2):
+        shown.append(client.get(f"{FRAGMENTS}/findings").text)
+        with Workspace(home).open() as store:
+            release(store, acquire(store, "digits"))
+    assert ["data-again" in html for html in shown] == [False, True]
+    assert ["what came since is added soon" in html for html in shown] == [False, True]
 
 
 def test_the_trials_come_page_by_page_the_newest_first(reader: TestClient) -> None:

@@ -18,7 +18,7 @@ ANSWERS: dict[str, Any] = {
     "/api/searches/digits": status_json,
     "/api/searches/digits/progress": lambda result: result.progress,
     "/api/searches/digits/best": lambda result: Findings.of(result).to_json(),
-    "/api/searches/digits/families": lambda result: families_json(result, 10),
+    "/api/searches/digits/families": lambda result: {"families": families_json(result, 10)},
     "/api/searches/digits/pareto?against=macs": lambda result: pareto_json(result, ["macs"]),
     "/api/searches/digits/students?offset=1": lambda result: [
         student_or_reference_json(student) for student in result.students[1:]
@@ -43,6 +43,28 @@ def test_an_answer_says_all_that_the_command_line_prints(reader: TestClient, sea
     answer = reader.get(path)
     assert answer.status_code == 200, answer.text
     assert lost(answer.json(), from_json(to_json(ANSWERS[path](find("digits", searched))))) == []
+
+
+@pytest.mark.parametrize("path", ["", "/best", "/families"])
+def test_an_answer_that_asks_the_model_says_of_when_it_is(serve: Any, home: Path, path: str) -> None:
+    client, seen = serve(home), []
+    with Workspace(home).open() as store:
+        newest = store.last_events(1, 1)[0].id
+        for _ in range(2):
+            as_of = client.get(f"/api/searches/digits{path}").json()["as_of"]
+            seen.append((as_of["event"], as_of["is_newest"]))
+            release(store, acquire(store, "digits"))
+    assert seen == [(newest, True), (newest, False)]
+
+
+def test_the_progress_of_a_status_is_of_now(serve: Any, home: Path) -> None:
+    client = serve(home)
+    assert client.get("/api/searches/digits").json()["status"] == "finished"
+    with Workspace(home).open() as store:
+        lease = acquire(store, "digits")
+        store.set_status(lease, "running")
+        assert client.get("/api/searches/digits").json()["status"] == "running"
+        release(store, lease)
 
 
 def test_a_trial_is_told_whole_but_for_what_only_the_database_needs(reader: TestClient, searched: Path) -> None:

@@ -3,6 +3,9 @@
 // data-from="PATH"     where an element's content comes from; while it is empty, what is there stays
 // data-live            it is asked for again when the search has changed
 // data-every="SECONDS" it is asked for again after so long
+//
+// An element in the content has data-again="SECONDS" while there is more to come: then, too, the content is asked for
+// again after so long.
 
 import { Refusal, request } from "/static/service.js";
 
@@ -39,8 +42,7 @@ function fillDue() {
   if (document.hidden) return;
   for (const element of document.querySelectorAll("[data-from]")) {
     const state = stateOf(element);
-    const isStale = state.isStale || "every" in element.dataset;
-    if (element.dataset.from && !state.isBusy && isStale && performance.now() >= state.due) fill(element, state);
+    if (element.dataset.from && !state.isBusy && state.isStale && performance.now() >= state.due) fill(element, state);
   }
 }
 
@@ -62,8 +64,10 @@ async function fill(element, state) {
     complain(element, state, error);
   } finally {
     const now = performance.now();
+    const again = element.dataset.every ?? element.querySelector(":scope > [data-again]")?.dataset.again;
     state.isBusy = false;
-    state.due = now + Math.max(1000 * (element.dataset.every ?? 0), SHARE * (now - began));
+    state.isStale ||= again !== undefined;
+    state.due = now + Math.max(1000 * (again ?? 0), SHARE * (now - began));
     element.removeAttribute("aria-busy");
   }
 }

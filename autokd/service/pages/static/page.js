@@ -49,9 +49,6 @@ function onFilled(event) {
     const form = content.querySelector("form[data-begins]");
     if (form !== null) begin(form);
     document.title = [content.querySelector("h1")?.textContent, "AutoKD"].filter(Boolean).join(" - ");
-    const again = content.querySelector("[data-again]")?.dataset.again;
-    if (again === undefined) delete content.dataset.every;
-    else content.dataset.every = again;
     keepWatching();
   }
   const news = event.target.querySelector("[data-news]")?.dataset.news;
