@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from optuna.trial import FrozenTrial
 
-from autokd.optimizers.ended import EndedTrials
+from autokd.optimizers.changes import TrialChanges
 from autokd.optimizers.history import Basis, History, Record, finish, read
 from autokd.optimizers.reports import reports
 from autokd.optimizers.space.encoding import Encoding, Key, keys, nearest
@@ -77,7 +77,7 @@ class _Either(Container[Key]):
 
 
 class Archive:
-    """The trials of one study at a time; it begins anew when it is shown others, see `EndedTrials`."""
+    """The trials of one study at a time; it begins anew when it is shown others, see `TrialChanges`."""
 
     def __init__(self) -> None:
         self._finished: _Finished | None = None
@@ -118,7 +118,7 @@ class _Finished:
 
     def __init__(self, setting: _Setting) -> None:
         self.setting = setting
-        self._ended = EndedTrials()
+        self._changes = TrialChanges()
         self._running: dict[int, tuple[FrozenTrial, list[Record]]] = {}  # by number: no record, or one
         self._records: list[Record] = []  # in the order in which they finished, as what follows
         self._codes = array("d")
@@ -137,10 +137,11 @@ class _Finished:
             number: Number of the trial that does not count.
             setting: How to read them.
         """
-        taken = None if setting != self.setting else self._ended.take(trials)
-        if taken is None:
+        changes = None if setting != self.setting else self._changes.take(trials)
+        if changes is None:
             return None
-        ended, running = taken[0], [trial for trial in taken[1] if trial.number != number]
+        ended = [trial for _, trial in changes if trial.state.is_finished()]
+        running = [trial for trial in self._changes.running if trial.number != number]
         changed = [trial for trial in running if not self._is_read(trial)]
         if not {step for trial in (*ended, *changed) for step in reports(trial)} <= set(setting.steps):
             return None

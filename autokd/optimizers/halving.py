@@ -2,7 +2,7 @@
 
 import math
 from array import array
-from bisect import bisect_right, insort
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Collection, Sequence
 
 import numpy as np
@@ -10,7 +10,7 @@ from optuna.pruners import BasePruner
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial
 
-from autokd.optimizers.ended import EndedTrials
+from autokd.optimizers.changes import TrialChanges
 from autokd.optimizers.errors import OptimizerError
 from autokd.optimizers.hypervolume import order_by_fronts
 from autokd.optimizers.reports import reports
@@ -32,9 +32,9 @@ class HalvingPruner(BasePruner):
     see `order_by_fronts`. The one that is best in the first objective alone is always kept. Trials report as `reports`
     says.
 
-    The result depends on the study's trials only: what the pruner keeps is what it read of trials that ended, see
-    `EndedTrials`. A trial at its last rung has finished and
-    should not be pruned: do not call `prune` there, or omit that step from `rungs`.
+    The result depends on the study's trials only: what the pruner keeps is what it read of them, see `TrialChanges`. A
+    trial at its last rung has finished and should not be pruned: do not call `prune` there, or omit that step from
+    `rungs`.
 
     Args:
         reduction_factor: Inverse of the share of trials to keep, at least 2.
@@ -46,7 +46,7 @@ class HalvingPruner(BasePruner):
             raise OptimizerError(f"`reduction_factor >= 2` must hold, but got {reduction_factor=}.")
         self._reduction_factor = reduction_factor
         self._rungs = None if rungs is None else frozenset(rungs)
-        self._reported = _Reported()
+        self._reported = {sign: _Reported(sign) for sign in (1.0, -1.0)}
 
     def prune(self, study: Study, trial: FrozenTrial) -> bool:
         """Whether the trial should stop at its last reported step."""
@@ -61,7 +61,7 @@ class HalvingPruner(BasePruner):
         signs = [1.0 if direction == StudyDirection.MAXIMIZE else -1.0 for direction in study.directions]
         trials = study.get_trials(deepcopy=False)
         if len(signs) == 1:
-            n, n_better = self._reported.rank(signs[0], step, own[step][0], trials, trial.number)
+            n, n_better = self._reported[signs[0]].rank(step, own[step][0], trials)
         else:  # in order, since of equal trials the first counts as the better one
             of_others = (reports(other).get(step) for other in trials if other.number != trial.number)
             values = np.array([own[step], *filter(None, of_others)]) * signs
@@ -70,38 +70,45 @@ class HalvingPruner(BasePruner):
 
 
 class _Reported:
-    """What the trials of a study of one objective reported at each step; of those that ended it is read once."""
+    """What the trials of a study of one objective reported at each step; a trial is read when it has changed.
 
-    def __init__(self) -> None:
-        self._ended = EndedTrials()
-        self._values: dict[int, array[float]] = {}  # of ended trials, by step; in order, larger ones are better
+    Args:
+        sign: 1 to maximise and -1 to minimise.
+    """
 
-    def rank(self, sign: float, step: int, own: float, trials: Sequence[FrozenTrial], number: int) -> tuple[int, int]:
-        """Number of values that the trials reported at a step, the own one included, and of those that are better.
+    def __init__(self, sign: float) -> None:
+        self._sign, self._changes = sign, TrialChanges()
+        self._merits: dict[int, array[float]] = {}  # by step; in order, larger ones are better
+
+    def rank(self, step: int, own: float, trials: Sequence[FrozenTrial]) -> tuple[int, int]:
+        """Number of values that the trials reported at a step, and of those that are better than one of them.
 
         Args:
-            sign: 1 to maximise and -1 to minimise.
             step: The step.
-            own: The running trial's value there; it wins ties.
+            own: A value that was reported there; it wins ties.
             trials: All trials of the study.
-            number: Number of the running trial.
         """
-        taken = self._ended.take(trials)
-        if taken is None:
-            self._ended, self._values = EndedTrials(), {}
-            taken = self._ended.take(trials)
-            assert taken is not None  # nothing is known that could be gone
-        ended, running = taken
-        for trial in ended:
-            for of_step, value in trial.intermediate_values.items():
-                insort(self._values.setdefault(of_step, array("d")), _merit(sign, value))
-        others = [each.intermediate_values.get(step) for each in running if each.number != number]
-        merits = [_merit(sign, value) for value in others if value is not None]
-        of_ended, merit = self._values.get(step, array("d")), _merit(sign, own)
-        n_better = len(of_ended) - bisect_right(of_ended, merit) + sum(other > merit for other in merits)
-        return 1 + len(of_ended) + len(merits), n_better
+        changes = self._changes.take(trials)
+        if changes is None:
+            self._changes, self._merits = TrialChanges(), {}
+            changes = self._changes.take(trials)
+            assert changes is not None  # nothing is known that could be gone
+        for before, now in changes:
+            if before is not None:
+                self._forget(before)
+            self._read(now)
+        merits = self._merits[step]
+        return len(merits), len(merits) - bisect_right(merits, self._merit(own))
 
+    def _forget(self, trial: FrozenTrial) -> None:
+        for step, value in trial.intermediate_values.items():
+            merits = self._merits[step]
+            merits.pop(bisect_left(merits, self._merit(value)))
 
-def _merit(sign: float, value: float) -> float:
-    """The value such that larger is better and NaN is worst."""
-    return -math.inf if math.isnan(value) else sign * value
+    def _read(self, trial: FrozenTrial) -> None:
+        for step, value in trial.intermediate_values.items():
+            insort(self._merits.setdefault(step, array("d")), self._merit(value))
+
+    def _merit(self, value: float) -> float:
+        """The value such that larger is better and NaN is worst."""
+        return -math.inf if math.isnan(value) else self._sign * value

@@ -39,7 +39,7 @@ ORDER = {
     "autokd.teachers.factories": "mended base timm torchvision transformers registry",
     "autokd.teachers.outputs": "key shapes cache reader disk_budget",
     "autokd.optimizers": (
-        "errors arrays space reports expected_improvement hypervolume trust_region ended halving history archive "
+        "errors arrays space reports expected_improvement hypervolume trust_region changes halving history archive "
         "earlier models acquisition proposal trust_region_sampler gain importance registry __init__"
     ),
     "autokd.optimizers.space": "coordinates union encoding conditions features",

@@ -51,19 +51,29 @@ def test_nan_is_pruned_and_counts_as_worst() -> None:
     assert judged([{1: math.nan}, {1: 0.0}], {1: 5.0})
 
 
-@settings(max_examples=30)
+@settings(max_examples=60)
 @given(
     st.sampled_from(["maximize", "minimize"]),
-    st.lists(st.tuples(st.sampled_from([0.0, 1.0, 2.0, 3.0, math.nan]), st.booleans()), min_size=6, max_size=12),
+    st.lists(
+        st.tuples(st.sampled_from([0.0, 1.0, 2.0, 3.0, math.nan]), st.booleans(), st.integers(0, 3)),
+        min_size=6,
+        max_size=16,
+    ),
 )
-def test_a_pruner_that_has_seen_trials_end_judges_as_a_new_one(direction, reported) -> None:
+def test_a_pruner_that_has_seen_trials_change_and_end_judges_as_a_new_one(direction, reported) -> None:
     study, pruner = optuna.create_study(direction=direction), HalvingPruner()
-    for value, ends in reported:
-        trial = study.ask()
-        trial.report(value, 1)
-        assert pruner.prune(study, study.trials[-1]) == HalvingPruner().prune(study, study.trials[-1])
+    running: list[tuple[optuna.Trial, int]] = []
+    for value, ends, place in reported:
+        if place >= len(running):
+            running.append((study.ask(), 1))
+        trial, step = running.pop(min(place, len(running) - 1))
+        trial.report(value, step)
+        frozen = study.trials[trial.number]
+        assert pruner.prune(study, frozen) == HalvingPruner().prune(study, frozen)
         if ends:
             study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+        else:
+            running.append((trial, step + 1))
 
 
 def test_a_trial_without_reports_is_not_pruned() -> None:
