@@ -105,7 +105,7 @@ def comparison_of(record: TrialRecord, result: SearchResult) -> Comparison | Non
 def _log_json(key: str, problem: Problem) -> dict[str, Any]:
     """The file of what an evaluation printed, None if it printed nothing, and the last lines of it."""
     file = log_file(problem.evaluations, key)
-    return {"log": str(file) if file.exists() else None, "log_tail": tail(file, LOG_LINES)}
+    return {"key": key, "log": str(file) if file.exists() else None, "log_tail": tail(file, LOG_LINES)}
 
 
 def failures_json(result: SearchResult, most: int) -> list[dict[str, Any]]:

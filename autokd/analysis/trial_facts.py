@@ -1,6 +1,8 @@
 """A trial as words, sentences and tables: for the command line and for the page."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from rich.table import Table
@@ -28,7 +30,24 @@ from autokd.searches.tables import (
 from autokd.searches.trial_record import TrialRecord
 from search_spaces.design.budget import Budget
 
-__all__ = ["evaluations_table", "log_lines", "students_table", "trial_facts", "trials_table"]
+__all__ = ["EvaluationLog", "evaluation_logs", "evaluations_table", "students_table", "trial_facts", "trials_table"]
+
+
+@dataclass(frozen=True)
+class EvaluationLog:
+    """The log of an evaluation.
+
+    Attributes:
+        title: Of which evaluation it is, such as `log of student 0 up to 3 epochs`.
+        key: The evaluation's key.
+        file: Where it is.
+        end: Its last lines, if the evaluation failed.
+    """
+
+    title: str
+    key: str
+    file: Path
+    end: Sequence[str]
 
 
 def trial_facts(record: TrialRecord, result: SearchResult) -> list[tuple[str, str]]:
@@ -116,14 +135,14 @@ def evaluations_table(record: TrialRecord) -> Table:
     return table(headings, rows, numeric=range(3, len(headings)))
 
 
-def log_lines(record: TrialRecord, problem: Problem) -> Iterator[str]:
-    """Where evaluations that printed something have their logs, with the last lines of those that failed."""
+def evaluation_logs(record: TrialRecord, problem: Problem) -> Iterator[EvaluationLog]:
+    """The logs of those evaluations of a trial that printed something."""
     replicates = {student.id: student.replicate for student in record.students}
     for row in record.evaluations:
         file = log_file(problem.evaluations, row.key)
         if file.exists():
-            yield f"log of student {replicates[row.student_id]} up to {counted(row.epochs, 'epoch')}: {file}"
-            yield from (f"  {line}" for line in tail(file, LOG_LINES) if row.state == "failed")
+            title = f"log of student {replicates[row.student_id]} up to {counted(row.epochs, 'epoch')}"
+            yield EvaluationLog(title, row.key, file, tail(file, LOG_LINES) if row.state == "failed" else ())
 
 
 def _companions(metrics: Mapping[str, Any]) -> str:

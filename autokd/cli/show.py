@@ -8,7 +8,7 @@ from rich.table import Table
 
 from autokd.analysis.plain_values import families_json, status_json, trial_json
 from autokd.analysis.status_facts import status_facts
-from autokd.analysis.trial_facts import evaluations_table, log_lines, students_table, trial_facts
+from autokd.analysis.trial_facts import evaluation_logs, evaluations_table, students_table, trial_facts
 from autokd.cli.output import Output, show_json, show_text
 from autokd.searches.method_choice import METHOD, PATH, TEACHER
 from autokd.searches.progress import Progress
@@ -77,8 +77,8 @@ def trial(record: TrialRecord, result: SearchResult, output: Output) -> None:
     show_text(students_table(record, problem.budget))
     show_text(evaluations_table(record))
     show_text("of the validation samples; ECE scaled: after temperature scaling; KL: KL(teacher || student) in nats")
-    for line in log_lines(record, problem):
-        show_text(line)
+    for log in evaluation_logs(record, problem):
+        show_text("\n".join([f"{log.title}: {log.file}", *(f"  {line}" for line in log.end)]))
 
 
 def families(result: SearchResult, top: int, output: Output) -> None:

@@ -143,6 +143,9 @@ class Client(Calls):
         content = self._answer(method, path, query, body).content
         return TypeAdapter(answer).validate_json(content or b"null")
 
+    def _text(self, method: str, path: str) -> str:
+        return str(self._answer(method, path).text)
+
     def _answer(
         self, method: str, path: str, query: Mapping[str, object] | None = None, body: BaseModel | None = None
     ) -> httpx2.Response:

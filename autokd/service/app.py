@@ -5,7 +5,7 @@ import asyncio
 from fastapi import FastAPI
 from starlette.types import ASGIApp
 
-from autokd.service import artefacts, changing, health, metrics, queueing, reading, watching
+from autokd.service import artefacts, changing, health, logs, metrics, queueing, reading, watching
 from autokd.service.audit import Audit
 from autokd.service.bodies import BodyLimits
 from autokd.service.guard import Guard, SafeHeaders
@@ -58,6 +58,6 @@ def make_api(settings: Settings) -> FastAPI:
     api.state.findings = fragments.remembered_findings(computing)
     api.state.watchers = asyncio.Semaphore(watching.MOST_WATCHERS)
     handle_errors(api)
-    for part in (health, metrics, reading, watching, artefacts, changing, queueing, shell, fragments, form):
+    for part in (health, metrics, reading, watching, logs, artefacts, changing, queueing, shell, fragments, form):
         api.include_router(part.router)
     return api

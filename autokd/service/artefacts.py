@@ -5,8 +5,9 @@ import os
 import shutil
 import threading
 from collections.abc import Iterator
+from io import BufferedReader
 from pathlib import Path
-from typing import Annotated, BinaryIO
+from typing import Annotated
 
 from fastapi import APIRouter, HTTPException
 from fastapi import Path as InPath
@@ -19,6 +20,7 @@ from autokd.export.manifest import MANIFEST, read_manifest
 from autokd.export.verification import file_digest
 from autokd.searches.manifest import origin
 from autokd.searches.result import SearchResult
+from autokd.service.files import opened, sent
 from autokd.service.guard import allow
 from autokd.service.quota import check_quota
 from autokd.service.reading import Found
@@ -28,8 +30,6 @@ from autokd.service.settings import Current, Settings
 from search_spaces.design.budget import LARGEST_LIMIT, Budget
 
 __all__ = ["exports_folder", "forget_export", "router"]
-
-CHUNK_BYTES = 2**18
 
 Limit = Annotated[int | None, Field(ge=1, le=LARGEST_LIMIT)]
 
@@ -88,12 +88,11 @@ def send_artefact(sha256: Annotated[str, InPath(pattern=r"^[0-9a-f]{64}$")], set
     for path, name in _of_digest(sha256, settings):
         if file := _opened(path, sha256):
             headers = {
-                "Content-Disposition": f'attachment; filename="{name}"',
                 "Content-Length": str(os.fstat(file.fileno()).st_size),
                 "ETag": f'"{sha256}"',
                 "Cache-Control": "private, immutable, max-age=31536000",
             }
-            return StreamingResponse(_chunks(file), headers=headers, media_type="application/octet-stream")
+            return sent(file, name, "application/octet-stream", headers)
     raise HTTPException(404, "no export has a file of this digest")
 
 
@@ -167,20 +166,13 @@ def _digests(folder: Path, began: str | None = None) -> dict[str, str]:
     return {MANIFEST: file_digest(folder / MANIFEST), **manifest.files}
 
 
-def _opened(path: Path, sha256: str) -> BinaryIO | None:
-    """The file, open so that it stays the one whose digest was taken; None if it has another one, or is a link."""
-    try:
-        file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb")
-    except OSError:
+def _opened(path: Path, sha256: str) -> BufferedReader | None:
+    """The file, open; None if it is gone, is a link, or has another digest."""
+    file = opened(path)
+    if file is None:
         return None
     if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
         file.close()
         return None
     file.seek(0)
     return file
-
-
-def _chunks(file: BinaryIO) -> Iterator[bytes]:
-    with file:
-        while chunk := file.read(CHUNK_BYTES):
-            yield chunk

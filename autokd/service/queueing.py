@@ -17,7 +17,7 @@ from autokd.service.quota import check_quota
 from autokd.service.reading import MOST, Found
 from autokd.service.registered import Registered
 from autokd.service.schemas import JobAnswer, NamesAnswer
-from autokd.service.settings import Current
+from autokd.service.settings import Current, Settings
 
 __all__ = ["SearchOrder", "config_of", "router"]
 
@@ -70,7 +70,8 @@ def create_search(order: SearchOrder, settings: Current) -> JobAnswer:
     config = config_of(order, settings.registered)
     check_quota(settings)
     with settings.home.open(create=True) as store:
-        return _answer(enqueue(store, config.name, config.to_dict(), order.priority, renames=order.name is None))
+        job = enqueue(store, config.name, config.to_dict(), order.priority, renames=order.name is None)
+    return _answer(job, settings)
 
 
 @router.post("/searches/{search}/resume", dependencies=[allow("run")], status_code=202)
@@ -80,7 +81,8 @@ def resume(found: Found, settings: Current, order: ResumeOrder) -> JobAnswer:
     with settings.home.open() as store:
         if is_owned(store, found.name):
             raise LeaseHeld(f"search {found.name!r} is running already.")
-        return _answer(enqueue(store, found.name, None, order.priority))
+        job = enqueue(store, found.name, None, order.priority)
+    return _answer(job, settings)
 
 
 @router.get("/queue", dependencies=[allow("read")])
@@ -93,7 +95,7 @@ def list_queue(
     if not settings.home.exists:
         return []
     with settings.home.open() as store:
-        return [_answer(job) for job in jobs(store, most, *([] if state is None else [state]))]
+        return [_answer(job, settings) for job in jobs(store, most, *([] if state is None else [state]))]
 
 
 @router.delete("/queue/{job}", dependencies=[allow("run")], status_code=204)
@@ -126,5 +128,5 @@ def _parsed(toml: str | None) -> dict[str, Any]:
         raise InputError(f"toml: {error}.") from None
 
 
-def _answer(job: JobRow) -> JobAnswer:
-    return JobAnswer.model_validate(vars(job))
+def _answer(job: JobRow, settings: Settings) -> JobAnswer:
+    return JobAnswer.model_validate(vars(job) | {"has_log": settings.job_log(job.id).exists()})

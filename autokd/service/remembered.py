@@ -3,15 +3,16 @@
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Generic, TypeVar
 
 from anyio.to_thread import run_sync
 
+from autokd.database.reading import Reader
+from autokd.database.rows import SearchRow
 from autokd.searches.progress import is_running
 from autokd.searches.result import SearchResult
-from autokd.searches.watching import newest_event
 
 __all__ = ["AsOf", "Remembered", "as_of_events", "as_of_process"]
 
@@ -27,15 +28,15 @@ class Moment:
     Attributes:
         created_at: When the search was created, since its name may be used again.
         event: Id of its newest event.
+        at: When that happened.
         process: What else can change, and needs no event for it: the last heartbeat of the process that runs it, and
             whether it runs.
-        at: When something was recorded of it last.
     """
 
     created_at: datetime
     event: int
+    at: datetime
     process: tuple[datetime | None, bool] | None = None
-    at: datetime = field(kw_only=True, compare=False)
 
     def is_as_new_as(self, other: "Moment") -> bool:
         """Whether nothing that had happened at the other moment was still to happen at this one."""
@@ -48,7 +49,7 @@ class AsOf:
 
     Attributes:
         event: Id of the newest event that it knows of.
-        at: When something had been recorded last.
+        at: When that happened.
         is_newest: Whether nothing has happened since. Otherwise a newer answer is computed: ask again later.
     """
 
@@ -142,7 +143,7 @@ def as_of_events(found: SearchResult) -> Moment:
     """The moment of a search for what its events tell."""
     with found.home.open() as store:
         search = store.search(found.name)
-        return Moment(search.created_at, newest_event(store, search), at=search.updated_at)
+        return _moment(store, search)
 
 
 def as_of_process(found: SearchResult) -> Moment:
@@ -153,4 +154,10 @@ def as_of_process(found: SearchResult) -> Moment:
     with found.home.open() as store:
         search = store.search(found.name)
         process = search.lease_heartbeat_at, is_running(store, search)
-        return Moment(search.created_at, newest_event(store, search), process, at=search.updated_at)
+        return replace(_moment(store, search), process=process)
+
+
+def _moment(store: Reader, search: SearchRow) -> Moment:
+    newest = next(iter(store.last_events(search.id, 1)), None)
+    event, at = (newest.id, newest.at) if newest else (0, search.created_at)
+    return Moment(search.created_at, event, at)

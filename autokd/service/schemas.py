@@ -200,8 +200,12 @@ class TrialAnswer(BaseModel):
 
 
 class LogAnswer(BaseModel):
-    """The file of what an evaluation printed, None if it printed nothing, and the last lines of it."""
+    """The file of what an evaluation printed, None if it printed nothing, and the last lines of it.
 
+    `/api/searches/{search}/logs/{key}` sends the whole file.
+    """
+
+    key: str
     log: str | None
     log_tail: list[str]
 
@@ -266,7 +270,10 @@ class NamesAnswer(BaseModel):
 
 
 class JobAnswer(BaseModel):
-    """A job of the queue: that a search be run. `starts` counts the processes that have taken it."""
+    """A job of the queue: that a search be run. `starts` counts the processes that have taken it.
+
+    If it `has_log`, `/api/queue/{job}/log` sends what they printed.
+    """
 
     id: int
     search: str
@@ -277,6 +284,7 @@ class JobAnswer(BaseModel):
     created_at: datetime
     lease_host: str | None
     lease_pid: int | None
+    has_log: bool
 
 
 class AuditAnswer(BaseModel):

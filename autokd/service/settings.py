@@ -47,10 +47,9 @@ class Settings:
         """Where changes are recorded, see `audit`."""
         return self.folder / "audit.jsonl"
 
-    @property
-    def logs(self) -> Path:
-        """What the processes that run searches print, a file for each job."""
-        return self.folder / "logs"
+    def job_log(self, job: int) -> Path:
+        """The file of what the processes print that run the search of a job."""
+        return self.folder / "logs" / f"job-{job}.log"
 
     @property
     def tokens_file(self) -> Path:

@@ -61,8 +61,9 @@ class Supervisor:
         home, most = self.settings.home, self.settings.most_running
         words = (str(home.folder), str(job_id), str(most))
         environment = {**os.environ, **({} if home.url is None else {"AUTOKD_DATABASE": home.url})}
-        self.settings.logs.mkdir(parents=True, exist_ok=True)
-        with (self.settings.logs / f"job-{job_id}.log").open("ab") as log:
+        file = self.settings.job_log(job_id)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with file.open("ab") as log:
             return subprocess.Popen(
                 [sys.executable, "-m", "autokd.service.run", *words],
                 stdin=subprocess.DEVNULL,

@@ -75,8 +75,8 @@ ORDER = {
         "__init__"
     ),
     "autokd.service": (
-        "registered settings tokens refusals guard bodies audit quota remembered schemas reading watching artefacts "
-        "changing queueing pages metrics health app run supervisor server"
+        "registered settings tokens refusals guard bodies audit quota files remembered schemas reading watching logs "
+        "artefacts changing queueing pages metrics health app run supervisor server"
     ),
     "autokd.service.pages": "rendering shell fragments form",
     "search_spaces": "errors architecture networks design drawing spaces blueprint space",

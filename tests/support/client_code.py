@@ -1,7 +1,7 @@
 """Writes the code of `autokd.client` that is generated from the service's OpenAPI document: `make client`.
 
 `datamodel-codegen` makes the types, in an environment of its own, and the template below the calls. What answers
-neither JSON nor nothing is left to `autokd/client/client.py`.
+neither JSON, text nor nothing is left to `autokd/client/client.py`.
 """
 
 import hashlib
@@ -51,7 +51,7 @@ def _in(value: object) -> str:
 
 
 class Calls:
-    """A method for each route of the service that answers JSON or nothing."""
+    """A method for each route of the service that answers JSON, text or nothing."""
 
     def _call(
         self,
@@ -62,11 +62,14 @@ class Calls:
         body: BaseModel | None = None,
     ) -> T:
         raise NotImplementedError
+
+    def _text(self, method: str, path: str) -> str:
+        raise NotImplementedError
 {% for call in calls %}
 
     def {{ call.name }}({{ (["self"] + call.arguments) | join(", ") }}) -> {{ call.answer }}:
         """{{ call.text }}"""
-        {{ "return " if call.answer != "None" }}self._call({{ call.given | join(", ") }})
+        {{ "return " if call.answer != "None" }}self.{{ call.by }}({{ call.given | join(", ") }})
 {% endfor %}
 '''
 
@@ -114,11 +117,16 @@ def _calls(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             if contents.keys() <= {"application/json"}:
                 answer = _type(contents["application/json"]["schema"]) if contents else "None"
                 yield _call(method.upper(), path, operation, answer)
+            elif contents.keys() == {"text/plain"}:
+                text = _call(method.upper(), path, operation, "str")
+                yield text | {"by": "_text", "given": text["given"][1:]}
 
 
 def _call(method: str, path: str, operation: Mapping[str, Any], answer: str) -> dict[str, Any]:
     """What the template says of a call: its signature, and what it gives on."""
-    parameters = operation.get("parameters", [])
+    parameters = sorted(  # those of the path first, in its order
+        operation.get("parameters", []), key=lambda each: (each["in"] != "path", path.find(f"{{{each['name']}}}"))
+    )
     query = [each["name"] for each in parameters if each["in"] == "query"]
     arguments = [_argument(each) for each in parameters]
     given = ["type(None)" if answer == "None" else answer, repr(method), _path(path, parameters)]
@@ -129,6 +137,7 @@ def _call(method: str, path: str, operation: Mapping[str, Any], answer: str) -> 
         given.append("body=order")
     return {
         "name": operation["operationId"],
+        "by": "_call",
         "arguments": arguments,
         "answer": answer,
         "text": operation["description"],

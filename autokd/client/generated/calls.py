@@ -17,7 +17,7 @@ def _in(value: object) -> str:
 
 
 class Calls:
-    """A method for each route of the service that answers JSON or nothing."""
+    """A method for each route of the service that answers JSON, text or nothing."""
 
     def _call(
         self,
@@ -29,6 +29,9 @@ class Calls:
     ) -> T:
         raise NotImplementedError
 
+    def _text(self, method: str, path: str) -> str:
+        raise NotImplementedError
+
     def is_alive(self) -> types.HealthAnswer:
         """Whether the service answers."""
         return self._call(types.HealthAnswer, "GET", "/health/live")
@@ -36,6 +39,10 @@ class Calls:
     def is_ready(self) -> types.HealthAnswer:
         """Whether the database can be read, and the folder of searches written."""
         return self._call(types.HealthAnswer, "GET", "/health/ready")
+
+    def show_metrics(self) -> str:
+        """Metrics of searches, disk and requests in the text format of Prometheus."""
+        return self._text("GET", "/metrics")
 
     def list_recipes(self) -> list[types.RecipeAnswer]:
         """The ready-made searches."""
@@ -106,6 +113,14 @@ class Calls:
         return self._call(
             list[types.EventRow], "GET", f"/api/searches/{_in(search)}/events", {"after": after, "most": most}
         )
+
+    def show_log(self, search: str, key: str) -> str:
+        """What is kept of all that an evaluation printed, by the evaluation's key."""
+        return self._text("GET", f"/api/searches/{_in(search)}/logs/{_in(key)}")
+
+    def show_job_log(self, job: int) -> str:
+        """All that the processes printed which ran the search of a job."""
+        return self._text("GET", f"/api/queue/{_in(job)}/log")
 
     def list_export(self, search: str) -> types.ExportAnswer:
         """The files of the search's export, and a zip of them, which `/api/artefacts/{sha256}` sends."""

@@ -12,7 +12,7 @@ from starlette.responses import HTMLResponse
 from autokd.analysis.plain_values import failures_json
 from autokd.analysis.report import drawing, findings_values
 from autokd.analysis.status_facts import status_facts
-from autokd.analysis.trial_facts import evaluations_table, log_lines, students_table, trial_facts, trials_table
+from autokd.analysis.trial_facts import evaluation_logs, evaluations_table, students_table, trial_facts, trials_table
 from autokd.database.errors import UnknownSearch
 from autokd.errors import InputError
 from autokd.searches.progress import Progress
@@ -105,7 +105,7 @@ def show_trial(found: Found, record: FoundTrial) -> str:
         facts=trial_facts(record, found),
         students=students_table(record, found.problem.budget),
         evaluations=evaluations_table(record),
-        logs=list(log_lines(record, found.problem)),
+        logs=list(evaluation_logs(record, found.problem)),
     )
 
 
@@ -123,9 +123,9 @@ def show_failures(found: Found) -> str:
 
 
 @router.get("/searches/{search}/workers")
-def show_workers(found: Named, progress: CurrentProgress) -> str:
+def show_workers(found: Named, progress: CurrentProgress, settings: Current) -> str:
     """The process that runs a search, and what its workers have."""
-    return render("workers.html", workers=list_workers(found, progress))
+    return render("workers.html", workers=list_workers(found, progress), job=_job(found.name, settings))
 
 
 @router.get("/searches/{search}/export")

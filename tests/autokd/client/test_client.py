@@ -19,8 +19,11 @@ from autokd.client.generated.calls import Calls
 from autokd.database.lease import acquire, release
 from autokd.database.queue import jobs
 from autokd.errors import InputError
+from autokd.evaluation.task import log_file
 from autokd.export.verification import verify_folder
+from autokd.searches.api import find
 from autokd.searches.workspace import Workspace
+from autokd.service.settings import Settings
 
 TINY = {
     **{"trials": 2, "training.rungs": [1], "training.views": 1, "training.precision": "float32"},
@@ -28,6 +31,7 @@ TINY = {
 }
 NOTHING = {
     *("cancel_job", "create_search", "delete", "list_audit", "make_export", "resume", "retry", "show_trial", "stop"),
+    *("show_job_log", "show_log"),
 }
 """Calls that change something, or need more than the name of a search."""
 
@@ -99,6 +103,18 @@ def test_every_answer_is_of_its_type(client: Client, searched: Path, name: str) 
     """Parsing fails otherwise."""
     call = getattr(client, name)
     call("first") if "search" in call.__annotations__ else call()
+
+
+@pytest.mark.slow  # the service that the tests here share
+def test_logs_are_fetched_whole(client: Client, searched: Path, home: Path) -> None:
+    (job,) = client.list_queue()
+    assert client.show_job_log(job.id) == Settings(Workspace(home)).job_log(job.id).read_text()
+    key = client.show_trial("first", "0").evaluations[0].key
+    log_file(find("first", home).problem.evaluations, key).write_text("line\n\N{SNOWMAN}\n")
+    assert client.show_log("first", key) == "line\n\N{SNOWMAN}\n"
+    with pytest.raises(ServiceError, match="no such log") as gone:
+        client.show_log("first", key.replace(key[:24], 24 * "0"))
+    assert gone.value.status == 404
 
 
 @pytest.mark.slow  # a service that ends and begins anew

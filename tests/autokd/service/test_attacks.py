@@ -14,6 +14,7 @@ from autokd.service.tokens import Role
 
 READ, STOP, EXPORT = "/api/searches/digits/progress", "/api/searches/digits/stop", "/api/searches/digits/export"
 SEARCH, RETRY, FILES = "/api/searches/digits", "/api/searches/digits/retry", "/api/artefacts"
+LOGS, KEY = "/api/searches/digits/logs", f"{24 * '0'}-1"
 PAGE = "http://evil.example"
 SCRIPT = "%3Cscript%3Ealert(1)"
 
@@ -124,6 +125,26 @@ ATTACKS = [
         attack(422, "GET", f"{FILES}/{name}")
         for name in ("tokens.json", 64 * "g", 63 * "0", 64 * "A", "%00", 65 * "0", SCRIPT, 64 * "0" + "%0a")
     ),
+    *(attack(401, "GET", path, None) for path in (f"{LOGS}/{KEY}", "/api/queue/1/log")),
+    *(
+        attack(404, "GET", path)
+        for path in (
+            f"{LOGS}/{KEY}",
+            f"{LOGS}/..%2f..%2f..%2fautokd.db",
+            f"{LOGS}/%2e%2e/%2e%2e/etc/passwd",
+            f"{LOGS}/{KEY}%2f..%2flog-0.txt",
+            f"/api/searches/none/logs/{KEY}",
+            "/api/queue/1/log",
+            "/api/queue/..%2f1/log",
+            "/logs/job-1.log",
+        )
+    ),
+    *(
+        attack(422, "GET", f"{LOGS}/{key}")
+        for key in ("..%5c", f"{KEY}%00", f"{KEY}%0a", KEY.replace("0", "g"), KEY + "-x", KEY + 9 * "0", SCRIPT)
+    ),
+    *(attack(422, "GET", f"/api/queue/{job}/log") for job in ("0", "-1", "1e3", "%2e%2e", 40 * "9", SCRIPT)),
+    attack(405, "DELETE", f"{LOGS}/{KEY}"),
     # names that are none
     *(
         attack(422, "GET", f"/api/searches/{name}/progress")
