@@ -89,7 +89,7 @@ def unknown_folders(workspace: Workspace) -> list[Path]:
 
 
 def _of_search(workspace: Workspace, store: Reader, row: SearchRow, depot: Depot | None) -> Iterator[Garbage]:
-    folder = workspace.folder / "searches" / row.name / "evaluations"
+    folder = workspace.evaluations(row.name)
     surplus = find_surplus(store, row.id, Retention(folder, _keeps_sources(row), depot))
     there = {} if depot is None else depot.sizes(folder)
     yield _garbage(row.name, "checkpoints", surplus.checkpoints, there=there)

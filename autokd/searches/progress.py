@@ -1,7 +1,7 @@
 """Progress of a search, computed from its rows for all interfaces."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Self
@@ -12,11 +12,12 @@ from autokd.database.rows import SearchRow, StudentRow, TrialTotals
 from autokd.database.summaries import trial_totals
 from autokd.searches.references import latest_references
 from autokd.searches.trial_record import TrialRecord, reference_records, trial_records
+from autokd.searches.under_way import RunningEvaluation, evaluations_under_way, with_how_far
+from autokd.searches.workspace import Workspace
 
 __all__ = [
     "Progress",
     "ReferenceProgress",
-    "RunningEvaluation",
     "Tally",
     "Training",
     "best_trial_record",
@@ -53,27 +54,6 @@ class ReferenceProgress:
     epochs: float | None
     params: int | None
     macs: int | None
-    reason: str | None
-
-
-@dataclass(frozen=True)
-class RunningEvaluation:
-    """An evaluation under way.
-
-    Attributes:
-        trial: Number of its trial; None for a reference.
-        reference: Name of its reference; None for a trial.
-        replicate: Number of its student within the trial.
-        epochs: Epochs up to which it trains.
-        worker: The worker that has it; None while it waits, or if that is not known.
-        reason: Why it waits; None if it does not, or if that is not known.
-    """
-
-    trial: int | None
-    reference: str | None
-    replicate: int
-    epochs: float
-    worker: str | None
     reason: str | None
 
 
@@ -277,7 +257,7 @@ class Tally:
             retriable=self._retriable,
             at_chance=self._at_chance,
             references=tuple(_reference(name, record) for name, record in latest_references(references).items()),
-            evaluations=tuple(evaluation for record in records for evaluation in _under_way(record)),
+            evaluations=tuple(evaluation for record in records for evaluation in evaluations_under_way(record)),
         )
 
     def _add_ended(self, record: TrialRecord) -> None:
@@ -317,19 +297,23 @@ def read_progress(store: Reader, search: SearchRow) -> Progress:
     return tally.progress(search, reference_records(store, search.id))
 
 
-def current_progress(store: Reader, search: SearchRow) -> Progress:
+def current_progress(store: Reader, search: SearchRow, home: Workspace) -> Progress:
     """The progress of a search as somebody else sees it, who knows of its process by its lease alone.
+
+    How far its evaluations are is read from their checkpoints.
 
     Args:
         store: The search's database.
         search: The search.
+        home: Where its files are.
     """
     progress = read_progress(store, search)
     if progress.status != "running":
         return progress
     if not is_running(store, search):
         return replace(progress, status="interrupted", evaluations=())
-    return replace(progress, status="stopping") if search.stop else progress
+    evaluations = tuple(with_how_far(each, search, home) for each in progress.evaluations)
+    return replace(progress, status="stopping" if search.stop else "running", evaluations=evaluations)
 
 
 def is_running(store: Reader, search: SearchRow) -> bool:
@@ -368,19 +352,6 @@ def is_at_chance(record: TrialRecord, classes: int) -> bool | None:
         return None
     rung = max(balanced)
     return balanced[rung] < CHANCE_MARGIN / (classes - record.means("absent_classes")[rung])
-
-
-def _under_way(record: TrialRecord) -> Iterator[RunningEvaluation]:
-    trial, replicates = record.trial, {student.id: student.replicate for student in record.students}
-    for row in record.running:
-        yield RunningEvaluation(
-            trial=None if trial.reference else trial.number,
-            reference=trial.reference,
-            replicate=replicates[row.student_id],
-            epochs=row.epochs,
-            worker=row.worker,
-            reason=row.reason,
-        )
 
 
 def _reference(name: str, record: TrialRecord) -> ReferenceProgress:

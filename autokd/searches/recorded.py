@@ -135,7 +135,7 @@ class RecordedSearch:
     def progress(self) -> Progress:
         """How far the search is."""
         with self.home.open() as store:
-            return current_progress(store, store.search(self.name))
+            return current_progress(store, store.search(self.name), self.home)
 
     @property
     def times(self) -> Times:

@@ -70,7 +70,7 @@ class SearchResult(RecordedSearch):
         """
         with self._session("resume", config) as (lease, dispatcher):
             search = dispatcher.store.search(self.name)
-            dispatcher.on_change = lambda: self.reporter.searched(current_progress(dispatcher.store, search))
+            dispatcher.on_change = lambda: self.reporter.searched(current_progress(dispatcher.store, search, self.home))
             problem = PanelStage(dispatcher.store, lease, self.problem_of(search), dispatcher).run()
             controller = self._controller(lease, dispatcher, problem)
             controller.run()

@@ -156,7 +156,7 @@ def trainings(problem: Problem, store: Reader, search_id: int) -> list[Training]
 
 def _epochs_done(task: EvaluationTask) -> float:
     """Whole epochs done at the last checkpoint of the task."""
-    return max(epochs_done(task.checkpoint), epochs_done(task.branch_checkpoint)) // 1
+    return epochs_done(task.checkpoint, task.branch_checkpoint) // 1
 
 
 def teacher_on_test(problem: Problem, teacher: Teacher | None) -> dict[str, Any]:

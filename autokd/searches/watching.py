@@ -9,6 +9,7 @@ from autokd.database.rows import EventRow, SearchRow
 from autokd.searches.progress import Progress, Training, current_progress
 from autokd.searches.result import SearchResult
 from autokd.searches.retraining import trainings
+from autokd.searches.workspace import Workspace
 
 __all__ = ["Look", "newest_event", "watch"]
 
@@ -51,7 +52,7 @@ def watch(result: SearchResult, seconds: float) -> Iterator[Look]:
         seen = newest_event(store, store.search(result.name))
         while True:
             search = store.search(result.name)
-            now = _look(store, search, seen)
+            now = _look(store, search, result.home, seen)
             seen = now.seen
             yield replace(now, trainings=trainings(result.problem_of(search), store, search.id))
             if not now.progress.is_running:
@@ -64,9 +65,9 @@ def newest_event(store: Reader, search: SearchRow) -> int:
     return max((event.id for event in store.last_events(search.id, 1)), default=0)
 
 
-def _look(store: Reader, search: SearchRow, seen: int) -> Look:
+def _look(store: Reader, search: SearchRow, home: Workspace, seen: int) -> Look:
     """Look at a search once, where `seen` is the newest event that was seen before."""
-    progress = current_progress(store, search)  # first: events of its end are then among what follows
+    progress = current_progress(store, search, home)  # first: events of its end are then among what follows
     events = store.events(search.id, seen)
     newest = max((event.id for event in events), default=seen)
     return Look(progress, events, newest)

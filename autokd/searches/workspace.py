@@ -88,6 +88,10 @@ class Workspace:
         """The database as it may be printed, without its password."""
         return shown(database_url(self.url)) if self.url else str(self.file)
 
+    def evaluations(self, search: str) -> Path:
+        """Folder of the files of all evaluations of a search."""
+        return self.folder / "searches" / search / "evaluations"
+
     @property
     def option(self) -> str:
         """The option that a command line needs to find this workspace; empty for the default one."""

@@ -10,8 +10,9 @@ from autokd.analysis.rung_correlations import RungCorrelation
 from autokd.database.rows import EvaluationRow, EventRow, JobState, StopMode, StudentRow
 from autokd.searches.families import Family
 from autokd.searches.panel_facts import PanelFacts
-from autokd.searches.progress import Progress, RunningEvaluation, Training
+from autokd.searches.progress import Progress, Training
 from autokd.searches.times import Times
+from autokd.searches.under_way import RunningEvaluation
 from autokd.service.remembered import AsOf
 
 __all__ = [

@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,9 @@ from autokd.training.loop import TrainingState
 
 __all__ = [
     "Checkpoint",
+    "Reached",
     "epochs_done",
+    "furthest",
     "load_checkpoint",
     "load_weights",
     "save_checkpoint",
@@ -47,6 +50,7 @@ def save_checkpoint(state: TrainingState, path: Path) -> None:
         "losses": state.losses,
         "entropies": state.entropies,
         "best": None if state.best is None else asdict(state.best),
+        "steps_per_second": state.steps_per_second,
         "digest": _digest(tensors),
     }
     write_atomically(path, lambda temporary: save_file(tensors, temporary, {"progress": json.dumps(progress)}))
@@ -131,13 +135,42 @@ def load_weights(path: Path) -> dict[str, Tensor]:
     return _read(path, "weights")
 
 
-def epochs_done(path: Path) -> float:
-    """Epochs trained up to the checkpoint at `path`; 0 if there is none that can be read and has this format."""
+@dataclass(frozen=True)
+class Reached:
+    """How far a training had come at a checkpoint.
+
+    Attributes:
+        epochs: Epochs trained up to it.
+        epochs_per_second: Speed of the epoch, or part of one, before it; None in checkpoints of earlier versions.
+        at: When it was written.
+    """
+
+    epochs: float
+    epochs_per_second: float | None
+    at: datetime
+
+
+def furthest(*paths: Path) -> Reached | None:
+    """How far a training had come at the last of these checkpoints; None if none can be read and has this format."""
+    return max((each for each in map(_reached, paths) if each), key=lambda each: each.epochs, default=None)
+
+
+def epochs_done(*paths: Path) -> float:
+    """Epochs trained up to the last of these checkpoints; 0 if none can be read and has this format."""
+    reached = furthest(*paths)
+    return reached.epochs if reached else 0.0
+
+
+def _reached(path: Path) -> Reached | None:
     try:
         progress = _progress(path)
-    except InputError:
-        return 0.0
-    return float(progress["epochs"]) if progress else 0.0
+        at = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+    except (InputError, OSError):
+        return None
+    if progress is None:
+        return None
+    speed, epochs = progress.get("steps_per_second"), float(progress["epochs"])
+    return Reached(epochs, speed and speed * epochs / progress["step"], at)
 
 
 def _modules(state: TrainingState) -> dict[str, nn.Module]:

@@ -1,6 +1,7 @@
 """The training loop of one network, given a stream of batches and a loss."""
 
 import math
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Protocol, Self
@@ -84,6 +85,7 @@ class TrainingState:
         entropies: Mean cross-entropy of the network's outputs with the labels in each finished segment, in nats. Unlike
             the loss, it is comparable between methods.
         best: Score of the best epoch so far, if the best network is kept.
+        steps_per_second: Speed of the last segment; None before its end.
     """
 
     network: nn.Module
@@ -95,6 +97,7 @@ class TrainingState:
     losses: list[float] = field(default_factory=list)
     entropies: list[float] = field(default_factory=list)
     best: Score | None = None
+    steps_per_second: float | None = None
 
 
 def fresh_state(
@@ -196,9 +199,11 @@ def train(
     while state.step < until:
         epoch_end = (state.step // stream.steps_per_epoch + 1) * stream.steps_per_epoch
         ends = (epoch_end, until, *boundaries)
+        first_step, began = state.step, time.perf_counter()
         with torch.random.fork_rng(devices=_cuda_devices(state.network)):
             torch.manual_seed(derive(seed, "segment", state.step))
             _segment(state, stream, loss, settings, min(end for end in ends if end > state.step), schedule)
+        state.steps_per_second = (state.step - first_step) / (time.perf_counter() - began)
         state.epochs = state.step / stream.steps_per_epoch
         on_segment(state)
 

@@ -5,7 +5,8 @@ import pytest
 from measured_progress import measure_progress
 
 from autokd.database.rows import SearchRow
-from autokd.searches.progress import RunningEvaluation, best_trial_record, ranked
+from autokd.searches.progress import best_trial_record, ranked
+from autokd.searches.under_way import RunningEvaluation
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def test_trials_are_counted_by_their_state(search: SearchRow, make_record):
 def test_a_running_search_tells_where_each_evaluation_is(search: SearchRow, make_record):
     record, waits = make_record(3, [[0.5]]), {"state": "running", "worker": None, "reason": "no worker"}
     record = replace(record, evaluations=(replace(record.evaluations[0], **waits),))
-    expected = RunningEvaluation(3, None, 0, epochs=1.0, worker=None, reason="no worker")
+    expected = RunningEvaluation(3, None, 0, epochs=1.0, worker=None, reason="no worker", key=record.evaluations[0].key)
     assert measure_progress(replace(search, status="running"), [record]).evaluations == (expected,)
     assert measure_progress(replace(search, status="interrupted"), [record]).evaluations == ()
 

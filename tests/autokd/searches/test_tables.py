@@ -1,7 +1,11 @@
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
-from autokd.searches.progress import RunningEvaluation
 from autokd.searches.tables import counted, evaluation_state, ratio
+from autokd.searches.under_way import RunningEvaluation
+
+AN_HOUR = timedelta(hours=1)
 
 
 def test_one_is_singular_and_everything_else_plural() -> None:
@@ -25,9 +29,21 @@ def test_a_ratio_that_cannot_be_told_is_a_dash(larger: int | None, smaller: int 
 @pytest.mark.parametrize(
     ("evaluation", "line"),
     [
-        (RunningEvaluation(3, None, 0, 9.0, "node7:1", None), "trial 3, student 0 up to 9 epochs, on node7:1"),
-        (RunningEvaluation(3, None, 1, 1.0, None, "no worker"), "trial 3, student 1 up to 1 epoch, waits: no worker"),
-        (RunningEvaluation(None, "resnet", 0, 9.0, None, None), "reference resnet, student 0 up to 9 epochs"),
+        (RunningEvaluation(3, None, 0, 9.0, "node7:1", None, "k"), "trial 3, student 0 up to 9 epochs, on node7:1"),
+        (
+            RunningEvaluation(3, None, 1, 1.0, None, "no worker", "k"),
+            "trial 3, student 1 up to 1 epoch, waits: no worker",
+        ),
+        (RunningEvaluation(None, "resnet", 0, 9.0, None, None, "k"), "reference resnet, student 0 up to 9 epochs"),
+        (RunningEvaluation(3, None, 0, 9.0, None, None, "k", 4.0), "trial 3, student 0, epoch 4 of 9"),
+        (
+            RunningEvaluation(3, None, 0, 9.0, "node7:1", None, "k", 0.5, 12_345.6, datetime.now(UTC) + AN_HOUR),
+            "trial 3, student 0, epoch 0.5 of 9, 12,346 images/s, about 60 min left, on node7:1",
+        ),
+        (
+            RunningEvaluation(3, None, 0, 9.0, None, None, "k", 9.0, 660.0, datetime.now(UTC) - AN_HOUR),
+            "trial 3, student 0, epoch 9 of 9, 660 images/s",
+        ),
     ],
 )
 def test_an_evaluation_under_way_is_told_as_far_as_it_is_known(evaluation: RunningEvaluation, line: str) -> None:

@@ -127,6 +127,7 @@ def test_a_search_is_begun_watched_stopped_resumed_exported_and_loaded(
 
     shown(page, "of 500 trials")
     wait_until_more_end(page)
+    expect(page.locator("#workers td progress").first).to_be_visible(timeout=MILLISECONDS)
     press(page, "Stop after the running trials")
     shown(page, "interrupted")
     before = ended(page)

@@ -1,15 +1,20 @@
 """Routes that read say what the command line prints, over a real database of a small search."""
 
+import json
 import sqlite3
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from pydantic_core import from_json, to_json
+from safetensors.torch import save_file
 from starlette.testclient import TestClient
 
 from autokd.analysis.plain_values import families_json, pareto_json, status_json, student_or_reference_json, trial_json
+from autokd.analysis.status_facts import status_facts
 from autokd.database.lease import acquire, release
+from autokd.evaluation.task import checkpoints
 from autokd.searches.api import find
 from autokd.searches.findings import Findings
 from autokd.searches.workspace import Workspace
@@ -113,6 +118,28 @@ def test_the_workers_tell_which_process_runs_a_search(serve: Any, home: Path) ->
         answer = serve(home).get("/api/searches/digits/workers").json()
         release(store, lease)
     assert (answer["host"], answer["pid"]) == (row.lease_host, row.lease_pid)
+
+
+def test_page_api_and_command_line_tell_how_far_a_training_is(serve: Any, home: Path) -> None:
+    with sqlite3.connect(home / "autokd.db") as connection:
+        connection.execute("UPDATE trials SET state = 'running', value = NULL, finish_order = NULL WHERE number = 2")
+        connection.execute("UPDATE evaluations SET state = 'running', metrics = NULL WHERE id = 6")
+    result, client = find("digits", home), serve(home)
+    key = result.trial(2).evaluations[-1].key
+    progress = {"format": 3, "step": 9, "epochs": 1.5, "steps_per_second": 0.1}
+    file = checkpoints(result.problem.evaluations, key).trunk
+    save_file({"x": torch.zeros(1)}, file, {"progress": json.dumps(progress)})
+    with Workspace(home).open() as store:
+        lease = acquire(store, "digits")
+        store.set_status(lease, "running")
+        (told,) = client.get("/api/searches/digits/workers").json()["evaluations"]
+        page = client.get("/fragments/searches/digits/workers").text
+        line = dict(status_facts(result, asks_model=False))["running"]
+        release(store, lease)
+    assert (told["key"], told["epochs_done"], told["epochs"]) == (key, 1.5, 2.0)
+    speed = f"{told['images_per_second']:,.0f}"
+    assert ('max="2.0" value="1.5"' in page, f">{speed}<" in page, 'data-again="2"' in page) == (True, True, True)
+    assert line.startswith(f"trial 2, student 0, epoch 1.5 of 2, {speed} images/s, about ")
 
 
 def test_a_failed_trial_is_told_with_its_reason(serve: Any, home: Path) -> None:

@@ -1,5 +1,7 @@
 import json
+import os
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from autokd.errors import InputError
 from autokd.training.best_checkpoint import Score
 from autokd.training.checkpoint import (
     epochs_done,
+    furthest,
     load_checkpoint,
     load_weights,
     save_checkpoint,
@@ -112,6 +115,25 @@ def test_no_epochs_are_done_without_a_checkpoint_of_this_format(path: Path, tmp_
     assert (epochs_done(tmp_path / "nowhere"), steps(tmp_path / "nowhere")) == (0, None)
     save_file({"x": torch.zeros(1)}, tmp_path / "foreign")
     assert epochs_done(tmp_path / "foreign") == 0
+
+
+def test_how_far_a_training_is_comes_with_its_speed_and_its_moment(
+    trained: TrainingState, path: Path, tmp_path: Path
+) -> None:
+    os.utime(path, (3, 3))
+    reached = furthest(tmp_path / "nowhere", path)
+    assert reached is not None
+    assert trained.steps_per_second is not None
+    assert (reached.epochs, reached.at) == (2.0, datetime.fromtimestamp(3, UTC))
+    assert reached.epochs_per_second == pytest.approx(trained.steps_per_second / 5)  # steps of an epoch
+
+
+def test_the_furthest_checkpoint_counts_and_earlier_ones_tell_no_speed(path: Path, tmp_path: Path) -> None:
+    old = {"progress": json.dumps({"format": 3, "step": 15, "epochs": 3.0})}
+    save_file({"x": torch.zeros(1)}, tmp_path / "old", old)
+    reached = furthest(path, tmp_path / "old", path)
+    assert reached is not None
+    assert (reached.epochs, reached.epochs_per_second) == (3.0, None)
 
 
 def test_a_checkpoint_of_the_first_format_is_ignored_and_cannot_be_loaded(fresh: Fresh, tmp_path: Path) -> None:

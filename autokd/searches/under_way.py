@@ -1,0 +1,85 @@
+"""Evaluations under way: where they are, and how far, as the checkpoints tell that their workers write."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+from autokd.database.rows import SearchRow
+from autokd.searches.trial_record import TrialRecord
+from autokd.searches.workspace import Workspace
+
+__all__ = ["RunningEvaluation", "evaluations_under_way", "with_how_far"]
+
+
+@dataclass(frozen=True)
+class RunningEvaluation:
+    """An evaluation under way.
+
+    Attributes:
+        trial: Number of its trial; None for a reference.
+        reference: Name of its reference; None for a trial.
+        replicate: Number of its student within the trial.
+        epochs: Epochs up to which it trains.
+        worker: The worker that has it; None while it waits, or if that is not known.
+        reason: Why it waits; None if it does not, or if that is not known.
+        key: Its key, by which its files are named.
+        epochs_done: Epochs up to its last checkpoint. This and the following are None before there is one, and where
+            workers do not see the folder of searches.
+        images_per_second: Speed of the epoch before that, in training samples; None if that is not known, or it waits.
+        ends_at: When its last epoch ends at this speed; None if that is not known, or it waits.
+    """
+
+    trial: int | None
+    reference: str | None
+    replicate: int
+    epochs: float
+    worker: str | None
+    reason: str | None
+    key: str
+    epochs_done: float | None = None
+    images_per_second: float | None = None
+    ends_at: datetime | None = None
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Estimated time from now until its last epoch ends; None if that is not known."""
+        return None if self.ends_at is None else max(0.0, (self.ends_at - datetime.now(UTC)).total_seconds())
+
+
+def evaluations_under_way(record: TrialRecord) -> Iterator[RunningEvaluation]:
+    """The evaluations of a trial that are under way, without how far they are."""
+    trial, replicates = record.trial, {student.id: student.replicate for student in record.students}
+    for row in record.running:
+        yield RunningEvaluation(
+            trial=None if trial.reference else trial.number,
+            reference=trial.reference,
+            replicate=replicates[row.student_id],
+            epochs=row.epochs,
+            worker=row.worker,
+            reason=row.reason,
+            key=row.key,
+        )
+
+
+def with_how_far(evaluation: RunningEvaluation, search: SearchRow, home: Workspace) -> RunningEvaluation:
+    """The evaluation with how far it is, as far as its checkpoints tell.
+
+    Args:
+        evaluation: The evaluation.
+        search: Its search.
+        home: Where its files are.
+    """
+    from autokd.evaluation.task import checkpoints  # loads torch
+    from autokd.training.checkpoint import furthest
+
+    files = checkpoints(home.evaluations(search.name), evaluation.key)
+    reached = furthest(files.trunk, files.branch)
+    if reached is None:
+        return evaluation
+    done, speed = min(evaluation.epochs, reached.epochs), reached.epochs_per_second
+    known = replace(evaluation, epochs_done=done)
+    if not speed or evaluation.reason is not None:
+        return known
+    n_train = (search.facts.get("samples") or {}).get("train")
+    ends_at = reached.at + timedelta(seconds=(evaluation.epochs - done) / speed)
+    return replace(known, images_per_second=n_train and round(n_train * speed, 1), ends_at=ends_at)
