@@ -1,4 +1,4 @@
-"""What all tests share: one thread, property tests that draw the same examples every time, clusters and buckets."""
+"""What all tests share: one thread, the same random numbers and examples every time, clusters and buckets."""
 
 import signal
 from collections.abc import Iterator
@@ -16,6 +16,12 @@ settings.load_profile("autokd")
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread() -> None:
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _same_random_numbers() -> None:
+    """Weights that a test does not seed are the same whenever it runs."""
+    torch.manual_seed(0)
 
 
 @pytest.fixture(scope="session")
