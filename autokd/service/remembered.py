@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Generic, TypeVar
 
@@ -16,7 +16,7 @@ from autokd.searches.result import SearchResult
 
 __all__ = ["AsOf", "Remembered", "as_of_events", "as_of_process"]
 
-REST = 9.0  # times as long as it took to compute an answer: so a search takes a tenth of a core at most
+REST = 9.0  # times as long as it took to compute an answer: so a search that runs loses a tenth of a core at most
 
 T = TypeVar("T")
 
@@ -29,6 +29,7 @@ class Moment:
         created_at: When the search was created, since its name may be used again.
         event: Id of its newest event.
         at: When that happened.
+        is_running: Whether a process runs the search.
         process: What else can change, and needs no event for it: the last heartbeat of the process that runs it, and
             whether it runs.
     """
@@ -36,6 +37,7 @@ class Moment:
     created_at: datetime
     event: int
     at: datetime
+    is_running: bool = field(compare=False)
     process: tuple[datetime | None, bool] | None = None
 
     def is_as_new_as(self, other: "Moment") -> bool:
@@ -67,7 +69,8 @@ class Remembered(Generic[T]):
         compute: The function, which reads what is the same as long as the moment is.
         moment: Tells the moment of a search; far cheaper than the function.
         computing: What is held while something is computed, where several functions share it.
-        rest: Times as long as it took to compute an answer, during which none is computed in the background.
+        rest: Times as long as it took to compute an answer, during which none is computed in the background if the
+            search runs.
     """
 
     def __init__(
@@ -95,7 +98,8 @@ class Remembered(Generic[T]):
     async def last(self, found: SearchResult) -> tuple[T, AsOf]:
         """The last answer for a search, for which only the first who ask wait, and how new it is.
 
-        If it is not the newest, that is computed in the background, after a rest.
+        If it is not the newest, that is computed in the background, unless the search runs and the last one was
+        computed just before; then it is once somebody asks again.
 
         Raises:
             UnknownSearch: If there is none of its name.
@@ -107,7 +111,7 @@ class Remembered(Generic[T]):
         moment, answer = known
         is_newest = moment.is_as_new_as(now)
         if not is_newest:
-            self._renew(found)
+            self._renew(found, rests=now.is_running)
         return answer, AsOf(moment.event, moment.at, is_newest)
 
     async def _as_new_as(self, asked: Moment, found: SearchResult) -> tuple[Moment, T]:
@@ -125,14 +129,14 @@ class Remembered(Generic[T]):
                     self._rests_until[found.name] = ended + self._rest * (ended - began)
             return known
 
-    def _renew(self, found: SearchResult) -> None:
-        """Let the newest answer for a search be computed, unless it will be already."""
+    def _renew(self, found: SearchResult, rests: bool) -> None:
+        """Let the newest answer for a search be computed, unless it is already, or there is a rest."""
         renewal = self._renewals.get(found.name)
-        if renewal is None or renewal.done():
-            self._renewals[found.name] = asyncio.create_task(self._rest_and_compute(found))
+        is_computed = renewal is not None and not renewal.done()
+        if not is_computed and not (rests and time.monotonic() < self._rests_until[found.name]):
+            self._renewals[found.name] = asyncio.create_task(self._compute_newest(found))
 
-    async def _rest_and_compute(self, found: SearchResult) -> None:
-        await asyncio.sleep(self._rests_until[found.name] - time.monotonic())
+    async def _compute_newest(self, found: SearchResult) -> None:
         try:
             await self.of(found)
         except Exception:
@@ -153,11 +157,11 @@ def as_of_process(found: SearchResult) -> Moment:
     """
     with found.home.open() as store:
         search = store.search(found.name)
-        process = search.lease_heartbeat_at, is_running(store, search)
-        return replace(_moment(store, search), process=process)
+        moment = _moment(store, search)
+        return replace(moment, process=(search.lease_heartbeat_at, moment.is_running))
 
 
 def _moment(store: Reader, search: SearchRow) -> Moment:
     newest = next(iter(store.last_events(search.id, 1)), None)
     event, at = (newest.id, newest.at) if newest else (0, search.created_at)
-    return Moment(search.created_at, event, at)
+    return Moment(search.created_at, event, at, is_running(store, search))

@@ -79,7 +79,7 @@ def press(page: Page, name: str) -> None:
 
 def ended(page: Page) -> int:
     """How many trials of the search on the page have ended."""
-    return int(page.locator("progress").get_attribute("value") or 0)
+    return int(page.get_by_label("Trials that ended").get_attribute("value") or 0)
 
 
 def wait_until_more_end(page: Page) -> None:

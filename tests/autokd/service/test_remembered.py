@@ -113,14 +113,20 @@ def test_the_last_answer_comes_at_once_while_one_newer_is_computed_and_then_that
     asyncio.run(ask())
 
 
-def test_nothing_is_computed_in_the_background_during_a_rest(found: SearchResult, slow: NewestEvent) -> None:
+def test_a_search_that_runs_is_left_alone_during_a_rest_and_one_that_has_ended_is_not(
+    found: SearchResult, slow: NewestEvent
+) -> None:
     async def ask() -> None:
         remembered = Remembered(slow, as_of_events, rest=1e9)
         first = await first_answer(remembered, slow, found)
-        newest = happen(found)
-        assert [(await remembered.last(found))[0] for _ in range(20)] == [first] * 20
-        assert slow.began == [first]
-        assert await remembered.of(found) == newest
+        with found.home.open() as store:
+            lease = acquire(store, found.name)
+            store.set_status(lease, "running")
+            assert [(await remembered.last(found))[0] for _ in range(20)] == [first] * 20
+            assert slow.began == [first]
+            release(store, lease)
+            newest = store.last_events(lease.search_id, 1)[0].id
+        assert await newest_answer(remembered, found) == newest
 
     asyncio.run(ask())
 
