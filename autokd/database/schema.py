@@ -2,12 +2,14 @@
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
+from weakref import WeakSet
 
 from sqlalchemy import Connection, Engine, inspect, select, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from autokd.database.engine import shown, write_connection
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 __all__ = ["prepare"]
 
 _VERSION_TABLE = "alembic_version"
+_VERSION = text(f"SELECT version_num FROM {_VERSION_TABLE}")
+_PREPARED: WeakSet[Engine] = WeakSet()
 # Any number that no other program is likely to lock in the same PostgreSQL database.
 _ADVISORY_LOCK = 0x4175746F4B44
 
@@ -40,6 +44,8 @@ def prepare(engine: Engine, create: bool) -> None:
         LeaseHeld: If an earlier version wrote it, and a process of that version runs a search in it. In all four cases
             nothing was written.
     """
+    if engine in _PREPARED and _has_newest_tables(engine):
+        return
     if engine.dialect.name == "sqlite":
         # Before the first real connection, which would switch the file to a write-ahead log.
         revision = _sqlite_revision(Path(str(engine.url.database)))
@@ -52,6 +58,14 @@ def prepare(engine: Engine, create: bool) -> None:
             if revision is not None:
                 _check_unused(connection, engine)
             _upgrade(connection)
+    _PREPARED.add(engine)
+
+
+def _has_newest_tables(engine: Engine) -> bool:
+    """Whether an engine that was prepared before needs nothing, as far as one of its connections tells at once."""
+    with suppress(DBAPIError), engine.connect() as connection:
+        return connection.execute(_VERSION).scalar() == REVISION
+    return False
 
 
 def _check(revision: str | None, engine: Engine, create: bool) -> None:
@@ -77,7 +91,7 @@ def _sqlite_revision(file: Path) -> str | None:
             if not tables:
                 return None
             if _VERSION_TABLE in tables:
-                rows = connection.execute(f"SELECT version_num FROM {_VERSION_TABLE}").fetchall()
+                rows = connection.execute(str(_VERSION)).fetchall()
                 return str(rows[0][0]) if rows else None
     except sqlite3.DatabaseError as error:
         if is_sqlite_outage(error) and file.is_file():  # a folder is a disk error, too
@@ -93,7 +107,7 @@ def _revision(tables: list[str], connection: Connection, engine: Engine) -> str 
         return None
     if _VERSION_TABLE not in tables:
         raise NotOurDatabase(_FOREIGN.format(where=shown(engine.url), tables=", ".join(sorted(tables)[:3])))
-    row = connection.execute(text(f"SELECT version_num FROM {_VERSION_TABLE}")).first()
+    row = connection.execute(_VERSION).first()
     return None if row is None else str(row[0])
 
 

@@ -3,6 +3,7 @@
 A token has 256 random bits, which nobody can guess or try out, so a plain SHA-256 of it is as safe as a slow hash.
 """
 
+import functools
 import hashlib
 import json
 import secrets
@@ -48,7 +49,7 @@ class _Entry:
 
 @dataclass(frozen=True)
 class Tokens:
-    """The tokens of a service. The file is read anew at each call, so that what is forgotten is void at once.
+    """The tokens of a service. Each call looks whether the file is another, so what is forgotten is void at once.
 
     Attributes:
         file: Where their digests are.
@@ -59,37 +60,45 @@ class Tokens:
     @property
     def exist(self) -> bool:
         """Whether there is any."""
-        return bool(self._entries())
+        return bool(self._entries)
 
     def make(self, role: Role) -> str:
         """A new token of this role, which is shown here only."""
         token = f"autokd_{secrets.token_urlsafe(32)}"
         entry = _Entry(_digest(token), role, datetime.now(UTC).isoformat(timespec="seconds"))
         self.file.parent.mkdir(parents=True, exist_ok=True)
-        write_json(self.file, [asdict(each) for each in (*self._entries(), entry)])
+        write_json(self.file, [asdict(each) for each in (*self._entries, entry)])
         return token
 
     def forget(self) -> int:
         """Make all tokens void, and return how many that were."""
-        n = len(self._entries())
+        n = len(self._entries)
         self.file.unlink(missing_ok=True)
         return n
 
     def caller(self, token: str) -> Caller | None:
         """Who calls with a token; None if it is not one of these."""
         digest = _digest(token)  # of the token, so how long a comparison takes tells nothing about it
-        found = (entry for entry in self._entries() if secrets.compare_digest(entry.digest, digest))
+        found = (entry for entry in self._entries if secrets.compare_digest(entry.digest, digest))
         return next((Caller(entry.digest[:8], entry.role) for entry in found), None)
 
-    def _entries(self) -> list[_Entry]:
+    @property
+    def _entries(self) -> tuple[_Entry, ...]:
         try:
-            return [_Entry(**each) for each in json.loads(self.file.read_text())]
+            now = self.file.stat()
+            return _read(self.file, (now.st_ino, now.st_mtime_ns, now.st_size))
         except FileNotFoundError:
-            return []
+            return ()
         except (OSError, ValueError, TypeError) as error:
             raise InputError(
                 f"the tokens in {self.file} cannot be read ({error}): remove it, and make new ones."
             ) from None
+
+
+@functools.lru_cache(maxsize=8)
+def _read(file: Path, stamp: tuple[int, ...]) -> tuple[_Entry, ...]:
+    """The entries of a file, which are the same as long as its stamp is."""
+    return tuple(_Entry(**each) for each in json.loads(file.read_text()))
 
 
 def _digest(token: str) -> str:
