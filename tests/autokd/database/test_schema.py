@@ -146,6 +146,16 @@ def test_a_newer_database_of_any_kind_is_refused(where: str) -> None:
         Store(where)
 
 
+def test_an_engine_that_was_used_before_notices_that_a_newer_version_has_upgraded_the_tables(where: str) -> None:
+    engine = open_engine(database_url(where))
+    Store(engine).close()
+    with engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(UnknownRevision, match="'9999'"):
+        Store(engine)
+    engine.dispose()
+
+
 def test_a_full_disk_is_an_outage_and_no_foreign_file(tmp_path: Path) -> None:
     Store(tmp_path / "db").close()
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
