@@ -2,23 +2,25 @@
 
     OMP_NUM_THREADS=1 python tests/benchmarks/trial/settings.py RESULTS.jsonl [--recipe fashion-mnist]
         [--students resnet deep-early nago ...] [--seeds 0 1] [--epochs 26] [--set data.subset=20000 ...]
-        [--settings "" training.optimizer=sgd,training.learning_rate=0.1 training.batch_size=64 ...]
+        [--settings "" training.optimizer=sgd,training.learning_rate=0.1 distillation.method=dist ...] [--shorter 1.5]
 
 One line of JSON a training; what the file holds already is left out, so a run that was killed goes on, and several
 processes may fill one file. Then a table: the mean of each setting over students and seeds, and the mean difference to
 the recipe as it is, or as `--set` makes it, which is the setting "", paired by student and seed, with its standard
 error.
 
-Students are trained at full length with traditional distillation on a part of the recipe's training samples, within its
-limits. The other training samples, 35,000 by default, are what they are measured on: several times as many as the
-validation split has, and neither that nor the test split has to choose anything. Students are well-known networks, or
-the name of a space, of which each seed draws another one.
+Students are trained at full length on a part of the recipe's training samples, within its limits, with the recipe's
+method or that of the setting, whose hyper-parameters have their own defaults unless the setting fixes them, as
+`distillation.ranges.temperature=8` does. The other training samples, 35,000 by default, are what they are measured on:
+several times as many as the validation split has, and neither that nor the test split has to choose anything. Students
+are well-known networks, or the name of a space, of which each seed draws another one. `--shorter` also prints whether
+trainings of another length, of which the file has some, rank the settings alike.
 """
 
 import argparse
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
 from pathlib import Path
@@ -27,6 +29,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.stats import spearmanr
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))  # where benchmarks keep what they share
 
@@ -66,7 +69,8 @@ SETTINGS = (
     "training.augmentation.cutout=8",
 )
 MEASURED = ("accuracy", "test_accuracy", "training_cross_entropy")
-DISTILLATION = (("temperature", 4.0), ("weight", 0.9))
+COMMON = ("recipe", "epochs", "overrides")
+OWN_DEFAULTS = "distillation.ranges={}"
 Row = dict[str, Any]
 
 
@@ -94,14 +98,14 @@ class Bench:
     def row(self, student: str, seed: int, setting: str) -> Row:
         """One training, as a line."""
         problem = self.problem(seed, setting)
-        context = problem.retraining_context
+        context, distillation = problem.retraining_context, problem.config.distillation
         for key in missing_outputs(context):
             precompute_outputs(context, key)
         task = EvaluationTask(
             context,
             _architecture(problem, student, seed).to_json(),
-            "kd",
-            DISTILLATION,
+            distillation.method,
+            tuple(sorted(distillation.ranges.items())),
             rung=0,
             seed=derive(seed, "training"),
             folder=problem.evaluations,
@@ -127,7 +131,13 @@ class Bench:
 
     @property
     def _given(self) -> list[str]:
-        return [*self.overrides, f"final.epochs={self.epochs}", "workers.device=cpu", "training.precision=bfloat16"]
+        return [
+            OWN_DEFAULTS,
+            *self.overrides,
+            f"final.epochs={self.epochs}",
+            "workers.device=cpu",
+            "training.precision=bfloat16",
+        ]
 
     @cached_property
     def _unseen(self) -> Split:
@@ -169,6 +179,23 @@ def table(rows: Sequence[Row]) -> Iterator[str]:
         yield f"| {setting or 'the recipe as it is'} | {' | '.join(map(str, shown))} |"
 
 
+def rank_correlation(rows: Sequence[Row], shorter: Sequence[Row]) -> tuple[float, int]:
+    """Spearman's correlation of settings between two lengths, by accuracy on unseen samples, and of how many they are.
+
+    Args:
+        rows: Trainings of one length.
+        shorter: Trainings of another one; of both, what has the same setting, student and seed in the other counts.
+    """
+    by_key = [
+        {(row["setting"], row["student"], row["seed"]): row["unseen"] for row in each if "unseen" in row}
+        for each in (rows, shorter)
+    ]
+    common = sorted(by_key[0].keys() & by_key[1].keys())
+    settings = sorted({setting for setting, _, _ in common})
+    means = [[fmean(each[key] for key in common if key[0] == setting) for setting in settings] for each in by_key]
+    return float(spearmanr(*means).statistic), len(settings)
+
+
 def _means(rows: Sequence[Row], differences: Sequence[float]) -> Sequence[str]:
     """What a line says of trainings that came to their end."""
     if not rows:
@@ -194,6 +221,7 @@ def main() -> None:
     parser.add_argument("--settings", nargs="+", default=list(SETTINGS))
     parser.add_argument("--epochs", type=float, default=26)
     parser.add_argument("--set", dest="overrides", nargs="+", default=list(OVERRIDES))
+    parser.add_argument("--shorter", type=float, help="epochs of other trainings in the file")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     file = arguments.file
@@ -201,7 +229,12 @@ def main() -> None:
     for seed, student, setting in product(arguments.seeds, arguments.students, arguments.settings):
         if not _found(file, bench.identity(student, seed, setting)):
             append_line(file, bench.row(student, seed, setting))
-    print("\n".join(table(_found(file, bench.identity("", 0, ""), "recipe", "epochs", "overrides"))))
+    rows = _found(file, bench.identity("", 0, ""), *COMMON)
+    print("\n".join(table(rows)))
+    if arguments.shorter is not None:
+        shorter = _found(file, replace(bench, epochs=arguments.shorter).identity("", 0, ""), *COMMON)
+        found, n = rank_correlation(rows, shorter)
+        print(f"\nrank correlation with trainings of {arguments.shorter:g} epochs: {found:.2f}, {n} settings")
 
 
 def _found(file: Path, identity: Row, *names: str) -> list[Row]:

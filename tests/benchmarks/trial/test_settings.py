@@ -28,3 +28,10 @@ def test_trainings_that_failed_or_have_no_base_are_told_apart(settings: ModuleTy
     failed = {"student": "resnet", "seed": 1, "setting": "x=2", "failure": "diverged"}
     lines = list(settings.table([failed, _row("resnet", 0, "x=2", 0.9), failed | {"setting": "x=3"}]))
     assert lines[2:] == ["| x=2 | 1 | 1 | 90.00 |  | 90.00 | 80.00 | 0.100 |", "| x=3 | 0 | 1 |  |  |  |  |  |"]
+
+
+def test_settings_are_ranked_by_the_trainings_that_both_lengths_have(settings: ModuleType) -> None:
+    unseen = {"": (0.90, 0.70), "x=1": (0.91, 0.75), "x=2": (0.92, 0.71)}
+    long = [_row("resnet", 0, setting, value) for setting, (value, _) in unseen.items()]
+    short = [_row("resnet", 0, setting, value) for setting, (_, value) in unseen.items()]
+    assert settings.rank_correlation([*long, _row("resnet", 1, "", 0.99)], short) == (pytest.approx(0.5), 3)
