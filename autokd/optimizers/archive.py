@@ -140,7 +140,7 @@ class _Finished:
         changes = None if setting != self.setting else self._changes.take(trials)
         if changes is None:
             return None
-        ended = [trial for _, trial in changes if trial.state.is_finished()]
+        ended = [trial for trial in changes if trial.state.is_finished()]
         running = [trial for trial in self._changes.running if trial.number != number]
         changed = [trial for trial in running if not self._is_read(trial)]
         if not {step for trial in (*ended, *changed) for step in reports(trial)} <= set(setting.steps):

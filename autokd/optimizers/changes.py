@@ -6,15 +6,12 @@ from optuna.trial import FrozenTrial
 
 __all__ = ["TrialChanges"]
 
-Change = tuple[FrozenTrial | None, FrozenTrial]
-"""A trial as it was known before, if it was, and as it is."""
-
 
 class TrialChanges:
     """The trials of one study that are known; a look takes no longer the more of them have ended.
 
-    A trial that changes must become another object, as it does in Optuna's storage in memory. Another study, or one
-    whose every call makes new objects, is told by the trial that ended last in it.
+    A trial that changes must become another object, as it does in Optuna's storage in memory, where both share what they
+    reported. Another study, or one whose every call makes new objects, is told by the trial that ended last in it.
     """
 
     def __init__(self) -> None:
@@ -22,7 +19,7 @@ class TrialChanges:
         self._open: dict[int, FrozenTrial] = {}  # those that had not ended, by their places, in order
         self._newest: tuple[int, FrozenTrial] | None = None  # one that has ended, with its place
 
-    def take(self, trials: Sequence[FrozenTrial]) -> list[Change] | None:
+    def take(self, trials: Sequence[FrozenTrial]) -> list[FrozenTrial] | None:
         """Know the trials as they are now; return those that changed since the last call, then those that are new.
 
         Args:
@@ -36,11 +33,10 @@ class TrialChanges:
             return None
         changed = [place for place, known in self._open.items() if trials[place] is not known]
         places = [*changed, *range(n_known, len(trials))]
-        changes = [(self._open.get(place), trials[place]) for place in places]
         for place in places:
             self._know(place, trials[place])
         self._n_trials = len(trials)
-        return changes
+        return [trials[place] for place in places]
 
     @property
     def running(self) -> list[FrozenTrial]:

@@ -77,8 +77,13 @@ class _Reported:
     """
 
     def __init__(self, sign: float) -> None:
-        self._sign, self._changes = sign, TrialChanges()
+        self._sign = sign
+        self._forget_all()
+
+    def _forget_all(self) -> None:
+        self._changes = TrialChanges()
         self._merits: dict[int, array[float]] = {}  # by step; in order, larger ones are better
+        self._running: dict[int, dict[int, float]] = {}  # what each trial that has not ended had reported, by number
 
     def rank(self, step: int, own: float, trials: Sequence[FrozenTrial]) -> tuple[int, int]:
         """Number of values that the trials reported at a step, and of those that are better than one of them.
@@ -90,24 +95,26 @@ class _Reported:
         """
         changes = self._changes.take(trials)
         if changes is None:
-            self._changes, self._merits = TrialChanges(), {}
+            self._forget_all()
             changes = self._changes.take(trials)
             assert changes is not None  # nothing is known that could be gone
-        for before, now in changes:
-            if before is not None:
-                self._forget(before)
-            self._read(now)
+        for trial in changes:
+            self._forget(trial)
+            self._read(trial)
         merits = self._merits[step]
         return len(merits), len(merits) - bisect_right(merits, self._merit(own))
 
     def _forget(self, trial: FrozenTrial) -> None:
-        for step, value in trial.intermediate_values.items():
+        for step, value in self._running.pop(trial.number, {}).items():
             merits = self._merits[step]
             merits.pop(bisect_left(merits, self._merit(value)))
 
     def _read(self, trial: FrozenTrial) -> None:
-        for step, value in trial.intermediate_values.items():
+        reported = dict(trial.intermediate_values)
+        for step, value in reported.items():
             insort(self._merits.setdefault(step, array("d")), self._merit(value))
+        if not trial.state.is_finished():
+            self._running[trial.number] = reported
 
     def _merit(self, value: float) -> float:
         """The value such that larger is better and NaN is worst."""

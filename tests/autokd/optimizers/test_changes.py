@@ -10,12 +10,12 @@ def trials_of(states: str) -> list[FrozenTrial]:
     return [create_trial(state=running) if state == "r" else create_trial(state=ended, value=0.0) for state in states]
 
 
-def test_a_look_gives_what_has_changed_since_the_last_one_with_what_it_was() -> None:
+def test_a_look_gives_what_has_changed_since_the_last_one() -> None:
     first, known = trials_of("rerr"), TrialChanges()
-    assert known.take(first) == [(None, trial) for trial in first]
+    assert known.take(first) == first
     assert known.take(first) == []
     later = [*trials_of("e"), first[1], *trials_of("r"), first[3], *trials_of("er")]
-    assert known.take(later) == [(first[0], later[0]), (first[2], later[2]), (None, later[4]), (None, later[5])]
+    assert known.take(later) == [later[0], later[2], later[4], later[5]]
     assert known.take(later) == []
 
 

@@ -62,7 +62,7 @@ def test_nan_is_pruned_and_counts_as_worst() -> None:
 )
 def test_a_pruner_that_has_seen_trials_change_and_end_judges_as_a_new_one(direction, reported) -> None:
     study, pruner = optuna.create_study(direction=direction), HalvingPruner()
-    running: list[tuple[optuna.Trial, int]] = []
+    running = [(study.ask(), 1) for _ in range(3)]
     for value, ends, place in reported:
         if place >= len(running):
             running.append((study.ask(), 1))
