@@ -10,7 +10,7 @@ __all__ = ["TrialChanges"]
 class TrialChanges:
     """The trials of one study that are known; a look takes no longer the more of them have ended.
 
-    A trial that changes must become another object, as it does in Optuna's storage in memory, where both share what they
+    A trial that changes must become another object, as it does in Optuna's storage in memory, where both share what was
     reported. Another study, or one whose every call makes new objects, is told by the trial that ended last in it.
     """
 
