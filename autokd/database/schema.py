@@ -25,7 +25,7 @@ __all__ = ["prepare"]
 
 _VERSION_TABLE = "alembic_version"
 _VERSION = text(f"SELECT version_num FROM {_VERSION_TABLE}")
-_PREPARED: WeakSet[Engine] = WeakSet()
+_PREPARED: WeakSet[Engine] = WeakSet()  # of which one look at the version is enough, see `_has_newest_tables`
 # Any number that no other program is likely to lock in the same PostgreSQL database.
 _ADVISORY_LOCK = 0x4175746F4B44
 

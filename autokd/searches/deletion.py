@@ -66,7 +66,7 @@ def belongings(workspace: Workspace, name: str) -> Belongings:
         row = store.search(name)
         others = [other for other in store.searches() if other.id != row.id]
         n_trials = store.n_trials(row.id)
-    files = workspace.folder / "searches" / row.name
+    files = workspace.search_folder(row.name)
     try:
         outputs = _outputs(workspace, [row]) - _outputs(workspace, others)
     except _DAMAGED:  # such a row tells nothing, but can be deleted
@@ -116,7 +116,7 @@ def leftover_folders(workspace: Workspace, store: Reader) -> list[Path]:
     if not recorded:
         return []
     rows = store.searches()
-    used = {workspace.folder / "searches" / row.name for row in rows}
+    used = {workspace.search_folder(row.name) for row in rows}
     try:
         used |= _outputs(workspace, rows)
     except _DAMAGED:  # such a search may use any outputs

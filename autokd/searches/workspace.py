@@ -88,9 +88,13 @@ class Workspace:
         """The database as it may be printed, without its password."""
         return shown(database_url(self.url)) if self.url else str(self.file)
 
+    def search_folder(self, search: str) -> Path:
+        """Folder of the files of a search."""
+        return self.folder / "searches" / search
+
     def evaluations(self, search: str) -> Path:
         """Folder of the files of all evaluations of a search."""
-        return self.folder / "searches" / search / "evaluations"
+        return self.search_folder(search) / "evaluations"
 
     @property
     def option(self) -> str:
