@@ -46,7 +46,7 @@ def status_facts(result: SearchResult, asks_model: bool = True) -> list[tuple[st
         ("search", f"{progress.name} ({progress.status})"),
         ("trials", f"{progress.finished} of {progress.trials}: {ended}, {progress.running} running"),
         *([("learns from", learns_from(problem.facts.earlier))] if problem.facts.earlier else []),
-        *(("running", evaluation_state(one)) for one in progress.evaluations),
+        *(("running", f"{one.name}: {evaluation_state(one)}") for one in progress.evaluations),
         ("best", _best_line(progress)),
         *([("front", front_line(result, problem.costs))] if problem.costs and asks_model else []),
         *(outlook.facts if outlook else []),
@@ -60,10 +60,9 @@ def status_facts(result: SearchResult, asks_model: bool = True) -> list[tuple[st
     if progress.status == "stopping":
         facts.append(("stops", _STOPS[row.stop or "now"]))
     if progress.is_running:
-        facts += [
-            ("time left", duration(progress.seconds_left)),
-            ("controller", f"process {row.lease_pid} on {row.lease_host}"),
-        ]
+        if progress.finished < progress.trials:  # else the last references are trained
+            facts.append(("time left", duration(progress.seconds_left)))
+        facts.append(("controller", f"process {row.lease_pid} on {row.lease_host}"))
     elif progress.status != "finished":
         is_training = any(training.state == "running" for training in trainings)
         facts.append(("go on with", result.command("train" if is_training else "resume")))

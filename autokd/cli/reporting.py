@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rich.console import Group, RenderableType
 from rich.live import Live
@@ -16,7 +16,7 @@ from autokd.searches.facts import Facts
 from autokd.searches.printer import CHECKING, LOADING, TRAINING_LINES, Printer, print_checks, time_left
 from autokd.searches.progress import Progress, Training
 from autokd.searches.reporter import Reporter
-from autokd.searches.tables import count, duration, percent, reference_state, training_state
+from autokd.searches.tables import count, duration, evaluation_state, percent, reference_state, training_state
 from autokd.teachers.training import TeacherProgress
 from search_spaces.design.envelope import Offer
 
@@ -90,6 +90,7 @@ class _Screen:
     """Reporter that redraws a few lines in place."""
 
     live: Live
+    n_evaluations: int = field(default=8, init=False)  # with what else is shown, they fit a terminal of 24 lines
 
     def loading(self) -> None:
         self.live.update(Text(LOADING), refresh=True)
@@ -137,7 +138,20 @@ class _Screen:
             Text(f"reference {reference.name}: {reference_state(reference)}", style="dim")
             for reference in progress.references
         )
-        return Group(bar, *references, Text(_counts(progress)), Text(_best(progress), style="green"))
+        best = Text(_best(progress), style="green")
+        return Group(bar, *references, Text(_counts(progress)), best, *self._evaluations(progress))
+
+    def _evaluations(self, progress: Progress) -> Iterator[RenderableType]:
+        """A line for each of the first running evaluations, and one for how many more there are."""
+        lines = Table.grid(padding=(0, 1))
+        lines.add_column(no_wrap=True)
+        lines.add_column(width=10)
+        for each in progress.evaluations[: self.n_evaluations]:
+            state = Text(evaluation_state(each), style="dim", no_wrap=True, overflow="ellipsis")
+            lines.add_row(each.name, ProgressBar(each.epochs, each.epochs_done or 0), state)
+        yield lines
+        if (more := len(progress.evaluations) - self.n_evaluations) > 0:
+            yield Text(f"and {more} more", style="dim")
 
 
 def _counts(progress: Progress) -> str:

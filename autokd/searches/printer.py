@@ -47,6 +47,7 @@ class Printer:
 
     console: Console
     on_news: Callable[[], None] = lambda: None
+    n_evaluations: int = field(default=0, init=False)
     _last: object = None
     _references: set[str] = field(default_factory=set)
 
@@ -133,7 +134,9 @@ def found(facts: Facts) -> list[tuple[str, str]]:
 
 
 def time_left(progress: Progress) -> str:
-    """The estimated time until the search ends, in words."""
+    """The estimated time until the last trial ends, in words; empty if it has."""
+    if progress.finished >= progress.trials:
+        return ""
     return "time left unknown" if progress.seconds_left is None else f"about {duration(progress.seconds_left)} left"
 
 
@@ -149,7 +152,7 @@ def _summary(progress: Progress) -> str:
         f"{progress.pruned} pruned" if progress.pruned else "",
         f"{progress.failed} failed" if progress.failed else "",
         "no student yet" if progress.best_trial is None else f"best {best} by trial {progress.best_trial}",
-        time_left(progress) if progress.finished < progress.trials else "",
+        time_left(progress),
     ]
     return ", ".join(part for part in parts if part)
 

@@ -27,6 +27,7 @@ __all__ = [
     "ranked",
     "read_progress",
     "smallest_student",
+    "up_to_date",
     "why_failed",
 ]
 
@@ -312,8 +313,20 @@ def current_progress(store: Reader, search: SearchRow, home: Workspace) -> Progr
         return progress
     if not is_running(store, search):
         return replace(progress, status="interrupted", evaluations=())
-    evaluations = tuple(with_how_far(each, search, home) for each in progress.evaluations)
-    return replace(progress, status="stopping" if search.stop else "running", evaluations=evaluations)
+    return replace(up_to_date(progress, search, home), status="stopping" if search.stop else "running")
+
+
+def up_to_date(progress: Progress, search: SearchRow, home: Workspace, most: int | None = None) -> Progress:
+    """The progress with how far its evaluations are, which their checkpoints tell.
+
+    Args:
+        progress: The progress as the rows tell it.
+        search: Its search.
+        home: Where its files are.
+        most: Of how many evaluations it is read, the first ones; None of all.
+    """
+    first = tuple(with_how_far(each, search, home) for each in progress.evaluations[:most])
+    return replace(progress, evaluations=first + progress.evaluations[len(first) :])
 
 
 def is_running(store: Reader, search: SearchRow) -> bool:

@@ -14,7 +14,12 @@ class Reporter(Protocol):
     """Receives the progress of a search.
 
     All methods are called from the controller's thread: at every change, and every few seconds without one.
+
+    Attributes:
+        n_evaluations: Of how many running evaluations it shows how far they are: those are read from files.
     """
+
+    n_evaluations: int
 
     def loading(self) -> None:
         """Data are being loaded; decoding many images takes a while."""
@@ -43,6 +48,8 @@ class Reporter(Protocol):
 
 class Silent:
     """Reports nothing."""
+
+    n_evaluations = 0
 
     def loading(self) -> None:
         """Ignore it."""

@@ -22,7 +22,7 @@ from autokd.searches.manifest import describe_export, origin
 from autokd.searches.pace import with_full_length
 from autokd.searches.panel_stage import PanelStage
 from autokd.searches.problem import Problem
-from autokd.searches.progress import current_progress, why_failed
+from autokd.searches.progress import current_progress, up_to_date, why_failed
 from autokd.searches.recorded import RecordedSearch
 from autokd.searches.references import references_to_retrain
 from autokd.searches.reporter import Reporter
@@ -103,7 +103,12 @@ class SearchResult(RecordedSearch):
     def _controller(self, lease: Lease, dispatcher: Dispatcher, problem: Problem) -> Controller:
         search = dispatcher.store.search(self.name)
         controller = Controller(dispatcher.store, lease, problem, dispatcher)
-        dispatcher.on_change = lambda: self.reporter.searched(controller.state.progress(search))
+
+        def report() -> None:
+            progress = controller.state.progress(search)
+            self.reporter.searched(up_to_date(progress, search, self.home, self.reporter.n_evaluations))
+
+        dispatcher.on_change = report
         return controller
 
     def stop(self, now: bool = False) -> SearchRow:

@@ -224,20 +224,16 @@ def training_state(training: Training) -> str:
 
 
 def evaluation_state(evaluation: RunningEvaluation) -> str:
-    """What is trained, how far it is, and where, as far as that is known.
-
-    `trial 3, student 0, epoch 4 of 9, 660 images/s, about 12 s left, on node7:4711`.
-    """
-    whose = f"trial {evaluation.trial}" if evaluation.reference is None else f"reference {evaluation.reference}"
-    return f"{whose}, student {evaluation.replicate}{_how_far(evaluation)}{_place(evaluation)}"
+    """How far an evaluation is, and where: `epoch 4 of 9, 660 images/s, about 12 s left, on node7:4711`."""
+    return f"{_how_far(evaluation)}{_place(evaluation)}"
 
 
 def _how_far(evaluation: RunningEvaluation) -> str:
     if evaluation.epochs_done is None:
-        return f" up to {counted(evaluation.epochs, 'epoch')}"
+        return f"up to {counted(evaluation.epochs, 'epoch')}"
     speed, left = evaluation.images_per_second, evaluation.seconds_left
     parts = [
-        f", epoch {evaluation.epochs_done:.3g} of {evaluation.epochs:g}",
+        f"epoch {evaluation.epochs_done:.3g} of {evaluation.epochs:g}",
         "" if speed is None else f", {speed:,.0f} images/s",
         f", about {duration(left)} left" if left else "",
     ]

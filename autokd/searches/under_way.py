@@ -41,6 +41,12 @@ class RunningEvaluation:
     ends_at: datetime | None = None
 
     @property
+    def name(self) -> str:
+        """Name of what is trained, such as `trial 4, student 0` or `reference resnet, student 0`."""
+        whose = f"trial {self.trial}" if self.reference is None else f"reference {self.reference}"
+        return f"{whose}, student {self.replicate}"
+
+    @property
     def seconds_left(self) -> float | None:
         """Estimated time from now until its last epoch ends; None if that is not known."""
         return None if self.ends_at is None else max(0.0, (self.ends_at - datetime.now(UTC)).total_seconds())

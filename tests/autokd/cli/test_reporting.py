@@ -7,6 +7,7 @@ import struct
 import subprocess
 import sys
 import termios
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,10 @@ import pytest
 
 from autokd.cli.reporting import reporter, teacher_reporter
 from autokd.searches.progress import Progress, Training
+from autokd.searches.under_way import RunningEvaluation
 from autokd.teachers.training import TeacherProgress
 
+SECONDS_EACH = ("--set", "training.rungs=[1, 8]", "--set", "trials=1", "--set", "workers.engine=local")
 CONTROL = re.compile(r"\x1b\[(\??\d*)([A-Za-z])")
 
 
@@ -117,6 +120,8 @@ def test_on_a_terminal_a_few_lines_are_redrawn_and_vanish(monkeypatch: pytest.Mo
         assert "search first begins" in screen(terminal.getvalue())[0]
         live.searched(progress(17, pruned=3))
         drawn = screen(terminal.getvalue())
+        live.searched(progress(24, seconds_left=0.0))
+        drawn_at_the_end = screen(terminal.getvalue())
         live.trained([training(0, 5), training(1, 6)])
     assert drawn[0].startswith("search first ━")
     assert drawn[0].endswith("20/24 about 3 min left")
@@ -125,7 +130,40 @@ def test_on_a_terminal_a_few_lines_are_redrawn_and_vanish(monkeypatch: pytest.Mo
         "best 91.23 % by trial 9 with 7.59 k parameters, teacher 99.33 %",
     ]
     assert max(map(len, drawn)) <= width
+    assert drawn_at_the_end[0].endswith(" 24/24")
     assert [line for line in screen(terminal.getvalue()) if line] == []
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_on_a_terminal_each_running_evaluation_is_a_line(monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+    ends_at, place = datetime.now(UTC) + timedelta(minutes=3), "on a-machine-of-a-long-name:4711"
+    far = RunningEvaluation(7, None, 0, 40.0, place[3:], None, "k", 10.0, 12_345.6, ends_at)
+    begun = RunningEvaluation(None, "mobilenetv2", 0, 4.0, None, "no worker", "k")
+    lines = drawn(monkeypatch, width, progress(2, evaluations=(far, begun)))[-2:]
+    assert lines[0].startswith("trial 7, student 0               ━━╸")
+    assert " epoch 10 of 40, 12,346 images/s, ab" in lines[0]
+    assert lines[0].endswith("…" if width == 80 else "about 3 min left, on a-machine-of-a-long-n…")
+    assert lines[1] == f"reference mobilenetv2, student 0 {10 * ' '} up to 4 epochs, waits: no worker"
+    assert max(map(len, lines)) <= width
+
+
+def test_on_a_terminal_as_many_evaluations_are_shown_as_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    running = tuple(RunningEvaluation(number, None, 0, 4.0, None, None, "k") for number in range(11))
+    lines = drawn(monkeypatch, 80, progress(2, evaluations=running))
+    assert [line.partition(",")[0] for line in lines[3:-1]] == [f"trial {number}" for number in range(8)]
+    assert lines[-1] == "and 3 more"
+
+
+def drawn(monkeypatch: pytest.MonkeyPatch, width: int, shown: Progress) -> list[str]:
+    """The lines of a terminal of this width."""
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setattr(sys, "stdout", terminal := Terminal())
+    with reporter(to_stderr=False) as live:
+        live.searched(shown)
+        text = re.sub(r"\x1b\[[\d;]*m", "", terminal.getvalue())
+    return [line for line in screen(text) if line]
 
 
 def test_a_reader_that_leaves_interrupts(monkeypatch: pytest.MonkeyPatch):
@@ -142,7 +180,7 @@ def test_a_reader_that_leaves_interrupts(monkeypatch: pytest.MonkeyPatch):
 def test_a_search_on_a_terminal_leaves_its_checks_and_its_result_and_nothing_else(tiny, tmp_path: Path):
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 80, 0, 0))
-    command = [sys.executable, "-m", "autokd", "search", "digits", *tiny, "--home", str(tmp_path)]
+    command = [sys.executable, "-m", "autokd", "search", "digits", *tiny, *SECONDS_EACH, "--home", str(tmp_path)]
     environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "NO_COLOR")}
     environment |= {"TERM": "xterm-256color", "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment)
@@ -156,6 +194,7 @@ def test_a_search_on_a_terminal_leaves_its_checks_and_its_result_and_nothing_els
     assert shown[-1].startswith("Train it at full length: autokd train digits --home ")
     assert not [line for line in shown if "starting" in line or "running" in line or "\x1b" in line]
     assert "search digits" in colourless
+    assert re.search(r"student 0 [━╸╺]{10} epoch \d+ of 8, [\d,]+ images/s", colourless)
 
 
 def read(descriptor: int) -> bytes:

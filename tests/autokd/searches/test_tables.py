@@ -30,20 +30,20 @@ def test_a_ratio_that_cannot_be_told_is_a_dash(larger: int | None, smaller: int 
 @pytest.mark.parametrize(
     ("evaluation", "line"),
     [
-        (RunningEvaluation(3, None, 0, 9.0, "node7:1", None, "k"), "trial 3, student 0 up to 9 epochs, on node7:1"),
+        (RunningEvaluation(3, None, 0, 9.0, "node7:1", None, "k"), "up to 9 epochs, on node7:1"),
         (
             RunningEvaluation(3, None, 1, 1.0, None, "no worker", "k"),
-            "trial 3, student 1 up to 1 epoch, waits: no worker",
+            "up to 1 epoch, waits: no worker",
         ),
-        (RunningEvaluation(None, "resnet", 0, 9.0, None, None, "k"), "reference resnet, student 0 up to 9 epochs"),
-        (RunningEvaluation(3, None, 0, 9.0, None, None, "k", 4.0), "trial 3, student 0, epoch 4 of 9"),
+        (RunningEvaluation(None, "resnet", 0, 9.0, None, None, "k"), "up to 9 epochs"),
+        (RunningEvaluation(3, None, 0, 9.0, None, None, "k", 4.0), "epoch 4 of 9"),
         (
             RunningEvaluation(3, None, 0, 9.0, "node7:1", None, "k", 0.5, 12_345.6),
-            "trial 3, student 0, epoch 0.5 of 9, 12,346 images/s, about 60 min left, on node7:1",
+            "epoch 0.5 of 9, 12,346 images/s, about 60 min left, on node7:1",
         ),
         (
             RunningEvaluation(3, None, 0, 9.0, None, None, "k", 9.0, 660.0, datetime(2026, 1, 1, tzinfo=UTC)),
-            "trial 3, student 0, epoch 9 of 9, 660 images/s",
+            "epoch 9 of 9, 660 images/s",
         ),
     ],
 )

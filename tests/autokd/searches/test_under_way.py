@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 import torch
+from measured_progress import measure_progress
 from safetensors.torch import save_file
 
 from autokd.database.rows import SearchRow
 from autokd.evaluation.task import checkpoints
+from autokd.searches.progress import up_to_date
 from autokd.searches.under_way import RunningEvaluation, with_how_far
 from autokd.searches.workspace import Workspace
 
@@ -39,6 +41,15 @@ def test_the_last_checkpoint_tells_epochs_speed_and_end(search: SearchRow, tmp_p
     assert found.ends_at == datetime.fromtimestamp(100 + (9 - 2) / 2, UTC)
     assert found.seconds_left == 0  # it has passed
     assert replace(found, epochs_done=None, images_per_second=None, ends_at=None) == EVALUATION
+
+
+def test_of_the_first_evaluations_alone_is_read_how_far_they_are(search: SearchRow, tmp_path: Path) -> None:
+    checkpoint(tmp_path)
+    several = replace(measure_progress(search, []), evaluations=(EVALUATION,) * 3)
+    known, home = with_how_far(EVALUATION, search, Workspace(tmp_path)), Workspace(tmp_path)
+    assert up_to_date(several, search, home, 2).evaluations == (known, known, EVALUATION)
+    assert up_to_date(several, search, home, 0) == several
+    assert up_to_date(several, search, home).evaluations == (known,) * 3
 
 
 def test_a_cooldown_counts_and_no_more_than_all_epochs_are_done(search: SearchRow, tmp_path: Path) -> None:

@@ -139,7 +139,7 @@ def test_page_api_and_command_line_tell_how_far_a_training_is(serve: Any, home: 
     assert (told["key"], told["epochs_done"], told["epochs"]) == (key, 1.5, 2.0)
     speed = f"{told['images_per_second']:,.0f}"
     assert ('max="2.0" value="1.5"' in page, f">{speed}<" in page, 'data-again="2"' in page) == (True, True, True)
-    assert line.startswith(f"trial 2, student 0, epoch 1.5 of 2, {speed} images/s, about ")
+    assert line.startswith(f"trial 2, student 0: epoch 1.5 of 2, {speed} images/s, about ")
 
 
 def test_a_failed_trial_is_told_with_its_reason(serve: Any, home: Path) -> None:
