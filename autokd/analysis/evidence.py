@@ -1,6 +1,6 @@
 """The data of a search's pictures."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -42,6 +42,7 @@ class Evidence:
         metric: By what they were, below the last rung.
         costs: The objectives beside the accuracy.
         front: The students of the front, if there are costs.
+        beside: The references as the search trained them, which stand beside the front.
         finals: Students and references trained at full length that stand beside it.
         limits: Of the budget, by the name of the cost.
         teacher_cost: What the teacher costs, by the same names; None where that is not known.
@@ -61,6 +62,7 @@ class Evidence:
     metric: FidelityMetric
     costs: Sequence[Against] = ()
     front: Sequence[TrainedStudent] = ()
+    beside: Sequence[TrainedStudent] = ()
     finals: Sequence[TrainedStudent] = ()
     limits: Mapping[str, int] = field(default_factory=dict)
     teacher_cost: Mapping[str, int | None] = field(default_factory=dict)
@@ -95,6 +97,7 @@ def evidence(result: "SearchResult", families: Sequence[Family] | None = None) -
     if not families:
         raise InputError(f"search {result.name!r} has no trial with a value yet: there is nothing to plot.")
     importances, note = _importances(result)
+    leading = result.leading if problem.costs else ()
     return Evidence(
         name=result.name,
         teacher_accuracy=problem.facts.teacher_metrics["accuracy"],
@@ -113,7 +116,8 @@ def evidence(result: "SearchResult", families: Sequence[Family] | None = None) -
         rungs=problem.rungs,
         metric=problem.fidelity_metric,
         costs=problem.costs,
-        front=result.front if problem.costs else (),
+        front=_searched(pareto_fronts(leading, *problem.costs)),
+        beside=_references(leading),
         limits=problem.budget.limits,
         teacher_cost=problem.facts.teacher_cost.to_dict(),
     )
@@ -134,9 +138,19 @@ def set_against(
         shown,
         outcomes=[replace(each, costs=costs[each.number]) for each in shown.outcomes if each.number in costs],
         costs=(cost,),
-        front=[student for student in pareto_fronts(leading, cost) if not student.is_final],
+        front=_searched(pareto_fronts(leading, cost)),
+        beside=_references(leading),
         finals=[student for student in leading if student.is_final],
     )
+
+
+def _searched(students: Iterable[TrainedStudent]) -> list[TrainedStudent]:
+    """Those that the search trained, not at full length."""
+    return [student for student in students if not student.is_final]
+
+
+def _references(leading: Iterable[TrainedStudent]) -> list[TrainedStudent]:
+    return [student for student in _searched(leading) if student.trial.reference]
 
 
 def _importances(result: "SearchResult") -> tuple[dict[str, float], str | None]:

@@ -46,8 +46,12 @@ def report_page(result: "SearchResult") -> str:
     return _page("report.html", **findings_values(result))
 
 
-def findings_values(result: "SearchResult") -> dict[str, Any]:
+def findings_values(result: "SearchResult", trials_at: str = "") -> dict[str, Any]:
     """What the template `findings.html` shows of a search: all of its report.
+
+    Args:
+        result: The search.
+        trials_at: Address below which each trial and reference has a page, to link to; empty where they have none.
 
     Raises:
         InputError: If it has no trained student yet.
@@ -57,6 +61,7 @@ def findings_values(result: "SearchResult") -> dict[str, Any]:
     progress, outlook = result.progress, findings.outlook.facts if findings.outlook else []
     return {
         "findings": findings,
+        "trials_at": trials_at,
         "student_facts": [fact for fact in findings.facts if fact not in outlook],
         "outlook": outlook,
         "answer": _answer(findings),
@@ -174,9 +179,13 @@ def _listed(numbers: Iterable[float]) -> str:
 
 @dataclass(frozen=True)
 class _Network:
-    """A row of the table of networks; None where a figure is not known."""
+    """A row of the table of networks; None where a figure is not known.
+
+    Its `trial` is the number of its trial or the name of its reference, None for the teacher.
+    """
 
     name: str
+    trial: int | str | None
     epochs: float | None
     costs: Mapping[str, int | None]
     metrics: Mapping[str, float]
@@ -186,12 +195,12 @@ class _Network:
 def _networks(findings: Findings) -> Iterator[_Network]:
     facts = findings.problem.facts
     test = findings.search.facts.get("teacher_test_metrics") or {}
-    yield _Network("teacher", None, facts.teacher_cost.to_dict(), facts.teacher_metrics, test.get("accuracy"))
+    yield _Network("teacher", None, None, facts.teacher_cost.to_dict(), facts.teacher_metrics, test.get("accuracy"))
     for student in (findings.student, *findings.references):
         costs = {cost: student.cost(cost) for cost in COSTS}
-        name = student.trial.reference or "student"
+        name, trial = student.trial.reference or "student", student.trial.reference or student.trial.number
         test_accuracy = student.metrics.get("test_accuracy")
-        yield _Network(name, student.evaluation.epochs, costs, student.metrics, test_accuracy)
+        yield _Network(name, trial, student.evaluation.epochs, costs, student.metrics, test_accuracy)
 
 
 def _limits(findings: Findings) -> list[tuple[str, int, int, float]]:

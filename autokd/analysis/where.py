@@ -1,12 +1,22 @@
 """Where the good trials of a search are: on the front, by method, over two dimensions, or by size."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from autokd.analysis.evidence import Evidence
 from autokd.analysis.history import draw_trials, values
-from autokd.analysis.scales import accuracy_places, jitter, label_accuracies, label_costs, label_values, short
+from autokd.analysis.scales import (
+    NAME_HEIGHT,
+    accuracy_places,
+    apart,
+    jitter,
+    label_accuracies,
+    label_costs,
+    label_values,
+    short,
+)
 from autokd.analysis.style import BLUE, COLOUR_MAP, INK, ORANGE, POSTERIOR, VERMILION, explain, head
 from autokd.config.objectives import Against
 from autokd.searches.method_choice import METHOD
@@ -38,7 +48,7 @@ def draw_where(axes: "Axes", shown: Evidence) -> None:
 
 
 def draw_front(axes: "Axes", shown: Evidence, cost: Against) -> None:
-    """Draw trials by accuracy and cost with the front, its references, full-length trainings, teacher and limit.
+    """Draw trials by accuracy and cost with the front, the references, full-length trainings, teacher and limit.
 
     Args:
         axes: Where to draw.
@@ -46,12 +56,6 @@ def draw_front(axes: "Axes", shown: Evidence, cost: Against) -> None:
         cost: That cost.
     """
     draw_trials(axes, shown.outcomes, over_cost=True)
-    named = [student for student in shown.front if student.trial.reference]
-    for student in named:
-        point = _point(student, cost)
-        axes.scatter(*point, s=30, marker="^", color=VERMILION, label=_first("reference", axes), zorder=3)
-        name = str(student.trial.reference)
-        axes.annotate(name, point, (7, -3), textcoords="offset points", size=8, color=INK, parse_math=False)
     for student in sorted(shown.finals, key=lambda student: not student.trial.reference):
         marker, area = ("^", 50) if student.trial.reference else ("*", 110)
         label = _first("full length, reference" if student.trial.reference else "full length", axes)
@@ -59,7 +63,7 @@ def draw_front(axes: "Axes", shown: Evidence, cost: Against) -> None:
     if shown.front:
         x, y = zip(*sorted(_point(student, cost) for student in shown.front), strict=True)
         axes.step(x, y, where="post", color=VERMILION, linewidth=1.2, label="front", zorder=2)
-    accuracies = [100 * student.metrics["accuracy"] for student in (*shown.front, *shown.finals)]
+    accuracies = [100 * student.metrics["accuracy"] for student in (*shown.front, *shown.beside, *shown.finals)]
     if (size := shown.teacher_cost.get(cost)) is not None:
         accuracies.append(100 * shown.teacher_accuracy)
         place = float(accuracy_places(accuracies[-1:])[0])
@@ -68,10 +72,22 @@ def draw_front(axes: "Axes", shown: Evidence, cost: Against) -> None:
         axes.axvline(limit, color=INK, linewidth=1.2, linestyle=(0, (2, 2)), label=f"limit, {limit:,}")
     label_accuracies(axes.yaxis, [*values(shown.outcomes), *accuracies])
     axes.set_xscale("log")
+    if shown.beside:
+        _draw_references(axes, shown.beside, cost)
     label_costs(axes.xaxis, axes.get_xlim())
     axes.set(xlabel=f"{cost}, logarithmic scale", ylabel="validation accuracy, %")
     head(axes, f"Accuracy against {cost}")
     explain(axes)
+
+
+def _draw_references(axes: "Axes", references: Sequence[TrainedStudent], cost: Against) -> None:
+    """Draw a mark for each reference, with its name on its right."""
+    x, places = zip(*(_point(student, cost) for student in references), strict=True)
+    axes.scatter(x, places, s=30, marker="^", color=VERMILION, label="reference", zorder=3)
+    lower, upper = axes.get_ylim()
+    for student, at, height in zip(references, x, apart(places, (upper - lower) * NAME_HEIGHT), strict=True):
+        name = str(student.trial.reference)
+        axes.annotate(name, (at, height), (7, -3), textcoords="offset points", size=8, color=INK, parse_math=False)
 
 
 def _point(student: TrainedStudent, cost: Against) -> tuple[float, float]:

@@ -57,7 +57,7 @@ class Page(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         self.text += data
-        if self._open and self._open[-1] == "th":
+        if "th" in self._open:
             self._heading += data
         if self._open and self._open[-1] == "style":
             self.links += re.findall(r"url\(([^)]*)\)|@import", data)

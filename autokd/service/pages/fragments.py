@@ -145,7 +145,7 @@ def remembered_findings(computing: asyncio.Lock) -> Remembered[str]:
 
 def _findings(found: SearchResult) -> str:
     try:
-        return render("findings.html", **findings_values(found))
+        return render("findings.html", **findings_values(found, f"/searches/{found.name}/trials/"))
     except InputError as error:  # there is no student yet, which is no failure
         return render("nothing.html", line=str(error))
 

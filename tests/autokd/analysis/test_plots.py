@@ -305,15 +305,16 @@ def test_nothing_leaves_the_picture_and_no_label_covers_another(shown: Evidence)
             assert not legend.get_window_extent().overlaps(head.get_window_extent())
 
 
-def test_references_on_the_front_are_marked_and_named(shown: Evidence) -> None:
+def test_references_are_marked_beside_the_front_and_named(shown: Evidence) -> None:
     def student(reference: str | None, macs: int, accuracy: float) -> Any:
         trial = SimpleNamespace(reference=reference)
         return SimpleNamespace(trial=trial, cost={"macs": macs}.get, metrics={"accuracy": accuracy})
 
-    front = [student(None, 1000, 0.9), student("resnet", 2000, 0.94), student("like-teacher", 3000, 0.96)]
-    axes = panels(draw(replace(shown, costs=("macs",), front=front)))["Accuracy against macs"]
-    assert points(axes, "reference") == [(2000, place(94))]
-    assert texts(axes.texts) == ["resnet", "like-teacher"]
+    beaten, ahead = student("resnet", 2000, 0.89), student("like-teacher", 3000, 0.96)
+    changed = replace(shown, costs=("macs",), front=[student(None, 1000, 0.9), ahead], beside=[ahead, beaten])
+    axes = panels(draw(changed))["Accuracy against macs"]
+    assert points(axes, "reference") == [(3000, place(96)), (2000, place(89))]
+    assert texts(axes.texts) == ["like-teacher", "resnet"]
 
 
 def test_the_front_stands_beside_the_teacher_the_limit_and_the_full_length_trainings(shown: Evidence) -> None:

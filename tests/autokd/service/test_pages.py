@@ -73,11 +73,16 @@ def test_the_progress_of_a_search_is_what_status_says_without_the_model(reader: 
 
 @pytest.mark.slow  # pictures take a second
 def test_what_a_search_found_is_all_of_its_report(reader: TestClient, searched: Path) -> None:
-    shown, report = page(reader, f"{FRAGMENTS}/findings"), Page(report_page(find("digits", searched)))
+    result = find("digits", searched)
+    shown, report = page(reader, f"{FRAGMENTS}/findings"), Page(report_page(result))
     as_of, _, told = shown.text.strip().partition("\n")
     assert as_of.startswith("As of ")
     assert shown.tables == report.tables
     assert told.strip() in report.text
+    trials = [result.best.trial.number, *(family.trial for family in result.families)]
+    inside = {link for link in shown.links if link.startswith("#")}
+    assert [link for link in shown.links if link not in inside] == [f"/searches/digits/trials/{n}" for n in trials]
+    assert set(report.links) == inside
     assert "Learning curves" in shown.text
 
 
