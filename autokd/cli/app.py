@@ -144,6 +144,26 @@ def search(
 
 
 @app.command(rich_help_panel="Search")
+def check(
+    file_or_recipe: Annotated[
+        str, typer.Argument(metavar="FILE-or-RECIPE", help="A search.toml, or a recipe's name.", show_default=False)
+    ],
+    overrides: Override = None,
+    output: Output = "text",
+    home: HomeFolder = None,
+) -> None:
+    """Check a search as `search` does and show what its teacher costs and its spaces offer; begin none.
+
+    The file needs no budget yet: without one it is shown what is as large as the teacher.
+    """
+    from autokd.cli.check import TEACHERS_OWN, check
+    from autokd.recipes.catalogue import find_config
+    from autokd.searches.workspace import default_workspace
+
+    check(find_config(file_or_recipe, overrides or [], defaults=TEACHERS_OWN), default_workspace(home), output)
+
+
+@app.command(rich_help_panel="Search")
 def resume(
     name: Name,
     overrides: LateOverride = None,

@@ -2,7 +2,7 @@
 
 import os
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,9 @@ EXCLUSIVE = {"space": ("name", "names"), "distillation": ("method", "methods")}
 """Keys for one choice and for several, which exclude each other, of each section that has both."""
 
 
-def read_config(path: Path, overrides: Iterable[str] = (), name: str | None = None) -> SearchConfig:
+def read_config(
+    path: Path, overrides: Iterable[str] = (), name: str | None = None, defaults: Mapping[str, Any] | None = None
+) -> SearchConfig:
     """Configuration from a TOML file; relative paths in it are relative to its folder.
 
     Args:
@@ -30,6 +32,7 @@ def read_config(path: Path, overrides: Iterable[str] = (), name: str | None = No
         overrides: Settings `key=value` with dotted keys and values in TOML, such as "training.rungs=[1, 3]". Relative
             paths in them are relative to the current folder.
         name: Name of the search; by default the `name` in the file or, if there is none, the stem of the file.
+        defaults: Sections that stand for those that neither the file nor an override has.
 
     Raises:
         InputError: If there is no such file, it is not TOML, or a value in it is not allowed.
@@ -44,7 +47,7 @@ def read_config(path: Path, overrides: Iterable[str] = (), name: str | None = No
         values["name"] = name
         overrides.append(f"name={name}")
     make_paths_absolute(values, Path.cwd())
-    return parse_config(values, str(path), overrides)
+    return parse_config({**(defaults or {}), **values}, str(path), overrides)
 
 
 def override_config(config: SearchConfig, overrides: Iterable[str]) -> SearchConfig:

@@ -1,8 +1,10 @@
 """The recipes of AutoKD by name."""
 
 import os
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from autokd.config.json_schema import TITLE, search_schema
 from autokd.config.schema import SearchConfig
@@ -56,21 +58,26 @@ def write_recipe(name: str, file: Path, overwrite: bool = False) -> None:
         raise InputError(f"{file} cannot be written: {error.strerror}.") from None
 
 
-def find_config(file_or_recipe: str, overrides: list[str], name: str | None = None) -> SearchConfig:
+def find_config(
+    file_or_recipe: str,
+    overrides: list[str],
+    name: str | None = None,
+    defaults: Mapping[str, Any] | None = None,
+) -> SearchConfig:
     """Configuration of a search from a TOML file or a recipe.
 
     Args:
         file_or_recipe: Path of a TOML file, or name of a recipe.
         overrides: Settings as `key=value`, which replace those of the file.
         name: Name of the search; by default that of the file or the recipe.
+        defaults: Sections that stand for those that neither of these has.
 
     Raises:
         InputError: If it is neither a file nor a recipe, or a setting is invalid.
     """
     path = Path(file_or_recipe)
-    if path.suffix == ".toml" or os.path.isfile(path):  # which takes names that are too long
-        return read_config(path, overrides, name)
-    return read_config(recipe_path(file_or_recipe), overrides, name)
+    is_file = path.suffix == ".toml" or os.path.isfile(path)  # which takes names that are too long
+    return read_config(path if is_file else recipe_path(file_or_recipe), overrides, name, defaults)
 
 
 def _folder() -> Path:

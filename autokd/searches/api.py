@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,16 +35,19 @@ from autokd.searches.printer import default_reporter
 from autokd.searches.problem import Problem
 from autokd.searches.recall import recall, usable
 from autokd.searches.remarks import prunes_early
-from autokd.searches.reporter import Reporter, Silent
+from autokd.searches.reporter import SILENT, Reporter, Silent
 from autokd.searches.result import SearchResult
 from autokd.searches.speed import measure_speed, typical_students
 from autokd.searches.workspace import Workspace, default_workspace
 from autokd.teachers.from_python import teacher_from_python, teacher_source
+from autokd.teachers.outputs.shapes import OutputShapes
+from autokd.teachers.registry import Teacher
 from search_spaces.design.budget import Budget
+from search_spaces.design.envelope import Offer
 from search_spaces.design.space import Space
 from workers.worker_process import leave_if_importing
 
-__all__ = ["begin", "find", "find_all", "search"]
+__all__ = ["Checked", "begin", "check", "find", "find_all", "search"]
 
 
 def search(
@@ -120,7 +123,7 @@ def begin(
 ) -> "SearchResult":
     """Check everything and record a new search, which `SearchResult.resume` then runs, or `SearchResult.asking`.
 
-    What needs neither data nor teacher is checked first. Nothing is recorded if a check fails.
+    Nothing is recorded if a check fails.
 
     Args:
         config: The search, or the file `search.toml` that describes it.
@@ -143,6 +146,59 @@ def begin(
     if home.exists:
         with home.open() as store:
             config = _named(config, home, store, reporter, renames)
+    checked = check(config, home, teacher, reporter)
+    problem = checked.problem
+    with home.open(create=True, notify=reporter.notify) as store:
+        config = _named(config, home, store, reporter, renames)  # another search may have begun meanwhile
+        recorded = asdict(problem.facts) | {
+            "command": list(command or sys.argv),
+            "data_seconds": round(time.monotonic() - started, 3),
+        }
+        result = SearchResult(home, config.name, checked.teacher, reporter)
+        with result.interruptible("resume"):
+            store_shapes(problem.context, checked.shapes)
+            store.create_search(config.name, config.seed, config.to_dict(), config.digest, recorded)
+            reporter.began(config.name)
+    return result
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A search that may begin.
+
+    Attributes:
+        problem: What is searched, with what was found out about data, teacher and device.
+        offers: What the spaces offer under each limit of the budget.
+        shapes: Shapes of the teacher's outputs.
+        teacher: The teacher, where it was given as an object.
+    """
+
+    problem: Problem
+    offers: Sequence[Offer]
+    shapes: OutputShapes
+    teacher: Teacher | None
+
+
+def check(
+    config: SearchConfig,
+    home: Workspace,
+    teacher: Callable[[Tensor], Any] | None = None,
+    reporter: Reporter = SILENT,
+) -> Checked:
+    """Check everything before a search begins; nothing is recorded.
+
+    What needs neither data nor teacher is checked first.
+
+    Args:
+        config: The search.
+        home: Where it would be recorded.
+        teacher: The teacher, where the configuration does not name one.
+        reporter: Hears of the progress, and of what was found and is offered.
+
+    Raises:
+        InputError: If something that was given cannot be used.
+        BudgetInfeasibleError: If no student meets the budget.
+    """
     with checks():
         check_config(config)
         earlier = recall(config, home)
@@ -165,18 +221,7 @@ def begin(
         check_budget(broken, reporter)
         problem = replace(problem, facts=replace(problem.facts, earlier=usable(earlier, problem, reporter)))
         shapes = check_storage(problem, wrapped)
-    with home.open(create=True, notify=reporter.notify) as store:
-        config = _named(config, home, store, reporter, renames)  # another search may have begun meanwhile
-        recorded = asdict(problem.facts) | {
-            "command": list(command or sys.argv),
-            "data_seconds": round(time.monotonic() - started, 3),
-        }
-        result = SearchResult(home, config.name, wrapped, reporter)
-        with result.interruptible("resume"):
-            store_shapes(problem.context, shapes)
-            store.create_search(config.name, config.seed, config.to_dict(), config.digest, recorded)
-            reporter.began(config.name)
-    return result
+    return Checked(problem, offers, shapes, wrapped)
 
 
 def find(

@@ -70,7 +70,7 @@ ORDER = {
     "autokd.recipes": "catalogue teachers runnable train_teacher",
     "autokd.testing": "tasks toys executors methods optimizers spaces",
     "autokd.cli": (
-        "damage interruption output options within reporting draw plot report study delete gc stop retry doctor "
+        "damage interruption output options within reporting draw plot report study check delete gc stop retry doctor "
         "exports teach axes best show watch pareto winner pictures backup upkeep serving serve app "
         "__init__"
     ),
