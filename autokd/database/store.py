@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from sqlalchemy import Engine, select
 from sqlalchemy.exc import DBAPIError
@@ -19,12 +19,11 @@ from autokd.database.outages import Patience, is_outage, patient
 from autokd.database.reading import Reader, translated
 from autokd.database.row_checks import row_of
 from autokd.database.rows import EvaluationRow, EventRow, Fault, Purpose, SearchRow, SearchStatus, StudentRow, TrialRow
+from autokd.database.statements import FINISH_ORDER, N_FINISHED, TRIAL_OF_STUDENT
 from autokd.database.types import as_read
-from autokd.database.writing import Lease, Sent, Writing, named, sent
+from autokd.database.writing import Lease, Sent, Writing, sent
 
 __all__ = ["Store"]
-
-E = TypeVar("E", TrialRow, EvaluationRow)
 
 _REOPENED = {"state": "running", "reason": None, "fault": None, "finished_at": None}  # columns of an evaluation
 
@@ -118,19 +117,20 @@ class Store(Reader):
             DatabaseError: If the search has a trial of this number.
         """
         with self._writing(lease) as writing:
-            if writing.find(TrialRow, number=number):
-                name = writing.search.name
-                raise DatabaseError(f"A trial must be opened once, but search {name!r} has trial {number}.")
-            trial = writing.insert(
+            opened = writing.open(
                 TrialRow,
                 number=number,
                 parameters=dict(parameters),
                 state="running",
                 created_at=datetime.now(UTC),
-                opened_after=writing.n_finished,
+                opened_after=N_FINISHED,
                 reference=reference,
             )
-            writing.note("trial_opened", named(trial))
+            if opened is None:
+                name = writing.search.name
+                raise DatabaseError(f"A trial must be opened once, but search {name!r} has trial {number}.")
+            trial, whose = opened
+            writing.note("trial_opened", whose)
             return trial
 
     @patient
@@ -167,12 +167,7 @@ class Store(Reader):
             DatabaseError: If the one that is there has another digest.
         """
         with self._writing(lease) as writing:
-            trial = writing.get(TrialRow, trial_id)
-            if known := writing.find(StudentRow, trial_id=trial_id, purpose=purpose, replicate=replicate):
-                what = f"student {replicate} ({purpose}) of trial {trial.number}"
-                _check_same(what, "digest", known[0].digest, digest)
-                return known[0]
-            student = writing.insert(
+            added = writing.open(
                 StudentRow,
                 trial_id=trial_id,
                 replicate=replicate,
@@ -185,8 +180,15 @@ class Store(Reader):
                 model_bytes=model_bytes,
                 warm_from=warm_from,
             )
+            if added is None:
+                trial = writing.get(TrialRow, trial_id)
+                (known,) = writing.find(StudentRow, trial_id=trial_id, purpose=purpose, replicate=replicate)
+                what = f"student {replicate} ({purpose}) of trial {trial.number}"
+                _check_same(what, "digest", known.digest, digest)
+                return known
+            student, whose = added
             payload = {"replicate": replicate, "purpose": purpose, "digest": digest}
-            writing.note("student_added", named(trial) | payload)
+            writing.note("student_added", whose | payload)
             return student
 
     @patient
@@ -206,25 +208,26 @@ class Store(Reader):
             DatabaseError: If the one that is there has another key.
         """
         with self._writing(lease) as writing:
-            trial_id, whose = writing.whose(student_id)
-            known = writing.find(EvaluationRow, student_id=student_id, rung=rung)
-            if known:
-                _check_same(f"the evaluation of student {student_id} at rung {rung}", "key", known[0].key, key)
-                if known[0].state == "complete":
-                    return known[0]
-                evaluation = writing.update(known[0], **_REOPENED)
-            else:
-                evaluation = writing.insert(
-                    EvaluationRow,
-                    trial_id=trial_id,
-                    student_id=student_id,
-                    rung=rung,
-                    epochs=epochs,
-                    key=key,
-                    state="running",
-                    created_at=datetime.now(UTC),
-                )
-            payload = {"evaluation": evaluation.id, "rung": rung, "student": student_id, "again": bool(known)}
+            opened = writing.open(
+                EvaluationRow,
+                trial_id=TRIAL_OF_STUDENT,
+                student_id=student_id,
+                rung=rung,
+                epochs=epochs,
+                key=key,
+                state="running",
+                created_at=datetime.now(UTC),
+            )
+            again = opened is None
+            if opened is None:
+                writing.get(StudentRow, student_id)
+                (known,) = writing.find(EvaluationRow, student_id=student_id, rung=rung)
+                _check_same(f"the evaluation of student {student_id} at rung {rung}", "key", known.key, key)
+                if known.state == "complete":
+                    return known
+                opened = writing.change(EvaluationRow, known.id, known.state, **_REOPENED)
+            evaluation, whose = opened
+            payload = {"evaluation": evaluation.id, "rung": rung, "student": student_id, "again": again}
             writing.note("evaluation_opened", payload | whose)
             return evaluation
 
@@ -244,8 +247,7 @@ class Store(Reader):
             DatabaseError: If it is not running.
         """
         with self._writing(lease) as writing:
-            evaluation = _running(writing.get(EvaluationRow, evaluation_id))
-            return writing.update(evaluation, worker=worker, reason=reason)
+            return writing.change(EvaluationRow, evaluation_id, "running", worker=worker, reason=reason)[0]
 
     @patient
     def finish_evaluation(
@@ -264,8 +266,10 @@ class Store(Reader):
             DatabaseError: If it was not running.
         """
         with self._writing(lease) as writing:
-            evaluation = writing.update(
-                _running(writing.get(EvaluationRow, evaluation_id)),
+            evaluation, whose = writing.change(
+                EvaluationRow,
+                evaluation_id,
+                "running",
                 state="complete",
                 reason=None,
                 finished_at=datetime.now(UTC),
@@ -274,7 +278,6 @@ class Store(Reader):
                 worker=worker,
             )
             payload = {"evaluation": evaluation.id, "rung": evaluation.rung, "metrics": dict(metrics)}
-            _, whose = writing.whose(evaluation.student_id)
             writing.note("evaluation_finished", payload | whose)
             return evaluation
 
@@ -292,15 +295,16 @@ class Store(Reader):
             DatabaseError: If it was not running.
         """
         with self._writing(lease) as writing:
-            evaluation = writing.update(
-                _running(writing.get(EvaluationRow, evaluation_id)),
+            evaluation, whose = writing.change(
+                EvaluationRow,
+                evaluation_id,
+                "running",
                 state="failed",
                 reason=reason,
                 fault=fault,
                 finished_at=datetime.now(UTC),
             )
             payload = {"evaluation": evaluation.id, "rung": evaluation.rung, "reason": reason, "fault": fault}
-            _, whose = writing.whose(evaluation.student_id)
             writing.note("evaluation_failed", payload | whose)
             return evaluation
 
@@ -341,10 +345,11 @@ class Store(Reader):
                 'finish it as "failed" with a reason.'
             )
         with self._writing(lease) as writing:
-            trial = _running(writing.get(TrialRow, trial_id))
-            trial = writing.update(
-                trial,
-                finish_order=trial.number if trial.reference else writing.n_finished,
+            trial, whose = writing.change(
+                TrialRow,
+                trial_id,
+                "running",
+                finish_order=FINISH_ORDER,
                 state=state,
                 value=value,
                 reason=reason,
@@ -355,7 +360,7 @@ class Store(Reader):
                 at_chance=at_chance,
             )
             payload = {"state": state, "value": values if costs else value, "reason": reason}
-            writing.note("trial_finished", named(trial) | payload)
+            writing.note("trial_finished", whose | payload)
             return trial
 
     @patient
@@ -375,12 +380,15 @@ class Store(Reader):
                 raise DatabaseError(
                     f"Only a failed trial can be opened again, but trial {trial.number} is {trial.state}."
                 )
-            writing.note("trial_reopened", named(trial) | {"reason": trial.reason})
+            opened, whose = writing.change(
+                TrialRow, trial_id, "failed", state="running", reason=None, finished_at=None, finish_order=None
+            )
+            writing.note("trial_reopened", whose | {"reason": trial.reason})
             searched = {row.id for row in writing.find(StudentRow, trial_id=trial.id, purpose="search")}
             for evaluation in writing.find(EvaluationRow, trial_id=trial.id, state="failed"):
                 if evaluation.student_id in searched:
-                    writing.update(evaluation, **_REOPENED)
-            return writing.update(trial, state="running", reason=None, finished_at=None, finish_order=None)
+                    writing.change(EvaluationRow, evaluation.id, "failed", **_REOPENED)
+            return opened
 
     @patient
     def set_status(
@@ -461,13 +469,6 @@ def _changed(writing: Writing, kind: str, payload: Mapping[str, Any]) -> SearchR
     writing.session.flush()
     writing.record(kind, payload)
     return row_of(SearchRow, writing.search, as_read)
-
-
-def _running(row: E) -> E:
-    if row.state != "running":
-        what = "trial" if isinstance(row, TrialRow) else "evaluation"
-        raise DatabaseError(f"Only a running {what} can end, but the one with id {row.id} is {row.state}.")
-    return row
 
 
 def _check_same(what: str, field: str, before: str, now: str) -> None:

@@ -6,14 +6,15 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Insert, Select, Update, bindparam, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Executable, RowMapping, Select, bindparam, insert, select, update
 from sqlalchemy.orm import Session
 
 from autokd.database.errors import DatabaseError, LeaseLost
-from autokd.database.models import Event, Search, Student, Trial
+from autokd.database.models import Event, Search
 from autokd.database.reading import find_search
 from autokd.database.row_checks import TABLES, checked
-from autokd.database.rows import EventRow
+from autokd.database.rows import EvaluationRow, EventRow
+from autokd.database.statements import Computed, changing, opening, table_of
 from autokd.database.types import written
 
 __all__ = ["Lease", "Sent", "Writing", "fenced", "named", "sent"]
@@ -68,21 +69,17 @@ def fenced(session: Session, lease: Lease) -> Search:
     return search
 
 
-def named(trial: Any) -> dict[str, Any]:
-    """Number of a trial, and the name of a reference, for an event.
-
-    Args:
-        trial: A trial's row, or its columns `number` and `reference`.
-    """
-    return {"trial": trial.number} | ({} if trial.reference is None else {"reference": trial.reference})
+def named(number: int, reference: str | None) -> dict[str, Any]:
+    """Number of a trial, and the name of a reference, for an event."""
+    return {"trial": number} | ({} if reference is None else {"reference": reference})
 
 
 @dataclass(frozen=True)
 class Writing:
     """Writes rows and events of a search, in one transaction; rows only for the owner of the search, see `begin`.
 
-    They are written by plain statements: a controller writes a few rows at a time, for each of which the ORM would take
-    several times as long.
+    They are written by plain statements, one for each row: a controller writes a few rows at a time, for each of which
+    the ORM would take several times as long, and with a server each statement is a round trip.
 
     Attributes:
         session: The transaction, in which the search's row is locked.
@@ -128,21 +125,37 @@ class Writing:
         found = self._connection.execute(query, {"search_id": self.search_id, **values})
         return [checked(kind, dict(row)) for row in found.mappings()]
 
-    def insert(self, kind: type[R], /, **values: Any) -> R:
-        """A new row of the search, as a reader will see it; columns that are not named are empty."""
-        whole = dict.fromkeys(each.name for each in fields(kind) if each.name != "id")  # type: ignore[arg-type]
-        given, read = _written(whole | {"search_id": self.search_id, **values})
-        key = self._connection.execute(_insert(kind), given).inserted_primary_key  # type: ignore[arg-type]
-        assert key is not None
-        return checked(kind, {"id": key[0]} | read)
+    def open(self, kind: type[R], /, **values: Any) -> tuple[R, dict[str, Any]] | None:
+        """A new row of the search, as a reader will see it, and for an event whose it is.
 
-    def update(self, row: R, /, **values: Any) -> R:
-        """A row with other values in these columns, as a reader will see it."""
-        kind: Any = type(row)
-        given, read = _written(values)
-        self._connection.execute(_update(kind), {"row_id": row.id, **given})  # type: ignore[attr-defined]
-        found: R = checked(kind, vars(row) | read)
-        return found
+        None if there is one in its place, or no row to which it belongs. Columns that are not named are empty; a value
+        may be an SQL expression.
+        """
+        given, read, computed = _written(values)
+        asked = {"of_search": self.search_id, **given}
+        found = self._one(opening(kind, tuple(given), computed), asked)  # type: ignore[arg-type]
+        return None if found is None else _row_and_whose(kind, {"search_id": self.search_id, **read, **found})
+
+    def change(self, kind: type[R], row_id: int, state: str, /, **values: Any) -> tuple[R, dict[str, Any]]:
+        """A row with other values in some columns, as `open` returns it.
+
+        Args:
+            kind: Kind of the row.
+            row_id: Its id.
+            state: The state in which it is.
+            **values: The new values by column.
+
+        Raises:
+            DatabaseError: If the search has no such row, or it is in another state.
+        """
+        given, read, computed = _written(values)
+        asked = {"row_id": row_id, "of_search": self.search_id, "state_before": state, **given}
+        found = self._one(changing(kind, tuple(given), computed), asked)  # type: ignore[arg-type]
+        if found is None:
+            row: Any = self.get(kind, row_id)
+            what = TABLES[kind].__name__.lower()
+            raise DatabaseError(f"Only a {state} {what} can end, but the one with id {row_id} is {row.state}.")
+        return _row_and_whose(kind, {**found, **read})
 
     def note(self, kind: str, payload: Mapping[str, Any]) -> None:
         """Have a new event of the search written by `write_events`, with all that were noted before.
@@ -151,7 +164,8 @@ class Writing:
             kind: Kind of the event.
             payload: Details, as JSON takes them.
         """
-        self._noted.append({"at": datetime.now(UTC), "kind": kind, "payload": dict(payload)})
+        at = datetime.now(UTC)
+        self._noted.append({"search_id": self.search_id, "at": at, "kind": kind, "payload": dict(payload)})
 
     def write_events(self) -> EventRow | None:
         """Write the events that were noted, in their order, and return the last one."""
@@ -159,9 +173,12 @@ class Writing:
             return None
         *earlier, last = self._noted
         if earlier:
-            self._connection.execute(_insert(EventRow), [{"search_id": self.search_id, **each} for each in earlier])
+            self._connection.execute(_EVENTS, earlier)
         self._noted.clear()
-        event = self.insert(EventRow, **last)
+        given, read, _ = _written(last)
+        key = self._connection.execute(_EVENTS, given).inserted_primary_key
+        assert key is not None
+        event = checked(EventRow, {"id": key[0]} | read)
         self.session.info[_SENT] = Sent(self.search_id, event.id, event.at)
         return event
 
@@ -177,23 +194,9 @@ class Writing:
         assert event is not None
         return event
 
-    @property
-    def n_finished(self) -> int:
-        """Number of trials that ended; references do not count."""
-        last = self._connection.execute(_LAST_ORDER, {"search_id": self.search_id}).scalar()
-        return 0 if last is None else max(0, last + 1)
-
-    def whose(self, student_id: int) -> tuple[int, dict[str, Any]]:
-        """Id of a student's trial, and for an event whose an evaluation of the student is.
-
-        Raises:
-            DatabaseError: If the search has no such student.
-        """
-        asked = {"student_id": student_id, "search_id": self.search_id}
-        found = self._connection.execute(_WHOSE, asked).one_or_none()
-        if found is None:
-            raise DatabaseError(f"Search {self.search.name!r} must have the student {student_id}, but it has not.")
-        return found.trial_id, {"replicate": found.replicate} | named(found)
+    def _one(self, statement: Executable, values: Mapping[str, Any]) -> RowMapping | None:
+        """What a statement returns of the one row that it wrote; None if it wrote none."""
+        return self._connection.execute(statement, values).mappings().one_or_none()
 
     @property
     def _connection(self) -> Connection:
@@ -204,35 +207,32 @@ _SEARCHES: Any = Search.__table__
 _TOUCH = update(_SEARCHES).where(
     _SEARCHES.c.id == bindparam("of_search"), _SEARCHES.c.lease_token == bindparam("of_token")
 )
-_TRIALS, _STUDENTS = Trial.__table__.c, Student.__table__.c
-_LAST_ORDER = select(func.max(_TRIALS.finish_order)).where(_TRIALS.search_id == bindparam("search_id"))
-_WHOSE = (
-    select(_STUDENTS.trial_id, _STUDENTS.replicate, _TRIALS.number, _TRIALS.reference)
-    .join(Trial.__table__, _TRIALS.id == _STUDENTS.trial_id)
-    .where(_STUDENTS.id == bindparam("student_id"), _STUDENTS.search_id == bindparam("search_id"))
-)
+_EVENTS = insert(Event.__table__)  # type: ignore[arg-type]
 
 
-def _written(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What columns are given for these values, and the values as they will be read."""
-    both = {name: written(value) for name, value in values.items()}
-    return {name: given for name, (given, _) in both.items()}, {name: read for name, (_, read) in both.items()}
+def _row_and_whose(kind: type[R], values: Mapping[str, Any]) -> tuple[R, dict[str, Any]]:
+    """The row of these values of its columns, and what an event says of its trial and student."""
+    row = checked(kind, {name: values.get(name) for name in _names(kind)})  # type: ignore[arg-type]
+    student = {"replicate": values["replicate"]} if kind is EvaluationRow else {}
+    return row, student | named(values["number"], values["reference"])
+
+
+@cache
+def _names(kind: type) -> tuple[str, ...]:
+    return tuple(each.name for each in fields(kind))
+
+
+def _written(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any], Computed]:
+    """What columns are given for these values, the values as they will be read, and the expressions among them."""
+    computed = tuple((name, value) for name, value in values.items() if isinstance(value, ColumnElement))
+    both = {name: written(value) for name, value in values.items() if not isinstance(value, ColumnElement)}
+    given = {name: value for name, (value, _) in both.items()}
+    return given, {name: read for name, (_, read) in both.items()}, computed
 
 
 @cache
 def _select(kind: type, *names: str) -> Select[Any]:
-    columns: Any = TABLES[kind].__table__.c
-    wanted = [columns[each.name] for each in fields(kind)]
+    columns = table_of(kind).c
+    wanted = [columns[name] for name in _names(kind)]
     criteria = (columns[name] == bindparam(name) for name in ("search_id", *names))
     return select(*wanted).where(*criteria).order_by(columns.id)
-
-
-@cache
-def _insert(kind: type) -> Insert:
-    return insert(TABLES[kind].__table__)  # type: ignore[arg-type]
-
-
-@cache
-def _update(kind: type) -> Update:
-    table: Any = TABLES[kind].__table__
-    return update(table).where(table.c.id == bindparam("row_id"))

@@ -48,8 +48,8 @@ ORDER = {
     ),
     "autokd.optimizers.acquisition": "functions botorch candidates optimisation portfolio",
     "autokd.database": (
-        "errors rows types models owner row_checks engine outages schema reading summaries writing store removal lease "
-        "lease_keeper queue"
+        "errors rows types models owner row_checks engine outages schema reading summaries statements writing store "
+        "removal lease lease_keeper queue"
     ),
     "autokd.evaluation": (
         "context prune warm_start precompute task networks panel_outputs distillation_stream log evaluate remote"
