@@ -1,5 +1,7 @@
 """A search is struck again and again until it ends; after each fault and in the end the invariants are checked."""
 
+import errno
+import os
 import signal
 import time
 from collections.abc import Collection, Sequence
@@ -114,7 +116,8 @@ def _goes_on(victim: Victim, arena: Arena) -> bool:
 
 def _tells_of_full_disk(victim: Victim) -> bool:
     """Whether a command ended as one does whose disk is full: interrupted, or refused with a line that says so."""
-    return victim.code == INTERRUPTED or (victim.code == REFUSED and "writable and free" in victim.last_words)
+    says_so = any(words in victim.last_words for words in ("writable and free", os.strerror(errno.ENOSPC)))
+    return victim.code == INTERRUPTED or (victim.code == REFUSED and says_so)
 
 
 def _hit(victim: Victim, arena: Arena, each: Planned, chance: Random) -> Hit:

@@ -5,7 +5,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,19 +114,21 @@ def _outlive_lease(victim: Victim, arena: Arena, chance: Random) -> None:
 
     With SQLite the clock of the one that takes over is ahead, which spares a minute; a server's clock is its own.
     """
+    if victim.controller is None:
+        raise Missed("its controller has ended")
+    processes = [victim.controller, *victim.controller.children(recursive=True)]
+    _signal(processes, signal.SIGSTOP)
+    if victim.stage == "export":
+        _signal(processes, signal.SIGCONT)
+        raise Missed("an export needs no lease")
     first = victim.release()
-    processes = [psutil.Process(first.pid), *psutil.Process(first.pid).children(recursive=True)]
-    for process in processes:
-        process.send_signal(signal.SIGSTOP)
     if arena.is_postgresql:
         time.sleep(LEASE_SECONDS + 5)
     leases = victim.n_leases
     victim.start(environment={} if arena.is_postgresql else SteppedClock(victim.folder, LEASE_SECONDS + 30).environment)
     victim.wait(lambda: victim.n_leases > leases)
     time.sleep(chance.uniform(0, 5))
-    for process in processes:
-        with suppress(psutil.NoSuchProcess):
-            process.send_signal(signal.SIGCONT)
+    _signal(processes, signal.SIGCONT)
     _see_it_leave(victim, first, processes)
 
 
@@ -200,6 +202,12 @@ def _pause(process: psutil.Process, seconds: float) -> None:
         process.send_signal(signal.SIGSTOP)
         time.sleep(seconds)
         process.send_signal(signal.SIGCONT)
+
+
+def _signal(processes: Iterable[psutil.Process], number: signal.Signals) -> None:
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.send_signal(number)
 
 
 def _see_it_leave(victim: Victim, controller: subprocess.Popen[bytes], processes: list[psutil.Process]) -> None:

@@ -96,7 +96,7 @@ def unended(evidence: Evidence) -> Iterator[str]:
 
 
 def difference(evidence: Evidence, undisturbed: Evidence) -> Iterator[str]:
-    """Where rows or exported files differ from those of the same search that nobody disturbed.
+    """Where rows or exported files differ from those of the same search that nobody disturbed, which must be there.
 
     Args:
         evidence: The search.
@@ -108,7 +108,10 @@ def difference(evidence: Evidence, undisturbed: Evidence) -> Iterator[str]:
         differing = sorted(name for name in row.keys() | other.keys() if row.get(name) != other.get(name))
         if differing:
             yield f"{what} differs from the undisturbed one in {', '.join(differing)}"
-    if _exported(evidence) != _exported(undisturbed):
+    exported = _exported(undisturbed)
+    if not exported:
+        yield "there is no export of the undisturbed one to compare with"
+    if _exported(evidence) != exported:
         yield "the exported files differ from the undisturbed ones"
 
 

@@ -20,7 +20,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from functools import cache, partial
 from pathlib import Path
 from random import Random
 
@@ -50,26 +51,28 @@ def main(words: Sequence[str] | None = None) -> int:
     done = [record for record in read(options.results) if _is_of(record, options)]
     left, number = options.kills - sum(record.kills for record in done), len(done)
     survived = all(record.is_survived for record in done)
-    known: dict[str, Evidence] = {}
-    while left > 0:
-        record = _run(options, number, min(left, KILLS_PER_SEARCH), known)
-        append(options.results, record)
-        print(_line(record), flush=True)
-        left, number, survived = left - max(record.kills, 1), number + 1, survived and record.is_survived
+    with tempfile.TemporaryDirectory(dir=options.scratch, prefix="undisturbed-") as folder:
+        known = cache(partial(undisturbed, Path(folder)))
+        while left > 0:
+            record = _run(options, number, min(left, KILLS_PER_SEARCH), known)
+            append(options.results, record)
+            print(_line(record), flush=True)
+            left, number, survived = left - max(record.kills, 1), number + 1, survived and record.is_survived
     return 0 if survived else 1
 
 
-def undisturbed(name: str, folder: Path) -> Evidence:
+def undisturbed(folder: Path, name: str) -> Evidence:
     """What the search of a recipe leaves behind when nobody disturbs it, trained inside its controller.
 
     Args:
+        folder: An existing folder, in which its files stay.
         name: Name of the recipe.
-        folder: An empty folder.
 
     Raises:
         Hung: If it does not end well.
     """
-    victim = Victim(folder, RECIPES[name], INLINE)
+    (folder / name).mkdir()
+    victim = Victim(folder / name, RECIPES[name], INLINE)
     victim.start()
     victim.wait(lambda: False)
     if victim.code != 0 or (evidence := victim.evidence()) is None:
@@ -77,18 +80,24 @@ def undisturbed(name: str, folder: Path) -> Evidence:
     return evidence
 
 
-def _run(options: argparse.Namespace, number: int, kills: int, known: dict[str, Evidence]) -> Record:
+def _run(options: argparse.Namespace, number: int, kills: int, known: Callable[[str], Evidence]) -> Record:
+    """The record of one search, struck and compared with the undisturbed one of its recipe.
+
+    Args:
+        options: The command line.
+        number: Its number in the run.
+        kills: Number of SIGKILLs.
+        known: `undisturbed` of a recipe's name.
+    """
     recipe = sorted(RECIPES)[number % len(RECIPES)]
-    chance, started = Random(f"{options.seed} {number}"), time.monotonic()
+    chance, whole = Random(f"{options.seed} {number}"), known(recipe)
+    started = time.monotonic()
     with tempfile.TemporaryDirectory(dir=options.scratch, prefix="chaos-") as name:
         folder = Path(name)
-        if recipe not in known:
-            (folder / "whole").mkdir()
-            known[recipe] = undisturbed(recipe, folder / "whole")
         with entered(folder, options.database, options.engine, options.faults) as (arena, engine, url):
             faults = _possible(options.faults, arena, first=number == 0)
             victim = Victim(folder, RECIPES[recipe], engine, url, worker_mark=arena.worker_mark)
-            outcome = attack(victim, arena, plan(faults, kills, chance), chance, known[recipe])
+            outcome = attack(victim, arena, plan(faults, kills, chance), chance, whole)
     return Record(
         options.engine,
         options.database,

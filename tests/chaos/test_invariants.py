@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 
 import invariants
 import pytest
@@ -150,6 +151,12 @@ def test_another_result_is_a_difference_in_row_and_in_export(copied: Evidence, u
         "trial 1 differs from the undisturbed one in value",
         "the exported files differ from the undisturbed ones",
     ]
+
+
+@pytest.mark.slow  # the search of the fixture
+def test_what_cannot_be_compared_is_a_difference(undisturbed: Evidence, tmp_path: Path) -> None:
+    gone = replace(undisturbed, folder=tmp_path)
+    assert list(difference(gone, gone)) == ["there is no export of the undisturbed one to compare with"]
 
 
 @pytest.mark.slow  # the search of the fixture
