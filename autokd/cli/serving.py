@@ -38,6 +38,10 @@ def serve(settings: Settings, host: str, port: int, output: Output) -> None:
             if token:
                 show_text(f"token of the role admin, shown this once: {token}")
                 show_text(f"its page, for the browser in which you open this: {page}")
+            else:
+                show_text(
+                    f"its token was shown before; another one: autokd serve --new-token admin{settings.home.option}"
+                )
         sys.stdout.flush()
         run(settings, listening)
 

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CheckConstraint, Double, ForeignKey, Index, MetaData, String, UniqueConstraint, text
+from sqlalchemy import CheckConstraint, Double, ForeignKey, Index, MetaData, String, UniqueConstraint, false, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from autokd.database.types import BigInt, Json, UtcDateTime
@@ -11,7 +11,7 @@ from autokd.database.types import BigInt, Json, UtcDateTime
 __all__ = ["REVISION", "Base", "Evaluation", "Event", "Job", "Leased", "Leftover", "Search", "Student", "Trial"]
 
 # The newest migration, kept here so that opening an up-to-date database need not load alembic.
-REVISION = "0011"
+REVISION = "0012"
 
 _BEGINS_SESSION = text("kind = 'lease_acquired'")
 _IS_FINAL = text("purpose = 'final'")
@@ -187,6 +187,7 @@ class Job(Leased, Base):
     reason: Mapped[str | None]
     starts: Mapped[int]
     created_at: Mapped[datetime]
+    trains: Mapped[bool] = mapped_column(server_default=false(), sort_order=1)  # as for `Search.stop`
 
 
 class Leftover(Base):

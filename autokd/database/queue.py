@@ -30,7 +30,12 @@ _BEST_FIRST = Job.priority.desc(), Job.id
 
 
 def enqueue(
-    store: Store, search: str, config: Mapping[str, Any] | None, priority: int = 0, renames: bool = False
+    store: Store,
+    search: str,
+    config: Mapping[str, Any] | None,
+    priority: int = 0,
+    renames: bool = False,
+    trains: bool = False,
 ) -> JobRow:
     """Add a job to the queue.
 
@@ -40,6 +45,7 @@ def enqueue(
         config: Configuration of a new search; None for one that goes on.
         priority: See `JobRow`.
         renames: Whether a number is appended to a new search's name that is taken.
+        trains: See `JobRow`.
 
     Raises:
         SearchExists: If a new search's name is taken, or the search is in the queue already.
@@ -55,6 +61,7 @@ def enqueue(
         job = Job(
             search=search,
             config=None if config is None else {**config, "name": search},
+            trains=trains,
             priority=priority,
             state="waiting",
             starts=0,

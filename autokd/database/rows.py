@@ -240,6 +240,7 @@ class JobRow:
     Attributes:
         search: Name of the search.
         config: The configuration with which it begins; None if it is there and goes on.
+        trains: Whether its winner is trained at full length, which needs a search that is there.
         priority: Of the waiting jobs, the one of the highest priority is next, then the oldest.
         state: "waiting"; "running", which a process may have left by being killed; "done"; "stopped" on request, or
             since another process has taken the search over; "failed"; or "cancelled" before it ran.
@@ -252,6 +253,7 @@ class JobRow:
     id: int
     search: str
     config: Mapping[str, Any] | None
+    trains: bool
     priority: int
     state: JobState
     reason: str | None

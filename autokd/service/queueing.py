@@ -12,6 +12,7 @@ from autokd.database.lease import is_owned
 from autokd.database.queue import cancel, enqueue, jobs
 from autokd.database.rows import JobRow, JobState
 from autokd.errors import InputError
+from autokd.searches.result import SearchResult
 from autokd.service.guard import allow
 from autokd.service.quota import check_quota
 from autokd.service.reading import MOST, Found
@@ -49,8 +50,8 @@ class SearchOrder(BaseModel):
         return self
 
 
-class ResumeOrder(BaseModel):
-    """How urgent it is to go on."""
+class Urgency(BaseModel):
+    """How urgent it is."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -75,14 +76,15 @@ def create_search(order: SearchOrder, settings: Current) -> JobAnswer:
 
 
 @router.post("/searches/{search}/resume", dependencies=[allow("run")], status_code=202)
-def resume(found: Found, settings: Current, order: ResumeOrder) -> JobAnswer:
+def resume(found: Found, settings: Current, order: Urgency) -> JobAnswer:
     """Put a search that nobody runs into the queue, to go on as `autokd resume` does."""
-    check_quota(settings)
-    with settings.home.open() as store:
-        if is_owned(store, found.name):
-            raise LeaseHeld(f"search {found.name!r} is running already.")
-        job = enqueue(store, found.name, None, order.priority)
-    return _answer(job, settings)
+    return _go_on(found, settings, order, trains=False)
+
+
+@router.post("/searches/{search}/train", dependencies=[allow("run")], status_code=202)
+def train(found: Found, settings: Current, order: Urgency) -> JobAnswer:
+    """Put a search that nobody runs into the queue, to train its winner at full length as `autokd train` does."""
+    return _go_on(found, settings, order, trains=True)
 
 
 @router.get("/queue", dependencies=[allow("read")])
@@ -119,6 +121,15 @@ def config_of(order: SearchOrder, registered: Registered) -> SearchConfig:
     if order.name is not None:
         values["name"] = order.name
     return registered.config(values)
+
+
+def _go_on(found: SearchResult, settings: Settings, order: Urgency, trains: bool) -> JobAnswer:
+    check_quota(settings)
+    with settings.home.open() as store:
+        if is_owned(store, found.name):
+            raise LeaseHeld(f"search {found.name!r} is running already.")
+        job = enqueue(store, found.name, None, order.priority, trains=trains)
+    return _answer(job, settings)
 
 
 def _parsed(toml: str | None) -> dict[str, Any]:

@@ -55,7 +55,11 @@ def run_job(job: JobRow, workspace: Workspace) -> tuple[JobState, str | None]:
         workspace: Where the search is recorded.
     """
     try:
-        _search(job, workspace).resume()
+        search = _search(job, workspace)
+        if job.trains:
+            search.train()
+        else:
+            search.resume()
     except (InterruptedSearchError, LeaseHeld) as error:
         return "stopped", str(error)
     except KeyboardInterrupt:

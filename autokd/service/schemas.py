@@ -271,13 +271,15 @@ class NamesAnswer(BaseModel):
 
 
 class JobAnswer(BaseModel):
-    """A job of the queue: that a search be run. `starts` counts the processes that have taken it.
+    """A job of the queue: that a search be run, or if it `trains`, its winner be trained at full length.
 
+    `starts` counts the processes that have taken it.
     If it `has_log`, `/api/queue/{job}/log` sends what they printed.
     """
 
     id: int
     search: str
+    trains: bool
     priority: int
     state: JobState
     reason: str | None

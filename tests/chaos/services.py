@@ -150,7 +150,7 @@ def _have_ended(service: Service, names: Sequence[str]) -> bool:
         known = {progress.name: progress.status for progress in client.list_searches()}
         for name in names:
             if jobs[name].state in ("failed", "stopped"):
-                client.resume(name, types.ResumeOrder()) if name in known else client.create_search(_order(name))
+                client.resume(name, types.Urgency()) if name in known else client.create_search(_order(name))
     return all(known.get(name) == "finished" for name in names)
 
 

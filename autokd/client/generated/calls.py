@@ -146,9 +146,13 @@ class Calls:
         """The names of teachers and data that a search may have."""
         return self._call(types.NamesAnswer, "GET", "/api/names")
 
-    def resume(self, search: str, order: types.ResumeOrder) -> types.JobAnswer:
+    def resume(self, search: str, order: types.Urgency) -> types.JobAnswer:
         """Put a search that nobody runs into the queue, to go on as `autokd resume` does."""
         return self._call(types.JobAnswer, "POST", f"/api/searches/{_in(search)}/resume", body=order)
+
+    def train(self, search: str, order: types.Urgency) -> types.JobAnswer:
+        """Put a search that nobody runs into the queue, to train its winner at full length as `autokd train` does."""
+        return self._call(types.JobAnswer, "POST", f"/api/searches/{_in(search)}/train", body=order)
 
     def list_queue(
         self,

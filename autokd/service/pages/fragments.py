@@ -125,7 +125,9 @@ def show_failures(found: Found) -> str:
 @router.get("/searches/{search}/workers")
 def show_workers(found: Named, progress: CurrentProgress, settings: Current) -> str:
     """The process that runs a search, and what its workers have."""
-    return render("workers.html", workers=list_workers(found, progress), job=_job(found.name, settings))
+    trainings = [each for each in found.trainings if each.state == "running"] if progress.is_running else []
+    workers, job = list_workers(found, progress), _job(found.name, settings)
+    return render("workers.html", workers=workers, trainings=trainings, job=job)
 
 
 @router.get("/searches/{search}/export")

@@ -23,6 +23,8 @@ def test_a_service_shows_a_token_at_its_first_start_only(invoke: Any, tmp_path: 
     caller = Tokens(started[0].tokens_file).caller(first["token"])
     assert caller is not None
     assert (caller.role, second["token"]) == ("admin", None)
+    another = f"another one: autokd serve --new-token admin --home {tmp_path}\n"
+    assert invoke("serve", "--port", 0, "--home", tmp_path).out.endswith(another)
 
 
 def test_a_service_may_be_called_by_its_own_names_alone(invoke: Any, tmp_path: Path, started: list[Settings]) -> None:

@@ -30,7 +30,18 @@ TINY = {
     **{"workers.engine": "inline", "workers.count": 1, "references.names": "none", "space.name": "nago"},
 }
 NOTHING = {
-    *("cancel_job", "create_search", "delete", "list_audit", "make_export", "resume", "retry", "show_trial", "stop"),
+    *(
+        "cancel_job",
+        "create_search",
+        "delete",
+        "list_audit",
+        "make_export",
+        "resume",
+        "retry",
+        "show_trial",
+        "stop",
+        "train",
+    ),
     *("show_job_log", "show_log"),
 }
 """Calls that change something, or need more than the name of a search."""

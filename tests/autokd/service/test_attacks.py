@@ -205,7 +205,8 @@ ATTACKS = [
         )
     ),
     attack(403, "POST", "/api/searches", "read", json={"recipe": "digits"}),
-    attack(403, "POST", "/api/searches/digits/resume", "read", json={}),
+    *(attack(403, "POST", f"/api/searches/digits/{verb}", "read", json={}) for verb in ("resume", "train")),
+    attack(422, "POST", "/api/searches/digits/train", json={"trial": 1}),
     attack(403, "DELETE", "/api/queue/1", "read"),
     attack(404, "DELETE", "/api/queue/1"),
     attack(422, "DELETE", "/api/queue/-1"),

@@ -121,7 +121,7 @@ def test_there_is_no_page_of_what_is_not_there(reader: TestClient) -> None:
 
 def test_a_token_sees_the_buttons_that_it_may_press(clients: Any, serve: Any, searched: Path) -> None:
     shown = {role: buttons(clients(role), FRAGMENTS) for role in ("read", "run", "admin")}
-    assert shown == {"read": set(), "run": set(), "admin": {"delete"}}
+    assert shown == {"read": set(), "run": {"train"}, "admin": {"train", "delete"}}
     assert buttons(clients("read"), f"{FRAGMENTS}/export") == set()
     assert buttons(clients("run"), f"{FRAGMENTS}/export") == {"export"}
     assert ["/new" in page(clients(role), "/fragments/").links for role in ("read", "run")] == [False, True]
@@ -129,7 +129,8 @@ def test_a_token_sees_the_buttons_that_it_may_press(clients: Any, serve: Any, se
 
 
 @pytest.mark.parametrize(
-    ("status", "there"), [("running", {"resume", "delete"}), ("interrupted", {"resume", "delete"})]
+    ("status", "there"),
+    [("running", {"resume", "train", "delete"}), ("interrupted", {"resume", "train", "delete"})],
 )
 def test_a_search_that_nobody_runs_can_be_resumed(serve: Any, home: Path, status: str, there: set[str]) -> None:
     with sqlite3.connect(home / "autokd.db") as connection:

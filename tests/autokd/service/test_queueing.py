@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sqlite3
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 from starlette.testclient import TestClient
 
 from autokd.database.lease import acquire, release
@@ -108,7 +110,10 @@ def test_a_waiting_job_is_cancelled_and_no_other(client: TestClient, order: dict
 
 def test_nothing_is_ordered_above_the_quota(serve: Any, home: Path, order: dict[str, Any]) -> None:
     client = serve(home, "run", quota_bytes=1000)
-    for path, body in (("/api/searches", order), ("/api/searches/digits/resume", {})):
+    for path, body in (
+        ("/api/searches", order),
+        *((f"/api/searches/digits/{verb}", {}) for verb in ("resume", "train")),
+    ):
         assert client.post(path, json=body).status_code == 507
     assert queue(home) == []
 
@@ -124,12 +129,36 @@ def test_a_search_that_somebody_runs_is_not_resumed(serve: Any, home: Path) -> N
     client = serve(home, "run")
     with Workspace(home).open() as store:
         lease = acquire(store, "digits")
-        refused = client.post("/api/searches/digits/resume", json={})
+        refused = [client.post(f"/api/searches/digits/{verb}", json={}).status_code for verb in ("resume", "train")]
         enqueue(store, "digits", None)
         state, reason = run_first(home)
         release(store, lease)
-    assert (refused.status_code, state) == (409, "stopped")
+    assert (refused, state) == ([409, 409], "stopped")
     assert "is run by process" in str(reason)
+
+
+@pytest.mark.slow  # a training
+def test_the_winner_is_trained_at_full_length_and_the_page_tells_how_far_it_is(serve: Any, home: Path) -> None:
+    with sqlite3.connect(home / "autokd.db") as connection:
+        connection.execute("UPDATE searches SET config = json_set(config, '$.final.epochs', 2, '$.final.students', 1)")
+    client = serve(home, "run")
+    answer = client.post("/api/searches/digits/train", json={})
+    assert (answer.status_code, answer.json()["trains"]) == (202, True)
+    assert client.post("/api/searches/digits/train", json={}).status_code == 409  # it waits already
+    assert "waiting, at full length" in client.get("/fragments/searches").text
+    assert "In the queue, to be trained at full length: waiting" in client.get("/fragments/searches/digits").text
+    assert run_first(home) == ("done", None)
+    assert find("digits", home).best.is_final
+    with Workspace(home).open() as store:
+        lease = acquire(store, "digits")
+        store.set_status(lease, "running")
+        with store.transaction() as session:
+            final = "SELECT id FROM students WHERE purpose = 'final'"
+            session.execute(text(f"UPDATE evaluations SET state = 'running' WHERE student_id IN ({final})"))
+        shown = client.get("/fragments/searches/digits/workers").text
+        release(store, lease)
+    assert "student 0, full length" in shown
+    assert "of 2" in shown
 
 
 def test_a_job_whose_search_cannot_begin_says_why(client: TestClient, tmp_path: Path, order: dict[str, Any]) -> None:
