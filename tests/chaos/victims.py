@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from uuid import uuid4
@@ -16,6 +16,7 @@ from evidence import Evidence, read_events, read_evidence
 from invariants import marked_processes
 from stages import Stage, stage_of
 
+from autokd.database.errors import DatabaseGone
 from autokd.searches.workspace import Workspace
 
 __all__ = ["RECIPES", "Hung", "Recipe", "Victim"]
@@ -23,6 +24,7 @@ __all__ = ["RECIPES", "Hung", "Recipe", "Victim"]
 ROOT = Path(__file__).resolve().parents[2]
 NAME = "victim"
 LOOK_SECONDS = 0.2
+MOST_LOOKS = 20  # for evidence
 PATIENCE_SECONDS = 300.0
 """The longest that a search may do nothing that it records, on a busy machine, before it counts as hung."""
 
@@ -225,7 +227,20 @@ class Victim:
         return False
 
     def evidence(self) -> Evidence | None:
-        """What it has left behind; its controller is stopped meanwhile."""
+        """What it has left behind; its controller is stopped meanwhile.
+
+        A controller that is stopped while it writes keeps all others from its database, so it is let go on then.
+
+        Raises:
+            DatabaseGone: If the database cannot be read even so.
+        """
+        for _ in range(MOST_LOOKS - 1):
+            with suppress(DatabaseGone):
+                return self._evidence()
+            time.sleep(LOOK_SECONDS)
+        return self._evidence()
+
+    def _evidence(self) -> Evidence | None:
         with self.frozen():
             found = read_evidence(self.workspace, NAME)
         return found and replace(found, spoilt=dict(self.spoilt))
