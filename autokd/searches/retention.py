@@ -13,7 +13,8 @@ search, and what a killed one left is removed by the next.
 
 import os
 import re
-from collections.abc import Collection, Iterable, Iterator
+from bisect import bisect
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from itertools import chain
 from pathlib import Path
@@ -75,16 +76,16 @@ class Retention:
         """Checkpoints and weights that are not kept any more now that these trials and references have ended."""
         needless: list[Path] = []
         surplus: list[Path] = []
-        candidates = list(self._kept)
+        candidates: list[_Candidate] = []
         for record in records:
             for student, rows in _trained(record):
                 needless += [file for row in rows for file in checkpoints(self.folder, row.key)]
                 surplus += [weights_file(self.folder, row.key) for row in rows[:-1]]
                 if record.trial.reference is None and not self._keeps_sources:
                     candidates.append(_Candidate.of(student, rows[-1]))
-        self._kept = _choosable(candidates)
+        before, self._kept = self._kept, _choosable(self._kept, candidates)
         kept = {each.key for each in self._kept}
-        surplus += [weights_file(self.folder, each.key) for each in candidates if each.key not in kept]
+        surplus += [weights_file(self.folder, each.key) for each in (*before, *candidates) if each.key not in kept]
         return needless, surplus
 
 
@@ -155,14 +156,21 @@ class _Candidate(NamedTuple):
         return cls(rank, (student.params, student.macs, student.activation_bytes, student.model_bytes), row.key)
 
 
-def _choosable(candidates: Collection[_Candidate]) -> list[_Candidate]:
-    """Those that are the best within some limits: no better one costs as little in everything."""
-    costs = np.empty((len(candidates), 4), dtype=np.int64)
-    kept: list[_Candidate] = []
-    for each in sorted(candidates):
-        if not (costs[: len(kept)] <= each.costs).all(1).any():
-            costs[len(kept)] = each.costs
-            kept.append(each)
+def _choosable(kept: list[_Candidate], new: Iterable[_Candidate]) -> list[_Candidate]:
+    """Those that are the best within some limits: no better one costs as little in everything; the best first.
+
+    Args:
+        kept: Those of the candidates so far, in order.
+        new: Further candidates.
+    """
+    costs = np.array([each.costs for each in kept], dtype=np.int64).reshape(-1, 4)
+    for each in sorted(new):
+        place = bisect(kept, each)
+        if (costs[:place] <= each.costs).all(1).any():
+            continue
+        stay = place + np.flatnonzero((costs[place:] < each.costs).any(1))
+        kept = [*kept[:place], each, *(kept[other] for other in stay)]
+        costs = np.vstack([costs[:place], each.costs, costs[stay]])
     return kept
 
 
