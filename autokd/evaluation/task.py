@@ -3,6 +3,7 @@
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -50,7 +51,7 @@ class EvaluationTask:
     keeps_best: bool = False
     warm_from: str | None = None
 
-    @property
+    @cached_property
     def trajectory(self) -> str:
         """Digest of all that decides the training but the rung: evaluations of one trajectory continue each other."""
         context = self.context

@@ -18,6 +18,7 @@ from autokd.database.lease import Lease
 from autokd.database.rows import SearchStatus, TrialRow
 from autokd.database.store import Store
 from autokd.errors import DiskFullError
+from autokd.evaluation.task import EvaluationTask
 from autokd.searches.dispatcher import Dispatcher
 from autokd.searches.part import records_to_rank
 from autokd.searches.problem import Problem
@@ -58,6 +59,7 @@ class Controller:
     dispatcher: Dispatcher
     _enough: dict[int, bool] = field(default_factory=dict)  # by full tens of ended trials
     _just_ended: list[TrialRecord] = field(default_factory=list)  # written, but perhaps not yet on the disk
+    _opened: dict[str, EvaluationTask] = field(default_factory=dict)  # by key; written, but not yet submitted
 
     @cached_property
     def state(self) -> SearchState:
@@ -273,6 +275,7 @@ class Controller:
     def _open_evaluations(self, record: TrialRecord, rung: int) -> bool:
         for student in record.to_open(rung):
             task = self.problem.task(record.trial, student, rung)
+            self._opened[task.key] = task
             self.state.update(self.store.open_evaluation(self.lease, student.id, rung, task.epochs, task.key))
         return True
 
@@ -282,7 +285,8 @@ class Controller:
         for record in records:
             students = {student.id: student for student in record.students}
             for row in record.running:
-                self.dispatcher.submit(row, self.problem.task(record.trial, students[row.student_id], row.rung))
+                task = self._opened.pop(row.key, None)
+                self.dispatcher.submit(row, task or self.problem.task(record.trial, students[row.student_id], row.rung))
         self.dispatcher.on_change()
 
     def _remove_surplus(self) -> None:

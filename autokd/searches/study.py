@@ -84,9 +84,7 @@ class GrowingStudy:
             record: The trial.
             number: Its number in the study: at most one more than the last one's.
         """
-        frozen = _frozen(record, self._distributions, self._metric, self._costs)
-        frozen.number = number
-        self._storage.put(frozen)
+        self._storage.put(_frozen(record, number, self._distributions, self._metric, self._costs))
 
     @contextmanager
     def asked(self) -> Iterator[Trial]:
@@ -134,7 +132,6 @@ class _Storage(InMemoryStorage):
     def put(self, trial: FrozenTrial) -> None:
         """Add a trial, or put it in the place of the one of the same number."""
         study, number = self._studies[0], trial.number
-        trial._trial_id = number
         if number == len(study.trials):
             self._max_trial_id = number
             self._trial_id_to_study_id_and_number[number] = 0, number
@@ -174,23 +171,30 @@ def _empty_study(storage: InMemoryStorage, n_costs: int) -> optuna.Study:
 
 
 def _frozen(
-    record: TrialRecord, distributions: Mapping[str, BaseDistribution], metric: FidelityMetric, costs: Sequence[str]
+    record: TrialRecord,
+    number: int,
+    distributions: Mapping[str, BaseDistribution],
+    metric: FidelityMetric,
+    costs: Sequence[str],
 ) -> FrozenTrial:
     trial, reported = record.trial, metric.oriented(record.means(metric.name))
     steps = {rung + 1: value for rung, value in reported.items()}
     values = None if trial.value is None or trial.state == "failed" else [trial.value]
     known = [name for name in trial.parameters if name in distributions]  # what a later version still searches
-    frozen = create_trial(
+    return FrozenTrial(
+        number=number,
+        trial_id=number,
         state=_STATES[trial.state],
+        value=None,
         values=values and [*values, *((trial.costs or ()) if costs else ())],
+        datetime_start=_moment(trial.opened_after),
+        datetime_complete=None if trial.finish_order is None else _moment(trial.finish_order + 1),
         params={name: trial.parameters[name] for name in known},
         distributions={name: distributions[name] for name in known},
         intermediate_values={} if costs else steps,
+        user_attrs={},
         system_attrs={REPORTS: {step: [value, *record.costs(costs)] for step, value in steps.items()}} if costs else {},
     )
-    frozen.datetime_start = _moment(trial.opened_after)
-    frozen.datetime_complete = None if trial.finish_order is None else _moment(trial.finish_order + 1)
-    return frozen
 
 
 def _moment(n_finished: int) -> datetime:

@@ -55,7 +55,7 @@ class TrialRecord:
         """The value at the highest rung reached; -inf before the first rung."""
         return self.values[max(self.values)] if self.values else -math.inf
 
-    @property
+    @cached_property
     def seconds(self) -> Fraction:
         """Time that its evaluations took in their workers, exactly, so that sums do not depend on their order."""
         return sum((Fraction(row.seconds) for row in self.evaluations if row.seconds is not None), Fraction())
