@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, cached_property
 from typing import Any, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, Executable, RowMapping, Select, bindparam, insert, select, update
@@ -198,7 +198,7 @@ class Writing:
         """What a statement returns of the one row that it wrote; None if it wrote none."""
         return self._connection.execute(statement, values).mappings().one_or_none()
 
-    @property
+    @cached_property
     def _connection(self) -> Connection:
         return self.session.connection()
 
