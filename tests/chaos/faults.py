@@ -167,9 +167,10 @@ def _corrupt_checkpoint(victim: Victim, arena: Arena, chance: Random) -> None:
     """Power fails, and the newest checkpoint loses its end, all its bytes, or a few in its middle."""
     victim.wait(lambda: bool(_checkpoints(victim)) or victim.stage == "export")
     victim.kill_all()
-    newest = max(_checkpoints(victim), key=lambda file: file.stat().st_mtime, default=None)
+    whole = [file for file in _checkpoints(victim) if victim.spoilt.get(file) != file.stat().st_ino]
+    newest = max(whole, key=lambda file: file.stat().st_mtime, default=None)
     if newest is None:
-        return  # the kill has come between two trainings
+        return  # the kill has come between two trainings, or before the next checkpoint
     content = newest.read_bytes()
     middle = chance.randrange(len(content) // 2, len(content) - 8)
     damaged = (content[: chance.randrange(len(content))], b"", content[:middle] + bytes(8) + content[middle + 8 :])
