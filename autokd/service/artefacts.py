@@ -5,6 +5,7 @@ import os
 import shutil
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from io import BufferedReader
 from pathlib import Path
 from typing import Annotated
@@ -16,7 +17,7 @@ from starlette.responses import StreamingResponse
 
 from autokd.errors import InputError
 from autokd.export.archive import write_archive
-from autokd.export.manifest import MANIFEST, read_manifest
+from autokd.export.manifest import MANIFEST, Manifest, read_manifest
 from autokd.export.verification import file_digest
 from autokd.searches.manifest import origin
 from autokd.searches.result import SearchResult
@@ -127,12 +128,16 @@ def _make_archive(export: Path, folder: Path) -> None:
 
 def _export(found: SearchResult, settings: Settings) -> ExportAnswer:
     folder = exports_folder(settings) / found.name
-    digests = _digests(folder, began=origin(found.row)[1])
-    if not digests:
+    manifest = _manifest(folder)
+    if manifest is None or manifest.search_began != origin(found.row)[1]:
         raise HTTPException(404, f"search {found.name!r} has no export yet")
+    digests, training = _digests(folder), manifest.training or {}
     zips = (_archives(settings) / found.name).glob(f"{digests[MANIFEST]}-*.zip")
     archives = (_file(path, f"{found.name}.zip", path.stem.partition("-")[2]) for path in zips)
     return ExportAnswer(
+        trial=training.get("trial"),
+        accuracy=manifest.metrics.get("accuracy"),
+        epochs=training.get("epochs"),
         archive=next(archives, None),
         files=[_file(folder / name, name, digest) for name, digest in digests.items()],
     )
@@ -150,20 +155,17 @@ def _of_digest(sha256: str, settings: Settings) -> Iterator[tuple[Path, str]]:
         yield path, f"{path.parent.name}.zip"
 
 
-def _digests(folder: Path, began: str | None = None) -> dict[str, str]:
-    """SHA-256 of each file of an export, by name; none where there is no export, or not of the search that began then.
+def _manifest(folder: Path) -> Manifest | None:
+    """What is in an export's folder; None where there is no export."""
+    with suppress(InputError):
+        return read_manifest(folder)
+    return None
 
-    Args:
-        folder: The export's folder.
-        began: When its search began; None for any.
-    """
-    try:
-        manifest = read_manifest(folder)
-    except InputError:
-        return {}
-    if began not in (None, manifest.search_began):
-        return {}
-    return {MANIFEST: file_digest(folder / MANIFEST), **manifest.files}
+
+def _digests(folder: Path) -> dict[str, str]:
+    """SHA-256 of each file of an export, by name; none where there is no export."""
+    manifest = _manifest(folder)
+    return {} if manifest is None else {MANIFEST: file_digest(folder / MANIFEST), **manifest.files}
 
 
 def _opened(path: Path, sha256: str) -> BufferedReader | None:

@@ -240,8 +240,14 @@ class FileAnswer(BaseModel):
 
 
 class ExportAnswer(BaseModel):
-    """The files of an export, and a zip of them all; None if the export was made before exports had one."""
+    """The files of an export, and a zip of them all; None if the export was made before exports had one.
 
+    Its student is of `trial`, and had this validation `accuracy` after so many `epochs`.
+    """
+
+    trial: int | None
+    accuracy: float | None
+    epochs: float | None
     archive: FileAnswer | None
     files: list[FileAnswer]
 

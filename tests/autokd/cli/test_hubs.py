@@ -64,6 +64,17 @@ def test_a_teacher_in_a_folder_is_a_line(invoke, models: Path, factory: str, own
 
 
 @pytest.mark.slow  # a whole search
+def test_a_classifier_and_data_that_were_saved_are_a_line_each(invoke, tiny: tuple[str, ...], models: Path) -> None:
+    as_tables(digits()).save_to_disk(models / "saved")
+    short = ("--set", "trials=1", "--set", "data.subset=60")
+    file = write(models, 'factory = "transformers:classifier"', "floor = 0.0", source="hf:saved")
+    outcome = invoke("search", file, *tiny, *short, "--home", models / "home", "-o", "json")
+    assert outcome.code == 0, outcome.err
+    assert json.loads(outcome.out)["params"] <= 3000
+    assert "resize = [16, 16], by the configuration of" in outcome.err
+
+
+@pytest.mark.slow  # a whole search
 def test_data_and_weights_are_a_line_each(invoke, tiny: tuple[str, ...], models: Path) -> None:
     as_tables(digits()).save_to_disk(models / "saved")
     teacher = ('factory = "timm:test_resnet"', ARGUMENTS, 'weights = "hf:me/digits"', "resize = 32", "floor = 0.0")

@@ -61,6 +61,14 @@ def test_an_export_that_is_fetched_file_by_file_or_at_once_can_be_verified(
     assert verify_folder(fetched).max_difference < 1e-4
 
 
+def test_an_export_says_of_which_student_it_is(serve: Any, copy: Path) -> None:
+    client, best = serve(copy), find("digits", copy).best
+    told = client.get(EXPORT).json()
+    assert (told["trial"], told["accuracy"], told["epochs"]) == (best.trial.number, best.metrics["accuracy"], 2)
+    line = f"The student of trial {best.trial.number}, {100 * best.metrics['accuracy']:.2f} % after 2 epochs:"
+    assert line in client.get("/fragments/searches/digits/export").text
+
+
 def test_the_archive_is_that_of_the_export_which_is_there(serve: Any, copy: Path) -> None:
     client, settings = serve(copy), Settings(Workspace(copy))
     assert client.get(EXPORT).json()["archive"] is None  # as of one that the command line made
