@@ -1,6 +1,6 @@
 """Progress of a search or a teacher's training: redrawn in place on a terminal, otherwise one line for each change."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -120,11 +120,8 @@ class _Screen:
 
     def trained(self, trainings: Sequence[Training]) -> None:
         raise_if_interrupted()
-        table = Table.grid(padding=(0, 2))
-        for training in trainings:
-            bar = ProgressBar(training.epochs, training.epochs_done, width=30)
-            table.add_row(training.name, bar, training_state(training))
-        self.live.update(Group(Text("full-length training", style="bold"), table), refresh=True)
+        lines = _lines((each.name, each.epochs, each.epochs_done, training_state(each)) for each in trainings)
+        self.live.update(Group(Text("full-length training", style="bold"), lines), refresh=True)
 
     def _search(self, progress: Progress) -> RenderableType:
         bar = Table.grid(padding=(0, 1))
@@ -143,15 +140,21 @@ class _Screen:
 
     def _evaluations(self, progress: Progress) -> Iterator[RenderableType]:
         """A line for each of the first running evaluations, and one for how many more there are."""
-        lines = Table.grid(padding=(0, 1))
-        lines.add_column(no_wrap=True)
-        lines.add_column(width=10)
-        for each in progress.evaluations[: self.n_evaluations]:
-            state = Text(evaluation_state(each), style="dim", no_wrap=True, overflow="ellipsis")
-            lines.add_row(each.name, ProgressBar(each.epochs, each.epochs_done or 0), state)
-        yield lines
+        first = progress.evaluations[: self.n_evaluations]
+        yield _lines((each.name, each.epochs, each.epochs_done or 0, evaluation_state(each)) for each in first)
         if (more := len(progress.evaluations) - self.n_evaluations) > 0:
             yield Text(f"and {more} more", style="dim")
+
+
+def _lines(trainings: Iterable[tuple[str, float, float, str]]) -> Table:
+    """A line for each training: its name, a bar of its epochs, of which some are done, and its state."""
+    lines = Table.grid(padding=(0, 1))
+    lines.add_column(no_wrap=True)
+    lines.add_column(width=10)
+    for name, epochs, done, state in trainings:
+        cut = Text(state, style="dim", no_wrap=True, overflow="ellipsis")
+        lines.add_row(Text(name), ProgressBar(epochs, done), cut)
+    return lines
 
 
 def _counts(progress: Progress) -> str:

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
+from datetime import datetime
 from fractions import Fraction
 from typing import Self
 
@@ -12,7 +13,7 @@ from autokd.database.rows import SearchRow, StudentRow, TrialTotals
 from autokd.database.summaries import trial_totals
 from autokd.searches.references import latest_references
 from autokd.searches.trial_record import TrialRecord, reference_records, trial_records
-from autokd.searches.under_way import RunningEvaluation, evaluations_under_way, with_how_far
+from autokd.searches.under_way import RunningEvaluation, evaluations_under_way, seconds_until, with_how_far
 from autokd.searches.workspace import Workspace
 
 __all__ = [
@@ -130,10 +131,12 @@ class Training:
         params: The student's parameters.
         state: "running", "complete" or "failed".
         epochs: Epochs asked for.
-        epochs_done: Epochs whose checkpoint is on disk.
+        epochs_done: Whole epochs up to its last checkpoint.
         metrics: What was measured at its end.
         reason: Why it failed, or why it waits.
         worker: The worker that has it; None while it waits, or if that is not known.
+        images_per_second: Speed of the last epoch, in training samples; None unless it runs, and if it is not known.
+        ends_at: When its last epoch ends at this speed; None unless it runs, and if that is not known.
     """
 
     trial: int
@@ -146,6 +149,13 @@ class Training:
     reason: str | None
     reference: str | None = None
     worker: str | None = None
+    images_per_second: float | None = None
+    ends_at: datetime | None = None
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Estimated time from now until its last epoch ends; None if that is not known."""
+        return seconds_until(self.ends_at)
 
     @property
     def name(self) -> str:
@@ -156,7 +166,9 @@ class Training:
     @property
     def at_rest(self) -> "Training":
         """The same while the search does not run, and no worker has it."""
-        return replace(self, worker=None, reason=None) if self.state == "running" else self
+        if self.state != "running":
+            return self
+        return replace(self, worker=None, reason=None, images_per_second=None, ends_at=None)
 
 
 class Tally:

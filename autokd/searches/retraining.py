@@ -10,7 +10,7 @@ import torch
 from autokd.data.registry import load_data
 from autokd.database.lease import Lease
 from autokd.database.reading import Reader
-from autokd.database.rows import Purpose, StudentRow, TrialRow
+from autokd.database.rows import EvaluationRow, Purpose, StudentRow, TrialRow
 from autokd.database.store import Store
 from autokd.errors import AutoKDError
 from autokd.evaluation.task import EvaluationTask
@@ -20,8 +20,8 @@ from autokd.searches.progress import Training
 from autokd.searches.retention import Retention, remove_surplus
 from autokd.searches.students import add_student
 from autokd.searches.trial_record import TrialRecord
+from autokd.searches.under_way import HowFar, how_far
 from autokd.teachers.registry import Teacher, load_teacher
-from autokd.training.checkpoint import epochs_done
 from autokd.training.metrics import label_metrics
 from search_spaces.architecture.format import Architecture
 from search_spaces.design.budget import Budget
@@ -137,6 +137,7 @@ def trainings(problem: Problem, store: Reader, search_id: int) -> list[Training]
             task = problem.task(trial, student, rung=0)
             if row.key != task.key:
                 continue
+            reached = _reached(row, problem)
             found.append(
                 Training(
                     trial=trial.number,
@@ -144,19 +145,24 @@ def trainings(problem: Problem, store: Reader, search_id: int) -> list[Training]
                     params=student.params,
                     state=row.state,
                     epochs=row.epochs,
-                    epochs_done=row.epochs if row.state == "complete" else min(row.epochs, _epochs_done(task)),
+                    epochs_done=reached.epochs_done // 1,
                     metrics=dict(row.metrics or {}),
                     reason=row.reason,
                     reference=trial.reference,
                     worker=row.worker,
+                    images_per_second=reached.images_per_second,
+                    ends_at=reached.ends_at,
                 )
             )
     return found
 
 
-def _epochs_done(task: EvaluationTask) -> float:
-    """Whole epochs done at the last checkpoint of the task."""
-    return epochs_done(task.checkpoint, task.branch_checkpoint) // 1
+def _reached(row: EvaluationRow, problem: Problem) -> HowFar:
+    """How far a training is; when it ends only while a worker has it."""
+    if row.state == "complete":
+        return HowFar(row.epochs)
+    found = how_far(problem.evaluations, row.key, row.epochs, problem.facts.n_train) or HowFar(0.0)
+    return found if row.state == "running" and row.reason is None else HowFar(found.epochs_done)
 
 
 def teacher_on_test(problem: Problem, teacher: Teacher | None) -> dict[str, Any]:

@@ -1,14 +1,15 @@
-"""Evaluations under way: where they are, and how far, as the checkpoints tell that their workers write."""
+"""Trainings under way: where they are, and how far, as the checkpoints tell that their workers write."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from autokd.database.rows import SearchRow
 from autokd.searches.trial_record import TrialRecord
 from autokd.searches.workspace import Workspace
 
-__all__ = ["RunningEvaluation", "evaluations_under_way", "with_how_far"]
+__all__ = ["HowFar", "RunningEvaluation", "evaluations_under_way", "how_far", "seconds_until", "with_how_far"]
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,50 @@ class RunningEvaluation:
     @property
     def seconds_left(self) -> float | None:
         """Estimated time from now until its last epoch ends; None if that is not known."""
-        return None if self.ends_at is None else max(0.0, (self.ends_at - datetime.now(UTC)).total_seconds())
+        return seconds_until(self.ends_at)
+
+
+@dataclass(frozen=True)
+class HowFar:
+    """How far a training was at its last checkpoint.
+
+    Attributes:
+        epochs_done: Epochs up to it.
+        images_per_second: Speed of the epoch before it, in training samples; None if that is not known.
+        ends_at: When the last epoch ends at this speed; None if that is not known.
+    """
+
+    epochs_done: float
+    images_per_second: float | None = None
+    ends_at: datetime | None = None
+
+
+def seconds_until(moment: datetime | None) -> float | None:
+    """Time from now until a moment, 0 if it has passed; None if it is not known."""
+    return None if moment is None else max(0.0, (moment - datetime.now(UTC)).total_seconds())
+
+
+def how_far(folder: Path, key: str, epochs: float, n_train: int | None) -> HowFar | None:
+    """How far an evaluation is, as its checkpoints tell; None if there is none.
+
+    Args:
+        folder: Folder of the files of all evaluations.
+        key: Its key.
+        epochs: Epochs up to which it trains.
+        n_train: Number of training samples, if it is known.
+    """
+    from autokd.evaluation.task import checkpoints  # loads torch
+    from autokd.training.checkpoint import furthest
+
+    files = checkpoints(folder, key)
+    reached = furthest(files.trunk, files.branch)
+    if reached is None:
+        return None
+    done, speed = min(epochs, reached.epochs), reached.epochs_per_second
+    if not speed:
+        return HowFar(done)
+    ends_at = reached.at + timedelta(seconds=(epochs - done) / speed)
+    return HowFar(done, n_train and round(n_train * speed, 1), ends_at)
 
 
 def evaluations_under_way(record: TrialRecord) -> Iterator[RunningEvaluation]:
@@ -75,17 +119,8 @@ def with_how_far(evaluation: RunningEvaluation, search: SearchRow, home: Workspa
         search: Its search.
         home: Where its files are.
     """
-    from autokd.evaluation.task import checkpoints  # loads torch
-    from autokd.training.checkpoint import furthest
-
-    files = checkpoints(home.evaluations(search.name), evaluation.key)
-    reached = furthest(files.trunk, files.branch)
-    if reached is None:
-        return evaluation
-    done, speed = min(evaluation.epochs, reached.epochs), reached.epochs_per_second
-    known = replace(evaluation, epochs_done=done)
-    if not speed or evaluation.reason is not None:
-        return known
     n_train = (search.facts.get("samples") or {}).get("train")
-    ends_at = reached.at + timedelta(seconds=(evaluation.epochs - done) / speed)
-    return replace(known, images_per_second=n_train and round(n_train * speed, 1), ends_at=ends_at)
+    found = how_far(home.evaluations(search.name), evaluation.key, evaluation.epochs, n_train)
+    if found is None:
+        return evaluation
+    return replace(evaluation, **vars(found if evaluation.reason is None else HowFar(found.epochs_done)))

@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -12,6 +13,7 @@ from autokd.searches.dispatcher import Dispatcher
 from autokd.searches.problem import Problem
 from autokd.searches.retraining import Retraining, trainings
 from autokd.searches.students import trained_students
+from autokd.training.checkpoint import Reached
 from search_spaces.errors import BudgetError
 from workers.inline import InlineExecutor
 
@@ -166,6 +168,14 @@ def test_whole_epochs_are_told_and_those_of_a_cooldown_count(
     pretend(stop)
     with pytest.raises(KeyboardInterrupt):
         train()
-    at = {"checkpoint": trunk, "checkpoint-0": branch}
-    monkeypatch.setattr("autokd.searches.retraining.epochs_done", lambda *paths: max(at[path.stem] for path in paths))
-    assert [training.epochs_done for training in trainings(problem, store, 1)] == [done]
+    at, now = {"checkpoint": trunk, "checkpoint-0": branch}, datetime.now(UTC)
+    monkeypatch.setattr(
+        "autokd.training.checkpoint.furthest",
+        lambda *files: Reached(max(at[file.stem] for file in files), 0.5, now),
+    )
+    (training,) = trainings(problem, store, 1)
+    assert training.epochs_done == done
+    assert training.ends_at == now + timedelta(seconds=(training.epochs - max(trunk, branch)) / 0.5)
+    assert training.images_per_second == (problem.facts.n_train and 0.5 * problem.facts.n_train)
+    at_rest = training.at_rest
+    assert (at_rest.epochs_done, at_rest.images_per_second, at_rest.seconds_left) == (done, None, None)
