@@ -142,7 +142,7 @@ def test_a_search_is_begun_watched_stopped_resumed_exported_and_loaded(
     shown(page, "model.py")
     assert verify_folder(save_export(page, tmp_path)).max_difference < 1e-3
 
-    page.get_by_role("link", name="0", exact=True).click()
+    page.locator("#trials").get_by_role("link", name="0", exact=True).click()
     node = page.locator("figure.drawing g[id*=-text-]").nth(1)
     node.hover()
     expect(page.locator("figcaption")).to_have_text(node.locator("title").text_content() or "")
