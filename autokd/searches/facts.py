@@ -48,6 +48,8 @@ class Facts:
         full_length: Length of the full-length trainings with `final.seconds`, once it is decided.
         earlier: What the search learns from, as it was: earlier searches may go on, or be deleted.
         panel: The assistants; None if no method learns from any.
+        noise_is_known: Whether the model that judges the trials takes the noise of a training for known, see
+            `families.training_noise`; False in searches of earlier versions.
     """
 
     input_shape: tuple[int, ...]
@@ -76,6 +78,7 @@ class Facts:
     full_length: FullLength | None = None
     earlier: tuple[EarlierSearch, ...] = ()
     panel: PanelFacts | None = None
+    noise_is_known: bool = False
 
     @property
     def n_train(self) -> int | None:

@@ -178,6 +178,7 @@ def find_facts(config: SearchConfig, teacher: Teacher | None = None, reporter: R
         why_no_graph=why_no_graph,
         spaces=spaces,
         panel=panel,
+        noise_is_known=True,
     )
 
 

@@ -48,6 +48,7 @@ _MAX_ITERATIONS = 75  # of L-BFGS; a fit that converges does so in far fewer
 _TOLERANCE = 1e-7  # relative, of the log posterior
 NOISE_LEVELS = np.arange(-6.0, 3.0)  # values of log v over which `noise_levels` averages
 _BLOCK = 2**15  # elements of a large matrix that are computed at once, so that what is in between stays in the cache
+_KNOWN_SPREAD = 0.7  # prior standard deviation of log v where the noise is known but for a factor of two either way
 _DECIDING = 0.9  # share of the variance that does not depend on the described coordinates
 
 
@@ -70,6 +71,14 @@ class KernelPrior:
     spread: float = 1.5
     noise: float = -3.0
     noise_spread: float = 1.5
+
+    def knowing(self, noise: float) -> "KernelPrior":
+        """Prior for values whose noise is about known: v is the square of its standard deviation, since s is about 1.
+
+        Args:
+            noise: Standard deviation of the noise of a standardised value, positive.
+        """
+        return replace(self, noise=2 * math.log(noise), noise_spread=_KNOWN_SPREAD)
 
     def kernel(self, distance: Array) -> Array:
         """K at squared scaled distances r, any shape."""

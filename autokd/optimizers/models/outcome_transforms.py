@@ -64,6 +64,13 @@ class OutcomeTransform:
         different, first = np.unique(values, return_index=True)
         return cls(scores, different, scores[first])
 
+    @property
+    def slope(self) -> float:
+        """Mean increase of the score per unit of the value in the better half of the values; 1 if all are equal."""
+        middle = (len(self.values) - 1) // 2
+        rise, run = self.scores[-1] - self.scores[middle], self.values[-1] - self.values[middle]
+        return float(rise / run) if run else 1.0
+
     def value(self, scores: Array) -> Array:
         """Values at any scores, same shape.
 

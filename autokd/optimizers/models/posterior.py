@@ -11,9 +11,11 @@ its neighbours and calls the rest noise, but some of that is the point's own: w 
 rho s^2. Given the observations, with a = rho k / (rho k + 1 - rho), it has the mean a (m - f) and the variance
 rho (1 - a) s^2.
 
-The probability that w is the largest at the point which would be chosen is then calibrated by Platt's scaling (1999):
-its logit is `SHIFT` + `SLOPE` times that of the share of the samples. The constants were fitted to searches over
-recorded trainings and checked on others, see `tests/benchmarks/search`, "When to stop". The intervals have none.
+The probability that w is the largest is the share of the samples. Where nothing is known of the noise, that of the
+point which would be chosen is then calibrated by Platt's scaling (1999): its logit is `SHIFT` + `SLOPE` times that of
+the share. The constants were fitted to searches over recorded trainings and checked on others, see
+`tests/benchmarks/search`, "When to stop". With known noise the share is right as it is, see "The noise of a training"
+there. The intervals have no such constants.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -81,7 +83,8 @@ def posterior(
         features: As in `TrustRegionSampler`.
         described: As in `TrustRegionSampler`.
         eligible: Those of the numbers among which the one of largest mean is chosen, such as the trials that reached
-            the last step; all by default. The probability of this one is calibrated, and the others share the rest.
+            the last step; all by default. Where the noise is not known, the probability of this one is calibrated, and
+            the others share the rest.
         averaged: Number of values of which each value of a trial is the mean; the intervals are for a single one.
         model: Of the study, if it is fitted already.
     """
@@ -96,9 +99,10 @@ def posterior(
     generator = torch.Generator().manual_seed(seed)
     samples, noises = model.samples(different, n_samples, generator)
     worths = _worths(samples, noises, *model.observed(different), generator)
-    wins = torch.bincount(worths.argmax(1), minlength=len(different)) / n_samples
-    may_be_chosen = torch.tensor([eligible is None or number in eligible for number in numbers])
-    chosen = int(rows[torch.where(may_be_chosen, mean, -torch.inf).argmax()])
+    wins = (torch.bincount(worths.argmax(1), minlength=len(different)) / n_samples).double()
+    if model.noise is None:
+        may_be_chosen = torch.tensor([eligible is None or number in eligible for number in numbers])
+        wins = calibrated(wins, int(rows[torch.where(may_be_chosen, mean, -torch.inf).argmax()]))
     noise = torch.randn(samples.shape, generator=generator, dtype=samples.dtype)
     observations = samples + (averaged * noises).sqrt()[:, None] * noise
     ends = torch.from_numpy(np.quantile(observations.numpy(), _ENDS, axis=0))[:, rows]
@@ -106,7 +110,7 @@ def posterior(
     return Posterior(
         mean=tuple((model.sign * model.surrogate.value(mean)).tolist()),
         deviation=tuple(spread.tolist()),
-        probability_best=tuple(calibrated(wins.double(), chosen)[rows].tolist()),
+        probability_best=tuple(wins[rows].tolist()),
         low=tuple(low.tolist()),
         high=tuple(high.tolist()),
     )

@@ -27,6 +27,7 @@ class StudyModel:
         history: The trials; where observations are left out, without these.
         sign: 1 if the study maximises its objective, -1 if it minimises it.
         codes: Codes of all trials by number, `n x d`.
+        noise: What was known of the standard deviation of a value's noise; None if nothing.
     """
 
     surrogate: Surrogate
@@ -34,6 +35,7 @@ class StudyModel:
     history: History
     sign: float
     codes: Tensor
+    noise: float | None = None
 
     @classmethod
     def fit(
@@ -43,6 +45,7 @@ class StudyModel:
         features: Callable[[Mapping[str, Any]], Sequence[float]] | None = None,
         described: Collection[str] | None = None,
         most: int | None = None,
+        noise: float | None = None,
     ) -> "StudyModel":
         """Model of a study of one objective with at least one value; deterministic.
 
@@ -53,6 +56,7 @@ class StudyModel:
             described: As in `TrustRegionSampler`.
             most: Most observations, to which a fit's time is cubic: the last one of each trial is kept first, and
                 others spread evenly over the study; None keeps all.
+            noise: What is known of the standard deviation of a value's noise, in the objective's unit; None if nothing.
         """
         sign = 1.0 if study.direction == StudyDirection.MAXIMIZE else -1.0
         encoding = Encoding.of({name: d for name, d in search_space.items() if not d.single()})
@@ -60,10 +64,10 @@ class StudyModel:
         history = _limited(History.of(trials, encoding, [sign]), most)
         description = description_of(features, described, encoding)
         surrogate = Surrogate.fit(
-            history.X, history.Y[:, 0], encoding.categories, history.has_steps, TAILS, description
+            history.X, history.Y[:, 0], encoding.categories, history.has_steps, TAILS, description, noise=noise
         )
         codes = torch.tensor([encoding.encode(trial.params) for trial in trials], dtype=torch.float64)
-        return cls(surrogate, encoding, history, sign, codes)
+        return cls(surrogate, encoding, history, sign, codes, noise)
 
     def samples(self, points: Tensor, n: int, generator: Generator) -> tuple[Tensor, Tensor]:
         """Joint posterior samples of the scores at the last step, `n x p`, and the variance of the noise in each, `n`.

@@ -81,6 +81,7 @@ class Surrogate:
         config: SurrogateConfig,
         description: Description = NO_FEATURES,
         prior_mean: Callable[[Tensor], Array] | None = None,
+        noise: float | None = None,
     ) -> "Surrogate":
         """Model fitted to at least one observation; deterministic.
 
@@ -92,6 +93,7 @@ class Surrogate:
             config: Outcome transform and priors.
             description: Features of points.
             prior_mean: As in the attribute.
+            noise: What is known of the standard deviation of an observation's noise, in the unit of y; None if nothing.
         """
         transform = OutcomeTransform.of(y.numpy(), config.scale)
         points = X[:, : len(categories)]
@@ -99,7 +101,8 @@ class Surrogate:
         before, after = [False] * features.number, [False] * has_steps
         categorical = [*before, *(n > 0 for n in categories), *after]
         is_described = [*before, *(k in description.coordinates for k in range(len(categories))), *after]
-        prior = Prior(config.kernel_prior, np.array(categorical), np.array(is_described))
+        kernel_prior = config.kernel_prior if noise is None else config.kernel_prior.knowing(noise * transform.slope)
+        prior = Prior(kernel_prior, np.array(categorical), np.array(is_described))
         process = GaussianProcess.fit(*_data(X, points, transform, features, prior_mean), prior)
         return cls(process, has_steps, transform, features, prior_mean)
 

@@ -1,8 +1,10 @@
+from dataclasses import replace
+
 import pytest
 
 from autokd.optimizers.models.posterior import Posterior
 from autokd.searches import families as module
-from autokd.searches.families import fit_model, rank_families, winner
+from autokd.searches.families import NOISE_SHARE, fit_model, rank_families, training_noise, winner
 from autokd.searches.proposals import feature_options
 
 PARAMETERS = {
@@ -86,3 +88,15 @@ def test_of_a_part_of_the_trials_the_model_learns_from_fewer_observations(make_p
     monkeypatch.setattr(module, "MOST_OBSERVATIONS", 2)
     whole, part = (fit_model(make_problem(), records) for records in (trial_records, trial_records[1:]))
     assert len(whole.history.X) > len(part.history.X) == 2
+
+
+def test_the_noise_of_a_training_follows_from_the_validation_samples(make_problem, trial_records):
+    problem = make_problem()
+    assert training_noise(problem, 0.9) is None  # as in searches that were recorded before it was known
+    facts = replace(problem.facts, noise_is_known=True, samples={"train": 900, "validation": 400, "test": 400})
+    knowing = replace(problem, facts=facts)
+    students = knowing.config.students_per_trial
+    assert training_noise(knowing, 0.9) == pytest.approx(NOISE_SHARE * 0.3 / (20 * students**0.5))
+    assert training_noise(knowing, 1.0) is None
+    assert fit_model(knowing, trial_records).noise == training_noise(knowing, 0.9)
+    assert fit_model(problem, trial_records).noise is None

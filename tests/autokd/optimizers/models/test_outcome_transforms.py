@@ -52,3 +52,10 @@ def test_values_are_extrapolated_with_the_mean_slope() -> None:
     low, high = transform.scores[0], transform.scores[-1]
     assert transform.value(np.array([high + 0.5]))[0] == pytest.approx(4 + 0.5 * 4 / (high - low))
     assert transform.value(np.array([low - 0.5]))[0] == pytest.approx(-0.5 * 4 / (high - low))
+
+
+def test_the_slope_is_that_of_the_better_half() -> None:
+    transform = OutcomeTransform.of(np.array([-1e6, -10.0, 0.0, 1.0, 2.0]), compressed)
+    assert transform.slope == pytest.approx((transform.scores[-1] - transform.scores[2]) / 2)
+    assert OutcomeTransform.of(np.array([3.0, 3.0]), compressed).slope == 1
+    assert OutcomeTransform.of(np.array([1.0, 5.0]), standardised).slope == pytest.approx(0.5)

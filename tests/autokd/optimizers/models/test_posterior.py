@@ -54,7 +54,7 @@ class Given:
 
 
 def posterior_of(given, monkeypatch, direction="maximize", seed=0, **options):
-    monkeypatch.setattr(Surrogate, "fit", lambda *args: given)
+    monkeypatch.setattr(Surrogate, "fit", lambda *args, **options: given)
     monkeypatch.setattr(StudyModel, "observed", lambda model, points: torch.zeros(2, len(points), dtype=torch.float64))
     points = [(0.1 + 0.2 * k, float(k)) for k in range(len(given.mean))]
     return posterior(study_of(points, direction), SPACE, list(range(len(points))), 40_000, seed, **options)

@@ -2,12 +2,14 @@
 
 import math
 
+import numpy as np
 import optuna
 import pytest
 import torch
 from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.trial import TrialState, create_trial
 
+from autokd.optimizers.models.posterior import posterior
 from autokd.optimizers.models.study_model import StudyModel, _normal
 
 SPACE: dict[str, BaseDistribution] = {"x": FloatDistribution(0, 1)}
@@ -84,3 +86,43 @@ def test_of_many_observations_the_last_one_of_each_trial_and_some_of_the_others_
     assert set(last.values()) < set(kept)
     assert {tuple(row) for row in torch.cat([few.X, few.Y], dim=1).tolist()} < set(last.values())
     assert len(StudyModel.fit(study, SPACE, most=28).history.X) == 28
+
+
+def lucky(seed: int) -> tuple[optuna.Study, np.ndarray]:
+    """Ten trials that are worth nearly the same, and what they are worth; their noise has a deviation of 0.3."""
+    rng = np.random.default_rng(seed)
+    x = rng.random((10, 4))
+    worths = 92 + 0.1 * np.sin(3 * x).sum(axis=1)
+    space: dict[str, BaseDistribution] = {f"x{k}": FloatDistribution(0, 1) for k in range(4)}
+    study = optuna.create_study(direction="maximize")
+    for point, value in zip(x.tolist(), worths + 0.3 * rng.standard_normal(10), strict=True):
+        params = {f"x{k}": each for k, each in enumerate(point)}
+        study.add_trial(create_trial(value=float(value), params=params, distributions=space))
+    return study, worths
+
+
+def test_a_model_that_knows_the_noise_is_not_sure_of_a_lucky_trial() -> None:
+    within, shares = {}, {}
+    for noise in (None, 0.3):
+        inside, best = [], []
+        for seed in range(12):
+            study, worths = lucky(seed)
+            model = StudyModel.fit(study, study.trials[0].distributions, noise=noise)
+            found = posterior(study, {}, range(10), 1000, seed=0, model=model)
+            chosen = int(np.argmax(found.mean))
+            inside.append(found.low[chosen] <= worths[chosen] <= found.high[chosen])
+            best.append(found.probability_best[chosen])
+        within[noise], shares[noise] = np.mean(inside), np.mean(best)
+    assert within[None] < 0.5 < 0.9 <= within[0.3]
+    assert shares[None] > 0.8
+    assert shares[0.3] < 0.6
+
+
+def test_what_is_known_of_the_noise_has_the_unit_of_the_values(study) -> None:
+    model = StudyModel.fit(study, SPACE, noise=0.3)
+    assert model.surrogate.noise / model.surrogate.transform.slope == pytest.approx(0.3, rel=0.5)
+    thousandth = optuna.create_study(direction="maximize")
+    for trial in study.trials:
+        thousandth.add_trial(create_trial(value=trial.value / 1000, params=trial.params, distributions=SPACE))
+    rescaled = StudyModel.fit(thousandth, SPACE, noise=0.0003)
+    assert rescaled.surrogate.noise == pytest.approx(model.surrogate.noise)
