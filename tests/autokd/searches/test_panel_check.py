@@ -14,6 +14,7 @@ from autokd.searches.choices import Choices
 from autokd.searches.panel_check import check_panel_config, find_panel
 from autokd.searches.panel_facts import PanelFacts, panel_json
 from autokd.searches.preflight import check_config
+from autokd.searches.reporter import SILENT
 from autokd.teachers.registry import load_teacher
 
 CPU = torch.device("cpu")
@@ -148,7 +149,7 @@ def test_a_search_whose_teacher_is_an_object_learns_from_assistants(tmp_path: Pa
         optimizer={"name": "random"},
         workers={"engine": "inline", "count": 1},
     )
-    result = api.begin(few, tmp_path, teacher, mock.Mock()).resume()
+    result = api.begin(few, tmp_path, teacher, SILENT).resume()
     assert result.problem.panel is not None
     assert [each.name for each in result.problem.panel.assistants] == ["pixels", "pools"]
     assert result.progress.complete == 1

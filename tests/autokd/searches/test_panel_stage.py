@@ -21,6 +21,7 @@ from autokd.searches import api
 from autokd.searches.findings import Findings
 from autokd.searches.panel_facts import PanelFacts, panel_json
 from autokd.searches.panel_stage import PanelStage, routes
+from autokd.searches.reporter import SILENT
 from autokd.searches.result import SearchResult
 from autokd.teachers.registry import load_teacher
 
@@ -48,7 +49,7 @@ def config(*assistants: dict[str, Any], method: str = "takd+kd", **panel: Any) -
 
 
 def searched(config: SearchConfig, home: Path) -> SearchResult:
-    return api.begin(config, home, reporter=mock.Mock()).resume()
+    return api.begin(config, home, reporter=SILENT).resume()
 
 
 def panel_of(result: SearchResult) -> PanelFacts:
@@ -104,7 +105,7 @@ def test_the_panel_is_trained_recorded_and_teaches(tmp_path: Path) -> None:
 def test_a_kill_in_the_panel_stage_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = config(MIDDLE, SMALL)
     whole = panel_of(searched(wanted, tmp_path / "whole"))
-    result, begun = api.begin(wanted, tmp_path / "killed", reporter=mock.Mock()), list[str]()
+    result, begun = api.begin(wanted, tmp_path / "killed", reporter=SILENT), list[str]()
 
     def killed_once(task: EvaluationTask) -> EvaluationResult:
         begun.append(task.key)
@@ -173,14 +174,14 @@ def test_without_a_panel_the_stage_does_nothing(make_problem: Callable[..., Any]
 
 @pytest.mark.slow  # begins a search
 def test_who_trains_the_students_does_not_train_assistants(tmp_path: Path) -> None:
-    result = api.begin(config(MIDDLE), tmp_path, reporter=mock.Mock())
+    result = api.begin(config(MIDDLE), tmp_path, reporter=SILENT)
     with pytest.raises(InputError, match="panel: the workers of `resume` train assistants"), result.asking():
         pass
 
 
 @pytest.mark.slow  # begins a search
 def test_who_trains_the_students_gets_methods_that_know_the_weights(tmp_path: Path) -> None:
-    result = api.begin(config(GIVEN, method="ensemble+kd"), tmp_path, reporter=mock.Mock())
+    result = api.begin(config(GIVEN, method="ensemble+kd"), tmp_path, reporter=SILENT)
     with result.asking() as asking:
         asked = asking.ask()
         assert asked is not None
