@@ -11,11 +11,11 @@ its neighbours and calls the rest noise, but some of that is the point's own: w 
 rho s^2. Given the observations, with a = rho k / (rho k + 1 - rho), it has the mean a (m - f) and the variance
 rho (1 - a) s^2.
 
-The probability that w is the largest is the share of the samples. Where nothing is known of the noise, that of the
-point which would be chosen is then calibrated by Platt's scaling (1999): its logit is `SHIFT` + `SLOPE` times that of
-the share. The constants were fitted to searches over recorded trainings and checked on others, see
-`tests/benchmarks/search`, "When to stop". With known noise the share is right as it is, see "The noise of a training"
-there. The intervals have no such constants.
+The probability that w is the largest is the share of the samples. With known noise it is right as it is, see
+`tests/benchmarks/search`, "The noise of a training", and the mean of a point is that of w. Where nothing is known of the
+noise, the mean is that of f, and the probability of the point which would be chosen is calibrated by Platt's scaling
+(1999): its logit is `SHIFT` + `SLOPE` times that of the share. The constants were fitted to searches over recorded
+trainings and checked on others, see "When to stop" there. The intervals have no such constants.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -44,7 +44,8 @@ class Posterior:
     """Posterior of the objective of some trials at the last step.
 
     Attributes:
-        mean: Posterior mean of each trial, without noise: the value at the mean score.
+        mean: Posterior mean of what each trial's point is worth, as the value at the mean score; where the noise is not
+            known, of the model's part f of it.
         deviation: Posterior standard deviation of the same: half the difference of the values one standard deviation of
             the score above and below the mean score.
         probability_best: Posterior probability of each trial's point to be the best of them; the sum over different
@@ -90,9 +91,6 @@ def posterior(
     """
     model = model or StudyModel.fit(study, search_space, features, described)
     points = model.codes[list(numbers)]
-    mean, covariance = model.surrogate.joint(points)
-    deviation = covariance.diagonal().clamp_min(0).sqrt()
-    spread = (model.surrogate.value(mean + deviation) - model.surrogate.value(mean - deviation)) / 2
     different = unseen(points, ())
     place = {key: row for row, key in enumerate(keys(different))}
     rows = torch.tensor([place[key] for key in keys(points)])
@@ -101,8 +99,13 @@ def posterior(
     worths = _worths(samples, noises, *model.observed(different), generator)
     wins = (torch.bincount(worths.argmax(1), minlength=len(different)) / n_samples).double()
     if model.noise is None:
+        mean, covariance = model.surrogate.joint(points)
+        deviation = covariance.diagonal().clamp_min(0).sqrt()
         may_be_chosen = torch.tensor([eligible is None or number in eligible for number in numbers])
         wins = calibrated(wins, int(rows[torch.where(may_be_chosen, mean, -torch.inf).argmax()]))
+    else:
+        mean, deviation = worths.mean(0)[rows], worths.std(0)[rows]
+    spread = (model.surrogate.value(mean + deviation) - model.surrogate.value(mean - deviation)) / 2
     noise = torch.randn(samples.shape, generator=generator, dtype=samples.dtype)
     observations = samples + (averaged * noises).sqrt()[:, None] * noise
     ends = torch.from_numpy(np.quantile(observations.numpy(), _ENDS, axis=0))[:, rows]

@@ -110,6 +110,8 @@ def test_a_model_that_knows_the_noise_is_not_sure_of_a_lucky_trial() -> None:
             model = StudyModel.fit(study, study.trials[0].distributions, noise=noise)
             found = posterior(study, {}, range(10), 1000, seed=0, model=model)
             chosen = int(np.argmax(found.mean))
+            if noise:
+                assert chosen == int(np.argmax(found.probability_best))  # the winner is the most probable one
             inside.append(found.low[chosen] <= worths[chosen] <= found.high[chosen])
             best.append(found.probability_best[chosen])
         within[noise], shares[noise] = np.mean(inside), np.mean(best)
