@@ -12,10 +12,10 @@ rho s^2. Given the observations, with a = rho k / (rho k + 1 - rho), it has the 
 rho (1 - a) s^2.
 
 The probability that w is the largest is the share of the samples. With known noise it is right as it is, see
-`tests/benchmarks/search`, "The noise of a training", and the mean of a point is that of w. Where nothing is known of the
-noise, the mean is that of f, and the probability of the point which would be chosen is calibrated by Platt's scaling
-(1999): its logit is `SHIFT` + `SLOPE` times that of the share. The constants were fitted to searches over recorded
-trainings and checked on others, see "When to stop" there. The intervals have no such constants.
+`tests/benchmarks/search`, "The noise of a training", and the mean of a point is that of w. Where nothing is known of
+the noise, the mean is that of f, and the probability of the point which would be chosen is calibrated by Platt's
+scaling (1999): its logit is `SHIFT` + `SLOPE` times that of the share. The constants were fitted to searches over
+recorded trainings and checked on others, see "When to stop" there. The intervals have no such constants.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
