@@ -19,11 +19,11 @@ __all__ = ["Family", "fit_model", "rank_families", "training_noise", "winner", "
 NOISE_SHARE = 0.7
 """Standard deviation of the validation accuracies of repeated trainings, in binomial standard errors of one of them.
 
-Which samples a network gets right is partly chance, and how many follows from their number: with independent samples
-the ratio is below 1, and 0.62 for the best-known example, a ResNet of 94 % on CIFAR-10 (Jordan 2024,
-https://arxiv.org/abs/2304.01910). Of the best hundredth of recorded trainings it is 0.78, 0.91 and 0.69
-(NAS-Bench-201 with CIFAR-100 and CIFAR-10, NAS-Bench-Macro; see `tests/benchmarks/search`, "The noise of a training"),
-of students of Fashion-MNIST 0.4 to 0.7."""
+Repeated trainings err on each sample about independently of the other samples (Jordan 2023,
+https://arxiv.org/abs/2304.01910), so the variance is at most the binomial one, which all samples would give if they
+were equally hard. Of the best hundredth of recorded trainings the ratio is 0.78, 0.91 and 0.69 (NAS-Bench-201 with
+CIFAR-100 and CIFAR-10, NAS-Bench-Macro; see `tests/benchmarks/search`, "The noise of a training"), of students of
+Fashion-MNIST 0.4 to 0.7."""
 
 POSTERIOR_SAMPLES = 4_000  # standard error of a probability: at most 0.8 points
 
@@ -79,11 +79,11 @@ def fit_model(problem: Problem, trial_records: Collection[TrialRecord]) -> Study
         problem: The search.
         trial_records: Its trials, or a part of them, by number.
     """
-    if not any(record.values and record.trial.state != "failed" for record in trial_records):
+    values = [record.best_value for record in trial_records if record.values and record.trial.state != "failed"]
+    if not values:
         return None
-    study = to_study(trial_records, problem.distributions)
+    study, noise = to_study(trial_records, problem.distributions), training_noise(problem, max(values))
     most = MOST_OBSERVATIONS if is_part(trial_records) else None
-    noise = training_noise(problem, max(record.best_value for record in trial_records))
     return StudyModel.fit(study, problem.distributions, most=most, noise=noise, **feature_options(problem))
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -145,7 +145,7 @@ def trainings(problem: Problem, store: Reader, search_id: int) -> list[Training]
                     params=student.params,
                     state=row.state,
                     epochs=row.epochs,
-                    epochs_done=reached.epochs_done // 1,
+                    epochs_done=reached.epochs_done,
                     metrics=dict(row.metrics or {}),
                     reason=row.reason,
                     reference=trial.reference,
@@ -158,11 +158,12 @@ def trainings(problem: Problem, store: Reader, search_id: int) -> list[Training]
 
 
 def _reached(row: EvaluationRow, problem: Problem) -> HowFar:
-    """How far a training is; when it ends only while a worker has it."""
+    """How far a training is, in whole epochs until it is complete; when it ends only while a worker has it."""
     if row.state == "complete":
         return HowFar(row.epochs)
     found = how_far(problem.evaluations, row.key, row.epochs, problem.facts.n_train) or HowFar(0.0)
-    return found if row.state == "running" and row.reason is None else HowFar(found.epochs_done)
+    whole = found.epochs_done // 1
+    return replace(found, epochs_done=whole) if row.state == "running" and row.reason is None else HowFar(whole)
 
 
 def teacher_on_test(problem: Problem, teacher: Teacher | None) -> dict[str, Any]:

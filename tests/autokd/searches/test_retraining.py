@@ -20,7 +20,7 @@ from workers.inline import InlineExecutor
 
 @pytest.fixture
 def problem(make_problem) -> Problem:
-    return make_problem(trials=2, final={"epochs": 7, "students": 3}, training={"rungs": [1]})
+    return make_problem(trials=2, final={"epochs": 7.5, "students": 3}, training={"rungs": [1]})
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_the_searched_student_and_new_draws_are_trained_and_tested(problem: Prob
     assert finals[0].digest == searched[1].digest
     assert {student.trial_id for student in finals} == {store.trials(1)[1].id}
     rows = [row for row in store.evaluations(1) if row.student_id in {student.id for student in finals}]
-    assert [(row.state, row.epochs) for row in rows] == [("complete", 7.0)] * 3
+    assert [(row.state, row.epochs) for row in rows] == [("complete", 7.5)] * 3
     assert all(row.key.endswith("-0-test") for row in rows)
 
 
@@ -125,7 +125,9 @@ def test_trainings_tell_how_far_they_are(problem: Problem, store: Store, train):
     assert trainings(problem, store, 1) == []
     train()
     found = trainings(problem, store, 1)
-    assert [(t.replicate, t.state, t.epochs, t.epochs_done) for t in found] == [(k, "complete", 7, 7) for k in range(3)]
+    assert [(t.replicate, t.state, t.epochs, t.epochs_done) for t in found] == [
+        (k, "complete", 7.5, 7.5) for k in range(3)
+    ]
 
 
 def test_trained_students_are_final_ones_first_then_by_rung_and_accuracy(problem: Problem, store: Store, train):
