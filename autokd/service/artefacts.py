@@ -131,7 +131,7 @@ def _export(found: SearchResult, settings: Settings) -> ExportAnswer:
     manifest = _manifest(folder)
     if manifest is None or manifest.search_began != origin(found.row)[1]:
         raise HTTPException(404, f"search {found.name!r} has no export yet")
-    digests, training = _digests(folder), manifest.training or {}
+    digests, training = _digests(folder, manifest), manifest.training or {}
     zips = (_archives(settings) / found.name).glob(f"{digests[MANIFEST]}-*.zip")
     archives = (_file(path, f"{found.name}.zip", path.stem.partition("-")[2]) for path in zips)
     return ExportAnswer(
@@ -150,7 +150,9 @@ def _file(path: Path, name: str, sha256: str) -> FileAnswer:
 def _of_digest(sha256: str, settings: Settings) -> Iterator[tuple[Path, str]]:
     """What should have this digest, each with the name to save it as."""
     for folder in exports_folder(settings).glob("[!.]*"):
-        yield from ((folder / name, name) for name, digest in _digests(folder).items() if digest == sha256)
+        if manifest := _manifest(folder):
+            digests = _digests(folder, manifest)
+            yield from ((folder / name, name) for name, digest in digests.items() if digest == sha256)
     for path in _archives(settings).glob(f"*/*-{sha256}.zip"):
         yield path, f"{path.parent.name}.zip"
 
@@ -162,10 +164,9 @@ def _manifest(folder: Path) -> Manifest | None:
     return None
 
 
-def _digests(folder: Path) -> dict[str, str]:
-    """SHA-256 of each file of an export, by name; none where there is no export."""
-    manifest = _manifest(folder)
-    return {} if manifest is None else {MANIFEST: file_digest(folder / MANIFEST), **manifest.files}
+def _digests(folder: Path, manifest: Manifest) -> dict[str, str]:
+    """SHA-256 of each file of an export, its manifest among them, by name."""
+    return {MANIFEST: file_digest(folder / MANIFEST), **manifest.files}
 
 
 def _opened(path: Path, sha256: str) -> BufferedReader | None:
