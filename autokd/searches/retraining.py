@@ -162,8 +162,8 @@ def _reached(row: EvaluationRow, problem: Problem) -> HowFar:
     if row.state == "complete":
         return HowFar(row.epochs)
     found = how_far(problem.evaluations, row.key, row.epochs, problem.facts.n_train) or HowFar(0.0)
-    whole = found.epochs_done // 1
-    return replace(found, epochs_done=whole) if row.state == "running" and row.reason is None else HowFar(whole)
+    whole = replace(found, epochs_done=found.epochs_done // 1)
+    return whole if row.state == "running" and row.reason is None else whole.waiting
 
 
 def teacher_on_test(problem: Problem, teacher: Teacher | None) -> dict[str, Any]:

@@ -67,6 +67,11 @@ class HowFar:
     images_per_second: float | None = None
     ends_at: datetime | None = None
 
+    @property
+    def waiting(self) -> "HowFar":
+        """The same where no worker goes on with it, so that it has no speed and no end."""
+        return HowFar(self.epochs_done)
+
 
 def seconds_until(moment: datetime | None) -> float | None:
     """Time from now until a moment, 0 if it has passed; None if it is not known."""
@@ -123,4 +128,4 @@ def with_how_far(evaluation: RunningEvaluation, search: SearchRow, home: Workspa
     found = how_far(home.evaluations(search.name), evaluation.key, evaluation.epochs, n_train)
     if found is None:
         return evaluation
-    return replace(evaluation, **vars(found if evaluation.reason is None else HowFar(found.epochs_done)))
+    return replace(evaluation, **vars(found if evaluation.reason is None else found.waiting))
