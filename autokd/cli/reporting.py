@@ -127,7 +127,7 @@ class _Screen:
         bar = Table.grid(padding=(0, 1))
         bar.add_row(
             Text(f"search {progress.name}", style="bold"),
-            ProgressBar(progress.trials, progress.finished, width=30),
+            ProgressBar(1, progress.share_done, width=30),
             f"{progress.finished}/{progress.trials}",
             Text(time_left(progress), style="dim"),
         )

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from autokd.errors import InputError, first_line
+from autokd.errors import DiskFullError, InputError, first_line
 from autokd.export.manifest import MANIFEST, Manifest, read_manifest
 from autokd.export.verification import check_files, check_names
 
@@ -53,6 +53,7 @@ def put_in_place(folder: Path, origin: Origin | None, force: bool) -> Iterator[P
 
     Raises:
         InputError: See `check_replaceable`; also if writing fails.
+        DiskFullError: If the disk is full.
     """
     place = check_replaceable(folder, origin, force)
     made = [parent for parent in place.parents if not parent.exists()]  # innermost first
@@ -66,6 +67,8 @@ def put_in_place(folder: Path, origin: Origin | None, force: bool) -> Iterator[P
             made = []
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+    except DiskFullError:
+        raise DiskFullError(f"the disk of {folder} is full: make room.") from None
     except OSError as error:
         raise InputError(f"{folder} cannot be written: {_reason(error)}.") from None
     finally:

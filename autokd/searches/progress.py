@@ -80,6 +80,7 @@ class Progress:
         teacher_params: The teacher's parameters, where it has any.
         teacher_activation_bytes: Peak size of its activations, where they could be measured.
         seconds_left: Estimated time until the last trial ends; None before one ended.
+        share_done: From 0 to 1: of its trials, or of its limit of time if that is more; 1 once it has finished.
         reasons: Why trials failed, with their number.
         retriable: Failed trials that failed by a worker's fault.
         at_chance: Complete and pruned trials whose students were hardly better than guessing when they ended.
@@ -103,6 +104,7 @@ class Progress:
     teacher_params: int | None
     teacher_activation_bytes: int | None
     seconds_left: float | None
+    share_done: float
     reasons: dict[str, int]
     retriable: int = 0
     at_chance: int = 0
@@ -266,6 +268,7 @@ class Tally:
             teacher_params=search.facts["teacher_params"],
             teacher_activation_bytes=search.facts.get("teacher_activation_bytes"),
             seconds_left=self._seconds_left(search),
+            share_done=1.0 if search.status == "finished" else self._share_done(search),
             reasons=dict(self._reasons),
             retriable=self._retriable,
             at_chance=self._at_chance,
@@ -294,6 +297,12 @@ class Tally:
         if limit := search.config.get("seconds"):
             left = min(left, max(0.0, float(limit) - float(self.spent) / workers))
         return left
+
+    def _share_done(self, search: SearchRow) -> float:
+        of_trials = self._states.total() / int(search.config["trials"])
+        limit = search.config.get("seconds")
+        of_time = float(self.spent) / int(search.config["workers"]["count"]) / float(limit) if limit else 0.0
+        return min(1.0, max(of_trials, of_time))
 
 
 def read_progress(store: Reader, search: SearchRow) -> Progress:

@@ -33,6 +33,7 @@ __all__ = ["remembered_findings", "router"]
 
 MOST_TRIALS = 20  # on a page
 MOST_FAILURES = 20
+ELSEWHERE = ("search", "running")  # words of a status that the heading and the table of what is trained tell
 MOST_FOUND = 2_000  # trials of a search whose findings are told without being asked for
 
 router = APIRouter(
@@ -75,8 +76,9 @@ def show_progress(found: Named, progress: CurrentProgress, settings: Current, ro
 
 @router.get("/searches/{search}/facts")
 def show_facts(found: Found) -> str:
-    """What its status says but what the model believes, which is among the findings."""
-    return render("facts.html", facts=status_facts(found, asks_model=False)[1:])
+    """What its status says and the rest of the page does not."""
+    facts = [fact for fact in status_facts(found, asks_model=False) if fact[0] not in ELSEWHERE]
+    return render("facts.html", facts=facts)
 
 
 @router.get("/searches/{search}/findings")

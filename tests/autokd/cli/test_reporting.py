@@ -55,6 +55,7 @@ def progress(finished: int, **changes: Any) -> Progress:
         **{"running": 2, "best_trial": 9, "best_accuracy": 0.91234, "best_params": 7_590, "best_macs": 81_300},
         **{"best_activation_bytes": 2_960, "teacher_activation_bytes": 12_288},
         **{"teacher_accuracy": 0.9933, "teacher_params": 77_754, "seconds_left": 200.0, "reasons": {}},
+        **{"share_done": finished / 24},
     }
     return Progress(**(values | changes))
 

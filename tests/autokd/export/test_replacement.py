@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from autokd.errors import AutoKDError, InputError
+from autokd.core.files import write_atomically
+from autokd.errors import AutoKDError, DiskFullError, InputError
 from autokd.export.folder import Export, write_folder
 from autokd.export.replacement import check_replaceable, put_in_place
 
@@ -139,6 +140,15 @@ def test_a_disk_that_fails_loses_nothing(copied: Path) -> None:
     ):
         raise OSError(28, "No space left on device")
     assert content(copied.parent) == {f"student/{name}": text for name, text in before.items()}
+
+
+def test_a_full_disk_is_told_with_the_folder_that_was_asked_for(copied: Path) -> None:
+    with (
+        pytest.raises(DiskFullError, match=rf"^the disk of {copied} is full: make room\.$"),
+        put_in_place(copied, None, force=True) as temporary,
+    ):
+        write_atomically(temporary / "model.py", lambda file: Path("/dev/full").write_text("x"))
+    assert {path.name for path in copied.parent.iterdir()} == {copied.name}
 
 
 def test_folders_that_were_made_on_the_way_go_again(tmp_path: Path) -> None:

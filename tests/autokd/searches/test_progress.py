@@ -93,6 +93,21 @@ def test_a_time_limit_shortens_the_time_left(search: SearchRow, make_record):
     assert measure_progress(over, trial_records).seconds_left == 0
 
 
+def test_what_is_done_is_a_share_of_the_trials_or_of_the_time_whichever_is_more(search: SearchRow, make_record):
+    trial_records = [finished(make_record, 0, [[0.5], [0.6]])]  # of ten, in 4 s of one of two workers
+
+    def share(**changes: Any) -> float:
+        status = changes.pop("status", "running")
+        return measure_progress(
+            replace(search, status=status, config=search.config | changes), trial_records
+        ).share_done
+
+    assert share() == pytest.approx(1 / 10)
+    assert share(seconds=5.0) == pytest.approx(4 / 2 / 5)
+    assert share(seconds=1.0) == 1
+    assert share(status="finished") == 1
+
+
 def test_reasons_of_failures_are_counted(search: SearchRow, make_record):
     reasons = ["NaN", "memory", "NaN", None]
     trial_records = [finished(make_record, k, [], "failed", reason=reason) for k, reason in enumerate(reasons)]

@@ -6,7 +6,7 @@ from autokd.optimizers.models.signal_to_noise import SignalToNoise
 from autokd.searches.progress import Progress
 from autokd.searches.remarks import beats_teacher, no_mistakes, prunes_early, search_remarks, seen_samples
 
-PROGRESS = Progress("digits", "finished", 12, 12, 0, 0, 0, 3, 0.9, 7, 7, 7, 0.99, 9, 9, 0.0, {})
+PROGRESS = Progress("digits", "finished", 12, 12, 0, 0, 0, 3, 0.9, 7, 7, 7, 0.99, 9, 9, 0.0, 1.0, {})
 
 
 def test_trials_that_failed_by_a_workers_fault_can_be_retried():

@@ -77,13 +77,13 @@ def press(page: Page, name: str) -> None:
     page.get_by_role("button", name=name, exact=True).click()
 
 
-def ended(page: Page) -> int:
-    """How many trials of the search on the page have ended."""
-    return int(page.get_by_label("Trials that ended").get_attribute("value") or 0)
+def done(page: Page) -> float:
+    """The share of the search on the page that is done."""
+    return float(page.get_by_label("Share of the search that is done").get_attribute("value") or 0)
 
 
 def wait_until_more_end(page: Page) -> None:
-    page.wait_for_function("n => document.querySelector('progress')?.value > n", arg=ended(page))
+    page.wait_for_function("n => document.querySelector('progress')?.value > n", arg=done(page))
 
 
 def check_looks(page: Page) -> None:
@@ -128,9 +128,11 @@ def test_a_search_is_begun_watched_stopped_resumed_exported_and_loaded(
     shown(page, "of 500 trials")
     wait_until_more_end(page)
     expect(page.locator("#workers td progress").first).to_be_visible(timeout=MILLISECONDS)
+    expect(page.locator("dt", has_text="controller")).to_be_visible(timeout=MILLISECONDS)
+    expect(page.locator("dt", has_text="running")).to_have_count(0)  # what is trained is told once
     press(page, "Stop after the running trials")
     shown(page, "interrupted")
-    before = ended(page)
+    before = done(page)
     press(page, "Resume")
     page.wait_for_function("n => document.querySelector('progress')?.value > n", arg=before)
     press(page, "Stop now")
