@@ -1,0 +1,287 @@
+"""Several networks: small students that learn from assistants or with companions, against KD and plain training.
+
+    OMP_NUM_THREADS=1 python tests/benchmarks/distillation/several.py LINES.jsonl [--seeds 0 1 2 3 4] [--epochs 26]
+        [--subset N] [--students 8000 29000] [--rows kd takd ...] [--home FOLDER]
+
+All of Fashion-MNIST, the shipped teacher, and the recipe's training. Students, and the assistants of 200,000 and 45,000
+parameters, are the ResNet 1-1-1-1 at those sizes; further rows have one assistant of another size. Assistants are
+trained by the panel stage of a search of one short trial, for each seed anew, from whom they learn best. Methods have
+their own defaults. Trainings of one seed share first weights, views and their order.
+
+One line of JSON a training; what the file holds already is left out, so a run that was killed goes on, and several
+processes may fill one file if each has seeds of its own. Then the tables, and what was asked of them: whether some
+method with several teachers is ahead of KD by two standard errors, how far both networks can be trusted, and what the
+size of an assistant matters.
+"""
+
+import argparse
+import sys
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+import numpy as np
+import torch
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # where benchmarks keep what they share
+
+from lines import append_line, read_lines
+
+from autokd.config.parsing import parse_config
+from autokd.core.seeds import derive
+from autokd.errors import AutoKDError, InputError
+from autokd.evaluation.evaluate import evaluate
+from autokd.evaluation.precompute import missing_outputs, precompute_outputs
+from autokd.evaluation.task import EvaluationTask
+from autokd.searches.api import begin, find
+from autokd.searches.problem import Problem
+from search_spaces.architecture.format import Architecture
+from search_spaces.design.budget import Budget
+from search_spaces.design.registry import space
+from search_spaces.spaces.blocks import RESNET
+
+Line = dict[str, Any]
+PLAIN, KD = "plain training", "kd"
+PANEL = (200_000, 45_000)
+SIZES = (400_000, 200_000, 100_000, 50_000, 25_000)
+MEASURED = ("accuracy", "test_accuracy", "test_ece", "images", "companion0_accuracy")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the table.
+
+    Attributes:
+        method: Name of the method.
+        settings: Its hyper-parameters other than its own defaults.
+        assistants: Most parameters of each assistant; none if it has none.
+    """
+
+    method: str
+    settings: Mapping[str, float | str] = field(default_factory=dict)
+    assistants: tuple[int, ...] = ()
+
+
+ROWS: Mapping[str, Row] = {
+    PLAIN: Row("kd", {"weight": 0.0}),
+    KD: Row("kd"),
+    "takd": Row("takd+kd", assistants=PANEL),
+    "dgkd, drop 0": Row("dgkd+kd", {"dgkd.drop": 0}, PANEL),
+    "dgkd, drop 1": Row("dgkd+kd", {"dgkd.drop": 1}, PANEL),
+    "ces": Row("ces+kd", assistants=PANEL),
+    "ensemble, de": Row("ensemble+kd", {"ensemble.weights": "de"}, PANEL),
+    "ensemble, uniform": Row("ensemble+kd", {"ensemble.weights": "uniform"}, PANEL),
+    "dml": Row("dml"),
+    "kd+dml": Row("kd+dml"),
+    "sokd": Row("sokd"),
+    "bd-kd": Row("bd-kd"),
+    "bd-kd-online": Row("bd-kd-online"),
+    **{f"takd, {size // 1000} k": Row("takd+kd", assistants=(size,)) for size in SIZES},
+}
+SEVERAL = tuple(name for name, row in ROWS.items() if row.assistants == PANEL)
+OF_SIZE = tuple(name for name, row in ROWS.items() if len(row.assistants) == 1)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Trains and measures.
+
+    Attributes:
+        home: Folder of the searches that make the assistants, of the teacher's outputs and of trainings under way.
+        epochs: Length of all trainings.
+        subset: Number of training samples; None for all.
+    """
+
+    home: Path
+    epochs: float
+    subset: int | None
+
+    def line(self, student: int, name: str, seed: int) -> Line:
+        """A training and what it came to."""
+        row = ROWS[name]
+        problem = self._problem(seed, row.assistants)
+        task = self._task(problem, row, _student(problem, student), seed)
+        for key in missing_outputs(task.context):
+            precompute_outputs(task.context, key)
+        line = self.identity(student, name, seed)
+        try:
+            done = evaluate(task)
+        except AutoKDError as error:  # a method may diverge at its own settings: that is a result
+            return line | {"failure": str(error)}
+        panel = problem.facts.panel
+        return line | {
+            **{key: done.metrics[key] for key in MEASURED if key in done.metrics},
+            "seconds": done.seconds,
+            "teacher_accuracy": problem.facts.teacher_metrics["accuracy"],
+            "panel_seconds": sum(each.seconds for each in panel.assistants) if panel else 0.0,
+            "panel_accuracies": [each.accuracy for each in panel.assistants] if panel else [],
+        }
+
+    def identity(self, student: int, name: str, seed: int) -> Line:
+        """What tells a training from others."""
+        common = {"epochs": self.epochs, "subset": self.subset}
+        return {"student": student, "row": name, "seed": seed} | common
+
+    def _problem(self, seed: int, assistants: tuple[int, ...]) -> Problem:
+        """The problem of a search of one short trial, by which the assistants are there."""
+        name = "-".join(["several", *map(str, (self.subset or "all", f"{self.epochs:g}", seed, *assistants))])
+        try:
+            result = find(name, self.home)
+        except InputError:
+            result = begin(parse_config(self._config(name, seed, assistants)), self.home)
+        return (result if result.progress.status == "finished" else result.resume()).problem
+
+    def _config(self, name: str, seed: int, assistants: tuple[int, ...]) -> dict[str, Any]:
+        methods = sorted({row.method for row in ROWS.values() if row.assistants == assistants})
+        panel = [{"name": f"of-{size}", "params": size} for size in assistants]
+        return {
+            "name": name,
+            "seed": seed,
+            "trials": 1,
+            "data": {"source": "fashion-mnist", "subset": self.subset},
+            "teacher": {
+                "factory": "autokd.recipes.teachers:fashion_mnist",
+                "weights": "autokd.recipes:fashion-mnist.safetensors",
+            },
+            "budget": {"params": 29_000},
+            "space": {"name": "blocks", "ranges": {**RESNET, "head_ratio": 0}},
+            "distillation": {"methods": methods} if len(methods) > 1 else {"method": methods[0]},
+            **({"panel": {"assistants": panel, "epochs": self.epochs}} if panel else {}),
+            "training": {
+                **{"rungs": [min(0.1, self.epochs)], "batch_size": 128, "views": 6, "precision": "bfloat16"},
+                **{"optimizer": "muon", "learning_rate": 0.05, "weight_decay": 1e-3},
+                "augmentation": {"shift": 1, "flip": True},
+            },
+            "final": {"epochs": self.epochs},
+            "references": {"names": []},
+            "workers": {"engine": "inline", "count": 1, "device": "cpu"},
+        }
+
+    def _task(self, problem: Problem, row: Row, architecture: Architecture, seed: int) -> EvaluationTask:
+        return EvaluationTask(
+            problem.retraining_context,
+            architecture.to_json(),
+            row.method,
+            tuple(sorted(row.settings.items())),
+            rung=0,
+            seed=derive(seed, "training"),
+            folder=problem.evaluations,
+            keeps_best=True,
+        )
+
+
+def _student(problem: Problem, params: int) -> Architecture:
+    facts, drawn_from = problem.facts, space("blocks", head_ratio=0)
+    return drawn_from.sample(RESNET, Budget(params=params), facts.input_shape, facts.classes, np.random.default_rng(0))
+
+
+def tables(lines: Sequence[Line]) -> Iterator[str]:
+    """The tables in Markdown, one for each size of a student, each with the answers to what was asked."""
+    for student in sorted({line["student"] for line in lines}):
+        of_student = [line for line in lines if line["student"] == student]
+        yield f"\n### {student:,} parameters\n"
+        yield "| row | n | failed | test, % | over kd, points | ECE, % | images/s | panel, minutes |"
+        yield "|---|---|---|---|---|---|---|---|"
+        yield from (_row(name, of_student) for name in ROWS if _of(name, of_student, failed=None))
+        yield ""
+        yield from _answers(of_student)
+
+
+def _row(name: str, lines: Collection[Line]) -> str:
+    good = list(_of(name, lines).values())
+    cells = [name, str(len(good)), str(len(_of(name, lines, failed=True)))]
+    if good:
+        accuracy = [100 * line["test_accuracy"] for line in good]
+        speed = fmean(line["images"] / line["seconds"] for line in good)
+        panel = fmean(line["panel_seconds"] for line in good) / 60
+        cells += [_mean(accuracy), _difference(name, lines), f"{100 * fmean(line['test_ece'] for line in good):.2f}"]
+        cells += [f"{speed:,.0f}", f"{panel:.0f}" if panel else ""]
+    return f"| {' | '.join(cells)} |"
+
+
+def _answers(lines: Collection[Line]) -> Iterator[str]:
+    """What was asked of a student's trainings, as far as they are there."""
+    compared = {name: differences(name, lines) for name in SEVERAL}
+    if any(len(each) > 1 for each in compared.values()):
+        ahead = [name for name, each in compared.items() if len(each) > 1 and fmean(each) > 2 * _error(each)]
+        yield f"* With several teachers ahead of KD by more than two standard errors: {', '.join(ahead) or 'none'}."
+    eces = {name: _of(name, lines).values() for name in (PLAIN, KD, "bd-kd", "bd-kd-online")}
+    if eces["bd-kd-online"]:
+        told = (f"{name} {100 * fmean(line['test_ece'] for line in own):.2f} %" for name, own in eces.items() if own)
+        yield f"* Calibration error: {', '.join(told)}."
+    if own := list(_of("sokd", lines).values()):
+        gains = [100 * (line["companion0_accuracy"] - line["teacher_accuracy"]) for line in own]
+        yield f"* The companion of `sokd` over the teacher on validation, points: {_mean(gains, signed=True)}."
+    if sizes := {name: _of(name, lines).values() for name in OF_SIZE if _of(name, lines)}:
+        told = (
+            f"{name.split(', ')[1]} {fmean(100 * line['test_accuracy'] for line in own):.2f} % (assistant "
+            f"{fmean(100 * line['panel_accuracies'][0] for line in own):.2f} % on validation)"
+            for name, own in sizes.items()
+        )
+        yield f"* One assistant of: {', '.join(told)}."
+
+
+def differences(name: str, lines: Collection[Line]) -> list[float]:
+    """Test accuracy over KD's in points, seed by seed."""
+    own, kd = _of(name, lines), _of(KD, lines)
+    return [100 * (line["test_accuracy"] - kd[seed]["test_accuracy"]) for seed, line in own.items() if seed in kd]
+
+
+def _of(name: str, lines: Collection[Line], failed: bool | None = False) -> dict[int, Line]:
+    """Lines of a row by seed: those that came to their end, those that failed, or all if `failed` is None."""
+    return {
+        line["seed"]: line
+        for line in lines
+        if line["row"] == name and (failed is None or ("failure" in line) == failed)
+    }
+
+
+def _difference(name: str, lines: Collection[Line]) -> str:
+    found = [] if name == KD else differences(name, lines)
+    if not found:
+        return ""
+    return f"{fmean(found):+.2f}" + (f" ± {_error(found):.2f}" if len(found) > 1 else "")
+
+
+def _error(values: Sequence[float]) -> float:
+    """Standard error of their mean."""
+    return stdev(values) / len(values) ** 0.5
+
+
+def _mean(values: Sequence[float], signed: bool = False) -> str:
+    sign = "+" if signed else ""
+    return f"{fmean(values):{sign}.2f}" + (f" ± {stdev(values):.2f}" if len(values) > 1 else "")
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Train what is missing, then print the tables.
+
+    Args:
+        words: The command line's words.
+    """
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--seeds", nargs="+", type=int, default=list(range(5)))
+    parser.add_argument("--epochs", type=float, default=26)
+    parser.add_argument("--subset", type=int, help="training samples; all by default")
+    parser.add_argument("--students", nargs="+", type=int, default=[8_000, 29_000], help="their parameters")
+    parser.add_argument("--rows", nargs="+", default=list(ROWS), choices=ROWS, metavar="ROW")
+    parser.add_argument("--home", type=Path, help="folder of what trainings need; beside the file by default")
+    arguments = parser.parse_args(words)
+    torch.set_num_threads(1)
+    home = arguments.home or arguments.file.with_suffix("").resolve()
+    bench = Bench(home, arguments.epochs, arguments.subset)
+    for seed, name, student in product(arguments.seeds, arguments.rows, arguments.students):
+        identity = bench.identity(student, name, seed)
+        if not any(identity.items() <= line.items() for line in read_lines(arguments.file)):
+            append_line(arguments.file, line := bench.line(student, name, seed))
+            print(f"{student} {name}, seed {seed}: {line.get('test_accuracy', line.get('failure'))}", flush=True)
+    common = {"epochs": bench.epochs, "subset": bench.subset}
+    print("\n".join(tables([line for line in read_lines(arguments.file) if common.items() <= line.items()])))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+from collections.abc import Callable
+from math import sqrt
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from autokd.distillation import make_method
+
+
+@pytest.fixture(scope="module")
+def module(load_script: Callable[[Path], ModuleType]) -> ModuleType:
+    return load_script(Path(__file__).with_name("several.py"))
+
+
+def line(row: str, seed: int, accuracy: float, **more: Any) -> dict[str, Any]:
+    measured = {"test_accuracy": accuracy, "test_ece": 0.02, "images": 100.0, "seconds": 2.0, "panel_seconds": 90.0}
+    return {"student": 8000, "row": row, "seed": seed, "teacher_accuracy": 0.94} | measured | more
+
+
+LINES = [
+    *(line("kd", seed, 0.80 + 0.01 * seed) for seed in range(3)),
+    *(line("takd", seed, 0.81 + 0.01 * seed + 0.001 * (seed == 2)) for seed in range(3)),
+    line("ces", 0, 0.70),
+    line("ces", 1, 0.90),
+    {"student": 8000, "row": "ces", "seed": 2, "failure": "it diverged"},
+    line("sokd", 0, 0.82, companion0_accuracy=0.945),
+    line("takd, 50 k", 0, 0.80, panel_accuracies=[0.9]),
+]
+
+
+def test_methods_can_be_made_and_have_assistants_or_companions_as_they_need(module: ModuleType) -> None:
+    made = {name: make_method(row.method, dict(row.settings)) for name, row in module.ROWS.items()}
+    with_panel = {name for name, row in module.ROWS.items() if row.assistants}
+    assert {name for name, method in made.items() if method.learns_from_panel} == with_panel
+    assert with_panel == {*module.SEVERAL, *module.OF_SIZE}
+    assert {name for name, method in made.items() if method.n_companions} == {"dml", "kd+dml", "sokd", "bd-kd-online"}
+
+
+def test_differences_are_taken_seed_by_seed(module: ModuleType) -> None:
+    assert module.differences("takd", LINES) == pytest.approx([1.0, 1.0, 1.1])
+    assert module.differences("ces", LINES) == pytest.approx([-10, 9])
+
+
+def test_a_table_says_what_was_measured_and_answers_what_was_asked(module: ModuleType) -> None:
+    told = list(module.tables(LINES))
+    error = 0.1 / sqrt(3) / sqrt(3)  # the deviation of 1.0, 1.0 and 1.1 is 0.1 / sqrt(3)
+    assert f"| takd | 3 | 0 | 82.03 ± 1.05 | +1.03 ± {error:.2f} | 2.00 | 50 | 2 |" in told
+    assert [row for row in told if row.startswith("| ces | 2 | 1 | 80.00 ±")] != []
+    assert "* With several teachers ahead of KD by more than two standard errors: takd." in told
+    assert "* The companion of `sokd` over the teacher on validation, points: +0.50." in told
+    assert "* One assistant of: 50 k 80.00 % (assistant 90.00 % on validation)." in told
+
+
+def test_what_the_file_holds_is_not_trained_again(
+    module: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def trained(bench: Any, student: int, row: str, seed: int) -> dict[str, Any]:
+        return line(row, seed, 0.8) | bench.identity(student, row, seed)
+
+    monkeypatch.setattr(module.Bench, "line", trained)
+    words = [str(tmp_path / "lines.jsonl"), "--students", "8000", "--rows", "kd", "takd", "--seeds"]
+    module.main([*words, "0"])
+    first = capsys.readouterr().out
+    assert first.count("seed 0: 0.8") == 2
+    module.main([*words, "0"])
+    assert capsys.readouterr().out == "".join(first.splitlines(keepends=True)[2:])
+    module.main([*words, "0", "1"])
+    assert capsys.readouterr().out.count("seed 1: 0.8") == 2
