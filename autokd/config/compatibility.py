@@ -18,6 +18,7 @@ BEFORE: dict[str, Any] = {
         "ema": None,
         "width_scaling": False,
         "warm_start": 0.0,
+        "from_teacher": False,
         "augmentation": {"mixup": 0.0, "cutmix": 0.0},
     },
     "optimizer": {"signal": "accuracy", "keeps_start_points": False, "proposes_early": False},

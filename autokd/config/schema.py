@@ -173,6 +173,8 @@ class TrainingConfig(Section):
             tensor with the same name and shape in both starts from `w * earlier + (1 - w) * fresh`. Later trials then
             have a head start over earlier ones. With 0 or false all weights are fresh. Full-length trainings always
             start from fresh weights.
+        from_teacher: Whether slim copies of the teacher begin with what fits of its weights: its most important
+            channels, fitted layer by layer. It takes a teacher that workers can load, on the samples that students get.
         augmentation: Augmentation of training images.
     """
 
@@ -190,6 +192,7 @@ class TrainingConfig(Section):
     views: Views = 4
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     warm_start: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.0
+    from_teacher: bool = True
     augmentation: AugmentationConfig = AugmentationConfig()
 
     @field_validator("rungs")
@@ -203,9 +206,10 @@ class TrainingConfig(Section):
     def decisive(self) -> dict[str, Any]:
         """Plain values of the keys that determine a training, for its digest; new keys do not change old digests.
 
-        `warm_start` is not among them, as it only affects students that inherit weights.
+        Those that only affect students that inherit weights are not among them.
         """
-        return without_later_keys(self.model_dump(mode="json", exclude={"warm_start"}), "training")
+        inheriting = {"warm_start", "from_teacher"}
+        return without_later_keys(self.model_dump(mode="json", exclude=inheriting), "training")
 
 
 class OptimizerConfig(Section):
@@ -418,4 +422,6 @@ class SearchConfig(Section):
         """Short digest of everything that must not change when a search is resumed."""
         fixed = {key: value for key, value in self.to_dict().items() if key not in RESUMABLE_CHANGES | {"name"}}
         fixed["optimizer"] = without_later_keys(fixed["optimizer"], "optimizer")
+        if not self.training.from_teacher:  # as before there was this key
+            fixed["training"] = {key: value for key, value in fixed["training"].items() if key != "from_teacher"}
         return hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest()[:16]

@@ -29,7 +29,7 @@ from autokd.evaluation.log import logged
 from autokd.evaluation.networks import built_student, recruit
 from autokd.evaluation.precompute import precompute_outputs
 from autokd.evaluation.task import EvaluationResult, EvaluationTask, weights_file
-from autokd.evaluation.warm_start import inherit, warm_start_weights
+from autokd.evaluation.warm_start import begin_with_teacher, inherit, warm_start_weights
 from autokd.teachers.outputs.key import OutputsKey
 from autokd.training.best_checkpoint import Score
 from autokd.training.checkpoint import save_checkpoint, save_weights, undamaged_checkpoint
@@ -37,6 +37,7 @@ from autokd.training.loop import Batches, TrainingSettings, TrainingState, fresh
 from autokd.training.metrics import label_metrics, predict, teacher_metrics, validation_metrics
 from autokd.training.selection import averaged, is_candidate, keep_if_best, kept_weights
 from autokd.training.timetable import Leg, Timetable, timetable
+from search_spaces.networks.network import Network
 
 __all__ = ["OutOfMemoryError", "evaluate", "made_method"]
 
@@ -98,11 +99,11 @@ def _distil(task: EvaluationTask) -> dict[str, float]:
 
 
 def _train(
-    task: EvaluationTask, network: nn.Module, method: Method, stream: DistillationStream, dataset: Dataset
+    task: EvaluationTask, network: Network, method: Method, stream: DistillationStream, dataset: Dataset
 ) -> TrainingState:
     """Train from the last checkpoint to the task's rung."""
     settings, table = TrainingSettings.of(task.context.training), _timetable(task.context.training, stream)
-    state, legs = _begin(task, network, method, table.routes[task.rung], settings)
+    state, legs = _begin(task, network, method, table.routes[task.rung], settings, dataset)
     for leg in legs:
         file = _checkpoint_file(task, leg)
 
@@ -126,9 +127,23 @@ def _train(
 
 
 def _begin(
-    task: EvaluationTask, network: nn.Module, method: Method, route: Sequence[Leg], settings: TrainingSettings
+    task: EvaluationTask,
+    network: Network,
+    method: Method,
+    route: Sequence[Leg],
+    settings: TrainingSettings,
+    dataset: Dataset,
 ) -> tuple[TrainingState, Sequence[Leg]]:
-    """The state of the last checkpoint on the route, or a fresh state, with the remaining legs."""
+    """The state of the last checkpoint on the route, or a fresh state, with the remaining legs.
+
+    Args:
+        task: What is trained.
+        network: The student, fresh.
+        method: The method, with its companions.
+        route: The legs up to the rung.
+        settings: How it is trained.
+        dataset: The samples.
+    """
     files = [_checkpoint_file(task, leg) for leg in route]
     saved = {file: undamaged_checkpoint(file) for file in dict.fromkeys(files)}
     for position, leg in reversed(list(enumerate(route))):
@@ -137,6 +152,8 @@ def _begin(
             state = fresh_state(settings, network, method, method.companion_rates)
             checkpoint.restore(state)
             return state, route[position:]
+    if task.from_teacher:
+        begin_with_teacher(network, task.context, dataset)
     _warm_start(network, task)
     return fresh_state(settings, network, method, method.companion_rates), route
 

@@ -11,14 +11,14 @@ from autokd.distillation import Method, Recruits
 from autokd.evaluation.task import EvaluationTask
 from autokd.teachers.teacher import Teacher
 from search_spaces.architecture.format import Architecture
-from search_spaces.networks.network import build
+from search_spaces.networks.network import Network, build
 
 __all__ = ["built_student", "recruit"]
 
 SHAPE_SAMPLES = 2  # enough to see in which order the teacher's modules run
 
 
-def built_student(task: EvaluationTask, *role: int | str) -> nn.Module:
+def built_student(task: EvaluationTask, *role: int | str) -> Network:
     """A network of the task's architecture on its device, whose initial weights follow from the seed and its role."""
     network = build(Architecture.from_json(task.architecture), seed=task.seed_of(*role))
     network.to(torch.device(task.context.device), memory_format=torch.channels_last)  # type: ignore[call-overload]

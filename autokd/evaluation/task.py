@@ -38,6 +38,7 @@ class EvaluationTask:
         keeps_best: Whether the weights of the best epoch in the second half are kept, by validation accuracy, instead
             of the last ones; only for contexts of one rung.
         warm_from: Key of the evaluation in `folder` whose weights are inherited; None starts from fresh weights.
+        from_teacher: Whether the student is a slim copy of the teacher that begins with what fits of its weights.
     """
 
     context: TrainingContext
@@ -50,6 +51,7 @@ class EvaluationTask:
     teacher_schedule: int = 0
     keeps_best: bool = False
     warm_from: str | None = None
+    from_teacher: bool = False
 
     @cached_property
     def trajectory(self) -> str:
@@ -76,6 +78,8 @@ class EvaluationTask:
             further["teachers"] = [self.context.digest(number) for number in teachers]
         if self.warm_from:
             further["inherited"] = [self.warm_from, self.context.training.warm_start]
+        if self.from_teacher:
+            further["from_teacher"] = True
         if self.keeps_best:
             further["keep"] = "best"
         if self.context.panel is not None and learns_from_panel(self.method):

@@ -1,4 +1,4 @@
-"""Warm starts: a new network begins with weights of a trained one."""
+"""Warm starts: a new network begins with weights of a trained one, of an earlier student or of the teacher."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,10 +6,17 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from autokd.data.dataset import Dataset
+from autokd.data.stream import evaluation_batches
 from autokd.errors import AutoKDError, InputError, first_line
+from autokd.evaluation.context import TrainingContext
+from autokd.teachers.graph import traced_teacher
+from autokd.teachers.slim_copy import fill, most_samples
 from autokd.training.checkpoint import load_weights
+from search_spaces.networks.network import Network, build
+from search_spaces.networks.traced import copy_weights
 
-__all__ = ["WarmStartGoneError", "inherit", "warm_start_weights"]
+__all__ = ["WarmStartGoneError", "begin_with_teacher", "inherit", "warm_start_weights"]
 
 
 class WarmStartGoneError(AutoKDError):
@@ -54,3 +61,25 @@ def inherit(network: nn.Module, tensors: Mapping[str, Tensor], share: float) -> 
                 fresh.lerp_(old.to(fresh), share)
                 inherited += 1
     return inherited
+
+
+def begin_with_teacher(network: Network, context: TrainingContext, dataset: Dataset) -> None:
+    """Give a slim copy of the first teacher as much of its weights as fits, in place; see `teachers/slim_copy.py`.
+
+    Args:
+        network: A fresh slim copy.
+        context: What the search's evaluations share.
+        dataset: The samples; some training samples, spread evenly, are what its layers are fitted on.
+
+    Raises:
+        InputError: If the teacher is gone, or another one.
+    """
+    device, teacher = torch.device(context.device), context.load_teacher(0, dataset)
+    traced = traced_teacher(teacher, dataset.input_shape, device)
+    assert teacher.network is not None  # as it was traced
+    original = build(traced.architecture, device=device)
+    copy_weights(traced, teacher.network, original)
+    n = min(len(dataset.train), most_samples(network.architecture))
+    chosen = dataset.train.take(torch.arange(n) * len(dataset.train) // n).to(device)
+    samples = next(evaluation_batches(chosen, dataset.normalisation, n))
+    fill(network, original, samples, teacher.prepared(samples), teacher.reading.classes)

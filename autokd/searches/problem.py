@@ -31,6 +31,7 @@ from autokd.searches.trial_record import TrialRecord
 from autokd.searches.warm_start_source import warm_start_source
 from autokd.teachers.panel import Assistant, Panel
 from autokd.teachers.pruned import PrunedTeachers
+from autokd.teachers.slim_copy import is_slim_copy
 from autokd.training.timetable import new_epochs
 from search_spaces.architecture.cost import Cost, cost
 from search_spaces.architecture.format import Architecture
@@ -274,8 +275,18 @@ class Problem(Choices):
             folder=self.evaluations,
             teacher_schedule=methods.teacher_schedule(trial.parameters),
             warm_from=student.warm_from,
+            from_teacher=self._begins_with_teacher(trial, student),
             keeps_best=final and self.config.final.keep == "best",
         )
+
+    def _begins_with_teacher(self, trial: TrialRow, student: StudentRow) -> bool:
+        """Whether a student is a slim copy of a teacher whose weights workers can load; references begin anew."""
+        known, graph = self.config.training.from_teacher and trial.reference is None, self.teacher_graph
+        if not known or graph is None or self.config.teacher.source is None:
+            return False
+        if student.architecture["space"] != LIKE_TEACHER or self.config.data.student_channels is not None:
+            return False
+        return is_slim_copy(Architecture.from_dict(dict(student.architecture)), graph)
 
     def _by_path(self, context: TrainingContext, path: str | None) -> TrainingContext:
         """The context with those assistants alone that teach by a path; None for all."""

@@ -116,7 +116,7 @@ def _goes_on(victim: Victim, arena: Arena) -> bool:
 
 def _tells_of_full_disk(victim: Victim) -> bool:
     """Whether a command ended as one does whose disk is full: interrupted, or refused with a line that says so."""
-    said = ("writable and free", "is full: make room", os.strerror(errno.ENOSPC))
+    said = ("writable and free", "make room", os.strerror(errno.ENOSPC))
     says_so = any(words in victim.last_words for words in said)
     return victim.code == INTERRUPTED or (victim.code == REFUSED and says_so)
 

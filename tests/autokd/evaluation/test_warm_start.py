@@ -1,11 +1,23 @@
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from evaluation_tasks import TEACHER, digits_task
+from killed_evaluations import assert_killed_is_unbroken
 from torch import nn
 
-from autokd.evaluation.warm_start import WarmStartGoneError, inherit, warm_start_weights
+from autokd.evaluation.evaluate import evaluate
+from autokd.evaluation.networks import built_student
+from autokd.evaluation.task import EvaluationTask
+from autokd.evaluation.warm_start import WarmStartGoneError, begin_with_teacher, inherit, warm_start_weights
+from autokd.teachers.graph import traced_teacher
+from autokd.teachers.registry import load_teacher
 from autokd.training.checkpoint import save_weights
+from autokd.training.metrics import label_metrics, predict
+from search_spaces.design.budget import Budget
+from search_spaces.design.registry import space
 
 
 def network(width: int, seed: int) -> nn.Sequential:
@@ -68,3 +80,36 @@ def test_weights_that_are_gone_or_damaged_are_told(tmp_path: Path, content: byte
     file.unlink() if content is None else file.write_bytes(content)
     with pytest.raises(WarmStartGoneError, match=r"weights.safetensors cannot be read: .*must stay until the search"):
         warm_start_weights(file)
+
+
+@pytest.fixture
+def copies(tmp_path: Path) -> EvaluationTask:
+    """A slim copy of the teacher of digits that begins with its weights."""
+    task = digits_task(tmp_path)
+    graph = traced_teacher(load_teacher(TEACHER, torch.device("cpu")), (1, 8, 8), torch.device("cpu")).architecture
+    slim = space("like-teacher").with_teacher(graph)
+    parameters = slim.complete(slim.start_points()[0])
+    architecture = slim.sample(parameters, Budget(params=8_000), (1, 8, 8), 10, np.random.default_rng(0))
+    return replace(task, architecture=architecture.to_json(), rung=0, from_teacher=True)
+
+
+def test_a_slim_copy_begins_with_much_of_what_its_teacher_knows(copies: EvaluationTask):
+    dataset, fresh = copies.context.load_data(), built_student(copies, "weights")
+    network = built_student(copies, "weights")
+    begin_with_teacher(network, copies.context, dataset)
+    before, after = (
+        label_metrics(predict(each, dataset.validation, dataset.normalisation), dataset.validation.labels)["accuracy"]
+        for each in (fresh, network)
+    )
+    assert before < 0.3
+    assert after > 0.6
+
+
+def test_its_training_has_a_key_of_its_own_and_is_the_better_one(copies: EvaluationTask):
+    fresh = replace(copies, from_teacher=False)
+    assert fresh.key != copies.key
+    assert evaluate(copies).metrics["accuracy"] > evaluate(fresh).metrics["accuracy"] + 0.2
+
+
+def test_killed_and_resumed_it_gives_the_same(copies: EvaluationTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    assert_killed_is_unbroken(replace(copies, rung=1), tmp_path, monkeypatch, 1)

@@ -5,20 +5,27 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
+import torch
+from evaluation_tasks import TEACHER
 from optuna.distributions import FloatDistribution, IntDistribution
 
+from autokd.config.parsing import recorded_config
 from autokd.errors import InputError
 from autokd.searches.facts import Facts
 from autokd.searches.preflight import check_choices
 from autokd.searches.problem import Problem
 from autokd.searches.proposals import Proposer, feature_options, propose
+from autokd.searches.references import reference_parameters
 from autokd.searches.trial_record import TrialRecord
+from autokd.teachers.graph import traced_teacher
+from autokd.teachers.registry import load_teacher
 from search_spaces.architecture.cost import cost
 from search_spaces.architecture.format import Architecture
 from search_spaces.design.budget import Budget
 from search_spaces.errors import BudgetError
 from search_spaces.spaces.nasbench201 import parse_cell
 
+CPU = torch.device("cpu")
 PARAMETERS = {
     "top_neighbours": 2,
     "top_probability": 0.5,
@@ -350,3 +357,36 @@ def test_a_space_without_a_student_in_the_budget_is_no_choice(make_problem):
     problem = replace(problem, facts=replace(problem.facts, spaces=("blocks",)))
     assert {name.partition(".")[0] for name in problem.space.distributions()} == {"space", "blocks"}
     assert [propose(problem, [], number)["space"] for number in range(3)] == ["blocks"] * 3
+
+
+@pytest.mark.parametrize(
+    ("sections", "reference", "expected"),
+    [
+        ({}, None, True),
+        ({"training": {"from_teacher": False}}, None, False),
+        ({}, "like-teacher", False),  # what one would have drawn by hand
+        ({"teacher": {}}, None, False),  # an object, which workers cannot load
+        ({"data": {"source": "digits", "student_channels": [0]}}, None, False),
+        ({"space": {"name": "blocks"}}, None, False),
+    ],
+)
+def test_slim_copies_that_are_no_references_begin_with_what_the_teacher_knows(
+    make_problem, make_record, sections: dict[str, Any], reference: str | None, expected: bool
+):
+    problem = make_problem(**{"space": {"name": "like-teacher"}, "budget": {"params": 8_000}} | sections)
+    graph = traced_teacher(load_teacher(TEACHER, CPU), (1, 8, 8), CPU).architecture
+    problem = replace(problem, facts=replace(problem.facts, graph=graph.to_dict()))
+    parameters = problem.space.complete(problem.space.start_points()[0]) | {"temperature": 3.0, "weight": 0.5}
+    if reference is not None:
+        parameters = reference_parameters(reference, graph)
+    record = make_record(3, [[0.5]], parameters=parameters)
+    trial = replace(record.trial, reference=reference)
+    architecture, _ = problem.draw(trial, 0)
+    student = replace(record.students[0], architecture=architecture.to_dict())
+    assert problem.task(trial, student, 0).from_teacher is expected
+
+
+def test_searches_of_earlier_versions_go_on_without_the_teachers_weights(problem: Problem):
+    recorded = problem.config.to_dict()
+    assert recorded["training"].pop("from_teacher") is True
+    assert recorded_config(recorded, "recorded").training.from_teacher is False

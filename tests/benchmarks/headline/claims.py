@@ -20,7 +20,7 @@ NOT_JUDGED = "T1"  # its teacher saw ImageNet, which no student of the data set 
 PARITY, HALF_A_POINT = -0.25, -0.5
 FEWEST_SEEDS = 3  # below it an interval says nothing
 MOSTLY_BETWEEN = 0.5
-PRODUCTS = ("A", "A+")
+PRODUCTS = ("A", "A+", "A+w")
 """The product with the space of its paper, and with those that it searches by default."""
 
 

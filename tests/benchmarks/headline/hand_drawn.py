@@ -52,8 +52,9 @@ STUDENTS: Mapping[str, Arm] = {
 STARTS: Mapping[str, Arm] = {
     **{name: STUDENTS[name] for name in ("resnet-1-1-1-1", "resnet-3-3-3")},
     "deep-early": _blocks(DEEP_EARLY, (3, 4, 1, 0), head_ratio=0),
+    "slim-copy": Arm(spaces=("like-teacher",), from_teacher=True),
 }
-"""Residual networks with which searches of `blocks` begin."""
+"""Networks with which a search begins: residual ones, and the slim copy with what fits of the teacher's weights."""
 
 METHODS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "none": ("kd", {"weight": 0.0}),

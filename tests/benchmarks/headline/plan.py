@@ -177,7 +177,8 @@ class _Planner:
                 architecture = draw(self.bench, student, ratios, "H")
             except (InputError, SpaceError) as error:  # a teacher that cannot be copied, or limits that are too tight
                 return failed(self.bench, run, error)
-            training = Training(architecture, method[0], pair.settings, epochs, tested=arm in ("H", "S"))
+            tested, inherits = arm in ("H", "S"), student.from_teacher
+            training = Training(architecture, method[0], pair.settings, epochs, tested, inherits)
             return train(self.bench, run, training)
 
         return Job(run, epochs, folder_of(run), perform)

@@ -129,6 +129,7 @@ class Arm:
         proposes_early: Whether the model of a search of few trials proposes once five have ended.
         finalists: Number of best families whose students are trained in full; the best of these students is kept.
         seeds: Number of seeds that it is run with at most; all that are asked for by default.
+        from_teacher: Whether slim copies of the teacher begin with what fits of its weights, the product's default.
     """
 
     spaces: tuple[str, ...] = ("nago",)
@@ -146,6 +147,7 @@ class Arm:
     proposes_early: bool = False
     finalists: int = 1
     seeds: int | None = None
+    from_teacher: bool = False
 
 
 def digest(protocol: Protocol, *settings: Any) -> str:
@@ -315,6 +317,7 @@ _PLUS = Arm(
 ARMS: Mapping[str, Arm] = {
     "A": _A,
     "A+": _PLUS,
+    "A+w": replace(_PLUS, from_teacher=True),  # the product as it is now
     "A+4": replace(_PLUS, images=4),  # what would a longer search find?
     "A-paper": replace(_A, ranges=_NAGO_OF_THE_PAPER, seeds=1),  # graphs of up to 1,000 nodes cost too much for more
     "A-t": replace(_A, sampler="tpe", options={"multivariate": True}),
@@ -331,5 +334,5 @@ ARMS: Mapping[str, Arm] = {
 }
 """The searching arms. One more line is one more arm, such as the product with other defaults."""
 
-STUDIED = ("A", "A+", "A+4")
+STUDIED = ("A", "A+", "A+w", "A+4")
 """Arms whose best families are recorded with their students, to be studied."""

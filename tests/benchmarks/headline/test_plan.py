@@ -109,7 +109,7 @@ def test_networks_with_which_searches_begin_are_trained_in_full_and_tested(
     trained: list[Training] = []
     monkeypatch.setattr(plan, "train", lambda bench, run, training: trained.append(training))
     planned = jobs(bench, ["S"], [0, 1], {})
-    assert ready(planned) == 2 * ["resnet-1-1-1-1/kd", "resnet-3-3-3/kd", "deep-early/kd"]
+    assert ready(planned) == 2 * ["resnet-1-1-1-1/kd", "resnet-3-3-3/kd", "deep-early/kd", "slim-copy/kd"]
     for job in planned[:3]:
         job.perform()
     assert {(training.epochs, training.tested) for training in trained} == {(bench.protocol.final, True)}

@@ -32,6 +32,7 @@ class Training:
         settings: Its hyper-parameters; those that are missing have its own defaults.
         epochs: Length of the whole schedule.
         tested: Whether the test split is read in the end.
+        from_teacher: Whether the student is a slim copy of the teacher that begins with what fits of its weights.
     """
 
     architecture: Architecture
@@ -39,6 +40,7 @@ class Training:
     settings: Mapping[str, Any]
     epochs: float
     tested: bool = True
+    from_teacher: bool = False
 
 
 def train(bench: Workbench, run: Run, training: Training) -> Record:
@@ -165,4 +167,5 @@ def _task(bench: Workbench, run: Run, training: Training) -> EvaluationTask:
         seed=derive(run.seed, "training"),
         folder=problem.evaluations,
         keeps_best=True,
+        from_teacher=training.from_teacher,
     )

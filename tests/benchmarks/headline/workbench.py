@@ -98,7 +98,11 @@ class Workbench:
                     "keeps_start_points": arm.keeps_start_points,
                     "proposes_early": arm.proposes_early,
                 },
-                "training": {**protocol.training, "rungs": rungs if arm.pruner != "none" else rungs[-1:]},
+                "training": {
+                    **protocol.training,
+                    "rungs": rungs if arm.pruner != "none" else rungs[-1:],
+                    "from_teacher": arm.from_teacher,
+                },
                 "workers": {"engine": "inline", "count": 1, "device": "cpu"},
                 "final": {"epochs": protocol.final if epochs is None else epochs, "families": arm.finalists},
                 "references": {"names": "none"},  # arm H is what all others are compared with

@@ -13,7 +13,8 @@ Students are trained at full length on a part of the recipe's training samples, 
 method or that of the setting, whose hyper-parameters have their own defaults unless the setting fixes them, as
 `distillation.ranges.temperature=8` does. The other training samples, 35,000 by default, are what they are measured on:
 several times as many as the validation split has, and neither that nor the test split has to choose anything. Students
-are well-known networks, or the name of a space, of which each seed draws another one. `--shorter` also prints whether
+are well-known networks, the slim copy of the teacher in its proportions, `like-teacher` (whose weights have seen all
+samples), or the name of a space, of which each seed draws another one. `--shorter` also prints whether
 trainings of another length, of which the file has some, rank the settings alike.
 """
 
@@ -54,6 +55,7 @@ from search_spaces.design.registry import space
 from search_spaces.spaces.blocks import DEEP_EARLY, RESNET, RESNET_20
 
 KNOWN: Mapping[str, Mapping[str, Any]] = {"resnet": RESNET, "resnet-20": RESNET_20, "deep-early": DEEP_EARLY}
+COPY = "like-teacher"
 OVERRIDES = ("data.subset=20000", "budget.macs=20000000")
 AS_IT_IS = ""
 SETTINGS = (
@@ -110,6 +112,7 @@ class Bench:
             seed=derive(seed, "training"),
             folder=problem.evaluations,
             keeps_best=True,
+            from_teacher=student == COPY and problem.config.training.from_teacher,
         )
         row = self.identity(student, seed, setting)
         try:
@@ -158,6 +161,10 @@ def _architecture(problem: Problem, student: str, seed: int) -> Architecture:
     limits = problem.budget, facts.input_shape, facts.classes
     if student in KNOWN:
         return space("blocks", head_ratio=0).sample(KNOWN[student], *limits, rng)
+    if student == COPY:
+        assert problem.teacher_graph is not None
+        copies = space(COPY).with_teacher(problem.teacher_graph)
+        return copies.sample(copies.complete(copies.start_points()[0]), *limits, rng)
     drawn_from = space(student)
     return drawn_from.sample(drawn_from.fit(drawn_from.random_parameters(rng), *limits, rng), *limits, rng)
 
@@ -216,7 +223,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", type=Path)
     parser.add_argument("--recipe", default="fashion-mnist")
-    parser.add_argument("--students", nargs="+", default=["resnet"], choices=[*KNOWN, "blocks", "nago", "randwire"])
+    parser.add_argument(
+        "--students", nargs="+", default=["resnet"], choices=[*KNOWN, COPY, "blocks", "nago", "randwire"]
+    )
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1])
     parser.add_argument("--settings", nargs="+", default=list(SETTINGS))
     parser.add_argument("--epochs", type=float, default=26)
