@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import ValidationInfo
 
-__all__ = ["RECORDED", "fill_recorded", "is_recorded", "without_later_keys"]
+__all__ = ["RECORDED", "as_digested", "fill_recorded", "is_recorded", "without_later_keys"]
 
 RECORDED = {"recorded": True}  # validation context of a recorded configuration
 
@@ -26,6 +26,9 @@ BEFORE: dict[str, Any] = {
     "final": {"keep": "last", "families": 1},
 }
 """These are not the defaults, which may change: a search that was recorded without a key continues as it began."""
+
+SINCE_DIGESTS: dict[str, Any] = {"training": {"from_teacher": False}, "optimizer": BEFORE["optimizer"]}
+"""Those of them that came after digests of whole configurations were first recorded."""
 
 
 def fill_recorded(values: dict[str, Any]) -> dict[str, Any]:
@@ -48,6 +51,11 @@ def without_later_keys(values: dict[str, Any], *path: str) -> dict[str, Any]:
         path: Names of the sections that lead to it, from the outermost to its own.
     """
     return _reduced(values, reduce(lambda section, name: section.get(name, {}), path, BEFORE))
+
+
+def as_digested(values: dict[str, Any]) -> dict[str, Any]:
+    """Plain values of a whole configuration, of which the digest is the same as before later keys existed."""
+    return _reduced(values, SINCE_DIGESTS)
 
 
 def _filled(values: dict[str, Any], missing: dict[str, Any]) -> dict[str, Any]:

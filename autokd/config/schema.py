@@ -15,7 +15,7 @@ from pydantic import (
 )
 
 from autokd.config.budget import BudgetSection
-from autokd.config.compatibility import is_recorded, without_later_keys
+from autokd.config.compatibility import as_digested, is_recorded, without_later_keys
 from autokd.config.data import DataConfig
 from autokd.config.distillation import DistillationConfig, DistinctNames
 from autokd.config.distinct import distinct
@@ -421,7 +421,4 @@ class SearchConfig(Section):
     def digest(self) -> str:
         """Short digest of everything that must not change when a search is resumed."""
         fixed = {key: value for key, value in self.to_dict().items() if key not in RESUMABLE_CHANGES | {"name"}}
-        fixed["optimizer"] = without_later_keys(fixed["optimizer"], "optimizer")
-        if not self.training.from_teacher:  # as before there was this key
-            fixed["training"] = {key: value for key, value in fixed["training"].items() if key != "from_teacher"}
-        return hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest()[:16]
+        return hashlib.sha256(json.dumps(as_digested(fixed), sort_keys=True).encode()).hexdigest()[:16]

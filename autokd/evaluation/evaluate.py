@@ -152,14 +152,14 @@ def _begin(
             state = fresh_state(settings, network, method, method.companion_rates)
             checkpoint.restore(state)
             return state, route[position:]
-    if task.from_teacher:
-        begin_with_teacher(network, task.context, dataset)
-    _warm_start(network, task)
+    _warm_start(network, task, dataset)
     return fresh_state(settings, network, method, method.companion_rates), route
 
 
-def _warm_start(network: nn.Module, task: EvaluationTask) -> None:
-    """Mix the weights that the task names, if any, into a fresh network."""
+def _warm_start(network: Network, task: EvaluationTask, dataset: Dataset) -> None:
+    """Give a fresh network the weights of the teacher and of the earlier student that the task names, if any."""
+    if task.from_teacher:
+        begin_with_teacher(network, task.context, dataset)
     if task.warm_from:
         tensors = warm_start_weights(weights_file(task.folder, task.warm_from))
         inherit(network, tensors, task.context.training.warm_start)

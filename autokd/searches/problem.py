@@ -31,7 +31,6 @@ from autokd.searches.trial_record import TrialRecord
 from autokd.searches.warm_start_source import warm_start_source
 from autokd.teachers.panel import Assistant, Panel
 from autokd.teachers.pruned import PrunedTeachers
-from autokd.teachers.slim_copy import is_slim_copy
 from autokd.training.timetable import new_epochs
 from search_spaces.architecture.cost import Cost, cost
 from search_spaces.architecture.format import Architecture
@@ -280,13 +279,15 @@ class Problem(Choices):
         )
 
     def _begins_with_teacher(self, trial: TrialRow, student: StudentRow) -> bool:
-        """Whether a student is a slim copy of a teacher whose weights workers can load; references begin anew."""
-        known, graph = self.config.training.from_teacher and trial.reference is None, self.teacher_graph
-        if not known or graph is None or self.config.teacher.source is None:
-            return False
-        if student.architecture["space"] != LIKE_TEACHER or self.config.data.student_channels is not None:
-            return False
-        return is_slim_copy(Architecture.from_dict(dict(student.architecture)), graph)
+        """Whether a student is a slim copy that begins with its teacher's weights; references begin anew.
+
+        Workers must be able to load the teacher, and it must see what students see.
+        """
+        config, graph = self.config, self.teacher_graph
+        is_copy = student.architecture["space"] == LIKE_TEACHER and trial.reference is None
+        sees_the_same = graph is not None and graph.input_shape == self.facts.input_shape
+        is_at_hand = config.teacher.source is not None and config.data.student_channels is None
+        return config.training.from_teacher and is_copy and sees_the_same and is_at_hand
 
     def _by_path(self, context: TrainingContext, path: str | None) -> TrainingContext:
         """The context with those assistants alone that teach by a path; None for all."""

@@ -268,7 +268,7 @@ class Tally:
             teacher_params=search.facts["teacher_params"],
             teacher_activation_bytes=search.facts.get("teacher_activation_bytes"),
             seconds_left=self._seconds_left(search),
-            share_done=1.0 if search.status == "finished" else self._share_done(search),
+            share_done=self._share_done(search),
             reasons=dict(self._reasons),
             retriable=self._retriable,
             at_chance=self._at_chance,
@@ -291,18 +291,23 @@ class Tally:
         ended = self._states["complete"] + self._states["pruned"]
         if not ended:
             return None
-        workers = int(search.config["workers"]["count"])
         mean = float(self._seconds) / ended
-        left = mean * (int(search.config["trials"]) - self._states.total()) / workers
+        left = mean * (int(search.config["trials"]) - self._states.total()) / _n_workers(search)
         if limit := search.config.get("seconds"):
-            left = min(left, max(0.0, float(limit) - float(self.spent) / workers))
+            left = min(left, max(0.0, float(limit) - float(self.spent) / _n_workers(search)))
         return left
 
     def _share_done(self, search: SearchRow) -> float:
-        of_trials = self._states.total() / int(search.config["trials"])
-        limit = search.config.get("seconds")
-        of_time = float(self.spent) / int(search.config["workers"]["count"]) / float(limit) if limit else 0.0
+        """The share of its trials that ended, or of its limit of time that they took; 1 once it has finished."""
+        if search.status == "finished":
+            return 1.0
+        of_trials, limit = self._states.total() / int(search.config["trials"]), search.config.get("seconds")
+        of_time = float(self.spent) / _n_workers(search) / float(limit) if limit else 0.0
         return min(1.0, max(of_trials, of_time))
+
+
+def _n_workers(search: SearchRow) -> int:
+    return int(search.config["workers"]["count"])
 
 
 def read_progress(store: Reader, search: SearchRow) -> Progress:

@@ -91,9 +91,8 @@ def _importance(teacher: Network, opened: OpenGraph, batches: Iterable[Tensor]) 
         shares = _contributions(layer, entering)
         shares = shares / shares.mean().clamp_min(torch.finfo(shares.dtype).tiny)
         sources = node.inputs if node.merge == "concat" else node.inputs[:1]
-        for source, own in zip(
-            sources, torch.split(shares, [opened.graph.nodes[each].channels for each in sources]), strict=True
-        ):
+        own_shares = torch.split(shares, [opened.graph.nodes[source].channels for source in sources])
+        for source, own in zip(sources, own_shares, strict=True):
             for group, share in _by_group(opened, opened.group_of[source], own):
                 found[group] = found.get(group, torch.zeros_like(share)) + share
 

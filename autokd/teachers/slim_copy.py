@@ -23,10 +23,9 @@ from torch import Tensor, nn
 
 from autokd.teachers.kept_channels import DENSE, FRESH, KeptChannels, joined, kept_channels, most_important, parts
 from search_spaces.architecture.format import Architecture
-from search_spaces.architecture.operations import ORDERED
 from search_spaces.networks.network import Network
 
-__all__ = ["fill", "is_slim_copy", "least_squares", "most_samples"]
+__all__ = ["fill", "least_squares", "most_samples"]
 
 RIDGE = 0.01  # over the mean variance of a layer's inputs
 TINY = 1e-30  # of a ridge where all inputs are 0
@@ -45,11 +44,6 @@ _OTHERS = (
 """Layers without weights that leave the order of channels as it is."""
 
 
-def is_slim_copy(copy: Architecture, teacher: Architecture) -> bool:
-    """Whether both are the same graph for the same inputs, but for the numbers of channels."""
-    return copy.input_shape == teacher.input_shape and _form(copy) == _form(teacher)
-
-
 def most_samples(copy: Architecture) -> int:
     """How many samples `fill` should get: fewer where the copy's maps are large, so that they fit into memory."""
     return max(1, min(MOST_SAMPLES, MOST_ELEMENTS // max(map(prod, copy.entering()))))
@@ -62,8 +56,8 @@ def fill(
     """Give a slim copy first weights by those of its teacher, in place.
 
     Args:
-        copy: A fresh network, for which and whose teacher `is_slim_copy` holds.
-        teacher: The teacher in the one format.
+        copy: A fresh network of the space `like-teacher`.
+        teacher: The teacher in the one format, whose inputs have the same shape.
         samples: Inputs of the copy, `batch x` its input shape, on the device of both networks.
         prepared: What the teacher gets for these samples, of the same shape.
         classes: The copy's classes among the teacher's; None if they are the same.
@@ -214,7 +208,7 @@ def _layers_of_node(
     Args:
         copies: Modules of the copy's node.
         teachers: Those of the teacher's.
-        entering: KeptChannels of the node's inputs.
+        entering: Channels of the node's inputs.
         leaving: Channels of its outputs.
     """
     dense = [each for each in copies if isinstance(each, DENSE) and getattr(each, "groups", 1) == 1]
@@ -232,14 +226,6 @@ def _largest(teacher: nn.Module, copy: nn.Module) -> KeptChannels:
     """Channels between two layers of a node: those of the teacher's with the largest weights."""
     weight = teacher.get_parameter("weight").detach().flatten(1)
     return most_important(weight.norm(dim=1).cpu(), len(copy.get_parameter("weight")))
-
-
-def _form(architecture: Architecture) -> list[tuple[object, ...]]:
-    """What both graphs have in common."""
-    return [
-        (node.operation, node.inputs if node.merge in ORDERED else tuple(sorted(node.inputs)), node.merge, node.stride)
-        for node in architecture.nodes
-    ]
 
 
 class _Points:

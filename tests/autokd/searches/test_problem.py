@@ -390,3 +390,15 @@ def test_searches_of_earlier_versions_go_on_without_the_teachers_weights(problem
     recorded = problem.config.to_dict()
     assert recorded["training"].pop("from_teacher") is True
     assert recorded_config(recorded, "recorded").training.from_teacher is False
+
+
+def test_copies_of_a_teacher_that_sees_another_size_begin_anew(make_problem, make_record):
+    problem = make_problem(space={"name": "like-teacher"}, budget={"params": 8_000})
+    graph = traced_teacher(load_teacher(TEACHER, CPU), (1, 8, 8), CPU).architecture
+    larger = graph.to_dict() | {"input_shape": [1, 16, 16]}
+    problem = replace(problem, facts=replace(problem.facts, graph=larger))
+    parameters = problem.space.complete(problem.space.start_points()[0]) | {"temperature": 3.0, "weight": 0.5}
+    record = make_record(3, [[0.5]], parameters=parameters)
+    architecture, _ = problem.draw(record.trial, 0)
+    student = replace(record.students[0], architecture=architecture.to_dict())
+    assert problem.task(record.trial, student, 0).from_teacher is False

@@ -36,6 +36,7 @@ from autokd.errors import AutoKDError, InputError
 from autokd.evaluation.evaluate import evaluate
 from autokd.evaluation.precompute import missing_outputs, precompute_outputs
 from autokd.evaluation.task import EvaluationTask
+from autokd.recipes.catalogue import find_config
 from autokd.searches.api import begin, find
 from autokd.searches.problem import Problem
 from search_spaces.architecture.format import Architecture
@@ -43,6 +44,7 @@ from search_spaces.design.budget import Budget
 from search_spaces.design.registry import space
 from search_spaces.spaces.blocks import RESNET
 
+RECIPE = "fashion-mnist"
 Line = dict[str, Any]
 PLAIN, KD = "plain training", "kd"
 PANEL = (200_000, 45_000)
@@ -135,26 +137,20 @@ class Bench:
         return (result if result.progress.status == "finished" else result.resume()).problem
 
     def _config(self, name: str, seed: int, assistants: tuple[int, ...]) -> dict[str, Any]:
+        recipe = find_config(RECIPE).to_dict()
         methods = sorted({row.method for row in ROWS.values() if row.assistants == assistants})
         panel = [{"name": f"of-{size}", "params": size} for size in assistants]
         return {
             "name": name,
             "seed": seed,
             "trials": 1,
-            "data": {"source": "fashion-mnist", "subset": self.subset},
-            "teacher": {
-                "factory": "autokd.recipes.teachers:fashion_mnist",
-                "weights": "autokd.recipes:fashion-mnist.safetensors",
-            },
+            "data": recipe["data"] | {"subset": self.subset},
+            "teacher": recipe["teacher"],
             "budget": {"params": 29_000},
             "space": {"name": "blocks", "ranges": {**RESNET, "head_ratio": 0}},
             "distillation": {"methods": methods} if len(methods) > 1 else {"method": methods[0]},
             **({"panel": {"assistants": panel, "epochs": self.epochs}} if panel else {}),
-            "training": {
-                **{"rungs": [min(0.1, self.epochs)], "batch_size": 128, "views": 6, "precision": "bfloat16"},
-                **{"optimizer": "muon", "learning_rate": 0.05, "weight_decay": 1e-3},
-                "augmentation": {"shift": 1, "flip": True},
-            },
+            "training": recipe["training"] | {"rungs": [min(0.1, self.epochs)], "precision": "bfloat16"},
             "final": {"epochs": self.epochs},
             "references": {"names": []},
             "workers": {"engine": "inline", "count": 1, "device": "cpu"},
