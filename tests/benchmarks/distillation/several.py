@@ -137,7 +137,7 @@ class Bench:
         return (result if result.progress.status == "finished" else result.resume()).problem
 
     def _config(self, name: str, seed: int, assistants: tuple[int, ...]) -> dict[str, Any]:
-        recipe = find_config(RECIPE).to_dict()
+        recipe = find_config(RECIPE, []).to_dict()
         methods = sorted({row.method for row in ROWS.values() if row.assistants == assistants})
         panel = [{"name": f"of-{size}", "params": size} for size in assistants]
         return {
