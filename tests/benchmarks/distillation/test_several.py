@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from autokd.config.parsing import parse_config
 from autokd.distillation import make_method
+from autokd.recipes.catalogue import find_config
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +38,18 @@ def test_methods_can_be_made_and_have_assistants_or_companions_as_they_need(modu
     assert {name for name, method in made.items() if method.learns_from_panel} == with_panel
     assert with_panel == {*module.SEVERAL, *module.OF_SIZE}
     assert {name for name, method in made.items() if method.n_companions} == {"dml", "kd+dml", "sokd", "bd-kd-online"}
+
+
+def test_trainings_are_the_recipes_at_full_length(module: ModuleType) -> None:
+    bench, recipe = module.Bench(Path("home"), 26, None), find_config("fashion-mnist", [])
+    for assistants in sorted({row.assistants for row in module.ROWS.values()}):
+        config = parse_config(bench._config("several", 3, assistants))
+        assert (
+            [each.params for each in config.panel.assistants] == [*assistants] if assistants else config.panel is None
+        )
+        assert (config.seed, config.final.epochs, config.trials) == (3, 26, 1)
+        own = {"rungs", "precision"}
+        assert config.training.model_dump(exclude=own) == recipe.training.model_dump(exclude=own)
 
 
 def test_differences_are_taken_seed_by_seed(module: ModuleType) -> None:
