@@ -16,7 +16,6 @@ from victims import ROOT
 __all__ = ["entered"]
 
 DISK_MIB = 64
-NETWORK = "10.213.77"  # of the link to the remote worker
 PORT = 8786
 
 
@@ -39,8 +38,8 @@ def entered(
         settings: tuple[str, ...] = (f"workers.engine={engine}",)
         link = mark = None
         if engine == "dask" and is_root and "cut-network" in faults:
-            link, mark = stack.enter_context(_remote_worker(folder))
-            settings = (*settings, f"workers.address=tcp://{NETWORK}.1:{PORT}")
+            link, mark = stack.enter_context(_remote_worker(folder, network := _own_network()))
+            settings = (*settings, f"workers.address=tcp://{network}.1:{PORT}")
         yield Arena(cluster, disk, link, mark), settings, None if cluster is None else cluster.emptied()
 
 
@@ -55,32 +54,41 @@ def _small_disk(folder: Path) -> Iterator[Path]:
         _run("umount", "--lazy", str(folder))
 
 
+def _own_network() -> str:
+    """The first three numbers of the addresses of the link to a remote worker, which no other run has."""
+    return f"10.213.{os.getpid() % 256}"
+
+
 @contextmanager
-def _remote_worker(folder: Path) -> Iterator[tuple[str, str]]:
+def _remote_worker(folder: Path, network: str) -> Iterator[tuple[str, str]]:
     """A scheduler of Dask here and its one worker in a network namespace.
 
     Yields the name of the link between them, and the mark of their processes.
     """
     name = f"chaos{os.getpid() % 10_000}"
     mark, link, far = f"AUTOKD_CHAOS_CLUSTER={uuid4().hex}", f"{name}a", f"{name}b"
-    _run("ip", "netns", "add", name)
-    try:
+    inside = ("ip", "netns", "exec", name)
+    with ExitStack() as stack:
+        _run("ip", "netns", "add", name)
+        stack.callback(_run, "ip", "netns", "delete", name)
         _run("ip", "link", "add", link, "type", "veth", "peer", "name", far, "netns", name)
-        _run("ip", "address", "add", f"{NETWORK}.1/24", "dev", link)
+        stack.callback(_run, "ip", "link", "delete", link)  # with its namespace it would go some time later
+        stack.callback(_kill, mark)
+        _run("ip", "address", "add", f"{network}.1/24", "dev", link)
         _run("ip", "link", "set", link, "up")
-        inside = ("ip", "netns", "exec", name)
-        _run(*inside, "ip", "address", "add", f"{NETWORK}.2/24", "dev", far)
+        _run(*inside, "ip", "address", "add", f"{network}.2/24", "dev", far)
         _run(*inside, "ip", "link", "set", far, "up")
         _run(*inside, "ip", "link", "set", "lo", "up")
-        scheduler = ("scheduler", "--host", f"{NETWORK}.1", "--port", str(PORT))
-        worker = ("worker", f"{NETWORK}.1:{PORT}", "--nworkers", "1", "--nthreads", "1")
+        scheduler = ("scheduler", "--host", f"{network}.1", "--port", str(PORT))
+        worker = ("worker", f"{network}.1:{PORT}", "--nworkers", "1", "--nthreads", "1")
         _start(folder, mark, "dask", *scheduler, "--no-dashboard")
         _start(folder, mark, "dask", *worker, "--no-dashboard", before=inside)
         yield link, mark
-    finally:
-        for process in marked_processes(mark):
-            process.kill()
-        _run("ip", "netns", "delete", name)
+
+
+def _kill(mark: str) -> None:
+    for process in marked_processes(mark):
+        process.kill()
 
 
 def _start(folder: Path, mark: str, *words: str, before: tuple[str, ...] = ()) -> None:
