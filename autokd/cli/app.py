@@ -218,12 +218,10 @@ def teach(
 @app.command("list", rich_help_panel="Results")
 def list_searches(output: Output = "text", home: HomeFolder = None) -> None:
     """List all searches."""
-    from autokd.cli import show
-    from autokd.searches.api import find_all
+    from autokd.cli.searches import show_searches
     from autokd.searches.workspace import default_workspace
 
-    place = default_workspace(home)
-    show.searches([result.progress for result in find_all(place)], place, output)
+    show_searches(default_workspace(home), output)
 
 
 @app.command(rich_help_panel="Results")

@@ -1,7 +1,6 @@
 """Output of the commands that only read: tables for people, or one JSON value for programs."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from rich.table import Table
@@ -11,16 +10,14 @@ from autokd.analysis.status_facts import status_facts
 from autokd.analysis.trial_facts import evaluation_logs, evaluations_table, students_table, trial_facts
 from autokd.cli.output import Output, show_json, show_text
 from autokd.searches.method_choice import METHOD, PATH, TEACHER
-from autokd.searches.progress import Progress
 from autokd.searches.result import SearchResult
-from autokd.searches.tables import count, counted, facts_table, percent, searches_table, table, tightest_limit
+from autokd.searches.tables import count, counted, facts_table, percent, table, tightest_limit
 from autokd.searches.trial_record import TrialRecord
-from autokd.searches.workspace import Workspace
 
 if TYPE_CHECKING:
     from autokd.searches.families import Family
 
-__all__ = ["families", "recipes", "searches", "status", "status_table", "trial"]
+__all__ = ["families", "recipes", "status", "status_table", "trial"]
 
 
 def recipes(known: Mapping[str, str], output: Output) -> None:
@@ -29,23 +26,6 @@ def recipes(known: Mapping[str, str], output: Output) -> None:
         show_json([{"name": name, "description": line} for name, line in known.items()])
     else:
         show_text(table(("recipe", "what it is"), known.items()))
-
-
-def searches(progresses: Sequence[Progress], home: Workspace, output: Output) -> None:
-    """Print all searches, one line each.
-
-    Args:
-        progresses: Progress of each search.
-        home: Workspace of the searches.
-        output: What to print: text or one JSON value.
-    """
-    if output == "json":
-        show_json([asdict(progress) for progress in progresses])
-        return
-    if not progresses:
-        show_text(f"no search in {home.folder} yet: begin one with `autokd search`")
-        return
-    show_text(searches_table(progresses))
 
 
 def status(result: SearchResult, output: Output) -> None:

@@ -23,13 +23,13 @@ from autokd.searches.dispatcher import Dispatcher
 from autokd.searches.part import records_to_rank
 from autokd.searches.problem import Problem
 from autokd.searches.progress import Progress, is_at_chance
-from autokd.searches.references import NO_TEACHER, latest_references, no_teacher_parameters, reference_parameters
+from autokd.searches.references import NO_TEACHER, no_teacher_parameters, reference_parameters
 from autokd.searches.retention import Retention, remove_files, remove_surplus
 from autokd.searches.state import SearchState
 from autokd.searches.stopping import EVERY, is_enough
 from autokd.searches.students import add_student
 from autokd.searches.times import prepared_seconds
-from autokd.searches.trial_record import TrialRecord, trial_records
+from autokd.searches.trial_record import TrialRecord, latest_references, trial_records
 from search_spaces.architecture.cost import Cost
 from search_spaces.architecture.format import Architecture
 from search_spaces.errors import SpaceError

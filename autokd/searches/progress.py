@@ -11,8 +11,7 @@ from autokd.database.lease import is_owned
 from autokd.database.reading import Reader
 from autokd.database.rows import SearchRow, StudentRow, TrialTotals
 from autokd.database.summaries import trial_totals
-from autokd.searches.references import latest_references
-from autokd.searches.trial_record import TrialRecord, reference_records, trial_records
+from autokd.searches.trial_record import TrialRecord, latest_references, reference_records, trial_records
 from autokd.searches.under_way import RunningEvaluation, evaluations_under_way, seconds_until, with_how_far
 from autokd.searches.workspace import Workspace
 
@@ -21,6 +20,7 @@ __all__ = [
     "ReferenceProgress",
     "Tally",
     "Training",
+    "all_progress",
     "best_trial_record",
     "current_progress",
     "is_at_chance",
@@ -340,6 +340,14 @@ def current_progress(store: Reader, search: SearchRow, home: Workspace) -> Progr
     if not is_running(store, search):
         return replace(progress, status="interrupted", evaluations=())
     return replace(up_to_date(progress, search, home), status="stopping" if search.stop else "running")
+
+
+def all_progress(home: Workspace) -> list[Progress]:
+    """The progress of all searches, the oldest first; none where there is no database yet."""
+    if not home.exists:
+        return []
+    with home.open() as store:
+        return [current_progress(store, search, home) for search in store.searches()]
 
 
 def up_to_date(progress: Progress, search: SearchRow, home: Workspace, most: int | None = None) -> Progress:

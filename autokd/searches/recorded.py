@@ -18,7 +18,6 @@ from autokd.searches.pareto import pareto_fronts
 from autokd.searches.part import MANY, TrialOutcome, read_outcomes, records_to_rank, spread_records
 from autokd.searches.problem import Problem
 from autokd.searches.progress import Progress, Training, current_progress, is_running
-from autokd.searches.references import latest_references
 from autokd.searches.remarks import search_remarks
 from autokd.searches.retraining import trainings
 from autokd.searches.session import naming_search
@@ -34,7 +33,7 @@ from autokd.searches.students import (
 from autokd.searches.study import to_study
 from autokd.searches.tables import count, counted, percent
 from autokd.searches.times import Times, measure_times
-from autokd.searches.trial_record import TrialRecord, each_record, reference_records, trial_records
+from autokd.searches.trial_record import TrialRecord, each_record, latest_references, reference_records, trial_records
 from autokd.searches.workspace import Workspace
 from search_spaces.design.budget import Budget
 

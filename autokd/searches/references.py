@@ -11,7 +11,7 @@ from typing import Any
 from autokd.config.schema import DistillationConfig, ReferencesConfig
 from autokd.distillation import KD
 from autokd.searches.method_choice import MethodChoice
-from autokd.searches.trial_record import TrialRecord
+from autokd.searches.trial_record import TrialRecord, latest_references
 from search_spaces.architecture.format import Architecture
 from search_spaces.design.dimensions import Value
 from search_spaces.design.registry import space
@@ -22,7 +22,6 @@ from search_spaces.spaces.blocks import MOBILENETV2, RESNET
 __all__ = [
     "LIKE_TEACHER",
     "NO_TEACHER",
-    "latest_references",
     "no_teacher_parameters",
     "reference_methods",
     "reference_parameters",
@@ -72,15 +71,6 @@ def reference_space(parameters: Mapping[str, Any], teacher_graph: Architecture |
 def reference_methods(parameters: Mapping[str, Any]) -> MethodChoice:
     """The distillation of a reference, by the first teacher; nothing is left to choose."""
     return MethodChoice(DistillationConfig(method=parameters["method"], ranges=dict(parameters["settings"])))
-
-
-def latest_references(references: Iterable[TrialRecord]) -> dict[str, TrialRecord]:
-    """The last reference of each name: a search that goes on to another best student has another one without teacher.
-
-    Args:
-        references: References in the order in which they were opened.
-    """
-    return {str(record.trial.reference): record for record in references}
 
 
 def references_to_retrain(references: Iterable[TrialRecord], config: ReferencesConfig, best: int) -> list[TrialRecord]:

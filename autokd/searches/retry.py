@@ -4,8 +4,7 @@ from collections.abc import Sequence
 
 from autokd.database.lease import acquire, release
 from autokd.database.store import Store
-from autokd.searches.references import latest_references
-from autokd.searches.trial_record import TrialRecord, search_records
+from autokd.searches.trial_record import TrialRecord, latest_references, search_records
 
 __all__ = ["reopen"]
 

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
@@ -13,8 +13,10 @@ from autokd.searches.panel_facts import AssistantFacts, PanelFacts
 from autokd.searches.progress import Progress, ReferenceProgress, Training
 from autokd.searches.times import Times
 from autokd.searches.under_way import RunningEvaluation
-from autokd.teachers.cost import TeacherCost
-from search_spaces.design.envelope import Offer
+
+if TYPE_CHECKING:
+    from autokd.teachers.cost import TeacherCost
+    from search_spaces.design.envelope import Offer
 
 __all__ = [
     "METRIC_HEADINGS",
@@ -153,7 +155,7 @@ def searches_table(progresses: Iterable[Progress]) -> Table:
     return table(("search", "status", "trials", "best", "teacher", "parameters"), rows, numeric=range(2, 6))
 
 
-def budget_table(offers: Sequence[Offer], teacher: TeacherCost) -> Table:
+def budget_table(offers: Sequence["Offer"], teacher: "TeacherCost") -> Table:
     """What the space offers under each limit, beside what the teacher costs."""
     rows = [
         (

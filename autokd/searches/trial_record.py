@@ -10,7 +10,15 @@ from functools import cached_property
 from autokd.database.reading import Reader
 from autokd.database.rows import EvaluationRow, StudentRow, TrialRow
 
-__all__ = ["AT_ONCE", "TrialRecord", "each_record", "reference_records", "search_records", "trial_records"]
+__all__ = [
+    "AT_ONCE",
+    "TrialRecord",
+    "each_record",
+    "latest_references",
+    "reference_records",
+    "search_records",
+    "trial_records",
+]
 
 AT_ONCE = 1000  # trials that are read at once
 
@@ -130,6 +138,15 @@ def reference_records(store: Reader, search_id: int) -> Sequence[TrialRecord]:
     ids = [row.id for row in rows]
     found = _assembled(rows, store.students(search_id, "search", ids), store.evaluations(search_id, trials=ids))
     return [found[row.number] for row in rows]
+
+
+def latest_references(references: Iterable[TrialRecord]) -> dict[str, TrialRecord]:
+    """The last reference of each name: a search that goes on to another best student has another one without teacher.
+
+    Args:
+        references: References in the order in which they were opened.
+    """
+    return {str(record.trial.reference): record for record in references}
 
 
 def search_records(store: Reader, search_id: int) -> tuple[Mapping[int, TrialRecord], Sequence[TrialRecord]]:

@@ -12,7 +12,7 @@ from prometheus_client.registry import Collector
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from autokd.searches.api import find_all
+from autokd.searches.progress import all_progress
 from autokd.searches.workspace import Workspace
 from autokd.service.guard import allow
 
@@ -77,7 +77,7 @@ class _Searches(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """What Prometheus asks for."""
-        found = [result.progress for result in find_all(self._home)]
+        found = all_progress(self._home)
         searches = GaugeMetricFamily("autokd_searches", "Searches by status", labels=["status"])
         for status, n in Tally(progress.status for progress in found).items():
             searches.add_metric([status], n)

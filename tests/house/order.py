@@ -71,7 +71,7 @@ ORDER = {
     "autokd.testing": "tasks toys executors methods optimizers spaces",
     "autokd.cli": (
         "damage interruption output options within reporting draw plot report study check delete gc stop retry doctor "
-        "exports teach axes best show watch pareto winner pictures backup upkeep serving serve app "
+        "exports teach axes best searches show watch pareto winner pictures backup upkeep serving serve app "
         "__init__"
     ),
     "autokd.service": (

@@ -2,6 +2,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -38,18 +39,30 @@ def test_no_words_at_all_show_the_help(invoke):
     [("bash", {"COMP_WORDS": "autokd del", "COMP_CWORD": "1"}), ("zsh", {"_TYPER_COMPLETE_ARGS": "autokd del"})],
 )
 def test_a_shell_completes_a_verb_and_nothing_heavy_is_imported(shell: str, typed: dict[str, str]) -> None:
-    script = """
+    shown, imported = imports(("torch", "optuna", "sqlalchemy", "numpy"), **typed, _AUTOKD_COMPLETE=f"complete_{shell}")
+    assert "delete" in shown
+    assert imported == "[]"
+
+
+def test_searches_are_listed_without_importing_what_trains_them(finished: Path) -> None:
+    shown, imported = imports(("torch", "optuna", "scipy", "numpy"), AUTOKD_HOME=str(finished), words=["list"])
+    assert "digits" in shown
+    assert imported == "[]"
+
+
+def imports(modules: Sequence[str], *, words: Sequence[str] = (), **variables: str) -> tuple[str, str]:
+    """What a command shows, and a list of those of the modules that it imports."""
+    script = f"""
 import sys
 from autokd.cli import main
 try:
     main()
 finally:
-    print([name for name in ("torch", "optuna", "sqlalchemy", "numpy") if name in sys.modules], file=sys.stderr)
+    print([name for name in {tuple(modules)} if name in sys.modules], file=sys.stderr)
 """
-    environment = {**os.environ, **typed, "_AUTOKD_COMPLETE": f"complete_{shell}"}
-    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)
-    assert "delete" in done.stdout
-    assert done.stderr.splitlines()[-1] == "[]"
+    command, environment = [sys.executable, "-c", script, *words], {**os.environ, **variables}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    return done.stdout, done.stderr.splitlines()[-1]
 
 
 def test_version(invoke):
