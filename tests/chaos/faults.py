@@ -118,9 +118,9 @@ def _outlive_lease(victim: Victim, arena: Arena, chance: Random) -> None:
         raise Missed("its controller has ended")
     processes = [victim.controller, *victim.controller.children(recursive=True)]
     _signal(processes, signal.SIGSTOP)
-    if victim.stage == "export":
+    if victim.stage == "export" or not victim.is_owned:
         _signal(processes, signal.SIGCONT)
-        raise Missed("an export needs no lease")
+        raise Missed("an export needs no lease, and nobody has one between the trials and the training of the winner")
     first = victim.release()
     if arena.is_postgresql:
         time.sleep(LEASE_SECONDS + 5)

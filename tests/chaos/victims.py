@@ -29,7 +29,8 @@ PATIENCE_SECONDS = 300.0
 """The longest that a search may do nothing that it records, on a busy machine, before it counts as hung."""
 
 
-_BOOKKEEPING = {"lease_acquired", "lease_released", "status_changed"}
+_LEASES = {"lease_acquired", "lease_released"}
+_BOOKKEEPING = {*_LEASES, "status_changed"}
 
 
 class Hung(Exception):  # noqa: N818 (it is what happened)
@@ -175,6 +176,12 @@ class Victim:
         """Whether its controller has taken the search."""
         leases = [each for each in read_events(self.workspace, NAME) if each.kind == "lease_acquired"]
         return self._controller is not None and leases[-1:] != [] and leases[-1].payload["pid"] == self._controller.pid
+
+    @property
+    def is_owned(self) -> bool:
+        """Whether a controller has taken it and not released it, dead or alive."""
+        leases = [each.kind for each in read_events(self.workspace, NAME) if each.kind in _LEASES]
+        return leases[-1:] == ["lease_acquired"]
 
     @property
     def n_leases(self) -> int:
