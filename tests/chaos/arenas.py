@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from uuid import uuid4
 
+import psutil
 from clusters import running_cluster
 from faults import Arena
 from invariants import marked_processes
@@ -17,6 +18,8 @@ __all__ = ["entered"]
 
 DISK_MIB = 64
 PORT = 8786
+_LAUNCHER = ("sh", "-c", 'while :; do "$0" "$@"; sleep 1; done')
+"""Starts a command again and again: a worker of Dask ends once it has not heard of its scheduler for 30 seconds."""
 
 
 @contextmanager
@@ -82,13 +85,15 @@ def _remote_worker(folder: Path, network: str) -> Iterator[tuple[str, str]]:
         scheduler = ("scheduler", "--host", f"{network}.1", "--port", str(PORT))
         worker = ("worker", f"{network}.1:{PORT}", "--nworkers", "1", "--nthreads", "1")
         _start(folder, mark, "dask", *scheduler, "--no-dashboard")
-        _start(folder, mark, "dask", *worker, "--no-dashboard", before=inside)
+        _start(folder, mark, "dask", *worker, "--no-dashboard", before=(*inside, *_LAUNCHER))
         yield link, mark
 
 
 def _kill(mark: str) -> None:
-    for process in marked_processes(mark):
-        process.kill()
+    while processes := marked_processes(mark):  # a launcher may have started another one meanwhile
+        for process in processes:
+            process.kill()
+        psutil.wait_procs(processes)
 
 
 def _start(folder: Path, mark: str, *words: str, before: tuple[str, ...] = ()) -> None:

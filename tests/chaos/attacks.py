@@ -80,7 +80,7 @@ def attack(victim: Victim, arena: Arena, planned: Sequence[Planned], chance: Ran
             if not _await(victim, arena, each, chance):
                 break
             with suppress(Missed):
-                hits.append(_hit(victim, arena, each, chance))
+                _hit(victim, arena, each, chance, hits)
         _finish(victim, arena)
         return Outcome(hits, [*victim.complaints, *_verdict(victim, undisturbed)], hung=False)
     except Hung as error:
@@ -121,7 +121,8 @@ def _tells_of_full_disk(victim: Victim) -> bool:
     return victim.code == INTERRUPTED or (victim.code == REFUSED and says_so)
 
 
-def _hit(victim: Victim, arena: Arena, each: Planned, chance: Random) -> Hit:
+def _hit(victim: Victim, arena: Arena, each: Planned, chance: Random, hits: list[Hit]) -> None:
+    """Strike once, add that to the hits, and wait until the search has recovered."""
     before, stage = victim.evidence(), victim.stage
     FAULTS[each.fault].strike(victim, arena, chance)
     struck, is_dead = time.monotonic(), not victim.is_running
@@ -129,13 +130,14 @@ def _hit(victim: Victim, arena: Arena, each: Planned, chance: Random) -> Hit:
     after = victim.evidence()
     broken += [f"loss: {line}" for line in loss(before, after)]
     broken += violations(after, ALWAYS) if after else []
+    hits.append(Hit(each.fault, stage, None, broken))
     if is_dead:
         _goes_on(victim, arena)
         if chance.random() < _AT_ONCE:  # not after the loss of a worker: the third one fails its trial
-            return Hit(each.fault, stage, None, broken)
+            return
     news = victim.n_news
     victim.wait(lambda: victim.n_news > news)
-    return Hit(each.fault, stage, round(time.monotonic() - struck, 1), broken)
+    hits[-1] = Hit(each.fault, stage, round(time.monotonic() - struck, 1), broken)
 
 
 def _finish(victim: Victim, arena: Arena) -> None:

@@ -19,7 +19,7 @@ class Hit:
     Attributes:
         fault: Its name.
         stage: The stage that the search was in.
-        seconds: Time until the search recorded something new, or ended; None if the next fault came first.
+        seconds: Time until the search recorded something new, or ended; None if the next fault came first, or it hung.
         broken: Invariants broken just afterwards, with what was seen.
     """
 

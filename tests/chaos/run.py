@@ -6,8 +6,9 @@
 Runs tiny searches of digits by the command line, one after the other, strikes each at random instants of every stage
 until there were so many SIGKILLs, and after each fault and in the end checks the invariants of `invariants.py`. The
 faults are those of `faults.py`, by default all; those that this machine cannot do are named and left out. Writes one
-line of JSON a search. A run that was cut off goes on after the searches that its file holds. The same seed gives the
-same faults in the same order, at instants that depend on the machine. `report.py` makes the tables of RESULTS.md.
+line of JSON a search; what a search that broke has printed is kept beside the results, in a folder `.logs`. A run that
+was cut off goes on after the searches that its file holds. The same seed gives the same faults in the same order, at
+instants that depend on the machine. `report.py` makes the tables of RESULTS.md.
 
 A PostgreSQL server is started for the run. With `--engine dask` the search has a cluster of its own, or, if the network
 is to be cut, a scheduler here and one worker in a network namespace.
@@ -15,6 +16,7 @@ is to be cut, a scheduler here and one worker in a network namespace.
 
 import argparse
 import platform
+import shutil
 import signal
 import subprocess
 import sys
@@ -98,19 +100,20 @@ def _run(options: argparse.Namespace, number: int, kills: int, known: Callable[[
             faults = _possible(options.faults, arena, first=number == 0)
             victim = Victim(folder, RECIPES[recipe], engine, url, worker_mark=arena.worker_mark)
             outcome = attack(victim, arena, plan(faults, kills, chance), chance, whole)
-    return Record(
-        options.engine,
-        options.database,
-        options.seed,
-        number,
-        recipe,
-        outcome.hits,
-        sum(FAULTS[hit.fault].kills for hit in outcome.hits),
-        outcome.broken,
-        outcome.hung,
-        round(time.monotonic() - started, 1),
-        _machine(),
-    )
+        n_kills = sum(FAULTS[hit.fault].kills for hit in outcome.hits)
+        what = options.engine, options.database, options.seed, number, recipe, outcome.hits, n_kills
+        seconds = round(time.monotonic() - started, 1)
+        record = Record(*what, outcome.broken, outcome.hung, seconds, _machine())
+        if not record.is_survived:
+            _keep_logs(folder, options.results.with_suffix(".logs") / f"{options.database}-{options.engine}-{number}")
+    return record
+
+
+def _keep_logs(folder: Path, kept: Path) -> None:
+    """Keep what a search and its cluster printed, to be looked at."""
+    kept.mkdir(parents=True, exist_ok=True)
+    for log in folder.glob("*.txt"):
+        shutil.copy(log, kept)
 
 
 def _possible(names: Collection[str], arena: Arena, first: bool) -> list[str]:
