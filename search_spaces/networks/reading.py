@@ -16,7 +16,7 @@ from search_spaces.architecture.layers import Shape
 from search_spaces.architecture.patterns import convolution_name, window_name
 from search_spaces.errors import SpaceError
 
-__all__ = ["PASSED", "SUPPORTED", "Counterpart", "module_name", "read_call"]
+__all__ = ["PASSED", "SUPPORTED", "Counterpart", "has_own_pass", "module_name", "read_call"]
 
 PASSED = "passed"
 """Operation of a call that returns its input."""
@@ -32,12 +32,15 @@ class Counterpart:
         merge: See `Node`.
         module: Name of the module whose weights the operation has, in the network, which is "" for the network itself;
             None if it has none.
+        padding: By how much the module pads the two sides of each axis, if not by as much; the operation pads both by
+            the larger number.
     """
 
     operation: str
     stride: int = 1
     merge: str = "none"
     module: str | None = None
+    padding: tuple[tuple[int, int], ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -100,7 +103,7 @@ def read_call(
     if module is not None:
         layer = network.get_submodule(module)
         call = _Call(f"module {module!r} ({type(layer).__name__})", entering, shapes[node], vars(layer))
-        read = _MODULES.get(type(layer))
+        read = _own_convolution if has_own_pass(layer) else _MODULES.get(type(layer))
     else:
         name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", str(node.target))
         read, names = _METHODS.get(str(_FUNCTIONS.get(node.target, node.target)), (None, ()))
@@ -110,6 +113,11 @@ def read_call(
     found = read(call)
     has_weights = module is not None and any(True for _ in layer.parameters())
     return replace(found, module=module) if has_weights or found.operation == "bn" else found
+
+
+def has_own_pass(module: nn.Module) -> bool:
+    """Whether a module is a convolution with a forward pass of its own, as those that pad like TensorFlow are."""
+    return isinstance(module, nn.Conv1d | nn.Conv2d) and type(module) not in _MODULES
 
 
 def module_name(node: fx.Node) -> str | None:
@@ -135,6 +143,25 @@ def _arguments(node: fx.Node, names: Sequence[str], values: Mapping[fx.Node, Any
 
 
 def _convolution(call: _Call) -> Counterpart:
+    return _padded_convolution(call, _padding(call))
+
+
+def _own_convolution(call: _Call) -> Counterpart:
+    """A convolution that may pad by itself, so that strides divide the sizes of maps, rounding up."""
+    dilation, stride = call.one("dilation"), call.one("stride")
+    divided = tuple(-(-size // stride) for size in call.sizes)
+    if any(_padding(call)) or call.leaving[1:] != divided:
+        return _convolution(call)
+    reached = [dilation * (kernel - 1) + 1 for kernel in call.each("kernel_size")]
+    sizes = zip(call.sizes, divided, reached, strict=True)
+    missing = [max(0, (after - 1) * stride + reach - before) for before, after, reach in sizes]
+    padding = tuple((lines // 2, -(-lines // 2)) for lines in missing)
+    found = _padded_convolution(call, tuple(larger for _, larger in padding))
+    return replace(found, padding=padding) if any(lines % 2 for lines in missing) else found
+
+
+def _padded_convolution(call: _Call, padding: tuple[int, ...]) -> Counterpart:
+    """A convolution with so much padding on either side of each axis."""
     given, (inputs, *_), outputs = call.given, call.entering[0], call.leaving[0]
     if given["padding_mode"] != "zeros":
         raise call.refused(f"has padding_mode = {given['padding_mode']!r}, but a copy pads with zeros")
@@ -144,18 +171,19 @@ def _convolution(call: _Call) -> Counterpart:
             f"has {groups} groups and {inputs} input channels: only convolutions without groups and depthwise ones of "
             "as many outputs have widths that can be chosen"
         )
-    kernel, dilation = call.each("kernel_size"), call.one("dilation")
     name = convolution_name(
         "conv" if groups == 1 else "depthwise",
-        _both(kernel),
-        _both(_padding(call, kernel, dilation)),
-        dilation,
+        _both(call.each("kernel_size")),
+        _both(padding),
+        call.one("dilation"),
         given["_parameters"]["bias"] is not None,
     )
     return Counterpart(name, call.one("stride"))
 
 
-def _padding(call: _Call, kernel: tuple[int, ...], dilation: int) -> tuple[int, ...]:
+def _padding(call: _Call) -> tuple[int, ...]:
+    """What a convolution says of its padding, for each axis."""
+    kernel, dilation = call.each("kernel_size"), call.one("dilation")
     if call.given["padding"] == "valid":
         return tuple(0 for _ in kernel)
     if call.given["padding"] != "same":

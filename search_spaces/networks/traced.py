@@ -10,11 +10,13 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from keyword import iskeyword
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
 from search_spaces.architecture.format import RESERVED, Architecture, Node
@@ -22,7 +24,7 @@ from search_spaces.architecture.layers import Shape
 from search_spaces.architecture.patterns import ACTIVATIONS
 from search_spaces.errors import SpaceError
 from search_spaces.networks.network import Network, build
-from search_spaces.networks.reading import PASSED, module_name, read_call
+from search_spaces.networks.reading import PASSED, has_own_pass, module_name, read_call
 
 __all__ = ["Traced", "copy_weights", "trace"]
 
@@ -48,7 +50,9 @@ def trace(network: nn.Module, example: Tensor, output: int | str | None = None) 
     It may have convolutions of one or two axes (without groups, or depthwise), batch norm, ReLU, ReLU6, GELU, max,
     average and adaptive pools, sums, concatenations, flattening, means over all positions, linear layers on vectors,
     and dropout, all as modules or functions. Dropout keeps its probability, rounded to per cent, and drops single
-    values. Stages of the architecture are its resolutions.
+    values. A convolution with strides that pads like TensorFlow, one side less than the other, becomes one that pads
+    both by as much, which moves maps by up to one position: with these alone the copy does not compute quite the same.
+    Stages of the architecture are its resolutions.
 
     Args:
         network: Any module; its weights and modes are not changed. A `Network` is what it was built from.
@@ -64,11 +68,13 @@ def trace(network: nn.Module, example: Tensor, output: int | str | None = None) 
     with _evaluated(network), torch.no_grad():
         recorder = _Recorder(_graph_module(network, output))
         recorder.record(example)
-        traced = _as_nodes(_joined(_steps(recorder, network)))
+        steps = _steps(recorder, network)
+        traced = _as_nodes(_joined(steps))
         copy = build(traced.architecture, device=example.device).eval()
         copy_weights(traced, network, copy)
-        returned = network(example.clone())
-        _check_same(copy(example), returned if output is None else returned[output], network)
+        with _evenly_padded(network, steps):
+            returned = network(example.clone())
+        _check_same(copy(example), returned if output is None else returned[output], type(network).__name__)
     return traced
 
 
@@ -119,6 +125,43 @@ def _evaluated(network: nn.Module) -> Iterator[None]:
             module.training = mode
 
 
+@contextmanager
+def _evenly_padded(network: nn.Module, steps: Sequence[_Step]) -> Iterator[None]:
+    """A block in which the network's convolutions pad both sides by as much, as their steps do."""
+    uneven = {step.modules[0]: step.padding for step in steps if step.padding is not None}
+    attributes = {name: vars(network.get_submodule(name)) for name in uneven}
+    before = {name: dict(own) for name, own in attributes.items()}
+    for name, padding in uneven.items():
+        attributes[name]["forward"] = partial(_convolved, name, network.get_submodule(name), padding)
+    try:
+        yield
+    finally:
+        for name, own in attributes.items():
+            own.clear()
+            own.update(before[name])
+
+
+def _convolved(name: str, module: nn.Module, padding: Sequence[tuple[int, int]], maps: Tensor) -> Tensor:
+    """What a convolution gives if it pads both sides of each axis by the larger number.
+
+    Args:
+        name: Name of the module.
+        module: The convolution.
+        padding: By how much it pads the two sides of each axis.
+        maps: Its inputs.
+
+    Raises:
+        SpaceError: If it does more than to pad so.
+    """
+    assert isinstance(module, nn.Conv1d | nn.Conv2d)
+    plain = partial(F.conv1d if isinstance(module, nn.Conv1d) else F.conv2d, weight=module.weight, bias=module.bias)
+    strides = {"stride": tuple(module.stride), "dilation": tuple(module.dilation), "groups": module.groups}
+    kind: Any = type(module)
+    sides = [side for pair in reversed(padding) for side in pair]  # `F.pad` begins with the last axis
+    _check_same(plain(F.pad(maps, sides), **strides), kind.forward(module, maps), f"module {name!r}")
+    return plain(maps, padding=tuple(map(max, padding)), **strides)
+
+
 class _Root(nn.Module):
     """Calls a network with one input, so that further arguments of its `forward` have their defaults."""
 
@@ -134,7 +177,7 @@ def _graph_module(network: nn.Module, output: int | str | None) -> fx.GraphModul
     """The calls on which the output depends."""
     root = _Root(network)
     try:
-        graph = fx.Tracer().trace(root)
+        graph = _Tracer().trace(root)
     except Exception as error:  # a network's code can fail in any way on tensors without values
         raise SpaceError(
             f"{type(network).__name__} cannot be traced, since its graph depends on values or on what torch.fx does "
@@ -154,6 +197,14 @@ def _graph_module(network: nn.Module, output: int | str | None) -> fx.GraphModul
     module.graph.eliminate_dead_code()
     module.recompile()
     return module
+
+
+class _Tracer(fx.Tracer):
+    """Does not look into convolutions with a forward pass of their own, which may depend on values."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        """Whether a module is one step."""
+        return has_own_pass(m) or super().is_leaf_module(m, module_qualified_name)
 
 
 class _Recorder(fx.Interpreter):
@@ -183,7 +234,7 @@ class _Recorder(fx.Interpreter):
 
 @dataclass(frozen=True)
 class _Step:
-    """A node to be, with the shape of its output, and the modules whose weights it has."""
+    """A node to be, with the shape of its output, the modules whose weights it has, and `Counterpart.padding`."""
 
     operation: str
     inputs: tuple[int, ...]
@@ -192,6 +243,7 @@ class _Step:
     modules: tuple[str, ...] = ()
     stride: int = 1
     merge: str = "none"
+    padding: tuple[tuple[int, int], ...] | None = None
 
 
 def _steps(recorder: _Recorder, network: nn.Module) -> list[_Step]:
@@ -209,9 +261,8 @@ def _steps(recorder: _Recorder, network: nn.Module) -> list[_Step]:
             if found.operation != PASSED:
                 modules = () if found.module is None else (found.module,)
                 name = module_name(node) or node.name
-                steps.append(
-                    _Step(found.operation, inputs, recorder.shapes[node], name, modules, found.stride, found.merge)
-                )
+                shape, further = recorder.shapes[node], (found.stride, found.merge, found.padding)
+                steps.append(_Step(found.operation, inputs, shape, name, modules, *further))
     _check_shared([name for step in steps for name in step.modules])
     return steps
 
@@ -286,12 +337,12 @@ def _free_name(wanted: str, taken: Sequence[str]) -> str:
 _NAMES = nn.Module()  # whose attributes, and `Network.architecture`, cannot be names of nodes
 
 
-def _check_same(found: Tensor, wanted: Tensor, network: nn.Module) -> None:
+def _check_same(found: Tensor, wanted: Tensor, name: str) -> None:
     """Raise if the copy computes something else, as it does if the network overwrites tensors that others read."""
     worst = float((found - wanted.to(found)).abs().max())
     if not worst <= TOLERANCE * max(1.0, float(wanted.abs().max())):
         raise SpaceError(
-            f"The traced copy of {type(network).__name__} computes something else (its outputs differ by {worst:.2g}): "
+            f"The traced copy of {name} computes something else (its outputs differ by {worst:.2g}): "
             "perhaps a layer overwrites a tensor that another one reads."
         )
 

@@ -1,8 +1,10 @@
+import math
 from collections import OrderedDict
 from collections.abc import Callable
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from search_spaces.architecture.cost import cost
@@ -139,3 +141,47 @@ def test_what_cannot_be_copied_is_refused_in_one_line(network: nn.Module, messag
     with pytest.raises(SpaceError, match=message) as caught:
         trace(network, example(4))
     assert "\n" not in str(caught.value)
+
+
+class PaddedLikeTensorFlow(nn.Conv2d):
+    def forward(self, maps: Tensor) -> Tensor:
+        sides = []
+        for size, kernel in zip(reversed(maps.shape[2:]), reversed(self.kernel_size), strict=True):
+            lines = max((math.ceil(size / self.stride[0]) - 1) * self.stride[0] + kernel - size, 0)
+            sides += [lines // 2, lines - lines // 2]
+        return super().forward(F.pad(maps, sides))
+
+
+class Scaled(PaddedLikeTensorFlow):
+    def forward(self, maps: Tensor) -> Tensor:
+        return 2 * super().forward(maps)
+
+
+def with_convolution(layer: nn.Module) -> nn.Module:
+    """A network that begins with a convolution of three to four channels."""
+    return nn.Sequential(layer, nn.BatchNorm2d(4), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
+
+
+@pytest.mark.parametrize(("size", "stride"), [((9, 7), 2), ((8, 8), 1)])
+def test_a_convolution_that_pads_both_sides_by_as_much_by_itself_is_copied_exactly(size: Shape, stride: int) -> None:
+    network = with_convolution(PaddedLikeTensorFlow(3, 4, 3, stride, bias=False)).eval()
+    traced = trace(network, example(3, *size))
+    assert traced.architecture.nodes[1].operation == "conv3x3_bn_relu"
+    torch.testing.assert_close(copied(network, traced)(example(3, *size)), network(example(3, *size)))
+
+
+@pytest.mark.parametrize("kernel", [3, 5])
+def test_a_convolution_that_pads_one_side_less_becomes_one_that_pads_both(kernel: int) -> None:
+    network = with_convolution(PaddedLikeTensorFlow(3, 4, kernel, 2)).eval()
+    traced = trace(network, example(3, 8, 8))
+    plain = with_convolution(nn.Conv2d(3, 4, kernel, 2, padding=kernel // 2)).eval()
+    plain.load_state_dict(network.state_dict())
+    torch.testing.assert_close(copied(network, traced)(example(3, 8, 8)), plain(example(3, 8, 8)))
+    assert traced.architecture == trace(plain, example(3, 8, 8)).architecture
+    assert not torch.allclose(network(example(3, 8, 8)), plain(example(3, 8, 8)), rtol=1e-3)  # as it was before
+
+
+@pytest.mark.parametrize(("size", "name"), [(8, "module '0'"), (9, "Sequential")])
+def test_a_convolution_that_does_more_than_to_pad_is_refused(size: int, name: str) -> None:
+    with pytest.raises(SpaceError, match=f"copy of {name} computes something else"):
+        trace(with_convolution(Scaled(3, 4, 3, 2)), example(3, size, size))
