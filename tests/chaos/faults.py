@@ -114,13 +114,7 @@ def _outlive_lease(victim: Victim, arena: Arena, chance: Random) -> None:
 
     With SQLite the clock of the one that takes over is ahead, which spares a minute; a server's clock is its own.
     """
-    if victim.controller is None:
-        raise Missed("its controller has ended")
-    processes = [victim.controller, *victim.controller.children(recursive=True)]
-    _signal(processes, signal.SIGSTOP)
-    if victim.stage == "export" or not victim.is_owned:
-        _signal(processes, signal.SIGCONT)
-        raise Missed("an export needs no lease, and nobody has one between the trials and the training of the winner")
+    processes = _stop_owner(victim)
     first = victim.release()
     if arena.is_postgresql:
         time.sleep(LEASE_SECONDS + 5)
@@ -130,6 +124,25 @@ def _outlive_lease(victim: Victim, arena: Arena, chance: Random) -> None:
     time.sleep(chance.uniform(0, 5))
     _signal(processes, signal.SIGCONT)
     _see_it_leave(victim, first, processes)
+
+
+def _stop_owner(victim: Victim) -> list[psutil.Process]:
+    """SIGSTOP to a controller while it owns its search, which between trials and the winner's training nobody does.
+
+    Returns the controller and its workers.
+
+    Raises:
+        Missed: If it ends, or an export begins, which needs no lease.
+    """
+    while victim.wait(lambda: victim.is_owned or victim.stage == "export") and victim.controller is not None:
+        processes = [victim.controller, *victim.controller.children(recursive=True)]
+        _signal(processes, signal.SIGSTOP)
+        if victim.stage != "export" and victim.is_owned:
+            return processes
+        _signal(processes, signal.SIGCONT)
+        if victim.stage == "export":
+            break
+    raise Missed("its controller needs no lease any more")
 
 
 def _restart_database(victim: Victim, arena: Arena, chance: Random) -> None:

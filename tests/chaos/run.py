@@ -51,7 +51,8 @@ def main(words: Sequence[str] | None = None) -> int:
     """
     options = _parse(words)
     done = [record for record in read(options.results) if _is_of(record, options)]
-    left, number = options.kills - sum(record.kills for record in done), len(done)
+    left = options.kills - sum(record.kills for record in done)
+    number = 1 + max((record.number for record in done), default=-1)
     survived = all(record.is_survived for record in done)
     with tempfile.TemporaryDirectory(dir=options.scratch, prefix="undisturbed-") as folder:
         known = cache(partial(undisturbed, Path(folder)))
