@@ -16,7 +16,7 @@ from search_spaces.architecture.layers import Shape
 from search_spaces.architecture.patterns import convolution_name, window_name
 from search_spaces.errors import SpaceError
 
-__all__ = ["PASSED", "SUPPORTED", "Counterpart", "has_own_pass", "module_name", "read_call"]
+__all__ = ["PASSED", "SUPPORTED", "Counterpart", "has_own_pass", "is_weight", "module_name", "read_call"]
 
 PASSED = "passed"
 """Operation of a call that returns its input."""
@@ -98,8 +98,10 @@ def read_call(
     Raises:
         SpaceError: If no operation does the same.
     """
-    entering = tuple(shapes[source] for source in node.all_input_nodes if source in shapes)
+    entering = tuple(shapes[source] for source in node.all_input_nodes if source in shapes and not is_weight(source))
     module = module_name(node)
+    if node.target is F.batch_norm:
+        return _norm_of(node, network, entering[0])
     if module is not None:
         layer = network.get_submodule(module)
         call = _Call(f"module {module!r} ({type(layer).__name__})", entering, shapes[node], vars(layer))
@@ -108,11 +110,16 @@ def read_call(
         name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", str(node.target))
         read, names = _METHODS.get(str(_FUNCTIONS.get(node.target, node.target)), (None, ()))
         call = _Call(f"`{name}` in {_where(node)}", entering, shapes[node], _arguments(node, names, values))
-    if read is None or not entering:
+    if read is None or not entering or any(map(is_weight, node.all_input_nodes)):
         raise call.refused(f"has no counterpart in a student: there are {SUPPORTED}")
     found = read(call)
     has_weights = module is not None and any(True for _ in layer.parameters())
     return replace(found, module=module) if has_weights or found.operation == "bn" else found
+
+
+def is_weight(node: fx.Node) -> bool:
+    """Whether a node is a parameter or buffer, which a function reads."""
+    return node.op == "get_attr"
 
 
 def has_own_pass(module: nn.Module) -> bool:
@@ -202,6 +209,23 @@ def _norm(call: _Call) -> Counterpart:
     if call.given["_buffers"].get("running_mean") is None:
         raise call.refused("has no running statistics")
     return Counterpart("bn")
+
+
+def _norm_of(node: fx.Node, network: nn.Module, shape: Shape) -> Counterpart:
+    """A batch norm by its function, which modules call that do more than to normalise.
+
+    Args:
+        node: The call.
+        network: The network.
+        shape: Shape of what is normalised.
+    """
+    owners = {str(source.target).partition(".")[2].rpartition(".")[0] for source in node.all_input_nodes[1:]}
+    owner = owners.pop() if len(owners) == 1 else ""
+    module = network.get_submodule(owner)
+    call = _Call(f"`batch_norm` in {_where(node)}", (shape,), shape, vars(module))
+    if not isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+        raise call.refused("has weights or statistics of no BatchNorm1d or BatchNorm2d")
+    return replace(_norm(call), module=owner)
 
 
 def _linear(call: _Call) -> Counterpart:

@@ -24,7 +24,7 @@ from search_spaces.architecture.layers import Shape
 from search_spaces.architecture.patterns import ACTIVATIONS
 from search_spaces.errors import SpaceError
 from search_spaces.networks.network import Network, build
-from search_spaces.networks.reading import PASSED, has_own_pass, module_name, read_call
+from search_spaces.networks.reading import PASSED, has_own_pass, is_weight, module_name, read_call
 
 __all__ = ["Traced", "copy_weights", "trace"]
 
@@ -254,13 +254,13 @@ def _steps(recorder: _Recorder, network: nn.Module) -> list[_Step]:
         if node.op == "placeholder":
             steps.append(_Step("input", (), recorder.shapes[node], "image"))
             places[node] = 0
-        elif node.op != "output" and node in recorder.shapes:
+        elif node.op != "output" and node in recorder.shapes and not is_weight(node):
             found = read_call(node, network, recorder.shapes, recorder.values)
             inputs = tuple(places[source] for source in node.all_input_nodes if source in places)
             places[node] = inputs[0] if found.operation == PASSED else len(steps)
             if found.operation != PASSED:
                 modules = () if found.module is None else (found.module,)
-                name = module_name(node) or node.name
+                name = found.module or module_name(node) or node.name
                 shape, further = recorder.shapes[node], (found.stride, found.merge, found.padding)
                 steps.append(_Step(found.operation, inputs, shape, name, modules, *further))
     _check_shared([name for step in steps for name in step.modules])

@@ -185,3 +185,54 @@ def test_a_convolution_that_pads_one_side_less_becomes_one_that_pads_both(kernel
 def test_a_convolution_that_does_more_than_to_pad_is_refused(size: int, name: str) -> None:
     with pytest.raises(SpaceError, match=f"copy of {name} computes something else"):
         trace(with_convolution(Scaled(3, 4, 3, 2)), example(3, size, size))
+
+
+class NormAndActivation(nn.BatchNorm2d):
+    """Normalises by the function, as in timm."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels)
+        self.activation = nn.ReLU6(inplace=True)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        statistics = self.running_mean, self.running_var, self.weight, self.bias
+        return self.activation(F.batch_norm(maps, *statistics, self.training, 0.1, self.eps))
+
+
+class Reweighted(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.means, self.variances = nn.Parameter(torch.zeros(4)), nn.Parameter(torch.ones(4))
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return F.batch_norm(maps, self.means, self.variances)
+
+
+class Shifted(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.shift = nn.Parameter(torch.ones(4, 6, 6))
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return maps + self.shift
+
+
+def test_a_batch_norm_that_activates_too_joins_the_convolution_before_it() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), NormAndActivation(4), nn.AdaptiveAvgPool2d(1), nn.Flatten()).train()
+    network(10 * example(3, 8, 8))  # gives it statistics of its own
+    traced = trace(network, example(3, 8, 8))
+    assert traced.architecture.nodes[1].operation == "conv3x3_padding0x0_bias_bn_relu6"
+    assert traced.modules[1] == ("0", "1")
+    torch.testing.assert_close(copied(network, traced)(example(3, 8, 8)), network.eval()(example(3, 8, 8)))
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        (Reweighted(), "`batch_norm` in module '1' has weights or statistics of no BatchNorm1d or BatchNorm2d"),
+        (Shifted(), "`add` in module '1' has no counterpart in a student"),
+    ],
+)
+def test_a_function_that_reads_other_weights_is_named(layer: nn.Module, message: str) -> None:
+    with pytest.raises(SpaceError, match=message):
+        trace(nn.Sequential(nn.Conv2d(3, 4, 3), layer, nn.AdaptiveAvgPool2d(1), nn.Flatten()), example(3, 8, 8))

@@ -12,6 +12,8 @@ from autokd.data.stream import normalise
 from autokd.errors import InputError
 from autokd.teachers.factories.timm import Timm
 from autokd.teachers.registry import check_made_from, load_teacher
+from search_spaces.architecture.cost import cost
+from search_spaces.networks.traced import trace
 
 CPU = torch.device("cpu")
 
@@ -78,3 +80,10 @@ def test_a_model_by_name_takes_weights_of_a_file(timm_folder: Path, make_dataset
     assert teachers[0].digest == teachers[1].digest != saved.digest
     for key, tensor in saved.state_dict().items():
         assert torch.equal(teachers[0].state_dict()[key], tensor)
+
+
+@pytest.mark.parametrize("name", ["mobilenetv2_050", "mnasnet_050", "efficientnet_lite0", "tf_efficientnet_lite0"])
+def test_mobile_networks_without_gates_can_be_copied(timm: Any, name: str) -> None:
+    network = timm.create_model(name, num_classes=5)
+    copy = trace(network, torch.rand(2, 3, 64, 64)).architecture  # which compares what both compute
+    assert cost(copy).params == sum(weights.numel() for weights in network.parameters())
