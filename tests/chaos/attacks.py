@@ -19,7 +19,7 @@ from victims import Hung, Victim
 
 __all__ = ["Outcome", "Planned", "attack", "plan"]
 
-_SPANS = {"start": 6, "pruning": 2, "outputs": 0.5, "trials": 6, "reference": 3, "training": 6, "export": 4}
+_SPANS = {"start": 6, "pruning": 2, "panel": 4, "outputs": 0.5, "trials": 6, "reference": 3, "training": 6, "export": 4}
 """Seconds that a stage lasts, roughly: a fault comes at a random instant of them."""
 _AT_ONCE = 0.2
 """Share of faults after which the next one comes before the search has recorded anything."""

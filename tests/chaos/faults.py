@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -19,7 +20,7 @@ from victims import LOOK_SECONDS, Victim
 
 __all__ = ["FAULTS", "Arena", "Fault", "Missed"]
 
-WITH_WORKERS: tuple[Stage, ...] = ("pruning", "outputs", "trials", "reference", "training")
+WITH_WORKERS: tuple[Stage, ...] = ("pruning", "panel", "outputs", "trials", "reference", "training")
 LEASE_SECONDS = 60
 BACK_SECONDS = 3600
 LEAVING_SECONDS = 60
@@ -239,7 +240,8 @@ def _see_it_leave(victim: Victim, controller: subprocess.Popen[bytes], processes
 
 def _checkpoints(victim: Victim) -> list[Path]:
     home = victim.workspace.folder
-    return [*home.glob("searches/*/evaluations/*/checkpoint*.safetensors"), *home.glob("teachers/*/*checkpoint*")]
+    trained = (home.glob(f"searches/*/{folder}/*/checkpoint*.safetensors") for folder in ("evaluations", "panel"))
+    return [*chain.from_iterable(trained), *home.glob("teachers/*/*checkpoint*")]
 
 
 def _ip(*words: str) -> None:
@@ -274,7 +276,9 @@ FAULTS = {
         Fault(
             "cut-network", _cut_network, WITH_WORKERS, lacks=lambda arena: None if arena.link else "no worker is remote"
         ),
-        Fault("corrupt-checkpoint", _corrupt_checkpoint, ("pruning", "trials", "reference", "training"), kills=1),
+        Fault(
+            "corrupt-checkpoint", _corrupt_checkpoint, ("pruning", "panel", "trials", "reference", "training"), kills=1
+        ),
         Fault("step-clock-back", _step_clock_back, lacks=lambda arena: lacks_compiler(), prepare=_with_clock),
     )
 }

@@ -29,13 +29,14 @@ def damage(evidence: Evidence) -> Iterable[str]:
 
 
 def repetition(evidence: Evidence) -> Iterator[str]:
-    """Trials, students and evaluations that are recorded twice, and trials and evaluations whose end is told twice."""
+    """Trials, students and evaluations that are recorded twice, and what is told twice of them or of assistants."""
     yield from _repeated("trial", (row.number for row in evidence.trials))
     yield from _repeated("finish order", (row.finish_order for row in evidence.trials if row.finish_order is not None))
     yield from _repeated("student", ((row.trial_id, row.purpose, row.replicate) for row in evidence.students))
     yield from _repeated("evaluation", ((row.student_id, row.rung) for row in evidence.evaluations))
     yield from _repeated("opening of trial", _told(evidence, "trial_opened", "trial"))
     yield from _repeated("end of trial", _told(evidence, "trial_finished", "trial"))
+    yield from _repeated("assistant", _told(evidence, "assistant", "name"))
     yield from _repeated("end of evaluation", _told(evidence, "evaluation_finished", "evaluation"))
 
 

@@ -7,24 +7,27 @@ from autokd.database.rows import EventRow
 
 __all__ = ["STAGES", "Stage", "stage_of"]
 
-Stage = Literal["start", "pruning", "outputs", "trials", "reference", "training", "export"]
+Stage = Literal["start", "pruning", "panel", "outputs", "trials", "reference", "training", "export"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
-"""In the order in which a search comes through them: data are read and the teacher is asked; the teacher is pruned; its
-outputs are stored; trials; a reference; training at full length; export."""
+"""In the order in which a search comes through them: data are read and the teacher is asked; the teacher is pruned;
+assistants are trained; teachers' outputs are stored; trials; a reference; training at full length; export."""
 
 
-def stage_of(events: Sequence[EventRow], prunings: int) -> Stage:
+def stage_of(events: Sequence[EventRow], prunings: int = 0, assistants: int = 0) -> Stage:
     """The stage that a search with these events is in.
 
     Args:
         events: All its events.
         prunings: Number of rounds in which its teacher is pruned.
+        assistants: Number of assistants that it trains.
     """
     kinds = [event.kind for event in events]
     if "search_created" not in kinds:
         return "start"
     if kinds.count("pruned") < prunings:
         return "pruning"
+    if kinds.count("assistant") < assistants:
+        return "panel"
     opened = [event for event in events if event.kind == "trial_opened"]
     if not opened:
         return "outputs"

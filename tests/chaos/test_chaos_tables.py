@@ -31,7 +31,7 @@ def test_the_tables_count_what_was_lost_twice_and_hung_and_how_long_recovery_too
     )
     assert "| sqlite | local | 3 | 3 | 0 | 1 | 1 | 1 | 1 |" in table
     assert "| kill-all | 3 | 2 | 6 | 9 |" in table
-    assert "| kill-all |  |  |  | 2 |  |  | 1 |" in table
+    assert "| kill-all |  |  |  |  | 2 |  |  | 1 |" in table
     assert "* search 1 on sqlite and local: loss: trial 1 is gone" in table
     assert table.endswith("Run on: Abacus, Python 3.11, commit c0ffee (3 searches).")
 

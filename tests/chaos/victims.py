@@ -44,10 +44,12 @@ class Recipe:
     Attributes:
         settings: What it changes.
         prunings: Number of rounds in which it prunes its teacher.
+        assistants: Number of assistants that it trains.
     """
 
     settings: tuple[str, ...]
     prunings: int = 0
+    assistants: int = 0
 
 
 _ALL = (
@@ -64,6 +66,13 @@ RECIPES = {
             *("teacher.pruning.shares=[0.2]", "teacher.pruning.epochs=2"),
         ),
         prunings=1,
+    ),
+    "panel": Recipe(
+        (
+            *(*_ALL, 'training.schedule="cosine"', 'distillation.method="takd+kd"'),
+            *('panel.assistants=[{name="middle", params=20000}]', "panel.epochs=3"),
+        ),
+        assistants=1,
     ),
 }
 
@@ -121,7 +130,7 @@ class Victim:
     @property
     def stage(self) -> Stage:
         """The stage that it is in, as far as its database can be read."""
-        return stage_of(read_events(self.workspace, NAME), self.recipe.prunings)
+        return stage_of(read_events(self.workspace, NAME), self.recipe.prunings, self.recipe.assistants)
 
     @property
     def workers(self) -> list[psutil.Process]:
