@@ -10,6 +10,7 @@ __all__ = ["RECORDED", "as_digested", "fill_recorded", "is_recorded", "without_l
 RECORDED = {"recorded": True}  # validation context of a recorded configuration
 
 BEFORE: dict[str, Any] = {
+    "space": {"tilt": "balanced"},
     "training": {
         "schedule": "cosine",
         "cooldown": 0.3,
@@ -27,7 +28,11 @@ BEFORE: dict[str, Any] = {
 }
 """These are not the defaults, which may change: a search that was recorded without a key continues as it began."""
 
-SINCE_DIGESTS: dict[str, Any] = {"training": {"from_teacher": False}, "optimizer": BEFORE["optimizer"]}
+SINCE_DIGESTS: dict[str, Any] = {
+    "space": BEFORE["space"],
+    "training": {"from_teacher": False},
+    "optimizer": BEFORE["optimizer"],
+}
 """Those of them that came after digests of whole configurations were first recorded."""
 
 

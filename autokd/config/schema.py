@@ -42,6 +42,7 @@ from autokd.config.section import Section
 from autokd.config.teacher import TeacherConfig
 from autokd.config.tracking import TrackingConfig
 from autokd.config.workers import WorkersConfig
+from search_spaces.design.widths import Tilt
 
 __all__ = [
     "AugmentationConfig",
@@ -88,11 +89,15 @@ class SpaceConfig(Section):
         ranges: Narrower ranges for dimensions of the space, or single values that fix them. Options of the space, such
             as `width = 16` or `cells = 2`, are set here, too. If there are several spaces, the name of the space comes
             first: "blocks.head_ratio".
+        tilt: How widths depart from the proportions of a family so that several limits of the budget are used, by at
+            most a factor of two for each halving of the resolution: "full", as far as that uses more of them;
+            "balanced", only where two limits can be used up; or "none".
     """
 
     name: str | None = None
     names: DistinctNames | None = None
     ranges: Ranges = Field(default={})
+    tilt: Tilt = "full"
 
     @model_validator(mode="before")
     @classmethod

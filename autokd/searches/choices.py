@@ -61,7 +61,8 @@ class Choices:
         """
         include_current_folder()  # a user's space is "module:Class"; so are samplers and pruners below
         try:
-            found = space_of(self.config.space.listed, self.config.space.ranges)
+            section = self.config.space
+            found = space_of(section.listed, section.ranges).tilted(section.tilt)
             if self.teacher_graph is None:
                 return found
             return found.with_teacher(self.teacher_graph, self.pruned_widths if found.needs_pruning else None)

@@ -319,7 +319,7 @@ class Problem(Choices):
             return self.space, self.space_parameters(trial)
         if trial.reference == LIKE_TEACHER and self.teacher_graph is None:
             raise SpaceError(self.facts.why_no_graph or "the teacher's graph was not recorded")
-        return reference_space(trial.parameters, self.teacher_graph), {}
+        return reference_space(trial.parameters, self.teacher_graph).tilted(self.config.space.tilt), {}
 
     def _context(self, training: TrainingConfig) -> TrainingContext:
         facts = self.facts

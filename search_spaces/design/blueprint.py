@@ -19,7 +19,7 @@ from search_spaces.architecture.operations import INPUT, ORDERED, Profile, merge
 from search_spaces.architecture.schedule import best_schedule
 from search_spaces.design.budget import Budget
 from search_spaces.design.counting import Count, count
-from search_spaces.design.widths import solve_widths, widths_at
+from search_spaces.design.widths import Tilt, solve_widths, widths_at
 
 __all__ = ["CLASSES", "IMAGE", "Blueprint", "Derived", "Share", "Sketch", "Total", "is_small"]
 
@@ -110,18 +110,19 @@ class Blueprint:
         """Cost of `fill(widths)`, computed faster than from the architecture; see `counting.py`."""
         return self._count.cost(self._table(widths))
 
-    def solve(self, budget: Budget, max_base: int) -> tuple[int, ...]:
+    def solve(self, budget: Budget, max_base: int, tilt: Tilt = "full") -> tuple[int, ...]:
         """Widths for `fill` that make best use of the budget; see `solve_widths`.
 
         Args:
             budget: Limits, at least one.
             max_base: Largest base width, whatever the budget.
+            tilt: How far the ratios may change so that several limits are used.
 
         Raises:
             BudgetError: If base width 1 does not fit.
             SpaceError: If the budget has no limit.
         """
-        return solve_widths(self.cost, self.ratios, budget, max_base, self.areas)
+        return solve_widths(self.cost, self.ratios, budget, max_base, self.areas, tilt)
 
     def _table(self, widths: Sequence[int]) -> tuple[int, ...]:
         return _width_table(widths, self.derived, self.classes, self.input_shape[0])

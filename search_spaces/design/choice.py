@@ -15,6 +15,7 @@ from search_spaces.design.blueprint import Blueprint
 from search_spaces.design.budget import Budget
 from search_spaces.design.dimensions import Dimension, Parameters, Value
 from search_spaces.design.space import Space
+from search_spaces.design.widths import Tilt
 from search_spaces.errors import SpaceError, unknown
 
 __all__ = ["SPACE", "SpaceChoice"]
@@ -59,6 +60,10 @@ class SpaceChoice(Space):
     def with_teacher(self, teacher: Architecture, pruned: Mapping[str, int] | None = None) -> SpaceChoice:
         """The choice among the spaces for this teacher; see `Space.with_teacher`."""
         return SpaceChoice({name: each.with_teacher(teacher, pruned) for name, each in self._spaces.items()})
+
+    def tilted(self, tilt: Tilt) -> SpaceChoice:
+        """The choice among the spaces with this rule; see `Space.tilted`."""
+        return SpaceChoice({name: each.tilted(tilt) for name, each in self._spaces.items()})
 
     @property
     def needs_pruning(self) -> bool:

@@ -89,7 +89,7 @@ def _solved(blueprint: Blueprint, space: Space, budget: Budget) -> Cost | None:
         cost = _cost_at(blueprint, space.width or 1)
         return cost if budget.fits(cost) else None
     try:
-        return blueprint.cost(blueprint.solve(budget, space.max_width))
+        return blueprint.cost(blueprint.solve(budget, space.max_width, space.tilt))
     except BudgetError:
         return None
 

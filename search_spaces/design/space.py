@@ -5,9 +5,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
+from copy import copy
 from functools import partial
 from math import inf, prod
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from search_spaces.design.blueprint import Blueprint
 from search_spaces.design.budget import Budget
 from search_spaces.design.dimensions import Dimension, Parameters, Range, Value, contains, low_ends, narrow
 from search_spaces.design.repair import drawn, repair
-from search_spaces.design.widths import widths_at
+from search_spaces.design.widths import Tilt, widths_at
 from search_spaces.errors import SpaceError, unknown
 
 __all__ = ["Dimension", "Parameters", "Range", "Space", "Value"]
@@ -65,6 +66,7 @@ class Space(ABC):
         if max_width < 1 or not (width is None or 0 < width <= WIDEST):
             raise SpaceError(f"`max_width >= 1` and `0 < width <= {WIDEST}` must hold, but got {max_width=}, {width=}.")
         self.width, self.max_width = width, max_width
+        self.tilt: Tilt = "full"
         self._open, self.fixed = narrow(self.dimensions, ranges, f"space {self.name!r}")
 
     def distributions(self) -> dict[str, Dimension]:
@@ -79,6 +81,16 @@ class Space(ABC):
             pruned: Widths of a student that has as many weights as remain in a pruned teacher, by the names of nodes.
         """
         return self
+
+    def tilted(self, tilt: Tilt) -> Self:
+        """The space with another rule of how widths depart from their ratios to use several limits; see `solve_widths`.
+
+        Args:
+            tilt: The rule.
+        """
+        made = copy(self)
+        made.tilt = tilt
+        return made
 
     @property
     def needs_pruning(self) -> bool:
@@ -108,7 +120,7 @@ class Space(ABC):
         """
         blueprint = self.blueprint(self.complete(parameters), input_shape, classes, rng)
         if self.width is None:
-            return blueprint.fill(blueprint.solve(budget, self.max_width))
+            return blueprint.fill(blueprint.solve(budget, self.max_width, self.tilt))
         widths = widths_at(blueprint.ratios, self.width)
         budget.check(blueprint.cost(widths), f"This draw at the fixed width {self.width:g}")
         return blueprint.fill(widths)

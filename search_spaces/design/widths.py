@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from statistics import fmean
+from typing import Literal
 
 from search_spaces.architecture.cost import Cost
 from search_spaces.design.budget import Budget
 from search_spaces.errors import SpaceError
 
-__all__ = ["solve_widths", "widths_at"]
+__all__ = ["Tilt", "solve_widths", "widths_at"]
+
+Tilt = Literal["full", "balanced", "none"]
+"""How widths are tilted: as far as a second limit can be used so; only where it can be used up; not at all."""
 
 ENOUGH = 0.98
 """Share of every limit above which single widths are not widened further."""
@@ -35,6 +39,7 @@ def solve_widths(
     budget: Budget,
     max_base: int,
     areas: Sequence[float] = (),
+    tilt: Tilt = "full",
 ) -> tuple[int, ...]:
     """Largest widths in approximately these ratios that fit the budget.
 
@@ -44,7 +49,8 @@ def solve_widths(
     One base width exhausts one limit only, while others may be far from used: wide maps cost activations and MACs,
     narrow ones parameters. With several limits, the ratios are therefore tilted: a group whose maps have `1/q` of the
     positions of the largest ones is `q**tilt` times as wide. A tilt within `±LARGEST_TILT` is found by bisection at
-    which another limit becomes the tightest, so that both are used, if there is one.
+    which another limit becomes the tightest, so that both are used. If none does that, the widths are tilted by
+    `±LARGEST_TILT` if that uses more of the limits on average.
 
     Since widths are whole numbers, one channel of a small network can be several per cent of its cost. While less than
     98 % of the tightest limit is used, single widths therefore grow by one, each time the width that uses the most.
@@ -56,6 +62,7 @@ def solve_widths(
         budget: Limits, at least one.
         max_base: Largest base width, whatever the budget.
         areas: Positions of the largest map of each group; by default all are equal, so that no tilt has an effect.
+        tilt: "balanced" leaves the ratios as they are where no tilt balances two limits, "none" always does.
 
     Raises:
         BudgetError: If base width 1 does not fit.
@@ -68,14 +75,18 @@ def solve_widths(
     smallest = widths_at(ratios, 1)
     budget.check(cost_of(smallest), f"The smallest network of this draw (widths {smallest})")
 
-    def solved(tilt: float) -> tuple[int, ...]:
-        return _widest(cost_of, _tilted(ratios, areas, tilt), budget, max_base)
+    def solved(by: float) -> tuple[int, ...]:
+        return _widest(cost_of, _tilted(ratios, areas, by), budget, max_base)
 
     upright = solved(0.0)
-    if len(budget.limits) == 1 or len(set(areas)) <= 1 or max(upright) >= max_base * max(ratios):
+    is_alone = len(budget.limits) == 1 or len(set(areas)) <= 1
+    if tilt == "none" or is_alone or max(upright) >= max_base * max(ratios):
         return upright
-    balanced = [_balanced(cost_of, solved, budget, upright, end) for end in (LARGEST_TILT, -LARGEST_TILT)]
-    candidates = [upright, *(widths for widths in balanced if widths)]
+    ends = LARGEST_TILT, -LARGEST_TILT
+    candidates = [widths for end in ends if (widths := _balanced(cost_of, solved, budget, upright, end))]
+    if not candidates and tilt == "full":
+        candidates = [solved(end) for end in ends]
+    candidates.insert(0, upright)
     return max(candidates, key=lambda widths: fmean(budget.utilisation(cost_of(widths)).values()))
 
 

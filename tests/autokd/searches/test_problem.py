@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from evaluation_tasks import TEACHER
@@ -390,6 +391,23 @@ def test_searches_of_earlier_versions_go_on_without_the_teachers_weights(problem
     recorded = problem.config.to_dict()
     assert recorded["training"].pop("from_teacher") is True
     assert recorded_config(recorded, "recorded").training.from_teacher is False
+
+
+@pytest.mark.parametrize("space", [{"name": "blocks"}, {"names": ["blocks", "nago"]}])
+def test_searches_of_earlier_versions_tilt_widths_as_they_did(make_problem, space: dict[str, Any]):
+    problem = make_problem(space=space, budget={"params": 2_000, "macs": 10_000_000})
+    recorded = problem.config.to_dict()
+    assert recorded["space"].pop("tilt") == "full"
+    earlier = replace(problem, config=recorded_config(recorded, "recorded"))
+    parameters = {"space": "blocks"} if "names" in space else {}
+    family = (problem.space, earlier.space, problem.space.tilted("balanced"))
+    drawn = [
+        each.sample(
+            each.complete(parameters | each.start_points()[0]), problem.budget, (1, 8, 8), 10, np.random.default_rng(0)
+        )
+        for each in family
+    ]
+    assert drawn[0] != drawn[1] == drawn[2]
 
 
 def test_copies_of_a_teacher_that_sees_another_size_begin_anew(make_problem, make_record):

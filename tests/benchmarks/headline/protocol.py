@@ -130,6 +130,7 @@ class Arm:
         finalists: Number of best families whose students are trained in full; the best of these students is kept.
         seeds: Number of seeds that it is run with at most; all that are asked for by default.
         from_teacher: Whether slim copies of the teacher begin with what fits of its weights, the product's default.
+        tilt: How widths are tilted to use several limits; "full" is the product's default.
     """
 
     spaces: tuple[str, ...] = ("nago",)
@@ -148,6 +149,7 @@ class Arm:
     finalists: int = 1
     seeds: int | None = None
     from_teacher: bool = False
+    tilt: str = "balanced"
 
 
 def digest(protocol: Protocol, *settings: Any) -> str:
@@ -317,7 +319,7 @@ _PLUS = Arm(
 ARMS: Mapping[str, Arm] = {
     "A": _A,
     "A+": _PLUS,
-    "A+w": replace(_PLUS, from_teacher=True),  # the product as it is now
+    "A+w": replace(_PLUS, from_teacher=True, tilt="full"),  # the product as it is now
     "A+4": replace(_PLUS, images=4),  # what would a longer search find?
     "A-paper": replace(_A, ranges=_NAGO_OF_THE_PAPER, seeds=1),  # graphs of up to 1,000 nodes cost too much for more
     "A-t": replace(_A, sampler="tpe", options={"multivariate": True}),

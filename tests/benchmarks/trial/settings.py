@@ -158,14 +158,14 @@ class Bench:
 
 def _architecture(problem: Problem, student: str, seed: int) -> Architecture:
     facts, rng = problem.facts, np.random.default_rng(derive("settings", student, seed))
-    limits = problem.budget, facts.input_shape, facts.classes
+    limits, tilt = (problem.budget, facts.input_shape, facts.classes), problem.config.space.tilt
     if student in KNOWN:
-        return space("blocks", head_ratio=0).sample(KNOWN[student], *limits, rng)
+        return space("blocks", head_ratio=0).tilted(tilt).sample(KNOWN[student], *limits, rng)
     if student == COPY:
         assert problem.teacher_graph is not None
-        copies = space(COPY).with_teacher(problem.teacher_graph)
+        copies = space(COPY).with_teacher(problem.teacher_graph).tilted(tilt)
         return copies.sample(copies.complete(copies.start_points()[0]), *limits, rng)
-    drawn_from = space(student)
+    drawn_from = space(student).tilted(tilt)
     return drawn_from.sample(drawn_from.fit(drawn_from.random_parameters(rng), *limits, rng), *limits, rng)
 
 

@@ -1,3 +1,4 @@
+from functools import partial
 from typing import Any
 
 import pytest
@@ -61,10 +62,25 @@ def test_two_limits_are_both_used_where_the_ratios_alone_would_use_one(limits: d
     assert 0.9 < min(pyramid_shares(budget, AREAS)) <= max(pyramid_shares(budget, AREAS)) <= 1
 
 
-def test_a_limit_that_only_a_larger_tilt_could_use_tilts_nothing() -> None:
-    budget = Budget(params=50_000, macs=200_000)
-    widths = solve_widths(pyramid_cost, (1, 2, 4), budget, 1000, AREAS)
-    assert all(abs(width / widths[0] / ratio - 1) <= 0.5 for width, ratio in zip(widths, (1, 2, 4), strict=True))
+@pytest.mark.parametrize(("macs", "proportions"), [(400_000, (1, 4, 16)), (100_000_000, (1, 1, 1))])
+def test_a_limit_that_only_a_larger_tilt_could_use_up_is_used_as_far_as_the_largest_one_does(
+    macs: int, proportions: tuple[int, ...]
+) -> None:
+    budget = Budget(params=50_000, macs=macs)
+    solved = partial(solve_widths, pyramid_cost, (1, 2, 4), budget, 1000, AREAS)
+    assert solved(tilt="balanced") == solved(tilt="none") == solve_widths(pyramid_cost, (1, 2, 4), budget, 1000)
+    full, upright = (min(budget.utilisation(pyramid_cost(each)).values()) for each in (solved(), solved(tilt="none")))
+    assert full > 1.5 * upright
+    assert all(
+        abs(width / solved()[0] / wanted - 1) <= 0.5 for width, wanted in zip(solved(), proportions, strict=True)
+    )
+
+
+def test_widths_stay_in_their_ratios_where_no_tilt_is_wanted() -> None:
+    budget = Budget(params=50_000, macs=8_000_000)
+    one = solve_widths(pyramid_cost, (1, 2, 4), budget, 1000)
+    assert solve_widths(pyramid_cost, (1, 2, 4), budget, 1000, AREAS, "none") == one
+    assert solve_widths(pyramid_cost, (1, 2, 4), budget, 1000, AREAS) != one
 
 
 def test_one_limit_and_equal_areas_leave_the_ratios_as_they_are() -> None:
