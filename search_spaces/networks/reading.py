@@ -100,12 +100,12 @@ def read_call(
     """
     entering = tuple(shapes[source] for source in node.all_input_nodes if source in shapes and not is_weight(source))
     module = module_name(node)
-    if node.target is F.batch_norm:
-        return _norm_of(node, network, entering[0])
     if module is not None:
         layer = network.get_submodule(module)
         call = _Call(f"module {module!r} ({type(layer).__name__})", entering, shapes[node], vars(layer))
         read = _own_convolution if has_own_pass(layer) else _MODULES.get(type(layer))
+    elif node.target is F.batch_norm:
+        return _norm_of(node, network, shapes[node])
     else:
         name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", str(node.target))
         read, names = _METHODS.get(str(_FUNCTIONS.get(node.target, node.target)), (None, ()))
@@ -123,8 +123,12 @@ def is_weight(node: fx.Node) -> bool:
 
 
 def has_own_pass(module: nn.Module) -> bool:
-    """Whether a module is a convolution with a forward pass of its own, as those that pad like TensorFlow are."""
-    return isinstance(module, nn.Conv1d | nn.Conv2d) and type(module) not in _MODULES
+    """Whether a module is a convolution with a forward pass of its own, as those that pad like TensorFlow are.
+
+    One whose weights are computed from others, as weight norm does, is none.
+    """
+    is_other = isinstance(module, nn.Conv1d | nn.Conv2d) and type(module) not in _MODULES
+    return is_other and "weight" in dict(module.named_parameters(recurse=False))
 
 
 def module_name(node: fx.Node) -> str | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
@@ -74,7 +74,8 @@ def trace(network: nn.Module, example: Tensor, output: int | str | None = None) 
         copy_weights(traced, network, copy)
         with _evenly_padded(network, steps):
             returned = network(example.clone())
-        _check_same(copy(example), returned if output is None else returned[output], type(network).__name__)
+        wanted = returned if output is None else returned[output]
+        _check_same(copy(example), wanted, "perhaps a layer overwrites a tensor that another one reads")
     return traced
 
 
@@ -93,7 +94,8 @@ def copy_weights(traced: Traced, network: nn.Module, copy: Network) -> None:
         return
     for name, sources in islice(zip(traced.architecture.names, traced.modules, strict=True), 1, None):
         for target, source in zip(_with_weights(copy, name), sources, strict=True):
-            copy.get_submodule(target).load_state_dict(_state(network.get_submodule(source)))
+            module, state = copy.get_submodule(target), _state(network.get_submodule(source))
+            module.load_state_dict({key: state[key] for key in module.state_dict()})
 
 
 def _state(module: nn.Module) -> dict[str, Tensor]:
@@ -128,38 +130,36 @@ def _evaluated(network: nn.Module) -> Iterator[None]:
 @contextmanager
 def _evenly_padded(network: nn.Module, steps: Sequence[_Step]) -> Iterator[None]:
     """A block in which the network's convolutions pad both sides by as much, as their steps do."""
-    uneven = {step.modules[0]: step.padding for step in steps if step.padding is not None}
-    attributes = {name: vars(network.get_submodule(name)) for name in uneven}
-    before = {name: dict(own) for name, own in attributes.items()}
-    for name, padding in uneven.items():
-        attributes[name]["forward"] = partial(_convolved, name, network.get_submodule(name), padding)
-    try:
+    with ExitStack() as hooks:
+        for step in steps:
+            if step.padding is not None:
+                module = network.get_submodule(step.modules[0])
+                hook = module.register_forward_hook(partial(_convolved, step.modules[0], step.padding))
+                hooks.callback(hook.remove)
         yield
-    finally:
-        for name, own in attributes.items():
-            own.clear()
-            own.update(before[name])
 
 
-def _convolved(name: str, module: nn.Module, padding: Sequence[tuple[int, int]], maps: Tensor) -> Tensor:
+def _convolved(
+    name: str, padding: Sequence[tuple[int, int]], module: nn.Module, inputs: tuple[Tensor], given: Tensor
+) -> Tensor:
     """What a convolution gives if it pads both sides of each axis by the larger number.
 
     Args:
         name: Name of the module.
-        module: The convolution.
         padding: By how much it pads the two sides of each axis.
-        maps: Its inputs.
+        module: The convolution.
+        inputs: Its maps.
+        given: What it gives.
 
     Raises:
         SpaceError: If it does more than to pad so.
     """
     assert isinstance(module, nn.Conv1d | nn.Conv2d)
     plain = partial(F.conv1d if isinstance(module, nn.Conv1d) else F.conv2d, weight=module.weight, bias=module.bias)
-    strides = {"stride": tuple(module.stride), "dilation": tuple(module.dilation), "groups": module.groups}
-    kind: Any = type(module)
+    further = {"stride": tuple(module.stride), "dilation": tuple(module.dilation), "groups": module.groups}
     sides = [side for pair in reversed(padding) for side in pair]  # `F.pad` begins with the last axis
-    _check_same(plain(F.pad(maps, sides), **strides), kind.forward(module, maps), f"module {name!r}")
-    return plain(maps, padding=tuple(map(max, padding)), **strides)
+    _check_same(plain(F.pad(inputs[0], sides), **further), given, f"module {name!r} does more than to pad and convolve")
+    return plain(inputs[0], padding=tuple(map(max, padding)), **further)
 
 
 class _Root(nn.Module):
@@ -337,14 +337,17 @@ def _free_name(wanted: str, taken: Sequence[str]) -> str:
 _NAMES = nn.Module()  # whose attributes, and `Network.architecture`, cannot be names of nodes
 
 
-def _check_same(found: Tensor, wanted: Tensor, name: str) -> None:
-    """Raise if the copy computes something else, as it does if the network overwrites tensors that others read."""
+def _check_same(found: Tensor, wanted: Tensor, why: str) -> None:
+    """Raise if the copy computes something else.
+
+    Args:
+        found: Its outputs.
+        wanted: Those of the network.
+        why: What may be the reason.
+    """
     worst = float((found - wanted.to(found)).abs().max())
     if not worst <= TOLERANCE * max(1.0, float(wanted.abs().max())):
-        raise SpaceError(
-            f"The traced copy of {name} computes something else (its outputs differ by {worst:.2g}): "
-            "perhaps a layer overwrites a tensor that another one reads."
-        )
+        raise SpaceError(f"The traced copy computes something else (its outputs differ by {worst:.2g}): {why}.")
 
 
 def _first_line(error: Exception) -> str:

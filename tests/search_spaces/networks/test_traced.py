@@ -181,10 +181,18 @@ def test_a_convolution_that_pads_one_side_less_becomes_one_that_pads_both(kernel
     assert not torch.allclose(network(example(3, 8, 8)), plain(example(3, 8, 8)), rtol=1e-3)  # as it was before
 
 
-@pytest.mark.parametrize(("size", "name"), [(8, "module '0'"), (9, "Sequential")])
-def test_a_convolution_that_does_more_than_to_pad_is_refused(size: int, name: str) -> None:
-    with pytest.raises(SpaceError, match=f"copy of {name} computes something else"):
+@pytest.mark.parametrize(
+    ("size", "why"), [(8, "module '0' does more than to pad and convolve"), (9, "perhaps a layer")]
+)
+def test_a_convolution_that_does_more_than_to_pad_is_refused(size: int, why: str) -> None:
+    with pytest.raises(SpaceError, match=rf"copy computes something else \(its outputs differ by .*\): {why}"):
         trace(with_convolution(Scaled(3, 4, 3, 2)), example(3, size, size))
+
+
+def test_a_convolution_with_computed_weights_is_named() -> None:
+    layer = nn.utils.parametrizations.weight_norm(nn.Conv2d(3, 4, 3))
+    with pytest.raises(SpaceError, match=r"module '0' \(ParametrizedConv2d\) has no counterpart"):
+        trace(with_convolution(layer), example(3, 8, 8))
 
 
 class NormAndActivation(nn.BatchNorm2d):
