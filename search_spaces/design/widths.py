@@ -82,12 +82,13 @@ def solve_widths(
     is_alone = len(budget.limits) == 1 or len(set(areas)) <= 1
     if tilt == "none" or is_alone or max(upright) >= max_base * max(ratios):
         return upright
-    ends = LARGEST_TILT, -LARGEST_TILT
-    candidates = [widths for end in ends if (widths := _balanced(cost_of, solved, budget, upright, end))]
+    first = budget.binding(cost_of(upright))
+    ends = {end: solved(end) for end in (LARGEST_TILT, -LARGEST_TILT)}
+    others = {end: widths for end, widths in ends.items() if budget.binding(cost_of(widths)) != first}
+    candidates = [_balanced(cost_of, solved, budget, first, end, widths) for end, widths in others.items()]
     if not candidates and tilt == "full":
-        candidates = [solved(end) for end in ends]
-    candidates.insert(0, upright)
-    return max(candidates, key=lambda widths: fmean(budget.utilisation(cost_of(widths)).values()))
+        candidates = list(ends.values())
+    return max([upright, *candidates], key=lambda widths: fmean(budget.utilisation(cost_of(widths)).values()))
 
 
 def _tilted(ratios: Sequence[float], areas: Sequence[float], tilt: float) -> list[float]:
@@ -99,14 +100,21 @@ def _balanced(
     cost_of: Callable[[tuple[int, ...]], Cost],
     solved: Callable[[float], tuple[int, ...]],
     budget: Budget,
-    upright: tuple[int, ...],
+    first: str,
     end: float,
-) -> tuple[int, ...] | None:
-    """Widths at the tilt between 0 and `end` at which another limit than `upright`'s is tightest; None without one."""
-    first = budget.binding(cost_of(upright))
-    near, far, found = 0.0, end, solved(end)
-    if budget.binding(cost_of(found)) == first:
-        return None
+    found: tuple[int, ...],
+) -> tuple[int, ...]:
+    """Widths at the smallest tilt, nearly, at which another limit than without one is the tightest.
+
+    Args:
+        cost_of: Exact cost of given widths.
+        solved: Widths at a tilt.
+        budget: The limits.
+        first: The limit that is tightest without a tilt.
+        end: A tilt at which another one is.
+        found: Widths at that.
+    """
+    near, far = 0.0, end
     for _ in range(TILT_STEPS):
         middle = (near + far) / 2
         widths = solved(middle)

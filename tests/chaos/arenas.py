@@ -58,7 +58,7 @@ def _small_disk(folder: Path) -> Iterator[Path]:
 
 
 def _own_network() -> str:
-    """The first three numbers of the addresses of the link to a remote worker, which no other run has."""
+    """The first three numbers of the addresses of a link, by this process: another run hardly ever has the same."""
     return f"10.213.{os.getpid() % 256}"
 
 

@@ -101,10 +101,19 @@ def _run(options: argparse.Namespace, number: int, kills: int, known: Callable[[
             faults = _possible(options.faults, arena, first=number == 0)
             victim = Victim(folder, RECIPES[recipe], engine, url, worker_mark=arena.worker_mark)
             outcome = attack(victim, arena, plan(faults, kills, chance), chance, whole)
-        n_kills = sum(FAULTS[hit.fault].kills for hit in outcome.hits)
-        what = options.engine, options.database, options.seed, number, recipe, outcome.hits, n_kills
-        seconds = round(time.monotonic() - started, 1)
-        record = Record(*what, outcome.broken, outcome.hung, seconds, _machine())
+        record = Record(
+            options.engine,
+            options.database,
+            options.seed,
+            number,
+            recipe,
+            outcome.hits,
+            sum(FAULTS[hit.fault].kills for hit in outcome.hits),
+            outcome.broken,
+            outcome.hung,
+            round(time.monotonic() - started, 1),
+            _machine(),
+        )
         if not record.is_survived:
             _keep_logs(folder, options.results.with_suffix(".logs") / f"{options.database}-{options.engine}-{number}")
     return record
