@@ -216,9 +216,14 @@ class _Recorder(fx.Interpreter):
         self.values: dict[fx.Node, Any] = {}
 
     def record(self, example: Tensor) -> None:
-        """Run with a batch."""
+        """Run with a batch.
+
+        Not by `run`, whose progress bar makes a semaphore even where it is off, which a killed process leaves behind.
+        """
+        self.args_iter = iter((example.clone(),))  # since a network may overwrite its input
         try:
-            self.run(example.clone())  # since a network may overwrite its input
+            for node in self.graph.nodes:
+                self.env[node] = self.run_node(node)
         except Exception as error:
             raise SpaceError(f"The traced network fails: {_first_line(error)}.") from None
 

@@ -1,6 +1,7 @@
 import math
 from collections import OrderedDict
 from collections.abc import Callable
+from multiprocessing import synchronize
 
 import pytest
 import torch
@@ -80,6 +81,17 @@ class Several(nn.Module):
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         return {"a": self.first(x), "b": self.second(x)}
+
+
+def test_tracing_makes_no_semaphore(elsewhere: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that is killed would leave it behind, of which multiprocessing warns when the search ends."""
+    made: list[object] = []
+    monkeypatch.setattr(synchronize.SemLock, "__init__", lambda *given, **_: made.append(given))
+    monkeypatch.delattr("tqdm.std.tqdm._lock", raising=False)
+    monkeypatch.delattr("tqdm.std.TqdmDefaultWriteLock.mp_lock", raising=False)
+    network, shape = elsewhere("mobile")
+    trace(network, example(*shape))
+    assert made == []
 
 
 def test_one_of_several_outputs_is_traced_without_what_only_the_others_need() -> None:
