@@ -38,7 +38,8 @@ AT_ONCE = 100  # samples of which the teacher's maps, or all patches of the copy
 
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 _OTHERS = (
-    *(nn.Identity, nn.ReLU, nn.ReLU6, nn.GELU, nn.Dropout, nn.Flatten),
+    *(nn.Identity, nn.Dropout, nn.Flatten, nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.GELU, nn.SiLU, nn.Hardswish),
+    *(nn.Sigmoid, nn.Hardsigmoid),
     *(nn.MaxPool1d, nn.MaxPool2d, nn.AvgPool1d, nn.AvgPool2d, nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d),
 )
 """Layers without weights that leave the order of channels as it is."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from math import gcd
 
 from search_spaces.architecture.layers import (
+    Activation,
     Attention,
     AveragePool,
     AverageWindow,
@@ -18,7 +19,6 @@ from search_spaces.architecture.layers import (
     Layer,
     Linear,
     MaxPool,
-    ReLU,
 )
 from search_spaces.errors import SpaceError
 
@@ -99,7 +99,7 @@ def alone(layer: Layer) -> Extend:
     return lambda stack: stack.add(layer)
 
 
-relu = alone(ReLU())
+relu = alone(Activation("ReLU"))
 
 
 def bn(stack: _Stack) -> _Stack:

@@ -15,8 +15,8 @@ from math import prod
 from typing import ClassVar
 
 __all__ = [
-    "GELU",
     "KINDS",
+    "Activation",
     "Attention",
     "AveragePool",
     "AverageWindow",
@@ -30,11 +30,8 @@ __all__ = [
     "Layer",
     "Linear",
     "MaxPool",
-    "ReLU",
-    "ReLU6",
     "Shape",
     "Shuffle",
-    "Sigmoid",
     "Zeros",
 ]
 
@@ -167,47 +164,17 @@ class BatchNorm(Layer):
 
 
 @dataclass(frozen=True)
-class ReLU(Layer):
-    """Elementwise `max(x, 0)`."""
+class Activation(Layer):
+    """Elementwise function: the class of this name in `torch.nn`, without those of its arguments that are defaults."""
 
     elementwise: ClassVar[bool] = True
 
-    def call(self, shape: Shape | None = None) -> Call:
-        """`nn.ReLU`."""
-        return Call("ReLU")
-
-
-@dataclass(frozen=True)
-class ReLU6(Layer):
-    """Elementwise `min(max(x, 0), 6)`."""
-
-    elementwise: ClassVar[bool] = True
+    kind: str
+    arguments: tuple[float, ...] = ()
 
     def call(self, shape: Shape | None = None) -> Call:
-        """`nn.ReLU6`."""
-        return Call("ReLU6")
-
-
-@dataclass(frozen=True)
-class GELU(Layer):
-    """Elementwise `x` times the standard normal distribution function of `x`."""
-
-    elementwise: ClassVar[bool] = True
-
-    def call(self, shape: Shape | None = None) -> Call:
-        """`nn.GELU`."""
-        return Call("GELU")
-
-
-@dataclass(frozen=True)
-class Sigmoid(Layer):
-    """Elementwise `1 / (1 + exp(-x))`."""
-
-    elementwise: ClassVar[bool] = True
-
-    def call(self, shape: Shape | None = None) -> Call:
-        """`nn.Sigmoid`."""
-        return Call("Sigmoid")
+        """The class itself."""
+        return Call(self.kind, self.arguments)
 
 
 @dataclass(frozen=True)

@@ -34,20 +34,17 @@ from search_spaces.architecture.building import (
     vector,
 )
 from search_spaces.architecture.layers import (
-    GELU,
     BatchNorm,
     Convolution,
     Dropout,
     Flatten,
     Layer,
     Linear,
-    ReLU6,
     Shape,
     Shuffle,
-    Sigmoid,
     Zeros,
 )
-from search_spaces.architecture.patterns import patterned
+from search_spaces.architecture.patterns import ACTIVATIONS, patterned
 from search_spaces.errors import SpaceError, unknown
 
 __all__ = [
@@ -220,8 +217,7 @@ def profile(operation: str, shape: Shape, channels: int, stride: int = 1) -> Pro
     return Profile(shape, parameters, buffers, macs, running, running_kept)
 
 
-_gelu = alone(GELU())
-_mlp = (conv(1, times=4, bias=True), _gelu, conv(1, bias=True))
+_mlp = (conv(1, times=4, bias=True), ACTIVATIONS["gelu"], conv(1, bias=True))
 
 OPERATIONS: dict[str, Operation] = {
     "average3x3": sequence(average(3)),
@@ -242,8 +238,9 @@ OPERATIONS: dict[str, Operation] = {
     "depthwise7x7_bn_mlp": sequence(depthwise(7), bn, *_mlp),
     "depthwise7x7_bn_relu": sequence(depthwise(7), bn, relu),
     "first_channels": sequence(sliced(end=False)),
-    "gelu": sequence(_gelu),
-    "global_gate": sequence(global_pool, conv(1, times=0.25, bias=True), relu, conv(1, bias=True), alone(Sigmoid())),
+    "global_gate": sequence(
+        global_pool, conv(1, times=0.25, bias=True), relu, conv(1, bias=True), ACTIVATIONS["sigmoid"]
+    ),
     "global_pool": sequence(global_pool),
     "global_pool_vector": sequence(global_pool, flat),
     "identity": sequence(),
@@ -254,8 +251,6 @@ OPERATIONS: dict[str, Operation] = {
     "pool_classifier": sequence(global_pool, flat, linear),
     "pool_conv1x1": sequence(downsample, conv(1)),
     "pool_conv1x1_bn": sequence(downsample, conv(1), bn),
-    "relu": sequence(relu),
-    "relu6": sequence(alone(ReLU6())),
     "relu_conv1x1_bn": sequence(relu, conv(1), bn),
     "relu_conv1x3_bn": sequence(relu, conv(1, 3), bn),
     "relu_conv3x1_bn": sequence(relu, conv(3, 1), bn),
@@ -272,6 +267,7 @@ OPERATIONS: dict[str, Operation] = {
     "series": sequence(alone(Flatten(2))),
     "vector": sequence(vector),
     "zero": sequence(alone(Zeros())),
+    **{name: sequence(part) for name, part in ACTIVATIONS.items()},
 }
 """All operations by name; a name lists the layers in order.
 

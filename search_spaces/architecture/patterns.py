@@ -1,8 +1,8 @@
 """Operations whose names carry numbers: those of networks that were drawn elsewhere, such as a teacher's.
 
-    conv 5x5 [_padding 0x2] [_dilation 2] [_bias] [_bn] [_relu | _relu6 | _gelu]     as in `conv5x5_bias_relu`
+    conv 5x5 [_padding 0x2] [_dilation 2] [_bias] [_bn] [_ACTIVATION]                as in `conv5x5_bias_relu`
     depthwise ...                                                                    the same
-    linear [_bias] [_bn] [_relu | _relu6 | _gelu]                                    on vectors
+    linear [_bias] [_bn] [_ACTIVATION]                                               on vectors
     maxpool 4x4 [_padding 1]
     average 4x4 [_padding 1] [_counted]                                              if its zeros count
     dropout 50                                                                       in per cent
@@ -29,13 +29,25 @@ from search_spaces.architecture.building import (
     relu,
     sequence,
 )
-from search_spaces.architecture.layers import GELU, Dropout, ReLU6
+from search_spaces.architecture.layers import Activation, Dropout
 
 __all__ = ["ACTIVATIONS", "convolution_name", "patterned", "window_name"]
 
-ACTIVATIONS: dict[str, Extend] = {"relu": relu, "relu6": alone(ReLU6()), "gelu": alone(GELU())}
+ACTIVATIONS: dict[str, Extend] = {
+    "gelu": alone(Activation("GELU")),
+    "hardsigmoid": alone(Activation("Hardsigmoid")),
+    "hardswish": alone(Activation("Hardswish")),
+    "leaky1": alone(Activation("LeakyReLU")),  # by the slope of the negative part, in per cent
+    "leaky10": alone(Activation("LeakyReLU", (0.1,))),
+    "leaky20": alone(Activation("LeakyReLU", (0.2,))),
+    "relu": relu,
+    "relu6": alone(Activation("ReLU6")),
+    "sigmoid": alone(Activation("Sigmoid")),
+    "silu": alone(Activation("SiLU")),
+}
+"""Activations, by the names that they have in those of operations."""
 
-_AFTER = r"(?P<bias>_bias)?(?P<bn>_bn)?(?:_(?P<activation>relu6?|gelu))?"
+_AFTER = rf"(?P<bias>_bias)?(?P<bn>_bn)?(?:_(?P<activation>{'|'.join(ACTIVATIONS)}))?"
 _KERNEL = r"(?P<high>[1-9]\d*)x(?P<wide>[1-9]\d*)"
 _CONVOLUTION = re.compile(
     rf"(?P<kind>conv|depthwise){_KERNEL}(?:_padding(?P<above>\d+)x(?P<left>\d+))?(?:_dilation(?P<dilation>\d+))?{_AFTER}"

@@ -32,7 +32,7 @@ import torch
 from torch import Tensor, nn
 
 from search_spaces.architecture.format import Architecture, Node
-from search_spaces.architecture.layers import BatchNorm, Layer, ReLU, ReLU6, Shape
+from search_spaces.architecture.layers import Activation, BatchNorm, Layer, Shape
 from search_spaces.architecture.operations import Width, layers
 
 __all__ = ["SHALLOW", "gradient_growth", "initialise", "relu_depths", "relu_shift"]
@@ -47,6 +47,9 @@ https://arxiv.org/abs/1812.05994)."""
 
 GATE = 1 / (1 + exp(-1))
 """Initial factor of each input of a weighted sum."""
+
+RECTIFIERS = {Activation("ReLU"), Activation("ReLU6")}
+"""Layers that count as a ReLU; smooth activations do not."""
 
 WIDEST_SHIFT = 8.0
 """Upper bound of shifts, at which ReLUs are linear in float32."""
@@ -106,7 +109,7 @@ def relu_depths(architecture: Architecture) -> list[float]:
     for node, shape in _nodes(architecture):
         output = _merged(node.merge, [found[source] for source in node.inputs])
         for layer, entering in _layers(node, shape):
-            if isinstance(layer, ReLU | ReLU6):
+            if layer in RECTIFIERS:
                 output = _rectified(output, NARROW / prod(entering))
             elif isinstance(layer, BatchNorm):
                 output = _Output(output.depth, 0.0, 1.0)

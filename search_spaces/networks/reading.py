@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import fx, nn
 
 from search_spaces.architecture.layers import Shape
-from search_spaces.architecture.patterns import convolution_name, window_name
+from search_spaces.architecture.patterns import ACTIVATIONS, convolution_name, window_name
 from search_spaces.errors import SpaceError
 
 __all__ = ["PASSED", "SUPPORTED", "Counterpart", "has_own_pass", "is_weight", "module_name", "read_call"]
@@ -84,8 +84,15 @@ class _Call:
         return numbers * len(self.sizes) if len(numbers) == 1 else numbers
 
 
+_Read = Callable[[_Call], Counterpart]
+
+
 def read_call(
-    node: fx.Node, network: nn.Module, shapes: Mapping[fx.Node, Shape], values: Mapping[fx.Node, Any]
+    node: fx.Node,
+    network: nn.Module,
+    shapes: Mapping[fx.Node, Shape],
+    values: Mapping[fx.Node, Any],
+    is_unchanged: bool = False,
 ) -> Counterpart:
     """What a node of a traced graph, whose result is no plain value, does.
 
@@ -94,6 +101,7 @@ def read_call(
         network: The network whose modules the graph calls.
         shapes: Shapes of the tensors, without the batch.
         values: All other values.
+        is_unchanged: Whether it returns a tensor that it was given, as it was, so that it need not be known.
 
     Raises:
         SpaceError: If no operation does the same.
@@ -103,13 +111,15 @@ def read_call(
     if module is not None:
         layer = network.get_submodule(module)
         call = _Call(f"module {module!r} ({type(layer).__name__})", entering, shapes[node], vars(layer))
-        read = _own_convolution if has_own_pass(layer) else _MODULES.get(type(layer))
+        read = _own_reader(layer) if has_own_pass(layer) else _MODULES.get(type(layer))
     elif node.target is F.batch_norm:
         return _norm_of(node, network, shapes[node])
     else:
         name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", str(node.target))
         read, names = _METHODS.get(str(_FUNCTIONS.get(node.target, node.target)), (None, ()))
         call = _Call(f"`{name}` in {_where(node)}", entering, shapes[node], _arguments(node, names, values))
+    if read is None and is_unchanged:
+        return Counterpart(PASSED)
     if read is None or not entering or any(map(is_weight, node.all_input_nodes)):
         raise call.refused(f"has no counterpart in a student: there are {SUPPORTED}")
     found = read(call)
@@ -123,11 +133,11 @@ def is_weight(node: fx.Node) -> bool:
 
 
 def has_own_pass(module: nn.Module) -> bool:
-    """Whether a module is a convolution with a forward pass of its own, as those that pad like TensorFlow are.
+    """Whether a module is a convolution or linear layer with a forward pass of its own, such as to pad like TensorFlow.
 
     One whose weights are computed from others, as weight norm does, is none.
     """
-    is_other = isinstance(module, nn.Conv1d | nn.Conv2d) and type(module) not in _MODULES
+    is_other = isinstance(module, nn.Conv1d | nn.Conv2d | nn.Linear) and type(module) not in _MODULES
     return is_other and "weight" in dict(module.named_parameters(recurse=False))
 
 
@@ -151,6 +161,10 @@ def _arguments(node: fx.Node, names: Sequence[str], values: Mapping[fx.Node, Any
 
     given, named = fx.node.map_aggregate((node.args[1:], node.kwargs), known)
     return dict(zip(names, given, strict=False)) | dict(named)
+
+
+def _own_reader(layer: nn.Module) -> _Read:
+    return _linear if isinstance(layer, nn.Linear) else _own_convolution
 
 
 def _convolution(call: _Call) -> Counterpart:
@@ -239,29 +253,31 @@ def _linear(call: _Call) -> Counterpart:
 
 
 def _max(call: _Call) -> Counterpart:
-    _check_floor(call)
     if call.one("dilation", 1) != 1:
         raise call.refused("is dilated")
-    size = call.one("kernel_size")
-    return Counterpart(window_name("maxpool", size, call.one("padding", 0)), call.one("stride", size))
+    size, padding = call.one("kernel_size"), call.one("padding", 0)
+    stride = call.one("stride", size)
+    _check_floor(call, size, stride, padding)
+    return Counterpart(window_name("maxpool", size, padding), stride)
 
 
 def _average(call: _Call) -> Counterpart:
-    _check_floor(call)
     if call.given.get("divisor_override"):
         raise call.refused("has a divisor of its own")
     padding = call.each("padding", 0)
     if call.each("kernel_size") == call.sizes and not any(padding):
         return Counterpart("global_pool")
     size, stride = call.one("kernel_size"), call.one("stride", call.one("kernel_size"))
+    _check_floor(call, size, stride, call.one("padding", 0))
     if size == stride and not any(padding) and not any(axis % size for axis in call.sizes):
         return Counterpart("pool", stride)
     is_counted = bool(call.given.get("count_include_pad", True))
     return Counterpart(window_name("average", size, call.one("padding", 0), is_counted), stride)
 
 
-def _check_floor(call: _Call) -> None:
-    if call.given.get("ceil_mode"):
+def _check_floor(call: _Call, size: int, stride: int, padding: int) -> None:
+    """Raise if a pool rounds its sizes up: `ceil_mode` matters only where windows do not fit exactly."""
+    if call.leaving[1:] != tuple((axis + 2 * padding - size) // stride + 1 for axis in call.sizes):
         raise call.refused("rounds its size up (ceil_mode)")
 
 
@@ -309,6 +325,13 @@ def _sum(call: _Call) -> Counterpart:
     return Counterpart("identity", merge="sum")
 
 
+def _product(call: _Call) -> Counterpart:
+    ordered = sorted(call.entering, key=prod)
+    if len(ordered) != 2 or ordered[0] != (ordered[1][0], *(1 for _ in ordered[1][1:])):
+        raise call.refused("must multiply a map by one number for each of its channels")
+    return Counterpart("identity", merge="product")
+
+
 def _concatenation(call: _Call) -> Counterpart:
     axis = call.given.get("dim", call.given.get("axis", 0))
     if axis not in (1, 1 - len(call.leaving) - 1):
@@ -331,11 +354,18 @@ def _gelu(call: _Call) -> Counterpart:
     return Counterpart("gelu")
 
 
-def _always(operation: str) -> Callable[[_Call], Counterpart]:
+def _leaky(call: _Call) -> Counterpart:
+    name = f"leaky{100 * call.given.get('negative_slope', 0.01):.6g}"
+    if name not in ACTIVATIONS:
+        raise call.refused(f"has a slope of {call.given['negative_slope']}, but there are 0.01, 0.1 and 0.2")
+    return Counterpart(name)
+
+
+def _always(operation: str) -> _Read:
     return lambda call: Counterpart(operation)
 
 
-_MODULES: dict[type[nn.Module], Callable[[_Call], Counterpart]] = {
+_MODULES: dict[type[nn.Module], _Read] = {
     nn.AdaptiveAvgPool1d: _adaptive_average,
     nn.AdaptiveAvgPool2d: _adaptive_average,
     nn.AdaptiveMaxPool1d: _adaptive_max,
@@ -351,16 +381,21 @@ _MODULES: dict[type[nn.Module], Callable[[_Call], Counterpart]] = {
     nn.Dropout2d: _dropout,
     nn.Flatten: _reshaped,
     nn.GELU: _gelu,
+    nn.Hardsigmoid: _always("hardsigmoid"),
+    nn.Hardswish: _always("hardswish"),
     nn.Identity: _always(PASSED),
+    nn.LeakyReLU: _leaky,
     nn.Linear: _linear,
     nn.MaxPool1d: _max,
     nn.MaxPool2d: _max,
     nn.ReLU: _always("relu"),
     nn.ReLU6: _always("relu6"),
+    nn.SiLU: _always("silu"),
+    nn.Sigmoid: _always("sigmoid"),
 }
 
 _POOL = ("kernel_size", "stride", "padding")
-_METHODS: dict[str, tuple[Callable[[_Call], Counterpart], tuple[str, ...]]] = {
+_METHODS: dict[str, tuple[_Read, tuple[str, ...]]] = {
     "adaptive_average": (_adaptive_average, ()),
     "adaptive_max": (_adaptive_max, ()),
     "add": (_sum, ()),
@@ -372,12 +407,20 @@ _METHODS: dict[str, tuple[Callable[[_Call], Counterpart], tuple[str, ...]]] = {
     "dropout": (_dropout, ("p",)),
     "flatten": (_reshaped, ()),
     "gelu": (_gelu, ()),
+    "hardsigmoid": (_always("hardsigmoid"), ()),
+    "hardswish": (_always("hardswish"), ()),
+    "leaky": (_leaky, ("negative_slope",)),
     "max": (_max, (*_POOL, "dilation", "ceil_mode")),
     "mean": (_mean, ("dim", "keepdim")),
+    "mul": (_product, ()),
+    "mul_": (_product, ()),
     "relu": (_always("relu"), ()),
     "relu6": (_always("relu6"), ()),
     "relu_": (_always("relu"), ()),
     "reshape": (_reshaped, ()),
+    "sigmoid": (_always("sigmoid"), ()),
+    "sigmoid_": (_always("sigmoid"), ()),
+    "silu": (_always("silu"), ()),
     "squeeze": (_reshaped, ()),
     "view": (_reshaped, ()),
 }
@@ -394,24 +437,34 @@ _FUNCTIONS: dict[Any, str] = {
     F.dropout1d: "dropout",
     F.dropout2d: "dropout",
     F.gelu: "gelu",
+    F.hardsigmoid: "hardsigmoid",
+    F.hardswish: "hardswish",
+    F.leaky_relu: "leaky",
     F.max_pool1d: "max",
     F.max_pool2d: "max",
     F.relu: "relu",
     F.relu6: "relu6",
+    F.sigmoid: "sigmoid",
+    F.silu: "silu",
     operator.add: "add",
     operator.iadd: "add",
+    operator.imul: "mul",
+    operator.mul: "mul",
     torch.add: "add",
     torch.cat: "cat",
     torch.concat: "cat",
     torch.flatten: "flatten",
     torch.mean: "mean",
+    torch.mul: "mul",
     torch.relu: "relu",
     torch.relu_: "relu",
     torch.reshape: "reshape",
+    torch.sigmoid: "sigmoid",
     torch.squeeze: "squeeze",
 }
 
 SUPPORTED = (
-    "Conv1d, Conv2d, BatchNorm, ReLU, ReLU6, GELU, max, average and adaptive pools, sums, concatenations, flattening, "
-    "means over all positions, Linear and dropout"
+    "Conv1d, Conv2d, BatchNorm, ReLU, ReLU6, LeakyReLU, GELU, SiLU, Hardswish, Sigmoid, Hardsigmoid, max, average and "
+    "adaptive pools, sums, concatenations, products with one number a channel, flattening, means over all positions, "
+    "Linear and dropout"
 )

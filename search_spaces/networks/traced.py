@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from keyword import iskeyword
+from math import prod
 from typing import Any
 
 import torch
@@ -47,12 +48,14 @@ class Traced:
 def trace(network: nn.Module, example: Tensor, output: int | str | None = None) -> Traced:
     """The graph of a network, whose copy computes the same outputs in evaluation.
 
-    It may have convolutions of one or two axes (without groups, or depthwise), batch norm, ReLU, ReLU6, GELU, max,
-    average and adaptive pools, sums, concatenations, flattening, means over all positions, linear layers on vectors,
-    and dropout, all as modules or functions. Dropout keeps its probability, rounded to per cent, and drops single
-    values. A convolution with strides that pads like TensorFlow, one side less than the other, becomes one that pads
-    both by as much, which moves maps by up to one position: with these alone the copy does not compute quite the same.
-    Stages of the architecture are its resolutions.
+    It may have convolutions of one or two axes (without groups, or depthwise), batch norm, ReLU, ReLU6, leaky ReLU,
+    GELU, SiLU, Hardswish, sigmoids, max, average and adaptive pools, sums, concatenations, products of a map with one
+    number for each channel (squeeze and excitation), flattening, means over all positions, linear layers on vectors,
+    and dropout, all as modules or functions; others may be there that return their input as it is, such as stochastic
+    depth. Dropout keeps its probability, rounded to per cent, and drops single values. A convolution with strides that
+    pads like TensorFlow, one side less than the other, becomes one that pads both by as much, which moves maps by up to
+    one position: with these alone the copy does not compute quite the same. Stages of the architecture are its
+    resolutions.
 
     Args:
         network: Any module; its weights and modes are not changed. A `Network` is what it was built from.
@@ -200,7 +203,7 @@ def _graph_module(network: nn.Module, output: int | str | None) -> fx.GraphModul
 
 
 class _Tracer(fx.Tracer):
-    """Does not look into convolutions with a forward pass of their own, which may depend on values."""
+    """Does not look into layers with weights and a forward pass of their own, which may depend on values."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         """Whether a module is one step."""
@@ -208,12 +211,19 @@ class _Tracer(fx.Tracer):
 
 
 class _Recorder(fx.Interpreter):
-    """Runs a graph and records plain values, and the shape of each tensor, without the batch; () for anything else."""
+    """Runs a graph and records plain values, and the shape of each tensor, without the batch; () for anything else.
+
+    Attributes:
+        shapes: Of all nodes with other results than plain values.
+        values: The plain values.
+        unchanged: Nodes that return a tensor that they were given, as it was.
+    """
 
     def __init__(self, module: fx.GraphModule) -> None:
         super().__init__(module)
         self.shapes: dict[fx.Node, Shape] = {}
         self.values: dict[fx.Node, Any] = {}
+        self.unchanged: set[fx.Node] = set()
 
     def record(self, example: Tensor) -> None:
         """Run with a batch.
@@ -229,7 +239,10 @@ class _Recorder(fx.Interpreter):
 
     def run_node(self, n: fx.Node) -> Any:
         """Result of a node."""
+        given = [(self.env[source], getattr(self.env[source], "_version", 0)) for source in n.all_input_nodes]
         value = super().run_node(n)
+        if any(value is each and value._version == version for each, version in given if isinstance(each, Tensor)):
+            self.unchanged.add(n)
         if isinstance(value, int | float | str | torch.Size | torch.dtype | torch.device | None):
             self.values[n] = value
         else:
@@ -260,8 +273,10 @@ def _steps(recorder: _Recorder, network: nn.Module) -> list[_Step]:
             steps.append(_Step("input", (), recorder.shapes[node], "image"))
             places[node] = 0
         elif node.op != "output" and node in recorder.shapes and not is_weight(node):
-            found = read_call(node, network, recorder.shapes, recorder.values)
+            found = read_call(node, network, recorder.shapes, recorder.values, node in recorder.unchanged)
             inputs = tuple(places[source] for source in node.all_input_nodes if source in places)
+            if found.merge == "product":  # the map first, then the numbers by which it is multiplied
+                inputs = tuple(sorted(inputs, key=lambda place: -prod(steps[place].shape)))
             places[node] = inputs[0] if found.operation == PASSED else len(steps)
             if found.operation != PASSED:
                 modules = () if found.module is None else (found.module,)
@@ -312,12 +327,16 @@ def _joint_name(first: str, second: str) -> str | None:
 
 
 def _as_nodes(steps: Sequence[_Step]) -> Traced:
-    """The steps as nodes of an architecture, with a stage for each resolution in the order of their appearance."""
+    """The steps as nodes of an architecture, with a stage for each resolution in the order of their appearance.
+
+    What computes numbers by which a map is multiplied belongs to the map's stage.
+    """
     sizes: list[Shape] = []
     names: list[str] = []
     nodes: list[Node] = []
-    for step in steps:
-        size = tuple(axis for axis in step.shape[1:] if axis > 1)  # a single position is no resolution, like a vector
+    multiplied = _multiplied(steps)
+    for number, step in enumerate(steps):
+        size = multiplied.get(number, _resolution(step))
         if size not in sizes:
             sizes.append(size)
         names.append(_free_name(step.name, names))
@@ -327,6 +346,24 @@ def _as_nodes(steps: Sequence[_Step]) -> Traced:
         raise SpaceError(f"The network must return a vector for each sample, but returns {steps[-1].shape}.")
     architecture = Architecture(steps[0].shape, steps[-1].shape[0], tuple(nodes))
     return Traced(architecture, tuple(step.modules for step in steps))
+
+
+def _resolution(step: _Step) -> Shape:
+    """Sizes of a step's map; a single position is no resolution, like a vector."""
+    return tuple(axis for axis in step.shape[1:] if axis > 1)
+
+
+def _multiplied(steps: Sequence[_Step]) -> dict[int, Shape]:
+    """For each step by whose numbers a map is multiplied, and those from which they are computed, the map's sizes."""
+    found: dict[int, Shape] = {}
+    for step in steps:
+        before = [step.inputs[1]] if step.merge == "product" else []
+        while before:
+            number = before.pop()
+            if number and not _resolution(steps[number]):
+                found[number] = _resolution(step)
+                before += steps[number].inputs
+    return found
 
 
 def _free_name(wanted: str, taken: Sequence[str]) -> str:

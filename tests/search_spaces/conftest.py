@@ -100,6 +100,31 @@ def mobile() -> nn.Module:
     )  # fmt: skip
 
 
+class SqueezeExcitation(nn.Module):
+    """A gate for each channel, written as in torchvision."""
+
+    def __init__(self, channels: int, squeezed: int, gate: nn.Module) -> None:
+        super().__init__()
+        self.avgpool = nn.AdaptiveAvgPool2d(1)
+        self.fc1, self.fc2 = nn.Conv2d(channels, squeezed, 1), nn.Conv2d(squeezed, channels, 1)
+        self.activation, self.scale_activation = nn.ReLU(), gate
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.scale_activation(self.fc2(self.activation(self.fc1(self.avgpool(x))))) * x
+
+
+def gated() -> nn.Module:
+    """An inverted bottleneck of MobileNetV3, one of EfficientNet, and an activation of Darknet."""
+    return nn.Sequential(
+        nn.Conv2d(3, 6, 3, 2, 1, bias=False), nn.BatchNorm2d(6), nn.Hardswish(),
+        nn.Conv2d(6, 12, 1, bias=False), nn.BatchNorm2d(12), nn.Hardswish(inplace=True),
+        nn.Conv2d(12, 12, 5, 2, 2, groups=12, bias=False), nn.BatchNorm2d(12), nn.Hardswish(),
+        SqueezeExcitation(12, 4, nn.Hardsigmoid()), nn.Conv2d(12, 8, 1, bias=False), nn.BatchNorm2d(8),
+        nn.Conv2d(8, 8, 3, 1, 1, groups=8), nn.SiLU(), SqueezeExcitation(8, 2, nn.Sigmoid()),
+        nn.Conv2d(8, 7, 1), nn.LeakyReLU(0.1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(7, 4),
+    )  # fmt: skip
+
+
 def mlp() -> nn.Module:
     """Of vectors."""
     return nn.Sequential(nn.Linear(9, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(0.25), nn.Linear(16, 4))
@@ -120,6 +145,7 @@ ELSEWHERE: dict[str, tuple[Callable[[], nn.Module], Shape]] = {
     "vgg": (Vgg, (3, 16, 16)),
     "dense": (Dense, (1, 6, 6)),
     "mobile": (mobile, (3, 12, 12)),
+    "gated": (gated, (3, 12, 12)),
     "mlp": (mlp, (9,)),
     "signals": (signals, (2, 20)),
 }

@@ -49,6 +49,22 @@ def depthwise() -> nn.Module:
     )  # fmt: skip
 
 
+class Gated(nn.Module):
+    """Maps that are multiplied by numbers from their means, as in MobileNetV3."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(1, 12, 3, 2, 1, bias=False), nn.BatchNorm2d(12), nn.Hardswish())
+        self.squeeze, self.excite = nn.Conv2d(12, 6, 1), nn.Conv2d(6, 12, 1)
+        self.project = nn.Sequential(nn.Conv2d(12, 8, 1, bias=False), nn.BatchNorm2d(8), nn.SiLU())
+        self.head = nn.Linear(8, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        gate = torch.sigmoid(self.excite(torch.relu(self.squeeze(x.mean((2, 3), keepdim=True)))))
+        return self.head(self.project(x * gate).mean((2, 3)))
+
+
 def signals() -> nn.Module:
     """Convolutions of one axis."""
     return nn.Sequential(
@@ -68,6 +84,7 @@ TEACHERS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "residual": (Residual, (1, 8, 8)),
     "plain": (plain, (1, 8, 8)),
     "depthwise": (depthwise, (1, 12, 12)),
+    "gated": (Gated, (1, 12, 12)),
     "signals": (signals, (2, 20)),
     "vectors": (vectors, (9,)),
 }

@@ -3,10 +3,16 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from search_spaces.errors import SpaceError
 from search_spaces.networks.traced import trace
+
+
+@fx.wrap
+def stochastic_depth(x: Tensor, training: bool) -> Tensor:
+    """As torchvision calls it."""
+    return x * torch.rand(len(x), 1, 1, 1).round() if training else x
 
 
 class Calls(nn.Module):
@@ -50,6 +56,20 @@ def operations(
         (lambda x: F.dropout(x, 0.3, training=False), "dropout30", 1),
         (lambda x: x.relu(), "relu", 1),
         (nn.GELU(), "gelu", 1),
+        (nn.SiLU(inplace=True), "silu", 1),
+        (lambda x: F.silu(x), "silu", 1),
+        (nn.Hardswish(), "hardswish", 1),
+        (lambda x: F.hardswish(x), "hardswish", 1),
+        (nn.Hardsigmoid(), "hardsigmoid", 1),
+        (lambda x: F.hardsigmoid(x), "hardsigmoid", 1),
+        (nn.Sigmoid(), "sigmoid", 1),
+        (lambda x: x.sigmoid(), "sigmoid", 1),
+        (torch.sigmoid, "sigmoid", 1),
+        (nn.LeakyReLU(), "leaky1", 1),
+        (nn.LeakyReLU(0.1), "leaky10", 1),
+        (lambda x: F.leaky_relu(x, 0.2), "leaky20", 1),
+        (nn.AvgPool2d(2, ceil_mode=True, count_include_pad=False), "pool", 2),
+        (nn.MaxPool2d(4, 4, ceil_mode=True), "maxpool4x4", 4),
     ],
 )
 def test_a_call_is_the_operation_that_computes_the_same(
@@ -60,10 +80,29 @@ def test_a_call_is_the_operation_that_computes_the_same(
 
 
 @pytest.mark.parametrize(
-    "call", [nn.Identity(), nn.Dropout(0.0), nn.AdaptiveAvgPool2d((12, None)), lambda x: x.contiguous()]
+    "call",
+    [
+        *(nn.Identity(), nn.Dropout(0.0), nn.AdaptiveAvgPool2d((12, None))),
+        *(lambda x: x.contiguous(), lambda x: stochastic_depth(x, False)),
+    ],
 )
 def test_calls_that_return_their_input_leave_no_node(call: Callable[[Tensor], Tensor]) -> None:
     assert operations(call) == []
+
+
+@pytest.mark.parametrize("gate_first", [False, True])
+def test_a_map_times_one_number_for_each_channel_is_a_product(gate_first: bool) -> None:
+    def gated(x: Tensor) -> Tensor:
+        gate = torch.sigmoid(x.mean((2, 3), keepdim=True))
+        return gate * x if gate_first else x.mul(gate)
+
+    network = Calls(gated, 4).eval()
+    nodes = trace(network, torch.randn(2, 4, 6, 6)).architecture.nodes
+    assert [(node.operation, node.merge, node.inputs) for node in nodes[1:4]] == [
+        ("global_pool", "none", (0,)),
+        ("sigmoid", "none", (1,)),
+        ("identity", "product", (0, 2)),
+    ]
 
 
 @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
@@ -77,6 +116,11 @@ def test_calls_that_return_their_input_leave_no_node(call: Callable[[Tensor], Te
         (nn.Conv2d(4, 4, 4, padding="same"), "pads one side more than the other"),
         (nn.BatchNorm2d(4, track_running_stats=False), "has no running statistics"),
         (nn.MaxPool2d(3, 2, ceil_mode=True), "rounds its size up"),
+        (nn.AvgPool2d(5, ceil_mode=True), "rounds its size up"),
+        (nn.LeakyReLU(0.3), r"module 'call' \(LeakyReLU\) has a slope of 0.3, but there are 0.01, 0.1 and 0.2"),
+        (lambda x: x * x.sigmoid(), "`mul` in the network's own code must multiply a map by one number for each"),
+        (lambda x: x * x.mean(1, keepdim=True), "averages over the axes 1"),
+        (lambda x: x.relu_().clamp_(-1, 9), "`clamp_` in the network's own code has no counterpart"),
         (nn.MaxPool2d(2, dilation=2), "is dilated"),
         (nn.AvgPool2d(2, divisor_override=3), "has a divisor of its own"),
         (nn.AdaptiveAvgPool2d(24), r"pools \(12, 12\) to \(24, 24\), which no stride does"),
@@ -91,7 +135,7 @@ def test_calls_that_return_their_input_leave_no_node(call: Callable[[Tensor], Te
         (lambda x: x.mean(2, keepdim=True), "averages over the axes 2"),
         (lambda x: x.reshape(2, 4, 6, 24), r"reshapes \(4, 12, 12\) to \(4, 6, 24\)"),
         (lambda x: x.chunk(2, 1)[0], "`chunk` in the network's own code has no counterpart"),
-        (lambda x: x * 2, "`mul` in the network's own code has no counterpart"),
+        (lambda x: x * 2, "`mul` in the network's own code must multiply a map by one number for each"),
     ],
 )
 def test_a_call_without_counterpart_is_named(call: Callable[[Tensor], Tensor], message: str) -> None:

@@ -56,6 +56,17 @@ def test_what_follows_a_convolution_joins_its_node(elsewhere: Make) -> None:
     assert [node.stage for node in nodes] == [0] * 5 + [1] * 4 + [2] * 4 + [3] * 2
 
 
+def test_what_computes_the_factors_of_a_map_belongs_to_its_stage(elsewhere: Make) -> None:
+    nodes = trace(elsewhere("gated")[0], example(3, 12, 12)).architecture.nodes
+    products = [node for node in nodes if node.merge == "product"]
+    assert [node.stage for node in products] == [2, 2]  # after maps of 12 x 12 and 6 x 6
+    for product in products:
+        excite = nodes[product.inputs[1]]
+        squeeze = nodes[excite.inputs[0]]
+        assert [excite.stage, squeeze.stage, nodes[squeeze.inputs[0]].stage] == [2, 2, 2]
+    assert nodes[-1].stage == 3
+
+
 def test_a_network_of_ours_is_traced_to_what_it_was_built_from(elsewhere: Make) -> None:
     architecture = trace(elsewhere("vgg")[0], example(3, 16, 16)).architecture
     network = build(architecture, seed=1).eval()
