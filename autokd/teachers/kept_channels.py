@@ -19,12 +19,13 @@ from search_spaces.architecture.format import Architecture, Node
 from search_spaces.design.open_graph import FLATTENING, OpenGraph
 from search_spaces.networks.network import Network
 
-__all__ = ["DENSE", "FRESH", "KeptChannels", "joined", "kept_channels", "most_important", "parts"]
+__all__ = ["DENSE", "FRESH", "NORMS", "KeptChannels", "joined", "kept_channels", "most_important", "parts"]
 
 FRESH = -1
 """In place of the teacher's channel, for a channel that it does not have."""
 
 DENSE = (nn.Conv1d, nn.Conv2d, nn.Linear)
+NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
 KeptChannels = Tensor
 """int64: for each channel of the copy the teacher's that it keeps, or `FRESH`."""

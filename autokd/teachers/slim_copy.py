@@ -7,6 +7,7 @@ layer by layer, each fitted to what the layers before it in the copy really give
   the teacher's layer gives in these channels (He et al. 2017, https://arxiv.org/abs/1707.06168, equation 1). A small
   ridge draws them towards the kept weights [ours], and layers on both sides of a sum are fitted like all others [ours].
 * Batch norms keep scale and shift; their running statistics are those of the copy [ours].
+* Bottlenecks without an activation are turned into their principal components first (`principal_channels.py`).
 
 Channels beyond the teacher's number have fresh weights, and so have nodes that do anything else than convolutions,
 linear layers and batch norms, such as attention.
@@ -21,7 +22,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from autokd.teachers.kept_channels import DENSE, FRESH, KeptChannels, joined, kept_channels, most_important, parts
+from autokd.teachers.kept_channels import (
+    DENSE,
+    FRESH,
+    NORMS,
+    KeptChannels,
+    joined,
+    kept_channels,
+    most_important,
+    parts,
+)
+from autokd.teachers.principal_channels import in_principal_channels
 from search_spaces.architecture.format import Architecture
 from search_spaces.networks.network import Network
 
@@ -36,7 +47,6 @@ MOST_VALUES = 4_096  # that a layer sees at a position; with more, it is fitted 
 TO_CHOOSE = 5  # batches of samples by which channels are chosen
 AT_ONCE = 100  # samples of which the teacher's maps, or all patches of the copy's, are in memory together
 
-_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 _OTHERS = (
     *(nn.Identity, nn.Dropout, nn.Flatten, nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.GELU, nn.SiLU, nn.Hardswish),
     *(nn.Sigmoid, nn.Hardsigmoid),
@@ -64,7 +74,8 @@ def fill(
         classes: The copy's classes among the teacher's; None if they are the same.
     """
     was_training, batches = copy.training, torch.split(prepared, AT_ONCE)
-    channels = kept_channels(copy.architecture, teacher.eval(), batches[:TO_CHOOSE], classes)
+    teacher = in_principal_channels(teacher.eval(), batches[:TO_CHOOSE])
+    channels = kept_channels(copy.architecture, teacher, batches[:TO_CHOOSE], classes)
     layers = list(_layers(copy, teacher, channels))
     for layer in layers:
         layer.keep()
@@ -157,7 +168,7 @@ class _Layer:
     @property
     def is_by_channel(self) -> bool:
         """Whether it is a depthwise convolution, or a batch norm."""
-        return getattr(self.copy, "groups", 1) > 1 or isinstance(self.copy, _NORMS)
+        return getattr(self.copy, "groups", 1) > 1 or isinstance(self.copy, NORMS)
 
     def keep(self) -> None:
         """Keep the teacher's weights between the channels that the copy has; those from other channels are 0."""
@@ -195,7 +206,7 @@ def _layers(copy: Network, teacher: Network, channels: Sequence[KeptChannels]) -
     nodes = teacher.architecture.nodes
     for node, name, leaving in list(zip(nodes, copy.architecture.names, channels, strict=True))[1:]:
         own, given = parts(copy, name), parts(teacher, name)
-        if all(isinstance(part, (*DENSE, *_NORMS, *_OTHERS)) for part in own):
+        if all(isinstance(part, (*DENSE, *NORMS, *_OTHERS)) for part in own):
             sources = node.inputs if node.merge == "concat" else node.inputs[:1]
             entering = joined([channels[each] for each in sources], [nodes[each].channels for each in sources])
             yield from _layers_of_node(own, given, entering, leaving)
@@ -219,7 +230,7 @@ def _layers_of_node(
         after = entering
         if own in dense:
             after = leaving if own is dense[-1] else _largest(given, own)
-        yield _Layer(own, given, entering, after, isinstance(behind, _NORMS) or getattr(own, "bias", None) is not None)
+        yield _Layer(own, given, entering, after, isinstance(behind, NORMS) or getattr(own, "bias", None) is not None)
         entering = after
 
 
