@@ -19,7 +19,7 @@ from search_spaces.architecture.format import Architecture, Node
 from search_spaces.design.open_graph import FLATTENING, OpenGraph
 from search_spaces.networks.network import Network
 
-__all__ = ["DENSE", "FRESH", "NORMS", "KeptChannels", "joined", "kept_channels", "most_important", "parts"]
+__all__ = ["DENSE", "FRESH", "NORMS", "KeptChannels", "joined", "kept_channels", "mixes", "most_important", "parts"]
 
 FRESH = -1
 """In place of the teacher's channel, for a channel that it does not have."""
@@ -76,6 +76,11 @@ def joined(channels: Sequence[KeptChannels], sizes: Sequence[int]) -> KeptChanne
     starts = accumulate(sizes, initial=0)
     pairs = zip(channels, starts, strict=False)
     return torch.cat([torch.where(part == FRESH, FRESH, part + start) for part, start in pairs])
+
+
+def mixes(layer: nn.Module) -> bool:
+    """Whether each output channel of a layer is computed from all input channels."""
+    return isinstance(layer, DENSE) and getattr(layer, "groups", 1) == 1
 
 
 def parts(network: Network, name: str) -> list[nn.Module]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from autokd.teachers.kept_channels import DENSE, NORMS, parts
+from autokd.teachers.kept_channels import NORMS, mixes, parts
 from search_spaces.architecture.format import Node
 from search_spaces.design.open_graph import OpenGraph
 from search_spaces.networks.network import Network
@@ -100,7 +100,11 @@ class _Writer:
         return self.layer.register_forward_hook(lambda _, __, outputs: self.outputs.add(outputs))
 
     def turn(self, basis: Tensor) -> None:
-        """Turn the outputs; the scale of the norm goes into the layer, which then is as wide in each new channel."""
+        """Turn the outputs.
+
+        The scale of the norm goes into the layer, and the deviation of each new channel takes its place, since a copy
+        normalises by statistics of its own.
+        """
         to_new = basis.T
         if self.norm is not None:
             eps = float(self.norm.eps)  # type: ignore[arg-type]
@@ -156,13 +160,9 @@ def _writer(layers: list[nn.Module]) -> _Writer | None:
     *_, last = layers
     norm = last if isinstance(last, NORMS) else None
     layer = layers[-2] if norm is not None and len(layers) > 1 else last
-    return _Writer(layer, norm) if _mixes(layer) else None
+    return _Writer(layer, norm) if mixes(layer) else None
 
 
 def _reader(node: Node, layers: list[nn.Module]) -> _Reader | None:
     """The beginning of a node with one input, if it is a layer that mixes channels."""
-    return _Reader(layers[0]) if node.merge == "none" and _mixes(layers[0]) else None
-
-
-def _mixes(layer: nn.Module) -> bool:
-    return isinstance(layer, DENSE) and getattr(layer, "groups", 1) == 1
+    return _Reader(layers[0]) if node.merge == "none" and mixes(layers[0]) else None

@@ -29,11 +29,13 @@ from autokd.teachers.kept_channels import (
     KeptChannels,
     joined,
     kept_channels,
+    mixes,
     most_important,
     parts,
 )
 from autokd.teachers.principal_channels import in_principal_channels
 from search_spaces.architecture.format import Architecture
+from search_spaces.architecture.patterns import ACTIVATION_LAYERS
 from search_spaces.networks.network import Network
 
 __all__ = ["fill", "least_squares", "most_samples"]
@@ -48,8 +50,7 @@ TO_CHOOSE = 5  # batches of samples by which channels are chosen
 AT_ONCE = 100  # samples of which the teacher's maps, or all patches of the copy's, are in memory together
 
 _OTHERS = (
-    *(nn.Identity, nn.Dropout, nn.Flatten, nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.GELU, nn.SiLU, nn.Hardswish),
-    *(nn.Sigmoid, nn.Hardsigmoid),
+    *(nn.Identity, nn.Dropout, nn.Flatten, *(getattr(nn, layer.kind) for layer in ACTIVATION_LAYERS.values())),
     *(nn.MaxPool1d, nn.MaxPool2d, nn.AvgPool1d, nn.AvgPool2d, nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d),
 )
 """Layers without weights that leave the order of channels as it is."""
@@ -223,7 +224,7 @@ def _layers_of_node(
         entering: Channels of the node's inputs.
         leaving: Channels of its outputs.
     """
-    dense = [each for each in copies if isinstance(each, DENSE) and getattr(each, "groups", 1) == 1]
+    dense = [each for each in copies if mixes(each)]
     for own, given, behind in zip(copies, teachers, [*copies[1:], None], strict=True):
         if isinstance(own, _OTHERS):
             continue

@@ -26,26 +26,27 @@ from search_spaces.architecture.building import (
     depthwise,
     maximum,
     on_vector,
-    relu,
     sequence,
 )
 from search_spaces.architecture.layers import Activation, Dropout
 
-__all__ = ["ACTIVATIONS", "convolution_name", "patterned", "window_name"]
+__all__ = ["ACTIVATIONS", "ACTIVATION_LAYERS", "convolution_name", "patterned", "window_name"]
 
-ACTIVATIONS: dict[str, Extend] = {
-    "gelu": alone(Activation("GELU")),
-    "hardsigmoid": alone(Activation("Hardsigmoid")),
-    "hardswish": alone(Activation("Hardswish")),
-    "leaky1": alone(Activation("LeakyReLU")),  # by the slope of the negative part, in per cent
-    "leaky10": alone(Activation("LeakyReLU", (0.1,))),
-    "leaky20": alone(Activation("LeakyReLU", (0.2,))),
-    "relu": relu,
-    "relu6": alone(Activation("ReLU6")),
-    "sigmoid": alone(Activation("Sigmoid")),
-    "silu": alone(Activation("SiLU")),
+ACTIVATION_LAYERS: dict[str, Activation] = {
+    "gelu": Activation("GELU"),
+    "hardsigmoid": Activation("Hardsigmoid"),
+    "hardswish": Activation("Hardswish"),
+    "leaky1": Activation("LeakyReLU"),  # by the slope of the negative part, in per cent
+    "leaky10": Activation("LeakyReLU", (0.1,)),
+    "leaky20": Activation("LeakyReLU", (0.2,)),
+    "relu": Activation("ReLU"),
+    "relu6": Activation("ReLU6"),
+    "sigmoid": Activation("Sigmoid"),
+    "silu": Activation("SiLU"),
 }
 """Activations, by the names that they have in those of operations."""
+
+ACTIVATIONS: dict[str, Extend] = {name: alone(layer) for name, layer in ACTIVATION_LAYERS.items()}
 
 _AFTER = rf"(?P<bias>_bias)?(?P<bn>_bn)?(?:_(?P<activation>{'|'.join(ACTIVATIONS)}))?"
 _KERNEL = r"(?P<high>[1-9]\d*)x(?P<wide>[1-9]\d*)"

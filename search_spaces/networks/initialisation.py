@@ -49,7 +49,7 @@ GATE = 1 / (1 + exp(-1))
 """Initial factor of each input of a weighted sum."""
 
 RECTIFIERS = {Activation("ReLU"), Activation("ReLU6")}
-"""Layers that count as a ReLU; smooth activations do not."""
+"""Layers that count as a ReLU; leaky and smooth activations do not."""
 
 WIDEST_SHIFT = 8.0
 """Upper bound of shifts, at which ReLUs are linear in float32."""

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import fx, nn
 
 from search_spaces.architecture.layers import Shape
-from search_spaces.architecture.patterns import ACTIVATIONS, convolution_name, window_name
+from search_spaces.architecture.patterns import ACTIVATION_LAYERS, convolution_name, window_name
 from search_spaces.errors import SpaceError
 
 __all__ = ["PASSED", "SUPPORTED", "Counterpart", "has_own_pass", "is_weight", "module_name", "read_call"]
@@ -92,7 +92,7 @@ def read_call(
     network: nn.Module,
     shapes: Mapping[fx.Node, Shape],
     values: Mapping[fx.Node, Any],
-    is_unchanged: bool = False,
+    is_unchanged: bool,
 ) -> Counterpart:
     """What a node of a traced graph, whose result is no plain value, does.
 
@@ -116,7 +116,7 @@ def read_call(
         return _norm_of(node, network, shapes[node])
     else:
         name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", str(node.target))
-        read, names = _METHODS.get(str(_FUNCTIONS.get(node.target, node.target)), (None, ()))
+        read, names = _METHODS.get(str(_FUNCTIONS.get(node.target, node.target)).removesuffix("_"), (None, ()))
         call = _Call(f"`{name}` in {_where(node)}", entering, shapes[node], _arguments(node, names, values))
     if read is None and is_unchanged:
         return Counterpart(PASSED)
@@ -356,7 +356,7 @@ def _gelu(call: _Call) -> Counterpart:
 
 def _leaky(call: _Call) -> Counterpart:
     name = f"leaky{100 * call.given.get('negative_slope', 0.01):.6g}"
-    if name not in ACTIVATIONS:
+    if name not in ACTIVATION_LAYERS:
         raise call.refused(f"has a slope of {call.given['negative_slope']}, but there are 0.01, 0.1 and 0.2")
     return Counterpart(name)
 
@@ -364,6 +364,9 @@ def _leaky(call: _Call) -> Counterpart:
 def _always(operation: str) -> _Read:
     return lambda call: Counterpart(operation)
 
+
+_SIMPLE = ("hardsigmoid", "hardswish", "relu", "relu6", "sigmoid", "silu")
+"""Activations without arguments, which functions and methods call by their own names, too."""
 
 _MODULES: dict[type[nn.Module], _Read] = {
     nn.AdaptiveAvgPool1d: _adaptive_average,
@@ -381,17 +384,12 @@ _MODULES: dict[type[nn.Module], _Read] = {
     nn.Dropout2d: _dropout,
     nn.Flatten: _reshaped,
     nn.GELU: _gelu,
-    nn.Hardsigmoid: _always("hardsigmoid"),
-    nn.Hardswish: _always("hardswish"),
     nn.Identity: _always(PASSED),
     nn.LeakyReLU: _leaky,
     nn.Linear: _linear,
     nn.MaxPool1d: _max,
     nn.MaxPool2d: _max,
-    nn.ReLU: _always("relu"),
-    nn.ReLU6: _always("relu6"),
-    nn.SiLU: _always("silu"),
-    nn.Sigmoid: _always("sigmoid"),
+    **{getattr(nn, ACTIVATION_LAYERS[name].kind): _always(name) for name in _SIMPLE},
 }
 
 _POOL = ("kernel_size", "stride", "padding")
@@ -399,7 +397,6 @@ _METHODS: dict[str, tuple[_Read, tuple[str, ...]]] = {
     "adaptive_average": (_adaptive_average, ()),
     "adaptive_max": (_adaptive_max, ()),
     "add": (_sum, ()),
-    "add_": (_sum, ()),
     "average": (_average, (*_POOL, "ceil_mode", "count_include_pad", "divisor_override")),
     "cat": (_concatenation, ("dim",)),
     "clone": (_always(PASSED), ()),
@@ -407,24 +404,17 @@ _METHODS: dict[str, tuple[_Read, tuple[str, ...]]] = {
     "dropout": (_dropout, ("p",)),
     "flatten": (_reshaped, ()),
     "gelu": (_gelu, ()),
-    "hardsigmoid": (_always("hardsigmoid"), ()),
-    "hardswish": (_always("hardswish"), ()),
     "leaky": (_leaky, ("negative_slope",)),
     "max": (_max, (*_POOL, "dilation", "ceil_mode")),
     "mean": (_mean, ("dim", "keepdim")),
     "mul": (_product, ()),
-    "mul_": (_product, ()),
-    "relu": (_always("relu"), ()),
-    "relu6": (_always("relu6"), ()),
-    "relu_": (_always("relu"), ()),
     "reshape": (_reshaped, ()),
-    "sigmoid": (_always("sigmoid"), ()),
-    "sigmoid_": (_always("sigmoid"), ()),
-    "silu": (_always("silu"), ()),
     "squeeze": (_reshaped, ()),
     "view": (_reshaped, ()),
+    **{name: (_always(name), ()) for name in _SIMPLE},
 }
-"""Readers of methods, and of the functions that `_FUNCTIONS` calls so, with the names of their further arguments."""
+"""Readers of methods, also in place, and of the functions that `_FUNCTIONS` calls so, with the names of their further
+arguments."""
 
 _FUNCTIONS: dict[Any, str] = {
     F.adaptive_avg_pool1d: "adaptive_average",
@@ -437,15 +427,9 @@ _FUNCTIONS: dict[Any, str] = {
     F.dropout1d: "dropout",
     F.dropout2d: "dropout",
     F.gelu: "gelu",
-    F.hardsigmoid: "hardsigmoid",
-    F.hardswish: "hardswish",
     F.leaky_relu: "leaky",
     F.max_pool1d: "max",
     F.max_pool2d: "max",
-    F.relu: "relu",
-    F.relu6: "relu6",
-    F.sigmoid: "sigmoid",
-    F.silu: "silu",
     operator.add: "add",
     operator.iadd: "add",
     operator.imul: "mul",
@@ -461,6 +445,7 @@ _FUNCTIONS: dict[Any, str] = {
     torch.reshape: "reshape",
     torch.sigmoid: "sigmoid",
     torch.squeeze: "squeeze",
+    **{getattr(F, name): name for name in _SIMPLE},
 }
 
 SUPPORTED = (

@@ -239,9 +239,10 @@ class _Recorder(fx.Interpreter):
 
     def run_node(self, n: fx.Node) -> Any:
         """Result of a node."""
-        given = [(self.env[source], getattr(self.env[source], "_version", 0)) for source in n.all_input_nodes]
+        given = [each for source in n.all_input_nodes if isinstance(each := self.env[source], Tensor)]
+        versions = [each._version for each in given]
         value = super().run_node(n)
-        if any(value is each and value._version == version for each, version in given if isinstance(each, Tensor)):
+        if any(value is each and each._version == before for each, before in zip(given, versions, strict=True)):
             self.unchanged.add(n)
         if isinstance(value, int | float | str | torch.Size | torch.dtype | torch.device | None):
             self.values[n] = value
@@ -275,7 +276,7 @@ def _steps(recorder: _Recorder, network: nn.Module) -> list[_Step]:
         elif node.op != "output" and node in recorder.shapes and not is_weight(node):
             found = read_call(node, network, recorder.shapes, recorder.values, node in recorder.unchanged)
             inputs = tuple(places[source] for source in node.all_input_nodes if source in places)
-            if found.merge == "product":  # the map first, then the numbers by which it is multiplied
+            if found.merge == "product":  # the map first, then its gate
                 inputs = tuple(sorted(inputs, key=lambda place: -prod(steps[place].shape)))
             places[node] = inputs[0] if found.operation == PASSED else len(steps)
             if found.operation != PASSED:
@@ -329,14 +330,14 @@ def _joint_name(first: str, second: str) -> str | None:
 def _as_nodes(steps: Sequence[_Step]) -> Traced:
     """The steps as nodes of an architecture, with a stage for each resolution in the order of their appearance.
 
-    What computes numbers by which a map is multiplied belongs to the map's stage.
+    What computes a gate belongs to the stage of the map that it multiplies.
     """
     sizes: list[Shape] = []
     names: list[str] = []
     nodes: list[Node] = []
-    multiplied = _multiplied(steps)
+    of_gates = _resolutions_of_gates(steps)
     for number, step in enumerate(steps):
-        size = multiplied.get(number, _resolution(step))
+        size = of_gates.get(number, _resolution(step))
         if size not in sizes:
             sizes.append(size)
         names.append(_free_name(step.name, names))
@@ -353,8 +354,8 @@ def _resolution(step: _Step) -> Shape:
     return tuple(axis for axis in step.shape[1:] if axis > 1)
 
 
-def _multiplied(steps: Sequence[_Step]) -> dict[int, Shape]:
-    """For each step by whose numbers a map is multiplied, and those from which they are computed, the map's sizes."""
+def _resolutions_of_gates(steps: Sequence[_Step]) -> dict[int, Shape]:
+    """For each step that computes the gate of a product, the sizes of the map that it multiplies."""
     found: dict[int, Shape] = {}
     for step in steps:
         before = [step.inputs[1]] if step.merge == "product" else []

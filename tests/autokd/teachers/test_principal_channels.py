@@ -97,8 +97,8 @@ def test_channels_that_are_read_are_uncorrelated_and_fall_in_variance() -> None:
 
 
 @torch.no_grad()
-def test_batch_norms_keep_what_they_do_when_they_see_other_statistics() -> None:
-    """A copy trains with the statistics of a batch, so scales must be the deviations of what they give."""
+def test_scales_of_batch_norms_are_the_deviations_of_what_they_give() -> None:
+    """A copy trains with the statistics of a batch, which must change nothing but by sampling."""
     turned = in_principal_channels(bottlenecks(), [samples()])
     (values,) = read_by(turned, "node3")
     norm = turned.get_submodule("node2.1")

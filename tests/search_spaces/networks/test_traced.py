@@ -56,7 +56,7 @@ def test_what_follows_a_convolution_joins_its_node(elsewhere: Make) -> None:
     assert [node.stage for node in nodes] == [0] * 5 + [1] * 4 + [2] * 4 + [3] * 2
 
 
-def test_what_computes_the_factors_of_a_map_belongs_to_its_stage(elsewhere: Make) -> None:
+def test_what_computes_a_gate_belongs_to_the_stage_of_its_map(elsewhere: Make) -> None:
     nodes = trace(elsewhere("gated")[0], example(3, 12, 12)).architecture.nodes
     products = [node for node in nodes if node.merge == "product"]
     assert [node.stage for node in products] == [2, 2]  # after maps of 12 x 12 and 6 x 6
