@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 
 from autokd.database.reading import Reader
 from autokd.database.rows import EventRow, SearchRow
@@ -12,6 +13,9 @@ from autokd.searches.retraining import trainings
 from autokd.searches.workspace import Workspace
 
 __all__ = ["Look", "newest_event", "watch"]
+
+BEGINNING = timedelta(seconds=30)
+"""Time after its creation within which a search is expected to begin: until then its process reads data and teacher."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,8 @@ class Look:
 def watch(result: SearchResult, seconds: float) -> Iterator[Look]:
     """Look at a search until no process runs it any more, at least once; outages of the database are waited out.
 
+    One that was recorded just now and has not begun is waited for.
+
     Nothing is written and no transaction stays open between two looks, so the search does not notice.
 
     Args:
@@ -55,9 +61,13 @@ def watch(result: SearchResult, seconds: float) -> Iterator[Look]:
             now = _look(store, search, result.home, seen)
             seen = now.seen
             yield replace(now, trainings=trainings(result.problem_of(search), store, search.id))
-            if not now.progress.is_running:
+            if not (now.progress.is_running or _is_beginning(search)):
                 return
             time.sleep(seconds)
+
+
+def _is_beginning(search: SearchRow) -> bool:
+    return search.status == "created" and datetime.now(UTC) - search.created_at < BEGINNING
 
 
 def newest_event(store: Reader, search: SearchRow) -> int:

@@ -78,7 +78,8 @@ def trace(network: nn.Module, example: Tensor, output: int | str | None = None) 
         with _evenly_padded(network, steps):
             returned = network(example.clone())
         wanted = returned if output is None else returned[output]
-        _check_same(copy(example), wanted, "perhaps a layer overwrites a tensor that another one reads")
+        why = "perhaps a layer overwrites a tensor that another one reads, or does more than the class that it extends"
+        _check_same(copy(example), wanted, why)
     return traced
 
 

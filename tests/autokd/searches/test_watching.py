@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from datetime import timedelta
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -12,6 +13,7 @@ from clusters import Cluster
 
 from autokd.database.lease import Lease, acquire, release
 from autokd.database.store import Store
+from autokd.searches import watching
 from autokd.searches.problem import Problem
 from autokd.searches.reporter import Silent
 from autokd.searches.result import SearchResult
@@ -30,14 +32,21 @@ class Heard(Silent):
 
 
 @contextmanager
-def running(workspace: Workspace, problem: Problem) -> Iterator[tuple[Store, Lease, SearchResult]]:
-    """A recorded search that this process runs."""
+def created(workspace: Workspace, problem: Problem) -> Iterator[tuple[Store, SearchResult]]:
+    """A recorded search that nobody runs yet."""
     config = problem.config
     with workspace.open(create=True, notify=lambda line: None) as store:
         store.create_search(config.name, config.seed, config.to_dict(), config.digest, asdict(problem.facts))
-        lease = acquire(store, config.name)
+        yield store, SearchResult(workspace, config.name, None, Heard())
+
+
+@contextmanager
+def running(workspace: Workspace, problem: Problem) -> Iterator[tuple[Store, Lease, SearchResult]]:
+    """A recorded search that this process runs."""
+    with created(workspace, problem) as (store, result):
+        lease = acquire(store, result.name)
         store.set_status(lease, "running")
-        yield store, lease, SearchResult(workspace, config.name, None, Heard())
+        yield store, lease, result
         release(store, lease)
 
 
@@ -60,6 +69,28 @@ def test_a_search_that_does_not_run_is_looked_at_once(make_problem: Callable[...
     with running(Workspace(tmp_path), make_problem()) as (store, lease, result):
         store.set_status(lease, "interrupted")
         assert [look.progress.status for look in watch(result, seconds=0)] == ["interrupted"]
+
+
+def test_a_search_that_was_recorded_just_now_is_waited_for(
+    make_problem: Callable[..., Problem], tmp_path: Path
+) -> None:
+    with created(Workspace(tmp_path), make_problem()) as (store, result):
+        looks = watch(result, seconds=0)
+        assert [next(looks).progress.status for _ in range(3)] == 3 * ["created"]
+        lease = acquire(store, result.name)
+        assert next(looks).progress.status == "created"
+        store.set_status(lease, "running")
+        assert next(looks).progress.status == "running"
+        store.set_status(lease, "finished")
+        assert [look.progress.status for look in looks] == ["finished"]
+
+
+def test_a_search_that_was_recorded_and_never_began_is_not(
+    make_problem: Callable[..., Problem], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "BEGINNING", timedelta(0))
+    with created(Workspace(tmp_path), make_problem()) as (_, result):
+        assert [look.progress.status for look in watch(result, seconds=0)] == ["created"]
 
 
 @pytest.mark.slow  # a server stops and starts

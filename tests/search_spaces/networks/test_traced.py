@@ -212,6 +212,23 @@ def test_a_convolution_that_does_more_than_to_pad_is_refused(size: int, why: str
         trace(with_convolution(Scaled(3, 4, 3, 2)), example(3, size, size))
 
 
+class Doubled(nn.Linear):
+    def forward(self, x: Tensor) -> Tensor:
+        return 2 * super().forward(x)
+
+
+class Plain(nn.Linear):
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.weight, self.bias)
+
+
+def test_a_linear_layer_of_an_own_class_is_copied_if_it_is_nothing_else() -> None:
+    traced = trace(nn.Sequential(nn.Linear(4, 5), nn.ReLU(), Plain(5, 2)), example(4))
+    assert [node.operation for node in traced.architecture.nodes] == ["input", "linear_bias_relu", "linear_bias"]
+    with pytest.raises(SpaceError, match="or does more than the class that it extends"):
+        trace(nn.Sequential(nn.Linear(4, 5), nn.ReLU(), Doubled(5, 2)), example(4))
+
+
 def test_a_convolution_with_computed_weights_is_named() -> None:
     layer = nn.utils.parametrizations.weight_norm(nn.Conv2d(3, 4, 3))
     with pytest.raises(SpaceError, match=r"module '0' \(ParametrizedConv2d\) has no counterpart"):
