@@ -2,7 +2,7 @@
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -14,6 +14,7 @@ from grids import choices
 from tasks import Measurement, Task
 
 __all__ = [
+    "AWAY",
     "FULL",
     "LADDER",
     "PEERS",
@@ -58,9 +59,11 @@ class Peer(ABC):
     Attributes:
         stops_early: Whether its points start at the lowest rung of the task's ladder, and it says by `keeps` which
             climb on.
+        seconds_away: CPU seconds that its last proposal took in another process.
     """
 
     stops_early = False
+    seconds_away = 0.0
 
     @abstractmethod
     def ask(self) -> Proposal:
@@ -83,12 +86,16 @@ class Kind(NamedTuple):
 
     Attributes:
         home: `module:callable` of task, seed and workers, which makes one.
-        code: The distribution, or the module or package whose files decide what it proposes.
+        code: The distribution, the module or package whose files decide what it proposes, or the script that runs it
+            in an environment of its own and names the versions there.
     """
 
     home: str
     code: str
 
+
+AWAY = ("ax", "botorch", "cqr", "flaml", "hebo", "smac")
+"""Peers in environments of their own."""
 
 PEERS: Mapping[str, Kind] = {
     "random": Kind("baselines:RandomSearch", "baselines"),
@@ -98,8 +105,7 @@ PEERS: Mapping[str, Kind] = {
     "tpe": Kind("samplers:tpe", "optuna"),
     "gp": Kind("samplers:gp", "optuna"),
     "cma-es": Kind("samplers:cma_es", "cmaes"),
-    "smac": Kind("smac_peer:SmacPeer", "smac"),
-    "botorch": Kind("samplers:botorch", "optuna-integration"),
+    **{name: Kind(f"piped_peer:{name}", f"away/{name}_peer.py") for name in AWAY},
     "botorch-model": Kind("samplers:botorch_model", "botorch"),
     "random+halving": Kind("ladder_samplers:random_halving", "autokd.optimizers"),
     "ours+halving": Kind("ladder_samplers:ours_halving", "autokd.optimizers"),
@@ -111,7 +117,7 @@ PEERS: Mapping[str, Kind] = {
 }
 """The peers; imported when asked for, since some take seconds and some need not be installed."""
 
-FULL = ("random", "evolution", "ours", "ours+graphs", "tpe", "gp", "cma-es", "smac", "botorch", "botorch-model")
+FULL = ("random", "evolution", "ours", "ours+graphs", "tpe", "gp", "cma-es", "botorch-model", *AWAY)
 """Those that train everything fully."""
 
 LADDER = (
@@ -155,6 +161,8 @@ def peer_version(name: str) -> str:
         ValueError: If the name is unknown.
     """
     code = _kind(name).code
+    if code.endswith(".py"):
+        return _digest([Path(__file__).parent / code])
     try:
         return f"{code} {version(code)}"
     except PackageNotFoundError:
@@ -162,6 +170,10 @@ def peer_version(name: str) -> str:
     if spec is None or spec.origin is None:
         return f"{code}, not installed"
     files = sorted(Path(spec.origin).parent.glob("*.py")) if spec.submodule_search_locations else [Path(spec.origin)]
+    return _digest(files)
+
+
+def _digest(files: Iterable[Path]) -> str:
     return hashlib.blake2b(b"".join(file.read_bytes() for file in files), digest_size=4).hexdigest()
 
 

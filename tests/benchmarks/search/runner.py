@@ -45,7 +45,7 @@ class Trace:
         worths: What the points are worth: their means over all training seeds, which no peer sees; for one that breaks
             a limit the task's consolation.
         finished: Simulated seconds at which they finished.
-        ask_seconds: CPU seconds of the process for each proposal, in the order of the proposals; more than there are
+        ask_seconds: CPU seconds for each proposal, in the order of the proposals; more than there are
             full trainings where some were stopped early.
         shorter: Trainings below the top of the ladder.
     """
@@ -114,7 +114,7 @@ def time_of(task: Task, evaluations: int, workers: int) -> float:
 def _ask(peer: Peer, trace: Trace) -> Proposal:
     started = time.process_time()
     proposal = peer.ask()
-    trace.ask_seconds.append(time.process_time() - started)
+    trace.ask_seconds.append(time.process_time() - started + peer.seconds_away)
     return proposal
 
 

@@ -18,7 +18,6 @@ from autokd.optimizers.registry import sampler as own_sampler
 
 __all__ = [
     "SamplerPeer",
-    "botorch",
     "botorch_model",
     "cma_es",
     "experimental",
@@ -123,14 +122,6 @@ def cma_es(task: Task, seed: int, workers: int) -> Peer:
     with experimental():
         others = RandomSampler(seed)
         sampler = CmaEsSampler(seed=seed, independent_sampler=others, warn_independent_sampling=False)
-    return SamplerPeer(task, sampler)
-
-
-def botorch(task: Task, seed: int, workers: int) -> Peer:
-    """BoTorch's default Gaussian process, with categories one-hot."""
-    integration = imported("optuna_integration", "botorch", "optuna-integration")
-    with experimental():
-        sampler = integration.BoTorchSampler(seed=seed)
     return SamplerPeer(task, sampler)
 
 
