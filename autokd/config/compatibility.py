@@ -10,7 +10,7 @@ __all__ = ["RECORDED", "as_digested", "fill_recorded", "is_recorded", "without_l
 RECORDED = {"recorded": True}  # validation context of a recorded configuration
 
 BEFORE: dict[str, Any] = {
-    "space": {"tilt": "balanced"},
+    "space": {"tilt": "balanced", "stem": "pooled"},
     "training": {
         "schedule": "cosine",
         "cooldown": 0.3,

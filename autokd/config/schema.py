@@ -42,6 +42,7 @@ from autokd.config.section import Section
 from autokd.config.teacher import TeacherConfig
 from autokd.config.tracking import TrackingConfig
 from autokd.config.workers import WorkersConfig
+from search_spaces.design.blueprint import Stem
 from search_spaces.design.widths import Tilt
 
 __all__ = [
@@ -92,12 +93,16 @@ class SpaceConfig(Section):
         tilt: How widths depart from the proportions of a family so that several limits of the budget are used, by at
             most a factor of two for each halving of the resolution: "full", as far as that uses more of them;
             "balanced", only where two limits can be used up; or "none".
+        stem: How networks of `blocks` divide the resolution of inputs of more than 39 pixels by 4 first: "strided", by
+            one convolution, whose output is small, or "pooled", by a convolution and a max pooling, as in a published
+            ResNet.
     """
 
     name: str | None = None
     names: DistinctNames | None = None
     ranges: Ranges = Field(default={})
     tilt: Tilt = "full"
+    stem: Stem = "strided"
 
     @model_validator(mode="before")
     @classmethod

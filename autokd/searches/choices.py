@@ -62,7 +62,7 @@ class Choices:
         include_current_folder()  # a user's space is "module:Class"; so are samplers and pruners below
         try:
             section = self.config.space
-            found = space_of(section.listed, section.ranges).tilted(section.tilt)
+            found = space_of(section.listed, section.ranges).tilted(section.tilt).with_stem(section.stem)
             if self.teacher_graph is None:
                 return found
             return found.with_teacher(self.teacher_graph, self.pruned_widths if found.needs_pruning else None)

@@ -11,7 +11,7 @@ from optuna.distributions import CategoricalDistribution
 
 from search_spaces.architecture.format import Architecture
 from search_spaces.architecture.layers import Shape
-from search_spaces.design.blueprint import Blueprint
+from search_spaces.design.blueprint import Blueprint, Stem
 from search_spaces.design.budget import Budget
 from search_spaces.design.dimensions import Dimension, Parameters, Value
 from search_spaces.design.space import Space
@@ -64,6 +64,10 @@ class SpaceChoice(Space):
     def tilted(self, tilt: Tilt) -> SpaceChoice:
         """The choice among the spaces with this rule; see `Space.tilted`."""
         return SpaceChoice({name: each.tilted(tilt) for name, each in self._spaces.items()})
+
+    def with_stem(self, stem: Stem) -> SpaceChoice:
+        """The choice among the spaces with this stem; see `Space.with_stem`."""
+        return SpaceChoice({name: each.with_stem(stem) for name, each in self._spaces.items()})
 
     @property
     def needs_pruning(self) -> bool:

@@ -15,7 +15,7 @@ import numpy as np
 from search_spaces.architecture.cost import Cost
 from search_spaces.architecture.format import Architecture
 from search_spaces.architecture.layers import Shape
-from search_spaces.design.blueprint import Blueprint
+from search_spaces.design.blueprint import Blueprint, Stem
 from search_spaces.design.budget import Budget
 from search_spaces.design.dimensions import Dimension, Parameters, Range, Value, contains, low_ends, narrow
 from search_spaces.design.repair import drawn, repair
@@ -67,6 +67,7 @@ class Space(ABC):
             raise SpaceError(f"`max_width >= 1` and `0 < width <= {WIDEST}` must hold, but got {max_width=}, {width=}.")
         self.width, self.max_width = width, max_width
         self.tilt: Tilt = "full"
+        self.stem: Stem = "pooled"
         self._open, self.fixed = narrow(self.dimensions, ranges, f"space {self.name!r}")
 
     def distributions(self) -> dict[str, Dimension]:
@@ -90,6 +91,16 @@ class Space(ABC):
         """
         made = copy(self)
         made.tilt = tilt
+        return made
+
+    def with_stem(self, stem: Stem) -> Self:
+        """The space with another stem for large inputs, where its networks have a choice: those of `blocks`.
+
+        Args:
+            stem: The stem.
+        """
+        made = copy(self)
+        made.stem = stem
         return made
 
     @property

@@ -22,7 +22,7 @@ import numpy as np
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from search_spaces.architecture.layers import Shape
-from search_spaces.design.blueprint import CLASSES, Blueprint, Sketch, Total, is_small
+from search_spaces.design.blueprint import CLASSES, Blueprint, Sketch, Stem, Total, is_small
 from search_spaces.design.space import Dimension, Parameters, Range, Space, Value
 from search_spaces.errors import SpaceError
 
@@ -86,8 +86,10 @@ class Blocks(Space):
     `bottleneck` (the inner width is a quarter) and `attention` (there are always four heads, so that a wider stage
     never needs less memory).
 
-    Inputs of up to 39 px keep their resolution in the stem, a 3x3 convolution; larger ones enter through a convolution
-    and a max pooling of stride 2 each, as in ShuffleNetV2. The second and third stages halve the resolution; the fourth
+    Inputs of up to 39 px keep their resolution in the stem, a 3x3 convolution; larger ones enter through a 3x3
+    convolution and a max pooling of stride 2 each, as in ShuffleNetV2, or with `with_stem("strided")` through a 7x7
+    convolution of stride 4 [ours]: where activations are limited, the map between the two would decide how wide the
+    first stage can be. The second and third stages halve the resolution; the fourth
     does so if the map is larger than 4 px. The stem is as wide as the first stage, so that the first block there equals
     the others. A stage of depth 0 is left out together with its halving of the resolution; it may be the last, or with
     ranges that begin there any other one. Of the first stage the stem remains.
@@ -138,7 +140,7 @@ class Blocks(Space):
         head = self._head_ratio(stages[-1])
         sketch = Sketch(input_shape, classes, (*ratios, *([head] if head else [])), self.name)
         widths = [stage.width(sketch, part) for part, stage in enumerate(stages)]
-        last = _stem(sketch, widths[0])
+        last = _stem(sketch, widths[0], self.stem)
         for part, (stage, width) in enumerate(zip(stages, widths, strict=True)):
             last = _run(sketch, stage, part, width, last)
         return _classified(sketch, last, len(stages) if head else None, stages[-1].number)
@@ -209,9 +211,11 @@ def _classified(sketch: Sketch, last: int, head: int | None, stage: int) -> Blue
     return sketch.finish()
 
 
-def _stem(sketch: Sketch, width: int) -> int:
+def _stem(sketch: Sketch, width: int, stem: Stem) -> int:
     if is_small(sketch.input_shape):
         return sketch.add("conv3x3_bn_relu", (0,), width, name="stem")
+    if stem == "strided":
+        return sketch.add("conv7x7_bn_relu", (0,), width, stride=4, name="stem")
     first = sketch.add("conv3x3_bn_relu", (0,), width, stride=2, name="stem")
     return sketch.add("maxpool3x3", (first,), width, stride=2, name="stem_pool")
 

@@ -45,7 +45,7 @@ def test_recorded_budgets_read_back_and_have_the_digest_that_they_had(budget: di
     assert list(recorded["budget"]) == [name for name in LIMITS if name in budget]
     assert parse_config(recorded) == config(budget)
     later = {"optimizer": {"keeps_start_points": False, "proposes_early": False}}
-    later["space"] = recorded["space"] | {"tilt": "balanced"}
+    later["space"] = recorded["space"] | {"tilt": "balanced", "stem": "pooled"}
     later["training"] = recorded["training"] | {"from_teacher": False}
     assert parse_config(recorded | later).digest == digest
 

@@ -98,8 +98,11 @@ def test_overrides_reach_their_key(config: SearchConfig, override: str, path: tu
 @pytest.mark.parametrize(
     ("override", "section"),
     [
-        ("space.name=blocks", {"name": "blocks", "ranges": {}, "tilt": "full"}),
-        ("space.names=['blocks', 'randwire']", {"names": ["blocks", "randwire"], "ranges": {}, "tilt": "full"}),
+        ("space.name=blocks", {"name": "blocks", "ranges": {}, "tilt": "full", "stem": "strided"}),
+        (
+            "space.names=['blocks', 'randwire']",
+            {"names": ["blocks", "randwire"], "ranges": {}, "tilt": "full", "stem": "strided"},
+        ),
     ],
 )
 @pytest.mark.parametrize("before", [{"name": "nago"}, {"names": ["nago", "darts"]}, {}])
@@ -113,7 +116,12 @@ def test_one_of_several_spaces_is_chosen_with_its_own_ranges() -> None:
     ranges = {"nago": {"top_nodes": [3, 4]}, "blocks.head_ratio": 0, "blocks": {"stage1_depth": 1}}
     several = parse_config(changed(space={"names": ["nago", "blocks"], "ranges": ranges}))
     found = override_config(several, ["space.name=blocks"]).to_dict()["space"]
-    assert found == {"name": "blocks", "ranges": {"head_ratio": 0, "stage1_depth": 1}, "tilt": "full"}
+    assert found == {
+        "name": "blocks",
+        "ranges": {"head_ratio": 0, "stage1_depth": 1},
+        "tilt": "full",
+        "stem": "strided",
+    }
 
 
 def test_one_of_several_methods_is_chosen_with_its_own_ranges() -> None:
@@ -356,11 +364,12 @@ def test_references_for_full_length_trainings_may_be_named() -> None:
 def test_one_space_is_recorded_alike_however_it_is_given() -> None:
     configs = [parse_config(changed(space=space)) for space in ({"name": "blocks"}, {"names": ["blocks"]})]
     assert configs[0] == configs[1]
-    assert configs[0].to_dict()["space"] == {"name": "blocks", "ranges": {}, "tilt": "full"}
+    assert configs[0].to_dict()["space"] == {"name": "blocks", "ranges": {}, "tilt": "full", "stem": "strided"}
     assert parse_config(changed()).to_dict()["space"] == {
         "names": ["nago", "blocks", "like-teacher"],
         "ranges": {},
         "tilt": "full",
+        "stem": "strided",
     }
 
 

@@ -410,6 +410,21 @@ def test_searches_of_earlier_versions_tilt_widths_as_they_did(make_problem, spac
     assert drawn[0] != drawn[1] == drawn[2]
 
 
+@pytest.mark.parametrize("space", [{"name": "blocks"}, {"names": ["blocks", "nago"]}])
+def test_searches_of_earlier_versions_draw_the_stems_that_they_did(make_problem, space: dict[str, Any]):
+    problem = make_problem(space=space, budget={"params": 20_000})
+    recorded = problem.config.to_dict()
+    assert recorded["space"].pop("stem") == "strided"
+    earlier = replace(problem, config=recorded_config(recorded, "recorded"))
+    parameters = {"space": "blocks"} if "names" in space else {}
+    family = problem.space.complete(parameters | problem.space.start_points()[0])
+    drawn = [
+        each.space.sample(family, problem.budget, (1, 48, 48), 10, np.random.default_rng(0))
+        for each in (problem, earlier)
+    ]
+    assert [each.nodes[1].stride for each in drawn] == [4, 2]
+
+
 def test_copies_of_a_teacher_that_sees_another_size_begin_anew(make_problem, make_record):
     problem = make_problem(space={"name": "like-teacher"}, budget={"params": 8_000})
     graph = traced_teacher(load_teacher(TEACHER, CPU), (1, 8, 8), CPU).architecture

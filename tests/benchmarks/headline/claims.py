@@ -9,6 +9,7 @@ from statistics import fmean, median
 
 import hand_drawn
 from intervals import Estimate, between_share, brier, estimate
+from protocol import LARGE
 from records import Record
 
 __all__ = ["NOT_MEASURED", "Claim", "Evidence", "claims"]
@@ -20,8 +21,8 @@ NOT_JUDGED = "T1"  # its teacher saw ImageNet, which no student of the data set 
 PARITY, HALF_A_POINT = -0.25, -0.5
 FEWEST_SEEDS = 3  # below it an interval says nothing
 MOSTLY_BETWEEN = 0.5
-PRODUCTS = ("A", "A+", "A+w")
-"""The product with the space of its paper, and with those that it searches by default."""
+PRODUCTS = ("A", "A+", "A+w", "A+s")
+"""The product with the space of its paper, and with those that it searches by default, the last on large images."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def claims(evidence: Evidence) -> list[Claim]:
 
 def _parity(evidence: Evidence) -> Iterator[Claim]:
     teacher = {record.run.seed: 100 * record.teacher["test"] for record in evidence.records if record.teacher}
-    for name in (*PRODUCTS, "L"):
+    for name in (*_products(evidence.data), "L"):
         found = evidence.difference(evidence.tests(name), teacher)
         fits = [_fits(record) for record in evidence.arm(name)]
         mark = _parity_mark(found, all(fits))
@@ -124,11 +125,15 @@ def _hand_drawn(evidence: Evidence) -> Iterator[Claim]:
     n_pairs = sum(record.run.arm in ("H-screen", "H-tune") for record in evidence.records)
     rival = evidence.tests("H", best) if best else {}
     name = f"best H ({best}, of {n_pairs} trainings of pairs)" if best else "best H"
-    for product in PRODUCTS:
+    for product in _products(evidence.data):
         yield _compared("S6", evidence, f"{product} - {name}", evidence.tests(product), rival)
     for other in ("TB-random", "TB-evolution"):
         yield _compared("S7", evidence, f"TR - {other}", evidence.tests("TR"), evidence.tests(other))
     yield _compared("S7", evidence, f"TR - {name}", evidence.tests("TR"), rival)
+
+
+def _products(data: str) -> Sequence[str]:
+    return PRODUCTS if data in LARGE else PRODUCTS[:-1]
 
 
 def _joint(evidence: Evidence) -> Iterator[Claim]:

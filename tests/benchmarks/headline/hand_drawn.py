@@ -5,7 +5,7 @@ of the methods' own ranges; the best of these are trained in full. Everything is
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any
 
@@ -49,10 +49,14 @@ STUDENTS: Mapping[str, Arm] = {
 }
 """Students whose widths are solved for the limits."""
 
-STARTS: Mapping[str, Arm] = {
+_RESIDUAL: Mapping[str, Arm] = {
     **{name: STUDENTS[name] for name in ("resnet-1-1-1-1", "resnet-3-3-3")},
     "deep-early": _blocks(DEEP_EARLY, (3, 4, 1, 0), head_ratio=0),
+}
+STARTS: Mapping[str, Arm] = {
+    **_RESIDUAL,
     "slim-copy": Arm(spaces=("like-teacher",), from_teacher=True),
+    **{f"{name}-strided": replace(student, stem="strided") for name, student in _RESIDUAL.items()},
 }
 """Networks with which a search begins: residual ones, and the slim copy with what fits of the teacher's weights."""
 

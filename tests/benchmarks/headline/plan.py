@@ -8,7 +8,7 @@ from typing import Any
 
 import hand_drawn
 from hand_drawn import METHODS, STARTS, STUDENTS, Pair
-from protocol import ARMS, PROTOCOLS, Arm, Protocol, digest
+from protocol import ARMS, LARGE, PROTOCOLS, Arm, Protocol, digest
 from records import Record, Run
 from searching import search
 from trainings import Training, best_of_random, draw, failed, folder_of, random_family, train
@@ -82,7 +82,7 @@ class _Planner:
         """A searching arm."""
         arm, run = ARMS[name], self.run(name, "", seed, ARMS[name])
         folder = arm.search or name
-        if arm.seeds is None or seed < arm.seeds:
+        if self._differs(arm) and (arm.seeds is None or seed < arm.seeds):
             epochs = self._epochs_of_a_search(arm.images)
             yield Job(run, epochs, folder, partial(search, self.bench, run, arm, folder))
 
@@ -111,8 +111,13 @@ class _Planner:
 
     def starts(self, name: str, seed: int) -> Iterator[Job]:
         """Arm S: networks with which a search begins, trained in full without one."""
-        for student in STARTS:
-            yield self._pair(name, Pair(student, "kd"), seed, self.protocol.final)
+        for student, arm in STARTS.items():
+            if self._differs(arm):
+                yield self._pair(name, Pair(student, "kd"), seed, self.protocol.final)
+
+    def _differs(self, arm: Arm) -> bool:
+        """Whether an arm is another one than that with a pooled stem, which images of this size may not reach."""
+        return arm.stem == "pooled" or self.bench.name in LARGE
 
     def long(self, name: str, seed: int) -> Iterator[Job]:
         """Arm L: the student that arm A found, trained longer."""

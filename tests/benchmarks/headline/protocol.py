@@ -13,6 +13,7 @@ from typing import Any
 __all__ = [
     "ARMS",
     "FIXED",
+    "LARGE",
     "PROTOCOLS",
     "STUDIED",
     "WITHOUT_TEACHER",
@@ -131,6 +132,7 @@ class Arm:
         seeds: Number of seeds that it is run with at most; all that are asked for by default.
         from_teacher: Whether slim copies of the teacher begin with what fits of its weights, the product's default.
         tilt: How widths are tilted to use several limits; "full" is the product's default.
+        stem: How known blocks divide the resolution of larger images first; "strided" is the product's default.
     """
 
     spaces: tuple[str, ...] = ("nago",)
@@ -150,6 +152,7 @@ class Arm:
     seeds: int | None = None
     from_teacher: bool = False
     tilt: str = "balanced"
+    stem: str = "pooled"
 
 
 def digest(protocol: Protocol, *settings: Any) -> str:
@@ -306,6 +309,9 @@ _EVOLUTION = "evolution:RegularisedEvolution"
 _A = Arm(ranges=_NAGO, distillation=_KD)
 _C = replace(_A, distillation=WITHOUT_TEACHER, search="C")
 
+LARGE = ("T", "T1")
+"""Names of protocols whose images are so large that stems differ; on all others arms that differ in it alone agree."""
+
 _PLUS = Arm(
     spaces=("nago", "blocks", "like-teacher"),
     ranges={f"nago.{name}": values for name, values in _NAGO.items()} | {"blocks.stage4_depth": [0, 4]},
@@ -316,10 +322,13 @@ _PLUS = Arm(
     finalists=2,
 )
 
+_COPIES = replace(_PLUS, from_teacher=True, tilt="full")
+
 ARMS: Mapping[str, Arm] = {
     "A": _A,
     "A+": _PLUS,
-    "A+w": replace(_PLUS, from_teacher=True, tilt="full"),  # the product as it is now
+    "A+w": _COPIES,
+    "A+s": replace(_COPIES, stem="strided"),  # the product as it is now
     "A+4": replace(_PLUS, images=4),  # what would a longer search find?
     "A-paper": replace(_A, ranges=_NAGO_OF_THE_PAPER, seeds=1),  # graphs of up to 1,000 nodes cost too much for more
     "A-t": replace(_A, sampler="tpe", options={"multivariate": True}),
@@ -336,5 +345,5 @@ ARMS: Mapping[str, Arm] = {
 }
 """The searching arms. One more line is one more arm, such as the product with other defaults."""
 
-STUDIED = ("A", "A+", "A+w", "A+4")
+STUDIED = ("A", "A+", "A+w", "A+s", "A+4")
 """Arms whose best families are recorded with their students, to be studied."""

@@ -117,6 +117,15 @@ def test_networks_with_which_searches_begin_are_trained_in_full_and_tested(
     assert depths == [4, 9, 8]
 
 
+def test_stems_are_an_arm_s_own_matter_where_images_are_large(bench: Workbench) -> None:
+    large = replace(bench, name="T")
+    small_starts, large_starts = (ready(jobs(each, ["S"], [0], {})) for each in (bench, large))
+    assert [f"{name}-strided/kd" for name in ("resnet-1-1-1-1", "resnet-3-3-3", "deep-early")] == large_starts[-3:]
+    assert large_starts[:-3] == small_starts
+    assert not jobs(bench, ["A+s"], [0], {})
+    assert [job.run.arm for job in jobs(large, ["A+s"], [0], {})] == ["A+s"]
+
+
 def test_pairs_are_tuned_even_if_most_of_the_best_are_not_distilled(bench: Workbench) -> None:
     screens = [job for job in jobs(bench, ["H"], [0], {}) if job.run.arm == "H-screen"]
     records = dict(done(job, 0.9 if job.run.variant.endswith("/none") else 0.5) for job in screens)

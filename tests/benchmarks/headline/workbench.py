@@ -89,7 +89,7 @@ class Workbench:
                 "data": self._placed(protocol.data),
                 "teacher": {**self._placed(protocol.teacher), "disk_bytes": DISK_BYTES},
                 "budget": {"of_teacher": dict(protocol.shares)},
-                "space": {"names": list(arm.spaces), "ranges": dict(arm.ranges), "tilt": arm.tilt},
+                "space": {"names": list(arm.spaces), "ranges": dict(arm.ranges), "tilt": arm.tilt, "stem": arm.stem},
                 "distillation": {"method": "kd", "ranges": dict(arm.distillation)},
                 "optimizer": {
                     "name": arm.sampler,

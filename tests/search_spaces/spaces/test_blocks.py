@@ -15,7 +15,7 @@ from search_spaces.design.budget import Budget
 from search_spaces.design.space import Value
 from search_spaces.errors import SpaceError
 from search_spaces.networks.network import build
-from search_spaces.spaces.blocks import EARLY, LATE, Blocks
+from search_spaces.spaces.blocks import EARLY, LATE, RESNET, Blocks
 
 ALL = sorted({*EARLY, *LATE})
 SETTINGS = {"expansion": 3, "kernel": 5, "squeeze": 1}
@@ -240,6 +240,28 @@ def test_resnet_20_for_small_images_is_in_the_space_without_the_fourth_stage() -
     space = Blocks(width=16, head_ratio=0, stage4_depth=0)
     found = cost(sample(space, family(*["basic"] * 4, depths=(3, 3, 3, 0)), (3, 32, 32)))
     assert (found.params, found.macs) == (272_474, 40_813_184)
+
+
+@pytest.mark.parametrize("shape", [(3, 64, 64), (3, 97, 130), (2, 50)])
+def test_a_strided_stem_gives_the_map_that_the_pooled_one_does_by_one_convolution(shape: Shape) -> None:
+    pooled, strided = (sample(Blocks(width=8).with_stem(stem), RESNET, shape) for stem in ("pooled", "strided"))
+    assert (pooled.names[1:3], strided.names[1]) == (("stem", "stem_pool"), "stem")
+    assert pooled.shapes()[2:] == strided.shapes()[1:]
+    assert strided.shapes()[1][1:] == tuple(-(-size // 4) for size in shape[1:])
+
+
+def test_small_inputs_have_one_stem() -> None:
+    of_both = [sample(Blocks(width=8).with_stem(stem), RESNET, (3, 39, 39)) for stem in ("pooled", "strided")]
+    assert of_both[0] == of_both[1]
+
+
+def test_where_activations_are_limited_a_strided_stem_lets_the_first_stage_be_several_times_as_wide() -> None:
+    budget, rng = Budget(params=300_000, activation_bytes=90_000), np.random.default_rng(0)
+    widths = [
+        Blocks().with_stem(stem).sample(RESNET, budget, (3, 64, 64), 20, rng).nodes[1].channels
+        for stem in ("pooled", "strided")
+    ]
+    assert widths[1] > 3 * widths[0]
 
 
 def test_a_stage_of_depth_0_is_left_out_with_its_halving_and_its_ratio() -> None:
