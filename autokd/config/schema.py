@@ -94,15 +94,15 @@ class SpaceConfig(Section):
             most a factor of two for each halving of the resolution: "full", as far as that uses more of them;
             "balanced", only where two limits can be used up; or "none".
         stem: How networks of `blocks` divide the resolution of inputs of more than 39 pixels by 4 first: "strided", by
-            one convolution, whose output is small, or "pooled", by a convolution and a max pooling, as in a published
-            ResNet.
+            one convolution, whose output is small; "pooled", by a convolution and a max pooling, as in a published
+            ResNet; or "auto", by one convolution where that lets a network do more within the budget.
     """
 
     name: str | None = None
     names: DistinctNames | None = None
     ranges: Ranges = Field(default={})
     tilt: Tilt = "full"
-    stem: Stem = "strided"
+    stem: Stem = "auto"
 
     @model_validator(mode="before")
     @classmethod

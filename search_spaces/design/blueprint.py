@@ -29,8 +29,9 @@ CLASSES, IMAGE = -2, -1
 SMALL_INPUT = 39
 """Longest side, in pixels, up to which a stem keeps the resolution."""
 
-Stem = Literal["strided", "pooled"]
-"""How larger inputs lose resolution: by one convolution of stride 4, or by one and a max pooling of stride 2 each."""
+Stem = Literal["auto", "strided", "pooled"]
+"""How larger inputs lose resolution: by one convolution of stride 4, by one and a max pooling of stride 2 each, or by
+that of the two with which a network makes more of its budget."""
 
 REFERENCE = 16
 """Base width at which the execution order is chosen; the best order depends on the ratios and hardly on the base."""

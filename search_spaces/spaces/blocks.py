@@ -14,6 +14,7 @@ the list, the ranges and the layout are [ours]. Sources of the blocks:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from math import inf
 from typing import ClassVar
@@ -21,10 +22,13 @@ from typing import ClassVar
 import numpy as np
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
+from search_spaces.architecture.cost import cost
+from search_spaces.architecture.format import Architecture
 from search_spaces.architecture.layers import Shape
 from search_spaces.design.blueprint import CLASSES, Blueprint, Sketch, Stem, Total, is_small
+from search_spaces.design.budget import Budget
 from search_spaces.design.space import Dimension, Parameters, Range, Space, Value
-from search_spaces.errors import SpaceError
+from search_spaces.errors import BudgetError, SpaceError
 
 __all__ = ["DEEP_EARLY", "MOBILENETV2", "RESNET", "RESNET_20", "Blocks"]
 
@@ -39,6 +43,9 @@ RESIDUAL = ("basic", "bottleneck")
 
 PARTS = {"shuffle": 2, "bottleneck": 4, "attention": 4}
 """Number that divides a stage's width: for the two halves, for an inner width of a quarter, or for four heads."""
+
+WORTH_A_STRIDE = 1.25
+"""How many times as many multiply-accumulates a network must do with a strided stem, which is worse at equal ones."""
 
 SMALL_MAP = 4
 """Longest side, in pixels, up to which the last stage keeps the resolution, since it would have too few positions."""
@@ -89,10 +96,13 @@ class Blocks(Space):
     Inputs of up to 39 px keep their resolution in the stem, a 3x3 convolution; larger ones enter through a 3x3
     convolution and a max pooling of stride 2 each, as in ShuffleNetV2, or with `with_stem("strided")` through a 7x7
     convolution of stride 4 [ours]: where activations are limited, the map between the two would decide how wide the
-    first stage can be. The second and third stages halve the resolution; the fourth
-    does so if the map is larger than 4 px. The stem is as wide as the first stage, so that the first block there equals
-    the others. A stage of depth 0 is left out together with its halving of the resolution; it may be the last, or with
-    ranges that begin there any other one. Of the first stage the stem remains.
+    first stage can be. With `with_stem("auto")` they do so if the network then does at least 1.25 times as many
+    multiply-accumulates within the same budget; with a fixed `width` they never do.
+
+    The second and third stages halve the resolution; the fourth does so if the map is larger than 4 px. The stem is as
+    wide as the first stage, so that the first block there equals the others. A stage of depth 0 is left out together
+    with its halving of the resolution; it may be the last, or with ranges that begin there any other one. Of the first
+    stage the stem remains.
 
     A block that changes width or resolution has a projection shortcut (`basic`, `bottleneck`), no shortcut (`mbconv`),
     or both branches on the whole input (`shuffle`); the other three follow an average pooling and a 1x1 convolution.
@@ -130,6 +140,20 @@ class Blocks(Space):
         if head_ratio is not None and not 0 <= head_ratio < inf:
             raise SpaceError(f"`0 <= head_ratio < inf` must hold, but got {head_ratio=}.")
         self.head_ratio = head_ratio
+
+    def sample(
+        self, parameters: Parameters, budget: Budget, input_shape: Shape, classes: int, rng: np.random.Generator
+    ) -> Architecture:
+        """One architecture of the family, with the stem that makes more of the budget if it is "auto"; see `Space`."""
+        given = (parameters, budget, input_shape, classes, rng)
+        if self.stem != "auto" or self.width is not None or is_small(input_shape):
+            return super().sample(*given)
+        pooled = self.with_stem("pooled").sample(*given)
+        with suppress(BudgetError):
+            strided = self.with_stem("strided").sample(*given)
+            if cost(strided).macs >= WORTH_A_STRIDE * cost(pooled).macs:
+                return strided
+        return pooled
 
     def blueprint(
         self, parameters: Parameters, input_shape: Shape, classes: int, rng: np.random.Generator

@@ -98,10 +98,10 @@ def test_overrides_reach_their_key(config: SearchConfig, override: str, path: tu
 @pytest.mark.parametrize(
     ("override", "section"),
     [
-        ("space.name=blocks", {"name": "blocks", "ranges": {}, "tilt": "full", "stem": "strided"}),
+        ("space.name=blocks", {"name": "blocks", "ranges": {}, "tilt": "full", "stem": "auto"}),
         (
             "space.names=['blocks', 'randwire']",
-            {"names": ["blocks", "randwire"], "ranges": {}, "tilt": "full", "stem": "strided"},
+            {"names": ["blocks", "randwire"], "ranges": {}, "tilt": "full", "stem": "auto"},
         ),
     ],
 )
@@ -120,7 +120,7 @@ def test_one_of_several_spaces_is_chosen_with_its_own_ranges() -> None:
         "name": "blocks",
         "ranges": {"head_ratio": 0, "stage1_depth": 1},
         "tilt": "full",
-        "stem": "strided",
+        "stem": "auto",
     }
 
 
@@ -364,12 +364,12 @@ def test_references_for_full_length_trainings_may_be_named() -> None:
 def test_one_space_is_recorded_alike_however_it_is_given() -> None:
     configs = [parse_config(changed(space=space)) for space in ({"name": "blocks"}, {"names": ["blocks"]})]
     assert configs[0] == configs[1]
-    assert configs[0].to_dict()["space"] == {"name": "blocks", "ranges": {}, "tilt": "full", "stem": "strided"}
+    assert configs[0].to_dict()["space"] == {"name": "blocks", "ranges": {}, "tilt": "full", "stem": "auto"}
     assert parse_config(changed()).to_dict()["space"] == {
         "names": ["nago", "blocks", "like-teacher"],
         "ranges": {},
         "tilt": "full",
-        "stem": "strided",
+        "stem": "auto",
     }
 
 

@@ -412,9 +412,9 @@ def test_searches_of_earlier_versions_tilt_widths_as_they_did(make_problem, spac
 
 @pytest.mark.parametrize("space", [{"name": "blocks"}, {"names": ["blocks", "nago"]}])
 def test_searches_of_earlier_versions_draw_the_stems_that_they_did(make_problem, space: dict[str, Any]):
-    problem = make_problem(space=space, budget={"params": 20_000})
+    problem = make_problem(space=space, budget={"params": 20_000, "activation_bytes": 20_000})
     recorded = problem.config.to_dict()
-    assert recorded["space"].pop("stem") == "strided"
+    assert recorded["space"].pop("stem") == "auto"
     earlier = replace(problem, config=recorded_config(recorded, "recorded"))
     parameters = {"space": "blocks"} if "names" in space else {}
     family = problem.space.complete(parameters | problem.space.start_points()[0])

@@ -132,7 +132,7 @@ class Arm:
         seeds: Number of seeds that it is run with at most; all that are asked for by default.
         from_teacher: Whether slim copies of the teacher begin with what fits of its weights, the product's default.
         tilt: How widths are tilted to use several limits; "full" is the product's default.
-        stem: How known blocks divide the resolution of larger images first; "strided" is the product's default.
+        stem: How known blocks divide the resolution of larger images first; "auto" is the product's default.
     """
 
     spaces: tuple[str, ...] = ("nago",)
@@ -328,7 +328,7 @@ ARMS: Mapping[str, Arm] = {
     "A": _A,
     "A+": _PLUS,
     "A+w": _COPIES,
-    "A+s": replace(_COPIES, stem="strided"),  # the product as it is now
+    "A+s": replace(_COPIES, stem="strided"),  # as the product, whose "auto" differs on T in MobileNetV2 alone
     "A+4": replace(_PLUS, images=4),  # what would a longer search find?
     "A-paper": replace(_A, ranges=_NAGO_OF_THE_PAPER, seeds=1),  # graphs of up to 1,000 nodes cost too much for more
     "A-t": replace(_A, sampler="tpe", options={"multivariate": True}),

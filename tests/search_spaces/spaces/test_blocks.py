@@ -13,7 +13,7 @@ from search_spaces.architecture.format import Architecture
 from search_spaces.architecture.layers import Shape
 from search_spaces.design.budget import Budget
 from search_spaces.design.space import Value
-from search_spaces.errors import SpaceError
+from search_spaces.errors import BudgetError, SpaceError
 from search_spaces.networks.network import build
 from search_spaces.spaces.blocks import EARLY, LATE, RESNET, Blocks
 
@@ -251,17 +251,42 @@ def test_a_strided_stem_gives_the_map_that_the_pooled_one_does_by_one_convolutio
 
 
 def test_small_inputs_have_one_stem() -> None:
-    of_both = [sample(Blocks(width=8).with_stem(stem), RESNET, (3, 39, 39)) for stem in ("pooled", "strided")]
-    assert of_both[0] == of_both[1]
-
-
-def test_where_activations_are_limited_a_strided_stem_lets_the_first_stage_be_several_times_as_wide() -> None:
-    budget, rng = Budget(params=300_000, activation_bytes=90_000), np.random.default_rng(0)
-    widths = [
-        Blocks().with_stem(stem).sample(RESNET, budget, (3, 64, 64), 20, rng).nodes[1].channels
-        for stem in ("pooled", "strided")
+    budget, rng = Budget(params=50_000), np.random.default_rng(0)
+    drawn = [
+        Blocks().with_stem(stem).sample(RESNET, budget, (3, 39, 39), 10, rng) for stem in ("pooled", "strided", "auto")
     ]
-    assert widths[1] > 3 * widths[0]
+    assert drawn[0] == drawn[1] == drawn[2]
+
+
+@pytest.mark.parametrize(
+    ("budget", "chosen"),
+    [
+        (Budget(params=300_000, activation_bytes=90_000), "strided"),
+        (Budget(params=300_000, activation_bytes=90_000, macs=6_000_000), "pooled"),
+        (Budget(params=300_000), "pooled"),
+        (Budget(macs=6_000_000), "pooled"),
+    ],
+    ids=lambda each: "-".join(each.limits) if isinstance(each, Budget) else each,
+)
+def test_a_stem_is_strided_where_that_lets_the_network_do_more(budget: Budget, chosen: str) -> None:
+    rng = np.random.default_rng(0)
+    drawn = {
+        stem: Blocks().with_stem(stem).sample(RESNET, budget, (3, 64, 64), 20, rng)
+        for stem in ("pooled", "strided", "auto")
+    }
+    assert drawn["auto"] == drawn[chosen]
+    more = cost(drawn["strided"]).macs / cost(drawn["pooled"]).macs
+    assert (more > 1.25) is (chosen == "strided")
+    if chosen == "strided":
+        assert drawn["strided"].nodes[1].channels > 3 * drawn["pooled"].nodes[1].channels
+
+
+def test_a_budget_that_only_one_stem_keeps_is_kept() -> None:
+    smallest = cost(Blocks(width=1).sample(RESNET, Budget(), (3, 64, 64), 10, np.random.default_rng(0)))
+    budget, rng = Budget(params=smallest.params), np.random.default_rng(0)
+    with pytest.raises(BudgetError):
+        Blocks().with_stem("strided").sample(RESNET, budget, (3, 64, 64), 10, rng)
+    assert cost(Blocks().with_stem("auto").sample(RESNET, budget, (3, 64, 64), 10, rng)) == smallest
 
 
 def test_a_stage_of_depth_0_is_left_out_with_its_halving_and_its_ratio() -> None:
