@@ -42,7 +42,7 @@ from autokd.config.section import Section
 from autokd.config.teacher import TeacherConfig
 from autokd.config.tracking import TrackingConfig
 from autokd.config.workers import WorkersConfig
-from search_spaces.design.blueprint import Stem
+from search_spaces.design.stems import Stem
 from search_spaces.design.widths import Tilt
 
 __all__ = [

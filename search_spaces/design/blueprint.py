@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
-from typing import Literal
 
 from search_spaces.architecture.cost import Cost, demand
 from search_spaces.architecture.format import Architecture, Node
@@ -22,24 +21,12 @@ from search_spaces.design.budget import Budget
 from search_spaces.design.counting import Count, count
 from search_spaces.design.widths import Tilt, solve_widths, widths_at
 
-__all__ = ["CLASSES", "IMAGE", "Blueprint", "Derived", "Share", "Sketch", "Stem", "Total", "is_small"]
+__all__ = ["CLASSES", "IMAGE", "Blueprint", "Derived", "Share", "Sketch", "Total"]
 
 CLASSES, IMAGE = -2, -1
 
-SMALL_INPUT = 39
-"""Longest side, in pixels, up to which a stem keeps the resolution."""
-
-Stem = Literal["auto", "strided", "pooled"]
-"""How larger inputs lose resolution: by one convolution of stride 4, by one and a max pooling of stride 2 each, or by
-that of the two with which a network makes more of its budget."""
-
 REFERENCE = 16
 """Base width at which the execution order is chosen; the best order depends on the ratios and hardly on the base."""
-
-
-def is_small(input_shape: Shape) -> bool:
-    """Whether a stem keeps the resolution of inputs of this shape; always true for vectors."""
-    return max(input_shape[1:], default=0) <= SMALL_INPUT
 
 
 @dataclass(frozen=True)

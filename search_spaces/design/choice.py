@@ -11,10 +11,11 @@ from optuna.distributions import CategoricalDistribution
 
 from search_spaces.architecture.format import Architecture
 from search_spaces.architecture.layers import Shape
-from search_spaces.design.blueprint import Blueprint, Stem
+from search_spaces.design.blueprint import Blueprint
 from search_spaces.design.budget import Budget
 from search_spaces.design.dimensions import Dimension, Parameters, Value
 from search_spaces.design.space import Space
+from search_spaces.design.stems import Stem
 from search_spaces.design.widths import Tilt
 from search_spaces.errors import SpaceError, unknown
 

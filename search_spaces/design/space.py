@@ -15,10 +15,11 @@ import numpy as np
 from search_spaces.architecture.cost import Cost
 from search_spaces.architecture.format import Architecture
 from search_spaces.architecture.layers import Shape
-from search_spaces.design.blueprint import Blueprint, Stem
+from search_spaces.design.blueprint import Blueprint
 from search_spaces.design.budget import Budget
 from search_spaces.design.dimensions import Dimension, Parameters, Range, Value, contains, low_ends, narrow
 from search_spaces.design.repair import drawn, repair
+from search_spaces.design.stems import Stem
 from search_spaces.design.widths import Tilt, widths_at
 from search_spaces.errors import SpaceError, unknown
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from search_spaces.design.blueprint import Sketch, is_small
+from search_spaces.design.blueprint import Sketch
 from search_spaces.design.graphs import Dag
+from search_spaces.design.stems import is_small
 
 __all__ = ["Bridges", "Place", "connect", "stem", "wire"]
 

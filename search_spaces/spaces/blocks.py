@@ -25,9 +25,10 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from search_spaces.architecture.cost import cost
 from search_spaces.architecture.format import Architecture
 from search_spaces.architecture.layers import Shape
-from search_spaces.design.blueprint import CLASSES, Blueprint, Sketch, Stem, Total, is_small
+from search_spaces.design.blueprint import CLASSES, Blueprint, Sketch, Total
 from search_spaces.design.budget import Budget
 from search_spaces.design.space import Dimension, Parameters, Range, Space, Value
+from search_spaces.design.stems import Stem, is_small
 from search_spaces.errors import BudgetError, SpaceError
 
 __all__ = ["DEEP_EARLY", "MOBILENETV2", "RESNET", "RESNET_20", "Blocks"]

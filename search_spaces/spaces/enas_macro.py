@@ -9,8 +9,9 @@ import numpy as np
 from optuna.distributions import CategoricalDistribution, IntDistribution
 
 from search_spaces.architecture.layers import Shape
-from search_spaces.design.blueprint import CLASSES, Blueprint, Sketch, is_small
+from search_spaces.design.blueprint import CLASSES, Blueprint, Sketch
 from search_spaces.design.space import Dimension, Parameters, Space
+from search_spaces.design.stems import is_small
 from search_spaces.design.wiring import Bridges, stem
 
 __all__ = ["EnasMacro"]

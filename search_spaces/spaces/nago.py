@@ -15,9 +15,10 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 
 from search_spaces.architecture.layers import Shape
 from search_spaces.architecture.operations import keeps_channels
-from search_spaces.design.blueprint import Blueprint, Sketch, is_small
+from search_spaces.design.blueprint import Blueprint, Sketch
 from search_spaces.design.graphs import erdos_renyi, watts_strogatz
 from search_spaces.design.space import Dimension, Parameters, Range, Space, Value
+from search_spaces.design.stems import is_small
 from search_spaces.design.wiring import Bridges, Place, connect, wire
 from search_spaces.errors import SpaceError
 

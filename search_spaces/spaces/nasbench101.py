@@ -10,9 +10,10 @@ import numpy as np
 from optuna.distributions import CategoricalDistribution, IntDistribution
 
 from search_spaces.architecture.layers import Shape
-from search_spaces.design.blueprint import CLASSES, Blueprint, Share, Sketch, Total, is_small
+from search_spaces.design.blueprint import CLASSES, Blueprint, Share, Sketch, Total
 from search_spaces.design.dimensions import contains, low_ends
 from search_spaces.design.space import Dimension, Parameters, Range, Space, Value
+from search_spaces.design.stems import is_small
 from search_spaces.design.wiring import Place
 from search_spaces.errors import SpaceError, unknown
 from search_spaces.spaces.cells import Cell, canonical, cell_features, paths, pruned

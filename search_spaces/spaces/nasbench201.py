@@ -10,9 +10,10 @@ import numpy as np
 from optuna.distributions import CategoricalDistribution
 
 from search_spaces.architecture.layers import Shape
-from search_spaces.design.blueprint import CLASSES, Blueprint, Sketch, is_small
+from search_spaces.design.blueprint import CLASSES, Blueprint, Sketch
 from search_spaces.design.dimensions import low_ends
 from search_spaces.design.space import Dimension, Parameters, Range, Space, Value
+from search_spaces.design.stems import is_small
 from search_spaces.design.wiring import Place, stem
 from search_spaces.errors import SpaceError, unknown
 from search_spaces.spaces.cells import Cell, canonical, cell_features, paths, pruned

@@ -11,9 +11,10 @@ from optuna.distributions import IntDistribution
 
 from search_spaces.architecture.layers import Shape
 from search_spaces.architecture.operations import known_operation
-from search_spaces.design.blueprint import Blueprint, Sketch, is_small
+from search_spaces.design.blueprint import Blueprint, Sketch
 from search_spaces.design.graphs import Dag
 from search_spaces.design.space import Parameters, Range, Space
+from search_spaces.design.stems import is_small
 from search_spaces.design.wiring import Place, wire
 from search_spaces.errors import SpaceError
 

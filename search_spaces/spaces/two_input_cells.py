@@ -14,8 +14,9 @@ from typing import ClassVar
 import numpy as np
 
 from search_spaces.architecture.layers import Shape
-from search_spaces.design.blueprint import CLASSES, Blueprint, Sketch, is_small
+from search_spaces.design.blueprint import CLASSES, Blueprint, Sketch
 from search_spaces.design.space import Parameters, Range, Space
+from search_spaces.design.stems import is_small
 from search_spaces.design.wiring import Place
 from search_spaces.errors import SpaceError
 

@@ -87,7 +87,8 @@ ORDER = {
     "search_spaces.networks": "activation_memory kernels modules merging initialisation network source reading traced",
     "search_spaces.networks.kernels": "library bindings batch_norm convolution pooling",
     "search_spaces.design": (
-        "dimensions graphs budget widths counting blueprint open_graph wiring repair space choice envelope registry"
+        "stems dimensions graphs budget widths counting blueprint open_graph wiring repair space choice envelope "
+        "registry"
     ),
     "search_spaces.drawing": "layout picture",
     "search_spaces.spaces": (
