@@ -83,7 +83,12 @@ class PipedPeer(Peer):
         return json.loads(line)
 
 
-ax, botorch, cqr, flaml, hebo, smac = (partial(PipedPeer, name) for name in AWAY)
+ax = partial(PipedPeer, "ax")
+botorch = partial(PipedPeer, "botorch")
+cqr = partial(PipedPeer, "cqr")
+flaml = partial(PipedPeer, "flaml")
+hebo = partial(PipedPeer, "hebo")
+smac = partial(PipedPeer, "smac")
 
 
 def requirements(name: str) -> list[str]:

@@ -12,6 +12,7 @@ goes on for the time of so many full `--evaluations`, of which 100 are enough fo
 that stop some trainings early, and a few others.
 
 The tables are those that `catalogue` lists; their folder may also stand in the environment variable AUTOKD_TABLES.
+Peers with an environment of their own are those of the folder in AUTOKD_PEERS, see `piped_peer.py`.
 """
 
 import argparse

@@ -45,8 +45,8 @@ class Trace:
         worths: What the points are worth: their means over all training seeds, which no peer sees; for one that breaks
             a limit the task's consolation.
         finished: Simulated seconds at which they finished.
-        ask_seconds: CPU seconds for each proposal, in the order of the proposals; more than there are
-            full trainings where some were stopped early.
+        ask_seconds: CPU seconds for each proposal, in the order of the proposals; more than there are full trainings
+            where some were stopped early.
         shorter: Trainings below the top of the ladder.
     """
 

@@ -1,9 +1,9 @@
 """What a peer in an environment of its own runs: answers requests, each a line of JSON, until there are no more.
 
-The first line tells what is searched: `{"sizes": [5, 3], "ordered": [true, false], "seed": 0}`. It and
-each later one, `{"ask": null}` or `{"tell": number, "value": 0.93}`, gets one line: `{}` or
-`{"point": [4, 0], "seconds": 0.2}`. A point has the index of a choice for each parameter, a value that is null belongs
-to a point that may not be trained, and seconds are those of the process's CPU. Nothing of AutoKD is imported here.
+The first line tells what is searched: `{"sizes": [5, 3], "ordered": [true, false], "seed": 0}`. It and each later one,
+`{"ask": null}` or `{"tell": 7, "value": 0.93}`, gets one line: `{}` or `{"point": [4, 0], "seconds": 0.2}`. A point has
+the index of a choice for each parameter, a value that is null belongs to a point that may not be trained, and seconds
+are those of the process's CPU. Nothing of AutoKD is imported here.
 """
 
 import json
@@ -12,8 +12,8 @@ import random
 import sys
 import time
 import warnings
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -33,9 +33,9 @@ class Space:
         self.sizes, self.ordered = tuple(sizes), tuple(ordered)
         self.names = [f"p{number}" for number in range(len(self.sizes))]
 
-    def point(self, params: dict[str, object]) -> list[int]:
-        """Indices of the choices, by the parameters' names."""
-        return [int(float(str(params[name]))) for name in self.names]
+    def point(self, params: Mapping[str, Any]) -> list[int]:
+        """Indices of the choices, in the order of the parameters, from those by name, of whatever type of number."""
+        return [int(params[name]) for name in self.names]
 
 
 class Optimiser(Protocol):
