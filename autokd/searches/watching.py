@@ -15,7 +15,7 @@ from autokd.searches.workspace import Workspace
 __all__ = ["Look", "newest_event", "watch"]
 
 BEGINNING = timedelta(seconds=30)
-"""Time after its creation within which a search is expected to begin: until then its process reads data and teacher."""
+"""Time after its creation within which a search is expected to begin; its process reads data and teacher meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -66,10 +66,6 @@ def watch(result: SearchResult, seconds: float) -> Iterator[Look]:
             time.sleep(seconds)
 
 
-def _is_beginning(search: SearchRow) -> bool:
-    return search.status == "created" and datetime.now(UTC) - search.created_at < BEGINNING
-
-
 def newest_event(store: Reader, search: SearchRow) -> int:
     """Id of the newest event of a search; 0 if it has none."""
     return max((event.id for event in store.last_events(search.id, 1)), default=0)
@@ -81,3 +77,8 @@ def _look(store: Reader, search: SearchRow, home: Workspace, seen: int) -> Look:
     events = store.events(search.id, seen)
     newest = max((event.id for event in events), default=seen)
     return Look(progress, events, newest)
+
+
+def _is_beginning(search: SearchRow) -> bool:
+    """Whether a search was recorded just now, by a clock that is about right, and has not begun."""
+    return search.status == "created" and abs(datetime.now(UTC) - search.created_at) < BEGINNING
