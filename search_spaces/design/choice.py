@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import ClassVar
 
@@ -60,15 +60,15 @@ class SpaceChoice(Space):
 
     def with_teacher(self, teacher: Architecture, pruned: Mapping[str, int] | None = None) -> SpaceChoice:
         """The choice among the spaces for this teacher; see `Space.with_teacher`."""
-        return SpaceChoice({name: each.with_teacher(teacher, pruned) for name, each in self._spaces.items()})
+        return self._of_each(lambda space: space.with_teacher(teacher, pruned))
 
     def tilted(self, tilt: Tilt) -> SpaceChoice:
         """The choice among the spaces with this rule; see `Space.tilted`."""
-        return SpaceChoice({name: each.tilted(tilt) for name, each in self._spaces.items()})
+        return self._of_each(lambda space: space.tilted(tilt))
 
     def with_stem(self, stem: Stem) -> SpaceChoice:
         """The choice among the spaces with this stem; see `Space.with_stem`."""
-        return SpaceChoice({name: each.with_stem(stem) for name, each in self._spaces.items()})
+        return self._of_each(lambda space: space.with_stem(stem))
 
     @property
     def needs_pruning(self) -> bool:
@@ -155,6 +155,9 @@ class SpaceChoice(Space):
         return [
             _of_choice(name, family) for name, each in self._spaces.items() for family in each.smallest_parameters()
         ]
+
+    def _of_each(self, change: Callable[[Space], Space]) -> SpaceChoice:
+        return SpaceChoice({name: change(each) for name, each in self._spaces.items()})
 
     def _chosen(self, parameters: Parameters) -> tuple[str, dict[str, Value]]:
         """The name of the chosen space, and its parameters by its own names."""

@@ -46,7 +46,8 @@ PARTS = {"shuffle": 2, "bottleneck": 4, "attention": 4}
 """Number that divides a stage's width: for the two halves, for an inner width of a quarter, or for four heads."""
 
 WORTH_A_STRIDE = 1.25
-"""How many times as many multiply-accumulates a network must do with a strided stem, which is worse at equal ones."""
+"""How many times as many multiply-accumulates a strided stem must let a network do, since it is worse at equal ones
+[ours]; measured in `tests/benchmarks/RESULTS.md`."""
 
 SMALL_MAP = 4
 """Longest side, in pixels, up to which the last stage keeps the resolution, since it would have too few positions."""

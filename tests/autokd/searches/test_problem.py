@@ -22,7 +22,9 @@ from autokd.teachers.graph import traced_teacher
 from autokd.teachers.registry import load_teacher
 from search_spaces.architecture.cost import cost
 from search_spaces.architecture.format import Architecture
+from search_spaces.architecture.layers import Shape
 from search_spaces.design.budget import Budget
+from search_spaces.design.space import Space
 from search_spaces.errors import BudgetError
 from search_spaces.spaces.nasbench201 import parse_cell
 
@@ -393,36 +395,32 @@ def test_searches_of_earlier_versions_go_on_without_the_teachers_weights(problem
     assert recorded_config(recorded, "recorded").training.from_teacher is False
 
 
+def recorded_without(problem: Problem, key: str) -> Problem:
+    """The search as a version recorded it whose section `space` lacked this key."""
+    recorded = problem.config.to_dict()
+    del recorded["space"][key]
+    return replace(problem, config=recorded_config(recorded, "recorded"))
+
+
+def resnet_of(space: Space, budget: Budget, shape: Shape) -> Architecture:
+    """The first network with which `blocks` begins, alone or among other spaces."""
+    begins = next(point for point in space.start_points() if point.get("space", "blocks") == "blocks")
+    return space.sample(space.complete(begins), budget, shape, 10, np.random.default_rng(0))
+
+
 @pytest.mark.parametrize("space", [{"name": "blocks"}, {"names": ["blocks", "nago"]}])
 def test_searches_of_earlier_versions_tilt_widths_as_they_did(make_problem, space: dict[str, Any]):
     problem = make_problem(space=space, budget={"params": 2_000, "macs": 10_000_000})
-    recorded = problem.config.to_dict()
-    assert recorded["space"].pop("tilt") == "full"
-    earlier = replace(problem, config=recorded_config(recorded, "recorded"))
-    parameters = {"space": "blocks"} if "names" in space else {}
-    family = (problem.space, earlier.space, problem.space.tilted("balanced"))
-    drawn = [
-        each.sample(
-            each.complete(parameters | each.start_points()[0]), problem.budget, (1, 8, 8), 10, np.random.default_rng(0)
-        )
-        for each in family
-    ]
-    assert drawn[0] != drawn[1] == drawn[2]
+    spaces = problem.space, recorded_without(problem, "tilt").space, problem.space.tilted("balanced")
+    now, earlier, balanced = (resnet_of(each, problem.budget, (1, 8, 8)) for each in spaces)
+    assert now != earlier == balanced
 
 
 @pytest.mark.parametrize("space", [{"name": "blocks"}, {"names": ["blocks", "nago"]}])
 def test_searches_of_earlier_versions_draw_the_stems_that_they_did(make_problem, space: dict[str, Any]):
     problem = make_problem(space=space, budget={"params": 20_000, "activation_bytes": 20_000})
-    recorded = problem.config.to_dict()
-    assert recorded["space"].pop("stem") == "auto"
-    earlier = replace(problem, config=recorded_config(recorded, "recorded"))
-    parameters = {"space": "blocks"} if "names" in space else {}
-    family = problem.space.complete(parameters | problem.space.start_points()[0])
-    drawn = [
-        each.space.sample(family, problem.budget, (1, 48, 48), 10, np.random.default_rng(0))
-        for each in (problem, earlier)
-    ]
-    assert [each.nodes[1].stride for each in drawn] == [4, 2]
+    spaces = problem.space, recorded_without(problem, "stem").space
+    assert [resnet_of(each, problem.budget, (1, 48, 48)).nodes[1].stride for each in spaces] == [4, 2]
 
 
 def test_copies_of_a_teacher_that_sees_another_size_begin_anew(make_problem, make_record):
