@@ -67,13 +67,11 @@ def _heights(
     """Draw the axis of a dimension, and return the heights of values on it, from 0 to 1."""
     own, distribution = axes.twinx(), shown.dimensions[name].distribution
     places = label_values(own.yaxis, distribution, values, rng)
-    if isinstance(distribution, CategoricalDistribution):
-        low, high = -0.5, len(distribution.choices) - 0.5
-    else:
+    if not isinstance(distribution, CategoricalDistribution):
         low, high = float(places.min()), float(places.max())
         room = ROOM * (high - low) or 0.5
-        low, high = low - room, high + room
-    own.set_ylim(low, high)
+        own.set_ylim(low - room, high + room)
+    low, high = own.get_ylim()
     own.spines[["top", "right", "bottom"]].set_visible(False)
     own.spines["left"].set_position(("data", position))
     own.yaxis.set_ticks_position("left")

@@ -90,6 +90,8 @@ def label_values(
     if isinstance(distribution, CategoricalDistribution):
         names = [str(choice) for choice in distribution.choices]
         axis.set_ticks(range(len(names)), [short(name) for name in names], parse_math=False)
+        limit = axis.axes.set_xlim if axis is axis.axes.xaxis else axis.axes.set_ylim
+        limit(-0.5, len(names) - 0.5)  # those of the shifted points would cut ticks off
         return np.array([names.index(str(value)) for value in values]) + jitter(len(values), rng)
     assert isinstance(distribution, IntDistribution | FloatDistribution)
     places = np.array(values, dtype=float)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
-from optuna.distributions import FloatDistribution
+from optuna.distributions import CategoricalDistribution, FloatDistribution
 
 from autokd.analysis.scales import apart, label_costs, label_values
 
@@ -46,3 +46,14 @@ def test_a_logarithmic_dimension_has_ticks_whether_it_is_wide_or_narrow(
     places = label_values(axis, distribution, [low, high], np.random.default_rng(0))
     assert [label.get_text() for label in axis.get_ticklabels()] == labels
     assert places == pytest.approx([axis.get_ticklocs()[0], axis.get_ticklocs()[-1]])
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_names_of_all_choices_are_seen_wherever_the_points_are_shifted(seed: int) -> None:
+    axes = Figure().subplots()
+    distribution = CategoricalDistribution(("blocks", "like-teacher"))
+    places = label_values(axes.yaxis, distribution, ["blocks", "like-teacher"], np.random.default_rng(seed))
+    axes.scatter([0, 1], places)
+    low, high = axes.get_ylim()
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["blocks", "like-teacher"]
+    assert all(low < place < high for place in (*axes.get_yticks(), *places))
