@@ -9,7 +9,7 @@ from statistics import fmean, median
 
 import hand_drawn
 from intervals import Estimate, between_share, brier, estimate
-from protocol import LARGE
+from protocol import LARGE, LONGER
 from records import Record
 
 __all__ = ["NOT_MEASURED", "Claim", "Evidence", "claims"]
@@ -85,7 +85,7 @@ def claims(evidence: Evidence) -> list[Claim]:
 
 def _parity(evidence: Evidence) -> Iterator[Claim]:
     teacher = {record.run.seed: 100 * record.teacher["test"] for record in evidence.records if record.teacher}
-    for name in (*_products(evidence.data), "L"):
+    for name in (*_products(evidence.data), *LONGER):
         found = evidence.difference(evidence.tests(name), teacher)
         fits = [_fits(record) for record in evidence.arm(name)]
         mark = _parity_mark(found, all(fits))

@@ -8,7 +8,7 @@ from typing import Any
 
 import hand_drawn
 from hand_drawn import METHODS, STARTS, STUDENTS, Pair
-from protocol import ARMS, LARGE, PROTOCOLS, Arm, Protocol, digest
+from protocol import ARMS, LARGE, LONGER, PROTOCOLS, Arm, Protocol, digest
 from records import Record, Run
 from searching import search
 from trainings import Training, best_of_random, draw, failed, folder_of, random_family, train
@@ -20,9 +20,10 @@ from search_spaces.errors import SpaceError
 
 __all__ = ["KNOWN", "Job", "jobs"]
 
-KNOWN = ("P", *ARMS, "H", "S", "L", "top", "families", "draws")
+KNOWN = ("P", *ARMS, "H", "S", *LONGER, "top", "families", "draws")
 """Arms and studies in the order in which they are worth most."""
 
+COPY = "like-teacher"  # begins the description of a slim copy where several spaces are searched
 MOST_IMAGES = 5  # of arm V, as a multiple of the others'
 STUDIED_SEED = 0  # whose search by arm A gives the families of the studies, whichever seeds a process is asked for
 
@@ -120,9 +121,9 @@ class _Planner:
         return arm.stem == "pooled" or self.bench.name in LARGE
 
     def long(self, name: str, seed: int) -> Iterator[Job]:
-        """Arm L: the student that arm A found, trained longer."""
+        """Arms L and L+w: the student that another arm found, trained longer."""
         if self.protocol.long:
-            yield self._again(name, "", seed, self.protocol.long, lambda found: found)
+            yield self._again(name, "", seed, self.protocol.long, lambda found: found, LONGER[name])
 
     def top(self, name: str, seed: int) -> Iterator[Job]:
         """The best families of arm A, trained in full, to see whether the model knew which would win."""
@@ -203,17 +204,21 @@ class _Planner:
         run = self.run(arm, f"({variant})", seed)
         return Job(run, epochs, folder_of(run), None, waits_for)
 
-    def _again(self, name: str, variant: str, seed: int, epochs: float, choose: Callable[[Found], Found]) -> Job:
-        """A student that arm A found, trained anew with its distillation."""
-        run = self.run(name, variant, seed, ARMS["A"], epochs)
-        found = self._found(seed)
+    def _again(
+        self, name: str, variant: str, seed: int, epochs: float, choose: Callable[[Found], Found], arm: str = "A"
+    ) -> Job:
+        """A student that an arm found, trained anew with its distillation, from the same first weights."""
+        run = self.run(name, variant, seed, ARMS[arm], epochs)
+        found = self._found(seed, arm)
         if found is None:
-            return Job(run, epochs, folder_of(run), None, f"arm A, seed {seed}")
+            return Job(run, epochs, folder_of(run), None, f"arm {arm}, seed {seed}")
         chosen = choose(found)
 
         def perform() -> Record:
             architecture = Architecture.from_dict(dict(chosen["architecture"]))
-            return train(self.bench, run, Training(architecture, "kd", chosen["distillation"], epochs))
+            inherits = ARMS[arm].from_teacher and found["description"].startswith(COPY)
+            settings = chosen["distillation"]
+            return train(self.bench, run, Training(architecture, "kd", settings, epochs, from_teacher=inherits))
 
         return Job(run, epochs, folder_of(run), perform)
 
@@ -242,9 +247,9 @@ class _Planner:
         found = self._found(seed)
         return most if found is None else min(most, len(found["families"]))
 
-    def _found(self, seed: int) -> Found | None:
-        """What arm A found with this seed; None until it is done."""
-        record = self.records.get(self.run("A", "", seed, ARMS["A"]))
+    def _found(self, seed: int, arm: str = "A") -> Found | None:
+        """What an arm found with this seed; None until it is done."""
+        record = self.records.get(self.run(arm, "", seed, ARMS[arm]))
         return record.found if record and record.metrics else None
 
     def _median_of_a(self) -> float | None:
@@ -300,7 +305,7 @@ _EACH_SEED: Mapping[str, Callable[[_Planner, str, int], Iterator[Job]]] = {
     "V": _Planner.evolution,
     "P": _Planner.floor,
     "S": _Planner.starts,
-    "L": _Planner.long,
+    **dict.fromkeys(LONGER, _Planner.long),
     "top": _Planner.top,
 }
 _ONCE: Mapping[str, Callable[[_Planner], Iterator[Job]]] = {

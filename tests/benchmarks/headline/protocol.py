@@ -14,6 +14,7 @@ __all__ = [
     "ARMS",
     "FIXED",
     "LARGE",
+    "LONGER",
     "PROTOCOLS",
     "STUDIED",
     "WITHOUT_TEACHER",
@@ -83,7 +84,7 @@ class Protocol:
         screening: How hand-designed students are chosen.
         study: What is studied beside the arms.
         random_families: Of arm P.
-        long: Epochs of arm L; 0 if there is none.
+        long: Epochs of the arms that train longer; 0 if there are none.
         arms: Arms that are run if none are named; all by default.
     """
 
@@ -270,7 +271,7 @@ _EFFICIENTNET = {
 
 PROTOCOLS: Mapping[str, Protocol] = {
     "F": _F,
-    "F-full": replace(_F, data={"source": "fashion-mnist"}, seeds=3, long=0, arms=("A", "A+", "H")),
+    "F-full": replace(_F, data={"source": "fashion-mnist"}, seeds=3, arms=("A", "A+", "H")),
     "D": _D,
     "T": _T,  # its teacher saw the same 9,000 images
     "T1": replace(_T, teacher=_EFFICIENTNET),  # saw ImageNet: no student of 9,000 images can be expected to reach it
@@ -344,6 +345,9 @@ ARMS: Mapping[str, Arm] = {
     "V": replace(_A, sampler=_EVOLUTION, pruner="none"),
 }
 """The searching arms. One more line is one more arm, such as the product with other defaults."""
+
+LONGER: Mapping[str, str] = {"L": "A", "L+w": "A+w"}
+"""Arms that train longer what another arm found."""
 
 STUDIED = ("A", "A+", "A+w", "A+s", "A+4")
 """Arms whose best families are recorded with their students, to be studied."""

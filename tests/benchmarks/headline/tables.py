@@ -7,6 +7,7 @@ from typing import Any
 
 from claims import Claim, Evidence, claims
 from intervals import estimate
+from protocol import LONGER
 from records import Record, Run
 
 __all__ = ["markdown"]
@@ -26,7 +27,7 @@ _ROWS = (
     "TB-random",
     "TB-evolution",
     "H",
-    "L",
+    *LONGER,
 )
 
 _SIZES = {"params": (1, 0), "activation_bytes": (1e3, 1), "memory_bytes": (1e3, 1), "macs": (1e6, 2)}

@@ -5,7 +5,7 @@ import hand_drawn
 import plan
 import pytest
 from plan import KNOWN, Job, jobs
-from protocol import ARMS, PROTOCOLS, Study, digest
+from protocol import ARMS, LONGER, PROTOCOLS, Study, digest
 from records import Record, Run
 from trainings import Training
 from workbench import Workbench
@@ -115,6 +115,29 @@ def test_networks_with_which_searches_begin_are_trained_in_full_and_tested(
     assert {(training.epochs, training.tested) for training in trained} == {(bench.protocol.final, True)}
     depths = [sum(name.endswith("_sum") for name in training.architecture.names) for training in trained]
     assert depths == [4, 9, 8]
+
+
+@pytest.mark.parametrize(
+    ("name", "description", "inherits"),
+    [
+        ("L", "like-teacher: teacher at 1", False),
+        ("L+w", "like-teacher: teacher at 1", True),
+        ("L+w", "nago: 3", False),
+    ],
+)
+def test_what_a_search_found_is_trained_longer_from_the_first_weights_that_it_had(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch, name: str, description: str, inherits: bool
+) -> None:
+    trained: list[Training] = []
+    monkeypatch.setattr(plan, "train", lambda bench, run, training: trained.append(training))
+    long = replace(bench, protocol=replace(bench.protocol, long=100))
+    (search,) = jobs(long, [LONGER[name]], [0], {})
+    architecture = plan.draw(bench, hand_drawn.STARTS["resnet-3-3-3"], {}, "test")
+    found = {"architecture": architecture.to_dict(), "description": description, "distillation": {"weight": 1.0}}
+    assert [job.waits_for for job in jobs(long, [name], [0], {})] == [f"arm {LONGER[name]}, seed 0"]
+    (job,) = jobs(long, [name], [0], {search.run: Record(search.run, {"validation": 0.9}, found=found)})
+    job.perform()
+    assert trained == [Training(architecture, "kd", {"weight": 1.0}, 100, from_teacher=inherits)]
 
 
 def test_stems_are_an_arm_s_own_matter_where_images_are_large(bench: Workbench) -> None:
