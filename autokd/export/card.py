@@ -114,8 +114,7 @@ def _figures(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     yield "validation accuracy", _percent(metrics["accuracy"]), _percent(teacher["metrics"]["accuracy"])
     yield "test accuracy", _percent(metrics.get("test_accuracy")), _percent(tests.get("accuracy"))
     yield "expected calibration error, test", _percent(metrics.get("test_ece")), _percent(tests.get("ece"))
-    scaled = _percent(metrics.get("test_ece_scaled")), _percent(tests.get("ece_scaled"))
-    yield "the same after temperature scaling", *scaled
+    yield "the same, temperature-scaled", _percent(metrics.get("test_ece_scaled")), _percent(tests.get("ece_scaled"))
 
 
 def _references(rows: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, ...]]:

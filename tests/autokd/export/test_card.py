@@ -42,7 +42,7 @@ def test_what_was_not_measured_is_not_claimed() -> None:
 
 def test_the_temperature_that_calibrates_is_told() -> None:
     text = card(metrics={"accuracy": 0.8, "test_ece": 0.12, "test_ece_scaled": 0.031, "scaling_temperature": 1.6234})
-    assert "| the same after temperature scaling | 3.10 % | not measured |" in text
+    assert "| the same, temperature-scaled | 3.10 % | not measured |" in text
     assert "divide the logits by 1.62 before the softmax" in text
     assert "divide the logits" not in card()
 
