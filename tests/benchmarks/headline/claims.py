@@ -9,7 +9,7 @@ from statistics import fmean, median
 
 import hand_drawn
 from intervals import Estimate, between_share, brier, estimate
-from protocol import LARGE, LONGER
+from protocol import LARGE, LONGER, PROTOCOLS
 from records import Record
 
 __all__ = ["NOT_MEASURED", "Claim", "Evidence", "claims"]
@@ -85,7 +85,8 @@ def claims(evidence: Evidence) -> list[Claim]:
 
 def _parity(evidence: Evidence) -> Iterator[Claim]:
     teacher = {record.run.seed: 100 * record.teacher["test"] for record in evidence.records if record.teacher}
-    for name in (*_products(evidence.data), *LONGER):
+    longer = LONGER if PROTOCOLS[evidence.data].long else ()
+    for name in (*_products(evidence.data), *longer):
         found = evidence.difference(evidence.tests(name), teacher)
         fits = [_fits(record) for record in evidence.arm(name)]
         mark = _parity_mark(found, all(fits))

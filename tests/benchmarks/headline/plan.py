@@ -15,6 +15,7 @@ from trainings import Training, best_of_random, draw, failed, folder_of, random_
 from workbench import Workbench
 
 from autokd.errors import InputError
+from autokd.searches.references import LIKE_TEACHER
 from search_spaces.architecture.format import Architecture
 from search_spaces.errors import SpaceError
 
@@ -23,7 +24,6 @@ __all__ = ["KNOWN", "Job", "jobs"]
 KNOWN = ("P", *ARMS, "H", "S", *LONGER, "top", "families", "draws")
 """Arms and studies in the order in which they are worth most."""
 
-COPY = "like-teacher"  # begins the description of a slim copy where several spaces are searched
 MOST_IMAGES = 5  # of arm V, as a multiple of the others'
 STUDIED_SEED = 0  # whose search by arm A gives the families of the studies, whichever seeds a process is asked for
 
@@ -216,9 +216,11 @@ class _Planner:
 
         def perform() -> Record:
             architecture = Architecture.from_dict(dict(chosen["architecture"]))
-            inherits = ARMS[arm].from_teacher and found["description"].startswith(COPY)
-            settings = chosen["distillation"]
-            return train(self.bench, run, Training(architecture, "kd", settings, epochs, from_teacher=inherits))
+            is_copy = found["description"].startswith(f"{LIKE_TEACHER}:")  # as where several spaces are searched
+            inherits = ARMS[arm].from_teacher and is_copy
+            return train(
+                self.bench, run, Training(architecture, "kd", chosen["distillation"], epochs, from_teacher=inherits)
+            )
 
         return Job(run, epochs, folder_of(run), perform)
 
