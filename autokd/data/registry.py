@@ -23,8 +23,14 @@ def check_source(config: DataConfig) -> None:
     """Check what can be told of the data before they are loaded.
 
     Raises:
-        InputError: If there is no such source, or images are to be resized that cannot be.
+        InputError: If there is no such source, images are to be resized that cannot be, or a folder is given that is
+            not looked at.
     """
+    if config.folder is not None and config.source != "fashion-mnist":
+        raise InputError(
+            "data.folder is where the files of 'fashion-mnist' are, but data.source is "
+            f"{config.source!r}: omit the key."
+        )
     if config.source.startswith(HUB):
         check_hub_source(config)
         return

@@ -59,6 +59,11 @@ class _Read(NamedTuple):
     view: int
 
 
+def steps_per_epoch(n_train: int, batch_size: int) -> int:
+    """Batches in an epoch of so many samples; one of all samples where a batch would be larger."""
+    return max(1, n_train // batch_size)
+
+
 class TrainingStream:
     """Batches of the training split, a pure function of (seed, step).
 
@@ -95,7 +100,7 @@ class TrainingStream:
     @property
     def steps_per_epoch(self) -> int:
         """Number of batches in an epoch, all of full size; the remaining samples are not used in that epoch."""
-        return len(self.split) // self.batch_size
+        return steps_per_epoch(len(self.split), self.batch_size)
 
     def batches(self, first_step: int, last_step: int) -> Iterator[Batch]:
         """Batches of the steps `first_step <= step < last_step`, all of the same epoch."""

@@ -6,6 +6,7 @@ from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any
 
+from autokd.data.stream import steps_per_epoch
 from autokd.database.lease import Lease
 from autokd.database.rows import EvaluationRow
 from autokd.database.store import Store
@@ -37,7 +38,7 @@ def fitting_rungs(problem: Problem) -> tuple[float, ...] | None:
         others=len(problem.references),
         prunes=config.optimizer.pruner != "none",
     )
-    steps = [int(rung * facts.n_train / training.batch_size) for rung in rungs]
+    steps = [int(rung * steps_per_epoch(facts.n_train, training.batch_size)) for rung in rungs]
     return rungs if rungs != training.rungs and steps[0] > 0 and sorted(set(steps)) == steps else None
 
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from autokd.config.schema import SearchConfig
 from autokd.core.device import pick_device
 from autokd.core.seeds import derive
+from autokd.core.spelling import nearest_name
 from autokd.data.augmentation import Augmentation, check_augmentation, check_shift
 from autokd.data.channels import SomeChannels, check_channels, moments_of, shape_of
 from autokd.data.registry import check_resized, check_source, load_data
@@ -31,7 +32,7 @@ from autokd.searches.facts import Facts
 from autokd.searches.panel_check import check_panel_config, find_panel
 from autokd.searches.problem import Problem
 from autokd.searches.proposals import check_optimizer
-from autokd.searches.remarks import no_mistakes
+from autokd.searches.remarks import few_samples, no_mistakes
 from autokd.searches.reporter import SILENT, Reporter
 from autokd.searches.session import check_files, make_executor
 from autokd.teachers.cost import TeacherCost, measure_cost
@@ -145,9 +146,11 @@ def find_facts(config: SearchConfig, teacher: Teacher | None = None, reporter: R
     is_given = teacher is not None
     teacher = (teacher or load_teacher(config.teacher, device, dataset, reporter.notify)).to(device)
     _check_prunable(config, teacher)
+    _check_layers(config, teacher)
     metrics = check_teacher(teacher, dataset, config.teacher.floor, device)
-    if line := no_mistakes(metrics["accuracy"], len(dataset.validation)):
-        reporter.notify(line)
+    for line in (few_samples(len(dataset.validation)), no_mistakes(metrics["accuracy"], len(dataset.validation))):
+        if line is not None:
+            reporter.notify(line)
     if not is_given:
         check_same(config.teacher, teacher, cached_teacher(config.teacher.numbered(0), str(device), dataset))
     further = [load_teacher(config.teacher.numbered(k), device, dataset) for k in range(1, len(config.teacher.files))]
@@ -297,6 +300,14 @@ def _check_prunable(config: SearchConfig, teacher: Teacher) -> None:
     """Raise if the teacher is to be pruned, but has no weights that could be."""
     if config.teacher.pruning is not None and (teacher.network is None or not is_prunable(teacher.network)):
         raise InputError("teacher.pruning needs a module with convolutions or linear layers.")
+
+
+def _check_layers(config: SearchConfig, teacher: Teacher) -> None:
+    """Raise if a layer is named that the teacher does not have, also where no method needs features."""
+    modules = {} if teacher.network is None else dict(teacher.network.named_modules(remove_duplicate=False))
+    for name in config.teacher.layers or ():
+        if name not in modules:
+            raise InputError(f"teacher.layers: the teacher has no module {name!r}{nearest_name(name, modules)}.")
 
 
 def _graph(teacher: Teacher, input_shape: tuple[int, ...], device: torch.device) -> tuple[dict[str, Any] | None, str]:

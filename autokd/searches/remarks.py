@@ -3,6 +3,7 @@
 from math import sqrt
 from typing import TYPE_CHECKING
 
+from autokd.data.stream import steps_per_epoch
 from autokd.database.rows import SearchRow
 from autokd.searches.problem import Problem
 from autokd.searches.progress import Progress
@@ -12,12 +13,23 @@ from autokd.searches.tables import counted, percent
 if TYPE_CHECKING:
     from autokd.optimizers.models.signal_to_noise import SignalToNoise
 
-__all__ = ["beats_teacher", "no_mistakes", "prunes_early", "search_remarks", "seen_samples", "student_remarks"]
+__all__ = [
+    "beats_teacher",
+    "few_samples",
+    "no_mistakes",
+    "prunes_early",
+    "search_remarks",
+    "seen_samples",
+    "student_remarks",
+]
 
 SURPRISING = 2.0  # standard errors by which a student must be ahead of its teacher
 EVIDENT = 3.0  # standard errors by which the teacher must be better on the validation split than on the test split
 RULE_OF_THREE = 300
 """Samples without a mistake after which an error rate of 1 % is ruled out with 95 % confidence."""
+
+FEW = 100
+"""Validation samples below which the accuracy of a student that is right half the time is known to ± 10 points."""
 
 EARLY = 100
 """Steps within which shallow networks are ahead of deep ones that they fall behind later: on Fashion-MNIST they are
@@ -131,6 +143,21 @@ def no_mistakes(accuracy: float, n: int) -> str | None:
     )
 
 
+def few_samples(n: int) -> str | None:
+    """Sentence about a validation split that tells accuracies only roughly; None if it has `FEW` samples or more.
+
+    Args:
+        n: Samples of the validation split.
+    """
+    if n >= FEW:
+        return None
+    width = 1.96 * sqrt(0.5 * 0.5 / n)
+    return (
+        f"only {counted(n, 'validation sample')}: the accuracy of a student is known to ± {100 * width:.0f} points at "
+        "worst (95 %), which may hide which student is best; hold out more (data.validation)"
+    )
+
+
 def prunes_early(problem: Problem) -> str | None:
     """Sentence about a search whose first rung is less than `EARLY` steps away; None if it is not, or prunes nothing.
 
@@ -140,7 +167,7 @@ def prunes_early(problem: Problem) -> str | None:
     config, rungs, n_train = problem.config, problem.rungs, problem.facts.n_train
     if config.optimizer.pruner == "none" or len(rungs) == 1 or n_train is None:
         return None
-    steps = int(rungs[0] * (n_train // config.training.batch_size))
+    steps = int(rungs[0] * steps_per_epoch(n_train, config.training.batch_size))
     if steps >= EARLY:
         return None
     return (

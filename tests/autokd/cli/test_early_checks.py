@@ -110,9 +110,16 @@ def test_teacher_objects_are_no_reason_to_load_data_before_the_checks(
         api.begin(config, tmp_path / "new", teacher=lambda images: images)
 
 
-def test_layers_that_the_teacher_lacks_leave_nothing_behind(refused: Refused) -> None:
-    message = refused("teacher.layers=['nowhere']", "distillation={method='fitnet'}")
-    assert "nowhere" in message
+@pytest.mark.parametrize("method", ["fitnet", "kd"])
+def test_layers_that_the_teacher_lacks_leave_nothing_behind(refused: Refused, method: str) -> None:
+    message = refused("teacher.layers=['block.0']", f"distillation={{method='{method}'}}")
+    assert "teacher.layers: the teacher has no module 'block.0'; the nearest known is 'blocks.0'" in message
+
+
+def test_a_folder_that_is_not_looked_at_leaves_nothing_behind(refused: Refused) -> None:
+    assert "data.folder is where the files of 'fashion-mnist' are, but data.source is 'digits'" in refused(
+        "data.folder='/tmp'"
+    )
 
 
 def test_a_factory_with_random_weights_is_said_to_be_one(refused: Refused) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from autokd.optimizers.models.signal_to_noise import SignalToNoise
 from autokd.searches.progress import Progress
-from autokd.searches.remarks import beats_teacher, no_mistakes, prunes_early, search_remarks, seen_samples
+from autokd.searches.remarks import beats_teacher, few_samples, no_mistakes, prunes_early, search_remarks, seen_samples
 
 PROGRESS = Progress("digits", "finished", 12, 12, 0, 0, 0, 3, 0.9, 7, 7, 7, 0.99, 9, 9, 0.0, 1.0, {})
 
@@ -81,6 +81,18 @@ def test_nothing_is_said_where_the_numbers_of_samples_are_unknown() -> None:
 @pytest.mark.parametrize(("accuracy", "n", "said"), [(1.0, 300, True), (1.0, 299, False), (0.9999, 10_000, False)])
 def test_a_perfect_teacher_is_suspected_before_the_search(accuracy: float, n: int, said: bool) -> None:
     assert (no_mistakes(accuracy, n) is not None) == said
+
+
+@pytest.mark.parametrize(("n", "points"), [(2, 69), (50, 14), (99, 10), (100, None)])
+def test_one_is_told_that_few_samples_tell_little(n: int, points: int | None) -> None:
+    line = few_samples(n)
+    assert line is None if points is None else f"only {n} validation samples: " in line and f"± {points} points" in line
+
+
+def test_batches_are_at_most_all_samples(make_problem) -> None:
+    problem = make_problem(training={"rungs": [4, 9], "batch_size": 1000})
+    line = prunes_early(replace(problem, facts=replace(problem.facts, samples={"train": 900})))
+    assert (line or "").startswith("trials are pruned after 4 steps,")
 
 
 @pytest.mark.parametrize(
