@@ -3,7 +3,7 @@
 The hooks change neither the network's outputs nor its state dict.
 """
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,7 +18,7 @@ from autokd.core.spelling import nearest_name
 from autokd.distillation.base import Need, Outputs
 from autokd.errors import InputError
 
-__all__ = ["FeatureExtractor", "averaged", "default_layers", "layer_outputs"]
+__all__ = ["FeatureExtractor", "averaged", "default_layers", "layer_outputs", "modules_named"]
 
 Size = tuple[int, ...]
 
@@ -83,10 +83,7 @@ class FeatureExtractor:
         self._release()
 
     def _register(self, network: nn.Module, layers: Sequence[str]) -> None:
-        modules = dict(network.named_modules(remove_duplicate=False))
-        for name in layers:
-            if name not in modules:
-                raise InputError(f"{type(network).__name__} has no module {name!r}{nearest_name(name, modules)}.")
+        modules = modules_named(network, layers, type(network).__name__)
         self._layers = tuple(layers)
         for name in layers:
             self._handles.append(modules[name].register_forward_hook(_Hook(partial(self._keep_output, name))))
@@ -124,6 +121,24 @@ class FeatureExtractor:
         if not features:
             raise InputError("the network has no embedding: none of its linear layers ran.")
         return averaged(features[-1])
+
+
+def modules_named(network: nn.Module, names: Iterable[str], owner: str) -> dict[str, nn.Module]:
+    """Modules of a network by their names; one that it holds twice has both.
+
+    Args:
+        network: The network.
+        names: Names as `named_modules` gives them.
+        owner: What the network is called in the error.
+
+    Raises:
+        InputError: If there is no module of such a name; the nearest one is named.
+    """
+    modules = dict(network.named_modules(remove_duplicate=False))
+    for name in names:
+        if name not in modules:
+            raise InputError(f"{owner} has no module {name!r}{nearest_name(name, modules)}.")
+    return {name: modules[name] for name in names}
 
 
 def default_layers(network: nn.Module, example: Tensor) -> tuple[str, ...]:

@@ -16,12 +16,12 @@ from torch import Tensor, nn
 from autokd.config.schema import SearchConfig
 from autokd.core.device import pick_device
 from autokd.core.seeds import derive
-from autokd.core.spelling import nearest_name
 from autokd.data.augmentation import Augmentation, check_augmentation, check_shift
 from autokd.data.channels import SomeChannels, check_channels, moments_of, shape_of
 from autokd.data.registry import check_resized, check_source, load_data
 from autokd.data.stream import Batch
 from autokd.distillation import Distiller, Method
+from autokd.distillation.feature_extractor import modules_named
 from autokd.distillation.pruning import is_prunable
 from autokd.errors import BudgetInfeasibleError, InputError, first_line
 from autokd.evaluation.distillation_stream import is_live
@@ -304,10 +304,8 @@ def _check_prunable(config: SearchConfig, teacher: Teacher) -> None:
 
 def _check_layers(config: SearchConfig, teacher: Teacher) -> None:
     """Raise if a layer is named that the teacher does not have, also where no method needs features."""
-    modules = {} if teacher.network is None else dict(teacher.network.named_modules(remove_duplicate=False))
-    for name in config.teacher.layers or ():
-        if name not in modules:
-            raise InputError(f"teacher.layers: the teacher has no module {name!r}{nearest_name(name, modules)}.")
+    if teacher.network is not None:
+        modules_named(teacher.network, config.teacher.layers or (), "teacher.layers: the teacher")
 
 
 def _graph(teacher: Teacher, input_shape: tuple[int, ...], device: torch.device) -> tuple[dict[str, Any] | None, str]:
