@@ -36,7 +36,7 @@ from autokd.training.checkpoint import save_checkpoint, save_weights, undamaged_
 from autokd.training.loop import Batches, TrainingSettings, TrainingState, fresh_state, train
 from autokd.training.metrics import label_metrics, predict, teacher_metrics, validation_metrics
 from autokd.training.selection import averaged, is_candidate, keep_if_best, kept_weights
-from autokd.training.timetable import Leg, Timetable, timetable
+from autokd.training.timetable import Leg, Timetable, step_at, timetable
 from search_spaces.networks.network import Network
 
 __all__ = ["OutOfMemoryError", "evaluate", "made_method"]
@@ -227,12 +227,8 @@ def _fidelity(task: EvaluationTask, logits: Tensor, dataset: Dataset, part: str)
 
 
 def _timetable(training: TrainingConfig, batches: Batches) -> Timetable:
-    ends = [_step_at(rung, batches) for rung in training.rungs]
+    ends = [step_at(rung, batches.steps_per_epoch) for rung in training.rungs]
     return timetable(training.schedule, ends, training.warmup, training.cooldown)
-
-
-def _step_at(epochs: float, batches: Batches) -> int:
-    return max(1, round(epochs * batches.steps_per_epoch))
 
 
 def _is_out_of_memory(error: Exception) -> bool:

@@ -23,7 +23,7 @@ from autokd.searches.problem import Problem
 from autokd.searches.students import TrainedStudent
 from autokd.searches.tables import counted
 
-__all__ = ["Comparison", "compare", "describe_references"]
+__all__ = ["Comparison", "Z", "compare", "describe_references"]
 
 Z = 1.96  # of the 95 % interval of a normal distribution
 

@@ -14,6 +14,7 @@ from autokd.evaluation.context import TrainingContext
 from autokd.searches.lengths import FullLength, affordable_epochs, scaled_rungs
 from autokd.searches.problem import Problem
 from autokd.searches.trial_record import TrialRecord
+from autokd.training.timetable import step_at
 
 __all__ = ["fitting_rungs", "full_length", "seconds_per_epoch", "slowest_epoch", "with_full_length"]
 
@@ -38,8 +39,10 @@ def fitting_rungs(problem: Problem) -> tuple[float, ...] | None:
         others=len(problem.references),
         prunes=config.optimizer.pruner != "none",
     )
-    steps = [int(rung * steps_per_epoch(facts.n_train, training.batch_size)) for rung in rungs]
-    return rungs if rungs != training.rungs and steps[0] > 0 and sorted(set(steps)) == steps else None
+    n_steps = steps_per_epoch(facts.n_train, training.batch_size)
+    ends = [step_at(rung, n_steps) for rung in rungs]
+    fits = rungs[0] * n_steps >= 1 and sorted(set(ends)) == ends
+    return rungs if fits and rungs != training.rungs else None
 
 
 def with_full_length(

@@ -5,10 +5,12 @@ from typing import TYPE_CHECKING
 
 from autokd.data.stream import steps_per_epoch
 from autokd.database.rows import SearchRow
+from autokd.searches.comparison import Z
 from autokd.searches.problem import Problem
 from autokd.searches.progress import Progress
 from autokd.searches.students import TrainedStudent
 from autokd.searches.tables import counted, percent
+from autokd.training.timetable import step_at
 
 if TYPE_CHECKING:
     from autokd.optimizers.models.signal_to_noise import SignalToNoise
@@ -151,7 +153,7 @@ def few_samples(n: int) -> str | None:
     """
     if n >= FEW:
         return None
-    width = 1.96 * sqrt(0.5 * 0.5 / n)
+    width = Z * sqrt(0.5 * 0.5 / n)
     return (
         f"only {counted(n, 'validation sample')}: the accuracy of a student is known to ± {100 * width:.0f} points at "
         "worst (95 %), which may hide which student is best; hold out more (data.validation)"
@@ -167,7 +169,7 @@ def prunes_early(problem: Problem) -> str | None:
     config, rungs, n_train = problem.config, problem.rungs, problem.facts.n_train
     if config.optimizer.pruner == "none" or len(rungs) == 1 or n_train is None:
         return None
-    steps = int(rungs[0] * steps_per_epoch(n_train, config.training.batch_size))
+    steps = step_at(rungs[0], steps_per_epoch(n_train, config.training.batch_size))
     if steps >= EARLY:
         return None
     return (

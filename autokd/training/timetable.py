@@ -7,7 +7,7 @@ from typing import Literal
 
 from autokd.training.schedules import Cooldown, Cosine, Schedule, Trunk
 
-__all__ = ["Leg", "Timetable", "new_epochs", "timetable"]
+__all__ = ["Leg", "Timetable", "new_epochs", "step_at", "timetable"]
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,11 @@ class Timetable:
     def stops(self) -> tuple[int, ...]:
         """Steps at which a route may leave the trunk. A segment must end there, however far the training goes."""
         return tuple(route[0].end for route in self.routes)
+
+
+def step_at(epochs: float, steps_per_epoch: int) -> int:
+    """Number of steps in so many epochs, at least 1."""
+    return max(1, round(epochs * steps_per_epoch))
 
 
 def timetable(kind: Literal["cosine", "stable"], ends: Sequence[int], warmup: float, cooldown: float) -> Timetable:

@@ -97,7 +97,13 @@ def test_batches_are_at_most_all_samples(make_problem) -> None:
 
 @pytest.mark.parametrize(
     ("rungs", "pruner", "steps"),
-    [([3, 9], "halving", 84), ([4, 9], "halving", None), ([3], "halving", None), ([3, 9], "none", None)],
+    [
+        ([3, 9], "halving", 84),
+        ([0.6, 9], "halving", 17),
+        ([4, 9], "halving", None),
+        ([3], "halving", None),
+        ([3, 9], "none", None),
+    ],
 )
 def test_one_is_told_that_trials_are_pruned_within_a_hundred_steps(
     make_problem, rungs: list[float], pruner: str, steps: int | None
