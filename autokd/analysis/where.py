@@ -61,7 +61,7 @@ def draw_front(axes: "Axes", shown: Evidence, cost: Against) -> None:
         label = _first("full length, reference" if student.trial.reference else "full length", axes)
         axes.scatter(*_point(student, cost), s=area, marker=marker, color=ORANGE, edgecolors=INK, label=label, zorder=4)
     if shown.front:
-        x, y = zip(*sorted(_point(student, cost) for student in shown.front), strict=True)
+        x, y = zip(*_climbing(sorted(_point(student, cost) for student in shown.front)), strict=True)
         axes.step(x, y, where="post", color=VERMILION, linewidth=1.2, label="front", zorder=2)
     accuracies = [100 * student.metrics["accuracy"] for student in (*shown.front, *shown.beside, *shown.finals)]
     if (size := shown.teacher_cost.get(cost)) is not None:
@@ -93,6 +93,12 @@ def _draw_references(axes: "Axes", references: Sequence[TrainedStudent], cost: A
 def _point(student: TrainedStudent, cost: Against) -> tuple[float, float]:
     """Place of a student: its cost, and its accuracy on the axis of accuracies."""
     return student.cost(cost), float(accuracy_places([100 * student.metrics["accuracy"]])[0])
+
+
+def _climbing(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Of points sorted by cost those above all before; others are on the front by a cost that is not drawn."""
+    heights = np.maximum.accumulate([-np.inf, *(height for _, height in points)])
+    return [point for point, before in zip(points, heights, strict=False) if point[1] > before]
 
 
 def _first(label: str, axes: "Axes") -> str | None:

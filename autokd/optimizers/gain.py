@@ -62,7 +62,6 @@ def gain(
     described: Collection[str] | None = None,
     conditions: Parents = MappingProxyType({}),
     ceiling: float = math.inf,
-    model: StudyModel | None = None,
 ) -> Gain | None:
     """What 20 further trials would gain over the best one; None if there is nothing to choose. Deterministic.
 
@@ -75,11 +74,10 @@ def gain(
         conditions: As in `TrustRegionSampler`.
         ceiling: What no value of an objective that is maximised exceeds, such as 1 for an accuracy: the gain is at most
             what is left to it.
-        model: Of the study, if it is fitted already.
     """
     if all(distribution.single() for distribution in search_space.values()):
         return None
-    model = model or StudyModel.fit(study, search_space, features, described)
+    model = StudyModel.fit(study, search_space, features, described)
     generator = torch.Generator().manual_seed(SEED)
     may_be_chosen = model.codes[list(eligible)]
     chosen = may_be_chosen[model.surrogate.mean(may_be_chosen).argmax()]

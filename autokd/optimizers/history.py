@@ -261,8 +261,9 @@ def _excesses(of_trials: Sequence[Mapping[str, float]]) -> Tensor:
 
 
 def _bounded(excesses: Tensor) -> Tensor:
-    """The excesses, with infinite ones replaced by the largest finite magnitude; NaN is kept, same shape."""
-    size = excesses[excesses.isfinite()].abs().max().item() if excesses.isfinite().any() else 1.0
+    """The excesses, infinite ones replaced by the largest finite magnitude, 1 if it is 0; NaN is kept, same shape."""
+    finite = excesses[excesses.isfinite()]
+    size = (finite.abs().max().item() if len(finite) else 0.0) or 1.0
     return excesses.clamp(-size, size)
 
 

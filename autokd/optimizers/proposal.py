@@ -72,7 +72,8 @@ def propose(past: Past, encoding: Encoding, config: SamplerConfig, number: int) 
     if not region.is_open(config.rules):
         fresh = unseen(_own_points(encoding, config, number), seen)
         fresh = fresh[config.allowed(fresh)]
-        own = fresh[0] if len(fresh) else spare_points(encoding, seen, config.allowed, generator)[0]
+        conditions = Conditions(encoding, config.conditions)
+        own = fresh[0] if len(fresh) else spare_points(conditions, seen, config.allowed, generator)[0]
         return _start_up(past, own, encoding, config, number)
     memory = config.memory if number // 2 % 2 == 0 else NO_MEMORY  # each view of the objective with and without it
     acquisition = config.acquisition(

@@ -7,7 +7,7 @@ that were trained as long as the student.
 import statistics
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from math import sqrt
+from math import inf, sqrt
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
+from scipy.special import stdtrit
 
 from autokd.database.reading import Reader
 from autokd.database.rows import EvaluationRow, Purpose, StudentRow
@@ -75,7 +76,8 @@ def compare(problem: Problem, store: Reader, search_id: int, student: TrainedStu
     samples, so that it is the standard error of the mean of their paired differences (0, 1 or -1 each); where
     it is not recorded which samples one of them got right, it is `sqrt(p (1 - p) / n)` of both. Chance in training is
     counted where several students of the trial were trained for as long: the variance of their accuracies, which the
-    reference is taken to share.
+    reference is taken to share. As so few say little of it, the interval is that of Student's t, whose degrees of
+    freedom are those of such a sum by Welch (Biometrika 34, 1947) and Satterthwaite (Biometrics Bulletin 2, 1946).
 
     Args:
         problem: What is searched.
@@ -151,10 +153,16 @@ def _comparison(folder: Path, own: Sequence[_Run], family: Sequence[_Run], rival
     key, split = ("test_accuracy", "test") if own[0].purpose == "final" else ("accuracy", "validation")
     spread = [_accuracy(run.row, key) for run in family]
     samples = _sampling_variance(folder, ours, rival.row, split, key)
-    trainings = 2 * statistics.variance(spread) if len(spread) > 1 else 0.0
-    margin = None if samples is None else Z * sqrt(samples + trainings)
+    margin = None if samples is None else _half_width(samples, spread)
     difference = _accuracy(ours, key) - _accuracy(rival.row, key)
     return Comparison(str(rival.reference), split, ours.epochs, difference, margin)
+
+
+def _half_width(samples: float, spread: Sequence[float]) -> float:
+    """Half-width of the difference's 95 % interval, from its sampling variance and accuracies of alike students."""
+    trainings = 2 * statistics.variance(spread) if len(spread) > 1 else 0.0
+    freedom = (len(spread) - 1) * ((samples + trainings) / trainings) ** 2 if trainings else inf
+    return float(stdtrit(freedom, 0.975)) * sqrt(samples + trainings)
 
 
 def _sampling_variance(folder: Path, own: EvaluationRow, rival: EvaluationRow, split: str, key: str) -> float | None:

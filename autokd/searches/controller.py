@@ -179,8 +179,12 @@ class Controller:
         return True
 
     def _open_trials(self) -> None:
-        """Open trials for free workers, in one transaction as many as are proposed within `BATCH_SECONDS`."""
-        until = monotonic() + BATCH_SECONDS
+        """Open trials for free workers, in one transaction as many as are proposed within `BATCH_SECONDS`.
+
+        It ends early once another ten have ended, all of which may fail at their draw: whether they are enough is asked
+        of what is recorded.
+        """
+        until, tens = monotonic() + BATCH_SECONDS, self.state.n_ended // EVERY
         parameters = self._propose()  # before the transaction, since some samplers take long
         opened: list[TrialRecord] = []
         with self.store.batch(self.lease):
@@ -188,7 +192,7 @@ class Controller:
                 self.state.update(self.store.open_trial(self.lease, self.state.n_trials, parameters))
                 opened += self._write_steps()
                 room = self.dispatcher.room - sum(len(record.running) for record in opened)
-                if room <= 0 or monotonic() > until or not self._wants_trial:
+                if room <= 0 or monotonic() > until or self.state.n_ended // EVERY > tens or not self._wants_trial:
                     break
                 parameters = self._propose()
         self._submit(opened)

@@ -103,15 +103,12 @@ def training_noise(problem: Problem, accuracy: float) -> float | None:
     return NOISE_SHARE * sqrt(accuracy * (1 - accuracy) / n)
 
 
-def rank_families(
-    problem: Problem, trial_records: Collection[TrialRecord], model: StudyModel | None = None
-) -> list[Family]:
+def rank_families(problem: Problem, trial_records: Collection[TrialRecord]) -> list[Family]:
     """All families with a value, sorted by posterior mean, the highest first.
 
     Args:
         problem: The search.
         trial_records: Its trials, or a part of them, by number.
-        model: From `fit_model` of the same trials, if it is fitted already.
     """
     valued = {
         place: record for place, record in enumerate(trial_records) if record.values and record.trial.state != "failed"
@@ -127,7 +124,7 @@ def rank_families(
         seed=derive(problem.config.seed, "families") % 2**31,
         eligible=[place for place, record in valued.items() if max(record.values) == highest],
         averaged=problem.config.students_per_trial,
-        model=model or fit_model(problem, trial_records),
+        model=fit_model(problem, trial_records),
         **feature_options(problem),
     )
     families = [

@@ -255,14 +255,11 @@ class RecordedSearch:
 
     @property
     def judgement(self) -> "tuple[list[Family], Outlook | None]":
-        """Both `families` and `outlook`, for which the model is fitted once."""
-        from autokd.searches.families import fit_model, rank_families  # loads the model
-
-        problem, trials = self.problem, self._to_rank()
+        """Both `families` and `outlook`, for which they are ranked once."""
+        trials = self._to_rank()
+        families = self._ranked(trials)
         with naming_search(self.name):
-            model = fit_model(problem, trials)
-            families = rank_families(problem, trials, model)
-            return families, outlook(problem, trials, families, model)
+            return families, outlook(self.problem, trials, families, self._is_enough)
 
     @property
     def flatness(self) -> "SignalToNoise | None":

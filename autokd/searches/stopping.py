@@ -12,7 +12,6 @@ from autokd.searches.trial_record import TrialRecord
 
 if TYPE_CHECKING:
     from autokd.optimizers.gain import Gain
-    from autokd.optimizers.models.study_model import StudyModel
     from autokd.searches.families import Family
 
 __all__ = ["EVERY", "Outlook", "further_gain", "is_enough", "outlook"]
@@ -57,22 +56,22 @@ def outlook(
     problem: Problem,
     trial_records: Collection[TrialRecord],
     families: Sequence["Family"],
-    model: "StudyModel | None" = None,
+    is_enough: bool = False,
 ) -> Outlook | None:
     """What the model believes of the winner and of further trials; None without a family.
 
     Args:
         problem: The search.
-        trial_records: Its trials.
+        trial_records: Its trials, or of very many those that decide.
         families: Its families, the best first.
-        model: Of these trials, from `families.fit_model`, if it is fitted already.
+        is_enough: What `is_enough` says of all its trials.
     """
     from autokd.searches.families import winner  # loads the model
 
     best = winner(families)
     if best is None or best.low is None or best.high is None:
         return None
-    gain = None if problem.costs else further_gain(problem, trial_records, model)
+    gain = None if problem.costs else further_gain(problem, trial_records)
     return Outlook(
         trial=best.trial,
         probability_best=best.probability_best,
@@ -80,19 +79,16 @@ def outlook(
         high=best.high,
         epochs=problem.rungs[best.rung],
         gain=gain,
-        is_enough=is_enough(problem, trial_records),
+        is_enough=is_enough,
     )
 
 
-def further_gain(
-    problem: Problem, trial_records: Collection[TrialRecord], model: "StudyModel | None" = None
-) -> "Gain | None":
+def further_gain(problem: Problem, trial_records: Collection[TrialRecord]) -> "Gain | None":
     """What 20 more trials would gain in accuracy over the winner of these; None if none of these has a value.
 
     Args:
         problem: The search, of one objective.
         trial_records: Some of its trials, by number.
-        model: Of these, from `families.fit_model`, if it is fitted already.
     """
     from autokd.optimizers.gain import gain  # loads the model
 
@@ -102,7 +98,7 @@ def further_gain(
         return None
     chosen = [place for place, rung in enumerate(rungs) if rung == highest]
     study = to_study(trial_records, problem.distributions)
-    options = feature_options(problem) | {"conditions": problem.conditions, "model": model}
+    options = feature_options(problem) | {"conditions": problem.conditions}
     return gain(study, problem.distributions, chosen, ceiling=1.0, **options)
 
 

@@ -8,6 +8,7 @@ from torch import Generator, Tensor
 from autokd.optimizers.acquisition.candidates import Box, draw, vary
 from autokd.optimizers.acquisition.functions import AcquisitionFunction
 from autokd.optimizers.errors import OptimizerError
+from autokd.optimizers.space.conditions import Conditions
 from autokd.optimizers.space.encoding import Encoding, Key, unseen
 
 __all__ = ["Allowed", "best_candidate", "spare_points"]
@@ -56,7 +57,7 @@ def best_candidate(
     mutants = vary(box, encoding, tops, _N_NEIGHBOURS, _STEPS[0], generator)
     points = fresh(torch.cat([draw(box, encoding, _N_CANDIDATES, generator), mutants]))
     if len(points) == 0:
-        points = box.conditions.canonical(spare_points(encoding, seen, allowed, generator))
+        points = spare_points(box.conditions, seen, allowed, generator)
     values = acquisition_function.log_value(points)
     for step in _STEPS:
         starts = points[values.topk(min(_N_STARTS, len(points))).indices]
@@ -65,14 +66,16 @@ def best_candidate(
             points = torch.cat([points, moves])
             values = torch.cat([values, acquisition_function.log_value(moves)])
     tried, values_again = acquisition_function.repeated()
-    return torch.cat([points, tried])[torch.cat([values, values_again]).argmax()]
+    may_repeat = allowed(tried)
+    return torch.cat([points, tried[may_repeat]])[torch.cat([values, values_again[may_repeat]]).argmax()]
 
 
-def spare_points(encoding: Encoding, seen: Container[Key], allowed: Allowed, generator: Generator) -> Tensor:
+def spare_points(conditions: Conditions, seen: Container[Key], allowed: Allowed, generator: Generator) -> Tensor:
     """Codes of allowed points from the whole space, `n x d` with n > 0; seen ones only if there is no unseen one.
 
     Args:
-        encoding: Encoding of the search space.
+        conditions: The search space and its conditional parameters, which have the codes of missing values where they
+            do not exist.
         seen: Keys of finished and pending points.
         allowed: Constraints that can be computed before a trial.
         generator: Source of randomness.
@@ -80,15 +83,16 @@ def spare_points(encoding: Encoding, seen: Container[Key], allowed: Allowed, gen
     Raises:
         OptimizerError: If no allowed point is found.
     """
+    encoding = conditions.encoding
     if encoding.size <= _LARGEST_GRID:
         points = encoding.grid()
-        points = points[torch.randperm(len(points), generator=generator)]
+        points = conditions.canonical(points[torch.randperm(len(points), generator=generator)])
         return _preferably_unseen(points[allowed(points)], seen, len(points))
     n_drawn = 0
     kept = torch.empty(0, encoding.dimension, dtype=torch.float64)
     for _ in range(_N_ROUNDS):
         uniform = torch.rand(_N_CANDIDATES, encoding.dimension, dtype=torch.float64, generator=generator)
-        points = encoding.snap(uniform)
+        points = conditions.canonical(encoding.snap(uniform))
         n_drawn += len(points)
         kept = torch.cat([kept, points[allowed(points)]])
         if len(unseen(kept, seen)):

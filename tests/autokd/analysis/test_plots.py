@@ -317,6 +317,18 @@ def test_references_are_marked_beside_the_front_and_named(shown: Evidence) -> No
     assert texts(axes.texts) == ["like-teacher", "resnet"]
 
 
+def test_the_front_is_drawn_through_those_that_lead_by_the_cost_that_is_drawn(shown: Evidence) -> None:
+    def student(macs: int, accuracy: float) -> Any:
+        return SimpleNamespace(
+            trial=SimpleNamespace(reference=None), cost={"macs": macs}.get, metrics={"accuracy": accuracy}
+        )
+
+    leading = [student(3000, 0.96), student(2000, 0.9), student(1000, 0.95)]  # the second has the fewest parameters
+    axes = panels(draw(replace(shown, costs=("macs", "params"), front=leading)))["Accuracy against macs"]
+    (line,) = [line for line in axes.lines if line.get_label() == "front"]
+    assert line.get_xydata().tolist() == [[1000, place(95)], [3000, place(96)]]
+
+
 def test_the_front_stands_beside_the_teacher_the_limit_and_the_full_length_trainings(shown: Evidence) -> None:
     trial = SimpleNamespace(reference=None)
     final: Any = SimpleNamespace(trial=trial, cost={"macs": 1500}.get, metrics={"accuracy": 0.97})

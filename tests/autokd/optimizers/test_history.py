@@ -151,6 +151,12 @@ def test_measured_constraints_decide_which_trials_are_feasible_and_count_for_the
     assert seen.Y[:, 0].tolist() == [3.0, 1.0, 2.0, 1.0]  # an infeasible trial is still an observation
 
 
+def test_an_infinite_excess_stays_one_where_all_finite_ones_are_zero() -> None:
+    seen = history(trial(0, value=1.0, excesses={"fits": 0.0}), trial(1, value=2.0, excesses={"fits": math.inf}))
+    assert seen.excesses[:, 0].tolist() == [0.0, 1.0]
+    assert seen.feasible.tolist() == [True, False]
+
+
 def test_the_outcome_of_several_objectives_is_the_hypervolume_so_far() -> None:
     trials = [trial(0, values=[1.0, 2.0]), trial(1, values=[2.0, 1.0]), trial(2, values=[0.5, 0.5])]
     seen = History.of([*trials, trial(3, state=TrialState.FAIL)], ENCODING, [1.0, 1.0], reference=[0.0, 0.0])

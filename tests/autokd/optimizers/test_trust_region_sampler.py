@@ -1,5 +1,6 @@
 import math
 import pickle
+import random
 from collections import Counter
 from dataclasses import replace
 from itertools import groupby
@@ -224,6 +225,34 @@ def test_no_proposal_violates_a_constraint_that_can_be_computed() -> None:
     study = study_of(15, feasible=allowed)
     assert all(allowed(trial.params) for trial in study.trials)
     assert study.best_value < 0.68  # 0.64 + 0.003 at x = -0.5, n = 9, k = b
+
+
+def test_a_forbidden_point_that_a_user_tried_is_not_proposed_again() -> None:
+    noise = random.Random(0)
+    space = {"x": FloatDistribution(0, 1), "y": FloatDistribution(0, 1)}
+    sampler = TrustRegionSampler(0, search_space=space, feasible=lambda params: params["x"] <= 0.5)
+    study = optuna.create_study(sampler=sampler, direction="maximize")
+    given = [{"x": 0.95, "y": 0.5}, {"x": 0.9, "y": 0.5}]
+    for point in given:
+        study.enqueue_trial(point)
+    study.optimize(lambda trial: sum(trial.suggest_float(n, 0, 1) for n in "xy") + noise.gauss(0, 0.3), n_trials=20)
+    assert [trial.params for trial in study.trials if trial.params["x"] > 0.5] == given
+
+
+def test_conditional_points_are_all_tried_before_one_is_tried_again() -> None:
+    space: dict[str, BaseDistribution] = {
+        "kind": CategoricalDistribution(["p", "q", "r"]),
+        "depth": IntDistribution(0, 3),  # of kind p only
+    }
+    sampler = TrustRegionSampler(0, 3, deterministic=True, search_space=space, conditions={"depth": ("kind", ["p"])})
+    study = optuna.create_study(sampler=sampler, direction="maximize")
+
+    def objective(trial: optuna.Trial) -> float:
+        kind = trial.suggest_categorical("kind", ["p", "q", "r"])
+        return trial.suggest_int("depth", 0, 3) if kind == "p" else 0.5
+
+    study.optimize(objective, n_trials=6)
+    assert len({tuple(trial.params.items()) for trial in study.trials}) == 6
 
 
 def test_a_constraint_that_allows_no_point_is_an_error() -> None:

@@ -1,10 +1,11 @@
 from collections.abc import Callable
 from math import sqrt
-from statistics import variance
+from statistics import NormalDist, variance
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from scipy.stats import t
 
 from autokd.database.lease import Lease, acquire
 from autokd.database.store import Store
@@ -28,6 +29,7 @@ from workers.inline import InlineExecutor
 pytestmark = pytest.mark.usefixtures("with_references")
 
 N = 200  # samples of a split
+Z = NormalDist().inv_cdf(0.975)
 
 
 @pytest.fixture
@@ -105,7 +107,7 @@ def test_after_the_search_students_are_compared_by_validation_samples(problem: P
     assert found is not None
     assert (found.split, found.epochs) == ("validation", 2)
     difference, error = mcnemar(problem, store, "validation", "search")
-    assert (found.difference, found.margin) == (pytest.approx(difference), pytest.approx(1.96 * error))
+    assert (found.difference, found.margin) == (pytest.approx(difference), pytest.approx(Z * error))
 
 
 def test_after_retraining_they_are_compared_by_test_samples_with_the_spread_of_trainings(
@@ -117,9 +119,11 @@ def test_after_retraining_they_are_compared_by_test_samples_with_the_spread_of_t
     assert found is not None
     assert (found.split, found.epochs) == ("test", 7)
     difference, error = mcnemar(problem, store, "test", "final")
-    spread = 2 * variance([student.metrics["test_accuracy"] for student in students if student.is_final])
+    finals = [student.metrics["test_accuracy"] for student in students if student.is_final]
+    variances = error**2, 2 * variance(finals)
+    freedom = sum(variances) ** 2 / (variances[1] ** 2 / (len(finals) - 1))  # Welch and Satterthwaite
     assert found.difference == pytest.approx(difference)
-    assert found.margin == pytest.approx(1.96 * sqrt(error**2 + spread))
+    assert found.margin == pytest.approx(t(freedom).ppf(0.975) * sqrt(sum(variances)))
 
 
 def test_references_are_retrained_once_with_their_searched_architecture(problem: Problem, store: Store) -> None:
@@ -145,7 +149,7 @@ def test_without_the_samples_of_one_of_them_both_accuracies_have_the_binomial_er
     found = compare(problem, store, 1, best)
     assert found is not None
     p, q = best.metrics["accuracy"], trained_references(problem, store, 1)[0].metrics["accuracy"]
-    assert found.margin == pytest.approx(1.96 * sqrt((p * (1 - p) + q * (1 - q)) / N))
+    assert found.margin == pytest.approx(Z * sqrt((p * (1 - p) + q * (1 - q)) / N))
 
 
 def test_a_student_that_was_retrained_alone_is_compared_as_searched(problem: Problem, store: Store) -> None:

@@ -3,9 +3,12 @@ from inline_searches import rows, run
 
 from autokd.optimizers import gain as model
 from autokd.optimizers.gain import Gain
-from autokd.searches.families import fit_model, rank_families, winner
+from autokd.searches import controller
+from autokd.searches.families import rank_families, winner
+from autokd.searches.problem import Problem
 from autokd.searches.proposals import propose
 from autokd.searches.stopping import further_gain, is_enough, outlook
+from search_spaces.errors import BudgetError
 
 
 @pytest.fixture
@@ -82,17 +85,8 @@ def test_the_outlook_is_that_of_the_winner(make_problem, make_record):
     assert (found.low, found.high, found.epochs) == (best.low, best.high, 3.0)
     assert (found.gain, found.is_enough) == (further_gain(problem, records), False)
     assert [word for word, _ in found.facts] == ["winner", "further"]
+    assert outlook(problem, records, families, is_enough=True).is_enough
     assert outlook(problem, [], []) is None
-
-
-def test_a_model_that_is_fitted_already_believes_the_same(make_problem, make_record):
-    problem = make_problem(training={"rungs": [1, 3]})
-    records = [make_record(k, [[0.3], [0.5 + 0.1 * k]], "complete", propose(problem, [], k), k, 0.5) for k in range(4)]
-    fitted = fit_model(problem, records)
-    families = rank_families(problem, records, fitted)
-    assert families == rank_families(problem, records)
-    assert outlook(problem, records, families, fitted) == outlook(problem, records, families)
-    assert fit_model(problem, [make_record(0)]) is None
 
 
 @pytest.mark.slow  # proposes 44 trials
@@ -113,3 +107,26 @@ def test_a_search_ends_early_and_goes_on_as_if_it_had_not_where_more_gain_is_ask
     run(never, stores[1])
     assert len(stores[0].trials(1)) == 22
     assert rows(stores[0]) == rows(stores[1])
+
+
+def test_whether_trials_are_enough_is_asked_of_what_is_recorded_also_where_one_fails_at_its_draw(
+    make_problem, make_store, pretend, monkeypatch
+):
+    draw, asked = Problem.draw, []
+
+    def sometimes(self, trial, replicate, purpose="search"):
+        if trial.number == 19:
+            raise BudgetError("too large")
+        return draw(self, trial, replicate, purpose)
+
+    def enough(problem, records):
+        asked.append(sum(record.trial.finish_order is not None for record in records))
+        return asked[-1] >= 20
+
+    pretend()
+    monkeypatch.setattr(Problem, "draw", sometimes)
+    monkeypatch.setattr(controller, "is_enough", enough)
+    problem = make_problem(trials=25, stop={"gain": 1}, optimizer={"name": "random"}, training={"rungs": [1]})
+    store = make_store(problem)
+    run(problem, store)
+    assert (asked, len(store.trials(1))) == ([0, 10, 20], 20)
