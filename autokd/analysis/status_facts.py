@@ -63,9 +63,10 @@ def status_facts(result: SearchResult, asks_model: bool = True) -> list[tuple[st
         if progress.finished < progress.trials:  # else the last references are trained
             facts.append(("time left", duration(progress.seconds_left)))
         facts.append(("controller", f"process {row.lease_pid} on {row.lease_host}"))
+    elif any(training.state == "running" for training in trainings):
+        facts.append(("go on with", result.command("train")))
     elif progress.status != "finished":
-        is_training = any(training.state == "running" for training in trainings)
-        facts.append(("go on with", result.command("train" if is_training else "resume")))
+        facts.append(("go on with", result.command("resume")))
     if asks_model:
         facts += _predictions(result, progress)
     facts += search_remarks(progress, flatness, outlook is not None and outlook.is_enough)

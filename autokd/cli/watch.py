@@ -14,7 +14,7 @@ from autokd.cli.show import status, status_table
 from autokd.core.console import PlainConsole
 from autokd.errors import AutoKDError, InterruptedSearchError
 from autokd.searches.event_lines import event_line
-from autokd.searches.progress import Progress, why_failed
+from autokd.searches.progress import why_failed
 from autokd.searches.reporter import Reporter
 from autokd.searches.result import SearchResult
 from autokd.searches.watching import Look, watch
@@ -38,12 +38,14 @@ def watch_search(result: SearchResult, output: Output) -> None:
         AutoKDError: If it fails.
     """
     with _left_alone(result), reporter(to_stderr=output == "json") as shown:
+        was_training = False
         for look in watch(result.with_reporter(shown), LOOK_SECONDS):
             _report(look, shown)
+            was_training |= look.is_training
         if look.progress.status == "finished":
             for remark in result.remarks:
                 shown.notify(remark)
-    _check_finished(look.progress, result)
+    _check_ended(look, was_training, result)
     best(result, output)
 
 
@@ -91,11 +93,19 @@ def _report(look: Look, shown: Reporter) -> None:
         shown.searched(look.progress)
 
 
-def _check_finished(progress: Progress, result: SearchResult) -> None:
-    if progress.status == "failed":
-        raise AutoKDError(why_failed(progress))
-    if progress.status != "finished":
-        raise InterruptedSearchError(f"search {result.name!r} was interrupted; `{result.command('resume')}` goes on.")
+def _check_ended(look: Look, was_training: bool, result: SearchResult) -> None:
+    """Check that what was watched, the search or its full-length trainings, came to its end.
+
+    Args:
+        look: The last one.
+        was_training: Whether students were seen to be trained at full length.
+        result: The search.
+    """
+    if look.progress.status == "failed":
+        raise AutoKDError(why_failed(look.progress))
+    verb = "train" if look.is_training else "resume"
+    if look.is_training or not (was_training or look.progress.status == "finished"):
+        raise InterruptedSearchError(f"search {result.name!r} was interrupted; `{result.command(verb)}` goes on.")
 
 
 @contextmanager

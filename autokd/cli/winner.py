@@ -96,9 +96,6 @@ def verify(
     changed files and wrong results; it cannot tell who wrote the folder.
     """
     from autokd.cli.exports import verified
-    from autokd.config.schema import DataConfig
-    from autokd.data.registry import load_data
-    from autokd.export.verification import verify_folder
+    from autokd.export.verification import test_samples, verify_folder
 
-    test = load_data(DataConfig(source=data)).test if data else None
-    verified(folder, verify_folder(folder, test), output)
+    verified(folder, verify_folder(folder, test_samples(folder, data) if data else None), output)

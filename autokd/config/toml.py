@@ -11,7 +11,7 @@ from autokd.config.data import NAMED_SOURCES
 from autokd.config.flat import flat
 from autokd.config.learn_from import is_file
 from autokd.config.parsing import parse_config
-from autokd.config.schema import SearchConfig
+from autokd.config.schema import RESUMABLE_CHANGES, SearchConfig
 from autokd.errors import InputError
 
 __all__ = ["make_paths_absolute", "override_config", "parse_tables", "put", "read_config", "read_tables"]
@@ -53,12 +53,15 @@ def read_config(
 def override_config(config: SearchConfig, overrides: Iterable[str]) -> SearchConfig:
     """Recorded configuration with some settings `key=value` changed.
 
+    Relative paths of what a resumed search may change are relative to the current folder; others stay as recorded.
+
     Raises:
         InputError: If a key does not exist or a value is not allowed.
     """
     values = config.to_dict()
     for override in overrides:
         _set(values, override)
+    make_paths_absolute({key: values[key] for key in RESUMABLE_CHANGES & values.keys()}, Path.cwd())
     return parse_config(values, "--set", context=RECORDED)
 
 

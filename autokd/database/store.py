@@ -282,7 +282,9 @@ class Store(Reader):
             return evaluation
 
     @patient
-    def fail_evaluation(self, lease: Lease, evaluation_id: int, reason: str, fault: Fault = "trial") -> EvaluationRow:
+    def fail_evaluation(
+        self, lease: Lease, evaluation_id: int, reason: str, fault: Fault = "trial", seconds: float | None = None
+    ) -> EvaluationRow:
         """Record an evaluation as failed.
 
         Args:
@@ -290,6 +292,7 @@ class Store(Reader):
             evaluation_id: Id of the evaluation.
             reason: Why it failed, on one line.
             fault: Whose fault that was, see `EvaluationRow`.
+            seconds: Time that it took in its worker; None if it is not known.
 
         Raises:
             DatabaseError: If it was not running.
@@ -302,6 +305,7 @@ class Store(Reader):
                 state="failed",
                 reason=reason,
                 fault=fault,
+                seconds=seconds,
                 finished_at=datetime.now(UTC),
             )
             payload = {"evaluation": evaluation.id, "rung": evaluation.rung, "reason": reason, "fault": fault}

@@ -3,7 +3,7 @@
 The hooks change neither the network's outputs nor its state dict.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -235,9 +235,19 @@ def _calls(network: nn.Module, batch: Tensor, kept: Callable[[Tensor], Tensor]) 
 
     entered = batch.clone()
     with _hooked(network, record), _evaluating(network), torch.autocast(batch.device.type, enabled=False):
-        logits = network.forward(entered)  # bypasses hooks on the network itself, one of which may be the caller
-    ends = {_memory(entered), _memory(logits)}
+        returned = network.forward(entered)  # bypasses hooks on the network itself, one of which may be the caller
+    ends = {_memory(entered), *map(_memory, _logits(returned))}
     return [replace(call, leaving=None) if _memory(call.output) in ends else call for call in calls.values()]
+
+
+def _logits(returned: object) -> list[Tensor]:
+    """What a network returns: a tensor, or those of several values that may be logits and are no map."""
+    if isinstance(returned, Tensor):
+        return [returned]
+    values = returned.values() if isinstance(returned, Mapping) else returned
+    return (
+        [each for each in values if isinstance(each, Tensor) and each.ndim == 2] if isinstance(values, Iterable) else []
+    )
 
 
 def _memory(tensor: Tensor) -> int:

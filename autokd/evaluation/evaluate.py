@@ -26,10 +26,9 @@ from autokd.distillation import Method, make_method
 from autokd.errors import AutoKDError, first_line
 from autokd.evaluation.distillation_stream import DistillationStream
 from autokd.evaluation.log import logged
-from autokd.evaluation.networks import built_student, recruit
+from autokd.evaluation.networks import built_student, recruit, warm_start
 from autokd.evaluation.precompute import precompute_outputs
-from autokd.evaluation.task import EvaluationResult, EvaluationTask, weights_file
-from autokd.evaluation.warm_start import begin_with_teacher, inherit, warm_start_weights
+from autokd.evaluation.task import EvaluationResult, EvaluationTask
 from autokd.teachers.outputs.key import OutputsKey
 from autokd.training.best_checkpoint import Score
 from autokd.training.checkpoint import save_checkpoint, save_weights, undamaged_checkpoint
@@ -152,17 +151,8 @@ def _begin(
             state = fresh_state(settings, network, method, method.companion_rates)
             checkpoint.restore(state)
             return state, route[position:]
-    _warm_start(network, task, dataset)
+    warm_start(network, task, dataset)
     return fresh_state(settings, network, method, method.companion_rates), route
-
-
-def _warm_start(network: Network, task: EvaluationTask, dataset: Dataset) -> None:
-    """Give a fresh network the weights of the teacher and of the earlier student that the task names, if any."""
-    if task.from_teacher:
-        begin_with_teacher(network, task.context, dataset)
-    if task.warm_from:
-        tensors = warm_start_weights(weights_file(task.folder, task.warm_from))
-        inherit(network, tensors, task.context.training.warm_start)
 
 
 def _checkpoint_file(task: EvaluationTask, leg: Leg) -> Path:

@@ -8,12 +8,13 @@ from torch import nn
 from autokd.data.channels import SomeChannels
 from autokd.data.dataset import Dataset
 from autokd.distillation import Method, Recruits
-from autokd.evaluation.task import EvaluationTask
+from autokd.evaluation.task import EvaluationTask, weights_file
+from autokd.evaluation.warm_start import begin_with_teacher, inherit, warm_start_weights
 from autokd.teachers.teacher import Teacher
 from search_spaces.architecture.format import Architecture
 from search_spaces.networks.network import Network, build
 
-__all__ = ["built_student", "recruit"]
+__all__ = ["built_student", "recruit", "warm_start"]
 
 SHAPE_SAMPLES = 2  # enough to see in which order the teacher's modules run
 
@@ -23,6 +24,25 @@ def built_student(task: EvaluationTask, *role: int | str) -> Network:
     network = build(Architecture.from_json(task.architecture), seed=task.seed_of(*role))
     network.to(torch.device(task.context.device), memory_format=torch.channels_last)  # type: ignore[call-overload]
     return network
+
+
+def warm_start(network: Network, task: EvaluationTask, dataset: Dataset) -> None:
+    """Give a fresh network the weights of the teacher and of the earlier student that the task names, if any.
+
+    Args:
+        network: Of `built_student`.
+        task: What it is trained for.
+        dataset: The samples.
+
+    Raises:
+        WarmStartGoneError: If the weights to inherit are gone.
+        InputError: If the teacher is gone, or another one.
+    """
+    if task.from_teacher:
+        begin_with_teacher(network, task.context, dataset)
+    if task.warm_from:
+        tensors = warm_start_weights(weights_file(task.folder, task.warm_from))
+        inherit(network, tensors, task.context.training.warm_start)
 
 
 def recruit(task: EvaluationTask, method: Method, dataset: Dataset) -> None:

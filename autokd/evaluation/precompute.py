@@ -8,13 +8,16 @@ import torch
 
 from autokd.data.dataset import Dataset
 from autokd.distillation import Outputs
+from autokd.errors import InputError
 from autokd.evaluation.context import TrainingContext
 from autokd.teachers.features import TeacherWithFeatures
 from autokd.teachers.outputs.key import OutputsKey
 from autokd.teachers.outputs.shapes import OutputShapes
 from autokd.teachers.teacher import Teacher
+from autokd.training.metrics import predict
 
 __all__ = [
+    "check_outputs",
     "check_room",
     "find_shapes",
     "missing_outputs",
@@ -24,6 +27,8 @@ __all__ = [
 ]
 
 PROBED = 2  # samples: enough to see the shapes of a teacher's outputs
+COMPARED = 256  # samples of which stored logits are compared with the teacher's
+ALIKE = 0.05  # mean difference, in standard deviations of the logits, above which they are of another teacher
 
 
 def output_shapes(
@@ -117,6 +122,34 @@ def missing_outputs(context: TrainingContext, shapes: OutputShapes | None = None
         for piece in _chunks(key, shapes)
         if not _is_stored(context, piece, shapes)
     ]
+
+
+def check_outputs(context: TrainingContext, teacher: Teacher | None = None) -> None:
+    """Check that what is stored of the teachers is what they return: one of the same weights may have other code now.
+
+    Args:
+        context: How the search trains.
+        teacher: The first teacher, if the context does not say how to load it.
+
+    Raises:
+        InputError: If it is not.
+    """
+    dataset, device = context.load_data(), torch.device(context.device)
+    split = dataset.validation.take(torch.arange(min(COMPARED, len(dataset.validation)))).to(device)
+    for number in (*range(1 + len(context.further_digests)), *context.assistants):
+        stored = context.stored(number)
+        if not stored.holds("validation"):
+            continue
+        asked = teacher if teacher is not None and number == 0 else context.load_teacher(number, dataset)
+        if asked.network is None:
+            continue
+        now = predict(asked, split, dataset.normalisation, asked.largest_batch(dataset.input_shape)).float().cpu()
+        before = stored.read("validation").logits[: len(now)].float()
+        if now.shape != before.shape or (now - before).abs().mean() > ALIKE * now.std():
+            raise InputError(
+                f"the teacher's outputs in {stored.folder} are not those that it returns now: its weights are the "
+                "same, but not its code. Remove that folder to have them computed again."
+            )
 
 
 def check_room(context: TrainingContext, missing: Iterable[OutputsKey], shapes: OutputShapes | None = None) -> None:

@@ -41,10 +41,12 @@ def prune_round(context: TrainingContext, rounds: int) -> None:
         return
     started = time.monotonic()
     dataset, device = context.load_data(), torch.device(context.device)
-    network = _trainable(context, files, rounds - 1, dataset)
+    teacher = _before(context, files, rounds, dataset)
+    network = _trainable(teacher)
     mask_zeros(network)
     prune_globally(network, PRUNED)
-    images = _train(network, files, rounds, dataset, device)
+    with as_teacher(network, teacher.preparation, teacher.reading):
+        images = _train(network, files, rounds, dataset, device)
     save_weights(network, files.weights(rounds))
     pruned = load_teacher(files.config(rounds), device, dataset)
     found = label_metrics(pruned.on_split(dataset, "validation", device), dataset.validation.labels.to(device))
@@ -71,12 +73,18 @@ def _widths(pruned: Teacher, dataset: Dataset, device: torch.device) -> dict[str
     return {name: of_modules[modules[0]] for name, modules in named if modules and modules[0] in of_modules}
 
 
-def _trainable(context: TrainingContext, files: PrunedTeachers, rounds: int, dataset: Dataset) -> nn.Module:
-    """The network after so many rounds, with all its parameters open to training."""
+def _before(context: TrainingContext, files: PrunedTeachers, rounds: int, dataset: Dataset) -> Teacher:
+    """The teacher before a round."""
+    before = files.config(rounds - 1)
     with torch.random.fork_rng():  # initial weights are random
-        teacher = load_teacher(files.config(rounds), torch.device(context.device), dataset)
-    if teacher.digest != (files.result(rounds)["digest"] if rounds else files.teacher_digest):
-        raise InputError(f"teacher {files.config(rounds).source} changed since the search began.")
+        teacher = load_teacher(before, torch.device(context.device), dataset)
+    if teacher.digest != (files.result(rounds - 1)["digest"] if rounds > 1 else files.teacher_digest):
+        raise InputError(f"teacher {before.source} changed since the search began.")
+    return teacher
+
+
+def _trainable(teacher: Teacher) -> nn.Module:
+    """Its network, with all its parameters open to training."""
     if teacher.network is None:
         raise InputError("teacher.pruning needs a factory that returns a module.")
     return teacher.network.requires_grad_(True)
@@ -92,8 +100,7 @@ def _train(network: nn.Module, files: PrunedTeachers, rounds: int, dataset: Data
     if saved := undamaged_checkpoint(checkpoint):
         saved.restore(state)
     stream = label_stream(dataset, files.training, files.epochs, files.seed, device)
-    with as_teacher(network, files.teacher, dataset):
-        fit(state, stream, files.training, files.epochs, lambda state: save_checkpoint(state, checkpoint))
+    fit(state, stream, files.training, files.epochs, lambda state: save_checkpoint(state, checkpoint))
     with averaged(state):
         kept = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     network.load_state_dict(kept)

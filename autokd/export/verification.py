@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,8 +23,10 @@ from typing import Any
 from safetensors.torch import save_file
 from torch import Tensor
 
+from autokd.config.data import DataConfig
 from autokd.data.channels import of_split
 from autokd.data.dataset import Split
+from autokd.data.registry import load_data
 from autokd.errors import AutoKDError, InputError
 from autokd.export import check
 from autokd.export.manifest import MANIFEST, Manifest, read_manifest
@@ -37,6 +39,7 @@ __all__ = [
     "check_names",
     "examine",
     "file_digest",
+    "test_samples",
     "verify_folder",
 ]
 
@@ -87,6 +90,30 @@ def verify_folder(folder: Path, test: Split | None = None, seconds: float | None
             f"{folder}: test accuracy is {found.test_accuracy:.4%} here, but was {recorded:.4%} at the export."
         )
     return found
+
+
+def test_samples(folder: Path, source: str) -> Split:
+    """The test split of a data source; images of a folder are resized as they were for the exported student.
+
+    Args:
+        folder: An exported folder.
+        source: As `data.source`.
+
+    Raises:
+        InputError: If there are no such data, or their images have another size than the student's.
+    """
+    shape = (read_manifest(folder).input or {}).get("shape")
+    wanted = shape[1:] if isinstance(shape, list) and len(shape) == 3 else None  # of images alone
+    is_resized = wanted is not None and os.path.isdir(source) and wanted[0] == wanted[1]
+    test = load_data(DataConfig(source=source, image_size=wanted[0] if wanted and is_resized else None)).test
+    found = list(test.images.shape[1:-1])
+    if wanted is not None and found != wanted:
+        raise InputError(f"the student takes images of {_by(wanted)} pixels, but those of {source} have {_by(found)}.")
+    return test
+
+
+def _by(sizes: Sequence[object]) -> str:
+    return " x ".join(map(str, sizes))
 
 
 def _channels(manifest: Manifest, test: Split) -> list[int] | None:

@@ -11,8 +11,9 @@ from typing import Any, TypeVar, TypeVarTuple
 from torch import nn
 
 from autokd.distillation import Method
-from autokd.errors import InputError
+from autokd.errors import AutoKDError, InputError, first_line
 from autokd.evaluation.evaluate import made_method
+from autokd.evaluation.networks import built_student, warm_start
 from autokd.evaluation.task import EvaluationResult, EvaluationTask
 from autokd.searches.controller import Controller
 from autokd.searches.progress import Progress
@@ -20,6 +21,7 @@ from autokd.training.checkpoint import save_weights
 from search_spaces.architecture.format import Architecture
 from search_spaces.networks.network import build
 from workers.base import Executor
+from workers.errors import WorkerError
 
 __all__ = ["Asked", "AskedTasks", "Asking"]
 
@@ -80,8 +82,16 @@ class Asked:
         return self.task.seed_of("weights")
 
     def module(self) -> nn.Module:
-        """The student with its first weights, on the CPU."""
-        return build(self.architecture, seed=self.seed)
+        """The student with its first weights, on the CPU; a slim copy has of its teacher's what fits, as in a search.
+
+        Raises:
+            WarmStartGoneError: If it inherits those of an earlier student (`training.warm_start`) that were not told.
+            InputError: If data or teacher are gone, or changed.
+        """
+        student = built_student(self.task, "weights")
+        if self.task.from_teacher or self.task.warm_from:
+            warm_start(student, self.task, self.task.context.load_data())
+        return student.cpu()
 
     def make_method(self) -> Method:
         """The distillation method with its hyper-parameters, for `autokd.distillation.Distiller`."""
@@ -187,7 +197,7 @@ class Asking:
         Raises:
             InputError: If it was not asked for or told already, or a metric is missing or out of its range.
         """
-        metrics = {"accuracy": accuracy, **metrics}
+        metrics = {name: float(value) for name, value in ({"accuracy": accuracy} | metrics).items()}
         self._check(metrics)
         if weights is not None:
             _check_weights(weights, asked)
@@ -209,7 +219,8 @@ class Asking:
             InputError: If it was not asked for, or told already.
         """
         self._tasks.give_back(asked)
-        asked.future.set_exception(error)
+        ends_all = isinstance(error, InputError | WorkerError)  # where a worker raises it
+        asked.future.set_exception(AutoKDError(first_line(error)) if ends_all else error)
         self._controller.dispatcher.wait()
 
     def record_end(self) -> Progress:
@@ -228,6 +239,6 @@ class Asking:
 
 def _check_weights(weights: nn.Module, asked: Asked) -> None:
     try:
-        asked.module().load_state_dict(weights.state_dict())
+        build(asked.architecture).load_state_dict(weights.state_dict())
     except RuntimeError:
         raise InputError("weights must be those of a module that `asked.module()` made.") from None

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from autokd.config.fidelity_metrics import ACCURACY
 from autokd.database.errors import DatabaseGone
 from autokd.database.lease import Lease
-from autokd.database.rows import SearchStatus, TrialRow
+from autokd.database.rows import SearchRow, SearchStatus, TrialRow
 from autokd.database.store import Store
 from autokd.errors import DiskFullError
 from autokd.evaluation.task import EvaluationTask
@@ -124,9 +124,17 @@ class Controller:
         Args:
             is_over: Whether nothing is left to train; else it is interrupted.
         """
-        found = self.state.progress(self.store.search(self.lease.search_id)).best_trial
+        found = self.progress(self.store.search(self.lease.search_id)).best_trial
         status: SearchStatus = "interrupted" if not is_over else "failed" if found is None else "finished"
-        return self.state.progress(self.store.set_status(self.lease, status))
+        return self.progress(self.store.set_status(self.lease, status))
+
+    def progress(self, search: SearchRow) -> Progress:
+        """How far the search is.
+
+        Args:
+            search: Its row.
+        """
+        return self.state.progress(search, self._prepared_seconds)
 
     def _wait(self) -> bool:
         """Wait for results; False if there is nothing to wait for."""

@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
+from time import monotonic
 from typing import Any, TypeVar
 
 from autokd.core.depot import Depot
@@ -39,11 +40,12 @@ _STOPPING = (InputError, EngineLost)  # what ends the whole search, as every tas
 
 @dataclass
 class _Flight:
-    """An evaluation on its way, and where it is, as far as that is recorded."""
+    """An evaluation on its way, where it is as far as that is recorded, and since when a worker may have had it."""
 
     row: EvaluationRow
     task: EvaluationTask
     placement: Placement
+    since: float = field(default_factory=monotonic)
 
 
 @dataclass
@@ -176,7 +178,8 @@ class Dispatcher:
         """Take back the evaluations for which no worker was free yet; their rows stay open."""
         placements = self.executor.where(self._in_flight)
         for future in list(self._in_flight):
-            has_worker = future.running() or placements.get(future, Placement()).worker is not None
+            placement = placements.get(future, Placement())
+            has_worker = placement.worker is not None or (future.running() and placement.reason is None)
             if not has_worker and future.cancel():
                 self._sent.discard(self._in_flight.pop(future).row.id)
 
@@ -304,6 +307,8 @@ class Dispatcher:
         placements = self._look(self._in_flight)
         for future, flight in self._in_flight.items():
             placement = placements.get(future, Placement())
+            if placement.reason is not None:  # it waits for a worker, and takes none's time
+                flight.since = monotonic()
             if placement != flight.placement:
                 self.store.place_evaluation(self.lease, flight.row.id, placement.worker, placement.reason)
                 flight.placement = placement
@@ -317,10 +322,11 @@ class Dispatcher:
 
     def _record_all(self, ended: Iterable[tuple[_Flight, EvaluationResult | Exception]]) -> list[EvaluationRow | None]:
         with self.store.batch(self.lease):
-            return [self._record(flight.row, outcome) for flight, outcome in ended]
+            return [self._record(flight, outcome) for flight, outcome in ended]
 
-    def _record(self, row: EvaluationRow, outcome: EvaluationResult | Exception) -> EvaluationRow | None:
+    def _record(self, flight: _Flight, outcome: EvaluationResult | Exception) -> EvaluationRow | None:
         """The row of an evaluation that ended; None if it did not, since its worker, cluster or data are gone."""
+        row, took = flight.row, round(monotonic() - flight.since, 3)
         if isinstance(outcome, EvaluationResult):
             store = self.store.finish_evaluation
             return store(self.lease, row.id, outcome.metrics, outcome.seconds, outcome.worker)
@@ -329,11 +335,11 @@ class Dispatcher:
         if isinstance(outcome, WorkerLost):
             if self._lost[row.id] < ATTEMPTS:
                 return None
-            return self.store.fail_evaluation(self.lease, row.id, f"{outcome} ({ATTEMPTS} times)", "worker")
+            return self.store.fail_evaluation(self.lease, row.id, f"{outcome} ({ATTEMPTS} times)", "worker", took)
         if isinstance(outcome, OSError):  # of its disk or network
-            return self.store.fail_evaluation(self.lease, row.id, _reason(outcome), "worker")
+            return self.store.fail_evaluation(self.lease, row.id, _reason(outcome), "worker", took)
         # A network that cannot be trained ends its trial, not the search.
-        return self.store.fail_evaluation(self.lease, row.id, _reason(outcome))
+        return self.store.fail_evaluation(self.lease, row.id, _reason(outcome), seconds=took)
 
 
 def _first(futures: Collection[Future[T]], on_tick: Callable[[], None]) -> set[Future[T]]:

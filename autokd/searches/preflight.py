@@ -25,7 +25,7 @@ from autokd.distillation.feature_extractor import modules_named
 from autokd.distillation.pruning import is_prunable
 from autokd.errors import BudgetInfeasibleError, InputError, first_line
 from autokd.evaluation.distillation_stream import is_live
-from autokd.evaluation.precompute import check_room, find_shapes, missing_outputs
+from autokd.evaluation.precompute import check_outputs, check_room, find_shapes, missing_outputs
 from autokd.optimizers.errors import OptimizerError
 from autokd.searches.choices import Choices
 from autokd.searches.facts import Facts
@@ -210,19 +210,20 @@ def check_methods(problem: Problem, students: Sequence[nn.Module], teacher: Teac
 
 
 def check_storage(problem: Problem, teacher: Teacher | None = None) -> OutputShapes:
-    """See that the teachers' outputs have room, and return their shapes; nothing is written.
+    """See that the teachers' outputs have room and stored ones are theirs; return their shapes. Nothing is written.
 
     Args:
         problem: The search.
         teacher: The teacher, where it is given as an object, which workers cannot ask.
 
     Raises:
-        InputError: If the disk has no room, the teacher lacks layers that are to be stored, or a method needs what is
-            not stored of a teacher that is an object.
+        InputError: If the disk has no room, what is stored is of other code of a teacher, the teacher lacks layers that
+            are to be stored, or a method needs what is not stored of a teacher that is an object.
     """
     context = problem.context
     shapes = find_shapes(context, teacher)
     check_room(context, missing_outputs(context, shapes), shapes)
+    check_outputs(context, teacher)
     if teacher is not None:
         for name, method in problem.methods.examples():
             _check_stored(name, method, context.disk_budget(shapes).stored)

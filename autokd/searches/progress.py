@@ -11,6 +11,7 @@ from autokd.database.lease import is_owned
 from autokd.database.reading import Reader
 from autokd.database.rows import SearchRow, StudentRow, TrialTotals
 from autokd.database.summaries import trial_totals
+from autokd.searches.times import prepared_seconds
 from autokd.searches.trial_record import TrialRecord, latest_references, reference_records, trial_records
 from autokd.searches.under_way import RunningEvaluation, evaluations_under_way, seconds_until, with_how_far
 from autokd.searches.workspace import Workspace
@@ -241,14 +242,17 @@ class Tally:
         else:
             self._best = best_trial_record([record, *_known(self._best)])
 
-    def progress(self, search: SearchRow, references: Iterable[TrialRecord] = ()) -> Progress:
+    def progress(self, search: SearchRow, references: Iterable[TrialRecord] = (), prepared: float = 0.0) -> Progress:
         """The progress of the search.
 
         Args:
             search: Its row.
             references: Its references, in the order in which they were opened.
+            prepared: Seconds that the teacher's outputs took before the first trial.
         """
         best, references = self._best, tuple(references)
+        of_workers = float(sum((record.seconds for record in references), self.spent))
+        spent = prepared + of_workers / _n_workers(search)  # as `Problem.wants_trial` counts it
         records = (*references, *self._running.values()) if search.status == "running" else ()
         student = smallest_student(best.students) if best else None
         return Progress(
@@ -267,8 +271,8 @@ class Tally:
             teacher_accuracy=search.facts["teacher_metrics"]["accuracy"],
             teacher_params=search.facts["teacher_params"],
             teacher_activation_bytes=search.facts.get("teacher_activation_bytes"),
-            seconds_left=self._seconds_left(search),
-            share_done=self._share_done(search),
+            seconds_left=self._seconds_left(search, spent),
+            share_done=self._share_done(search, spent),
             reasons=dict(self._reasons),
             retriable=self._retriable,
             at_chance=self._at_chance,
@@ -286,23 +290,23 @@ class Tally:
         self._at_chance += bool(is_at_chance(record, self._classes))
         self._best_ended = best_trial_record([record, *_known(self._best_ended)])
 
-    def _seconds_left(self, search: SearchRow) -> float | None:
-        """Remaining trials times the mean time of an ended one, over the workers."""
+    def _seconds_left(self, search: SearchRow, spent: float) -> float | None:
+        """Remaining trials times the mean time of an ended one, over the workers, or what is left of its time."""
         ended = self._states["complete"] + self._states["pruned"]
         if not ended:
             return None
         mean = float(self._seconds) / ended
         left = mean * (int(search.config["trials"]) - self._states.total()) / _n_workers(search)
         if limit := search.config.get("seconds"):
-            left = min(left, max(0.0, float(limit) - float(self.spent) / _n_workers(search)))
+            left = min(left, max(0.0, float(limit) - spent))
         return left
 
-    def _share_done(self, search: SearchRow) -> float:
+    def _share_done(self, search: SearchRow, spent: float) -> float:
         """The share of its trials that ended, or of its limit of time that they took; 1 once it has finished."""
         if search.status == "finished":
             return 1.0
         of_trials, limit = self._states.total() / int(search.config["trials"]), search.config.get("seconds")
-        of_time = float(self.spent) / _n_workers(search) / float(limit) if limit else 0.0
+        of_time = spent / float(limit) if limit else 0.0
         return min(1.0, max(of_trials, of_time))
 
 
@@ -321,7 +325,8 @@ def read_progress(store: Reader, search: SearchRow) -> Progress:
     ids = [*store.trial_ids(search.id, "running"), *best]
     records = trial_records(store, search.id, ids, architectures=False).values()
     tally = Tally.of(search.facts["classes"], trial_totals(store, search.id), records)
-    return tally.progress(search, reference_records(store, search.id))
+    prepared = prepared_seconds(store.outline(search.id)) if search.config.get("seconds") else 0.0
+    return tally.progress(search, reference_records(store, search.id), prepared)
 
 
 def current_progress(store: Reader, search: SearchRow, home: Workspace) -> Progress:
@@ -398,7 +403,7 @@ def is_at_chance(record: TrialRecord, classes: int) -> bool | None:
     if not balanced:
         return None
     rung = max(balanced)
-    return balanced[rung] < CHANCE_MARGIN / (classes - record.means("absent_classes")[rung])
+    return balanced[rung] < CHANCE_MARGIN / (classes - record.means("absent_classes").get(rung, 0))
 
 
 def _reference(name: str, record: TrialRecord) -> ReferenceProgress:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 from autokd.config.schema import SearchConfig
 from autokd.database.errors import DatabaseGone
 from autokd.database.lease import Lease, request_stop
-from autokd.database.rows import SearchRow
+from autokd.database.rows import SearchRow, SearchStatus
 from autokd.errors import AutoKDError, DepotError, DiskFullError, InputError, InterruptedSearchError, first_line
 from autokd.export.card import Card
 from autokd.export.folder import write_folder
@@ -105,7 +105,7 @@ class SearchResult(RecordedSearch):
         controller = Controller(dispatcher.store, lease, problem, dispatcher)
 
         def report() -> None:
-            progress = controller.state.progress(search)
+            progress = controller.progress(search)
             self.reporter.searched(up_to_date(progress, search, self.home, self.reporter.n_evaluations))
 
         dispatcher.on_change = report
@@ -163,7 +163,8 @@ class SearchResult(RecordedSearch):
         small = {one.trial.number for one in trials if one.students and within.fits(one.students[0].cost)}
         ranked = winners([family for family in self._ranked(trials) if family.trial in small])
         best = self._found(next(iter(ranked), None), within)
-        with self._session("train", config) as (lease, dispatcher):
+        standing = self._standing
+        with self._session("train", config, standing=standing) as (lease, dispatcher):
             store = dispatcher.store
             problem = self.problem_of(store.search(self.name))
             of_winners = [self.trial(family.trial) for family in ranked[: problem.config.final.families]]
@@ -175,7 +176,7 @@ class SearchResult(RecordedSearch):
                 self.reporter.notify(f"full length: {problem.full_length.describe(problem.config.final.epochs)}")
             winning = [record.trial for record in of_winners]
             Retraining(store, lease, problem, dispatcher, winning, references, within).run()
-            store.set_status(lease, "finished", teacher_on_test(problem, self.teacher))
+            store.set_status(lease, standing, teacher_on_test(problem, self.teacher))
         trained = {trial.number for trial in winning}
         return [student for student in self.students if student.is_final and student.trial.number in trained]
 
@@ -223,6 +224,13 @@ class SearchResult(RecordedSearch):
             message = f"search {self.name!r} was interrupted: {first_line(error)}; `{self._way_on(verb)}` goes on."
             raise InterruptedSearchError(message) from None
 
+    @property
+    def _standing(self) -> SearchStatus:
+        """How the search stands, whatever becomes of trainings at full length: finished, or to be resumed."""
+        progress = self.progress
+        is_over = progress.status == "finished" or progress.finished >= progress.trials
+        return "finished" if is_over else "interrupted"
+
     def _way_on(self, verb: str) -> str:
         """The command line, or the Python where only Python has the teacher, or trains."""
         if self.teacher is None and verb != "asking":
@@ -232,7 +240,11 @@ class SearchResult(RecordedSearch):
 
     @contextmanager
     def _session(
-        self, verb: str, config: SearchConfig | None, executor: Executor | None = None
+        self,
+        verb: str,
+        config: SearchConfig | None,
+        executor: Executor | None = None,
+        standing: SearchStatus = "interrupted",
     ) -> Iterator[tuple[Lease, Dispatcher]]:
         leave_if_importing()
         recorded = self.config
@@ -240,7 +252,10 @@ class SearchResult(RecordedSearch):
         try:
             with (
                 self.interruptible(verb),
-                session(self.home, self.name, recorded, config, self.reporter, executor) as (lease, dispatcher),
+                session(self.home, self.name, recorded, config, self.reporter, executor, standing) as (
+                    lease,
+                    dispatcher,
+                ),
                 tracked(config.tracking, lease.search_id, self.home.open, notify),
             ):
                 dispatcher.teacher = self.teacher

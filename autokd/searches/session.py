@@ -46,10 +46,11 @@ def session(
     config: SearchConfig,
     reporter: Reporter,
     executor: Executor | None = None,
+    standing: SearchStatus = "interrupted",
 ) -> Iterator[tuple[Lease, Dispatcher]]:
     """A block that owns a search and has workers.
 
-    An exception leaves the search "interrupted", or "failed" if its space or its optimiser raised it. Outages of the
+    An exception leaves the search as it stands, or "failed" if its space or its optimiser raised it. Outages of the
     database are waited out.
 
     Args:
@@ -59,6 +60,7 @@ def session(
         config: The configuration from now on.
         reporter: Hears of the progress.
         executor: Its workers, which end with the block; by default those that the configuration asks for.
+        standing: Its status if the block is interrupted.
 
     Raises:
         InputError: If the configurations differ in what may not change, or another controller owns the search.
@@ -91,7 +93,7 @@ def session(
             _end(store, lease, "failed")
             raise search_error(name, error) from error
         except BaseException:
-            _end(store, lease, "interrupted")
+            _end(store, lease, standing)
             raise
         finally:
             pool.shutdown(cancel=True)
@@ -129,7 +131,9 @@ def changes(recorded: SearchConfig, config: SearchConfig) -> Collection[str]:
     if refused:
         lines = [f"{key}: {before!r} -> {after!r}" for key, (before, after) in refused.items()]
         allowed = ", ".join(sorted(RESUMABLE_CHANGES))
-        raise InputError(f"a resumed search may change only {allowed}, but {'; '.join(lines)}.")
+        raise InputError(
+            f"a resumed search may change only {allowed}, and of these not workers.device, but {'; '.join(lines)}."
+        )
     return changed
 
 

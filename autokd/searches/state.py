@@ -73,13 +73,14 @@ class SearchState:
         """Seconds that evaluations took in their workers, those of references included."""
         return float(sum((record.seconds for record in self._references.values()), self._tally.spent))
 
-    def progress(self, search: SearchRow) -> Progress:
+    def progress(self, search: SearchRow, prepared: float = 0.0) -> Progress:
         """How far the search is.
 
         Args:
             search: Its row.
+            prepared: Seconds that the teacher's outputs took before the first trial.
         """
-        return self._tally.progress(search, self._references.values())
+        return self._tally.progress(search, self._references.values(), prepared)
 
     def update(self, row: TrialRow | StudentRow | EvaluationRow) -> None:
         """Take in a row that was written."""

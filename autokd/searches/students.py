@@ -259,7 +259,7 @@ def _trained(
     trial_of = {trial.id: trial for trial in trials}
     row_of = {row.id: row for row in store.students(search_id, trials=ids, architectures=architectures)}
     longest: dict[int, EvaluationRow] = {}
-    for evaluation in sorted(store.evaluations(search_id, trials=ids), key=lambda row: row.rung):
+    for evaluation in sorted(store.evaluations(search_id, trials=ids), key=lambda row: (row.epochs, row.rung)):
         if evaluation.state == "complete" and evaluation.trial_id in trial_of:
             longest[evaluation.student_id] = evaluation
     found = []
@@ -271,4 +271,6 @@ def _trained(
 
 
 def _rank(student: TrainedStudent) -> tuple[bool, float, float, int]:
-    return (not student.is_final, -student.evaluation.epochs, -student.metrics["accuracy"], student.row.id)
+    """Full length before rungs, and of these the higher ones, then the more accurate, however long full length was."""
+    rung = -1 if student.is_final else student.evaluation.rung
+    return (not student.is_final, -rung, -student.metrics["accuracy"], student.row.id)

@@ -67,7 +67,8 @@ def allowed_origins(hosts: Iterable[str], port: int, further: Iterable[str]) -> 
         port: Its port.
         further: Origins of others, such as `https://searches.example.org`.
     """
-    return frozenset(f"http://{host}:{port}" for host in hosts) | frozenset(further)
+    ends = ["", ":80"] if port == 80 else [f":{port}"]  # browsers leave out the port that is usual
+    return frozenset(f"http://{host}{end}" for host in hosts for end in ends) | frozenset(further)
 
 
 def run(settings: Settings, listening: socket.socket) -> None:

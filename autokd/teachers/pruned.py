@@ -10,6 +10,7 @@ from autokd.config.schema import TrainingConfig
 from autokd.config.teacher import TeacherConfig
 from autokd.core.files import write_json
 from autokd.errors import InputError
+from autokd.teachers.factories.registry import COLLECTIONS
 
 __all__ = ["PrunedTeachers"]
 
@@ -108,4 +109,6 @@ class PrunedTeachers:
     def _chain(self) -> str:
         training = {key: value for key, value in self.training.decisive.items() if key not in ("rungs", "views")}
         parts = [self.teacher_digest, self.data_digest, training, self.epochs, self.seed]
+        if str(self.teacher.factory).partition(":")[0] in COLLECTIONS:
+            parts.append("own settings")  # which earlier versions left out of the trainings
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

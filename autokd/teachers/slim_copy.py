@@ -168,8 +168,8 @@ class _Layer:
 
     @property
     def is_by_channel(self) -> bool:
-        """Whether it is a depthwise convolution, or a batch norm."""
-        return getattr(self.copy, "groups", 1) > 1 or isinstance(self.copy, NORMS)
+        """Whether it is a depthwise convolution, of which the copy may have one channel left, or a batch norm."""
+        return getattr(self.teacher, "groups", 1) > 1 or isinstance(self.copy, NORMS)
 
     def keep(self) -> None:
         """Keep the teacher's weights between the channels that the copy has; those from other channels are 0."""
@@ -224,7 +224,7 @@ def _layers_of_node(
         entering: Channels of the node's inputs.
         leaving: Channels of its outputs.
     """
-    dense = [each for each in copies if mixes(each)]
+    dense = [own for own, given in zip(copies, teachers, strict=True) if mixes(given)]
     for own, given, behind in zip(copies, teachers, [*copies[1:], None], strict=True):
         if isinstance(own, _OTHERS):
             continue

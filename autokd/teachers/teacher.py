@@ -33,6 +33,7 @@ class Teacher(nn.Module):
         parameter_count: Number of parameters of a network that is not a module; those of a module are counted.
 
     Attributes:
+        preparation: Conversion of normalised samples to the network's inputs.
         reading: Conversion of the network's outputs to logits.
         digest: SHA-256 of the weights and the name; teachers with the same digest have the same outputs.
         parameter_count: Number of parameters; None if it is unknown.
@@ -48,7 +49,7 @@ class Teacher(nn.Module):
     ) -> None:
         super().__init__()
         self._network = network
-        self._preparation = preparation
+        self.preparation = preparation
         self.reading = reading
         self.parameter_count = parameter_count
         if isinstance(network, nn.Module):
@@ -75,7 +76,7 @@ class Teacher(nn.Module):
         Raises:
             InputError: If the settings do not fit the samples.
         """
-        inputs: Tensor = self._preparation(samples)
+        inputs: Tensor = self.preparation(samples)
         return inputs
 
     @staticmethod
@@ -120,7 +121,7 @@ class Teacher(nn.Module):
 
     def largest_batch(self, input_shape: tuple[int, ...]) -> int:
         """Largest batch that spares memory: the larger the network's inputs are, the smaller it is."""
-        return max(1, min(EVALUATION_BATCH, MOST_VALUES // self._preparation.values(input_shape)))
+        return max(1, min(EVALUATION_BATCH, MOST_VALUES // self.preparation.values(input_shape)))
 
 
 def _digest(network: Callable[[Any], Any], name: str) -> str:

@@ -22,8 +22,8 @@ from autokd.data.dataset import Dataset
 from autokd.data.registry import check_resized, check_source, load_data
 from autokd.errors import InputError, InterruptedSearchError
 from autokd.teachers.factories.registry import make_network, own_settings
-from autokd.teachers.logits import reading_of
-from autokd.teachers.preparation import preparation_of
+from autokd.teachers.logits import Reading, reading_of
+from autokd.teachers.preparation import Preparation, preparation_of
 from autokd.teachers.training_plan import TeacherTraining, check_files, check_kind
 from autokd.teachers.validation import check_untrained
 from autokd.training.best_checkpoint import Score
@@ -88,7 +88,7 @@ def train_teacher(
     check_shift(training.config.training.augmentation.shift, dataset.input_shape)
     network, teacher = _network(training, device)
     try:
-        with as_teacher(network, teacher, dataset):
+        with as_teacher(network, preparation_of(teacher, dataset), reading_of(teacher)):
             return _Run(training, network, dataset, device, on_epoch).finish()
     except KeyboardInterrupt:
         if not (done := int(epochs_done(training.checkpoint))):
@@ -116,15 +116,14 @@ def _network(training: TeacherTraining, device: torch.device) -> tuple[nn.Module
 
 
 @contextmanager
-def as_teacher(network: nn.Module, config: TeacherConfig, dataset: Dataset) -> Iterator[None]:
+def as_teacher(network: nn.Module, preparation: Preparation, reading: Reading) -> Iterator[None]:
     """A block in which the network takes normalised samples and returns logits, as the teacher of the search will.
 
     Args:
         network: The network to train.
-        config: Section `[teacher]`.
-        dataset: Data set of the search.
+        preparation: What the teacher gets of a sample.
+        reading: How its logits are read from what it returns.
     """
-    preparation, reading = preparation_of(config, dataset), reading_of(config)
     hooks = (
         network.register_forward_pre_hook(lambda module, samples: (preparation(samples[0]),)),
         network.register_forward_hook(lambda module, samples, returned: reading(returned)),

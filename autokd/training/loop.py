@@ -158,11 +158,19 @@ def optimiser(
         for (is_free, factor, is_kernel, rate), parameters in sorted(groups.items(), key=lambda group: group[0])
     ]
     rate, momentum = settings.learning_rate, settings.momentum
-    if settings.optimizer == "muon":
-        return Muon(described, rate, momentum)
     if settings.optimizer == "adamw":
         return AdamW(described, lr=rate, betas=(momentum, 0.999), fused=True)
-    return SGD(described, lr=rate, momentum=momentum, nesterov=momentum > 0, fused=True)
+    if settings.optimizer == "muon":
+        return _moving(Muon(described, rate, momentum))
+    return _moving(SGD(described, lr=rate, momentum=momentum, nesterov=momentum > 0, fused=True))
+
+
+def _moving(optimiser: SGD) -> SGD:
+    """The same with momentum of zero to begin with: a fused SGD takes no parameter whose gradient comes later else."""
+    for group in optimiser.param_groups:
+        for parameter in group["params"] if group["momentum"] else ():
+            optimiser.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    return optimiser
 
 
 def train(

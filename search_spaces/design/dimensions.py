@@ -145,10 +145,12 @@ def _narrowed(name: str, given: Sequence[Value], dimension: Dimension) -> BaseDi
     old = dimension.distribution
     if isinstance(old, CategoricalDistribution):
         return CategoricalDistribution(_choices(name, tuple(given), old))
+    assert isinstance(old, IntDistribution | FloatDistribution)
     low, high = _ends(name, tuple(given), dimension)
+    if old.log and low <= 0:
+        raise SpaceError(f"`{name}` has a logarithmic scale, so a range of it must begin above 0, but got {low:g}.")
     if isinstance(old, IntDistribution):
         return IntDistribution(int(low), int(high), log=old.log, step=old.step)
-    assert isinstance(old, FloatDistribution)
     return FloatDistribution(low, high, log=old.log, step=old.step)
 
 

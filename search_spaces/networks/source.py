@@ -19,6 +19,7 @@ from search_spaces.architecture.memory import last_uses, node_peaks
 from search_spaces.architecture.operations import OPERATIONS, Width, layers
 from search_spaces.errors import SpaceError
 from search_spaces.networks import merging, modules
+from search_spaces.networks.network import Network
 
 __all__ = ["source"]
 
@@ -41,8 +42,10 @@ def source(architecture: Architecture, name: str = "Student", note: str = "") ->
         note: Further line of the module's docstring; omitted by default.
 
     Raises:
-        SpaceError: If `name` is not an identifier, or is a name that the source uses itself.
+        SpaceError: If `name` is not an identifier, or is a name that the source uses itself, or a node's name is an
+            attribute of `nn.Module`.
     """
+    Network(architecture, device="meta")  # knows which names of nodes a module cannot have
     if not name.isidentifier() or iskeyword(name) or name in RESERVED or name in OPERATIONS:
         raise SpaceError(f"A class name must be a Python identifier that is not reserved, but got {name!r}.")
     helpers = _Helpers(architecture)

@@ -10,10 +10,13 @@ __all__ = ["measure_progress"]
 
 
 def measure_progress(
-    search: SearchRow, trial_records: Iterable[TrialRecord], references: Iterable[TrialRecord] = ()
+    search: SearchRow,
+    trial_records: Iterable[TrialRecord],
+    references: Iterable[TrialRecord] = (),
+    prepared: float = 0.0,
 ) -> Progress:
     """The progress of a search with these trials and references, told to a tally one at a time."""
     tally = Tally(search.facts["classes"])
     for record in trial_records:
         tally.put(record)
-    return tally.progress(search, references)
+    return tally.progress(search, references, prepared)

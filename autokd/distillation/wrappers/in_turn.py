@@ -1,9 +1,8 @@
 """Two methods in turn: one teaches first, the other last."""
 
 from optuna.distributions import BaseDistribution, FloatDistribution
-from torch import Tensor
 
-from autokd.distillation.base import BatchContext, Method, Outputs
+from autokd.distillation.base import BatchContext, Method
 from autokd.distillation.checks import share
 from autokd.distillation.wrappers.combined import Combined
 
@@ -14,8 +13,8 @@ class InTurn(Combined):
     """The first method, labels' weight included, up to a share of training, and the last one from there on.
 
     Both are prepared before the first step, and what either needs, such as feature maps or further views, is provided
-    throughout. The parameters of the one that does not teach have a gradient of zero, so they change by weight decay at
-    most. Schedules within the methods, such as warm-ups, count from the beginning of the training.
+    throughout. The parameters of the one that does not teach do not change. Schedules within the methods, such as
+    warm-ups, count from the beginning of the training.
 
     Args:
         first: The method that teaches first.
@@ -42,10 +41,3 @@ class InTurn(Combined):
         """The first method before the switch, then the last one."""
         first, last = self.members
         return [first if context.progress < self.switch else last]
-
-    def teacher_loss(self, student: Outputs, teacher: Outputs, context: BatchContext) -> Tensor:
-        """Teacher loss of the active method."""
-        loss = super().teacher_loss(student, teacher, context)
-        for parameter in self.parameters():
-            loss = loss + parameter.flatten()[:0].sum()  # a fused optimiser takes no parameter that begins later
-        return loss

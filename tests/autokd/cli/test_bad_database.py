@@ -70,7 +70,8 @@ def test_what_decides_results_cannot_be_changed_later(invoke, home: Path, verb: 
     outcome = invoke(verb, "digits", *changes, "--home", home)
     assert (outcome.code, outcome.err) == (
         2,
-        "autokd: a resumed search may change only final, references, seconds, stop, tracking, trials, workers, but "
+        "autokd: a resumed search may change only final, references, seconds, stop, tracking, trials, workers, and of "
+        "these not workers.device, but "
         "budget.params: 7700 -> 9; training.views: 1 -> 3; workers.device: 'auto' -> 'meta'.\n",
     )
     status = json.loads(invoke("status", "digits", "--home", home, "-o", "json").out)

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import pytest
 from autokd.database.lease import acquire, release
 from autokd.database.rows import SearchRow
 from autokd.database.store import Store
+from autokd.searches import watching
 from autokd.searches.api import find
 from autokd.searches.workspace import Workspace
 
@@ -119,6 +121,33 @@ def test_a_search_that_did_not_finish_has_the_exit_code_of_its_end(
     outcome = invoke("watch", "digits", "--home", home)
     assert outcome.code == code
     assert outcome.err.startswith(f"autokd: search 'digits' {said}")
+
+
+@pytest.mark.parametrize(
+    ("status", "states", "code"),
+    [
+        ("interrupted", ("running", "complete"), 0),
+        ("interrupted", ("complete", "complete"), 4),
+        ("finished", ("running", "running"), 4),
+        ("finished", ("running", "complete"), 0),
+    ],
+    ids=["trained", "not resumed", "interrupted training", "trained and finished"],
+)
+def test_what_is_watched_may_be_a_training_of_a_search_that_goes_on_later(
+    invoke: Any, finished: Path, monkeypatch: pytest.MonkeyPatch, status: str, states: tuple[str, str], code: int
+) -> None:
+    result = find("digits", finished)
+    (look,) = watching.watch(result, 0)
+    now = replace(result.progress, status=status)
+    looks = [
+        replace(look, progress=now, trainings=[replace(each, state=state) for each in look.trainings])
+        for state in states
+    ]
+    monkeypatch.setattr("autokd.cli.watch.watch", lambda *_: looks)
+    outcome = invoke("watch", "digits", "--home", finished)
+    verb = "train" if status == "finished" else "resume"
+    assert outcome.code == code
+    assert (f"`autokd {verb} digits" in outcome.err) == (code == 4)
 
 
 def test_a_search_whose_process_was_killed_is_interrupted(invoke: Any, home: Path) -> None:

@@ -86,6 +86,7 @@ def test_what_is_wrong_is_said_in_one_line(values: dict[str, Any], message: str)
         ("space.name=randwire", ("space", "name"), "randwire"),
         ("training.augmentation.flip=true", ("training", "augmentation", "flip"), True),
         ("data.source='a=b'", ("data", "source"), "a=b"),
+        ("tracking.tensorboard=runs", ("tracking", "tensorboard"), str(Path.cwd() / "runs")),
     ],
 )
 def test_overrides_reach_their_key(config: SearchConfig, override: str, path: tuple[str, ...], value: Any):

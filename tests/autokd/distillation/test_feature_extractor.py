@@ -268,6 +268,25 @@ def test_maps_of_one_position_are_chosen_if_there_are_no_others() -> None:
     assert default_layers(network, IMAGES) == ("1",)
 
 
+class Returning(nn.Module):
+    """Returns its logits among other values."""
+
+    def __init__(self, network: nn.Sequential, returned: str) -> None:
+        super().__init__()
+        self.network, self.returned = network, returned
+
+    def forward(self, x: Tensor) -> dict[str, Tensor] | tuple[Tensor, Tensor]:
+        maps = self.network[:3](x)
+        logits = self.network[3:](maps)
+        return {"logits": logits, "maps": maps} if self.returned == "mapping" else (maps, logits)
+
+
+@pytest.mark.parametrize("returned", ["mapping", "tuple"])
+def test_layers_of_a_network_that_returns_several_values_are_the_same(returned: str) -> None:
+    wrapped = Returning(plain().eval(), returned)
+    assert default_layers(wrapped, IMAGES) == ("network.2", "network.5")
+
+
 def test_features_have_the_order_of_the_named_layers() -> None:
     network = plain().eval()
     first, second = FeatureExtractor(network, {"features"}, ["5", "0"]).outputs(network(IMAGES)).features

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from hub_models import collection
+from torch import Tensor, nn
 
 from autokd.config.schema import DataConfig, TeacherConfig, TrainingConfig
 from autokd.data.registry import load_data
@@ -18,7 +19,8 @@ from autokd.evaluation.prune import prune_round
 from autokd.teachers.outputs.key import OutputsKey
 from autokd.teachers.pruned import PrunedTeachers
 from autokd.teachers.registry import load_teacher
-from autokd.training.checkpoint import load_weights, save_checkpoint
+from autokd.training.checkpoint import load_weights, save_checkpoint, save_weights
+from autokd.training.loop import TrainingState
 
 DATA = DataConfig(source="digits", subset=100)  # of which an epoch has three batches of 32
 TEACHER = TeacherConfig(
@@ -186,3 +188,33 @@ def _seeded(make: Callable[[], nn.Module]) -> Callable[[], nn.Module]:
         return make()
 
     return seeded
+
+
+def test_a_teacher_of_a_collection_is_trained_on_what_it_is_asked_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = collection("timm").create_model("test_resnet", num_classes=10, in_chans=1)
+    save_weights(network, tmp_path / "teacher.safetensors")
+    config = TeacherConfig(
+        factory="timm:test_resnet",
+        arguments={"num_classes": 10, "in_chans": 1},
+        weights=str(tmp_path / "teacher.safetensors"),
+        resize=(16, 16),
+        pruning={"shares": (0.2,), "epochs": 1},  # type: ignore[arg-type]
+    )
+    dataset, teacher = load_data(DATA), load_teacher(config, CPU, load_data(DATA))
+    assert teacher.network is not None
+    seen: list[Tensor] = []
+
+    def look(state: TrainingState, *_: object) -> None:
+        stem = next(each for each in state.network.modules() if isinstance(each, nn.Conv2d))
+        with torch.no_grad(), stem.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0])):
+            state.network(torch.zeros(1, *dataset.input_shape))
+
+    monkeypatch.setattr("autokd.evaluation.prune.fit", look)
+    pruned = PrunedTeachers(config, teacher.digest, dataset.digest, TRAINING, 1, 7, tmp_path, wanted=(1,))
+    prune_round(
+        TrainingContext(DATA, dataset.digest, config, teacher.digest, TRAINING, 5, tmp_path, "cpu", pruned=pruned), 1
+    )
+    assert torch.equal(seen[0], teacher.prepared(torch.zeros(1, *dataset.input_shape)))
+    assert seen[0].shape == (1, 1, 16, 16)

@@ -1,3 +1,4 @@
+from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from autokd.evaluation.evaluate import evaluate
 from autokd.evaluation.networks import built_student
 from autokd.evaluation.task import EvaluationTask
 from autokd.evaluation.warm_start import WarmStartGoneError, begin_with_teacher, inherit, warm_start_weights
+from autokd.searches.asking import Asked
 from autokd.teachers.graph import traced_teacher
 from autokd.teachers.registry import load_teacher
 from autokd.training.checkpoint import save_weights
@@ -103,6 +105,13 @@ def test_a_slim_copy_begins_with_much_of_what_its_teacher_knows(copies: Evaluati
     )
     assert before < 0.3
     assert after > 0.6
+
+
+def test_one_that_somebody_else_trains_begins_so_too(copies: EvaluationTask):
+    expected = built_student(copies, "weights")
+    begin_with_teacher(expected, copies.context, copies.context.load_data())
+    begun = Asked(copies, Future(), since=0.0).module().state_dict()
+    assert all(torch.equal(begun[name], tensor) for name, tensor in expected.state_dict().items())
 
 
 def test_its_training_has_a_key_of_its_own_and_is_the_better_one(copies: EvaluationTask):

@@ -6,13 +6,16 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from autokd.data.dataset import Dataset
 from autokd.errors import AutoKDError, InputError
 from autokd.export.folder import Export
 from autokd.export.manifest import FILES
+from autokd.export.verification import test_samples as samples_to_test
 from autokd.export.verification import verify_folder
 from autokd.training.metrics import predict
 
@@ -140,3 +143,33 @@ def test_a_link_is_no_file_of_an_export(copied: Path, tmp_path: Path) -> None:
     (copied / "model.py").symlink_to(tmp_path / "elsewhere.py")
     with pytest.raises(InputError, match=r"holds more than an export \(model.py\)"):
         verify_folder(copied)
+
+
+def photos(folder: Path, side: int) -> str:
+    """A folder of three classes of grey images, of which some are test images."""
+    pixels = np.random.default_rng(0).integers(0, 256, (18, side, side), dtype=np.uint8)
+    for number, image in enumerate(pixels):
+        place = folder / ("test" if number % 2 else "train") / str(number // 2 % 3)
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(place / f"{number}.png")
+    return str(folder)
+
+
+def takes(folder: Path, *shape: int) -> None:
+    """Let the manifest of a folder say so, as that of a search's student does."""
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps(manifest | {"input": {"shape": shape}}))
+
+
+def test_images_of_a_folder_get_the_size_that_the_student_was_trained_with(copied: Path, tmp_path: Path) -> None:
+    takes(copied, 1, 6, 6)
+    test = samples_to_test(copied, photos(tmp_path / "photos", 12))
+    assert test.images.shape == (9, 6, 6, 1)
+
+
+def test_images_of_another_size_are_refused(copied: Path) -> None:
+    takes(copied, 1, 6, 6)
+    with pytest.raises(
+        InputError, match=r"^the student takes images of 6 x 6 pixels, but those of digits have 8 x 8\.$"
+    ):
+        samples_to_test(copied, "digits")

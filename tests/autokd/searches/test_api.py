@@ -14,12 +14,15 @@ from PIL import Image
 from torch import Tensor, nn
 
 import autokd
+from autokd.config.toml import override_config
 from autokd.data.dataset import Dataset
+from autokd.database.lease import acquire, release
 from autokd.errors import InputError, InterruptedSearchError
 from autokd.export.verification import verify_folder
 from autokd.optimizers.models.posterior import Posterior
 from autokd.searches.api import find_all
 from autokd.searches.reporter import Silent
+from autokd.searches.retraining import Retraining
 from autokd.searches.workspace import Workspace
 from autokd.teachers.outputs.key import OutputsKey
 from autokd.training.metrics import label_metrics
@@ -104,6 +107,29 @@ def test_the_winner_is_trained_and_exported(search, home: Workspace, dataset: Da
     assert verification.test_accuracy == trained[0].metrics["test_accuracy"]
     assert verify_folder(tmp_path / "student", dataset.test) == verification
     assert result.row.facts["teacher_test_metrics"]["accuracy"] == 1.0
+
+
+def test_training_at_full_length_leaves_a_search_as_it_stands(search, home: Workspace, monkeypatch: pytest.MonkeyPatch):
+    result = search(final={"epochs": 2, "families": 1})
+    result.train()
+    assert result.progress.status == "finished"
+    with home.open() as store:
+        lease = acquire(store, result.name)
+        more = override_config(result.config, ["trials=9"])
+        store.set_config(lease, more.to_dict(), more.digest)
+        store.set_status(lease, "interrupted")
+        release(store, lease)
+    result.train()
+    assert (result.progress.status, result.progress.share_done) == ("interrupted", pytest.approx(2 / 9))
+    result.resume(override_config(result.config, ["trials=2"]))
+
+    def interrupt(self: Retraining) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Retraining, "run", interrupt)
+    with pytest.raises(InterruptedSearchError, match=r"\.train\(\)` goes on"):
+        result.train()
+    assert result.progress.status == "finished"
 
 
 def test_the_family_that_is_trained_is_the_one_that_the_model_believes_in(search, monkeypatch: pytest.MonkeyPatch):

@@ -4,6 +4,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from inline_searches import rows, run
@@ -23,6 +24,7 @@ from autokd.searches.dispatcher import Dispatcher
 from autokd.searches.problem import Problem
 from autokd.searches.retry import reopen
 from autokd.searches.workspace import Workspace
+from workers.errors import WorkerLost
 
 MakeProblem = Callable[..., Problem]
 MakeStore = Callable[..., Store]
@@ -198,6 +200,41 @@ def test_a_failure_ends_its_trial_alone(make_problem: MakeProblem, make_store: M
     assert [trial.state for trial in store.trials(1)] == ["failed", "failed", "complete"]
     assert [trial.reason for trial in store.trials(1)[:2]] == ["ValueError: shapes differ", "OSError: no route"]
     assert [record.trial.number for record in reopen(store, "first", False)] == [1]
+
+
+def test_what_a_worker_would_stop_the_search_by_ends_its_trial_alone_when_it_is_told(
+    make_problem: MakeProblem, make_store: MakeStore
+) -> None:
+    problem = make_problem(trials=3)
+    store = make_store(problem)
+    with asking(problem, store) as search:
+        for error in (InputError("the method does not fit"), WorkerLost("killed")):
+            asked = search.ask()
+            assert asked is not None
+            search.fail(asked, error)
+        tell_all(search)
+        assert search.record_end().status == "finished"
+    assert [trial.state for trial in store.trials(1)] == ["failed", "failed", "complete"]
+    assert [trial.reason for trial in store.trials(1)[:2]] == [
+        "AutoKDError: the method does not fit",
+        "AutoKDError: killed",
+    ]
+
+
+def test_metrics_may_be_numbers_of_numpy_and_need_not_be_all_of_a_workers(
+    make_problem: MakeProblem, make_store: MakeStore
+) -> None:
+    problem = make_problem(trials=1)
+    store = make_store(problem)
+    with asking(problem, store) as search:
+        while (asked := search.ask()) is not None:
+            told: Any = {"training_cross_entropy": np.float32(0.5), "balanced_accuracy": np.float64(0.25)}
+            search.tell(asked, np.float32(0.75), **told)  # type: ignore[arg-type]
+        assert search.record_end().status == "finished"
+    metrics = {"accuracy": 0.75, "training_cross_entropy": 0.5, "balanced_accuracy": 0.25}
+    assert {json.dumps(row.metrics, sort_keys=True) for row in store.evaluations(1)} == {
+        json.dumps(metrics, sort_keys=True)
+    }
 
 
 def stop_while_asking(result: autokd.SearchResult) -> None:

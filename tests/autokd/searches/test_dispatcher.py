@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from pebble import ProcessFuture
 
 from autokd.database.errors import LeaseLost
 from autokd.database.lease import acquire, release
@@ -238,6 +239,34 @@ def test_a_search_that_is_to_stop_gracefully_ends_what_runs_and_takes_back_what_
     assert waiting.cancelled()
     assert [row.state for row in world.evaluations] == ["complete", "running"]
     assert world.dispatcher.is_idle
+
+
+def test_what_waits_on_a_cluster_without_a_worker_is_taken_back(world: World, monkeypatch: pytest.MonkeyPatch):
+    future: Future[Any] = ProcessFuture()
+    monkeypatch.setattr(world.executor, "submit", lambda *_: future)
+    world.dispatcher.submit(*world.open(0))
+    future.set_running_or_notify_cancel()  # as a lane does that sees it through
+    world.executor.placement = Placement(reason="the cluster has no worker")
+    world.dispatcher.stop.mode = "gracefully"
+    with pytest.raises(KeyboardInterrupt):
+        world.dispatcher.heed_stop()
+    assert future.cancelled()
+    assert [row.state for row in world.evaluations] == ["running"]
+
+
+@pytest.mark.parametrize(("reason", "took"), [(None, 100.0), ("all workers of the cluster are busy", 0.0)])
+def test_the_time_of_a_failed_evaluation_counts_but_not_its_wait_for_a_worker(
+    world: World, reason: str | None, took: float
+):
+    future = world.send()
+    (flight,) = world.dispatcher._in_flight.values()
+    flight.since -= 100.0
+    world.executor.placement = Placement(reason=reason)
+    world.dispatcher._place()
+    future.set_exception(ValueError("at step 5"))
+    world.dispatcher.wait()
+    (failed,) = world.evaluations
+    assert (failed.state, failed.seconds) == ("failed", pytest.approx(took, abs=50))
 
 
 def test_a_search_that_is_to_stop_now_does_not_wait(world: World, monkeypatch: pytest.MonkeyPatch):

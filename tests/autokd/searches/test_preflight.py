@@ -19,6 +19,7 @@ from autokd.data.registry import load_data
 from autokd.data.sources.arrays import save_npz
 from autokd.distillation import METHODS, Wrapper
 from autokd.errors import BudgetInfeasibleError, InputError
+from autokd.evaluation.precompute import precompute_outputs
 from autokd.recipes.catalogue import find_config
 from autokd.searches.choices import Choices
 from autokd.searches.facts import Facts
@@ -36,6 +37,7 @@ from autokd.searches.problem import Problem
 from autokd.searches.reporter import Reporter
 from autokd.searches.speed import typical_students
 from autokd.teachers.cost import TeacherCost
+from autokd.teachers.outputs.key import OutputsKey
 from autokd.teachers.registry import Teacher, load_teacher
 from search_spaces.architecture.cost import cost
 from search_spaces.design.budget import Budget
@@ -315,6 +317,30 @@ def test_layers_that_the_teacher_names_count_before_the_search_too(config: Searc
     problem = problem_of(config, *changes)
     with pytest.raises(InputError, match=r"'sokd' cannot be used here: `bridge_from` = 2 wants .* 'blocks.0': lower"):
         check_methods(problem, typical_students(problem))
+
+
+class Shifted(nn.Module):
+    """A network and what it adds to its inputs, which is no weight."""
+
+    def __init__(self, network: nn.Module, by: float) -> None:
+        super().__init__()
+        self.network, self.by = network, by
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.network(images + self.by)
+
+
+def test_outputs_that_were_stored_before_the_teachers_code_changed_are_refused(config: SearchConfig):
+    network = load_teacher(config.teacher, torch.device("cpu")).network
+    assert network is not None
+    before, after = (Teacher(Shifted(network, by), "name") for by in (0.0, 3.0))
+    assert before.digest == after.digest
+    problem = problem_of(config, "teacher={}", "distillation={method='kd'}", teacher=before)
+    check_storage(problem, after)
+    precompute_outputs(problem.context, OutputsKey(0, part="validation"), before)
+    check_storage(problem, before)
+    with pytest.raises(InputError, match=r"its weights are the same, but not its code\. Remove that folder"):
+        check_storage(problem, after)
 
 
 def test_a_disk_without_room_for_the_teachers_outputs_stops_the_search(config, monkeypatch: pytest.MonkeyPatch):

@@ -93,6 +93,15 @@ def test_a_time_limit_shortens_the_time_left(search: SearchRow, make_record):
     assert measure_progress(over, trial_records).seconds_left == 0
 
 
+def test_references_and_the_teachers_outputs_take_of_the_time_limit(search: SearchRow, make_record):
+    trial, reference = finished(make_record, 0, [[0.5], [0.6]]), make_record(-1, [[0.5]], "complete")
+    reference = replace(reference, trial=replace(reference.trial, reference="resnet"))
+    limited = replace(search, config={**search.config, "seconds": 10.0})
+    progress = measure_progress(limited, [trial], [reference], prepared=3.0)
+    assert progress.seconds_left == pytest.approx(10 - 3 - (4 + 2) / 2)
+    assert progress.share_done == pytest.approx((3 + (4 + 2) / 2) / 10)
+
+
 def test_what_is_done_is_a_share_of_the_trials_or_of_the_time_whichever_is_more(search: SearchRow, make_record):
     trial_records = [finished(make_record, 0, [[0.5], [0.6]])]  # of ten, in 4 s of one of two workers
 

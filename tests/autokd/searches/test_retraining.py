@@ -142,6 +142,29 @@ def test_trained_students_are_final_ones_first_then_by_rung_and_accuracy(problem
     assert students[0].weights == problem.task(students[0].trial, students[0].row, 0).weights
 
 
+def retrained(problem: Problem, store: Store, number: int) -> None:
+    """Train the searched student of a trial at full length."""
+    lease = Lease(1, store.search(1).lease_token)
+    dispatcher = Dispatcher(store, lease, InlineExecutor())
+    Retraining(store, lease, problem, dispatcher, [store.trials(1)[number]]).run()
+
+
+def test_a_shorter_training_that_comes_later_replaces_no_longer_one(make_problem, store: Store):
+    for epochs in (60, 5, 60):
+        problem = make_problem(trials=2, final={"epochs": epochs}, training={"rungs": [1]})
+        retrained(problem, store, 1)
+        best = trained_students(problem, store, 1)[0]
+        assert (best.is_final, best.evaluation.epochs) == (True, 60)
+
+
+def test_of_full_lengths_that_follow_from_the_time_the_more_accurate_student_leads(make_problem, store, pretend):
+    for number, epochs, accuracy in ((0, 20, 0.94), (1, 20.2, 0.9)):
+        problem = make_problem(trials=2, final={"epochs": epochs}, training={"rungs": [1]})
+        pretend(lambda task, accuracy=accuracy: accuracy)
+        retrained(problem, store, number)
+    assert [student.metrics["accuracy"] for student in trained_students(problem, store, 1)[:2]] == [0.94, 0.9]
+
+
 def test_full_length_trainings_keep_the_best_epoch_unless_told_otherwise(make_problem, store: Store):
     trial, student = store.trials(1)[0], replace(store.students(1)[0], purpose="final")
     searched = replace(student, purpose="search")

@@ -141,7 +141,8 @@ def test_a_service_at_all_addresses_must_be_told_its_name() -> None:
 
 
 def test_its_own_origins_have_its_port() -> None:
-    assert allowed_origins(("lab",), 80, ("https://lab",)) == {"http://lab:80", "https://lab"}
+    assert allowed_origins(("lab",), 8765, ("https://lab",)) == {"http://lab:8765", "https://lab"}
+    assert allowed_origins(("lab",), 80, ()) == {"http://lab", "http://lab:80"}
 
 
 @pytest.mark.slow  # a process of its own

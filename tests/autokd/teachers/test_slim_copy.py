@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -226,6 +227,19 @@ def test_a_network_of_a_space_teaches_its_slim_copies_too() -> None:
     fill(copy, teacher, samples((1, 8, 8)), samples((1, 8, 8)))
     assert torch.equal(copy.merge_weights, teacher.merge_weights)
     assert all(bool(each.isfinite().all()) for each in copy.state_dict().values())
+
+
+def test_a_depthwise_convolution_of_which_one_channel_is_left_has_the_teachers() -> None:
+    make, shape = TEACHERS["depthwise"]
+    teacher = in_our_format(make(), shape)
+    graph = teacher.architecture
+    channels = {12: 1, 8: 4}
+    nodes = [replace(node, channels=channels.get(node.channels, node.channels)) for node in graph.nodes]
+    copy = build(Architecture(graph.input_shape, graph.classes, tuple(nodes)))
+    fill(copy, teacher, samples(shape), samples(shape))
+    (own,) = [each for each in copy.modules() if isinstance(each, nn.Conv2d) and each.weight.shape == (1, 1, 3, 3)][1:]
+    assert bool(own.weight.isfinite().all())
+    assert unexplained(copy, teacher, samples(shape)) < 1
 
 
 def test_nodes_that_do_anything_else_keep_fresh_weights() -> None:

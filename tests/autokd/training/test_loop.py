@@ -133,6 +133,37 @@ def test_a_companion_learns_at_a_share_of_the_rate_and_not_at_all_at_none(name: 
         assert [found[each] for each in companion.parameters()] == [(rate / 8, pytest.approx(0.8)), (rate, 0.0)]
 
 
+@pytest.mark.parametrize("name", ["sgd", "muon", "adamw"])
+def test_a_parameter_whose_first_gradient_comes_later_is_trained_from_there_on(name: OptimizerName) -> None:
+    first, later = nn.Linear(3, 2), nn.Linear(3, 2)
+    before = later.weight.detach().clone()
+    steps = optimiser(TrainingSettings(optimizer=name), nn.Sequential(first, later))
+    for network, changes in ((first, False), (later, True)):
+        steps.zero_grad()
+        network(torch.ones(1, 3)).square().sum().backward()
+        steps.step()
+        assert torch.equal(later.weight, before) is not changes
+
+
+def test_momentum_of_zero_changes_no_step_of_torch() -> None:
+    def trained(prepared: bool) -> list[Tensor]:
+        torch.manual_seed(0)
+        network = nn.Sequential(nn.Linear(5, 7), nn.ReLU(), nn.Linear(7, 2))
+        settings = TrainingSettings(weight_decay=0.01)
+        steps = optimiser(settings, network)
+        if not prepared:
+            steps.state.clear()
+        for group in steps.param_groups:
+            group["lr"] = 0.1
+        for _ in range(3):
+            steps.zero_grad()
+            network(torch.ones(4, 5)).square().sum().backward()
+            steps.step()
+        return [parameter.detach() for parameter in network.parameters()]
+
+    assert all(torch.equal(ours, torchs) for ours, torchs in zip(trained(True), trained(False), strict=True))
+
+
 def test_a_network_of_vectors_or_of_matrices_only_can_be_trained() -> None:
     for network in (nn.Linear(2, 2, bias=False), nn.BatchNorm1d(2)):
         assert len(optimiser(TrainingSettings(), network).param_groups) == 1

@@ -63,6 +63,16 @@ def test_an_invalid_range_is_rejected(ranges: dict[str, Range], message: str) ->
         narrow(DIMENSIONS, ranges, "test")
 
 
+@pytest.mark.parametrize("distribution", [FloatDistribution(0.1, 10, log=True), IntDistribution(1, 16, log=True)])
+def test_a_range_on_a_logarithmic_scale_begins_above_0_and_one_value_may_be_0(
+    distribution: FloatDistribution | IntDistribution,
+) -> None:
+    dimensions = {"share": Dimension(distribution, legal=(0, 100))}
+    with pytest.raises(SpaceError, match=r"`share` has a logarithmic scale, so .* must begin above 0, but got 0\."):
+        narrow(dimensions, {"share": (0, 4)}, "test")
+    assert narrow(dimensions, {"share": 0}, "test") == ({}, {"share": 0})
+
+
 def test_a_dimension_is_active_if_its_parent_has_one_of_its_values() -> None:
     assert DIMENSIONS["rate"].is_active({"kind": "a"})
     assert not DIMENSIONS["rate"].is_active({"kind": "b"})

@@ -146,6 +146,13 @@ def test_it_states_its_size_and_takes_a_class_name() -> None:
             source(architecture, wrong)
 
 
+@pytest.mark.parametrize("name", ["forward", "train", "float"])
+def test_a_node_that_no_module_can_have_is_refused(name: str) -> None:
+    nodes = (Node("input", (), 2), Node("conv3x3_bn", (0,), 2, name=name), Node("classifier", (1,), 3))
+    with pytest.raises(SpaceError, match=r"must not be an attribute of `nn\.Module`"):
+        source(Architecture((2, 4, 4), 3, nodes))
+
+
 def test_repeated_blocks_are_written_once() -> None:
     text = source(ARCHITECTURES["randwire with odd pools"])
     assert text.count("def relu_sepconv3x3_bn(inputs: int, outputs: int, stride: int = 1)") == 1
