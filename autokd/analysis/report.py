@@ -155,8 +155,9 @@ def _asked(findings: Findings, trials: int) -> list[tuple[str, str]]:
     problem = findings.problem
     config, facts = problem.config, problem.facts
     teacher = config.teacher
-    source = teacher.factory or teacher.onnx or teacher.outputs or "given in Python"
+    source = teacher.source or "given in Python"
     samples = ", ".join(f"{n:,} {split}" for split, n in (facts.samples or {}).items())
+    length = "epoch" if tuple(problem.rungs) == (1,) else "epochs"
     return [
         ("teacher", f"{source if isinstance(source, str) else ', '.join(source)}{_weights(teacher.weights)}"),
         ("data", f"{config.data.source}: {describe(facts.input_shape)}, {facts.classes} classes"),
@@ -164,7 +165,7 @@ def _asked(findings: Findings, trials: int) -> list[tuple[str, str]]:
         ("limits", ", ".join(f"{name} ≤ {limit:,}" for name, limit in problem.budget.limits.items())),
         ("spaces", ", ".join(facts.spaces or config.space.listed)),
         ("methods", ", ".join(config.distillation.names)),
-        ("search", f"{counted(trials, 'trial')}, judged after {_listed(problem.rungs)} epochs"),
+        ("search", f"{counted(trials, 'trial')}, judged after {_listed(problem.rungs)} {length}"),
         ("full length", counted(problem.full_length_epochs, "epoch")),
     ]
 

@@ -38,14 +38,14 @@ def watch_search(result: SearchResult, output: Output) -> None:
         AutoKDError: If it fails.
     """
     with _left_alone(result), reporter(to_stderr=output == "json") as shown:
-        was_training = False
+        looks = list[Look]()
         for look in watch(result.with_reporter(shown), LOOK_SECONDS):
             _report(look, shown)
-            was_training |= look.is_training
+            looks = [*looks[:1], look]
         if look.progress.status == "finished":
             for remark in result.remarks:
                 shown.notify(remark)
-    _check_ended(look, was_training, result)
+    _check_ended(looks[0], look, result)
     best(result, output)
 
 
@@ -93,18 +93,24 @@ def _report(look: Look, shown: Reporter) -> None:
         shown.searched(look.progress)
 
 
-def _check_ended(look: Look, was_training: bool, result: SearchResult) -> None:
+def _check_ended(first: Look, last: Look, result: SearchResult) -> None:
     """Check that what was watched, the search or its full-length trainings, came to its end.
 
     Args:
-        look: The last one.
-        was_training: Whether students were seen to be trained at full length.
+        first: The first look.
+        last: The last one.
         result: The search.
     """
-    if look.progress.status == "failed":
-        raise AutoKDError(why_failed(look.progress))
-    verb = "train" if look.is_training else "resume"
-    if look.is_training or not (was_training or look.progress.status == "finished"):
+    if last.progress.status == "failed":
+        raise AutoKDError(why_failed(last.progress))
+    before = {(one.name, one.state, one.epochs_done) for one in first.trainings}
+    trained = [one.state for one in last.trainings if (one.name, one.state, one.epochs_done) not in before]
+    if trained and set(trained) == {"failed"}:
+        raise AutoKDError(
+            f"the full-length trainings of search {result.name!r} failed; `{result.command('status')}` says why."
+        )
+    if "running" in trained or not (trained or last.progress.status == "finished"):
+        verb = "train" if trained else "resume"
         raise InterruptedSearchError(f"search {result.name!r} was interrupted; `{result.command(verb)}` goes on.")
 
 

@@ -18,6 +18,8 @@ __all__ = ["make_paths_absolute", "override_config", "parse_tables", "put", "rea
 
 FOLDER_KINDS = ("hf", "timm", "transformers")
 """Words in front of the colon behind which a name may be a folder."""
+SQLITE = "sqlite:///"
+"""What the URI of a database file begins with; a fourth slash is that of an absolute path."""
 EXCLUSIVE = {"space": ("name", "names"), "distillation": ("method", "methods")}
 """Keys for one choice and for several, which exclude each other, of each section that has both."""
 
@@ -107,8 +109,11 @@ def make_paths_absolute(values: dict[str, Any], folder: Path) -> None:
     if isinstance(optimizer, dict) and isinstance(earlier := optimizer.get("learn_from"), list):
         absolute = [str(folder / each) if isinstance(each, str) and is_file(each) else each for each in earlier]
         optimizer["learn_from"] = absolute
-    if isinstance(tracking := values.get("tracking"), dict) and isinstance(place := tracking.get("tensorboard"), str):
-        tracking["tensorboard"] = str(folder / place)
+    if isinstance(tracking := values.get("tracking"), dict):
+        if isinstance(place := tracking.get("tensorboard"), str):
+            tracking["tensorboard"] = str(folder / place)
+        if isinstance(place := tracking.get("mlflow"), str) and place.startswith(SQLITE):
+            tracking["mlflow"] = SQLITE + str(folder / place.removeprefix(SQLITE))
 
 
 def read_tables(path: Path) -> dict[str, Any]:

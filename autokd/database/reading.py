@@ -11,6 +11,7 @@ from typing import Any, Self, TypeVar
 
 from sqlalchemy import ColumnElement, Engine, Select, and_, func, literal, or_, select
 from sqlalchemy.exc import DBAPIError, IntegrityError, StatementError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session, defer
 
 from autokd.database.engine import database_url, open_engine, shown
@@ -364,6 +365,8 @@ def translated(engine: Engine) -> Iterator[None]:
         raise kind(
             f"The database {shown(engine.url)} must be there, writable and free, but it says: {said}."
         ) from error
+    except PoolTimeout as error:
+        raise DatabaseGone(f"The database {shown(engine.url)} must answer, but all connections wait for it.") from error
     except StatementError as error:
         if isinstance(error.orig, DatabaseError):
             raise error.orig from error  # a column type refused a value

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, update
 
-from autokd.database.models import Evaluation, Event, Leftover, Student, Trial
+from autokd.database.models import Evaluation, Event, Job, Leftover, Student, Trial
 from autokd.database.reading import Reader
 from autokd.database.store import Store
 from autokd.database.writing import Lease, fenced
@@ -13,7 +13,7 @@ __all__ = ["delete_rows", "forget_leftover", "leftovers"]
 
 
 def delete_rows(store: Store, lease: Lease, folders: Iterable[str]) -> None:
-    """Delete the search of a lease, with its trials, students, evaluations and events.
+    """Delete the search of a lease, with its trials, students, evaluations and events, and cancel its jobs.
 
     Args:
         store: The database.
@@ -22,6 +22,8 @@ def delete_rows(store: Store, lease: Lease, folders: Iterable[str]) -> None:
     """
     with store.transaction() as session:
         search = fenced(session, lease)
+        waiting = Job.state.in_(("waiting", "running"))  # nobody runs the search, or this were not its lease
+        session.execute(update(Job).where(Job.search == search.name, waiting).values(state="cancelled"))
         for model in (Event, Evaluation, Student, Trial):
             session.execute(delete(model).where(model.search_id == search.id))
         session.delete(search)

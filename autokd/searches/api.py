@@ -41,6 +41,7 @@ from autokd.searches.speed import measure_speed, typical_students
 from autokd.searches.workspace import Workspace, default_workspace
 from autokd.teachers.from_python import teacher_from_python, teacher_source
 from autokd.teachers.outputs.shapes import OutputShapes
+from autokd.teachers.process_cache import forget_files
 from autokd.teachers.registry import Teacher
 from search_spaces.design.budget import Budget
 from search_spaces.design.envelope import Offer
@@ -200,6 +201,7 @@ def check(
         BudgetInfeasibleError: If no student meets the budget.
     """
     with checks():
+        forget_files()
         check_config(config)
         earlier = recall(config, home)
         check_workers(config, home.folder, reporter)

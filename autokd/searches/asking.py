@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
-from math import isfinite
+from math import inf, isfinite
 from typing import Any, TypeVar, TypeVarTuple
 
 from torch import nn
@@ -198,13 +198,15 @@ class Asking:
             InputError: If it was not asked for or told already, or a metric is missing or out of its range.
         """
         metrics = {name: float(value) for name, value in ({"accuracy": accuracy} | metrics).items()}
+        took = time.monotonic() - asked.since if seconds is None else float(seconds)
         self._check(metrics)
+        if not 0 <= took < inf:
+            raise InputError(f"seconds must be finite and at least 0, but got {took}.")
         if weights is not None:
             _check_weights(weights, asked)
         self._tasks.give_back(asked)
         if weights is not None:
             save_weights(weights, asked.task.weights)
-        took = time.monotonic() - asked.since if seconds is None else seconds
         asked.future.set_result(EvaluationResult(asked.task.key, metrics, round(took, 3)))
         self._controller.dispatcher.wait()
 

@@ -76,6 +76,7 @@ class Controller:
             DatabaseGone: If an outage lasts longer than the store waits. After a shorter one the rows are read again.
         """
         self.dispatcher.prepare(self.problem.context)
+        vars(self).pop("_prepared_seconds", None)  # which was asked for meanwhile, to tell the progress
         self.problem.check_fidelity_metric()
         remove_surplus(self.store, self.lease.search_id, self._retention)
         while True:

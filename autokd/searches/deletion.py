@@ -13,7 +13,7 @@ from pathlib import Path
 
 from autokd.config.parsing import recorded_config
 from autokd.core.depot import Depot
-from autokd.database.lease import acquire
+from autokd.database.lease_keeper import StopRequest, owning
 from autokd.database.reading import Reader
 from autokd.database.removal import delete_rows, forget_leftover, leftovers
 from autokd.database.rows import SearchRow
@@ -86,9 +86,9 @@ def delete_search(workspace: Workspace, name: str) -> Belongings:
     deleted = belongings(workspace, name)
     with workspace.open() as store:
         folders = [str(folder.relative_to(workspace.folder)) for folder in deleted.folders]
-        lease = acquire(store, name)
-        failure = _emptied(deleted.depot, deleted.folders)
-        delete_rows(store, lease, folders)
+        with owning(store, name, StopRequest()) as lease:
+            failure = _emptied(deleted.depot, deleted.folders)
+            delete_rows(store, lease, folders)
         try:
             finish_deletions(workspace, store)
         except OSError as error:

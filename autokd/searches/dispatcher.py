@@ -307,7 +307,7 @@ class Dispatcher:
         placements = self._look(self._in_flight)
         for future, flight in self._in_flight.items():
             placement = placements.get(future, Placement())
-            if placement.reason is not None:  # it waits for a worker, and takes none's time
+            if placement.worker is None:  # it waits for one, and takes none's time
                 flight.since = monotonic()
             if placement != flight.placement:
                 self.store.place_evaluation(self.lease, flight.row.id, placement.worker, placement.reason)

@@ -32,7 +32,6 @@ from autokd.searches.session import session
 from autokd.searches.students import TrainedStudent
 from autokd.searches.trial_record import TrialRecord, reference_records
 from autokd.teachers.registry import Teacher
-from autokd.tracking.following import tracked
 from search_spaces.design.budget import Budget
 from workers.base import Executor
 from workers.errors import EngineLost
@@ -228,8 +227,8 @@ class SearchResult(RecordedSearch):
     def _standing(self) -> SearchStatus:
         """How the search stands, whatever becomes of trainings at full length: finished, or to be resumed."""
         progress = self.progress
-        is_over = progress.status == "finished" or progress.finished >= progress.trials
-        return "finished" if is_over else "interrupted"
+        is_over = progress.status == "finished" or (not progress.running and progress.share_done >= 1)
+        return "finished" if is_over or self._is_enough else "interrupted"
 
     def _way_on(self, verb: str) -> str:
         """The command line, or the Python where only Python has the teacher, or trains."""
@@ -248,7 +247,7 @@ class SearchResult(RecordedSearch):
     ) -> Iterator[tuple[Lease, Dispatcher]]:
         leave_if_importing()
         recorded = self.config
-        config, notify = config or recorded, self.reporter.notify
+        config = config or recorded
         try:
             with (
                 self.interruptible(verb),
@@ -256,7 +255,6 @@ class SearchResult(RecordedSearch):
                     lease,
                     dispatcher,
                 ),
-                tracked(config.tracking, lease.search_id, self.home.open, notify),
             ):
                 dispatcher.teacher = self.teacher
                 yield lease, dispatcher

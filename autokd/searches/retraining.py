@@ -74,7 +74,9 @@ class Retraining:
         while not self.dispatcher.is_idle:
             self.dispatcher.heed_stop()
             self.dispatcher.wait()
-        self.dispatcher.heed_stop()  # which took back those that waited
+        rows = self.store.evaluations(self.lease.search_id, "final")
+        if any(row.state == "running" for row in rows):  # they were taken back
+            self.dispatcher.heed_stop()
         remove_surplus(self.store, self.lease.search_id, Retention.of(self.problem))
         self._check({self.problem.task(trial, student, rung=0).key for trial, student in students})
 

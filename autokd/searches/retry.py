@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from autokd.database.lease import acquire, release
+from autokd.database.lease_keeper import StopRequest, owning
 from autokd.database.store import Store
 from autokd.searches.trial_record import TrialRecord, latest_references, search_records
 
@@ -23,15 +23,12 @@ def reopen(store: Store, name: str, of_their_own: bool = False) -> Sequence[Tria
         UnknownSearch: If there is no such search.
         LeaseHeld: If a controller runs it.
     """
-    lease = acquire(store, name)
-    try:
+    with owning(store, name, StopRequest()) as lease:
         chosen = [each for each in _failed(store, lease.search_id) if of_their_own or each.is_workers_fault]
         if chosen:
             store.set_status(lease, "interrupted")
         for record in chosen:
             store.reopen_trial(lease, record.trial.id)
-    finally:
-        release(store, lease)
     return chosen
 
 

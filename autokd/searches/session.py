@@ -26,6 +26,7 @@ from autokd.searches.bottleneck import Bottleneck
 from autokd.searches.dispatcher import Dispatcher
 from autokd.searches.reporter import Reporter
 from autokd.searches.workspace import Workspace
+from autokd.tracking.following import tracked
 from search_spaces.errors import SpaceError
 from workers.base import Executor, Limits
 from workers.errors import WorkerError
@@ -51,7 +52,7 @@ def session(
     """A block that owns a search and has workers.
 
     An exception leaves the search as it stands, or "failed" if its space or its optimiser raised it. Outages of the
-    database are waited out.
+    database are waited out. Trackers hear of everything.
 
     Args:
         workspace: Where the search is recorded.
@@ -63,12 +64,17 @@ def session(
         standing: Its status if the block is interrupted.
 
     Raises:
-        InputError: If the configurations differ in what may not change, or another controller owns the search.
+        InputError: If the configurations differ in what may not change, another controller owns the search, or a
+            tracker does not answer.
         AutoKDError: If its space or its optimiser fails.
         DatabaseGone: If an outage lasts too long.
     """
     stop = StopRequest()
-    with workspace.open(notify=reporter.notify) as store, owning(store, name, stop) as lease:
+    with (
+        workspace.open(notify=reporter.notify) as store,
+        owning(store, name, stop) as lease,
+        tracked(config.tracking, lease.search_id, workspace.open, reporter.notify),  # to its end, whatever that is
+    ):
         changed = changes(recorded, config)
         pool = executor or make_executor(config)
         try:

@@ -61,7 +61,7 @@ def count(number: int | None) -> str:
     if number is None:
         return "-"
     for size, unit in _UNITS:
-        if number >= size:
+        if number >= 0.9995 * size:  # of which three digits are those of the unit
             return f"{number / size:.3g} {unit}"
     return str(number)
 

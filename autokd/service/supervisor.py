@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -85,7 +86,9 @@ def supervising(settings: Settings) -> Iterator[None]:
             return
         try:
             supervisor.tend()
-        except (AutoKDError, OSError):  # an outage, or no room: it may be over at the next look
+        except Exception as error:  # an outage, or no room, perhaps: it may be over at the next look
+            if not isinstance(error, AutoKDError | OSError):
+                traceback.print_exc()
             resting_until = time.monotonic() + REST_SECONDS
 
     with repeating(tend, LOOK_SECONDS, "supervisor"):

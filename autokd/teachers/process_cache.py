@@ -4,11 +4,18 @@ import torch
 
 from autokd.config.schema import TeacherConfig
 from autokd.data.dataset import Dataset
+from autokd.data.registry import load_data
 from autokd.teachers.registry import Teacher, load_teacher
 
-__all__ = ["cached_teacher"]
+__all__ = ["cached_teacher", "forget_files"]
 
 _loaded: dict[tuple[str, str, str], Teacher] = {}
+
+
+def forget_files() -> None:
+    """Forget data and teacher that this process loaded: a new search asks for what their files hold now."""
+    load_data.cache_clear()
+    _loaded.clear()
 
 
 def cached_teacher(config: TeacherConfig, device: str, dataset: Dataset) -> Teacher:

@@ -24,6 +24,7 @@ from autokd.errors import InputError, InterruptedSearchError
 from autokd.teachers.factories.registry import make_network, own_settings
 from autokd.teachers.logits import Reading, reading_of
 from autokd.teachers.preparation import Preparation, preparation_of
+from autokd.teachers.process_cache import forget_files
 from autokd.teachers.training_plan import TeacherTraining, check_files, check_kind
 from autokd.teachers.validation import check_untrained
 from autokd.training.best_checkpoint import Score
@@ -80,6 +81,7 @@ def train_teacher(
         DivergedError: If the loss or an output of the network is no longer finite.
     """
     check_kind(training)
+    forget_files()
     check_source(training.config.data)
     device = pick_device(training.config.workers.device)
     check_files(training, device, force)

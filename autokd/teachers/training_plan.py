@@ -120,7 +120,7 @@ def check_kind(training: TeacherTraining) -> None:
     """
     teacher = training.config.teacher
     if teacher.factory is None:
-        given = next((key for key in ("onnx", "outputs") if getattr(teacher, key)), None)
+        given = next((key for key in ("architecture", "onnx", "outputs") if getattr(teacher, key)), None)
         found = f"but the teacher is given by teacher.{given}" if given else "but there is none"
         raise InputError(f"only the module of teacher.factory can be trained, {found}.")
 

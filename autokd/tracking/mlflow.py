@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -65,8 +66,9 @@ class MLflow:
         self._experiment = self._find_experiment(os.environ.get("MLFLOW_EXPERIMENT_NAME", "autokd"))
         found = self._find({SEARCH: self._identity})
         if found is None:
-            found = self._begin(search.name, search.created_at, {SEARCH: self._identity})
+            found = self._begin(search.name, search.created_at, {})
             self._log_parameters(found, dict(flat(dict(search.config))))
+            self._client.set_tag(found, SEARCH, self._identity)  # last: by it a later session finds a whole run
         self._search = found
         self._runs: dict[int, str] = {}
 
@@ -135,7 +137,7 @@ class MLflow:
     def _log_parameters(self, run: str, parameters: Mapping[str, Any]) -> None:
         from mlflow.entities import Param
 
-        given = [Param(name, str(value)[:LONGEST]) for name, value in parameters.items()]
+        given = [Param(_allowed(name), str(value)[:LONGEST]) for name, value in parameters.items()]
         for start in range(0, len(given), AT_ONCE):
             self._client.log_batch(run, params=given[start : start + AT_ONCE])
 
@@ -149,3 +151,8 @@ class MLflow:
 def _milliseconds(at: datetime) -> int:
     """A time as MLflow keeps it: since 1970."""
     return round(1000 * at.timestamp())
+
+
+def _allowed(name: str) -> str:
+    """A parameter's name as MLflow takes it: methods beside each other have a slash there, those in turn a colon."""
+    return re.sub(r"[^\w.\- :/]", "_", name.replace("+", "/").replace(">", ":"))

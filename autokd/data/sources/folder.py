@@ -56,7 +56,7 @@ def from_folder(path: Path, size: int | None = None) -> Undecoded:
         size: Height and width in pixels.
 
     Raises:
-        InputError: If there is no image, or the first one cannot be read.
+        InputError: If there is no image, or none of a class of `train`, or the first one cannot be read.
     """
     folders = {part: folder for part in SPLIT_NAMES if (folder := _part_folder(path, part))}
     if "train" not in folders:
@@ -71,11 +71,13 @@ def _pictures(path: Path, folder: Path, classes: tuple[str, ...]) -> FolderPictu
     if unknown := {entry.name for entry in _class_folders(folder)} - set(classes):
         raise InputError(f"data {path}: {folder.name}/ has classes that train/ lacks: {', '.join(sorted(unknown))}.")
     files = tuple((file, label) for label, name in enumerate(classes) for file in _images(folder / name))
+    suffixes = ", ".join(sorted(IMAGE_SUFFIXES))
     if not files:
-        suffixes = ", ".join(sorted(IMAGE_SUFFIXES))
         raise InputError(
             f"data {path}: no image ({suffixes}) of any of the {len(classes)} classes under {folder.name}/."
         )
+    if folder.name == "train" and (empty := set(range(len(classes))) - {label for _, label in files}):
+        raise InputError(f"data {path}: no image ({suffixes}) of the class {classes[min(empty)]} under train/.")
     return FolderPictures(files)
 
 

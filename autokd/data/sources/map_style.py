@@ -21,7 +21,7 @@ def from_map_style(splits: Mapping[str, Pictures], name: str, size: int | None =
         size: Height and width in pixels of all images; by default the size of the first one.
 
     Raises:
-        InputError: If a split is unknown or empty, or the first image cannot be read.
+        InputError: If a split is unknown or empty, splits name different classes, or the first image cannot be read.
     """
     named = {alias: part for part, aliases in SPLIT_NAMES.items() for alias in aliases}
     if unknown := set(splits) - set(named):
@@ -31,7 +31,14 @@ def from_map_style(splits: Mapping[str, Pictures], name: str, size: int | None =
     pictures = {named[alias]: split for alias, split in splits.items()}
     if empty := [part for part, split in pictures.items() if not len(split)]:
         raise InputError(f"data {name}: the {empty[0]} split is empty.")
-    return undecoded(name, pictures, size, _class_names(pictures["train"]))
+    classes = _class_names(pictures["train"])
+    for part, split in pictures.items():
+        if classes and (own := _class_names(split)) and own != classes:
+            raise InputError(
+                f"data {name}: the classes of {part} are {', '.join(own)}, but those of train {', '.join(classes)}: "
+                "give all splits the same, in the same order."
+            )
+    return undecoded(name, pictures, size, classes)
 
 
 def _class_names(pictures: Any) -> tuple[str, ...] | None:

@@ -124,30 +124,37 @@ def test_a_search_that_did_not_finish_has_the_exit_code_of_its_end(
 
 
 @pytest.mark.parametrize(
-    ("status", "states", "code"),
+    ("status", "ends", "code", "said"),
     [
-        ("interrupted", ("running", "complete"), 0),
-        ("interrupted", ("complete", "complete"), 4),
-        ("finished", ("running", "running"), 4),
-        ("finished", ("running", "complete"), 0),
+        ("interrupted", [("running", 1), ("complete", 2)], 0, ""),
+        ("interrupted", [("complete", 2), ("complete", 2)], 4, "`autokd resume digits"),
+        ("finished", [("running", 1), ("complete", 2)], 0, ""),
+        ("finished", [("running", 1), ("running", 2)], 4, "`autokd train digits"),
+        ("finished", [("running", 1), ("running", 1)], 0, ""),
+        ("finished", [("running", 1), ("failed", 1)], 5, "the full-length trainings of search 'digits' failed"),
     ],
-    ids=["trained", "not resumed", "interrupted training", "trained and finished"],
+    ids=["trained", "only searched", "trained when all was searched", "interrupted", "left by another", "failed"],
 )
-def test_what_is_watched_may_be_a_training_of_a_search_that_goes_on_later(
-    invoke: Any, finished: Path, monkeypatch: pytest.MonkeyPatch, status: str, states: tuple[str, str], code: int
+def test_what_is_watched_may_be_a_training_beside_the_search(
+    invoke: Any,
+    finished: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    status: str,
+    ends: list[tuple[str, float]],
+    code: int,
+    said: str,
 ) -> None:
     result = find("digits", finished)
     (look,) = watching.watch(result, 0)
     now = replace(result.progress, status=status)
     looks = [
-        replace(look, progress=now, trainings=[replace(each, state=state) for each in look.trainings])
-        for state in states
+        replace(look, progress=now, trainings=[replace(each, state=state, epochs_done=done) for each in look.trainings])
+        for state, done in ends
     ]
     monkeypatch.setattr("autokd.cli.watch.watch", lambda *_: looks)
     outcome = invoke("watch", "digits", "--home", finished)
-    verb = "train" if status == "finished" else "resume"
-    assert outcome.code == code
-    assert (f"`autokd {verb} digits" in outcome.err) == (code == 4)
+    assert outcome.code == code, outcome.err
+    assert said in outcome.err
 
 
 def test_a_search_whose_process_was_killed_is_interrupted(invoke: Any, home: Path) -> None:

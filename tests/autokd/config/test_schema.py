@@ -87,6 +87,9 @@ def test_what_is_wrong_is_said_in_one_line(values: dict[str, Any], message: str)
         ("training.augmentation.flip=true", ("training", "augmentation", "flip"), True),
         ("data.source='a=b'", ("data", "source"), "a=b"),
         ("tracking.tensorboard=runs", ("tracking", "tensorboard"), str(Path.cwd() / "runs")),
+        ("tracking.mlflow='sqlite:///a.db'", ("tracking", "mlflow"), f"sqlite:///{Path.cwd()}/a.db"),
+        ("tracking.mlflow='sqlite:////b/a.db'", ("tracking", "mlflow"), "sqlite:////b/a.db"),
+        ("tracking.mlflow='http://a'", ("tracking", "mlflow"), "http://a"),
     ],
 )
 def test_overrides_reach_their_key(config: SearchConfig, override: str, path: tuple[str, ...], value: Any):

@@ -9,7 +9,9 @@ import pytest
 from sqlalchemy import text
 
 from autokd.database.errors import SearchExists, UnknownJob
+from autokd.database.lease import acquire
 from autokd.database.queue import MOST_STARTS, beat, cancel, end, enqueue, jobs, next_jobs, take
+from autokd.database.removal import delete_rows
 from autokd.database.store import Store
 
 TAKER = """
@@ -107,6 +109,13 @@ def test_only_its_owner_ends_a_job(queue: Store) -> None:
     beat(queue, job.id)
     end(queue, job.id, "done")
     assert [(row.state, row.starts) for row in jobs(queue, 9)] == [("running", 1)]
+
+
+def test_jobs_of_a_search_that_is_deleted_are_cancelled(queue: Store) -> None:
+    queue.create_search("gone", 0, {}, "digest", {})
+    of_gone, other = enqueue(queue, "gone", None), enqueue(queue, "other", {})
+    delete_rows(queue, acquire(queue, "gone"), [])
+    assert {job.id: job.state for job in jobs(queue, 9)} == {of_gone.id: "cancelled", other.id: "waiting"}
 
 
 def test_a_name_is_in_the_queue_once_and_another_one_is_found_on_request(queue: Store) -> None:

@@ -109,6 +109,16 @@ def test_the_winner_is_trained_and_exported(search, home: Workspace, dataset: Da
     assert result.row.facts["teacher_test_metrics"]["accuracy"] == 1.0
 
 
+def test_a_second_search_in_a_process_sees_data_that_changed_in_the_meantime(search, dataset: Dataset, tmp_path: Path):
+    file = tmp_path / "own.npz"
+    np.savez(file, **arrays(dataset))
+    first = search(data=str(file)).row.facts["data_digest"]
+    images = arrays(dataset)
+    images["train_images"] = 255 - images["train_images"]
+    np.savez(file, **images)
+    assert search(data=str(file)).row.facts["data_digest"] != first
+
+
 def test_training_at_full_length_leaves_a_search_as_it_stands(search, home: Workspace, monkeypatch: pytest.MonkeyPatch):
     result = search(final={"epochs": 2, "families": 1})
     result.train()

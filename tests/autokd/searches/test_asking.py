@@ -229,7 +229,10 @@ def test_metrics_may_be_numbers_of_numpy_and_need_not_be_all_of_a_workers(
     with asking(problem, store) as search:
         while (asked := search.ask()) is not None:
             told: Any = {"training_cross_entropy": np.float32(0.5), "balanced_accuracy": np.float64(0.25)}
-            search.tell(asked, np.float32(0.75), **told)  # type: ignore[arg-type]
+            for seconds in (float("nan"), -1.0):
+                with pytest.raises(InputError, match=r"^seconds must be finite and at least 0, but got"):
+                    search.tell(asked, np.float32(0.75), seconds=seconds, **told)  # type: ignore[arg-type]
+            search.tell(asked, np.float32(0.75), seconds=np.float32(2.5), **told)  # type: ignore[arg-type]
         assert search.record_end().status == "finished"
     metrics = {"accuracy": 0.75, "training_cross_entropy": 0.5, "balanced_accuracy": 0.25}
     assert {json.dumps(row.metrics, sort_keys=True) for row in store.evaluations(1)} == {

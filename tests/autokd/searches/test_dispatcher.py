@@ -254,14 +254,18 @@ def test_what_waits_on_a_cluster_without_a_worker_is_taken_back(world: World, mo
     assert [row.state for row in world.evaluations] == ["running"]
 
 
-@pytest.mark.parametrize(("reason", "took"), [(None, 100.0), ("all workers of the cluster are busy", 0.0)])
+@pytest.mark.parametrize(
+    ("placement", "took"),
+    [(Placement("process 7"), 100.0), (Placement(), 0.0), (Placement(reason="all workers are busy"), 0.0)],
+    ids=["trained", "in the queue", "on a busy cluster"],
+)
 def test_the_time_of_a_failed_evaluation_counts_but_not_its_wait_for_a_worker(
-    world: World, reason: str | None, took: float
+    world: World, placement: Placement, took: float
 ):
     future = world.send()
     (flight,) = world.dispatcher._in_flight.values()
     flight.since -= 100.0
-    world.executor.placement = Placement(reason=reason)
+    world.executor.placement = placement
     world.dispatcher._place()
     future.set_exception(ValueError("at step 5"))
     world.dispatcher.wait()

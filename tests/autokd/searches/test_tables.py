@@ -3,10 +3,15 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from autokd.searches.tables import counted, evaluation_state, ratio
+from autokd.searches.tables import count, counted, evaluation_state, ratio
 from autokd.searches.under_way import RunningEvaluation
 
 AN_HOUR = timedelta(hours=1)
+
+
+def test_a_count_below_a_unit_by_less_than_its_three_digits_tell_is_in_that_unit() -> None:
+    numbers = (999, 1_000, 87_345, 999_499, 999_612, 999_900_000)
+    assert [count(number) for number in numbers] == ["999", "1 k", "87.3 k", "999 k", "1 M", "1 G"]
 
 
 def test_one_is_singular_and_everything_else_plural() -> None:

@@ -4,6 +4,7 @@ import json
 import socket
 import struct
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -185,6 +186,15 @@ class Stubborn(TensorBoard):
         self.n_measured += 1
         if self.n_measured > 1:
             raise ConnectionError("the server is gone")
+
+
+def test_methods_that_are_composed_have_names_that_mlflow_takes(search: Store, tmp_path: Path) -> None:
+    uri, row = f"sqlite:///{tmp_path}/mlflow.db", search.search("first")
+    tracker = MLflow(uri, row)
+    trial = replace(search.trials(1)[0], parameters={"kd+fitnet.kd.temperature": 2.0, "kd>dkd.dkd.beta": 3.0, "a,b": 1})
+    tracker.opened(trial)
+    (run,) = [each for name, each in runs_of(uri).items() if name.startswith("trial-")]
+    assert run.data.params == {"kd/fitnet.kd.temperature": "2.0", "kd:dkd.dkd.beta": "3.0", "a_b": "1"}
 
 
 def test_a_tracker_that_fails_is_left_alone_and_the_search_goes_on(

@@ -79,6 +79,13 @@ def test_images_of_16_bits_are_rejected_rather_than_clipped(folder: Path) -> Non
         decoded(folder)
 
 
+def test_a_class_without_an_image_to_train_on_is_named(folder: Path) -> None:
+    for file in (folder / "train" / "b").iterdir():
+        file.rename(file.with_suffix(".tif"))
+    with pytest.raises(InputError, match=r"no image \(.*\) of the class b under train/\."):
+        decoded(folder)
+
+
 def test_folders_without_images_are_named(folder: Path, tmp_path: Path) -> None:
     for file in (folder / "val" / "a").iterdir():
         file.unlink()

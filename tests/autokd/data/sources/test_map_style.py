@@ -90,6 +90,22 @@ def test_a_data_set_that_fails_is_named_with_its_sample() -> None:
         from_map_style({"train": Pairs({"one": 1})}, "mine")  # type: ignore[arg-type]
 
 
+class OfClasses(Pairs):
+    """Samples whose classes have names, as torchvision's data sets have them."""
+
+    def __init__(self, samples: Any, classes: list[str]) -> None:
+        super().__init__(samples)
+        self.classes = classes
+
+
+def test_splits_of_other_classes_are_refused() -> None:
+    image = np.zeros((3, 4), np.uint8)
+    train = OfClasses([(image, 0), (image, 1), (image, 2)], ["a", "b", "c"])
+    wanted = r"data mine: the classes of validation are a, c, but those of train a, b, c: give all splits the same"
+    with pytest.raises(InputError, match=wanted):
+        from_map_style({"train": train, "val": OfClasses([(image, 0), (image, 1)], ["a", "c"])}, "mine")
+
+
 def test_unknown_and_empty_splits_are_named() -> None:
     with pytest.raises(InputError, match="splits must be train, validation, test, but there is unsupervised"):
         from_map_style({"train": Records(4), "unsupervised": Records(4)}, "mine")
