@@ -34,6 +34,7 @@ __all__ = [
     "failures_json",
     "families_json",
     "pareto_json",
+    "searched_student",
     "status_json",
     "student_or_reference_json",
     "trial_json",
@@ -78,12 +79,13 @@ def trial_json(record: TrialRecord, result: SearchResult) -> dict[str, Any]:
         record: The trial or reference.
         result: Its search.
     """
-    problem, comparison = result.problem, comparison_of(record, result)
-    metric = problem.fidelity_metric.name
+    problem, student = result.problem, searched_student(record, result)
+    comparison, metric = student and result.compare(student), problem.fidelity_metric.name
     return {
         "trial": _trial_row_json(record),
         "family": problem.describe(record.trial),
-        "students": [asdict(student) for student in record.students],
+        "students": [asdict(each) for each in record.students],
+        "axes": student and result.axes(student),
         "evaluations": [asdict(row) | _log_json(row.key, problem) for row in record.evaluations],
         "fidelity_metric": {"metric": metric, "values": record.means(metric)},
         "comparison": comparison and comparison.to_dict(),
@@ -93,13 +95,21 @@ def trial_json(record: TrialRecord, result: SearchResult) -> dict[str, Any]:
 
 def comparison_of(record: TrialRecord, result: SearchResult) -> Comparison | None:
     """A trial's first student beside the best reference trained as long, as the search trained both; see `compare`."""
-    if record.trial.reference:
-        return None
+    student = searched_student(record, result)
+    return None if student is None else result.compare(student)
+
+
+def searched_student(record: TrialRecord, result: SearchResult) -> TrainedStudent | None:
+    """The best student of a trial as the search trained it; None before one was, and for references.
+
+    Args:
+        record: The trial.
+        result: Its search.
+    """
     row = record.trial
     with result.home.open() as store:
         trained = trained_students(result.problem, store, row.search_id, [row.id], architectures=False)
-    searched = next((student for student in trained if not student.is_final), None)
-    return None if searched is None else result.compare(searched)
+    return next((student for student in trained if not student.is_final), None)
 
 
 def _log_json(key: str, problem: Problem) -> dict[str, Any]:

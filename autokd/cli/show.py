@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from autokd.analysis.plain_values import families_json, status_json, trial_json
+from autokd.analysis.plain_values import families_json, searched_student, status_json, trial_json
 from autokd.analysis.status_facts import status_facts
 from autokd.analysis.trial_facts import evaluation_logs, evaluations_table, students_table, trial_facts
+from autokd.cli.axes import axes_table
 from autokd.cli.output import Output, show_json, show_text
 from autokd.searches.method_choice import METHOD, PATH, TEACHER
 from autokd.searches.result import SearchResult
@@ -55,6 +56,8 @@ def trial(record: TrialRecord, result: SearchResult, output: Output) -> None:
     problem = result.problem
     show_text(facts_table(trial_facts(record, result)))
     show_text(students_table(record, problem.budget))
+    if (student := searched_student(record, result)) is not None:
+        show_text(axes_table(result.axes(student)))
     show_text(evaluations_table(record))
     show_text("of the validation samples; ECE scaled: after temperature scaling; KL: KL(teacher || student) in nats")
     for log in evaluation_logs(record, problem):

@@ -194,6 +194,7 @@ class TrialAnswer(BaseModel):
     trial: TrialRowAnswer
     family: str
     students: list[StudentRow]
+    axes: dict[str, Any] | None
     evaluations: list[EvaluationAnswer]
     fidelity_metric: MetricAnswer
     comparison: dict[str, Any] | None

@@ -95,6 +95,8 @@ class CRD(Method):
     if possible. K is at most the number of samples outside the largest class, or of all others, if that is less than
     `negatives`. The class of a mixed sample is the one of larger weight [ours].
 
+    The paper's ensemble of several teachers is not here: assistants give logits only, so this learns from the teacher.
+
     A step takes `512 x batch x n` multiplications including the backward pass, and the memories hold `256 n` numbers.
     Many negatives about double the cost.
 

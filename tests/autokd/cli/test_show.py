@@ -168,6 +168,14 @@ def test_show_has_a_trial_with_its_students_and_evaluations(answer):
     assert "of" in trial["family"]
 
 
+def test_show_has_the_three_axes_beside_the_teacher(invoke, answer, finished: Path):
+    axes = answer("show", "digits", "0")["axes"]
+    assert set(axes) == {"effectiveness", "lightness", "computation"}
+    assert axes["lightness"]["student"]["params"] == answer("show", "digits", "0")["students"][0]["params"]
+    teacher, student, smaller = row_of(invoke("show", "digits", "0", "--home", finished).out, "nonzero_params")[1:4]
+    assert (teacher, student, smaller) != ("-", "-", "-")
+
+
 MEASURED = {
     "accuracy": 0.9,
     "loss": 0.3456,

@@ -4,9 +4,10 @@
         [--results FILE] [--teacher-folder FOLDER] [--vary METHOD:NAME=VALUE,... ...]
 
 The student is drawn from NAGO for a thirtieth of the shipped Fashion-MNIST teacher's parameters. Methods have their own
-default settings, those of their papers. Runs of one seed share first weights, views and their order. What the results
-file lacks is run, then all of it is reported: test accuracy and calibration error, mean and standard deviation over the
-seeds, and the difference to training without a teacher, seed by seed, with its standard error.
+default settings, those of their papers where these give some. Runs of one seed share first weights, views and their
+order. What the results file lacks is run, then all of it is reported: test accuracy and calibration error, mean and
+standard deviation over the seeds, and the difference to training without a teacher, seed by seed, with its standard
+error.
 
 With `--teacher-folder`, in which `python -m autokd.recipes.train_teacher fashion-mnist FOLDER --epochs 4 --checkpoints`
 has written, KD is also tried with that compressed teacher and with its checkpoints, and `pruned.safetensors` where

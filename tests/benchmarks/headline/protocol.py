@@ -339,7 +339,7 @@ ARMS: Mapping[str, Arm] = {
     "C2": replace(_C, final=FIXED),
     "K-nago": replace(_A, ranges=_NAGO_CENTRE),
     "K-randwire": replace(_A, spaces=("randwire",), ranges=_RANDWIRE),
-    "TR": replace(_A, spaces=("blocks",), ranges={}),
+    "TR": replace(_A, spaces=("blocks",), ranges={}, options={"rules": "turbo"}),  # own rules need 116 trials there
     "TB-random": replace(_A, spaces=("blocks",), ranges={}, sampler="random"),
     "TB-evolution": replace(_A, spaces=("blocks",), ranges={}, sampler=_EVOLUTION, pruner="none"),
     "V": replace(_A, sampler=_EVOLUTION, pruner="none"),
