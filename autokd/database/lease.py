@@ -8,7 +8,7 @@ busy, and keeps its lease until it is ended.
 import os
 from datetime import datetime
 
-from autokd.database.errors import LeaseHeld, LeaseLost, NotRunning
+from autokd.database.errors import LeaseHeld, LeaseLost, NotRunning, UnknownSearch
 from autokd.database.outages import patient
 from autokd.database.owner import TTL_SECONDS, Owner, machine, now_of, occupy, vacate
 from autokd.database.reading import Reader, find_search
@@ -102,7 +102,7 @@ def request_stop(store: Store, search: str | int, mode: StopMode, ttl_seconds: f
 
 @patient
 def release(store: Store, lease: Lease) -> bool:
-    """Release the lease, and return whether it was still held; a lost lease is no error here."""
+    """Release the lease, and return whether it was still held; a lost lease, or a deleted search, is no error here."""
     try:
         with store.transaction() as session:
             search = fenced(session, lease)
@@ -110,7 +110,7 @@ def release(store: Store, lease: Lease) -> bool:
             search.stop = None
             search.lease_token += 1  # so that this lease is void, too
             Writing(session, search.id).record("lease_released", {"token": lease.token})
-    except LeaseLost:
+    except (LeaseLost, UnknownSearch):
         return False
     return True
 

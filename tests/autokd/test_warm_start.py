@@ -15,7 +15,7 @@ from autokd.config.schema import DataConfig, SearchConfig, TeacherConfig, Traini
 from autokd.data.registry import load_data
 from autokd.database.lease import acquire
 from autokd.database.store import Store
-from autokd.evaluation import evaluate as evaluation
+from autokd.evaluation import networks
 from autokd.evaluation.context import TrainingContext
 from autokd.evaluation.evaluate import evaluate
 from autokd.evaluation.task import EvaluationTask
@@ -75,7 +75,7 @@ def test_an_evaluation_inherits_once_its_weights(
 ):
     evaluate(task)
     seen: list[tuple[dict[str, torch.Tensor], float]] = []
-    monkeypatch.setattr(evaluation, "inherit", lambda *given: seen.append(given[1:]) or inherit(*given))
+    monkeypatch.setattr(networks, "inherit", lambda *given: seen.append(given[1:]) or inherit(*given))
     evaluate(heir)
     evaluate(replace(heir, rung=1))
     ((tensors, share),) = seen

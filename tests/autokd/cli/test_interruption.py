@@ -131,7 +131,8 @@ def test_sigterm_leaves_a_training_that_goes_on(start, invoke, tmp_path: Path, t
     message = f"autokd: search 'digits' was interrupted; `autokd train digits --home {home}` goes on.\n"
     assert (code, err) == (4, message)
     text = invoke("status", "digits", "--home", home).out
-    assert "digits (interrupted)" in text
+    assert "digits (finished)" in text
+    assert re.search(rf"go on with +autokd train digits --home {home}\n", text)
     assert re.search(r"student 0: epoch \d+ of 400", text)
     done = invoke("train", "digits", *INLINE, "--set", "final.epochs=2", "--home", home)
     assert done.code == 0, done.err

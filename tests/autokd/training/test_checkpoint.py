@@ -95,7 +95,8 @@ def test_a_state_before_the_first_step_can_be_saved(fresh: Fresh, tmp_path: Path
     before, after = fresh(SETTINGS), fresh(SETTINGS)
     save_checkpoint(before, tmp_path / "start")
     load_checkpoint(after, tmp_path / "start")
-    assert (after.step, after.losses, dict(after.optimiser.state)) == (0, [], {})
+    assert (after.step, after.losses) == (0, [])
+    assert not any(bool(each["momentum_buffer"].any()) for each in after.optimiser.state.values())
 
 
 def test_weights_are_the_networks_state_dict(trained: TrainingState, tmp_path: Path) -> None:
