@@ -11,7 +11,6 @@ from autokd.config.objectives import Against
 from autokd.errors import AutoKDError
 from autokd.evaluation.log import tail
 from autokd.evaluation.task import log_file
-from autokd.searches.comparison import Comparison
 from autokd.searches.earlier import learns_from_json
 from autokd.searches.findings import student_json
 from autokd.searches.pace import full_length
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 __all__ = [
     "EVENTS",
     "LOG_LINES",
-    "comparison_of",
     "estimates",
     "failures_json",
     "families_json",
@@ -91,12 +89,6 @@ def trial_json(record: TrialRecord, result: SearchResult) -> dict[str, Any]:
         "comparison": comparison and comparison.to_dict(),
         "learns_from": learns_from_json(problem.facts.earlier),
     }
-
-
-def comparison_of(record: TrialRecord, result: SearchResult) -> Comparison | None:
-    """A trial's first student beside the best reference trained as long, as the search trained both; see `compare`."""
-    student = searched_student(record, result)
-    return None if student is None else result.compare(student)
 
 
 def searched_student(record: TrialRecord, result: SearchResult) -> TrainedStudent | None:

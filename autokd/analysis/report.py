@@ -159,7 +159,7 @@ def _asked(findings: Findings, trials: int) -> list[tuple[str, str]]:
     samples = ", ".join(f"{n:,} {split}" for split, n in (facts.samples or {}).items())
     length = "epoch" if tuple(problem.rungs) == (1,) else "epochs"
     return [
-        ("teacher", f"{source if isinstance(source, str) else ', '.join(source)}{_weights(teacher.weights)}"),
+        ("teacher", f"{source}{_weights(teacher.weights)}"),
         ("data", f"{config.data.source}: {describe(facts.input_shape)}, {facts.classes} classes"),
         *([("samples", samples)] if samples else []),
         ("limits", ", ".join(f"{name} ≤ {limit:,}" for name, limit in problem.budget.limits.items())),

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
-from autokd.analysis.plain_values import LOG_LINES, comparison_of
+from autokd.analysis.plain_values import LOG_LINES, searched_student
 from autokd.config.fidelity_metrics import ACCURACY
 from autokd.config.flat import flat
 from autokd.evaluation.log import tail
@@ -52,8 +52,8 @@ class EvaluationLog:
 
 def trial_facts(record: TrialRecord, result: SearchResult) -> list[tuple[str, str]]:
     """Names and values: state, family, parameters, and how the trial compares with the best reference."""
-    problem, comparison = result.problem, comparison_of(record, result)
-    row, metric = record.trial, problem.fidelity_metric
+    problem, student = result.problem, searched_student(record, result)
+    row, metric, comparison = record.trial, problem.fidelity_metric, student and result.compare(student)
     facts = [
         ("reference", f"{row.reference} ({row.state})") if row.reference else ("trial", f"{row.number} ({row.state})"),
         ("value", percent(row.value)),

@@ -97,8 +97,11 @@ def _point(student: TrainedStudent, cost: Against) -> tuple[float, float]:
 
 def _climbing(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     """Of points sorted by cost those above all before; others are on the front by a cost that is not drawn."""
-    heights = np.maximum.accumulate([-np.inf, *(height for _, height in points)])
-    return [point for point, before in zip(points, heights, strict=False) if point[1] > before]
+    kept = list[tuple[float, float]]()
+    for cost, height in points:
+        if not kept or height > kept[-1][1]:
+            kept.append((cost, height))
+    return kept
 
 
 def _first(label: str, axes: "Axes") -> str | None:

@@ -38,14 +38,14 @@ def watch_search(result: SearchResult, output: Output) -> None:
         AutoKDError: If it fails.
     """
     with _left_alone(result), reporter(to_stderr=output == "json") as shown:
-        looks = list[Look]()
+        first: Look | None = None
         for look in watch(result.with_reporter(shown), LOOK_SECONDS):
             _report(look, shown)
-            looks = [*looks[:1], look]
+            first = first or look
         if look.progress.status == "finished":
             for remark in result.remarks:
                 shown.notify(remark)
-    _check_ended(looks[0], look, result)
+    _check_ended(first or look, look, result)
     best(result, output)
 
 

@@ -96,6 +96,6 @@ def verify(
     changed files and wrong results; it cannot tell who wrote the folder.
     """
     from autokd.cli.exports import verified
-    from autokd.export.verification import test_samples, verify_folder
+    from autokd.export.verification import samples_to_verify, verify_folder
 
-    verified(folder, verify_folder(folder, test_samples(folder, data) if data else None), output)
+    verified(folder, verify_folder(folder, samples_to_verify(folder, data) if data else None), output)

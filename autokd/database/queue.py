@@ -20,12 +20,12 @@ from autokd.database.row_checks import row_of
 from autokd.database.rows import JobRow, JobState
 from autokd.database.store import Store
 
-__all__ = ["MOST_STARTS", "beat", "cancel", "end", "enqueue", "jobs", "next_jobs", "take"]
+__all__ = ["LIVE", "MOST_STARTS", "beat", "cancel", "end", "enqueue", "jobs", "next_jobs", "take"]
 
 MOST_STARTS = 3
 """Processes that may take a job: whatever kills so many of them would kill the next one, too."""
 
-_LIVE = ("waiting", "running")
+LIVE = ("waiting", "running")  # states of jobs that have not ended
 _BEST_FIRST = Job.priority.desc(), Job.id
 
 
@@ -52,7 +52,7 @@ def enqueue(
     """
     with store.transaction() as session:
         _lock(session)
-        queued = set(session.scalars(select(Job.search).where(Job.state.in_(_LIVE))))
+        queued = set(session.scalars(select(Job.search).where(Job.state.in_(LIVE))))
         taken = queued | set(session.scalars(select(Search.name))) if config is not None else queued
         if renames:
             search = free_name(search, taken)
@@ -110,7 +110,7 @@ def take(store: Store, job_id: int, most: int) -> JobRow | None:
         _lock(session)
         job = _find(session, job_id)
         running = session.scalars(select(Job).where(Job.state == "running", Job.id != job_id)).all()
-        if job.state not in _LIVE or _is_owned(job, session):
+        if job.state not in LIVE or _is_owned(job, session):
             return None
         if sum(_is_owned(other, session) for other in running) >= most:
             return None

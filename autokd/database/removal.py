@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from sqlalchemy import delete, select, update
 
 from autokd.database.models import Evaluation, Event, Job, Leftover, Student, Trial
+from autokd.database.queue import LIVE
 from autokd.database.reading import Reader
 from autokd.database.store import Store
 from autokd.database.writing import Lease, fenced
@@ -22,8 +23,8 @@ def delete_rows(store: Store, lease: Lease, folders: Iterable[str]) -> None:
     """
     with store.transaction() as session:
         search = fenced(session, lease)
-        waiting = Job.state.in_(("waiting", "running"))  # nobody runs the search, or this were not its lease
-        session.execute(update(Job).where(Job.search == search.name, waiting).values(state="cancelled"))
+        jobs = Job.search == search.name, Job.state.in_(LIVE)  # left by their processes: the search is ours
+        session.execute(update(Job).where(*jobs).values(state="cancelled"))
         for model in (Event, Evaluation, Student, Trial):
             session.execute(delete(model).where(model.search_id == search.id))
         session.delete(search)

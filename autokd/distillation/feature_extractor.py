@@ -245,9 +245,9 @@ def _logits(returned: object) -> list[Tensor]:
     if isinstance(returned, Tensor):
         return [returned]
     values = returned.values() if isinstance(returned, Mapping) else returned
-    return (
-        [each for each in values if isinstance(each, Tensor) and each.ndim == 2] if isinstance(values, Iterable) else []
-    )
+    if not isinstance(values, Iterable):
+        return []
+    return [each for each in values if isinstance(each, Tensor) and each.ndim == 2]
 
 
 def _memory(tensor: Tensor) -> int:

@@ -39,7 +39,7 @@ __all__ = [
     "check_names",
     "examine",
     "file_digest",
-    "test_samples",
+    "samples_to_verify",
     "verify_folder",
 ]
 
@@ -92,7 +92,7 @@ def verify_folder(folder: Path, test: Split | None = None, seconds: float | None
     return found
 
 
-def test_samples(folder: Path, source: str) -> Split:
+def samples_to_verify(folder: Path, source: str) -> Split:
     """The test split of a data source; images of a folder are resized as they were for the exported student.
 
     Args:

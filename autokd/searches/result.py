@@ -249,13 +249,8 @@ class SearchResult(RecordedSearch):
         recorded = self.config
         config = config or recorded
         try:
-            with (
-                self.interruptible(verb),
-                session(self.home, self.name, recorded, config, self.reporter, executor, standing) as (
-                    lease,
-                    dispatcher,
-                ),
-            ):
+            owned = session(self.home, self.name, recorded, config, self.reporter, executor, standing)
+            with self.interruptible(verb), owned as (lease, dispatcher):
                 dispatcher.teacher = self.teacher
                 yield lease, dispatcher
         except DatabaseGone as error:

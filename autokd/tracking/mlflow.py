@@ -137,7 +137,7 @@ class MLflow:
     def _log_parameters(self, run: str, parameters: Mapping[str, Any]) -> None:
         from mlflow.entities import Param
 
-        given = [Param(_allowed(name), str(value)[:LONGEST]) for name, value in parameters.items()]
+        given = [Param(_parameter_name(name), str(value)[:LONGEST]) for name, value in parameters.items()]
         for start in range(0, len(given), AT_ONCE):
             self._client.log_batch(run, params=given[start : start + AT_ONCE])
 
@@ -153,6 +153,6 @@ def _milliseconds(at: datetime) -> int:
     return round(1000 * at.timestamp())
 
 
-def _allowed(name: str) -> str:
+def _parameter_name(name: str) -> str:
     """A parameter's name as MLflow takes it: methods beside each other have a slash there, those in turn a colon."""
     return re.sub(r"[^\w.\- :/]", "_", name.replace("+", "/").replace(">", ":"))

@@ -50,7 +50,7 @@ ORDER = {
     "autokd.optimizers.acquisition": "functions botorch candidates optimisation portfolio",
     "autokd.database": (
         "errors rows types models owner row_checks engine outages schema reading summaries statements writing store "
-        "removal lease lease_keeper queue"
+        "lease lease_keeper queue removal"
     ),
     "autokd.evaluation": (
         "context prune warm_start precompute task networks panel_outputs distillation_stream log evaluate remote"

@@ -15,8 +15,7 @@ from autokd.data.dataset import Dataset
 from autokd.errors import AutoKDError, InputError
 from autokd.export.folder import Export
 from autokd.export.manifest import FILES
-from autokd.export.verification import test_samples as samples_to_test
-from autokd.export.verification import verify_folder
+from autokd.export.verification import samples_to_verify, verify_folder
 from autokd.training.metrics import predict
 
 # A fresh interpreter that imports torch takes two seconds.
@@ -163,7 +162,7 @@ def takes(folder: Path, *shape: int) -> None:
 
 def test_images_of_a_folder_get_the_size_that_the_student_was_trained_with(copied: Path, tmp_path: Path) -> None:
     takes(copied, 1, 6, 6)
-    test = samples_to_test(copied, photos(tmp_path / "photos", 12))
+    test = samples_to_verify(copied, photos(tmp_path / "photos", 12))
     assert test.images.shape == (9, 6, 6, 1)
 
 
@@ -172,4 +171,4 @@ def test_images_of_another_size_are_refused(copied: Path) -> None:
     with pytest.raises(
         InputError, match=r"^the student takes images of 6 x 6 pixels, but those of digits have 8 x 8\.$"
     ):
-        samples_to_test(copied, "digits")
+        samples_to_verify(copied, "digits")
