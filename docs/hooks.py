@@ -159,8 +159,12 @@ def _verb(name: str, verb: Any) -> str:
     types = {key: _plain_type(annotation) for key, annotation in get_type_hints(verb.callback).items()}
     arguments = [p for p in verb.params if p.param_type_name == "argument"]
     options = [p for p in verb.params if p.param_type_name == "option"]
-    words = [_argument(p) if p.required else f"[{_argument(p)}]" for p in arguments]
-    usage = " ".join(["autokd", name, *words, *(["[OPTIONS]"] if options else [])])
+    needed = [f"{p.opts[0]}{_value(p, types[p.name])}" for p in options if p.required]
+    words = [
+        _argument(p) if p.required else f"[{_argument(p)}]".replace("[[", "[").replace("]...]", "]...")
+        for p in arguments
+    ]
+    usage = " ".join(["autokd", name, *words, *needed, *(["[OPTIONS]"] if options else [])])
     rows = [(f"`{_argument(p)}`", _help(p)) for p in arguments]
     rows += [(f"`{', '.join(p.opts)}{_value(p, types[p.name])}`", _help(p)) for p in options]
     table = [_table(("argument or option", "meaning"), rows)] if rows else []

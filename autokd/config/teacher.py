@@ -210,7 +210,7 @@ class TeacherConfig(NetworkConfig):
     With `preprocess`, or `mean` and `deviation`, this normalisation is undone first.
 
     Attributes:
-        alternatives: Further files of weights for the same module, for example from shorter trainings, which often
+        alternatives: Further files of weights for the same module, for example from shorter trainings, which can
             teach better. The search chooses among all of them by the accuracy of the students.
         checkpoints: Files of weights from the training of the teacher, evenly spaced, the last one from its end. They
             are one more choice for the search: in each epoch, the student then learns from the checkpoint that had done

@@ -151,7 +151,7 @@ def _changes(rules: str | Mapping[str, Any], dimension: int, own: Rules) -> Mapp
         and all(isinstance(each, Real) for each in rules.values())
     ):
         return rules
-    allowed = f"{', '.join(map(repr, named))} or values for {', '.join(attributes)}"
+    allowed = f"{', '.join(map(repr, named))}, or in Python a dict of numbers for {', '.join(attributes)}"
     raise OptimizerError(f"`rules` must be {allowed}, but got {rules!r}.")
 
 

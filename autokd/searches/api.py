@@ -59,6 +59,7 @@ def search(
     weights: str | Path | None = None,
     floor: float | None = None,
     teacher_settings: Mapping[str, Any] | None = None,
+    data_settings: Mapping[str, Any] | None = None,
     space: str | type[Space] | Sequence[str | type[Space]] | None = None,
     ranges: Mapping[str, Any] | None = None,
     trials: int = 60,
@@ -83,6 +84,7 @@ def search(
         floor: Smallest validation accuracy of the teacher at which the search starts.
         teacher_settings: Everything else that the section `[teacher]` may say:
             `{"resize": 224, "mean": [0.5], "deviation": [0.5]}`.
+        data_settings: Everything else that the section `[data]` may say: `{"image_size": 64, "subset": 2000}`.
         space: Name of the search space, or a class of your own; a list of several lets the search choose among them, by
             default among random graphs, known blocks and slim copies of the teacher.
         ranges: Narrower ranges for the space's dimensions, or values that fix them. With several spaces, the space's
@@ -107,7 +109,7 @@ def search(
         "budget": budget,
         "space": _space_section(space) | {"ranges": dict(ranges or {})},
         "teacher": source | {"weights": weights and str(weights), "floor": floor} | dict(teacher_settings or {}),
-        "data": {"source": data_source(data, place)},
+        "data": {"source": data_source(data, place)} | dict(data_settings or {}),
         **sections,
     }
     make_paths_absolute(values, Path.cwd())

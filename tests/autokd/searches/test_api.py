@@ -400,6 +400,12 @@ def test_a_teacher_object_may_have_inputs_and_outputs_of_its_own(search, home: W
         search(teacher=teacher, teacher_settings={"mean": [0], "deviation": [1], "resize": 12})
 
 
+def test_data_in_memory_may_have_settings(search) -> None:
+    assert search(data_settings={"subset": 40}).problem.facts.n_train == 40
+    with pytest.raises(InputError, match=r"data\.subse"):
+        search(data_settings={"subse": 40})
+
+
 def test_the_package_lists_its_public_names() -> None:
     assert set(autokd.__all__) <= set(dir(autokd))
 
