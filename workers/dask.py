@@ -133,14 +133,7 @@ class _Cluster:
         """The connection, made with the first task if the cluster is one of this machine."""
         with self._lock:
             if self._connection is None:
-                with interrupts_blocked():
-                    self._own = LocalCluster(
-                        n_workers=self._workers,
-                        threads_per_worker=1,
-                        memory_limit=None,  # of Dask's own processes, in which no task runs
-                        dashboard_address=":0",  # any free port
-                        silence_logs=logging.ERROR,
-                    )
+                self._own = _local_cluster(self._workers)
                 self._connection = _connect(self._own)
             return self._connection
 
@@ -155,6 +148,20 @@ class _Cluster:
         if any(all(worker["resources"].get(name, 0) >= demand[name] for name in demand) for worker in workers.values()):
             return "all workers of the cluster are busy"
         return f"no worker of the cluster has {', '.join(f'{name}={amount:g}' for name, amount in demand.items())}"
+
+
+def _local_cluster(workers: int) -> LocalCluster:
+    try:
+        with interrupts_blocked():
+            return LocalCluster(
+                n_workers=workers,
+                threads_per_worker=1,
+                memory_limit=None,  # of Dask's own processes, in which no task runs
+                dashboard_address=":0",  # any free port
+                silence_logs=logging.ERROR,
+            )
+    except Exception as error:  # it may fail in any way
+        raise EngineLost(f"A cluster of Dask must start on this machine, but it does not: {error}") from None
 
 
 def _connect(cluster: str | LocalCluster) -> Client:

@@ -6,6 +6,7 @@ Subclasses are named after what happened; ruff's N818 would append `Error` to ea
 __all__ = [
     "EngineLost",
     "ExecutorClosed",
+    "TaskExited",
     "TaskOutOfMemory",
     "TaskTimeout",
     "TaskUnpicklable",
@@ -25,6 +26,10 @@ class EngineLost(WorkerError):  # noqa: N818
 
 class ExecutorClosed(WorkerError):  # noqa: N818
     """A task was submitted after shutdown."""
+
+
+class TaskExited(WorkerError):  # noqa: N818
+    """A task asked Python to exit, as `sys.exit()` does, where it should have returned or raised an error."""
 
 
 class TaskUnpicklable(WorkerError):  # noqa: N818

@@ -8,6 +8,7 @@ from typing import TypeVar, TypeVarTuple
 
 from workers.base import DEFAULT_LIMITS, Executor, Limits
 from workers.errors import ExecutorClosed, WorkerError
+from workers.worker_process import exited
 
 __all__ = ["InlineExecutor"]
 
@@ -54,8 +55,10 @@ class InlineExecutor(Executor):
                 result = function(*args)
         except KeyboardInterrupt:
             raise
-        except BaseException as error:
+        except Exception as error:
             future.set_exception(error)
+        except BaseException as error:
+            future.set_exception(exited(error))
         else:
             future.set_result(result)
         return future

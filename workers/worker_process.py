@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 
 from workers.base import Limits
-from workers.errors import TaskUnpicklable
+from workers.errors import TaskExited, TaskUnpicklable
 
 __all__ = [
     "GUARD",
@@ -26,6 +26,7 @@ __all__ = [
     "decode",
     "encode",
     "encode_error",
+    "exited",
     "initialize",
     "leave_if_importing",
     "own_memory",
@@ -77,14 +78,21 @@ def run(task: bytes, threads: int) -> bytes:
         if (torch := sys.modules.get("torch")) is not None:
             torch.set_num_threads(threads)
         outcome = (True, function(*args), "")
-    except BaseException as error:
+    except Exception as error:
         return encode_error(error, traceback.format_exc())
+    except BaseException as error:  # raised where the result is awaited, it would end whoever does that
+        return encode_error(exited(error), traceback.format_exc())
     try:
         return pickle.dumps(outcome)
     except Exception as error:
         return encode_error(
             TaskUnpicklable(f"A task's result must be picklable, but {type(outcome[1]).__name__} is not: {error}"), ""
         )
+
+
+def exited(error: BaseException) -> TaskExited:
+    """What a task failed by that raised no `Exception`."""
+    return TaskExited(f"A task must return or raise an error, but its code asked Python to exit: {error!r}.")
 
 
 def encode(function: Callable[..., object], args: tuple[object, ...]) -> bytes:

@@ -1,9 +1,10 @@
 """Output of commands: text and tables for people, or one JSON value for programs, alone on stdout."""
 
 import json
+import math
 import os
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any, Literal, TextIO
@@ -34,8 +35,17 @@ def show_text(value: RenderableType) -> None:
 
 
 def show_json(value: Any) -> None:
-    """Print one JSON value to stdout, even if it is reserved."""
-    print(json.dumps(value, indent=2, default=str), file=_reserved[-1] if _reserved else sys.stdout, flush=True)
+    """Print one JSON value to stdout, even if it is reserved; NaN and infinity, which JSON has not, are null."""
+    text = json.dumps(_finite(value), indent=2, default=str, allow_nan=False)
+    print(text, file=_reserved[-1] if _reserved else sys.stdout, flush=True)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def picture_format(file: Path, formats: Collection[str]) -> str:

@@ -57,7 +57,7 @@ def serve(
     with needs("serve", "`autokd serve`"):
         from autokd.cli import serving
         from autokd.service.registered import read_registered
-        from autokd.service.server import allowed_hosts
+        from autokd.service.server import allowed_hosts, listen
         from autokd.service.settings import Settings
 
     if forget_tokens:
@@ -65,7 +65,8 @@ def serve(
     elif new_token is not None:
         serving.show_token(workspace, new_token, output)
     else:
-        hosts, origins = allowed_hosts(host, allow_hosts or ()), frozenset(allow_origins or ())
-        named = read_registered(names)
-        settings = Settings(workspace, hosts, origins, read_only, quota, most_running=at_once, registered=named)
-        serving.serve(settings, host, port, output)
+        named, origins = read_registered(names), frozenset(allow_origins or ())
+        with listen(host, port) as listening:
+            hosts = allowed_hosts(host, listening, allow_hosts or ())
+            settings = Settings(workspace, hosts, origins, read_only, quota, most_running=at_once, registered=named)
+            serving.serve(settings, host, listening, output)

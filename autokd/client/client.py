@@ -48,12 +48,17 @@ class Client(Calls):
         url: Its address, such as "http://127.0.0.1:8765".
         token: A token that it printed.
         timeout: Seconds to wait for each answer; an export takes as long as loading the data does.
+
+    Raises:
+        InputError: If the address is none, or the token has other than ASCII characters.
     """
 
     def __init__(self, url: str, token: str, timeout: float = 600.0) -> None:
-        self._http = httpx2.Client(
-            base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=httpx2.Timeout(timeout, connect=10.0)
-        )
+        headers, limits = {"Authorization": f"Bearer {token}"}, httpx2.Timeout(timeout, connect=10.0)
+        try:
+            self._http = httpx2.Client(base_url=url, headers=headers, timeout=limits)
+        except (httpx2.InvalidURL, UnicodeEncodeError) as error:
+            raise InputError(f"no service can be called at {url!r} with this token: {first_line(error)}.") from None
 
     def __enter__(self) -> Self:
         return self
@@ -78,21 +83,24 @@ class Client(Calls):
             after: Id of an event after which to begin; None begins with the next one.
 
         Raises:
-            ServiceError: If the service refuses, there is no such search, or it could not begin.
+            ServiceError: If the service refuses, never answered, there is no such search, or it could not begin.
         """
         path = f"/api/searches/{quote(search, safe='')}/watch"
+        answered = False
         while True:
             try:
                 with self._http.stream("GET", path, params=_given({"after": after})) as answer:
+                    answered = True
                     _check(answer)
-                    for news in _news(answer.iter_lines()):
-                        after = news.id if isinstance(news, EventRow) else after
+                    for seen, news in _news(answer.iter_lines()):
+                        after = seen
                         yield news
             except ServiceError as error:
                 if error.status != 503 and not (error.status == 404 and self._is_queued(search)):
                     raise
-            except httpx2.TransportError:
-                pass  # it may be back soon
+            except httpx2.TransportError as error:
+                if not answered:
+                    raise self._silence(error) from error
             time.sleep(PAUSE_SECONDS)
 
     def download(self, search: str, folder: str | Path) -> Path:
@@ -153,8 +161,11 @@ class Client(Calls):
         try:
             response = self._http.request(method, path, params=_given(query or {}), json=value)
         except httpx2.TransportError as error:
-            raise ServiceError(f"the service at {self._http.base_url} does not answer: {first_line(error)}") from error
+            raise self._silence(error) from error
         return _check(response)
+
+    def _silence(self, error: httpx2.TransportError) -> ServiceError:
+        return ServiceError(f"the service at {self._http.base_url} does not answer: {first_line(error)}")
 
 
 def _check(response: httpx2.Response) -> httpx2.Response:
@@ -172,13 +183,15 @@ def _given(query: Mapping[str, object]) -> dict[str, str]:
     return {name: str(value) for name, value in query.items() if value is not None}
 
 
-def _news(lines: Iterator[str]) -> Iterator[EventRow | Progress]:
-    """What the service's server-sent events tell."""
+def _news(lines: Iterator[str]) -> Iterator[tuple[int, EventRow | Progress]]:
+    """What the service's server-sent events tell, each with the id after which to go on."""
     kinds: Mapping[str, type[EventRow] | type[Progress]] = {"recorded": EventRow, "progress": Progress}
-    kind = ""
+    fields = dict[str, str]()
     for line in lines:
-        name, _, value = line.partition(": ")
-        if name == "event":
-            kind = value
-        elif name == "data" and kind in kinds:
-            yield kinds[kind].model_validate_json(value)
+        name, colon, value = line.partition(": ")
+        if colon and name:
+            fields[name] = value
+        elif not line:  # the end of an event
+            if fields.get("event") in kinds:
+                yield int(fields["id"]), kinds[fields["event"]].model_validate_json(fields["data"])
+            fields.clear()

@@ -47,6 +47,7 @@ class Belongings:
         folders: Its files, and the teachers' outputs and pruned teachers that no other search uses.
         bytes: Size of the files in these folders.
         depot: Where else they are.
+        kept: Outputs and pruned teachers that others use, or may use; the last of these takes them along.
     """
 
     search: str
@@ -54,6 +55,7 @@ class Belongings:
     folders: tuple[Path, ...]
     bytes: int
     depot: Depot | None = None
+    kept: tuple[Path, ...] = ()
 
 
 def belongings(workspace: Workspace, name: str) -> Belongings:
@@ -66,14 +68,18 @@ def belongings(workspace: Workspace, name: str) -> Belongings:
         row = store.search(name)
         others = [other for other in store.searches() if other.id != row.id]
         n_trials = store.n_trials(row.id)
+    outputs = set[Path]()
     files = workspace.search_folder(row.name)
+    with suppress(*_DAMAGED):  # such a row tells nothing, but can be deleted
+        outputs = _outputs(workspace, [row])
     try:
-        outputs = _outputs(workspace, [row]) - _outputs(workspace, others)
-    except _DAMAGED:  # such a row tells nothing, but can be deleted
-        outputs = set()
+        shared = outputs & _outputs(workspace, others)
+    except _DAMAGED:  # such a search may use any of them
+        shared = outputs
     depot = recorded_depot(workspace, row)
-    folders = tuple(folder for folder in (files, *sorted(outputs)) if depot or folder.is_dir())
-    return Belongings(row.name, n_trials, folders, sum(map(bytes_in, folders)), depot)
+    folders = tuple(folder for folder in (files, *sorted(outputs - shared)) if depot or folder.is_dir())
+    kept = tuple(folder for folder in sorted(shared) if folder.is_dir())
+    return Belongings(row.name, n_trials, folders, sum(map(bytes_in, folders)), depot, kept)
 
 
 def delete_search(workspace: Workspace, name: str) -> Belongings:
@@ -85,10 +91,12 @@ def delete_search(workspace: Workspace, name: str) -> Belongings:
     """
     deleted = belongings(workspace, name)
     with workspace.open() as store:
-        folders = [str(folder.relative_to(workspace.folder)) for folder in deleted.folders]
+        folders, kept = (
+            [str(folder.relative_to(workspace.folder)) for folder in each] for each in (deleted.folders, deleted.kept)
+        )
         with owning(store, name, StopRequest()) as lease:
             failure = _emptied(deleted.depot, deleted.folders)
-            delete_rows(store, lease, folders)
+            delete_rows(store, lease, folders + kept)
         try:
             finish_deletions(workspace, store)
         except OSError as error:
@@ -170,6 +178,7 @@ def _outputs(workspace: Workspace, rows: Iterable[SearchRow]) -> set[Path]:
 
 def _folders(problem: Problem) -> Iterable[Path]:
     """Folders of a search's teacher outputs, and of its pruned teachers."""
-    yield from (problem.context.stored(number).folder for number in range(problem.context.n_teachers))
+    context = problem.storing_context
+    yield from (context.stored(number).folder for number in range(context.n_teachers))
     if problem.pruned is not None:
         yield problem.pruned.folder

@@ -1,6 +1,6 @@
 """Sends evaluations to workers and records what comes back."""
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
@@ -207,7 +207,7 @@ class Dispatcher:
             precompute_outputs,
             {key: (context, key) for key in missing},
             "the teacher's outputs cannot be computed",
-            on_tick=lambda pending: self._tick_outputs(context, pending),
+            on_tick=lambda pending, waiting: self._tick_outputs(context, pending, waiting),
             on_done=lambda left: self._record_outputs(context, left),
         )
 
@@ -223,7 +223,8 @@ class Dispatcher:
             EngineLost: If the cluster is gone.
             AutoKDError: If one of them fails.
         """
-        results = self._results(evaluate, {task.key: (task,) for task in tasks}, failure, self._tick_of_teachers)
+        inputs, tick = {task.key: (task,) for task in tasks}, self._tick_of_teachers
+        results = self._results(evaluate, inputs, failure, tick, tick)
         return [results[task.key] for task in tasks]
 
     def _precompute_here(self, context: TrainingContext) -> None:
@@ -249,14 +250,16 @@ class Dispatcher:
         self.on_prepared(needed - _n_incomplete(missing), needed)
         self.heed_stop()
 
-    def _tick_outputs(self, context: TrainingContext, pending: Mapping[Future[None], OutputsKey]) -> None:
+    def _tick_outputs(
+        self, context: TrainingContext, pending: Mapping[Future[None], OutputsKey], waiting: Iterable[OutputsKey]
+    ) -> None:
         self._look(pending)
-        self._report_outputs(context, pending.values())
+        self._report_outputs(context, [*pending.values(), *waiting])
 
     def _prune(self, context: TrainingContext, files: PrunedTeachers, rounds: int) -> None:
         """Let a worker do a round of pruning."""
         task, failure = {rounds: (context, rounds)}, "the teacher cannot be pruned"
-        self._results(prune_round, task, failure, self._tick_of_teachers)
+        self._results(prune_round, task, failure, self._tick_of_teachers, self._tick_of_teachers)
         accuracy = float(files.result(rounds)["accuracy"])
         self.store.record_event(self.lease, "pruned", {"rounds": rounds, "of": files.n_rounds, "accuracy": accuracy})
         self.on_notify(f"teacher pruned, round {rounds} of {files.n_rounds}: {percent(accuracy)} validation accuracy")
@@ -266,33 +269,38 @@ class Dispatcher:
         work: Callable[..., T],
         inputs: Mapping[K, tuple[Any, ...]],
         failure: str,
-        on_tick: Callable[[Mapping[Future[T], K]], None],
-        on_done: Callable[[Iterable[K]], None] = lambda left: None,
+        on_tick: Callable[[Mapping[Future[T], K], Iterable[K]], None],
+        on_done: Callable[[Iterable[K]], None],
     ) -> dict[K, T]:
         """What workers return for tasks that are none of a trial; those whose worker is lost are sent again.
+
+        No more than the workers can do at a time are sent, so that a search that is to stop can do so between them.
 
         Args:
             work: What a worker does.
             inputs: Its arguments, for each task by its key.
             failure: What has failed if one of them does, for the message.
-            on_tick: Called with the tasks under way every few seconds while waiting.
+            on_tick: Called with the tasks under way, and the keys of the others, every few seconds while waiting.
             on_done: Called with the keys of those that are left, whenever some have ended.
         """
-        pending = {self._submitted(work, *given): key for key, given in inputs.items()}
+        waiting, pending = deque(inputs), dict[Future[T], K]()
         attempts, results = Counter[K](), dict[K, T]()
-        while pending:
-            for future in _first(pending, lambda: on_tick(pending)):
+        while waiting or pending:
+            while waiting and len(pending) < self.executor.capacity:
+                key = waiting.popleft()
+                pending[self._submitted(work, *inputs[key])] = key
+            for future in _first(pending, lambda: on_tick(pending, waiting)):
                 key = pending.pop(future)
                 attempts[key] += 1
                 self._bring(inputs[key][0])
                 if _succeeded(future, attempts[key], failure):
                     results[key] = future.result()
                 else:
-                    pending[self._submitted(work, *inputs[key])] = key
-            on_done(pending.values())
+                    waiting.appendleft(key)
+            on_done([*pending.values(), *waiting])
         return results
 
-    def _tick_of_teachers(self, _: object) -> None:
+    def _tick_of_teachers(self, *_: object) -> None:
         self.on_change()
         self.heed_stop()
 
@@ -336,7 +344,7 @@ class Dispatcher:
             if self._lost[row.id] < ATTEMPTS:
                 return None
             return self.store.fail_evaluation(self.lease, row.id, f"{outcome} ({ATTEMPTS} times)", "worker", took)
-        if isinstance(outcome, OSError):  # of its disk or network
+        if isinstance(outcome, OSError | ImportError):  # of its disk, its network or what is installed there
             return self.store.fail_evaluation(self.lease, row.id, _reason(outcome), "worker", took)
         # A network that cannot be trained ends its trial, not the search.
         return self.store.fail_evaluation(self.lease, row.id, _reason(outcome), seconds=took)
@@ -387,5 +395,7 @@ def _n_incomplete(missing: Iterable[OutputsKey]) -> int:
 
 
 def _reason(error: Exception) -> str:
+    """An error in one line that any database takes."""
     lines = str(error).splitlines() or [""]
-    return f"{type(error).__name__}: {lines[0]}".removesuffix(": ")
+    line = f"{type(error).__name__}: {lines[0]}".removesuffix(": ")
+    return line.encode(errors="backslashreplace").decode().replace("\0", "\\0")

@@ -143,6 +143,11 @@ class Problem(Choices):
     @cached_property
     def context(self) -> TrainingContext:
         """What the search's evaluations share."""
+        return replace(self.storing_context, needs=self.methods.needs)
+
+    @cached_property
+    def storing_context(self) -> TrainingContext:
+        """`context` without what methods need, which may be gone: enough to tell where outputs are stored."""
         return self._context(self.config.training.model_copy(update={"rungs": self.rungs}))
 
     @cached_property
@@ -151,7 +156,8 @@ class Problem(Choices):
         final = self.config.final
         changes = final.model_dump(include={"schedule", "learning_rate", "ema", "views"}, exclude_none=True)
         changes["rungs"] = (self.full_length_epochs,)
-        return replace(self._context(self.config.training.model_copy(update=changes)), is_tested=True)
+        context = self._context(self.config.training.model_copy(update=changes))
+        return replace(context, needs=self.methods.needs, is_tested=True)
 
     @property
     def full_length(self) -> FullLength | None:
@@ -334,7 +340,6 @@ class Problem(Choices):
             cache=self.home / "teachers",
             device=facts.device,
             further_digests=facts.further_teachers,
-            needs=self.methods.needs,
             pruned=self.pruned,
             panel=self.panel,
         )

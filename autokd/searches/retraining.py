@@ -67,10 +67,11 @@ class Retraining:
         if not students:
             numbers = ", ".join(str(trial.number) for trial in self.trials)
             raise AutoKDError(f"no student of the winning families can be drawn (trials {numbers}).")
-        for trial, student in students:
-            self._submit(trial, student)
-        for record in self.references:
-            self._submit(record.trial, self._reference(record))
+        referring = [(record.trial, self._reference(record)) for record in self.references]
+        opened = [self._opened(trial, student) for trial, student in (*students, *referring)]
+        for row, task in opened:
+            if row.state == "running":
+                self._submit(row, task)
         while not self.dispatcher.is_idle:
             self.dispatcher.heed_stop()
             self.dispatcher.wait()
@@ -80,11 +81,18 @@ class Retraining:
         remove_surplus(self.store, self.lease.search_id, Retention.of(self.problem))
         self._check({self.problem.task(trial, student, rung=0).key for trial, student in students})
 
-    def _submit(self, trial: TrialRow, student: StudentRow) -> None:
+    def _opened(self, trial: TrialRow, student: StudentRow) -> tuple[EvaluationRow, EvaluationTask]:
+        """The recorded training of a student, and what a worker does for it."""
         task = self.problem.task(trial, student, rung=0)
-        row = self.store.open_evaluation(self.lease, student.id, self._rung(student, task), task.epochs, task.key)
-        if row.state == "running":
-            self.dispatcher.submit(row, task)
+        rung = self._rung(student, task)
+        return self.store.open_evaluation(self.lease, student.id, rung, task.epochs, task.key), task
+
+    def _submit(self, row: EvaluationRow, task: EvaluationTask) -> None:
+        """Send a training to a worker, once one is free."""
+        while self.dispatcher.room <= 0:
+            self.dispatcher.heed_stop()
+            self.dispatcher.wait()
+        self.dispatcher.submit(row, task)
 
     def _reference(self, record: TrialRecord) -> StudentRow:
         """The student of a reference to train."""

@@ -76,33 +76,40 @@ def session(
         tracked(config.tracking, lease.search_id, workspace.open, reporter.notify),  # to its end, whatever that is
     ):
         changed = changes(recorded, config)
-        pool = executor or make_executor(config)
+        device: str = store.search(name).facts["device"]
+        pool = executor or make_executor(config, device)
         try:
             if executor is None:
-                check_files(pool, config, workspace.folder, reporter)
+                check_files(pool, config, workspace.folder, reporter, stop)
             if changed:
                 store.set_config(lease, config.to_dict(), config.digest)
-            store.set_status(lease, "running")
-            yield (
+            dispatcher = Dispatcher(
+                store,
                 lease,
-                Dispatcher(
-                    store,
-                    lease,
-                    pool,
-                    on_prepared=reporter.prepared,
-                    on_notify=reporter.notify,
-                    stop=stop,
-                    depot=depot_of(config.workers.files, workspace.folder),
-                ),
+                pool,
+                on_prepared=reporter.prepared,
+                on_notify=reporter.notify,
+                stop=stop,
+                depot=depot_of(config.workers.files, workspace.folder),
             )
-        except (SpaceError, OptimizerError) as error:
-            _end(store, lease, "failed")
-            raise search_error(name, error) from error
-        except BaseException:
-            _end(store, lease, standing)
-            raise
+            with _running(store, lease, name, standing):
+                yield lease, dispatcher
         finally:
             pool.shutdown(cancel=True)
+
+
+@contextmanager
+def _running(store: Store, lease: Lease, name: str, standing: SearchStatus) -> Iterator[None]:
+    """A block in which a search is running, and after which, if it raises, it is as `session` says."""
+    try:
+        store.set_status(lease, "running")
+        yield
+    except (SpaceError, OptimizerError) as error:
+        _end(store, lease, "failed")
+        raise search_error(name, error) from error
+    except BaseException:
+        _end(store, lease, standing)
+        raise
 
 
 def _end(store: Store, lease: Lease, status: SearchStatus) -> None:
@@ -143,8 +150,12 @@ def changes(recorded: SearchConfig, config: SearchConfig) -> Collection[str]:
     return changed
 
 
-def make_executor(config: SearchConfig) -> Executor:
+def make_executor(config: SearchConfig, device: str | None = None) -> Executor:
     """The workers that a configuration asks for; no process starts before the first task.
+
+    Args:
+        config: The search.
+        device: Where it trains, once that is recorded; by default what the configuration says.
 
     Raises:
         InputError: If there is no such engine, device or cluster, or the processes cannot import what the configuration
@@ -153,7 +164,7 @@ def make_executor(config: SearchConfig) -> Executor:
     workers = config.workers
     if workers.engine != "inline" and is_interactive():
         _check_importable(config)
-    gpus = int(pick_device(workers.device).type == "cuda")
+    gpus = int(pick_device(device or workers.device).type == "cuda")
     limits = Limits(workers.threads, workers.seconds, workers.memory_bytes, gpus)
     try:
         return executor_named(workers.engine, workers.count, limits, workers.address)
@@ -161,7 +172,9 @@ def make_executor(config: SearchConfig) -> Executor:
         raise InputError(f"workers: {error}") from None
 
 
-def check_files(pool: Executor, config: SearchConfig, folder: Path, reporter: Reporter) -> None:
+def check_files(
+    pool: Executor, config: SearchConfig, folder: Path, reporter: Reporter, stop: StopRequest | None = None
+) -> None:
     """See that the files of a search reach its workers: by a URL, or by a folder that another machine sees, too.
 
     Args:
@@ -169,21 +182,24 @@ def check_files(pool: Executor, config: SearchConfig, folder: Path, reporter: Re
         config: The search.
         folder: Folder of all searches; it is made if it is missing.
         reporter: Hears why there is no worker yet.
+        stop: Whether somebody wants the search to stop, for which no worker need be there.
 
     Raises:
         InputError: If they do not, or a worker cannot run a task of ours.
+        KeyboardInterrupt: If the search is to stop.
     """
     address, depot = config.workers.address, depot_of(config.workers.files, folder)
+    stop = stop or StopRequest()
     if depot is not None:
         with depot.mark() as name:
-            if address is not None and not _answer(pool, address, reporter, is_marked, depot.url, name):
+            if address is not None and not _answer(pool, address, reporter, stop, is_marked, depot.url, name):
                 raise InputError(
                     f"workers: those of {address} do not find at {depot.url} what this machine puts there."
                 )
     elif address is not None:
         folder.mkdir(parents=True, exist_ok=True)
         with NamedTemporaryFile(dir=folder, prefix=".shared-") as mark:
-            if not _answer(pool, address, reporter, os.path.exists, mark.name):
+            if not _answer(pool, address, reporter, stop, os.path.exists, mark.name):
                 raise InputError(
                     f"workers: those of {address} do not see the folder of searches {folder}: put it on a disk that "
                     "all machines share under the same path, and name it by --home or AUTOKD_HOME; or set "
@@ -191,10 +207,19 @@ def check_files(pool: Executor, config: SearchConfig, folder: Path, reporter: Re
                 )
 
 
-def _answer(pool: Executor, address: str, reporter: Reporter, question: Callable[[*Ts], bool], *arguments: *Ts) -> bool:
+def _answer(
+    pool: Executor,
+    address: str,
+    reporter: Reporter,
+    stop: StopRequest,
+    question: Callable[[*Ts], bool],
+    *arguments: *Ts,
+) -> bool:
     """What a worker of a cluster answers, once there is one."""
     future, bottleneck = pool.submit(question, *arguments), Bottleneck()
     while not wait([future], LOOK_SECONDS).done:
+        if stop.mode is not None:
+            raise KeyboardInterrupt
         if line := bottleneck.line(pool.where([future]).values()):
             reporter.notify(line)
     try:

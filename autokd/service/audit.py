@@ -2,6 +2,7 @@
 
 import json
 import os
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -63,8 +64,13 @@ class Audit:
 
 
 def audit_lines(file: Path, n: int) -> list[dict[str, Any]]:
-    """The last `n` lines of an audit, the newest last."""
+    """The last `n` lines of an audit, the newest last, but for those that a full disk cut short."""
     try:
-        return [json.loads(line) for line in file.read_text().splitlines()[-n:]]
+        lines = file.read_text(errors="replace").splitlines()
     except FileNotFoundError:
         return []
+    found = list[dict[str, Any]]()
+    for line in lines[-n:]:
+        with suppress(ValueError):
+            found.append(json.loads(line))
+    return found

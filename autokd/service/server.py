@@ -38,25 +38,24 @@ def listen(host: str, port: int) -> socket.socket:
     return listening
 
 
-def allowed_hosts(host: str, further: Collection[str]) -> tuple[str, ...]:
+def allowed_hosts(host: str, listening: socket.socket, further: Collection[str]) -> tuple[str, ...]:
     """The names by which a service may be called that listens at an address.
 
     Args:
-        host: The address.
+        host: The address, as it was given.
+        listening: What listens there.
         further: Names beside this machine's own and the address.
 
     Raises:
         InputError: If it listens at all addresses, and no name is given.
     """
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:  # a name
-        return *LOCAL, host, *further
+    address = ipaddress.ip_address(listening.getsockname()[0])  # not of what was given: "" and "0" are all addresses
     if address.is_unspecified and not further:
         raise InputError(
-            f"--host {host} listens at all addresses of this machine: say by --allow-host NAME how clients call it."
+            f"--host {host!r} listens at all addresses of this machine: say by --allow-host NAME how clients call it."
         )
-    return *LOCAL, f"[{host}]" if address.version == 6 else host, *further
+    own = [f"[{host}]" if ":" in host else host] if host else []
+    return *LOCAL, *own, *further
 
 
 def allowed_origins(hosts: Iterable[str], port: int, further: Iterable[str]) -> frozenset[str]:

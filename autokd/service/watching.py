@@ -46,8 +46,8 @@ async def watch(
 ) -> EventSourceResponse:
     """What happens to a search from now on, or after the event `Last-Event-ID` (or `after`), until the client leaves.
 
-    Each recorded event comes as `event: recorded` with its id, so that a client that reconnects misses none; the
-    progress comes as `event: progress`, without an id.
+    Each recorded event comes as `event: recorded` with its id, the progress as `event: progress` with the id of the
+    event before, so that a client that reconnects misses none.
     """
     seen = after if last_event_id is None else last_event_id
     watchers: asyncio.Semaphore = request.app.state.watchers
@@ -78,7 +78,7 @@ async def _messages(
                 for event in events:
                     yield ServerSentEvent(_EVENT.dump_json(event).decode(), event="recorded", id=str(event.id))
                 if now != before:
-                    yield ServerSentEvent(_PROGRESS.dump_json(now).decode(), event="progress")
+                    yield ServerSentEvent(_PROGRESS.dump_json(now).decode(), event="progress", id=str(seen))
                 before = now
                 if len(events) < MOST_EVENTS:
                     await anyio.sleep(LOOK_SECONDS)

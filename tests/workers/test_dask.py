@@ -114,6 +114,17 @@ def test_without_an_address_a_cluster_starts_with_the_first_task_and_ends_with_t
     assert started_here() == before
 
 
+def test_a_cluster_of_this_machine_that_does_not_start_is_no_fault_of_a_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(**_: object) -> None:
+        raise RuntimeError("Cluster failed to start")
+
+    monkeypatch.setattr(dask, "LocalCluster", fail)
+    with dask.DaskExecutor(1) as executor:
+        error = executor.submit(tasks.add, 1, 1).exception()
+    assert isinstance(error, EngineLost)
+    assert str(error).endswith("but it does not: Cluster failed to start")
+
+
 def started_here() -> set[psutil.Process]:
     """The processes that this one, and those that descend from it, started by multiprocessing."""
     family = psutil.Process().children(recursive=True)

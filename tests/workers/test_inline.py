@@ -1,4 +1,5 @@
 import os
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 from autokd.testing import tasks
 from autokd.testing.executors import ExecutorConformance
 from workers.base import Executor, Limits
-from workers.errors import WorkerError
+from workers.errors import TaskExited, WorkerError
 from workers.inline import InlineExecutor
 
 
@@ -45,3 +46,9 @@ def test_submit_raises_a_keyboard_interrupt() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         InlineExecutor().submit(interrupt)
+
+
+def test_a_task_that_asks_python_to_exit_fails_and_ends_nothing_else() -> None:
+    error = InlineExecutor().submit(sys.exit, 0).exception()
+    assert isinstance(error, TaskExited)
+    assert "asked Python to exit: SystemExit(0)" in str(error)

@@ -1,10 +1,12 @@
+import sys
 from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
 
-from workers.worker_process import own_memory
+from workers.errors import TaskExited
+from workers.worker_process import decode, encode, own_memory, run
 
 MIB = 2**20
 PROCESS = psutil.Process()
@@ -25,3 +27,10 @@ def test_pages_of_mapped_files_do_not_count_as_own(tmp_path: Path) -> None:
     assert mapped.sum(dtype=np.int64) == 64 * MIB
     assert PROCESS.memory_info().rss - all_before > 60 * MIB
     assert own_memory(PROCESS) - before < 8 * MIB
+
+
+def test_a_task_that_asks_python_to_exit_has_failed() -> None:
+    succeeded, error = decode(run(encode(sys.exit, (3,)), threads=1))
+    assert not succeeded
+    assert isinstance(error, TaskExited)
+    assert str(error).endswith("asked Python to exit: SystemExit(3).")

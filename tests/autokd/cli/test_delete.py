@@ -54,6 +54,27 @@ def test_what_another_search_uses_stays(invoke: Any, home: Path, tiny: tuple[str
     assert invoke("best", "digits-2", "--home", home).code == 0
 
 
+def test_a_method_that_is_gone_does_not_keep_outputs(invoke: Any, home: Path) -> None:
+    with Workspace(home).open() as store, store.transaction() as session:
+        search = session.query(Search).one()
+        search.config = {**search.config, "distillation": {"method": "gone:Method"}}
+    assert invoke("delete", "digits", "--yes", "--home", home).code == 0
+    assert list((home / "teachers").iterdir()) == []
+
+
+def test_outputs_that_a_search_that_cannot_be_read_may_use_stay_until_it_is_deleted(
+    invoke: Any, home: Path, tiny: tuple[str, ...]
+) -> None:
+    assert invoke("search", "digits", *tiny, "--set", "trials=1", "--home", home).code == 0
+    with Workspace(home).open() as store, store.transaction() as session:
+        session.query(Search).filter_by(name="digits-2").one().config = {"name": "digits-2"}
+    before = set((home / "teachers").iterdir())
+    assert invoke("delete", "digits", "--yes", "--home", home).code == 0
+    assert set((home / "teachers").iterdir()) == before
+    assert invoke("delete", "digits-2", "--yes", "--home", home).code == 0
+    assert set((home / "teachers").iterdir()).isdisjoint(before) or not before
+
+
 def test_a_name_that_was_deleted_is_free_again(invoke: Any, home: Path, tiny: tuple[str, ...]) -> None:
     invoke("delete", "digits", "--yes", "--home", home)
     words = ("--set", "trials=1", "--name", "digits", "--home", home)

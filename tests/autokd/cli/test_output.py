@@ -1,3 +1,5 @@
+import json
+import math
 import os
 import subprocess
 import sys
@@ -59,3 +61,12 @@ def test_a_teacher_that_prints_leaves_the_json_whole(tiny: tuple[str, ...], tmp_
     assert done.stdout.endswith("}\n")
     assert "made" not in done.stdout
     assert "made" in done.stderr
+
+
+def test_numbers_that_json_does_not_have_are_null(capsys: pytest.CaptureFixture[str]) -> None:
+    show_json({"accuracy": math.nan, "losses": [1.5, math.inf], "pair": (-math.inf, 2)})
+    assert json.loads(capsys.readouterr().out, parse_constant=pytest.fail) == {
+        "accuracy": None,
+        "losses": [1.5, None],
+        "pair": [None, 2],
+    }

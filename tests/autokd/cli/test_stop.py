@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from autokd.database.lease import acquire, request_stop
+from autokd.database.models import Search
 from autokd.database.rows import EvaluationRow
 from autokd.searches.api import find
 from autokd.searches.workspace import Workspace
@@ -63,3 +65,28 @@ def test_only_a_search_that_runs_is_stopped(invoke: Any, home: Path) -> None:
     outcome = invoke("stop", "digits", "--home", home)
     assert (outcome.code, outcome.out) == (2, "")
     assert outcome.err == ("autokd: Only a search that runs can be stopped, but nobody runs 'digits'.\n")
+
+
+def test_a_search_whose_workers_never_came_stands_as_before(
+    invoke: Any, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("autokd.searches.session.check_files", interrupt)
+    assert invoke("resume", "digits", "--set", "trials=4", "--home", home).code == 4
+    with Workspace(home).open() as store:
+        search = store.search("digits")
+    assert (search.status, search.config["trials"]) == ("finished", 3)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="the device is there")
+def test_a_search_whose_device_is_gone_trains_nothing(invoke: Any, home: Path) -> None:
+    with Workspace(home).open() as store, store.transaction() as session:
+        search = session.query(Search).one()
+        search.facts = {**search.facts, "device": "cuda"}
+    outcome = invoke("resume", "digits", "--set", "trials=4", "--home", home)
+    assert (outcome.code, outcome.err.count("\n")) == (2, 1)
+    assert "workers.device 'cuda' is not usable here" in outcome.err
+    with Workspace(home).open() as store:
+        assert (store.search("digits").status, store.n_trials(1)) == ("finished", 3)

@@ -155,9 +155,18 @@ def test_what_is_refused_is_one_line_with_its_status(client: Client) -> None:
 
 
 def test_a_service_that_is_not_there_is_one_line() -> None:
-    with Client("http://127.0.0.1:9", "token") as client, pytest.raises(ServiceError, match="does not answer") as error:
-        client.list_searches()
-    assert error.value.status is None
+    with Client("http://127.0.0.1:9", "token") as client:
+        with pytest.raises(ServiceError, match="does not answer") as error:
+            client.list_searches()
+        assert error.value.status is None
+        with pytest.raises(ServiceError, match="does not answer"):
+            next(client.watch("digits"))
+
+
+@pytest.mark.parametrize(("url", "token"), [("http://127.0.0.1:port", "token"), ("http://127.0.0.1:9", "Schlüssel")])
+def test_what_is_no_address_or_no_token_is_one_line(url: str, token: str) -> None:
+    with pytest.raises(InputError, match="no service can be called at"):
+        Client(url, token)
 
 
 def test_the_client_loads_no_torch() -> None:

@@ -22,6 +22,7 @@ from autokd.searches.proposals import propose
 from autokd.teachers.outputs.key import OutputsKey
 from workers.base import Executor, Placement
 from workers.errors import EngineLost, TaskTimeout, WorkerLost
+from workers.inline import InlineExecutor
 
 MISSING = [OutputsKey(0, 1, chunk=0), OutputsKey(0, 1, chunk=1), OutputsKey(0, part="validation")]
 
@@ -153,6 +154,7 @@ def test_evaluations_that_end_together_are_recorded_in_their_order(world: World)
         (TaskTimeout("after 5 s"), "TaskTimeout: after 5 s"),
         (ValueError("first\nsecond"), "ValueError: first"),
         (ZeroDivisionError(), "ZeroDivisionError"),
+        (ValueError("bad image caf\udce9\0"), r"ValueError: bad image caf\udce9\0"),
     ],
 )
 def test_an_error_fails_the_evaluation_with_one_line(world: World, error: Exception, reason: str):
@@ -297,6 +299,23 @@ def test_preparation_stops_at_once(world: World, mode: Any, monkeypatch: pytest.
     world.dispatcher.on_prepared = lambda ready, needed: setattr(world.dispatcher.stop, "mode", mode)
     with pytest.raises(KeyboardInterrupt):
         world.dispatcher.prepare(world.problem.context)
+
+
+@pytest.mark.usefixtures("unprepared")
+def test_preparation_in_this_process_stops_between_two_outputs(world: World, monkeypatch: pytest.MonkeyPatch):
+    done: list[OutputsKey] = []
+    monkeypatch.setattr("autokd.searches.dispatcher.precompute_outputs", lambda context, key: done.append(key))
+    world.dispatcher.executor = InlineExecutor()
+    world.dispatcher.stop.mode = "now"
+    with pytest.raises(KeyboardInterrupt):
+        world.dispatcher.prepare(world.problem.context)
+    assert done == MISSING[:1]
+
+
+def test_what_lacks_on_a_worker_is_no_fault_of_the_trial(world: World):
+    world.send().set_exception(ModuleNotFoundError("No module named 'mine'"))
+    world.dispatcher.wait()
+    assert (world.evaluations[0].state, world.evaluations[0].fault) == ("failed", "worker")
 
 
 @pytest.mark.usefixtures("unprepared")

@@ -76,6 +76,15 @@ def test_training_goes_on_where_it_stopped(problem: Problem, store: Store, train
     assert len(store.students(1, "final")) == 3
 
 
+def test_between_two_trainings_in_this_process_a_search_stops_when_asked_to(problem: Problem, store: Store, pretend):
+    lease = Lease(1, store.search(1).lease_token)
+    dispatcher = Dispatcher(store, lease, InlineExecutor())
+    pretend(lambda task: setattr(dispatcher.stop, "mode", "gracefully"))
+    with pytest.raises(KeyboardInterrupt):
+        Retraining(store, lease, problem, dispatcher, [store.trials(1)[1]]).run()
+    assert [row.state for row in store.evaluations(1, "final")] == ["complete", "running", "running"]
+
+
 def test_one_failed_training_is_no_failure_and_is_tried_again_next_time(store: Store, train, pretend):
     calls: list[int] = []
 
@@ -198,7 +207,7 @@ def test_whole_epochs_are_told_and_those_of_a_cooldown_count(
         "autokd.training.checkpoint.furthest",
         lambda *files: Reached(max(at[file.stem] for file in files), 0.5, now),
     )
-    (training,) = trainings(problem, store, 1)
+    training, *_ = trainings(problem, store, 1)
     assert training.epochs_done == done
     assert training.ends_at == now + timedelta(seconds=(training.epochs - max(trunk, branch)) / 0.5)
     assert training.images_per_second == (problem.facts.n_train and 0.5 * problem.facts.n_train)

@@ -1,6 +1,7 @@
 import os
 import sys
 from collections.abc import Callable
+from concurrent.futures import Future
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -11,6 +12,7 @@ import pytest
 
 from autokd.config.parsing import parse_config
 from autokd.core.references import reference_to
+from autokd.database.lease_keeper import StopRequest
 from autokd.errors import InputError
 from autokd.searches.reporter import SILENT
 from autokd.searches.session import check_files, make_executor
@@ -117,3 +119,20 @@ def test_workers_import_what_a_script_defines(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(sys.modules["__main__"], "__file__", "script.py", raising=False)
     with make_executor(parse_config(GIVEN | {"teacher": {"factory": "__main__:mine"}})) as executor:
         assert executor.capacity == 2
+
+
+class Nobody(InlineExecutor):
+    """A cluster without a worker."""
+
+    def submit(self, function: Any, /, *args: Any) -> Any:  # type: ignore[override]
+        return Future()
+
+
+@pytest.mark.parametrize("mode", ["gracefully", "now"])
+def test_a_search_that_waits_for_its_first_worker_stops_when_asked_to(
+    mode: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("autokd.searches.session.LOOK_SECONDS", 0.01)
+    config = parse_config(GIVEN | {"workers": {"engine": "dask", "address": "tcp://10.0.0.1:8786"}})
+    with pytest.raises(KeyboardInterrupt):
+        check_files(Nobody(), config, tmp_path / "home", SILENT, StopRequest(mode))

@@ -85,7 +85,7 @@ def test_a_client_that_reconnects_with_the_last_id_misses_nothing_and_hears_noth
     with client.stream("GET", WATCH) as response:
         first = next(messages(response.iter_lines()))
         assert (first["event"], json.loads(first["data"])["status"]) == ("progress", "running")
-        assert "id" not in first
+        assert int(first["id"]) < record(-1).id
     seen = record(0).id
     ids += [record(number).id for number in (1, 2, 3)]
     with client.stream("GET", WATCH, headers={"Last-Event-ID": str(seen)}) as response:
@@ -134,10 +134,14 @@ def test_a_body_does_not_wait_until_its_headers_are_acknowledged() -> None:
 
 
 def test_a_service_at_all_addresses_must_be_told_its_name() -> None:
-    with pytest.raises(InputError, match="say by --allow-host NAME"):
-        allowed_hosts("0.0.0.0", ())
-    assert allowed_hosts("0.0.0.0", ("lab",)) == ("127.0.0.1", "localhost", "[::1]", "0.0.0.0", "lab")
-    assert "[::1]" in allowed_hosts("::1", ())
+    for everywhere in ("0.0.0.0", "0", "", "::"):
+        with listen(everywhere, 0) as listening, pytest.raises(InputError, match="say by --allow-host NAME"):
+            allowed_hosts(everywhere, listening, ())
+    with listen("0.0.0.0", 0) as listening:
+        assert allowed_hosts("0.0.0.0", listening, ("lab",)) == ("127.0.0.1", "localhost", "[::1]", "0.0.0.0", "lab")
+        assert allowed_hosts("", listening, ("lab",)) == ("127.0.0.1", "localhost", "[::1]", "lab")
+    with listen("localhost", 0) as listening:
+        assert allowed_hosts("localhost", listening, ()) == ("127.0.0.1", "localhost", "[::1]", "localhost")
 
 
 def test_its_own_origins_have_its_port() -> None:
