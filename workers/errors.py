@@ -31,6 +31,11 @@ class ExecutorClosed(WorkerError):  # noqa: N818
 class TaskExited(WorkerError):  # noqa: N818
     """A task asked Python to exit, as `sys.exit()` does, where it should have returned or raised an error."""
 
+    @classmethod
+    def by(cls, error: BaseException) -> "TaskExited":
+        """The error for what was raised in place of an `Exception`."""
+        return cls(f"A task must return or raise an error, but its code asked Python to exit: {error!r}.")
+
 
 class TaskUnpicklable(WorkerError):  # noqa: N818
     """A function, argument, result or exception cannot be pickled."""

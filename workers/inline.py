@@ -7,8 +7,7 @@ from contextlib import contextmanager
 from typing import TypeVar, TypeVarTuple
 
 from workers.base import DEFAULT_LIMITS, Executor, Limits
-from workers.errors import ExecutorClosed, WorkerError
-from workers.worker_process import exited
+from workers.errors import ExecutorClosed, TaskExited, WorkerError
 
 __all__ = ["InlineExecutor"]
 
@@ -58,7 +57,7 @@ class InlineExecutor(Executor):
         except Exception as error:
             future.set_exception(error)
         except BaseException as error:
-            future.set_exception(exited(error))
+            future.set_exception(TaskExited.by(error))
         else:
             future.set_result(result)
         return future

@@ -26,7 +26,6 @@ __all__ = [
     "decode",
     "encode",
     "encode_error",
-    "exited",
     "initialize",
     "leave_if_importing",
     "own_memory",
@@ -81,18 +80,13 @@ def run(task: bytes, threads: int) -> bytes:
     except Exception as error:
         return encode_error(error, traceback.format_exc())
     except BaseException as error:  # raised where the result is awaited, it would end whoever does that
-        return encode_error(exited(error), traceback.format_exc())
+        return encode_error(TaskExited.by(error), traceback.format_exc())
     try:
         return pickle.dumps(outcome)
     except Exception as error:
         return encode_error(
             TaskUnpicklable(f"A task's result must be picklable, but {type(outcome[1]).__name__} is not: {error}"), ""
         )
-
-
-def exited(error: BaseException) -> TaskExited:
-    """What a task failed by that raised no `Exception`."""
-    return TaskExited(f"A task must return or raise an error, but its code asked Python to exit: {error!r}.")
 
 
 def encode(function: Callable[..., object], args: tuple[object, ...]) -> bytes:

@@ -230,9 +230,9 @@ class OptimizerConfig(Section):
         pruner: "halving", "median", "none", or "module:Class" of an Optuna pruner.
         signal: Metric by which the pruner compares trials below the last rung, averaged over the students of a trial:
             "accuracy" or "loss" on the validation split; "agreement" with the teacher, or divergence from it,
-            "teacher_kl", on the validation split; "training_cross_entropy" with the labels; or "training_loss", which
-            is comparable only if the method and its settings are fixed. The objective of the search is the validation
-            accuracy in any case.
+            "teacher_kl", on the validation split; "training_cross_entropy" with the labels, which is comparable only
+            between trials of one method; or "training_loss", which is only if its settings are fixed, too. The default
+            is "accuracy" where the search chooses among methods. The objective is the validation accuracy in any case.
         keeps_start_points: Whether the first trials of a search of several spaces, well-known networks, climb to the
             last rung whatever the pruner finds: at the first one, deep ones may be behind those that they overtake.
         proposes_early: Whether "trust-region" trusts its model sooner in a search of at most 15 trials: once five have
@@ -390,6 +390,19 @@ class SearchConfig(Section):
     final: RetrainingConfig = RetrainingConfig()
     stop: StopConfig = StopConfig()
     tracking: TrackingConfig = TrackingConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _comparable(cls, values: Any) -> Any:
+        """A good student of softened logits has a large cross-entropy, so methods are not compared by it."""
+        if not isinstance(values, dict):
+            return values
+        distillation, optimizer = (values.get(section, {}) for section in ("distillation", "optimizer"))
+        if not (isinstance(distillation, dict) and isinstance(optimizer, dict)):
+            return values
+        methods = distillation.get("methods")
+        several = isinstance(methods, list | tuple) and len(methods) > 1
+        return values | {"optimizer": {"signal": "accuracy"} | optimizer} if several else values
 
     @field_validator("min_trials")
     @classmethod

@@ -11,7 +11,7 @@ from autokd.database.types import BigInt, Json, UtcDateTime
 __all__ = ["REVISION", "Base", "Evaluation", "Event", "Job", "Leased", "Leftover", "Search", "Student", "Trial"]
 
 # The newest migration, kept here so that opening an up-to-date database need not load alembic.
-REVISION = "0012"
+REVISION = "0013"
 
 _BEGINS_SESSION = text("kind = 'lease_acquired'")
 _IS_FINAL = text("purpose = 'final'")
@@ -150,6 +150,7 @@ class Evaluation(Base):
     created_at: Mapped[datetime]
     finished_at: Mapped[datetime | None]
     fault: Mapped[str | None]
+    epoch_seconds: Mapped[float | None]
 
 
 class Event(Base):

@@ -214,6 +214,8 @@ class EvaluationRow:
             disk failed, else "trial". None unless it failed.
         worker: Host and process that trained it, as text for people; of a running one the worker that has it, None if
             it waits, or if that is not known.
+        epoch_seconds: Time of an epoch while it was trained, without what comes before and after; None if that is not
+            known.
     """
 
     id: int
@@ -231,6 +233,7 @@ class EvaluationRow:
     worker: str | None
     created_at: datetime
     finished_at: datetime | None
+    epoch_seconds: float | None
 
 
 @dataclass(frozen=True)

@@ -251,7 +251,13 @@ class Store(Reader):
 
     @patient
     def finish_evaluation(
-        self, lease: Lease, evaluation_id: int, metrics: Mapping[str, Any], seconds: float, worker: str | None = None
+        self,
+        lease: Lease,
+        evaluation_id: int,
+        metrics: Mapping[str, Any],
+        seconds: float,
+        worker: str | None = None,
+        epoch_seconds: float | None = None,
     ) -> EvaluationRow:
         """Record an evaluation as complete. Metrics may be NaN or infinite, and are read back as such.
 
@@ -261,6 +267,7 @@ class Store(Reader):
             metrics: Metrics by name.
             seconds: Time that the evaluation took, in seconds.
             worker: Host and process that ran it, as text for people.
+            epoch_seconds: Time of an epoch while it was trained, in seconds.
 
         Raises:
             DatabaseError: If it was not running.
@@ -276,6 +283,7 @@ class Store(Reader):
                 metrics=dict(metrics),
                 seconds=seconds,
                 worker=worker,
+                epoch_seconds=epoch_seconds,
             )
             payload = {"evaluation": evaluation.id, "rung": evaluation.rung, "metrics": dict(metrics)}
             writing.note("evaluation_finished", payload | whose)

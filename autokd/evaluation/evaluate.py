@@ -61,13 +61,13 @@ def evaluate(task: EvaluationTask) -> EvaluationResult:
     started = time.monotonic()
     try:
         with noticing_full_disk(task.folder), logged(task.log):
-            metrics = _distil(task)
+            metrics, epoch_seconds = _distil(task)
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
         if _is_out_of_memory(error):
             raise OutOfMemoryError(f"out of memory on {task.context.device}: {first_line(error)}") from None
         raise
     worker = f"{socket.gethostname()}:{os.getpid()}"
-    result = EvaluationResult(task.key, metrics, round(time.monotonic() - started, 3), worker)
+    result = EvaluationResult(task.key, metrics, round(time.monotonic() - started, 3), worker, epoch_seconds)
     write_json(task.result, vars(result))
     _tidy(task)
     return result
@@ -80,29 +80,32 @@ def made_method(task: EvaluationTask) -> Method:
     return method
 
 
-def _distil(task: EvaluationTask) -> dict[str, float]:
+def _distil(task: EvaluationTask) -> tuple[dict[str, float], float | None]:
+    """Metrics of the trained student, and the time of an epoch in seconds."""
     context = task.context
     dataset = context.load_data()
     method = made_method(task)
     network = built_student(task, "weights")
     recruit(task, method, dataset)
     with closing(DistillationStream(context, dataset, method, network, task.teacher_schedule, task.seed)) as stream:
-        state = _train(task, network, method, stream, dataset)
+        state, epoch_seconds = _train(task, network, method, stream, dataset)
         work = stream.images_of(_timetable(context.training, stream).steps_to(task.rung))
     with kept_weights(state, task.best):
         save_weights(network, task.weights)
         training = {"training_loss": state.losses[-1], "training_cross_entropy": state.entropies[-1]}
         metrics = _measure(task, network, dataset) | training | work | _sparsity(network)
         metrics |= _companions(task, method, dataset)
-    return metrics if state.best is None else metrics | {"best_epoch": state.best.epoch}
+    best = {} if state.best is None else {"best_epoch": state.best.epoch}
+    return metrics | best, epoch_seconds
 
 
 def _train(
     task: EvaluationTask, network: Network, method: Method, stream: DistillationStream, dataset: Dataset
-) -> TrainingState:
-    """Train from the last checkpoint to the task's rung."""
+) -> tuple[TrainingState, float | None]:
+    """Train from the last checkpoint to the task's rung; with the time of an epoch, None without anything to train."""
     settings, table = TrainingSettings.of(task.context.training), _timetable(task.context.training, stream)
     state, legs = _begin(task, network, method, table.routes[task.rung], settings, dataset)
+    began, first = time.monotonic(), state.epochs
     for leg in legs:
         file = _checkpoint_file(task, leg)
 
@@ -122,7 +125,8 @@ def _train(
             on_segment=save,
             boundaries=table.stops if leg.branch is None else (),
         )
-    return state
+    trained = state.epochs - first
+    return state, round((time.monotonic() - began) / trained, 4) if trained else None
 
 
 def _begin(

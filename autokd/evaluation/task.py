@@ -194,9 +194,12 @@ class EvaluationResult:
             during the training; `nonzero_params`, the number of parameters that are not 0.
         seconds: Time of training and measuring, without what was already done.
         worker: Host and process that did it; None in results of version 0.1.
+        epoch_seconds: Time of an epoch while it was trained, without what comes before and after; None if nothing was
+            left to train, and in results of earlier versions.
     """
 
     key: str
     metrics: dict[str, float]
     seconds: float
     worker: str | None = None
+    epoch_seconds: float | None = None

@@ -33,7 +33,7 @@ from autokd.optimizers.trust_region import WHOLE
 __all__ = ["Gain", "gain"]
 
 TRIALS = 20
-FACTOR = 2.5  # holds for this number of trials only
+FACTOR = 4.8  # holds for this number of trials only
 N_CANDIDATES = 512  # drawn from the whole space, and as many near the best trials
 N_TOPS = 5
 STEP = 0.2  # standard deviation of a variation, as a share of the space's edge

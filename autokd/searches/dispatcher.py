@@ -336,8 +336,8 @@ class Dispatcher:
         """The row of an evaluation that ended; None if it did not, since its worker, cluster or data are gone."""
         row, took = flight.row, round(monotonic() - flight.since, 3)
         if isinstance(outcome, EvaluationResult):
-            store = self.store.finish_evaluation
-            return store(self.lease, row.id, outcome.metrics, outcome.seconds, outcome.worker)
+            found = outcome.metrics, outcome.seconds, outcome.worker, outcome.epoch_seconds
+            return self.store.finish_evaluation(self.lease, row.id, *found)
         if isinstance(outcome, _STOPPING):
             return None
         if isinstance(outcome, WorkerLost):

@@ -142,11 +142,14 @@ def winner(families: Sequence[Family]) -> Family | None:
 def winners(families: Sequence[Family]) -> list[Family]:
     """The families that reached the highest rung. The means of the others extrapolate from shorter trainings.
 
+    Of trials of one family with one setting of the distillation, which the optimiser repeats, there is the first.
+
     Args:
         families: Sorted, the best first, as the result is.
     """
     highest = max((family.rung for family in families), default=None)
-    return [family for family in families if family.rung == highest]
+    climbed = [family for family in reversed(families) if family.rung == highest]
+    return list({frozenset(family.parameters.items()): family for family in climbed}.values())[::-1]
 
 
 def _family(

@@ -29,7 +29,7 @@ class FullLength:
         seconds: Time in which all of them together are to end, `final.seconds`.
         prepared_seconds: Part of it that the teacher's missing outputs took.
         seconds_per_epoch: Time of an epoch in one worker: of the slowest family that is trained, as its own evaluations
-            in the search took.
+            in the search took while they trained.
         images_per_second: The same as a speed; None if the number of training samples is not recorded.
         trainings: Number of trainings.
         workers: Number of trainings that run at the same time.

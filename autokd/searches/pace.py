@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
+from statistics import fmean
 from typing import Any
 
 from autokd.data.stream import steps_per_epoch
@@ -128,9 +129,10 @@ def slowest_epoch(problem: Problem, store: Store, search_id: int, families: Iter
 def seconds_per_epoch(
     rows: Iterable[EvaluationRow], new_epochs: Collection[float], starts: Collection[datetime] = ()
 ) -> float | None:
-    """Seconds of an epoch, as complete evaluations took with all that they measured; None if none can tell.
+    """Seconds of an epoch, the mean over complete evaluations; None if none can tell.
 
-    An evaluation that was interrupted and resumed recorded the time of its last part only, so it does not count.
+    Evaluations of earlier versions tell the time of the whole alone, with all that comes before and after the training.
+    Of these, one that was interrupted and resumed recorded the time of its last part only, so it does not count.
 
     Args:
         rows: The evaluations.
@@ -138,7 +140,10 @@ def seconds_per_epoch(
         starts: When a controller took the search.
     """
     epochs = tuple(new_epochs)
-    usual = [row for row in rows if row.state == "complete" and row.seconds and not _is_resumed(row, starts)]
+    complete = [row for row in rows if row.state == "complete" and row.seconds]
+    if told := [row.epoch_seconds for row in complete if row.epoch_seconds]:
+        return fmean(told)
+    usual = [row for row in complete if not _is_resumed(row, starts)]
     if not usual:
         return None
     return sum(row.seconds or 0.0 for row in usual) / sum(epochs[row.rung] for row in usual)

@@ -218,6 +218,7 @@ def make_record() -> Callable[..., TrialRecord]:
                 None,
                 CLOCK,
                 CLOCK,
+                None,
             )
             for rung, reached in enumerate(accuracies)
             for k, accuracy in enumerate(reached)

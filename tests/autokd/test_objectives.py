@@ -121,7 +121,7 @@ def test_trials_are_pruned_by_the_front_of_metric_and_cost(
     assert {trial.state for trial in trials} == {"complete", "pruned"}
 
 
-class Stopped(BaseException):
+class Stopped(KeyboardInterrupt):
     """Stands for a killed process."""
 
 

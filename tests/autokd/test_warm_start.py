@@ -177,7 +177,7 @@ def test_a_stopped_search_inherits_the_same_weights(make_problem: MakeProblem, m
         with pytest.raises(Stopped):
             run(problem, store)
         run(problem, store)
-        assert rows(store, "seconds") == rows(whole, "seconds")
+        assert rows(store, "seconds", "epoch_seconds") == rows(whole, "seconds", "epoch_seconds")
 
 
 @pytest.mark.slow  # two searches that train
@@ -193,7 +193,7 @@ def test_a_stopped_search_trains_heirs_bit_for_bit_the_same(make_store: MakeStor
         run(problems[1], store)
     assert len(store.trials(1)) == 3
     run(problems[1], store)
-    assert rows(store, "seconds") == rows(whole, "seconds")
+    assert rows(store, "seconds", "epoch_seconds") == rows(whole, "seconds", "epoch_seconds")
     assert [student.warm_from is None for student in store.students(1)] == [True, False, False, False]
 
 

@@ -13,7 +13,7 @@ from autokd.searches.workspace import Workspace
 
 __all__ = ["Evidence", "read_events", "read_evidence"]
 
-_CLOCKS = {"created_at", "finished_at", "seconds", "worker"}
+_CLOCKS = {"created_at", "finished_at", "seconds", "epoch_seconds", "worker"}
 _IDS = {"id", "search_id", "trial_id", "student_id"}  # a server skips some where a transaction failed
 
 

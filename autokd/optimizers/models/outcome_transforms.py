@@ -74,17 +74,18 @@ class OutcomeTransform:
     def value(self, scores: Array) -> Array:
         """Values at any scores, same shape.
 
-        They are interpolated linearly between the fitted scores, and extrapolated with the mean slope over all of them.
+        They are interpolated linearly between the fitted scores. Above them they are extrapolated with the slope of the
+        better half, below with the mean slope: one network that learnt nothing tells nothing of what the best may gain.
         """
-        return _interpolated(scores, self.scores, self.values)
+        return _interpolated(scores, self.scores, self.values, 1 / self.slope)
 
     def score(self, values: Array) -> Array:
         """Scores at any values, same shape: the inverse of `value`."""
-        return _interpolated(values, self.values, self.scores)
+        return _interpolated(values, self.values, self.scores, self.slope)
 
 
-def _interpolated(at: Array, x: Array, y: Array) -> Array:
+def _interpolated(at: Array, x: Array, y: Array, above: float) -> Array:
     inside = np.clip(at, x[0], x[-1])
-    slope = (y[-1] - y[0]) / (x[-1] - x[0]) if len(x) > 1 else 1.0
-    found: Array = np.interp(inside, x, y) + slope * (at - inside)
+    below = (y[-1] - y[0]) / (x[-1] - x[0]) if len(x) > 1 else 1.0
+    found: Array = np.interp(inside, x, y) + np.where(at > inside, above, below) * (at - inside)
     return found

@@ -73,7 +73,7 @@ def searched(store: Store) -> list[dict[str, Any]]:
     """What the search recorded, but ids, of which a server skips some, and clocks."""
     students = store.students(1, "search")
     evaluations = [row for row in store.evaluations(1) if row.student_id in {student.id for student in students}]
-    left_out = {"id", "trial_id", "student_id", "created_at", "finished_at", "seconds", "worker"}
+    left_out = {"id", "trial_id", "student_id", "created_at", "finished_at", "seconds", "epoch_seconds", "worker"}
     tables: list[Any] = [*store.trials(1), *students, *evaluations]
     return [{key: value for key, value in asdict(row).items() if key not in left_out} for row in tables]
 

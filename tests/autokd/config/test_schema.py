@@ -134,6 +134,16 @@ def test_one_of_several_methods_is_chosen_with_its_own_ranges() -> None:
     assert found == {"method": "dkd", "ranges": {"beta": 2}}
 
 
+def test_methods_are_compared_by_what_means_the_same_for_each() -> None:
+    def signal(methods: list[str], **optimizer: str) -> str:
+        return parse_config(changed(distillation={"methods": methods}, optimizer=optimizer)).optimizer.signal
+
+    assert signal(["kd", "wttm"]) == "accuracy"
+    assert signal(["kd", "wttm"], name="random") == "accuracy"
+    assert signal(["kd", "wttm"], signal="teacher_kl") == "teacher_kl"
+    assert signal(["kd"]) == "training_cross_entropy" == parse_config(changed()).optimizer.signal
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [

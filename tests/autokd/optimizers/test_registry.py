@@ -48,7 +48,7 @@ def test_wrong_options_and_wrong_types_are_rejected() -> None:
         sampler("trust-region", 0, n_startup=3)
     with pytest.raises(OptimizerError, match="at least 1"):
         sampler("trust-region", 0, n_startup_trials=0)
-    with pytest.raises(OptimizerError, match=r"'turbo', 'none' or .* but got 'trade'\.$"):
+    with pytest.raises(OptimizerError, match=r"'turbo', 'none', or in Python a dict .* but got 'trade'\.$"):
         sampler("trust-region", 0, rules="trade")
     with pytest.raises(OptimizerError, match="cannot be made with the options"):
         sampler("random", 0, name=1)

@@ -41,7 +41,7 @@ def derive_seed(problem: Problem, number: int, replicate: int) -> int:
     return derive(problem.config.seed, number, replicate, "search", "training")
 
 
-class Stopped(BaseException):
+class Stopped(KeyboardInterrupt):
     """Stands for a killed process: nothing catches it."""
 
 

@@ -22,7 +22,7 @@ SETTINGS = (
     "training.precision=float32",  # "auto" measures, and may find otherwise in the second search
     "workers.count=1",
 )
-WITHOUT = ("worker", "seconds")
+WITHOUT = ("worker", "seconds", "epoch_seconds")
 
 
 def recorded(folder: Path, workers: Mapping[str, str]) -> list[dict[str, Any]]:

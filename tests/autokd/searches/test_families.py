@@ -4,7 +4,7 @@ import pytest
 
 from autokd.optimizers.models.posterior import Posterior
 from autokd.searches import families as module
-from autokd.searches.families import NOISE_SHARE, fit_model, rank_families, training_noise, winner
+from autokd.searches.families import NOISE_SHARE, fit_model, rank_families, training_noise, winner, winners
 from autokd.searches.proposals import feature_options
 
 PARAMETERS = {
@@ -82,6 +82,14 @@ def test_the_winner_is_the_first_of_those_that_climbed_highest(make_problem, tri
     assert winner(families) == families[1]  # trial 1 was pruned; 2 has the best value, but the model believes in 0
     assert winner(families[:1]) == families[0]
     assert winner([]) is None
+
+
+def test_a_family_that_was_tried_twice_wins_once(make_problem, trial_records, monkeypatch):
+    told = Posterior((0.66, 0.7, 0.65), (0.1,) * 3, (0.0, 1.0, 0.0), (0.5,) * 3, (0.8,) * 3)
+    monkeypatch.setattr(module, "posterior", lambda *args, **_: told)
+    _, first, second = rank_families(make_problem(), trial_records)
+    assert winners([first, second]) == [first, second]
+    assert winners([first, replace(second, parameters=first.parameters)]) == [first]
 
 
 def test_of_a_part_of_the_trials_the_model_learns_from_fewer_observations(make_problem, trial_records, monkeypatch):

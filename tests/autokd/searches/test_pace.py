@@ -196,6 +196,13 @@ def test_without_a_time_the_epochs_are_those_of_the_configuration(
     assert "full_length" not in {key for key, value in store.search(1).facts.items() if value}
 
 
+def test_the_time_of_an_epoch_is_that_of_the_training_alone_where_it_is_known(make_record: Callable[..., Any]) -> None:
+    whole, resumed = make_record(0, [[0.5], [0.6]]).evaluations
+    told = [replace(row, epoch_seconds=seconds) for row, seconds in ((whole, 1.0), (resumed, 1.5))]
+    assert seconds_per_epoch(told, (1, 2), [resumed.created_at + timedelta(minutes=1)]) == 1.25
+    assert seconds_per_epoch([told[0], resumed], (1, 2)) == 1.0
+
+
 def test_an_evaluation_that_was_resumed_does_not_tell_the_speed(make_record: Callable[..., Any]) -> None:
     whole, resumed = make_record(0, [[0.5], [0.6]]).evaluations
     resumed = replace(resumed, seconds=0.1, finished_at=resumed.created_at + timedelta(hours=1))

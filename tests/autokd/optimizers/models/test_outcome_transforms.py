@@ -54,6 +54,14 @@ def test_values_are_extrapolated_with_the_mean_slope() -> None:
     assert transform.value(np.array([low - 0.5]))[0] == pytest.approx(-0.5 * 4 / (high - low))
 
 
+def test_one_bad_value_does_not_tell_what_the_best_may_gain() -> None:
+    good = np.linspace(92.0, 93.9, 10)
+    alone, beside = (OutcomeTransform.of(np.array([*bad, *good]), compressed) for bad in ([], [10.0]))
+    gains = [each.value(each.scores[-1:] + 1 / each.slope)[0] - 93.9 for each in (alone, beside)]
+    assert gains == pytest.approx([1.0 / alone.slope**2, 1.0 / beside.slope**2])
+    assert beside.value(beside.scores[-1:] + 1)[0] - 93.9 < 3 * (alone.value(alone.scores[-1:] + 1)[0] - 93.9)
+
+
 def test_the_slope_is_that_of_the_better_half() -> None:
     transform = OutcomeTransform.of(np.array([-1e6, -10.0, 0.0, 1.0, 2.0]), compressed)
     assert transform.slope == pytest.approx((transform.scores[-1] - transform.scores[2]) / 2)
