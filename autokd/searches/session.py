@@ -76,7 +76,7 @@ def session(
         tracked(config.tracking, lease.search_id, workspace.open, reporter.notify),  # to its end, whatever that is
     ):
         changed = changes(recorded, config)
-        device: str = store.search(name).facts["device"]
+        device: str | None = store.search(name).facts.get("device")
         pool = executor or make_executor(config, device)
         try:
             if executor is None:
