@@ -50,7 +50,8 @@ def _inline(workers: int, limits: Limits, address: str | None) -> Executor:
     _check_no_address("inline", address)
     if workers != 1:
         raise WorkerError(
-            f'`workers` must be 1 for the inline executor, but got {workers=}; use the executor "local" for more.'
+            f"the inline executor runs one task at a time: the number of workers (workers.count) must be 1, but is "
+            f'{workers}; for more, use the executor "local" (workers.engine).'
         )
     return InlineExecutor(limits)
 

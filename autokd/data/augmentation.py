@@ -19,7 +19,7 @@ __all__ = [
     "Augmentation",
     "augment",
     "check_augmentation",
-    "check_shift",
+    "check_extent",
     "counter_hash",
     "inside_box",
     "outside_box",
@@ -75,11 +75,18 @@ def check_augmentation(augmentation: Augmentation, input_shape: tuple[int, ...])
         )
 
 
-def check_shift(shift: int, input_shape: tuple[int, ...]) -> None:
-    """Raise `InputError` if an image of this shape could be moved by more than its size."""
+def check_extent(augmentation: Augmentation, input_shape: tuple[int, ...]) -> None:
+    """Raise `InputError` if an image of this shape could be moved by more than its size, or is always cut out whole."""
     largest = max(input_shape[1:], default=0)
-    if shift > largest:
-        raise InputError(f"training.augmentation.shift must be at most {largest}, the images' size, but got {shift}.")
+    if augmentation.shift > largest:
+        raise InputError(
+            f"training.augmentation.shift must be at most {largest}, the images' size, but got {augmentation.shift}."
+        )
+    if augmentation.cutout >= 2 * largest > 0:
+        raise InputError(
+            f"training.augmentation.cutout must be less than {2 * largest}, which blackens whole images, but got "
+            f"{augmentation.cutout}."
+        )
 
 
 def augment(samples: Tensor, indices: Tensor, augmentation: Augmentation, seed: int, view: int) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 
 from autokd.data.dataset import Dataset
 from autokd.distillation import Outputs
-from autokd.errors import InputError
+from autokd.errors import InputError, first_line
 from autokd.evaluation.context import TrainingContext
 from autokd.teachers.features import TeacherWithFeatures
 from autokd.teachers.outputs.key import OutputsKey
@@ -71,7 +71,14 @@ def find_shapes(
     with closing(
         TeacherWithFeatures(teacher, context.needs, context.precision, context.teacher.layers)
     ) as live_teacher:
-        return OutputShapes.of(live_teacher(samples), len(dataset.train))
+        try:
+            return OutputShapes.of(live_teacher(samples), len(dataset.train))
+        except (RuntimeError, TypeError) as error:
+            if context.precision == "float32":
+                raise
+            raise InputError(
+                f'the teacher fails in {context.precision}: {first_line(error)}; try training.precision = "float32".'
+            ) from error
 
 
 def store_shapes(context: TrainingContext, shapes: OutputShapes) -> OutputShapes:

@@ -13,6 +13,7 @@ from autokd.core.hub import HUB
 from autokd.data.dataset import describe
 from autokd.errors import InputError
 from autokd.export.preprocess import samples_name
+from autokd.training.metrics import COLDEST, HOTTEST
 from search_spaces.architecture.layers import KINDS
 
 __all__ = ["CARD", "Card"]
@@ -60,6 +61,7 @@ class Card:
             dtype="float32" if manifest["input"]["scale"] == 1 else "uint8",
             axes=" x ".join(map(str, ("batch", *shape))),
             figures=list(_figures(manifest)),
+            scaling_temperature=_told(manifest["metrics"].get("scaling_temperature")),
             length=_length(manifest["training"]),
             comparison=_comparison(manifest["comparison"]),
             references=list(_references(manifest["references"])),
@@ -100,6 +102,11 @@ def _environment() -> Environment:
     )
     environment.filters |= {"json": json.dumps, "number": _number, "code": _code}
     return environment
+
+
+def _told(temperature: float | None) -> float | None:
+    """A scaling temperature; None if it is an end of its range, as it is if all samples are right."""
+    return temperature if temperature is not None and COLDEST < temperature < HOTTEST else None
 
 
 def _figures(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:

@@ -104,8 +104,12 @@ def samples_to_verify(folder: Path, source: str) -> Split:
     """
     shape = (read_manifest(folder).input or {}).get("shape")
     wanted = shape[1:] if isinstance(shape, list) and len(shape) == 3 else None  # of images alone
-    is_resized = wanted is not None and os.path.isdir(source) and wanted[0] == wanted[1]
-    test = load_data(DataConfig(source=source, image_size=wanted[0] if wanted and is_resized else None)).test
+    size = wanted[0] if wanted is not None and wanted[0] == wanted[1] else None
+    test = load_data(DataConfig(source=source, image_size=size)).test
+    if isinstance(shape, list) and len(shape) != test.images.ndim - 1:
+        raise InputError(
+            f"the student takes samples of {len(shape)} axes, but those of {source} have {test.images.ndim - 1}."
+        )
     found = list(test.images.shape[1:-1])
     if wanted is not None and found != wanted:
         raise InputError(f"the student takes images of {_by(wanted)} pixels, but those of {source} have {_by(found)}.")

@@ -102,14 +102,14 @@ def search(
     """
     leave_if_importing()
     place = _place(home)
-    source = teacher_source(teacher, place.folder)
+    source, in_data = teacher_source(teacher, place.folder), dict(data_settings or {})
     values: dict[str, Any] = {
         "name": name,
         "trials": trials,
         "budget": budget,
         "space": _space_section(space) | {"ranges": dict(ranges or {})},
         "teacher": source | {"weights": weights and str(weights), "floor": floor} | dict(teacher_settings or {}),
-        "data": {"source": data_source(data, place)} | dict(data_settings or {}),
+        "data": {"source": data_source(data, place, in_data.get("validation")), **in_data},
         **sections,
     }
     make_paths_absolute(values, Path.cwd())

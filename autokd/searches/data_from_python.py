@@ -1,5 +1,6 @@
 """Data that are given from Python, written to where workers, and a later resume, find them."""
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,13 @@ from autokd.searches.workspace import Workspace
 __all__ = ["data_source"]
 
 
-def data_source(data: str | Path | Dataset | Mapping[str, Any], home: Workspace) -> str:
+def data_source(data: str | Path | Dataset | Mapping[str, Any], home: Workspace, validation: int | None = None) -> str:
     """What a configuration says of the data; samples in memory are saved under the workspace.
+
+    Args:
+        data: The data, or where they are.
+        home: The workspace.
+        validation: Number of samples of a missing validation split of arrays; a tenth by default.
 
     Raises:
         InputError: If they are neither a name, nor arrays, nor a data set.
@@ -22,7 +28,7 @@ def data_source(data: str | Path | Dataset | Mapping[str, Any], home: Workspace)
     if isinstance(data, str | Path):
         return str(data)
     if isinstance(data, Mapping):
-        data = from_arrays(data, "data")
+        data = from_arrays(data, "data", validation)
     if not isinstance(data, Dataset):
         raise InputError(
             f"data must be a dict of arrays, an autokd.Dataset or the name of a source, but is a {type(data).__name__}."
@@ -32,7 +38,8 @@ def data_source(data: str | Path | Dataset | Mapping[str, Any], home: Workspace)
 
 def _save(dataset: Dataset, home: Workspace) -> Path:
     """File in which workers, and a later resume, find a data set that was given as an object."""
-    path = home.folder / "data" / f"{dataset.digest[:16]}.npz"
+    content = "\0".join((dataset.digest, *dataset.class_names))
+    path = home.folder / "data" / f"{hashlib.sha256(content.encode()).hexdigest()[:16]}.npz"
     if not path.exists():
         write_atomically(path, lambda temporary: save_npz(dataset, temporary))
     return path

@@ -6,7 +6,6 @@ from typing import Any
 import torch
 
 from autokd.data.channels import of_split
-from autokd.data.registry import load_data
 from autokd.database.rows import SearchRow
 from autokd.export.card import Card
 from autokd.export.folder import Export
@@ -42,7 +41,7 @@ def describe_export(
         fold: Whether to fold batch norm into the convolutions before it, see `Export`.
         card: Model card of the repository that the folder is for, if any.
     """
-    dataset = load_data(problem.config.data)
+    dataset = problem.context.load_data()
     probe = dataset.validation.take(torch.arange(min(PROBE_SAMPLES, len(dataset.validation))))
     channels = problem.config.data.student_channels
     return Export(

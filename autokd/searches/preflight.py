@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from autokd.config.schema import SearchConfig
 from autokd.core.device import pick_device
 from autokd.core.seeds import derive
-from autokd.data.augmentation import Augmentation, check_augmentation, check_shift
+from autokd.data.augmentation import Augmentation, check_augmentation, check_extent
 from autokd.data.channels import SomeChannels, check_channels, moments_of, shape_of
 from autokd.data.registry import check_resized, check_source, load_data
 from autokd.data.stream import Batch
@@ -139,8 +139,9 @@ def find_facts(config: SearchConfig, teacher: Teacher | None = None, reporter: R
     device = pick_device(config.workers.device)
     dataset = load_data(config.data)
     check_resized(config.data, dataset)
-    check_augmentation(Augmentation(**config.training.augmentation.model_dump()), dataset.input_shape)
-    check_shift(config.training.augmentation.shift, dataset.input_shape)
+    augmentation = Augmentation(**config.training.augmentation.model_dump())
+    check_augmentation(augmentation, dataset.input_shape)
+    check_extent(augmentation, dataset.input_shape)
     check_channels(config.data.student_channels, dataset, "data.student_channels")
     reporter.checking()
     is_given = teacher is not None

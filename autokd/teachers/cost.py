@@ -1,9 +1,12 @@
 """What a teacher costs, measured: the figures that its students are compared with."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from autokd.teachers.teacher import Teacher
@@ -51,6 +54,8 @@ class TeacherCost:
 def measure_cost(teacher: Teacher, input_shape: tuple[int, ...], device: torch.device) -> TeacherCost:
     """Cost of the teacher for one sample, which it is asked about twice.
 
+    Attention and recurrent layers count as the plain operators that they consist of, whatever they run as.
+
     Args:
         teacher: The teacher, on the device.
         input_shape: Shape of a sample of the data set, which `teacher.prepared` takes.
@@ -60,13 +65,30 @@ def measure_cost(teacher: Teacher, input_shape: tuple[int, ...], device: torch.d
     if network is None:
         return TeacherCost(params=teacher.parameter_count)
     parameters = list(network.parameters())
+    with _plain_operators():
+        macs, activation_bytes = _macs(teacher, sample), peak_activation_bytes(network, teacher.prepared(sample))
     return TeacherCost(
         params=teacher.parameter_count,
         nonzero_params=sum(int(parameter.count_nonzero()) for parameter in parameters),
-        macs=_macs(teacher, sample),
-        activation_bytes=peak_activation_bytes(network, teacher.prepared(sample)),
+        macs=macs,
+        activation_bytes=activation_bytes,
         model_bytes=sum(tensor.nbytes for tensor in [*parameters, *network.buffers()] if tensor.is_floating_point()),
     )
+
+
+@contextmanager
+def _plain_operators() -> Iterator[None]:
+    """A block in which no layer runs as one fused call, in which nothing could be counted."""
+    mha, onednn = torch.backends.mha, torch.backends.mkldnn
+    before = mha.get_fastpath_enabled(), onednn.enabled
+    mha.set_fastpath_enabled(False)
+    onednn.enabled = False  # type: ignore[assignment]
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        mha.set_fastpath_enabled(before[0])
+        onednn.enabled = before[1]
 
 
 def _macs(teacher: Teacher, sample: Tensor) -> int:

@@ -37,12 +37,14 @@ class TeacherWithFeatures:
             )
         self._teacher = teacher
         self._precision = precision
-        self._feature_extractor = FeatureExtractor(teacher.network or nn.Identity(), needs, layers)
+        network = nn.Identity() if teacher.network is None else teacher.network
+        self._feature_extractor = FeatureExtractor(network, needs, layers)
 
     @torch.no_grad()
     def __call__(self, batch: Batch) -> Outputs:
         """Outputs for a training batch."""
-        with torch.autocast(batch.images.device.type, torch.bfloat16, enabled=self._precision == "bfloat16"):
+        casts = self._precision == "bfloat16" and self._teacher.network is not None  # a function computes as it wants
+        with torch.autocast(batch.images.device.type, torch.bfloat16, enabled=casts):
             logits = self._teacher.on_batch(batch)
         return self._feature_extractor.outputs(logits)
 

@@ -1,11 +1,14 @@
 """The class of all teachers: a trained network with its own inputs and outputs."""
 
 import hashlib
+import pickle
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from autokd.data.dataset import Dataset
 from autokd.data.stream import Batch
@@ -53,7 +56,10 @@ class Teacher(nn.Module):
         self.reading = reading
         self.parameter_count = parameter_count
         if isinstance(network, nn.Module):
-            network.eval().requires_grad_(False)
+            with suppress(NotImplementedError):  # an exported program is what it is
+                network.eval()
+            for parameter in network.parameters():
+                parameter.requires_grad_(False)
             self.parameter_count = sum(parameter.numel() for parameter in network.parameters())
         self.digest = _digest(network, name)
 
@@ -127,7 +133,17 @@ class Teacher(nn.Module):
 def _digest(network: Callable[[Any], Any], name: str) -> str:
     digest = hashlib.sha256(name.encode())
     if isinstance(network, nn.Module):
-        for key, tensor in sorted(network.state_dict().items()):
-            digest.update(f"{key}{tensor.dtype}{tuple(tensor.shape)}".encode())
-            digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+        for key, value in sorted(network.state_dict().items()):
+            for leaf in tree_leaves(value):  # a quantised layer packs its tensors
+                digest.update(key.encode() + _content(leaf))
     return digest.hexdigest()
+
+
+def _content(value: Any) -> bytes:
+    """A value of a state as bytes: a tensor, or whatever a module keeps beside."""
+    if not isinstance(value, Tensor):
+        return pickle.dumps(value)
+    tensor = value.detach().cpu()
+    tensor = tensor.dequantize() if tensor.is_quantized else tensor
+    content = tensor.contiguous().view(-1).view(torch.uint8).numpy().tobytes()
+    return f"{value.dtype}{tuple(value.shape)}".encode() + content

@@ -17,7 +17,7 @@ from autokd.config.teacher import TeacherConfig
 from autokd.core.device import pick_device
 from autokd.core.files import write_json
 from autokd.core.seeds import derive
-from autokd.data.augmentation import check_shift
+from autokd.data.augmentation import Augmentation, check_extent
 from autokd.data.dataset import Dataset
 from autokd.data.registry import check_resized, check_source, load_data
 from autokd.errors import InputError, InterruptedSearchError
@@ -87,7 +87,7 @@ def train_teacher(
     check_files(training, device, force)
     dataset = load_data(training.config.data)
     check_resized(training.config.data, dataset)
-    check_shift(training.config.training.augmentation.shift, dataset.input_shape)
+    check_extent(Augmentation(**training.config.training.augmentation.model_dump()), dataset.input_shape)
     network, teacher = _network(training, device)
     try:
         with as_teacher(network, preparation_of(teacher, dataset), reading_of(teacher)):

@@ -13,6 +13,8 @@ from autokd.errors import DivergedError
 from autokd.training.class_metrics import class_metrics
 
 __all__ = [
+    "COLDEST",
+    "HOTTEST",
     "calibration_error",
     "label_metrics",
     "predict",

@@ -23,7 +23,7 @@ def peak_activation_bytes(module: nn.Module, sample: Tensor) -> int:
 
     Args:
         module: The network; it is set to evaluation mode.
-        sample: Input of one sample, `1 x` its shape, on the device of the module.
+        sample: Input of one sample, `1 x` its shape, on the device of the module; or what holds several tensors.
     """
     lifetimes = _Lifetimes(module.eval(), sample)
     with torch.no_grad(), lifetimes:
@@ -34,21 +34,19 @@ def peak_activation_bytes(module: nn.Module, sample: Tensor) -> int:
 class _Lifetimes(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """First and last operator that uses each storage, except those of parameters and buffers."""
 
-    def __init__(self, module: nn.Module, sample: Tensor) -> None:
+    def __init__(self, module: nn.Module, sample: Any) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._weights = {tensor.untyped_storage()._cdata for tensor in [*module.parameters(), *module.buffers()]}
         self._storages: dict[int, torch.UntypedStorage] = {}  # kept, so that none has the address of an earlier one
         self._first: dict[int, int] = {}
         self._last: dict[int, int] = {}
         self._n_operators = 0
-        self._use(sample)
+        self._use_all(sample)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
         self._n_operators += 1
-        for value in tree_leaves((args, kwargs, result)):
-            if isinstance(value, Tensor) and value.layout is torch.strided:  # others have no storage of their own
-                self._use(value)
+        self._use_all((args, kwargs, result))
         return result
 
     def peak(self) -> int:
@@ -58,6 +56,11 @@ class _Lifetimes(TorchDispatchMode):  # type: ignore[no-untyped-call]
             changes[self._first[address]] += storage.nbytes()
             changes[self._last[address] + 1] -= storage.nbytes()
         return max(accumulate(changes))
+
+    def _use_all(self, values: Any) -> None:
+        for value in tree_leaves(values):
+            if isinstance(value, Tensor) and value.layout is torch.strided:  # others have no storage of their own
+                self._use(value)
 
     def _use(self, tensor: Tensor) -> None:
         storage = tensor.untyped_storage()

@@ -25,7 +25,7 @@ def test_an_unknown_name_lists_the_known_ones() -> None:
 
 
 def test_inline_rejects_more_than_one_worker() -> None:
-    with pytest.raises(WorkerError, match="workers=2"):
+    with pytest.raises(WorkerError, match="must be 1, but is 2"):
         executor("inline", workers=2)
 
 

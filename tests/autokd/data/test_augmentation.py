@@ -6,7 +6,7 @@ from scipy.stats import chisquare
 from torch import Tensor
 
 from autokd.config.schema import TrainingConfig
-from autokd.data.augmentation import Augmentation, augment, check_augmentation, counter_hash
+from autokd.data.augmentation import Augmentation, augment, check_augmentation, check_extent, counter_hash
 from autokd.errors import InputError
 
 WORD = 2**64
@@ -142,3 +142,12 @@ def test_digests_do_not_contain_mixup_that_is_off() -> None:
     assert EVERYTHING.identity == {"shift": 2, "flip": True, "cutout": 3}
     assert TrainingConfig().decisive["augmentation"] == {"shift": 0, "flip": False, "cutout": 0}
     assert Augmentation(mixup=0.2).identity == {"shift": 0, "flip": False, "cutout": 0, "mixup": 0.2}
+
+
+def test_what_leaves_nothing_of_an_image_is_refused() -> None:
+    check_extent(Augmentation(shift=6, cutout=11), (1, 6, 6))
+    check_extent(Augmentation(), (5,))
+    with pytest.raises(InputError, match="shift must be at most 6"):
+        check_extent(Augmentation(shift=7), (1, 6, 6))
+    with pytest.raises(InputError, match="cutout must be less than 12"):
+        check_extent(Augmentation(cutout=12), (1, 6, 6))

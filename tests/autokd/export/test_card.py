@@ -45,6 +45,8 @@ def test_the_temperature_that_calibrates_is_told() -> None:
     assert "| the same, temperature-scaled | 3.10 % | not measured |" in text
     assert "divide the logits by 1.62 before the softmax" in text
     assert "divide the logits" not in card()
+    for end in (0.01, 1000.0):
+        assert "divide the logits" not in card(metrics={"accuracy": 1.0, "scaling_temperature": end})
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,5 @@
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from autokd.recipes.teachers import fashion_mnist
 from autokd.teachers.cost import TeacherCost, measure_cost
@@ -34,3 +34,42 @@ def test_weights_that_are_zero_and_statistics_are_counted() -> None:
 def test_a_callable_has_no_figures_but_the_parameters_that_it_is_said_to_have() -> None:
     teacher = Teacher(lambda x: x, "teacher", parameter_count=7)
     assert measure_cost(teacher, (3,), CPU) == TeacherCost(params=7)
+
+
+class Attending(nn.Module):
+    """A layer of a transformer, which on a CPU runs as one call without gradients."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+
+    def forward(self, samples: Tensor) -> Tensor:
+        return self.layer(samples.transpose(1, 2)).mean(1)
+
+
+class Recurrent(nn.Module):
+    """An LSTM, which on a CPU runs as one call of oneDNN."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.LSTM(8, 6, batch_first=True)
+
+    def forward(self, samples: Tensor) -> Tensor:
+        return self.layer(samples.transpose(1, 2))[0][:, -1]
+
+
+def test_layers_that_run_as_one_call_count_as_what_they_consist_of() -> None:
+    n, width, inner = 4, 8, 16
+    attention = n * width * 3 * width + 2 * n * n * width + n * width * width + 2 * n * width * inner
+    assert measure_cost(Teacher(Attending(), "t"), (width, n), CPU).macs == attention
+    assert measure_cost(Teacher(Recurrent(), "t"), (width, n), CPU).macs == n * 4 * 6 * (8 + 6)
+    assert torch.backends.mha.get_fastpath_enabled()
+
+
+def test_a_teacher_may_take_a_dict() -> None:
+    class OfDict(nn.Module):
+        def forward(self, inputs: dict[str, Tensor]) -> Tensor:
+            return inputs["x"] * 2
+
+    cost = measure_cost(Teacher(OfDict(), "t", Preparation(function=lambda x: {"x": x})), (5,), CPU)
+    assert cost.activation_bytes == 2 * 4 * 5

@@ -52,6 +52,13 @@ def test_layers_may_be_named(network: nn.Sequential, images: Tensor) -> None:
     assert torch.equal(maps, network[0](images))
 
 
+def test_a_function_computes_as_it_wants_in_bfloat16_too(network: nn.Sequential, images: Tensor) -> None:
+    network.requires_grad_(False)
+    teacher = Teacher(lambda batch: network(batch).numpy(), "name")  # NumPy has no bfloat16
+    with closing(TeacherWithFeatures(teacher, NOTHING, "bfloat16")) as live_teacher:
+        assert torch.equal(live_teacher(batch_of(images)).logits, network(images))
+
+
 def test_in_bfloat16_the_teacher_computes_under_autocast(network: nn.Sequential, images: Tensor) -> None:
     with closing(TeacherWithFeatures(Teacher(network, "name"), ALL, "bfloat16")) as live_teacher:
         outputs = live_teacher(batch_of(images))

@@ -5,6 +5,7 @@ from torch import nn
 from autokd.config.teacher import TeacherConfig
 from autokd.errors import InputError
 from autokd.teachers.graph import traced_teacher
+from autokd.teachers.preparation import Preparation
 from autokd.teachers.registry import Teacher, teacher_of
 
 CPU = torch.device("cpu")
@@ -27,3 +28,10 @@ def test_a_network_that_cannot_even_be_tried_is_one_line() -> None:
     network = nn.Sequential(nn.Flatten(), nn.Linear(4, 3)).double()
     with pytest.raises(InputError, match="the teacher's graph cannot be copied: "):
         traced_teacher(Teacher(network, "name"), (1, 2, 2), CPU)
+
+
+def test_a_network_of_vectors_that_images_are_made_of_has_no_graph_for_them() -> None:
+    network = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
+    teacher = Teacher(network, "name", Preparation(function=lambda images: images.flatten(1)))
+    with pytest.raises(InputError, match="its inputs are of another kind than the samples"):
+        traced_teacher(teacher, (1, 2, 2), CPU)

@@ -77,3 +77,49 @@ def test_a_batch_and_a_split_are_given_sample_by_sample(dataset: Dataset, make_n
 )
 def test_fewer_samples_are_asked_about_at_once_where_they_are_large(resize, shape, size: int) -> None:
     assert Teacher(lambda images: images, "name", Preparation(resize=resize)).largest_batch(shape) == size
+
+
+class WithExtra(nn.Linear):
+    """A module that keeps more than tensors in its state."""
+
+    def __init__(self, extra: int) -> None:
+        super().__init__(4, 3)
+        nn.init.ones_(self.weight)
+        nn.init.ones_(self.bias)
+        self.extra = extra
+
+    def get_extra_state(self) -> int:
+        return self.extra
+
+    def set_extra_state(self, state: int) -> None:
+        self.extra = state
+
+
+def quantised(weight: float) -> nn.Module:
+    layer = nn.Linear(4, 3)
+    nn.init.constant_(layer.weight, weight)
+    nn.init.zeros_(layer.bias)
+    module: nn.Module = torch.ao.quantization.quantize_dynamic(nn.Sequential(layer), {nn.Linear})
+    return module
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (lambda: WithExtra(1), lambda: WithExtra(2)),
+        (lambda: quantised(1.0), lambda: quantised(2.0)),
+        (lambda: torch.jit.script(WithExtra(1)), lambda: torch.jit.script(nn.Linear(4, 3))),
+    ],
+    ids=["extra state", "quantised", "scripted"],
+)
+@pytest.mark.filterwarnings("ignore")  # torch warns of two of the makes
+def test_a_module_of_any_make_can_teach(one, other) -> None:
+    teacher = Teacher(one(), "t")
+    assert teacher(torch.ones(2, 4)).shape == (2, 3)
+    assert not any(parameter.requires_grad for parameter in teacher.parameters())
+    assert teacher.digest == Teacher(one(), "t").digest != Teacher(other(), "t").digest
+
+
+def test_an_exported_program_can_teach() -> None:
+    program = torch.export.export(nn.Linear(4, 3).eval(), (torch.ones(2, 4),)).module()
+    assert Teacher(program, "t")(torch.ones(2, 4)).shape == (2, 3)
