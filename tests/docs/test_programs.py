@@ -73,7 +73,7 @@ PROGRAMS = (  # words that tell each program from the others; each is run below,
     *("teacher=teacher(), data=data()", "teacher_settings=", "def teacher():", "from model import"),
     *("distillation.Distiller(", "TrustRegionSampler(", "class Chain(", "SpaceConformance)"),
     *("class Brier(", "MethodConformance)", "class MyTPE(", "SamplerConformance)", "np.savez("),
-    *("to_networkx()", "gain(study", "result.asking()", "autokd.client"),
+    *("to_networkx()", "gain(study", "result.asking()", "model_copy(", "autokd.client"),
 )
 
 
@@ -154,6 +154,17 @@ def test_a_teachers_settings_are_given_in_python(folder: Path) -> None:
         program = program.replace(long, short)
     (folder / "program.py").write_text(program)
     assert "accuracy" in run(folder, "program.py")
+
+
+@pytest.mark.slow  # two searches, and trainings of their winners
+def test_a_search_goes_on_in_python_with_changed_settings(folder: Path) -> None:
+    words = "--name", "NAME", "--set", "trials=1", "--set", "training.rungs=[1,2]", "--set", "references.names=none"
+    run(folder, "-m", "autokd", "search", "digits", *words, "--set", "workers.count=1")
+    program = block("python", "model_copy(").replace("100", "2").replace("60", "2")
+    show = "print(result.progress.complete, [each.evaluation.epochs for each in result.students if each.is_final])\n"
+    lines = f"import autokd\n{program}{show}".splitlines()
+    (folder / "program.py").write_text('if __name__ == "__main__":\n' + "".join(f"    {line}\n" for line in lines))
+    assert run(folder, "program.py").endswith("2 [2.0, 2.0]\n")
 
 
 def test_distillation_in_a_loop_of_your_own_learns(folder: Path) -> None:
