@@ -86,11 +86,11 @@ class Client(Calls):
             ServiceError: If the service refuses, never answered, there is no such search, or it could not begin.
         """
         path = f"/api/searches/{quote(search, safe='')}/watch"
-        answered = False
+        reached = False
         while True:
             try:
                 with self._http.stream("GET", path, params=_given({"after": after})) as answer:
-                    answered = True
+                    reached = True
                     _check(answer)
                     for seen, news in _news(answer.iter_lines()):
                         after = seen
@@ -99,7 +99,7 @@ class Client(Calls):
                 if error.status != 503 and not (error.status == 404 and self._is_queued(search)):
                     raise
             except httpx2.TransportError as error:
-                if not answered:
+                if not reached:
                     raise self._silence(error) from error
             time.sleep(PAUSE_SECONDS)
 

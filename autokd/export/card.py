@@ -61,7 +61,7 @@ class Card:
             dtype="float32" if manifest["input"]["scale"] == 1 else "uint8",
             axes=" x ".join(map(str, ("batch", *shape))),
             figures=list(_figures(manifest)),
-            scaling_temperature=_told(manifest["metrics"].get("scaling_temperature")),
+            scaling_temperature=_determined(manifest["metrics"].get("scaling_temperature")),
             length=_length(manifest["training"]),
             comparison=_comparison(manifest["comparison"]),
             references=list(_references(manifest["references"])),
@@ -104,7 +104,7 @@ def _environment() -> Environment:
     return environment
 
 
-def _told(temperature: float | None) -> float | None:
+def _determined(temperature: float | None) -> float | None:
     """A scaling temperature; None if it is an end of its range, as it is if all samples are right."""
     return temperature if temperature is not None and COLDEST < temperature < HOTTEST else None
 

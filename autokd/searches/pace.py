@@ -141,8 +141,8 @@ def seconds_per_epoch(
     """
     epochs = tuple(new_epochs)
     complete = [row for row in rows if row.state == "complete" and row.seconds]
-    if told := [row.epoch_seconds for row in complete if row.epoch_seconds]:
-        return fmean(told)
+    if measured := [row.epoch_seconds for row in complete if row.epoch_seconds]:
+        return fmean(measured)
     usual = [row for row in complete if not _is_resumed(row, starts)]
     if not usual:
         return None
