@@ -160,10 +160,7 @@ def _verb(name: str, verb: Any) -> str:
     arguments = [p for p in verb.params if p.param_type_name == "argument"]
     options = [p for p in verb.params if p.param_type_name == "option"]
     needed = [f"{p.opts[0]}{_value(p, types[p.name])}" for p in options if p.required]
-    words = [
-        _argument(p) if p.required else f"[{_argument(p)}]".replace("[[", "[").replace("]...]", "]...")
-        for p in arguments
-    ]
+    words = [_argument(p) if p.required else _optional(_argument(p)) for p in arguments]
     usage = " ".join(["autokd", name, *words, *needed, *(["[OPTIONS]"] if options else [])])
     rows = [(f"`{_argument(p)}`", _help(p)) for p in arguments]
     rows += [(f"`{', '.join(p.opts)}{_value(p, types[p.name])}`", _help(p)) for p in options]
@@ -173,6 +170,11 @@ def _verb(name: str, verb: Any) -> str:
 
 def _argument(parameter: Any) -> str:
     return str(parameter.metavar or parameter.name.upper())
+
+
+def _optional(word: str) -> str:
+    """A word of the usage that may be left out; that of several arguments has its brackets already."""
+    return word if word.startswith("[") else f"[{word}]"
 
 
 def _plain_type(annotation: Any) -> Any:

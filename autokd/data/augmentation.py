@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from autokd.config.compatibility import without_later_keys
+from autokd.config.schema import AugmentationConfig
 from autokd.data.dataset import describe
 from autokd.errors import InputError
 from search_spaces.architecture.layers import KINDS
@@ -49,6 +50,11 @@ class Augmentation:
     cutout: int = 0
     mixup: float = 0.0
     cutmix: float = 0.0
+
+    @classmethod
+    def of(cls, config: AugmentationConfig) -> "Augmentation":
+        """The augmentation of a section `[training.augmentation]`."""
+        return cls(**config.model_dump())
 
     @property
     def does_nothing(self) -> bool:

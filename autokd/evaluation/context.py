@@ -62,7 +62,7 @@ class TrainingContext:
     @property
     def augmentation(self) -> Augmentation:
         """The augmentation of training samples."""
-        return Augmentation(**self.training.augmentation.model_dump())
+        return Augmentation.of(self.training.augmentation)
 
     @property
     def precision(self) -> str:

@@ -93,14 +93,14 @@ def verify_folder(folder: Path, test: Split | None = None, seconds: float | None
 
 
 def samples_to_verify(folder: Path, source: str) -> Split:
-    """The test split of a data source; images of a folder are resized as they were for the exported student.
+    """The test split of a data source; images of a file each are resized as they were for the exported student.
 
     Args:
         folder: An exported folder.
         source: As `data.source`.
 
     Raises:
-        InputError: If there are no such data, or their images have another size than the student's.
+        InputError: If there are no such data, or they are of another kind or size than what the student takes.
     """
     shape = (read_manifest(folder).input or {}).get("shape")
     wanted = shape[1:] if isinstance(shape, list) and len(shape) == 3 else None  # of images alone

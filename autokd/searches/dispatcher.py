@@ -207,7 +207,7 @@ class Dispatcher:
             precompute_outputs,
             {key: (context, key) for key in missing},
             "the teacher's outputs cannot be computed",
-            on_tick=lambda pending, waiting: self._tick_outputs(context, pending, waiting),
+            on_tick=lambda left: self._report_outputs(context, left),
             on_done=lambda left: self._record_outputs(context, left),
         )
 
@@ -250,12 +250,6 @@ class Dispatcher:
         self.on_prepared(needed - _n_incomplete(missing), needed)
         self.heed_stop()
 
-    def _tick_outputs(
-        self, context: TrainingContext, pending: Mapping[Future[None], OutputsKey], waiting: Iterable[OutputsKey]
-    ) -> None:
-        self._look(pending)
-        self._report_outputs(context, [*pending.values(), *waiting])
-
     def _prune(self, context: TrainingContext, files: PrunedTeachers, rounds: int) -> None:
         """Let a worker do a round of pruning."""
         task, failure = {rounds: (context, rounds)}, "the teacher cannot be pruned"
@@ -269,7 +263,7 @@ class Dispatcher:
         work: Callable[..., T],
         inputs: Mapping[K, tuple[Any, ...]],
         failure: str,
-        on_tick: Callable[[Mapping[Future[T], K], Iterable[K]], None],
+        on_tick: Callable[[Iterable[K]], None],
         on_done: Callable[[Iterable[K]], None],
     ) -> dict[K, T]:
         """What workers return for tasks that are none of a trial; those whose worker is lost are sent again.
@@ -280,16 +274,24 @@ class Dispatcher:
             work: What a worker does.
             inputs: Its arguments, for each task by its key.
             failure: What has failed if one of them does, for the message.
-            on_tick: Called with the tasks under way, and the keys of the others, every few seconds while waiting.
-            on_done: Called with the keys of those that are left, whenever some have ended.
+            on_tick: Called with the keys of those that are left, every few seconds while waiting.
+            on_done: The same, whenever some have ended.
         """
         waiting, pending = deque(inputs), dict[Future[T], K]()
         attempts, results = Counter[K](), dict[K, T]()
+
+        def left() -> Iterable[K]:
+            return [*pending.values(), *waiting]
+
+        def tick() -> None:
+            self._look(pending)
+            on_tick(left())
+
         while waiting or pending:
             while waiting and len(pending) < self.executor.capacity:
                 key = waiting.popleft()
                 pending[self._submitted(work, *inputs[key])] = key
-            for future in _first(pending, lambda: on_tick(pending, waiting)):
+            for future in _first(pending, tick):
                 key = pending.pop(future)
                 attempts[key] += 1
                 self._bring(inputs[key][0])
@@ -297,10 +299,10 @@ class Dispatcher:
                     results[key] = future.result()
                 else:
                     waiting.appendleft(key)
-            on_done([*pending.values(), *waiting])
+            on_done(left())
         return results
 
-    def _tick_of_teachers(self, *_: object) -> None:
+    def _tick_of_teachers(self, _: object) -> None:
         self.on_change()
         self.heed_stop()
 

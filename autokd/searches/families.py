@@ -148,8 +148,11 @@ def winners(families: Sequence[Family]) -> list[Family]:
         families: Sorted, the best first, as the result is.
     """
     highest = max((family.rung for family in families), default=None)
-    climbed = [family for family in reversed(families) if family.rung == highest]
-    return list({frozenset(family.parameters.items()): family for family in climbed}.values())[::-1]
+    first = dict[frozenset[tuple[str, object]], Family]()
+    for family in families:
+        if family.rung == highest:
+            first.setdefault(frozenset(family.parameters.items()), family)
+    return list(first.values())
 
 
 def _family(

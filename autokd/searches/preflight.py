@@ -139,7 +139,7 @@ def find_facts(config: SearchConfig, teacher: Teacher | None = None, reporter: R
     device = pick_device(config.workers.device)
     dataset = load_data(config.data)
     check_resized(config.data, dataset)
-    augmentation = Augmentation(**config.training.augmentation.model_dump())
+    augmentation = Augmentation.of(config.training.augmentation)
     check_augmentation(augmentation, dataset.input_shape)
     check_extent(augmentation, dataset.input_shape)
     check_channels(config.data.student_channels, dataset, "data.student_channels")

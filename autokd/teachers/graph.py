@@ -26,10 +26,10 @@ def traced_teacher(teacher: Teacher, input_shape: tuple[int, ...], device: torch
     if teacher.network is None:
         raise InputError("the teacher is no torch module, so its graph is not known")
     samples = torch.randn(EXAMPLES, *input_shape, generator=torch.Generator().manual_seed(0)).to(device)
-    inputs = teacher.prepared(samples)
-    if isinstance(inputs, torch.Tensor) and inputs.ndim != samples.ndim:
-        raise InputError("the teacher's graph cannot be copied: its inputs are of another kind than the samples")
     try:
+        inputs = teacher.prepared(samples)
+        if isinstance(inputs, torch.Tensor) and inputs.ndim != samples.ndim:
+            raise SpaceError("its inputs are of another kind than the samples")
         return trace(teacher.network, inputs, teacher.reading.output)
     except SpaceError as error:
         raise InputError(f"the teacher's graph cannot be copied: {first_line(error)}") from None

@@ -2,7 +2,7 @@
 
 import hashlib
 import pickle
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -135,15 +135,18 @@ def _digest(network: Callable[[Any], Any], name: str) -> str:
     if isinstance(network, nn.Module):
         for key, value in sorted(network.state_dict().items()):
             for leaf in tree_leaves(value):  # a quantised layer packs its tensors
-                digest.update(key.encode() + _content(leaf))
+                digest.update(key.encode())
+                for part in _content(leaf):
+                    digest.update(part)
     return digest.hexdigest()
 
 
-def _content(value: Any) -> bytes:
-    """A value of a state as bytes: a tensor, or whatever a module keeps beside."""
+def _content(value: Any) -> Iterator[bytes | memoryview]:
+    """A value of a state as bytes, in parts: a tensor, without a copy, or whatever a module keeps beside."""
     if not isinstance(value, Tensor):
-        return pickle.dumps(value)
+        yield pickle.dumps(value)
+        return
+    yield f"{value.dtype}{tuple(value.shape)}".encode()
     tensor = value.detach().cpu()
     tensor = tensor.dequantize() if tensor.is_quantized else tensor
-    content = tensor.contiguous().view(-1).view(torch.uint8).numpy().tobytes()
-    return f"{value.dtype}{tuple(value.shape)}".encode() + content
+    yield tensor.contiguous().view(-1).view(torch.uint8).numpy().data

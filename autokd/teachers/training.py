@@ -87,7 +87,7 @@ def train_teacher(
     check_files(training, device, force)
     dataset = load_data(training.config.data)
     check_resized(training.config.data, dataset)
-    check_extent(Augmentation(**training.config.training.augmentation.model_dump()), dataset.input_shape)
+    check_extent(Augmentation.of(training.config.training.augmentation), dataset.input_shape)
     network, teacher = _network(training, device)
     try:
         with as_teacher(network, preparation_of(teacher, dataset), reading_of(teacher)):

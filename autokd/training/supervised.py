@@ -28,7 +28,7 @@ def label_stream(
         seed: Seed of order and augmentation.
         device: Device of the batches.
     """
-    augmentation = Augmentation(**config.augmentation.model_dump())
+    augmentation = Augmentation.of(config.augmentation)
     return TrainingStream(dataset, augmentation, config.batch_size, epochs, seed, device)
 
 

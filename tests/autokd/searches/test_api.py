@@ -14,16 +14,13 @@ from PIL import Image
 from torch import Tensor, nn
 
 import autokd
-from autokd.config.data import DataConfig
 from autokd.config.toml import override_config
 from autokd.data.dataset import Dataset
-from autokd.data.registry import load_data
 from autokd.database.lease import acquire, release
 from autokd.errors import InputError, InterruptedSearchError
 from autokd.export.verification import verify_folder
 from autokd.optimizers.models.posterior import Posterior
 from autokd.searches.api import find_all
-from autokd.searches.data_from_python import data_source
 from autokd.searches.reporter import Silent
 from autokd.searches.retraining import Retraining
 from autokd.searches.workspace import Workspace
@@ -407,15 +404,6 @@ def test_data_in_memory_may_have_settings(search) -> None:
     assert search(data_settings={"subset": 40}).problem.facts.n_train == 40
     with pytest.raises(InputError, match=r"data\.subse"):
         search(data_settings={"subse": 40})
-
-
-def test_arrays_are_saved_with_the_split_and_the_names_that_were_asked_for(home: Workspace, dataset: Dataset) -> None:
-    given = {key: value for key, value in arrays(dataset).items() if not key.startswith("validation")}
-    names = [str(number) for number in range(dataset.classes)], [f"class {number}" for number in range(dataset.classes)]
-    for class_names in names:
-        source = data_source(given | {"class_names": class_names}, home, 31)
-        loaded = load_data(DataConfig(source=source))
-        assert (len(loaded.validation), list(loaded.class_names)) == (31, class_names)
 
 
 def test_the_package_lists_its_public_names() -> None:
