@@ -32,6 +32,7 @@ class Preparation:
         resize: Height and width in pixels.
         normalisation: Mean and deviation of the teacher's own normalisation, of all channels or of each.
         function: A user's function.
+        contiguous: Whether images are contiguous at the end, and not channels_last.
     """
 
     data: Normalisation | None = None
@@ -39,6 +40,7 @@ class Preparation:
     resize: tuple[int, int] | None = None
     normalisation: Normalisation | None = None
     function: Callable[[Tensor], Any] | None = None
+    contiguous: bool = False
 
     def __call__(self, samples: Tensor) -> Any:
         """Inputs of the teacher's network: float32, or whatever `function` returns.
@@ -54,7 +56,10 @@ class Preparation:
         if self.normalisation:
             mean, deviation = (_by_channel(values, samples) for values in self.normalisation)
             samples = (samples - mean).div_(deviation)
-        return self.function(samples) if self.function else samples
+        inputs = self.function(samples) if self.function else samples
+        if self.contiguous and isinstance(inputs, Tensor):  # also strides of axes of size 1, unlike `contiguous`
+            return inputs.clone(memory_format=torch.contiguous_format)
+        return inputs
 
     def values(self, input_shape: tuple[int, ...]) -> int:
         """Number of values of a converted sample, before `function` is applied."""

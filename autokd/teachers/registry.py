@@ -16,6 +16,7 @@ from autokd.data.dataset import Dataset
 from autokd.errors import InputError, first_line
 from autokd.teachers.factories.registry import check_factory, make_network, own_settings
 from autokd.teachers.logits import reading_of
+from autokd.teachers.memory_format import fitting_preparation
 from autokd.teachers.onnx import OnnxNetwork, file_digest, parameter_count
 from autokd.teachers.precomputed import precomputed_teacher, read_outputs
 from autokd.teachers.preparation import preparation_of
@@ -62,7 +63,7 @@ def load_teacher(
     dataset: Dataset | None = None,
     notify: Callable[[str], None] = lambda line: None,
 ) -> Teacher:
-    """Teacher that `config` describes, on `device`; a module's weights of four dimensions are channels_last.
+    """Teacher that `config` describes, on `device`; a module's weights of four dimensions are channels_last if it can.
 
     Args:
         config: Section `[teacher]` of a configuration.
@@ -95,7 +96,10 @@ def teacher_of(network: Callable[[Any], Any], name: str, config: TeacherConfig, 
         config: Section `[teacher]` of a configuration.
         dataset: Data set of the search.
     """
-    return Teacher(network, name + _settings(config), preparation_of(config, dataset), reading_of(config))
+    preparation = preparation_of(config, dataset)
+    if dataset is not None and isinstance(network, nn.Module):
+        preparation = fitting_preparation(network, preparation, dataset.input_shape)
+    return Teacher(network, name + _settings(config), preparation, reading_of(config))
 
 
 def _from_factory(

@@ -74,7 +74,7 @@ class Teacher(nn.Module):
 
     @torch.no_grad()
     def prepared(self, samples: Tensor) -> Tensor:
-        """Inputs of the network.
+        """Inputs of the network, which may overwrite them: they are never the samples themselves.
 
         Args:
             samples: Normalised samples, float32, `batch x` the data set's `input_shape`.
@@ -83,7 +83,7 @@ class Teacher(nn.Module):
             InputError: If the settings do not fit the samples.
         """
         inputs: Tensor = self.preparation(samples)
-        return inputs
+        return inputs.clone() if inputs is samples else inputs
 
     @staticmethod
     def outer_names(names: Iterable[str]) -> list[str]:

@@ -23,6 +23,7 @@ from autokd.data.registry import check_resized, check_source, load_data
 from autokd.errors import InputError, InterruptedSearchError
 from autokd.teachers.factories.registry import make_network, own_settings
 from autokd.teachers.logits import Reading, reading_of
+from autokd.teachers.memory_format import fitting_preparation
 from autokd.teachers.preparation import Preparation, preparation_of
 from autokd.teachers.process_cache import forget_files
 from autokd.teachers.training_plan import TeacherTraining, check_files, check_kind
@@ -90,7 +91,8 @@ def train_teacher(
     check_extent(Augmentation.of(training.config.training.augmentation), dataset.input_shape)
     network, teacher = _network(training, device)
     try:
-        with as_teacher(network, preparation_of(teacher, dataset), reading_of(teacher)):
+        preparation = fitting_preparation(network, preparation_of(teacher, dataset), dataset.input_shape)
+        with as_teacher(network, preparation, reading_of(teacher)):
             return _Run(training, network, dataset, device, on_epoch).finish()
     except KeyboardInterrupt:
         if not (done := int(epochs_done(training.checkpoint))):

@@ -33,9 +33,9 @@ ORDER = {
         "checkpoint selection supervised"
     ),
     "autokd.teachers": (
-        "factories preparation logits weights fingerprint onnx teacher graph kept_channels principal_channels "
-        "slim_copy cost features outputs validation precomputed registry from_python process_cache training_plan "
-        "training pruned panel"
+        "factories preparation memory_format logits weights fingerprint onnx teacher graph kept_channels "
+        "principal_channels slim_copy cost features outputs validation precomputed registry from_python process_cache "
+        "training_plan training pruned panel"
     ),
     "autokd.teachers.factories": "mended base timm torchvision transformers registry",
     "autokd.teachers.outputs": "key shapes cache reader disk_budget",

@@ -1,7 +1,7 @@
 """Images of a data set before they are decoded: the common form of all sources of images."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -11,6 +11,9 @@ __all__ = ["SPLIT_NAMES", "Undecoded", "undecoded"]
 
 SPLIT_NAMES = {"train": ("train",), "validation": ("validation", "val", "valid"), "test": ("test",)}
 """Splits with the names that a source may give them."""
+
+
+_LOOKED_AT = 64  # images, to see whether there are colour images behind a grey one
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,9 @@ class Undecoded:
 def undecoded(
     name: str, pictures: Mapping[str, Pictures], size: int | None, class_names: tuple[str, ...] | None
 ) -> Undecoded:
-    """Undecoded images of map-style data sets, with the shape of the first training image.
+    """Undecoded images of map-style data sets, with the size of the first training image.
+
+    They have its channels, too, but if it is grey and one of up to 64 others, spread evenly, is not, they are colour.
 
     Args:
         name: Name of the source, for messages.
@@ -42,8 +47,16 @@ def undecoded(
         class_names: Names of the classes; None if the classes have numbers only.
 
     Raises:
-        InputError: If the first image cannot be read.
+        InputError: If one of these images cannot be read.
     """
     parts = {part: Subset(each, torch.arange(len(each)), f"data {name}, {part}") for part, each in pictures.items()}
     first, _ = parts["train"].sample(0)
-    return Undecoded(name, parts, image_shape_of(first, size), class_names)
+    shape = image_shape_of(first, size)
+    if shape.channels == 1 and _has_colour(parts["train"]):
+        shape = replace(shape, channels=3)
+    return Undecoded(name, parts, shape, class_names)
+
+
+def _has_colour(part: Subset) -> bool:
+    step = max(1, len(part) // _LOOKED_AT)
+    return any(image_shape_of(part.sample(position)[0], None).channels == 3 for position in range(0, len(part), step))

@@ -28,6 +28,12 @@ def test_a_teacher_prepares_its_inputs_and_reads_its_outputs() -> None:
     assert teacher(torch.ones(2, 3, 4, 4)).tolist() == [[5, 5], [5, 5]]
 
 
+def test_a_teacher_that_overwrites_its_inputs_leaves_the_batch_alone() -> None:
+    batch = torch.ones(2, 1, 3, 3)
+    assert Teacher(lambda images: images.mul_(5).flatten(1), "name")(batch).unique().tolist() == [5]
+    assert batch.unique().tolist() == [1]
+
+
 def test_only_a_module_can_be_looked_into_and_counted(make_network) -> None:
     network = make_network()
     teacher, function = Teacher(network, "name"), Teacher(lambda images: images, "name")

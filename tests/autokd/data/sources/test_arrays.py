@@ -112,6 +112,7 @@ def test_classes_are_numbered_unless_they_are_named(arrays: dict[str, Any]) -> N
             r"train_images must be .*vectors are inputs\), but are \(50, 4\)",
         ),
         ({"train_labels": np.arange(50) - 1}, r"labels must be 0\.\."),
+        ({"train_images": np.zeros((50, 3, 8, 9), np.uint8)}, r"\(50, 3, 8, 9\) seem to have .*moveaxis\(.*, 1, -1\)"),
     ],
 )
 def test_invalid_arrays_are_named(arrays: dict[str, Any], change: dict[str, Any], message: str) -> None:

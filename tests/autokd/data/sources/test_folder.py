@@ -47,6 +47,14 @@ def test_all_images_are_colour_if_the_first_one_is(folder: Path) -> None:
     assert dataset.test.images[1, 0, 0].tolist() == [30, 30, 30]
 
 
+def test_all_images_are_colour_if_one_behind_a_grey_one_is(folder: Path) -> None:
+    paint(folder / "train" / "b" / "1.png", (1, 2, 3), mode="RGB")
+    dataset = decoded(folder)
+    assert dataset.input_shape == (3, 3, 4)
+    assert dataset.train.images[4, 0, 0].tolist() == [1, 2, 3]
+    assert dataset.train.images[0, 0, 0].tolist() == [100, 100, 100]
+
+
 def test_all_images_get_the_given_size_or_that_of_the_first(folder: Path) -> None:
     paint(folder / "train" / "b" / "9.png", 50, size=(9, 9))
     assert decoded(folder).input_shape == (1, 3, 4)
