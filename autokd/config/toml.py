@@ -1,6 +1,7 @@
 """A `search.toml` and `--set key=value` as a checked configuration."""
 
 import os
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -33,7 +34,8 @@ def read_config(
         path: The file.
         overrides: Settings `key=value` with dotted keys and values in TOML, such as "training.rungs=[1, 3]". Relative
             paths in them are relative to the current folder.
-        name: Name of the search; by default the `name` in the file or, if there is none, the stem of the file.
+        name: Name of the search; by default the `name` in the file or, if there is none, the stem of the file,
+            with a hyphen for what a name may not contain.
         defaults: Sections that stand for those that neither the file nor an override has.
 
     Raises:
@@ -41,7 +43,7 @@ def read_config(
     """
     values = read_tables(path)
     make_paths_absolute(values, path.parent.resolve())
-    values.setdefault("name", path.stem)
+    values.setdefault("name", re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem).lstrip("._-") or path.stem)
     overrides = list(overrides)
     for override in overrides:
         _set(values, override)

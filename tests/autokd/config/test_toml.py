@@ -27,6 +27,18 @@ def test_a_name_that_no_folder_should_have_is_refused(file: Path, name: str) -> 
         read_config(file, name=name)
 
 
+@pytest.mark.parametrize(
+    ("stem", "name"), [("my search (2)", "my-search-2-"), ("größe", "gr-e"), (".a b", "a-b"), ("a.b_c-d", "a.b_c-d")]
+)
+def test_a_search_is_named_after_its_file_with_hyphens_for_what_no_name_has(file: Path, stem: str, name: str) -> None:
+    assert read_config(file.rename(file.with_name(f"{stem}.toml"))).name == name
+
+
+def test_a_file_without_anything_a_name_may_have_needs_a_name(file: Path) -> None:
+    with pytest.raises(InputError, match="name: string should match pattern"):
+        read_config(file.rename(file.with_name("探索.toml")))
+
+
 def test_a_name_has_at_most_100_characters(file: Path) -> None:
     assert len(read_config(file, name="a" * 100).name) == 100
     with pytest.raises(InputError, match="name: must have at most 100 characters, but has 200"):
