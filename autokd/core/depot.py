@@ -16,6 +16,8 @@ from autokd.errors import AutoKDError, DepotError, first_line
 
 __all__ = ["Depot", "checked_url"]
 
+Stamp = tuple[int, int]  # size in bytes and time of the last change in nanoseconds
+
 
 class Depot:
     """The files below a folder of this machine, as they are at a URL, under the same names.
@@ -26,14 +28,15 @@ class Depot:
     Args:
         url: The URL, see `checked_url`.
         root: The folder; everything that is given by a path lies in it.
-        changing: Pattern of the names of files that are overwritten in time. All others never change.
+        changing: Pattern of the names of files that are overwritten in time. All others never change, but for those
+            that are sent and fetched as they are now.
     """
 
     def __init__(self, url: str, root: Path, changing: Pattern[str]) -> None:
         self.url = url.rstrip("/")
         self.root = root
         self._changing = changing
-        self._same: dict[Path, tuple[int, int]] = {}  # size and time of files that are at the URL as they are here
+        self._same: dict[Path, Stamp] = {}  # size and time of files that are at the URL as they are here
 
     def fetch(self, place: Path, changing: bool) -> None:
         """Bring a file, or all files of a folder, that are at the URL and not here, or here in another size.
@@ -49,6 +52,18 @@ class Depot:
             if changes or not file.is_file() or file.stat().st_size != size:
                 self._get(file)
             self._same[file] = _stamp(file)
+
+    def fetch_current(self, file: Path, stamp: Stamp) -> None:
+        """Bring a file that is not here with this size and time, those of the file that was sent."""
+        if not file.is_file() or _stamp(file) != stamp:
+            self._get(file)
+            os.utime(file, ns=(stamp[1], stamp[1]))
+
+    def send_current(self, file: Path) -> Stamp:
+        """Put a file at the URL unless this process has done so; its size and time, for others to fetch it."""
+        if self._same.get(file) != _stamp(file):
+            self.send(file)
+        return self._same[file]
 
     def send(self, file: Path) -> None:
         """Put a file at the URL, in place of the one that is there."""
@@ -176,6 +191,6 @@ def _files_in(place: Path) -> Iterator[Path]:
         yield from (Path(folder, name) for name in sorted(names) if not UNFINISHED.fullmatch(name))
 
 
-def _stamp(file: Path) -> tuple[int, int]:
+def _stamp(file: Path) -> Stamp:
     status = file.stat()
     return status.st_size, status.st_mtime_ns

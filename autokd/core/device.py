@@ -23,8 +23,8 @@ def pick_device(name: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-        torch.zeros(1, device=device).item()  # "meta" computes nothing
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        torch.zeros(1, dtype=torch.float64, device=device).item()  # "meta" computes nothing, "mps" has no such numbers
+    except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
         raise InputError(f"workers.device {name!r} is not usable here: {str(error).splitlines()[0]}") from None
     return device
 

@@ -144,7 +144,7 @@ def _step_time(network: nn.Module, images: Tensor, precision: str) -> StepTime:
 def _timed(compute: Callable[[], object], device: torch.device) -> StepTime:
     started, cpu_started = perf_counter(), process_time()
     compute()
-    if device.type == "cuda":
-        torch.cuda.synchronize()
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)
         return StepTime(seconds := perf_counter() - started, seconds)
     return StepTime(perf_counter() - started, process_time() - cpu_started)

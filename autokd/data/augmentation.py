@@ -88,9 +88,9 @@ def check_extent(augmentation: Augmentation, input_shape: tuple[int, ...]) -> No
         raise InputError(
             f"training.augmentation.shift must be at most {largest}, the images' size, but got {augmentation.shift}."
         )
-    if augmentation.cutout >= 2 * largest > 0:
+    if augmentation.cutout >= 2 * largest - 1 > 0:
         raise InputError(
-            f"training.augmentation.cutout must be less than {2 * largest}, which blackens whole images, but got "
+            f"training.augmentation.cutout must be less than {2 * largest - 1}, which blackens whole images, but got "
             f"{augmentation.cutout}."
         )
 

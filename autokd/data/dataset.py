@@ -185,7 +185,9 @@ Samples = TypeVar("Samples", bound=_Samples)
 def hold_out(split: Samples, n: int) -> tuple[Samples, Samples]:
     """The split without `n` random samples, and these `n` samples; deterministic for given sizes."""
     if not 0 <= n < len(split):
-        raise InputError(f"cannot hold out {n} of {len(split)} samples: it must be 0..{len(split) - 1}.")
+        most = len(split) - 1
+        asked = f"{n} of the {len(split)} training samples cannot be held out for another split"
+        raise InputError(f"data: {asked}: {f'at most {most} can' if most > 0 else 'more are needed'}.")
     generator = torch.Generator().manual_seed(derive("hold out", len(split), n))
     order = torch.randperm(len(split), generator=generator)
     return split.take(order[n:].sort().values), split.take(order[:n].sort().values)

@@ -13,6 +13,7 @@ import time
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
+from statistics import fmean
 
 import torch
 from safetensors.torch import save_file
@@ -20,10 +21,10 @@ from torch import Tensor, nn
 
 from autokd.config.schema import TrainingConfig
 from autokd.core.files import noticing_full_disk, write_atomically, write_json
-from autokd.data.channels import moments_of, of_split
+from autokd.data.channels import SomeChannels
 from autokd.data.dataset import Dataset
 from autokd.distillation import Method, make_method
-from autokd.errors import AutoKDError, first_line
+from autokd.errors import AutoKDError, InputError, first_line
 from autokd.evaluation.distillation_stream import DistillationStream
 from autokd.evaluation.log import logged
 from autokd.evaluation.networks import built_student, recruit, warm_start
@@ -31,7 +32,7 @@ from autokd.evaluation.precompute import precompute_outputs
 from autokd.evaluation.task import EvaluationResult, EvaluationTask
 from autokd.teachers.outputs.key import OutputsKey
 from autokd.training.best_checkpoint import Score
-from autokd.training.checkpoint import save_checkpoint, save_weights, undamaged_checkpoint
+from autokd.training.checkpoint import Checkpoint, load_weights, save_checkpoint, save_weights, undamaged_checkpoint
 from autokd.training.loop import Batches, TrainingSettings, TrainingState, fresh_state, train
 from autokd.training.metrics import label_metrics, predict, teacher_metrics, validation_metrics
 from autokd.training.selection import averaged, is_candidate, keep_if_best, kept_weights
@@ -39,6 +40,8 @@ from autokd.training.timetable import Leg, Timetable, step_at, timetable
 from search_spaces.networks.network import Network
 
 __all__ = ["OutOfMemoryError", "evaluate", "made_method"]
+
+_TELLING = 0.5  # share of the steps to a rung that tells the time of an epoch; of a few, warming up takes most
 
 
 class OutOfMemoryError(AutoKDError):
@@ -89,10 +92,14 @@ def _distil(task: EvaluationTask) -> tuple[dict[str, float], float | None]:
     recruit(task, method, dataset)
     with closing(DistillationStream(context, dataset, method, network, task.teacher_schedule, task.seed)) as stream:
         state, epoch_seconds = _train(task, network, method, stream, dataset)
-        work = stream.images_of(_timetable(context.training, stream).steps_to(task.rung))
+        table = _timetable(context.training, stream)
+        work, recent = stream.images_of(table.steps_to(task.rung)), table.recent(task.rung, stream.steps_per_epoch)
     with kept_weights(state, task.best):
         save_weights(network, task.weights)
-        training = {"training_loss": state.losses[-1], "training_cross_entropy": state.entropies[-1]}
+        training = {
+            "training_loss": _mean_of_last(state.losses, recent),
+            "training_cross_entropy": _mean_of_last(state.entropies, recent),
+        }
         metrics = _measure(task, network, dataset) | training | work | _sparsity(network)
         metrics |= _companions(task, method, dataset)
     best = {} if state.best is None else {"best_epoch": state.best.epoch}
@@ -102,10 +109,10 @@ def _distil(task: EvaluationTask) -> tuple[dict[str, float], float | None]:
 def _train(
     task: EvaluationTask, network: Network, method: Method, stream: DistillationStream, dataset: Dataset
 ) -> tuple[TrainingState, float | None]:
-    """Train from the last checkpoint to the task's rung; with the time of an epoch, None without anything to train."""
+    """Train from the last checkpoint to the task's rung; with the time of an epoch, None if little was left."""
     settings, table = TrainingSettings.of(task.context.training), _timetable(task.context.training, stream)
     state, legs = _begin(task, network, method, table.routes[task.rung], settings, dataset)
-    began, first = time.monotonic(), state.epochs
+    began, first = time.monotonic(), state.step
     for leg in legs:
         file = _checkpoint_file(task, leg)
 
@@ -125,8 +132,15 @@ def _train(
             on_segment=save,
             boundaries=table.stops if leg.branch is None else (),
         )
-    trained = state.epochs - first
-    return state, round((time.monotonic() - began) / trained, 4) if trained else None
+    trained = state.step - first
+    if trained < _TELLING * table.steps_to(task.rung):
+        return state, None
+    return state, round((time.monotonic() - began) * stream.steps_per_epoch / trained, 4)
+
+
+def _mean_of_last(means: Sequence[float], steps: Sequence[int]) -> float:
+    """Mean over the last segments, of which there are the means and the numbers of steps."""
+    return fmean(means[-len(steps) :], steps)
 
 
 def _begin(
@@ -151,12 +165,23 @@ def _begin(
     saved = {file: undamaged_checkpoint(file) for file in dict.fromkeys(files)}
     for position, leg in reversed(list(enumerate(route))):
         checkpoint = saved[files[position]]
-        if checkpoint is not None and leg.start < checkpoint.step <= leg.end:
+        if checkpoint is not None and leg.start < checkpoint.step <= leg.end and _has_its_best(checkpoint, task.best):
             state = fresh_state(settings, network, method, method.companion_rates)
             checkpoint.restore(state)
             return state, route[position:]
     warm_start(network, task, dataset)
     return fresh_state(settings, network, method, method.companion_rates), route
+
+
+def _has_its_best(checkpoint: Checkpoint, best: Path) -> bool:
+    """Whether the best weights before a checkpoint can be read, if they were kept; else a line on stdout says so."""
+    try:
+        if checkpoint.progress["best"] is not None:
+            load_weights(best)
+    except InputError as error:
+        print(f"{error} The checkpoint beside it is left out.")
+        return False
+    return True
 
 
 def _checkpoint_file(task: EvaluationTask, leg: Leg) -> Path:
@@ -207,7 +232,7 @@ def _sparsity(network: nn.Module) -> dict[str, float]:
 def _predictions(task: EvaluationTask, network: nn.Module, dataset: Dataset, part: str) -> tuple[Tensor, Tensor]:
     """The student's logits for a split, and its labels."""
     split, channels = dataset.splits[part].to(torch.device(task.context.device)), task.context.data.student_channels
-    return predict(network, of_split(split, channels), moments_of(dataset.normalisation, channels)), split.labels
+    return predict(SomeChannels(network, channels), split, dataset.normalisation), split.labels
 
 
 def _fidelity(task: EvaluationTask, logits: Tensor, dataset: Dataset, part: str) -> dict[str, float]:

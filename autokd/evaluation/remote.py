@@ -44,7 +44,7 @@ def packed(
 ) -> tuple[Callable[[str, bytes], Any], str, bytes]:
     """A function and its arguments that do this work on a machine with a folder of its own.
 
-    What the work reads is put at the URL, unless it is there.
+    What the work reads is put at the URL, unless it is there; a file that the configuration names, as it is now.
 
     Args:
         depot: The controller's files.
@@ -55,9 +55,10 @@ def packed(
     file = io.BytesIO()
     packer = _Packer(file, depot.root)
     packer.dump((work, task, further))
-    for place in _places(task, packer.named, depot):
+    stamps = {name: depot.send_current(depot.root / name) for name in packer.named if (depot.root / name).is_file()}
+    for place in _places(task, packer.named - stamps.keys(), depot):
         depot.send_missing(place)
-    return run_remotely, depot.url, pickle.dumps((packer.named, file.getvalue()))
+    return run_remotely, depot.url, pickle.dumps((packer.named, stamps, file.getvalue()))
 
 
 def bring(depot: Depot, task: Task) -> None:
@@ -81,9 +82,11 @@ def run_remotely(url: str, payload: bytes) -> Any:
         payload: The packed work.
     """
     depot = _of_this_machine(url)
-    named, pickled = pickle.loads(payload)
+    named, stamps, pickled = pickle.loads(payload)
     work, task, further = _Unpacker(io.BytesIO(pickled), depot.root).load()
-    for place in _places(task, named, depot):
+    for name, stamp in stamps.items():
+        depot.fetch_current(depot.root / name, stamp)
+    for place in _places(task, named - stamps.keys(), depot):
         depot.fetch(place, changing=True)
     try:
         with followed_by(lambda file: depot.send(file) if file.is_relative_to(depot.root) else None):

@@ -188,14 +188,14 @@ class EvaluationResult:
         key: The task's.
         metrics: Those of `label_metrics` on the validation split, `ece_scaled` and `scaling_temperature`, `agreement`
             and `teacher_kl` with the teacher; if the test split is measured, the same with the prefix `test_`, at the
-            same temperature; `training_loss` and `training_cross_entropy` (with the labels), means over the last epoch
-            or over the cooldown if that is shorter; `best_epoch` if the best weights are kept; `images`, the number of
-            training images since the rung before, and `live_teacher_images`, how many the teacher got while it ran
-            during the training; `nonzero_params`, the number of parameters that are not 0.
+            same temperature; `training_loss` and `training_cross_entropy` (with the labels), means over at least the
+            last half of the last epoch, or of the cooldown if that is shorter; `best_epoch` if the best weights are
+            kept; `images`, the number of training images since the rung before, and `live_teacher_images`, how many the
+            teacher got while it ran during the training; `nonzero_params`, the number of parameters that are not 0.
         seconds: Time of training and measuring, without what was already done.
         worker: Host and process that did it; None in results of version 0.1.
-        epoch_seconds: Time of an epoch while it was trained, without what comes before and after; None if nothing was
-            left to train, and in results of earlier versions.
+        epoch_seconds: Time of an epoch while it was trained, without what comes before and after; None if less
+            than half was left to train, and in results of earlier versions.
     """
 
     key: str

@@ -76,7 +76,7 @@ def with_full_length(
     if seconds is None or (decided and (decided.seconds, decided.trial, decided.trainings) == wanted):
         prepare(problem.retraining_context)
         return problem
-    per_epoch = slowest_epoch(problem, store, lease.search_id, families)
+    per_epoch = slowest_epoch(problem, store, lease.search_id, families) * _validating(problem)
     workers, n_train = problem.config.workers.count, problem.facts.n_train
     longest = FullLength(
         seconds=seconds,
@@ -99,6 +99,17 @@ def with_full_length(
     if not set(found.retraining_context.outputs_needed) <= set(context.outputs_needed):
         prepare(found.retraining_context)  # in a shorter training, checkpoints of the teacher teach other epochs
     return found
+
+
+def _validating(problem: Problem) -> float:
+    """Factor on the time of an epoch where the best epoch is kept: half of the epochs end with a validation.
+
+    A sample then takes a third of what it takes in training, whose backward pass is about twice a forward pass.
+    """
+    samples = problem.facts.samples
+    if problem.config.final.keep != "best" or samples is None:
+        return 1.0
+    return 1 + samples["validation"] / samples["train"] / 6
 
 
 def full_length(problem: Problem) -> dict[str, Any] | None:

@@ -121,9 +121,10 @@ def undamaged_checkpoint(path: Path) -> Checkpoint | None:
 
 
 def save_weights(network: nn.Module, path: Path) -> None:
-    """Save a network's state dict."""
+    """Save a network's state dict, with a digest of it in the header."""
     tensors = _plain(network.state_dict().items())
-    write_atomically(path, lambda temporary: save_file(tensors, temporary))
+    digest = {"digest": _digest(tensors)}
+    write_atomically(path, lambda temporary: save_file(tensors, temporary, digest))
 
 
 def load_weights(path: Path) -> dict[str, Tensor]:
@@ -132,7 +133,12 @@ def load_weights(path: Path) -> dict[str, Tensor]:
     Raises:
         InputError: If the file is missing or damaged.
     """
-    return _read(path, "weights")
+    tensors = _read(path, "weights")
+    with safe_open(path, framework="pt") as file:
+        digest = (file.metadata() or {}).get("digest")  # none in files of earlier versions
+    if digest not in (None, _digest(tensors)):
+        raise InputError(f"weights {path} cannot be read: some of its bytes have changed.")
+    return tensors
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,8 @@ from autokd.training.schedules import Cooldown, Cosine, Schedule, Trunk
 
 __all__ = ["Leg", "Timetable", "new_epochs", "step_at", "timetable"]
 
+_ENOUGH = 0.5  # of the last epoch, or of a shorter cooldown, over which a training is averaged
+
 
 @dataclass(frozen=True)
 class Leg:
@@ -46,6 +48,24 @@ class Timetable:
         """Number of steps that a training takes to a rung after it has reached the one before."""
         start = self.routes[rung - 1][0].end if rung else 0  # where the rungs' routes part
         return self.routes[rung][-1].end - start
+
+    def recent(self, rung: int, steps_per_epoch: int) -> list[int]:
+        """Steps of each of the last segments to a rung, over which the training is averaged there.
+
+        They are at least half of the last epoch, or of the last leg if that is shorter, and as few as possible.
+        """
+        route = self.routes[rung]
+        segments = [segment for leg in route for segment in self._segments(leg, steps_per_epoch)]
+        enough, recent = _ENOUGH * min(steps_per_epoch, route[-1].end - route[-1].start), list[int]()
+        while segments and (not recent or sum(recent) < enough):
+            recent.insert(0, segments.pop())
+        return recent
+
+    def _segments(self, leg: Leg, steps_per_epoch: int) -> list[int]:
+        """Steps of each segment of a leg, which end with each epoch and, in the trunk, where routes may leave it."""
+        inner = {*range(0, leg.end, steps_per_epoch), *(self.stops if leg.branch is None else ())}
+        ends = [leg.start, *sorted(end for end in inner if leg.start < end < leg.end), leg.end]
+        return [after - before for before, after in pairwise(ends) if after > before]
 
     @property
     def stops(self) -> tuple[int, ...]:

@@ -107,7 +107,7 @@ class Subset:
             raise InputError(f"{self.what}: sample {index} fails: {type(error).__name__}: {error}.") from error
         try:
             image, label = _image_and_label(sample)
-            return _picture(image), int(label)
+            return _picture(image), _number(label)
         except (TypeError, ValueError) as error:
             raise InputError(
                 f"{self.what}: sample {index} must be a uint8 or Pillow image and its label: {error}."
@@ -139,6 +139,13 @@ def _image_and_label(sample: Any) -> tuple[Any, Any]:
     if key is None or "label" not in sample:
         raise ValueError(f"it has {', '.join(map(str, sample)) or 'nothing'}, but needs image (or img) and label")
     return sample[key], sample["label"]
+
+
+def _number(label: Any) -> int:
+    number = int(label)
+    if number != float(label):
+        raise ValueError(f"the label {label} is no class number")
+    return number
 
 
 def _picture(image: Any) -> "Image | Pixels":

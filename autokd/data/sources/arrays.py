@@ -116,4 +116,7 @@ def _seem_channels_first(images: Tensor) -> bool:
 
 
 def _tensor(array: Any) -> Tensor:
-    return array if isinstance(array, Tensor) else torch.from_numpy(np.array(array))
+    if isinstance(array, Tensor):
+        return array.detach().to("cpu").to_dense()
+    values = np.array(array)
+    return torch.from_numpy(values.astype(values.dtype.newbyteorder("=")))

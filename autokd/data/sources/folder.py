@@ -1,6 +1,7 @@
 """A folder of images: one folder for each split, and in it one folder for each class."""
 
 import hashlib
+import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -40,8 +41,11 @@ class FolderPictures:
         """Digest that changes when a file does, under the same name as in Hugging Face's data sets."""
         digest = hashlib.sha256()
         for file, label in self.files:
-            facts = file.stat()
-            digest.update(f"{file}\0{facts.st_size}\0{facts.st_mtime_ns}\0{label}\n".encode())
+            try:
+                facts = file.stat()
+            except OSError as error:
+                raise InputError(f"{file} is not a readable image: {error}.") from None
+            digest.update(os.fsencode(file) + f"\0{facts.st_size}\0{facts.st_mtime_ns}\0{label}\n".encode())
         return digest.hexdigest()
 
 

@@ -52,6 +52,19 @@ def test_what_one_machine_sends_another_fetches_under_the_same_names(make: Make)
     assert contents(there.root) == contents(here.root)
 
 
+def test_a_file_that_is_replaced_under_its_name_is_fetched_as_it_is_now(make: Make) -> None:
+    here, there = make("here"), make("there")
+    file = write(here, "teacher", "old")
+    there.fetch_current(there.root / "teacher", here.send_current(file))
+    file.write_text("new")
+    stamp = make("here").send_current(file)  # another process
+    assert here.send_current(file) == stamp
+    there.fetch_current(there.root / "teacher", stamp)
+    assert contents(there.root) == {"teacher": "new"}
+    there.url = "memory://nowhere"
+    there.fetch_current(there.root / "teacher", stamp)  # it is there
+
+
 def test_files_are_fetched_again_only_if_their_size_or_name_says_that_they_changed(make: Make) -> None:
     here, there = make("here"), make("there")
     for name in ("outputs", "longer", "checkpoint"):

@@ -261,6 +261,37 @@ def test_killed_between_the_best_weights_and_their_checkpoint_it_keeps_the_same_
     assert weights_of(final) == weights_of(unbroken)
 
 
+@pytest.mark.parametrize("damage", ["gone", "short", "changed"])
+def test_without_its_best_weights_a_final_training_begins_again_and_keeps_the_same(
+    final: EvaluationTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
+):
+    unbroken = replace(final, folder=tmp_path / "unbroken")
+    expected = evaluate(unbroken).metrics
+    with monkeypatch.context() as patch:
+        stopping_after(5, patch)
+        with pytest.raises(Stopped):
+            evaluate(final)
+    content = final.best.read_bytes()
+    final.best.unlink()
+    if damage != "gone":
+        final.best.write_bytes(content[:-9] if damage == "short" else content[:-1] + bytes([content[-1] ^ 1]))
+    assert evaluate(final).metrics == expected
+    assert weights_of(final) == weights_of(unbroken)
+    assert "cannot be read" in final.log.read_text()
+
+
+def test_the_time_of_an_epoch_is_told_only_by_half_of_the_steps_or_more(
+    final: EvaluationTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    for n, tells in ((3, True), (4, False)):
+        task = replace(final, folder=tmp_path / str(n))
+        with monkeypatch.context() as patch:
+            stopping_after(n, patch)
+            with pytest.raises(Stopped):
+                evaluate(task)
+        assert (evaluate(task).epoch_seconds is not None) is tells
+
+
 def test_the_best_weights_so_far_go_when_the_training_is_done(final: EvaluationTask):
     evaluate(final)
     final.best.touch()  # as if killed between the result and the tidying

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from autokd.config.toml import override_config
 from autokd.database.lease import Lease, acquire, release
 from autokd.database.store import Store
 from autokd.evaluation.context import TrainingContext
@@ -66,6 +67,16 @@ def test_the_length_follows_from_the_speed_of_the_family_in_the_search(
     per_epoch = 2.0 * len(family.evaluations) / max(row.epochs for row in family.evaluations)
     by_hand = (1 - RESERVE) * 10 / (2 * per_epoch)  # two trainings, one worker
     assert by_hand - 0.1 < decided(problem, store, lease).full_length_epochs <= by_hand
+
+
+def test_an_epoch_of_the_second_half_ends_with_a_validation(problem: Problem, store: Store, lease: Lease) -> None:
+    larger = replace(problem, facts=replace(problem.facts, samples={"train": 10, "validation": 30, "test": 1}))
+    kept_last = replace(larger, config=override_config(larger.config, ["final.keep='last'"]))
+    seconds = [
+        found.facts.full_length.seconds_per_epoch
+        for found in (decided(each, store, lease) for each in (larger, kept_last))
+    ]
+    assert seconds[0] == pytest.approx(1.5 * seconds[1])  # 3 / 6 more
 
 
 def test_the_time_in_which_the_teachers_outputs_are_computed_is_taken_off(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from autokd.data.stream import TrainingStream
@@ -104,6 +104,19 @@ def test_weights_are_the_networks_state_dict(trained: TrainingState, tmp_path: P
     weights, expected = load_weights(tmp_path / "weights"), trained.network.state_dict()
     assert weights.keys() == expected.keys()
     assert all(torch.equal(weights[name], expected[name]) for name in expected)
+
+
+def test_weights_of_which_a_byte_has_changed_are_refused_and_earlier_versions_have_no_digest(
+    trained: TrainingState, tmp_path: Path
+) -> None:
+    path = tmp_path / "weights"
+    save_weights(trained.network, path)
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(InputError, match=r"weights .* cannot be read: some of its bytes have changed"):
+        load_weights(path)
+    save_file(load_file(path), path)
+    assert load_weights(path).keys() == trained.network.state_dict().keys()
 
 
 def steps(path: Path) -> int | None:

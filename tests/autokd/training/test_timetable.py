@@ -27,6 +27,29 @@ def test_the_steps_to_a_rung_begin_where_it_parts_from_the_one_before() -> None:
     assert [timetable("stable", [10, 30], 0.1, 0.3).steps_to(rung) for rung in (0, 1)] == [10, 30 - 7]
 
 
+@pytest.mark.parametrize(
+    ("kind", "ends", "recent"),
+    [
+        ("cosine", (35, 105), ([35], [35])),  # whole epochs
+        ("cosine", (36, 108), ([35, 1], [35, 3])),  # a step behind the border tells nothing
+        ("cosine", (53, 106), ([18], [35, 1])),
+        ("stable", (35, 105), ([10], [32])),
+        ("stable", (36, 71), ([10, 1], [20, 1])),  # all of the cooldown, of 11 and 21 steps
+        ("stable", (1, 3), ([1], [1])),  # no cooldown
+    ],
+)
+def test_a_rung_is_averaged_over_at_least_half_of_the_last_epoch_or_cooldown(
+    kind: Literal["cosine", "stable"], ends: tuple[int, ...], recent: tuple[list[int], ...]
+) -> None:
+    table = timetable(kind, ends, 0.1, 0.3)
+    found = [table.recent(rung, 35) for rung in range(len(ends))]
+    for rung, end in enumerate(ends):
+        start = table.routes[rung][-1].start
+        assert sum(found[rung]) >= min(35, end - start) / 2
+        assert sum(found[rung][1:]) <= min(35, end - start) / 2
+    assert tuple(found) == recent
+
+
 def test_the_route_to_a_rung_under_stable_does_not_depend_on_later_rungs() -> None:
     short, long = timetable("stable", [10, 30], 0.2, 0.3), timetable("stable", [10, 30, 90], 0.2, 0.3)
     assert short.routes == long.routes[:2]

@@ -121,6 +121,14 @@ def test_invalid_arrays_are_named(arrays: dict[str, Any], change: dict[str, Any]
         from_arrays(changed, "mine")
 
 
+def test_tensors_with_a_gradient_and_arrays_of_another_byte_order_are_taken(arrays: dict[str, Any]) -> None:
+    inputs, labels = torch.rand(50, 3), arrays["train_labels"]
+    expected = from_arrays({"train_inputs": inputs, "train_labels": labels}, "mine").digest
+    same = (inputs.clone().requires_grad_(), inputs.to_sparse(), inputs.numpy().astype(">f4"))
+    for each in same:
+        assert from_arrays({"train_inputs": each, "train_labels": labels}, "mine").digest == expected
+
+
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 damaged", b"text"])
 def test_a_damaged_archive_is_an_input_error(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "data.npz").write_bytes(content)

@@ -75,6 +75,7 @@ GREY = np.zeros((2, 2), np.uint8)
         ([(GREY,)], "sample 0 must be a uint8 or Pillow image and its label: not enough values"),
         ([(GREY / 2, 0)], r"sample 0 must be .*: the image is ndarray of float64, \(2, 2\)"),
         ([{"pixels": GREY, "label": 1}], "it has pixels, label, but needs image .or img. and label"),
+        ([(GREY, 0.7)], "sample 0 must be .*: the label 0.7 is no class number"),
         ([(GREY, 0), (GREY, None)], "sample 1 must be a uint8 or Pillow image and its label: int"),
         ([(np.zeros((2, 2, 4), np.uint8), 0), (np.zeros((3, 2, 4), np.uint8), 0)], "sample 1: an image of 4 channels"),
         ([(Image.new("I;16", (2, 2)), 0)], "more than 8 bits a channel"),
