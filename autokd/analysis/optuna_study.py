@@ -78,9 +78,7 @@ def _facts(result: RecordedSearch) -> dict[str, object]:
         "teacher_params": progress.teacher_params,
         "limits": dict(result.problem.budget.limits),
         "references": {
-            student.trial.reference: student.metrics["accuracy"]
-            for student in result.references
-            if not student.is_final
+            reference.name: reference.accuracy for reference in progress.references if reference.state == "complete"
         },
     }
 

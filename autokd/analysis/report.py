@@ -58,7 +58,7 @@ def findings_values(result: "SearchResult", trials_at: str = "") -> dict[str, An
     """
     findings = Findings.of(result)
     shown = evidence(result, findings.families)
-    progress, outlook = result.progress, findings.outlook.facts if findings.outlook else []
+    progress, outlook, train = result.progress, findings.outlook_facts, result.way_on("train")
     return {
         "findings": findings,
         "trials_at": trials_at,
@@ -77,7 +77,8 @@ def findings_values(result: "SearchResult", trials_at: str = "") -> dict[str, An
         "remarks": result.remarks,
         "times": asdict(findings.times),
         "made_again": list(_reproduction(findings)),
-        "commands": _commands(result, findings),
+        "train": train,
+        "commands": [*_beginning(findings), train, f"{result.command('export')} FOLDER"],
         "configuration": json.dumps(findings.problem.config.to_dict(), indent=2, ensure_ascii=False),
     }
 
@@ -224,6 +225,7 @@ def _reproduction(findings: Findings) -> Iterator[tuple[str, str]]:
     yield "digest of the student's graph", findings.student.row.digest
 
 
-def _commands(result: "SearchResult", findings: Findings) -> list[str]:
+def _beginning(findings: Findings) -> list[str]:
+    """The command that began the search; none if that was in Python."""
     began = findings.search.facts.get("command") or []
-    return [shlex.join(began), result.command("train"), f"{result.command('export')} FOLDER"]
+    return [shlex.join(began)] if began[:1] == ["autokd"] else []

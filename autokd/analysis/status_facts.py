@@ -64,9 +64,9 @@ def status_facts(result: SearchResult, asks_model: bool = True) -> list[tuple[st
             facts.append(("time left", duration(progress.seconds_left)))
         facts.append(("controller", f"process {row.lease_pid} on {row.lease_host}"))
     elif any(training.state == "running" for training in trainings):
-        facts.append(("go on with", result.command("train")))
+        facts.append(("go on with", result.way_on("train")))
     elif progress.status != "finished":
-        facts.append(("go on with", result.command("resume")))
+        facts.append(("go on with", result.way_on("resume")))
     if asks_model:
         facts += _predictions(result, progress)
     facts += search_remarks(progress, flatness, outlook is not None and outlook.is_enough)

@@ -1,6 +1,6 @@
 """The verbs `best` and `train`: the best student of a search beside its teacher and the references."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -62,7 +62,7 @@ def best(
     if export is not None:
         exported(*export, student.is_final, output)
     elif not student.is_final:
-        show_text(f"\nTrain it at full length: {result.command('train')}{option(within)}")
+        show_text(f"\nTrain it at full length: {_training(result, within)}")
     else:
         show_text(f"\nExport it: {result.command('export')} FOLDER{option(within)}")
 
@@ -84,6 +84,7 @@ def trained(
         return
     rows = [
         (
+            str(student.trial.number),
             str(student.row.replicate),
             student.row.digest[:12],
             count(student.row.params),
@@ -93,15 +94,33 @@ def trained(
         )
         for student in students
     ]
-    show_text(table(("student", "architecture", "parameters", "validation", "test", "took"), rows, numeric=range(2, 6)))
-    accuracies = [student.metrics["test_accuracy"] for student in students]
-    if len(accuracies) > 1:
-        mean, spread = sum(accuracies) / len(accuracies), max(accuracies) - min(accuracies)
-        show_text(
-            f"test accuracy: mean {percent(mean)}, spread {percent(spread)} over {len(accuracies)} students; "
-            "the best is chosen by validation accuracy"
-        )
+    headings = ("trial", "student", "architecture", "parameters", "validation", "test", "took")
+    show_text(table(headings, rows, numeric=range(3, 7)))
+    for line in _test_accuracies(students):
+        show_text(line)
+    if len(students) > 1:
+        show_text("the best is chosen by validation accuracy")
     best(result, output, within=within)
+
+
+def _test_accuracies(students: Sequence[TrainedStudent]) -> Iterator[str]:
+    """Mean and spread over the students of each trial that has several, in the order of their best ones."""
+    accuracies: dict[int, list[float]] = {}
+    for student in students:
+        accuracies.setdefault(student.trial.number, []).append(student.metrics["test_accuracy"])
+    for trial, of_trial in accuracies.items():
+        if len(of_trial) > 1:
+            mean, spread = sum(of_trial) / len(of_trial), max(of_trial) - min(of_trial)
+            yield (
+                f"test accuracy of trial {trial}: mean {percent(mean)}, spread {percent(spread)} "
+                f"over {len(of_trial)} students"
+            )
+
+
+def _training(result: SearchResult, within: Budget) -> str:
+    """What to call for training at full length within further limits."""
+    limits = ", ".join(f"{name}={limit}" for name, limit in within.limits.items())
+    return result.way_on("train", option(within), f"within=autokd.Budget({limits})" if limits else "")
 
 
 def _networks_table(shown: Findings) -> Table:

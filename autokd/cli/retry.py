@@ -28,7 +28,7 @@ def retry(result: SearchResult, failed: bool, output: Output) -> None:
         name = f"trial {row.number}" if row.reference is None else f"reference {row.reference}"
         show_text(f"{name} is open again; it had failed: {row.reason}")
     if opened:
-        show_text(f"`{result.command('resume')}` goes on")
+        show_text(f"`{result.way_on('resume')}` goes on")
     else:
         show_text(f"no trial of search {result.name!r} has failed" + ("" if failed else " by a worker's fault"))
     if n_left:

@@ -111,7 +111,7 @@ def _check_ended(first: Look, last: Look, result: SearchResult) -> None:
         )
     if "running" in trained or not (trained or last.progress.status == "finished"):
         verb = "train" if trained else "resume"
-        raise InterruptedSearchError(f"search {result.name!r} was interrupted; `{result.command(verb)}` goes on.")
+        raise InterruptedSearchError(f"search {result.name!r} was interrupted; `{result.way_on(verb)}` goes on.")
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -116,6 +117,19 @@ class Distiller(nn.Module):
         companions = self.method.companion_outputs(images)
         context = BatchContext(labels, samples, epoch, progress, mixture, companions)
         return self.method.loss(student_outputs, teacher_outputs, context)
+
+    def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
+        """What an optimiser trains beside the student: the method's parameters, and companions at their own rates.
+
+        Args:
+            learning_rate: That of the student.
+        """
+        rates = self.method.companion_rates
+        of_companions = {parameter for companion in rates for parameter in companion.parameters()}
+        own = [parameter for parameter in self.parameters() if parameter not in of_companions]
+        groups = [{"params": own, "lr": learning_rate}]
+        groups += [{"params": list(each.parameters()), "lr": rate * learning_rate} for each, rate in rates.items()]
+        return [group for group in groups if group["params"]]
 
     def close(self) -> None:
         """Remove the hooks from both networks."""

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
+from operator import le
 from typing import Any
 
 import torch
@@ -22,6 +23,7 @@ __all__ = ["FeatureExtractor", "averaged", "default_layers", "layer_outputs", "m
 
 Size = tuple[int, ...]
 
+_MOST_OF_CLASSIFIER = 8  # layers
 _PROBED = 2  # samples; with a single one, other axes of size 1 could be taken for the batch axis
 
 
@@ -142,23 +144,31 @@ def modules_named(network: nn.Module, names: Iterable[str], owner: str) -> dict[
 
 
 def default_layers(network: nn.Module, example: Tensor) -> tuple[str, ...]:
-    """Names of the last module of each resolution, in execution order.
+    """Names of the last module of each resolution, in the order in which the resolutions first appear.
 
     A block that takes maps of one resolution and returns maps of the next one belongs to the next: modules inside it
     that run before the resolution changes are not chosen, unless there are no others. All layers of a network of
     vectors have the same resolution, so its last hidden layer is chosen. Outputs with another number of axes than the
     samples are ignored, as are the logits, outputs that are the samples themselves, and maps of one position if there
-    are larger ones.
+    are larger ones. So is what is no map though it has as many axes, as where channels come last or an attention has
+    heads: it has a longer axis than the maps before, or is not square although samples are, or a module around it takes
+    tokens.
 
     Args:
         network: The network; its modes and statistics are not changed.
         example: A batch of at least two samples; with one, other axes could be taken for the batch axis.
+
+    Raises:
+        InputError: If most layers run after the last map, as in transformers.
     """
     calls = _calls(network, example, _copied)
-    sizes = list(dict.fromkeys(call.leaving for call in calls if call.leaving is not None))
+    inside = tuple(f"{call.name}." for call in calls if call.takes_tokens)
+    outside = [call for call in calls if not call.name.startswith(inside)]
+    sizes = _shrinking(tuple(example.shape[2:]), [call.leaving for call in outside if call.leaving is not None])
     sizes = [size for size in sizes if not _is_pooled(size)] or sizes
-    last = {_last(calls, size, following) for size, following in pairwise([*sizes, None]) if size is not None}
-    return tuple(call.name for call in calls if call.name in last)
+    layers = tuple(_last(outside, size, following) for size, following in pairwise([*sizes, None]) if size is not None)
+    _check_depth(network, calls, layers)
+    return layers
 
 
 def layer_outputs(
@@ -211,6 +221,7 @@ class _Call:
     Attributes:
         name: Name of the module.
         entering: Resolution of the input map, None if the input is not a map.
+        takes_tokens: Whether the input is a tensor of more than one axis beside the batch, and no map.
         leaving: Resolution of the output map, None if the output is not a map, or is the network's input or output.
         output: The output.
         kept: What was computed from the output right after the call.
@@ -218,6 +229,7 @@ class _Call:
 
     name: str
     entering: Size | None
+    takes_tokens: bool
     leaving: Size | None
     output: Tensor
     kept: Tensor
@@ -230,8 +242,10 @@ def _calls(network: nn.Module, batch: Tensor, kept: Callable[[Tensor], Tensor]) 
     def record(name: str, module: nn.Module, args: tuple[object, ...], output: object) -> None:
         calls.pop(name, None)
         if isinstance(output, Tensor):
-            entering = _size(args[0], batch) if args else None
-            calls[name] = _Call(name, entering, _size(output, batch), output, kept(output))
+            given = args[0] if args else None
+            entering = _size(given, batch)
+            is_of_tokens = entering is None and isinstance(given, Tensor) and given.ndim > 2
+            calls[name] = _Call(name, entering, is_of_tokens, _size(output, batch), output, kept(output))
 
     entered = batch.clone()
     with _hooked(network, record), _evaluating(network), torch.autocast(batch.device.type, enabled=False):
@@ -291,6 +305,30 @@ def _last(calls: Sequence[_Call], size: Size, following: Size | None) -> str:
     blocks = tuple(f"{call.name}." for call in calls if (call.entering, call.leaving) == (size, following))
     outside = [name for name in names if not name.startswith(blocks)]
     return (outside or names)[-1]
+
+
+def _shrinking(samples: Size, sizes: Iterable[Size]) -> list[Size]:
+    """Each resolution of which no axis is longer than that of the one before; square ones only of square samples."""
+    kept: list[Size] = []
+    for size in dict.fromkeys(sizes):
+        is_shorter = not kept or all(map(le, size, kept[-1]))
+        if is_shorter and (len(set(size)) <= 1 or len(set(samples)) > 1):
+            kept.append(size)
+    return kept
+
+
+def _check_depth(network: nn.Module, calls: Sequence[_Call], layers: Sequence[str]) -> None:
+    """Raise `InputError` if most layers with weights, and more than a classifier has, run after the last map."""
+    modules = dict(network.named_modules())
+    deepest = max((number for number, call in enumerate(calls) if call.name in layers), default=len(calls))
+    weighted = [next(modules[call.name].parameters(recurse=False), None) is not None for call in calls]
+    before, after = sum(weighted[: deepest + 1]), sum(weighted[deepest + 1 :])
+    if after > max(before, _MOST_OF_CLASSIFIER):
+        raise InputError(
+            f"the last map of {type(network).__name__}, batch x channels x positions, is that of "
+            f"{calls[deepest].name!r}, after which {after} of its {before + after} layers take tokens, or have their "
+            "channels last: choose a method that compares logits or embeddings, or name layers that return maps."
+        )
 
 
 def _is_pooled(size: Size | None) -> bool:

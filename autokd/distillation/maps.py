@@ -81,13 +81,14 @@ def same_size(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
         teacher: A map of the teacher for the same batch; its channels may differ.
 
     Raises:
-        InputError: If one map is of images and the other of signals.
+        InputError: If one map is of images and the other of signals or tokens.
     """
     axes = {student.ndim, teacher.ndim} - {2}
     if len(axes) > 1:
         raise InputError(
-            "features of images and of signals cannot be compared, but got shapes "
-            f"{tuple(student.shape)} from the student and {tuple(teacher.shape)} from the teacher."
+            "features of images and of signals or tokens cannot be compared, but got shapes "
+            f"{tuple(student.shape)} from the student and {tuple(teacher.shape)} from the teacher: name layers that "
+            "return maps, batch x channels x positions."
         )
     own, other = (lifted(maps, max(student.ndim, teacher.ndim)) for maps in (student, teacher))
     size = tuple(map(min, zip(own.shape[2:], other.shape[2:], strict=True)))

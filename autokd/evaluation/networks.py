@@ -39,7 +39,7 @@ def warm_start(network: Network, task: EvaluationTask, dataset: Dataset) -> None
         InputError: If the teacher is gone, or another one.
     """
     if task.from_teacher:
-        begin_with_teacher(network, task.context, dataset)
+        begin_with_teacher(network, task.context, dataset, task.seed_of("fit") if task.replicate else None)
     if task.warm_from:
         tensors = warm_start_weights(weights_file(task.folder, task.warm_from))
         inherit(network, tensors, task.context.training.warm_start)

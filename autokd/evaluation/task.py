@@ -39,6 +39,8 @@ class EvaluationTask:
             of the last ones; only for contexts of one rung.
         warm_from: Key of the evaluation in `folder` whose weights are inherited; None starts from fresh weights.
         from_teacher: Whether the student is a slim copy of the teacher that begins with what fits of its weights.
+        replicate: Number of the student within its trial. All but the first of copies that begin with the teacher are
+            fitted on samples of their own: nothing else would tell them from each other.
     """
 
     context: TrainingContext
@@ -52,6 +54,7 @@ class EvaluationTask:
     keeps_best: bool = False
     warm_from: str | None = None
     from_teacher: bool = False
+    replicate: int = 0
 
     @cached_property
     def trajectory(self) -> str:
@@ -80,6 +83,8 @@ class EvaluationTask:
             further["inherited"] = [self.warm_from, self.context.training.warm_start]
         if self.from_teacher:
             further["from_teacher"] = True
+            if self.replicate:
+                further["replicate"] = self.replicate
         if self.keeps_best:
             further["keep"] = "best"
         if self.context.panel is not None and learns_from_panel(self.method):

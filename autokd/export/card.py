@@ -111,12 +111,17 @@ def _determined(temperature: float | None) -> float | None:
 
 def _figures(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     """Rows of the table of figures: what, of the student, of the teacher."""
-    cost, metrics, teacher = manifest["cost"], manifest["metrics"], manifest["teacher"]
-    axes = manifest["axes"]["lightness"]["teacher"]
-    yield "parameters", _number(cost["params"]), _number(teacher["params"])
-    yield "multiply-accumulates of one sample", _number(cost["macs"]), _number(teacher["macs"])
-    yield "bytes of the model, float32", _number(cost["model_bytes"]), _number(axes.get("model_bytes"))
-    yield "bytes of activations of one sample", _number(cost["activation_bytes"]), _number(axes.get("activation_bytes"))
+    metrics, teacher, lightness = manifest["metrics"], manifest["teacher"], manifest["axes"]["lightness"]
+    ours, theirs = lightness["student"], lightness["teacher"]
+    macs = manifest["axes"]["computation"]["student"]["macs"]
+    yield "parameters", _number(ours["params"]), _number(teacher["params"])
+    yield "multiply-accumulates of one sample", _number(macs), _number(teacher["macs"])
+    yield "bytes of the model, float32", _number(ours["model_bytes"]), _number(theirs.get("model_bytes"))
+    yield (
+        "bytes of activations of one sample",
+        _number(ours["activation_bytes"]),
+        _number(theirs.get("activation_bytes")),
+    )
     tests = teacher["test_metrics"] or {}
     yield "validation accuracy", _percent(metrics["accuracy"]), _percent(teacher["metrics"]["accuracy"])
     yield "test accuracy", _percent(metrics.get("test_accuracy")), _percent(tests.get("accuracy"))

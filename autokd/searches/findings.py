@@ -112,7 +112,7 @@ class Findings:
             ("distilled", f"by {method}" + (f": {_settings(settings)}" if settings else "")),
             ("trained", _length(student)),
             *panel_lines(self.problem.facts.panel),
-            *(self.outlook.facts if self.outlook else []),
+            *self.outlook_facts,
             *([("compared", str(self.comparison))] if self.comparison else []),
             *(("left out", f"{one.name}: {one.reason}") for one in self.left_out),
             ("time", times_line(self.times)),
@@ -128,6 +128,16 @@ class Findings:
             ("cost", _cost_line(self.search_cost)),
             *(("note", line) for line in self.remarks),
         ]
+
+    @property
+    def outlook_facts(self) -> list[tuple[str, str]]:
+        """Facts of the outlook; its winner is a former one where full length made another trial's student the best."""
+        if self.outlook is None:
+            return []
+        (word, winner), *further = self.outlook.facts
+        if self.student.is_final and self.student.trial.number != self.outlook.trial:
+            word, winner = "believed", f"before training at full length: {winner}"
+        return [(word, winner), *further]
 
     def to_json(self) -> dict[str, Any]:
         """All of it as plain values."""

@@ -282,8 +282,9 @@ def _broken_limits(offers: Sequence[Offer]) -> str:
         for offer in offers
         if not offer.satisfiable
     ]
-    if not broken and any(offer.allowed is not None and offer.typical is None for offer in offers):
-        return "no random family of the space keeps all limits at once"
+    limits = [f"{offer.limit} <= {offer.allowed:,}" for offer in offers if offer.allowed and offer.typical is None]
+    if not broken and limits:
+        return f"no family of the space was found that keeps {'all limits at once' if len(limits) > 1 else limits[0]}"
     return "; ".join(broken)
 
 

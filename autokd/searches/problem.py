@@ -281,6 +281,7 @@ class Problem(Choices):
             teacher_schedule=methods.teacher_schedule(trial.parameters),
             warm_from=student.warm_from,
             from_teacher=self._begins_with_teacher(trial, student),
+            replicate=student.replicate,
             keeps_best=final and self.config.final.keep == "best",
         )
 

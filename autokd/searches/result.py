@@ -207,6 +207,18 @@ class SearchResult(RecordedSearch):
         evidence = describe_references(self.references, self.compare(student)) | {"search_cost": self.search_cost}
         return write_folder(describe_export(self.problem, row, student, evidence, fold, card), Path(folder), force)
 
+    def way_on(self, verb: str, options: str = "", arguments: str = "") -> str:
+        """What to call to go on with the search: the command line, or Python where its teacher was given as an object.
+
+        Args:
+            verb: What it is to do: "resume" or "train".
+            options: Further options of the command line.
+            arguments: The same as arguments of the method.
+        """
+        if self.config.teacher.source is None:
+            return self._call(verb, True, arguments)
+        return f"{self.command(verb)}{options}"
+
     def with_reporter(self, reporter: Reporter) -> "SearchResult":
         """The same search with another listener."""
         return replace(self, reporter=reporter)
@@ -217,10 +229,10 @@ class SearchResult(RecordedSearch):
         try:
             yield
         except KeyboardInterrupt:
-            message = f"search {self.name!r} was interrupted; `{self._way_on(verb)}` goes on."
+            message = f"search {self.name!r} was interrupted; `{self._again(verb)}` goes on."
             raise InterruptedSearchError(message) from None
         except (DiskFullError, DepotError, EngineLost) as error:
-            message = f"search {self.name!r} was interrupted: {first_line(error)}; `{self._way_on(verb)}` goes on."
+            message = f"search {self.name!r} was interrupted: {first_line(error)}; `{self._again(verb)}` goes on."
             raise InterruptedSearchError(message) from None
 
     @property
@@ -230,12 +242,19 @@ class SearchResult(RecordedSearch):
         is_over = progress.status == "finished" or (not progress.running and progress.share_done >= 1)
         return "finished" if is_over or self._is_enough else "interrupted"
 
-    def _way_on(self, verb: str) -> str:
-        """The command line, or the Python where only Python has the teacher, or trains."""
+    def _again(self, verb: str) -> str:
+        """The call of this session: the command line, or the Python where it has the teacher as an object, or trains.
+
+        Unlike `way_on` it reads nothing: the database may be gone.
+        """
         if self.teacher is None and verb != "asking":
             return self.command(verb)
+        return self._call(verb, self.teacher is not None)
+
+    def _call(self, verb: str, needs_teacher: bool, arguments: str = "") -> str:
+        """The Python that does this with the search."""
         home = f", home={str(self.home.folder)!r}" if self.home.option else ""
-        return f"autokd.find({self.name!r}{home}{', teacher=...' if self.teacher else ''}).{verb}()"
+        return f"autokd.find({self.name!r}{home}{', teacher=...' if needs_teacher else ''}).{verb}({arguments})"
 
     @contextmanager
     def _session(
@@ -255,5 +274,5 @@ class SearchResult(RecordedSearch):
                 yield lease, dispatcher
         except DatabaseGone as error:
             raise InterruptedSearchError(
-                f"search {self.name!r} was interrupted; `{self._way_on(verb)}` goes on. {error}"
+                f"search {self.name!r} was interrupted; `{self._again(verb)}` goes on. {error}"
             ) from error

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from autokd.config.flat import flat
 from autokd.core.extras import needs
 from autokd.core.files import write_json
 from autokd.database.rows import SearchRow, StudentRow, TrialRow
@@ -68,8 +69,9 @@ class TensorBoard:
         figures = {} if trial.value is None else {"value": trial.value}
         for student in students[:1]:
             figures |= {name: float(value) for name, value in vars(student.cost).items()}
+        parameters = dict(flat({**trial.parameters, "state": trial.state}))
         with self._trial(trial) as writer:
-            for summary in hparams({**trial.parameters, "state": trial.state}, figures):  # type: ignore[no-untyped-call]
+            for summary in hparams(parameters, figures):  # type: ignore[no-untyped-call]
                 writer.file_writer.add_summary(summary)
             for name, value in figures.items():
                 writer.add_scalar(name, value, 0)

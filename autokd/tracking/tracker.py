@@ -66,5 +66,11 @@ class Tracker(Protocol):
 
 
 def name_of(trial: TrialRow) -> str:
-    """Name of a trial or reference, such as `trial-0007`; names of trials sort by number."""
-    return trial.reference or f"trial-{trial.number:04}"
+    """Name of a trial or reference, such as `trial-0007`; names of trials sort by number.
+
+    References that train the student of a trial again are named by it, too, such as `no-teacher-0007`: a search that
+    goes on to another best student has several.
+    """
+    if trial.reference is None:
+        return f"trial-{trial.number:04}"
+    return f"{trial.reference}-{trial.parameters['trial']:04}" if "trial" in trial.parameters else trial.reference

@@ -19,6 +19,7 @@ from search_spaces.architecture.layers import (
     Layer,
     Linear,
     MaxPool,
+    Shuffle,
 )
 from search_spaces.errors import SpaceError
 
@@ -41,6 +42,7 @@ __all__ = [
     "relu",
     "sepconv",
     "sequence",
+    "shuffled",
     "sliced",
     "vector",
 ]
@@ -226,6 +228,20 @@ def sliced(end: bool) -> Extend:
         if after == before:
             return stack
         return stack.add(ChannelSlice(before - after if end else 0, after), after)
+
+    return part
+
+
+def shuffled(groups: int) -> Extend:
+    """Channel shuffle of so many groups of equally many channels."""
+
+    def part(stack: _Stack) -> _Stack:
+        if stack.channels % groups:
+            raise SpaceError(
+                f"splits the channels into {groups} equal groups, but got {stack.width}. Derive the width from equal "
+                "parts."
+            )
+        return stack.add(Shuffle(groups))
 
     return part
 

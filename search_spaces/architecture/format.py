@@ -13,6 +13,7 @@ from functools import cached_property
 from keyword import iskeyword
 from math import prod
 from typing import TYPE_CHECKING, Any
+from unicodedata import normalize
 
 from search_spaces.architecture.digest import hashed, refined_colours
 from search_spaces.architecture.layers import Shape
@@ -35,6 +36,9 @@ __all__ = ["RESERVED", "SCHEMA", "Architecture", "Node"]
 
 SCHEMA = 1
 """Version of the stored form; a change of the fields raises it, and `from_dict` then reads the older versions, too."""
+
+LARGEST = 2**31
+"""Largest number of a stored architecture."""
 
 RESERVED = frozenset(
     {"F", "ChannelShuffle", "SelfAttention", "Slice", "Tensor", "Zero", "concatenated", "gates", "mean"}
@@ -206,7 +210,7 @@ class Architecture:
         """
         try:
             data = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise SpaceError(f"Not JSON: {error}.") from error
         if not isinstance(data, dict):
             raise SpaceError(f"An architecture is a JSON object, but got {type(data).__name__}.")
@@ -272,6 +276,8 @@ def _check_names(names: Sequence[str]) -> None:
                 "A node's name must be a Python identifier that is not reserved and has no leading underscore, "
                 f"but got {name!r}."
             )
+        if name != (normal := normalize("NFKC", name)):
+            raise SpaceError(f"A node's name must be as Python reads it: {normal!a} in place of {name!a}.")
 
 
 def _check_keys(kind: str, data: Mapping[str, Any], expected: set[str]) -> None:
@@ -297,4 +303,6 @@ def _read_node(data: Mapping[str, Any]) -> Node:
 def _whole(value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         raise SpaceError(f"Not an architecture: expected a whole number, but got {value!r}.")
+    if value > LARGEST:
+        raise SpaceError(f"A number of an architecture must be at most 2**31, but got {value}.")
     return value

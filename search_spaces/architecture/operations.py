@@ -30,6 +30,7 @@ from search_spaces.architecture.building import (
     relu,
     sepconv,
     sequence,
+    shuffled,
     sliced,
     vector,
 )
@@ -41,7 +42,6 @@ from search_spaces.architecture.layers import (
     Layer,
     Linear,
     Shape,
-    Shuffle,
     Zeros,
 )
 from search_spaces.architecture.patterns import ACTIVATIONS, patterned
@@ -226,7 +226,7 @@ OPERATIONS: dict[str, Operation] = {
     "bn_average3x3": sequence(bn, average(3)),
     "bn_mlp": sequence(bn, *_mlp),
     "bn_relu_classifier": sequence(bn, relu, global_pool, flat, linear),
-    "channel_shuffle": sequence(alone(Shuffle(2))),
+    "channel_shuffle": sequence(shuffled(2)),
     "classifier": sequence(relu, global_pool, flat, alone(Dropout(DROPOUT)), linear),
     "conv1x1_bn": sequence(conv(1), bn),
     "conv1x1_bn_relu": sequence(conv(1), bn, relu),

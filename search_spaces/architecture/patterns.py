@@ -8,7 +8,7 @@
     dropout 50                                                                       in per cent
 
 Kernels are named by their size on images, as in `operations.py`: on signals, the larger size is used. Where the padding
-is omitted, it is that of the builder in `building.py`.
+is omitted, it is that of the builder in `building.py`; that of a window is at most half its size.
 """
 
 from __future__ import annotations
@@ -73,6 +73,8 @@ def patterned(name: str) -> Operation | None:
         return sequence(on_vector, conv(1, bias=bool(found["bias"])), *_after(found))
     if found := _WINDOW.fullmatch(name):
         size, around = int(found["size"]), None if found["padding"] is None else int(found["padding"])
+        if around is not None and around > size // 2:  # torch refuses it, as some windows would hold nothing else
+            return None
         if found["kind"] == "average":
             return sequence(average(size, around, bool(found["counted"])))
         return None if found["counted"] else sequence(maximum(size, around))

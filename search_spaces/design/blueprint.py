@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from math import prod
+from math import inf, prod
 
 from search_spaces.architecture.cost import Cost, demand
 from search_spaces.architecture.format import Architecture, Node
@@ -20,6 +20,7 @@ from search_spaces.architecture.schedule import best_schedule
 from search_spaces.design.budget import Budget
 from search_spaces.design.counting import Count, count
 from search_spaces.design.widths import Tilt, solve_widths, widths_at
+from search_spaces.errors import SpaceError
 
 __all__ = ["CLASSES", "IMAGE", "Blueprint", "Derived", "Share", "Sketch", "Total"]
 
@@ -140,9 +141,14 @@ class Sketch:
         classes: Number of logits.
         ratios: Width of each group of nodes as a multiple of the base width; place i holds the width of ratio i.
         space: Name of the search space.
+
+    Raises:
+        SpaceError: If a ratio is not above 0, or not finite.
     """
 
     def __init__(self, input_shape: Shape, classes: int, ratios: Sequence[float], space: str) -> None:
+        if not all(0 < ratio < inf for ratio in ratios):
+            raise SpaceError(f"Ratios of widths must be above 0 and finite, but got {tuple(ratios)}.")
         self.input_shape, self.classes, self.ratios, self.space = input_shape, classes, tuple(ratios), space
         self.nodes: list[Node] = [Node(INPUT, (), IMAGE, name="image")]
         self._derived: list[Derived] = []
@@ -151,7 +157,13 @@ class Sketch:
         self._profiles: list[Profile] = [Profile(input_shape, 0, 0, 0, prod(input_shape), prod(input_shape))]
 
     def derive(self, rule: Derived) -> int:
-        """Place of a width that follows from earlier ones; equal rules share a place."""
+        """Place of a width that follows from earlier ones; equal rules share a place.
+
+        Raises:
+            SpaceError: If there is no width at one of their places.
+        """
+        for place in rule.sources:
+            self._check_place(place)
         if rule not in self._derived:
             self._derived.append(rule)
             self._reference = self._table()
@@ -183,8 +195,9 @@ class Sketch:
             name: Identifier of the node's module and weights; `node<index>` if empty.
 
         Raises:
-            SpaceError: If the operation or the merge does not accept the inputs' shapes.
+            SpaceError: If the operation or the merge does not accept the inputs' shapes, or no width is at the place.
         """
+        self._check_place(width)
         rule = merge if len(inputs) > 1 else "none"
         entering = merged_shape(rule, [self.shape(source) for source in inputs])
         self._profiles.append(profile(operation, entering, self._reference[width], stride))
@@ -212,6 +225,11 @@ class Sketch:
         nodes = tuple(_moved(self.nodes[number], place) for number in order)
         derived = tuple(self._derived)
         return Blueprint(self.input_shape, self.classes, nodes, self.ratios, self.space, derived, self._areas())
+
+    def _check_place(self, place: int) -> None:
+        n_places = len(self.ratios) + len(self._derived)
+        if not CLASSES <= place < n_places:
+            raise SpaceError(f"Places of widths are 0 to {n_places - 1}, `CLASSES` and `IMAGE`, but got {place}.")
 
     def _areas(self) -> tuple[int, ...]:
         """Positions of the largest map of each ratio's width, or of a width derived from it."""

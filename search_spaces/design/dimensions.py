@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import inf
+from fractions import Fraction
+from math import inf, isfinite
 
 import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
@@ -55,11 +56,13 @@ def narrow(
         what: Owner of the dimensions, for error messages.
 
     Raises:
-        SpaceError: If a name is unknown or a range is invalid.
+        SpaceError: If a name is unknown, a range is invalid, or a dimension has choices that are no values.
     """
     for name in ranges:
         if name not in dimensions:
             raise unknown(f"dimension of {what}", name, dimensions)
+    for name, dimension in dimensions.items():
+        _check_values(name, dimension.distribution)
     still_open: dict[str, Dimension] = {}
     fixed: dict[str, Value] = {}
     for name, dimension in dimensions.items():
@@ -96,7 +99,8 @@ def draw(distribution: BaseDistribution, rng: np.random.Generator) -> Value:
         if distribution.log:
             return _log_uniform(distribution.low, distribution.high, rng)
         if distribution.step is not None:
-            return distribution.low + distribution.step * int(rng.integers(_steps(distribution) + 1))
+            value = distribution.low + distribution.step * int(rng.integers(_steps(distribution) + 1))
+            return min(value, distribution.high)  # which rounding may pass, as in 0.1 + 2 * 0.1
         return float(rng.uniform(distribution.low, distribution.high))
     choices = low_ends(distribution)
     return choices[int(rng.integers(len(choices)))]
@@ -116,6 +120,13 @@ def _log_uniform(low: float, high: float, rng: np.random.Generator) -> float:
 
 def _steps(distribution: IntDistribution | FloatDistribution) -> int:
     return round((distribution.high - distribution.low) / (distribution.step or 1))
+
+
+def _check_values(name: str, distribution: BaseDistribution) -> None:
+    choices = distribution.choices if isinstance(distribution, CategoricalDistribution) else ()
+    for choice in choices:
+        if not isinstance(choice, int | float | str):
+            raise SpaceError(f"The choices of `{name}` must be numbers, strings or bools, but got {choice!r}.")
 
 
 def _freed(dimension: Dimension, still_open: Mapping[str, Dimension], fixed: Parameters) -> Dimension | None:
@@ -166,13 +177,19 @@ def _choices(name: str, given: tuple[Value, ...], distribution: CategoricalDistr
 def _ends(name: str, given: tuple[Value, ...], dimension: Dimension) -> tuple[float, float]:
     """Low and high of a number, after they are checked."""
     numbers = [float(end) for end in given if isinstance(end, int | float) and not isinstance(end, bool)]
-    if len(numbers) != 2 or len(given) != 2:
-        raise SpaceError(f"`{name}` must be one number or (low, high), but got {given}.")
+    if len(numbers) != 2 or len(given) != 2 or not all(map(isfinite, numbers)):
+        raise SpaceError(f"`{name}` must be one number or (low, high), all finite, but got {given}.")
     (low, high), (smallest, largest) = numbers, dimension.legal
     if not smallest <= low <= high <= largest:
         bounds = f"`{smallest:g} <= low <= high <= {largest:g}` must hold for `{name}`"
         raise SpaceError(f"{bounds}, but got {low:g}, {high:g}.")
     old = dimension.distribution
-    if isinstance(old, IntDistribution) and any((end - old.low) % old.step for end in (low, high)):
-        raise SpaceError(f"`{name}` must be {old.low} plus a multiple of {old.step}, but got {low:g}, {high:g}.")
+    assert isinstance(old, IntDistribution | FloatDistribution)
+    if old.step is not None and any((_exact(end) - _exact(old.low)) % _exact(old.step) for end in (low, high)):
+        raise SpaceError(f"`{name}` must be {old.low} plus a multiple of {old.step}, but got {given}.")
     return low, high
+
+
+def _exact(number: float) -> Fraction:
+    """The number as it is written: 0.3 is three times 0.1."""
+    return Fraction(str(number))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from statistics import median
 
@@ -14,9 +15,12 @@ from search_spaces.design.blueprint import Blueprint
 from search_spaces.design.budget import LIMITS, Budget
 from search_spaces.design.space import Parameters, Space
 from search_spaces.design.widths import widths_at
-from search_spaces.errors import BudgetError
+from search_spaces.errors import BudgetError, SpaceError
 
 __all__ = ["Offer", "envelope"]
+
+REPAIRED = 3
+"""Random families that are repaired if none of those drawn fits the budget."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,8 @@ class Offer:
         allowed: The budget's limit on it; None if there is none.
         smallest: Minimum at the smallest width, over the smallest families and random ones.
         typical: Median over random families made as wide as the budget allows, or at the smallest width if the budget
-            has no limits; None if none fits.
+            has no limits. If none of them fits, over a few families that were repaired so that they do; None if none
+            was found.
         largest: Maximum at the largest width, over random families.
         share: Share of random families of which a draw keeps this limit at the smallest width, from 0 to 1.
         space: Name of the space, if there are several.
@@ -70,13 +75,25 @@ def envelope(
     def draw(parameters: Parameters) -> Blueprint:
         return space.blueprint(space.complete(parameters), input_shape, classes, rng)
 
+    def repaired() -> Iterator[Blueprint]:
+        nearest = min(range(len(families)), key=lambda number: budget.tightest(least[number]))
+        for start in [families[nearest], *(space.random_parameters(rng) for _ in range(REPAIRED))]:
+            with suppress(SpaceError):
+                yield draw(space.fit(start, budget, input_shape, classes, rng))
+
+    def offers(candidates: Iterable[Blueprint]) -> tuple[Offer, ...]:
+        typical = [cost for blueprint in candidates if (cost := _solved(blueprint, space, budget))]
+        return tuple(_offer(limit, budget, least, typical, most) for limit in LIMITS)
+
     narrow, wide = space.width or 1, space.width or space.max_width
-    smallest = [draw(parameters) for parameters in space.smallest_parameters()]
+    families = space.smallest_parameters()
+    smallest = [draw(parameters) for parameters in families]
     random = [draw(space.random_parameters(rng)) for _ in range(draws)]
     least = [_cost_at(blueprint, narrow) for blueprint in [*smallest, *random]]
-    typical = [cost for blueprint in random if (cost := _solved(blueprint, space, budget))]
     most = [_cost_at(blueprint, wide) for blueprint in random]
-    return tuple(_offer(limit, budget, least, typical, most) for limit in LIMITS)
+    found = offers(random)
+    may_fit = all(offer.satisfiable and offer.typical is None for offer in found)
+    return offers(repaired()) if may_fit else found
 
 
 def _cost_at(blueprint: Blueprint, base: float) -> Cost:

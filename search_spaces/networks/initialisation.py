@@ -138,6 +138,8 @@ def gradient_growth(shift: float) -> float:
 
 def _rectified_moments(shift: float) -> tuple[float, float]:
     """Mean and variance of `max(z + shift, 0)` for z from the standard normal distribution."""
+    if shift > WIDEST_SHIFT:  # where the variance below would be the difference of large numbers
+        return shift, 1.0
     passing, density = _GAUSS.cdf(shift), _GAUSS.pdf(shift)
     mean = density + shift * passing
     return mean, (1 + shift**2) * passing + shift * density - mean**2

@@ -15,6 +15,7 @@ from itertools import islice
 from keyword import iskeyword
 from math import prod
 from typing import Any
+from unicodedata import normalize
 
 import torch
 import torch.nn.functional as F
@@ -73,7 +74,7 @@ def trace(network: nn.Module, example: Tensor, output: int | str | None = None) 
         recorder.record(example)
         steps = _steps(recorder, network)
         traced = _as_nodes(_joined(steps))
-        copy = build(traced.architecture, device=example.device).eval()
+        copy = build(traced.architecture, device=example.device, dtype=example.dtype).eval()
         copy_weights(traced, network, copy)
         with _evenly_padded(network, steps):
             returned = network(example.clone())
@@ -370,7 +371,7 @@ def _resolutions_of_gates(steps: Sequence[_Step]) -> dict[int, Shape]:
 
 def _free_name(wanted: str, taken: Sequence[str]) -> str:
     """A name for a node that is like the wanted one."""
-    name = wanted.replace(".", "_")
+    name = normalize("NFKC", wanted).replace(".", "_")
     if not name.isidentifier() or name.startswith("_"):
         name = f"layer{name}"
     while name in taken or name in RESERVED or iskeyword(name) or name == "architecture" or hasattr(_NAMES, name):

@@ -61,7 +61,8 @@ class ClusteredHints(Wrapper):
         samples: Samples for the clustering, at least 32; 10,000 in the paper. "rbf" uses 1,000 of them.
 
     Raises:
-        InputError: If a hyper-parameter is out of range, or the inner method does not compare feature maps.
+        InputError: If a hyper-parameter is out of range, or the inner method does not compare feature maps, or those of
+            a copy of the teacher.
     """
 
     name = "clustered-hints"
@@ -81,6 +82,11 @@ class ClusteredHints(Wrapper):
         if inner is not None and not self.inner_needs <= inner.needs:
             raise InputError(
                 f"distillation method {self.name!r} wraps one that compares feature maps, but {inner.name!r} does not."
+            )
+        if inner is not None and inner.copies_teacher:
+            raise InputError(
+                f"distillation method {self.name!r} chooses layers of student and teacher, not those of the teacher's "
+                f"copy that {inner.name!r} compares."
             )
         weight = non_negative(weight=weight)
         super().__init__(FitNet(weight, stages="all") if inner is None else inner)
@@ -134,8 +140,19 @@ class ClusteredHints(Wrapper):
         return self.inner.teacher_loss(student, teacher, context)
 
     def _chunks(self, samples: Iterator[Tensor]) -> Iterator[Tensor]:
-        chunks = (chunk for batch in samples for chunk in torch.split(batch, CHUNK))
-        return islice(chunks, self.samples // CHUNK)
+        return islice(_in_chunks(samples), self.samples // CHUNK)
+
+
+def _in_chunks(batches: Iterator[Tensor]) -> Iterator[Tensor]:
+    """Chunks of `CHUNK` samples, whatever the batches have; what is left over only if that is all there is."""
+    left, is_first = None, True
+    for batch in batches:
+        left = batch if left is None else torch.cat([left, batch])
+        while len(left) >= CHUNK:
+            yield left[:CHUNK]
+            left, is_first = left[CHUNK:], False
+    if is_first and left is not None:
+        yield left
 
 
 _similarities: WeakKeyDictionary[nn.Module, dict[tuple[str, int, str], Tensor]] = WeakKeyDictionary()

@@ -34,7 +34,8 @@ class CES(PanelWrapper):
 
     Args:
         inner: A method that compares logits.
-        pace: Share of training after which all experts are eligible, in `(0, 1]`. Range 0.1 to 1.
+        pace: Share of training after which all experts are eligible, in `(0, 1]`; with 1, the teacher itself never is.
+            Range 0.1 to 1.
         scorer: What says how hard a sample is: the cross-entropy of the "smallest" expert or of the "student", or
             "disagreement", the share of experts that are wrong.
     """

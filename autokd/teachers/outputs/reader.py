@@ -108,8 +108,8 @@ class _RowFiles:
         return rows
 
     def close(self) -> None:
-        for file in self._files:
-            os.close(file)
+        while self._files:  # a number that is closed twice may be another file's by then
+            os.close(self._files.pop())
 
 
 def _whole(chunks: tuple[Rows, ...], device: torch.device) -> Tensor:

@@ -27,13 +27,13 @@ __all__ = ["BatchNorm2d"]
 class BatchNorm2d(nn.BatchNorm2d):
     """`nn.BatchNorm2d` that trains with the kernels of this package if possible; the results differ by rounding only.
 
-    The kernels are used for images that `suits` accepts and float32 weights. Otherwise, in evaluation and for second
-    derivatives, it uses torch's operations.
+    The kernels are used for images that `suits` accepts and float32 weights, one for each of their channels. Otherwise,
+    in evaluation and for second derivatives, it uses torch's operations.
     """
 
     def forward(self, input: Tensor) -> Tensor:
         """Output of the shape of `input`, `batch x channels x height x width`."""
-        if not (self.training and self._is_usual() and suits(input) and input.numel() > self.num_features):
+        if not (self.training and suits(input) and self._is_usual(input) and input.numel() > self.num_features):
             return super().forward(input)
         assert self.num_batches_tracked is not None
         self.num_batches_tracked.add_(1)
@@ -41,10 +41,15 @@ class BatchNorm2d(nn.BatchNorm2d):
         settings = (running, self.momentum, self.eps)
         return cast(Tensor, _Norm.apply(input, self.weight, self.bias, *settings))  # type: ignore[no-untyped-call]
 
-    def _is_usual(self) -> bool:
+    def _is_usual(self, x: Tensor) -> bool:
         numbers = (self.weight, self.bias, self.running_mean, self.running_var)
         return self.momentum is not None and all(
-            number is not None and number.dtype == torch.float32 and number.is_contiguous() for number in numbers
+            number is not None
+            and number.dtype == torch.float32
+            and number.device == x.device
+            and number.shape == x.shape[1:2]
+            and number.is_contiguous()
+            for number in numbers
         )
 
 

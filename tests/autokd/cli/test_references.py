@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 from html_pages import Page
 
@@ -110,6 +111,17 @@ def test_status_tells_the_full_length_trainings_apart(invoke: Any, compared: Pat
     names = [re.sub(r"full length +|:.*", "", line) for line in lines]
     assert len(set(names)) == len(names) > 1
     assert any(name.startswith("reference ") for name in names)
+
+
+def test_a_study_has_the_accuracies_that_references_reached_in_the_search(
+    answer: Callable[..., Any], tmp_path: Path
+) -> None:
+    answer("study", "digits", str(tmp_path / "study.db"))
+    study = optuna.load_study(study_name="digits", storage=f"sqlite:///{tmp_path}/study.db")
+    assert study.user_attrs["references"] == {
+        one["name"]: one["accuracy"] for one in answer("status", "digits")["references"]
+    }
+    assert study.user_attrs["references"].keys() == {"resnet", "no-teacher"}  # both are trained at full length, too
 
 
 def test_a_reference_is_exported_like_a_student(compared: Path, tmp_path: Path) -> None:

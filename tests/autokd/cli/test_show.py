@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 
 from autokd.cli import show
+from autokd.cli.best import trained
 from autokd.cli.output import show_text
 from autokd.config.fidelity_metrics import FIDELITY_METRICS
 from autokd.database.models import Evaluation, Search, Trial
 from autokd.searches.api import find
 from autokd.searches.families import Family
+from autokd.searches.findings import Findings
 from autokd.searches.tables import counted
 from autokd.searches.workspace import Workspace
 from search_spaces.design.dimensions import Value
@@ -98,6 +100,49 @@ def test_the_winner_and_what_further_trials_would_gain_are_told(invoke, answer, 
         assert (told[0]["low"] is None) == (told[0]["rung"] < best.rung)
     else:
         assert told["outlook"] == asdict(outlook)
+
+
+def test_where_full_length_chose_another_trial_the_winner_is_what_was_believed_before(finished: Path) -> None:
+    shown = Findings.of(find("digits", finished))
+    assert shown.student.is_final
+    assert shown.outlook is not None
+    of_it, of_another = (
+        dict(replace(shown, outlook=replace(shown.outlook, trial=shown.student.trial.number + more)).facts)
+        for more in (0, 1)
+    )
+    assert of_it["winner"].startswith(f"trial {shown.student.trial.number}, the best family tried")
+    assert "winner" not in of_another
+    assert of_another["believed"].startswith(
+        f"before training at full length: trial {shown.student.trial.number + 1}, the best family tried"
+    )
+
+
+def test_the_table_of_train_says_of_which_trial_each_student_is(
+    finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = find("digits", finished)
+    one = next(student for student in result.students if student.is_final)
+    accuracies = {(3, 1): 0.9, (7, 0): 0.8, (3, 0): 0.6}
+    trained(
+        [
+            replace(
+                one,
+                trial=replace(one.trial, number=trial),
+                row=replace(one.row, replicate=replicate),
+                evaluation=replace(one.evaluation, metrics=one.metrics | {"test_accuracy": accuracy}),
+            )
+            for (trial, replicate), accuracy in accuracies.items()
+        ],
+        result,
+        "text",
+    )
+    lines = capsys.readouterr().out.splitlines()
+    cells = [tuple(line.split()[:2]) for line in lines]
+    first = cells.index(("trial", "student"))
+    assert cells[first + 2 : first + 5] == [("3", "1"), ("7", "0"), ("3", "0")]
+    assert [line for line in lines if line.startswith("test accuracy")] == [
+        "test accuracy of trial 3: mean 75.00 %, spread 30.00 % over 2 students"
+    ]
 
 
 def test_status_ends_with_the_last_events(invoke, answer, finished: Path) -> None:

@@ -88,6 +88,20 @@ def test_companions_run_beside_the_student_and_learn(student: nn.Module, teacher
         Distiller(DML(), student, teacher, images)
 
 
+@pytest.mark.parametrize("rate", [0.25, 1.0])
+def test_companions_learn_at_a_share_of_the_students_rate(
+    rate: float, student: nn.Module, teacher: nn.Module, images: Tensor
+) -> None:
+    settings: dict[str, float | str] = {"fitnet.weight": 1.0, "sokd.companion_rate": rate}
+    distiller = Distiller(make_method("sokd+fitnet", settings), student, teacher, images, teacher_layers=["2", "4"])
+    (companion,) = distiller.method.companions
+    own, theirs = distiller.parameter_groups(0.1)
+    assert (own["lr"], theirs["lr"]) == (0.1, 0.1 * rate)
+    assert set(theirs["params"]) == set(companion.parameters())
+    assert set(own["params"]) == set(distiller.parameters()) - set(companion.parameters())
+    assert Distiller(KD(), student, teacher, images).parameter_groups(0.1) == []
+
+
 @pytest.mark.parametrize("name", ["sokd", "bd-kd-online"])
 def test_a_copy_of_the_teacher_learns_and_the_teacher_does_not(
     name: str, student: nn.Module, teacher: nn.Module, images: Tensor

@@ -209,6 +209,63 @@ def test_layer_outputs_hold_the_default_layers_in_their_order(make, samples, lay
     assert all(torch.equal(found[name], maps) for name, maps in zip(layers, expected, strict=True))
 
 
+class ChannelsLast(nn.Module):
+    """A stage like ConvNeXt's, whose inner layers have their channels last."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.down = nn.Conv2d(inputs, outputs, 2, 2)
+        self.inner = nn.Sequential(nn.Linear(outputs, 3 * outputs), nn.GELU(), nn.Linear(3 * outputs, outputs))
+
+    def forward(self, images: Tensor) -> Tensor:
+        maps = self.down(images)
+        return maps + self.inner(maps.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+class Tokens(nn.Module):
+    """A transformer of patches, whose attention has an axis of heads."""
+
+    def __init__(self, layers: int) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(2, 12, 4, 4)
+        self.heads = nn.Identity()
+        self.layers = nn.ModuleList(nn.Linear(12, 12) for _ in range(layers))
+        self.classifier = nn.Linear(12, 3)
+
+    def forward(self, images: Tensor) -> Tensor:
+        tokens = self.patches(images).flatten(2).transpose(1, 2)
+        for layer in self.layers:
+            heads = self.heads(layer(tokens).unflatten(2, (3, 4)).transpose(1, 2))  # batch x heads x tokens x width
+            tokens = tokens + heads.transpose(1, 2).flatten(2)
+        return self.classifier(tokens.mean(1))
+
+
+def test_what_has_its_channels_last_is_no_map() -> None:
+    stages = nn.Sequential(ChannelsLast(2, 5), ChannelsLast(5, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    assert default_layers(stages, torch.randn(2, 2, 16, 16)) == ("0", "1")
+
+
+def test_a_network_of_tokens_has_no_default_layers() -> None:
+    assert default_layers(Tokens(6), torch.randn(2, 2, 16, 16)) == ("patches",)  # few layers may be a classifier
+    with pytest.raises(
+        InputError, match=r"last map of Tokens, .*, is that of 'patches', after which 13 of its 14 layers"
+    ):
+        default_layers(Tokens(12), torch.randn(2, 2, 16, 16))
+
+
+def test_layers_are_in_the_order_of_their_resolutions_however_late_a_large_map_is_made() -> None:
+    class Late(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.small, self.late = nn.Conv2d(2, 3, 1), nn.Conv2d(3, 3, 2, 2), nn.Conv2d(3, 3, 1)
+
+        def forward(self, images: Tensor) -> Tensor:
+            maps = self.first(images)
+            return self.small(maps).mean((2, 3)) + self.late(maps).mean((2, 3))
+
+    assert default_layers(Late(), torch.randn(2, 2, 8, 8)) == ("late", "small")
+
+
 def test_the_embedding_is_the_input_of_the_last_linear_layer() -> None:
     network = plain().eval()
     outputs = FeatureExtractor(network, {"embedding"}).outputs(network(IMAGES))

@@ -10,7 +10,7 @@ from killed_evaluations import assert_killed_is_unbroken
 from torch import nn
 
 from autokd.evaluation.evaluate import evaluate
-from autokd.evaluation.networks import built_student
+from autokd.evaluation.networks import built_student, warm_start
 from autokd.evaluation.task import EvaluationTask
 from autokd.evaluation.warm_start import WarmStartGoneError, begin_with_teacher, inherit, warm_start_weights
 from autokd.searches.asking import Asked
@@ -105,6 +105,20 @@ def test_a_slim_copy_begins_with_much_of_what_its_teacher_knows(copies: Evaluati
     )
     assert before < 0.3
     assert after > 0.6
+
+
+def test_each_further_copy_of_a_trial_begins_with_weights_of_its_own(copies: EvaluationTask):
+    dataset = copies.context.load_data()
+    begun = []
+    for number in (0, 1, 2, 1):  # with the seeds of a trial's students
+        task = replace(copies, replicate=number, seed=number)
+        network = built_student(task, "weights")
+        warm_start(network, task, dataset)
+        begun.append(torch.cat([each.detach().flatten() for each in network.parameters()]))
+    assert torch.equal(begun[1], begun[3])
+    assert len({weights.sum().item() for weights in begun}) == 3
+    assert len({replace(copies, replicate=number).key for number in (0, 1, 2)}) == 3
+    assert replace(copies, from_teacher=False).key == replace(copies, from_teacher=False, replicate=1).key
 
 
 def test_one_that_somebody_else_trains_begins_so_too(copies: EvaluationTask):

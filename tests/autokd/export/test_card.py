@@ -12,8 +12,16 @@ MANIFEST: dict[str, Any] = {
     "versions": {"autokd": "0.1.0"},
     "input": {"shape": [3, 32, 32], "scale": 1 / 255},
     "metrics": {"accuracy": 0.8125},
+    "architecture_digest": "c" * 64,
+    "written_architecture_digest": "d" * 64,
     "cost": {"params": 12_345, "macs": 678_900, "model_bytes": 49_380, "activation_bytes": 4_096},
-    "axes": {"lightness": {"teacher": {"model_bytes": 1_000_000, "activation_bytes": None}}},
+    "axes": {
+        "lightness": {
+            "student": {"params": 12_445, "model_bytes": 50_180, "activation_bytes": 4_096},
+            "teacher": {"model_bytes": 1_000_000, "activation_bytes": None},
+        },
+        "computation": {"student": {"macs": 688_900}},
+    },
     "training": {"epochs": 3.0, "full_length": False, "precision": "float32", "seed": 0, "trial": 1, "replicate": 0},
     "family": {"space": "nago"},
     "distillation": {"method": "kd"},
@@ -35,9 +43,19 @@ def card(**changes: Any) -> str:
 def test_what_was_not_measured_is_not_claimed() -> None:
     text = card()
     assert "| test accuracy | not measured | not measured |" in text
-    assert "| parameters | 12,345 | not measured |" in text
+    assert "| parameters | 12,445 | not measured |" in text
     assert '"split": "validation"}, "metrics": [{"type": "accuracy", "value": 0.8125}]' in text
     assert "trained for 3 epochs, of the search alone, not at full length. It was compared with nothing" in text
+
+
+def test_sizes_are_those_that_were_trained_and_the_folded_ones_stand_below() -> None:
+    text = card()
+    assert "A network of 12,445 parameters" in text
+    assert "| multiply-accumulates of one sample | 688,900 | not measured |" in text
+    assert "| bytes of the model, float32 | 50,180 | 1,000,000 |" in text
+    folded = "12,345 parameters, 678,900 multiply-accumulates and 49,380 bytes of the model."
+    assert folded in text
+    assert folded not in card(written_architecture_digest=MANIFEST["architecture_digest"])
 
 
 def test_the_temperature_that_calibrates_is_told() -> None:

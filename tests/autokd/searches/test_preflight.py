@@ -227,9 +227,21 @@ def test_a_space_that_cannot_keep_the_budget_is_left_out_unless_none_can(make_pr
 
 
 def test_limits_that_can_be_kept_one_by_one_but_not_together_are_infeasible(make_problem):
+    offers = survey(make_problem(budget={"params": 4_000, "macs": 10**9}))
+    with pytest.raises(BudgetInfeasibleError, match="no family of the space was found that keeps all limits at once"):
+        check_budget(broken_limits([replace(offer, typical=None) for offer in offers]))
+
+
+def test_a_single_limit_that_no_family_was_found_to_keep_is_named(make_problem):
     offers = [replace(offer, typical=None) for offer in survey(make_problem())]
-    with pytest.raises(BudgetInfeasibleError, match="no random family of the space keeps all limits at once"):
+    with pytest.raises(BudgetInfeasibleError, match="no family of the space was found that keeps params <= 4,000"):
         check_budget(broken_limits(offers))
+
+
+def test_a_budget_that_only_repaired_families_keep_is_feasible(make_problem):
+    offers = survey(make_problem(space={"name": "blocks"}, budget={"params": 200}))
+    assert next(offer.share for offer in offers if offer.limit == "params") == 0
+    check_budget(broken_limits(offers))
 
 
 def test_the_facts_of_signals_are_those_of_the_samples_and_their_teacher(

@@ -16,12 +16,14 @@ from autokd.config.tracking import TrackingConfig
 from autokd.database.lease import acquire, release
 from autokd.database.store import Store
 from autokd.errors import InputError
+from autokd.evaluation.task import EvaluationTask
 from autokd.searches.controller import Controller
 from autokd.searches.dispatcher import Dispatcher
 from autokd.searches.problem import Problem
 from autokd.tracking.following import _TRACKERS, check_trackers, follow, tracked
 from autokd.tracking.mlflow import MLflow
 from autokd.tracking.tensorboard import TensorBoard
+from autokd.tracking.tracker import name_of
 from autokd.tracking.wandb import WandB
 from workers.inline import InlineExecutor
 
@@ -35,9 +37,12 @@ pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy")
 
 @pytest.fixture
 def search(
-    make_problem: Callable[..., Problem], make_store: Callable[..., Store], pretend: Callable[..., None]
+    make_problem: Callable[..., Problem],
+    make_store: Callable[..., Store],
+    pretend: Callable[..., None],
+    with_references: None,
 ) -> Store:
-    """The database of a search that ended, with two rungs."""
+    """The database of a search that ended, with two rungs and references, one of which does not fit the budget."""
     problem = make_problem(trials=5, training=TWO_RUNGS, optimizer={"name": "random", "pruner": "halving"})
     pretend(lambda task: 0.1 if task.rung == 0 and task.seed % 2 else None)
     store = make_store(problem)
@@ -45,13 +50,36 @@ def search(
     return store
 
 
+@pytest.fixture
+def resumed(
+    make_problem: Callable[..., Problem],
+    make_store: Callable[..., Store],
+    pretend: Callable[..., None],
+    with_references: None,
+) -> Store:
+    """The database of a search that went on to another best student, so that it has two references without teacher."""
+    few, more = (make_problem(trials=trials, references={"names": ["no-teacher"]}) for trials in (2, 4))
+    store, trained = make_store(few), list[str]()
+
+    def later_is_better(task: EvaluationTask) -> float:
+        trained.append(task.key)
+        return len(trained) / 100
+
+    pretend(later_is_better)
+    run(few, store)
+    run(more, store)
+    assert [row.parameters["trial"] for row in store.references(1)] == [1, 3]
+    return store
+
+
 def expected(store: Store) -> dict[str, dict[str, Any]]:
-    """What rows hold of each trial: its accuracies by rung and its value."""
+    """What rows hold of each trial and reference that was trained: its accuracies by rung and its value."""
     found: dict[str, dict[str, Any]] = {}
-    for trial in store.trials(1):
+    for trial in [*store.trials(1), *store.references(1)]:
         rows = store.evaluations(1, trials=[trial.id])
         accuracies = {row.rung: row.metrics["accuracy"] for row in rows if row.metrics}
-        found[f"trial-{trial.number:04}"] = {"accuracy": accuracies, "value": trial.value}
+        if accuracies:
+            found[name_of(trial)] = {"accuracy": accuracies, "value": trial.value}
     return found
 
 
@@ -67,8 +95,7 @@ def runs_of(uri: str) -> dict[str, Any]:
 def in_mlflow(uri: str) -> dict[str, dict[str, Any]]:
     client, found = mlflow.MlflowClient(tracking_uri=uri), {}
     for name, each in runs_of(uri).items():
-        if name.startswith("trial-"):
-            history = client.get_metric_history(each.info.run_id, "accuracy")
+        if history := client.get_metric_history(each.info.run_id, "accuracy"):
             found[name] = {
                 "accuracy": {metric.step: metric.value for metric in history},
                 "value": each.data.metrics.get("value"),
@@ -79,11 +106,12 @@ def in_mlflow(uri: str) -> dict[str, dict[str, Any]]:
 def in_tensorboard(folder: Path) -> dict[str, dict[str, Any]]:
     found = {}
     (search,) = folder.iterdir()
-    for trial in sorted(search.glob("trial-*")):
+    for trial in sorted(each for each in search.iterdir() if each.is_dir()):
         events = accumulators.EventAccumulator(str(trial))
         events.Reload()
         scalars = {tag: {each.step: each.value for each in events.Scalars(tag)} for tag in events.Tags()["scalars"]}
-        found[trial.name] = {"accuracy": scalars["accuracy"], "value": scalars.get("value", {}).get(0)}
+        if "accuracy" in scalars:
+            found[trial.name] = {"accuracy": scalars["accuracy"], "value": scalars.get("value", {}).get(0)}
     return found
 
 
@@ -107,7 +135,7 @@ def in_wandb(folder: Path) -> dict[str, dict[str, Any]]:
             if "accuracy" in values and "rung" in values:
                 trial["accuracy"][values["rung"]] = values["accuracy"]
             trial["value"] = values.get("value", trial["value"])
-    return {name: each for name, each in found.items() if name.startswith("trial-")}
+    return {name: each for name, each in found.items() if each["accuracy"]}
 
 
 def records(file: Path) -> Iterator[Any]:
@@ -159,6 +187,32 @@ def test_all_hold_what_the_rows_hold_however_often_the_session_was_interrupted(
     assert in_mlflow(uri) == expected(search)
     assert in_tensorboard(folder) == nearly(expected(search))
     assert in_wandb(offline) == expected(search)
+
+
+@pytest.mark.slow  # MLflow makes its database, W&B starts its process
+def test_references_of_one_name_are_kept_apart_by_the_trials_whose_students_they_train(
+    resumed: Store, tmp_path: Path, offline: Path
+) -> None:
+    uri, folder, row = f"sqlite:///{tmp_path}/mlflow.db", tmp_path / "runs", resumed.search("first")
+    for tracker in (MLflow(uri, row), TensorBoard(str(folder), row), WandB("students", row)):
+        follow(tracker, resumed, row.id, tracker.seen)
+        tracker.close()
+    assert {"no-teacher-0001", "no-teacher-0003"} < expected(resumed).keys()
+    assert in_mlflow(uri) == expected(resumed)
+    assert in_tensorboard(folder) == nearly(expected(resumed))
+    assert in_wandb(offline) == expected(resumed)
+
+
+def test_parameters_of_references_are_compared_like_those_of_trials(search: Store, tmp_path: Path) -> None:
+    row = search.search("first")
+    tracker = TensorBoard(str(tmp_path), row)
+    follow(tracker, search, row.id, tracker.seen)
+    (resnet,) = tmp_path.glob("*/resnet")
+    events = accumulators.EventAccumulator(str(resnet))
+    events.Reload()
+    content = events.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
+    assert b"ranges.stage1_block" in content
+    assert b"settings.temperature" in content
 
 
 @pytest.mark.slow  # MLflow makes its database

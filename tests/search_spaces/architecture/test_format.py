@@ -48,6 +48,8 @@ def test_nodes_without_a_name_are_named_by_their_index() -> None:
         (4, {"inputs": (3,), "merge": "none", "name": "stem"}, "names must differ"),
         (4, {"name": "for"}, "identifier that is not reserved"),
         (4, {"name": "self"}, "identifier that is not reserved"),
+        (4, {"name": "\N{MICRO SIGN}"}, r"as Python reads it: '\\u03bc' in place of '\\xb5'"),
+        (4, {"name": "\N{LATIN SMALL LIGATURE FI}"}, "as Python reads it: 'fi'"),
         (5, {"channels": 4}, r"\(3,\) logits"),
         (5, {"inputs": (2,)}, r"no node reads \[4\]"),
     ],
@@ -73,6 +75,7 @@ def test_json_and_dict_round_trip() -> None:
         ({"nodes": [7]}, "Not an architecture"),
         ({"classes": "3"}, "expected a whole number, but got '3'"),
         ({"input_shape": [1, 9.5, 8]}, r"expected a whole number, but got 9\.5"),
+        ({"input_shape": [1, 2**31 + 1, 8]}, r"must be at most 2\*\*31, but got 2147483649"),
         ({"nodes": [{"operation": "input"}]}, "missing .*channels"),
     ],
 )
@@ -81,7 +84,7 @@ def test_a_dict_of_another_form_is_rejected(change: dict[str, Any], message: str
         Architecture.from_dict({**ARCHITECTURE.to_dict(), **change})
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "null"])
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", pytest.param("[" * 100_000, id="deep")])
 def test_text_that_is_not_an_architecture_is_rejected(text: str) -> None:
     with pytest.raises(SpaceError, match=r"JSON|schema"):
         Architecture.from_json(text)

@@ -141,6 +141,11 @@ def test_an_operation_that_cannot_change_width_or_resolution_raises() -> None:
         layers("classifier", Width(3, 10, 2))
 
 
+def test_channels_that_do_not_divide_into_equal_groups_are_not_shuffled() -> None:
+    with pytest.raises(SpaceError, match="`channel_shuffle` splits the channels into 2 equal groups"):
+        layers("channel_shuffle", Width(3, 3))
+
+
 def test_a_concat_adds_up_channels_and_a_product_takes_one_number_per_channel() -> None:
     assert merged_shape("concat", [(3, 8, 8), (5, 8, 8)]) == (8, 8, 8)
     assert merged_shape("product", [(3, 8, 8), (3, 1, 1)]) == (3, 8, 8)

@@ -20,8 +20,12 @@ def test_names_say_what_differs_from_the_usual_only() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["conv0x3", "conv3", "conv3x3_relu_bn", "maxpool3x2", "maxpool3x3_counted", "dropout100", "linear_relu_bn"]
-)
+    "name",
+    [
+        "conv0x3", "conv3", "conv3x3_relu_bn", "maxpool3x2", "maxpool3x3_counted", "maxpool3x3_padding2",
+        "average2x2_padding2", "average5x5_padding3_counted", "dropout100", "linear_relu_bn",
+    ],
+)  # fmt: skip
 def test_other_names_are_no_operations(name: str) -> None:
     assert patterned(name) is None
     with pytest.raises(SpaceError, match=f"Unknown operation '{name}'"):

@@ -1,7 +1,7 @@
 import pytest
 
 from search_spaces.architecture.cost import cost
-from search_spaces.design.blueprint import Share, Sketch, Total
+from search_spaces.design.blueprint import CLASSES, IMAGE, Share, Sketch, Total
 from search_spaces.errors import SpaceError
 
 
@@ -48,6 +48,27 @@ def test_shares_of_a_width_add_up_to_it_and_the_first_are_larger() -> None:
         assert shares == sorted(shares, reverse=True)
         assert shares[0] - shares[-1] <= 1
     assert [Share(0, index, 3).width((1,)) for index in range(3)] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("ratio", [0, -1, float("nan"), float("inf")])
+def test_a_ratio_that_gives_no_width_is_rejected(ratio: float) -> None:
+    with pytest.raises(SpaceError, match="must be above 0 and finite"):
+        Sketch((3, 16, 16), 7, (1, ratio), "test")
+
+
+@pytest.mark.parametrize("place", [3, 5, -3])
+def test_a_place_without_a_width_is_rejected(place: int) -> None:
+    message = f"Places of widths are 0 to 2, `CLASSES` and `IMAGE`, but got {place}"
+    with pytest.raises(SpaceError, match=message):
+        sketch().add("conv3x3_bn", (0,), place)
+    with pytest.raises(SpaceError, match=message):
+        sketch().derive(Total((0, place)))
+
+
+@pytest.mark.parametrize("place", [0, 2, CLASSES, IMAGE])
+def test_places_of_ratios_classes_and_the_input_have_a_width(place: int) -> None:
+    drawing = sketch()
+    assert drawing.shape(drawing.add("conv3x3_bn", (0,), drawing.derive(Total((place, place)))))[0] > 1
 
 
 def test_derived_widths_follow_the_solved_ones() -> None:

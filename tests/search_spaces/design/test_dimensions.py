@@ -1,3 +1,5 @@
+from math import inf, nan
+
 import numpy as np
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
@@ -63,6 +65,36 @@ def test_an_invalid_range_is_rejected(ranges: dict[str, Range], message: str) ->
         narrow(DIMENSIONS, ranges, "test")
 
 
+TENTHS = {"share": Dimension(FloatDistribution(0.1, 0.9, step=0.1))}
+
+
+@pytest.mark.parametrize(
+    ("share", "message"),
+    [
+        ((0.1, 0.25), r"must be 0\.1 plus a multiple of 0\.1, but got \(0\.1, 0\.25\)"),
+        ((0.15, 0.35), "plus a multiple"),
+        (0.17, "plus a multiple"),
+        ((0.1, inf), "all finite"),
+        (nan, "all finite"),
+    ],
+)
+def test_ends_of_a_float_with_steps_that_lie_between_them_or_nowhere_are_rejected(share: Range, message: str) -> None:
+    with pytest.raises(SpaceError, match=message):
+        narrow(TENTHS, {"share": share}, "test")
+
+
+def test_ends_of_a_float_with_steps_may_be_any_of_them() -> None:
+    for tenth in range(1, 10):
+        assert narrow(TENTHS, {"share": tenth / 10}, "test")[1] == {"share": tenth / 10}
+        found = narrow(TENTHS, {"share": (0.1, tenth / 10)}, "test")[0]
+        assert found["share"].distribution == FloatDistribution(0.1, tenth / 10, step=0.1)
+
+
+def test_choices_that_are_no_values_are_rejected() -> None:
+    with pytest.raises(SpaceError, match=r"choices of `kernel` must be numbers, strings or bools, but got None\."):
+        narrow({"kernel": Dimension(CategoricalDistribution((None, 3)))}, {}, "test")
+
+
 @pytest.mark.parametrize("distribution", [FloatDistribution(0.1, 10, log=True), IntDistribution(1, 16, log=True)])
 def test_a_range_on_a_logarithmic_scale_begins_above_0_and_one_value_may_be_0(
     distribution: FloatDistribution | IntDistribution,
@@ -91,6 +123,11 @@ def test_draws_follow_logarithms_and_steps(distribution: IntDistribution | Float
         assert np.median(drawn) == 3
     if isinstance(distribution, FloatDistribution) and distribution.step:
         assert set(drawn) == {0, 0.25, 0.5, 0.75, 1}
+
+
+def test_rounding_takes_no_step_past_the_high_end() -> None:
+    rng, distribution = np.random.default_rng(0), FloatDistribution(0.1, 0.3, step=0.1)
+    assert {draw(distribution, rng) for _ in range(100)} == {0.1, 0.2, 0.3}
 
 
 def test_draws_lie_in_their_distribution_and_reach_all_of_it() -> None:

@@ -6,6 +6,7 @@ from search_spaces.design.budget import LIMITS, Budget
 from search_spaces.design.envelope import Offer, envelope
 from search_spaces.design.space import Space
 from search_spaces.design.widths import widths_at
+from search_spaces.spaces.blocks import Blocks
 from search_spaces.spaces.nago import Nago
 from search_spaces.spaces.randwire import RandWire
 
@@ -45,6 +46,12 @@ def test_a_limit_below_the_smallest_is_not_satisfiable() -> None:
     assert found["macs"].satisfiable
     assert found["params"].typical is None
     assert found["params"].share == 0
+
+
+def test_families_that_were_repaired_are_typical_if_no_random_one_fits() -> None:
+    offer = offers(Blocks(), Budget(params=200))["params"]
+    assert offer.share == 0
+    assert offer.smallest < (offer.typical or 0) <= 200
 
 
 def test_at_a_fixed_width_all_offers_are_equal() -> None:

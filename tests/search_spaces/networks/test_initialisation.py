@@ -1,4 +1,4 @@
-from math import inf, log, pi
+from math import inf, isfinite, log, pi
 
 import pytest
 import torch
@@ -88,6 +88,25 @@ def test_a_relu_on_mostly_positive_values_counts_less() -> None:
     again = log(gradient_growth(mean / variance**0.5)) / log(pi / (pi - 1))
     assert relu_depths(doubled)[3] == pytest.approx(2.25 + again + 1.25)
     assert 0 < again < 0.7
+
+
+def test_a_relu_on_values_far_above_0_changes_nothing() -> None:
+    assert gradient_growth(7.99) == pytest.approx(1)
+    assert gradient_growth(1e9) == 1
+
+
+def test_a_deep_residual_network_without_batch_norm_has_a_depth() -> None:
+    nodes = [Node("conv1x1_relu", (0,), 4, name="stem")]
+    for _ in range(100):
+        last = len(nodes)
+        nodes += [Node("conv1x1_relu", (last,), 4), Node("conv1x1", (last + 1,), 4)]
+        nodes.append(Node("relu", (last, last + 2), 4, merge="sum"))
+    architecture = network((6,), *nodes)
+    depths = relu_depths(architecture)
+    assert all(isfinite(depth) for depth in depths)
+    late = depths[-2] - depths[-5]  # of a block in which ReLUs are linear; half of its values pass one of them more
+    assert late == pytest.approx(1.25 + 1.25 / 2)
+    assert all(weight.isfinite().all() for weight in build(architecture).parameters())
 
 
 def test_a_shallow_network_starts_as_usual() -> None:

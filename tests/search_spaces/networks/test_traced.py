@@ -126,6 +126,19 @@ def test_names_that_nodes_cannot_have_are_extended() -> None:
     assert traced.architecture.names[1:] == ("architecture_", "torch_", "layer0", "architecture__")
 
 
+def test_names_are_those_that_python_reads() -> None:
+    names = ("\N{LATIN SMALL LIGATURE FI}", "fi", "\N{MICRO SIGN}")
+    traced = trace(nn.Sequential(OrderedDict((name, nn.Linear(4, 4)) for name in names)), example(4))
+    assert traced.architecture.names[1:] == ("fi", "fi_", "\N{GREEK SMALL LETTER MU}")
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_a_network_of_another_precision_has_the_same_architecture(elsewhere: Make, dtype: torch.dtype) -> None:
+    network, shape = elsewhere("digits")
+    wanted = trace(network, example(*shape)).architecture
+    assert trace(network.to(dtype), example(*shape).to(dtype)).architecture == wanted
+
+
 class Branching(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return x if x.sum() > 0 else -x

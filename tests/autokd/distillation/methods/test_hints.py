@@ -20,6 +20,7 @@ from autokd.distillation.layer_similarity import linear_cka
 from autokd.distillation.methods import hints
 from autokd.distillation.methods.fitnet import FitNet
 from autokd.distillation.methods.hints import ClusteredHints, cluster_layers
+from autokd.distillation.methods.sokd import SOKD
 from autokd.errors import InputError
 from autokd.testing.methods import MethodConformance
 
@@ -150,6 +151,19 @@ def test_no_more_samples_are_used_than_needed() -> None:
     assert len(looked_at) == 4
 
 
+@pytest.mark.parametrize("batch", [1, 16, 20, 33, 100])
+def test_as_many_samples_are_used_whatever_a_batch_has(monkeypatch: pytest.MonkeyPatch, batch: int) -> None:
+    seen: list[int] = []
+    monkeypatch.setattr(hints, "METRICS", {"cka": lambda outputs: seen.extend(map(_length, outputs)) or torch.eye(2)})
+    student = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3))
+    ClusteredHints(samples=320).layers(student, student, (drawn(batch, 6).float() for _ in range(1000)))
+    assert seen == [32] * 10
+
+
+def _length(outputs: list[Tensor]) -> int:
+    return len(outputs[0])
+
+
 def test_similarities_are_computed_once_for_each_teacher_and_its_samples(monkeypatch: pytest.MonkeyPatch) -> None:
     student, teacher = convolutional([4, 6]), convolutional([4, 5, 6, 8])
     calls: list[int] = []
@@ -218,6 +232,7 @@ def test_a_network_without_hidden_layers_is_rejected() -> None:
         ({"hints": 0}, "`hints` must be a whole number of at least 1"),
         ({"hints": 2.5}, "but got hints=2.5"),
         ({"samples": 31}, "`samples` must be a whole number of at least 32"),
+        ({"inner": SOKD(AT())}, "not those of the teacher's copy that 'sokd' compares"),
         ({"inner": KD()}, "wraps one that compares feature maps, but 'kd' does not"),
     ],
 )

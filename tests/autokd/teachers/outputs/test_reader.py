@@ -52,6 +52,14 @@ def test_outputs_are_those_of_the_samples_asked_for(reader: ViewReader, outputs:
     assert same(reader.of(indices), outputs, indices)
 
 
+def test_a_reader_that_is_closed_again_closes_no_other_file(reader: ViewReader, tmp_path: Path) -> None:
+    reader.close()
+    with (tmp_path / "other").open("w") as other:  # gets the number of a file that is closed
+        reader.close()
+        other.write("text")
+    assert (tmp_path / "other").read_text() == "text"
+
+
 def test_announced_samples_are_given_in_turn(reader: ViewReader, outputs: Outputs) -> None:
     batches = [torch.randperm(N, generator=torch.Generator().manual_seed(k))[:3] for k in range(4)]
     for indices in batches:

@@ -164,6 +164,19 @@ def test_one_value_per_channel_is_rejected_as_by_torch() -> None:
         BatchNorm2d(3)(images((1, 3, 1, 1)))
 
 
+@pytest.mark.parametrize("channels", [1, 4])
+def test_images_of_other_channels_are_rejected_as_by_torch(channels: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch_norm, "norm_forward", lambda *args: pytest.fail("a kernel ran"))
+    with pytest.raises(RuntimeError, match=f"running_mean should contain {channels} elements not 3"):
+        BatchNorm2d(3)(images((2, channels, 4, 4)))
+
+
+def test_weights_on_another_device_are_rejected_as_by_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch_norm, "norm_forward", lambda *args: pytest.fail("a kernel ran"))
+    with pytest.raises(RuntimeError, match="not on the expected device"):
+        BatchNorm2d(3, device="meta")(images((2, 3, 4, 4)))
+
+
 def test_a_gradient_in_another_memory_format_is_accepted() -> None:
     ours, torchs = norms(6)
     x, gradient = images((3, 6, 5, 5)), images((3, 6, 5, 5), 1).contiguous()
