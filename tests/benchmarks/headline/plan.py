@@ -111,10 +111,12 @@ class _Planner:
         yield Job(run, epochs, folder_of(run), partial(best_of_random, self.bench, run, arm))
 
     def starts(self, name: str, seed: int) -> Iterator[Job]:
-        """Arm S: networks with which a search begins, trained in full without one."""
+        """Arm S: networks with which a search begins, trained in full without one; on large images with FitNet, too."""
         for student, arm in STARTS.items():
             if self._differs(arm):
                 yield self._pair(name, Pair(student, "kd"), seed, self.protocol.final)
+        if self.bench.name in LARGE:  # where it is the best method of arm H
+            yield self._pair(name, Pair("deep-early-strided", "fitnet"), seed, self.protocol.final)
 
     def _differs(self, arm: Arm) -> bool:
         """Whether an arm is another one than that with a pooled stem, which images of this size may not reach."""
