@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from autokd.core.files import write_atomically
-from autokd.errors import InputError
+from autokd.errors import InputError, first_line
 from autokd.training.best_checkpoint import Score
 from autokd.training.loop import TrainingState
 
@@ -228,8 +228,8 @@ def _progress(path: Path) -> dict[str, Any] | None:
     try:
         with safe_open(path, framework="pt") as file:
             progress = dict(json.loads(file.metadata()["progress"]))
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise InputError(f"checkpoint {path} cannot be read: {error}.") from None
+    except (OSError, RuntimeError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise InputError(f"checkpoint {path} cannot be read: {first_line(error)}.") from None
     return progress if progress.get("format") == _FORMAT else None
 
 

@@ -177,6 +177,16 @@ def test_a_damaged_file_cannot_be_read(
     assert capsys.readouterr().out.endswith("It is left out.\n")
 
 
+def test_a_checkpoint_that_is_removed_while_it_is_opened_tells_nothing(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def opened(*arguments: object, **options: object) -> None:
+        raise RuntimeError("unable to open file in read-only mode: No such file or directory (2)")  # as torch says
+
+    monkeypatch.setattr("autokd.training.checkpoint.safe_open", opened)
+    assert epochs_done(path) == 0
+
+
 def test_a_missing_or_foreign_file_cannot_be_read(tmp_path: Path, fresh: Fresh) -> None:
     with pytest.raises(InputError, match="nowhere cannot be read"):
         load_weights(tmp_path / "nowhere")
