@@ -18,6 +18,7 @@ from autokd.core.device import pick_device
 from autokd.core.seeds import derive
 from autokd.data.augmentation import Augmentation, check_augmentation, check_extent
 from autokd.data.channels import SomeChannels, check_channels, moments_of, shape_of
+from autokd.data.dataset import Dataset
 from autokd.data.registry import check_resized, check_source, load_data
 from autokd.data.stream import Batch
 from autokd.distillation import Distiller, Method
@@ -143,6 +144,7 @@ def find_facts(config: SearchConfig, teacher: Teacher | None = None, reporter: R
     check_augmentation(augmentation, dataset.input_shape)
     check_extent(augmentation, dataset.input_shape)
     check_channels(config.data.student_channels, dataset, "data.student_channels")
+    _check_batch(config, dataset)
     reporter.checking()
     is_given = teacher is not None
     teacher = (teacher or load_teacher(config.teacher, device, dataset, reporter.notify)).to(device)
@@ -296,6 +298,14 @@ def _check_mixup(config: SearchConfig) -> None:
             "teacher.outputs are of samples as they are, but training.augmentation mixes them "
             f"(mixup = {augmentation.mixup:g}, cutmix = {augmentation.cutmix:g}): set both to 0, or give a teacher "
             "that can be asked."
+        )
+
+
+def _check_batch(config: SearchConfig, dataset: Dataset) -> None:
+    if len(dataset.input_shape) == 1 and min(config.training.batch_size, len(dataset.train)) == 1:
+        raise InputError(
+            "batch norm cannot train on one vector at a time: training.batch_size, and the number of training samples, "
+            "must be at least 2."
         )
 
 

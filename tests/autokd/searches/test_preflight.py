@@ -275,6 +275,12 @@ def test_augmentation_of_anything_but_images_is_refused(
         find_facts(override_config(config, [f"data.source={source}", "training.augmentation={flip=true}"]))
 
 
+def test_vectors_are_not_trained_on_one_at_a_time(config: SearchConfig) -> None:
+    vectors = ["data.source=autokd.data.sources.digits:digit_vectors", "training.augmentation={}"]
+    with pytest.raises(InputError, match=r"^batch norm cannot train on one vector at a time: training.batch_size"):
+        find_facts(override_config(config, [*vectors, "training.batch_size=1"]))
+
+
 def problem_of(config: SearchConfig, *overrides: str, teacher: Teacher | None = None) -> Problem:
     config = override_config(
         config, ["space={name='nago', ranges={top_nodes=3, middle_nodes=1, bottom_nodes=3}}", *overrides]
