@@ -7,9 +7,10 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from autokd.core.spelling import nearest_name
+from autokd.distillation.layers import has_weights
 from autokd.errors import InputError
 
-__all__ = ["TeacherCopy", "has_weights", "modules_after", "redraw"]
+__all__ = ["TeacherCopy", "modules_after", "redraw"]
 
 
 class TeacherCopy(nn.Module):
@@ -48,11 +49,6 @@ class TeacherCopy(nn.Module):
         for name, module in self.network.named_modules():
             module.training = mode and name in self._in_training
         return self
-
-
-def has_weights(module: nn.Module) -> bool:
-    """Whether a module has parameters of its own, without those of modules inside it."""
-    return next(module.parameters(recurse=False), None) is not None
 
 
 def redraw(network: nn.Module, names: Iterable[str], setting: str) -> None:

@@ -22,7 +22,7 @@ from autokd.data.dataset import Dataset
 from autokd.data.registry import check_resized, check_source, load_data
 from autokd.data.stream import Batch
 from autokd.distillation import Distiller, Method
-from autokd.distillation.feature_extractor import modules_named
+from autokd.distillation.layers import modules_named
 from autokd.distillation.pruning import is_prunable
 from autokd.errors import BudgetInfeasibleError, InputError, first_line
 from autokd.evaluation.distillation_stream import is_live

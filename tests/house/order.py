@@ -19,8 +19,8 @@ ORDER = {
     "autokd.data.decoding": "pictures undecoded mapped decode",
     "autokd.data.sources": "arrays digits fashion_mnist folder map_style hugging_face",
     "autokd.distillation": (
-        "recruits base checks maps feature_extractor layer_similarity teacher_copy methods wrappers panels pruning "
-        "distiller registry __init__"
+        "recruits base checks maps layers feature_extractor layer_similarity teacher_copy methods wrappers panels "
+        "pruning distiller registry __init__"
     ),
     "autokd.distillation.methods": (
         "kd dkd nkd mlld bdkd bdkd_online dml sokd ttm rld sld abkd ldrld crld dist similarity rkd attention fitnet "

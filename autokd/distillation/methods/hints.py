@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from autokd.distillation.base import BatchContext, Method, Outputs, Wrapper
 from autokd.distillation.checks import non_negative, one_of, whole
-from autokd.distillation.feature_extractor import averaged, layer_outputs
 from autokd.distillation.layer_similarity import METRICS
+from autokd.distillation.layers import averaged, layer_outputs
 from autokd.distillation.methods.fitnet import FitNet
 from autokd.errors import InputError
 

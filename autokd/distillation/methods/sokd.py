@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 from autokd.distillation.base import BatchContext, Method, Outputs, Wrapper
 from autokd.distillation.checks import non_negative, one_of, positive, share, whole
-from autokd.distillation.feature_extractor import FeatureExtractor, default_layers
+from autokd.distillation.feature_extractor import FeatureExtractor
+from autokd.distillation.layers import default_layers, has_weights
 from autokd.distillation.methods.kd import kd_loss
 from autokd.distillation.recruits import Recruits
-from autokd.distillation.teacher_copy import TeacherCopy, has_weights, modules_after, redraw
+from autokd.distillation.teacher_copy import TeacherCopy, modules_after, redraw
 from autokd.errors import InputError
 
 __all__ = ["SOKD"]

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from autokd.distillation import ClusteredHints
-from autokd.distillation.feature_extractor import averaged, default_layers, layer_outputs
+from autokd.distillation.layers import averaged, default_layers, layer_outputs
 
 __all__ = ["LastLayers", "RandomLayers"]
 

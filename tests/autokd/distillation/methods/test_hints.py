@@ -15,8 +15,9 @@ from autokd.distillation import (
     make_method,
     method_distributions,
 )
-from autokd.distillation.feature_extractor import FeatureExtractor, layer_outputs
+from autokd.distillation.feature_extractor import FeatureExtractor
 from autokd.distillation.layer_similarity import linear_cka
+from autokd.distillation.layers import layer_outputs
 from autokd.distillation.methods import hints
 from autokd.distillation.methods.fitnet import FitNet
 from autokd.distillation.methods.hints import ClusteredHints, cluster_layers
