@@ -7,6 +7,7 @@ from pydantic import Field, field_validator, model_validator
 
 from autokd.config.budget import Limit
 from autokd.config.distillation import DistillationConfig
+from autokd.config.names import NAME
 from autokd.config.numbers import Epochs
 from autokd.config.ranges import PlainValue, Ranges
 from autokd.config.section import Section
@@ -35,7 +36,7 @@ class AssistantConfig(NetworkConfig):
             left open is drawn at random.
     """
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=40)]
+    name: Annotated[str, Field(pattern=NAME, max_length=40)]
     params: Limit | None = None
     macs: Limit | None = None
     space: str | None = None

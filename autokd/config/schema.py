@@ -21,6 +21,7 @@ from autokd.config.distillation import DistillationConfig, DistinctNames
 from autokd.config.distinct import distinct
 from autokd.config.fidelity_metrics import FIDELITY_METRICS
 from autokd.config.learn_from import LearnFrom
+from autokd.config.names import NAME
 from autokd.config.numbers import (
     Epochs,
     Fraction,
@@ -371,7 +372,7 @@ class SearchConfig(Section):
             over them.
     """
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$"), AfterValidator(_short)]
+    name: Annotated[str, Field(pattern=NAME), AfterValidator(_short)]
     seed: Seed = 0
     trials: Number = 60
     seconds: Seconds | None = None

@@ -1,7 +1,6 @@
 """A `search.toml` and `--set key=value` as a checked configuration."""
 
 import os
-import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -11,6 +10,7 @@ from autokd.config.compatibility import RECORDED
 from autokd.config.data import NAMED_SOURCES
 from autokd.config.flat import flat
 from autokd.config.learn_from import is_file
+from autokd.config.names import named_like
 from autokd.config.parsing import parse_config
 from autokd.config.schema import RESUMABLE_CHANGES, SearchConfig
 from autokd.errors import InputError
@@ -43,7 +43,7 @@ def read_config(
     """
     values = read_tables(path)
     make_paths_absolute(values, path.parent.resolve())
-    values.setdefault("name", re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem).lstrip("._-") or path.stem)
+    values.setdefault("name", named_like(path.stem))
     overrides = list(overrides)
     for override in overrides:
         _set(values, override)

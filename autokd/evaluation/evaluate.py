@@ -130,7 +130,7 @@ def _train(
             schedule=leg.schedule,
             seed=task.seed,
             on_segment=save,
-            boundaries=table.stops if leg.branch is None else (),
+            stops=table.stops(leg),
         )
     trained = state.step - first
     if trained < _TELLING * table.steps_to(task.rung):

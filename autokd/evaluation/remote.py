@@ -55,10 +55,11 @@ def packed(
     file = io.BytesIO()
     packer = _Packer(file, depot.root)
     packer.dump((work, task, further))
-    stamps = {name: depot.send_current(depot.root / name) for name in packer.named if (depot.root / name).is_file()}
-    for place in _places(task, packer.named - stamps.keys(), depot):
+    files = {name: depot.send_current(depot.root / name) for name in packer.named if (depot.root / name).is_file()}
+    others = packer.named - files.keys()
+    for place in _places(task, others, depot):
         depot.send_missing(place)
-    return run_remotely, depot.url, pickle.dumps((packer.named, stamps, file.getvalue()))
+    return run_remotely, depot.url, pickle.dumps((files, others, file.getvalue()))
 
 
 def bring(depot: Depot, task: Task) -> None:
@@ -82,11 +83,11 @@ def run_remotely(url: str, payload: bytes) -> Any:
         payload: The packed work.
     """
     depot = _of_this_machine(url)
-    named, stamps, pickled = pickle.loads(payload)
+    files, others, pickled = pickle.loads(payload)
     work, task, further = _Unpacker(io.BytesIO(pickled), depot.root).load()
-    for name, stamp in stamps.items():
+    for name, stamp in files.items():
         depot.fetch_current(depot.root / name, stamp)
-    for place in _places(task, named - stamps.keys(), depot):
+    for place in _places(task, others, depot):
         depot.fetch(place, changing=True)
     try:
         with followed_by(lambda file: depot.send(file) if file.is_relative_to(depot.root) else None):

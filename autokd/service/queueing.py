@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, HTTPException, Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
+from autokd.config.names import NAME
 from autokd.config.schema import SearchConfig
 from autokd.config.toml import parse_tables, put
 from autokd.database.errors import LeaseHeld
@@ -39,7 +40,7 @@ class SearchOrder(BaseModel):
 
     recipe: Annotated[str, Field(max_length=100)] | None = None
     toml: str | None = None
-    name: Annotated[str, Field(max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] | None = None
+    name: Annotated[str, Field(max_length=100, pattern=NAME)] | None = None
     settings: Annotated[dict[str, JsonValue], Field(max_length=1000)] = {}
     priority: Priority = 0
 

@@ -16,6 +16,7 @@ from autokd.analysis.plain_values import (
     student_or_reference_json,
     trial_json,
 )
+from autokd.config.names import NAME
 from autokd.config.objectives import Against
 from autokd.database.rows import EventRow
 from autokd.recipes.catalogue import recipes
@@ -57,7 +58,7 @@ MOST = 1_000  # rows in one answer
 
 router = APIRouter(prefix="/api", dependencies=[allow("read")], tags=["reading"])
 
-SearchName = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=255)]
+SearchName = Annotated[str, Path(pattern=NAME, max_length=255)]
 Number = Annotated[int, Query(ge=1, le=MOST, description="How many at most.")]
 
 RankedFamilies = Remembered[list[dict[str, Any]]]

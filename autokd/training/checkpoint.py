@@ -134,9 +134,7 @@ def load_weights(path: Path) -> dict[str, Tensor]:
         InputError: If the file is missing or damaged.
     """
     tensors = _read(path, "weights")
-    with safe_open(path, framework="pt") as file:
-        digest = (file.metadata() or {}).get("digest")  # none in files of earlier versions
-    if digest not in (None, _digest(tensors)):
+    if _header(path).get("digest") not in (None, _digest(tensors)):  # files of earlier versions have none
         raise InputError(f"weights {path} cannot be read: some of its bytes have changed.")
     return tensors
 
@@ -223,11 +221,15 @@ def _read(path: Path, kind: str) -> dict[str, Tensor]:
         raise InputError(f"{kind} {path} cannot be read: {error}.") from None
 
 
+def _header(path: Path) -> dict[str, str]:
+    with safe_open(path, framework="pt") as file:
+        return file.metadata() or {}
+
+
 def _progress(path: Path) -> dict[str, Any] | None:
     """Progress from the header of a checkpoint; None if it is of another format."""
     try:
-        with safe_open(path, framework="pt") as file:
-            progress = dict(json.loads(file.metadata()["progress"]))
+        progress = dict(json.loads(_header(path)["progress"]))
     except (OSError, RuntimeError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"checkpoint {path} cannot be read: {first_line(error)}.") from None
     return progress if progress.get("format") == _FORMAT else None

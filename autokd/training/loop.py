@@ -19,6 +19,7 @@ from autokd.training.averaged_weights import Average
 from autokd.training.best_checkpoint import Score
 from autokd.training.muon import Muon, scale_free_kernels
 from autokd.training.schedules import Schedule
+from autokd.training.timetable import segment_ends
 from autokd.training.width_scaling import rate_factors
 
 __all__ = ["Batches", "Loss", "TrainingSettings", "TrainingState", "fresh_state", "optimiser", "train"]
@@ -182,13 +183,13 @@ def train(
     schedule: Schedule,
     seed: int,
     on_segment: Callable[[TrainingState], None] = lambda state: None,
-    boundaries: tuple[int, ...] = (),
+    stops: tuple[int, ...] = (),
 ) -> None:
     """Train from `state.step` to step `until` of a schedule.
 
-    Training runs in segments, which end with each epoch, at each boundary and at `until`. The randomness of a segment
-    (dropout) has its own seed. So a training that is resumed at the end of a segment is bit-identical to one that is
-    not interrupted, provided that all steps at which it may be interrupted are among the boundaries.
+    Training runs in segments, see `segment_ends`. The randomness of a segment (dropout) has its own seed. So a training
+    that is resumed at the end of a segment is bit-identical to one that is not interrupted, provided that all steps at
+    which it may be interrupted are among the stops.
 
     Args:
         state: Initial state; changed in place.
@@ -199,18 +200,16 @@ def train(
         schedule: Factor on the peak learning rate for each step.
         seed: Seed of the training's own randomness.
         on_segment: Function called at the end of each segment, for example to save a checkpoint.
-        boundaries: Further steps at which a segment ends.
+        stops: Further steps at which a segment ends.
 
     Raises:
         DivergedError: If the loss becomes infinite or NaN.
     """
-    while state.step < until:
-        epoch_end = (state.step // stream.steps_per_epoch + 1) * stream.steps_per_epoch
-        ends = (epoch_end, until, *boundaries)
+    for end in segment_ends(state.step, until, stream.steps_per_epoch, stops):
         first_step, began = state.step, time.perf_counter()
         with torch.random.fork_rng(devices=_cuda_devices(state.network)):
             torch.manual_seed(derive(seed, "segment", state.step))
-            _segment(state, stream, loss, settings, min(end for end in ends if end > state.step), schedule)
+            _segment(state, stream, loss, settings, end, schedule)
         state.steps_per_second = (state.step - first_step) / (time.perf_counter() - began)
         state.epochs = state.step / stream.steps_per_epoch
         on_segment(state)

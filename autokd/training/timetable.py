@@ -1,13 +1,13 @@
 """Timetable of a training with rungs: the legs that lead to each rung, and the schedule of each leg."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Literal
 
 from autokd.training.schedules import Cooldown, Cosine, Schedule, Trunk
 
-__all__ = ["Leg", "Timetable", "new_epochs", "step_at", "timetable"]
+__all__ = ["Leg", "Timetable", "new_epochs", "segment_ends", "step_at", "timetable"]
 
 _ENOUGH = 0.5  # of the last epoch, or of a shorter cooldown, over which a training is averaged
 
@@ -55,22 +55,28 @@ class Timetable:
         They are at least half of the last epoch, or of the last leg if that is shorter, and as few as possible.
         """
         route = self.routes[rung]
-        segments = [segment for leg in route for segment in self._segments(leg, steps_per_epoch)]
+        ends = [segment_ends(leg.start, leg.end, steps_per_epoch, self.stops(leg)) for leg in route]
+        segments = [after - before for before, after in pairwise([0, *chain.from_iterable(ends)])]
         enough, recent = _ENOUGH * min(steps_per_epoch, route[-1].end - route[-1].start), list[int]()
         while segments and (not recent or sum(recent) < enough):
             recent.insert(0, segments.pop())
         return recent
 
-    def _segments(self, leg: Leg, steps_per_epoch: int) -> list[int]:
-        """Steps of each segment of a leg, which end with each epoch and, in the trunk, where routes may leave it."""
-        inner = {*range(0, leg.end, steps_per_epoch), *(self.stops if leg.branch is None else ())}
-        ends = [leg.start, *sorted(end for end in inner if leg.start < end < leg.end), leg.end]
-        return [after - before for before, after in pairwise(ends) if after > before]
+    def stops(self, leg: Leg) -> tuple[int, ...]:
+        """Steps of a leg at which a route may leave it. A segment must end there, however far the training goes."""
+        return () if leg.branch is not None else tuple(route[0].end for route in self.routes)
 
-    @property
-    def stops(self) -> tuple[int, ...]:
-        """Steps at which a route may leave the trunk. A segment must end there, however far the training goes."""
-        return tuple(route[0].end for route in self.routes)
+
+def segment_ends(start: int, end: int, steps_per_epoch: int, stops: Iterable[int] = ()) -> list[int]:
+    """Steps at which the segments of a training from one step to another end: with each epoch, at stops, at the end.
+
+    Args:
+        start: Number of steps before the first segment.
+        end: Last step of the last one.
+        steps_per_epoch: Number of steps of an epoch.
+        stops: Further steps at which a segment ends; those outside do not matter.
+    """
+    return sorted({step for step in (*range(0, end, steps_per_epoch), *stops, end) if start < step <= end})
 
 
 def step_at(epochs: float, steps_per_epoch: int) -> int:

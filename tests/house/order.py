@@ -12,8 +12,8 @@ ORDER = {
     "autokd.core": "seeds spelling repeating extras hub files depot console cache_folder disk speed device references",
     "autokd.client": "client __init__",
     "autokd.config": (
-        "section distinct numbers budget objectives learn_from tracking compatibility fidelity_metrics flat ranges "
-        "distillation data teacher panel workers schema json_schema messages parsing toml"
+        "section distinct numbers names budget objectives learn_from tracking compatibility fidelity_metrics flat "
+        "ranges distillation data teacher panel workers schema json_schema messages parsing toml"
     ),
     "autokd.data": "dataset channels prefetch augmentation mixup stream decoding sources registry",
     "autokd.data.decoding": "pictures undecoded mapped decode",

@@ -119,4 +119,4 @@ def _tensor(array: Any) -> Tensor:
     if isinstance(array, Tensor):
         return array.detach().to("cpu").to_dense()
     values = np.array(array)
-    return torch.from_numpy(values.astype(values.dtype.newbyteorder("=")))
+    return torch.from_numpy(values.astype(values.dtype.newbyteorder("="), copy=False))

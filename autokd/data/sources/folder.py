@@ -52,8 +52,8 @@ class FolderPictures:
 def from_folder(path: Path, size: int | None = None) -> Undecoded:
     """Images `path/train/CLASS/*.png` and, if there are any, those of `path/validation` (or `val`) and `path/test`.
 
-    The classes are the folders of `train` in alphabetical order. All images are converted to colour,
-    or to grey if the first one and those looked at are grey, and to the first one's size unless `size` is given.
+    The classes are the folders of `train` in alphabetical order. All images are converted to colour, or to grey if the
+    first one and those looked at are grey, and to the first one's size unless `size` is given.
 
     Args:
         path: The folder.

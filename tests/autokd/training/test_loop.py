@@ -21,8 +21,8 @@ from autokd.training.schedules import Cosine, Schedule, cosine
 Fresh = Callable[[TrainingSettings], TrainingState]
 TOTAL = 15
 SCHEDULE = Cosine(TOTAL)
-BOUNDARIES = (2, 8)
-ENDS = (2, 5, 8, 10, 15)  # boundaries, and the ends of epochs of 5 steps
+STOPS = (2, 8)
+ENDS = (2, 5, 8, 10, 15)  # stops, and the ends of epochs of 5 steps
 
 
 def cross_entropy(logits: Tensor, batch: Batch) -> Tensor:
@@ -37,7 +37,7 @@ def run(
     schedule: Schedule = SCHEDULE,
     **options,
 ) -> None:
-    train(state, stream, cross_entropy, settings, until, schedule, seed=9, boundaries=BOUNDARIES, **options)
+    train(state, stream, cross_entropy, settings, until, schedule, seed=9, stops=STOPS, **options)
 
 
 def assert_same(found: TrainingState, expected: TrainingState) -> None:
@@ -89,7 +89,7 @@ def test_losses_and_entropies_are_the_means_of_the_segments(stream: TrainingStre
         seen.append(value.item())
         return 3 * value
 
-    train(state, stream, loss, settings, TOTAL, SCHEDULE, 9, boundaries=BOUNDARIES)
+    train(state, stream, loss, settings, TOTAL, SCHEDULE, 9, stops=STOPS)
     entropies = [sum(seen[start:end]) / (end - start) for start, end in pairwise((0, *ENDS))]
     assert state.entropies == pytest.approx(entropies)
     assert state.losses == pytest.approx([3 * entropy for entropy in entropies])

@@ -9,7 +9,7 @@ from autokd.training.timetable import Leg, new_epochs, timetable
 def test_under_cosine_all_rungs_share_one_schedule_of_the_whole_training() -> None:
     table = timetable("cosine", [10, 30], 0.1, 0.3)
     assert table.routes == ((Leg(0, 10, Cosine(30, 0.1)),), (Leg(0, 30, Cosine(30, 0.1)),))
-    assert (table.total, table.stops) == (30, (10, 30))
+    assert (table.total, table.stops(table.routes[0][0])) == (30, (10, 30))
 
 
 def test_under_stable_each_rung_cools_down_on_a_branch_of_its_own() -> None:
@@ -19,7 +19,8 @@ def test_under_stable_each_rung_cools_down_on_a_branch_of_its_own() -> None:
         (Leg(0, 7, trunk), Leg(7, 10, Cooldown(trunk, 7, 10), 0)),
         (Leg(0, 21, trunk), Leg(21, 30, Cooldown(trunk, 21, 30), 1)),
     )
-    assert (table.total, table.stops) == (30, (7, 21))
+    (first, branch), _ = table.routes
+    assert (table.total, table.stops(first), table.stops(branch)) == (30, (7, 21), ())
 
 
 def test_the_steps_to_a_rung_begin_where_it_parts_from_the_one_before() -> None:
