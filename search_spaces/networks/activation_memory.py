@@ -16,10 +16,11 @@ __all__ = ["peak_activation_bytes"]
 def peak_activation_bytes(module: nn.Module, sample: Tensor) -> int:
     """Largest number of bytes of activations that are alive at the same time, in evaluation mode and without gradients.
 
-    A tensor is alive from the operator that makes it to the last operator that reads or writes it or a view of it, as
-    in `Cost.activation_bytes`; how long Python keeps a reference to it does not count. The input counts, too;
-    parameters and buffers do not. Unlike `Cost`, which lets elementwise layers write over their input, this counts what
-    the operators allocate.
+    A tensor is alive from the operator that makes it to the last operator that reads or writes it or a view of it; how
+    long Python keeps a reference to it does not count. The input counts, too; parameters and buffers do not, nor does
+    what nothing reads, such as the positions of a max pool. A batch norm or an elementwise operator of one tensor
+    writes over it if nothing reads it afterwards, as in `Cost.activation_bytes`, so that both can be compared:
+    deployed, such an operator is part of the one before. While PyTorch runs it, it needs up to one map more.
 
     Args:
         module: The network; it is set to evaluation mode.
@@ -27,12 +28,12 @@ def peak_activation_bytes(module: nn.Module, sample: Tensor) -> int:
     """
     lifetimes = _Lifetimes(module.eval(), sample)
     with torch.no_grad(), lifetimes:
-        module(sample)
-    return lifetimes.peak()
+        result = module(sample)
+    return lifetimes.peak(result)
 
 
 class _Lifetimes(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """First and last operator that uses each storage, except those of parameters and buffers."""
+    """First and last operator that uses each storage but those of parameters and buffers, and what may be reused."""
 
     def __init__(self, module: nn.Module, sample: Any) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -40,32 +41,47 @@ class _Lifetimes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._storages: dict[int, torch.UntypedStorage] = {}  # kept, so that none has the address of an earlier one
         self._first: dict[int, int] = {}
         self._last: dict[int, int] = {}
+        self._sources: dict[int, int] = {}  # the one storage that an elementwise operator reads to make another
         self._n_operators = 0
         self._use_all(sample)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
         self._n_operators += 1
-        self._use_all((args, kwargs, result))
+        read, known = self._use_all((args, kwargs)), set(self._storages)
+        made = self._use_all(result) - known
+        if len(read) == 1 and _is_elementwise(func):
+            self._sources |= dict.fromkeys(made, *read)
         return result
 
-    def peak(self) -> int:
-        """Largest sum of the sizes of storages that are alive during one operator."""
+    def peak(self, result: Any) -> int:
+        """Largest sum of the sizes of storages that are alive during one operator, or when the result is read."""
+        self._n_operators += 1
+        self._use_all(result)
         changes = [0] * (self._n_operators + 2)
         for address, storage in self._storages.items():
-            changes[self._first[address]] += storage.nbytes()
-            changes[self._last[address] + 1] -= storage.nbytes()
+            if self._first[address] < self._last[address]:
+                changes[self._first[address] + self._takes_the_place_of_another(address)] += storage.nbytes()
+                changes[self._last[address] + 1] -= storage.nbytes()
         return max(accumulate(changes))
 
-    def _use_all(self, values: Any) -> None:
-        for value in tree_leaves(values):
-            if isinstance(value, Tensor) and value.layout is torch.strided:  # others have no storage of their own
-                self._use(value)
+    def _takes_the_place_of_another(self, address: int) -> bool:
+        """Whether the operator that makes a storage could as well write over what it reads, of which it is the last."""
+        source = self._sources.get(address)
+        if source is None or self._storages[source].nbytes() != self._storages[address].nbytes():
+            return False
+        return self._last[source] == self._first[address]
 
-    def _use(self, tensor: Tensor) -> None:
-        storage = tensor.untyped_storage()
-        address = storage._cdata
-        if address not in self._weights:
-            self._storages.setdefault(address, storage)
+    def _use_all(self, values: Any) -> set[int]:
+        """Addresses of the storages among the values, which are used by the operator that runs."""
+        strided = (each for each in tree_leaves(values) if isinstance(each, Tensor) and each.layout is torch.strided)
+        storages = {storage._cdata: storage for storage in (tensor.untyped_storage() for tensor in strided)}
+        for address in storages.keys() - self._weights:  # other layouts have no storage of their own
+            self._storages.setdefault(address, storages[address])
             self._first.setdefault(address, self._n_operators)
             self._last[address] = self._n_operators
+        return storages.keys() - self._weights
+
+
+def _is_elementwise(operator: Any) -> bool:
+    return torch.Tag.pointwise in operator.tags or "batch_norm" in operator.name()

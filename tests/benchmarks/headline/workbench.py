@@ -81,6 +81,7 @@ class Workbench:
         """
         protocol, arm = self.protocol, arm or Arm(distillation=FIXED)
         rungs = [arm.longer * rung for rung in protocol.rungs]
+        shares = {name: share for name, share in protocol.shares.items() if name not in protocol.limits}
         return parse_config(
             {
                 "name": "search",
@@ -88,7 +89,7 @@ class Workbench:
                 "trials": max(1, int(arm.images * protocol.search_epochs / rungs[-1])),
                 "data": self._placed(protocol.data),
                 "teacher": {**self._placed(protocol.teacher), "disk_bytes": DISK_BYTES},
-                "budget": {"of_teacher": dict(protocol.shares)},
+                "budget": {**protocol.limits, "of_teacher": shares},
                 "space": {"names": list(arm.spaces), "ranges": dict(arm.ranges), "tilt": arm.tilt, "stem": arm.stem},
                 "distillation": {"method": "kd", "ranges": dict(arm.distillation)},
                 "optimizer": {

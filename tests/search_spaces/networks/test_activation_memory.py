@@ -1,5 +1,3 @@
-from math import prod
-
 import numpy as np
 import pytest
 import torch
@@ -25,12 +23,21 @@ class Skip(nn.Module):
         return x + self.both(x)
 
 
+class Activated(nn.Module):
+    """A number of its input and one of its positive part."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.maximum(x.relu().amax(), x.amin())
+
+
 @pytest.mark.parametrize(
     ("module", "expected"),
     [
         (nn.Sequential(nn.Conv2d(2, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1)), 2 * MAP),
         (nn.Sequential(nn.Conv2d(2, 8, 3, padding=1), nn.ReLU(inplace=True), nn.Flatten()), MAP + MAP // 4),
         (nn.Sequential(nn.Conv2d(2, 8, 1), Skip()), 3 * MAP),  # the input of the skip, and two tensors of its branch
+        (nn.Sequential(nn.Conv2d(2, 8, 1), nn.BatchNorm2d(8), nn.ReLU(), nn.MaxPool2d(6)), MAP + MAP // 4),
+        (nn.Sequential(nn.Conv2d(2, 8, 1), Activated()), 2 * MAP + 4),  # what is read once more is not written over
         (nn.Conv2d(2, 1, 3, padding=1), MAP // 4 + MAP // 8),  # the network's input counts while it is read
         (nn.Identity(), MAP // 4),
     ],
@@ -44,10 +51,10 @@ def test_buffers_that_are_written_and_parameters_that_are_viewed_are_no_activati
     assert peak_activation_bytes(network, torch.zeros(1, 8)) == 4 * (8 + 4)
 
 
-def test_students_need_at_most_one_map_more_than_their_cost_says() -> None:
+def test_students_need_what_their_cost_says_but_for_the_weights_of_their_merges() -> None:
     space, rng = Nago(top_nodes=3, middle_nodes=1, bottom_nodes=(3, 4)), np.random.default_rng(0)
     for _ in range(50):
         architecture = space.sample(space.random_parameters(rng), Budget(params=2_000), (1, 8, 8), 10, rng)
-        largest = 4 * max(prod(profile.output) for profile in architecture.profiles())
+        weights = 4 * sum(len(node.inputs) for node in architecture.nodes if node.merge == "weighted_sum")
         measured = peak_activation_bytes(build(architecture), torch.zeros(1, 1, 8, 8))
-        assert 0 <= measured - cost(architecture).activation_bytes <= largest
+        assert 0 <= measured - cost(architecture).activation_bytes <= weights
