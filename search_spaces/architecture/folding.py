@@ -53,15 +53,17 @@ def _fold_parts(made: tuple[Layer, ...], parts: list[dict[str, Tensor]]) -> list
     folded: list[dict[str, Tensor]] = []
     for place, (layer, part) in enumerate(zip(made, parts, strict=True)):
         if isinstance(layer, BatchNorm) and place and is_folded_into(made[place - 1]):
-            folded[-1] = _scaled(folded[-1]["weight"], part)
+            folded[-1] = _scaled(folded[-1], part)
         else:
             folded.append(part)
     return folded
 
 
-def _scaled(weight: Tensor, norm: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _scaled(convolution: Mapping[str, Tensor], norm: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Weight and bias of a convolution after its batch norm is folded into it."""
+    weight, shift = convolution["weight"], -norm["running_mean"].double()
+    if "bias" in convolution:
+        shift += convolution["bias"].double()
     scale = norm["weight"].double() * torch.rsqrt(norm["running_var"].double() + EPSILON)
-    bias = norm["bias"].double() - norm["running_mean"].double() * scale
     scaled = weight.double() * scale.view(-1, *[1] * (weight.ndim - 1))
-    return {"weight": scaled.to(weight.dtype), "bias": bias.to(weight.dtype)}
+    return {"weight": scaled.to(weight.dtype), "bias": (norm["bias"].double() + shift * scale).to(weight.dtype)}

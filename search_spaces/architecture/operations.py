@@ -153,7 +153,7 @@ def _find(name: str) -> Operation | None:
     if name in OPERATIONS or not name.endswith(FOLDED):
         return OPERATIONS.get(name) or patterned(name)
     plain = patterned(name.removesuffix(FOLDED))
-    return _folded(plain) if plain and "_bn" in name and "_bias" not in name else None
+    return _folded(plain) if plain and "_bn" in name else None
 
 
 @dataclass(frozen=True)
@@ -279,7 +279,7 @@ stride, a pool and a depthwise convolution have no effect.
 
 def is_folded_into(layer: Layer) -> bool:
     """Whether a batch norm after this layer can be folded into it."""
-    return isinstance(layer, Convolution | Linear) and not layer.bias
+    return isinstance(layer, Convolution | Linear)
 
 
 def _folded(build: Operation) -> Operation:

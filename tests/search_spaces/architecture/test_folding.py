@@ -27,8 +27,9 @@ MIXED = (
     Node("bn_attention", (1,), 8, name="attention"),
     Node("bn_average3x3", (2,), 8, name="average"),
     Node("depthwise7x7_bn_mlp", (3,), 8, name="convnext"),
-    Node("relu_sepconv5x5_bn_twice", (4,), 6, 2, name="twice"),
-    Node("bn_relu_classifier", (5,), 3, name="classifier"),
+    Node("conv3x3_bias_bn_relu", (4,), 8, name="tutorial"),
+    Node("relu_sepconv5x5_bn_twice", (5,), 6, 2, name="twice"),
+    Node("bn_relu_classifier", (6,), 3, name="classifier"),
 )
 ARCHITECTURES = {
     "nago": draw(Nago(top_nodes=(3, 5), middle_nodes=(1, 3)), (1, 14, 14)),

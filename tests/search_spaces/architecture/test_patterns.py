@@ -32,9 +32,9 @@ def test_other_names_are_no_operations(name: str) -> None:
         layers(name, Width(4, 4))
 
 
-def test_batch_norm_is_folded_into_a_convolution_without_bias() -> None:
+def test_batch_norm_is_folded_into_a_convolution() -> None:
     assert folded("conv5x5_bn_relu6") == "conv5x5_bn_relu6_folded"
-    assert folded("conv5x5_bias_bn") == "conv5x5_bias_bn"
+    assert folded("conv5x5_bias_bn") == "conv5x5_bias_bn_folded"
     nodes = Node("input", (), 3), Node("conv4x4_bn", (0,), 5), Node("pool_classifier", (1,), 2)
     assert [node.operation for node in fold(Architecture((3, 8, 8), 2, nodes)).nodes][1] == "conv4x4_bn_folded"
 
