@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from autokd.core.hub import HUB
 from autokd.data.dataset import describe
 from autokd.errors import InputError
-from autokd.export.preprocess import samples_name
+from autokd.export.preprocess import samples_name, which_channels
 from autokd.training.metrics import COLDEST, HOTTEST
 from search_spaces.architecture.layers import KINDS
 
@@ -59,7 +59,7 @@ class Card:
             description=describe(shape),
             samples=samples_name(kind),
             dtype="float32" if manifest["input"]["scale"] == 1 else "uint8",
-            axes=" x ".join(map(str, ("batch", *shape))),
+            axes=" x ".join(map(str, ("batch", *shape))) + which_channels(manifest["input"].get("channels")),
             figures=list(_figures(manifest)),
             scaling_temperature=_determined(manifest["metrics"].get("scaling_temperature")),
             length=_length(manifest["training"]),

@@ -2,15 +2,16 @@
 
 It runs in a fresh interpreter:
 
-    echo NONCE | python -I check.py FOLDER ANSWER [LABELLED.safetensors]
+    echo NONCE | python -P check.py FOLDER ANSWER [LABELLED.safetensors]
 
 It needs torch and safetensors, runs the folder's `model.py`, and fails if that imports anything of AutoKD.
 
 ANSWER becomes a JSON object with the `nonce`, which is read before any code of the folder runs, and either an `error`
 or the following numbers: `max_difference` between the student's logits for the probe and the recorded ones; `largest`,
 the largest absolute value of the recorded ones; and with labelled samples also how many it classifies correctly,
-`correct` of `samples`. LABELLED holds `labels` and either `images`, `n x channels x height x width`, or `inputs`,
-`n x channels x length` or `n x features`.
+`correct` of `samples`, and how many of these it may classify otherwise elsewhere, by rounding, `undecided`. LABELLED
+holds `labels` and either `images`, `n x channels x height x width`, or `inputs`, `n x channels x length` or
+`n x features`.
 """
 
 import json
@@ -24,6 +25,7 @@ import torch
 from safetensors.torch import load_file
 
 BATCH = 500
+ROUNDING = 1e-3  # of a logit, or of the largest one: more than float32 rounding, less than a wrong weight
 OURS = ("autokd", "search_spaces", "workers")
 
 
@@ -57,9 +59,11 @@ def examine(folder: Path, labelled: Path | None) -> dict[str, float]:
     }
     if labelled is not None:
         samples = load_file(labelled)
-        parts = [_logits(student, preprocess(inputs)).argmax(1) for inputs in torch.split(_inputs(samples), BATCH)]
-        found["correct"] = int((torch.cat(parts) == samples["labels"]).sum())
+        parts = [_logits(student, preprocess(inputs)) for inputs in torch.split(_inputs(samples), BATCH)]
+        best, classes = torch.cat(parts).topk(2)
+        found["correct"] = int((classes[:, 0] == samples["labels"]).sum())
         found["samples"] = len(samples["labels"])
+        found["undecided"] = int((best[:, 0] - best[:, 1] <= 2 * ROUNDING * max(1.0, found["largest"])).sum())
     imported = [name for name in OURS if name in sys.modules]
     if imported:
         raise ImportError(f"the exported model imports {', '.join(imported)}")

@@ -65,6 +65,11 @@ class Export:
         return fold(self.architecture) if self.fold else self.architecture
 
     @property
+    def is_folded(self) -> bool:
+        """Whether there was batch norm to fold."""
+        return self.written.digest != self.architecture.digest
+
+    @property
     def weights(self) -> dict[str, Tensor]:
         """State dict that is written."""
         state = {name: tensor.detach().cpu() for name, tensor in self.module.state_dict().items()}
@@ -97,8 +102,9 @@ def write_folder(export: Export, folder: Path, force: bool = False) -> Verificat
 
 
 def _write_parts(export: Export, folder: Path) -> None:
-    text = source(export.written, note=_provenance(export)) + preprocess_source(export.probe, export.normalisation)
-    (folder / "model.py").write_text(text)
+    channels = export.facts.get("input", {}).get("channels")
+    network = source(export.written, note=_provenance(export))
+    (folder / "model.py").write_text(network + preprocess_source(export.probe, export.normalisation, channels))
     (folder / "architecture.json").write_text(export.written.to_json() + "\n")
     weights = {name: tensor.contiguous() for name, tensor in export.weights.items()}
     save_file(weights, folder / "weights.safetensors")
@@ -110,7 +116,7 @@ def _write_parts(export: Export, folder: Path) -> None:
 
 def _provenance(export: Export) -> str:
     """Note in `model.py` that names the trained architecture if the written one differs."""
-    if export.written.digest == export.architecture.digest:
+    if not export.is_folded:
         return ""
     return f"Trained as architecture {export.architecture.digest}, whose batch norm is folded into the convolutions."
 
@@ -120,7 +126,7 @@ def _write_manifest(export: Export, folder: Path, found: Verification) -> None:
     own = {
         "format": FORMAT,
         "metrics": export.facts.get("metrics", {}) | tested,
-        "batch_norm_folded": export.fold,
+        "batch_norm_folded": export.is_folded,
         "architecture_digest": export.architecture.digest,
         "written_architecture_digest": export.written.digest,
         "cost": asdict(cost(export.written)),

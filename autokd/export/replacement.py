@@ -23,7 +23,8 @@ _WAYS_OUT = "choose another folder, or replace it with --force (in Python, force
 def check_replaceable(folder: Path, origin: Origin | None = None, force: bool = False) -> Path:
     """Resolved path of a folder to which an export may be written. Nothing is written.
 
-    The folder may be missing or empty, or hold an unchanged export of the same search and nothing else.
+    The folder may be missing or empty, or hold an unchanged export of the same search and nothing else. It is replaced
+    as a whole, so that its parent must be writable, and it may be no mount point.
 
     Args:
         folder: Folder of the export.
@@ -31,7 +32,7 @@ def check_replaceable(folder: Path, origin: Origin | None = None, force: bool = 
         force: Whether the folder may also hold an export of another search, or one whose files were changed.
 
     Raises:
-        InputError: If the folder holds anything else, is a link or the current folder, or cannot be made.
+        InputError: If the folder holds anything else, is a link or the current folder, or cannot be made or replaced.
     """
     try:
         return _check(folder, origin, force)
@@ -85,6 +86,7 @@ def _check(folder: Path, origin: Origin | None, force: bool) -> Path:
         raise InputError(f"{folder} is the current folder or one around it: choose another one, such as ./student.")
     if place.exists():
         _check_content(folder, place, origin, force)
+        _check_can_be_replaced(folder, place)
     else:
         _check_can_be_made(place)
     return place
@@ -107,14 +109,26 @@ def _check_content(folder: Path, place: Path, origin: Origin | None, force: bool
         raise InputError(f"{error} It is not replaced: {_WAYS_OUT}.") from None
 
 
+def _check_can_be_replaced(folder: Path, place: Path) -> None:
+    if place.is_mount():
+        raise InputError(
+            f"{folder} is a mount point, which cannot be replaced: give a folder in it, such as {folder / 'student'}."
+        )
+    _check_may_write(place, place.parent)
+
+
 def _check_can_be_made(place: Path) -> None:
     """Raise `OSError` or `InputError` if it is already clear that the folder cannot be made."""
     existing = next(parent for parent in place.parents if parent.exists())
     for part in place.relative_to(existing).parts:
         with suppress(FileNotFoundError):
             (existing / part).lstat()  # raises if the name is too long, or `existing` is a file
-    if not os.access(existing, os.W_OK | os.X_OK):
-        raise InputError(f"{place} cannot be made: there is no right to write to {existing}.")
+    _check_may_write(place, existing)
+
+
+def _check_may_write(place: Path, parent: Path) -> None:
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise InputError(f"{place} cannot be made: there is no right to write to {parent}.")
 
 
 def _is_of(manifest: Manifest, origin: Origin | None) -> bool:

@@ -130,6 +130,16 @@ def test_a_folder_without_rights_is_told_before_anything_is_written(
 ) -> None:
     monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write everywhere
     assert f"there is no right to write to {tmp_path}" in refused(tmp_path / "student", tmp_path)
+    (tmp_path / "empty").mkdir()
+    assert f"there is no right to write to {tmp_path}" in refused(tmp_path / "empty", tmp_path)
+
+
+def test_a_mount_point_is_told_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused
+) -> None:
+    (tmp_path / "mounted").mkdir()
+    monkeypatch.setattr(Path, "is_mount", lambda path: path.name == "mounted")  # only root may mount
+    assert "is a mount point, which cannot be replaced: give a folder in it" in refused(tmp_path / "mounted", tmp_path)
 
 
 def test_a_disk_that_fails_loses_nothing(copied: Path) -> None:

@@ -3,19 +3,21 @@ import json
 import os
 import py_compile
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from autokd.data.dataset import Dataset
 from autokd.errors import AutoKDError, InputError
-from autokd.export.folder import Export
+from autokd.export.folder import Export, write_folder
 from autokd.export.manifest import FILES
-from autokd.export.verification import samples_to_verify, verify_folder
+from autokd.export.verification import examine, samples_to_verify, verify_folder
 from autokd.training.metrics import predict
 
 # A fresh interpreter that imports torch takes two seconds.
@@ -50,6 +52,28 @@ def test_changed_weights_are_found_by_their_logits_even_where_the_manifest_agree
     sign(copied)
     with pytest.raises(AutoKDError, match="the reloaded student's logits differ by"):
         verify_folder(copied)
+
+
+def test_samples_that_rounding_decides_may_be_classified_otherwise(
+    export: Export, dataset: Dataset, tmp_path: Path
+) -> None:
+    module = deepcopy(export.module)
+    with torch.no_grad():
+        for parameter in list(module.parameters())[-3:]:  # all logits of a sample become equal
+            parameter.zero_()
+    write_folder(replace(export, module=module), tmp_path / "student")
+    others = replace(dataset.test, labels=torch.zeros_like(dataset.test.labels))
+    found = verify_folder(tmp_path / "student", others)
+    assert found.undecided == len(others)
+    assert found.test_accuracy != verify_folder(tmp_path / "student", dataset.test).test_accuracy
+
+
+def test_packages_of_the_python_path_are_found(copied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "packages").mkdir()
+    (tmp_path / "packages" / "beside.py").write_text("")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "packages"))
+    (copied / "model.py").write_text("import beside\n" + (copied / "model.py").read_text())
+    assert examine(copied, None).max_difference < 1e-3
 
 
 def test_another_test_accuracy_is_found(export: Export, dataset: Dataset, copied: Path) -> None:
