@@ -80,8 +80,8 @@ class History:
         complete trial belong to its last reported step, or to the study's last step if it reported none. A failed trial
         is observed with the worst final values of all trials, so that the search avoids it; it is omitted as long as
         there are none. A trial that ends in a value that is not finite, or is pruned without a value, counts as failed.
-        A trial with no parameter of the space is ignored. With several objectives, the outcome of a trial for the trust
-        region is the hypervolume of all trials that finished no later.
+        A trial with no parameter of the space is ignored, unless the space has none. With several objectives, the outcome
+        of a trial for the trust region is the hypervolume of all trials that finished no later.
 
         Args:
             trials: Trials in any state, without the one to be proposed.
@@ -193,7 +193,7 @@ class Record:
 def read(
     trials: Iterable[FrozenTrial], encoding: Encoding, signs: Sequence[float], steps: Sequence[int]
 ) -> list[Record]:
-    """The records of the trials that have a parameter of the space, in their order.
+    """The records of the trials that have a parameter of the space, or of all if it has none, in their order.
 
     Args:
         trials: Trials in any state.
@@ -216,7 +216,7 @@ def _record(
     trial: FrozenTrial, encoding: Encoding, signs: Sequence[float], last_step: int, has_steps: bool
 ) -> Record | None:
     params = {**_proposal(trial, encoding), **trial.params}
-    if params.keys().isdisjoint(encoding.names):
+    if encoding.names and params.keys().isdisjoint(encoding.names):
         return None
     values = dict(sorted(reports(trial).items()))
     if trial.state == TrialState.COMPLETE and trial.values is not None:

@@ -102,7 +102,7 @@ class Surrogate:
         categorical = [*before, *(n > 0 for n in categories), *after]
         is_described = [*before, *(k in description.coordinates for k in range(len(categories))), *after]
         kernel_prior = config.kernel_prior if noise is None else config.kernel_prior.knowing(noise * transform.slope)
-        prior = Prior(kernel_prior, np.array(categorical), np.array(is_described))
+        prior = Prior(kernel_prior, np.array(categorical, dtype=bool), np.array(is_described, dtype=bool))
         process = GaussianProcess.fit(*_data(X, points, transform, features, prior_mean), prior)
         return cls(process, has_steps, transform, features, prior_mean)
 

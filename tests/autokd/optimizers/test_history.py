@@ -175,3 +175,8 @@ def test_reports_of_several_objectives_are_observed_at_their_steps() -> None:
     assert seen.Y.tolist() == [[0.6, -5.0], [0.9, -5.0], [0.5, -7.0], [0.7, -6.0]]
     assert seen.X[:, -1].tolist() == [0.0, 1.0, 0.0, 0.0]
     assert [outcome.value is None for outcome in seen.outcomes] == [False, True]
+
+
+def test_in_a_space_without_parameters_every_trial_counts() -> None:
+    seen = History.of([trial(0, value=1.0, params={})], Encoding.of({}), [1.0])
+    assert (seen.X.shape, seen.Y.tolist()) == ((1, 0), [[1.0]])

@@ -1,21 +1,27 @@
 from dataclasses import replace
 
 import pytest
+from inline_searches import run
 
 from autokd.optimizers.models.posterior import Posterior
 from autokd.searches import families as module
 from autokd.searches.families import NOISE_SHARE, fit_model, rank_families, training_noise, winner, winners
 from autokd.searches.proposals import feature_options
 
-PARAMETERS = {
+OF_SPACE = {
     "top_neighbours": 2,
     "top_probability": 0.5,
     "middle_probability": 0.5,
     "bottom_nodes": 3,
     "bottom_neighbours": 2,
     "bottom_probability": 0.5,
-    "temperature": 3.0,
-    "weight": 0.5,
+}
+OF_METHOD = {"temperature": 3.0, "weight": 0.5}
+PARAMETERS = OF_SPACE | OF_METHOD
+FIXED = {
+    "space": {"name": "nago", "ranges": OF_SPACE | {"top_nodes": 3, "middle_nodes": 1}},
+    "distillation": {"method": "kd", "ranges": OF_METHOD},
+    "optimizer": {"name": "trust-region"},
 }
 
 
@@ -108,3 +114,20 @@ def test_the_noise_of_a_training_follows_from_the_validation_samples(make_proble
     assert training_noise(knowing, 1.0) is None
     assert fit_model(knowing, trial_records).noise == training_noise(knowing, 0.9)
     assert fit_model(problem, trial_records).noise is None
+
+
+def test_trials_of_a_search_of_which_everything_is_fixed_are_one_family(make_problem, make_record):
+    records = [make_record(k, [[0.5], [0.6 + k / 10]], "complete", {}, k + 1, 0.6 + k / 10) for k in range(2)]
+    first, second = rank_families(make_problem(**FIXED), records)
+    assert first.mean == second.mean == pytest.approx(0.65, abs=0.05)
+    assert first.probability_best == second.probability_best == 1
+
+
+@pytest.mark.usefixtures("with_references")
+def test_a_search_of_which_everything_is_fixed_comes_to_its_end(make_problem, make_store, pretend):
+    pretend()
+    problem = make_problem(**FIXED, trials=2, training={"rungs": [1, 3]}, references={"names": ["no-teacher"]})
+    assert not problem.dimensions
+    store = make_store(problem)
+    run(problem, store)
+    assert [trial.state for trial in (*store.trials(1), *store.references(1))] == ["complete"] * 3
