@@ -128,14 +128,14 @@ class AskedTasks(Executor):
         self._taken.add(asked)
         return asked
 
-    def give_back(self, asked: Asked) -> None:
-        """Take note that a task ends now.
-
-        Raises:
-            InputError: If it was not taken, or has ended already.
-        """
+    def check(self, asked: Asked) -> None:
+        """Raise `InputError` if a task was not taken, or has ended already."""
         if asked not in self._taken or asked.future.done():
             raise InputError("what is told must have been asked for here, and not been told yet.")
+
+    def give_back(self, asked: Asked) -> None:
+        """Take note that a task ends now; raise `InputError` as `check` does."""
+        self.check(asked)
         self._taken.remove(asked)
 
     def shutdown(self, cancel: bool) -> None:
@@ -202,11 +202,11 @@ class Asking:
         self._check(metrics)
         if not 0 <= took < inf:
             raise InputError(f"seconds must be finite and at least 0, but got {took}.")
+        self._tasks.check(asked)
         if weights is not None:
             _check_weights(weights, asked)
+            save_weights(weights, asked.task.weights)  # which may fail; then it can be told again
         self._tasks.give_back(asked)
-        if weights is not None:
-            save_weights(weights, asked.task.weights)
         asked.future.set_result(EvaluationResult(asked.task.key, metrics, round(took, 3)))
         self._controller.dispatcher.wait()
 

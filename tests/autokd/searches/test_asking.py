@@ -270,3 +270,23 @@ def test_the_best_student_has_the_weights_that_were_told(
         torch.equal(ours, theirs) for ours, theirs in zip(best.module().parameters(), told.parameters(), strict=True)
     )
     assert json.dumps(search_of_bands.search_cost)
+
+
+def test_what_could_not_be_written_may_be_told_again(
+    make_problem: MakeProblem, make_store: MakeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    problem = make_problem()
+    store, disks = make_store(problem), iter([OSError("the disk is full"), None])
+
+    def write(*_: object) -> None:
+        if error := next(disks):
+            raise error
+
+    monkeypatch.setattr("autokd.searches.asking.save_weights", write)
+    with asking(problem, store) as search:
+        asked = search.ask()
+        assert asked is not None
+        with pytest.raises(OSError, match="the disk is full"):
+            tell(search, asked, weights=asked.module())
+        tell(search, asked, weights=asked.module())
+    assert store.evaluations(1)[0].state == "complete"
