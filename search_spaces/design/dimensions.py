@@ -86,7 +86,7 @@ def contains(distribution: BaseDistribution, value: Value) -> bool:
         inside = isinstance(value, int) and distribution.low <= value <= distribution.high
         return inside and (value - distribution.low) % distribution.step == 0
     assert isinstance(distribution, FloatDistribution)
-    return distribution.low <= value <= distribution.high
+    return distribution.low <= value <= distribution.high and distribution._contains(float(value))  # by its step
 
 
 def draw(distribution: BaseDistribution, rng: np.random.Generator) -> Value:

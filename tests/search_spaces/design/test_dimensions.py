@@ -144,6 +144,14 @@ def test_a_number_of_the_wrong_type_or_size_is_not_contained(value: Range) -> No
     assert not contains(DIMENSIONS["size"].distribution, value)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("value", "expected"), [(0.25, True), (1, True), (0.3, False), (1.25, False), (10**400, False)]
+)
+def test_of_a_float_with_a_step_only_its_levels_are_contained(value: float, expected: bool) -> None:
+    assert contains(FloatDistribution(0, 1, step=0.25), value) is expected
+    assert contains(FloatDistribution(0, 1, step=0.1), 3 * 0.1)  # which is not 0.3
+
+
 def test_a_dimension_with_a_default_is_fixed_until_a_range_opens_it() -> None:
     dimensions = {"kind": DIMENSIONS["kind"], "extra": Dimension(IntDistribution(1, 5), "kind", ("a",), default=3)}
     assert narrow(dimensions, {}, "test")[1] == {"extra": 3}
