@@ -38,6 +38,7 @@ __all__ = ["NO_MEMORY", "Memory", "PriorMean", "Relation", "relation"]
 _CORRELATIONS = (np.arange(64) + 0.5) / 64
 _MOST_OBSERVATIONS = 150  # of an earlier task in its model, drawn at random: a fit takes time cubic in their number
 _SEED = 0
+_LEAST_SPREAD = 1e-6  # of scores, which have deviation 1; below it points differ by rounding only
 
 
 class Relation(NamedTuple):
@@ -164,7 +165,7 @@ class Memory:
         for model in self._models(objective, config):
             scores = model.scores(points)
             related = relation(*concordance(scores, y.numpy(), _steps(X, points)))
-            if related.probability >= 0.5 and (len(points) == 0 or scores.std() > 0):
+            if related.probability >= 0.5 and (len(points) == 0 or scores.std() > _LEAST_SPREAD):
                 found.append((model, related.correlation))
         return found
 

@@ -10,7 +10,7 @@ from scipy.integrate import quad
 from scipy.stats import kendalltau
 
 from autokd.optimizers.earlier import EarlierStudy, EarlierTask
-from autokd.optimizers.models.prior_mean import Memory, Relation, concordance, relation
+from autokd.optimizers.models.prior_mean import Memory, Relation, _EarlierModel, concordance, relation
 from autokd.optimizers.models.surrogate import TAILS
 from autokd.optimizers.space.encoding import Encoding
 
@@ -100,3 +100,9 @@ def test_merits_before_any_observation_are_what_the_earlier_task_says() -> None:
     merits = memory(bowl).merits(torch.empty(0, 2, dtype=torch.float64), torch.empty(0, 1, dtype=torch.float64), points)
     assert merits is not None
     assert kendalltau(merits, bowl(points))[0] > 0.9
+
+
+def test_scores_that_differ_by_rounding_make_no_prior_mean(monkeypatch) -> None:
+    X = ENCODING.sobol(0, 8, 7)
+    monkeypatch.setattr(_EarlierModel, "scores", lambda model, points: 0.3 + 1e-15 * bowl(points).numpy())
+    assert memory(bowl).prior_mean(X, bowl(X), 0, TAILS) is None
