@@ -29,6 +29,7 @@ PROPOSAL = "autokd:proposal"
 
 _N_STEPS = 4  # most reported steps of one trial that the model uses; an objective may report thousands
 _STEP_RATIO = 3  # ratio between successive ones
+_LARGEST = 1e100  # larger values are cut to it, so that a product of three is a number
 
 
 @dataclass(frozen=True)
@@ -80,8 +81,9 @@ class History:
         complete trial belong to its last reported step, or to the study's last step if it reported none. A failed trial
         is observed with the worst final values of all trials, so that the search avoids it; it is omitted as long as
         there are none. A trial that ends in a value that is not finite, or is pruned without a value, counts as failed.
-        A trial with no parameter of the space is ignored, unless the space has none. With several objectives, the outcome
-        of a trial for the trust region is the hypervolume of all trials that finished no later.
+        Values beyond 1e100 are cut to it. A trial with no parameter of the space is ignored, unless the space has none.
+        With several objectives, the outcome of a trial for the trust region is the hypervolume of all trials that
+        finished no later.
 
         Args:
             trials: Trials in any state, without the one to be proposed.
@@ -222,7 +224,9 @@ def _record(
     if trial.state == TrialState.COMPLETE and trial.values is not None:
         values[max(values, default=last_step)] = tuple(trial.values)
     thinned = _thinned(values) if has_steps else values
-    turned = {step: tuple(s * v for s, v in zip(signs, of_step, strict=True)) for step, of_step in thinned.items()}
+    turned = {
+        step: tuple(_cut(s * v) for s, v in zip(signs, of_step, strict=True)) for step, of_step in thinned.items()
+    }
     final = turned[max(turned)] if turned else ()
     failed = trial.state.is_finished() and (trial.state == TrialState.FAIL or not _is_finite(final))
     complete = trial.state == TrialState.COMPLETE and not failed
@@ -250,6 +254,11 @@ def _worst(records: Sequence[Record]) -> Values | None:
     return tuple(min(column) for column in zip(*final, strict=True)) or None
 
 
+def _cut(value: float) -> float:
+    """A finite value cut to `_LARGEST`; others unchanged."""
+    return max(-_LARGEST, min(value, _LARGEST)) if math.isfinite(value) else value
+
+
 def _is_finite(values: Values) -> bool:
     return bool(values) and all(map(math.isfinite, values))
 
@@ -261,9 +270,9 @@ def _excesses(of_trials: Sequence[Mapping[str, float]]) -> Tensor:
 
 
 def _bounded(excesses: Tensor) -> Tensor:
-    """The excesses, infinite ones replaced by the largest finite magnitude, 1 if it is 0; NaN is kept, same shape."""
+    """The excesses, cut; infinite ones become the largest finite magnitude, 1 if it is 0; NaN is kept, same shape."""
     finite = excesses[excesses.isfinite()]
-    size = (finite.abs().max().item() if len(finite) else 0.0) or 1.0
+    size = _cut(finite.abs().max().item() if len(finite) else 0.0) or 1.0
     return excesses.clamp(-size, size)
 
 

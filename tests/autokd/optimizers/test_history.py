@@ -1,4 +1,5 @@
 import math
+import sys
 from datetime import datetime, timedelta
 
 import pytest
@@ -78,6 +79,17 @@ def test_infinite_and_nan_values_count_as_failures() -> None:
     seen = history(trial(0, value=math.inf), trial(1, value=-1.0), nan)
     assert seen.Y[:, 0].tolist() == [-1.0, -1.0, -1.0]
     assert [o.observed for o in seen.outcomes] == [False, True, False]
+
+
+def test_values_and_excesses_near_the_largest_number_are_cut_so_that_their_squares_are_numbers() -> None:
+    seen = history(
+        trial(0, value=1e308, excesses={"fits": -1e308}),
+        trial(1, value=-sys.float_info.max, excesses={"fits": math.inf}),
+        trial(2, value=0.5, excesses={"fits": 0.5}),
+    )
+    assert seen.Y[:, 0].tolist() == seen.final[:, 0].tolist() == [1e100, -1e100, 0.5]
+    assert seen.excesses[:, 0].tolist() == [-1e100, 1e100, 0.5]
+    assert [o.value for o in seen.outcomes] == [1e100, None, None]
 
 
 def test_steps_are_a_coordinate_on_a_logarithmic_scale_if_there_are_several() -> None:

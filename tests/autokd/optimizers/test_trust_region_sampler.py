@@ -1,6 +1,7 @@
 import math
 import pickle
 import random
+import sys
 from collections import Counter
 from dataclasses import replace
 from itertools import groupby
@@ -377,3 +378,16 @@ def test_threads_may_share_a_study() -> None:
 def test_an_option_of_another_type_is_refused_at_once(options: dict[str, Any], message: str) -> None:
     with pytest.raises(OptimizerError, match=message):
         TrustRegionSampler(seed=0, **options)
+
+
+@pytest.mark.parametrize("penalty", [1e308, sys.float_info.max])
+@pytest.mark.parametrize("n_objectives", [1, 3])
+def test_penalties_near_the_largest_number_end_no_study(penalty, n_objectives) -> None:
+    def objective(trial):
+        x = trial.suggest_float("x", 0, 1)
+        trial.set_constraint("fits", penalty if x > 0.8 else -1.0)
+        return [penalty if x > 0.5 else (x - 0.2 * k) ** 2 for k in range(n_objectives)]
+
+    study = optuna.create_study(directions=["minimize"] * n_objectives, sampler=sampler(search_space=None))
+    study.optimize(objective, n_trials=6)
+    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 6
