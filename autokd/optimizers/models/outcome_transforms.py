@@ -18,6 +18,8 @@ __all__ = ["OutcomeTransform", "compressed", "ranked", "standardised"]
 
 def standardised(values: Array) -> Array:
     """The values minus their mean, divided by their standard deviation, `n`; zeros if all are equal."""
+    if np.ptp(values) == 0:
+        return np.zeros(len(values))  # from their mean they may differ by rounding
     scores: Array = (values - values.mean()) / (values.std() or 1.0)
     return scores
 

@@ -67,3 +67,9 @@ def test_the_slope_is_that_of_the_better_half() -> None:
     assert transform.slope == pytest.approx((transform.scores[-1] - transform.scores[2]) / 2)
     assert OutcomeTransform.of(np.array([3.0, 3.0]), compressed).slope == 1
     assert OutcomeTransform.of(np.array([1.0, 5.0]), standardised).slope == pytest.approx(0.5)
+
+
+@given(st.floats(-1e100, 1e100), st.integers(1, 30), st.sampled_from(SCALES))
+def test_scores_of_equal_values_are_0_however_their_mean_is_rounded(value, n, scale) -> None:
+    assert not scale(np.full(n, value)).any()
+    assert not standardised(np.full(12, -0.1)).any()
