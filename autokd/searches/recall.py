@@ -111,7 +111,7 @@ def _read(file: Path, config: SearchConfig) -> EarlierSearch:
         return EarlierSearch(str(file), tuple(map(_family, json.loads(file.read_text()))))
     except OSError as error:
         raise InputError(f"optimizer.learn_from: {file}: {error.strerror}.") from None
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, OverflowError) as error:
         raise InputError(
             f"optimizer.learn_from: {file} must hold what `autokd families NAME -o json` prints, but: "
             f"{type(error).__name__}: {first_line(error)}."

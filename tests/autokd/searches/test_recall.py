@@ -94,6 +94,7 @@ def test_a_file_of_families_tells_the_same_as_their_search(home, make_problem, t
         "[1]",
         '{"trials": 3}',
         '[{"parameters": {}, "observed": NaN, "rung": 0}]',
+        '[{"parameters": {}, "observed": 1, "rung": Infinity}]',
         "[{}]",
         '[{"parameters": {"a": [1]}, "observed": 1, "rung": 0}]',
     ],
