@@ -19,12 +19,13 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from optuna.study import Study, StudyDirection
+from optuna.study import Study
 from optuna.trial import TrialState
 from torch.quasirandom import SobolEngine
 
 from autokd.errors import InputError
 from autokd.optimizers.arrays import Array
+from autokd.optimizers.earlier import signs_of
 from autokd.optimizers.history import History
 from autokd.optimizers.models.surrogate import TAILS, Surrogate
 from autokd.optimizers.space.conditions import Conditions, parents_of
@@ -50,8 +51,8 @@ def importances(study: Study, dimensions: Mapping[str, Dimension]) -> dict[str, 
         dimensions: Dimensions of its search space, parents before children.
 
     Raises:
-        InputError: If importances are undefined: fewer than four finished trials, no differences between their values,
-            or no dimension with more than one value.
+        InputError: If importances are undefined: fewer than four finished trials, none of them with a value, no
+            differences between their values, or no dimension with more than one value.
     """
     finished = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
     if len(finished) < FEWEST_TRIALS:
@@ -59,7 +60,10 @@ def importances(study: Study, dimensions: Mapping[str, Dimension]) -> dict[str, 
     encoding = Encoding.of({name: d.distribution for name, d in dimensions.items() if not d.distribution.single()})
     if not encoding.dimension:
         raise InputError("importances need a dimension with more than one value, but all are fixed.")
-    effects = _effects(_model(study, encoding), encoding, dimensions)
+    history = History.of(study.get_trials(deepcopy=False), encoding, signs_of(study))
+    if not len(history.X):
+        raise InputError(f"importances need trials with a value, but none of {len(finished)} has one.")
+    effects = _effects(_model(history, encoding), encoding, dimensions)
     if effects.sum() < LEAST_VARIANCE:
         raise InputError(f"importances need trials of different values, but the model sees {len(finished)} equal ones.")
     shares = dict(zip(encoding.names, (effects / effects.sum()).tolist(), strict=True))
@@ -89,9 +93,7 @@ def shapley_effects(
     return effects
 
 
-def _model(study: Study, encoding: Encoding) -> Surrogate:
-    sign = 1.0 if study.direction == StudyDirection.MAXIMIZE else -1.0
-    history = History.of(study.get_trials(deepcopy=False), encoding, [sign])
+def _model(history: History, encoding: Encoding) -> Surrogate:
     some = np.sort(np.random.default_rng(SEED).permutation(len(history.X))[:MOST_OBSERVATIONS])
     return Surrogate.fit(history.X[some], history.Y[some, 0], encoding.categories, history.has_steps, TAILS)
 

@@ -187,3 +187,12 @@ def test_a_space_of_fixed_dimensions_is_an_error() -> None:
     space = {"x": Dimension(FloatDistribution(1, 1))}
     with pytest.raises(InputError, match="all are fixed"):
         importances(study_of(lambda parameters: 0.5, 5, space), space)
+
+
+def test_trials_without_any_value_are_an_error() -> None:
+    study = optuna.create_study(direction="maximize")
+    for _ in range(5):
+        pruned = create_trial(state=TrialState.PRUNED, params={"x": 0.5}, distributions={"x": SPACE["x"].distribution})
+        study.add_trial(pruned)
+    with pytest.raises(InputError, match=r"^importances need trials with a value, but none of 5 has one\.$"):
+        importances(study, SPACE)
