@@ -46,7 +46,7 @@ _LEAST_NOISE, _MOST_NOISE = math.log(1e-6), math.log(1e3)
 _SHAPE, _SCALE = 1.0, 1.0  # prior of the variance
 _MAX_ITERATIONS = 75  # of L-BFGS; a fit that converges does so in far fewer
 _TOLERANCE = 1e-7  # relative, of the log posterior
-NOISE_LEVELS = np.arange(-6.0, 3.0)  # values of log v over which `noise_levels` averages
+NOISE_LEVELS = np.arange(-6.0, 3.0)  # values of log v over which processes average
 _BLOCK = 2**15  # elements of a large matrix that are computed at once, so that what is in between stays in the cache
 _KNOWN_SPREAD = 0.7  # prior standard deviation of log v where the noise is known but for a factor of two either way
 _DECIDING = 0.9  # share of the variance that does not depend on the described coordinates
@@ -79,6 +79,13 @@ class KernelPrior:
             noise: Standard deviation of the noise of a standardised value, positive.
         """
         return replace(self, noise=2 * math.log(noise), noise_spread=_KNOWN_SPREAD)
+
+    @property
+    def noise_levels(self) -> Array:
+        """Values of log v over which a process averages: `NOISE_LEVELS`, or lower ones where it is known to be low."""
+        if self.noise >= NOISE_LEVELS[0]:
+            return NOISE_LEVELS
+        return np.arange(max(self.noise - 3 * self.noise_spread, _LEAST_NOISE), NOISE_LEVELS[-1] + 1)
 
     def kernel(self, distance: Array) -> Array:
         """K at squared scaled distances r, any shape."""
@@ -238,7 +245,7 @@ class GaussianProcess:
 
     @cached_property
     def noise_levels(self) -> list[tuple[float, "GaussianProcess"]]:
-        """The process with each of `NOISE_LEVELS` in place of its noise, and their posterior probabilities.
+        """The process with each of the prior's `noise_levels` in place of its noise, and their posterior probabilities.
 
         A few observations are explained as well by much noise as by little, and the most probable noise alone makes
         predictions too sure. The length scales stay as they are.
@@ -246,12 +253,13 @@ class GaussianProcess:
         deltas, logs = self.prior.deltas(self.X), np.log(self.lengthscales)
         root = self.root[: len(self.X), : len(self.X)]
         y = root @ (root.T @ self.weights)
+        levels = self.prior.kernel_prior.noise_levels
         density = -np.array(
-            [_negative_log_posterior(np.append(logs, level), deltas, y, self.prior)[0] for level in NOISE_LEVELS]
+            [_negative_log_posterior(np.append(logs, level), deltas, y, self.prior)[0] for level in levels]
         )
         weights = np.exp(density - density.max())
-        levels = [self.of(self.X, y, self.prior, self.lengthscales, math.exp(level)) for level in NOISE_LEVELS]
-        return list(zip((weights / weights.sum()).tolist(), levels, strict=True))
+        processes = [self.of(self.X, y, self.prior, self.lengthscales, math.exp(level)) for level in levels]
+        return list(zip((weights / weights.sum()).tolist(), processes, strict=True))
 
     def mean(self, points: Array) -> Array:
         """Posterior mean at `p x q` points, `p`."""

@@ -128,3 +128,14 @@ def test_what_is_known_of_the_noise_has_the_unit_of_the_values(study) -> None:
         thousandth.add_trial(create_trial(value=trial.value / 1000, params=trial.params, distributions=SPACE))
     rescaled = StudyModel.fit(thousandth, SPACE, noise=0.0003)
     assert rescaled.surrogate.noise == pytest.approx(model.surrogate.noise)
+
+
+def test_samples_have_the_noise_that_is_known_however_small_it_is() -> None:
+    study = optuna.create_study(direction="maximize")
+    for x in np.linspace(0, 1, 20).tolist():
+        study.add_trial(create_trial(value=math.sin(5 * x), params={"x": x}, distributions=SPACE))
+    for noise in (1e-3, 1e-2):
+        model = StudyModel.fit(study, SPACE, noise=noise)
+        _, variances = model.samples(model.codes, 500, torch.Generator().manual_seed(0))
+        known = math.log(noise * model.surrogate.transform.slope)
+        assert variances.mean().sqrt().log() == pytest.approx(known, abs=math.log(2))
