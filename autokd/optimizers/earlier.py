@@ -53,7 +53,7 @@ class EarlierTask:
 
     Attributes:
         history: Its trials.
-        known: Mask of the coordinates that some of its trials have, `d`, bool.
+        known: Mask of the coordinates that some of these trials have, `d`, bool.
         missing: Code of a missing value of each coordinate, `d`.
     """
 
@@ -77,10 +77,11 @@ class EarlierTask:
             raise OptimizerError(
                 f"`earlier` studies must have {n_objectives} objectives as this one, but one has {len(study.signs)}."
             )
-        history = History.of([t for t in study.trials if _is_legal(t, encoding)], encoding, study.signs)
+        legal = [trial for trial in study.trials if _is_legal(trial, encoding)]
+        history = History.of(legal, encoding, study.signs)
         if sum(outcome.observed for outcome in history.outcomes) < FEWEST_EARLIER:
             return None
-        names = {name for trial in study.trials for name in trial.params}
+        names = {name for trial in legal for name in trial.params}
         known = torch.tensor([name in names for name in encoding.names])
         missing = torch.tensor([each.missing() for each in encoding.coordinates], dtype=torch.float64)
         return cls(history, known, missing)

@@ -39,6 +39,12 @@ def test_trials_with_a_value_that_is_not_legal_here_do_not_count() -> None:
     assert found.history.finished.tolist() == [ENCODING.encode(params) for params in FIVE]
 
 
+def test_a_task_knows_nothing_of_what_only_trials_that_do_not_count_have() -> None:
+    found = task(*({"width": params["width"]} for params in FIVE), {"width": 9, "merge": "sum"})
+    assert found is not None
+    assert found.known.tolist() == [False, True]
+
+
 def test_too_few_trials_are_no_task() -> None:
     assert task(*FIVE[1:], {"width": 9, "merge": "sum"}) is None
 
