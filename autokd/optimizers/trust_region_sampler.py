@@ -58,7 +58,7 @@ class TrustRegionSampler(BaseSampler):
             number of parameters, within 5 to 12.
         search_space: Search space, if known in advance; then even the first trial is space-filling.
         noise: Standard deviation of one observation, in the objective's unit, if known. Smaller improvements do not
-            count as successes of the trust region.
+            count as successes of the trust region. Of several objectives it tells nothing.
         deterministic: Whether a point always has the same value, so that no point is tried twice.
         feasible: Function that tells whether parameters may be proposed. It must be cheap, since it is called for
             thousands of points.
@@ -187,7 +187,7 @@ class TrustRegionSampler(BaseSampler):
             rules=Rules.of(
                 encoding.dimension,
                 self._n_startup_trials,
-                self._noise,
+                self._noise if len(signs) == 1 else 0.0,  # the improvements of several are hypervolumes
                 encoding.resolution,
                 self._rules,
                 self._n_trials,

@@ -391,3 +391,8 @@ def test_penalties_near_the_largest_number_end_no_study(penalty, n_objectives) -
     study = optuna.create_study(directions=["minimize"] * n_objectives, sampler=sampler(search_space=None))
     study.optimize(objective, n_trials=6)
     assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 6
+
+
+def test_the_noise_of_an_objective_is_not_that_of_a_hypervolume() -> None:
+    encoding, noisy = Encoding.of(SPACE), sampler(noise=0.5)
+    assert [noisy._config(encoding, [1.0] * n).rules.noise for n in (1, 2)] == [0.5, 0.0]
