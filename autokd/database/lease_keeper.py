@@ -3,11 +3,11 @@
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from autokd.core.repeating import repeating
-from autokd.database.errors import DatabaseError, DatabaseGone
+from autokd.database.errors import DatabaseError, DatabaseGone, LeaseLost, UnknownSearch
 from autokd.database.lease import Lease, acquire, heartbeat, release
 from autokd.database.outages import Patience
 from autokd.database.rows import StopMode
@@ -20,7 +20,7 @@ PERIOD_SECONDS = 5.0
 
 @dataclass
 class StopRequest:
-    """How the owner of a search was asked to stop, as its heartbeat last heard; None if it was not."""
+    """How the owner of a search is to stop, as its heartbeat last heard; None if it is not."""
 
     mode: StopMode | None = None
 
@@ -30,8 +30,8 @@ def owning(store: Store, name: str, stop: StopRequest) -> Iterator[Lease]:
     """A block with the lease of a search, renewed by a thread and released at the end.
 
     While the database is gone the lease cannot be renewed: another machine may take it over as soon as the database is
-    back, and then the token stops this owner. If it is gone at the end, a thread releases the lease later; the end of
-    the process does so, too.
+    back, and then the next heartbeat stops this owner, whose workers write the same files as those of the new one. If
+    it is gone at the end, a thread releases the lease later; the end of the process does so, too.
 
     Args:
         store: The database.
@@ -53,8 +53,12 @@ def owning(store: Store, name: str, stop: StopRequest) -> Iterator[Lease]:
 
 
 def _beat(store: Store, lease: Lease, stop: StopRequest) -> None:
-    with suppress(DatabaseError):  # the controller meets it at its next write, in the open
+    try:
         stop.mode = heartbeat(store, lease)
+    except (LeaseLost, UnknownSearch):  # which the controller says when it records its end
+        stop.mode = "now"
+    except DatabaseError:
+        pass  # the controller meets it at its next write, in the open
 
 
 def _release_later(store: Store, lease: Lease) -> None:

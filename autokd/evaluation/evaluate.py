@@ -2,8 +2,8 @@
 
 The files of an evaluation lie in a folder named by its trajectory, the digest of everything that decides the training:
 the last checkpoint, and for each rung weights, a result, and what was printed; while a training lasts also the
-checkpoint of a rung's cooldown and the best weights so far. A second evaluation of a task finds the first one's result.
-A lost worker costs at most the epoch that it was training.
+checkpoint of a rung's cooldown. A second evaluation of a task finds the first one's result. A lost worker costs at most
+the epoch that it was training.
 """
 
 import json
@@ -24,7 +24,7 @@ from autokd.core.files import noticing_full_disk, write_atomically, write_json
 from autokd.data.channels import SomeChannels
 from autokd.data.dataset import Dataset
 from autokd.distillation import Method, make_method
-from autokd.errors import AutoKDError, InputError, first_line
+from autokd.errors import AutoKDError, first_line
 from autokd.evaluation.distillation_stream import DistillationStream
 from autokd.evaluation.log import logged
 from autokd.evaluation.networks import built_student, recruit, warm_start
@@ -32,7 +32,7 @@ from autokd.evaluation.precompute import precompute_outputs
 from autokd.evaluation.task import EvaluationResult, EvaluationTask
 from autokd.teachers.outputs.key import OutputsKey
 from autokd.training.best_checkpoint import Score
-from autokd.training.checkpoint import Checkpoint, load_weights, save_checkpoint, save_weights, undamaged_checkpoint
+from autokd.training.checkpoint import save_checkpoint, save_weights, undamaged_checkpoint
 from autokd.training.loop import Batches, TrainingSettings, TrainingState, fresh_state, train
 from autokd.training.metrics import label_metrics, predict, teacher_metrics, validation_metrics
 from autokd.training.selection import averaged, is_candidate, keep_if_best, kept_weights
@@ -94,7 +94,7 @@ def _distil(task: EvaluationTask) -> tuple[dict[str, float], float | None]:
         state, epoch_seconds = _train(task, network, method, stream, dataset)
         table = _timetable(context.training, stream)
         work, recent = stream.images_of(table.steps_to(task.rung)), table.recent(task.rung, stream.steps_per_epoch)
-    with kept_weights(state, task.best):
+    with kept_weights(state):
         save_weights(network, task.weights)
         training = {
             "training_loss": _mean_of_last(state.losses, recent),
@@ -165,7 +165,7 @@ def _begin(
     saved = {file: undamaged_checkpoint(file) for file in dict.fromkeys(files)}
     for position, leg in reversed(list(enumerate(route))):
         checkpoint = saved[files[position]]
-        if checkpoint is not None and leg.start < checkpoint.step <= leg.end and _has_its_best(checkpoint, task.best):
+        if checkpoint is not None and leg.start < checkpoint.step <= leg.end:
             state = fresh_state(settings, network, method, method.companion_rates)
             checkpoint.restore(state)
             return state, route[position:]
@@ -173,26 +173,15 @@ def _begin(
     return fresh_state(settings, network, method, method.companion_rates), route
 
 
-def _has_its_best(checkpoint: Checkpoint, best: Path) -> bool:
-    """Whether the best weights before a checkpoint can be read, if they were kept; else a line on stdout says so."""
-    try:
-        if checkpoint.progress["best"] is not None:
-            load_weights(best)
-    except InputError as error:
-        print(f"{error} The checkpoint beside it is left out.")
-        return False
-    return True
-
-
 def _checkpoint_file(task: EvaluationTask, leg: Leg) -> Path:
     return task.checkpoint if leg.branch is None else task.branch_checkpoint
 
 
 def _keep_best(task: EvaluationTask, state: TrainingState, dataset: Dataset) -> None:
-    """Save the network's weights if it is the best so far."""
+    """Keep the network's weights if it is the best so far."""
     with averaged(state):
         found = label_metrics(*_predictions(task, state.network, dataset, "validation"))
-        keep_if_best(state, Score(found["accuracy"], found["loss"], state.epochs), task.best)
+        keep_if_best(state, Score(found["accuracy"], found["loss"], state.epochs))
 
 
 def _tidy(task: EvaluationTask) -> None:

@@ -119,7 +119,7 @@ class EvaluationTask:
 
     @property
     def best(self) -> Path:
-        """File of the best weights so far; it exists only during the training."""
+        """File of the best weights so far of a training that an earlier version began."""
         return checkpoints(self.folder, self.key).best
 
     @property
@@ -149,7 +149,7 @@ class Checkpoints(NamedTuple):
     Attributes:
         trunk: Last checkpoint of the trajectory.
         branch: Last checkpoint of the cooldown to the evaluation's rung.
-        best: Best weights so far.
+        best: Best weights so far, in trainings that an earlier version began.
     """
 
     trunk: Path

@@ -154,7 +154,6 @@ class _Run:
         self.config = training.resolved(self.device)
         self.stream = label_stream(self.dataset, self.config, training.epochs, training.seed, self.device)
         self.total = training.epochs * self.stream.steps_per_epoch
-        self.best = training.unfinished / "best.safetensors"
         self.started = time.monotonic()
 
     def finish(self) -> dict[str, Any]:
@@ -166,7 +165,7 @@ class _Run:
             self.started -= self._spent()
             load_checkpoint(state, training.checkpoint)
         fit(state, self.stream, self.config, training.epochs, self._save)
-        with kept_weights(state, self.best):
+        with kept_weights(state):
             figures = self._figures(training.epochs if state.best is None else state.best.epoch)
             save_weights(self.network, training.weights)
         write_json(training.figures, figures)
@@ -198,7 +197,7 @@ class _Run:
         with averaged(state):
             found = label_metrics(*self._predictions("validation"))
             if training.config.final.keep == "best" and is_candidate(state, self.stream, self.total):
-                keep_if_best(state, Score(found["accuracy"], found["loss"], state.epochs), self.best)
+                keep_if_best(state, Score(found["accuracy"], found["loss"], state.epochs))
             if is_epoch_end and training.has_checkpoints:
                 save_weights(self.network, training.checkpoints[int(state.epochs) - 1])
         seconds = time.monotonic() - self.started

@@ -1,8 +1,8 @@
 """Checkpoints, each a safetensors file.
 
-It holds the network, its average, the parameters and buffers of the loss, the optimiser's state and, in its header, the
-progress with a digest of the rest. A checkpoint is overwritten as training continues; the final weights of a training
-have a file of their own.
+It holds the network, its average, its best weights so far, the parameters and buffers of the loss, the optimiser's
+state and, in its header, the progress with a digest of the rest. A checkpoint is overwritten as training continues; the
+final weights of a training have a file of their own.
 """
 
 import hashlib
@@ -36,7 +36,8 @@ __all__ = [
 ]
 
 _FORMAT = 3  # a file of another format is ignored: its training starts again
-_AVERAGE, _OPTIMISER = "average.", "optimiser."  # prefixes of tensors' names, besides those of the modules
+# Prefixes of tensors' names, besides those of the modules.
+_AVERAGE, _BEST, _OPTIMISER = "average.", "best.", "optimiser."
 _COUNTER = "step"  # the one state of PyTorch's optimisers that is a scalar and not of the parameter's shape
 
 
@@ -94,6 +95,7 @@ class Checkpoint:
         state.step, state.epochs = self.step, self.progress["epochs"]
         state.losses, state.entropies = self.progress["losses"], self.progress["entropies"]
         state.best = None if self.progress["best"] is None else Score(**self.progress["best"])
+        state.best_weights = _starting_with(_BEST, self.tensors)
 
 
 def load_checkpoint(state: TrainingState, path: Path) -> None:
@@ -194,6 +196,8 @@ def _tensors(state: TrainingState) -> Iterator[tuple[str, Tensor]]:
     if state.average is not None:
         for name, tensor in state.average.tensors.items():
             yield _AVERAGE + name, tensor
+    for name, tensor in state.best_weights.items():
+        yield _BEST + name, tensor
     for name, parameter in _named_parameters(state):
         for key, value in state.optimiser.state[parameter].items():
             if value is not None:
@@ -243,6 +247,9 @@ def _whole(path: Path) -> Checkpoint | None:
     tensors = _read(path, "checkpoint")
     if _digest(tensors) != progress["digest"]:
         raise InputError(f"checkpoint {path} cannot be read: some of its bytes have changed.")
+    if progress["best"] is not None and not _starting_with(_BEST, tensors):  # earlier versions had a file for them
+        best = load_weights(path.with_name("best.safetensors"))
+        tensors |= {_BEST + name: tensor for name, tensor in best.items()}
     return Checkpoint(path, progress, tensors)
 
 

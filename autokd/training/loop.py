@@ -86,6 +86,7 @@ class TrainingState:
         entropies: Mean cross-entropy of the network's outputs with the labels in each finished segment, in nats. Unlike
             the loss, it is comparable between methods.
         best: Score of the best epoch so far, if the best network is kept.
+        best_weights: The network's state dict at that epoch, on the CPU; empty before there is one.
         steps_per_second: Speed of the last segment; None before its end.
     """
 
@@ -98,6 +99,7 @@ class TrainingState:
     losses: list[float] = field(default_factory=list)
     entropies: list[float] = field(default_factory=list)
     best: Score | None = None
+    best_weights: dict[str, Tensor] = field(default_factory=dict)
     steps_per_second: float | None = None
 
 

@@ -2,10 +2,8 @@
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from pathlib import Path
 
 from autokd.training.best_checkpoint import Score
-from autokd.training.checkpoint import load_weights, save_weights
 from autokd.training.loop import Batches, TrainingState
 
 __all__ = ["averaged", "is_candidate", "keep_if_best", "kept_weights"]
@@ -23,16 +21,11 @@ def is_candidate(state: TrainingState, batches: Batches, total: int) -> bool:
     return state.step == total or (is_epoch_end and 2 * state.step >= total)
 
 
-def keep_if_best(state: TrainingState, score: Score, file: Path) -> None:
-    """Save the network's weights to `file` if their score is the best so far.
-
-    Args:
-        state: State of the training, in whose network are the weights that were scored; see `averaged`.
-        score: Their score.
-        file: File of the best weights so far.
-    """
+def keep_if_best(state: TrainingState, score: Score) -> None:
+    """Keep the weights that are in the network, see `averaged`, if their score is the best so far."""
     if score.beats(state.best):
-        save_weights(state.network, file)
+        weights = state.network.state_dict()
+        state.best_weights = {name: tensor.to("cpu", copy=True) for name, tensor in weights.items()}
         state.best = score
 
 
@@ -42,14 +35,9 @@ def averaged(state: TrainingState) -> AbstractContextManager[None]:
 
 
 @contextmanager
-def kept_weights(state: TrainingState, best: Path) -> Iterator[None]:
-    """A block in which the network has the weights to save: the best, the averaged or the last ones.
-
-    Args:
-        state: State at the end of the training.
-        best: File of the best weights, if a best epoch was kept.
-    """
+def kept_weights(state: TrainingState) -> Iterator[None]:
+    """A block in which the network has the weights to save: the best, the averaged or the last ones."""
     with averaged(state):
         if state.best is not None:
-            state.network.load_state_dict(load_weights(best))
+            state.network.load_state_dict(state.best_weights)
         yield

@@ -3,6 +3,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -11,8 +12,10 @@ from typing import Any
 import psutil
 import pytest
 
+from autokd.database import lease_keeper
 from autokd.database.errors import LeaseHeld, LeaseLost, NotRunning, UnknownSearch
 from autokd.database.lease import Lease, acquire, heartbeat, release, request_stop
+from autokd.database.lease_keeper import StopRequest, owning
 from autokd.database.models import Search
 from autokd.database.reading import find_search
 from autokd.database.rows import SearchRow
@@ -129,6 +132,20 @@ def test_an_owner_elsewhere_loses_its_lease_by_silence(store: Store, lease: Leas
     with pytest.raises(LeaseLost):
         heartbeat(store, lease)
     assert store.events(lease.search_id)[-1].payload["before"].startswith(f"process {os.getpid()} on ")
+
+
+def test_an_owner_whose_lease_is_taken_is_to_stop_now(
+    store: Store, search: SearchRow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease_keeper, "PERIOD_SECONDS", 0.01)
+    stop = StopRequest()
+    with owning(store, search.name, stop) as lease:
+        with owner_of(store, lease) as row:
+            row.lease_token += 1
+        until = time.monotonic() + 60
+        while stop.mode is None and time.monotonic() < until:
+            time.sleep(0.01)
+    assert stop.mode == "now"
 
 
 def test_a_heartbeat_moves_the_clock_only(store: Store, lease: Lease) -> None:

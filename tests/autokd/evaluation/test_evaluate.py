@@ -1,12 +1,15 @@
 import json
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from shutil import copyfile
 from typing import Any
 
 import pytest
 import torch
 from evaluation_tasks import ARCHITECTURE, DATA, TEACHER, digits_task, measured_on_test, with_training
 from killed_evaluations import Stopped, assert_killed_is_unbroken, stopping_after, weights_of
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from autokd.data.registry import load_data
@@ -16,7 +19,7 @@ from autokd.evaluation.evaluate import OutOfMemoryError, evaluate
 from autokd.evaluation.precompute import precompute_outputs
 from autokd.evaluation.task import EvaluationTask
 from autokd.teachers.registry import Teacher, load_teacher
-from autokd.training.checkpoint import load_weights, save_checkpoint
+from autokd.training.checkpoint import _digest, load_weights, save_checkpoint
 from autokd.training.metrics import label_metrics, predict, teacher_metrics, validation_metrics
 from search_spaces.networks.network import build
 
@@ -242,28 +245,36 @@ def test_killed_after_any_checkpoint_a_final_training_keeps_the_same_weights(
     assert_killed_is_unbroken(with_training(final, schedule=schedule), tmp_path, monkeypatch, n)
 
 
-def test_killed_between_the_best_weights_and_their_checkpoint_it_keeps_the_same_weights(
-    final: EvaluationTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("stops", [True, False])
+def test_another_worker_on_a_final_training_changes_nothing(
+    final: EvaluationTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stops: bool
 ):
+    final = replace(final, seed=13)
     unbroken, save = replace(final, folder=tmp_path / "unbroken"), save_checkpoint
     expected = evaluate(unbroken).metrics
+    assert expected["best_epoch"] > 3
 
-    def stop(state: Any, path: Path) -> None:
-        if state.epochs == expected["best_epoch"]:
-            raise Stopped
+    def interleave(state: Any, path: Path) -> None:
+        """After the last epoch, a worker that had come to the second goes on to the third, or to the end."""
         save(state, path)
+        if state.epochs == 2:
+            copyfile(path, tmp_path / "second")
+        elif state.epochs == 6:
+            copyfile(tmp_path / "second", final.checkpoint)
+            final.branch_checkpoint.unlink(missing_ok=True)
+            with monkeypatch.context() as patch, suppress(Stopped):
+                stopping_after(1 if stops else 6, patch)
+                evaluate(final)
 
     with monkeypatch.context() as patch:
-        patch.setattr(evaluation, "save_checkpoint", stop)
-        with pytest.raises(Stopped):
-            evaluate(final)
-    assert evaluate(final).metrics == expected
+        patch.setattr(evaluation, "save_checkpoint", interleave)
+        assert evaluate(final).metrics == expected
     assert weights_of(final) == weights_of(unbroken)
 
 
-@pytest.mark.parametrize("damage", ["gone", "short", "changed"])
-def test_without_its_best_weights_a_final_training_begins_again_and_keeps_the_same(
-    final: EvaluationTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
+@pytest.mark.parametrize("damage", [None, "gone", "short", "changed"])
+def test_a_final_training_of_an_earlier_version_goes_on_or_begins_again_without_its_best_weights(
+    final: EvaluationTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str | None
 ):
     unbroken = replace(final, folder=tmp_path / "unbroken")
     expected = evaluate(unbroken).metrics
@@ -271,13 +282,29 @@ def test_without_its_best_weights_a_final_training_begins_again_and_keeps_the_sa
         stopping_after(5, patch)
         with pytest.raises(Stopped):
             evaluate(final)
+    as_before(final.checkpoint, final.best)
     content = final.best.read_bytes()
-    final.best.unlink()
-    if damage != "gone":
+    if damage == "gone":
+        final.best.unlink()
+    elif damage is not None:
         final.best.write_bytes(content[:-9] if damage == "short" else content[:-1] + bytes([content[-1] ^ 1]))
-    assert evaluate(final).metrics == expected
+    result = evaluate(final)
+    assert result.metrics == expected
     assert weights_of(final) == weights_of(unbroken)
-    assert "cannot be read" in final.log.read_text()
+    assert (result.epoch_seconds is None) == (damage is None)  # one epoch was left of six
+    assert damage is None or "cannot be read" in final.log.read_text()
+
+
+def as_before(checkpoint: Path, best: Path) -> None:
+    """Write a checkpoint as earlier versions did, with the best weights in a file of their own."""
+    with safe_open(checkpoint, framework="pt") as file:
+        progress = json.loads(file.metadata()["progress"])
+    tensors, kept = load_file(checkpoint), {}
+    for name in [name for name in tensors if name.startswith("best.")]:
+        kept[name.removeprefix("best.")] = tensors.pop(name)
+    progress["digest"] = _digest(tensors)
+    save_file(tensors, checkpoint, {"progress": json.dumps(progress)})
+    save_file(kept, best, {"digest": _digest(kept)})
 
 
 def test_the_time_of_an_epoch_is_told_only_by_half_of_the_steps_or_more(

@@ -24,6 +24,7 @@ from autokd.training.checkpoint import (
 )
 from autokd.training.loop import TrainingSettings, TrainingState, fresh_state, train
 from autokd.training.schedules import Cosine
+from autokd.training.selection import keep_if_best
 
 Fresh = Callable[[TrainingSettings], TrainingState]
 SETTINGS = TrainingSettings()
@@ -79,15 +80,16 @@ def test_the_memory_format_is_kept(stream: TrainingStream, fresh: Fresh, tmp_pat
     assert kernel.stride() == state.optimiser.state[kernel][key].stride() == strides
 
 
-def test_average_and_best_score_are_restored(fresh: Fresh, tmp_path: Path) -> None:
+def test_average_and_best_weights_are_restored(fresh: Fresh, tmp_path: Path) -> None:
     settings = TrainingSettings(ema=0.5)
     before, after = fresh(settings), fresh(settings)
     before.average.update(3)
     before.average.tensors["6.bias"] += 1 / 3
-    before.best = Score(0.1, 1 / 3, 2.0)
+    keep_if_best(before, Score(0.1, 1 / 3, 2.0))
     save_checkpoint(before, tmp_path / "checkpoint")
     load_checkpoint(after, tmp_path / "checkpoint")
     assert after.best == before.best
+    assert after.best_weights.keys() == before.network.state_dict().keys()
     assert all(torch.equal(tensor, before.average.tensors[name]) for name, tensor in after.average.tensors.items())
 
 

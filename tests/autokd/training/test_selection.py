@@ -1,5 +1,4 @@
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 
@@ -28,20 +27,20 @@ def test_candidates_are_the_epochs_of_the_second_half_and_the_end(fresh: Fresh, 
     assert found == [10, 15, 17]
 
 
-def test_the_weights_of_the_best_score_are_kept(fresh: Fresh, tmp_path: Path) -> None:
-    state, file = fresh(TrainingSettings()), tmp_path / "best.safetensors"
+def test_the_weights_of_the_best_score_are_kept(fresh: Fresh) -> None:
+    state = fresh(TrainingSettings())
     for epoch, accuracy in enumerate([0.5, 0.8, 0.8, 0.6], 1):
         fill(state, epoch)
-        keep_if_best(state, Score(accuracy, 1.0, epoch), file)
+        keep_if_best(state, Score(accuracy, 1.0, epoch))
     assert state.best == Score(0.8, 1.0, 2)
-    with kept_weights(state, file):
+    with kept_weights(state):
         assert first_weight(state) == 2
 
 
-def test_without_a_best_epoch_the_averaged_weights_are_kept(fresh: Fresh, tmp_path: Path) -> None:
+def test_without_a_best_epoch_the_averaged_weights_are_kept(fresh: Fresh) -> None:
     state = fresh(TrainingSettings(ema=0.9))
     before = first_weight(state)
     fill(state, 7)
-    with kept_weights(state, tmp_path / "none"), averaged(state):
+    with kept_weights(state), averaged(state):
         assert first_weight(state) == before
     assert first_weight(state) == 7
