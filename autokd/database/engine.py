@@ -12,10 +12,10 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DisconnectionError
 
-from autokd.database.errors import DatabaseError, DatabaseUnavailable
+from autokd.database.errors import DatabaseError, DatabaseGone, DatabaseUnavailable
 from autokd.database.types import encoded, undecoded
 
-__all__ = ["database_url", "notice_replacement", "open_engine", "shown", "write_connection"]
+__all__ = ["database_url", "open_engine", "shown", "write_connection"]
 
 # Far longer than any transaction of ours: a writer that waits this long is blocked by a stopped process.
 _BUSY_SECONDS = 60.0
@@ -64,39 +64,29 @@ def shown(url: URL) -> str:
     return url.set(query=known).render_as_string(hide_password=True)
 
 
-def open_engine(url: URL) -> Engine:
+def open_engine(url: URL, follows: bool = False) -> Engine:
     """The engine for a URL of `database_url`; it connects when first used.
 
     SQLite: write-ahead log, full synchronisation (a committed row survives power loss), foreign keys, and waiting
-    instead of failing while another process writes.
+    instead of failing while another process writes. If the file is removed or replaced, what is written to it is lost:
+    each use is then refused.
+
+    Args:
+        url: The URL.
+        follows: Whether the file that has taken the place of another one is used from then on.
 
     Raises:
         DatabaseUnavailable: If the driver is not installed.
         DatabaseError: If the URL's parameters make no sense.
     """
     if url.get_backend_name() == "sqlite":
-        return _sqlite_engine(url)
+        return _sqlite_engine(url, follows)
     try:
         return _postgresql_engine(url)
     except ImportError as error:
         raise DatabaseUnavailable(f"PostgreSQL needs psycopg: pip install 'autokd[postgresql]' ({error}).") from error
     except ArgumentError:
         raise DatabaseError(_UNREADABLE) from None
-
-
-def notice_replacement(engine: Engine) -> None:
-    """Let an engine that is kept for long close a connection to a SQLite file whose place another file has taken."""
-    if engine.dialect.name != "sqlite":
-        return
-
-    @event.listens_for(engine, "connect")
-    def remember(connection: sqlite3.Connection, record: Any) -> None:
-        record.info["file"] = _identity(engine.url)
-
-    @event.listens_for(engine, "checkout")
-    def compare(connection: sqlite3.Connection, record: Any, proxy: Any) -> None:
-        if record.info["file"] != _identity(engine.url):
-            raise DisconnectionError  # the pool connects anew
 
 
 @contextmanager
@@ -129,7 +119,7 @@ def _postgresql_engine(url: URL) -> Engine:
     return engine
 
 
-def _sqlite_engine(url: URL) -> Engine:
+def _sqlite_engine(url: URL, follows: bool) -> Engine:
     engine = create_engine(url, connect_args={"timeout": _BUSY_SECONDS}, **_JSON)
 
     @event.listens_for(engine, "connect")
@@ -146,7 +136,36 @@ def _sqlite_engine(url: URL) -> Engine:
 
     # A listener to "begin" would do as well, but with one each statement takes half as long again.
     engine.dialect.do_begin = begin  # type: ignore[method-assign]
+    (_follow_replacement if follows else _refuse_replacement)(engine)
     return engine
+
+
+def _follow_replacement(engine: Engine) -> None:
+    @event.listens_for(engine, "connect")
+    def remember(connection: sqlite3.Connection, record: Any) -> None:
+        record.info["file"] = _identity(engine.url)
+
+    @event.listens_for(engine, "checkout")
+    def compare(connection: sqlite3.Connection, record: Any, proxy: Any) -> None:
+        if record.info["file"] != _identity(engine.url):
+            raise DisconnectionError  # the pool connects anew
+
+
+def _refuse_replacement(engine: Engine) -> None:
+    first: list[tuple[int, int] | None] = []
+
+    @event.listens_for(engine, "connect")
+    def remember(*_: object) -> None:
+        first[:] = first or [_identity(engine.url)]
+
+    @event.listens_for(engine, "do_connect")  # which would make a file where there is none
+    @event.listens_for(engine, "checkout")
+    def compare(*_: object) -> None:
+        if first and first[0] != _identity(engine.url):
+            raise DatabaseUnavailable(
+                f"The database {shown(engine.url)} must stay the same file while it is used, but the file was removed "
+                "or replaced: what was written to it since is lost."
+            )
 
 
 def _identity(url: URL) -> tuple[int, int] | None:
@@ -155,6 +174,8 @@ def _identity(url: URL) -> tuple[int, int] | None:
         found = os.stat(str(url.database))
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise DatabaseGone(f"The database {shown(url)} must be there, but it says: {error.strerror}.") from error
     return found.st_dev, found.st_ino
 
 

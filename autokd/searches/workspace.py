@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
-from autokd.database.engine import database_url, notice_replacement, open_engine, shown
+from autokd.database.engine import database_url, open_engine, shown
 from autokd.database.outages import Patience
 from autokd.database.store import Store
 from autokd.errors import InputError
@@ -56,8 +56,7 @@ class Workspace:
     @contextmanager
     def kept_open(self) -> Iterator["Workspace"]:
         """A block with the same workspace whose stores share one engine, so that `open` is cheap; for many threads."""
-        engine = open_engine(database_url(self.url or self.file))
-        notice_replacement(engine)
+        engine = open_engine(database_url(self.url or self.file), follows=True)
         try:
             yield replace(self, engine=engine)
         finally:

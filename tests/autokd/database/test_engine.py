@@ -5,7 +5,7 @@ import pytest
 from sqlalchemy import text
 
 from autokd.database.engine import database_url, open_engine
-from autokd.database.errors import DatabaseError, DatabaseUnavailable
+from autokd.database.errors import DatabaseError, DatabaseGone, DatabaseUnavailable
 from autokd.database.store import Store
 
 
@@ -49,3 +49,19 @@ def test_sqlite_is_set_up_for_several_processes(tmp_path: Path) -> None:
         assert pragmas == {"journal_mode": "wal", "synchronous": 2}
         assert connection.scalar(text("PRAGMA foreign_keys")) == 1
         assert connection.scalar(text("PRAGMA busy_timeout")) == 60_000
+
+
+@pytest.mark.parametrize("is_replaced", [True, False])
+def test_a_file_that_is_removed_or_replaced_is_written_no_more(tmp_path: Path, is_replaced: bool) -> None:
+    with Store(tmp_path / "db") as store:
+        store.create_search("first", 0, {}, "d", {})
+        for file in tmp_path.iterdir():
+            file.unlink()
+        if is_replaced:
+            Store(tmp_path / "db").close()
+        for _ in range(2):
+            with pytest.raises(DatabaseUnavailable, match="but the file was removed or replaced") as caught:
+                store.create_search("second", 0, {}, "d", {})
+            assert not isinstance(caught.value, DatabaseGone)
+            assert "\n" not in str(caught.value)
+    assert (tmp_path / "db").exists() is is_replaced
