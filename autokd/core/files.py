@@ -13,7 +13,7 @@ from typing import Any
 
 from autokd.errors import DiskFullError
 
-__all__ = ["UNFINISHED", "followed_by", "noticing_full_disk", "write_atomically", "write_json"]
+__all__ = ["UNFINISHED", "files_in", "followed_by", "noticing_full_disk", "write_atomically", "write_json"]
 
 UNFINISHED = re.compile(r"\.(?P<name>.+)\.\w{8}\.part|\.tmp\w{6}")
 """Names under which `write_atomically`, and safetensors beside it, write a file; `name` is the final one, if known."""
@@ -38,6 +38,18 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         _write(path, write)
     if (follower := _follower.get()) is not None:
         follower(path)
+
+
+def files_in(folder: Path) -> Iterator[Path]:
+    """The files of a folder and of all below it; of those that links lead to, too, unless they are met anyway."""
+    root, met = folder.resolve(), set[Path]()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        real = Path(place).resolve()
+        if real in met or (real.is_relative_to(root) and Path(place).is_symlink() and real != root):
+            folders.clear()
+        else:
+            met.add(real)
+            yield from (Path(place, name) for name in names)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -11,7 +11,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from autokd.core.files import UNFINISHED
+from autokd.core.files import UNFINISHED, files_in
 from autokd.errors import InputError
 from autokd.searches.workspace import Workspace
 
@@ -75,7 +75,7 @@ def _copy_database(source: Path, target: Path) -> None:
 
 def _copy_files(workspace: Workspace, target: Path) -> Iterator[int]:
     """Copy all finished files but the database; gives the size of each."""
-    for file in workspace.folder.rglob("*"):
+    for file in list(files_in(workspace.folder)):  # of which none are copies, where a link leads to the target
         if UNFINISHED.fullmatch(file.name) or file.name.startswith(workspace.file.name) or file.is_symlink():
             continue
         within = file.relative_to(workspace.folder)

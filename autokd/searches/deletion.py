@@ -13,6 +13,7 @@ from pathlib import Path
 
 from autokd.config.parsing import recorded_config
 from autokd.core.depot import Depot
+from autokd.core.files import files_in
 from autokd.database.lease_keeper import StopRequest, owning
 from autokd.database.reading import Reader
 from autokd.database.removal import delete_rows, forget_leftover, leftovers
@@ -149,7 +150,7 @@ def finish_deletions(workspace: Workspace, store: Store) -> None:
 def bytes_in(folder: Path) -> int:
     """Size of the files in a folder; one that is removed meanwhile does not count."""
     total = 0
-    for file in folder.rglob("*"):
+    for file in files_in(folder):
         with suppress(FileNotFoundError):
             total += file.stat().st_size if file.is_file() else 0
     return total

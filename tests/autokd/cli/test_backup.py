@@ -9,6 +9,7 @@ import pytest
 
 from autokd.database.lease import acquire, release
 from autokd.searches.api import find
+from autokd.searches.deletion import bytes_in
 from autokd.searches.doctor import find_damage
 from autokd.searches.workspace import Workspace
 
@@ -46,6 +47,16 @@ def test_unfinished_files_are_left_out(invoke: Any, home: Path, tmp_path: Path) 
     (home / ".weights.abcd1234.part").write_text("half")
     assert invoke("backup", tmp_path / "copy", "--home", home).out.startswith("copied 1 search with ")
     assert not (tmp_path / "copy" / ".weights.abcd1234.part").exists()
+
+
+def test_what_links_lead_to_is_copied_once(invoke: Any, home: Path, tmp_path: Path) -> None:
+    before, size, disk = files(home), bytes_in(home / "searches"), tmp_path / "disk"
+    (home / "searches").rename(disk)
+    (home / "searches").symlink_to(disk)
+    assert bytes_in(home / "searches") == size
+    (disk / "back").symlink_to(home)
+    assert invoke("backup", disk / "copy", "--home", home).code == 0
+    assert files(disk / "copy") == before
 
 
 @pytest.mark.parametrize(
