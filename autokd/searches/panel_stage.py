@@ -184,7 +184,8 @@ class PanelStage:
         with self.store.batch(self.lease):
             if newest is not None:
                 payload = {"name": newest.name, "learnt_from": list(newest.learnt_from), "accuracy": newest.accuracy}
-                self.store.record_event(self.lease, "assistant", payload)
+                seconds = {"seconds": self.dispatcher.preparing_seconds()}
+                self.store.record_event(self.lease, "assistant", payload | seconds)
             self.store.set_status(self.lease, "running", {"panel": asdict(panel)})
         return replace(problem, facts=replace(problem.facts, panel=panel))
 

@@ -35,6 +35,8 @@ class Times:
 def measure_times(events: Iterable[EventRow], final: Collection[int] = (), data: float | None = None) -> Times:
     """Times of a search: each event ends a piece of work that began with the event before.
 
+    Events of what is prepared say what it took, but those of earlier versions, since the clock may be set meanwhile.
+
     Args:
         events: All events of the search, in order.
         final: Ids of the students that are trained at full length.
@@ -49,7 +51,11 @@ def measure_times(events: Iterable[EventRow], final: Collection[int] = (), data:
         if _is_final(event.payload, final):
             phase = "training"
         if before is not None:
-            seconds["teacher_outputs" if event.kind in TEACHER_EVENTS else phase] += _between(before, event.at)
+            took = _between(before, event.at)
+            if event.kind in TEACHER_EVENTS:
+                seconds["teacher_outputs"] += event.payload.get("seconds", took)
+            else:
+                seconds[phase] += took
             before = event.at
     return Times(data, **{part: round(each, 3) for part, each in seconds.items()})
 

@@ -334,6 +334,7 @@ def test_missing_chunks_are_prepared_by_the_workers_at_once_and_recorded(world: 
     assert [args for _, args in world.executor.submitted] == [(world.problem.context, key) for key in MISSING]
     events = {event.kind: event.payload for event in world.store.events(1)}
     assert events["teacher"]["missing"] == 0
+    assert events["teacher"]["seconds"] >= 0
     assert events["fall-back"] == {"line": "it runs instead"}
     assert lines == ["it runs instead"]
 
@@ -434,7 +435,8 @@ def test_pruning_is_done_round_by_round_and_only_what_is_missing(
     for context in (world.problem.context, world.problem.retraining_context):
         world.dispatcher.prepare(context)
     assert lines == [f"teacher pruned, round {k} of 2: {90 - 10 * k}.00 % validation accuracy" for k in (1, 2)]
-    events = [event.payload for event in world.store.events(1) if event.kind == "pruned"]
+    events = [dict(event.payload) for event in world.store.events(1) if event.kind == "pruned"]
+    assert all(event.pop("seconds") >= 0 for event in events)
     assert events == [{"rounds": k, "of": 2, "accuracy": 0.9 - k / 10} for k in (1, 2)]
 
 

@@ -56,6 +56,14 @@ def test_pruning_a_teacher_counts_with_its_outputs() -> None:
     assert measure_times(history(*pruned)) == measure_times(history(*SEARCH))
 
 
+def test_a_clock_that_is_set_while_the_teacher_is_prepared_changes_no_times() -> None:
+    at_once = [
+        (at, kind, payload | {"seconds": 30.0} if kind == "teacher" else payload) for at, kind, payload in SEARCH
+    ]
+    later = [(at + 36_000 * (number >= 4), kind, payload) for number, (at, kind, payload) in enumerate(at_once)]
+    assert prepared_seconds(history(*later)) == prepared_seconds(history(*at_once)) == 60
+
+
 def test_outputs_for_full_length_trainings_take_no_time_of_the_search() -> None:
     assert measure_times(history(*SEARCH, *TRAINING)).teacher_outputs == 80
     assert prepared_seconds(history(*SEARCH, *TRAINING)) == 60
