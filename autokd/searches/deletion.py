@@ -45,7 +45,8 @@ class Belongings:
     Attributes:
         search: Name of the search.
         trials: Number of its trials.
-        folders: Its files, and the teachers' outputs and pruned teachers that no other search uses.
+        folders: Its files, its export by the service, and the teachers' outputs and pruned teachers that no other
+            search uses.
         bytes: Size of the files in these folders.
         depot: Where else they are.
         kept: Outputs and pruned teachers that others use, or may use; the last of these takes them along.
@@ -70,7 +71,7 @@ def belongings(workspace: Workspace, name: str) -> Belongings:
         others = [other for other in store.searches() if other.id != row.id]
         n_trials = store.n_trials(row.id)
     outputs = set[Path]()
-    files = workspace.search_folder(row.name)
+    files, *exported = workspace.own_folders(row.name)
     with suppress(*_DAMAGED):  # such a row tells nothing, but can be deleted
         outputs = _outputs(workspace, [row])
     try:
@@ -79,6 +80,7 @@ def belongings(workspace: Workspace, name: str) -> Belongings:
         shared = outputs
     depot = recorded_depot(workspace, row)
     folders = tuple(folder for folder in (files, *sorted(outputs - shared)) if depot or folder.is_dir())
+    folders += tuple(folder for folder in exported if folder.is_dir())
     kept = tuple(folder for folder in sorted(shared) if folder.is_dir())
     return Belongings(row.name, n_trials, folders, sum(map(bytes_in, folders)), depot, kept)
 
@@ -125,11 +127,11 @@ def leftover_folders(workspace: Workspace, store: Reader) -> list[Path]:
     if not recorded:
         return []
     rows = store.searches()
-    used = {workspace.search_folder(row.name) for row in rows}
+    used = {folder for row in rows for folder in workspace.own_folders(row.name)}
     try:
         used |= _outputs(workspace, rows)
     except _DAMAGED:  # such a search may use any outputs
-        used |= {folder for folder in recorded if folder.parent.name != "searches"}
+        used |= {folder for folder in recorded if folder not in workspace.own_folders(folder.name)}
     return [folder for folder in recorded if folder.is_dir() and folder not in used]
 
 

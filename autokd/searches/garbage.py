@@ -67,7 +67,8 @@ def collect_garbage(workspace: Workspace, names: Sequence[str] = (), dry_run: bo
         depots = {row.name: recorded_depot(workspace, row) for row in rows}
         found = [each for row in rows for each in _of_search(workspace, store, row, depots[row.name])]
         if not names:
-            found += [*map(_of_folder, leftover_folders(workspace, store)), _unfinished(workspace.folder)]
+            left = leftover_folders(workspace, store)
+            found += [*(_of_folder(workspace, folder) for folder in left), _unfinished(workspace.folder)]
         if not dry_run:
             for each in found:
                 if each.search is not None and (depot := depots.get(each.search)) is not None:
@@ -106,9 +107,9 @@ def _keeps_sources(row: SearchRow) -> bool:
         return True
 
 
-def _of_folder(folder: Path) -> Garbage:
+def _of_folder(workspace: Workspace, folder: Path) -> Garbage:
     """All files in a folder of a deleted search."""
-    is_own = folder.parent.name == "searches"
+    is_own = folder in workspace.own_folders(folder.name)
     files = (file for file in sorted(folder.rglob("*")) if file.is_file())
     return _garbage(folder.name if is_own else None, "deleted search" if is_own else "teacher outputs", files)
 

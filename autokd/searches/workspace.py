@@ -96,6 +96,20 @@ class Workspace:
         return self.search_folder(search) / "evaluations"
 
     @property
+    def exports(self) -> Path:
+        """Folder of the service's exports, each named by its search."""
+        return self.folder / "service" / "exports"
+
+    @property
+    def archives(self) -> Path:
+        """Folder of the zips of these exports, each in a folder named by its search."""
+        return self.folder / "service" / "archives"
+
+    def own_folders(self, search: str) -> tuple[Path, ...]:
+        """Folders that no other search uses: those of its files, of its export and of the zip of that."""
+        return self.search_folder(search), self.exports / search, self.archives / search
+
+    @property
     def option(self) -> str:
         """The option that a command line needs to find this workspace; empty for the default one."""
         return "" if self == default_workspace() else f" --home {shlex.quote(str(self.folder))}"

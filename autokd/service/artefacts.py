@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
@@ -30,7 +29,7 @@ from autokd.service.schemas import ExportAnswer, FileAnswer
 from autokd.service.settings import Current, Settings
 from search_spaces.design.budget import LARGEST_LIMIT, Budget
 
-__all__ = ["exports_folder", "forget_export", "router"]
+__all__ = ["router"]
 
 Limit = Annotated[int | None, Field(ge=1, le=LARGEST_LIMIT)]
 
@@ -71,10 +70,10 @@ def make_export(found: Found, settings: Current, order: ExportOrder) -> ExportAn
     check_quota(settings)
     with meaning(409):
         student = found.best_within(Budget(**order.within.model_dump()))
-    folder = exports_folder(settings) / found.name
+    folder = settings.home.exports / found.name
     with _one_at_a_time:
         found.export(folder, student, fold=not order.keep_batch_norm, force=True)
-        _make_archive(folder, _archives(settings) / found.name)
+        _make_archive(folder, settings.home.archives / found.name)
     return _export(found, settings)
 
 
@@ -97,27 +96,11 @@ def send_artefact(sha256: Annotated[str, InPath(pattern=r"^[0-9a-f]{64}$")], set
     raise HTTPException(404, "no export has a file of this digest")
 
 
-def exports_folder(settings: Settings) -> Path:
-    """The folder of all exports, each named by its search."""
-    return settings.folder / "exports"
-
-
-def forget_export(settings: Settings, search: str) -> None:
-    """Delete the export of a search, if it has one."""
-    for folder in (exports_folder(settings), _archives(settings)):
-        shutil.rmtree(folder / search, ignore_errors=True)
-
-
-def _archives(settings: Settings) -> Path:
-    """The folder of the zips, in which each search has one: the zip of its export, named by the digests of both.
+def _make_archive(export: Path, folder: Path) -> None:
+    """Put the zip of an export into a folder, in place of an earlier one.
 
     `MANIFEST-ZIP.zip` is the zip of digest `ZIP` of the export whose manifest has the digest `MANIFEST`.
     """
-    return settings.folder / "archives"
-
-
-def _make_archive(export: Path, folder: Path) -> None:
-    """Put the zip of an export into a folder, in place of an earlier one."""
     earlier, made = list(folder.glob("*.zip")), folder / "export.zip.new"
     write_archive(export, made)
     named = made.rename(folder / f"{file_digest(export / MANIFEST)}-{file_digest(made)}.zip")
@@ -127,12 +110,12 @@ def _make_archive(export: Path, folder: Path) -> None:
 
 
 def _export(found: SearchResult, settings: Settings) -> ExportAnswer:
-    folder = exports_folder(settings) / found.name
+    folder = settings.home.exports / found.name
     manifest = _manifest(folder)
     if manifest is None or manifest.search_began != origin(found.row)[1]:
         raise HTTPException(404, f"search {found.name!r} has no export yet")
     digests, training = _digests(folder, manifest), manifest.training or {}
-    zips = (_archives(settings) / found.name).glob(f"{digests[MANIFEST]}-*.zip")
+    zips = (settings.home.archives / found.name).glob(f"{digests[MANIFEST]}-*.zip")
     archives = (_file(path, f"{found.name}.zip", path.stem.partition("-")[2]) for path in zips)
     return ExportAnswer(
         trial=training.get("trial"),
@@ -149,11 +132,11 @@ def _file(path: Path, name: str, sha256: str) -> FileAnswer:
 
 def _of_digest(sha256: str, settings: Settings) -> Iterator[tuple[Path, str]]:
     """What should have this digest, each with the name to save it as."""
-    for folder in exports_folder(settings).glob("[!.]*"):
+    for folder in settings.home.exports.glob("[!.]*"):
         if manifest := _manifest(folder):
             digests = _digests(folder, manifest)
             yield from ((folder / name, name) for name, digest in digests.items() if digest == sha256)
-    for path in _archives(settings).glob(f"*/*-{sha256}.zip"):
+    for path in settings.home.archives.glob(f"*/*-{sha256}.zip"):
         yield path, f"{path.parent.name}.zip"
 
 

@@ -6,7 +6,6 @@ from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict
 
 from autokd.searches.deletion import delete_search
-from autokd.service.artefacts import forget_export
 from autokd.service.audit import audit_lines
 from autokd.service.guard import allow
 from autokd.service.reading import Found
@@ -54,7 +53,6 @@ def retry(found: Found, order: RetryOrder) -> list[RetryAnswer]:
 def delete(found: Found, settings: Current) -> Response:
     """Delete a search that nobody runs, with its files and its export."""
     delete_search(settings.home, found.name)
-    forget_export(settings, found.name)
     return Response(status_code=204)
 
 

@@ -32,8 +32,12 @@ def counts(home: Path) -> list[int]:
 
 
 def test_delete_removes_rows_files_and_outputs_that_nobody_shares(invoke: Any, home: Path) -> None:
+    exported = [folder / "digits" for folder in (Workspace(home).exports, Workspace(home).archives)]
+    for folder in exported:
+        folder.mkdir(parents=True)
     outcome = invoke("delete", "digits", "--yes", "--home", home)
     assert (outcome.code, outcome.err) == (0, "")
+    assert not any(folder.exists() for folder in exported)
     assert outcome.out.startswith("deleted search 'digits': 3 trials, ")
     assert counts(home) == [0, 0, 0, 0, 0]
     assert list((home / "searches").iterdir()) == []

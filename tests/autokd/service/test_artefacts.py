@@ -13,7 +13,7 @@ from autokd.export.manifest import FILES
 from autokd.export.verification import verify_folder
 from autokd.searches.api import find
 from autokd.searches.workspace import Workspace
-from autokd.service.artefacts import _archives, _make_archive, exports_folder
+from autokd.service.artefacts import _make_archive
 from autokd.service.settings import Settings
 
 EXPORT = "/api/searches/digits/export"
@@ -28,7 +28,7 @@ def exported(searched: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def folder(home: Path) -> Path:
-    return exports_folder(Settings(Workspace(home))) / "digits"
+    return Workspace(home).exports / "digits"
 
 
 @pytest.fixture
@@ -73,13 +73,13 @@ def test_the_archive_is_that_of_the_export_which_is_there(serve: Any, copy: Path
     client, settings = serve(copy), Settings(Workspace(copy))
     assert client.get(EXPORT).json()["archive"] is None  # as of one that the command line made
     for _ in range(2):
-        _make_archive(folder(copy), _archives(settings) / "digits")
+        _make_archive(folder(copy), settings.home.archives / "digits")
         archive = client.get(EXPORT).json()["archive"]
         assert client.get(f"/api/artefacts/{archive['sha256']}").status_code == 200
         manifest = folder(copy) / "manifest.json"
         manifest.write_text(manifest.read_text() + "\n")
         assert client.get(EXPORT).json()["archive"] is None
-    assert len(list(_archives(settings).glob("*/*"))) == 1
+    assert len(list(settings.home.archives.glob("*/*"))) == 1
 
 
 def test_a_file_that_was_changed_or_replaced_by_a_link_is_not_sent(serve: Any, copy: Path) -> None:

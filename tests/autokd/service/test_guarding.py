@@ -10,10 +10,8 @@ from starlette.testclient import TestClient
 from starlette.types import Message, Receive, Scope, Send
 
 from autokd.searches.workspace import Workspace
-from autokd.service.artefacts import exports_folder
 from autokd.service.audit import Audit, audit_lines
 from autokd.service.bodies import BodyLimits
-from autokd.service.settings import Settings
 
 
 async def echo(scope: Scope, receive: Receive, send: Send) -> None:
@@ -73,7 +71,7 @@ def test_a_change_that_fails_unexpectedly_is_audited(tmp_path: Path) -> None:
 
 
 def test_a_search_that_is_deleted_is_gone_with_its_export(serve: Any, home: Path) -> None:
-    client, folder = serve(home, "admin"), exports_folder(Settings(Workspace(home))) / "digits"
+    client, folder = serve(home, "admin"), Workspace(home).exports / "digits"
     folder.mkdir(parents=True)
     assert client.delete("/api/searches/digits").status_code == 204
     assert (client.get("/api/searches").json(), folder.exists()) == ([], False)
