@@ -56,9 +56,11 @@ class Audit:
             "status": status,
         }
         self._file.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(self._file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        descriptor = os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         try:
-            os.write(descriptor, json.dumps(line).encode() + b"\n")  # one write, so that lines never mix
+            size = os.fstat(descriptor).st_size
+            is_cut = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"  # its last line, by a full disk
+            os.write(descriptor, b"\n" * is_cut + json.dumps(line).encode() + b"\n")  # at once, so lines never mix
         finally:
             os.close(descriptor)
 

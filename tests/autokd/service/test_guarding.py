@@ -53,10 +53,16 @@ def test_each_change_and_each_attempt_is_a_line_of_the_audit(serve: Any, home: P
 
 
 def test_a_line_that_a_full_disk_cut_short_hides_no_others(tmp_path: Path) -> None:
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        await PlainTextResponse("")(scope, receive, send)
+
     file = tmp_path / "audit.jsonl"
-    file.write_text('{"path": "/1"}\n{"pa{"path": "/2"}\n{"path": "/3"}\n')
-    assert audit_lines(file, 10) == [{"path": "/1"}, {"path": "/3"}]
-    assert audit_lines(file, 1) == [{"path": "/3"}]
+    file.write_text('{"path": "/1"}\n{"pa')
+    client = TestClient(Audit(answer, file))
+    for path in ("/2", "/3"):
+        client.post(path)
+    assert [line["path"] for line in audit_lines(file, 10)] == ["/1", "/2", "/3"]
+    assert [line["path"] for line in audit_lines(file, 1)] == ["/3"]
 
 
 def test_a_change_that_fails_unexpectedly_is_audited(tmp_path: Path) -> None:
