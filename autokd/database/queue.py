@@ -147,7 +147,7 @@ def end(store: Store, job_id: int, state: JobState, reason: str | None = None) -
 
 
 def cancel(store: Store, job_id: int) -> bool:
-    """Cancel a job, and return whether it was still waiting.
+    """Cancel a job that no process runs, and return whether it was one.
 
     Raises:
         UnknownJob: If there is none.
@@ -155,9 +155,10 @@ def cancel(store: Store, job_id: int) -> bool:
     with store.transaction() as session:
         _lock(session)
         job = _find(session, job_id)
-        if job.state != "waiting":
+        if job.state not in LIVE or _is_owned(job, session):
             return False
         job.state = "cancelled"
+        vacate(job)
         return True
 
 

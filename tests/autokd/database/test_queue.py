@@ -128,7 +128,19 @@ def test_a_name_is_in_the_queue_once_and_another_one_is_found_on_request(queue: 
             enqueue(queue, "a", config)
 
 
-def test_only_a_waiting_job_is_cancelled(queue: Store) -> None:
+def test_a_job_whose_process_was_killed_can_be_cancelled(queue: Store) -> None:
+    job = enqueue(queue, "a", {})
+    assert take(queue, job.id, 9) is not None
+    assert not cancel(queue, job.id)
+    with queue.transaction() as session:
+        session.execute(text("UPDATE jobs SET lease_process_started = 0"))
+    assert cancel(queue, job.id)
+    (row,) = jobs(queue, 9)
+    assert (row.state, row.lease_pid, due(queue, 9)) == ("cancelled", None, [])
+    assert take(queue, job.id, 9) is None
+
+
+def test_a_job_that_has_ended_is_not_cancelled(queue: Store) -> None:
     job = enqueue(queue, "a", {})
     assert (cancel(queue, job.id), cancel(queue, job.id), due(queue, 9)) == (True, False, [])
     assert take(queue, job.id, 9) is None
