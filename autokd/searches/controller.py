@@ -19,7 +19,7 @@ from autokd.database.rows import SearchRow, SearchStatus, TrialRow
 from autokd.database.store import Store
 from autokd.errors import DiskFullError
 from autokd.evaluation.task import EvaluationTask
-from autokd.searches.dispatcher import Dispatcher
+from autokd.searches.dispatcher import Dispatcher, reason_of
 from autokd.searches.part import records_to_rank
 from autokd.searches.problem import Problem
 from autokd.searches.progress import Progress, is_at_chance
@@ -269,7 +269,7 @@ class Controller:
         try:
             architecture, its_cost = self._drawn(record.trial, replicate)
         except SpaceError as error:  # such as a BudgetError
-            return self._finish(record, "failed", f"{type(error).__name__}: {error}")
+            return self._finish(record, "failed", reason_of(error))
         warm_from = self.problem.warm_from(self.state.ended, record.trial, architecture)
         student = add_student(
             self.store, self.lease, record.trial, replicate, "search", architecture, its_cost, warm_from

@@ -28,7 +28,7 @@ from autokd.teachers.registry import Teacher
 from workers.base import Executor, Placement
 from workers.errors import EngineLost, UnguardedMain, WorkerLost
 
-__all__ = ["Dispatcher"]
+__all__ = ["Dispatcher", "reason_of"]
 
 K = TypeVar("K")
 T = TypeVar("T")
@@ -355,9 +355,9 @@ class Dispatcher:
                 return None
             return self.store.fail_evaluation(self.lease, row.id, f"{outcome} ({ATTEMPTS} times)", "worker", took)
         if isinstance(outcome, OSError | ImportError):  # of its disk, its network or what is installed there
-            return self.store.fail_evaluation(self.lease, row.id, _reason(outcome), "worker", took)
+            return self.store.fail_evaluation(self.lease, row.id, reason_of(outcome), "worker", took)
         # A network that cannot be trained ends its trial, not the search.
-        return self.store.fail_evaluation(self.lease, row.id, _reason(outcome), seconds=took)
+        return self.store.fail_evaluation(self.lease, row.id, reason_of(outcome), seconds=took)
 
 
 def _first(futures: Collection[Future[T]], on_tick: Callable[[], None]) -> set[Future[T]]:
@@ -395,7 +395,7 @@ def _succeeded(future: Future[Any], attempt: int, failure: str) -> bool:
     except Exception as error:
         if isinstance(error, WorkerLost) and attempt < ATTEMPTS:
             return False
-        raise AutoKDError(f"{failure}: {_reason(error)}") from error
+        raise AutoKDError(f"{failure}: {reason_of(error)}") from error
     return True
 
 
@@ -404,7 +404,7 @@ def _n_incomplete(missing: Iterable[OutputsKey]) -> int:
     return len({key._replace(chunk=None) for key in missing})
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
     """An error in one line that any database takes."""
     lines = str(error).splitlines() or [""]
     line = f"{type(error).__name__}: {lines[0]}".removesuffix(": ")

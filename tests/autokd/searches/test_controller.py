@@ -168,7 +168,7 @@ def test_a_family_that_does_not_fit_the_budget_fails_its_trial(
 
     def sometimes(self: Problem, trial: Any, replicate: int, purpose: str = "search") -> Any:
         if trial.number == 2:
-            raise BudgetError("too large")
+            raise BudgetError("too large: '\udcff'")
         return draw(self, trial, replicate, purpose)
 
     problem = make_problem()
@@ -177,7 +177,7 @@ def test_a_family_that_does_not_fit_the_budget_fails_its_trial(
     pretend()
     run(problem, store)
     trial = store.trials(1)[2]
-    assert (trial.state, trial.reason) == ("failed", "BudgetError: too large")
+    assert (trial.state, trial.reason) == ("failed", "BudgetError: too large: '\\udcff'")
     assert len(store.students(1)) == 3
 
 
