@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -18,6 +19,7 @@ from autokd.analysis.plain_values import (
 )
 from autokd.config.names import NAME
 from autokd.config.objectives import Against
+from autokd.database.errors import UnknownSearch
 from autokd.database.rows import EventRow
 from autokd.recipes.catalogue import recipes
 from autokd.searches.api import find, find_all
@@ -103,7 +105,11 @@ CurrentProgress = Annotated[Progress, Depends(_progress)]
 
 async def _all_progress(request: Request, settings: Current) -> list[Progress]:
     remembered: Remembered[Progress] = request.app.state.progress
-    return [await remembered.of(found) for found in await run_sync(find_all, settings.home)]
+    found = list[Progress]()
+    for each in await run_sync(find_all, settings.home):
+        with suppress(UnknownSearch):  # it has been deleted since
+            found.append(await remembered.of(each))
+    return found
 
 
 AllProgress = Annotated[list[Progress], Depends(_all_progress)]

@@ -9,6 +9,8 @@ from starlette.responses import PlainTextResponse
 from starlette.testclient import TestClient
 from starlette.types import Message, Receive, Scope, Send
 
+from autokd.searches.reporter import SILENT
+from autokd.searches.result import SearchResult
 from autokd.searches.workspace import Workspace
 from autokd.service.audit import Audit, audit_lines
 from autokd.service.bodies import BodyLimits
@@ -82,6 +84,14 @@ def test_a_search_that_is_deleted_is_gone_with_its_export(serve: Any, home: Path
     assert client.delete("/api/searches/digits").status_code == 204
     assert (client.get("/api/searches").json(), folder.exists()) == ([], False)
     assert client.delete("/api/searches/digits").status_code == 404
+
+
+def test_a_search_that_is_deleted_while_all_are_listed_is_left_out(
+    serve: Any, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = [SearchResult(Workspace(home), name, None, SILENT) for name in ("gone", "digits")]
+    monkeypatch.setattr("autokd.service.reading.find_all", lambda home: listed)
+    assert [row["name"] for row in serve(home).get("/api/searches").json()] == ["digits"]
 
 
 def test_an_error_that_nobody_foresaw_tells_nothing(serve: Any, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
