@@ -61,7 +61,10 @@ class ExportOrder(BaseModel):
 @router.get("/searches/{search}/export", dependencies=[allow("read")])
 def list_export(found: Found, settings: Current) -> ExportAnswer:
     """The files of the search's export, and a zip of them, which `/api/artefacts/{sha256}` sends."""
-    return _export(found, settings)
+    try:
+        return _export(found, settings)
+    except FileNotFoundError:  # it is being replaced, or somebody has removed a file
+        raise _no_export(found) from None
 
 
 @router.post("/searches/{search}/export", dependencies=[allow("run")], status_code=201)
@@ -113,7 +116,7 @@ def _export(found: SearchResult, settings: Settings) -> ExportAnswer:
     folder = settings.home.exports / found.name
     manifest = _manifest(folder)
     if manifest is None or manifest.search_began != origin(found.row)[1]:
-        raise HTTPException(404, f"search {found.name!r} has no export yet")
+        raise _no_export(found)
     digests, training = _digests(folder, manifest), manifest.training or {}
     zips = (settings.home.archives / found.name).glob(f"{digests[MANIFEST]}-*.zip")
     archives = (_file(path, f"{found.name}.zip", path.stem.partition("-")[2]) for path in zips)
@@ -124,6 +127,10 @@ def _export(found: SearchResult, settings: Settings) -> ExportAnswer:
         archive=next(archives, None),
         files=[_file(folder / name, name, digest) for name, digest in digests.items()],
     )
+
+
+def _no_export(found: SearchResult) -> HTTPException:
+    return HTTPException(404, f"search {found.name!r} has no export yet")
 
 
 def _file(path: Path, name: str, sha256: str) -> FileAnswer:

@@ -69,6 +69,11 @@ def test_an_export_says_of_which_student_it_is(serve: Any, copy: Path) -> None:
     assert line in client.get("/fragments/searches/digits/export").text
 
 
+def test_an_export_of_which_a_file_is_missing_is_none(serve: Any, copy: Path) -> None:
+    (folder(copy) / "weights.safetensors").unlink()
+    assert serve(copy).get(EXPORT).status_code == 404
+
+
 def test_the_archive_is_that_of_the_export_which_is_there(serve: Any, copy: Path) -> None:
     client, settings = serve(copy), Settings(Workspace(copy))
     assert client.get(EXPORT).json()["archive"] is None  # as of one that the command line made
