@@ -95,8 +95,9 @@ class SpaceConfig(Section):
             most a factor of two for each halving of the resolution: "full", as far as that uses more of them;
             "balanced", only where two limits can be used up; or "none".
         stem: How networks of `blocks` divide the resolution of inputs of more than 39 pixels by 4 first: "strided", by
-            one convolution, whose output is small; "pooled", by a convolution and a max pooling, as in a published
-            ResNet; or "auto", by one convolution where that lets a network do more within the budget.
+            one convolution, whose output is small; "narrow", by one of half as many channels as the first stage;
+            "pooled", by a convolution and a max pooling, as in a published ResNet; or "auto", by one convolution where
+            that lets a network do more within the budget.
     """
 
     name: str | None = None

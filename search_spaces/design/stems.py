@@ -9,9 +9,10 @@ __all__ = ["Stem", "is_small"]
 SMALL_INPUT = 39
 """Longest side, in pixels, up to which a stem keeps the resolution."""
 
-Stem = Literal["auto", "strided", "pooled"]
-"""How larger inputs lose resolution: by one convolution of stride 4, by one and a max pooling of stride 2 each, or by
-that of the two with which a network makes more of its budget."""
+Stem = Literal["auto", "strided", "narrow", "pooled"]
+"""How larger inputs lose resolution: by one convolution of stride 4, by such a one with half as many channels as the
+first stage, by one and a max pooling of stride 2 each, or by that of these with which a network makes more of its
+budget."""
 
 
 def is_small(input_shape: Shape) -> bool:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from typing import ClassVar
 
@@ -98,8 +98,10 @@ class Blocks(Space):
     Inputs of up to 39 px keep their resolution in the stem, a 3x3 convolution; larger ones enter through a 3x3
     convolution and a max pooling of stride 2 each, as in ShuffleNetV2, or with `with_stem("strided")` through a 7x7
     convolution of stride 4 [ours]: where activations are limited, the map between the two would decide how wide the
-    first stage can be. With `with_stem("auto")` they do so if the network then does at least 1.25 times as many
-    multiply-accumulates within the same budget; with a fixed `width` they never do.
+    first stage can be. Where hardly more than the input fits, the output of that convolution would do so, therefore it
+    is half as wide as the first stage with `with_stem("narrow")` [ours]. With `with_stem("auto")` they enter through
+    that of the two that makes the network do more, if these are at least 1.25 times as many multiply-accumulates
+    within the same budget as with the pooling; with a fixed `width` they never do.
 
     The second and third stages halve the resolution; the fourth does so if the map is larger than 4 px. The stem is as
     wide as the first stage, so that the first block there equals the others. A stage of depth 0 is left out together
@@ -151,22 +153,25 @@ class Blocks(Space):
         if self.stem != "auto" or self.width is not None or is_small(input_shape):
             return super().sample(*given)
         pooled = self.with_stem("pooled").sample(*given)
-        with suppress(BudgetError):
-            strided = self.with_stem("strided").sample(*given)
-            if cost(strided).macs >= WORTH_A_STRIDE * cost(pooled).macs:
-                return strided
-        return pooled
+        strided = list[Architecture]()
+        for stem in ("strided", "narrow"):
+            with suppress(BudgetError):
+                strided.append(self.with_stem(stem).sample(*given))
+        best = max(strided, key=lambda drawn: cost(drawn).macs, default=pooled)
+        return best if cost(best).macs >= WORTH_A_STRIDE * cost(pooled).macs else pooled
 
     def blueprint(
         self, parameters: Parameters, input_shape: Shape, classes: int, rng: np.random.Generator
     ) -> Blueprint:
         """The network of the parameters; nothing is drawn. On vectors, which have no axes, `kernel` is always 3."""
         stages = _stages(parameters, has_axes=len(input_shape) > 1)
+        is_narrow = self.stem == "narrow" and stages[0].depth > 0 and not is_small(input_shape)
+        stages[0] = replace(stages[0], least_parts=2 if is_narrow else 1)
         ratios = [2**stage.number * stage.ratio / stage.parts for stage in stages]
         head = self._head_ratio(stages[-1])
         sketch = Sketch(input_shape, classes, (*ratios, *([head] if head else [])), self.name)
         widths = [stage.width(sketch, part) for part, stage in enumerate(stages)]
-        last = _stem(sketch, widths[0], self.stem)
+        last = _stem(sketch, stages[0].half(sketch) if is_narrow else widths[0], self.stem)
         for part, (stage, width) in enumerate(zip(stages, widths, strict=True)):
             last = _run(sketch, stage, part, width, last)
         return _classified(sketch, last, len(stages) if head else None, stages[-1].number)
@@ -184,7 +189,7 @@ class Blocks(Space):
 
 @dataclass(frozen=True)
 class _Stage:
-    """Parameters of one stage, counted from 0; the last three apply to `mbconv` only."""
+    """Parameters of one stage, counted from 0, of which three apply to `mbconv` only, and in how many parts it is."""
 
     number: int
     block: str
@@ -193,15 +198,20 @@ class _Stage:
     expansion: int = 1
     kernel: int = 3
     squeeze: int = 0
+    least_parts: int = 1
 
     @property
     def parts(self) -> int:
         """Divisor of the stage's width; see `PARTS`."""
-        return PARTS.get(self.block, 1)
+        return max(PARTS.get(self.block, 1), self.least_parts)
 
     def width(self, sketch: Sketch, part: int) -> int:
         """Place of the stage's width, if the width of one of its `parts` is at place `part`."""
-        return sketch.derive(Total((part,) * self.parts)) if self.parts > 1 else part
+        return _times(sketch, part, self.parts)
+
+    def half(self, sketch: Sketch) -> int:
+        """Place of half the width of the first stage, if it has several parts."""
+        return _times(sketch, 0, self.parts // 2)
 
     @property
     def text(self) -> str:
@@ -210,6 +220,11 @@ class _Stage:
             return "none" if self.number else f"stem at {self.ratio:.2g}"
         details = f"({self.expansion},{self.kernel}{',se' * self.squeeze})" if self.block == "mbconv" else ""
         return f"{self.depth} {self.block}{details} at {self.ratio:.2g}"
+
+
+def _times(sketch: Sketch, part: int, factor: int) -> int:
+    """Place of so many times the width at a place."""
+    return sketch.derive(Total((part,) * factor)) if factor > 1 else part
 
 
 def _stages(parameters: Parameters, has_axes: bool) -> list[_Stage]:
@@ -240,7 +255,7 @@ def _classified(sketch: Sketch, last: int, head: int | None, stage: int) -> Blue
 def _stem(sketch: Sketch, width: int, stem: Stem) -> int:
     if is_small(sketch.input_shape):
         return sketch.add("conv3x3_bn_relu", (0,), width, name="stem")
-    if stem == "strided":
+    if stem in ("strided", "narrow"):
         return sketch.add("conv7x7_bn_relu", (0,), width, stride=4, name="stem")
     first = sketch.add("conv3x3_bn_relu", (0,), width, stride=2, name="stem")
     return sketch.add("maxpool3x3", (first,), width, stride=2, name="stem_pool")

@@ -21,7 +21,7 @@ NOT_JUDGED = "T1"  # its teacher saw ImageNet, which no student of the data set 
 PARITY, HALF_A_POINT = -0.25, -0.5
 FEWEST_SEEDS = 3  # below it an interval says nothing
 MOSTLY_BETWEEN = 0.5
-PRODUCTS = ("A", "A+", "A+w", "A+s")
+PRODUCTS = ("A", "A+", "A+w", "A+s", "A+n")
 """The product with the space of its paper, and with those that it searches by default, the last on large images."""
 
 
@@ -134,7 +134,7 @@ def _hand_drawn(evidence: Evidence) -> Iterator[Claim]:
 
 
 def _products(data: str) -> Sequence[str]:
-    return PRODUCTS if data in LARGE else PRODUCTS[:-1]
+    return PRODUCTS if data in LARGE else PRODUCTS[:-2]
 
 
 def _joint(evidence: Evidence) -> Iterator[Claim]:

@@ -277,7 +277,7 @@ PROTOCOLS: Mapping[str, Protocol] = {
     "F-full": replace(_F, data={"source": "fashion-mnist"}, seeds=3, arms=("A", "A+", "H")),
     "D": _D,
     "T": _T,  # its teacher saw the same 9,000 images
-    "T-third": replace(_T, arms=("A+s", "S"), limits={}),
+    "T-third": replace(_T, arms=("A+s", "A+n", "S"), limits={}),
     "T1": replace(
         _T, teacher=_EFFICIENTNET, limits={}
     ),  # saw ImageNet: no student of 9,000 images can be expected to reach it
@@ -335,7 +335,8 @@ ARMS: Mapping[str, Arm] = {
     "A": _A,
     "A+": _PLUS,
     "A+w": _COPIES,
-    "A+s": replace(_COPIES, stem="strided"),  # as the product, whose "auto" differs on T in MobileNetV2 alone
+    "A+s": replace(_COPIES, stem="strided"),
+    "A+n": replace(_COPIES, stem="auto"),  # as the product
     "A+4": replace(_PLUS, images=4),  # what would a longer search find?
     "A-paper": replace(_A, ranges=_NAGO_OF_THE_PAPER, seeds=1),  # graphs of up to 1,000 nodes cost too much for more
     "A-t": replace(_A, sampler="tpe", options={"multivariate": True}),
@@ -355,5 +356,5 @@ ARMS: Mapping[str, Arm] = {
 LONGER: Mapping[str, str] = {"L": "A", "L+w": "A+w"}
 """Arms that train longer what another arm found."""
 
-STUDIED = ("A", "A+", "A+w", "A+s", "A+4")
+STUDIED = ("A", "A+", "A+w", "A+s", "A+n", "A+4")
 """Arms whose best families are recorded with their students, to be studied."""

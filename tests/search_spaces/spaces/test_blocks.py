@@ -1,5 +1,6 @@
 import re
 from math import gcd
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from search_spaces.architecture.format import Architecture
 from search_spaces.architecture.layers import Shape
 from search_spaces.design.budget import Budget
 from search_spaces.design.space import Value
+from search_spaces.design.stems import Stem
 from search_spaces.errors import BudgetError, SpaceError
 from search_spaces.networks.network import build
 from search_spaces.spaces.blocks import EARLY, LATE, RESNET, Blocks
@@ -250,18 +252,38 @@ def test_a_strided_stem_gives_the_map_that_the_pooled_one_does_by_one_convolutio
     assert strided.shapes()[1][1:] == tuple(-(-size // 4) for size in shape[1:])
 
 
+STEMS = get_args(Stem)
+
+
 def test_small_inputs_have_one_stem() -> None:
     budget, rng = Budget(params=50_000), np.random.default_rng(0)
+    drawn = [Blocks().with_stem(stem).sample(RESNET, budget, (3, 39, 39), 10, rng) for stem in STEMS]
+    assert all(each == drawn[0] for each in drawn)
+
+
+@pytest.mark.parametrize("block", ["basic", "bottleneck", "mbconv", "shuffle", "convnext"])
+def test_a_narrow_stem_is_half_as_wide_as_the_first_stage_and_else_as_a_strided_one(block: str) -> None:
     drawn = [
-        Blocks().with_stem(stem).sample(RESNET, budget, (3, 39, 39), 10, rng) for stem in ("pooled", "strided", "auto")
+        sample(Blocks(width=16).with_stem(stem), family(block, *["basic"] * 3), (3, 64, 64))
+        for stem in ("narrow", "strided")
     ]
-    assert drawn[0] == drawn[1] == drawn[2]
+    narrow, strided = (dict(zip(each.names, each.shapes(), strict=True)) for each in drawn)
+    assert (narrow["stem"], strided["stem"]) == ((8, 16, 16), (16, 16, 16))
+    ends = [name for name in strided if name.startswith("stage") and name.endswith(("_sum", "_project"))]
+    assert [narrow.get(name, strided[name]) for name in ends] == [strided[name] for name in ends]
+
+
+def test_where_the_first_stage_is_left_out_its_stem_is_not_narrow() -> None:
+    parameters = family(*["basic"] * 4, depths=(0, 1, 1, 1))
+    drawn = [sample(Blocks(width=16, stage1_depth=0).with_stem(stem), parameters, (3, 64, 64)) for stem in STEMS[1:3]]
+    assert drawn[0] == drawn[1]
 
 
 @pytest.mark.parametrize(
     ("budget", "chosen"),
     [
         (Budget(params=300_000, activation_bytes=90_000), "strided"),
+        (Budget(params=300_000, activation_bytes=61_440), "narrow"),  # the image has 49,152 of these
         (Budget(params=300_000, activation_bytes=90_000, macs=6_000_000), "pooled"),
         (Budget(params=300_000), "pooled"),
         (Budget(macs=6_000_000), "pooled"),
@@ -270,13 +292,11 @@ def test_small_inputs_have_one_stem() -> None:
 )
 def test_a_stem_is_strided_where_that_lets_the_network_do_more(budget: Budget, chosen: str) -> None:
     rng = np.random.default_rng(0)
-    drawn = {
-        stem: Blocks().with_stem(stem).sample(RESNET, budget, (3, 64, 64), 20, rng)
-        for stem in ("pooled", "strided", "auto")
-    }
+    drawn = {stem: Blocks().with_stem(stem).sample(RESNET, budget, (3, 64, 64), 20, rng) for stem in STEMS}
     assert drawn["auto"] == drawn[chosen]
-    more = cost(drawn["strided"]).macs / cost(drawn["pooled"]).macs
-    assert (more > 1.25) is (chosen == "strided")
+    macs = {stem: cost(architecture).macs / cost(drawn["pooled"]).macs for stem, architecture in drawn.items()}
+    assert (max(macs.values()) > 1.25) is (chosen != "pooled")
+    assert macs[chosen] == max(macs.values()) or chosen == "pooled"
     if chosen == "strided":
         assert drawn["strided"].nodes[1].channels > 3 * drawn["pooled"].nodes[1].channels
 
