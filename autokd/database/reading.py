@@ -1,6 +1,6 @@
 """Reading a database, which anybody may do while a controller writes."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, replace
 from difflib import get_close_matches
@@ -304,9 +304,16 @@ def find_search(session: Session, name: str | int, lock: bool = False) -> Search
     if found is not None:
         return found
     names = session.scalars(select(Search.name)).all()
-    near = get_close_matches(str(name), names) or sorted(names)[:5]
-    known = f"did you mean {' or '.join(map(repr, near))}?" if near else "this database has no search yet."
-    raise UnknownSearch(f"There is no search {name!r}: {known}")
+    raise UnknownSearch(f"There is no search {name!r}: {_instead(str(name), sorted(names))}")
+
+
+def _instead(name: str, names: Sequence[str]) -> str:
+    """Words that offer other names in place of one that does not exist."""
+    if near := get_close_matches(name, names):
+        return f"did you mean {' or '.join(map(repr, near))}?"
+    if not names:
+        return "this database has no search yet."
+    return f"this database has {', '.join(map(repr, names[:5]))}{', ...' * (len(names) > 5)}."
 
 
 def _scanned(kind: type[R], session: Session) -> tuple[list[R], list[DamagedRow]]:

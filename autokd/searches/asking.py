@@ -1,5 +1,6 @@
 """Ask and tell: the search says what to train and how far, and you train it."""
 
+import reprlib
 import time
 from collections import deque
 from collections.abc import Callable
@@ -195,10 +196,10 @@ class Asking:
             metrics: Further metrics. The one by which trials are pruned (`optimizer.signal`) must be there.
 
         Raises:
-            InputError: If it was not asked for or told already, or a metric is missing or out of its range.
+            InputError: If it was not asked for or told already, or a metric is missing, no number or out of its range.
         """
-        metrics = {name: float(value) for name, value in ({"accuracy": accuracy} | metrics).items()}
-        took = time.monotonic() - asked.since if seconds is None else float(seconds)
+        metrics = {name: _number(name, value) for name, value in ({"accuracy": accuracy} | metrics).items()}
+        took = time.monotonic() - asked.since if seconds is None else _number("seconds", seconds)
         self._check(metrics)
         if not 0 <= took < inf:
             raise InputError(f"seconds must be finite and at least 0, but got {took}.")
@@ -233,10 +234,17 @@ class Asking:
         needed = {"accuracy", self._controller.problem.fidelity_metric.name}
         if missing := needed - metrics.keys():
             raise InputError(f"{min(missing)} must be told, too: trials are pruned by it (optimizer.signal).")
-        if bad := sorted(name for name in needed if not isfinite(metrics[name])):
+        if bad := sorted(name for name, value in metrics.items() if not isfinite(value)):
             raise InputError(f"{bad[0]} must be finite, but got {metrics[bad[0]]}.")
         if not 0 <= metrics["accuracy"] <= 1:
             raise InputError(f"accuracy must be in [0, 1], but got {metrics['accuracy']}.")
+
+
+def _number(name: str, value: object) -> float:
+    try:
+        return float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        raise InputError(f"{name} must be a number, but got {reprlib.repr(value)}.") from None
 
 
 def _check_weights(weights: nn.Module, asked: Asked) -> None:

@@ -102,8 +102,8 @@ class TrainedStudent:
         """
         if not self.weights.exists():
             raise InputError(
-                f"the weights of this student are gone: there is no {self.weights}; of trials that have ended, those "
-                "that `autokd best` and `autokd pareto` choose stay."
+                f"the weights of this student are gone, or were not told: there is no {self.weights}; of trials that "
+                "have ended, those that `autokd best` and `autokd pareto` choose stay; `autokd train` makes new ones."
             )
         network = build(self.architecture)
         network.load_state_dict(load_weights(self.weights))

@@ -72,6 +72,8 @@ def test_a_taken_name_is_refused(store: Store, search: SearchRow) -> None:
 def test_an_unknown_search_offers_near_names(store: Store, search: SearchRow) -> None:
     with pytest.raises(UnknownSearch, match="'firts': did you mean 'first'"):
         store.search("firts")
+    with pytest.raises(UnknownSearch, match=r"'x': this database has 'first'\.$"):
+        store.search("x")
 
 
 def test_an_unknown_search_of_an_empty_database_says_so(store: Store) -> None:

@@ -153,12 +153,18 @@ def test_a_student_and_its_distillation_are_those_of_the_trial(
         ({"accuracy": 1.2, "training_cross_entropy": 0.1}, r"^accuracy must be in \[0, 1\], but got 1\.2\.$"),
         ({"accuracy": 0.5}, r"^training_cross_entropy must be told, too: trials are pruned by it"),
         ({"accuracy": 0.5, "training_cross_entropy": float("nan")}, r"^training_cross_entropy must be finite, but got"),
+        ({"accuracy": 0.5, "training_cross_entropy": 1, "loss": float("inf")}, r"^loss must be finite, but got inf\.$"),
+        ({"accuracy": "x", "training_cross_entropy": 0.1}, r"^accuracy must be a number, but got 'x'\.$"),
+        (
+            {"accuracy": 0.5, "training_cross_entropy": 0.1, "seconds": []},
+            r"^seconds must be a number, but got \[\]\.$",
+        ),
         (
             {"accuracy": 0.5, "training_cross_entropy": 0.1, "weights": torch.nn.Linear(2, 2)},
             r"^weights must be those of a module that `asked\.module\(\)` made\.$",
         ),
     ],
-    ids=["range", "missing", "not finite", "weights"],
+    ids=["range", "missing", "not finite", "another not finite", "no number", "no seconds", "weights"],
 )
 def test_what_cannot_be_recorded_is_refused_and_may_be_told_again(
     make_problem: MakeProblem, make_store: MakeStore, told: dict[str, Any], message: str
