@@ -57,6 +57,7 @@ STARTS: Mapping[str, Arm] = {
     **_RESIDUAL,
     "slim-copy": Arm(spaces=("like-teacher",), from_teacher=True),
     **{f"{name}-strided": replace(student, stem="strided") for name, student in _RESIDUAL.items()},
+    "deep-early-narrow": replace(_RESIDUAL["deep-early"], stem="narrow"),
 }
 """Networks with which a search begins: residual ones, and the slim copy with what fits of the teacher's weights."""
 

@@ -144,7 +144,7 @@ def test_stems_are_an_arm_s_own_matter_where_images_are_large(bench: Workbench) 
     large = replace(bench, name="T")
     small_starts, large_starts = (ready(jobs(each, ["S"], [0], {})) for each in (bench, large))
     strided = [f"{name}-strided/kd" for name in ("resnet-1-1-1-1", "resnet-3-3-3", "deep-early")]
-    assert large_starts == [*small_starts, *strided, "deep-early-strided/fitnet"]
+    assert large_starts == [*small_starts, *strided, "deep-early-narrow/kd", "deep-early-strided/fitnet"]
     assert not jobs(bench, ["A+s", "A+n"], [0], {})
     assert [job.run.arm for job in jobs(large, ["A+s", "A+n"], [0], {})] == ["A+s", "A+n"]
 
