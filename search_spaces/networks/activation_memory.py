@@ -41,17 +41,16 @@ class _Lifetimes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._storages: dict[int, torch.UntypedStorage] = {}  # kept, so that none has the address of an earlier one
         self._first: dict[int, int] = {}
         self._last: dict[int, int] = {}
-        self._sources: dict[int, int] = {}  # the one storage that an elementwise operator reads to make another
+        self._sources: dict[int, int] = {}  # the one storage that an elementwise operator reads to write another
         self._n_operators = 0
         self._use_all(sample)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
         self._n_operators += 1
-        read, known = self._use_all((args, kwargs)), set(self._storages)
-        made = self._use_all(result) - known
+        read, returned = self._use_all((args, kwargs)), self._use_all(result)
         if len(read) == 1 and _is_elementwise(func):
-            self._sources |= dict.fromkeys(made, *read)
+            self._sources |= dict.fromkeys(returned - read, *read)
         return result
 
     def peak(self, result: Any) -> int:
@@ -74,13 +73,14 @@ class _Lifetimes(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _use_all(self, values: Any) -> set[int]:
         """Addresses of the storages among the values, which are used by the operator that runs."""
-        strided = (each for each in tree_leaves(values) if isinstance(each, Tensor) and each.layout is torch.strided)
-        storages = {storage._cdata: storage for storage in (tensor.untyped_storage() for tensor in strided)}
-        for address in storages.keys() - self._weights:  # other layouts have no storage of their own
-            self._storages.setdefault(address, storages[address])
+        tensors = (value for value in tree_leaves(values) if isinstance(value, Tensor))
+        storages = [each.untyped_storage() for each in tensors if each.layout is torch.strided]  # others have none
+        used = {storage._cdata: storage for storage in storages if storage._cdata not in self._weights}
+        for address, storage in used.items():
+            self._storages.setdefault(address, storage)
             self._first.setdefault(address, self._n_operators)
             self._last[address] = self._n_operators
-        return storages.keys() - self._weights
+        return set(used)
 
 
 def _is_elementwise(operator: Any) -> bool:
