@@ -80,7 +80,7 @@ class Dispatcher:
     _ended: SimpleQueue[Future[EvaluationResult]] = field(default_factory=SimpleQueue)
     _lost: Counter[int] = field(default_factory=Counter)
     _bottleneck: Bottleneck = field(default_factory=Bottleneck)
-    _prepared_at: float = field(default_factory=monotonic)
+    _lap_began: float = field(default_factory=monotonic)
 
     @property
     def room(self) -> int:
@@ -195,7 +195,7 @@ class Dispatcher:
             EngineLost: If the cluster is gone.
             AutoKDError: If a worker cannot train a pruned teacher, or compute a view.
         """
-        self.preparing_seconds()
+        self.lap_seconds()
         if context.pruned is not None:
             for rounds in context.pruned.missing:
                 self._prune(context, context.pruned, rounds)
@@ -213,10 +213,10 @@ class Dispatcher:
             on_done=lambda left: self._record_outputs(context, left),
         )
 
-    def preparing_seconds(self) -> float:
-        """Seconds since the last call, or since `prepare` began, whatever the clock says."""
-        before, self._prepared_at = self._prepared_at, monotonic()
-        return round(self._prepared_at - before, 3)
+    def lap_seconds(self) -> float:
+        """Seconds since the last call, or since `prepare` began, whatever the clock says; the next lap begins."""
+        before, self._lap_began = self._lap_began, monotonic()
+        return round(self._lap_began - before, 3)
 
     def evaluated(self, tasks: Sequence[EvaluationTask], failure: str) -> list[EvaluationResult]:
         """The results of evaluations that are none of a trial.
@@ -249,7 +249,7 @@ class Dispatcher:
     def _record_outputs(self, context: TrainingContext, missing: Iterable[OutputsKey]) -> None:
         """Record and report that some of a teacher's outputs were computed, so that these are missing."""
         payload = {"views": len(context.outputs_needed), "missing": _n_incomplete(missing)}
-        self.store.record_event(self.lease, "teacher", payload | {"seconds": self.preparing_seconds()})
+        self.store.record_event(self.lease, "teacher", payload | {"seconds": self.lap_seconds()})
         self._report_outputs(context, missing)
 
     def _report_outputs(self, context: TrainingContext, missing: Iterable[OutputsKey]) -> None:
@@ -262,7 +262,7 @@ class Dispatcher:
         task, failure = {rounds: (context, rounds)}, "the teacher cannot be pruned"
         self._results(prune_round, task, failure, self._tick_of_teachers, self._tick_of_teachers)
         accuracy = float(files.result(rounds)["accuracy"])
-        payload = {"rounds": rounds, "of": files.n_rounds, "accuracy": accuracy, "seconds": self.preparing_seconds()}
+        payload = {"rounds": rounds, "of": files.n_rounds, "accuracy": accuracy, "seconds": self.lap_seconds()}
         self.store.record_event(self.lease, "pruned", payload)
         self.on_notify(f"teacher pruned, round {rounds} of {files.n_rounds}: {percent(accuracy)} validation accuracy")
 

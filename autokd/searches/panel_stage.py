@@ -183,9 +183,13 @@ class PanelStage:
         """The problem with these facts, once they are recorded, with an event for the assistant that is new."""
         with self.store.batch(self.lease):
             if newest is not None:
-                payload = {"name": newest.name, "learnt_from": list(newest.learnt_from), "accuracy": newest.accuracy}
-                seconds = {"seconds": self.dispatcher.preparing_seconds()}
-                self.store.record_event(self.lease, "assistant", payload | seconds)
+                payload = {
+                    "name": newest.name,
+                    "learnt_from": list(newest.learnt_from),
+                    "accuracy": newest.accuracy,
+                    "seconds": self.dispatcher.lap_seconds(),
+                }
+                self.store.record_event(self.lease, "assistant", payload)
             self.store.set_status(self.lease, "running", {"panel": asdict(panel)})
         return replace(problem, facts=replace(problem.facts, panel=panel))
 

@@ -35,7 +35,8 @@ class Times:
 def measure_times(events: Iterable[EventRow], final: Collection[int] = (), data: float | None = None) -> Times:
     """Times of a search: each event ends a piece of work that began with the event before.
 
-    Events of what is prepared say what it took, but those of earlier versions, since the clock may be set meanwhile.
+    Since the clock may be set meanwhile, events of `TEACHER_EVENTS` say themselves what they took, in seconds; only in
+    searches of earlier versions it is the time since the event before.
 
     Args:
         events: All events of the search, in order.
