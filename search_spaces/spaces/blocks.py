@@ -103,10 +103,10 @@ class Blocks(Space):
     that of the two that makes the network do more, if these are at least 1.25 times as many multiply-accumulates
     within the same budget as with the pooling; with a fixed `width` they never do.
 
-    The second and third stages halve the resolution; the fourth does so if the map is larger than 4 px. The stem is as
-    wide as the first stage, so that the first block there equals the others. A stage of depth 0 is left out together
-    with its halving of the resolution; it may be the last, or with ranges that begin there any other one. Of the first
-    stage the stem remains.
+    The second and third stages halve the resolution; the fourth does so if the map is larger than 4 px. Any other
+    stem is as wide as the first stage, so that the first block there equals the others. A stage of depth 0 is left out
+    together with its halving of the resolution; it may be the last, or with ranges that begin there any other one. Of
+    the first stage the stem remains.
 
     A block that changes width or resolution has a projection shortcut (`basic`, `bottleneck`), no shortcut (`mbconv`),
     or both branches on the whole input (`shuffle`); the other three follow an average pooling and a 1x1 convolution.
@@ -166,7 +166,8 @@ class Blocks(Space):
         """The network of the parameters; nothing is drawn. On vectors, which have no axes, `kernel` is always 3."""
         stages = _stages(parameters, has_axes=len(input_shape) > 1)
         is_narrow = self.stem == "narrow" and stages[0].depth > 0 and not is_small(input_shape)
-        stages[0] = replace(stages[0], least_parts=2 if is_narrow else 1)
+        if is_narrow:
+            stages[0] = replace(stages[0], least_parts=2)
         ratios = [2**stage.number * stage.ratio / stage.parts for stage in stages]
         head = self._head_ratio(stages[-1])
         sketch = Sketch(input_shape, classes, (*ratios, *([head] if head else [])), self.name)
@@ -189,7 +190,18 @@ class Blocks(Space):
 
 @dataclass(frozen=True)
 class _Stage:
-    """Parameters of one stage, counted from 0, of which three apply to `mbconv` only, and in how many parts it is."""
+    """Parameters of one stage.
+
+    Attributes:
+        number: Its number, from 0.
+        block: Kind of its blocks.
+        depth: Number of its blocks.
+        ratio: Its width as a multiple of the default one.
+        expansion: Of `mbconv`, as are the next two.
+        kernel: Length of the kernel's sides.
+        squeeze: 1 for squeeze-excitation, else 0.
+        least_parts: Number by which the width can be divided, whatever the kind of block.
+    """
 
     number: int
     block: str

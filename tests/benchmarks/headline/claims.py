@@ -9,7 +9,7 @@ from statistics import fmean, median
 
 import hand_drawn
 from intervals import Estimate, between_share, brier, estimate
-from protocol import LARGE, LONGER, PROTOCOLS
+from protocol import ARMS, LARGE, LONGER, PROTOCOLS
 from records import Record
 
 __all__ = ["NOT_MEASURED", "Claim", "Evidence", "claims"]
@@ -22,7 +22,7 @@ PARITY, HALF_A_POINT = -0.25, -0.5
 FEWEST_SEEDS = 3  # below it an interval says nothing
 MOSTLY_BETWEEN = 0.5
 PRODUCTS = ("A", "A+", "A+w", "A+s", "A+n")
-"""The product with the space of its paper, and with those that it searches by default, the last on large images."""
+"""The product with the space of its paper, and with those that it searches by default."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ def _hand_drawn(evidence: Evidence) -> Iterator[Claim]:
 
 
 def _products(data: str) -> Sequence[str]:
-    return PRODUCTS if data in LARGE else PRODUCTS[:-2]
+    return [name for name in PRODUCTS if data in LARGE or ARMS[name].stem == "pooled"]
 
 
 def _joint(evidence: Evidence) -> Iterator[Claim]:
