@@ -128,7 +128,7 @@ def _check_can_be_made(place: Path) -> None:
 
 def _check_may_write(place: Path, parent: Path) -> None:
     if not os.access(parent, os.W_OK | os.X_OK):
-        raise InputError(f"{place} cannot be made: there is no right to write to {parent}.")
+        raise InputError(f"{place} cannot be written: there is no right to write to {parent}.")
 
 
 def _is_of(manifest: Manifest, origin: Origin | None) -> bool:

@@ -140,9 +140,11 @@ def _file(path: Path, name: str, sha256: str) -> FileAnswer:
 def _of_digest(sha256: str, settings: Settings) -> Iterator[tuple[Path, str]]:
     """What should have this digest, each with the name to save it as."""
     for folder in settings.home.exports.glob("[!.]*"):
-        if manifest := _manifest(folder):
-            digests = _digests(folder, manifest)
-            yield from ((folder / name, name) for name, digest in digests.items() if digest == sha256)
+        digests = dict[str, str]()
+        with suppress(FileNotFoundError):  # it is being replaced
+            if manifest := _manifest(folder):
+                digests = _digests(folder, manifest)
+        yield from ((folder / name, name) for name, digest in digests.items() if digest == sha256)
     for path in settings.home.archives.glob(f"*/*-{sha256}.zip"):
         yield path, f"{path.parent.name}.zip"
 
