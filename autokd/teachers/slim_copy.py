@@ -15,7 +15,7 @@ linear layers and batch norms, such as attention.
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 import torch
@@ -36,7 +36,7 @@ from autokd.teachers.kept_channels import (
 from autokd.teachers.principal_channels import in_principal_channels
 from search_spaces.architecture.format import Architecture
 from search_spaces.architecture.patterns import ACTIVATION_LAYERS
-from search_spaces.networks.network import Network
+from search_spaces.networks.network import Network, build
 
 __all__ = ["fill", "least_squares", "most_samples"]
 
@@ -75,7 +75,7 @@ def fill(
         classes: The copy's classes among the teacher's; None if they are the same.
     """
     was_training, batches = copy.training, torch.split(prepared, AT_ONCE)
-    teacher = in_principal_channels(teacher.eval(), batches[:TO_CHOOSE])
+    teacher = in_principal_channels(_in_order_of(copy.architecture, teacher).eval(), batches[:TO_CHOOSE])
     channels = kept_channels(copy.architecture, teacher, batches[:TO_CHOOSE], classes)
     layers = list(_layers(copy, teacher, channels))
     for layer in layers:
@@ -200,6 +200,28 @@ class _Layer:
         weight[rows] = found.mT.flatten(0, 1).view_as(weight[rows]).to(weight)
         if isinstance(bias := getattr(self.copy, "bias", None), nn.Parameter):
             bias[rows] = offset.flatten().to(bias)
+
+
+def _in_order_of(copy: Architecture, teacher: Network) -> Network:
+    """The teacher with its nodes in the order of a copy's, which may execute branches in another one."""
+    graph = teacher.architecture
+    if graph.names == copy.names or {*graph.names} != {*copy.names}:
+        return teacher
+    numbers = [graph.names.index(name) for name in copy.names]
+    nodes = [replace(graph.nodes[number], inputs=node.inputs) for number, node in zip(numbers, copy.nodes, strict=True)]
+    ordered = build(replace(graph, nodes=tuple(nodes))).to(next(teacher.parameters()))
+    weights = teacher.state_dict()
+    if "merge_weights" in weights:
+        gates = dict(zip(_gated(graph), weights["merge_weights"], strict=True))
+        weights["merge_weights"] = torch.stack([gates[pair] for pair in _gated(ordered.architecture)])
+    ordered.load_state_dict(weights)
+    return ordered
+
+
+def _gated(graph: Architecture) -> list[tuple[str, str]]:
+    """Each node that weighs its inputs and each of these, by name, in the order of a network's merge weights."""
+    named = zip(graph.nodes, graph.names, strict=True)
+    return [(name, graph.names[each]) for node, name in named if node.merge == "weighted_sum" for each in node.inputs]
 
 
 def _layers(copy: Network, teacher: Network, channels: Sequence[KeptChannels]) -> Iterator[_Layer]:

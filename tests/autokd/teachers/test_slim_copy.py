@@ -33,6 +33,23 @@ class Residual(nn.Module):
         return self.head(torch.cat([self.beside(x), self.pool(x)], 1).mean((2, 3)))
 
 
+class Scales(nn.Module):
+    """A head that reads maps of three resolutions; a copy executes its branches in another order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        shapes = (1, 8, 1), (8, 12, 2), (12, 16, 2)
+        self.stems = nn.ModuleList(nn.Conv2d(inputs, width, 3, stride, 1) for inputs, width, stride in shapes)
+        self.sides = nn.ModuleList(nn.Conv2d(width, 8, 1) for width in (8, 12, 16))
+        self.head = nn.Linear(24, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        maps = list[Tensor]()
+        for stem in self.stems:
+            maps.append(x := torch.relu(stem(x)))
+        return self.head(torch.cat([side(x).mean((2, 3)) for side, x in zip(self.sides, maps, strict=True)], 1))
+
+
 def plain() -> nn.Module:
     """Convolutions with biases, and linear layers behind all positions."""
     return nn.Sequential(
@@ -88,6 +105,7 @@ TEACHERS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "gated": (Gated, (1, 12, 12)),
     "signals": (signals, (2, 20)),
     "vectors": (vectors, (9,)),
+    "scales": (Scales, (1, 12, 12)),
 }
 
 
@@ -145,6 +163,25 @@ def test_a_slim_copy_gives_much_of_what_its_teacher_does_before_any_training(nam
     assert copy.training
     assert [len(each._forward_pre_hooks) for each in copy.modules()] == hooks == [0] * len(hooks)
     assert unexplained(copy, teacher, x) < min(0.5, 0.5 * before)
+
+
+def test_a_copy_whose_branches_run_in_another_order_weighs_the_same_ones() -> None:
+    """As of a teacher that is an earlier student of `nago`, whose sums are weighted."""
+    stem, wide, narrow = (
+        Node("conv3x3_bn", (source,), 6, name=name) for source, name in ((0, "stem"), (1, "wide"), (1, "narrow"))
+    )
+    narrow = replace(narrow, operation="relu_conv1x1_bn")
+    ends = Node("relu_conv3x3_bn", (2, 3), 6, merge="weighted_sum", name="sum"), Node("classifier", (4,), 5, name="end")
+    teacher, copy = (
+        build(Architecture((1, 8, 8), 5, (Node("input", (), 1, name="image"), stem, *branches, *ends)), seed)
+        for seed, branches in enumerate([(wide, narrow), (narrow, wide)])
+    )
+    with torch.no_grad():
+        teacher.merge_weights.copy_(torch.tensor([3.0, -2.0]))
+        teacher.train()(samples((1, 8, 8)))
+    fill(copy, teacher, samples((1, 8, 8)), samples((1, 8, 8)))
+    assert copy.merge_weights.tolist() == [-2, 3]
+    assert unexplained(copy, teacher, samples((1, 8, 8))) < 0.01
 
 
 def test_what_goes_is_taken_over_by_what_stays() -> None:
