@@ -110,6 +110,12 @@ class Network(nn.Module):
             del entering  # and this tensor during the next node's merge
         return unread[-1].pop()
 
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Set all merge weights to 1; the layers have a function of this name for theirs."""
+        if self._n_gates:
+            self.merge_weights.fill_(1.0)
+
 
 @dataclass(frozen=True)
 class _Step:

@@ -4,6 +4,8 @@ from torch import Tensor, nn
 
 from autokd.distillation.teacher_copy import TeacherCopy, modules_after, redraw
 from autokd.errors import InputError
+from search_spaces.architecture.format import Architecture, Node
+from search_spaces.networks.network import build
 
 SAMPLES = torch.randn(4, 6, generator=torch.Generator().manual_seed(0))
 
@@ -88,3 +90,13 @@ def test_weights_are_drawn_anew_from_the_global_generator(network: nn.Module) ->
     assert all(torch.equal(tensor, before[n]) for n, tensor in network.state_dict().items() if not n.startswith("last"))
     with pytest.raises(InputError, match=r"`start` draws weights anew, but the teacher's module '' \(Crossed\) has no"):
         redraw(network, ("",), "start")
+
+
+def test_an_earlier_student_whose_sums_are_weighted_is_drawn_anew_as_a_whole() -> None:
+    nodes = Node("input", (), 1), Node("conv3x3_bn", (0,), 4), Node("conv3x3_bn", (1,), 4)
+    network = build(Architecture((1, 8, 8), 10, (*nodes, Node("classifier", (1, 2), 10, merge="weighted_sum"))))
+    before = network.get_parameter("node1.0.weight").clone()
+    torch.nn.init.constant_(network.merge_weights, 5.0)
+    redraw(network, [name for name, _ in network.named_modules()], "start")
+    assert network.merge_weights.tolist() == [1.0, 1.0]
+    assert not torch.equal(network.get_parameter("node1.0.weight"), before)
