@@ -57,7 +57,8 @@ class Manifest(BaseModel):
         input: Shape and normalisation of the samples.
         references: Size and metrics of what one would have trained without the search.
         teacher: Source, digest, size and metrics of the teacher.
-        panel: Assistants that taught beside the teacher, with their digests, figures and weights; None without any.
+        panel: Assistants, with their digests, figures and weights, if the student's method learns from them; `path` in
+            `distillation` names those that taught it, if that was searched. None if only the teacher taught.
         training: Settings of the student's training.
         axes: The student beside its teacher: effectiveness, lightness and computation.
         search_cost: What the trainings of the search cost: `worker_seconds`, `images` and `teacher_images`.

@@ -7,6 +7,7 @@ import torch
 
 from autokd.data.channels import of_split
 from autokd.database.rows import SearchRow
+from autokd.distillation.registry import learns_from_panel
 from autokd.export.card import Card
 from autokd.export.folder import Export
 from autokd.export.replacement import Origin
@@ -64,7 +65,7 @@ def origin(search: SearchRow) -> Origin:
 def _facts(problem: Problem, search: SearchRow, student: TrainedStudent, scale: float) -> dict[str, Any]:
     facts, parameters = problem.facts, student.trial.parameters
     mean, deviation = facts.normalisation
-    channels = problem.config.data.student_channels
+    channels, chosen = problem.config.data.student_channels, problem.methods_of(student.trial).chosen(parameters)
     return {
         "search": search.name,
         "search_began": origin(search)[1],
@@ -89,7 +90,7 @@ def _facts(problem: Problem, search: SearchRow, student: TrainedStudent, scale: 
             "replicate": student.row.replicate,
         },
         "family": problem.family(student.trial),
-        "distillation": problem.methods_of(student.trial).chosen(parameters),
+        "distillation": chosen,
         "teacher": {
             "source": problem.config.teacher.source,
             "digest": facts.teacher_digest,
@@ -98,6 +99,6 @@ def _facts(problem: Problem, search: SearchRow, student: TrainedStudent, scale: 
             "metrics": facts.teacher_metrics,
             "test_metrics": search.facts.get("teacher_test_metrics"),
         },
-        "panel": panel_json(facts.panel),
+        "panel": panel_json(facts.panel) if learns_from_panel(str(chosen["method"])) else None,
         "data": {"source": problem.config.data.source, "digest": facts.data_digest},
     }

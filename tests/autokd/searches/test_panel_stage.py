@@ -1,6 +1,7 @@
 """Assistants that the workers train before the first trial."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -12,13 +13,14 @@ from small_teachers import pixels
 from autokd.analysis.plain_values import status_json
 from autokd.config.panel import PanelConfig
 from autokd.config.parsing import parse_config
-from autokd.config.schema import SearchConfig
+from autokd.config.schema import DistillationConfig, SearchConfig
 from autokd.distillation import Ensemble, Outputs
 from autokd.errors import InputError, InterruptedSearchError
 from autokd.evaluation.evaluate import evaluate
 from autokd.evaluation.task import EvaluationResult, EvaluationTask
 from autokd.searches import api
 from autokd.searches.findings import Findings
+from autokd.searches.manifest import describe_export
 from autokd.searches.panel_facts import PanelFacts, panel_json
 from autokd.searches.panel_stage import PanelStage, routes
 from autokd.searches.reporter import SILENT
@@ -152,6 +154,19 @@ def test_given_and_trained_assistants_mix(tmp_path: Path) -> None:
     panel = panel_of(searched(config(MIDDLE, GIVEN, path="chain"), tmp_path))
     assert [(each.name, each.learnt_from) for each in panel.assistants] == [("middle", ("teacher",)), ("pixels", ())]
     assert panel.assistants[1].params == sum(each.numel() for each in pixels().parameters())
+
+
+@pytest.mark.slow  # trains a network
+def test_an_export_names_assistants_only_if_they_taught(tmp_path: Path) -> None:
+    wanted = config(GIVEN)
+    methods = DistillationConfig(methods=("kd", "takd+kd"))
+    result = searched(wanted.model_copy(update={"distillation": methods}), tmp_path)
+    student, named = result.best, dict[str, Any]()
+    for method in ("kd", "takd+kd"):
+        trial = replace(student.trial, parameters={**student.trial.parameters, "method": method})
+        export = describe_export(result.problem, result.row, replace(student, trial=trial), {}, fold=True)
+        named[method] = export.facts["panel"]
+    assert named == {"kd": None, "takd+kd": panel_json(panel_of(result))}
 
 
 @pytest.mark.parametrize(
