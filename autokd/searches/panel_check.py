@@ -44,7 +44,13 @@ def check_panel_config(choices: Choices) -> None:
                 f'assistants learn from one network, or from all before with panel.path = "dense", but '
                 f"{panel.method!r} is for students."
             )
-        make_method(*distillation_of(panel, len(panel.assistants) if panel.path == "dense" else 1))
+        n_teachers = len(panel.assistants) if panel.path == "dense" else 1
+        if n_teachers > 1 and ">" in panel.method:
+            raise InputError(
+                f'with panel.path = "dense" an assistant learns by one method from all before, but {panel.method!r} '
+                "are two in turn: choose one of them, or another path."
+            )
+        make_method(*distillation_of(panel, n_teachers))
     except (InputError, TypeError) as error:
         raise InputError(f"panel.distillation: {error}") from None
 

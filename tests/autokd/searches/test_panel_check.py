@@ -120,6 +120,7 @@ def test_an_assistant_that_cannot_be_drawn_is_refused_before_anything_is_trained
     [
         ({"method": "takd+kd"}, "panel.distillation: assistants learn from one network, or from all before with"),
         ({"method": "kd", "ranges": {"beta": 1}}, "panel.distillation: distillation method 'kd' has no .*'beta'"),
+        ({"method": "kd>dkd"}, "panel.distillation: with panel.path = .* 'kd>dkd' are two in turn: choose one of them"),
         ({"method": "fitnet"}, r"panel.distillation: .*'dgkd' wraps one that compares logits, but 'fitnet' does not"),
     ],
 )
