@@ -1,6 +1,6 @@
 """Several methods at once: the sum of their teacher losses."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from optuna.distributions import BaseDistribution
@@ -17,13 +17,15 @@ class Combined(Method):
     """Sum of the teacher losses of several methods; the weight of the labels is the first method's.
 
     All members use the same outputs. So at most one may use further views of the samples, and at most one may choose
-    the layers whose features all members use. Members with a single view get the outputs of the samples themselves.
+    the layers whose features all members use, which none may compare with those of a copy of the teacher then. Members
+    with a single view get the outputs of the samples themselves.
 
     Args:
         members: The methods, at least one.
 
     Raises:
-        InputError: If there is no member, or several use further views or choose the layers.
+        InputError: If there is no member, several use further views or choose the layers, or one chooses the layers and
+            another compares feature maps of a copy of the teacher.
     """
 
     name = "combined"
@@ -34,6 +36,7 @@ class Combined(Method):
             raise InputError("a sum of distillation methods needs at least one method, but got none.")
         _only_one([member for member in members if member.n_views > 1], "use further views of the samples")
         _only_one([member for member in members if member.chooses_layers], "choose the layers")
+        _check_layers(list(_single(members)))
         self._members = nn.ModuleList(members)
         self.needs = frozenset(need for member in members for need in member.needs)
         self.n_views = max(member.n_views for member in members)
@@ -116,6 +119,23 @@ class Combined(Method):
             return student, teacher
         n = len(student.logits) // self.n_views
         return student.first(n), teacher.first(n)
+
+
+def _single(members: Iterable[Method]) -> Iterator[Method]:
+    """The members, and those of sums among them in place of these."""
+    for member in members:
+        yield from _single(member.members) if isinstance(member, Combined) else [member]
+
+
+def _check_layers(members: Sequence[Method]) -> None:
+    """Raise if maps of the student at chosen layers would be compared with those of a copy at others."""
+    choosing = [member.name for member in members if member.chooses_layers]
+    comparing = [member.name for member in members if member.copies_teacher and "features" in member.needs]
+    if choosing and comparing:
+        raise InputError(
+            f"distillation method {choosing[0]!r} chooses layers of student and teacher, not those of the teacher's "
+            f"copy that {comparing[0]!r} compares."
+        )
 
 
 def _only_one(members: Sequence[Method], what: str) -> None:

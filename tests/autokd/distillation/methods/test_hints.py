@@ -292,3 +292,14 @@ def test_it_wraps_a_loss_of_features_in_another_wrapper() -> None:
     assert type(method) is ClusteredHints
     assert type(method.inner) is EarlyStopping
     assert make_method("early-stopping+clustered-hints+at", {}).chooses_layers
+
+
+@pytest.mark.parametrize("name", ["sokd+fitnet+clustered-hints", "clustered-hints+kd>early-stopping+sokd+at"])
+def test_layers_are_not_chosen_where_another_compares_those_of_a_copy_of_the_teacher(name: str) -> None:
+    with pytest.raises(InputError, match=r"'clustered-hints' chooses layers of .* not those of the teacher's copy"):
+        make_method(name)
+
+
+@pytest.mark.parametrize("name", ["clustered-hints+sokd", "fitnet+bd-kd-online>clustered-hints"])
+def test_layers_are_chosen_where_a_copy_is_compared_by_its_logits_alone(name: str) -> None:
+    assert make_method(name).chooses_layers
