@@ -30,10 +30,18 @@ class PanelWrapper(Wrapper):
     def __init__(self, inner: Method) -> None:
         if not isinstance(inner, LogitMethod):
             raise InputError(
-                f"distillation method {self.name!r} wraps one that compares logits, but {inner.name!r} does not: write "
-                f"`{self.name}+kd`, or `{self.name}+kd+{inner.name}` for the sum of both."
+                f"distillation method {self.name!r} wraps one that compares logits, but {inner.name!r} does not: "
+                f"{self._way_out(inner)}."
             )
         super().__init__(inner)
+
+    def _way_out(self, inner: Method) -> str:
+        """What to write in place of this wrapper around a method that it cannot wrap."""
+        if isinstance(inner, PanelWrapper):
+            return "choose one of the two"
+        if isinstance(inner, Wrapper) and not inner.inner_is_optional:
+            return f"write `{inner.name}+{self.name}+...`"
+        return f"write `{self.name}+kd`, or `{self.name}+kd+{inner.name}` for the sum of both"
 
     @abstractmethod
     def teachers(self, student: Outputs, teacher: Outputs, context: BatchContext) -> Sequence[Outputs]:

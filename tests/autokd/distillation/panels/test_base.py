@@ -37,6 +37,15 @@ def test_it_wraps_what_compares_logits_alone() -> None:
     assert make_method("takd+kd+at").needs == {"features"}
 
 
+def test_what_is_advised_is_possible() -> None:
+    with pytest.raises(InputError, match=r"but 'early-stopping' does not: write `early-stopping\+takd\+\.\.\.`"):
+        make_method("takd+early-stopping+kd")
+    with pytest.raises(InputError, match=r"but 'takd' does not: choose one of the two"):
+        make_method("ces+takd+kd")
+    for name in ("early-stopping+takd+kd", "takd+kd+clustered-hints", "takd+kd+sokd"):
+        make_method(name)
+
+
 def test_it_stands_before_wrappers_of_logits() -> None:
     method = make_method("early-stopping+ces+ctkd+kd")
     assert method.learns_from_panel
