@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from autokd.config.panel import PanelConfig
 from autokd.config.schema import SearchConfig
 from autokd.core.device import pick_device
 from autokd.core.seeds import derive
@@ -21,13 +22,14 @@ from autokd.data.channels import SomeChannels, check_channels, moments_of, shape
 from autokd.data.dataset import Dataset
 from autokd.data.registry import check_resized, check_source, load_data
 from autokd.data.stream import Batch
-from autokd.distillation import Distiller, Method
+from autokd.distillation import Distiller, Method, make_method
 from autokd.distillation.layers import modules_named
 from autokd.distillation.pruning import is_prunable
 from autokd.errors import BudgetInfeasibleError, InputError, first_line
 from autokd.evaluation.distillation_stream import is_live
 from autokd.evaluation.precompute import check_outputs, check_room, find_shapes, missing_outputs
 from autokd.optimizers.errors import OptimizerError
+from autokd.searches.assistants import draw_assistant
 from autokd.searches.choices import Choices
 from autokd.searches.facts import Facts
 from autokd.searches.panel_check import check_panel_config, find_panel
@@ -47,6 +49,7 @@ from search_spaces.architecture.format import Architecture
 from search_spaces.design.budget import LARGEST_LIMIT
 from search_spaces.design.envelope import Offer, envelope
 from search_spaces.errors import SpaceError
+from search_spaces.networks.network import build
 
 __all__ = [
     "broken_limits",
@@ -191,6 +194,8 @@ def find_facts(config: SearchConfig, teacher: Teacher | None = None, reporter: R
 def check_methods(problem: Problem, students: Sequence[nn.Module], teacher: Teacher | None = None) -> None:
     """Try each distillation method at the ends of its ranges on a few samples, with a student of each space.
 
+    That of assistants is tried with those that are to learn from the teacher.
+
     Args:
         problem: The search.
         students: Typical students, see `autokd.searches.speed.typical_students`.
@@ -205,11 +210,21 @@ def check_methods(problem: Problem, students: Sequence[nn.Module], teacher: Teac
     teacher = teacher or context.load_teacher(0, dataset)
     students = [SomeChannels(each, context.data.student_channels) for each in students]
     batch = context.stream(dataset).batch(torch.arange(min(PROBED, len(dataset.train)), device=device), 0)
-    for name, method in problem.methods.examples():
+
+    def check(name: str, method: Method, students: Sequence[nn.Module]) -> None:
         _check_needs(name, method, teacher, is_object)
-        for student in students:
-            if teacher.network is not None:
-                _check_runs(name, method, student, teacher, batch, dataset.train.labels, context.teacher.layers)
+        for student in students if teacher.network is not None else ():
+            _check_runs(name, method, student, teacher, batch, dataset.train.labels, context.teacher.layers)
+
+    for name, method in problem.methods.examples():
+        check(name, method, students)
+    panel = problem.config.panel
+    if panel is not None and problem.lacks_assistants and (pupils := _pupils(problem, panel)):
+        learning = [SomeChannels(each.to(device), context.data.student_channels) for each in pupils]
+        try:
+            check(panel.method, make_method(panel.method, panel.settings), learning)
+        except InputError as error:
+            raise InputError(f"panel.distillation: {error}") from None
 
 
 def check_storage(problem: Problem, teacher: Teacher | None = None) -> OutputShapes:
@@ -338,6 +353,13 @@ def _spaces_without_copies(config: SearchConfig, why_no_graph: str, reporter: Re
     for name in sorted(copies):
         reporter.notify(f"space {name!r} is left out, since it copies the teacher, but {why_no_graph}")
     return tuple(name for name in members if name not in copies) if copies else ()
+
+
+def _pupils(problem: Problem, panel: PanelConfig) -> list[nn.Module]:
+    """Fresh networks of the assistants that are to learn from the teacher itself."""
+    facts, chosen = problem.facts, panel.assistants[:1] if panel.path == "chain" else panel.assistants
+    given = problem.config.seed, facts.input_shape, facts.classes, problem.teacher_graph
+    return [build(draw_assistant(each, *given)) for each in chosen if each.is_trained]
 
 
 def _check_needs(name: str, method: Method, teacher: Teacher, is_object: bool) -> None:

@@ -337,6 +337,16 @@ def test_layers_that_the_teacher_names_count_before_the_search_too(config: Searc
         check_methods(problem, typical_students(problem))
 
 
+def test_how_assistants_learn_is_tried_before_the_search(config: SearchConfig):
+    assistants = "panel.assistants=[{name='small',params=8000}]"
+    changes = ["distillation={method='takd+kd'}", assistants, "panel.distillation.method='sokd'"]
+    problem = problem_of(config, *changes)
+    check_methods(problem, typical_students(problem))
+    problem = problem_of(config, *changes, "panel.distillation.ranges={bridge_from=9}")
+    with pytest.raises(InputError, match=r"^panel.distillation: .*'sokd' cannot be used here: `bridge_from` = 9 wants"):
+        check_methods(problem, typical_students(problem))
+
+
 class Shifted(nn.Module):
     """A network and what it adds to its inputs, which is no weight."""
 
