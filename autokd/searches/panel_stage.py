@@ -104,7 +104,8 @@ class PanelStage:
         logits = [each.on_split(dataset, "validation", self._device) for each in networks]
         panel = weighed(_panel(problem), logits, dataset.validation.labels, problem.config.seed)
         problem = self._recorded(problem, panel)
-        self.dispatcher.on_notify("  ".join(panel_lines(panel)[-1]))
+        for line in panel_lines(panel)[len(panel.assistants) :]:
+            self.dispatcher.on_notify("  ".join(line))
         return problem
 
     def _measured(self, problem: Problem, name: str, key: str) -> AssistantFacts:

@@ -184,16 +184,20 @@ def reference_state(reference: ReferenceProgress) -> str:
 
 
 def panel_lines(panel: PanelFacts | None) -> list[tuple[str, str]]:
-    """A name and a sentence for each assistant, and for the weights if they are known; none without a panel."""
+    """A name and a sentence for each assistant, and for the weights of each rule if known; none without a panel."""
     if panel is None:
         return []
     facts = [("panel", f"{each.name}: {_assistant(each)}") for each in panel.assistants]
-    if not panel.weights:
-        return facts
+    return [*facts, *(("weights", _weights(panel, rule)) for rule in panel.weights)]
+
+
+def _weights(panel: PanelFacts, rule: str) -> str:
     names = "teacher", *(each.name for each in panel.assistants)
-    weights = ", ".join(f"{name} {weight:.2f}" for name, weight in zip(names, panel.weights["de"], strict=True))
+    weights = ", ".join(f"{name} {weight:.2f}" for name, weight in zip(names, panel.weights[rule], strict=True))
+    if rule != "de":  # only these were measured
+        return f"{weights} by {rule}"
     reached = f"{percent(panel.accuracy)}, equal ones {percent(panel.uniform_accuracy)}, on other validation samples"
-    return [*facts, ("weights", f"{weights}: {reached}")]
+    return f"{weights} by {rule}: {reached}"
 
 
 def _assistant(assistant: AssistantFacts) -> str:

@@ -3,7 +3,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from autokd.searches.tables import count, counted, evaluation_state, ratio
+from autokd.searches.panel_facts import AssistantFacts, PanelFacts
+from autokd.searches.tables import count, counted, evaluation_state, panel_lines, ratio
 from autokd.searches.under_way import RunningEvaluation
 
 AN_HOUR = timedelta(hours=1)
@@ -23,6 +24,16 @@ def test_one_is_singular_and_everything_else_plural() -> None:
         "2 epochs",
     ]
     assert [counted(n, "search", "searches") for n in (1, 2)] == ["1 search", "2 searches"]
+
+
+def test_the_weights_of_a_panel_are_told_for_each_rule() -> None:
+    small = AssistantFacts("small", "0" * 64, 170, 0.9, 0.8)
+    panel = PanelFacts((small,), {"de": (0.9, 0.1), "nll": (0.6, 0.4)}, 0.99, 0.95)
+    assert panel_lines(panel)[1:] == [
+        ("weights", "teacher 0.90, small 0.10 by de: 99.00 %, equal ones 95.00 %, on other validation samples"),
+        ("weights", "teacher 0.60, small 0.40 by nll"),
+    ]
+    assert len(panel_lines(replace(panel, weights={}))) == 1
 
 
 @pytest.mark.parametrize(
