@@ -6,6 +6,7 @@ from contextlib import closing, contextmanager
 from copy import deepcopy
 from dataclasses import replace
 from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from autokd.data.augmentation import Augmentation, check_augmentation, check_ext
 from autokd.data.channels import SomeChannels, check_channels, moments_of, shape_of
 from autokd.data.dataset import Dataset
 from autokd.data.registry import check_resized, check_source, load_data
-from autokd.data.stream import Batch
+from autokd.data.stream import Batch, steps_per_epoch
 from autokd.distillation import Distiller, Method, make_method
 from autokd.distillation.layers import modules_named
 from autokd.distillation.pruning import is_prunable
@@ -38,6 +39,7 @@ from autokd.searches.proposals import check_optimizer
 from autokd.searches.remarks import few_samples, no_mistakes
 from autokd.searches.reporter import SILENT, Reporter
 from autokd.searches.session import check_files, make_executor
+from autokd.searches.tables import counted
 from autokd.teachers.cost import TeacherCost, measure_cost
 from autokd.teachers.graph import traced_teacher
 from autokd.teachers.outputs.shapes import OutputKind, OutputShapes
@@ -45,6 +47,7 @@ from autokd.teachers.process_cache import cached_teacher
 from autokd.teachers.registry import Teacher, check_made_from, load_teacher
 from autokd.teachers.validation import check_same, check_teacher
 from autokd.tracking.following import check_trackers
+from autokd.training.timetable import step_at
 from search_spaces.architecture.format import Architecture
 from search_spaces.design.budget import LARGEST_LIMIT
 from search_spaces.design.envelope import Offer, envelope
@@ -148,6 +151,7 @@ def find_facts(config: SearchConfig, teacher: Teacher | None = None, reporter: R
     check_extent(augmentation, dataset.input_shape)
     check_channels(config.data.student_channels, dataset, "data.student_channels")
     _check_batch(config, dataset)
+    _check_rungs(config, dataset)
     reporter.checking()
     is_given = teacher is not None
     teacher = (teacher or load_teacher(config.teacher, device, dataset, reporter.notify)).to(device)
@@ -322,6 +326,17 @@ def _check_batch(config: SearchConfig, dataset: Dataset) -> None:
             "batch norm cannot train on one vector at a time: training.batch_size, and the number of training samples, "
             "must be at least 2."
         )
+
+
+def _check_rungs(config: SearchConfig, dataset: Dataset) -> None:
+    """Raise if two rungs end after the same step."""
+    rungs, n_steps = config.training.rungs, steps_per_epoch(len(dataset.train), config.training.batch_size)
+    for (rung, end), (next_rung, next_end) in pairwise((rung, step_at(rung, n_steps)) for rung in rungs):
+        if end == next_end:
+            raise InputError(
+                f"training.rungs must be at least a step apart, but {rung:g} and {next_rung:g} epochs both end after "
+                f"step {end}, as an epoch has {counted(n_steps, 'step')}."
+            )
 
 
 def _check_prunable(config: SearchConfig, teacher: Teacher) -> None:

@@ -281,6 +281,16 @@ def test_vectors_are_not_trained_on_one_at_a_time(config: SearchConfig) -> None:
         find_facts(override_config(config, [*vectors, "training.batch_size=1"]))
 
 
+@pytest.mark.parametrize("schedule", ["stable", "cosine"])
+def test_rungs_that_end_after_the_same_step_are_refused(config: SearchConfig, schedule: str) -> None:
+    changes = [f"training.schedule={schedule}", "data.subset=96", "training.batch_size=32"]
+    find_facts(override_config(config, [*changes, "training.rungs=[0.34, 0.6]"]))
+    with pytest.raises(
+        InputError, match=r"^training.rungs must .* 0.4 and 0.45 epochs both end after step 1, as an epo"
+    ):
+        find_facts(override_config(config, [*changes, "training.rungs=[0.4, 0.45, 1]"]))
+
+
 def problem_of(config: SearchConfig, *overrides: str, teacher: Teacher | None = None) -> Problem:
     config = override_config(
         config, ["space={name='nago', ranges={top_nodes=3, middle_nodes=1, bottom_nodes=3}}", *overrides]
