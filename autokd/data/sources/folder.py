@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autokd.core.extras import needs
+from autokd.core.files import files_in
 from autokd.data.decoding.undecoded import SPLIT_NAMES, Undecoded, undecoded
 from autokd.errors import InputError
 
@@ -94,7 +95,12 @@ def _class_folders(folder: Path) -> list[Path]:
 
 
 def _images(folder: Path) -> list[Path]:
-    return sorted(file for file in folder.glob("**/*") if file.suffix.lower() in IMAGE_SUFFIXES)
+    """The images of a class, in linked folders, too, without hidden ones."""
+    return sorted(file for file in files_in(folder) if _is_image(file.relative_to(folder)))
+
+
+def _is_image(file: Path) -> bool:
+    return file.suffix.lower() in IMAGE_SUFFIXES and not any(part.startswith(".") for part in file.parts)
 
 
 def _read(file: Path) -> "Image":

@@ -68,6 +68,22 @@ def test_hidden_folders_are_not_classes(folder: Path) -> None:
     assert decoded(folder).classes == 2
 
 
+def test_hidden_images_are_none_of_a_class(folder: Path) -> None:
+    expected = decoded(folder).digest
+    paint(folder / "train" / "a" / ".ipynb_checkpoints" / "0-checkpoint.png", 1)
+    (folder / "train" / "b" / "._0.png").write_bytes(b"what macOS leaves beside a file")
+    assert decoded(folder).digest == expected
+
+
+def test_images_of_a_linked_folder_within_a_class_are_read(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    paint(elsewhere / "0.png", 105)
+    (folder / "train" / "a" / "linked").symlink_to(elsewhere)
+    assert decoded(folder).train.images[:, 0, 0, 0].tolist() == [100, 101, 102, 105, 10, 11, 12]
+
+
 def test_classes_that_training_lacks_are_named(folder: Path) -> None:
     paint(folder / "test" / "c" / "0.png", 1)
     with pytest.raises(InputError, match="test/ has classes that train/ lacks: c"):
