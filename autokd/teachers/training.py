@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from autokd.config.teacher import TeacherConfig
 from autokd.core.device import pick_device
@@ -20,7 +21,7 @@ from autokd.core.seeds import derive
 from autokd.data.augmentation import Augmentation, check_extent
 from autokd.data.dataset import Dataset
 from autokd.data.registry import check_resized, check_source, load_data
-from autokd.errors import InputError, InterruptedSearchError
+from autokd.errors import AutoKDError, InputError, InterruptedSearchError, first_line
 from autokd.teachers.factories.registry import make_network, own_settings
 from autokd.teachers.logits import Reading, reading_of
 from autokd.teachers.memory_format import fitting_preparation
@@ -115,6 +116,11 @@ def _network(training: TeacherTraining, device: torch.device) -> tuple[nn.Module
         raise InputError(f"teacher.factory {factory!r} must return a module to train, not {type(network).__name__}.")
     if not any(parameter.requires_grad for parameter in network.parameters()):
         raise InputError(f"teacher.factory {factory!r} returns a module without parameters: there is nothing to train.")
+    if any(map(is_lazy, network.parameters())):
+        raise InputError(
+            f"teacher.factory {factory!r} returns a module that has lazy layers, whose sizes are not known yet: run it "
+            "on a sample in the factory."
+        )
     network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return network, config.model_copy(update=own_settings(config, made))
 
@@ -127,13 +133,31 @@ def as_teacher(network: nn.Module, preparation: Preparation, reading: Reading) -
         network: The network to train.
         preparation: What the teacher gets of a sample.
         reading: How its logits are read from what it returns.
+
+    Raises:
+        InputError: If the network fails, as a user's can in any way, and in training alone.
     """
-    hooks = (
-        network.register_forward_pre_hook(lambda module, samples: (preparation(samples[0]),)),
-        network.register_forward_hook(lambda module, samples, returned: reading(returned)),
-    )
+    is_running = False
+
+    def before(module: nn.Module, samples: tuple[Tensor, ...]) -> tuple[Tensor]:
+        nonlocal is_running
+        is_running = True
+        return (preparation(samples[0]),)
+
+    def after(module: nn.Module, samples: tuple[Tensor, ...], returned: object) -> Tensor:
+        nonlocal is_running
+        is_running = False
+        return reading(returned)
+
+    hooks = network.register_forward_pre_hook(before), network.register_forward_hook(after)
     try:
         yield
+    except AutoKDError:
+        raise
+    except Exception as error:
+        if not is_running:
+            raise
+        raise InputError(f"the teacher fails in training: {type(error).__name__}: {first_line(error)}.") from error
     finally:
         for hook in hooks:
             hook.remove()

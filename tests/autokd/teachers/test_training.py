@@ -22,6 +22,9 @@ def small():
     hidden = nn.Linear(64, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(0.2)
     return nn.Sequential(nn.Flatten(), *hidden, nn.Linear(16, 10))
 
+def lazy():
+    return nn.Sequential(nn.Flatten(), nn.LazyLinear(10))
+
 def many():
     return nn.Sequential(nn.Flatten(), nn.Linear(64, 12))
 
@@ -190,6 +193,7 @@ def test_mixed_samples_are_trained_on(make: Make) -> None:
         ({"factory": "nothing"}, "returns a module without parameters: there is nothing to train"),
         ({"factory": "function"}, "must return a module to train, not function"),
         ({"factory": "large"}, r"the teacher fails on images of \(1, 8, 8\): RuntimeError"),
+        ({"factory": "lazy"}, "has lazy layers, whose sizes are not known yet: run it on a sample in the factory"),
         ({"factory": "many"}, r"gives \(12,\) outputs a sample, but the data has 10 classes: teacher.classes"),
         ({"factory": "sure"}, "outputs look like probabilities: set teacher.probabilities"),
         ({"factory": "absent"}, "has no 'absent'"),
@@ -204,6 +208,11 @@ def test_what_cannot_be_trained_is_refused_and_nothing_is_written(
     with pytest.raises(InputError, match=message):
         train_teacher(make(**changes))
     assert not (tmp_path / "folder").exists()
+
+
+def test_a_network_that_fails_in_training_alone_is_one_line(make: Make) -> None:
+    with pytest.raises(InputError, match=r"^the teacher fails in training: ValueError: Expected more than 1 value per"):
+        train_teacher(make("small", batch_size=1))
 
 
 @pytest.mark.parametrize("name", ["teacher-3.safetensors", "teacher-3.json", "epoch-02.safetensors"])
