@@ -4,19 +4,32 @@ import json
 import os
 import re
 import tempfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from errno import EDQUOT, ENOSPC
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 from autokd.errors import DiskFullError
 
-__all__ = ["UNFINISHED", "files_in", "followed_by", "noticing_full_disk", "write_atomically", "write_json"]
+__all__ = [
+    "UNFINISHED",
+    "UNREADABLE",
+    "files_in",
+    "followed_by",
+    "noticing_full_disk",
+    "write_atomically",
+    "write_json",
+]
 
 UNFINISHED = re.compile(r"\.(?P<name>.+)\.\w{8}\.part|\.tmp\w{6}")
 """Names under which `write_atomically`, and safetensors beside it, write a file; `name` is the final one, if known."""
+
+UNREADABLE = (OSError, EOFError, TypeError, ValueError, RuntimeError, BadZipFile, zlib.error)
+"""What NumPy, zip and gzip raise about a file that is missing, damaged or of another format."""
 
 _follower: ContextVar[Callable[[Path], object] | None] = ContextVar("_follower", default=None)
 

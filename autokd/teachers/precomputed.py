@@ -4,13 +4,12 @@ import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from autokd.core.files import write_atomically
+from autokd.core.files import UNREADABLE, write_atomically
 from autokd.data.dataset import Dataset
 from autokd.data.stream import Batch
 from autokd.errors import InputError, first_line
@@ -90,7 +89,7 @@ def read_outputs(path: Path) -> dict[str, Array]:
         if path.suffix == ".npz":
             with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
                 return {name: archive[name] for name in archive.files}
-    except (OSError, EOFError, TypeError, ValueError, BadZipFile) as error:
+    except UNREADABLE as error:
         raise InputError(f"teacher.outputs: {path} is not readable: {error}.") from None
     raise InputError(f"teacher.outputs must be an .npz archive or a folder of .npy files, but got {path.name!r}.")
 

@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from autokd.core.files import UNREADABLE
 from autokd.data.dataset import Dataset, Split, complete_splits, numbered_classes
 from autokd.errors import InputError
 
@@ -57,7 +57,7 @@ def from_npz(path: Path, validation: int | None = None) -> Dataset:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {key: archive[key] for key in archive.files}
-    except (OSError, EOFError, TypeError, ValueError, BadZipFile) as error:
+    except UNREADABLE as error:
         raise InputError(f"data {path} is not a readable .npz archive: {error}.") from None
     return from_arrays(arrays, str(path), validation)
 

@@ -2,15 +2,15 @@
 
 import gzip
 import hashlib
-import urllib.error
 import urllib.request
+from http.client import HTTPException
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from autokd.core.cache_folder import cache_folder
-from autokd.core.files import write_atomically
+from autokd.core.files import UNREADABLE, write_atomically
 from autokd.data.dataset import Dataset, Split, hold_out
 from autokd.errors import InputError
 
@@ -60,7 +60,7 @@ def _content(folder: Path, name: str) -> Tensor:
         content = gzip.decompress((folder / name).read_bytes())
     except FileNotFoundError:
         raise InputError(f"{folder / name} is missing: the folder must hold {', '.join(FILES)}.") from None
-    except (OSError, EOFError) as error:
+    except UNREADABLE as error:
         raise InputError(f"{folder / name} cannot be read: {error}.") from None
     if hashlib.sha256(content).hexdigest() != FILES[name]:
         raise InputError(f"{folder / name} is damaged: its SHA-256 is not that of Fashion-MNIST's file.")
@@ -84,7 +84,7 @@ def _download() -> Path:
         try:
             with urllib.request.urlopen(DOWNLOAD_FROM + name, timeout=DOWNLOAD_SECONDS) as response:
                 content = response.read()
-        except (urllib.error.URLError, TimeoutError) as error:
+        except (OSError, HTTPException) as error:
             raise InputError(
                 "Fashion-MNIST is not on this machine and cannot be downloaded "
                 f"({getattr(error, 'reason', error)}): install Debian's dataset-fashion-mnist, or give the folder of "

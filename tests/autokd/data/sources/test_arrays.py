@@ -136,6 +136,20 @@ def test_a_damaged_archive_is_an_input_error(tmp_path: Path, content: bytes) -> 
         from_npz(tmp_path / "data.npz")
 
 
+@pytest.mark.parametrize("what", ["the method of compression", "compressed samples"])
+def test_an_archive_of_which_bytes_have_changed_is_an_input_error(tmp_path: Path, what: str) -> None:
+    path = tmp_path / "data.npz"
+    np.savez_compressed(path, train_inputs=np.arange(300.0).reshape(-1, 3), train_labels=np.zeros(100, np.int64))
+    content = bytearray(path.read_bytes())
+    if what == "compressed samples":
+        content[70:74] = b"\xff" * 4
+    else:  # in the first member's header and in the directory
+        content[8] = content[content.index(b"PK\x01\x02") + 10] = 77
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"data.npz is not a readable .npz archive"):
+        from_npz(path)
+
+
 def test_an_archive_of_pickles_is_rejected(tmp_path: Path) -> None:
     np.savez(tmp_path / "data.npz", train_images=np.array([{"a": 1}], dtype=object), train_labels=np.zeros(1))
     with pytest.raises(InputError, match="Object arrays cannot be loaded"):

@@ -1,7 +1,9 @@
 import gzip
+import io
 import shutil
 import urllib.error
 import urllib.request
+from http.client import IncompleteRead
 from pathlib import Path
 
 import pytest
@@ -25,12 +27,29 @@ def test_a_file_of_another_digest_is_damaged(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"no gzip", gzip.compress(bytes(100))[:-4], b""], ids=["no gzip", "cut off", "empty"]
+    "content",
+    [b"no gzip", gzip.compress(bytes(100))[:-4], gzip.compress(b"")[:10] + b"\xff" * 20, b""],
+    ids=["no gzip", "cut off", "no deflate", "empty"],
 )
 def test_a_file_that_is_not_gzip_cannot_be_read(tmp_path: Path, content: bytes) -> None:
     (tmp_path / NAME).write_bytes(content)
     with pytest.raises(InputError, match=f"{NAME} (cannot be read|is damaged)"):
         fashion_mnist(tmp_path)
+
+
+@pytest.mark.parametrize("error", [ConnectionResetError("reset"), IncompleteRead(b"half")])
+def test_a_download_that_is_cut_off_is_an_input_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    class CutOff(io.BytesIO):
+        def read(self, *_: object) -> bytes:
+            raise error
+
+    monkeypatch.setattr(module, "DEBIAN_FOLDER", tmp_path / "nowhere")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(urllib.request, "urlopen", lambda *_, **__: CutOff())
+    with pytest.raises(InputError, match=r"cannot be downloaded"):
+        fashion_mnist()
 
 
 def test_without_network_the_error_names_the_alternatives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
