@@ -28,6 +28,11 @@ OF_THE_TEACHER = {
     "probabilities",
 }
 
+WITHOUT_EFFECT = {"memory_bytes", "cache", "download", "student_channels"}
+"""Keys of `[data]` that do not decide what a teacher is trained on."""
+OF_STUDENTS = {"rungs", "views", "warm_start", "from_teacher"}
+"""Keys of `[training]` that are for students alone."""
+
 
 @dataclass(frozen=True)
 class TeacherTraining:
@@ -93,9 +98,9 @@ class TeacherTraining:
         """
         config, training = self.config, self.resolved(device)
         sections = {
-            "data": config.data.model_dump(mode="json", exclude={"memory_bytes", "cache", "download"}),
+            "data": config.data.model_dump(mode="json", exclude=WITHOUT_EFFECT),
             "teacher": config.teacher.model_dump(mode="json", include=OF_THE_TEACHER),
-            "training": training.model_dump(mode="json", exclude={"rungs", "views", "warm_start"}),
+            "training": training.model_dump(mode="json", exclude=OF_STUDENTS),
         }
         own = {"epochs": self.epochs, "seed": self.seed, "keep": config.final.keep, "checkpoints": self.has_checkpoints}
         return own | dict(flat(sections))

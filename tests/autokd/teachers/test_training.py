@@ -60,11 +60,12 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
         checkpoints: bool = False,
         keep: str = "best",
         teacher: dict[str, object] | None = None,
+        data: dict[str, object] | None = None,
         **settings: object,
     ) -> TeacherTraining:
         values = {
             "name": "digits",
-            "data": {"source": "digits", "subset": 300},
+            "data": {"source": "digits", "subset": 300} | (data or {}),
             "teacher": {"factory": f"my_teachers_to_train:{factory}"} | (teacher or {}),
             "budget": {"params": 1000},
             "training": {"batch_size": 64, "precision": "float32", "augmentation": {"shift": 1}} | settings,
@@ -236,6 +237,13 @@ def test_an_unfinished_training_with_other_settings_is_abandoned_only_by_force(m
     train_teacher(other, force=True)
     fresh = make(folder="fresh", learning_rate=0.01)
     assert are_equal(load_weights(other.weights), trained(fresh))
+
+
+def test_an_unfinished_training_goes_on_whatever_changes_of_the_students(make: Make) -> None:
+    with pytest.raises(InterruptedSearchError):
+        train_teacher(make(), on_epoch=interrupt_after(1))
+    other = make(from_teacher=False, warm_start=0.5, views=9, data={"student_channels": [0]})
+    assert are_equal(trained(other), trained(make(folder="fresh")))
 
 
 def test_an_unfinished_training_goes_on_in_the_precision_that_was_measured(
