@@ -49,8 +49,10 @@ from autokd.teachers.validation import check_same, check_teacher
 from autokd.tracking.following import check_trackers
 from autokd.training.timetable import step_at
 from search_spaces.architecture.format import Architecture
+from search_spaces.architecture.layers import KINDS, Shape
 from search_spaces.design.budget import LARGEST_LIMIT
 from search_spaces.design.envelope import Offer, envelope
+from search_spaces.design.open_graph import OpenGraph
 from search_spaces.errors import SpaceError
 from search_spaces.networks.network import build
 
@@ -165,12 +167,13 @@ def find_facts(config: SearchConfig, teacher: Teacher | None = None, reporter: R
         check_same(config.teacher, teacher, cached_teacher(config.teacher.numbered(0), str(device), dataset))
     further = [load_teacher(config.teacher.numbered(k), device, dataset) for k in range(1, len(config.teacher.files))]
     cost = measure_cost(teacher, dataset.input_shape, device)
-    graph, why_no_graph = _graph(teacher, dataset.input_shape, device)
+    student_shape = shape_of(dataset.input_shape, config.data.student_channels)
+    graph, why_no_graph = _graph(teacher, dataset, student_shape, device)
     traced = None if graph is None else Architecture.from_dict(graph)
     panel = find_panel(config, teacher, dataset, device, traced, reporter)
     spaces = _spaces_without_copies(config, why_no_graph, reporter) if graph is None else ()
     return Facts(
-        input_shape=shape_of(dataset.input_shape, config.data.student_channels),
+        input_shape=student_shape,
         classes=dataset.classes,
         data_digest=dataset.digest,
         normalisation=moments_of(dataset.normalisation, config.data.student_channels),
@@ -351,12 +354,27 @@ def _check_layers(config: SearchConfig, teacher: Teacher) -> None:
         modules_named(teacher.network, config.teacher.layers or (), "teacher.layers: the teacher")
 
 
-def _graph(teacher: Teacher, input_shape: tuple[int, ...], device: torch.device) -> tuple[dict[str, Any] | None, str]:
-    """The teacher's network as plain values of an architecture, or why it has no such form."""
+def _graph(
+    teacher: Teacher, dataset: Dataset, student_shape: Shape, device: torch.device
+) -> tuple[dict[str, Any] | None, str]:
+    """The teacher's network as plain values of an architecture, or why students cannot have its graph.
+
+    Args:
+        teacher: The teacher.
+        dataset: The samples.
+        student_shape: Shape of a sample as students see it, on which a copy's layers must fit.
+        device: Device that computes.
+    """
     try:
-        return traced_teacher(teacher, input_shape, device).architecture.to_dict(), ""
+        graph = traced_teacher(teacher, dataset.input_shape, device).architecture
+        opened = OpenGraph.of(graph)
+        opened.blueprint(student_shape, dataset.classes, opened.widths, "")
     except InputError as error:
         return None, str(error)
+    except SpaceError as error:
+        sizes = " x ".join(map(str, student_shape))
+        return None, f"the teacher's graph cannot be copied for {KINDS[len(student_shape)]} of {sizes}: {error}"
+    return graph.to_dict(), ""
 
 
 def _spaces_without_copies(config: SearchConfig, why_no_graph: str, reporter: Reporter) -> tuple[str, ...]:

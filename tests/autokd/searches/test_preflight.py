@@ -38,6 +38,7 @@ from autokd.searches.reporter import Reporter
 from autokd.searches.speed import typical_students
 from autokd.teachers.cost import TeacherCost
 from autokd.teachers.outputs.key import OutputsKey
+from autokd.teachers.preparation import Preparation
 from autokd.teachers.registry import Teacher, load_teacher
 from search_spaces.architecture.cost import cost
 from search_spaces.design.budget import Budget
@@ -145,6 +146,26 @@ def test_of_several_spaces_the_copies_of_a_teacher_without_a_graph_are_left_out(
     assert lines == ["space 'like-teacher' is left out, since it copies the teacher, but " + facts.why_no_graph]
     none_fits = with_feasible_spaces(problem, {"blocks": "params <= 8, but the smallest student has 9"})
     assert list(none_fits.space.members) == ["blocks"]
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        ([nn.Flatten(), nn.Linear(32 * 32, 10)], "no width that could be chosen"),
+        ([nn.Conv2d(1, 4, 3), nn.MaxPool2d(10), nn.Flatten(), nn.Linear(36, 10)], "its input is too small"),
+    ],
+)
+def test_a_teacher_whose_layers_do_not_fit_the_samples_of_students_is_not_copied(
+    config: SearchConfig, layers: list[nn.Module], message: str
+) -> None:
+    config = override_config(config, ["teacher.floor=0.0", "space={names=['like-teacher', 'blocks']}"])
+    teacher = Teacher(nn.Sequential(*layers), "name", Preparation(resize=(32, 32)))
+    facts = find_facts(config, teacher)
+    assert (facts.graph, facts.spaces) == (None, ("blocks",))
+    wanted = rf"the teacher's graph cannot be copied for images of 1 x 8 x 8: .*{message}"
+    assert re.match(wanted, facts.why_no_graph)
+    with pytest.raises(InputError, match=f"space 'like-teacher' copies the teacher, but {wanted}"):
+        find_facts(override_config(config, ["space={name='like-teacher'}"]), teacher)
 
 
 def test_a_teacher_that_does_what_no_student_can_is_refused_by_the_module(config: SearchConfig) -> None:
