@@ -19,13 +19,17 @@ __all__ = ["FLATTENING", "OpenGraph"]
 FLATTENING = "vector"
 """The operation that makes a vector of all channels at all positions."""
 
+SHUFFLE = "channel_shuffle"
+"""The operation that divides the channels into two equal groups."""
+
 
 @dataclass(frozen=True)
 class OpenGraph:
     """A graph whose widths are open; nodes that must have the same width are a group, named by its first node.
 
-    Widths must be equal where maps meet in a sum or an operation keeps its channels. A concatenation is as wide as its
-    parts together, and a vector of a map as its channels at all positions.
+    Widths must be equal where maps meet in a sum or an operation keeps its channels, and so must those of two maps
+    whose channels are shuffled together. A concatenation is as wide as its parts together, and a vector of a map as its
+    channels at all positions.
 
     Attributes:
         graph: The network.
@@ -49,7 +53,9 @@ class OpenGraph:
         groups, joints = _Groups(len(graph.nodes)), []
         for number, node in enumerate(graph.nodes[1:], 1):
             sizes = graph.entering()[number][1:]
-            if node.merge not in ("none", "concat"):
+            if node.operation == SHUFFLE:
+                _check_halves(graph, number)
+            if node.operation == SHUFFLE or node.merge not in ("none", "concat"):
                 groups.unite(*node.inputs)
             if node.operation == FLATTENING and prod(sizes) > 1:
                 joints.append(number)
@@ -119,6 +125,13 @@ class OpenGraph:
         if group in self.free:
             return self.free.index(group)
         return IMAGE if group == self.group_of[0] else CLASSES
+
+
+def _check_halves(graph: Architecture, number: int) -> None:
+    """Raise if a shuffle does not read two maps that are as wide as each other."""
+    widths = [graph.nodes[source].channels for source in graph.nodes[number].inputs]
+    if len(widths) != 2 or len(set(widths)) > 1:
+        raise SpaceError(f"The width of {graph.names[number]!r} cannot be chosen: {SHUFFLE} needs equal halves.")
 
 
 def _check_widths(graph: Architecture, group_of: Sequence[int]) -> None:

@@ -13,6 +13,8 @@ from search_spaces.errors import SpaceError
 from search_spaces.networks.traced import trace
 
 SHAPE = (1, 8, 8)
+SHUFFLED: dict[str, Any] = {"stage1_block": "basic", **{f"stage{stage}_block": "shuffle" for stage in (2, 3, 4)}}
+SHUFFLED |= {f"stage{stage}_depth": 1 for stage in (2, 3, 4)}  # later ones slice
 MIXED = ("bottleneck", "convnext", "attention", "pooling")
 
 
@@ -32,6 +34,7 @@ def refilled(graph: Architecture) -> Architecture:
     [
         *(("blocks", {f"stage{stage}_block": block for stage in (1, 2, 3, 4)}) for block in ("basic", "mbconv")),
         ("blocks", {f"stage{stage}_block": block for stage, block in enumerate(MIXED, 1)}),
+        ("blocks", SHUFFLED),
         ("darts", {}),
         ("enas-macro", {}),
         ("enas-micro", {}),
@@ -65,6 +68,22 @@ def test_widths_that_meet_or_are_kept_are_one_and_joined_ones_follow() -> None:
     assert opened.group_of[:4] == (0, 1, 1, 1)
     wide = opened.blueprint((4, 6, 6), 2, (1, 1, 1), "").fill((10, 2, 4))
     assert [node.channels for node in wide.nodes] == [4, 10, 10, 10, 2, 12, 12 * 36, 4, 2]
+
+
+def test_maps_that_are_shuffled_together_have_one_width() -> None:
+    halves = Node("conv1x1_bn", (0,), 3, name="a"), Node("conv1x1_bn", (0,), 3, name="b")
+    opened = OpenGraph.of(network(*halves, Node("channel_shuffle", (1, 2), 6, merge="concat")))
+    assert opened.widths == (3,)
+    wide = opened.blueprint((4, 6, 6), 2, (1,), "").fill((5,))
+    assert [node.channels for node in wide.nodes] == [4, 5, 5, 10, 2]
+
+
+@pytest.mark.parametrize(("first", "second"), [(2, 4), (6, None)])
+def test_maps_that_are_shuffled_but_are_no_halves_are_refused(first: int, second: int | None) -> None:
+    parts = [Node("conv1x1_bn", (0,), width) for width in (first, second) if width]
+    merged = Node("channel_shuffle", tuple(range(1, len(parts) + 1)), 6, merge="concat" if second else "none")
+    with pytest.raises(SpaceError, match=r"The width of 'node\d' cannot be chosen: channel_shuffle needs equal halves"):
+        OpenGraph.of(network(*parts, merged))
 
 
 def test_stages_are_those_of_the_first_nodes_without_gaps() -> None:
