@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from search_spaces.architecture.format import Architecture, Node
-from search_spaces.design.open_graph import FLATTENING, OpenGraph
+from search_spaces.design.open_graph import FLATTENING, SHUFFLE, OpenGraph
 from search_spaces.networks.network import Network
 
 __all__ = ["DENSE", "FRESH", "NORMS", "KeptChannels", "joined", "kept_channels", "mixes", "most_important", "parts"]
@@ -52,7 +52,10 @@ def kept_channels(
         if group in opened.joining:
             joint, n_positions = _joint(opened, group)
             of_sources = [of_group(opened.group_of[source]) for source in joint.inputs]
-            return _at_each_position(joined(of_sources, _sizes(graph, joint)), n_positions)
+            together = joined(of_sources, _sizes(graph, joint))
+            if joint.operation == SHUFFLE:
+                return _shuffled(together, node.channels)
+            return _at_each_position(together, n_positions)
         kept = torch.tensor(classes) if classes and group == last else torch.arange(node.channels)
         return kept if len(kept) == width else torch.full((width,), FRESH)
 
@@ -128,7 +131,8 @@ def _by_group(opened: OpenGraph, group: int, shares: Tensor) -> Iterator[tuple[i
         yield group, shares
         return
     joint, n_positions = _joint(opened, group)
-    by_channel = shares.view(-1, n_positions).norm(dim=1)
+    is_shuffled = joint.operation == SHUFFLE
+    by_channel = shares.view(-1, 2).T.flatten() if is_shuffled else shares.view(-1, n_positions).norm(dim=1)
     for source, own in zip(joint.inputs, torch.split(by_channel, _sizes(opened.graph, joint)), strict=True):
         yield from _by_group(opened, opened.group_of[source], own)
 
@@ -148,3 +152,15 @@ def _at_each_position(channels: KeptChannels, n_positions: int) -> KeptChannels:
     """Values of the vector of a map with these channels."""
     values = channels[:, None] * n_positions + torch.arange(n_positions)
     return torch.where(channels[:, None] == FRESH, FRESH, values).flatten()
+
+
+def _shuffled(channels: KeptChannels, n_channels: int) -> KeptChannels:
+    """Channels of two halves, one after the other, as a shuffle alternates them.
+
+    Args:
+        channels: Those of the halves together.
+        n_channels: How many the teacher has of both together.
+    """
+    alternating = channels.view(2, -1).T.flatten()
+    half = n_channels // 2
+    return torch.where(alternating == FRESH, FRESH, alternating % half * 2 + alternating // half)

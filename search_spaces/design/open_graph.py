@@ -14,7 +14,7 @@ from search_spaces.architecture.operations import keeps_channels
 from search_spaces.design.blueprint import CLASSES, IMAGE, Blueprint, Sketch, Total
 from search_spaces.errors import SpaceError
 
-__all__ = ["FLATTENING", "OpenGraph"]
+__all__ = ["FLATTENING", "SHUFFLE", "OpenGraph"]
 
 FLATTENING = "vector"
 """The operation that makes a vector of all channels at all positions."""

@@ -77,6 +77,19 @@ def test_a_concatenation_has_the_channels_of_its_parts_and_a_vector_those_of_all
     assert kept(network, 2, 1, 12, 2)[1:4] == [*of_parts, expected]
 
 
+def test_a_shuffle_alternates_the_channels_of_its_halves() -> None:
+    network = teacher(
+        Node("conv3x3_bias_relu", (0,), 3),
+        Node("conv3x3_bias_relu", (0,), 3),
+        Node("channel_shuffle", (1, 2), 6, merge="concat"),
+        Node("conv1x1_bias", (3,), 2),
+        Node("pool_classifier", (4,), 2),
+    )
+    weight(network, 4)[:, [0, 1]] = 0  # the first channel of either half
+    assert kept(network, 2, 2, 4, 2, 2)[1:4] == [[1, 2], [1, 2], [2, 3, 4, 5]]
+    assert kept(network, 4, 4, 8, 2, 2)[1:4] == [[0, 1, 2, FRESH]] * 2 + [[0, 1, 2, 3, 4, 5, FRESH, FRESH]]
+
+
 def test_further_channels_are_fresh() -> None:
     assert most_important(torch.tensor([1.0, 3.0, 2.0]), 5).tolist() == [0, 1, 2, FRESH, FRESH]
     parts = [torch.tensor([1, FRESH]), torch.tensor([0, 2])]
