@@ -63,6 +63,11 @@ class _Call:
     def sizes(self) -> Shape:
         return self.entering[0][1:]
 
+    @property
+    def has_bias(self) -> bool:
+        """Whether a layer has a bias, which is no parameter if hooks compute it, as pruning does."""
+        return self.given["_parameters"].get("bias", self.given.get("bias")) is not None
+
     def refused(self, why: str) -> SpaceError:
         return SpaceError(f"{self.name} {why}.")
 
@@ -201,7 +206,7 @@ def _padded_convolution(call: _Call, padding: tuple[int, ...]) -> Counterpart:
         _both(call.each("kernel_size")),
         _both(padding),
         call.one("dilation"),
-        given["_parameters"]["bias"] is not None,
+        call.has_bias,
     )
     return Counterpart(name, call.one("stride"))
 
@@ -249,7 +254,7 @@ def _norm_of(node: fx.Node, network: nn.Module, shape: Shape) -> Counterpart:
 def _linear(call: _Call) -> Counterpart:
     if call.sizes:
         raise call.refused(f"reads maps of {call.entering[0]}, but only vectors have a linear layer")
-    return Counterpart("linear_bias" if call.given["_parameters"]["bias"] is not None else "linear")
+    return Counterpart("linear_bias" if call.has_bias else "linear")
 
 
 def _max(call: _Call) -> Counterpart:

@@ -104,8 +104,13 @@ def copy_weights(traced: Traced, network: nn.Module, copy: Network) -> None:
 
 
 def _state(module: nn.Module) -> dict[str, Tensor]:
-    """State dict for a module of our networks that computes the same."""
+    """State dict for a module of our networks that computes the same.
+
+    A weight that hooks compute from other tensors, as weight norm and pruning do, is the one of the last forward pass.
+    """
     state = dict(module.state_dict())
+    computed = {key: getattr(module, key, None) for key in ("weight", "bias") if key not in state}
+    state |= {key: value.detach() for key, value in computed.items() if value is not None}
     if "running_var" in state:
         state.setdefault("weight", torch.ones_like(state["running_var"]))
         state.setdefault("bias", torch.zeros_like(state["running_var"]))

@@ -1,12 +1,14 @@
 import math
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import partial
 from multiprocessing import synchronize
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils import prune
 
 from search_spaces.architecture.cost import cost
 from search_spaces.architecture.layers import Shape
@@ -246,6 +248,25 @@ def test_a_convolution_with_computed_weights_is_named() -> None:
     layer = nn.utils.parametrizations.weight_norm(nn.Conv2d(3, 4, 3))
     with pytest.raises(SpaceError, match=r"module '0' \(ParametrizedConv2d\) has no counterpart"):
         trace(with_convolution(layer), example(3, 8, 8))
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm.*is deprecated:FutureWarning")
+@pytest.mark.parametrize(
+    "compute",
+    [
+        nn.utils.weight_norm,
+        nn.utils.spectral_norm,
+        partial(prune.l1_unstructured, name="weight", amount=0.5),
+        partial(prune.l1_unstructured, name="bias", amount=2),
+    ],
+    ids=["weight norm", "spectral norm", "pruned weight", "pruned bias"],
+)
+def test_weights_that_hooks_compute_are_copied(compute: Callable[[nn.Module], nn.Module]) -> None:
+    network = with_convolution(compute(nn.Conv2d(3, 4, 3))).eval()
+    traced = trace(network, example(3, 8, 8))
+    assert traced.architecture.nodes[1].operation.startswith("conv3x3")
+    with torch.no_grad():
+        torch.testing.assert_close(copied(network, traced)(example(3, 8, 8)), network(example(3, 8, 8)))
 
 
 class NormAndActivation(nn.BatchNorm2d):
