@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 
 import numpy as np
@@ -63,6 +63,8 @@ def envelope(
 ) -> tuple[Offer, ...]:
     """One offer for each of `LIMITS`, estimated from the smallest families and from random ones.
 
+    Further stems of the space count only where no network with its usual one keeps the budget.
+
     Args:
         space: The space.
         budget: The limits.
@@ -71,6 +73,19 @@ def envelope(
         rng: Source of randomness.
         draws: Number of random families, of each of which one architecture is drawn.
     """
+    usual, *others = space.each_stem(input_shape)
+    found = _offers(usual, budget, input_shape, classes, rng, draws)
+    for each in others:
+        if any(offer.typical is None for offer in found):
+            further = _offers(each, budget, input_shape, classes, rng, draws)
+            found = tuple(_either(*pair) for pair in zip(found, further, strict=True))
+    return found
+
+
+def _offers(
+    space: Space, budget: Budget, input_shape: Shape, classes: int, rng: np.random.Generator, draws: int
+) -> tuple[Offer, ...]:
+    """Offers of a space with one stem; see `envelope`."""
 
     def draw(parameters: Parameters) -> Blueprint:
         return space.blueprint(space.complete(parameters), input_shape, classes, rng)
@@ -94,6 +109,17 @@ def envelope(
     found = offers(random)
     may_fit = all(offer.satisfiable and offer.typical is None for offer in found)
     return offers(repaired()) if may_fit else found
+
+
+def _either(offer: Offer, other: Offer) -> Offer:
+    """What two stems offer of one quantity."""
+    return replace(
+        offer,
+        smallest=min(offer.smallest, other.smallest),
+        typical=other.typical if offer.typical is None else offer.typical,
+        largest=max(offer.largest, other.largest),
+        share=max(offer.share, other.share),
+    )
 
 
 def _cost_at(blueprint: Blueprint, base: float) -> Cost:

@@ -104,6 +104,14 @@ class Space(ABC):
         made.stem = stem
         return made
 
+    def each_stem(self, input_shape: Shape) -> Sequence[Space]:
+        """The space with each of the stems among which `sample` chooses, the usual one first; mostly only itself.
+
+        Args:
+            input_shape: Shape of one sample, without the batch.
+        """
+        return [self]
+
     @property
     def needs_pruning(self) -> bool:
         """Whether the networks have widths that follow from a pruned teacher."""

@@ -13,7 +13,7 @@ the list, the ranges and the layout are [ours]. Sources of the blocks:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from math import inf
@@ -101,7 +101,7 @@ class Blocks(Space):
     first stage can be. Where hardly more than the input fits, the output of that convolution would do so, therefore it
     is half as wide as the first stage with `with_stem("narrow")` [ours]. With `with_stem("auto")` they enter through
     that of the two that makes the network do more, if these are at least 1.25 times as many multiply-accumulates
-    within the same budget as with the pooling; with a fixed `width` they never do.
+    within the same budget as with the pooling, or if nothing fits with that; with a fixed `width` they never do.
 
     The second and third stages halve the resolution; the fourth does so if the map is larger than 4 px. Any other
     stem is as wide as the first stage, so that the first block there equals the others. A stage of depth 0 is left out
@@ -145,20 +145,43 @@ class Blocks(Space):
             raise SpaceError(f"`0 <= head_ratio < inf` must hold, but got {head_ratio=}.")
         self.head_ratio = head_ratio
 
+    def each_stem(self, input_shape: Shape) -> Sequence[Space]:
+        """All stems for larger inputs if the stem is "auto" and widths are open; see `Space`."""
+        if self.stem != "auto" or self.width is not None or is_small(input_shape):
+            return [self]
+        return [self.with_stem("pooled"), self.with_stem("strided"), self.with_stem("narrow")]
+
     def sample(
         self, parameters: Parameters, budget: Budget, input_shape: Shape, classes: int, rng: np.random.Generator
     ) -> Architecture:
         """One architecture of the family, with the stem that makes more of the budget if it is "auto"; see `Space`."""
         given = (parameters, budget, input_shape, classes, rng)
-        if self.stem != "auto" or self.width is not None or is_small(input_shape):
+        usual, *others = self.each_stem(input_shape)
+        if not others:
             return super().sample(*given)
-        pooled = self.with_stem("pooled").sample(*given)
-        strided = list[Architecture]()
-        for stem in ("strided", "narrow"):
+        drawn = list[Architecture]()
+        for each in others:
             with suppress(BudgetError):
-                strided.append(self.with_stem(stem).sample(*given))
-        best = max(strided, key=lambda drawn: cost(drawn).macs, default=pooled)
-        return best if cost(best).macs >= WORTH_A_STRIDE * cost(pooled).macs else pooled
+                drawn.append(each.sample(*given))
+        best = max(drawn, key=lambda found: cost(found).macs, default=None)
+        try:
+            pooled = usual.sample(*given)
+        except BudgetError:
+            if best is None:
+                raise
+            return best
+        return best if best and cost(best).macs >= WORTH_A_STRIDE * cost(pooled).macs else pooled
+
+    def fit(
+        self, parameters: Parameters, budget: Budget, input_shape: Shape, classes: int, rng: np.random.Generator
+    ) -> dict[str, Value]:
+        """Near parameters that fit the budget, with the usual stem or else another one of "auto"; see `Space`."""
+        given = (parameters, budget, input_shape, classes, rng)
+        *stems, last = self.each_stem(input_shape)
+        for each in stems:
+            with suppress(BudgetError):
+                return each.fit(*given)
+        return last.fit(*given) if stems else super().fit(*given)
 
     def blueprint(
         self, parameters: Parameters, input_shape: Shape, classes: int, rng: np.random.Generator

@@ -6,6 +6,7 @@ from search_spaces.design.budget import LIMITS, Budget
 from search_spaces.design.envelope import Offer, envelope
 from search_spaces.design.space import Space
 from search_spaces.design.widths import widths_at
+from search_spaces.errors import BudgetError
 from search_spaces.spaces.blocks import Blocks
 from search_spaces.spaces.nago import Nago
 from search_spaces.spaces.randwire import RandWire
@@ -46,6 +47,30 @@ def test_a_limit_below_the_smallest_is_not_satisfiable() -> None:
     assert found["macs"].satisfiable
     assert found["params"].typical is None
     assert found["params"].share == 0
+
+
+@pytest.mark.parametrize(
+    ("budget", "is_met"),
+    [
+        (Budget(activation_bytes=620_000), True),  # the image has 602,112 of these
+        (Budget(activation_bytes=620_000, params=140), False),  # a 7x7 convolution alone has more
+    ],
+)
+def test_a_budget_that_only_another_stem_meets_is_met(budget: Budget, is_met: bool) -> None:
+    given = (budget, (3, 224, 224), 10, np.random.default_rng(0))
+    space, fixed = Blocks().with_stem("auto"), Blocks().with_stem("pooled")
+    assert all(offer.typical is None for offer in envelope(fixed, *given, draws=5))
+    assert all(
+        (offer.satisfiable and offer.typical is not None) is is_met for offer in envelope(space, *given, draws=5)
+    )
+    start = space.random_parameters(np.random.default_rng(1))
+    if not is_met:
+        with pytest.raises(BudgetError):
+            space.fit(start, *given)
+        return
+    drawn = space.sample(space.fit(start, *given), *given)
+    assert budget.fits(cost(drawn))
+    assert drawn.nodes[1].stride == 4
 
 
 def test_families_that_were_repaired_are_typical_if_no_random_one_fits() -> None:
