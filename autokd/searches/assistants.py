@@ -27,7 +27,12 @@ TRIES = 20  # families that are drawn at random until one fits the limits of an 
 
 
 def draw_assistant(
-    assistant: AssistantConfig, seed: int, input_shape: Shape, classes: int, graph: Architecture | None
+    assistant: AssistantConfig,
+    seed: int,
+    input_shape: Shape,
+    classes: int,
+    graph: Architecture | None,
+    why_no_graph: str,
 ) -> Architecture:
     """The network of an assistant that is trained here.
 
@@ -37,14 +42,18 @@ def draw_assistant(
         input_shape: Shape of one sample, without the batch.
         classes: Number of logits.
         graph: The teacher's network, for spaces that copy it; None if it has no such form.
+        why_no_graph: Why it has none, if so.
 
     Raises:
-        InputError: If the space or its ranges do not exist, or no family of it that was drawn fits the limits.
+        InputError: If the space or its ranges do not exist, it copies a teacher without such a form, or no family of
+            it that was drawn fits the limits.
     """
     name, ranges = (assistant.space, assistant.ranges) if assistant.space else ("blocks", NETWORKS["resnet"])
     rng = np.random.default_rng(derive(seed, "assistant", assistant.name))
     try:
         chosen = space(name, **ranges)
+        if graph is None and chosen.needs_teacher:
+            raise SpaceError(f"space {name!r} copies the teacher, but {why_no_graph.removesuffix('.')}")
         chosen = chosen if graph is None else chosen.with_teacher(graph)
         for _ in range(TRIES - 1):
             with suppress(BudgetError):

@@ -61,6 +61,7 @@ def find_panel(
     dataset: Dataset,
     device: torch.device,
     graph: Architecture | None,
+    why_no_graph: str,
     reporter: Reporter,
 ) -> PanelFacts | None:
     """Load the given assistants and check that they are worth learning from; None if no method learns from any.
@@ -73,6 +74,7 @@ def find_panel(
         dataset: The samples.
         device: Device of the networks.
         graph: The teacher's network, for spaces that copy it; None if it has no such form.
+        why_no_graph: Why it has none, if so.
         reporter: Hears of a panel that no method learns from.
 
     Raises:
@@ -90,7 +92,8 @@ def find_panel(
     sizes = {"the teacher": teacher.parameter_count}
     for each in panel.assistants:
         if each.is_trained:
-            sizes[each.name] = cost(draw_assistant(each, config.seed, shape, dataset.classes, graph)).params
+            drawn = draw_assistant(each, config.seed, shape, dataset.classes, graph, why_no_graph)
+            sizes[each.name] = cost(drawn).params
         else:
             sizes[each.name] = given[each.name].parameter_count
     _check_sizes(sizes)

@@ -126,7 +126,8 @@ class PanelStage:
     def _drawn(self, problem: Problem, assistant: AssistantConfig) -> Architecture:
         """The assistant's architecture, which is written to its file, too."""
         facts = problem.facts
-        found = draw_assistant(assistant, problem.config.seed, facts.input_shape, facts.classes, problem.teacher_graph)
+        sizes, graph = (facts.input_shape, facts.classes), problem.teacher_graph
+        found = draw_assistant(assistant, problem.config.seed, *sizes, graph, facts.why_no_graph)
         write_atomically(problem.assistant_file(assistant.name), lambda path: path.write_text(found.to_json()))
         return found
 

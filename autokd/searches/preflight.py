@@ -170,7 +170,7 @@ def find_facts(config: SearchConfig, teacher: Teacher | None = None, reporter: R
     student_shape = shape_of(dataset.input_shape, config.data.student_channels)
     graph, why_no_graph = _graph(teacher, dataset, student_shape, device)
     traced = None if graph is None else Architecture.from_dict(graph)
-    panel = find_panel(config, teacher, dataset, device, traced, reporter)
+    panel = find_panel(config, teacher, dataset, device, traced, why_no_graph, reporter)
     spaces = _spaces_without_copies(config, why_no_graph, reporter) if graph is None else ()
     return Facts(
         input_shape=student_shape,

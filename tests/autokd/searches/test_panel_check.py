@@ -46,7 +46,7 @@ def config(*assistants: dict[str, Any], **sections: Any) -> SearchConfig:
 
 def found(config: SearchConfig, reporter: Any = None) -> PanelFacts | None:
     teacher = load_teacher(config.teacher, CPU)
-    return find_panel(config, teacher, load_data(config.data), CPU, None, reporter or mock.Mock())
+    return find_panel(config, teacher, load_data(config.data), CPU, None, "it has none", reporter or mock.Mock())
 
 
 def test_each_assistant_is_measured_beside_the_teacher() -> None:
@@ -106,6 +106,7 @@ def test_an_assistant_that_cannot_teach_is_refused(
         ([{"name": "one", "params": 5}], "assistant 'one' cannot be drawn: "),
         ([{"name": "one", "params": 5_000, "space": "nagoo"}], "assistant 'one' cannot be drawn: .*'nagoo'"),
         ([MIDDLE | {"space": "nago", "ranges": {"depth": 3}}], "assistant 'middle' cannot be drawn: .*'depth'"),
+        ([MIDDLE | {"space": "like-teacher"}], r"drawn: space 'like-teacher' copies the teacher, but it has none\.$"),
     ],
 )
 def test_an_assistant_that_cannot_be_drawn_is_refused_before_anything_is_trained(
