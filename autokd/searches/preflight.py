@@ -391,7 +391,7 @@ def _spaces_without_copies(config: SearchConfig, why_no_graph: str, reporter: Re
 def _pupils(problem: Problem, panel: PanelConfig) -> list[nn.Module]:
     """Fresh networks of the assistants that are to learn from the teacher itself."""
     facts, chosen = problem.facts, panel.assistants[:1] if panel.path == "chain" else panel.assistants
-    given = problem.config.seed, facts.input_shape, facts.classes, problem.teacher_graph
+    given = problem.config.seed, facts.input_shape, facts.classes, problem.teacher_graph, facts.why_no_graph
     return [build(draw_assistant(each, *given)) for each in chosen if each.is_trained]
 
 
