@@ -1,12 +1,15 @@
 """Numbers and tables as people read them."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from copy import copy
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
-from rich.table import Table
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.table import Column, Table
 from rich.text import Text
 
 from autokd.searches.panel_facts import AssistantFacts, PanelFacts
@@ -43,6 +46,8 @@ __all__ = [
 ]
 
 METRIC_HEADINGS = ("accuracy", "loss", "ECE", "ECE scaled")
+READABLE = 30  # columns of a terminal to which words may be wrapped
+_GAP = 3  # columns of a terminal between two of a table
 _UNITS = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
@@ -116,18 +121,45 @@ def moment(at: datetime) -> str:
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]], numeric: Collection[int] = ()) -> Table:
     """A plain table; the `numeric` columns are aligned to the right.
 
+    Where a terminal is too narrow for all columns, the others follow below, behind the first one again.
+
     Args:
         headings: Heading of each column.
         rows: Cells of each row, as many as there are headings.
         numeric: Indices of the columns to align to the right.
     """
-    drawn = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    drawn = _FoldingTable(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
     for position, heading in enumerate(headings):
         right = position in numeric
         drawn.add_column(heading, justify="right" if right else "left", no_wrap=right)
     for row in rows:
         drawn.add_row(*map(Text, row))
     return drawn
+
+
+class _FoldingTable(Table):
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for columns in self._parts(options.max_width):
+            part = copy(self)
+            part.columns = [replace(column, _index=index) for index, column in enumerate(columns)]
+            yield from Table.__rich_console__(part, console, options)
+
+    def _parts(self, width: int) -> Iterator[list[Column]]:
+        """The columns that fit beside each other into a width, the first of all before each part of the others."""
+        first, *others = self.columns
+        part = [first]
+        for column in others:
+            if len(part) > 1 and sum(_width(each) + _GAP for each in [*part, column]) - 1 > width:
+                yield part
+                part = [first]
+            part.append(column)
+        yield part
+
+
+def _width(column: Column) -> int:
+    """Columns of a terminal that one of a table needs."""
+    longest = max(cell_len(str(cell)) for cell in (column.header, *column.cells))
+    return longest if column.no_wrap else min(longest, READABLE)
 
 
 def facts_table(facts: Iterable[tuple[str, str]]) -> Table:

@@ -1,10 +1,12 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from io import StringIO
 
 import pytest
+from rich.console import Console
 
 from autokd.searches.panel_facts import AssistantFacts, PanelFacts
-from autokd.searches.tables import count, counted, evaluation_state, panel_lines, ratio
+from autokd.searches.tables import count, counted, evaluation_state, panel_lines, ratio, table
 from autokd.searches.under_way import RunningEvaluation
 
 AN_HOUR = timedelta(hours=1)
@@ -67,3 +69,21 @@ def test_an_evaluation_under_way_is_told_as_far_as_it_is_known(evaluation: Runni
     if evaluation.images_per_second and evaluation.ends_at is None:
         evaluation = replace(evaluation, ends_at=datetime.now(UTC) + AN_HOUR)
     assert evaluation_state(evaluation) == line
+
+
+@pytest.mark.parametrize("width", [40, 80, 160])
+def test_a_table_that_is_wider_than_the_terminal_goes_on_below_with_nothing_cut_off(width: int) -> None:
+    rows = [(name, *(f"{number}.25%" for number in range(12))) for name in ("like-teacher", "mobilenetv2")]
+    console = Console(width=width, record=True, file=StringIO())
+    console.print(table(["", *(f"metric{number}" for number in range(12))], rows, numeric=range(1, 13)))
+    lines = console.export_text().splitlines()
+    assert max(map(len, lines)) <= width
+    for name, *cells in rows:
+        assert [cell for line in lines if name in line for cell in line.split()[1:]] == cells
+
+
+def test_words_are_wrapped_before_a_table_goes_on_below() -> None:
+    console = Console(width=60, record=True, file=StringIO())
+    console.print(table(("trial", "family"), [("3", "a " * 100)], range(1)))
+    lines = console.export_text().splitlines()
+    assert [line.split()[0] for line in lines if "t" in line] == ["trial"]
