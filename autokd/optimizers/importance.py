@@ -8,7 +8,8 @@
 The importance of a dimension is its Shapley effect divided by V (Owen 2014, https://doi.org/10.1137/130936233): the
 additional variance that the dimension explains, given those before it, averaged over all orders of the dimensions. The
 effects sum to V, and interactions are shared evenly among their dimensions. So a conditional dimension counts in
-proportion to how often it is active, and shares its effect with its parent.
+proportion to how often it is active, and shares its effect with its parent. A dimension of which all trials have the
+same value is held there, and has no effect: away from it, f only goes back to the mean of all.
 
 Optuna's evaluators are not suitable: they omit every parameter that some trial lacks, and they compare values of trials
 that were trained for different numbers of epochs.
@@ -21,6 +22,7 @@ import torch
 from numpy.typing import NDArray
 from optuna.study import Study
 from optuna.trial import TrialState
+from torch import Tensor
 from torch.quasirandom import SobolEngine
 
 from autokd.errors import InputError
@@ -63,7 +65,7 @@ def importances(study: Study, dimensions: Mapping[str, Dimension]) -> dict[str, 
     history = History.of(study.get_trials(deepcopy=False), encoding, signs_of(study))
     if not len(history.X):
         raise InputError(f"importances need trials with a value, but none of {len(finished)} has one.")
-    effects = _effects(_model(history, encoding), encoding, dimensions)
+    effects = _effects(_model(history, encoding), encoding, dimensions, history.X[:, : encoding.dimension])
     if effects.sum() < LEAST_VARIANCE:
         raise InputError(f"importances need trials of different values, but the model sees {len(finished)} equal ones.")
     shares = dict(zip(encoding.names, (effects / effects.sum()).tolist(), strict=True))
@@ -98,8 +100,15 @@ def _model(history: History, encoding: Encoding) -> Surrogate:
     return Surrogate.fit(history.X[some], history.Y[some, 0], encoding.categories, history.has_steps, TAILS)
 
 
-def _effects(model: Surrogate, encoding: Encoding, dimensions: Mapping[str, Dimension]) -> Array:
-    """Shapley effect of each coordinate, `d`, at least 0."""
+def _effects(model: Surrogate, encoding: Encoding, dimensions: Mapping[str, Dimension], tried: Tensor) -> Array:
+    """Shapley effect of each coordinate, `d`, at least 0.
+
+    Args:
+        model: The surrogate.
+        encoding: Of the dimensions.
+        dimensions: The dimensions.
+        tried: Points of the trials, `n x d`.
+    """
     engine = SobolEngine(2 * encoding.dimension, scramble=True, seed=SEED)  # type: ignore[no-untyped-call]
     first, second = engine.draw(N_PAIRS, dtype=torch.float64).chunk(2, dim=1)
     rows = np.tile(np.arange(encoding.dimension), (N_PAIRS, 1))
@@ -110,6 +119,7 @@ def _effects(model: Surrogate, encoding: Encoding, dimensions: Mapping[str, Dime
         mean: Array = model.mean(conditions.canonical(torch.from_numpy(points))).numpy()
         return mean
 
-    pair = encoding.snap(first).numpy(), encoding.snap(second).numpy()
-    effects: Array = np.maximum(shapley_effects(posterior_mean, *pair, orders), 0)
+    is_fixed = (tried == tried[0]).all(dim=0)
+    first, second = (torch.where(is_fixed, tried[0], encoding.snap(points)) for points in (first, second))
+    effects: Array = np.maximum(shapley_effects(posterior_mean, first.numpy(), second.numpy(), orders), 0)
     return effects

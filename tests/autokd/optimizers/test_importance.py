@@ -154,6 +154,13 @@ def test_a_grandchild_is_inactive_where_its_parent_is() -> None:
     assert found["method"] == pytest.approx((1 / 2 + 1 / 3) / 4, abs=0.06)
 
 
+def test_a_dimension_of_which_one_value_was_tried_has_no_importance() -> None:
+    always = SPACE | {"method": Dimension(CategoricalDistribution(("kd",)))}
+    found = importances(study_of(conditional, 8, always), SPACE)
+    assert found["method"] == 0
+    assert found["kd.temperature"] + found["x"] > 0.9
+
+
 def test_low_values_of_trials_that_were_pruned_early_do_not_count() -> None:
     study, rng = optuna.create_study(direction="maximize"), np.random.default_rng(0)
     for number in range(60):
