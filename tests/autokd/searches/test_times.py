@@ -82,6 +82,12 @@ def test_a_resumed_training_is_known_by_its_students() -> None:
     assert (found.search, found.training) == (0, 21 + 300 + 9)
 
 
+def test_what_a_training_at_full_length_loads_before_it_begins_is_no_time_of_the_search() -> None:
+    loading = [(at - 5 * (kind == "lease_acquired"), kind, payload) for at, kind, payload in TRAINING]
+    searched, found = (measure_times(history(*SEARCH, *later), {FINAL_STUDENT}) for later in ((), loading))
+    assert (found.search, found.training) == (searched.search, 5 + 1 + 300 + 9)
+
+
 def test_times_are_one_line_without_parts_that_took_none() -> None:
     assert times_line(Times(10.0, 180.0, 300.0, 0.0)) == "data 10 s, teacher outputs 3 min, search 5 min"
     assert times_line(Times(None, 0.0, 0.0, 0.0)) == ""
