@@ -1,6 +1,7 @@
 """The commands: each parses its arguments, calls the public API and prints the result. Heavy imports are local."""
 
 import os
+import shlex
 import signal
 import sys
 import traceback
@@ -104,7 +105,9 @@ def init(
     from autokd.recipes.catalogue import SCHEMA_FILE, write_recipe
 
     write_recipe(recipe, file, force)
-    typer.echo(f"wrote {file} and, for editors, {SCHEMA_FILE}; start it with `autokd search {file}`")
+    typer.echo(
+        f"wrote {file} and, for editors, {SCHEMA_FILE}; start it with `{shlex.join(['autokd', 'search', str(file)])}`"
+    )
 
 
 @app.command(rich_help_panel="Search")

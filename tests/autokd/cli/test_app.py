@@ -103,6 +103,11 @@ def test_init_writes_a_recipe_that_can_be_searched(invoke):
     assert read_config(Path("mine.toml")).name == "mine"
 
 
+def test_init_proposes_a_command_that_a_shell_understands(invoke):
+    outcome = invoke("init", "digits", "my search.toml")
+    assert outcome.out.endswith("start it with `autokd search 'my search.toml'`\n")
+
+
 def test_init_leads_editors_to_the_schema_beside_the_file(invoke):
     Path("folder").mkdir()
     assert invoke("init", "digits", "folder/mine.toml").code == 0
