@@ -45,9 +45,11 @@ def label_accuracies(axis: "Axis", accuracies: Sequence[float]) -> None:
     """Label the axis of these accuracies in percent."""
     low, high = accuracy_places([min(accuracies), max(accuracies)])
     room = max(0.06 * (high - low), 0.02)
-    ticks = _ticks(100 - 10 ** (room - low), min(100 - 10 ** (-room - high), 100 - LEAST_ERROR))
+    ticks = _ticks(max(0, 100 - 10 ** (room - low)), min(100 - 10 ** (-room - high), 100 - LEAST_ERROR))
     last = 100 - LEAST_ERROR
     axis.set_ticks(accuracy_places(ticks), ["100" if isclose(tick, last) else f"{tick:g}" for tick in ticks])
+    if high - low < room:  # else ticks of equal accuracies crowd in the middle
+        _limit(axis, low - room, high + room)
 
 
 def label_costs(axis: "Axis", costs: Sequence[float]) -> None:
@@ -90,8 +92,7 @@ def label_values(
     if isinstance(distribution, CategoricalDistribution):
         names = [str(choice) for choice in distribution.choices]
         axis.set_ticks(range(len(names)), [short(name) for name in names], parse_math=False)
-        limit = axis.axes.set_xlim if axis is axis.axes.xaxis else axis.axes.set_ylim
-        limit(-0.5, len(names) - 0.5)  # those of the shifted points would cut ticks off
+        _limit(axis, -0.5, len(names) - 0.5)  # those of the shifted points would cut ticks off
         return np.array([names.index(str(value)) for value in values]) + jitter(len(values), rng)
     assert isinstance(distribution, IntDistribution | FloatDistribution)
     places = np.array(values, dtype=float)
@@ -117,6 +118,11 @@ def short(name: str) -> str:
     """A long name without its middle: composed methods differ at their ends."""
     half = LONGEST_NAME // 2
     return name if len(name) <= LONGEST_NAME else f"{name[:half]}\N{HORIZONTAL ELLIPSIS}{name[-half:]}"
+
+
+def _limit(axis: "Axis", low: float, high: float) -> None:
+    limit = axis.axes.set_xlim if axis is axis.axes.xaxis else axis.axes.set_ylim
+    limit(low, high)
 
 
 def _ticks(low: float, high: float) -> list[float]:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 
-from autokd.analysis.scales import apart, label_costs, label_values
+from autokd.analysis.scales import accuracy_places, apart, label_accuracies, label_costs, label_values
 
 
 @given(st.lists(st.floats(-3, 3), max_size=12), st.floats(0.01, 1))
@@ -21,6 +21,19 @@ def test_names_stand_apart_in_the_order_of_their_points_and_not_below_them(place
 def test_a_name_that_has_room_stands_at_its_point() -> None:
     assert apart([0.5, 0.1, 0.9], 0.3) == [0.5, 0.1, 0.9]
     assert apart([0.5, 0.5], 0.3) == [0.5, 0.8]
+
+
+@pytest.mark.parametrize("accuracies", [[80.0], [90.0, 90.0], [0.0, 0.0], [0.02, 0.1], [99.5, 99.5]])
+def test_ticks_of_equal_accuracies_fill_the_axis_and_none_is_negative(accuracies: list[float]) -> None:
+    axes = Figure().subplots()
+    places = accuracy_places(accuracies)
+    axes.scatter(places, range(len(places)))
+    label_accuracies(axes.xaxis, accuracies)
+    low, high = axes.get_xlim()
+    ticks, labels = axes.get_xticks(), [float(label.get_text()) for label in axes.get_xticklabels()]
+    assert low < min(places) <= max(places) < high
+    assert min(np.diff(ticks)) > (high - low) / 12
+    assert min(labels) >= 0
 
 
 @pytest.mark.parametrize(
