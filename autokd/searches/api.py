@@ -19,11 +19,11 @@ from autokd.database.reading import Reader
 from autokd.errors import InputError
 from autokd.evaluation.precompute import store_shapes
 from autokd.searches.data_from_python import data_source
+from autokd.searches.method_check import check_methods
 from autokd.searches.preflight import (
     broken_limits,
     check_budget,
     check_config,
-    check_methods,
     check_storage,
     check_workers,
     checks,

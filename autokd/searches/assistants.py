@@ -13,6 +13,7 @@ from autokd.core.seeds import derive
 from autokd.distillation.panels.weights import panel_weights
 from autokd.errors import InputError, first_line
 from autokd.searches.panel_facts import AssistantFacts, PanelFacts
+from autokd.searches.problem import Problem
 from autokd.searches.references import NETWORKS
 from autokd.teachers.teacher import Teacher
 from autokd.training.metrics import teacher_metrics
@@ -21,7 +22,7 @@ from search_spaces.architecture.layers import Shape
 from search_spaces.design.registry import space
 from search_spaces.errors import BudgetError, SpaceError
 
-__all__ = ["distillation_of", "draw_assistant", "measured", "weighed"]
+__all__ = ["distillation_of", "draw_assistant", "drawn_in", "measured", "weighed"]
 
 TRIES = 20  # families that are drawn at random until one fits the limits of an assistant
 
@@ -61,6 +62,13 @@ def draw_assistant(
         return chosen.sample(chosen.random_parameters(rng), assistant.budget, input_shape, classes, rng)
     except SpaceError as error:
         raise InputError(f"assistant {assistant.name!r} cannot be drawn: {first_line(error)}.") from None
+
+
+def drawn_in(problem: Problem, assistant: AssistantConfig) -> Architecture:
+    """The network of an assistant that a search trains; see `draw_assistant`."""
+    facts = problem.facts
+    of_teacher = problem.teacher_graph, facts.why_no_graph
+    return draw_assistant(assistant, problem.config.seed, facts.input_shape, facts.classes, *of_teacher)
 
 
 def distillation_of(panel: PanelConfig, n_teachers: int) -> tuple[str, dict[str, PlainValue]]:

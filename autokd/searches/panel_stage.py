@@ -22,7 +22,7 @@ from autokd.database.store import Store
 from autokd.distillation import make_method
 from autokd.evaluation.context import TrainingContext
 from autokd.evaluation.task import EvaluationResult, EvaluationTask, checkpoints, weights_file
-from autokd.searches.assistants import distillation_of, draw_assistant, measured, weighed
+from autokd.searches.assistants import distillation_of, drawn_in, measured, weighed
 from autokd.searches.dispatcher import Dispatcher
 from autokd.searches.panel_facts import AssistantFacts, PanelFacts
 from autokd.searches.problem import Problem
@@ -125,9 +125,7 @@ class PanelStage:
 
     def _drawn(self, problem: Problem, assistant: AssistantConfig) -> Architecture:
         """The assistant's architecture, which is written to its file, too."""
-        facts = problem.facts
-        sizes, graph = (facts.input_shape, facts.classes), problem.teacher_graph
-        found = draw_assistant(assistant, problem.config.seed, *sizes, graph, facts.why_no_graph)
+        found = drawn_in(problem, assistant)
         write_atomically(problem.assistant_file(assistant.name), lambda path: path.write_text(found.to_json()))
         return found
 

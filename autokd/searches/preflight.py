@@ -2,8 +2,7 @@
 
 import platform
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
-from copy import deepcopy
+from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import version
 from itertools import pairwise
@@ -12,25 +11,22 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
 
-from autokd.config.panel import PanelConfig
 from autokd.config.schema import SearchConfig
 from autokd.core.device import pick_device
 from autokd.core.seeds import derive
 from autokd.data.augmentation import Augmentation, check_augmentation, check_extent
-from autokd.data.channels import SomeChannels, check_channels, moments_of, shape_of
+from autokd.data.channels import check_channels, moments_of, shape_of
 from autokd.data.dataset import Dataset
 from autokd.data.registry import check_resized, check_source, load_data
-from autokd.data.stream import Batch, steps_per_epoch
-from autokd.distillation import Distiller, Method, make_method
+from autokd.data.stream import steps_per_epoch
+from autokd.distillation import Method
 from autokd.distillation.layers import modules_named
 from autokd.distillation.pruning import is_prunable
-from autokd.errors import BudgetInfeasibleError, InputError, first_line
+from autokd.errors import BudgetInfeasibleError, InputError
 from autokd.evaluation.distillation_stream import is_live
 from autokd.evaluation.precompute import check_outputs, check_room, find_shapes, missing_outputs
 from autokd.optimizers.errors import OptimizerError
-from autokd.searches.assistants import draw_assistant
 from autokd.searches.choices import Choices
 from autokd.searches.facts import Facts
 from autokd.searches.panel_check import check_panel_config, find_panel
@@ -54,14 +50,12 @@ from search_spaces.design.budget import LARGEST_LIMIT
 from search_spaces.design.envelope import Offer, envelope
 from search_spaces.design.open_graph import OpenGraph
 from search_spaces.errors import SpaceError
-from search_spaces.networks.network import build
 
 __all__ = [
     "broken_limits",
     "check_budget",
     "check_choices",
     "check_config",
-    "check_methods",
     "check_storage",
     "check_workers",
     "checks",
@@ -71,7 +65,6 @@ __all__ = [
 ]
 
 DECISIVE_PACKAGES = ("autokd", "torch", "numpy", "optuna", "scipy")
-PROBED = 8  # samples
 
 
 @contextmanager
@@ -196,42 +189,6 @@ def find_facts(config: SearchConfig, teacher: Teacher | None = None, reporter: R
         panel=panel,
         noise_is_known=True,
     )
-
-
-def check_methods(problem: Problem, students: Sequence[nn.Module], teacher: Teacher | None = None) -> None:
-    """Try each distillation method at the ends of its ranges on a few samples, with a student of each space.
-
-    That of assistants is tried with those that are to learn from the teacher.
-
-    Args:
-        problem: The search.
-        students: Typical students, see `autokd.searches.speed.typical_students`.
-        teacher: The teacher, where it is given as an object.
-
-    Raises:
-        InputError: If the teacher does not give what a method needs, a method cannot work with the shapes of student
-            and teacher, or its loss is not finite.
-    """
-    context, device, is_object = problem.context, torch.device(problem.facts.device), teacher is not None
-    dataset = context.load_data()
-    teacher = teacher or context.load_teacher(0, dataset)
-    students = [SomeChannels(each, context.data.student_channels) for each in students]
-    batch = context.stream(dataset).batch(torch.arange(min(PROBED, len(dataset.train)), device=device), 0)
-
-    def check(name: str, method: Method, students: Sequence[nn.Module]) -> None:
-        _check_needs(name, method, teacher, is_object)
-        for student in students if teacher.network is not None else ():
-            _check_runs(name, method, student, teacher, batch, dataset.train.labels, context.teacher.layers)
-
-    for name, method in problem.methods.examples():
-        check(name, method, students)
-    panel = problem.config.panel
-    if panel is not None and problem.lacks_assistants and (pupils := _pupils(problem, panel)):
-        learning = [SomeChannels(each.to(device), context.data.student_channels) for each in pupils]
-        try:
-            check(panel.method, make_method(panel.method, panel.settings), learning)
-        except InputError as error:
-            raise InputError(f"panel.distillation: {error}") from None
 
 
 def check_storage(problem: Problem, teacher: Teacher | None = None) -> OutputShapes:
@@ -388,35 +345,6 @@ def _spaces_without_copies(config: SearchConfig, why_no_graph: str, reporter: Re
     return tuple(name for name in members if name not in copies) if copies else ()
 
 
-def _pupils(problem: Problem, panel: PanelConfig) -> list[nn.Module]:
-    """Fresh networks of the assistants that are to learn from the teacher itself."""
-    facts, chosen = problem.facts, panel.assistants[:1] if panel.path == "chain" else panel.assistants
-    given = problem.config.seed, facts.input_shape, facts.classes, problem.teacher_graph, facts.why_no_graph
-    return [build(draw_assistant(each, *given)) for each in chosen if each.is_trained]
-
-
-def _check_needs(name: str, method: Method, teacher: Teacher, is_object: bool) -> None:
-    """Raise if the method needs more of the teacher than there is.
-
-    Args:
-        name: Name of the method.
-        method: The method.
-        teacher: The teacher.
-        is_object: Whether the teacher is given as an object, which workers do not have.
-    """
-    if method.copies_teacher and (is_object or teacher.network is None):
-        raise InputError(
-            f"distillation method {name!r} trains a copy of the teacher in the workers, so it wants a torch module "
-            "given by name, `module:function`."
-        )
-    wanted = [*sorted(method.needs), *(["answers for further views"] if method.n_views > 1 else [])]
-    if wanted and teacher.network is None:
-        raise InputError(
-            f"distillation method {name!r} needs the teacher's {' and '.join(wanted)}, but the teacher is no torch "
-            "module: choose methods that learn from logits."
-        )
-
-
 def _check_stored(name: str, method: Method, stored: Collection[OutputKind]) -> None:
     """Raise if the method wants more of a teacher that only this process has than is stored of it."""
     if is_live(method, stored):
@@ -424,38 +352,3 @@ def _check_stored(name: str, method: Method, stored: Collection[OutputKind]) -> 
             f"distillation method {name!r} runs the teacher in the workers, but it is given as an object: "
             "name it as `module:function`."
         )
-
-
-def _check_runs(
-    name: str,
-    method: Method,
-    student: nn.Module,
-    teacher: Teacher,
-    batch: Batch,
-    labels: Tensor,
-    layers: Sequence[str] | None,
-) -> None:
-    """Raise if the loss of a batch cannot be computed."""
-
-    def copied(number: int) -> nn.Module:
-        return deepcopy(student)
-
-    try:
-        with torch.random.fork_rng():
-            distiller = Distiller(
-                method,
-                student,
-                teacher,
-                batch.images,
-                labels,
-                teacher_layers=layers and teacher.outer_names(layers),
-                fresh=copied,
-                panel=[teacher],  # an assistant's logits have the same shape
-            )
-            with closing(distiller):
-                loss = distiller(batch.images, batch.labels, batch.indices)
-    except (InputError, RuntimeError, ValueError) as error:
-        why = teacher.inner_text(first_line(error))
-        raise InputError(f"distillation method {name!r} cannot be used here: {why}") from None
-    if not loss.isfinite():
-        raise InputError(f"distillation method {name!r}: its loss is {float(loss)} before training: narrow its ranges.")

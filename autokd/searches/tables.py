@@ -138,6 +138,8 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]], numeric: Colle
 
 
 class _FoldingTable(Table):
+    """A table of which columns that find no room follow below."""
+
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         for columns in self._parts(options.max_width):
             part = copy(self)

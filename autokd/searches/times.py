@@ -44,11 +44,11 @@ def measure_times(events: Iterable[EventRow], final: Collection[int] = (), data:
         data: Time before the search was recorded, in seconds.
     """
     seconds = {"teacher_outputs": 0.0, "search": 0.0, "training": 0.0}
-    phase, before, session = "search", None, 0.0
+    phase, before, worked = "search", None, 0.0  # in this session, seconds
     for event in events:
         if event.kind == "lease_acquired":  # a session begins; nobody worked before it
-            seconds[phase] += session
-            phase, before, session = "search", event.at, 0.0
+            seconds[phase] += worked
+            phase, before, worked = "search", event.at, 0.0
             continue
         if _is_final(event.payload, final):
             phase = "training"
@@ -57,9 +57,9 @@ def measure_times(events: Iterable[EventRow], final: Collection[int] = (), data:
             if event.kind in TEACHER_EVENTS:
                 seconds["teacher_outputs"] += event.payload.get("seconds", took)
             else:
-                session += took
+                worked += took
             before = event.at
-    seconds[phase] += session
+    seconds[phase] += worked
     return Times(data, **{part: round(each, 3) for part, each in seconds.items()})
 
 

@@ -23,11 +23,11 @@ from autokd.evaluation.precompute import precompute_outputs
 from autokd.recipes.catalogue import find_config
 from autokd.searches.choices import Choices
 from autokd.searches.facts import Facts
+from autokd.searches.method_check import check_methods
 from autokd.searches.preflight import (
     broken_limits,
     check_budget,
     check_config,
-    check_methods,
     check_storage,
     find_facts,
     survey,
