@@ -135,7 +135,7 @@ def as_teacher(network: nn.Module, preparation: Preparation, reading: Reading) -
         reading: How its logits are read from what it returns.
 
     Raises:
-        InputError: If the network fails, as a user's can in any way, and in training alone.
+        InputError: If the network fails, as a user's can in any way, and in training alone, or returns more there.
     """
     is_running = False
 
@@ -147,6 +147,11 @@ def as_teacher(network: nn.Module, preparation: Preparation, reading: Reading) -
     def after(module: nn.Module, samples: tuple[Tensor, ...], returned: object) -> Tensor:
         nonlocal is_running
         is_running = False
+        if module.training and reading.output is None and not isinstance(returned, Tensor):
+            raise InputError(
+                f"the teacher returns a {type(returned).__name__} in training, and one tensor otherwise: only that is "
+                "trained, so turn its further outputs off, as by teacher.arguments = { aux_logits = false }."
+            )
         return reading(returned)
 
     hooks = network.register_forward_pre_hook(before), network.register_forward_hook(after)

@@ -22,6 +22,14 @@ def small():
     hidden = nn.Linear(64, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(0.2)
     return nn.Sequential(nn.Flatten(), *hidden, nn.Linear(16, 10))
 
+class Auxiliary(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body, self.aside = small(), small()
+
+    def forward(self, images):
+        return (self.body(images), self.aside(images)) if self.training else self.body(images)
+
 def lazy():
     return nn.Sequential(nn.Flatten(), nn.LazyLinear(10))
 
@@ -214,6 +222,11 @@ def test_what_cannot_be_trained_is_refused_and_nothing_is_written(
 def test_a_network_that_fails_in_training_alone_is_one_line(make: Make) -> None:
     with pytest.raises(InputError, match=r"^the teacher fails in training: ValueError: Expected more than 1 value per"):
         train_teacher(make("small", batch_size=1))
+
+
+def test_a_network_that_returns_more_in_training_is_told_what_is_trained(make: Make) -> None:
+    with pytest.raises(InputError, match=r"^the teacher returns a tuple in training, and one tensor otherwise: only"):
+        train_teacher(make("Auxiliary"))
 
 
 @pytest.mark.parametrize("name", ["teacher-3.safetensors", "teacher-3.json", "epoch-02.safetensors"])
