@@ -119,8 +119,21 @@ def fresh_state(
             learning rate.
     """
     method = method or nn.Module()
+    for module in (*network.modules(), *method.modules()):
+        if isinstance(module, nn.GroupNorm):
+            module.register_forward_pre_hook(_with_gradient)
     average = None if settings.ema is None else Average(network, settings.ema)
     return TrainingState(network, optimiser(settings, network, method, companions=companions), method, average)
+
+
+def _with_gradient(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Inputs of a group norm that have gradients.
+
+    Torch 2.13 crashes in the backward pass of a group norm on a CPU if its inputs are channels_last and need none, as
+    after layers that are frozen.
+    """
+    is_needed = torch.is_grad_enabled() and not any(each.requires_grad for each in inputs)
+    return tuple(each.detach().requires_grad_() for each in inputs) if is_needed else inputs
 
 
 def optimiser(

@@ -14,7 +14,7 @@ from autokd.data.augmentation import Augmentation
 from autokd.data.stream import Batch, TrainingStream
 from autokd.errors import DivergedError
 from autokd.training.checkpoint import load_checkpoint, save_checkpoint
-from autokd.training.loop import TrainingSettings, TrainingState, optimiser, train
+from autokd.training.loop import TrainingSettings, TrainingState, fresh_state, optimiser, train
 from autokd.training.metrics import label_metrics, predict
 from autokd.training.schedules import Cosine, Schedule, cosine
 
@@ -66,6 +66,14 @@ def trained_by_hand(network: nn.Module, stream: TrainingStream, settings: Traini
                 momenta[k] = decayed.clone() if before is None else settings.momentum * before + decayed
                 parameter -= rate * (decayed + settings.momentum * momenta[k])  # type: ignore[misc]
     return [parameter.detach() for parameter in parameters]
+
+
+def test_a_group_norm_learns_behind_frozen_layers(stream: TrainingStream) -> None:
+    norm = nn.GroupNorm(2, 4)
+    network = nn.Sequential(nn.Conv2d(1, 4, 3).requires_grad_(False), norm, nn.Flatten(), nn.Linear(64, 3))
+    settings = TrainingSettings()
+    run(fresh_state(settings, network.to(memory_format=torch.channels_last)), stream, settings)
+    assert not torch.equal(norm.weight, torch.ones(4))
 
 
 def test_training_equals_a_loop_by_hand(stream: TrainingStream, fresh: Fresh) -> None:
