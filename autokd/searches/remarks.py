@@ -1,5 +1,6 @@
 """What a user should be told without asking: trials that failed, families that hardly differ, a dubious teacher."""
 
+from collections.abc import Mapping
 from math import sqrt
 from typing import TYPE_CHECKING
 
@@ -81,8 +82,7 @@ def student_remarks(student: TrainedStudent, search: SearchRow) -> list[str]:
     if ours is not None:
         found.append(beats_teacher(ours, theirs, split, n.get(split)))
     if test:
-        validation = facts.teacher_metrics["accuracy"]
-        found.append(seen_samples(validation, test["accuracy"], n.get("validation"), n.get("test")))
+        found.append(seen_samples(facts.teacher_metrics, test, n.get("validation"), n.get("test")))
     return [line for line in found if line]
 
 
@@ -106,27 +106,34 @@ def beats_teacher(student: float, teacher: float, split: str, n: int | None) -> 
     return f"{said}: the teacher may be weak or mis-prepared" if surprising else f"{said}, within its noise"
 
 
-def seen_samples(validation: float, test: float, n_validation: int | None, n_test: int | None) -> str | None:
+def seen_samples(
+    validation: Mapping[str, float], test: Mapping[str, float], n_validation: int | None, n_test: int | None
+) -> str | None:
     """Sentence about a teacher that is far better on the validation split than on the test split; None if it is not.
 
-    It is a one-sided test of two proportions with the pooled variance, at `EVIDENT` standard errors.
+    It is a one-sided test of two proportions with the pooled variance, at `EVIDENT` standard errors. The balanced
+    accuracy, where it is known, must pass it, too: the accuracy alone also falls where the test split has more samples
+    of difficult classes.
 
     Args:
-        validation: Accuracy of the teacher on the validation split.
-        test: Its accuracy on the test split.
+        validation: Metrics of the teacher on the validation split.
+        test: Its metrics on the test split.
         n_validation: Samples of the validation split; None if their number is not known.
         n_test: Samples of the test split.
     """
     if not n_validation or not n_test:
         return None
-    pooled = (validation * n_validation + test * n_test) / (n_validation + n_test)
-    error = sqrt(pooled * (1 - pooled) * (1 / n_validation + 1 / n_test))
-    if validation - test <= EVIDENT * error:
-        return None
+    for name in ("accuracy", "balanced_accuracy"):
+        if name not in validation or name not in test:
+            continue
+        pooled = (validation[name] * n_validation + test[name] * n_test) / (n_validation + n_test)
+        error = sqrt(pooled * (1 - pooled) * (1 / n_validation + 1 / n_test))
+        if validation[name] - test[name] <= EVIDENT * error:
+            return None
     return (
-        f"the teacher is right on {percent(validation)} of the validation samples, but only on {percent(test)} of the "
-        "test samples: the validation samples are evidently among its own training samples, and flatter it; hold out "
-        "samples that it has not seen"
+        f"the teacher is right on {percent(validation['accuracy'])} of the validation samples, but only on "
+        f"{percent(test['accuracy'])} of the test samples: the validation samples are evidently among its own training "
+        "samples, and flatter it; hold out samples that it has not seen"
     )
 
 

@@ -69,13 +69,22 @@ def test_a_teacher_is_suspected_where_its_student_is_better_by_more_than_noise(
 def test_validation_samples_that_the_teacher_knows_are_told_by_two_proportions(
     validation: float, test: float, n: int, evident: bool
 ) -> None:
-    line = seen_samples(validation, test, n, 10_000)
+    line = seen_samples({"accuracy": validation}, {"accuracy": test}, n, 10_000)
     assert (line is not None) == evident
     assert line is None or "evidently among its own training samples" in line
 
 
+@pytest.mark.parametrize(("balanced", "evident"), [(0.9, True), (0.6, False)])
+def test_more_samples_of_difficult_classes_are_no_evidence_that_the_teacher_knows_others(
+    balanced: float, evident: bool
+) -> None:
+    validation = {"accuracy": 0.9, "balanced_accuracy": balanced}
+    test = {"accuracy": 0.6, "balanced_accuracy": 0.6}
+    assert (seen_samples(validation, test, 5_000, 10_000) is not None) == evident
+
+
 def test_nothing_is_said_where_the_numbers_of_samples_are_unknown() -> None:
-    assert seen_samples(0.9, 0.1, None, None) is None
+    assert seen_samples({"accuracy": 0.9}, {"accuracy": 0.1}, None, None) is None
 
 
 @pytest.mark.parametrize(("accuracy", "n", "said"), [(1.0, 300, True), (1.0, 299, False), (0.9999, 10_000, False)])
