@@ -8,15 +8,17 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from torch.utils._pytree import tree_leaves
 
 from autokd.data.dataset import Dataset
 from autokd.data.stream import Batch
+from autokd.errors import InputError
 from autokd.teachers.logits import Reading
 from autokd.teachers.preparation import Preparation
 from autokd.training.metrics import EVALUATION_BATCH, predict
 
-__all__ = ["Teacher"]
+__all__ = ["Teacher", "check_sizes"]
 
 MOST_VALUES = 8_000_000  # in a batch for a teacher: 53 images of 3 x 224 x 224
 
@@ -128,6 +130,17 @@ class Teacher(nn.Module):
     def largest_batch(self, input_shape: tuple[int, ...]) -> int:
         """Largest batch that spares memory: the larger the network's inputs are, the smaller it is."""
         return max(1, min(EVALUATION_BATCH, MOST_VALUES // self.preparation.values(input_shape)))
+
+
+def check_sizes(network: Callable[[Any], Any], what: str) -> None:
+    """Raise `InputError` if a network has lazy layers that have not seen a sample.
+
+    Args:
+        network: A module or any callable.
+        what: The network, for the message.
+    """
+    if isinstance(network, nn.Module) and any(map(is_lazy, network.parameters())):
+        raise InputError(f"{what} has lazy layers, whose sizes are not known yet: run it on a sample first.")
 
 
 def _digest(network: Callable[[Any], Any], name: str) -> str:

@@ -90,6 +90,16 @@ def test_only_weights_of_four_dimensions_are_channels_last(config, monkeypatch: 
     assert image.is_contiguous(memory_format=torch.channels_last)
 
 
+def test_lazy_layers_must_know_their_sizes(config, dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("autokd.teachers.factories.registry.call", lambda *_: nn.LazyConv2d(3, 1))
+    with pytest.raises(
+        InputError, match=r"^the network of teacher.factory '.*' has lazy layers, .*: run it on a sample"
+    ):
+        load_teacher(config(), CPU, dataset)
+    with pytest.raises(InputError, match=r"^the teacher has lazy layers"):
+        teacher_of(nn.LazyConv2d(3, 1), "name", config(), dataset)
+
+
 def test_a_network_is_asked_and_read_as_the_settings_say(config, dataset: Dataset) -> None:
     settings = {"preprocess": "my_teachers_for_tests:doubled", "classes": [2, 0]}
     teacher = load_teacher(config("function", **settings), CPU, dataset)

@@ -202,7 +202,7 @@ def test_mixed_samples_are_trained_on(make: Make) -> None:
         ({"factory": "nothing"}, "returns a module without parameters: there is nothing to train"),
         ({"factory": "function"}, "must return a module to train, not function"),
         ({"factory": "large"}, r"the teacher fails on images of \(1, 8, 8\): RuntimeError"),
-        ({"factory": "lazy"}, "has lazy layers, whose sizes are not known yet: run it on a sample in the factory"),
+        ({"factory": "lazy"}, "has lazy layers, whose sizes are not known yet: run it on a sample first"),
         ({"factory": "many"}, r"gives \(12,\) outputs a sample, but the data has 10 classes: teacher.classes"),
         ({"factory": "sure"}, "outputs look like probabilities: set teacher.probabilities"),
         ({"factory": "absent"}, "has no 'absent'"),
