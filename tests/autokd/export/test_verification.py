@@ -196,3 +196,9 @@ def test_images_of_another_size_are_refused(copied: Path) -> None:
         InputError, match=r"^the student takes images of 6 x 6 pixels, but those of digits have 8 x 8\.$"
     ):
         samples_to_verify(copied, "digits")
+
+
+def test_samples_of_another_number_of_channels_are_refused(copied: Path) -> None:
+    takes(copied, 3, 8, 8)
+    with pytest.raises(InputError, match=r"^the student takes images of 3 channels, but those of digits have 1\.$"):
+        samples_to_verify(copied, "digits")
