@@ -100,10 +100,12 @@ def show_trials(found: Found, end: Annotated[int | None, Query(ge=1, le=2**31)] 
 @router.get("/searches/{search}/trials/{trial}")
 def show_trial(found: Found, record: FoundTrial) -> str:
     """The page of a trial or reference: its students, evaluations and logs."""
+    states = [record.trial.state, *(evaluation.state for evaluation in record.evaluations)]
     return render(
         "trial.html",
         search=found.name,
         trial=record.trial,
+        is_under_way="running" in states,
         facts=trial_facts(record, found),
         students=students_table(record, found.problem.budget),
         evaluations=evaluations_table(record),

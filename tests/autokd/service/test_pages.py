@@ -114,6 +114,21 @@ def test_a_trial_has_its_facts_and_a_drawing_whose_nodes_tell_their_cost(reader:
     assert "style=" not in drawn
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE trials SET state = 'running', value = NULL, finish_order = NULL WHERE number = 2",
+        "UPDATE evaluations SET state = 'running', metrics = NULL WHERE id = 6",  # at full length, after the trial ended
+    ],
+)
+def test_the_page_of_a_trial_is_asked_for_again_while_it_is_trained(serve: Any, home: Path, change: str) -> None:
+    client = serve(home)
+    ended = client.get(f"{FRAGMENTS}/trials/2").text
+    with sqlite3.connect(home / "autokd.db") as connection:
+        connection.execute(change)
+    assert ["data-again" in html for html in (ended, client.get(f"{FRAGMENTS}/trials/2").text)] == [False, True]
+
+
 def test_there_is_no_page_of_what_is_not_there(reader: TestClient) -> None:
     assert reader.get("/fragments/searches/none").status_code == 404
     assert reader.get(f"{FRAGMENTS}/trials/99").status_code == 404
