@@ -111,7 +111,9 @@ def _whose(kind: type) -> list[Label[Any]]:
         return []
     table = table_of(kind)
     trial = [_of(table, _TRIALS, "trial_id", name) for name in ("number", "reference")]
-    return trial if kind is StudentRow else [_of(table, _STUDENTS, "student_id", "replicate"), *trial]
+    if kind is StudentRow:
+        return trial
+    return [*(_of(table, _STUDENTS, "student_id", name) for name in ("replicate", "purpose")), *trial]
 
 
 def _of(table: Table, parent: Table, key: str, name: str) -> Label[Any]:

@@ -213,7 +213,7 @@ _EVENTS = insert(Event.__table__)  # type: ignore[arg-type]
 def _row_and_whose(kind: type[R], values: Mapping[str, Any]) -> tuple[R, dict[str, Any]]:
     """The row of these values of its columns, and what an event says of its trial and student."""
     row = checked(kind, {name: values.get(name) for name in _names(kind)})  # type: ignore[arg-type]
-    student = {"replicate": values["replicate"]} if kind is EvaluationRow else {}
+    student = {name: values[name] for name in ("replicate", "purpose")} if kind is EvaluationRow else {}
     return row, student | named(values["number"], values["reference"])
 
 

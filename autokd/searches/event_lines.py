@@ -39,16 +39,21 @@ def _student(payload: Payload) -> str:
     return f"student {payload['replicate']} of {_trial(payload)}"
 
 
+def _length(payload: Payload) -> str:
+    """How long an evaluation trains; earlier versions did not record whether that is full length."""
+    return "full length" if payload.get("purpose") == "final" else f"rung {payload['rung']}"
+
+
 def _evaluation_opened(payload: Payload) -> str:
-    return f"{_student(payload)} begins rung {payload['rung']}" + (" again" if payload["again"] else "")
+    return f"{_student(payload)} begins {_length(payload)}" + (" again" if payload["again"] else "")
 
 
 def _evaluation_finished(payload: Payload) -> str:
-    return f"{_student(payload)} finished rung {payload['rung']}: {percent(payload['metrics'].get('accuracy'))}"
+    return f"{_student(payload)} finished {_length(payload)}: {percent(payload['metrics'].get('accuracy'))}"
 
 
 def _evaluation_failed(payload: Payload) -> str:
-    return f"{_student(payload)} failed at rung {payload['rung']}: {payload['reason']}"
+    return f"{_student(payload)} failed at {_length(payload)}: {payload['reason']}"
 
 
 _WORDS: dict[str, Callable[[Payload], str]] = {

@@ -122,10 +122,11 @@ def test_every_verb_leaves_an_event(store: Store, lease: Lease) -> None:
 
 def test_events_of_an_evaluation_say_whose_it_is(store: Store, lease: Lease) -> None:
     trial = store.open_trial(lease, -1, {}, "resnet")
-    student = store.add_student(lease, trial.id, 2, "search", "a0", {}, **COST)
+    student = store.add_student(lease, trial.id, 2, "final", "a0", {}, **COST)
     evaluation = store.open_evaluation(lease, student.id, 1, 1.0, "k0")
     store.finish_evaluation(lease, evaluation.id, {}, 1.0)
-    whose = {"evaluation": evaluation.id, "rung": 1, "replicate": 2, "trial": -1, "reference": "resnet"}
+    of_student = {"replicate": 2, "purpose": "final"}
+    whose = {"evaluation": evaluation.id, "rung": 1, **of_student, "trial": -1, "reference": "resnet"}
     for event in store.events(lease.search_id)[-2:]:
         assert event.payload.items() >= whose.items()
 

@@ -6,7 +6,8 @@ import pytest
 from autokd.database.rows import EventRow
 from autokd.searches.event_lines import event_line
 
-OF_TRIAL = {"evaluation": 9, "rung": 1, "replicate": 0, "trial": 3}
+OF_TRIAL = {"evaluation": 9, "rung": 1, "replicate": 0, "purpose": "search", "trial": 3}
+AT_FULL_LENGTH = {**OF_TRIAL, "rung": 0, "purpose": "final"}
 OF_REFERENCE = {**OF_TRIAL, "trial": -1, "reference": "resnet"}
 
 
@@ -22,6 +23,13 @@ OF_REFERENCE = {**OF_TRIAL, "trial": -1, "reference": "resnet"}
         ),
         ("evaluation_failed", OF_TRIAL | {"reason": "lost"}, "student 0 of trial 3 failed at rung 1: lost"),
         ("evaluation_finished", {"evaluation": 9, "rung": 1, "metrics": {}}, "evaluation 9 finished rung 1: -"),
+        ("evaluation_opened", AT_FULL_LENGTH | {"again": False}, "student 0 of trial 3 begins full length"),
+        (
+            "evaluation_finished",
+            AT_FULL_LENGTH | {"metrics": {"accuracy": 0.9}},
+            "student 0 of trial 3 finished full length: 90.00 %",
+        ),
+        ("evaluation_failed", AT_FULL_LENGTH | {"reason": "lost"}, "student 0 of trial 3 failed at full length: lost"),
         ("trial_finished", {"trial": 3, "state": "failed", "value": None, "reason": "no"}, "trial 3 failed: no"),
         ("trial_reopened", {"trial": 3, "reason": "no"}, "trial 3 opened again; it had failed: no"),
         ("stop_requested", {"mode": "now"}, "asked to stop now"),
