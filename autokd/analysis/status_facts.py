@@ -72,7 +72,7 @@ def status_facts(result: SearchResult, asks_model: bool = True) -> list[tuple[st
     facts += search_remarks(progress, flatness, outlook is not None and outlook.is_enough)
     facts += [("full length", line) for line in full_length_lines(problem)]
     facts += [("full length", f"{training.name}: {training_state(training)}") for training in trainings]
-    lines = [event_line(event) for event in result.last_events(EVENTS)]
+    lines = [event_line(event, problem.costs) for event in result.last_events(EVENTS)]
     return facts + [("" if position else "last events", line) for position, line in enumerate(lines)]
 
 

@@ -1,7 +1,7 @@
 """The verb `watch`, and `status --watch`: a search seen from another terminal than the one that runs it."""
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import typer
@@ -39,8 +39,9 @@ def watch_search(result: SearchResult, output: Output) -> None:
     """
     with _left_alone(result), reporter(to_stderr=output == "json") as shown:
         first: Look | None = None
+        costs = result.problem.costs
         for look in watch(result.with_reporter(shown), LOOK_SECONDS):
-            _report(look, shown)
+            _report(look, shown, costs)
             first = first or look
         if look.progress.status == "finished":
             for remark in result.remarks:
@@ -83,10 +84,10 @@ def _with_news(looks: Iterable[Look]) -> Iterator[Look]:
         before = seen
 
 
-def _report(look: Look, shown: Reporter) -> None:
+def _report(look: Look, shown: Reporter, costs: Sequence[str]) -> None:
     for event in look.events:
         if event.kind not in STEPS:
-            shown.notify(event_line(event))
+            shown.notify(event_line(event, costs))
     if look.is_training:
         shown.trained(look.trainings)
     else:

@@ -1,6 +1,6 @@
 """Descriptions of the events of a search, one line each."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from autokd.database.rows import EventRow
@@ -11,10 +11,15 @@ __all__ = ["event_line"]
 Payload = Mapping[str, Any]
 
 
-def event_line(event: EventRow) -> str:
-    """Description such as `2026-11-28 14:03:07  trial 7 complete: 93.10 %`; times are UTC."""
+def event_line(event: EventRow, costs: Sequence[str]) -> str:
+    """Description such as `2026-11-28 14:03:07  trial 7 complete: 93.10 %`; times are UTC.
+
+    Args:
+        event: The event.
+        costs: Names of the objectives of its search beside the accuracy.
+    """
     try:
-        words = _WORDS[event.kind](event.payload)
+        words = _WORDS[event.kind]({**event.payload, "costs": costs})
     except (LookupError, TypeError, ValueError):  # a kind of a later version, or a payload that was edited
         words = event.kind.replace("_", " ")
     return f"{event.at:%Y-%m-%d %H:%M:%S}  {words}"
@@ -24,7 +29,7 @@ def _trial_finished(payload: Payload) -> str:
     value = payload["value"]
     accuracy, *costs = value if isinstance(value, list) else [value]  # a list where there are several objectives
     result = payload["reason"] or "no value" if accuracy is None else percent(accuracy)
-    result += "".join(f", {cost:,.0f}" for cost in costs)
+    result += "".join(f", {cost:,.0f} {name}" for cost, name in zip(costs, payload["costs"], strict=False))
     return f"{_trial(payload)} {payload['state']}: {result}"
 
 

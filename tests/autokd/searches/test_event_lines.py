@@ -31,6 +31,11 @@ OF_REFERENCE = {**OF_TRIAL, "trial": -1, "reference": "resnet"}
         ),
         ("evaluation_failed", AT_FULL_LENGTH | {"reason": "lost"}, "student 0 of trial 3 failed at full length: lost"),
         ("trial_finished", {"trial": 3, "state": "failed", "value": None, "reason": "no"}, "trial 3 failed: no"),
+        (
+            "trial_finished",
+            {"trial": 3, "state": "complete", "value": [0.9, 148840.0, 3550.0], "reason": None},
+            "trial 3 complete: 90.00 %, 148,840 macs, 3,550 params",
+        ),
         ("trial_reopened", {"trial": 3, "reason": "no"}, "trial 3 opened again; it had failed: no"),
         ("stop_requested", {"mode": "now"}, "asked to stop now"),
         ("something_new", {}, "something new"),
@@ -38,4 +43,4 @@ OF_REFERENCE = {**OF_TRIAL, "trial": -1, "reference": "resnet"}
 )
 def test_an_event_is_told_by_what_a_user_knows(kind: str, payload: dict[str, Any], line: str) -> None:
     event = EventRow(1, 1, datetime(2026, 11, 28, 14, 3, 7, tzinfo=UTC), kind, payload)
-    assert event_line(event) == f"2026-11-28 14:03:07  {line}"
+    assert event_line(event, ["macs", "params"]) == f"2026-11-28 14:03:07  {line}"

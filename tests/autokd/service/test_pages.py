@@ -118,7 +118,7 @@ def test_a_trial_has_its_facts_and_a_drawing_whose_nodes_tell_their_cost(reader:
     "change",
     [
         "UPDATE trials SET state = 'running', value = NULL, finish_order = NULL WHERE number = 2",
-        "UPDATE evaluations SET state = 'running', metrics = NULL WHERE id = 6",  # at full length, after the trial ended
+        "UPDATE evaluations SET state = 'running', metrics = NULL WHERE id = 6",  # as at full length
     ],
 )
 def test_the_page_of_a_trial_is_asked_for_again_while_it_is_trained(serve: Any, home: Path, change: str) -> None:
