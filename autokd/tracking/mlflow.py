@@ -96,8 +96,7 @@ class MLflow:
             if trial.reference is None:
                 self._log_metrics(self._search, {"value": trial.value}, trial.number)
         self._client.set_tag(run, "autokd.state", trial.state)
-        if trial.reason:
-            self._client.set_tag(run, "autokd.reason", trial.reason)
+        self._client.set_tag(run, "autokd.reason", trial.reason or "")  # it may have had one, and been opened again
         self._client.set_terminated(run, STATES[trial.state], None if at is None else _milliseconds(at))
 
     def changed(self, search: SearchRow) -> None:

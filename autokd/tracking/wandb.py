@@ -67,7 +67,7 @@ class WandB:
 
     def ended(self, trial: TrialRow, students: Sequence[StudentRow]) -> None:
         """End the run of a trial, with its value and the costs of its first student."""
-        facts = {"value": trial.value, "state": trial.state, "reason": trial.reason}
+        facts = {"value": trial.value, "state": trial.state, "reason": trial.reason or ""}
         for student in students[:1]:
             facts |= vars(student.cost)
         run = self._trial(trial)

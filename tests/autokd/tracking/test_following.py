@@ -231,6 +231,28 @@ def test_runs_say_what_the_trial_was_and_how_it_ended(search: Store, tmp_path: P
     assert runs["trial-0000"].data.metrics["params"] == student.params
 
 
+@pytest.mark.slow  # MLflow makes its database, W&B starts its process
+def test_a_trial_that_was_opened_again_and_completed_has_no_reason_any_more(
+    search: Store, tmp_path: Path, offline: Path
+) -> None:
+    uri, row = f"sqlite:///{tmp_path}/mlflow.db", search.search("first")
+    trial = next(each for each in search.trials(row.id) if each.state == "complete")
+    failed = replace(trial, state="failed", value=None, reason="a worker was lost")
+    for tracker in (MLflow(uri, row), WandB("students", row)):
+        for each in (failed, trial):
+            tracker.ended(each, [])
+        tracker.close()
+    assert runs_of(uri)[name_of(trial)].data.tags["autokd.reason"] == ""
+    told = [
+        json.loads(each.value_json)
+        for file in sorted(offline.glob("offline-run-*/*.wandb"))
+        for record in records(file)
+        for each in record.summary.update
+        if (each.key or each.nested_key[0]) == "reason"
+    ]
+    assert told[-1] == ""
+
+
 class Stubborn(TensorBoard):
     """Fails at its second measurement."""
 
