@@ -137,6 +137,13 @@ def test_a_search_that_somebody_runs_is_not_resumed(serve: Any, home: Path) -> N
     assert "is run by process" in str(reason)
 
 
+def test_a_search_that_is_to_go_on_is_in_the_queue_once(serve: Any, home: Path) -> None:
+    client = serve(home, "run")
+    answers = [client.post(f"/api/searches/digits/{verb}", json={}) for verb in ("resume", "resume", "train")]
+    assert [answer.status_code for answer in answers] == [202, 409, 409]
+    assert [answer.json()["detail"] for answer in answers[1:]] == 2 * ["search 'digits' is in the queue already."]
+
+
 @pytest.mark.slow  # a training
 def test_the_winner_is_trained_at_full_length_and_the_page_tells_how_far_it_is(serve: Any, home: Path) -> None:
     with sqlite3.connect(home / "autokd.db") as connection:
