@@ -16,7 +16,10 @@ from playwright.sync_api import Page, expect, sync_playwright
 
 from autokd.database.queue import jobs
 from autokd.export.verification import verify_folder
+from autokd.searches.tables import table
 from autokd.searches.workspace import Workspace
+from autokd.service.pages.rendering import render
+from autokd.service.pages.shell import send_file
 
 CHROMIUM = shutil.which("chromium")
 MILLISECONDS = 150_000  # until what does not happen fails a test, on a machine that is busy with others
@@ -149,6 +152,14 @@ def test_a_search_is_begun_watched_stopped_resumed_exported_and_loaded(
     node.hover()
     expect(page.locator("figcaption")).to_have_text(node.locator("title").text_content() or "")
     check_looks(page)
+
+
+def test_a_long_name_leaves_room_for_what_is_told_of_searches(page: Page) -> None:
+    searches = table(("search", "status", "trials"), [("n" * 100, "interrupted", "12/60")], numeric=[2])
+    styles = "".join(Path(send_file(name).path).read_text() for name in ("report.css", "page.css"))
+    page.set_viewport_size({"width": 360, "height": 700})
+    page.set_content(f"<style>{styles}</style>{render('searches.html', table=searches, jobs=[])}")
+    assert page.evaluate("document.querySelector('td.number').getBoundingClientRect().right <= innerWidth")
 
 
 def test_a_page_without_a_token_asks_for_one_and_is_used_by_the_keyboard(page: Page, service: dict[str, Any]) -> None:
