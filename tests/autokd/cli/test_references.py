@@ -107,7 +107,8 @@ def test_status_and_show_know_references_by_their_names(answer: Callable[..., An
 
 
 def test_status_tells_the_full_length_trainings_apart(invoke: Any, compared: Path) -> None:
-    lines = [line for line in invoke("status", "digits", "--home", compared).out.splitlines() if "full length" in line]
+    shown = invoke("status", "digits", "--home", compared).out.splitlines()
+    lines = [line for line in shown if line.startswith("full length")]
     names = [re.sub(r"full length +|:.*", "", line) for line in lines]
     assert len(set(names)) == len(names) > 1
     assert any(name.startswith("reference ") for name in names)
