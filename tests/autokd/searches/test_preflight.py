@@ -1,6 +1,7 @@
 import json
 import platform
 import re
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -17,13 +18,10 @@ from autokd.config.schema import SearchConfig
 from autokd.config.toml import override_config
 from autokd.data.registry import load_data
 from autokd.data.sources.arrays import save_npz
-from autokd.distillation import METHODS, Wrapper
 from autokd.errors import BudgetInfeasibleError, InputError
 from autokd.evaluation.precompute import precompute_outputs
-from autokd.recipes.catalogue import find_config
 from autokd.searches.choices import Choices
 from autokd.searches.facts import Facts
-from autokd.searches.method_check import check_methods
 from autokd.searches.preflight import (
     broken_limits,
     check_budget,
@@ -35,7 +33,6 @@ from autokd.searches.preflight import (
 )
 from autokd.searches.problem import Problem
 from autokd.searches.reporter import Reporter
-from autokd.searches.speed import typical_students
 from autokd.teachers.cost import TeacherCost
 from autokd.teachers.outputs.key import OutputsKey
 from autokd.teachers.preparation import Preparation
@@ -44,11 +41,6 @@ from search_spaces.architecture.cost import cost
 from search_spaces.design.budget import Budget
 
 SPACES = {"names": ["nago", "blocks"], "ranges": {"nago.width": 64}}
-
-
-@pytest.fixture
-def config() -> SearchConfig:
-    return override_config(find_config("digits", []), ["workers.device=cpu"])
 
 
 @pytest.fixture(autouse=True)
@@ -312,32 +304,7 @@ def test_rungs_that_end_after_the_same_step_are_refused(config: SearchConfig, sc
         find_facts(override_config(config, [*changes, "training.rungs=[0.4, 0.45, 1]"]))
 
 
-def problem_of(config: SearchConfig, *overrides: str, teacher: Teacher | None = None) -> Problem:
-    config = override_config(
-        config, ["space={name='nago', ranges={top_nodes=3, middle_nodes=1, bottom_nodes=3}}", *overrides]
-    )
-    return Problem(config, find_facts(config, teacher), Path("home"))
-
-
-def test_every_method_can_be_used_with_the_recipes_teacher(config: SearchConfig):
-    names = [name for name, kind in METHODS.items() if not issubclass(kind, Wrapper)]
-    problem = problem_of(
-        config, f"distillation={{methods={[*names, 'sokd', 'sokd+at', 'ctkd+kd', 'early-stopping+kd+at']}}}"
-    )
-    check_methods(problem, typical_students(problem))
-
-
-@pytest.mark.parametrize("method", ["crd", "fitnet", "modality"])
-def test_what_a_callable_does_not_give_cannot_be_learnt_from(config: SearchConfig, method: str):
-    teacher = Teacher(lambda images: images.flatten(1)[:, :10], "name")
-    problem = problem_of(config, "teacher={floor=0.0}", f"distillation={{method='{method}'}}", teacher=teacher)
-    with pytest.raises(
-        InputError, match=f"method '{method}' needs the teacher's .*, but the teacher is no torch module"
-    ):
-        check_methods(problem, typical_students(problem), teacher)
-
-
-def test_an_object_cannot_run_in_the_workers(config: SearchConfig):
+def test_an_object_cannot_run_in_the_workers(config: SearchConfig, problem_of: Callable[..., Problem]):
     teacher = Teacher(load_teacher(config.teacher, torch.device("cpu")).network, "name")  # type: ignore[arg-type]
     problem = problem_of(config, "teacher={}", "distillation={method='clustered-hints'}", teacher=teacher)
     with pytest.raises(
@@ -351,33 +318,6 @@ def test_an_object_cannot_run_in_the_workers(config: SearchConfig):
         check_storage(limited, teacher)
 
 
-@pytest.mark.parametrize("method", ["sokd", "kd+bd-kd-online"])
-def test_only_a_module_that_workers_can_make_is_copied(config: SearchConfig, method: str):
-    module = Teacher(load_teacher(config.teacher, torch.device("cpu")).network, "name")  # type: ignore[arg-type]
-    wanted = f"method '{re.escape(method)}' trains a copy of the teacher in the workers, so it wants a torch module"
-    for teacher in (module, Teacher(lambda images: images.flatten(1)[:, :10], "name")):
-        problem = problem_of(config, "teacher={floor=0.0}", f"distillation={{method='{method}'}}", teacher=teacher)
-        with pytest.raises(InputError, match=wanted):
-            check_methods(problem, typical_students(problem), teacher)
-
-
-def test_layers_that_the_teacher_names_count_before_the_search_too(config: SearchConfig):
-    changes = ["distillation={method='sokd'}", "teacher.layers=['blocks.0']"]
-    problem = problem_of(config, *changes)
-    with pytest.raises(InputError, match=r"'sokd' cannot be used here: `bridge_from` = 2 wants .* 'blocks.0': lower"):
-        check_methods(problem, typical_students(problem))
-
-
-def test_how_assistants_learn_is_tried_before_the_search(config: SearchConfig):
-    assistants = "panel.assistants=[{name='small',params=8000}]"
-    changes = ["distillation={method='takd+kd'}", assistants, "panel.distillation.method='sokd'"]
-    problem = problem_of(config, *changes)
-    check_methods(problem, typical_students(problem))
-    problem = problem_of(config, *changes, "panel.distillation.ranges={bridge_from=9}")
-    with pytest.raises(InputError, match=r"^panel.distillation: .*'sokd' cannot be used here: `bridge_from` = 9 wants"):
-        check_methods(problem, typical_students(problem))
-
-
 class Shifted(nn.Module):
     """A network and what it adds to its inputs, which is no weight."""
 
@@ -389,7 +329,9 @@ class Shifted(nn.Module):
         return self.network(images + self.by)
 
 
-def test_outputs_that_were_stored_before_the_teachers_code_changed_are_refused(config: SearchConfig):
+def test_outputs_that_were_stored_before_the_teachers_code_changed_are_refused(
+    config: SearchConfig, problem_of: Callable[..., Problem]
+):
     network = load_teacher(config.teacher, torch.device("cpu")).network
     assert network is not None
     before, after = (Teacher(Shifted(network, by), "name") for by in (0.0, 3.0))
@@ -402,16 +344,9 @@ def test_outputs_that_were_stored_before_the_teachers_code_changed_are_refused(c
         check_storage(problem, after)
 
 
-def test_a_disk_without_room_for_the_teachers_outputs_stops_the_search(config, monkeypatch: pytest.MonkeyPatch):
+def test_a_disk_without_room_for_the_teachers_outputs_stops_the_search(
+    config, monkeypatch: pytest.MonkeyPatch, problem_of: Callable[..., Problem]
+):
     monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=1000))
     with pytest.raises(InputError, match=r"but the disk has 0\.001 MB left: make room, or set teacher\.disk_bytes"):
         check_storage(problem_of(config))
-
-
-def test_a_method_that_cannot_work_with_the_shapes_is_told_before_the_search(config, make_dataset, tmp_path: Path):
-    save_npz(make_dataset(shape=(6,)), tmp_path / "vectors.npz")
-    teacher = Teacher(nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3)), "name")
-    config = override_config(config, [f"data.source='{tmp_path / 'vectors.npz'}'", "training.augmentation={}"])
-    problem = problem_of(config, "teacher={floor=0.0}", "distillation={method='at'}", teacher=teacher)
-    with pytest.raises(InputError, match="method 'at'"):
-        check_methods(problem, typical_students(problem), teacher)
