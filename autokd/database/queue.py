@@ -58,7 +58,7 @@ def enqueue(
             search = free_name(search, taken)
         if search in taken:
             if config is None:
-                raise SearchExists(f"search {search!r} is in the queue already.")
+                raise SearchExists(f"Search {search!r} is in the queue already.")
             raise SearchExists(f"There is a search {search!r} already, or it is in the queue: choose another name.")
         job = Job(
             search=search,

@@ -25,9 +25,19 @@ from autokd.database.row_checks import TABLES
 from autokd.database.rows import EvaluationRow, StudentRow, TrialRow
 from autokd.database.types import BigInt
 
-__all__ = ["FINISH_ORDER", "N_FINISHED", "TRIAL_OF_STUDENT", "Computed", "changing", "opening", "table_of"]
+__all__ = [
+    "FINISH_ORDER",
+    "N_FINISHED",
+    "OF_STUDENT",
+    "TRIAL_OF_STUDENT",
+    "Computed",
+    "changing",
+    "opening",
+    "table_of",
+]
 
 Computed = tuple[tuple[str, ColumnElement[Any]], ...]
+OF_STUDENT = ("replicate", "purpose")  # what events of an evaluation say of its student
 """Columns whose values the database computes, each with its expression."""
 
 _TRIALS: Any = Trial.__table__
@@ -113,7 +123,7 @@ def _whose(kind: type) -> list[Label[Any]]:
     trial = [_of(table, _TRIALS, "trial_id", name) for name in ("number", "reference")]
     if kind is StudentRow:
         return trial
-    return [*(_of(table, _STUDENTS, "student_id", name) for name in ("replicate", "purpose")), *trial]
+    return [*(_of(table, _STUDENTS, "student_id", name) for name in OF_STUDENT), *trial]
 
 
 def _of(table: Table, parent: Table, key: str, name: str) -> Label[Any]:

@@ -14,7 +14,7 @@ from autokd.database.models import Event, Search
 from autokd.database.reading import find_search
 from autokd.database.row_checks import TABLES, checked
 from autokd.database.rows import EvaluationRow, EventRow
-from autokd.database.statements import Computed, changing, opening, table_of
+from autokd.database.statements import OF_STUDENT, Computed, changing, opening, table_of
 from autokd.database.types import written
 
 __all__ = ["Lease", "Sent", "Writing", "fenced", "named", "sent"]
@@ -213,7 +213,7 @@ _EVENTS = insert(Event.__table__)  # type: ignore[arg-type]
 def _row_and_whose(kind: type[R], values: Mapping[str, Any]) -> tuple[R, dict[str, Any]]:
     """The row of these values of its columns, and what an event says of its trial and student."""
     row = checked(kind, {name: values.get(name) for name in _names(kind)})  # type: ignore[arg-type]
-    student = {name: values[name] for name in ("replicate", "purpose")} if kind is EvaluationRow else {}
+    student = {name: values[name] for name in OF_STUDENT} if kind is EvaluationRow else {}
     return row, student | named(values["number"], values["reference"])
 
 

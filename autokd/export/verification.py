@@ -101,14 +101,17 @@ def samples_to_verify(folder: Path, source: str) -> Split:
         source: As `data.source`.
 
     Raises:
-        InputError: If there are no such data, or they are of another kind or size than what the student takes.
+        InputError: If there are no such data, or they differ in kind, size or number of channels from what the student
+            takes.
     """
     taken = read_manifest(folder).input or {}
     shape = taken.get("shape")
     wanted = shape[1:] if isinstance(shape, list) and len(shape) == 3 else None  # of images alone
     size = wanted[0] if wanted is not None and wanted[0] == wanted[1] else None
     test = load_data(DataConfig(source=source, image_size=size)).test
-    if isinstance(shape, list) and len(shape) != test.images.ndim - 1:
+    if not isinstance(shape, list):
+        return test
+    if len(shape) != test.images.ndim - 1:
         raise InputError(
             f"the student takes samples of {len(shape)} axes, but those of {source} have {test.images.ndim - 1}."
         )
@@ -116,7 +119,7 @@ def samples_to_verify(folder: Path, source: str) -> Split:
     if wanted is not None and found != wanted:
         raise InputError(f"the student takes images of {_by(wanted)} pixels, but those of {source} have {_by(found)}.")
     n_channels = test.images.shape[-1]
-    if isinstance(shape, list) and taken.get("channels") is None and shape[0] != n_channels:
+    if taken.get("channels") is None and shape[0] != n_channels:
         each = "features" if test.kind == "vectors" else "channels"
         raise InputError(
             f"the student takes {test.kind} of {shape[0]} {each}, but those of {source} have {n_channels}."

@@ -112,8 +112,8 @@ def seen_samples(
     """Sentence about a teacher that is far better on the validation split than on the test split; None if it is not.
 
     It is a one-sided test of two proportions with the pooled variance, at `EVIDENT` standard errors. The balanced
-    accuracy, where it is known, must pass it, too: the accuracy alone also falls where the test split has more samples
-    of difficult classes.
+    accuracy, where it is known, must pass it, too, as if it were a proportion: the accuracy alone also falls where the
+    test split has more samples of difficult classes.
 
     Args:
         validation: Metrics of the teacher on the validation split.
@@ -123,18 +123,19 @@ def seen_samples(
     """
     if not n_validation or not n_test:
         return None
-    for name in ("accuracy", "balanced_accuracy"):
-        if name not in validation or name not in test:
-            continue
-        pooled = (validation[name] * n_validation + test[name] * n_test) / (n_validation + n_test)
-        error = sqrt(pooled * (1 - pooled) * (1 / n_validation + 1 / n_test))
-        if validation[name] - test[name] <= EVIDENT * error:
-            return None
+    names = [name for name in ("accuracy", "balanced_accuracy") if name in validation and name in test]
+    if not all(_is_evidently_less(test[name], validation[name], n_test, n_validation) for name in names):
+        return None
     return (
         f"the teacher is right on {percent(validation['accuracy'])} of the validation samples, but only on "
         f"{percent(test['accuracy'])} of the test samples: the validation samples are evidently among its own training "
         "samples, and flatter it; hold out samples that it has not seen"
     )
+
+
+def _is_evidently_less(lower: float, upper: float, n_lower: int, n_upper: int) -> bool:
+    pooled = (lower * n_lower + upper * n_upper) / (n_lower + n_upper)
+    return upper - lower > EVIDENT * sqrt(pooled * (1 - pooled) * (1 / n_lower + 1 / n_upper))
 
 
 def no_mistakes(accuracy: float, n: int) -> str | None:

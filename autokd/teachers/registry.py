@@ -20,7 +20,7 @@ from autokd.teachers.memory_format import fitting_preparation
 from autokd.teachers.onnx import OnnxNetwork, file_digest, parameter_count
 from autokd.teachers.precomputed import precomputed_teacher, read_outputs
 from autokd.teachers.preparation import preparation_of
-from autokd.teachers.teacher import Teacher, check_sizes
+from autokd.teachers.teacher import Teacher, check_not_lazy
 from autokd.teachers.weights import check_suffix, find_path, load_weights
 from search_spaces.architecture.format import Architecture
 from search_spaces.errors import SpaceError
@@ -99,7 +99,7 @@ def teacher_of(network: Callable[[Any], Any], name: str, config: TeacherConfig, 
     Raises:
         InputError: If the settings do not fit the data, or the network has lazy layers that have not seen a sample.
     """
-    check_sizes(network, "the teacher")
+    check_not_lazy(network, "the teacher")
     preparation = preparation_of(config, dataset)
     if dataset is not None and isinstance(network, nn.Module):
         preparation = fitting_preparation(network, preparation, dataset.input_shape)
@@ -116,7 +116,7 @@ def _from_factory(
             raise InputError(f"teacher.weights needs a factory that returns a module, not {type(network).__name__}.")
         path = find_path(config.weights, "teacher.weights", config.download)
         load_weights(network, path, factory, notify)
-    check_sizes(network, f"the network of teacher.factory {factory!r}")
+    check_not_lazy(network, f"the network of teacher.factory {factory!r}")
     if isinstance(network, nn.Module):
         network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     if own := own_settings(config, made):

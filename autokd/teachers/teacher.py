@@ -18,7 +18,7 @@ from autokd.teachers.logits import Reading
 from autokd.teachers.preparation import Preparation
 from autokd.training.metrics import EVALUATION_BATCH, predict
 
-__all__ = ["Teacher", "check_sizes"]
+__all__ = ["Teacher", "check_not_lazy"]
 
 MOST_VALUES = 8_000_000  # in a batch for a teacher: 53 images of 3 x 224 x 224
 
@@ -132,7 +132,7 @@ class Teacher(nn.Module):
         return max(1, min(EVALUATION_BATCH, MOST_VALUES // self.preparation.values(input_shape)))
 
 
-def check_sizes(network: Callable[[Any], Any], what: str) -> None:
+def check_not_lazy(network: Callable[[Any], Any], what: str) -> None:
     """Raise `InputError` if a network has lazy layers that have not seen a sample.
 
     Args:

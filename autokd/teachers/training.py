@@ -26,7 +26,7 @@ from autokd.teachers.logits import Reading, reading_of
 from autokd.teachers.memory_format import fitting_preparation
 from autokd.teachers.preparation import Preparation, preparation_of
 from autokd.teachers.process_cache import forget_files
-from autokd.teachers.teacher import check_sizes
+from autokd.teachers.teacher import check_not_lazy
 from autokd.teachers.training_plan import TeacherTraining, check_files, check_kind
 from autokd.teachers.validation import check_untrained
 from autokd.training.best_checkpoint import Score
@@ -116,7 +116,7 @@ def _network(training: TeacherTraining, device: torch.device) -> tuple[nn.Module
         raise InputError(f"teacher.factory {factory!r} must return a module to train, not {type(network).__name__}.")
     if not any(parameter.requires_grad for parameter in network.parameters()):
         raise InputError(f"teacher.factory {factory!r} returns a module without parameters: there is nothing to train.")
-    check_sizes(network, f"the network of teacher.factory {factory!r}")
+    check_not_lazy(network, f"the network of teacher.factory {factory!r}")
     network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return network, config.model_copy(update=own_settings(config, made))
 

@@ -111,6 +111,8 @@ def fresh_state(
 ) -> TrainingState:
     """State before the first step, with the optimiser and the average that the settings require.
 
+    Group norms of network and method get a hook, see `_with_gradient`.
+
     Args:
         settings: Settings of the training.
         network: The network, on its device.

@@ -141,7 +141,7 @@ def test_a_search_that_is_to_go_on_is_in_the_queue_once(serve: Any, home: Path) 
     client = serve(home, "run")
     answers = [client.post(f"/api/searches/digits/{verb}", json={}) for verb in ("resume", "resume", "train")]
     assert [answer.status_code for answer in answers] == [202, 409, 409]
-    assert [answer.json()["detail"] for answer in answers[1:]] == 2 * ["search 'digits' is in the queue already."]
+    assert [answer.json()["detail"] for answer in answers[1:]] == 2 * ["Search 'digits' is in the queue already."]
 
 
 @pytest.mark.slow  # a training
