@@ -1,11 +1,14 @@
 """What the tests of benchmarks share."""
 
 import importlib.util
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+
+sys.path.append(str(Path(__file__).parent))  # what benchmarks share
 
 
 @pytest.fixture(scope="session")

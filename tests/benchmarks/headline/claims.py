@@ -3,14 +3,19 @@
 Accuracies are in percent here, and differences in points. Differences are paired by seed.
 """
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import fmean, median
 
 import hand_drawn
-from intervals import Estimate, between_share, brier, estimate
 from protocol import ARMS, LARGE, LONGER, PROTOCOLS
 from records import Record
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # where benchmarks keep what they share
+
+from intervals import Estimate, between_share, brier, estimate
 
 __all__ = ["NOT_MEASURED", "Claim", "Evidence", "claims"]
 

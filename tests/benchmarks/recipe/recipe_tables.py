@@ -1,0 +1,98 @@
+"""What runs of `make search` came to: tables as Markdown."""
+
+import statistics
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from recipe_runs import Run
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # where benchmarks keep what they share
+
+from intervals import Estimate, estimate
+
+__all__ = ["markdown", "over_seeds"]
+
+
+def markdown(runs: Sequence[Run]) -> str:
+    """The report: what each recipe reaches, and all its runs, the newest first.
+
+    Args:
+        runs: The oldest first.
+    """
+    newest = list(reversed(runs))
+    recipes = list(dict.fromkeys(run.recipe for run in newest))
+    groups = {recipe: [run for run in newest if run.recipe == recipe] for recipe in recipes}
+    return "\n".join([*_summaries(groups), "", *_phases(groups[recipes[0]]), "", *_all(newest)])
+
+
+def over_seeds(runs: Sequence[Run], value: Callable[[Run], float]) -> Estimate:
+    """The mean over the seeds of the mean of each seed's runs, so that a seed that ran often counts once."""
+    by_seed = [[value(run) for run in runs if run.seed == seed] for seed in sorted({run.seed for run in runs})]
+    found = estimate([statistics.fmean(values) for values in by_seed])
+    assert found is not None
+    return found
+
+
+def _summaries(groups: dict[str, list[Run]]) -> list[str]:
+    """A line for each recipe: how far its students are below the teacher and above the best reference."""
+    lines = [
+        "| new in the recipe | runs of seed 0, 1, 2 | below the teacher | the same by seed | over the best reference "
+        "| better |",
+        "|---|---|---|---|---|---|",
+    ]
+    for recipe, runs in groups.items():
+        below = over_seeds(runs, lambda run: run.below)
+        above = over_seeds(runs, lambda run: run.difference)
+        seeds = [[run for run in runs if run.seed == seed] for seed in range(3)]
+        lines.append(
+            f"| {recipe} | {', '.join(str(len(each)) for each in seeds)} | {below.mean:.2f} "
+            f"| {', '.join(_mean_below(each) for each in seeds)} | {_interval(above)} "
+            f"| {sum(run.difference > run.margin for run in runs)} of {len(runs)} |"
+        )
+    return lines
+
+
+def _phases(runs: Sequence[Run]) -> list[str]:
+    """Mean seconds of each part of these runs, and how long the whole took."""
+    names = dict.fromkeys(name for run in reversed(runs) for name in run.phases)
+    means = [
+        f"{name.replace('_', ' ')} {statistics.fmean(run.phases[name] for run in runs if name in run.phases):.0f} s"
+        for name in names
+    ]
+    whole = [run.seconds for run in runs if run.with_installation]
+    return [f"Mean time of the parts of the first recipe's runs: {', '.join(means)}; the whole took "
+            f"{_clock(min(whole))} to {_clock(max(whole))} with installing."]  # fmt: skip
+
+
+def _all(runs: Sequence[Run]) -> list[str]:
+    """A line for each run."""
+    lines = [
+        "| date | seed | time | epochs | images/s | student | weight | validation | test | below the teacher "
+        "| best reference | its test | over it | remark |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {run.date} | {run.seed} | {_clock(run.seconds)}{'' if run.with_installation else ' *'} | {run.epochs:g} "
+        f"| {_or_dash(run.images_per_second, ',.0f')} | {run.student} | {run.weight:g} | {run.validation:.2f} "
+        f"| {run.test:.2f} | {run.below:.2f} | {run.reference} | {_or_dash(run.reference_test, '.2f')} "
+        f"| {run.difference:+.2f} ± {run.margin:.2f} | {run.remark} |"
+        for run in runs
+    ]
+    return [*lines, "", "An asterisk: installed before."]
+
+
+def _mean_below(runs: Sequence[Run]) -> str:
+    return f"{statistics.fmean(run.below for run in runs):.2f}" if runs else "-"
+
+
+def _interval(found: Estimate) -> str:
+    return f"{found.mean:+.2f}" if found.n < 2 else f"{found.mean:+.2f} [{found.low:+.2f}, {found.high:+.2f}]"
+
+
+def _clock(seconds: float) -> str:
+    return f"{int(seconds) // 60} min {int(seconds) % 60} s"
+
+
+def _or_dash(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)
