@@ -35,7 +35,7 @@ class Findings:
         student: The student.
         search: Its search.
         references: The references that were trained, the best first.
-        left_out: Those that failed.
+        left_out: Those that failed; each says why.
         comparison: The student beside the best reference trained as long; None before there is one.
         axes: Its figures beside its teacher's, from `three_axes`.
         search_cost: What all trainings cost.
@@ -148,6 +148,7 @@ class Findings:
             "distillation": self.distillation,
             **teacher,
             **describe_references(self.references, self.comparison),
+            "left_out": [{"name": one.name, "reason": one.reason} for one in self.left_out],
             "panel": panel_json(self.problem.facts.panel),
             "full_length": full_length(self.problem),
             "seconds": asdict(self.times),

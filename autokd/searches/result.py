@@ -166,6 +166,7 @@ class SearchResult(RecordedSearch):
         with self._session("train", config, standing=standing) as (lease, dispatcher):
             store = dispatcher.store
             problem = self.problem_of(store.search(self.name))
+            measured = teacher_on_test(problem, self.teacher)  # before hours of training, for it may not be found
             of_winners = [self.trial(family.trial) for family in ranked[: problem.config.final.families]]
             recorded = reference_records(store, lease.search_id)
             references = references_to_retrain(recorded, problem.config.references, best.trial)
@@ -175,7 +176,7 @@ class SearchResult(RecordedSearch):
                 self.reporter.notify(f"full length: {problem.full_length.describe(problem.config.final.epochs)}")
             winning = [record.trial for record in of_winners]
             Retraining(store, lease, problem, dispatcher, winning, references, within).run()
-            store.set_status(lease, standing, teacher_on_test(problem, self.teacher))
+            store.set_status(lease, standing, measured)
         trained = {trial.number for trial in winning}
         return [student for student in self.students if student.is_final and student.trial.number in trained]
 

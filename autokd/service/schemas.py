@@ -136,6 +136,13 @@ class FamiliesAnswer(BaseModel):
     families: list[FamilyAnswer]
 
 
+class LeftOutAnswer(BaseModel):
+    """A reference that failed, and why."""
+
+    name: str
+    reason: str | None
+
+
 class BestAnswer(StudentAnswer):
     """The best student beside its teacher and the references; see `autokd best -o json`, of which all is here."""
 
@@ -145,6 +152,7 @@ class BestAnswer(StudentAnswer):
     search: str
     distillation: dict[str, Any]
     references: list[dict[str, Any]]
+    left_out: list[LeftOutAnswer]
     comparison: dict[str, Any] | None
     seconds: Times
     axes: dict[str, Any]

@@ -17,6 +17,7 @@ from autokd.database.models import Evaluation, Search, Trial
 from autokd.searches.api import find
 from autokd.searches.families import Family
 from autokd.searches.findings import Findings
+from autokd.searches.progress import ReferenceProgress
 from autokd.searches.tables import counted
 from autokd.searches.workspace import Workspace
 from search_spaces.design.dimensions import Value
@@ -115,6 +116,13 @@ def test_where_full_length_chose_another_trial_the_winner_is_what_was_believed_b
     assert of_another["believed"].startswith(
         f"before training at full length: trial {shown.student.trial.number + 1}, the best family tried"
     )
+
+
+def test_a_reference_that_failed_is_told_in_words_and_in_json(finished: Path) -> None:
+    failed = ReferenceProgress("mobilenetv2", "failed", None, None, None, None, "BudgetError: too small.")
+    shown = replace(Findings.of(find("digits", finished)), left_out=[failed])
+    assert ("left out", "mobilenetv2: BudgetError: too small.") in shown.facts
+    assert shown.to_json()["left_out"] == [{"name": "mobilenetv2", "reason": "BudgetError: too small."}]
 
 
 def test_the_table_of_train_says_of_which_trial_each_student_is(

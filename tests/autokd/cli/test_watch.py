@@ -22,7 +22,7 @@ from autokd.searches import watching
 from autokd.searches.api import find
 from autokd.searches.workspace import Workspace
 
-SECONDS_EACH = ("--set", "training.rungs=[1, 20]")
+SECONDS_EACH = ("--set", "training.rungs=[1, 8]")
 
 
 WRITER = """

@@ -387,6 +387,20 @@ def test_a_teacher_may_be_its_outputs_and_no_network(search, dataset: Dataset, h
     assert again.row.facts["teacher_test_metrics"]["accuracy"] == 1.0
 
 
+def test_a_teacher_that_is_gone_is_missed_before_anything_is_trained_at_full_length(
+    search, dataset: Dataset, tmp_path: Path
+) -> None:
+    file = tmp_path / "outputs.npz"
+    np.savez(file, **{part: 5 * np.eye(3)[split.labels.numpy()] for part, split in dataset.splits.items()})
+    result = search(teacher=str(file))
+    file.unlink()
+    with pytest.raises(InputError, match=r"outputs\.npz"):
+        result.train()
+    assert result.students
+    assert not any(student.is_final for student in result.students)
+    assert result.progress.status == "finished"
+
+
 def test_a_teacher_object_may_have_inputs_and_outputs_of_its_own(search, home: Workspace):
     def teacher(pixels: torch.Tensor) -> dict[str, torch.Tensor]:
         assert 0 <= pixels.min() < pixels.max() <= 1 + 1e-5
