@@ -1,10 +1,9 @@
 """Training of a teacher: the module of `teacher.factory`, on the data of a search, with the labels alone."""
 
-import json
 import platform
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -186,8 +185,8 @@ class _Run:
         training = self.training
         self._check()
         state = fresh_state(TrainingSettings.of(self.config), self.network)
-        if training.checkpoint.exists():
-            self.started -= self._spent()
+        if (begun := training.begun) and training.checkpoint.exists():
+            self.started -= self._spent(begun)
             load_checkpoint(state, training.checkpoint)
         fit(state, self.stream, self.config, training.epochs, self._save)
         with kept_weights(state):
@@ -206,15 +205,14 @@ class _Run:
         except OSError as error:
             raise InputError(f"{self.training.folder} cannot be written: {error.strerror}.") from None
 
-    def _spent(self) -> float:
+    def _spent(self, begun: Mapping[str, Any]) -> float:
         """Seconds that were spent before the training was interrupted."""
-        record = json.loads(self.training.record.read_text())
-        if record["data_digest"] != self.dataset.digest:
+        if begun["data_digest"] != self.dataset.digest:
             raise InputError(
                 f"data {self.dataset.name} changed since {self.training.unfinished} began: delete that folder to train "
                 "from the start."
             )
-        return float(record["seconds"])
+        return float(begun["seconds"])
 
     def _save(self, state: TrainingState) -> None:
         """Save everything at the end of a segment, the checkpoint last, and report an epoch."""

@@ -87,8 +87,22 @@ class TeacherTraining:
 
     @property
     def record(self) -> Path:
-        """File with the settings of an unfinished training, and the seconds that it has taken."""
+        """File of what `begun` returns."""
         return self.unfinished / "training.json"
+
+    @property
+    def begun(self) -> dict[str, Any] | None:
+        """The `settings` of an unfinished training, the `seconds` that it has taken and its `data_digest`; else None.
+
+        Raises:
+            InputError: If the file is damaged.
+        """
+        if not self.record.exists():
+            return None
+        try:
+            return dict(json.loads(self.record.read_text()))
+        except ValueError:
+            raise InputError(f"{self.record} is damaged: delete {self.unfinished} to train from the start.") from None
 
     def settings(self, device: torch.device) -> dict[str, Any]:
         """Everything in the configuration that decides the result, by its dotted key.
@@ -109,8 +123,8 @@ class TeacherTraining:
         """Section `[training]` with the precision that "auto" is on the device, or was as an unfinished one began."""
         training = self.config.training
         precision = training.precision
-        if precision == "auto" and self.record.exists():  # it is measured, and may come out otherwise now
-            precision = json.loads(self.record.read_text())["settings"]["training.precision"]
+        if precision == "auto" and (begun := self.begun):  # it is measured, and may come out otherwise now
+            precision = begun["settings"]["training.precision"]
         return training.model_copy(update={"precision": pick_precision(precision, device)})
 
     def _file(self, suffix: str) -> Path:
@@ -141,8 +155,8 @@ def check_files(training: TeacherTraining, device: torch.device, force: bool) ->
     Raises:
         InputError: If files are in the way.
     """
-    if training.record.exists():
-        now, before = training.settings(device), json.loads(training.record.read_text())["settings"]
+    if begun := training.begun:
+        now, before = training.settings(device), begun["settings"]
         changed = [key for key in now if now[key] != before.get(key)]
         if not changed:
             return

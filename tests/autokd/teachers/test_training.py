@@ -283,6 +283,15 @@ def test_an_unfinished_training_does_not_go_on_with_other_data(make: Make, monke
         train_teacher(training)
 
 
+def test_an_unfinished_training_whose_record_is_damaged_is_named(make: Make) -> None:
+    training = make()
+    with pytest.raises(InterruptedSearchError):
+        train_teacher(training, on_epoch=interrupt_after(1))
+    training.record.write_text('{"settings"')
+    with pytest.raises(InputError, match=r"training\.json is damaged: delete .*\.unfinished to train from the start"):
+        train_teacher(training)
+
+
 def test_a_folder_that_cannot_be_written_is_bad_input(make: Make, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="file cannot be written"):
