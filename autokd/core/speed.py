@@ -9,6 +9,8 @@ from time import perf_counter, process_time
 import torch
 from torch import Tensor, nn
 
+from autokd.core.rng import forked_rng
+
 __all__ = ["StepTime", "TrainingSpeed", "measure_training", "median_speed", "possible_precisions", "worker_threads"]
 
 FEWEST, MOST = 5, 25  # timed steps in each precision
@@ -63,7 +65,8 @@ def possible_precisions(name: str, device: torch.device) -> Sequence[str]:
     if name != "auto":
         return (name,)
     if device.type == "cuda":
-        return ("bfloat16" if torch.cuda.is_bf16_supported() else "float32",)
+        with torch.cuda.device(device):
+            return ("bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32",)
     has_bfloat16 = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     return ("float32", "bfloat16") if device.type == "cpu" and has_bfloat16 else ("float32",)
 
@@ -111,12 +114,17 @@ def median_speed(compute: Callable[[], object], n: int, device: torch.device) ->
 
 
 @contextmanager
-def worker_threads(threads: int = 1) -> Iterator[None]:
-    """A block that computes on as many threads as workers would, and leaves the random numbers as they were."""
+def worker_threads(threads: int = 1, device: torch.device | str = "cpu") -> Iterator[None]:
+    """A block that computes on as many threads as workers would, and leaves the random numbers as they were.
+
+    Args:
+        threads: Number of threads.
+        device: Device on which it computes.
+    """
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        with torch.random.fork_rng():
+        with forked_rng(device):
             yield
     finally:
         torch.set_num_threads(before)

@@ -86,6 +86,11 @@ class FeatureExtractor:
     def _choose_layers(self, network: nn.Module, args: tuple[Tensor, ...]) -> None:
         if self._layers:
             return
+        if not isinstance(args[0], Tensor):
+            raise InputError(
+                f"{type(network).__name__} takes a {type(args[0]).__name__}, whose features are not found by "
+                "themselves: name the layers, or choose a method that compares logits only."
+            )
         layers = default_layers(network, args[0][:_PROBED])
         if not layers:
             raise InputError(

@@ -124,9 +124,12 @@ class _Call:
 def _calls(network: nn.Module, batch: Tensor, kept: Callable[[Tensor], Tensor]) -> list[_Call]:
     """Last call of each module except the network itself, in the order in which the calls end."""
     calls: dict[str, _Call] = {}
+    read: list[Tensor] = []  # what a wrapper, such as a teacher, reads its logits from
 
     def record(name: str, module: nn.Module, args: tuple[object, ...], output: object) -> None:
         calls.pop(name, None)
+        if module is getattr(network, "network", None):
+            read[:] = _logits(output)
         if isinstance(output, Tensor):
             given = args[0] if args else None
             entering = _size(given, batch)
@@ -136,7 +139,7 @@ def _calls(network: nn.Module, batch: Tensor, kept: Callable[[Tensor], Tensor]) 
     entered = batch.clone()
     with _hooked(network, record), _evaluating(network), torch.autocast(batch.device.type, enabled=False):
         returned = network.forward(entered)  # bypasses hooks on the network itself, one of which may be the caller
-    ends = {_memory(entered), *map(_memory, _logits(returned))}
+    ends = set(map(_memory, (entered, *_logits(returned), *read)))
     return [replace(call, leaving=None) if _memory(call.output) in ends else call for call in calls.values()]
 
 

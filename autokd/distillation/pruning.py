@@ -14,7 +14,15 @@ from torch.nn.utils import prune
 
 from autokd.errors import InputError
 
-__all__ = ["is_prunable", "mask_zeros", "prune_globally", "prune_iteratively", "remaining_widths", "remove_masks"]
+__all__ = [
+    "is_prunable",
+    "mask_zeros",
+    "prune_globally",
+    "prune_iteratively",
+    "remaining_widths",
+    "remove_masks",
+    "trained_weight",
+]
 
 Prunable = nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear
 
@@ -94,6 +102,13 @@ def remove_masks(network: nn.Module) -> None:
             prune.remove(layer, _WEIGHT)  # type: ignore[no-untyped-call]
 
 
+def trained_weight(layer: nn.Module) -> Tensor:
+    """What is trained of a layer's weight: the weight itself, or the parameter from which a masked one is computed."""
+    trained = getattr(layer, f"{_WEIGHT}_orig", layer.weight)
+    assert isinstance(trained, Tensor)
+    return trained
+
+
 def remaining_widths(network: nn.Module) -> dict[str, int]:
     """Output channels of each layer of a student that has about as many weights as remain in a pruned network.
 
@@ -120,7 +135,7 @@ def remaining_widths(network: nn.Module) -> dict[str, int]:
 
 def _magnitudes(layer: Prunable) -> Tensor:
     """Magnitudes of all weights after the optimiser's last step, flat; infinite for those already pruned."""
-    current: Tensor = getattr(layer, "weight_orig", layer.weight)  # `weight` is older: from the last forward call
+    current = trained_weight(layer)  # `weight` is older: from the last forward call
     left = getattr(layer, "weight_mask", torch.ones_like(current)).bool()
     return current.detach().abs().where(left, math.inf).reshape(-1)
 

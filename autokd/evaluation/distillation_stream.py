@@ -7,6 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from autokd.core.rng import forked_rng
 from autokd.core.seeds import derive
 from autokd.data.channels import SomeChannels, of_samples
 from autokd.data.dataset import Dataset
@@ -122,7 +123,7 @@ class DistillationStream:
         indices = torch.arange(min(SHAPE_SAMPLES, len(self._stream.split)), device=self._stream.split.labels.device)
         batch = self._with_views(self._stream.batch(indices, 0))
         network.eval()
-        with torch.no_grad(), torch.random.fork_rng():
+        with torch.no_grad(), forked_rng(batch.images.device):
             torch.manual_seed(derive(seed, "method"))
             student = self._feature_extractor.outputs(network(batch.images))
             self._method.prepare(student, self._teacher_outputs(batch, 0), self._stream.split.labels)

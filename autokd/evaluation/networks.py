@@ -5,6 +5,7 @@ from copy import deepcopy
 import torch
 from torch import nn
 
+from autokd.core.rng import forked_rng
 from autokd.data.channels import SomeChannels
 from autokd.data.dataset import Dataset
 from autokd.distillation import Method, Recruits
@@ -71,6 +72,6 @@ def recruit(task: EvaluationTask, method: Method, dataset: Dataset) -> None:
 
     indices = torch.arange(min(SHAPE_SAMPLES, len(stream.split)), device=stream.split.labels.device)
     layers = context.teacher.layers and Teacher.outer_names(context.teacher.layers)
-    with torch.random.fork_rng():
+    with forked_rng(indices.device):
         torch.manual_seed(task.seed_of("companions"))
         method.recruit(Recruits(fresh, copied, stream.batch(indices, 0).images, layers))

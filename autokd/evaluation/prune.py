@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from autokd.config.teacher import PRUNED
+from autokd.core.rng import forked_rng
 from autokd.data.dataset import Dataset
 from autokd.distillation.pruning import mask_zeros, prune_globally, remaining_widths, remove_masks
 from autokd.errors import InputError
@@ -75,9 +76,9 @@ def _widths(pruned: Teacher, dataset: Dataset, device: torch.device) -> dict[str
 
 def _before(context: TrainingContext, files: PrunedTeachers, rounds: int, dataset: Dataset) -> Teacher:
     """The teacher before a round."""
-    before = files.config(rounds - 1)
-    with torch.random.fork_rng():  # initial weights are random
-        teacher = load_teacher(before, torch.device(context.device), dataset)
+    before, device = files.config(rounds - 1), torch.device(context.device)
+    with forked_rng(device):  # initial weights are random
+        teacher = load_teacher(before, device, dataset)
     if teacher.digest != (files.result(rounds - 1)["digest"] if rounds > 1 else files.teacher_digest):
         raise InputError(f"teacher {before.source} changed since the search began.")
     return teacher

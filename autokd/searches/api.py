@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from autokd.config.parsing import parse_config
@@ -248,7 +249,9 @@ def find(
     """
     result = SearchResult(_place(home), name, None, reporter or default_reporter())
     row = result.row
-    result = replace(result, teacher=teacher_from_python(teacher, result.problem_of(row).config))
+    problem = result.problem_of(row)
+    if wrapped := teacher_from_python(teacher, problem.config):
+        result = replace(result, teacher=wrapped.to(torch.device(problem.facts.device)))
     digest = row.facts["teacher_digest"]
     if result.teacher and result.teacher.digest != digest:
         raise InputError(

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from autokd.config.panel import PanelConfig
+from autokd.core.rng import forked_rng
 from autokd.data.channels import SomeChannels
 from autokd.data.stream import Batch
 from autokd.distillation import Distiller, Method, make_method
@@ -101,7 +102,7 @@ def _check_runs(
         return deepcopy(student)
 
     try:
-        with torch.random.fork_rng():
+        with forked_rng(labels.device):
             distiller = Distiller(
                 method,
                 student,

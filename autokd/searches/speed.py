@@ -40,7 +40,7 @@ def measure_speed(problem: Problem, students: Sequence[nn.Module], teacher: Teac
     dataset, wanted = context.load_data(), problem.config.training.precision
     stream = context.stream(dataset)
     batch = stream.batch(torch.arange(stream.batch_size, device=device), 0)
-    with worker_threads(problem.config.workers.threads):
+    with worker_threads(problem.config.workers.threads, device):
         images = of_samples(batch.images, context.data.student_channels)
         speeds = [measure_training(each, images, possible_precisions(wanted, device)) for each in students]
         if speeds:

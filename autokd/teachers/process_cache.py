@@ -3,6 +3,7 @@
 import torch
 
 from autokd.config.schema import TeacherConfig
+from autokd.core.rng import forked_rng
 from autokd.data.dataset import Dataset
 from autokd.data.registry import load_data
 from autokd.teachers.registry import Teacher, load_teacher
@@ -29,6 +30,6 @@ def cached_teacher(config: TeacherConfig, device: str, dataset: Dataset) -> Teac
     key = config.model_dump_json(), device, dataset.digest
     if key not in _loaded:
         _loaded.clear()
-        with torch.random.fork_rng():  # initial weights are random, and a training may be under way
+        with forked_rng(device):  # initial weights are random, and a training may be under way
             _loaded[key] = load_teacher(config, torch.device(device), dataset)
     return _loaded[key]

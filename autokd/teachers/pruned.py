@@ -111,4 +111,6 @@ class PrunedTeachers:
         parts = [self.teacher_digest, self.data_digest, training, self.epochs, self.seed]
         if str(self.teacher.factory).partition(":")[0] in COLLECTIONS:
             parts.append("own settings")  # which earlier versions left out of the trainings
+        if self.training.optimizer == "muon" or self.training.width_scaling:
+            parts.append("masked weights")  # which earlier versions trained by SGD at a factor of 1
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -141,9 +141,9 @@ def _from_architecture(
 
 def _from_onnx(config: TeacherConfig, dataset: Dataset | None) -> Teacher:
     path = find_path(str(config.onnx), "teacher.onnx")
-    network = OnnxNetwork(path)
+    preparation = preparation_of(config, dataset)  # imports the module whose source is a part of the settings
     name = f"onnx {file_digest(path)}{_settings(config)}"
-    return Teacher(network, name, preparation_of(config, dataset), reading_of(config), parameter_count(path))
+    return Teacher(OnnxNetwork(path), name, preparation, reading_of(config), parameter_count(path))
 
 
 def _from_outputs(config: TeacherConfig, dataset: Dataset | None) -> Teacher:

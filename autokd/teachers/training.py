@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from autokd.config.teacher import TeacherConfig
 from autokd.core.device import pick_device
 from autokd.core.files import write_json
+from autokd.core.rng import forked_rng
 from autokd.core.seeds import derive
 from autokd.data.augmentation import Augmentation, check_extent
 from autokd.data.dataset import Dataset
@@ -68,7 +69,7 @@ def train_teacher(
     """Train the teacher, or continue its unfinished training, and return the figures that are written.
 
     Weights and figures are written at the end. An interrupted training leaves a checkpoint in a folder beside them, and
-    the same call continues from its last whole epoch, bit for bit.
+    the same call continues from its last whole epoch, on the CPU bit for bit.
 
     Args:
         training: What is trained, and where it is written.
@@ -107,7 +108,7 @@ def _network(training: TeacherTraining, device: torch.device) -> tuple[nn.Module
     """The module on its device, untrained or with the weights of its factory, and how it is used as a teacher."""
     config = training.config.teacher
     factory = str(config.factory)
-    with torch.random.fork_rng():
+    with forked_rng(device):
         torch.manual_seed(derive(training.seed, "weights"))
         made = make_network(config)
     network = made.network

@@ -42,7 +42,7 @@ _COUNTER = "step"  # the one state of PyTorch's optimisers that is a scalar and 
 
 
 def save_checkpoint(state: TrainingState, path: Path) -> None:
-    """Save everything needed to continue a training bit for bit."""
+    """Save everything needed to continue a training, on the CPU bit for bit."""
     tensors = _plain(_tensors(state))
     progress = {
         "format": _FORMAT,

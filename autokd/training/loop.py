@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
 
 from autokd.config.schema import OptimizerName, TrainingConfig
+from autokd.core.rng import forked_rng
 from autokd.core.seeds import derive
 from autokd.data.stream import Batch
 from autokd.errors import DivergedError
@@ -205,8 +206,8 @@ def train(
     """Train from `state.step` to step `until` of a schedule.
 
     Training runs in segments, see `segment_ends`. The randomness of a segment (dropout) has its own seed. So a training
-    that is resumed at the end of a segment is bit-identical to one that is not interrupted, provided that all steps at
-    which it may be interrupted are among the stops.
+    that is resumed at the end of a segment is, on the CPU, bit-identical to one that is not interrupted, provided that
+    all steps at which it may be interrupted are among the stops; some kernels of CUDA give other bits each time.
 
     Args:
         state: Initial state; changed in place.
@@ -224,7 +225,7 @@ def train(
     """
     for end in segment_ends(state.step, until, stream.steps_per_epoch, stops):
         first_step, began = state.step, time.perf_counter()
-        with torch.random.fork_rng(devices=_cuda_devices(state.network)):
+        with forked_rng(*{parameter.device for parameter in state.network.parameters()}):
             torch.manual_seed(derive(seed, "segment", state.step))
             _segment(state, stream, loss, settings, end, schedule)
         state.steps_per_second = (state.step - first_step) / (time.perf_counter() - began)
@@ -278,7 +279,3 @@ def _parameters(*modules: nn.Module) -> Iterator[nn.Parameter]:
 def _check_finite(loss: float, step: int) -> None:
     if not math.isfinite(loss):
         raise DivergedError(f"training diverged: the loss is no longer finite at step {step}.")
-
-
-def _cuda_devices(network: nn.Module) -> list[torch.device]:
-    return list({parameter.device for parameter in network.parameters() if parameter.device.type == "cuda"})

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD
 
+from autokd.distillation.pruning import trained_weight
+
 __all__ = ["Muon", "orthogonalised", "scale_free_kernels"]
 
 ITERATIONS = 5
@@ -95,7 +97,7 @@ def scale_free_kernels(network: nn.Module) -> set[Tensor]:
     layers that batch norm follows are those without bias; in a user's own teacher, they are taken to be.
 
     Args:
-        network: A student, or a teacher in training.
+        network: A student, or a teacher in training, pruned or not.
     """
     layers = (layer for layer in network.modules() if isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Linear))
-    return {layer.weight for layer in layers if layer.bias is None and layer.weight.shape[1] > 1}
+    return {trained_weight(layer) for layer in layers if layer.bias is None and layer.weight.shape[1] > 1}

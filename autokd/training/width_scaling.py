@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 
 from autokd.config.schema import OptimizerName
+from autokd.distillation.pruning import trained_weight
 
 __all__ = ["rate_factors"]
 
@@ -32,16 +33,16 @@ def rate_factors(network: nn.Module, optimizer: OptimizerName) -> dict[Tensor, f
     channel, and has a factor of 1. Factors are limited to 1/8 to 8.
 
     Args:
-        network: A student.
+        network: A student, or a teacher in training, pruned or not.
         optimizer: "sgd", "adamw" or "muon".
     """
     factors: dict[Tensor, float] = dict.fromkeys(network.parameters(), 1.0)
     for module in network.modules():
         if isinstance(module, nn.Linear) and module.bias is not None:
-            factors[module.weight] = _factor(module.in_features)
+            factors[trained_weight(module)] = _factor(module.in_features)
         elif optimizer == "adamw" and isinstance(module, nn.Conv1d | nn.Conv2d | nn.Linear):
             inputs = module.weight.shape[1]
-            factors[module.weight] = _factor(inputs) if inputs > FEW else 1.0
+            factors[trained_weight(module)] = _factor(inputs) if inputs > FEW else 1.0
     return factors
 
 

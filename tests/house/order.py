@@ -9,7 +9,9 @@ ORDER = {
         "errors core client config data distillation training teachers optimizers database evaluation export tracking "
         "searches analysis recipes testing __init__ service cli __main__"
     ),
-    "autokd.core": "seeds spelling repeating extras hub files depot console cache_folder disk speed device references",
+    "autokd.core": (
+        "seeds rng spelling repeating extras hub files depot console cache_folder disk speed device references"
+    ),
     "autokd.client": "client __init__",
     "autokd.config": (
         "section distinct numbers names budget objectives learn_from tracking compatibility fidelity_metrics flat "

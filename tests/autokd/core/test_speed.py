@@ -1,5 +1,7 @@
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from itertools import cycle
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -91,3 +93,19 @@ def test_the_median_speed_counts_images_not_calls() -> None:
     calls: list[int] = []
     assert median_speed(lambda: calls.append(1), 10, CPU) > 0
     assert len(calls) == 1 + FEWEST
+
+
+@pytest.mark.parametrize(("capability", "expected"), [(7, "float32"), (8, "bfloat16")])
+def test_a_gpu_trains_in_bfloat16_only_if_it_has_it_itself(
+    monkeypatch: pytest.MonkeyPatch, capability: int, expected: str
+) -> None:
+    monkeypatch.setattr(torch.version, "hip", None)
+    for name, value in {
+        "is_available": lambda: True,
+        "current_device": lambda: 0,
+        "device": nullcontext,
+        "get_device_properties": lambda device: SimpleNamespace(major=capability),
+        "_check_bf16_tensor_supported": lambda device: True,  # as emulated
+    }.items():
+        monkeypatch.setattr(torch.cuda, name, value)
+    assert possible_precisions("auto", torch.device("cuda")) == (expected,)

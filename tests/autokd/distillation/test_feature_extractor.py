@@ -216,3 +216,19 @@ def test_a_batch_of_one_has_features() -> None:
     network = Residual().eval()
     outputs = FeatureExtractor(network, EVERYTHING).outputs(network(IMAGES[:1]))
     assert [maps.shape for maps in outputs.features] == [(1, 4, 8, 8), (1, 6, 4, 4)]
+
+
+def test_layers_of_a_network_that_takes_a_dict_are_to_be_named() -> None:
+    class OfDict(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = plain()
+
+        def forward(self, samples: dict[str, Tensor]) -> Tensor:
+            return self.inner(samples["pixels"])
+
+    FeatureExtractor(network := OfDict(), {"features"})
+    with pytest.raises(InputError, match=r"^OfDict takes a dict, .*: name the layers, or choose a method"):
+        network({"pixels": IMAGES})
+    named = FeatureExtractor(network := OfDict(), {"features"}, ["inner.0"])
+    assert named.outputs(network({"pixels": IMAGES})).features

@@ -166,3 +166,30 @@ def test_averages_are_over_all_positions() -> None:
     torch.testing.assert_close(averaged(FIDELITY_METRICS), FIDELITY_METRICS.mean(2))
     assert torch.equal(averaged(VECTORS), VECTORS)
     assert averaged(IMAGES.bfloat16()).dtype == torch.float32
+
+
+class Reading(nn.Module):
+    """A wrapper, as teachers have one, that makes its logits of what its network returns."""
+
+    def __init__(self, network: nn.Module, key: str | None) -> None:
+        super().__init__()
+        self.network, self.key = network, key
+
+    def forward(self, samples: Tensor) -> Tensor:
+        returned = self.network(samples)
+        return (returned if self.key is None else returned[self.key])[:, :2].clone()
+
+
+class Named(nn.Sequential):
+    """A network that returns its logits by name."""
+
+    def forward(self, samples: Tensor) -> dict[str, Tensor]:
+        return {"logits": super().forward(samples)}
+
+
+@pytest.mark.parametrize(("kind", "key"), [(nn.Sequential, None), (Named, "logits")])
+def test_what_a_wrapper_reads_its_logits_from_is_no_hidden_layer(kind: type[nn.Sequential], key: str | None) -> None:
+    inner = vectors()
+    wrapped = Reading(kind(*inner), key)
+    assert list(layer_outputs(wrapped, VECTORS)) == [f"network.{name}" for name in layer_outputs(inner, VECTORS)]
+    assert default_layers(wrapped, VECTORS) == tuple(f"network.{name}" for name in default_layers(inner, VECTORS))

@@ -25,6 +25,7 @@ from autokd.searches.reporter import Silent
 from autokd.searches.retraining import Retraining
 from autokd.searches.workspace import Workspace
 from autokd.teachers.outputs.key import OutputsKey
+from autokd.teachers.teacher import Teacher
 from autokd.training.metrics import label_metrics
 from search_spaces.spaces.nago import Nago
 from workers.errors import EngineLost
@@ -285,6 +286,17 @@ def test_an_interrupted_search_of_a_teacher_object_says_how_to_continue_in_pytho
         search(reporter=Stopping())
     call = f"autokd.find('search', home={str(home.folder)!r}, teacher=...).resume()"
     assert str(caught.value) == f"search 'search' was interrupted; `{call}` goes on."
+
+
+def test_a_teacher_that_is_passed_again_computes_on_the_device_of_its_search(
+    search, home: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = Bands()
+    search(teacher=network)
+    moved = []
+    monkeypatch.setattr(Teacher, "to", lambda self, device: moved.append(device) or self)
+    assert autokd.find("search", home, teacher=network).teacher is not None
+    assert moved == [torch.device("cpu")]
 
 
 class Unplugging(Silent):

@@ -165,6 +165,17 @@ def test_a_teacher_is_made_from_a_file(write, linear: nn.Linear, dataset: Datase
     assert teacher.digest != load_teacher(config.model_copy(update={"classes": None}), CPU, dataset).digest
 
 
+def test_the_digest_does_not_depend_on_whether_preprocess_was_imported_before(
+    write, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "my_inputs_for_tests.py").write_text("def same(images):\n    return images\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "my_inputs_for_tests", raising=False)
+    config = TeacherConfig(onnx=str(write()), preprocess="my_inputs_for_tests:same")
+    first, again = (load_teacher(config, CPU, dataset).digest for _ in range(2))
+    assert first == again
+
+
 def test_an_external_file_is_found_in_the_bytes(tmp_path: Path) -> None:
     (tmp_path / "w.bin").write_bytes(b"1")
     (tmp_path / "t.onnx").write_bytes(b"..\x0a\x08location\x12\x05w.bin..\x0a\x08location\x12\x04gone")

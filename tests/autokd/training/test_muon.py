@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD
 
+from autokd.distillation.pruning import prune_globally
 from autokd.training.loop import TrainingSettings, optimiser
 from autokd.training.muon import orthogonalised, scale_free_kernels
 from search_spaces.design.budget import Budget
@@ -127,3 +128,12 @@ def test_kernels_without_batch_norm_and_filters_on_one_channel_are_left_to_sgd(b
     }
     assert chosen == {weight for weight in followed if weight.shape[1] > 1}
     assert len(followed) > len(chosen)
+
+
+def test_a_pruned_network_is_trained_by_the_parameters_of_its_masked_weights() -> None:
+    dense, pruned = network(), network()
+    prune_globally(pruned, 0.2)
+    chosen = {dict(dense.named_parameters())[name] for name in ("2.weight", "3.weight")} | {dense[0].weight}
+    assert scale_free_kernels(dense) == chosen
+    masked = dict(pruned.named_parameters())
+    assert scale_free_kernels(pruned) == {masked[f"{index}.weight_orig"] for index in (0, 2, 3)}

@@ -1,6 +1,7 @@
 import pytest
 from torch import nn
 
+from autokd.distillation.pruning import prune_globally
 from autokd.training.loop import TrainingSettings, optimiser
 from autokd.training.width_scaling import rate_factors
 
@@ -44,3 +45,14 @@ def test_other_modules_than_the_network_have_a_factor_of_one() -> None:
     other = nn.Linear(256, 4)
     groups = optimiser(TrainingSettings(width_scaling=True), network(64), other).param_groups
     assert {group["factor"] for group in groups} == {1.0}
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw", "muon"])
+def test_masks_do_not_change_the_factors(optimizer) -> None:
+    dense, pruned = network(16), network(16)
+    prune_globally(pruned, 0.2)
+    expected = rate_factors(dense, optimizer)
+    found = rate_factors(pruned, optimizer)
+    by_name = {name.removesuffix("_orig"): found[parameter] for name, parameter in pruned.named_parameters()}
+    assert by_name == {name: expected[parameter] for name, parameter in dense.named_parameters()}
+    assert len(found) == len(by_name)
