@@ -37,6 +37,7 @@ class DataConfig(Section):
             for what the package `datasets` reads from a folder or the Hugging Face hub, or "module:function".
         folder: Folder with the files of "fashion-mnist", if they are not in the usual place.
         validation: Number of training samples to hold out for validation, if the source has no validation split.
+            Another number holds out other samples, from most of which a trained teacher may have learnt.
         subset: Number of training samples to use, drawn at random; all by default.
         image_size: Height and width, in pixels, to which the images of a folder or a map-style data set are resized.
         memory_bytes: Largest size of the decoded images of a folder or a map-style data set, in bytes, for which they

@@ -204,5 +204,5 @@ class _Finished:
         codes = torch.frombuffer(self._codes, dtype=torch.float64).reshape(-1, encoding.dimension)[:n]
         values = np.frombuffer(self._values)[:n]
         best = n - 1 if np.isnan(values).all() else int(np.flatnonzero(values == np.nanmax(values))[-1])
-        near = nearest(codes, codes[best], encoding.categories, _N_NEAREST)
+        near = nearest(codes, codes[[best]], encoding.categories, _N_NEAREST)
         return sorted({*near.tolist(), *range(n - _N_NEWEST, n)})

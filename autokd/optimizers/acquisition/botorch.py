@@ -34,6 +34,7 @@ from autokd.optimizers.acquisition.functions import (
     AcquisitionFunction,
     constrained_observations,
     feasible_first,
+    feasible_volumes,
     front_reference,
     observations,
     pending_points,
@@ -41,7 +42,6 @@ from autokd.optimizers.acquisition.functions import (
 from autokd.optimizers.arrays import Array
 from autokd.optimizers.errors import OptimizerError
 from autokd.optimizers.history import History
-from autokd.optimizers.hypervolume import exclusive_hypervolume
 from autokd.optimizers.models.prior_mean import NO_MEMORY, Memory
 from autokd.optimizers.space.features import NO_FEATURES, Description, Features
 
@@ -142,14 +142,14 @@ class _Scores:
         return torch.stack([self.inputs.lengthscales(each) for each in objectives]).log().mean(dim=0).exp()
 
     def merit(self, points: Tensor) -> Tensor:
-        """Posterior mean, of feasible points first; with several objectives the exclusive hypervolume."""
+        """Posterior mean, with several objectives the exclusive hypervolume, of feasible points first."""
         with torch.no_grad(), _as_ever(self.number):
             posterior = self.model.posterior(self.inputs(points))
             mean, deviation = posterior.mean, posterior.variance.sqrt()
+        n_objectives = 1 if self.reference is None else len(self.reference)
+        kept = torch.special.log_ndtr(-mean[:, n_objectives:] / deviation[:, n_objectives:]).sum(dim=1)
         if self.reference is not None:
-            means = mean[:, : len(self.reference)].numpy()
-            return torch.from_numpy(exclusive_hypervolume(means, self.reference))
-        kept = torch.special.log_ndtr(-mean[:, 1:] / deviation[:, 1:]).sum(dim=1)
+            return feasible_volumes(mean[:, :n_objectives].numpy(), self.reference, kept)
         return feasible_first(mean[:, 0], kept)
 
     def log_value(self, points: Tensor) -> Tensor:

@@ -36,6 +36,7 @@ __all__ = [
     "acquisition_function",
     "constrained_observations",
     "feasible_first",
+    "feasible_volumes",
     "front_reference",
     "observations",
     "pending_points",
@@ -43,7 +44,8 @@ __all__ = [
 
 _MAX_OBSERVATIONS = 400
 """Most observations in a model, since a fit takes time cubic in their number. If there are more, those nearest to the
-best feasible trial are kept: the model must be accurate only where the search continues."""
+best feasible trial, or to the front of several objectives, are kept: the model must be accurate only where the search
+continues."""
 
 _MAX_WITH_STEPS = 150
 """The same if trials report at several steps, or are so many that a history is a part of them. Then most trials are
@@ -111,7 +113,7 @@ def acquisition_function(
 
 
 def observations(history: History, categories: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """Points and values of the observations in a model, as in `History`: all, or those nearest to the best trial.
+    """Points and values of the observations in a model, as in `History`: all, or those nearest to the best trials.
 
     Args:
         history: All other trials.
@@ -168,6 +170,20 @@ def feasible_first(mean: Tensor, log_probability: Tensor) -> Tensor:
     return torch.where(log_probability >= _LIKELY, mean, mean.min() + log_probability)
 
 
+def feasible_volumes(means: Array, reference: Array, log_probability: Tensor) -> Tensor:
+    """Exclusive hypervolumes, as in MORBO (Daulton et al. 2022), of probably feasible points among such, others below.
+
+    Args:
+        means: Posterior means of the objectives, `n x m`.
+        reference: The reference point, `m`.
+        log_probability: Logarithms of the probabilities that all constraints hold, `n`.
+    """
+    likely = log_probability >= _LIKELY
+    volumes = torch.zeros(len(means), dtype=torch.float64)
+    volumes[likely] = torch.from_numpy(exclusive_hypervolume(means[likely.numpy()], reference))
+    return feasible_first(volumes, log_probability)
+
+
 def _surrogate(
     history: History,
     seen: tuple[Tensor, Tensor],
@@ -222,11 +238,20 @@ def _limits(history: History, categories: Sequence[int], description: Descriptio
 
 
 def _nearest(history: History, points: Tensor, categories: Sequence[int], most: int) -> Tensor:
-    """Indices of at most `most` of the points, `n x d`: those nearest to the best trial, in their order."""
+    """Indices of at most `most` of the points, `n x d`: those nearest to one of the best trials, in their order."""
     if len(points) <= most:
         return torch.arange(len(points))
+    return nearest(points, history.finished[_best_trials(history)], categories, most)
+
+
+def _best_trials(history: History) -> list[int]:
+    """Indices of the best feasible finished trial, or of the front of several objectives; without any, the newest."""
+    if history.final.shape[1] > 1:
+        feasible = history.feasible.nonzero().flatten()
+        best = feasible[torch.from_numpy(front(history.final[feasible].numpy()))].tolist()
+        return best or [len(history.finished) - 1]
     values = [(outcome.value, i) for i, outcome in enumerate(history.outcomes) if outcome.value is not None]
-    return nearest(points, history.finished[max(values)[1] if values else -1], categories, most)
+    return [max(values)[1] if values else len(history.finished) - 1]
 
 
 @dataclass(frozen=True)
@@ -299,10 +324,11 @@ class _FrontImprovement:
         return torch.stack([model.lengthscales.log() for model in self.models]).mean(dim=0).exp()
 
     def merit(self, points: Tensor) -> Tensor:
-        """Exclusive hypervolume, as in MORBO (Daulton et al. 2022)."""
-        return torch.from_numpy(exclusive_hypervolume(_means(self.models, points), self.reference))
+        return feasible_volumes(_means(self.models, points), self.reference, self.limits.log_probability(points))
 
     def log_value(self, points: Tensor) -> Tensor:
+        if self.limits.models and not len(self.front):
+            return self.limits.log_probability(points)
         estimates = [model.estimates(points) for model in self.conditioned]
         mean = torch.stack([mean for mean, _ in estimates], dim=1).numpy()
         deviation = torch.stack([deviation for _, deviation in estimates], dim=1).numpy()

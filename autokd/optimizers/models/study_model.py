@@ -1,5 +1,6 @@
 """The model of a study of one objective, with which it is judged: what its trials are worth, and how sure that is."""
 
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -9,6 +10,7 @@ from optuna.distributions import BaseDistribution
 from optuna.study import Study, StudyDirection
 from torch import Generator, Tensor
 
+from autokd.optimizers.errors import OptimizerError
 from autokd.optimizers.history import History
 from autokd.optimizers.models.surrogate import TAILS, Surrogate
 from autokd.optimizers.space.encoding import Encoding, keys
@@ -56,8 +58,15 @@ class StudyModel:
             described: As in `TrustRegionSampler`.
             most: Most observations, to which a fit's time is cubic: the last one of each trial is kept first, and
                 others spread evenly over the study; None keeps all.
-            noise: What is known of the standard deviation of a value's noise, in the objective's unit; None if nothing.
+            noise: What is known of the standard deviation of a value's noise, in the objective's unit; None or 0 if
+                nothing.
+
+        Raises:
+            OptimizerError: If `noise` is negative or not finite.
         """
+        if noise is not None and not 0 <= noise < math.inf:
+            raise OptimizerError(f"`noise` must be finite and at least 0, but got {noise!r}.")
+        noise = noise or None
         sign = 1.0 if study.direction == StudyDirection.MAXIMIZE else -1.0
         encoding = Encoding.of({name: d for name, d in search_space.items() if not d.single()})
         trials = study.get_trials(deepcopy=False)

@@ -1,5 +1,6 @@
 """Optuna's search spaces as unit cubes with one coordinate for each parameter, and points as rows of codes."""
 
+import functools
 import itertools
 import math
 from collections.abc import Container, Mapping, Sequence
@@ -123,22 +124,25 @@ def unseen(points: Tensor, seen: Container[Key]) -> Tensor:
     return points[list(kept.values())]
 
 
-def nearest(points: Tensor, center: Tensor, categories: Sequence[int], most: int) -> Tensor:
-    """Indices of at most `most` of the points, those nearest to the centre, in their order; of ties, the first ones.
+def nearest(points: Tensor, centers: Tensor, categories: Sequence[int], most: int) -> Tensor:
+    """Indices of at most `most` of the points, those nearest to a centre, in their order; of ties, the first ones.
 
     The distance is the sum of squared differences of numbers and of the number of different categories.
 
     Args:
         points: Codes, `n x d`.
-        center: Codes, `d`.
+        centers: Codes, `m x d`, of which the nearest to a point counts.
         categories: Number of choices of each coordinate, as in `Encoding.categories`.
         most: Largest number of points, at least 1.
     """
     if len(points) <= most:
         return torch.arange(len(points))
-    difference = points - center
     categorical = torch.tensor([n > 0 for n in categories])
-    distance = torch.where(categorical, (difference != 0).double(), difference.square()).sum(dim=1)
+    differences = (points - center for center in centers)
+    distance = functools.reduce(
+        torch.minimum,
+        (torch.where(categorical, (each != 0).double(), each.square()).sum(dim=1) for each in differences),
+    )
     edge = distance.kthvalue(most).values
     inside = (distance < edge).nonzero().flatten()
     at_edge = (distance == edge).nonzero().flatten()[: most - len(inside)]

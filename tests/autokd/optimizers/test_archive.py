@@ -85,7 +85,7 @@ def test_of_very_many_the_region_and_the_tried_points_are_those_of_all(monkeypat
     best = finished[expected.history.final[:, 0].nan_to_num(-math.inf).argmax()]
     assert 30 <= len(shown) <= 40 < len(finished)
     assert torch.equal(shown[-10:], finished[-10:])
-    assert set(keys(finished[nearest(finished, best, ENCODING.categories, 30)])) <= set(keys(shown))
+    assert set(keys(finished[nearest(finished, best[None], ENCODING.categories, 30)])) <= set(keys(shown))
     assert found.history.is_part
     assert not expected.history.is_part
 

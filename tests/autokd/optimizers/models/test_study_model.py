@@ -9,6 +9,7 @@ import torch
 from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.trial import TrialState, create_trial
 
+from autokd.optimizers.errors import OptimizerError
 from autokd.optimizers.models.posterior import posterior
 from autokd.optimizers.models.study_model import StudyModel, _normal
 
@@ -139,3 +140,14 @@ def test_samples_have_the_noise_that_is_known_however_small_it_is() -> None:
         _, variances = model.samples(model.codes, 500, torch.Generator().manual_seed(0))
         known = math.log(noise * model.surrogate.transform.slope)
         assert variances.mean().sqrt().log() == pytest.approx(known, abs=math.log(2))
+
+
+def test_a_noise_of_0_is_unknown_and_a_negative_one_is_refused() -> None:
+    study, _ = lucky(0)
+    space = study.trials[0].distributions
+    unknown, none = (StudyModel.fit(study, space, noise=noise) for noise in (None, 0.0))
+    assert none.noise is None
+    assert torch.equal(none.surrogate.mean(none.codes), unknown.surrogate.mean(unknown.codes))
+    for noise in (-0.1, math.nan, math.inf):
+        with pytest.raises(OptimizerError, match=r"^`noise` must be finite and at least 0, but got "):
+            StudyModel.fit(study, space, noise=noise)

@@ -138,7 +138,12 @@ def test_the_nearest_points_are_the_first_of_a_stable_order_by_distance() -> Non
     distance = difference[:, 0].square() + (difference[:, 1] != 0)
     for most in (1, 2, 17, 50, 199, 200, 300):
         expected = distance.argsort(stable=True)[:most].sort().values
-        assert nearest(points, points[7], (0, 3), most).tolist() == expected.tolist()
+        assert nearest(points, points[[7]], (0, 3), most).tolist() == expected.tolist()
+
+
+def test_the_nearest_points_are_near_any_of_several_centres() -> None:
+    points = torch.linspace(0, 1, 11, dtype=torch.float64)[:, None]
+    assert nearest(points, points[[0, 10]], (0,), 4).tolist() == [0, 1, 9, 10]
 
 
 def test_a_negative_zero_has_the_key_of_zero() -> None:
