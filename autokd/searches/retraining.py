@@ -44,7 +44,7 @@ class Retraining:
         dispatcher: Sends trainings to workers.
         trials: The trials whose families and distillation settings win.
         references: References to train beside it.
-        within: Further limits; new draws that exceed them are left out.
+        within: Further limits; draws that exceed them are left out, recorded ones too.
     """
 
     store: Store
@@ -107,14 +107,14 @@ class Retraining:
         return next((row.rung for row in rows if row.key == task.key), len(rows))
 
     def _students(self, trial: TrialRow) -> list[StudentRow]:
-        """The students of a family to train: recorded ones and new draws, without draws that the space refuses."""
+        """The students of a family to train: draws within the limits, without those that the space refuses."""
         rows = self.store.students(self.lease.search_id, "final", [trial.id])
         there = {row.replicate: row for row in rows}
         students = []
         for replicate in range(self.problem.config.final.students):
             with suppress(SpaceError):
                 students.append(there.get(replicate) or self._add(trial, replicate))
-        return students
+        return [student for student in students if self.within.fits(student.cost)]
 
     def _add(self, trial: TrialRow, replicate: int) -> StudentRow:
         purpose: Purpose = "search" if replicate == 0 else "final"

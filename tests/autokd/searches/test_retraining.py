@@ -14,6 +14,7 @@ from autokd.searches.problem import Problem
 from autokd.searches.retraining import Retraining, trainings
 from autokd.searches.students import trained_students
 from autokd.training.checkpoint import Reached
+from search_spaces.design.budget import Budget
 from search_spaces.errors import BudgetError
 from workers.inline import InlineExecutor
 
@@ -120,6 +121,17 @@ def test_a_draw_that_does_not_fit_is_left_out(store: Store, train, monkeypatch: 
     monkeypatch.setattr(Problem, "draw", sometimes)
     train()
     assert [student.replicate for student in store.students(1, "final")] == [0, 2]
+
+
+def test_recorded_draws_that_exceed_further_limits_are_not_trained_longer(make_problem, store: Store, train):
+    train()
+    sizes = [student.params for student in store.students(1, "final")]
+    longer = make_problem(trials=2, final={"epochs": 9, "students": 3}, training={"rungs": [1]})
+    lease = Lease(1, store.search(1).lease_token)
+    dispatcher, within = Dispatcher(store, lease, InlineExecutor()), Budget(params=max(sizes) - 1)
+    Retraining(store, lease, longer, dispatcher, [store.trials(1)[1]], within=within).run()
+    trained = [training.params for training in trainings(longer, store, 1)]
+    assert sorted(trained) == sorted(size for size in sizes if size < max(sizes))
 
 
 def test_students_of_several_families_are_trained(problem: Problem, store: Store):
