@@ -49,8 +49,8 @@ class Comparison:
 
     @property
     def is_better(self) -> bool:
-        """Whether the student is better by more than the margin."""
-        return self.difference > (self.margin or 0.0)
+        """Whether the student is better by more than the margin; without one, nothing tells that it is."""
+        return self.margin is not None and self.difference > self.margin
 
     def __str__(self) -> str:
         """The result in words, in percentage points."""
@@ -72,12 +72,13 @@ def compare(problem: Problem, store: Reader, search_id: int, student: TrainedStu
     They are compared after trainings at full length, or else at the highest rung that both reached, where the student
     is the one that the search trained.
 
-    The margin has two parts. The finite number of samples is always counted: the two networks answer the same
-    samples, so that it is the standard error of the mean of their paired differences (0, 1 or -1 each); where
-    it is not recorded which samples one of them got right, it is `sqrt(p (1 - p) / n)` of both. Chance in training is
-    counted where several students of the trial were trained for as long: the variance of their accuracies, which the
-    reference is taken to share. As so few say little of it, the interval is that of Student's t, whose degrees of
-    freedom are those of such a sum by Welch (Biometrika 34, 1947) and Satterthwaite (Biometrics Bulletin 2, 1946).
+    The margin has two parts. The finite number of samples is always counted, and without it there is no margin: the
+    two networks answer the same samples, so that it is the standard error of the mean of their paired differences (0,
+    1 or -1 each); where it is not recorded which samples both got right, it is `sqrt(p (1 - p) / n)` of each. Chance
+    in training is counted where several students of the trial were trained for as long: the variance of their
+    accuracies, which the reference is taken to share. As so few say little of it, the interval is that of Student's t,
+    whose degrees of freedom are those of such a sum by Welch (Biometrika 34, 1947) and Satterthwaite (Biometrics
+    Bulletin 2, 1946).
 
     Args:
         problem: What is searched.
@@ -98,7 +99,7 @@ def compare(problem: Problem, store: Reader, search_id: int, student: TrainedStu
         epochs = max({run.row.epochs for run in own} & {run.row.epochs for run in rivals}, default=None)
         if epochs is not None:
             of_length = ([run for run in some if run.row.epochs == epochs] for some in (own, family, rivals))
-            return _comparison(problem.evaluations, *of_length)
+            return _comparison(problem, *of_length)
     return None
 
 
@@ -147,12 +148,12 @@ def _twins(student: StudentRow) -> list[tuple[Purpose, int]]:
     return own if student.purpose == "search" else [*own, ("search", 0)]
 
 
-def _comparison(folder: Path, own: Sequence[_Run], family: Sequence[_Run], rivals: Sequence[_Run]) -> Comparison:
+def _comparison(problem: Problem, own: Sequence[_Run], family: Sequence[_Run], rivals: Sequence[_Run]) -> Comparison:
     """Comparison of the first of `own` with the best of `rivals`; all of one purpose and length."""
     ours, rival = own[0].row, max(rivals, key=lambda run: _accuracy(run.row))
     key, split = ("test_accuracy", "test") if own[0].purpose == "final" else ("accuracy", "validation")
     spread = [_accuracy(run.row, key) for run in family]
-    samples = _sampling_variance(folder, ours, rival.row, split, key)
+    samples = _sampling_variance(problem, ours, rival.row, split, key)
     margin = None if samples is None else _half_width(samples, spread)
     difference = _accuracy(ours, key) - _accuracy(rival.row, key)
     return Comparison(str(rival.reference), split, ours.epochs, difference, margin)
@@ -165,16 +166,16 @@ def _half_width(samples: float, spread: Sequence[float]) -> float:
     return float(stdtrit(freedom, 0.975)) * sqrt(samples + trainings)
 
 
-def _sampling_variance(folder: Path, own: EvaluationRow, rival: EvaluationRow, split: str, key: str) -> float | None:
+def _sampling_variance(
+    problem: Problem, own: EvaluationRow, rival: EvaluationRow, split: str, key: str
+) -> float | None:
     """Variance of the difference of two accuracies over draws of the samples; None if their number is not known."""
-    recorded = [correct for row in (own, rival) if (correct := _correct(folder, row, split)) is not None]
-    if not recorded:
-        return None
-    n = len(recorded[0])
-    if len(recorded) == 1:
-        accuracies = _accuracy(own, key), _accuracy(rival, key)
-        return sum(p * (1 - p) for p in accuracies) / n
-    return float(np.var(recorded[0].astype(float) - recorded[1])) / n
+    found = (_correct(problem.evaluations, row, split) for row in (own, rival))
+    recorded = [correct for correct in found if correct is not None]
+    if len(recorded) == 2:
+        return float(np.var(recorded[0].astype(float) - recorded[1])) / len(recorded[0])
+    n = len(recorded[0]) if recorded else (problem.facts.samples or {}).get(split)
+    return sum(p * (1 - p) for p in (_accuracy(own, key), _accuracy(rival, key))) / n if n else None
 
 
 def _correct(folder: Path, row: EvaluationRow, split: str) -> NDArray[np.bool_] | None:

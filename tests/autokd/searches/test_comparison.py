@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 from math import sqrt
 from statistics import NormalDist, variance
 
@@ -141,6 +142,11 @@ def test_references_are_retrained_once_with_their_searched_architecture(problem:
     assert not {one.trial.reference for one in trained_students(problem, store, 1)} - {None}
 
 
+def binomial(*accuracies: float) -> float:
+    """Half-width of the interval of a difference of two accuracies, each of samples of its own."""
+    return Z * sqrt(sum(p * (1 - p) for p in accuracies) / N)
+
+
 def test_without_the_samples_of_one_of_them_both_accuracies_have_the_binomial_error(
     problem: Problem, store: Store
 ) -> None:
@@ -148,8 +154,20 @@ def test_without_the_samples_of_one_of_them_both_accuracies_have_the_binomial_er
     correct_file(problem.evaluations, best.evaluation.key).unlink()
     found = compare(problem, store, 1, best)
     assert found is not None
-    p, q = best.metrics["accuracy"], trained_references(problem, store, 1)[0].metrics["accuracy"]
-    assert found.margin == pytest.approx(Z * sqrt((p * (1 - p) + q * (1 - q)) / N))
+    rival = trained_references(problem, store, 1)[0]
+    assert found.margin == pytest.approx(binomial(best.metrics["accuracy"], rival.metrics["accuracy"]))
+
+
+def test_without_the_samples_of_both_their_number_is_that_of_the_split(problem: Problem, store: Store) -> None:
+    for file in problem.evaluations.rglob("correct-*"):
+        file.unlink()
+    best, rival = trained_students(problem, store, 1)[0], trained_references(problem, store, 1)[0]
+    told = replace(problem, facts=replace(problem.facts, samples={"train": 9, "validation": N, "test": 9}))
+    found, unknown = compare(told, store, 1, best), compare(problem, store, 1, best)
+    assert found is not None
+    assert found.margin == pytest.approx(binomial(best.metrics["accuracy"], rival.metrics["accuracy"]))
+    assert unknown is not None
+    assert unknown.margin is None
 
 
 def test_a_student_that_was_retrained_alone_is_compared_as_searched(problem: Problem, store: Store) -> None:
@@ -176,6 +194,7 @@ def test_a_student_that_was_retrained_alone_is_compared_as_searched(problem: Pro
             "not better than the best reference trained as long (resnet): +0.61 ± 0.70 points (test, 26 epochs)",
         ),
         (-0.0061, None, "not better than the best reference trained as long (resnet): -0.61 points (test, 26 epochs)"),
+        (0.0061, None, "not better than the best reference trained as long (resnet): +0.61 points (test, 26 epochs)"),
     ],
 )
 def test_better_is_said_only_beyond_the_margin(difference: float, margin: float | None, line: str) -> None:
