@@ -11,6 +11,7 @@ from autokd.data.stream import steps_per_epoch
 from autokd.database.lease import Lease
 from autokd.database.rows import EvaluationRow
 from autokd.database.store import Store
+from autokd.errors import InputError
 from autokd.evaluation.context import TrainingContext
 from autokd.searches.lengths import FullLength, affordable_epochs, scaled_rungs
 from autokd.searches.problem import Problem
@@ -121,20 +122,32 @@ def full_length(problem: Problem) -> dict[str, Any] | None:
 def slowest_epoch(problem: Problem, store: Store, search_id: int, families: Iterable[TrialRecord]) -> float:
     """Seconds of an epoch of the slowest of the families, see `seconds_per_epoch`.
 
-    A family without an evaluation that tells it trains as slowly as the slowest evaluation of the whole search.
+    A family without an evaluation that tells it trains as slowly as the slowest evaluation of the whole search; if none
+    tells it, as fast as was measured before the search.
 
     Args:
         problem: The search.
         store: Its database.
         search_id: Its id there.
         families: The records of the families.
+
+    Raises:
+        InputError: If that was not measured either.
     """
     starts = [event.at for event in store.outline(search_id) if event.kind == "lease_acquired"]
     own = [seconds_per_epoch(family.evaluations, problem.new_epochs, starts) for family in families]
     known = [seconds for seconds in own if seconds]
     if len(known) < len(own):
-        known += [seconds_per_epoch([row], problem.new_epochs) or 0.0 for row in store.evaluations(search_id, "search")]
-    return max(known)
+        each = (seconds_per_epoch([row], problem.new_epochs) for row in store.evaluations(search_id, "search"))
+        known += [seconds for seconds in each if seconds]
+    return max(known) if known else _measured_epoch(problem)
+
+
+def _measured_epoch(problem: Problem) -> float:
+    n_train, speed = problem.facts.n_train, problem.facts.images_per_second
+    if not n_train or not speed:
+        raise InputError("no training of this search tells how long an epoch takes: omit final.seconds.")
+    return n_train / speed
 
 
 def seconds_per_epoch(

@@ -9,12 +9,13 @@ import pytest
 from autokd.config.toml import override_config
 from autokd.database.lease import Lease, acquire, release
 from autokd.database.store import Store
+from autokd.errors import InputError
 from autokd.evaluation.context import TrainingContext
 from autokd.searches.controller import Controller
 from autokd.searches.dispatcher import Dispatcher
 from autokd.searches.facts import Facts
 from autokd.searches.lengths import RESERVE
-from autokd.searches.pace import fitting_rungs, full_length, seconds_per_epoch, with_full_length
+from autokd.searches.pace import fitting_rungs, full_length, seconds_per_epoch, slowest_epoch, with_full_length
 from autokd.searches.problem import Problem
 from autokd.searches.retraining import Retraining, trainings
 from autokd.searches.trial_record import trial_records
@@ -196,6 +197,17 @@ def test_references_are_trained_in_the_same_time_and_the_slowest_decides(
     assert length is not None
     assert (length.trainings, length.trial) == (3, 0)
     assert length.seconds_per_epoch == seconds_per_epoch(slow.evaluations, problem.new_epochs)
+
+
+def test_where_no_training_tells_the_time_of_an_epoch_the_speed_measured_before_the_search_does(
+    problem: Problem, make_store: Callable[..., Store], make_record: Callable[..., Any]
+) -> None:
+    store, record = make_store(problem), make_record(0, [[0.5]])
+    untimed = replace(record, evaluations=tuple(replace(row, seconds=0.0) for row in record.evaluations))
+    with pytest.raises(InputError, match=r"omit final\.seconds"):
+        slowest_epoch(problem, store, 1, [untimed])
+    facts = replace(problem.facts, samples={"train": 100}, images_per_second=50.0)
+    assert slowest_epoch(replace(problem, facts=facts), store, 1, [untimed]) == 2.0
 
 
 def test_without_a_time_the_epochs_are_those_of_the_configuration(
