@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from autokd.database.rows import SearchRow
 from autokd.searches.axes import three_axes
 from autokd.searches.comparison import Comparison, describe_references
-from autokd.searches.pace import full_length
+from autokd.searches.pace import full_length_of
 from autokd.searches.panel_facts import panel_json
 from autokd.searches.problem import Problem
 from autokd.searches.progress import ReferenceProgress
@@ -150,7 +150,7 @@ class Findings:
             **describe_references(self.references, self.comparison),
             "left_out": [{"name": one.name, "reason": one.reason} for one in self.left_out],
             "panel": panel_json(self.problem.facts.panel),
-            "full_length": full_length(self.problem),
+            "full_length": full_length_of(self.student),
             "seconds": asdict(self.times),
             "axes": self.axes,
             "limits": {"allowed": self.problem.budget.limits, "used": self.limits_used},
@@ -187,10 +187,10 @@ def full_length_lines(problem: Problem) -> list[str]:
 
 def _length(student: TrainedStudent) -> str:
     """Length of a student's training, with its reason if it follows from the time that it may take."""
-    epochs, problem = student.evaluation.epochs, student.problem
+    epochs = student.evaluation.epochs
     if not student.is_final:
         return f"{counted(epochs, 'epoch')} (search only)"
-    decided = full_length_lines(problem) if epochs == problem.full_length_epochs else []
+    decided = full_length_lines(student.problem) if full_length_of(student) else []
     return "".join(decided) or counted(epochs, "epoch")
 
 

@@ -12,7 +12,7 @@ from autokd.export.card import Card
 from autokd.export.folder import Export
 from autokd.export.replacement import Origin
 from autokd.searches.axes import three_axes
-from autokd.searches.pace import full_length
+from autokd.searches.pace import full_length_of
 from autokd.searches.panel_facts import panel_json
 from autokd.searches.problem import Problem
 from autokd.searches.students import TrainedStudent
@@ -83,7 +83,7 @@ def _facts(problem: Problem, search: SearchRow, student: TrainedStudent, scale: 
         "training": {
             "epochs": student.evaluation.epochs,
             "full_length": student.is_final,
-            "length": full_length(problem) if student.is_final else None,
+            "length": full_length_of(student),
             "precision": facts.precision,
             "seed": search.seed,
             "trial": student.trial.number,

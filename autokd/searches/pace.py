@@ -15,10 +15,18 @@ from autokd.errors import InputError
 from autokd.evaluation.context import TrainingContext
 from autokd.searches.lengths import FullLength, affordable_epochs, scaled_rungs
 from autokd.searches.problem import Problem
+from autokd.searches.students import TrainedStudent
 from autokd.searches.trial_record import TrialRecord
 from autokd.training.timetable import step_at
 
-__all__ = ["fitting_rungs", "full_length", "seconds_per_epoch", "slowest_epoch", "with_full_length"]
+__all__ = [
+    "fitting_rungs",
+    "full_length",
+    "full_length_of",
+    "seconds_per_epoch",
+    "slowest_epoch",
+    "with_full_length",
+]
 
 
 def fitting_rungs(problem: Problem) -> tuple[float, ...] | None:
@@ -117,6 +125,15 @@ def full_length(problem: Problem) -> dict[str, Any] | None:
     """Length of the full-length trainings and what it follows from, as plain values; None without `final.seconds`."""
     length = problem.full_length
     return None if length is None else asdict(length) | {"epochs": problem.full_length_epochs}
+
+
+def full_length_of(student: TrainedStudent) -> dict[str, Any] | None:
+    """`full_length` if a student was trained by it; None if what was decided last is the length of other trainings."""
+    problem, length = student.problem, student.problem.full_length
+    if not student.is_final or length is None or student.evaluation.epochs != problem.full_length_epochs:
+        return None
+    is_among_winners = student.trial.number == length.trial or problem.config.final.families > 1
+    return full_length(problem) if is_among_winners else None
 
 
 def slowest_epoch(problem: Problem, store: Store, search_id: int, families: Iterable[TrialRecord]) -> float:

@@ -2,12 +2,14 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from autokd.config.toml import override_config
 from autokd.database.lease import Lease, acquire, release
+from autokd.database.rows import Purpose
 from autokd.database.store import Store
 from autokd.errors import InputError
 from autokd.evaluation.context import TrainingContext
@@ -15,9 +17,17 @@ from autokd.searches.controller import Controller
 from autokd.searches.dispatcher import Dispatcher
 from autokd.searches.facts import Facts
 from autokd.searches.lengths import RESERVE
-from autokd.searches.pace import fitting_rungs, full_length, seconds_per_epoch, slowest_epoch, with_full_length
+from autokd.searches.pace import (
+    fitting_rungs,
+    full_length,
+    full_length_of,
+    seconds_per_epoch,
+    slowest_epoch,
+    with_full_length,
+)
 from autokd.searches.problem import Problem
 from autokd.searches.retraining import Retraining, trainings
+from autokd.searches.students import TrainedStudent
 from autokd.searches.trial_record import trial_records
 from workers.inline import InlineExecutor
 
@@ -172,6 +182,26 @@ def test_another_time_or_another_number_of_students_is_decided_anew(
     changed = replace(recorded(problem, store), config=config)
     again = decided(changed, store, lease)
     assert again.full_length_epochs != first.full_length_epochs
+
+
+def test_only_students_that_were_trained_by_it_have_the_length_that_was_decided(
+    make_problem: Callable[..., Problem], problem: Problem, store: Store, lease: Lease
+) -> None:
+    def told(epochs: float, purpose: Purpose = "final", trial: int = 0, families: int = 1) -> dict[str, Any] | None:
+        record = trial_records(store, 1)[trial]
+        config = make_problem(trials=2, final=FINAL | {"families": families}).config
+        student, evaluation = (
+            replace(record.students[0], purpose=purpose),
+            replace(record.evaluations[0], epochs=epochs),
+        )
+        at = replace(recorded(problem, store), config=config)
+        return full_length_of(TrainedStudent(at, record.trial, student, evaluation, Path("weights")))
+
+    length = decided(problem, store, lease).full_length_epochs
+    assert told(length) == full_length(recorded(problem, store))
+    assert told(length, trial=1, families=2) is not None
+    others = told(length + 1), told(length, purpose="search"), told(length, trial=1)
+    assert others == (None, None, None)
 
 
 def test_more_epochs_are_trained_only_as_far_as_the_time_suffices(
