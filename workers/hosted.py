@@ -6,6 +6,7 @@ process of its own a task has it on every machine, and the engine's worker survi
 """
 
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Callable
 from concurrent.futures import wait
@@ -20,8 +21,9 @@ __all__ = ["run_hosted"]
 IDLE_SECONDS = 30.0  # longer than a search takes from a result to the next task, short for memory that nobody uses
 LOOK_SECONDS = 0.5
 
-# Executors of one process each that wait for their next task: starting one and loading torch takes seconds.
-_idle: defaultdict[Limits, list[LocalExecutor]] = defaultdict(list)
+# Executors of one process each that wait for their next task, and since when: starting one and loading torch takes
+# seconds.
+_idle: defaultdict[Limits, list[tuple[LocalExecutor, float]]] = defaultdict(list)
 
 
 def run_hosted(payload: bytes, limits: Limits, is_wanted: Callable[[], bool] = lambda: True) -> bytes:
@@ -47,19 +49,20 @@ def run_hosted(payload: bytes, limits: Limits, is_wanted: Callable[[], bool] = l
 
 def _free_executor(limits: Limits) -> LocalExecutor:
     try:
-        return _idle[limits].pop()
+        return _idle[limits].pop()[0]
     except IndexError:
         return LocalExecutor(1, limits)
 
 
 def _keep_for_a_while(executor: LocalExecutor, limits: Limits) -> None:
-    _idle[limits].append(executor)
-    timer = threading.Timer(IDLE_SECONDS, _end_if_idle, (executor, limits))
+    since = time.monotonic()
+    _idle[limits].append((executor, since))
+    timer = threading.Timer(IDLE_SECONDS, _end_if_idle, (executor, since, limits))
     timer.daemon = True
     timer.start()
 
 
-def _end_if_idle(executor: LocalExecutor, limits: Limits) -> None:
-    with suppress(ValueError):  # it has a task, or was ended before
-        _idle[limits].remove(executor)
+def _end_if_idle(executor: LocalExecutor, since: float, limits: Limits) -> None:
+    with suppress(ValueError):  # it has a task, had one since then, or was ended before
+        _idle[limits].remove((executor, since))
         executor.shutdown(cancel=True)

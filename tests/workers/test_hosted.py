@@ -1,6 +1,9 @@
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from processes import gone, read
@@ -28,6 +31,22 @@ def test_tasks_of_equal_limits_share_a_process_which_ends_when_it_is_idle() -> N
     first, second, other = (run(limits, tasks.process_id) for limits in (Limits(), Limits(), Limits(seconds=60.0)))
     assert first == second != other
     wait_until(lambda: gone(first) and gone(other))
+
+
+def test_the_end_of_an_earlier_idle_time_ends_no_process_that_has_worked_since(monkeypatch: pytest.MonkeyPatch) -> None:
+    ends = list[Callable[[], None]]()
+
+    def timer(seconds: float, function: Callable[..., None], arguments: tuple[Any, ...]) -> Mock:
+        ends.append(partial(function, *arguments))
+        return Mock()
+
+    monkeypatch.setattr("threading.Timer", timer)
+    first, second = (run(Limits(), tasks.process_id) for _ in range(2))
+    ends[0]()
+    third = run(Limits(), tasks.process_id)
+    assert first == second == third
+    ends[-1]()
+    wait_until(lambda: gone(first))
 
 
 def test_a_killed_task_says_why() -> None:
