@@ -10,11 +10,17 @@ _SOURCE = '''
 
 def preprocess({samples}: Tensor) -> Tensor:
     """The student's input from {type} {kind}, {axes}{channels}."""
-    scaled = {samples}.float()
+{check}    scaled = {samples}.float()
     mean = scaled.new_tensor({mean}).view({view})
     deviation = scaled.new_tensor({deviation}).view({view})
     return {normalised}
 '''
+_UINT8_CHECK = """    if {samples}.is_floating_point():
+        raise TypeError(
+            f"preprocess takes uint8 {samples} as in the data set, but got {{{samples}.dtype}}; "
+            "pass normalised {samples} to Student itself."
+        )
+"""
 _AXES = {
     "images": "batch x channels x height x width",
     "signals": "batch x channels x length",
@@ -33,13 +39,14 @@ def preprocess_source(
         channels: Channels of the data that the samples have, in this order; None for all.
     """
     mean, deviation = normalisation
-    floating = split.images.is_floating_point()
+    floating, samples = split.images.is_floating_point(), samples_name(split.kind)
     return _SOURCE.format(
-        samples=samples_name(split.kind),
+        samples=samples,
         type="float32" if floating else "uint8",
         kind=split.kind,
         axes=_AXES[split.kind],
         channels=which_channels(channels),
+        check="" if floating else _UINT8_CHECK.format(samples=samples),
         view=", ".join(("1", "-1", "1", "1")[: split.images.ndim]),
         mean=list(mean),
         deviation=list(deviation),

@@ -1,12 +1,24 @@
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
+from torch import Tensor, nn
 
+from autokd.data.dataset import Dataset
 from autokd.data.stream import normalise
+from autokd.errors import InputError
+from autokd.export.module import StudentModule
 from autokd.export.preprocess import preprocess_source
 
 AXES = "x height x width.", "x length.", "x features."
+
+
+def written(dataset: Dataset) -> Callable[[Tensor], Tensor]:
+    """The function `preprocess` that is written for samples of a data set."""
+    module: dict[str, Any] = {}
+    exec(f"from torch import Tensor\n{preprocess_source(dataset.train, dataset.normalisation)}", module)
+    return module["preprocess"]
 
 
 @pytest.mark.parametrize(
@@ -21,11 +33,19 @@ AXES = "x height x width.", "x length.", "x features."
 )
 def test_the_written_preprocess_does_what_training_did_bit_for_bit(make_dataset, shape, dtype) -> None:
     dataset = make_dataset(shape=shape, dtype=dtype)
-    module: dict[str, Any] = {}
-    exec(f"from torch import Tensor\n{preprocess_source(dataset.train, dataset.normalisation)}", module)
-    found = module["preprocess"](dataset.train.images.movedim(-1, 1))
+    preprocess = written(dataset)
+    found = preprocess(dataset.train.images.movedim(-1, 1))
     assert torch.equal(found, normalise(dataset.train.images, dataset.normalisation))
-    assert module["preprocess"].__doc__.endswith(tuple(AXES))
+    assert str(preprocess.__doc__).endswith(tuple(AXES))
+
+
+def test_samples_that_were_scaled_before_are_refused_as_by_the_module(make_dataset) -> None:
+    dataset = make_dataset(shape=(6, 6, 3), dtype=torch.uint8)
+    images = dataset.train.images.movedim(-1, 1)
+    module = StudentModule(nn.Identity(), dataset.normalisation, 3, is_float=False)
+    for preprocess, error in ((written(dataset), TypeError), (module, InputError)):
+        with pytest.raises(error, match=r"takes uint8 \w+ as in the data set, but got torch.float32"):
+            preprocess(images / 255)
 
 
 def test_chosen_channels_are_named(make_dataset) -> None:
