@@ -62,9 +62,13 @@ def _content(folder: Path, name: str) -> Tensor:
         raise InputError(f"{folder / name} is missing: the folder must hold {', '.join(FILES)}.") from None
     except UNREADABLE as error:
         raise InputError(f"{folder / name} cannot be read: {error}.") from None
-    if hashlib.sha256(content).hexdigest() != FILES[name]:
-        raise InputError(f"{folder / name} is damaged: its SHA-256 is not that of Fashion-MNIST's file.")
+    _check(content, name, folder / name)
     return torch.frombuffer(bytearray(content), dtype=torch.uint8)
+
+
+def _check(content: bytes, name: str, where: Path | str) -> None:
+    if hashlib.sha256(content).hexdigest() != FILES[name]:
+        raise InputError(f"{where} is damaged: its SHA-256 is not that of Fashion-MNIST's file.")
 
 
 def local_folder() -> Path | None:
@@ -83,13 +87,14 @@ def _download() -> Path:
     for name in FILES:
         try:
             with urllib.request.urlopen(DOWNLOAD_FROM + name, timeout=DOWNLOAD_SECONDS) as response:
-                content = response.read()
-        except (OSError, HTTPException) as error:
+                compressed = response.read()
+            content = gzip.decompress(compressed)
+        except (*UNREADABLE, HTTPException) as error:
             raise InputError(
                 "Fashion-MNIST is not on this machine and cannot be downloaded "
                 f"({getattr(error, 'reason', error)}): install Debian's dataset-fashion-mnist, or give the folder of "
                 "its four files as `data.folder`."
             ) from None
-        write_atomically(folder / name, lambda path, content=content: path.write_bytes(content))  # type: ignore[misc]
-        _content(folder, name)
+        _check(content, name, DOWNLOAD_FROM + name)
+        write_atomically(folder / name, lambda path, data=compressed: path.write_bytes(data))  # type: ignore[misc]
     return folder

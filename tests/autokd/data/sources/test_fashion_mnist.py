@@ -1,4 +1,5 @@
 import gzip
+import hashlib
 import io
 import shutil
 import urllib.error
@@ -50,6 +51,26 @@ def test_a_download_that_is_cut_off_is_an_input_error(
     monkeypatch.setattr(urllib.request, "urlopen", lambda *_, **__: CutOff())
     with pytest.raises(InputError, match=r"cannot be downloaded"):
         fashion_mnist()
+
+
+@pytest.mark.parametrize("wrong", [gzip.compress(b"other"), b"no gzip"])
+def test_a_damaged_download_is_not_kept_so_that_it_is_fetched_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: bytes
+) -> None:
+    monkeypatch.setattr(module, "DEBIAN_FOLDER", tmp_path / "nowhere")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(module, "FILES", dict.fromkeys(FILES, hashlib.sha256(b"right").hexdigest()))
+    damaged = [list(FILES)[-1]]
+
+    def fetch(url: str, **_: object) -> io.BytesIO:
+        return io.BytesIO(wrong if url.rpartition("/")[2] in damaged else gzip.compress(b"right"))
+
+    monkeypatch.setattr(urllib.request, "urlopen", fetch)
+    with pytest.raises(InputError, match=r"is damaged|cannot be downloaded"):
+        module._download()
+    assert local_folder() is None
+    damaged.clear()
+    assert module._download() == local_folder()
 
 
 def test_without_network_the_error_names_the_alternatives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
