@@ -1,9 +1,12 @@
 """The section `[data]`."""
 
 from pathlib import Path
+from typing import Self
 
-from pydantic import model_validator
+from pydantic import ValidationInfo, model_validator
 
+from autokd.config.compatibility import is_recorded
+from autokd.config.distinct import distinct
 from autokd.config.numbers import Bytes, Channels, Samples, Side
 from autokd.config.section import Section
 from autokd.core.hub import HUB
@@ -27,6 +30,12 @@ class SplitsConfig(Section):
     train: str
     validation: str | None = None
     test: str | None = None
+
+    @model_validator(mode="after")
+    def _share_no_samples(self, info: ValidationInfo) -> Self:
+        if not is_recorded(info):
+            distinct(tuple(self.model_dump(exclude_none=True).values()))
+        return self
 
 
 class DataConfig(Section):
@@ -69,7 +78,7 @@ class DataConfig(Section):
     student_channels: Channels | None = None
 
     @model_validator(mode="after")
-    def _fit_the_source(self) -> "DataConfig":
+    def _fit_the_source(self) -> Self:
         unused = [key for key in HUB_KEYS if getattr(self, key) is not None]
         if unused and not self.source.startswith(HUB):
             raise ValueError(f"{unused[0]} is for a source {HUB}..., but source is {self.source!r}")

@@ -1,13 +1,14 @@
 """Images of a data set before they are decoded: the common form of all sources of images."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 import torch
 
 from autokd.data.decoding.pictures import ImageShape, Pictures, Subset, image_shape_of
+from autokd.errors import InputError
 
-__all__ = ["SPLIT_NAMES", "Undecoded", "undecoded"]
+__all__ = ["SPLIT_NAMES", "Undecoded", "names_by_split", "undecoded"]
 
 SPLIT_NAMES = {"train": ("train",), "validation": ("validation", "val", "valid"), "test": ("test",)}
 """Splits with the names that a source may give them."""
@@ -31,6 +32,24 @@ class Undecoded:
     parts: dict[str, Subset]
     shape: ImageShape
     class_names: tuple[str, ...] | None
+
+
+def names_by_split(given: Collection[str], source: str, way_out: str = "keep one of them") -> dict[str, str]:
+    """The name that a source gives each of its splits, without those that are none of `SPLIT_NAMES`.
+
+    Args:
+        given: All names that the source gives.
+        source: Name of the source, for messages.
+        way_out: What to do about two names of one split.
+
+    Raises:
+        InputError: If there are two names of one split.
+    """
+    named = {split: [name for name in names if name in given] for split, names in SPLIT_NAMES.items()}
+    for split, names in named.items():
+        if len(names) > 1:
+            raise InputError(f"data {source}: {' and '.join(names)} are both the {split} split: {way_out}.")
+    return {split: names[0] for split, names in named.items() if names}
 
 
 def undecoded(

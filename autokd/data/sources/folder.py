@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from autokd.core.extras import needs
 from autokd.core.files import files_in
-from autokd.data.decoding.undecoded import SPLIT_NAMES, Undecoded, undecoded
+from autokd.data.decoding.undecoded import SPLIT_NAMES, Undecoded, names_by_split, undecoded
 from autokd.errors import InputError
 
 if TYPE_CHECKING:
@@ -61,9 +61,11 @@ def from_folder(path: Path, size: int | None = None) -> Undecoded:
         size: Height and width in pixels.
 
     Raises:
-        InputError: If there is no image, or none of a class of `train`, or the first one cannot be read.
+        InputError: If there is no image, or none of a class of `train`, or the first one cannot be read, or there are
+            two folders of one split.
     """
-    folders = {part: folder for part in SPLIT_NAMES if (folder := _part_folder(path, part))}
+    there = [name for names in SPLIT_NAMES.values() for name in names if (path / name).is_dir()]
+    folders = {part: path / name for part, name in names_by_split(there, str(path)).items()}
     if "train" not in folders:
         raise InputError(f"data {path}: needs a folder `train` with one folder of images for each class.")
     classes = tuple(sorted(folder.name for folder in _class_folders(folders["train"])))
@@ -84,10 +86,6 @@ def _pictures(path: Path, folder: Path, classes: tuple[str, ...]) -> FolderPictu
     if folder.name == "train" and (empty := set(range(len(classes))) - {label for _, label in files}):
         raise InputError(f"data {path}: no image ({suffixes}) of the class {classes[min(empty)]} under train/.")
     return FolderPictures(files)
-
-
-def _part_folder(path: Path, part: str) -> Path | None:
-    return next((path / name for name in SPLIT_NAMES[part] if (path / name).is_dir()), None)
 
 
 def _class_folders(folder: Path) -> list[Path]:

@@ -9,7 +9,7 @@ from typing import Any
 from autokd.config.data import DataConfig
 from autokd.core.extras import needs
 from autokd.core.hub import HUB, hub_folder
-from autokd.data.decoding.undecoded import SPLIT_NAMES, Undecoded
+from autokd.data.decoding.undecoded import Undecoded, names_by_split
 from autokd.data.sources.map_style import from_map_style
 from autokd.errors import InputError, first_line
 
@@ -92,17 +92,15 @@ def _check_name(config: DataConfig, known: Sequence[str]) -> None:
 
 def _chosen(found: Mapping[str, Any], config: DataConfig) -> dict[str, Any]:
     """The splits that are used, by the names that they have here."""
+    way_out = f'set data.splits to those that are meant, such as {{ train = "{next(iter(found))}" }}'
     if config.splits is None:
-        chosen = {part: name for part, names in SPLIT_NAMES.items() for name in names if name in found}
+        chosen = names_by_split(found, config.source, way_out)
         is_clear = len(chosen) == len(found) and "train" in chosen
     else:
         chosen = config.splits.model_dump(exclude_none=True)
         is_clear = set(chosen.values()) <= set(found)
     if not is_clear:
-        raise InputError(
-            f"data {config.source} has the splits {', '.join(found)}: set data.splits to those that are meant, such as "
-            f'{{ train = "{next(iter(found))}" }}.'
-        )
+        raise InputError(f"data {config.source} has the splits {', '.join(found)}: {way_out}.")
     return {part: found[name] for part, name in chosen.items()}
 
 

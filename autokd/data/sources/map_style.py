@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from autokd.data.decoding.pictures import Pictures
-from autokd.data.decoding.undecoded import SPLIT_NAMES, Undecoded, undecoded
+from autokd.data.decoding.undecoded import SPLIT_NAMES, Undecoded, names_by_split, undecoded
 from autokd.errors import InputError
 
 __all__ = ["from_map_style"]
@@ -21,14 +21,15 @@ def from_map_style(splits: Mapping[str, Pictures], name: str, size: int | None =
         size: Height and width in pixels of all images; by default the size of the first one.
 
     Raises:
-        InputError: If a split is unknown or empty, splits name different classes, or the first image cannot be read.
+        InputError: If a split is unknown, empty or there twice, splits name different classes, or the first image
+            cannot be read.
     """
-    named = {alias: part for part, aliases in SPLIT_NAMES.items() for alias in aliases}
-    if unknown := set(splits) - set(named):
+    split_of = {given: part for part, given in names_by_split(splits, name).items()}
+    if unknown := set(splits) - set(split_of):
         raise InputError(
             f"data {name}: splits must be {', '.join(SPLIT_NAMES)}, but there is {', '.join(sorted(unknown))}."
         )
-    pictures = {named[alias]: split for alias, split in splits.items()}
+    pictures = {split_of[given]: split for given, split in splits.items()}
     if empty := [part for part, split in pictures.items() if not len(split)]:
         raise InputError(f"data {name}: the {empty[0]} split is empty.")
     classes = _class_names(pictures["train"])

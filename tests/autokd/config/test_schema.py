@@ -450,3 +450,10 @@ def test_pruned_teachers_are_choices_beside_files_and_checkpoints() -> None:
     expected = {"w.pth": (0,), "checkpoints": (1, 2), "pruned-36": (3,), "pruned-79": (4,)}
     assert teacher.teacher_schedules == expected
     assert teacher.numbered(0).pruning is None
+
+
+def test_splits_on_the_hub_must_not_be_the_same_samples() -> None:
+    data = {"source": "hf:user/name", "splits": {"train": "all", "validation": "dev", "test": "all"}}
+    with pytest.raises(InputError, match=r"data.splits.*must be different, but 'all' comes more than once"):
+        parse_config(changed(data=data))
+    assert recorded_config(changed(data=data), "first").data.splits is not None  # by an earlier version

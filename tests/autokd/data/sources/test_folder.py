@@ -39,6 +39,12 @@ def test_a_folder_of_grey_images_has_one_channel_and_sorted_classes(folder: Path
     assert (dataset.validation.labels.tolist(), dataset.test.labels.tolist()) == ([0], [0, 1])
 
 
+def test_two_folders_of_one_split_are_refused(folder: Path) -> None:
+    paint(folder / "validation" / "a" / "0.png", 200)
+    with pytest.raises(InputError, match="validation and val are both the validation split: keep one of them"):
+        decoded(folder)
+
+
 def test_all_images_are_colour_if_the_first_one_is(folder: Path) -> None:
     paint(folder / "train" / "a" / "0.png", (1, 2, 3), mode="RGB")
     dataset = decoded(folder)

@@ -114,6 +114,16 @@ def test_splits_of_other_names_are_chosen(tmp_path: Path, dataset: Dataset) -> N
         load_data(DataConfig.model_validate({"source": source, "splits": {"train": "large"}}))
 
 
+def test_two_names_of_one_split_are_refused_unless_one_is_chosen(tmp_path: Path, dataset: Dataset) -> None:
+    as_tables(dataset, {"train": "train", "validation": "val", "test": "valid"}).save_to_disk(tmp_path / "data")
+    source = f"hf:{tmp_path / 'data'}"
+    with pytest.raises(InputError, match=r"val and valid are both the validation split: set data\.splits"):
+        load_data(DataConfig(source=source))
+    chosen = {"train": "train", "validation": "val", "test": "valid"}
+    found = load_data(DataConfig.model_validate({"source": source, "splits": chosen}))
+    assert torch.equal(found.validation.images, dataset.validation.images)
+
+
 def test_one_of_several_data_sets_is_chosen(tmp_path: Path, dataset: Dataset) -> None:
     files = {"train": dataset.train, "test": dataset.test}
     for name, split in files.items():

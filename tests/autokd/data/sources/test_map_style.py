@@ -112,3 +112,9 @@ def test_unknown_and_empty_splits_are_named() -> None:
         from_map_style({"train": Records(4), "unsupervised": Records(4)}, "mine")
     with pytest.raises(InputError, match="data mine: the test split is empty"):
         from_map_style({"train": Records(4), "test": Records(0)}, "mine")
+
+
+def test_two_names_of_one_split_are_refused() -> None:
+    wanted = "data mine: val and valid are both the validation split: keep one of them"
+    with pytest.raises(InputError, match=wanted):
+        from_map_style({"valid": Records(4), "train": Records(4), "val": Records(4)}, "mine")
