@@ -8,7 +8,7 @@
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Protocol, Self, TypeVar
@@ -29,12 +29,14 @@ __all__ = [
     "describe",
     "hold_out",
     "numbered_classes",
+    "seems_channels_first",
 ]
 
 HELD_OUT = 0.1  # share of the training samples for a split that the source does not have
 PIECE_BYTES = 2**24  # bytes of samples that are processed at a time
 
 _AXES = {3: "height, width, channels", 2: "length, channels", 1: "features"}
+_MOST_CHANNELS = 4  # of usual images
 _SMALLEST_DEVIATION = torch.finfo(torch.float32).tiny  # smaller ones may round to 0 in float32
 
 
@@ -212,6 +214,12 @@ def complete_splits(splits: Mapping[str, Samples], validation: int | None = None
 def numbered_classes(splits: Iterable[Split]) -> tuple[str, ...]:
     """Class names for classes without names: their numbers, up to the highest label."""
     return tuple(str(label) for label in range(max(int(split.labels.max()) for split in splits) + 1))
+
+
+def seems_channels_first(shape: Sequence[int]) -> bool:
+    """Whether the shape of an image is rather `channels x height x width` than `height x width x channels`."""
+    channels, height, width = shape
+    return channels in (1, 3) and min(height, width) > _MOST_CHANNELS
 
 
 def byte_counts(images: Tensor) -> Tensor:

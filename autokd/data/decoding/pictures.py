@@ -8,6 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from autokd.core.extras import needs
+from autokd.data.dataset import seems_channels_first
 from autokd.errors import InputError
 
 if TYPE_CHECKING:
@@ -160,4 +161,9 @@ def _picture(image: Any) -> "Image | Pixels":
     array = image.numpy() if isinstance(image, Tensor) else np.asarray(image)
     if array.dtype != np.uint8 or array.ndim not in (2, 3):
         raise ValueError(f"the image is {type(image).__name__} of {array.dtype}, {array.shape}")
+    if array.ndim == 3 and seems_channels_first(array.shape):
+        raise ValueError(
+            f"the image of {array.shape} seems to have its channels first; it must be height x width x channels: "
+            "numpy.moveaxis(image, 0, -1)"
+        )
     return array if array.ndim == 3 else array[:, :, None]

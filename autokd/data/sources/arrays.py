@@ -9,12 +9,11 @@ import torch
 from torch import Tensor
 
 from autokd.core.files import UNREADABLE
-from autokd.data.dataset import Dataset, Split, complete_splits, numbered_classes
+from autokd.data.dataset import Dataset, Split, complete_splits, numbered_classes, seems_channels_first
 from autokd.errors import InputError
 
 __all__ = ["from_arrays", "from_npz", "save_npz"]
 
-_MOST_CHANNELS = 4  # of usual images
 PARTS = ("train", "validation", "test")
 DIMENSIONS = {"images": (3, 4), "inputs": (2, 3)}  # numbers of axes that arrays of this name may have
 FORMS = {
@@ -93,7 +92,7 @@ def _split(arrays: Mapping[str, Any], part: str, samples: str, name: str) -> Spl
         raise InputError(f"data {name}: {part} samples must be numbers: {error}") from None
     if values.ndim not in DIMENSIONS[samples]:
         raise InputError(f"data {name}: {part}_{samples} must be {FORMS[samples]}, but are {tuple(values.shape)}.")
-    if samples == "images" and values.ndim == 4 and _seem_channels_first(values):
+    if samples == "images" and values.ndim == 4 and seems_channels_first(values.shape[1:]):
         raise InputError(
             f"data {name}: {part}_images of {tuple(values.shape)} seem to have their channels first; they must be "
             f"n x height x width x channels: numpy.moveaxis({part}_images, 1, -1)."
@@ -108,11 +107,6 @@ def _split(arrays: Mapping[str, Any], part: str, samples: str, name: str) -> Spl
         return Split(values.contiguous(), numbers.long())
     except InputError as error:
         raise InputError(f"data {name}: {part}: {error}") from None
-
-
-def _seem_channels_first(images: Tensor) -> bool:
-    channels, height, width = images.shape[1:]
-    return channels in (1, 3) and min(height, width) > _MOST_CHANNELS
 
 
 def _tensor(array: Any) -> Tensor:

@@ -79,6 +79,10 @@ GREY = np.zeros((2, 2), np.uint8)
         ([(GREY, 0), (GREY, None)], "sample 1 must be a uint8 or Pillow image and its label: int"),
         ([(np.zeros((2, 2, 4), np.uint8), 0), (np.zeros((3, 2, 4), np.uint8), 0)], "sample 1: an image of 4 channels"),
         ([(Image.new("I;16", (2, 2)), 0)], "more than 8 bits a channel"),
+        (
+            [(torch.zeros(3, 8, 9, dtype=torch.uint8), 0)],
+            r"\(3, 8, 9\) seems to have its channels first; it must be .*: numpy.moveaxis\(image, 0, -1\)",
+        ),
     ],
 )
 def test_samples_that_are_not_labelled_images_are_named(samples: list[Any], message: str) -> None:
