@@ -209,7 +209,7 @@ class Asking:
             save_weights(weights, asked.task.weights)  # which may fail; then it can be told again
         self._tasks.give_back(asked)
         asked.future.set_result(EvaluationResult(asked.task.key, metrics, round(took, 3)))
-        self._controller.dispatcher.wait()
+        self._controller.wait()
 
     def fail(self, asked: Asked, error: Exception) -> None:
         """Record that a training failed, which ends its trial, not the search.
@@ -224,7 +224,7 @@ class Asking:
         self._tasks.give_back(asked)
         ends_all = isinstance(error, InputError | WorkerError)  # where a worker raises it
         asked.future.set_exception(AutoKDError(first_line(error)) if ends_all else error)
-        self._controller.dispatcher.wait()
+        self._controller.wait()
 
     def record_end(self) -> Progress:
         """Record whether the search is over or interrupted, and return how far it is."""

@@ -6,16 +6,15 @@ promoted to the next rung or ends, and a free worker gets a new trial. Reference
 without teacher, which trains the best student, comes after them. No decision about a trial depends on them.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from time import monotonic
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from autokd.config.fidelity_metrics import ACCURACY
-from autokd.database.errors import DatabaseGone
 from autokd.database.lease import Lease
-from autokd.database.rows import SearchRow, SearchStatus, TrialRow
+from autokd.database.rows import EvaluationRow, SearchRow, SearchStatus, TrialRow
 from autokd.database.store import Store
 from autokd.errors import DiskFullError
 from autokd.evaluation.task import EvaluationTask
@@ -35,6 +34,8 @@ from search_spaces.architecture.format import Architecture
 from search_spaces.errors import SpaceError
 
 __all__ = ["Controller"]
+
+T = TypeVar("T")
 
 BATCH_SECONDS = 0.2
 
@@ -73,21 +74,14 @@ class Controller:
             DiskFullError: If the disk has no room for another trial, or became full.
             InputError: If data or teacher are gone, or the teacher lacks outputs that the fidelity metric needs.
             LeaseLost: If another controller took the search over.
-            DatabaseGone: If an outage lasts longer than the store waits. After a shorter one the rows are read again.
+            DatabaseGone: If an outage lasts longer than the store waits.
         """
         self.dispatcher.prepare(self.problem.context)
         vars(self).pop("_prepared_seconds", None)  # which was asked for meanwhile, to tell the progress
         self.problem.check_fidelity_metric()
         remove_surplus(self.store, self.lease.search_id, self._retention)
-        while True:
-            try:
-                while self.advance() or self._wait():
-                    pass
-                return
-            except DatabaseGone as error:
-                self.store.patience.wait(error)
-                vars(self).pop("state", None)  # it may know of rows that were never committed
-                self._just_ended.clear()
+        while self.advance() or self.wait():
+            pass
 
     def advance(self) -> bool:
         """Write the next steps of what ended and, if a worker is free, open what comes next.
@@ -100,23 +94,13 @@ class Controller:
             LeaseLost: If another controller took the search over.
             DatabaseGone: If an outage lasts longer than the store waits.
         """
-        self.dispatcher.on_recorded = self.state.update
-        self.dispatcher.heed_stop()
-        if self.state.has_changed:
-            self._write_and_submit()
-        has_room = self.dispatcher.room > 0
-        if has_room and (name := self._missing_reference()) is not None:
-            if not self._has_space():
-                return False
-            self._open_reference(name, reference_parameters(name, self.problem.teacher_graph))
-        elif has_room and self._wants_trial:
-            if not self._has_space():
-                return False
-            self._open_trials()
-        elif self.dispatcher.is_idle and (best := self._without_teacher()) is not None:
-            self._open_reference(NO_TEACHER, no_teacher_parameters(best))
-        else:
+        return self.store.patience.ask(lambda: self._rereading(self._advance))
+
+    def wait(self) -> bool:
+        """Wait for results, and record them as `Dispatcher.wait` does; False if there is nothing to wait for."""
+        if self.dispatcher.is_idle:
             return False
+        self._rereading(self.dispatcher.wait)
         return True
 
     def record_end(self, is_over: bool = True) -> Progress:
@@ -137,11 +121,41 @@ class Controller:
         """
         return self.state.progress(search, self._prepared_seconds)
 
-    def _wait(self) -> bool:
-        """Wait for results; False if there is nothing to wait for."""
-        if self.dispatcher.is_idle:
+    def _rereading(self, step: Callable[[], T]) -> T:
+        """What a step returns; if it fails or is interrupted, rows are read again.
+
+        The state may then know of rows that were never committed, and lack some that were.
+        """
+        try:
+            return step()
+        except BaseException:
+            vars(self).pop("state", None)
+            self._just_ended.clear()
+            raise
+
+    def _take_in(self, row: EvaluationRow) -> None:
+        """Bring the state up to date, unless the row will be read with all others."""
+        if "state" in vars(self):
+            self.state.update(row)
+
+    def _advance(self) -> bool:
+        self.dispatcher.on_recorded = self._take_in
+        self.dispatcher.heed_stop()
+        if self.state.has_changed:
+            self._write_and_submit()
+        has_room = self.dispatcher.room > 0
+        if has_room and (name := self._missing_reference()) is not None:
+            if not self._has_space():
+                return False
+            self._open_reference(name, reference_parameters(name, self.problem.teacher_graph))
+        elif has_room and self._wants_trial:
+            if not self._has_space():
+                return False
+            self._open_trials()
+        elif self.dispatcher.is_idle and (best := self._without_teacher()) is not None:
+            self._open_reference(NO_TEACHER, no_teacher_parameters(best))
+        else:
             return False
-        self.dispatcher.wait()
         return True
 
     @cached_property

@@ -181,6 +181,10 @@ class PanelStage:
 
     def _recorded(self, problem: Problem, panel: PanelFacts, newest: AssistantFacts | None = None) -> Problem:
         """The problem with these facts, once they are recorded, with an event for the assistant that is new."""
+        self.store.patience.call(lambda: self._record(panel, newest))
+        return replace(problem, facts=replace(problem.facts, panel=panel))
+
+    def _record(self, panel: PanelFacts, newest: AssistantFacts | None) -> None:
         with self.store.batch(self.lease):
             if newest is not None:
                 payload = {
@@ -191,7 +195,6 @@ class PanelStage:
                 }
                 self.store.record_event(self.lease, "assistant", payload)
             self.store.set_status(self.lease, "running", {"panel": asdict(panel)})
-        return replace(problem, facts=replace(problem.facts, panel=panel))
 
 
 def routes(section: PanelConfig, before: Sequence[str]) -> list[Route]:

@@ -1,6 +1,8 @@
 import json
+import random
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,9 @@ import autokd
 from autokd.config.parsing import parse_config
 from autokd.core.seeds import derive
 from autokd.data.dataset import Dataset
-from autokd.database.lease import acquire, release, request_stop
+from autokd.database.errors import DatabaseGone
+from autokd.database.lease import Lease, acquire, release, request_stop
+from autokd.database.outages import Patience
 from autokd.database.store import Store
 from autokd.distillation import Distiller
 from autokd.errors import InputError, InterruptedSearchError
@@ -53,6 +57,27 @@ def search_of_bands(dataset: Dataset, tmp_path: Path) -> autokd.SearchResult:
         "workers": {"engine": "inline", "count": 1},
     }
     return autokd.begin(parse_config(values), home, Bands())
+
+
+class UnsteadyStore(Store):
+    """Fails at some of its batches, before or after they are committed."""
+
+    error: type[BaseException] = DatabaseGone
+    after = False
+
+    @cached_property
+    def chance(self) -> random.Random:
+        return random.Random(0)
+
+    @contextmanager
+    def batch(self, lease: Lease) -> Iterator[None]:
+        fails = self.chance.random() < 0.4
+        with super().batch(lease):
+            yield
+            if fails and not self.after:
+                raise self.error
+        if fails:
+            raise self.error
 
 
 @contextmanager
@@ -145,6 +170,42 @@ def test_a_student_and_its_distillation_are_those_of_the_trial(
     assert repr(asked) == f"<student {asked.name} to train by kd up to 1 epochs>"
     assert sum(parameter.numel() for parameter in asked.module().parameters()) == student.params
     assert asked.make_method().temperature == asked.settings["temperature"]
+
+
+def test_an_outage_of_the_database_is_waited_out(
+    make_problem: MakeProblem, make_store: MakeStore, pretend: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("autokd.database.outages._FIRST_PAUSE_SECONDS", 0.001)
+    problem = make_problem(trials=3, training=THREE_RUNGS)
+    pretend()
+    workers, told = make_store(problem), make_store(problem, UnsteadyStore)
+    told.patience = Patience(60)
+    run(problem, workers)
+    with asking(problem, told) as search:
+        tell_all(search)
+        assert search.record_end().status == "finished"
+    assert rows(told) == rows(workers)
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before the commit", "after it"])
+@pytest.mark.parametrize("error", [DatabaseGone, KeyboardInterrupt])
+def test_who_catches_an_error_may_go_on(
+    make_problem: MakeProblem,
+    make_store: MakeStore,
+    pretend: Callable[..., None],
+    error: type[BaseException],
+    after: bool,
+) -> None:
+    problem = make_problem(trials=3, training=THREE_RUNGS)
+    pretend()
+    workers, told = make_store(problem), make_store(problem, UnsteadyStore)
+    told.error, told.after = error, after  # type: ignore[attr-defined]
+    run(problem, workers)
+    with asking(problem, told) as search:
+        while search.record_end().status != "finished":
+            with suppress(error):
+                tell_all(search)
+    assert rows(told) == rows(workers)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
 """Assistants that the workers train before the first trial."""
 
+import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -14,6 +15,10 @@ from autokd.analysis.plain_values import status_json
 from autokd.config.panel import PanelConfig
 from autokd.config.parsing import parse_config
 from autokd.config.schema import DistillationConfig, SearchConfig
+from autokd.database.errors import DatabaseGone
+from autokd.database.lease import acquire
+from autokd.database.outages import Patience
+from autokd.database.store import Store
 from autokd.distillation import Ensemble, Outputs
 from autokd.errors import InputError, InterruptedSearchError
 from autokd.evaluation.evaluate import evaluate
@@ -185,6 +190,19 @@ def test_the_path_says_from_whom_an_assistant_learns(path: str, expected: list[t
 def test_without_a_panel_the_stage_does_nothing(make_problem: Callable[..., Any]) -> None:
     problem = make_problem()
     assert PanelStage(mock.Mock(), mock.Mock(), problem, mock.Mock()).run() is problem
+
+
+def test_an_outage_of_the_database_is_waited_out_when_an_assistant_is_recorded(
+    make_problem: Callable[..., Any], make_store: Callable[..., Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    problem, panel = make_problem(), PanelFacts(weights={"de": (1.0,)})
+    store = make_store(problem)
+    store.patience, outage = Patience(60), DatabaseGone("the disk is full")
+    unsteady = mock.Mock(wraps=store.set_status, side_effect=[outage, mock.DEFAULT])
+    monkeypatch.setattr(store, "set_status", unsteady)
+    stage = PanelStage(store, acquire(store, 1), problem, mock.Mock())
+    assert stage._recorded(problem, panel).facts.panel == panel
+    assert store.search(1).facts["panel"] == json.loads(json.dumps(asdict(panel)))
 
 
 @pytest.mark.slow  # begins a search
