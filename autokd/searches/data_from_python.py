@@ -5,13 +5,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from autokd.config.schema import SearchConfig
 from autokd.core.files import write_atomically
 from autokd.data.dataset import Dataset
 from autokd.data.sources.arrays import from_arrays, save_npz
 from autokd.errors import InputError
 from autokd.searches.workspace import Workspace
 
-__all__ = ["data_source"]
+__all__ = ["data_source", "with_saved"]
 
 
 def data_source(data: str | Path | Dataset | Mapping[str, Any], home: Workspace, validation: int | None = None) -> str:
@@ -34,6 +35,25 @@ def data_source(data: str | Path | Dataset | Mapping[str, Any], home: Workspace,
             f"data must be a dict of arrays, an autokd.Dataset or the name of a source, but is a {type(data).__name__}."
         )
     return str(_save(data, home))
+
+
+def with_saved(config: SearchConfig, home: Workspace) -> SearchConfig:
+    """A recorded configuration that finds what was saved for it in this workspace, a copy of the one that it names.
+
+    Names of saved files are digests of what is in them, so one of the same name is the same.
+    """
+    data = config.data.model_copy(update={"source": _saved(config.data.source, home.folder / "data")})
+    teacher = config.teacher
+    if teacher.outputs is not None:
+        teacher = teacher.model_copy(update={"outputs": _saved(teacher.outputs, home.folder / "outputs")})
+    return config.model_copy(update={"data": data, "teacher": teacher})
+
+
+def _saved(source: str, folder: Path) -> str:
+    """The file of this name in a folder if the source is gone and was in a folder of this name; else the source."""
+    path = Path(source)
+    here = folder / path.name
+    return str(here) if path.parent.name == folder.name and here.exists() and not path.exists() else source
 
 
 def _save(dataset: Dataset, home: Workspace) -> Path:

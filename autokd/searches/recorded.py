@@ -13,6 +13,7 @@ from autokd.database.summaries import evaluation_totals, mean_costs
 from autokd.errors import AutoKDError, InputError, first_line
 from autokd.searches.axes import search_cost, three_axes
 from autokd.searches.comparison import Comparison, compare
+from autokd.searches.data_from_python import with_saved
 from autokd.searches.facts import Facts
 from autokd.searches.pareto import pareto_fronts
 from autokd.searches.part import MANY, TrialOutcome, read_outcomes, records_to_rank, spread_records
@@ -78,7 +79,7 @@ class RecordedSearch:
     @property
     def config(self) -> SearchConfig:
         """The configuration."""
-        return recorded_config(dict(self.row.config), f"search {self.name}")
+        return self._config_of(self.row)
 
     @property
     def problem(self) -> Problem:
@@ -87,9 +88,10 @@ class RecordedSearch:
 
     def problem_of(self, row: SearchRow) -> Problem:
         """What is searched, by the search's row as it was read."""
-        return Problem(
-            recorded_config(dict(row.config), f"search {self.name}"), Facts.from_dict(row.facts), self.home.folder
-        )
+        return Problem(self._config_of(row), Facts.from_dict(row.facts), self.home.folder)
+
+    def _config_of(self, row: SearchRow) -> SearchConfig:
+        return with_saved(recorded_config(dict(row.config), f"search {self.name}"), self.home)
 
     @property
     def trials(self) -> list[TrialRecord]:
