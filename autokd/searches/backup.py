@@ -63,8 +63,9 @@ def back_up(workspace: Workspace, folder: Path) -> Backup:
         copy = folder / workspace.file.name
         _copy_database(workspace.file, copy)
         copied = list(_copy_files(workspace, folder))
-    except OSError as error:
-        raise InputError(f"{folder} cannot be written: {error.strerror}.") from None
+    except (OSError, sqlite3.Error) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InputError(f"{folder} cannot be written: {reason}.") from None
     return Backup(folder, searches, len(copied), sum(copied) + copy.stat().st_size)
 
 

@@ -1,9 +1,11 @@
 """A copy of the searches, taken while one of them is written."""
 
 import json
+import sqlite3
 import threading
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -57,6 +59,16 @@ def test_what_links_lead_to_is_copied_once(invoke: Any, home: Path, tmp_path: Pa
     (disk / "back").symlink_to(home)
     assert invoke("backup", disk / "copy", "--home", home).code == 0
     assert files(disk / "copy") == before
+
+
+def test_a_database_that_cannot_be_copied_is_one_line(
+    invoke: Any, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = sqlite3.OperationalError("unable to open database file")
+    monkeypatch.setattr("autokd.searches.backup._copy_database", mock.Mock(side_effect=error))
+    outcome = invoke("backup", tmp_path / "copy", "--home", home)
+    assert outcome.code == 2
+    assert outcome.err.endswith("copy cannot be written: unable to open database file.\n")
 
 
 @pytest.mark.parametrize(
