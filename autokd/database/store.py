@@ -25,7 +25,7 @@ from autokd.database.writing import Lease, Sent, Writing, sent
 
 __all__ = ["Store"]
 
-_REOPENED = {"state": "running", "reason": None, "fault": None, "finished_at": None}  # columns of an evaluation
+_REOPENED = {"state": "running", "reason": None, "fault": None, "worker": None, "finished_at": None}  # of an evaluation
 
 
 class Store(Reader):

@@ -60,7 +60,7 @@ class Dispatcher:
         on_prepared: Called with the number of views and splits whose outputs are stored, and of those needed.
         on_notify: Called with a line that the user should read.
         teacher: The teacher, where it was given as an object, which workers cannot make.
-        on_recorded: Called with the row of each evaluation that ended, before `on_change`.
+        on_recorded: Called with the row of each evaluation that was placed or ended, before `on_change`.
         stop: Whether somebody wants the search to stop, and how.
         depot: The files at a URL, where workers do not see the folder of searches.
     """
@@ -328,8 +328,9 @@ class Dispatcher:
             if placement.worker is None:  # it waits for one, and takes none's time
                 flight.since = monotonic()
             if placement != flight.placement:
-                self.store.place_evaluation(self.lease, flight.row.id, placement.worker, placement.reason)
+                row = self.store.place_evaluation(self.lease, flight.row.id, placement.worker, placement.reason)
                 flight.placement = placement
+                self.on_recorded(row)
 
     def _look(self, futures: Collection[Future[Any]]) -> Mapping[Future[Any], Placement]:
         """Where tasks are; the user hears why some wait."""

@@ -188,9 +188,11 @@ def test_a_lost_evaluation_is_opened_again(store: Store, lease: Lease) -> None:
 def test_a_failed_evaluation_runs_again(store: Store, lease: Lease) -> None:
     student = add_student(store, lease)
     evaluation = store.open_evaluation(lease, student.id, 0, 1.0, "k0")
+    store.place_evaluation(lease, evaluation.id, "host:1", None)
     assert store.fail_evaluation(lease, evaluation.id, "out of memory").reason == "out of memory"
     again = store.open_evaluation(lease, student.id, 0, 1.0, "k0")
     assert (again.id, again.state, again.reason, again.finished_at) == (evaluation.id, "running", None, None)
+    assert again.worker is None
 
 
 def test_an_evaluation_waits_then_has_a_worker_and_no_reason_is_left(store: Store, lease: Lease) -> None:

@@ -205,7 +205,7 @@ def test_waiting_is_not_silent(world: World, monkeypatch: pytest.MonkeyPatch):
 
 
 def test_where_an_evaluation_is_gets_recorded_and_why_it_waits_is_said_once(world: World, monkeypatch):
-    lines: list[str] = []
+    lines, told = list[str](), list[EvaluationRow]()
     places = [Placement(reason="no worker")] * 2 + [Placement("node7:1")]
     future, seen = world.send(), []
 
@@ -218,7 +218,9 @@ def test_where_an_evaluation_is_gets_recorded_and_why_it_waits_is_said_once(worl
 
     monkeypatch.setattr("autokd.searches.dispatcher.TICK_SECONDS", 0.001)
     world.dispatcher.on_change, world.dispatcher.on_notify = tick, lines.append
+    world.dispatcher.on_recorded = told.append
     world.dispatcher.wait()
+    assert [(row.worker, row.reason) for row in told] == [(None, "no worker"), ("node7:1", None), ("node7:2", None)]
     assert seen[:4] == [(None, None), (None, "no worker"), (None, "no worker"), ("node7:1", None)]
     assert world.evaluations[0].worker == "node7:2"
     assert lines == ["waiting for a worker: no worker"]
