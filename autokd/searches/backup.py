@@ -1,9 +1,11 @@
 """A copy of a workspace that searches may go on to write: its database as of one moment, and the files that go with it.
 
-SQLite's backup copies the database as of the moment it ends, and files are copied after it: whatever a row names was
-complete before the row was written, so it is there. Files that are unfinished, or go meanwhile, are left out.
+SQLite's backup copies the database as of the moment it ends. Files are copied after it: whatever a row names was
+complete before the row was written, so it is there. They are copied before it, too, for later rows may need some of
+them no more, which then go. Files that are unfinished are left out.
 """
 
+import filecmp
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -61,12 +63,13 @@ def back_up(workspace: Workspace, folder: Path) -> Backup:
             searches = len(store.searches())
         folder.mkdir(parents=True, exist_ok=True)
         copy = folder / workspace.file.name
+        copied = dict(_copy_files(workspace, folder))
         _copy_database(workspace.file, copy)
-        copied = list(_copy_files(workspace, folder))
+        copied |= dict(_copy_files(workspace, folder))
     except (OSError, sqlite3.Error) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise InputError(f"{folder} cannot be written: {reason}.") from None
-    return Backup(folder, searches, len(copied), sum(copied) + copy.stat().st_size)
+    return Backup(folder, searches, len(copied), sum(copied.values()) + copy.stat().st_size)
 
 
 def _copy_database(source: Path, target: Path) -> None:
@@ -74,14 +77,17 @@ def _copy_database(source: Path, target: Path) -> None:
         before.backup(copy, pages=PAGES)
 
 
-def _copy_files(workspace: Workspace, target: Path) -> Iterator[int]:
-    """Copy all finished files but the database; gives the size of each."""
-    for file in list(files_in(workspace.folder)):  # of which none are copies, where a link leads to the target
+def _copy_files(workspace: Workspace, target: Path) -> Iterator[tuple[Path, int]]:
+    """Copy all finished files but the database that are not copied yet; gives the copy and the size of each."""
+    for file in files_in(workspace.folder):
         if UNFINISHED.fullmatch(file.name) or file.name.startswith(workspace.file.name) or file.is_symlink():
             continue
-        within = file.relative_to(workspace.folder)
-        with suppress(FileNotFoundError):  # it was removed meanwhile, so no row needs it
+        copy = target / file.relative_to(workspace.folder)
+        if file.resolve().is_relative_to(target.resolve()):  # where a link leads to the target
+            continue
+        with suppress(FileNotFoundError):  # it was removed meanwhile, so no later row needs it
             if file.is_file():
-                (target / within).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(file, target / within)
-                yield (target / within).stat().st_size
+                if not (copy.exists() and filecmp.cmp(file, copy)):
+                    copy.parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copy2(file, copy)
+                yield copy, copy.stat().st_size

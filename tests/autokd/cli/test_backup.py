@@ -11,6 +11,7 @@ import pytest
 
 from autokd.database.lease import acquire, release
 from autokd.searches.api import find
+from autokd.searches.backup import _copy_database, back_up
 from autokd.searches.deletion import bytes_in
 from autokd.searches.doctor import find_damage
 from autokd.searches.workspace import Workspace
@@ -43,6 +44,22 @@ def test_a_copy_that_is_taken_while_a_search_writes_is_whole(invoke: Any, home: 
     assert files(tmp_path / "copy") == files(home)
     assert find_damage(Workspace(tmp_path / "copy")) == []
     assert find("digits", tmp_path / "copy").progress.complete == find("digits", home).progress.complete
+
+
+def test_files_that_go_or_come_while_the_database_is_copied_are_there(home: Path, tmp_path: Path) -> None:
+    goes, comes = home / "searches" / "goes", home / "searches" / "comes"
+    goes.write_text("weights that rows of the copy may name")
+
+    def copy(source: Path, target: Path) -> None:
+        _copy_database(source, target)
+        comes.write_text("weights of a row that was just written")
+        goes.unlink()
+
+    with mock.patch("autokd.searches.backup._copy_database", copy):
+        done = back_up(Workspace(home), tmp_path / "copy")
+    assert {goes.relative_to(home), comes.relative_to(home)} <= set(files(tmp_path / "copy"))
+    assert done.files == len(files(tmp_path / "copy"))
+    assert done.bytes == bytes_in(tmp_path / "copy")
 
 
 def test_unfinished_files_are_left_out(invoke: Any, home: Path, tmp_path: Path) -> None:
