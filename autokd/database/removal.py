@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, select, text, update
 
 from autokd.database.models import Evaluation, Event, Job, Leftover, Student, Trial
 from autokd.database.queue import LIVE
@@ -11,6 +11,8 @@ from autokd.database.store import Store
 from autokd.database.writing import Lease, fenced
 
 __all__ = ["delete_rows", "forget_leftover", "leftovers"]
+
+_LEAVE = text("INSERT INTO leftovers (folder) VALUES (:folder) ON CONFLICT DO NOTHING")  # another deletion may be first
 
 
 def delete_rows(store: Store, lease: Lease, folders: Iterable[str]) -> None:
@@ -29,7 +31,7 @@ def delete_rows(store: Store, lease: Lease, folders: Iterable[str]) -> None:
             session.execute(delete(model).where(model.search_id == search.id))
         session.delete(search)
         for folder in folders:
-            session.merge(Leftover(folder=folder))
+            session.execute(_LEAVE, {"folder": folder})
 
 
 def leftovers(store: Reader) -> list[str]:
