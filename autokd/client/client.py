@@ -98,6 +98,8 @@ class Client(Calls):
             except ServiceError as error:
                 if error.status != 503 and not (error.status == 404 and self._is_queued(search)):
                     raise
+                if error.status == 404 and after is None:
+                    after = 0  # from its beginning, which may be over when it is asked again
             except httpx2.TransportError as error:
                 if not reached:
                     raise self._silence(error) from error

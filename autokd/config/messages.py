@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from typing import Any, get_args
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from autokd.config.budget import BudgetKeys
 from autokd.config.schema import SearchConfig
@@ -16,12 +16,17 @@ __all__ = ["one_line", "wrong_key"]
 LONGEST = 120  # characters of a value in a message
 
 
-def one_line(error: ValidationError) -> str:
-    """Message for the first error: its key, what is wrong, and what is allowed."""
+def one_line(error: ValidationError, of: type[BaseModel] = SearchConfig) -> str:
+    """Message for the first error: its key, what is wrong, and what is allowed.
+
+    Args:
+        error: The error.
+        of: The model whose values are wrong.
+    """
     first, where = error.errors()[0], wrong_key(error)
     if first["type"] == "extra_forbidden":
         *section, key = first["loc"]
-        known = _known_keys(section)
+        known = _known_keys(of, section)
         return f"unknown key {where!r}{nearest_name(str(key), known) or '; known are ' + ', '.join(known)}"
     if first["type"] == "missing":
         return f"{where!r} is missing"
@@ -38,8 +43,8 @@ def wrong_key(error: ValidationError) -> str:
     return ".".join(str(part) for part in error.errors()[0]["loc"])
 
 
-def _known_keys(location: Iterable[int | str]) -> list[str]:
-    section: Any = SearchConfig
+def _known_keys(of: type[BaseModel], location: Iterable[int | str]) -> list[str]:
+    section: Any = of
     for part in location:
         if isinstance(part, int):  # a place in a list
             continue

@@ -428,7 +428,7 @@ class SearchConfig(Section):
     @classmethod
     def _gains_accuracy_alone(cls, stop: StopConfig, info: ValidationInfo) -> StopConfig:
         optimizer = info.data.get("optimizer")
-        if stop.gain is not None and optimizer and optimizer.costs:
+        if stop.gain and optimizer and optimizer.costs:
             raise ValueError(f"gain: needs the accuracy as the only objective, but got {list(optimizer.objectives)}")
         return stop
 

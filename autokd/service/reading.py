@@ -20,6 +20,7 @@ from autokd.analysis.plain_values import (
 from autokd.config.names import NAME
 from autokd.config.objectives import Against
 from autokd.database.errors import UnknownSearch
+from autokd.database.lease import is_owned
 from autokd.database.rows import EventRow
 from autokd.recipes.catalogue import recipes
 from autokd.searches.api import find, find_all
@@ -220,14 +221,18 @@ def list_failures(found: Found, most: Number = 100) -> list[dict[str, Any]]:
 
 @router.get("/searches/{search}/workers")
 def list_workers(found: Named, progress: CurrentProgress) -> WorkersAnswer:
-    """The process that runs the search, and what its workers have."""
-    row = found.row
+    """The process that runs the search, if one does, and what its workers have."""
+    evaluations = list(progress.evaluations)
+    with found.home.open() as store:
+        if not is_owned(store, found.name):
+            return WorkersAnswer(host=None, pid=None, heartbeat_at=None, stop=None, evaluations=evaluations)
+        row = store.search(found.name)
     return WorkersAnswer(
         host=row.lease_host,
         pid=row.lease_pid,
         heartbeat_at=row.lease_heartbeat_at,
         stop=row.stop,
-        evaluations=list(progress.evaluations),
+        evaluations=evaluations,
     )
 
 

@@ -98,7 +98,10 @@ def read_registered(file: Path | None) -> Registered:
         if unknown := values.keys() - _TABLES.keys():
             raise InputError(f"{file}: {min(unknown)}: must be one of {', '.join(_TABLES)}.")
         for table, section in _TABLES.items():
-            for name, given in values.get(table, {}).items():
+            entries = values.get(table, {})
+            if not isinstance(entries, dict):
+                raise InputError(f"{file}: {table}: must be tables [{table}.NAME], but got {entries!r:.80}.")
+            for name, given in entries.items():
                 named[table][name] = _checked(name, given, section, file)
     return Registered(**named)
 
@@ -113,7 +116,7 @@ def _checked(name: str, given: Any, section: str, file: Path) -> dict[str, Any]:
     try:
         _SECTIONS[section].model_validate(values[section])
     except ValidationError as error:
-        raise InputError(f"{file}: {section} {name}: {one_line(error)}.") from None
+        raise InputError(f"{file}: {section} {name}: {one_line(error, _SECTIONS[section])}.") from None
     return dict(values[section])
 
 

@@ -48,7 +48,9 @@ class WandB:
         self._wandb = connect(project)
         self._entity, _, self._project = project.rpartition("/")
         self._group = f"{search.name}-{search.created_at:%Y%m%d-%H%M%S}"
-        self._seen_file = Path(self._wandb.setup().settings.wandb_dir) / f"autokd-{self._id('events')}.json"
+        settings = self._wandb.setup().settings
+        self._seen_file = Path(settings.wandb_dir) / f"autokd-{self._id(f'events {project}')}.json"
+        self._keeps = settings.mode != "disabled"
         self._runs: dict[str, Any] = {}  # by id, those that are open
         self._search = self._run(search.name, "search", dict(search.config), steps="trial")
 
@@ -82,8 +84,9 @@ class WandB:
         self._search.summary["status"] = search.status
 
     def saw(self, event: int) -> None:
-        """Remember it beside the runs."""
-        write_json(self._seen_file, {"event": event})
+        """Remember it beside the runs, unless W&B keeps none."""
+        if self._keeps:
+            write_json(self._seen_file, {"event": event})
 
     def close(self) -> None:
         """Write what is not written yet."""

@@ -62,7 +62,7 @@ def show_offers(settings: Current, order: Annotated[str, Query(max_length=10_000
     try:
         config = config_of(SearchOrder.model_validate_json(order), settings.registered)
     except ValidationError as error:
-        raise InputError(f"order: {one_line(error)}.") from None
+        raise InputError(f"order: {one_line(error, SearchOrder)}.") from None
     with _one_at_a_time, checks():
         check_config(config)
         check_workers(config, settings.home.folder)

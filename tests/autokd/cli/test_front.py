@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from autokd.recipes.catalogue import find_config
+
 TRADED = (
     *("--set", 'optimizer.objectives=["accuracy", "macs"]', "--set", "budget.macs=150_000"),
     *("--set", "trials=5", "--set", "training.rungs=[0.5, 1]", "--set", "optimizer.signal=accuracy"),
@@ -67,6 +69,11 @@ def test_a_search_of_several_objectives_does_not_stop_by_its_gain_of_accuracy(in
     message = "stop: gain: needs the accuracy as the only objective, but got ['accuracy', 'params']."
     assert outcome.err.endswith(f"{message}\n")
     assert outcome.err.count("\n") == 1
+
+
+def test_a_gain_of_0_is_none_with_several_objectives_too() -> None:
+    config = find_config("digits", ['optimizer.objectives=["accuracy", "params"]', "stop.gain=0"])
+    assert config.stop.gain == 0
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,12 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 from pages import block
 
@@ -152,6 +154,29 @@ def test_what_is_refused_is_one_line_with_its_status(client: Client) -> None:
     assert refused.value.status == 404
     with pytest.raises(ServiceError, match="trials"):
         client.create_search(types.SearchOrder(recipe="digits", settings={"trials": -1}))
+
+
+def test_a_watcher_of_a_queued_search_sees_it_from_its_beginning(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("autokd.client.client.PAUSE_SECONDS", 0)
+    asked = []
+    job = types.JobAnswer(
+        id=1, search="x", trains=False, priority=0, state="waiting", reason=None, starts=0,
+        created_at=datetime(2026, 1, 1, tzinfo=UTC), lease_host=None, lease_pid=None, has_log=False,
+    )  # fmt: skip
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        if not request.url.path.endswith("/watch"):
+            return httpx2.Response(200, json=[job.model_dump(mode="json")])
+        asked.append(request.url.params.get("after"))
+        statuses = {1: 404, 2: 200}
+        return httpx2.Response(statuses.get(len(asked), 403), json={"detail": "no more"})
+
+    with Client("http://service", "token") as client:
+        transport = httpx2.MockTransport(answer)
+        monkeypatch.setattr(client, "_http", httpx2.Client(base_url="http://service", transport=transport))
+        with pytest.raises(ServiceError, match="no more"):
+            list(client.watch("x"))
+    assert asked == [None, "0", "0"]
 
 
 def test_a_service_that_is_not_there_is_one_line() -> None:

@@ -120,6 +120,19 @@ def test_the_workers_tell_which_process_runs_a_search(serve: Any, home: Path) ->
     assert (answer["host"], answer["pid"]) == (row.lease_host, row.lease_pid)
 
 
+def test_a_process_that_was_killed_runs_no_search(serve: Any, home: Path) -> None:
+    with Workspace(home).open() as store:
+        lease = acquire(store, "digits")
+        release(store, lease)
+    with sqlite3.connect(home / "autokd.db") as connection:  # as another machine leaves it that lost its power
+        connection.execute(
+            "UPDATE searches SET lease_host = 'gone', lease_machine = 'gone', lease_pid = 7, "
+            "lease_process_started = 1, lease_heartbeat_at = '2026-01-01 00:00:00.000000'"
+        )
+    answer = serve(home).get("/api/searches/digits/workers").json()
+    assert (answer["host"], answer["pid"], answer["heartbeat_at"]) == (None, None, None)
+
+
 def test_page_api_and_command_line_tell_how_far_a_training_is(serve: Any, home: Path) -> None:
     with sqlite3.connect(home / "autokd.db") as connection:
         connection.execute("UPDATE trials SET state = 'running', value = NULL, finish_order = NULL WHERE number = 2")

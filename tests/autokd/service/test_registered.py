@@ -102,7 +102,13 @@ def test_a_server_registers_names_of_its_own(tmp_path: Path) -> None:
     [
         ("[", "is not TOML"),
         ("[workers]\ncount = 1", "workers: must be one of data, teachers"),
-        ("[teachers.a]\nfactry = 'x'", "teacher a: "),
+        ("[teachers.a]\nfactry = 'x'", "teacher a: unknown key 'factry'; the nearest known is 'factory'"),
+        ("[teachers.a]\npruning = { shares = [0.3], epohs = 3 }", "teacher a: unknown key 'pruning.epohs'.*'epochs'"),
+        (
+            "[data.a]\nsource = 'hf:x'\nsplits = { train = 't', valdation = 'v' }",
+            "data a: unknown key 'splits.valdation'.*'validation'",
+        ),
+        ("teachers = 3", r"teachers: must be tables \[teachers.NAME\], but got 3"),
         ("[data.a]\nfolder = 'x'", "data a: "),
         ("[data.'a/b']\nsource = 'digits'", "a name must be made of"),
     ],

@@ -315,3 +315,30 @@ def test_without_a_key_there_is_no_wandb(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(InputError, match=r"^tracking\.wandb: 'students' cannot be used: No API key configured"):
         check_trackers(TrackingConfig(wandb="students"))
     wandb.teardown()
+
+
+@pytest.mark.usefixtures("offline")
+def test_another_project_of_wandb_is_told_everything(
+    make_problem: Callable[..., Problem], make_store: Callable[..., Store]
+) -> None:
+    row = make_store(make_problem()).search("first")
+    for project, before in (("ours/first", 0), ("ours/second", 0), ("ours/first", 57)):
+        tracker = WandB(project, row)
+        assert tracker.seen == before
+        tracker.saw(57)
+        tracker.close()
+
+
+def test_what_a_disabled_wandb_saw_is_told_again(
+    make_problem: Callable[..., Problem],
+    make_store: Callable[..., Store],
+    offline: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    row = make_store(make_problem()).search("first")
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    tracker = WandB("ours/first", row)
+    tracker.saw(57)
+    tracker.close()
+    assert tracker.seen == 0
+    assert not list(offline.glob("autokd-*.json"))
