@@ -61,6 +61,9 @@ class SafeHeaders:
 class Guard:
     """Lets a request through to the app if its Host, its Origin, the mode of the service and its token allow it.
 
+    The request's state has the `caller`, and `may_stay`, which says whether the token is still one, for answers that
+    take long.
+
     Args:
         app: What is guarded.
         settings: Allowed hosts and origins, and the mode.
@@ -86,7 +89,8 @@ class Guard:
             bearer = {"WWW-Authenticate": "Bearer"}
             await refuse(401, "a valid token is needed: `Authorization: Bearer TOKEN`", bearer)(scope, receive, send)
         else:
-            scope.setdefault("state", {})["caller"] = caller
+            state = scope.setdefault("state", {})
+            state["caller"], state["may_stay"] = caller, lambda: self._caller(headers) == caller
             await self._app(scope, receive, send)
 
     def _caller(self, headers: Headers) -> Caller | None:

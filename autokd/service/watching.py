@@ -1,7 +1,7 @@
 """Watching a search: its events as they are recorded, and its progress whenever it changes, as server-sent events."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from typing import Annotated
 
@@ -54,7 +54,8 @@ async def watch(
     progress: Remembered[Progress] = request.app.state.progress
     if watchers.locked():
         raise HTTPException(503, f"{MOST_WATCHERS} clients are watching already: try again later")
-    return EventSourceResponse(_counted(watchers, _messages(found, progress, seen)), send_timeout=SEND_SECONDS)
+    messages = _messages(found, progress, seen, request.state.may_stay)
+    return EventSourceResponse(_counted(watchers, messages), send_timeout=SEND_SECONDS)
 
 
 async def _counted(
@@ -66,13 +67,21 @@ async def _counted(
 
 
 async def _messages(
-    found: SearchResult, progress: Remembered[Progress], seen: int | None
+    found: SearchResult, progress: Remembered[Progress], seen: int | None, may_stay: Callable[[], bool]
 ) -> AsyncIterator[ServerSentEvent]:
+    """What a watcher is sent, until the search is deleted or the watcher's token is void.
+
+    Args:
+        found: The search.
+        progress: Its progress.
+        seen: Id of the event after which to begin; None begins with the next one.
+        may_stay: Whether the token is still one.
+    """
     store = await run_sync(found.home.open)
     before = None
     try:
         with suppress(UnknownSearch):  # it was deleted
-            while True:
+            while may_stay():
                 now = await progress.of(found)  # first: events of its end are then among what follows
                 events, seen = await run_sync(_since, store, found.name, seen)
                 for event in events:

@@ -97,6 +97,20 @@ def test_a_client_that_reconnects_with_the_last_id_misses_nothing_and_hears_noth
     assert [place for place, _ in heard[:3]] == ids
 
 
+@pytest.mark.slow  # looks at the search once a second
+def test_a_watcher_whose_token_is_forgotten_hears_no_more(
+    live: Live, home: Path, record: Callable[[int], EventRow]
+) -> None:
+    with live(home) as client:
+        with client.stream("GET", WATCH) as response:
+            heard = messages(response.iter_lines())
+            assert next(heard)["event"] == "progress"
+            Tokens(Settings(Workspace(home)).tokens_file).forget()
+            record(1)
+            assert len(list(heard)) <= 1  # of a look that had begun; then the answer ends
+        assert client.get(WATCH).status_code == 401
+
+
 @pytest.mark.parametrize(
     "request_line",
     [
