@@ -105,7 +105,7 @@ class Calls:
         return self._call(list[types.FailureAnswer], "GET", f"/api/searches/{_in(search)}/failures", {"most": most})
 
     def list_workers(self, search: str) -> types.WorkersAnswer:
-        """The process that runs the search, and what its workers have."""
+        """The process that runs the search, if one does, and what its workers have."""
         return self._call(types.WorkersAnswer, "GET", f"/api/searches/{_in(search)}/workers")
 
     def list_events(self, search: str, after: int = 0, most: int = 100) -> list[types.EventRow]:
