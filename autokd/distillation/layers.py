@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
 from operator import le
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,14 @@ __all__ = ["averaged", "default_layers", "has_weights", "layer_outputs", "module
 Size = tuple[int, ...]
 
 _MOST_OF_CLASSIFIER = 8  # layers
+
+
+@runtime_checkable
+class _Reads(Protocol):
+    """A network that reads its logits from what another returns, as teachers do."""
+
+    network: nn.Module | None
+    reading: Callable[..., Tensor]
 
 
 def modules_named(network: nn.Module, names: Iterable[str], owner: str) -> dict[str, nn.Module]:
@@ -124,11 +133,11 @@ class _Call:
 def _calls(network: nn.Module, batch: Tensor, kept: Callable[[Tensor], Tensor]) -> list[_Call]:
     """Last call of each module except the network itself, in the order in which the calls end."""
     calls: dict[str, _Call] = {}
-    read: list[Tensor] = []  # what a wrapper, such as a teacher, reads its logits from
+    read: list[Tensor] = []  # what a teacher reads its logits from
 
     def record(name: str, module: nn.Module, args: tuple[object, ...], output: object) -> None:
         calls.pop(name, None)
-        if module is getattr(network, "network", None):
+        if isinstance(network, _Reads) and module is network.network:
             read[:] = _logits(output)
         if isinstance(output, Tensor):
             given = args[0] if args else None

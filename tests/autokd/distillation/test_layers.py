@@ -173,11 +173,12 @@ class Reading(nn.Module):
 
     def __init__(self, network: nn.Module, key: str | None) -> None:
         super().__init__()
-        self.network, self.key = network, key
+        self.network = network
+        self.reading = lambda returned: (returned if key is None else returned[key])[:, :2].clone()
 
     def forward(self, samples: Tensor) -> Tensor:
-        returned = self.network(samples)
-        return (returned if self.key is None else returned[self.key])[:, :2].clone()
+        logits: Tensor = self.reading(self.network(samples))
+        return logits
 
 
 class Named(nn.Sequential):
@@ -193,3 +194,16 @@ def test_what_a_wrapper_reads_its_logits_from_is_no_hidden_layer(kind: type[nn.S
     wrapped = Reading(kind(*inner), key)
     assert list(layer_outputs(wrapped, VECTORS)) == [f"network.{name}" for name in layer_outputs(inner, VECTORS)]
     assert default_layers(wrapped, VECTORS) == tuple(f"network.{name}" for name in default_layers(inner, VECTORS))
+
+
+def test_a_network_whose_part_is_called_network_keeps_the_layers_of_that_part() -> None:
+    class Parts(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network, self.head = nn.Sequential(nn.Linear(VECTORS.shape[1], 5), nn.ReLU()), nn.Linear(5, 3)
+
+        def forward(self, samples: Tensor) -> Tensor:
+            logits: Tensor = self.head(self.network(samples))
+            return logits
+
+    assert "network" in layer_outputs(Parts(), VECTORS)
