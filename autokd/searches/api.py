@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from autokd.config.parsing import parse_config
@@ -249,9 +248,7 @@ def find(
     """
     result = SearchResult(_place(home), name, None, reporter or default_reporter())
     row = result.row
-    problem = result.problem_of(row)
-    if wrapped := teacher_from_python(teacher, problem.config):
-        result = replace(result, teacher=wrapped.to(torch.device(problem.facts.device)))
+    result = replace(result, teacher=teacher_from_python(teacher, result.problem_of(row).config))
     digest = row.facts["teacher_digest"]
     if result.teacher and result.teacher.digest != digest:
         raise InputError(

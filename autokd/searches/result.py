@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from autokd.config.schema import SearchConfig
+from autokd.core.device import pick_device
 from autokd.database.errors import DatabaseGone
 from autokd.database.lease import Lease, request_stop
 from autokd.database.rows import SearchRow, SearchStatus
@@ -271,7 +272,8 @@ class SearchResult(RecordedSearch):
         try:
             owned = session(self.home, self.name, recorded, config, self.reporter, executor, standing)
             with self.interruptible(verb), owned as (lease, dispatcher):
-                dispatcher.teacher = self.teacher
+                if self.teacher is not None:
+                    dispatcher.teacher = self.teacher.to(pick_device(self.row.facts["device"]))
                 yield lease, dispatcher
         except DatabaseGone as error:
             raise InterruptedSearchError(

@@ -2,7 +2,7 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from small_searches import Bands, Stopping
 from torch import Tensor, nn
 
 import autokd
@@ -25,33 +26,9 @@ from autokd.searches.reporter import Silent
 from autokd.searches.retraining import Retraining
 from autokd.searches.workspace import Workspace
 from autokd.teachers.outputs.key import OutputsKey
-from autokd.teachers.teacher import Teacher
 from autokd.training.metrics import label_metrics
 from search_spaces.spaces.nago import Nago
 from workers.errors import EngineLost
-
-SETTINGS: dict[str, Any] = {
-    "budget": autokd.Budget(params=3_000),
-    "space": "nago",
-    "ranges": {"top_nodes": 3, "middle_nodes": 1, "bottom_nodes": 3},
-    "trials": 2,
-    "training": {"rungs": [1, 2], "views": 1, "batch_size": 20},
-    "final": {"epochs": 2},
-    "workers": {"engine": "inline", "count": 1},
-}
-
-
-class Bands(nn.Module):
-    """Knows the answer: the class is the brightest band of rows."""
-
-    def __init__(self, classes: int = 3) -> None:
-        super().__init__()
-        self.scale = nn.Parameter(torch.tensor(8.0))
-        self.classes = classes
-
-    def forward(self, images: Tensor) -> Tensor:
-        bands = images.mean((1, 3)).unflatten(1, (self.classes, -1)).mean(2)
-        return self.scale * bands
 
 
 class Thirds(nn.Module):
@@ -64,21 +41,6 @@ class Thirds(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         thirds = inputs.reshape(len(inputs), -1, 3, inputs.shape[-1] // 3)
         return self.scale * thirds.mean((1, 3))
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Workspace:
-    return Workspace(tmp_path / "home")
-
-
-@pytest.fixture
-def search(home: Workspace, dataset: Dataset) -> Callable[..., autokd.SearchResult]:
-    """A tiny search of a teacher object on data in memory; every argument may be given."""
-
-    def run(**changes: Any) -> autokd.SearchResult:
-        return autokd.search(**{"teacher": Bands(), "data": dataset, "home": home.folder, **SETTINGS, **changes})
-
-    return run
 
 
 def arrays(dataset: Dataset) -> dict[str, Any]:
@@ -262,14 +224,6 @@ def test_what_cannot_be_used_is_refused_before_anything_is_recorded(search, home
     assert not home.exists
 
 
-class Stopping(Silent):
-    """Presses Ctrl-C when the first trial has ended."""
-
-    def searched(self, progress: Any) -> None:
-        if progress.finished:
-            raise KeyboardInterrupt
-
-
 def test_an_interrupted_search_is_found_by_name_and_goes_on(search, home: Workspace):
     with pytest.raises(InterruptedSearchError):
         search(reporter=Stopping())
@@ -279,24 +233,6 @@ def test_an_interrupted_search_is_found_by_name_and_goes_on(search, home: Worksp
         found.with_reporter(Stopping()).resume()
     found.resume()
     assert (found.progress.status, found.progress.finished) == ("finished", 2)
-
-
-def test_an_interrupted_search_of_a_teacher_object_says_how_to_continue_in_python(search, home: Workspace) -> None:
-    with pytest.raises(InterruptedSearchError) as caught:
-        search(reporter=Stopping())
-    call = f"autokd.find('search', home={str(home.folder)!r}, teacher=...).resume()"
-    assert str(caught.value) == f"search 'search' was interrupted; `{call}` goes on."
-
-
-def test_a_teacher_that_is_passed_again_computes_on_the_device_of_its_search(
-    search, home: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    network = Bands()
-    search(teacher=network)
-    moved = []
-    monkeypatch.setattr(Teacher, "to", lambda self, device: moved.append(device) or self)
-    assert autokd.find("search", home, teacher=network).teacher is not None
-    assert moved == [torch.device("cpu")]
 
 
 class Unplugging(Silent):
@@ -311,25 +247,6 @@ def test_a_search_whose_cluster_is_gone_is_interrupted_and_goes_on(search, home:
     with pytest.raises(InterruptedSearchError, match=r"was interrupted: The scheduler is gone; `autokd.* goes on"):
         search(reporter=Unplugging())
     assert autokd.find("search", home).resume().progress.status == "finished"
-
-
-def test_computing_the_outputs_of_a_teacher_object_is_recorded_and_heard(search) -> None:
-    heard: list[tuple[int, int]] = []
-
-    class Listening(Silent):
-        def prepared(self, ready: int, needed: int) -> None:
-            heard.append((ready, needed))
-
-    result = search(reporter=Listening())
-    events = result.last_events(1000)
-    kinds, missing = (
-        [each.kind for each in events],
-        [each.payload["missing"] for each in events if each.kind == "teacher"],
-    )
-    assert missing == sorted(missing, reverse=True)
-    assert missing[-1] == 0
-    assert kinds.index("teacher") < kinds.index("trial_opened")
-    assert heard[-1] == (heard[-1][1], len(result.problem.context.outputs_needed))
 
 
 def test_a_space_may_be_given_as_its_class(search) -> None:
@@ -347,18 +264,6 @@ def test_a_list_of_spaces_is_a_choice_that_ends_with_a_student_of_either(search,
     result.export(tmp_path / "student")
     family = json.loads((tmp_path / "student" / "manifest.json").read_text())["family"]
     assert family["space"] == result.best.trial.parameters["space"]
-
-
-def test_a_search_goes_on_with_its_teacher_where_outputs_are_missing_and_with_no_other(search, home: Workspace):
-    longer = {"final": {"epochs": 2, "views": 2}}
-    search(**longer)
-    with pytest.raises(InputError, match=r"go on from Python, with autokd.find\('search', teacher=...\)"):
-        autokd.find("search", home).train()
-    other = Bands()
-    other.scale.data.fill_(9.0)
-    with pytest.raises(InputError, match="began with another teacher"):
-        autokd.find("search", home, teacher=other)
-    assert autokd.find("search", home, teacher=Bands()).train()
 
 
 def test_all_public_names_are_there():
@@ -385,45 +290,6 @@ def test_workers_find_a_users_module_in_the_current_folder(tmp_path: Path, datas
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert "2/2 trials" in done.stdout
-
-
-def test_a_teacher_may_be_its_outputs_and_no_network(search, dataset: Dataset, home: Workspace, tmp_path: Path):
-    outputs = {part: 5 * torch.eye(3)[split.labels] for part, split in dataset.splits.items()}
-    result = search(teacher=outputs)
-    assert result.config.teacher.outputs is not None
-    assert (result.problem.facts.teacher_metrics["accuracy"], result.problem.facts.teacher_params) == (1.0, None)
-    np.savez(tmp_path / "o.npz", **{part: rows.numpy() for part, rows in outputs.items()})  # type: ignore[arg-type]
-    again = search(teacher=str(tmp_path / "o.npz"), name="again")
-    assert again.problem.facts.teacher_digest == result.problem.facts.teacher_digest
-    assert again.train()
-    assert again.row.facts["teacher_test_metrics"]["accuracy"] == 1.0
-
-
-def test_a_teacher_that_is_gone_is_missed_before_anything_is_trained_at_full_length(
-    search, dataset: Dataset, tmp_path: Path
-) -> None:
-    file = tmp_path / "outputs.npz"
-    np.savez(file, **{part: 5 * np.eye(3)[split.labels.numpy()] for part, split in dataset.splits.items()})
-    result = search(teacher=str(file))
-    file.unlink()
-    with pytest.raises(InputError, match=r"outputs\.npz"):
-        result.train()
-    assert result.students
-    assert not any(student.is_final for student in result.students)
-    assert result.progress.status == "finished"
-
-
-def test_a_teacher_object_may_have_inputs_and_outputs_of_its_own(search, home: Workspace):
-    def teacher(pixels: torch.Tensor) -> dict[str, torch.Tensor]:
-        assert 0 <= pixels.min() < pixels.max() <= 1 + 1e-5
-        return {"bands": pixels[:, 0].unflatten(1, (3, 4)).mean((2, 3)).flip(1)}
-
-    settings = {"output": "bands", "mean": [0], "deviation": [1], "resize": 12, "classes": [2, 1, 0]}
-    result = search(teacher=teacher, teacher_settings=settings)
-    assert result.problem.facts.teacher_metrics["accuracy"] == 1.0
-    assert autokd.find("search", home, teacher=teacher).teacher is not None
-    with pytest.raises(InputError, match="the teacher returns a dict of 'bands'"):
-        search(teacher=teacher, teacher_settings={"mean": [0], "deviation": [1], "resize": 12})
 
 
 def test_data_in_memory_may_have_settings(search) -> None:
