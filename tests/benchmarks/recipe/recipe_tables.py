@@ -13,6 +13,8 @@ from intervals import Estimate, estimate
 
 __all__ = ["markdown", "over_seeds"]
 
+PHASES = ("installation", "data", "teacher_outputs", "search", "training")
+
 
 def markdown(runs: Sequence[Run]) -> str:
     """The report: what each recipe reaches, and all its runs, the newest first.
@@ -55,14 +57,11 @@ def _summaries(groups: dict[str, list[Run]]) -> list[str]:
 
 def _phases(runs: Sequence[Run]) -> list[str]:
     """Mean seconds of each part of these runs, and how long the whole took."""
-    names = dict.fromkeys(name for run in reversed(runs) for name in run.phases)
-    means = [
-        f"{name.replace('_', ' ')} {statistics.fmean(run.phases[name] for run in runs if name in run.phases):.0f} s"
-        for name in names
-    ]
+    taken = {name: [run.phases[name] for run in runs if name in run.phases] for name in PHASES}
+    means = [f"{name.replace('_', ' ')} {statistics.fmean(each):.0f} s" for name, each in taken.items() if each]
     whole = [run.seconds for run in runs if run.with_installation]
-    return [f"Mean time of the parts of the first recipe's runs: {', '.join(means)}; the whole took "
-            f"{_clock(min(whole))} to {_clock(max(whole))} with installing."]  # fmt: skip
+    longest = f"{_clock(min(whole))} to {_clock(max(whole))}"
+    return [f"Mean time of the parts in the runs of the first line: {', '.join(means)}; the whole took {longest}."]
 
 
 def _all(runs: Sequence[Run]) -> list[str]:

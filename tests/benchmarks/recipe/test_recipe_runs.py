@@ -42,7 +42,7 @@ def test_the_whole_time_is_that_of_runs_with_installing() -> None:
             run(0, 94.2, seconds=900.0, with_installation=False, phases={"search": 340.0}),
         ]
     )
-    assert "installation 100 s, search 313 s; the whole took 18 min 20 s to 20 min 0 s with installing." in text
+    assert "installation 100 s, search 313 s; the whole took 18 min 20 s to 20 min 0 s." in text
     assert "| 15 min 0 s * |" in text
 
 
