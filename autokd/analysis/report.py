@@ -226,6 +226,6 @@ def _reproduction(findings: Findings) -> Iterator[tuple[str, str]]:
 
 
 def _beginning(findings: Findings) -> list[str]:
-    """The command that began the search; none if that was in Python, or by the service, which names a job."""
+    """The command that began the search; none if that was in Python or by the service."""
     began = findings.search.facts.get("command") or []
-    return [shlex.join(began)] if began[:1] == ["autokd"] and began[1:2] != ["serve"] else []
+    return [shlex.join(began)] if began[:1] == ["autokd"] else []

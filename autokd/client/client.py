@@ -80,7 +80,8 @@ class Client(Calls):
 
         Args:
             search: Its name.
-            after: Id of an event after which to begin; None begins with the next one.
+            after: Id of an event after which to begin; None begins with the next one, or if the search is in the queue
+                with its first.
 
         Raises:
             ServiceError: If the service refuses, never answered, there is no such search, or it could not begin.

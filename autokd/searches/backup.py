@@ -1,8 +1,8 @@
 """A copy of a workspace that searches may go on to write: its database as of one moment, and the files that go with it.
 
 SQLite's backup copies the database as of the moment it ends. Files are copied after it: whatever a row names was
-complete before the row was written, so it is there. They are copied before it, too, for later rows may need some of
-them no more, which then go. Files that are unfinished are left out.
+complete before the row was written, so it is there. They are copied before it, too, since the search removes those that
+its newest rows name no more. Files that are unfinished are left out.
 """
 
 import filecmp
@@ -66,9 +66,10 @@ def back_up(workspace: Workspace, folder: Path) -> Backup:
         copied = dict(_copy_files(workspace, folder))
         _copy_database(workspace.file, copy)
         copied |= dict(_copy_files(workspace, folder))
-    except (OSError, sqlite3.Error) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise InputError(f"{folder} cannot be written: {reason}.") from None
+    except OSError as error:
+        raise InputError(f"{folder} cannot be written: {error.strerror}.") from None
+    except sqlite3.Error as error:
+        raise InputError(f"{workspace.file} cannot be copied to {folder}: {error}.") from None
     return Backup(folder, searches, len(copied), sum(copied.values()) + copy.stat().st_size)
 
 
@@ -78,13 +79,14 @@ def _copy_database(source: Path, target: Path) -> None:
 
 
 def _copy_files(workspace: Workspace, target: Path) -> Iterator[tuple[Path, int]]:
-    """Copy all finished files but the database that are not copied yet; gives the copy and the size of each."""
+    """Copy those finished files but the database that are not copied yet; gives each copy, old or new, and its size."""
+    itself = target.resolve()
     for file in files_in(workspace.folder):
         if UNFINISHED.fullmatch(file.name) or file.name.startswith(workspace.file.name) or file.is_symlink():
             continue
-        copy = target / file.relative_to(workspace.folder)
-        if file.resolve().is_relative_to(target.resolve()):  # where a link leads to the target
+        if file.resolve().is_relative_to(itself):  # where a link leads there
             continue
+        copy = target / file.relative_to(workspace.folder)
         with suppress(FileNotFoundError):  # it was removed meanwhile, so no later row needs it
             if file.is_file():
                 if not (copy.exists() and filecmp.cmp(file, copy)):

@@ -74,7 +74,7 @@ def run_job(job: JobRow, workspace: Workspace) -> tuple[JobState, str | None]:
 
 def _search(job: JobRow, workspace: Workspace) -> SearchResult:
     """The search of a job, begun unless an earlier process of the job has begun it."""
-    reporter, command = Printer(PlainConsole()), ("autokd", "serve", f"job {job.id}")
+    reporter, command = Printer(PlainConsole()), ("service", f"job {job.id}")
     if job.config is None:
         return find(job.search, workspace, reporter)
     with suppress(UnknownSearch):

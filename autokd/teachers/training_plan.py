@@ -101,7 +101,7 @@ class TeacherTraining:
             return None
         try:
             return dict(json.loads(self.record.read_text()))
-        except ValueError:
+        except (ValueError, TypeError):
             raise InputError(f"{self.record} is damaged: delete {self.unfinished} to train from the start.") from None
 
     def settings(self, device: torch.device) -> dict[str, Any]:

@@ -85,7 +85,8 @@ def test_a_database_that_cannot_be_copied_is_one_line(
     monkeypatch.setattr("autokd.searches.backup._copy_database", mock.Mock(side_effect=error))
     outcome = invoke("backup", tmp_path / "copy", "--home", home)
     assert outcome.code == 2
-    assert outcome.err.endswith("copy cannot be written: unable to open database file.\n")
+    assert "autokd.db cannot be copied to " in outcome.err
+    assert outcome.err.endswith("copy: unable to open database file.\n")
 
 
 @pytest.mark.parametrize(
