@@ -125,11 +125,15 @@ def take(store: Store, job_id: int, most: int) -> JobRow | None:
         return row_of(JobRow, job)
 
 
-def beat(store: Store, job_id: int) -> None:
-    """Record that this process, which owns a job, lives; to be called about every five seconds."""
+def beat(store: Store, job_id: int) -> bool:
+    """Record that this process, which owns a job, lives, and return whether the job was cancelled meanwhile.
+
+    To be called about every five seconds.
+    """
     with store.transaction() as session:
         if job := _own(session, job_id):
             job.lease_heartbeat_at = now_of(session)
+        return _find(session, job_id).state == "cancelled"
 
 
 def end(store: Store, job_id: int, state: JobState, reason: str | None = None) -> None:
@@ -149,7 +153,9 @@ def end(store: Store, job_id: int, state: JobState, reason: str | None = None) -
 
 
 def cancel(store: Store, job_id: int) -> bool:
-    """Cancel a job that no process runs, and return whether it was one.
+    """Cancel a job whose search nobody runs, and return whether it was one.
+
+    A process that is about to begin the search hears of it at its next beat.
 
     Raises:
         UnknownJob: If there is none.
@@ -157,7 +163,7 @@ def cancel(store: Store, job_id: int) -> bool:
     with store.transaction() as session:
         _lock(session)
         job = _find(session, job_id)
-        if job.state not in LIVE or _is_owned(job, session):
+        if job.state not in LIVE or (_is_owned(job, session) and _is_searching(job, session)):
             return False
         job.state = "cancelled"
         vacate(job)
@@ -184,6 +190,11 @@ def _own(session: Session, job_id: int) -> Job | None:
     return job if owner is not None and owner.is_this else None
 
 
-def _is_owned(job: Job, session: Session) -> bool:
-    owner = Owner.of(job)
+def _is_owned(row: Job | Search, session: Session) -> bool:
+    owner = Owner.of(row)
     return owner is not None and owner.is_alive(now_of(session))
+
+
+def _is_searching(job: Job, session: Session) -> bool:
+    search = session.scalar(select(Search).where(Search.name == job.search))
+    return search is not None and _is_owned(search, session)

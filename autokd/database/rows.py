@@ -246,7 +246,7 @@ class JobRow:
         trains: Whether its winner is trained at full length, which needs a search that is there.
         priority: Of the waiting jobs, the one of the highest priority is next, then the oldest.
         state: "waiting"; "running", which a process may have left by being killed; "done"; "stopped" on request, or
-            since another process has taken the search over; "failed"; or "cancelled" before it ran.
+            since another process has taken the search over; "failed"; or "cancelled" before its search ran.
         reason: Why it stopped or failed.
         starts: How many processes have taken it.
         lease_host: Host of the process that runs it; None while none does.

@@ -103,10 +103,10 @@ def list_queue(
 
 @router.delete("/queue/{job}", dependencies=[allow("run")], status_code=204)
 def cancel_job(job: Annotated[int, Path(ge=1, le=2**62)], settings: Current) -> Response:
-    """Cancel a job that is waiting; one that runs is ended by stopping its search."""
+    """Cancel a job whose search does not run yet; one that runs is ended by stopping it."""
     with settings.home.open(create=True) as store:
         if not cancel(store, job):
-            raise HTTPException(409, f"job {job} is not waiting any more")
+            raise HTTPException(409, f"job {job} has ended, or its search runs, which is ended by stopping it")
     return Response(status_code=204)
 
 

@@ -4,8 +4,10 @@ It runs the search by the very code of `autokd search` and `autokd resume`, and 
 that started it may end meanwhile, and another one, or the command line, may go on with the search later.
 """
 
+import os
 import signal
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
 
@@ -40,7 +42,7 @@ def main(folder: str, job_id: int, most: int) -> None:
         job = take(store, job_id, most)
         if job is None:
             return
-        with repeating(lambda: _beat(store, job), PERIOD_SECONDS, "job"):
+        with repeating(_beating(store, job), PERIOD_SECONDS, "job"):
             state, reason = run_job(job, workspace)
         if state == "stopped" and ended_by:  # the machine shuts down: nobody has asked for the search to stop
             state, reason = "waiting", None
@@ -98,9 +100,20 @@ def _listen() -> list[int]:
     return received
 
 
-def _beat(store: Store, job: JobRow) -> None:
-    with suppress(DatabaseError):  # the search meets it, in the open
-        beat(store, job.id)
+def _beating(store: Store, job: JobRow) -> Callable[[], None]:
+    """What records that this process lives, and once its job is cancelled interrupts it."""
+    is_cancelled = False
+
+    def act() -> None:
+        nonlocal is_cancelled
+        if is_cancelled:
+            return
+        with suppress(DatabaseError):  # the search meets it, in the open
+            is_cancelled = beat(store, job.id)
+        if is_cancelled:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    return act
 
 
 if __name__ == "__main__":

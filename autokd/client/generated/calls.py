@@ -163,5 +163,5 @@ class Calls:
         return self._call(list[types.JobAnswer], "GET", "/api/queue", {"state": state, "most": most})
 
     def cancel_job(self, job: int) -> None:
-        """Cancel a job that is waiting; one that runs is ended by stopping its search."""
+        """Cancel a job whose search does not run yet; one that runs is ended by stopping it."""
         self._call(type(None), "DELETE", f"/api/queue/{_in(job)}")

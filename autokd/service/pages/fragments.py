@@ -51,7 +51,8 @@ def show_start(roles: Roles) -> str:
 def show_searches(settings: Current, roles: Roles, progress: AllProgress) -> str:
     """All searches with their progress, and the queue."""
     queued = [job for job in list_queue(settings) if job.state in ("waiting", "running", "failed")]
-    return render("searches.html", table=searches_table(progress[::-1]), jobs=queued, roles=roles)
+    running = {each.name for each in progress if each.is_running}
+    return render("searches.html", table=searches_table(progress[::-1]), jobs=queued, running=running, roles=roles)
 
 
 @router.get("/searches/{search}")

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import text
 
 from autokd.database.errors import SearchExists, UnknownJob
-from autokd.database.lease import acquire
+from autokd.database.lease import acquire, release
 from autokd.database.queue import MOST_STARTS, beat, cancel, end, enqueue, jobs, next_jobs, take
 from autokd.database.removal import delete_rows
 from autokd.database.store import Store
@@ -131,13 +131,26 @@ def test_a_name_is_in_the_queue_once_and_another_one_is_found_on_request(queue: 
 def test_a_job_whose_process_was_killed_can_be_cancelled(queue: Store) -> None:
     job = enqueue(queue, "a", {})
     assert take(queue, job.id, 9) is not None
-    assert not cancel(queue, job.id)
     with queue.transaction() as session:
         session.execute(text("UPDATE jobs SET lease_process_started = 0"))
     assert cancel(queue, job.id)
     (row,) = jobs(queue, 9)
     assert (row.state, row.lease_pid, due(queue, 9)) == ("cancelled", None, [])
     assert take(queue, job.id, 9) is None
+
+
+def test_a_job_is_cancelled_until_its_search_runs_and_its_process_hears_of_it(queue: Store) -> None:
+    starting, searching = enqueue(queue, "a", {}), enqueue(queue, "b", {})
+    assert take(queue, starting.id, 9) is not None
+    assert take(queue, searching.id, 9) is not None
+    queue.create_search("b", 0, {}, "", {})
+    lease = acquire(queue, "b")
+    assert [beat(queue, job.id) for job in (starting, searching)] == [False, False]
+    assert [cancel(queue, job.id) for job in (starting, searching)] == [True, False]
+    assert [beat(queue, job.id) for job in (starting, searching)] == [True, False]
+    end(queue, starting.id, "stopped")
+    release(queue, lease)  # as between the search and the end of its job
+    assert {job.search: job.state for job in jobs(queue, 9)} == {"a": "cancelled", "b": "running"}
 
 
 def test_a_job_that_has_ended_is_not_cancelled(queue: Store) -> None:

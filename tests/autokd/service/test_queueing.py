@@ -4,6 +4,7 @@ import os
 import signal
 import sqlite3
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -60,6 +61,15 @@ def run_first(home: Path) -> tuple[str, str | None]:
 def client(serve: Any, tmp_path: Path) -> TestClient:
     client: TestClient = serve(tmp_path, "run")
     return client
+
+
+@pytest.fixture
+def _signals() -> Iterator[None]:
+    """Keeps this process's handlers of signals from those of a job's process."""
+    before = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for each, handler in before.items():
+        signal.signal(each, handler)
 
 
 @pytest.fixture
@@ -176,6 +186,7 @@ def test_a_job_whose_search_cannot_begin_says_why(client: TestClient, tmp_path: 
     assert find_names(tmp_path) == []
 
 
+@pytest.mark.usefixtures("_signals")
 @pytest.mark.parametrize(
     ("signum", "state", "starts"), [(signal.SIGTERM, "waiting", 0), (None, "stopped", 1)], ids=["shutdown", "stop"]
 )
@@ -198,12 +209,31 @@ def test_a_search_that_nobody_asked_to_stop_waits_for_the_next_service(
             pass
         return "stopped", "as it was asked to"
 
-    before = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)}
     monkeypatch.setattr(run, "run_job", interrupted)
     run.main(str(tmp_path), queue(tmp_path)[0].id, 1)
-    for each, handler in before.items():
-        signal.signal(each, handler)
     assert [(job.state, job.starts) for job in queue(tmp_path)] == [(state, starts)]
+
+
+@pytest.mark.usefixtures("_signals")
+def test_a_job_that_hangs_before_its_search_begins_is_cancelled(
+    client: TestClient, tmp_path: Path, order: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    statuses = list[int]()
+
+    def hang(job: JobRow, workspace: Workspace) -> tuple[str, str]:
+        assert f'id="cancel-{job.id}"' in client.get("/fragments/searches").text
+        cancelling = threading.Timer(0.5, lambda: statuses.append(client.delete(f"/api/queue/{job.id}").status_code))
+        cancelling.start()
+        with pytest.raises(KeyboardInterrupt):
+            time.sleep(SECONDS)
+        cancelling.join()
+        return "stopped", "interrupted before it began"
+
+    client.post("/api/searches", json=order)
+    monkeypatch.setattr(run, "run_job", hang)
+    monkeypatch.setattr(run, "PERIOD_SECONDS", 0.01)
+    run.main(str(tmp_path), queue(tmp_path)[0].id, 1)
+    assert (statuses, [(job.state, job.lease_pid) for job in queue(tmp_path)]) == ([204], [("cancelled", None)])
 
 
 @pytest.mark.long
