@@ -183,8 +183,8 @@ class TrainingConfig(Section):
         precision: "float32", "bfloat16", or "auto": bfloat16 if it makes training faster on the device.
         warm_start: Weight `w`, in `[0, 1]`, of the tensors of an earlier student in the initial weights of a new one: a
             tensor with the same name and shape in both starts from `w * earlier + (1 - w) * fresh`. Later trials then
-            have a head start over earlier ones. With 0 or false all weights are fresh. Full-length trainings always
-            start from fresh weights.
+            have a head start over earlier ones. With 0 or false nothing is inherited, and by full-length trainings
+            never. Weights that `from_teacher` gives count as fresh.
         from_teacher: Whether slim copies of the teacher begin with what fits of its weights: its most important
             channels, fitted layer by layer. It takes a teacher that workers can load, on the samples that students get.
         augmentation: Augmentation of training images.

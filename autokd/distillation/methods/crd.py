@@ -104,7 +104,7 @@ class CRD(Method):
         weight: At least 0; 0.8 in the authors' code. All ranges are ours.
         temperature: t, positive; 0.07 in the authors' code.
         negatives: K, at least 1; 16384 in the paper.
-        mode: "class" for negatives of other classes; "any" for any other samples, which needs no labels, as for the
+        mode: "class" for negatives of other classes; "any" for any other samples, whatever their labels, as for the
             paper's transfer between modalities (section 3.2).
     """
 
