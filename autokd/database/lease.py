@@ -8,16 +8,29 @@ busy, and keeps its lease until it is ended.
 import os
 from datetime import datetime
 
+from sqlalchemy import select, update
+
 from autokd.database.errors import LeaseHeld, LeaseLost, NotRunning, UnknownSearch
+from autokd.database.models import Event, Job, Search
 from autokd.database.outages import patient
-from autokd.database.owner import TTL_SECONDS, Owner, machine, now_of, occupy, vacate
+from autokd.database.owner import NOBODY, TTL_SECONDS, Owner, machine, now_of, occupy, vacate
 from autokd.database.reading import Reader, find_search
 from autokd.database.row_checks import row_of
 from autokd.database.rows import SearchRow, StopMode
 from autokd.database.store import Store
 from autokd.database.writing import Lease, Writing, fenced
 
-__all__ = ["TTL_SECONDS", "Lease", "acquire", "heartbeat", "is_owned", "release", "request_stop"]
+__all__ = [
+    "TTL_SECONDS",
+    "Lease",
+    "acquire",
+    "heartbeat",
+    "is_owned",
+    "release",
+    "request_stop",
+    "stop_was_requested",
+    "void_all",
+]
 
 
 @patient
@@ -113,6 +126,29 @@ def release(store: Store, lease: Lease) -> bool:
     except (LeaseLost, UnknownSearch):
         return False
     return True
+
+
+def void_all(store: Store) -> None:
+    """Let nobody own any search or job, as in a copy of a database, whose owners write the original."""
+    void = {**NOBODY, "stop": None, "lease_token": Search.lease_token + 1}
+    with store.transaction() as session:
+        session.execute(update(Search).where(Search.lease_host.is_not(None)).values(void))
+        session.execute(update(Job).where(Job.lease_host.is_not(None)).values(NOBODY))
+
+
+@patient
+def stop_was_requested(store: Reader, search: str) -> bool:
+    """Whether anybody asked the process that owned a search last to stop.
+
+    Args:
+        store: The database.
+        search: Name of the search; False if there is none of it yet.
+    """
+    begun_or_stopped = Event.kind.in_(("lease_acquired", "stop_requested"))
+    of_search = Event.search_id == select(Search.id).where(Search.name == search).scalar_subquery()
+    with store.session() as session:
+        last = session.scalar(select(Event.kind).where(of_search, begun_or_stopped).order_by(Event.id.desc()).limit(1))
+    return last == "stop_requested"
 
 
 def _held(name: str, owner: Owner, now: datetime, ttl_seconds: float) -> str:

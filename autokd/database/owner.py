@@ -16,10 +16,13 @@ from sqlalchemy.orm import Session
 
 from autokd.database.models import Leased
 
-__all__ = ["TTL_SECONDS", "Owner", "machine", "now_of", "occupy", "vacate"]
+__all__ = ["NOBODY", "TTL_SECONDS", "Owner", "machine", "now_of", "occupy", "vacate"]
 
 # Twelve missed heartbeats, one every five seconds: a busy server or a slow network does not count as death.
 TTL_SECONDS = 60.0
+NOBODY = dict.fromkeys(("lease_host", "lease_machine", "lease_pid", "lease_process_started", "lease_heartbeat_at"))
+"""The columns of a row that nobody owns."""
+
 # The boot time is in whole seconds, and may be rounded otherwise from one second to the next.
 _START_TOLERANCE_SECONDS = 2.0
 
@@ -85,7 +88,8 @@ def occupy(row: Leased, owner: Owner) -> None:
 
 def vacate(row: Leased) -> None:
     """Let nobody own a row."""
-    row.lease_host = row.lease_machine = row.lease_pid = row.lease_process_started = row.lease_heartbeat_at = None
+    for column in NOBODY:
+        setattr(row, column, None)
 
 
 def now_of(session: Session) -> datetime:

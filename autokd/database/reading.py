@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session, defer
 from autokd.database.engine import database_url, open_engine, shown
 from autokd.database.errors import DamagedRow, DatabaseError, DatabaseGone, DatabaseUnavailable, UnknownSearch
 from autokd.database.models import Base, Evaluation, Event, Search, Student, Trial
-from autokd.database.outages import Patience, is_outage, patient
+from autokd.database.outages import Patience, disk_remark, is_outage, patient
 from autokd.database.row_checks import TABLES, checked, row_of
 from autokd.database.rows import (
     UNREAD,
@@ -369,6 +369,8 @@ def translated(engine: Engine) -> Iterator[None]:
     except DBAPIError as error:
         kind = DatabaseGone if is_outage(error) else DatabaseUnavailable
         said = first_line(error.orig or error)
+        if kind is DatabaseGone and engine.dialect.name == "sqlite":
+            said += disk_remark(engine.url.database)
         raise kind(
             f"The database {shown(engine.url)} must be there, writable and free, but it says: {said}."
         ) from error

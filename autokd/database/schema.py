@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from autokd.database.engine import shown, write_connection
 from autokd.database.errors import DatabaseGone, DatabaseUnavailable, LeaseHeld, NotOurDatabase, UnknownRevision
 from autokd.database.models import REVISION, Search
-from autokd.database.outages import is_sqlite_outage
+from autokd.database.outages import disk_remark, is_forbidden, is_sqlite_outage
 from autokd.database.owner import Owner, now_of
 
 if TYPE_CHECKING:
@@ -96,7 +96,12 @@ def _sqlite_revision(file: Path) -> str | None:
     except sqlite3.DatabaseError as error:
         if is_sqlite_outage(error) and file.is_file():  # a folder is a disk error, too
             raise DatabaseGone(
-                f"The database {file} must be there, writable and free, but it says: {error}."
+                f"The database {file} must be there, writable and free, but it says: {error}{disk_remark(file)}."
+            ) from error
+        if is_forbidden(error) and file.is_file():
+            raise DatabaseUnavailable(
+                f"The database {file} must be readable, and in a folder that can be written, even to be read, but of "
+                f"it SQLite says: {error}."
             ) from error
         raise NotOurDatabase(f"The database must be a SQLite file, but of {file} SQLite says: {error}.") from error
     raise NotOurDatabase(_FOREIGN.format(where=file, tables=", ".join(sorted(tables)[:3])))

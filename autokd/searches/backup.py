@@ -2,7 +2,7 @@
 
 SQLite's backup copies the database as of the moment it ends. Files are copied after it: whatever a row names was
 complete before the row was written, so it is there. They are copied before it, too, since the search removes those that
-its newest rows name no more. Files that are unfinished are left out.
+its newest rows name no more. Files that are unfinished are left out. Nobody owns what is in the copy.
 """
 
 import filecmp
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autokd.core.files import UNFINISHED, files_in
+from autokd.database.lease import void_all
 from autokd.errors import InputError
 from autokd.searches.workspace import Workspace
 
@@ -65,6 +66,8 @@ def back_up(workspace: Workspace, folder: Path) -> Backup:
         copy = folder / workspace.file.name
         copied = dict(_copy_files(workspace, folder))
         _copy_database(workspace.file, copy)
+        with Workspace(folder).open() as store:
+            void_all(store)
         copied |= dict(_copy_files(workspace, folder))
     except OSError as error:
         raise InputError(f"{folder} cannot be written: {error.strerror}.") from None

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -42,7 +43,10 @@ class Audit:
         try:
             await self._app(scope, receive, send_and_see)
         finally:
-            self._record(scope, status)
+            try:
+                self._record(scope, status)
+            except OSError as error:  # the request is done
+                print(f"the audit {self._file} cannot be written: {error.strerror}", file=sys.stderr)
 
     def _record(self, scope: Scope, status: int) -> None:
         caller = scope.get("state", {}).get("caller")

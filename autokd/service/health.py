@@ -5,10 +5,13 @@ import os
 from fastapi import APIRouter, HTTPException
 from pydantic import BaseModel
 
-from autokd.errors import AutoKDError
+from autokd.core.disk import check_space
+from autokd.errors import AutoKDError, DiskFullError
 from autokd.service.settings import Current
 
 __all__ = ["router"]
+
+LEAST_ROOM = 1_000_000  # bytes
 
 router = APIRouter(prefix="/health", tags=["health"])
 
@@ -27,7 +30,7 @@ async def is_alive() -> HealthAnswer:
 
 @router.get("/ready")
 def is_ready(settings: Current) -> HealthAnswer:
-    """Whether the database can be read, and the folder of searches written."""
+    """Whether the database can be read, and the folder of searches written, where there is room."""
     try:
         if settings.home.exists:
             with settings.home.open() as store:
@@ -36,4 +39,8 @@ def is_ready(settings: Current) -> HealthAnswer:
         raise HTTPException(503, "the database cannot be used") from None
     if not os.access(settings.home.folder, os.W_OK):
         raise HTTPException(503, "the folder of searches cannot be written")
+    try:
+        check_space(settings.home.folder, LEAST_ROOM, "searches", "make room")
+    except DiskFullError:
+        raise HTTPException(503, "the disk is full") from None
     return HealthAnswer()

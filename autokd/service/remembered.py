@@ -92,7 +92,7 @@ class Remembered(Generic[T]):
         Raises:
             UnknownSearch: If there is none of its name.
         """
-        _, answer = await self._as_new_as(await run_sync(self._moment, found), found)
+        _, answer = await self._as_new_as(await self._now(found), found)
         return answer
 
     async def last(self, found: SearchResult) -> tuple[T, AsOf]:
@@ -104,7 +104,7 @@ class Remembered(Generic[T]):
         Raises:
             UnknownSearch: If there is none of its name.
         """
-        now = await run_sync(self._moment, found)
+        now = await self._now(found)
         known = self._known.get(found.name)
         if known is None or known[0].created_at < now.created_at:
             known = await self._as_new_as(now, found)
@@ -113,6 +113,14 @@ class Remembered(Generic[T]):
         if not is_newest:
             self._renew(found, rests=now.is_running)
         return answer, AsOf(moment.event, moment.at, is_newest)
+
+    async def _now(self, found: SearchResult) -> Moment:
+        """The moment of a search; what is known of a later one is forgotten, since the database was replaced since."""
+        known = self._known.get(found.name)
+        now = await run_sync(self._moment, found)
+        if known is not None and (now.created_at, now.event) < (known[0].created_at, known[0].event):
+            self._known.pop(found.name, None)
+        return now
 
     async def _as_new_as(self, asked: Moment, found: SearchResult) -> tuple[Moment, T]:
         now, has_waited = asked, self._computing.locked()

@@ -15,6 +15,7 @@ from autokd.config.parsing import recorded_config
 from autokd.core.console import PlainConsole
 from autokd.core.repeating import repeating
 from autokd.database.errors import DatabaseError, LeaseHeld, UnknownSearch
+from autokd.database.lease import stop_was_requested
 from autokd.database.lease_keeper import PERIOD_SECONDS
 from autokd.database.queue import beat, end, take
 from autokd.database.rows import JobRow, JobState
@@ -44,7 +45,7 @@ def main(folder: str, job_id: int, most: int) -> None:
             return
         with repeating(_beating(store, job), PERIOD_SECONDS, "job"):
             state, reason = run_job(job, workspace)
-        if state == "stopped" and ended_by:  # the machine shuts down: nobody has asked for the search to stop
+        if state == "stopped" and ended_by and not stop_was_requested(store, job.search):  # the machine shuts down
             state, reason = "waiting", None
         end(store, job.id, state, reason)
 

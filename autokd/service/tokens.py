@@ -3,10 +3,13 @@
 A token has 256 random bits, which nobody can guess or try out, so a plain SHA-256 of it is as safe as a slow hash.
 """
 
+import fcntl
 import functools
 import hashlib
 import json
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -63,17 +66,28 @@ class Tokens:
         return bool(self._entries)
 
     def make(self, role: Role) -> str:
-        """A new token of this role, which is shown here only."""
+        """A new token of this role, which is shown here only.
+
+        Raises:
+            InputError: If the file cannot be written.
+        """
         token = f"autokd_{secrets.token_urlsafe(32)}"
         entry = _Entry(_digest(token), role, datetime.now(UTC).isoformat(timespec="seconds"))
-        self.file.parent.mkdir(parents=True, exist_ok=True)
-        write_json(self.file, [asdict(each) for each in (*self._entries, entry)])
+        with self._changing():
+            write_json(self.file, [asdict(each) for each in (*self._entries, entry)])
         return token
 
     def forget(self) -> int:
-        """Make all tokens void, and return how many that were."""
-        n = len(self._entries)
-        self.file.unlink(missing_ok=True)
+        """Make all tokens void, and return how many that were.
+
+        Raises:
+            InputError: If the file cannot be removed.
+        """
+        if not self.file.parent.exists():
+            return 0
+        with self._changing():
+            n = len(self._entries)
+            self.file.unlink(missing_ok=True)
         return n
 
     def caller(self, token: str) -> Caller | None:
@@ -81,6 +95,17 @@ class Tokens:
         digest = _digest(token)  # of the token, so how long a comparison takes tells nothing about it
         found = (entry for entry in self._entries if secrets.compare_digest(entry.digest, digest))
         return next((Caller(entry.digest[:8], entry.role) for entry in found), None)
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """A block in which no other process or thread changes the file."""
+        try:
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+            with self.file.with_suffix(".lock").open("ab") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                yield
+        except OSError as error:
+            raise InputError(f"the tokens in {self.file} cannot be changed: {error.strerror}.") from None
 
     @property
     def _entries(self) -> tuple[_Entry, ...]:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import Annotated
 
 import anyio
@@ -11,7 +11,7 @@ from fastapi import APIRouter, Header, HTTPException, Query, Request
 from pydantic import TypeAdapter
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
-from autokd.database.errors import UnknownSearch
+from autokd.database.errors import DatabaseUnavailable, UnknownSearch
 from autokd.database.reading import Reader
 from autokd.database.rows import EventRow
 from autokd.searches.progress import Progress
@@ -69,7 +69,7 @@ async def _counted(
 async def _messages(
     found: SearchResult, progress: Remembered[Progress], seen: int | None, may_stay: Callable[[], bool]
 ) -> AsyncIterator[ServerSentEvent]:
-    """What a watcher is sent, until the search is deleted or the watcher's token is void.
+    """What a watcher is sent, until the search is deleted, the database is gone or the watcher's token is void.
 
     Args:
         found: The search.
@@ -77,22 +77,18 @@ async def _messages(
         seen: Id of the event after which to begin; None begins with the next one.
         may_stay: Whether the token is still one.
     """
-    store = await run_sync(found.home.open)
     before = None
-    try:
-        with suppress(UnknownSearch):  # it was deleted
-            while may_stay():
-                now = await progress.of(found)  # first: events of its end are then among what follows
-                events, seen = await run_sync(_since, store, found.name, seen)
-                for event in events:
-                    yield ServerSentEvent(_EVENT.dump_json(event).decode(), event="recorded", id=str(event.id))
-                if now != before:
-                    yield ServerSentEvent(_PROGRESS.dump_json(now).decode(), event="progress", id=str(seen))
-                before = now
-                if len(events) < MOST_EVENTS:
-                    await anyio.sleep(LOOK_SECONDS)
-    finally:
-        store.close()
+    with suppress(UnknownSearch, DatabaseUnavailable), closing(await run_sync(found.home.open)) as store:
+        while may_stay():
+            now = await progress.of(found)  # first: events of its end are then among what follows
+            events, seen = await run_sync(_since, store, found.name, seen)
+            for event in events:
+                yield ServerSentEvent(_EVENT.dump_json(event).decode(), event="recorded", id=str(event.id))
+            if now != before:
+                yield ServerSentEvent(_PROGRESS.dump_json(now).decode(), event="progress", id=str(seen))
+            before = now
+            if len(events) < MOST_EVENTS:
+                await anyio.sleep(LOOK_SECONDS)
 
 
 def _since(store: Reader, name: str, seen: int | None) -> tuple[list[EventRow], int]:

@@ -9,7 +9,9 @@ from unittest import mock
 
 import pytest
 
-from autokd.database.lease import acquire, release
+from autokd.database.errors import LeaseLost
+from autokd.database.lease import acquire, heartbeat, is_owned, release, request_stop
+from autokd.database.queue import enqueue, next_jobs, take
 from autokd.searches.api import find
 from autokd.searches.backup import _copy_database, back_up
 from autokd.searches.deletion import bytes_in
@@ -60,6 +62,21 @@ def test_files_that_go_or_come_while_the_database_is_copied_are_there(home: Path
     assert {goes.relative_to(home), comes.relative_to(home)} <= set(files(tmp_path / "copy"))
     assert done.files == len(files(tmp_path / "copy"))
     assert done.bytes == bytes_in(tmp_path / "copy")
+
+
+def test_nobody_owns_what_is_in_a_copy_of_a_search_that_runs(home: Path, tmp_path: Path) -> None:
+    with Workspace(home).open() as store:
+        lease = acquire(store, "digits")
+        request_stop(store, "digits", "gracefully")
+        job = enqueue(store, "digits", None)
+        assert take(store, job.id, 1) is not None
+        back_up(Workspace(home), tmp_path / "copy")
+        assert (is_owned(store, "digits"), heartbeat(store, lease)) == (True, "gracefully")
+    with Workspace(tmp_path / "copy").open() as copy:
+        assert (is_owned(copy, "digits"), copy.search("digits").stop) == (False, None)
+        assert [job.id for job in next_jobs(copy, 1)] == [job.id]
+        with pytest.raises(LeaseLost):  # where the copy is put in the original's place while that is run
+            heartbeat(copy, lease)
 
 
 def test_unfinished_files_are_left_out(invoke: Any, home: Path, tmp_path: Path) -> None:

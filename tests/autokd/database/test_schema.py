@@ -7,17 +7,20 @@ from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, create_engine, inspect
+from sqlalchemy.exc import OperationalError
 
 from autokd.database import schema
 from autokd.database.engine import database_url, open_engine
 from autokd.database.errors import DatabaseGone, DatabaseUnavailable, LeaseHeld, NotOurDatabase, UnknownRevision
 from autokd.database.models import REVISION, Base
+from autokd.database.outages import disk_remark
 from autokd.database.owner import Owner
 from autokd.database.store import Store
 
@@ -165,6 +168,25 @@ def test_a_full_disk_is_an_outage_and_no_foreign_file(tmp_path: Path) -> None:
             Store(tmp_path / "db")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_a_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Store(tmp_path / "db").close()
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: mock.Mock(free=0))
+    assert disk_remark(tmp_path / "db") == "; its disk is full: make room"
+    store = Store(tmp_path / "db")
+    outage = sqlite3.OperationalError("disk I/O error")
+    outage.sqlite_errorcode = sqlite3.SQLITE_IOERR
+    with pytest.raises(DatabaseGone, match=r"disk I/O error; its disk is full: make room\.$"), store.session():
+        raise OperationalError("SELECT 1", None, outage)
+    store.close()
+
+
+def test_a_database_beside_which_nothing_can_be_written_is_no_foreign_file(tmp_path: Path) -> None:
+    Store(tmp_path / "db").close()
+    (tmp_path / "db-wal").mkdir()  # as a folder that cannot be written, for which SQLite has the same error
+    with pytest.raises(DatabaseUnavailable, match=r"in a folder that can be written, .* unable to open database file"):
+        Store(tmp_path / "db")
 
 
 def test_a_file_that_is_no_database_is_refused_untouched(tmp_path: Path) -> None:

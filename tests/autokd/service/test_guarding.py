@@ -1,11 +1,14 @@
 """The parts that every request passes, one at a time."""
 
 import asyncio
+import errno
+import os
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
-from starlette.responses import PlainTextResponse
+from starlette.responses import PlainTextResponse, Response
 from starlette.testclient import TestClient
 from starlette.types import Message, Receive, Scope, Send
 
@@ -99,3 +102,15 @@ def test_an_error_that_nobody_foresaw_tells_nothing(serve: Any, home: Path, monk
     answer = serve(home).get("/api/searches")
     assert (answer.status_code, answer.headers["X-Content-Type-Options"]) == (500, "nosniff")
     assert "ZeroDivisionError" not in answer.text
+
+
+def test_a_change_that_cannot_be_audited_is_done_and_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def change(scope: Scope, receive: Receive, send: Send) -> None:
+        await Response(status_code=204)(scope, receive, send)
+
+    monkeypatch.setattr("os.write", mock.Mock(side_effect=OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))))
+    assert TestClient(Audit(change, tmp_path / "audit.jsonl")).post("/").status_code == 204
+    monkeypatch.undo()
+    assert capsys.readouterr().err.endswith("audit.jsonl cannot be written: No space left on device\n")

@@ -215,6 +215,25 @@ def test_a_search_that_nobody_asked_to_stop_waits_for_the_next_service(
 
 
 @pytest.mark.usefixtures("_signals")
+def test_a_search_that_was_asked_to_stop_does_not_go_on_after_a_shutdown(
+    serve: Any, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop_and_shut_down(job: JobRow, workspace: Workspace) -> tuple[str, str]:
+        with workspace.open() as store:
+            lease = acquire(store, job.search)
+            assert serve(home, "run").post("/api/searches/digits/stop", json={}).status_code == 202
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGTERM)
+            release(store, lease)
+        return "stopped", "as it was asked to"
+
+    serve(home, "run").post("/api/searches/digits/resume", json={})
+    monkeypatch.setattr(run, "run_job", stop_and_shut_down)
+    run.main(str(home), queue(home)[0].id, 1)
+    assert [job.state for job in queue(home)] == ["stopped"]
+
+
+@pytest.mark.usefixtures("_signals")
 def test_a_job_that_hangs_before_its_search_begins_is_cancelled(
     client: TestClient, tmp_path: Path, order: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

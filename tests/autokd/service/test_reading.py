@@ -4,6 +4,7 @@ import json
 import sqlite3
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
@@ -191,6 +192,13 @@ def test_a_service_is_ready_while_its_database_can_be_read(serve: Any, home: Pat
     assert client.get("/health/ready").json() == client.get("/health/live").json() == {"status": "ok"}
     (home / "autokd.db").write_text("no database")
     assert (client.get("/health/ready").status_code, client.get("/health/live").status_code) == (503, 200)
+
+
+def test_a_service_on_a_full_disk_is_not_ready(serve: Any, searched: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = serve(searched, None)
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: mock.Mock(free=1000))
+    answer = client.get("/health/ready")
+    assert (answer.status_code, answer.json()) == (503, {"detail": "the disk is full"})
 
 
 def test_the_metrics_count_trials_and_requests_by_route(serve: Any, searched: Path) -> None:

@@ -172,6 +172,21 @@ def test_a_search_of_the_same_name_gets_no_answer_of_an_earlier_one(found: Searc
     assert len(slow.began) == 2
 
 
+def test_nothing_is_remembered_of_a_database_that_was_replaced_by_an_earlier_one(
+    found: SearchResult, slow: NewestEvent
+) -> None:
+    async def ask() -> None:
+        remembered = Remembered(slow, as_of_events)
+        earlier = found.home.file.read_bytes()
+        before = await first_answer(remembered, slow, found)
+        happen(found)
+        assert await newest_answer(remembered, found) > before
+        found.home.file.write_bytes(earlier)
+        assert (await remembered.of(found), await first_answer(remembered, slow, found)) == (before, before)
+
+    asyncio.run(ask())
+
+
 def test_a_moment_passes_with_each_event_heartbeat_and_end_of_a_process(home: Path) -> None:
     found, moments = find("digits", home), []
     with found.home.open() as store:

@@ -10,10 +10,12 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import httpx2
 import pytest
 
+from autokd.database.errors import DatabaseGone
 from autokd.database.lease import acquire, release
 from autokd.database.rows import EventRow
 from autokd.errors import InputError
@@ -109,6 +111,17 @@ def test_a_watcher_whose_token_is_forgotten_hears_no_more(
             record(1)
             assert len(list(heard)) <= 1  # of a look that had begun; then the answer ends
         assert client.get(WATCH).status_code == 401
+
+
+@pytest.mark.slow  # looks at the search once a second
+def test_the_answer_of_a_watcher_ends_when_the_database_is_gone(
+    live: Live, home: Path, record: Callable[[int], EventRow], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with live(home) as client, client.stream("GET", WATCH) as response:
+        heard = messages(response.iter_lines())
+        assert next(heard)["event"] == "progress"
+        monkeypatch.setattr("autokd.service.watching._since", mock.Mock(side_effect=DatabaseGone("It is gone.")))
+        assert len(list(heard)) <= 1  # of a look that had begun
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,10 @@
+import errno
 import json
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -44,3 +49,19 @@ def test_a_file_that_holds_no_tokens_lets_nobody_in(tokens: Tokens) -> None:
     tokens.file.write_text('[{"role": "admin"}]')
     with pytest.raises(InputError, match="cannot be read"):
         tokens.caller("")
+
+
+def test_tokens_that_are_made_at_the_same_time_are_all_kept(tokens: Tokens) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda _: tokens.make("read"), range(8)))
+    assert [tokens.caller(token) is not None for token in made] == 8 * [True]
+
+
+@pytest.mark.parametrize("change", [lambda tokens: tokens.make("read"), Tokens.forget])
+def test_tokens_on_a_disk_that_cannot_be_written_are_an_error_of_one_line(
+    tokens: Tokens, monkeypatch: pytest.MonkeyPatch, change: Callable[[Tokens], object]
+) -> None:
+    tokens.make("read")
+    monkeypatch.setattr(Path, "open", mock.Mock(side_effect=OSError(errno.EROFS, os.strerror(errno.EROFS))))
+    with pytest.raises(InputError, match=r"tokens\.json cannot be changed: Read-only file system\.$"):
+        change(tokens)
