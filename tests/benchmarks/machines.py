@@ -1,16 +1,24 @@
 """What a benchmark says of the machine on which it ran."""
 
 import platform
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
 __all__ = ["processor"]
 
 
-def processor() -> str:
-    """Name of the processor."""
+def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+    """Name of the processor; with its generation where a virtual machine's name lacks the model that would tell it."""
+    facts = dict[str, str]()
     with suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+        lines = (line.partition(":") for line in cpuinfo.read_text().splitlines())
+        facts = {name.strip(): value.strip() for name, _, value in lines}
+    name = facts.get("model name") or platform.processor() or platform.machine()
+    return f"{name} ({_zen(facts)})" if name == "AMD EPYC" and _zen(facts) else name
+
+
+def _zen(facts: Mapping[str, str]) -> str | None:
+    """Generation of an AMD processor that has AVX-512; None of others."""
+    has_it = "avx512f" in facts.get("flags", "").split()
+    return {"25": "Zen 4", "26": "Zen 5"}.get(facts.get("cpu family", "")) if has_it else None

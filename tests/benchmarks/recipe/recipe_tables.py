@@ -2,7 +2,7 @@
 
 import statistics
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from recipe_runs import Run
@@ -17,15 +17,16 @@ PHASES = ("installation", "data", "teacher_outputs", "search", "training")
 
 
 def markdown(runs: Sequence[Run]) -> str:
-    """The report: what each recipe reaches, and all its runs, the newest first.
+    """The report: what each recipe reaches on each processor, and all runs, the newest first.
 
     Args:
         runs: The oldest first.
     """
     newest = list(reversed(runs))
-    recipes = list(dict.fromkeys(run.recipe for run in newest))
-    groups = {recipe: [run for run in newest if run.recipe == recipe] for recipe in recipes}
-    return "\n".join([*_summaries(groups), "", *_phases(groups[recipes[0]]), "", *_all(newest)])
+    groups = dict[tuple[str, str], list[Run]]()
+    for run in newest:
+        groups.setdefault((run.recipe, run.processor), []).append(run)
+    return "\n".join([*_summaries(groups), "", *_phases(next(iter(groups.values()))), "", *_all(newest)])
 
 
 def over_seeds(runs: Sequence[Run], value: Callable[[Run], float]) -> Estimate:
@@ -36,20 +37,19 @@ def over_seeds(runs: Sequence[Run], value: Callable[[Run], float]) -> Estimate:
     return found
 
 
-def _summaries(groups: dict[str, list[Run]]) -> list[str]:
-    """A line for each recipe: how far its students are below the teacher and above the best reference."""
+def _summaries(groups: Mapping[tuple[str, str], Sequence[Run]]) -> list[str]:
+    """A line for each recipe and processor: how far students are below the teacher and above the best reference."""
     lines = [
-        "| new in the recipe | runs of seed 0, 1, 2 | below the teacher | the same by seed | over the best reference "
+        "| new in the recipe | processor | epochs | below the teacher | by seed (runs) | over the best reference "
         "| better |",
-        "|---|---|---|---|---|---|",
+        "|---|---|---|---|---|---|---|",
     ]
-    for recipe, runs in groups.items():
+    for (recipe, processor), runs in groups.items():
         below = over_seeds(runs, lambda run: run.below)
         above = over_seeds(runs, lambda run: run.difference)
-        seeds = [[run for run in runs if run.seed == seed] for seed in range(3)]
+        epochs = statistics.fmean(run.epochs for run in runs)
         lines.append(
-            f"| {recipe} | {', '.join(str(len(each)) for each in seeds)} | {below.mean:.2f} "
-            f"| {', '.join(_mean_below(each) for each in seeds)} | {_interval(above)} "
+            f"| {recipe} | {processor} | {epochs:.0f} | {below.mean:.2f} | {_by_seed(runs)} | {_interval(above)} "
             f"| {sum(run.difference > run.margin for run in runs)} of {len(runs)} |"
         )
     return lines
@@ -59,7 +59,7 @@ def _phases(runs: Sequence[Run]) -> list[str]:
     """Mean seconds of each part of these runs, and how long the whole took."""
     taken = {name: [run.phases[name] for run in runs if name in run.phases] for name in PHASES}
     means = [f"{name.replace('_', ' ')} {statistics.fmean(each):.0f} s" for name, each in taken.items() if each]
-    whole = [run.seconds for run in runs if run.with_installation]
+    whole = [run.seconds for run in runs if run.with_installation] or [run.seconds for run in runs]
     longest = f"{_clock(min(whole))} to {_clock(max(whole))}"
     return [f"Mean time of the parts in the runs of the first line: {', '.join(means)}; the whole took {longest}."]
 
@@ -81,12 +81,14 @@ def _all(runs: Sequence[Run]) -> list[str]:
     return [*lines, "", "An asterisk: installed before."]
 
 
-def _mean_below(runs: Sequence[Run]) -> str:
-    return f"{statistics.fmean(run.below for run in runs):.2f}" if runs else "-"
+def _by_seed(runs: Sequence[Run]) -> str:
+    """How far each seed's students are below the teacher on average, and how often it ran."""
+    seeds = {seed: [run.below for run in runs if run.seed == seed] for seed in sorted({run.seed for run in runs})}
+    return ", ".join(f"{seed}: {statistics.fmean(below):.2f} ({len(below)})" for seed, below in seeds.items())
 
 
 def _interval(found: Estimate) -> str:
-    return f"{found.mean:+.2f}" if found.n < 2 else f"{found.mean:+.2f} [{found.low:+.2f}, {found.high:+.2f}]"
+    return f"{found.mean:+.2f}" if found.n < 3 else f"{found.mean:+.2f} [{found.low:+.2f}, {found.high:+.2f}]"
 
 
 def _clock(seconds: float) -> str:

@@ -27,11 +27,14 @@ def test_a_seed_that_ran_often_counts_no_more_than_one() -> None:
     assert (found.mean, found.low, found.high, found.n) == pytest.approx((0.5, *interval, 3))
 
 
-def test_the_newest_recipe_comes_first_and_each_is_summed_up_by_its_own_runs() -> None:
-    text = markdown([run(0, 93.7, 0.4, recipe="then"), run(0, 94.2, 0.2), run(1, 94.3, 0.5)])
-    first, second = text.splitlines()[2:4]
-    assert first == "| now | 1, 1, 0 | 0.45 | 0.50, 0.40, - | +0.35 [-1.56, +2.26] | 1 of 2 |"
-    assert second == "| then | 1, 0, 0 | 1.00 | 1.00, -, - | +0.40 | 1 of 1 |"
+def test_the_newest_comes_first_and_each_recipe_on_each_processor_is_summed_up_by_its_own_runs() -> None:
+    slow = run(4, 93.9, 0.1, processor="Difference Engine", epochs=16.0)
+    text = markdown([run(0, 93.7, 0.4, recipe="then"), slow, run(0, 94.2, 0.2), run(1, 94.3, 0.5)])
+    assert text.splitlines()[2:5] == [
+        "| now | Abacus | 30 | 0.45 | 0: 0.50 (1), 1: 0.40 (1) | +0.35 | 1 of 2 |",
+        "| now | Difference Engine | 16 | 0.80 | 4: 0.80 (1) | +0.10 | 0 of 1 |",
+        "| then | Abacus | 30 | 1.00 | 0: 1.00 (1) | +0.40 | 1 of 1 |",
+    ]
 
 
 def test_the_whole_time_is_that_of_runs_with_installing() -> None:
