@@ -11,7 +11,7 @@ from optuna.distributions import BaseDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler
 from optuna.trial import Trial
-from peers import Peer, PeerUnavailable, Proposal, peer_version
+from peers import Peer, PeerUnavailable, Proposal, code_version
 from tasks import Measurement
 
 from autokd.optimizers.errors import OptimizerError
@@ -26,7 +26,7 @@ class Entrant:
 
     Attributes:
         sampler: Its name, as in a search of AutoKD.
-        code: The peer for one objective whose version is also this one's.
+        code: The distributions and packages whose files decide what it proposes, as in `peers.Kind`.
         options: What differs from the sampler's defaults.
         told: What it is told of the task: the `reference_point`, which is what an objective must beat to be worth
             anything, and the `features` of graphs.
@@ -34,20 +34,22 @@ class Entrant:
     """
 
     sampler: str
-    code: str
+    code: tuple[str, ...]
     options: Mapping[str, Any] = field(default_factory=dict)
     told: tuple[str, ...] = ()
     most_seeds: int | None = None
 
 
+OPTUNA, OURS = ("optuna",), ("autokd.optimizers",)
+
 FRONT_PEERS: Mapping[str, Entrant] = {
-    "random": Entrant("random", code="tpe"),
-    "nsga2": Entrant("optuna.samplers:NSGAIISampler", code="tpe"),
-    "ours": Entrant("trust-region", code="ours", told=("reference_point",)),
-    "ours+graphs": Entrant("trust-region", code="ours", told=("reference_point", "features")),
-    "tpe": Entrant("tpe", code="tpe", options={"multivariate": True, "constant_liar": True}),
-    "gp": Entrant("gp", code="gp", options={"deterministic_objective": False}),
-    "botorch": Entrant("optuna_integration:BoTorchSampler", code="botorch", most_seeds=5),
+    "random": Entrant("random", OPTUNA),
+    "nsga2": Entrant("optuna.samplers:NSGAIISampler", OPTUNA),
+    "ours": Entrant("trust-region", OURS, told=("reference_point",)),
+    "ours+graphs": Entrant("trust-region", OURS, told=("reference_point", "features")),
+    "tpe": Entrant("tpe", OPTUNA, options={"multivariate": True, "constant_liar": True}),
+    "gp": Entrant("gp", OPTUNA, options={"deterministic_objective": False}),
+    "botorch": Entrant("optuna_integration:BoTorchSampler", ("optuna-integration", "botorch"), most_seeds=5),
 }
 """The peers. Their settings are those for one objective; TPE's liar speaks only of trials that are still running. Ours
 alone has an argument for the task's reference point; BoTorch's infers one from what it has observed."""
@@ -111,12 +113,12 @@ def make_sampler(name: str, space: Mapping[str, BaseDistribution], seed: int, **
 
 
 def front_peer_version(name: str) -> str:
-    """Version of the peer's code; see `peers.peer_version`.
+    """Versions of the peer's code; see `peers.code_version`.
 
     Raises:
         ValueError: If the name is unknown.
     """
-    return peer_version(_entrant(name).code)
+    return ", ".join(map(code_version, _entrant(name).code))
 
 
 def _entrant(name: str) -> Entrant:

@@ -2,7 +2,7 @@
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -24,6 +24,7 @@ __all__ = [
     "PeerUnavailable",
     "Proposal",
     "all_choices",
+    "code_version",
     "imported",
     "make_peer",
     "peer_version",
@@ -155,26 +156,35 @@ def make_peer(name: str, task: Task, seed: int, workers: int) -> Peer:
 
 
 def peer_version(name: str) -> str:
-    """Version of a peer's distribution, or a digest of its sources where these are ours and may change any minute.
+    """Version of a peer's code; see `code_version`.
 
     Raises:
         ValueError: If the name is unknown.
     """
-    code = _kind(name).code
+    return code_version(_kind(name).code)
+
+
+def code_version(code: str) -> str:
+    """Version of a distribution, or a digest of sources where these are ours and may change any minute; see `Kind`."""
     if code.endswith(".py"):
-        return _digest([Path(__file__).parent / code])
+        return _digest(Path(__file__).parent / code)
     try:
         return f"{code} {version(code)}"
     except PackageNotFoundError:
         spec = find_spec(code)
     if spec is None or spec.origin is None:
         return f"{code}, not installed"
-    files = sorted(Path(spec.origin).parent.glob("*.py")) if spec.submodule_search_locations else [Path(spec.origin)]
-    return _digest(files)
+    return _digest(Path(spec.origin).parent if spec.submodule_search_locations else Path(spec.origin))
 
 
-def _digest(files: Iterable[Path]) -> str:
-    return hashlib.blake2b(b"".join(file.read_bytes() for file in files), digest_size=4).hexdigest()
+def _digest(code: Path) -> str:
+    """Digest of a file, or of all modules of a package at any depth and of their names in it."""
+    if code.is_dir():
+        named = {file.relative_to(code).as_posix(): file.read_bytes() for file in code.rglob("*.py")}
+        content = b"".join(name.encode() + b"\0" + named[name] for name in sorted(named))
+    else:
+        content = code.read_bytes()
+    return hashlib.blake2b(content, digest_size=4).hexdigest()
 
 
 def imported(module: str, peer: str, package: str) -> ModuleType:

@@ -4,7 +4,9 @@
         [--evaluations 200] [--jobs 1] [--results FILE] [--plot FILE]
 
 Runs what the results file lacks, then prints the report of everything it holds of these tasks, peers and workers. A run
-that was cut off starts again; the others stay. A changed optimiser is another version of it, and is run anew.
+that was cut off starts again; the others stay. A changed optimiser is another version of it, and is run anew. A run
+that fails is named in a line on standard error and left out, and the script ends with 1; the same command tries it
+again.
 
 Without options: the tasks of the group "plain", sequentially, by all peers that are installed and train everything
 fully. `--tasks limited` and `--tasks fidelity` are the other groups, see `catalogue`. With shorter trainings, a search
@@ -37,6 +39,7 @@ from runner import search
 from tasks import Task
 
 from autokd.core.seeds import derive
+from autokd.errors import first_line
 from workers.base import Limits
 from workers.registry import executor
 
@@ -53,14 +56,16 @@ def main() -> None:
     done = read(arguments.results)
     missing = [run for run in wanted if run not in done]
     print(f"{len(wanted)} runs, {len(wanted) - len(missing)} of them in {arguments.results}", file=sys.stderr)
-    _perform_all(missing, arguments)
+    n_failed = _perform_all(missing, arguments)
     done = read(arguments.results)
     groups = collect(done[run] for run in wanted if run in done)
     load = partial(_load, tables=arguments.tables)
     print(f"{platform.processor() or platform.machine()}, Python {platform.python_version()}, {_versions()}\n")
     print(markdown(groups, load))
-    if arguments.plot is not None:
+    if arguments.plot is not None and groups:
         plot(groups, load, arguments.plot)
+    if n_failed:
+        sys.exit(f"{n_failed} of {len(missing)} runs failed; the same command tries them again.")
 
 
 def _arguments() -> argparse.Namespace:
@@ -103,26 +108,34 @@ def _is_able(task: str, peer: str, tables: Path) -> bool:
     return True
 
 
-def _perform_all(runs: list[Run], arguments: argparse.Namespace) -> None:
+def _perform_all(runs: list[Run], arguments: argparse.Namespace) -> int:
+    """Perform and record runs; the number of those that failed."""
     kind = "inline" if arguments.jobs == 1 else "local"
-    running: set[Future[Result]] = set()
+    running: dict[Future[Result], Run] = {}
+    n_failed = 0
     with executor(kind, arguments.jobs, Limits(threads=1)) as jobs:
         for number, run in enumerate(runs):
-            running.add(jobs.submit(_perform, run, arguments.tables))
+            running[jobs.submit(_perform, run, arguments.tables)] = run
             if len(running) >= jobs.capacity or number == len(runs) - 1:
-                running = _record(running, arguments.results, everything=number == len(runs) - 1)
+                n_failed += _record(running, arguments.results, everything=number == len(runs) - 1)
+    return n_failed
 
 
-def _record(running: set[Future[Result]], file: Path, everything: bool) -> set[Future[Result]]:
-    """Waits for one run, or for all, and writes what has ended; the others."""
+def _record(running: dict[Future[Result], Run], file: Path, everything: bool) -> int:
+    """Waits for one run, or for all, and writes what has ended, which is running no more; how many of it failed."""
+    n_failed = 0
     while True:
-        ended, running = wait(running, return_when=FIRST_COMPLETED)
-        for result in (future.result() for future in ended):
-            append(file, result)
-            run, seconds = result.run, sum(result.trace.ask_seconds)
-            print(f"{run.task}, {run.peer}, seed {run.seed}, {run.workers} workers: {seconds:.1f} s", file=sys.stderr)
+        for future in wait(running, return_when=FIRST_COMPLETED).done:
+            run, error = running.pop(future), future.exception()
+            if error is None:
+                append(file, future.result())
+                outcome = f"{sum(future.result().trace.ask_seconds):.1f} s"
+            else:
+                n_failed += 1
+                outcome = f"failed, {type(error).__name__}: {first_line(error)}"
+            print(f"{run.task}, {run.peer}, seed {run.seed}, {run.workers} workers: {outcome}", file=sys.stderr)
         if not (everything and running):
-            return running
+            return n_failed
 
 
 def _perform(run: Run, tables: Path) -> Result:

@@ -3,11 +3,12 @@ from dataclasses import replace
 
 import front_peers
 import numpy as np
+import peers
 import pytest
 from front_peers import FRONT_PEERS, FrontPeer, front_peer_version, make_front_peer
 from front_task import Tradeoff
 from optuna.samplers import BaseSampler, RandomSampler
-from peers import PeerUnavailable
+from peers import PeerUnavailable, peer_version
 from tasks import Measurement, Params, Task
 
 N_ASKED = 14  # beyond the random starts, but NSGA-II's
@@ -84,5 +85,9 @@ def test_an_unknown_peer_is_told_the_known_ones(tradeoff: Tradeoff) -> None:
         make_front_peer("tep", tradeoff, seed=0)
 
 
-def test_every_peer_has_a_version() -> None:
-    assert all(front_peer_version(name) for name in FRONT_PEERS)
+def test_a_peer_s_version_is_that_of_the_code_that_proposes(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert {front_peer_version(name) for name in ("ours", "ours+graphs")} == {peer_version("ours")}
+    installed = {"optuna": "5", "optuna-integration": "4", "botorch": "0.18"}
+    monkeypatch.setattr(peers, "version", installed.__getitem__)
+    assert {front_peer_version(name) for name in ("random", "nsga2", "tpe", "gp")} == {"optuna 5"}
+    assert front_peer_version("botorch") == "optuna-integration 4, botorch 0.18"

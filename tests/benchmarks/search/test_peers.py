@@ -289,6 +289,22 @@ def test_a_version_changes_with_our_sources_and_only_then(tmp_path: Path, monkey
     assert peer_version("moody") != before
 
 
+def test_a_version_changes_with_modules_of_subpackages_and_with_their_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deep = tmp_path / "moods" / "deep"
+    deep.mkdir(parents=True)
+    (deep.parent / "__init__.py").touch()
+    (deep / "mood.py").write_text("mood = 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(peers.PEERS, "moods", peers.Kind("moods:mood", "moods"))
+    first = peer_version("moods")
+    (deep / "mood.py").write_text("mood = 2\n")
+    second = peer_version("moods")
+    (deep / "mood.py").rename(deep / "temper.py")
+    assert len({first, second, peer_version("moods")}) == 3
+
+
 def test_an_installed_peers_version_is_its_distributions() -> None:
     from importlib.metadata import version
 

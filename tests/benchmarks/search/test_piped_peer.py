@@ -44,13 +44,18 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A peer whose environment is this one."""
     shutil.copy(piped_peer.SCRIPTS / "serving.py", tmp_path)
     (tmp_path / "fake_peer.py").write_text(FAKE)
-    (tmp_path / "fake" / "bin").mkdir(parents=True)
-    python = tmp_path / "fake" / "bin" / "python"
-    python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
-    python.chmod(0o755)
+    make_environment("fake", tmp_path)
     monkeypatch.setattr(piped_peer, "SCRIPTS", tmp_path)
     monkeypatch.setenv(piped_peer.VARIABLE, str(tmp_path))
     return "fake"
+
+
+def make_environment(name: str, folder: Path) -> None:
+    """Make an environment that is this one."""
+    python = folder / name / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
 
 
 def test_a_peer_behind_a_pipe_is_told_what_it_proposed_and_nothing_else_is_read(fake: str, small: Task) -> None:
@@ -92,6 +97,22 @@ def test_a_peer_without_environment_says_how_to_make_it(
 def test_a_peer_s_script_names_the_versions_that_it_runs(name: str) -> None:
     assert any("==" in each for each in requirements(name))
     assert len(peer_version(name)) == 8
+
+
+@pytest.mark.slow  # imports BoTorch in another process, and fits it
+def test_botorch_goes_on_until_points_that_keep_the_limits_are_found(
+    limited: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("botorch")
+    make_environment("botorch", tmp_path)
+    monkeypatch.setenv(piped_peer.VARIABLE, str(tmp_path))
+    peer = make_peer("botorch", limited, 0, 1)
+    rows = []
+    for number in range(16):
+        proposal = peer.ask()
+        rows.append(limited.row(proposal.params))
+        peer.tell(proposal.number, Measurement(float(number), 1.0, {"latency": 0.1 if number < 12 else -0.1}))
+    assert len(set(rows[:12])) > 6  # no point again and again
 
 
 @pytest.mark.parametrize("name", AWAY)

@@ -1,10 +1,13 @@
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import baselines
 import catalogue
 import pytest
 import run
+from peers import Peer, Proposal
 from results import read
 from tasks import Task
 
@@ -82,6 +85,41 @@ def test_peers_that_cannot_run_are_skipped_with_a_line(call: Call, monkeypatch: 
     out, progress = call("--peers", "random", "cma-es", "--seeds", "1")
     assert "skipped: The peer 'cma-es' needs the package cmaes." in progress
     assert "cma-es" not in out
+
+
+def test_a_run_that_fails_is_told_in_a_line_and_the_others_go_on(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(run, "executor", lambda kind, count, limits: Threads(count))
+    monkeypatch.setattr(baselines.RegularisedEvolution, "ask", broken)
+    with pytest.raises(SystemExit, match=r"^2 of 4 runs failed; the same command tries them again\.$"):
+        call("--peers", "evolution", "random", "--seeds", "2", "--jobs", "2")
+    out, progress = capsys.readouterr()
+    failed = [line for line in progress.splitlines() if "evolution" in line]
+    reason = "failed, RuntimeError: The peer 'evolution' ended with 7"
+    assert sorted(failed) == [f"small, evolution, seed {seed}, 1 workers: {reason}" for seed in (0, 1)]
+    assert sorted((key.peer, key.seed) for key in read(tmp_path / "results.jsonl")) == [("random", 0), ("random", 1)]
+    assert "## 1 worker, 2 seeds" in out
+
+
+def broken(peer: Peer) -> Proposal:
+    raise RuntimeError("The peer 'evolution' ended with 7.\nIt says why on standard error.")
+
+
+class Threads(ThreadPoolExecutor):
+    """Stands in for an executor of processes, which would not have what a test replaces."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__(count)
+        self.capacity = count
+
+
+def test_a_report_of_no_runs_is_empty_where_all_have_failed(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(baselines.RegularisedEvolution, "ask", broken)
+    with pytest.raises(SystemExit, match="1 of 1 runs failed"):
+        call("--peers", "evolution", "--seeds", "1", "--plot", str(tmp_path / "plot.png"))
 
 
 def test_without_a_folder_of_tables_the_script_says_what_to_pass(

@@ -5,7 +5,7 @@
 
 `MixedSingleTaskGP` with categories, else `SingleTaskGP`, values standardised, and `qLogNoisyExpectedImprovement`
 (Ament et al. 2023, https://arxiv.org/abs/2310.20708), maximised over the grid by local search. Ordered choices lie
-evenly in the unit interval.
+evenly in the unit interval. There are more Sobol points while fewer than two points have a value, too few for a model.
 """
 
 import torch
@@ -20,7 +20,7 @@ from torch.quasirandom import SobolEngine
 
 torch.set_num_threads(1)
 torch.set_default_dtype(torch.float64)
-N_INITIAL = 10
+N_INITIAL, FEWEST_VALUES = 10, 2
 
 
 class BoTorch:
@@ -29,11 +29,8 @@ class BoTorch:
     def __init__(self, space: Space, seed: int) -> None:
         torch.manual_seed(seed)
         self._space = space
-        first = SobolEngine(len(space.sizes), scramble=True, seed=seed).draw(N_INITIAL)
+        self._sobol = SobolEngine(len(space.sizes), scramble=True, seed=seed)
         self._points = []
-        self._initial = [
-            [int(min(u * size, size - 1)) for u, size in zip(row, space.sizes, strict=True)] for row in first
-        ]
         self._values = {}
         self._choices = [
             torch.arange(size) / max(1, size - 1) if ordered else torch.arange(size).double()
@@ -41,17 +38,21 @@ class BoTorch:
         ]
 
     def ask(self):
-        number = len(self._points)
-        self._points.append(self._initial[number] if number < N_INITIAL else self._best())
+        known = [number for number, value in self._values.items() if value is not None]
+        is_early = len(self._points) < N_INITIAL or len(known) < FEWEST_VALUES
+        self._points.append(self._next_of_sobol() if is_early else self._best(known))
         return self._points[-1]
 
     def tell(self, number, value):
         self._values[number] = value
 
-    def _best(self):
-        told = [number for number, value in self._values.items() if value is not None]
+    def _next_of_sobol(self):
+        (row,) = self._sobol.draw(1)
+        return [int(min(u * size, size - 1)) for u, size in zip(row, self._space.sizes, strict=True)]
+
+    def _best(self, known):
         pending = [number for number in range(len(self._points)) if number not in self._values]
-        x, y = self._inputs(told), torch.tensor([[self._values[number]] for number in told])
+        x, y = self._inputs(known), torch.tensor([[self._values[number]] for number in known])
         categories = [place for place, ordered in enumerate(self._space.ordered) if not ordered]
         scaled = Standardize(m=1)
         if categories:
