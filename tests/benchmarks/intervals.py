@@ -61,17 +61,23 @@ def sign_test(values: Sequence[float]) -> float:
 
 
 def between_share(groups: Sequence[Sequence[float]]) -> float:
-    """Share of the variance that lies between groups of equal size, by the components of one-way analysis of variance.
+    """Share of the variance that lies between groups, by the components of one-way analysis of variance.
 
-    With `n` values a group and the mean squares `B` between and `W` within groups, the variance between groups is
-    `max(0, (B - W) / n)`, and that within is `W`. 0 if all values are equal.
+    With `k` groups of `n_i` of all `N` values and the mean squares `B` between and `W` within groups, the variance
+    between groups is `max(0, (B - W) / n_0)`, and that within is `W`. `n_0 = (N - sum(n_i^2) / N) / (k - 1)` is the
+    size of the groups if they have one size. 0 if all values are equal.
 
     Args:
-        groups: At least two groups of at least two values.
+        groups: At least two groups, none of them empty, one of them of at least two values.
     """
-    n = len(groups[0])
-    within = statistics.fmean(statistics.variance(group) for group in groups)
-    between = max(0.0, statistics.variance([statistics.fmean(group) for group in groups]) - within / n)
+    sizes, means = [len(group) for group in groups], [statistics.fmean(group) for group in groups]
+    n, degrees = sum(sizes), len(groups) - 1
+    mean = statistics.fmean(means, sizes)
+    square_between = sum(size * (each - mean) ** 2 for size, each in zip(sizes, means, strict=True)) / degrees
+    errors = ((value - each) ** 2 for group, each in zip(groups, means, strict=True) for value in group)
+    within = sum(errors) / (n - len(groups))
+    typical_size = (n - sum(size**2 for size in sizes) / n) / degrees
+    between = max(0.0, (square_between - within) / typical_size)
     return between / (between + within) if between + within else 0.0
 
 

@@ -33,6 +33,15 @@ def test_the_share_between_groups_follows_from_the_f_statistic() -> None:
     assert between_share(groups.tolist()) == pytest.approx((f - 1) / (f - 1 + 4))
 
 
+def test_the_share_between_unequal_groups_has_the_size_of_the_analysis_of_variance() -> None:
+    rng = np.random.default_rng(0)
+    groups = [(rng.normal(size=size) + 2 * step).tolist() for step, size in enumerate((2, 3, 5))]
+    f = stats.f_oneway(*groups).statistic
+    size = (10 - (4 + 9 + 25) / 10) / 2
+    assert between_share(groups) == pytest.approx((f - 1) / (f - 1 + size))
+    assert between_share([[1.0], [1.0, 3.0, 2.0]]) == 0
+
+
 def test_groups_that_differ_less_than_their_members_share_nothing() -> None:
     assert between_share([[1.0, 3.0], [3.0, 1.0]]) == 0
     assert between_share([[1.0, 1.0], [1.0, 1.0]]) == 0

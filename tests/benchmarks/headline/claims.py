@@ -4,6 +4,7 @@ Accuracies are in percent here, and differences in points. Differences are paire
 """
 
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,6 +70,14 @@ class Evidence:
             if record.run.arm == name and record.metrics and variant in (None, record.run.variant)
         ]
 
+    def failed(self, name: str, variant: str | None = None) -> list[Record]:
+        """Records of an arm that have no student."""
+        return [
+            record
+            for record in self.records
+            if record.run.arm == name and not record.metrics and variant in (None, record.run.variant)
+        ]
+
     def tests(self, name: str, variant: str | None = None) -> dict[int, float]:
         """Test accuracy of each seed, in percent."""
         records = self.arm(name, variant)
@@ -97,12 +106,12 @@ def _parity(evidence: Evidence) -> Iterator[Claim]:
         mark = _parity_mark(found, all(fits))
         if mark != NOT_MEASURED and evidence.data == NOT_JUDGED:
             mark = REPORTED
-        beyond = "" if all(fits) else f"; {fits.count(False)} of {len(fits)} students exceed 1/10 or 1/3"
+        beyond = "" if all(fits) else f"{fits.count(False)} of {len(fits)} students exceed 1/10 or 1/3"
         yield Claim(
             "S5",
             evidence.data,
             f"{name} - teacher at 1/10 of its parameters and 1/3 of its memory",
-            _text(found) + beyond,
+            _joined(_text(found), beyond, _failed_seeds(evidence, name)),
             mark,
         )
 
@@ -129,13 +138,12 @@ def _fits(record: Record) -> bool:
 def _hand_drawn(evidence: Evidence) -> Iterator[Claim]:
     best = evidence.best_hand_drawn()
     n_pairs = sum(record.run.arm in ("H-screen", "H-tune") for record in evidence.records)
-    rival = evidence.tests("H", best) if best else {}
     name = f"best H ({best}, of {n_pairs} trainings of pairs)" if best else "best H"
     for product in _products(evidence.data):
-        yield _compared("S6", evidence, f"{product} - {name}", evidence.tests(product), rival)
+        yield _compared("S6", evidence, product, "H", best, name)
     for other in ("TB-random", "TB-evolution"):
-        yield _compared("S7", evidence, f"TR - {other}", evidence.tests("TR"), evidence.tests(other))
-    yield _compared("S7", evidence, f"TR - {name}", evidence.tests("TR"), rival)
+        yield _compared("S7", evidence, "TR", other)
+    yield _compared("S7", evidence, "TR", "H", best, name)
 
 
 def _products(data: str) -> Sequence[str]:
@@ -144,7 +152,7 @@ def _products(data: str) -> Sequence[str]:
 
 def _joint(evidence: Evidence) -> Iterator[Claim]:
     for other in ("E", "C2"):
-        yield _compared("S2", evidence, f"A - {other}", evidence.tests("A"), evidence.tests(other))
+        yield _compared("S2", evidence, "A", other)
     for dimension in ("temperature", "weight"):
         shares = [
             100 * record.found["importances"].get(dimension, 0.0)
@@ -152,18 +160,18 @@ def _joint(evidence: Evidence) -> Iterator[Claim]:
             if record.found.get("importances")
         ]
         found = estimate(shares)
-        yield Claim(
-            "S2", evidence.data, f"importance of {dimension}, % of the variance", _text(found), _above_zero(found)
-        )
+        value = _joined(_text(found), _failed_seeds(evidence, "A"))
+        yield Claim("S2", evidence.data, f"importance of {dimension}, % of the variance", value, _above_zero(found))
 
 
 def _efficiency(evidence: Evidence) -> Iterator[Claim]:
     for other in ("B", "A-t"):
-        yield _compared("S3", evidence, f"A - {other}", evidence.tests("A"), evidence.tests(other))
+        yield _compared("S3", evidence, "A", other)
     own, peers = evidence.arm("A"), evidence.arm("V")
     number = "images that evolution over single graphs needs for A's validation accuracy, over A's"
+    failures = [_failed_seeds(evidence, name) for name in ("A", "V")]
     if not own or not peers:
-        yield Claim("S3", evidence.data, number, "", NOT_MEASURED)
+        yield Claim("S3", evidence.data, number, _joined(*failures), NOT_MEASURED)
         return
     wanted = median(record.metrics["validation"] for record in own)
     images = fmean(record.search_images for record in own)
@@ -175,28 +183,42 @@ def _efficiency(evidence: Evidence) -> Iterator[Claim]:
         tried += [] if good else [of_seed[-1][0] / images]
     values = [f"{min(needed):.1f} to {max(needed):.1f} times"] if needed else []
     values += [f">= {min(tried):.1f} times for {len(tried)} that never reached it"] if tried else []
-    yield Claim("S3", evidence.data, number, f"{'; '.join(values)}, n = {len(needed) + len(tried)}", REPORTED)
+    value = f"{'; '.join(values)}, n = {len(needed) + len(tried)}"
+    yield Claim("S3", evidence.data, number, _joined(value, *failures), REPORTED)
 
 
 def _families(evidence: Evidence) -> Iterator[Claim]:
-    groups: dict[str, list[float]] = {}
-    for record in evidence.arm("families"):
-        groups.setdefault(record.run.variant.partition("/")[0], []).append(100 * record.metrics["validation"])
-    number = "variance between families / total, of short trainings with one distillation"
-    sizes = {len(group) for group in groups.values()}
-    if len(groups) >= 2 and len(sizes) == 1 and min(sizes) >= 2:
-        share = between_share(list(groups.values()))
-        mark = HOLDS if share > MOSTLY_BETWEEN else "families differ no more than their members do"
-        yield Claim("S1", evidence.data, number, f"{share:.2f}, {len(groups)} families x {sizes.pop()} draws", mark)
-    else:
-        yield Claim("S1", evidence.data, number, "", NOT_MEASURED)
+    yield _variance(evidence)
     for other in ("K-nago", "K-randwire"):
-        yield _compared("S1", evidence, f"A - {other}", evidence.tests("A"), evidence.tests(other))
-    yield _compared("S1", evidence, "C2 - C1", evidence.tests("C2"), evidence.tests("C1"))
+        yield _compared("S1", evidence, "A", other)
+    yield _compared("S1", evidence, "C2", "C1")
     members = estimate([100 * record.metrics["test"] for record in evidence.arm("draws")])
     value = f"{members.mean:.2f} ± {members.deviation:.2f} %, n = {members.n}" if members and members.n > 1 else ""
-    yield Claim("S1", evidence.data, "draws of A's best family in full", value, REPORTED if value else NOT_MEASURED)
+    mark = REPORTED if value else NOT_MEASURED
+    value = _joined(value, _failed_draws(evidence, "draws"))
+    yield Claim("S1", evidence.data, "draws of A's best family in full", value, mark)
     yield _probability(evidence)
+
+
+def _variance(evidence: Evidence) -> Claim:
+    """How much families differ, once as many draws of each were trained; those that failed are left out."""
+    groups: dict[str, list[float]] = {}
+    for record in evidence.arm("families"):
+        groups.setdefault(_family(record), []).append(100 * record.metrics["validation"])
+    drawn = Counter(_family(record) for record in (*evidence.arm("families"), *evidence.failed("families")))
+    sizes, failures = {*drawn.values()}, _failed_draws(evidence, "families")
+    number = "variance between families / total, of short trainings with one distillation"
+    if len(groups) < 2 or len(sizes) > 1 or max(map(len, groups.values())) < 2:
+        return Claim("S1", evidence.data, number, failures, NOT_MEASURED)
+    share = between_share(list(groups.values()))
+    mark = HOLDS if share > MOSTLY_BETWEEN else "families differ no more than their members do"
+    value = f"{share:.2f}, {len(drawn)} families x {sizes.pop()} draws"
+    return Claim("S1", evidence.data, number, _joined(value, failures), mark)
+
+
+def _family(record: Record) -> str:
+    """The family whose draw it is."""
+    return record.run.variant.partition("/")[0]
 
 
 def _probability(evidence: Evidence) -> Claim:
@@ -215,18 +237,23 @@ def _probability(evidence: Evidence) -> Claim:
             scores.append(brier(believed, winner))
             baseline = brier([1.0] * len(believed), winner)
     number = "Brier score of the probabilities of being best"
+    failures = [_failed_seeds(evidence, name) for name in ("A", "top")]
     if len(scores) < FEWEST_SEEDS:
-        return Claim("P(best)", evidence.data, number, "", NOT_MEASURED)
+        return Claim("P(best)", evidence.data, number, _joined(*failures), NOT_MEASURED)
     mean = fmean(scores)
     mark = HOLDS if mean < baseline else NOT_REACHED
-    return Claim("P(best)", evidence.data, number, f"{mean:.3f}, equal ones {baseline:.3f}, n = {len(scores)}", mark)
+    value = f"{mean:.3f}, equal ones {baseline:.3f}, n = {len(scores)}"
+    return Claim("P(best)", evidence.data, number, _joined(value, *failures), mark)
 
 
 def _compared(
-    name: str, evidence: Evidence, number: str, first: Mapping[int, float], second: Mapping[int, float]
+    name: str, evidence: Evidence, first: str, second: str, variant: str | None = None, label: str = ""
 ) -> Claim:
-    found = evidence.difference(first, second)
-    return Claim(name, evidence.data, number, _text(found), _above_zero(found))
+    """An arm minus another one, or one variant of it."""
+    found = evidence.difference(evidence.tests(first), evidence.tests(second, variant))
+    failures = _failed_seeds(evidence, first), _failed_seeds(evidence, second, variant)
+    number = f"{first} - {label or second}"
+    return Claim(name, evidence.data, number, _joined(_text(found), *failures), _above_zero(found))
 
 
 def _above_zero(found: Estimate | None) -> str:
@@ -244,3 +271,18 @@ def _is_enough(found: Estimate | None) -> bool:
 
 def _text(found: Estimate | None) -> str:
     return "" if found is None else found.text
+
+
+def _failed_seeds(evidence: Evidence, name: str, variant: str | None = None) -> str:
+    """With how many seeds an arm failed, in words; empty if with none."""
+    count = len({record.run.seed for record in evidence.failed(name, variant)})
+    return f"{count} seed{'s' if count > 1 else ''} of {name} failed" if count else ""
+
+
+def _failed_draws(evidence: Evidence, study: str) -> str:
+    count = len(evidence.failed(study))
+    return f"{count} draw{'s' if count > 1 else ''} failed" if count else ""
+
+
+def _joined(*parts: str) -> str:
+    return "; ".join(filter(None, parts))

@@ -19,15 +19,17 @@ from autokd.searches.references import LIKE_TEACHER
 from search_spaces.architecture.format import Architecture
 from search_spaces.errors import SpaceError
 
-__all__ = ["KNOWN", "Job", "jobs"]
+__all__ = ["KNOWN", "Job", "jobs", "settings_of"]
 
 KNOWN = ("P", *ARMS, "H", "S", *LONGER, "top", "families", "draws")
 """Arms and studies in the order in which they are worth most."""
 
 MOST_IMAGES = 5  # of arm V, as a multiple of the others'
+FLOOR = Arm(ranges=ARMS["A"].ranges)  # arm P
 STUDIED_SEED = 0  # whose search by arm A gives the families of the studies, whichever seeds a process is asked for
 
 Records = Mapping[Run, Record]
+Decisive = tuple[object, ...]  # what decides a run beside the training of its protocol
 Found = Mapping[str, Any]  # what a search found, or a part of it
 
 
@@ -68,6 +70,39 @@ def jobs(
     return [*each, *once]
 
 
+def settings_of(protocol: Protocol, arm: str, variant: str) -> str | None:
+    """Digest of the settings of a run of this protocol; None of an arm, student or method that it does not know.
+
+    Args:
+        protocol: The protocol.
+        arm: Name of the arm, or of a step of arm H, or of a study.
+        variant: Which of its trainings.
+    """
+    decisive: dict[str, Decisive] = {
+        **{name: (searched,) for name, searched in ARMS.items()},
+        **{name: (ARMS[searched], protocol.long) for name, searched in LONGER.items()},
+        "P": (FLOOR, protocol.random_families),
+        "top": (ARMS["A"], protocol.final),
+        "families": (ARMS["A"], protocol.study.epochs),
+        "draws": (ARMS["A"], protocol.final),
+    }
+    found = decisive.get(arm) or _of_pair(protocol, arm, variant)
+    return None if found is None else digest(protocol, *found)
+
+
+def _of_pair(protocol: Protocol, arm: str, variant: str) -> Decisive | None:
+    """What decides the training of a hand-designed student by a method; None if something of these is not known."""
+    short, full = protocol.screening.epochs, protocol.final
+    epochs = {"H-screen": short, "H-tune": short, "H": full, "S": full}.get(arm)
+    if epochs is None:
+        return None
+    pair = Pair.of(variant)
+    student = (STUDENTS | STARTS).get(pair.student)
+    if student is None or pair.method not in METHODS:
+        return None
+    return student, [METHODS[pair.method][0], pair.settings, epochs]
+
+
 @dataclass(frozen=True)
 class _Planner:
     bench: Workbench
@@ -81,7 +116,7 @@ class _Planner:
 
     def search(self, name: str, seed: int) -> Iterator[Job]:
         """A searching arm."""
-        arm, run = ARMS[name], self.run(name, "", seed, ARMS[name])
+        arm, run = ARMS[name], self.run(name, "", seed)
         folder = arm.search or name
         if self._differs(arm) and (arm.seeds is None or seed < arm.seeds):
             epochs = self._epochs_of_a_search(arm.images)
@@ -94,7 +129,7 @@ class _Planner:
             yield self._waiting(name, "1x", seed, self._epochs_of_a_search(), "arm A with all seeds")
             return
         for times in range(1, MOST_IMAGES + 1):
-            run = self.run(name, f"{times}x", seed, arm)
+            run = self.run(name, f"{times}x", seed)
             perform = partial(search, self.bench, run, replace(arm, images=times), name)
             is_next = before is None or before in self.records
             epochs, waits_for = self._epochs_of_a_search(), f"arm {name} with fewer images"  # the search goes on
@@ -105,10 +140,9 @@ class _Planner:
 
     def floor(self, name: str, seed: int) -> Iterator[Job]:
         """Arm P."""
-        arm = Arm(ranges=ARMS["A"].ranges)
-        run = self.run(name, "", seed, arm, self.protocol.random_families)
+        run = self.run(name, "", seed)
         epochs = self.protocol.random_families * self.protocol.rungs[-1] + self.protocol.final
-        yield Job(run, epochs, folder_of(run), partial(best_of_random, self.bench, run, arm))
+        yield Job(run, epochs, folder_of(run), partial(best_of_random, self.bench, run, FLOOR))
 
     def starts(self, name: str, seed: int) -> Iterator[Job]:
         """Arm S: networks with which a search begins, trained in full without one; on large images with FitNet, too."""
@@ -170,13 +204,13 @@ class _Planner:
         for number in range(self.protocol.study.members):
             yield self._drawn("draws", f"draw-{number}", self.protocol.final, _winning_family)
 
-    def run(self, arm: str, variant: str, seed: int, *settings: object) -> Run:
-        """A run whose digest is that of the protocol and of these settings."""
-        return Run(self.bench.name, arm, variant, seed, digest(self.protocol, *settings))
+    def run(self, arm: str, variant: str, seed: int) -> Run:
+        """A run with its settings, which are not known as long as its variant is not."""
+        return Run(self.bench.name, arm, variant, seed, settings_of(self.protocol, arm, variant) or "")
 
     def _pair(self, arm: str, pair: Pair, seed: int, epochs: float) -> Job:
         student, method = (STUDENTS | STARTS)[pair.student], METHODS[pair.method]
-        run = self.run(arm, pair.text, seed, student, [method[0], pair.settings, epochs])
+        run = self.run(arm, pair.text, seed)
 
         def perform() -> Record:
             problem = self.bench.space(student)
@@ -210,7 +244,7 @@ class _Planner:
         self, name: str, variant: str, seed: int, epochs: float, choose: Callable[[Found], Found], arm: str = "A"
     ) -> Job:
         """A student that an arm found, trained anew with its distillation, from the same first weights."""
-        run = self.run(name, variant, seed, ARMS[arm], epochs)
+        run = self.run(name, variant, seed)
         found = self._found(seed, arm)
         if found is None:
             return Job(run, epochs, folder_of(run), None, f"arm {arm}, seed {seed}")
@@ -228,7 +262,7 @@ class _Planner:
 
     def _drawn(self, arm: str, variant: str, epochs: float, family: Callable[[Found], Found]) -> Job:
         """A draw of a family, with the distillation of arm A's winner."""
-        run = self.run(arm, variant, STUDIED_SEED, ARMS["A"], epochs)
+        run = self.run(arm, variant, STUDIED_SEED)
         found = self._found(STUDIED_SEED)
         if found is None:
             return Job(run, epochs, folder_of(run), None, f"arm A, seed {STUDIED_SEED}")
@@ -253,12 +287,12 @@ class _Planner:
 
     def _found(self, seed: int, arm: str = "A") -> Found | None:
         """What an arm found with this seed; None until it is done."""
-        record = self.records.get(self.run(arm, "", seed, ARMS[arm]))
+        record = self.records.get(self.run(arm, "", seed))
         return record.found if record and record.metrics else None
 
     def _median_of_a(self) -> float | None:
         """Median validation accuracy of arm A over all its seeds; None before those that are asked for are done."""
-        of_a = self.run("A", "", 0, ARMS["A"])
+        of_a = self.run("A", "", 0)
         done = {run.seed: record for run, record in self.records.items() if replace(run, seed=0) == of_a}
         values = [record.metrics["validation"] for record in done.values() if record.metrics]
         return median(values) if values and done.keys() >= {*self.seeds} else None

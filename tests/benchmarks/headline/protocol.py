@@ -273,7 +273,7 @@ _EFFICIENTNET = {
 
 PROTOCOLS: Mapping[str, Protocol] = {
     "F": _F,
-    "F-full": replace(_F, data={"source": "fashion-mnist"}, seeds=3, arms=("A", "A+", "H")),
+    "F-full": replace(_F, data={"source": "fashion-mnist"}, seeds=3, arms=("A", "A+", "A+w", "H")),
     "D": _D,
     "T": replace(_T, limits={"activation_bytes": 90_112}),  # a third of what PyTorch allocates; see RESULTS.md
     "T-third": replace(_T, arms=("A+s", "A+n", "S")),  # the teacher of both saw the same 9,000 images

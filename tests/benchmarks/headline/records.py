@@ -45,7 +45,7 @@ class Record:
             data.
         search_images: Images trained on in the search, in all trials.
         images: All images trained on.
-        seconds: Time of all its training and searching, without what interruptions cost.
+        seconds: Time of all its training and searching; of a training that was resumed, the time since then.
         failure: Why there is no student; None if there is one.
         found: What further runs or the report need: the student, its family and its distillation.
         machine: Processor, versions and commit.

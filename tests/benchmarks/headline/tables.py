@@ -7,7 +7,8 @@ from typing import Any
 
 from claims import Claim, Evidence, claims
 from intervals import estimate
-from protocol import LONGER
+from plan import settings_of
+from protocol import LONGER, PROTOCOLS
 from records import Record, Run
 
 __all__ = ["markdown"]
@@ -30,6 +31,9 @@ _ROWS = (
     *LONGER,
 )
 
+_STUDIES = ("H-screen", "H-tune", "top", "families", "draws")
+"""What has no row of its own."""
+
 _SIZES = {"params": (1, 0), "activation_bytes": (1e3, 1), "memory_bytes": (1e3, 1), "macs": (1e6, 2)}
 """What a network costs, with unit and digits of its column."""
 
@@ -38,16 +42,29 @@ def markdown(records: Mapping[Run, Record]) -> str:
     """Tables of arms and claims for each data set, and the machines that ran them."""
     parts = []
     for data in dict.fromkeys(run.data for run in records):
-        own = _latest([record for run, record in records.items() if run.data == data])
+        every = [record for run, record in records.items() if run.data == data]
+        own = _comparable(data, every)
         evidence = Evidence(data, own)
-        parts += [f"### {data}", _arms(evidence), _screening(evidence), _claims(claims(evidence)), _machines(own)]
+        parts += [f"### {data}", _arms(evidence), _left_out(every, own), _screening(evidence)]
+        parts += [_claims(claims(evidence)), _machines(own)]
     return "\n\n".join(part for part in parts if part) if parts else "No runs yet."
 
 
-def _latest(records: Sequence[Record]) -> list[Record]:
-    """Records of the settings that came last for each arm, since lines of other settings are not comparable."""
-    settings = {(record.run.arm, record.run.variant): record.run.settings for record in records}
-    return [record for record in records if record.run.settings == settings[record.run.arm, record.run.variant]]
+def _comparable(data: str, records: Sequence[Record]) -> list[Record]:
+    """Records of the protocol as it is now, since lines of other settings are not comparable.
+
+    Of an arm that the protocol does not know they are those of the settings that came last.
+    """
+    last = {(record.run.arm, record.run.variant): record.run.settings for record in records}
+    now = {of: settings_of(PROTOCOLS[data], *of) or settings for of, settings in last.items()}
+    return [record for record in records if record.run.settings == now[record.run.arm, record.run.variant]]
+
+
+def _left_out(every: Sequence[Record], own: Sequence[Record]) -> str:
+    """The arms all of whose lines are of other settings, in words."""
+    names = dict.fromkeys(record.run.arm for record in every)
+    gone = [name for name in names if name not in {record.run.arm for record in own}]
+    return f"Left out, since their lines are of another protocol: {', '.join(gone)}." if gone else ""
 
 
 def _arms(evidence: Evidence) -> str:
@@ -64,8 +81,10 @@ def _arms(evidence: Evidence) -> str:
 
 def _others(evidence: Evidence) -> list[str]:
     """Arms that are not in the protocol's table, such as one with other defaults; studies have lines of their own."""
-    names = dict.fromkeys(record.run.arm for record in evidence.records if "test" in record.metrics)
-    return [name for name in names if name not in (*_ROWS, "draws", "top")]
+    names = dict.fromkeys(
+        record.run.arm for record in evidence.records if "test" in record.metrics or not record.metrics
+    )
+    return [name for name in names if name not in (*_ROWS, *_STUDIES)]
 
 
 def _teacher(evidence: Evidence) -> Iterator[str]:
@@ -76,15 +95,15 @@ def _teacher(evidence: Evidence) -> Iterator[str]:
 
 
 def _rows(evidence: Evidence, name: str) -> Iterator[str]:
-    for variant in dict.fromkeys(record.run.variant for record in evidence.arm(name)):
+    for variant in dict.fromkeys(record.run.variant for record in evidence.records if record.run.arm == name):
+        failed = len(evidence.failed(name, variant))
         runs, tests = evidence.arm(name, variant), evidence.tests(name, variant)
         teacher = {record.run.seed: 100 * record.teacher["test"] for record in runs if record.teacher}
         over, test = evidence.difference(tests, teacher), estimate(list(tests.values()))
+        if not runs:
+            yield _line(f"{name} {variant}".strip(), *[""] * 10, f"0, {failed} failed")
         if test is None:
             continue
-        failed = sum(
-            not record.metrics for record in evidence.records if (record.run.arm, record.run.variant) == (name, variant)
-        )
         yield _line(
             f"{name} {variant}".strip(),
             *_sizes({size: fmean(record.cost[size] for record in runs) for size in _SIZES}),
@@ -153,4 +172,4 @@ def _machines(records: Sequence[Record]) -> str:
         f"{len(commits)} runs on one thread of an {processor}, {versions}, commits {', '.join(dict.fromkeys(commits))}"
         for (processor, versions), commits in kinds.items()
     ]
-    return "; ".join(lines) + "."
+    return f"{'; '.join(lines)}." if lines else ""

@@ -108,6 +108,29 @@ def test_images_of_evolution_are_the_fewest_with_which_it_is_as_good_as_the_medi
     assert claim("S3", "images", lines).value == "1.0 to 2.0 times; >= 3.0 times for 1 that never reached it, n = 3"
 
 
+def failure(arm: str, seed: int, variant: str = "") -> Record:
+    return Record(Run("F", arm, variant, seed, "s"), {}, failure="DivergedError: the loss is nan")
+
+
+def test_seeds_that_failed_are_named() -> None:
+    lines = [*records("A", [94.5, 94.6, 94.4]), failure("A", 3), *records("B", [94.0, 94.1]), failure("B", 2)]
+    found = claim("S3", "A - B", lines)
+    assert found.value.endswith(", n = 2; 1 seed of A failed; 1 seed of B failed")
+    assert claim("S5", "A - teacher", lines).value.endswith(", n = 3; 1 seed of A failed")
+    only = claim("S2", "A - E", [*lines[:3], failure("E", 0), failure("E", 1)])
+    assert (only.value, only.mark) == ("2 seeds of E failed", NOT_MEASURED)
+    hand_drawn = [*records("H", [93.0], "resnet/kd"), failure("H", 1, "convnext/at")]
+    assert claim("S6", "A - best H", [*lines[:3], *hand_drawn]).value == "+1.50, n = 1"
+
+
+def test_a_draw_that_failed_leaves_the_others_of_its_family() -> None:
+    variants = [f"best-{family}/{draw}" for family in range(4) for draw in range(4)]
+    lines = [record("families", 0, 90 + number // 4 + number % 4 / 10, each) for number, each in enumerate(variants)]
+    found = claim("S1", "variance", [failure("families", 0, variants[0]), *lines[1:]])
+    assert (found.mark, found.value[4:]) == ("holds", ", 4 families x 4 draws; 1 draw failed")
+    assert claim("S1", "variance", lines[1:]).mark == NOT_MEASURED  # it is still to be trained
+
+
 @pytest.mark.parametrize(("step", "mark"), [(1.0, "holds"), (0.0, "families differ no more than their members do")])
 def test_families_must_differ_more_than_their_members(step: float, mark: str) -> None:
     lines = [

@@ -4,7 +4,7 @@ from pathlib import Path
 import hand_drawn
 import plan
 import pytest
-from plan import KNOWN, Job, jobs
+from plan import KNOWN, Job, jobs, settings_of
 from protocol import ARMS, LONGER, PROTOCOLS, Study, digest
 from records import Record, Run
 from trainings import Training
@@ -31,6 +31,14 @@ def ready(planned: list[Job]) -> list[str]:
 def test_lines_that_were_measured_before_keep_their_digests() -> None:
     assert digest(PROTOCOLS["F"], ARMS["A"]) == "9c899aaca94a"
     assert digest(PROTOCOLS["D"], ARMS["C2"]) == "e52d10fdfa2f"
+
+
+def test_settings_are_known_of_all_runs_and_of_no_others(bench: Workbench) -> None:
+    planned = [job for job in jobs(replace(bench, name="T"), KNOWN, [0], {}) if "(" not in job.run.variant]
+    assert {job.run.arm for job in planned} >= {*KNOWN} - {"H", "V", *LONGER}
+    assert all(job.run.settings == settings_of(bench.protocol, job.run.arm, job.run.variant) for job in planned)
+    unknown = (("mine", ""), ("H", "gone/kd"), ("H", "convnext/gone"), ("H-tune", "(0)"))
+    assert [settings_of(bench.protocol, *each) for each in unknown] == [None] * 4
 
 
 def test_the_ranges_of_the_paper_are_searched_on_one_seed(bench: Workbench) -> None:
@@ -156,11 +164,11 @@ def test_pairs_are_tuned_even_if_most_of_the_best_are_not_distilled(bench: Workb
 
 
 def test_all_samples_are_for_the_product_and_the_best_hand_designed_student(tmp_path: Path) -> None:
-    assert PROTOCOLS["F-full"].arms == ("A", "A+", "H")
+    assert PROTOCOLS["F-full"].arms == ("A", "A+", "A+w", "H")
     assert replace(PROTOCOLS["F-full"], arms=()) != PROTOCOLS["F-full"]
     bench = Workbench("F-full", PROTOCOLS["F-full"], tmp_path)
     planned = jobs(bench, PROTOCOLS["F-full"].arms, range(3), {})
-    searched = [(arm, seed) for seed in range(3) for arm in ("A", "A+")]
+    searched = [(arm, seed) for seed in range(3) for arm in ("A", "A+", "A+w")]
     assert [(job.run.arm, job.run.seed) for job in planned] == [*searched, *(("H", seed) for seed in range(3))]
-    assert [job.perform is None for job in planned] == [False] * 6 + [True] * 3
+    assert [job.perform is None for job in planned] == [False] * 9 + [True] * 3
     assert set(PROTOCOLS["F-full"].arms) <= set(KNOWN)

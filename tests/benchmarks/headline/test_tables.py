@@ -1,6 +1,8 @@
 from pathlib import Path
 
 import pytest
+from plan import settings_of
+from protocol import PROTOCOLS
 from records import Record, Run, append, read
 from tables import markdown
 
@@ -13,8 +15,8 @@ COST = {"params": 100, "macs": 500_000, "activation_bytes": 1000, "model_bytes":
 MACHINE = {"processor": "Abacus", "python": "3.11", "torch": "2", "commit": "c0ffee"}
 
 
-def record(arm: str, seed: int, test: float | None, variant: str = "", settings: str = "s") -> Record:
-    run = Run("F", arm, variant, seed, settings)
+def record(arm: str, seed: int, test: float | None, variant: str = "", settings: str = "") -> Record:
+    run = Run("F", arm, variant, seed, settings or settings_of(PROTOCOLS["F"], arm, variant) or "s")
     metrics = {} if test is None else {"validation": 0.9, "test": test, "ece": 0.02}
     return Record(run, metrics, COST, TEACHER, 800_000, 1_300_000, 600.0, machine=MACHINE)
 
@@ -39,9 +41,29 @@ def test_failures_are_counted_and_screened_pairs_have_a_table_of_their_own() -> 
     assert "| kd | 90.00 |" in text
 
 
-def test_lines_of_earlier_settings_are_not_mixed_in() -> None:
-    text = table(record("A", 0, 0.5, settings="old"), record("A", 0, 0.94), record("A", 1, 0.94))
+def test_an_arm_that_failed_with_all_seeds_has_a_row_and_a_study_has_none() -> None:
+    failed = [record(arm, seed, None) for arm in ("B", "mine", "families") for seed in range(3)]
+    text = table(record("A", 0, 0.94), record("H-tune", 9, None, "convnext/kd"), *failed)
+    empty = "|  " * 10
+    assert f"| B {empty}| 0, 3 failed |" in text
+    assert f"| mine {empty}| 0, 3 failed |" in text
+    assert text.count("0, 3 failed") == 2
+    assert "| H-tune" not in text
+
+
+@pytest.mark.parametrize("arm", ["A", "mine"])
+def test_lines_of_earlier_settings_are_not_mixed_in(arm: str) -> None:
+    text = table(record(arm, 0, 0.5, settings="old"), record(arm, 0, 0.94), record(arm, 1, 0.94))
     assert "94.00 ± 0.00" in text
+
+
+def test_lines_of_another_protocol_are_not_compared_with_those_of_the_present_one() -> None:
+    old = [record("A", seed, 0.94, settings="old") for seed in range(3)]
+    new = [record("B", seed, 0.93) for seed in range(3)]
+    assert "| S3 | A - B |  | **not measured yet** |" in table(*new, *old)
+    assert "| A |" not in table(*new, *old)
+    assert "Left out, since their lines are of another protocol: A." in table(*new, *old)
+    assert "Left out" not in table(*new, *old, record("A", 0, 0.94))
 
 
 def test_an_arm_of_ones_own_has_a_row() -> None:
