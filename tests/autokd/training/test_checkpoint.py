@@ -85,11 +85,14 @@ def test_average_and_best_weights_are_restored(fresh: Fresh, tmp_path: Path) -> 
     before, after = fresh(settings), fresh(settings)
     before.average.update(3)
     before.average.tensors["6.bias"] += 1 / 3
+    best = {name: tensor.clone() for name, tensor in before.network.state_dict().items()}
     keep_if_best(before, Score(0.1, 1 / 3, 2.0))
+    before.network[6].bias.data += 1  # the last weights are others
     save_checkpoint(before, tmp_path / "checkpoint")
     load_checkpoint(after, tmp_path / "checkpoint")
     assert after.best == before.best
-    assert after.best_weights.keys() == before.network.state_dict().keys()
+    assert after.best_weights.keys() == best.keys()
+    assert all(torch.equal(after.best_weights[name], tensor) for name, tensor in best.items())
     assert all(torch.equal(tensor, before.average.tensors[name]) for name, tensor in after.average.tensors.items())
 
 

@@ -9,9 +9,9 @@ is drawn from NAGO with at most as many parameters. Each student learns from the
 by KD with the paper's temperature 10 and weight 0.95. Runs of one student and seed share first weights, views and their
 order, so that the difference of the two teachers is taken seed by seed.
 
-Each run is one line of JSON in the results file; what it lacks is run, then all of it is reported: test accuracy, and
-pruned minus dense in points with the 95 % interval of the t distribution. The paper's claim is that it is above 0 for
-the pruned teacher's own student.
+Each run is one line of JSON in the results file; what it lacks is run, then all runs of these epochs, pruning epochs
+and subset are reported: test accuracy, and pruned minus dense in points with the 95 % interval of the t distribution.
+The paper's claim is that it is above 0 for the pruned teacher's own student.
 """
 
 import argparse
@@ -85,11 +85,11 @@ def main() -> None:
         print(f"round {rounds}: {context.pruned.result(rounds)['accuracy']:.2%} validation accuracy", flush=True)
     for key in missing_outputs(context):
         precompute_outputs(context, key)
-    done = _read(arguments.results)
+    done = _read(arguments)
     for run in _runs(context, arguments.seeds):
         if run not in done:
             _record(run, context, arguments)
-    _print(_read(arguments.results), list(context.teacher.pruned))
+    _print(_read(arguments), list(context.teacher.pruned))
 
 
 def _arguments() -> argparse.Namespace:
@@ -142,8 +142,8 @@ def _record(run: Run, context: TrainingContext, arguments: argparse.Namespace) -
     number = 0 if run.teacher == DENSE else schedules.index(run.teacher)
     seed, folder = derive(run.seed, run.pruned, run.student), arguments.folder.resolve() / "evaluations"
     metrics = evaluate(EvaluationTask(context, student.to_json(), "kd", KD, 0, seed, folder, number)).metrics
-    line: dict[str, Any] = {"params": cost(student).params, "epochs": arguments.epochs, "metrics": metrics}
-    append_line(arguments.results, vars(run) | line)
+    line: dict[str, Any] = {"params": cost(student).params, "metrics": metrics}
+    append_line(arguments.results, vars(run) | _common(arguments) | line)
     print(f"{run}: {metrics['test_accuracy']:.2%} test accuracy", flush=True)
 
 
@@ -161,8 +161,16 @@ def _student(run: Run, context: TrainingContext) -> Architecture:
     return own if run.student == OWN else space(NAGO).sample(FAMILY, Budget(params=cost(own).params), *given)
 
 
-def _read(file: Path) -> dict[Run, dict[str, Any]]:
-    return {Run(**{name: line[name] for name in Run.__annotations__}): line for line in read_lines(file)}
+def _read(arguments: argparse.Namespace) -> dict[Run, dict[str, Any]]:
+    """The lines of trainings of these lengths and this subset."""
+    common = _common(arguments).items()
+    lines = (line for line in read_lines(arguments.results) if common <= line.items())
+    return {Run(**{name: line[name] for name in Run.__annotations__}): line for line in lines}
+
+
+def _common(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What all trainings of a table have in common."""
+    return {name: getattr(arguments, name) for name in ("epochs", "pruning_epochs", "subset")}
 
 
 def _print(done: Mapping[Run, Mapping[str, Any]], names: list[str]) -> None:

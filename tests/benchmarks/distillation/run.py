@@ -7,7 +7,7 @@ The student is drawn from NAGO for a thirtieth of the shipped Fashion-MNIST teac
 default settings, those of their papers where these give some. Runs of one seed share first weights, views and their
 order. What the results file lacks is run, then all of it is reported: test accuracy and calibration error, mean and
 standard deviation over the seeds, and the difference to training without a teacher, seed by seed, with its standard
-error.
+error. Trainings of another length or subset are others: the file may hold several, of which one is reported.
 
 With `--teacher-folder`, in which `python -m autokd.recipes.train_teacher fashion-mnist FOLDER --epochs 4 --checkpoints`
 has written, KD is also tried with that compressed teacher and with its checkpoints, and `pruned.safetensors` where
@@ -19,10 +19,10 @@ Speed is measured apart, all methods in turn: images a second of a training step
 """
 
 import argparse
-import json
 import math
 import platform
 import statistics
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -32,6 +32,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # where benchmarks keep what they share
+
+from lines import append_line, read_lines
 
 from autokd.config.schema import AugmentationConfig as Augmentation
 from autokd.config.schema import DataConfig, TeacherConfig, TrainingConfig
@@ -117,11 +121,11 @@ def main() -> None:
     student = _student(context)
     for key in missing_outputs(context):
         precompute_outputs(context, key)
-    done = _read(arguments.results)
+    done = _read(arguments)
     missing = [(row, seed) for seed in range(arguments.seeds) for row in rows if (row.label, seed) not in done]
     for row, seed in missing:
-        _record(row, seed, _task(row, seed, context, student, arguments), arguments.results)
-    done = _read(arguments.results)
+        _record(row, seed, _task(row, seed, context, student, arguments), arguments)
+    done = _read(arguments)
     _print(rows, done, _speeds(rows, context, student), context, student)
 
 
@@ -217,22 +221,26 @@ def _task(
     return EvaluationTask(context, student.to_json(), row.name, settings, 0, seed, folder, teacher_schedule)
 
 
-def _record(row: Row, seed: int, task: EvaluationTask, file: Path) -> None:
+def _record(row: Row, seed: int, task: EvaluationTask, arguments: argparse.Namespace) -> None:
     metrics: dict[str, float | str] = {}
     try:
         metrics |= evaluate(task).metrics
     except AutoKDError as error:  # a method may diverge at its own settings: that is a result
         metrics["failure"] = str(error)
-    with file.open("a") as lines:
-        lines.write(json.dumps({"row": row.label, "seed": seed, "metrics": metrics}) + "\n")
+    append_line(arguments.results, {"row": row.label, "seed": seed, **_common(arguments), "metrics": metrics})
     print(f"{row.label}, seed {seed}: {metrics.get('test_accuracy', metrics)}", flush=True)
 
 
-def _read(file: Path) -> dict[tuple[str, int], dict[str, float]]:
-    if not file.exists():
-        return {}
-    lines = [json.loads(line) for line in file.read_text().splitlines()]
+def _read(arguments: argparse.Namespace) -> dict[tuple[str, int], dict[str, float]]:
+    """Metrics of the trainings of this length and subset, by row and seed."""
+    common = _common(arguments).items()
+    lines = (line for line in read_lines(arguments.results) if common <= line.items())
     return {(line["row"], line["seed"]): line["metrics"] for line in lines}
+
+
+def _common(arguments: argparse.Namespace) -> dict[str, float]:
+    """What all trainings of a table have in common."""
+    return {"epochs": arguments.epochs, "subset": arguments.subset}
 
 
 def _speeds(rows: list[Row], context: TrainingContext, student: Architecture) -> dict[str, list[float]]:

@@ -9,15 +9,17 @@ trained by the panel stage of a search of one short trial, for each seed anew, f
 their own defaults. Trainings of one seed share first weights, views and their order.
 
 One line of JSON a training; what the file holds already is left out, so a run that was killed goes on, and several
-processes may fill one file if each has seeds of its own. Then the tables, and what was asked of them: whether some
-method with several teachers is ahead of KD by two standard errors, how far both networks can be trusted, and what the
-size of an assistant matters.
+processes may fill one file if each has seeds of its own. Lines of other epochs, samples or configurations are others.
+Then the tables, and what was asked of them: whether some method with several teachers is ahead of KD by two standard
+errors, how far the students' probabilities can be trusted (the calibration of companions is not measured), and what the
+size of an assistant matters. Images a second are those of an epoch, of trainings that were not resumed late.
 """
 
 import argparse
 import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import product
 from pathlib import Path
 from statistics import fmean, stdev
@@ -31,6 +33,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))  # where benchmarks ke
 from lines import append_line, read_lines
 
 from autokd.config.parsing import parse_config
+from autokd.config.schema import SearchConfig
 from autokd.core.seeds import derive
 from autokd.errors import AutoKDError, InputError
 from autokd.evaluation.evaluate import evaluate
@@ -117,6 +120,7 @@ class Bench:
         return line | {
             **{key: done.metrics[key] for key in MEASURED if key in done.metrics},
             "seconds": done.seconds,
+            "epoch_seconds": done.epoch_seconds,
             "teacher_accuracy": problem.facts.teacher_metrics["accuracy"],
             "panel_seconds": sum(each.seconds for each in panel.assistants) if panel else 0.0,
             "panel_accuracies": [each.accuracy for each in panel.assistants] if panel else [],
@@ -124,24 +128,36 @@ class Bench:
 
     def identity(self, student: int, name: str, seed: int) -> Line:
         """What tells a training from others."""
-        common = {"epochs": self.epochs, "subset": self.subset}
+        config = self._config(seed, ROWS[name].assistants)
+        common = {"epochs": self.epochs, "subset": self.subset, "config": config.digest}
         return {"student": student, "row": name, "seed": seed} | common
+
+    def has(self, line: Line) -> bool:
+        """Whether a line is of one of its trainings."""
+        is_known = line["row"] in ROWS
+        return is_known and self.identity(line["student"], line["row"], line["seed"]).items() <= line.items()
 
     def _problem(self, seed: int, assistants: tuple[int, ...]) -> Problem:
         """The problem of a search of one short trial, by which the assistants are there."""
-        name = "-".join(["several", *map(str, (self.subset or "all", f"{self.epochs:g}", seed, *assistants))])
+        config = self._config(seed, assistants)
         try:
-            result = find(name, self.home)
+            result = find(config.name, self.home)
         except InputError:
-            result = begin(parse_config(self._config(name, seed, assistants)), self.home)
+            result = begin(config, self.home)
         return (result if result.progress.status == "finished" else result.resume()).problem
 
-    def _config(self, name: str, seed: int, assistants: tuple[int, ...]) -> dict[str, Any]:
-        recipe = find_config(RECIPE, []).to_dict()
+    def _config(self, seed: int, assistants: tuple[int, ...]) -> SearchConfig:
+        """The search's configuration, whose digest is part of its name."""
+        config = parse_config(self._settings(seed, assistants))
+        parts = self.subset or "all", f"{self.epochs:g}", seed, *assistants, config.digest
+        return config.model_copy(update={"name": "-".join([config.name, *map(str, parts)])})
+
+    def _settings(self, seed: int, assistants: tuple[int, ...]) -> dict[str, Any]:
+        recipe = _recipe()
         methods = sorted({row.method for row in ROWS.values() if row.assistants == assistants})
         panel = [{"name": f"of-{size}", "params": size} for size in assistants]
         return {
-            "name": name,
+            "name": "several",
             "seed": seed,
             "trials": 1,
             "data": recipe["data"] | {"subset": self.subset},
@@ -169,6 +185,11 @@ class Bench:
         )
 
 
+@cache
+def _recipe() -> dict[str, Any]:
+    return find_config(RECIPE, []).to_dict()
+
+
 def _student(problem: Problem, params: int) -> Architecture:
     facts, drawn_from = problem.facts, space("blocks", head_ratio=0)
     return drawn_from.sample(RESNET, Budget(params=params), facts.input_shape, facts.classes, np.random.default_rng(0))
@@ -191,10 +212,10 @@ def _row(name: str, lines: Collection[Line]) -> str:
     cells = [name, str(len(good)), str(len(_of(name, lines, failed=True)))]
     if good:
         accuracy = [100 * line["test_accuracy"] for line in good]
-        speed = fmean(line["images"] / line["seconds"] for line in good)
+        speeds = [line["images"] / (line["epochs"] * line["epoch_seconds"]) for line in good if line["epoch_seconds"]]
         panel = fmean(line["panel_seconds"] for line in good) / 60
         cells += [_mean(accuracy), _difference(name, lines), f"{100 * fmean(line['test_ece'] for line in good):.2f}"]
-        cells += [f"{speed:,.0f}", f"{panel:.0f}" if panel else ""]
+        cells += [f"{fmean(speeds):,.0f}" if speeds else "", f"{panel:.0f}" if panel else ""]
     return f"| {' | '.join(cells)} |"
 
 
@@ -275,8 +296,7 @@ def main(words: Sequence[str] | None = None) -> None:
         if not any(identity.items() <= line.items() for line in read_lines(arguments.file)):
             append_line(arguments.file, line := bench.line(student, name, seed))
             print(f"{student} {name}, seed {seed}: {line.get('test_accuracy', line.get('failure'))}", flush=True)
-    common = {"epochs": bench.epochs, "subset": bench.subset}
-    print("\n".join(tables([line for line in read_lines(arguments.file) if common.items() <= line.items()])))
+    print("\n".join(tables([line for line in read_lines(arguments.file) if bench.has(line)])))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from autokd.config.parsing import parse_config
 from autokd.distillation import make_method
 from autokd.recipes.catalogue import find_config
 
@@ -17,8 +16,9 @@ def module(load_script: Callable[[Path], ModuleType]) -> ModuleType:
 
 
 def line(row: str, seed: int, accuracy: float, **more: Any) -> dict[str, Any]:
-    measured = {"test_accuracy": accuracy, "test_ece": 0.02, "images": 100.0, "seconds": 2.0, "panel_seconds": 90.0}
-    return {"student": 8000, "row": row, "seed": seed, "teacher_accuracy": 0.94} | measured | more
+    measured = {"test_accuracy": accuracy, "test_ece": 0.02, "images": 400.0, "seconds": 2.0, "panel_seconds": 90.0}
+    common = {"epochs": 4, "epoch_seconds": 2.0, "teacher_accuracy": 0.94}
+    return {"student": 8000, "row": row, "seed": seed} | common | measured | more
 
 
 LINES = [
@@ -43,7 +43,7 @@ def test_methods_can_be_made_and_have_assistants_or_companions_as_they_need(modu
 def test_trainings_are_the_recipes_at_full_length(module: ModuleType) -> None:
     bench, recipe = module.Bench(Path("home"), 26, None), find_config("fashion-mnist", [])
     for assistants in sorted({row.assistants for row in module.ROWS.values()}):
-        config = parse_config(bench._config("several", 3, assistants))
+        config = bench._config(3, assistants)
         assert (
             [each.params for each in config.panel.assistants] == [*assistants] if assistants else config.panel is None
         )
@@ -65,6 +65,25 @@ def test_a_table_says_what_was_measured_and_answers_what_was_asked(module: Modul
     assert "* With several teachers ahead of KD by more than two standard errors: takd." in told
     assert "* The companion of `sokd` over the teacher on validation, points: +0.50." in told
     assert "* One assistant of: 50 k 80.00 % (assistant 90.00 % on validation)." in told
+
+
+def test_a_training_that_was_resumed_late_does_not_count_as_fast(module: ModuleType) -> None:
+    late = [line("kd", 3, 0.8, epoch_seconds=None, seconds=0.1)]
+    assert [row for row in module.tables([*LINES[:3], *late]) if row.startswith("| kd | 4 ") and "| 50 |" in row] != []
+    assert [row for row in module.tables(late) if row.endswith("| 2.00 |  | 2 |")] != []
+
+
+def test_another_configuration_is_another_training_with_assistants_of_another_search(
+    module: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench, recipe = module.Bench(Path("home"), 26, None), module._recipe()
+    name, one = bench._config(0, module.PANEL).name, bench.identity(8000, "takd", 0)
+    assert bench.has(one)
+    assert not bench.has(one | {"row": "gone"})
+    changed = recipe | {"training": recipe["training"] | {"learning_rate": 0.01}}
+    monkeypatch.setattr(module, "_recipe", lambda: changed)
+    assert bench._config(0, module.PANEL).name != name
+    assert not bench.has(one)
 
 
 def test_what_the_file_holds_is_not_trained_again(

@@ -2,7 +2,6 @@
 
 import platform
 import shutil
-import subprocess
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
@@ -16,7 +15,7 @@ import torch
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))  # where benchmarks keep what they share
 
-from machines import processor
+from machines import commit, processor
 from protocol import FIXED, Arm, Protocol
 
 from autokd.config.parsing import parse_config
@@ -176,17 +175,5 @@ def machine() -> dict[str, str]:
         "processor": processor(),
         "python": platform.python_version(),
         "torch": version("torch"),
-        "commit": _commit(),
+        "commit": commit(),
     }
-
-
-def _commit() -> str:
-    """The commit that is checked out, with a + if files differ from it; empty outside a repository."""
-    folder = Path(__file__).parent
-    with suppress(OSError, subprocess.CalledProcessError):
-        head, changed = (
-            subprocess.run(["git", *command], cwd=folder, capture_output=True, text=True, check=True).stdout.strip()
-            for command in (["rev-parse", "--short", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
-        )
-        return head + ("+" if changed else "")
-    return ""

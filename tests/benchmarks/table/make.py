@@ -21,7 +21,7 @@ from entries import SPACES, TASKS, Entry, Training, trainings
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from lines import append_line, read_lines
-from machines import processor
+from machines import commit, processor
 
 from autokd.config.parsing import parse_config
 from autokd.config.schema import SearchConfig
@@ -171,10 +171,11 @@ def main() -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     bench = Bench(arguments.scratch.resolve())
     done = {(row["number"], row["repeat"], row["in_full"]) for row in read_lines(arguments.file)}
+    made_by = {"processor": processor(), "commit": commit()}
     wanted = [each for each in trainings(arguments.entries) if each.entry.number % parts == part]
     for number, training in enumerate(wanted, 1):
         if training.key not in done:
-            row = bench.row(training) | {"processor": processor()}
+            row = bench.row(training) | made_by
             append_line(arguments.file, row)
             outcome = row.get("failure") or f"{100 * row['rungs'][-1]['accuracy']:.2f} %, {row['seconds']:.0f} s"
             print(f"[{number} of {len(wanted)}] {row['space']} {training.key}: {outcome}", flush=True)

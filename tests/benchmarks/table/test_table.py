@@ -1,6 +1,7 @@
 """The table's entries, and the file into which rows are packed."""
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -63,6 +64,20 @@ def test_a_packed_table_is_read_back_and_of_two_rows_of_a_training_the_first_cou
     ]
     pack.write(rows, tmp_path / "table.xz")
     assert pack.load(tmp_path / "table.xz") == rows
+
+
+def test_a_row_says_by_which_code_it_was_made(
+    load_script: Callable[[Path], ModuleType], pack: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(HERE)
+    make, file = load_script(HERE / "make.py"), tmp_path / "rows.jsonl"
+    monkeypatch.setattr(make, "commit", lambda: "c0ffee+")
+    monkeypatch.setattr(make.Bench, "row", lambda bench, training: row(training.entry.number, 0.9, seconds=1.0))
+    monkeypatch.setattr(sys, "argv", ["make.py", str(file), "--entries", "1"])
+    make.main()
+    old = tmp_path / "old.jsonl"
+    old.write_text(json.dumps(row(1, 0.8)) + "\n")
+    assert [each.get("commit") for each in pack.merged([file, old])] == ["c0ffee+", None]
 
 
 def test_the_summary_tells_noise_and_rank_correlation(pack: ModuleType) -> None:

@@ -16,7 +16,7 @@ weights and batches; at every rung the validation metrics and the training losse
 
 import argparse
 import copy
-import json
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,6 +27,10 @@ import optuna
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # where benchmarks keep what they share
+
+from lines import append_line, read_lines
 
 from autokd.config.schema import SearchConfig
 from autokd.core.device import pick_precision
@@ -73,18 +77,13 @@ def main() -> None:
     augmentation = Augmentation(**config.training.augmentation.model_dump())
     stream = TrainingStream(dataset, augmentation, config.training.batch_size, 1, SEED, CPU)
     outputs = _outputs(config, dataset, stream, arguments.file.with_suffix(".pt"))
-    done = {json.loads(line)["student"] for line in _lines(arguments.file)}
+    done = {line["student"] for line in read_lines(arguments.file)}
     for number in range(arguments.first, arguments.first + arguments.students):
         if number not in done:
             row = _row(number, config, dataset, stream, outputs)
-            with arguments.file.open("a") as file:
-                file.write(json.dumps(row) + "\n")
+            append_line(arguments.file, row)
             best = {way: round(rungs[-1]["accuracy"], 4) for way, rungs in row["ways"].items()}
             print(number, row["params"], best, f"{row['seconds']:.0f} s", flush=True)
-
-
-def _lines(file: Path) -> list[str]:
-    return file.read_text().splitlines() if file.exists() else []
 
 
 def _outputs(config: SearchConfig, dataset: Dataset, stream: TrainingStream, file: Path) -> dict[str, Tensor]:

@@ -10,7 +10,7 @@ mean, of the third of the students that the signal would let climb.
 """
 
 import argparse
-import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # where benchmarks keep what they share
+
+from lines import read_lines
 
 WAYS = ("cosine", "trunk", "average", "branch")
 FIDELITY_METRICS = {  # metric -> its sign where larger is better
@@ -40,7 +44,10 @@ def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser()
     parser.add_argument("pool", type=Path)
-    rows = [json.loads(line) for line in parser.parse_args().pool.read_text().splitlines()]
+    pool = parser.parse_args().pool
+    rows = list(read_lines(pool))
+    if not rows:
+        sys.exit(f"there is no student in {pool}")
     _print_accuracies(rows)
     final = _final(rows)
     for rung in range(len(rows[0]["ways"]["cosine"]) - 1):

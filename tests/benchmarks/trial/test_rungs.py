@@ -55,6 +55,19 @@ def test_a_signal_that_orders_as_the_end_does_has_correlation_1(
     assert "1.00" not in noise.split("(")[0]
 
 
+def test_a_student_whose_line_was_cut_off_is_left_out(
+    rungs: ModuleType, pool: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pool.write_bytes(pool.read_bytes()[:-20])
+    monkeypatch.setattr("sys.argv", ["rungs.py", str(pool)])
+    monkeypatch.setattr(rungs, "BOOTSTRAPS", 5)
+    rungs.main()
+    assert capsys.readouterr().out.startswith("n = 11 students ")
+    pool.unlink()
+    with pytest.raises(SystemExit, match=r"^there is no student in .*pool\.jsonl$"):
+        rungs.main()
+
+
 def test_ties_and_signs(rungs: ModuleType) -> None:
     values = np.array([3.0, 1.0, 1.0, 2.0, 0.0, 5.0])
     assert rungs._spearman(values, -values) == pytest.approx(-1)
