@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from autokd.core.spelling import nearest_name
-from autokd.errors import InputError
+from autokd.errors import InputError, first_line
 
 __all__ = ["call", "include_current_folder", "is_interactive", "is_reference", "reference_to", "resolve"]
 
@@ -50,8 +50,9 @@ def resolve(reference: str, what: str) -> Any:
     include_current_folder()
     try:
         module = importlib.import_module(module_name)
-    except Exception as error:  # a user's module can fail in any way
-        raise InputError(f"{what}: cannot import {module_name!r}: {type(error).__name__}: {error}.") from error
+    except (Exception, SystemExit) as error:  # a user's module can fail in any way, or be a script that exits
+        why = f"{type(error).__name__}: {first_line(error)}"
+        raise InputError(f"{what}: cannot import {module_name!r}: {why}.") from error
     try:
         return getattr(module, attribute)
     except AttributeError:
@@ -81,6 +82,6 @@ def call(reference: str, what: str, arguments: Mapping[str, Any] | None = None) 
     function, arguments = resolve(reference, what), arguments or {}
     try:
         return function(**arguments)
-    except Exception as error:  # a user's function can fail in any way
+    except (Exception, SystemExit) as error:  # a user's function can fail in any way
         called = f"{reference}({', '.join(f'{name}={value!r}' for name, value in arguments.items())})"
-        raise InputError(f"{what}: {called} fails: {type(error).__name__}: {error}.") from error
+        raise InputError(f"{what}: {called} fails: {type(error).__name__}: {first_line(error)}.") from error

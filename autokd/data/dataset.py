@@ -21,6 +21,7 @@ from autokd.errors import InputError
 from search_spaces.architecture.layers import KINDS
 
 __all__ = [
+    "LABEL_LIMIT",
     "Dataset",
     "Split",
     "byte_counts",
@@ -32,6 +33,7 @@ __all__ = [
     "seems_channels_first",
 ]
 
+LABEL_LIMIT = 10**6  # labels are below it; higher ones are identifiers, and classes would be as many
 HELD_OUT = 0.1  # share of the training samples for a split that the source does not have
 PIECE_BYTES = 2**24  # bytes of samples that are processed at a time
 
@@ -211,9 +213,19 @@ def complete_splits(splits: Mapping[str, Samples], validation: int | None = None
     return complete
 
 
-def numbered_classes(splits: Iterable[Split]) -> tuple[str, ...]:
-    """Class names for classes without names: their numbers, up to the highest label."""
-    return tuple(str(label) for label in range(max(int(split.labels.max()) for split in splits) + 1))
+def numbered_classes(splits: Iterable[Split], name: str) -> tuple[str, ...]:
+    """Class names for classes without names: their numbers, up to the highest label.
+
+    Raises:
+        InputError: If the labels of the data set of this name are no class numbers, but identifiers.
+    """
+    highest = max((int(split.labels.max()) for split in splits if len(split)), default=-1)
+    if highest >= LABEL_LIMIT:
+        raise InputError(
+            f"data {name}: labels must be 0..classes-1 and below {LABEL_LIMIT:,}, but the highest is {highest:,}: "
+            "number the classes anew."
+        )
+    return tuple(map(str, range(highest + 1)))
 
 
 def seems_channels_first(shape: Sequence[int]) -> bool:

@@ -103,15 +103,18 @@ def search(
     leave_if_importing()
     place = _place(home)
     source, in_data = teacher_source(teacher, place.folder), dict(data_settings or {})
+    known = str(data) if isinstance(data, str | Path) else "data"
     values: dict[str, Any] = {
         "name": name,
         "trials": trials,
         "budget": budget,
         "space": _space_section(space) | {"ranges": dict(ranges or {})},
         "teacher": source | {"weights": weights and str(weights), "floor": floor} | dict(teacher_settings or {}),
-        "data": {"source": data_source(data, place, in_data.get("validation")), **in_data},
+        "data": {"source": known, **in_data},
         **sections,
     }
+    validation = parse_config(values).data.validation  # which is checked before that many samples are held out
+    values["data"] = {"source": data_source(data, place, validation), **in_data}
     make_paths_absolute(values, Path.cwd())
     return begin(parse_config(values), place, None if source else teacher, reporter).resume()  # type: ignore[arg-type]
 

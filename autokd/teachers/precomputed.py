@@ -11,6 +11,7 @@ from torch import Tensor
 
 from autokd.core.files import UNREADABLE, write_atomically
 from autokd.data.dataset import Dataset
+from autokd.data.sources.arrays import in_native_order
 from autokd.data.stream import Batch
 from autokd.errors import InputError, first_line
 from autokd.teachers.logits import Reading
@@ -100,10 +101,7 @@ def keep_outputs(arrays: Mapping[str, Any], folder: Path) -> Path:
     Raises:
         InputError: If an array does not hold numbers.
     """
-    try:
-        tensors = {str(name): torch.as_tensor(values).detach().cpu() for name, values in arrays.items()}
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise InputError(f"teacher.outputs must be arrays of numbers: {first_line(error)}.") from None
+    tensors = {str(name): _tensor(str(name), values).detach().cpu() for name, values in arrays.items()}
     path = folder / f"{_digest(tensors)[:16]}.npz"
     if not path.exists():
         write_atomically(path, lambda temporary: _save(tensors, temporary))
@@ -124,11 +122,18 @@ def checked_outputs(arrays: Mapping[str, Any], dataset: Dataset) -> dict[str, Te
         raise InputError(
             f"teacher.outputs needs train and validation, may have test, but has {', '.join(arrays) or 'nothing'}."
         )
-    return {part: _checked(part, torch.as_tensor(arrays[part]), dataset) for part in PARTS if part in arrays}
+    return {part: _checked(part, _tensor(part, arrays[part]), dataset) for part in PARTS if part in arrays}
+
+
+def _tensor(part: str, values: Any) -> Tensor:
+    try:
+        return torch.as_tensor(in_native_order(values) if isinstance(values, np.ndarray) else values)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"teacher.outputs must be arrays of numbers: {part}: {first_line(error)}.") from None
 
 
 def _checked(part: str, outputs: Tensor, dataset: Dataset) -> Tensor:
-    if outputs.ndim != 2 or not outputs.is_floating_point():
+    if outputs.ndim != 2 or not outputs.is_floating_point() or not outputs.shape[1]:
         raise InputError(
             f"teacher.outputs: {part} must be floats of samples x outputs, but is {outputs.dtype} of "
             f"{tuple(outputs.shape)}."

@@ -142,8 +142,9 @@ def _from_architecture(
 def _from_onnx(config: TeacherConfig, dataset: Dataset | None) -> Teacher:
     path = find_path(str(config.onnx), "teacher.onnx")
     preparation = preparation_of(config, dataset)  # imports the module whose source is a part of the settings
+    network = OnnxNetwork(path)  # before the digest, since it says what is no ONNX file
     name = f"onnx {file_digest(path)}{_settings(config)}"
-    return Teacher(OnnxNetwork(path), name, preparation, reading_of(config), parameter_count(path))
+    return Teacher(network, name, preparation, reading_of(config), parameter_count(path))
 
 
 def _from_outputs(config: TeacherConfig, dataset: Dataset | None) -> Teacher:

@@ -45,7 +45,8 @@ def decode(
     if n_bytes > (MEMORY_BYTES if memory_bytes is None else memory_bytes):
         return map_decoded(images, parts, cache or cache_folder("decoded"))
     splits = {name: _in_memory(part, images.shape) for name, part in parts.items()}
-    return Dataset(images.name, **splits, class_names=images.class_names or numbered_classes(splits.values()))
+    class_names = images.class_names or numbered_classes(splits.values(), images.name)
+    return Dataset(images.name, **splits, class_names=class_names)
 
 
 def _some(train: Subset, n: int, name: str) -> Subset:

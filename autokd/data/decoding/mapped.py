@@ -259,7 +259,8 @@ def _save_facts(path: Path, labels: np.ndarray[Any, Any], counts: np.ndarray[Any
 def _dataset(images: Undecoded, jobs: Iterable[_Job]) -> Dataset:
     """Data set mapped from the decoded files."""
     splits = {job.name: _split(job) for job in jobs}
-    return Dataset(images.name, **splits, class_names=images.class_names or numbered_classes(splits.values()))
+    class_names = images.class_names or numbered_classes(splits.values(), images.name)
+    return Dataset(images.name, **splits, class_names=class_names)
 
 
 def _split(job: _Job) -> Split:

@@ -8,8 +8,8 @@ import numpy as np
 from torch import Tensor
 
 from autokd.core.extras import needs
-from autokd.data.dataset import seems_channels_first
-from autokd.errors import InputError
+from autokd.data.dataset import LABEL_LIMIT, seems_channels_first
+from autokd.errors import InputError, first_line
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -105,13 +105,15 @@ class Subset:
         except InputError:
             raise
         except Exception as error:  # a user's data set can fail in any way
-            raise InputError(f"{self.what}: sample {index} fails: {type(error).__name__}: {error}.") from error
+            raise InputError(
+                f"{self.what}: sample {index} fails: {type(error).__name__}: {first_line(error)}."
+            ) from error
         try:
             image, label = _image_and_label(sample)
             return _picture(image), _number(label)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError, RuntimeError) as error:
             raise InputError(
-                f"{self.what}: sample {index} must be a uint8 or Pillow image and its label: {error}."
+                f"{self.what}: sample {index} must be a uint8 or Pillow image and its label: {first_line(error)}."
             ) from None
 
     def pixels(self, position: int, shape: ImageShape) -> tuple[Pixels, int]:
@@ -144,6 +146,8 @@ def _image_and_label(sample: Any) -> tuple[Any, Any]:
 
 def _number(label: Any) -> int:
     number = int(label)
+    if abs(number) >= LABEL_LIMIT:
+        raise ValueError(f"the label {number} is not below {LABEL_LIMIT:,}; number the classes anew, 0..classes-1")
     if number != float(label):
         raise ValueError(f"the label {label} is no class number")
     return number

@@ -12,7 +12,7 @@ from autokd.core.files import UNREADABLE
 from autokd.data.dataset import Dataset, Split, complete_splits, numbered_classes, seems_channels_first
 from autokd.errors import InputError
 
-__all__ = ["from_arrays", "from_npz", "save_npz"]
+__all__ = ["from_arrays", "from_npz", "in_native_order", "save_npz"]
 
 PARTS = ("train", "validation", "test")
 DIMENSIONS = {"images": (3, 4), "inputs": (2, 3)}  # numbers of axes that arrays of this name may have
@@ -38,16 +38,16 @@ def from_arrays(
         class_names: Names of the classes; by default the array `class_names` if there is one, else their numbers.
 
     Raises:
-        InputError: If an array is missing, unknown, or of the wrong type or shape.
+        InputError: If an array is missing, unknown, or of the wrong type or shape, or labels are no class numbers.
     """
     samples = "inputs" if "train_inputs" in arrays else "images"
     _check_keys(arrays, samples, name)
     splits = {part: _split(arrays, part, samples, name) for part in PARTS if f"{part}_labels" in arrays}
     splits = complete_splits(splits, validation)
     if class_names is None and "class_names" in arrays:
-        class_names = tuple(str(class_name) for class_name in arrays["class_names"])
+        class_names = _class_names(arrays["class_names"], name)
     if class_names is None:
-        class_names = numbered_classes(splits.values())
+        class_names = numbered_classes(splits.values(), name)
     return Dataset(name, **splits, class_names=class_names)
 
 
@@ -71,6 +71,11 @@ def save_npz(dataset: Dataset, path: Path) -> None:
         np.savez(file, **arrays)
 
 
+def in_native_order(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """The array in this machine's byte order, which torch wants; itself if it has it."""
+    return values.astype(values.dtype.newbyteorder("="), copy=False)
+
+
 def _check_keys(arrays: Mapping[str, Any], samples: str, name: str) -> None:
     """Raise `InputError` if the arrays are not named as required; `samples` is "images" or "inputs"."""
     keys = [f"{part}_{what}" for part in PARTS for what in (samples, "labels")]
@@ -78,11 +83,18 @@ def _check_keys(arrays: Mapping[str, Any], samples: str, name: str) -> None:
         raise InputError(
             f"data {name}: needs {keys[0]} and {keys[1]}, may have {', '.join(keys[2:])} "
             "(inputs, not images, for signals and vectors), "
-            f"but has {', '.join(sorted(arrays)) or 'nothing'}."
+            f"but has {', '.join(sorted(map(str, arrays))) or 'nothing'}."
         )
     for part in PARTS:
         if (f"{part}_{samples}" in arrays) != (f"{part}_labels" in arrays):
             raise InputError(f"data {name}: {part}_{samples} and {part}_labels go together, but one is missing.")
+
+
+def _class_names(given: Any, name: str) -> tuple[str, ...]:
+    shape = np.asarray(given, dtype=object).shape
+    if len(shape) != 1:
+        raise InputError(f"data {name}: class_names must be a list of a name for each class, but its shape is {shape}.")
+    return tuple(each.decode(errors="replace") if isinstance(each, bytes) else str(each) for each in given)
 
 
 def _split(arrays: Mapping[str, Any], part: str, samples: str, name: str) -> Split:
@@ -112,5 +124,4 @@ def _split(arrays: Mapping[str, Any], part: str, samples: str, name: str) -> Spl
 def _tensor(array: Any) -> Tensor:
     if isinstance(array, Tensor):
         return array.detach().to("cpu").to_dense()
-    values = np.array(array)
-    return torch.from_numpy(values.astype(values.dtype.newbyteorder("="), copy=False))
+    return torch.from_numpy(in_native_order(np.array(array)))

@@ -21,15 +21,16 @@ def from_map_style(splits: Mapping[str, Pictures], name: str, size: int | None =
         size: Height and width in pixels of all images; by default the size of the first one.
 
     Raises:
-        InputError: If a split is unknown, empty or there twice, splits name different classes, or the first image
-            cannot be read.
+        InputError: If a split is unknown, empty, there twice or no map-style data set, splits name different classes,
+            or the first image cannot be read.
     """
     split_of = {given: part for part, given in names_by_split(splits, name).items()}
     if unknown := set(splits) - set(split_of):
-        raise InputError(
-            f"data {name}: splits must be {', '.join(SPLIT_NAMES)}, but there is {', '.join(sorted(unknown))}."
-        )
+        listed = ", ".join(sorted(map(str, unknown)))
+        raise InputError(f"data {name}: splits must be {', '.join(SPLIT_NAMES)}, but there is {listed}.")
     pictures = {split_of[given]: split for given, split in splits.items()}
+    for part, split in pictures.items():
+        _check_map_style(split, part, name)
     if empty := [part for part, split in pictures.items() if not len(split)]:
         raise InputError(f"data {name}: the {empty[0]} split is empty.")
     classes = _class_names(pictures["train"])
@@ -40,6 +41,15 @@ def from_map_style(splits: Mapping[str, Pictures], name: str, size: int | None =
                 "give all splits the same, in the same order."
             )
     return undecoded(name, pictures, size, classes)
+
+
+def _check_map_style(pictures: Any, part: str, name: str) -> None:
+    kind = type(pictures)
+    if not (hasattr(kind, "__len__") and hasattr(kind, "__getitem__")):
+        raise InputError(
+            f"data {name}: the {part} split must be a map-style data set, with len() and [index], but is a "
+            f"{kind.__name__}."
+        )
 
 
 def _class_names(pictures: Any) -> tuple[str, ...] | None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from autokd.data.dataset import Dataset, Split, describe, hold_out
+from autokd.data.dataset import LABEL_LIMIT, Dataset, Split, describe, hold_out, numbered_classes
 from autokd.errors import InputError
 
 
@@ -74,6 +74,20 @@ def test_hold_out_leaves_at_least_one_sample(n: int) -> None:
         InputError, match=f"data: {n} of the 100 training samples cannot be held out .*: at most 99 can"
     ):
         hold_out(numbered(100), n)
+
+
+def test_classes_are_numbered_up_to_the_highest_label_of_all_splits() -> None:
+    empty = numbered(3).take(torch.arange(0))
+    assert numbered_classes([numbered(2), numbered(4), empty], "mine") == ("0", "1", "2", "3")
+    assert numbered_classes([empty], "mine") == ()
+
+
+@pytest.mark.parametrize("label", [LABEL_LIMIT, 10**12])
+def test_labels_that_are_identifiers_are_refused_before_classes_are_numbered(label: int) -> None:
+    split = Split(numbered(3).images, torch.tensor([0, 1, label]))
+    wanted = rf"^data mine: labels must be 0\.\.classes-1 and below 1,000,000, but the highest is {label:,}: number the"
+    with pytest.raises(InputError, match=wanted):
+        numbered_classes([numbered(3), split], "mine")
 
 
 def test_a_subset_keeps_some_training_samples_and_the_other_splits(dataset: Dataset) -> None:

@@ -292,10 +292,13 @@ def test_workers_find_a_users_module_in_the_current_folder(tmp_path: Path, datas
     assert "2/2 trials" in done.stdout
 
 
-def test_data_in_memory_may_have_settings(search) -> None:
+def test_data_in_memory_may_have_settings(search, dataset: Dataset) -> None:
     assert search(data_settings={"subset": 40}).problem.facts.n_train == 40
     with pytest.raises(InputError, match=r"data\.subse"):
         search(data_settings={"subse": 40})
+    given = {key: array for key, array in arrays(dataset).items() if not key.startswith("validation")}
+    with pytest.raises(InputError, match=r"data\.validation: input should be a valid integer, .*, but got 'many'\.$"):
+        search(data=given, data_settings={"validation": "many"})
 
 
 def test_the_package_lists_its_public_names() -> None:

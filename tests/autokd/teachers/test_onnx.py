@@ -136,6 +136,15 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("kind", ["empty", "folder"])
+def test_what_is_no_network_is_named_before_it_is_digested(tmp_path: Path, dataset: Dataset, kind: str) -> None:
+    pytest.importorskip("onnxruntime")
+    path = tmp_path / "t.onnx"
+    path.touch() if kind == "empty" else path.mkdir()
+    with pytest.raises(InputError, match=r"teacher.onnx: .*t.onnx is not a readable ONNX file: "):
+        load_teacher(TeacherConfig(onnx=str(path)), CPU, dataset)
+
+
 @pytest.mark.parametrize("shape", [("n", 1, 8, 6), ("n", 36), ("n", 3, "h", "w")])
 def test_samples_of_another_shape_are_refused_with_the_way_out(write, shape: tuple[int | str, ...]) -> None:
     with pytest.raises(InputError, match=r"takes samples of .*, but gets 1 x 6 x 6: set teacher.resize or"):

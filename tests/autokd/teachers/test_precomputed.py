@@ -122,6 +122,9 @@ def test_pickled_arrays_are_refused(tmp_path: Path) -> None:
             {"train": torch.zeros(60, 3, 1)},
             r"train must be floats of samples x outputs, but is torch.float32 of \(60, 3, 1\)",
         ),
+        ({"train": torch.zeros(60, 0)}, r"train must be floats of samples x outputs, .* of \(60, 0\)"),
+        ({"train": np.full((60, 3), "a")}, "teacher.outputs must be arrays of numbers: train: can't"),
+        ({"test": np.zeros((24, 3), np.longdouble)}, "teacher.outputs must be arrays of numbers: test: can't convert"),
         ({"train": torch.zeros(60, 3).long()}, "train must be floats of samples x outputs, but is torch.int64"),
         (
             {"train": torch.zeros(81, 3)},
@@ -134,6 +137,18 @@ def test_outputs_that_are_not_the_datas_are_refused(outputs, teach, changes: dic
     arrays = {part: rows for part, rows in (outputs | changes).items() if rows is not None}
     with pytest.raises(InputError, match=message):
         teach(arrays)
+
+
+@pytest.mark.parametrize("kind", [">f4", "<f4"])
+def test_rows_of_any_byte_order_are_taken(tmp_path: Path, dataset: Dataset, outputs, teach, kind: str) -> None:
+    for part, rows in outputs.items():
+        np.save(tmp_path / f"{part}.npy", rows.numpy().astype(kind))
+    found = read_outputs(tmp_path)
+    arrays = {part: found[part] for part in outputs}
+    teacher = teach(arrays)
+    assert teacher.digest == teach(outputs).digest
+    assert torch.equal(teacher.on_split(dataset, "test", CPU), outputs["test"])
+    assert keep_outputs(arrays, tmp_path) == keep_outputs(outputs, tmp_path)
 
 
 def test_training_rows_in_another_order_are_noticed(outputs, teach) -> None:

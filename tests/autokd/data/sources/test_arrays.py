@@ -96,6 +96,26 @@ def test_classes_are_numbered_unless_they_are_named(arrays: dict[str, Any]) -> N
     assert from_arrays(arrays | {"class_names": ["x", "y", "z"]}, "mine").class_names == ("x", "y", "z")
 
 
+@pytest.mark.parametrize("names", [[b"ant", b"bee", "caf\u00e9".encode()], np.array([b"ant", b"bee", b"caf\xc3\xa9"])])
+def test_names_in_bytes_are_read_as_text(arrays: dict[str, Any], names: Any) -> None:
+    assert from_arrays(arrays | {"class_names": names}, "mine").class_names == ("ant", "bee", "caf\u00e9")
+
+
+@pytest.mark.parametrize("empty", ["train", "validation", "test"])
+def test_an_empty_split_is_named(arrays: dict[str, Any], empty: str) -> None:
+    images, labels = arrays["train_images"], arrays["train_labels"]
+    sizes = {part: 0 if part == empty else 50 for part in ("train", "validation", "test")}
+    given = {f"{part}_images": images[:n] for part, n in sizes.items()}
+    given |= {f"{part}_labels": labels[:n] for part, n in sizes.items()}
+    with pytest.raises(InputError, match=f"^data mine: the {empty} split is empty"):
+        from_arrays(given, "mine")
+
+
+def test_class_names_must_be_given_if_they_are_there(arrays: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=r"class_names must be a list of a name for each class, but its shape is \(\)"):
+        from_arrays(arrays | {"class_names": None}, "mine")
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -112,6 +132,11 @@ def test_classes_are_numbered_unless_they_are_named(arrays: dict[str, Any]) -> N
             r"train_images must be .*vectors are inputs\), but are \(50, 4\)",
         ),
         ({"train_labels": np.arange(50) - 1}, r"labels must be 0\.\."),
+        ({"train_labels": np.arange(50) + 10**12}, "labels must be .* below 1,000,000, .*: number the classes anew"),
+        ({1: np.zeros(3)}, "may have validation_images, .* but has 1, train_images"),
+        ({"class_names": "abc"}, r"class_names must be a list of a name for each class, but its shape is \(\)"),
+        ({"class_names": np.array("abc")}, r"class_names must be a list .*, but its shape is \(\)"),
+        ({"class_names": np.array([["a", "b", "c"]])}, r"class_names must be a list .*, but its shape is \(1, 3\)"),
         ({"train_images": np.zeros((50, 3, 8, 9), np.uint8)}, r"\(50, 3, 8, 9\) seem to have .*moveaxis\(.*, 1, -1\)"),
     ],
 )

@@ -76,6 +76,10 @@ GREY = np.zeros((2, 2), np.uint8)
         ([(GREY / 2, 0)], r"sample 0 must be .*: the image is ndarray of float64, \(2, 2\)"),
         ([{"pixels": GREY, "label": 1}], "it has pixels, label, but needs image .or img. and label"),
         ([(GREY, 0.7)], "sample 0 must be .*: the label 0.7 is no class number"),
+        ([(GREY, 10**12)], "sample 0 must be .*: the label 1000000000000 is not below 1,000,000; number the classes"),
+        ([(GREY, 0), (GREY, 10**20)], "sample 1 must be .*: the label 10{20} is not below 1,000,000"),
+        ([(GREY, float("inf"))], "sample 0 must be .*: cannot convert float infinity"),
+        ([(GREY, torch.zeros(3))], "sample 0 must be a uint8 or Pillow image and its label: "),
         ([(GREY, 0), (GREY, None)], "sample 1 must be a uint8 or Pillow image and its label: int"),
         ([(np.zeros((2, 2, 4), np.uint8), 0), (np.zeros((3, 2, 4), np.uint8), 0)], "sample 1: an image of 4 channels"),
         ([(Image.new("I;16", (2, 2)), 0)], "more than 8 bits a channel"),
@@ -93,6 +97,28 @@ def test_samples_that_are_not_labelled_images_are_named(samples: list[Any], mess
 def test_a_data_set_that_fails_is_named_with_its_sample() -> None:
     with pytest.raises(InputError, match="data mine, train: sample 0 fails: KeyError: 0"):
         from_map_style({"train": Pairs({"one": 1})}, "mine")  # type: ignore[arg-type]
+
+
+class Wordy(Pairs):
+    """Samples that cannot be read, with an error of several lines."""
+
+    def __getitem__(self, index: int) -> Any:
+        raise RuntimeError("no sample\nbut a long story.")
+
+
+def test_of_an_error_of_several_lines_the_first_is_said() -> None:
+    with pytest.raises(InputError, match=r"^data mine, train: sample 0 fails: RuntimeError: no sample\.$"):
+        from_map_style({"train": Wordy([0])}, "mine")
+
+
+@pytest.mark.parametrize(
+    ("split", "kind"), [(iter([]), "list_iterator"), (None, "NoneType"), ({0}, "set"), (Records, "type")]
+)
+@pytest.mark.parametrize("part", ["train", "validation"])
+def test_a_split_that_is_no_map_style_data_set_is_named(part: str, split: Any, kind: str) -> None:
+    wanted = rf"the {part} split must be a map-style data set, with len\(\) and \[index\], but is a {kind}\.$"
+    with pytest.raises(InputError, match=f"^data mine: {wanted}"):
+        from_map_style({"train": Records(4), part: split}, "mine")
 
 
 class OfClasses(Pairs):
@@ -114,6 +140,8 @@ def test_splits_of_other_classes_are_refused() -> None:
 def test_unknown_and_empty_splits_are_named() -> None:
     with pytest.raises(InputError, match="splits must be train, validation, test, but there is unsupervised"):
         from_map_style({"train": Records(4), "unsupervised": Records(4)}, "mine")
+    with pytest.raises(InputError, match="splits must be train, validation, test, but there is 1, extra"):
+        from_map_style({"train": Records(4), 1: Records(4), "extra": Records(4)}, "mine")  # type: ignore[dict-item]
     with pytest.raises(InputError, match="data mine: the test split is empty"):
         from_map_style({"train": Records(4), "test": Records(0)}, "mine")
 
