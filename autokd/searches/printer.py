@@ -87,7 +87,7 @@ class Printer:
                 self._print(f"reference {reference.name}: {reference_state(reference)}")
         news = (progress.finished, progress.best_accuracy)
         if progress.status == "finished":
-            self._print(f"search {progress.name} ends after {progress.finished} of {counted(progress.trials, 'trial')}")
+            self._print(_end(progress))
         elif news != self._last and progress.finished:
             self._print(_summary(progress))
         self._last = news
@@ -142,6 +142,14 @@ def time_left(progress: Progress) -> str:
 
 def _steps_done(training: Training) -> int:
     return int(TRAINING_LINES * training.epochs_done / training.epochs)
+
+
+def _end(progress: Progress) -> str:
+    """That the search is at its end; fewer trials than it has may be asked for when it is resumed."""
+    if progress.finished > progress.trials:
+        already = counted(progress.finished, "trial")
+        return f"search {progress.name} has {already} already, more than the {progress.trials} asked for"
+    return f"search {progress.name} ends after {progress.finished} of {counted(progress.trials, 'trial')}"
 
 
 def _summary(progress: Progress) -> str:

@@ -104,9 +104,10 @@ def _most_frequent(labels: Tensor) -> float:
 
 def _check_outputs(logits: Tensor, classes: int) -> None:
     if logits.ndim != 2 or logits.shape[1] != classes:
+        has_more = logits.ndim == 2 and logits.shape[1] > classes
         raise InputError(
             f"the teacher gives {tuple(logits.shape[1:])} outputs a sample, but the data has {classes} classes"
-            + (": teacher.classes says which outputs they are." if logits.shape[-1] > classes else ".")
+            + (": teacher.classes says which outputs they are." if has_more else ".")
         )
     if not logits.isfinite().all():
         raise InputError("the teacher's outputs are not finite: check its weights and what inputs it wants.")

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -21,6 +22,7 @@ __all__ = ["SUFFIXES", "check_suffix", "find_path", "load_weights"]
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".th", ".ckpt", ".bin")
 
+_TORCHSCRIPT = "TorchScript archive"  # in torch's warning and error about such a file
 _SHOWN = 3  # keys of a kind in a message
 _MISFITS = (RuntimeError, TypeError, AttributeError, KeyError)  # of `load_state_dict`
 
@@ -113,13 +115,20 @@ def _read(path: Path) -> object:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", f".*{_TORCHSCRIPT}")
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise InputError(
             f"teacher.weights: {path} is not a readable file of tensors: it is damaged, or holds other objects, which "
             "are never unpickled; save the state dict alone: torch.save(module.state_dict(), file)."
         ) from None
     except (SafetensorError, OSError, RuntimeError, EOFError, TypeError, ValueError) as error:
+        if _TORCHSCRIPT in str(error):
+            raise InputError(
+                f"teacher.weights: {path} is a {_TORCHSCRIPT}: save its state_dict, or return torch.jit.load(...) from "
+                "teacher.factory."
+            ) from None
         raise InputError(f"teacher.weights: {path} is not a readable file of tensors: {first_line(error)}.") from None
 
 

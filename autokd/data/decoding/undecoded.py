@@ -14,7 +14,7 @@ SPLIT_NAMES = {"train": ("train",), "validation": ("validation", "val", "valid")
 """Splits with the names that a source may give them."""
 
 
-_LOOKED_AT = 64  # images, to see whether there are colour images behind a grey one
+_LOOKED_AT = 64  # images, and fewer than twice as many, to see whether there are colour images behind a grey one
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def undecoded(
 ) -> Undecoded:
     """Undecoded images of map-style data sets, with the size of the first training image.
 
-    They have its channels, too, but if it is grey and one of up to 64 others, spread evenly, is not, they are colour.
+    They have its channels, too, but if it is grey and one of at most 127, spread evenly, is not, they are colour.
 
     Args:
         name: Name of the source, for messages.

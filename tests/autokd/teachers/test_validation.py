@@ -37,7 +37,7 @@ def test_a_good_teacher_gives_its_metrics(dataset: Dataset) -> None:
             r"gives \(7,\) outputs a sample, but .* 3 classes: teacher.classes says",
         ),
         (lambda x: torch.zeros(len(x), 2), None, r"gives \(2,\) outputs a sample, but the data has 3 classes\.$"),
-        (lambda x: torch.zeros(len(x)), None, r"gives \(\) outputs a sample, but the data has 3 classes"),
+        (lambda x: torch.zeros(len(x)), None, r"gives \(\) outputs a sample, but the data has 3 classes\.$"),
         (lambda x: bands(x) / 0, None, r"outputs are not finite: check its weights and what inputs it wants\.$"),
         (nn.Linear(5, 3), None, r"the teacher fails on images of \(1, 6, 6\): RuntimeError: mat1"),
         (

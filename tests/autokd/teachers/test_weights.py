@@ -58,6 +58,14 @@ def test_a_file_of_pickled_objects_is_refused_and_not_run(tmp_path: Path, make_n
         load_weights(make_network(), tmp_path / "w.pth", "m:f")
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+def test_of_a_torchscript_archive_the_ways_out_are_said_and_no_warning(tmp_path: Path, make_network) -> None:
+    torch.jit.trace(make_network().eval(), torch.zeros(1, 1, 6, 6)).save(str(tmp_path / "w.pt"))
+    wanted = r"w.pt is a TorchScript archive: save its state_dict, or return torch.jit.load\(...\) from teacher.factory"
+    with pytest.raises(InputError, match=wanted):
+        load_weights(make_network(), tmp_path / "w.pt", "m:f")
+
+
 @pytest.mark.parametrize("kind", ["missing", "other shape", "numbered", "tensor", "list"])
 def test_weights_of_another_architecture_are_refused(tmp_path: Path, make_network, kind: str) -> None:
     state = make_network().state_dict()
