@@ -1,8 +1,8 @@
 """What a benchmark says of the machine on which it ran, and of the code."""
 
 import platform
-from collections.abc import Mapping
 import subprocess
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
