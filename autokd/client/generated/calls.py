@@ -37,7 +37,7 @@ class Calls:
         return self._call(types.HealthAnswer, "GET", "/health/live")
 
     def is_ready(self) -> types.HealthAnswer:
-        """Whether the database can be read, and the folder of searches written."""
+        """Whether the database can be read, and the folder of searches written, where there is room."""
         return self._call(types.HealthAnswer, "GET", "/health/ready")
 
     def show_metrics(self) -> str:
