@@ -26,7 +26,8 @@ def markdown(runs: Sequence[Run]) -> str:
     groups = dict[tuple[str, str], list[Run]]()
     for run in newest:
         groups.setdefault((run.recipe, run.processor), []).append(run)
-    return "\n".join([*_summaries(groups), "", *_phases(next(iter(groups.values()))), "", *_all(newest)])
+    whole = [*_summaries(groups), "", _over_processors(newest), "", *_phases(next(iter(groups.values())))]
+    return "\n".join([*whole, "", *_all(newest)])
 
 
 def over_seeds(runs: Sequence[Run], value: Callable[[Run], float]) -> Estimate:
@@ -55,13 +56,21 @@ def _summaries(groups: Mapping[tuple[str, str], Sequence[Run]]) -> list[str]:
     return lines
 
 
+def _over_processors(newest: Sequence[Run]) -> str:
+    """What the newest recipe reaches over all its seeds, on whatever processor."""
+    runs = [run for run in newest if run.recipe == newest[0].recipe]
+    below, above = (over_seeds(runs, value) for value in (lambda run: run.below, lambda run: run.difference))
+    differences = f"{_interval(below)} points below the teacher, {_interval(above)} over the best reference"
+    return f"The newest recipe, over the seeds on all processors, n = {below.n}: {differences}."
+
+
 def _phases(runs: Sequence[Run]) -> list[str]:
     """Mean seconds of each part of these runs, and how long the whole took."""
     taken = {name: [run.phases[name] for run in runs if name in run.phases] for name in PHASES}
     means = [f"{name.replace('_', ' ')} {statistics.fmean(each):.0f} s" for name, each in taken.items() if each]
     whole = [run.seconds for run in runs if run.with_installation] or [run.seconds for run in runs]
-    longest = f"{_clock(min(whole))} to {_clock(max(whole))}"
-    return [f"Mean time of the parts in the runs of the first line: {', '.join(means)}; the whole took {longest}."]
+    ends = " to ".join(dict.fromkeys(_clock(end(whole)) for end in (min, max)))
+    return [f"Mean time of the parts in the runs of the first line: {', '.join(means)}; the whole took {ends}."]
 
 
 def _all(runs: Sequence[Run]) -> list[str]:

@@ -35,6 +35,8 @@ def test_the_newest_comes_first_and_each_recipe_on_each_processor_is_summed_up_b
         "| now | Difference Engine | 16 | 0.80 | 4: 0.80 (1) | +0.10 | 0 of 1 |",
         "| then | Abacus | 30 | 1.00 | 0: 1.00 (1) | +0.40 | 1 of 1 |",
     ]
+    interval = stats.ttest_1samp([0.2, 0.5, 0.1], 0.0).confidence_interval(0.95)
+    assert f"n = 3: +0.57 [+0.05, +1.08] points below the teacher, +0.27 [{interval.low:+.2f}, " in text
 
 
 def test_the_whole_time_is_that_of_runs_with_installing() -> None:
