@@ -1,11 +1,24 @@
 """Free space on a disk."""
 
+import os
 import shutil
 from pathlib import Path
 
 from autokd.errors import DiskFullError
 
-__all__ = ["check_space", "size_text"]
+__all__ = ["check_space", "free_bytes", "is_full", "size_text"]
+
+LEAST_ROOM = 1_000_000  # bytes; a disk with fewer is full: SQLite cannot even read without some of them
+
+
+def free_bytes(folder: Path) -> int:
+    """Free space on the disk of a folder, which need not exist yet, in bytes."""
+    return shutil.disk_usage(next(place for place in (folder, *folder.parents) if os.path.exists(place))).free
+
+
+def is_full(folder: Path) -> bool:
+    """Whether the disk of a folder, which need not exist yet, is full."""
+    return free_bytes(folder) < LEAST_ROOM
 
 
 def check_space(folder: Path, n_bytes: int, what: str, advice: str) -> None:
@@ -20,7 +33,7 @@ def check_space(folder: Path, n_bytes: int, what: str, advice: str) -> None:
     Raises:
         DiskFullError: If there is no room.
     """
-    free = shutil.disk_usage(next(place for place in (folder, *folder.parents) if place.exists())).free
+    free = free_bytes(folder)
     if n_bytes > free:
         raise DiskFullError(
             f"{what} need {size_text(n_bytes)} in {folder}, but the disk has {size_text(free)} left: {advice}."

@@ -1,6 +1,5 @@
 """Outages: which errors of a driver pass by themselves, and how a search waits until its database answers again."""
 
-import shutil
 import sqlite3
 import time
 from collections.abc import Callable
@@ -11,6 +10,7 @@ from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
 from sqlalchemy.exc import DBAPIError, OperationalError
 
+from autokd.core.disk import is_full
 from autokd.database.errors import DatabaseGone
 
 __all__ = ["Patience", "disk_remark", "is_forbidden", "is_outage", "is_sqlite_outage", "patient"]
@@ -22,7 +22,6 @@ _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 10.0
 
 # Locked by another process, a full disk, and what full disks and network file systems answer.
 _SQLITE = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
-_LEAST_ROOM = 100_000  # bytes on a disk, without which SQLite cannot even read: its log's index needs 32 kB
 # Connection lost (08), no disk, memory or connection left (53), shut down (57P), system error (58), read-only as a
 # standby is during a fail-over, deadlock or lost race (40), and a lock that was not free in time.
 _POSTGRESQL = ("08", "53", "57P", "58", "25006", "40", "55P03")
@@ -118,6 +117,4 @@ def is_forbidden(error: sqlite3.Error) -> bool:
 
 def disk_remark(file: str | Path | None) -> str:
     """What an error of a SQLite file is to say of its disk: that it is full, or nothing."""
-    if file is None or not Path(file).parent.is_dir() or shutil.disk_usage(Path(file).parent).free >= _LEAST_ROOM:
-        return ""
-    return "; its disk is full: make room"
+    return "; its disk is full: make room" if file is not None and is_full(Path(file).parent) else ""

@@ -2,12 +2,12 @@
 
 import os
 import platform
-import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from autokd.core.disk import free_bytes
 from autokd.core.extras import EXTRAS
 from autokd.database.errors import DamagedRow
 from autokd.errors import AutoKDError
@@ -106,7 +106,7 @@ def _database(home: Workspace) -> Finding:
 
 def _disk(folder: Path) -> Finding:
     existing = next(path for path in (folder, *folder.parents) if os.path.exists(path))
-    free = shutil.disk_usage(existing).free
+    free = free_bytes(existing)
     writable = os.access(existing, os.W_OK)
     detail = f"{folder}: {free / 2**30:.1f} GiB free" + ("" if writable else ", but it cannot be written")
     return Finding("disk", writable and free > LITTLE_SPACE_BYTES, detail)

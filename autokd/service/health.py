@@ -5,13 +5,11 @@ import os
 from fastapi import APIRouter, HTTPException
 from pydantic import BaseModel
 
-from autokd.core.disk import check_space
-from autokd.errors import AutoKDError, DiskFullError
+from autokd.core.disk import is_full
+from autokd.errors import AutoKDError
 from autokd.service.settings import Current
 
 __all__ = ["router"]
-
-LEAST_ROOM = 1_000_000  # bytes
 
 router = APIRouter(prefix="/health", tags=["health"])
 
@@ -39,8 +37,6 @@ def is_ready(settings: Current) -> HealthAnswer:
         raise HTTPException(503, "the database cannot be used") from None
     if not os.access(settings.home.folder, os.W_OK):
         raise HTTPException(503, "the folder of searches cannot be written")
-    try:
-        check_space(settings.home.folder, LEAST_ROOM, "searches", "make room")
-    except DiskFullError:
-        raise HTTPException(503, "the disk is full") from None
+    if is_full(settings.home.folder):
+        raise HTTPException(503, "the disk is full")
     return HealthAnswer()

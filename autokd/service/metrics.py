@@ -1,6 +1,5 @@
 """Prometheus metrics: of searches, read from the database when they are asked for, and of the service's requests."""
 
-import shutil
 import time
 from collections import Counter as Tally
 from collections.abc import Iterable
@@ -12,6 +11,7 @@ from prometheus_client.registry import Collector
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from autokd.core.disk import free_bytes
 from autokd.searches.progress import all_progress
 from autokd.searches.workspace import Workspace
 from autokd.service.guard import allow
@@ -91,7 +91,7 @@ class _Searches(Collector):
             if progress.best_accuracy is not None:
                 best.add_metric([progress.name], progress.best_accuracy)
         free = GaugeMetricFamily("autokd_disk_free_bytes", "Free space on the disk of the searches")
-        free.add_metric([], shutil.disk_usage(self._home.folder).free)
+        free.add_metric([], free_bytes(self._home.folder))
         return searches, trials, best, running, free
 
     def describe(self) -> Iterable[Metric]:

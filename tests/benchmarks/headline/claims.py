@@ -64,19 +64,15 @@ class Evidence:
 
     def arm(self, name: str, variant: str | None = None) -> list[Record]:
         """Records of an arm that have a student."""
-        return [
-            record
-            for record in self.records
-            if record.run.arm == name and record.metrics and variant in (None, record.run.variant)
-        ]
+        return [record for record in self._of(name, variant) if record.metrics]
 
     def failed(self, name: str, variant: str | None = None) -> list[Record]:
         """Records of an arm that have no student."""
-        return [
-            record
-            for record in self.records
-            if record.run.arm == name and not record.metrics and variant in (None, record.run.variant)
-        ]
+        return [record for record in self._of(name, variant) if not record.metrics]
+
+    def _of(self, name: str, variant: str | None) -> Iterator[Record]:
+        arm = (record for record in self.records if record.run.arm == name)
+        return (record for record in arm if variant in (None, record.run.variant))
 
     def tests(self, name: str, variant: str | None = None) -> dict[int, float]:
         """Test accuracy of each seed, in percent."""
