@@ -17,6 +17,7 @@ from autokd.searches.pace import full_length
 from autokd.searches.panel_facts import panel_json
 from autokd.searches.part import MOST_CLIMBED
 from autokd.searches.problem import Problem
+from autokd.searches.progress import smallest_student
 from autokd.searches.result import SearchResult
 from autokd.searches.students import TrainedStudent, trained_students
 from autokd.searches.trial_record import TrialRecord
@@ -31,6 +32,7 @@ __all__ = [
     "estimates",
     "failures_json",
     "families_json",
+    "limits_used_so_far",
     "pareto_json",
     "searched_student",
     "status_json",
@@ -52,6 +54,8 @@ def status_json(result: SearchResult) -> dict[str, Any]:
         "trainings": [asdict(training) for training in result.trainings],
         "rung_correlations": [asdict(one) for one in correlations],
         "events": [asdict(event) for event in result.last_events(EVENTS)],
+        "controller": _controller_json(result),
+        "limits": {"allowed": problem.budget.limits, "used": limits_used_so_far(result)},
         "rungs": list(problem.rungs),
         "seconds": asdict(result.times),
         "full_length": full_length(problem),
@@ -61,6 +65,22 @@ def status_json(result: SearchResult) -> dict[str, Any]:
         "flatness": flatness and asdict(flatness) | {"is_flat": flatness.is_flat},
         **({"front": [student_or_reference_json(student) for student in result.front]} if problem.costs else {}),
     }
+
+
+def limits_used_so_far(result: SearchResult) -> dict[str, float] | None:
+    """The share of each limit that the best trial's smallest student uses; None before there is a best trial."""
+    best = result.progress.best_trial
+    return (
+        None if best is None else result.problem.budget.utilisation(smallest_student(result.trial(best).students).cost)
+    )
+
+
+def _controller_json(result: SearchResult) -> dict[str, Any] | None:
+    """The process that runs the search; None if none does."""
+    row = result.row
+    if row.lease_host is None or not result.progress.is_running:
+        return None
+    return {"host": row.lease_host, "pid": row.lease_pid}
 
 
 def estimates(result: SearchResult) -> tuple["Outlook | None", "SignalToNoise | None"]:

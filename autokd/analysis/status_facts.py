@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 
-from autokd.analysis.plain_values import EVENTS, estimates
+from autokd.analysis.plain_values import EVENTS, estimates, limits_used_so_far
 from autokd.analysis.rung_correlations import RungCorrelation, rung_correlations
 from autokd.config.objectives import Against
 from autokd.searches.earlier import learns_from
 from autokd.searches.event_lines import event_line
 from autokd.searches.findings import full_length_lines
 from autokd.searches.part import MOST_CLIMBED
-from autokd.searches.progress import Progress, smallest_student
+from autokd.searches.progress import Progress
 from autokd.searches.remarks import search_remarks
 from autokd.searches.result import SearchResult
 from autokd.searches.tables import (
@@ -25,7 +25,6 @@ from autokd.searches.tables import (
     times_line,
     training_state,
 )
-from search_spaces.design.budget import Budget
 
 __all__ = ["front_line", "rung_correlation_line", "status_facts"]
 
@@ -52,7 +51,7 @@ def status_facts(result: SearchResult, asks_model: bool = True) -> list[tuple[st
         *(outlook.facts if outlook else []),
         ("teacher", _teacher_line(progress)),
         *panel_lines(problem.facts.panel),
-        *_limits_lines(result, progress, problem.budget),
+        *([("limits", limits_used(used))] if (used := limits_used_so_far(result)) else []),
         *(("reference", f"{one.name}: {reference_state(one)}") for one in progress.references),
         ("time", times_line(result.times)),
         ("last change", moment(row.updated_at)),
@@ -101,14 +100,6 @@ def _best_line(progress: Progress) -> str:
     size = f"{count(progress.best_params)} parameters, {count(progress.best_macs)} MACs"
     activations = f"{count(progress.best_activation_bytes)} activation bytes"
     return f"{percent(progress.best_accuracy)} by trial {progress.best_trial}, {size}, {activations}"
-
-
-def _limits_lines(result: SearchResult, progress: Progress, budget: Budget) -> list[tuple[str, str]]:
-    """The share of each limit that the best trial's smallest student uses; nothing before there is a best trial."""
-    if progress.best_trial is None:
-        return []
-    best = smallest_student(result.trial(progress.best_trial).students)
-    return [("limits", limits_used(budget.utilisation(best.cost)))]
 
 
 def _teacher_line(progress: Progress) -> str:

@@ -7,8 +7,11 @@ from typing import Any
 
 __all__ = ["FullLength", "affordable_epochs", "scaled_rungs"]
 
-RESERVE = 0.1
-"""Share of the time of full-length trainings that is not planned with: for validation and for slower moments."""
+RESERVE = 0.2
+"""Share of the time of full-length trainings that is not planned with: for validation, and for a machine that slows.
+
+Where others share its hardware, their epochs took up to a quarter longer than the search's, by which they are planned.
+"""
 
 SEARCH_RESERVE = 0.2
 """The same for the trials. Their speed was measured on its own, before two workers shared the machine's memory."""

@@ -100,6 +100,20 @@ class StudentAnswer(BaseModel):
     reference: str | None = None
 
 
+class ControllerAnswer(BaseModel):
+    """The process that runs a search."""
+
+    host: str
+    pid: int
+
+
+class LimitsAnswer(BaseModel):
+    """Limits, and the share of each that the best trial's smallest student uses; `used` is null before there is one."""
+
+    allowed: dict[str, float]
+    used: dict[str, float] | None
+
+
 @dataclass(frozen=True, kw_only=True)
 class StatusAnswer(Progress):
     """The progress of a search and of its full-length trainings; see `autokd status -o json`.
@@ -112,6 +126,8 @@ class StatusAnswer(Progress):
     trainings: list[Training]
     rung_correlations: list[RungCorrelation]
     events: list[EventRow]
+    controller: ControllerAnswer | None
+    limits: LimitsAnswer
     rungs: list[float]
     seconds: Times
     full_length: dict[str, Any] | None

@@ -99,6 +99,8 @@ def terminate(pid: int) -> None:
 def test_ctrl_c_leaves_a_search_that_resumes_and_until_then_it_has_one_controller(start, invoke, tmp_path: Path):
     controller, home = start("search", "digits", *LONG), tmp_path / "home"
     controller.wait_until(lambda result: result.progress.finished >= 1)
+    running = json.loads(invoke("status", "digits", "--home", home, "-o", "json").out)
+    assert running["controller"] == {"host": socket.gethostname(), "pid": controller.process.pid}
     second = invoke("resume", "digits", "--home", home)
     owner = rf"process {controller.process.pid} on {re.escape(socket.gethostname())} \(last heartbeat \d+ s ago\)"
     assert (second.code, second.out) == (2, "")
@@ -110,7 +112,7 @@ def test_ctrl_c_leaves_a_search_that_resumes_and_until_then_it_has_one_controlle
     message = f"autokd: search 'digits' was interrupted; `autokd resume digits --home {home}` goes on.\n"
     assert (code, err) == (4, message)
     status = json.loads(invoke("status", "digits", "--home", home, "-o", "json").out)
-    assert status["status"] == "interrupted"
+    assert (status["status"], status["controller"]) == ("interrupted", None)
 
     trials = status["complete"] + status["pruned"] + status["running"] + 1
     resumed = invoke("resume", "digits", "--set", f"trials={trials}", *INLINE, "--home", home)

@@ -318,6 +318,7 @@ def test_train_and_the_manifest_have_the_three_axes(answer, finished: Path):
 def test_status_and_families_have_activations_and_the_tightest_limit(invoke, answer, finished: Path):
     status, families = answer("status"), answer("families")
     assert (status["best_activation_bytes"] > 0, status["teacher_activation_bytes"]) == (True, 12_288)
+    assert status["limits"] == {"allowed": {"params": 7_700}, "used": {"params": status["best_params"] / 7_700}}
     text = invoke("status", "digits", "--home", finished).out
     assert "12.3 k activation bytes" in text
     assert re.search(r"limits +params \d+\.\d % used \(the tightest\)", text)

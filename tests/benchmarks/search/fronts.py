@@ -30,6 +30,7 @@ from results import Result, Run, append, read
 from runner import search
 
 from autokd.core.seeds import derive
+from autokd.errors import first_line
 
 VARIABLE = "AUTOKD_TABLES"
 _NAME = "nb201-cifar100-raspi4"
@@ -46,17 +47,25 @@ def main() -> None:
     done = read(arguments.results)
     missing = [run for run in wanted if run not in done]
     print(f"{len(wanted)} runs, {len(wanted) - len(missing)} of them in {arguments.results}", file=sys.stderr)
+    n_failed = 0
     for run in missing:
-        done[run] = _perform(run, tradeoff)
+        what = f"{run.peer}, seed {run.seed}, {run.workers} workers"
+        try:
+            done[run] = _perform(run, tradeoff)
+        except Exception as error:  # of a peer: it must not end the runs of the others
+            n_failed += 1
+            print(f"{what}: failed, {type(error).__name__}: {first_line(error)}", file=sys.stderr)
+            continue
         append(arguments.results, done[run])
-        seconds = sum(done[run].trace.ask_seconds)
-        print(f"{run.peer}, seed {run.seed}, {run.workers} workers: {seconds:.1f} s", file=sys.stderr)
-    shares = collect(tradeoff, (done[run] for run in wanted))
+        print(f"{what}: {sum(done[run].trace.ask_seconds):.1f} s", file=sys.stderr)
+    shares = collect(tradeoff, (done[run] for run in wanted if run in done))
     versions = ", ".join(f"{name} {version(name)}" for name in ("numpy", "optuna", "torch"))
     print(f"{platform.processor() or platform.machine()}, Python {platform.python_version()}, {versions}\n")
     print(markdown(shares))
-    if arguments.plot is not None:
+    if arguments.plot is not None and shares:
         plot(tradeoff, shares, arguments.plot)
+    if n_failed:
+        sys.exit(f"{n_failed} of {len(missing)} runs failed; the same command tries them again.")
 
 
 def _arguments() -> argparse.Namespace:

@@ -7,7 +7,7 @@ import fronts
 import numpy as np
 import pytest
 from front_task import Tradeoff
-from results import read
+from results import Result, Run, read
 from tasks import Task
 
 Call = Callable[..., tuple[str, str]]
@@ -39,6 +39,25 @@ def test_runs_what_is_missing_and_reports(call: Call, tmp_path: Path) -> None:
     results = read(tmp_path / "results.jsonl")
     assert len(results) == 8
     assert all(len(result.trace.rows) == 50 for result in results.values())
+
+
+def test_a_run_that_fails_is_told_in_a_line_and_the_others_go_on(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    perform = fronts._perform
+
+    def broken(run: Run, tradeoff: Tradeoff) -> Result:
+        if run.peer == "random":
+            raise RuntimeError("The sampler gave up.\nIt says why elsewhere.")
+        return perform(run, tradeoff)
+
+    monkeypatch.setattr(fronts, "_perform", broken)
+    with pytest.raises(SystemExit, match=r"^1 of 2 runs failed; the same command tries them again\.$"):
+        call("--peers", "random", "nsga2", "--seeds", "1")
+    out, progress = capsys.readouterr()
+    assert "random, seed 0, 1 workers: failed, RuntimeError: The sampler gave up\n" in progress
+    assert [key.peer for key in read(tmp_path / "results.jsonl")] == ["nsga2"]
+    assert "| nsga2 | 1 |" in out
 
 
 def test_another_seed_searches_elsewhere(call: Call, tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def test_a_download_that_is_cut_off_is_an_input_error(
         fashion_mnist()
 
 
-@pytest.mark.parametrize("wrong", [gzip.compress(b"other"), b"no gzip"])
+@pytest.mark.parametrize("wrong", [gzip.compress(b"other"), b"no gzip"], ids=["another file", "no gzip"])
 def test_a_damaged_download_is_not_kept_so_that_it_is_fetched_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: bytes
 ) -> None:
