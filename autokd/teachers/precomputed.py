@@ -98,10 +98,12 @@ def read_outputs(path: Path) -> dict[str, Array]:
 def keep_outputs(arrays: Mapping[str, Any], folder: Path) -> Path:
     """Path of an archive of these arrays in `folder`, which is written unless it exists.
 
+    NumPy has no bfloat16, so that is kept as float32, which holds the same values.
+
     Raises:
         InputError: If an array does not hold numbers.
     """
-    tensors = {str(name): _tensor(str(name), values).detach().cpu() for name, values in arrays.items()}
+    tensors = {str(name): _kept(_tensor(str(name), values).detach().cpu()) for name, values in arrays.items()}
     path = folder / f"{_digest(tensors)[:16]}.npz"
     if not path.exists():
         write_atomically(path, lambda temporary: _save(tensors, temporary))
@@ -130,6 +132,10 @@ def _tensor(part: str, values: Any) -> Tensor:
         return torch.as_tensor(in_native_order(values) if isinstance(values, np.ndarray) else values)
     except (TypeError, ValueError, RuntimeError) as error:
         raise InputError(f"teacher.outputs must be arrays of numbers: {part}: {first_line(error)}.") from None
+
+
+def _kept(values: Tensor) -> Tensor:
+    return values.float() if values.dtype == torch.bfloat16 else values
 
 
 def _checked(part: str, outputs: Tensor, dataset: Dataset) -> Tensor:

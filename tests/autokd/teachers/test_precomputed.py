@@ -165,3 +165,9 @@ def test_arrays_are_kept_once_for_the_workers(tmp_path: Path, outputs) -> None:
     assert np.array_equal(read_outputs(path)["validation"], outputs["validation"])
     with pytest.raises(InputError, match="must be arrays of numbers"):
         keep_outputs({"train": ["a"]}, tmp_path)
+
+
+def test_rows_in_bfloat16_are_kept_with_their_values(tmp_path: Path, outputs) -> None:
+    rows = outputs["validation"].bfloat16()
+    kept = read_outputs(keep_outputs({"validation": rows}, tmp_path))["validation"]
+    assert torch.equal(torch.as_tensor(kept), rows.float())
