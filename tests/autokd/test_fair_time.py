@@ -36,7 +36,7 @@ def result(tmp_path: Path) -> SearchResult:
 def test_a_training_that_was_killed_ends_as_one_that_was_not_on_however_slow_a_machine(
     result: SearchResult, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pace, "slowest_epoch", lambda *arguments: 400.0)  # 2.1 epochs fit, and the validations
+    monkeypatch.setattr(pace, "slowest_epoch", lambda *arguments: 355.0)  # 2.1 epochs fit, and the validations
     saved: list[float] = []
 
     def kill(state: TrainingState, path: Path) -> None:
