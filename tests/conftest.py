@@ -1,5 +1,7 @@
 """What all tests share: one thread, the same random numbers and examples every time, clusters and buckets."""
 
+import math
+import os
 import signal
 from collections.abc import Iterator
 
@@ -69,12 +71,13 @@ def bucket(object_store: str, monkeypatch: pytest.MonkeyPatch) -> Bucket:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Start the long tests first, every other one in the middle of the list.
+    """Start the long tests first, in each of the processes.
 
-    Each of two processes begins with one half of the list and takes from the other's when it is done, so neither is
-    still in a long test when the other has nothing left.
+    Each process begins with its part of the list and takes from the others' when it is done, so none is still in a long
+    test when the others have nothing left.
     """
+    processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     first = [item for item in items if item.get_closest_marker("long")]
     rest = [item for item in items if not item.get_closest_marker("long")]
-    middle = len(rest) // 2
-    items[:] = [*first[::2], *rest[:middle], *first[1::2], *rest[middle:]]
+    size = math.ceil(len(rest) / processes)
+    items[:] = [item for n in range(processes) for item in (*first[n::processes], *rest[n * size : (n + 1) * size])]

@@ -62,13 +62,11 @@ def status_facts(result: SearchResult, asks_model: bool = True) -> list[tuple[st
         if progress.finished < progress.trials:  # else the last references are trained
             facts.append(("time left", duration(progress.seconds_left)))
         facts.append(("controller", f"process {row.lease_pid} on {row.lease_host}"))
-    elif any(training.state == "running" for training in trainings):
-        facts.append(("go on with", result.way_on("train")))
-    elif progress.status != "finished":
-        facts.append(("go on with", result.way_on("resume")))
+    elif progress.status != "finished" or result.unfinished == "train":
+        facts.append(("go on with", result.way_on(result.unfinished)))
     if asks_model:
         facts += _predictions(result, progress)
-    facts += search_remarks(progress, flatness, outlook is not None and outlook.is_enough)
+    facts += search_remarks(progress, flatness, result.command("retry"), outlook is not None and outlook.is_enough)
     facts += [("full length", line) for line in full_length_lines(problem)]
     facts += [("full length", f"{training.name}: {training_state(training)}") for training in trainings]
     lines = [event_line(event, problem.costs) for event in result.last_events(EVENTS)]

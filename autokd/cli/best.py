@@ -10,7 +10,7 @@ from autokd.analysis.status_facts import front_line
 from autokd.cli.axes import axes_table
 from autokd.cli.exports import exported
 from autokd.cli.output import Output, show_json, show_text
-from autokd.cli.within import option
+from autokd.cli.within import call_to_train, option
 from autokd.export.verification import Verification
 from autokd.searches.axes import three_axes
 from autokd.searches.findings import Findings, student_json
@@ -60,9 +60,9 @@ def best(
     if costs := shown.problem.costs:
         show_text(f"front: {front_line(result, costs)}")
     if export is not None:
-        exported(*export, student.is_final, output)
+        exported(*export, None if student.is_final else call_to_train(result, within), output)
     elif not student.is_final:
-        show_text(f"\nTrain it at full length: {_training(result, within)}")
+        show_text(f"\nTrain it at full length: {call_to_train(result, within)}")
     else:
         show_text(f"\nExport it: {result.command('export')} FOLDER{option(within)}")
 
@@ -115,12 +115,6 @@ def _test_accuracies(students: Sequence[TrainedStudent]) -> Iterator[str]:
                 f"test accuracy of trial {trial}: mean {percent(mean)}, spread {percent(spread)} "
                 f"over {len(of_trial)} students"
             )
-
-
-def _training(result: SearchResult, within: Budget) -> str:
-    """What to call for training at full length within further limits."""
-    limits = ", ".join(f"{name}={limit}" for name, limit in within.limits.items())
-    return result.way_on("train", option(within), f"within=autokd.Budget({limits})" if limits else "")
 
 
 def _networks_table(shown: Findings) -> Table:

@@ -12,41 +12,41 @@ __all__ = ["exported", "pushed", "verified"]
 
 
 def exported(
-    folder: Path, verification: Verification, is_final: bool, output: Output, comparison: Comparison | None = None
+    folder: Path, verification: Verification, training: str | None, output: Output, comparison: Comparison | None = None
 ) -> None:
     """Print the result of an export.
 
     Args:
         folder: The exported folder.
         verification: Result of verifying it.
-        is_final: Whether the student was trained at full length.
+        training: What to call for training the student at full length; None if it was.
         output: What to print: text or one JSON value.
         comparison: The student beside the best reference trained as long, if that is to be said.
     """
     if output == "json":
         show_json({"folder": str(folder)} | asdict(verification) | {"comparison": comparison and comparison.to_dict()})
         return
-    if not is_final:
-        show_text("this student is from the search alone: `autokd train` trains it at full length")
+    if training is not None:
+        show_text(f"this student is from the search alone: `{training}` trains it at full length")
     verified(folder, verification, output, done="exported")
     if comparison is not None:
         show_text(str(comparison))
 
 
-def pushed(folder: Path, verification: Verification, is_final: bool, output: Output, address: str | None) -> None:
+def pushed(folder: Path, verification: Verification, training: str | None, output: Output, address: str | None) -> None:
     """Print the result of writing a repository.
 
     Args:
         folder: The folder.
         verification: Result of verifying it.
-        is_final: Whether the student was trained at full length.
+        training: What to call for training the student at full length; None if it was.
         output: What to print: text or one JSON value.
         address: Where it was uploaded to; None if it was not.
     """
     if output == "json":
         show_json({"folder": str(folder), "uploaded": address} | asdict(verification))
         return
-    exported(folder, verification, is_final, output)
+    exported(folder, verification, training, output)
     show_text(
         f"uploaded to {address}" if address else "not uploaded: read README.md and manifest.json, then add --upload"
     )

@@ -23,4 +23,4 @@ def stop(result: SearchResult, now: bool, output: Output) -> None:
         return
     when = "within seconds" if now else "once its running evaluations have ended"
     show_text(f"search {row.name!r} (process {row.lease_pid} on {row.lease_host}) stops {when}")
-    show_text(f"`{result.command('status')}` tells how far that is, and `{result.way_on('resume')}` goes on")
+    show_text(f"`{result.command('status')}` tells how far that is, and `{result.way_on(result.unfinished)}` goes on")

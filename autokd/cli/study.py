@@ -1,5 +1,6 @@
 """The command `study`: writes a search as an Optuna study."""
 
+import shlex
 from pathlib import Path
 
 from autokd.analysis.optuna_study import write_study
@@ -26,4 +27,5 @@ def study(result: SearchResult, file: Path, force: bool, output: Output) -> None
     if output == "json":
         show_json({"file": str(file), "study": result.name, "trials": trials})
     else:
-        show_text(f"wrote {file}: {counted(trials, 'trial')}; optuna-dashboard sqlite:///{file} shows them")
+        address = shlex.quote(f"sqlite:///{file}")
+        show_text(f"wrote {file}: {counted(trials, 'trial')}; optuna-dashboard {address} shows them")

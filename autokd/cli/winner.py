@@ -34,13 +34,14 @@ def export(
     An earlier export of the same search is replaced as a whole; nothing that an export did not write ever is.
     """
     from autokd.cli.exports import exported
-    from autokd.cli.within import parse_within
+    from autokd.cli.within import call_to_train, parse_within
     from autokd.searches.api import find
 
-    result = find(name, home)
-    student = result.best_within(parse_within(within))
+    result, limits = find(name, home), parse_within(within)
+    student = result.best_within(limits)
     verification = result.export(folder, student, fold=not keep, force=force)
-    exported(folder, verification, student.is_final, output, result.compare(student))
+    training = None if student.is_final else call_to_train(result, limits)
+    exported(folder, verification, training, output, result.compare(student))
 
 
 @app.command(rich_help_panel=PANEL)
@@ -66,7 +67,7 @@ def push(
     Nothing is uploaded without `--upload`. The folder holds up to 32 of the validation samples.
     """
     from autokd.cli.exports import pushed
-    from autokd.cli.within import parse_within
+    from autokd.cli.within import call_to_train, parse_within
     from autokd.export.card import Card
     from autokd.export.upload import check_upload, upload
     from autokd.searches.api import find
@@ -74,11 +75,11 @@ def push(
     card, folder = Card(repository, licence), folder or Path(repository)
     if uploads:
         check_upload()
-    result = find(name, home)
-    student = result.best_within(parse_within(within))
+    result, limits = find(name, home), parse_within(within)
+    student = result.best_within(limits)
     verification = result.export(folder, student, force=force, card=card)
     address = upload(folder, repository, private) if uploads else None
-    pushed(folder, verification, student.is_final, output, address)
+    pushed(folder, verification, None if student.is_final else call_to_train(result, limits), output, address)
 
 
 @app.command(rich_help_panel=PANEL)

@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 
 from autokd.errors import InputError
+from autokd.searches.result import SearchResult
 from search_spaces.design.budget import LIMITS, Budget
 from search_spaces.errors import SpaceError
 
-__all__ = ["option", "parse_within"]
+__all__ = ["call_to_train", "option", "parse_within"]
 
 
 def parse_within(limits: Sequence[str] | None) -> Budget:
@@ -33,3 +34,9 @@ def parse_within(limits: Sequence[str] | None) -> Budget:
 def option(within: Budget) -> str:
     """The options that stand for these limits on a command line."""
     return "".join(f" --within {name}={limit}" for name, limit in within.limits.items())
+
+
+def call_to_train(result: SearchResult, within: Budget) -> str:
+    """What to call for training at full length within further limits."""
+    limits = ", ".join(f"{name}={limit}" for name, limit in within.limits.items())
+    return result.way_on("train", option(within), f"within=autokd.Budget({limits})" if limits else "")

@@ -1,5 +1,6 @@
 """Plain values as a checked configuration."""
 
+import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -11,7 +12,7 @@ from autokd.config.messages import one_line, wrong_key
 from autokd.config.schema import RESUMABLE_CHANGES, SearchConfig
 from autokd.errors import InputError
 
-__all__ = ["DEEPEST", "differences", "may_change", "parse_config", "recorded_config"]
+__all__ = ["DEEPEST", "checked_copy", "differences", "may_change", "parse_config", "recorded_config"]
 
 DEEPEST = 20  # of sections within sections
 
@@ -51,6 +52,24 @@ def recorded_config(values: dict[str, Any], where: str) -> SearchConfig:
         InputError: If a value is not allowed, see `parse_config`.
     """
     return parse_config(fill_recorded(values), where, context=RECORDED)
+
+
+def checked_copy(config: SearchConfig) -> SearchConfig:
+    """The configuration, as checked as one from a file: pydantic's `model_copy` takes whatever it is given.
+
+    Raises:
+        InputError: If a value is not allowed, a key unknown, or a section no section but a dictionary.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of pydantic, about what is refused here
+        checked = parse_config(config.to_dict(), "changed configuration", context=RECORDED)
+    wrong = [key for key, value in vars(config).items() if vars(checked).get(key) != value]
+    if wrong:
+        raise InputError(
+            f"changed configuration: {', '.join(wrong)}: unknown, or not as it would be read from a file; sections are "
+            "changed by their own `model_copy(update={...})`."
+        )
+    return checked
 
 
 def differences(old: SearchConfig, new: SearchConfig) -> dict[str, tuple[Any, Any]]:

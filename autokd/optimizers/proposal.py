@@ -90,11 +90,10 @@ def propose(past: Past, encoding: Encoding, config: SamplerConfig, number: int) 
 def _own_points(encoding: Encoding, config: SamplerConfig, number: int) -> Tensor:
     """Points of the study's Sobol sequence from the trial's on, `n x d`.
 
-    With earlier tasks they have the codes of missing values where a parameter does not exist, as trials do: a search
-    of the same seed has tried the same points, so that one of them may have been suggested already.
+    They have the codes of missing values where a parameter does not exist, as trials do, so that none is tried twice.
     """
     points = encoding.sobol(number, _N_SOBOL, derive(config.seed, "sobol"))
-    return Conditions(encoding, config.conditions).canonical(points) if config.memory.tasks else points
+    return Conditions(encoding, config.conditions).canonical(points)
 
 
 def _start_up(past: Past, own: Tensor, encoding: Encoding, config: SamplerConfig, number: int) -> Tensor:

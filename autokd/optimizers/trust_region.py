@@ -148,10 +148,11 @@ def _changes(rules: str | Mapping[str, Any], dimension: int, own: Rules) -> Mapp
     if (
         isinstance(rules, Mapping)
         and rules.keys() <= {*attributes}
-        and all(isinstance(each, Real) for each in rules.values())
+        and all(isinstance(each, Real) and math.isfinite(each) for each in rules.values())
     ):
-        return rules
-    allowed = f"{', '.join(map(repr, named))}, or in Python a dict of numbers for {', '.join(attributes)}"
+        longest = rules.get("initial_length", own.initial_length)  # our own least length follows from the space
+        return {"min_length": min(own.min_length, longest), **rules}
+    allowed = f"{', '.join(map(repr, named))}, or in Python a dict of finite numbers for {', '.join(attributes)}"
     raise OptimizerError(f"`rules` must be {allowed}, but got {rules!r}.")
 
 

@@ -2,7 +2,7 @@
 
 import math
 import secrets
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from numbers import Integral, Real
 from threading import Lock
 from typing import Any
@@ -264,9 +264,12 @@ def _check_options(
         raise OptimizerError(f"`deterministic` must be a bool, but got {deterministic!r}.")
     if feasible is not None and not callable(feasible):
         raise OptimizerError(f"`feasible` must be a function, but got {feasible!r}.")
-    if reference_point is not None and (
-        isinstance(reference_point, str)
-        or not hasattr(reference_point, "__len__")
-        or not hasattr(reference_point, "__iter__")
-    ):
-        raise OptimizerError(f"`reference_point` must be a sequence of numbers, but got {reference_point!r}.")
+    if reference_point is not None and not _are_finite(reference_point):
+        raise OptimizerError(f"`reference_point` must be a sequence of finite numbers, but got {reference_point!r}.")
+
+
+def _are_finite(values: Any) -> bool:
+    """Whether this is a sequence of finite numbers; an array or a tensor is one, a set or a mapping has no order."""
+    if isinstance(values, str | Set | Mapping) or not hasattr(values, "__len__") or not hasattr(values, "__iter__"):
+        return False
+    return all(isinstance(each, Real) and not isinstance(each, bool) and math.isfinite(each) for each in values)

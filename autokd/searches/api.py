@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from autokd.config.parsing import parse_config
+from autokd.config.parsing import checked_copy, parse_config
 from autokd.config.schema import SearchConfig
 from autokd.config.toml import make_paths_absolute, read_config
 from autokd.core.references import reference_to
@@ -145,8 +145,7 @@ def begin(
     """
     leave_if_importing()
     started = time.monotonic()
-    if not isinstance(config, SearchConfig):
-        config = read_config(Path(config))
+    config = checked_copy(config) if isinstance(config, SearchConfig) else read_config(Path(config))
     home, reporter = _place(home), reporter or default_reporter()
     home.check()
     if home.exists:

@@ -240,7 +240,7 @@ class Dispatcher:
             if self.teacher is None:
                 raise InputError(
                     "the teacher was given as an object, and not all of its outputs are stored yet: go on from Python, "
-                    f"with autokd.find({self.store.search(self.lease.search_id).name!r}, teacher=...)."
+                    "where the teacher is given to autokd.find."
                 )
             precompute_outputs(context, key, self.teacher)
             missing.remove(key)

@@ -296,7 +296,7 @@ class Tally:
         if not ended:
             return None
         mean = float(self._seconds) / ended
-        left = mean * (int(search.config["trials"]) - self._states.total()) / _n_workers(search)
+        left = mean * max(0, int(search.config["trials"]) - self._states.total()) / _n_workers(search)
         if limit := search.config.get("seconds"):
             left = min(left, max(0.0, float(limit) - spent))
         return left

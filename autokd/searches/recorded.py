@@ -292,7 +292,7 @@ class RecordedSearch:
     @property
     def remarks(self) -> list[str]:
         """Lines about trials that failed or learnt nothing, families that hardly differ, and an end by `stop.gain`."""
-        remarks = search_remarks(self.progress, self.flatness, self._is_enough)
+        remarks = search_remarks(self.progress, self.flatness, self.command("retry"), self._is_enough)
         return [f"{word}: {line}" for word, line in remarks]
 
     @property

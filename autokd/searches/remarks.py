@@ -40,7 +40,7 @@ after 80 and no longer after 200 (`tests/benchmarks/RESULTS.md`)."""
 
 
 def search_remarks(
-    progress: Progress, flatness: "SignalToNoise | None", is_enough: bool = False
+    progress: Progress, flatness: "SignalToNoise | None", retry: str, is_enough: bool = False
 ) -> list[tuple[str, str]]:
     """What is remarkable about a search: a word and a sentence each.
 
@@ -51,12 +51,13 @@ def search_remarks(
     Args:
         progress: How far the search is.
         flatness: How much its families differ; None if too few trials are finished to tell.
+        retry: The command that opens trials again.
         is_enough: Whether further trials would gain less than `stop.gain`.
     """
     found = [("failed", f"{number} x {reason}") for reason, number in progress.reasons.items()]
     if progress.retriable:
         blamed = f"{counted(progress.retriable, 'trial')} by a worker's fault"
-        found.append(("failed", f"{blamed}: `autokd retry {progress.name}` opens them again"))
+        found.append(("failed", f"{blamed}: `{retry}` opens them again"))
     if progress.at_chance:
         found.append(("at chance", f"{counted(progress.at_chance, 'trial')} ended hardly better than guessing"))
     if flatness is not None and flatness.is_flat:

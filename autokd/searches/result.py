@@ -1,11 +1,13 @@
 """A recorded search, and how to go on with it."""
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Literal, Self
 
+from autokd.config.parsing import checked_copy
 from autokd.config.schema import SearchConfig
 from autokd.core.device import pick_device
 from autokd.database.errors import DatabaseGone
@@ -68,7 +70,7 @@ class SearchResult(RecordedSearch):
             InterruptedSearchError: If it is interrupted; everything recorded stays.
             AutoKDError: If no trial could be trained.
         """
-        with self._session("resume", config) as (lease, dispatcher):
+        with self._session("resume", self._changed(config)) as (lease, dispatcher):
             search = dispatcher.store.search(self.name)
             dispatcher.on_change = lambda: self.reporter.searched(current_progress(dispatcher.store, search, self.home))
             problem = PanelStage(dispatcher.store, lease, self.problem_of(search), dispatcher).run()
@@ -95,7 +97,7 @@ class SearchResult(RecordedSearch):
         problem, tasks = self.problem, AskedTasks()
         if problem.lacks_assistants:
             raise InputError("panel: the workers of `resume` train assistants: interrupt it after that, or give them.")
-        with self._session("asking", None, tasks) as (lease, dispatcher):
+        with self._session("asking", self.config, tasks) as (lease, dispatcher):
             asking = Asking(self._controller(lease, dispatcher, problem), tasks)
             yield asking
             self.reporter.searched(asking.record_end())
@@ -163,7 +165,8 @@ class SearchResult(RecordedSearch):
         small = {one.trial.number for one in trials if one.students and within.fits(one.students[0].cost)}
         ranked = winners([family for family in self._ranked(trials) if family.trial in small])
         best = self._found(next(iter(ranked), None), within)
-        standing = self._standing
+        config = self._changed(config)
+        standing = self._standing(config)
         with self._session("train", config, standing=standing) as (lease, dispatcher):
             store = dispatcher.store
             problem = self.problem_of(store.search(self.name))
@@ -221,6 +224,11 @@ class SearchResult(RecordedSearch):
             return self._call(verb, True, arguments)
         return f"{self.command(verb)}{options}"
 
+    @property
+    def unfinished(self) -> Literal["resume", "train"]:
+        """The verb that goes on: "train" while a training at full length is under way."""
+        return "train" if any(training.state == "running" for training in self.trainings) else "resume"
+
     def with_reporter(self, reporter: Reporter) -> "SearchResult":
         """The same search with another listener."""
         return replace(self, reporter=reporter)
@@ -237,10 +245,19 @@ class SearchResult(RecordedSearch):
             message = f"search {self.name!r} was interrupted: {first_line(error)}; `{self._again(verb)}` goes on."
             raise InterruptedSearchError(message) from None
 
-    @property
-    def _standing(self) -> SearchStatus:
-        """How the search stands, whatever becomes of trainings at full length: finished, or to be resumed."""
-        progress = self.progress
+    def _changed(self, config: SearchConfig | None) -> SearchConfig:
+        """The configuration from now on, checked."""
+        return self.config if config is None else checked_copy(config)
+
+    def _standing(self, config: SearchConfig) -> SearchStatus:
+        """How the search stands with this configuration, whatever becomes of trainings at full length.
+
+        It is finished or, if it is not or may have more trials now, to be resumed.
+        """
+        progress, before = self.progress, self.config
+        has_all = progress.finished >= before.trials
+        if config.trials > before.trials if has_all else (config.seconds or math.inf) > (before.seconds or math.inf):
+            return "interrupted"
         is_over = progress.status == "finished" or (not progress.running and progress.share_done >= 1)
         return "finished" if is_over or self._is_enough else "interrupted"
 
@@ -262,15 +279,13 @@ class SearchResult(RecordedSearch):
     def _session(
         self,
         verb: str,
-        config: SearchConfig | None,
+        config: SearchConfig,
         executor: Executor | None = None,
         standing: SearchStatus = "interrupted",
     ) -> Iterator[tuple[Lease, Dispatcher]]:
         leave_if_importing()
-        recorded = self.config
-        config = config or recorded
         try:
-            owned = session(self.home, self.name, recorded, config, self.reporter, executor, standing)
+            owned = session(self.home, self.name, self.config, config, self.reporter, executor, standing)
             with self.interruptible(verb), owned as (lease, dispatcher):
                 if self.teacher is not None:
                     dispatcher.teacher = self.teacher.to(pick_device(self.row.facts["device"]))

@@ -101,9 +101,10 @@ class TrainedStudent:
             InputError: If the file of its weights is gone or damaged.
         """
         if not self.weights.exists():
+            way = "`autokd train` with another `final.epochs`" if self.is_final else "`autokd train`"
             raise InputError(
                 f"the weights of this student are gone, or were not told: there is no {self.weights}; of trials that "
-                "have ended, those that `autokd best` and `autokd pareto` choose stay; `autokd train` makes new ones."
+                f"have ended, those that `autokd best` and `autokd pareto` choose stay; {way} makes new ones."
             )
         network = build(self.architecture)
         network.load_state_dict(load_weights(self.weights))
@@ -258,16 +259,20 @@ def _trained(
     """The students of these trials that have a complete evaluation, the best first; the `ids` are theirs or None."""
     trial_of = {trial.id: trial for trial in trials}
     row_of = {row.id: row for row in store.students(search_id, trials=ids, architectures=architectures)}
-    longest: dict[int, EvaluationRow] = {}
-    for evaluation in sorted(store.evaluations(search_id, trials=ids), key=lambda row: (row.epochs, row.rung)):
-        if evaluation.state == "complete" and evaluation.trial_id in trial_of:
-            longest[evaluation.student_id] = evaluation
+    rows = store.evaluations(search_id, trials=ids)
+    complete = [row for row in rows if row.state == "complete" and row.trial_id in trial_of]
+    longest = {row.student_id: row for row in sorted(complete, key=_length)}
     found = []
     for student_id, evaluation in longest.items():
         row = row_of[student_id]
         weights = weights_file(problem.evaluations, evaluation.key)
         found.append(TrainedStudent(problem, trial_of[row.trial_id], row, evaluation, weights))
     return sorted(found, key=_rank)
+
+
+def _length(row: EvaluationRow) -> tuple[float, float, int]:
+    """What orders the complete trainings of a student, the one that counts last: of equal lengths the more accurate."""
+    return row.epochs, (row.metrics or {}).get("accuracy", 0.0), row.rung
 
 
 def _rank(student: TrainedStudent) -> tuple[bool, float, float, int]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import inf, isfinite
+from numbers import Integral
 
 import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
@@ -83,7 +84,7 @@ def contains(distribution: BaseDistribution, value: Value) -> bool:
     if isinstance(value, str | bool):
         return False
     if isinstance(distribution, IntDistribution):
-        inside = isinstance(value, int) and distribution.low <= value <= distribution.high
+        inside = isinstance(value, Integral) and distribution.low <= value <= distribution.high
         return inside and (value - distribution.low) % distribution.step == 0
     assert isinstance(distribution, FloatDistribution)
     return distribution.low <= value <= distribution.high and distribution._contains(float(value))  # by its step

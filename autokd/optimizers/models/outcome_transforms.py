@@ -24,6 +24,10 @@ def standardised(values: Array) -> Array:
     return scores
 
 
+LARGEST = 1e100
+"""Values in units of the good ones' differences are cut to this, so that sums of their squares are finite."""
+
+
 def ranked(values: Array) -> Array:
     """Normal scores of the values, `n`: standardised normal quantiles of the ranks, equal for equal values.
 
@@ -41,7 +45,8 @@ def compressed(values: Array) -> Array:
     middle = np.median(values)
     above = values[values > middle]
     unit = (above - middle).mean() if len(above) else 1.0
-    shifted = (values - middle) / unit
+    with np.errstate(over="ignore"):
+        shifted = np.clip((values - middle) / unit, -LARGEST, LARGEST)
     return standardised(np.where(shifted < 0, -np.log1p(-np.minimum(shifted, 0)), shifted))
 
 

@@ -15,6 +15,7 @@ The *code* of a value depends on the parameter's distribution:
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, Protocol
 
 import torch
@@ -76,6 +77,11 @@ class Continuous:
     """A float without step."""
 
     distribution: FloatDistribution
+
+    def __post_init__(self) -> None:
+        low, high = self._ends()
+        if not math.isfinite(high - low):
+            raise OptimizerError(f"The range of a parameter must have a finite width, but got {self.distribution}.")
 
     @property
     def n_levels(self) -> int | None:
@@ -222,4 +228,4 @@ class Category:
 
 
 def _contains(distribution: FloatDistribution | IntDistribution, value: Any) -> bool:
-    return isinstance(value, int | float) and bool(distribution._contains(float(value)))
+    return isinstance(value, Real) and bool(distribution._contains(float(value)))

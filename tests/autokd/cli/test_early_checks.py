@@ -62,8 +62,11 @@ def early(refused: Refused, monkeypatch: pytest.MonkeyPatch) -> Refused:
         ("optimizer.name='my_odd:Failing'", "optimizer: 'my_odd:Failing' proposes no trial with the options {}: Key"),
         ("optimizer.pruner=halve", "optimizer.pruner: Unknown pruner 'halve'"),
         ("optimizer.options.feasible='yes'", "`feasible` must be a function, but got 'yes'."),
-        ("optimizer.options.reference_point=3", "`reference_point` must be a sequence of numbers, but got 3."),
-        ("optimizer.options.reference_point='a'", "`reference_point` must be a sequence of numbers, but got 'a'."),
+        ("optimizer.options.reference_point=3", "`reference_point` must be a sequence of finite numbers, but got 3."),
+        (
+            "optimizer.options.reference_point='a'",
+            "`reference_point` must be a sequence of finite numbers, but got 'a'.",
+        ),
         ("optimizer.options.deterministic='no'", "`deterministic` must be a bool, but got 'no'."),
         ("optimizer.options.n_startup_trials='3'", "cannot be made with the options {'n_startup_trials': '3'}"),
         ("distillation.method=dk", "but got 'dk'; the nearest known is 'dkd'"),

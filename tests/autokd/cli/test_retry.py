@@ -24,7 +24,8 @@ def failed(home: Path) -> Path:
 def test_a_failed_trial_is_opened_again_and_ends_with_the_next_resume(invoke: Any, failed: Path) -> None:
     assert "of a worker" in invoke("show", "digits", "1", "--home", failed).out
     assert "of its own" in invoke("show", "digits", "2", "--home", failed).out
-    assert "1 trial by a worker's fault: `autokd retry digits`" in invoke("status", "digits", "--home", failed).out
+    blamed = f"1 trial by a worker's fault: `autokd retry digits --home {failed}`"
+    assert blamed in invoke("status", "digits", "--home", failed).out
     outcome = invoke("retry", "digits", "--home", failed)
     assert (outcome.code, outcome.err) == (0, "")
     assert outcome.out.splitlines() == [

@@ -12,6 +12,7 @@ from autokd.database.lease import acquire, request_stop
 from autokd.database.models import Search
 from autokd.database.rows import EvaluationRow
 from autokd.searches.api import find
+from autokd.searches.students import add_student
 from autokd.searches.workspace import Workspace
 
 LONG = ("--set", "workers.engine=local", "--set", "training.rungs=[1, 10_000]")
@@ -90,3 +91,16 @@ def test_a_search_whose_device_is_gone_trains_nothing(invoke: Any, home: Path) -
     assert "workers.device 'cuda' is not usable here" in outcome.err
     with Workspace(home).open() as store:
         assert (store.search("digits").status, store.n_trials(1)) == ("finished", 3)
+
+
+def test_what_goes_on_after_a_training_at_full_length_is_that_training(invoke: Any, home: Path) -> None:
+    result = find("digits", home)
+    best = result.best
+    with Workspace(home).open() as store:
+        lease = acquire(store, "digits")
+        store.set_status(lease, "running")
+        another = add_student(store, lease, best.trial, 1, "final", best.architecture, best.row.cost)
+        task = result.problem.task(best.trial, another, rung=0)
+        store.open_evaluation(lease, another.id, 0, task.epochs, task.key)
+        text = invoke("stop", "digits", "--home", home).out
+    assert f"`autokd train digits --home {home}` goes on" in text

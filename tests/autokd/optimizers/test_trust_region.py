@@ -136,6 +136,11 @@ def test_given_attributes_replace_our_own() -> None:
     assert Rules.of(3, rules={"initial_length": 0.5}) == replace(Rules.of(3), initial_length=0.5)
 
 
+def test_a_region_that_begins_shorter_than_a_step_may_be_that_short() -> None:
+    rules = Rules.of(1, resolution=1.0, rules={"initial_length": 0.8, "max_length": 1.6})
+    assert (rules.min_length, rules.initial_length) == (0.8, 0.8)
+
+
 def test_the_paper_s_region_begins_no_shorter_than_a_step() -> None:
     assert Rules.of(3, resolution=1.0, rules="turbo").min_length == 0.8
 

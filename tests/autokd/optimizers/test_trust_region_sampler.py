@@ -13,7 +13,7 @@ import pytest
 import torch
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.storages.journal import JournalFileBackend
-from optuna.trial import TrialState
+from optuna.trial import TrialState, create_trial
 
 from autokd.optimizers import HalvingPruner, OptimizerError, TrustRegionSampler
 from autokd.optimizers.archive import Past
@@ -24,6 +24,7 @@ from autokd.optimizers.space.encoding import Encoding
 from autokd.optimizers.trust_region import Rules
 from autokd.testing.optimizers import rebuilt
 
+FLOATS = FloatDistribution(0, 100)
 SPACE: dict[str, BaseDistribution] = {
     "x": FloatDistribution(-1, 1),
     "n": IntDistribution(1, 32, log=True),
@@ -240,12 +241,15 @@ def test_a_forbidden_point_that_a_user_tried_is_not_proposed_again() -> None:
     assert [trial.params for trial in study.trials if trial.params["x"] > 0.5] == given
 
 
-def test_conditional_points_are_all_tried_before_one_is_tried_again() -> None:
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("n_startup", [3, 5])
+def test_conditional_points_are_all_tried_before_one_is_tried_again(seed: int, n_startup: int) -> None:
     space: dict[str, BaseDistribution] = {
         "kind": CategoricalDistribution(["p", "q", "r"]),
         "depth": IntDistribution(0, 3),  # of kind p only
     }
-    sampler = TrustRegionSampler(0, 3, deterministic=True, search_space=space, conditions={"depth": ("kind", ["p"])})
+    conditions = {"depth": ("kind", ["p"])}
+    sampler = TrustRegionSampler(seed, n_startup, deterministic=True, search_space=space, conditions=conditions)
     study = optuna.create_study(sampler=sampler, direction="maximize")
 
     def objective(trial: optuna.Trial) -> float:
@@ -254,6 +258,26 @@ def test_conditional_points_are_all_tried_before_one_is_tried_again() -> None:
 
     study.optimize(objective, n_trials=6)
     assert len({tuple(trial.params.items()) for trial in study.trials}) == 6
+
+
+@pytest.mark.parametrize(("distribution", "cast"), [(IntDistribution(0, 100), np.int64), (FLOATS, np.float32)])
+def test_trials_that_were_added_with_numbers_of_numpy_count(distribution: BaseDistribution, cast: Any) -> None:
+    histories = []
+    for each in (float if distribution is FLOATS else int, cast):
+        study = optuna.create_study()
+        for value in range(0, 101, 25):
+            trial = create_trial(params={"n": each(value)}, distributions={"n": distribution}, value=float(value))
+            study.add_trial(trial)
+        histories.append(History.of(study.trials, Encoding.of({"n": distribution}), [-1.0]).finished)
+    assert torch.equal(*histories)
+    assert len(set(histories[1].flatten().tolist())) == 5
+
+
+def test_a_range_of_infinite_width_is_an_error() -> None:
+    space: dict[str, BaseDistribution] = {"x": FloatDistribution(-1e308, 1e308)}
+    study = optuna.create_study(sampler=TrustRegionSampler(seed=0, search_space=space))
+    with pytest.raises(OptimizerError, match="must have a finite width"):
+        study.ask(space)
 
 
 def test_a_constraint_that_allows_no_point_is_an_error() -> None:
@@ -371,13 +395,29 @@ def test_threads_may_share_a_study() -> None:
         ({"noise": True}, "`noise` must be a finite number, but got True"),
         ({"deterministic": "no"}, "`deterministic` must be a bool, but got 'no'"),
         ({"feasible": "yes"}, "`feasible` must be a function, but got 'yes'"),
-        ({"reference_point": 3}, "`reference_point` must be a sequence of numbers, but got 3"),
-        ({"reference_point": "a"}, "`reference_point` must be a sequence of numbers, but got 'a'"),
+        ({"reference_point": 3}, "`reference_point` must be a sequence of finite numbers, but got 3"),
+        ({"reference_point": "a"}, "`reference_point` must be a sequence of finite numbers, but got 'a'"),
+        ({"reference_point": [math.nan, 1]}, "`reference_point` must be a sequence of finite numbers, but got"),
+        ({"reference_point": [1, -math.inf]}, "`reference_point` must be a sequence of finite numbers, but got"),
+        ({"reference_point": ["a", 1]}, "`reference_point` must be a sequence of finite numbers, but got"),
+        ({"reference_point": {"a": 1}}, "`reference_point` must be a sequence of finite numbers, but got"),
+        ({"reference_point": {1, 2}}, "`reference_point` must be a sequence of finite numbers, but got"),
     ],
 )
 def test_an_option_of_another_type_is_refused_at_once(options: dict[str, Any], message: str) -> None:
     with pytest.raises(OptimizerError, match=message):
         TrustRegionSampler(seed=0, **options)
+
+
+def test_differences_that_are_tiny_beside_a_penalty_end_no_study() -> None:
+    def objective(trial):
+        x = trial.suggest_float("x", 0, 1)
+        return 1e308 if x < 0.2 else x * 1e-220
+
+    for direction in ("minimize", "maximize"):
+        study = optuna.create_study(direction=direction, sampler=TrustRegionSampler(seed=0))
+        study.optimize(objective, n_trials=14)
+        assert len(study.trials) == 14
 
 
 @pytest.mark.parametrize("penalty", [1e308, sys.float_info.max])

@@ -6,20 +6,21 @@ from autokd.optimizers.models.signal_to_noise import SignalToNoise
 from autokd.searches.progress import Progress
 from autokd.searches.remarks import beats_teacher, few_samples, no_mistakes, prunes_early, search_remarks, seen_samples
 
+RETRY = "autokd retry digits --home elsewhere"
 PROGRESS = Progress("digits", "finished", 12, 12, 0, 0, 0, 3, 0.9, 7, 7, 7, 0.99, 9, 9, 0.0, 1.0, {})
 
 
 def test_trials_that_failed_by_a_workers_fault_can_be_retried():
     progress = replace(PROGRESS, failed=3, reasons={"lost": 2, "diverged": 1}, retriable=2)
-    assert search_remarks(progress, None)[-1] == (
+    assert search_remarks(progress, None, RETRY)[-1] == (
         "failed",
-        "2 trials by a worker's fault: `autokd retry digits` opens them again",
+        "2 trials by a worker's fault: `autokd retry digits --home elsewhere` opens them again",
     )
 
 
 def test_only_of_a_flat_space_it_is_said_that_the_order_of_families_is_mostly_luck() -> None:
     flat = SignalToNoise(n=12, observations=2, ratio=0.25, low=0.0, high=0.5, evidence=30.0)
-    assert search_remarks(PROGRESS, flat) == [
+    assert search_remarks(PROGRESS, flat, RETRY) == [
         (
             "space",
             "families differ by less than a trial's noise (0.25 times it, 90 %: 0 to 0.5; 12 trials at the last rung "
@@ -27,19 +28,19 @@ def test_only_of_a_flat_space_it_is_said_that_the_order_of_families_is_mostly_lu
         )
     ]
     others = replace(flat, evidence=9.0), replace(flat, ratio=1.0), None
-    assert not any(search_remarks(PROGRESS, each) for each in others)
+    assert not any(search_remarks(PROGRESS, each, RETRY) for each in others)
 
 
 def test_a_search_that_stops_early_says_why() -> None:
-    assert search_remarks(PROGRESS, None, is_enough=True) == []  # it ran all its trials
-    (remark,) = search_remarks(replace(PROGRESS, trials=60), None, is_enough=True)
+    assert search_remarks(PROGRESS, None, RETRY, is_enough=True) == []  # it ran all its trials
+    (remark,) = search_remarks(replace(PROGRESS, trials=60), None, RETRY, is_enough=True)
     assert remark == ("stop", "no further trial begins, as 20 more would gain less than `stop.gain`")
-    assert search_remarks(replace(PROGRESS, trials=60), None, is_enough=False) == []
+    assert search_remarks(replace(PROGRESS, trials=60), None, RETRY, is_enough=False) == []
 
 
 def test_failed_trials_and_those_that_learnt_nothing_are_counted() -> None:
     progress = replace(PROGRESS, reasons={"training diverged": 3}, at_chance=1)
-    assert search_remarks(progress, None) == [
+    assert search_remarks(progress, None, RETRY) == [
         ("failed", "3 x training diverged"),
         ("at chance", "1 trial ended hardly better than guessing"),
     ]

@@ -178,6 +178,15 @@ def test_a_shorter_training_that_comes_later_replaces_no_longer_one(make_problem
         assert (best.is_final, best.evaluation.epochs) == (True, 60)
 
 
+def test_of_equal_lengths_the_more_accurate_student_stays(make_problem, store, pretend):
+    for rate, accuracy in ((0.1, 0.94), (9.0, 0.2), (0.2, 0.9), (0.1, 0.94)):
+        final = {"epochs": 20, "learning_rate": rate}
+        problem = make_problem(trials=2, final=final, training={"rungs": [1]})
+        pretend(lambda task, accuracy=accuracy: accuracy)
+        retrained(problem, store, 1)
+        assert trained_students(problem, store, 1)[0].metrics["accuracy"] == 0.94
+
+
 def test_of_full_lengths_that_follow_from_the_time_the_more_accurate_student_leads(make_problem, store, pretend):
     for number, epochs, accuracy in ((0, 20, 0.94), (1, 20.2, 0.9)):
         problem = make_problem(trials=2, final={"epochs": epochs}, training={"rungs": [1]})
