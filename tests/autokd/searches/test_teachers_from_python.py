@@ -55,7 +55,7 @@ def test_computing_the_outputs_of_a_teacher_object_is_recorded_and_heard(search)
 def test_a_search_goes_on_with_its_teacher_where_outputs_are_missing_and_with_no_other(search, home: Workspace):
     longer = {"final": {"epochs": 2, "views": 2}}
     search(**longer)
-    with pytest.raises(InputError, match=r"go on from Python, with autokd.find\('search', teacher=...\)"):
+    with pytest.raises(InputError, match=r"go on from Python, where the teacher is given to autokd\.find"):
         autokd.find("search", home).train()
     other = Bands()
     other.scale.data.fill_(9.0)
