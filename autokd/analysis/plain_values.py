@@ -17,7 +17,7 @@ from autokd.searches.pace import full_length
 from autokd.searches.panel_facts import panel_json
 from autokd.searches.part import MOST_CLIMBED
 from autokd.searches.problem import Problem
-from autokd.searches.progress import smallest_student
+from autokd.searches.progress import Progress, smallest_student
 from autokd.searches.result import SearchResult
 from autokd.searches.students import TrainedStudent, trained_students
 from autokd.searches.trial_record import TrialRecord
@@ -46,16 +46,16 @@ LOG_LINES = 12  # of a failed evaluation in `show`: the end of a traceback
 
 def status_json(result: SearchResult) -> dict[str, Any]:
     """The progress of a search and of its full-length trainings, with what its model believes."""
-    problem, climbed = result.problem, result.spread(MOST_CLIMBED, "complete")
+    problem, progress, climbed = result.problem, result.progress, result.spread(MOST_CLIMBED, "complete")
     outlook, flatness = estimates(result)
     found = (rung_correlations(climbed, problem.rungs, metric) for metric in FIDELITY_METRICS.values())
     correlations = [one for of_metric in found for one in of_metric if one.n]
-    return asdict(result.progress) | {
+    return asdict(progress) | {
         "trainings": [asdict(training) for training in result.trainings],
         "rung_correlations": [asdict(one) for one in correlations],
         "events": [asdict(event) for event in result.last_events(EVENTS)],
-        "controller": _controller_json(result),
-        "limits": {"allowed": problem.budget.limits, "used": limits_used_so_far(result)},
+        "controller": _controller_json(result, progress),
+        "limits": {"allowed": problem.budget.limits, "used": limits_used_so_far(result, progress)},
         "rungs": list(problem.rungs),
         "seconds": asdict(result.times),
         "full_length": full_length(problem),
@@ -67,18 +67,18 @@ def status_json(result: SearchResult) -> dict[str, Any]:
     }
 
 
-def limits_used_so_far(result: SearchResult) -> dict[str, float] | None:
+def limits_used_so_far(result: SearchResult, progress: Progress) -> dict[str, float] | None:
     """The share of each limit that the best trial's smallest student uses; None before there is a best trial."""
-    best = result.progress.best_trial
-    return (
-        None if best is None else result.problem.budget.utilisation(smallest_student(result.trial(best).students).cost)
-    )
+    if progress.best_trial is None:
+        return None
+    best = smallest_student(result.trial(progress.best_trial).students)
+    return result.problem.budget.utilisation(best.cost)
 
 
-def _controller_json(result: SearchResult) -> dict[str, Any] | None:
+def _controller_json(result: SearchResult, progress: Progress) -> dict[str, Any] | None:
     """The process that runs the search; None if none does."""
     row = result.row
-    if row.lease_host is None or not result.progress.is_running:
+    if row.lease_host is None or not progress.is_running:
         return None
     return {"host": row.lease_host, "pid": row.lease_pid}
 

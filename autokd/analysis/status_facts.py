@@ -9,7 +9,7 @@ from autokd.searches.earlier import learns_from
 from autokd.searches.event_lines import event_line
 from autokd.searches.findings import full_length_lines
 from autokd.searches.part import MOST_CLIMBED
-from autokd.searches.progress import Progress
+from autokd.searches.progress import Progress, unfinished_verb
 from autokd.searches.remarks import search_remarks
 from autokd.searches.result import SearchResult
 from autokd.searches.tables import (
@@ -51,7 +51,7 @@ def status_facts(result: SearchResult, asks_model: bool = True) -> list[tuple[st
         *(outlook.facts if outlook else []),
         ("teacher", _teacher_line(progress)),
         *panel_lines(problem.facts.panel),
-        *([("limits", limits_used(used))] if (used := limits_used_so_far(result)) else []),
+        *([("limits", limits_used(used))] if (used := limits_used_so_far(result, progress)) else []),
         *(("reference", f"{one.name}: {reference_state(one)}") for one in progress.references),
         ("time", times_line(result.times)),
         ("last change", moment(row.updated_at)),
@@ -62,8 +62,8 @@ def status_facts(result: SearchResult, asks_model: bool = True) -> list[tuple[st
         if progress.finished < progress.trials:  # else the last references are trained
             facts.append(("time left", duration(progress.seconds_left)))
         facts.append(("controller", f"process {row.lease_pid} on {row.lease_host}"))
-    elif progress.status != "finished" or result.unfinished == "train":
-        facts.append(("go on with", result.way_on(result.unfinished)))
+    elif (verb := unfinished_verb(trainings)) == "train" or progress.status != "finished":
+        facts.append(("go on with", result.way_on(verb)))
     if asks_model:
         facts += _predictions(result, progress)
     facts += search_remarks(progress, flatness, result.command("retry"), outlook is not None and outlook.is_enough)

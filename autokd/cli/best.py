@@ -59,10 +59,11 @@ def best(
     show_text(facts_table(shown.facts))
     if costs := shown.problem.costs:
         show_text(f"front: {front_line(result, costs)}")
+    training = call_to_train(result, student, within)
     if export is not None:
-        exported(*export, None if student.is_final else call_to_train(result, within), output)
-    elif not student.is_final:
-        show_text(f"\nTrain it at full length: {call_to_train(result, within)}")
+        exported(*export, training, output)
+    elif training is not None:
+        show_text(f"\nTrain it at full length: {training}")
     else:
         show_text(f"\nExport it: {result.command('export')} FOLDER{option(within)}")
 

@@ -40,8 +40,7 @@ def export(
     result, limits = find(name, home), parse_within(within)
     student = result.best_within(limits)
     verification = result.export(folder, student, fold=not keep, force=force)
-    training = None if student.is_final else call_to_train(result, limits)
-    exported(folder, verification, training, output, result.compare(student))
+    exported(folder, verification, call_to_train(result, student, limits), output, result.compare(student))
 
 
 @app.command(rich_help_panel=PANEL)
@@ -79,7 +78,7 @@ def push(
     student = result.best_within(limits)
     verification = result.export(folder, student, force=force, card=card)
     address = upload(folder, repository, private) if uploads else None
-    pushed(folder, verification, None if student.is_final else call_to_train(result, limits), output, address)
+    pushed(folder, verification, call_to_train(result, student, limits), output, address)
 
 
 @app.command(rich_help_panel=PANEL)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from autokd.errors import InputError
 from autokd.searches.result import SearchResult
+from autokd.searches.students import TrainedStudent
 from search_spaces.design.budget import LIMITS, Budget
 from search_spaces.errors import SpaceError
 
@@ -36,7 +37,15 @@ def option(within: Budget) -> str:
     return "".join(f" --within {name}={limit}" for name, limit in within.limits.items())
 
 
-def call_to_train(result: SearchResult, within: Budget) -> str:
-    """What to call for training at full length within further limits."""
+def call_to_train(result: SearchResult, student: TrainedStudent, within: Budget) -> str | None:
+    """What to call for training at full length within further limits; None if the student was.
+
+    Args:
+        result: The search.
+        student: Its student.
+        within: The limits.
+    """
+    if student.is_final:
+        return None
     limits = ", ".join(f"{name}={limit}" for name, limit in within.limits.items())
     return result.way_on("train", option(within), f"within=autokd.Budget({limits})" if limits else "")

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from fractions import Fraction
-from typing import Self
+from typing import Literal, Self
 
 from autokd.database.lease import is_owned
 from autokd.database.reading import Reader
@@ -29,6 +29,7 @@ __all__ = [
     "ranked",
     "read_progress",
     "smallest_student",
+    "unfinished_verb",
     "up_to_date",
     "why_failed",
 ]
@@ -366,6 +367,11 @@ def up_to_date(progress: Progress, search: SearchRow, home: Workspace, most: int
     """
     first = tuple(with_how_far(each, search, home) for each in progress.evaluations[:most])
     return replace(progress, evaluations=first + progress.evaluations[len(first) :])
+
+
+def unfinished_verb(trainings: Iterable[Training]) -> Literal["resume", "train"]:
+    """The verb that goes on with a search: "train" while one of its trainings at full length is under way."""
+    return "train" if any(training.state == "running" for training in trainings) else "resume"
 
 
 def is_running(store: Reader, search: SearchRow) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Self
 
 from autokd.config.parsing import checked_copy
 from autokd.config.schema import SearchConfig
@@ -224,11 +224,6 @@ class SearchResult(RecordedSearch):
             return self._call(verb, True, arguments)
         return f"{self.command(verb)}{options}"
 
-    @property
-    def unfinished(self) -> Literal["resume", "train"]:
-        """The verb that goes on: "train" while a training at full length is under way."""
-        return "train" if any(training.state == "running" for training in self.trainings) else "resume"
-
     def with_reporter(self, reporter: Reporter) -> "SearchResult":
         """The same search with another listener."""
         return replace(self, reporter=reporter)
@@ -255,8 +250,9 @@ class SearchResult(RecordedSearch):
         It is finished or, if it is not or may have more trials now, to be resumed.
         """
         progress, before = self.progress, self.config
-        has_all = progress.finished >= before.trials
-        if config.trials > before.trials if has_all else (config.seconds or math.inf) > (before.seconds or math.inf):
+        more_trials = config.trials > before.trials
+        more_time = (config.seconds or math.inf) > (before.seconds or math.inf)
+        if more_trials if progress.finished >= before.trials else more_time:  # what it had ended by
             return "interrupted"
         is_over = progress.status == "finished" or (not progress.running and progress.share_done >= 1)
         return "finished" if is_over or self._is_enough else "interrupted"

@@ -135,6 +135,7 @@ def _tensor(part: str, values: Any) -> Tensor:
 
 
 def _kept(values: Tensor) -> Tensor:
+    """The values in a type that NumPy has."""
     return values.float() if values.dtype == torch.bfloat16 else values
 
 
