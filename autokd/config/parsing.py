@@ -55,18 +55,18 @@ def recorded_config(values: dict[str, Any], where: str) -> SearchConfig:
 
 
 def checked_copy(config: SearchConfig) -> SearchConfig:
-    """The configuration, as checked as one from a file: pydantic's `model_copy` takes whatever it is given.
+    """The same configuration, checked as one from a file is: pydantic's `model_copy` takes whatever it is given.
 
     Raises:
-        InputError: If a value is not allowed, a key unknown, or a section no section but a dictionary.
+        InputError: If a value is not allowed, a key is unknown, or a dictionary stands for a section.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of pydantic, about what is refused here
-        checked = parse_config(config.to_dict(), "changed configuration", context=RECORDED)
+        checked = parse_config(config.to_dict(), context=RECORDED)
     wrong = [key for key, value in vars(config).items() if vars(checked).get(key) != value]
     if wrong:
         raise InputError(
-            f"changed configuration: {', '.join(wrong)}: unknown, or not as it would be read from a file; sections are "
+            f"configuration: {', '.join(wrong)}: unknown, or not as it would be read from a file; sections are "
             "changed by their own `model_copy(update={...})`."
         )
     return checked

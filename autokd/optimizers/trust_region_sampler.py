@@ -272,4 +272,5 @@ def _are_finite(values: Any) -> bool:
     """Whether this is a sequence of finite numbers; an array or a tensor is one, a set or a mapping has no order."""
     if isinstance(values, str | Set | Mapping) or not hasattr(values, "__len__") or not hasattr(values, "__iter__"):
         return False
-    return all(isinstance(each, Real) and not isinstance(each, bool) and math.isfinite(each) for each in values)
+    numbers = values.tolist() if isinstance(values, torch.Tensor) else values
+    return all(isinstance(each, Real) and not isinstance(each, bool) and math.isfinite(each) for each in numbers)

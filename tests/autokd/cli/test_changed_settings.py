@@ -11,7 +11,7 @@ from autokd.searches.api import find
 def test_a_changed_configuration_is_checked_before_it_is_recorded(home: Path) -> None:
     result = find("digits", home)
     before = result.config
-    with pytest.raises(InputError, match=r"^changed configuration: trials: input should be greater than 0, but got 0"):
+    with pytest.raises(InputError, match=r"^configuration: trials: input should be greater than 0, but got 0"):
         result.resume(before.model_copy(update={"trials": 0}))
     assert find("digits", home).config == before
 

@@ -20,10 +20,10 @@ def test_a_copy_with_allowed_changes_is_as_it_was() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"trials": 0}, "changed configuration: trials: input should be greater than 0, but got 0."),
-        ({"final": CONFIG.final.model_copy(update={"epochs": "ten"})}, "changed configuration: final.epochs: "),
-        ({"final": {"epochs": 2}}, "changed configuration: final: unknown, or not as it would be read from a file; "),
-        ({"trial": 100}, "changed configuration: trial: unknown, or not as "),
+        ({"trials": 0}, "configuration: trials: input should be greater than 0, but got 0."),
+        ({"final": CONFIG.final.model_copy(update={"epochs": "ten"})}, "configuration: final.epochs: "),
+        ({"final": {"epochs": 2}}, "configuration: final: unknown, or not as it would be read from a file; "),
+        ({"trial": 100}, "configuration: trial: unknown, or not as "),
     ],
 )
 def test_what_pydantic_copies_unchecked_is_refused(changes: dict[str, Any], message: str) -> None:

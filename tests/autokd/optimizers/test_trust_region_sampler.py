@@ -420,6 +420,15 @@ def test_differences_that_are_tiny_beside_a_penalty_end_no_study() -> None:
         assert len(study.trials) == 14
 
 
+@pytest.mark.parametrize("make", [list, tuple, np.array, torch.tensor])
+def test_a_reference_point_is_any_sequence_of_numbers(make) -> None:
+    study = optuna.create_study(
+        directions=["minimize", "minimize"], sampler=TrustRegionSampler(seed=0, reference_point=make([1.0, 1.0]))
+    )
+    study.optimize(lambda trial: ((x := trial.suggest_float("x", 0, 1)), 1 - x), n_trials=7)
+    assert len(study.trials) == 7
+
+
 @pytest.mark.parametrize("penalty", [1e308, sys.float_info.max])
 @pytest.mark.parametrize("n_objectives", [1, 3])
 def test_penalties_near_the_largest_number_end_no_study(penalty, n_objectives) -> None:
