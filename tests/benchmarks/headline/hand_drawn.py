@@ -17,7 +17,19 @@ from autokd.core.seeds import derive
 from autokd.distillation import method_distributions
 from search_spaces.spaces.blocks import DEEP_EARLY, MOBILENETV2, RESNET, RESNET_20
 
-__all__ = ["METHODS", "STARTS", "STUDENTS", "Pair", "best_pairs", "best_variant", "finalists", "pairs", "variants"]
+__all__ = [
+    "METHODS",
+    "RANKED",
+    "RANKED_STUDENT",
+    "STARTS",
+    "STUDENTS",
+    "Pair",
+    "best_pairs",
+    "best_variant",
+    "finalists",
+    "pairs",
+    "variants",
+]
 
 
 def _blocks(fixed: Mapping[str, Any], depths: Sequence[int], **options: Any) -> Arm:
@@ -84,7 +96,12 @@ METHODS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
         )
     },
 }
-"""The methods and their settings beside their own defaults."""
+"""The methods of arm H and their settings beside their own defaults."""
+
+_LATER = ("abkd", "crld", "dml", "ldrld", "mlld", "multi-step", "rld", "sld", "ttm", "wttm")
+RANKED: Mapping[str, tuple[str, Mapping[str, Any]]] = {**METHODS, **{name: (name, {}) for name in _LATER}}
+"""The methods that are ranked: those of arm H, and others that came after it was fixed."""
+RANKED_STUDENT = "resnet-1-1-1-1"  # by which they are ranked: the quickest to train
 
 
 @dataclass(frozen=True, order=True)
@@ -93,7 +110,7 @@ class Pair:
 
     Attributes:
         student: Key of `STUDENTS` or `STARTS`.
-        method: Key of `METHODS`.
+        method: Key of `RANKED`.
         setting: Number of the random setting, from 1; 0 for the defaults.
     """
 
@@ -116,7 +133,7 @@ class Pair:
     @property
     def settings(self) -> dict[str, Any]:
         """The method's hyper-parameters that are not its defaults."""
-        name, given = METHODS[self.method]
+        name, given = RANKED[self.method]
         if not self.setting:
             return dict(given)
         sampler = optuna.samplers.RandomSampler(derive("headline", self.text) % 2**32)

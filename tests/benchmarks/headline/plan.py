@@ -7,7 +7,7 @@ from statistics import median
 from typing import Any
 
 import hand_drawn
-from hand_drawn import METHODS, STARTS, STUDENTS, Pair
+from hand_drawn import RANKED, RANKED_STUDENT, STARTS, STUDENTS, Pair
 from protocol import ARMS, LARGE, LONGER, PROTOCOLS, Arm, Protocol, digest
 from records import Record, Run
 from searching import search
@@ -21,7 +21,7 @@ from search_spaces.errors import SpaceError
 
 __all__ = ["KNOWN", "Job", "jobs", "settings_of"]
 
-KNOWN = ("P", *ARMS, "H", "S", *LONGER, "top", "families", "draws")
+KNOWN = ("P", *ARMS, "H", "S", *LONGER, "top", "families", "draws", "methods")
 """Arms and studies in the order in which they are worth most."""
 
 MOST_IMAGES = 5  # of arm V, as a multiple of the others'
@@ -93,14 +93,13 @@ def settings_of(protocol: Protocol, arm: str, variant: str) -> str | None:
 def _of_pair(protocol: Protocol, arm: str, variant: str) -> Decisive | None:
     """What decides the training of a hand-designed student by a method; None if something of these is not known."""
     short, full = protocol.screening.epochs, protocol.final
-    epochs = {"H-screen": short, "H-tune": short, "H": full, "S": full}.get(arm)
-    if epochs is None:
-        return None
+    variant, _, length = variant.partition("@")
+    of_arm = {"H-screen": short, "H-tune": short, "H": full, "S": full, "methods": float(length or full)}
     pair = Pair.of(variant)
     student = (STUDENTS | STARTS).get(pair.student)
-    if student is None or pair.method not in METHODS:
+    if arm not in of_arm or student is None or pair.method not in RANKED:
         return None
-    return student, [METHODS[pair.method][0], pair.settings, epochs]
+    return student, [RANKED[pair.method][0], pair.settings, of_arm[arm]]
 
 
 @dataclass(frozen=True)
@@ -204,13 +203,19 @@ class _Planner:
         for number in range(self.protocol.study.members):
             yield self._drawn("draws", f"draw-{number}", self.protocol.final, _winning_family)
 
+    def methods(self, name: str, seed: int) -> Iterator[Job]:
+        """One student by all methods at their defaults, as long as the rungs of a search and in full."""
+        for epochs in sorted({*self.protocol.rungs, self.protocol.final}):
+            for method in RANKED:
+                yield self._pair(name, Pair(RANKED_STUDENT, method), seed, epochs, f"@{epochs:g}")
+
     def run(self, arm: str, variant: str, seed: int) -> Run:
         """A run with its settings, which are not known as long as its variant is not."""
         return Run(self.bench.name, arm, variant, seed, settings_of(self.protocol, arm, variant) or "")
 
-    def _pair(self, arm: str, pair: Pair, seed: int, epochs: float) -> Job:
-        student, method = (STUDENTS | STARTS)[pair.student], METHODS[pair.method]
-        run = self.run(arm, pair.text, seed)
+    def _pair(self, arm: str, pair: Pair, seed: int, epochs: float, length: str = "") -> Job:
+        student, method = (STUDENTS | STARTS)[pair.student], RANKED[pair.method]
+        run = self.run(arm, pair.text + length, seed)
 
         def perform() -> Record:
             problem = self.bench.space(student)
@@ -219,7 +224,7 @@ class _Planner:
                 architecture = draw(self.bench, student, ratios, "H")
             except (InputError, SpaceError) as error:  # a teacher that cannot be copied, or limits that are too tight
                 return failed(self.bench, run, error)
-            tested, inherits = arm in ("H", "S"), student.from_teacher
+            tested, inherits = epochs == self.protocol.final, student.from_teacher
             training = Training(architecture, method[0], pair.settings, epochs, tested, inherits)
             return train(self.bench, run, training)
 
@@ -345,6 +350,7 @@ _EACH_SEED: Mapping[str, Callable[[_Planner, str, int], Iterator[Job]]] = {
     "S": _Planner.starts,
     **dict.fromkeys(LONGER, _Planner.long),
     "top": _Planner.top,
+    "methods": _Planner.methods,
 }
 _ONCE: Mapping[str, Callable[[_Planner], Iterator[Job]]] = {
     "H": _Planner.hand_drawn,

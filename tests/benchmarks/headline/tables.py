@@ -9,6 +9,7 @@ from claims import Claim, Evidence, claims
 from intervals import estimate
 from plan import settings_of
 from protocol import LONGER, PROTOCOLS
+from ranking import ranking
 from records import Record, Run
 
 __all__ = ["markdown"]
@@ -31,7 +32,7 @@ _ROWS = (
     *LONGER,
 )
 
-_STUDIES = ("H-screen", "H-tune", "top", "families", "draws")
+_STUDIES = ("H-screen", "H-tune", "top", "families", "draws", "methods")
 """What has no row of its own."""
 
 _SIZES = {"params": (1, 0), "activation_bytes": (1e3, 1), "memory_bytes": (1e3, 1), "macs": (1e6, 2)}
@@ -45,7 +46,7 @@ def markdown(records: Mapping[Run, Record]) -> str:
         every = [record for run, record in records.items() if run.data == data]
         own = _comparable(data, every)
         evidence = Evidence(data, own)
-        parts += [f"### {data}", _arms(evidence), _left_out(every, own), _screening(evidence)]
+        parts += [f"### {data}", _arms(evidence), _left_out(every, own), _screening(evidence), ranking(evidence)]
         parts += [_claims(claims(evidence)), _machines(own)]
     return "\n\n".join(part for part in parts if part) if parts else "No runs yet."
 

@@ -125,6 +125,22 @@ def test_networks_with_which_searches_begin_are_trained_in_full_and_tested(
     assert depths == [4, 9, 8]
 
 
+def test_methods_are_ranked_at_the_lengths_of_rungs_and_in_full_by_one_student(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained: list[Training] = []
+    monkeypatch.setattr(plan, "train", lambda bench, run, training: trained.append(training))
+    longer = replace(bench, protocol=replace(bench.protocol, final=1))
+    planned = jobs(longer, ["methods"], [0], {})
+    for job in planned:
+        job.perform()
+    lengths, n_methods = (*bench.protocol.rungs, 1), len(hand_drawn.RANKED)
+    assert [training.epochs for training in trained] == [length for length in lengths for _ in range(n_methods)]
+    assert [training.tested for training in trained] == [False] * 2 * n_methods + [True] * n_methods
+    assert {training.architecture.digest for training in trained} == {trained[0].architecture.digest}
+    assert len({job.run for job in planned}) == len({job.run.settings for job in planned}) == len(planned)
+
+
 @pytest.mark.parametrize(
     ("name", "description", "inherits"),
     [
