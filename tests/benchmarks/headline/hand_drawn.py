@@ -18,6 +18,7 @@ from autokd.distillation import method_distributions
 from search_spaces.spaces.blocks import DEEP_EARLY, MOBILENETV2, RESNET, RESNET_20
 
 __all__ = [
+    "EVERY_METHOD",
     "METHODS",
     "RANKED",
     "RANKED_STUDENT",
@@ -99,8 +100,10 @@ METHODS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
 """The methods of arm H and their settings beside their own defaults."""
 
 _LATER = ("abkd", "crld", "dml", "ldrld", "mlld", "multi-step", "rld", "sld", "ttm", "wttm")
-RANKED: Mapping[str, tuple[str, Mapping[str, Any]]] = {**METHODS, **{name: (name, {}) for name in _LATER}}
-"""The methods that are ranked: those of arm H, and others that came after it was fixed."""
+EVERY_METHOD: Mapping[str, tuple[str, Mapping[str, Any]]] = {**METHODS, **{name: (name, {}) for name in _LATER}}
+"""The methods of arm H, and others that came after it was fixed."""
+RANKED = tuple(name for name in EVERY_METHOD if name not in ("at", "rkd", "reviewkd", "crd", "kd+crd", "crld"))
+"""Methods that are ranked at full length: but for FitNet and SP those whose step costs no more than twice KD's."""
 RANKED_STUDENT = "resnet-1-1-1-1"  # by which they are ranked: the quickest to train
 
 
@@ -110,7 +113,7 @@ class Pair:
 
     Attributes:
         student: Key of `STUDENTS` or `STARTS`.
-        method: Key of `RANKED`.
+        method: Key of `EVERY_METHOD`.
         setting: Number of the random setting, from 1; 0 for the defaults.
     """
 
@@ -133,7 +136,7 @@ class Pair:
     @property
     def settings(self) -> dict[str, Any]:
         """The method's hyper-parameters that are not its defaults."""
-        name, given = RANKED[self.method]
+        name, given = EVERY_METHOD[self.method]
         if not self.setting:
             return dict(given)
         sampler = optuna.samplers.RandomSampler(derive("headline", self.text) % 2**32)

@@ -7,7 +7,7 @@ from statistics import median
 from typing import Any
 
 import hand_drawn
-from hand_drawn import RANKED, RANKED_STUDENT, STARTS, STUDENTS, Pair
+from hand_drawn import EVERY_METHOD, RANKED, RANKED_STUDENT, STARTS, STUDENTS, Pair
 from protocol import ARMS, LARGE, LONGER, PROTOCOLS, Arm, Protocol, digest
 from records import Record, Run
 from searching import search
@@ -97,9 +97,9 @@ def _of_pair(protocol: Protocol, arm: str, variant: str) -> Decisive | None:
     of_arm = {"H-screen": short, "H-tune": short, "H": full, "S": full, "methods": float(length or full)}
     pair = Pair.of(variant)
     student = (STUDENTS | STARTS).get(pair.student)
-    if arm not in of_arm or student is None or pair.method not in RANKED:
+    if arm not in of_arm or student is None or pair.method not in EVERY_METHOD:
         return None
-    return student, [RANKED[pair.method][0], pair.settings, of_arm[arm]]
+    return student, [EVERY_METHOD[pair.method][0], pair.settings, of_arm[arm]]
 
 
 @dataclass(frozen=True)
@@ -214,7 +214,7 @@ class _Planner:
         return Run(self.bench.name, arm, variant, seed, settings_of(self.protocol, arm, variant) or "")
 
     def _pair(self, arm: str, pair: Pair, seed: int, epochs: float, length: str = "") -> Job:
-        student, method = (STUDENTS | STARTS)[pair.student], RANKED[pair.method]
+        student, method = (STUDENTS | STARTS)[pair.student], EVERY_METHOD[pair.method]
         run = self.run(arm, pair.text + length, seed)
 
         def perform() -> Record:
