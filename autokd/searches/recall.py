@@ -21,6 +21,8 @@ __all__ = ["recall", "usable"]
 
 MOST_SEARCHES = 20
 """Most searches that "all" stands for: every proposal asks a model of each."""
+MOST_RUNGS = 1000
+"""Highest number of a rung in a file, beyond all that a training has."""
 
 
 def recall(config: SearchConfig, home: Workspace) -> tuple[EarlierSearch, ...]:
@@ -111,7 +113,7 @@ def _read(file: Path, config: SearchConfig) -> EarlierSearch:
         return EarlierSearch(str(file), tuple(map(_family, json.loads(file.read_text()))))
     except OSError as error:
         raise InputError(f"optimizer.learn_from: {file}: {error.strerror}.") from None
-    except (ValueError, TypeError, KeyError, OverflowError) as error:
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         raise InputError(
             f"optimizer.learn_from: {file} must hold what `autokd families NAME -o json` prints, but: "
             f"{type(error).__name__}: {first_line(error)}."
@@ -120,8 +122,9 @@ def _read(file: Path, config: SearchConfig) -> EarlierSearch:
 
 def _family(family: dict[str, Any]) -> EarlierTrial:
     accuracy, rung, parameters = float(family["observed"]), int(family["rung"]), dict(family["parameters"])
-    if not math.isfinite(accuracy) or rung < 0:
-        raise ValueError(f"observed must be finite and rung not negative, but got {accuracy} and {rung}")
+    if not math.isfinite(accuracy) or not 0 <= rung <= MOST_RUNGS:
+        got = f"{family['observed']!r:.20} and {family['rung']!r:.20}"
+        raise ValueError(f"observed must be finite, and rung 0 to {MOST_RUNGS}, but got {got}")
     if odd := [name for name, value in parameters.items() if not isinstance(value, int | float | str)]:
         raise ValueError(f"parameters must be numbers or texts, but {odd[0]!r} is {parameters[odd[0]]!r}")
     return EarlierTrial(parameters, ((rung, (accuracy,)),))

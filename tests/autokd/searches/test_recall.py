@@ -95,6 +95,8 @@ def test_a_file_of_families_tells_the_same_as_their_search(home, make_problem, t
         '{"trials": 3}',
         '[{"parameters": {}, "observed": NaN, "rung": 0}]',
         '[{"parameters": {}, "observed": 1, "rung": Infinity}]',
+        f'[{{"parameters": {{}}, "observed": 1, "rung": 1{"0" * 400}}}]',
+        "[" * 100_000,
         "[{}]",
         '[{"parameters": {"a": [1]}, "observed": 1, "rung": 0}]',
     ],
