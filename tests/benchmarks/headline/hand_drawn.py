@@ -100,10 +100,14 @@ METHODS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
 """The methods of arm H and their settings beside their own defaults."""
 
 _LATER = ("abkd", "crld", "dml", "ldrld", "mlld", "multi-step", "rld", "sld", "ttm", "wttm")
-EVERY_METHOD: Mapping[str, tuple[str, Mapping[str, Any]]] = {**METHODS, **{name: (name, {}) for name in _LATER}}
-"""The methods of arm H, and others that came after it was fixed."""
+_IN_TURN = ("fitnet>kd", "sp>kd", "dist>kd", "continuation>kd")
+EVERY_METHOD: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    **METHODS,
+    **{name: (name, {}) for name in (*_LATER, *_IN_TURN)},
+}
+"""The methods of arm H, others that came after it was fixed, and some in turn."""
 RANKED = tuple(name for name in EVERY_METHOD if name not in ("at", "rkd", "reviewkd", "crd", "kd+crd", "crld"))
-"""Methods that are ranked at full length: but for FitNet and SP those whose step costs no more than twice KD's."""
+"""Methods that are ranked: but for those with FitNet or SP, a step costs no more than twice KD's."""
 RANKED_STUDENT = "resnet-1-1-1-1"  # by which they are ranked: the quickest to train
 
 

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
+from search_spaces.spaces.blocks import RESNET
+
 __all__ = [
     "ARMS",
     "FIXED",
@@ -326,6 +328,16 @@ _PLUS = Arm(
     finalists=2,
 )
 
+_BY_HAND = {**RESNET, "head_ratio": 0}
+_SINGLE = ("kd", "dkd", "nkd", "bd-kd", "dist", "fitnet", "sp", "abkd", "wttm")
+_IN_TURN = ("fitnet>kd", "sp>kd", "dist>kd", "continuation>kd", "wttm>kd")
+
+
+def _methods(names: tuple[str, ...]) -> Arm:
+    """One student drawn by hand, for which a method is searched among these, with its hyper-parameters."""
+    return Arm(("blocks",), _BY_HAND, further={"distillation": {"methods": list(names)}})
+
+
 _COPIES = replace(_PLUS, from_teacher=True, tilt="full")
 
 ARMS: Mapping[str, Arm] = {
@@ -346,6 +358,8 @@ ARMS: Mapping[str, Arm] = {
     "TR": replace(_A, spaces=("blocks",), ranges={}, options={"rules": "turbo"}),  # own rules need 116 trials there
     "TB-random": replace(_A, spaces=("blocks",), ranges={}, sampler="random"),
     "TB-evolution": replace(_A, spaces=("blocks",), ranges={}, sampler=_EVOLUTION, pruner="none"),
+    "M1": _methods(_SINGLE),
+    "M2": _methods(_IN_TURN),  # two methods in turn, with the point at which the second one takes over
     "V": replace(_A, sampler=_EVOLUTION, pruner="none"),
 }
 """The searching arms. One more line is one more arm, such as the product with other defaults."""

@@ -66,6 +66,7 @@ def search(bench: Workbench, run: Run, arm: Arm, folder: str) -> Record:
             "architecture": json.loads(task.architecture),
             "description": best.description,
             "distillation": dict(task.settings),
+            "method": task.method,
             "trials": len(result.trials),
             "families": _families(bench, result, run.arm in STUDIED),
             "importances": _importances(result),
