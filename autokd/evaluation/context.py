@@ -17,7 +17,7 @@ from autokd.teachers.outputs.cache import TeacherCache
 from autokd.teachers.outputs.disk_budget import DiskBudget
 from autokd.teachers.outputs.key import OutputsKey
 from autokd.teachers.outputs.shapes import OutputKind, OutputShapes
-from autokd.teachers.panel import Assistant, Panel
+from autokd.teachers.panel import Assistant, Panel, as_assistant
 from autokd.teachers.process_cache import cached_teacher
 from autokd.teachers.pruned import PrunedTeachers
 from autokd.teachers.teacher import Teacher
@@ -168,13 +168,14 @@ class TrainingContext:
                 "the teacher was given as an object, and not all of its outputs are stored whole: go on from Python, "
                 "with autokd.find(name, teacher=...).resume()."
             )
-        config, expected = self._made_from(number)
-        teacher = cached_teacher(config, self.device, dataset)
-        if teacher.digest != expected:
-            raise InputError(
-                f"teacher {config.source} changed since the search began: its digest is {teacher.digest[:12]}, "
-                f"but was {expected[:12]}."
-            )
+        config, expected = self.made_from(number)
+        with as_assistant(self.assistant_name(number)):
+            teacher = cached_teacher(config, self.device, dataset)
+            if teacher.digest != expected:
+                raise InputError(
+                    f"teacher {config.source} changed since the search began: its digest is {teacher.digest[:12]}, "
+                    f"but was {expected[:12]}."
+                )
         return teacher
 
     def stored(self, number: int = 0) -> TeacherCache:
@@ -203,7 +204,7 @@ class TrainingContext:
             return self.pruned.digest(rounds)
         return (self.teacher_digest, *self.further_digests)[number]
 
-    def _made_from(self, number: int) -> tuple[TeacherConfig, str]:
+    def made_from(self, number: int) -> tuple[TeacherConfig, str]:
         """What the teacher with this number is made from, and its digest once it is."""
         if (assistant := self._assistant(number)) is not None:
             return assistant.config, assistant.digest
@@ -211,6 +212,11 @@ class TrainingContext:
         if self.pruned is not None and rounds is not None:
             return self.pruned.config(rounds), str(self.pruned.result(rounds)["digest"])
         return self.teacher.numbered(number), self.digest(number)
+
+    def assistant_name(self, number: int) -> str | None:
+        """Name of the assistant with this number; None for the teachers."""
+        assistant = self._assistant(number)
+        return None if assistant is None else assistant.name
 
     def _assistant(self, number: int) -> Assistant | None:
         """The assistant with this number; None for the teachers."""

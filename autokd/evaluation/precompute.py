@@ -141,22 +141,44 @@ def check_outputs(context: TrainingContext, teacher: Teacher | None = None) -> N
     Raises:
         InputError: If it is not.
     """
-    dataset, device = context.load_data(), torch.device(context.device)
-    split = dataset.validation.take(torch.arange(min(COMPARED, len(dataset.validation)))).to(device)
+    dataset = context.load_data()
     for number in (*range(1 + len(context.further_digests)), *context.assistants):
-        stored = context.stored(number)
-        if not stored.holds("validation"):
+        key, stored = _comparable(context, number), context.stored(number)
+        if key is None:
             continue
         asked = teacher if teacher is not None and number == 0 else context.load_teacher(number, dataset)
         if asked.network is None:
             continue
-        now = predict(asked, split, dataset.normalisation, asked.largest_batch(dataset.input_shape)).float().cpu()
-        before = stored.read("validation").logits[: len(now)].float()
+        now = _first_logits(context, key, asked, dataset)
+        before = stored.read(key.name).logits[: len(now)].float()
         if now.shape != before.shape or (now - before).abs().mean() > ALIKE * now.std():
+            name = context.assistant_name(number)
             raise InputError(
-                f"the teacher's outputs in {stored.folder} are not those that it returns now: its weights are the "
-                "same, but not its code. Remove that folder to have them computed again."
+                f"the outputs of {'the teacher' if name is None else f'assistant {name!r}'} in {stored.folder} are not "
+                "those that it returns now: its weights are the same, but not its code. Remove that folder to have "
+                "them computed again."
             )
+
+
+def _comparable(context: TrainingContext, number: int) -> OutputsKey | None:
+    """Stored outputs with which a network can be compared: of assistants whose code is not ours a view will do."""
+    split, view = OutputsKey(number, part="validation"), OutputsKey(number, 0)
+    if context.stored(number).holds(split.name):
+        return split
+    is_foreign = number in context.assistants and context.made_from(number)[0].factory
+    return view if is_foreign and context.stored(number).holds(view.name) else None
+
+
+def _first_logits(context: TrainingContext, key: OutputsKey, teacher: Teacher, dataset: Dataset) -> torch.Tensor:
+    """What a network says now of the first samples of a split, or of a view in the precision of the training."""
+    size = teacher.largest_batch(dataset.input_shape)
+    if key.view is None:
+        split = dataset.validation.take(torch.arange(min(COMPARED, len(dataset.validation))))
+        return predict(teacher, split.to(torch.device(context.device)), dataset.normalisation, size).float().cpu()
+    indices = torch.split(_indices(context, range(min(COMPARED, len(dataset.train)))), size)
+    with closing(TeacherWithFeatures(teacher, frozenset(), context.precision)) as live_teacher:
+        batches = (context.stream(dataset).batch(each, key.view) for each in indices)
+        return torch.cat([live_teacher(batch).logits for batch in batches]).float().cpu()
 
 
 def check_room(context: TrainingContext, missing: Iterable[OutputsKey], shapes: OutputShapes | None = None) -> None:

@@ -10,13 +10,14 @@ from autokd.config.schema import SearchConfig
 from autokd.data.channels import shape_of
 from autokd.data.dataset import Dataset
 from autokd.distillation import make_method
-from autokd.errors import InputError, first_line
+from autokd.errors import InputError
 from autokd.searches.assistants import distillation_of, draw_assistant, measured, weighed
 from autokd.searches.choices import Choices
 from autokd.searches.panel_facts import PanelFacts
 from autokd.searches.reporter import Reporter
+from autokd.teachers.panel import as_assistant
 from autokd.teachers.process_cache import cached_teacher
-from autokd.teachers.registry import Teacher, load_teacher
+from autokd.teachers.registry import Teacher, check_made_from, load_teacher
 from autokd.teachers.validation import check_same, check_teacher
 from search_spaces.architecture.cost import cost
 from search_spaces.architecture.format import Architecture
@@ -25,10 +26,10 @@ __all__ = ["check_panel_config", "find_panel"]
 
 
 def check_panel_config(choices: Choices) -> None:
-    """Check that there are assistants where a method learns from them, and how they are to be trained.
+    """Check that there are assistants where a method learns from them, how they are to be trained, and given files.
 
     Raises:
-        InputError: If there are none, or they cannot be trained so.
+        InputError: If there are none, they cannot be trained so, or a function or file of a given one is not there.
     """
     panel = choices.config.panel
     if panel is None and (name := choices.methods.first_with_panel):
@@ -53,6 +54,10 @@ def check_panel_config(choices: Choices) -> None:
         make_method(*distillation_of(panel, n_teachers))
     except (InputError, TypeError) as error:
         raise InputError(f"panel.distillation: {error}") from None
+    for each in panel.assistants:
+        if not each.is_trained:
+            with as_assistant(each.name):
+                check_made_from(each.teacher)
 
 
 def find_panel(
@@ -109,12 +114,10 @@ def find_panel(
 def _loaded(assistant: AssistantConfig, dataset: Dataset, device: torch.device, reporter: Reporter) -> Teacher:
     """The network of a given assistant, once it is seen that it can teach."""
     config = assistant.teacher
-    try:
+    with as_assistant(assistant.name):
         found = load_teacher(config, device, dataset, reporter.notify)
-        check_teacher(found, dataset, None, device)
+        check_teacher(found, dataset, None, device, has_floor=False)
         check_same(config, found, cached_teacher(config, str(device), dataset))
-    except InputError as error:
-        raise InputError(f"assistant {assistant.name!r}, as a teacher: {first_line(error)}.") from None
     return found
 
 

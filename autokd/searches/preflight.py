@@ -92,8 +92,7 @@ def check_config(config: SearchConfig) -> None:
     check_choices(choices)
     check_panel_config(choices)
     check_source(config.data)
-    for network in config.networks:
-        check_made_from(network)
+    check_made_from(config.teacher)
     check_trackers(config.tracking)
     if config.teacher.onnx or config.teacher.outputs:  # of which at most the number of parameters can be told
         config.budget.resolved(TeacherCost(params=LARGEST_LIMIT if config.teacher.onnx else None).limits)

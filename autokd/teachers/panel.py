@@ -1,12 +1,29 @@
 """The panel of a search: the networks that teach beside the teacher."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import compress
 
 from autokd.config.teacher import TeacherConfig
+from autokd.errors import InputError, first_line
 
-__all__ = ["Assistant", "Panel"]
+__all__ = ["Assistant", "Panel", "as_assistant"]
+
+
+@contextmanager
+def as_assistant(name: str | None) -> Iterator[None]:
+    """Say that errors, in which an assistant is a teacher like others, are of the one with this name, if there is one.
+
+    Raises:
+        InputError: In place of one that is raised within.
+    """
+    try:
+        yield
+    except InputError as error:
+        if name is None:
+            raise
+        raise InputError(f"assistant {name!r}, as a teacher: {first_line(error)}.") from None
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,9 @@ MAJORITY_MARGIN = 1.5
 """A teacher with less than this many times the accuracy of always choosing the most frequent class is refused."""
 
 
-def check_teacher(teacher: Teacher, dataset: Dataset, floor: float | None, device: torch.device) -> dict[str, float]:
+def check_teacher(
+    teacher: Teacher, dataset: Dataset, floor: float | None, device: torch.device, has_floor: bool = True
+) -> dict[str, float]:
     """Metrics of the teacher on the validation split, which must be good enough to learn from.
 
     A teacher with wrong weights or inputs raises no error, but is no better than guessing.
@@ -30,6 +32,7 @@ def check_teacher(teacher: Teacher, dataset: Dataset, floor: float | None, devic
         dataset: The data set.
         floor: Smallest accuracy, in `[0, 1]`; None requires the teacher to be clearly better than guessing.
         device: Device on which the teacher runs.
+        has_floor: Whether there is a setting for the floor; assistants have none.
 
     Raises:
         InputError: If the outputs do not fit the classes or are not finite, the accuracy is below the floor or near
@@ -47,8 +50,8 @@ def check_teacher(teacher: Teacher, dataset: Dataset, floor: float | None, devic
     if floor is None and metrics["accuracy"] < lowest_accuracy(labels):
         raise InputError(
             f"the teacher's validation accuracy is {metrics['accuracy']:.2%}, hardly better than always choosing "
-            f"the most frequent class ({_most_frequent(labels):.2%}): check its weights and what inputs it wants, "
-            "or set teacher.floor."
+            f"the most frequent class ({_most_frequent(labels):.2%}): check its weights and what inputs it wants"
+            f"{', or set teacher.floor' if has_floor else ''}."
         )
     _check_logits(logits, teacher.reading)
     return metrics

@@ -3,18 +3,24 @@ from typing import Any
 from unittest import mock
 
 import pytest
+import small_teachers
 import torch
+from torch import nn
 
 from autokd.config.parsing import parse_config
 from autokd.config.schema import SearchConfig
 from autokd.data.registry import load_data
 from autokd.errors import InputError
+from autokd.evaluation.precompute import precompute_outputs
 from autokd.searches import api
 from autokd.searches.choices import Choices
 from autokd.searches.panel_check import check_panel_config, find_panel
 from autokd.searches.panel_facts import PanelFacts, panel_json
-from autokd.searches.preflight import check_config
+from autokd.searches.preflight import check_config, check_storage, find_facts
+from autokd.searches.problem import Problem
 from autokd.searches.reporter import SILENT
+from autokd.teachers.outputs.key import OutputsKey
+from autokd.teachers.process_cache import forget_files
 from autokd.teachers.registry import load_teacher
 
 CPU = torch.device("cpu")
@@ -86,7 +92,7 @@ def test_a_method_that_learns_from_assistants_wants_some() -> None:
         ([POOLS, PIXELS], "must fall in size, from the teacher on, but pixels has 650 parameters and pools has 170"),
         ([DIGITS], "must fall in size, .* but digits has 77,754 parameters and the teacher has 77,754"),
         ([{"name": "eleven"}], "assistant 'eleven', as a teacher: the teacher gives .11,. outputs .* has 10 classes"),
-        ([{"name": "ten"}], "assistant 'ten', as a teacher: the teacher's validation accuracy is .*, hardly"),
+        ([{"name": "ten"}], r"assistant 'ten', as a teacher: the teacher's .* hardly .* what inputs it wants\.$"),
         ([{"name": "gone"}], "assistant 'gone', as a teacher: .*has no 'gone'"),
     ],
 )
@@ -135,6 +141,33 @@ def test_stored_outputs_of_an_assistant_are_none_of_mixed_samples() -> None:
     mixed = config({"name": "stored", "outputs": "outputs.npz"}, training={"augmentation": {"mixup": 0.2}})
     with pytest.raises(InputError, match=r"teacher.outputs are of samples as they are, but training.augmentation mix"):
         check_config(mixed)
+
+
+def test_a_file_of_an_assistant_that_is_not_there_is_said_to_be_its_own() -> None:
+    with pytest.raises(InputError, match=r"^assistant 'digits', as a teacher: teacher.weights: there is no file"):
+        check_config(config(DIGITS | {"weights": "gone.safetensors"}))
+
+
+class Louder(nn.Sequential):
+    """A network of the same weights as another one, but of other outputs."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return 10 * super().forward(images)
+
+
+def test_stored_views_of_an_assistant_whose_code_changed_since_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    space = {"name": "nago", "ranges": {"top_nodes": 3, "middle_nodes": 1, "bottom_nodes": 3}}
+    searched = config(PIXELS, space=space, training={"rungs": [1], "views": 1, "precision": "float32"})
+    problem = Problem(searched, find_facts(searched), tmp_path)
+    precompute_outputs(problem.context, OutputsKey(1, 0))
+    check_storage(problem)
+    network = small_teachers.pixels()
+    monkeypatch.setattr(small_teachers, "pixels", lambda: Louder(*network))
+    forget_files()
+    with pytest.raises(InputError, match=r"outputs of assistant 'pixels' in .* not its code\. Remove that folder"):
+        check_storage(problem)
 
 
 @pytest.mark.slow  # trains a student
