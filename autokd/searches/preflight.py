@@ -23,7 +23,7 @@ from autokd.data.stream import steps_per_epoch
 from autokd.distillation import Method
 from autokd.distillation.layers import modules_named
 from autokd.distillation.pruning import is_prunable
-from autokd.errors import BudgetInfeasibleError, InputError
+from autokd.errors import AutoKDError, BudgetInfeasibleError, InputError, first_line
 from autokd.evaluation.distillation_stream import is_live
 from autokd.evaluation.precompute import check_outputs, check_room, find_shapes, missing_outputs
 from autokd.optimizers.errors import OptimizerError
@@ -212,13 +212,33 @@ def check_storage(problem: Problem, teacher: Teacher | None = None) -> OutputSha
 
 
 def survey(problem: Problem) -> Sequence[Offer]:
-    """What the space offers under each limit of the budget, or each of several spaces."""
+    """What the space offers under each limit of the budget, or each of several spaces.
+
+    Raises:
+        InputError: If a user's space fails.
+    """
     seed, facts = derive(problem.config.seed, "envelope"), problem.facts
-    return [
-        replace(offer, space=name)
-        for name, member in problem.space.members.items()
-        for offer in envelope(member, problem.budget, facts.input_shape, facts.classes, np.random.default_rng(seed))
-    ]
+    offers: list[Offer] = []
+    for name, member in problem.space.members.items():
+        rng = np.random.default_rng(seed)
+        with _own_space(name or problem.config.space.name or ""):
+            found = envelope(member, problem.budget, facts.input_shape, facts.classes, rng)
+        offers += [replace(offer, space=name) for offer in found]
+    return offers
+
+
+@contextmanager
+def _own_space(name: str) -> Iterator[None]:
+    """Say that what a user's space raises, which can be anything, is of that space."""
+    try:
+        yield
+    except (AutoKDError, SpaceError):
+        raise
+    except Exception as error:
+        if ":" not in name:
+            raise
+        reason = f"{type(error).__name__}: {first_line(error)}"
+        raise InputError(f"space {name!r} draws no network: {reason}; see its `blueprint`.") from error
 
 
 def broken_limits(offers: Sequence[Offer]) -> dict[str, str]:

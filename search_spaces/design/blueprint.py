@@ -108,7 +108,7 @@ class Blueprint:
 
         Args:
             budget: Limits, at least one.
-            max_base: Largest base width, whatever the budget.
+            max_base: Largest base width, whatever the budget; a tilt multiplies single widths beyond it.
             tilt: How far the ratios may change so that several limits are used.
 
         Raises:

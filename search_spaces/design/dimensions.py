@@ -182,7 +182,8 @@ def _ends(name: str, given: tuple[Value, ...], dimension: Dimension) -> tuple[fl
         raise SpaceError(f"`{name}` must be one number or (low, high), all finite, but got {given}.")
     (low, high), (smallest, largest) = numbers, dimension.legal
     if not smallest <= low <= high <= largest:
-        bounds = f"`{smallest:g} <= low <= high <= {largest:g}` must hold for `{name}`"
+        least, most = f"{smallest:g} <= " * isfinite(smallest), f" <= {largest:g}" * isfinite(largest)
+        bounds = f"`{least}low <= high{most}` must hold for `{name}`"
         raise SpaceError(f"{bounds}, but got {low:g}, {high:g}.")
     old = dimension.distribution
     assert isinstance(old, IntDistribution | FloatDistribution)

@@ -49,7 +49,7 @@ class Space(ABC):
     Args:
         width: Fixed base width, with which budgets are only checked, at most `WIDEST`. By default it is solved from the
             budget.
-        max_width: Largest base width.
+        max_width: Largest base width, without a tilt.
         **ranges: A narrower or other legal range for any dimension, or one value to fix it; a fixed dimension is no
             longer in `distributions` and need not be among the parameters.
 

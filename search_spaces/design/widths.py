@@ -60,7 +60,7 @@ def solve_widths(
         cost_of: Exact cost of given widths.
         ratios: Width of each group of nodes as a multiple of the base width.
         budget: Limits, at least one.
-        max_base: Largest base width, whatever the budget.
+        max_base: Largest base width, whatever the budget; a tilt multiplies single widths beyond it.
         areas: Positions of the largest map of each group; by default all are equal, so that no tilt has an effect.
         tilt: "balanced" leaves the ratios as they are where no tilt balances two limits, "none" always does.
 

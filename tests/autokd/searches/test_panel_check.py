@@ -164,7 +164,7 @@ def test_stored_views_of_an_assistant_whose_code_changed_since_are_refused(
     precompute_outputs(problem.context, OutputsKey(1, 0))
     check_storage(problem)
     network = small_teachers.pixels()
-    monkeypatch.setattr(small_teachers, "pixels", lambda: Louder(*network))
+    monkeypatch.setattr(small_teachers, "pixels", lambda: Louder(*network.children()))
     forget_files()
     with pytest.raises(InputError, match=r"outputs of assistant 'pixels' in .* not its code\. Remove that folder"):
         check_storage(problem)

@@ -79,6 +79,31 @@ def test_the_resolved_limits_are_facts_and_bound_the_survey(config: SearchConfig
     assert {offer.limit: offer.allowed for offer in offers if offer.allowed} == facts.budget
 
 
+OWN_SPACES = """
+from search_spaces.spaces.blocks import Blocks
+class Raises(Blocks):
+    def blueprint(self, *given): raise RuntimeError("boom\\nsecond line")
+class Forgets(Blocks):
+    def blueprint(self, *given): pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [("Raises", "RuntimeError: boom"), ("Forgets", "AttributeError: 'NoneType' object has no attribute 'cost'")],
+)
+def test_what_a_space_of_ones_own_raises_is_one_line(
+    config: SearchConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, reason: str
+):
+    (tmp_path / "odd_spaces.py").write_text(OWN_SPACES)
+    monkeypatch.syspath_prepend(tmp_path)
+    changed = override_config(config, [f"space={{name='odd_spaces:{name}'}}"])
+    with pytest.raises(
+        InputError, match=rf"^space 'odd_spaces:{name}' draws no network: {reason}; see its `blueprint`"
+    ):
+        survey(Problem(changed, find_facts(changed), tmp_path))
+
+
 def test_a_teacher_below_the_floor_stops_the_search(config: SearchConfig):
     with pytest.raises(InputError, match=r"below teacher.floor = 100.00%"):
         find_facts(override_config(config, ["teacher.floor=1.0"]))
