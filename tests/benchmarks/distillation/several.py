@@ -1,7 +1,7 @@
 """Several networks: small students that learn from assistants or with companions, against KD and plain training.
 
     OMP_NUM_THREADS=1 python tests/benchmarks/distillation/several.py LINES.jsonl [--seeds 0 1 2 3 4] [--epochs 26]
-        [--subset N] [--students 8000 29000] [--rows kd takd ...] [--home FOLDER]
+        [--subset N] [--students 8000 29000] [--rows kd takd ...] [--home FOLDER] [--write]
 
 All of Fashion-MNIST, the shipped teacher, and the recipe's training. Students, and the assistants of 200,000 and 45,000
 parameters, are the ResNet 1-1-1-1 at those sizes; further rows have one assistant of another size. Assistants are
@@ -10,9 +10,10 @@ their own defaults. Trainings of one seed share first weights, views and their o
 
 One line of JSON a training; what the file holds already is left out, so a run that was killed goes on, and several
 processes may fill one file if each has seeds of its own. Lines of other epochs, samples or configurations are others.
-Then the tables, and what was asked of them: whether some method with several teachers is ahead of KD by two standard
-errors, how far the students' probabilities can be trusted (the calibration of companions is not measured), and what the
-size of an assistant matters. Images a second are those of an epoch, of trainings that were not resumed late.
+Then the tables, printed or written into RESULTS.md, and what was asked of them: whether some method with several
+teachers is ahead of KD by two standard errors, how far the students' probabilities can be trusted (the calibration of
+companions is not measured), and what the size of an assistant matters. Images a second are those of an epoch, of
+trainings that were not resumed late.
 """
 
 import argparse
@@ -31,6 +32,7 @@ import torch
 sys.path.append(str(Path(__file__).resolve().parents[1]))  # where benchmarks keep what they share
 
 from lines import append_line, read_lines
+from marked_pages import between_marks
 
 from autokd.config.parsing import parse_config
 from autokd.config.schema import SearchConfig
@@ -48,6 +50,7 @@ from search_spaces.design.registry import space
 from search_spaces.spaces.blocks import RESNET
 
 RECIPE = "fashion-mnist"
+PAGE = Path(__file__).with_name("RESULTS.md")
 Line = dict[str, Any]
 PLAIN, KD = "plain training", "kd"
 PANEL = (200_000, 45_000)
@@ -195,6 +198,11 @@ def _student(problem: Problem, params: int) -> Architecture:
     return drawn_from.sample(RESNET, Budget(params=params), facts.input_shape, facts.classes, np.random.default_rng(0))
 
 
+def markdown(lines: Sequence[Line]) -> str:
+    """The tables and the answers."""
+    return "\n".join(tables(lines)).strip()
+
+
 def tables(lines: Sequence[Line]) -> Iterator[str]:
     """The tables in Markdown, one for each size of a student, each with the answers to what was asked."""
     for student in sorted({line["student"] for line in lines}):
@@ -281,12 +289,13 @@ def main(words: Sequence[str] | None = None) -> None:
     """
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", type=Path)
-    parser.add_argument("--seeds", nargs="+", type=int, default=list(range(5)))
+    parser.add_argument("--seeds", nargs="*", type=int, default=list(range(5)), help="none only reports")
     parser.add_argument("--epochs", type=float, default=26)
     parser.add_argument("--subset", type=int, help="training samples; all by default")
     parser.add_argument("--students", nargs="+", type=int, default=[8_000, 29_000], help="their parameters")
     parser.add_argument("--rows", nargs="+", default=list(ROWS), choices=ROWS, metavar="ROW")
     parser.add_argument("--home", type=Path, help="folder of what trainings need; beside the file by default")
+    parser.add_argument("--write", action="store_true", help=f"write the tables into {PAGE.name}")
     arguments = parser.parse_args(words)
     torch.set_num_threads(1)
     home = arguments.home or arguments.file.with_suffix("").resolve()
@@ -296,7 +305,11 @@ def main(words: Sequence[str] | None = None) -> None:
         if not any(identity.items() <= line.items() for line in read_lines(arguments.file)):
             append_line(arguments.file, line := bench.line(student, name, seed))
             print(f"{student} {name}, seed {seed}: {line.get('test_accuracy', line.get('failure'))}", flush=True)
-    print("\n".join(tables([line for line in read_lines(arguments.file) if bench.has(line)])))
+    found = markdown([line for line in read_lines(arguments.file) if bench.has(line)])
+    if arguments.write:
+        PAGE.write_text(between_marks(PAGE.read_text(), found))
+    else:
+        print(found)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,8 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from lines import read_lines
+from marked_pages import between_marks
 
 from autokd.distillation import make_method
 from autokd.recipes.catalogue import find_config
@@ -101,3 +103,8 @@ def test_what_the_file_holds_is_not_trained_again(
     assert capsys.readouterr().out == "".join(first.splitlines(keepends=True)[2:])
     module.main([*words, "0", "1"])
     assert capsys.readouterr().out.count("seed 1: 0.8") == 2
+
+
+def test_the_page_holds_the_tables_of_the_lines_beside_it(module: ModuleType) -> None:
+    page = module.PAGE.read_text()
+    assert between_marks(page, module.markdown(list(read_lines(module.PAGE.with_name("several.jsonl"))))) == page
