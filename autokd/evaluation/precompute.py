@@ -143,13 +143,13 @@ def check_outputs(context: TrainingContext, teacher: Teacher | None = None) -> N
     """
     dataset = context.load_data()
     for number in (*range(1 + len(context.further_digests)), *context.assistants):
-        key, stored = _comparable(context, number), context.stored(number)
+        key = _comparable(context, number)
         if key is None:
             continue
         asked = teacher if teacher is not None and number == 0 else context.load_teacher(number, dataset)
         if asked.network is None:
             continue
-        now = _first_logits(context, key, asked, dataset)
+        now, stored = _first_logits(context, key, asked, dataset), context.stored(number)
         before = stored.read(key.name).logits[: len(now)].float()
         if now.shape != before.shape or (now - before).abs().mean() > ALIKE * now.std():
             name = context.assistant_name(number)
@@ -162,11 +162,11 @@ def check_outputs(context: TrainingContext, teacher: Teacher | None = None) -> N
 
 def _comparable(context: TrainingContext, number: int) -> OutputsKey | None:
     """Stored outputs with which a network can be compared: of assistants whose code is not ours a view will do."""
-    split, view = OutputsKey(number, part="validation"), OutputsKey(number, 0)
-    if context.stored(number).holds(split.name):
+    split, view, stored = OutputsKey(number, part="validation"), OutputsKey(number, 0), context.stored(number)
+    if stored.holds(split.name):
         return split
     is_foreign = number in context.assistants and context.made_from(number)[0].factory
-    return view if is_foreign and context.stored(number).holds(view.name) else None
+    return view if is_foreign and stored.holds(view.name) else None
 
 
 def _first_logits(context: TrainingContext, key: OutputsKey, teacher: Teacher, dataset: Dataset) -> torch.Tensor:
@@ -177,8 +177,8 @@ def _first_logits(context: TrainingContext, key: OutputsKey, teacher: Teacher, d
         return predict(teacher, split.to(torch.device(context.device)), dataset.normalisation, size).float().cpu()
     indices = torch.split(_indices(context, range(min(COMPARED, len(dataset.train)))), size)
     with closing(TeacherWithFeatures(teacher, frozenset(), context.precision)) as live_teacher:
-        batches = (context.stream(dataset).batch(each, key.view) for each in indices)
-        return torch.cat([live_teacher(batch).logits for batch in batches]).float().cpu()
+        stream = context.stream(dataset)
+        return torch.cat([live_teacher(stream.batch(each, key.view)).logits for each in indices]).float().cpu()
 
 
 def check_room(context: TrainingContext, missing: Iterable[OutputsKey], shapes: OutputShapes | None = None) -> None:

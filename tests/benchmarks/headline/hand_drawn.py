@@ -10,7 +10,7 @@ from statistics import fmean
 from typing import Any
 
 import optuna
-from protocol import Arm, Screening
+from protocol import BY_HAND, Arm, Screening
 from records import Record
 
 from autokd.core.seeds import derive
@@ -53,7 +53,7 @@ _CONVNEXT = _stages("block", ["convnext"] * 4) | _stages("ratio", [1.0] * 4)
 
 STUDENTS: Mapping[str, Arm] = {
     "like-teacher": Arm(spaces=("like-teacher",)),
-    "resnet-1-1-1-1": _blocks(RESNET, (1, 1, 1, 1), head_ratio=0),
+    "resnet-1-1-1-1": BY_HAND,
     "resnet-2-2-2-2": _blocks(RESNET, (2, 2, 2, 2), head_ratio=0),
     "resnet-3-3-3": _blocks(RESNET_20, (3, 3, 3, 0), head_ratio=0),  # as drawn for small images
     "mobilenet-v2": _blocks(MOBILENETV2, (1, 2, 3, 2), stage1_expansion=1),  # as published in its first stage
@@ -108,7 +108,8 @@ EVERY_METHOD: Mapping[str, tuple[str, Mapping[str, Any]]] = {
 """The methods of arm H, others that came after it was fixed, and some in turn."""
 RANKED = tuple(name for name in EVERY_METHOD if name not in ("at", "rkd", "reviewkd", "crd", "kd+crd", "crld"))
 """Methods that are ranked: but for those with FitNet or SP, a step costs no more than twice KD's."""
-RANKED_STUDENT = "resnet-1-1-1-1"  # by which they are ranked: the quickest to train
+RANKED_STUDENT = "resnet-1-1-1-1"
+"""The student by which they are ranked, the quickest to train."""
 
 
 @dataclass(frozen=True, order=True)

@@ -14,6 +14,7 @@ from search_spaces.spaces.blocks import RESNET
 
 __all__ = [
     "ARMS",
+    "BY_HAND",
     "FIXED",
     "LARGE",
     "LONGER",
@@ -328,14 +329,16 @@ _PLUS = Arm(
     finalists=2,
 )
 
-_BY_HAND = {**RESNET, "head_ratio": 0}
+BY_HAND = Arm(spaces=("blocks",), ranges={**RESNET, "head_ratio": 0})
+"""A network that a user would draw first, one residual block a stage."""
+
 _SINGLE = ("kd", "dkd", "nkd", "bd-kd", "dist", "fitnet", "sp", "abkd", "wttm")
 _IN_TURN = ("fitnet>kd", "sp>kd", "dist>kd", "continuation>kd", "wttm>kd")
 
 
 def _methods(names: tuple[str, ...]) -> Arm:
     """One student drawn by hand, for which a method is searched among these, with its hyper-parameters."""
-    return Arm(("blocks",), _BY_HAND, further={"distillation": {"methods": list(names)}})
+    return replace(BY_HAND, further={"distillation": {"methods": list(names)}})
 
 
 _COPIES = replace(_PLUS, from_teacher=True, tilt="full")

@@ -1,7 +1,7 @@
 """How methods rank: whether short trainings, as a search makes them, order them as full length does."""
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from statistics import fmean
@@ -109,7 +109,7 @@ def _interval(found: Estimate | None, signed: bool = False) -> str:
     return f"{found.mean:{sign}.2f}{interval}"
 
 
-def _mean(values: Sequence[float]) -> str:
+def _mean(values: Iterable[float]) -> str:
     found = estimate(list(values))
     if found is None:
         return "failed"
