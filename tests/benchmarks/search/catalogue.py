@@ -7,16 +7,21 @@
 * fidelity: nb201-cifar100-early, with short trainings of 12 epochs beside the 200 of others, and of the twelve
   learning-curve tasks `taskset-...` the first LSTM, the first GRU and the first IRNN. Their space is a continuum, where
   a setting gives what the nearest recorded one gave that the run has not trained yet.
+* students: our own table of students under distillation, by space: students-nago, -blocks, -randwire, -nasbench201, a
+  continuum, too; with `-fewer-samples`, `-smaller-students` or `-both` behind, another task of the table. The same with
+  `-rungs` behind have its shorter trainings.
 
 A name that ends in `-averaged` is the task without noise.
 """
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from itertools import product
 from pathlib import Path
 
 from hpo_tables import TASKSET_NETWORKS, hpolib, taskset
 from nas_tables import macro, nas_bench_201, nas_bench_201_early
+from students import MAIN, RUNGS, SPACES, VARIATIONS, students
 from tasks import Task
 
 __all__ = ["AVERAGED", "GROUPS", "TASKS", "TablesMissing", "load_task"]
@@ -75,8 +80,14 @@ _FIDELITY: Mapping[str, Callable[[Path], Task]] = {
         for network in TASKSET_NETWORKS
     },
 }
+_STUDENTS: Mapping[str, Callable[[Path], Task]] = {
+    f"students-{space}{'' if variation == MAIN else f'-{variation}'}{ending}": partial(
+        students, space=space, variation=variation, has_rungs=bool(ending)
+    )
+    for space, variation, ending in product(SPACES, VARIATIONS, ("", RUNGS))
+}
 
-TASKS: Mapping[str, Callable[[Path], Task]] = {**_PLAIN, **_LIMITED, **_FIDELITY}
+TASKS: Mapping[str, Callable[[Path], Task]] = {**_PLAIN, **_LIMITED, **_FIDELITY, **_STUDENTS}
 """How each task is read from the folder of tables."""
 
 GROUPS: Mapping[str, tuple[str, ...]] = {
@@ -88,5 +99,6 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         "taskset-patch32-gru128",
         "taskset-patch32-irnn64-relu-avg",
     ),
+    "students": tuple(f"students-{space}" for space in SPACES),
 }
 """Names for several tasks."""

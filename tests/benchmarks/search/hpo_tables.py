@@ -92,7 +92,7 @@ def taskset(folder: Path, name: str, network: str) -> NearestTask:
         values=values[:, -1:],
         seconds=np.full((len(values), 1), float(_TASKSET_RUNGS[-1])),
         ladder=Rungs(_TASKSET_RUNGS, values[:, :-1], continues=True),
-        settings=settings,
+        settings=[dict(zip(names, setting, strict=True)) for setting in settings.tolist()],
     )
 
 

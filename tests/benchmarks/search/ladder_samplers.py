@@ -65,7 +65,9 @@ def ours_halving(task: Task, seed: int, workers: int) -> Peer:
 
 def ours_graphs_halving(task: Task, seed: int, workers: int) -> Peer:
     """The same, told what the graphs are like that the parameters make, where something is known of them."""
-    return halving(task, own_sampler("trust-region", seed, task.space, features=task.features))
+    return halving(
+        task, own_sampler("trust-region", seed, task.space, features=task.features, described=task.described)
+    )
 
 
 def tpe_halving(task: Task, seed: int, workers: int) -> Peer:

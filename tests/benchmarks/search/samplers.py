@@ -86,7 +86,7 @@ def ours(task: Task, seed: int, workers: int) -> Peer:
 
 def ours_graphs(task: Task, seed: int, workers: int) -> Peer:
     """The same, told what the graphs are like that the parameters make, where something is known of them."""
-    return _ours(task, seed, features=task.features)
+    return _ours(task, seed, features=task.features, described=task.described)
 
 
 def _ours(task: Task, seed: int, **options: Any) -> Peer:

@@ -57,6 +57,7 @@ class Task:
         limits: Upper limits by name, if there are any.
         ladder: Shorter trainings, if there are any.
         features: What can be said of any point without training it, where something is known of its graph.
+        described: Names of the parameters that make the graph; None for all.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Task:
     limits: Mapping[str, Limit] = field(default_factory=dict)
     ladder: Rungs = field(default_factory=Rungs)
     features: Callable[[Params], Sequence[float]] | None = None
+    described: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         if self.values.shape != self.seconds.shape or len(self.values) != self._n_points:

@@ -8,7 +8,7 @@ from tasks import Array
 @pytest.fixture
 def task() -> NearestTask:
     """Thirty settings, of which one parameter varies thirty times as much as the other."""
-    settings = 10.0 ** (np.random.default_rng(0).normal(size=(30, 2)) * [3.0, 0.1])
+    settings = [params(point) for point in np.random.default_rng(0).normal(size=(30, 2)) * [3.0, 0.1]]
     space = {name: FloatDistribution(1e-12, 1e12, log=True) for name in ("wide", "narrow")}
     return NearestTask("two", space, np.zeros((30, 1)), np.ones((30, 1)), settings=settings)
 
@@ -24,7 +24,7 @@ def params(point: Array) -> dict[str, float]:
 
 
 def from_near_to_far(task: NearestTask, point: Array) -> list[int]:
-    logs = np.log10(task.settings)
+    logs = np.log10([list(setting.values()) for setting in task.settings])
     return sorted(range(30), key=lambda row: sum(((point - logs[row]) / logs.std(axis=0)) ** 2))
 
 
