@@ -92,12 +92,13 @@ def test_numbers_are_standardised_and_two_choices_are_one_apart_in_each(folder: 
 
 def test_what_a_setting_does_not_have_makes_no_difference(folder: Path) -> None:
     task = load_task("students-blocks", folder)
-    plain = task.params(0) | {name: "basic" for name in task.space if name.endswith("_block")}
     inverted = [name for name in task.space if name.endswith(("_expansion", "_kernel", "_squeeze"))]
     assert len(inverted) == 12
-    for expansion, kernel, squeeze in ((1, 3, 0), (6, 7, 1)):
-        chosen = {name: {"e": expansion, "k": kernel, "s": squeeze}[name.split("_")[1][0]] for name in inverted}
-        assert task.row(plain | chosen) == task.row(plain)
+    for number in range(N):
+        plain = task.params(number) | {name: "basic" for name in task.space if name.endswith("_block")}
+        for expansion, kernel, squeeze in ((1, 3, 0), (6, 7, 1)):
+            chosen = {name: {"e": expansion, "k": kernel, "s": squeeze}[name.split("_")[1][0]] for name in inverted}
+            assert task.row(plain | chosen) == task.row(plain)
 
 
 def test_rungs_cost_their_share_and_tell_what_was_seen_there(folder: Path) -> None:
