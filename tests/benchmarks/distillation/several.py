@@ -6,7 +6,7 @@
 All of Fashion-MNIST, the shipped teacher, and the recipe's training. Students, and the assistants of 200,000 and 45,000
 parameters, are the ResNet 1-1-1-1 at those sizes; further rows have one assistant of another size. Assistants are
 trained by the panel stage of a search of one short trial, for each seed anew, from whom they learn best. Methods have
-their own defaults. Trainings of one seed share first weights, views and their order.
+their own defaults. Trainings of one seed share first weights, views and their order. Two rows are trained longer.
 
 One line of JSON a training; what the file holds already is left out, so a run that was killed goes on, and several
 processes may fill one file if each has seeds of its own. Lines of other epochs, samples or configurations are others.
@@ -19,7 +19,7 @@ trainings that were not resumed late.
 import argparse
 import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import product
 from pathlib import Path
@@ -66,11 +66,14 @@ class Row:
         method: Name of the method.
         settings: Its hyper-parameters other than its own defaults.
         assistants: Most parameters of each assistant; none if it has none.
+        times: Length of the training as a multiple of the others'. A panel is trained for as long as many students, so
+            a student without one that is trained longer is what it has to be compared with.
     """
 
     method: str
     settings: Mapping[str, float | str] = field(default_factory=dict)
     assistants: tuple[int, ...] = ()
+    times: int = 1
 
 
 ROWS: Mapping[str, Row] = {
@@ -82,6 +85,8 @@ ROWS: Mapping[str, Row] = {
     "ces": Row("ces+kd", assistants=PANEL),
     "ensemble, de": Row("ensemble+kd", {"ensemble.weights": "de"}, PANEL),
     "ensemble, uniform": Row("ensemble+kd", {"ensemble.weights": "uniform"}, PANEL),
+    "kd, 4 times as long": Row("kd", times=4),
+    "dgkd, drop 0, 4 times as long": Row("dgkd+kd", {"dgkd.drop": 0}, PANEL, times=4),
     "dml": Row("dml"),
     "kd+dml": Row("kd+dml"),
     "sokd": Row("sokd"),
@@ -89,7 +94,7 @@ ROWS: Mapping[str, Row] = {
     "bd-kd-online": Row("bd-kd-online"),
     **{f"takd, {size // 1000} k": Row("takd+kd", assistants=(size,)) for size in SIZES},
 }
-SEVERAL = tuple(name for name, row in ROWS.items() if row.assistants == PANEL)
+SEVERAL = tuple(name for name, row in ROWS.items() if row.assistants == PANEL and row.times == 1)
 OF_SIZE = tuple(name for name, row in ROWS.items() if len(row.assistants) == 1)
 
 
@@ -111,7 +116,7 @@ class Bench:
         """A training and what it came to."""
         row = ROWS[name]
         problem = self._problem(seed, row.assistants)
-        task = self._task(problem, row, _student(problem, student), seed)
+        task = self._task(_lengthened(problem, row.times), row, _student(problem, student), seed)
         for key in missing_outputs(task.context):
             precompute_outputs(task.context, key)
         line = self.identity(student, name, seed)
@@ -132,7 +137,7 @@ class Bench:
     def identity(self, student: int, name: str, seed: int) -> Line:
         """What tells a training from others."""
         config = self._config(seed, ROWS[name].assistants)
-        common = {"epochs": self.epochs, "subset": self.subset, "config": config.digest}
+        common = {"epochs": self.epochs * ROWS[name].times, "subset": self.subset, "config": config.digest}
         return {"student": student, "row": name, "seed": seed} | common
 
     def has(self, line: Line) -> bool:
@@ -191,6 +196,13 @@ class Bench:
 @cache
 def _recipe() -> dict[str, Any]:
     return find_config(RECIPE, []).to_dict()
+
+
+def _lengthened(problem: Problem, times: int) -> Problem:
+    """The same with trainings at full length so many times as long."""
+    final = problem.config.final
+    longer = final.model_copy(update={"epochs": final.epochs * times})
+    return replace(problem, config=problem.config.model_copy(update={"final": longer}))
 
 
 def _student(problem: Problem, params: int) -> Architecture:

@@ -5,11 +5,13 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from digits_facts import DIGITS
 from lines import read_lines
 from marked_pages import between_marks
 
 from autokd.distillation import make_method
 from autokd.recipes.catalogue import find_config
+from autokd.searches.problem import Problem
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +40,7 @@ def test_methods_can_be_made_and_have_assistants_or_companions_as_they_need(modu
     made = {name: make_method(row.method, dict(row.settings)) for name, row in module.ROWS.items()}
     with_panel = {name for name, row in module.ROWS.items() if row.assistants}
     assert {name for name, method in made.items() if method.learns_from_panel} == with_panel
-    assert with_panel == {*module.SEVERAL, *module.OF_SIZE}
+    assert with_panel == {*module.SEVERAL, *module.OF_SIZE, "dgkd, drop 0, 4 times as long"}
     assert {name for name, method in made.items() if method.n_companions} == {"dml", "kd+dml", "sokd", "bd-kd-online"}
 
 
@@ -52,6 +54,18 @@ def test_trainings_are_the_recipes_at_full_length(module: ModuleType) -> None:
         assert (config.seed, config.final.epochs, config.trials) == (3, 26, 1)
         own = {"rungs", "precision"}
         assert config.training.model_dump(exclude=own) == recipe.training.model_dump(exclude=own)
+
+
+def test_a_longer_training_is_so_in_its_line_and_in_all_that_trains_it(module: ModuleType) -> None:
+    bench = module.Bench(Path("home"), 26, None)
+    lengths = {name: bench.identity(8000, name, 0)["epochs"] for name in module.ROWS}
+    assert {name: length for name, length in lengths.items() if length != 26} == {
+        "kd, 4 times as long": 104,
+        "dgkd, drop 0, 4 times as long": 104,
+    }
+    problem = Problem(bench._config(0, ()), DIGITS, Path("home"))
+    assert module._lengthened(problem, 4).retraining_context.training.rungs == (104.0,)
+    assert module._lengthened(problem, 1).retraining_context == problem.retraining_context
 
 
 def test_differences_are_taken_seed_by_seed(module: ModuleType) -> None:
