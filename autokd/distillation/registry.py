@@ -63,6 +63,7 @@ __all__ = [
     "method_class",
     "method_defaults",
     "method_distributions",
+    "weighs_panel",
 ]
 
 _ALL: tuple[type[Method], ...] = (
@@ -185,6 +186,15 @@ def learns_from_panel(name: str) -> bool:
         InputError: If a component is unknown.
     """
     return any(method_class(component).learns_from_panel for component in components_of(name))
+
+
+def weighs_panel(name: str) -> bool:
+    """Whether the method of this name wants weights of the teacher and its assistants.
+
+    Raises:
+        InputError: If a component is unknown.
+    """
+    return any(method_class(component).weighs_panel for component in components_of(name))
 
 
 def components_of(name: str) -> list[str]:

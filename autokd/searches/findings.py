@@ -8,7 +8,7 @@ from autokd.database.rows import SearchRow
 from autokd.searches.axes import three_axes
 from autokd.searches.comparison import Comparison, describe_references
 from autokd.searches.pace import full_length_of
-from autokd.searches.panel_facts import panel_json
+from autokd.searches.panel_facts import PanelFacts, panel_for, panel_json
 from autokd.searches.problem import Problem
 from autokd.searches.progress import ReferenceProgress
 from autokd.searches.remarks import student_remarks
@@ -97,6 +97,11 @@ class Findings:
         return dict(self.problem.methods.chosen(self.student.trial.parameters))
 
     @property
+    def panel(self) -> PanelFacts | None:
+        """The assistants of the search, with their weights if these taught the student."""
+        return panel_for(str(self.distillation["method"]), self.problem.facts.panel)
+
+    @property
     def limits_used(self) -> dict[str, float]:
         """Share of each limit that the student uses."""
         return self.problem.budget.utilisation(self.student.row.cost)
@@ -111,7 +116,7 @@ class Findings:
             ("family", self.problem.describe(student.trial)),
             ("distilled", f"by {method}" + (f": {_settings(settings)}" if settings else "")),
             ("trained", _length(student)),
-            *panel_lines(self.problem.facts.panel),
+            *panel_lines(self.panel),
             *self.outlook_facts,
             *([("compared", str(self.comparison))] if self.comparison else []),
             *(("left out", f"{one.name}: {one.reason}") for one in self.left_out),
@@ -149,7 +154,7 @@ class Findings:
             **teacher,
             **describe_references(self.references, self.comparison),
             "left_out": [{"name": one.name, "reason": one.reason} for one in self.left_out],
-            "panel": panel_json(self.problem.facts.panel),
+            "panel": panel_json(self.panel),
             "full_length": full_length_of(self.student),
             "seconds": asdict(self.times),
             "axes": self.axes,

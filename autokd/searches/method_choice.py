@@ -7,8 +7,8 @@ from functools import cached_property
 from optuna.distributions import CategoricalDistribution
 
 from autokd.config.schema import DistillationConfig
-from autokd.distillation import Method, Need, make_method, method_class, method_defaults, method_distributions
-from autokd.distillation.registry import components_of, learns_from_panel
+from autokd.distillation import Method, Need, make_method, method_defaults, method_distributions
+from autokd.distillation.registry import learns_from_panel, weighs_panel
 from autokd.errors import InputError
 from search_spaces.design.dimensions import Dimension, Value, contains, low_ends, narrow
 from search_spaces.errors import SpaceError
@@ -110,7 +110,7 @@ class MethodChoice:
     @property
     def weighs_panel(self) -> bool:
         """Whether a method wants weights of teacher and assistants."""
-        return any(method_class(part).weighs_panel for name in self.names for part in components_of(name))
+        return any(map(weighs_panel, self.names))
 
     def chosen(self, parameters: Mapping[str, Value]) -> dict[str, Value]:
         """How a trial with these parameters distils: `method`, its settings, and `teacher` and `path` where chosen."""

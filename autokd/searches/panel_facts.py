@@ -1,10 +1,12 @@
 """What a search found out about the assistants of its panel."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
-__all__ = ["AssistantFacts", "PanelFacts", "panel_json"]
+from autokd.distillation.registry import weighs_panel
+
+__all__ = ["AssistantFacts", "PanelFacts", "panel_for", "panel_json"]
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,13 @@ class PanelFacts:
         assistants = tuple(map(AssistantFacts.from_dict, known["assistants"]))
         weights = {rule: tuple(each) for rule, each in known["weights"].items()}
         return cls(**(known | {"assistants": assistants, "weights": weights}))
+
+
+def panel_for(method: str, panel: PanelFacts | None) -> PanelFacts | None:
+    """The facts that say something of a student of this method: without the weights, if it uses none."""
+    if panel is None or weighs_panel(method):
+        return panel
+    return replace(panel, weights={}, accuracy=None, uniform_accuracy=None)
 
 
 def panel_json(panel: PanelFacts | None) -> dict[str, Any] | None:

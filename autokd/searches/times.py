@@ -10,7 +10,7 @@ from autokd.database.rows import EventRow
 
 __all__ = ["Times", "measure_times", "prepared_seconds"]
 
-TEACHER_EVENTS = ("teacher", "pruned", "assistant")
+OWN_PARTS = {"teacher": "teacher_outputs", "pruned": "teacher_outputs", "assistant": "assistants"}  # by kind of event
 
 
 @dataclass(frozen=True)
@@ -21,12 +21,14 @@ class Times:
 
     Attributes:
         data: Reading data, and checking teacher and configuration; None for searches of earlier versions.
-        teacher_outputs: Pruning the teacher, training assistants, and computing the outputs of all teachers.
+        assistants: Training assistants.
+        teacher_outputs: Pruning the teacher, and computing the outputs of all teachers.
         search: Trials and references.
         training: Trainings at full length.
     """
 
     data: float | None
+    assistants: float
     teacher_outputs: float
     search: float
     training: float
@@ -35,7 +37,7 @@ class Times:
 def measure_times(events: Iterable[EventRow], final: Collection[int] = (), data: float | None = None) -> Times:
     """Times of a search: each event ends a piece of work that began with the event before.
 
-    Since the clock may be set meanwhile, events of `TEACHER_EVENTS` say themselves what they took, in seconds; only in
+    Since the clock may be set meanwhile, events of `OWN_PARTS` say themselves what they took, in seconds; only in
     searches of earlier versions it is the time since the event before.
 
     Args:
@@ -43,7 +45,7 @@ def measure_times(events: Iterable[EventRow], final: Collection[int] = (), data:
         final: Ids of the students that are trained at full length.
         data: Time before the search was recorded, in seconds.
     """
-    seconds = {"teacher_outputs": 0.0, "search": 0.0, "training": 0.0}
+    seconds = {"assistants": 0.0, "teacher_outputs": 0.0, "search": 0.0, "training": 0.0}
     phase, before, worked = "search", None, 0.0  # in this session, seconds
     for event in events:
         if event.kind == "lease_acquired":  # a session begins; nobody worked before it
@@ -54,8 +56,8 @@ def measure_times(events: Iterable[EventRow], final: Collection[int] = (), data:
             phase = "training"
         if before is not None:
             took = _between(before, event.at)
-            if event.kind in TEACHER_EVENTS:
-                seconds["teacher_outputs"] += event.payload.get("seconds", took)
+            if part := OWN_PARTS.get(event.kind):
+                seconds[part] += event.payload.get("seconds", took)
             else:
                 worked += took
             before = event.at
@@ -64,11 +66,12 @@ def measure_times(events: Iterable[EventRow], final: Collection[int] = (), data:
 
 
 def prepared_seconds(events: Iterable[EventRow]) -> float:
-    """Seconds that the teachers and their outputs took before the first trial or reference.
+    """Seconds that assistants, the teacher and the outputs of all took before the first trial or reference.
 
     Outputs for full-length trainings are computed later and do not count.
     """
-    return measure_times(takewhile(lambda event: event.kind != "trial_opened", events)).teacher_outputs
+    times = measure_times(takewhile(lambda event: event.kind != "trial_opened", events))
+    return times.assistants + times.teacher_outputs
 
 
 def _is_final(payload: Any, final: Collection[int]) -> bool:

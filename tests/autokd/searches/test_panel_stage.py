@@ -30,6 +30,7 @@ from autokd.searches.panel_facts import PanelFacts, panel_json
 from autokd.searches.panel_stage import PanelStage, routes
 from autokd.searches.reporter import SILENT
 from autokd.searches.result import SearchResult
+from autokd.searches.students import TrainedStudent
 from autokd.teachers.registry import load_teacher
 
 CPU = torch.device("cpu")
@@ -63,6 +64,16 @@ def panel_of(result: SearchResult) -> PanelFacts:
     found = result.problem.facts.panel
     assert found is not None
     return found
+
+
+def taught_by(result: SearchResult, method: str) -> TrainedStudent:
+    """The best student, as if this method had taught it."""
+    student = result.best
+    return replace(student, trial=replace(student.trial, parameters={**student.trial.parameters, "method": method}))
+
+
+def exported_panel(result: SearchResult, student: TrainedStudent) -> Any:
+    return describe_export(result.problem, result.row, student, {}, fold=True).facts["panel"]
 
 
 @pytest.fixture
@@ -166,12 +177,20 @@ def test_an_export_names_assistants_only_if_they_taught(tmp_path: Path) -> None:
     wanted = config(GIVEN)
     methods = DistillationConfig(methods=("kd", "takd+kd"))
     result = searched(wanted.model_copy(update={"distillation": methods}), tmp_path)
-    student, named = result.best, dict[str, Any]()
-    for method in ("kd", "takd+kd"):
-        trial = replace(student.trial, parameters={**student.trial.parameters, "method": method})
-        export = describe_export(result.problem, result.row, replace(student, trial=trial), {}, fold=True)
-        named[method] = export.facts["panel"]
+    named = {method: exported_panel(result, taught_by(result, method)) for method in ("kd", "takd+kd")}
     assert named == {"kd": None, "takd+kd": panel_json(panel_of(result))}
+
+
+@pytest.mark.slow  # trains a network
+def test_weights_of_the_panel_are_told_only_of_a_student_that_they_taught(tmp_path: Path) -> None:
+    methods = DistillationConfig(methods=("takd+kd", "ensemble+kd"), ranges={"ensemble+kd.ensemble.weights": "de"})
+    result = searched(config(GIVEN).model_copy(update={"distillation": methods}), tmp_path)
+    panel, found = panel_of(result), Findings.of(result)
+    assert panel.weights
+    for method, expected in {"takd+kd": PanelFacts(panel.assistants), "ensemble+kd": panel}.items():
+        shown = replace(found, student=taught_by(result, method))
+        assert shown.to_json()["panel"] == exported_panel(result, shown.student) == panel_json(expected)
+        assert ("weights" in dict(shown.facts)) == (method == "ensemble+kd")
 
 
 @pytest.mark.parametrize(

@@ -48,12 +48,21 @@ TRAINING: tuple[Moment, ...] = (
 
 def test_each_event_ends_a_piece_of_work_of_its_part() -> None:
     times = measure_times(history(*SEARCH, *TRAINING), {FINAL_STUDENT}, data=10.0)
-    assert times == Times(data=10.0, teacher_outputs=60 + 20, search=1 + 1 + 100 + 2, training=1 + 300 + 9)
+    assert times == Times(
+        data=10.0, assistants=0, teacher_outputs=60 + 20, search=1 + 1 + 100 + 2, training=1 + 300 + 9
+    )
 
 
 def test_pruning_a_teacher_counts_with_its_outputs() -> None:
     pruned = [(at, "pruned" if at == 32 else kind, payload) for at, kind, payload in SEARCH]
     assert measure_times(history(*pruned)) == measure_times(history(*SEARCH))
+
+
+def test_training_an_assistant_is_a_part_of_its_own_that_is_over_before_the_search() -> None:
+    trained = history(*((at, "assistant" if at == 32 else kind, payload) for at, kind, payload in SEARCH))
+    times = measure_times(trained)
+    assert (times.assistants, times.teacher_outputs) == (30, 30)
+    assert prepared_seconds(trained) == prepared_seconds(history(*SEARCH)) == 60
 
 
 def test_a_clock_that_is_set_while_the_teacher_is_prepared_changes_no_times() -> None:
@@ -89,8 +98,11 @@ def test_what_a_training_at_full_length_loads_before_it_begins_is_no_time_of_the
 
 
 def test_times_are_one_line_without_parts_that_took_none() -> None:
-    assert times_line(Times(10.0, 180.0, 300.0, 0.0)) == "data 10 s, teacher outputs 3 min, search 5 min"
-    assert times_line(Times(None, 0.0, 0.0, 0.0)) == ""
+    assert (
+        times_line(Times(10.0, 60.0, 180.0, 300.0, 0.0))
+        == "data 10 s, assistants 60 s, teacher outputs 3 min, search 5 min"
+    )
+    assert times_line(Times(None, 0.0, 0.0, 0.0, 0.0)) == ""
 
 
 def test_the_outline_of_the_events_tells_the_times_of_all(make_problem, make_store, pretend) -> None:
