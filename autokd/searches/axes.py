@@ -10,7 +10,15 @@ from autokd.database.rows import EvaluationTotals, SearchRow
 from autokd.searches.problem import Problem
 from autokd.searches.students import TrainedStudent
 
-__all__ = ["COMPUTATION", "EFFECTIVENESS", "LIGHTNESS", "relative_accuracy", "search_cost", "three_axes"]
+__all__ = [
+    "COMPUTATION",
+    "EFFECTIVENESS",
+    "LIGHTNESS",
+    "relative_accuracy",
+    "search_cost",
+    "stored_images",
+    "three_axes",
+]
 
 EFFECTIVENESS = ("accuracy", "top5", "balanced_accuracy", "macro_f1", "auroc", "loss", "ece", "ece_scaled")
 LIGHTNESS = ("params", "nonzero_params", "model_bytes", "activation_bytes", "memory_bytes")
@@ -67,12 +75,28 @@ def search_cost(problem: Problem, totals: EvaluationTotals) -> Figures:
     assistants = problem.facts.panel.assistants if problem.facts.panel else ()
     seconds = [*(each["seconds"] for each in rounds), *(each.seconds for each in assistants)]
     n_images = [*(each["images"] for each in rounds), *(each.images for each in assistants)]
-    images, live, stored = totals.images, totals.live_teacher_images, _stored_images(problem, totals.n_tested > 0)
+    images, live, stored = totals.images, totals.live_teacher_images, stored_images(problem, totals.n_tested > 0)
     return {
         "worker_seconds": totals.seconds + sum(seconds),
         "images": None if images is None else images + sum(n_images),
         "teacher_images": None if live is None or stored is None else live + stored,
     }
+
+
+def stored_images(problem: Problem, has_final: bool) -> int | None:
+    """Number of images whose teacher outputs were stored, once each; None in searches of earlier versions.
+
+    Args:
+        problem: What is searched.
+        has_final: Whether those for full-length trainings were. What these once read stays counted if they are shorter,
+            or of fewer views, by now.
+    """
+    contexts = [problem.context, *([problem.retraining_context] if has_final else [])]
+    keys = {key for context in contexts for key in context.outputs_needed}
+    samples = problem.facts.samples
+    if not samples:
+        return None
+    return max(problem.facts.stored_images, sum(samples["train" if key.view is not None else key.part] for key in keys))
 
 
 def _effectiveness(student: Mapping[str, Any], teacher: Mapping[str, Any]) -> dict[str, Any]:
@@ -91,10 +115,3 @@ def _sizes(
 def _divided(dividend: float | None, divisor: float | None) -> float | None:
     """Their quotient; None where one of them is unknown or the divisor is 0."""
     return None if dividend is None or not divisor else dividend / divisor
-
-
-def _stored_images(problem: Problem, has_final: bool) -> int | None:
-    contexts = [problem.context, *([problem.retraining_context] if has_final else [])]
-    keys = {key for context in contexts for key in context.outputs_needed}
-    samples = problem.facts.samples
-    return sum(samples["train" if key.view is not None else key.part] for key in keys) if samples else None

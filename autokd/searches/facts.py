@@ -50,6 +50,7 @@ class Facts:
         panel: The assistants; None if no method learns from any.
         noise_is_known: Whether the model that judges the trials takes the noise of a training for known, see
             `families.training_noise`; False in searches of earlier versions.
+        stored_images: Most images whose teacher outputs were stored for a full-length training; 0 before the first.
     """
 
     input_shape: tuple[int, ...]
@@ -79,6 +80,7 @@ class Facts:
     earlier: tuple[EarlierSearch, ...] = ()
     panel: PanelFacts | None = None
     noise_is_known: bool = False
+    stored_images: int = 0
 
     @property
     def n_train(self) -> int | None:

@@ -18,6 +18,7 @@ from autokd.export.card import Card
 from autokd.export.folder import write_folder
 from autokd.export.replacement import check_replaceable
 from autokd.export.verification import Verification
+from autokd.searches.axes import stored_images
 from autokd.searches.comparison import describe_references
 from autokd.searches.controller import Controller
 from autokd.searches.dispatcher import Dispatcher
@@ -178,6 +179,7 @@ class SearchResult(RecordedSearch):
             problem = with_full_length(problem, store, lease, [*of_winners, *references], dispatcher.prepare)
             if problem.full_length:
                 self.reporter.notify(f"full length: {problem.full_length.describe(problem.config.final.epochs)}")
+            store.set_status(lease, "running", {"stored_images": stored_images(problem, has_final=True) or 0})
             winning = [record.trial for record in of_winners]
             Retraining(store, lease, problem, dispatcher, winning, references, within).run()
             store.set_status(lease, standing, measured)

@@ -105,6 +105,15 @@ def test_training_at_full_length_leaves_a_search_as_it_stands(search, home: Work
     assert result.progress.status == "finished"
 
 
+def test_training_with_fewer_views_takes_nothing_from_what_the_teacher_had_to_see(search):
+    result = search(final={"epochs": 3, "views": 3})
+    result.train()
+    paid = result.search_cost["teacher_images"]
+    result.train(override_config(result.config, ["final.views=1"]))
+    assert result.config.final.views == 1
+    assert result.search_cost["teacher_images"] == paid
+
+
 def test_the_family_that_is_trained_is_the_one_that_the_model_believes_in(search, monkeypatch: pytest.MonkeyPatch):
     result = search(training={"rungs": [1], "views": 1, "batch_size": 20}, final={"epochs": 2, "families": 1})
     lucky = result.progress.best_trial

@@ -74,6 +74,12 @@ def test_a_search_costs_its_trainings_and_the_teachers_views_and_splits(problem:
     assert search_cost(problem, replace(totals, n_tested=1))["teacher_images"] == cost["teacher_images"] + extra
 
 
+def test_what_full_length_trainings_once_read_stays_counted(problem: Problem) -> None:
+    totals = EvaluationTotals(seconds=4.0, images=300, live_teacher_images=14, n_tested=1)
+    counted = replace(problem, facts=replace(problem.facts, stored_images=5_000))
+    assert search_cost(counted, totals)["teacher_images"] == 5_000 + 14
+
+
 def test_pruning_the_teacher_is_part_of_what_a_search_costs(make_problem: Any) -> None:
     problem = make_problem(teacher={"factory": "a:b", "pruning": {"shares": [0.36]}})
     totals = EvaluationTotals(seconds=2.0, images=100, live_teacher_images=0, n_tested=0)
