@@ -43,7 +43,7 @@ def status_facts(result: SearchResult, asks_model: bool = True) -> list[tuple[st
     ended = f"{progress.complete} complete, {progress.pruned} pruned, {progress.failed} failed"
     facts = [
         ("search", f"{progress.name} ({progress.status})"),
-        ("trials", f"{progress.finished} of {progress.trials}: {ended}, {progress.running} running"),
+        ("trials", f"{progress.finished} of {progress.n_trials}: {ended}, {progress.running} running"),
         *([("learns from", learns_from(problem.facts.earlier))] if problem.facts.earlier else []),
         *(("running", f"{one.name}: {evaluation_state(one)}") for one in progress.evaluations),
         ("best", _best_line(progress)),

@@ -128,7 +128,7 @@ class _Screen:
         bar.add_row(
             Text(f"search {progress.name}", style="bold"),
             ProgressBar(1, progress.share_done, width=30),
-            f"{progress.finished}/{progress.trials}",
+            f"{progress.finished}/{progress.n_trials}",
             Text(time_left(progress), style="dim"),
         )
         references = (

@@ -156,7 +156,7 @@ def _summary(progress: Progress) -> str:
     """What matters of it in about 80 columns."""
     best = percent(progress.best_accuracy)
     parts = [
-        f"{progress.finished}/{counted(progress.trials, 'trial')}",
+        f"{progress.finished}/{counted(progress.n_trials, 'trial')}",
         f"{progress.pruned} pruned" if progress.pruned else "",
         f"{progress.failed} failed" if progress.failed else "",
         "no student yet" if progress.best_trial is None else f"best {best} by trial {progress.best_trial}",

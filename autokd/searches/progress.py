@@ -119,6 +119,11 @@ class Progress:
         return self.complete + self.pruned + self.failed
 
     @property
+    def n_trials(self) -> int:
+        """Trials asked for, or those that have ended if these are more, since fewer were asked for later."""
+        return max(self.trials, self.finished)
+
+    @property
     def is_running(self) -> bool:
         """Whether a process runs the search."""
         return self.status in ("running", "stopping")

@@ -67,7 +67,7 @@ class RecordedSearch:
         except AutoKDError as error:
             return f"<SearchResult {self.name!r}: {first_line(error)}>"
         best = f"best {percent(progress.best_accuracy)} with {count(progress.best_params)} parameters"
-        trials = f"{progress.status}, {progress.finished} of {counted(progress.trials, 'trial')}"
+        trials = f"{progress.status}, {progress.finished} of {counted(progress.n_trials, 'trial')}"
         return f"<SearchResult {self.name!r}: {trials}, {'no student yet' if progress.best_trial is None else best}>"
 
     @property

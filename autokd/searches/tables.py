@@ -179,7 +179,7 @@ def searches_table(progresses: Iterable[Progress]) -> Table:
         (
             progress.name,
             progress.status,
-            f"{progress.finished}/{progress.trials}",
+            f"{progress.finished}/{progress.n_trials}",
             percent(progress.best_accuracy),
             percent(progress.teacher_accuracy),
             count(progress.best_params),

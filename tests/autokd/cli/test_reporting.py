@@ -82,6 +82,14 @@ def test_elsewhere_each_news_is_one_line_once(capsys: pytest.CaptureFixture[str]
     ]
 
 
+def test_a_search_that_has_more_trials_than_are_asked_for_is_not_beyond_its_end(capsys: pytest.CaptureFixture[str]):
+    with reporter(to_stderr=False) as lines:
+        lines.searched(progress(3, trials=1, running=0))
+        lines.searched(progress(4, trials=1, running=2))
+    shown = [line.partition(",")[0] for line in capsys.readouterr().out.splitlines()]
+    assert shown == ["3/3 trials", "4/4 trials"]
+
+
 def test_what_the_user_should_know_is_a_line(capsys: pytest.CaptureFixture[str]):
     with reporter(to_stderr=False) as hears:
         hears.notify("teacher: feature maps need 11.2 GB")
