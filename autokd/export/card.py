@@ -162,7 +162,8 @@ def _origins(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     )
     yield "distillation", _settings(manifest["distillation"])
     yield "family", _settings(manifest["family"])
-    yield "training", _settings({key: training[key] for key in ("precision", "seed", "trial", "replicate")})
+    origin = "reference" if training.get("reference") else "trial"
+    yield "training", _settings({key: training[key] for key in ("precision", "seed", origin, "replicate")})
     yield "search", f"{_code(' '.join(manifest['command'] or ['in Python']))}, began {manifest['search_began'][:10]}"
     yield (
         "cost of the search",

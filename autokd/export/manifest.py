@@ -59,7 +59,7 @@ class Manifest(BaseModel):
         teacher: Source, digest, size and metrics of the teacher.
         panel: Assistants, with their digests, figures and weights, if the student's method learns from them; `path` in
             `distillation` names those that taught it, if that was searched. None if only the teacher taught.
-        training: Settings of the student's training.
+        training: Settings of the student's training, with its `trial`, or the name of the `reference` that it is.
         axes: The student beside its teacher: effectiveness, lightness and computation.
         search_cost: What the trainings of the search cost: `worker_seconds`, `images` and `teacher_images`.
     """

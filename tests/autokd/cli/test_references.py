@@ -133,6 +133,7 @@ def test_a_reference_is_exported_like_a_student(compared: Path, tmp_path: Path) 
     assert manifest["distillation"] == {"method": "kd", "temperature": 4.0, "weight": 0.9}
     assert manifest["family"]["space"] == "blocks"
     assert manifest["comparison"] is None
+    assert (manifest["training"]["trial"], manifest["training"]["reference"]) == (None, "resnet")
 
 
 @pytest.mark.parametrize("trial", ["resnet", "0"])

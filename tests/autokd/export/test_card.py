@@ -113,6 +113,13 @@ def test_names_of_classes_do_not_break_the_table() -> None:
     assert "`class 19`, ... |" in card(classes=[f"class {number}" for number in range(30)])
 
 
+def test_a_reference_is_named_in_place_of_a_trial() -> None:
+    assert "`trial = 1`" in card()
+    text = card(training=MANIFEST["training"] | {"trial": None, "reference": "resnet"})
+    assert "`reference = resnet`" in text
+    assert "`trial" not in text
+
+
 def test_the_licence_is_the_users() -> None:
     assert "license" not in card()
     assert 'license: "mit"\n' in Card("me/student", "mit").text(MANIFEST)
