@@ -19,6 +19,7 @@ from autokd.searches.problem import Problem
 from autokd.searches.progress import Training
 from autokd.searches.retention import Retention, remove_surplus
 from autokd.searches.students import add_student
+from autokd.searches.tables import counted
 from autokd.searches.trial_record import TrialRecord
 from autokd.searches.under_way import HowFar, how_far
 from autokd.teachers.registry import Teacher, load_teacher
@@ -56,7 +57,7 @@ class Retraining:
     within: Budget = field(default_factory=Budget)
 
     def run(self) -> None:
-        """Train every student and reference at full length.
+        """Train every student and reference at full length, also those whose weights are gone.
 
         Raises:
             DiskFullError: If the disk has no room for them.
@@ -78,6 +79,7 @@ class Retraining:
         rows = self.store.evaluations(self.lease.search_id, "final")
         if any(row.state == "running" for row in rows):  # they were taken back
             self.dispatcher.heed_stop()
+        self._renew([task for row, task in opened if row.state == "complete" and not task.weights.exists()])
         remove_surplus(self.store, self.lease.search_id, Retention.of(self.problem))
         self._check({self.problem.task(trial, student, rung=0).key for trial, student in students})
 
@@ -86,6 +88,13 @@ class Retraining:
         task = self.problem.task(trial, student, rung=0)
         rung = self._rung(student, task)
         return self.store.open_evaluation(self.lease, student.id, rung, task.epochs, task.key), task
+
+    def _renew(self, tasks: Sequence[EvaluationTask]) -> None:
+        """Train anew what is complete, but lost its weights since; the rows stay as they are."""
+        if tasks:
+            lost = counted(len(tasks), "student")
+            self.dispatcher.on_notify(f"the weights of {lost} trained at full length are gone: training anew")
+            self.dispatcher.evaluated(tasks, "a student whose weights are gone cannot be trained anew")
 
     def _submit(self, row: EvaluationRow, task: EvaluationTask) -> None:
         """Send a training to a worker, once one is free."""

@@ -101,7 +101,7 @@ class TrainedStudent:
             InputError: If the file of its weights is gone or damaged.
         """
         if not self.weights.exists():
-            way = "`autokd train` with another `final.epochs`" if self.is_final else "`autokd train`"
+            way = "`autokd train` with the settings of its training" if self.is_final else "`autokd train`"
             raise InputError(
                 f"the weights of this student are gone, or were not told: there is no {self.weights}; of trials that "
                 f"have ended, those that `autokd best` and `autokd pareto` choose stay; {way} makes new ones."

@@ -59,6 +59,28 @@ def test_training_again_does_nothing(store: Store, train):
     assert store.evaluations(1) == before
 
 
+def with_weights(task: EvaluationTask) -> None:
+    """Leave a file of weights, as a training does."""
+    task.weights.parent.mkdir(parents=True, exist_ok=True)
+    task.weights.touch()
+
+
+def test_a_student_whose_weights_are_gone_is_trained_anew_and_what_is_recorded_stays(
+    problem: Problem, store: Store, train, pretend
+):
+    seen: list[EvaluationTask] = []
+    pretend(lambda task: (seen.append(task), with_weights(task))[1])
+    train()
+    before = store.evaluations(1)
+    train()
+    assert len(seen) == 3
+    seen[1].weights.unlink()
+    train()
+    assert [task.key for task in seen[3:]] == [seen[1].key]
+    assert seen[1].weights.exists()
+    assert store.evaluations(1) == before
+
+
 def test_training_goes_on_where_it_stopped(problem: Problem, store: Store, train, pretend):
     seen: list[str] = []
 
@@ -66,6 +88,7 @@ def test_training_goes_on_where_it_stopped(problem: Problem, store: Store, train
         seen.append(task.key)
         if len(seen) == 2:
             raise KeyboardInterrupt
+        with_weights(task)
 
     pretend(stop)
     with pytest.raises(KeyboardInterrupt):
