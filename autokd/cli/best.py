@@ -91,12 +91,13 @@ def trained(
             count(student.row.params),
             percent(student.metrics["accuracy"]),
             percent(student.metrics["test_accuracy"]),
+            f"{student.evaluation.epochs:g}",
             duration(student.evaluation.seconds),
         )
         for student in students
     ]
-    headings = ("trial", "student", "architecture", "parameters", "validation", "test", "took")
-    show_text(table(headings, rows, numeric=range(3, 7)))
+    headings = ("trial", "student", "architecture", "parameters", "validation", "test", "epochs", "took")
+    show_text(table(headings, rows, numeric=range(3, 8)))
     for line in _test_accuracies(students):
         show_text(line)
     if len(students) > 1:

@@ -33,7 +33,7 @@ from autokd.searches.reporter import Reporter
 from autokd.searches.retraining import Retraining, teacher_on_test, trainings
 from autokd.searches.retry import reopen
 from autokd.searches.session import session
-from autokd.searches.students import TrainedStudent
+from autokd.searches.students import TrainedStudent, as_asked_for, trained_students
 from autokd.searches.trial_record import TrialRecord, reference_records
 from autokd.teachers.registry import Teacher
 from search_spaces.design.budget import Budget
@@ -147,7 +147,8 @@ class SearchResult(RecordedSearch):
         """Train students of the best families at full length, and return them, the best first.
 
         These are the first `final.families` of `families` among those that climbed to the last rung, or as high as any
-        did. References are trained beside their students, as `references.final` says.
+        did. References are trained beside their students, as `references.final` says. A student that was trained
+        longer before is returned as it is after the training that was asked for now.
 
         Args:
             config: A changed configuration, as for `resume`.
@@ -183,8 +184,9 @@ class SearchResult(RecordedSearch):
             winning = [record.trial for record in of_winners]
             Retraining(store, lease, problem, dispatcher, winning, references, within).run()
             store.set_status(lease, standing, measured)
-        trained = {trial.number for trial in winning}
-        return [student for student in self.students if student.is_final and student.trial.number in trained]
+            ids = {trial.id for trial in winning}
+            students = [each for each in trained_students(problem, store, lease.search_id, ids) if each.is_final]
+            return as_asked_for(problem, store, lease.search_id, students)
 
     def export(
         self,

@@ -27,6 +27,7 @@ from search_spaces.networks.network import build
 __all__ = [
     "TrainedStudent",
     "add_student",
+    "as_asked_for",
     "best_students",
     "leading_students",
     "reference_students",
@@ -144,6 +145,26 @@ def best_students(problem: Problem, store: Reader, search_id: int, within: Budge
     best = best_student_trial_id(store, search_id, within.limits)
     trials = _retrained(store, search_id) | ({best} if best is not None else set())
     return trained_students(problem, store, search_id, trials, architectures=False)
+
+
+def as_asked_for(
+    problem: Problem, store: Reader, search_id: int, students: Collection[TrainedStudent]
+) -> list[TrainedStudent]:
+    """Students of full length after the training that `final` asks for now, where that is complete; the best first.
+
+    Args:
+        problem: What is searched.
+        store: The search's database.
+        search_id: Id of the search.
+        students: The students, after their longest training.
+    """
+    rows = {row.key: row for row in store.evaluations(search_id, "final") if row.state == "complete"}
+    found = []
+    for student in students:
+        task = problem.task(student.trial, student.row, rung=0)
+        row = rows.get(task.key)
+        found.append(student if row is None else replace(student, evaluation=row, weights=task.weights))
+    return sorted(found, key=_rank)
 
 
 def trained_references(problem: Problem, store: Reader, search_id: int) -> Sequence[TrainedStudent]:

@@ -389,6 +389,9 @@ def test_train_at_another_length_keeps_what_was_trained_and_prefers_the_longer(i
     assert (after.best.evaluation.epochs, after.best.is_final) == (3, True)
     assert before.weights.exists()
     assert [training.epochs for training in after.trainings] == [3]
+    shorter = ("--set", "final.epochs=1", "--set", "final.families=1", "--home", home)
+    assert {student["epochs"] for student in json.loads(invoke("train", "digits", "-o", "json", *shorter).out)} == {1}
+    assert find("digits", Workspace(home)).best.evaluation.epochs == 3
 
 
 def test_resume_of_a_finished_search_does_nothing_and_more_trials_go_on(invoke, home: Path):

@@ -12,7 +12,7 @@ from autokd.searches.controller import Controller
 from autokd.searches.dispatcher import Dispatcher
 from autokd.searches.problem import Problem
 from autokd.searches.retraining import Retraining, trainings
-from autokd.searches.students import trained_students
+from autokd.searches.students import as_asked_for, trained_students
 from autokd.training.checkpoint import Reached
 from search_spaces.design.budget import Budget
 from search_spaces.errors import BudgetError
@@ -199,6 +199,20 @@ def test_a_shorter_training_that_comes_later_replaces_no_longer_one(make_problem
         retrained(problem, store, 1)
         best = trained_students(problem, store, 1)[0]
         assert (best.is_final, best.evaluation.epochs) == (True, 60)
+
+
+def test_students_are_told_after_the_training_that_was_asked_for_and_the_longer_one_stays_the_best(
+    make_problem, store: Store
+):
+    for epochs in (60, 5):
+        problem = make_problem(trials=2, final={"epochs": epochs, "students": 1}, training={"rungs": [1]})
+        retrained(problem, store, 1)
+    best = trained_students(problem, store, 1)[0]
+    (shown,) = as_asked_for(problem, store, 1, [best])
+    assert (best.evaluation.epochs, shown.evaluation.epochs) == (60, 5)
+    assert shown.weights == problem.task(best.trial, best.row, rung=0).weights != best.weights
+    unfinished = make_problem(trials=2, final={"epochs": 7, "students": 1}, training={"rungs": [1]})
+    assert as_asked_for(unfinished, store, 1, [best]) == [best]
 
 
 def test_of_equal_lengths_the_more_accurate_student_stays(make_problem, store, pretend):
