@@ -15,6 +15,7 @@ from math import inf, prod
 from search_spaces.architecture.cost import Cost, demand
 from search_spaces.architecture.format import Architecture, Node
 from search_spaces.architecture.layers import Shape
+from search_spaces.architecture.memory import Demand
 from search_spaces.architecture.operations import INPUT, ORDERED, Profile, merged_shape, profile
 from search_spaces.architecture.schedule import best_schedule
 from search_spaces.design.budget import Budget
@@ -75,7 +76,8 @@ class Blueprint:
     Attributes:
         input_shape: Shape of one sample, without the batch.
         classes: Number of logits.
-        nodes: Nodes in execution order; their `channels` are places in the list of widths.
+        added: Nodes in the order in which they were added; their `channels` are places in the list of widths.
+        demands: Memory that each of them needs at the widths at which the execution order is chosen.
         ratios: Width of each group of nodes as a multiple of the base width.
         space: Name of the search space.
         derived: Rules for the derived widths, by place.
@@ -84,11 +86,19 @@ class Blueprint:
 
     input_shape: Shape
     classes: int
-    nodes: tuple[Node, ...]
+    added: tuple[Node, ...]
+    demands: tuple[Demand, ...]
     ratios: tuple[float, ...]
     space: str
     derived: tuple[Derived, ...] = ()
     areas: tuple[int, ...] = ()
+
+    @cached_property
+    def nodes(self) -> tuple[Node, ...]:
+        """Nodes in an execution order with a low peak of live tensors, which takes long to find."""
+        order = best_schedule([node.inputs for node in self.added], self.demands)
+        place = {number: position for position, number in enumerate(order)}
+        return tuple(_moved(self.added[number], place) for number in order)
 
     def fill(self, widths: Sequence[int]) -> Architecture:
         """Architecture with these widths, one for each ratio."""
@@ -102,6 +112,10 @@ class Blueprint:
     def cost(self, widths: Sequence[int]) -> Cost:
         """Cost of `fill(widths)`, computed faster than from the architecture; see `counting.py`."""
         return self._count.cost(self._table(widths))
+
+    def limited_cost(self, widths: Sequence[int], budget: Budget) -> Cost:
+        """Cost of `fill(widths)`; without a limit on its activations they are 0, and no execution order is sought."""
+        return self.cost(widths) if budget.limits_activations else self._count_unordered.cost(self._table(widths))
 
     def solve(self, budget: Budget, max_base: int, tilt: Tilt = "full") -> tuple[int, ...]:
         """Widths for `fill` that make best use of the budget; see `solve_widths`.
@@ -124,6 +138,11 @@ class Blueprint:
     def _count(self) -> Count:
         return count(self.nodes, self.input_shape, self._table(widths_at(self.ratios, REFERENCE)))
 
+    @cached_property
+    def _count_unordered(self) -> Count:
+        table = self._table(widths_at(self.ratios, REFERENCE))
+        return count(self.added, self.input_shape, table, is_ordered=False)
+
 
 def _width_table(widths: Sequence[int], derived: Sequence[Derived], classes: int, channels: int) -> tuple[int, ...]:
     """All widths, by place."""
@@ -134,7 +153,7 @@ def _width_table(widths: Sequence[int], derived: Sequence[Derived], classes: int
 
 
 class Sketch:
-    """Builder of a blueprint: `add` returns the index of a new node, `finish` chooses the execution order.
+    """Builder of a blueprint: `add` returns the index of a new node.
 
     Args:
         input_shape: Shape of one sample, without the batch.
@@ -218,13 +237,18 @@ class Sketch:
         return self.finish()
 
     def finish(self) -> Blueprint:
-        """Blueprint of the nodes, in an execution order with a low peak of live tensors."""
-        demands = [demand(*pair) for pair in zip(self._profiles, self._entering, strict=True)]
-        order = best_schedule([node.inputs for node in self.nodes], demands)
-        place = {number: position for position, number in enumerate(order)}
-        nodes = tuple(_moved(self.nodes[number], place) for number in order)
-        derived = tuple(self._derived)
-        return Blueprint(self.input_shape, self.classes, nodes, self.ratios, self.space, derived, self._areas())
+        """Blueprint of the nodes."""
+        demands = tuple(demand(*pair) for pair in zip(self._profiles, self._entering, strict=True))
+        return Blueprint(
+            self.input_shape,
+            self.classes,
+            tuple(self.nodes),
+            demands,
+            self.ratios,
+            self.space,
+            tuple(self._derived),
+            self._areas(),
+        )
 
     def _check_place(self, place: int) -> None:
         n_places = len(self.ratios) + len(self._derived)

@@ -98,6 +98,11 @@ class Budget:
         return Budget(**limits | {name: max(1, int(limits[name] * share)) for name in names if name in limits})
 
     @property
+    def limits_activations(self) -> bool:
+        """Whether a limit depends on the activations, and so on the order in which a network's nodes run."""
+        return not self.limits.keys().isdisjoint(("activation_bytes", "memory_bytes"))
+
+    @property
     def _absolute(self) -> dict[str, int]:
         return {name: limit for name in LIMITS if (limit := getattr(self, name)) is not None}
 

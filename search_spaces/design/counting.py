@@ -70,18 +70,19 @@ class Count:
         return Cost(params, macs, BYTES * peak, BYTES * (params + buffers))
 
 
-def count(nodes: Sequence[Node], input_shape: Shape, table: Sequence[int]) -> Count:
-    """Count of nodes in execution order whose channels are places in the table of widths.
+def count(nodes: Sequence[Node], input_shape: Shape, table: Sequence[int], is_ordered: bool = True) -> Count:
+    """Count of nodes whose channels are places in the table of widths.
 
     Args:
         nodes: The nodes; the first is the input, whose width is at the last place.
         input_shape: Shape of one sample, without the batch.
         table: Any widths that are valid for the graph; the result does not depend on them.
+        is_ordered: Whether the nodes are in execution order. If not, the peak of activations is 0.
     """
     kinds = _Kinds(input_shape[1:])
     for node in nodes[1:]:
         kinds.add(node, nodes, table)
-    moments = _moments(nodes, kinds, len(table))
+    moments = _moments(nodes, kinds, len(table)) if is_ordered else np.zeros((1, len(table) + 1), dtype=np.int64)
     gates = sum([len(node.inputs) for node in nodes if node.merge == "weighted_sum"])
     return Count(tuple(kinds.steps), tuple(kinds.repeats), gates, moments[:, :-1], moments[:, -1])
 

@@ -6,7 +6,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from copy import copy
-from functools import partial
 from math import inf, prod
 from typing import ClassVar, Self
 
@@ -286,24 +285,22 @@ class Space(ABC):
         """
         self.complete(parameters)
         given = {name: value for name, value in parameters.items() if name in self._open}
-        smallest = partial(self._smallest_cost, input_shape=input_shape, classes=classes, rng=rng)
+
+        def smallest(parameters: Parameters) -> Cost:
+            blueprint = self.blueprint(parameters, input_shape, classes, rng)
+            return blueprint.limited_cost(widths_at(blueprint.ratios, self.width or 1), budget)
 
         def excess(parameters: Parameters) -> tuple[float, ...]:
-            flaws = self._flaws(parameters)
-            return (flaws, inf) if flaws else (0, max(0.0, budget.tightest(smallest(parameters)) - 1))
+            complete = self.complete(parameters)
+            flaws = self.flaws(complete)
+            return (flaws, inf) if flaws else (0, max(0.0, budget.tightest(smallest(complete)) - 1))
 
         fitted, left = repair(self._open, given, excess, rng)
         if left[0]:
             raise SpaceError(f"No family near {dict(given)} keeps the rules of space {self.name!r}. Widen its ranges.")
         if any(left):
-            budget.check(smallest(fitted), f"The smallest family near {dict(given)}")
+            budget.check(smallest(self.complete(fitted)), f"The smallest family near {dict(given)}")
         return fitted
-
-    def _smallest_cost(
-        self, parameters: Parameters, input_shape: Shape, classes: int, rng: np.random.Generator
-    ) -> Cost:
-        blueprint = self.blueprint(self.complete(parameters), input_shape, classes, rng)
-        return blueprint.cost(widths_at(blueprint.ratios, self.width or 1))
 
     def _flaws(self, parameters: Parameters) -> int:
         return self.flaws(self.complete(parameters))

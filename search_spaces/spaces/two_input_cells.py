@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
-from itertools import permutations
+from functools import lru_cache
 from typing import ClassVar
 
 import numpy as np
@@ -113,25 +113,35 @@ class TwoInputCells(Space):
         return [canonical(self.cell(parameters, kind)) for kind in KINDS]
 
 
+@lru_cache(maxsize=1 << 12)
 def canonical(cell: TwoInputCell) -> TwoInputCell:
     """Canonical form of a cell: the smallest tuple over all orders of its nodes in which sources come first.
 
-    Two cells have the same form if and only if they are isomorphic with their inputs distinguished. Five nodes have at
-    most 120 orders.
+    Two cells have the same form if and only if they are isomorphic with their inputs distinguished. Tuples are compared
+    from their first node on, so of all ways to begin only those that begin with the smallest nodes are continued.
     """
-    return min(moved for order in permutations(range(len(cell))) if (moved := _reordered(cell, order)))
+    form: list[tuple[Half, Half]] = []
+    orders: list[tuple[int, ...]] = [()]
+    for _ in cell:
+        ways = [
+            (moved, (*order, number))
+            for order in orders
+            for number in range(len(cell))
+            if number not in order and (moved := _moved(cell[number], order))
+        ]
+        least = min(moved for moved, _ in ways)
+        form.append(least)
+        orders = [order for moved, order in ways if moved == least]
+    return tuple(form)
 
 
-def _reordered(cell: TwoInputCell, order: tuple[int, ...]) -> TwoInputCell:
-    """The cell with its nodes in this order and their halves sorted; empty if a node would read a later one."""
+def _moved(node: tuple[Half, Half], order: tuple[int, ...]) -> tuple[Half, Half] | None:
+    """The node after those in this order, with its halves sorted; None if it reads another one."""
     place = {old + INPUTS: new + INPUTS for new, old in enumerate(order)} | {state: state for state in range(INPUTS)}
-    moved = []
-    for new, old in enumerate(order, INPUTS):
-        first, second = sorted((place[source], operation) for source, operation in cell[old])
-        if second[0] >= new:
-            return ()
-        moved.append((first, second))
-    return tuple(moved)
+    if any(source not in place for source, _ in node):
+        return None
+    first, second = sorted((place[source], operation) for source, operation in node)
+    return first, second
 
 
 def describe(cell: TwoInputCell) -> str:

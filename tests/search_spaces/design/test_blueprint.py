@@ -1,7 +1,10 @@
+from dataclasses import replace
+
 import pytest
 
 from search_spaces.architecture.cost import cost
 from search_spaces.design.blueprint import CLASSES, IMAGE, Share, Sketch, Total
+from search_spaces.design.budget import Budget
 from search_spaces.errors import SpaceError
 
 
@@ -20,6 +23,22 @@ def test_the_cost_of_a_blueprint_is_that_of_its_architecture() -> None:
     blueprint = drawing.classify(len(drawing.nodes) - 1, 2, stage=0)
     for widths in [(1, 1, 1), (3, 5, 2), (40, 2, 9)]:
         assert blueprint.cost(widths) == cost(blueprint.fill(widths))
+
+
+def test_no_execution_order_is_sought_where_no_limit_is_on_the_activations(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawing = sketch()
+    blueprint, budget = drawing.classify(len(drawing.nodes) - 1, 2, stage=0), Budget(params=10**6, model_bytes=10**6)
+    with monkeypatch.context() as patched:
+        patched.setattr("search_spaces.design.blueprint.best_schedule", None)
+        found = blueprint.limited_cost((3, 5, 2), budget)
+    assert found == replace(cost(blueprint.fill((3, 5, 2))), activation_bytes=0)
+
+
+@pytest.mark.parametrize("budget", [Budget(activation_bytes=10**6), Budget(params=1, memory_bytes=10**6)])
+def test_the_cost_is_whole_where_a_limit_is_on_the_activations(budget: Budget) -> None:
+    drawing = sketch()
+    blueprint = drawing.classify(len(drawing.nodes) - 1, 2, stage=0)
+    assert blueprint.limited_cost((3, 5, 2), budget) == cost(blueprint.fill((3, 5, 2)))
 
 
 def test_filling_replaces_places_by_widths_classes_and_input_channels() -> None:

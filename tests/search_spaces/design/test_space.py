@@ -99,6 +99,14 @@ def test_a_family_too_large_for_the_budget_becomes_the_nearest_that_fits() -> No
     assert changed <= {"top_nodes", "middle_nodes", "bottom_nodes", "top_neighbours", "bottom_neighbours"}
 
 
+def test_families_are_fitted_to_a_limit_on_the_weights_without_execution_orders(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("search_spaces.design.blueprint.best_schedule", None)
+    start = RandWire(nodes=8).random_parameters(np.random.default_rng(0))
+    assert RandWire(nodes=8).fit(start, Budget(params=2_000), SHAPE, 10, np.random.default_rng(0)) == start
+
+
 def test_a_budget_that_no_near_family_fits_raises_with_the_smallest_cost() -> None:
     space = Nago()
     with pytest.raises(BudgetError, match=r"The smallest family near .* params=\d+ > 100"):

@@ -63,6 +63,18 @@ def test_every_numbering_of_a_cell_has_the_same_canonical_form() -> None:
         assert {tuple(tuple(sorted(node)) for node in way) for way in ways} >= {canonical(cell)}
 
 
+def test_the_canonical_form_is_the_smallest_of_all_numberings() -> None:
+    for seed in range(20):
+        cell = random_cell(np.random.default_rng(seed))
+        sorted_ways = (tuple((min(node), max(node)) for node in way) for way in renumbered(cell))
+        assert canonical(cell) == min(sorted_ways)
+
+
+def test_a_canonical_form_is_found_once() -> None:
+    cell = random_cell(np.random.default_rng(99))
+    assert canonical(cell) is canonical(cell)
+
+
 def test_canonical_forms_are_equal_if_and_only_if_networkx_finds_cells_isomorphic() -> None:
     wirings = [((0, 1), *pairs) for pairs in product(combinations(range(3), 2), combinations(range(4), 2))]
     cells: list[TwoInputCell] = [
