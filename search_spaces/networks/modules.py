@@ -59,7 +59,8 @@ class SelfAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Output, `batch x channels x ...`, for the queries, keys and values in `x`, `batch x (3 * channels) x ...`."""
         batch, channels, *sizes = x.shape
-        query, key, value = x.reshape(batch, 3, self.heads, channels // 3 // self.heads, -1).unbind(1)
+        positions = x.shape[2:].numel()  # with -1 an empty batch would have no shape
+        query, key, value = x.reshape(batch, 3, self.heads, channels // 3 // self.heads, positions).unbind(1)
         scores = query.transpose(-2, -1) @ key * query.shape[2] ** -0.5
         mixed = value @ scores.softmax(-1).transpose(-2, -1)
         return torch.reshape(mixed, (batch, channels // 3, *sizes))

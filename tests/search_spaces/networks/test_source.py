@@ -104,6 +104,13 @@ def test_it_computes_the_bits_of_the_built_network_with_the_same_weights(archite
 
 
 @each
+def test_a_batch_without_samples_has_logits_without_rows(architecture: Architecture) -> None:
+    empty = torch.empty(0, *architecture.input_shape)
+    for network in (build(architecture).eval(), load(source(architecture))):
+        assert network(empty).shape == (0, architecture.classes)
+
+
+@each
 def test_initialising_it_gives_the_weights_of_the_built_network(architecture: Architecture) -> None:
     network, student = build(architecture, seed=5), load(source(architecture))
     initialise(student, architecture, seed=5)
