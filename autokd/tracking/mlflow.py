@@ -22,6 +22,7 @@ PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT
 SEEN = "autokd.event"  # tags of ours
 SEARCH = "autokd.search"
 TRIAL = "autokd.trial"
+CONFIG = "autokd.config."  # followed by the name of a parameter of the search that has changed: its value by now
 PARENT = "mlflow.parentRunId"  # by which MLflow's pages nest runs
 LONGEST = 500  # characters of a parameter's value that every server takes
 AT_ONCE = 100  # parameters that a server takes in one request
@@ -100,7 +101,8 @@ class MLflow:
         self._client.set_terminated(run, STATES[trial.state], None if at is None else _milliseconds(at))
 
     def changed(self, search: SearchRow) -> None:
-        """Say how the search stands."""
+        """Say how the search stands, and which of its parameters have other values by now."""
+        self._tag_changes(dict(flat(dict(search.config))))
         if search.status in STATUSES:
             self._client.set_terminated(self._search, STATUSES[search.status])
         else:
@@ -136,9 +138,17 @@ class MLflow:
     def _log_parameters(self, run: str, parameters: Mapping[str, Any]) -> None:
         from mlflow.entities import Param
 
-        given = [Param(_parameter_name(name), str(value)[:LONGEST]) for name, value in parameters.items()]
+        given = [Param(name, value) for name, value in _logged(parameters).items()]
         for start in range(0, len(given), AT_ONCE):
             self._client.log_batch(run, params=given[start : start + AT_ONCE])
+
+    def _tag_changes(self, parameters: Mapping[str, Any]) -> None:
+        """Tag the search with the values that are not those it has: MLflow's own parameters cannot change."""
+        known = self._client.get_run(self._search).data
+        now = dict.fromkeys(known.params, "None") | _logged(parameters)
+        for name, value in now.items():
+            if value != known.tags.get(CONFIG + name, known.params.get(name)):
+                self._client.set_tag(self._search, CONFIG + name, value)
 
     def _log_metrics(self, run: str, metrics: Mapping[str, float], step: int = 0) -> None:
         from mlflow.entities import Metric
@@ -150,6 +160,11 @@ class MLflow:
 def _milliseconds(at: datetime) -> int:
     """A time as MLflow keeps it: since 1970."""
     return round(1000 * at.timestamp())
+
+
+def _logged(parameters: Mapping[str, Any]) -> dict[str, str]:
+    """Parameters as MLflow takes them."""
+    return {_parameter_name(name): str(value)[:LONGEST] for name, value in parameters.items()}
 
 
 def _parameter_name(name: str) -> str:

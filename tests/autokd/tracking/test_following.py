@@ -231,6 +231,22 @@ def test_runs_say_what_the_trial_was_and_how_it_ended(search: Store, tmp_path: P
     assert runs["trial-0000"].data.metrics["params"] == student.params
 
 
+@pytest.mark.slow  # MLflow makes its database
+def test_settings_that_were_changed_are_tags_of_the_search_in_mlflow(search: Store, tmp_path: Path) -> None:
+    uri, row = f"sqlite:///{tmp_path}/mlflow.db", search.search("first")
+    limited = replace(row, config={**row.config, "seconds": 60.0})
+    tracker, found = MLflow(uri, limited), []
+    more = replace(row, config={**row.config, "trials": 100, "budget": {"params": 5000}})
+    for each in (limited, more, row):
+        tracker.changed(each)
+        data = runs_of(uri)["first"].data
+        found.append({name: value for name, value in data.tags.items() if name.startswith("autokd.config.")})
+    names = [f"autokd.config.{name}" for name in ("trials", "budget.params", "seconds")]
+    first = [str(row.config["trials"]), "4000", "None"]
+    assert found == [{}, dict(zip(names, ["100", "5000", "None"], strict=True)), dict(zip(names, first, strict=True))]
+    assert data.params["trials"] == first[0]
+
+
 @pytest.mark.slow  # MLflow makes its database, W&B starts its process
 def test_a_trial_that_was_opened_again_and_completed_has_no_reason_any_more(
     search: Store, tmp_path: Path, offline: Path
