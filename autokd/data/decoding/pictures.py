@@ -104,7 +104,7 @@ class Subset:
             sample = self.pictures[index]
         except InputError:
             raise
-        except Exception as error:  # a user's data set can fail in any way
+        except (Exception, SystemExit) as error:  # a user's data set can fail in any way
             raise InputError(
                 f"{self.what}: sample {index} fails: {type(error).__name__}: {first_line(error)}."
             ) from error

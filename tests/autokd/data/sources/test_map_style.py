@@ -111,6 +111,18 @@ def test_of_an_error_of_several_lines_the_first_is_said() -> None:
         from_map_style({"train": Wordy([0])}, "mine")
 
 
+class Leaving(Pairs):
+    """Samples of a script that exits."""
+
+    def __getitem__(self, index: int) -> Any:
+        raise SystemExit("no licence")
+
+
+def test_a_data_set_that_exits_is_named_with_its_sample() -> None:
+    with pytest.raises(InputError, match=r"^data mine, train: sample 0 fails: SystemExit: no licence\.$"):
+        from_map_style({"train": Leaving([0])}, "mine")
+
+
 @pytest.mark.parametrize(
     ("split", "kind"), [(iter([]), "list_iterator"), (None, "NoneType"), ({0}, "set"), (Records, "type")]
 )
