@@ -14,6 +14,7 @@ from autokd.analysis.report import drawing, findings_values
 from autokd.analysis.status_facts import status_facts
 from autokd.analysis.trial_facts import evaluation_logs, evaluations_table, students_table, trial_facts, trials_table
 from autokd.database.errors import UnknownSearch
+from autokd.database.queue import LIVE
 from autokd.errors import InputError
 from autokd.searches.progress import Progress
 from autokd.searches.result import SearchResult
@@ -50,7 +51,7 @@ def show_start(roles: Roles) -> str:
 @router.get("/searches")
 def show_searches(settings: Current, roles: Roles, progress: AllProgress) -> str:
     """All searches with their progress, and the queue."""
-    queued = [job for job in list_queue(settings) if job.state in ("waiting", "running", "failed")]
+    queued = _queued(list_queue(settings))
     running = {each.name for each in progress if each.is_running}
     return render("searches.html", table=searches_table(progress[::-1]), jobs=queued, running=running, roles=roles)
 
@@ -159,6 +160,12 @@ def _findings(found: SearchResult) -> str:
 
 def _progress_values(progress: Progress, job: JobAnswer | None, roles: Sequence[str]) -> dict[str, Any]:
     return {"progress": progress, "job": job if job and job.state in ("waiting", "failed") else None, "roles": roles}
+
+
+def _queued(jobs: Sequence[JobAnswer]) -> list[JobAnswer]:
+    """The jobs, the newest first, that have not ended, or that failed and whose search has no newer one."""
+    newest = {job.search: job.id for job in reversed(jobs)}
+    return [job for job in jobs if job.state in LIVE or (job.state == "failed" and job.id == newest[job.search])]
 
 
 def _job(search: str, settings: Settings) -> JobAnswer | None:

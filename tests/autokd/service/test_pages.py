@@ -170,6 +170,21 @@ def test_a_search_that_waits_or_failed_to_begin_has_a_page(serve: Any, tmp_path:
     assert SCRIPT in page(client, "/fragments/searches").text
 
 
+def test_a_job_that_failed_leaves_the_queue_once_its_search_has_another(serve: Any, tmp_path: Path) -> None:
+    client = serve(tmp_path)
+    with Workspace(tmp_path).open(create=True) as store:
+        for reason in ("no teacher", "no data"):
+            job = enqueue(store, "first", {"trials": 1})
+            take(store, job.id, 1)
+            end(store, job.id, "failed", reason)
+        shown = page(client, "/fragments/searches").text
+        assert ("no teacher" in shown, "no data" in shown) == (False, True)
+        job = enqueue(store, "first", {"trials": 1})
+        take(store, job.id, 1)
+        end(store, job.id, "done")
+    assert "Queue" not in page(client, "/fragments/searches").text
+
+
 @pytest.mark.parametrize("part", ["failures", "trials/1", "facts"])
 def test_what_is_written_in_the_database_is_never_markup(serve: Any, home: Path, part: str) -> None:
     with sqlite3.connect(home / "autokd.db") as connection:
