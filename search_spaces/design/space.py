@@ -10,6 +10,7 @@ from math import inf, prod
 from typing import ClassVar, Self
 
 import numpy as np
+from optuna.distributions import IntDistribution
 
 from search_spaces.architecture.cost import Cost
 from search_spaces.architecture.format import Architecture
@@ -175,6 +176,17 @@ class Space(ABC):
         well themselves, such as those of a random generator. `parameters` are complete.
         """
         return ()
+
+    def largest(self, name: str) -> int:
+        """Largest value of a whole number within its range; 0 of other dimensions, and of those never active."""
+        dimension = self.dimensions[name]
+        if not isinstance(dimension.distribution, IntDistribution):
+            return 0
+        if name in self.fixed:
+            parent = self.fixed.get(str(dimension.parent))
+            return int(self.fixed[name]) if parent is None or parent in dimension.values else 0
+        found = self._open[name].distribution if name in self._open else None
+        return found.high if isinstance(found, IntDistribution) else 0
 
     def described(self) -> tuple[str, ...]:
         """Names of the dimensions that the features describe: all that are searched."""

@@ -7,7 +7,7 @@ graph of operations. A family is described by eight numbers: the sizes and the r
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import inf
+from math import inf, prod
 from typing import ClassVar
 
 import numpy as np
@@ -25,6 +25,9 @@ from search_spaces.errors import SpaceError
 __all__ = ["Nago"]
 
 STAGES = 3
+
+SIZES = ("top_nodes", "middle_nodes", "bottom_nodes")
+MOST_NODES = 30_000  # of a network; the paper's have up to 1,000
 
 OPERATIONS = (
     "relu_conv3x3_bn",
@@ -66,8 +69,8 @@ class Nago(Space):
         head_ratio: Width of the head as a multiple of the last stage's.
         width: See `Space`; width of the first stage.
         max_width: See `Space`.
-        **ranges: See `Space`; they may exceed the paper's, as in `top_nodes=20, middle_nodes=1`. For separable
-            convolutions set `operation="relu_sepconv3x3_bn"`.
+        **ranges: See `Space`; they may exceed the paper's, as in `top_nodes=20, middle_nodes=1`, up to `MOST_NODES`
+            nodes in a network. For separable convolutions set `operation="relu_sepconv3x3_bn"`.
     """
 
     name = "nago"
@@ -100,6 +103,12 @@ class Nago(Space):
         if not 0 < head_ratio < inf:
             raise SpaceError(f"`0 < head_ratio < inf` must hold, but got {head_ratio=}.")
         self.head_ratio = head_ratio
+        most = [self.largest(name) for name in SIZES if name in self.dimensions]
+        if prod(most) > MOST_NODES:
+            raise SpaceError(
+                f"`{' * '.join(SIZES)} <= {MOST_NODES:,}` must hold, but got up to "
+                f"{' * '.join(f'{each:,}' for each in most)} = {prod(most):,}. Narrow one of their ranges."
+            )
 
     def blueprint(
         self, parameters: Parameters, input_shape: Shape, classes: int, rng: np.random.Generator

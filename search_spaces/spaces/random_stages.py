@@ -7,7 +7,6 @@ from math import inf
 from typing import ClassVar
 
 import numpy as np
-from optuna.distributions import IntDistribution
 
 from search_spaces.architecture.layers import Shape
 from search_spaces.architecture.operations import known_operation
@@ -104,17 +103,6 @@ class RandomStages(Space):
     def smallest_stage(self) -> int:
         """Number of nodes of the first random stage: half those of the others in the regular regime."""
         return self.nodes if self.regime == "small" else self.nodes // 2
-
-    def largest(self, name: str) -> int:
-        """Largest value of a whole number within its range; 0 of other dimensions, and of those never active."""
-        dimension = self.dimensions[name]
-        if not isinstance(dimension.distribution, IntDistribution):
-            return 0
-        if name in self.fixed:
-            parent = self.fixed.get(str(dimension.parent))
-            return int(self.fixed[name]) if parent is None or parent in dimension.values else 0
-        found = self._open[name].distribution if name in self._open else None
-        return found.high if isinstance(found, IntDistribution) else 0
 
     def _stage(self, sketch: Sketch, dag: Dag, entering: int, place: Place) -> int:
         def node(number: int, inputs: tuple[int, ...]) -> int:

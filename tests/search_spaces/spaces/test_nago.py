@@ -57,6 +57,13 @@ def test_every_stage_has_half_the_resolution_of_the_one_before(size: int, resolu
         assert {architecture.nodes[number].stage for number in operations(architecture)} == {0, 1, 2}
 
 
+def test_ranges_that_allow_networks_of_too_many_nodes_are_rejected() -> None:
+    wanted = r"`top_nodes \* middle_nodes \* bottom_nodes <= 30,000` must hold, but got up to 1,000 \* 1,000 \* 10 = "
+    with pytest.raises(SpaceError, match=rf"^{wanted}10,000,000\."):
+        Nago(top_nodes=(3, 1000), middle_nodes=1000)
+    assert Nago(top_nodes=1000, middle_nodes=(1, 3)).largest("middle_nodes") == 3
+
+
 @pytest.mark.parametrize("blocks", range(3, 21))
 def test_stages_are_thirds_of_the_blocks_and_earlier_ones_take_the_remainder(blocks: int) -> None:
     counts = Counter(stage_of(block, blocks) for block in range(blocks))
