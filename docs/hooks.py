@@ -43,7 +43,7 @@ MOST_NAMES = 4  # in a row
 MARK = re.compile(r"<!-- generated: ([\w-]+) -->")
 CLAIMS = (*(f"S{number}" for number in range(1, 8) if number != 4), "P(best)")  # S4 is that there are three data sets
 NOT_MEASURED = "not measured yet"
-RESULTS = re.compile(r"\((?:\.\./)+tests/benchmarks/(?:(\w+)/)?RESULTS\.md(#[\w-]+)?\)")
+RESULTS = re.compile(r"\((?:(?:\.\./)+tests/benchmarks/|(?:\.\./)?(?=\w+/))(?:(\w+)/)?RESULTS\.md(#[\w-]+)?\)")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:

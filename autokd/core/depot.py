@@ -67,9 +67,10 @@ class Depot:
 
     def send(self, file: Path) -> None:
         """Put a file at the URL, in place of the one that is there."""
+        stamp = _stamp(file)  # taken first: a file that changes meanwhile is sent again
         with self._reaching():
             self._files.put_file(str(file), self._name(file))
-        self._same[file] = _stamp(file)
+        self._same[file] = stamp
 
     def send_missing(self, place: Path) -> None:
         """Put a file, or all files of a folder, at the URL, as far as there are none."""
@@ -118,8 +119,9 @@ class Depot:
         name = f".autokd-{uuid4().hex}"
         with self._reaching():
             self._files.pipe_file(f"{self._place}/{name}", b"autokd")
-            self._files.cat_file(f"{self._place}/{name}")
         try:
+            with self._reaching():
+                self._files.cat_file(f"{self._place}/{name}")
             yield name
         finally:
             self.remove([self.root / name])

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from autokd.testing.draws import digests_elsewhere, draw
 from autokd.testing.toys import BATCH, relative_gradients, toy_losses, toy_samples
 from search_spaces.architecture.cost import BYTES, cost
 from search_spaces.architecture.format import Architecture, Node
@@ -142,6 +143,11 @@ class SpaceConformance:
         for seed in range(self.draws // 4):
             assert self._architecture(space, seed) == self._architecture(space, seed)
 
+    def test_the_same_seed_gives_the_same_architecture_in_another_process(self, space: Space) -> None:
+        """Nothing depends on the order of a set of text, which differs from one process to the next."""
+        here = [self._architecture(space, seed).digest for seed in range(3)]
+        assert digests_elsewhere(space, self._limits, range(3)) == here
+
     def test_draws_read_and_move_no_global_random_state(self, space: Space) -> None:
         """The global random state of NumPy is not changed."""
         before = np.random.get_state(legacy=False)
@@ -232,7 +238,11 @@ class SpaceConformance:
         return (self._architecture(space, seed) for seed in range(n))
 
     def _architecture(self, space: Space, seed: int) -> Architecture:
-        return self._sample(space, self._family(space, seed), seed)
+        return draw(space, self._limits, seed)
+
+    @property
+    def _limits(self) -> tuple[Budget, Shape, int]:
+        return self.budget, self.input_shape, self.classes
 
     def _family(self, space: Space, seed: int) -> dict[str, Value]:
         rng = np.random.default_rng(seed)

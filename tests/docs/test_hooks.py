@@ -3,7 +3,7 @@
 import importlib.util
 import re
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 import typer.main
@@ -34,6 +34,18 @@ def rows(text: str) -> list[str]:
 
 def test_every_reference_has_a_page_and_every_page_a_reference(hooks: ModuleType) -> None:
     assert set(re.findall(r"<!-- generated: ([\w-]+) -->", "".join(PAGES.values()))) == set(hooks.GENERATED)
+
+
+def test_links_to_measurements_lead_to_their_pages_which_stand_in_the_navigation(hooks: ModuleType) -> None:
+    sources = {hooks._page_of(file.parent.name): file.read_text() for file in hooks.BENCHMARKS.rglob("RESULTS.md")}
+    navigation = (ROOT / "mkdocs.yml").read_text().split("\nnav:\n")[1]
+    assert {page for page in sources if f": {page}\n" not in navigation} == set()
+    for page, text in (PAGES | sources).items():
+        shown = hooks.on_page_markdown(text, SimpleNamespace(file=SimpleNamespace(src_uri=page)), None, None)
+        assert "RESULTS.md)" not in shown
+        assert "RESULTS.md#" not in shown
+        linked = re.findall(r"\]\((?:\.\./)*(measurements/[\w-]+\.md)", shown)
+        assert set(linked) <= set(sources)
 
 
 def test_the_configuration_is_whole(hooks: ModuleType) -> None:

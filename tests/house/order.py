@@ -71,7 +71,7 @@ ORDER = {
         "where parallel curves plots inline_svg templating report optuna_study"
     ),
     "autokd.recipes": "catalogue teachers runnable train_teacher",
-    "autokd.testing": "tasks toys executors methods optimizers spaces",
+    "autokd.testing": "tasks toys draws executors methods optimizers spaces",
     "autokd.cli": (
         "damage interruption output options within reporting draw plot report study check delete gc stop retry doctor "
         "exports teach axes best searches show watch pareto winner pictures backup upkeep serving serve app "

@@ -2,6 +2,7 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import Mock
 from uuid import uuid4
 
 import pytest
@@ -120,6 +121,31 @@ def test_removing_what_is_not_there_is_no_error(make: Make) -> None:
         here.send(write(here, name, name))
     here.clear(here.root / "run")
     assert list(here.sizes(here.root)) == [here.root / "runs"]
+
+
+def test_a_file_that_is_replaced_while_it_is_sent_is_sent_again(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    here, there = make("here"), make("there")
+    file, put = write(here, "module.py", "old"), here._files.put_file
+
+    def put_and_replace(path: str, name: str) -> None:
+        put(path, name)
+        write(here, "module.py", "newer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(here._files, "put_file", put_and_replace)
+        here.send_current(file)
+    stamp = here.send_current(file)
+    there.fetch_current(there.root / "module.py", stamp)
+    assert contents(there.root) == {"module.py": "newer"}
+
+
+def test_no_mark_is_left_where_it_cannot_be_read(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = make("here")
+    with monkeypatch.context() as patch:
+        patch.setattr(here._files, "cat_file", Mock(side_effect=PermissionError("no")))
+        with pytest.raises(DepotError), here.mark():
+            pass
+    assert here.sizes(here.root) == {}
 
 
 def test_a_mark_is_seen_by_others_as_long_as_it_is_there(make: Make) -> None:
