@@ -8,7 +8,7 @@ from autokd.database.rows import SearchRow
 from autokd.searches.axes import three_axes
 from autokd.searches.comparison import Comparison, describe_references
 from autokd.searches.pace import full_length_of
-from autokd.searches.panel_facts import PanelFacts, panel_for, panel_json
+from autokd.searches.panel_facts import PanelFacts, panel_json
 from autokd.searches.problem import Problem
 from autokd.searches.progress import ReferenceProgress
 from autokd.searches.remarks import student_remarks
@@ -99,7 +99,7 @@ class Findings:
     @property
     def panel(self) -> PanelFacts | None:
         """The assistants of the search, with their weights if these taught the student."""
-        return panel_for(str(self.distillation["method"]), self.problem.facts.panel)
+        return self.problem.panel_for(str(self.distillation["method"]))
 
     @property
     def limits_used(self) -> dict[str, float]:

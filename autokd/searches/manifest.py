@@ -13,7 +13,7 @@ from autokd.export.folder import Export
 from autokd.export.replacement import Origin
 from autokd.searches.axes import three_axes
 from autokd.searches.pace import full_length_of
-from autokd.searches.panel_facts import panel_for, panel_json
+from autokd.searches.panel_facts import panel_json
 from autokd.searches.problem import Problem
 from autokd.searches.students import TrainedStudent
 
@@ -101,6 +101,6 @@ def _facts(problem: Problem, search: SearchRow, student: TrainedStudent, scale: 
             "metrics": facts.teacher_metrics,
             "test_metrics": search.facts.get("teacher_test_metrics"),
         },
-        "panel": panel_json(panel_for(method, facts.panel)) if learns_from_panel(method) else None,
+        "panel": panel_json(problem.panel_for(method)) if learns_from_panel(method) else None,
         "data": {"source": problem.config.data.source, "digest": facts.data_digest},
     }

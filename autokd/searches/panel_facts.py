@@ -2,11 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any
+from typing import Any, Self
 
-from autokd.distillation.registry import weighs_panel
-
-__all__ = ["AssistantFacts", "PanelFacts", "panel_for", "panel_json"]
+__all__ = ["AssistantFacts", "PanelFacts", "panel_json"]
 
 
 @dataclass(frozen=True)
@@ -69,12 +67,9 @@ class PanelFacts:
         weights = {rule: tuple(each) for rule, each in known["weights"].items()}
         return cls(**(known | {"assistants": assistants, "weights": weights}))
 
-
-def panel_for(method: str, panel: PanelFacts | None) -> PanelFacts | None:
-    """The facts that say something of a student of this method: without the weights, if it uses none."""
-    if panel is None or weighs_panel(method):
-        return panel
-    return replace(panel, weights={}, accuracy=None, uniform_accuracy=None)
+    def without_weights(self) -> Self:
+        """The facts that say something of a student whose method uses no weights."""
+        return replace(self, weights={}, accuracy=None, uniform_accuracy=None)
 
 
 def panel_json(panel: PanelFacts | None) -> dict[str, Any] | None:

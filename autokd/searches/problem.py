@@ -16,6 +16,7 @@ from autokd.core.depot import Depot
 from autokd.core.disk import check_space
 from autokd.core.seeds import derive
 from autokd.database.rows import StudentRow, TrialRow
+from autokd.distillation.registry import weighs_panel
 from autokd.errors import InputError
 from autokd.evaluation.context import TrainingContext
 from autokd.evaluation.remote import depot_of
@@ -24,7 +25,7 @@ from autokd.searches.choices import BUDGET_SHARE, Choices
 from autokd.searches.facts import Facts
 from autokd.searches.lengths import FullLength
 from autokd.searches.method_choice import MethodChoice
-from autokd.searches.panel_facts import AssistantFacts
+from autokd.searches.panel_facts import AssistantFacts, PanelFacts
 from autokd.searches.references import LIKE_TEACHER, NO_TEACHER, reference_methods, reference_space
 from autokd.searches.study import earlier_study
 from autokd.searches.trial_record import TrialRecord
@@ -70,6 +71,11 @@ class Problem(Choices):
         """The limits that every student keeps; shares of the teacher are resolved."""
         recorded: dict[str, Any] | None = self.facts.budget
         return Budget(**recorded) if recorded else self.config.budget.resolved(self.facts.teacher_cost.limits)
+
+    def panel_for(self, method: str) -> PanelFacts | None:
+        """What there is to say of the assistants beside a student of this method: no weights, if it uses none."""
+        panel = self.facts.panel
+        return panel if panel is None or weighs_panel(method) else panel.without_weights()
 
     def budget_of(self, parameters: Mapping[str, Any]) -> Budget:
         """The limits within which the widths of a trial with these parameters are solved.

@@ -146,7 +146,8 @@ def test_a_peer_that_lays_the_rung_down_is_told_of_each(timed: Task) -> None:
 def line() -> NearestTask:
     """Settings 1, 10, 100 and 1000 of one parameter, which take ten seconds each; row `n` has value `n`."""
     numbers, ladder = np.arange(4.0)[:, np.newaxis], Rungs((2, 5, 10), np.zeros((4, 2)), continues=True)
-    space, settings = {"rate": FloatDistribution(1.0, 1000.0, log=True)}, 10.0**numbers
+    space = {"rate": FloatDistribution(1.0, 1000.0, log=True)}
+    settings = [{"rate": 10.0**number} for number in range(4)]
     return NearestTask("line", space, numbers, np.full((4, 1), 10.0), ladder=ladder, settings=settings)
 
 
