@@ -13,14 +13,27 @@ from sqlalchemy.orm import Session
 
 from autokd.core.spelling import free_name
 from autokd.database.errors import SearchExists, UnknownJob
-from autokd.database.models import Job, Search
+from autokd.database.models import Event, Job, Search
 from autokd.database.owner import Owner, now_of, occupy, vacate
 from autokd.database.reading import Reader
 from autokd.database.row_checks import row_of
 from autokd.database.rows import JobRow, JobState
 from autokd.database.store import Store
 
-__all__ = ["LIVE", "MOST_STARTS", "beat", "cancel", "end", "enqueue", "jobs", "next_jobs", "take"]
+__all__ = [
+    "LIVE",
+    "MOST_STARTS",
+    "beat",
+    "cancel",
+    "end",
+    "enqueue",
+    "is_past",
+    "jobs",
+    "newest_job",
+    "next_jobs",
+    "queued_jobs",
+    "take",
+]
 
 MOST_STARTS = 3
 """Processes that may take a job: whatever kills so many of them would kill the next one, too."""
@@ -87,6 +100,41 @@ def jobs(store: Reader, most: int, *states: JobState) -> list[JobRow]:
         return [row_of(JobRow, job) for job in session.scalars(query.where(Job.state.in_(states)) if states else query)]
 
 
+def queued_jobs(store: Reader, most_ended: int) -> list[JobRow]:
+    """All jobs that have not ended, and the newest others, the newest first.
+
+    Args:
+        store: The database.
+        most_ended: Largest number of those that have ended.
+    """
+    newest, is_live = select(Job).order_by(Job.id.desc()), Job.state.in_(LIVE)
+    with store.session() as session:
+        found = [*session.scalars(newest.where(is_live)), *session.scalars(newest.where(~is_live).limit(most_ended))]
+        return [row_of(JobRow, job) for job in sorted(found, key=lambda job: -job.id)]
+
+
+def newest_job(store: Reader, search: str) -> JobRow | None:
+    """The newest job of a search, if it has any."""
+    with store.session() as session:
+        job = session.scalar(select(Job).where(Job.search == search).order_by(Job.id.desc()).limit(1))
+        return None if job is None else row_of(JobRow, job)
+
+
+def is_past(store: Reader, job_id: int) -> bool:
+    """Whether a job has ended, and somebody has taken its search up since; false for ends of earlier versions.
+
+    Raises:
+        UnknownJob: If there is none.
+    """
+    with store.session() as session:
+        job = _find(session, job_id)
+        if job.state in LIVE or job.lease_heartbeat_at is None:
+            return False
+        of_search = Event.search_id == select(Search.id).where(Search.name == job.search).scalar_subquery()
+        taken_up = select(Event.id).where(of_search, Event.kind == "lease_acquired", Event.at > job.lease_heartbeat_at)
+        return session.scalar(taken_up.limit(1)) is not None
+
+
 def next_jobs(store: Reader, most: int) -> list[JobRow]:
     """The jobs for which processes are to be started now, so that at most so many run.
 
@@ -117,8 +165,8 @@ def take(store: Store, job_id: int, most: int) -> JobRow | None:
         if sum(_is_owned(other, session) for other in running) >= most:
             return None
         if job.starts >= MOST_STARTS:
-            job.state, job.reason = "failed", f"{job.starts} processes that ran it were killed"
-            vacate(job)
+            job.reason = f"{job.starts} processes that ran it were killed"
+            _end(job, "failed")
             return None
         occupy(job, Owner.this(now_of(session)))
         job.state, job.reason, job.starts = "running", None, job.starts + 1
@@ -147,9 +195,9 @@ def end(store: Store, job_id: int, state: JobState, reason: str | None = None) -
     """
     with store.transaction() as session:
         if job := _own(session, job_id):
-            job.state, job.reason = state, reason
+            job.reason = reason
             job.starts -= state == "waiting"  # it was no fault of the job
-            vacate(job)
+            _end(job, state)
 
 
 def cancel(store: Store, job_id: int) -> bool:
@@ -165,8 +213,7 @@ def cancel(store: Store, job_id: int) -> bool:
         job = _find(session, job_id)
         if job.state not in LIVE or (_is_owned(job, session) and _is_searching(job, session)):
             return False
-        job.state = "cancelled"
-        vacate(job)
+        _end(job, "cancelled")
         return True
 
 
@@ -181,6 +228,12 @@ def _find(session: Session, job_id: int) -> Job:
     if job is None:
         raise UnknownJob(f"There is no job {job_id} in the queue.")
     return job
+
+
+def _end(job: Job, state: JobState) -> None:
+    """Give a job up, with the moment at which that was; by the clock of the events of the process that ran it."""
+    vacate(job)
+    job.state, job.lease_heartbeat_at = state, datetime.now(UTC)
 
 
 def _own(session: Session, job_id: int) -> Job | None:

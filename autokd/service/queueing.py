@@ -10,7 +10,7 @@ from autokd.config.schema import SearchConfig
 from autokd.config.toml import parse_tables, put
 from autokd.database.errors import LeaseHeld
 from autokd.database.lease import is_owned
-from autokd.database.queue import cancel, enqueue, jobs
+from autokd.database.queue import cancel, enqueue, is_past, jobs, newest_job, queued_jobs
 from autokd.database.rows import JobRow, JobState
 from autokd.errors import InputError
 from autokd.searches.result import SearchResult
@@ -21,7 +21,7 @@ from autokd.service.registered import Registered
 from autokd.service.schemas import JobAnswer, NamesAnswer
 from autokd.service.settings import Current, Settings
 
-__all__ = ["SearchOrder", "config_of", "router"]
+__all__ = ["SearchOrder", "config_of", "list_queued", "newest_of", "pending_job", "router"]
 
 router = APIRouter(prefix="/api", tags=["queue"])
 
@@ -108,6 +108,37 @@ def cancel_job(job: Annotated[int, Path(ge=1, le=2**62)], settings: Current) -> 
         if not cancel(store, job):
             raise HTTPException(409, f"job {job} has ended, or its search runs, which is ended by stopping it")
     return Response(status_code=204)
+
+
+def list_queued(settings: Settings, most_ended: int) -> list[JobAnswer]:
+    """All jobs that have not ended, and the newest others, the newest first.
+
+    Args:
+        settings: Of the service.
+        most_ended: Largest number of those that have ended.
+    """
+    if not settings.home.exists:
+        return []
+    with settings.home.open() as store:
+        return [_answer(job, settings) for job in queued_jobs(store, most_ended)]
+
+
+def newest_of(search: str, settings: Settings) -> JobAnswer | None:
+    """The newest job of a search, if it has any."""
+    if not settings.home.exists:
+        return None
+    with settings.home.open() as store:
+        job = newest_job(store, search)
+    return None if job is None else _answer(job, settings)
+
+
+def pending_job(search: str, settings: Settings) -> JobAnswer | None:
+    """The newest job of a search if it waits, or if it failed and nobody has gone on with the search since."""
+    job = newest_of(search, settings)
+    if job is None or job.state not in ("waiting", "failed"):
+        return None
+    with settings.home.open() as store:
+        return None if is_past(store, job.id) else job
 
 
 def config_of(order: SearchOrder, registered: Registered) -> SearchConfig:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Annotated, Any
+from typing import Annotated
 
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, HTTPException, Query, Request
@@ -23,17 +23,18 @@ from autokd.searches.trial_record import TrialRecord, trial_records
 from autokd.service.artefacts import list_export
 from autokd.service.guard import allow
 from autokd.service.pages.rendering import Roles, render
-from autokd.service.queueing import list_queue
+from autokd.service.queueing import list_queued, newest_of, pending_job
 from autokd.service.reading import AllProgress, CurrentProgress, Found, FoundTrial, Named, list_workers
 from autokd.service.remembered import Remembered, as_of_events
 from autokd.service.schemas import JobAnswer
-from autokd.service.settings import Current, Settings
+from autokd.service.settings import Current
 from search_spaces.architecture.format import Architecture
 
 __all__ = ["remembered_findings", "router"]
 
 MOST_TRIALS = 20  # on a page
 MOST_FAILURES = 20
+MOST_ENDED = 100  # jobs among which those that failed are sought
 ELSEWHERE = ("search", "running")  # words of a status that the heading and the table of what is trained tell
 MOST_FOUND = 2_000  # trials of a search whose findings are told without being asked for
 
@@ -51,7 +52,7 @@ def show_start(roles: Roles) -> str:
 @router.get("/searches")
 def show_searches(settings: Current, roles: Roles, progress: AllProgress) -> str:
     """All searches with their progress, and the queue."""
-    queued = _queued(list_queue(settings))
+    queued = _queued(list_queued(settings, MOST_ENDED))
     running = {each.name for each in progress if each.is_running}
     return render("searches.html", table=searches_table(progress[::-1]), jobs=queued, running=running, roles=roles)
 
@@ -59,21 +60,22 @@ def show_searches(settings: Current, roles: Roles, progress: AllProgress) -> str
 @router.get("/searches/{search}")
 async def show_search(request: Request, found: Named, settings: Current, roles: Roles) -> str:
     """The page of a search, or of its job in the queue while it has not begun."""
-    job = await run_sync(_job, found.name, settings)
     progress: Remembered[Progress] = request.app.state.progress
     try:
-        values = _progress_values(await progress.of(found), job, roles)
+        now = await progress.of(found)
     except UnknownSearch:
-        if job is None:
+        job = await run_sync(newest_of, found.name, settings)
+        if job is None or job.state == "done":  # it had begun, and was deleted
             raise
         return render("waiting.html", job=job)
-    return render("search.html", is_large=values["progress"].finished > MOST_FOUND, **values)
+    job = await run_sync(pending_job, found.name, settings)
+    return render("search.html", is_large=now.finished > MOST_FOUND, progress=now, job=job, roles=roles)
 
 
 @router.get("/searches/{search}/progress")
 def show_progress(found: Named, progress: CurrentProgress, settings: Current, roles: Roles) -> str:
     """How far a search is, and what may be done with it."""
-    return render("progress.html", **_progress_values(progress, _job(found.name, settings), roles))
+    return render("progress.html", progress=progress, job=pending_job(found.name, settings), roles=roles)
 
 
 @router.get("/searches/{search}/facts")
@@ -132,7 +134,7 @@ def show_failures(found: Found) -> str:
 def show_workers(found: Named, progress: CurrentProgress, settings: Current) -> str:
     """The process that runs a search, and what its workers have."""
     trainings = [each for each in found.trainings if each.state == "running"] if progress.is_running else []
-    workers, job = list_workers(found, progress), _job(found.name, settings)
+    workers, job = list_workers(found, progress), newest_of(found.name, settings)
     return render("workers.html", workers=workers, trainings=trainings, job=job)
 
 
@@ -158,19 +160,10 @@ def _findings(found: SearchResult) -> str:
         return render("nothing.html", line=str(error))
 
 
-def _progress_values(progress: Progress, job: JobAnswer | None, roles: Sequence[str]) -> dict[str, Any]:
-    return {"progress": progress, "job": job if job and job.state in ("waiting", "failed") else None, "roles": roles}
-
-
 def _queued(jobs: Sequence[JobAnswer]) -> list[JobAnswer]:
     """The jobs, the newest first, that have not ended, or that failed and whose search has no newer one."""
     newest = {job.search: job.id for job in reversed(jobs)}
     return [job for job in jobs if job.state in LIVE or (job.state == "failed" and job.id == newest[job.search])]
-
-
-def _job(search: str, settings: Settings) -> JobAnswer | None:
-    """The newest job of a search."""
-    return next((job for job in list_queue(settings) if job.search == search), None)
 
 
 def _records(found: SearchResult, end: int | None) -> tuple[list[TrialRecord], int, int]:

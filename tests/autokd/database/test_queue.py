@@ -10,7 +10,19 @@ from sqlalchemy import text
 
 from autokd.database.errors import SearchExists, UnknownJob
 from autokd.database.lease import acquire, release
-from autokd.database.queue import MOST_STARTS, beat, cancel, end, enqueue, jobs, next_jobs, take
+from autokd.database.queue import (
+    MOST_STARTS,
+    beat,
+    cancel,
+    end,
+    enqueue,
+    is_past,
+    jobs,
+    newest_job,
+    next_jobs,
+    queued_jobs,
+    take,
+)
 from autokd.database.removal import delete_rows
 from autokd.database.store import Store
 
@@ -49,6 +61,17 @@ def test_the_most_urgent_is_next_then_the_oldest(queue: Store) -> None:
     assert due(queue, 9) == ["b", "d", "a", "c"]
     assert due(queue, 1) == ["b"]
     assert [job.search for job in jobs(queue, 2)] == ["d", "c"]
+
+
+def test_all_jobs_that_live_are_listed_beside_the_newest_others(queue: Store) -> None:
+    of_a, of_b, *ended = (enqueue(queue, search, {}) for search in "abcd")
+    for job in ended:
+        cancel(queue, job.id)
+    assert [job.search for job in queued_jobs(queue, 1)] == ["d", "b", "a"]
+    assert [newest_job(queue, search) for search in "abx"] == [of_a, of_b, None]
+    cancel(queue, of_a.id)
+    again = enqueue(queue, "a", {})
+    assert newest_job(queue, "a") == again
 
 
 def test_no_more_jobs_run_than_allowed(queue: Store) -> None:
@@ -151,6 +174,18 @@ def test_a_job_is_cancelled_until_its_search_runs_and_its_process_hears_of_it(qu
     end(queue, starting.id, "stopped")
     release(queue, lease)  # as between the search and the end of its job
     assert {job.search: job.state for job in jobs(queue, 9)} == {"a": "cancelled", "b": "running"}
+
+
+def test_a_job_is_past_once_it_has_ended_and_its_search_is_taken_up_again(queue: Store) -> None:
+    queue.create_search("a", 0, {}, "", {})
+    job = enqueue(queue, "a", None)
+    assert take(queue, job.id, 9) is not None
+    release(queue, acquire(queue, "a"))  # by the job itself
+    seen = [is_past(queue, job.id)]
+    end(queue, job.id, "failed", "no data")
+    seen.append(is_past(queue, job.id))
+    release(queue, acquire(queue, "a"))
+    assert [*seen, is_past(queue, job.id)] == [False, False, True]
 
 
 def test_a_job_that_has_ended_is_not_cancelled(queue: Store) -> None:

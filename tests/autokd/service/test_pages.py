@@ -17,6 +17,7 @@ from autokd.analysis.status_facts import status_facts
 from autokd.analysis.trial_facts import trial_facts
 from autokd.database.lease import acquire, release
 from autokd.database.queue import end, enqueue, take
+from autokd.database.rows import JobState
 from autokd.searches.api import find
 from autokd.searches.workspace import Workspace
 from autokd.service.pages.shell import POLICY
@@ -183,6 +184,44 @@ def test_a_job_that_failed_leaves_the_queue_once_its_search_has_another(serve: A
         take(store, job.id, 1)
         end(store, job.id, "done")
     assert "Queue" not in page(client, "/fragments/searches").text
+
+
+def test_a_job_that_failed_is_told_until_the_search_goes_on_without_the_queue(serve: Any, home: Path) -> None:
+    client = serve(home)
+    with Workspace(home).open() as store:
+        job = enqueue(store, "digits", None)
+        take(store, job.id, 1)
+        release(store, acquire(store, "digits"))
+        end(store, job.id, "failed", SCRIPT)
+        for path in (FRAGMENTS, f"{FRAGMENTS}/progress"):
+            assert f"Its last job failed: {SCRIPT}" in page(client, path).text
+        release(store, acquire(store, "digits"))
+    for path in (FRAGMENTS, f"{FRAGMENTS}/progress"):
+        assert "failed" not in page(client, path).text
+
+
+def test_a_search_that_was_deleted_is_not_one_that_did_not_begin(serve: Any, tmp_path: Path) -> None:
+    client = serve(tmp_path)
+    with Workspace(tmp_path).open(create=True) as store:
+        ends: dict[str, JobState] = {"whole": "done", "half": "stopped"}
+        for name, state in ends.items():
+            job = enqueue(store, name, {"trials": 1})
+            take(store, job.id, 9)
+            end(store, job.id, state, "as it was asked to")
+    assert client.get("/fragments/searches/whole").status_code == 404
+    assert "Its job was stopped: as it was asked to" in page(client, "/fragments/searches/half").text
+
+
+def test_a_search_waits_whatever_number_of_others_is_newer(serve: Any, home: Path) -> None:
+    client = serve(home, "run")
+    with Workspace(home).open() as store:
+        enqueue(store, "digits", None, trains=True)
+        for number in range(100):
+            enqueue(store, f"other-{number}", {"trials": 1})
+    assert "/searches/digits" in page(client, "/fragments/searches").links[1:]
+    assert "train" not in buttons(client, FRAGMENTS)
+    assert "In the queue, to be trained at full length: waiting" in page(client, f"{FRAGMENTS}/progress").text
+    assert "waits in the queue" in page(client, "/fragments/searches/other-0").text
 
 
 @pytest.mark.parametrize("part", ["failures", "trials/1", "facts"])
