@@ -8,10 +8,10 @@ from typing import Any
 
 from autokd.config.compatibility import RECORDED
 from autokd.config.data import NAMED_SOURCES
-from autokd.config.flat import flat
+from autokd.config.flat import depth, flat
 from autokd.config.learn_from import is_file
 from autokd.config.names import named_like
-from autokd.config.parsing import parse_config
+from autokd.config.parsing import DEEPEST, parse_config
 from autokd.config.schema import RESUMABLE_CHANGES, SearchConfig
 from autokd.errors import InputError
 
@@ -186,5 +186,7 @@ def _set(values: dict[str, Any], override: str) -> None:
 
 def _own_ranges(ranges: dict[str, Any], choice: str) -> dict[str, Any]:
     """Of the ranges of several choices those of one, without its name."""
+    if depth(ranges) > DEEPEST:
+        raise InputError(f"ranges: sections and lists are nested more than {DEEPEST} deep.")
     own = f"{choice}."
     return {key.removeprefix(own): each for key, each in flat(ranges) if key.startswith(own)}

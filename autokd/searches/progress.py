@@ -2,11 +2,13 @@
 
 from collections import Counter
 from collections.abc import Collection, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from fractions import Fraction
 from typing import Literal, Self
 
+from autokd.database.errors import UnknownSearch
 from autokd.database.lease import is_owned
 from autokd.database.reading import Reader
 from autokd.database.rows import SearchRow, StudentRow, TrialTotals
@@ -357,8 +359,12 @@ def all_progress(home: Workspace) -> list[Progress]:
     """The progress of all searches, the oldest first; none where there is no database yet."""
     if not home.exists:
         return []
+    found = list[Progress]()
     with home.open() as store:
-        return [current_progress(store, search, home) for search in store.searches()]
+        for search in store.searches():
+            with suppress(UnknownSearch):  # it has been deleted since
+                found.append(current_progress(store, search, home))
+    return found
 
 
 def up_to_date(progress: Progress, search: SearchRow, home: Workspace, most: int | None = None) -> Progress:

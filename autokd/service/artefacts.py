@@ -2,9 +2,10 @@
 
 import hashlib
 import os
+import shutil
 import threading
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from io import BufferedReader
 from pathlib import Path
 from typing import Annotated
@@ -14,9 +15,11 @@ from fastapi import Path as InPath
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import StreamingResponse
 
+from autokd.database.errors import UnknownSearch
 from autokd.errors import InputError
 from autokd.export.archive import write_archive
 from autokd.export.manifest import MANIFEST, Manifest, read_manifest
+from autokd.export.replacement import Origin
 from autokd.export.verification import file_digest
 from autokd.searches.manifest import origin
 from autokd.searches.result import SearchResult
@@ -74,7 +77,7 @@ def make_export(found: Found, settings: Current, order: ExportOrder) -> ExportAn
     with meaning(409):
         student = found.best_within(Budget(**order.within.model_dump()))
     folder = settings.home.exports / found.name
-    with _one_at_a_time:
+    with _one_at_a_time, _removed_with_search(found, settings):
         found.export(folder, student, fold=not order.keep_batch_norm, force=True)
         _make_archive(folder, settings.home.archives / found.name)
     return _export(found, settings)
@@ -97,6 +100,25 @@ def send_artefact(sha256: Annotated[str, InPath(pattern=r"^[0-9a-f]{64}$")], set
             }
             return sent(file, name, "application/octet-stream", headers)
     raise HTTPException(404, "no export has a file of this digest")
+
+
+@contextmanager
+def _removed_with_search(found: SearchResult, settings: Settings) -> Iterator[None]:
+    """A block that makes an export, of which nothing stays if the search is deleted meanwhile."""
+    began = origin(found.row)
+    try:
+        yield
+    finally:
+        if _origin_now(found) != began:
+            for folder in (settings.home.exports, settings.home.archives):
+                shutil.rmtree(folder / found.name, ignore_errors=True)
+            raise HTTPException(404, f"search {found.name!r} was deleted while it was exported")
+
+
+def _origin_now(found: SearchResult) -> Origin | None:
+    with suppress(UnknownSearch):
+        return origin(found.row)
+    return None
 
 
 def _make_archive(export: Path, folder: Path) -> None:

@@ -6,6 +6,7 @@ another site can make a browser send a request, but none that is answered.
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Annotated
 
 from fastapi import HTTPException, Request, Security, params
@@ -13,6 +14,7 @@ from fastapi.security import HTTPBearer
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from autokd.errors import InputError
 from autokd.service.refusals import refuse
 from autokd.service.settings import Settings
 from autokd.service.tokens import Caller, Role, Tokens
@@ -85,13 +87,26 @@ class Guard:
             await refuse(403, "this service only reads")(scope, receive, send)
         elif _OPEN.fullmatch(scope["path"]):
             await self._app(scope, receive, send)
-        elif (caller := self._caller(headers)) is None:
-            bearer = {"WWW-Authenticate": "Bearer"}
-            await refuse(401, "a valid token is needed: `Authorization: Bearer TOKEN`", bearer)(scope, receive, send)
         else:
-            state = scope.setdefault("state", {})
-            state["caller"], state["may_stay"] = caller, lambda: self._caller(headers) == caller
-            await self._app(scope, receive, send)
+            await self._behind(scope, headers)(scope, receive, send)
+
+    def _behind(self, scope: Scope, headers: Headers) -> ASGIApp:
+        """The app, if the request has a token; otherwise a refusal."""
+        try:
+            caller = self._caller(headers)
+        except InputError:  # which names the file
+            return refuse(503, "the service's tokens cannot be read: remove their file, and make new ones")
+        if caller is None:
+            bearer = {"WWW-Authenticate": "Bearer"}
+            return refuse(401, "a valid token is needed: `Authorization: Bearer TOKEN`", bearer)
+        state = scope.setdefault("state", {})
+        state["caller"], state["may_stay"] = caller, lambda: self._may_stay(caller, headers)
+        return self._app
+
+    def _may_stay(self, caller: Caller, headers: Headers) -> bool:
+        with suppress(InputError):
+            return self._caller(headers) == caller
+        return False
 
     def _caller(self, headers: Headers) -> Caller | None:
         given = headers.getlist("authorization")

@@ -67,7 +67,8 @@ def allowed_origins(hosts: Iterable[str], port: int, further: Iterable[str]) -> 
         further: Origins of others, such as `https://searches.example.org`.
     """
     ends = ["", ":80"] if port == 80 else [f":{port}"]  # browsers leave out the port that is usual
-    return frozenset(f"http://{host}{end}" for host in hosts for end in ends) | frozenset(further)
+    own = (f"http://{host}{end}" for host in hosts for end in ends)
+    return frozenset(origin.lower() for origin in (*own, *further))  # as browsers send them
 
 
 def run(settings: Settings, listening: socket.socket) -> None:

@@ -12,6 +12,8 @@ import pytest
 from autokd.export.manifest import FILES
 from autokd.export.verification import verify_folder
 from autokd.searches.api import find
+from autokd.searches.deletion import delete_search
+from autokd.searches.result import SearchResult
 from autokd.searches.workspace import Workspace
 from autokd.service.artefacts import _make_archive
 from autokd.service.settings import Settings
@@ -101,6 +103,21 @@ def test_the_export_of_an_earlier_search_of_the_same_name_is_not_this_ones(serve
     manifest = folder(copy) / "manifest.json"
     manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"search_began": "2020-01-01T00:00:00+00:00"}))
     assert serve(copy).get(EXPORT).status_code == 404
+
+
+def test_of_a_search_that_is_deleted_while_it_is_exported_nothing_stays(
+    serve: Any, copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = shutil.copytree(folder(copy), tmp_path / "made")
+
+    def export_late(found: SearchResult, *given: object, **options: object) -> None:
+        delete_search(found.home, found.name)
+        shutil.copytree(made, folder(copy))
+
+    monkeypatch.setattr(SearchResult, "export", export_late)
+    answer = serve(copy, "run").post(EXPORT, json={})
+    assert (answer.status_code, "was deleted" in answer.json()["detail"]) == (404, True)
+    assert [path for path in Workspace(copy).own_folders("digits") if path.exists()] == []
 
 
 def test_nothing_is_exported_above_the_quota(serve: Any, copy: Path) -> None:

@@ -70,6 +70,17 @@ ATTACKS = [
     attack(401, "GET", READ + "?token=guess", None),
     attack(401, "GET", READ, None, headers={"Cookie": "token=guess"}),
     attack(401, "POST", STOP, None, content=b"{"),
+    # what is nested too deep
+    *(
+        attack(
+            422, "POST", "/api/searches", json=order | {"settings": {**two, **deep, "space.name": "nago"}}, name=name
+        )
+        for two in [{"space.names": ["nago", "cells"]}]
+        for name, order, deep in (
+            ("key", {"recipe": "digits"}, {f"space.ranges{3000 * '.a'}": 1}),
+            ("text", {"toml": f"[space.ranges]\n{'a' + 3000 * '.a'} = 1"}, {}),
+        )
+    ),
     # a token of too low a role
     *(attack(403, "POST", path, "read", json={}) for path in (STOP, RETRY, EXPORT)),
     *(attack(403, "DELETE", SEARCH, role) for role in ("read", "run")),

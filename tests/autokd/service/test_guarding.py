@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import os
+import sqlite3
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -12,11 +13,16 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.testclient import TestClient
 from starlette.types import Message, Receive, Scope, Send
 
+from autokd.database.reading import Reader
+from autokd.database.rows import SearchRow
+from autokd.searches.deletion import delete_search
+from autokd.searches.progress import Progress, read_progress
 from autokd.searches.reporter import SILENT
 from autokd.searches.result import SearchResult
 from autokd.searches.workspace import Workspace
 from autokd.service.audit import Audit, audit_lines
 from autokd.service.bodies import BodyLimits
+from autokd.service.settings import Settings
 
 
 async def echo(scope: Scope, receive: Receive, send: Send) -> None:
@@ -95,6 +101,31 @@ def test_a_search_that_is_deleted_while_all_are_listed_is_left_out(
     listed = [SearchResult(Workspace(home), name, None, SILENT) for name in ("gone", "digits")]
     monkeypatch.setattr("autokd.service.reading.find_all", lambda home: listed)
     assert [row["name"] for row in serve(home).get("/api/searches").json()] == ["digits"]
+
+
+def test_a_search_that_is_deleted_while_all_are_measured_is_left_out(
+    serve: Any, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with sqlite3.connect(home / "autokd.db") as connection:
+        connection.execute("UPDATE searches SET status = 'running'")
+
+    def look_and_delete(store: Reader, search: SearchRow) -> Progress:
+        seen = read_progress(store, search)
+        delete_search(Workspace(home), search.name)
+        return seen
+
+    monkeypatch.setattr("autokd.searches.progress.read_progress", look_and_delete)
+    answer = serve(home).get("/metrics")
+    assert (answer.status_code, "digits" in answer.text) == (200, False)
+
+
+def test_tokens_that_cannot_be_read_let_nobody_in_and_are_said(serve: Any, home: Path) -> None:
+    client = serve(home)
+    Settings(Workspace(home)).tokens_file.write_text("damaged")
+    answer = client.get("/api/searches")
+    assert (answer.status_code, answer.headers["X-Content-Type-Options"]) == (503, "nosniff")
+    assert "tokens cannot be read" in answer.json()["detail"]
+    assert client.get("/health/live").status_code == 200
 
 
 def test_an_error_that_nobody_foresaw_tells_nothing(serve: Any, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -174,6 +174,7 @@ def test_a_service_at_all_addresses_must_be_told_its_name() -> None:
 def test_its_own_origins_have_its_port() -> None:
     assert allowed_origins(("lab",), 8765, ("https://lab",)) == {"http://lab:8765", "https://lab"}
     assert allowed_origins(("lab",), 80, ()) == {"http://lab", "http://lab:80"}
+    assert allowed_origins(("MyMac.local",), 1, ("https://LAB",)) == {"http://mymac.local:1", "https://lab"}
 
 
 @pytest.mark.slow  # a process of its own
