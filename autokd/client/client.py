@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 from urllib.parse import quote
 
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from autokd.client.generated.calls import Calls
 from autokd.client.generated.types import EventRow, Progress
@@ -50,15 +50,20 @@ class Client(Calls):
         timeout: Seconds to wait for each answer; an export takes as long as loading the data does.
 
     Raises:
-        InputError: If the address is none, or the token has other than ASCII characters.
+        InputError: If the address is none of HTTP, or the token has other than printable ASCII characters.
     """
 
     def __init__(self, url: str, token: str, timeout: float = 600.0) -> None:
+        token = token.strip()  # as it is read from a file
+        if not (token.isascii() and token.isprintable()):  # the message never has the token
+            raise InputError(f"no service can be called at {url!r} with this token: it must be printable ASCII.")
         headers, limits = {"Authorization": f"Bearer {token}"}, httpx2.Timeout(timeout, connect=10.0)
         try:
             self._http = httpx2.Client(base_url=url, headers=headers, timeout=limits)
-        except (httpx2.InvalidURL, UnicodeEncodeError) as error:
-            raise InputError(f"no service can be called at {url!r} with this token: {first_line(error)}.") from None
+        except httpx2.InvalidURL as error:
+            raise InputError(f"no service can be called at {url!r}: {first_line(error)}.") from None
+        if self._http.base_url.scheme not in ("http", "https") or not self._http.base_url.host:
+            raise InputError(f"no service can be called at {url!r}: it must be like http://HOST:PORT, or with https.")
 
     def __enter__(self) -> Self:
         return self
@@ -88,22 +93,29 @@ class Client(Calls):
         """
         path = f"/api/searches/{quote(search, safe='')}/watch"
         reached = False
+        missing: ServiceError | None = None
         while True:
             try:
-                with self._http.stream("GET", path, params=_given({"after": after})) as answer:
-                    reached = True
-                    _check(answer)
-                    for seen, news in _news(answer.iter_lines()):
-                        after = seen
-                        yield news
+                if missing is not None:
+                    if not self._is_queued(search):
+                        raise missing
+                    missing, after = None, after or 0  # from its beginning, which may be over when it is asked again
+                else:
+                    with self._http.stream("GET", path, params=_given({"after": after})) as answer:
+                        reached = True
+                        _check(answer)
+                        for seen, news in _news(_lines(answer.iter_text())):
+                            after = seen
+                            yield news
             except ServiceError as error:
-                if error.status != 503 and not (error.status == 404 and self._is_queued(search)):
+                if error.status == 404 and missing is None:
+                    missing = error
+                    continue
+                if error.status != 503 and not isinstance(error.__cause__, httpx2.TransportError):
                     raise
-                if error.status == 404 and after is None:
-                    after = 0  # from its beginning, which may be over when it is asked again
-            except httpx2.TransportError as error:
-                if not reached:
-                    raise self._silence(error) from error
+            except httpx2.RequestError as error:
+                if not (reached and isinstance(error, httpx2.TransportError)):
+                    raise self._failure(error) from error
             time.sleep(PAUSE_SECONDS)
 
     def download(self, search: str, folder: str | Path) -> Path:
@@ -114,10 +126,12 @@ class Client(Calls):
             folder: The folder, which must be missing or empty.
 
         Raises:
-            InputError: If the folder is not empty.
+            InputError: If the folder is not empty, or a file.
             ServiceError: If the search has no export, or a file is not what it should be.
         """
         folder = Path(folder)
+        if folder.exists() and not folder.is_dir():
+            raise InputError(f"{folder} is a file: choose a folder that is missing or empty.")
         if folder.exists() and any(folder.iterdir()):
             raise InputError(f"{folder} is not empty: choose another folder.")
         contents = {file.name: self._fetch(file.sha256) for file in self.list_export(search).files}
@@ -152,7 +166,10 @@ class Client(Calls):
         body: BaseModel | None = None,
     ) -> T:
         content = self._answer(method, path, query, body).content
-        return TypeAdapter(answer).validate_json(content or b"null")
+        try:
+            return TypeAdapter(answer).validate_json(content or b"null")
+        except ValidationError:
+            raise _other_form(f"{method} {path}") from None
 
     def _text(self, method: str, path: str) -> str:
         return str(self._answer(method, path).text)
@@ -163,12 +180,17 @@ class Client(Calls):
         value = None if body is None else body.model_dump(mode="json", exclude_unset=True)
         try:
             response = self._http.request(method, path, params=_given(query or {}), json=value)
-        except httpx2.TransportError as error:
-            raise self._silence(error) from error
+        except httpx2.RequestError as error:
+            raise self._failure(error) from error
         return _check(response)
 
-    def _silence(self, error: httpx2.TransportError) -> ServiceError:
-        return ServiceError(f"the service at {self._http.base_url} does not answer: {first_line(error)}")
+    def _failure(self, error: httpx2.RequestError) -> ServiceError:
+        what = "does not answer" if isinstance(error, httpx2.TransportError) else "sent what cannot be read"
+        return ServiceError(f"the service at {self._http.base_url} {what}: {first_line(error)}")
+
+
+def _other_form(request: str) -> ServiceError:
+    return ServiceError(f"the response to {request} is not of the form that a service of this version sends")
 
 
 def _check(response: httpx2.Response) -> httpx2.Response:
@@ -186,6 +208,14 @@ def _given(query: Mapping[str, object]) -> dict[str, str]:
     return {name: str(value) for name, value in query.items() if value is not None}
 
 
+def _lines(texts: Iterator[str]) -> Iterator[str]:
+    """The lines of a text that comes in pieces, which end with a newline alone: JSON may have other separators."""
+    rest = ""
+    for text in texts:
+        *lines, rest = (rest + text).split("\n")
+        yield from (line.removesuffix("\r") for line in lines)
+
+
 def _news(lines: Iterator[str]) -> Iterator[tuple[int, EventRow | Progress]]:
     """What the service's server-sent events tell, each with the id after which to go on."""
     kinds: Mapping[str, type[EventRow] | type[Progress]] = {"recorded": EventRow, "progress": Progress}
@@ -196,5 +226,9 @@ def _news(lines: Iterator[str]) -> Iterator[tuple[int, EventRow | Progress]]:
             fields[name] = value
         elif not line:  # the end of an event
             if fields.get("event") in kinds:
-                yield int(fields["id"]), kinds[fields["event"]].model_validate_json(fields["data"])
+                try:
+                    news = int(fields["id"]), kinds[fields["event"]].model_validate_json(fields["data"])
+                except (KeyError, ValueError):  # pydantic's error is a ValueError, too
+                    raise _other_form("watch") from None
+                yield news
             fields.clear()

@@ -156,9 +156,25 @@ def test_what_is_refused_is_one_line_with_its_status(client: Client) -> None:
         client.create_search(types.SearchOrder(recipe="digits", settings={"trials": -1}))
 
 
-def test_a_watcher_of_a_queued_search_sees_it_from_its_beginning(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def asking(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[httpx2.Request], httpx2.Response]], Client]:
+    """Makes clients of a service that a function is, which do not wait between two requests."""
     monkeypatch.setattr("autokd.client.client.PAUSE_SECONDS", 0)
+
+    def make(answer: Callable[[httpx2.Request], httpx2.Response]) -> Client:
+        client, transport = Client("http://service", "token"), httpx2.MockTransport(answer)
+        monkeypatch.setattr(client, "_http", httpx2.Client(base_url="http://service", transport=transport))
+        return client
+
+    return make
+
+
+@pytest.mark.parametrize("hindered", [False, True])
+def test_a_watcher_of_a_queued_search_sees_it_from_its_beginning(asking: Any, hindered: bool) -> None:
     asked = []
+    hindrances: list[httpx2.Response | Exception] = []
+    if hindered:
+        hindrances = [httpx2.Response(503, json={"detail": "later"}), httpx2.ConnectError("refused")]
     job = types.JobAnswer(
         id=1, search="x", trains=False, priority=0, state="waiting", reason=None, starts=0,
         created_at=datetime(2026, 1, 1, tzinfo=UTC), lease_host=None, lease_pid=None, has_log=False,
@@ -166,17 +182,51 @@ def test_a_watcher_of_a_queued_search_sees_it_from_its_beginning(monkeypatch: py
 
     def answer(request: httpx2.Request) -> httpx2.Response:
         if not request.url.path.endswith("/watch"):
-            return httpx2.Response(200, json=[job.model_dump(mode="json")])
+            if not hindrances:
+                return httpx2.Response(200, json=[job.model_dump(mode="json")])
+            if isinstance(hindrance := hindrances.pop(), Exception):
+                raise hindrance
+            return hindrance
         asked.append(request.url.params.get("after"))
         statuses = {1: 404, 2: 200}
         return httpx2.Response(statuses.get(len(asked), 403), json={"detail": "no more"})
 
-    with Client("http://service", "token") as client:
-        transport = httpx2.MockTransport(answer)
-        monkeypatch.setattr(client, "_http", httpx2.Client(base_url="http://service", transport=transport))
-        with pytest.raises(ServiceError, match="no more"):
-            list(client.watch("x"))
+    with pytest.raises(ServiceError, match="no more"):
+        list(asking(answer).watch("x"))
     assert asked == [None, "0", "0"]
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        ({"html": "<html>log in</html>"}, "not of the form"),
+        ({"json": [{"name": "x"}]}, "not of the form"),
+        ({"headers": {"Content-Encoding": "gzip"}, "content": iter([b"xxxx"])}, "sent what cannot be read"),
+    ],
+)
+def test_what_is_no_answer_of_the_service_is_one_line(asking: Any, options: dict[str, Any], line: str) -> None:
+    with pytest.raises(ServiceError, match=line) as error:
+        asking(lambda request: httpx2.Response(200, **options)).list_searches()
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("data", ["{", "{}"])
+def test_news_that_cannot_be_read_are_one_line(asking: Any, data: str) -> None:
+    content = f"id: 5\r\nevent: recorded\r\ndata: {data}\r\n\r\n"
+    with pytest.raises(ServiceError, match="response to watch is not of the form"):
+        next(asking(lambda request: httpx2.Response(200, content=content)).watch("x"))
+
+
+def test_news_may_have_the_line_separators_that_json_may(asking: Any) -> None:
+    event = types.EventRow(id=5, search_id=1, kind="test", payload={"x": "a\u2028b\x85c"}, at=datetime.now(UTC))
+    content = f"id: 5\r\nevent: recorded\r\ndata: {event.model_dump_json()}\r\n\r\n"
+    assert next(asking(lambda request: httpx2.Response(200, content=content)).watch("x")) == event
+
+
+def test_nothing_is_downloaded_in_place_of_a_file(asking: Any, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="is a file"):
+        asking(lambda request: httpx2.Response(404, json={"detail": "asked"})).download("x", tmp_path / "file")
 
 
 def test_a_service_that_is_not_there_is_one_line() -> None:
@@ -188,10 +238,22 @@ def test_a_service_that_is_not_there_is_one_line() -> None:
             next(client.watch("digits"))
 
 
-@pytest.mark.parametrize(("url", "token"), [("http://127.0.0.1:port", "token"), ("http://127.0.0.1:9", "Schlüssel")])
+@pytest.mark.parametrize(
+    ("url", "token"),
+    [
+        *((url, "token") for url in ("http://127.0.0.1:port", "127.0.0.1:9", "localhost:9", "", "http://", "ftp://x")),
+        *(("http://127.0.0.1:9", token) for token in ("Schlüssel", "key\nkey", "key\0")),
+    ],
+)
 def test_what_is_no_address_or_no_token_is_one_line(url: str, token: str) -> None:
-    with pytest.raises(InputError, match="no service can be called at"):
+    with pytest.raises(InputError, match="no service can be called at") as error:
         Client(url, token)
+    assert ("key" in str(error.value), "Schl" in str(error.value)) == (False, False)
+
+
+def test_a_token_may_come_with_the_newline_of_its_file() -> None:
+    with Client("http://127.0.0.1:9", "key\n") as client:
+        assert client._http.headers["Authorization"] == "Bearer key"
 
 
 def test_the_client_loads_no_torch() -> None:
