@@ -57,7 +57,7 @@ class Retraining:
     within: Budget = field(default_factory=Budget)
 
     def run(self) -> None:
-        """Train every student and reference at full length, also those whose weights are gone.
+        """Train every student and reference at full length, also students whose weights are gone.
 
         Raises:
             DiskFullError: If the disk has no room for them.
@@ -79,7 +79,7 @@ class Retraining:
         rows = self.store.evaluations(self.lease.search_id, "final")
         if any(row.state == "running" for row in rows):  # they were taken back
             self.dispatcher.heed_stop()
-        self._renew([task for row, task in opened if row.state == "complete" and not task.weights.exists()])
+        self._renew([task for row, task in opened[: len(students)] if row.state == "complete"])
         remove_surplus(self.store, self.lease.search_id, Retention.of(self.problem))
         self._check({self.problem.task(trial, student, rung=0).key for trial, student in students})
 
@@ -89,12 +89,15 @@ class Retraining:
         rung = self._rung(student, task)
         return self.store.open_evaluation(self.lease, student.id, rung, task.epochs, task.key), task
 
-    def _renew(self, tasks: Sequence[EvaluationTask]) -> None:
-        """Train anew what is complete, but lost its weights since; the rows stay as they are."""
-        if tasks:
-            lost = counted(len(tasks), "student")
-            self.dispatcher.on_notify(f"the weights of {lost} trained at full length are gone: training anew")
-            self.dispatcher.evaluated(tasks, "a student whose weights are gone cannot be trained anew")
+    def _renew(self, complete: Sequence[EvaluationTask]) -> None:
+        """Train anew the students that lost their weights since; the rows stay as they are.
+
+        References are left alone: of a shorter training of theirs no weights are kept.
+        """
+        if lost := [task for task in complete if not task.weights.exists()]:
+            students = counted(len(lost), "student")
+            self.dispatcher.on_notify(f"the weights of {students} trained at full length are gone: training anew")
+            self.dispatcher.evaluated(lost, "a student whose weights are gone cannot be trained anew")
 
     def _submit(self, row: EvaluationRow, task: EvaluationTask) -> None:
         """Send a training to a worker, once one is free."""
