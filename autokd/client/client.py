@@ -93,29 +93,32 @@ class Client(Calls):
         """
         path = f"/api/searches/{quote(search, safe='')}/watch"
         reached = False
-        missing: ServiceError | None = None
         while True:
             try:
-                if missing is not None:
-                    if not self._is_queued(search):
-                        raise missing
-                    missing, after = None, after or 0  # from its beginning, which may be over when it is asked again
-                else:
-                    with self._http.stream("GET", path, params=_given({"after": after})) as answer:
-                        reached = True
-                        _check(answer)
-                        for seen, news in _news(_lines(answer.iter_text())):
-                            after = seen
-                            yield news
+                with self._http.stream("GET", path, params=_given({"after": after})) as answer:
+                    reached = True
+                    _check(answer)
+                    for seen, news in _news(_lines(answer.iter_text())):
+                        after = seen
+                        yield news
             except ServiceError as error:
-                if error.status == 404 and missing is None:
-                    missing = error
-                    continue
-                if error.status != 503 and not isinstance(error.__cause__, httpx2.TransportError):
+                if error.status == 404 and self._is_queued_at_last(search):
+                    after = after or 0  # from its beginning, which may be over when it is asked again
+                elif error.status != 503:
                     raise
             except httpx2.RequestError as error:
                 if not (reached and isinstance(error, httpx2.TransportError)):
                     raise self._failure(error) from error
+            time.sleep(PAUSE_SECONDS)
+
+    def _is_queued_at_last(self, search: str) -> bool:
+        """Whether a search is in the queue, once the service, which responded before, does so again."""
+        while True:
+            try:
+                return self._is_queued(search)
+            except ServiceError as error:
+                if error.status != 503 and not isinstance(error.__cause__, httpx2.TransportError):
+                    raise
             time.sleep(PAUSE_SECONDS)
 
     def download(self, search: str, folder: str | Path) -> Path:
