@@ -1,6 +1,6 @@
 """Does memory help, and can it hurt? Our sampler with and without earlier searches of related and of misleading tables.
 
-    OMP_NUM_THREADS=1 python tests/benchmarks/search/memory.py ROWS.jsonl --tables FOLDER [--seeds 20] [--sorts ...]
+    OMP_NUM_THREADS=1 python tests/benchmarks/search/memory.py ROWS.jsonl --tables FOLDER [--seeds 20] [--families ...]
 
 One line of JSON a search; what the file holds already is left out, so a run that was killed goes on. Then tables: mean
 regret of the best point tried (left) and of the best value observed (right), and over all tables of a family the
@@ -9,7 +9,8 @@ geometric mean of the latter's ratio to that of a cold search, with a 90 % boots
 An earlier search is a cold one with the other seed of a pair: 0 and 1, 2 and 3, and so on. Sorts of a search:
 
 * cold: learns from none.
-* related: learns from the other tables of its family.
+* related: learns from the other tables of its family. Those of our own table of students (`nago students` and the like,
+  not run unless they are named) are one space with fewer samples, smaller students, or both.
 * relabelled: learns from a search of its own table in which every parameter had been turned round: a function of the
   same kind that has nothing to do with this one.
 * negated: learns from a search of its own table in which good and bad had been exchanged, the worst that there can be.
@@ -35,17 +36,18 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))  # where benchmarks keep what they share
 
-from catalogue import load_task
+from catalogue import TASKS, load_task
 from lines import append_line, read_lines
 from run import VARIABLE
 from runner import search
 from samplers import SamplerPeer
+from students import RUNGS, SPACES
 from tasks import Task
 
 from autokd.core.seeds import derive
 from autokd.optimizers import TrustRegionSampler
 
-FAMILIES: Mapping[str, tuple[str, ...]] = {
+OPEN_TABLES: Mapping[str, tuple[str, ...]] = {
     "NAS-Bench-201": ("nb201-cifar100", "nb201-cifar10"),
     "HPOLib": ("hpolib-slice", "hpolib-protein"),
     "TaskSet": (
@@ -56,6 +58,13 @@ FAMILIES: Mapping[str, tuple[str, ...]] = {
     ),
     "Macro": ("macro",),
 }
+STUDENTS: Mapping[str, tuple[str, ...]] = {
+    f"{space} students": tuple(
+        name for name in TASKS if name.startswith(f"students-{space}") and not name.endswith(RUNGS)
+    )
+    for space in SPACES
+}
+FAMILIES: Mapping[str, tuple[str, ...]] = {**OPEN_TABLES, **STUDENTS}
 SORTS = ("cold", "related", "relabelled", "negated")
 LENGTHS = (10, 20, 40)
 FEW, MANY = 10, 40  # trials with memory that are to reach what a cold search has after so many
@@ -107,7 +116,8 @@ def study_of(
     study = optuna.create_study(direction="maximize")
     for point, value in zip(row["rows"], row["values"], strict=True):
         params = {name: changed(task.space[name], each) for name, each in task.params(point).items()}
-        study.add_trial(optuna.trial.create_trial(params=params, distributions=dict(task.space), value=sign * value))
+        distributions = {name: task.space[name] for name in params}
+        study.add_trial(optuna.trial.create_trial(params=params, distributions=distributions, value=sign * value))
     return study
 
 
@@ -182,7 +192,7 @@ def main() -> None:
     parser.add_argument("--tables", type=Path, default=os.environ.get(VARIABLE), help="folder of the recorded tables")
     parser.add_argument("--seeds", type=int, default=20, help="an even number")
     parser.add_argument("--sorts", nargs="+", choices=SORTS, default=SORTS)
-    parser.add_argument("--tasks", nargs="+", default=[task for family in FAMILIES.values() for task in family])
+    parser.add_argument("--families", nargs="+", choices=FAMILIES, default=OPEN_TABLES)
     arguments = parser.parse_args()
     if arguments.tables is None:
         parser.error(f"the tables' folder is needed: pass --tables FOLDER or set {VARIABLE}.")
@@ -200,8 +210,9 @@ def main() -> None:
 
 def _wanted(arguments: argparse.Namespace) -> Iterator[tuple[str, str, int]]:
     """All searches asked for, pair by pair of seeds, so that a file that is not complete has as many of each sort."""
+    tasks = [task for family in arguments.families for task in FAMILIES[family]]
     for first in range(0, arguments.seeds, 2):
-        for sort, seed, task in product(arguments.sorts, (first, first + 1), arguments.tasks):
+        for sort, seed, task in product(arguments.sorts, (first, first + 1), tasks):
             yield task, sort, seed
 
 

@@ -5,7 +5,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
+from nearest import NearestTask
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from tasks import Task
 
@@ -32,6 +34,27 @@ def test_a_recorded_search_becomes_a_study_of_the_same_points(memory: ModuleType
     assert [small.row(trial.params) for trial in study.trials] == [3, 17]
     assert [trial.value for trial in memory.study_of(small, recorded, sign=-1).trials] == [-0.5, -0.75]
     assert memory.study_of(small, recorded, memory.turned).trials[0].params != study.trials[0].params
+
+
+def test_a_study_has_only_the_parameters_that_a_setting_has(memory: ModuleType) -> None:
+    task = NearestTask(
+        name="layers",
+        space={"layers": IntDistribution(0, 1), "kernel": IntDistribution(1, 7)},
+        values=np.array([[0.5], [0.75]]),
+        seconds=np.ones((2, 1)),
+        settings=[{"layers": 0}, {"layers": 1, "kernel": 3}],
+    )
+    study = memory.study_of(task, {"rows": [0, 1], "values": [0.5, 0.75]}, memory.turned)
+    assert [trial.params for trial in study.trials] == [{"layers": 1}, {"layers": 0, "kernel": 5}]
+
+
+def test_students_of_a_space_are_a_family_with_all_variations_and_no_rungs(memory: ModuleType) -> None:
+    assert memory.FAMILIES["nago students"] == (
+        "students-nago",
+        "students-nago-fewer-samples",
+        "students-nago-smaller-students",
+        "students-nago-both",
+    )
 
 
 def test_the_report_compares_the_means_over_seeds_with_a_cold_search(memory: ModuleType) -> None:
