@@ -2,6 +2,7 @@
 
 import asyncio
 
+from anyio import CapacityLimiter
 from fastapi import FastAPI
 from starlette.types import ASGIApp
 
@@ -57,6 +58,8 @@ def make_api(settings: Settings) -> FastAPI:
     api.state.families = reading.ranked_families(computing)
     api.state.findings = fragments.remembered_findings(computing)
     api.state.watchers = asyncio.Semaphore(watching.MOST_WATCHERS)
+    api.state.exporting = CapacityLimiter(1)  # it loads data and starts an interpreter
+    api.state.surveying = CapacityLimiter(1)  # it loads data and asks the teacher
     handle_errors(api)
     for part in (health, metrics, reading, watching, logs, artefacts, changing, queueing, shell, fragments, form):
         api.include_router(part.router)

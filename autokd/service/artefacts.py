@@ -3,14 +3,15 @@
 import hashlib
 import os
 import shutil
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import BufferedReader
 from pathlib import Path
 from typing import Annotated
 
-from fastapi import APIRouter, HTTPException
+from anyio import CapacityLimiter
+from anyio.to_thread import run_sync
+from fastapi import APIRouter, HTTPException, Request
 from fastapi import Path as InPath
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import StreamingResponse
@@ -23,6 +24,7 @@ from autokd.export.replacement import Origin
 from autokd.export.verification import file_digest
 from autokd.searches.manifest import origin
 from autokd.searches.result import SearchResult
+from autokd.searches.students import TrainedStudent
 from autokd.service.files import opened, sent
 from autokd.service.guard import allow
 from autokd.service.quota import check_quota
@@ -37,7 +39,6 @@ __all__ = ["router"]
 Limit = Annotated[int | None, Field(ge=1, le=LARGEST_LIMIT)]
 
 router = APIRouter(prefix="/api", tags=["exports"])
-_one_at_a_time = threading.Lock()  # each export loads data and starts an interpreter
 
 
 class WithinOrder(BaseModel):
@@ -71,16 +72,11 @@ def list_export(found: Found, settings: Current) -> ExportAnswer:
 
 
 @router.post("/searches/{search}/export", dependencies=[allow("run")], status_code=201)
-def make_export(found: Found, settings: Current, order: ExportOrder) -> ExportAnswer:
+async def make_export(found: Found, settings: Current, order: ExportOrder, request: Request) -> ExportAnswer:
     """Export the best student, replacing the search's earlier export, and verify it in a fresh interpreter."""
-    check_quota(settings)
-    with meaning(409):
-        student = found.best_within(Budget(**order.within.model_dump()))
-    folder = settings.home.exports / found.name
-    with _one_at_a_time, _removed_with_search(found, settings):
-        found.export(folder, student, fold=not order.keep_batch_norm, force=True)
-        _make_archive(folder, settings.home.archives / found.name)
-    return _export(found, settings)
+    exporting: CapacityLimiter = request.app.state.exporting
+    student = await run_sync(_chosen, found, settings, order)
+    return await run_sync(_make_export, found, settings, student, not order.keep_batch_norm, limiter=exporting)
 
 
 @router.get(
@@ -100,6 +96,21 @@ def send_artefact(sha256: Annotated[str, InPath(pattern=r"^[0-9a-f]{64}$")], set
             }
             return sent(file, name, "application/octet-stream", headers)
     raise HTTPException(404, "no export has a file of this digest")
+
+
+def _chosen(found: SearchResult, settings: Settings, order: ExportOrder) -> TrainedStudent:
+    """The student to export; what is refused is refused before anything is waited for."""
+    check_quota(settings)
+    with meaning(409):
+        return found.best_within(Budget(**order.within.model_dump()))
+
+
+def _make_export(found: SearchResult, settings: Settings, student: TrainedStudent, fold: bool) -> ExportAnswer:
+    folder = settings.home.exports / found.name
+    with _removed_with_search(found, settings):
+        found.export(folder, student, fold=fold, force=True)
+        _make_archive(folder, settings.home.archives / found.name)
+    return _export(found, settings)
 
 
 @contextmanager

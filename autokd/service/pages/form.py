@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 from itertools import groupby
-from threading import Lock
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from anyio import CapacityLimiter
+from anyio.to_thread import run_sync
+from fastapi import APIRouter, Query, Request
 from pydantic import ValidationError
 from rich.table import Table
 from starlette.responses import HTMLResponse
@@ -26,7 +27,7 @@ from autokd.searches.tables import budget_table
 from autokd.service.guard import allow
 from autokd.service.pages.rendering import render
 from autokd.service.queueing import SearchOrder, config_of
-from autokd.service.settings import Current
+from autokd.service.settings import Current, Settings
 from search_spaces.design.budget import LARGEST_LIMIT, LIMITS
 from search_spaces.design.envelope import Offer
 
@@ -38,7 +39,6 @@ FREE = ("name", "trials", "seconds", "min_trials", "budget", "seed", "final", "r
 router = APIRouter(
     prefix="/fragments", dependencies=[allow("run")], include_in_schema=False, default_response_class=HTMLResponse
 )
-_one_at_a_time = Lock()  # it loads data and asks the teacher
 
 
 @router.get("/new")
@@ -57,13 +57,18 @@ def show_form(settings: Current, recipe: Annotated[str, Query(max_length=100)] =
 
 
 @router.get("/offers")
-def show_offers(settings: Current, order: Annotated[str, Query(max_length=10_000)]) -> str:
+async def show_offers(settings: Current, order: Annotated[str, Query(max_length=10_000)], request: Request) -> str:
     """What the spaces of an order, as JSON, offer under its budget."""
+    surveying: CapacityLimiter = request.app.state.surveying
+    return await run_sync(_offers, settings, order, limiter=surveying)
+
+
+def _offers(settings: Settings, order: str) -> str:
     try:
         config = config_of(SearchOrder.model_validate_json(order), settings.registered)
     except ValidationError as error:
         raise InputError(f"order: {one_line(error, SearchOrder)}.") from None
-    with _one_at_a_time, checks():
+    with checks():
         check_config(config)
         check_workers(config, settings.home.folder)
         facts = _facts(json.dumps({key: value for key, value in config.to_dict().items() if key not in FREE}))

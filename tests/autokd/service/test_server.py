@@ -8,12 +8,15 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import httpx2
 import pytest
+from fastapi import HTTPException
 
 from autokd.database.errors import DatabaseGone
 from autokd.database.lease import acquire, release
@@ -25,6 +28,7 @@ from autokd.service.settings import Settings
 from autokd.service.tokens import Tokens
 
 WATCH = "/api/searches/digits/watch"
+MORE_THAN_THREADS = 60  # which a server of Starlette has for its routes
 Live = Callable[[Path], httpx2.Client]
 
 
@@ -122,6 +126,40 @@ def test_the_answer_of_a_watcher_ends_when_the_database_is_gone(
         assert next(heard)["event"] == "progress"
         monkeypatch.setattr("autokd.service.watching._since", mock.Mock(side_effect=DatabaseGone("It is gone.")))
         assert len(list(heard)) <= 1  # of a look that had begun
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "heavy"),
+    [
+        ("POST", "/api/searches/digits/export", "autokd.service.artefacts._make_export"),
+        ("GET", "/fragments/offers?order={}", "autokd.service.pages.form._offers"),
+    ],
+)
+def test_who_waits_for_heavy_work_keeps_nobody_from_anything_else(
+    live: Live, searched: Path, monkeypatch: pytest.MonkeyPatch, method: str, path: str, heavy: str
+) -> None:
+    begun, go_on, was_free = threading.Event(), threading.Event(), list[bool]()
+    working = threading.Semaphore(1)
+
+    def work(*_: object) -> str:
+        was_free.append(working.acquire(blocking=False))
+        begun.set()
+        go_on.wait(60)
+        working.release()
+        raise HTTPException(418)
+
+    monkeypatch.setattr(heavy, work)
+    with live(searched) as client, ThreadPoolExecutor(MORE_THAN_THREADS) as others:
+        order = partial(client.request, method, path, json={} if method == "POST" else None)
+        orders = [others.submit(order) for _ in range(MORE_THAN_THREADS)]
+        assert begun.wait(60)
+        try:
+            assert client.get("/api/searches", timeout=20).status_code == 200
+            assert not any(each.done() for each in orders)
+        finally:
+            go_on.set()
+        assert {each.result().status_code for each in orders} == {418}
+    assert was_free == MORE_THAN_THREADS * [True]
 
 
 @pytest.mark.parametrize(
