@@ -52,7 +52,7 @@ def database_url(where: str | Path) -> URL:
             raise DatabaseError("A SQLite database must be a file that several processes can open: sqlite:///PATH.")
         return URL.create("sqlite", database=url.database)
     if kind not in ("postgresql", "postgres"):
-        raise DatabaseError(f"A database must be a file, sqlite:///PATH or postgresql://..., but got {kind!r}.")
+        raise DatabaseError(f"A database must be a file or postgresql://..., but got {kind!r}.")
     if "@" in (url.host or ""):  # the rest of a password
         raise DatabaseError(_UNREADABLE)
     return url.set(drivername="postgresql+psycopg")

@@ -130,6 +130,11 @@ def default_workspace(folder: str | Path | None = None) -> Workspace:
     url, patience = os.environ.get("AUTOKD_DATABASE") or None, os.environ.get("AUTOKD_DATABASE_PATIENCE")
     if url and "://" not in url:
         raise InputError("AUTOKD_DATABASE must be a URL such as postgresql://USER:PASSWORD@HOST/NAME, but has no ://.")
+    if url and url.startswith("sqlite"):
+        raise InputError(
+            "AUTOKD_DATABASE must be the URL of a server, postgresql://USER:PASSWORD@HOST/NAME: "
+            "a SQLite file is autokd.db in the folder that AUTOKD_HOME or --home names."
+        )
     workspace = Workspace(folder.absolute(), url)
     return replace(workspace, patience_seconds=_seconds(patience)) if patience else workspace
 
