@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import combinations
+from itertools import combinations, product
 from pathlib import Path
 from statistics import fmean
 
@@ -18,6 +18,7 @@ __all__ = ["ranking"]
 
 FEWEST = 3  # methods, below which there is nothing to say about an order
 BASELINE = "kd"
+LEADERS = (1, 3)  # methods that lead in short trainings, of which one is chosen
 
 Accuracies = Mapping[str, Mapping[int, float]]  # validation accuracy in percent, of each method with each seed
 
@@ -39,7 +40,7 @@ def ranking(evidence: Evidence) -> str:
         means = (_mean(measured[length].get(method, {}).values()) for length in lengths)
         over = _over_baseline(evidence, method, lengths[-1])
         lines.append(f"| {method} | {len(full[method])} | {' | '.join(means)} | {over} |")
-    return "\n".join([*lines, "", *_agreement(measured, lengths)])
+    return "\n".join([*lines, "", *_agreement(measured, lengths), *_choosing(evidence, measured, lengths)])
 
 
 def _agreement(measured: Mapping[float, Accuracies], lengths: Sequence[float]) -> Iterator[str]:
@@ -63,6 +64,25 @@ def _agreement(measured: Mapping[float, Accuracies], lengths: Sequence[float]) -
         yield f"* Two seeds of {last:g} epochs agree with each other by {fmean(between):.2f} in the mean."
 
 
+def _choosing(evidence: Evidence, measured: Mapping[float, Accuracies], lengths: Sequence[float]) -> Iterator[str]:
+    """What is gained by choosing a method by these trainings, in seeds in which every method was trained in full."""
+    *shorter, last = lengths
+    tests = {method: evidence.tests("methods", _variant(method, last)) for method in measured[last]}
+    of_seeds = {seed: _of_seed(measured[last], seed) for seed in _seeds(measured[last])}
+    complete = {seed: full for seed, full in of_seeds.items() if full.keys() == tests.keys()}
+    if BASELINE not in tests or len(tests) < FEWEST or not complete:
+        return
+    yield f"\nOf a method chosen by validation accuracy, test over {BASELINE} after {last:g} epochs, points:\n"
+    for length, most in [*product(shorter, LEADERS), (last, 1)]:
+        gains = []
+        for seed, full in complete.items():
+            trained = {method: value for method, value in _of_seed(measured[length], seed).items() if method in full}
+            leaders = sorted(trained, key=lambda method: -trained[method])[:most]
+            gains.append(tests[max(leaders, key=full.__getitem__)][seed] - tests[BASELINE][seed])
+        leading = "the leader" if most == 1 else f"the best after {last:g} epochs of the {most} that lead"
+        yield f"* {leading} after {length:g} epochs: {_interval(estimate(gains), signed=True)}"
+
+
 def correlation(left: Mapping[str, float], right: Mapping[str, float]) -> float | None:
     """Spearman's rank correlation over the methods of both; None for fewer than three, or if all are equal."""
     common = sorted(left.keys() & right.keys())
@@ -81,6 +101,10 @@ def _accuracies(evidence: Evidence, length: float) -> Accuracies:
     return found
 
 
+def _variant(method: str, length: float) -> str:
+    return f"{RANKED_STUDENT}/{method}@{length:g}"
+
+
 def _length(variant: str) -> float:
     """Epochs of a training by its record's variant."""
     return float(variant.partition("@")[2])
@@ -96,7 +120,7 @@ def _of_seed(measured: Accuracies, seed: int) -> dict[str, float]:
 
 def _over_baseline(evidence: Evidence, method: str, length: float) -> str:
     """Test accuracy over that of the baseline, seed by seed."""
-    own, baseline = (evidence.tests("methods", f"{RANKED_STUDENT}/{name}@{length:g}") for name in (method, BASELINE))
+    own, baseline = (evidence.tests("methods", _variant(name, length)) for name in (method, BASELINE))
     over = evidence.difference(own, baseline)
     return "" if over is None or method == BASELINE else _interval(over, signed=True)
 

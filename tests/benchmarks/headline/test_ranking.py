@@ -38,6 +38,17 @@ def test_short_trainings_are_compared_with_the_order_at_full_length() -> None:
     assert "Two seeds of 26 epochs agree with each other by 1.00 in the mean." in text
 
 
+def test_a_method_chosen_by_short_trainings_has_what_it_has_in_full() -> None:
+    full = {"kd": 0.9, "dist": 0.88, "sp": 0.95, "at": 0.91}
+    short = {"kd": 0.2, "dist": 0.5, "sp": 0.1, "at": 0.3}
+    rows = [(method, epochs, 0, values[method]) for epochs, values in ((1.5, short), (26, full)) for method in METHODS]
+    unfinished = [("kd", 1.5, 1, 0.2), ("kd", 26, 1, 0.5)]
+    text = ranking(evidence(*rows, *unfinished))
+    assert "* the leader after 1.5 epochs: -2.00\n" in text
+    assert "* the best after 26 epochs of the 3 that lead after 1.5 epochs: +1.00\n" in text
+    assert text.endswith("* the leader after 26 epochs: +5.00")
+
+
 def test_a_method_that_failed_is_left_out_of_the_order_and_few_methods_have_none() -> None:
     text = ranking(evidence(("kd", 0.5, 0, 0.8), ("crd", 0.5, 0, 0.0), ("kd", 26, 0, 0.9), ("crd", 26, 0, 0.8)))
     assert "| crd | 1 | failed | 80.00 | -10.00 |" in text
