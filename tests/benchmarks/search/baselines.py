@@ -3,7 +3,9 @@
 from collections import deque
 
 import numpy as np
-from peers import Peer, Proposal, all_choices
+from grids import choices, decoded, is_continuum
+from optuna.distributions import BaseDistribution
+from peers import Peer, Proposal
 from tasks import Measurement, Params, Task
 
 __all__ = ["RandomSearch", "RegularisedEvolution"]
@@ -41,7 +43,6 @@ class RegularisedEvolution(Peer):
 
     def __init__(self, task: Task, seed: int, workers: int) -> None:
         self._task = task
-        self._choices = all_choices(task, "evolution")
         self._rng = np.random.default_rng(seed)
         self._proposed: list[Params] = []
         self._population: deque[tuple[Measurement, Params]] = deque(maxlen=POPULATION)
@@ -61,9 +62,15 @@ class RegularisedEvolution(Peer):
         n_candidates = min(TOURNAMENT, len(self._population))
         candidates = self._rng.choice(len(self._population), n_candidates, replace=False)
         _, parent = max((self._population[index] for index in candidates), key=lambda member: _fitness(member[0]))
-        name = self._rng.choice(list(self._choices))
-        others = [choice for choice in self._choices[name] if choice != parent[name]]
-        return {**parent, name: others[self._rng.integers(len(others))]}
+        name = self._rng.choice(list(self._task.space))
+        return {**parent, name: self._other(self._task.space[name], parent.get(name))}
+
+    def _other(self, distribution: BaseDistribution, value: object) -> object:
+        """A value of a parameter that is not this one, each as likely."""
+        if is_continuum(distribution):
+            return decoded(distribution, float(self._rng.random()))
+        others = [choice for choice in choices(distribution) if choice != value]
+        return others[self._rng.integers(len(others))]
 
 
 def _fitness(measurement: Measurement) -> tuple[float, float]:

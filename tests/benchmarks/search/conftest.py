@@ -11,6 +11,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from ladder import Rungs
 from limits import Limit
+from nearest import NearestTask
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from tasks import Task
 
@@ -27,6 +28,20 @@ def small() -> Task:
     values = rng.normal(size=(24, 1)) + 0.1 * rng.normal(size=(24, 2))
     values[::3, 1] = np.nan
     return Task("small", space, values, rng.uniform(1.0, 9.0, size=(24, 2)))
+
+
+@pytest.fixture
+def continuum() -> NearestTask:
+    """Thirty settings of two numbers and a choice."""
+    rng = np.random.default_rng(0)
+    space = {
+        "rate": FloatDistribution(1e-4, 1.0, log=True),
+        "share": FloatDistribution(0.0, 0.5),
+        "merge": CategoricalDistribution(("sum", "concat")),
+    }
+    rows = zip(10 ** rng.uniform(-4, 0, 30), rng.uniform(0, 0.5, 30), rng.choice(["sum", "concat"], 30), strict=True)
+    settings = [{"rate": float(rate), "share": float(share), "merge": str(merge)} for rate, share, merge in rows]
+    return NearestTask("continuum", space, rng.normal(size=(30, 1)), np.ones((30, 1)), settings=settings)
 
 
 @pytest.fixture

@@ -4,8 +4,7 @@ import tempfile
 import weakref
 from typing import Any
 
-from grids import choices
-from optuna.distributions import BaseDistribution, FloatDistribution
+from grids import decoded
 from peers import Peer, PeerUnavailable, Proposal, imported
 from tasks import Measurement, Task
 
@@ -57,13 +56,3 @@ class DehbPeer(Peer):
         self._told[job["config_id"]] = number
         fitness = float("inf") if measurement.violation > 0 else -measurement.value
         self._dehb.tell(job, {"fitness": fitness, "cost": measurement.seconds})
-
-
-def decoded(distribution: BaseDistribution, position: float) -> Any:
-    """The value at a position in the unit interval, of which each choice, or each logarithm, has an equal share."""
-    if isinstance(distribution, FloatDistribution) and distribution.step is None:
-        if distribution.log:
-            return min(distribution.low * (distribution.high / distribution.low) ** position, distribution.high)
-        return distribution.low + (distribution.high - distribution.low) * position
-    values = choices(distribution)
-    return values[min(int(position * len(values)), len(values) - 1)]

@@ -1,4 +1,4 @@
-"""Finite spaces: the values that a distribution offers, their numbers, and the order of a space's points."""
+"""The values that a distribution offers, and of finite spaces their numbers and the order of the points."""
 
 import math
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-__all__ = ["choices", "code", "order", "shape"]
+__all__ = ["choices", "code", "decoded", "is_continuum", "order", "shape"]
 
 
 def choices(distribution: BaseDistribution) -> tuple[Any, ...]:
@@ -25,6 +25,22 @@ def choices(distribution: BaseDistribution) -> tuple[Any, ...]:
         n_steps = round((distribution.high - distribution.low) / distribution.step)
         return tuple(distribution.low + distribution.step * index for index in range(n_steps + 1))
     raise ValueError(f"A grid's parameters must have finitely many values, but one is {distribution}.")
+
+
+def is_continuum(distribution: BaseDistribution) -> bool:
+    """Whether its values are all numbers of an interval."""
+    return isinstance(distribution, FloatDistribution) and distribution.step is None
+
+
+def decoded(distribution: BaseDistribution, position: float) -> Any:
+    """The value at a position in the unit interval, of which each choice, or each logarithm, has an equal share."""
+    if is_continuum(distribution):
+        assert isinstance(distribution, FloatDistribution)
+        if distribution.log:
+            return min(distribution.low * (distribution.high / distribution.low) ** position, distribution.high)
+        return distribution.low + (distribution.high - distribution.low) * position
+    values = choices(distribution)
+    return values[min(int(position * len(values)), len(values) - 1)]
 
 
 def code(distribution: BaseDistribution, value: Any) -> int:

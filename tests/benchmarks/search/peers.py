@@ -10,7 +10,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from grids import choices
 from tasks import Measurement, Task
 
 __all__ = [
@@ -23,7 +22,6 @@ __all__ = [
     "Peer",
     "PeerUnavailable",
     "Proposal",
-    "all_choices",
     "code_version",
     "imported",
     "make_peer",
@@ -197,18 +195,6 @@ def imported(module: str, peer: str, package: str) -> ModuleType:
         return import_module(module)
     except ImportError as error:
         raise PeerUnavailable(f"The peer {peer!r} needs the package {package}.") from error
-
-
-def all_choices(task: Task, peer: str) -> dict[str, tuple[Any, ...]]:
-    """All values of each parameter, for a peer that must list them.
-
-    Raises:
-        PeerUnavailable: If there is a continuum of them.
-    """
-    try:
-        return {name: choices(distribution) for name, distribution in task.space.items()}
-    except ValueError as error:
-        raise PeerUnavailable(f"The peer {peer!r} needs a grid, which {task.name!r} is not.") from error
 
 
 def _kind(name: str) -> Kind:

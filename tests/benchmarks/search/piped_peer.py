@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import Any
 from venv import EnvBuilder
 
-from optuna.distributions import CategoricalDistribution
-from peers import AWAY, Peer, PeerUnavailable, Proposal, all_choices
+from grids import choices, decoded, is_continuum
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+from peers import AWAY, Peer, PeerUnavailable, Proposal
 from tasks import Measurement, Task
 
 __all__ = ["PipedPeer", "ax", "botorch", "cqr", "flaml", "hebo", "install", "requirements", "smac"]
@@ -36,6 +37,8 @@ _METADATA = re.compile(r"^# /// script\n(.*?)^# ///$", re.MULTILINE | re.DOTALL)
 class PipedPeer(Peer):
     """A peer in a process of its own, which knows of each parameter how many choices it has and if they have an order.
 
+    A continuum is [0, 1] to it, of the logarithm where the scale is logarithmic.
+
     Args:
         name: One of `peers.AWAY`.
         task: What is searched.
@@ -43,14 +46,14 @@ class PipedPeer(Peer):
         workers: How many proposals will be out at a time, which it sees when it is asked.
 
     Raises:
-        PeerUnavailable: If it has no environment, or the space is no grid.
+        PeerUnavailable: If it has no environment.
     """
 
     def __init__(self, name: str, task: Task, seed: int, workers: int) -> None:
         self._name, self._python = name, _python(name)
-        self._choices = all_choices(task, name)
+        self._space = task.space
         ordered = [not isinstance(each, CategoricalDistribution) for each in task.space.values()]
-        self._first = {"sizes": list(map(len, self._choices.values())), "ordered": ordered, "seed": seed}
+        self._first = {"sizes": [_size(each) for each in task.space.values()], "ordered": ordered, "seed": seed}
         self._process: subprocess.Popen[str] | None = None
         self._n_asked = 0
 
@@ -58,9 +61,9 @@ class PipedPeer(Peer):
         """Its next point."""
         answer = self._answer({"ask": None})
         self.seconds_away = answer["seconds"]
-        pairs = zip(self._choices.items(), answer["point"], strict=True)
+        pairs = zip(self._space.items(), answer["point"], strict=True)
         self._n_asked += 1
-        return Proposal(self._n_asked - 1, {name: choices[index] for (name, choices), index in pairs})
+        return Proposal(self._n_asked - 1, {name: _value(distribution, place) for (name, distribution), place in pairs})
 
     def tell(self, number: int, measurement: Measurement) -> None:
         """Its value; a point that breaks a limit has none."""
@@ -108,6 +111,16 @@ def install(name: str, folder: Path) -> None:
     """
     EnvBuilder(clear=True, with_pip=True).create(folder / name)
     subprocess.run([folder / name / "bin" / "python", "-m", "pip", "install", "-q", *requirements(name)], check=True)
+
+
+def _size(distribution: BaseDistribution) -> int | None:
+    """Number of choices; None for a continuum."""
+    return None if is_continuum(distribution) else len(choices(distribution))
+
+
+def _value(distribution: BaseDistribution, place: float) -> Any:
+    """The choice of an index, or the number at a place in the unit interval."""
+    return decoded(distribution, place) if is_continuum(distribution) else choices(distribution)[int(place)]
 
 
 def _python(name: str) -> Path:

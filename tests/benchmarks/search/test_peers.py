@@ -9,8 +9,7 @@ import peers
 import pytest
 import samplers
 from baselines import POPULATION, TOURNAMENT, RandomSearch, RegularisedEvolution
-from dehb_peer import decoded
-from grids import code
+from grids import code, decoded
 from nearest import NearestTask
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import RandomSampler
@@ -265,12 +264,16 @@ def test_dehb_sees_every_parameter_as_an_interval(distribution: BaseDistribution
     assert found == [value if isinstance(value, str | None) else pytest.approx(value) for value in expected]
 
 
-@pytest.mark.parametrize("name", ["evolution"])
-def test_a_peer_that_lists_the_choices_needs_a_grid(name: str) -> None:
-    space = {"rate": FloatDistribution(1e-4, 1.0, log=True)}
-    task = NearestTask("rates", space, np.zeros((3, 1)), np.ones((3, 1)), settings=np.array([[1e-3], [1e-2], [1e-1]]))
-    with pytest.raises(PeerUnavailable, match="needs a grid, which 'rates' is not"):
-        make_peer(name, task, 0, 1)
+def test_evolutions_children_differ_in_one_number_of_a_continuum(continuum: NearestTask) -> None:
+    peer = make_peer("evolution", continuum, 0, 1)
+    proposed = []
+    for number in range(60):
+        proposed.append(peer.ask().params)
+        peer.tell(number, measured(continuum.values[continuum.row(proposed[-1]), 0]))
+    for child in proposed[POPULATION:]:
+        assert 1 in (len(child.items() - parent.items()) for parent in proposed)
+        assert 1e-4 <= child["rate"] <= 1.0
+        assert 0.0 <= child["share"] <= 0.5
 
 
 def test_cma_es_says_that_it_needs_numbers_or_a_package(small: Task) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import piped_peer
 import pytest
+from nearest import NearestTask
 from peers import AWAY, PeerUnavailable, make_peer, peer_version
 from piped_peer import PipedPeer, requirements
 from runner import search
@@ -28,8 +29,10 @@ class Fake:
         if len(self.told) == 3:
             raise SystemExit(7)
         best = max(self.told, key=self.told.get, default=0)
-        choices = zip(self.space.sizes, self.space.ordered)
-        return [(self.seed + best) % size if ordered else 1 for size, ordered in choices]
+        places = {name: (self.seed + best) % (size or 4) for name, size, _ in self.space.parameters}
+        others = {name: 1 for name, _, ordered in self.space.parameters if not ordered}
+        numbers = {name: places[name] / 4 for name, size, _ in self.space.parameters if size is None}
+        return self.space.point(places | others | numbers)
 
     def tell(self, number, value):
         self.told[number] = -1 if value is None else value
@@ -72,6 +75,11 @@ def test_a_peer_behind_a_pipe_is_told_what_it_proposed_and_nothing_else_is_read(
     peer.tell(2, Measurement(0.1, 1.0))
     with pytest.raises(RuntimeError, match="'fake' ended with 7"):
         peer.ask()
+
+
+def test_a_continuum_is_the_unit_interval_to_a_peer_behind_a_pipe(fake: str, continuum: NearestTask) -> None:
+    peer = PipedPeer(fake, continuum, seed=1, workers=1)
+    assert peer.ask().params == {"rate": pytest.approx(1e-3), "share": pytest.approx(0.125), "merge": "concat"}
 
 
 def test_a_peer_s_process_ends_with_it(fake: str, small: Task) -> None:
@@ -117,12 +125,14 @@ def test_botorch_goes_on_until_points_that_keep_the_limits_are_found(
 
 @pytest.mark.parametrize("name", AWAY)
 @pytest.mark.slow  # a library of which each takes seconds
-def test_a_peer_away_repeats_itself(name: str, small: Task) -> None:
+@pytest.mark.parametrize("space", ["small", "continuum"])
+def test_a_peer_away_repeats_itself(name: str, space: str, request: pytest.FixtureRequest) -> None:
+    task: Task = request.getfixturevalue(space)
     try:
-        peers = [make_peer(name, small, seed, 1) for seed in (3, 3, 4)]
+        peers = [make_peer(name, task, seed, 1) for seed in (3, 3, 4)]
     except PeerUnavailable as reason:
         pytest.skip(str(reason))
-    first, again, other = (search(small, peer, 14, 1, np.random.default_rng(0)) for peer in peers)
+    first, again, other = (search(task, peer, 14, 1, np.random.default_rng(0)) for peer in peers)
     assert first.rows == again.rows
     assert first.rows != other.rows
     assert max(first.ask_seconds) > 0

@@ -18,14 +18,7 @@ class Ax:
     def __init__(self, space: Space, seed: int) -> None:
         self._space = space
         self._client = Client(random_seed=seed)
-        self._client.configure_experiment(
-            parameters=[
-                RangeParameterConfig(name=name, parameter_type="int", bounds=(0, size - 1))
-                if ordered
-                else ChoiceParameterConfig(name=name, parameter_type="int", values=list(range(size)), is_ordered=False)
-                for name, size, ordered in zip(space.names, space.sizes, space.ordered, strict=True)
-            ]
-        )
+        self._client.configure_experiment(parameters=[_parameter(*each) for each in space.parameters])
         self._client.configure_optimization(objective="value")
         self._indices = []
 
@@ -39,6 +32,14 @@ class Ax:
             self._client.mark_trial_failed(self._indices[number])
         else:
             self._client.complete_trial(self._indices[number], raw_data={"value": value})
+
+
+def _parameter(name, size, ordered):
+    if size is None:
+        return RangeParameterConfig(name=name, parameter_type="float", bounds=(0, 1))
+    if ordered:
+        return RangeParameterConfig(name=name, parameter_type="int", bounds=(0, size - 1))
+    return ChoiceParameterConfig(name=name, parameter_type="int", values=list(range(size)), is_ordered=False)
 
 
 serve(Ax)

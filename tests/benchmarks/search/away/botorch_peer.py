@@ -4,8 +4,9 @@
 """BoTorch, https://botorch.org, in the loop of its tutorials: Sobol points, then noisy expected improvement.
 
 `MixedSingleTaskGP` with categories, else `SingleTaskGP`, values standardised, and `qLogNoisyExpectedImprovement`
-(Ament et al. 2023, https://arxiv.org/abs/2310.20708), maximised over the grid by local search. Ordered choices lie
-evenly in the unit interval. There are more Sobol points while fewer than two points have a value, too few for a model.
+(Ament et al. 2023, https://arxiv.org/abs/2310.20708), maximised over a grid by local search, and where there is a
+continuum by its optimiser of mixed spaces. Ordered choices lie evenly in the unit interval. There are more Sobol points
+while fewer than two points have a value, too few for a model.
 """
 
 import torch
@@ -13,7 +14,7 @@ from botorch.acquisition import qLogNoisyExpectedImprovement
 from botorch.fit import fit_gpytorch_mll
 from botorch.models import MixedSingleTaskGP, SingleTaskGP
 from botorch.models.transforms import Standardize
-from botorch.optim import optimize_acqf_discrete_local_search
+from botorch.optim import optimize_acqf, optimize_acqf_discrete_local_search, optimize_acqf_mixed_alternating
 from gpytorch.mlls import ExactMarginalLogLikelihood
 from serving import Space, serve
 from torch.quasirandom import SobolEngine
@@ -32,10 +33,7 @@ class BoTorch:
         self._sobol = SobolEngine(len(space.sizes), scramble=True, seed=seed)
         self._points = []
         self._values = {}
-        self._choices = [
-            torch.arange(size) / max(1, size - 1) if ordered else torch.arange(size).double()
-            for size, ordered in zip(space.sizes, space.ordered, strict=True)
-        ]
+        self._choices = [_choices(size, ordered) for _, size, ordered in space.parameters]
 
     def ask(self):
         known = [number for number, value in self._values.items() if value is not None]
@@ -48,7 +46,8 @@ class BoTorch:
 
     def _next_of_sobol(self):
         (row,) = self._sobol.draw(1)
-        return [int(min(u * size, size - 1)) for u, size in zip(row, self._space.sizes, strict=True)]
+        pairs = zip(row.tolist(), self._space.sizes, strict=True)
+        return [u if size is None else int(min(u * size, size - 1)) for u, size in pairs]
 
     def _best(self, known):
         pending = [number for number in range(len(self._points)) if number not in self._values]
@@ -63,18 +62,43 @@ class BoTorch:
         acquisition = qLogNoisyExpectedImprovement(
             model, X_baseline=x, X_pending=self._inputs(pending) if pending else None, prune_baseline=True
         )
-        found, _ = optimize_acqf_discrete_local_search(
-            acquisition, q=1, discrete_choices=self._choices, num_restarts=20, raw_samples=512
+        values = zip(self._maximum(acquisition, categories), self._choices, strict=True)
+        return [float(value) if choices is None else int((choices - value).abs().argmin()) for value, choices in values]
+
+    def _maximum(self, acquisition, categories):
+        """Where the acquisition function is largest."""
+        effort = {"q": 1, "num_restarts": 20, "raw_samples": 512}
+        finite = {place: choices.tolist() for place, choices in enumerate(self._choices) if choices is not None}
+        if len(finite) == len(self._choices):
+            (found,), _ = optimize_acqf_discrete_local_search(acquisition, discrete_choices=self._choices, **effort)
+            return found
+        highest = [1.0 if choices is None else float(choices[-1]) for choices in self._choices]
+        bounds = torch.tensor([[0.0] * len(highest), highest])
+        if not finite:
+            (found,), _ = optimize_acqf(acquisition, bounds, **effort)
+            return found
+        unordered = {place: finite.pop(place) for place in categories}
+        (found,), _ = optimize_acqf_mixed_alternating(
+            acquisition, bounds, discrete_dims=finite or None, cat_dims=unordered or None, **effort
         )
-        values = zip(found[0], self._choices, strict=True)
-        return [int((choices - value).abs().argmin()) for value, choices in values]
+        return found
 
     def _inputs(self, numbers):
         rows = [
-            [float(choices[index]) for choices, index in zip(self._choices, self._points[number], strict=True)]
-            for number in numbers
+            [
+                place if choices is None else float(choices[place])
+                for choices, place in zip(self._choices, point, strict=True)
+            ]
+            for point in (self._points[number] for number in numbers)
         ]
         return torch.tensor(rows)
+
+
+def _choices(size, ordered):
+    """Where the choices of a parameter lie; None if there is a continuum."""
+    if size is None:
+        return None
+    return torch.arange(size) / max(1, size - 1) if ordered else torch.arange(size).double()
 
 
 serve(BoTorch)

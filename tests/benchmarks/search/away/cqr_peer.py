@@ -7,7 +7,7 @@ import datetime
 
 from serving import Space, serve
 from syne_tune.backend.trial_status import Trial
-from syne_tune.config_space import choice, randint
+from syne_tune.config_space import choice, randint, uniform
 from syne_tune.optimizer.baselines import CQR
 
 
@@ -16,10 +16,7 @@ class Cqr:
 
     def __init__(self, space: Space, seed: int) -> None:
         self._space, self._trials = space, []
-        known = {
-            name: randint(0, size - 1) if ordered else choice(list(range(size)))
-            for name, size, ordered in zip(space.names, space.sizes, space.ordered, strict=True)
-        }
+        known = {name: _domain(size, ordered) for name, size, ordered in space.parameters}
         self._scheduler = CQR(known, metric="value", do_minimize=False, random_seed=seed)
 
     def ask(self):
@@ -33,6 +30,12 @@ class Cqr:
             self._scheduler.on_trial_error(self._trials[number])
         else:
             self._scheduler.on_trial_complete(self._trials[number], {"value": value})
+
+
+def _domain(size, ordered):
+    if size is None:
+        return uniform(0, 1)
+    return randint(0, size - 1) if ordered else choice(list(range(size)))
 
 
 serve(Cqr)

@@ -12,10 +12,7 @@ class Flaml:
 
     def __init__(self, space: Space, seed: int) -> None:
         self._space, self._configs = space, []
-        known = {
-            name: tune.randint(0, size) if ordered else tune.choice(list(range(size)))
-            for name, size, ordered in zip(space.names, space.sizes, space.ordered, strict=True)
-        }
+        known = {name: _domain(size, ordered) for name, size, ordered in space.parameters}
         self._search = BlendSearch(metric="value", mode="max", space=known, seed=seed)
         self._search.set_search_properties(config=known, metric="value", mode="max")
 
@@ -29,6 +26,12 @@ class Flaml:
     def tell(self, number, value):
         result = None if value is None else {"value": value, "config": self._configs[number]}
         self._search.on_trial_complete(str(number), result, error=value is None)
+
+
+def _domain(size, ordered):
+    if size is None:
+        return tune.uniform(0, 1)
+    return tune.randint(0, size) if ordered else tune.choice(list(range(size)))
 
 
 serve(Flaml)

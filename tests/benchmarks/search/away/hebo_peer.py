@@ -30,14 +30,7 @@ class Hebo:
     def __init__(self, space: Space, seed: int) -> None:
         torch.manual_seed(seed)
         self._space, self._asked = space, []
-        known = DesignSpace().parse(
-            [
-                {"name": name, "type": "int", "lb": 0, "ub": size - 1}
-                if ordered
-                else {"name": name, "type": "cat", "categories": list(range(size))}
-                for name, size, ordered in zip(space.names, space.sizes, space.ordered, strict=True)
-            ]
-        )
+        known = DesignSpace().parse([{"name": name} | _kind(size, ordered) for name, size, ordered in space.parameters])
         self._hebo = HEBO(known, scramble_seed=seed)
 
     def ask(self):
@@ -47,6 +40,12 @@ class Hebo:
     def tell(self, number, value):
         if value is not None:
             self._hebo.observe(pd.DataFrame(self._asked[number]), np.array([[-value]]))
+
+
+def _kind(size, ordered):
+    if size is None:
+        return {"type": "num", "lb": 0, "ub": 1}
+    return {"type": "int", "lb": 0, "ub": size - 1} if ordered else {"type": "cat", "categories": list(range(size))}
 
 
 serve(Hebo)

@@ -10,7 +10,7 @@ each point is evaluated once, as by everybody here.
 import tempfile
 
 import smac
-from ConfigSpace import Categorical, ConfigurationSpace, Integer
+from ConfigSpace import Categorical, ConfigurationSpace, Float, Integer
 from serving import Space, serve
 from smac.runhistory import StatusType, TrialValue
 
@@ -24,8 +24,8 @@ class Smac:
         self._space, self._infos = space, []
         self._folder = tempfile.TemporaryDirectory()
         known = ConfigurationSpace(seed=seed)
-        for name, size, ordered in zip(space.names, space.sizes, space.ordered, strict=True):
-            known.add(Integer(name, (0, size - 1)) if ordered else Categorical(name, list(range(size))))
+        for parameter in space.parameters:
+            known.add(_parameter(*parameter))
         folder = self._folder.name
         scenario = smac.Scenario(known, deterministic=True, n_trials=N_TRIALS, seed=seed, output_directory=folder)
         facade = smac.HyperparameterOptimizationFacade
@@ -41,6 +41,12 @@ class Smac:
     def tell(self, number, value):
         status = StatusType.CRASHED if value is None else StatusType.SUCCESS
         self._smac.tell(self._infos[number], TrialValue(0.0 if value is None else -value, status=status))
+
+
+def _parameter(name, size, ordered):
+    if size is None:
+        return Float(name, (0, 1))
+    return Integer(name, (0, size - 1)) if ordered else Categorical(name, list(range(size)))
 
 
 serve(Smac)
