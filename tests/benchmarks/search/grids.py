@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +27,7 @@ def choices(distribution: BaseDistribution) -> tuple[Any, ...]:
     raise ValueError(f"A grid's parameters must have finitely many values, but one is {distribution}.")
 
 
-def is_continuum(distribution: BaseDistribution) -> bool:
+def is_continuum(distribution: BaseDistribution) -> TypeGuard[FloatDistribution]:
     """Whether its values are all numbers of an interval."""
     return isinstance(distribution, FloatDistribution) and distribution.step is None
 
@@ -35,7 +35,6 @@ def is_continuum(distribution: BaseDistribution) -> bool:
 def decoded(distribution: BaseDistribution, position: float) -> Any:
     """The value at a position in the unit interval, of which each choice, or each logarithm, has an equal share."""
     if is_continuum(distribution):
-        assert isinstance(distribution, FloatDistribution)
         if distribution.log:
             return min(distribution.low * (distribution.high / distribution.low) ** position, distribution.high)
         return distribution.low + (distribution.high - distribution.low) * position
