@@ -111,6 +111,8 @@ class Dataset:
     class_names: tuple[str, ...] = field(repr=False)
 
     def __post_init__(self) -> None:
+        if self.classes == 1:
+            raise InputError(f"data {self.name}: there is one class, {self.class_names[0]}, but nothing to tell apart.")
         for name, split in self.splits.items():
             if not len(split):
                 raise InputError(f"data {self.name}: the {name} split is empty.")

@@ -70,7 +70,7 @@ def evaluation_keys(store: Reader, search_id: int) -> list[str]:
 def best_student_trial_id(store: Reader, search_id: int, limits: Mapping[str, int] = NO_LIMITS) -> int | None:
     """Id of the trial of the best of a search's students: by length of the training, by accuracy after it, by id.
 
-    Neither references nor students that were trained at full length count. None if no student was trained.
+    Neither references nor students of failed trials or trained at full length count. None if no student was trained.
 
     Args:
         store: The database.
@@ -85,7 +85,7 @@ def best_student_trial_id(store: Reader, search_id: int, limits: Mapping[str, in
 
 @patient
 def longest_trial_ids(store: Reader, search_id: int) -> list[int]:
-    """Ids of a search's trials of which a student trained as long as any did in the search, without references."""
+    """Ids of a search's trials of which a student trained as long as any did, without references and failed trials."""
     query = select(Evaluation.trial_id).where(*_longest(search_id)).distinct()
     with store.session() as session:
         return list(session.scalars(query.order_by(Evaluation.trial_id)))
@@ -108,18 +108,18 @@ def mean_costs(store: Reader, search_id: int, *names: str) -> dict[int, list[flo
 
 
 def _longest(search_id: int, limits: Mapping[str, int] = NO_LIMITS) -> list[ColumnElement[bool]]:
-    """That an evaluation is complete and as long as any of the search, without references and full lengths.
+    """That an evaluation is complete and as long as any, without references, full lengths and trials that failed.
 
     Args:
         search_id: Id of the search.
         limits: The largest cost of the students that count, by name.
     """
-    references = select(Trial.id).where(Trial.search_id == search_id, IS_REFERENCE)
+    others = select(Trial.id).where(Trial.search_id == search_id, or_(IS_REFERENCE, Trial.state == "failed"))
     finals = select(Student.id).where(Student.search_id == search_id, IS_FINAL)
     trained = [
         Evaluation.search_id == search_id,
         Evaluation.state == "complete",
-        Evaluation.trial_id.not_in(references),
+        Evaluation.trial_id.not_in(others),
         Evaluation.student_id.not_in(finals),
     ]
     if limits:

@@ -140,7 +140,7 @@ class Distiller(nn.Module):
     def _teacher_outputs(self, views: Tensor, n: int) -> Outputs:
         """Outputs of the teacher for all views, with those of the assistants for the first `n`, the samples."""
         found = self._extractors[1].outputs(self._networks[1](views))
-        return replace(found, others=tuple(Outputs(assistant(views[:n])) for assistant in self._panel))
+        return replace(found, others=tuple(Outputs(assistant(views[:n]).float()) for assistant in self._panel))
 
     @torch.no_grad()
     def _prepare(self, example: Tensor, labels: Tensor | None) -> None:

@@ -132,9 +132,9 @@ class _Run(NamedTuple):
 
 
 def _complete_runs(store: Reader, search_id: int, trial_id: int) -> Iterator[_Run]:
-    """The complete trainings of a trial and of the references, of those of one name only the latest's."""
-    latest = {row.reference: row.id for row in store.references(search_id)}
-    names = {trial_id: None} | {each: name for name, each in latest.items()}
+    """The complete trainings of a trial and of the references: of one name only the latest's, if it has not failed."""
+    latest = {row.reference: row for row in store.references(search_id)}
+    names = {trial_id: None} | {row.id: name for name, row in latest.items() if row.state != "failed"}
     students = {row.id: row for row in store.students(search_id, trials=list(names), architectures=False)}
     for row in store.evaluations(search_id, trials=list(names)):
         if row.state == "complete":

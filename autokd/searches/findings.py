@@ -41,7 +41,8 @@ class Findings:
         search_cost: What all trainings cost.
         times: What the search spent its time on.
         families: The families searched, the best first, with what the model believes.
-        outlook: What it believes of the winner and of further trials.
+        outlook: What it believes of the winner, whatever its size, and of further trials.
+        within: Further limits that the student keeps.
     """
 
     student: TrainedStudent
@@ -54,6 +55,7 @@ class Findings:
     times: Times
     families: "Sequence[Family]"
     outlook: Outlook | None
+    within: Budget = NO_LIMITS
 
     @classmethod
     def of(cls, result: SearchResult, within: Budget = NO_LIMITS) -> "Findings":
@@ -79,6 +81,7 @@ class Findings:
             times=result.times,
             families=families,
             outlook=outlook,
+            within=within,
         )
 
     @property
@@ -136,12 +139,18 @@ class Findings:
 
     @property
     def outlook_facts(self) -> list[tuple[str, str]]:
-        """Facts of the outlook; its winner is a former one where full length made another trial's student the best."""
+        """Facts of the outlook, whose winner may be another trial than the student's.
+
+        It may exceed the further limits, or full length may have made another trial's student the best.
+        """
         if self.outlook is None:
             return []
         (word, winner), *further = self.outlook.facts
-        if self.student.is_final and self.student.trial.number != self.outlook.trial:
-            word, winner = "believed", f"before training at full length: {winner}"
+        if self.student.trial.number != self.outlook.trial:
+            if self.within.limits:
+                word, winner = "believed", f"without further limits: {winner}"
+            elif self.student.is_final:
+                word, winner = "believed", f"before training at full length: {winner}"
         return [(word, winner), *further]
 
     def to_json(self) -> dict[str, Any]:

@@ -119,7 +119,7 @@ def trained_students(
     trials: Collection[int] | None = None,
     architectures: bool = True,
 ) -> Sequence[TrainedStudent]:
-    """All students with a complete evaluation, without references; the best first.
+    """All students with a complete evaluation, without references and those of failed trials; the best first.
 
     Retrained ones come first, then those that trained longest, and within each those of highest validation accuracy.
 
@@ -184,7 +184,7 @@ def trained_references(problem: Problem, store: Reader, search_id: int) -> Seque
 def reference_students(problem: Problem, store: Reader, search_id: int) -> Sequence[TrainedStudent]:
     """All students of references with a complete evaluation, searched and retrained ones; the best first.
 
-    Of the references of one name only the latest counts.
+    Of the references of one name only the latest counts, if it has not failed.
 
     Args:
         problem: What is searched.
@@ -277,8 +277,17 @@ def _trained(
     ids: Collection[int] | None,
     architectures: bool = True,
 ) -> list[TrainedStudent]:
-    """The students of these trials that have a complete evaluation, the best first; the `ids` are theirs or None."""
-    trial_of = {trial.id: trial for trial in trials}
+    """The students with a complete evaluation of those of the trials that have not failed, the best first.
+
+    Args:
+        problem: What is searched.
+        store: The search's database.
+        search_id: Id of the search.
+        trials: The trials.
+        ids: Ids of the trials; None if they are all of the search.
+        architectures: Whether to read the architectures.
+    """
+    trial_of = {trial.id: trial for trial in trials if trial.state != "failed"}
     row_of = {row.id: row for row in store.students(search_id, trials=ids, architectures=architectures)}
     rows = store.evaluations(search_id, trials=ids)
     complete = [row for row in rows if row.state == "complete" and row.trial_id in trial_of]

@@ -118,13 +118,19 @@ def checked_outputs(arrays: Mapping[str, Any], dataset: Dataset) -> dict[str, Te
         dataset: The data set, after `data.subset` was applied and missing splits were held out.
 
     Raises:
-        InputError: If an array is missing or unknown, has a wrong type, shape or length, or is not finite.
+        InputError: If an array is missing or unknown, has a wrong type, shape or length, another width than the others,
+            or numbers that are not finite as float32.
     """
     if not {"train", "validation"} <= arrays.keys() <= set(PARTS):
         raise InputError(
             f"teacher.outputs needs train and validation, may have test, but has {', '.join(arrays) or 'nothing'}."
         )
-    return {part: _checked(part, _tensor(part, arrays[part]), dataset) for part in PARTS if part in arrays}
+    outputs = {part: _checked(part, _tensor(part, arrays[part]), dataset) for part in PARTS if part in arrays}
+    widths = {part: values.shape[1] for part, values in outputs.items()}
+    if len(set(widths.values())) > 1:
+        listed = ", ".join(f"{part} {width}" for part, width in widths.items())
+        raise InputError(f"teacher.outputs must have as many outputs for all samples, but has: {listed}.")
+    return outputs
 
 
 def _tensor(part: str, values: Any) -> Tensor:
@@ -152,8 +158,8 @@ def _checked(part: str, outputs: Tensor, dataset: Dataset) -> Tensor:
             "must belong to a sample of the split: omit data.subset, and give data that have all three splits, since "
             "those that are held out of the training samples are random."
         )
-    if not outputs.isfinite().all():
-        raise InputError(f"teacher.outputs: {part} holds NaN or infinity.")
+    if not outputs.float().isfinite().all():
+        raise InputError(f"teacher.outputs: {part} holds NaN, infinity, or numbers beyond the range of float32.")
     return outputs
 
 

@@ -63,14 +63,16 @@ def save_timm(folder: Path, channels: int, classes: int) -> None:
     timm.models.save_for_hf(network, folder, safe_serialization=True)
 
 
-def save_classifier(folder: Path, channels: int, classes: int, **settings: Any) -> None:
+def save_classifier(
+    folder: Path, channels: int, classes: int, processor: str = "ViTImageProcessor", **settings: Any
+) -> None:
     """Save an image classifier of transformers with random weights, with an image processor if it has settings."""
     transformers = collection("transformers")
     shape = {"embedding_size": 4, "hidden_sizes": [4, 8], "depths": [1, 1], "layer_type": "basic"}
     config = transformers.ResNetConfig(num_channels=channels, num_labels=classes, **shape)
     transformers.AutoModelForImageClassification.from_config(config).save_pretrained(folder)
     if settings:
-        transformers.ViTImageProcessor(**settings).save_pretrained(folder)
+        getattr(transformers, processor)(**settings).save_pretrained(folder)
 
 
 def pictures(split: Split) -> list[Any]:

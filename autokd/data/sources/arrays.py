@@ -113,7 +113,7 @@ def _split(arrays: Mapping[str, Any], part: str, samples: str, name: str) -> Spl
         values = values.unsqueeze(3)
     if samples == "inputs" and values.dtype == torch.float64:
         values = values.float()
-    if numbers.is_floating_point() or numbers.dtype == torch.bool:
+    if numbers.is_floating_point() or numbers.is_complex() or numbers.dtype == torch.bool:
         raise InputError(f"data {name}: {part}_labels must be integers, but are {numbers.dtype}.")
     try:
         return Split(values.contiguous(), numbers.long())

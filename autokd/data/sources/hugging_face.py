@@ -46,6 +46,9 @@ def from_hub(config: DataConfig) -> Undecoded:
     features = splits["train"].features
     image = _column(config, "image", _images(datasets, features), features)
     label = _column(config, "label", _labels(datasets, features), features)
+    for part, split in splits.items():
+        if missing := [name for name in (image, label) if name not in split.features]:
+            raise InputError(f"data {config.source}: {part} has no column {missing[0]!r}, but train has.")
     if other := [part for part, split in splits.items() if split.features[label] != features[label]]:
         raise InputError(f"data {config.source}: the labels of {other[0]} are of other classes than those of train.")
     return from_map_style(

@@ -1,11 +1,11 @@
 """Map-style data sets of labelled images, such as PyTorch's and Hugging Face's."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from autokd.data.decoding.pictures import Pictures
 from autokd.data.decoding.undecoded import SPLIT_NAMES, Undecoded, names_by_split, undecoded
-from autokd.errors import InputError
+from autokd.errors import InputError, first_line
 
 __all__ = ["from_map_style"]
 
@@ -31,7 +31,7 @@ def from_map_style(splits: Mapping[str, Pictures], name: str, size: int | None =
     pictures = {split_of[given]: split for given, split in splits.items()}
     for part, split in pictures.items():
         _check_map_style(split, part, name)
-    if empty := [part for part, split in pictures.items() if not len(split)]:
+    if empty := [part for part, split in pictures.items() if not _length(split, part, name)]:
         raise InputError(f"data {name}: the {empty[0]} split is empty.")
     classes = _class_names(pictures["train"])
     for part, split in pictures.items():
@@ -52,8 +52,19 @@ def _check_map_style(pictures: Any, part: str, name: str) -> None:
         )
 
 
+def _length(pictures: Any, part: str, name: str) -> int:
+    try:
+        return len(pictures)
+    except Exception as error:  # of a user's class
+        raise InputError(
+            f"data {name}: len() of the {part} split fails: {type(error).__name__}: {first_line(error)}."
+        ) from error
+
+
 def _class_names(pictures: Any) -> tuple[str, ...] | None:
+    """Names of the classes; None without any, as where `classes` is a number or one name."""
     features = getattr(pictures, "features", None)
     label = features.get("label") if isinstance(features, Mapping) else None
-    names = getattr(label, "names", None) or getattr(pictures, "classes", None)
-    return tuple(map(str, names)) if names else None
+    found = getattr(label, "names", None), getattr(pictures, "classes", None)
+    listed = (tuple(map(str, names)) for names in found if isinstance(names, Iterable) and not isinstance(names, str))
+    return next(filter(None, listed), None)

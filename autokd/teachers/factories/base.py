@@ -22,8 +22,8 @@ class Made:
 
     Attributes:
         network: The network, a module or any other callable.
-        settings: What the network's own configuration says of keys of `[teacher]`: `resize`, `mean`, `deviation` and
-            `output`. They apply where the user sets none.
+        settings: What the network's own configuration says of keys of `[teacher]`: `channels`, `resize`, `mean`,
+            `deviation` and `output`. They apply where the user sets none.
     """
 
     network: Any

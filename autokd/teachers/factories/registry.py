@@ -54,7 +54,7 @@ def make_network(config: TeacherConfig) -> Made:
 def own_settings(config: TeacherConfig, made: Made) -> dict[str, Any]:
     """Values by the network's own configuration, of the keys that the user has not set.
 
-    A `preprocess` of the user takes the place of `mean` and `deviation`.
+    A `preprocess` of the user takes the place of `channels`, `mean` and `deviation`.
     """
-    replaced = {"mean", "deviation"} if config.preprocess else set()
+    replaced = {"channels", "mean", "deviation"} if config.preprocess else set()
     return {key: value for key, value in made.settings.items() if getattr(config, key) is None and key not in replaced}

@@ -5,6 +5,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from autokd.config.teacher import TeacherConfig
 from autokd.errors import InputError
 from autokd.teachers.factories.base import Collection, Made, importing, making, model_folder
@@ -12,6 +15,8 @@ from autokd.teachers.factories.base import Collection, Made, importing, making, 
 __all__ = ["Transformers"]
 
 LARGEST_VALUE = 255
+REVERSED = (2, 1, 0)
+PROBES = torch.tensor([[10, 100, 200], [250, 30, 70]], dtype=torch.uint8)  # colours of images of one colour
 
 
 class Transformers(Collection):
@@ -26,7 +31,11 @@ class Transformers(Collection):
         model_folder(name, config)
 
     def make(self, name: str, config: TeacherConfig) -> Made:
-        """The network with its weights, and the size, mean and deviation of its image processor."""
+        """The network with its weights, and what its image processor makes of images.
+
+        These are the order of the channels, their mean and deviation, and the size. They are compared with what the
+        processor itself makes of two images, unless the user says how images are normalised.
+        """
         transformers, folder = _transformers(), model_folder(name, config)
         with _quiet(transformers):
             with making(config):
@@ -50,8 +59,12 @@ class Transformers(Collection):
                 "teacher.mean and teacher.deviation, and teacher.resize if images have another size than the network "
                 "wants."
             )
-        inputs = {} if processor is None else _moments(processor, network.config) | _size(processor)
-        return Made(network, {"output": "logits"} | inputs)
+        if processor is None:
+            return Made(network, {"output": "logits"})
+        colours = _channels(processor) | _moments(processor, network.config)
+        if config.mean is None and config.preprocess is None:
+            _check(colours, processor, config)
+        return Made(network, {"output": "logits"} | colours | _size(processor))
 
 
 def _transformers() -> Any:
@@ -68,18 +81,55 @@ def _processor(transformers: Any, folder: Path) -> Any:
         return None
 
 
+def _channels(processor: Any) -> dict[str, Any]:
+    """Order of the channels; none if the processor keeps it. Some networks take blue first, such as MobileViT."""
+    return {"channels": REVERSED} if getattr(processor, "do_flip_channel_order", False) else {}
+
+
 def _moments(processor: Any, config: Any) -> dict[str, Any]:
     """Mean and deviation of the image processor, for values in `[0, 1]`."""
-    # The processor multiplies values in 0..255 by a factor, if any, before it normalises.
+    # The processor multiplies values in 0..255 by a factor, if any, before it normalises. EfficientNet's may then
+    # subtract 1, and divides by the deviation once more for networks with a classifier.
     factor = LARGEST_VALUE * (processor.rescale_factor if processor.do_rescale else 1)
+    offset = 1 if processor.do_rescale and getattr(processor, "rescale_offset", False) else 0
     n_channels = getattr(config, "num_channels", 3)
+    ones = (1.0,) * n_channels
     mean, deviation = processor.image_mean, processor.image_std
     if not processor.do_normalize:
-        mean, deviation = (0.0,) * n_channels, (1.0,) * n_channels
+        mean, deviation = (0.0,) * n_channels, ones
+    again = processor.image_std if getattr(processor, "include_top", False) else ones
     return {
-        "mean": tuple(float(value) / factor for value in mean),
-        "deviation": tuple(float(value) / factor for value in deviation),
+        "mean": tuple((float(value) + offset) / factor for value in mean),
+        "deviation": tuple(float(value) * float(more) / factor for value, more in zip(deviation, again, strict=True)),
     }
+
+
+def _check(colours: dict[str, Any], processor: Any, config: TeacherConfig) -> None:
+    """Raise `InputError` unless the processor makes of grey or coloured images what the settings do."""
+    n_channels = len(colours["mean"])
+    if n_channels not in (1, 3):
+        return
+    with making(config):
+        expected = _processed(processor, n_channels)
+    if not torch.allclose(_normalised(colours), expected, rtol=1e-3, atol=1e-3):
+        raise InputError(
+            f"teacher.factory {config.factory!r}: its {type(processor).__name__} does more to images than "
+            "teacher.channels, mean and deviation can say: set teacher.preprocess to a function that does it."
+        )
+
+
+def _processed(processor: Any, n_channels: int) -> Tensor:
+    """What the processor makes of the centre of two images of one colour each, `2 x channels`."""
+    images = PROBES[:, :n_channels, None, None].expand(-1, -1, 64, 64)
+    pixels: Tensor = processor(list(images), return_tensors="pt")["pixel_values"]
+    return pixels[:, :, pixels.shape[2] // 2, pixels.shape[3] // 2].float()
+
+
+def _normalised(colours: dict[str, Any]) -> Tensor:
+    """What the settings make of them."""
+    mean, deviation = torch.tensor(colours["mean"]), torch.tensor(colours["deviation"])
+    channels = colours.get("channels", range(len(mean)))
+    return (PROBES[:, list(channels)] / LARGEST_VALUE - mean) / deviation
 
 
 def _size(processor: Any) -> dict[str, Any]:

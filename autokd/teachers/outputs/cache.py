@@ -26,6 +26,7 @@ Rows = np.memmap[Any, np.dtype[np.float16]]
 
 _DIGEST_BYTES = 32
 _BLOCK_BYTES = 2**20
+_LARGEST_OFFSET = 64.0  # of logits; above it float16 keeps fewer than five bits after the point
 
 
 @dataclass(frozen=True)
@@ -132,8 +133,9 @@ class StoredOutputs:
     """Stored outputs for all samples of a view or split.
 
     Attributes:
-        chunks: Chunks of each kind of output in order, float16, `samples x values`. Feature maps are flattened with
-            their channels as the last axis, and concatenated from the first map to the last.
+        chunks: Chunks of each kind of output in order, float16, `samples x values`. Logits whose mean over the classes
+            is beyond 64 are stored less that mean. Feature maps are flattened with their channels as the last axis, and
+            concatenated from the first map to the last.
     """
 
     chunks: Mapping[OutputKind, tuple[Rows, ...]]
@@ -148,10 +150,16 @@ def _rows(outputs: Outputs, part: OutputKind) -> Tensor:
     """Outputs of one kind as they are stored; values beyond the range of float16 become its largest number."""
     if part == "features":
         return torch.cat([_half(maps.movedim(1, -1).flatten(1)) for maps in outputs.features], 1)
-    values = outputs.logits if part == "logits" else outputs.embedding
+    values = _without_offset(outputs.logits) if part == "logits" else outputs.embedding
     if values is None:
         raise ValueError(f"the outputs to store have no {part}")
     return _half(values)
+
+
+def _without_offset(logits: Tensor) -> Tensor:
+    """Logits less their mean in samples where it is large; their probabilities stay, which float16 would lose."""
+    offset = logits.mean(1, keepdim=True)
+    return torch.where(offset.abs() > _LARGEST_OFFSET, logits - offset, logits)
 
 
 def _half(values: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ from autokd.searches.findings import Findings
 from autokd.searches.progress import ReferenceProgress
 from autokd.searches.tables import counted
 from autokd.searches.workspace import Workspace
+from search_spaces.design.budget import Budget
 from search_spaces.design.dimensions import Value
 
 WORDS: dict[str, tuple[str, ...]] = {
@@ -116,6 +117,18 @@ def test_where_full_length_chose_another_trial_the_winner_is_what_was_believed_b
     assert of_another["believed"].startswith(
         f"before training at full length: trial {shown.student.trial.number + 1}, the best family tried"
     )
+
+
+def test_where_a_further_limit_excludes_the_winner_it_is_told_that_it_does(finished: Path) -> None:
+    result = find("digits", finished)
+    largest = result.best.row.params
+    shown = Findings.of(result, Budget(params=largest))
+    assert shown.outlook is not None
+    another = replace(shown, outlook=replace(shown.outlook, trial=shown.student.trial.number + 1))
+    assert dict(another.facts)["believed"].startswith("without further limits: trial ")
+    assert "winner" not in dict(another.facts)
+    same = replace(shown, outlook=replace(shown.outlook, trial=shown.student.trial.number))
+    assert dict(same.facts)["winner"].startswith("trial ")
 
 
 def test_a_reference_that_failed_is_told_in_words_and_in_json(finished: Path) -> None:

@@ -133,6 +133,16 @@ def test_assistants_run_beside_the_teacher_and_do_not_learn(
         Distiller(make_method("takd+kd"), student, teacher, images)
 
 
+def test_assistants_of_half_precision_teach_in_float32(student: nn.Module, teacher: nn.Module, images: Tensor) -> None:
+    """Such networks give bfloat16, of which a loss keeps three digits."""
+    assistant = network(5, 2).eval()
+    half = Distiller(
+        make_method("takd+kd"), student, teacher, images, panel=[lambda samples: assistant(samples).bfloat16()]
+    )
+    rounded = Distiller(KD(), student, lambda samples: assistant(samples).bfloat16().float(), images)
+    torch.testing.assert_close(half(images, LABELS), rounded(images, LABELS), rtol=0, atol=0)
+
+
 def test_its_parameters_and_state_are_those_of_the_method(
     student: nn.Module, teacher: nn.Module, images: Tensor
 ) -> None:

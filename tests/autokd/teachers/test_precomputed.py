@@ -130,7 +130,10 @@ def test_pickled_arrays_are_refused(tmp_path: Path) -> None:
             {"train": torch.zeros(81, 3)},
             "train has 81 rows, but the train split has 60 samples. .* omit data.subset",
         ),
-        ({"test": torch.full((24, 3), torch.nan)}, "test holds NaN or infinity"),
+        ({"test": torch.full((24, 3), torch.nan)}, "test holds NaN, infinity, or numbers beyond the range of float32"),
+        ({"test": torch.full((24, 3), 1e300, dtype=torch.float64)}, "test holds NaN, infinity, or numbers beyond the"),
+        ({"train": torch.zeros(60, 4)}, "as many outputs for all samples, but has: train 4, validation 3, test 3"),
+        ({"test": torch.zeros(24, 2)}, "as many outputs for all samples, but has: train 3, validation 3, test 2"),
     ],
 )
 def test_outputs_that_are_not_the_datas_are_refused(outputs, teach, changes: dict[str, Any], message: str) -> None:

@@ -129,6 +129,8 @@ def test_a_file_that_changes_is_noticed(tmp_path: Path) -> None:
     file.parent.mkdir(parents=True)
     for number in range(40):
         Image.new("L", (3, 3), number).save(file.with_name(f"{number:04}.png"))
+    (file.parents[1] / "b").mkdir()
+    Image.new("L", (3, 3)).save(file.parents[1] / "b" / "0040.png")
     before = decode(from_folder(tmp_path / "images"), memory_bytes=1, cache=tmp_path / "cache")
     Image.new("L", (3, 3), 200).save(file)
     after = decode(from_folder(tmp_path / "images"), memory_bytes=1, cache=tmp_path / "cache")

@@ -124,6 +124,7 @@ def test_class_names_must_be_given_if_they_are_there(arrays: dict[str, Any]) -> 
         ({"test_images": np.zeros((3, 4, 5), np.uint8)}, "test_images and test_labels go together"),
         ({"test_labels": np.zeros(3, np.int64)}, "test_images and test_labels go together"),
         ({"train_labels": np.zeros(50)}, "train_labels must be integers, but are torch.float64"),
+        ({"train_labels": np.zeros(50, complex)}, "train_labels must be integers, but are torch.complex128"),
         ({"train_labels": np.array(["cat"] * 50)}, "train samples must be numbers"),
         ({"train_labels": np.zeros(49, np.int64)}, "train: 50 images need as many labels"),
         ({"train_images": np.zeros((50, 4, 5))}, "train: images must be uint8"),

@@ -197,6 +197,15 @@ def test_classes_of_one_split_are_those_of_all(tmp_path: Path, dataset: Dataset)
         load_data(DataConfig(source=f"hf:{tmp_path / 'data'}"))
 
 
+@pytest.mark.parametrize("column", ["picture", "kind"])
+def test_a_split_that_lacks_a_column_is_named(tmp_path: Path, dataset: Dataset, column: str) -> None:
+    both = as_tables(dataset)
+    both["test"] = both["test"].remove_columns([column])
+    both.save_to_disk(tmp_path / "data")
+    with pytest.raises(InputError, match=rf"test has no column '{column}', but train has\.$"):
+        load_data(DataConfig(source=f"hf:{tmp_path / 'data'}"))
+
+
 def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "train.parquet").write_bytes(b"nothing")
     with pytest.raises(InputError, match=rf"^data hf:{tmp_path}: cannot be read: \w+: .*\.$") as raised:

@@ -141,6 +141,29 @@ class OfClasses(Pairs):
         self.classes = classes
 
 
+@pytest.mark.parametrize(
+    "classes", [np.array(["a", "b"]), ("a", "b"), {"a": 0, "b": 1}], ids=["array", "tuple", "dict"]
+)
+def test_classes_are_named_by_any_collection(classes: Any) -> None:
+    image = np.zeros((3, 4), np.uint8)
+    assert from_map_style({"train": OfClasses([(image, 0), (image, 1)], classes)}, "mine").class_names == ("a", "b")
+
+
+@pytest.mark.parametrize("classes", [2, "ab", None, []])
+def test_what_is_no_collection_of_names_names_no_classes(classes: Any) -> None:
+    image = np.zeros((3, 4), np.uint8)
+    assert from_map_style({"train": OfClasses([(image, 0), (image, 1)], classes)}, "mine").class_names is None
+
+
+def test_a_split_whose_length_fails_is_named() -> None:
+    class Endless(Pairs):
+        def __len__(self) -> int:
+            raise TypeError("it has no end")
+
+    with pytest.raises(InputError, match=r"data mine: len\(\) of the train split fails: TypeError: it has no end\.$"):
+        from_map_style({"train": Endless([])}, "mine")
+
+
 def test_splits_of_other_classes_are_refused() -> None:
     image = np.zeros((3, 4), np.uint8)
     train = OfClasses([(image, 0), (image, 1), (image, 2)], ["a", "b", "c"])

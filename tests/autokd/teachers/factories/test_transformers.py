@@ -29,6 +29,10 @@ def config(folder: Path, **settings: Any) -> TeacherConfig:
         {"size": SIZE, "rescale_factor": 1 / 127.5},
         {"size": SIZE, "do_normalize": False},
         {"do_resize": False},
+        {"processor": "MobileViTImageProcessor", "do_resize": False, "do_center_crop": False},
+        {"processor": "EfficientNetImageProcessor", "size": SIZE, "image_std": [0.2, 0.3, 0.4]},
+        {"processor": "EfficientNetImageProcessor", "size": SIZE, "include_top": False, "rescale_offset": True},
+        {"processor": "EfficientNetImageProcessor", "size": SIZE, "include_top": False, "do_normalize": False},
     ],
     ids=lambda settings: ", ".join(list(settings)[-2:]),
 )
@@ -56,6 +60,13 @@ def test_images_are_resized_to_what_the_network_gets(
 ) -> None:
     folder = classifier(**settings)
     assert Transformers().make(str(folder), config(folder)).settings["resize"] == size
+
+
+def test_a_processor_that_does_more_than_the_settings_can_say_is_refused(classifier: Callable[..., Path]) -> None:
+    unlike = {"image_mean": [0.5, 0.4, 0.3], "image_std": [0.2, 0.3, 0.4], "do_normalize": True}
+    folder = classifier(processor="MobileViTImageProcessor", do_resize=False, do_center_crop=False, **unlike)
+    with pytest.raises(InputError, match=r"does more to images than teacher\.channels, mean and deviation can say"):
+        Transformers().make(str(folder), config(folder))
 
 
 def test_settings_of_the_user_take_precedence(classifier: Callable[..., Path], make_dataset) -> None:

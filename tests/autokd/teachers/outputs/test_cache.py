@@ -112,6 +112,21 @@ def test_outputs_beyond_float16_are_its_largest_and_not_infinite(cache: TeacherC
     assert cache.read("test").logits.tolist() == [[65504, -65504, 1]]
 
 
+@pytest.mark.parametrize("offset", [-30_000.0, -3_000.0, 1_000.0, 65.0])
+def test_probabilities_survive_a_large_offset_of_the_logits(cache: TeacherCache, offset: float) -> None:
+    logits = torch.randn(50, 10, generator=torch.Generator().manual_seed(0))
+    cache.write("train", [Outputs(logits + offset)], 50)
+    found = cache.read("train").logits.float()
+    torch.testing.assert_close(found.softmax(1), logits.softmax(1), rtol=0, atol=2e-3)
+
+
+def test_logits_without_a_large_offset_are_stored_as_they_are(cache: TeacherCache) -> None:
+    logits = torch.randn(50, 10, generator=torch.Generator().manual_seed(0)) * 20 + 40
+    assert logits.mean(1).abs().max() < 64
+    cache.write("train", [Outputs(logits)], 50)
+    assert torch.equal(cache.read("train").logits, logits.half())
+
+
 def test_what_is_to_be_stored_must_be_there(cache: TeacherCache) -> None:
     with pytest.raises(ValueError, match="no embedding"):
         cache.write("test", [Outputs(torch.zeros(1, 3))], 1, frozenset({"embedding"}))
