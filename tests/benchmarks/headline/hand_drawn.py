@@ -19,6 +19,7 @@ from search_spaces.spaces.blocks import DEEP_EARLY, MOBILENETV2, RESNET, RESNET_
 
 __all__ = [
     "EVERY_METHOD",
+    "LEADING",
     "METHODS",
     "RANKED",
     "RANKED_STUDENT",
@@ -108,6 +109,8 @@ EVERY_METHOD: Mapping[str, tuple[str, Mapping[str, Any]]] = {
 """The methods of arm H, others that came after it was fixed, and some in turn."""
 RANKED = tuple(name for name in EVERY_METHOD if name not in ("at", "rkd", "reviewkd", "crd", "kd+crd", "crld"))
 """Methods that are ranked: but for those with FitNet or SP, a step costs no more than twice KD's."""
+LEADING = ("ldrld", "sp", "abkd", "bd-kd")
+"""Methods that are before KD in two seeds of that ranking; do they help the networks with which a search begins?"""
 RANKED_STUDENT = "resnet-1-1-1-1"
 """The student by which they are ranked, the quickest to train."""
 

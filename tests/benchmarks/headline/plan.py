@@ -7,7 +7,7 @@ from statistics import median
 from typing import Any
 
 import hand_drawn
-from hand_drawn import EVERY_METHOD, RANKED, RANKED_STUDENT, STARTS, STUDENTS, Pair
+from hand_drawn import EVERY_METHOD, LEADING, RANKED, RANKED_STUDENT, STARTS, STUDENTS, Pair
 from protocol import ARMS, LARGE, LONGER, PROTOCOLS, Arm, Protocol, digest
 from records import Record, Run
 from searching import search
@@ -144,12 +144,17 @@ class _Planner:
         yield Job(run, epochs, folder_of(run), partial(best_of_random, self.bench, run, FLOOR))
 
     def starts(self, name: str, seed: int) -> Iterator[Job]:
-        """Arm S: networks with which a search begins, trained in full without one; on large images with FitNet, too."""
+        """Arm S: networks with which a search begins, trained in full without one; the best of them by further methods.
+
+        On large images FitNet is one of these, where it is the best method of arm H.
+        """
         for student, arm in STARTS.items():
             if self._differs(arm):
                 yield self._pair(name, Pair(student, "kd"), seed, self.protocol.final)
-        if self.bench.name in LARGE:  # where it is the best method of arm H
-            yield self._pair(name, Pair("deep-early-strided", "fitnet"), seed, self.protocol.final)
+        is_large = self.bench.name in LARGE
+        best = "deep-early-strided" if is_large else "slim-copy"
+        for method in ("fitnet", *LEADING) if is_large else LEADING:
+            yield self._pair(name, Pair(best, method), seed, self.protocol.final)
 
     def _differs(self, arm: Arm) -> bool:
         """Whether an arm is another one than that with a pooled stem, which images of this size may not reach."""

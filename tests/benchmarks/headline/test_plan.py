@@ -117,7 +117,8 @@ def test_networks_with_which_searches_begin_are_trained_in_full_and_tested(
     trained: list[Training] = []
     monkeypatch.setattr(plan, "train", lambda bench, run, training: trained.append(training))
     planned = jobs(bench, ["S"], [0, 1], {})
-    assert ready(planned) == 2 * ["resnet-1-1-1-1/kd", "resnet-3-3-3/kd", "deep-early/kd", "slim-copy/kd"]
+    by_kd = ["resnet-1-1-1-1/kd", "resnet-3-3-3/kd", "deep-early/kd", "slim-copy/kd"]
+    assert ready(planned) == 2 * [*by_kd, *(f"slim-copy/{method}" for method in hand_drawn.LEADING)]
     for job in planned[:3]:
         job.perform()
     assert {(training.epochs, training.tested) for training in trained} == {(bench.protocol.final, True)}
@@ -168,7 +169,10 @@ def test_stems_are_an_arm_s_own_matter_where_images_are_large(bench: Workbench) 
     large = replace(bench, name="T")
     small_starts, large_starts = (ready(jobs(each, ["S"], [0], {})) for each in (bench, large))
     strided = [f"{name}-strided/kd" for name in ("resnet-1-1-1-1", "resnet-3-3-3", "deep-early")]
-    assert large_starts == [*small_starts, *strided, "deep-early-narrow/kd", "deep-early-strided/fitnet"]
+    later = [f"slim-copy/{method}" for method in hand_drawn.LEADING]
+    assert small_starts[-len(later) :] == later
+    further = [f"deep-early-strided/{method}" for method in ("fitnet", *hand_drawn.LEADING)]
+    assert large_starts == [*small_starts[: -len(later)], *strided, "deep-early-narrow/kd", *further]
     assert not jobs(bench, ["A+s", "A+n"], [0], {})
     assert [job.run.arm for job in jobs(large, ["A+s", "A+n"], [0], {})] == ["A+s", "A+n"]
 
