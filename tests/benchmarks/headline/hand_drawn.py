@@ -109,8 +109,11 @@ EVERY_METHOD: Mapping[str, tuple[str, Mapping[str, Any]]] = {
 """The methods of arm H, others that came after it was fixed, and some in turn."""
 RANKED = tuple(name for name in EVERY_METHOD if name not in ("at", "rkd", "reviewkd", "crd", "kd+crd", "crld"))
 """Methods that are ranked: but for those with FitNet or SP, a step costs no more than twice KD's."""
-LEADING = ("ldrld", "sp", "abkd", "bd-kd")
-"""Methods that are before KD in two seeds of that ranking; do they help the networks with which a search begins?"""
+LEADING = ("ldrld", "abkd", "bd-kd")
+"""Methods that are before KD in two seeds of that ranking and take as long; SP, which is, too, takes three times as long.
+
+Do they help the networks with which a search begins?
+"""
 RANKED_STUDENT = "resnet-1-1-1-1"
 """The student by which they are ranked, the quickest to train."""
 
