@@ -110,7 +110,7 @@ EVERY_METHOD: Mapping[str, tuple[str, Mapping[str, Any]]] = {
 RANKED = tuple(name for name in EVERY_METHOD if name not in ("at", "rkd", "reviewkd", "crd", "kd+crd", "crld"))
 """Methods that are ranked: but for those with FitNet or SP, a step costs no more than twice KD's."""
 LEADING = ("ldrld", "abkd", "bd-kd")
-"""Methods that are before KD in two seeds of that ranking and take as long; SP, which is, too, takes three times as long.
+"""Methods that are before KD in two seeds of that ranking and take as long; SP takes three times as long.
 
 Do they help the networks with which a search begins?
 """
