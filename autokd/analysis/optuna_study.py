@@ -2,6 +2,8 @@
 
 from datetime import datetime
 from pathlib import Path
+from shutil import copyfile
+from tempfile import TemporaryDirectory
 from warnings import catch_warnings
 
 import optuna
@@ -40,7 +42,13 @@ def write_study(result: RecordedSearch, file: Path, force: bool = False) -> int:
     trials = [_as_shown(trial, record) for trial, record in zip(study.trials, records, strict=True)]
 
     def write(temporary: Path) -> None:
-        storage = RDBStorage(f"sqlite:///{temporary}")
+        with TemporaryDirectory() as folder:
+            plain = Path(folder) / "study.db"  # a URL would take `?` and `%` of the user's path for its own
+            fill(plain)
+            copyfile(plain, temporary)
+
+    def fill(plain: Path) -> None:
+        storage = RDBStorage(f"sqlite:///{plain}")
         with quiet_optuna(), catch_warnings(action="ignore", category=ExperimentalWarning):
             written = optuna.create_study(study_name=result.name, storage=storage, directions=study.directions)
             written.set_metric_names(["accuracy", *problem.costs])

@@ -111,6 +111,8 @@ class Dataset:
     class_names: tuple[str, ...] = field(repr=False)
 
     def __post_init__(self) -> None:
+        if broken := [name for name in self.class_names if not _is_text(name)]:
+            raise InputError(f"data {self.name}: the class name {broken[0]!r} is no UTF-8: rename it.")
         if self.classes == 1:
             raise InputError(f"data {self.name}: there is one class, {self.class_names[0]}, but nothing to tell apart.")
         for name, split in self.splits.items():
@@ -228,6 +230,15 @@ def numbered_classes(splits: Iterable[Split], name: str) -> tuple[str, ...]:
             "number the classes anew."
         )
     return tuple(map(str, range(highest + 1)))
+
+
+def _is_text(name: str) -> bool:
+    """Whether a name can be written, unlike that of a folder in another encoding than the system's."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def seems_channels_first(shape: Sequence[int]) -> bool:

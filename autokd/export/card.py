@@ -61,7 +61,7 @@ class Card:
             dtype="float32" if manifest["input"]["scale"] == 1 else "uint8",
             axes=" x ".join(map(str, ("batch", *shape))) + which_channels(manifest["input"].get("channels")),
             figures=list(_figures(manifest)),
-            scaling_temperature=_determined(manifest["metrics"].get("scaling_temperature")),
+            scaling_temperature=_helpful_temperature(manifest["metrics"]),
             length=_length(manifest["training"]),
             comparison=_comparison(manifest["comparison"]),
             references=list(_references(manifest["references"])),
@@ -104,9 +104,16 @@ def _environment() -> Environment:
     return environment
 
 
-def _determined(temperature: float | None) -> float | None:
-    """A scaling temperature; None if it is an end of its range, as it is if all samples are right."""
-    return temperature if temperature is not None and COLDEST < temperature < HOTTEST else None
+def _helpful_temperature(metrics: Mapping[str, float]) -> float | None:
+    """The scaling temperature; None if it is an end of its range, as it is if all samples are right, or does not help.
+
+    It was fitted to the validation samples, and may make the calibration error of the test samples larger.
+    """
+    temperature = metrics.get("scaling_temperature")
+    before, after = metrics.get("test_ece"), metrics.get("test_ece_scaled")
+    if temperature is None or not COLDEST < temperature < HOTTEST:
+        return None
+    return None if before is not None and after is not None and after >= before else temperature
 
 
 def _figures(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:

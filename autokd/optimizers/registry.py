@@ -13,6 +13,7 @@ from optuna.samplers import BaseSampler
 from optuna.study import Study
 
 from autokd.core.seeds import derive
+from autokd.errors import first_line
 from autokd.optimizers.errors import OptimizerError
 
 if TYPE_CHECKING:
@@ -115,7 +116,10 @@ def _find(name: str, known: Mapping[str, str], kind: str) -> Callable[..., Any]:
     try:
         found: Callable[..., Any] = getattr(import_module(module), attribute)
     except (ImportError, AttributeError, ValueError) as error:
-        raise OptimizerError(f"The {kind} {name!r} cannot be imported: {error}.") from error
+        raise OptimizerError(f"The {kind} {name!r} cannot be imported: {first_line(error)}.") from error
+    except (Exception, SystemExit) as error:  # a user's module can fail in any way
+        reason = f"{type(error).__name__}: {first_line(error)}"
+        raise OptimizerError(f"The {kind} {name!r} cannot be imported: {reason}.") from error
     return found
 
 

@@ -51,6 +51,15 @@ def test_a_study_has_the_trials_of_the_search(invoke, finished: Path, tmp_path: 
     assert study.user_attrs["limits"] == dict(result.problem.budget.limits)
 
 
+def test_a_path_may_hold_what_a_url_reads_otherwise(invoke, finished: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "what?%41"
+    folder.mkdir()
+    assert invoke("study", "digits", folder / "is%20this?.db", "--home", finished).code == 0
+    assert [file.name for file in folder.iterdir()] == ["is%20this?.db"]
+    (folder / "is%20this?.db").rename(tmp_path / "plain.db")
+    assert len(optuna.load_study(study_name="digits", storage=f"sqlite:///{tmp_path}/plain.db").trials) == 3
+
+
 def test_a_file_that_is_there_stays_unless_it_is_to_be_overwritten(invoke, finished: Path, tmp_path: Path) -> None:
     file = tmp_path / "study.db"
     file.write_text("mine")

@@ -182,6 +182,8 @@ def test_a_data_set_rejects_splits_of_different_shapes(dataset: Dataset, make_da
         replace(dataset, validation=make_dataset(size=9).validation)
     with pytest.raises(InputError, match=r"test vectors are \(4,\), but training images are \(6, 6, 1\) \(height"):
         replace(dataset, test=make_dataset(shape=(4,)).test)
+    with pytest.raises(InputError, match=r"data tiny: the class name 'caf\\udce9' is no UTF-8: rename it\.$"):
+        replace(dataset, class_names=("a", "caf\udce9", "c"))
     with pytest.raises(InputError, match=r"data tiny: there is one class, cat, but nothing to tell apart"):
         replace(dataset, class_names=("cat",))
     with pytest.raises(InputError, match=r"train labels must be 0\.\.1, but got 0\.\.2"):

@@ -65,6 +65,8 @@ def test_the_temperature_that_calibrates_is_told() -> None:
     assert "divide the logits" not in card()
     for end in (0.01, 1000.0):
         assert "divide the logits" not in card(metrics={"accuracy": 1.0, "scaling_temperature": end})
+    worse = {"accuracy": 0.6, "test_ece": 0.106, "test_ece_scaled": 0.147, "scaling_temperature": 0.859}
+    assert "divide the logits" not in card(metrics=worse)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 import subprocess
 import sys
+from functools import partial
+from pathlib import Path
 
 import optuna
 import pytest
@@ -34,6 +36,26 @@ def test_options_reach_the_constructor() -> None:
 def test_unknown_names_are_rejected(name) -> None:
     with pytest.raises(OptimizerError, match=name):
         sampler(name, 0)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("def (", r"SyntaxError: invalid syntax \(broken_for_tests.py, line 1\)\.$"),
+        ("raise RuntimeError('boom\\nsecond')", r"RuntimeError: boom\.$"),
+        ("raise SystemExit(3)", r"SystemExit: 3\.$"),
+    ],
+)
+def test_a_module_that_fails_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str, reason: str
+) -> None:
+    (tmp_path / "broken_for_tests.py").write_text(content)
+    monkeypatch.syspath_prepend(tmp_path)
+    for make, kind in ((partial(sampler, seed=0), "sampler"), (pruner, "pruner")):
+        with pytest.raises(OptimizerError, match=rf"The {kind} 'broken_for_tests:X' cannot be imported: {reason}"):
+            make("broken_for_tests:X")
+        with pytest.raises(OptimizerError, match=rf"The {kind} '\.x:Y' cannot be imported: TypeError"):
+            make(".x:Y")
 
 
 def test_the_error_lists_the_known_names() -> None:

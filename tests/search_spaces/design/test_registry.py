@@ -1,5 +1,6 @@
 import re
 from math import inf, nan
+from pathlib import Path
 
 import pytest
 
@@ -66,6 +67,25 @@ def test_an_option_that_only_the_constructor_knows_is_checked(
 def test_whole_numbers_are_numbers_and_none_is_the_default() -> None:
     assert registry.space("nago", width=16, head_ratio=2).width == 16
     assert registry.space("nago", width=None).width is None
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("def (", r"SyntaxError: invalid syntax \(broken_for_tests.py, line 1\)\.$"),
+        ("raise RuntimeError('boom\\nsecond')", r"RuntimeError: boom\.$"),
+        ("raise SystemExit(3)", r"SystemExit: 3\.$"),
+    ],
+)
+def test_a_module_of_your_own_that_fails_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str, reason: str
+) -> None:
+    (tmp_path / "broken_for_tests.py").write_text(content)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(SpaceError, match=rf"Cannot load the search space 'broken_for_tests:X': {reason}"):
+        registry.space("broken_for_tests:X")
+    with pytest.raises(SpaceError, match=r"Cannot load the search space '\.x:Y': TypeError"):
+        registry.space(".x:Y")
 
 
 def test_whatever_a_constructor_of_your_own_raises_is_a_space_error(monkeypatch: pytest.MonkeyPatch) -> None:
