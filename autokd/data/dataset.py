@@ -232,15 +232,6 @@ def numbered_classes(splits: Iterable[Split], name: str) -> tuple[str, ...]:
     return tuple(map(str, range(highest + 1)))
 
 
-def _is_text(name: str) -> bool:
-    """Whether a name can be written, unlike that of a folder in another encoding than the system's."""
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 def seems_channels_first(shape: Sequence[int]) -> bool:
     """Whether the shape of an image is rather `channels x height x width` than `height x width x channels`."""
     channels, height, width = shape
@@ -270,6 +261,15 @@ def byte_normalisation(counts: Tensor) -> tuple[tuple[float, ...], tuple[float, 
 def _pieces(images: Tensor) -> tuple[Tensor, ...]:
     """The samples in pieces of some megabytes."""
     return torch.split(images, max(1, PIECE_BYTES // (images[0].numel() * images.element_size())))
+
+
+def _is_text(name: str) -> bool:
+    """Whether a name can be written, unlike that of a folder in another encoding than the system's."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _check_form(samples: Tensor) -> None:

@@ -115,8 +115,6 @@ def _find(name: str, known: Mapping[str, str], kind: str) -> Callable[..., Any]:
         raise OptimizerError(f"Unknown {kind} {name!r}. Known: {', '.join(known)}, or `module:Class` of your own.")
     try:
         found: Callable[..., Any] = getattr(import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise OptimizerError(f"The {kind} {name!r} cannot be imported: {first_line(error)}.") from error
     except (Exception, SystemExit) as error:  # a user's module can fail in any way
         reason = f"{type(error).__name__}: {first_line(error)}"
         raise OptimizerError(f"The {kind} {name!r} cannot be imported: {reason}.") from error

@@ -146,11 +146,9 @@ class Findings:
         if self.outlook is None:
             return []
         (word, winner), *further = self.outlook.facts
-        if self.student.trial.number != self.outlook.trial:
-            if self.within.limits:
-                word, winner = "believed", f"without further limits: {winner}"
-            elif self.student.is_final:
-                word, winner = "believed", f"before training at full length: {winner}"
+        when = "without further limits" if self.within.limits else "before training at full length"
+        if self.student.trial.number != self.outlook.trial and (self.within.limits or self.student.is_final):
+            word, winner = "believed", f"{when}: {winner}"
         return [(word, winner), *further]
 
     def to_json(self) -> dict[str, Any]:

@@ -44,12 +44,10 @@ def space(name: str, /, **options: Any) -> Space:
     module, _, attribute = target.partition(":")
     try:
         found = getattr(import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        hint = "; define the class first, or move it to a module of its own" if module == "__main__" else ""
-        raise SpaceError(f"Cannot load the search space {target!r}: {error}{hint}.") from error
     except (Exception, SystemExit) as error:  # a user's module can fail in any way
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise SpaceError(f"Cannot load the search space {target!r}: {reason}.") from error
+        hint = "; define the class first, or move it to a module of its own" if module == "__main__" else ""
+        raise SpaceError(f"Cannot load the search space {target!r}: {reason}{hint}.") from error
     if not (isinstance(found, type) and issubclass(found, Space)):
         raise SpaceError(
             f"A search space must be a subclass of `search_spaces.design.space.Space`, but {target!r} is {found!r}."

@@ -63,7 +63,7 @@ class Transformers(Collection):
             return Made(network, {"output": "logits"})
         colours = _channels(processor) | _moments(processor, network.config)
         if config.mean is None and config.preprocess is None:
-            _check(colours, processor, config)
+            _check_colours(colours, processor, config)
         return Made(network, {"output": "logits"} | colours | _size(processor))
 
 
@@ -93,21 +93,21 @@ def _moments(processor: Any, config: Any) -> dict[str, Any]:
     factor = LARGEST_VALUE * (processor.rescale_factor if processor.do_rescale else 1)
     offset = 1 if processor.do_rescale and getattr(processor, "rescale_offset", False) else 0
     n_channels = getattr(config, "num_channels", 3)
-    ones = (1.0,) * n_channels
     mean, deviation = processor.image_mean, processor.image_std
     if not processor.do_normalize:
-        mean, deviation = (0.0,) * n_channels, ones
-    again = processor.image_std if getattr(processor, "include_top", False) else ones
+        mean, deviation = (0.0,) * n_channels, (1.0,) * n_channels
+    if getattr(processor, "include_top", False):
+        deviation = [once * again for once, again in zip(deviation, processor.image_std, strict=False)]
     return {
         "mean": tuple((float(value) + offset) / factor for value in mean),
-        "deviation": tuple(float(value) * float(more) / factor for value, more in zip(deviation, again, strict=True)),
+        "deviation": tuple(float(value) / factor for value in deviation),
     }
 
 
-def _check(colours: dict[str, Any], processor: Any, config: TeacherConfig) -> None:
-    """Raise `InputError` unless the processor makes of grey or coloured images what the settings do."""
+def _check_colours(colours: dict[str, Any], processor: Any, config: TeacherConfig) -> None:
+    """Raise `InputError` unless the processor makes of images of one colour what the settings do."""
     n_channels = len(colours["mean"])
-    if n_channels not in (1, 3):
+    if n_channels not in (1, 3):  # the processor would not know which axis the channels are
         return
     with making(config):
         expected = _processed(processor, n_channels)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import optuna
 import pytest
+from broken_modules import FAILURES, write_broken
 
 from autokd.optimizers import PRUNERS, SAMPLERS, HalvingPruner, OptimizerError, TrustRegionSampler, pruner, sampler
 
@@ -38,22 +39,12 @@ def test_unknown_names_are_rejected(name) -> None:
         sampler(name, 0)
 
 
-@pytest.mark.parametrize(
-    ("content", "reason"),
-    [
-        ("def (", r"SyntaxError: invalid syntax \(broken_for_tests.py, line 1\)\.$"),
-        ("raise RuntimeError('boom\\nsecond')", r"RuntimeError: boom\.$"),
-        ("raise SystemExit(3)", r"SystemExit: 3\.$"),
-    ],
-)
-def test_a_module_that_fails_is_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str, reason: str
-) -> None:
-    (tmp_path / "broken_for_tests.py").write_text(content)
-    monkeypatch.syspath_prepend(tmp_path)
+@pytest.mark.parametrize("content", FAILURES)
+def test_a_module_that_fails_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str) -> None:
+    name = write_broken(tmp_path, content, monkeypatch)
     for make, kind in ((partial(sampler, seed=0), "sampler"), (pruner, "pruner")):
-        with pytest.raises(OptimizerError, match=rf"The {kind} 'broken_for_tests:X' cannot be imported: {reason}"):
-            make("broken_for_tests:X")
+        with pytest.raises(OptimizerError, match=rf"The {kind} '{name}' cannot be imported: {FAILURES[content]}\.$"):
+            make(name)
         with pytest.raises(OptimizerError, match=rf"The {kind} '\.x:Y' cannot be imported: TypeError"):
             make(".x:Y")
 

@@ -3,6 +3,7 @@ from math import inf, nan
 from pathlib import Path
 
 import pytest
+from broken_modules import FAILURES, write_broken
 
 from search_spaces.design import registry
 from search_spaces.errors import SpaceError
@@ -69,21 +70,13 @@ def test_whole_numbers_are_numbers_and_none_is_the_default() -> None:
     assert registry.space("nago", width=None).width is None
 
 
-@pytest.mark.parametrize(
-    ("content", "reason"),
-    [
-        ("def (", r"SyntaxError: invalid syntax \(broken_for_tests.py, line 1\)\.$"),
-        ("raise RuntimeError('boom\\nsecond')", r"RuntimeError: boom\.$"),
-        ("raise SystemExit(3)", r"SystemExit: 3\.$"),
-    ],
-)
+@pytest.mark.parametrize("content", FAILURES)
 def test_a_module_of_your_own_that_fails_is_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str, reason: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str
 ) -> None:
-    (tmp_path / "broken_for_tests.py").write_text(content)
-    monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(SpaceError, match=rf"Cannot load the search space 'broken_for_tests:X': {reason}"):
-        registry.space("broken_for_tests:X")
+    name = write_broken(tmp_path, content, monkeypatch)
+    with pytest.raises(SpaceError, match=rf"Cannot load the search space '{name}': {FAILURES[content]}\.$"):
+        registry.space(name)
     with pytest.raises(SpaceError, match=r"Cannot load the search space '\.x:Y': TypeError"):
         registry.space(".x:Y")
 
